@@ -1,0 +1,166 @@
+"""Errors of the registry: every failure that a caller of this package may see.
+
+Not here: HTTP statuses and protocol shapes (the router has the one table for those).
+
+    RegistryError                   registry_error
+    ├── ArtifactError               what is wrong with a file or a folder on disk
+    │   ├── GGUFError               a `.gguf` header that breaks a rule of the format; has `offset`
+    │   └── MLXDirError             a folder that is no usable MLX model; has `file`
+    ├── InvalidModelNameError       invalid_model_name
+    ├── ModelNotFoundError          model_not_found
+    ├── ModelExistsError            model_exists
+    ├── ArtifactConflictError       artifact_conflict
+    ├── InvalidSettingError         invalid_setting
+    └── DatabaseError               registry_database_error
+        ├── RegistryBusyError       registry_busy
+        ├── RegistryFullError       registry_full
+        ├── RegistryReadOnlyError   registry_read_only
+        ├── RegistryCorruptError    registry_corrupt
+        └── SchemaTooNewError       registry_too_new
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+class RegistryError(Exception):
+    """Base of every error that the registry raises.
+
+    Attributes:
+        code: Stable, lower-case, machine-readable name of the failure. A class has one; ArtifactError and its
+            subclasses narrow it per instance.
+    """
+
+    code: str = "registry_error"
+
+
+class ArtifactError(RegistryError):
+    """A file or folder that cannot be (part of) an artifact.
+
+    Attributes:
+        code: What is wrong, e.g. `not_a_regular_file`, `unreadable`, `not_found`, `incomplete_split`.
+        reason: The sentence for the user, without the path.
+        path: Where it was found, or None when the bytes did not come from a file.
+    """
+
+    code = "bad_artifact"
+
+    def __init__(self, code: str, reason: str, *, path: "Path | None" = None) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+        self.path = path
+
+    def __str__(self) -> str:
+        return self.reason if self.path is None else f"{self.path}: {self.reason}"
+
+
+class GGUFError(ArtifactError):
+    """A GGUF header that breaks a rule of the format or one of our limits.
+
+    Attributes:
+        offset: Byte offset in the file of the value that broke the rule.
+    """
+
+    def __init__(self, code: str, offset: int, reason: str, *, path: "Path | None" = None) -> None:
+        super().__init__(code, reason, path=path)
+        self.offset = offset
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} (at byte {self.offset})"
+
+
+class MLXDirError(ArtifactError):
+    """A folder that is no usable MLX model.
+
+    Attributes:
+        file: Name, inside the folder, of the file at fault; None when the folder as a whole is.
+    """
+
+    def __init__(self, code: str, reason: str, *, file: str | None = None, path: "Path | None" = None) -> None:
+        super().__init__(code, reason, path=path)
+        self.file = file
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if self.file is None else f"{text} (in {self.file})"
+
+
+class InvalidModelNameError(RegistryError):
+    """A text that is no model name; `names.py` has the grammar."""
+
+    code = "invalid_model_name"
+
+
+class ModelNotFoundError(RegistryError):
+    """No model and no alias has this name.
+
+    Attributes:
+        name: What was asked for.
+        near: Names that look like it, best first; may be empty.
+    """
+
+    code = "model_not_found"
+
+    def __init__(self, name: str, near: "Sequence[str]" = ()) -> None:
+        self.name = name
+        self.near = tuple(near)
+        hint = f" Did you mean {' or '.join(self.near)}?" if self.near else " `mlxr models list` shows what there is."
+        super().__init__(f"There is no model {name!r}.{hint}")
+
+
+class ModelExistsError(RegistryError):
+    """The name is already the name of another model, or an alias."""
+
+    code = "model_exists"
+
+
+class ArtifactConflictError(RegistryError):
+    """The model already has an artifact of this format, or the artifact cannot be moved as asked."""
+
+    code = "artifact_conflict"
+
+
+class InvalidSettingError(RegistryError):
+    """A setting whose key or value cannot be stored."""
+
+    code = "invalid_setting"
+
+
+class DatabaseError(RegistryError):
+    """The catalogue's SQLite file could not be read or written."""
+
+    code = "registry_database_error"
+
+
+class RegistryBusyError(DatabaseError):
+    """Another process holds the write lock longer than the busy timeout; trying again later helps."""
+
+    code = "registry_busy"
+
+
+class RegistryFullError(DatabaseError):
+    """The disk is full; the transaction was rolled back and the catalogue is as before."""
+
+    code = "registry_full"
+
+
+class RegistryReadOnlyError(DatabaseError):
+    """The catalogue's file or folder cannot be written by this user."""
+
+    code = "registry_read_only"
+
+
+class RegistryCorruptError(DatabaseError):
+    """The catalogue's file is damaged or is no SQLite database."""
+
+    code = "registry_corrupt"
+
+
+class SchemaTooNewError(DatabaseError):
+    """The catalogue was written by a newer mlxr than this one."""
+
+    code = "registry_too_new"

@@ -1,0 +1,240 @@
+"""What the registry knows about a model from its files: the Structs that both parsers fill.
+
+Everything here is plain data that goes through JSON and back unchanged. Not here: how the facts are read (`gguf/`,
+`mlx_dir.py`) and how much memory a load takes (these are the inputs of that sum, not its result).
+"""
+
+import enum
+import hashlib
+import re
+from typing import Self
+
+import msgspec
+
+_TOOLS_PATTERN = re.compile(r"\btools?\b|\btool_calls\b")
+_THINKING_PATTERN = re.compile(r"<think>|<\|think|enable_thinking|reasoning_content|<\|channel\|>")
+_CONTROL_PATTERN = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+
+MAX_PROVENANCE_CHARS = 256
+"""Longest text kept of a free-text field. These fields are written by strangers and are shown on terminals."""
+
+
+class ArtifactFormat(enum.StrEnum):
+    """The on-disk form of a model; it decides the engine."""
+
+    GGUF = "gguf"
+    MLX = "mlx"
+
+
+class ModelKind(enum.StrEnum):
+    """What a model file is for."""
+
+    MODEL = "model"
+    EMBEDDING = "embedding"
+    MMPROJ = "mmproj"
+    LORA = "lora"
+    VOCAB_ONLY = "vocab_only"
+    IMATRIX = "imatrix"
+
+
+class Quantization(msgspec.Struct, frozen=True, kw_only=True):
+    """How the weights are stored.
+
+    Attributes:
+        label: The name to show, e.g. `Q4_K_M`, `F16` or `4bit-g32`.
+        from_file_type: What the file says about itself (`general.file_type`, config's `quantization`); None if silent.
+        from_tensors: What the tensors' own types say; None without tensors.
+        has_disagreement: The two contradict each other.
+        bits_per_weight: Stored bits per parameter, tensors only; None without tensors.
+    """
+
+    label: str
+    from_file_type: str | None = None
+    from_tensors: str | None = None
+    has_disagreement: bool = False
+    bits_per_weight: float | None = None
+
+
+class KVGeometry(msgspec.Struct, frozen=True, kw_only=True):
+    """The shape of the KV cache.
+
+    Attributes:
+        num_layers: Number of transformer blocks.
+        num_kv_heads: KV heads of each layer, length `num_layers`; 0 for a layer without attention.
+        key_length: Elements of one key head.
+        value_length: Elements of one value head.
+        sliding_window: Tokens that the windowed layers keep; None when no layer is windowed.
+        num_windowed_layers: How many layers keep only `sliding_window` tokens; None when the file does not say.
+    """
+
+    num_layers: int
+    num_kv_heads: tuple[int, ...]
+    key_length: int
+    value_length: int
+    sliding_window: int | None = None
+    num_windowed_layers: int | None = None
+
+    def kv_bytes_per_token(self, bytes_per_element: float) -> float:
+        """Give the KV-cache bytes that one token takes over all layers, windowing ignored.
+
+        Args:
+            bytes_per_element: 2 for float16; quantized caches have fractions (q8_0: 34 / 32).
+
+        Returns:
+            Bytes, not rounded.
+        """
+        return sum(self.num_kv_heads) * (self.key_length + self.value_length) * bytes_per_element
+
+
+class ChatTemplateFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be known of a chat template without running it.
+
+    Attributes:
+        sha256: Of the UTF-8 text.
+        size_bytes: Of the UTF-8 text.
+        has_tools: The text speaks of tools. A hint, from the text alone.
+        has_thinking: The text speaks of a reasoning block. A hint, from the text alone.
+    """
+
+    sha256: str
+    size_bytes: int
+    has_tools: bool
+    has_thinking: bool
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Describe a template.
+
+        Args:
+            text: The Jinja source.
+
+        Returns:
+            Its facts.
+        """
+        data = text.encode("utf-8", "replace")
+        return cls(
+            sha256=hashlib.sha256(data).hexdigest(),
+            size_bytes=len(data),
+            has_tools=_TOOLS_PATTERN.search(text) is not None,
+            has_thinking=_THINKING_PATTERN.search(text) is not None,
+        )
+
+
+class TokenizerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The tokenizer, without its vocabulary.
+
+    Attributes:
+        model: Family, e.g. `gpt2` (BPE), `llama` (SPM), `bert`; for MLX the class named in tokenizer_config.json.
+        pre: Pre-tokenizer name (GGUF only).
+        num_tokens: Size of the vocabulary.
+        num_merges: Number of BPE merges.
+        bos_token_id: Beginning of sequence.
+        eos_token_ids: Every id that ends a sequence, the main one first.
+        unknown_token_id: Stands for what cannot be encoded.
+        padding_token_id: Fills batches.
+        has_bos_prefix: Encoding puts the bos token in front; None when the file does not say.
+    """
+
+    model: str | None = None
+    pre: str | None = None
+    num_tokens: int | None = None
+    num_merges: int | None = None
+    bos_token_id: int | None = None
+    eos_token_ids: tuple[int, ...] = ()
+    unknown_token_id: int | None = None
+    padding_token_id: int | None = None
+    has_bos_prefix: bool | None = None
+
+
+class SplitFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One file's place in a split GGUF set.
+
+    Attributes:
+        number: 0-based, as `split.no` has it (file names count from 1).
+        count: Number of files of the set.
+        num_tensors: Tensors of the whole set; None when the file does not say.
+    """
+
+    number: int
+    count: int
+    num_tensors: int | None = None
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """Free text about the origin, cleaned for display. Untrusted: never a path, never markup."""
+
+    name: str | None = None
+    basename: str | None = None
+    organization: str | None = None
+    finetune: str | None = None
+    size_label: str | None = None
+    version: str | None = None
+    license: str | None = None
+    quantized_by: str | None = None
+
+
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the files of one artifact say.
+
+    Attributes:
+        format: Which parser wrote this.
+        architecture: `general.architecture` or config's `model_type`; None when the file has none (imatrix).
+        kind: What the file is for.
+        parameter_count: Weights over all files of the artifact; packed quantized weights count as what they unpack to.
+        weight_bytes: Bytes of tensor data.
+        num_tensors: Tensors over all files of the artifact.
+        quantization: How the weights are stored; None without weights.
+        context_length: Trained context in tokens.
+        embedding_length: Width of the residual stream.
+        vocabulary_size: Rows of the embedding matrix; None when unknown.
+        num_experts: Experts per layer; None for a dense model.
+        num_experts_used: Experts that one token passes through.
+        kv: Shape of the KV cache; None when the file does not say enough.
+        chat_template: None when there is none.
+        tokenizer: None when the file has none.
+        pooling_type: `none`, `mean`, `cls`, `last` or `rank`; None when not stated.
+        rope_scaling_type: E.g. `yarn`, `linear`; None when not stated.
+        split: None for an artifact in one file.
+        provenance: Free text.
+        loadable: False when the engine is known to refuse the file or to abort on it.
+        reasons: Why `loadable` is False; empty when it is True.
+        warnings: What is odd but loads.
+    """
+
+    format: ArtifactFormat
+    architecture: str | None
+    kind: ModelKind
+    parameter_count: int
+    weight_bytes: int
+    num_tensors: int
+    quantization: Quantization | None = None
+    context_length: int | None = None
+    embedding_length: int | None = None
+    vocabulary_size: int | None = None
+    num_experts: int | None = None
+    num_experts_used: int | None = None
+    kv: KVGeometry | None = None
+    chat_template: ChatTemplateFacts | None = None
+    tokenizer: TokenizerFacts | None = None
+    pooling_type: str | None = None
+    rope_scaling_type: str | None = None
+    split: SplitFacts | None = None
+    provenance: Provenance = Provenance()
+    loadable: bool = True
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def clean_text(text: object) -> str | None:
+    """Make a stranger's text safe to show: no control or direction characters, at most MAX_PROVENANCE_CHARS.
+
+    Args:
+        text: The field's value; anything but text counts as absent.
+
+    Returns:
+        The cleaned text, or None when nothing is left.
+    """
+    if not isinstance(text, str):
+        return None
+    cleaned = _CONTROL_PATTERN.sub(" ", text[: 4 * MAX_PROVENANCE_CHARS]).strip()[:MAX_PROVENANCE_CHARS].rstrip()
+    return cleaned or None

@@ -1,0 +1,112 @@
+"""Safe reading of files that others wrote: regular files only, never blocking, never more than asked for.
+
+A folder of models may hold FIFOs, devices, symlink loops and files that change while they are read. Not here: any format.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from registry.errors import ArtifactError
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
+    """Open a regular file for reading.
+
+    Symlinks are resolved first (the HF cache is made of them); the result is then opened without following any more,
+    without blocking, and must be a regular file.
+
+    Args:
+        path: The file, or a symlink to it.
+
+    Yields:
+        The descriptor and its stat. Read with `os.pread`: a mapped file that is truncated kills the process.
+
+    Raises:
+        ArtifactError: not_found, unreadable, symlink_loop or not_a_regular_file; also for an I/O error in the body.
+    """
+    try:
+        resolved = os.path.realpath(path, strict=True)
+        fd = os.open(resolved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as exc:
+        raise as_artifact_error(exc, path) from exc
+    except ValueError as exc:
+        raise ArtifactError("not_found", "the path has a NUL byte", path=path) from exc
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise ArtifactError("not_a_regular_file", "this is not a regular file", path=path)
+        yield fd, info
+    except OSError as exc:
+        raise as_artifact_error(exc, path) from exc
+    finally:
+        os.close(fd)
+
+
+def read_small(path: Path, max_bytes: int) -> bytes:
+    """Read a whole file that must be small.
+
+    Args:
+        path: The file.
+        max_bytes: The most it may have.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        ArtifactError: As open_regular, or too_large.
+    """
+    with open_regular(path) as (fd, info):
+        if info.st_size > max_bytes:
+            raise ArtifactError("too_large", f"the file has {info.st_size} bytes; the limit is {max_bytes}", path=path)
+        return pread_exact(fd, info.st_size, 0)
+
+
+def pread_exact(fd: int, size: int, offset: int) -> bytes:
+    """Read `size` bytes at `offset`, or fewer when the file ends.
+
+    Args:
+        fd: An open file.
+        size: Bytes wanted.
+        offset: From the start of the file.
+
+    Returns:
+        The bytes.
+
+    Raises:
+        OSError: The read failed.
+    """
+    chunk = os.pread(fd, size, offset)
+    if len(chunk) == size or not chunk:
+        return chunk
+    parts = [chunk]
+    done = len(chunk)
+    while done < size:
+        chunk = os.pread(fd, size - done, offset + done)
+        if not chunk:
+            break
+        parts.append(chunk)
+        done += len(chunk)
+    return b"".join(parts)
+
+
+def as_artifact_error(exc: OSError, path: Path) -> ArtifactError:
+    """Turn the system's error about a model file into ours.
+
+    Args:
+        exc: What the system said.
+        path: The file it is about.
+
+    Returns:
+        The error to raise.
+    """
+    if isinstance(exc, FileNotFoundError | NotADirectoryError):
+        return ArtifactError("not_found", "there is no such file", path=path)
+    if isinstance(exc, PermissionError):
+        return ArtifactError("unreadable", "the file cannot be read by this user", path=path)
+    if exc.strerror and "symbolic link" in exc.strerror:
+        return ArtifactError("symlink_loop", "the symbolic links lead in a circle", path=path)
+    return ArtifactError("unreadable", f"the file cannot be read: {exc.strerror or exc}", path=path)

@@ -1,0 +1,7 @@
+"""GGUF files: header parser and the facts that follow from it. Reads no tensor data and knows no engine."""
+
+from registry.gguf.facts import facts_from_header
+from registry.gguf.files import read_header
+from registry.gguf.header import ArrayInfo, GGUFHeader, TensorTypeTotals, parse_header
+
+__all__ = ["ArrayInfo", "GGUFHeader", "TensorTypeTotals", "facts_from_header", "parse_header", "read_header"]
