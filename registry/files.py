@@ -1,6 +1,7 @@
 """Safe reading of files that others wrote: regular files only, never blocking, never more than asked for.
 
-A folder of models may hold FIFOs, devices, symlink loops and files that change while they are read. Not here: any format.
+A folder of models may hold FIFOs, devices, symlink loops and files that change while they are read. Not here: any
+format.
 """
 
 import os

@@ -183,11 +183,11 @@ FILE_TYPES: Final = {
     40: ("Q1_0", ("Q1_0",)),
     41: ("Q2_0", ("Q2_0",)),
 }
-"""general.file_type -> label, and the tensor types that its matrices are made of. Source: llama.h, enum llama_ftype, and
-llama-quant.cpp (which type a mix falls back on)."""
+"""general.file_type -> label, and the tensor types that its matrices are made of. Source: llama.h, enum llama_ftype,
+and llama-quant.cpp (which type a mix falls back on)."""
 
 TYPE_LABELS: Final = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
-"""Tensor type -> label, where they differ. Source: llama.cpp, llama_model_loader, how a missing file_type is guessed."""
+"""Tensor type -> label, where they differ. Source: llama.cpp, llama_model_loader, guessing a missing file_type."""
 
 POOLING_TYPES: Final = {0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
 """Source: llama.h, enum llama_pooling_type."""

@@ -15,7 +15,7 @@ Fetch = Callable[[int, int], bytes]
 """`fetch(offset, size)` gives the bytes there, fewer at the end of the file."""
 
 _MARGIN_BYTES: Final = 64
-"""How close to the end of the window a string may start before the window moves, so that a short one lies in it whole."""
+"""How close to the end of the window a string may start before the window moves, so a short one lies in it whole."""
 
 _BAD_BYTE_TOKEN: Final = {
     "<": re.compile(rb"\x06\0{7}<0x(?![0-9A-Fa-f]{2}>)"),

@@ -119,8 +119,8 @@ def facts_from_header(header: GGUFHeader) -> ModelFacts:
 def quantization_of(file_type: int | None, tensor_types: dict[str, TensorTypeTotals]) -> Quantization | None:
     """Name the quantization, from what the file says and from what its tensors are.
 
-    llama.cpp takes the most frequent tensor type when `general.file_type` is absent. So do we, among matrices only: norms
-    and biases stay F32 in every file and are the majority in some architectures.
+    llama.cpp takes the most frequent tensor type when `general.file_type` is absent. So do we, among matrices only:
+    norms and biases stay F32 in every file and are the majority in some architectures.
 
     Args:
         file_type: `general.file_type`, if any.

@@ -158,9 +158,9 @@ def parse_source(fetch: Fetch, file_size_bytes: int, *, window_bytes: int = WIND
     cursor = Cursor(fetch, file_size_bytes, layout, position=8, window_bytes=window_bytes)
     (num_tensors,) = cursor.read(layout.u64)
     (num_keys,) = cursor.read(layout.u64)
-    # 12: an empty key and its type and one byte, rounded down; 32: an empty name, one dimension, type and offset.
-    _check_count(num_keys, MAX_KEYS, 12, cursor, "too_many_keys", "keys", offset=16)
-    _check_count(num_tensors, MAX_TENSORS, 32, cursor, "too_many_tensors", "tensors", offset=8)
+    # 13: a key of one byte and its type, rounded to the least value; 32: an empty name, one dimension, type and offset.
+    _check_count(num_keys, cursor, noun="keys", limit=MAX_KEYS, min_bytes=13, offset=16)
+    _check_count(num_tensors, cursor, noun="tensors", limit=MAX_TENSORS, min_bytes=32, offset=8)
     metadata = _MetadataReader(cursor)
     metadata.read_all(num_keys)
     alignment = metadata.alignment()
@@ -214,9 +214,9 @@ def _read_version(head: bytes, file_size_bytes: int) -> tuple[int, Layout]:
     return version, Layout(order)
 
 
-def _check_count(count: int, limit: int, min_bytes: int, cursor: Cursor, code: str, noun: str, *, offset: int) -> None:
+def _check_count(count: int, cursor: Cursor, *, noun: str, limit: int, min_bytes: int, offset: int) -> None:
     if count > limit:
-        raise GGUFError(code, offset, f"the file announces {count} {noun}; the limit is {limit}")
+        raise GGUFError(f"too_many_{noun}", offset, f"the file announces {count} {noun}; the limit is {limit}")
     if count * min_bytes > cursor.num_bytes_left:
         raise GGUFError("truncated", offset, f"the file announces {count} {noun} but is too short for them")
 

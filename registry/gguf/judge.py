@@ -1,10 +1,10 @@
 """Whether llama.cpp would load a well-formed GGUF file, judged from its header.
 
-A malformed model aborts the process that loads it; what can be seen beforehand is said beforehand. Not here: the rules of
-the format itself (`header.py` refuses those files).
+A malformed model aborts the process that loads it; what can be seen beforehand is said beforehand. Not here: the rules
+of the format itself (`header.py` refuses those files).
 
-Source: llama.cpp's llama-model.cpp, llama-vocab.cpp and llama-hparams.h; each abort listed here was reported upstream or
-seen with a file built for it.
+Source: llama.cpp's llama-model.cpp, llama-vocab.cpp and llama-hparams.h; each abort listed here was reported upstream
+or seen with a file built for it.
 """
 
 import math

@@ -1,0 +1,143 @@
+"""The JSON files of an MLX model folder, read with limits and looked up by type.
+
+Not here: the weights (`safetensors.py`) and the facts that follow (`mlx_dir.py`).
+
+Source: Hugging Face transformers, PretrainedConfig and PreTrainedTokenizerBase: the keys and their older synonyms.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from registry.errors import ArtifactError, MLXDirError
+from registry.files import read_small
+
+MAX_CONFIG_BYTES: Final = 4 << 20
+"""Configs with a quantization entry per layer reach some 100 KB; tokenizer_config.json, with its added tokens, 1 MB."""
+
+MAX_INDEX_BYTES: Final = 16 << 20
+"""model.safetensors.index.json: about 100 bytes per tensor."""
+
+MAX_TEMPLATE_BYTES: Final = 1 << 20
+
+SYNONYMS: Final = {
+    "num_hidden_layers": ("n_layer", "n_layers", "num_layers"),
+    "num_attention_heads": ("n_head", "n_heads"),
+    "num_key_value_heads": ("num_kv_heads", "multi_query_group_num"),
+    "hidden_size": ("n_embd", "d_model", "model_dim"),
+    "max_position_embeddings": ("n_positions", "max_seq_len", "seq_length", "model_max_length"),
+    "num_local_experts": ("num_experts", "n_routed_experts", "moe_num_experts"),
+    "num_experts_per_tok": ("num_experts_per_token", "moe_topk"),
+}
+"""Current key -> keys that mean the same in older or other architectures."""
+
+
+class Config:
+    """Typed look-ups in one JSON object; a value of another type counts as absent.
+
+    Args:
+        values: The object.
+    """
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
+        nested = values.get("text_config")
+        self._nested = nested if isinstance(nested, dict) else {}
+
+    def get(self, key: str) -> object:
+        """Give a value by its key or a synonym; a model with vision keeps its language model's under `text_config`."""
+        for name in (key, *SYNONYMS.get(key, ())):
+            for source in (self.values, self._nested):
+                if source.get(name) is not None:
+                    value: object = source[name]
+                    return value
+        return None
+
+    def integer(self, key: str) -> int | None:
+        """Give a non-negative whole number below 2^63, or None."""
+        value = self.get(key)
+        is_number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+        return value if is_number and isinstance(value, int) else None
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        """Give the whole numbers of a list, or of a single number."""
+        value = self.get(key)
+        items = value if isinstance(value, list) else [value]
+        return tuple(item for item in items if isinstance(item, int) and not isinstance(item, bool) and item >= 0)
+
+    def text(self, key: str) -> str | None:
+        """Give a text, or None."""
+        value = self.get(key)
+        return value if isinstance(value, str) and value else None
+
+    def section(self, key: str) -> dict[str, Any] | None:
+        """Give an object, or None."""
+        value = self.get(key)
+        return value if isinstance(value, dict) else None
+
+
+def read_object(folder: Path, name: str, max_bytes: int = MAX_CONFIG_BYTES) -> dict[str, Any] | None:
+    """Read a JSON object from a file of the folder.
+
+    Args:
+        folder: The model's folder.
+        name: A file name in it.
+        max_bytes: The most that the file may have.
+
+    Returns:
+        The object, or None when there is no such file.
+
+    Raises:
+        MLXDirError: bad_json: the file is no JSON object.
+        ArtifactError: The file cannot be read or is too large.
+    """
+    try:
+        return msgspec.json.decode(read_small(folder / name, max_bytes), type=dict[str, Any])
+    except ArtifactError as exc:
+        if exc.code == "not_found":
+            return None
+        raise
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+        raise MLXDirError("bad_json", f"this is not a JSON object: {exc}", file=name, path=folder) from exc
+
+
+def read_chat_template(folder: Path | str) -> str | None:
+    """Give the chat template of an MLX folder.
+
+    Source: transformers, PreTrainedTokenizerBase: chat_template.jinja, then chat_template.json, then the key
+    `chat_template` of tokenizer_config.json, which is a text or a list of named templates.
+
+    Args:
+        folder: The model's folder.
+
+    Returns:
+        The Jinja source, or None when there is none or it is larger than MAX_TEMPLATE_BYTES.
+
+    Raises:
+        MLXDirError: One of the files is no JSON.
+        ArtifactError: One of the files cannot be read.
+    """
+    folder = Path(folder)
+    try:
+        return read_small(folder / "chat_template.jinja", MAX_TEMPLATE_BYTES).decode("utf-8", "replace")
+    except ArtifactError as exc:
+        if exc.code == "too_large":
+            return None
+        if exc.code != "not_found":
+            raise
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        template = _default_template((read_object(folder, name) or {}).get("chat_template"))
+        if template is not None:
+            return template if len(template) <= MAX_TEMPLATE_BYTES else None
+    return None
+
+
+def _default_template(value: object) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        named = {item.get("name"): item.get("template") for item in value if isinstance(item, dict)}
+        template = named.get("default")
+        return template if isinstance(template, str) else None
+    return None

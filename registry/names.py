@@ -1,0 +1,199 @@
+"""Model names: their grammar, references as requests write them, and names derived from files.
+
+Not here: whether a name is taken (`store.py`).
+
+    name       = [org "/"] segment          at most 128 characters in all
+    segment    = [a-z0-9] or [a-z0-9] [a-z0-9._-]* [a-z0-9], without ".."
+    reference  = name ["@" engine]          engine: mlx, llamacpp or auto
+
+The characters `:` (a tag, as Ollama has it) and `+` (an adapter) are in no name, so that references can grow by them.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from registry.errors import InvalidModelNameError
+
+MAX_NAME_CHARS: Final = 128
+
+ENGINES: Final = ("auto", "mlx", "llamacpp")
+
+_SEGMENT: Final = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"
+_NAME_PATTERN: Final = re.compile(rf"(?:{_SEGMENT}/)?{_SEGMENT}", re.ASCII)
+
+_SHARD_PATTERN: Final = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
+"""Source: llama.cpp, llama_split_path: "%s-%05d-of-%05d.gguf", counted from 1."""
+
+_QUANTIZATION: Final = (
+    r"(?:ud[-_])?(?:i1[-_])?i?q[1-8](?:_[0-9kxsmlv]{1,3}){0,3}|tq[12]_0|q8_k|bf16|fp?16|fp?32|fp?8|"
+    r"mxfp[48](?:[-_]moe)?|nvfp4|int[248]|[2-8][-_]?bits?|w[48]a(?:8|16)|(?:gs?|group[-_]?size[-_]?)(?:16|32|64|128)|"
+    r"dwq(?:[-_]?v\d)?|awq|gptq|qat|affine|imat(?:rix)?"
+)
+_FORMAT: Final = r"gguf|ggml|mlx|safetensors|hf|quantized|quants?"
+_SUFFIX_PATTERN: Final = re.compile(rf"[-._ ](?:{_QUANTIZATION}|{_FORMAT})\Z", re.IGNORECASE)
+
+_GENERIC_NAMES: Final = frozenset(
+    {"", "artifacts", "blobs", "checkpoint", "consolidated", "converted", "data", "downloads", "ggml-model", "gguf"}
+    | {"files", "main", "mlx", "mlx-model", "mlx_model", "model", "models", "output", "pytorch_model", "snapshot"}
+    | {"snapshots", "tmp", "unnamed", "weights"}
+)
+"""Names that tools give to files and folders; they say nothing about the model."""
+
+_HEX_NAME: Final = re.compile(r"[0-9a-f]{12,}")
+
+
+class ModelReference(NamedTuple):
+    """What a request calls a model by.
+
+    Attributes:
+        name: A valid name, perhaps an alias.
+        engine: `auto`, `mlx` or `llamacpp`; None when the reference leaves it open.
+    """
+
+    name: str
+    engine: str | None
+
+
+class ShardName(NamedTuple):
+    """The file name of one file of a split set.
+
+    Attributes:
+        prefix: What the names of the set share.
+        number: From 1.
+        num_files: Files of the set.
+    """
+
+    prefix: str
+    number: int
+    num_files: int
+
+
+def check_model_name(name: str) -> str:
+    """Check a name against the grammar.
+
+    Args:
+        name: The name.
+
+    Returns:
+        The same name.
+
+    Raises:
+        InvalidModelNameError: It is no model name.
+    """
+    if len(name) > MAX_NAME_CHARS:
+        raise InvalidModelNameError(f"A model name has at most {MAX_NAME_CHARS} characters; this one has {len(name)}.")
+    if _NAME_PATTERN.fullmatch(name) is None or ".." in name:
+        raise InvalidModelNameError(
+            f"{name!r} is no model name. Names are NAME or ORG/NAME of a-z, 0-9, '.', '_' and '-', "
+            "starting and ending with a letter or digit."
+        )
+    return name
+
+
+def parse_model_reference(text: str) -> ModelReference:
+    """Take a reference apart.
+
+    Args:
+        text: `name` or `name@engine`. Upper case is read as lower case.
+
+    Returns:
+        The name, and the engine if one is given.
+
+    Raises:
+        InvalidModelNameError: The name breaks the grammar, or the engine is unknown.
+    """
+    if len(text) > 2 * MAX_NAME_CHARS:
+        raise InvalidModelNameError(f"A model name has at most {MAX_NAME_CHARS} characters; this has {len(text)}.")
+    name, at, engine = text.lower().partition("@")
+    check_model_name(name)
+    if not at:
+        return ModelReference(name, None)
+    if engine not in ENGINES:
+        raise InvalidModelNameError(f"{engine!r} is no engine. After '@' stands one of {', '.join(ENGINES)}.")
+    return ModelReference(name, engine)
+
+
+def parse_shard_name(file_name: str) -> ShardName | None:
+    """Recognise a file of a split GGUF set.
+
+    Args:
+        file_name: Without folders.
+
+    Returns:
+        Its place, or None when the name is not of that form or counts wrongly.
+    """
+    match = _SHARD_PATTERN.fullmatch(file_name)
+    if match is None:
+        return None
+    number, count = int(match["number"]), int(match["count"])
+    return ShardName(match["prefix"], number, count) if 1 <= number <= count else None
+
+
+def derive_name(*hints: str | None) -> str:
+    """Derive a model name from the first hint that says something.
+
+    Quantization, format and shard suffixes are taken off, so that all forms of one model get one name.
+
+    Args:
+        hints: File name, folder name, repository name, name from the metadata; best first. None is skipped.
+
+    Returns:
+        A valid name without an organization; `model` when no hint is of use.
+    """
+    for hint in hints:
+        name = strip_suffixes(hint or "")
+        if name not in _GENERIC_NAMES and _HEX_NAME.fullmatch(name) is None:
+            return name
+    return "model"
+
+
+def strip_suffixes(text: str) -> str:
+    """Reduce a file or folder name to the name of the model in it.
+
+    Args:
+        text: E.g. `SmolLM2-135M-Instruct.Q4_1.gguf`.
+
+    Returns:
+        E.g. `smollm2-135m-instruct`; empty when nothing is left.
+    """
+    shard = parse_shard_name(text)
+    stem = shard.prefix if shard is not None else re.sub(r"\.gguf\Z", "", text, flags=re.IGNORECASE)
+    stem = stem.replace("\\", "/").rpartition("/")[2][: 4 * MAX_NAME_CHARS]
+    while (match := _SUFFIX_PATTERN.search(stem)) is not None:
+        stem = stem[: match.start()]
+    return _sanitise(stem)
+
+
+def sanitise_org(text: str | None) -> str | None:
+    """Make an organization's name fit to stand before the slash.
+
+    Args:
+        text: E.g. `HuggingFaceTB`.
+
+    Returns:
+        A valid segment, or None when nothing is left.
+    """
+    return _sanitise(text or "")[:40].rstrip("._-") or None
+
+
+def with_suffix(name: str, suffix: str) -> str:
+    """Append a suffix to a name, shortening the name when both are too long together.
+
+    Args:
+        name: A valid name.
+        suffix: E.g. a quantization label or a number.
+
+    Returns:
+        A valid name.
+    """
+    tail = _sanitise(suffix)
+    if not tail:
+        return name
+    return f"{name[: MAX_NAME_CHARS - len(tail) - 1].rstrip('._-/')}-{tail}"
+
+
+def _sanitise(text: str) -> str:
+    text = re.sub(r"[^a-z0-9._-]+", "-", text.lower())
+    text = re.sub(r"\.{2,}", ".", re.sub(r"-{2,}", "-", text))
+    # 80 leaves room for an organization and for what makes a name unique.
+    return text.strip("._-")[:80].rstrip("._-")
