@@ -1,0 +1,74 @@
+"""The ASGI types that this package uses, and the plainest response there is. No framework, no server.
+
+Source: ASGI specification 3.0, "HTTP & WebSocket ASGI Message Format".
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from router.http.error_response import dialect_of, render
+
+__all__ = ["App", "BytesResponse", "Receive", "Scope", "Send", "error_reply", "json_reply"]
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class BytesResponse:
+    """A complete response whose body is ready. An ASGI app; a Litestar handler annotated `-> ASGIApp` may return it.
+
+    Args:
+        body: The body.
+        status: HTTP status.
+        headers: Lower-case names; content-length is added when absent.
+    """
+
+    def __init__(self, body: bytes, *, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.body = body
+        self.status = status
+        self.headers = headers
+        if not any(name == b"content-length" for name, _ in headers):
+            self.headers = [*headers, (b"content-length", str(len(body)).encode())]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Send it as an ASGI app."""
+        await self.send(send)
+
+    async def send(self, send: Send) -> None:
+        """Send it where only the channel is at hand."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+def json_reply(value: Any, *, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None) -> BytesResponse:
+    """Answer with a JSON value.
+
+    Args:
+        value: Anything that msgspec encodes; `bytes` are taken as JSON that is ready.
+        status: HTTP status.
+        headers: Further headers, names in lower case.
+
+    Returns:
+        The response.
+    """
+    body = value if isinstance(value, bytes) else msgspec.json.encode(value)
+    return BytesResponse(body, status=status, headers=[(b"content-type", b"application/json"), *(headers or [])])
+
+
+def error_reply(error: BaseException, path: str) -> BytesResponse:
+    """Answer with an error, in the dialect of the request's path.
+
+    Args:
+        error: One of our errors; anything else becomes a 500 without its text.
+        path: The request's path.
+
+    Returns:
+        The response.
+    """
+    response = render(error, dialect_of(path))
+    return BytesResponse(response.body, status=response.status, headers=response.headers)

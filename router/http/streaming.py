@@ -1,0 +1,240 @@
+"""Sends a stream of ready chunks, and ends work at once when the client has gone away.
+
+The chunks are bytes that a route's encoder has made; nothing here knows SSE from NDJSON. That a client does not read is
+noticed below, by the connection (`router.http.protocol`), which then reports it as a disconnect.
+
+A stream's status is decided by its first chunk: an error before it is a plain HTTP error, an error after it becomes a
+chunk of the protocol, and the stream ends there. Two tasks serve a stream: the request's own, which iterates and sends,
+and one that waits for the disconnect. Keep-alives hang on a timer, so that a chunk costs one `send` and no task switch.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+
+from backends.errors import BackendError
+from registry.errors import RegistryError
+from router.errors import ClientDisconnectedError, RouterError
+from router.http.asgi import Receive, Scope, Send, error_reply
+from router.http.error_response import Dialect, error_object
+
+__all__ = [
+    "NDJSON",
+    "SSE",
+    "SSE_KEEP_ALIVE",
+    "EventStream",
+    "cancelled_on_disconnect",
+    "error_chunk",
+    "until_disconnect",
+]
+
+T = TypeVar("T")
+
+SSE = b"text/event-stream"
+NDJSON = b"application/x-ndjson"
+
+# Source: WHATWG HTML, section 9.2.6: a line that starts with a colon is ignored; the empty line ends the block.
+SSE_KEEP_ALIVE = b": keep-alive\n\n"
+
+_OUR_ERRORS = (RouterError, BackendError, RegistryError)
+
+
+@contextlib.asynccontextmanager
+async def cancelled_on_disconnect(receive: Receive) -> AsyncIterator[None]:
+    """Cancel the body of the `async with` as soon as the client goes away.
+
+    Args:
+        receive: The ASGI channel of a request whose body has been read.
+
+    Raises:
+        ClientDisconnectedError: The client went away; the body has been cancelled and has ended.
+    """
+    try:
+        # A timeout without a deadline is a cancel scope: expiring it cancels this task, and tells that cancellation
+        # from one that came from outside.
+        async with asyncio.timeout(None) as scope:
+            watcher = asyncio.create_task(_expire_on_disconnect(receive, scope))
+            try:
+                yield
+            finally:
+                watcher.cancel()
+                await asyncio.wait([watcher])
+    except TimeoutError:
+        if scope.expired():
+            raise ClientDisconnectedError from None
+        raise
+
+
+async def until_disconnect(receive: Receive, work: Awaitable[T]) -> T:
+    """Await the work of a handler that does not stream, or cancel it when the client goes away.
+
+    Args:
+        receive: The ASGI channel of a request whose body has been read.
+        work: What to await.
+
+    Returns:
+        The result of the work.
+
+    Raises:
+        ClientDisconnectedError: The client went away; the work has been cancelled and has ended.
+    """
+    async with cancelled_on_disconnect(receive):
+        return await work
+
+
+def error_chunk(error: BaseException, dialect: Dialect) -> bytes:
+    """Encode an error within a stream as each protocol has it.
+
+    Args:
+        error: One of our errors; anything else is shown as an internal error without its text.
+        dialect: OpenAI and Anthropic stream SSE, Ollama NDJSON.
+
+    Returns:
+        One chunk: `data: {...}` for OpenAI, `event: error` for Anthropic, one line for Ollama.
+    """
+    body = msgspec.json.encode(error_object(error, dialect))
+    match dialect:
+        case Dialect.OPENAI:
+            return b"data: " + body + b"\n\n"
+        case Dialect.ANTHROPIC:
+            return b"event: error\ndata: " + body + b"\n\n"
+        case Dialect.OLLAMA:
+            return body + b"\n"
+
+
+class EventStream:
+    """A streamed response. An ASGI app; a Litestar handler annotated `-> ASGIApp` may return it.
+
+    The iterator is always closed when the response ends, for whatever reason. It is iterated and closed in the task of
+    the request.
+
+    Args:
+        chunks: Ready bytes; each becomes one write. Before the first it may raise one of our errors.
+        encode_error: Makes the chunk for an error after the first chunk, e.g. `error_chunk` with the dialect.
+        media_type: `SSE` or `NDJSON`.
+        headers: Further headers, names in lower case.
+        keep_alive: What to send when nothing was sent for a while; `None` for nothing.
+        keep_alive_s: Seconds of silence before a keep-alive, and between two.
+        commit_after_s: Seconds without a first chunk after which the status 200 is sent with a keep-alive, so that no
+            client or proxy gives up; from then on errors are chunks. `None` to wait as long as it takes.
+    """
+
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        *,
+        encode_error: Callable[[BaseException], bytes],
+        media_type: bytes = SSE,
+        headers: list[tuple[bytes, bytes]] | None = None,
+        keep_alive: bytes | None = None,
+        keep_alive_s: float = 15.0,
+        commit_after_s: float | None = None,
+    ) -> None:
+        self._chunks = chunks
+        self._encode_error = encode_error
+        self._headers = [
+            (b"content-type", media_type),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),  # nginx: do not collect the stream before passing it on
+            *(headers or []),
+        ]
+        self._keep_alive = keep_alive
+        self._keep_alive_s = keep_alive_s
+        self._commit_after_s = commit_after_s
+        self._is_started = False
+        self._sent_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._ping: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream until it ends, fails or loses its client."""
+        try:
+            with contextlib.suppress(ClientDisconnectedError):
+                async with cancelled_on_disconnect(receive):
+                    await self._send_all(scope, send)
+        finally:
+            self._stop_timer()
+            if self._ping is not None:
+                self._ping.cancel()
+            close = getattr(self._chunks, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def _send_all(self, scope: Scope, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        self._sent_at = loop.time()
+        if self._commit_after_s is not None:
+            self._arm_timer(self._commit_after_s, send)
+        try:
+            async for chunk in self._chunks:
+                if self._ping is not None:
+                    await self._finish_ping()
+                if not self._is_started:
+                    await self._start(send)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                self._sent_at = loop.time()
+        except _OUR_ERRORS as error:
+            await self._end_with_error(error, scope, send)
+            return
+        await self._end(b"", send)
+
+    async def _end_with_error(self, error: BaseException, scope: Scope, send: Send) -> None:
+        self._stop_timer()
+        await self._finish_ping()
+        if self._is_started:
+            await self._end(self._encode_error(error), send)
+        else:
+            await error_reply(error, scope["path"]).send(send)
+
+    async def _end(self, last_chunk: bytes, send: Send) -> None:
+        self._stop_timer()
+        await self._finish_ping()
+        if not self._is_started:
+            await self._start(send)
+        self._stop_timer()
+        await send({"type": "http.response.body", "body": last_chunk, "more_body": False})
+
+    async def _start(self, send: Send) -> None:
+        self._is_started = True
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        if self._timer is None:
+            self._arm_timer(self._keep_alive_s, send)
+
+    def _arm_timer(self, silence_s: float, send: Send) -> None:
+        """Set the timer to the moment at which the silence will have lasted long enough."""
+        if self._keep_alive is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(self._sent_at + silence_s, self._on_timer, silence_s, send)
+
+    def _on_timer(self, silence_s: float, send: Send) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._sent_at + silence_s:
+            # A ping that is still under way waits for the client to read: a second one would wait with it.
+            if self._ping is None or self._ping.done():
+                self._ping = asyncio.create_task(self._send_keep_alive(send))
+            self._sent_at = now
+            silence_s = self._keep_alive_s
+        self._arm_timer(silence_s, send)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _send_keep_alive(self, send: Send) -> None:
+        if not self._is_started:
+            await self._start(send)
+        await send({"type": "http.response.body", "body": self._keep_alive, "more_body": True})
+
+    async def _finish_ping(self) -> None:
+        if self._ping is not None:
+            await self._ping
+            self._ping = None
+
+
+async def _expire_on_disconnect(receive: Receive, scope: asyncio.Timeout) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.reschedule(asyncio.get_running_loop().time())
