@@ -1,0 +1,1 @@
+"""Shipped data: the commented config, its JSON Schema and service templates. No code."""

@@ -1,0 +1,42 @@
+"""The server's config: Structs, loading, editing, watching."""
+
+from router.config.edit import set_value
+from router.config.load import Overrides, apply_overrides, load_config, parse_config
+from router.config.schema import (
+    Config,
+    EngineSetting,
+    FlashAttention,
+    GenerationConfig,
+    LimitsConfig,
+    LlamaCppConfig,
+    LogFormat,
+    LoggingConfig,
+    LogLevel,
+    MLXConfig,
+    ModelsConfig,
+    Residency,
+    ServerConfig,
+    is_loopback,
+)
+
+__all__ = [
+    "Config",
+    "EngineSetting",
+    "FlashAttention",
+    "GenerationConfig",
+    "LimitsConfig",
+    "LlamaCppConfig",
+    "LogFormat",
+    "LogLevel",
+    "LoggingConfig",
+    "MLXConfig",
+    "ModelsConfig",
+    "Overrides",
+    "Residency",
+    "ServerConfig",
+    "apply_overrides",
+    "is_loopback",
+    "load_config",
+    "parse_config",
+    "set_value",
+]

@@ -1,0 +1,121 @@
+"""Change one key of the config file in place: comments, order and layout stay, and a reader never sees half a file.
+
+Not here: what values mean; the edited text is checked with `parse_config` before it replaces the file.
+"""
+
+import contextlib
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from router.config.load import parse_config
+from router.errors import ConfigError
+
+NEW_FILE_MODE = 0o600
+"""Mode of a file that did not exist: the config may come to hold tokens."""
+
+
+def set_value(path: Path, key: tuple[str, ...], value: str | float | bool | None) -> bool:  # noqa: FBT001 - a YAML scalar
+    """Set one key of the file; sections that are missing are added, a missing file is created.
+
+    Args:
+        path: The config file; a symbolic link is followed, not replaced.
+        key: Key path, e.g. `("engine",)` or `("server", "port")`.
+        value: A scalar.
+
+    Returns:
+        Whether the file changed.
+
+    Raises:
+        ConfigError: The file, or what it would become, cannot be used; it is left as it was.
+    """
+    target = path.resolve()
+    try:
+        old = target.read_text(encoding="utf-8-sig") if target.exists() else ""
+        parse_config(old, source=str(path))
+        new = edited(old, key, value)
+        parse_config(new, source=str(path))
+        if new == old:
+            return False
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(target, new.encode())
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: not UTF-8 text") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be changed: {exc.strerror}") from exc
+    return True
+
+
+def edited(text: str, key: tuple[str, ...], value: str | float | bool | None) -> str:  # noqa: FBT001 - a YAML scalar
+    """Give the text with one key set; everything else stays as it is written.
+
+    Args:
+        text: A valid config text.
+        key: Key path.
+        value: A scalar.
+
+    Returns:
+        The new text; `text` itself when the key already has that value.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+
+    yaml = YAML(typ="rt", pure=True)
+    yaml.preserve_quotes = True
+    yaml.width = 4096  # never re-wrap a line
+    # null is written as the shipped file writes it, not as an empty value.
+    yaml.representer.add_representer(type(None), _represent_null)
+    document: Any = yaml.load(text)
+    comments = text if document is None else ""  # a text of comments only: ruamel has nothing to hang them on
+    document = CommentedMap() if document is None else document
+    section = document
+    for part in key[:-1]:
+        if section.get(part) is None:
+            section[part] = CommentedMap()
+        section = section[part]
+    if key[-1] in section and section[key[-1]] == value and type(section[key[-1]]) is type(value):
+        return text
+    section[key[-1]] = value
+    out = io.StringIO()
+    yaml.dump(document, out)
+    return (comments if not comments or comments.endswith("\n") else comments + "\n") + out.getvalue()
+
+
+def _represent_null(representer: Any, _value: None) -> Any:
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file's content in one step; it keeps its mode.
+
+    Args:
+        path: The file; its folder exists.
+        data: The whole new content.
+
+    Raises:
+        OSError: It cannot be written; the old file is untouched.
+    """
+    mode = path.stat().st_mode & 0o7777 if path.exists() else NEW_FILE_MODE
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,291 @@
+"""Config file -> `Config`, or one `ConfigError` that names the file, the line and the key.
+
+Pure but for reading the one file. Not here: where the file is (`router.paths`), watching it (`watch.py`).
+"""
+
+import difflib
+import errno
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from router.config.schema import Config, EngineSetting
+from router.config.yaml_text import MAX_TEXT_BYTES, KeyPath, YAMLTextError, dotted, parse
+from router.errors import ConfigError
+
+_ERROR_PATH = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>\$[^`]*)`)?", re.DOTALL)
+_PATH_PART = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+
+MAX_SHOWN_CHARS = 60
+"""How much of a wrong value a message repeats."""
+
+
+class Overrides(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says instead of the file; None = the file counts.
+
+    Attributes:
+        host: Instead of `server.host`.
+        port: Instead of `server.port`.
+        unix_socket: Instead of `server.unix_socket`.
+        engine: Instead of `engine`.
+    """
+
+    host: str | None = None
+    port: int | None = None
+    unix_socket: str | None = None
+    engine: EngineSetting | None = None
+
+
+def load_config(path: Path, *, user_home: Path | None = None) -> Config:
+    """Read the config file; a file that does not exist gives the defaults.
+
+    Args:
+        path: The YAML file.
+        user_home: What a leading `~/` of a path stands for; None leaves it as it is.
+
+    Returns:
+        The config.
+
+    Raises:
+        ConfigError: The file cannot be read or used.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_TEXT_BYTES + 1)
+    except FileNotFoundError:
+        return Config()
+    except OSError as exc:
+        if exc.errno == errno.ENOTDIR:
+            return Config()
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        raise ConfigError(f"{path}, line {line}: not UTF-8 text") from exc
+    return parse_config(text, source=str(path), user_home=user_home)
+
+
+def parse_config(text: str, *, source: str, user_home: Path | None = None) -> Config:
+    """Turn a config text into a `Config`.
+
+    Args:
+        text: YAML; empty = all defaults.
+        source: How messages name the text, usually the file's path.
+        user_home: What a leading `~/` of a path stands for; None leaves it as it is.
+
+    Returns:
+        The config.
+
+    Raises:
+        ConfigError: It cannot be used; `param` is the key's path where one is at fault.
+    """
+    try:
+        document = parse(text)
+    except YAMLTextError as exc:
+        raise ConfigError(f"{_place(source, exc.line)}: {exc}") from exc
+    value = _without_empty_sections(document.value)
+    try:
+        config = msgspec.convert(value, Config)
+    except msgspec.ValidationError as exc:
+        path, problem = _explain(str(exc), value)
+        line = next((document.lines[p] for p in _outwards(path) if p in document.lines), None)
+        raise ConfigError(f"{_place(source, line)}: {problem}", param=dotted(path) or None) from exc
+    return config if user_home is None else _with_home(config, user_home)
+
+
+def apply_overrides(config: Config, overrides: Overrides) -> Config:
+    """Put what the command line says over the file's config.
+
+    Args:
+        config: From the file; not changed.
+        overrides: What was given.
+
+    Returns:
+        A new config.
+
+    Raises:
+        ConfigError: The two together cannot be used.
+    """
+    value: dict[str, Any] = msgspec.to_builtins(config)
+    given = {name: v for name, v in msgspec.to_builtins(overrides).items() if v is not None}
+    if "engine" in given:
+        value["engine"] = given.pop("engine")
+    value["server"].update(given)
+    try:
+        return msgspec.convert(value, Config)
+    except msgspec.ValidationError as exc:
+        path, problem = _explain(str(exc), value)
+        raise ConfigError(f"command line: {problem}", param=dotted(path) or None) from exc
+
+
+def _place(source: str, line: int | None) -> str:
+    return source if line is None else f"{source}, line {line}"
+
+
+def _without_empty_sections(value: Any) -> Any:
+    """Read a section whose keys are all commented out, which YAML calls null, as an empty one."""
+    if not isinstance(value, dict):
+        return value
+    sections = {field.name for field in msgspec.structs.fields(Config) if _is_section(field.type)}
+    return {key: {} if item is None and key in sections else item for key, item in value.items()}
+
+
+def _is_section(field_type: Any) -> bool:
+    return isinstance(field_type, type) and issubclass(field_type, msgspec.Struct)
+
+
+def _outwards(path: KeyPath) -> list[KeyPath]:
+    return [path[:length] for length in range(len(path), -1, -1)]
+
+
+def _explain(message: str, value: Any) -> tuple[KeyPath, str]:
+    """Turn msgspec's message into ours.
+
+    Returns:
+        The path of the key at fault, and a sentence that begins with it.
+    """
+    match = _ERROR_PATH.fullmatch(message)
+    assert match is not None
+    what = match["what"]
+    path: KeyPath = tuple(
+        int(index) if index.isdecimal() else (name or index) for name, index in _PATH_PART.findall(match["path"] or "")
+    )
+    if unknown := _UNKNOWN_KEY.fullmatch(what):
+        return _explain_unknown((*path, unknown[1]))
+    if not what.startswith(("Expected", "Invalid enum value")):
+        return path, what  # a __post_init__ of ours, which names its keys itself
+    name = dotted(path) or "the file"
+    return path, f"{name}: expected {_expected(path)}, got {_shown(_at(value, path))}"
+
+
+def _explain_unknown(path: KeyPath) -> tuple[KeyPath, str]:
+    known = key_paths()
+    leaf = path[-1]
+    elsewhere = [key for key in known if key[-1] == leaf]
+    near = difflib.get_close_matches(dotted(path), [dotted(key) for key in known], n=1, cutoff=0.7)
+    hint = dotted(elsewhere[0]) if elsewhere else near[0] if near else None
+    advice = f"did you mean {hint}?" if hint else "`mlxr config show` lists the keys there are"
+    path = tuple(part if isinstance(part, int) else _clean(part) for part in path)
+    return path, f"{dotted(path)}: unknown key; {advice}"
+
+
+def key_paths() -> list[KeyPath]:
+    """List every key of the config.
+
+    Returns:
+        Paths of 1 or 2 parts, sections left out, in the order of the Structs.
+    """
+    paths: list[KeyPath] = []
+    for field in msgspec.structs.fields(Config):
+        if _is_section(field.type):
+            paths += [(field.name, inner.name) for inner in msgspec.structs.fields(field.type)]
+        else:
+            paths.append((field.name,))
+    return paths
+
+
+def _expected(path: KeyPath) -> str:
+    """Say what a key takes: from the Structs, so that type and range are named whatever was wrong."""
+    from msgspec import inspect
+
+    info: Any = inspect.type_info(Config)
+    for part in path:
+        info = _child(info, part)
+    is_nullable = isinstance(info, inspect.UnionType) and any(isinstance(t, inspect.NoneType) for t in info.types)
+    described, info = _unwrapped(info)
+    return (described or _kind(info)) + (", or null" if is_nullable else "")
+
+
+def _kind(info: Any) -> str:
+    from msgspec import inspect
+
+    match info:
+        case inspect.EnumType():
+            return "one of " + ", ".join(member.value for member in info.cls)
+        case inspect.StructType():
+            return "keys and values"
+        case inspect.VarTupleType():
+            return "a list"
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.StrType():
+            return "text that is not empty" if info.min_length else "text"
+        case _:
+            return _number(info)
+
+
+def _number(info: Any) -> str:
+    from msgspec import inspect
+
+    kind = "int" if isinstance(info, inspect.IntType) else "number"
+    low = f" > {info.gt:g}" if info.gt is not None else "" if info.ge is None else f" >= {info.ge}"
+    high = "" if info.le is None else f"{' and' if low else ''} <= {info.le}"
+    return kind + low + high
+
+
+def _child(info: Any, part: str | int) -> Any:
+    from msgspec import inspect
+
+    _, info = _unwrapped(info)
+    if isinstance(info, inspect.StructType):
+        return next((field.type for field in info.fields if field.encode_name == part), info)
+    return info.item_type if isinstance(info, inspect.VarTupleType) else info
+
+
+def _unwrapped(info: Any) -> tuple[str | None, Any]:
+    """Look through `… | None` and `Annotated` to the type inside; give our description of it as well."""
+    from msgspec import inspect
+
+    description: str | None = None
+    while True:
+        if isinstance(info, inspect.Metadata):
+            description = (info.extra_json_schema or {}).get("description", description)
+            info = info.type
+        elif isinstance(info, inspect.UnionType):
+            info = next(kind for kind in info.types if not isinstance(kind, inspect.NoneType))
+        else:
+            return description, info
+
+
+def _at(value: Any, path: KeyPath) -> Any:
+    for part in path:
+        value = value[part]
+    return value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a section"
+    if isinstance(value, list):
+        return "a list"
+    text = json.dumps(value)
+    return text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1] + "…"
+
+
+def _clean(text: str) -> str:
+    return json.dumps(text)[1:-1][:MAX_SHOWN_CHARS]
+
+
+def _with_home(config: Config, user_home: Path) -> Config:
+    def expanded(path: str) -> str:
+        return str(user_home / path[2:]) if path.startswith("~/") else path
+
+    def maybe(path: str | None) -> str | None:
+        return None if path is None else expanded(path)
+
+    replace = msgspec.structs.replace
+    models, server = config.models, config.server
+    return replace(
+        config,
+        models=replace(
+            models,
+            extra_folders=tuple(map(expanded, models.extra_folders)),
+            hf_cache_dir=maybe(models.hf_cache_dir),
+        ),
+        server=replace(server, unix_socket=maybe(server.unix_socket)),
+    )

@@ -1,0 +1,74 @@
+"""The shipped config file and its JSON Schema: giving a user their own commented copy.
+
+Not here: reading a config (`load.py`). The shipped files are `configs/server.yaml` and
+`configs/server.schema.json`.
+"""
+
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from router.config.edit import write_atomically
+from router.config.schema import Config
+from router.errors import ConfigError
+
+REFERENCE_NAME = "server.yaml"
+SCHEMA_NAME = "server.schema.json"
+
+_ATTRIBUTE = re.compile(r"^ {4,}(\w+): (.+)$")
+
+
+def reference_text() -> str:
+    """Read the shipped `server.yaml`: every key with its default and a comment."""
+    return resources.files("configs").joinpath(REFERENCE_NAME).read_text(encoding="utf-8")
+
+
+def ensure_config_file(path: Path) -> bool:
+    """Put the shipped file at `path`, and the schema that editors use beside it, unless there is a file.
+
+    Args:
+        path: Where the user's config belongs; its folder is created.
+
+    Returns:
+        Whether the file was written now.
+
+    Raises:
+        ConfigError: The folder or file cannot be written.
+    """
+    if path.exists():
+        return False
+    schema = resources.files("configs").joinpath(SCHEMA_NAME).read_bytes()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(path.with_name(SCHEMA_NAME), schema)
+        write_atomically(path, reference_text().encode())
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be written: {exc.strerror}") from exc
+    return True
+
+
+def json_schema() -> bytes:
+    """Generate the JSON Schema of the config from the Structs, each key with its description.
+
+    Returns:
+        Indented JSON with a final newline: the exact content of `configs/server.schema.json`.
+    """
+    schema = msgspec.json.schema(Config)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "mlxr server.yaml"
+    for definition in schema["$defs"].values():
+        _describe(definition)
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
+
+
+def _describe(definition: dict[str, Any]) -> None:
+    """Move the docstring's `Attributes:` to the properties that they describe."""
+    head, _, attributes = definition.get("description", "").partition("Attributes:")
+    definition["description"] = " ".join(head.split())
+    described = {match[1]: match[2] for line in attributes.splitlines() if (match := _ATTRIBUTE.match(line))}
+    for name, property_schema in definition.get("properties", {}).items():
+        if name in described:
+            property_schema["description"] = described[name]

@@ -1,0 +1,276 @@
+"""The config as frozen Structs: every key, its type, its range and its default.
+
+`configs/server.yaml` is the same thing for people (a test holds the two together). Not here: reading the file
+(`load.py`), editing it (`edit.py`), watching it (`watch.py`).
+
+Units stand in the names: `_s` seconds, `_bytes`, `_tokens`. `None` always means "not set: mlxr chooses".
+"""
+
+import enum
+import ipaddress
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+MAX_SECONDS = 86_400.0
+"""Upper bound of every duration: one day."""
+
+MAX_SOCKET_PATH_CHARS = 103
+"""Longest unix socket path: `sun_path` is 104 bytes on macOS with its NUL. Source: unix(4)."""
+
+Seconds = Annotated[float, Meta(gt=0, le=MAX_SECONDS)]
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+NonEmpty = Annotated[str, Meta(min_length=1)]
+AbsolutePath = Annotated[str, Meta(pattern=r"^(/|~/)", max_length=4096, description="a path that begins with / or ~/")]
+SocketPath = Annotated[
+    str,
+    Meta(
+        pattern=r"^(/|~/)",
+        max_length=MAX_SOCKET_PATH_CHARS,
+        description=f"a path that begins with / or ~/, of at most {MAX_SOCKET_PATH_CHARS} characters",
+    ),
+]
+Origin = Annotated[
+    str, Meta(pattern=r"^https?://[^/\s]+$", description="an origin like http://localhost:3000, without a path")
+]
+
+
+class EngineSetting(enum.StrEnum):
+    """Which engine serves a model when neither the request nor the model says."""
+
+    AUTO = "auto"
+    MLX = "mlx"
+    LLAMACPP = "llamacpp"
+
+
+class Residency(enum.StrEnum):
+    """How many models may be loaded at a time."""
+
+    EXCLUSIVE = "exclusive"
+
+
+class FlashAttention(enum.StrEnum):
+    """Whether llama.cpp computes attention without the full score matrix."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+class LogLevel(enum.StrEnum):
+    """The least important records that are still written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(enum.StrEnum):
+    """How a record is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach an address.
+
+    Args:
+        host: An IPv4 or IPv6 address, brackets allowed, or a name. Names other than `localhost` are not looked up and
+            count as reachable.
+
+    Returns:
+        True for 127.0.0.0/8, ::1 and `localhost`.
+    """
+    bare = host.removeprefix("[").removesuffix("]")
+    if bare.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return False
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The HTTP front: where it listens, what it lets in, how long it waits for a client.
+
+    Attributes:
+        host: Address to bind.
+        port: TCP port; 0 = any free one.
+        unix_socket: Path of a unix socket to listen on as well, or None.
+        allowed_hosts: Host header names accepted beside loopback names and `host`.
+        allowed_origins: Origins of web pages that may call, e.g. `http://localhost:3000`.
+        insecure_bind: Whether an address that other machines reach may be bound although there are no API keys.
+        max_body_bytes: Largest request body.
+        header_timeout_s: From the connection's first byte to the end of the headers.
+        body_timeout_s: From the end of the headers to the end of the body.
+        idle_timeout_s: Idle keep-alive connection.
+        write_stall_s: A client that takes nothing of its answer for this long is cut off.
+        drain_timeout_s: What running requests get to finish on shutdown or a swap.
+        keepalive_s: Silence on a stream after which a comment line is sent.
+        max_connections: Open connections.
+    """
+
+    host: NonEmpty = "127.0.0.1"
+    port: Port = 11434
+    unix_socket: SocketPath | None = None
+    allowed_hosts: tuple[NonEmpty, ...] = ()
+    allowed_origins: tuple[Origin, ...] = ()
+    insecure_bind: bool = False
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 33_554_432
+    header_timeout_s: Seconds = 10.0
+    body_timeout_s: Seconds = 30.0
+    idle_timeout_s: Seconds = 75.0
+    write_stall_s: Seconds = 60.0
+    drain_timeout_s: Seconds = 30.0
+    keepalive_s: Seconds = 10.0
+    max_connections: Count = 2048
+
+    def __post_init__(self) -> None:
+        """Refuse what only the two keys together make wrong.
+
+        Raises:
+            ValueError: The address is not loopback and `insecure_bind` is off.
+        """
+        if not self.insecure_bind and not is_loopback(self.host):
+            raise ValueError(
+                f"server.host {self.host} can be reached from other machines and mlxr has no API keys yet; "
+                "use 127.0.0.1, or accept that with server.insecure_bind: true"
+            )
+
+
+class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Waiting: how many, how long, and when a worker counts as lost.
+
+    Attributes:
+        max_queue: Requests that may wait; one more is answered 429.
+        queue_timeout_s: Longest wait in the queue.
+        swap_max_wait_s: How long requests for the resident model go on being served while others wait for a swap.
+        load_timeout_s: Longest load of a model.
+        first_token_timeout_s: From a sequence's start in the worker to its first token.
+        stall_timeout_s: A busy worker without any sign of life for this long is killed.
+        stop_timeout_s: From asking a worker to stop to killing it.
+        reclaim_timeout_s: How long to look for the memory to come back after a worker ended.
+    """
+
+    max_queue: Annotated[int, Meta(ge=1, le=100_000)] = 64
+    queue_timeout_s: Seconds = 600.0
+    swap_max_wait_s: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] = 10.0
+    load_timeout_s: Seconds = 300.0
+    first_token_timeout_s: Seconds = 300.0
+    stall_timeout_s: Seconds = 60.0
+    stop_timeout_s: Seconds = 5.0
+    reclaim_timeout_s: Seconds = 5.0
+
+
+class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a request gets that does not say otherwise.
+
+    Attributes:
+        context_length: Tokens one request may use, prompt and answer together; lowered to the model's own limit.
+        parallel: Sequences that a worker may run at a time.
+        max_tokens: Longest answer; None = what the context leaves.
+        temperature: 0 is greedy.
+        top_p: Smallest set of tokens whose probability reaches this.
+        top_k: The k most likely tokens; None = all.
+        min_p: Drop tokens less likely than this share of the likeliest.
+    """
+
+    context_length: Annotated[int, Meta(ge=16, le=10_000_000)] = 8192
+    parallel: Annotated[int, Meta(ge=1, le=256)] = 8
+    max_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=5)] = 1.0
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
+
+
+class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The llamacpp engine.
+
+    Attributes:
+        threads: Compute threads; None = physical cores.
+        batch_tokens: Token budget of one step: prefill chunks and decode tokens of all sequences together.
+        kv_cells: Tokens that all sequences together may hold; None = `generation.context_length`.
+        mmap: Map the weights from the file instead of reading them.
+        flash_attention: auto lets llama.cpp decide by the model.
+    """
+
+    threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    batch_tokens: Annotated[int, Meta(ge=16, le=65_536)] = 512
+    kv_cells: Annotated[int, Meta(ge=16, le=100_000_000)] | None = None
+    mmap: bool = True
+    flash_attention: FlashAttention = FlashAttention.AUTO
+
+
+class MLXConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The mlx engine.
+
+    Attributes:
+        prefill_step_tokens: Prompt tokens per step; None = 512 on Metal, 32 on a CPU.
+        cache_limit_bytes: MLX's buffer cache; None = by memory size.
+        wired_limit_bytes: Memory that Metal may keep wired; None = what Metal recommends.
+    """
+
+    prefill_step_tokens: Annotated[int, Meta(ge=1, le=65_536)] | None = None
+    cache_limit_bytes: Annotated[int, Meta(ge=0)] | None = None
+    wired_limit_bytes: Annotated[int, Meta(ge=0)] | None = None
+
+
+class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where models are looked for, beside mlxr's own folder.
+
+    Attributes:
+        extra_folders: Further folders, absolute or under `~/`.
+        hf_cache: Whether Hugging Face's cache is scanned.
+        hf_cache_dir: That cache; None = where Hugging Face's own tools keep it.
+    """
+
+    extra_folders: tuple[AbsolutePath, ...] = ()
+    hf_cache: bool = True
+    hf_cache_dir: AbsolutePath | None = None
+
+
+class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The gateway's log.
+
+    Attributes:
+        level: The least important records that are still written.
+        format: text for people, json for machines (one object a line).
+        file: Whether the log also goes to a file in mlxr's log folder.
+    """
+
+    level: LogLevel = LogLevel.INFO
+    format: LogFormat = LogFormat.TEXT
+    file: bool = True
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file; an absent key has its default.
+
+    Attributes:
+        engine: The global engine setting.
+        residency: How many models may be loaded at a time.
+        standby: Whether a waiting worker per engine is kept, its libraries imported.
+        server: The HTTP front.
+        limits: Waiting.
+        generation: Defaults of requests.
+        llamacpp: The llamacpp engine.
+        mlx: The mlx engine.
+        models: Where models are looked for.
+        logging: The log.
+    """
+
+    engine: EngineSetting = EngineSetting.AUTO
+    residency: Residency = Residency.EXCLUSIVE
+    standby: bool = False
+    server: ServerConfig = ServerConfig()
+    limits: LimitsConfig = LimitsConfig()
+    generation: GenerationConfig = GenerationConfig()
+    llamacpp: LlamaCppConfig = LlamaCppConfig()
+    mlx: MLXConfig = MLXConfig()
+    models: ModelsConfig = ModelsConfig()
+    logging: LoggingConfig = LoggingConfig()

@@ -1,0 +1,88 @@
+"""Notice that the config file changed, and say what it now holds.
+
+By polling: one `stat` each half second costs 6 µs, works on every file system and for every way in which editors save, and
+needs no thread. Not here: what to do about a change; and a bad file changes nothing, the caller keeps its config.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from router.config.load import load_config
+from router.config.schema import Config
+from router.errors import ConfigError
+
+POLL_INTERVAL_S = 0.5
+"""How often the file is looked at; a change is seen after one to two of these."""
+
+_Signature = tuple[int, int, int, int]
+
+
+class ConfigWatcher:
+    """Watches one file on the running event loop.
+
+    Args:
+        path: The config file; it may be missing, replaced or a symbolic link.
+        current: What the file held when the caller read it, without overrides of the command line.
+        user_home: What a leading `~/` of a path in the file stands for.
+        interval_s: Seconds between two looks.
+    """
+
+    def __init__(
+        self, path: Path, *, current: Config, user_home: Path | None = None, interval_s: float = POLL_INTERVAL_S
+    ) -> None:
+        self._path = path
+        self._user_home = user_home
+        self._interval_s = interval_s
+        self._latest: Config | str = current
+        self._is_present = False
+
+    async def changes(self) -> AsyncIterator[Config | ConfigError]:
+        """Yield each new content of the file until the iterating task is cancelled.
+
+        A file counts as written when two looks in a row see the same, so that a half-written one is not read. Content
+        that means the same as before yields nothing. A `ConfigError` leaves the previous config in force; the next good
+        content is yielded even when it equals that config, because it clears the error.
+
+        Yields:
+            The new config, or why there is none.
+        """
+        read: _Signature | None = None
+        seen = self._signature()
+        self._is_present = seen is not None
+        while True:
+            await asyncio.sleep(self._interval_s)
+            previous, seen = seen, self._signature()
+            if seen != previous or seen == read:
+                continue
+            read = seen
+            result = await self._read(seen)
+            if result is not None:
+                yield result
+
+    async def _read(self, signature: _Signature | None) -> Config | ConfigError | None:
+        """Read what there is; None when it says nothing new."""
+        try:
+            config = await asyncio.to_thread(self._load, signature)
+        except ConfigError as exc:
+            return exc if self._is_news(str(exc)) else None
+        self._is_present = signature is not None
+        return config if self._is_news(config) else None
+
+    def _load(self, signature: _Signature | None) -> Config:
+        if signature is None and self._is_present:
+            raise ConfigError(f"{self._path}: the file is gone; the last config stays in force until it is back")
+        return load_config(self._path, user_home=self._user_home)
+
+    def _is_news(self, content: Config | str) -> bool:
+        is_news = content != self._latest
+        self._latest = content
+        return is_news
+
+    def _signature(self) -> _Signature | None:
+        try:
+            status = os.stat(self._path)  # noqa: PTH116 - a third of the time of Path.stat, twice a second for ever
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

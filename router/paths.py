@@ -1,0 +1,146 @@
+"""Where mlxr keeps its files: one frozen Struct that is built once, by the command line, and handed down.
+
+Not here: what is in the files, and any look at the environment below `paths_from_env`. Nothing is created by building a
+`Paths`; `ensure_folders` does that, for the commands that write.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+HOME_VARIABLE = "MLXR_HOME"
+"""Environment variable that puts every folder of mlxr under one."""
+
+PRIVATE_MODE = 0o700
+"""Mode of every folder of ours: prompts, logs and sockets are nobody else's business."""
+
+
+class Paths(msgspec.Struct, frozen=True, kw_only=True):
+    """Every folder and file that mlxr owns, absolute, and two of its surroundings.
+
+    Attributes:
+        data_dir: Models and the catalogue.
+        config_dir: The config file.
+        log_dir: Log files.
+        runtime_dir: Sockets; short enough for one, and emptied by the system now and then.
+        user_home: What `~` in the config stands for.
+        hf_cache_dir: Where Hugging Face's tools keep what they downloaded; may not exist.
+    """
+
+    data_dir: Path
+    config_dir: Path
+    log_dir: Path
+    runtime_dir: Path
+    user_home: Path
+    hf_cache_dir: Path
+
+    @property
+    def models_dir(self) -> Path:
+        """Model files that belong to mlxr itself."""
+        return self.data_dir / "models"
+
+    @property
+    def registry_db(self) -> Path:
+        """The catalogue's SQLite file."""
+        return self.data_dir / "registry.sqlite3"
+
+    @property
+    def config_file(self) -> Path:
+        """The config that `mlxr serve` reads without `--config`."""
+        return self.config_dir / "server.yaml"
+
+    @property
+    def log_file(self) -> Path:
+        """The gateway's log."""
+        return self.log_dir / "mlxr.log"
+
+    @property
+    def lock_file(self) -> Path:
+        """Locked by the one gateway that uses the data folder; it lies in that very folder."""
+        return self.data_dir / "gateway.lock"
+
+    @property
+    def instance_file(self) -> Path:
+        """What the running gateway says about itself."""
+        return self.data_dir / "gateway.json"
+
+    @classmethod
+    def under(cls, home: Path, *, user_home: Path | None = None, hf_cache_dir: Path | None = None) -> "Paths":
+        """Put everything under one folder.
+
+        Args:
+            home: That folder; made absolute.
+            user_home: What `~` stands for; None = `home`.
+            hf_cache_dir: Hugging Face's cache; None = a folder under `home`.
+
+        Returns:
+            The paths; nothing is created.
+        """
+        root = home.absolute()
+        return cls(
+            data_dir=root / "data",
+            config_dir=root / "config",
+            log_dir=root / "log",
+            runtime_dir=root / "run",
+            user_home=user_home or root,
+            hf_cache_dir=hf_cache_dir or root / "huggingface" / "hub",
+        )
+
+    def ensure_folders(self) -> None:
+        """Create the folders that are missing, readable by this user only; folders that exist keep their mode.
+
+        Raises:
+            OSError: One of them cannot be created.
+        """
+        for folder in (self.data_dir, self.models_dir, self.config_dir, self.log_dir, self.runtime_dir):
+            folder.mkdir(mode=PRIVATE_MODE, parents=True, exist_ok=True)
+
+
+def paths_from_env(environ: Mapping[str, str]) -> Paths:
+    """Choose the folders from the environment: all under `MLXR_HOME`, or where this platform puts such files.
+
+    Only the command line calls this.
+
+    Args:
+        environ: Usually `os.environ`. An empty variable counts as unset.
+
+    Returns:
+        The paths; nothing is created.
+    """
+    user_home = Path(environ.get("HOME") or "~").expanduser()
+    hf_cache_dir = _hf_cache_dir(environ, user_home)
+    home = environ.get(HOME_VARIABLE)
+    if home:
+        return Paths.under(_from_tilde(home, user_home), user_home=user_home, hf_cache_dir=hf_cache_dir)
+    from platformdirs import PlatformDirs  # only without MLXR_HOME: it reads os.environ by itself
+
+    dirs = PlatformDirs("mlxr", appauthor=False)
+    return Paths(
+        data_dir=dirs.user_data_path,
+        # macOS has one folder for both; a file that people edit still gets a folder of its own.
+        config_dir=dirs.user_config_path / "config" if sys.platform == "darwin" else dirs.user_config_path,
+        log_dir=dirs.user_log_path,
+        runtime_dir=dirs.user_runtime_path,
+        user_home=user_home,
+        hf_cache_dir=hf_cache_dir,
+    )
+
+
+def _from_tilde(text: str, user_home: Path) -> Path:
+    return user_home / text[2:] if text.startswith("~/") else Path(text)
+
+
+def _hf_cache_dir(environ: Mapping[str, str], user_home: Path) -> Path:
+    """Find Hugging Face's cache as its own tools do.
+
+    Source: huggingface_hub, `constants.py`: HF_HUB_CACHE, else HF_HOME/hub, else XDG_CACHE_HOME/huggingface/hub, else
+    ~/.cache/huggingface/hub.
+    """
+    if hub_cache := environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE"):
+        return _from_tilde(hub_cache, user_home)
+    if hf_home := environ.get("HF_HOME"):
+        return _from_tilde(hf_home, user_home) / "hub"
+    cache = _from_tilde(environ.get("XDG_CACHE_HOME") or "~/.cache", user_home)
+    return cache / "huggingface" / "hub"
