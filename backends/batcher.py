@@ -1,0 +1,161 @@
+"""Which sequences compute what in the next step: pure decisions over sequences and KV cells.
+
+No engine, clock, I/O or log in here: events in (`add`, `remove`, `pause`, `resume`, `on_step`), plans out.
+
+How a plan comes about:
+    1. Running sequences that decode get one token each.
+    2. If their growth does not fit into the cells, the newest running sequences are evicted until it does. An evicted
+       sequence goes back to the head of the queue and is computed anew (its tokens so far are kept).
+    3. Running sequences in prefill get chunks, first come first served, from what the step's token budget leaves.
+    4. Waiting sequences are admitted in order while a slot is free and their whole prompt fits into the free cells.
+       The first one always fits an empty batch, because a sequence may hold at most as many tokens as there are cells.
+"""
+
+import dataclasses
+from collections import deque
+
+from backends.base import Chunk, StepPlan, StepResult
+from backends.sequence import Sequence, SequenceState
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """What the engine can hold and should do in one step.
+
+    Attributes:
+        max_sequences: Sequences in the batch at once, paused ones included, >= 1.
+        num_cells: Tokens that all of them together may hold.
+        step_tokens: Token budget of a step in which nobody decodes.
+        mixed_step_tokens: Token budget of a step in which somebody decodes: smaller, so that running streams keep
+            their pace while a long prompt comes in.
+    """
+
+    max_sequences: int
+    num_cells: int
+    step_tokens: int
+    mixed_step_tokens: int
+
+
+class Batcher:
+    """Owns the sequences of one worker and decides what each step does."""
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self._limits = limits
+        self._waiting: deque[Sequence] = deque()
+        self._active: dict[int, Sequence] = {}
+        self._paused_waiting: dict[int, Sequence] = {}
+
+    @property
+    def num_running(self) -> int:
+        """Sequences in the batch, paused ones included."""
+        return len(self._active)
+
+    @property
+    def num_waiting(self) -> int:
+        """Sequences that wait for a place."""
+        return len(self._waiting) + len(self._paused_waiting)
+
+    @property
+    def num_free_cells(self) -> int:
+        """Cells that no sequence has claimed."""
+        return self._limits.num_cells - sum(len(sequence.token_ids) for sequence in self._active.values())
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a plan would have chunks."""
+        return bool(self._waiting) or any(s.state is SequenceState.RUNNING for s in self._active.values())
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a sequence; its prompt and answer together must fit the cells."""
+        assert sequence.num_prompt_tokens + sequence.max_output_tokens <= self._limits.num_cells, "checked at intake"
+        self._waiting.append(sequence)
+
+    def remove(self, sequence_id: int) -> None:
+        """Forget a sequence wherever it stands; unknown ids are ignored."""
+        self._active.pop(sequence_id, None)
+        self._paused_waiting.pop(sequence_id, None)
+        self._waiting = deque(s for s in self._waiting if s.sequence_id != sequence_id)
+
+    def pause(self, sequence_id: int) -> bool:
+        """Leave a sequence out of the plans until `resume`; return whether it is in the batch (holds a cache)."""
+        active = self._active.get(sequence_id)
+        if active is not None:
+            active.state = SequenceState.PAUSED
+            return True
+        for sequence in self._waiting:
+            if sequence.sequence_id == sequence_id:
+                sequence.state = SequenceState.PAUSED
+                self._paused_waiting[sequence_id] = sequence
+                self._waiting.remove(sequence)
+                break
+        return False
+
+    def resume(self, sequence_id: int) -> None:
+        """Let a paused sequence go on; ignored when it is not paused."""
+        active = self._active.get(sequence_id)
+        if active is not None:
+            active.state = SequenceState.RUNNING
+            return
+        waiting = self._paused_waiting.pop(sequence_id, None)
+        if waiting is not None:
+            waiting.state = SequenceState.WAITING
+            self._waiting.append(waiting)
+
+    def plan(self) -> StepPlan:
+        """Return the next step; mutates only the states of sequences that are evicted or admitted."""
+        evicted = self._evict_for_growth()
+        running = [s for s in self._active.values() if s.state is SequenceState.RUNNING]
+        chunks = [Chunk(s, s.num_computed, 1) for s in running if s.is_decoding]
+        budget = (self._limits.mixed_step_tokens if chunks else self._limits.step_tokens) - len(chunks)
+        prefilling = [s for s in running if not s.is_decoding]
+        if not evicted:  # who was just evicted must not push the next one out
+            prefilling += self._admit()
+        for sequence in prefilling:
+            if budget <= 0:
+                break
+            num_tokens = min(budget, sequence.num_pending)
+            chunks.append(Chunk(sequence, sequence.num_computed, num_tokens))
+            budget -= num_tokens
+        return StepPlan(tuple(chunks), tuple(evicted))
+
+    def on_step(self, result: StepResult) -> None:
+        """Take over what the engine did."""
+        for sequence_id, num_computed in result.num_computed.items():
+            sequence = self._active.get(sequence_id)
+            if sequence is not None:
+                sequence.num_computed = num_computed
+        for sequence_id, token_id in result.tokens.items():
+            sequence = self._active.get(sequence_id)
+            if sequence is not None:
+                sequence.token_ids.append(token_id)
+
+    def _evict_for_growth(self) -> list[int]:
+        """Make room for the newest token of every sequence, from the newest sequence on (paused ones first)."""
+        evicted: list[int] = []
+        by_age = list(self._active.values())
+        candidates = [s for s in by_age if s.state is SequenceState.RUNNING] + [
+            s for s in by_age if s.state is SequenceState.PAUSED
+        ]
+        while self.num_free_cells < 0 and len(candidates) > 1:
+            victim = candidates.pop()
+            del self._active[victim.sequence_id]
+            victim.num_computed = 0
+            evicted.append(victim.sequence_id)
+            if victim.state is SequenceState.PAUSED:
+                self._paused_waiting[victim.sequence_id] = victim
+            else:
+                victim.state = SequenceState.WAITING
+                self._waiting.appendleft(victim)
+        return evicted
+
+    def _admit(self) -> list[Sequence]:
+        admitted = []
+        while self._waiting and len(self._active) < self._limits.max_sequences:
+            sequence = self._waiting[0]
+            if len(sequence.token_ids) > self.num_free_cells and self._active:
+                break
+            self._waiting.popleft()
+            sequence.state = SequenceState.RUNNING
+            self._active[sequence.sequence_id] = sequence
+            admitted.append(sequence)
+        return admitted

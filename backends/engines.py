@@ -1,0 +1,42 @@
+"""The lazy factory of engines: only the chosen one's libraries are imported."""
+
+from backends.base import Engine
+from backends.errors import EngineUnavailableError
+
+
+def create_engine(name: str, options: str = "{}") -> Engine:
+    """Return a new, unloaded engine.
+
+    Args:
+        name: `llamacpp`, `mlx` or `fake`.
+        options: JSON for the fake engine's `FakeOptions`; the others take none.
+
+    Raises:
+        EngineUnavailableError: There is no engine of that name, or its libraries cannot be imported here.
+    """
+    try:
+        return _create(name, options)
+    except (
+        ImportError,
+        OSError,
+        RuntimeError,
+    ) as exc:  # a missing wheel, a missing shared object, the loader's refusal
+        raise EngineUnavailableError(f"the {name} engine does not work here: {exc}; see `mlxr doctor`") from exc
+
+
+def _create(name: str, options: str) -> Engine:
+    match name:
+        case "llamacpp":
+            from backends.llamacpp.engine import LlamaCppEngine
+
+            return LlamaCppEngine()
+        case "mlx":
+            from backends.mlx.engine import MLXEngine
+
+            return MLXEngine()
+        case "fake":
+            from backends.fake import FakeEngine
+
+            return FakeEngine.from_json(options)
+        case _:
+            raise EngineUnavailableError(f"there is no engine {name!r}; the engines are llamacpp and mlx")

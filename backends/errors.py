@@ -1,0 +1,88 @@
+"""Errors of the backends package.
+
+Tree::
+
+    BackendError
+    ├── FrameError            bytes on the channel that are not a frame of ours
+    ├── EngineUnavailableError  the engine's library cannot be imported here
+    ├── LoadError             the engine refused the model, in its own words
+    ├── PromptError           the prompt cannot be used; the client can mend it
+    │   ├── ContextLengthError  more tokens than the context holds
+    │   └── TemplateError     the model's chat template is missing or failed
+    └── EngineError           the engine failed while it generated
+
+Each class carries a stable `code` that crosses the process border and ends in the answer to the client.
+"""
+
+from typing import ClassVar
+
+
+class BackendError(Exception):
+    """Base of everything that this package raises on purpose."""
+
+    code: ClassVar[str] = "backend_error"
+
+
+class FrameError(BackendError):
+    """The channel carried a frame that is too long or not decodable; the peer is not to be trusted any more."""
+
+    code = "bad_frame"
+
+
+class EngineUnavailableError(BackendError):
+    """The engine's library is missing or broken on this machine."""
+
+    code = "engine_unavailable"
+
+
+class LoadError(BackendError):
+    """The engine could not load the model; the message carries the engine's own words."""
+
+    code = "model_load_failed"
+
+
+class PromptError(BackendError):
+    """The prompt cannot be used.
+
+    Attributes:
+        param: The request field at fault, or None.
+    """
+
+    code = "invalid_prompt"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class ContextLengthError(PromptError):
+    """The prompt, or what it would need, is longer than the context.
+
+    Attributes:
+        num_prompt_tokens: Tokens of the prompt, or a lower bound of them when it was not tokenized whole.
+        context_length: Tokens that one sequence may hold.
+    """
+
+    code = "context_length_exceeded"
+
+    def __init__(self, *, num_prompt_tokens: int, context_length: int, is_lower_bound: bool = False) -> None:
+        at_least = "at least " if is_lower_bound else ""
+        super().__init__(
+            f"the prompt has {at_least}{num_prompt_tokens} tokens but the context holds {context_length}; "
+            "shorten it, or raise generation.context_length in the config if the model allows more",
+            param="messages",
+        )
+        self.num_prompt_tokens = num_prompt_tokens
+        self.context_length = context_length
+
+
+class TemplateError(PromptError):
+    """The model has no chat template, or it failed to render."""
+
+    code = "template_error"
+
+
+class EngineError(BackendError):
+    """The engine failed in the middle of its work; the sequence is lost, the worker may be sound."""
+
+    code = "engine_error"

@@ -1,0 +1,196 @@
+"""A deterministic engine without a model: settable speeds, faults and memory, for tests of everything around engines.
+
+It has a byte vocabulary, so its texts are real text, and obeys the same contract suite as the real engines.
+"""
+
+import os
+import random
+import signal
+import time
+import zlib
+from collections.abc import Callable
+
+import msgspec
+
+from backends.base import Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult, Tokenizer
+from backends.errors import EngineError, LoadError
+from backends.messages import LoadedModel, LoadSpec
+from backends.sequence import Sequence
+
+_NUM_BYTES = 256
+_IM_START = 256
+_IM_END = 257
+_CONTROL_TEXTS = {"<|im_start|>": _IM_START, "<|im_end|>": _IM_END}
+_ALPHABET = b"abcdefghijklmnopqrstuvwxyz     "
+_SLICE_S = 0.005
+_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the fake behaves.
+
+    Attributes:
+        load_s: Duration of a load.
+        prefill_s_per_token: Time per prompt token.
+        decode_s: Time per decode step, whatever its size.
+        answer_tokens: Length after which a greedy answer ends by itself; None = never.
+        context_length: The model's own limit.
+        ballast_bytes: Memory that is really allocated and touched at load.
+        load_error: The engine's words for refusing the model; None = it loads.
+        crash_at_load: Die by SIGABRT in the load.
+        crash_at_token: Die by SIGKILL before that output token of any sequence (0 = in its prefill).
+        hang_at_token: Stop for ever before that output token.
+        fail_at_token: Raise EngineError before that output token.
+    """
+
+    load_s: float = 0.0
+    prefill_s_per_token: float = 0.0
+    decode_s: float = 0.0
+    answer_tokens: int | None = None
+    context_length: int = 8192
+    ballast_bytes: int = 0
+    load_error: str | None = None
+    crash_at_load: bool = False
+    crash_at_token: int | None = None
+    hang_at_token: int | None = None
+    fail_at_token: int | None = None
+
+
+class FakeTokenizer(Tokenizer):
+    """One token per byte, and two control tokens."""
+
+    vocab_size = _NUM_BYTES + len(_CONTROL_TEXTS)
+    adds_bos = False
+    bos_text = "<|im_start|>"
+    eos_text = "<|im_end|>"
+    chat_template = _TEMPLATE
+    max_token_bytes = len("<|im_start|>")
+
+    def is_end(self, token_id: int) -> bool:
+        """Only the end-of-turn token ends."""
+        return token_id == _IM_END
+
+    def encode(self, text: str, *, add_bos: bool) -> list[int]:
+        """Return one id per byte; control texts become their id."""
+        token_ids = [_IM_START] if add_bos else []
+        rest = text
+        while rest:
+            at, control = min(((rest.find(c), c) for c in _CONTROL_TEXTS if c in rest), default=(len(rest), ""))
+            token_ids += rest[:at].encode()
+            if control:
+                token_ids.append(_CONTROL_TEXTS[control])
+            rest = rest[at + len(control) :]
+        return token_ids
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the byte itself."""
+        return bytes([token_id]) if token_id < _NUM_BYTES else b""
+
+
+class FakeEngine(Engine):
+    """The engine; see `FakeOptions`."""
+
+    name = "fake"
+    step_tokens = 512
+
+    def __init__(self, options: FakeOptions | None = None) -> None:
+        self._options = options or FakeOptions()
+        self._generators: dict[int, random.Random] = {}
+        self._ballast = b""
+        self.tokenizer = FakeTokenizer()
+        self.capabilities = EngineCapabilities(can_abort_step=True, can_cut_cache=True)
+
+    @classmethod
+    def from_json(cls, options: str) -> "FakeEngine":
+        """Build from the worker's command line."""
+        return cls(msgspec.json.decode(options, type=FakeOptions))
+
+    def info(self) -> EngineInfo:
+        """Return fixed facts."""
+        return EngineInfo(self.name, {"fake": "1"}, "no computation")
+
+    def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> LoadedModel:
+        """Take the set time and memory, or fail as set."""
+        started_at = time.monotonic()
+        if self._options.crash_at_load:
+            os.abort()
+        for tenth in range(10):
+            time.sleep(self._options.load_s / 10)
+            on_progress((tenth + 1) / 10)
+        if self._options.load_error is not None:
+            raise LoadError(self._options.load_error)
+        self._ballast = b"\1" * self._options.ballast_bytes
+        context_length = min(spec.context_length, self._options.context_length)
+        return LoadedModel(
+            context_length=context_length,
+            max_sequences=spec.max_sequences,
+            kv_cells=max(context_length, spec.kv_cells or 0),
+            vocab_size=self.tokenizer.vocab_size,
+            has_chat_template=True,
+            load_ms=(time.monotonic() - started_at) * 1000,
+            devices=("fake",),
+        )
+
+    def insert(self, sequence: Sequence) -> None:
+        """Give the sequence its own generator."""
+        seed = sequence.sampling.seed
+        self._generators[sequence.sequence_id] = random.Random(os.urandom(8) if seed is None else seed)  # noqa: S311 - not cryptography
+
+    def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
+        """Take the set time, then draw."""
+        result = StepResult()
+        num_prefill = sum(chunk.num_tokens for chunk in plan.chunks if not chunk.sequence.is_decoding)
+        duration_s = num_prefill * self._options.prefill_s_per_token
+        if any(chunk.sequence.is_decoding for chunk in plan.chunks):
+            duration_s += self._options.decode_s
+        for chunk in plan.chunks:
+            if chunk.samples:
+                self._commit_faults(chunk.sequence.num_output_tokens)
+        if self._sleep(duration_s, should_abort):
+            return StepResult(was_aborted=True)
+        for chunk in plan.chunks:
+            sequence_id = chunk.sequence.sequence_id
+            result.num_computed[sequence_id] = chunk.end
+            if chunk.samples:
+                result.tokens[sequence_id] = self._draw(chunk.sequence)
+        return result
+
+    def remove(self, sequence_id: int) -> None:
+        """Drop the generator."""
+        self._generators.pop(sequence_id, None)
+
+    def memory(self) -> EngineMemory:
+        """Return the ballast."""
+        return EngineMemory(len(self._ballast), None)
+
+    def close(self) -> None:
+        """Drop the ballast."""
+        self._ballast = b""
+
+    def _sleep(self, duration_s: float, should_abort: Callable[[], bool]) -> bool:
+        end = time.monotonic() + duration_s
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(_SLICE_S, left))
+            if should_abort():
+                return True
+        return False
+
+    def _commit_faults(self, num_output_tokens: int) -> None:
+        if num_output_tokens == self._options.crash_at_token:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if num_output_tokens == self._options.hang_at_token:
+            while True:
+                signal.pause()
+        if num_output_tokens == self._options.fail_at_token:
+            raise EngineError(f"fake failure before token {num_output_tokens}")
+
+    def _draw(self, sequence: Sequence) -> int:
+        if sequence.num_output_tokens == self._options.answer_tokens:
+            return _IM_END
+        if sequence.sampling.temperature > 0:
+            return self._generators[sequence.sequence_id].choice(_ALPHABET)
+        digest = zlib.crc32(b",".join(str(token_id).encode() for token_id in sequence.token_ids[-8:]))
+        return _ALPHABET[digest % len(_ALPHABET)]

@@ -1,0 +1,245 @@
+"""The llamacpp engine: one context with a unified KV cache, all sequences' tokens in one `llama_decode`.
+
+CPU only, and provably so: no device is offered to the library, nothing is offloaded, and after the load every layer and
+buffer that its log names must be the CPU's, or the load fails.
+"""
+
+import ctypes
+import time
+from collections.abc import Callable
+
+import llama_cpp
+
+from backends.base import Chunk, Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult
+from backends.errors import EngineError, LoadError
+from backends.llamacpp.library import LibraryLog
+from backends.llamacpp.sampler import SamplerChain
+from backends.llamacpp.tokenizer import LlamaCppTokenizer
+from backends.messages import LoadedModel, LoadSpec
+from backends.sequence import Sequence
+
+DEFAULT_STEP_TOKENS = 512
+_ABORTABLE_TOKENS = 32
+"""Steps with fewer prefill tokens end in milliseconds; to ask Python at every graph node would slow them by 10 %."""
+
+# Source: llama.h, "llama_decode": "0 - success, 1 - could not find a KV slot for the batch, 2 - aborted, < 0 - error".
+_DECODE_OK = 0
+_DECODE_NO_SLOT = 1
+_DECODE_ABORTED = 2
+
+
+class LlamaCppEngine(Engine):
+    """See the module; one per process, because the library's log is the process's."""
+
+    name = "llamacpp"
+
+    def __init__(self) -> None:
+        self._log = LibraryLog()
+        self._model: object = None
+        self._context: object = None
+        self._memory: object = None
+        self._batch: llama_cpp.llama_batch | None = None
+        self._step_tokens = DEFAULT_STEP_TOKENS
+        self._free_slots: list[int] = []
+        self._slots: dict[int, int] = {}
+        self._samplers: dict[int, SamplerChain] = {}
+        self._should_abort: Callable[[], bool] | None = None
+        self._on_abort = llama_cpp.ggml_abort_callback(lambda _data: self._is_abort_wanted())
+        self._no_abort = llama_cpp.ggml_abort_callback()
+
+    @property
+    def step_tokens(self) -> int:
+        """Token budget of one step; the library's n_batch."""
+        return self._step_tokens
+
+    def info(self) -> EngineInfo:
+        """Return the build's version and CPU features."""
+        features = llama_cpp.llama_print_system_info().decode(errors="replace").strip(" |")
+        return EngineInfo(self.name, {"llama-cpp-python": llama_cpp.__version__}, features)
+
+    def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> LoadedModel:
+        """Load a GGUF onto the CPU.
+
+        Raises:
+            LoadError: The library refused the file, it is not a decoder model, or something left the CPU.
+        """
+        started_at = time.monotonic()
+        self._log.reset()
+        self._model = self._load_model(spec, on_progress)
+        self.tokenizer = LlamaCppTokenizer(self._model)
+        context_length, kv_cells = self._load_context(spec)
+        if self._log.foreign_devices:
+            raise LoadError(
+                f"llama.cpp put parts of the model on {', '.join(self._log.foreign_devices)}, not on the CPU"
+            )
+        self._free_slots = list(reversed(range(spec.max_sequences)))
+        is_recurrent = llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model)
+        self.capabilities = EngineCapabilities(can_abort_step=True, can_cut_cache=not is_recurrent)
+        return LoadedModel(
+            context_length=context_length,
+            max_sequences=spec.max_sequences,
+            kv_cells=kv_cells,
+            vocab_size=self.tokenizer.vocab_size,
+            has_chat_template=self.tokenizer.chat_template is not None,
+            load_ms=(time.monotonic() - started_at) * 1000,
+            devices=tuple(sorted(self._log.devices)),
+        )
+
+    def insert(self, sequence: Sequence) -> None:
+        """Create the sequence's sampler; it gets a slot with its first chunk."""
+        self._samplers[sequence.sequence_id] = SamplerChain(sequence.sampling)
+
+    def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
+        """Decode all chunks in one call, then draw.
+
+        Raises:
+            EngineError: llama_decode failed.
+        """
+        for sequence_id in plan.evicted:
+            self._free_slot(sequence_id)
+        if not plan.chunks:
+            return StepResult()
+        outputs = self._fill_batch(plan.chunks)
+        num_prefill = sum(chunk.num_tokens for chunk in plan.chunks)
+        is_abortable = num_prefill - len(plan.chunks) >= _ABORTABLE_TOKENS
+        self._should_abort = should_abort if is_abortable else None
+        callback = self._on_abort if is_abortable else self._no_abort
+        llama_cpp.llama_set_abort_callback(self._context, callback, ctypes.c_void_p(0))
+        status = llama_cpp.llama_decode(self._context, self._batch)
+        if status == _DECODE_ABORTED:
+            return StepResult(num_computed=self._roll_back(plan.chunks), was_aborted=True)
+        if status != _DECODE_OK:
+            self._roll_back(plan.chunks)
+            reason = "no free KV cells" if status == _DECODE_NO_SLOT else f"status {status}"
+            raise EngineError(f"llama.cpp could not decode the batch: {reason}; {self._log.words}".rstrip("; "))
+        return self._draw(plan.chunks, outputs)
+
+    def remove(self, sequence_id: int) -> None:
+        """Free the sequence's cells, slot and sampler."""
+        self._free_slot(sequence_id)
+        sampler = self._samplers.pop(sequence_id, None)
+        if sampler is not None:
+            sampler.close()
+
+    def memory(self) -> EngineMemory:
+        """llama.cpp keeps no account that can be asked; the process's own memory is the measure."""
+        return EngineMemory(None, None)
+
+    def close(self) -> None:
+        """Free samplers, batch, context and model."""
+        for sampler in self._samplers.values():
+            sampler.close()
+        self._samplers.clear()
+        if self._batch is not None:
+            llama_cpp.llama_batch_free(self._batch)
+            self._batch = None
+        if self._context is not None:
+            llama_cpp.llama_free(self._context)
+            self._context = None
+        if self._model is not None:
+            llama_cpp.llama_model_free(self._model)
+            self._model = None
+
+    def _load_model(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> object:
+        params = llama_cpp.llama_model_default_params()
+        # An empty list of devices, so that not even a build with Metal has one to use.
+        no_devices = (ctypes.c_void_p * 1)(None)
+        params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
+        params.n_gpu_layers = 0
+        params.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP if spec.use_mmap else llama_cpp.LLAMA_LOAD_MODE_NONE
+
+        def report(fraction: float, _user_data: object) -> bool:
+            on_progress(fraction)
+            return True
+
+        callback = llama_cpp.llama_progress_callback(report)
+        params.progress_callback = callback
+        model = llama_cpp.llama_model_load_from_file(spec.model_path.encode(), params)
+        if not model:
+            raise LoadError(f"llama.cpp could not load {spec.model_path}: {self._log.words or 'it gave no reason'}")
+        if not llama_cpp.llama_model_has_decoder(model) or llama_cpp.llama_model_has_encoder(model):
+            llama_cpp.llama_model_free(model)
+            raise LoadError(f"{spec.model_path} is not a decoder-only model; it cannot generate text here")
+        return model
+
+    def _load_context(self, spec: LoadSpec) -> tuple[int, int]:
+        """Create the context; return the length of a sequence and the number of cells."""
+        trained = llama_cpp.llama_model_n_ctx_train(self._model)
+        context_length = min(spec.context_length, trained) if trained > 0 else spec.context_length
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = max(context_length, spec.kv_cells or 0)
+        self._step_tokens = min(spec.step_tokens or DEFAULT_STEP_TOKENS, params.n_ctx)
+        params.n_batch = self._step_tokens
+        params.n_ubatch = self._step_tokens
+        params.n_seq_max = spec.max_sequences
+        params.kv_unified = True
+        params.offload_kqv = False
+        params.op_offload = False
+        params.no_perf = True
+        if spec.num_threads is not None:
+            params.n_threads = spec.num_threads
+            params.n_threads_batch = spec.num_threads
+        self._context = llama_cpp.llama_init_from_model(self._model, params)
+        if not self._context:
+            raise LoadError(f"llama.cpp could not make a context of {params.n_ctx} tokens: {self._log.words}")
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._batch = llama_cpp.llama_batch_init(self._step_tokens, 0, 1)
+        return context_length, llama_cpp.llama_n_ctx(self._context)
+
+    def _fill_batch(self, chunks: tuple[Chunk, ...]) -> list[int | None]:
+        """Write the chunks into the batch; return per chunk the batch index of its output, None without one."""
+        batch = self._batch
+        assert batch is not None
+        tokens, positions, slots, num_slots, logits = batch.token, batch.pos, batch.seq_id, batch.n_seq_id, batch.logits
+        outputs: list[int | None] = []
+        index = 0
+        for chunk in chunks:
+            slot = self._slot_of(chunk.sequence.sequence_id)
+            for position in range(chunk.start, chunk.end):
+                tokens[index] = chunk.sequence.token_ids[position]
+                positions[index] = position
+                slots[index][0] = slot
+                num_slots[index] = 1
+                logits[index] = 0
+                index += 1
+            if chunk.samples:
+                logits[index - 1] = 1
+            outputs.append(index - 1 if chunk.samples else None)
+        batch.n_tokens = index
+        return outputs
+
+    def _draw(self, chunks: tuple[Chunk, ...], outputs: list[int | None]) -> StepResult:
+        result = StepResult()
+        for chunk, output in zip(chunks, outputs, strict=True):
+            sequence_id = chunk.sequence.sequence_id
+            result.num_computed[sequence_id] = chunk.end
+            if output is not None:
+                result.tokens[sequence_id] = self._samplers[sequence_id].sample(self._context, output)
+        return result
+
+    def _roll_back(self, chunks: tuple[Chunk, ...]) -> dict[int, int]:
+        """Take a failed step's tokens out of the cache; return what each sequence still has there."""
+        num_computed = {}
+        for chunk in chunks:
+            slot = self._slots[chunk.sequence.sequence_id]
+            kept = chunk.start
+            if not llama_cpp.llama_memory_seq_rm(self._memory, slot, chunk.start, -1):
+                llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)  # recurrent memory cannot be cut
+                kept = 0
+            num_computed[chunk.sequence.sequence_id] = kept
+        return num_computed
+
+    def _slot_of(self, sequence_id: int) -> int:
+        slot = self._slots.get(sequence_id)
+        if slot is None:
+            slot = self._slots[sequence_id] = self._free_slots.pop()
+        return slot
+
+    def _free_slot(self, sequence_id: int) -> None:
+        slot = self._slots.pop(sequence_id, None)
+        if slot is not None:
+            llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
+            self._free_slots.append(slot)
+
+    def _is_abort_wanted(self) -> bool:
+        return self._should_abort is not None and self._should_abort()

@@ -1,0 +1,56 @@
+"""What is global in the library: initialisation, its log, and the proof that nothing left the CPU."""
+
+import ctypes
+import re
+from collections import deque
+
+import llama_cpp
+
+_LEVEL_WARN = 3
+_NUM_KEPT_WORDS = 12
+_LINE_MAX_CHARS = 300
+_BUFFER = re.compile(r"(\S+)\s+(?:model|KV|RS|compute|output)\s+buffer size")
+_LAYER = re.compile(r"assigned to device (\S+?),")
+CPU_BUFFER_PREFIXES = ("CPU", "AMX")
+"""Names of ggml buffer types in ordinary memory: CPU, CPU_Mapped, CPU_REPACK, CPU_AARCH64, AMX.
+
+Source: ggml/src/ggml-cpu, the `get_name` functions of its buffer types.
+"""
+
+
+class LibraryLog:
+    """Listens to llama.cpp's log: keeps its last warnings, and the names of all devices and buffers it used.
+
+    One per process, because the library has one log; it must outlive every call into the library.
+    """
+
+    def __init__(self) -> None:
+        self._words: deque[str] = deque(maxlen=_NUM_KEPT_WORDS)
+        self.devices: set[str] = set()
+        self._callback = llama_cpp.llama_log_callback(self._on_log)
+        llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+
+    def reset(self) -> None:
+        """Forget the words and devices of an earlier load."""
+        self._words.clear()
+        self.devices.clear()
+
+    @property
+    def words(self) -> str:
+        """The library's last warnings and errors, oldest first, as one line."""
+        return "; ".join(self._words)
+
+    @property
+    def foreign_devices(self) -> list[str]:
+        """Devices and buffers that are not the CPU's."""
+        return sorted(device for device in self.devices if not device.startswith(CPU_BUFFER_PREFIXES))
+
+    def _on_log(self, level: int, text: bytes | None, _user_data: object) -> None:
+        if not text:
+            return
+        line = text.decode(errors="replace").strip()
+        if level >= _LEVEL_WARN and len(line) > 1:  # progress dots come as single characters
+            self._words.append(line[:_LINE_MAX_CHARS])
+        elif found := (_BUFFER.search(line) or _LAYER.search(line)):
+            self.devices.add(found.group(1))

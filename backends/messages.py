@@ -1,0 +1,300 @@
+"""What crosses the process border between the gateway and a worker, in both directions.
+
+A frame carries a list of messages, so that one engine step is one frame however many sequences it served. Structs are
+encoded as arrays (no field names on the wire): both ends are always the same checkout, and a token's message is small.
+
+Rules:
+    Every `Generate` is answered by exactly one terminal message: `Finished`, `Failed` or `Aborted`.
+    `Accepted` comes before any `Delta` of its sequence; `PrefillProgress` only between the two.
+    `sequence_id` is chosen by the gateway and never used twice on one channel.
+"""
+
+from typing import Any
+
+import msgspec
+
+from backends.sequence import SamplingParams
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Base of all messages; the tag is the class name."""
+
+
+# ---- both directions: parts -----------------------------------------------------------------------------------------
+
+
+class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything an engine needs to load one artifact.
+
+    Attributes:
+        model_path: The .gguf file (the first of a split set) or the MLX folder, absolute.
+        context_length: Tokens one sequence may hold, prompt and answer together; lowered to the model's own limit.
+        max_sequences: Sequences that may be in the batch at once, >= 1.
+        kv_cells: Tokens that all sequences together may hold; None = the context length, or what the engine needs.
+        step_tokens: Token budget of one step (prefill chunk and decode tokens together); None = the engine's default.
+        num_threads: Compute threads; None = physical cores.
+        use_mmap: Map the weights instead of reading them (llamacpp).
+        cache_limit_bytes: Upper bound of MLX's buffer cache; None = the engine's default.
+        wired_limit_bytes: Metal's wired memory limit for MLX; None = the engine's default.
+    """
+
+    model_path: str
+    context_length: int = 8192
+    max_sequences: int = 8
+    kv_cells: int | None = None
+    step_tokens: int | None = None
+    num_threads: int | None = None
+    use_mmap: bool = True
+    cache_limit_bytes: int | None = None
+    wired_limit_bytes: int | None = None
+
+
+class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker knows about the model it has loaded.
+
+    Attributes:
+        context_length: Tokens one sequence may hold, after the engine's and the model's limits.
+        max_sequences: Sequences that may be in the batch at once.
+        kv_cells: Tokens that all sequences together may hold.
+        vocab_size: Number of token ids.
+        has_chat_template: Whether chats can be rendered.
+        load_ms: Time the engine took to load, milliseconds.
+        devices: Where the weights and the cache are, e.g. `("CPU",)`; llamacpp proves here that nothing was offloaded.
+    """
+
+    context_length: int
+    max_sequences: int
+    kv_cells: int
+    vocab_size: int
+    has_chat_template: bool
+    load_ms: float
+    devices: tuple[str, ...]
+
+
+class ChatPrompt(msgspec.Struct, frozen=True, tag=True):
+    """A conversation, rendered in the worker with the model's own template.
+
+    Attributes:
+        messages: OpenAI-shaped messages; content is text (parts already joined by the gateway).
+        template_kwargs: Further variables of the template.
+    """
+
+    messages: list[dict[str, Any]]
+    template_kwargs: dict[str, Any] = {}
+
+
+class TextPrompt(msgspec.Struct, frozen=True, tag=True):
+    """Plain text, tokenized as it stands (BOS added where the model wants it)."""
+
+    text: str
+
+
+class TokenPrompt(msgspec.Struct, frozen=True, tag=True):
+    """Token ids, used as they are."""
+
+    token_ids: list[int]
+
+
+Prompt = ChatPrompt | TextPrompt | TokenPrompt
+
+
+class Usage(msgspec.Struct, frozen=True, array_like=True):
+    """Token counts of one sequence."""
+
+    num_prompt_tokens: int
+    num_cached_tokens: int
+    num_output_tokens: int
+
+
+class SequenceTimings(msgspec.Struct, frozen=True, array_like=True):
+    """Where one sequence's time went inside the worker, milliseconds.
+
+    Attributes:
+        queue_ms: From receipt to the first prefill step.
+        prefill_ms: From the first prefill step to the first token.
+        decode_ms: From the first token to the last.
+    """
+
+    queue_ms: float
+    prefill_ms: float
+    decode_ms: float
+
+
+# ---- gateway -> worker ----------------------------------------------------------------------------------------------
+
+
+class Load(_Message, frozen=True, array_like=True, tag=True):
+    """Load this artifact; answered by `LoadProgress`*, then `Loaded` or `LoadFailed`."""
+
+    spec: LoadSpec
+
+
+class Generate(_Message, frozen=True, array_like=True, tag=True):
+    """Start one sequence.
+
+    Attributes:
+        sequence_id: Unique on this channel.
+        prompt: What to continue.
+        sampling: How tokens are drawn.
+        max_tokens: Upper bound of the answer; None = what the context leaves.
+        stop: Strings that end the answer and are not part of it.
+        wants_progress: Whether `PrefillProgress` is wanted.
+    """
+
+    sequence_id: int
+    prompt: Prompt
+    sampling: SamplingParams
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    wants_progress: bool = False
+
+
+class Cancel(_Message, frozen=True, array_like=True, tag=True):
+    """Give the sequence up at once, whatever it is doing; answered by `Aborted` unless it had already ended."""
+
+    sequence_id: int
+
+
+class Pause(_Message, frozen=True, array_like=True, tag=True):
+    """Take the sequence out of the batch at the next token border; it keeps its place."""
+
+    sequence_id: int
+
+
+class Resume(_Message, frozen=True, array_like=True, tag=True):
+    """Go on with a paused sequence."""
+
+    sequence_id: int
+
+
+class Shutdown(_Message, frozen=True, array_like=True, tag=True):
+    """End the process; whatever still runs is aborted."""
+
+
+Command = Load | Generate | Cancel | Pause | Resume | Shutdown
+
+
+# ---- worker -> gateway ----------------------------------------------------------------------------------------------
+
+
+class Hello(_Message, frozen=True, array_like=True, tag=True):
+    """First message of every worker: its libraries are imported and it waits for `Load`.
+
+    Attributes:
+        engine: `mlx`, `llamacpp` or `fake`.
+        versions: Library name to version.
+        features: The build's own description (CPU features, Metal).
+        import_ms: Time the imports took.
+    """
+
+    engine: str
+    versions: dict[str, str]
+    features: str
+    import_ms: float
+
+
+class LoadProgress(_Message, frozen=True, array_like=True, tag=True):
+    """Share of the load that is done, 0..1."""
+
+    fraction: float
+
+
+class Loaded(_Message, frozen=True, array_like=True, tag=True):
+    """The model is resident; sequences may come."""
+
+    model: LoadedModel
+
+
+class LoadFailed(_Message, frozen=True, array_like=True, tag=True):
+    """The model cannot be loaded; the worker ends itself after this message."""
+
+    code: str
+    message: str
+
+
+class Accepted(_Message, frozen=True, array_like=True, tag=True):
+    """The prompt was rendered and tokenized."""
+
+    sequence_id: int
+    num_prompt_tokens: int
+
+
+class PrefillProgress(_Message, frozen=True, array_like=True, tag=True):
+    """Tokens of the prompt that are evaluated so far (cached ones included)."""
+
+    sequence_id: int
+    num_done: int
+    num_total: int
+    num_cached: int
+
+
+class Delta(_Message, frozen=True, array_like=True, tag=True):
+    """New text of one sequence; may be empty while bytes of a character or of a stop string are held back."""
+
+    sequence_id: int
+    text: str
+    num_tokens: int
+
+
+class Finished(_Message, frozen=True, array_like=True, tag=True):
+    """Terminal: the sequence ended by itself.
+
+    Attributes:
+        reason: `stop` (end token or stop string) or `length`.
+        text: What the detokenizer still held.
+    """
+
+    sequence_id: int
+    reason: str
+    text: str
+    usage: Usage
+    timings: SequenceTimings
+
+
+class Failed(_Message, frozen=True, array_like=True, tag=True):
+    """Terminal: the sequence could not be done.
+
+    Attributes:
+        code: Stable code of backends/errors.py.
+        param: The request field at fault, or None.
+        details: Numbers that belong to the message, e.g. `n_prompt_tokens` and `n_ctx`.
+    """
+
+    sequence_id: int
+    code: str
+    message: str
+    param: str | None = None
+    details: dict[str, int] = {}
+
+
+class Aborted(_Message, frozen=True, array_like=True, tag=True):
+    """Terminal: the sequence was cancelled."""
+
+    sequence_id: int
+    usage: Usage
+
+
+class Heartbeat(_Message, frozen=True, array_like=True, tag=True):
+    """Sign of life of a busy worker, at least every HEARTBEAT_INTERVAL_S while it computes."""
+
+    num_running: int
+    num_waiting: int
+    num_free_cells: int
+
+
+HEARTBEAT_INTERVAL_S = 1.0
+
+Event = (
+    Hello
+    | LoadProgress
+    | Loaded
+    | LoadFailed
+    | Accepted
+    | PrefillProgress
+    | Delta
+    | Finished
+    | Failed
+    | Aborted
+    | Heartbeat
+)
+Terminal = Finished | Failed | Aborted

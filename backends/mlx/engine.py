@@ -1,0 +1,254 @@
+"""The mlx engine: mlx-lm's BatchGenerator does prefill and decode; this maps sequences to it and back.
+
+The generator batches by its own rules, so a plan only says which sequences may take part: what it reports back is what
+the generator really did. It draws one token ahead of what it returns; where a sequence is paused, that token is dropped
+and drawn again, from the same position of the sequence's own random generator.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx_lm
+from mlx_lm.generate import BatchGenerator
+from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
+
+from backends.base import Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult
+from backends.errors import EngineError, LoadError
+from backends.messages import LoadedModel, LoadSpec
+from backends.mlx.library import mlx_errors
+from backends.mlx.sampler import Sampler, SeededSampler, create_sampler
+from backends.mlx.tokenizer import MLXTokenizer
+from backends.sequence import Sequence
+
+METAL_STEP_TOKENS = 512
+CPU_STEP_TOKENS = 64
+FIRST_STEP_TOKENS = 8
+"""Chunk per sequence before the machine's prefill rate is known; an unknown CPU may do ten tokens a second."""
+TARGET_STEP_S = 0.4
+"""A prefill chunk cannot be given up in the middle: its size is kept to about this time, and a cancel acts in 1 s."""
+MIN_STEP_TOKENS = 2
+
+
+@dataclasses.dataclass(slots=True)
+class _Held:
+    """A paused sequence's cache, which covers `num_tokens` of its tokens."""
+
+    cache: list[Any]
+    num_tokens: int
+
+
+class MLXEngine(Engine):
+    """See the module; the thread that loads must be the one that steps (streams belong to threads)."""
+
+    name = "mlx"
+
+    def __init__(self) -> None:
+        self._generator: BatchGenerator | None = None
+        self._model: Any = None
+        self._step_tokens = METAL_STEP_TOKENS if _has_metal() else CPU_STEP_TOKENS
+        self._samplers: dict[int, Sampler] = {}
+        self._uids: dict[int, int] = {}
+        self._sequence_ids: dict[int, int] = {}
+        self._sequences: dict[int, Sequence] = {}
+        self._held: dict[int, _Held] = {}
+
+    @property
+    def step_tokens(self) -> int:
+        """Token budget of one prefill chunk; the generator's chunk adapts below it."""
+        return self._step_tokens
+
+    def info(self) -> EngineInfo:
+        """Return library versions and the device."""
+        from importlib.metadata import version
+
+        versions = {"mlx": version("mlx"), "mlx-lm": version("mlx-lm")}
+        return EngineInfo(self.name, versions, _device_name())
+
+    def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> LoadedModel:
+        """Load an MLX folder.
+
+        Raises:
+            LoadError: mlx-lm refused it.
+        """
+        started_at = time.monotonic()
+        on_progress(0.0)
+        with mlx_errors(LoadError, f"load {spec.model_path}"):
+            if spec.cache_limit_bytes is not None:
+                mx.set_cache_limit(spec.cache_limit_bytes)
+            self._model, wrapper, config = mlx_lm.load(
+                str(Path(spec.model_path)),
+                tokenizer_config={"trust_remote_code": False},
+                return_config=True,
+                trust_remote_code=False,
+            )
+            if not _has_metal():
+                # Half precision runs tens of times slower than float32 on MLX's CPU build.
+                self._model.set_dtype(mx.float32)
+                mx.eval(self._model.parameters())
+            end_ids = frozenset(getattr(wrapper, "eos_token_ids", None) or ())
+            self.tokenizer = MLXTokenizer(wrapper, end_ids)
+            self._step_tokens = spec.step_tokens or self._step_tokens
+            self._generator = self._create_generator(spec)
+        on_progress(1.0)
+        self.capabilities = EngineCapabilities(
+            can_abort_step=False, can_cut_cache=can_trim_prompt_cache(self._empty_cache())
+        )
+        context_length = _context_length(spec, config)
+        return LoadedModel(
+            context_length=context_length,
+            max_sequences=spec.max_sequences,
+            kv_cells=max(context_length, spec.kv_cells or 0),
+            vocab_size=self.tokenizer.vocab_size,
+            has_chat_template=self.tokenizer.chat_template is not None,
+            load_ms=(time.monotonic() - started_at) * 1000,
+            devices=(_device_name(),),
+        )
+
+    def insert(self, sequence: Sequence) -> None:
+        """Create the sequence's sampler; the generator gets it with its first chunk."""
+        self._samplers[sequence.sequence_id] = create_sampler(sequence.sampling)
+
+    def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
+        """Let the generator do its next step for the sequences of the plan.
+
+        Raises:
+            EngineError: The model code or mlx failed.
+        """
+        del should_abort  # nothing to be done inside a step; chunks are kept short instead
+        assert self._generator is not None
+        for sequence_id in plan.evicted:
+            self._withdraw(sequence_id)
+        for chunk in plan.chunks:
+            if chunk.sequence.sequence_id not in self._uids:
+                self._submit(chunk.sequence)
+        if not plan.chunks:
+            return StepResult()
+        with mlx_errors(EngineError, "compute the step"):
+            started_at = time.monotonic()
+            prompts, answers = self._generator.next()
+            duration_s = time.monotonic() - started_at
+        result = self._collect(prompts, answers)
+        prefilling = {self._sequence_ids[response.uid] for response in prompts}
+        starts = {chunk.sequence.sequence_id: chunk.start for chunk in plan.chunks}
+        num_prefilled = sum(result.num_computed[i] - starts[i] for i in prefilling & starts.keys())
+        if num_prefilled > 0:
+            self._adapt_chunk(num_prefilled, len(prefilling), duration_s)
+        return result
+
+    def pause(self, sequence_id: int) -> int | None:
+        """Take the sequence out of the generator with its cache."""
+        uid = self._uids.get(sequence_id)
+        if uid is None:
+            return None
+        assert self._generator is not None
+        sequence = self._sequences[sequence_id]
+        cache, tokens = self._generator.extract_cache([uid])[uid]
+        self._withdraw(sequence_id)
+        # The cache may cover the newest token already; it has to be computed again to draw the next one.
+        num_kept = min(len(tokens), len(sequence.token_ids) - 1)
+        surplus = len(tokens) - num_kept
+        if num_kept == 0 or (surplus and trim_prompt_cache(cache, surplus) != surplus):
+            return 0
+        self._held[sequence_id] = _Held(cache, num_kept)
+        return num_kept
+
+    def remove(self, sequence_id: int) -> None:
+        """Forget the sequence and its cache."""
+        self._withdraw(sequence_id)
+        self._samplers.pop(sequence_id, None)
+
+    def memory(self) -> EngineMemory:
+        """Return MLX's own account."""
+        return EngineMemory(mx.get_active_memory(), mx.get_cache_memory())
+
+    def close(self) -> None:
+        """Drop the generator and the model."""
+        if self._generator is not None:
+            self._generator.close()
+            self._generator = None
+        self._model = None
+
+    def _create_generator(self, spec: LoadSpec) -> BatchGenerator:
+        return BatchGenerator(
+            self._model,
+            completion_batch_size=spec.max_sequences,
+            prefill_batch_size=spec.max_sequences,
+            prefill_step_size=min(FIRST_STEP_TOKENS, self._step_tokens),
+        )
+
+    def _empty_cache(self) -> list[Any]:
+        from mlx_lm.models.cache import make_prompt_cache
+
+        return list(make_prompt_cache(self._model))
+
+    def _submit(self, sequence: Sequence) -> None:
+        assert self._generator is not None
+        sequence_id = sequence.sequence_id
+        held = self._held.pop(sequence_id, None)
+        done = held.num_tokens if held else 0
+        sampler = self._samplers[sequence_id]
+        if isinstance(sampler, SeededSampler):
+            sampler.position = sequence.num_output_tokens
+        (uid,) = self._generator.insert(
+            [sequence.token_ids[done:]],
+            # Ends are decided by the shared code; the generator must not end a sequence by itself.
+            max_tokens=[sequence.max_output_tokens + 1],
+            caches=[held.cache] if held else None,
+            all_tokens=[sequence.token_ids[:done]],
+            samplers=[sampler],
+        )
+        self._uids[sequence_id] = uid
+        self._sequence_ids[uid] = sequence_id
+        self._sequences[sequence_id] = sequence
+
+    def _withdraw(self, sequence_id: int) -> None:
+        self._held.pop(sequence_id, None)
+        self._sequences.pop(sequence_id, None)
+        uid = self._uids.pop(sequence_id, None)
+        if uid is not None:
+            assert self._generator is not None
+            del self._sequence_ids[uid]
+            self._generator.remove([uid])
+
+    def _collect(self, prompts: list[Any], answers: list[Any]) -> StepResult:
+        result = StepResult()
+        for response in prompts:
+            sequence_id = self._sequence_ids[response.uid]
+            sequence = self._sequences[sequence_id]
+            done, total = response.progress
+            computed = len(sequence.token_ids) - (total - done)
+            result.num_computed[sequence_id] = min(computed, len(sequence.token_ids) - 1)
+        for response in answers:
+            sequence_id = self._sequence_ids[response.uid]
+            result.tokens[sequence_id] = response.token
+            result.num_computed[sequence_id] = len(self._sequences[sequence_id].token_ids)
+        return result
+
+    def _adapt_chunk(self, num_tokens: int, num_prompts: int, duration_s: float) -> None:
+        """Size the next prefill chunk so that it takes about TARGET_STEP_S at the rate just seen."""
+        assert self._generator is not None
+        target = int(num_tokens / duration_s * TARGET_STEP_S / num_prompts)
+        # At most doubled: the first steps include the compilation of kernels and tell little.
+        limit = min(self._step_tokens, self._generator.prefill_step_size * 2)
+        self._generator.prefill_step_size = max(MIN_STEP_TOKENS, min(limit, target))
+
+
+def _has_metal() -> bool:
+    return bool(mx.metal.is_available())
+
+
+def _device_name() -> str:
+    return "Metal GPU" if _has_metal() else "CPU"
+
+
+def _context_length(spec: LoadSpec, config: dict[str, Any]) -> int:
+    """Return the tokens one sequence may hold; nested text configs carry the limit in multimodal folders."""
+    text_config = config.get("text_config")
+    trained = config.get("max_position_embeddings")
+    if trained is None and isinstance(text_config, dict):
+        trained = text_config.get("max_position_embeddings")
+    return min(spec.context_length, trained) if isinstance(trained, int) and trained > 0 else spec.context_length

@@ -1,0 +1,72 @@
+"""Drawing tokens on MLX arrays, with the same filters in the same order as the native chain of the other engine.
+
+Every sequence has its own random key, derived from its seed and the position of the token, so neither other sequences
+of a batch nor a pause changes what is drawn.
+"""
+
+import os
+import struct
+from collections.abc import Callable
+
+import mlx.core as mx
+
+from backends.sequence import SamplingParams
+
+_POSITION_BITS = 24
+"""More positions than any context has; seed and position together make a 64-bit key."""
+
+Sampler = Callable[[mx.array], mx.array]
+"""Log-probabilities, float, shape (n, vocab) -> token ids, uint32, shape (n,)."""
+
+
+def greedy(logprobs: mx.array) -> mx.array:
+    """Return the most likely tokens; one shared function, so that a batch of greedy sequences is drawn in one call."""
+    return mx.argmax(logprobs, axis=-1)
+
+
+class SeededSampler:
+    """Draws the tokens of one sequence.
+
+    Attributes:
+        position: Index of the next output token, 0-based; to be set back when a sequence is resumed, because the
+            library draws one token ahead.
+    """
+
+    def __init__(self, params: SamplingParams) -> None:
+        self._params = params
+        self._seed = struct.unpack("<I", os.urandom(4))[0] if params.seed is None else params.seed
+        self.position = 0
+
+    def __call__(self, logprobs: mx.array) -> mx.array:
+        """Draw one token; `logprobs` has shape (1, vocab)."""
+        filtered = _filter(logprobs, self._params) / self._params.temperature
+        key = mx.random.key((self._seed << _POSITION_BITS) + self.position)
+        self.position += 1
+        return mx.random.categorical(filtered, key=key)
+
+
+def create_sampler(params: SamplingParams) -> Sampler:
+    """Return the sampler for one sequence."""
+    return greedy if params.temperature == 0 else SeededSampler(params)
+
+
+def _filter(logprobs: mx.array, params: SamplingParams) -> mx.array:
+    """Return `logprobs` with -inf for every token that top_k, top_p or min_p drops."""
+    if params.top_k is not None and params.top_k < logprobs.shape[-1]:
+        kth = mx.min(mx.topk(logprobs, params.top_k, axis=-1), axis=-1, keepdims=True)
+        logprobs = mx.where(logprobs < kth, -mx.inf, logprobs)
+    if params.top_p < 1:
+        logprobs = _top_p(logprobs, params.top_p)
+    if params.min_p > 0:
+        best = mx.max(logprobs, axis=-1, keepdims=True)
+        logprobs = mx.where(logprobs < best + mx.log(mx.array(params.min_p)), -mx.inf, logprobs)
+    return logprobs
+
+
+def _top_p(logprobs: mx.array, top_p: float) -> mx.array:
+    probs = mx.softmax(logprobs, axis=-1)
+    order = mx.argsort(-probs, axis=-1)
+    sorted_probs = mx.take_along_axis(probs, order, axis=-1)
+    before = mx.cumsum(sorted_probs, axis=-1) - sorted_probs
+    kept = mx.where(before < top_p, mx.take_along_axis(logprobs, order, axis=-1), -mx.inf)
+    return mx.put_along_axis(mx.full(logprobs.shape, -mx.inf), order, kept, axis=-1)

@@ -1,0 +1,109 @@
+"""A Hugging Face tokenizer behind the interface that the shared code uses, with the exact bytes of every token."""
+
+import functools
+import json
+from typing import Any
+
+from backends.base import Tokenizer
+
+_SPACE_MARK = "\u2581"
+
+
+class MLXTokenizer(Tokenizer):
+    """Wraps the tokenizer that mlx-lm loaded.
+
+    Args:
+        wrapper: mlx-lm's TokenizerWrapper.
+        end_ids: Ids that end an answer, by the model's config.
+    """
+
+    def __init__(self, wrapper: Any, end_ids: frozenset[int]) -> None:
+        self._hf = hf = getattr(wrapper, "_tokenizer", wrapper)
+        self.vocab_size = len(hf)
+        self._end_ids = end_ids
+        self.bos_text = hf.bos_token or ""
+        self.eos_text = hf.eos_token or ""
+        self._bos_id: int | None = hf.bos_token_id
+        first = hf.encode("a", add_special_tokens=True)[:1]
+        self.adds_bos = self._bos_id is not None and first == [self._bos_id]
+        self.chat_template = _chat_template(hf)
+        self._token_texts: list[str] = hf.convert_ids_to_tokens(range(self.vocab_size))
+        added = hf.added_tokens_decoder
+        self._control_ids = frozenset(hf.all_special_ids) | {i for i, token in added.items() if token.special}
+        self._added_ids = frozenset(added)
+        self._bytes_of = _byte_level_bytes if _is_byte_level(hf) else _sentencepiece_bytes
+        self._pieces: dict[int, bytes] = {}
+
+    @functools.cached_property
+    def max_token_bytes(self) -> int:
+        """Length of the longest token as it is stored; byte-level ones are stored longer than they are."""
+        return max(len((text or "").encode()) for text in self._token_texts)
+
+    def is_end(self, token_id: int) -> bool:
+        """Tell whether the model's config counts the token among its ends."""
+        return token_id in self._end_ids
+
+    def encode(self, text: str, *, add_bos: bool) -> list[int]:
+        """Return token ids; BOS is added here, by the same rule as on the other engine."""
+        token_ids: list[int] = self._hf.encode(text, add_special_tokens=False)
+        return [self._bos_id, *token_ids] if add_bos and self._bos_id is not None else token_ids
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the token's bytes, b"" for control tokens."""
+        piece = self._pieces.get(token_id)
+        if piece is None:
+            piece = self._pieces[token_id] = self._piece(token_id)
+        return piece
+
+    def _piece(self, token_id: int) -> bytes:
+        if token_id in self._control_ids or not 0 <= token_id < self.vocab_size:
+            return b""
+        text = self._token_texts[token_id] or ""
+        return text.encode() if token_id in self._added_ids else self._bytes_of(text)
+
+
+def _chat_template(hf: Any) -> str | None:
+    template = hf.chat_template
+    if isinstance(template, dict):
+        template = template.get("default")
+    return template if isinstance(template, str) else None
+
+
+def _is_byte_level(hf: Any) -> bool:
+    """Tell byte-level BPE (every byte is written as one printable character) from SentencePiece-like vocabularies."""
+    backend = getattr(hf, "backend_tokenizer", None)
+    if backend is None:
+        return False
+    return '"ByteLevel"' in json.dumps(json.loads(backend.to_str()).get("decoder"))
+
+
+def _byte_level_table() -> dict[str, int]:
+    """Return the character that stands for each byte.
+
+    Source: GPT-2's `bytes_to_unicode`: printable Latin-1 characters stand for themselves, the others are moved to 256
+    and up, in order.
+    """
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    table = {chr(byte): byte for byte in printable}
+    moved = [byte for byte in range(256) if byte not in set(printable)]
+    table.update({chr(256 + index): byte for index, byte in enumerate(moved)})
+    return table
+
+
+_BYTE_OF_CHAR = _byte_level_table()
+
+
+def _byte_level_bytes(text: str) -> bytes:
+    if all(char in _BYTE_OF_CHAR for char in text):
+        return bytes(_BYTE_OF_CHAR[char] for char in text)
+    return text.encode()
+
+
+def _sentencepiece_bytes(text: str) -> bytes:
+    """`<0xAB>` is a byte; the mark is a space; anything else is itself."""
+    if len(text) == len("<0xAB>") and text.startswith("<0x") and text.endswith(">"):
+        try:
+            return bytes([int(text[3:5], 16)])
+        except ValueError:
+            pass
+    return text.replace(_SPACE_MARK, " ").encode()

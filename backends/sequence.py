@@ -1,0 +1,72 @@
+"""One generation inside a worker: its tokens, how far they are computed, how the next one is drawn."""
+
+import dataclasses
+import enum
+
+import msgspec
+
+
+class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """How tokens are drawn, the same meaning on every engine.
+
+    The filters apply in this order: top_k, top_p, min_p, temperature; then one draw with the sequence's own generator.
+
+    Attributes:
+        temperature: >= 0; 0 is greedy and makes the other fields irrelevant.
+        top_k: Keep the k most likely tokens, >= 1; None = all.
+        top_p: Keep the smallest set whose probability reaches top_p, 0 < top_p <= 1.
+        min_p: Drop tokens less likely than min_p times the most likely, 0..1.
+        seed: Start of the sequence's own random generator, 0..2**32-1; None = a fresh one.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    min_p: float = 0.0
+    seed: int | None = None
+
+
+class SequenceState(enum.Enum):
+    """Where a sequence stands in the batch."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED = "paused"
+
+
+@dataclasses.dataclass(slots=True)
+class Sequence:
+    """A growing list of tokens; owned and mutated by the batcher only.
+
+    Attributes:
+        sequence_id: The gateway's id.
+        token_ids: Prompt and answer so far.
+        num_prompt_tokens: How many of `token_ids` are the prompt.
+        num_computed: How many of `token_ids` the engine's cache holds; the rest is pending.
+        max_output_tokens: Upper bound of the answer, >= 1.
+        sampling: How tokens are drawn.
+        state: Where it stands.
+    """
+
+    sequence_id: int
+    token_ids: list[int]
+    num_prompt_tokens: int
+    max_output_tokens: int
+    sampling: SamplingParams
+    num_computed: int = 0
+    state: SequenceState = SequenceState.WAITING
+
+    @property
+    def num_output_tokens(self) -> int:
+        """Tokens of the answer so far."""
+        return len(self.token_ids) - self.num_prompt_tokens
+
+    @property
+    def num_pending(self) -> int:
+        """Tokens that the engine's cache does not hold yet; 1 in plain decode."""
+        return len(self.token_ids) - self.num_computed
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether only its newest token is pending."""
+        return self.num_pending == 1 and self.num_output_tokens > 0

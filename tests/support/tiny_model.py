@@ -1,0 +1,214 @@
+"""A random llama (2 layers, 64 wide, float32, byte-level BPE, under 1 MB) in both formats, from the same weights.
+
+With greedy sampling both engines must give the same tokens on it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NUM_LAYERS = 2
+WIDTH = 64
+NUM_HEADS = 4
+NUM_KV_HEADS = 2
+FEED_FORWARD = 128
+CONTEXT_LENGTH = 512
+BOS_ID, EOS_ID = 257, 258
+CONTROL_TOKENS = ("<|im_start|>", "<|im_end|>")
+MERGES = ["Ġ t"]
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+# GGUF tensor name -> safetensors name, per layer.
+_LAYER_NAMES = {
+    "attn_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+
+
+def byte_characters() -> list[str]:
+    """Return the 256 characters that stand for bytes in a byte-level vocabulary, by byte."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    moved = iter(range(256, 512))
+    return [chr(byte) if byte in printable else chr(next(moved)) for byte in range(256)]
+
+
+def vocabulary() -> list[str]:
+    return [*byte_characters(), "Ġt", *CONTROL_TOKENS]
+
+
+def weights(seed: int = 0) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+    """Return the tensors under their GGUF names (without `.weight`), in numpy's shape order (rows, columns)."""
+    rng = np.random.default_rng(seed)
+
+    def random(*shape: int, scale: float = 0.2) -> np.ndarray[Any, np.dtype[np.float32]]:
+        return (rng.standard_normal(shape) * scale).astype(np.float32)
+
+    num_tokens = len(vocabulary())
+    kv_width = NUM_KV_HEADS * WIDTH // NUM_HEADS
+    tensors = {
+        "token_embd": random(num_tokens, WIDTH, scale=1.0),
+        "output_norm": np.ones(WIDTH, np.float32),
+        "output": random(num_tokens, WIDTH),
+    }
+    for layer in range(NUM_LAYERS):
+        prefix = f"blk.{layer}."
+        tensors |= {
+            prefix + "attn_norm": np.ones(WIDTH, np.float32),
+            prefix + "ffn_norm": np.ones(WIDTH, np.float32),
+            prefix + "attn_q": random(WIDTH, WIDTH),
+            prefix + "attn_k": random(kv_width, WIDTH),
+            prefix + "attn_v": random(kv_width, WIDTH),
+            prefix + "attn_output": random(WIDTH, WIDTH),
+            prefix + "ffn_gate": random(FEED_FORWARD, WIDTH),
+            prefix + "ffn_up": random(FEED_FORWARD, WIDTH),
+            prefix + "ffn_down": random(WIDTH, FEED_FORWARD),
+        }
+    return tensors
+
+
+def write_gguf(path: Path, *, name: str = "tiny", seed: int = 0, chat_template: str | None = CHAT_TEMPLATE) -> Path:
+    """Write the model as one GGUF file."""
+    import gguf
+
+    writer = gguf.GGUFWriter(str(path), "llama")
+    writer.add_name(name)
+    writer.add_context_length(CONTEXT_LENGTH)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(NUM_LAYERS)
+    writer.add_feed_forward_length(FEED_FORWARD)
+    writer.add_head_count(NUM_HEADS)
+    writer.add_head_count_kv(NUM_KV_HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_rope_dimension_count(WIDTH // NUM_HEADS)
+    writer.add_vocab_size(len(vocabulary()))
+    writer.add_file_type(0)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(vocabulary())
+    writer.add_token_types([1] * 257 + [3] * len(CONTROL_TOKENS))
+    writer.add_token_merges(MERGES)
+    writer.add_bos_token_id(BOS_ID)
+    writer.add_eos_token_id(EOS_ID)
+    writer.add_pad_token_id(EOS_ID)
+    writer.add_add_bos_token(False)
+    if chat_template is not None:
+        writer.add_chat_template(chat_template)
+    for tensor_name, tensor in weights(seed).items():
+        writer.add_tensor(tensor_name + ".weight", _permuted(tensor_name, tensor))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def write_mlx(folder: Path, *, name: str = "tiny", seed: int = 0, chat_template: str | None = CHAT_TEMPLATE) -> Path:
+    """Write the model as an MLX folder."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {_mlx_name(tensor_name): tensor for tensor_name, tensor in weights(seed).items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "mlx"})
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "_name_or_path": name,
+        "hidden_size": WIDTH,
+        "intermediate_size": FEED_FORWARD,
+        "num_hidden_layers": NUM_LAYERS,
+        "num_attention_heads": NUM_HEADS,
+        "num_key_value_heads": NUM_KV_HEADS,
+        "max_position_embeddings": CONTEXT_LENGTH,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "vocab_size": len(vocabulary()),
+        "tie_word_embeddings": False,
+        "torch_dtype": "float32",
+        "bos_token_id": BOS_ID,
+        "eos_token_id": EOS_ID,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").write_text(json.dumps(_tokenizer_json()))
+    tokenizer_config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": CONTEXT_LENGTH,
+        "bos_token": CONTROL_TOKENS[0],
+        "eos_token": CONTROL_TOKENS[1],
+        "pad_token": CONTROL_TOKENS[1],
+    }
+    if chat_template is not None:
+        tokenizer_config["chat_template"] = chat_template
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
+    return folder
+
+
+def _tokenizer_json() -> dict[str, Any]:
+    added = [
+        {
+            "id": 257 + i,
+            "content": token,
+            "special": True,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+        }
+        for i, token in enumerate(CONTROL_TOKENS)
+    ]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": byte_level,
+        "post_processor": None,
+        "decoder": byte_level,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": {token: index for index, token in enumerate(vocabulary())},
+            "merges": [merge.split(" ") for merge in MERGES],
+        },
+    }
+
+
+def _mlx_name(gguf_name: str) -> str:
+    flat = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+    if gguf_name in flat:
+        return flat[gguf_name] + ".weight"
+    _, layer, part = gguf_name.split(".")
+    return f"model.layers.{layer}.{_LAYER_NAMES[part]}.weight"
+
+
+def _permuted(gguf_name: str, tensor: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Reorder rows of Q and K: llama's GGUF rotates neighbouring pairs, the safetensors form rotates halves.
+
+    Source: llama.cpp, convert_hf_to_gguf.py, LlamaModel.permute.
+    """
+    num_heads = {"attn_q": NUM_HEADS, "attn_k": NUM_KV_HEADS}.get(gguf_name.rpartition(".")[2])
+    if num_heads is None:
+        return tensor
+    rows, columns = tensor.shape
+    halves = tensor.reshape(num_heads, 2, rows // num_heads // 2, columns)
+    return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows, columns))
