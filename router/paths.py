@@ -117,12 +117,14 @@ def paths_from_env(environ: Mapping[str, str]) -> Paths:
     from platformdirs import PlatformDirs  # only without MLXR_HOME: it reads os.environ by itself
 
     dirs = PlatformDirs("mlxr", appauthor=False)
+    # Without XDG_RUNTIME_DIR platformdirs falls back to a name in /tmp that anybody could have taken before us.
+    has_runtime_dir = sys.platform == "darwin" or bool(environ.get("XDG_RUNTIME_DIR"))
     return Paths(
         data_dir=dirs.user_data_path,
         # macOS has one folder for both; a file that people edit still gets a folder of its own.
         config_dir=dirs.user_config_path / "config" if sys.platform == "darwin" else dirs.user_config_path,
         log_dir=dirs.user_log_path,
-        runtime_dir=dirs.user_runtime_path,
+        runtime_dir=dirs.user_runtime_path if has_runtime_dir else dirs.user_data_path / "run",
         user_home=user_home,
         hf_cache_dir=hf_cache_dir,
     )

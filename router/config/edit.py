@@ -5,19 +5,35 @@ Not here: what values mean; the edited text is checked with `parse_config` befor
 
 import contextlib
 import io
+import json
 import os
+import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from router.config.load import parse_config
+from router.config.yaml_text import compose, parse
 from router.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ruamel.yaml.nodes import Node
+
+Scalar = str | float | bool | None
+
+ABSENT = object()
+"""No value at all, which is not null."""
+
+_INLINE_STYLES = (None, "'", '"')
+"""Plain and quoted scalars: their text can be swapped in place. Block scalars (`|`, `>`) cannot."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./~-]+")
 
 NEW_FILE_MODE = 0o600
 """Mode of a file that did not exist: the config may come to hold tokens."""
 
 
-def set_value(path: Path, key: tuple[str, ...], value: str | float | bool | None) -> bool:  # noqa: FBT001 - a YAML scalar
+def set_value(path: Path, key: tuple[str, ...], value: Scalar) -> bool:
     """Set one key of the file; sections that are missing are added, a missing file is created.
 
     Args:
@@ -33,7 +49,7 @@ def set_value(path: Path, key: tuple[str, ...], value: str | float | bool | None
     """
     target = path.resolve()
     try:
-        old = target.read_text(encoding="utf-8-sig") if target.exists() else ""
+        old = target.read_bytes().decode("utf-8-sig") if target.exists() else ""
         parse_config(old, source=str(path))
         new = edited(old, key, value)
         parse_config(new, source=str(path))
@@ -48,7 +64,7 @@ def set_value(path: Path, key: tuple[str, ...], value: str | float | bool | None
     return True
 
 
-def edited(text: str, key: tuple[str, ...], value: str | float | bool | None) -> str:  # noqa: FBT001 - a YAML scalar
+def edited(text: str, key: tuple[str, ...], value: Scalar) -> str:
     """Give the text with one key set; everything else stays as it is written.
 
     Args:
@@ -59,6 +75,49 @@ def edited(text: str, key: tuple[str, ...], value: str | float | bool | None) ->
     Returns:
         The new text; `text` itself when the key already has that value.
     """
+    root = compose(text)
+    if is_same(get_at(parse(text).value, key), value):
+        return text
+    node = None if root is None else _find(root, key)
+    if node is not None and node.value and getattr(node, "style", "|") in _INLINE_STYLES:
+        return text[: node.start_mark.index] + _scalar_text(value) + text[node.end_mark.index :]
+    return _edited_by_round_trip(text, key, value)
+
+
+def _find(root: "Node", key: tuple[str, ...]) -> "Node | None":
+    node = root
+    for part in key:
+        if not isinstance(node.value, list):
+            return None
+        found = [value for name, value in node.value if name.value == part]
+        if not found:
+            return None
+        node = found[0]
+    return node
+
+
+def get_at(value: Any, key: tuple[str, ...]) -> Any:
+    """Give what stands at a key path, or `ABSENT`."""
+    for part in key:
+        if not isinstance(value, dict) or part not in value:
+            return ABSENT
+        value = value[part]
+    return value
+
+
+def is_same(left: Any, right: Any) -> bool:
+    """Tell whether two scalars are equal and of one type; YAML's `1` and `true` are equal in Python."""
+    return type(left) is type(right) and bool(left == right)
+
+
+def _scalar_text(value: Scalar) -> str:
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and is_same(parse(f"a: {value}").value["a"], value):
+        return value
+    return json.dumps(value)  # JSON's scalars are YAML's
+
+
+def _edited_by_round_trip(text: str, key: tuple[str, ...], value: Scalar) -> str:
+    """Add a key that is not there yet; ruamel.yaml keeps the comments and may align some spaces anew."""
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedMap
 
@@ -75,8 +134,6 @@ def edited(text: str, key: tuple[str, ...], value: str | float | bool | None) ->
         if section.get(part) is None:
             section[part] = CommentedMap()
         section = section[part]
-    if key[-1] in section and section[key[-1]] == value and type(section[key[-1]]) is type(value):
-        return text
     section[key[-1]] = value
     out = io.StringIO()
     yaml.dump(document, out)

@@ -223,8 +223,8 @@ def _number(info: Any) -> str:
     from msgspec import inspect
 
     kind = "int" if isinstance(info, inspect.IntType) else "number"
-    low = f" > {info.gt:g}" if info.gt is not None else "" if info.ge is None else f" >= {info.ge}"
-    high = "" if info.le is None else f"{' and' if low else ''} <= {info.le}"
+    low = f" > {info.gt:g}" if info.gt is not None else "" if info.ge is None else f" >= {info.ge:.12g}"
+    high = "" if info.le is None else f"{' and' if low else ''} <= {info.le:.12g}"
     return kind + low + high
 
 

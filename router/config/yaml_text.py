@@ -59,13 +59,24 @@ def parse(text: str) -> Document:
     """
     if len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
         raise YAMLTextError(f"the file is larger than {MAX_TEXT_BYTES} bytes")
-    root = _compose(text)
+    root = compose(text)
     lines: dict[KeyPath, int] = {}
     value = {} if root is None else _Reader(lines).read(root, ())
     return Document({} if value is None else value, lines)
 
 
-def _compose(text: str) -> "Node | None":
+def compose(text: str) -> "Node | None":
+    """Give the tree of nodes of a text, each with its place in it.
+
+    Args:
+        text: YAML 1.2.
+
+    Returns:
+        The root; None for an empty text.
+
+    Raises:
+        YAMLTextError: It is no YAML.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 

@@ -1,0 +1,118 @@
+import difflib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.config import EngineSetting, load_config, parse_config, set_value
+from router.config.edit import edited
+from router.config.reference import reference_text
+from router.errors import ConfigError
+
+
+def changed_lines(old: str, new: str) -> list[str]:
+    diff = difflib.unified_diff(old.splitlines(), new.splitlines(), n=0, lineterm="")
+    return [line for line in diff if line[0] in "+-" and not line.startswith(("+++", "---"))]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "lines"),
+    [
+        (("engine",), "mlx", ["-engine: auto", "+engine: mlx"]),
+        (("server", "port"), 8080, ["-  port: 11434", "+  port: 8080"]),
+        (("server", "unix_socket"), "/tmp/s", ["-  unix_socket: null", "+  unix_socket: /tmp/s"]),
+        (("generation", "temperature"), 0.5, ["-  temperature: 1.0", "+  temperature: 0.5"]),
+        (("standby",), True, ["-standby: false", "+standby: true"]),
+    ],
+)
+def test_only_the_one_line_of_the_commented_file_changes(
+    *, key: tuple[str, ...], value: str | float | bool, lines: list[str]
+) -> None:
+    assert changed_lines(reference_text(), edited(reference_text(), key, value)) == lines
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "result"),
+    [
+        ("", ("engine",), "engine: mlx\n"),
+        ("# mine\n", ("engine",), "# mine\nengine: mlx\n"),
+        ("# mine", ("engine",), "# mine\nengine: mlx\n"),
+        ("engine:   auto   # here\n", ("engine",), "engine:   mlx   # here\n"),
+        ("engine:\n", ("engine",), "engine: mlx\n"),
+        ("engine: 'auto'\r\nstandby: true\r\n", ("engine",), "engine: mlx\r\nstandby: true\r\n"),
+        ("engine: |-\n  auto\nstandby: true\n", ("engine",), "engine: |-\n  mlx\nstandby: true\n"),
+        ("{engine: auto, standby: true}\n", ("engine",), "{engine: mlx, standby: true}\n"),
+        (
+            "models:\n    extra_folders:\n    - /a\nengine: auto",
+            ("engine",),
+            "models:\n    extra_folders:\n    - /a\nengine: mlx",
+        ),
+        ("standby: true # x\n", ("engine",), "standby: true # x\nengine: mlx\n"),
+    ],
+)
+def test_texts_that_people_write_keep_their_comments(text: str, key: tuple[str, ...], result: str) -> None:
+    assert edited(text, key, "mlx") == result
+
+
+def test_a_missing_section_is_added() -> None:
+    assert parse_config(edited("engine: mlx\n", ("server", "port"), 1), source="x").server.port == 1
+    assert parse_config(edited("server:\n  # port: 3\n", ("server", "port"), 1), source="x").server.port == 1
+
+
+@given(st.sampled_from(list(EngineSetting)), st.sampled_from(list(EngineSetting)))
+def test_setting_back_restores_the_text(first: EngineSetting, second: EngineSetting) -> None:
+    start = edited(reference_text(), ("engine",), first.value)
+    assert edited(edited(start, ("engine",), second.value), ("engine",), first.value) == start
+
+
+def test_the_file_keeps_its_mode_and_nothing_else_is_left_behind(tmp_path: Path) -> None:
+    path = tmp_path / "server.yaml"
+    path.write_text(reference_text(), encoding="utf-8")
+    path.chmod(0o640)
+    assert set_value(path, ("engine",), "llamacpp") is True
+    assert load_config(path).engine is EngineSetting.LLAMACPP
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [p.name for p in tmp_path.iterdir()] == ["server.yaml"]
+
+
+def test_setting_the_same_value_does_not_touch_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "server.yaml"
+    path.write_text("engine: mlx\n", encoding="utf-8")
+    before = path.stat()
+    assert set_value(path, ("engine",), "mlx") is False
+    after = path.stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_a_missing_file_is_created_for_this_user_only(tmp_path: Path) -> None:
+    path = tmp_path / "config" / "server.yaml"
+    assert set_value(path, ("engine",), "mlx") is True
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
+    real = tmp_path / "real.yaml"
+    real.write_text("engine: auto\n", encoding="utf-8")
+    link = tmp_path / "server.yaml"
+    link.symlink_to(real)
+    set_value(link, ("engine",), "mlx")
+    assert link.is_symlink()
+    assert real.read_text(encoding="utf-8") == "engine: mlx\n"
+
+
+@pytest.mark.parametrize(("text", "value"), [("engine: auto\n", "mxl"), ("engin: auto\n", "mlx"), ("a: [", "mlx")])
+def test_a_file_that_is_or_would_become_bad_is_left_as_it_was(tmp_path: Path, text: str, value: str) -> None:
+    path = tmp_path / "server.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"server\.yaml, line 1"):
+        set_value(path, ("engine",), value)
+    assert path.read_text(encoding="utf-8") == text
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match="cannot be"):
+        set_value(tmp_path / "file" / "server.yaml", ("engine",), "mlx")
