@@ -30,7 +30,7 @@ _QUANTIZATION: Final = (
     r"dwq(?:[-_]?v\d)?|awq|gptq|qat|affine|imat(?:rix)?"
 )
 _FORMAT: Final = r"gguf|ggml|mlx|safetensors|hf|quantized|quants?"
-_SUFFIX_PATTERN: Final = re.compile(rf"[-._ ](?:{_QUANTIZATION}|{_FORMAT})\Z", re.IGNORECASE)
+_SUFFIX_PATTERN: Final = re.compile(rf"(?:\A|[-._ ])(?:{_QUANTIZATION}|{_FORMAT})\Z", re.IGNORECASE)
 
 _GENERIC_NAMES: Final = frozenset(
     {"", "artifacts", "blobs", "checkpoint", "consolidated", "converted", "data", "downloads", "ggml-model", "gguf"}

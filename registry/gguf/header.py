@@ -158,8 +158,8 @@ def parse_source(fetch: Fetch, file_size_bytes: int, *, window_bytes: int = WIND
     cursor = Cursor(fetch, file_size_bytes, layout, position=8, window_bytes=window_bytes)
     (num_tensors,) = cursor.read(layout.u64)
     (num_keys,) = cursor.read(layout.u64)
-    # 13: a key of one byte and its type, rounded to the least value; 32: an empty name, one dimension, type and offset.
-    _check_count(num_keys, cursor, noun="keys", limit=MAX_KEYS, min_bytes=13, offset=16)
+    # 14: a key of one byte, its type and one byte of value; 32: an empty name, one dimension, type and offset.
+    _check_count(num_keys, cursor, noun="keys", limit=MAX_KEYS, min_bytes=14, offset=16)
     _check_count(num_tensors, cursor, noun="tensors", limit=MAX_TENSORS, min_bytes=32, offset=8)
     metadata = _MetadataReader(cursor)
     metadata.read_all(num_keys)

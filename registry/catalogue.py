@@ -1,0 +1,167 @@
+"""What the catalogue holds: models, their artifacts, and files that are neither. Plain data, no database."""
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from registry.facts import ArtifactFormat, ModelFacts
+
+EngineName = Literal["mlx", "llamacpp"]
+EngineSetting = Literal["auto", "mlx", "llamacpp"]
+ArtifactStatus = Literal["ok", "bad", "missing", "unsupported"]
+
+ENGINE_OF_FORMAT: Final[dict[ArtifactFormat, EngineName]] = {
+    ArtifactFormat.GGUF: "llamacpp",
+    ArtifactFormat.MLX: "mlx",
+}
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True):
+    """One on-disk form of a model.
+
+    Attributes:
+        id: Row number; stays the same for the life of the artifact.
+        model_name: The model that owns it.
+        format: `gguf` or `mlx`.
+        path: What an engine is given: the `.gguf` file (of a split set the first), or the MLX folder.
+        files: Every file of it, `mmproj_path` left out.
+        mmproj_path: The vision projector beside a GGUF model, if any.
+        size_bytes: Sum over `files`.
+        mtime_ns: Newest modification time over `files`; with `size_bytes` it tells whether anything changed.
+        sha256: Of a single file, once it was computed.
+        status: `ok`; `bad` (no longer parses); `missing` (gone from disk); `unsupported` (no engine would load it).
+        reason: Why the status is not `ok`.
+        is_owned: It lies in mlxr's own models folder, so mlxr may delete its files.
+        facts: What its files say.
+    """
+
+    id: int
+    model_name: str
+    format: ArtifactFormat
+    path: str
+    files: tuple[str, ...]
+    mmproj_path: str | None
+    size_bytes: int
+    mtime_ns: int
+    sha256: str | None
+    status: ArtifactStatus
+    reason: str | None
+    is_owned: bool
+    facts: ModelFacts
+
+    @property
+    def engine(self) -> EngineName:
+        """The engine that runs this format."""
+        return ENGINE_OF_FORMAT[self.format]
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A logical name and its artifacts, at most one of each format.
+
+    Attributes:
+        name: Unique; `names.py` has its grammar.
+        artifacts: Sorted by format.
+        engine: The model's own engine setting; None leaves it to the global one.
+        aliases: Other names for it, sorted.
+        settings: Key -> any JSON value.
+        created_at: Seconds since 1970.
+        last_used_at: Seconds since 1970; None before the first use.
+    """
+
+    name: str
+    artifacts: tuple[Artifact, ...]
+    engine: EngineSetting | None
+    aliases: tuple[str, ...]
+    settings: dict[str, Any]
+    created_at: float
+    last_used_at: float | None
+
+    @property
+    def engines(self) -> tuple[EngineName, ...]:
+        """The engines that have an artifact with status `ok`."""
+        return tuple(artifact.engine for artifact in self.artifacts if artifact.status == "ok")
+
+    def artifact_for(self, engine: EngineName) -> Artifact | None:
+        """Give the artifact that an engine runs, whatever its status.
+
+        Args:
+            engine: `mlx` or `llamacpp`.
+
+        Returns:
+            The artifact, or None when the model has none of that format.
+        """
+        return next((artifact for artifact in self.artifacts if artifact.engine == engine), None)
+
+
+class ArtifactDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """An artifact as found on disk, before it has a model.
+
+    Attributes:
+        format: `gguf` or `mlx`.
+        path: See Artifact.
+        files: See Artifact.
+        mmproj_path: See Artifact.
+        size_bytes: See Artifact.
+        mtime_ns: See Artifact.
+        is_owned: See Artifact.
+        facts: What its files say.
+        name: The name derived for its model.
+        organization: Segment to put before the name when the name is taken by another model.
+        origin: What stays the same when a new revision has another path; None for plain files.
+    """
+
+    format: ArtifactFormat
+    path: str
+    files: tuple[str, ...]
+    mmproj_path: str | None = None
+    size_bytes: int
+    mtime_ns: int
+    is_owned: bool
+    facts: ModelFacts
+    name: str
+    organization: str | None = None
+    origin: str | None = None
+
+
+class SkippedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file or folder that is no artifact.
+
+    Attributes:
+        path: Where it is.
+        size_bytes: When it was looked at.
+        mtime_ns: When it was looked at.
+        kind: `bad` (a broken model), `not_a_model` (e.g. an adapter) or `ignored` (the user unregistered it).
+        code: Machine-readable reason.
+        reason: The sentence for the user.
+    """
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    kind: Literal["bad", "not_a_model", "ignored"]
+    code: str
+    reason: str
+
+
+class KnownFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What the catalogue remembers of a path, as far as a scan needs it.
+
+    Attributes:
+        artifact_id: None for a skipped file.
+        files: The artifact's files; empty for a skipped file.
+        mmproj_path: The artifact's projector.
+        size_bytes: Fingerprint.
+        mtime_ns: Fingerprint.
+        status: The artifact's status, or the skipped file's kind.
+        code: Why a skipped file was skipped.
+        reason: The same for the user.
+    """
+
+    artifact_id: int | None
+    files: tuple[str, ...] = ()
+    mmproj_path: str | None = None
+    size_bytes: int
+    mtime_ns: int
+    status: str
+    code: str | None = None
+    reason: str | None = None

@@ -1,0 +1,310 @@
+"""Keeping the catalogue true to the disk: scans of folders, and registering one path.
+
+A scan has three parts: ask the catalogue what it knows, look at the disk (no lock is held meanwhile), write the
+differences in one transaction. Not here: how folders are walked (`folders.py`) and files are read (`inspection.py`).
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from registry.catalogue import ArtifactDraft, KnownFile, Model, SkippedFile
+from registry.errors import ArtifactError
+from registry.facts import ArtifactFormat
+from registry.folders import Candidate, ScanRoot, file_candidate, find_candidates, folder_candidates
+from registry.inspection import MMPROJ_CODE, choose_projector, inspect
+from registry.removal import finish_removals
+from registry.store import Registry
+
+__all__ = ["ScanFailure", "ScanReport", "ScanRoot", "register_path", "scan"]
+
+
+class ScanFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """A file or folder that could not become an artifact.
+
+    Attributes:
+        path: Where it is.
+        code: Machine-readable reason.
+        reason: The sentence for the user.
+    """
+
+    path: str
+    code: str
+    reason: str
+
+
+class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scan found. Paths are those of artifacts.
+
+    Attributes:
+        added: New artifacts.
+        updated: Known artifacts whose files changed, moved or came back.
+        missing: Known artifacts whose files are gone.
+        failed: Broken files, also those that were broken before, and roots that cannot be listed.
+        skipped: Sound files that are no models, with what they are.
+        num_unchanged: Known artifacts that were not looked into again.
+    """
+
+    added: tuple[str, ...]
+    updated: tuple[str, ...]
+    missing: tuple[str, ...]
+    failed: tuple[ScanFailure, ...]
+    skipped: tuple[ScanFailure, ...]
+    num_unchanged: int
+
+
+def scan(registry: Registry, roots: Iterable[ScanRoot]) -> ScanReport:
+    """Look through folders and bring the catalogue up to date.
+
+    Artifacts outside the roots are only checked for being there. A bad file is reported and never ends the scan.
+
+    Args:
+        registry: The catalogue.
+        roots: Where to look; an HF cache that does not exist is left out silently.
+
+    Returns:
+        The report.
+
+    Raises:
+        DatabaseError: Or a subclass: the catalogue cannot be read or written.
+    """
+    finish_removals(registry)
+    look = _Scan(registry.known_files())
+    for root in roots:
+        look.visit(root)
+    look.attach_projectors()
+    with registry.write():
+        return look.record(registry)
+
+
+def register_path(registry: Registry, path: Path | str, *, name: str | None = None, is_owned: bool = False) -> Model:
+    """Put one file or folder into the catalogue, where it lies. Doing it again changes nothing.
+
+    Args:
+        registry: The catalogue.
+        path: A GGUF file (any file of a split set), an MLX folder, or a folder that holds exactly one of these.
+        name: The model it must belong to, made when absent; None derives the name.
+        is_owned: It lies in mlxr's own models folder.
+
+    Returns:
+        The model that it belongs to.
+
+    Raises:
+        ArtifactError: It is no model, is broken, or the folder holds several.
+        ArtifactConflictError: The named model already has another artifact of this format.
+        InvalidModelNameError: `name` is no name.
+        ModelExistsError: `name` is an alias.
+        DatabaseError: Or a subclass.
+    """
+    finish_removals(registry)
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - lexical, so that links stay links
+    look = _Scan({})
+    for candidate in _candidates_at(path, is_owned=is_owned):
+        look.add(candidate)
+    look.attach_projectors()
+    wanted = [item for item in look.drafts.values() if path.is_dir() or str(path) in item.files]
+    if not wanted:
+        raise _why_not(path, look)
+    if len(wanted) > 1:
+        names = ", ".join(sorted(Path(draft.path).name for draft in wanted)[:5])
+        raise ArtifactError("several_models", f"there are several models in this folder ({names}); name one", path=path)
+    artifact, _ = registry.add_artifact(wanted[0], model_name=name)
+    return registry.get_model(artifact.model_name)
+
+
+def _candidates_at(path: Path, *, is_owned: bool) -> tuple[Candidate, ...]:
+    """List what a path means; for a file also its neighbours, among which its projector may be."""
+    if path.is_dir():
+        here = folder_candidates(path, is_owned=is_owned)
+        mlx = tuple(candidate for candidate in here if candidate.format is ArtifactFormat.MLX)
+        return mlx or here
+    own = file_candidate(path, is_owned=is_owned)
+    if own.problem is not None and own.problem.code == "not_found":
+        raise ArtifactError("not_found", "there is no such file or folder", path=path)
+    projectors = (
+        candidate
+        for candidate in folder_candidates(path.parent, is_owned=is_owned)
+        if "mmproj" in candidate.path.name.lower() and candidate.path != own.path
+    )
+    return (own, *projectors)
+
+
+def _why_not(path: Path, look: "_Scan") -> ArtifactError:
+    for item in look.skipped.values():
+        if path.is_dir() or item.path == str(path):
+            return ArtifactError(item.code, item.reason, path=Path(item.path))
+    return ArtifactError("not_a_model", "there is no GGUF file and no MLX model here", path=path)
+
+
+class _Scan:
+    """What one scan has seen so far.
+
+    Args:
+        known: What the catalogue knows, by path.
+    """
+
+    def __init__(self, known: dict[str, KnownFile]) -> None:
+        self._known = known
+        self._seen: dict[str, Candidate] = {}
+        self._inodes: set[tuple[int, int]] = set()
+        self._roots: list[str] = []
+        self._root_failures: list[ScanFailure] = []
+        self.drafts: dict[str, ArtifactDraft] = {}
+        self.skipped: dict[str, SkippedFile] = {}
+
+    def visit(self, root: ScanRoot) -> None:
+        """Walk one root."""
+        try:
+            for candidate in find_candidates(root):
+                self.add(candidate)
+            self._roots.append(os.path.abspath(root.path))  # noqa: PTH100 - as the candidates' paths
+        except ArtifactError as exc:
+            if root.layout == "plain" or exc.code != "not_found":
+                self._root_failures.append(ScanFailure(path=str(root.path), code=exc.code, reason=exc.reason))
+
+    def add(self, candidate: Candidate) -> None:
+        """Take in one candidate: open it unless it is known and looks the same."""
+        path = str(candidate.path)
+        if path in self._seen or (candidate.inode is not None and candidate.inode in self._inodes):
+            return
+        self._seen[path] = candidate
+        if candidate.inode is not None:
+            self._inodes.add(candidate.inode)
+        known = self._known.get(path)
+        if known is not None and known.status == "ignored":
+            return
+        if known is None or not _looks_same(candidate, known):
+            self._inspect(candidate)
+
+    def _inspect(self, candidate: Candidate) -> None:
+        result = inspect(candidate)
+        if isinstance(result, ArtifactDraft):
+            self.drafts[result.path] = result
+        else:
+            self.skipped[result.path] = result
+
+    def attach_projectors(self) -> None:
+        """Give every GGUF model the projector beside it; a known model whose projector changed is opened again."""
+        projectors: defaultdict[Path, list[str]] = defaultdict(list)
+        models: defaultdict[Path, list[str]] = defaultdict(list)
+        for path, candidate in self._seen.items():
+            if candidate.format is not ArtifactFormat.GGUF:
+                continue
+            if self._code(path) == MMPROJ_CODE:
+                projectors[candidate.path.parent].append(candidate.path.name)
+            elif self._is_model(path):
+                models[candidate.path.parent].append(candidate.path.name)
+        for folder, names in models.items():
+            for name in names:
+                chosen = choose_projector(name, tuple(names), tuple(projectors[folder])) if projectors[folder] else None
+                self._attach(str(folder / name), None if chosen is None else str(folder / chosen))
+
+    def _attach(self, path: str, projector: str | None) -> None:
+        known = self._known.get(path)
+        if path not in self.drafts and known is not None and known.mmproj_path != projector:
+            self._inspect(self._seen[path])
+        if path in self.drafts:
+            self.drafts[path] = msgspec.structs.replace(self.drafts[path], mmproj_path=projector)
+
+    def _code(self, path: str) -> str | None:
+        if path in self.skipped:
+            return self.skipped[path].code
+        known = self._known.get(path)
+        return known.code if known is not None and path not in self.drafts else None
+
+    def _is_model(self, path: str) -> bool:
+        known = self._known.get(path)
+        is_known_model = known is not None and known.status in {"ok", "unsupported"}
+        return path in self.drafts or (is_known_model and path not in self.skipped)
+
+    def record(self, registry: Registry) -> ScanReport:
+        """Write the differences, inside the caller's transaction."""
+        # First what is gone: a file that moved is then found again as the missing artifact that it was.
+        missing = self._record_missing(registry)
+        changes: dict[str, list[str]] = {"added": [], "updated": [], "unchanged": []}
+        for draft in self.drafts.values():
+            artifact, change = registry.add_artifact(draft)
+            changes[change].append(artifact.path)
+        for item in self.skipped.values():
+            known = self._known.get(item.path)
+            if known is not None and known.artifact_id is not None and item.kind == "bad":
+                registry.set_fingerprint(known.artifact_id, size_bytes=item.size_bytes, mtime_ns=item.mtime_ns)
+                registry.mark_artifact(known.artifact_id, "bad", item.reason)
+            elif _is_text(item.path):
+                registry.skip_file(item)
+        registry.forget_skipped(self._gone_skipped())
+        moved = {str(path) for path in changes["updated"]}
+        return ScanReport(
+            added=tuple(changes["added"]),
+            updated=tuple(changes["updated"]),
+            missing=tuple(path for path in missing if path not in moved and self._known[path].artifact_id is not None),
+            failed=(*self._root_failures, *self._reports("bad")),
+            skipped=self._reports("not_a_model"),
+            num_unchanged=len(changes["unchanged"]) + self._num_untouched(),
+        )
+
+    def _record_missing(self, registry: Registry) -> list[str]:
+        missing = []
+        for path, known in self._known.items():
+            if known.artifact_id is None or path in self._seen or known.status in {"ignored", "missing"}:
+                continue
+            gone = next((file for file in known.files if not Path(file).exists()), None)
+            if gone is not None:
+                registry.mark_artifact(known.artifact_id, "missing", f"{gone} is gone")
+                missing.append(path)
+        return missing
+
+    def _gone_skipped(self) -> list[str]:
+        """List remembered files below the roots that are there no more."""
+        return [
+            path
+            for path, known in self._known.items()
+            if known.artifact_id is None
+            and path not in self._seen
+            and any(path.startswith(root.rstrip("/") + "/") for root in self._roots)
+            and not Path(path).exists()
+        ]
+
+    def _num_untouched(self) -> int:
+        return sum(
+            1
+            for path in self._seen
+            if path not in self.drafts
+            and path not in self.skipped
+            and self._known[path].status in {"ok", "unsupported", "bad"}
+            and self._known[path].artifact_id is not None
+        )
+
+    def _reports(self, kind: str) -> tuple[ScanFailure, ...]:
+        """List the skipped files of a kind: those of this scan, and those that look as they did before."""
+        found = [
+            ScanFailure(path=item.path, code=item.code, reason=item.reason)
+            for item in self.skipped.values()
+            if item.kind == kind
+        ]
+        for path in self._seen:
+            known = self._known.get(path)
+            if known is not None and known.status == kind and path not in self.skipped and path not in self.drafts:
+                found.append(ScanFailure(path=path, code=known.code or "bad", reason=known.reason or ""))
+        return tuple(sorted(found, key=lambda failure: failure.path))
+
+
+def _looks_same(candidate: Candidate, known: KnownFile) -> bool:
+    same_bytes = (candidate.size_bytes, candidate.mtime_ns) == (known.size_bytes, known.mtime_ns)
+    if not same_bytes or known.status == "missing":
+        return False
+    if known.artifact_id is None:
+        return candidate.problem is None or candidate.problem.code == known.code
+    return known.files == tuple(map(str, candidate.files)) and (candidate.problem is None or known.status == "bad")
+
+
+def _is_text(path: str) -> bool:
+    """SQLite stores UTF-8; a file name may be any bytes."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

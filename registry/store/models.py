@@ -1,0 +1,226 @@
+"""The Registry: what users set on models, on top of reading and of artifacts."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from registry.catalogue import EngineSetting, Model
+from registry.errors import InvalidSettingError, ModelExistsError, ModelNotFoundError
+from registry.facts import ArtifactFormat
+from registry.names import ENGINES, check_model_name, with_suffix
+from registry.store.artifacts import ArtifactWriter
+
+MAX_SETTING_BYTES: Final = 64 << 10
+"""A system prompt or a template fits; a model does not."""
+
+_SETTING_KEY: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}", re.ASCII)
+
+
+class Registry(ArtifactWriter):
+    """The catalogue: models, artifacts, aliases and settings. Open it with `Registry.open`, and close it."""
+
+    def set_engine(self, name: str, engine: EngineSetting | None) -> Model:
+        """Set a model's own engine setting.
+
+        Args:
+            name: The model or an alias.
+            engine: `auto`, `mlx`, `llamacpp`, or None to follow the global setting again.
+
+        Returns:
+            The model as it is now.
+
+        Raises:
+            ModelNotFoundError: There is no such model.
+            InvalidSettingError: There is no such engine.
+            DatabaseError: Or a subclass.
+        """
+        if engine is not None and engine not in ENGINES:
+            raise InvalidSettingError(f"{engine!r} is no engine; choose one of {', '.join(ENGINES)}.")
+        with self.write():
+            self.rows("UPDATE models SET engine = ? WHERE name = ?", engine, self.get_model(name).name)
+            return self.get_model(name)
+
+    def set_setting(self, name: str, key: str, value: Any | None) -> Model:
+        """Set or take away one setting of a model.
+
+        Args:
+            name: The model or an alias.
+            key: Letters a-z, digits, `_` and `.`; at most 64 characters.
+            value: Any JSON value; None takes the setting away.
+
+        Returns:
+            The model as it is now.
+
+        Raises:
+            ModelNotFoundError: There is no such model.
+            InvalidSettingError: The key is malformed, or the value is no JSON or too large.
+            DatabaseError: Or a subclass.
+        """
+        if _SETTING_KEY.fullmatch(key) is None:
+            raise InvalidSettingError(f"{key[:80]!r} is no setting; a key has a-z, 0-9, '_' and '.'.")
+        try:
+            text = msgspec.json.encode(value).decode("utf-8")
+        except (TypeError, ValueError, OverflowError, RecursionError) as exc:
+            raise InvalidSettingError(f"The value of {key!r} cannot be stored: {exc}.") from exc
+        if len(text) > MAX_SETTING_BYTES:
+            raise InvalidSettingError(f"The value of {key!r} has {len(text)} bytes; the limit is {MAX_SETTING_BYTES}.")
+        with self.write():
+            model_id = self._model_id(self.get_model(name).name)
+            if value is None:
+                self.rows("DELETE FROM settings WHERE model_id = ? AND key = ?", model_id, key)
+            else:
+                self.rows(
+                    "INSERT OR REPLACE INTO settings (model_id, key, value) VALUES (?, ?, ?)", model_id, key, text
+                )
+            return self.get_model(name)
+
+    def get_setting(self, name: str, key: str) -> Any | None:
+        """Give one setting of a model.
+
+        Args:
+            name: The model or an alias.
+            key: The setting.
+
+        Returns:
+            Its value, or None when it is not set.
+
+        Raises:
+            ModelNotFoundError: There is no such model.
+            DatabaseError: Or a subclass.
+        """
+        return self.get_model(name).settings.get(key)
+
+    def set_alias(self, alias: str, name: str) -> Model:
+        """Give a model another name; an alias that exists is moved.
+
+        Args:
+            alias: The other name.
+            name: The model.
+
+        Returns:
+            The model as it is now.
+
+        Raises:
+            InvalidModelNameError: `alias` is no name.
+            ModelExistsError: `alias` is the name of a model.
+            ModelNotFoundError: There is no model `name`.
+            DatabaseError: Or a subclass.
+        """
+        check_model_name(alias)
+        with self.write():
+            model = self.get_model(name)
+            if self.rows("SELECT 1 FROM models WHERE name = ?", alias):
+                raise ModelExistsError(f"{alias!r} is the name of a model, so it cannot be an alias.")
+            self.rows(
+                "INSERT OR REPLACE INTO aliases (alias, model_id) VALUES (?, ?)", alias, self._model_id(model.name)
+            )
+            return self.get_model(name)
+
+    def remove_alias(self, alias: str) -> None:
+        """Take an alias away.
+
+        Args:
+            alias: The alias.
+
+        Raises:
+            ModelNotFoundError: There is no such alias.
+            DatabaseError: Or a subclass.
+        """
+        with self.write():
+            if not self.rows("DELETE FROM aliases WHERE alias = ? RETURNING alias", alias):
+                raise ModelNotFoundError(alias)
+
+    def touch_last_used(self, name: str) -> None:
+        """Note that a model was used now. An unknown name is ignored: the model may have been removed meanwhile.
+
+        Args:
+            name: The model.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        with self.write():
+            self.rows("UPDATE models SET last_used_at = ? WHERE name = ?", self._clock(), name)
+
+    def link(self, source: str, target: str) -> Model:
+        """Make all artifacts of one model artifacts of another; the first model is gone then.
+
+        Known artifacts keep their model in every scan, so this lasts.
+
+        Args:
+            source: The model that is given up, or an alias of it.
+            target: The model that stays, or an alias of it.
+
+        Returns:
+            The target as it is now.
+
+        Raises:
+            ModelNotFoundError: There is no such model.
+            ArtifactConflictError: Both have an artifact of one format.
+            DatabaseError: Or a subclass.
+        """
+        with self.write():
+            model, into = self.get_model(source), self.get_model(target)
+            if model.name != into.name:
+                for artifact in model.artifacts:
+                    self._check_format_free(into, artifact.format, None)
+                    self._move(artifact.id, self._model_id(into.name))
+            return self.get_model(into.name)
+
+    def unlink(self, name: str, artifact_format: ArtifactFormat) -> Model:
+        """Make one artifact of a model a model of its own; every later scan leaves it so.
+
+        Args:
+            name: The model or an alias.
+            artifact_format: Which of its artifacts.
+
+        Returns:
+            The new model, named after the old one and the format. The same model when it has no other artifact.
+
+        Raises:
+            ModelNotFoundError: There is no such model, or it has no such artifact.
+            DatabaseError: Or a subclass.
+        """
+        with self.write():
+            model = self.get_model(name)
+            artifact = next((item for item in model.artifacts if item.format is artifact_format), None)
+            if artifact is None:
+                raise ModelNotFoundError(f"{model.name} ({artifact_format.value})")
+            if len(model.artifacts) == 1:
+                return model
+            new_name = base = with_suffix(model.name, artifact_format.value)
+            number = 1
+            while self._is_taken(new_name):
+                number += 1
+                new_name = with_suffix(base, str(number))
+            self._move(artifact.id, self._create_model(new_name))
+            return self.get_model(new_name)
+
+    def rename_model(self, name: str, new_name: str) -> Model:
+        """Give a model another name; the old one is free then.
+
+        Args:
+            name: The model or an alias.
+            new_name: A valid name.
+
+        Returns:
+            The model as it is now.
+
+        Raises:
+            InvalidModelNameError: `new_name` is no name.
+            ModelNotFoundError: There is no such model.
+            ModelExistsError: `new_name` is taken.
+            DatabaseError: Or a subclass.
+        """
+        check_model_name(new_name)
+        with self.write():
+            model = self.get_model(name)
+            if new_name != model.name and self._is_taken(new_name):
+                raise ModelExistsError(f"The name {new_name!r} is taken.")
+            self.rows("UPDATE models SET name = ? WHERE name = ?", new_name, model.name)
+            return self.get_model(new_name)
+
+    def _is_taken(self, name: str) -> bool:
+        sql = "SELECT 1 FROM models WHERE name = ? UNION SELECT 1 FROM aliases WHERE alias = ?"
+        return bool(self.rows(sql, name, name))

@@ -1,0 +1,219 @@
+"""What can be asked of the catalogue. Nothing here writes."""
+
+import difflib
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from registry.catalogue import Artifact, KnownFile, Model, SkippedFile
+from registry.errors import ModelNotFoundError
+from registry.facts import ArtifactFormat, ModelFacts
+from registry.store.session import Session
+
+_FACTS: Final = msgspec.json.Decoder(ModelFacts)
+_PATHS: Final = msgspec.json.Decoder(tuple[str, ...])
+
+
+class CatalogueReader(Session):
+    """The questions."""
+
+    def list_models(self) -> tuple[Model, ...]:
+        """List all models, by name.
+
+        Returns:
+            The models; those whose artifacts are all missing are among them, those being removed are not.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        with self.read():
+            return self._models("1")
+
+    def get_model(self, name: str) -> Model:
+        """Give the model of a name or alias.
+
+        Args:
+            name: Without an engine.
+
+        Returns:
+            The model.
+
+        Raises:
+            ModelNotFoundError: There is none; the error has names that look like it.
+            DatabaseError: Or a subclass.
+        """
+        with self.read():
+            model = self.find_model(name)
+            if model is not None:
+                return model
+            names = [row[0] for row in self.rows("SELECT name FROM models UNION SELECT alias FROM aliases")]
+        raise ModelNotFoundError(name, difflib.get_close_matches(name, names, n=3, cutoff=0.5))
+
+    def find_artifact(self, path: Path | str) -> Artifact | None:
+        """Give the artifact that has this path.
+
+        Args:
+            path: As stored: absolute.
+
+        Returns:
+            The artifact, or None.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        with self.read():
+            rows = self.rows("SELECT id FROM artifacts WHERE path = ? AND removal IS NULL", str(path))
+            return self._artifact(rows[0][0]) if rows else None
+
+    def list_failures(self) -> tuple[SkippedFile, ...]:
+        """List the model files that could not be read at the last scan, by path.
+
+        Returns:
+            Broken files, with their reasons. Artifacts that broke later keep their model and have status `bad`.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        return self.list_skipped("bad")
+
+    def list_skipped(self, kind: Literal["bad", "not_a_model", "ignored"]) -> tuple[SkippedFile, ...]:
+        """List the files of one kind that are no artifacts, by path.
+
+        Args:
+            kind: See SkippedFile.
+
+        Returns:
+            The files.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        columns = SkippedFile.__struct_fields__
+        with self.read():
+            rows = self.rows(f"SELECT {', '.join(columns)} FROM skipped_files WHERE kind = ? ORDER BY path", kind)  # noqa: S608 - own names
+        return tuple(SkippedFile(**dict(zip(columns, row, strict=True))) for row in rows)
+
+    def known_files(self) -> dict[str, KnownFile]:
+        """Give what a scan compares with: every path that is known, with its fingerprint.
+
+        Returns:
+            Path -> what is known of it. Artifacts that are being removed count as ignored.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        with self.read():
+            known = {
+                row[0]: KnownFile(
+                    artifact_id=None, size_bytes=row[1], mtime_ns=row[2], status=row[3], code=row[4], reason=row[5]
+                )
+                for row in self.rows("SELECT path, size_bytes, mtime_ns, kind, code, reason FROM skipped_files")
+            }
+            for path, *values, status, files in self.rows(
+                "SELECT path, id, mmproj_path, size_bytes, mtime_ns, "
+                "CASE WHEN removal IS NULL THEN status ELSE 'ignored' END, files FROM artifacts"
+            ):
+                known[path] = KnownFile(
+                    artifact_id=values[0],
+                    mmproj_path=values[1],
+                    size_bytes=values[2],
+                    mtime_ns=values[3],
+                    status=status,
+                    files=_PATHS.decode(files),
+                )
+        return known
+
+    def find_model(self, name: str) -> Model | None:
+        """Give the model of a name or alias, or None.
+
+        Args:
+            name: Without an engine.
+
+        Returns:
+            The model, if there is one with at least one artifact.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        with self.read():
+            # A name and an alias are never the same text; set_alias and put_artifact see to it.
+            models = self._models("name = ? OR id = (SELECT model_id FROM aliases WHERE alias = ?)", name, name)
+        return models[0] if models else None
+
+    def _models(self, where: str, *values: object) -> tuple[Model, ...]:
+        rows = self.rows(
+            f"SELECT id, name, engine, created_at, last_used_at FROM models WHERE {where} ORDER BY name",  # noqa: S608 - own text
+            *values,
+        )
+        if not rows:
+            return ()
+        # One model: only its own rows. Several: all rows, which is quicker than a list of ids.
+        only = f"model_id = {rows[0][0]:d}" if len(rows) == 1 else "1"
+        artifacts: defaultdict[int, list[Artifact]] = defaultdict(list)
+        for model_id, artifact in self._artifacts(only):
+            artifacts[model_id].append(artifact)
+        aliases: defaultdict[int, list[str]] = defaultdict(list)
+        for model_id, alias in self.rows(f"SELECT model_id, alias FROM aliases WHERE {only} ORDER BY alias"):  # noqa: S608
+            aliases[model_id].append(alias)
+        settings: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+        for model_id, key, value in self.rows(f"SELECT model_id, key, value FROM settings WHERE {only} ORDER BY key"):  # noqa: S608
+            settings[model_id][key] = msgspec.json.decode(value)
+        return tuple(
+            Model(
+                name=name,
+                artifacts=tuple(artifacts[model_id]),
+                engine=engine,
+                aliases=tuple(aliases[model_id]),
+                settings=settings[model_id],
+                created_at=created_at,
+                last_used_at=last_used_at,
+            )
+            for model_id, name, engine, created_at, last_used_at in rows
+            if artifacts[model_id]
+        )
+
+    def _artifacts(self, where: str, *values: object) -> list[tuple[int, Artifact]]:
+        rows = self.rows(
+            "SELECT model_id, artifacts.id, name, format, path, files, mmproj_path, size_bytes, mtime_ns, "  # noqa: S608
+            "sha256, status, reason, is_owned, facts FROM artifacts JOIN models ON models.id = model_id "
+            f"WHERE removal IS NULL AND {where} ORDER BY name, format",
+            *values,
+        )
+        return [
+            (
+                row[0],
+                Artifact(
+                    id=row[1],
+                    model_name=row[2],
+                    format=ArtifactFormat(row[3]),
+                    path=row[4],
+                    files=_PATHS.decode(row[5]),
+                    mmproj_path=row[6],
+                    size_bytes=row[7],
+                    mtime_ns=row[8],
+                    sha256=row[9],
+                    status=row[10],
+                    reason=row[11],
+                    is_owned=bool(row[12]),
+                    facts=_FACTS.decode(row[13]),
+                ),
+            )
+            for row in rows
+        ]
+
+    def _artifact(self, artifact_id: int) -> Artifact:
+        return self._artifacts("artifacts.id = ?", artifact_id)[0][1]
+
+    @staticmethod
+    def decode_paths(text: str) -> tuple[str, ...]:
+        """Decode a stored list of paths.
+
+        Args:
+            text: The JSON in the column `files`.
+
+        Returns:
+            The paths.
+        """
+        return _PATHS.decode(text)
