@@ -122,6 +122,7 @@ class Generation:
     def __init__(self, message: Generate, sequence: Sequence, tokenizer: Tokenizer, now: float) -> None:
         self.sequence = sequence
         self._wants_progress = message.wants_progress
+        self._ignore_eos = message.ignore_eos
         self._tokenizer = tokenizer
         self._detokenizer = Detokenizer(message.stop)
         self._received_at = now
@@ -151,7 +152,7 @@ class Generation:
         """Take over a drawn token (already in the sequence); return its delta, the end, or nothing to say yet."""
         if self._first_token_at is None:
             self._first_token_at = now
-        if self._tokenizer.is_end(token_id):
+        if not self._ignore_eos and self._tokenizer.is_end(token_id):
             return self._finished("stop", self._detokenizer.flush(), now)
         text = self._detokenizer.push(self._tokenizer.token_bytes(token_id))
         if self._detokenizer.is_stopped:

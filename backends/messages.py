@@ -34,6 +34,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         step_tokens: Token budget of one step (prefill chunk and decode tokens together); None = the engine's default.
         num_threads: Compute threads; None = physical cores.
         use_mmap: Map the weights instead of reading them (llamacpp).
+        flash_attention: `auto`, `on` or `off` (llamacpp).
         cache_limit_bytes: Upper bound of MLX's buffer cache; None = the engine's default.
         wired_limit_bytes: Metal's wired memory limit for MLX; None = the engine's default.
     """
@@ -45,6 +46,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     step_tokens: int | None = None
     num_threads: int | None = None
     use_mmap: bool = True
+    flash_attention: str = "auto"
     cache_limit_bytes: int | None = None
     wired_limit_bytes: int | None = None
 
@@ -138,6 +140,7 @@ class Generate(_Message, frozen=True, array_like=True, tag=True):
         sampling: How tokens are drawn.
         max_tokens: Upper bound of the answer; None = what the context leaves.
         stop: Strings that end the answer and are not part of it.
+        ignore_eos: Go on after end tokens, which then add nothing to the text.
         wants_progress: Whether `PrefillProgress` is wanted.
     """
 
@@ -146,6 +149,7 @@ class Generate(_Message, frozen=True, array_like=True, tag=True):
     sampling: SamplingParams
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
     wants_progress: bool = False
 
 

@@ -27,6 +27,9 @@ _DECODE_OK = 0
 _DECODE_NO_SLOT = 1
 _DECODE_ABORTED = 2
 
+# Source: llama.h, enum llama_flash_attn_type.
+_FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+
 
 class LlamaCppEngine(Engine):
     """See the module; one per process, because the library's log is the process's."""
@@ -176,6 +179,7 @@ class LlamaCppEngine(Engine):
         params.offload_kqv = False
         params.op_offload = False
         params.no_perf = True
+        params.flash_attn_type = _FLASH_ATTENTION[spec.flash_attention]
         if spec.num_threads is not None:
             params.n_threads = spec.num_threads
             params.n_threads_batch = spec.num_threads

@@ -109,7 +109,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         body_timeout_s: From the end of the headers to the end of the body.
         idle_timeout_s: Idle keep-alive connection.
         write_stall_s: A client that takes nothing of its answer for this long is cut off.
-        drain_timeout_s: What running requests get to finish on shutdown or a swap.
+        drain_timeout_s: What running requests get to finish on shutdown.
         keepalive_s: Silence on a stream after which a comment line is sent.
         max_connections: Open connections.
     """
@@ -149,8 +149,8 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         max_queue: Requests that may wait; one more is answered 429.
         queue_timeout_s: Longest wait in the queue.
         swap_max_wait_s: How long requests for the resident model go on being served while others wait for a swap.
+        swap_drain_timeout_s: What running requests get to finish before a swap cuts them off.
         load_timeout_s: Longest load of a model.
-        first_token_timeout_s: From a sequence's start in the worker to its first token.
         stall_timeout_s: A busy worker without any sign of life for this long is killed.
         stop_timeout_s: From asking a worker to stop to killing it.
         reclaim_timeout_s: How long to look for the memory to come back after a worker ended.
@@ -159,8 +159,8 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_queue: Annotated[int, Meta(ge=1, le=100_000)] = 64
     queue_timeout_s: Seconds = 600.0
     swap_max_wait_s: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] = 10.0
+    swap_drain_timeout_s: Seconds = 300.0
     load_timeout_s: Seconds = 300.0
-    first_token_timeout_s: Seconds = 300.0
     stall_timeout_s: Seconds = 60.0
     stop_timeout_s: Seconds = 5.0
     reclaim_timeout_s: Seconds = 5.0

@@ -1,0 +1,195 @@
+"""One worker process from start to verified end: its record, its life, and the proof that its memory came back."""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from router import memory
+from router.lifecycle import WorkerState
+from router.memory import Footprint
+from router.targets import Target
+from router.worker_client import WorkerClient, WorkerLaunch, start_worker
+
+RECLAIM_SHARE = 0.9
+"""Share of a worker's anonymous memory that must be seen to be available again; others allocate meanwhile."""
+RECLAIM_POLL_S = 0.02
+
+
+class Swap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One load or one unload, as measured; absent = not measured.
+
+    Attributes:
+        at: Seconds since 1970.
+        event: `load` or `unload`.
+        model: Name.
+        engine: `mlx` or `llamacpp`.
+        reason: Why it was unloaded.
+        load_ms: From the decision to load to the model being ready, the start of the process included.
+        unload_ms: From the decision to stop to the memory being back.
+        freed_bytes: Resident memory of the worker just before it was told to end; the process is reaped, so it is free.
+        rss_before_bytes: The same figure, under the name that `workers` uses.
+        anonymous_before_bytes: The part that is no mapped file.
+        available_before_bytes: The machine's available memory before.
+        available_after_bytes: And after.
+        is_memory_back: Whether available memory rose by RECLAIM_SHARE of the anonymous part in time.
+    """
+
+    at: float
+    event: str
+    model: str
+    engine: str
+    reason: str | None = None
+    load_ms: float | None = None
+    unload_ms: float | None = None
+    freed_bytes: int | None = None
+    rss_before_bytes: int | None = None
+    anonymous_before_bytes: int | None = None
+    available_before_bytes: int | None = None
+    available_after_bytes: int | None = None
+    is_memory_back: bool | None = None
+
+    def log_line(self) -> str:
+        """Return the record as one line for the log."""
+        fields = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        del fields["at"], fields["event"]
+        text = " ".join(
+            f"{name}={value:.1f}" if isinstance(value, float) else f"{name}={value}" for name, value in fields.items()
+        )
+        return f"{self.event} {text}"
+
+
+class StopReport(msgspec.Struct, frozen=True):
+    """What stopping a model did.
+
+    Attributes:
+        stopped: Whether it was loaded.
+        swap: The unload, if one was measured.
+    """
+
+    stopped: bool
+    swap: Swap | None
+
+
+@dataclasses.dataclass(slots=True)
+class ManagedWorker:
+    """The supervisor's record of one worker; mutated by the supervisor's task only.
+
+    Attributes:
+        worker_id: Its id.
+        engine: What it runs.
+        client: The process, once it exists.
+        target: What it is to load, or has loaded; None for a standby worker.
+        state: Where it stands.
+        previous_state: Where it stood before.
+        state_since: Monotonic seconds.
+        wanted_at: When its target was assigned, monotonic.
+        ready_at: When the model was ready, monotonic.
+        loaded_at: The same in seconds since 1970.
+        load_ms: What the load took.
+        num_running: Sequences of granted leases.
+        max_sequences: Places in its batch.
+        stop_reason: Why it was stopped.
+        stopping_at: When it was told to, monotonic.
+        before: Its memory just before.
+        available_before_bytes: The machine's, just before.
+    """
+
+    worker_id: int
+    engine: str
+    state_since: float
+    client: WorkerClient | None = None
+    target: Target | None = None
+    state: WorkerState = WorkerState.STARTING
+    previous_state: WorkerState = WorkerState.STARTING
+    wanted_at: float = 0.0
+    ready_at: float = 0.0
+    loaded_at: float | None = None
+    load_ms: float | None = None
+    num_running: int = 0
+    max_sequences: int = 1
+    stop_reason: str | None = None
+    stopping_at: float | None = None
+    before: Footprint | None = None
+    available_before_bytes: int | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, once it exists."""
+        return None if self.client is None else self.client.pid
+
+    def is_stalled(self, now: float, stall_timeout_s: float) -> bool:
+        """Tell whether it owes answers and has been silent for too long."""
+        return (
+            self.client is not None
+            and self.client.num_streams > 0
+            and now - self.client.last_sign_at >= stall_timeout_s
+        )
+
+
+async def run_worker(
+    worker: ManagedWorker, launch: WorkerLaunch, *, on_change: Callable[[], None], reclaim_timeout_s: float
+) -> tuple[Swap | None, str | None]:
+    """Start the process, wait for its end and for its memory.
+
+    Args:
+        worker: Its record; `client` is set here.
+        launch: How to start it.
+        on_change: Called when the worker said hello, has loaded or could not.
+        reclaim_timeout_s: How long to look for the memory.
+
+    Returns:
+        The unload if it had a model, and the words for an unexpected end.
+    """
+    try:
+        worker.client = client = await start_worker(launch, on_change)
+    except OSError as exc:
+        return None, f": the process could not be started: {exc}"
+    if worker.state is WorkerState.STOPPING:
+        client.kill()  # told to stop before it had started
+    code = await client.wait()
+    swap = await _unload_of(worker, reclaim_timeout_s) if worker.target is not None else None
+    return swap, f" (exit code {code}){client.tail()}"
+
+
+async def stop_worker(worker: ManagedWorker, *, stop_timeout_s: float) -> None:
+    """Measure the worker, ask it to end, and kill it when it does not."""
+    client = worker.client
+    worker.stopping_at = time.monotonic()
+    if client is None:
+        return
+    worker.before = await asyncio.to_thread(memory.footprint_of, client.pid)
+    worker.available_before_bytes = memory.available_bytes()
+    client.shut_down()
+    if not await client.has_ended(stop_timeout_s):
+        client.kill()
+
+
+async def _unload_of(worker: ManagedWorker, reclaim_timeout_s: float) -> Swap:
+    assert worker.target is not None
+    after_bytes = memory.available_bytes()
+    is_back: bool | None = None
+    if worker.before is not None and worker.available_before_bytes is not None:
+        wanted_bytes = worker.available_before_bytes + RECLAIM_SHARE * worker.before.anonymous_bytes
+        deadline = time.monotonic() + reclaim_timeout_s
+        while after_bytes < wanted_bytes and time.monotonic() < deadline:
+            await asyncio.sleep(RECLAIM_POLL_S)
+            after_bytes = memory.available_bytes()
+        is_back = after_bytes >= wanted_bytes
+    before = worker.before
+    return Swap(
+        at=time.time(),
+        event="unload",
+        model=worker.target.model,
+        engine=worker.engine,
+        reason=worker.stop_reason or "died",
+        unload_ms=None if worker.stopping_at is None else (time.monotonic() - worker.stopping_at) * 1000,
+        freed_bytes=None if before is None else before.rss_bytes,
+        rss_before_bytes=None if before is None else before.rss_bytes,
+        anonymous_before_bytes=None if before is None else before.anonymous_bytes,
+        available_before_bytes=worker.available_before_bytes,
+        available_after_bytes=after_bytes,
+        is_memory_back=is_back,
+    )

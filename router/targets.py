@@ -1,0 +1,135 @@
+"""Which artifact on which engine a request means: the three levels of the engine setting, and the rule behind `auto`.
+
+Pure: registry entries in, targets out.
+
+The engine setting, first that is set wins:
+    1. the request (`name@engine`, or the header X-Mlxr-Engine);
+    2. the model's own setting;
+    3. the global setting of the config.
+
+`auto`, first that holds wins:
+    1. mlx, on Apple Silicon, when the model has a usable MLX artifact;
+    2. llamacpp, when it has a usable GGUF;
+    3. whatever usable artifact it has.
+"""
+
+import enum
+
+import msgspec
+
+from registry.catalogue import Artifact, Model
+from registry.facts import ModelKind
+from router.config import EngineSetting
+from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
+
+ENGINES = ("mlx", "llamacpp")
+_GENERATIVE_KINDS = frozenset({ModelKind.MODEL})
+
+
+class EngineReason(enum.StrEnum):
+    """Why an engine was picked."""
+
+    REQUEST = "request"
+    MODEL_SETTING = "model setting"
+    GLOBAL_SETTING = "global setting"
+    AUTO_APPLE_SILICON = "auto: mlx on Apple Silicon"
+    AUTO_GGUF = "auto: llamacpp has an artifact"
+    AUTO_ONLY = "auto: the only engine with an artifact"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One artifact of one model: what a worker loads.
+
+    Attributes:
+        model: Name in the registry.
+        engine: `mlx` or `llamacpp`.
+        artifact_id: Row of the artifact.
+        path: What the engine opens.
+    """
+
+    model: str
+    engine: str
+    artifact_id: int
+    path: str
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """A target and the reason for its engine."""
+
+    target: Target
+    reason: EngineReason
+
+
+def parse_engine(text: str, *, param: str) -> EngineSetting:
+    """Return the engine setting that a client wrote.
+
+    Raises:
+        InvalidRequestError: It is none of auto, mlx, llamacpp.
+    """
+    try:
+        return EngineSetting(text)
+    except ValueError as exc:
+        raise InvalidRequestError(f"{param}: unknown engine {text!r:.40}; use auto, mlx or llamacpp", param) from exc
+
+
+def choose(
+    model: Model, *, wish: EngineSetting | None, global_setting: EngineSetting, is_apple_silicon: bool
+) -> Choice:
+    """Return what serves a request for `model`.
+
+    Args:
+        model: From the registry.
+        wish: The request's own setting, or None.
+        global_setting: The config's.
+        is_apple_silicon: Whether MLX has a GPU here.
+
+    Raises:
+        EngineNotAvailableError: The engine that is set has no usable artifact of this model.
+        ModelLoadFailedError: The model has no usable artifact at all.
+    """
+    if wish is not None:
+        setting, reason = wish, EngineReason.REQUEST
+    elif model.engine is not None:
+        setting, reason = EngineSetting(model.engine), EngineReason.MODEL_SETTING
+    else:
+        setting, reason = global_setting, EngineReason.GLOBAL_SETTING
+    by_engine = _usable_artifacts(model)
+    if not by_engine:
+        raise ModelLoadFailedError(f"the model '{model.name}' cannot be served: {_why_unusable(model)}")
+    if setting is EngineSetting.AUTO:
+        engine, reason = _auto(by_engine, is_apple_silicon=is_apple_silicon)
+    else:
+        engine = setting.value
+    artifact = by_engine.get(engine)
+    if artifact is None:
+        raise EngineNotAvailableError(model.name, engine, sorted(by_engine), _remedy(model.name, engine))
+    return Choice(Target(model.name, engine, artifact.id, artifact.path), reason)
+
+
+def _usable_artifacts(model: Model) -> dict[str, Artifact]:
+    """Return the first usable artifact per engine."""
+    by_engine: dict[str, Artifact] = {}
+    for artifact in model.artifacts:
+        if artifact.status == "ok" and artifact.facts.kind in _GENERATIVE_KINDS:
+            by_engine.setdefault(artifact.engine, artifact)
+    return by_engine
+
+
+def _auto(by_engine: dict[str, Artifact], *, is_apple_silicon: bool) -> tuple[str, EngineReason]:
+    if is_apple_silicon and "mlx" in by_engine:
+        return "mlx", EngineReason.AUTO_APPLE_SILICON
+    if "llamacpp" in by_engine:
+        return "llamacpp", EngineReason.AUTO_GGUF
+    return next(iter(by_engine)), EngineReason.AUTO_ONLY
+
+
+def _why_unusable(model: Model) -> str:
+    reasons = [
+        artifact.reason or f"its {artifact.format} artifact is {artifact.status}" for artifact in model.artifacts
+    ]
+    return "; ".join(reasons) or "it has no artifact; see `mlxr models show`"
+
+
+def _remedy(name: str, engine: str) -> str:
+    kind = "MLX folder" if engine == "mlx" else "GGUF file"
+    return f"mlxr models add PATH --name {name}   (PATH: its {kind})"

@@ -1,0 +1,131 @@
+"""Requests that wait for a worker, and the lease each of them gets in the end.
+
+The queue is owned by the supervisor's task. Not the decision who is served next (`placement`).
+"""
+
+import asyncio
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from router.errors import RouterError
+from router.placement import WaitingRequest
+from router.targets import Choice, Target
+from router.worker_client import WorkerClient
+
+MAX_RETRY_AFTER_S = 60.0
+_FIRST_GUESS_S = 5.0
+_NUM_SERVICE_TIMES = 32
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What a request asks for: a model, and perhaps an engine.
+
+    Attributes:
+        model: Name or alias.
+        engine: The request's own engine setting, or None.
+    """
+
+    model: str
+    engine: str | None = None
+
+
+class Lease:
+    """The right to use a resident worker; to be released exactly once.
+
+    Attributes:
+        client: The worker.
+        choice: What it serves, and why it is this engine.
+        queue_ms: Time the request waited without its model being loaded.
+        load_ms: Time it waited for the load.
+    """
+
+    def __init__(
+        self, client: WorkerClient, choice: Choice, *, queue_ms: float, load_ms: float, release: Callable[[], None]
+    ) -> None:
+        self.client = client
+        self.choice = choice
+        self.queue_ms = queue_ms
+        self.load_ms = load_ms
+        self._release: Callable[[], None] | None = release
+
+    def release(self) -> None:
+        """Give the place back; a second call does nothing."""
+        if self._release is not None:
+            release, self._release = self._release, None
+            release()
+
+
+@dataclasses.dataclass(slots=True)
+class Ticket:
+    """One waiting request.
+
+    Attributes:
+        ticket_id: The supervisor's id.
+        wish: What was asked for.
+        choice: What that means under the settings in force.
+        num_sequences: Places in the batch it needs.
+        arrived_at: Monotonic seconds.
+        lease: What its client waits for.
+    """
+
+    ticket_id: int
+    wish: Wish
+    choice: Choice
+    num_sequences: int
+    arrived_at: float
+    lease: asyncio.Future[Lease]
+
+
+class WaitingQueue:
+    """Tickets in order of arrival, and what their service took lately."""
+
+    def __init__(self) -> None:
+        self._tickets: dict[int, Ticket] = {}
+        self._service_times_s: deque[float] = deque([_FIRST_GUESS_S], maxlen=_NUM_SERVICE_TIMES)
+
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+    def __iter__(self) -> Iterator[Ticket]:
+        return iter(list(self._tickets.values()))
+
+    def add(self, ticket: Ticket) -> None:
+        """Queue a ticket."""
+        self._tickets[ticket.ticket_id] = ticket
+
+    def take(self, ticket_id: int) -> Ticket | None:
+        """Remove and return a ticket; None when it is not there any more."""
+        return self._tickets.pop(ticket_id, None)
+
+    def fail(self, ticket: Ticket, error: BaseException) -> None:
+        """Remove a ticket and give its client the error."""
+        self._tickets.pop(ticket.ticket_id, None)
+        if not ticket.lease.done():
+            ticket.lease.set_exception(error)
+
+    def fail_target(self, target: Target, error: RouterError) -> None:
+        """Fail everyone who waits for `target`."""
+        for ticket in self:
+            if ticket.choice.target == target:
+                self.fail(ticket, error)
+
+    def on_served(self, duration_s: float) -> None:
+        """Note how long a lease was held."""
+        self._service_times_s.append(duration_s)
+
+    @property
+    def expected_wait_s(self) -> float:
+        """When a place should be free, by the mean of the last service times; 1 to MAX_RETRY_AFTER_S."""
+        mean_s = sum(self._service_times_s) / len(self._service_times_s)
+        return min(MAX_RETRY_AFTER_S, max(1.0, mean_s))
+
+    @property
+    def requests(self) -> list[WaitingRequest]:
+        """The queue as placement sees it."""
+        return [
+            WaitingRequest(ticket.ticket_id, ticket.choice.target, ticket.num_sequences, ticket.arrived_at)
+            for ticket in self._tickets.values()
+        ]

@@ -1,0 +1,359 @@
+"""The gateway's end of one worker process: start it, speak frames with it, hand its events to their streams, reap it.
+
+Not the decision when to start or stop it (placement), and not who may use it (supervisor). Everything runs on the event
+loop's thread.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import assert_never
+
+import msgspec
+
+from backends.errors import FrameError
+from backends.frames import FrameDecoder, FrameEncoder
+from backends.messages import (
+    Aborted,
+    Accepted,
+    Cancel,
+    Command,
+    Delta,
+    Event,
+    Failed,
+    Finished,
+    Generate,
+    Heartbeat,
+    Hello,
+    Load,
+    Loaded,
+    LoadedModel,
+    LoadFailed,
+    LoadProgress,
+    LoadSpec,
+    Pause,
+    PrefillProgress,
+    Resume,
+    Shutdown,
+)
+from router.errors import EngineCrashedError, ModelLoadFailedError, RouterError
+
+logger = logging.getLogger(__name__)
+
+STDERR_TAIL_BYTES = 4096
+"""How much of what a worker wrote before it died is kept for the error message."""
+MAX_BUFFERED_CHARS = 256 * 1024
+"""Text that may wait for a slow client before its sequence is paused in the worker."""
+
+StreamEvent = Accepted | PrefillProgress | Delta | Finished | Failed | Aborted
+
+
+class WorkerLaunch(msgspec.Struct, frozen=True):
+    """How to start a worker.
+
+    Attributes:
+        engine: `mlx`, `llamacpp` or `fake`.
+        environment: The process's whole environment.
+        options: JSON for the fake engine.
+    """
+
+    engine: str
+    environment: Mapping[str, str]
+    options: str = "{}"
+
+    def argv(self, fd: int) -> list[str]:
+        """Return the command line; -P keeps the current folder off the worker's import path."""
+        argv = [sys.executable, "-P", "-m", "backends.worker", "--engine", self.engine, "--fd", str(fd)]
+        return argv if self.options == "{}" else [*argv, "--options", self.options]
+
+
+class RequestStream:
+    """The events of one request's sequences, buffered for one reader.
+
+    When the reader falls behind by MAX_BUFFERED_CHARS the sequences are paused in the worker until the buffer is empty.
+
+    Attributes:
+        sequence_ids: Ids on the worker's channel, in the order of the request's prompts.
+    """
+
+    def __init__(self, sequence_ids: tuple[int, ...], send: Callable[[Command], None]) -> None:
+        self.sequence_ids = sequence_ids
+        self._send = send
+        self._events: deque[StreamEvent] = deque()
+        self._num_chars = 0
+        self._is_paused = False
+        self._error: RouterError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def push(self, event: StreamEvent) -> None:
+        """Add an event; called by the client as frames arrive."""
+        self._events.append(event)
+        if isinstance(event, Delta):
+            self._num_chars += len(event.text)
+            if self._num_chars > MAX_BUFFERED_CHARS and not self._is_paused:
+                self._is_paused = True
+                for sequence_id in self.sequence_ids:
+                    self._send(Pause(sequence_id))
+        self._wake()
+
+    def fail(self, error: RouterError) -> None:
+        """End the stream with an error once its events are read."""
+        self._error = error
+        self._wake()
+
+    async def read(self) -> list[StreamEvent]:
+        """Return all events that have arrived, waiting for at least one.
+
+        Raises:
+            RouterError: The worker is gone; nothing more will come.
+        """
+        while not self._events:
+            if self._error is not None:
+                raise self._error
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        events = list(self._events)
+        self._events.clear()
+        self._num_chars = 0
+        if self._is_paused:
+            self._is_paused = False
+            for sequence_id in self.sequence_ids:
+                self._send(Resume(sequence_id))
+        return events
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class WorkerClient(asyncio.Protocol):
+    """One worker process; create it with `start_worker`.
+
+    Attributes:
+        engine: What it runs.
+        hello: Its first message, once it came.
+        loaded: What it has loaded, once it has.
+        heartbeat: Its last account of its batch.
+        load_fraction: Share of the load that is done, 0..1, or None before.
+        last_sign_at: Monotonic time of its last frame.
+        num_streams: Sequences that have not ended.
+    """
+
+    def __init__(self, engine: str, on_change: Callable[[], None]) -> None:
+        self.engine = engine
+        self.hello: Hello | None = None
+        self.loaded: LoadedModel | None = None
+        self.heartbeat: Heartbeat | None = None
+        self.load_fraction: float | None = None
+        self.last_sign_at = time.monotonic()
+        self._on_change = on_change
+        self._encoder = FrameEncoder()
+        self._decoder: FrameDecoder[list[Event]] = FrameDecoder(list[Event])
+        self._transport: asyncio.Transport | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._stderr_tail = bytearray()
+        self._streams: dict[int, RequestStream] = {}
+        self._next_id = 1
+        self._load_error: RouterError | None = None
+        self._is_closed = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # ---- asyncio.Protocol -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Hand every event to whom it concerns."""
+        self.last_sign_at = time.monotonic()
+        try:
+            for events in self._decoder.feed(data):
+                for event in events:
+                    self._dispatch(event)
+        except FrameError as exc:
+            logger.warning("worker %s (%s) is killed: %s", self.pid, self.engine, exc)
+            self.kill()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The worker is gone, or about to be; its exit is what the supervisor waits for."""
+        del exc
+        self._is_closed = True
+
+    # ---- for the supervisor -----------------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def num_streams(self) -> int:
+        """Sequences that have not ended."""
+        return len(self._streams)
+
+    @property
+    def load_error(self) -> RouterError | None:
+        """Why the load failed, in the engine's words, or None."""
+        return self._load_error
+
+    def attach(self, process: asyncio.subprocess.Process) -> None:
+        """Take over the started process and watch its stderr."""
+        self._process = process
+        self._tasks.append(asyncio.create_task(self._read_stderr()))
+
+    def load(self, spec: LoadSpec) -> None:
+        """Tell the worker to load; `loaded` or `load_error` is set when it answered."""
+        self.load_fraction = 0.0
+        self._send(Load(spec))
+
+    def shut_down(self) -> None:
+        """Ask the process to end."""
+        self._send(Shutdown())
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def wait(self) -> int:
+        """Wait until the process has ended and is reaped; fail every open stream; return the exit code."""
+        assert self._process is not None
+        code = await self._process.wait()
+        await asyncio.gather(*self._tasks)
+        if self._transport is not None:
+            self._transport.close()
+        self._is_closed = True
+        for stream in list(self._streams.values()):
+            stream.fail(EngineCrashedError(f"the {self.engine} worker ended while it served this request{self.tail()}"))
+        self._streams.clear()
+        return code
+
+    async def has_ended(self, timeout_s: float) -> bool:
+        """Wait for the process to end, at most `timeout_s`."""
+        assert self._process is not None
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._process.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def fail_streams(self, error: RouterError) -> None:
+        """End every open stream with `error`, whatever the worker still sends."""
+        for stream in self._streams.values():
+            stream.fail(error)
+        self._streams.clear()
+
+    def tail(self) -> str:
+        """Return the end of the worker's stderr as `: …` for a message, or an empty string."""
+        text = bytes(self._stderr_tail).decode(errors="replace").strip()
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return ": " + " | ".join(lines[-6:])[-1000:] if lines else ""
+
+    # ---- for requests -----------------------------------------------------------------------------------------------
+
+    def generate(self, requests: Sequence[Generate]) -> RequestStream:
+        """Start the sequences of one request; the ids in `requests` are replaced.
+
+        Raises:
+            EngineCrashedError: The process is gone.
+        """
+        if self._is_closed:
+            raise EngineCrashedError(f"the {self.engine} worker ended before it took this request")
+        if not self._streams:
+            self.last_sign_at = time.monotonic()  # an idle worker sends nothing: its silence counts from here
+        sequence_ids = tuple(range(self._next_id, self._next_id + len(requests)))
+        self._next_id += len(requests)
+        stream = RequestStream(sequence_ids, self._send)
+        for sequence_id, request in zip(sequence_ids, requests, strict=True):
+            self._streams[sequence_id] = stream
+            self._send(msgspec.structs.replace(request, sequence_id=sequence_id))
+        return stream
+
+    def cancel(self, stream: RequestStream) -> None:
+        """Give a request's sequences up; harmless for those that have ended."""
+        for sequence_id in stream.sequence_ids:
+            if self._streams.pop(sequence_id, None) is not None:
+                self._send(Cancel(sequence_id))
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _send(self, command: Command) -> None:
+        if self._transport is not None and not self._is_closed and not self._transport.is_closing():
+            self._transport.write(self._encoder.encode([command]))
+
+    def _dispatch(self, event: Event) -> None:
+        match event:
+            case Delta() | Accepted() | PrefillProgress():
+                stream = self._streams.get(event.sequence_id)
+                if stream is not None:
+                    stream.push(event)
+            case Finished() | Failed() | Aborted():
+                stream = self._streams.pop(event.sequence_id, None)
+                if stream is not None:
+                    stream.push(event)
+            case Heartbeat():
+                self.heartbeat = event
+            case Hello():
+                self.hello = event
+                self._on_change()
+            case LoadProgress(fraction=fraction):
+                self.load_fraction = fraction
+            case Loaded(model=model):
+                self.loaded = model
+                self._on_change()
+            case LoadFailed(message=message):
+                self._load_error = ModelLoadFailedError(message)
+                self._on_change()
+            case _:
+                assert_never(event)
+
+    async def _read_stderr(self) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        while data := await self._process.stderr.read(65536):
+            self._stderr_tail += data
+            del self._stderr_tail[:-STDERR_TAIL_BYTES]
+
+
+async def start_worker(launch: WorkerLaunch, on_change: Callable[[], None]) -> WorkerClient:
+    """Start a worker process; it says `Hello` when its libraries are imported.
+
+    Args:
+        launch: What to start.
+        on_change: Called on the loop when `hello`, `loaded` or `load_error` was set.
+
+    Raises:
+        OSError: The process cannot be started.
+    """
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    client = WorkerClient(launch.engine, on_change)
+    try:
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *launch.argv(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                env=dict(launch.environment),
+                # Its own session: Ctrl-C in the terminal is for the gateway, which then ends its workers in order.
+                start_new_session=True,
+            )
+    except BaseException:
+        ours.close()
+        raise
+    ours.setblocking(False)
+    await loop.create_connection(lambda: client, sock=ours)
+    client.attach(process)
+    return client
