@@ -351,7 +351,8 @@ ERROR_ROWS: dict[type[Exception], ErrorRow] = {
     RouteNotFoundError: ErrorRow(404, _INVALID),
     MethodNotAllowedError: ErrorRow(405, _INVALID),
     RequestTimeoutError: ErrorRow(408, _INVALID, closes=True),
-    RequestTooLargeError: ErrorRow(413, _INVALID, closes=True),
+    # Not closed: a client that is still sending would see a reset instead of the answer.
+    RequestTooLargeError: ErrorRow(413, _INVALID),
     URLTooLongError: ErrorRow(414, _INVALID, closes=True),
     HeadersTooLargeError: ErrorRow(431, _INVALID, closes=True),
     UnsupportedMediaTypeError: ErrorRow(415, _INVALID),

@@ -4,13 +4,14 @@ Source: ASGI specification 3.0, "HTTP & WebSocket ASGI Message Format".
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 from router.http.error_response import dialect_of, render
 
-__all__ = ["App", "BytesResponse", "Receive", "Scope", "Send", "error_reply", "json_reply"]
+__all__ = ["App", "BytesResponse", "Receive", "Scope", "Send", "error_app", "error_reply", "json_reply"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -32,7 +33,8 @@ class BytesResponse:
         self.body = body
         self.status = status
         self.headers = headers
-        if not any(name == b"content-length" for name, _ in headers):
+        # RFC 9110 section 8.6: no Content-Length "in any response with a status code of 1xx [...] or 204".
+        if status != HTTPStatus.NO_CONTENT and not any(name == b"content-length" for name, _ in headers):
             self.headers = [*headers, (b"content-length", str(len(body)).encode())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
@@ -72,3 +74,19 @@ def error_reply(error: BaseException, path: str) -> BytesResponse:
     """
     response = render(error, dialect_of(path))
     return BytesResponse(response.body, status=response.status, headers=response.headers)
+
+
+def error_app(error: BaseException) -> App:
+    """Make an app that answers every request with one error.
+
+    Args:
+        error: One of our errors.
+
+    Returns:
+        The app; it speaks the dialect of each request's path.
+    """
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's signature
+        await error_reply(error, scope["path"]).send(send)
+
+    return app

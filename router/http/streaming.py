@@ -17,7 +17,7 @@ import msgspec
 
 from backends.errors import BackendError
 from registry.errors import RegistryError
-from router.errors import ClientDisconnectedError, RouterError
+from router.errors import ClientDisconnectedError, RouterError, ShuttingDownError
 from router.http.asgi import Receive, Scope, Send, error_reply
 from router.http.error_response import Dialect, error_object
 
@@ -38,6 +38,9 @@ NDJSON = b"application/x-ndjson"
 
 # Source: WHATWG HTML, section 9.2.6: a line that starts with a colon is ignored; the empty line ends the block.
 SSE_KEEP_ALIVE = b": keep-alive\n\n"
+
+# A stream that the server cuts gets this long to take its last chunk.
+_LAST_WORD_S = 1.0
 
 _OUR_ERRORS = (RouterError, BackendError, RegistryError)
 
@@ -155,6 +158,12 @@ class EventStream:
             with contextlib.suppress(ClientDisconnectedError):
                 async with cancelled_on_disconnect(receive):
                     await self._send_all(scope, send)
+        except asyncio.CancelledError:
+            # A disconnect is handled above: this is the server, which ends what has not ended by itself.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORD_S):
+                    await self._end_with_error(ShuttingDownError(), scope, send)
+            raise
         finally:
             self._stop_timer()
             if self._ping is not None:

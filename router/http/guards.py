@@ -1,0 +1,189 @@
+"""ASGI middleware in front of everything: refuses what no route should ever see.
+
+It runs before routing, so that it holds for every path, also for those that do not exist, and a refused request has had
+no side effect. It answers CORS for the origins it lets in. What the parser refuses, and how long a client may take, is
+the connection's business (`router.http.protocol`); what a body may hold is that of `router.http.body`.
+"""
+
+import re
+import urllib.parse
+from typing import Any
+
+from router.errors import (
+    HeadersTooLargeError,
+    HostNotAllowedError,
+    MalformedRequestError,
+    OriginNotAllowedError,
+    RequestTooLargeError,
+    RouterError,
+    URLTooLongError,
+)
+from router.http.asgi import App, BytesResponse, Receive, Scope, Send, error_reply
+from router.http.hosts import HostRules
+from router.http.limits import HttpLimits
+
+__all__ = ["Guards"]
+
+# An encoded slash is part of a model's name below this path (the OpenAI client quotes `org/name`), and an attempt to
+# slip past a check on paths everywhere else.
+_QUOTED_SLASH_PREFIX = b"/v1/models/"
+
+_ODD_PATH = re.compile(r"[\x00-\x1f\x7f\\;]|//|/\.\.?(?:/|$)")
+_HEADER_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,1024}")
+_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_PREFLIGHT_MAX_AGE_S = b"600"
+_POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
+
+
+class Guards:
+    """Checks each request, then passes it on to the app.
+
+    Args:
+        app: The app to protect.
+        rules: Which hosts and origins are ours.
+        limits: Limits of URL, headers and declared body.
+    """
+
+    def __init__(self, app: App, *, rules: HostRules, limits: HttpLimits) -> None:
+        self._app = app
+        self._rules = rules
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a refused request or a preflight; pass everything else on."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+            return
+        try:
+            origin = self._check(scope)
+        except RouterError as error:
+            await error_reply(error, scope["path"]).send(send)
+            return
+        if origin is None:
+            await self._app(scope, receive, send)
+        elif _is_preflight(scope):
+            await _preflight_reply(scope, origin).send(send)
+        else:
+            await self._app(scope, receive, _with_cors(send, origin))
+
+    def _check(self, scope: Scope) -> bytes | None:
+        """Refuse the request by an exception, or return the origin that it came from, if it names one."""
+        self._check_sizes(scope)
+        _check_path(scope)
+        headers = scope["headers"]
+        _check_framing(headers, self._limits.max_body_bytes)
+        host = self._checked_host(headers, scope)
+        return self._checked_origin(headers, host)
+
+    def _check_sizes(self, scope: Scope) -> None:
+        limits = self._limits
+        if len(scope["raw_path"]) + len(scope["query_string"]) > limits.max_url_bytes:
+            raise URLTooLongError(f"The URL is longer than {limits.max_url_bytes} bytes.")
+        headers = scope["headers"]
+        if len(headers) > limits.max_headers:
+            raise HeadersTooLargeError(f"The request has more than {limits.max_headers} headers.")
+        if sum(len(name) + len(value) for name, value in headers) > limits.max_header_bytes:
+            raise HeadersTooLargeError(f"The headers are longer than {limits.max_header_bytes} bytes.")
+
+    def _checked_host(self, headers: list[tuple[bytes, bytes]], scope: Scope) -> str:
+        hosts = _values(headers, b"host")
+        if len(hosts) != 1:
+            # RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request
+            # message that lacks a Host header field and to any request message that contains more than one".
+            raise MalformedRequestError("The request must have exactly one Host header.")
+        host = hosts[0].decode("latin-1")
+        server = scope.get("server")
+        is_local_socket = server is None or server[1] is None
+        if not self._rules.allows_host(host, is_local_socket=is_local_socket):
+            raise HostNotAllowedError(
+                "The Host header does not name this server. Use localhost or 127.0.0.1, "
+                "or add the name to server.allowed_hosts in the config."
+            )
+        return host
+
+    def _checked_origin(self, headers: list[tuple[bytes, bytes]], host: str) -> bytes | None:
+        origins = _values(headers, b"origin")
+        if origins:
+            if len(origins) == 1 and self._rules.allows_origin(origins[0].decode("latin-1"), host):
+                return origins[0]
+        elif b"cross-site" not in _values(headers, b"sec-fetch-site"):
+            return None
+        raise OriginNotAllowedError(
+            "Web pages of this origin may not use the server. Add the origin to server.allowed_origins in the config."
+        )
+
+
+def _values(headers: list[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:
+    return [value.strip() for name, value in headers if name == wanted]
+
+
+def _check_path(scope: Scope) -> None:
+    raw_path: bytes = scope["raw_path"]
+    # The decoded path is what the router matches, so that is what must be sound. A percent sign that is left was
+    # encoded twice; bytes that are not UTF-8 were replaced.
+    decoded = urllib.parse.unquote(raw_path.decode("latin-1"))
+    is_quoted_slash = b"%2f" in raw_path.lower() and not raw_path.startswith(_QUOTED_SLASH_PREFIX)
+    is_asterisk = raw_path == b"*" and scope["method"] == "OPTIONS"
+    if is_asterisk:
+        return
+    if (
+        not decoded.startswith("/")
+        or is_quoted_slash
+        or "%" in decoded
+        or "\ufffd" in decoded
+        or _ODD_PATH.search(decoded)
+    ):
+        raise MalformedRequestError("The path of the request is malformed.")
+
+
+def _check_framing(headers: list[tuple[bytes, bytes]], max_body_bytes: int) -> None:
+    lengths = _values(headers, b"content-length")
+    if lengths and _values(headers, b"transfer-encoding"):
+        # RFC 9112 section 6.1: such a message "might indicate an attempt to perform request smuggling".
+        raise MalformedRequestError("A request may not have both Content-Length and Transfer-Encoding.")
+    if len(lengths) > 1 or not all(length.isdigit() for length in lengths):
+        raise MalformedRequestError("The Content-Length is malformed.")
+    if lengths and (len(lengths[0]) > len(str(max_body_bytes)) or int(lengths[0]) > max_body_bytes):
+        raise RequestTooLargeError(max_body_bytes)
+
+
+def _is_preflight(scope: Scope) -> bool:
+    return scope["method"] == "OPTIONS" and bool(_values(scope["headers"], b"access-control-request-method"))
+
+
+def _preflight_reply(scope: Scope, origin: bytes) -> BytesResponse:
+    """Allow what the page asks for: the origin has been judged, and the answer to the request itself judges the rest.
+
+    Source: Fetch, section 3.2.3 "HTTP responses"; Private Network Access, section 3.1.2.
+    """
+    headers = [
+        *_cors_headers(origin),
+        (b"access-control-allow-methods", _METHODS),
+        (b"access-control-max-age", _PREFLIGHT_MAX_AGE_S),
+    ]
+    wanted = b", ".join(_values(scope["headers"], b"access-control-request-headers"))
+    if wanted and _HEADER_NAMES.fullmatch(wanted):
+        headers.append((b"access-control-allow-headers", wanted))
+    if b"true" in _values(scope["headers"], b"access-control-request-private-network"):
+        headers.append((b"access-control-allow-private-network", b"true"))
+    return BytesResponse(b"", status=204, headers=headers)
+
+
+def _cors_headers(origin: bytes) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-expose-headers", b"*"),
+        (b"vary", b"Origin"),
+    ]
+
+
+def _with_cors(send: Send, origin: bytes) -> Send:
+    async def send_with_cors(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", []), *_cors_headers(origin)]}
+        await send(message)
+
+    return send_with_cors

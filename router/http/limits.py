@@ -1,0 +1,32 @@
+"""The limits of the HTTP server: what a client may send, and how long it may take."""
+
+import msgspec
+
+__all__ = ["HttpLimits"]
+
+
+class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of one server; the config fills them.
+
+    Attributes:
+        max_body_bytes: Largest request body. 32 MiB holds a 20 MiB image in base64 with its prompt.
+        max_header_bytes: Names and values of all headers of a request.
+        max_headers: Number of headers of a request.
+        max_url_bytes: Path and query of a request.
+        header_timeout_s: From the first moment of a connection, or the first byte of a later request, to the end of
+            the headers.
+        body_timeout_s: From the end of the headers to the end of the body.
+        idle_timeout_s: How long a connection may stay open between two requests.
+        write_stall_s: A client that takes nothing of its answer for this long is cut off.
+        max_connections: Open connections; one more is answered 503 and closed.
+    """
+
+    max_body_bytes: int = 32 << 20
+    max_header_bytes: int = 32 << 10
+    max_headers: int = 100
+    max_url_bytes: int = 8 << 10
+    header_timeout_s: float = 10.0
+    body_timeout_s: float = 30.0
+    idle_timeout_s: float = 75.0
+    write_stall_s: float = 60.0
+    max_connections: int = 2048

@@ -1,0 +1,233 @@
+"""One HTTP/1.1 connection: uvicorn's protocol on httptools, with deadlines and bounds on what a client may do to it.
+
+uvicorn alone waits for ever for headers and bodies and bounds neither. Here a connection always has a deadline unless a
+request is being worked on: for the headers, for the body, for the next request, and for an answer that is not taken.
+The time in which *we* do not read (flow control, pipelining) does not count against the client.
+
+Not here: what a sound request may say (`router.http.guards`), and sockets and signals (`router.http.server`).
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from router.errors import (
+    HeadersTooLargeError,
+    MalformedRequestError,
+    RequestTimeoutError,
+    RouterError,
+    TooManyConnectionsError,
+)
+from router.http.asgi import error_app
+from router.http.error_response import dialect_of, render
+from router.http.limits import HttpLimits
+
+__all__ = ["DeadlineProtocol"]
+
+# Method, version and the spaces and line ends around the names and values that the limits count.
+_HEAD_SLACK_BYTES = 4096
+
+# How long a refused connection may take to say what it wants, so that the refusal reaches it as an answer.
+_REFUSAL_TIMEOUT_S = 1.0
+
+# How long the last bytes may take to leave before the connection is reset.
+_LINGER_S = 1.0
+
+
+class DeadlineProtocol(HttpToolsProtocol):
+    """A connection that is closed when its client is too slow, too big or malformed.
+
+    Args:
+        config: uvicorn's settings.
+        server_state: What all connections of the server share.
+        app_state: State of the lifespan.
+        limits: Bounds and deadlines.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: HttpLimits,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.timeout_keep_alive = limits.idle_timeout_s  # type: ignore[assignment]  # call_later takes floats
+        self._limits = limits
+        self._served_app = self.app
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._is_in_head = True
+        self._is_in_body = False
+        self._num_unframed_bytes = 0
+
+    # -- connection ----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the deadline of the first request."""
+        super().connection_made(transport)
+        timeout_s = self._limits.header_timeout_s
+        if len(self.connections) > self._limits.max_connections:
+            self._served_app = error_app(TooManyConnectionsError("The server has too many connections."))
+            timeout_s = min(timeout_s, _REFUSAL_TIMEOUT_S)
+        self._set_deadline(timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget all timers; the base class tells the running request."""
+        self._clear_deadline()
+        self._clear_stall()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and count what belongs to no header line or body that is complete."""
+        self._num_unframed_bytes += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        limits = self._limits
+        max_bytes = limits.max_header_bytes + _HEAD_SLACK_BYTES + (limits.max_url_bytes if self._is_in_head else 0)
+        if (self._is_in_head or self._is_in_body) and self._num_unframed_bytes > max_bytes:
+            self._cut(HeadersTooLargeError(f"The headers are longer than {limits.max_header_bytes} bytes."))
+        elif self._deadline is None and self.timeout_keep_alive_task is None and not self._is_busy:
+            # Bytes before a request (empty lines) begin nothing, but they have ended the idle timer.
+            self._set_deadline(limits.header_timeout_s)
+
+    # -- parser --------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Start the deadline of the headers, unless it runs since the connection was made."""
+        super().on_message_begin()
+        self._is_in_head = True
+        if self._deadline is None:
+            self._set_deadline(self._limits.header_timeout_s)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; trailers after the body are dropped, they could only contradict what was checked."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Start the request, and the deadline of its body."""
+        self._is_in_head = False
+        self._is_in_body = True
+        self._num_unframed_bytes = 0
+        self._set_deadline(self._limits.body_timeout_s)
+        # RFC 9112 section 3.2.2: the absolute form is for proxies, and its host would overrule the Host header.
+        is_our_form = self.url.startswith(b"/") or self.url == b"*"
+        refusal = MalformedRequestError("The request target must be a path.")
+        self.app = self._served_app if is_our_form and b"#" not in self.url else error_app(refusal)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._num_unframed_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the deadline: from here on the client waits for us."""
+        self._is_in_body = False
+        self._num_unframed_bytes = 0
+        self._clear_deadline()
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser refused, in our shape instead of uvicorn's text."""
+        del msg
+        self._cut(MalformedRequestError("The request is not valid HTTP/1.1."))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Serve a request for an upgrade as a plain one, without a line in the log for each."""
+
+    # -- deadlines -----------------------------------------------------------------------------------------------
+
+    @property
+    def _is_busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _set_deadline(self, timeout_s: float) -> None:
+        self._clear_deadline()
+        self._deadline = self.loop.call_later(timeout_s, self._on_deadline, timeout_s)
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _on_deadline(self, timeout_s: float) -> None:
+        if self.flow.read_paused:
+            self._set_deadline(timeout_s)
+            return
+        part = "headers" if self._is_in_head else "body"
+        self._cut(RequestTimeoutError(f"The {part} of the request did not arrive within {timeout_s:g} s."))
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, even if its client has not taken the last answer."""
+        self._close()
+
+    def pause_writing(self) -> None:
+        """Start the stall timer: the client takes less than we send."""
+        super().pause_writing()
+        self._clear_stall()
+        self._arm_stall()
+
+    def resume_writing(self) -> None:
+        """End the stall timer."""
+        self._clear_stall()
+        super().resume_writing()
+
+    def _arm_stall(self) -> None:
+        num_waiting = self.transport.get_write_buffer_size()
+        self._stall = self.loop.call_later(self._limits.write_stall_s, self._on_stall, num_waiting)
+
+    def _clear_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def _on_stall(self, num_waiting: int) -> None:
+        if self.transport.get_write_buffer_size() < num_waiting:
+            self._arm_stall()
+        else:
+            self.transport.abort()
+
+    # -- ends ----------------------------------------------------------------------------------------------------
+
+    def _cut(self, error: RouterError) -> None:
+        """End the connection with an error, as an answer if none has begun."""
+        if self.transport.is_closing():
+            return
+        self._clear_deadline()
+        if self._is_busy and self.cycle.response_started:
+            self.transport.abort()
+            return
+        if self._is_busy:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            answer_is_owed = True
+        else:
+            # The deadline of a body whose answer is out already: nothing more to say.
+            answer_is_owed = not self._is_in_body
+        if answer_is_owed:
+            self.transport.write(_raw_response(error, self._path()))
+        self._close()
+
+    def _close(self) -> None:
+        self.transport.close()
+        self.loop.call_later(_LINGER_S, self.transport.abort)
+
+    def _path(self) -> str:
+        url: bytes = getattr(self, "url", b"/")
+        return url.partition(b"?")[0].decode("latin-1")
+
+
+def _raw_response(error: RouterError, path: str) -> bytes:
+    response = render(error, dialect_of(path))
+    headers = [header for header in response.headers if header[0] != b"connection"]
+    lines = [name + b": " + value + b"\r\n" for name, value in headers]
+    return b"".join([STATUS_LINE[response.status], *lines, b"connection: close\r\n\r\n", response.body])

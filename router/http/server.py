@@ -1,0 +1,274 @@
+"""Runs the gateway's HTTP server inside a running event loop: sockets, start, drain, stop.
+
+The server is uvicorn's HTTP/1.1 protocol and lifespan without uvicorn's own server loop, which polls ten times a
+second, re-raises signals (the exit status would be -15) and does not wait for the requests it cancels.
+docs/http-server.md has the measurements behind the choice.
+
+Not here: what an app answers, and how one connection behaves (`router.http.protocol`).
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import uvicorn
+import uvloop
+from uvicorn.lifespan.on import LifespanOn
+from uvicorn.server import ServerState
+
+from router.errors import StartupError
+from router.http.access_log import AccessLog
+from router.http.asgi import App
+from router.http.guards import Guards
+from router.http.hosts import HostRules
+from router.http.limits import HttpLimits
+from router.http.protocol import DeadlineProtocol
+from router.http.sockets import BACKLOG, UnixSocket, bind_tcp, bind_unix
+
+__all__ = ["Addresses", "HttpServer", "guarded", "run", "serve"]
+
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+
+_DATE_INTERVAL_S = 1.0
+
+# What a cancelled request may take for its last word and its clean-up, and a connection to send what it has.
+_FORCED_END_S = 1.5
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where a started server listens.
+
+    Attributes:
+        tcp: Pairs of address and port; port 0 has become the real one.
+        unix_socket: Path, or `None`.
+    """
+
+    tcp: tuple[tuple[str, int], ...]
+    unix_socket: Path | None
+
+
+def guarded(app: App, *, rules: HostRules, limits: HttpLimits, access_logger: logging.Logger) -> App:
+    """Put the layers around an app that every request passes: access log, then guards.
+
+    Args:
+        app: The app with the routes.
+        rules: Which hosts and origins are ours.
+        limits: Limits of URL, headers and declared body.
+        access_logger: Where requests are logged.
+
+    Returns:
+        The app to serve.
+    """
+    return AccessLog(Guards(app, rules=rules, limits=limits), logger=access_logger)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run the program's main coroutine on uvloop, on which a streamed chunk costs less CPU than on asyncio's own loop.
+
+    Args:
+        main: The coroutine.
+
+    Returns:
+        Its result.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+async def serve(
+    app: App,
+    *,
+    host: str,
+    port: int,
+    unix_socket: Path | None = None,
+    limits: HttpLimits,
+    on_started: Callable[[Addresses], None] | None = None,
+    drain_timeout_s: float = 30.0,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once.
+
+    Args:
+        app: The app, with its guards (`guarded`).
+        host: Address or name to listen on.
+        port: Port; 0 for a free one.
+        unix_socket: A path to listen on as well.
+        limits: Bounds and deadlines of connections.
+        on_started: Called once, when requests are served.
+        drain_timeout_s: What running requests get to finish.
+
+    Raises:
+        AddressInUseError: Another program listens on the address.
+        SocketInUseError: A server answers on the unix socket.
+        BindError: An address cannot be used.
+        StartupError: The app's own start failed; the log has the cause.
+    """
+    server = HttpServer(
+        app, host=host, port=port, unix_socket=unix_socket, limits=limits, drain_timeout_s=drain_timeout_s
+    )
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, server.stop)
+    try:
+        addresses = await server.start()
+        if on_started is not None:
+            on_started(addresses)
+        await server.wait_stopped()
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+class HttpServer:
+    """A server whose life the caller holds: `start`, then `wait_stopped`, which `stop` ends.
+
+    Args:
+        app: The app, with its guards.
+        host: Address or name to listen on.
+        port: Port; 0 for a free one.
+        unix_socket: A path to listen on as well.
+        limits: Bounds and deadlines of connections.
+        drain_timeout_s: What running requests get to finish after `stop`.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        host: str,
+        port: int,
+        unix_socket: Path | None = None,
+        limits: HttpLimits,
+        drain_timeout_s: float = 30.0,
+    ) -> None:
+        self._address = (host, port)
+        self._unix_path = unix_socket
+        self._limits = limits
+        self._drain_timeout_s = drain_timeout_s
+        self._config = uvicorn.Config(
+            app,
+            lifespan="on",
+            interface="asgi3",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+        )
+        self._state = ServerState()
+        self._listeners: list[asyncio.Server] = []
+        self._unix: UnixSocket | None = None
+        self._should_stop = asyncio.Event()
+        self._should_end_now = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin the drain; called again, end it at once. Safe as a signal handler of the loop."""
+        if self._should_stop.is_set():
+            self._should_end_now.set()
+        self._should_stop.set()
+
+    async def start(self) -> Addresses:
+        """Bind, start the app, and accept connections.
+
+        Returns:
+            Where the server listens.
+
+        Raises:
+            AddressInUseError: Another program listens on the address.
+            SocketInUseError: A server answers on the unix socket.
+            BindError: An address cannot be used.
+            StartupError: The app's own start failed; the log has the cause.
+        """
+        with contextlib.ExitStack() as on_failure:
+            tcp = bind_tcp(*self._address)
+            for sock in tcp:
+                on_failure.callback(sock.close)
+            if self._unix_path is not None:
+                self._unix = bind_unix(self._unix_path)
+                on_failure.callback(self._unix.sock.close)
+                on_failure.callback(self._unix.unlink)
+            self._config.load()
+            self._lifespan = LifespanOn(self._config)
+            await self._lifespan.startup()
+            if self._lifespan.should_exit:
+                raise StartupError("The gateway could not start; its log has the cause.")
+            on_failure.pop_all()
+        self._update_date()
+        await self._listen(tcp)
+        names = [sock.getsockname() for sock in tcp]
+        return Addresses(tuple((name[0], name[1]) for name in names), self._unix_path)
+
+    async def wait_stopped(self) -> None:
+        """Serve until `stop` is called, then drain and end. Cancelling it ends at once."""
+        try:
+            while not self._should_stop.is_set():
+                self._update_date()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._should_stop.wait(), _DATE_INTERVAL_S)
+            self._stop_listening()
+            await self._drain()
+        finally:
+            self._stop_listening()
+            await self._end_now()
+            await self._lifespan.shutdown()
+
+    async def _listen(self, tcp: list[socket.socket]) -> None:
+        loop = asyncio.get_running_loop()
+        factory = functools.partial(
+            DeadlineProtocol, self._config, self._state, self._lifespan.state, limits=self._limits
+        )
+        for sock in tcp:
+            self._listeners.append(await loop.create_server(factory, sock=sock, backlog=BACKLOG))
+        if self._unix is not None:
+            self._listeners.append(await loop.create_unix_server(factory, sock=self._unix.sock, backlog=BACKLOG))
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        if self._unix is not None:
+            self._unix.unlink()
+
+    async def _drain(self) -> None:
+        """Let running requests finish, until the limit or the second `stop`."""
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        end_now = asyncio.create_task(self._should_end_now.wait())
+        try:
+            async with asyncio.timeout(self._drain_timeout_s):
+                while self._state.tasks and not end_now.done():
+                    await asyncio.wait({*self._state.tasks, end_now}, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            _logger.warning("drain limit reached: %d requests are cut", len(self._state.tasks))
+        finally:
+            end_now.cancel()
+
+    async def _end_now(self) -> None:
+        """Cancel what still runs; each stream says its last word. Then close what is still open."""
+        tasks = list(self._state.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_FORCED_END_S)
+        transports = [connection.transport for connection in self._state.connections]
+        for transport in transports:
+            transport.close()
+        # A closed transport first sends what it has. Those that could not are given one more moment.
+        if any(transport.get_write_buffer_size() for transport in transports):
+            await asyncio.sleep(_FORCED_END_S)
+        for transport in transports:
+            transport.abort()
+        await asyncio.sleep(0)
+
+    def _update_date(self) -> None:
+        self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
