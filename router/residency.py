@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import sys
 import time
 from collections.abc import Callable
 
@@ -16,6 +17,12 @@ from router.worker_client import WorkerClient, WorkerLaunch, start_worker
 RECLAIM_SHARE = 0.9
 """Share of a worker's anonymous memory that must be seen to be available again; others allocate meanwhile."""
 RECLAIM_POLL_S = 0.02
+RECLAIM_SETTLED_S = 0.25 if sys.platform == "linux" else None
+"""How long available memory may stay where it is before waiting for more makes no sense.
+
+Linux frees a process's memory before the process can be reaped, so what is missing then was taken by others meanwhile.
+Elsewhere (Metal's wired memory) it may come back late: the whole timeout is waited.
+"""
 
 
 class Swap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -169,15 +176,7 @@ async def stop_worker(worker: ManagedWorker, *, stop_timeout_s: float) -> None:
 
 async def _unload_of(worker: ManagedWorker, reclaim_timeout_s: float) -> Swap:
     assert worker.target is not None
-    after_bytes = memory.available_bytes()
-    is_back: bool | None = None
-    if worker.before is not None and worker.available_before_bytes is not None:
-        wanted_bytes = worker.available_before_bytes + RECLAIM_SHARE * worker.before.anonymous_bytes
-        deadline = time.monotonic() + reclaim_timeout_s
-        while after_bytes < wanted_bytes and time.monotonic() < deadline:
-            await asyncio.sleep(RECLAIM_POLL_S)
-            after_bytes = memory.available_bytes()
-        is_back = after_bytes >= wanted_bytes
+    after_bytes, is_back = await _see_memory_back(worker, reclaim_timeout_s)
     before = worker.before
     return Swap(
         at=time.time(),
@@ -193,3 +192,21 @@ async def _unload_of(worker: ManagedWorker, reclaim_timeout_s: float) -> Swap:
         available_after_bytes=after_bytes,
         is_memory_back=is_back,
     )
+
+
+async def _see_memory_back(worker: ManagedWorker, timeout_s: float) -> tuple[int, bool | None]:
+    """Watch available memory rise after a worker's end; return where it stands, and whether that is enough."""
+    now_bytes = memory.available_bytes()
+    if worker.before is None or worker.available_before_bytes is None:
+        return now_bytes, None
+    wanted_bytes = worker.available_before_bytes + RECLAIM_SHARE * worker.before.anonymous_bytes
+    started_at = risen_at = time.monotonic()
+    best_bytes = now_bytes
+    while now_bytes < wanted_bytes and (now := time.monotonic()) - started_at < timeout_s:
+        if RECLAIM_SETTLED_S is not None and now - risen_at >= RECLAIM_SETTLED_S:
+            break
+        await asyncio.sleep(RECLAIM_POLL_S)
+        now_bytes = memory.available_bytes()
+        if now_bytes > best_bytes:
+            best_bytes, risen_at = now_bytes, time.monotonic()
+    return now_bytes, now_bytes >= wanted_bytes

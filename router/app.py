@@ -1,0 +1,19 @@
+"""The Litestar app: routes, error handlers, dependencies. No sockets, no processes."""
+
+from litestar import Litestar
+from litestar.di import Provide
+
+from router.control.routes import control_router
+from router.http.litestar_errors import litestar_settings
+from router.openai.routes import openai_router
+from router.services import Services
+
+
+def create_app(services: Services) -> Litestar:
+    """Return the app that serves `services`."""
+    return Litestar(
+        route_handlers=[openai_router, control_router],
+        dependencies={"services": Provide(lambda: services, use_cache=True, sync_to_thread=False)},
+        openapi_config=None,
+        **litestar_settings(max_body_bytes=services.config.server.max_body_bytes),
+    )

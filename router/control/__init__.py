@@ -1,0 +1,1 @@
+"""mlxr's own endpoints: health, status, stopping a model."""

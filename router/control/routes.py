@@ -1,0 +1,42 @@
+"""Routes of mlxr's own API."""
+
+from typing import Any
+
+from litestar import Request, Router, get, post
+from litestar.types import ASGIApp
+
+from router.control.schemas import StopRequest, StopResponse
+from router.control.status import health, status
+from router.http.asgi import json_reply
+from router.http.body import read_json
+from router.services import Services
+
+
+@get("/health")
+async def get_health(services: Services) -> ASGIApp:
+    """Answer at once, whatever the engines do."""
+    return json_reply(health(services))
+
+
+@get("/v1/mlxr/status")
+async def get_status(services: Services) -> ASGIApp:
+    """Tell what runs, what waits and what was loaded and unloaded."""
+    return json_reply(status(services))
+
+
+@post("/v1/mlxr/models/stop", status_code=200)
+async def stop_model(request: Request[Any, Any, Any], services: Services) -> ASGIApp:
+    """Unload a model; answers when its memory is back."""
+    body = await read_json(request, StopRequest, limit_bytes=services.config.server.max_body_bytes)
+    report = await services.supervisor.stop_model(services.models.get(body.model).name)
+    swap = report.swap
+    return json_reply(
+        StopResponse(
+            stopped=report.stopped,
+            freed_bytes=None if swap is None else swap.freed_bytes,
+            unload_ms=None if swap is None else swap.unload_ms,
+        )
+    )
+
+
+control_router = Router(path="/", route_handlers=[get_health, get_status, stop_model])

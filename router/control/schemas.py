@@ -1,0 +1,97 @@
+"""Bodies of mlxr's own endpoints. Units stand in the names; absent = not measured."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from router.residency import Swap
+
+
+class ResidentModel(msgspec.Struct, frozen=True):
+    """A loaded model."""
+
+    model: str
+    engine: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Body of GET /health."""
+
+    status: str
+    resident: list[ResidentModel]
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker process.
+
+    Attributes:
+        state: loading, ready, busy, draining, standby or stopping.
+        load_fraction: Share of a running load, 0..1.
+        devices: Where weights and cache are, by the engine's own account.
+    """
+
+    id: int
+    pid: int | None
+    engine: str
+    model: str | None
+    state: str
+    rss_bytes: int | None
+    num_running: int
+    num_waiting: int | None
+    load_ms: float | None
+    load_fraction: float | None
+    loaded_at: float | None
+    context_length: int | None
+    devices: list[str]
+    engine_versions: dict[str, str]
+
+
+class WaitingTarget(msgspec.Struct, frozen=True):
+    """Requests that wait for one model on one engine."""
+
+    model: str
+    engine: str
+    num_waiting: int
+
+
+class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The queue in front of the workers."""
+
+    num_waiting: int
+    limit: int
+    oldest_wait_s: float | None
+    by_target: list[WaitingTarget]
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of GET /v1/mlxr/status."""
+
+    version: str
+    pid: int
+    uptime_s: float
+    url: str | None
+    engine_setting: str
+    config_error: str | None
+    residency: str
+    standby: bool
+    workers: list[WorkerStatus]
+    queue: QueueStatus
+    swaps: list[Swap]
+    memory_total_bytes: int
+    memory_available_bytes: int
+    gateway_rss_bytes: int | None
+
+
+class StopRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of POST /v1/mlxr/models/stop."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class StopResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """What stopping did; figures are null when the model was not loaded."""
+
+    stopped: bool
+    freed_bytes: int | None
+    unload_ms: float | None

@@ -1,0 +1,89 @@
+"""The running gateway as data: a look at the supervisor's records; pure but for reading process sizes."""
+
+import os
+import time
+from collections import Counter
+
+from router import memory
+from router.control.schemas import Health, QueueStatus, ResidentModel, Status, WaitingTarget, WorkerStatus
+from router.lifecycle import WorkerState
+from router.residency import ManagedWorker
+from router.services import Services
+
+_RESIDENT = frozenset({WorkerState.READY, WorkerState.DRAINING})
+
+
+def health(services: Services) -> Health:
+    """Return what is resident."""
+    resident = [
+        ResidentModel(worker.target.model, worker.engine)
+        for worker in services.supervisor.workers
+        if worker.target is not None and worker.state in _RESIDENT
+    ]
+    return Health("ok", resident)
+
+
+def status(services: Services) -> Status:
+    """Return everything that can be said at once."""
+    return Status(
+        version=services.version,
+        pid=os.getpid(),
+        uptime_s=round(time.monotonic() - services.started_at, 3),
+        url=services.url,
+        engine_setting=services.models.engine_setting.value,
+        config_error=services.config_error,
+        residency=services.config.residency.value,
+        standby=services.config.standby,
+        workers=[_worker(worker) for worker in services.supervisor.workers],
+        queue=_queue(services),
+        swaps=list(services.supervisor.swaps),
+        memory_total_bytes=memory.total_bytes(),
+        memory_available_bytes=memory.available_bytes(),
+        gateway_rss_bytes=memory.rss_of(os.getpid()),
+    )
+
+
+def _worker(worker: ManagedWorker) -> WorkerStatus:
+    client = worker.client
+    loaded = None if client is None else client.loaded
+    hello = None if client is None else client.hello
+    heartbeat = None if client is None else client.heartbeat
+    return WorkerStatus(
+        id=worker.worker_id,
+        pid=worker.pid,
+        engine=worker.engine,
+        model=None if worker.target is None else worker.target.model,
+        state=_state(worker),
+        rss_bytes=None if worker.pid is None else memory.rss_of(worker.pid),
+        num_running=worker.num_running,
+        num_waiting=None if heartbeat is None else heartbeat.num_waiting,
+        load_ms=worker.load_ms,
+        load_fraction=None if client is None else client.load_fraction,
+        loaded_at=worker.loaded_at,
+        context_length=None if loaded is None else loaded.context_length,
+        devices=[] if loaded is None else list(loaded.devices),
+        engine_versions={} if hello is None else hello.versions,
+    )
+
+
+def _state(worker: ManagedWorker) -> str:
+    """Name the state as users know it: a starting worker with a target is loading, a ready one at work is busy."""
+    match worker.state:
+        case WorkerState.STARTING | WorkerState.STANDBY:
+            return "standby" if worker.target is None else "loading"
+        case WorkerState.READY:
+            return "busy" if worker.num_running else "ready"
+        case state:
+            return state.value
+
+
+def _queue(services: Services) -> QueueStatus:
+    waiting = services.supervisor.waiting
+    counts = Counter((request.target.model, request.target.engine) for request in waiting)
+    oldest = min((request.arrived_at for request in waiting), default=None)
+    return QueueStatus(
+        num_waiting=len(waiting),
+        limit=services.config.limits.max_queue,
+        oldest_wait_s=None if oldest is None else round(time.monotonic() - oldest, 3),
+        by_target=[WaitingTarget(model, engine, number) for (model, engine), number in sorted(counts.items())],
+    )

@@ -1,0 +1,242 @@
+"""The gateway process: registry, supervisor, HTTP server, config watcher, from start to clean end.
+
+Composition only; what each part does stands in its own module. Never imports an engine's library.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from registry.discovery import scan
+from registry.errors import RegistryError
+from registry.store import Registry
+from router.app import create_app
+from router.config import Config, Overrides, apply_overrides
+from router.config.roots import scan_roots
+from router.config.watch import ConfigWatcher
+from router.errors import ConfigError
+from router.http.hosts import HostRules
+from router.http.limits import HttpLimits
+from router.http.server import Addresses, HttpServer, guarded, run
+from router.instance import InstanceLock, RunningInstance
+from router.model_directory import ModelDirectory
+from router.paths import Paths
+from router.services import Services
+from router.supervisor import Supervisor
+from router.version import VERSION
+from router.worker_client import WorkerLaunch
+from router.worker_environment import worker_environment
+
+logger = logging.getLogger(__name__)
+
+REGISTRY_POLL_S = 0.5
+"""How often the registry is asked whether another process changed it; a query of microseconds."""
+
+
+class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gateway is started with.
+
+    Attributes:
+        config: File and command line together.
+        file_config: What the file alone says; what later edits of it are compared with.
+        config_file: Watched for changes.
+        overrides: The command line's, which stay above every later edit.
+        paths: Where everything lies.
+        environment: Of this process; workers get a filtered copy.
+        on_started: Called with the services once requests are served.
+        worker_launch: Replaces how workers are started; for tests with the fake engine.
+    """
+
+    config: Config
+    file_config: Config
+    config_file: Path
+    overrides: Overrides
+    paths: Paths
+    environment: Mapping[str, str]
+    on_started: Callable[[Services], None] | None = None
+    worker_launch: Callable[[str], WorkerLaunch] | None = None
+
+
+def run_gateway(options: GatewayOptions) -> int:
+    """Serve until SIGTERM or SIGINT; block meanwhile.
+
+    Returns:
+        The process's exit code.
+
+    Raises:
+        StartupError: An address is taken, another gateway uses the data folder, and the like.
+        RegistryError: The registry cannot be opened.
+    """
+    run(_Gateway(options).serve())
+    return 0
+
+
+class _Gateway:
+    """The running parts, in the order in which they depend on each other."""
+
+    def __init__(self, options: GatewayOptions) -> None:
+        self._options = options
+
+    async def serve(self) -> None:
+        options = self._options
+        with InstanceLock.acquire(options.paths) as lock, Registry.open(options.paths.registry_db) as registry:
+            models = ModelDirectory(
+                registry, engine_setting=options.config.engine, is_apple_silicon=_is_apple_silicon()
+            )
+            supervisor = Supervisor(options.config, resolve=models.resolve, launch_for=self._launch_for())
+            services = Services(options.config, models, supervisor, VERSION)
+            async with asyncio.TaskGroup() as tasks:
+                supervision = tasks.create_task(supervisor.run())
+                watchers = [
+                    tasks.create_task(self._watch_config(services)),
+                    tasks.create_task(self._watch_registry(services)),
+                    tasks.create_task(asyncio.to_thread(self._scan)),
+                ]
+                try:
+                    await self._serve_http(services, lock)
+                finally:
+                    for watcher in watchers:
+                        watcher.cancel()
+                    supervisor.close()
+                    await supervision
+
+    async def _serve_http(self, services: Services, lock: InstanceLock) -> None:
+        config = services.config.server
+        app = guarded(
+            create_app(services),
+            rules=_host_rules(services.config),
+            limits=_http_limits(services.config),
+            access_logger=logging.getLogger("mlxr.access"),
+        )
+        server = HttpServer(
+            app,
+            host=config.host,
+            port=config.port,
+            unix_socket=None if config.unix_socket is None else Path(config.unix_socket),
+            limits=_http_limits(services.config),
+            drain_timeout_s=config.drain_timeout_s,
+        )
+        with _stopping_on_signals(server.stop):
+            addresses = await server.start()
+            self._on_started(services, lock, addresses)
+            await server.wait_stopped()
+
+    def _on_started(self, services: Services, lock: InstanceLock, addresses: Addresses) -> None:
+        host, port = addresses.tcp[0]
+        services.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        lock.publish(
+            RunningInstance(
+                pid=os.getpid(),
+                url=services.url,
+                unix_socket=None if addresses.unix_socket is None else str(addresses.unix_socket),
+                version=services.version,
+                started_at=time.time(),
+            )
+        )
+        logger.info("serving on %s", services.url)
+        if self._options.on_started is not None:
+            self._options.on_started(services)
+
+    async def _watch_config(self, services: Services) -> None:
+        options = self._options
+        watcher = ConfigWatcher(options.config_file, current=options.file_config, user_home=options.paths.user_home)
+        async for change in watcher.changes():
+            if isinstance(change, ConfigError):
+                services.config_error = str(change)
+                logger.warning("the config file is not used: %s", change)
+                continue
+            try:
+                config = apply_overrides(change, options.overrides)
+            except ConfigError as exc:
+                services.config_error = str(exc)
+                logger.warning("the config file is not used: %s", exc)
+                continue
+            services.config_error = None
+            _apply(services, config)
+
+    async def _watch_registry(self, services: Services) -> None:
+        while True:
+            await asyncio.sleep(REGISTRY_POLL_S)
+            if services.models.has_changed():
+                services.models.forget()
+                services.supervisor.refresh()
+
+    def _scan(self) -> None:
+        """Bring the registry up to date, in a thread of its own; a failure costs nothing but freshness."""
+        options = self._options
+        try:
+            with Registry.open(options.paths.registry_db) as registry:
+                report = scan(registry, scan_roots(options.config, options.paths))
+        except RegistryError as exc:
+            logger.warning("the scan for models failed: %s", exc)
+            return
+        logger.info(
+            "scanned for models: %d new, %d changed, %d gone, %d bad, %d unchanged",
+            len(report.added),
+            len(report.updated),
+            len(report.missing),
+            len(report.failed),
+            report.num_unchanged,
+        )
+
+    def _launch_for(self) -> Callable[[str], WorkerLaunch]:
+        if self._options.worker_launch is not None:
+            return self._options.worker_launch
+        environment = worker_environment(self._options.environment)
+        return lambda engine: WorkerLaunch(engine, environment)
+
+
+def _apply(services: Services, config: Config) -> None:
+    """Put a new config into force; what only a restart can change is said in the log."""
+    if config.server != services.config.server:
+        logger.warning("changes under server: take effect after a restart")
+    logger.info("the config file changed: engine is %s", config.engine.value)
+    services.config = msgspec.structs.replace(config, server=services.config.server)
+    services.models.engine_setting = config.engine
+    services.supervisor.set_config(services.config)
+
+
+def _host_rules(config: Config) -> HostRules:
+    return HostRules(
+        bound_host=config.server.host,
+        allowed_hosts=config.server.allowed_hosts,
+        allowed_origins=config.server.allowed_origins,
+    )
+
+
+def _http_limits(config: Config) -> HttpLimits:
+    server = config.server
+    return HttpLimits(
+        max_body_bytes=server.max_body_bytes,
+        header_timeout_s=server.header_timeout_s,
+        body_timeout_s=server.body_timeout_s,
+        idle_timeout_s=server.idle_timeout_s,
+        write_stall_s=server.write_stall_s,
+        max_connections=server.max_connections,
+    )
+
+
+def _is_apple_silicon() -> bool:
+    return sys.platform == "darwin" and platform.machine() == "arm64"
+
+
+@contextlib.contextmanager
+def _stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,121 @@
+"""The gateway's view of the registry: lookups by name, kept in memory until another process changes the database.
+
+Reads only, but for the time of last use. Inference on known models goes on when the database is locked or gone.
+"""
+
+import logging
+
+from registry.catalogue import Model
+from registry.errors import DatabaseError, ModelNotFoundError
+from registry.names import parse_model_reference
+from registry.store import Registry
+from router.config import EngineSetting
+from router.errors import InvalidRequestError
+from router.targets import Choice, choose, parse_engine
+from router.waiting import Wish
+
+logger = logging.getLogger(__name__)
+
+
+class ModelDirectory:
+    """Owned by the event loop's thread, like the Registry connection under it.
+
+    Args:
+        registry: An open registry.
+        engine_setting: The config's global engine setting.
+        is_apple_silicon: Whether MLX has a GPU here.
+    """
+
+    def __init__(self, registry: Registry, *, engine_setting: EngineSetting, is_apple_silicon: bool) -> None:
+        self._registry = registry
+        self.engine_setting = engine_setting
+        self._is_apple_silicon = is_apple_silicon
+        self._known: dict[str, Model] = {}
+        self._version: int | None = None
+
+    def get(self, name: str) -> Model:
+        """Return a model by name or alias.
+
+        Raises:
+            ModelNotFoundError: There is none.
+            DatabaseError: The registry cannot be read, and the model is not known from before.
+        """
+        try:
+            self._forget_if_changed()
+            model = self._known.get(name)
+            if model is None:
+                model = self._known[name] = self._registry.get_model(name)
+        except DatabaseError:
+            if name not in self._known:
+                raise
+            logger.warning("the registry cannot be read; going on with what is known of %s", name)
+            return self._known[name]
+        return model
+
+    def list(self) -> tuple[Model, ...]:
+        """Return all models.
+
+        Raises:
+            DatabaseError: The registry cannot be read.
+        """
+        return self._registry.list_models()
+
+    def wish_for(self, reference: str, engine_header: str | None) -> Wish:
+        """Return what a request asks for.
+
+        Args:
+            reference: `name` or `name@engine`.
+            engine_header: Value of X-Mlxr-Engine, or None.
+
+        Raises:
+            InvalidModelNameError: No valid reference.
+            InvalidRequestError: An unknown engine, or two that differ.
+            ModelNotFoundError: There is no such model.
+        """
+        name, engine = parse_model_reference(reference)
+        if engine_header is not None:
+            header_engine = parse_engine(engine_header.strip(), param="X-Mlxr-Engine").value
+            if engine is not None and engine != header_engine:
+                message = f"model says engine {engine}, X-Mlxr-Engine says {header_engine}; send one of the two"
+                raise InvalidRequestError(message, "model")
+            engine = header_engine
+        return Wish(self.get(name).name, engine)
+
+    def resolve(self, wish: Wish) -> Choice:
+        """Return the artifact and engine that a wish means under the settings in force.
+
+        Raises:
+            RouterError: The wish cannot be met.
+            RegistryError: The model is gone, or the registry cannot be read.
+        """
+        return choose(
+            self.get(wish.model),
+            wish=None if wish.engine is None else EngineSetting(wish.engine),
+            global_setting=self.engine_setting,
+            is_apple_silicon=self._is_apple_silicon,
+        )
+
+    def note_use(self, name: str) -> None:
+        """Write the time of last use; not worth an error."""
+        try:
+            self._registry.touch_last_used(name)
+        except (DatabaseError, ModelNotFoundError) as exc:
+            logger.debug("the time of last use was not written: %s", exc)
+
+    def has_changed(self) -> bool:
+        """Tell whether another process has changed the database since the last look."""
+        try:
+            return self._version is not None and self._registry.data_version != self._version
+        except DatabaseError:
+            return False
+
+    def forget(self) -> None:
+        """Read everything anew at the next look."""
+        self._known.clear()
+        self._version = None
+
+    def _forget_if_changed(self) -> None:
+        version = self._registry.data_version
+        if version != self._version:
+            self._version = version
+            self._known.clear()

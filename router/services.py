@@ -1,0 +1,31 @@
+"""What route handlers are given: the parts of a running gateway."""
+
+import dataclasses
+import time
+
+from router.config import Config
+from router.model_directory import ModelDirectory
+from router.supervisor import Supervisor
+
+
+@dataclasses.dataclass(slots=True)
+class Services:
+    """One per gateway; `config` is replaced as a whole when the file changes.
+
+    Attributes:
+        config: In force.
+        models: The registry's models.
+        supervisor: Owner of the workers.
+        version: Of mlxr.
+        url: Where the server listens, once it does.
+        config_error: Why the last edit of the config file was refused, or None.
+        started_at: Monotonic seconds.
+    """
+
+    config: Config
+    models: ModelDirectory
+    supervisor: Supervisor
+    version: str
+    url: str | None = None
+    config_error: str | None = None
+    started_at: float = dataclasses.field(default_factory=time.monotonic)
