@@ -2,6 +2,7 @@
 
 from router.config.edit import set_value
 from router.config.load import Overrides, apply_overrides, load_config, parse_config
+from router.config.roots import scan_roots
 from router.config.schema import (
     Config,
     EngineSetting,
@@ -38,5 +39,6 @@ __all__ = [
     "is_loopback",
     "load_config",
     "parse_config",
+    "scan_roots",
     "set_value",
 ]

@@ -1,0 +1,120 @@
+"""`mlxr config …`: look at the config, check it, find it. Editing is the user's, or `mlxr engine`'s."""
+
+import re
+import sys
+from typing import Annotated, Any, Final
+
+import typer
+
+from router.cli.context import CommandError, config_file, current_paths, read_config
+from router.cli.output import bold, print_json, shown
+from router.cli.quick import QuickCommand, QuickGroup
+
+FileOption = Annotated[str | None, typer.Option("--config", metavar="FILE", help="Config file, instead of mlxr's own.")]
+
+SECRET_NAME: Final = re.compile(r"token|key|secret|password", re.IGNORECASE)
+"""Keys whose values are never printed. Numbers and switches are no secrets: `max_tokens` is a count."""
+
+MASK: Final = "********"
+
+config = typer.Typer(
+    name="config", cls=QuickGroup, no_args_is_help=True, help="Show, check and find the config.", rich_markup_mode=None
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(config)
+
+
+@config.command("show", cls=QuickCommand)
+def show(file: FileOption = None, is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Print every key with the value that counts; those that are not the default are marked.
+
+    Examples: `mlxr config show`, `mlxr config show --json`.
+    """
+    import msgspec
+
+    from router.config.schema import Config
+
+    value = masked(msgspec.to_builtins(read_config(current_paths(), file)))
+    if is_json:
+        print_json(value)
+        return
+    default = masked(msgspec.to_builtins(Config()))
+    for (name, current), (_, usual) in zip(_flat(value), _flat(default), strict=True):
+        line = f"{name}: {_yaml(current)}"
+        print(line if current == usual else bold(f"{line}  # default: {_yaml(usual)}"))
+
+
+@config.command("check", cls=QuickCommand)
+def check(file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Instead of mlxr's own.")] = None) -> None:
+    """Check the config file; exit code 1 when it cannot be used.
+
+    Examples: `mlxr config check`, `mlxr config check ./server.yaml`.
+    """
+    paths = current_paths()
+    path = config_file(paths, file)
+    read_config(paths, file)
+    print(f"{shown(path)}: " + ("good" if path.exists() else "not there, so the defaults count"))
+
+
+@config.command("path", cls=QuickCommand)
+def path() -> None:
+    """Print where the config file is, or will be.
+
+    Example: `$EDITOR "$(mlxr config path)"`.
+    """
+    from router.config.reference import ensure_config_file
+
+    file = current_paths().config_file
+    try:
+        ensure_config_file(file)
+    except OSError as exc:
+        raise CommandError(f"{file}: cannot be made: {exc.strerror}") from exc
+    print(file)
+
+
+@config.command("schema", cls=QuickCommand, hidden=True)
+def schema() -> None:
+    """Print the JSON Schema of the config, for editors."""
+    from router.config.reference import json_schema
+
+    sys.stdout.write(json_schema().decode())
+
+
+def masked(value: Any) -> Any:
+    """Replace the values of keys that look like secrets.
+
+    Args:
+        value: The config as dicts and lists.
+
+    Returns:
+        A copy; texts, and lists of texts, under such keys are masked.
+    """
+    if not isinstance(value, dict):
+        return value
+    return {key: _hidden(item) if SECRET_NAME.search(key) else masked(item) for key, item in value.items()}
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, str):
+        return MASK
+    if isinstance(value, list):
+        return [_hidden(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _hidden(item) for key, item in value.items()}
+    return value
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for key, item in value.items():
+        pairs += _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else [(prefix + key, item)]
+    return pairs
+
+
+def _yaml(value: Any) -> str:
+    import json
+
+    return shown(value) if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,166 @@
+"""`mlxr engine`: show or set which engine serves, for all models or for one; a running server follows at once."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from router.cli.context import (
+    CommandError,
+    check_engine,
+    client_if_running,
+    config_file,
+    current_paths,
+    open_registry,
+    open_registry_for_reading,
+    read_config,
+    running_instance,
+)
+from router.cli.output import print_facts, print_json
+from router.cli.quick import QuickCommand
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from router.client import Client, ServerStatus
+    from router.paths import Paths
+
+EFFECT_TIMEOUT_S = 10.0
+"""How long to wait for the server to follow; it looks at its config each half second."""
+
+_POLL_INTERVAL_S = 0.1
+
+GLOBAL_WORD = "default"
+"""With --model: follow the global setting again."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("engine", cls=QuickCommand)(engine)
+
+
+def engine(
+    setting: Annotated[str | None, typer.Argument(metavar="[auto|mlx|llamacpp]", help="The new setting.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Of this model only.")] = None,
+    config: Annotated[str | None, typer.Option(metavar="FILE", help="Config file, instead of mlxr's own.")] = None,
+    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show or set the engine. A model's own setting comes before the global one; `default` takes it away.
+
+    Examples: `mlxr engine`, `mlxr engine mlx`, `mlxr engine llamacpp --model qwen3-4b`,
+    `mlxr engine default --model qwen3-4b`.
+    """
+    check_engine(setting, others=(GLOBAL_WORD,) if model is not None else ())
+    paths = current_paths()
+    if setting is None:
+        _show(paths, config, model, is_json=is_json)
+    elif model is None:
+        _set_global(paths, config, setting, is_json=is_json)
+    else:
+        _set_model(paths, model, setting, is_json=is_json)
+
+
+def _config_file(paths: "Paths", given: str | None) -> "Path":
+    """Give the file that counts: the named one, else the running server's, else mlxr's own."""
+    from pathlib import Path
+
+    instance = running_instance(paths)
+    if given is None and instance is not None and instance.config_file is not None:
+        return Path(instance.config_file)
+    return config_file(paths, given)
+
+
+def _show(paths: "Paths", config: str | None, model: str | None, *, is_json: bool) -> None:
+    facts: dict[str, Any] = {
+        "engine": str(read_config(paths, str(_existing(_config_file(paths, config)) or "") or None).engine)
+    }
+    client = client_if_running(paths)
+    if client is not None:
+        with client:
+            facts["server"] = client.status().engine_setting
+    if model is not None:
+        with open_registry_for_reading(paths) as registry:
+            found = registry.get_model(model)
+        facts |= {"model": found.name, "model_setting": found.engine, "model_engines": found.engines}
+    if is_json:
+        print_json(facts)
+        return
+    print_facts(
+        [
+            ("global setting", facts["engine"]),
+            ("running server", facts.get("server")),
+            ("model", facts.get("model")),
+            ("its setting", (facts["model_setting"] or "the global one") if model is not None else None),
+            ("its engines", ", ".join(facts["model_engines"]) if model is not None else None),
+        ]
+    )
+
+
+def _existing(path: "Path") -> "Path | None":
+    return path if path.exists() else None
+
+
+def _set_global(paths: "Paths", config: str | None, setting: str, *, is_json: bool) -> None:
+    from router.config.edit import set_value
+    from router.config.reference import ensure_config_file
+
+    file = _config_file(paths, config)
+    ensure_config_file(file)
+    has_changed = set_value(file, ("engine",), setting)
+    client = client_if_running(paths)
+    if client is not None:
+        with client:
+            _wait_for_effect(client, setting)
+    if is_json:
+        print_json({"engine": setting, "changed": has_changed, "server": None if client is None else setting})
+        return
+    print(f"engine: {setting} ({file})" if has_changed else f"engine: {setting}, as before ({file})")
+    if client is None:
+        print("No server is running; the next `mlxr serve` uses it.")
+    else:
+        print(f"The running server now uses engine: {setting}.")
+
+
+def _wait_for_effect(client: "Client", setting: str) -> None:
+    """Return when the running server says that it follows.
+
+    Raises:
+        CommandError: It does not within the time, with its own reason if it has one.
+    """
+    deadline = time.monotonic() + EFFECT_TIMEOUT_S
+    while True:
+        status = client.status()
+        if status.engine_setting == setting:
+            return
+        if time.monotonic() >= deadline:
+            raise CommandError(_why_no_effect(status))
+        time.sleep(_POLL_INTERVAL_S)
+
+
+def _why_no_effect(status: "ServerStatus") -> str:
+    if status.config_error is not None:
+        return f"The setting is stored, but the running server cannot use the config: {status.config_error}"
+    return (
+        f"The setting is stored, but the running server still uses engine: {status.engine_setting}; "
+        "was it started with --engine or another --config? Restarting it helps."
+    )
+
+
+def _set_model(paths: "Paths", name: str, setting: str, *, is_json: bool) -> None:
+    own = None if setting == GLOBAL_WORD else setting
+    with open_registry(paths) as registry:
+        model = registry.set_engine(name, own)  # type: ignore[arg-type]  # checked by check_engine
+    if own in {"mlx", "llamacpp"} and own not in model.engines:
+        has = ", ".join(model.engines) or "no engine"
+        print(
+            f"mlxr: warning: {model.name} has no usable artifact for {own} (it runs on {has}), so its requests will be "
+            f"refused; `mlxr models add PATH --name {model.name}` adds one.",
+            file=sys.stderr,
+        )
+    if is_json:
+        print_json({"model": model.name, "engine": model.engine, "engines": model.engines})
+        return
+    print(f"{model.name}: engine {model.engine or 'as set globally'}")
+    if running_instance(paths) is not None:
+        print("The running server uses it from the next request.")

@@ -1,0 +1,87 @@
+"""`mlxr ps` and `mlxr stop`: what the running server has loaded, and unloading it."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from router.cli.context import client_if_running, client_or_error, current_paths
+from router.cli.output import plural, print_json, print_table, size
+from router.cli.quick import QuickCommand
+
+if TYPE_CHECKING:
+    from router.client import ServerStatus, WorkerStatus
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command("ps", cls=QuickCommand)(list_workers)
+    app.command("stop", cls=QuickCommand)(stop)
+
+
+def list_workers(
+    is_json: Annotated[bool, typer.Option("--json", help="Print the server's whole status.")] = False,
+) -> None:
+    """List what the running server has loaded, on which engine, with how much memory.
+
+    Examples: `mlxr ps`, `mlxr ps --json`.
+    """
+    client = client_if_running(current_paths())
+    if client is None:
+        print_json(None) if is_json else print("No mlxr server is running; `mlxr serve` starts one.")
+        return
+    with client:
+        print_json(client.status_document()) if is_json else _print_status(client.status())
+
+
+def _print_status(status: "ServerStatus") -> None:
+    print(f"mlxr {status.version}, process {status.pid}, {status.url or 'starting'}, engine: {status.engine_setting}")
+    if status.config_error is not None:
+        print(f"The config file cannot be used, the last good one counts: {status.config_error}")
+    if not status.workers:
+        print("No model is loaded; the first request loads one.")
+    else:
+        now = time.time()
+        rows = [
+            (
+                worker.model,
+                worker.engine,
+                _state(worker),
+                worker.pid,
+                size(worker.rss_bytes),
+                worker.num_running,
+                worker.num_waiting,
+                worker.context_length,
+                None if worker.loaded_at is None else f"{max(0.0, now - worker.loaded_at):.0f} s",
+            )
+            for worker in status.workers
+        ]
+        print_table(("MODEL", "ENGINE", "STATE", "PID", "MEMORY", "RUNNING", "WAITING", "CONTEXT", "LOADED FOR"), rows)
+    if status.queue.num_waiting:
+        targets = ", ".join(f"{t.num_waiting} for {t.model}@{t.engine}" for t in status.queue.by_target)
+        print(f"{plural(status.queue.num_waiting, 'request')} waiting: {targets}")
+
+
+def _state(worker: "WorkerStatus") -> str:
+    is_loading = worker.state == "loading" and worker.load_fraction is not None
+    return f"loading {worker.load_fraction:.0%}" if is_loading else worker.state
+
+
+def stop(
+    model: Annotated[str, typer.Argument(help="Model to unload.")],
+    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Unload a model; its running answers may finish first.
+
+    Example: `mlxr stop smollm2-135m-instruct`.
+    """
+    with client_or_error(current_paths()) as client:
+        result = client.stop_model(model)
+    if is_json:
+        print_json(result)
+    elif not result.stopped:
+        print(f"{model} was not loaded.")
+    else:
+        took = "" if result.unload_ms is None else f" in {result.unload_ms / 1000:.2f} s"
+        freed = "" if result.freed_bytes is None else f"; {size(result.freed_bytes)} freed"
+        print(f"{model} is unloaded{took}{freed}.")

@@ -1,0 +1,207 @@
+"""`mlxr run`: ask a model of the running server, once or in a conversation. Starts no server of its own."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from router.cli.context import CommandError, check_engine, client_or_error, current_paths
+from router.cli.output import dim, has_colour, shown, shown_answer
+from router.cli.quick import QuickCommand
+
+if TYPE_CHECKING:
+    from router.client import ChatDelta, Client
+
+HELP_TEXT: Final = "/bye or Ctrl-D leaves, /clear forgets the conversation, Ctrl-C stops an answer."
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("run", cls=QuickCommand)(run)
+
+
+def run(
+    model: Annotated[str, typer.Argument(help="Model, alias or NAME@ENGINE.")],
+    prompt: Annotated[str | None, typer.Argument(help="What to say; without it a conversation begins.")] = None,
+    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="auto, mlx or llamacpp.")] = None,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System prompt.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0.0, help="0 = always the likeliest token.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer.")] = None,
+    stats: Annotated[bool, typer.Option("--stats", help="Print token counts and speeds.")] = False,
+) -> None:
+    """Ask a model, by the running server. Piped input is added to the prompt.
+
+    Examples: `mlxr run smollm2-135m-instruct "Why is the sky blue?"`, `cat notes.txt | mlxr run qwen3-4b "Sum up:"`,
+    `mlxr run qwen3-4b --engine mlx --stats`.
+    """
+    check_engine(engine)
+    wanted = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+    body = {"model": model} | {key: value for key, value in wanted.items() if value is not None}
+    messages = [] if system is None else [{"role": "system", "content": system}]
+    asked = _full_prompt(prompt)
+    with client_or_error(current_paths()) as client:
+        chat = Conversation(client, body, messages, engine=engine, has_stats=stats)
+        if asked is not None:
+            chat.ask(asked)
+        else:
+            chat.loop()
+
+
+def _full_prompt(prompt: str | None) -> str | None:
+    """Give what is to be asked: the argument, the piped input, or both; None = a conversation at the terminal."""
+    if sys.stdin.isatty():
+        return prompt
+    piped = sys.stdin.read() if prompt is None or _has_input() else ""
+    parts = [part for part in (prompt, piped.strip("\n")) if part]
+    if not parts:
+        raise CommandError("There is nothing to ask: the prompt and the piped input are empty.", exit_code=2)
+    return "\n\n".join(parts)
+
+
+def _has_input() -> bool:
+    """Tell whether stdin is a pipe or a file, and not e.g. a socket that a service inherits and never closes."""
+    import os
+    import stat
+
+    mode = os.fstat(sys.stdin.fileno()).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+
+
+class Conversation:
+    """A growing list of messages with one model.
+
+    Args:
+        client: Of the running server.
+        body: What every request has, without the messages.
+        messages: What was said so far; grows.
+        engine: The engine to use, or None.
+        has_stats: Print a line of figures after each answer.
+    """
+
+    def __init__(
+        self,
+        client: "Client",
+        body: dict[str, Any],
+        messages: list[dict[str, str]],
+        *,
+        engine: str | None,
+        has_stats: bool,
+    ) -> None:
+        self._client = client
+        self._body = body
+        self._beginning = tuple(messages)
+        self._messages = messages
+        self._engine = engine
+        self._has_stats = has_stats
+
+    def ask(self, text: str) -> None:
+        """Say something, print the answer as it comes, and remember both.
+
+        Args:
+            text: What to say.
+
+        Raises:
+            ClientError: The server cannot answer; what was said is forgotten again.
+            KeyboardInterrupt: The user stopped the answer; what came until then is remembered.
+        """
+        from router.client import ClientError
+
+        self._messages.append({"role": "user", "content": text})
+        answer: list[str] = []
+        try:
+            stream = self._client.stream_chat(self._body | {"messages": self._messages}, engine=self._engine)
+            self._print(stream, answer)
+        except ClientError:
+            self._messages.pop()
+            raise
+        finally:
+            if answer:
+                print(flush=True)
+        self._messages.append({"role": "assistant", "content": "".join(answer)})
+
+    def loop(self) -> None:
+        """Ask what the user types, until they leave."""
+        import readline  # noqa: F401 - importing it gives input() its line editing
+
+        print(dim(HELP_TEXT))
+        while (text := _typed()) is not None:
+            match text.strip():
+                case "":
+                    continue
+                case "/bye":
+                    return
+                case "/clear":
+                    self._messages = list(self._beginning)
+                    print(dim("Forgotten."))
+                case command if command.startswith("/") and " " not in command:
+                    print(f"There is no {shown(command)}. {HELP_TEXT}")
+                case _:
+                    self._ask_and_go_on(text)
+
+    def _ask_and_go_on(self, text: str) -> None:
+        from router.client import ClientError
+
+        num_before = len(self._messages)
+        try:
+            self.ask(text)
+        except KeyboardInterrupt:
+            del self._messages[num_before:]
+            print(dim("(stopped)"))
+        except ClientError as exc:
+            print(f"mlxr: {shown(exc)}", file=sys.stderr)
+
+    def _print(self, stream: "Iterator[ChatDelta]", answer: list[str]) -> None:
+        is_terminal = sys.stdout.isatty()
+        last: ChatDelta | None = None
+        timings: dict[str, Any] | None = None
+        with closing(stream):  # type: ignore[type-var]  # a generator: closing it cancels the answer
+            for delta in stream:
+                if delta.reasoning and has_colour():
+                    print(dim(shown_answer(delta.reasoning)), end="", flush=True)
+                if delta.text:
+                    answer.append(delta.text)
+                    print(shown_answer(delta.text) if is_terminal else delta.text, end="", flush=True)
+                last = delta if delta.finish_reason is not None else last
+                timings = delta.timings or timings
+        if last is not None and last.finish_reason == "length":
+            print("\nmlxr: the answer was cut at the token limit", file=sys.stderr, end="")
+        if self._has_stats and timings is not None:
+            print(f"\n{stats_line(timings)}", file=sys.stderr, end="" if answer else "\n")
+
+
+def _typed() -> str | None:
+    while True:
+        try:
+            return input(">>> ")
+        except EOFError:
+            print()
+            return None
+        except KeyboardInterrupt:
+            print(f"\n{dim(HELP_TEXT)}")
+
+
+def stats_line(timings: dict[str, Any]) -> str:
+    """Write the server's figures of one answer on one line.
+
+    Args:
+        timings: The `timings` object of the last chunk.
+
+    Returns:
+        E.g. `prompt 12 tokens at 245.1/s, answer 64 tokens at 90.2/s, engine llamacpp, load 0.31 s`.
+    """
+    parts = []
+    for word, prefix in (("prompt", "prompt"), ("answer", "predicted")):
+        rate = timings.get(f"{prefix}_per_second")
+        at = f" at {rate:.1f}/s" if isinstance(rate, int | float) else ""
+        parts.append(f"{word} {timings.get(f'{prefix}_n', '?')} tokens{at}")
+    if timings.get("cache_n"):
+        parts.append(f"{timings['cache_n']} of the prompt cached")
+    if timings.get("engine"):
+        parts.append(f"engine {timings['engine']}")
+    for word, key in (("load", "load_ms"), ("queue", "queue_ms")):
+        if isinstance(timings.get(key), int | float):
+            parts.append(f"{word} {timings[key] / 1000:.2f} s")
+    return shown(", ".join(parts))

@@ -1,0 +1,83 @@
+"""`mlxr serve`: run the gateway until Ctrl-C. Not here: the gateway."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from router.cli.context import check_engine, config_file, current_paths
+from router.cli.quick import QuickCommand
+from router.version import VERSION
+
+if TYPE_CHECKING:
+    from registry.catalogue import Model
+
+MAX_PORT = 65_535
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("serve", cls=QuickCommand)(serve)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on, instead of server.host.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=MAX_PORT, help="Port, instead of server.port; 0 = any.")
+    ] = None,
+    config: Annotated[str | None, typer.Option(metavar="FILE", help="Config file, instead of mlxr's own.")] = None,
+    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="auto, mlx or llamacpp.")] = None,
+    unix_socket: Annotated[str | None, typer.Option(metavar="PATH", help="Listen on this socket as well.")] = None,
+) -> int:
+    """Serve the models over HTTP until Ctrl-C.
+
+    Examples: `mlxr serve`, `mlxr serve --port 8080 --engine mlx`.
+    """
+    from pathlib import Path
+
+    from router.cli.log_setup import configure_logging
+    from router.config.load import Overrides, apply_overrides, load_config
+    from router.config.reference import ensure_config_file
+    from router.config.schema import EngineSetting
+    from router.gateway import GatewayOptions, run_gateway
+
+    check_engine(engine)
+    paths = current_paths()
+    file = config_file(paths, config)
+    overrides = Overrides(
+        host=host,
+        port=port,
+        unix_socket=None if unix_socket is None else str(Path(unix_socket).absolute()),
+        engine=None if engine is None else EngineSetting(engine),
+    )
+    paths.ensure_folders()
+    ensure_config_file(file)
+    file_config = load_config(file, user_home=paths.user_home)
+    loaded = apply_overrides(file_config, overrides)
+    configure_logging(loaded.logging, paths.log_file)
+    return run_gateway(
+        GatewayOptions(
+            config=loaded,
+            file_config=file_config,
+            config_file=file,
+            overrides=overrides,
+            paths=paths,
+            environment=os.environ,
+            on_started=lambda services: _print_banner(services.url or "", services.models.list()),
+        )
+    )
+
+
+def _print_banner(url: str, models: "Sequence[Model]") -> None:
+    """Say where the server is, what it has, and one line to try."""
+    print(f"mlxr {VERSION} serves on {url} (Ctrl-C stops it)")
+    if not models:
+        print("There are no models yet: `mlxr models add PATH` adds one, also while the server runs.", flush=True)
+        return
+    width = max(len(model.name) for model in models)
+    for model in models:
+        print(f"  {model.name.ljust(width)}  {', '.join(model.engines) or 'no engine'}")
+    name = next((model.name for model in models if model.engines), models[0].name)
+    body = f'{{"model": "{name}", "messages": [{{"role": "user", "content": "Why is the sky blue?"}}]}}'
+    print(f"Try: curl {url}/v1/chat/completions -d '{body}'", flush=True)
