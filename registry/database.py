@@ -52,6 +52,10 @@ def translate_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except UnicodeDecodeError as exc:
+        # sqlite3 decodes names from a damaged schema before it hands them over.
+        error, advice = _ERRORS[sqlite3.SQLITE_CORRUPT]
+        raise error(f"The model catalogue {path}: {advice}.") from exc
     except sqlite3.Error as exc:
         # The low byte is the primary code, the rest says more, e.g. SQLITE_BUSY_SNAPSHOT.
         primary = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

@@ -61,10 +61,12 @@ class Config:
         return value if is_number and isinstance(value, int) else None
 
     def integers(self, key: str) -> tuple[int, ...]:
-        """Give the whole numbers of a list, or of a single number."""
+        """Give the whole numbers of a list, or of a single number, as `integer` does."""
         value = self.get(key)
         items = value if isinstance(value, list) else [value]
-        return tuple(item for item in items if isinstance(item, int) and not isinstance(item, bool) and item >= 0)
+        return tuple(
+            item for item in items if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 1 << 63
+        )
 
     def text(self, key: str) -> str | None:
         """Give a text, or None."""

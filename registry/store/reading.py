@@ -2,13 +2,16 @@
 
 import difflib
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
 from registry.catalogue import Artifact, KnownFile, Model, SkippedFile
-from registry.errors import ModelNotFoundError
+from registry.database import RESCUE_COMMAND
+from registry.errors import ModelNotFoundError, RegistryCorruptError
 from registry.facts import ArtifactFormat, ModelFacts
 from registry.store.session import Session
 
@@ -18,6 +21,16 @@ _PATHS: Final = msgspec.json.Decoder(tuple[str, ...])
 
 class CatalogueReader(Session):
     """The questions."""
+
+    @contextmanager
+    def _decoding(self) -> Iterator[None]:
+        """Damage that SQLite does not notice shows when rows are decoded."""
+        try:
+            yield
+        except (msgspec.DecodeError, ValueError, TypeError) as exc:
+            raise RegistryCorruptError(
+                f"The model catalogue {self.path}: a row is damaged ({exc}); `{RESCUE_COMMAND}` makes a new catalogue."
+            ) from exc
 
     def list_models(self) -> tuple[Model, ...]:
         """List all models, by name.
@@ -104,7 +117,7 @@ class CatalogueReader(Session):
         Raises:
             DatabaseError: Or a subclass.
         """
-        with self.read():
+        with self.read(), self._decoding():
             known = {
                 row[0]: KnownFile(
                     artifact_id=None, size_bytes=row[1], mtime_ns=row[2], status=row[3], code=row[4], reason=row[5]
@@ -151,28 +164,29 @@ class CatalogueReader(Session):
             return ()
         # One model: only its own rows. Several: all rows, which is quicker than a list of ids.
         only = f"model_id = {rows[0][0]:d}" if len(rows) == 1 else "1"
-        artifacts: defaultdict[int, list[Artifact]] = defaultdict(list)
-        for model_id, artifact in self._artifacts(only):
-            artifacts[model_id].append(artifact)
-        aliases: defaultdict[int, list[str]] = defaultdict(list)
-        for model_id, alias in self.rows(f"SELECT model_id, alias FROM aliases WHERE {only} ORDER BY alias"):  # noqa: S608
-            aliases[model_id].append(alias)
-        settings: defaultdict[int, dict[str, Any]] = defaultdict(dict)
-        for model_id, key, value in self.rows(f"SELECT model_id, key, value FROM settings WHERE {only} ORDER BY key"):  # noqa: S608
-            settings[model_id][key] = msgspec.json.decode(value)
-        return tuple(
-            Model(
-                name=name,
-                artifacts=tuple(artifacts[model_id]),
-                engine=engine,
-                aliases=tuple(aliases[model_id]),
-                settings=settings[model_id],
-                created_at=created_at,
-                last_used_at=last_used_at,
+        with self._decoding():
+            artifacts: defaultdict[int, list[Artifact]] = defaultdict(list)
+            for model_id, artifact in self._artifacts(only):
+                artifacts[model_id].append(artifact)
+            aliases: defaultdict[int, list[str]] = defaultdict(list)
+            for model_id, alias in self.rows(f"SELECT model_id, alias FROM aliases WHERE {only} ORDER BY alias"):  # noqa: S608
+                aliases[model_id].append(alias)
+            settings: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+            for model_id, key, value in self.rows(f"SELECT model_id, key, value FROM settings WHERE {only}"):  # noqa: S608
+                settings[model_id][key] = msgspec.json.decode(value)
+            return tuple(
+                Model(
+                    name=name,
+                    artifacts=tuple(artifacts[model_id]),
+                    engine=engine,
+                    aliases=tuple(aliases[model_id]),
+                    settings=settings[model_id],
+                    created_at=created_at,
+                    last_used_at=last_used_at,
+                )
+                for model_id, name, engine, created_at, last_used_at in rows
+                if artifacts[model_id]
             )
-            for model_id, name, engine, created_at, last_used_at in rows
-            if artifacts[model_id]
-        )
 
     def _artifacts(self, where: str, *values: object) -> list[tuple[int, Artifact]]:
         rows = self.rows(
@@ -181,33 +195,33 @@ class CatalogueReader(Session):
             f"WHERE removal IS NULL AND {where} ORDER BY name, format",
             *values,
         )
-        return [
-            (
-                row[0],
-                Artifact(
-                    id=row[1],
-                    model_name=row[2],
-                    format=ArtifactFormat(row[3]),
-                    path=row[4],
-                    files=_PATHS.decode(row[5]),
-                    mmproj_path=row[6],
-                    size_bytes=row[7],
-                    mtime_ns=row[8],
-                    sha256=row[9],
-                    status=row[10],
-                    reason=row[11],
-                    is_owned=bool(row[12]),
-                    facts=_FACTS.decode(row[13]),
-                ),
-            )
-            for row in rows
-        ]
+        with self._decoding():
+            return [
+                (
+                    row[0],
+                    Artifact(
+                        id=row[1],
+                        model_name=row[2],
+                        format=ArtifactFormat(row[3]),
+                        path=row[4],
+                        files=_PATHS.decode(row[5]),
+                        mmproj_path=row[6],
+                        size_bytes=row[7],
+                        mtime_ns=row[8],
+                        sha256=row[9],
+                        status=row[10],
+                        reason=row[11],
+                        is_owned=bool(row[12]),
+                        facts=_FACTS.decode(row[13]),
+                    ),
+                )
+                for row in rows
+            ]
 
     def _artifact(self, artifact_id: int) -> Artifact:
         return self._artifacts("artifacts.id = ?", artifact_id)[0][1]
 
-    @staticmethod
-    def decode_paths(text: str) -> tuple[str, ...]:
+    def decode_paths(self, text: str) -> tuple[str, ...]:
         """Decode a stored list of paths.
 
         Args:
@@ -215,5 +229,9 @@ class CatalogueReader(Session):
 
         Returns:
             The paths.
+
+        Raises:
+            RegistryCorruptError: It is no such list.
         """
-        return _PATHS.decode(text)
+        with self._decoding():
+            return _PATHS.decode(text)
