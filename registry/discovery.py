@@ -99,6 +99,8 @@ def register_path(registry: Registry, path: Path | str, *, name: str | None = No
         ModelExistsError: `name` is an alias.
         DatabaseError: Or a subclass.
     """
+    if "\0" in str(path):
+        raise ArtifactError("not_found", "the path has a NUL byte")
     finish_removals(registry)
     path = Path(os.path.abspath(path))  # noqa: PTH100 - lexical, so that links stay links
     look = _Scan({})
