@@ -9,7 +9,7 @@ because it takes longer than most commands. Not here: finding the server (`insta
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -198,7 +198,7 @@ class Client:
         body = {"model": name}
         return self._decode(self._request("POST", "/v1/mlxr/models/stop", body, STOP_TIMEOUT_S), StopResult)
 
-    def stream_chat(self, body: dict[str, Any], *, engine: str | None = None) -> Iterator[ChatDelta]:
+    def stream_chat(self, body: dict[str, Any], *, engine: str | None = None) -> Generator[ChatDelta, None, None]:
         """Have a conversation continued; closing the iterator cancels the answer.
 
         Args:

@@ -69,9 +69,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """
     table = [["-" if cell is None else shown(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [list(head), *table]) for i in range(len(head))]
-    is_number = [
-        bool(rows) and all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(head))
-    ]
+    is_number = [_is_number_column([row[i] for row in rows]) for i in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
         aligned = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cells, widths, is_number, strict=True))
@@ -80,6 +78,11 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     print(bold(line(head)))
     for row in table:
         print(line(row))
+
+
+def _is_number_column(cells: Sequence[object]) -> bool:
+    known = [cell for cell in cells if cell is not None]
+    return bool(known) and all(isinstance(cell, int | float) for cell in known)
 
 
 def print_facts(facts: Sequence[tuple[str, object]]) -> None:

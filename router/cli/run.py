@@ -1,7 +1,6 @@
 """`mlxr run`: ask a model of the running server, once or in a conversation. Starts no server of its own."""
 
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -112,15 +111,48 @@ class Conversation:
         self._messages.append({"role": "user", "content": text})
         answer: list[str] = []
         try:
-            stream = self._client.stream_chat(self._body | {"messages": self._messages}, engine=self._engine)
-            self._print(stream, answer)
+            end = self._print(answer)
         except ClientError:
             self._messages.pop()
+            raise
+        except KeyboardInterrupt:
+            self._remember(answer)
             raise
         finally:
             if answer:
                 print(flush=True)
-        self._messages.append({"role": "assistant", "content": "".join(answer)})
+        self._remember(answer)
+        if end.finish_reason == "length":
+            print("mlxr: the answer was cut at the token limit", file=sys.stderr)
+        if self._has_stats and end.timings is not None:
+            print(stats_line(end.timings), file=sys.stderr)
+
+    def _remember(self, answer: list[str]) -> None:
+        """Keep the answer, or forget the question when nothing of an answer came."""
+        if answer:
+            self._messages.append({"role": "assistant", "content": "".join(answer)})
+        else:
+            self._messages.pop()
+
+    def _print(self, answer: list[str]) -> "ChatDelta":
+        """Print the answer as it comes and collect it; give the end's reason and figures."""
+        from router.client import ChatDelta
+
+        is_terminal = sys.stdout.isatty()
+        end = ChatDelta()
+        # Closing the stream, also on Ctrl-C, makes the server stop the answer.
+        with closing(
+            self._client.stream_chat(self._body | {"messages": self._messages}, engine=self._engine)
+        ) as stream:
+            for delta in stream:
+                if delta.reasoning and has_colour():
+                    print(dim(shown_answer(delta.reasoning)), end="", flush=True)
+                if delta.text:
+                    answer.append(delta.text)
+                    print(shown_answer(delta.text) if is_terminal else delta.text, end="", flush=True)
+                reason, timings = delta.finish_reason or end.finish_reason, delta.timings or end.timings
+                end = ChatDelta(finish_reason=reason, timings=timings)
+        return end
 
     def loop(self) -> None:
         """Ask what the user types, until they leave."""
@@ -144,32 +176,12 @@ class Conversation:
     def _ask_and_go_on(self, text: str) -> None:
         from router.client import ClientError
 
-        num_before = len(self._messages)
         try:
             self.ask(text)
         except KeyboardInterrupt:
-            del self._messages[num_before:]
             print(dim("(stopped)"))
         except ClientError as exc:
             print(f"mlxr: {shown(exc)}", file=sys.stderr)
-
-    def _print(self, stream: "Iterator[ChatDelta]", answer: list[str]) -> None:
-        is_terminal = sys.stdout.isatty()
-        last: ChatDelta | None = None
-        timings: dict[str, Any] | None = None
-        with closing(stream):  # type: ignore[type-var]  # a generator: closing it cancels the answer
-            for delta in stream:
-                if delta.reasoning and has_colour():
-                    print(dim(shown_answer(delta.reasoning)), end="", flush=True)
-                if delta.text:
-                    answer.append(delta.text)
-                    print(shown_answer(delta.text) if is_terminal else delta.text, end="", flush=True)
-                last = delta if delta.finish_reason is not None else last
-                timings = delta.timings or timings
-        if last is not None and last.finish_reason == "length":
-            print("\nmlxr: the answer was cut at the token limit", file=sys.stderr, end="")
-        if self._has_stats and timings is not None:
-            print(f"\n{stats_line(timings)}", file=sys.stderr, end="" if answer else "\n")
 
 
 def _typed() -> str | None:
