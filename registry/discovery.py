@@ -103,6 +103,7 @@ def register_path(registry: Registry, path: Path | str, *, name: str | None = No
         raise ArtifactError("not_found", "the path has a NUL byte")
     finish_removals(registry)
     path = Path(os.path.abspath(path))  # noqa: PTH100 - lexical, so that links stay links
+    is_owned = is_owned and not (path.is_dir() and path.is_symlink())
     look = _Scan({})
     for candidate in _candidates_at(path, is_owned=is_owned):
         look.add(candidate)

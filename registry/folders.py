@@ -81,6 +81,10 @@ class _Source(msgspec.Struct, frozen=True, kw_only=True):
     organization: str | None = None
     repository: str | None = None
 
+    def owns(self, folder: Path) -> bool:
+        """A folder that is reached through a link lies elsewhere, and its files are not mlxr's to delete."""
+        return self.is_owned and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(self.path))
+
     def origin_of(self, path: Path) -> str | None:
         if self.repository is None:
             return None
@@ -231,7 +235,7 @@ def gguf_candidate(
         size_bytes=size_bytes,
         mtime_ns=mtime_ns,
         inode=inode,
-        is_owned=source.is_owned,
+        is_owned=source.owns(folder),
         hints=(names[0], folder.name, *([source.repository] if source.repository else [])),
         organization=source.organization,
         origin=source.origin_of(files[0]),
@@ -251,7 +255,7 @@ def _mlx_candidate(folder: Path, entries: list[os.DirEntry[str]], source: _Sourc
         size_bytes=size_bytes,
         mtime_ns=mtime_ns,
         inode=(info.st_dev, info.st_ino),
-        is_owned=source.is_owned,
+        is_owned=source.owns(folder),
         # A snapshot folder is named after its commit; the repository has the name.
         hints=(source.repository or folder.name,) if is_top else (folder.name, source.repository or ""),
         organization=source.organization,

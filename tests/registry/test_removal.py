@@ -93,6 +93,22 @@ def test_a_link_in_the_own_folder_is_deleted_not_its_target(store: Registry, own
     assert target.exists()
 
 
+def test_files_behind_a_linked_folder_are_not_mlxrs_to_delete(store: Registry, own: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "theirs.gguf").write_bytes(llama_model())
+    write_mlx_dir(tmp_path / "their-mlx")
+    (own / "link").symlink_to(outside, target_is_directory=True)
+    (own / "their-mlx").symlink_to(tmp_path / "their-mlx", target_is_directory=True)
+    scan(store, [ScanRoot(path=own, is_owned=True)])
+    for name in ("theirs", "their"):
+        assert not store.get_model(name).artifacts[0].is_owned
+        remove_model(store, name)
+    assert (outside / "theirs.gguf").exists()
+    assert (tmp_path / "their-mlx" / "config.json").exists()
+    assert not register_path(store, own / "their-mlx", is_owned=True).artifacts[0].is_owned
+
+
 def test_what_the_user_put_into_the_folder_stays(store: Registry, own: Path) -> None:
     notes = own / "tiny-4bit" / "notes"
     notes.mkdir()
