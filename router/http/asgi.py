@@ -3,7 +3,7 @@
 Source: ASGI specification 3.0, "HTTP & WebSocket ASGI Message Format".
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -13,8 +13,8 @@ from router.http.error_response import dialect_of, render
 
 __all__ = ["App", "BytesResponse", "Receive", "Scope", "Send", "error_app", "error_reply", "json_reply"]
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
+# `Any`, because every framework has TypedDicts of its own for the same messages.
+Scope = Any
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]

@@ -7,11 +7,10 @@ read by `read_json`, never by a `data` argument, whose limits and decoding are L
 
 import logging
 from http import HTTPStatus
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from litestar.types import ExceptionHandler
 
 from backends.errors import BackendError
 from registry.errors import RegistryError
@@ -24,6 +23,9 @@ from router.errors import (
     row_for,
 )
 from router.http.error_response import dialect_of, render
+
+if TYPE_CHECKING:
+    from litestar.types import ExceptionHandler
 
 __all__ = ["POST_OK", "LitestarSettings", "litestar_settings"]
 
@@ -38,7 +40,7 @@ _FIRST_SERVER_STATUS = 500
 class LitestarSettings(TypedDict):
     """Keyword arguments for `Litestar(...)`."""
 
-    exception_handlers: dict[int | type[Exception], ExceptionHandler[Any]]
+    exception_handlers: dict[int | type[Exception], "ExceptionHandler[Any]"]
     debug: bool
     logging_config: None
     request_max_body_size: int

@@ -20,6 +20,7 @@ from router.errors import (
     RequestTimeoutError,
     RouterError,
     TooManyConnectionsError,
+    URLTooLongError,
 )
 from router.http.asgi import error_app
 from router.http.error_response import dialect_of, render
@@ -93,10 +94,16 @@ class DeadlineProtocol(HttpToolsProtocol):
         limits = self._limits
         max_bytes = limits.max_header_bytes + _HEAD_SLACK_BYTES + (limits.max_url_bytes if self._is_in_head else 0)
         if (self._is_in_head or self._is_in_body) and self._num_unframed_bytes > max_bytes:
-            self._cut(HeadersTooLargeError(f"The headers are longer than {limits.max_header_bytes} bytes."))
+            self._cut(self._too_large_error())
         elif self._deadline is None and self.timeout_keep_alive_task is None and not self._is_busy:
             # Bytes before a request (empty lines) begin nothing, but they have ended the idle timer.
             self._set_deadline(limits.header_timeout_s)
+
+    def _too_large_error(self) -> RouterError:
+        limits = self._limits
+        if len(getattr(self, "url", b"")) > limits.max_url_bytes:
+            return URLTooLongError(f"The URL is longer than {limits.max_url_bytes} bytes.")
+        return HeadersTooLargeError(f"The headers are longer than {limits.max_header_bytes} bytes.")
 
     # -- parser --------------------------------------------------------------------------------------------------
 
@@ -115,7 +122,6 @@ class DeadlineProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start the request, and the deadline of its body."""
         self._is_in_head = False
-        self._is_in_body = True
         self._num_unframed_bytes = 0
         self._set_deadline(self._limits.body_timeout_s)
         # RFC 9112 section 3.2.2: the absolute form is for proxies, and its host would overrule the Host header.
@@ -123,6 +129,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         refusal = MalformedRequestError("The request target must be a path.")
         self.app = self._served_app if is_our_form and b"#" not in self.url else error_app(refusal)
         super().on_headers_complete()
+        self._is_in_body = True
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -139,7 +146,10 @@ class DeadlineProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser refused, in our shape instead of uvicorn's text."""
         del msg
-        self._cut(MalformedRequestError("The request is not valid HTTP/1.1."))
+        # httptools cannot split a URL of 64 KiB and more.
+        is_too_long = len(getattr(self, "url", b"")) > self._limits.max_url_bytes
+        malformed = MalformedRequestError("The request is not valid HTTP/1.1.")
+        self._cut(self._too_large_error() if is_too_long else malformed)
 
     def _unsupported_upgrade_warning(self) -> None:
         """Serve a request for an upgrade as a plain one, without a line in the log for each."""

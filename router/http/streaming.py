@@ -39,6 +39,10 @@ NDJSON = b"application/x-ndjson"
 # Source: WHATWG HTML, section 9.2.6: a line that starts with a colon is ignored; the empty line ends the block.
 SSE_KEEP_ALIVE = b": keep-alive\n\n"
 
+# Neither a source with chunks at hand nor `send` to a client that reads, or has gone, lets other tasks run. After this
+# many chunks they may, the one that learns of the disconnect among them.
+_CHUNKS_PER_TURN = 32
+
 # A stream that the server cuts gets this long to take its last chunk.
 _LAST_WORD_S = 1.0
 
@@ -175,6 +179,7 @@ class EventStream:
     async def _send_all(self, scope: Scope, send: Send) -> None:
         loop = asyncio.get_running_loop()
         self._sent_at = loop.time()
+        num_sent = 0
         if self._commit_after_s is not None:
             self._arm_timer(self._commit_after_s, send)
         try:
@@ -185,6 +190,9 @@ class EventStream:
                     await self._start(send)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 self._sent_at = loop.time()
+                num_sent += 1
+                if num_sent % _CHUNKS_PER_TURN == 0:
+                    await asyncio.sleep(0)
         except _OUR_ERRORS as error:
             await self._end_with_error(error, scope, send)
             return

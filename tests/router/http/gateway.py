@@ -1,0 +1,257 @@
+"""A small Litestar app behind the real server, and raw-socket clients for it."""
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+from litestar import Litestar, Request, get, post
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+
+from router.errors import EngineCrashedError, QueueFullError
+from router.http.asgi import json_reply
+from router.http.body import read_json
+from router.http.error_response import Dialect
+from router.http.hosts import HostRules
+from router.http.limits import HttpLimits
+from router.http.litestar_errors import POST_OK, litestar_settings
+from router.http.server import Addresses, HttpServer, guarded, run
+from router.http.streaming import EventStream, error_chunk, until_disconnect
+
+WITHIN_S = 5.0
+
+LIMITS = HttpLimits(
+    max_body_bytes=1 << 20,
+    max_header_bytes=8 << 10,
+    max_headers=50,
+    max_url_bytes=2 << 10,
+    header_timeout_s=0.3,
+    body_timeout_s=0.3,
+    idle_timeout_s=0.3,
+    write_stall_s=0.3,
+    max_connections=200,
+)
+
+
+class Echo(msgspec.Struct, forbid_unknown_fields=True):
+    text: str
+    extra: Any = None
+
+
+class Events:
+    """What the app saw, for tests to wait on."""
+
+    def __init__(self) -> None:
+        self.is_streaming = asyncio.Event()
+        self.is_closed = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.num_side_effects = 0
+        self.num_chunks = 0
+
+
+async def chunks_of(kind: str, events: Events) -> AsyncIterator[bytes]:
+    if kind == "early":
+        raise QueueFullError(retry_after_s=2)
+    try:
+        yield b"data: first\n\n"
+        events.is_streaming.set()
+        if kind == "late":
+            raise EngineCrashedError("the worker is gone")
+        if kind == "defect":
+            raise ValueError("secret")
+        while kind == "flood":
+            yield b"x" * 65536
+            events.num_chunks += 1
+        await events.go_on.wait()
+        yield b"data: [DONE]\n\n"
+    finally:
+        events.is_closed.set()
+
+
+def make_app(events: Events) -> Litestar:
+    @get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @post("/v1/echo", status_code=POST_OK)
+    async def echo(request: Request[Any, Any, Any]) -> dict[str, str]:
+        body = await read_json(request, Echo, limit_bytes=LIMITS.max_body_bytes)
+        events.num_side_effects += 1
+        return {"text": body.text}
+
+    @get("/v1/wait")
+    async def wait(request: Request[Any, Any, Any]) -> ASGIApp:
+        async def work() -> None:
+            events.is_streaming.set()
+            try:
+                await events.go_on.wait()
+            finally:
+                events.is_closed.set()
+
+        await until_disconnect(request.receive, work())
+        return json_reply({"done": True})
+
+    @get("/v1/stream/{kind:str}")
+    async def stream(kind: FromPath[str]) -> ASGIApp:
+        return EventStream(chunks_of(kind, events), encode_error=partial(error_chunk, dialect=Dialect.OPENAI))
+
+    @get(["/v1/boom", "/api/boom"])
+    async def boom() -> None:
+        raise ValueError("secret path /root/.ssh")
+
+    return Litestar([health, echo, wait, stream, boom], **litestar_settings(max_body_bytes=LIMITS.max_body_bytes))
+
+
+class Reply(msgspec.Struct):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> Any:
+        return msgspec.json.decode(self.body)["error"]["code"]
+
+
+class Peer:
+    """One raw connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def read_head(self) -> tuple[int, dict[str, str]]:
+        async with asyncio.timeout(WITHIN_S):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        status_line, *lines = head.rstrip().split("\r\n")
+        return int(status_line.split()[1]), dict(line.lower().split(": ", 1) for line in lines)
+
+    async def reply(self) -> Reply:
+        """Read one reply whose length is declared."""
+        status, headers = await self.read_head()
+        async with asyncio.timeout(WITHIN_S):
+            return Reply(status, headers, await self.reader.readexactly(int(headers["content-length"])))
+
+    async def until(self, data: bytes) -> bytes:
+        async with asyncio.timeout(WITHIN_S):
+            return await self.reader.readuntil(data)
+
+    async def rest(self) -> bytes:
+        """Read until the server closes; a reset is an end as well."""
+        received = b""
+        async with asyncio.timeout(WITHIN_S):
+            with contextlib.suppress(ConnectionResetError):
+                while chunk := await self.reader.read(65536):
+                    received += chunk
+        return received
+
+    async def close(self) -> None:
+        self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+
+class Gateway:
+    """A running server with its app."""
+
+    def __init__(self, *, limits: HttpLimits = LIMITS, unix_socket: Path | None = None, drain_s: float = 5.0) -> None:
+        self.events = Events()
+        self.logger = logging.getLogger("tests.access")
+        app = guarded(
+            make_app(self.events),
+            rules=HostRules(),
+            limits=limits,
+            access_logger=self.logger,
+        )
+        self.server = HttpServer(
+            app, host="127.0.0.1", port=0, unix_socket=unix_socket, limits=limits, drain_timeout_s=drain_s
+        )
+        self.addresses = Addresses((), None)
+        self._peers: list[Peer] = []
+        self._ended: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self.addresses = await self.server.start()
+        self._ended = asyncio.create_task(self.server.wait_stopped())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for peer in self._peers:
+            await peer.close()
+        self.server.stop()
+        self.server.stop()
+        await self.stopped()
+
+    async def stopped(self) -> None:
+        assert self._ended is not None
+        async with asyncio.timeout(WITHIN_S):
+            await asyncio.shield(self._ended)
+
+    @property
+    def num_connections(self) -> int:
+        return len(self.server._state.connections)
+
+    async def connect(self, data: bytes = b"", *, receive_buffer_bytes: int | None = None) -> Peer:
+        sock = socket.socket()
+        if receive_buffer_bytes is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        sock.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, self.addresses.tcp[0])
+        except ConnectionError:
+            sock.close()
+            raise
+        reader, writer = await asyncio.open_connection(sock=sock, limit=1 << 16)
+        peer = Peer(reader, writer)
+        self._peers.append(peer)
+        peer.send(data)
+        return peer
+
+    async def get(self, path: str, *headers: str, host: str = "localhost") -> Peer:
+        return await self.connect(request("GET", path, *headers, host=host))
+
+    async def is_healthy(self) -> bool:
+        async with asyncio.timeout(1.0):
+            peer = await self.get("/health")
+            return (await peer.reply()).body == b'{"status":"ok"}'
+
+
+def served(**options: Any) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
+    """Give a test a running gateway as its first argument, on the event loop that the program uses.
+
+    A decorator and not a fixture, because the plugin for asynchronous tests runs them on asyncio's own loop, whose
+    transports differ from uvloop's in exactly what these tests look at.
+    """
+
+    def decorate(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+        async def main(**arguments: Any) -> None:
+            async with Gateway(**options) as gateway:
+                await test(gateway, **arguments)
+
+        def run_test(**arguments: Any) -> None:
+            run(main(**arguments))
+
+        signature = inspect.signature(test)
+        run_test.__signature__ = signature.replace(  # type: ignore[attr-defined]  # what pytest reads
+            parameters=list(signature.parameters.values())[1:], return_annotation=None
+        )
+        run_test.__name__ = test.__name__
+        return run_test
+
+    return decorate
+
+
+def request(method: str, path: str, *headers: str, body: bytes = b"", host: str = "localhost") -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *headers]
+    if body and not any(line.lower().startswith(("content-length", "transfer-encoding")) for line in headers):
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body

@@ -1,0 +1,311 @@
+"""Attacks and slow clients on raw sockets, each followed by a health check; `gateway.py` shortens the limits."""
+
+import asyncio
+import itertools
+
+import msgspec
+import pytest
+
+from router.http.limits import HttpLimits
+from tests.router.http.gateway import LIMITS, WITHIN_S, Gateway, request, served
+
+ECHO = b'{"text":"hello"}'
+
+
+def chunked(*chunks: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+
+
+@served()
+async def test_a_request_is_answered_and_the_connection_kept(gateway: Gateway) -> None:
+    peer = await gateway.connect(request("POST", "/v1/echo", body=ECHO))
+    reply = await peer.reply()
+    assert (reply.status, reply.body) == (200, b'{"text":"hello"}')
+    assert "server" not in reply.headers
+    assert reply.headers["date"]
+    peer.send(request("POST", "/v1/echo", "Transfer-Encoding: chunked", body=chunked(ECHO[:5], ECHO[5:])))
+    assert (await peer.reply()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"GET / HTTP/1.1\nHost: localhost\n\n", 400),
+        (b"GET /\r\n\r\n", 400),
+        (b"GET / HTTP/1.0\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", 400),
+        (b"GARBAGE\r\n\r\n", 400),
+        (b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (request("GET", "http://localhost/health"), 400),
+        (request("GET", "http://evil.com/health"), 400),
+        (request("GET", "/health#x"), 400),
+        (request("GET", "/a\x00b"), 400),
+        (request("GET", "//health"), 400),
+        (request("GET", "/v1/../health"), 400),
+        (request("GET", "/health%2f"), 400),
+        (request("GET", "/health;x"), 400),
+        (request("GET", "/health", "Host: localhost"), 400),
+        (request("GET", "/health", host="evil.com"), 403),
+        (request("GET", "/health", host="localhost.evil.com"), 403),
+        (request("GET", "/health", "X-Forwarded-Host: localhost", host="evil.com"), 403),
+        (request("GET", "/health", "User-Agent: \x1b[2J\x07"), 400),
+        (request("GET", "/health", "Bad Name: x"), 400),
+        (request("GET", "/health", "Folded: a\r\n b"), 400),
+        (request("POST", "/v1/echo", "Content-Length: 5", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"), 400),
+        (request("POST", "/v1/echo", "Transfer-Encoding: chunked", "Content-Length: 5", body=b"0\r\n\r\n"), 400),
+        (request("POST", "/v1/echo", "Content-Length: 5", "Content-Length: 6", body=b"hello"), 400),
+        (request("POST", "/v1/echo", "Content-Length: -1"), 400),
+        (request("POST", "/v1/echo", "Content-Length: 99999999999999999999999"), 400),
+        (request("POST", "/v1/echo", "Transfer-Encoding: gzip", body=b"x"), 400),
+        (request("POST", "/v1/echo", "Transfer-Encoding: chunked", body=b"3\r\nabcX\r\n0\r\n\r\n"), 400),
+        (request("POST", "/v1/echo", "Transfer-Encoding: chunked", body=b"3\nabc\n0\n\n"), 400),
+        (request("POST", "/v1/echo", "Transfer-Encoding: chunked", body=b"zz\r\n"), 400),
+        (request("POST", "/v1/echo", "Content-Length: 99999999999"), 413),
+        (request("POST", "/v1/echo", f"Content-Length: {LIMITS.max_body_bytes + 1}"), 413),
+        (request("POST", "/v1/echo", "Transfer-Encoding: chunked", body=chunked(*[b" " * 65536] * 17)), 413),
+        (request("GET", "/" + "a" * 3000), 414),
+        (request("GET", "/?" + "a" * 3000), 414),
+        (request("GET", "/" + "a" * 100_000), 414),
+        (request("GET", "/health", "X: " + "y" * 9000), 431),
+        (request("GET", "/health", "X: " + "y" * 70_000), 431),
+        (request("GET", "/health", *["X: y"] * 60), 431),
+        (request("GET", "/health", *["X: y"] * 1000), 431),
+        (request("POST", "/v1/echo", "Content-Type: multipart/form-data; boundary=" + "-" * 5000, body=b"--"), 415),
+        (request("POST", "/v1/echo", "Content-Encoding: gzip", body=b"\x1f\x8b"), 415),
+        (request("GET", "/nothing"), 404),
+        (request("GET", "/v1/echo"), 405),
+        (request("DELETE", "/health"), 405),
+        (request("PUT", "/v1/echo", body=ECHO), 405),
+    ],
+    ids=lambda v: repr(v[:60]) if isinstance(v, bytes) else str(v),
+)
+@served()
+async def test_what_is_malformed_or_too_big_is_refused_in_our_envelope(
+    gateway: Gateway, data: bytes, status: int
+) -> None:
+    peer = await gateway.connect(data)
+    reply = await peer.reply()
+    assert reply.status == status
+    assert set(msgspec.json.decode(reply.body)["error"]) == {"message", "type", "param", "code"}
+    assert gateway.events.num_side_effects == 0
+    assert await gateway.is_healthy()
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b"[" * 100_000, None),
+        (b'{"text":NaN}', None),
+        (b'{"text":"\\ud800"}', None),
+        (b'{"text":"\xff"}', None),
+        (b'{"text":"a","text":"b"}', "text"),
+        (b'{"text":"a","extra":' + b"9" * 100_000 + b"}", None),
+        (b"null", None),
+        (b"[]", None),
+        (b'{"text":1}', "text"),
+        (b'{"text":"a","nope":1}', "nope"),
+        (b"text=hello", None),
+    ],
+    ids=lambda v: repr(v[:30]) if isinstance(v, bytes) else str(v),
+)
+@served()
+async def test_a_malformed_body_is_a_400_that_names_the_field(gateway: Gateway, body: bytes, param: str | None) -> None:
+    peer = await gateway.connect(request("POST", "/v1/echo", body=body))
+    reply = await peer.reply()
+    assert reply.status == 400
+    assert msgspec.json.decode(reply.body)["error"]["param"] == param
+    assert await gateway.is_healthy()
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/json"])
+@pytest.mark.parametrize("header", ["Origin: http://evil.com", "Origin: null", "Sec-Fetch-Site: cross-site"])
+@served()
+async def test_a_foreign_page_is_refused_without_a_side_effect(
+    gateway: Gateway, header: str, content_type: str
+) -> None:
+    peer = await gateway.connect(request("POST", "/v1/echo", header, f"Content-Type: {content_type}", body=ECHO))
+    reply = await peer.reply()
+    assert (reply.status, reply.code) == (403, "origin_not_allowed")
+    assert gateway.events.num_side_effects == 0
+
+
+@served()
+async def test_a_refused_body_leaves_nothing_behind_for_the_next_request(gateway: Gateway) -> None:
+    """The body of a refused request is not taken for a request: no smuggling."""
+    smuggled = request("POST", "/v1/echo", body=ECHO)
+    peer = await gateway.connect(request("POST", "/v1/echo", "Origin: http://evil.com", body=smuggled))
+    assert (await peer.reply()).status == 403
+    peer.send(request("GET", "/health"))
+    assert (await peer.reply()).body == b'{"status":"ok"}'
+    assert gateway.events.num_side_effects == 0
+
+
+@served()
+async def test_trailers_cannot_change_the_headers(gateway: Gateway) -> None:
+    body = b"10\r\n" + ECHO + b"\r\n0\r\nHost: evil.com\r\nOrigin: http://evil.com\r\n\r\n"
+    peer = await gateway.connect(request("POST", "/v1/echo", "Transfer-Encoding: chunked", body=body))
+    assert (await peer.reply()).status == 200
+
+
+@served()
+async def test_endless_trailers_are_cut(gateway: Gateway) -> None:
+    peer = await gateway.connect(
+        request("POST", "/v1/echo", "Transfer-Encoding: chunked", body=b"10\r\n" + ECHO + b"\r\n0\r\nX: ")
+    )
+    peer.send(b"y" * 2_000_000)
+    # Cut at once, and not by the deadline. The answer may be lost, because not all was read that was sent.
+    assert b" 408 " not in await peer.rest()
+    assert await gateway.is_healthy()
+
+
+@served()
+async def test_a_large_body_within_the_limit_is_served(gateway: Gateway) -> None:
+    body = b'{"text":"' + b"x" * 900_000 + b'"}'
+    peer = await gateway.connect(request("POST", "/v1/echo", body=body))
+    assert len((await peer.reply()).body) == len(body)
+
+
+@served()
+async def test_a_client_that_waits_for_100_continue_gets_it_and_not_when_it_is_refused(gateway: Gateway) -> None:
+    head = request("POST", "/v1/echo", "Expect: 100-continue", f"Content-Length: {len(ECHO)}")
+    peer = await gateway.connect(head)
+    await peer.until(b"HTTP/1.1 100 Continue\r\n\r\n")
+    peer.send(ECHO)
+    assert (await peer.reply()).status == 200
+    refused = await gateway.connect(request("POST", "/v1/echo", "Expect: 100-continue", "Content-Length: 99999999"))
+    assert (await refused.reply()).status == 413
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: localhost\r\nX:", b"\r\n\r\n"],
+    ids=["silence", "half a request line", "half a header", "empty lines"],
+)
+@served()
+async def test_headers_that_do_not_arrive_in_time_are_a_408(gateway: Gateway, data: bytes) -> None:
+    peer = await gateway.connect(data)
+    reply = await peer.reply()
+    assert (reply.status, reply.code, reply.headers["connection"]) == (408, "request_timeout", "close")
+    assert await peer.rest() == b""
+    assert await gateway.is_healthy()
+
+
+@served()
+async def test_a_byte_now_and_then_does_not_move_the_deadline_of_the_headers(gateway: Gateway) -> None:
+    peer = await gateway.connect()
+
+    async def drip() -> None:
+        for byte in itertools.chain(b"GET /health HTTP/1.1\r\nX: ", itertools.repeat(121)):
+            peer.send(bytes([byte]))
+            await asyncio.sleep(LIMITS.header_timeout_s / 10)
+
+    dripping = asyncio.create_task(drip())
+    assert (await peer.reply()).status == 408
+    dripping.cancel()
+
+
+@served()
+async def test_a_body_that_does_not_arrive_in_time_is_a_408(gateway: Gateway) -> None:
+    peer = await gateway.connect(request("POST", "/v1/echo", "Content-Length: 100", body=b"x"))
+    reply = await peer.reply()
+    assert (reply.status, reply.code) == (408, "request_timeout")
+    assert await peer.rest() == b""
+    assert await gateway.is_healthy()
+
+
+@served()
+async def test_an_idle_connection_is_closed_and_empty_lines_do_not_keep_it(gateway: Gateway) -> None:
+    idle, lines = await gateway.get("/health"), await gateway.get("/health")
+    await idle.reply()
+    await lines.reply()
+    lines.send(b"\r\n")
+    assert await idle.rest() == b""
+    assert b"408" in await lines.rest()
+
+
+@served()
+async def test_the_deadlines_do_not_touch_a_request_that_is_being_worked_on(gateway: Gateway) -> None:
+    peer = await gateway.get("/v1/stream/wait")
+    await peer.until(b"data: first\n\n")
+    # Another connection that reaches its deadline shows that the time has passed for this one too.
+    assert (await (await gateway.connect()).reply()).status == 408
+    gateway.events.go_on.set()
+    await peer.until(b"data: [DONE]\n\n")
+    await peer.until(b"0\r\n\r\n")
+
+
+@served()
+async def test_a_pipelined_request_waits_its_turn_without_a_deadline(gateway: Gateway) -> None:
+    peer = await gateway.get("/v1/stream/wait")
+    await peer.until(b"data: first\n\n")
+    peer.send(request("POST", "/v1/echo", f"Content-Length: {len(ECHO)}"))
+    assert (await (await gateway.connect()).reply()).status == 408
+    gateway.events.go_on.set()
+    await peer.until(b"0\r\n\r\n")
+    peer.send(ECHO)
+    assert (await peer.reply()).status == 200
+
+
+@served()
+async def test_garbage_during_a_stream_ends_it_without_a_second_answer_in_it(gateway: Gateway) -> None:
+    peer = await gateway.get("/v1/stream/wait")
+    await peer.until(b"data: first\n\n")
+    peer.send(b"\x00\x01garbage\r\n\r\n")
+    assert b"HTTP/1.1" not in await peer.rest()
+    await asyncio.wait_for(gateway.events.is_closed.wait(), 1.0)
+
+
+@pytest.mark.parametrize("path", ["/v1/stream/wait", "/v1/stream/flood", "/v1/wait"])
+@served()
+async def test_a_client_that_goes_away_ends_the_work_within_a_second(gateway: Gateway, path: str) -> None:
+    peer = await gateway.get(path)
+    await asyncio.wait_for(gateway.events.is_streaming.wait(), WITHIN_S)
+    await peer.close()
+    await asyncio.wait_for(gateway.events.is_closed.wait(), 1.0)
+    assert await gateway.is_healthy()
+
+
+@served()
+async def test_a_client_that_does_not_read_pauses_the_stream_and_is_cut(gateway: Gateway) -> None:
+    sock_peer = await gateway.connect(receive_buffer_bytes=4096)
+    sock_peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a read transport as well
+    sock_peer.send(request("GET", "/v1/stream/flood"))
+    await asyncio.wait_for(gateway.events.is_closed.wait(), WITHIN_S)
+    # What the kernel buffers on both sides, and not the endless stream.
+    assert gateway.events.num_chunks < 200
+    assert await gateway.is_healthy()
+
+
+@served()
+async def test_a_slow_but_steady_reader_is_not_cut(gateway: Gateway) -> None:
+    peer = await gateway.connect(request("GET", "/v1/stream/flood"), receive_buffer_bytes=4096)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 4 * LIMITS.write_stall_s
+    while loop.time() < until:
+        assert await peer.reader.read(20_000)
+        await asyncio.sleep(0.002)
+    assert not gateway.events.is_closed.is_set()
+
+
+@served(limits=HttpLimits(max_connections=3, header_timeout_s=5.0))
+async def test_a_connection_over_the_cap_is_answered_503_and_closed(gateway: Gateway) -> None:
+    holders = [await gateway.get("/health") for _ in range(3)]
+    for holder in holders:
+        await holder.reply()
+    over = await gateway.get("/health")
+    reply = await over.reply()
+    assert (reply.status, reply.code, reply.headers["connection"]) == (503, "too_many_connections", "close")
+    assert await over.rest() == b""
+    await holders[0].close()
+    assert await gateway.is_healthy()
+
+
+@served()
+async def test_many_silent_connections_are_reaped_while_others_are_served(gateway: Gateway) -> None:
+    silent = [await gateway.connect() for _ in range(150)]
+    assert await gateway.is_healthy()
+    for peer in silent:
+        assert b"408" in await peer.rest()
+    assert await gateway.is_healthy()
