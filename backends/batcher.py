@@ -3,12 +3,14 @@
 No engine, clock, I/O or log in here: events in (`add`, `remove`, `pause`, `resume`, `on_step`), plans out.
 
 How a plan comes about:
-    1. Running sequences that decode get one token each.
+    1. Running sequences that decode get one token each; those beyond the step's budget wait for the next one.
     2. If their growth does not fit into the cells, the newest running sequences are evicted until it does. An evicted
        sequence goes back to the head of the queue and is computed anew (its tokens so far are kept).
     3. Running sequences in prefill get chunks, first come first served, from what the step's token budget leaves.
     4. Waiting sequences are admitted in order while a slot is free and their whole prompt fits into the free cells.
        The first one always fits an empty batch, because a sequence may hold at most as many tokens as there are cells.
+    5. When only paused sequences are in the batch and the first waiting one does not fit beside them, the newest paused
+       ones are evicted until it does.
 """
 
 import dataclasses
@@ -105,10 +107,12 @@ class Batcher:
         """Return the next step; mutates only the states of sequences that are evicted or admitted."""
         evicted = self._evict_for_growth()
         running = [s for s in self._active.values() if s.state is SequenceState.RUNNING]
-        chunks = [Chunk(s, s.num_computed, 1) for s in running if s.is_decoding]
+        if not running:
+            evicted += self._evict_for_waiting()
+        chunks = [Chunk(s, s.num_computed, 1) for s in running if s.is_decoding][: self._limits.step_tokens]
         budget = (self._limits.mixed_step_tokens if chunks else self._limits.step_tokens) - len(chunks)
         prefilling = [s for s in running if not s.is_decoding]
-        if not evicted:  # who was just evicted must not push the next one out
+        if not evicted or not running:  # who was just evicted for growth must not push the next one out
             prefilling += self._admit()
         for sequence in prefilling:
             if budget <= 0:
@@ -137,24 +141,35 @@ class Batcher:
             s for s in by_age if s.state is SequenceState.PAUSED
         ]
         while self.num_free_cells < 0 and len(candidates) > 1:
-            victim = candidates.pop()
-            del self._active[victim.sequence_id]
-            victim.num_computed = 0
-            evicted.append(victim.sequence_id)
-            if victim.state is SequenceState.PAUSED:
-                self._paused_waiting[victim.sequence_id] = victim
-            else:
-                victim.state = SequenceState.WAITING
-                self._waiting.appendleft(victim)
+            evicted.append(self._evict(candidates.pop()))
         return evicted
+
+    def _evict_for_waiting(self) -> list[int]:
+        """Make room among paused sequences for the first waiting one."""
+        evicted: list[int] = []
+        while self._waiting and self._active and not self._fits(self._waiting[0]):
+            evicted.append(self._evict(list(self._active.values())[-1]))
+        return evicted
+
+    def _evict(self, victim: Sequence) -> int:
+        del self._active[victim.sequence_id]
+        victim.num_computed = 0
+        if victim.state is SequenceState.PAUSED:
+            self._paused_waiting[victim.sequence_id] = victim
+        else:
+            victim.state = SequenceState.WAITING
+            self._waiting.appendleft(victim)
+        return victim.sequence_id
+
+    def _fits(self, sequence: Sequence) -> bool:
+        if not self._active:
+            return True
+        return len(self._active) < self._limits.max_sequences and len(sequence.token_ids) <= self.num_free_cells
 
     def _admit(self) -> list[Sequence]:
         admitted = []
-        while self._waiting and len(self._active) < self._limits.max_sequences:
-            sequence = self._waiting[0]
-            if len(sequence.token_ids) > self.num_free_cells and self._active:
-                break
-            self._waiting.popleft()
+        while self._waiting and self._fits(self._waiting[0]):
+            sequence = self._waiting.popleft()
             sequence.state = SequenceState.RUNNING
             self._active[sequence.sequence_id] = sequence
             admitted.append(sequence)

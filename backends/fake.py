@@ -22,6 +22,7 @@ _IM_START = 256
 _IM_END = 257
 _CONTROL_TEXTS = {"<|im_start|>": _IM_START, "<|im_end|>": _IM_END}
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyz     "
+_DEFAULT_STEP_TOKENS = 512
 _SLICE_S = 0.005
 _TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -94,12 +95,12 @@ class FakeEngine(Engine):
     """The engine; see `FakeOptions`."""
 
     name = "fake"
-    step_tokens = 512
 
     def __init__(self, options: FakeOptions | None = None) -> None:
         self._options = options or FakeOptions()
         self._generators: dict[int, random.Random] = {}
         self._ballast = b""
+        self._step_tokens = _DEFAULT_STEP_TOKENS
         self.tokenizer = FakeTokenizer()
         self.capabilities = EngineCapabilities(can_abort_step=True, can_cut_cache=True)
 
@@ -107,6 +108,11 @@ class FakeEngine(Engine):
     def from_json(cls, options: str) -> "FakeEngine":
         """Build from the worker's command line."""
         return cls(msgspec.json.decode(options, type=FakeOptions))
+
+    @property
+    def step_tokens(self) -> int:
+        """Token budget of one step."""
+        return self._step_tokens
 
     def info(self) -> EngineInfo:
         """Return fixed facts."""
@@ -124,6 +130,7 @@ class FakeEngine(Engine):
             raise LoadError(self._options.load_error)
         self._ballast = b"\1" * self._options.ballast_bytes
         context_length = min(spec.context_length, self._options.context_length)
+        self._step_tokens = max(spec.step_tokens or _DEFAULT_STEP_TOKENS, spec.max_sequences)
         return LoadedModel(
             context_length=context_length,
             max_sequences=spec.max_sequences,
@@ -190,7 +197,7 @@ class FakeEngine(Engine):
     def _draw(self, sequence: Sequence) -> int:
         if sequence.num_output_tokens == self._options.answer_tokens:
             return _IM_END
-        if sequence.sampling.temperature > 0:
+        if not sequence.sampling.is_greedy:
             return self._generators[sequence.sequence_id].choice(_ALPHABET)
         digest = zlib.crc32(b",".join(str(token_id).encode() for token_id in sequence.token_ids[-8:]))
         return _ALPHABET[digest % len(_ALPHABET)]

@@ -5,6 +5,9 @@ import enum
 
 import msgspec
 
+GREEDY_BELOW = 1e-5
+"""Temperatures below this are greedy: dividing by them overflows float32 long before they change a draw."""
+
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """How tokens are drawn, the same meaning on every engine.
@@ -12,7 +15,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     The filters apply in this order: top_k, top_p, min_p, temperature; then one draw with the sequence's own generator.
 
     Attributes:
-        temperature: >= 0; 0 is greedy and makes the other fields irrelevant.
+        temperature: >= 0; below GREEDY_BELOW, above all at 0, it is greedy and makes the other fields irrelevant.
         top_k: Keep the k most likely tokens, >= 1; None = all.
         top_p: Keep the smallest set whose probability reaches top_p, 0 < top_p <= 1.
         min_p: Drop tokens less likely than min_p times the most likely, 0..1.
@@ -24,6 +27,11 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     top_p: float = 1.0
     min_p: float = 0.0
     seed: int | None = None
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the most likely token is taken, always."""
+        return self.temperature < GREEDY_BELOW
 
 
 class SequenceState(enum.Enum):

@@ -35,6 +35,7 @@ from backends.messages import (
     Hello,
     Load,
     Loaded,
+    LoadedModel,
     LoadFailed,
     LoadProgress,
     Pause,
@@ -133,6 +134,11 @@ class Worker:
             self._is_done = True
             self._flush()
             return
+        self._serve(model)
+        self._outbox.append(Loaded(model))
+
+    def _serve(self, model: LoadedModel) -> None:
+        """Make ready for sequences on the loaded engine, within the model's limits."""
         self._intake = Intake(self._engine.tokenizer, model)
         step_tokens = self._engine.step_tokens
         self._batcher = Batcher(
@@ -143,7 +149,6 @@ class Worker:
                 mixed_step_tokens=min(step_tokens, MIXED_STEP_TOKENS),
             )
         )
-        self._outbox.append(Loaded(model))
 
     def _generate(self, message: Generate) -> None:
         if self._intake is None or self._batcher is None:

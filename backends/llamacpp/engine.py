@@ -180,6 +180,9 @@ class LlamaCppEngine(Engine):
         params.op_offload = False
         params.no_perf = True
         params.flash_attn_type = _FLASH_ATTENTION[spec.flash_attention]
+        if self._has_float32_weights() and spec.flash_attention == "auto":
+            params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
+            params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         if spec.num_threads is not None:
             params.n_threads = spec.num_threads
             params.n_threads_batch = spec.num_threads
@@ -189,6 +192,16 @@ class LlamaCppEngine(Engine):
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = llama_cpp.llama_batch_init(self._step_tokens, 0, 1)
         return context_length, llama_cpp.llama_n_ctx(self._context)
+
+    def _has_float32_weights(self) -> bool:
+        """Tell models whose attention is kept in float32 too, so that a batch's size does not tip their draws.
+
+        Kernels round differently by batch size, in the last bit of float32; half precision in the cache or inside flash
+        attention makes that a thousand times larger. Source: llama.h, `LLAMA_FTYPE_ALL_F32 = 0`.
+        """
+        buffer = ctypes.create_string_buffer(16)
+        num = llama_cpp.llama_model_meta_val_str(self._model, b"general.file_type", buffer, len(buffer))
+        return num > 0 and buffer.value == str(llama_cpp.LLAMA_FTYPE_ALL_F32).encode()
 
     def _fill_batch(self, chunks: tuple[Chunk, ...]) -> list[int | None]:
         """Write the chunks into the batch; return per chunk the batch index of its output, None without one."""

@@ -9,6 +9,7 @@ import llama_cpp
 from backends.sequence import SamplingParams
 
 _MIN_KEEP = 1
+_INT32_MAX = 2**31 - 1
 
 
 class SamplerChain:
@@ -35,16 +36,22 @@ class SamplerChain:
 
 
 def _samplers(params: SamplingParams) -> list[ctypes.c_void_p]:
-    if params.temperature == 0:
+    if params.is_greedy:
         return [llama_cpp.llama_sampler_init_greedy()]
     samplers = []
     if params.top_k is not None:
-        samplers.append(llama_cpp.llama_sampler_init_top_k(params.top_k))
+        samplers.append(llama_cpp.llama_sampler_init_top_k(min(params.top_k, _INT32_MAX)))
     if params.top_p < 1:
         samplers.append(llama_cpp.llama_sampler_init_top_p(params.top_p, _MIN_KEEP))
     if params.min_p > 0:
         samplers.append(llama_cpp.llama_sampler_init_min_p(params.min_p, _MIN_KEEP))
     samplers.append(llama_cpp.llama_sampler_init_temp(params.temperature))
-    seed = struct.unpack("<I", os.urandom(4))[0] if params.seed is None else params.seed
-    samplers.append(llama_cpp.llama_sampler_init_dist(seed))
+    samplers.append(llama_cpp.llama_sampler_init_dist(_seed(params.seed)))
     return samplers
+
+
+def _seed(seed: int | None) -> int:
+    """Return the library's seed; the highest number means "a random one" to it, so that one becomes its neighbour."""
+    if seed is None:
+        seed = struct.unpack("<I", os.urandom(4))[0]
+    return min(seed, int(llama_cpp.LLAMA_DEFAULT_SEED) - 1)

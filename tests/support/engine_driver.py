@@ -1,0 +1,251 @@
+"""Drives a loaded engine in this process through the worker's own code: its batcher, intake, generations and events.
+
+Only the socket is replaced; whoever needs a process takes `worker_process`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from backends.base import Engine, StepPlan
+from backends.batcher import Batcher, BatchLimits
+from backends.channel import Channel
+from backends.messages import (
+    Aborted,
+    Accepted,
+    Cancel,
+    ChatPrompt,
+    Command,
+    Delta,
+    Event,
+    Failed,
+    Finished,
+    Generate,
+    LoadedModel,
+    Pause,
+    PrefillProgress,
+    Prompt,
+    Resume,
+    Terminal,
+    TextPrompt,
+    TokenPrompt,
+)
+from backends.sequence import SamplingParams
+from backends.worker import Worker
+
+GREEDY = SamplingParams(temperature=0)
+MAX_STEPS = 20_000
+
+
+class MemoryChannel(Channel):
+    """Commands from a list, events into a list."""
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+        self.events: list[Event] = []
+        self.on_receive: Callable[[], None] | None = None
+
+    def receive(self, timeout_s: float | None) -> list[Command]:
+        assert timeout_s == 0, "the driver never waits"
+        if self.on_receive is not None:
+            self.on_receive()
+        commands, self.commands = self.commands, []
+        return commands
+
+    def send(self, events: Sequence[Event]) -> None:
+        self.events += events
+
+
+class NotingBatcher(Batcher):
+    """Remembers whom it evicted."""
+
+    def __init__(self, limits: BatchLimits) -> None:
+        super().__init__(limits)
+        self.evicted: list[int] = []
+
+    def plan(self) -> StepPlan:
+        plan = super().plan()
+        self.evicted += plan.evicted
+        return plan
+
+
+@dataclasses.dataclass
+class Answer:
+    """What came back for one sequence.
+
+    Attributes:
+        num_prompt_tokens: None before `Accepted`.
+        text: Deltas and the last event's text.
+        terminals: All terminal messages; there must be exactly one.
+    """
+
+    num_prompt_tokens: int | None = None
+    text: str = ""
+    num_deltas: int = 0
+    progress: list[PrefillProgress] = dataclasses.field(default_factory=list)
+    terminals: list[Terminal] = dataclasses.field(default_factory=list)
+    token_ids: list[int] = dataclasses.field(default_factory=list)
+
+    @property
+    def finished(self) -> Finished:
+        (terminal,) = self.terminals
+        assert isinstance(terminal, Finished), terminal
+        return terminal
+
+    @property
+    def failed(self) -> Failed:
+        (terminal,) = self.terminals
+        assert isinstance(terminal, Failed), terminal
+        return terminal
+
+    @property
+    def reason(self) -> str:
+        return self.finished.reason
+
+    def take(self, event: Event) -> None:
+        """Take over one event, checking the order that the messages module promises."""
+        assert not self.terminals, f"{event} after {self.terminals}"
+        match event:
+            case Accepted(num_prompt_tokens=num_prompt_tokens):
+                assert self.num_prompt_tokens is None
+                self.num_prompt_tokens = num_prompt_tokens
+            case PrefillProgress():
+                assert self.num_prompt_tokens is not None
+                assert self.num_deltas == 0
+                self.progress.append(event)
+            case Delta(text=text):
+                assert self.num_prompt_tokens is not None
+                self.num_deltas += 1
+                self.text += text
+            case Finished(text=text):
+                assert self.num_prompt_tokens is not None
+                self.text += text
+                self.terminals.append(event)
+            case Failed() | Aborted():
+                self.terminals.append(event)
+            case _:
+                raise AssertionError(event)
+
+
+class EngineDriver:
+    """One worker around a loaded engine.
+
+    Args:
+        engine: Loaded, with nothing in its batch.
+        model: Its limits, perhaps narrowed by the test.
+    """
+
+    def __init__(self, engine: Engine, model: LoadedModel, **narrowed: int) -> None:
+        self.engine = engine
+        self.model = msgspec.structs.replace(model, **narrowed)
+        self.channel = MemoryChannel()
+        self.worker = Worker(self.channel, engine, import_ms=0)
+        self.worker._serve(self.model)
+        assert self.worker._batcher is not None
+        self.batcher = NotingBatcher(self.worker._batcher._limits)
+        self.worker._batcher = self.batcher
+        self.answers: dict[int, Answer] = {}
+        self._sequences: dict[int, list[int]] = {}
+
+    def submit(
+        self,
+        prompt: str | list[int] | Prompt,
+        sampling: SamplingParams = GREEDY,
+        *,
+        max_tokens: int | None = 16,
+        stop: tuple[str, ...] = (),
+        wants_progress: bool = False,
+    ) -> int:
+        """Hand a Generate to the worker; return its sequence id."""
+        sequence_id = len(self.answers) + 1
+        self.answers[sequence_id] = Answer()
+        message = Generate(
+            sequence_id, _prompt(prompt), sampling, max_tokens=max_tokens, stop=stop, wants_progress=wants_progress
+        )
+        self.handle(message)
+        generation = self.worker._generations.get(sequence_id)
+        if generation is not None:
+            self._sequences[sequence_id] = generation.sequence.token_ids
+        return sequence_id
+
+    def handle(self, command: Command) -> None:
+        self.worker._handle(command)
+        self._collect()
+
+    def cancel(self, sequence_id: int) -> None:
+        self.handle(Cancel(sequence_id))
+
+    def pause(self, sequence_id: int) -> None:
+        self.handle(Pause(sequence_id))
+
+    def resume(self, sequence_id: int) -> None:
+        self.handle(Resume(sequence_id))
+
+    @property
+    def has_work(self) -> bool:
+        return self.batcher.has_work
+
+    @property
+    def num_free_cells(self) -> int:
+        return self.batcher.num_free_cells
+
+    def num_output_tokens(self, sequence_id: int) -> int:
+        num_prompt_tokens = self.answers[sequence_id].num_prompt_tokens
+        assert num_prompt_tokens is not None
+        return len(self._sequences[sequence_id]) - num_prompt_tokens
+
+    def step(self) -> None:
+        """Do one step as the worker's loop does."""
+        self.worker._step(self.batcher)
+        self._collect()
+
+    def step_until(self, is_reached: Callable[[], bool]) -> None:
+        for _ in range(MAX_STEPS):
+            if is_reached():
+                return
+            self.step()
+        raise AssertionError("no progress")
+
+    def run(self) -> None:
+        """Step until nothing is left to do."""
+        self.step_until(lambda: not self.has_work)
+
+    def answer(
+        self,
+        prompt: str | list[int] | Prompt,
+        sampling: SamplingParams = GREEDY,
+        *,
+        max_tokens: int | None = 16,
+        stop: tuple[str, ...] = (),
+    ) -> Answer:
+        """Run one sequence alone."""
+        sequence_id = self.submit(prompt, sampling, max_tokens=max_tokens, stop=stop)
+        self.run()
+        return self.answers[sequence_id]
+
+    def close(self) -> None:
+        """Take whatever is left out of the engine, so that the next test finds it empty."""
+        for sequence_id in list(self.worker._generations):
+            self.cancel(sequence_id)
+
+    def _collect(self) -> None:
+        self.worker._flush()
+        events, self.channel.events = self.channel.events, []
+        for event in events:
+            sequence_id = getattr(event, "sequence_id", None)
+            if sequence_id is not None:
+                answer = self.answers[sequence_id]
+                answer.take(event)
+                if answer.terminals and answer.num_prompt_tokens is not None:
+                    answer.token_ids = self._sequences[sequence_id][answer.num_prompt_tokens :]
+
+
+def _prompt(prompt: str | list[int] | Prompt) -> Prompt:
+    if isinstance(prompt, str):
+        return TextPrompt(prompt)
+    return TokenPrompt(prompt) if isinstance(prompt, list) else prompt
+
+
+def user_says(text: str) -> ChatPrompt:
+    return ChatPrompt([{"role": "user", "content": text}])

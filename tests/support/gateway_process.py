@@ -1,0 +1,150 @@
+"""A real gateway in a process of its own, started by the real command line, for end-to-end tests."""
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 20.0
+_BANNER = re.compile(r"serves on (http://\S+)")
+_REPOSITORY = Path(__file__).parents[2]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return an environment in which everything of mlxr's lies under `home`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLXR_", "HF_"))}
+    python_path = os.pathsep.join([str(_REPOSITORY), *filter(None, [kept.get("PYTHONPATH")])])
+    return kept | {"MLXR_HOME": str(home), "PYTHONPATH": python_path, "HF_HUB_CACHE": str(home / "no-hf-cache")}
+
+
+def run_cli(
+    home: Path, *arguments: str, timeout_s: float = 60.0, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `mlxr ARGUMENTS` to its end."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "router.cli", *arguments],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        input=stdin or "",
+        check=False,
+    )
+
+
+def wait_until(condition: Any, timeout_s: float, what: str) -> None:
+    """Poll until `condition()` holds; fail with `what` when it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s:g} s: {what}")
+        select.select([], [], [], 0.02)
+
+
+class GatewayProcess:
+    """`mlxr serve` on a free port."""
+
+    def __init__(self, home: Path, *, config: dict[str, Any] | None = None, arguments: tuple[str, ...] = ()) -> None:
+        self.home = home
+        if config is not None:
+            (home / "config").mkdir(parents=True, exist_ok=True)
+            (home / "config" / "server.yaml").write_text(json.dumps(config))  # JSON is YAML
+        self._stderr = (home / "stderr.txt").open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "router.cli", "serve", "--port", "0", *arguments],
+            env=environment(home),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+        )
+        try:
+            self.url = self._read_banner()
+        except BaseException:
+            self.process.kill()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def _read_banner(self) -> str:
+        assert self.process.stdout is not None
+        text = ""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            ready, _, _ = select.select([self.process.stdout], [], [], 0.1)
+            if ready:
+                chunk = os.read(self.process.stdout.fileno(), 65536).decode()
+                text += chunk
+                if found := _BANNER.search(text):
+                    return found.group(1)
+                if not chunk:
+                    break
+        stderr = (self.home / "stderr.txt").read_text()
+        raise AssertionError(f"the gateway did not start: {text!r} {stderr[-2000:]}")
+
+    def client(self, timeout_s: float = 120.0) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=False)
+
+    def get(self, path: str) -> Any:
+        with self.client() as client:
+            return client.get(path).raise_for_status().json()
+
+    def post(self, path: str, body: Any, **headers: str) -> httpx.Response:
+        with self.client() as client:
+            return client.post(path, json=body, headers=headers)
+
+    def status(self) -> Any:
+        return self.get("/v1/mlxr/status")
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the worker processes, from the process table."""
+        found = []
+        for child in psutil.Process(self.pid).children(recursive=True):
+            try:
+                if "backends.worker" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
+                    found.append(child)
+            except psutil.Error:
+                continue
+        return found
+
+    def rss_bytes(self) -> int:
+        """Return the resident memory of the gateway and its workers."""
+        total = 0
+        for process in [psutil.Process(self.pid), *self.workers()]:
+            try:
+                total += process.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        return total
+
+    def stop(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_TIMEOUT_S)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+            self._stderr.close()
+
+
+def sse_events(lines: Iterator[str]) -> Iterator[str]:
+    """Yield the data of server-sent events, comments left out."""
+    for line in lines:
+        if line.startswith("data: "):
+            yield line.removeprefix("data: ")
