@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from router.cli.context import CommandError, client_if_running, current_paths, open_registry
-from router.cli.output import plural, print_json, shown, size
+from router.cli.output import print_json, shown, size
 from router.cli.quick import QuickCommand
 
 if TYPE_CHECKING:
@@ -65,11 +65,15 @@ def _check_not_served(paths: "Paths", name: str) -> None:
 def _print_plan(name: str, plan: "RemovalReport") -> None:
     print(f"Removing {shown(name)} from the catalogue.")
     if plan.deleted:
-        print(f"These {plural(len(plan.deleted), 'file')} will be deleted ({size(plan.freed_bytes)}):")
+        print(f"{_these(plan.deleted)} will be deleted ({size(plan.freed_bytes)}):")
         _print_files(plan.deleted)
     if plan.kept:
-        print(f"These {plural(len(plan.kept), 'file')} will be left:")
+        print(f"{_these(plan.kept)} will be left:")
         _print_files(plan.kept)
+
+
+def _these(files: tuple[str, ...]) -> str:
+    return "This file" if len(files) == 1 else f"These {len(files)} files"
 
 
 def _print_files(files: tuple[str, ...]) -> None:

@@ -5,7 +5,7 @@ import json
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def chunk(text: str | None = None, **fields: Any) -> str:
     return f"data: {json.dumps(body)}\n\n"
 
 
-def worker(model: str, **fields: Any) -> dict[str, Any]:
+def worker(model: str | None, **fields: Any) -> dict[str, Any]:
     facts = {"id": 1, "pid": 42, "engine": "llamacpp", "model": model, "state": "ready", "rss_bytes": 350_000_000}
     return facts | {"num_running": 0, "num_waiting": None, "context_length": 512, "loaded_at": 0.0} | fields
 
@@ -45,6 +45,7 @@ class StubGateway:
             "swaps": [],
             "further": "fields are ignored",
         }
+        self.status_of: Callable[[], dict[str, Any]] = lambda: self.status
         self.answers: dict[str, tuple[int, str]] = {}
         self.events: list[str] = []
         self.requests: list[tuple[str, Any, dict[str, str]]] = []
@@ -74,7 +75,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             status, text = stub.answers[self.path]
             self._send(status, "application/json", text)
         elif self.path == "/v1/mlxr/status":
-            self._send(200, "application/json", json.dumps(stub.status))
+            self._send(200, "application/json", json.dumps(stub.status_of()))
         elif self.path == "/v1/chat/completions":
             self._stream()
         else:

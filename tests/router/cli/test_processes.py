@@ -1,0 +1,52 @@
+import json
+
+from tests.router.cli.conftest import Mlxr
+from tests.router.cli.stub_gateway import StubGateway, worker
+
+
+def test_ps_without_a_server(mlxr: Mlxr) -> None:
+    assert mlxr("ps") == (0, "No mlxr server is running; `mlxr serve` starts one.\n", "")
+    assert mlxr("ps", "--json").out == "null\n"
+
+
+def test_ps_lists_workers_and_the_queue(mlxr: Mlxr, stub: StubGateway) -> None:
+    assert "No model is loaded" in mlxr("ps").out
+    stub.status["workers"] = [
+        worker("a\x1b", state="busy", num_running=2),
+        worker("b", state="loading", load_fraction=0.25, rss_bytes=None, loaded_at=None),
+        worker(None, state="standby", engine="mlx"),
+    ]
+    stub.status["config_error"] = "server.yaml, line 3: oops"
+    targets = [{"model": "b", "engine": "mlx", "num_waiting": 1}]
+    stub.status["queue"] = {"num_waiting": 1, "limit": 64, "oldest_wait_s": 0.5, "by_target": targets}
+    out = mlxr("ps").out
+    assert "a\\x1b" in out
+    assert "350.0 MB" in out
+    assert "loading 25%" in out
+    assert "standby" in out
+    assert "1 request waiting: 1 for b@mlx" in out
+    assert "line 3: oops" in out
+
+
+def test_ps_as_json_is_the_servers_whole_status(mlxr: Mlxr, stub: StubGateway) -> None:
+    assert json.loads(mlxr("ps", "--json").out) == stub.status
+
+
+def test_stop_says_what_came_back(mlxr: Mlxr, stub: StubGateway) -> None:
+    answer = {"stopped": True, "freed_bytes": 350_000_000, "unload_ms": 120.0}
+    stub.answers["/v1/mlxr/models/stop"] = (200, json.dumps(answer))
+    assert mlxr("stop", "m").out == "m is unloaded in 0.12 s; 350.0 MB freed.\n"
+    assert json.loads(mlxr("stop", "m", "--json").out) == answer
+
+
+def test_stopping_what_is_not_loaded_or_unknown(mlxr: Mlxr, stub: StubGateway) -> None:
+    stub.answers["/v1/mlxr/models/stop"] = (200, '{"stopped": false, "freed_bytes": null, "unload_ms": null}')
+    assert mlxr("stop", "m") == (0, "m was not loaded.\n", "")
+    stub.answers["/v1/mlxr/models/stop"] = (404, '{"error": {"message": "There is no model \'m\'.", "code": "x"}}')
+    assert mlxr("stop", "m") == (1, "", "mlxr: There is no model 'm'.\n")
+
+
+def test_stop_needs_a_server(mlxr: Mlxr) -> None:
+    result = mlxr("stop", "m")
+    assert result.exit_code == 1
+    assert "mlxr serve" in result.err

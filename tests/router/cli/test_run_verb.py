@@ -1,0 +1,170 @@
+import io
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from router.cli.run import stats_line
+from tests.router.cli.conftest import Mlxr
+from tests.router.cli.stub_gateway import StubGateway, chunk
+
+DONE = "data: [DONE]\n\n"
+TIMINGS = {"prompt_n": 12, "prompt_per_second": 245.14, "predicted_n": 64, "predicted_per_second": 90.2}
+
+
+class Terminal(io.StringIO):
+    """Typed lines; says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def answering(stub: StubGateway) -> StubGateway:
+    stub.events = [chunk("Hel"), chunk("lo"), chunk(finish_reason="stop", timings=TIMINGS), DONE]
+    return stub
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal())
+
+
+def type_lines(monkeypatch: pytest.MonkeyPatch, *lines: str | type[BaseException]) -> None:
+    """Make `input` give these lines, or raise, and end with Ctrl-D."""
+    typed: Iterator[str | type[BaseException]] = iter([*lines, EOFError])
+
+    def read(_prompt: str) -> str:
+        line = next(typed)
+        if isinstance(line, str):
+            return line
+        raise line
+
+    monkeypatch.setattr("builtins.input", read)
+
+
+def last_body(stub: StubGateway) -> Any:
+    return stub.requests[-1][1]
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_prompt_is_answered_and_options_are_sent(mlxr: Mlxr, answering: StubGateway) -> None:
+    options = ["--engine", "mlx", "--system", "Be brief.", "--max-tokens", "5", "--temperature", "0", "--seed", "1"]
+    assert mlxr("run", "m", "Hi", *options) == (0, "Hello\n", "")
+    _, body, headers = answering.requests[-1]
+    assert body == {
+        "model": "m",
+        "max_tokens": 5,
+        "temperature": 0.0,
+        "seed": 1,
+        "stream": True,
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
+    }
+    assert {key.lower(): value for key, value in headers.items()}["x-mlxr-engine"] == "mlx"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_what_is_not_given_is_not_sent(mlxr: Mlxr, answering: StubGateway) -> None:
+    mlxr("run", "m@mlx", "Hi")
+    body = last_body(answering)
+    assert body == {"model": "m@mlx", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest.mark.usefixtures("terminal")
+def test_figures_and_a_cut_answer_go_to_stderr(mlxr: Mlxr, answering: StubGateway) -> None:
+    answering.events[2] = chunk(finish_reason="length", timings=TIMINGS)
+    result = mlxr("run", "m", "Hi", "--stats")
+    assert result.out == "Hello\n"
+    first, second = result.err.splitlines()
+    assert first == "mlxr: the answer was cut at the token limit"
+    assert second == "prompt 12 tokens at 245.1/s, answer 64 tokens at 90.2/s"
+
+
+def test_piped_input_is_the_prompt_or_is_added_to_it(
+    mlxr: Mlxr, answering: StubGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("some notes\n", encoding="utf-8")
+    for arguments, expected in ((["m"], "some notes"), (["m", "Sum up:"], "Sum up:\n\nsome notes")):
+        with file.open(encoding="utf-8") as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            assert mlxr("run", *arguments).exit_code == 0
+        assert last_body(answering)["messages"] == [{"role": "user", "content": expected}]
+
+
+def test_nothing_to_ask_is_refused(mlxr: Mlxr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    result = mlxr("run", "m")
+    assert result.exit_code == 2
+    assert "nothing to ask" in result.err
+
+
+@pytest.mark.usefixtures("terminal")
+def test_without_a_server_the_command_that_starts_one_is_named(mlxr: Mlxr) -> None:
+    result = mlxr("run", "m", "hi")
+    assert result.exit_code == 1
+    assert "`mlxr serve`" in result.err
+
+
+@pytest.mark.usefixtures("terminal")
+def test_an_error_in_mid_stream_ends_with_exit_code_1_after_the_text(mlxr: Mlxr, stub: StubGateway) -> None:
+    error = {"error": {"message": "The engine died.", "code": "engine_crashed"}}
+    stub.events = [chunk("Hel"), f"data: {json.dumps(error)}\n\n"]
+    assert mlxr("run", "m", "Hi") == (1, "Hel\n", "mlxr: The engine died.\n")
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_conversation_remembers_and_clear_forgets(
+    mlxr: Mlxr, answering: StubGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    type_lines(monkeypatch, "one", "", "two", "/clear", "three", "/nonsense", "/bye", "never asked")
+    result = mlxr("run", "m", "--system", "S")
+    assert result.exit_code == 0
+    assert "There is no /nonsense." in result.out
+    asked = [[message["content"] for message in body["messages"]] for _, body, _ in answering.requests]
+    assert asked == [["S", "one"], ["S", "one", "Hello", "two"], ["S", "three"]]
+
+
+@pytest.mark.usefixtures("terminal")
+def test_ctrl_d_leaves_and_ctrl_c_at_the_prompt_does_not(
+    mlxr: Mlxr, answering: StubGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    type_lines(monkeypatch, KeyboardInterrupt, "one")
+    assert mlxr("run", "m").exit_code == 0
+    assert len(answering.requests) == 1
+
+
+@pytest.mark.usefixtures("terminal")
+def test_ctrl_c_stops_only_the_answer(mlxr: Mlxr, stub: StubGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub.is_endless = True
+    type_lines(monkeypatch, "one", "/bye")
+
+    def interrupt(_text: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("router.cli.run.shown_answer", interrupt)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    result = mlxr("run", "m")
+    assert result.exit_code == 0
+    assert "(stopped)" in result.out
+    assert stub.was_hung_up.wait(10), "the server is told at once"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_failed_question_is_forgotten_and_the_conversation_goes_on(
+    mlxr: Mlxr, stub: StubGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub.answers["/v1/chat/completions"] = (429, '{"error": {"message": "The queue is full.", "code": "queue_full"}}')
+    type_lines(monkeypatch, "one", "two")
+    result = mlxr("run", "m")
+    assert result.exit_code == 0
+    assert result.err.count("The queue is full.") == 2
+    assert [message["content"] for message in last_body(stub)["messages"]] == ["two"]
+
+
+def test_the_stats_line_survives_missing_figures() -> None:
+    assert stats_line({}) == "prompt ? tokens, answer ? tokens"
+    full = TIMINGS | {"cache_n": 3, "engine": "mlx\x1b", "load_ms": 310.0, "queue_ms": 0}
+    assert stats_line(full).endswith("3 of the prompt cached, engine mlx\\x1b, load 0.31 s, queue 0.00 s")
