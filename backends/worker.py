@@ -75,6 +75,7 @@ class Worker:
         self._last_sent_at = clock()
         self._last_poll_at = clock()
         self._is_done = False
+        self._channel_error: ChannelClosedError | FrameError | None = None
 
     def run(self) -> int:
         """Work until the gateway says `Shutdown` or is gone; return the exit code."""
@@ -195,6 +196,8 @@ class Worker:
                 self._forget(chunk.sequence.sequence_id)
                 self._outbox.append(_failed(chunk.sequence.sequence_id, exc))
             return
+        if self._channel_error is not None:
+            raise self._channel_error
         batcher.on_step(result)
         self._report(plan, result)
 
@@ -217,9 +220,13 @@ class Worker:
         if now - self._last_poll_at < ABORT_POLL_INTERVAL_S:
             return False
         self._last_poll_at = now
-        if now - self._last_sent_at >= HEARTBEAT_INTERVAL_S:
-            self._heartbeat()
-        arrived = self._channel.receive(0)
+        try:
+            if now - self._last_sent_at >= HEARTBEAT_INTERVAL_S:
+                self._heartbeat()
+            arrived = self._channel.receive(0)
+        except (ChannelClosedError, FrameError) as exc:  # a library's callback is no place to raise
+            self._channel_error = exc
+            return True
         self._inbox += arrived
         return _gives_up(arrived, plan)
 
