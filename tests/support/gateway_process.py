@@ -72,6 +72,7 @@ class GatewayProcess:
             self.url = self._read_banner()
         except BaseException:
             self.process.kill()
+            self.stop()
             raise
 
     @property
