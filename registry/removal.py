@@ -147,10 +147,31 @@ def _delete(files: Sequence[str]) -> None:
                 with suppress(OSError):
                     path.rmdir()
             else:
+                _delete_blob(path)
                 path.unlink(missing_ok=True)
         except OSError as exc:
             raise as_artifact_error(exc, path) from exc
     _sync_folders({Path(file).parent for file in files})
+
+
+def _delete_blob(link: Path) -> None:
+    """Delete what a link of the HF cache points to, unless another snapshot needs it; other links keep their target.
+
+    The blob goes before its link: a crash in between leaves a link without a target, which the next attempt removes,
+    and not a blob that nothing points to.
+
+    Source: huggingface_hub, "Understand caching": `models--ORG--NAME/snapshots/COMMIT/FILE` links to
+    `models--ORG--NAME/blobs/HASH`.
+    """
+    repository = next((folder for folder in link.parents if folder.name == "snapshots"), link).parent
+    if not link.is_symlink() or not repository.name.startswith("models--"):
+        return
+    blob = Path(os.path.realpath(link))
+    if blob.parent != Path(os.path.realpath(repository / "blobs")):
+        return
+    others = (other for other in (repository / "snapshots").rglob("*") if other.is_symlink() and other != link)
+    if not any(os.path.realpath(other) == str(blob) for other in others):
+        blob.unlink(missing_ok=True)
 
 
 def _sync_folders(folders: set[Path]) -> None:

@@ -42,8 +42,8 @@ MAX_TEMPLATE_BYTES: Final = 1 << 20
 MAX_KEPT_BYTES: Final = 4 << 20
 """Sum of all keys and strings kept from one header, in file bytes; decoded text can take four times that."""
 
-MAX_STRING_ELEMENTS: Final = 1 << 20
-"""Sum of the lengths of all string arrays: the only part whose cost grows per element (about 35 ns each). The largest
+MAX_STRING_ELEMENTS: Final = 900_000
+"""Sum of the lengths of all string arrays: the only part whose cost grows per element (about 45 ns each). The largest
 known vocabulary with merges has 777,050."""
 
 MAX_KEPT_ELEMENTS: Final = 1_024

@@ -24,6 +24,9 @@ _BAD_BYTE_TOKEN: Final = {
 """A six-byte token that starts as a byte token does but has no two hex digits; llama.cpp aborts on `<0xZZ>`."""
 
 
+_Unpack = Callable[[bytes, int], tuple[int, ...]]
+
+
 class Layout:
     """The struct codes of one byte order.
 
@@ -158,18 +161,15 @@ class Cursor:
         window, index = self._window, self._index
         has_more = self._base + len(window) < self._limit
         last_start = len(window) - (_MARGIN_BYTES if has_more else 8)
+        index, left = _skip_in_eights(self.layout.u64.unpack_from, window, index, count, last_start)
         unpack_from = self.layout.u64.unpack_from
         length = 0
-        left = count
-        # Kept flat and tight: 98,000 turns for the bundled model. An index past the window ends the loop, so a wrong
-        # length cannot be followed by another read before it is checked below.
-        for left in range(count, 0, -1):
-            if index > last_start and left != count:
-                break
+        is_first = left == count
+        while left and (is_first or index <= last_start):
             length = unpack_from(window, index)[0]
             index += 8 + length
-        else:
-            left = 0
+            left -= 1
+            is_first = False
         if self._base + index > self._limit:
             raise self._end_error(self._base + index - length, length)
         self._index = index
@@ -192,3 +192,40 @@ class Cursor:
             return GGUFError("header_too_large", position, f"the header is larger than {MAX_HEADER_BYTES} bytes")
         left = max(self._file_size_bytes - position, 0)
         return GGUFError("truncated", position, f"{size} bytes are announced here but the file has only {left} more")
+
+
+def _skip_in_eights(unpack: _Unpack, window: bytes, index: int, count: int, last_start: int) -> tuple[int, int]:
+    """Step over strings eight at a time, as long as all eight lie before `last_start`.
+
+    This is where the time of a header goes: 98,000 strings in the bundled model. Written out flat, it takes two
+    thirds of what a loop with a check per string takes. A wrong length leads past the window, where unpacking fails or
+    the check after the eighth does; either way the eight are left to the caller, who checks each.
+
+    Args:
+        unpack: Reads the uint64 at an index.
+        window: The bytes.
+        index: Where the first string starts.
+        count: Number of strings.
+        last_start: The last index at which a string may start.
+
+    Returns:
+        Where the next string starts, and how many are left.
+    """
+    left = count
+    try:
+        for left in range(count, 7, -8):
+            at = index
+            at += 8 + unpack(window, at)[0]
+            at += 8 + unpack(window, at)[0]
+            at += 8 + unpack(window, at)[0]
+            at += 8 + unpack(window, at)[0]
+            at += 8 + unpack(window, at)[0]
+            at += 8 + unpack(window, at)[0]
+            at += 8 + unpack(window, at)[0]
+            at += 8 + unpack(window, at)[0]
+            if at > last_start:
+                return index, left
+            index = at
+    except (struct.error, OverflowError):
+        return index, left
+    return index, count % 8

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gguf_builder import LLAMA_TENSORS, Tensor, Value, build, llama_metadata, llama_model, text, u32
-from mlx_builder import write_mlx_dir
 
 from registry.discovery import ScanReport, ScanRoot, register_path, scan
 from registry.errors import ArtifactConflictError, ArtifactError, InvalidModelNameError
 from registry.facts import ArtifactFormat
 from registry.removal import remove_model
 from registry.store import Registry
+from tests.registry.gguf_builder import LLAMA_TENSORS, Tensor, Value, build, llama_metadata, llama_model, text, u32
+from tests.registry.mlx_builder import write_mlx_dir
 
 MMPROJ = build({"general.architecture": text("clip"), "clip.has_vision_encoder": Value(7, 1)}, [Tensor()])
 LORA = build({"general.architecture": text("llama"), "general.type": text("adapter")}, [Tensor()])

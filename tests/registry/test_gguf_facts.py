@@ -6,7 +6,13 @@ import gguf
 import msgspec
 import numpy as np
 import pytest
-from gguf_builder import (
+
+from registry.errors import ArtifactError
+from registry.facts import ChatTemplateFacts, ModelFacts, ModelKind
+from registry.gguf import TensorTypeTotals, facts_from_header, parse_header, read_header
+from registry.gguf.facts import quantization_of
+from registry.gguf.split import facts_from_headers
+from tests.registry.gguf_builder import (
     LLAMA_TENSORS,
     STRING,
     Tensor,
@@ -19,12 +25,6 @@ from gguf_builder import (
     text,
     u32,
 )
-
-from registry.errors import ArtifactError
-from registry.facts import ChatTemplateFacts, ModelFacts, ModelKind
-from registry.gguf import TensorTypeTotals, facts_from_header, parse_header, read_header
-from registry.gguf.facts import quantization_of
-from registry.gguf.split import facts_from_headers
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {"heads": 32, "kv": 8, "tokenizer": "gpt2", "pre": "llama-bpe"},

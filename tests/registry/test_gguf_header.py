@@ -11,7 +11,6 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from gguf_builder import STRING, Tensor, Value, array, build, encode_string, f32, llama_model, text, u32
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from registry.errors import ArtifactError, GGUFError
 from registry.gguf import constants as limits
 from registry.gguf import parse_header, read_header
 from registry.gguf.header import GGUFHeader, parse_source
+from tests.registry.gguf_builder import STRING, Tensor, Value, array, build, encode_string, f32, llama_model, text, u32
 
 U64 = struct.Struct("<Q")
 HUGE = (1 << 64) - 1
@@ -149,7 +149,7 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "array of 2^64-1 bytes (CVE-2024-21825)": (_with_raw_value(9, struct.pack("<IQ", 0, HUGE)), "truncated"),
     "array of 2^61 u64: 8n wraps to 0": (_with_raw_value(9, struct.pack("<IQ", 10, 1 << 61)), "truncated"),
     "array of 2^64-1 strings": (_string_array(HUGE, b""), "array_too_long"),
-    "array of a million strings in no bytes": (_string_array(1_000_000, b""), "truncated"),
+    "array of 800000 strings in no bytes": (_string_array(800_000, b""), "truncated"),
     "string array with a length of 2^64-1": (_string_array(2, U64.pack(HUGE) + b"\0" * 64), "truncated"),
     "string array with a length of 2^63": (_string_array(2, U64.pack(1 << 63) + b"\0" * 64), "truncated"),
     "string array whose last string is cut": (_string_array(2, U64.pack(0) + U64.pack(9) + b"12345678"), "truncated"),

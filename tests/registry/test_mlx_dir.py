@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlx_builder import CONFIG, TENSORS, safetensors, write_mlx_dir
 
 from registry.errors import ArtifactError, MLXDirError
 from registry.facts import ModelFacts, ModelKind
 from registry.mlx_dir import read_chat_template, read_mlx_dir
+from tests.registry.mlx_builder import CONFIG, TENSORS, safetensors, write_mlx_dir
 
 
 def test_reads_the_facts_of_a_float_folder(tmp_path: Path) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gguf_builder import Tensor, Value, build, llama_model, text
-from mlx_builder import write_mlx_dir
 
 import registry.removal
 from registry.discovery import ScanRoot, register_path, scan
 from registry.errors import ArtifactError, ModelNotFoundError
 from registry.removal import finish_removals, plan_removal, remove_artifacts, remove_model
 from registry.store import Registry
+from tests.registry.gguf_builder import Tensor, Value, build, llama_model, text
+from tests.registry.mlx_builder import write_mlx_dir
 
 PROJECT = Path(__file__).parents[2]
 
@@ -107,6 +107,27 @@ def test_files_behind_a_linked_folder_are_not_mlxrs_to_delete(store: Registry, o
     assert (outside / "theirs.gguf").exists()
     assert (tmp_path / "their-mlx" / "config.json").exists()
     assert not register_path(store, own / "their-mlx", is_owned=True).artifacts[0].is_owned
+
+
+def test_removing_from_the_hf_cache_deletes_a_blob_only_when_no_snapshot_needs_it(
+    store: Registry, tmp_path: Path
+) -> None:
+    repository = tmp_path / "hub" / "models--o--hubbed"
+    (repository / "blobs").mkdir(parents=True)
+    blob = repository / "blobs" / ("1" * 40)
+    blob.write_bytes(llama_model())
+    links = []
+    for commit in ("a" * 40, "b" * 40):
+        link = repository / "snapshots" / commit / "hubbed.gguf"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(f"../../blobs/{blob.name}")
+        links.append(link)
+    for link in links:
+        assert blob.exists()
+        register_path(store, link, name="hubbed")
+        remove_model(store, "hubbed", is_deleting_foreign_files=True)
+        assert not link.is_symlink()
+    assert not blob.exists()
 
 
 def test_what_the_user_put_into_the_folder_stays(store: Registry, own: Path) -> None:

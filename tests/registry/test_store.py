@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from catalogue_builder import make_draft, make_facts
 
 import registry.database
 from registry.catalogue import SkippedFile
@@ -30,6 +29,7 @@ from registry.errors import (
 )
 from registry.facts import ArtifactFormat
 from registry.store import Registry
+from tests.registry.catalogue_builder import make_draft, make_facts
 
 MLX = ArtifactFormat.MLX
 PROJECT = Path(__file__).parents[2]
@@ -322,7 +322,7 @@ def test_a_waiting_writer_gets_its_turn(store: Registry) -> None:
 WRITER = f"""
 import sys
 sys.path[:0] = [{str(PROJECT)!r}, {str(Path(__file__).parent)!r}]
-from catalogue_builder import make_draft, make_facts
+from tests.registry.catalogue_builder import make_draft, make_facts
 from registry.store import Registry
 from registry.facts import ArtifactFormat
 with Registry.open(sys.argv[1], busy_timeout_s=60) as store:
