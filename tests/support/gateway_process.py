@@ -18,6 +18,8 @@ import psutil
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 _BANNER = re.compile(r"serves on (http://\S+)")
+_SERVE = [sys.executable, "-P", "-m", "router.cli", "serve", "--port", "0"]
+_SERVE_FAKE = [sys.executable, "-P", "-m", "tests.support.fake_gateway"]
 _REPOSITORY = Path(__file__).parents[2]
 
 
@@ -55,14 +57,21 @@ def wait_until(condition: Any, timeout_s: float, what: str) -> None:
 class GatewayProcess:
     """`mlxr serve` on a free port."""
 
-    def __init__(self, home: Path, *, config: dict[str, Any] | None = None, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        config: dict[str, Any] | None = None,
+        arguments: tuple[str, ...] = (),
+        fake_options: dict[str, Any] | None = None,
+    ) -> None:
         self.home = home
         if config is not None:
             (home / "config").mkdir(parents=True, exist_ok=True)
             (home / "config" / "server.yaml").write_text(json.dumps(config))  # JSON is YAML
         self._stderr = (home / "stderr.txt").open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "router.cli", "serve", "--port", "0", *arguments],
+            [*_SERVE, *arguments] if fake_options is None else [*_SERVE_FAKE, str(home), json.dumps(fake_options)],
             env=environment(home),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
