@@ -1,7 +1,7 @@
 """Compare HTTP servers for the gateway: `PYTHONPATH=. python tests/bench/bench_http_servers.py`. Prints one table.
 
 The same Litestar app streams the same chunks from each server, a process of its own; the clients are raw
-sockets in this process. CPU is the server's own (user + system, all its processes), so that the client's does not count.
+sockets in this process. CPU is the server's own (user + system, all its processes), without the clients'.
 Granian is measured only if it is installed; it is no dependency.
 """
 
