@@ -2,6 +2,7 @@
 
 from registry.gguf.facts import facts_from_header
 from registry.gguf.files import read_header
-from registry.gguf.header import ArrayInfo, GGUFHeader, TensorTypeTotals, parse_header
+from registry.gguf.header import ArrayInfo, GGUFHeader, parse_header
+from registry.gguf.tensors import TensorTypeTotals
 
 __all__ = ["ArrayInfo", "GGUFHeader", "TensorTypeTotals", "facts_from_header", "parse_header", "read_header"]

@@ -26,8 +26,9 @@ from registry.gguf.constants import (
     POOLING_TYPES,
     TYPE_LABELS,
 )
-from registry.gguf.header import GGUFHeader, TensorTypeTotals
+from registry.gguf.header import GGUFHeader
 from registry.gguf.judge import reasons_not_loadable, warnings_for
+from registry.gguf.tensors import TensorTypeTotals
 
 
 class HeaderFields:

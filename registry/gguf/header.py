@@ -16,8 +16,6 @@ from registry.gguf.constants import (
     KEPT_ARRAY_SUFFIXES,
     MAGIC,
     MAX_ALIGNMENT,
-    MAX_DIMS,
-    MAX_ELEMENTS,
     MAX_KEPT_BYTES,
     MAX_KEPT_ELEMENTS,
     MAX_KEPT_STRING_BYTES,
@@ -26,12 +24,10 @@ from registry.gguf.constants import (
     MAX_STRING_BYTES,
     MAX_STRING_ELEMENTS,
     MAX_TEMPLATE_BYTES,
-    MAX_TENSOR_NAME_BYTES,
     MAX_TENSORS,
     MIN_ALIGNMENT,
     MIN_FILE_BYTES,
     SUPPORTED_VERSIONS,
-    TENSOR_TYPES,
     TYPE_ARRAY,
     TYPE_BOOL,
     TYPE_STRING,
@@ -39,6 +35,7 @@ from registry.gguf.constants import (
     WINDOW_BYTES,
 )
 from registry.gguf.cursor import Cursor, Fetch, Layout
+from registry.gguf.tensors import TensorReader, TensorTypeTotals, padded
 
 Scalar = bool | int | float | str
 
@@ -57,22 +54,6 @@ class ArrayInfo(msgspec.Struct, frozen=True):
     element_type: int
     length: int
     values: tuple[Scalar, ...] | None = None
-
-
-class TensorTypeTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """All tensors of one type.
-
-    Attributes:
-        num_tensors: How many there are.
-        num_matrices: How many of them have two or more dimensions.
-        num_elements: Sum of the products of their dimensions.
-        size_bytes: Bytes of their data, without padding.
-    """
-
-    num_tensors: int = 0
-    num_matrices: int = 0
-    num_elements: int = 0
-    size_bytes: int = 0
 
 
 class GGUFHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,9 +145,9 @@ def parse_source(fetch: Fetch, file_size_bytes: int, *, window_bytes: int = WIND
     metadata = _MetadataReader(cursor)
     metadata.read_all(num_keys)
     alignment = metadata.alignment()
-    tensors = _TensorReader(cursor, alignment)
+    tensors = TensorReader(cursor, alignment)
     tensors.read_all(num_tensors)
-    data_offset = _padded(cursor.position, alignment)
+    data_offset = padded(cursor.position, alignment)
     if num_tensors and tensors.data_bytes > file_size_bytes - data_offset:
         raise GGUFError(
             "data_past_end",
@@ -182,13 +163,8 @@ def parse_source(fetch: Fetch, file_size_bytes: int, *, window_bytes: int = WIND
         arrays=metadata.arrays,
         omitted_strings=metadata.omitted_strings,
         num_tensors=num_tensors,
-        parameter_count=sum(totals[2] for totals in tensors.totals.values()),
-        tensor_types={
-            TENSOR_TYPES[kind].name: TensorTypeTotals(
-                num_tensors=totals[0], num_matrices=totals[1], num_elements=totals[2], size_bytes=totals[3]
-            )
-            for kind, totals in tensors.totals.items()
-        },
+        parameter_count=tensors.num_elements,
+        tensor_types=tensors.totals(),
         alignment=alignment,
         data_offset=data_offset,
         data_bytes=tensors.data_bytes,
@@ -219,10 +195,6 @@ def _check_count(count: int, cursor: Cursor, *, noun: str, limit: int, min_bytes
         raise GGUFError(f"too_many_{noun}", offset, f"the file announces {count} {noun}; the limit is {limit}")
     if count * min_bytes > cursor.num_bytes_left:
         raise GGUFError("truncated", offset, f"the file announces {count} {noun} but is too short for them")
-
-
-def _padded(size: int, alignment: int) -> int:
-    return (size + alignment - 1) // alignment * alignment
 
 
 class _MetadataReader:
@@ -341,67 +313,3 @@ class _MetadataReader:
         is_tokens = key == "tokenizer.ggml.tokens"
         if self._cursor.skip_strings(length, is_searching_byte_tokens=is_tokens):
             self.has_bad_byte_tokens = True
-
-
-class _TensorReader:
-    """Reads the tensor descriptions; keeps totals per type, not the tensors."""
-
-    def __init__(self, cursor: Cursor, alignment: int) -> None:
-        self._cursor = cursor
-        self._alignment = alignment
-        self._names: set[bytes] = set()
-        self._next_offset = 0
-        self.data_bytes = 0
-        self.totals: dict[int, list[int]] = {}
-
-    def read_all(self, num_tensors: int) -> None:
-        for _ in range(num_tensors):
-            self._read_name()
-            self._read_shape()
-
-    def _read_name(self) -> None:
-        cursor = self._cursor
-        offset = cursor.position
-        (length,) = cursor.read(cursor.layout.u64)
-        if length > MAX_TENSOR_NAME_BYTES:
-            raise GGUFError("bad_tensor_name", offset, f"a tensor's name has {length} bytes; 63 are allowed")
-        name = cursor.read_bytes(length)
-        if name in self._names:
-            raise GGUFError("duplicate_tensor", offset, f"the tensor {name!r} stands in the file twice")
-        self._names.add(name)
-
-    def _read_shape(self) -> None:
-        cursor = self._cursor
-        offset = cursor.position
-        (num_dims,) = cursor.read(cursor.layout.u32)
-        if not 1 <= num_dims <= MAX_DIMS:
-            raise GGUFError("bad_dimensions", offset, f"a tensor has {num_dims} dimensions; 1 to 4 are allowed")
-        *dims, kind, data_offset = cursor.read(cursor.layout.tensor_tails[num_dims])
-        tensor_type = TENSOR_TYPES.get(kind)
-        if tensor_type is None:
-            raise GGUFError("bad_tensor_type", offset, f"a tensor has the unknown type {kind}")
-        num_elements = 1
-        for dim in dims:
-            num_elements *= dim
-        if not 0 < num_elements <= MAX_ELEMENTS:
-            raise GGUFError("bad_dimensions", offset, f"a tensor has the impossible shape {dims}")
-        if dims[0] % tensor_type.block:
-            raise GGUFError(
-                "bad_dimensions",
-                offset,
-                f"a row of {dims[0]} cannot be {tensor_type.name}, blocks of {tensor_type.block}",
-            )
-        if data_offset != self._next_offset:
-            raise GGUFError(
-                "bad_tensor_offset",
-                offset,
-                f"a tensor's data is said to be at {data_offset}, not at {self._next_offset}",
-            )
-        size_bytes = num_elements // tensor_type.block * tensor_type.size_bytes
-        self.data_bytes = data_offset + size_bytes
-        self._next_offset = _padded(self.data_bytes, self._alignment)
-        totals = self.totals.setdefault(kind, [0, 0, 0, 0])
-        totals[0] += 1
-        totals[1] += num_dims > 1
-        totals[2] += num_elements
-        totals[3] += size_bytes

@@ -13,7 +13,8 @@ import msgspec
 from registry.errors import ArtifactError
 from registry.facts import ModelFacts
 from registry.gguf.facts import facts_from_header, quantization_of
-from registry.gguf.header import GGUFHeader, TensorTypeTotals
+from registry.gguf.header import GGUFHeader
+from registry.gguf.tensors import TensorTypeTotals
 
 
 def facts_from_headers(headers: Sequence[GGUFHeader]) -> ModelFacts:
