@@ -37,6 +37,7 @@ commands that do not serve may import it.
     │   └── TooManyConnectionsError      too_many_connections
     └── StartupError                     startup_failed
         ├── ConfigError                  invalid_config
+        ├── router.instance.AlreadyRunningError  already_running
         └── BindError                    bind_failed
             ├── AddressInUseError        address_in_use
             └── SocketInUseError         socket_in_use

@@ -140,6 +140,7 @@ class _Gateway:
                 unix_socket=None if addresses.unix_socket is None else str(addresses.unix_socket),
                 version=services.version,
                 started_at=time.time(),
+                config_file=str(self._options.config_file),
             )
         )
         logger.info("serving on %s", services.url)
@@ -148,20 +149,22 @@ class _Gateway:
 
     async def _watch_config(self, services: Services) -> None:
         options = self._options
+        overrides, engine = options.overrides, options.file_config.engine
         watcher = ConfigWatcher(options.config_file, current=options.file_config, user_home=options.paths.user_home)
         async for change in watcher.changes():
-            if isinstance(change, ConfigError):
-                services.config_error = str(change)
-                logger.warning("the config file is not used: %s", change)
-                continue
             try:
-                config = apply_overrides(change, options.overrides)
+                if isinstance(change, ConfigError):
+                    raise change
+                if change.engine is not engine:
+                    # Who edits the engine now means it; what the command line said at the start is over.
+                    overrides, engine = msgspec.structs.replace(overrides, engine=None), change.engine
+                config = apply_overrides(change, overrides)
             except ConfigError as exc:
                 services.config_error = str(exc)
                 logger.warning("the config file is not used: %s", exc)
-                continue
-            services.config_error = None
-            _apply(services, config)
+            else:
+                services.config_error = None
+                _apply(services, config)
 
     async def _watch_registry(self, services: Services) -> None:
         while True:
