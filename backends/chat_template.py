@@ -9,9 +9,12 @@ Source: transformers, docs "Chat templates" (the variables and helpers that temp
 import contextlib
 import datetime as dt
 import json
+import resource
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -27,9 +30,29 @@ from backends.errors import TemplateError
 MAX_TEMPLATE_CHARS = 1024 * 1024
 """Longest template that is compiled; the longest in use have some 20,000 characters."""
 MAX_RENDER_S = 2.0
-"""Longest time one rendering may take; a usual one takes below a millisecond."""
+"""Longest time one rendering, or the compilation, may take; a usual rendering takes below a millisecond."""
+MAX_RENDER_BYTES = 256 * 1024 * 1024
+"""Address space that one rendering may add; `{% set x %}{{ x }}{{ x }}{% endset %}` doubles without any operator."""
+MAX_POWER_BITS = 64
+"""Longest result of `**`: a number of millions of digits cannot be interrupted while it is computed."""
 MAX_REPETITION = 1_000_000
 """Largest number used in a template: `'a' * 2e9` and `''.center(2e9)` take seconds and gigabytes."""
+
+
+# What templates were seen to raise beside Jinja's own errors, in their compilation (constants are folded there) and in
+# their rendering; no common base exists.
+_FOREIGN_ERRORS = (
+    jinja2.TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,  # RecursionError among them
+    SyntaxError,  # Python allows fewer nested blocks than Jinja
+    TypeError,
+    ValueError,
+)
 
 
 class _GenerationTag(jinja2.ext.Extension):
@@ -52,12 +75,19 @@ class _BoundedSandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
             _check_number(operand)
             if isinstance(operand, int) and hasattr(other, "__len__") and operand * len(other) > MAX_REPETITION:
                 raise jinja2.exceptions.SecurityError(f"repetition beyond {MAX_REPETITION} in a chat template")
+        if operator == "**" and _num_power_bits(left, right) > MAX_POWER_BITS:
+            raise jinja2.exceptions.SecurityError(f"power beyond {MAX_POWER_BITS} bits in a chat template")
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: jinja2.runtime.Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         for argument in (*args, *kwargs.values()):
             _check_number(argument)
         return super().call(context, obj, *args, **kwargs)
+
+
+def _num_power_bits(base: object, exponent: object) -> int:
+    """Return an upper bound of the bits of `base ** exponent`; floats overflow by themselves."""
+    return base.bit_length() * exponent if isinstance(base, int) and isinstance(exponent, int) else 0
 
 
 def _check_number(value: object) -> None:
@@ -89,9 +119,10 @@ class ChatTemplate:
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = _strftime_now
         try:
-            self._template = environment.from_string(source)
-        except (jinja2.TemplateError, RecursionError) as exc:
-            raise TemplateError(f"the model's chat template is not valid: {exc}") from exc
+            with _deadline(MAX_RENDER_S), _memory_bound(MAX_RENDER_BYTES):
+                self._template = environment.from_string(source)
+        except _FOREIGN_ERRORS as exc:
+            raise TemplateError(f"the model's chat template is not valid: {_words(exc)}") from exc
         self._tokens = {"bos_token": bos_text, "eos_token": eos_text}
 
     def render(self, messages: list[dict[str, Any]], template_kwargs: dict[str, Any] | None = None) -> str:
@@ -102,24 +133,24 @@ class ChatTemplate:
             template_kwargs: Further variables; they cannot replace the reserved ones.
 
         Raises:
-            TemplateError: The template refused the messages, failed, or took longer than MAX_RENDER_S.
+            TemplateError: The template refused the messages, failed, took longer than MAX_RENDER_S or more memory
+                than MAX_RENDER_BYTES, or wrote what is not Unicode text.
         """
         variables = {**(template_kwargs or {}), **self._tokens, "messages": messages, "add_generation_prompt": True}
         try:
-            with _deadline(MAX_RENDER_S):
-                return self._template.render(**variables)
-        except (
-            jinja2.TemplateError,
-            RecursionError,
-            TypeError,
-            ValueError,
-            KeyError,
-            AttributeError,
-            LookupError,
-            ArithmeticError,
-            MemoryError,
-        ) as exc:
-            raise TemplateError(f"the model's chat template failed on these messages: {exc}", param="messages") from exc
+            with _deadline(MAX_RENDER_S), _memory_bound(MAX_RENDER_BYTES):
+                text = self._template.render(variables)
+                text.encode()  # a template can write lone surrogates, which no tokenizer takes
+        except _FOREIGN_ERRORS as exc:
+            raise TemplateError(
+                f"the model's chat template failed on these messages: {_words(exc)}", param="messages"
+            ) from exc
+        return text
+
+
+def _words(exc: BaseException) -> str:
+    """Return the error's own words, or its kind when it has none, without surrogates (they cannot be sent)."""
+    return str(exc).encode(errors="replace").decode() or type(exc).__name__
 
 
 @contextlib.contextmanager
@@ -133,12 +164,34 @@ def _deadline(seconds: float) -> Iterator[None]:
         raise TemplateError(f"the model's chat template did not render within {seconds:g} s")
 
     previous = signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    previous_timer = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+        signal.setitimer(signal.ITIMER_REAL, *previous_timer)
+
+
+@contextlib.contextmanager
+def _memory_bound(num_bytes: int) -> Iterator[None]:
+    """Let the block add at most `num_bytes` of address space; beyond it Python raises MemoryError.
+
+    Linux only (macOS does not enforce the limit), and in the main thread only, because the limit is the process's.
+    """
+    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    bound = num_pages * resource.getpagesize() + num_bytes
+    if soft != resource.RLIM_INFINITY:
+        bound = min(bound, soft)
+    resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _to_json(value: Any, indent: int | None = None, **_ignored: Any) -> str:

@@ -38,11 +38,13 @@ class Detokenizer:
         if not self._stop:
             return new
         text = self._held + new
-        found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
+        # The one that is complete first counts, so that the answer does not depend on how tokens cut the text.
+        found = [(at + len(stop), at) for stop in self._stop if (at := text.find(stop)) >= 0]
         if found:
             self.is_stopped = True
             self._held = ""
-            return text[: min(found)]
+            _, start = min(found)
+            return text[:start]
         num_held = self._num_to_hold(text)
         cut = len(text) - num_held
         self._held = text[cut:]

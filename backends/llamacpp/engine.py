@@ -38,6 +38,7 @@ class LlamaCppEngine(Engine):
 
     def __init__(self) -> None:
         self._log = LibraryLog()
+        self._log.listen()
         self._model: object = None
         self._context: object = None
         self._memory: object = None

@@ -9,8 +9,8 @@ import llama_cpp
 _LEVEL_WARN = 3
 _NUM_KEPT_WORDS = 12
 _LINE_MAX_CHARS = 300
-_BUFFER = re.compile(r"(\S+)\s+(?:model|KV|RS|compute|output)\s+buffer size")
-_LAYER = re.compile(r"assigned to device (\S+?),")
+_BUFFER = re.compile(rb"(\S+)\s+(?:model|KV|RS|compute|output)\s+buffer size")
+_LAYER = re.compile(rb"assigned to device (\S+?),")
 CPU_BUFFER_PREFIXES = ("CPU", "AMX")
 """Names of ggml buffer types in ordinary memory: CPU, CPU_Mapped, CPU_REPACK, CPU_AARCH64, AMX.
 
@@ -19,15 +19,18 @@ Source: ggml/src/ggml-cpu, the `get_name` functions of its buffer types.
 
 
 class LibraryLog:
-    """Listens to llama.cpp's log: keeps its last warnings, and the names of all devices and buffers it used.
-
-    One per process, because the library has one log; it must outlive every call into the library.
-    """
+    """Listens to llama.cpp's log: keeps its last warnings, and the names of all devices and buffers it used."""
 
     def __init__(self) -> None:
         self._words: deque[str] = deque(maxlen=_NUM_KEPT_WORDS)
         self.devices: set[str] = set()
         self._callback = llama_cpp.llama_log_callback(self._on_log)
+
+    def listen(self) -> None:
+        """Become the library's log, and initialise the library.
+
+        One per process, because the library has one log; it must outlive every call into the library.
+        """
         llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
 
@@ -49,8 +52,12 @@ class LibraryLog:
     def _on_log(self, level: int, text: bytes | None, _user_data: object) -> None:
         if not text:
             return
-        line = text.decode(errors="replace").strip()
-        if level >= _LEVEL_WARN and len(line) > 1:  # progress dots come as single characters
-            self._words.append(line[:_LINE_MAX_CHARS])
-        elif found := (_BUFFER.search(line) or _LAYER.search(line)):
-            self.devices.add(found.group(1))
+        if level >= _LEVEL_WARN:
+            line = text.decode(errors="replace").strip()
+            if len(line) > 1:  # progress dots come as single characters
+                self._words.append(line[:_LINE_MAX_CHARS])
+        # A load logs thousands of lines, one per tensor: the expressions see only those that they may match.
+        if b" buffer size" in text or b"assigned to device" in text:
+            found = _BUFFER.search(text) or _LAYER.search(text)
+            if found is not None:
+                self.devices.add(found.group(1).decode(errors="replace"))

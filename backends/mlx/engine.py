@@ -27,7 +27,7 @@ from backends.sequence import Sequence
 METAL_STEP_TOKENS = 512
 CPU_STEP_TOKENS = 64
 FIRST_STEP_TOKENS = 8
-"""Chunk per sequence before the machine's prefill rate is known; an unknown CPU may do ten tokens a second."""
+"""Prefill of a step before the machine's prefill rate is known; an unknown CPU may do ten tokens a second."""
 TARGET_STEP_S = 0.4
 """A prefill chunk cannot be given up in the middle: its size is kept to about this time, and a cancel acts in 1 s."""
 MIN_STEP_TOKENS = 2
@@ -50,6 +50,7 @@ class MLXEngine(Engine):
         self._generator: BatchGenerator | None = None
         self._model: Any = None
         self._step_tokens = METAL_STEP_TOKENS if _has_metal() else CPU_STEP_TOKENS
+        self._prefill_tokens = FIRST_STEP_TOKENS
         self._samplers: dict[int, Sampler] = {}
         self._uids: dict[int, int] = {}
         self._sequence_ids: dict[int, int] = {}
@@ -127,6 +128,7 @@ class MLXEngine(Engine):
                 self._submit(chunk.sequence)
         if not plan.chunks:
             return StepResult()
+        self._set_chunk()
         with mlx_errors(EngineError, "compute the step"):
             started_at = time.monotonic()
             prompts, answers = self._generator.next()
@@ -136,7 +138,7 @@ class MLXEngine(Engine):
         starts = {chunk.sequence.sequence_id: chunk.start for chunk in plan.chunks}
         num_prefilled = sum(result.num_computed[i] - starts[i] for i in prefilling & starts.keys())
         if num_prefilled > 0:
-            self._adapt_chunk(num_prefilled, len(prefilling), duration_s)
+            self._adapt_prefill(num_prefilled, duration_s)
         return result
 
     def pause(self, sequence_id: int) -> int | None:
@@ -177,7 +179,8 @@ class MLXEngine(Engine):
             self._model,
             completion_batch_size=spec.max_sequences,
             prefill_batch_size=spec.max_sequences,
-            prefill_step_size=min(FIRST_STEP_TOKENS, self._step_tokens),
+            # The most that it evaluates at once; `_set_chunk` says how much of it a step is to do.
+            prefill_step_size=self._step_tokens,
         )
 
     def _empty_cache(self) -> list[Any]:
@@ -228,13 +231,17 @@ class MLXEngine(Engine):
             result.num_computed[sequence_id] = len(self._sequences[sequence_id].token_ids)
         return result
 
-    def _adapt_chunk(self, num_tokens: int, num_prompts: int, duration_s: float) -> None:
-        """Size the next prefill chunk so that it takes about TARGET_STEP_S at the rate just seen."""
+    def _set_chunk(self) -> None:
+        """Share the step's prefill tokens among the prompts that are to be evaluated."""
         assert self._generator is not None
-        target = int(num_tokens / duration_s * TARGET_STEP_S / num_prompts)
+        num_prompts = sum(not sequence.is_decoding for sequence in self._sequences.values())
+        self._generator.prefill_step_size = max(MIN_STEP_TOKENS, self._prefill_tokens // max(1, num_prompts))
+
+    def _adapt_prefill(self, num_tokens: int, duration_s: float) -> None:
+        """Size the next step's prefill so that it takes about TARGET_STEP_S at the rate just seen."""
+        target = int(num_tokens / duration_s * TARGET_STEP_S)
         # At most doubled: the first steps include the compilation of kernels and tell little.
-        limit = min(self._step_tokens, self._generator.prefill_step_size * 2)
-        self._generator.prefill_step_size = max(MIN_STEP_TOKENS, min(limit, target))
+        self._prefill_tokens = max(MIN_STEP_TOKENS, min(self._step_tokens, self._prefill_tokens * 2, target))
 
 
 def _has_metal() -> bool:

@@ -181,7 +181,8 @@ class TestAnswers:
                 batch: list[Command] = [generate(sequence_id, "x" * rng.randint(1, 200), max_tokens=rng.randint(1, 40))]
                 for _ in range(rng.randint(0, 4)):
                     target = rng.randint(1, sequence_id + 1)
-                    batch.append(rng.choice([Cancel, Pause, Resume, Resume])(target))
+                    choices: list[Command] = [Cancel(target), Pause(target), Resume(target), Resume(target)]
+                    batch.append(rng.choice(choices))
                 worker.send(*batch)
                 if rng.random() < 0.5:
                     worker.next_event()
