@@ -94,41 +94,29 @@ class _Gateway:
             )
             supervisor = Supervisor(options.config, resolve=models.resolve, launch_for=self._launch_for())
             services = Services(options.config, models, supervisor, VERSION)
-            async with asyncio.TaskGroup() as tasks:
-                supervision = tasks.create_task(supervisor.run())
-                watchers = [
-                    tasks.create_task(self._watch_config(services)),
-                    tasks.create_task(self._watch_registry(services)),
-                    tasks.create_task(asyncio.to_thread(self._scan)),
-                ]
-                try:
-                    await self._serve_http(services, lock)
-                finally:
-                    for watcher in watchers:
-                        watcher.cancel()
-                    supervisor.close()
-                    await supervision
+            server = _create_server(services)
+            # The signals are ours until the last worker is gone: a second one must not leave workers behind.
+            with _stopping_on_signals(server.stop):
+                addresses = await server.start()
+                self._on_started(services, lock, addresses)
+                await self._run_parts(services, server)
 
-    async def _serve_http(self, services: Services, lock: InstanceLock) -> None:
-        config = services.config.server
-        app = guarded(
-            create_app(services),
-            rules=_host_rules(services.config),
-            limits=_http_limits(services.config),
-            access_logger=logging.getLogger("mlxr.access"),
-        )
-        server = HttpServer(
-            app,
-            host=config.host,
-            port=config.port,
-            unix_socket=None if config.unix_socket is None else Path(config.unix_socket),
-            limits=_http_limits(services.config),
-            drain_timeout_s=config.drain_timeout_s,
-        )
-        with _stopping_on_signals(server.stop):
-            addresses = await server.start()
-            self._on_started(services, lock, addresses)
-            await server.wait_stopped()
+    async def _run_parts(self, services: Services, server: HttpServer) -> None:
+        """Run everything beside the server until it has stopped, then end it in order."""
+        async with asyncio.TaskGroup() as tasks:
+            supervision = tasks.create_task(services.supervisor.run())
+            watchers = [
+                tasks.create_task(self._watch_config(services)),
+                tasks.create_task(self._watch_registry(services)),
+                tasks.create_task(asyncio.to_thread(self._scan)),
+            ]
+            try:
+                await server.wait_stopped()
+            finally:
+                for watcher in watchers:
+                    watcher.cancel()
+                services.supervisor.close()
+                await supervision
 
     def _on_started(self, services: Services, lock: InstanceLock, addresses: Addresses) -> None:
         host, port = addresses.tcp[0]
@@ -196,6 +184,20 @@ class _Gateway:
             return self._options.worker_launch
         environment = worker_environment(self._options.environment)
         return lambda engine: WorkerLaunch(engine, environment)
+
+
+def _create_server(services: Services) -> HttpServer:
+    config = services.config.server
+    limits = _http_limits(services.config)
+    rules = _host_rules(services.config)
+    return HttpServer(
+        guarded(create_app(services), rules=rules, limits=limits, access_logger=logging.getLogger("mlxr.access")),
+        host=config.host,
+        port=config.port,
+        unix_socket=None if config.unix_socket is None else Path(config.unix_socket),
+        limits=limits,
+        drain_timeout_s=config.drain_timeout_s,
+    )
 
 
 def _apply(services: Services, config: Config) -> None:

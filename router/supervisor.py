@@ -439,7 +439,7 @@ class Supervisor:
         for worker in self._workers.values():
             if worker.state in {WorkerState.STARTING, WorkerState.LOADING}:
                 yield worker.state_since + limits.load_timeout_s
-            elif worker.client is not None and worker.client.num_streams:
+            elif worker.num_running:
                 yield self._clock() + STALL_CHECK_INTERVAL_S
         placement = next_deadline(self._queue.requests, self._placed_workers(), self._limits)
         if placement is not None:

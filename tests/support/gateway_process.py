@@ -119,9 +119,12 @@ class GatewayProcess:
         return self.get("/v1/mlxr/status")
 
     def workers(self) -> list[psutil.Process]:
-        """Return the worker processes, from the process table."""
+        """Return the worker processes, from the process table.
+
+        Direct children only: a child that a worker forks to run a compiler has the worker's command line for a moment.
+        """
         found = []
-        for child in psutil.Process(self.pid).children(recursive=True):
+        for child in psutil.Process(self.pid).children():
             try:
                 if "backends.worker" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
                     found.append(child)
