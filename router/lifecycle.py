@@ -10,7 +10,7 @@ class WorkerState(enum.StrEnum):
     STANDBY: libraries imported, no model.
     LOADING: it has been told to load a model.
     READY: the model is resident; requests are served.
-    DRAINING: it takes no new requests; those it has may finish.
+    DRAINING: it takes no new requests; those it has may finish. READY again when the reason for it goes away.
     STOPPING: told to end; its exit and its memory are awaited.
     GONE: the process has been reaped.
     """
@@ -30,7 +30,7 @@ TRANSITIONS: dict[WorkerState, frozenset[WorkerState]] = {
     _S.STANDBY: frozenset({_S.LOADING, _S.STOPPING, _S.GONE}),
     _S.LOADING: frozenset({_S.READY, _S.STOPPING, _S.GONE}),
     _S.READY: frozenset({_S.DRAINING, _S.STOPPING, _S.GONE}),
-    _S.DRAINING: frozenset({_S.STOPPING, _S.GONE}),
+    _S.DRAINING: frozenset({_S.READY, _S.STOPPING, _S.GONE}),
     _S.STOPPING: frozenset({_S.GONE}),
     _S.GONE: frozenset(),
 }

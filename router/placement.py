@@ -5,17 +5,23 @@ most one worker has a model (loading, resident, draining or stopping); standby w
 
 The decision, in order; the numbers stand in the code:
     1. A worker is stopping: wait until it is gone and its memory back.
-    2. A worker is loading: wait (whoever wants its model joins the load).
-    3. A worker is draining: stop it when it is idle, or when it has drained for too long.
+    2. A worker is starting or loading: wait (whoever wants its model joins the load).
+    3. A worker is draining:
+       3a. for a swap that nobody waits for any more: take it back;
+       3b. stop it when it is idle, or when it has drained for too long.
     4. A worker is ready:
-       4a. while nobody else has waited longer than the swap's maximum wait, it takes the waiting requests for its
-           target, in order, as far as its batch has room;
-       4b. somebody else has waited longer: drain it;
-       4c. nobody waits for it, others do, and it is idle: stop it.
+       4a. a command wants it gone: drain it, or stop it when it is idle;
+       4b. its time is not up: it takes the waiting requests for its target, in order, as far as its batch has room.
+           Its time is up when others wait and the swap's maximum wait has passed since the first of them came, or since
+           it became ready if that was later: a load that takes longer than the maximum wait must not be in vain;
+       4c. its time is up: it still takes those that came before every other, so that each load serves at least one;
+           then drain it, or stop it when it is idle;
+       4d. nobody waits for it, others do, and it is idle: stop it.
     5. No worker has a model: start one for the request that has waited longest.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 from router.lifecycle import WorkerState
@@ -46,10 +52,11 @@ class PlacedWorker:
     Attributes:
         worker_id: The supervisor's id.
         target: Its artifact.
-        state: LOADING, READY, DRAINING or STOPPING.
+        state: Any but STANDBY and GONE.
         num_running: Sequences it serves.
         max_sequences: Places in its batch.
         state_since: Monotonic seconds.
+        is_unwanted: A command wants it gone, whoever waits.
     """
 
     worker_id: int
@@ -58,6 +65,7 @@ class PlacedWorker:
     num_running: int
     max_sequences: int
     state_since: float
+    is_unwanted: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,13 +99,20 @@ class DrainWorker:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class KeepWorker:
+    """Take a drain back: the worker is ready again."""
+
+    worker_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class StopWorker:
     """End the worker; its running requests, if any, are cut."""
 
     worker_id: int
 
 
-Effect = Dispatch | StartWorker | DrainWorker | StopWorker
+Effect = Dispatch | StartWorker | DrainWorker | KeepWorker | StopWorker
 
 
 def decide(
@@ -117,8 +132,7 @@ def decide(
     worker = workers[0]
     match worker.state:
         case WorkerState.DRAINING:
-            is_overdue = now - worker.state_since >= limits.swap_drain_timeout_s
-            return [StopWorker(worker.worker_id)] if worker.num_running == 0 or is_overdue else []  # 3
+            return _decide_draining(waiting, worker, limits, now)  # 3
         case WorkerState.READY:
             return _decide_ready(waiting, worker, limits, now)  # 4
         case _:
@@ -126,31 +140,61 @@ def decide(
 
 
 def next_deadline(
-    waiting: Sequence[WaitingRequest], workers: Sequence[PlacedWorker], limits: PlacementLimits
+    waiting: Sequence[WaitingRequest], workers: Sequence[PlacedWorker], limits: PlacementLimits, now: float
 ) -> float | None:
-    """Return the monotonic time at which `decide` may answer differently although nothing happened, or None."""
+    """Return the next monotonic time after `now` at which `decide` may answer differently although nothing happened.
+
+    None when only an event can change the answer.
+    """
     for worker in workers:
         if worker.state is WorkerState.DRAINING:
-            return worker.state_since + limits.swap_drain_timeout_s
-        if worker.state is WorkerState.READY:
-            others = [request.arrived_at for request in waiting if request.target != worker.target]
-            return min(others) + limits.swap_max_wait_s if others else None
+            deadline = worker.state_since + limits.swap_drain_timeout_s
+        elif worker.state is WorkerState.READY and (others := _others(waiting, worker)):
+            deadline = _time_is_up_at(others, worker, limits)
+        else:
+            continue
+        return deadline if deadline > now else None
     return None
+
+
+def _decide_draining(
+    waiting: Sequence[WaitingRequest], worker: PlacedWorker, limits: PlacementLimits, now: float
+) -> list[Effect]:
+    if not worker.is_unwanted and not _others(waiting, worker):
+        return [KeepWorker(worker.worker_id)]  # 3a
+    is_overdue = now >= worker.state_since + limits.swap_drain_timeout_s
+    return [StopWorker(worker.worker_id)] if worker.num_running == 0 or is_overdue else []  # 3b
 
 
 def _decide_ready(
     waiting: Sequence[WaitingRequest], worker: PlacedWorker, limits: PlacementLimits, now: float
 ) -> list[Effect]:
+    if worker.is_unwanted:
+        return [_drain_or_stop(worker)]  # 4a
     own = [request for request in waiting if request.target == worker.target]
-    others = [request for request in waiting if request.target != worker.target]
-    if others and now - min(request.arrived_at for request in others) >= limits.swap_max_wait_s:
-        stop = worker.num_running == 0
-        return [StopWorker(worker.worker_id) if stop else DrainWorker(worker.worker_id)]  # 4b
+    others = _others(waiting, worker)
+    is_time_up = bool(others) and now >= _time_is_up_at(others, worker, limits)
+    if is_time_up:
+        own = list(itertools.takewhile(lambda request: request.target == worker.target, waiting))
     if own:
-        return _dispatches(own, worker)  # 4a
+        return _dispatches(own, worker)  # 4b, 4c
+    if is_time_up:
+        return [_drain_or_stop(worker)]  # 4c
     if others and worker.num_running == 0:
-        return [StopWorker(worker.worker_id)]  # 4c
+        return [StopWorker(worker.worker_id)]  # 4d
     return []
+
+
+def _others(waiting: Sequence[WaitingRequest], worker: PlacedWorker) -> list[WaitingRequest]:
+    return [request for request in waiting if request.target != worker.target]
+
+
+def _time_is_up_at(others: Sequence[WaitingRequest], worker: PlacedWorker, limits: PlacementLimits) -> float:
+    return max(others[0].arrived_at, worker.state_since) + limits.swap_max_wait_s
+
+
+def _drain_or_stop(worker: PlacedWorker) -> Effect:
+    return StopWorker(worker.worker_id) if worker.num_running == 0 else DrainWorker(worker.worker_id)
 
 
 def _dispatches(own: Sequence[WaitingRequest], worker: PlacedWorker) -> list[Effect]:

@@ -98,6 +98,7 @@ class ManagedWorker:
         load_ms: What the load took.
         num_running: Sequences of granted leases.
         max_sequences: Places in its batch.
+        is_unwanted: A command wants it gone.
         stop_reason: Why it was stopped.
         stopping_at: When it was told to, monotonic.
         before: Its memory just before.
@@ -117,6 +118,7 @@ class ManagedWorker:
     load_ms: float | None = None
     num_running: int = 0
     max_sequences: int = 1
+    is_unwanted: bool = False
     stop_reason: str | None = None
     stopping_at: float | None = None
     before: Footprint | None = None

@@ -30,6 +30,7 @@ from router.placement import (
     Dispatch,
     DrainWorker,
     Effect,
+    KeepWorker,
     PlacedWorker,
     PlacementLimits,
     StartWorker,
@@ -236,6 +237,7 @@ class Supervisor:
         worker.load_ms = (now - worker.wanted_at) * 1000
         worker.max_sequences = worker.client.loaded.max_sequences
         worker.loaded_at = time.time()
+        worker.ready_at = now
         self._set_state(worker, WorkerState.READY)
         self._breaker.on_success(worker.target)
         self._record(
@@ -284,9 +286,8 @@ class Supervisor:
             message.done.set_result(StopReport(stopped=False, swap=None))
             return
         self._stops.append((message.model, message.done))
-        if worker.state is WorkerState.READY:
-            self._set_state(worker, WorkerState.DRAINING)
-        elif worker.state in {WorkerState.STARTING, WorkerState.LOADING}:
+        worker.is_unwanted = True
+        if worker.state in {WorkerState.STARTING, WorkerState.LOADING}:
             assert worker.target is not None
             self._queue.fail_target(worker.target, UnavailableError("the model was stopped while it loaded"))
             self._stop(worker, "stopped by command")
@@ -316,14 +317,15 @@ class Supervisor:
                 self._start(target)
             case DrainWorker(worker_id=worker_id):
                 self._set_state(self._workers[worker_id], WorkerState.DRAINING)
+            case KeepWorker(worker_id=worker_id):
+                self._set_state(self._workers[worker_id], WorkerState.READY)
             case StopWorker(worker_id=worker_id):
                 self._stop(self._workers[worker_id], self._reason_to_stop(self._workers[worker_id]))
             case _:
                 assert_never(effect)
 
     def _reason_to_stop(self, worker: ManagedWorker) -> str:
-        is_commanded = any(worker.target is not None and model == worker.target.model for model, _ in self._stops)
-        return "stopped by command" if is_commanded else "swap"
+        return "stopped by command" if worker.is_unwanted else "swap"
 
     def _dispatch(self, ticket: Ticket | None, worker: ManagedWorker) -> None:
         if ticket is None or ticket.lease.done():
@@ -441,7 +443,7 @@ class Supervisor:
                 yield worker.state_since + limits.load_timeout_s
             elif worker.num_running:
                 yield self._clock() + STALL_CHECK_INTERVAL_S
-        placement = next_deadline(self._queue.requests, self._placed_workers(), self._limits)
+        placement = next_deadline(self._queue.requests, self._placed_workers(), self._limits, self._clock())
         if placement is not None:
             yield placement
 
@@ -461,6 +463,7 @@ class Supervisor:
                 worker.num_running,
                 worker.max_sequences,
                 worker.state_since,
+                worker.is_unwanted,
             )
             for worker in self._workers.values()
             if worker.target is not None
@@ -478,8 +481,6 @@ class Supervisor:
         worker.previous_state = worker.state
         worker.state = check_transition(worker.state, state)
         worker.state_since = self._clock()
-        if state is WorkerState.READY:
-            worker.ready_at = worker.state_since
 
     def _record(self, swap: Swap) -> None:
         self._swaps.append(swap)
