@@ -109,7 +109,7 @@ def main() -> None:
             print(f"{side:>6}: {rates[side][-1]:6.1f} tokens/s", flush=True)
     ratios = [worker / bare for worker, bare in zip(rates["worker"], rates["bare"], strict=True)]
     worker, bare = (statistics.median(rates[side]) for side in ("worker", "bare"))
-    print(f"worker {worker:.1f} tokens/s, bare loop {bare:.1f} tokens/s, {NUM_TOKENS} tokens, {arguments.threads} threads")
+    print(f"worker {worker:.1f} tokens/s, bare {bare:.1f} tokens/s; {NUM_TOKENS} tokens, threads: {arguments.threads}")
     print(f"ratio {worker / bare:.3f} (per pair: {', '.join(f'{ratio:.3f}' for ratio in ratios)})")
 
 

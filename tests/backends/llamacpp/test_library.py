@@ -1,0 +1,95 @@
+"""The proof that nothing left the CPU: what the library's log names, in the words of CPU and of Metal builds."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backends.errors import LoadError
+from backends.llamacpp.engine import LlamaCppEngine
+from backends.llamacpp.library import LibraryLog
+from backends.messages import LoadSpec
+from tests.backends.conftest import LoadedEngine
+
+INFO, WARN, ERROR, DEBUG = 2, 3, 4, 1
+CPU_LINES = [
+    (DEBUG, "load_tensors: layer   0 assigned to device CPU, is_swa = 0\n"),
+    (INFO, "load_tensors:   CPU_Mapped model buffer size =    93.54 MiB\n"),
+    (INFO, "load_tensors:   CPU_REPACK model buffer size =    61.00 MiB\n"),
+    (INFO, "llama_kv_cache:        CPU KV buffer size =    45.00 MiB\n"),
+    (INFO, "llama_context:        CPU  output buffer size =     1.50 MiB\n"),
+    (INFO, "sched_reserve:        CPU compute buffer size =    98.25 MiB\n"),
+    (INFO, "llama_model_loader: - kv   3: general.size_label str = 135M\n"),
+]
+METAL_LINES = [
+    ("load_tensors: layer   0 assigned to device Metal, is_swa = 0\n", "Metal"),
+    ("load_tensors: layer  12 assigned to device MTL0, is_swa = 1\n", "MTL0"),
+    ("load_tensors: Metal_Mapped model buffer size =    98.00 MiB\n", "Metal_Mapped"),
+    ("llama_kv_cache:      Metal KV buffer size =    45.00 MiB\n", "Metal"),
+    ("llama_memory_recurrent:      Metal RS buffer size =     4.50 MiB\n", "Metal"),
+    ("llama_context:      Metal compute buffer size =    98.25 MiB\n", "Metal"),
+    ("load_tensors:        CUDA0 model buffer size =    98.00 MiB\n", "CUDA0"),
+]
+
+
+def log_of(lines: list[tuple[int, str]]) -> LibraryLog:
+    log = LibraryLog()
+    for level, line in lines:
+        log._on_log(level, line.encode(), None)
+    return log
+
+
+def test_a_cpu_load_names_only_cpu_buffers() -> None:
+    log = log_of(CPU_LINES)
+    assert log.devices == {"CPU", "CPU_Mapped", "CPU_REPACK"}
+    assert log.foreign_devices == []
+
+
+@pytest.mark.parametrize(("line", "device"), METAL_LINES)
+@pytest.mark.parametrize("level", [DEBUG, INFO, WARN])
+def test_one_foreign_layer_or_buffer_is_noticed(line: str, device: str, level: int) -> None:
+    log = log_of([*CPU_LINES, (level, line)])
+    assert log.foreign_devices == [device]
+
+
+def test_the_last_warnings_are_kept_and_progress_dots_are_not() -> None:
+    log = log_of([(ERROR, f"error {number}\n") for number in range(50)] + [(5, ".")] * 50 + [(INFO, "fine\n")])
+    assert log.words.endswith("error 48; error 49")
+    assert "error 30" not in log.words
+    assert "fine" not in log.words
+
+
+def test_undecodable_and_endless_lines_do_no_harm() -> None:
+    log = LibraryLog()
+    log._on_log(ERROR, b"\xff" * 100_000, None)
+    log._on_log(ERROR, None, None)
+    assert 0 < len(log.words) < 1000
+
+
+def test_reset_forgets() -> None:
+    log = log_of([*CPU_LINES, (ERROR, "bad\n")])
+    log.reset()
+    assert (log.words, log.devices) == ("", set())
+
+
+def test_a_real_load_is_on_the_cpu_only(loaded_engines: Callable[[str], LoadedEngine]) -> None:
+    devices = loaded_engines("llamacpp").model.devices
+    assert "CPU" in devices
+    assert all(device.startswith("CPU") for device in devices)
+
+
+def test_a_load_that_leaves_the_cpu_fails(
+    loaded_engines: Callable[[str], LoadedEngine], monkeypatch: pytest.MonkeyPatch, tiny_gguf: Path
+) -> None:
+    """A line of a Metal build, spoken in the middle of a real load."""
+    loaded = loaded_engines("llamacpp")
+    engine = LlamaCppEngine.__new__(LlamaCppEngine)
+    engine.__dict__.update(loaded.engine.__dict__)  # shares the process's one log
+
+    def report(_fraction: float) -> None:
+        engine._log._on_log(INFO, METAL_LINES[3][0].encode(), None)
+
+    monkeypatch.setattr(engine, "_samplers", {})
+    with pytest.raises(LoadError, match="Metal"):
+        engine.load(LoadSpec(model_path=str(tiny_gguf), context_length=64), report)
+    engine.close()

@@ -1,0 +1,62 @@
+"""What is particular to the mlx engine: half-precision folders on a CPU, and the size of prefill steps."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import mlx.core as mx
+import pytest
+
+from backends.messages import LoadSpec
+from backends.mlx.engine import TARGET_STEP_S, MLXEngine
+from tests.backends.conftest import LoadedEngine
+from tests.support.engine_driver import EngineDriver
+
+
+@pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16], ids=["float16", "bfloat16"])
+def test_half_precision_folders_work(tiny_mlx: Path, tmp_path: Path, dtype: mx.Dtype) -> None:
+    folder = tmp_path / "half"
+    shutil.copytree(tiny_mlx, folder)
+    loaded = mx.load(str(folder / "model.safetensors"))
+    assert isinstance(loaded, dict)
+    tensors = {name: tensor.astype(dtype) for name, tensor in loaded.items()}
+    mx.save_safetensors(str(folder / "model.safetensors"), tensors, metadata={"format": "mlx"})
+    config = json.loads((folder / "config.json").read_text())
+    config["torch_dtype"] = str(dtype).rpartition(".")[2]
+    (folder / "config.json").write_text(json.dumps(config))
+    engine = MLXEngine()
+    model = engine.load(LoadSpec(model_path=str(folder), context_length=64, max_sequences=2), lambda _fraction: None)
+    driver = EngineDriver(engine, model)
+    first, second = driver.answer("abc", max_tokens=8), driver.answer("abc", max_tokens=8)
+    assert first.token_ids == second.token_ids
+    assert len(first.token_ids) == 8
+    if not mx.metal.is_available():
+        assert engine._model.layers[0].self_attn.q_proj.weight.dtype == mx.float32
+    engine.close()
+
+
+def test_a_steps_prefill_is_shared_among_prompts(loaded_engines: Callable[[str], LoadedEngine]) -> None:
+    """Four prompts at once must not take four times the time that a cancel may wait."""
+    loaded = loaded_engines("mlx")
+    engine = loaded.engine
+    assert isinstance(engine, MLXEngine)
+    driver = EngineDriver(engine, loaded.model)
+    engine._prefill_tokens = 8
+    sequence_ids = [driver.submit("x" * 16, max_tokens=2, wants_progress=True) for _ in range(4)]
+    driver.step()
+    assert [driver.answers[i].progress[-1].num_done for i in sequence_ids] == [2, 2, 2, 2]
+    driver.run()
+    assert len({driver.answers[i].text for i in sequence_ids}) == 1
+
+
+def test_prefill_steps_grow_to_the_rate_and_shrink_with_it() -> None:
+    engine = MLXEngine()
+    first = engine._prefill_tokens
+    engine._adapt_prefill(first, 0.001)
+    assert engine._prefill_tokens == first * 2
+    engine._prefill_tokens = 64
+    engine._adapt_prefill(64, TARGET_STEP_S * 4)
+    assert engine._prefill_tokens == 16
+    engine._adapt_prefill(1, 3600)
+    assert engine._prefill_tokens == 2
