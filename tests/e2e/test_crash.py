@@ -41,7 +41,7 @@ def test_a_worker_killed_in_mid_stream_ends_it_with_an_error_and_the_next_reques
 
 
 def test_a_worker_that_dies_before_the_first_token_is_replaced_unseen(start_gateway: StartGateway) -> None:
-    gateway = start_gateway()
+    gateway = start_gateway({"server": {"keepalive_s": 0.3}})  # its first comment lets the client see the status
     assert gateway.post("/v1/chat/completions", {**LONG_CHAT, "stream": False, "max_tokens": 1}).status_code == 200
     (worker,) = gateway.workers()
     worker.suspend()  # so that it cannot answer before it dies

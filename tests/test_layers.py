@@ -1,0 +1,59 @@
+"""Imports go downwards only: registry < backends < router, and an engine's library only in its own package."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FORBIDDEN = {
+    "registry": {"backends", "router", "litestar", "httpx"},
+    "backends": {"registry", "router", "litestar", "httpx", "sqlite3"},
+    "router": set[str](),
+}
+ENGINE_LIBRARIES = {"llama_cpp": "backends/llamacpp", "mlx": "backends/mlx", "mlx_lm": "backends/mlx"}
+
+
+def imports_of(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module.partition(".")[0]
+
+
+def source_files(package: str) -> list[Path]:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    return files
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_no_package_imports_one_above_it(package: str) -> None:
+    upwards = [
+        (str(file.relative_to(ROOT)), name)
+        for file in source_files(package)
+        for name in imports_of(file)
+        if name in FORBIDDEN[package]
+    ]
+    assert upwards == []
+
+
+@pytest.mark.parametrize("library", ENGINE_LIBRARIES)
+def test_an_engines_library_is_imported_in_its_own_package_only(library: str) -> None:
+    importers = {
+        file.relative_to(ROOT).parent.as_posix()
+        for package in FORBIDDEN
+        for file in source_files(package)
+        if library in imports_of(file)
+    }
+    assert importers == {ENGINE_LIBRARIES[library]}
+
+
+def test_the_version_is_the_same_in_the_code_and_in_the_package() -> None:
+    import tomllib
+
+    from router.version import VERSION
+
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
