@@ -60,3 +60,5 @@ def configure_logging(config: LoggingConfig, log_file: Path) -> None:
     for handler in handlers:
         handler.setFormatter(formatter)
     logging.basicConfig(level=config.level.value.upper(), handlers=handlers, force=True)
+    # uvicorn tells each step of its start and end, which says nothing to anybody who did not write it.
+    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -23,13 +23,16 @@ _SECRET = re.compile(r"\b(?:sk-|hf_|Bearer\s+)[A-Za-z0-9_\-.]{4,}", re.IGNORECAS
 # A request that is cut at the end of a drain gets this long to take its last chunk.
 _LAST_WORD_S = 1.0
 
+POLLED_PATHS = frozenset({"/health", "/v1/mlxr/status"})
+"""Asked for again and again by monitors and by our own commands: at level INFO they would bury the rest."""
+
 
 class AccessLog:
     """Passes requests on and logs each when it has ended.
 
     Args:
         app: The app, with its guards.
-        logger: Where the records go, at level INFO; their fields are also in `record.http`, for JSON.
+        logger: Where the records go, at level INFO, or DEBUG for what is polled; their fields are in `record.http`, too.
     """
 
     def __init__(self, app: App, *, logger: logging.Logger) -> None:
@@ -63,7 +66,8 @@ class AccessLog:
             self._log(scope, status, time.monotonic() - started_at)
 
     def _log(self, scope: Scope, status: int | None, duration_s: float) -> None:
-        if not self._logger.isEnabledFor(logging.INFO):
+        level = logging.DEBUG if scope["path"] in POLLED_PATHS else logging.INFO
+        if not self._logger.isEnabledFor(level):
             return
         client = scope.get("client")
         fields = {
@@ -76,7 +80,7 @@ class AccessLog:
         }
         shown = {name: _masked(value) if isinstance(value, str) else value for name, value in fields.items()}
         line = " ".join(f"{name}={quoted(value)}" for name, value in shown.items())
-        self._logger.info("%s", line, extra={"http": shown})
+        self._logger.log(level, "%s", line, extra={"http": shown})
 
 
 def quoted(value: Any) -> str:
