@@ -88,6 +88,8 @@ class Worker:
                 commands, self._inbox = self._inbox, []
                 for command in commands:
                     self._handle(command)
+                if commands:
+                    self._flush()  # what they are answered with does not wait for a long step
                 if self._batcher is not None and self._batcher.has_work:
                     self._step(self._batcher)
                 self._flush()

@@ -1,7 +1,6 @@
 """Starts a real worker process over a socketpair and speaks frames with it; every wait has a deadline."""
 
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -19,6 +18,8 @@ from backends.messages import Command, Event, Hello, Load, Loaded, LoadFailed, L
 from tests.support.engine_driver import Answer
 
 ROOT = Path(__file__).resolve().parents[2]
+SEND_TIMEOUT_S = 20.0
+_READ_BYTES = 64 * 1024
 EventT = TypeVar("EventT")
 
 
@@ -63,9 +64,10 @@ class WorkerProcess:
         self.process.stderr.close()
 
     def send(self, *commands: Command) -> None:
-        self._socket.sendall(self._encoder.encode(commands))
+        self.send_bytes(self._encoder.encode(commands))
 
     def send_bytes(self, data: bytes) -> None:
+        self._socket.settimeout(SEND_TIMEOUT_S)
         self._socket.sendall(data)
 
     def close_socket(self) -> None:
@@ -83,11 +85,11 @@ class WorkerProcess:
         """
         deadline = time.monotonic() + timeout_s
         while not self._unread:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or not select.select([self._socket], [], [], left_s)[0]:
-                raise TimeoutError(f"no event within {timeout_s} s")
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
             try:
-                data = self._socket.recv(1 << 20)
+                data = self._socket.recv(_READ_BYTES)
+            except TimeoutError:
+                raise TimeoutError(f"no event within {timeout_s} s") from None
             except ConnectionError:
                 data = b""
             if not data:
