@@ -4,6 +4,8 @@ Reads only, but for the time of last use. Inference on known models goes on when
 """
 
 import logging
+import time
+from collections.abc import Callable
 
 from registry.catalogue import Model
 from registry.errors import DatabaseError, ModelNotFoundError
@@ -16,6 +18,9 @@ from router.waiting import Wish
 
 logger = logging.getLogger(__name__)
 
+NOTE_USE_INTERVAL_S = 60.0
+"""The time of last use is written at most this often per model: a write may wait for another process's."""
+
 
 class ModelDirectory:
     """Owned by the event loop's thread, like the Registry connection under it.
@@ -24,13 +29,24 @@ class ModelDirectory:
         registry: An open registry.
         engine_setting: The config's global engine setting.
         is_apple_silicon: Whether MLX has a GPU here.
+        clock: Monotonic seconds.
     """
 
-    def __init__(self, registry: Registry, *, engine_setting: EngineSetting, is_apple_silicon: bool) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        engine_setting: EngineSetting,
+        is_apple_silicon: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._registry = registry
         self.engine_setting = engine_setting
         self._is_apple_silicon = is_apple_silicon
+        self._clock = clock
         self._known: dict[str, Model] = {}
+        self._fresh: set[str] = set()
+        self._noted_at: dict[str, float] = {}
         self._version: int | None = None
 
     def get(self, name: str) -> Model:
@@ -42,15 +58,17 @@ class ModelDirectory:
         """
         try:
             self._forget_if_changed()
-            model = self._known.get(name)
-            if model is None:
-                model = self._known[name] = self._registry.get_model(name)
+            if name not in self._fresh:
+                self._known[name] = self._registry.get_model(name)
+                self._fresh.add(name)
+        except ModelNotFoundError:
+            self._known.pop(name, None)
+            raise
         except DatabaseError:
             if name not in self._known:
                 raise
             logger.warning("the registry cannot be read; going on with what is known of %s", name)
-            return self._known[name]
-        return model
+        return self._known[name]
 
     def list(self) -> tuple[Model, ...]:
         """Return all models.
@@ -96,10 +114,15 @@ class ModelDirectory:
         )
 
     def note_use(self, name: str) -> None:
-        """Write the time of last use; not worth an error."""
+        """Write the time of last use, now and then; not worth an error."""
+        now = self._clock()
+        noted_at = self._noted_at.get(name)
+        if noted_at is not None and now < noted_at + NOTE_USE_INTERVAL_S:
+            return
+        self._noted_at[name] = now
         try:
             self._registry.touch_last_used(name)
-        except (DatabaseError, ModelNotFoundError) as exc:
+        except DatabaseError as exc:
             logger.debug("the time of last use was not written: %s", exc)
 
     def has_changed(self) -> bool:
@@ -110,12 +133,12 @@ class ModelDirectory:
             return False
 
     def forget(self) -> None:
-        """Read everything anew at the next look."""
-        self._known.clear()
+        """Read everything anew at the next look, as far as the registry can be read."""
+        self._fresh.clear()
         self._version = None
 
     def _forget_if_changed(self) -> None:
         version = self._registry.data_version
         if version != self._version:
             self._version = version
-            self._known.clear()
+            self._fresh.clear()

@@ -131,11 +131,7 @@ class ManagedWorker:
 
     def is_stalled(self, now: float, stall_timeout_s: float) -> bool:
         """Tell whether it owes answers and has been silent for too long."""
-        return (
-            self.client is not None
-            and self.client.num_streams > 0
-            and now - self.client.last_sign_at >= stall_timeout_s
-        )
+        return self.client is not None and self.client.is_owing and now - self.client.last_sign_at >= stall_timeout_s
 
 
 async def run_worker(
@@ -158,7 +154,11 @@ async def run_worker(
         return None, f": the process could not be started: {exc}"
     if worker.state is WorkerState.STOPPING:
         client.kill()  # told to stop before it had started
-    code = await client.wait()
+    try:
+        code = await client.wait()
+    except asyncio.CancelledError:
+        client.kill()  # the task that owns it ends without order
+        raise
     swap = await _unload_of(worker, reclaim_timeout_s) if worker.target is not None else None
     return swap, f" (exit code {code}){client.tail()}"
 

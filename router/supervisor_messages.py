@@ -56,9 +56,9 @@ class StopModel:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SettingsChanged:
-    """Config or registry settings changed."""
+    """Config or registry settings changed; None leaves the config as it is."""
 
-    config: Config
+    config: Config | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -124,10 +124,14 @@ def _auto(by_engine: dict[str, Artifact], *, is_apple_silicon: bool) -> tuple[st
 
 
 def _why_unusable(model: Model) -> str:
-    reasons = [
-        artifact.reason or f"its {artifact.format} artifact is {artifact.status}" for artifact in model.artifacts
-    ]
-    return "; ".join(reasons) or "it has no artifact; see `mlxr models show`"
+    reasons = [_why_artifact_unusable(artifact) for artifact in model.artifacts]
+    return "; ".join(reasons) or f"it has no artifact; see `mlxr models show {model.name}`"
+
+
+def _why_artifact_unusable(artifact: Artifact) -> str:
+    if artifact.status != "ok":
+        return artifact.reason or f"its {artifact.format} artifact is {artifact.status}"
+    return f"its {artifact.format} artifact is of kind {artifact.facts.kind}, which does not generate text"
 
 
 def _remedy(name: str, engine: str) -> str:

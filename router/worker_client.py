@@ -41,12 +41,14 @@ from backends.messages import (
     Resume,
     Shutdown,
 )
-from router.errors import EngineCrashedError, ModelLoadFailedError, RouterError
+from router.errors import EngineCrashedError, InvalidRequestError, ModelLoadFailedError, RouterError
 
 logger = logging.getLogger(__name__)
 
 STDERR_TAIL_BYTES = 4096
 """How much of what a worker wrote before it died is kept for the error message."""
+LAST_WORDS_S = 1.0
+"""How long the pipes of a reaped process are read: its last frames are in there; its children may hold them open."""
 MAX_BUFFERED_CHARS = 256 * 1024
 """Text that may wait for a slow client before its sequence is paused in the worker."""
 
@@ -79,6 +81,7 @@ class RequestStream:
 
     Attributes:
         sequence_ids: Ids on the worker's channel, in the order of the request's prompts.
+        is_paused: Whether the worker was told to pause its sequences.
     """
 
     def __init__(self, sequence_ids: tuple[int, ...], send: Callable[[Command], None]) -> None:
@@ -86,7 +89,7 @@ class RequestStream:
         self._send = send
         self._events: deque[StreamEvent] = deque()
         self._num_chars = 0
-        self._is_paused = False
+        self.is_paused = False
         self._error: RouterError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -95,8 +98,8 @@ class RequestStream:
         self._events.append(event)
         if isinstance(event, Delta):
             self._num_chars += len(event.text)
-            if self._num_chars > MAX_BUFFERED_CHARS and not self._is_paused:
-                self._is_paused = True
+            if self._num_chars > MAX_BUFFERED_CHARS and not self.is_paused:
+                self.is_paused = True
                 for sequence_id in self.sequence_ids:
                     self._send(Pause(sequence_id))
         self._wake()
@@ -120,8 +123,8 @@ class RequestStream:
         events = list(self._events)
         self._events.clear()
         self._num_chars = 0
-        if self._is_paused:
-            self._is_paused = False
+        if self.is_paused:
+            self.is_paused = False
             for sequence_id in self.sequence_ids:
                 self._send(Resume(sequence_id))
         return events
@@ -142,6 +145,7 @@ class WorkerClient(asyncio.Protocol):
         load_fraction: Share of the load that is done, 0..1, or None before.
         last_sign_at: Monotonic time of its last frame.
         num_streams: Sequences that have not ended.
+        is_closed: Whether the channel has ended: the process is gone, or about to be.
     """
 
     def __init__(self, engine: str, on_change: Callable[[], None]) -> None:
@@ -160,8 +164,10 @@ class WorkerClient(asyncio.Protocol):
         self._streams: dict[int, RequestStream] = {}
         self._next_id = 1
         self._load_error: RouterError | None = None
-        self._is_closed = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self.is_closed = False
+        self._takes_requests = True
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stderr_reader: asyncio.Task[None] | None = None
 
     # ---- asyncio.Protocol -------------------------------------------------------------------------------------------
 
@@ -183,7 +189,9 @@ class WorkerClient(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The worker is gone, or about to be; its exit is what the supervisor waits for."""
         del exc
-        self._is_closed = True
+        self.is_closed = True
+        if not self._lost.done():
+            self._lost.set_result(None)
 
     # ---- for the supervisor -----------------------------------------------------------------------------------------
 
@@ -199,6 +207,11 @@ class WorkerClient(asyncio.Protocol):
         return len(self._streams)
 
     @property
+    def is_owing(self) -> bool:
+        """Whether a sign of life is due: some sequence runs; paused ones make no work."""
+        return any(not stream.is_paused for stream in self._streams.values())
+
+    @property
     def load_error(self) -> RouterError | None:
         """Why the load failed, in the engine's words, or None."""
         return self._load_error
@@ -206,7 +219,7 @@ class WorkerClient(asyncio.Protocol):
     def attach(self, process: asyncio.subprocess.Process) -> None:
         """Take over the started process and watch its stderr."""
         self._process = process
-        self._tasks.append(asyncio.create_task(self._read_stderr()))
+        self._stderr_reader = asyncio.create_task(self._read_stderr())
 
     def load(self, spec: LoadSpec) -> None:
         """Tell the worker to load; `loaded` or `load_error` is set when it answered."""
@@ -226,11 +239,13 @@ class WorkerClient(asyncio.Protocol):
     async def wait(self) -> int:
         """Wait until the process has ended and is reaped; fail every open stream; return the exit code."""
         assert self._process is not None
+        assert self._stderr_reader is not None
         code = await self._process.wait()
-        await asyncio.gather(*self._tasks)
+        await asyncio.wait([self._stderr_reader, self._lost], timeout=LAST_WORDS_S)
+        self._stderr_reader.cancel()
         if self._transport is not None:
-            self._transport.close()
-        self._is_closed = True
+            self._transport.abort()
+        self.is_closed = True
         for stream in list(self._streams.values()):
             stream.fail(EngineCrashedError(f"the {self.engine} worker ended while it served this request{self.tail()}"))
         self._streams.clear()
@@ -247,7 +262,8 @@ class WorkerClient(asyncio.Protocol):
         return True
 
     def fail_streams(self, error: RouterError) -> None:
-        """End every open stream with `error`, whatever the worker still sends."""
+        """End every open stream with `error`, whatever the worker still sends, and take no new ones."""
+        self._takes_requests = False
         for stream in self._streams.values():
             stream.fail(error)
         self._streams.clear()
@@ -264,18 +280,26 @@ class WorkerClient(asyncio.Protocol):
         """Start the sequences of one request; the ids in `requests` are replaced.
 
         Raises:
-            EngineCrashedError: The process is gone.
+            EngineCrashedError: The process is gone, or about to go.
+            InvalidRequestError: A prompt does not fit into a frame.
         """
-        if self._is_closed:
+        if self.is_closed or not self._takes_requests:
             raise EngineCrashedError(f"the {self.engine} worker ended before it took this request")
-        if not self._streams:
-            self.last_sign_at = time.monotonic()  # an idle worker sends nothing: its silence counts from here
         sequence_ids = tuple(range(self._next_id, self._next_id + len(requests)))
+        try:
+            frames = [
+                self._encoder.encode([msgspec.structs.replace(request, sequence_id=sequence_id)])
+                for sequence_id, request in zip(sequence_ids, requests, strict=True)
+            ]
+        except FrameError as exc:
+            raise InvalidRequestError(f"the prompt is too large for the channel to the engine: {exc}") from exc
+        if not self.is_owing:
+            self.last_sign_at = time.monotonic()  # an idle worker sends nothing: its silence counts from here
         self._next_id += len(requests)
         stream = RequestStream(sequence_ids, self._send)
-        for sequence_id, request in zip(sequence_ids, requests, strict=True):
-            self._streams[sequence_id] = stream
-            self._send(msgspec.structs.replace(request, sequence_id=sequence_id))
+        self._streams |= dict.fromkeys(sequence_ids, stream)
+        for frame in frames:
+            self._write(frame)
         return stream
 
     def cancel(self, stream: RequestStream) -> None:
@@ -287,8 +311,13 @@ class WorkerClient(asyncio.Protocol):
     # ---- inside -----------------------------------------------------------------------------------------------------
 
     def _send(self, command: Command) -> None:
-        if self._transport is not None and not self._is_closed and not self._transport.is_closing():
-            self._transport.write(self._encoder.encode([command]))
+        if isinstance(command, Resume):
+            self.last_sign_at = time.monotonic()  # paused sequences make no sign: the silence counts from here
+        self._write(self._encoder.encode([command]))
+
+    def _write(self, frame: bytes) -> None:
+        if self._transport is not None and not self.is_closed and not self._transport.is_closing():
+            self._transport.write(frame)
 
     def _dispatch(self, event: Event) -> None:
         match event:

@@ -1,5 +1,6 @@
 """Routes of the OpenAI API: decode, ask for a generation, encode."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -82,8 +83,10 @@ async def _answer(
 
 
 async def _chunks(generation: Generation, encoder: StreamEncoder) -> AsyncIterator[bytes]:
-    async for events in generation.events():
-        yield encoder.encode(events)
+    # Closed here and now when the client goes away between two chunks: the place in the batch is free at once.
+    async with contextlib.aclosing(generation.events()) as batches:
+        async for events in batches:
+            yield encoder.encode(events)
     yield encoder.tail()
 
 

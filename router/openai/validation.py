@@ -10,7 +10,7 @@ from backends.sequence import SamplingParams
 from router.config import GenerationConfig
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.generation import GenerationRequest
-from router.openai.schemas import MAX_PROMPTS, ChatMessage, ChatRequest, CompletionRequest, TextPart
+from router.openai.schemas import MAX_PROMPTS, ChatMessage, ChatRequest, CompletionRequest, StreamOptions, TextPart
 from router.waiting import Wish
 
 NUM_SEEDS: Final = 2**32 - 1
@@ -44,7 +44,15 @@ NEUTRAL_VALUES: Final[dict[str, tuple[object, ...]]] = {
 }
 """Fields that no engine honours yet, each with the values that ask for nothing; `null` always asks for nothing."""
 
-_UNSUPPORTED_MESSAGE_FIELDS: Final = ("tool_calls", "tool_call_id", "function_call", "audio")
+_UNSUPPORTED_MESSAGE_FIELDS: Final = (
+    "tool_calls",
+    "tool_call_id",
+    "function_call",
+    "audio",
+    "refusal",
+    "annotations",
+)
+_UNSUPPORTED_PART_FIELDS: Final = ("image_url", "input_audio", "file")
 _ROLES: Final = {"developer": "system"}
 _UNSUPPORTED_ROLES: Final = frozenset({"tool", "function"})
 
@@ -83,8 +91,8 @@ def _generation(
     max_tokens: int | None,
     prompt_param: str,
 ) -> GenerationRequest:
-    if request.stream_options is not None and not request.stream:
-        raise InvalidRequestError("stream_options is only allowed together with stream: true", "stream_options")
+    if request.stream_options is not None:
+        _check_stream_options(request.stream_options, is_stream=bool(request.stream))
     return GenerationRequest(
         wish=wish,
         prompts=prompts,
@@ -94,6 +102,14 @@ def _generation(
         ignore_eos=bool(request.ignore_eos),
         prompt_param=prompt_param,
     )
+
+
+def _check_stream_options(options: StreamOptions, *, is_stream: bool) -> None:
+    if not is_stream:
+        raise InvalidRequestError("stream_options is only allowed together with stream: true", "stream_options")
+    if options.include_obfuscation:
+        param = "stream_options.include_obfuscation"
+        raise UnsupportedFieldError(f"{param} is not supported by this version of mlxr; leave it out (False)", param)
 
 
 def _sampling(request: ChatRequest | CompletionRequest, defaults: GenerationConfig) -> SamplingParams:
@@ -128,7 +144,8 @@ def _refuse_unsupported(request: ChatRequest | CompletionRequest) -> None:
 
 def _is_zero(value: object, neutral: tuple[object, ...]) -> bool:
     """Tell whether a number is the neutral zero in another type, e.g. 0.0 for 0."""
-    return 0 in neutral and isinstance(value, int | float) and not isinstance(value, bool) and value == 0
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and value == 0 and any(type(ok) is int and ok == 0 for ok in neutral)
 
 
 def _message(message: ChatMessage, index: int) -> dict[str, Any]:
@@ -155,6 +172,9 @@ def _joined(parts: list[TextPart], where: str) -> str:
         place = f"{where}.content[{index}]"
         if part.type != "text":
             raise UnsupportedFieldError(f"{place}.type: only text parts are supported, got {part.type!r:.40}", place)
+        for name in _UNSUPPORTED_PART_FIELDS:
+            if getattr(part, name) is not None:
+                raise UnsupportedFieldError(f"{place}.{name} is not supported yet; leave it out", f"{place}.{name}")
         if part.text is None:
             raise InvalidRequestError(f"{place}.text: a text part needs a text", f"{place}.text")
         texts.append(part.text)
