@@ -135,3 +135,21 @@ def test_memory_after_each_unload_is_within_a_tenth_of_before_the_load(real_gate
         assert report["freed_bytes"] > before
         assert real_gateway.workers() == []
         assert abs(real_gateway.rss_bytes() - before) <= 0.1 * before
+
+
+def test_standby_workers_wait_with_their_libraries_imported_and_take_the_next_load(start_gateway: StartGateway) -> None:
+    gateway = start_gateway({"standby": True})
+
+    def standby_pids() -> dict[str, int]:
+        return {w["engine"]: w["pid"] for w in gateway.status()["workers"] if w["state"] == "standby"}
+
+    wait_until(lambda: set(standby_pids()) == {"llamacpp", "mlx"}, 30, "both engines have a standby worker")
+    waiting = standby_pids()
+    assert engine_of(gateway) == "llamacpp"
+    (resident,) = [w for w in gateway.status()["workers"] if w["model"] == "tiny"]
+    assert resident["pid"] == waiting["llamacpp"]
+    answer = gateway.post("/v1/chat/completions", {**CHAT, "model": "tiny@mlx"}).json()
+    assert answer["timings"]["engine"] == "mlx"
+    (resident,) = [w for w in gateway.status()["workers"] if w["model"] == "tiny"]
+    assert resident["pid"] == waiting["mlx"]
+    wait_until(lambda: set(standby_pids()) == {"llamacpp", "mlx"}, 30, "both were replaced")
