@@ -14,13 +14,14 @@ from backends.base import Chunk, Engine, EngineCapabilities, EngineInfo, EngineM
 from backends.errors import EngineError, LoadError
 from backends.llamacpp.library import LibraryLog
 from backends.llamacpp.sampler import SamplerChain
+from backends.llamacpp.threads import default_num_threads
 from backends.llamacpp.tokenizer import LlamaCppTokenizer
 from backends.messages import LoadedModel, LoadSpec
 from backends.sequence import Sequence
 
 DEFAULT_STEP_TOKENS = 512
 _ABORTABLE_TOKENS = 32
-"""Steps with fewer prefill tokens end in milliseconds; to ask Python at every graph node would slow decode by some 2 %."""
+"""Steps with fewer prefill tokens end in milliseconds; asking Python at every graph node slows decode by some 2 %."""
 
 # Source: llama.h, "llama_decode": "0 - success, 1 - could not find a KV slot for the batch, 2 - aborted, < 0 - error".
 _DECODE_OK = 0
@@ -184,9 +185,7 @@ class LlamaCppEngine(Engine):
         if self._has_float32_weights() and spec.flash_attention == "auto":
             params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
             params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        if spec.num_threads is not None:
-            params.n_threads = spec.num_threads
-            params.n_threads_batch = spec.num_threads
+        params.n_threads = params.n_threads_batch = spec.num_threads or default_num_threads()
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
             raise LoadError(f"llama.cpp could not make a context of {params.n_ctx} tokens: {self._log.words}")
