@@ -32,7 +32,7 @@ class AccessLog:
 
     Args:
         app: The app, with its guards.
-        logger: Where the records go, at level INFO, or DEBUG for what is polled; their fields are in `record.http`, too.
+        logger: Where the records go, at INFO, or DEBUG for what is polled; their fields are in `record.http`, too.
     """
 
     def __init__(self, app: App, *, logger: logging.Logger) -> None:
