@@ -46,9 +46,7 @@ def make_app() -> Any:
             yield CHUNK
 
     def stream_of(num_chunks: int, pause_s: float) -> EventStream:
-        return EventStream(
-            chunks(num_chunks, pause_s), encode_error=partial(error_chunk, dialect=Dialect.OPENAI)
-        )
+        return EventStream(chunks(num_chunks, pause_s), encode_error=partial(error_chunk, dialect=Dialect.OPENAI))
 
     @get("/health")
     async def health() -> dict[str, str]:
@@ -77,8 +75,13 @@ def serve(kind: str, path: str) -> None:
         from granian.http import HTTP1Settings
 
         Granian(
-            f"{HERE.stem}:make_app", factory=True, uds=Path(path), interface=Interfaces.ASGI, log_enabled=False,
-            http1_settings=HTTP1Settings(header_read_timeout=3000), workers_kill_timeout=10,
+            f"{HERE.stem}:make_app",
+            factory=True,
+            uds=Path(path),
+            interface=Interfaces.ASGI,
+            log_enabled=False,
+            http1_settings=HTTP1Settings(header_read_timeout=3000),
+            workers_kill_timeout=10,
         ).serve()
     elif kind == "mlxr":
         from router.http.limits import HttpLimits

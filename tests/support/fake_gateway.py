@@ -1,4 +1,4 @@
-"""A gateway whose workers run the fake engine, for all models: python -m tests.support.fake_gateway HOME OPTIONS."""
+"""A gateway whose workers run the fake engine for all models: python -m tests.support.fake_gateway HOME OPTIONS.
 
 OPTIONS is the JSON of `backends.fake.FakeOptions`. The registry in HOME must have models; their files are not opened.
 """
