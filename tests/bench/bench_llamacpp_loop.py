@@ -4,8 +4,8 @@
 
 Three sides on the same file with the same threads and context, each in processes of its own: `bare`, a loop of
 llama_decode and a greedy sampler; `worker`, a worker process spoken to over frames; `http`, a gateway's streamed answer
-read by a client on a plain socket. In the order A B C C B A, so that the machine's drift falls on all. Not a test: pytest
-does not collect it.
+read by a client on a plain socket. In the order A B C C B A, so that the machine's drift falls on all. pytest does not
+collect it.
 """
 
 import argparse
