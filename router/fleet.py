@@ -96,7 +96,9 @@ class Fleet:
 
     def start(self, target: Target, config: Config) -> None:
         """Load `target`, on a standby worker if there is one."""
-        worker = self._standby_for(target.engine) or self._launch(target.engine, config)
+        standby = self._standby_for(target.engine)
+        worker = standby or self._launch(target.engine, config)
+        worker.was_standby = standby is not None
         worker.target = target
         worker.wanted_at = self._clock()
         if worker.state is WorkerState.STANDBY:

@@ -89,6 +89,7 @@ class ManagedWorker:
         engine: What it runs.
         client: The process, once it exists.
         target: What it is to load, or has loaded; None for a standby worker.
+        was_standby: Its process was there before its target; a death at once is then not the model's fault.
         state: Where it stands.
         previous_state: Where it stood before.
         state_since: Monotonic seconds.
@@ -110,6 +111,7 @@ class ManagedWorker:
     state_since: float
     client: WorkerClient | None = None
     target: Target | None = None
+    was_standby: bool = False
     state: WorkerState = WorkerState.STARTING
     previous_state: WorkerState = WorkerState.STARTING
     wanted_at: float = 0.0
@@ -128,6 +130,11 @@ class ManagedWorker:
     def pid(self) -> int | None:
         """Process id, once it exists."""
         return None if self.client is None else self.client.pid
+
+    @property
+    def died_as_standby(self) -> bool:
+        """Whether a worker that is gone had a target given to it but never began with it."""
+        return self.was_standby and self.client is not None and not self.client.load_fraction
 
     def is_stalled(self, now: float, stall_timeout_s: float) -> bool:
         """Tell whether it owes answers and has been silent for too long."""
@@ -171,8 +178,10 @@ async def stop_worker(worker: ManagedWorker, *, stop_timeout_s: float) -> None:
         return
     worker.before = await asyncio.to_thread(memory.footprint_of, client.pid)
     worker.available_before_bytes = memory.available_bytes()
+    # A worker in a load does not listen, and has nothing to end in order.
+    is_loading = worker.previous_state is WorkerState.LOADING
     client.shut_down()
-    if not await client.has_ended(stop_timeout_s):
+    if is_loading or not await client.has_ended(stop_timeout_s):
         client.kill()
 
 

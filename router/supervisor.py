@@ -244,6 +244,8 @@ class Supervisor:
 
     def _on_crash(self, worker: ManagedWorker, words: str) -> None:
         logger.warning("the %s worker died while it was %s%s", worker.engine, worker.previous_state, words)
+        if worker.previous_state is WorkerState.LOADING and worker.died_as_standby:
+            return  # those who wait get a fresh process
         if worker.previous_state not in {WorkerState.READY, WorkerState.DRAINING}:
             model = "" if worker.target is None else f" '{worker.target.model}'"
             self._note_failure(

@@ -1,0 +1,230 @@
+"""A supervisor whose workers are real processes of the fake engine, and what tests need to look at them.
+
+Tests run on uvloop, as the program does, by the decorator `with_fleet`.
+"""
+
+import asyncio
+import inspect
+import os
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import psutil
+
+from backends.fake import FakeOptions
+from backends.messages import Prompt, TextPrompt
+from backends.sequence import SamplingParams
+from registry.errors import ModelNotFoundError
+from router.config import Config, GenerationConfig, LimitsConfig
+from router.errors import RouterError
+from router.generation import Generation, GenerationRequest
+from router.http.server import run
+from router.residency import ManagedWorker
+from router.supervisor import Supervisor
+from router.targets import Choice, EngineReason, Target
+from router.waiting import Wish
+from router.worker_client import WorkerLaunch
+
+WITHIN_S = 10.0
+REPOSITORY = Path(__file__).parents[2]
+ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY), "PATH": os.environ.get("PATH", "")}
+_WORKER_MODULES = ("backends.worker", "tests.support.rogue_worker")
+
+
+class RogueLaunch(WorkerLaunch, frozen=True):
+    """Starts a worker that does not keep to the protocol; `options` names how."""
+
+    def argv(self, fd: int) -> list[str]:
+        return [sys.executable, "-P", "-m", "tests.support.rogue_worker", str(fd), self.options]
+
+
+def make_config(*, parallel: int = 4, standby: bool = False, **limits: float) -> Config:
+    defaults = {"swap_max_wait_s": 0.3, "reclaim_timeout_s": 0.5, "stop_timeout_s": 1.0}
+    return Config(
+        standby=standby,
+        generation=GenerationConfig(parallel=parallel),
+        limits=msgspec.convert(defaults | limits, LimitsConfig),
+    )
+
+
+def worker_processes() -> list[psutil.Process]:
+    """Return the worker processes of this process, the dead that are not reaped left out."""
+    found = []
+    for child in psutil.Process().children():
+        try:
+            if child.status() != psutil.STATUS_ZOMBIE and any(name in child.cmdline() for name in _WORKER_MODULES):
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+class FakeFleet:
+    """A running supervisor with two engines of the model `m` and one of `other`.
+
+    Attributes:
+        scripts: Per engine, the options of its next workers; the last one stays for all that follow.
+        num_launches: Worker processes started, per engine.
+        engine_setting: What a wish without an engine means.
+    """
+
+    def __init__(self, config: Config | None = None, **scripts: FakeOptions | str | list[FakeOptions | str]) -> None:
+        self.config = config or make_config()
+        self.scripts: dict[str, list[FakeOptions | str]] = {"mlx": [FakeOptions()], "llamacpp": [FakeOptions()]}
+        for engine, script in scripts.items():
+            self.scripts[engine] = script if isinstance(script, list) else [script]
+        self.num_launches = {"mlx": 0, "llamacpp": 0}
+        self.engine_setting = "llamacpp"
+        self.max_workers_seen = 0
+
+    async def __aenter__(self) -> Self:
+        # The loop opens descriptors of its own for the first child process.
+        first = await asyncio.create_subprocess_exec("true", stderr=asyncio.subprocess.PIPE)
+        await first.communicate()
+        self._num_fds = psutil.Process().num_fds()
+        self.supervisor = Supervisor(self.config, resolve=self.resolve, launch_for=self._launch_for)
+        self._task = asyncio.create_task(self.supervisor.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End everything; nothing may be left of it."""
+        self.supervisor.close()
+        async with asyncio.timeout(WITHIN_S):
+            await asyncio.shield(self._task)
+        assert worker_processes() == []
+        await self.until(lambda: psutil.Process().num_fds() <= self._num_fds, "descriptors are closed")
+
+    @property
+    def has_ended(self) -> bool:
+        return self._task.done()
+
+    # ---- what the supervisor asks -----------------------------------------------------------------------------------
+
+    def resolve(self, wish: Wish) -> Choice:
+        engine = wish.engine or self.engine_setting
+        match wish.model:
+            case "m":
+                return Choice(Target("m", engine, 1 if engine == "mlx" else 2, f"/m/{engine}"), EngineReason.REQUEST)
+            case "other":
+                return Choice(Target("other", "llamacpp", 3, "/other"), EngineReason.AUTO_ONLY)
+            case _:
+                raise ModelNotFoundError(wish.model)
+
+    def _launch_for(self, engine: str) -> WorkerLaunch:
+        script = self.scripts[engine]
+        options = script.pop(0) if len(script) > 1 else script[0]
+        self.num_launches[engine] += 1
+        if isinstance(options, str):
+            return RogueLaunch("fake", ENVIRONMENT, options)
+        return WorkerLaunch("fake", ENVIRONMENT, msgspec.json.encode(options).decode())
+
+    # ---- requests ---------------------------------------------------------------------------------------------------
+
+    def generation(
+        self,
+        wish: str = "m",
+        *,
+        prompts: Sequence[str] = ("tell me",),
+        max_tokens: int | None = 8,
+    ) -> Generation:
+        model, _, engine = wish.partition("@")
+        return Generation(
+            self.supervisor,
+            GenerationRequest(
+                wish=Wish(model, engine or None),
+                prompts=tuple[Prompt, ...](TextPrompt(prompt) for prompt in prompts),
+                sampling=SamplingParams(temperature=0.0),
+                max_tokens=max_tokens,
+                stop=(),
+                prompt_param="prompt",
+            ),
+        )
+
+    async def answer(self, wish: str = "m", **request: Any) -> str:
+        """Generate to the end; return the text of the first sequence."""
+        text, error = await self.outcome(wish, **request)
+        if error is not None:
+            raise error
+        return text
+
+    async def outcome(
+        self, wish: str = "m", *, on_text: Callable[[str], None] | None = None, **request: Any
+    ) -> tuple[str, RouterError | None]:
+        """Generate; return the text of the first sequence and the error that ended it, if any."""
+        texts: list[str] = []
+        num_ends = 0
+        try:
+            async for events in self.generation(wish, **request).events():
+                assert num_ends == 0 or len(request.get("prompts", ())) > 1, "something came after the end"
+                for event in events:
+                    num_ends += event.end is not None
+                    if event.index == 0:
+                        texts.append(event.text)
+                if on_text is not None:
+                    on_text("".join(texts))
+        except RouterError as error:
+            return "".join(texts), error
+        assert num_ends == len(request.get("prompts", ("",)))
+        return "".join(texts), None
+
+    # ---- looks ------------------------------------------------------------------------------------------------------
+
+    @property
+    def holder(self) -> ManagedWorker | None:
+        return next((worker for worker in self.supervisor.workers if worker.target is not None), None)
+
+    @property
+    def state(self) -> str | None:
+        return None if self.holder is None else self.holder.state.value
+
+    @property
+    def pid(self) -> int:
+        assert self.holder is not None
+        assert self.holder.pid is not None
+        return self.holder.pid
+
+    async def until(self, condition: Callable[[], bool], what: str, *, within_s: float = WITHIN_S) -> None:
+        try:
+            async with asyncio.timeout(within_s):
+                while not condition():  # noqa: ASYNC110 - the process table has no events
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            raise AssertionError(f"not within {within_s:g} s: {what}") from None
+
+    async def watch_residency(self) -> None:
+        """Sample the process table until cancelled."""
+        while True:
+            self.max_workers_seen = max(self.max_workers_seen, len(worker_processes()))
+            await asyncio.sleep(0.01)
+
+
+def with_fleet(
+    config: Config | None = None, **scripts: FakeOptions | str | list[FakeOptions | str]
+) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
+    """Give a test a running fleet as its first argument, on the event loop that the program uses."""
+
+    def decorate(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+        async def main(**arguments: Any) -> None:
+            copies = {name: list(script) if isinstance(script, list) else script for name, script in scripts.items()}
+            async with FakeFleet(config, **copies) as fleet, asyncio.timeout(3 * WITHIN_S):
+                await test(fleet, **arguments)
+
+        def run_test(**arguments: Any) -> None:
+            run(main(**arguments))
+
+        signature = inspect.signature(test)
+        run_test.__signature__ = signature.replace(  # type: ignore[attr-defined]  # what pytest reads
+            parameters=list(signature.parameters.values())[1:], return_annotation=None
+        )
+        run_test.__name__ = test.__name__
+        run_test.__module__ = test.__module__
+        run_test.__doc__ = test.__doc__
+        return run_test
+
+    return decorate

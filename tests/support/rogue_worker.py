@@ -1,0 +1,51 @@
+"""Workers that do not keep to the protocol: `python -m tests.support.rogue_worker FD MODE`."""
+
+import os
+import socket
+import struct
+import subprocess
+import sys
+
+from backends.channel import Channel
+from backends.messages import Generate, Hello, Load, Loaded, LoadedModel
+
+_MODEL = LoadedModel(
+    context_length=64, max_sequences=4, kv_cells=64, vocab_size=4, has_chat_template=False, load_ms=0.0, devices=()
+)
+
+
+def main(fd: int, mode: str) -> int:
+    sock = socket.socket(fileno=fd)
+    channel = Channel(sock)
+    if mode == "garbage at once":
+        sock.sendall(b"GET / HTTP/1.1\r\n\r\n" * 1000)
+    channel.send([Hello("fake", {}, mode, 0.0)])
+    while True:
+        for command in channel.receive(None):
+            if isinstance(command, Load):
+                channel.send([Loaded(_MODEL)])
+            if isinstance(command, Generate):
+                misbehave(sock, mode)
+
+
+def misbehave(sock: socket.socket, mode: str) -> None:
+    match mode:
+        case "garbage":
+            sock.sendall(struct.pack(">I", 5) + b"\xc1\xc1\xc1\xc1\xc1")
+        case "huge frame":
+            sock.sendall(struct.pack(">I", 2**31))
+        case "half frame":
+            sock.sendall(struct.pack(">I", 100) + b"half")
+            sys.exit(3)
+        case "flood":
+            os.write(2, b"x" * (8 << 20) + b"\nlast words\n")
+            sys.exit(4)
+        case "grandchild":
+            subprocess.Popen(["sleep", "3"], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, close_fds=False)
+            sys.exit(5)
+        case _:
+            raise AssertionError(mode)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2]))
