@@ -1,0 +1,45 @@
+import msgspec
+
+from backends.messages import LoadSpec
+from router.config import Config, GenerationConfig, LlamaCppConfig, MLXConfig
+from router.load_spec import load_spec_for
+from router.targets import Target
+
+CONFIG = Config(
+    generation=GenerationConfig(context_length=1234, parallel=3),
+    llamacpp=LlamaCppConfig(threads=5, batch_tokens=77, kv_cells=999, mmap=False),
+    mlx=MLXConfig(prefill_step_tokens=66, cache_limit_bytes=11, wired_limit_bytes=22),
+)
+
+
+def test_llamacpp_gets_its_own_settings_and_none_of_mlx() -> None:
+    assert load_spec_for(Target("m", "llamacpp", 1, "/m.gguf"), CONFIG) == LoadSpec(
+        model_path="/m.gguf",
+        context_length=1234,
+        max_sequences=3,
+        step_tokens=77,
+        kv_cells=999,
+        num_threads=5,
+        use_mmap=False,
+        flash_attention="auto",
+    )
+
+
+def test_mlx_gets_its_own_settings_and_none_of_llamacpp() -> None:
+    assert load_spec_for(Target("m", "mlx", 1, "/m"), CONFIG) == LoadSpec(
+        model_path="/m",
+        context_length=1234,
+        max_sequences=3,
+        step_tokens=66,
+        cache_limit_bytes=11,
+        wired_limit_bytes=22,
+    )
+
+
+def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
+    default = LoadSpec(model_path="")
+    changed = set()
+    for engine in ("mlx", "llamacpp"):
+        spec = load_spec_for(Target("m", engine, 1, "/m"), CONFIG)
+        changed |= {name for name in LoadSpec.__struct_fields__ if getattr(spec, name) != getattr(default, name)}
+    assert changed | {"flash_attention"} == set(msgspec.structs.asdict(default))

@@ -1,0 +1,111 @@
+from typing import Any
+
+import msgspec
+import pytest
+
+from registry.catalogue import Artifact, Model
+from registry.facts import ArtifactFormat, ModelKind
+from router.config import EngineSetting
+from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
+from router.targets import EngineReason, choose, parse_engine
+from tests.registry.catalogue_builder import make_facts
+
+AUTO, MLX, LLAMACPP = EngineSetting.AUTO, EngineSetting.MLX, EngineSetting.LLAMACPP
+
+
+def artifact(engine: str, *, kind: ModelKind = ModelKind.MODEL, **changes: Any) -> Artifact:
+    form = ArtifactFormat.MLX if engine == "mlx" else ArtifactFormat.GGUF
+    plain = Artifact(
+        id=1 if engine == "mlx" else 2,
+        model_name="m",
+        format=form,
+        path=f"/models/{engine}",
+        files=(),
+        mmproj_path=None,
+        size_bytes=1,
+        mtime_ns=1,
+        sha256=None,
+        status="ok",
+        reason=None,
+        is_owned=False,
+        facts=msgspec.structs.replace(make_facts(form), kind=kind),
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def model(*artifacts: Artifact, engine: Any = None) -> Model:
+    return Model(
+        name="m", artifacts=artifacts, engine=engine, aliases=(), settings={}, created_at=0.0, last_used_at=None
+    )
+
+
+BOTH = (artifact("llamacpp"), artifact("mlx"))
+
+
+@pytest.mark.parametrize(
+    ("wish", "own", "global_setting", "engine", "reason"),
+    [
+        (MLX, "llamacpp", LLAMACPP, "mlx", EngineReason.REQUEST),
+        (None, "mlx", LLAMACPP, "mlx", EngineReason.MODEL_SETTING),
+        (None, None, MLX, "mlx", EngineReason.GLOBAL_SETTING),
+        (None, None, LLAMACPP, "llamacpp", EngineReason.GLOBAL_SETTING),
+        (AUTO, "mlx", MLX, "llamacpp", EngineReason.AUTO_GGUF),
+        (None, "auto", MLX, "llamacpp", EngineReason.AUTO_GGUF),
+        (None, None, AUTO, "llamacpp", EngineReason.AUTO_GGUF),
+    ],
+)
+def test_the_first_level_that_is_set_wins(
+    wish: EngineSetting | None, own: str | None, global_setting: EngineSetting, engine: str, reason: EngineReason
+) -> None:
+    choice = choose(model(*BOTH, engine=own), wish=wish, global_setting=global_setting, is_apple_silicon=False)
+    assert (choice.target.engine, choice.reason) == (engine, reason)
+    assert choice.target.path == f"/models/{engine}"
+
+
+@pytest.mark.parametrize(
+    ("engines", "is_apple_silicon", "engine", "reason"),
+    [
+        (["llamacpp", "mlx"], True, "mlx", EngineReason.AUTO_APPLE_SILICON),
+        (["llamacpp", "mlx"], False, "llamacpp", EngineReason.AUTO_GGUF),
+        (["llamacpp"], True, "llamacpp", EngineReason.AUTO_GGUF),
+        (["mlx"], False, "mlx", EngineReason.AUTO_ONLY),
+    ],
+)
+def test_auto(engines: list[str], *, is_apple_silicon: bool, engine: str, reason: EngineReason) -> None:
+    artifacts = [artifact(name) for name in engines]
+    choice = choose(model(*artifacts), wish=None, global_setting=AUTO, is_apple_silicon=is_apple_silicon)
+    assert (choice.target.engine, choice.reason) == (engine, reason)
+
+
+def test_auto_passes_over_an_artifact_that_cannot_be_used() -> None:
+    broken = artifact("mlx", status="missing", reason="/models/mlx is gone")
+    choice = choose(model(artifact("llamacpp"), broken), wish=None, global_setting=AUTO, is_apple_silicon=True)
+    assert choice.target.engine == "llamacpp"
+
+
+def test_a_wish_that_cannot_be_met_names_the_engines_and_the_command() -> None:
+    with pytest.raises(EngineNotAvailableError) as caught:
+        choose(model(artifact("llamacpp")), wish=MLX, global_setting=AUTO, is_apple_silicon=True)
+    assert caught.value.param == "model"
+    for words in ("'m' cannot run on 'mlx'", "artifacts for: llamacpp", "mlxr models add PATH --name m"):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "words"),
+    [
+        ([artifact("mlx", status="bad", reason="its index names a file outside")], "a file outside"),
+        ([artifact("llamacpp", status="missing")], "its gguf artifact is missing"),
+        ([artifact("llamacpp", kind=ModelKind.EMBEDDING)], "kind embedding"),
+        ([], "mlxr models show m"),
+    ],
+)
+def test_a_model_without_a_usable_artifact_says_why(artifacts: list[Artifact], words: str) -> None:
+    with pytest.raises(ModelLoadFailedError, match=words):
+        choose(model(*artifacts), wish=None, global_setting=AUTO, is_apple_silicon=False)
+
+
+def test_an_unknown_engine_is_refused_by_name() -> None:
+    assert parse_engine("mlx", param="X-Mlxr-Engine") is MLX
+    with pytest.raises(InvalidRequestError, match="X-Mlxr-Engine: unknown engine 'vllm'; use auto, mlx or llamacpp"):
+        parse_engine("vllm", param="X-Mlxr-Engine")
