@@ -13,7 +13,7 @@ import llama_cpp
 from backends.base import Chunk, Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult
 from backends.errors import EngineError, LoadError
 from backends.llamacpp.library import LibraryLog
-from backends.llamacpp.sampler import SamplerChain
+from backends.llamacpp.sampler import Sampler, create_sampler
 from backends.llamacpp.threads import default_num_threads
 from backends.llamacpp.tokenizer import LlamaCppTokenizer
 from backends.messages import LoadedModel, LoadSpec
@@ -47,7 +47,7 @@ class LlamaCppEngine(Engine):
         self._step_tokens = DEFAULT_STEP_TOKENS
         self._free_slots: list[int] = []
         self._slots: dict[int, int] = {}
-        self._samplers: dict[int, SamplerChain] = {}
+        self._samplers: dict[int, Sampler] = {}
         self._should_abort: Callable[[], bool] | None = None
         self._on_abort = llama_cpp.ggml_abort_callback(lambda _data: self._is_abort_wanted())
         self._no_abort = llama_cpp.ggml_abort_callback()
@@ -92,7 +92,7 @@ class LlamaCppEngine(Engine):
 
     def insert(self, sequence: Sequence) -> None:
         """Create the sequence's sampler; it gets a slot with its first chunk."""
-        self._samplers[sequence.sequence_id] = SamplerChain(sequence.sampling)
+        self._samplers[sequence.sequence_id] = create_sampler(sequence.sampling, self.tokenizer.vocab_size)
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
         """Decode all chunks in one call, then draw.

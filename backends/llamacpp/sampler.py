@@ -1,10 +1,12 @@
-"""A native llama.cpp sampler chain for one sequence."""
+"""How the tokens of one sequence are drawn from llama.cpp's logits: its own sampler chain, or the maximum."""
 
+import abc
 import ctypes
 import os
 import struct
 
 import llama_cpp
+import numpy as np
 
 from backends.sequence import SamplingParams
 
@@ -12,7 +14,42 @@ _MIN_KEEP = 1
 _INT32_MAX = 2**31 - 1
 
 
-class SamplerChain:
+class Sampler(abc.ABC):
+    """Draws the tokens of one sequence."""
+
+    @abc.abstractmethod
+    def sample(self, context: object, index: int) -> int:
+        """Return the token drawn from the logits of the batch's `index`-th token."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Free what the library holds; idempotent."""
+
+
+class GreedySampler(Sampler):
+    """The most likely token, of equal ones the first.
+
+    Not the library's greedy sampler: that one copies the whole vocabulary into an array of candidates for every token,
+    0.1 ms of the 6 ms that a token of a small model takes.
+
+    Args:
+        vocab_size: Number of logits.
+    """
+
+    def __init__(self, vocab_size: int) -> None:
+        self._logits_type = ctypes.c_float * vocab_size
+
+    def sample(self, context: object, index: int) -> int:
+        """Return the index of the highest logit; float32, shape (vocab_size,)."""
+        pointer = llama_cpp.llama_get_logits_ith(context, index)
+        logits = self._logits_type.from_address(ctypes.addressof(pointer.contents))
+        return int(np.ctypeslib.as_array(logits).argmax())
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class SamplerChain(Sampler):
     """Draws the tokens of one sequence; its random generator is its own, so a batch does not change the draws.
 
     Args:
@@ -35,9 +72,17 @@ class SamplerChain:
             self._chain = None
 
 
+def create_sampler(params: SamplingParams, vocab_size: int) -> Sampler:
+    """Return the sampler for one sequence.
+
+    Args:
+        params: How tokens are drawn.
+        vocab_size: Number of logits.
+    """
+    return GreedySampler(vocab_size) if params.is_greedy else SamplerChain(params)
+
+
 def _samplers(params: SamplingParams) -> list[ctypes.c_void_p]:
-    if params.is_greedy:
-        return [llama_cpp.llama_sampler_init_greedy()]
     samplers = []
     if params.top_k is not None:
         samplers.append(llama_cpp.llama_sampler_init_top_k(min(params.top_k, _INT32_MAX)))
