@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Request, Router, get, post
+from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from router.control.schemas import StopRequest, StopResponse
@@ -13,19 +14,19 @@ from router.services import Services
 
 
 @get("/health")
-async def get_health(services: Services) -> ASGIApp:
+async def get_health(services: NamedDependency[Services]) -> ASGIApp:
     """Answer at once, whatever the engines do."""
     return json_reply(health(services))
 
 
 @get("/v1/mlxr/status")
-async def get_status(services: Services) -> ASGIApp:
+async def get_status(services: NamedDependency[Services]) -> ASGIApp:
     """Tell what runs, what waits and what was loaded and unloaded."""
     return json_reply(status(services))
 
 
 @post("/v1/mlxr/models/stop", status_code=200)
-async def stop_model(request: Request[Any, Any, Any], services: Services) -> ASGIApp:
+async def stop_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
     """Unload a model; answers when its memory is back."""
     body = await read_json(request, StopRequest, limit_bytes=services.config.server.max_body_bytes)
     report = await services.supervisor.stop_model(services.models.get(body.model).name)

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from litestar import Request, Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from registry.catalogue import Model
@@ -24,7 +26,7 @@ _AnyRequest = Request[Any, Any, Any]
 
 
 @post("/v1/chat/completions", status_code=200)
-async def create_chat_completion(request: _AnyRequest, services: Services) -> ASGIApp:
+async def create_chat_completion(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Answer a conversation, streamed or whole."""
     body = await read_json(request, ChatRequest, limit_bytes=services.config.server.max_body_bytes)
     wish = services.models.wish_for(body.model, request.headers.get(ENGINE_HEADER))
@@ -33,7 +35,7 @@ async def create_chat_completion(request: _AnyRequest, services: Services) -> AS
 
 
 @post("/v1/completions", status_code=200)
-async def create_completion(request: _AnyRequest, services: Services) -> ASGIApp:
+async def create_completion(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Continue one text or several, streamed or whole."""
     body = await read_json(request, CompletionRequest, limit_bytes=services.config.server.max_body_bytes)
     wish = services.models.wish_for(body.model, request.headers.get(ENGINE_HEADER))
@@ -42,14 +44,14 @@ async def create_completion(request: _AnyRequest, services: Services) -> ASGIApp
 
 
 @get("/v1/models")
-async def list_models(services: Services) -> ASGIApp:
+async def list_models(services: NamedDependency[Services]) -> ASGIApp:
     """List all models of the registry."""
     models = services.models.list()
     return json_reply({"object": "list", "data": [_model_object(model) for model in models]})
 
 
 @get("/v1/models/{model_id:path}")
-async def get_model(model_id: str, services: Services) -> ASGIApp:
+async def get_model(model_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """Describe one model; names may contain a slash."""
     return json_reply(_model_object(services.models.get(model_id.removeprefix("/"))))
 

@@ -1,0 +1,110 @@
+"""mlxr's own endpoints over HTTP, with real worker processes of the fake engine behind them."""
+
+import asyncio
+import os
+import time
+from typing import Any
+
+import pytest
+
+from backends.fake import FakeOptions
+from tests.support.fake_fleet import make_config
+from tests.support.fake_openai import FakeFront, with_front
+
+WORKER_KEYS = {
+    *("id", "pid", "engine", "model", "state", "rss_bytes", "num_running", "num_waiting", "load_ms"),
+    *("load_fraction", "loaded_at", "context_length", "devices", "engine_versions"),
+}
+
+
+async def status(front: FakeFront) -> dict[str, Any]:
+    response = await front.client.get("/v1/mlxr/status")
+    assert response.status_code == 200
+    body: dict[str, Any] = response.json()
+    return body
+
+
+async def stop(front: FakeFront, model: str) -> tuple[int, dict[str, Any]]:
+    response = await front.client.post("/v1/mlxr/models/stop", json={"model": model})
+    return response.status_code, response.json()
+
+
+@with_front(llamacpp=FakeOptions(load_s=1.0))
+async def test_health_answers_at_once_while_a_model_loads_and_names_what_is_resident(front: FakeFront) -> None:
+    assert (await front.client.get("/health")).json() == {"status": "ok", "resident": []}
+    request = asyncio.create_task(front.chat())
+    await front.fleet.until(lambda: front.fleet.state == "loading", "it loads")
+    started_at = time.monotonic()
+    assert (await front.client.get("/health")).json() == {"status": "ok", "resident": []}
+    assert time.monotonic() - started_at < 0.5
+    await request
+    health = (await front.client.get("/health")).json()
+    assert health == {"status": "ok", "resident": [{"model": "m", "engine": "llamacpp"}]}
+
+
+@with_front(llamacpp=FakeOptions(load_s=0.3, decode_s=0.01))
+async def test_the_status_follows_a_worker_through_its_life(front: FakeFront) -> None:
+    idle = await status(front)
+    assert idle["workers"] == []
+    assert idle["pid"] == os.getpid()
+    assert idle["engine_setting"] == "llamacpp"
+    assert idle["queue"] == {"num_waiting": 0, "limit": 64, "oldest_wait_s": None, "by_target": []}
+    request = asyncio.create_task(front.chat(max_tokens=100))
+    await front.fleet.until(lambda: front.fleet.state == "loading", "it loads")
+    loading = await status(front)
+    assert [worker["state"] for worker in loading["workers"]] == ["loading"]
+    assert loading["queue"]["num_waiting"] == 1
+    assert loading["queue"]["by_target"] == [{"model": "m", "engine": "llamacpp", "num_waiting": 1}]
+    assert loading["queue"]["oldest_wait_s"] >= 0
+    await front.fleet.until(lambda: front.fleet.state == "ready", "it serves")
+    busy = (await status(front))["workers"][0]
+    assert set(busy) == WORKER_KEYS
+    assert (busy["state"], busy["model"], busy["engine"], busy["num_running"]) == ("busy", "m", "llamacpp", 1)
+    assert busy["pid"] == front.fleet.pid
+    assert busy["rss_bytes"] > 1 << 20
+    assert busy["devices"] == ["fake"]
+    await request
+    await front.fleet.until(lambda: front.fleet.holder is not None and not front.fleet.holder.num_running, "idle")
+    assert (await status(front))["workers"][0]["state"] == "ready"
+
+
+@with_front(mlx=FakeOptions(ballast_bytes=20 << 20))
+async def test_a_flip_is_shown_with_what_it_freed(front: FakeFront) -> None:
+    await front.chat(model="m@mlx")
+    await front.chat(model="m@llamacpp")
+    swaps = (await status(front))["swaps"]
+    assert [(swap["event"], swap["engine"]) for swap in swaps] == [
+        ("load", "mlx"),
+        ("unload", "mlx"),
+        ("load", "llamacpp"),
+    ]
+    assert swaps[1]["freed_bytes"] > 20 << 20
+    assert swaps[1]["unload_ms"] > 0
+    assert swaps[2]["load_ms"] > 0
+
+
+@with_front()
+async def test_stop_unloads_by_name_or_alias_and_says_when_there_was_nothing_to_do(front: FakeFront) -> None:
+    assert await stop(front, "m") == (200, {"stopped": False, "freed_bytes": None, "unload_ms": None})
+    await front.chat()
+    code, body = await stop(front, "nick")
+    assert code == 200
+    assert body["stopped"]
+    assert body["freed_bytes"] > 1 << 20
+    assert (await status(front))["workers"] == []
+    code, body = await stop(front, "nobody")
+    assert (code, body["error"]["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"model": ""}', b'{"model": "m", "force": true}', b"["])
+@with_front()
+async def test_a_malformed_stop_is_a_400(front: FakeFront, body: bytes) -> None:
+    assert (await front.client.post("/v1/mlxr/models/stop", content=body)).status_code == 400
+
+
+@with_front(config=make_config(standby=True))
+async def test_standby_workers_are_shown_as_such(front: FakeFront) -> None:
+    fleet = front.fleet
+    await fleet.until(lambda: len(fleet.supervisor.workers) == 2, "they are there")
+    shown = (await status(front))["workers"]
+    assert [(worker["state"], worker["model"]) for worker in shown] == [("standby", None)] * 2

@@ -1,0 +1,127 @@
+"""The whole HTTP front over the fake fleet, on a real loopback server, with an httpx client."""
+
+import asyncio
+import inspect
+import logging
+import tempfile
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import msgspec
+
+from backends.fake import FakeOptions
+from registry.facts import ArtifactFormat
+from registry.store import Registry
+from router.app import create_app
+from router.config import Config, EngineSetting, ServerConfig
+from router.http.hosts import HostRules
+from router.http.limits import HttpLimits
+from router.http.server import HttpServer, guarded, run
+from router.model_directory import ModelDirectory
+from router.services import Services
+from router.supervisor import Supervisor
+from router.targets import Choice
+from router.waiting import Wish
+from tests.registry.catalogue_builder import make_draft, make_facts
+from tests.support.fake_fleet import WITHIN_S, FakeFleet, make_config
+
+
+class _Fleet(FakeFleet):
+    """The fleet under the registry's models instead of its own."""
+
+    models: ModelDirectory
+
+    def resolve(self, wish: Wish) -> Choice:
+        return self.models.resolve(wish)
+
+
+class FakeFront:
+    """A served app: `client` speaks to it.
+
+    The registry has `m` with both formats, and `only-gguf`.
+    """
+
+    def __init__(self, registry: Registry, config: Config, scripts: dict[str, Any]) -> None:
+        self.fleet = _Fleet(config, **scripts)
+        self.fleet.models = self.models = ModelDirectory(
+            registry, engine_setting=EngineSetting.LLAMACPP, is_apple_silicon=False
+        )
+        self._config = config
+
+    async def __aenter__(self) -> Self:
+        await self.fleet.__aenter__()
+        self.services = Services(self._config, self.models, self.supervisor, "0.0.0")
+        limits = HttpLimits()
+        app = guarded(
+            create_app(self.services), rules=HostRules(), limits=limits, access_logger=logging.getLogger("tests.access")
+        )
+        self.server = HttpServer(app, host="127.0.0.1", port=0, limits=limits)
+        host, port = (await self.server.start()).tcp[0]
+        self._served = asyncio.create_task(self.server.wait_stopped())
+        self.client = httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=WITHIN_S)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.aclose()
+        self.server.stop()
+        self.server.stop()
+        await self._served
+        await self.fleet.close()
+
+    @property
+    def supervisor(self) -> Supervisor:
+        return self.fleet.supervisor
+
+    async def chat(self, **body: Any) -> httpx.Response:
+        plain = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0, "max_tokens": 6}
+        return await self.client.post("/v1/chat/completions", json=plain | body)
+
+    async def complete(self, **body: Any) -> httpx.Response:
+        plain = {"model": "m", "prompt": "once", "temperature": 0, "max_tokens": 6}
+        return await self.client.post("/v1/completions", json=plain | body)
+
+
+def sse_objects(response: httpx.Response) -> list[Any]:
+    """Return the objects of a stream; `[DONE]` stays text."""
+    blocks = response.text.split("\n\n")
+    assert blocks.pop() == "", "every event ends with an empty line"
+    data = [block for block in blocks if not block.startswith(":")]
+    assert all(block.startswith("data: ") and "\n" not in block for block in data)
+    return [
+        text if text == "[DONE]" else msgspec.json.decode(text)
+        for text in (block.removeprefix("data: ") for block in data)
+    ]
+
+
+def with_front(
+    *, config: Config | None = None, keepalive_s: float = 10.0, **scripts: FakeOptions | list[FakeOptions | str]
+) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
+    """Give a test a served front as its first argument, on the event loop that the program uses."""
+
+    def decorate(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+        async def main(**arguments: Any) -> None:
+            server = ServerConfig(port=0, keepalive_s=keepalive_s)
+            served = msgspec.structs.replace(config or make_config(), server=server)
+            with tempfile.TemporaryDirectory() as folder, Registry.open(Path(folder) / "registry.sqlite3") as registry:
+                registry.add_artifact(make_draft("/m/a.gguf"))
+                registry.add_artifact(make_draft("/m/mlx", facts=make_facts(ArtifactFormat.MLX)))
+                registry.add_artifact(make_draft("/g.gguf", name="only-gguf", facts=make_facts(parameter_count=7)))
+                registry.set_alias("nick", "m")
+                copies = {name: list(each) if isinstance(each, list) else each for name, each in scripts.items()}
+                async with FakeFront(registry, served, copies) as front, asyncio.timeout(3 * WITHIN_S):
+                    await test(front, **arguments)
+
+        def run_test(**arguments: Any) -> None:
+            run(main(**arguments))
+
+        signature = inspect.signature(test)
+        run_test.__signature__ = signature.replace(  # type: ignore[attr-defined]  # what pytest reads
+            parameters=list(signature.parameters.values())[1:], return_annotation=None
+        )
+        run_test.__name__ = test.__name__
+        run_test.__module__ = test.__module__
+        return run_test
+
+    return decorate
