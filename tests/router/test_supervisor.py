@@ -86,14 +86,14 @@ async def test_a_drain_over_its_limit_cuts_what_runs(fleet: FakeFleet) -> None:
 @with_fleet(make_config(swap_max_wait_s=0.0), llamacpp=SLOW)
 async def test_a_drain_is_taken_back_when_nobody_waits_for_the_swap_any_more(fleet: FakeFleet) -> None:
     started = asyncio.Event()
-    running = asyncio.create_task(fleet.answer(max_tokens=200, on_text=lambda _: started.set()))
+    running = asyncio.create_task(fleet.answer(max_tokens=100, on_text=lambda _: started.set()))
     await started.wait()
     leaver = asyncio.create_task(fleet.answer("m@mlx"))
     await fleet.until(lambda: fleet.state == "draining", "it drains")
     leaver.cancel()
     await fleet.until(lambda: fleet.state == "ready", "the drain is taken back")
     assert len(await fleet.answer()) == 8
-    assert len(await running) == 200
+    assert len(await running) == 100
     assert fleet.num_launches == {"mlx": 0, "llamacpp": 1}
 
 

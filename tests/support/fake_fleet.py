@@ -42,7 +42,7 @@ class RogueLaunch(WorkerLaunch, frozen=True):
 
 
 def make_config(*, parallel: int = 4, standby: bool = False, **limits: float) -> Config:
-    defaults = {"swap_max_wait_s": 0.3, "reclaim_timeout_s": 0.5, "stop_timeout_s": 1.0}
+    defaults = {"swap_max_wait_s": 0.3, "reclaim_timeout_s": 0.1, "stop_timeout_s": 1.0}
     return Config(
         standby=standby,
         generation=GenerationConfig(parallel=parallel),

@@ -41,7 +41,7 @@ def misbehave(sock: socket.socket, mode: str) -> None:
             os.write(2, b"x" * (8 << 20) + b"\nlast words\n")
             sys.exit(4)
         case "grandchild":
-            subprocess.Popen(["sleep", "3"], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, close_fds=False)
+            subprocess.Popen(["sleep", "1.5"], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, close_fds=False)
             sys.exit(5)
         case _:
             raise AssertionError(mode)
