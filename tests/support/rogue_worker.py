@@ -40,11 +40,11 @@ def misbehave(sock: socket.socket, mode: str) -> None:
         case "flood":
             os.write(2, b"x" * (8 << 20) + b"\nlast words\n")
             sys.exit(4)
-        case "grandchild":
-            subprocess.Popen(["sleep", "1.5"], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, close_fds=False)
-            sys.exit(5)
         case _:
-            raise AssertionError(mode)
+            # The rest is a path: leave a child behind that holds the worker's pipes open until it exists.
+            wait = f"until test -e '{mode}'; do sleep 0.05; done"
+            subprocess.Popen(["sh", "-c", wait], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, close_fds=False)
+            sys.exit(5)
 
 
 if __name__ == "__main__":
