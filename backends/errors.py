@@ -61,6 +61,7 @@ class ContextLengthError(PromptError):
     Attributes:
         num_prompt_tokens: Tokens of the prompt, or a lower bound of them when it was not tokenized whole.
         context_length: Tokens that one sequence may hold.
+        is_lower_bound: The prompt was so long that it was not tokenized.
     """
 
     code = "context_length_exceeded"
@@ -74,6 +75,7 @@ class ContextLengthError(PromptError):
         )
         self.num_prompt_tokens = num_prompt_tokens
         self.context_length = context_length
+        self.is_lower_bound = is_lower_bound
 
 
 class TemplateError(PromptError):

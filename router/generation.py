@@ -172,6 +172,7 @@ def _error_of(event: Failed, prompt_param: str) -> Exception:
             num_prompt_tokens=event.details["n_prompt_tokens"],
             context_length=event.details["n_ctx"],
             param=prompt_param,
+            is_lower_bound=bool(event.details.get("is_lower_bound")),
         )
     if event.code == TemplateError.code:
         return TemplateError(event.message, param=event.param)

@@ -201,7 +201,11 @@ class TestRefusals:
     def test_a_prompt_longer_than_the_context(self, driver: EngineDriver) -> None:
         answer = driver.answer("x" * CONTEXT_LENGTH)
         assert answer.failed.code == "context_length_exceeded"
-        assert answer.failed.details == {"n_prompt_tokens": CONTEXT_LENGTH, "n_ctx": CONTEXT_LENGTH}
+        assert answer.failed.details == {
+            "n_prompt_tokens": CONTEXT_LENGTH,
+            "n_ctx": CONTEXT_LENGTH,
+            "is_lower_bound": 0,
+        }
         assert str(CONTEXT_LENGTH) in answer.failed.message
 
     def test_megabytes_are_refused_with_a_lower_bound(self, driver: EngineDriver) -> None:
