@@ -61,7 +61,6 @@ class ContextLengthError(PromptError):
     Attributes:
         num_prompt_tokens: Tokens of the prompt, or a lower bound of them when it was not tokenized whole.
         context_length: Tokens that one sequence may hold.
-        is_lower_bound: The prompt was so long that it was not tokenized.
     """
 
     code = "context_length_exceeded"
@@ -70,12 +69,11 @@ class ContextLengthError(PromptError):
         at_least = "at least " if is_lower_bound else ""
         super().__init__(
             f"the prompt has {at_least}{num_prompt_tokens} tokens but the context holds {context_length}; "
-            "shorten it, or raise generation.context_length in the config if the model allows more",
+            "shorten the prompt, or raise generation.context_length in the config if the model allows more",
             param="messages",
         )
         self.num_prompt_tokens = num_prompt_tokens
         self.context_length = context_length
-        self.is_lower_bound = is_lower_bound
 
 
 class TemplateError(PromptError):

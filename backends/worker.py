@@ -261,11 +261,7 @@ def _gives_up(commands: Iterable[Command], plan: StepPlan) -> bool:
 def _failed(sequence_id: int, exc: BackendError) -> Failed:
     details = {}
     if isinstance(exc, ContextLengthError):
-        details = {
-            "n_prompt_tokens": exc.num_prompt_tokens,
-            "n_ctx": exc.context_length,
-            "is_lower_bound": int(exc.is_lower_bound),
-        }
+        details = {"n_prompt_tokens": exc.num_prompt_tokens, "n_ctx": exc.context_length}
     return Failed(sequence_id, exc.code, str(exc), exc.param if isinstance(exc, PromptError) else None, details)
 
 

@@ -124,28 +124,16 @@ class ContextLengthExceededError(InvalidRequestError):
     """The prompt (plus what was asked to be generated) is longer than the context.
 
     Args:
-        num_prompt_tokens: Tokens of the prompt; a lower bound of them when `is_lower_bound`.
+        message: The worker's; it says "at least" where the prompt was too long to be counted.
+        num_prompt_tokens: Tokens of the prompt, or that lower bound.
         context_length: Tokens that the context holds.
         param: The field that carries the prompt.
-        is_lower_bound: The prompt was so long that it was not tokenized.
     """
 
     code = "context_length_exceeded"
 
-    def __init__(
-        self,
-        *,
-        num_prompt_tokens: int,
-        context_length: int,
-        param: str = "messages",
-        is_lower_bound: bool = False,
-    ) -> None:
-        at_least = "at least " if is_lower_bound else ""
-        super().__init__(
-            f"The prompt has {at_least}{num_prompt_tokens} tokens, but the context of this model holds "
-            f"{context_length}. Shorten the prompt, or set a larger context for the model.",
-            param,
-        )
+    def __init__(self, message: str, *, num_prompt_tokens: int, context_length: int, param: str) -> None:
+        super().__init__(message, param)
         self.num_prompt_tokens = num_prompt_tokens
         self.context_length = context_length
 

@@ -169,10 +169,10 @@ class Generation:
 def _error_of(event: Failed, prompt_param: str) -> Exception:
     if event.code == ContextLengthError.code:
         return ContextLengthExceededError(
+            event.message,
             num_prompt_tokens=event.details["n_prompt_tokens"],
             context_length=event.details["n_ctx"],
             param=prompt_param,
-            is_lower_bound=bool(event.details.get("is_lower_bound")),
         )
     if event.code == TemplateError.code:
         return TemplateError(event.message, param=event.param)

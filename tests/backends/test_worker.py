@@ -147,7 +147,7 @@ class TestAnswers:
             worker.load()
             worker.send(generate(1, "x" * 9000))
             worker.wait_for_ends([1])
-            assert worker.answer(1).failed.details == {"n_prompt_tokens": 9000, "n_ctx": 8192, "is_lower_bound": 0}
+            assert worker.answer(1).failed.details == {"n_prompt_tokens": 9000, "n_ctx": 8192}
             assert worker.answer(1).num_prompt_tokens is None
 
     def test_a_failed_step_fails_its_sequences_and_the_worker_goes_on(self) -> None:

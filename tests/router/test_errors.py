@@ -69,7 +69,7 @@ def test_codes_are_unique_within_the_router() -> None:
     [
         (errors.InvalidRequestError("x"), 400),
         (errors.EngineNotAvailableError("m", "mlx", ["llamacpp"]), 400),
-        (errors.ContextLengthExceededError(num_prompt_tokens=9, context_length=8), 400),
+        (errors.ContextLengthExceededError("too long", num_prompt_tokens=9, context_length=8, param="messages"), 400),
         (ContextLengthError(num_prompt_tokens=9, context_length=8), 400),
         (errors.HostNotAllowedError("x"), 403),
         (errors.OriginNotAllowedError("x"), 403),

@@ -49,7 +49,9 @@ def test_anthropic_shape_and_types(error: Exception, kind: str) -> None:
 
 
 def test_context_length_carries_the_two_numbers_clients_read() -> None:
-    body = error_object(ContextLengthExceededError(num_prompt_tokens=9, context_length=8), Dialect.OPENAI)["error"]
+    body = error_object(
+        ContextLengthExceededError("too long", num_prompt_tokens=9, context_length=8, param="messages"), Dialect.OPENAI
+    )["error"]
     assert (body["code"], body["n_prompt_tokens"], body["n_ctx"]) == ("context_length_exceeded", 9, 8)
 
 
