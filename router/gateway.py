@@ -41,6 +41,9 @@ logger = logging.getLogger(__name__)
 REGISTRY_POLL_S = 0.5
 """How often the registry is asked whether another process changed it; a query of microseconds."""
 
+REGISTRY_BUSY_TIMEOUT_S = 0.05
+"""How long the event loop may wait for another writer; the one thing it writes, the time of last use, can be missed."""
+
 
 class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway is started with.
@@ -88,7 +91,10 @@ class _Gateway:
 
     async def serve(self) -> None:
         options = self._options
-        with InstanceLock.acquire(options.paths) as lock, Registry.open(options.paths.registry_db) as registry:
+        with (
+            InstanceLock.acquire(options.paths) as lock,
+            Registry.open(options.paths.registry_db, busy_timeout_s=REGISTRY_BUSY_TIMEOUT_S) as registry,
+        ):
             models = ModelDirectory(
                 registry, engine_setting=options.config.engine, is_apple_silicon=_is_apple_silicon()
             )

@@ -204,7 +204,6 @@ class TestRefusals:
         assert answer.failed.details == {
             "n_prompt_tokens": CONTEXT_LENGTH,
             "n_ctx": CONTEXT_LENGTH,
-            "is_lower_bound": 0,
         }
         assert str(CONTEXT_LENGTH) in answer.failed.message
 
