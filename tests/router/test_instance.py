@@ -101,8 +101,7 @@ def test_a_damaged_instance_file_counts_as_none(paths: Paths, content: bytes) ->
 def test_looking_does_not_keep_a_gateway_from_starting(paths: Paths, instance: RunningInstance) -> None:
     with InstanceLock.acquire(paths) as lock:
         lock.publish(instance)
-        for _ in range(100):
-            read_instance(paths)
+        assert all(read_instance(paths) == instance for _ in range(100))
     for _ in range(20):
         paths.instance_file.write_bytes(b"{}")
         read_instance(paths)
@@ -113,3 +112,5 @@ def test_releasing_twice_is_allowed(paths: Paths) -> None:
     lock = InstanceLock.acquire(paths)
     lock.release()
     lock.release()
+    assert read_instance(paths) is None
+    InstanceLock.acquire(paths).release()

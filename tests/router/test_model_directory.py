@@ -133,4 +133,6 @@ def test_a_use_that_cannot_be_written_is_no_error(registry: Registry, monkeypatc
         raise RegistryBusyError("another process writes")
 
     monkeypatch.setattr(registry, "touch_last_used", busy)
-    directory(registry).note_use("m")
+    models = directory(registry)
+    models.note_use("m")
+    assert models.get("m").last_used_at is None
