@@ -14,8 +14,6 @@ import msgspec
 from backends.messages import LoadedModel, LoadSpec
 from backends.sequence import Sequence
 
-ENGINE_NAMES = ("llamacpp", "mlx", "fake")
-
 
 class EngineInfo(msgspec.Struct, frozen=True):
     """What an engine says of itself once its libraries are imported.

@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 REGISTRY_POLL_S = 0.5
 """How often the registry is asked whether another process changed it; a query of microseconds."""
 
+_READ_AT_START = ("server", "models", "logging")
+
 REGISTRY_BUSY_TIMEOUT_S = 0.05
 """How long the event loop may wait for another writer; the one thing it writes, the time of last use, can be missed."""
 
@@ -208,8 +210,9 @@ def _create_server(services: Services) -> HttpServer:
 
 def _apply(services: Services, config: Config) -> None:
     """Put a new config into force; what only a restart can change is said in the log."""
-    if config.server != services.config.server:
-        logger.warning("changes under server: take effect after a restart")
+    for section in _READ_AT_START:
+        if getattr(config, section) != getattr(services.config, section):
+            logger.warning("changes under %s: take effect after a restart", section)
     logger.info("the config file changed: engine is %s", config.engine.value)
     services.config = msgspec.structs.replace(config, server=services.config.server)
     services.models.engine_setting = config.engine

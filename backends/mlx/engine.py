@@ -94,6 +94,8 @@ class MLXEngine(Engine):
             self.tokenizer = MLXTokenizer(wrapper, end_ids)
             self._step_tokens = spec.step_tokens or self._step_tokens
             self._generator = self._create_generator(spec)
+            if spec.wired_limit_bytes is not None and _has_metal():
+                mx.set_wired_limit(spec.wired_limit_bytes)  # after the generator, which sets Metal's recommendation
         on_progress(1.0)
         self.capabilities = EngineCapabilities(
             can_abort_step=False, can_cut_cache=can_trim_prompt_cache(self._empty_cache())

@@ -210,7 +210,7 @@ class MLXConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The mlx engine.
 
     Attributes:
-        prefill_step_tokens: Prompt tokens per step; None = 512 on Metal, 32 on a CPU.
+        prefill_step_tokens: Prompt tokens per step; None = 512 on Metal, 64 on a CPU; fewer where they take too long.
         cache_limit_bytes: MLX's buffer cache; None = by memory size.
         wired_limit_bytes: Memory that Metal may keep wired; None = what Metal recommends.
     """

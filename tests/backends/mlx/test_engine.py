@@ -60,3 +60,16 @@ def test_prefill_steps_grow_to_the_rate_and_shrink_with_it() -> None:
     assert engine._prefill_tokens == 16
     engine._adapt_prefill(1, 3600)
     assert engine._prefill_tokens == 2
+
+
+@pytest.mark.parametrize(("has_metal", "limits"), [(True, [123]), (False, [])])
+def test_the_wired_limit_is_set_where_there_is_metal(
+    monkeypatch: pytest.MonkeyPatch, tiny_mlx: Path, *, has_metal: bool, limits: list[int]
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr("backends.mlx.engine._has_metal", lambda: has_metal)
+    monkeypatch.setattr("backends.mlx.engine.mx.set_wired_limit", given.append)
+    engine = MLXEngine()
+    engine.load(LoadSpec(model_path=str(tiny_mlx), wired_limit_bytes=123), lambda _fraction: None)
+    assert given == limits
+    engine.close()
