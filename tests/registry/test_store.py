@@ -1,5 +1,6 @@
 import random
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -477,9 +478,9 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
         assert names(store) == ["a-0", "b-0", "c-0"]
 
 
-READ_ONLY = f"""
+READ_ONLY = """
 import os, sys
-sys.path[:0] = [{str(PROJECT)!r}, {str(Path(__file__).parent)!r}]
+sys.path.insert(0, sys.argv[2])
 from registry.store import Registry
 from registry.errors import RegistryReadOnlyError
 if os.geteuid() == 0:
@@ -499,15 +500,16 @@ def test_a_catalogue_in_a_read_only_folder_can_be_read(store: Registry) -> None:
     store.add_artifact(make_draft("/m/a.gguf"))
     store.close()
     folder = store.path.parent
+    # A copy of the code, because the checkout may lie where nobody but root can read.
+    shutil.copytree(PROJECT / "registry", folder / "code" / "registry")
     store.path.chmod(0o444)
     folder.chmod(0o555)
     for parent in folder.parents[:3]:
         if parent.stat().st_mode & 0o005 != 0o005:
             parent.chmod(parent.stat().st_mode | 0o005)
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", READ_ONLY, str(store.path)], capture_output=True, text=True, timeout=60, check=False
-        )
+        argv = [sys.executable, "-P", "-c", READ_ONLY, str(store.path), str(folder / "code")]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     finally:
         folder.chmod(0o755)
     assert done.stdout.splitlines() == ["['m']", "read-only"], done.stderr
