@@ -6,11 +6,14 @@ Not the process: an engine knows nothing of frames, sockets or requests. One thr
 
 import abc
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
+from backends.errors import BackendError
+from backends.logits import Likelihoods, LogitsEditor
 from backends.messages import LoadedModel, LoadSpec
 from backends.sequence import Sequence
 
@@ -48,6 +51,14 @@ class EngineMemory(msgspec.Struct, frozen=True):
     cached_bytes: int | None
 
 
+class InfillTokens(NamedTuple):
+    """Ids of the control tokens before the prefix, before the suffix, and before the middle that is to be written."""
+
+    prefix_id: int
+    suffix_id: int
+    middle_id: int
+
+
 class Tokenizer(abc.ABC):
     """Text to token ids and back, with the facts that the shared code needs.
 
@@ -57,6 +68,8 @@ class Tokenizer(abc.ABC):
         bos_text: The BOS token as text, "" without one.
         eos_text: The EOS token as text, "" without one.
         chat_template: The model's own Jinja template, or None.
+        bos_id: Id of the BOS token, or None.
+        infill: The tokens that a prompt with a suffix is made of, or None where the model cannot infill.
     """
 
     vocab_size: int
@@ -64,6 +77,18 @@ class Tokenizer(abc.ABC):
     bos_text: str
     eos_text: str
     chat_template: str | None
+    bos_id: int | None
+    infill: InfillTokens | None
+
+    @property
+    @abc.abstractmethod
+    def end_ids(self) -> frozenset[int]:
+        """Ids that end an answer; perhaps none."""
+
+    @property
+    @abc.abstractmethod
+    def control_ids(self) -> Mapping[str, int]:
+        """Control tokens by their text, e.g. `{"<|im_end|>": 2}`; they add nothing to an answer's text."""
 
     @property
     @abc.abstractmethod
@@ -75,12 +100,26 @@ class Tokenizer(abc.ABC):
         """Tell whether a token ends an answer."""
 
     @abc.abstractmethod
-    def encode(self, text: str, *, add_bos: bool) -> list[int]:
-        """Return the token ids of `text`; control tokens written in it become their ids."""
+    def encode(self, text: str, *, add_bos: bool, parse_control: bool = True) -> list[int]:
+        """Return the token ids of `text`.
+
+        Args:
+            text: Any Unicode text.
+            add_bos: Whether the BOS token is put before it.
+            parse_control: Whether control tokens written in it become their ids, or are text like any other.
+        """
 
     @abc.abstractmethod
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes that a token adds to the text; b"" for control tokens."""
+
+    def control_text(self, token_id: int) -> str:
+        """Return the text of a control token, "" for all other tokens."""
+        return self._control_texts.get(token_id, "")
+
+    @functools.cached_property
+    def _control_texts(self) -> dict[int, str]:
+        return {token_id: text for text, token_id in self.control_ids.items()}
 
 
 class Chunk(NamedTuple):
@@ -127,11 +166,15 @@ class StepResult:
         num_computed: Per sequence id, how many of its tokens the cache holds now. An engine that batches by its own
             rules may have done less or more than the plan; a sequence that is missing did not move.
         tokens: Per sequence id, the token that was drawn.
+        likelihoods: Per sequence id, what goes with that token where its editor reports it.
+        errors: Per sequence id, why a sequence cannot go on although the step did.
         was_aborted: The step was given up; `num_computed` tells what is left.
     """
 
     num_computed: dict[int, int] = dataclasses.field(default_factory=dict)
     tokens: dict[int, int] = dataclasses.field(default_factory=dict)
+    likelihoods: dict[int, Likelihoods] = dataclasses.field(default_factory=dict)
+    errors: dict[int, BackendError] = dataclasses.field(default_factory=dict)
     was_aborted: bool = False
 
 
@@ -168,8 +211,27 @@ class Engine(abc.ABC):
         """Token budget of one step."""
 
     @abc.abstractmethod
-    def insert(self, sequence: Sequence) -> None:
-        """Make room for a sequence; nothing is computed yet."""
+    def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
+        """Make room for a sequence; nothing is computed yet.
+
+        Args:
+            sequence: Waiting, with nothing computed.
+            editor: To be asked before and told after every draw; None = the logits are drawn from as they are.
+        """
+
+    def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
+        """Let an inserted sequence begin with the cached beginning of another one, which keeps it.
+
+        Args:
+            source_id: A sequence whose cache holds at least `num_tokens`.
+            target_id: A sequence with nothing computed whose first `num_tokens` tokens are the same.
+            num_tokens: How many, >= 1.
+
+        Returns:
+            Whether it was done; the target is computed from its beginning otherwise.
+        """
+        del source_id, target_id, num_tokens
+        return False
 
     @abc.abstractmethod
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:

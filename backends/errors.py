@@ -8,7 +8,8 @@ Tree::
     ├── LoadError             the engine refused the model, in its own words
     ├── PromptError           the prompt cannot be used; the client can mend it
     │   ├── ContextLengthError  more tokens than the context holds
-    │   └── TemplateError     the model's chat template is missing or failed
+    │   ├── TemplateError     the model's chat template is missing or failed
+    │   └── ConstraintError   a schema, grammar or expression that does not compile or is too complex
     └── EngineError           the engine failed while it generated
 
 Each class carries a stable `code` that crosses the process border and ends in the answer to the client.
@@ -80,6 +81,12 @@ class TemplateError(PromptError):
     """The model has no chat template, or it failed to render."""
 
     code = "template_error"
+
+
+class ConstraintError(PromptError):
+    """The schema, grammar or regular expression cannot be used; the message says why."""
+
+    code = "invalid_grammar"
 
 
 class EngineError(BackendError):

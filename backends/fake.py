@@ -8,12 +8,13 @@ import random
 import signal
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from backends.base import Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult, Tokenizer
 from backends.errors import EngineError, LoadError
+from backends.logits import LogitsEditor
 from backends.messages import LoadedModel, LoadSpec
 from backends.sequence import Sequence
 
@@ -69,14 +70,28 @@ class FakeTokenizer(Tokenizer):
     eos_text = "<|im_end|>"
     chat_template = _TEMPLATE
     max_token_bytes = len("<|im_start|>")
+    bos_id = _IM_START
+    infill = None
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Only the end-of-turn token."""
+        return frozenset({_IM_END})
+
+    @property
+    def control_ids(self) -> Mapping[str, int]:
+        """Both control tokens."""
+        return _CONTROL_TEXTS
 
     def is_end(self, token_id: int) -> bool:
         """Only the end-of-turn token ends."""
         return token_id == _IM_END
 
-    def encode(self, text: str, *, add_bos: bool) -> list[int]:
-        """Return one id per byte; control texts become their id."""
+    def encode(self, text: str, *, add_bos: bool, parse_control: bool = True) -> list[int]:
+        """Return one id per byte; control texts become their id where they are to be parsed."""
         token_ids = [_IM_START] if add_bos else []
+        if not parse_control:
+            return token_ids + list(text.encode())
         rest = text
         while rest:
             at, control = min(((rest.find(c), c) for c in _CONTROL_TEXTS if c in rest), default=(len(rest), ""))
@@ -141,8 +156,9 @@ class FakeEngine(Engine):
             devices=("fake",),
         )
 
-    def insert(self, sequence: Sequence) -> None:
+    def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Give the sequence its own generator."""
+        del editor
         seed = sequence.sampling.seed
         self._generators[sequence.sequence_id] = random.Random(os.urandom(8) if seed is None else seed)  # noqa: S311 - not cryptography
 

@@ -9,19 +9,9 @@ from backends.base import Tokenizer
 from backends.chat_template import ChatTemplate
 from backends.detokenizer import Detokenizer
 from backends.errors import ContextLengthError, PromptError, TemplateError
-from backends.messages import (
-    ChatPrompt,
-    Delta,
-    Event,
-    Finished,
-    Generate,
-    LoadedModel,
-    PrefillProgress,
-    SequenceTimings,
-    TextPrompt,
-    TokenPrompt,
-    Usage,
-)
+from backends.messages import Delta, Event, Finished, Generate, LoadedModel, PrefillProgress, SequenceTimings, Usage
+from backends.output.base import Output
+from backends.prompts import ChatPrompt, ForkPrompt, TextPrompt, TokenPrompt
 from backends.sequence import Sequence
 
 _QUICK_BYTES_PER_TOKEN = 8
@@ -77,6 +67,8 @@ class Intake:
                             param="prompt",
                         )
                 return list(token_ids)
+            case ForkPrompt():
+                raise PromptError("no sequence to fork", param="n")
 
     def _encode(self, text: str) -> list[int]:
         self._refuse_hopeless(text)
@@ -163,7 +155,7 @@ class Generation:
         if not text:
             return None
         num_tokens, self._num_silent_tokens = self._num_silent_tokens, 0
-        return Delta(self.sequence.sequence_id, text, num_tokens)
+        return Delta(self.sequence.sequence_id, Output(text), num_tokens)
 
     def _finished(self, reason: str, text: str, now: float) -> Finished:
         prefill_at = self._received_at if self._prefill_at is None else self._prefill_at
@@ -173,4 +165,4 @@ class Generation:
             prefill_ms=(first_token_at - prefill_at) * 1000,
             decode_ms=(now - first_token_at) * 1000,
         )
-        return Finished(self.sequence.sequence_id, reason, text, self.usage, timings)
+        return Finished(self.sequence.sequence_id, reason, Output(text), self.usage, timings)

@@ -9,10 +9,11 @@ Rules:
     `sequence_id` is chosen by the gateway and never used twice on one channel.
 """
 
-from typing import Any
-
 import msgspec
 
+from backends.output.base import Output
+from backends.prompts import Prompt
+from backends.request import Constraint, OutputSpec
 from backends.sequence import SamplingParams
 
 
@@ -73,39 +74,20 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[str, ...]
 
 
-class ChatPrompt(msgspec.Struct, frozen=True, tag=True):
-    """A conversation, rendered in the worker with the model's own template.
+class Usage(msgspec.Struct, frozen=True, array_like=True):
+    """Token counts of one sequence.
 
     Attributes:
-        messages: OpenAI-shaped messages; content is text (parts already joined by the gateway).
-        template_kwargs: Further variables of the template.
+        num_prompt_tokens: Tokens of the prompt.
+        num_cached_tokens: Those of them that were not computed for this sequence.
+        num_output_tokens: Tokens of the answer, reasoning included.
+        num_reasoning_tokens: Those of them that brought reasoning only.
     """
-
-    messages: list[dict[str, Any]]
-    template_kwargs: dict[str, Any] = {}
-
-
-class TextPrompt(msgspec.Struct, frozen=True, tag=True):
-    """Plain text, tokenized as it stands (BOS added where the model wants it)."""
-
-    text: str
-
-
-class TokenPrompt(msgspec.Struct, frozen=True, tag=True):
-    """Token ids, used as they are."""
-
-    token_ids: list[int]
-
-
-Prompt = ChatPrompt | TextPrompt | TokenPrompt
-
-
-class Usage(msgspec.Struct, frozen=True, array_like=True):
-    """Token counts of one sequence."""
 
     num_prompt_tokens: int
     num_cached_tokens: int
     num_output_tokens: int
+    num_reasoning_tokens: int = 0
 
 
 class SequenceTimings(msgspec.Struct, frozen=True, array_like=True):
@@ -142,6 +124,8 @@ class Generate(_Message, frozen=True, array_like=True, tag=True):
         stop: Strings that end the answer and are not part of it.
         ignore_eos: Go on after end tokens, which then add nothing to the text.
         wants_progress: Whether `PrefillProgress` is wanted.
+        constraint: What the answer must match; None = anything.
+        output: How the answer is taken apart (reasoning, tool calls); None = plain text.
     """
 
     sequence_id: int
@@ -151,6 +135,8 @@ class Generate(_Message, frozen=True, array_like=True, tag=True):
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     wants_progress: bool = False
+    constraint: Constraint | None = None
+    output: OutputSpec | None = None
 
 
 class Cancel(_Message, frozen=True, array_like=True, tag=True):
@@ -233,10 +219,10 @@ class PrefillProgress(_Message, frozen=True, array_like=True, tag=True):
 
 
 class Delta(_Message, frozen=True, array_like=True, tag=True):
-    """New text of one sequence; may be empty while bytes of a character or of a stop string are held back."""
+    """New output of one sequence, and how many tokens brought it."""
 
     sequence_id: int
-    text: str
+    output: Output
     num_tokens: int
 
 
@@ -244,13 +230,13 @@ class Finished(_Message, frozen=True, array_like=True, tag=True):
     """Terminal: the sequence ended by itself.
 
     Attributes:
-        reason: `stop` (end token or stop string) or `length`.
-        text: What the detokenizer still held.
+        reason: `stop` (end token or stop string), `length`, or `tool_calls`.
+        output: What was still held back.
     """
 
     sequence_id: int
     reason: str
-    text: str
+    output: Output
     usage: Usage
     timings: SequenceTimings
 

@@ -17,10 +17,10 @@ from backends.messages import (
     Finished,
     Generate,
     PrefillProgress,
-    Prompt,
     SequenceTimings,
     Usage,
 )
+from backends.prompts import Prompt
 from backends.sequence import SamplingParams
 from router.errors import ContextLengthExceededError, EngineCrashedError, InvalidRequestError
 from router.supervisor import Supervisor
@@ -154,10 +154,12 @@ class Generation:
 
     def _text_event(self, event: StreamEvent, index_of: dict[int, int]) -> TextEvent | None:
         match event:
-            case Delta(sequence_id=sequence_id, text=text):
-                return TextEvent(index_of[sequence_id], text)
-            case Finished(sequence_id=sequence_id, text=text):
-                return TextEvent(index_of[sequence_id], text, SequenceEnd(event.reason, event.usage, event.timings))
+            case Delta(sequence_id=sequence_id, output=output):
+                return TextEvent(index_of[sequence_id], output.text)
+            case Finished(sequence_id=sequence_id, output=output):
+                return TextEvent(
+                    index_of[sequence_id], output.text, SequenceEnd(event.reason, event.usage, event.timings)
+                )
             case Accepted() | PrefillProgress():
                 return None
             case Failed():

@@ -97,7 +97,7 @@ class RequestStream:
         """Add an event; called by the client as frames arrive."""
         self._events.append(event)
         if isinstance(event, Delta):
-            self._num_chars += len(event.text)
+            self._num_chars += event.output.num_chars
             if self._num_chars > MAX_BUFFERED_CHARS and not self.is_paused:
                 self.is_paused = True
                 for sequence_id in self.sequence_ids:

@@ -16,6 +16,7 @@ from backends.llamacpp.library import LibraryLog
 from backends.llamacpp.sampler import Sampler, create_sampler
 from backends.llamacpp.threads import default_num_threads
 from backends.llamacpp.tokenizer import LlamaCppTokenizer
+from backends.logits import LogitsEditor
 from backends.messages import LoadedModel, LoadSpec
 from backends.sequence import Sequence
 
@@ -90,8 +91,9 @@ class LlamaCppEngine(Engine):
             devices=tuple(sorted(self._log.devices)),
         )
 
-    def insert(self, sequence: Sequence) -> None:
+    def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Create the sequence's sampler; it gets a slot with its first chunk."""
+        del editor
         self._samplers[sequence.sequence_id] = create_sampler(sequence.sampling, self.tokenizer.vocab_size)
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:

@@ -2,10 +2,11 @@
 
 import ctypes
 import functools
+from collections.abc import Mapping
 
 import llama_cpp
 
-from backends.base import Tokenizer
+from backends.base import InfillTokens, Tokenizer
 
 _PIECE_BYTES = 256
 
@@ -21,11 +22,25 @@ class LlamaCppTokenizer(Tokenizer):
         self._vocab = vocab = llama_cpp.llama_model_get_vocab(model)
         self.vocab_size = llama_cpp.llama_vocab_n_tokens(vocab)
         self.adds_bos = bool(llama_cpp.llama_vocab_get_add_bos(vocab))
-        self.bos_text = self._special_text(llama_cpp.llama_vocab_bos(vocab))
+        bos_id = llama_cpp.llama_vocab_bos(vocab)
+        self.bos_id = bos_id if bos_id >= 0 else None
+        self.bos_text = self._special_text(bos_id)
         self.eos_text = self._special_text(llama_cpp.llama_vocab_eos(vocab))
         template = llama_cpp.llama_model_chat_template(model, None)
         self.chat_template = template.decode(errors="replace") if template else None
+        self.infill = _infill_tokens(vocab)
         self._pieces: dict[int, bytes] = {}
+
+    @functools.cached_property
+    def end_ids(self) -> frozenset[int]:
+        """Ids that the library counts among the ends of a generation."""
+        return frozenset(i for i in range(self.vocab_size) if llama_cpp.llama_vocab_is_eog(self._vocab, i))
+
+    @functools.cached_property
+    def control_ids(self) -> Mapping[str, int]:
+        """Ids of control tokens by their text."""
+        ids = (i for i in range(self.vocab_size) if llama_cpp.llama_vocab_is_control(self._vocab, i))
+        return {text: i for i in ids if (text := self._special_text(i))}
 
     @functools.cached_property
     def max_token_bytes(self) -> int:
@@ -37,19 +52,18 @@ class LlamaCppTokenizer(Tokenizer):
         """Tell whether the library counts the token among the ends of a generation."""
         return bool(llama_cpp.llama_vocab_is_eog(self._vocab, token_id))
 
-    def encode(self, text: str, *, add_bos: bool) -> list[int]:
+    def encode(self, text: str, *, add_bos: bool, parse_control: bool = True) -> list[int]:
         """Return token ids; BOS is added here and not by the library, so that both engines follow one rule."""
         data = text.encode()
         capacity = len(data) + 16
         while True:
             tokens = (llama_cpp.llama_token * capacity)()
-            num = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, capacity, False, True)
+            num = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, capacity, False, parse_control)
             if num >= 0:
                 break
             capacity = -num
-        bos_id = llama_cpp.llama_vocab_bos(self._vocab)
-        prefix = [bos_id] if add_bos and bos_id >= 0 else []
-        return prefix + list(tokens[:num])
+        token_ids = list(tokens[:num])
+        return [self.bos_id, *token_ids] if add_bos and self.bos_id is not None else token_ids
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the token's piece, b"" for control tokens."""
@@ -72,3 +86,10 @@ class LlamaCppTokenizer(Tokenizer):
             return ""
         text = llama_cpp.llama_vocab_get_text(self._vocab, token_id)
         return text.decode(errors="replace") if text else ""
+
+
+def _infill_tokens(vocab: object) -> InfillTokens | None:
+    ids = InfillTokens(
+        llama_cpp.llama_vocab_fim_pre(vocab), llama_cpp.llama_vocab_fim_suf(vocab), llama_cpp.llama_vocab_fim_mid(vocab)
+    )
+    return ids if min(ids) >= 0 else None

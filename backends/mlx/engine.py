@@ -18,6 +18,7 @@ from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 
 from backends.base import Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult
 from backends.errors import EngineError, LoadError
+from backends.logits import LogitsEditor
 from backends.messages import LoadedModel, LoadSpec
 from backends.mlx.library import mlx_errors
 from backends.mlx.sampler import Sampler, SeededSampler, create_sampler
@@ -111,8 +112,9 @@ class MLXEngine(Engine):
             devices=(_device_name(),),
         )
 
-    def insert(self, sequence: Sequence) -> None:
+    def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Create the sequence's sampler; the generator gets it with its first chunk."""
+        del editor
         self._samplers[sequence.sequence_id] = create_sampler(sequence.sampling)
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:

@@ -2,11 +2,24 @@
 
 import functools
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from backends.base import Tokenizer
+from backends.base import InfillTokens, Tokenizer
 
 _SPACE_MARK = "\u2581"
+_INFILL_NAMES = (
+    ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
+    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
+    ("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),
+    ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # noqa: RUF001 - the names are written so
+    ("▁<PRE>", "▁<SUF>", "▁<MID>"),
+    ("<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"),
+)
+"""What the tokens before prefix, suffix and middle are called.
+
+Source: the tokenizer configs of Qwen-Coder, StarCoder and Granite, SantaCoder, DeepSeek-Coder, CodeLlama, Falcon-H1.
+"""
 
 
 class MLXTokenizer(Tokenizer):
@@ -23,16 +36,27 @@ class MLXTokenizer(Tokenizer):
         self._end_ids = end_ids
         self.bos_text = hf.bos_token or ""
         self.eos_text = hf.eos_token or ""
-        self._bos_id: int | None = hf.bos_token_id
+        self.bos_id: int | None = hf.bos_token_id
         first = hf.encode("a", add_special_tokens=True)[:1]
-        self.adds_bos = self._bos_id is not None and first == [self._bos_id]
+        self.adds_bos = self.bos_id is not None and first == [self.bos_id]
         self.chat_template = _chat_template(hf)
         self._token_texts: list[str] = hf.convert_ids_to_tokens(range(self.vocab_size))
         added = hf.added_tokens_decoder
         self._control_ids = frozenset(hf.all_special_ids) | {i for i, token in added.items() if token.special}
         self._added_ids = frozenset(added)
+        self.infill = _infill_tokens(hf.get_vocab())
         self._bytes_of = _byte_level_bytes if _is_byte_level(hf) else _sentencepiece_bytes
         self._pieces: dict[int, bytes] = {}
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Ids that the model's config counts among its ends."""
+        return self._end_ids
+
+    @functools.cached_property
+    def control_ids(self) -> Mapping[str, int]:
+        """Ids of control tokens by their text."""
+        return {self._token_texts[i]: i for i in sorted(self._control_ids) if 0 <= i < self.vocab_size}
 
     @functools.cached_property
     def max_token_bytes(self) -> int:
@@ -43,10 +67,10 @@ class MLXTokenizer(Tokenizer):
         """Tell whether the model's config counts the token among its ends."""
         return token_id in self._end_ids
 
-    def encode(self, text: str, *, add_bos: bool) -> list[int]:
+    def encode(self, text: str, *, add_bos: bool, parse_control: bool = True) -> list[int]:
         """Return token ids; BOS is added here, by the same rule as on the other engine."""
-        token_ids: list[int] = self._hf.encode(text, add_special_tokens=False)
-        return [self._bos_id, *token_ids] if add_bos and self._bos_id is not None else token_ids
+        token_ids: list[int] = self._hf.encode(text, add_special_tokens=False, split_special_tokens=not parse_control)
+        return [self.bos_id, *token_ids] if add_bos and self.bos_id is not None else token_ids
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the token's bytes, b"" for control tokens."""
@@ -67,6 +91,13 @@ def _chat_template(hf: Any) -> str | None:
     if isinstance(template, dict):
         template = template.get("default")
     return template if isinstance(template, str) else None
+
+
+def _infill_tokens(vocabulary: dict[str, int]) -> InfillTokens | None:
+    for names in _INFILL_NAMES:
+        if all(name in vocabulary for name in names):
+            return InfillTokens(*(vocabulary[name] for name in names))
+    return None
 
 
 def _is_byte_level(hf: Any) -> bool:

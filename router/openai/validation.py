@@ -5,7 +5,7 @@ Nothing is silently ignored: a declared field that is not honoured passes only w
 
 from typing import Any, Final
 
-from backends.messages import ChatPrompt, Prompt, TextPrompt, TokenPrompt
+from backends.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from backends.sequence import SamplingParams
 from router.config import GenerationConfig
 from router.errors import InvalidRequestError, UnsupportedFieldError

@@ -13,7 +13,6 @@ from backends.messages import (
     Aborted,
     Accepted,
     Cancel,
-    ChatPrompt,
     Command,
     Delta,
     Event,
@@ -24,16 +23,20 @@ from backends.messages import (
     LoadSpec,
     SequenceTimings,
     Shutdown,
-    TextPrompt,
-    TokenPrompt,
     Usage,
 )
+from backends.output.base import Output
+from backends.prompts import ChatPrompt, TextPrompt, TokenPrompt
 from backends.sequence import SamplingParams
 
 COMMANDS: list[list[Command]] = [
     [Load(LoadSpec(model_path="/models/ü.gguf", kv_cells=4096))],
     [
-        Generate(1, ChatPrompt([{"role": "user", "content": "🙂"}], {"x": [1, None]}), SamplingParams(seed=2**32 - 1)),
+        Generate(
+            1,
+            ChatPrompt([{"role": "user", "content": "🙂"}], template_kwargs={"x": [1, None]}),
+            SamplingParams(seed=2**32 - 1),
+        ),
         Generate(2, TextPrompt("abc"), SamplingParams(temperature=0), max_tokens=5, stop=("a", "b")),
         Generate(3, TokenPrompt([1, 2, 3]), SamplingParams()),
     ],
@@ -41,8 +44,8 @@ COMMANDS: list[list[Command]] = [
     [Cancel(2**53), Shutdown()],
 ]
 EVENTS: list[list[Event]] = [
-    [Accepted(1, 10), Delta(1, "a\0ü", 1)],
-    [Finished(1, "stop", "", Usage(1, 2, 3), SequenceTimings(0.5, 1.5, 2.5)), Aborted(2, Usage(0, 0, 0))],
+    [Accepted(1, 10), Delta(1, Output("a\0ü"), 1)],
+    [Finished(1, "stop", Output(), Usage(1, 2, 3), SequenceTimings(0.5, 1.5, 2.5)), Aborted(2, Usage(0, 0, 0))],
     [Failed(3, "engine_error", "words", None, {"n_ctx": 5})],
 ]
 

@@ -27,8 +27,8 @@ from backends.messages import (
     Pause,
     Resume,
     Shutdown,
-    TextPrompt,
 )
+from backends.prompts import TextPrompt
 from backends.sequence import SamplingParams
 from tests.support.engine_driver import GREEDY
 from tests.support.worker_process import WorkerProcess

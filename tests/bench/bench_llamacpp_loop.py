@@ -33,7 +33,8 @@ TIMEOUT_S = 300.0
 
 def worker_rate(path: str, num_threads: int) -> float:
     """Tokens per second between the first and the last text that a client of the worker receives."""
-    from backends.messages import Finished, Generate, TextPrompt
+    from backends.messages import Finished, Generate
+    from backends.prompts import TextPrompt
     from backends.sequence import SamplingParams
     from tests.support.worker_process import WorkerProcess
 

@@ -5,7 +5,8 @@ import pytest
 
 from backends.errors import EngineError, TemplateError
 from backends.fake import FakeOptions
-from backends.messages import Failed, TokenPrompt
+from backends.messages import Failed
+from backends.prompts import TokenPrompt
 from router.errors import ContextLengthExceededError, InvalidRequestError, RouterError
 from router.generation import Generation, TextEvent, _error_of
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet

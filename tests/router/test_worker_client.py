@@ -3,12 +3,13 @@ import asyncio
 import pytest
 
 from backends.messages import Command, Delta, Finished, Pause, Resume, SequenceTimings, Usage
+from backends.output.base import Output
 from router import worker_client
 from router.errors import EngineCrashedError
 from router.worker_client import RequestStream, WorkerLaunch, start_worker
 from tests.support.fake_fleet import ENVIRONMENT
 
-END = Finished(1, "stop", "", Usage(1, 0, 1), SequenceTimings(0.0, 0.0, 0.0))
+END = Finished(1, "stop", Output(), Usage(1, 0, 1), SequenceTimings(0.0, 0.0, 0.0))
 
 
 def stream_with_log() -> tuple[RequestStream, list[Command]]:
@@ -21,16 +22,16 @@ async def test_a_read_waits_for_an_event_and_returns_all_that_are_there() -> Non
     reader = asyncio.create_task(stream.read())
     await asyncio.sleep(0)
     assert not reader.done()
-    stream.push(Delta(1, "a", 1))
+    stream.push(Delta(1, Output("a"), 1))
     stream.push(END)
-    assert await reader == [Delta(1, "a", 1), END]
+    assert await reader == [Delta(1, Output("a"), 1), END]
 
 
 async def test_an_error_comes_after_the_events_that_came_before_it() -> None:
     stream, _ = stream_with_log()
-    stream.push(Delta(1, "a", 1))
+    stream.push(Delta(1, Output("a"), 1))
     stream.fail(EngineCrashedError("gone"))
-    assert await stream.read() == [Delta(1, "a", 1)]
+    assert await stream.read() == [Delta(1, Output("a"), 1)]
     for _ in range(2):
         with pytest.raises(EngineCrashedError, match="gone"):
             await stream.read()
@@ -42,7 +43,7 @@ async def test_all_sequences_are_paused_once_behind_a_slow_reader_and_resumed_by
     monkeypatch.setattr(worker_client, "MAX_BUFFERED_CHARS", 10)
     stream, sent = stream_with_log()
     for _ in range(5):
-        stream.push(Delta(1, "abcd", 1))
+        stream.push(Delta(1, Output("abcd"), 1))
     assert sent == [Pause(1), Pause(2)]
     assert stream.is_paused
     assert len(await stream.read()) == 5

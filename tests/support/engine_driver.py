@@ -15,7 +15,6 @@ from backends.messages import (
     Aborted,
     Accepted,
     Cancel,
-    ChatPrompt,
     Command,
     Delta,
     Event,
@@ -25,12 +24,10 @@ from backends.messages import (
     LoadedModel,
     Pause,
     PrefillProgress,
-    Prompt,
     Resume,
     Terminal,
-    TextPrompt,
-    TokenPrompt,
 )
+from backends.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from backends.sequence import SamplingParams
 from backends.worker import Worker
 
@@ -114,13 +111,13 @@ class Answer:
                 assert self.num_prompt_tokens is not None
                 assert self.num_deltas == 0
                 self.progress.append(event)
-            case Delta(text=text):
+            case Delta(output=output):
                 assert self.num_prompt_tokens is not None
                 self.num_deltas += 1
-                self.text += text
-            case Finished(text=text):
+                self.text += output.text
+            case Finished(output=output):
                 assert self.num_prompt_tokens is not None
-                self.text += text
+                self.text += output.text
                 self.terminals.append(event)
             case Failed() | Aborted():
                 self.terminals.append(event)

@@ -15,7 +15,7 @@ import msgspec
 import psutil
 
 from backends.fake import FakeOptions
-from backends.messages import Prompt, TextPrompt
+from backends.prompts import Prompt, TextPrompt
 from backends.sequence import SamplingParams
 from registry.errors import ModelNotFoundError
 from router.config import Config, GenerationConfig, LimitsConfig

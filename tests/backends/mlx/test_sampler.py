@@ -54,7 +54,9 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it(weights: list[float], top_
     mass = sum(probs[i] for i in ids)
     assert mass >= top_p - 1e-5
     assert mass - min(probs[i] for i in ids) < top_p + 1e-5
-    assert min(probs[i] for i in ids) >= max((probs[i] for i in range(len(probs)) if i not in ids), default=0)
+    least_kept = min(probs[i] for i in ids)
+    most_dropped = max((probs[i] for i in range(len(probs)) if i not in ids), default=0)
+    assert least_kept >= most_dropped - 1e-6  # the sampler sees float32
 
 
 def test_draws_depend_on_seed_and_position_only() -> None:

@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from backends.messages import ChatPrompt, TextPrompt, TokenPrompt
+from backends.prompts import ChatPrompt, TextPrompt, TokenPrompt
 from router.config import GenerationConfig
 from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFieldError
 from router.generation import GenerationRequest

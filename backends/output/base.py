@@ -1,0 +1,83 @@
+"""What a sequence puts out, piece by piece, and the interface of what takes its text apart."""
+
+import abc
+
+import msgspec
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, array_like=True):
+    """A fragment of one tool call.
+
+    Attributes:
+        index: Which call of the answer, 0-based; unique per call, in the order of their appearance.
+        call_id: Its id; in its first fragment only, None later.
+        name: The function's name; in its first fragment only, None later.
+        arguments: The next characters of the arguments' JSON text; all fragments of a call join to one JSON object.
+    """
+
+    index: int
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """One token with its natural logarithm of probability.
+
+    Attributes:
+        token_id: Its id.
+        piece: Its bytes; a control token's are its text's.
+        logprob: By the model's own logits, before any penalty, bias, constraint, filter or temperature.
+    """
+
+    token_id: int
+    piece: bytes
+    logprob: float
+
+
+class PositionLogprobs(msgspec.Struct, frozen=True, array_like=True):
+    """The token that was drawn at one position of the answer, and the likeliest ones there, the likeliest first."""
+
+    drawn: TokenLogprob
+    top: tuple[TokenLogprob, ...] = ()
+
+
+class Output(msgspec.Struct, frozen=True, array_like=True):
+    """What some tokens added to an answer; any part may be empty.
+
+    Attributes:
+        text: The answer's content.
+        reasoning: The model's thinking, without its tags.
+        tool_calls: Fragments in order.
+        logprobs: One entry per token, when asked for.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    logprobs: tuple[PositionLogprobs, ...] = ()
+
+    @property
+    def num_chars(self) -> int:
+        """Characters in it; what it takes in a buffer."""
+        return len(self.text) + len(self.reasoning) + sum(len(call.arguments) for call in self.tool_calls)
+
+
+class OutputParser(abc.ABC):
+    """Takes the text of one answer apart; fed with pieces that may be cut anywhere, the result must not depend on cuts.
+
+    Linear in its input: it never looks again at more than a tag's length of what it has seen.
+    """
+
+    @abc.abstractmethod
+    def push(self, text: str) -> Output:
+        """Take over the next characters; return what is certain now."""
+
+    @abc.abstractmethod
+    def flush(self) -> Output:
+        """Return what was held back; the answer is over, perhaps in the middle of something."""
+
+    @property
+    @abc.abstractmethod
+    def has_tool_calls(self) -> bool:
+        """Whether at least one tool call has come out."""

@@ -1,0 +1,57 @@
+"""What a sequence continues: a conversation, a text, token ids, or the prompt of another sequence."""
+
+from typing import Any
+
+import msgspec
+
+
+class ChatPrompt(msgspec.Struct, frozen=True, tag=True):
+    """A conversation, rendered in the worker with the model's own template.
+
+    Attributes:
+        messages: OpenAI-shaped messages; content is text (parts already joined by the gateway), or None beside tool
+            calls; the `arguments` of tool calls are JSON objects here, not texts.
+        tools: OpenAI-shaped tools that the template is to show to the model; empty = none.
+        template_kwargs: Further variables of the template, from `chat_template_kwargs`.
+        enable_thinking: Wish of the request; None = as the template has it.
+        reasoning_effort: Wish of the request (none, minimal, low, medium, high, xhigh); None = as the template has it.
+        allows_control_tokens: Whether control tokens written in messages and tools count as such, instead of as text.
+    """
+
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] = []
+    template_kwargs: dict[str, Any] = {}
+    enable_thinking: bool | None = None
+    reasoning_effort: str | None = None
+    allows_control_tokens: bool = False
+
+
+class TextPrompt(msgspec.Struct, frozen=True, tag=True):
+    """Plain text, tokenized as it stands (BOS added where the model wants it).
+
+    Attributes:
+        text: What to continue; control tokens written in it count as such.
+        suffix: What is to come after the answer; None = nothing. Only for models that can infill.
+    """
+
+    text: str
+    suffix: str | None = None
+
+
+class TokenPrompt(msgspec.Struct, frozen=True, tag=True):
+    """Token ids, used as they are."""
+
+    token_ids: list[int]
+
+
+class ForkPrompt(msgspec.Struct, frozen=True, tag=True):
+    """The prompt of another sequence of the same worker, whose cache is shared where the model's memory allows it.
+
+    Attributes:
+        source_id: A sequence whose `Generate` was sent earlier on the channel.
+    """
+
+    source_id: int
+
+
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | ForkPrompt
