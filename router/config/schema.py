@@ -177,6 +177,7 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         top_p: Smallest set of tokens whose probability reaches this.
         top_k: The k most likely tokens; None = all.
         min_p: Drop tokens less likely than this share of the likeliest.
+        allow_special_in_content: Whether control tokens written in messages count as such, instead of as text.
     """
 
     context_length: Annotated[int, Meta(ge=16, le=10_000_000)] = 8192
@@ -186,6 +187,7 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    allow_special_in_content: bool = False
 
 
 class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
