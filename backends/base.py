@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from backends.errors import BackendError
+from backends.embedding import Encoder, EncoderSpec
+from backends.errors import BackendError, UnsupportedByModelError
 from backends.logits import Likelihoods, LogitsEditor
 from backends.messages import LoadedModel, LoadSpec
 from backends.sequence import Sequence
@@ -257,6 +258,22 @@ class Engine(abc.ABC):
         """
         del sequence_id
         return None
+
+    @property
+    def closing_ids(self) -> tuple[int, ...]:
+        """Tokens that the loaded model wants after a text that is embedded, e.g. BERT's separator."""
+        return ()
+
+    def create_encoder(self, spec: EncoderSpec) -> Encoder:
+        """Return what embeds inputs with the loaded model, beside its sequences; to be closed.
+
+        Raises:
+            UnsupportedByModelError: The model has no hidden states to offer.
+            EngineError: There is no memory for it.
+        """
+        raise UnsupportedByModelError(
+            f"model: the {self.name} engine has no embeddings for this model ({spec.pooling} pooling)", param="model"
+        )
 
     @abc.abstractmethod
     def memory(self) -> EngineMemory:
