@@ -6,13 +6,16 @@ encoded as arrays (no field names on the wire): both ends are always the same ch
 Rules:
     Every `Generate` is answered by exactly one terminal message: `Finished`, `Failed` or `Aborted`.
     `Accepted` comes before any `Delta` of its sequence; `PrefillProgress` only between the two.
+    `Ask` is answered by `Answered` or `Failed`; `Embed` by an `Embedded` per input and then one terminal message.
     `sequence_id` is chosen by the gateway and never used twice on one channel.
 """
 
 import msgspec
 
+from backends.embedding import Pooling
 from backends.output.base import Output
 from backends.prompts import Prompt
+from backends.questions import Answer, Question
 from backends.request import Constraint, OutputSpec
 from backends.sequence import SamplingParams
 
@@ -63,6 +66,8 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
         has_chat_template: Whether chats can be rendered.
         load_ms: Time the engine took to load, milliseconds.
         devices: Where the weights and the cache are, e.g. `("CPU",)`; llamacpp proves here that nothing was offloaded.
+        can_generate: Whether it can continue a text; an encoder can only embed it.
+        pooling: How the model's makers want its embeddings pooled; None = they do not say.
     """
 
     context_length: int
@@ -72,6 +77,8 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     has_chat_template: bool
     load_ms: float
     devices: tuple[str, ...]
+    can_generate: bool = True
+    pooling: Pooling | None = None
 
 
 class Usage(msgspec.Struct, frozen=True, array_like=True):
@@ -157,11 +164,32 @@ class Resume(_Message, frozen=True, array_like=True, tag=True):
     sequence_id: int
 
 
+class Ask(_Message, frozen=True, array_like=True, tag=True):
+    """A question about the loaded model; answered between two steps."""
+
+    sequence_id: int
+    question: Question
+
+
+class Embed(_Message, frozen=True, array_like=True, tag=True):
+    """Turn texts into vectors, in pieces between the steps of running sequences; `Cancel` ends it.
+
+    Attributes:
+        sequence_id: Unique on this channel.
+        inputs: Texts, or token ids that are used as they are; at least one.
+        pooling: How the hidden states are pooled; None = as the model's makers want it, or their mean.
+    """
+
+    sequence_id: int
+    inputs: list[str | list[int]]
+    pooling: Pooling | None = None
+
+
 class Shutdown(_Message, frozen=True, array_like=True, tag=True):
     """End the process; whatever still runs is aborted."""
 
 
-Command = Load | Generate | Cancel | Pause | Resume | Shutdown
+Command = Load | Generate | Ask | Embed | Cancel | Pause | Resume | Shutdown
 
 
 # ---- worker -> gateway ----------------------------------------------------------------------------------------------
@@ -241,6 +269,28 @@ class Finished(_Message, frozen=True, array_like=True, tag=True):
     timings: SequenceTimings
 
 
+class Answered(_Message, frozen=True, array_like=True, tag=True):
+    """Terminal: the answer to an `Ask`."""
+
+    sequence_id: int
+    answer: Answer
+
+
+class Embedded(_Message, frozen=True, array_like=True, tag=True):
+    """One input of an `Embed` is done.
+
+    Attributes:
+        index: Which, from 0.
+        vector: Little-endian float32, of length 1 by its L2 norm.
+        num_tokens: Tokens of the input, special ones included.
+    """
+
+    sequence_id: int
+    index: int
+    vector: bytes
+    num_tokens: int
+
+
 class Failed(_Message, frozen=True, array_like=True, tag=True):
     """Terminal: the sequence could not be done.
 
@@ -286,5 +336,7 @@ Event = (
     | Failed
     | Aborted
     | Heartbeat
+    | Answered
+    | Embedded
 )
-Terminal = Finished | Failed | Aborted
+Terminal = Finished | Failed | Aborted | Answered

@@ -1,0 +1,113 @@
+"""Embeddings with mlx: the hidden states of a decoder, after its last norm, in pieces over a cache of their own."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx_lm.models.cache import make_prompt_cache
+
+from backends.embedding import Encoder, EncoderSpec
+from backends.errors import EngineError, UnsupportedByModelError
+from backends.mlx.library import mlx_errors
+from backends.pooling import Floats, Pooler
+
+FIRST_STEP_TOKENS = 8
+"""Tokens of a piece before the machine's rate is known."""
+TARGET_STEP_S = 0.4
+"""A piece cannot be given up in the middle: its size is kept to about this time, and a cancel acts in 1 s."""
+
+
+def closing_ids(wrapper: Any) -> tuple[int, ...]:
+    """Return the tokens that a tokenizer puts after a text by its own rule, e.g. EOS or a separator.
+
+    Args:
+        wrapper: mlx-lm's TokenizerWrapper.
+    """
+    hf = getattr(wrapper, "_tokenizer", wrapper)
+    plain: list[int] = hf.encode("a", add_special_tokens=False)
+    special: list[int] = hf.encode("a", add_special_tokens=True)
+    for start in range(len(special) - len(plain) + 1):
+        if special[start : start + len(plain)] == plain:
+            return tuple(special[start + len(plain) :])
+    return ()
+
+
+class MLXEncoder(Encoder):
+    """See the module.
+
+    Args:
+        model: From mlx-lm.
+        spec: What it is for.
+        step_tokens: Most tokens of one piece.
+
+    Raises:
+        UnsupportedByModelError: The model's code has no part that returns hidden states.
+    """
+
+    def __init__(self, model: Any, spec: EncoderSpec, *, step_tokens: int) -> None:
+        self._model = model
+        self._decoder = _decoder_of(model)
+        self._spec = spec
+        self._max_step_tokens = step_tokens
+        self._piece_tokens = min(FIRST_STEP_TOKENS, step_tokens)
+        self._token_ids: list[int] = []
+        self._num_done = 0
+        self._cache: list[Any] = []
+        self._pooler = Pooler(spec.pooling)
+
+    def start(self, token_ids: list[int]) -> None:
+        """Begin with an input."""
+        self._token_ids = token_ids
+        self._num_done = 0
+        self._pooler = Pooler(self._spec.pooling)
+        with mlx_errors(EngineError, "make a cache for the input"):
+            self._cache = list(make_prompt_cache(self._model))
+
+    def step(self, max_tokens: int, should_abort: Callable[[], bool]) -> bytes | None:
+        """Evaluate the next piece.
+
+        Raises:
+            EngineError: The model code or mlx failed.
+        """
+        del should_abort  # nothing to be done inside a piece; pieces are kept short instead
+        num_tokens = min(max_tokens, self._piece_tokens)
+        piece = self._token_ids[self._num_done : self._num_done + num_tokens]
+        started_at = time.monotonic()
+        with mlx_errors(EngineError, "embed the input"):
+            states = self._states(piece)
+        self._adapt(len(piece), time.monotonic() - started_at)
+        self._pooler.add(states)
+        self._num_done += len(piece)
+        return self._pooler.vector() if self._num_done == len(self._token_ids) else None
+
+    def close(self) -> None:
+        """Drop the cache."""
+        self._cache = []
+
+    def _states(self, piece: list[int]) -> Floats:
+        """Return the hidden states of a piece, shape (tokens, width), float32."""
+        states = self._decoder(mx.array([piece]), self._cache)[0].astype(mx.float32)
+        mx.eval(states, [entry.state for entry in self._cache])
+        array: Floats = np.array(states)
+        return array
+
+    def _adapt(self, num_tokens: int, duration_s: float) -> None:
+        """Size the next piece so that it takes about TARGET_STEP_S at the rate just seen; at most doubled."""
+        target = int(num_tokens / max(duration_s, 1e-6) * TARGET_STEP_S)
+        self._piece_tokens = max(1, min(self._max_step_tokens, self._piece_tokens * 2, target))
+
+
+def _decoder_of(model: Any) -> Any:
+    """Return the part of a model that ends with the last norm, before the output projection.
+
+    Source: mlx-lm's model files: `Model.model` is the decoder, `Model.language_model` the text part of larger models.
+    """
+    text_model = getattr(model, "language_model", model)
+    decoder = getattr(text_model, "model", None)
+    if not callable(decoder):
+        raise UnsupportedByModelError(
+            "model: mlx-lm's code for this architecture gives no hidden states; use its GGUF on llamacpp", param="model"
+        )
+    return decoder
