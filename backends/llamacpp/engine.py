@@ -11,7 +11,9 @@ from collections.abc import Callable
 import llama_cpp
 
 from backends.base import Chunk, Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult
+from backends.embedding import Encoder, EncoderSpec
 from backends.errors import EngineError, LoadError
+from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids, pooling_of, sees_whole_texts
 from backends.llamacpp.library import LibraryLog
 from backends.llamacpp.sampler import Sampler, create_sampler
 from backends.llamacpp.threads import default_num_threads
@@ -46,6 +48,8 @@ class LlamaCppEngine(Engine):
         self._memory: object = None
         self._batch: llama_cpp.llama_batch | None = None
         self._step_tokens = DEFAULT_STEP_TOKENS
+        self._num_threads = 1
+        self._sees_whole_texts = False
         self._free_slots: list[int] = []
         self._slots: dict[int, int] = {}
         self._samplers: dict[int, Sampler] = {}
@@ -79,6 +83,7 @@ class LlamaCppEngine(Engine):
                 f"llama.cpp put parts of the model on {', '.join(self._log.foreign_devices)}, not on the CPU"
             )
         self._free_slots = list(reversed(range(spec.max_sequences)))
+        self._sees_whole_texts = sees_whole_texts(self._context)
         is_recurrent = llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model)
         self.capabilities = EngineCapabilities(can_abort_step=True, can_cut_cache=not is_recurrent)
         return LoadedModel(
@@ -89,6 +94,8 @@ class LlamaCppEngine(Engine):
             has_chat_template=self.tokenizer.chat_template is not None,
             load_ms=(time.monotonic() - started_at) * 1000,
             devices=tuple(sorted(self._log.devices)),
+            can_generate=not self._sees_whole_texts,
+            pooling=pooling_of(self._context),
         )
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
@@ -127,6 +134,26 @@ class LlamaCppEngine(Engine):
         sampler = self._samplers.pop(sequence_id, None)
         if sampler is not None:
             sampler.close()
+
+    @property
+    def closing_ids(self) -> tuple[int, ...]:
+        """Return EOS or BERT's separator, where the model's file asks for them."""
+        return closing_ids(self._model)
+
+    def create_encoder(self, spec: EncoderSpec) -> Encoder:
+        """Make a context for one request's embeddings.
+
+        Raises:
+            EngineError: There is no memory for it.
+        """
+        return LlamaCppEncoder(
+            self._model,
+            spec,
+            is_whole=self._sees_whole_texts,
+            is_exact=self._has_float32_weights(),
+            step_tokens=self._step_tokens,
+            num_threads=self._num_threads,
+        )
 
     def memory(self) -> EngineMemory:
         """llama.cpp keeps no account that can be asked; the process's own memory is the measure."""
@@ -187,7 +214,8 @@ class LlamaCppEngine(Engine):
         if self._has_float32_weights() and spec.flash_attention == "auto":
             params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
             params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        params.n_threads = params.n_threads_batch = spec.num_threads or default_num_threads()
+        self._num_threads = spec.num_threads or default_num_threads()
+        params.n_threads = params.n_threads_batch = self._num_threads
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
             raise LoadError(f"llama.cpp could not make a context of {params.n_ctx} tokens: {self._log.words}")

@@ -17,9 +17,11 @@ from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 
 from backends.base import Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult
+from backends.embedding import Encoder, EncoderSpec
 from backends.errors import EngineError, LoadError
 from backends.logits import LogitsEditor
 from backends.messages import LoadedModel, LoadSpec
+from backends.mlx.embedding import MLXEncoder, closing_ids
 from backends.mlx.library import mlx_errors
 from backends.mlx.sampler import Sampler, SeededSampler, create_sampler
 from backends.mlx.tokenizer import MLXTokenizer
@@ -50,6 +52,7 @@ class MLXEngine(Engine):
     def __init__(self) -> None:
         self._generator: BatchGenerator | None = None
         self._model: Any = None
+        self._closing_ids: tuple[int, ...] = ()
         self._step_tokens = METAL_STEP_TOKENS if _has_metal() else CPU_STEP_TOKENS
         self._prefill_tokens = FIRST_STEP_TOKENS
         self._samplers: dict[int, Sampler] = {}
@@ -93,6 +96,7 @@ class MLXEngine(Engine):
                 mx.eval(self._model.parameters())
             end_ids = frozenset(getattr(wrapper, "eos_token_ids", None) or ())
             self.tokenizer = MLXTokenizer(wrapper, end_ids)
+            self._closing_ids = closing_ids(wrapper)
             self._step_tokens = spec.step_tokens or self._step_tokens
             self._generator = self._create_generator(spec)
             if spec.wired_limit_bytes is not None and _has_metal():
@@ -166,6 +170,19 @@ class MLXEngine(Engine):
         """Forget the sequence and its cache."""
         self._withdraw(sequence_id)
         self._samplers.pop(sequence_id, None)
+
+    @property
+    def closing_ids(self) -> tuple[int, ...]:
+        """Return what the tokenizer itself puts after a text."""
+        return self._closing_ids
+
+    def create_encoder(self, spec: EncoderSpec) -> Encoder:
+        """Make a cache for one request's embeddings.
+
+        Raises:
+            UnsupportedByModelError: The model's code has no part that returns hidden states.
+        """
+        return MLXEncoder(self._model, spec, step_tokens=self._step_tokens)
 
     def memory(self) -> EngineMemory:
         """Return MLX's own account."""
