@@ -39,10 +39,12 @@ class EngineCapabilities(msgspec.Struct, frozen=True):
     Attributes:
         can_abort_step: A running step can be given up in the middle.
         can_cut_cache: The tail of a sequence's cache can be removed (not so for recurrent memory).
+        forks_share_cells: A fork holds its source's cells, and not a copy of them.
     """
 
     can_abort_step: bool
     can_cut_cache: bool
+    forks_share_cells: bool
 
 
 class EngineMemory(msgspec.Struct, frozen=True):

@@ -117,7 +117,7 @@ class FakeEngine(Engine):
         self._ballast = b""
         self._step_tokens = _DEFAULT_STEP_TOKENS
         self.tokenizer = FakeTokenizer()
-        self.capabilities = EngineCapabilities(can_abort_step=True, can_cut_cache=True)
+        self.capabilities = EngineCapabilities(can_abort_step=True, can_cut_cache=True, forks_share_cells=True)
 
     @classmethod
     def from_json(cls, options: str) -> "FakeEngine":

@@ -6,16 +6,29 @@ never leave the engine.
 
 import math
 from collections.abc import Sequence as Tokens
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from backends.constraints.base import Logits, Matcher
 from backends.sequence import SamplingParams
+from backends.token_counts import TokenCounts
+
+LOWEST_LOGPROB = -9999.0
+"""Reported instead of minus infinity, which JSON cannot say.
+
+Source: OpenAI's API reference, chat completion object, `logprob`: "the value -9999.0 is used to signify that the token
+is very unlikely".
+"""
+_LARGEST_LOGIT = 1e30
+"""No penalty makes a logit larger: float32 ends at 3.4e38, and differences of two such values must stay finite."""
+_BLOCK = 128
+"""Tokens of a block (those at equal distance) whose maximum is looked at first where the likeliest are searched."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """One token and the natural logarithm of its probability."""
+    """One token and the natural logarithm of its probability, finite and at least LOWEST_LOGPROB."""
 
     token_id: int
     logprob: float
@@ -31,6 +44,8 @@ class Likelihoods(msgspec.Struct, frozen=True):
 class LogitsEditor:
     """One sequence's edits; `edit` before a draw, `accept` after it.
 
+    A second `edit` without `accept` in between starts over: the draw of the first was dropped.
+
     Args:
         sampling: Bias, penalties and the number of log-probabilities.
         matcher: The constraint, in its initial state; None = none.
@@ -40,29 +55,51 @@ class LogitsEditor:
     def __init__(self, sampling: SamplingParams, matcher: Matcher | None, prompt_ids: Tokens[int]) -> None:
         self._sampling = sampling
         self._matcher = matcher
-        self._token_ids = list(prompt_ids)
-        self._num_prompt_tokens = len(prompt_ids)
-        self._bias_ids = np.array([token_id for token_id, _ in sampling.logit_bias], np.int64)
-        self._biases = np.array([bias for _, bias in sampling.logit_bias], np.float32)
+        biases: dict[int, float] = {}
+        for token_id, bias in sampling.logit_bias:
+            biases[token_id] = biases.get(token_id, 0.0) + bias
+        self._bias_ids = np.array(list(biases), np.int64)
+        self._biases = np.array(list(biases.values()), np.float32)
+        self._repeated = self._answered = None
+        if sampling.repetition_penalty != 1:
+            self._repeated = TokenCounts(sampling.repetition_window, prompt_ids)
+        if sampling.frequency_penalty or sampling.presence_penalty:
+            self._answered = TokenCounts(sampling.penalty_window)
+        self._is_unedited = not biases and self._repeated is None and self._answered is None and matcher is None
         self._raw: Logits | None = None
 
     def edit(self, logits: Logits) -> None:
         """Change one row of logits in place; float32, shape (vocab_size,).
 
+        The row must stay as it is until `accept` where log-probabilities are wanted. Ids beyond the row, which a
+        model's tokenizer may know and its last layer may not, are left out.
+
         Raises:
             ConstraintError: The constraint cannot be followed any further.
         """
         if self._sampling.num_logprobs is not None:
-            self._raw = logits.copy()
+            self._raw = logits if self._is_unedited else logits.copy()
         if len(self._bias_ids):
-            logits[self._bias_ids] += self._biases
-        self._penalize(logits)
+            is_inside = (self._bias_ids >= 0) & (self._bias_ids < len(logits))
+            logits[self._bias_ids[is_inside]] += self._biases[is_inside]
+        if self._repeated is not None:
+            self._penalize_repetition(logits, self._repeated)
+        if self._answered is not None:
+            ids, counts = self._answered.within(len(logits))
+            penalties = counts * self._sampling.frequency_penalty + self._sampling.presence_penalty
+            logits[ids] -= penalties.astype(np.float32)
         if self._matcher is not None:
             self._matcher.mask(logits)
 
     def accept(self, token_id: int) -> Likelihoods | None:
-        """Take over the token that was drawn from the row last edited; return its log-probabilities when wanted."""
-        self._token_ids.append(token_id)
+        """Take over the token that was drawn from the row last edited; return its log-probabilities when wanted.
+
+        Raises:
+            ConstraintError: The constraint cannot be followed any further.
+        """
+        for counts in (self._repeated, self._answered):
+            if counts is not None:
+                counts.push(token_id)
         if self._matcher is not None:
             self._matcher.accept(token_id)
         raw, self._raw = self._raw, None
@@ -70,20 +107,15 @@ class LogitsEditor:
             return None
         return likelihoods(raw, token_id, self._sampling.num_logprobs or 0)
 
-    def _penalize(self, logits: Logits) -> None:
-        sampling = self._sampling
-        if sampling.repetition_penalty != 1:
-            window = self._token_ids[-sampling.repetition_window :] if sampling.repetition_window else self._token_ids
-            seen = np.unique(np.array(window, np.int64))
-            values = logits[seen]
-            penalty = np.float32(sampling.repetition_penalty)
-            logits[seen] = np.where(values > 0, values / penalty, values * penalty)
-        if sampling.frequency_penalty or sampling.presence_penalty:
-            answer = self._token_ids[self._num_prompt_tokens :]
-            if sampling.penalty_window is not None:
-                answer = answer[-sampling.penalty_window :]
-            seen, counts = np.unique(np.array(answer, np.int64), return_counts=True)
-            logits[seen] -= (counts * sampling.frequency_penalty + sampling.presence_penalty).astype(np.float32)
+    def _penalize_repetition(self, logits: Logits, repeated: TokenCounts) -> None:
+        """Divide positive logits, multiply negative ones; in double precision, because any penalty above 0 may come."""
+        ids, _ = repeated.within(len(logits))
+        values = logits[ids].astype(np.float64)
+        penalty = min(max(self._sampling.repetition_penalty, 1 / _LARGEST_LOGIT), _LARGEST_LOGIT)
+        factors = np.where(values > 0, 1 / penalty, penalty)
+        scaled = np.clip(values, -_LARGEST_LOGIT, _LARGEST_LOGIT) * factors
+        bounded = np.clip(scaled, -_LARGEST_LOGIT, _LARGEST_LOGIT)
+        logits[ids] = np.where(np.isfinite(values), bounded, values)  # what the model forbids stays forbidden
 
 
 def needs_editor(sampling: SamplingParams, *, is_constrained: bool) -> bool:
@@ -102,20 +134,40 @@ def likelihoods(logits: Logits, token_id: int, num_top: int) -> Likelihoods:
     """Return the log-probabilities of a drawn token and of the likeliest ones.
 
     Args:
-        logits: Unedited, float32, shape (vocab_size,).
+        logits: Unedited, float32, shape (vocab_size,); not changed.
         token_id: What was drawn.
-        num_top: How many of the likeliest; of equal ones the lower ids.
+        num_top: How many of the likeliest; of equal ones the lower ids. Fewer are returned where the model gives fewer
+            a chance at all.
     """
     best = float(logits.max())
-    normalizer = best + math.log(float(np.exp(logits - best, dtype=np.float32).sum(dtype=np.float64)))
+    if not math.isfinite(best):  # a model that is broken; there is nothing to normalise
+        return Likelihoods(Candidate(token_id, LOWEST_LOGPROB), ())
+    exponentials = logits - np.float32(best)
+    np.exp(exponentials, out=exponentials)
+    normalizer = best + math.log(float(exponentials.sum()))
+
+    def candidate(candidate_id: int) -> Candidate:
+        return Candidate(candidate_id, max(float(logits[candidate_id]) - normalizer, LOWEST_LOGPROB))
+
+    top = _likeliest(logits, num_top)
+    return Likelihoods(candidate(token_id), tuple(candidate(int(top_id)) for top_id in top))
+
+
+def _likeliest(logits: Logits, num_top: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the ids of the highest finite logits, the highest first, of equal ones the lower id first.
+
+    At least `num_top` tokens reach the `num_top`-th highest of the blocks' maxima, so that all tokens wanted are among
+    those that do: one look at every token instead of a partition of all of them.
+    """
     num_top = min(num_top, len(logits))
-    top: list[int] = []
-    if num_top:
-        threshold = np.partition(logits, -num_top)[-num_top]
-        candidates = np.flatnonzero(logits >= threshold)
-        order = np.argsort(-logits[candidates], kind="stable")[:num_top]
-        top = [int(candidate) for candidate in candidates[order]]
-    return Likelihoods(
-        Candidate(token_id, float(logits[token_id]) - normalizer),
-        tuple(Candidate(candidate, float(logits[candidate]) - normalizer) for candidate in top),
-    )
+    if num_top == 0:
+        return np.empty(0, np.int64)
+    num_blocks = len(logits) // _BLOCK
+    if num_blocks >= num_top:
+        maxima = logits[: num_blocks * _BLOCK].reshape(_BLOCK, num_blocks).max(axis=0)
+        candidates = np.flatnonzero(logits >= np.partition(maxima, -num_top)[-num_top])
+    else:
+        candidates = np.arange(len(logits))
+    values = logits[candidates]
+    order = np.argsort(-values, kind="stable")[:num_top]
+    return candidates[order][np.isfinite(values[order])]

@@ -74,6 +74,8 @@ class Sequence:
         max_output_tokens: Upper bound of the answer, >= 1.
         sampling: How tokens are drawn.
         state: Where it stands.
+        fork_of: Sequence with the same prompt whose cache it may begin with, or None.
+        num_cached_tokens: Tokens of the prompt that were not computed for it.
     """
 
     sequence_id: int
@@ -83,6 +85,8 @@ class Sequence:
     sampling: SamplingParams
     num_computed: int = 0
     state: SequenceState = SequenceState.WAITING
+    fork_of: int | None = None
+    num_cached_tokens: int = 0
 
     @property
     def num_output_tokens(self) -> int:

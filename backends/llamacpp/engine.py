@@ -12,10 +12,10 @@ import llama_cpp
 
 from backends.base import Chunk, Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult
 from backends.embedding import Encoder, EncoderSpec
-from backends.errors import EngineError, LoadError
+from backends.errors import BackendError, EngineError, LoadError
 from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids, pooling_of, sees_whole_texts
 from backends.llamacpp.library import LibraryLog
-from backends.llamacpp.sampler import Sampler, create_sampler
+from backends.llamacpp.sampler import LogitsReader, Sampler, create_sampler
 from backends.llamacpp.threads import default_num_threads
 from backends.llamacpp.tokenizer import LlamaCppTokenizer
 from backends.logits import LogitsEditor
@@ -53,6 +53,8 @@ class LlamaCppEngine(Engine):
         self._free_slots: list[int] = []
         self._slots: dict[int, int] = {}
         self._samplers: dict[int, Sampler] = {}
+        self._editors: dict[int, LogitsEditor] = {}
+        self._reader: LogitsReader | None = None
         self._should_abort: Callable[[], bool] | None = None
         self._on_abort = llama_cpp.ggml_abort_callback(lambda _data: self._is_abort_wanted())
         self._no_abort = llama_cpp.ggml_abort_callback()
@@ -82,10 +84,13 @@ class LlamaCppEngine(Engine):
             raise LoadError(
                 f"llama.cpp put parts of the model on {', '.join(self._log.foreign_devices)}, not on the CPU"
             )
+        self._reader = LogitsReader(self.tokenizer.vocab_size)
         self._free_slots = list(reversed(range(spec.max_sequences)))
         self._sees_whole_texts = sees_whole_texts(self._context)
         is_recurrent = llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model)
-        self.capabilities = EngineCapabilities(can_abort_step=True, can_cut_cache=not is_recurrent)
+        self.capabilities = EngineCapabilities(
+            can_abort_step=True, can_cut_cache=not is_recurrent, forks_share_cells=True
+        )
         return LoadedModel(
             context_length=context_length,
             max_sequences=spec.max_sequences,
@@ -100,8 +105,26 @@ class LlamaCppEngine(Engine):
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Create the sequence's sampler; it gets a slot with its first chunk."""
-        del editor
-        self._samplers[sequence.sequence_id] = create_sampler(sequence.sampling, self.tokenizer.vocab_size)
+        assert self._reader is not None, "load comes first"
+        self._samplers[sequence.sequence_id] = create_sampler(sequence.sampling, self._reader)
+        if editor is not None:
+            self._editors[sequence.sequence_id] = editor
+
+    def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
+        """Let both sequences hold the same cells; nothing is copied.
+
+        Not done for recurrent memory, which has only the state after the last token, nor where a sliding window has
+        dropped the source's first cells already: a window that ends earlier could miss some.
+        """
+        source_slot = self._slots.get(source_id)
+        if source_slot is None or not self.capabilities.can_cut_cache:
+            return False
+        first = llama_cpp.llama_memory_seq_pos_min(self._memory, source_slot)
+        last = llama_cpp.llama_memory_seq_pos_max(self._memory, source_slot)
+        if first != 0 or last < num_tokens - 1:
+            return False
+        llama_cpp.llama_memory_seq_cp(self._memory, source_slot, self._slot_of(target_id), 0, num_tokens)
+        return True
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
         """Decode all chunks in one call, then draw.
@@ -131,6 +154,7 @@ class LlamaCppEngine(Engine):
     def remove(self, sequence_id: int) -> None:
         """Free the sequence's cells, slot and sampler."""
         self._free_slot(sequence_id)
+        self._editors.pop(sequence_id, None)
         sampler = self._samplers.pop(sequence_id, None)
         if sampler is not None:
             sampler.close()
@@ -260,9 +284,27 @@ class LlamaCppEngine(Engine):
         for chunk, output in zip(chunks, outputs, strict=True):
             sequence_id = chunk.sequence.sequence_id
             result.num_computed[sequence_id] = chunk.end
-            if output is not None:
-                result.tokens[sequence_id] = self._samplers[sequence_id].sample(self._context, output)
+            if output is None:
+                continue
+            try:
+                self._draw_one(sequence_id, output, result)
+            except BackendError as exc:  # the editor's; it must not end the others' step
+                result.errors[sequence_id] = exc
         return result
+
+    def _draw_one(self, sequence_id: int, output: int, result: StepResult) -> None:
+        sampler = self._samplers[sequence_id]
+        editor = self._editors.get(sequence_id)
+        if editor is None:
+            result.tokens[sequence_id] = sampler.sample(self._context, output)
+            return
+        assert self._reader is not None, "load comes first"
+        editor.edit(self._reader.row(self._context, output))
+        token_id = sampler.sample(self._context, output)
+        likelihoods = editor.accept(token_id)
+        result.tokens[sequence_id] = token_id
+        if likelihoods is not None:
+            result.likelihoods[sequence_id] = likelihoods
 
     def _roll_back(self, chunks: tuple[Chunk, ...]) -> dict[int, int]:
         """Take a failed step's tokens out of the cache; return what each sequence still has there."""

@@ -8,9 +8,15 @@ import struct
 import llama_cpp
 import numpy as np
 
+from backends.constraints.base import Logits
 from backends.sequence import SamplingParams
 
 _MIN_KEEP = 1
+_LEAST_PROBABILITY = 1e-30
+"""Tokens less likely than this times the most likely go before typical_p.
+
+It takes the logarithm of every probability; of a masked token's, which is 0, comes no number, and all order is lost.
+"""
 _INT32_MAX = 2**31 - 1
 
 
@@ -26,11 +32,8 @@ class Sampler(abc.ABC):
         """Free what the library holds; idempotent."""
 
 
-class GreedySampler(Sampler):
-    """The most likely token, of equal ones the first.
-
-    Not the library's greedy sampler: that one copies the whole vocabulary into an array of candidates for every token,
-    0.1 ms of the 6 ms that a token of a small model takes.
+class LogitsReader:
+    """Shows the library's own buffer of logits.
 
     Args:
         vocab_size: Number of logits.
@@ -39,11 +42,32 @@ class GreedySampler(Sampler):
     def __init__(self, vocab_size: int) -> None:
         self._logits_type = ctypes.c_float * vocab_size
 
-    def sample(self, context: object, index: int) -> int:
-        """Return the index of the highest logit; float32, shape (vocab_size,)."""
+    def row(self, context: object, index: int) -> Logits:
+        """Return the logits of the batch's `index`-th token; float32, shape (vocab_size,), valid until the next decode.
+
+        Whoever changes it changes what a sampler chain draws from. Source: llama.h, `llama_sampler_sample`: "Shorthand
+        for: const auto * logits = llama_get_logits_ith(ctx, idx); ...".
+        """
         pointer = llama_cpp.llama_get_logits_ith(context, index)
-        logits = self._logits_type.from_address(ctypes.addressof(pointer.contents))
-        return int(np.ctypeslib.as_array(logits).argmax())
+        return np.ctypeslib.as_array(self._logits_type.from_address(ctypes.addressof(pointer.contents)))
+
+
+class GreedySampler(Sampler):
+    """The most likely token, of equal ones the first.
+
+    Not the library's greedy sampler: that one copies the whole vocabulary into an array of candidates for every token,
+    0.1 ms of the 6 ms that a token of a small model takes.
+
+    Args:
+        reader: Shows the logits.
+    """
+
+    def __init__(self, reader: LogitsReader) -> None:
+        self._reader = reader
+
+    def sample(self, context: object, index: int) -> int:
+        """Return the index of the highest logit."""
+        return int(self._reader.row(context, index).argmax())
 
     def close(self) -> None:
         """Nothing is held."""
@@ -72,20 +96,23 @@ class SamplerChain(Sampler):
             self._chain = None
 
 
-def create_sampler(params: SamplingParams, vocab_size: int) -> Sampler:
+def create_sampler(params: SamplingParams, reader: LogitsReader) -> Sampler:
     """Return the sampler for one sequence.
 
     Args:
         params: How tokens are drawn.
-        vocab_size: Number of logits.
+        reader: Shows the logits.
     """
-    return GreedySampler(vocab_size) if params.is_greedy else SamplerChain(params)
+    return GreedySampler(reader) if params.is_greedy else SamplerChain(params)
 
 
 def _samplers(params: SamplingParams) -> list[ctypes.c_void_p]:
     samplers = []
     if params.top_k is not None:
         samplers.append(llama_cpp.llama_sampler_init_top_k(min(params.top_k, _INT32_MAX)))
+    if params.typical_p < 1:
+        samplers.append(llama_cpp.llama_sampler_init_min_p(_LEAST_PROBABILITY, _MIN_KEEP))
+        samplers.append(llama_cpp.llama_sampler_init_typical(params.typical_p, _MIN_KEEP))
     if params.top_p < 1:
         samplers.append(llama_cpp.llama_sampler_init_top_p(params.top_p, _MIN_KEEP))
     if params.min_p > 0:

@@ -3,6 +3,9 @@
 The generator batches by its own rules, so a plan only says which sequences may take part: what it reports back is what
 the generator really did. It draws one token ahead of what it returns; where a sequence is paused, that token is dropped
 and drawn again, from the same position of the sequence's own random generator.
+
+A sequence with an editor costs the whole batch its pipelining: its logits have to be on the host before the next token
+can be drawn.
 """
 
 import dataclasses
@@ -21,6 +24,7 @@ from backends.embedding import Encoder, EncoderSpec
 from backends.errors import EngineError, LoadError
 from backends.logits import LogitsEditor
 from backends.messages import LoadedModel, LoadSpec
+from backends.mlx.editing import EditedDraws
 from backends.mlx.embedding import MLXEncoder, closing_ids
 from backends.mlx.library import mlx_errors
 from backends.mlx.sampler import Sampler, SeededSampler, create_sampler
@@ -38,7 +42,7 @@ MIN_STEP_TOKENS = 2
 
 @dataclasses.dataclass(slots=True)
 class _Held:
-    """A paused sequence's cache, which covers `num_tokens` of its tokens."""
+    """The cache of a sequence outside the generator, paused or about to begin; it covers `num_tokens` of its tokens."""
 
     cache: list[Any]
     num_tokens: int
@@ -56,6 +60,8 @@ class MLXEngine(Engine):
         self._step_tokens = METAL_STEP_TOKENS if _has_metal() else CPU_STEP_TOKENS
         self._prefill_tokens = FIRST_STEP_TOKENS
         self._samplers: dict[int, Sampler] = {}
+        self._editors: dict[int, LogitsEditor] = {}
+        self._edited_draws: dict[int, EditedDraws] = {}
         self._uids: dict[int, int] = {}
         self._sequence_ids: dict[int, int] = {}
         self._sequences: dict[int, Sequence] = {}
@@ -103,7 +109,9 @@ class MLXEngine(Engine):
                 mx.set_wired_limit(spec.wired_limit_bytes)  # after the generator, which sets Metal's recommendation
         on_progress(1.0)
         self.capabilities = EngineCapabilities(
-            can_abort_step=False, can_cut_cache=can_trim_prompt_cache(self._empty_cache())
+            can_abort_step=False,
+            can_cut_cache=can_trim_prompt_cache(self._empty_cache()),
+            forks_share_cells=False,
         )
         context_length = _context_length(spec, config)
         return LoadedModel(
@@ -118,8 +126,30 @@ class MLXEngine(Engine):
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Create the sequence's sampler; the generator gets it with its first chunk."""
-        del editor
         self._samplers[sequence.sequence_id] = create_sampler(sequence.sampling)
+        if editor is not None:
+            self._editors[sequence.sequence_id] = editor
+
+    def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
+        """Copy the source's cache out of the generator, cut it and hold it until the target's first step.
+
+        Not done for caches that cannot be cut (recurrent, or a window that has gone round), nor while the source itself
+        is not in the generator.
+        """
+        uid = self._uids.get(source_id)
+        if uid is None or not self.capabilities.can_cut_cache:
+            return False
+        assert self._generator is not None
+        try:
+            with mlx_errors(EngineError, "copy a cache"):
+                cache, tokens = self._generator.extract_cache([uid])[uid]
+                surplus = len(tokens) - num_tokens
+                if surplus < 0 or (surplus and trim_prompt_cache(cache, surplus) != surplus):
+                    return False
+        except EngineError:  # the source is untouched, and the target can be computed from its beginning
+            return False
+        self._held[target_id] = _Held(cache, num_tokens)
+        return True
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
         """Let the generator do its next step for the sequences of the plan.
@@ -170,6 +200,7 @@ class MLXEngine(Engine):
         """Forget the sequence and its cache."""
         self._withdraw(sequence_id)
         self._samplers.pop(sequence_id, None)
+        self._editors.pop(sequence_id, None)
 
     @property
     def closing_ids(self) -> tuple[int, ...]:
@@ -217,6 +248,11 @@ class MLXEngine(Engine):
         sampler = self._samplers[sequence_id]
         if isinstance(sampler, SeededSampler):
             sampler.position = sequence.num_output_tokens
+        processors: list[EditedDraws] = []
+        editor = self._editors.get(sequence_id)
+        if editor is not None:
+            draws = self._edited_draws[sequence_id] = EditedDraws(editor)
+            processors = [draws]
         (uid,) = self._generator.insert(
             [sequence.token_ids[done:]],
             # Ends are decided by the shared code; the generator must not end a sequence by itself.
@@ -224,6 +260,7 @@ class MLXEngine(Engine):
             caches=[held.cache] if held else None,
             all_tokens=[sequence.token_ids[:done]],
             samplers=[sampler],
+            logits_processors=[processors],
         )
         self._uids[sequence_id] = uid
         self._sequence_ids[uid] = sequence_id
@@ -232,6 +269,7 @@ class MLXEngine(Engine):
     def _withdraw(self, sequence_id: int) -> None:
         self._held.pop(sequence_id, None)
         self._sequences.pop(sequence_id, None)
+        self._edited_draws.pop(sequence_id, None)
         uid = self._uids.pop(sequence_id, None)
         if uid is not None:
             assert self._generator is not None
@@ -248,8 +286,14 @@ class MLXEngine(Engine):
             result.num_computed[sequence_id] = min(computed, len(sequence.token_ids) - 1)
         for response in answers:
             sequence_id = self._sequence_ids[response.uid]
-            result.tokens[sequence_id] = response.token
             result.num_computed[sequence_id] = len(self._sequences[sequence_id].token_ids)
+            draws = self._edited_draws.get(sequence_id)
+            if draws is not None and draws.error is not None:
+                result.errors[sequence_id] = draws.error
+                continue
+            result.tokens[sequence_id] = response.token
+            if draws is not None and draws.likelihoods is not None:
+                result.likelihoods[sequence_id] = draws.likelihoods
         return result
 
     def _set_chunk(self) -> None:

@@ -39,7 +39,8 @@ class SeededSampler:
 
     def __call__(self, logprobs: mx.array) -> mx.array:
         """Draw one token; `logprobs` has shape (1, vocab)."""
-        filtered = _filter(logprobs, self._params) / self._params.temperature
+        # Sums of many small probabilities need more than the half precision that a model may give.
+        filtered = _filter(logprobs.astype(mx.float32), self._params) / self._params.temperature
         key = mx.random.key((self._seed << _POSITION_BITS) + self.position)
         self.position += 1
         return mx.random.categorical(filtered, key=key)
@@ -51,16 +52,34 @@ def create_sampler(params: SamplingParams) -> Sampler:
 
 
 def _filter(logprobs: mx.array, params: SamplingParams) -> mx.array:
-    """Return `logprobs` with -inf for every token that top_k, top_p or min_p drops."""
+    """Return `logprobs` with -inf for every token that top_k, typical_p, top_p or min_p drops."""
     if params.top_k is not None and params.top_k < logprobs.shape[-1]:
         kth = mx.min(mx.topk(logprobs, params.top_k, axis=-1), axis=-1, keepdims=True)
         logprobs = mx.where(logprobs < kth, -mx.inf, logprobs)
+    if params.typical_p < 1:
+        logprobs = _typical_p(logprobs, params.typical_p)
     if params.top_p < 1:
         logprobs = _top_p(logprobs, params.top_p)
     if params.min_p > 0:
         best = mx.max(logprobs, axis=-1, keepdims=True)
         logprobs = mx.where(logprobs < best + mx.log(mx.array(params.min_p)), -mx.inf, logprobs)
     return logprobs
+
+
+def _typical_p(logprobs: mx.array, typical_p: float) -> mx.array:
+    """Keep the tokens whose information is nearest to the entropy, until their probability exceeds the limit.
+
+    Source: Meister et al., Locally Typical Sampling (2023), section 4.
+    """
+    normalized = logprobs - mx.logsumexp(logprobs, axis=-1, keepdims=True)
+    probs = mx.exp(normalized)
+    # A token without probability has no information; 0 times minus infinity is not a number.
+    entropy = -mx.sum(mx.where(probs > 0, probs * normalized, 0), axis=-1, keepdims=True)
+    order = mx.argsort(mx.abs(-normalized - entropy), axis=-1)
+    sorted_probs = mx.take_along_axis(probs, order, axis=-1)
+    before = mx.cumsum(sorted_probs, axis=-1) - sorted_probs
+    kept = mx.where(before <= typical_p, mx.take_along_axis(logprobs, order, axis=-1), -mx.inf)
+    return mx.put_along_axis(mx.full(logprobs.shape, -mx.inf), order, kept, axis=-1)
 
 
 def _top_p(logprobs: mx.array, top_p: float) -> mx.array:

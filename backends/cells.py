@@ -1,0 +1,74 @@
+"""How many KV cells sequences have in common: pure accounting of shared beginnings.
+
+No engine in here: what is said here must be what the engine's memory does (llama.cpp's unified cache keeps one cell for
+all sequences that share it, until the last of them is gone).
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Span:
+    """Consecutive cells that the same sequences hold."""
+
+    num_tokens: int
+    num_holders: int
+
+
+class SharedCells:
+    """The shared beginnings of all sequences in a batch.
+
+    A sequence's beginning is a list of spans; whoever forks it holds the same spans, and what comes after them is its
+    own.
+
+    Attributes:
+        num_saved: Cells that are counted more than once when the lengths of all sequences are added up.
+    """
+
+    def __init__(self) -> None:
+        self._spans: dict[int, list[_Span]] = {}
+        self.num_saved = 0
+
+    def share(self, source_id: int, target_id: int, num_tokens: int) -> None:
+        """Let a sequence that holds nothing hold the first cells of another one.
+
+        Args:
+            source_id: Holds at least `num_tokens` cells.
+            target_id: Holds none yet.
+            num_tokens: How many, >= 1.
+        """
+        assert target_id not in self._spans, "a sequence can begin only once"
+        num_spans = self._cut(source_id, num_tokens)
+        spans = self._spans[source_id][:num_spans]
+        for span in spans:
+            span.num_holders += 1
+        self.num_saved += num_tokens
+        self._spans[target_id] = spans
+
+    def release(self, sequence_id: int) -> None:
+        """Forget a sequence; what it shared stays with the others. Unknown ids are ignored."""
+        for span in self._spans.pop(sequence_id, []):
+            span.num_holders -= 1
+            if span.num_holders:
+                self.num_saved -= span.num_tokens
+
+    def _cut(self, sequence_id: int, num_tokens: int) -> int:
+        """Let a span of the sequence end after `num_tokens`; return how many spans come before that point."""
+        spans = self._spans.setdefault(sequence_id, [])
+        start = 0
+        for index, span in enumerate(spans):
+            if start == num_tokens:
+                return index
+            if start + span.num_tokens > num_tokens:
+                self._split(span, num_tokens - start)
+            start += span.num_tokens
+        if start < num_tokens:
+            spans.append(_Span(num_tokens - start, 1))
+        return len(spans)
+
+    def _split(self, span: _Span, num_tokens: int) -> None:
+        tail = _Span(span.num_tokens - num_tokens, span.num_holders)
+        span.num_tokens = num_tokens
+        for spans in self._spans.values():
+            if span in spans:
+                spans.insert(spans.index(span) + 1, tail)
