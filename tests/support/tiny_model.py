@@ -22,6 +22,16 @@ CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+# What Qwen3's and Hermes' templates do, in few words: tools, their results, a switch for thinking.
+TOOL_TEMPLATE = (
+    "{% if tools %}<|im_start|>system\n# Tools\n{% for t in tools %}{{ t | tojson }}\n{% endfor %}"
+    'Answer with <tool_call>{"name": ..., "arguments": ...}</tool_call>.<|im_end|>\n{% endif %}'
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m.content %}{{ m['content'] }}{% endif %}"
+    '{% for c in m.tool_calls or [] %}<tool_call>\n{"name": "{{ c.function.name }}", "arguments": '
+    "{{ c.function.arguments | tojson }}}\n</tool_call>{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
 
 # GGUF tensor name -> safetensors name, per layer.
 _LAYER_NAMES = {
@@ -78,13 +88,20 @@ def weights(seed: int = 0) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
     return tensors
 
 
-def write_gguf(path: Path, *, name: str = "tiny", seed: int = 0, chat_template: str | None = CHAT_TEMPLATE) -> Path:
+def write_gguf(
+    path: Path,
+    *,
+    name: str = "tiny",
+    seed: int = 0,
+    chat_template: str | None = CHAT_TEMPLATE,
+    context_length: int = CONTEXT_LENGTH,
+) -> Path:
     """Write the model as one GGUF file."""
     import gguf
 
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_name(name)
-    writer.add_context_length(CONTEXT_LENGTH)
+    writer.add_context_length(context_length)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(NUM_LAYERS)
     writer.add_feed_forward_length(FEED_FORWARD)
@@ -115,7 +132,14 @@ def write_gguf(path: Path, *, name: str = "tiny", seed: int = 0, chat_template: 
     return path
 
 
-def write_mlx(folder: Path, *, name: str = "tiny", seed: int = 0, chat_template: str | None = CHAT_TEMPLATE) -> Path:
+def write_mlx(
+    folder: Path,
+    *,
+    name: str = "tiny",
+    seed: int = 0,
+    chat_template: str | None = CHAT_TEMPLATE,
+    context_length: int = CONTEXT_LENGTH,
+) -> Path:
     """Write the model as an MLX folder."""
     from safetensors.numpy import save_file
 
@@ -131,7 +155,7 @@ def write_mlx(folder: Path, *, name: str = "tiny", seed: int = 0, chat_template:
         "num_hidden_layers": NUM_LAYERS,
         "num_attention_heads": NUM_HEADS,
         "num_key_value_heads": NUM_KV_HEADS,
-        "max_position_embeddings": CONTEXT_LENGTH,
+        "max_position_embeddings": context_length,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
         "vocab_size": len(vocabulary()),
@@ -145,7 +169,7 @@ def write_mlx(folder: Path, *, name: str = "tiny", seed: int = 0, chat_template:
     tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
-        "model_max_length": CONTEXT_LENGTH,
+        "model_max_length": context_length,
         "bos_token": CONTROL_TOKENS[0],
         "eos_token": CONTROL_TOKENS[1],
         "pad_token": CONTROL_TOKENS[1],
