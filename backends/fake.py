@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from backends.base import Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult, Tokenizer
+from backends.embedding import Encoder, EncoderSpec
 from backends.errors import EngineError, LoadError
+from backends.fake_embedding import FakeEncoder
 from backends.logits import LogitsEditor
 from backends.messages import LoadedModel, LoadSpec
 from backends.sequence import Sequence
@@ -184,6 +186,10 @@ class FakeEngine(Engine):
     def remove(self, sequence_id: int) -> None:
         """Drop the generator."""
         self._generators.pop(sequence_id, None)
+
+    def create_encoder(self, spec: EncoderSpec) -> Encoder:
+        """Embed at the set time per prompt token."""
+        return FakeEncoder(spec, self._options.prefill_s_per_token)
 
     def memory(self) -> EngineMemory:
         """Return the ballast."""
