@@ -41,6 +41,7 @@ from backends.messages import (
     Resume,
     Shutdown,
 )
+from backends.prompts import ForkPrompt
 from router.errors import EngineCrashedError, InvalidRequestError, ModelLoadFailedError, RouterError
 
 logger = logging.getLogger(__name__)
@@ -279,6 +280,8 @@ class WorkerClient(asyncio.Protocol):
     def generate(self, requests: Sequence[Generate]) -> RequestStream:
         """Start the sequences of one request; the ids in `requests` are replaced.
 
+        A `ForkPrompt` in there names its source by its place in `requests`, before its own; it is replaced as well.
+
         Raises:
             EngineCrashedError: The process is gone, or about to go.
             InvalidRequestError: A prompt does not fit into a frame.
@@ -288,7 +291,7 @@ class WorkerClient(asyncio.Protocol):
         sequence_ids = tuple(range(self._next_id, self._next_id + len(requests)))
         try:
             frames = [
-                self._encoder.encode([msgspec.structs.replace(request, sequence_id=sequence_id)])
+                self._encoder.encode([_with_ids(request, sequence_id, sequence_ids)])
                 for sequence_id, request in zip(sequence_ids, requests, strict=True)
             ]
         except FrameError as exc:
@@ -351,6 +354,14 @@ class WorkerClient(asyncio.Protocol):
         while data := await self._process.stderr.read(65536):
             self._stderr_tail += data
             del self._stderr_tail[:-STDERR_TAIL_BYTES]
+
+
+def _with_ids(request: Generate, sequence_id: int, sequence_ids: tuple[int, ...]) -> Generate:
+    """Return the request with its own id, and its source's where it is a fork."""
+    prompt = request.prompt
+    if isinstance(prompt, ForkPrompt):
+        prompt = ForkPrompt(sequence_ids[prompt.source_id])
+    return msgspec.structs.replace(request, sequence_id=sequence_id, prompt=prompt)
 
 
 async def start_worker(launch: WorkerLaunch, on_change: Callable[[], None]) -> WorkerClient:
