@@ -10,6 +10,9 @@ from backends.failures import failed
 from backends.intake import Intake
 from backends.messages import Answered, Ask, Embed, Event, LoadedModel
 
+MIXED_STEP_TOKENS = 32
+"""Tokens that are embedded between two steps of running sequences: about the time that one of those takes."""
+
 
 class SideWork:
     """Owned by the worker's loop.
@@ -50,11 +53,12 @@ class SideWork:
         """Give a request up at once; return its terminal message, nothing for one that is not here."""
         return self._embeddings.cancel(sequence_id)
 
-    def step(self, max_tokens: int, should_abort: Callable[[int], bool]) -> list[Event]:
+    def step(self, should_abort: Callable[[int], bool], *, is_alone: bool) -> list[Event]:
         """Do one piece of work.
 
         Args:
-            max_tokens: Most tokens to evaluate in it.
             should_abort: To be asked now and then in a long piece, with the request's id: is it to be given up?
+            is_alone: Whether no sequence runs that the piece would hold up.
         """
-        return self._embeddings.step(max_tokens, should_abort)
+        step_tokens = self._engine.step_tokens
+        return self._embeddings.step(step_tokens if is_alone else min(step_tokens, MIXED_STEP_TOKENS), should_abort)
