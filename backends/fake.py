@@ -11,10 +11,12 @@ import zlib
 from collections.abc import Callable, Mapping
 
 import msgspec
+import numpy as np
 
 from backends.base import Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult, Tokenizer
+from backends.constraints.base import Logits
 from backends.embedding import Encoder, EncoderSpec
-from backends.errors import EngineError, LoadError
+from backends.errors import BackendError, EngineError, LoadError
 from backends.fake_embedding import FakeEncoder
 from backends.logits import LogitsEditor
 from backends.messages import LoadedModel, LoadSpec
@@ -25,6 +27,9 @@ _IM_START = 256
 _IM_END = 257
 _CONTROL_TEXTS = {"<|im_start|>": _IM_START, "<|im_end|>": _IM_END}
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyz     "
+_UNLIKELY_LOGIT = -30.0
+_GREEDY_LEAD = 3.0
+_END_LEAD = 1000.0
 _DEFAULT_STEP_TOKENS = 512
 _SLICE_S = 0.005
 _TEMPLATE = (
@@ -116,6 +121,7 @@ class FakeEngine(Engine):
     def __init__(self, options: FakeOptions | None = None) -> None:
         self._options = options or FakeOptions()
         self._generators: dict[int, random.Random] = {}
+        self._editors: dict[int, LogitsEditor] = {}
         self._ballast = b""
         self._step_tokens = _DEFAULT_STEP_TOKENS
         self.tokenizer = FakeTokenizer()
@@ -160,9 +166,15 @@ class FakeEngine(Engine):
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Give the sequence its own generator."""
-        del editor
+        if editor is not None:
+            self._editors[sequence.sequence_id] = editor
         seed = sequence.sampling.seed
         self._generators[sequence.sequence_id] = random.Random(os.urandom(8) if seed is None else seed)  # noqa: S311 - not cryptography
+
+    def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
+        """Share nothing, since nothing is kept, and say that it is done."""
+        del source_id, target_id, num_tokens
+        return True
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
         """Take the set time, then draw."""
@@ -180,11 +192,12 @@ class FakeEngine(Engine):
             sequence_id = chunk.sequence.sequence_id
             result.num_computed[sequence_id] = chunk.end
             if chunk.samples:
-                result.tokens[sequence_id] = self._draw(chunk.sequence)
+                self._draw(chunk.sequence, result)
         return result
 
     def remove(self, sequence_id: int) -> None:
-        """Drop the generator."""
+        """Drop the generator and the editor."""
+        self._editors.pop(sequence_id, None)
         self._generators.pop(sequence_id, None)
 
     def create_encoder(self, spec: EncoderSpec) -> Encoder:
@@ -216,10 +229,54 @@ class FakeEngine(Engine):
         if num_output_tokens == self._options.fail_at_token:
             raise EngineError(f"fake failure before token {num_output_tokens}")
 
-    def _draw(self, sequence: Sequence) -> int:
+    def _draw(self, sequence: Sequence, result: StepResult) -> None:
+        sequence_id = sequence.sequence_id
+        editor = self._editors.get(sequence_id)
+        if editor is None:
+            result.tokens[sequence_id] = self._drawn_plainly(sequence)
+            return
+        try:
+            logits = self._logits(sequence)
+            editor.edit(logits)
+            token_id = self._drawn_from(logits, sequence)
+            likelihoods = editor.accept(token_id)
+        except BackendError as exc:
+            result.errors[sequence_id] = exc
+            return
+        result.tokens[sequence_id] = token_id
+        if likelihoods is not None:
+            result.likelihoods[sequence_id] = likelihoods
+
+    def _drawn_plainly(self, sequence: Sequence) -> int:
         if sequence.num_output_tokens == self._options.answer_tokens:
             return _IM_END
-        if not sequence.sampling.is_greedy:
-            return self._generators[sequence.sequence_id].choice(_ALPHABET)
-        digest = zlib.crc32(b",".join(str(token_id).encode() for token_id in sequence.token_ids[-8:]))
-        return _ALPHABET[digest % len(_ALPHABET)]
+        if sequence.sampling.is_greedy:
+            return _greedy_choice(sequence)
+        return _ALPHABET[int(self._generators[sequence.sequence_id].random() * len(_ALPHABET))]
+
+    def _logits(self, sequence: Sequence) -> Logits:
+        """Return logits from which an unedited draw gives what `_drawn_plainly` gives; float32, shape (vocab_size,)."""
+        logits = np.full(self.tokenizer.vocab_size, _UNLIKELY_LOGIT, np.float32)
+        for letter in set(_ALPHABET):
+            logits[letter] = np.log(_ALPHABET.count(letter))
+        if sequence.sampling.is_greedy:
+            logits[_greedy_choice(sequence)] += _GREEDY_LEAD
+        if sequence.num_output_tokens == self._options.answer_tokens:
+            logits[_IM_END] = _END_LEAD
+        return logits
+
+    def _drawn_from(self, logits: Logits, sequence: Sequence) -> int:
+        """Draw by the edited logits; temperature and filters are left out, as in plain draws."""
+        if sequence.sampling.is_greedy:
+            return int(logits.argmax())
+        letters = np.array(sorted(set(_ALPHABET), key=_ALPHABET.index))
+        others = np.setdiff1d(np.arange(len(logits)), letters)
+        ordered = np.concatenate([letters, others])
+        sums = np.cumsum(np.exp(logits[ordered].astype(np.float64) - logits.max()))
+        at = self._generators[sequence.sequence_id].random() * sums[-1]
+        return int(ordered[np.searchsorted(sums, at, side="right")])
+
+
+def _greedy_choice(sequence: Sequence) -> int:
+    digest = zlib.crc32(b",".join(str(token_id).encode() for token_id in sequence.token_ids[-8:]))
+    return _ALPHABET[digest % len(_ALPHABET)]
