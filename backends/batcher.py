@@ -239,7 +239,7 @@ class Batcher:
         for sequence in list(self._waiting):
             if sequence.fork_of is not None:
                 if self._is_ready(sequence):
-                    break  # it was not among the ready forks, so it does not fit, and its turn has come
+                    break  # its turn has come, and it does not fit, or it will be among the next ready forks
                 continue
             if not self._fits(sequence):
                 break

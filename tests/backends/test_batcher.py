@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from backends.base import Chunk, StepPlan, StepResult
-from backends.batcher import Batcher, BatchLimits
+from backends.batcher import Batcher, BatchLimits, Fork
 from backends.sequence import SamplingParams, Sequence, SequenceState
 
 NUM_CELLS = 48
@@ -14,18 +14,19 @@ STEP_TOKENS = 12
 MIXED_STEP_TOKENS = 6
 
 
-def sequence_of(sequence_id: int, num_prompt: int, num_output: int) -> Sequence:
+def sequence_of(sequence_id: int, num_prompt: int, num_output: int, fork_of: int | None = None) -> Sequence:
     return Sequence(
         sequence_id=sequence_id,
         token_ids=[1] * num_prompt,
         num_prompt_tokens=num_prompt,
         max_output_tokens=num_output,
         sampling=SamplingParams(),
+        fork_of=fork_of,
     )
 
 
-def batcher_of(num_cells: int = NUM_CELLS, max_sequences: int = MAX_SEQUENCES) -> Batcher:
-    return Batcher(BatchLimits(max_sequences, num_cells, STEP_TOKENS, MIXED_STEP_TOKENS))
+def batcher_of(num_cells: int = NUM_CELLS, max_sequences: int = MAX_SEQUENCES, *, shares: bool = True) -> Batcher:
+    return Batcher(BatchLimits(max_sequences, num_cells, STEP_TOKENS, MIXED_STEP_TOKENS, forks_share_cells=shares))
 
 
 def computed(plan: StepPlan) -> StepResult:
@@ -39,14 +40,19 @@ def computed(plan: StepPlan) -> StepResult:
 
 
 class BatcherMachine(RuleBasedStateMachine):
-    """Plays the worker: adds, pauses, resumes, cancels, steps, and keeps the engine's books beside."""
+    """Plays the worker: adds, forks, pauses, resumes, cancels, steps, and keeps the engine's books beside.
 
-    @initialize()
-    def start(self) -> None:
-        self.batcher = batcher_of()
+    The books: per sequence its cells, each a number; where forks share cells, they hold the same numbers.
+    """
+
+    @initialize(shares=st.booleans())
+    def start(self, *, shares: bool) -> None:
+        self.batcher = batcher_of(shares=shares)
+        self.shares = shares
         self.live: dict[int, Sequence] = {}
         self.paused: set[int] = set()
-        self.cache: dict[int, int] = {}
+        self.cache: dict[int, list[int]] = {}
+        self.num_cells_ever = 0
         self.next_id = 1
         self.started: list[int] = []
         self.was_disturbed = False
@@ -57,6 +63,18 @@ class BatcherMachine(RuleBasedStateMachine):
         self.next_id += 1
         self.live[sequence.sequence_id] = sequence
         self.batcher.add(sequence)
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data(), num_more=st.integers(-3, 3), num_output=st.integers(1, 20))
+    def add_fork(self, data: st.DataObject, num_more: int, num_output: int) -> None:
+        """A sequence with a prompt shorter, as long or longer than what it shares with one that is there."""
+        source_id = data.draw(st.sampled_from(sorted(self.live)))
+        num_prompt = min(max(1, self.live[source_id].num_prompt_tokens + num_more), NUM_CELLS - 1)
+        sequence = sequence_of(self.next_id, num_prompt, min(num_output, NUM_CELLS - num_prompt), fork_of=source_id)
+        self.next_id += 1
+        self.live[sequence.sequence_id] = sequence
+        self.batcher.add(sequence)
+        self.was_disturbed = True
 
     @precondition(lambda self: self.live)
     @rule(data=st.data())
@@ -84,9 +102,10 @@ class BatcherMachine(RuleBasedStateMachine):
         self.batcher.resume(10_000)
         self.batcher.remove(10_000)
 
-    @rule(share=st.sampled_from([0.0, 0.5, 1.0]))
-    def step(self, share: float) -> None:
+    @rule(share=st.sampled_from([0.0, 0.5, 1.0]), can_fork=st.booleans())
+    def step(self, share: float, *, can_fork: bool) -> None:
         """Do a share of the plan, as engines may; an aborted step does none."""
+        self._fork(is_done=can_fork)
         plan = self._checked_plan()
         if share == 1.0:
             self._take(computed(plan))
@@ -103,6 +122,7 @@ class BatcherMachine(RuleBasedStateMachine):
         num_steps = 0
         while self.live:
             assert self.batcher.has_work
+            self._fork(is_done=True)
             self._take(computed(self._checked_plan()))
             num_steps += 1
             assert num_steps < 2_000 + 200 * self.next_id, "no progress"
@@ -119,6 +139,31 @@ class BatcherMachine(RuleBasedStateMachine):
         if hasattr(self, "live"):
             assert self.batcher.has_work == any(i not in self.paused for i in self.live)
 
+    @invariant()
+    def what_is_cached_is_known(self) -> None:
+        if hasattr(self, "live"):
+            for sequence_id, sequence in self.live.items():
+                assert sequence.num_computed == len(self.cache.get(sequence_id, []))
+                assert 0 <= sequence.num_cached_tokens <= sequence.num_computed
+
+    def _fork(self, *, is_done: bool) -> None:
+        forks = self.batcher.ready_forks()
+        for fork in forks:
+            source, target = self.live[fork.source_id], self.live[fork.target_id]
+            assert 1 <= fork.num_tokens <= min(source.num_computed, len(target.token_ids) - 1)
+            assert not {fork.source_id, fork.target_id} & self.paused
+            self.batcher.on_fork(fork.target_id, is_done=is_done)
+            assert target.fork_of is None
+            if is_done:
+                first = self.cache[fork.source_id][: fork.num_tokens]
+                self.cache[fork.target_id] = first if self.shares else self._new_cells(fork.num_tokens)
+                assert target.num_computed == target.num_cached_tokens == fork.num_tokens
+        assert self.batcher.num_free_cells >= 0 or not forks
+
+    def _new_cells(self, num: int) -> list[int]:
+        self.num_cells_ever += num
+        return list(range(self.num_cells_ever - num, self.num_cells_ever))
+
     def _checked_plan(self) -> StepPlan:
         had_work = self.batcher.has_work
         plan = self.batcher.plan()
@@ -130,13 +175,13 @@ class BatcherMachine(RuleBasedStateMachine):
         assert not set(ids) & self.paused
         assert len(set(self.cache) | set(ids)) <= MAX_SEQUENCES
         self._check_budget(plan)
-        cells = dict(self.cache)
         for chunk in plan.chunks:
-            assert chunk.start == chunk.sequence.num_computed == self.cache.get(chunk.sequence.sequence_id, 0)
+            assert chunk.start == chunk.sequence.num_computed == len(self.cache.get(chunk.sequence.sequence_id, []))
             assert 1 <= chunk.num_tokens <= chunk.sequence.num_pending
-            cells[chunk.sequence.sequence_id] = chunk.end
-        assert sum(cells.values()) <= NUM_CELLS, "cells oversubscribed"
-        assert self.batcher.num_free_cells >= 0
+        num_held = len({cell for cells in self.cache.values() for cell in cells})
+        assert num_held + sum(chunk.num_tokens for chunk in plan.chunks) <= NUM_CELLS, "cells oversubscribed"
+        num_pending = sum(self.live[i].num_pending for i in self.batcher._active)
+        assert self.batcher.num_free_cells == NUM_CELLS - num_held - num_pending >= 0
         self._check_order(ids)
         return plan
 
@@ -157,7 +202,9 @@ class BatcherMachine(RuleBasedStateMachine):
 
     def _take(self, result: StepResult) -> None:
         self.batcher.on_step(result)
-        self.cache |= result.num_computed
+        for sequence_id, num_computed in result.num_computed.items():
+            cells = self.cache.setdefault(sequence_id, [])
+            self.cache[sequence_id] = cells + self._new_cells(num_computed - len(cells))
         for sequence_id in result.tokens:
             sequence = self.live[sequence_id]
             if sequence.num_output_tokens >= sequence.max_output_tokens:
@@ -261,3 +308,147 @@ def test_more_streams_than_the_budget_are_served_by_age() -> None:
                 batcher.remove(sequence.sequence_id)
                 ends.append(sequence.sequence_id)
     assert ends == [0, 1, 2, 3]
+
+
+def with_source(
+    num_prompt: int = 8,
+    num_output: int = 6,
+    num_cells: int = NUM_CELLS,
+    max_sequences: int = MAX_SEQUENCES,
+    *,
+    shares: bool = True,
+) -> tuple[Batcher, Sequence]:
+    """Return a batcher whose sequence 1 has drawn its first token."""
+    batcher, source = batcher_of(num_cells, max_sequences, shares=shares), sequence_of(1, num_prompt, num_output)
+    batcher.add(source)
+    batcher.on_step(computed(batcher.plan()))
+    return batcher, source
+
+
+def test_forks_wait_for_the_prefill_and_compute_the_last_prompt_token_only() -> None:
+    batcher = batcher_of()
+    source, child = sequence_of(1, 20, 4), sequence_of(2, 20, 4, fork_of=1)
+    batcher.add(source)
+    batcher.add(child)
+    assert batcher.ready_forks() == []
+    plan = batcher.plan()
+    assert plan.chunks == (Chunk(source, 0, 12),)
+    batcher.on_step(computed(plan))
+    assert batcher.ready_forks() == []
+    plan = batcher.plan()
+    assert plan.chunks == (Chunk(source, 12, 8),)
+    batcher.on_step(computed(plan))
+    assert batcher.ready_forks() == [Fork(1, 2, 19)]
+    batcher.on_fork(2, is_done=True)
+    assert batcher.plan().chunks == (Chunk(source, 20, 1), Chunk(child, 19, 1))
+    assert child.num_cached_tokens == 19
+    assert batcher.ready_forks() == []
+
+
+def test_a_held_fork_lets_those_behind_it_go_first() -> None:
+    batcher = batcher_of()
+    source, child, other = sequence_of(1, 20, 4), sequence_of(2, 20, 4, fork_of=1), sequence_of(3, 2, 4)
+    for sequence in (source, child, other):
+        batcher.add(sequence)
+    batcher.on_step(computed(batcher.plan()))
+    assert batcher.plan().chunks == (Chunk(source, 12, 8), Chunk(other, 0, 2))
+
+
+def test_shared_cells_count_once_until_the_last_holder_is_gone() -> None:
+    batcher, source = with_source(num_prompt=8)
+    for sequence_id in (2, 3):
+        batcher.add(sequence_of(sequence_id, 8, 4, fork_of=1))
+    assert batcher.ready_forks() == [Fork(1, 2, 7), Fork(1, 3, 7)]
+    batcher.on_fork(2, is_done=True)
+    batcher.on_fork(3, is_done=True)
+    assert batcher.num_free_cells == NUM_CELLS - 9 - 1 - 1
+    batcher.on_step(computed(batcher.plan()))
+    assert batcher.num_free_cells == NUM_CELLS - 10 - 2 - 2
+    batcher.remove(source.sequence_id)
+    assert batcher.num_free_cells == NUM_CELLS - 7 - 2 - 2
+    batcher.remove(2)
+    assert batcher.num_free_cells == NUM_CELLS - 7 - 2
+    batcher.remove(3)
+    assert batcher.num_free_cells == NUM_CELLS
+
+
+def test_forks_that_hold_copies_count_in_full() -> None:
+    batcher, _source = with_source(num_prompt=8, num_cells=24, shares=False)
+    for sequence_id in (2, 3):
+        batcher.add(sequence_of(sequence_id, 8, 4, fork_of=1))
+    assert batcher.ready_forks() == [Fork(1, 2, 7)], "9 + 8 + 8 are more than 24"
+    batcher.on_fork(2, is_done=True)
+    assert batcher.num_free_cells == 24 - 9 - 8
+    assert batcher.ready_forks() == []
+
+
+def test_forks_that_could_not_be_done_wait_like_any_other() -> None:
+    batcher, source = with_source(num_prompt=8)
+    child = sequence_of(2, 8, 4, fork_of=1)
+    batcher.add(child)
+    (fork,) = batcher.ready_forks()
+    batcher.on_fork(fork.target_id, is_done=False)
+    assert batcher.plan().chunks == (Chunk(source, 8, 1), Chunk(child, 0, MIXED_STEP_TOKENS - 1))
+    assert child.num_cached_tokens == 0
+
+
+def test_a_fork_of_a_sequence_that_is_gone_or_paused_waits_like_any_other() -> None:
+    for is_paused in (False, True):
+        batcher = batcher_of()
+        child = sequence_of(2, 20, 4, fork_of=1)
+        batcher.add(sequence_of(1, 20, 4))
+        batcher.add(child)
+        batcher.on_step(computed(batcher.plan()))
+        if is_paused:
+            batcher.pause(1)
+        else:
+            batcher.remove(1)
+        assert batcher.ready_forks() == []
+        assert batcher.plan().chunks == (Chunk(child, 0, 12),)
+
+
+def test_a_fork_of_an_unknown_sequence_or_of_nothing_in_common_waits_like_any_other() -> None:
+    batcher, _source = with_source(num_prompt=8)
+    unknown, stranger = sequence_of(2, 8, 4, fork_of=99), sequence_of(3, 8, 4, fork_of=1)
+    stranger.token_ids = [2] * 8
+    single = sequence_of(4, 1, 4, fork_of=1)
+    for sequence in (unknown, stranger, single):
+        batcher.add(sequence)
+        assert sequence.fork_of is None
+    assert batcher.ready_forks() == []
+
+
+def test_only_the_common_beginning_is_forked() -> None:
+    batcher, _source = with_source(num_prompt=8)
+    child = sequence_of(2, 20, 4, fork_of=1)
+    child.token_ids[5] = 7
+    batcher.add(child)
+    assert batcher.ready_forks() == [Fork(1, 2, 5)]
+
+
+def test_only_forks_that_fit_are_ready() -> None:
+    batcher, _source = with_source(num_prompt=8, num_cells=48, max_sequences=2)
+    for sequence_id in (2, 3):
+        batcher.add(sequence_of(sequence_id, 8, 4, fork_of=1))
+    assert batcher.ready_forks() == [Fork(1, 2, 7)]
+    batcher.on_fork(2, is_done=True)
+    assert batcher.ready_forks() == []
+    batcher.on_step(computed(batcher.plan()))
+    batcher.remove(2)
+    assert batcher.ready_forks() == [Fork(1, 3, 7)]
+
+
+def test_an_evicted_fork_is_computed_anew_and_its_source_keeps_the_cells() -> None:
+    batcher, source = with_source(num_prompt=8, num_output=4, num_cells=12)
+    child = sequence_of(2, 8, 4, fork_of=1)
+    batcher.add(child)
+    batcher.ready_forks()
+    batcher.on_fork(2, is_done=True)
+    evicted: list[int] = []
+    while not evicted:
+        plan = batcher.plan()
+        evicted += plan.evicted
+        batcher.on_step(computed(plan))
+    assert evicted == [2]
+    assert (child.num_computed, child.num_cached_tokens, child.fork_of) == (0, 0, None)
+    assert batcher.num_free_cells == 12 - len(source.token_ids)
