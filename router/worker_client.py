@@ -10,7 +10,6 @@ import logging
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import assert_never, cast
 
@@ -21,9 +20,13 @@ from backends.frames import FrameDecoder, FrameEncoder
 from backends.messages import (
     Aborted,
     Accepted,
+    Answered,
+    Ask,
     Cancel,
     Command,
     Delta,
+    Embed,
+    Embedded,
     Event,
     Failed,
     Finished,
@@ -36,13 +39,16 @@ from backends.messages import (
     LoadFailed,
     LoadProgress,
     LoadSpec,
-    Pause,
     PrefillProgress,
     Resume,
     Shutdown,
+    Terminal,
 )
 from backends.prompts import ForkPrompt
 from router.errors import EngineCrashedError, InvalidRequestError, ModelLoadFailedError, RouterError
+from router.streams import RequestStream, SequenceProgress, StreamEvent, TaskStream
+
+__all__ = ["RequestStream", "StreamEvent", "TaskStream", "WorkerClient", "WorkerLaunch", "start_worker"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +56,6 @@ STDERR_TAIL_BYTES = 4096
 """How much of what a worker wrote before it died is kept for the error message."""
 LAST_WORDS_S = 1.0
 """How long the pipes of a reaped process are read: its last frames are in there; its children may hold them open."""
-MAX_BUFFERED_CHARS = 256 * 1024
-"""Text that may wait for a slow client before its sequence is paused in the worker."""
-
-StreamEvent = Accepted | PrefillProgress | Delta | Finished | Failed | Aborted
 
 
 class WorkerLaunch(msgspec.Struct, frozen=True):
@@ -75,66 +77,6 @@ class WorkerLaunch(msgspec.Struct, frozen=True):
         return argv if self.options == "{}" else [*argv, "--options", self.options]
 
 
-class RequestStream:
-    """The events of one request's sequences, buffered for one reader.
-
-    When the reader falls behind by MAX_BUFFERED_CHARS the sequences are paused in the worker until the buffer is empty.
-
-    Attributes:
-        sequence_ids: Ids on the worker's channel, in the order of the request's prompts.
-        is_paused: Whether the worker was told to pause its sequences.
-    """
-
-    def __init__(self, sequence_ids: tuple[int, ...], send: Callable[[Command], None]) -> None:
-        self.sequence_ids = sequence_ids
-        self._send = send
-        self._events: deque[StreamEvent] = deque()
-        self._num_chars = 0
-        self.is_paused = False
-        self._error: RouterError | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    def push(self, event: StreamEvent) -> None:
-        """Add an event; called by the client as frames arrive."""
-        self._events.append(event)
-        if isinstance(event, Delta):
-            self._num_chars += event.output.num_chars
-            if self._num_chars > MAX_BUFFERED_CHARS and not self.is_paused:
-                self.is_paused = True
-                for sequence_id in self.sequence_ids:
-                    self._send(Pause(sequence_id))
-        self._wake()
-
-    def fail(self, error: RouterError) -> None:
-        """End the stream with an error once its events are read."""
-        self._error = error
-        self._wake()
-
-    async def read(self) -> list[StreamEvent]:
-        """Return all events that have arrived, waiting for at least one.
-
-        Raises:
-            RouterError: The worker is gone; nothing more will come.
-        """
-        while not self._events:
-            if self._error is not None:
-                raise self._error
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        events = list(self._events)
-        self._events.clear()
-        self._num_chars = 0
-        if self.is_paused:
-            self.is_paused = False
-            for sequence_id in self.sequence_ids:
-                self._send(Resume(sequence_id))
-        return events
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-
 class WorkerClient(asyncio.Protocol):
     """One worker process; create it with `start_worker`.
 
@@ -145,7 +87,8 @@ class WorkerClient(asyncio.Protocol):
         heartbeat: Its last account of its batch.
         load_fraction: Share of the load that is done, 0..1, or None before.
         last_sign_at: Monotonic time of its last frame.
-        num_streams: Sequences that have not ended.
+        num_streams: Requests' sequences that have not ended.
+        progress: Of the generations among them, by sequence id.
         is_closed: Whether the channel has ended: the process is gone, or about to be.
     """
 
@@ -162,7 +105,8 @@ class WorkerClient(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._stderr_tail = bytearray()
-        self._streams: dict[int, RequestStream] = {}
+        self._streams: dict[int, RequestStream | TaskStream] = {}
+        self.progress: dict[int, SequenceProgress] = {}
         self._next_id = 1
         self._load_error: RouterError | None = None
         self.is_closed = False
@@ -250,6 +194,7 @@ class WorkerClient(asyncio.Protocol):
         for stream in list(self._streams.values()):
             stream.fail(EngineCrashedError(f"the {self.engine} worker ended while it served this request{self.tail()}"))
         self._streams.clear()
+        self.progress.clear()
         return code
 
     async def has_ended(self, timeout_s: float) -> bool:
@@ -286,32 +231,57 @@ class WorkerClient(asyncio.Protocol):
             EngineCrashedError: The process is gone, or about to go.
             InvalidRequestError: A prompt does not fit into a frame.
         """
+        sequence_ids = tuple(range(self._next_id, self._next_id + len(requests)))
+        numbered = [
+            _with_ids(request, sequence_id, sequence_ids)
+            for sequence_id, request in zip(sequence_ids, requests, strict=True)
+        ]
+        stream = RequestStream(sequence_ids, self._send)
+        self._submit(numbered, stream)
+        for request in numbered:
+            self.progress[request.sequence_id] = SequenceProgress(
+                request.sequence_id, self._free_slot(), request.max_tokens
+            )
+        return stream
+
+    def submit(self, request: Ask | Embed) -> TaskStream:
+        """Start something that is no generation; the id in `request` is replaced.
+
+        Raises:
+            EngineCrashedError: The process is gone, or about to go.
+            InvalidRequestError: The request does not fit into a frame.
+        """
+        sequence_id = self._next_id
+        stream = TaskStream((sequence_id,), self._send)
+        self._submit([msgspec.structs.replace(request, sequence_id=sequence_id)], stream)
+        return stream
+
+    def cancel(self, stream: RequestStream | TaskStream) -> None:
+        """Give a request's sequences up; harmless for those that have ended."""
+        for sequence_id in stream.sequence_ids:
+            self.progress.pop(sequence_id, None)
+            if self._streams.pop(sequence_id, None) is not None:
+                self._send(Cancel(sequence_id))
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _submit(self, requests: Sequence[Generate | Ask | Embed], stream: RequestStream | TaskStream) -> None:
         if self.is_closed or not self._takes_requests:
             raise EngineCrashedError(f"the {self.engine} worker ended before it took this request")
-        sequence_ids = tuple(range(self._next_id, self._next_id + len(requests)))
         try:
-            frames = [
-                self._encoder.encode([_with_ids(request, sequence_id, sequence_ids)])
-                for sequence_id, request in zip(sequence_ids, requests, strict=True)
-            ]
+            frames = [self._encoder.encode([request]) for request in requests]
         except FrameError as exc:
             raise InvalidRequestError(f"the prompt is too large for the channel to the engine: {exc}") from exc
         if not self.is_owing:
             self.last_sign_at = time.monotonic()  # an idle worker sends nothing: its silence counts from here
         self._next_id += len(requests)
-        stream = RequestStream(sequence_ids, self._send)
-        self._streams |= dict.fromkeys(sequence_ids, stream)
+        self._streams |= dict.fromkeys(stream.sequence_ids, stream)
         for frame in frames:
             self._write(frame)
-        return stream
 
-    def cancel(self, stream: RequestStream) -> None:
-        """Give a request's sequences up; harmless for those that have ended."""
-        for sequence_id in stream.sequence_ids:
-            if self._streams.pop(sequence_id, None) is not None:
-                self._send(Cancel(sequence_id))
-
-    # ---- inside -----------------------------------------------------------------------------------------------------
+    def _free_slot(self) -> int:
+        taken = {progress.slot for progress in self.progress.values()}
+        return next(slot for slot in range(len(taken) + 1) if slot not in taken)
 
     def _send(self, command: Command) -> None:
         if isinstance(command, Resume):
@@ -326,12 +296,27 @@ class WorkerClient(asyncio.Protocol):
         match event:
             case Delta() | Accepted() | PrefillProgress():
                 stream = self._streams.get(event.sequence_id)
-                if stream is not None:
+                if isinstance(stream, RequestStream):
+                    self.progress[event.sequence_id].note(event)
                     stream.push(event)
-            case Finished() | Failed() | Aborted():
-                stream = self._streams.pop(event.sequence_id, None)
-                if stream is not None:
+            case Embedded():
+                stream = self._streams.get(event.sequence_id)
+                if isinstance(stream, TaskStream):
                     stream.push(event)
+            case Finished() | Failed() | Aborted() | Answered():
+                self._on_terminal(event)
+            case _:
+                self._on_word(event)
+
+    def _on_terminal(self, event: Terminal) -> None:
+        self.progress.pop(event.sequence_id, None)
+        stream = self._streams.pop(event.sequence_id, None)
+        if isinstance(stream, TaskStream) or (stream is not None and not isinstance(event, Answered)):
+            stream.push(event)
+
+    def _on_word(self, event: Hello | LoadProgress | Loaded | LoadFailed | Heartbeat) -> None:
+        """Take over what the worker says of itself."""
+        match event:
             case Heartbeat():
                 self.heartbeat = event
             case Hello():

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from backends.fake import FakeOptions
-from router import supervisor, worker_client
+from router import streams, supervisor
 from router.errors import (
     EngineCrashedError,
     EngineTimeoutError,
@@ -468,7 +468,7 @@ async def test_a_slow_reader_pauses_its_sequence_and_loses_nothing(
     fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = await fleet.answer(max_tokens=3000)
-    monkeypatch.setattr(worker_client, "MAX_BUFFERED_CHARS", 500)
+    monkeypatch.setattr(streams, "MAX_BUFFERED_CHARS", 500)
     monkeypatch.setattr(supervisor, "STALL_CHECK_INTERVAL_S", 0.05)
     events = fleet.generation(max_tokens=3000).events()
     texts = [event.text for event in await anext(events)]

@@ -4,7 +4,7 @@ import pytest
 
 from backends.messages import Command, Delta, Finished, Pause, Resume, SequenceTimings, Usage
 from backends.output.base import Output
-from router import worker_client
+from router import streams
 from router.errors import EngineCrashedError
 from router.worker_client import RequestStream, WorkerLaunch, start_worker
 from tests.support.fake_fleet import ENVIRONMENT
@@ -40,7 +40,7 @@ async def test_an_error_comes_after_the_events_that_came_before_it() -> None:
 async def test_all_sequences_are_paused_once_behind_a_slow_reader_and_resumed_by_the_next_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worker_client, "MAX_BUFFERED_CHARS", 10)
+    monkeypatch.setattr(streams, "MAX_BUFFERED_CHARS", 10)
     stream, sent = stream_with_log()
     for _ in range(5):
         stream.push(Delta(1, Output("abcd"), 1))
