@@ -81,3 +81,8 @@ class OutputParser(abc.ABC):
     @abc.abstractmethod
     def has_tool_calls(self) -> bool:
         """Whether at least one tool call has come out."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the answer may end here, because nothing that comes could still be put out."""
+        return False

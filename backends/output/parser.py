@@ -1,0 +1,222 @@
+"""Takes a chat answer apart while it is generated: reasoning, content, tool calls.
+
+Rules:
+    Thinking counts as such where it opens the content (only white space came before), and behind tool calls.
+    New lines behind thinking, and up to 32 white space characters before its close tag, belong to the tags; so does
+    white space on both sides of tool calls.
+    Calls inside thinking are thinking.
+    A call begins to come out when its name is known to be one of the tools and the beginning of its arguments is seen.
+    What fails before that comes out as content, as it stands. What fails later ends the call: its arguments are closed
+    so that they are a JSON object, and the text goes on as content.
+    An answer that ends in the middle of a call leaves its arguments as they are.
+"""
+
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+from backends.output.base import Output, OutputParser
+from backends.output.calls import CallReader
+from backends.output.formats import OutputFormat, ReasoningTags, ToolSyntax
+from backends.output.harmony import HarmonyReader, HarmonySyntax
+from backends.output.json_calls import JsonCallReader, JsonSyntax
+from backends.output.literal_calls import GemmaCallReader, GemmaSyntax, PythonicCallReader, PythonicSyntax
+from backends.output.named_calls import MistralCallReader, MistralSyntax, SectionCallReader, SectionSyntax
+from backends.output.sink import CallsDoneError, Sink
+from backends.output.source import SPACES, EndOfTextError, MalformedError, Reading, Source, Tags
+from backends.output.tagged_calls import TaggedCallReader, TaggedSyntax
+from backends.request import OutputSpec, ToolChoice
+
+_LINE_ENDS = "\r\n"
+
+
+def create_parser(fmt: OutputFormat, spec: OutputSpec, *, starts_in_reasoning: bool) -> OutputParser:
+    """Return a parser for one answer.
+
+    Args:
+        fmt: The model's format.
+        spec: What the request wants.
+        starts_in_reasoning: Whether the prompt left reasoning open; `fmt.starts_in_reasoning` tells.
+    """
+    use = spec.tools if spec.tools is not None and spec.tools.choice is not ToolChoice.NONE else None
+    tools = {tool.name: tool.parameters for tool in use.tools} if use is not None else {}
+    source = Source()
+    sink = Sink(tools, is_parallel=use is None or use.is_parallel)
+    if isinstance(fmt.tools, HarmonySyntax):
+        harmony = HarmonyReader(source, sink, fmt.tools, splits_reasoning=spec.splits_reasoning, has_tools=bool(tools))
+        return ReadingParser(source, sink, harmony.read())
+    calls = _call_reader(fmt.tools, source, sink, tools) if tools else None
+    reader = _AnswerReader(source, sink, fmt, calls, splits_reasoning=spec.splits_reasoning)
+    return ReadingParser(source, sink, reader.read(starts_in_reasoning=starts_in_reasoning))
+
+
+def _call_reader(syntax: ToolSyntax, source: Source, sink: Sink, tools: Mapping[str, Mapping[str, Any]]) -> CallReader:
+    reader: CallReader
+    match syntax:
+        case JsonSyntax():
+            reader = JsonCallReader(source, sink, tools, syntax)
+        case MistralSyntax():
+            reader = MistralCallReader(source, sink, tools, syntax)
+        case SectionSyntax():
+            reader = SectionCallReader(source, sink, tools, syntax)
+        case TaggedSyntax():
+            reader = TaggedCallReader(source, sink, tools, syntax)
+        case PythonicSyntax():
+            reader = PythonicCallReader(source, sink, tools, syntax)
+        case GemmaSyntax():
+            reader = GemmaCallReader(source, sink, tools, syntax)
+        case HarmonySyntax():
+            raise AssertionError("harmony has a reader of its own for whole answers")
+        case _:
+            assert_never(syntax)
+    return reader
+
+
+class ReadingParser(OutputParser):
+    """Feeds a reader that pauses where it needs more text, and hands on what it has put into the sink."""
+
+    def __init__(self, source: Source, sink: Sink, reading: Reading[None]) -> None:
+        self._source = source
+        self._sink = sink
+        self._reading = reading
+        self._is_done = False
+        self._resume()
+
+    def push(self, text: str) -> Output:
+        """Take over the next characters; return what is certain now."""
+        if self._is_done:
+            return Output()
+        self._source.feed(text)
+        self._resume()
+        return self._sink.take()
+
+    def flush(self) -> Output:
+        """Return what was held back; the answer is over, perhaps in the middle of something."""
+        self._source.end()
+        if not self._is_done:
+            self._resume()
+        return self._sink.take()
+
+    def _resume(self) -> None:
+        try:
+            next(self._reading)
+        except (StopIteration, EndOfTextError, CallsDoneError):
+            self._is_done = True
+
+    @property
+    def has_tool_calls(self) -> bool:
+        """Whether at least one tool call has come out."""
+        return self._sink.num_calls > 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the only call that was allowed is complete; what still comes would be dropped."""
+        return self._is_done
+
+
+class _AnswerReader:
+    """Reads answers whose parts stand between tags (all formats but harmony)."""
+
+    def __init__(
+        self, source: Source, sink: Sink, fmt: OutputFormat, calls: CallReader | None, *, splits_reasoning: bool
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._calls = calls
+        self._splits_reasoning = splits_reasoning
+        self._reasoning = fmt.reasoning
+        self._syntax_tags = fmt.tools.tags
+        reasoning_open = (fmt.reasoning.open,) if fmt.reasoning else ()
+        self._part_openers = Tags(*reasoning_open, *(calls.openers if calls else ()))
+        self._call_openers = Tags(*(calls.openers if calls else ()))
+
+    def read(self, *, starts_in_reasoning: bool) -> Reading[None]:
+        """Read the whole answer: parts, and content between them."""
+        dropped: str | None = ""
+        if starts_in_reasoning and self._reasoning:
+            dropped = yield from self._read_reasoning(self._reasoning)
+        while True:
+            # White space at the beginning of what follows a part may belong to that part.
+            if dropped is not None:
+                dropped = yield from self._read_opening(dropped)
+            else:
+                dropped = yield from self._read_content()
+
+    def _read_opening(self, dropped: str) -> Reading[str | None]:
+        """Read the part that comes next, if one does.
+
+        Returns:
+            What is dropped directly behind the part; None = content goes on.
+        """
+        if not self._part_openers.texts and self._calls is None:
+            return None
+        self._source.start_record()
+        try:
+            char = yield from self._source.spaces()
+            opener = yield from self._source.accept(self._part_openers)
+        except EndOfTextError:
+            self._source.take_rest()
+            raise
+        finally:
+            head = self._source.stop_record().lstrip(dropped)
+        if opener and self._reasoning and opener == self._reasoning.open:
+            if not self._splits_reasoning:
+                self._sink.put_text(head)
+            return (yield from self._read_reasoning(self._reasoning))
+        if self._calls and (opener or char == self._calls.bare_opener):
+            return (yield from self._read_calls(self._calls, head))
+        self._sink.put_text(head)
+        return None
+
+    def _read_content(self) -> Reading[str | None]:
+        """Read content up to the next call; return as `_read_opening` does."""
+        trimmed = SPACES if self._calls else ""
+        head = yield from self._source.until(self._call_openers, self._sink.put_text, trimmed=trimmed)
+        assert self._calls is not None
+        return (yield from self._read_calls(self._calls, head))
+
+    def _read_reasoning(self, tags: ReasoningTags) -> Reading[str]:
+        """Read thinking behind its open tag."""
+        close = Tags(tags.close)
+        if not self._splits_reasoning:
+            self._sink.put_text((yield from self._source.until(close, self._sink.put_text)))
+            return ""
+        while (yield from self._source.peek()) in _LINE_ENDS:
+            self._source.skip(1)
+        yield from self._source.until(close, self._sink.put_reasoning, trimmed=SPACES)
+        return _LINE_ENDS
+
+    def _read_calls(self, calls: CallReader, head: str) -> Reading[str | None]:
+        """Read calls behind `head`, which opened them; return as `_read_opening` does."""
+        num_calls = self._sink.num_calls
+        self._source.start_record()
+        try:
+            yield from calls.read()
+        except MalformedError:
+            if self._sink.is_call_open:
+                self._sink.break_call()
+            rest = self._source.take_record()
+            self._sink.put_text(rest if self._sink.num_calls > num_calls else head + rest)
+            self._stop_calls_after_the_only_one()
+            return None
+        except EndOfTextError:
+            rest = self._source.take_record() + self._source.take_rest()
+            if self._sink.is_call_open:
+                self._sink.put_arguments(rest)
+            elif self._sink.num_calls == num_calls:
+                self._sink.put_text(head + rest)
+            elif not self._is_syntax(rest):
+                self._sink.put_text(rest)
+            raise
+        finally:
+            self._source.stop_record()
+        return SPACES
+
+    def _stop_calls_after_the_only_one(self) -> None:
+        if self._sink.num_calls and not self._sink.is_parallel:
+            self._calls = None
+            self._call_openers = Tags()
+
+    def _is_syntax(self, text: str) -> bool:
+        """Return whether the end of an answer behind a complete call is the beginning of what closes it."""
+        text = text.strip(SPACES + "}],;`")
+        return any(tag.startswith(text) for tag in self._syntax_tags)

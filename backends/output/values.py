@@ -1,0 +1,104 @@
+"""Values of formats that write every parameter as plain text: which JSON a text is, by the tool's schema."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from backends.output.literals import json_escaped
+
+_MAX_REFS = 16
+"""References followed from one schema; a longer chain is taken as a schema without types."""
+
+_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
+
+_TYPE_OF: dict[type, str] = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
+
+
+def resolved(schema: Any, root: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `schema`, or what it refers to inside `root`; {} for what is no object, true, or a reference elsewhere."""
+    for _ in range(_MAX_REFS):
+        if not isinstance(schema, dict):
+            return {}
+        reference = schema.get("$ref")
+        if not isinstance(reference, str):
+            return schema
+        schema = _pointed(reference, root)
+    return {}
+
+
+def _pointed(reference: str, root: Mapping[str, Any]) -> Any:
+    if not reference.startswith("#/"):
+        return {}
+    target: Any = root
+    for part in reference[2:].split("/"):
+        target = target.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(target, dict) else None
+    return target
+
+
+def types_of(schema: Any, root: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return the JSON types that `schema` allows; None = any.
+
+    Args:
+        schema: Of one property.
+        root: The whole schema, for references.
+    """
+    return _types(schema, root, _MAX_REFS)
+
+
+def _types(schema: Any, root: Mapping[str, Any], depth: int) -> frozenset[str] | None:
+    schema = resolved(schema, root)
+    if not depth:
+        return None
+    declared = schema.get("type")
+    if isinstance(declared, str):
+        return frozenset((declared,))
+    if isinstance(declared, list):
+        return frozenset(item for item in declared if isinstance(item, str))
+    if "const" in schema or isinstance(schema.get("enum"), list):
+        return frozenset(_TYPE_OF.get(type(item), "object") for item in schema.get("enum", [schema.get("const")]))
+    for keyword in ("anyOf", "oneOf"):
+        if isinstance(schema.get(keyword), list):
+            parts = [_types(part, root, depth - 1) for part in schema[keyword]]
+            return None if None in parts else frozenset[str]().union(*(part for part in parts if part))
+    return None
+
+
+def properties_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the properties that a tool's schema declares at its root."""
+    properties = resolved(dict(parameters), parameters).get("properties")
+    return properties if isinstance(properties, dict) else {}
+
+
+def json_of(text: str, types: frozenset[str] | None) -> str:
+    """Return the JSON that the plain `text` of a parameter is: itself where it is JSON of an allowed type, else a string.
+
+    A parameter that can only be a string is never read as JSON.
+    """
+    if types != frozenset(("string",)):
+        stripped = text.strip()
+        candidate = _PYTHON_WORDS.get(stripped, stripped)
+        found = _json_type(candidate)
+        if found is not None and _fits(found, types):
+            return candidate
+    return f'"{json_escaped(text)}"'
+
+
+def _fits(found: str, types: frozenset[str] | None) -> bool:
+    # A type that the schema does not allow is better than a string that it does not allow either.
+    return types is None or found in types or (found == "integer" and "number" in types) or "string" not in types
+
+
+def _json_type(text: str) -> str | None:
+    try:
+        return _TYPE_OF[type(msgspec.json.decode(text))]
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return None
