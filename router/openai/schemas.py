@@ -1,9 +1,11 @@
 """Requests of the OpenAI API that mlxr understands, exactly typed; unknown fields are refused by the decoder.
 
-Fields of OpenAI's that are not honoured yet are declared here too, so that `validation` can refuse them by name, or
-accept the value that means "nothing special". Ranges that are wider than OpenAI's are the engines' own.
+Every field has a row in `router.capabilities`; those that are not honoured are declared here too, so that `validation`
+can refuse them by name, or accept the value that means "nothing special". Ranges that are wider than OpenAI's are the
+engines' own. What a type cannot say (tools, response_format, logit_bias) is `Any` here and checked by hand.
 
-Source: OpenAI API reference, "Create chat completion" and "Create completion".
+Source: OpenAI API reference, "Create chat completion" and "Create completion"; llama.cpp's tools/server/README.md for
+`grammar`, `repeat_penalty`, `repeat_last_n`, `return_progress`, `timings_per_token`, `cache_prompt` and `id_slot`.
 """
 
 from typing import Annotated, Any, Literal
@@ -15,11 +17,21 @@ MAX_STOPS = 16
 MAX_STOP_CHARS = 256
 MAX_MESSAGES = 10_000
 MAX_PROMPTS = 64
+MAX_CHOICES = 8
+MAX_TOP_LOGPROBS = 20
+MAX_GRAMMAR_CHARS = 65_536
 
 StopText = Annotated[str, Meta(min_length=1, max_length=MAX_STOP_CHARS)]
 StopList = Annotated[list[StopText], Meta(max_length=MAX_STOPS)]
 PositiveCount = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+RepetitionPenalty = Annotated[float, Meta(gt=0, le=10)]
+PenaltyWindow = Annotated[int, Meta(ge=-1, le=1_000_000)]
+GrammarText = Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
+TopLogprobs = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
+CallId = Annotated[str, Meta(min_length=1, max_length=256)]
+FunctionName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
 
 
 class TextPart(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,19 +44,74 @@ class TextPart(msgspec.Struct, forbid_unknown_fields=True):
     file: Any = None
 
 
+class FunctionCall(msgspec.Struct, forbid_unknown_fields=True):
+    """What an assistant called: the arguments are JSON text."""
+
+    name: FunctionName
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, forbid_unknown_fields=True):
+    """One call in an assistant's message; `index` is what some clients keep from a stream."""
+
+    id: CallId
+    function: FunctionCall
+    type: Literal["function"] = "function"
+    index: int | None = None
+
+
 class ChatMessage(msgspec.Struct, forbid_unknown_fields=True):
     """One message of the conversation."""
 
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | None = None
     name: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
-    tool_calls: Any = None
-    tool_call_id: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: CallId | None = None
     function_call: Any = None
     audio: Any = None
     annotations: Any = None
+
+
+class FunctionDefinition(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A function that the model may call."""
+
+    name: FunctionName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolDefinition(msgspec.Struct, forbid_unknown_fields=True):
+    """A tool; functions are the only kind."""
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class TextFormat(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="text"):
+    """Any text."""
+
+
+class JsonObjectFormat(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="json_object"):
+    """Any JSON object."""
+
+
+class JsonSchema(msgspec.Struct, forbid_unknown_fields=True):
+    """A schema with a name, which has no effect on the answer; nor has `strict`: the schema always holds."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
+    schema: dict[str, Any]
+    description: str | None = None
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="json_schema"):
+    """JSON by a schema."""
+
+    json_schema: JsonSchema
 
 
 class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,8 +121,8 @@ class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     include_obfuscation: bool = False
 
 
-class _Sampling(msgspec.Struct, kw_only=True):
-    """Fields that both endpoints share and that are honoured."""
+class _Generation(msgspec.Struct, kw_only=True):
+    """Fields that both endpoints share."""
 
     model: Annotated[str, Meta(min_length=1, max_length=256)]
     stream: bool | None = None
@@ -64,56 +131,68 @@ class _Sampling(msgspec.Struct, kw_only=True):
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    typical_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    repetition_penalty: RepetitionPenalty | None = None
+    repeat_penalty: RepetitionPenalty | None = None
+    repeat_last_n: PenaltyWindow | None = None
+    repetition_context_size: PenaltyWindow | None = None
+    logit_bias: dict[str, Any] | list[Any] | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     max_tokens: PositiveCount | None = None
     stop: StopText | StopList | None = None
     ignore_eos: bool | None = None
+    n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
+    response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
+    grammar: GrammarText | None = None
+    regex: GrammarText | None = None
+    return_progress: bool | None = None
+    timings_per_token: bool | None = None
+    cache_prompt: bool | None = None
+    id_slot: int | None = None
     # Labels without an effect on the answer, by OpenAI's own definition.
     user: str | None = None
     metadata: dict[str, str] | None = None
-    # Not honoured yet, see `validation`.
-    n: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
 
 
-class ChatRequest(_Sampling, kw_only=True, forbid_unknown_fields=True):
+class ChatRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/chat/completions."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: PositiveCount | None = None
+    logprobs: bool | None = None
+    top_logprobs: TopLogprobs | None = None
+    tools: Annotated[list[ToolDefinition], Meta(max_length=128)] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    enable_thinking: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    reasoning_format: Literal["none", "auto", "deepseek"] | None = None
     # Labels and hints without an effect on the answer.
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
-    service_tier: str | None = None
-    store: bool | None = None
-    # Not honoured yet.
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    response_format: dict[str, Any] | None = None
-    tools: list[Any] | None = None
-    tool_choice: Any = None
-    parallel_tool_calls: bool | None = None
+    # Not honoured.
     functions: list[Any] | None = None
     function_call: Any = None
-    reasoning_effort: str | None = None
     verbosity: str | None = None
     modalities: list[str] | None = None
     audio: Any = None
     prediction: Any = None
     web_search_options: Any = None
-    chat_template_kwargs: dict[str, Any] | None = None
+    service_tier: str | None = None
+    store: bool | None = None
 
 
-class CompletionRequest(_Sampling, kw_only=True, forbid_unknown_fields=True):
+class CompletionRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/completions."""
 
     # A list is of texts, of token ids (one prompt), or of lists of token ids; `validation` refuses mixtures.
     prompt: str | Annotated[list[str | TokenId | list[TokenId]], Meta(min_length=1)]
-    # Not honoured yet.
-    best_of: int | None = None
     echo: bool | None = None
-    logprobs: int | None = None
+    logprobs: TopLogprobs | None = None
     suffix: str | None = None
+    # Not honoured.
+    best_of: int | None = None

@@ -1,130 +1,153 @@
 """OpenAI requests to `GenerationRequest`s: every field is honoured, neutral, or refused by name. Pure.
 
-Nothing is silently ignored: a declared field that is not honoured passes only with a value that asks for nothing.
+Nothing is silently ignored: `router.capabilities` has a row for every field, and one that the engine does not honour
+passes only with a value that asks for nothing.
 """
 
+import re
 from typing import Any, Final
 
+import msgspec
+
 from backends.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
-from backends.sequence import SamplingParams
+from backends.request import OutputSpec
+from router.capabilities import CHAT, COMPLETIONS, capability, unsupported
 from router.config import GenerationConfig
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.generation import GenerationRequest
-from router.openai.schemas import MAX_PROMPTS, ChatMessage, ChatRequest, CompletionRequest, StreamOptions, TextPart
+from router.openai.constraints import request_constraint
+from router.openai.messages import template_messages
+from router.openai.sampling import sampling_params
+from router.openai.schemas import MAX_PROMPTS, ChatRequest, CompletionRequest
+from router.openai.tools import request_tools
 from router.waiting import Wish
 
-NUM_SEEDS: Final = 2**32 - 1
-"""Seeds are taken modulo this: llama.cpp reads 2**32 - 1 as "no seed". Source: llama.h, LLAMA_DEFAULT_SEED."""
-
-NEUTRAL_VALUES: Final[dict[str, tuple[object, ...]]] = {
-    "n": (1,),
-    "best_of": (1,),
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "logit_bias": ({},),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "response_format": ({"type": "text"},),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    "parallel_tool_calls": (True, False),
-    "functions": ([],),
-    "function_call": ("none", "auto"),
-    "reasoning_effort": (),
-    "verbosity": (),
-    "modalities": (["text"],),
-    "audio": (),
-    "prediction": (),
-    "web_search_options": (),
-    "chat_template_kwargs": ({},),
-    "service_tier": ("auto", "default"),
-    "store": (False,),
-    "echo": (False,),
-    "suffix": ("",),
-}
-"""Fields that no engine honours yet, each with the values that ask for nothing; `null` always asks for nothing."""
-
-_UNSUPPORTED_MESSAGE_FIELDS: Final = (
-    "tool_calls",
-    "tool_call_id",
-    "function_call",
-    "audio",
-    "refusal",
-    "annotations",
-)
-_UNSUPPORTED_PART_FIELDS: Final = ("image_url", "input_audio", "file")
-_ROLES: Final = {"developer": "system"}
-_UNSUPPORTED_ROLES: Final = frozenset({"tool", "function"})
+MAX_TEMPLATE_KWARGS_BYTES: Final = 16_384
+_RESERVED_KWARGS: Final = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
+_STREAM_ONLY: Final = ("stream_options", "return_progress", "timings_per_token")
+_INDEX: Final = re.compile(r"\[[^\]]*\]")
+_TRAILING: Final = re.compile(r"(\[\])+\Z")
 
 
-def chat_generation(request: ChatRequest, wish: Wish, defaults: GenerationConfig) -> GenerationRequest:
+def chat_generation(
+    request: ChatRequest, wish: Wish, defaults: GenerationConfig, *, engine: str, has_progress_header: bool = False
+) -> GenerationRequest:
     """Return what a chat request asks for.
 
+    Args:
+        request: The request.
+        wish: Model and engine setting.
+        defaults: For what it leaves open.
+        engine: The engine that is to serve it.
+        has_progress_header: Whether events of the prefill's progress were asked for by header.
+
     Raises:
-        UnsupportedFieldError: A field that is not honoured yet has a value that asks for something.
+        UnsupportedFieldError: A field that is not honoured has a value that asks for something.
         InvalidRequestError: A value is out of range, or two fields contradict each other.
     """
-    _refuse_unsupported(request)
+    _check_common(request, CHAT, engine)
     if request.max_tokens is not None and request.max_completion_tokens is not None:
         raise InvalidRequestError("max_tokens is the old name of max_completion_tokens; send one of them", "max_tokens")
     max_tokens = request.max_completion_tokens if request.max_tokens is None else request.max_tokens
-    messages = [_message(message, index) for index, message in enumerate(request.messages)]
-    return _generation(request, wish, defaults, (ChatPrompt(messages),), max_tokens, "messages")
-
-
-def completion_generation(request: CompletionRequest, wish: Wish, defaults: GenerationConfig) -> GenerationRequest:
-    """Return what a text completion asks for.
-
-    Raises:
-        UnsupportedFieldError: A field that is not honoured yet has a value that asks for something.
-        InvalidRequestError: A value is out of range, or the prompt mixes types.
-    """
-    _refuse_unsupported(request)
-    return _generation(request, wish, defaults, _prompts(request.prompt), request.max_tokens, "prompt")
-
-
-def _generation(
-    request: ChatRequest | CompletionRequest,
-    wish: Wish,
-    defaults: GenerationConfig,
-    prompts: tuple[Prompt, ...],
-    max_tokens: int | None,
-    prompt_param: str,
-) -> GenerationRequest:
-    if request.stream_options is not None:
-        _check_stream_options(request.stream_options, is_stream=bool(request.stream))
+    if request.top_logprobs and not request.logprobs:
+        raise InvalidRequestError("top_logprobs is only allowed together with logprobs: true", "top_logprobs")
+    tools = request_tools(request)
+    kwargs, enable_thinking = _template_kwargs(request)
+    prompt = ChatPrompt(
+        template_messages(request.messages, engine),
+        tools=tools.shown,
+        template_kwargs=kwargs,
+        enable_thinking=enable_thinking,
+        reasoning_effort=request.reasoning_effort,
+        allows_control_tokens=defaults.allow_special_in_content,
+    )
     return GenerationRequest(
         wish=wish,
-        prompts=prompts,
-        sampling=_sampling(request, defaults),
+        prompts=(prompt,),
+        sampling=sampling_params(
+            request, defaults, num_logprobs=(request.top_logprobs or 0) if request.logprobs else None
+        ),
         max_tokens=defaults.max_tokens if max_tokens is None else max_tokens,
         stop=_stop(request.stop),
         ignore_eos=bool(request.ignore_eos),
-        prompt_param=prompt_param,
+        prompt_param="messages",
+        num_choices=request.n or 1,
+        constraint=request_constraint(request, has_tools=tools.use is not None),
+        output=OutputSpec(request.reasoning_format != "none", tools.use),
+        wants_progress=_wants_progress(request, has_progress_header=has_progress_header),
     )
 
 
-def _check_stream_options(options: StreamOptions, *, is_stream: bool) -> None:
-    if not is_stream:
-        raise InvalidRequestError("stream_options is only allowed together with stream: true", "stream_options")
-    if options.include_obfuscation:
-        param = "stream_options.include_obfuscation"
-        raise UnsupportedFieldError(f"{param} is not supported by this version of mlxr; leave it out (False)", param)
+def completion_generation(
+    request: CompletionRequest,
+    wish: Wish,
+    defaults: GenerationConfig,
+    *,
+    engine: str,
+    has_progress_header: bool = False,
+) -> GenerationRequest:
+    """Return what a text completion asks for; arguments as in `chat_generation`.
 
-
-def _sampling(request: ChatRequest | CompletionRequest, defaults: GenerationConfig) -> SamplingParams:
-    top_k = defaults.top_k if request.top_k is None else (request.top_k or None)
-    return SamplingParams(
-        temperature=_or_default(request.temperature, defaults.temperature),
-        top_p=_or_default(request.top_p, defaults.top_p),
-        top_k=top_k,
-        min_p=_or_default(request.min_p, defaults.min_p),
-        seed=None if request.seed is None else request.seed % NUM_SEEDS,
+    Raises:
+        UnsupportedFieldError: A field that is not honoured has a value that asks for something.
+        InvalidRequestError: A value is out of range, the prompt mixes types, or two fields contradict each other.
+    """
+    _check_common(request, COMPLETIONS, engine)
+    prompts = _prompts(request.prompt)
+    if request.echo:
+        _check_echo(request, prompts)
+    if request.suffix:
+        prompts = (_infill_prompt(prompts, request.suffix),)
+    return GenerationRequest(
+        wish=wish,
+        prompts=prompts,
+        sampling=sampling_params(request, defaults, num_logprobs=request.logprobs),
+        max_tokens=defaults.max_tokens if request.max_tokens is None else request.max_tokens,
+        stop=_stop(request.stop),
+        ignore_eos=bool(request.ignore_eos),
+        prompt_param="prompt",
+        num_choices=request.n or 1,
+        constraint=request_constraint(request, has_tools=False),
+        wants_progress=_wants_progress(request, has_progress_header=has_progress_header),
     )
 
 
-def _or_default(value: float | None, default: float) -> float:
-    return default if value is None else value
+def with_allowed_values(error: InvalidRequestError, endpoint: str) -> InvalidRequestError:
+    """Return a decoder's error with the field's allowed values in its message.
+
+    Args:
+        error: Its `param` is the path of the field, or None.
+        endpoint: `chat` or `completions`.
+    """
+    path = _INDEX.sub("[]", error.param or "")
+    while path:
+        row = capability(endpoint, _TRAILING.sub("", path))
+        if row is not None and row.allowed:
+            return type(error)(f"{str(error).removesuffix('.')}; allowed: {row.allowed}.", error.param)
+        path = path.rpartition(".")[0]
+    return error
+
+
+def _check_common(request: ChatRequest | CompletionRequest, endpoint: str, engine: str) -> None:
+    for name in _STREAM_ONLY:
+        if getattr(request, name) not in (None, False) and not request.stream:
+            raise InvalidRequestError(f"{name} is only allowed together with stream: true", name)
+    for row in unsupported(endpoint, engine):
+        value: Any = request
+        for name in row.name.split("."):
+            value = getattr(value, name, None)
+        if not row.is_neutral(value):
+            raise UnsupportedFieldError(_refusal(row.name, row.neutral, row.hint), row.name)
+
+
+def _refusal(name: str, neutral: tuple[Any, ...], hint: str) -> str:
+    values = ", ".join(msgspec.json.encode(value).decode() for value in neutral)
+    way_out = hint or ("leave it out" + (f", or send {values}" if values else ""))
+    return f"{name} is not supported by this version of mlxr; {way_out}"
+
+
+def _wants_progress(request: ChatRequest | CompletionRequest, *, has_progress_header: bool) -> bool:
+    return bool(request.stream) and bool(request.return_progress or request.timings_per_token or has_progress_header)
 
 
 def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
@@ -133,52 +156,29 @@ def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
     return (stop,) if isinstance(stop, str) else tuple(stop)
 
 
-def _refuse_unsupported(request: ChatRequest | CompletionRequest) -> None:
-    for name, neutral in NEUTRAL_VALUES.items():
-        value: Any = getattr(request, name, None)
-        if value is None or any(type(value) is type(ok) and value == ok for ok in neutral) or _is_zero(value, neutral):
-            continue
-        allowed = ", ".join(repr(ok) for ok in neutral) or "nothing"
-        raise UnsupportedFieldError(f"{name} is not supported by this version of mlxr; leave it out ({allowed})", name)
-
-
-def _is_zero(value: object, neutral: tuple[object, ...]) -> bool:
-    """Tell whether a number is the neutral zero in another type, e.g. 0.0 for 0."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and value == 0 and any(type(ok) is int and ok == 0 for ok in neutral)
-
-
-def _message(message: ChatMessage, index: int) -> dict[str, Any]:
-    where = f"messages[{index}]"
-    if message.role in _UNSUPPORTED_ROLES:
-        raise UnsupportedFieldError(f"{where}.role: {message.role} messages are not supported yet", f"{where}.role")
-    for name in _UNSUPPORTED_MESSAGE_FIELDS:
-        if getattr(message, name) not in (None, []):
-            raise UnsupportedFieldError(f"{where}.{name} is not supported yet; leave it out", f"{where}.{name}")
-    if message.content is None:
-        raise InvalidRequestError(f"{where}.content: a text is needed", f"{where}.content")
-    content = message.content if isinstance(message.content, str) else _joined(message.content, where)
-    rendered: dict[str, Any] = {"role": _ROLES.get(message.role, message.role), "content": content}
-    if message.name is not None:
-        rendered["name"] = message.name
-    if message.reasoning_content is not None:
-        rendered["reasoning_content"] = message.reasoning_content
-    return rendered
-
-
-def _joined(parts: list[TextPart], where: str) -> str:
-    texts = []
-    for index, part in enumerate(parts):
-        place = f"{where}.content[{index}]"
-        if part.type != "text":
-            raise UnsupportedFieldError(f"{place}.type: only text parts are supported, got {part.type!r:.40}", place)
-        for name in _UNSUPPORTED_PART_FIELDS:
-            if getattr(part, name) is not None:
-                raise UnsupportedFieldError(f"{place}.{name} is not supported yet; leave it out", f"{place}.{name}")
-        if part.text is None:
-            raise InvalidRequestError(f"{place}.text: a text part needs a text", f"{place}.text")
-        texts.append(part.text)
-    return "\n".join(texts)
+def _template_kwargs(request: ChatRequest) -> tuple[dict[str, Any], bool | None]:
+    """Return the template's further variables, and the wish for thinking from wherever it stands."""
+    kwargs = dict(request.chat_template_kwargs or {})
+    path = "chat_template_kwargs"
+    num_bytes = len(msgspec.json.encode(kwargs))
+    if num_bytes > MAX_TEMPLATE_KWARGS_BYTES:
+        raise InvalidRequestError(f"{path}: at most {MAX_TEMPLATE_KWARGS_BYTES} bytes of JSON, got {num_bytes}", path)
+    for name in _RESERVED_KWARGS:
+        if name in kwargs:
+            reserved = f"{path}.{name}"
+            raise InvalidRequestError(f"{reserved}: the template gets this from mlxr; leave it out", reserved)
+    inner = kwargs.pop("enable_thinking", None)
+    if inner is not None and not isinstance(inner, bool):
+        raise InvalidRequestError(f"{path}.enable_thinking must be true or false", f"{path}.enable_thinking")
+    if None not in (inner, request.enable_thinking) and inner != request.enable_thinking:
+        raise InvalidRequestError(f"enable_thinking and {path}.enable_thinking differ; send one", "enable_thinking")
+    wish = inner if request.enable_thinking is None else request.enable_thinking
+    effort = request.reasoning_effort
+    if wish is not None and effort is not None and wish == (effort == "none"):
+        raise InvalidRequestError(
+            f"reasoning_effort: {effort} contradicts enable_thinking: {str(wish).lower()}; send one", "reasoning_effort"
+        )
+    return kwargs, wish
 
 
 def _prompts(prompt: str | list[Any]) -> tuple[Prompt, ...]:
@@ -194,3 +194,26 @@ def _prompts(prompt: str | list[Any]) -> tuple[Prompt, ...]:
     if len(prompt) > MAX_PROMPTS:
         raise InvalidRequestError(f"prompt: at most {MAX_PROMPTS} prompts in one request, got {len(prompt)}", "prompt")
     return tuple(TextPrompt(item) if isinstance(item, str) else TokenPrompt(item) for item in prompt)
+
+
+def _check_echo(request: CompletionRequest, prompts: tuple[Prompt, ...]) -> None:
+    if request.logprobs is not None:
+        raise UnsupportedFieldError(
+            "echo is not supported together with logprobs: the prompt's own are not computed; send one of them", "echo"
+        )
+    if not all(isinstance(prompt, TextPrompt) for prompt in prompts):
+        raise UnsupportedFieldError(
+            "echo is not supported for a prompt of token ids; send the prompt as text, or put its text before the "
+            "answer yourself",
+            "echo",
+        )
+
+
+def _infill_prompt(prompts: tuple[Prompt, ...], suffix: str) -> TextPrompt:
+    match prompts:
+        case (TextPrompt(text=text),):
+            return TextPrompt(text, suffix)
+        case _:
+            raise UnsupportedFieldError(
+                "suffix is not supported for several prompts or token ids; send one prompt that is a text", "suffix"
+            )

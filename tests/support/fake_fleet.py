@@ -20,7 +20,7 @@ from backends.sequence import SamplingParams
 from registry.errors import ModelNotFoundError
 from router.config import Config, GenerationConfig, LimitsConfig
 from router.errors import RouterError
-from router.generation import Generation, GenerationRequest
+from router.generation import Generation, GenerationRequest, OutputEvent
 from router.http.server import run
 from router.residency import ManagedWorker
 from router.supervisor import Supervisor
@@ -132,6 +132,7 @@ class FakeFleet:
         *,
         prompts: Sequence[str] = ("tell me",),
         max_tokens: int | None = 8,
+        **wishes: Any,
     ) -> Generation:
         model, _, engine = wish.partition("@")
         return Generation(
@@ -143,6 +144,7 @@ class FakeFleet:
                 max_tokens=max_tokens,
                 stop=(),
                 prompt_param="prompt",
+                **wishes,
             ),
         )
 
@@ -163,9 +165,10 @@ class FakeFleet:
             async for events in self.generation(wish, **request).events():
                 assert num_ends == 0 or len(request.get("prompts", ())) > 1, "something came after the end"
                 for event in events:
+                    assert isinstance(event, OutputEvent), "nobody asked for progress"
                     num_ends += event.end is not None
                     if event.index == 0:
-                        texts.append(event.text)
+                        texts.append(event.output.text)
                 if on_text is not None:
                     on_text("".join(texts))
         except RouterError as error:

@@ -94,7 +94,8 @@ async def test_a_request_that_cannot_be_served_is_a_plain_error(front: FakeFront
         ({"model": "../etc"}, 400, "invalid_model_name", None),
         ({"model": "only-gguf@mlx"}, 400, "engine_not_available", "model"),
         ({"nonsense": 1}, 400, "unknown_parameter", "nonsense"),
-        ({"n": 2}, 400, "unsupported_parameter", "n"),
+        ({"n": 9}, 400, "invalid_request", "n"),
+        ({"service_tier": "flex"}, 400, "unsupported_parameter", "service_tier"),
         ({"temperature": 9}, 400, "invalid_request", "temperature"),
         ({"messages": [{"role": "user", "content": "x" * 10_000}]}, 400, "context_length_exceeded", "messages"),
     ]

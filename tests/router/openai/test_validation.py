@@ -4,144 +4,128 @@ import msgspec
 import pytest
 
 from backends.prompts import ChatPrompt, TextPrompt, TokenPrompt
+from backends.request import OutputSpec
+from router.capabilities import CHAT, COMPLETIONS
 from router.config import GenerationConfig
 from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFieldError
 from router.generation import GenerationRequest
 from router.http.body import decode_json
 from router.openai.schemas import ChatMessage, ChatRequest, CompletionRequest, StreamOptions, TextPart
-from router.openai.validation import NEUTRAL_VALUES, NUM_SEEDS, chat_generation, completion_generation
+from router.openai.validation import chat_generation, completion_generation, with_allowed_values
 from router.waiting import Wish
 
 DEFAULTS = GenerationConfig(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max_tokens=99)
-LABELS = {"user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
-"""Fields that by OpenAI's own definition do not change the answer."""
-ROUTE_FIELDS = {"model", "stream"}
-"""Fields that the route reads."""
 
 
-def chat(**body: Any) -> GenerationRequest:
+def chat(*, defaults: GenerationConfig = DEFAULTS, has_progress_header: bool = False, **body: Any) -> GenerationRequest:
     plain = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
     request = decode_json(msgspec.json.encode(plain | body), ChatRequest)
-    return chat_generation(request, Wish("m"), DEFAULTS)
+    return chat_generation(request, Wish("m"), defaults, engine="mlx", has_progress_header=has_progress_header)
 
 
 def complete(**body: Any) -> GenerationRequest:
     request = decode_json(msgspec.json.encode({"model": "m", "prompt": "p"} | body), CompletionRequest)
-    return completion_generation(request, Wish("m"), DEFAULTS)
+    return completion_generation(request, Wish("m"), DEFAULTS, engine="mlx")
+
+
+def prompt_of(**body: Any) -> ChatPrompt:
+    (prompt,) = chat(**body).prompts
+    assert isinstance(prompt, ChatPrompt)
+    return prompt
 
 
 HONOURED: dict[str, tuple[Any, str, Any]] = {
-    "temperature": (0.25, "sampling.temperature", 0.25),
-    "top_p": (0.5, "sampling.top_p", 0.5),
-    "top_k": (7, "sampling.top_k", 7),
-    "min_p": (0.5, "sampling.min_p", 0.5),
-    "seed": (11, "sampling.seed", 11),
     "max_tokens": (5, "max_tokens", 5),
     "max_completion_tokens": (5, "max_tokens", 5),
     "stop": (["a", "b"], "stop", ("a", "b")),
     "ignore_eos": (True, "ignore_eos", True),
+    "n": (8, "num_choices", 8),
+    "logprobs": (True, "sampling.num_logprobs", 0),
     "messages": ([{"role": "user", "content": "x"}], "prompts", (ChatPrompt([{"role": "user", "content": "x"}]),)),
-    "prompt": ("x", "prompts", (TextPrompt("x"),)),
+    "reasoning_format": ("none", "output", OutputSpec(splits_reasoning=False)),
 }
-
-
-@pytest.mark.parametrize("schema", [ChatRequest, CompletionRequest])
-def test_every_field_is_honoured_a_label_or_refused_unless_it_asks_for_nothing(schema: type[msgspec.Struct]) -> None:
-    known = LABELS | ROUTE_FIELDS | set(NEUTRAL_VALUES) | set(HONOURED) | {"stream_options"}
-    assert set(schema.__struct_fields__) <= known
-    assert not set(HONOURED) & (set(NEUTRAL_VALUES) | LABELS)
 
 
 @pytest.mark.parametrize("name", sorted(HONOURED))
 def test_an_honoured_field_reaches_the_engine(name: str) -> None:
     value, place, expected = HONOURED[name]
-    make = chat if name in ChatRequest.__struct_fields__ else complete
-    found: Any = make(**{name: value})
+    found: Any = chat(**{name: value})
     for part in place.split("."):
         found = getattr(found, part)
     assert found == expected
 
 
-NOT_NEUTRAL: dict[str, Any] = {
-    "n": 2,
-    "best_of": 3,
-    "frequency_penalty": 0.5,
-    "presence_penalty": -0.5,
-    "logit_bias": {"5": 1.0},
-    "logprobs": True,
-    "top_logprobs": 2,
-    "response_format": {"type": "json_object"},
-    "tools": [{"type": "function"}],
-    "tool_choice": "required",
-    "parallel_tool_calls": None,
-    "functions": [{}],
-    "function_call": {"name": "f"},
-    "reasoning_effort": "low",
-    "verbosity": "low",
-    "modalities": ["text", "audio"],
-    "audio": {"voice": "x"},
-    "prediction": {"type": "content"},
-    "web_search_options": {},
-    "chat_template_kwargs": {"enable_thinking": False},
-    "service_tier": "flex",
-    "store": True,
-    "echo": True,
-    "suffix": "x",
-}
+def test_log_probabilities_reach_the_engine_from_both_shapes() -> None:
+    assert chat().sampling.num_logprobs is None
+    assert chat(logprobs=False, top_logprobs=0).sampling.num_logprobs is None
+    assert chat(logprobs=True, top_logprobs=20).sampling.num_logprobs == 20
+    assert complete().sampling.num_logprobs is None
+    assert complete(logprobs=0).sampling.num_logprobs == 0
+    with pytest.raises(InvalidRequestError, match="logprobs: true") as caught:
+        chat(top_logprobs=3)
+    assert caught.value.param == "top_logprobs"
 
 
-@pytest.mark.parametrize("name", sorted(NEUTRAL_VALUES))
-def test_a_field_that_is_not_honoured_is_refused_by_name_unless_it_asks_for_nothing(name: str) -> None:
-    make = chat if name in ChatRequest.__struct_fields__ else complete
-    if NOT_NEUTRAL[name] is not None:
-        with pytest.raises(UnsupportedFieldError, match=f"^{name} is not supported") as caught:
-            make(**{name: NOT_NEUTRAL[name]})
-        assert caught.value.param == name
-    plain = make()
-    for value in (None, *NEUTRAL_VALUES[name]):
-        if isinstance(value, bool) and name == "logprobs" and make is complete:
-            continue  # a number in this endpoint
-        assert make(**{name: value}) == plain
-
-
-def test_zero_is_neutral_in_either_number_type_but_only_where_zero_asks_for_nothing() -> None:
-    assert chat(frequency_penalty=0.0, presence_penalty=0) == chat()
-    with pytest.raises(UnsupportedFieldError, match="logprobs"):
-        complete(logprobs=0)  # asks for the log probability of the sampled token
+def test_thinking_is_wished_for_in_three_ways() -> None:
+    assert prompt_of().enable_thinking is None
+    assert prompt_of(enable_thinking=False).enable_thinking is False
+    inner = prompt_of(chat_template_kwargs={"enable_thinking": True, "style": "terse"})
+    assert (inner.enable_thinking, inner.template_kwargs) == (True, {"style": "terse"})
+    assert prompt_of(reasoning_effort="xhigh").reasoning_effort == "xhigh"
+    assert prompt_of(enable_thinking=True, chat_template_kwargs={"enable_thinking": True}).enable_thinking is True
+    assert prompt_of(reasoning_effort="none", enable_thinking=False).reasoning_effort == "none"
 
 
 @pytest.mark.parametrize(
-    ("body", "param", "words"),
+    ("body", "param"),
     [
-        ({"temperature": -0.1}, "temperature", ">= 0"),
-        ({"temperature": 5.1}, "temperature", "<= 5"),
-        ({"top_p": 0}, "top_p", "> 0"),
-        ({"top_p": 1.1}, "top_p", "<= 1"),
-        ({"top_k": -1}, "top_k", ">= 0"),
-        ({"min_p": 2}, "min_p", "<= 1"),
-        ({"max_tokens": 0}, "max_tokens", ">= 1"),
-        ({"max_tokens": 10**12}, "max_tokens", "<= 1000000000"),
-        ({"max_tokens": 1.5}, "max_tokens", "integer"),
-        ({"stop": ""}, "stop", "length >= 1"),
-        ({"stop": ["x"] * 17}, "stop", "length <= 16"),
-        ({"stop": ["x" * 257]}, "stop[0]", "length <= 256"),
-        ({"stream": "yes"}, "stream", "boolean"),
-        ({"messages": []}, "messages", "length >= 1"),
-        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role", "robot"),
-        ({"messages": [{"role": "user"}]}, "messages[0].content", "text is needed"),
-        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content", "string"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text", "a text"),
-        ({"model": ""}, "model", "length >= 1"),
+        ({"enable_thinking": True, "chat_template_kwargs": {"enable_thinking": False}}, "enable_thinking"),
+        ({"reasoning_effort": "none", "enable_thinking": True}, "reasoning_effort"),
+        ({"reasoning_effort": "low", "enable_thinking": False}, "reasoning_effort"),
+        ({"chat_template_kwargs": {"enable_thinking": "yes"}}, "chat_template_kwargs.enable_thinking"),
+        ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages"),
+        ({"chat_template_kwargs": {"x": "x" * 16_384}}, "chat_template_kwargs"),
+        ({"max_tokens": 1, "max_completion_tokens": 1}, "max_tokens"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"return_progress": True}, "return_progress"),
+        ({"timings_per_token": True, "stream": False}, "timings_per_token"),
     ],
 )
-def test_a_value_out_of_range_is_refused_with_its_field_and_the_range(
-    body: dict[str, Any], param: str, words: str
-) -> None:
+def test_fields_that_contradict_each_other_are_refused(body: dict[str, Any], param: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         chat(**body)
     assert caught.value.param == param
-    assert words in str(caught.value)
-    assert param in str(caught.value)
+    assert param.rpartition(".")[2] in str(caught.value)
+
+
+def test_control_tokens_in_messages_count_as_the_config_says() -> None:
+    assert prompt_of().allows_control_tokens is False
+    assert prompt_of(defaults=GenerationConfig(allow_special_in_content=True)).allows_control_tokens is True
+
+
+def test_progress_is_asked_of_the_worker_only_where_somebody_sees_it() -> None:
+    assert not chat(stream=True).wants_progress
+    assert chat(stream=True, return_progress=True).wants_progress
+    assert chat(stream=True, timings_per_token=True).wants_progress
+    assert chat(stream=True, has_progress_header=True).wants_progress
+    assert not chat(has_progress_header=True).wants_progress
+
+
+def test_an_unsupported_value_is_refused_with_the_way_out() -> None:
+    with pytest.raises(
+        UnsupportedFieldError, match=r'service_tier .* leave it out, or send "auto", "default"'
+    ) as caught:
+        chat(service_tier="flex")
+    assert caught.value.param == "service_tier"
+    with pytest.raises(UnsupportedFieldError, match=r"functions .*; it is the old form of tools; send tools"):
+        chat(functions=[{"name": "f"}])
+
+
+def test_what_a_request_leaves_open_comes_from_the_config() -> None:
+    request = chat()
+    assert (request.sampling.temperature, request.sampling.top_p) == (0.7, 0.9)
+    assert (request.sampling.top_k, request.sampling.min_p, request.max_tokens) == (40, 0.05, 99)
+    assert request.sampling.seed is None
 
 
 def test_an_unknown_field_is_refused_by_name() -> None:
@@ -156,74 +140,24 @@ def test_nested_objects_refuse_unknown_fields_too(struct: type[msgspec.Struct]) 
 
 
 @pytest.mark.parametrize(
-    ("message", "param"),
+    ("endpoint", "param", "words"),
     [
-        ({"role": "tool", "content": "x", "tool_call_id": "1"}, "messages[0].role"),
-        ({"role": "function", "content": "x", "name": "f"}, "messages[0].role"),
-        ({"role": "assistant", "content": "x", "tool_calls": [{}]}, "messages[0].tool_calls"),
-        ({"role": "assistant", "content": "x", "refusal": "no"}, "messages[0].refusal"),
-        ({"role": "assistant", "content": "x", "annotations": [{}]}, "messages[0].annotations"),
-        ({"role": "assistant", "content": "x", "audio": {"id": "1"}}, "messages[0].audio"),
-        (
-            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///x"}}]},
-            "messages[0].content[0]",
-        ),
-        (
-            {"role": "user", "content": [{"type": "text", "text": "x", "image_url": {"url": "file:///x"}}]},
-            "messages[0].content[0].image_url",
-        ),
+        (CHAT, "temperature", "allowed: a number from 0 (greedy) to 5."),
+        (CHAT, "stop[3]", "allowed: up to 16 texts"),
+        (CHAT, "messages[2].role", "allowed: system, developer"),
+        (CHAT, "tools[0].function.name", "allowed: up to 128 tools"),
+        (COMPLETIONS, "prompt[0][1]", "allowed: a text, up to 64 texts"),
     ],
 )
-def test_a_part_of_a_message_that_cannot_be_honoured_is_refused_by_name(message: dict[str, Any], param: str) -> None:
-    with pytest.raises(UnsupportedFieldError) as caught:
-        chat(messages=[message])
-    assert caught.value.param == param
+def test_a_decoders_error_says_what_is_allowed(endpoint: str, param: str, words: str) -> None:
+    error = with_allowed_values(InvalidRequestError(f"The field '{param}': bad.", param), endpoint)
+    assert words in str(error)
+    assert error.param == param
 
 
-def test_an_assistant_message_of_ours_may_be_sent_back() -> None:
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": "x",
-        "refusal": None,
-        "annotations": [],
-        "tool_calls": [],
-    }
-    assert chat(messages=[message]).prompts == (ChatPrompt([{"role": "assistant", "content": "x"}]),)
-
-
-def test_messages_reach_the_template_as_text_with_names_and_reasoning() -> None:
-    messages = [
-        {"role": "developer", "content": "be brief"},
-        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "name": "eve"},
-        {"role": "assistant", "content": "c", "reasoning_content": "hm"},
-    ]
-    assert chat(messages=messages).prompts == (
-        ChatPrompt(
-            [
-                {"role": "system", "content": "be brief"},
-                {"role": "user", "content": "a\nb", "name": "eve"},
-                {"role": "assistant", "content": "c", "reasoning_content": "hm"},
-            ]
-        ),
-    )
-
-
-def test_what_a_request_leaves_open_comes_from_the_config() -> None:
-    request = chat()
-    assert (request.sampling.temperature, request.sampling.top_p) == (0.7, 0.9)
-    assert (request.sampling.top_k, request.sampling.min_p, request.max_tokens) == (40, 0.05, 99)
-    assert request.sampling.seed is None
-    assert chat(top_k=0).sampling.top_k is None
-    assert chat(seed=-1).sampling.seed == NUM_SEEDS - 1
-
-
-def test_fields_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(InvalidRequestError, match="max_completion_tokens"):
-        chat(max_tokens=1, max_completion_tokens=1)
-    with pytest.raises(InvalidRequestError, match="stream: true"):
-        chat(stream_options={"include_usage": True})
-    with pytest.raises(UnsupportedFieldError, match="include_obfuscation"):
-        chat(stream=True, stream_options={"include_obfuscation": True})
+def test_a_decoders_error_about_no_field_of_the_table_stays_as_it_is() -> None:
+    for error in (InvalidRequestError("no param"), UnknownFieldError("unknown", "x.y")):
+        assert with_allowed_values(error, CHAT) is error
 
 
 @pytest.mark.parametrize(
@@ -247,3 +181,21 @@ def test_other_prompts_are_refused_by_name(prompt: Any) -> None:
         complete(prompt=prompt)
     assert caught.value.param is not None
     assert caught.value.param.startswith("prompt")
+
+
+def test_a_suffix_goes_with_one_text() -> None:
+    assert complete(suffix="end").prompts == (TextPrompt("p", "end"),)
+    assert complete(prompt=["p"], suffix="end").prompts == (TextPrompt("p", "end"),)
+    assert complete(suffix="").prompts == (TextPrompt("p"),)
+    for prompt in (["a", "b"], [1, 2], [[1]]):
+        with pytest.raises(UnsupportedFieldError) as caught:
+            complete(prompt=prompt, suffix="end")
+        assert caught.value.param == "suffix"
+
+
+@pytest.mark.parametrize("body", [{"logprobs": 0}, {"prompt": [1, 2]}, {"prompt": [[1], [2]]}])
+def test_an_echo_goes_with_texts_and_without_log_probabilities(body: dict[str, Any]) -> None:
+    with pytest.raises(UnsupportedFieldError) as caught:
+        complete(echo=True, **body)
+    assert caught.value.param == "echo"
+    assert complete(echo=True, prompt=["a", "b"]).num_sequences == 2

@@ -1,0 +1,60 @@
+"""What a request wants its answer to match: at most one of response_format, grammar and regex. Pure.
+
+Whether it compiles is seen in the worker, which answers `invalid_grammar`.
+"""
+
+from typing import Final
+
+import msgspec
+
+from backends.request import Constraint, ConstraintKind
+from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.openai.schemas import ChatRequest, CompletionRequest, JsonObjectFormat, JsonSchemaFormat
+
+MAX_CONSTRAINT_BYTES: Final = 65_536
+"""Longest schema, grammar or expression, UTF-8."""
+
+
+def request_constraint(request: ChatRequest | CompletionRequest, *, has_tools: bool) -> Constraint | None:
+    """Return the constraint of a request.
+
+    Args:
+        request: The request.
+        has_tools: Whether its answer may call tools.
+
+    Raises:
+        InvalidRequestError: There are several, or one is too long.
+        UnsupportedFieldError: There is one beside tools.
+    """
+    found = [constraint for constraint in (_format(request), *_texts(request)) if constraint is not None]
+    if not found:
+        return None
+    first = found[0]
+    if len(found) > 1:
+        names = " and ".join(constraint.param for constraint in found)
+        raise InvalidRequestError(f"{names} constrain the same answer; send one of them", found[1].param)
+    if has_tools:
+        raise UnsupportedFieldError(
+            f"{first.param} is not supported together with tools; leave one of them out, or send tool_choice: none",
+            first.param,
+        )
+    num_bytes = len(first.text.encode())
+    if num_bytes > MAX_CONSTRAINT_BYTES:
+        raise InvalidRequestError(f"{first.param}: at most {MAX_CONSTRAINT_BYTES} bytes, got {num_bytes}", first.param)
+    return first
+
+
+def _format(request: ChatRequest | CompletionRequest) -> Constraint | None:
+    wanted = request.response_format
+    if isinstance(wanted, JsonObjectFormat):
+        return Constraint(ConstraintKind.JSON_OBJECT, "", "response_format")
+    if isinstance(wanted, JsonSchemaFormat):
+        schema = msgspec.json.encode(wanted.json_schema.schema).decode()
+        return Constraint(ConstraintKind.JSON_SCHEMA, schema, "response_format")
+    return None
+
+
+def _texts(request: ChatRequest | CompletionRequest) -> tuple[Constraint | None, Constraint | None]:
+    grammar = None if request.grammar is None else Constraint(ConstraintKind.GBNF, request.grammar, "grammar")
+    regex = None if request.regex is None else Constraint(ConstraintKind.REGEX, request.regex, "regex")
+    return grammar, regex

@@ -1,0 +1,170 @@
+"""For every row of `router.capabilities` a request that uses it: what the table says is then tried, on any engine.
+
+A sample is the part of a body that is laid over a plain request of its endpoint (`PLAIN`).
+"""
+
+from typing import Any, Final
+
+from router.capabilities import CHAT, COMPLETIONS
+
+Body = dict[str, Any]
+
+PLAIN: Final[dict[str, Body]] = {
+    CHAT: {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 6, "temperature": 0},
+    COMPLETIONS: {"prompt": "Say hello.", "max_tokens": 6, "temperature": 0},
+}
+PATHS: Final = {CHAT: "/v1/chat/completions", COMPLETIONS: "/v1/completions"}
+
+WEATHER_TOOL: Final[Body] = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Tell the weather of a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+_CALLS: Final[list[Body]] = [
+    {"role": "user", "content": "How is the weather in Rome?"},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Rome"}'}}
+        ],
+    },
+    {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
+]
+_CITY_FORMAT: Final[Body] = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "city",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"big": {"type": "boolean"}},
+            "required": ["big"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+_SHARED: Final[dict[str, Body]] = {
+    "model": {},
+    "stream": {"stream": True},
+    "stream_options.include_usage": {"stream": True, "stream_options": {"include_usage": True}},
+    "temperature": {"temperature": 0.7, "seed": 1},
+    "top_p": {"temperature": 1, "top_p": 0.5, "seed": 1},
+    "top_k": {"temperature": 1, "top_k": 5, "seed": 1},
+    "min_p": {"temperature": 1, "min_p": 0.2, "seed": 1},
+    "typical_p": {"temperature": 1, "typical_p": 0.5, "seed": 1},
+    "frequency_penalty": {"frequency_penalty": 1.5},
+    "presence_penalty": {"presence_penalty": -1.5},
+    "repetition_penalty": {"repetition_penalty": 1.3},
+    "repeat_penalty": {"repeat_penalty": 1.3},
+    "repeat_last_n": {"repetition_penalty": 1.3, "repeat_last_n": 8},
+    "repetition_context_size": {"repetition_penalty": 1.3, "repetition_context_size": 8},
+    "logit_bias": {"logit_bias": {"65": 100}, "max_tokens": 3},
+    "seed": {"temperature": 1, "seed": 7},
+    "max_tokens": {"max_tokens": 2},
+    "stop": {"stop": ["e", "a"]},
+    "ignore_eos": {"ignore_eos": True},
+    "n": {"n": 3, "temperature": 1, "seed": 1},
+    "return_progress": {"stream": True, "return_progress": True},
+    "timings_per_token": {"stream": True, "timings_per_token": True},
+    "response_format": {"response_format": _CITY_FORMAT, "max_tokens": 60},
+    "grammar": {"grammar": 'root ::= "yes" | "no"'},
+    "regex": {"regex": "[0-9]{3}"},
+    "user": {"user": "me"},
+    "metadata": {"metadata": {"a": "b"}},
+}
+
+HONOURED: Final[dict[str, dict[str, Body]]] = {
+    CHAT: _SHARED
+    | {
+        "messages": {"messages": [{"role": "user", "content": "Hello"}]},
+        "messages[].role": {
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "Hello"},
+                {"role": "assistant", "content": "Hi"},
+                {"role": "user", "content": "Bye"},
+            ]
+        },
+        "messages[].content": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]},
+        "messages[].name": {"messages": [{"role": "user", "content": "Hello", "name": "eve"}]},
+        "messages[].reasoning_content": {
+            "messages": [
+                {"role": "user", "content": "Hello"},
+                {"role": "assistant", "content": "Hi", "reasoning_content": "hm"},
+                {"role": "user", "content": "Bye"},
+            ]
+        },
+        "messages[].tool_calls": {"messages": _CALLS, "tools": [WEATHER_TOOL]},
+        "messages[].tool_call_id": {"messages": _CALLS, "tools": [WEATHER_TOOL]},
+        "max_completion_tokens": {"max_tokens": None, "max_completion_tokens": 2},
+        "logprobs": {"logprobs": True},
+        "top_logprobs": {"logprobs": True, "top_logprobs": 3},
+        "reasoning_effort": {"reasoning_effort": "low"},
+        "enable_thinking": {"enable_thinking": False},
+        "chat_template_kwargs": {"chat_template_kwargs": {"enable_thinking": False}},
+        "reasoning_format": {"reasoning_format": "none"},
+        "tools": {"tools": [WEATHER_TOOL]},
+        "tool_choice": {"tools": [WEATHER_TOOL], "tool_choice": "required", "max_tokens": 60},
+        "parallel_tool_calls": {"tools": [WEATHER_TOOL], "parallel_tool_calls": False},
+        "safety_identifier": {"safety_identifier": "x"},
+        "prompt_cache_key": {"prompt_cache_key": "x"},
+        "prompt_cache_retention": {"prompt_cache_retention": "24h"},
+    },
+    COMPLETIONS: _SHARED
+    | {
+        "prompt": {"prompt": ["Hello", "Bye"]},
+        "logprobs": {"logprobs": 2},
+        "echo": {"echo": True},
+        "suffix": {"suffix": "goodbye"},
+    },
+}
+"""Requests that must be served, or refused because of the model (its template, no infill tokens): `MODEL_DEPENDENT`."""
+
+MODEL_DEPENDENT: Final = frozenset(
+    {
+        *("suffix", "reasoning_effort", "enable_thinking", "chat_template_kwargs"),
+        *("tools", "tool_choice", "parallel_tool_calls", "messages[].tool_calls", "messages[].tool_call_id"),
+    }
+)
+"""Fields that a model may have no means for: then the answer is 400 `unsupported_parameter`."""
+
+
+def _message(**fields: Any) -> Body:
+    return {"messages": [{"role": "assistant", "content": "x", **fields}]}
+
+
+def _part(kind: str, **fields: Any) -> Body:
+    return {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", kind: fields}]}]}
+
+
+REFUSED: Final[dict[str, tuple[Body, str]]] = {
+    "stream_options.include_obfuscation": (
+        {"stream": True, "stream_options": {"include_obfuscation": True}},
+        "stream_options.include_obfuscation",
+    ),
+    "best_of": ({"best_of": 2}, "best_of"),
+    "cache_prompt": ({"cache_prompt": False}, "cache_prompt"),
+    "id_slot": ({"id_slot": 0}, "id_slot"),
+    "verbosity": ({"verbosity": "low"}, "verbosity"),
+    "modalities": ({"modalities": ["text", "audio"]}, "modalities"),
+    "audio": ({"audio": {"voice": "alloy", "format": "mp3"}}, "audio"),
+    "prediction": ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
+    "web_search_options": ({"web_search_options": {}}, "web_search_options"),
+    "service_tier": ({"service_tier": "flex"}, "service_tier"),
+    "store": ({"store": True}, "store"),
+    "functions": ({"functions": [{"name": "f"}]}, "functions"),
+    "function_call": ({"function_call": {"name": "f"}}, "function_call"),
+    "messages[].function_call": (_message(function_call={"name": "f", "arguments": "{}"}), "messages[0].function_call"),
+    "messages[].audio": (_message(audio={"id": "a"}), "messages[0].audio"),
+    "messages[].refusal": (_message(refusal="no"), "messages[0].refusal"),
+    "messages[].annotations": (_message(annotations=[{}]), "messages[0].annotations"),
+    "messages[].content[].image_url": (_part("image_url", url="file:///x"), "messages[0].content[0].image_url"),
+    "messages[].content[].input_audio": (_part("input_audio", data="x"), "messages[0].content[0].input_audio"),
+    "messages[].content[].file": (_part("file", file_id="x"), "messages[0].content[0].file"),
+}
+"""Per field that is not honoured: a request that asks for it, and the `param` of the 400 `unsupported_parameter`."""
