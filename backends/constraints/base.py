@@ -16,7 +16,9 @@ class Matcher(abc.ABC):
     def mask(self, logits: Logits) -> None:
         """Set the logits of all tokens that cannot come next to -inf, in place.
 
-        Where the grammar is complete only end tokens are left; never is nothing left.
+        Where the grammar is complete only end tokens are left; never is nothing left. A model without end tokens cannot
+        say that it is done: there a complete grammar leaves the logits as they are, and the caller ends the sequence by
+        `is_complete`.
 
         Raises:
             ConstraintError: The grammar turned out too complex to be followed any further.
@@ -25,6 +27,11 @@ class Matcher(abc.ABC):
     @abc.abstractmethod
     def accept(self, token_id: int) -> None:
         """Go on by the token that was drawn; an end token after a complete answer is fine."""
+
+    @property
+    @abc.abstractmethod
+    def is_complete(self) -> bool:
+        """Whether the answer is whole and nothing but an end token can follow; the sequence can end without one."""
 
     @abc.abstractmethod
     def copy(self) -> "Matcher":

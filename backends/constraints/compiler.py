@@ -1,0 +1,200 @@
+"""Compiles grammars on a thread of its own, so that the worker's loop goes on stepping other sequences meanwhile.
+
+Not a process: what a grammar may cost is bounded by caps before and by llguidance's limits while it compiles; should a
+compilation hang all the same, `is_stuck` says so and the worker ends itself.
+"""
+
+import collections
+import dataclasses
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from llguidance import LLMatcher, LLParserLimits
+
+from backends.base import Tokenizer
+from backends.constraints.assembly import assembled
+from backends.constraints.base import Matcher
+from backends.constraints.grammar import GrammarSource
+from backends.constraints.matcher import GrammarMatcher, dead_end, library_error
+from backends.constraints.vocabulary import Vocabulary
+from backends.errors import ConstraintError
+
+COMPILE_DEADLINE_S = 2.0
+"""What a grammar may take, from the moment at which its compilation begins."""
+STUCK_AFTER_S = 10.0
+"""A compilation that takes longer will not end in time for anybody."""
+_CACHE_ENTRIES = 32
+
+_LIMITS = LLParserLimits(
+    max_items_in_row=2000,
+    initial_lexer_fuel=1_000_000,
+    step_lexer_fuel=200_000,
+    step_max_items=50_000,
+    max_lexer_states=50_000,
+    max_grammar_size=200_000,
+    verbose_errors=False,
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Key:
+    source: GrammarSource
+    reasoning_end: str | None
+
+
+@dataclasses.dataclass(slots=True)
+class _Job:
+    key: _Key
+    started_at: float | None = None
+    result: GrammarMatcher | ConstraintError | None = None
+    is_done: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+
+class PendingMatcher:
+    """A grammar that is being compiled, perhaps already done.
+
+    Args:
+        job: Filled in by the compiler's thread.
+        deadline_s: Seconds from the compilation's beginning to its end.
+    """
+
+    def __init__(self, job: _Job, deadline_s: float) -> None:
+        self._job = job
+        self._deadline_s = deadline_s
+
+    def poll(self, now: float) -> Matcher | ConstraintError | None:
+        """Return a fresh matcher, the reason why there is none, or None while it is not yet known.
+
+        Args:
+            now: Seconds, by the clock that the compiler was made with.
+        """
+        job = self._job
+        if job.is_done.is_set():
+            return job.result.copy() if isinstance(job.result, GrammarMatcher) else job.result
+        if job.started_at is not None and now - job.started_at > self._deadline_s:
+            param = job.key.source.param
+            return ConstraintError(
+                f"{param} did not compile within {self._deadline_s:g} s; make it simpler", param=param
+            )
+        return None
+
+    def wait(self, timeout_s: float) -> None:
+        """Block until the answer is known, for a caller that has nothing else to do.
+
+        Args:
+            timeout_s: At most this long.
+        """
+        self._job.is_done.wait(timeout_s)
+
+
+class ConstraintCompiler:
+    """Compiles grammars for one loaded model.
+
+    The thread begins with the first `submit` or `warm_up`, builds the vocabulary, then compiles one grammar after the
+    other. It is a daemon: a grammar that hangs does not keep the process.
+
+    Args:
+        tokenizer: The engine's.
+        clock: Monotonic seconds.
+        deadline_s: See COMPILE_DEADLINE_S.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        deadline_s: float = COMPILE_DEADLINE_S,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._clock = clock
+        self._deadline_s = deadline_s
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._running: _Job | None = None
+        self._thread: threading.Thread | None = None
+        self._vocabulary: Vocabulary | None = None
+        self._cache: collections.OrderedDict[_Key, GrammarMatcher] = collections.OrderedDict()
+        self._lock = threading.Lock()  # for the cache
+
+    def warm_up(self) -> None:
+        """Start to build the vocabulary, so that the first grammar does not wait for it."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="constraint-compiler", daemon=True)
+            self._thread.start()
+
+    def submit(self, source: GrammarSource, *, reasoning_end: str | None = None) -> PendingMatcher:
+        """Have a grammar compiled; ask the result for it by `poll`.
+
+        Args:
+            source: The grammar.
+            reasoning_end: The tag that closes the reasoning which the prompt leaves open; None = it leaves none open.
+        """
+        job = _Job(_Key(source, reasoning_end))
+        cached = self._cached(job.key)
+        if cached is not None:
+            _finish(job, cached)
+        else:
+            self.warm_up()
+            self._jobs.put(job)
+        return PendingMatcher(job, self._deadline_s)
+
+    def is_stuck(self, now: float) -> bool:
+        """Tell whether a compilation has been running for so long that only the end of the process will end it."""
+        running = self._running
+        return running is not None and running.started_at is not None and now - running.started_at > STUCK_AFTER_S
+
+    def close(self) -> None:
+        """Let the thread end once it is done with what it has."""
+        self._jobs.put(None)
+
+    def _run(self) -> None:
+        self._vocabulary = Vocabulary(self._tokenizer)
+        while (job := self._jobs.get()) is not None:
+            self._running = job
+            job.started_at = self._clock()
+            try:
+                matcher = self._cached(job.key) or self._compiled(job.key, self._vocabulary)
+            except ConstraintError as exc:
+                _finish(job, exc)
+            else:
+                self._keep(job.key, matcher)
+                _finish(job, matcher)
+            self._running = None
+
+    def _compiled(self, key: _Key, vocabulary: Vocabulary) -> GrammarMatcher:
+        param = key.source.param
+        grammar = assembled(key.source, reasoning_end=key.reasoning_end, tokenizer=self._tokenizer)
+        try:
+            inner = LLMatcher(vocabulary.inner, grammar, log_level=0, limits=_LIMITS)
+        except (ValueError, OverflowError) as exc:  # what the binding raises for texts that are no grammar at all
+            raise library_error(str(exc), param) from exc
+        if inner.is_error():
+            raise library_error(inner.get_error(), param)
+        probe = inner.deep_copy()  # the first mask is the dearest, and shows grammars that nothing can match
+        probe.compute_bitmask()
+        if probe.is_error():
+            raise library_error(probe.get_error(), param)
+        if dead_end(probe):
+            raise ConstraintError(f"{param} cannot be matched by any text", param=param)
+        return GrammarMatcher(inner, end_ids=vocabulary.end_ids, vocab_size=vocabulary.vocab_size, param=param)
+
+    def _cached(self, key: _Key) -> GrammarMatcher | None:
+        with self._lock:
+            matcher = self._cache.get(key)
+            if matcher is not None:
+                self._cache.move_to_end(key)
+            return matcher
+
+    def _keep(self, key: _Key, matcher: GrammarMatcher) -> None:
+        with self._lock:
+            self._cache[key] = matcher
+            self._cache.move_to_end(key)
+            while len(self._cache) > _CACHE_ENTRIES:
+                self._cache.popitem(last=False)
+
+
+def _finish(job: _Job, result: GrammarMatcher | ConstraintError) -> None:
+    job.result = result
+    job.is_done.set()

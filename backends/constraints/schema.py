@@ -1,0 +1,340 @@
+"""Which JSON schemas can constrain an answer: what they may contain, and the form that llguidance gets.
+
+Not a validator of answers, and no compiler. A keyword that the library would ignore or get wrong is refused here by its
+name; one that it refuses by itself is left to it.
+
+Source: JSON Schema 2020-12, Core and Validation; llguidance, docs/json_schema.md.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from backends.constraints.disjoint import are_disjoint
+from backends.constraints.limits import (
+    MAX_ENUM_VALUES,
+    MAX_EXACT_INTEGER,
+    MAX_GRAMMAR_BYTES,
+    MAX_REPETITION,
+    MAX_SCHEMA_DEPTH,
+    MAX_STRING_LENGTH,
+)
+from backends.constraints.pointer import resolve
+from backends.errors import ConstraintError
+
+Schema = dict[str, Any]
+
+WHITESPACE_PATTERN = r"[ ]|\r?\n[ \t]{0,32}"
+"""Between two tokens of an answer's JSON: nothing, one space, or one line break with indentation.
+
+Enough for every usual layout, and a model that has lost its way cannot write blanks for ever.
+"""
+INTEGER_BOUND = 10**18
+"""Integers without bounds of their own keep within it: they fit 64 bits, and digits do not go on for ever."""
+
+_REFUSED = frozenset(
+    {
+        "not",
+        "if",
+        "then",
+        "else",
+        "dependentRequired",
+        "dependentSchemas",
+        "dependencies",
+        "contains",
+        "minContains",
+        "maxContains",
+        "propertyNames",
+        "unevaluatedProperties",
+        "unevaluatedItems",
+        "$dynamicRef",
+        "$recursiveRef",
+        "x-guidance",
+    }
+)
+_IN_PLACE = ("allOf", "anyOf", "oneOf")
+_SUBSCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions")
+_SUBSCHEMAS = ("additionalProperties", "additionalItems", "items")
+_COUNT_LIMITS = {
+    "minLength": MAX_STRING_LENGTH,
+    "maxLength": MAX_STRING_LENGTH,
+    "minItems": MAX_REPETITION,
+    "maxItems": MAX_REPETITION,
+    "minProperties": MAX_REPETITION,
+    "maxProperties": MAX_REPETITION,
+}
+_NUMBER_KEYWORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+_OLD_DRAFTS = ("draft-03", "draft-04", "draft-06", "draft-07", "2019-09")
+_SHOWN_CHARS = 60
+
+
+class _Place(NamedTuple):
+    """A subschema, where it stands, and how deep."""
+
+    schema: Any
+    path: str
+    depth: int
+
+
+def prepared_schema(schema: str | Schema, *, param: str) -> Schema | bool:
+    """Return a schema that the library keeps to the letter.
+
+    Args:
+        schema: JSON text, or an object that this function may keep parts of but does not change.
+        param: The request's field that carries it.
+
+    Returns:
+        A new schema with the library's options in it; True and False stay what they are.
+
+    Raises:
+        ConstraintError: It is too large, no schema, or has a keyword that cannot be kept; the message names it.
+    """
+    text = schema if isinstance(schema, str) else _dumped(schema, param)
+    root = _parsed(text, param)
+    if isinstance(root, bool):
+        return root
+    if not isinstance(root, dict):
+        raise ConstraintError(f"{param} must be a JSON object", param=param)
+    _Preparation(root, param).run()
+    root["x-guidance"] = {
+        "whitespace_flexible": True,
+        "whitespace_pattern": WHITESPACE_PATTERN,
+        "lenient": False,
+        "coerce_one_of": False,
+    }
+    return root
+
+
+def _dumped(schema: Schema, param: str) -> str:
+    try:
+        return json.dumps(schema)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ConstraintError(f"{param} cannot be written as JSON: {exc}", param=param) from exc
+
+
+def _parsed(text: str, param: str) -> Any:
+    num_bytes = len(text.encode(errors="replace"))
+    if num_bytes > MAX_GRAMMAR_BYTES:
+        raise ConstraintError(f"{param} has {num_bytes} bytes; at most {MAX_GRAMMAR_BYTES} are allowed", param=param)
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as exc:
+        raise ConstraintError(
+            f"{param} nests too deep; at most {MAX_SCHEMA_DEPTH} levels of schemas are allowed", param=param
+        ) from exc
+    except ValueError as exc:
+        raise ConstraintError(f"{param} is not JSON: {exc}", param=param) from exc
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+class _Preparation:
+    """One walk over a schema that this object may change."""
+
+    def __init__(self, root: Schema, param: str) -> None:
+        self._root = root
+        self._param = param
+        self._is_old_draft = any(name in str(root.get("$schema")) for name in _OLD_DRAFTS)
+
+    def run(self) -> None:
+        places = [_Place(self._root, "#", 1)]
+        seen = set()
+        in_place: dict[int, list[int]] = {}
+        while places:
+            place = places.pop()
+            if isinstance(place.schema, bool) or id(place.schema) in seen:
+                continue
+            if not isinstance(place.schema, dict):
+                raise self._error(place, "must be an object or a boolean")
+            if place.depth > MAX_SCHEMA_DEPTH:
+                raise self._error(place, f"nests too deep; at most {MAX_SCHEMA_DEPTH} levels are allowed")
+            seen.add(id(place.schema))
+            self._check(place)
+            here = list(self._in_place(place))
+            in_place[id(place.schema)] = [id(other.schema) for other in here]
+            places += here
+            places += self._children(place)
+        if _has_cycle(in_place):
+            raise ConstraintError(f"{self._param} has a $ref that leads back to itself", param=self._param)
+        self._rewrite(seen)
+
+    def _check(self, place: _Place) -> None:
+        schema = place.schema
+        for keyword in schema:
+            if keyword in _REFUSED:
+                raise self._error(place, f"has {keyword!r}, which cannot be enforced; remove it")
+        if schema.get("uniqueItems"):
+            raise self._error(place, "has 'uniqueItems', which cannot be enforced; remove it")
+        if "$id" in schema and place.path != "#":
+            raise self._error(place, "has '$id'; only the outermost schema may have one")
+        self._check_counts(place)
+        self._check_numbers(place)
+        self._check_values(place)
+        self._check_drafts(place)
+
+    def _check_counts(self, place: _Place) -> None:
+        for keyword, limit in _COUNT_LIMITS.items():
+            value = place.schema.get(keyword, 0)
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= limit:
+                raise self._error(place, f"has {keyword} {_shown(value)}; 0 to {limit} are allowed")
+        required = place.schema.get("required", [])
+        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+            raise self._error(place, "has 'required' that is no list of names")
+        num_free = place.schema.get("minProperties", 0) - len(set(required))
+        if num_free > 1:
+            # A grammar cannot see that two free keys are equal, and then there is one property less than it counted.
+            raise self._error(
+                place, "has 'minProperties' more than one above its required ones, which cannot be enforced; lower it"
+            )
+
+    def _check_numbers(self, place: _Place) -> None:
+        for keyword in _NUMBER_KEYWORDS:
+            value = place.schema.get(keyword, 1)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or not abs(value) <= (MAX_EXACT_INTEGER if isinstance(value, int) else 1e300):
+                raise self._error(
+                    place, f"has {keyword} {_shown(value)}; numbers are allowed, integers up to {MAX_EXACT_INTEGER}"
+                )
+        if place.schema.get("multipleOf", 1) <= 0:
+            raise self._error(place, "has 'multipleOf' that is not above 0")
+
+    def _check_values(self, place: _Place) -> None:
+        values = place.schema.get("enum", [None])
+        if not isinstance(values, list) or not 1 <= len(values) <= MAX_ENUM_VALUES:
+            num_values = len(values) if isinstance(values, list) else 0
+            raise self._error(place, f"has an enum of {num_values} values; 1 to {MAX_ENUM_VALUES} are allowed")
+        for value in _scalars([values, place.schema.get("const")]):
+            if isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER:
+                raise self._error(
+                    place, f"has the value {_shown(value)}; integers up to {MAX_EXACT_INTEGER} are allowed"
+                )
+
+    def _check_drafts(self, place: _Place) -> None:
+        """Refuse the keywords that mean something else, or nothing, in the schema's own draft."""
+        schema = place.schema
+        if "prefixItems" in schema and self._is_old_draft:
+            raise self._error(place, "has 'prefixItems', which the draft in its '$schema' does not know")
+        is_list = isinstance(schema.get("items"), list)
+        if (is_list or "additionalItems" in schema) and not self._is_old_draft:
+            raise self._error(place, "has 'items' or 'additionalItems' of an old draft; use 'prefixItems' and 'items'")
+        if "const" in schema and "draft-04" in str(self._root.get("$schema")):
+            raise self._error(place, "has 'const', which the draft in its '$schema' does not know")
+
+    def _in_place(self, place: _Place) -> Iterator[_Place]:
+        """Yield the subschemas that apply to the same value."""
+        for keyword in _IN_PLACE:
+            yield from self._listed(place, keyword)
+        reference = place.schema.get("$ref")
+        if reference is not None:
+            if not isinstance(reference, str) or not reference.startswith("#"):
+                raise self._error(
+                    place, f"has $ref {_shown(reference)}; only references into the schema itself, `#/…`, work"
+                )
+            target = resolve(self._root, reference)
+            if target is None:
+                raise self._error(place, f"has $ref {_shown(reference)}, which leads nowhere")
+            yield _Place(target.value, reference, place.depth if id(target.value) == id(self._root) else 2)
+
+    def _children(self, place: _Place) -> Iterator[_Place]:
+        """Yield the subschemas that apply to parts of the value, or are only kept there."""
+        schema = place.schema
+        for keyword in _SUBSCHEMA_MAPS:
+            found = schema.get(keyword, {})
+            if not isinstance(found, dict):
+                raise self._error(place, f"has {keyword!r} that is no object")
+            for name, child in found.items():
+                yield _Place(child, f"{place.path}/{keyword}/{name[:40]}", place.depth + 1)
+        for keyword in _SUBSCHEMAS:
+            if keyword in schema and not isinstance(schema[keyword], list):
+                yield _Place(schema[keyword], f"{place.path}/{keyword}", place.depth + 1)
+        for keyword in ("prefixItems", "items"):
+            if isinstance(schema.get(keyword), list):
+                yield from self._listed(place, keyword)
+
+    def _listed(self, place: _Place, keyword: str) -> Iterator[_Place]:
+        found = place.schema.get(keyword, [])
+        if not isinstance(found, list) or (keyword in place.schema and not found):
+            raise self._error(place, f"has {keyword!r} that is no list of at least one schema")
+        if len(found) > MAX_ENUM_VALUES:
+            raise self._error(place, f"has {keyword} of {len(found)} schemas; 1 to {MAX_ENUM_VALUES} are allowed")
+        for index, child in enumerate(found):
+            yield _Place(child, f"{place.path}/{keyword}/{index}", place.depth + 1)
+
+    def _rewrite(self, seen: set[int]) -> None:
+        """Say what is meant in the words that the library understands."""
+        for schema in _objects(self._root):
+            if id(schema) not in seen:
+                continue
+            schema.pop("uniqueItems", None)
+            _bound_integers(schema)
+            options = schema.get("oneOf")
+            if options is not None and are_disjoint(self._root, options):
+                del schema["oneOf"]
+                schema.setdefault("allOf", []).append({"anyOf": options})
+
+    def _error(self, place: _Place, message: str) -> ConstraintError:
+        where = self._param if place.path == "#" else f"{self._param} at {place.path[-120:]}"
+        return ConstraintError(f"{where} {message}", param=self._param)
+
+
+def _bound_integers(schema: Schema) -> None:
+    types = schema.get("type")
+    types = types if isinstance(types, list) else [types]
+    if "integer" not in types or "number" in types:
+        return
+    if "minimum" not in schema and "exclusiveMinimum" not in schema:
+        schema["minimum"] = -INTEGER_BOUND
+    if "maximum" not in schema and "exclusiveMaximum" not in schema:
+        schema["maximum"] = INTEGER_BOUND
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a huge number"
+    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
+
+
+def _scalars(value: object) -> Iterator[object]:
+    stack = [value]
+    while stack:
+        current = stack.pop()
+        if isinstance(current, dict):
+            stack += current.values()
+        elif isinstance(current, list):
+            stack += current
+        else:
+            yield current
+
+
+def _objects(value: object) -> list[Schema]:
+    found = []
+    stack = [value]
+    while stack:
+        current = stack.pop()
+        if isinstance(current, dict):
+            found.append(current)
+            stack += current.values()
+        elif isinstance(current, list):
+            stack += current
+    return found
+
+
+def _has_cycle(edges: dict[int, list[int]]) -> bool:
+    """Tell whether a graph has a cycle: take away what leads nowhere until nothing changes."""
+    users: dict[int, list[int]] = {node: [] for node in edges}
+    num_open = {}
+    for node, targets in edges.items():
+        known = [target for target in targets if target in edges]
+        num_open[node] = len(known)
+        for target in known:
+            users[target].append(node)
+    ready = [node for node, count in num_open.items() if count == 0]
+    num_done = 0
+    while ready:
+        num_done += 1
+        for user in users[ready.pop()]:
+            num_open[user] -= 1
+            if num_open[user] == 0:
+                ready.append(user)
+    return num_done < len(edges)
