@@ -277,7 +277,7 @@ class Transcoder:
         self._replace(text)
 
     def _hex(self, num_digits: int) -> Reading[str]:
-        """Return the characters behind `\\u` or `\\x`; fewer, as soon as one is no digit."""
+        """Return the digits behind the two characters that begin an escape; "" = another character is among them."""
         for length in range(1, num_digits + 1):
             digits = (yield from self._source.ahead(2 + length))[2:]
             if not _HEX.fullmatch(digits):

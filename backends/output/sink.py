@@ -8,7 +8,7 @@ from backends.output.base import Output, ToolCallDelta
 from backends.output.source import MalformedError
 
 _MODEL_CALL_ID = re.compile(r"[A-Za-z0-9]{9}")
-"""Mistral's ids. Source: mistral-common, `InvalidFunctionCallException`: "must be a-z, A-Z, 0-9, with a length of 9"."""
+"""Mistral's ids. Source: its chat templates: "Tool call IDs should be alphanumeric strings with length 9!"."""
 
 
 class CallsDoneError(Exception):

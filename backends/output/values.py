@@ -79,7 +79,7 @@ def properties_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def json_of(text: str, types: frozenset[str] | None) -> str:
-    """Return the JSON that the plain `text` of a parameter is: itself where it is JSON of an allowed type, else a string.
+    """Return the JSON that a parameter's plain `text` is: itself where it is JSON of an allowed type, else a string.
 
     A parameter that can only be a string is never read as JSON.
     """
