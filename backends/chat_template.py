@@ -21,11 +21,15 @@ from typing import Any, NoReturn
 import jinja2
 import jinja2.exceptions
 import jinja2.ext
+import jinja2.meta
 import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
 
-from backends.errors import TemplateError
+from backends.errors import PromptError, TemplateError
+
+RESERVED_VARIABLES = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
+"""Variables of a template that a request's `chat_template_kwargs` cannot set."""
 
 MAX_TEMPLATE_CHARS = 1024 * 1024
 """Longest template that is compiled; the longest in use have some 20,000 characters."""
@@ -53,6 +57,10 @@ _FOREIGN_ERRORS = (
     TypeError,
     ValueError,
 )
+
+
+class _RefusedError(jinja2.TemplateError):
+    """The template called `raise_exception`: the messages are not what its model was trained on."""
 
 
 class _GenerationTag(jinja2.ext.Extension):
@@ -103,6 +111,9 @@ class ChatTemplate:
         bos_text: The BOS token as text, a variable of the template.
         eos_text: The EOS token as text, likewise.
 
+    Attributes:
+        variables: Names that the template reads without having set them.
+
     Raises:
         TemplateError: The text is too long or not valid Jinja.
     """
@@ -121,26 +132,44 @@ class ChatTemplate:
         try:
             with _deadline(MAX_RENDER_S), _memory_bound(MAX_RENDER_BYTES):
                 self._template = environment.from_string(source)
+                self.variables = frozenset(jinja2.meta.find_undeclared_variables(environment.parse(source)))
         except _FOREIGN_ERRORS as exc:
             raise TemplateError(f"the model's chat template is not valid: {_words(exc)}") from exc
         self._tokens = {"bos_token": bos_text, "eos_token": eos_text}
 
-    def render(self, messages: list[dict[str, Any]], template_kwargs: dict[str, Any] | None = None) -> str:
+    def render(
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None = None,
+        variables: dict[str, Any] | None = None,
+    ) -> str:
         """Return the prompt text for `messages`, ending where the assistant is to speak.
 
         Args:
             messages: OpenAI-shaped messages with text contents.
-            template_kwargs: Further variables; they cannot replace the reserved ones.
+            tools: OpenAI-shaped tools; the template sees none of an empty list.
+            variables: Further variables; none of RESERVED_VARIABLES.
 
         Raises:
-            TemplateError: The template refused the messages, failed, took longer than MAX_RENDER_S or more memory
-                than MAX_RENDER_BYTES, or wrote what is not Unicode text.
+            PromptError: The template refused the messages.
+            TemplateError: The template failed, took longer than MAX_RENDER_S or more memory than MAX_RENDER_BYTES, or
+                wrote what is not Unicode text.
         """
-        variables = {**(template_kwargs or {}), **self._tokens, "messages": messages, "add_generation_prompt": True}
+        variables = {
+            **(variables or {}),
+            **self._tokens,
+            "messages": messages,
+            "tools": tools or None,
+            "add_generation_prompt": True,
+        }
         try:
             with _deadline(MAX_RENDER_S), _memory_bound(MAX_RENDER_BYTES):
                 text = self._template.render(variables)
                 text.encode()  # a template can write lone surrogates, which no tokenizer takes
+        except _RefusedError as exc:
+            raise PromptError(
+                f"the model's chat template refuses these messages: {_words(exc)}", param="messages"
+            ) from exc
         except _FOREIGN_ERRORS as exc:
             raise TemplateError(
                 f"the model's chat template failed on these messages: {_words(exc)}", param="messages"
@@ -200,7 +229,7 @@ def _to_json(value: Any, indent: int | None = None, **_ignored: Any) -> str:
 
 
 def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
+    raise _RefusedError(message)
 
 
 def _strftime_now(pattern: str) -> str:

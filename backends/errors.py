@@ -9,6 +9,7 @@ Tree::
     ├── PromptError           the prompt cannot be used; the client can mend it
     │   ├── ContextLengthError  more tokens than the context holds
     │   ├── TemplateError     the model's chat template is missing or failed
+    │   ├── UnsupportedByModelError  a field that the model has no means to honour
     │   └── ConstraintError   a schema, grammar or expression that does not compile or is too complex
     └── EngineError           the engine failed while it generated
 
@@ -81,6 +82,12 @@ class TemplateError(PromptError):
     """The model has no chat template, or it failed to render."""
 
     code = "template_error"
+
+
+class UnsupportedByModelError(PromptError):
+    """The field is fine but this model has no means to honour it; `param` names it."""
+
+    code = "unsupported_by_model"
 
 
 class ConstraintError(PromptError):

@@ -13,7 +13,16 @@ from collections.abc import Callable, Mapping
 import msgspec
 import numpy as np
 
-from backends.base import Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult, Tokenizer
+from backends.base import (
+    Engine,
+    EngineCapabilities,
+    EngineInfo,
+    EngineMemory,
+    InfillTokens,
+    StepPlan,
+    StepResult,
+    Tokenizer,
+)
 from backends.constraints.base import Logits
 from backends.embedding import Encoder, EncoderSpec
 from backends.errors import BackendError, EngineError, LoadError
@@ -75,10 +84,10 @@ class FakeTokenizer(Tokenizer):
     adds_bos = False
     bos_text = "<|im_start|>"
     eos_text = "<|im_end|>"
-    chat_template = _TEMPLATE
+    chat_template: str | None = _TEMPLATE
     max_token_bytes = len("<|im_start|>")
     bos_id = _IM_START
-    infill = None
+    infill: InfillTokens | None = None
 
     @property
     def end_ids(self) -> frozenset[int]:

@@ -1,163 +1,156 @@
-"""One request inside a worker: from `Generate` to a sequence, from drawn tokens to text, usage and timings.
+"""The running answer to one `Generate`: from drawn tokens to text, reasoning and tool calls, usage and timings.
 
 No engine step and no channel in here: the worker's loop calls in, events come out.
 """
 
-import math
+import dataclasses
 
 from backends.base import Tokenizer
-from backends.chat_template import ChatTemplate
 from backends.detokenizer import Detokenizer
-from backends.errors import ContextLengthError, PromptError, TemplateError
-from backends.messages import Delta, Event, Finished, Generate, LoadedModel, PrefillProgress, SequenceTimings, Usage
-from backends.output.base import Output
-from backends.prompts import ChatPrompt, ForkPrompt, TextPrompt, TokenPrompt
+from backends.logits import Candidate, Likelihoods, LogitsEditor
+from backends.messages import Delta, Event, Finished, Generate, PrefillProgress, SequenceTimings, Usage
+from backends.output.base import Output, OutputParser, PositionLogprobs, TokenLogprob
 from backends.sequence import Sequence
 
-_QUICK_BYTES_PER_TOKEN = 8
-"""Texts up to this many bytes per token of the context are tokenized without a look at the longest token."""
 
-
-class Intake:
-    """Turns `Generate` messages into sequences, with the loaded model's tokenizer, template and limits.
+class TokenText:
+    """The bytes of tokens as one answer shows them.
 
     Args:
-        tokenizer: The engine's.
-        model: What was loaded.
+        tokenizer: Gives them.
+        visible_ids: Control tokens that are to be seen, because the answer's parser knows them.
     """
 
-    def __init__(self, tokenizer: Tokenizer, model: LoadedModel) -> None:
+    def __init__(self, tokenizer: Tokenizer, visible_ids: frozenset[int] = frozenset()) -> None:
         self._tokenizer = tokenizer
-        self._context_length = model.context_length
-        self._template: ChatTemplate | None = None
+        self._visible_ids = visible_ids
 
-    def sequence_for(self, message: Generate) -> Sequence:
-        """Return the waiting sequence that `message` asks for.
+    def is_end(self, token_id: int) -> bool:
+        """Tell whether a token ends an answer."""
+        return self._tokenizer.is_end(token_id)
 
-        Raises:
-            ContextLengthError: The prompt leaves no room for an answer.
-            TemplateError: The model has no chat template, or it failed.
-            PromptError: The prompt is empty or has ids outside the vocabulary.
-        """
-        token_ids = self._prompt_ids(message)
-        if not token_ids:
-            raise PromptError("the prompt is empty after tokenization; send at least one token", param="prompt")
-        room = self._context_length - len(token_ids)
-        if room < 1:
-            raise ContextLengthError(num_prompt_tokens=len(token_ids), context_length=self._context_length)
-        return Sequence(
-            sequence_id=message.sequence_id,
-            token_ids=token_ids,
-            num_prompt_tokens=len(token_ids),
-            max_output_tokens=room if message.max_tokens is None else min(room, message.max_tokens),
-            sampling=message.sampling,
-        )
+    def in_text(self, token_id: int) -> bytes:
+        """Return what the token adds to the answer's text."""
+        if token_id in self._visible_ids:
+            return self._tokenizer.control_text(token_id).encode()
+        return self._tokenizer.token_bytes(token_id)
 
-    def _prompt_ids(self, message: Generate) -> list[int]:
-        match message.prompt:
-            case ChatPrompt(messages=messages, template_kwargs=template_kwargs):
-                return self._encode(self._chat_template().render(messages, template_kwargs))
-            case TextPrompt(text=text):
-                return self._encode(text)
-            case TokenPrompt(token_ids=token_ids):
-                for token_id in token_ids:
-                    if not 0 <= token_id < self._tokenizer.vocab_size:
-                        raise PromptError(
-                            f"token id {token_id} is not in the vocabulary (0 to {self._tokenizer.vocab_size - 1})",
-                            param="prompt",
-                        )
-                return list(token_ids)
-            case ForkPrompt():
-                raise PromptError("no sequence to fork", param="n")
+    def in_report(self, token_id: int) -> bytes:
+        """Return what stands for the token in a report of log-probabilities: its text, also for control tokens."""
+        return self._tokenizer.token_bytes(token_id) or self._tokenizer.control_text(token_id).encode()
 
-    def _encode(self, text: str) -> list[int]:
-        self._refuse_hopeless(text)
-        bos_text = self._tokenizer.bos_text
-        has_bos = bool(bos_text) and text.startswith(bos_text)
-        return self._tokenizer.encode(text, add_bos=self._tokenizer.adds_bos and not has_bos)
 
-    def _refuse_hopeless(self, text: str) -> None:
-        """Refuse megabytes without tokenizing them (a SentencePiece tokenizer takes minutes for one).
+@dataclasses.dataclass(slots=True)
+class _Held:
+    """What tokens brought that no event has carried yet."""
 
-        A text of N bytes has at least N / max_token_bytes tokens.
-        """
-        num_bytes = len(text.encode())
-        if num_bytes <= self._context_length * _QUICK_BYTES_PER_TOKEN:
-            return
-        at_least = math.ceil(num_bytes / max(1, self._tokenizer.max_token_bytes))
-        if at_least >= self._context_length:
-            raise ContextLengthError(
-                num_prompt_tokens=at_least, context_length=self._context_length, is_lower_bound=True
-            )
-
-    def _chat_template(self) -> ChatTemplate:
-        if self._template is None:
-            source = self._tokenizer.chat_template
-            if source is None:
-                raise TemplateError(
-                    "this model has no chat template; use /v1/completions, or a model made for chat", param="messages"
-                )
-            self._template = ChatTemplate(source, bos_text=self._tokenizer.bos_text, eos_text=self._tokenizer.eos_text)
-        return self._template
+    num_tokens: int = 0
+    logprobs: tuple[PositionLogprobs, ...] = ()
 
 
 class Generation:
-    """The running answer to one `Generate`.
+    """The running answer.
 
     Args:
         message: The request.
         sequence: Its sequence; the batcher changes it, this only reads.
-        tokenizer: Gives the bytes of tokens and the end tokens.
-        now: Time of receipt, seconds of a monotonic clock, as all times here.
+        tokens: Gives the bytes of tokens and the end tokens.
+        parser: Takes the text apart; None = all of it is content.
+        received_at: When the request came, seconds of a monotonic clock, as all times here.
+
+    Attributes:
+        editor: For the engine, once the constraint is compiled; None = the logits are drawn from as they are.
     """
 
-    def __init__(self, message: Generate, sequence: Sequence, tokenizer: Tokenizer, now: float) -> None:
+    def __init__(
+        self,
+        message: Generate,
+        sequence: Sequence,
+        tokens: TokenText,
+        parser: OutputParser | None,
+        received_at: float,
+    ) -> None:
         self.sequence = sequence
+        self.editor: LogitsEditor | None = None
         self._wants_progress = message.wants_progress
         self._ignore_eos = message.ignore_eos
-        self._tokenizer = tokenizer
+        self._tokens = tokens
+        self._parser = parser
         self._detokenizer = Detokenizer(message.stop)
-        self._received_at = now
+        self._received_at = received_at
         self._prefill_at: float | None = None
         self._first_token_at: float | None = None
-        self._num_silent_tokens = 0
+        self._num_reasoning_tokens = 0
+        self._held = _Held()
 
     @property
     def usage(self) -> Usage:
         """Token counts so far."""
-        return Usage(self.sequence.num_prompt_tokens, 0, self.sequence.num_output_tokens)
+        sequence = self.sequence
+        return Usage(
+            sequence.num_prompt_tokens,
+            sequence.num_cached_tokens,
+            sequence.num_output_tokens,
+            self._num_reasoning_tokens,
+        )
 
-    def on_scheduled(self, now: float) -> None:
-        """Note that a step has taken the sequence up."""
-        if self._prefill_at is None:
-            self._prefill_at = now
+    def on_scheduled(self, now: float) -> list[Event]:
+        """Note that a step takes the sequence up; return the first progress event when it is the first step."""
+        if self._prefill_at is not None:
+            return []
+        self._prefill_at = now
+        return self._progress()
 
     def on_progress(self) -> list[Event]:
         """Return the progress event after a step that drew no token for this sequence."""
-        if not self._wants_progress or self._first_token_at is not None:
-            return []
-        total = self.sequence.num_prompt_tokens
-        done = min(self.sequence.num_computed, total)
-        return [PrefillProgress(self.sequence.sequence_id, done, total, 0)]
+        return [] if self._first_token_at is not None else self._progress()
 
-    def on_token(self, token_id: int, now: float) -> Event | None:
-        """Take over a drawn token (already in the sequence); return its delta, the end, or nothing to say yet."""
+    def on_token(self, token_id: int, likelihoods: Likelihoods | None, now: float) -> list[Event]:
+        """Take over a drawn token (already in the sequence); return its events, the last of them perhaps the end."""
+        events: list[Event] = []
         if self._first_token_at is None:
             self._first_token_at = now
-        if not self._ignore_eos and self._tokenizer.is_end(token_id):
-            return self._finished("stop", self._detokenizer.flush(), now)
-        text = self._detokenizer.push(self._tokenizer.token_bytes(token_id))
+            events = self._progress()
+        if not self._ignore_eos and self._tokens.is_end(token_id):
+            return [*events, self._finished("stop", self._flushed(""), now)]
+        if likelihoods is not None:
+            self._held.logprobs += (self._logprobs(likelihoods),)
+        text = self._detokenizer.push(self._tokens.in_text(token_id))
         if self._detokenizer.is_stopped:
-            return self._finished("stop", text, now)
+            return [*events, self._finished("stop", self._flushed(text), now)]
+        output = self._parsed(text)
+        if self._is_complete:
+            return [*events, self._finished("stop", _joined(output, self._flushed("")), now)]
         if self.sequence.num_output_tokens >= self.sequence.max_output_tokens:
-            return self._finished("length", text + self._detokenizer.flush(), now)
-        self._num_silent_tokens += 1
-        if not text:
-            return None
-        num_tokens, self._num_silent_tokens = self._num_silent_tokens, 0
-        return Delta(self.sequence.sequence_id, Output(text), num_tokens)
+            return [*events, self._finished("length", _joined(output, self._flushed("")), now)]
+        self._held.num_tokens += 1
+        if output.num_chars or output.tool_calls:
+            held, self._held = self._held, _Held()
+            events.append(Delta(self.sequence.sequence_id, _with_logprobs(output, held.logprobs), held.num_tokens))
+        return events
 
-    def _finished(self, reason: str, text: str, now: float) -> Finished:
+    @property
+    def _is_complete(self) -> bool:
+        """Whether nothing can follow any more, so that there is no need to wait for an end token."""
+        is_matched = self.editor is not None and self.editor.is_complete
+        return is_matched or (self._parser is not None and self._parser.is_done)
+
+    def _parsed(self, text: str) -> Output:
+        if self._parser is None:
+            return Output(text)
+        output = self._parser.push(text) if text else Output()
+        if output.reasoning and not output.text and not output.tool_calls:
+            self._num_reasoning_tokens += self._held.num_tokens + 1
+        return output
+
+    def _flushed(self, text: str) -> Output:
+        """Return what the last text and everything held back come to."""
+        text += self._detokenizer.flush() if not self._detokenizer.is_stopped else ""
+        if self._parser is None:
+            return Output(text)
+        return _joined(self._parsed(text), self._parser.flush())
+
+    def _finished(self, reason: str, output: Output, now: float) -> Finished:
         prefill_at = self._received_at if self._prefill_at is None else self._prefill_at
         first_token_at = now if self._first_token_at is None else self._first_token_at
         timings = SequenceTimings(
@@ -165,4 +158,31 @@ class Generation:
             prefill_ms=(first_token_at - prefill_at) * 1000,
             decode_ms=(now - first_token_at) * 1000,
         )
-        return Finished(self.sequence.sequence_id, reason, Output(text), self.usage, timings)
+        if reason == "stop" and self._parser is not None and self._parser.has_tool_calls:
+            reason = "tool_calls"
+        output = _with_logprobs(output, self._held.logprobs)
+        return Finished(self.sequence.sequence_id, reason, output, self.usage, timings)
+
+    def _progress(self) -> list[Event]:
+        if not self._wants_progress:
+            return []
+        sequence = self.sequence
+        total = sequence.num_prompt_tokens
+        is_done = self._first_token_at is not None
+        num_done = total if is_done else min(sequence.num_computed, total)
+        return [PrefillProgress(sequence.sequence_id, num_done, total, sequence.num_cached_tokens)]
+
+    def _logprobs(self, likelihoods: Likelihoods) -> PositionLogprobs:
+        top = tuple(self._logprob(candidate) for candidate in likelihoods.top)
+        return PositionLogprobs(self._logprob(likelihoods.drawn), top)
+
+    def _logprob(self, candidate: Candidate) -> TokenLogprob:
+        return TokenLogprob(candidate.token_id, self._tokens.in_report(candidate.token_id), candidate.logprob)
+
+
+def _with_logprobs(output: Output, logprobs: tuple[PositionLogprobs, ...]) -> Output:
+    return Output(output.text, output.reasoning, output.tool_calls, logprobs) if logprobs else output
+
+
+def _joined(first: Output, second: Output) -> Output:
+    return Output(first.text + second.text, first.reasoning + second.reasoning, first.tool_calls + second.tool_calls)

@@ -68,6 +68,11 @@ class LogitsEditor:
         self._is_unedited = not biases and self._repeated is None and self._answered is None and matcher is None
         self._raw: Logits | None = None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the constraint is met and leaves nothing to follow."""
+        return self._matcher is not None and self._matcher.is_complete
+
     def edit(self, logits: Logits) -> None:
         """Change one row of logits in place; float32, shape (vocab_size,).
 

@@ -15,18 +15,29 @@ import time
 from collections.abc import Callable, Iterable
 from typing import assert_never
 
+from backends.admission import Admission, Admitted, Refused
 from backends.base import Engine, StepPlan, StepResult
 from backends.batcher import Batcher, BatchLimits
 from backends.channel import Channel, ChannelClosedError
 from backends.engines import create_engine
-from backends.errors import BackendError, ContextLengthError, EngineUnavailableError, FrameError, LoadError, PromptError
-from backends.generation import Generation, Intake
+from backends.errors import (
+    BackendError,
+    ContextLengthError,
+    EngineUnavailableError,
+    FrameError,
+    LoadError,
+    PromptError,
+    UnsupportedByModelError,
+)
+from backends.generation import Generation
 from backends.messages import (
     HEARTBEAT_INTERVAL_S,
     Aborted,
     Accepted,
+    Ask,
     Cancel,
     Command,
+    Embed,
     Event,
     Failed,
     Finished,
@@ -42,9 +53,12 @@ from backends.messages import (
     Resume,
     Shutdown,
 )
+from backends.side_work import SideWork
 
 ABORT_POLL_INTERVAL_S = 0.02
 """How often a long step looks at the channel for a cancel: far below the second in which a cancel must act."""
+PENDING_POLL_S = 0.002
+"""How often an idle worker looks whether a constraint has been compiled."""
 MIXED_STEP_TOKENS = 128
 """Prefill budget of a step in which other sequences decode; bounds the gap that their readers see."""
 _PR_SET_PDEATHSIG = 1
@@ -70,7 +84,9 @@ class Worker:
         self._inbox: list[Command] = []
         self._outbox: list[Event] = []
         self._batcher: Batcher | None = None
-        self._intake: Intake | None = None
+        self._admission: Admission | None = None
+        self._side_work: SideWork | None = None
+        self._can_generate = True
         self._generations: dict[int, Generation] = {}
         self._last_sent_at = clock()
         self._last_poll_at = clock()
@@ -83,15 +99,16 @@ class Worker:
             info = self._engine.info()
             self._channel.send([Hello(info.engine, info.versions, info.features, self._import_ms)])
             while not self._is_done:
-                is_busy = self._batcher is not None and self._batcher.has_work
-                self._inbox += self._channel.receive(0 if is_busy else None)
+                self._inbox += self._channel.receive(self._patience_s)
                 commands, self._inbox = self._inbox, []
                 for command in commands:
                     self._handle(command)
-                if commands:
+                self._admit_pending()
+                if self._outbox:
                     self._flush()  # what they are answered with does not wait for a long step
                 if self._batcher is not None and self._batcher.has_work:
                     self._step(self._batcher)
+                self._step_side_work()
                 self._flush()
         except ChannelClosedError:
             return 0
@@ -99,21 +116,31 @@ class Worker:
             self._engine.close()
         return 0
 
+    @property
+    def _patience_s(self) -> float | None:
+        """How long to wait for commands: not at all with work at hand, for ever without any."""
+        if (self._batcher is not None and self._batcher.has_work) or self._has_side_work:
+            return 0
+        return PENDING_POLL_S if self._admission is not None and self._admission.has_pending else None
+
     def _handle(self, command: Command) -> None:
         match command:
             case Load():
                 self._load(command)
             case Generate():
                 self._generate(command)
+            case Ask() | Embed():
+                self._take_side_work(command)
             case Cancel(sequence_id=sequence_id):
                 self._cancel(sequence_id)
             case Pause(sequence_id=sequence_id):
                 self._pause(sequence_id)
             case Resume(sequence_id=sequence_id):
-                if self._batcher is not None:
-                    self._batcher.resume(sequence_id)
+                self._resume(sequence_id)
             case Shutdown():
-                for sequence_id in list(self._generations):
+                pending_ids = [] if self._admission is None else self._admission.pending_ids()
+                side_ids = [] if self._side_work is None else self._side_work.sequence_ids
+                for sequence_id in [*self._generations, *pending_ids, *side_ids]:
                     self._cancel(sequence_id)
                 self._flush()
                 self._is_done = True
@@ -142,7 +169,9 @@ class Worker:
 
     def _serve(self, model: LoadedModel) -> None:
         """Make ready for sequences on the loaded engine, within the model's limits."""
-        self._intake = Intake(self._engine.tokenizer, model)
+        self._admission = Admission(self._engine.tokenizer, model)
+        self._can_generate = model.can_generate
+        self._side_work = SideWork(self._engine, model, self._admission.intake, self._clock)
         step_tokens = self._engine.step_tokens
         self._batcher = Batcher(
             BatchLimits(
@@ -150,49 +179,109 @@ class Worker:
                 num_cells=model.kv_cells,
                 step_tokens=step_tokens,
                 mixed_step_tokens=min(step_tokens, MIXED_STEP_TOKENS),
+                forks_share_cells=self._engine.capabilities.forks_share_cells,
             )
         )
 
     def _generate(self, message: Generate) -> None:
-        if self._intake is None or self._batcher is None:
+        if self._admission is None:
             self._outbox.append(Failed(message.sequence_id, LoadError.code, "no model is loaded in this worker"))
             return
-        now = self._clock()
-        try:
-            sequence = self._intake.sequence_for(message)
-        except PromptError as exc:
-            self._outbox.append(_failed(message.sequence_id, exc))
+        if not self._can_generate:
+            error = UnsupportedByModelError("model: this model can only embed texts; use /v1/embeddings", param="model")
+            self._outbox.append(_failed(message.sequence_id, error))
             return
-        self._engine.insert(sequence)
+        result = self._admission.submit(message, self._clock())
+        if result is not None:
+            self._start(result)
+
+    def _admit_pending(self) -> None:
+        """Start what has waited for its constraint; end the process when a compilation never ends."""
+        if self._admission is None or not self._admission.has_pending:
+            return
+        now = self._clock()
+        for result in self._admission.poll(now):
+            self._start(result)
+        if self._admission.is_stuck(now):
+            print("worker: the compilation of a grammar does not end", file=sys.stderr)  # noqa: T201 - its last words
+            self._is_done = True
+
+    def _start(self, result: Admitted | Refused) -> None:
+        if isinstance(result, Refused):
+            self._outbox.append(_failed(result.sequence_id, result.error))
+            return
+        assert self._batcher is not None
+        sequence = result.generation.sequence
+        self._engine.insert(sequence, result.generation.editor)
         self._batcher.add(sequence)
-        self._generations[message.sequence_id] = Generation(message, sequence, self._engine.tokenizer, now)
-        self._outbox.append(Accepted(message.sequence_id, sequence.num_prompt_tokens))
+        self._generations[sequence.sequence_id] = result.generation
+        self._outbox.append(Accepted(sequence.sequence_id, sequence.num_prompt_tokens))
+        if result.is_paused:
+            self._pause(sequence.sequence_id)
 
     def _cancel(self, sequence_id: int) -> None:
+        assert self._admission is not None or sequence_id not in self._generations
         generation = self._generations.get(sequence_id)
+        if generation is None and self._admission is not None:
+            generation = self._admission.pending(sequence_id)
         if generation is not None:
             self._forget(sequence_id)
             self._outbox.append(Aborted(sequence_id, generation.usage))
+        elif self._side_work is not None:
+            self._outbox += self._side_work.cancel(sequence_id)
+
+    @property
+    def _has_side_work(self) -> bool:
+        return self._side_work is not None and self._side_work.has_work
+
+    def _take_side_work(self, message: Ask | Embed) -> None:
+        if self._side_work is None:
+            self._outbox.append(Failed(message.sequence_id, LoadError.code, "no model is loaded in this worker"))
+        else:
+            self._outbox += self._side_work.take(message)
+
+    def _step_side_work(self) -> None:
+        """Do a piece of what is to be done beside the sequences."""
+        if self._side_work is None or not self._side_work.has_work:
+            return
+        is_alone = self._batcher is None or not self._batcher.has_work
+        self._outbox += self._side_work.step(lambda sequence_id: self._should_abort({sequence_id}), is_alone=is_alone)
+        if self._channel_error is not None:
+            raise self._channel_error
 
     def _pause(self, sequence_id: int) -> None:
-        if self._batcher is not None and self._batcher.pause(sequence_id):
+        if self._batcher is None or self._admission is None:
+            return
+        self._admission.pause(sequence_id, is_paused=True)
+        if self._batcher.pause(sequence_id):
             num_computed = self._engine.pause(sequence_id)
             if num_computed is not None:
                 self._batcher.on_step(StepResult(num_computed={sequence_id: num_computed}))
 
+    def _resume(self, sequence_id: int) -> None:
+        if self._batcher is not None and self._admission is not None:
+            self._admission.pause(sequence_id, is_paused=False)
+            self._batcher.resume(sequence_id)
+
     def _forget(self, sequence_id: int) -> None:
         assert self._batcher is not None
+        assert self._admission is not None
         self._generations.pop(sequence_id, None)
+        self._admission.forget(sequence_id)
         self._batcher.remove(sequence_id)
         self._engine.remove(sequence_id)
 
     def _step(self, batcher: Batcher) -> None:
+        for fork in batcher.ready_forks():
+            is_done = self._engine.fork(fork.source_id, fork.target_id, fork.num_tokens)
+            batcher.on_fork(fork.target_id, is_done=is_done)
         plan = batcher.plan()
+        step_ids = {chunk.sequence.sequence_id for chunk in plan.chunks}
         now = self._clock()
         for chunk in plan.chunks:
-            self._generations[chunk.sequence.sequence_id].on_scheduled(now)
+            self._outbox += self._generations[chunk.sequence.sequence_id].on_scheduled(now)
         try:
-            result = self._engine.step(plan, lambda: self._should_abort(plan))
+            result = self._engine.step(plan, lambda: self._should_abort(step_ids))
         except BackendError as exc:
             for chunk in plan.chunks:
                 self._forget(chunk.sequence.sequence_id)
@@ -210,14 +299,17 @@ class Worker:
             if sequence_id not in result.tokens:
                 self._outbox += self._generations[sequence_id].on_progress()
         for sequence_id, token_id in result.tokens.items():
-            event = self._generations[sequence_id].on_token(token_id, now)
-            if isinstance(event, Finished):
+            likelihoods = result.likelihoods.get(sequence_id)
+            events = self._generations[sequence_id].on_token(token_id, likelihoods, now)
+            if events and isinstance(events[-1], Finished):
                 self._forget(sequence_id)
-            if event is not None:
-                self._outbox.append(event)
+            self._outbox += events
+        for sequence_id, error in result.errors.items():
+            self._forget(sequence_id)
+            self._outbox.append(_failed(sequence_id, error))
 
-    def _should_abort(self, plan: StepPlan) -> bool:
-        """Look at the channel from inside a long step: is one of the step's sequences, or all, to be given up?"""
+    def _should_abort(self, step_ids: set[int]) -> bool:
+        """Look at the channel from inside a long step: is one of the step's requests, or all, to be given up?"""
         now = self._clock()
         if now - self._last_poll_at < ABORT_POLL_INTERVAL_S:
             return False
@@ -230,7 +322,7 @@ class Worker:
             self._channel_error = exc
             return True
         self._inbox += arrived
-        return _gives_up(arrived, plan)
+        return _gives_up(arrived, step_ids)
 
     def _heartbeat(self) -> None:
         assert self._batcher is not None
@@ -241,7 +333,8 @@ class Worker:
 
     def _flush(self) -> None:
         now = self._clock()
-        if not self._outbox and self._generations and now - self._last_sent_at >= HEARTBEAT_INTERVAL_S:
+        is_busy = bool(self._generations) or self._has_side_work
+        if not self._outbox and is_busy and now - self._last_sent_at >= HEARTBEAT_INTERVAL_S:
             self._heartbeat()
             return
         if self._outbox:
@@ -250,8 +343,7 @@ class Worker:
             self._channel.send(events)
 
 
-def _gives_up(commands: Iterable[Command], plan: StepPlan) -> bool:
-    step_ids = {chunk.sequence.sequence_id for chunk in plan.chunks}
+def _gives_up(commands: Iterable[Command], step_ids: set[int]) -> bool:
     return any(
         isinstance(command, Shutdown) or (isinstance(command, Cancel) and command.sequence_id in step_ids)
         for command in commands

@@ -10,14 +10,14 @@ import time
 import pytest
 
 from backends.chat_template import MAX_RENDER_S, MAX_TEMPLATE_CHARS, ChatTemplate
-from backends.errors import TemplateError
+from backends.errors import PromptError, TemplateError
 from tests.support import tiny_model
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi <b>&</b>"}]
 
 
 def render(source: str, **template_kwargs: object) -> str:
-    return ChatTemplate(source, bos_text="<s>", eos_text="</s>").render(MESSAGES, template_kwargs)
+    return ChatTemplate(source, bos_text="<s>", eos_text="</s>").render(MESSAGES, None, template_kwargs)
 
 
 class TestHonestTemplates:
@@ -69,7 +69,7 @@ class TestHonestTemplates:
         assert render("{{ bos_token }}", **{name: "evil"}) == "<s>"
 
     def test_a_refusal_by_the_template_is_an_error_with_its_words(self) -> None:
-        with pytest.raises(TemplateError, match="roles must alternate") as caught:
+        with pytest.raises(PromptError, match="roles must alternate") as caught:
             render("{{ raise_exception('roles must alternate') }}")
         assert caught.value.param == "messages"
 
@@ -181,7 +181,7 @@ class TestHostileTemplates:
 
     @pytest.mark.parametrize("source", BROKEN, ids=range(len(BROKEN)))
     def test_whatever_is_wrong_is_one_kind_of_error(self, source: str) -> None:
-        with pytest.raises(TemplateError, match="chat template") as caught:
+        with pytest.raises(PromptError, match="chat template") as caught:
             render(source)
         str(caught.value).encode()
 

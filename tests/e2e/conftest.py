@@ -10,8 +10,10 @@ import pytest
 from registry.discovery import register_path
 from registry.store import Registry
 from router.paths import Paths, paths_from_env
+from tests.support import tiny_model
 from tests.support.gateway_process import GatewayProcess
 
+TOOLED_CONTEXT_LENGTH = 8192
 BUNDLED = "smollm2-135m-instruct"
 
 
@@ -21,6 +23,17 @@ def bundled_mlx() -> Path:
     if not folder.exists():
         pytest.skip(f"{folder} does not exist; `make setup` converts the bundled model")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tooled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The tiny model with a template that knows tools and thinking, and a context that takes their descriptions."""
+    folder = tmp_path_factory.mktemp("tooled")
+    options: dict[str, Any] = {"chat_template": tiny_model.TOOL_TEMPLATE, "context_length": TOOLED_CONTEXT_LENGTH}
+    return (
+        tiny_model.write_gguf(folder / "tooled.gguf", name="tooled", **options),
+        tiny_model.write_mlx(folder / "tooled-mlx", name="tooled", **options),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +79,19 @@ def real_gateway(
         register_path(registry, bundled_gguf, name=BUNDLED)
         register_path(registry, bundled_mlx, name=BUNDLED)
     gateway = GatewayProcess(home)
+    yield gateway
+    assert gateway.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def tooled_gateway(
+    tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path], tooled: tuple[Path, Path]
+) -> Iterator[GatewayProcess]:
+    home = make_home(tmp_path_factory.mktemp("tooled") / "home")
+    with Registry.open(Paths.under(home).registry_db) as registry:
+        for path in tooled:
+            register_path(registry, path, name="tooled")
+    gateway = GatewayProcess(home, config={"standby": True})
     yield gateway
     assert gateway.stop() == 0
 

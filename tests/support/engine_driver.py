@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from backends.base import Engine, StepPlan
+from backends.admission import Admitted, Refused
+from backends.base import Engine, StepPlan, StepResult
 from backends.batcher import Batcher, BatchLimits
 from backends.channel import Channel
+from backends.constraints.base import Matcher
+from backends.logits import Likelihoods, LogitsEditor
 from backends.messages import (
     Aborted,
     Accepted,
@@ -55,16 +58,42 @@ class MemoryChannel(Channel):
 
 
 class NotingBatcher(Batcher):
-    """Remembers whom it evicted."""
+    """Remembers whom it evicted, which forks were done, and what was reported with the tokens."""
 
     def __init__(self, limits: BatchLimits) -> None:
         super().__init__(limits)
         self.evicted: list[int] = []
+        self.forked: list[int] = []
+        self.likelihoods: dict[int, list[Likelihoods]] = {}
 
     def plan(self) -> StepPlan:
         plan = super().plan()
         self.evicted += plan.evicted
         return plan
+
+    def on_fork(self, target_id: int, *, is_done: bool) -> None:
+        super().on_fork(target_id, is_done=is_done)
+        if is_done:
+            self.forked.append(target_id)
+
+    def on_step(self, result: StepResult) -> None:
+        super().on_step(result)
+        assert not result.errors.keys() & result.tokens.keys(), "a token or an error"
+        assert result.likelihoods.keys() <= result.tokens.keys(), "likelihoods go with a token"
+        for sequence_id, likelihoods in result.likelihoods.items():
+            self.likelihoods.setdefault(sequence_id, []).append(likelihoods)
+
+
+class MatchingWorker(Worker):
+    """Constrains the next request by a matcher of the test's own."""
+
+    matcher: Matcher | None = None
+
+    def _start(self, result: Admitted | Refused) -> None:
+        if self.matcher is not None and isinstance(result, Admitted):
+            sequence = result.generation.sequence
+            result.generation.editor = LogitsEditor(sequence.sampling, self.matcher, sequence.token_ids)
+        super()._start(result)
 
 
 @dataclasses.dataclass
@@ -83,6 +112,7 @@ class Answer:
     progress: list[PrefillProgress] = dataclasses.field(default_factory=list)
     terminals: list[Terminal] = dataclasses.field(default_factory=list)
     token_ids: list[int] = dataclasses.field(default_factory=list)
+    likelihoods: list[Likelihoods] = dataclasses.field(default_factory=list)
 
     @property
     def finished(self) -> Finished:
@@ -137,7 +167,7 @@ class EngineDriver:
         self.engine = engine
         self.model = msgspec.structs.replace(model, **narrowed)
         self.channel = MemoryChannel()
-        self.worker = Worker(self.channel, engine, import_ms=0)
+        self.worker = MatchingWorker(self.channel, engine, import_ms=0)
         self.worker._serve(self.model)
         assert self.worker._batcher is not None
         self.batcher = NotingBatcher(self.worker._batcher._limits)
@@ -152,15 +182,25 @@ class EngineDriver:
         *,
         max_tokens: int | None = 16,
         stop: tuple[str, ...] = (),
+        ignore_eos: bool = False,
         wants_progress: bool = False,
+        matcher: Matcher | None = None,
     ) -> int:
         """Hand a Generate to the worker; return its sequence id."""
         sequence_id = len(self.answers) + 1
         self.answers[sequence_id] = Answer()
         message = Generate(
-            sequence_id, _prompt(prompt), sampling, max_tokens=max_tokens, stop=stop, wants_progress=wants_progress
+            sequence_id,
+            _prompt(prompt),
+            sampling,
+            max_tokens=max_tokens,
+            stop=stop,
+            ignore_eos=ignore_eos,
+            wants_progress=wants_progress,
         )
+        self.worker.matcher = matcher
         self.handle(message)
+        self.worker.matcher = None
         generation = self.worker._generations.get(sequence_id)
         if generation is not None:
             self._sequences[sequence_id] = generation.sequence.token_ids
@@ -215,9 +255,13 @@ class EngineDriver:
         *,
         max_tokens: int | None = 16,
         stop: tuple[str, ...] = (),
+        ignore_eos: bool = False,
+        matcher: Matcher | None = None,
     ) -> Answer:
         """Run one sequence alone."""
-        sequence_id = self.submit(prompt, sampling, max_tokens=max_tokens, stop=stop)
+        sequence_id = self.submit(
+            prompt, sampling, max_tokens=max_tokens, stop=stop, ignore_eos=ignore_eos, matcher=matcher
+        )
         self.run()
         return self.answers[sequence_id]
 
@@ -236,6 +280,7 @@ class EngineDriver:
                 answer.take(event)
                 if answer.terminals and answer.num_prompt_tokens is not None:
                     answer.token_ids = self._sequences[sequence_id][answer.num_prompt_tokens :]
+                    answer.likelihoods = self.batcher.likelihoods.get(sequence_id, [])
 
 
 def _prompt(prompt: str | list[int] | Prompt) -> Prompt:
