@@ -13,7 +13,7 @@ from registry.names import parse_model_reference
 from registry.store import Registry
 from router.config import EngineSetting
 from router.errors import InvalidRequestError
-from router.targets import Choice, choose, parse_engine
+from router.targets import Choice, Purpose, choose, parse_engine
 from router.waiting import Wish
 
 logger = logging.getLogger(__name__)
@@ -78,12 +78,13 @@ class ModelDirectory:
         """
         return self._registry.list_models()
 
-    def wish_for(self, reference: str, engine_header: str | None) -> Wish:
+    def wish_for(self, reference: str, engine_header: str | None, purpose: Purpose = Purpose.GENERATE) -> Wish:
         """Return what a request asks for.
 
         Args:
             reference: `name` or `name@engine`.
             engine_header: Value of X-Mlxr-Engine, or None.
+            purpose: What it wants of the model.
 
         Raises:
             InvalidModelNameError: No valid reference.
@@ -97,7 +98,7 @@ class ModelDirectory:
                 message = f"model says engine {engine}, X-Mlxr-Engine says {header_engine}; send one of the two"
                 raise InvalidRequestError(message, "model")
             engine = header_engine
-        return Wish(self.get(name).name, engine)
+        return Wish(self.get(name).name, engine, purpose)
 
     def resolve(self, wish: Wish) -> Choice:
         """Return the artifact and engine that a wish means under the settings in force.
@@ -111,6 +112,7 @@ class ModelDirectory:
             wish=None if wish.engine is None else EngineSetting(wish.engine),
             global_setting=self.engine_setting,
             is_apple_silicon=self._is_apple_silicon,
+            purpose=wish.purpose,
         )
 
     def note_use(self, name: str) -> None:

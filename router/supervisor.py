@@ -93,7 +93,7 @@ class Supervisor:
 
         Args:
             wish: The request's.
-            num_sequences: Places in the batch it needs, >= 1.
+            num_sequences: Places in the batch it needs; 0 for what takes none and waits for none.
 
         Raises:
             QueueFullError: Too many wait already.

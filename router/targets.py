@@ -23,7 +23,21 @@ from router.config import EngineSetting
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 
 ENGINES = ("mlx", "llamacpp")
-_GENERATIVE_KINDS = frozenset({ModelKind.MODEL})
+
+
+class Purpose(enum.Enum):
+    """What a request wants of a model; it decides which artifacts can serve it."""
+
+    GENERATE = "generate"
+    EMBED = "embed"
+    DESCRIBE = "describe"
+
+
+_KINDS = {
+    Purpose.GENERATE: frozenset({ModelKind.MODEL}),
+    Purpose.EMBED: frozenset({ModelKind.MODEL, ModelKind.EMBEDDING}),
+    Purpose.DESCRIBE: frozenset({ModelKind.MODEL, ModelKind.EMBEDDING}),
+}
 
 
 class EngineReason(enum.StrEnum):
@@ -73,7 +87,12 @@ def parse_engine(text: str, *, param: str) -> EngineSetting:
 
 
 def choose(
-    model: Model, *, wish: EngineSetting | None, global_setting: EngineSetting, is_apple_silicon: bool
+    model: Model,
+    *,
+    wish: EngineSetting | None,
+    global_setting: EngineSetting,
+    is_apple_silicon: bool,
+    purpose: Purpose = Purpose.GENERATE,
 ) -> Choice:
     """Return what serves a request for `model`.
 
@@ -82,8 +101,10 @@ def choose(
         wish: The request's own setting, or None.
         global_setting: The config's.
         is_apple_silicon: Whether MLX has a GPU here.
+        purpose: What is wanted of it.
 
     Raises:
+        InvalidRequestError: It is an embedding model, and text is to be generated.
         EngineNotAvailableError: The engine that is set has no usable artifact of this model.
         ModelLoadFailedError: The model has no usable artifact at all.
     """
@@ -93,7 +114,10 @@ def choose(
         setting, reason = EngineSetting(model.engine), EngineReason.MODEL_SETTING
     else:
         setting, reason = global_setting, EngineReason.GLOBAL_SETTING
-    by_engine = _usable_artifacts(model)
+    by_engine = _usable_artifacts(model, purpose)
+    if not by_engine and purpose is Purpose.GENERATE and _usable_artifacts(model, Purpose.EMBED):
+        message = f"model: '{model.name}' is an embedding model, it does not generate text; use POST /v1/embeddings"
+        raise InvalidRequestError(message, "model")
     if not by_engine:
         raise ModelLoadFailedError(f"the model '{model.name}' cannot be served: {_why_unusable(model)}")
     if setting is EngineSetting.AUTO:
@@ -106,11 +130,12 @@ def choose(
     return Choice(Target(model.name, engine, artifact.id, artifact.path), reason)
 
 
-def _usable_artifacts(model: Model) -> dict[str, Artifact]:
-    """Return the first usable artifact per engine."""
+def _usable_artifacts(model: Model, purpose: Purpose) -> dict[str, Artifact]:
+    """Return the first usable artifact per engine; mlx-lm has no code for models that only embed."""
     by_engine: dict[str, Artifact] = {}
     for artifact in model.artifacts:
-        if artifact.status == "ok" and artifact.facts.kind in _GENERATIVE_KINDS:
+        is_encoder_folder = artifact.facts.kind is ModelKind.EMBEDDING and artifact.engine == "mlx"
+        if artifact.status == "ok" and artifact.facts.kind in _KINDS[purpose] and not is_encoder_folder:
             by_engine.setdefault(artifact.engine, artifact)
     return by_engine
 
@@ -131,7 +156,8 @@ def _why_unusable(model: Model) -> str:
 def _why_artifact_unusable(artifact: Artifact) -> str:
     if artifact.status != "ok":
         return artifact.reason or f"its {artifact.format} artifact is {artifact.status}"
-    return f"its {artifact.format} artifact is of kind {artifact.facts.kind}, which does not generate text"
+    kind, engine = artifact.facts.kind, artifact.engine
+    return f"its {artifact.format} artifact is of kind {kind}, which the {engine} engine cannot run"
 
 
 def _remedy(name: str, engine: str) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from router.errors import RouterError
 from router.placement import WaitingRequest
-from router.targets import Choice, Target
+from router.targets import Choice, Purpose, Target
 from router.worker_client import WorkerClient
 
 MAX_RETRY_AFTER_S = 60.0
@@ -26,10 +26,12 @@ class Wish(msgspec.Struct, frozen=True):
     Attributes:
         model: Name or alias.
         engine: The request's own engine setting, or None.
+        purpose: What it wants of the model.
     """
 
     model: str
     engine: str | None = None
+    purpose: Purpose = Purpose.GENERATE
 
 
 class Lease:

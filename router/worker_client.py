@@ -311,7 +311,10 @@ class WorkerClient(asyncio.Protocol):
     def _on_terminal(self, event: Terminal) -> None:
         self.progress.pop(event.sequence_id, None)
         stream = self._streams.pop(event.sequence_id, None)
-        if isinstance(stream, TaskStream) or (stream is not None and not isinstance(event, Answered)):
+        if isinstance(stream, RequestStream):
+            if not isinstance(event, Answered):
+                stream.push(event)
+        elif stream is not None:
             stream.push(event)
 
     def _on_word(self, event: Hello | LoadProgress | Loaded | LoadFailed | Heartbeat) -> None:

@@ -7,7 +7,7 @@ from registry.catalogue import Artifact, Model
 from registry.facts import ArtifactFormat, ModelKind
 from router.config import EngineSetting
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
-from router.targets import EngineReason, choose, parse_engine
+from router.targets import EngineReason, Purpose, choose, parse_engine
 from tests.registry.catalogue_builder import make_facts
 
 AUTO, MLX, LLAMACPP = EngineSetting.AUTO, EngineSetting.MLX, EngineSetting.LLAMACPP
@@ -96,13 +96,30 @@ def test_a_wish_that_cannot_be_met_names_the_engines_and_the_command() -> None:
     [
         ([artifact("mlx", status="bad", reason="its index names a file outside")], "a file outside"),
         ([artifact("llamacpp", status="missing")], "its gguf artifact is missing"),
-        ([artifact("llamacpp", kind=ModelKind.EMBEDDING)], "kind embedding"),
+        ([artifact("mlx", kind=ModelKind.EMBEDDING)], "kind embedding, which the mlx engine cannot run"),
         ([], "mlxr models show m"),
     ],
 )
 def test_a_model_without_a_usable_artifact_says_why(artifacts: list[Artifact], words: str) -> None:
     with pytest.raises(ModelLoadFailedError, match=words):
         choose(model(*artifacts), wish=None, global_setting=AUTO, is_apple_silicon=False)
+
+
+def test_an_embedding_model_is_served_for_embeddings_and_named_as_such_for_text() -> None:
+    encoder = model(artifact("llamacpp", kind=ModelKind.EMBEDDING))
+    for purpose in (Purpose.EMBED, Purpose.DESCRIBE):
+        choice = choose(encoder, wish=None, global_setting=AUTO, is_apple_silicon=False, purpose=purpose)
+        assert choice.target.engine == "llamacpp"
+    with pytest.raises(InvalidRequestError, match="POST /v1/embeddings") as caught:
+        choose(encoder, wish=None, global_setting=AUTO, is_apple_silicon=False)
+    assert caught.value.param == "model"
+
+
+def test_any_decoder_can_embed() -> None:
+    choice = choose(
+        model(artifact("mlx")), wish=None, global_setting=AUTO, is_apple_silicon=False, purpose=Purpose.EMBED
+    )
+    assert choice.target.engine == "mlx"
 
 
 def test_an_unknown_engine_is_refused_by_name() -> None:
