@@ -44,6 +44,10 @@ class OddMatcher(Matcher):
         self.num_tokens += 1
         self.accepted.append(token_id)
 
+    @property
+    def is_complete(self) -> bool:
+        return False
+
     def copy(self) -> Matcher:
         return OddMatcher(self.num_tokens)
 
