@@ -5,6 +5,9 @@ from litestar.di import Provide
 
 from router.control.routes import control_router
 from router.http.litestar_errors import litestar_settings
+from router.llamaserver.routes import llamaserver_router
+from router.openai.counting import count_input_tokens
+from router.openai.embeddings import create_embeddings
 from router.openai.routes import openai_router
 from router.services import Services
 
@@ -12,7 +15,13 @@ from router.services import Services
 def create_app(services: Services) -> Litestar:
     """Return the app that serves `services`."""
     return Litestar(
-        route_handlers=[openai_router, control_router],
+        route_handlers=[
+            openai_router,
+            create_embeddings,
+            count_input_tokens,
+            llamaserver_router,
+            control_router,
+        ],
         dependencies={"services": Provide(lambda: services, use_cache=True, sync_to_thread=False)},
         openapi_config=None,
         **litestar_settings(max_body_bytes=services.config.server.max_body_bytes),

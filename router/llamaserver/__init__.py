@@ -1,0 +1,1 @@
+"""llama-server's introspection: tokens, templates, properties and slots, in its shapes."""

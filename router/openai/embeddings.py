@@ -1,0 +1,110 @@
+"""POST /v1/embeddings: texts or tokens to vectors.
+
+Source: OpenAI API reference, "Create embeddings". `pooling` is an extension, in the request and in the answer.
+"""
+
+import array
+import asyncio
+import binascii
+import sys
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+from msgspec import Meta
+
+from backends.embedding import Pooling
+from router.asking import Embeddings, embed
+from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.http.asgi import json_reply
+from router.http.body import read_json
+from router.http.streaming import until_disconnect
+from router.openai.schemas import TokenId
+from router.services import Services
+from router.targets import Purpose
+
+ENGINE_HEADER = "x-mlxr-engine"
+MAX_INPUTS = 2048
+"""Source: OpenAI API reference, "Create embeddings": "any array must be 2048 dimensions or less"."""
+MAX_INPUT_TOKENS = 262_144
+_VECTORS_PER_TURN = 16
+"""After this many vectors are encoded, other requests get their turn."""
+_AnyRequest = Request[Any, Any, Any]
+
+
+class EmbeddingRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /v1/embeddings."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    # A list is of texts, of token ids (one input), or of lists of token ids; `inputs_of` refuses mixtures.
+    input: str | Annotated[list[str | TokenId | list[TokenId]], Meta(min_length=1, max_length=MAX_INPUT_TOKENS)]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Meta(ge=1)] | None = None
+    pooling: Literal["mean", "last", "cls"] | None = None
+    user: str | None = None
+
+
+@post("/v1/embeddings", status_code=200)
+async def create_embeddings(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+    """Return one vector per input."""
+    body = await read_json(request, EmbeddingRequest, limit_bytes=services.config.server.max_body_bytes)
+    if body.dimensions is not None:
+        message = "dimensions: no model here is known to bear shorter vectors (Matryoshka); leave it out"
+        raise UnsupportedFieldError(message, "dimensions")
+    inputs = inputs_of(body.input)
+    pooling = None if body.pooling is None else Pooling(body.pooling)
+    wish = services.models.wish_for(body.model, request.headers.get(ENGINE_HEADER), Purpose.EMBED)
+    services.models.note_use(wish.model)
+    result = await until_disconnect(request.receive, embed(services.supervisor, wish, inputs, pooling))
+    return json_reply(await _body(body, result))
+
+
+def inputs_of(value: str | list[Any]) -> list[str | list[int]]:
+    """Return the inputs that the field `input` names.
+
+    Raises:
+        InvalidRequestError: It is empty, has an empty input, mixes types, or has too many inputs.
+    """
+    if isinstance(value, list) and len({type(item) for item in value}) > 1:
+        raise InvalidRequestError(
+            "input: a list must be all texts, all token ids, or all lists of token ids, not a mixture", "input"
+        )
+    inputs: list[str | list[int]] = [value] if isinstance(value, str) or isinstance(value[0], int) else list(value)
+    if len(inputs) > MAX_INPUTS:
+        raise InvalidRequestError(f"input: at most {MAX_INPUTS} inputs in one request, got {len(inputs)}", "input")
+    for index, each in enumerate(inputs):
+        if not each:
+            param = "input" if isinstance(value, str) else f"input[{index}]"
+            raise InvalidRequestError(f"{param}: it is empty; send at least one character or token", param)
+    return inputs
+
+
+async def _body(request: EmbeddingRequest, result: Embeddings) -> bytes:
+    """Encode the answer, giving way to other requests now and then."""
+    encode = _base64 if request.encoding_format == "base64" else _floats
+    parts = [b'{"object":"list","data":[']
+    for index, vector in enumerate(result.vectors):
+        comma = b"," if index else b""
+        head = b'{"object":"embedding","index":' + str(index).encode() + b',"embedding":'
+        parts += [comma, head, encode(vector), b"}"]
+        if (index + 1) % _VECTORS_PER_TURN == 0:
+            await asyncio.sleep(0)
+    rest = {
+        "model": request.model,
+        "usage": {"prompt_tokens": result.num_tokens, "total_tokens": result.num_tokens},
+        "pooling": result.pooling.value,
+    }
+    return b"".join([*parts, b"],", msgspec.json.encode(rest)[1:]])
+
+
+def _floats(vector: bytes) -> bytes:
+    numbers = array.array("f", vector)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return msgspec.json.encode(numbers.tolist())
+
+
+def _base64(vector: bytes) -> bytes:
+    return b'"' + binascii.b2a_base64(vector, newline=False) + b'"'
