@@ -8,10 +8,12 @@ Light on purpose: the command line imports it.
 """
 
 import enum
-from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
+
+from registry.catalogue import Model
+from registry.facts import ModelKind
 
 ENGINES: Final = ("llamacpp", "mlx")
 CHAT: Final = "chat"
@@ -68,11 +70,13 @@ class EndpointCapability(msgspec.Struct, frozen=True, kw_only=True):
         path: Method and path.
         what: What it does, for people.
         engines: Where it works.
+        generates: Whether it needs a model that generates text; the others work on embedding models too.
     """
 
     path: str
     what: str
     engines: tuple[str, ...] = ENGINES
+    generates: bool = True
 
 
 def _honoured(name: str, allowed: str, endpoints: tuple[str, ...] = _BOTH) -> Capability:
@@ -215,19 +219,26 @@ def unsupported(endpoint: str, engine: str, prefix: str = "") -> tuple[Capabilit
 _UNSUPPORTED: Final = frozenset({Support.NEUTRAL_ONLY, Support.REFUSED})
 
 
-def report(engines: Iterable[str], model: str | None = None) -> dict[str, Any]:
+def generating_engines(model: Model | None) -> tuple[str, ...]:
+    """Return the engines that can generate text with a model; both, when no model is named."""
+    return _engines_with(model, frozenset({ModelKind.MODEL}))
+
+
+def report(model: Model | None = None, engine: str | None = None) -> dict[str, Any]:
     """Return the table as data, for the endpoint and for `mlxr models show --json`.
 
     Args:
-        engines: Those to report on.
-        model: The model that they were picked for, or None.
+        model: Only the engines that it has usable artifacts for; None = both engines.
+        engine: Only this one of them; None = all.
     """
-    shown = [engine for engine in ENGINES if engine in set(engines)]
+    able = _engines_with(model, frozenset({ModelKind.MODEL, ModelKind.EMBEDDING}))
+    engines = [name for name in able if engine in (None, name)]
+    generating = [name for name in generating_engines(model) if name in engines]
     fields = [
         {
             "name": row.name,
             "endpoints": list(row.endpoints),
-            "engines": {engine: row.support_on(engine).value for engine in shown},
+            "engines": {name: row.support_on(name).value for name in generating},
             "allowed": row.allowed or None,
             "neutral": [None, *row.neutral],
             "hint": row.hint or None,
@@ -235,7 +246,25 @@ def report(engines: Iterable[str], model: str | None = None) -> dict[str, Any]:
         for row in CAPABILITIES
     ]
     endpoints = [
-        {"path": row.path, "what": row.what, "engines": {engine: engine in row.engines for engine in shown}}
+        {
+            "path": row.path,
+            "what": row.what,
+            "engines": {name: name in row.engines and (name in generating or not row.generates) for name in engines},
+        }
         for row in ENDPOINTS
     ]
-    return {"model": model, "engines": shown, "fields": fields, "endpoints": endpoints}
+    return {
+        "model": None if model is None else model.name,
+        "engines": engines,
+        "fields": fields if generating else [],
+        "endpoints": endpoints,
+    }
+
+
+def _engines_with(model: Model | None, kinds: frozenset[ModelKind]) -> tuple[str, ...]:
+    if model is None:
+        return ENGINES
+    usable = {
+        artifact.engine for artifact in model.artifacts if artifact.status == "ok" and artifact.facts.kind in kinds
+    }
+    return tuple(name for name in ENGINES if name in usable)

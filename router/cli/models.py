@@ -93,14 +93,18 @@ def _artifact_summary(artifact: "Artifact") -> dict[str, Any]:
 
 @models.command("show", cls=QuickCommand)
 def show(name: Annotated[str, typer.Argument(help="Model or alias.")], is_json: JsonFlag = False) -> None:
-    """Show everything that is known of a model.
+    """Show everything that is known of a model, and what requests to it may ask.
 
     Example: `mlxr models show smollm2-135m-instruct`.
     """
+    from msgspec import to_builtins
+
+    from router.capabilities import report
+
     with open_registry_for_reading(current_paths()) as registry:
         model = registry.get_model(name)
     if is_json:
-        print_json(model)
+        print_json(to_builtins(model) | {"capabilities": report(model)})
         return
     print_facts(
         [
@@ -114,6 +118,23 @@ def show(name: Annotated[str, typer.Argument(help="Model or alias.")], is_json: 
     for artifact in model.artifacts:
         print()
         _print_artifact(artifact)
+    _print_capabilities(model)
+
+
+def _print_capabilities(model: "Model") -> None:
+    """Print the names of all fields per engine and by what becomes of them; engines that agree share a block."""
+    from router.capabilities import CAPABILITIES, generating_engines
+
+    blocks: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for engine in generating_engines(model):
+        by_support: dict[str, list[str]] = {}
+        for row in CAPABILITIES:
+            by_support.setdefault(row.support_on(engine).value, []).append(row.name)
+        facts = tuple((support, ", ".join(names)) for support, names in by_support.items())
+        blocks.setdefault(facts, []).append(engine)
+    for facts, engines in blocks.items():
+        print()
+        print_facts([("requests on", " and ".join(engines)), *facts])
 
 
 def _print_artifact(artifact: "Artifact") -> None:

@@ -6,6 +6,7 @@ from litestar import Request, Router, get, post
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
+from router.capabilities import ENGINES, report
 from router.control.schemas import StopRequest, StopResponse
 from router.control.status import health, status
 from router.http.asgi import json_reply
@@ -40,4 +41,15 @@ async def stop_model(request: Request[Any, Any, Any], services: NamedDependency[
     )
 
 
-control_router = Router(path="/", route_handlers=[get_health, get_status, stop_model])
+@get("/v1/mlxr/capabilities")
+async def get_capabilities(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """Tell what each engine honours, of all that requests may ask; with `?model=NAME` for that model's engines."""
+    reference = request.query_params.get("model")
+    if reference is None:
+        return json_reply(report())
+    wish = services.models.wish_for(reference, None)
+    engine = wish.engine if wish.engine in ENGINES else None
+    return json_reply(report(services.models.get(wish.model), engine))
+
+
+control_router = Router(path="/", route_handlers=[get_health, get_status, get_capabilities, stop_model])

@@ -50,7 +50,22 @@ def test_an_added_model_is_listed_and_shown(mlxr: Mlxr, outside: Path) -> None:
     shown = mlxr("models", "show", "mine").out
     assert str(outside) in shown
     assert "llama" in next(line for line in shown.splitlines() if line.startswith("architecture")).split()
-    assert json.loads(mlxr("models", "show", "mine", "--json").out)["name"] == "mine"
+    described = json.loads(mlxr("models", "show", "mine", "--json").out)
+    assert described["name"] == "mine"
+    assert described["capabilities"]["engines"] == ["llamacpp"]
+
+
+def test_what_requests_may_ask_is_shown_once_for_engines_that_agree(mlxr: Mlxr, outside: Path, tiny_mlx: Path) -> None:
+    mlxr("models", "add", str(outside), "--name", "mine")
+    lines = mlxr("models", "show", "mine").out.splitlines()
+    assert next(line for line in lines if line.startswith("requests on")).split()[2:] == ["llamacpp"]
+    mlxr("models", "add", str(tiny_mlx), "--name", "mine")
+    lines = mlxr("models", "show", "mine").out.splitlines()
+    (on,) = [line for line in lines if line.startswith("requests on")]
+    assert on.endswith("llamacpp and mlx")
+    assert "response_format" in next(line for line in lines if line.startswith("honoured"))
+    assert "best_of" in next(line for line in lines if line.startswith("neutral only"))
+    assert "functions" in next(line for line in lines if line.startswith("refused"))
 
 
 def test_two_forms_under_one_name(mlxr: Mlxr, outside: Path, tiny_mlx: Path) -> None:

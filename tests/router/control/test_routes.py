@@ -108,3 +108,27 @@ async def test_standby_workers_are_shown_as_such(front: FakeFront) -> None:
     await fleet.until(lambda: len(fleet.supervisor.workers) == 2, "they are there")
     shown = (await status(front))["workers"]
     assert [(worker["state"], worker["model"]) for worker in shown] == [("standby", None)] * 2
+
+
+@with_front()
+async def test_capabilities_are_those_of_the_models_engines(front: FakeFront) -> None:
+    async def ask(query: str = "") -> dict[str, Any]:
+        response = await front.client.get(f"/v1/mlxr/capabilities{query}")
+        assert response.status_code == 200
+        body: dict[str, Any] = response.json()
+        return body
+
+    everything = await ask()
+    assert (everything["model"], everything["engines"]) == (None, ["llamacpp", "mlx"])
+    temperature = next(field for field in everything["fields"] if field["name"] == "temperature")
+    assert temperature["engines"] == {"llamacpp": "honoured", "mlx": "honoured"}
+    assert temperature["endpoints"] == ["chat", "completions"]
+    store = next(field for field in everything["fields"] if field["name"] == "store")
+    assert (store["engines"]["mlx"], store["neutral"]) == ("neutral only", [None, False])
+    assert (await ask("?model=nick"))["model"] == "m"
+    assert (await ask("?model=only-gguf"))["engines"] == ["llamacpp"]
+    one = await ask("?model=m@mlx")
+    assert one["engines"] == ["mlx"]
+    assert {tuple(field["engines"]) for field in one["fields"]} == {("mlx",)}
+    missing = await front.client.get("/v1/mlxr/capabilities?model=nobody")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
