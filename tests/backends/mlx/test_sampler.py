@@ -4,11 +4,12 @@ import math
 
 import mlx.core as mx
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from backends.mlx.sampler import SeededSampler, _filter, create_sampler, greedy
 from backends.sequence import SamplingParams
+from tests.support.typical_p import kept_by_typical_p
 
 LOGPROBS = [math.log(p) for p in (0.4, 0.3, 0.15, 0.1, 0.05)]
 
@@ -34,6 +35,10 @@ def kept(logprobs: list[float], **params: float) -> set[int]:
         ({"min_p": 0.2}, {0, 1, 2, 3}),
         ({"top_k": 2, "top_p": 0.5}, {0}),  # top_p sees what top_k left, renormalised: 0.4 / 0.7 reaches it
         ({"top_k": 2, "top_p": 0.6}, {0, 1}),
+        ({"typical_p": 0.2}, {1}),  # its information is nearest to the entropy, 1.39
+        ({"typical_p": 0.4}, {0, 1}),
+        ({"top_k": 2, "typical_p": 0.1}, {0}),  # typical_p sees what top_k left: of two, 4/7 is the nearer
+        ({"typical_p": 0.2, "top_p": 1e-9}, {1}),  # top_p sees what typical_p left
     ],
 )
 def test_filters_keep_what_they_should(params: dict[str, float], expected: set[int]) -> None:
@@ -57,6 +62,27 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it(weights: list[float], top_
     least_kept = min(probs[i] for i in ids)
     most_dropped = max((probs[i] for i in range(len(probs)) if i not in ids), default=0)
     assert least_kept >= most_dropped - 1e-6  # the sampler sees float32
+
+
+@given(
+    logits=st.lists(st.one_of(st.floats(-12, 12, width=32), st.just(-math.inf)), min_size=1, max_size=24),
+    typical_p=st.floats(0.01, 0.99),
+)
+@settings(max_examples=100, deadline=None)
+def test_typical_p_is_what_the_paper_says_also_with_masked_tokens(logits: list[float], typical_p: float) -> None:
+    assume(max(logits) > -math.inf)
+    expected, margin = kept_by_typical_p(logits, typical_p)
+    assume(margin > 1e-4)
+    assert kept(logits, typical_p=typical_p) == expected
+
+
+def test_half_precision_does_not_lose_the_many_unlikely_tokens() -> None:
+    """1,000 equal tokens in bfloat16: half of the probability is half of the tokens, give or take rounding."""
+    logprobs = mx.full((1, 1000), -math.log(1000)).astype(mx.bfloat16)
+    drawn = set()
+    for seed in range(300):
+        drawn.add(SeededSampler(SamplingParams(temperature=1, top_p=0.5, seed=seed))(logprobs).item())
+    assert 150 < len(drawn) < 500
 
 
 def test_draws_depend_on_seed_and_position_only() -> None:
