@@ -1,7 +1,7 @@
 """Locally typical sampling in plain numpy, as both engines must do it.
 
-Source: Meister et al., Locally Typical Sampling (2023), section 4; for the border llama.cpp's `llama_sampler_init_typical`:
-the token that takes the sum above the limit is kept.
+Source: Meister et al., Locally Typical Sampling (2023), section 4. For the border, llama.cpp's
+`llama_sampler_init_typical`: the token that takes the sum above the limit is kept.
 """
 
 import numpy as np
