@@ -1,5 +1,6 @@
 """Calls that are JSON objects with a name and arguments: Hermes, Qwen, Llama 3, Mistral's older form, Cohere, Phi."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from backends.output.calls import CallReader
 from backends.output.literals import JSON, Transcoder
 from backends.output.sink import Sink
 from backends.output.source import MalformedError, Reading, Source, Tags
+from backends.output.values import json_type
 
 _NAME_KEYS = frozenset(("name", "tool_name"))
 _ARGUMENT_KEYS = frozenset(("arguments", "parameters"))
@@ -174,10 +176,7 @@ class _Object:
 
 
 def _string(text: str) -> str:
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError) as exc:
-        raise MalformedError from exc
+    value = json.loads(text) if text.startswith('"') else None
     if not isinstance(value, str):
         raise MalformedError
     return value
@@ -189,10 +188,6 @@ def _object_text(text: str) -> str:
         return "{}"
     if text.startswith('"'):
         text = _string(text).strip() or "{}"
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as exc:
-        raise MalformedError from exc
-    if not isinstance(value, dict):
+    if json_type(text) != "object":
         raise MalformedError
     return text

@@ -7,12 +7,13 @@ from typing import Any
 import msgspec
 
 from backends.output.calls import MAX_NAME_CHARS, CallReader
-from backends.output.literals import json_escaped
+from backends.output.literals import JSON, Transcoder, json_escaped
 from backends.output.sink import Sink
 from backends.output.source import SPACES, EndOfTextError, MalformedError, Reading, Source, Tags
 from backends.output.values import json_of, properties_of, types_of
 
 _MAX_KEY_CHARS = 1024
+_JSON_OPENERS = '{["'
 _STRING = frozenset(("string",))
 
 
@@ -151,14 +152,39 @@ class TaggedCallReader(CallReader):
             yield from self._source.until(close, self._put_string, trimmed=trimmed, max_trimmed=1)
             self._sink.put_arguments('"')
         else:
-            parts: list[str] = []
-            try:
-                yield from self._source.until(close, parts.append, trimmed=trimmed, max_trimmed=1)
-            except EndOfTextError:
-                self._sink.put_arguments("".join(parts))
-                raise
-            self._sink.put_arguments(json_of("".join(parts), types))
+            text = yield from self._plain_value(close, trimmed)
+            self._sink.put_arguments(json_of(text, types))
         self._source.take_record()
+
+    def _plain_value(self, close: Tags, trimmed: str) -> Reading[str]:
+        """Return the text of a value that is perhaps no string, up to its close tag, which is consumed.
+
+        A close tag inside of the strings of a JSON value does not close it.
+        """
+        try:
+            if (yield from self._source.spaces()) in _JSON_OPENERS:
+                text = yield from self._json_value(close)
+                if text is not None:
+                    return text
+            parts = [self._source.take_record()]
+            yield from self._source.until(close, parts.append, trimmed=trimmed, max_trimmed=1)
+        except EndOfTextError:
+            self._sink.put_arguments(self._source.take_record() + self._source.take_rest())
+            raise
+        return "".join(parts)
+
+    def _json_value(self, close: Tags) -> Reading[str | None]:
+        """Return the JSON that comes before the close tag; None = something else does, which the record has."""
+        parts: list[str] = []
+        self._source.nest_record()
+        try:
+            yield from Transcoder(self._source, parts.append, JSON).value()
+        except MalformedError:
+            return None
+        finally:
+            self._source.unnest_record()
+        yield from self._source.spaces()
+        return "".join(parts) if (yield from self._source.accept(close)) else None
 
     def _put_string(self, text: str) -> None:
         self._source.take_record()

@@ -1,9 +1,8 @@
 """Values of formats that write every parameter as plain text: which JSON a text is, by the tool's schema."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
-
-import msgspec
 
 from backends.output.literals import json_escaped
 
@@ -72,6 +71,15 @@ def _types(schema: Any, root: Mapping[str, Any], depth: int) -> frozenset[str] |
     return None
 
 
+def string_values(schema: Any, root: Mapping[str, Any]) -> list[str] | None:
+    """Return the only strings that `schema` allows; None = it names none."""
+    schema = resolved(schema, root)
+    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    if not isinstance(values, list):
+        return None
+    return [value for value in values if isinstance(value, str)] or None
+
+
 def properties_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the properties that a tool's schema declares at its root."""
     properties = resolved(dict(parameters), parameters).get("properties")
@@ -86,7 +94,7 @@ def json_of(text: str, types: frozenset[str] | None) -> str:
     if types != frozenset(("string",)):
         stripped = text.strip()
         candidate = _PYTHON_WORDS.get(stripped, stripped)
-        found = _json_type(candidate)
+        found = json_type(candidate)
         if found is not None and _fits(found, types):
             return candidate
     return f'"{json_escaped(text)}"'
@@ -97,8 +105,15 @@ def _fits(found: str, types: frozenset[str] | None) -> bool:
     return types is None or found in types or (found == "integer" and "number" in types) or "string" not in types
 
 
-def _json_type(text: str) -> str | None:
+def json_type(text: str) -> str | None:
+    """Return the JSON type of `text`; None = it is no JSON, or too deep."""
     try:
-        return _TYPE_OF[type(msgspec.json.decode(text))]
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        # Numbers are not converted: they may be longer than Python takes, and larger than a float.
+        value = json.loads(text, parse_int=lambda _: 0, parse_float=lambda _: 0.0, parse_constant=_refuse)
+    except (ValueError, RecursionError):
         return None
+    return _TYPE_OF[type(value)]
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(name)

@@ -1,0 +1,230 @@
+"""Grammars that force valid tool calls, in the format that the model writes.
+
+What a grammar admits, the format's parser turns into calls. Where a format writes JSON, arguments are held to the
+tool's schema exactly. In tagged formats and Gemma's, the declared properties come in order, the required ones always;
+values that are not strings are held to their schemas, strings to `enum` and `const` only.
+
+No grammar is compiled here.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+from backends.errors import ConstraintError
+from backends.output.formats import OutputFormat, ToolSyntax
+from backends.output.gemma_grammar import GemmaValues
+from backends.output.harmony import HarmonySyntax
+from backends.output.json_calls import JsonSyntax
+from backends.output.lark import Lark, one_of, separated
+from backends.output.literal_calls import GemmaSyntax, PythonicSyntax
+from backends.output.named_calls import MistralSyntax, SectionSyntax
+from backends.output.tagged_calls import TaggedSyntax
+from backends.output.values import properties_of, resolved, string_values, types_of
+from backends.request import Tool, ToolUse
+
+_STRING = frozenset(("string",))
+_PYTHON_KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_ANY_KEY = "/[A-Za-z_][A-Za-z0-9_]{0,63}/"
+
+
+def tool_grammar(
+    fmt: OutputFormat, tools: ToolUse, control_ids: Mapping[str, int], *, allows_reasoning: bool = False
+) -> str:
+    """Return the Lark text of a grammar whose answers call tools and say nothing else.
+
+    Args:
+        fmt: The model's format.
+        tools: Which may be called: all, or the named one; whether once, or at least once.
+        control_ids: Text of each control token -> its id.
+        allows_reasoning: Whether the model may think first, between tags that it opens itself.
+
+    Raises:
+        ConstraintError: A tool's schema cannot be kept, or one of its properties cannot be written in the format.
+    """
+    lark = Lark({text: control_ids[text] for text in sorted(fmt.visible_control_texts) if text in control_ids})
+    chosen = [tool for tool in tools.tools if tools.named in (None, tool.name)]
+    grammar = _ToolGrammar(lark)
+    calls = grammar.calls(fmt.tools, chosen, is_parallel=tools.is_parallel)
+    thinking = ""
+    if allows_reasoning and fmt.reasoning is not None:
+        thinking = f"({lark.literal(fmt.reasoning.open)} {lark.until(fmt.reasoning.close)} /[\\n]{{0,2}}/)? "
+    lark.define("start", thinking + calls)
+    return lark.text()
+
+
+class _ToolGrammar:
+    """Writes the rules of calls."""
+
+    def __init__(self, lark: Lark) -> None:
+        self._lark = lark
+
+    def calls(self, syntax: ToolSyntax, tools: list[Tool], *, is_parallel: bool) -> str:
+        """Return the expression of one call, or of at least one."""
+        match syntax:
+            case JsonSyntax():
+                calls = self._json_calls(syntax, tools, is_parallel=is_parallel)
+            case MistralSyntax():
+                calls = self._repeated(self._mistral(syntax, tools), "", is_parallel=is_parallel)
+            case SectionSyntax():
+                calls = self._section(syntax, tools, is_parallel=is_parallel)
+            case TaggedSyntax():
+                calls = self._repeated(self._tagged(syntax, tools), "\n", is_parallel=is_parallel)
+            case PythonicSyntax():
+                calls = self._pythonic(syntax, tools, is_parallel=is_parallel)
+            case GemmaSyntax():
+                calls = self._repeated(self._gemma(syntax, tools), "", is_parallel=is_parallel)
+            case HarmonySyntax():
+                calls = self._harmony(syntax, tools)
+            case _:
+                assert_never(syntax)
+        return calls
+
+    def _repeated(self, calls: list[str], separator: str, *, is_parallel: bool) -> str:
+        call = self._lark.rule(" | ".join(calls), "call")
+        if not is_parallel:
+            return call
+        between = self._lark.literal(separator)
+        return f"{call} ({between} {call})*"
+
+    def _arguments(self, tool: Tool) -> str:
+        return self._lark.schema({"type": "object", **tool.parameters})
+
+    # ---- JSON arguments ---------------------------------------------------------------------------------------------
+
+    def _json_calls(self, syntax: JsonSyntax, tools: list[Tool], *, is_parallel: bool) -> str:
+        lark = self._lark
+        objects = []
+        for tool in tools:
+            head = f'{{"{syntax.name_key}": {json.dumps(tool.name)}, "{syntax.arguments_key}": '
+            objects.append(f'{lark.literal(head)} {self._arguments(tool)} "}}"')
+        opener = "" if syntax.can_be_bare else lark.literal(syntax.openers[0])
+        closer = lark.literal(syntax.closer)
+        if syntax.is_list:
+            items = self._repeated(objects, ", ", is_parallel=is_parallel)
+            return f'{opener} "[" {items} "]" {closer}'
+        if syntax.can_be_bare:
+            return self._repeated(objects, syntax.separator, is_parallel=is_parallel)
+        line = '"\\n"' if syntax.has_newlines else ""
+        calls = [f"{opener} {line} {one_of(objects)} {line} {closer}"]
+        return self._repeated(calls, syntax.separator, is_parallel=is_parallel)
+
+    def _mistral(self, syntax: MistralSyntax, tools: list[Tool]) -> list[str]:
+        return [
+            f"{self._lark.literal(syntax.opener + tool.name + syntax.arguments_mark)} {self._arguments(tool)}"
+            for tool in tools
+        ]
+
+    def _section(self, syntax: SectionSyntax, tools: list[Tool], *, is_parallel: bool) -> str:
+        lark = self._lark
+        calls = []
+        for tool in tools:
+            kind = f"function{syntax.arguments_mark}" if syntax.has_type else ""
+            head = lark.literal(f"{syntax.call_open}{kind}{syntax.name_prefix}{tool.name}")
+            if syntax.has_index:
+                head += ' ":" /[0-9]{1,3}/'
+            mark = lark.literal("\n```json\n" if syntax.has_type else syntax.arguments_mark)
+            close = lark.literal(("\n```" if syntax.has_type else "") + syntax.call_close)
+            calls.append(f"{head} {mark} {self._arguments(tool)} {close}")
+        separator = "\n" if syntax.has_type else ""
+        body = self._repeated(calls, separator, is_parallel=is_parallel)
+        return f"{lark.literal(syntax.section_open)} {body} {lark.literal(syntax.section_close)}"
+
+    def _harmony(self, syntax: HarmonySyntax, tools: list[Tool]) -> str:
+        """Return one call: `<|call|>`, which ends it, ends the answer."""
+        lark = self._lark
+        calls = []
+        for tool in tools:
+            head = f"{syntax.channel}commentary to=functions.{tool.name} {syntax.constrain}json{syntax.message}"
+            calls.append(f"{lark.literal(head)} {self._arguments(tool)}")
+        thinking = f"{lark.literal(syntax.channel + 'analysis' + syntax.message)} {lark.until(syntax.end)}"
+        return f"({thinking} {lark.literal(syntax.start + 'assistant')})? {one_of(calls)}"
+
+    # ---- other arguments --------------------------------------------------------------------------------------------
+
+    def _tagged(self, syntax: TaggedSyntax, tools: list[Tool]) -> list[str]:
+        lark = self._lark
+        gap = syntax.separator
+        open_block = syntax.block_open + (gap if syntax.call_open else "") + syntax.call_open
+        close_call = syntax.call_close + gap if syntax.call_close else ""
+        calls = []
+        for tool in tools:
+            head = lark.literal(f"{open_block}{tool.name}{syntax.name_end}{gap}")
+            tail = lark.literal(close_call + syntax.block_close)
+            calls.append(f"{head} {self._tagged_parameters(syntax, tool)} {tail}")
+        return calls
+
+    def _tagged_parameters(self, syntax: TaggedSyntax, tool: Tool) -> str:
+        root = resolved(tool.parameters, tool.parameters)
+        properties = properties_of(tool.parameters)
+        required = root.get("required", [])
+        if not properties and root.get("additionalProperties") is not False:
+            return f"({self._tagged_parameter(syntax, None, self._lark.until(syntax.value_close))})*"
+        parts = []
+        for key, schema in properties.items():
+            if syntax.param_name_end[0] in key or key != key.strip() or "\n" in key or not key:
+                raise _unwritable(key, tool)
+            value = self._tagged_value(syntax, schema, tool)
+            parameter = self._lark.rule(self._tagged_parameter(syntax, key, value), "param")
+            parts.append(parameter if key in required else f"{parameter}?")
+        return " ".join(parts)
+
+    def _tagged_parameter(self, syntax: TaggedSyntax, key: str | None, value: str) -> str:
+        name = _ANY_KEY if key is None else self._lark.literal(key)
+        gap = syntax.separator if syntax.value_open else ""
+        line = "\n" if syntax.has_newlines else ""
+        opening = self._lark.literal(syntax.param_name_end + gap + syntax.value_open + line)
+        return (
+            f"{self._lark.literal(syntax.param_open)} {name} {opening} {value} {self._lark.literal(syntax.separator)}"
+        )
+
+    def _tagged_value(self, syntax: TaggedSyntax, schema: Any, tool: Tool) -> str:
+        """Return the expression of a value and its closing tag."""
+        line = "\n" if syntax.has_newlines else ""
+        close = self._lark.literal(line + syntax.value_close)
+        if types_of(schema, tool.parameters) != _STRING:
+            value = schema if isinstance(schema, dict) else {}
+            return f"{self._lark.schema(value, tool.parameters)} {close}"
+        texts = string_values(schema, tool.parameters)
+        if texts is not None:
+            return f"{one_of(map(self._lark.literal, texts))} {close}"
+        return self._lark.until(syntax.value_close)
+
+    def _pythonic(self, syntax: PythonicSyntax, tools: list[Tool], *, is_parallel: bool) -> str:
+        lark = self._lark
+        calls = []
+        for tool in tools:
+            root = resolved(tool.parameters, tool.parameters)
+            required = root.get("required", [])
+            items = []
+            for key, schema in properties_of(tool.parameters).items():
+                if not _PYTHON_KEY.fullmatch(key):
+                    raise _unwritable(key, tool)
+                value = lark.schema(schema if isinstance(schema, dict) else {}, tool.parameters)
+                items.append((f"{lark.literal(key + '=')} {value}", key in required))
+            if not items and root.get("additionalProperties") is not False:
+                pair = f'{_ANY_KEY} "=" {lark.schema({})}'
+                arguments = f'({pair} (", " {pair})*)?'
+            else:
+                arguments = separated(lark, items, '", "')
+            calls.append(f'{lark.literal(tool.name + "(")} {arguments} ")"')
+        body = self._repeated(calls, ", ", is_parallel=is_parallel)
+        return f'{lark.literal(syntax.opener)} "[" {body} "]" {lark.literal(syntax.closer)}'
+
+    def _gemma(self, syntax: GemmaSyntax, tools: list[Tool]) -> list[str]:
+        lark = self._lark
+        calls = []
+        for tool in tools:
+            values = GemmaValues(lark, syntax.mark, tool.parameters)
+            body = values.value({"type": "object", **resolved(tool.parameters, tool.parameters)})
+            calls.append(f"{lark.literal(f'{syntax.opener}call:{tool.name}')} {body} {lark.literal(syntax.closer)}")
+        return calls
+
+
+def _unwritable(key: str, tool: Tool) -> ConstraintError:
+    return ConstraintError(
+        f"the property {key!r} of the tool {tool.name!r} cannot be written in this model's format of calls; "
+        "rename it, or let the model choose (tool_choice: auto)",
+        param="tools",
+    )
