@@ -269,7 +269,7 @@ class WorkerClient(asyncio.Protocol):
         if self.is_closed or not self._takes_requests:
             raise EngineCrashedError(f"the {self.engine} worker ended before it took this request")
         try:
-            frames = [self._encoder.encode([request]) for request in requests]
+            frames = [self._encoder.encode(group) for group in _frame_groups(requests)]
         except FrameError as exc:
             raise InvalidRequestError(f"the prompt is too large for the channel to the engine: {exc}") from exc
         if not self.is_owing:
@@ -350,6 +350,17 @@ def _with_ids(request: Generate, sequence_id: int, sequence_ids: tuple[int, ...]
     if isinstance(prompt, ForkPrompt):
         prompt = ForkPrompt(sequence_ids[prompt.source_id])
     return msgspec.structs.replace(request, sequence_id=sequence_id, prompt=prompt)
+
+
+def _frame_groups(requests: Sequence[Generate | Ask | Embed]) -> list[list[Generate | Ask | Embed]]:
+    """Put each fork into its source's frame, so that no source ends before the worker has seen its forks."""
+    groups: list[list[Generate | Ask | Embed]] = []
+    for request in requests:
+        if groups and isinstance(request, Generate) and isinstance(request.prompt, ForkPrompt):
+            groups[-1].append(request)
+        else:
+            groups.append([request])
+    return groups
 
 
 async def start_worker(launch: WorkerLaunch, on_change: Callable[[], None]) -> WorkerClient:

@@ -2,9 +2,11 @@ import asyncio
 
 import pytest
 
-from backends.messages import Command, Delta, Finished, Pause, Resume, SequenceTimings, Usage
+from backends.messages import Command, Delta, Finished, Generate, Pause, Resume, SequenceTimings, Usage
 from backends.output.base import Output
-from router import streams
+from backends.prompts import ForkPrompt, Prompt, TextPrompt, TokenPrompt
+from backends.sequence import SamplingParams
+from router import streams, worker_client
 from router.errors import EngineCrashedError
 from router.worker_client import RequestStream, WorkerLaunch, start_worker
 from tests.support.fake_fleet import ENVIRONMENT
@@ -76,3 +78,26 @@ async def test_an_engine_that_cannot_be_imported_says_so_instead_of_hello() -> N
     assert "no-such-engine" in str(client.load_error)
     with pytest.raises(EngineCrashedError):
         client.generate([])
+
+
+def test_a_fork_travels_in_the_frame_of_its_source_and_names_it_by_its_id() -> None:
+    sampling = SamplingParams()
+    prompts: list[Prompt] = [
+        TextPrompt("a"),
+        ForkPrompt(0),
+        ForkPrompt(0),
+        TextPrompt("b"),
+        ForkPrompt(3),
+        TokenPrompt([1]),
+    ]
+    ids = tuple(range(11, 17))
+    numbered = [
+        worker_client._with_ids(Generate(0, prompt, sampling), sequence_id, ids)
+        for sequence_id, prompt in zip(ids, prompts, strict=True)
+    ]
+    groups = worker_client._frame_groups(numbered)
+    assert [[(each.sequence_id, each.prompt) for each in group if isinstance(each, Generate)] for group in groups] == [
+        [(11, TextPrompt("a")), (12, ForkPrompt(11)), (13, ForkPrompt(11))],
+        [(14, TextPrompt("b")), (15, ForkPrompt(14))],
+        [(16, TokenPrompt([1]))],
+    ]

@@ -37,7 +37,8 @@ def test_tools_reach_the_template_and_the_answer() -> None:
 
 
 def test_without_tools_there_is_nothing_to_choose() -> None:
-    for body in ({}, {"tools": []}, {"tool_choice": "none"}, {"tool_choice": "auto"}, {"parallel_tool_calls": False}):
+    bodies: list[dict[str, Any]] = [{}, {"tools": []}, {"tool_choice": "none"}, {"parallel_tool_calls": False}]
+    for body in bodies:
         assert use(**body) is None
         assert shown(**body) == []
 
