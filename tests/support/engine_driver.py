@@ -17,9 +17,11 @@ from backends.logits import Likelihoods, LogitsEditor
 from backends.messages import (
     Aborted,
     Accepted,
+    Answered,
     Cancel,
     Command,
     Delta,
+    Embedded,
     Event,
     Failed,
     Finished,
@@ -102,11 +104,13 @@ class Answer:
 
     Attributes:
         num_prompt_tokens: None before `Accepted`.
+        num_embedded: Inputs whose vectors came.
         text: Deltas and the last event's text.
         terminals: All terminal messages; there must be exactly one.
     """
 
     num_prompt_tokens: int | None = None
+    num_embedded: int = 0
     text: str = ""
     num_deltas: int = 0
     progress: list[PrefillProgress] = dataclasses.field(default_factory=list)
@@ -145,11 +149,14 @@ class Answer:
                 assert self.num_prompt_tokens is not None
                 self.num_deltas += 1
                 self.text += output.text
+            case Embedded(index=index):
+                assert index == self.num_embedded
+                self.num_embedded += 1
             case Finished(output=output):
-                assert self.num_prompt_tokens is not None
+                assert self.num_prompt_tokens is not None or self.num_embedded
                 self.text += output.text
                 self.terminals.append(event)
-            case Failed() | Aborted():
+            case Failed() | Aborted() | Answered():
                 self.terminals.append(event)
             case _:
                 raise AssertionError(event)
