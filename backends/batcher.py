@@ -139,6 +139,8 @@ class Batcher:
 
     def ready_forks(self) -> list[Fork]:
         """Return the forks that can be done now, all of them together; each is to be answered by `on_fork`."""
+        if not self._waiting:
+            return []
         self._release_orphans()
         forks: list[Fork] = []
         num_cells = self.num_free_cells

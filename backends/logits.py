@@ -21,8 +21,8 @@ LOWEST_LOGPROB = -9999.0
 Source: OpenAI's API reference, chat completion object, `logprob`: "the value -9999.0 is used to signify that the token
 is very unlikely".
 """
-_LARGEST_LOGIT = 1e30
-"""No penalty makes a logit larger: float32 ends at 3.4e38, and differences of two such values must stay finite."""
+_STRONGEST_PENALTY = 1e6
+"""Stronger repetition penalties count as this one, which decides every draw already; float32 ends at 3.4e38."""
 _BLOCK = 128
 """Tokens of a block (those at equal distance) whose maximum is looked at first where the likeliest are searched."""
 
@@ -113,14 +113,11 @@ class LogitsEditor:
         return likelihoods(raw, token_id, self._sampling.num_logprobs or 0)
 
     def _penalize_repetition(self, logits: Logits, repeated: TokenCounts) -> None:
-        """Divide positive logits, multiply negative ones; in double precision, because any penalty above 0 may come."""
+        """Divide positive logits, multiply negative ones; what the model forbids stays forbidden."""
         ids, _ = repeated.within(len(logits))
-        values = logits[ids].astype(np.float64)
-        penalty = min(max(self._sampling.repetition_penalty, 1 / _LARGEST_LOGIT), _LARGEST_LOGIT)
-        factors = np.where(values > 0, 1 / penalty, penalty)
-        scaled = np.clip(values, -_LARGEST_LOGIT, _LARGEST_LOGIT) * factors
-        bounded = np.clip(scaled, -_LARGEST_LOGIT, _LARGEST_LOGIT)
-        logits[ids] = np.where(np.isfinite(values), bounded, values)  # what the model forbids stays forbidden
+        values = logits[ids]
+        penalty = min(max(self._sampling.repetition_penalty, 1 / _STRONGEST_PENALTY), _STRONGEST_PENALTY)
+        logits[ids] = values * np.where(values > 0, np.float32(1 / penalty), np.float32(penalty))
 
 
 def needs_editor(sampling: SamplingParams, *, is_constrained: bool) -> bool:
