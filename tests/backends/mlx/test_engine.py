@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlx.core as mx
@@ -10,6 +10,8 @@ import pytest
 
 from backends.messages import LoadSpec
 from backends.mlx.engine import TARGET_STEP_S, MLXEngine
+from backends.prompts import ForkPrompt
+from backends.sequence import SamplingParams
 from tests.backends.conftest import LoadedEngine
 from tests.support.engine_driver import EngineDriver
 
@@ -73,3 +75,41 @@ def test_the_wired_limit_is_set_where_there_is_metal(
     engine.load(LoadSpec(model_path=str(tiny_mlx), wired_limit_bytes=123), lambda _fraction: None)
     assert given == limits
     engine.close()
+
+
+@pytest.fixture
+def windowed(tiny_mlx: Path, tmp_path: Path) -> Iterator[EngineDriver]:
+    """The tiny model with one layer that sees the last 16 tokens only, whose cache goes round."""
+    folder = tmp_path / "windowed"
+    shutil.copytree(tiny_mlx, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16}
+    (folder / "config.json").write_text(json.dumps(config))
+    engine = MLXEngine()
+    model = engine.load(
+        LoadSpec(model_path=str(folder), context_length=128, max_sequences=3, kv_cells=400), lambda _fraction: None
+    )
+    yield EngineDriver(engine, model)
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("num_prompt", "num_answered", "is_forked"),
+    [
+        (10, 3, True),  # nothing has left the window yet
+        (60, 0, True),  # nothing has to be cut off
+        (60, 3, False),
+    ],
+)
+def test_a_cache_that_has_gone_round_is_not_cut_for_forks(
+    windowed: EngineDriver, num_prompt: int, num_answered: int, *, is_forked: bool
+) -> None:
+    prompt = ("abcdefgh" * 8)[:num_prompt]
+    samplings = [SamplingParams(temperature=0.9, seed=seed) for seed in range(3)]
+    expected = [windowed.answer(prompt, sampling, max_tokens=12).token_ids for sampling in samplings]
+    source = windowed.submit(prompt, samplings[0], max_tokens=12)
+    windowed.step_until(lambda: windowed.num_output_tokens(source) >= num_answered)
+    forks = [windowed.submit(ForkPrompt(source), sampling, max_tokens=12) for sampling in samplings[1:]]
+    windowed.run()
+    assert [windowed.answers[i].token_ids for i in [source, *forks]] == expected
+    assert windowed.batcher.forked == (forks if is_forked else [])
