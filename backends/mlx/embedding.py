@@ -88,7 +88,7 @@ class MLXEncoder(Encoder):
 
     def _states(self, piece: list[int]) -> Floats:
         """Return the hidden states of a piece, shape (tokens, width), float32."""
-        states = self._decoder(mx.array([piece]), self._cache)[0].astype(mx.float32)
+        states = self._decoder(mx.array([piece]), cache=self._cache)[0].astype(mx.float32)
         mx.eval(states, [entry.state for entry in self._cache])
         array: Floats = np.array(states)
         return array
