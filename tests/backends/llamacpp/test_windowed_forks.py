@@ -1,0 +1,103 @@
+"""Forks on a model some of whose layers see a window only: their memory may have dropped what a fork would need."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import llama_cpp
+import numpy as np
+import pytest
+
+from backends.llamacpp.engine import LlamaCppEngine
+from backends.messages import LoadSpec
+from backends.prompts import ForkPrompt
+from backends.sequence import SamplingParams
+from tests.backends.conftest import LoadedEngine
+from tests.support import tiny_model
+from tests.support.engine_driver import EngineDriver
+
+WINDOW = 16
+HEAD_WIDTH = tiny_model.WIDTH // tiny_model.NUM_HEADS
+SAMPLINGS = [SamplingParams(temperature=0.9, seed=seed) for seed in range(3)]
+
+
+def write_windowed_gguf(path: Path) -> Path:
+    """Write the tiny model's weights as a gemma3, whose first layers see a window (llama.cpp: five of six)."""
+    import gguf
+
+    writer = gguf.GGUFWriter(str(path), "gemma3")
+    writer.add_context_length(tiny_model.CONTEXT_LENGTH)
+    writer.add_embedding_length(tiny_model.WIDTH)
+    writer.add_block_count(tiny_model.NUM_LAYERS)
+    writer.add_feed_forward_length(tiny_model.FEED_FORWARD)
+    writer.add_head_count(tiny_model.NUM_HEADS)
+    writer.add_head_count_kv(tiny_model.NUM_KV_HEADS)
+    writer.add_key_length(HEAD_WIDTH)
+    writer.add_value_length(HEAD_WIDTH)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_sliding_window(WINDOW)
+    writer.add_file_type(0)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tiny_model.vocabulary())
+    writer.add_token_types([1] * 257 + [3] * len(tiny_model.CONTROL_TOKENS))
+    writer.add_token_merges(tiny_model.MERGES)
+    writer.add_bos_token_id(tiny_model.BOS_ID)
+    writer.add_eos_token_id(tiny_model.EOS_ID)
+    writer.add_add_bos_token(False)
+    tensors = tiny_model.weights()
+    for layer in range(tiny_model.NUM_LAYERS):
+        for name, width in {
+            "attn_q_norm": HEAD_WIDTH,
+            "attn_k_norm": HEAD_WIDTH,
+            "post_attention_norm": tiny_model.WIDTH,
+            "post_ffw_norm": tiny_model.WIDTH,
+        }.items():
+            tensors[f"blk.{layer}.{name}"] = np.ones(width, np.float32)
+    for name, tensor in tensors.items():
+        writer.add_tensor(name + ".weight", tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture
+def driver(loaded_engines: Callable[[str], LoadedEngine], tmp_path: Path) -> Iterator[EngineDriver]:
+    engine = LlamaCppEngine.__new__(LlamaCppEngine)
+    engine.__dict__.update(loaded_engines("llamacpp").engine.__dict__)  # shares the process's one log
+    engine.__dict__.update(_slots={}, _samplers={}, _editors={})
+    path = write_windowed_gguf(tmp_path / "windowed.gguf")
+    spec = LoadSpec(
+        model_path=str(path), context_length=256, max_sequences=3, kv_cells=512, step_tokens=64, num_threads=1
+    )
+    model = engine.load(spec, lambda _fraction: None)
+    assert llama_cpp.llama_model_n_swa(engine._model) == WINDOW
+    yield EngineDriver(engine, model)
+    engine.close()
+
+
+@pytest.mark.parametrize("num_prompt", [WINDOW - 6, 60, 200])
+@pytest.mark.parametrize("num_answered", [0, 3, WINDOW * 2])
+def test_forks_are_what_their_seeds_give_alone(driver: EngineDriver, num_prompt: int, num_answered: int) -> None:
+    """Again and again, so that cells which have left the window are used anew."""
+    prompt = ("abcdefgh" * 30)[:num_prompt]
+    expected = [driver.answer(prompt, sampling, max_tokens=40, ignore_eos=True).token_ids for sampling in SAMPLINGS]
+    for _ in range(3):
+        source = driver.submit(prompt, SAMPLINGS[0], max_tokens=40, ignore_eos=True)
+        driver.step_until(lambda: driver.num_output_tokens(source) >= num_answered)  # noqa: B023 - used at once
+        forks = [
+            driver.submit(ForkPrompt(source), sampling, max_tokens=40, ignore_eos=True) for sampling in SAMPLINGS[1:]
+        ]
+        driver.run()
+        assert [driver.answers[i].token_ids for i in [source, *forks]] == expected
+
+
+def test_a_source_whose_first_cells_are_gone_is_not_forked(
+    driver: EngineDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = driver.submit("abcdefgh" * 8, max_tokens=8), driver.submit("abcdefgh" * 8, max_tokens=8)
+    driver.step_until(lambda: driver.num_output_tokens(source) >= 2)
+    driver.engine.remove(target)
+    monkeypatch.setattr(llama_cpp, "llama_memory_seq_pos_min", lambda _memory, _slot: 5)
+    assert not driver.engine.fork(source, target, 60)
