@@ -156,12 +156,18 @@ class ConstraintCompiler:
             job.started_at = self._clock()
             try:
                 matcher = self._cached(job.key) or self._compiled(job.key, self._vocabulary)
-            except ConstraintError as exc:
-                _finish(job, exc)
+            except (ConstraintError, RecursionError, MemoryError) as exc:
+                _finish(
+                    job, exc if isinstance(exc, ConstraintError) else library_error(repr(exc), job.key.source.param)
+                )
             else:
                 self._keep(job.key, matcher)
                 _finish(job, matcher)
-            self._running = None
+            finally:
+                self._running = None
+                if job.result is None:  # a panic of the library ends this thread; the next grammar gets a new one
+                    self._thread = None
+                    _finish(job, library_error("the grammar compiler failed", job.key.source.param))
 
     def _compiled(self, key: _Key, vocabulary: Vocabulary) -> GrammarMatcher:
         param = key.source.param

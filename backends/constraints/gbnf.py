@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from backends.constraints.limits import MAX_GRAMMAR_BYTES, MAX_PAREN_DEPTH, MAX_REPETITION
+from backends.constraints.limits import MAX_PAREN_DEPTH, MAX_REPETITION, check_size
 from backends.errors import ConstraintError
 
 _TOKEN = re.compile(
@@ -29,6 +29,7 @@ _TOKEN = re.compile(
 )
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))|([^\\])", re.DOTALL)
 _SIMPLE_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "[": "[", "]": "]"}
+_LEVELS_IN_A_RULE = 8
 _SURROGATES = range(0xD800, 0xE000)
 
 
@@ -80,9 +81,7 @@ def lark_from_gbnf(text: str, *, param: str) -> str:
     Raises:
         ConstraintError: It is too long, too deep, repeats too often, or is no GBNF.
     """
-    num_bytes = len(text.encode(errors="replace"))
-    if num_bytes > MAX_GRAMMAR_BYTES:
-        raise ConstraintError(f"{param} has {num_bytes} bytes; at most {MAX_GRAMMAR_BYTES} are allowed", param=param)
+    check_size(text, param=param)
     return _Converter(text, param).lark()
 
 
@@ -90,9 +89,11 @@ class _Converter:
     def __init__(self, text: str, param: str) -> None:
         self._text = text
         self._param = param
+        self._parts: dict[str, _Tree] = {}
 
     def lark(self) -> str:
-        rules = {name: list(_flat(tree)) for name, tree in self._rules().items()}
+        trees = self._rules()
+        rules = {name: list(_flat(tree)) for name, tree in (trees | self._parts).items()}
         if "root" not in rules:
             raise ConstraintError(f"{self._param} has no rule named root", param=self._param)
         refs = {name: [part for part in parts if isinstance(part, _Ref)] for name, parts in rules.items()}
@@ -143,7 +144,7 @@ class _Converter:
                     raise self._error("`)` without `(`", token.offset)
                 open_groups.pop()
                 depth = max(group.depths) + 1
-                open_groups[-1].add([" (", group.tree(), ")"], depth)
+                open_groups[-1].add(self._apart([" (", group.tree(), ")"], depth, token.offset), depth)
             elif token.text == "|":
                 group.alternatives.append([])
             elif token.kind == "repeat":
@@ -162,7 +163,15 @@ class _Converter:
         if depth > MAX_PAREN_DEPTH:
             raise self._too_deep(token.offset)
         group.depths.append(depth)
-        sequence[-1] = [" (", sequence[-1], f"){self._bounds(token)}"]
+        sequence[-1] = self._apart([" (", sequence[-1], f"){self._bounds(token)}"], depth, token.offset)
+
+    def _apart(self, item: _Tree, depth: int, offset: int) -> _Tree:
+        """Make a rule of an item now and then, because llguidance reads only some thirty levels of parentheses."""
+        if depth % _LEVELS_IN_A_RULE:
+            return item
+        name = f"({len(self._parts)})"  # no name that a grammar can have
+        self._parts[name] = item
+        return [" ", _Ref(name, offset)]
 
     def _bounds(self, token: _Token) -> str:
         if token.text in "*+?":

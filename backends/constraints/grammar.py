@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from backends.constraints.gbnf import lark_from_gbnf
-from backends.constraints.limits import MAX_GRAMMAR_BYTES, MAX_PAREN_DEPTH, MAX_REPETITION
+from backends.constraints.limits import MAX_PAREN_DEPTH, MAX_REPETITION, check_size
 from backends.constraints.schema import prepared_schema
 from backends.errors import ConstraintError
 from backends.request import Constraint, ConstraintKind
@@ -72,17 +72,6 @@ def check_caps(constraint: Constraint) -> None:
             check_regex(constraint.text, param=constraint.param)
 
 
-def check_size(text: str, *, max_bytes: int = MAX_GRAMMAR_BYTES, param: str) -> None:
-    """Refuse a text that is too long.
-
-    Raises:
-        ConstraintError: It is.
-    """
-    num_bytes = len(text.encode(errors="replace"))
-    if num_bytes > max_bytes:
-        raise ConstraintError(f"{param} has {num_bytes} bytes; at most {max_bytes} are allowed", param=param)
-
-
 def check_regex(text: str, *, param: str) -> None:
     """Refuse a regular expression that is empty, too long, too deep or repeats too often.
 
@@ -94,6 +83,8 @@ def check_regex(text: str, *, param: str) -> None:
     if not text:
         raise ConstraintError(f"{param} must not be an empty regular expression", param=param)
     check_size(text, param=param)
+    if (len(text) - len(text.rstrip("\\"))) % 2:
+        raise ConstraintError(f"{param} ends with a lone backslash", param=param)
     depth = 0
     for match in _parts(text):
         part = match.group()

@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from backends.constraints.disjoint import are_disjoint
+from backends.constraints.intersections import Node, has_cycle, too_many_patterns
 from backends.constraints.limits import (
     MAX_ENUM_VALUES,
     MAX_EXACT_INTEGER,
-    MAX_GRAMMAR_BYTES,
+    MAX_JSON_DEPTH,
+    MAX_PATTERNS_ON_A_VALUE,
     MAX_REPETITION,
     MAX_SCHEMA_DEPTH,
     MAX_STRING_LENGTH,
+    check_size,
 )
 from backends.constraints.pointer import resolve
 from backends.errors import ConstraintError
@@ -63,6 +66,8 @@ _COUNT_LIMITS = {
     "minProperties": MAX_REPETITION,
     "maxProperties": MAX_REPETITION,
 }
+_STRING_KEYWORDS = ("pattern", "format", "minLength", "maxLength", "patternProperties")
+_ANNOTATIONS = frozenset({"$defs", "definitions", "$schema", "$id", "$comment", "title", "description", "default"})
 _NUMBER_KEYWORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _OLD_DRAFTS = ("draft-03", "draft-04", "draft-06", "draft-07", "2019-09")
 _SHOWN_CHARS = 60
@@ -113,17 +118,17 @@ def _dumped(schema: Schema, param: str) -> str:
 
 
 def _parsed(text: str, param: str) -> Any:
-    num_bytes = len(text.encode(errors="replace"))
-    if num_bytes > MAX_GRAMMAR_BYTES:
-        raise ConstraintError(f"{param} has {num_bytes} bytes; at most {MAX_GRAMMAR_BYTES} are allowed", param=param)
+    check_size(text, param=param)
+    too_deep = f"{param} nests too deep; at most {MAX_JSON_DEPTH} levels of objects and arrays are allowed"
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as exc:
-        raise ConstraintError(
-            f"{param} nests too deep; at most {MAX_SCHEMA_DEPTH} levels of schemas are allowed", param=param
-        ) from exc
+        raise ConstraintError(too_deep, param=param) from exc
     except ValueError as exc:
-        raise ConstraintError(f"{param} is not JSON: {exc}", param=param) from exc
+        raise ConstraintError(f"{param} is not JSON: {str(exc)[:200]}", param=param) from exc
+    if _depth(value) > MAX_JSON_DEPTH:
+        raise ConstraintError(too_deep, param=param)
+    return value
 
 
 def _refuse_constant(name: str) -> None:
@@ -141,7 +146,7 @@ class _Preparation:
     def run(self) -> None:
         places = [_Place(self._root, "#", 1)]
         seen = set()
-        in_place: dict[int, list[int]] = {}
+        nodes: dict[int, Node] = {}
         while places:
             place = places.pop()
             if isinstance(place.schema, bool) or id(place.schema) in seen:
@@ -153,11 +158,22 @@ class _Preparation:
             seen.add(id(place.schema))
             self._check(place)
             here = list(self._in_place(place))
-            in_place[id(place.schema)] = [id(other.schema) for other in here]
-            places += here
-            places += self._children(place)
-        if _has_cycle(in_place):
+            parts = list(self._children(place))
+            nodes[id(place.schema)] = Node(
+                in_place=[id(other.schema) for other in here],
+                parts=[(other.path.rpartition("/")[2], id(other.schema)) for other in parts],
+                is_joined=bool(here) and _num_constraints(place.schema) > 1,
+                num_patterns=sum(keyword in place.schema for keyword in _STRING_KEYWORDS),
+            )
+            places += here + parts
+        if has_cycle(nodes):
             raise ConstraintError(f"{self._param} has a $ref that leads back to itself", param=self._param)
+        if too_many_patterns(nodes):
+            raise ConstraintError(
+                f"{self._param} lets several schemas (allOf, $ref) constrain one string by more than "
+                f"{MAX_PATTERNS_ON_A_VALUE} patterns, formats and lengths; use fewer",
+                param=self._param,
+            )
         self._rewrite(seen)
 
     def _check(self, place: _Place) -> None:
@@ -290,9 +306,27 @@ def _bound_integers(schema: Schema) -> None:
         schema["maximum"] = INTEGER_BOUND
 
 
+def _num_constraints(schema: Schema) -> int:
+    num_joined = len(schema["allOf"]) if "allOf" in schema else 0
+    return num_joined + sum(keyword not in _ANNOTATIONS and keyword != "allOf" for keyword in schema)
+
+
 def _shown(value: object) -> str:
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a huge number"
     return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
+
+
+def _depth(value: object) -> int:
+    """Return how many objects and arrays stand in each other at most."""
+    deepest = 0
+    stack = [(value, 1)]
+    while stack:
+        current, depth = stack.pop()
+        if isinstance(current, dict | list):
+            deepest = max(deepest, depth)
+            children = current.values() if isinstance(current, dict) else current
+            stack += [(child, depth + 1) for child in children]
+    return deepest
 
 
 def _scalars(value: object) -> Iterator[object]:
@@ -318,23 +352,3 @@ def _objects(value: object) -> list[Schema]:
         elif isinstance(current, list):
             stack += current
     return found
-
-
-def _has_cycle(edges: dict[int, list[int]]) -> bool:
-    """Tell whether a graph has a cycle: take away what leads nowhere until nothing changes."""
-    users: dict[int, list[int]] = {node: [] for node in edges}
-    num_open = {}
-    for node, targets in edges.items():
-        known = [target for target in targets if target in edges]
-        num_open[node] = len(known)
-        for target in known:
-            users[target].append(node)
-    ready = [node for node, count in num_open.items() if count == 0]
-    num_done = 0
-    while ready:
-        num_done += 1
-        for user in users[ready.pop()]:
-            num_open[user] -= 1
-            if num_open[user] == 0:
-                ready.append(user)
-    return num_done < len(edges)
