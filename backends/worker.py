@@ -244,8 +244,10 @@ class Worker:
         """Do a piece of what is to be done beside the sequences."""
         if self._side_work is None or not self._side_work.has_work:
             return
+        self._flush()  # what the sequences' step brought does not wait
         is_alone = self._batcher is None or not self._batcher.has_work
-        self._outbox += self._side_work.step(lambda sequence_id: self._should_abort({sequence_id}), is_alone=is_alone)
+        events = self._side_work.step(lambda sequence_id: self._should_abort({sequence_id}), is_alone=is_alone)
+        self._outbox += events  # not in one line with the call, which may send and replace the outbox
         if self._channel_error is not None:
             raise self._channel_error
 
