@@ -51,6 +51,9 @@ class EmbeddingQueue:
         engine: Loaded.
         model: What it has loaded.
         clock: Monotonic seconds.
+
+    Attributes:
+        has_evaluated: Whether the last `step` evaluated tokens.
     """
 
     def __init__(self, engine: Engine, model: LoadedModel, clock: Callable[[], float]) -> None:
@@ -58,6 +61,7 @@ class EmbeddingQueue:
         self._model = model
         self._clock = clock
         self._jobs: deque[_Job] = deque()
+        self.has_evaluated = False
 
     @property
     def has_work(self) -> bool:
@@ -89,6 +93,7 @@ class EmbeddingQueue:
             should_abort: To be asked now and then with the request's id; True means that its cancel has arrived.
         """
         job = self._jobs[0]
+        self.has_evaluated = False
         if job.started_at is None:
             job.started_at = self._clock()
         try:
@@ -109,6 +114,7 @@ class EmbeddingQueue:
         if not job.is_started:
             job.encoder.start(token_ids)
             job.is_started = True
+        self.has_evaluated = True
         vector = job.encoder.step(max_tokens, lambda: should_abort(sequence_id))
         if vector is None:
             return []

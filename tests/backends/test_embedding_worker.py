@@ -157,6 +157,16 @@ class TestTurns:
             worker.send(Cancel(1))
             read_until_end(worker, 1)
 
+    def test_nothing_is_sent_twice_when_a_long_piece_sends_a_heartbeat(self) -> None:
+        with WorkerProcess("fake", prefill_s_per_token=0.15) as worker:
+            worker.load()
+            worker.send(Embed(1, ["a" * 16]), Generate(2, TextPrompt("a"), GREEDY, max_tokens=3))
+            events = read_until_end(worker, 1)
+            assert [type(event) for event in events] == [Embedded, Finished]
+            answer = worker.answer(2)
+            assert len(answer.text) == answer.finished.usage.num_output_tokens == 3
+            assert any(isinstance(event, Heartbeat) for event in worker.events)
+
     def test_a_question_is_answered_in_the_middle_of_a_long_request(self) -> None:
         with WorkerProcess("fake", prefill_s_per_token=SLOW_S) as worker:
             worker.load(step_tokens=64)
