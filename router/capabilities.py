@@ -183,6 +183,13 @@ CAPABILITIES: Final[tuple[Capability, ...]] = (
 ENDPOINTS: Final[tuple[EndpointCapability, ...]] = (
     EndpointCapability(path="POST /v1/chat/completions", what="answer a conversation"),
     EndpointCapability(path="POST /v1/completions", what="continue texts"),
+    EndpointCapability(path="POST /v1/embeddings", what="embed texts; embedding models run on llamacpp"),
+    EndpointCapability(path="POST /v1/chat/completions/input_tokens", what="count a conversation's tokens"),
+    EndpointCapability(path="POST /tokenize", what="list a text's tokens"),
+    EndpointCapability(path="POST /detokenize", what="write the text of tokens"),
+    EndpointCapability(path="POST /apply-template", what="write a conversation as the model's template does"),
+    EndpointCapability(path="GET /props", what="describe a model and the defaults of requests"),
+    EndpointCapability(path="GET /slots", what="list the places in a loaded model's batch"),
 )
 
 _BY_NAME: Final = {(endpoint, row.name): row for row in CAPABILITIES for endpoint in row.endpoints}
