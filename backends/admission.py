@@ -16,6 +16,7 @@ from backends.intake import Intake, PreparedPrompt
 from backends.logits import LogitsEditor, needs_editor
 from backends.messages import Generate, LoadedModel
 from backends.output.base import OutputParser
+from backends.output.grammar import tool_grammar
 from backends.output.parser import create_parser
 from backends.prompts import ForkPrompt
 from backends.request import ToolChoice
@@ -154,8 +155,6 @@ class Admission:
         tools = None if message.output is None else message.output.tools
         if tools is None or tools.choice is not ToolChoice.REQUIRED:
             return None
-        from backends.output.grammar import tool_grammar
-
         text = tool_grammar(self.intake.conversation.format, tools, self._tokenizer.control_ids)
         return GrammarSource(GrammarKind.LARK, text, "tools")
 

@@ -13,7 +13,8 @@ from backends.base import Tokenizer
 from backends.chat_template import RESERVED_VARIABLES, ChatTemplate
 from backends.control_text import ControlTextMarker, Piece
 from backends.errors import PromptError, TemplateError, UnsupportedByModelError
-from backends.output.formats import HarmonySyntax, OutputFormat, detect_format
+from backends.output.formats import OutputFormat, detect_format
+from backends.output.harmony import HarmonySyntax
 from backends.output.instructions import tool_instructions
 from backends.prompts import ChatPrompt
 

@@ -45,10 +45,14 @@ class TextPart(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FunctionCall(msgspec.Struct, forbid_unknown_fields=True):
-    """What an assistant called: the arguments are JSON text."""
+    """What an assistant called: the arguments are JSON text.
+
+    OpenAI's own client sends `parsed_arguments` back, the same arguments as it read them; they have no effect.
+    """
 
     name: FunctionName
     arguments: str
+    parsed_arguments: Any = None
 
 
 class ToolCall(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,7 +65,7 @@ class ToolCall(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ChatMessage(msgspec.Struct, forbid_unknown_fields=True):
-    """One message of the conversation."""
+    """One message of the conversation; `parsed` is the content as OpenAI's own client read it, without effect."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | None = None
@@ -73,6 +77,7 @@ class ChatMessage(msgspec.Struct, forbid_unknown_fields=True):
     function_call: Any = None
     audio: Any = None
     annotations: Any = None
+    parsed: Any = None
 
 
 class FunctionDefinition(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

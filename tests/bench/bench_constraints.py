@@ -3,7 +3,7 @@
     python tests/bench/bench_constraints.py [--engines llamacpp mlx] [--tokens 128] [--rounds 3]
 
 One gateway with the bundled model; per round and engine one free answer and one under the schema, in changing order,
-all of exactly the same number of tokens (end tokens are ignored in the free one; the schema cannot be completed in fewer).
+all of exactly the same number of tokens (the free one ignores end tokens; the schema cannot be completed in fewer).
 The rates are the worker's own. pytest does not collect it.
 """
 
@@ -64,7 +64,7 @@ def main() -> None:
 
     installed = paths_from_env(os.environ)
     with Registry.open(installed.registry_db) as registry:
-        artifacts = [artifact.path for artifact in registry.get_model(MODEL).artifacts]
+        artifacts = [a.path for a in registry.get_model(MODEL).artifacts if Path(a.path).exists()]
     with tempfile.TemporaryDirectory() as folder:
         paths = Paths.under(Path(folder))
         paths.ensure_folders()

@@ -16,7 +16,13 @@ ENGINES = pytest.mark.parametrize("engine", ["llamacpp", "mlx"])
 
 def run_client(script: str, gateway: GatewayProcess, engine: str) -> Any:
     assert PYTHON.exists(), "`scripts/setup --dev` makes .venv-clients"
-    argv = [PYTHON, "-P", ROOT / "tests" / "e2e" / "clients" / script, f"{gateway.url}/v1", f"tooled@{engine}"]
+    argv: list[str | Path] = [
+        PYTHON,
+        "-P",
+        ROOT / "tests" / "e2e" / "clients" / script,
+        f"{gateway.url}/v1",
+        f"tooled@{engine}",
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])

@@ -101,7 +101,7 @@ def test_tool_calls_stream_in_fragments_and_their_results_go_back(client: openai
     (call,) = message.tool_calls or []
     turns: list[Any] = [
         *FOX,
-        {"role": "assistant", "content": None, "tool_calls": [call.to_dict()]},
+        message,
         {"role": "tool", "tool_call_id": call.id, "content": json.dumps({"degrees": 21})},
     ]
     answer = client.chat.completions.create(**common, messages=turns, max_tokens=20)

@@ -24,6 +24,7 @@ from router.errors import (
     ShuttingDownError,
     UnavailableError,
 )
+from router.generation import GenerationEvent, OutputEvent
 from router.waiting import Wish
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 
@@ -463,6 +464,10 @@ async def test_the_death_of_a_standby_worker_is_not_the_models_fault(fleet: Fake
 # ---- readers --------------------------------------------------------------------------------------------------------
 
 
+def texts_of(events: list[GenerationEvent]) -> list[str]:
+    return [event.output.text for event in events if isinstance(event, OutputEvent)]
+
+
 @with_fleet(make_config(stall_timeout_s=0.4))
 async def test_a_slow_reader_pauses_its_sequence_and_loses_nothing(
     fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch
@@ -471,14 +476,14 @@ async def test_a_slow_reader_pauses_its_sequence_and_loses_nothing(
     monkeypatch.setattr(streams, "MAX_BUFFERED_CHARS", 500)
     monkeypatch.setattr(supervisor, "STALL_CHECK_INTERVAL_S", 0.05)
     events = fleet.generation(max_tokens=3000).events()
-    texts = [event.text for event in await anext(events)]
+    texts = texts_of(await anext(events))
     client = fleet.holder.client if fleet.holder is not None else None
     assert client is not None
     await fleet.until(lambda: not client.is_owing, "it is paused")
     await asyncio.sleep(0.8)  # longer than a stall may last, and than it takes to see one
     assert client.num_streams == 1
     async for batch in events:
-        texts += [event.text for event in batch]
+        texts += texts_of(batch)
     assert "".join(texts) == expected
     assert fleet.num_launches["llamacpp"] == 1
 
