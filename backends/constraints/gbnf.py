@@ -7,6 +7,7 @@ Source: llama.cpp, grammars/README.md and src/llama-grammar.cpp (`llama_grammar_
 """
 
 import dataclasses
+import itertools
 import json
 import re
 import sys
@@ -114,7 +115,7 @@ class _Converter:
         starts = [i for i, token in enumerate(tokens[:-1]) if token.kind == "name" and tokens[i + 1].kind == "define"]
         if tokens and (not starts or starts[0] != 0):
             raise self._error("expected `name ::=`", tokens[0].offset)
-        for start, end in zip(starts, [*starts[1:], len(tokens)], strict=True):
+        for start, end in itertools.pairwise([*starts, len(tokens)]):
             name = tokens[start].text
             if name in rules:
                 raise self._error(f"rule {name!r} is defined twice", tokens[start].offset)

@@ -38,8 +38,8 @@ class GrammarMatcher(Matcher):
         if not self._end_ids and self.is_complete:
             return
         num_known = min(self._vocab_size, len(logits))
-        is_allowed = np.unpackbits(self._bits.view(np.uint8), count=num_known, bitorder="little").view(np.bool_)
-        np.copyto(logits[:num_known], -np.inf, where=~is_allowed)
+        is_barred = np.unpackbits(~self._bits.view(np.uint8), count=num_known, bitorder="little").view(np.bool_)
+        np.copyto(logits[:num_known], -np.inf, where=is_barred)
         logits[num_known:] = -np.inf
 
     def accept(self, token_id: int) -> None:

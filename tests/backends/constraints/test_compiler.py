@@ -18,6 +18,7 @@ DIGITS = GrammarSource(GrammarKind.REGEX, "[0-9]+", "regex")
         (GrammarKind.JSON_OBJECT, "", ["{}", '{"a": [1, null]}', '{\n  "a": "x"\n}'], ["", "[]", "1", "{", "{}{}"]),
         (GrammarKind.JSON_SCHEMA, {"enum": ["a", 1, None]}, ['"a"', "1", "null"], ['"b"', "2", ""]),
         (GrammarKind.REGEX, r"\d{3}-\d{4}", ["555-1234"], ["555", "555-12345", ""]),
+        (GrammarKind.REGEX, "\\/\nstart: /b", ["/\nstart: /b"], ["b"]),
         (GrammarKind.REGEX, "^a/b$", ["a/b"], ["a", "^a/b$"]),
         (GrammarKind.GBNF, 'root ::= "a" x\nx ::= "b" x | "c"', ["ac", "abbc"], ["a", "abb"]),
         (GrammarKind.LARK, 'start: "x" A+\nA: /[0-9]/\n', ["x1", "x12"], ["x", "1"]),
@@ -87,3 +88,24 @@ def test_a_cached_grammar_is_there_at_once(compiler: ConstraintCompiler) -> None
     compiled(compiler, GrammarKind.REGEX, "cached[0-9]+")
     pending = compiler.submit(GrammarSource(GrammarKind.REGEX, "cached[0-9]+", "response_format"))
     assert pending.poll(time.monotonic()) is not None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_failure_that_nobody_foresaw_is_an_error_and_the_next_grammar_compiles() -> None:
+    class BrokenTokenizer(ByteTokenizer):
+        num_reads = 0
+
+        @property
+        def control_ids(self) -> dict[str, int]:
+            self.num_reads += 1
+            if self.num_reads == 2:  # in the compilation
+                raise SystemError
+            return {}
+
+    compiler = ConstraintCompiler(BrokenTokenizer())
+    try:
+        with pytest.raises(ConstraintError, match="failed"):
+            compiled(compiler, GrammarKind.REGEX, "a", reasoning_end="</think>")
+        assert matches(compiled(compiler, GrammarKind.REGEX, "a"), "a")
+    finally:
+        compiler.close()
