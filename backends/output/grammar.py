@@ -41,14 +41,21 @@ def tool_grammar(
         allows_reasoning: Whether the model may think first, between tags that it opens itself.
 
     Raises:
-        ConstraintError: A tool's schema cannot be kept, or one of its properties cannot be written in the format.
+        ConstraintError: A tool's schema cannot be kept, one of its properties cannot be written in the format, or the
+            named tool is not there.
     """
     lark = Lark({text: control_ids[text] for text in sorted(fmt.visible_control_texts) if text in control_ids})
     chosen = [tool for tool in tools.tools if tools.named in (None, tool.name)]
-    grammar = _ToolGrammar(lark)
-    calls = grammar.calls(fmt.tools, chosen, is_parallel=tools.is_parallel)
+    if not chosen:
+        raise ConstraintError(
+            f"tool_choice names {tools.named!r}, which is not among the tools; name one of them", param="tool_choice"
+        )
+    calls = _ToolGrammar(lark).calls(fmt.tools, chosen, is_parallel=tools.is_parallel)
     thinking = ""
-    if allows_reasoning and fmt.reasoning is not None:
+    if allows_reasoning and isinstance(fmt.tools, HarmonySyntax):
+        analysis = lark.literal(f"{fmt.tools.channel}analysis{fmt.tools.message}")
+        thinking = f"({analysis} {lark.until(fmt.tools.end)} {lark.literal(fmt.tools.start + 'assistant')})? "
+    elif allows_reasoning and fmt.reasoning is not None:
         thinking = f"({lark.literal(fmt.reasoning.open)} {lark.until(fmt.reasoning.close)} /[\\n]{{0,2}}/)? "
     lark.define("start", thinking + calls)
     return lark.text()
@@ -138,8 +145,7 @@ class _ToolGrammar:
         for tool in tools:
             head = f"{syntax.channel}commentary to=functions.{tool.name} {syntax.constrain}json{syntax.message}"
             calls.append(f"{lark.literal(head)} {self._arguments(tool)}")
-        thinking = f"{lark.literal(syntax.channel + 'analysis' + syntax.message)} {lark.until(syntax.end)}"
-        return f"({thinking} {lark.literal(syntax.start + 'assistant')})? {one_of(calls)}"
+        return one_of(calls)
 
     # ---- other arguments --------------------------------------------------------------------------------------------
 
@@ -183,9 +189,13 @@ class _ToolGrammar:
         """Return the expression of a value and its closing tag."""
         line = "\n" if syntax.has_newlines else ""
         close = self._lark.literal(line + syntax.value_close)
-        if types_of(schema, tool.parameters) != _STRING:
+        types = types_of(schema, tool.parameters)
+        if types is None or "string" not in types:
             value = schema if isinstance(schema, dict) else {}
             return f"{self._lark.schema(value, tool.parameters)} {close}"
+        if types != _STRING:
+            # What is no value of the other types is read as a string.
+            return self._lark.until(syntax.value_close)
         texts = string_values(schema, tool.parameters)
         if texts is not None:
             return f"{one_of(map(self._lark.literal, texts))} {close}"

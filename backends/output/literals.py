@@ -9,6 +9,7 @@ character that needs none is doubled, and a comma before a closing bracket is le
 import enum
 import json
 import re
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -33,6 +34,7 @@ _PLAIN_SINGLE = re.compile(r"[^'\"\\\x00-\x1f]+")
 _WORDS = {"true": "true", "false": "false", "null": "null"}
 _PYTHON_WORDS = {**_WORDS, "True": "true", "False": "false", "None": "null"}
 _JSON_ESCAPES = frozenset('"\\/bfnrt')
+_PYTHON_HEX = {"x": 2, "U": 8}
 _PYTHON_ESCAPES = {"'": "'", "a": "\\u0007", "v": "\\u000b", "0": "\\u0000"}
 
 
@@ -262,19 +264,27 @@ class Transcoder:
 
     def _escape(self) -> Reading[None]:
         char = (yield from self._source.ahead(2))[1]
-        length, text = 2, ""
         if char in _JSON_ESCAPES:
-            text = f"\\{char}"
-        elif char == "u" and _HEX.fullmatch((yield from self._hex(4))):
-            length, text = 6, (yield from self._source.ahead(6))
-        elif not self._dialect.is_json and char == "x" and _HEX.fullmatch((yield from self._hex(2))):
-            length, text = 4, f"\\u00{(yield from self._source.ahead(4))[2:]}"
-        elif not self._dialect.is_json and char in _PYTHON_ESCAPES:
-            text = _PYTHON_ESCAPES[char]
+            length, text = 2, f"\\{char}"
+        elif char == "u" and (digits := (yield from self._hex(4))):
+            length, text = 6, f"\\u{digits}"
         else:
+            # A backslash that escapes nothing stands for itself.
             length, text = 1, "\\\\"
+            if not self._dialect.is_json:
+                length, text = (yield from self._python_escape(char)) or (length, text)
         self._source.skip(length)
         self._replace(text)
+
+    def _python_escape(self, char: str) -> Reading[tuple[int, str] | None]:
+        """Return the length of an escape that Python has and JSON has not, and its JSON; None = it is none."""
+        if char in _PYTHON_ESCAPES:
+            return 2, _PYTHON_ESCAPES[char]
+        num_digits = _PYTHON_HEX.get(char)
+        digits = (yield from self._hex(num_digits)) if num_digits else ""
+        if not digits or int(digits, 16) > sys.maxunicode:
+            return None
+        return 2 + len(digits), json_escaped(chr(int(digits, 16)))
 
     def _hex(self, num_digits: int) -> Reading[str]:
         """Return the digits behind the two characters that begin an escape; "" = another character is among them."""

@@ -155,6 +155,7 @@ class _AnswerReader:
             opener = yield from self._source.accept(self._part_openers)
         except EndOfTextError:
             self._source.take_rest()
+            self._sink.put_text(self._source.take_record().lstrip(dropped))
             raise
         finally:
             head = self._source.stop_record().lstrip(dropped)

@@ -13,7 +13,7 @@ from backends.output.source import SPACES, EndOfTextError, MalformedError, Readi
 from backends.output.values import json_of, properties_of, types_of
 
 _MAX_KEY_CHARS = 1024
-_JSON_OPENERS = '{["'
+_JSON_OPENERS = "{["
 _STRING = frozenset(("string",))
 
 
@@ -152,17 +152,18 @@ class TaggedCallReader(CallReader):
             yield from self._source.until(close, self._put_string, trimmed=trimmed, max_trimmed=1)
             self._sink.put_arguments('"')
         else:
-            text = yield from self._plain_value(close, trimmed)
+            can_be_string = types is None or "string" in types
+            text = yield from self._plain_value(close, trimmed, can_be_string=can_be_string)
             self._sink.put_arguments(json_of(text, types))
         self._source.take_record()
 
-    def _plain_value(self, close: Tags, trimmed: str) -> Reading[str]:
+    def _plain_value(self, close: Tags, trimmed: str, *, can_be_string: bool) -> Reading[str]:
         """Return the text of a value that is perhaps no string, up to its close tag, which is consumed.
 
-        A close tag inside of the strings of a JSON value does not close it.
+        Where it can only be a JSON list or object, a close tag inside of its strings does not close it.
         """
         try:
-            if (yield from self._source.spaces()) in _JSON_OPENERS:
+            if not can_be_string and (yield from self._source.spaces()) in _JSON_OPENERS:
                 text = yield from self._json_value(close)
                 if text is not None:
                     return text
