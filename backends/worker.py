@@ -22,13 +22,12 @@ from backends.channel import Channel, ChannelClosedError
 from backends.engines import create_engine
 from backends.errors import (
     BackendError,
-    ContextLengthError,
     EngineUnavailableError,
     FrameError,
     LoadError,
-    PromptError,
     UnsupportedByModelError,
 )
+from backends.failures import failed
 from backends.generation import Generation
 from backends.messages import (
     HEARTBEAT_INTERVAL_S,
@@ -189,7 +188,7 @@ class Worker:
             return
         if not self._can_generate:
             error = UnsupportedByModelError("model: this model can only embed texts; use /v1/embeddings", param="model")
-            self._outbox.append(_failed(message.sequence_id, error))
+            self._outbox.append(failed(message.sequence_id, error))
             return
         result = self._admission.submit(message, self._clock())
         if result is not None:
@@ -208,7 +207,7 @@ class Worker:
 
     def _start(self, result: Admitted | Refused) -> None:
         if isinstance(result, Refused):
-            self._outbox.append(_failed(result.sequence_id, result.error))
+            self._outbox.append(failed(result.sequence_id, result.error))
             return
         assert self._batcher is not None
         sequence = result.generation.sequence
@@ -287,7 +286,7 @@ class Worker:
         except BackendError as exc:
             for chunk in plan.chunks:
                 self._forget(chunk.sequence.sequence_id)
-                self._outbox.append(_failed(chunk.sequence.sequence_id, exc))
+                self._outbox.append(failed(chunk.sequence.sequence_id, exc))
             return
         if self._channel_error is not None:
             raise self._channel_error
@@ -308,7 +307,7 @@ class Worker:
             self._outbox += events
         for sequence_id, error in result.errors.items():
             self._forget(sequence_id)
-            self._outbox.append(_failed(sequence_id, error))
+            self._outbox.append(failed(sequence_id, error))
 
     def _should_abort(self, step_ids: set[int]) -> bool:
         """Look at the channel from inside a long step: is one of the step's requests, or all, to be given up?"""
@@ -350,13 +349,6 @@ def _gives_up(commands: Iterable[Command], step_ids: set[int]) -> bool:
         isinstance(command, Shutdown) or (isinstance(command, Cancel) and command.sequence_id in step_ids)
         for command in commands
     )
-
-
-def _failed(sequence_id: int, exc: BackendError) -> Failed:
-    details = {}
-    if isinstance(exc, ContextLengthError):
-        details = {"n_prompt_tokens": exc.num_prompt_tokens, "n_ctx": exc.context_length}
-    return Failed(sequence_id, exc.code, str(exc), exc.param if isinstance(exc, PromptError) else None, details)
 
 
 def _die_with_parent() -> None:
