@@ -213,6 +213,7 @@ class WorkerClient(asyncio.Protocol):
         for stream in self._streams.values():
             stream.fail(error)
         self._streams.clear()
+        self.progress.clear()
 
     def tail(self) -> str:
         """Return the end of the worker's stderr as `: …` for a message, or an empty string."""
