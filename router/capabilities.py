@@ -156,6 +156,7 @@ CAPABILITIES: Final[tuple[Capability, ...]] = (
     _label("safety_identifier"),
     _label("prompt_cache_key"),
     _label("prompt_cache_retention"),
+    _label("messages[].parsed"),
     # Not honoured.
     _neutral_only("stream_options.include_obfuscation", False, endpoints=_BOTH),
     _neutral_only("best_of", 1, endpoints=_COMPLETIONS_ONLY),
@@ -211,19 +212,29 @@ def unsupported(endpoint: str, engine: str, prefix: str = "") -> tuple[Capabilit
     Args:
         endpoint: `chat` or `completions`.
         engine: The engine that is to serve the request.
-        prefix: Only fields directly below this path, e.g. `messages[].`; "" = those of the body itself and its objects.
+        prefix: Only the fields below this one of `PREFIXES`; "" = those of the body itself and of its objects.
     """
+    return _UNSUPPORTED[endpoint, engine, prefix]
+
+
+def _unsupported_rows(endpoint: str, engine: str, prefix: str) -> tuple[Capability, ...]:
     return tuple(
         row
         for row in CAPABILITIES
         if endpoint in row.endpoints
-        and row.support_on(engine) in _UNSUPPORTED
+        and row.support_on(engine) in {Support.NEUTRAL_ONLY, Support.REFUSED}
         and row.name.startswith(prefix)
         and "[]" not in row.name.removeprefix(prefix)
     )
 
 
-_UNSUPPORTED: Final = frozenset({Support.NEUTRAL_ONLY, Support.REFUSED})
+MESSAGE_FIELDS: Final = "messages[]."
+PART_FIELDS: Final = "messages[].content[]."
+PREFIXES: Final = ("", MESSAGE_FIELDS, PART_FIELDS)
+_UNSUPPORTED: Final = {
+    key: _unsupported_rows(*key)
+    for key in ((endpoint, engine, prefix) for endpoint in _BOTH for engine in ENGINES for prefix in PREFIXES)
+}
 
 
 def generating_engines(model: Model | None) -> tuple[str, ...]:

@@ -8,14 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
-from router.capabilities import CHAT, Capability, unsupported
+from router.capabilities import CHAT, MESSAGE_FIELDS, PART_FIELDS, Capability, unsupported
 from router.errors import InvalidJSONError, InvalidRequestError, UnsupportedFieldError
 from router.http.body import decode_json
 from router.openai.schemas import ChatMessage, TextPart, ToolCall
 
 _ROLES: Final = {"developer": "system"}
-_MESSAGE: Final = "messages[]."
-_PART: Final = "messages[].content[]."
 
 
 class _AnyObject(msgspec.Struct):
@@ -41,8 +39,10 @@ class _MessageReader:
     """Reads messages for one engine, whose rows of the table are looked up once."""
 
     def __init__(self, engine: str) -> None:
-        self._message_rows = [(row.name.removeprefix(_MESSAGE), row) for row in unsupported(CHAT, engine, _MESSAGE)]
-        self._part_rows = [(row.name.removeprefix(_PART), row) for row in unsupported(CHAT, engine, _PART)]
+        self._message_rows = [
+            (row.name.removeprefix(MESSAGE_FIELDS), row) for row in unsupported(CHAT, engine, MESSAGE_FIELDS)
+        ]
+        self._part_rows = [(row.name.removeprefix(PART_FIELDS), row) for row in unsupported(CHAT, engine, PART_FIELDS)]
 
     def read(self, message: ChatMessage, where: str) -> dict[str, Any]:
         """Return one message as the template is given it."""

@@ -101,6 +101,13 @@ HONOURED: Final[dict[str, dict[str, Body]]] = {
         },
         "messages[].tool_calls": {"messages": _CALLS, "tools": [WEATHER_TOOL]},
         "messages[].tool_call_id": {"messages": _CALLS, "tools": [WEATHER_TOOL]},
+        "messages[].parsed": {
+            "messages": [
+                {"role": "user", "content": "Hello"},
+                {"role": "assistant", "content": "{}", "parsed": {}},
+                {"role": "user", "content": "Bye"},
+            ]
+        },
         "max_completion_tokens": {"max_tokens": None, "max_completion_tokens": 2},
         "logprobs": {"logprobs": True},
         "top_logprobs": {"logprobs": True, "top_logprobs": 3},
