@@ -16,7 +16,7 @@ from llguidance import LLMatcher, LLParserLimits
 from backends.base import Tokenizer
 from backends.constraints.assembly import assembled
 from backends.constraints.base import Matcher
-from backends.constraints.grammar import GrammarSource
+from backends.constraints.grammar import GrammarKind, GrammarSource
 from backends.constraints.matcher import GrammarMatcher, dead_end, library_error
 from backends.constraints.vocabulary import Vocabulary
 from backends.errors import ConstraintError
@@ -120,9 +120,7 @@ class ConstraintCompiler:
 
     def warm_up(self) -> None:
         """Start to build the vocabulary, so that the first grammar does not wait for it."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="constraint-compiler", daemon=True)
-            self._thread.start()
+        self.submit(GrammarSource(GrammarKind.REGEX, "a", "warm_up"))
 
     def submit(self, source: GrammarSource, *, reasoning_end: str | None = None) -> PendingMatcher:
         """Have a grammar compiled; ask the result for it by `poll`.
@@ -136,7 +134,8 @@ class ConstraintCompiler:
         if cached is not None:
             _finish(job, cached)
         else:
-            self.warm_up()
+            if self._thread is None:
+                self._start_thread()
             self._jobs.put(job)
         return PendingMatcher(job, self._deadline_s)
 
@@ -150,24 +149,33 @@ class ConstraintCompiler:
         self._jobs.put(None)
 
     def _run(self) -> None:
-        self._vocabulary = Vocabulary(self._tokenizer)
         while (job := self._jobs.get()) is not None:
-            self._running = job
-            job.started_at = self._clock()
             try:
-                matcher = self._cached(job.key) or self._compiled(job.key, self._vocabulary)
-            except (ConstraintError, RecursionError, MemoryError) as exc:
-                _finish(
-                    job, exc if isinstance(exc, ConstraintError) else library_error(repr(exc), job.key.source.param)
-                )
-            else:
-                self._keep(job.key, matcher)
-                _finish(job, matcher)
+                self._do(job)
             finally:
                 self._running = None
-                if job.result is None:  # a panic of the library ends this thread; the next grammar gets a new one
-                    self._thread = None
+                if job.result is None:  # a panic of the library, or a broken vocabulary, ends this thread
+                    self._start_thread()
                     _finish(job, library_error("the grammar compiler failed", job.key.source.param))
+
+    def _do(self, job: _Job) -> None:
+        if self._vocabulary is None:
+            self._vocabulary = Vocabulary(self._tokenizer)
+        job.started_at = self._clock()
+        self._running = job
+        try:
+            matcher = self._cached(job.key) or self._compiled(job.key, self._vocabulary)
+        except ConstraintError as exc:
+            _finish(job, exc)
+        except (RecursionError, MemoryError) as exc:
+            _finish(job, library_error(repr(exc), job.key.source.param))
+        else:
+            self._keep(job.key, matcher)
+            _finish(job, matcher)
+
+    def _start_thread(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="constraint-compiler", daemon=True)
+        self._thread.start()
 
     def _compiled(self, key: _Key, vocabulary: Vocabulary) -> GrammarMatcher:
         param = key.source.param

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from backends.constraints.closing import close_objects
 from backends.constraints.disjoint import are_disjoint
 from backends.constraints.intersections import Node, has_cycle, too_many_patterns
 from backends.constraints.limits import (
@@ -174,7 +175,7 @@ class _Preparation:
                 f"{MAX_PATTERNS_ON_A_VALUE} patterns, formats and lengths; use fewer",
                 param=self._param,
             )
-        self._rewrite(seen)
+        self._rewrite([schema for schema in _objects(self._root) if id(schema) in seen])
 
     def _check(self, place: _Place) -> None:
         schema = place.schema
@@ -278,11 +279,10 @@ class _Preparation:
         for index, child in enumerate(found):
             yield _Place(child, f"{place.path}/{keyword}/{index}", place.depth + 1)
 
-    def _rewrite(self, seen: set[int]) -> None:
+    def _rewrite(self, schemas: list[Schema]) -> None:
         """Say what is meant in the words that the library understands."""
-        for schema in _objects(self._root):
-            if id(schema) not in seen:
-                continue
+        close_objects(schemas, _ANNOTATIONS)
+        for schema in schemas:
             schema.pop("uniqueItems", None)
             _bound_integers(schema)
             options = schema.get("oneOf")

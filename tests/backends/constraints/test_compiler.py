@@ -90,8 +90,17 @@ def test_a_cached_grammar_is_there_at_once(compiler: ConstraintCompiler) -> None
     assert pending.poll(time.monotonic()) is not None
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_failure_that_nobody_foresaw_is_an_error_and_the_next_grammar_compiles() -> None:
+@pytest.fixture
+def broken_threads(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
+    """Count threads that end with an exception, in place of the report that would come with a later test."""
+    count = threading.Semaphore(0)
+    monkeypatch.setattr(threading, "excepthook", lambda _: count.release())
+    return count
+
+
+def test_a_failure_that_nobody_foresaw_is_an_error_and_the_next_grammar_compiles(
+    broken_threads: threading.Semaphore,
+) -> None:
     class BrokenTokenizer(ByteTokenizer):
         num_reads = 0
 
@@ -107,5 +116,21 @@ def test_a_failure_that_nobody_foresaw_is_an_error_and_the_next_grammar_compiles
         with pytest.raises(ConstraintError, match="failed"):
             compiled(compiler, GrammarKind.REGEX, "a", reasoning_end="</think>")
         assert matches(compiled(compiler, GrammarKind.REGEX, "a"), "a")
+        assert broken_threads.acquire(timeout=10)
     finally:
         compiler.close()
+
+
+def test_a_vocabulary_that_cannot_be_built_is_an_error_of_every_request(broken_threads: threading.Semaphore) -> None:
+    class BrokenTokenizer(ByteTokenizer):
+        @property
+        def control_ids(self) -> dict[str, int]:
+            raise SystemError
+
+    compiler = ConstraintCompiler(BrokenTokenizer())
+    pending = [compiler.submit(DIGITS) for _ in range(3)]
+    for each in pending:
+        each.wait(10)
+        assert isinstance(each.poll(time.monotonic()), ConstraintError)
+        assert broken_threads.acquire(timeout=10)
+    compiler.close()
