@@ -1,7 +1,7 @@
 """Closes objects that list their properties: an answer gets no others unless the schema asks for them.
 
-JSON Schema allows any further property where `additionalProperties` is absent. Hardly any request means that, and a small
-model that may invent properties goes on inventing. What is generated still validates: the answers only become fewer.
+JSON Schema allows any further property where `additionalProperties` is absent. Hardly any request means that, and a
+small model that may invent properties goes on inventing. What is generated still validates: the answers become fewer.
 """
 
 from typing import Any

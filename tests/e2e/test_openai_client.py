@@ -107,8 +107,8 @@ def test_errors_reach_the_client_as_its_own_classes(client: openai.OpenAI) -> No
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="nobody", messages=FOX)
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model="tiny", messages=FOX, logprobs=True)
-    assert caught.value.param == "logprobs"
+        client.chat.completions.create(model="tiny", messages=FOX, top_logprobs=21, logprobs=True)
+    assert caught.value.param == "top_logprobs"
     with pytest.raises(openai.BadRequestError) as caught:
         client.completions.create(model="tiny", prompt="x" * 2000, max_tokens=5)
     assert caught.value.code == "context_length_exceeded"
