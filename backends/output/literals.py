@@ -10,7 +10,7 @@ import enum
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -43,49 +43,46 @@ def json_escaped(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-class Quote(msgspec.Struct, frozen=True):
+class Quote:
     """One way to write strings.
 
-    Attributes:
-        mark: What opens and closes it.
+    Args:
+        mark: What opens and closes them.
         has_escapes: Whether a backslash escapes; otherwise all characters stand for themselves.
     """
 
-    mark: str
-    has_escapes: bool
+    def __init__(self, mark: str, *, has_escapes: bool) -> None:
+        self.mark = mark
+        self.has_escapes = has_escapes
+        self.end = Tags(mark)
 
 
-class Dialect(msgspec.Struct, frozen=True, kw_only=True):
+class Dialect:
     """How values are written.
 
-    Attributes:
+    Args:
         quotes: Ways to write strings.
         words: Words with a meaning, and what they are in JSON.
-        has_bare_keys: Whether keys may stand without quotes.
-        has_bare_strings: Whether scalars that are nothing else are strings.
+        is_bare: Whether keys may stand without quotes, and scalars that are nothing else are strings.
         is_json: Whether values are JSON already and go through as they stand.
     """
 
-    quotes: tuple[Quote, ...]
-    words: dict[str, str]
-    has_bare_keys: bool = False
-    has_bare_strings: bool = False
-    is_json: bool = False
+    def __init__(self, *quotes: Quote, words: Mapping[str, str], is_bare: bool = False, is_json: bool = False) -> None:
+        self.quotes = {quote.mark: quote for quote in quotes}
+        self.marks = Tags(*self.quotes)
+        self.words = words
+        self.is_bare = is_bare
+        self.is_json = is_json
 
 
 _DOUBLE = Quote('"', has_escapes=True)
-JSON: Final = Dialect(quotes=(_DOUBLE,), words=_WORDS, is_json=True)
-PYTHON: Final = Dialect(quotes=(_DOUBLE, Quote("'", has_escapes=True)), words=_PYTHON_WORDS)
+JSON: Final = Dialect(_DOUBLE, words=_WORDS, is_json=True)
+PYTHON: Final = Dialect(_DOUBLE, Quote("'", has_escapes=True), words=_PYTHON_WORDS)
 
 
 def bare_dialect(mark: str) -> Dialect:
     """Return the dialect of Gemma's calls, whose strings stand between two `mark`s."""
-    return Dialect(
-        quotes=(Quote(mark, has_escapes=False), _DOUBLE),
-        words=_PYTHON_WORDS,
-        has_bare_keys=True,
-        has_bare_strings=True,
-    )
+    return Dialect(Quote(mark, has_escapes=False), _DOUBLE, words=_PYTHON_WORDS, is_bare=True)
 
 
 class _Frame(msgspec.Struct, frozen=True):
@@ -120,8 +117,6 @@ class Transcoder:
         self._source = source
         self._put = put
         self._dialect = dialect
-        self._marks = Tags(*(quote.mark for quote in dialect.quotes))
-        self._quotes = {quote.mark: quote for quote in dialect.quotes}
         self._frames: list[_Frame] = []
         self._state = _State.VALUE
         self._separator = ""
@@ -193,11 +188,11 @@ class Transcoder:
         self._separator = ""
 
     def _key(self, frame: _Frame) -> Reading[None]:
-        mark = yield from self._source.accept(self._marks)
+        mark = yield from self._source.accept(self._dialect.marks)
         if mark is not None:
-            yield from self._string(self._quotes[mark])
+            yield from self._string(self._dialect.quotes[mark])
             return
-        if not (frame.has_bare_keys or self._dialect.has_bare_keys):
+        if not (frame.has_bare_keys or self._dialect.is_bare):
             raise MalformedError
         key = yield from self._source.word(_KEY_RUN, _MAX_KEY_CHARS)
         if not key:
@@ -209,9 +204,9 @@ class Transcoder:
         if char in "{[":
             self._open(char)
             return
-        mark = yield from self._source.accept(self._marks)
+        mark = yield from self._source.accept(self._dialect.marks)
         if mark is not None:
-            yield from self._string(self._quotes[mark])
+            yield from self._string(self._dialect.quotes[mark])
         else:
             yield from self._scalar()
         self._state = _State.NEXT
@@ -225,11 +220,11 @@ class Transcoder:
         self._state = _State.FIRST
 
     def _scalar(self) -> Reading[None]:
-        run = _BARE_RUN if self._dialect.has_bare_strings else _WORD_RUN
+        run = _BARE_RUN if self._dialect.is_bare else _WORD_RUN
         text = (yield from self._source.word(run, _MAX_SCALAR_CHARS)).strip()
         canonical = text if _NUMBER.fullmatch(text) else self._dialect.words.get(text)
         if canonical is None:
-            if not text or not self._dialect.has_bare_strings:
+            if not text or not self._dialect.is_bare:
                 raise MalformedError
             canonical = f'"{json_escaped(text)}"'
         self._accept(canonical)
@@ -241,7 +236,7 @@ class Transcoder:
         if quote.has_escapes:
             yield from self._escaped_body(quote.mark)
         else:
-            yield from self._source.until(Tags(quote.mark), lambda text: self._replace(json_escaped(text)))
+            yield from self._source.until(quote.end, lambda text: self._replace(json_escaped(text)))
         self._replace('"')
 
     def _replace(self, text: str) -> None:

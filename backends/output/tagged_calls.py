@@ -81,6 +81,10 @@ class TaggedCallReader(CallReader):
         self._call_open = _tags(syntax.call_open)
         self._param_or_end = _tags(syntax.param_open, syntax.call_close or syntax.block_close)
         self._block_close = Tags(syntax.block_close)
+        self._name_end = _tags(syntax.name_end)
+        self._key_end = _tags(syntax.param_name_end)
+        self._value_open = _tags(syntax.value_open)
+        self._value_close = _tags(syntax.value_close)
         self._name_run = _run_without((syntax.name_end or "<")[0] + SPACES)
         self._key_run = _run_without(syntax.param_name_end[0] + "\r\n")
         self._separator = ""
@@ -101,7 +105,7 @@ class TaggedCallReader(CallReader):
     def _call(self) -> Reading[None]:
         name = (yield from self._source.word(self._name_run, MAX_NAME_CHARS)).strip()
         if self._syntax.name_end:
-            yield from self._source.expect(Tags(self._syntax.name_end))
+            yield from self._source.expect(self._name_end)
         self._sink.check_name(name)
         self._source.take_record()
         self._sink.begin_call(name, lambda: "}")
@@ -129,10 +133,10 @@ class TaggedCallReader(CallReader):
 
     def _key(self) -> Reading[str]:
         key = yield from self._source.word(self._key_run, _MAX_KEY_CHARS)
-        yield from self._source.expect(Tags(self._syntax.param_name_end))
+        yield from self._source.expect(self._key_end)
         if self._syntax.value_open:
             yield from self._source.spaces()
-            yield from self._source.expect(Tags(self._syntax.value_open))
+            yield from self._source.expect(self._value_open)
         key = key.strip()
         if not key:
             raise MalformedError
@@ -146,7 +150,7 @@ class TaggedCallReader(CallReader):
         if trimmed and (yield from self._source.peek()) == "\n":
             self._source.skip(1)
             self._source.take_record()
-        close = Tags(self._syntax.value_close)
+        close = self._value_close
         if types == _STRING:
             self._sink.put_arguments('"')
             yield from self._source.until(close, self._put_string, trimmed=trimmed, max_trimmed=1)
