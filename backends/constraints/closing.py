@@ -39,4 +39,5 @@ def _is_closable(schema: Schema) -> bool:
     properties = schema.get("properties")
     if not properties or any(keyword in schema for keyword in _OPENING):
         return False
-    return set(schema.get("required", ())) <= properties.keys() and schema.get("minProperties", 0) <= len(properties)
+    has_enough = bool(schema.get("minProperties", 0) <= len(properties))
+    return has_enough and set(schema.get("required", ())) <= properties.keys()
