@@ -116,7 +116,8 @@ def test_forced_calls_are_valid_streamed_and_whole(tooled_gateway: GatewayProces
 
 
 def _calls_of(stream: httpx.Response) -> tuple[list[dict[str, Any]], list[str]]:
-    fragments, reasons = [], []
+    fragments: list[dict[str, Any]] = []
+    reasons: list[str] = []
     for line in stream.iter_lines():
         if not line.startswith("data: {"):
             continue
