@@ -137,3 +137,24 @@ def test_control_tokens_of_a_user_are_text(tooled_gateway: GatewayProcess, engin
     counted = chat(tooled_gateway, engine, messages=messages)["usage"]["prompt_tokens"]
     parsed = len(ids(f"<|im_start|>user\n{INJECTION}<|im_end|>\n<|im_start|>assistant\n"))
     assert counted == parsed + len("<|im_end|>") - 1 + len("<|im_start|>") - 1
+
+
+@pytest.mark.real_model
+@ENGINES
+def test_the_real_model_keeps_to_a_schema_and_calls_a_tool(real_gateway: GatewayProcess, engine: str) -> None:
+    """Few tokens: MLX's CPU build makes some ten a second."""
+    properties = {"city": {"enum": ["Rome", "Paris"]}, "big": {"type": "boolean"}}
+    schema = {"type": "object", "properties": properties, "required": ["city", "big"]}
+    plain = {"model": f"smollm2-135m-instruct@{engine}", "temperature": 1, "seed": 1, "max_tokens": 60}
+    plain["messages"] = [{"role": "user", "content": "Name a city, as JSON."}]
+    response_format = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema}}
+    tool = {"type": "function", "function": {"name": "visit", "parameters": schema}}
+    told = real_gateway.post(PATHS[CHAT], {**plain, "response_format": response_format}).raise_for_status().json()
+    forced = {"tools": [tool], "tool_choice": "required", "parallel_tool_calls": False}
+    called = real_gateway.post(PATHS[CHAT], {**plain, **forced}).raise_for_status().json()
+    (call,) = called["choices"][0]["message"]["tool_calls"]
+    for text in (told["choices"][0]["message"]["content"], call["function"]["arguments"]):
+        value = json.loads(text)
+        assert value["city"] in {"Rome", "Paris"}
+        assert isinstance(value["big"], bool)
+    assert [answer["choices"][0]["finish_reason"] for answer in (told, called)] == ["stop", "tool_calls"]
