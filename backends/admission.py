@@ -165,8 +165,8 @@ class Admission:
         parser: OutputParser = create_parser(
             output_format, message.output, starts_in_reasoning=output_format.starts_in_reasoning(prompt.rendered.text)
         )
-        visible = output_format.visible_control_texts
-        visible_ids = frozenset(i for text, i in self._tokenizer.control_ids.items() if text in visible)
+        control_ids = self._tokenizer.control_ids
+        visible_ids = frozenset(control_ids[text] for text in output_format.visible_control_texts)
         return Generation(message, sequence, TokenText(self._tokenizer, visible_ids), parser, now)
 
 

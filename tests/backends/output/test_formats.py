@@ -1,6 +1,8 @@
 """Detection by what templates say; the excerpts are the decisive words of published templates, not whole ones."""
 
 # ruff: noqa: RUF001 - DeepSeek's tags have full-width bars
+import time
+
 import pytest
 
 from backends.output import formats
@@ -104,7 +106,9 @@ def test_a_prompt_that_ends_with_an_open_tag_starts_in_reasoning(prompt: str, is
 
 def test_hostile_templates_are_read_in_linear_time() -> None:
     for scrap in ("{% ", "[TOOL_CALLS]", "{{ tool ", "<tool_call><function=", "</arg_key>\n"):
+        started_at = time.process_time()
         detect_format(scrap * 100_000, {})
+        assert time.process_time() - started_at < 5, scrap  # quadratic, it would be minutes
 
 
 def test_the_instructions_show_the_tools_and_the_format_that_is_read() -> None:
