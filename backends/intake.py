@@ -89,6 +89,8 @@ class Intake:
             num_prompt_tokens=len(token_ids),
             max_output_tokens=room if message.max_tokens is None else min(room, message.max_tokens),
             sampling=message.sampling,
+            priority=message.priority,
+            session_id=message.session_id,
         )
 
     def encode(self, text: str) -> list[int]:

@@ -17,7 +17,7 @@ from backends.output.base import Output
 from backends.prompts import Prompt
 from backends.questions import Answer, Question
 from backends.request import Constraint, OutputSpec
-from backends.sequence import SamplingParams
+from backends.sequence import Priority, SamplingParams
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -133,6 +133,8 @@ class Generate(_Message, frozen=True, array_like=True, tag=True):
         wants_progress: Whether `PrefillProgress` is wanted.
         constraint: What the answer must match; None = anything.
         output: How the answer is taken apart (reasoning, tool calls); None = plain text.
+        priority: Background sequences hold still while interactive ones compute.
+        session_id: Conversation whose cache is kept for its next turn, or None.
     """
 
     sequence_id: int
@@ -144,6 +146,8 @@ class Generate(_Message, frozen=True, array_like=True, tag=True):
     wants_progress: bool = False
     constraint: Constraint | None = None
     output: OutputSpec | None = None
+    priority: Priority = Priority.INTERACTIVE
+    session_id: str | None = None
 
 
 class Cancel(_Message, frozen=True, array_like=True, tag=True):

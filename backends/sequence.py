@@ -54,6 +54,13 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
         return self.temperature < GREEDY_BELOW
 
 
+class Priority(enum.Enum):
+    """Who goes first where not everybody can: at the queue, for a place in the batch, and in it."""
+
+    INTERACTIVE = "interactive"
+    BACKGROUND = "background"
+
+
 class SequenceState(enum.Enum):
     """Where a sequence stands in the batch."""
 
@@ -73,6 +80,8 @@ class Sequence:
         num_computed: How many of `token_ids` the engine's cache holds; the rest is pending.
         max_output_tokens: Upper bound of the answer, >= 1.
         sampling: How tokens are drawn.
+        priority: Background sequences hold still while interactive ones compute.
+        session_id: Conversation whose cache is kept for its next turn, or None.
         state: Where it stands.
         fork_of: Sequence with the same prompt whose cache it may begin with, or None.
         num_cached_tokens: Tokens of the prompt that were not computed for it.
@@ -83,6 +92,8 @@ class Sequence:
     num_prompt_tokens: int
     max_output_tokens: int
     sampling: SamplingParams
+    priority: Priority = Priority.INTERACTIVE
+    session_id: str | None = None
     num_computed: int = 0
     state: SequenceState = SequenceState.WAITING
     fork_of: int | None = None

@@ -77,12 +77,15 @@ class Fleet:
 
     @property
     def placed(self) -> list[PlacedWorker]:
-        """The workers that have, get or give up a model, as placement sees them."""
+        """The workers that have, get or give up a model, as placement sees them.
+
+        One that has just died is on its way out, though it is not reaped yet: nothing may be handed to it.
+        """
         return [
             PlacedWorker(
                 worker.worker_id,
                 worker.target,
-                worker.state,
+                WorkerState.STOPPING if worker.has_died else worker.state,
                 worker.num_running,
                 worker.max_sequences,
                 worker.state_since,
@@ -135,8 +138,7 @@ class Fleet:
     def _standby_for(self, engine: str) -> ManagedWorker | None:
         """Return a waiting worker; one that has just died is none, though it is not reaped yet."""
         for worker in self:
-            is_alive = worker.client is None or not worker.client.is_closed
-            if worker.target is None and worker.engine == engine and worker.state in _UNLOADED and is_alive:
+            if worker.target is None and worker.engine == engine and worker.state in _UNLOADED and not worker.has_died:
                 return worker
         return None
 

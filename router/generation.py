@@ -24,7 +24,7 @@ from backends.messages import (
 from backends.output.base import Output
 from backends.prompts import ForkPrompt, Prompt
 from backends.request import Constraint, OutputSpec
-from backends.sequence import SamplingParams
+from backends.sequence import Priority, SamplingParams
 from router.errors import ContextLengthExceededError, EngineCrashedError, InvalidRequestError, UnsupportedFieldError
 from router.supervisor import Supervisor
 from router.targets import Choice
@@ -51,6 +51,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
         constraint: What each answer must match; None = anything.
         output: How answers are taken apart; None = plain text.
         wants_progress: Whether `ProgressEvent`s are wanted.
+        priority: Of the request, in the queue and in the batch.
+        session_id: Conversation whose cache is kept for its next turn, or None.
     """
 
     wish: Wish
@@ -64,6 +66,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     constraint: Constraint | None = None
     output: OutputSpec | None = None
     wants_progress: bool = False
+    priority: Priority = Priority.INTERACTIVE
+    session_id: str | None = None
 
     @property
     def num_sequences(self) -> int:
@@ -164,7 +168,7 @@ class Generation:
 
     async def _one_try(self) -> AsyncGenerator[list[GenerationEvent], None]:
         request = self.request
-        lease = await self._supervisor.lease(request.wish, request.num_sequences)
+        lease = await self._supervisor.lease(request.wish, request.num_sequences, request.priority)
         stream: RequestStream | None = None
         try:
             self._take_over(lease)
@@ -231,6 +235,8 @@ def generate_messages(request: GenerationRequest) -> list[Generate]:
                 wants_progress=request.wants_progress,
                 constraint=request.constraint,
                 output=request.output,
+                priority=request.priority,
+                session_id=request.session_id,
             )
             for number in range(request.num_choices)
         ]

@@ -132,6 +132,11 @@ class ManagedWorker:
         return None if self.client is None else self.client.pid
 
     @property
+    def has_died(self) -> bool:
+        """Whether its channel has ended, which comes before its exit is seen."""
+        return self.client is not None and self.client.is_closed
+
+    @property
     def died_as_standby(self) -> bool:
         """Whether a worker that is gone had a target given to it but never began with it."""
         return self.was_standby and self.client is not None and not self.client.load_fraction

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import assert_never
 
+from backends.sequence import Priority
 from registry.errors import RegistryError
 from router.breaker import LoadBreaker
 from router.config import Config
@@ -88,12 +89,13 @@ class Supervisor:
 
     # ---- for everybody else -----------------------------------------------------------------------------------------
 
-    async def lease(self, wish: Wish, num_sequences: int = 1) -> Lease:
+    async def lease(self, wish: Wish, num_sequences: int = 1, priority: Priority = Priority.INTERACTIVE) -> Lease:
         """Wait for a worker that has what `wish` means resident.
 
         Args:
             wish: The request's.
             num_sequences: Places in the batch it needs; 0 for what takes none and waits for none.
+            priority: Interactive requests go before background ones.
 
         Raises:
             QueueFullError: Too many wait already.
@@ -105,7 +107,8 @@ class Supervisor:
         now = self._clock()
         choice = self._resolve(wish)
         self._breaker.check(choice.target, now)
-        ticket = Ticket(next(self._ids), wish, choice, num_sequences, now, asyncio.get_running_loop().create_future())
+        granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        ticket = Ticket(next(self._ids), wish, choice, num_sequences, priority, now, granted)
         self._inbox.put_nowait(Submit(ticket))
         try:
             return await ticket.lease

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from backends.sequence import Priority
 from router.errors import RouterError
 from router.placement import WaitingRequest
 from router.targets import Choice, Purpose, Target
@@ -69,6 +70,7 @@ class Ticket:
         wish: What was asked for.
         choice: What that means under the settings in force.
         num_sequences: Places in the batch it needs.
+        priority: Of the request.
         arrived_at: Monotonic seconds.
         lease: What its client waits for.
     """
@@ -77,6 +79,7 @@ class Ticket:
     wish: Wish
     choice: Choice
     num_sequences: int
+    priority: Priority
     arrived_at: float
     lease: asyncio.Future[Lease]
 

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from backends.sequence import Priority
 from router.errors import ModelLoadFailedError, UnavailableError
 from router.targets import Choice, EngineReason, Target
 from router.waiting import MAX_RETRY_AFTER_S, Lease, Ticket, WaitingQueue, Wish
@@ -11,7 +12,9 @@ MLX, GGUF = Target("m", "mlx", 1, "/m"), Target("m", "llamacpp", 2, "/m.gguf")
 
 def ticket(ticket_id: int, target: Target = MLX) -> Ticket:
     lease: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-    return Ticket(ticket_id, Wish("m"), Choice(target, EngineReason.REQUEST), 1, float(ticket_id), lease)
+    return Ticket(
+        ticket_id, Wish("m"), Choice(target, EngineReason.REQUEST), 1, Priority.INTERACTIVE, float(ticket_id), lease
+    )
 
 
 async def test_tickets_stay_in_order_of_arrival() -> None:
