@@ -8,6 +8,7 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -39,12 +40,15 @@ class EngineCapabilities(msgspec.Struct, frozen=True):
     Attributes:
         can_abort_step: A running step can be given up in the middle.
         can_cut_cache: The tail of a sequence's cache can be removed (not so for recurrent memory).
+            Where it cannot, a fork begins with all that its source's cache holds, or not at all.
         forks_share_cells: A fork holds its source's cells, and not a copy of them.
+        retired_hold_cells: What the cache of a retired sequence takes counts against the model's `kv_cells`.
     """
 
     can_abort_step: bool
     can_cut_cache: bool
     forks_share_cells: bool
+    retired_hold_cells: bool = True
 
 
 class EngineMemory(msgspec.Struct, frozen=True):
@@ -154,7 +158,8 @@ class StepPlan(msgspec.Struct, frozen=True):
 
     Attributes:
         chunks: Decode chunks first, then prefill chunks, at most one per sequence.
-        evicted: Sequences whose cache goes before the step (their cells are needed); they will be computed anew.
+        evicted: Sequences whose cache goes before the step (their cells or slots are needed): live ones will be
+            computed anew, retired ones are gone.
     """
 
     chunks: tuple[Chunk, ...] = ()
@@ -167,7 +172,8 @@ class StepResult:
 
     Attributes:
         num_computed: Per sequence id, how many of its tokens the cache holds now. An engine that batches by its own
-            rules may have done less or more than the plan; a sequence that is missing did not move.
+            rules may have done less or more than the plan, and may name held sequences, whose cache it has cut by what
+            it had drawn ahead; a sequence that is missing did not move.
         tokens: Per sequence id, the token that was drawn.
         likelihoods: Per sequence id, what goes with that token where its editor reports it.
         errors: Per sequence id, why a sequence cannot go on although the step did.
@@ -213,6 +219,15 @@ class Engine(abc.ABC):
     def step_tokens(self) -> int:
         """Token budget of one step."""
 
+    @property
+    @abc.abstractmethod
+    def num_slots(self) -> int:
+        """Sequences whose cache it can hold at once, >= the loaded spec's `max_sequences`.
+
+        A slot is taken by a first chunk, a fork or a loaded cache, kept while the sequence runs, is held or retired,
+        and given back by `remove` or an eviction. The caller sees to it that there is one.
+        """
+
     @abc.abstractmethod
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Make room for a sequence; nothing is computed yet.
@@ -226,7 +241,7 @@ class Engine(abc.ABC):
         """Let an inserted sequence begin with the cached beginning of another one, which keeps it.
 
         Args:
-            source_id: A sequence whose cache holds at least `num_tokens`.
+            source_id: A running, held or retired sequence whose cache holds at least `num_tokens`.
             target_id: A sequence with nothing computed whose first `num_tokens` tokens are the same.
             num_tokens: How many, >= 1.
 
@@ -236,9 +251,57 @@ class Engine(abc.ABC):
         del source_id, target_id, num_tokens
         return False
 
+    def retire(self, sequence_id: int) -> int:
+        """End a sequence but keep its cache, as a beginning for others; its sampler and editor go.
+
+        Args:
+            sequence_id: An inserted sequence that will never be in a plan again. `remove` frees what is kept; the id
+                must not be used for another sequence before.
+
+        Returns:
+            How many of its first tokens the cache holds; 0 = nothing was kept, and the sequence is removed.
+        """
+        self.remove(sequence_id)
+        return 0
+
+    def save_cache(self, sequence_id: int, path: Path) -> int:
+        """Write the cache of a sequence that is not in the batch (held or retired) to a file, which it replaces.
+
+        Args:
+            sequence_id: Whose cache.
+            path: In an existing folder. The file is complete or not there.
+
+        Returns:
+            The file's size in bytes; 0 = there is nothing to save, and no file.
+
+        Raises:
+            EngineError: It cannot be written.
+        """
+        del sequence_id, path
+        return 0
+
+    def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
+        """Read what `save_cache` wrote into a new retired sequence.
+
+        A file that is damaged, of another model, engine, version or text is not an error: nothing is read from it.
+
+        Args:
+            path: The file.
+            sequence_id: A free id; it takes a slot, and cells where `retired_hold_cells`.
+            token_ids: What the cache must begin with; it may hold fewer tokens, not others.
+
+        Returns:
+            How many of `token_ids` the cache holds; 0 = none, and the sequence does not exist.
+        """
+        del path, sequence_id, token_ids
+        return 0
+
     @abc.abstractmethod
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
         """Evaluate the plan's chunks and draw one token for each that reaches its sequence's end.
+
+        A live sequence that is not in the plan is held: it keeps its slot and its cache, costs the step nothing and
+        goes on with a later plan. Sequences to be evicted lose both first.
 
         Args:
             plan: From the batcher.
@@ -250,10 +313,10 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def remove(self, sequence_id: int) -> None:
-        """Forget a sequence and free its cells at once; unknown ids are ignored."""
+        """Forget a sequence, live or retired, and free its slot and cells at once; unknown ids are ignored."""
 
     def pause(self, sequence_id: int) -> int | None:
-        """Take a sequence out of the batch, keeping its cache.
+        """Take a sequence out of the batch, keeping its cache; needless, since plans leave out who is held.
 
         Returns:
             How many of its tokens the cache holds; None when nothing changed (plans simply leave it out).

@@ -133,6 +133,7 @@ class FakeEngine(Engine):
         self._editors: dict[int, LogitsEditor] = {}
         self._ballast = b""
         self._step_tokens = _DEFAULT_STEP_TOKENS
+        self._num_slots = 1
         self.tokenizer = FakeTokenizer()
         self.capabilities = EngineCapabilities(can_abort_step=True, can_cut_cache=True, forks_share_cells=True)
 
@@ -145,6 +146,11 @@ class FakeEngine(Engine):
     def step_tokens(self) -> int:
         """Token budget of one step."""
         return self._step_tokens
+
+    @property
+    def num_slots(self) -> int:
+        """Sequences whose cache it can hold at once."""
+        return self._num_slots
 
     def info(self) -> EngineInfo:
         """Return fixed facts."""
@@ -163,6 +169,7 @@ class FakeEngine(Engine):
         self._ballast = b"\1" * self._options.ballast_bytes
         context_length = min(spec.context_length, self._options.context_length)
         self._step_tokens = max(spec.step_tokens or _DEFAULT_STEP_TOKENS, spec.max_sequences)
+        self._num_slots = spec.max_sequences
         return LoadedModel(
             context_length=context_length,
             max_sequences=spec.max_sequences,

@@ -41,6 +41,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         flash_attention: `auto`, `on` or `off` (llamacpp).
         cache_limit_bytes: Upper bound of MLX's buffer cache; None = the engine's default.
         wired_limit_bytes: Metal's wired memory limit for MLX; None = the engine's default.
+        cache_slots: Sequences beyond `max_sequences` whose cache is kept (ended ones, held ones), >= 0; None = the
+            engine's default. None are kept where the model's memory makes each of them costly.
     """
 
     model_path: str
@@ -53,6 +55,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     flash_attention: str = "auto"
     cache_limit_bytes: int | None = None
     wired_limit_bytes: int | None = None
+    cache_slots: int | None = None
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):

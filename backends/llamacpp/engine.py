@@ -48,6 +48,7 @@ class LlamaCppEngine(Engine):
         self._memory: object = None
         self._batch: llama_cpp.llama_batch | None = None
         self._step_tokens = DEFAULT_STEP_TOKENS
+        self._num_slots = 1
         self._num_threads = 1
         self._sees_whole_texts = False
         self._free_slots: list[int] = []
@@ -63,6 +64,11 @@ class LlamaCppEngine(Engine):
     def step_tokens(self) -> int:
         """Token budget of one step; the library's n_batch."""
         return self._step_tokens
+
+    @property
+    def num_slots(self) -> int:
+        """Sequences whose cache it can hold at once; the library's n_seq_max."""
+        return self._num_slots
 
     def info(self) -> EngineInfo:
         """Return the build's version and CPU features."""
@@ -85,7 +91,8 @@ class LlamaCppEngine(Engine):
                 f"llama.cpp put parts of the model on {', '.join(self._log.foreign_devices)}, not on the CPU"
             )
         self._reader = LogitsReader(self.tokenizer.vocab_size)
-        self._free_slots = list(reversed(range(spec.max_sequences)))
+        self._num_slots = spec.max_sequences
+        self._free_slots = list(reversed(range(self._num_slots)))
         self._sees_whole_texts = sees_whole_texts(self._context)
         is_recurrent = llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model)
         self.capabilities = EngineCapabilities(

@@ -58,6 +58,7 @@ class MLXEngine(Engine):
         self._model: Any = None
         self._closing_ids: tuple[int, ...] = ()
         self._step_tokens = METAL_STEP_TOKENS if _has_metal() else CPU_STEP_TOKENS
+        self._num_slots = 1
         self._prefill_tokens = FIRST_STEP_TOKENS
         self._samplers: dict[int, Sampler] = {}
         self._editors: dict[int, LogitsEditor] = {}
@@ -71,6 +72,11 @@ class MLXEngine(Engine):
     def step_tokens(self) -> int:
         """Token budget of one prefill chunk; the generator's chunk adapts below it."""
         return self._step_tokens
+
+    @property
+    def num_slots(self) -> int:
+        """Sequences whose cache it can hold at once."""
+        return self._num_slots
 
     def info(self) -> EngineInfo:
         """Return library versions and the device."""
@@ -104,6 +110,7 @@ class MLXEngine(Engine):
             self.tokenizer = MLXTokenizer(wrapper, end_ids)
             self._closing_ids = closing_ids(wrapper)
             self._step_tokens = spec.step_tokens or self._step_tokens
+            self._num_slots = spec.max_sequences
             self._generator = self._create_generator(spec)
             if spec.wired_limit_bytes is not None and _has_metal():
                 mx.set_wired_limit(spec.wired_limit_bytes)  # after the generator, which sets Metal's recommendation
