@@ -146,24 +146,40 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Waiting: how many, how long, and when a worker counts as lost.
 
     Attributes:
-        max_queue: Requests that may wait; one more is answered 429.
-        queue_timeout_s: Longest wait in the queue.
+        max_queue: Interactive requests that may wait; one more is answered 429.
+        max_queue_background: The same for background requests.
+        queue_timeout_s: Longest wait of an interactive request in the queue.
+        queue_timeout_background_s: The same for a background request.
+        background_max_wait_s: A background request that has waited this long is treated like an interactive one.
         swap_max_wait_s: How long requests for the resident model go on being served while others wait for a swap.
         swap_drain_timeout_s: What running requests get to finish before a swap cuts them off.
         load_timeout_s: Longest load of a model.
         stall_timeout_s: A busy worker without any sign of life for this long is killed.
         stop_timeout_s: From asking a worker to stop to killing it.
         reclaim_timeout_s: How long to look for the memory to come back after a worker ended.
+        worker_memory_bytes: Resident memory over which a worker is replaced, mapped weights included; None = no limit.
+        request_timeout_s: Longest time from a request's arrival to its last token; None = no limit.
+        first_token_timeout_s: Longest time from an interactive request's arrival to its first token; None = no limit.
+        inter_token_timeout_s: Longest silence between two tokens of an interactive request; None = no limit.
+        reattach_s: How long an answer whose client is gone waits for the same request to come again; 0 = not at all.
     """
 
     max_queue: Annotated[int, Meta(ge=1, le=100_000)] = 64
+    max_queue_background: Annotated[int, Meta(ge=1, le=100_000)] = 1024
     queue_timeout_s: Seconds = 600.0
+    queue_timeout_background_s: Seconds = MAX_SECONDS
+    background_max_wait_s: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] = 60.0
     swap_max_wait_s: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] = 10.0
     swap_drain_timeout_s: Seconds = 300.0
     load_timeout_s: Seconds = 300.0
     stall_timeout_s: Seconds = 60.0
     stop_timeout_s: Seconds = 5.0
     reclaim_timeout_s: Seconds = 5.0
+    worker_memory_bytes: Annotated[int, Meta(ge=1 << 20)] | None = None
+    request_timeout_s: Seconds | None = None
+    first_token_timeout_s: Seconds | None = None
+    inter_token_timeout_s: Seconds | None = None
+    reattach_s: Annotated[float, Meta(ge=0, le=60)] = 0.6
 
 
 class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -172,6 +188,7 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     Attributes:
         context_length: Tokens one request may use, prompt and answer together; lowered to the model's own limit.
         parallel: Sequences that a worker may run at a time.
+        workers: Worker processes of the loaded model; requests are spread over them.
         max_tokens: Longest answer; None = what the context leaves.
         temperature: 0 is greedy.
         top_p: Smallest set of tokens whose probability reaches this.
@@ -182,6 +199,7 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     context_length: Annotated[int, Meta(ge=16, le=10_000_000)] = 8192
     parallel: Annotated[int, Meta(ge=1, le=256)] = 8
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
     max_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=5)] = 1.0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
@@ -190,11 +208,27 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     allow_special_in_content: bool = False
 
 
+class CacheConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a worker keeps of sequences that have ended, so that their beginnings need not be computed again.
+
+    Attributes:
+        slots: Sequences beyond `generation.parallel` whose cache may be kept; None = the engine's default.
+        session_ttl_s: How long a conversation's cache is kept before others after its last use.
+        persist: Whether conversations' caches are saved on disk when their model is unloaded.
+        max_bytes: Upper bound of what is saved.
+    """
+
+    slots: Annotated[int, Meta(ge=0, le=4096)] | None = None
+    session_ttl_s: Seconds = 600.0
+    persist: bool = False
+    max_bytes: Annotated[int, Meta(ge=0)] = 4 << 30
+
+
 class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The llamacpp engine.
 
     Attributes:
-        threads: Compute threads; None = physical cores.
+        threads: Compute threads of each worker; None = physical cores, shared by the workers.
         batch_tokens: Token budget of one step: prefill chunks and decode tokens of all sequences together.
         kv_cells: Tokens that all sequences together may hold; None = `generation.context_length`.
         mmap: Map the weights from the file instead of reading them.
@@ -260,6 +294,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         server: The HTTP front.
         limits: Waiting.
         generation: Defaults of requests.
+        cache: What is kept of sequences that have ended.
         llamacpp: The llamacpp engine.
         mlx: The mlx engine.
         models: Where models are looked for.
@@ -272,6 +307,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
     generation: GenerationConfig = GenerationConfig()
+    cache: CacheConfig = CacheConfig()
     llamacpp: LlamaCppConfig = LlamaCppConfig()
     mlx: MLXConfig = MLXConfig()
     models: ModelsConfig = ModelsConfig()
