@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from backends.llamacpp.threads import default_num_threads
 from router.config import Config
 from router.errors import EngineCrashedError, RouterError
 from router.lifecycle import WorkerState, check_transition
@@ -163,7 +164,7 @@ class Fleet:
     def _load(self, worker: ManagedWorker, target: Target, config: Config) -> None:
         assert worker.client is not None
         self.set_state(worker, WorkerState.LOADING)
-        worker.client.load(load_spec_for(target, config))
+        worker.client.load(load_spec_for(target, config, num_cores=default_num_threads()))
 
     # ---- standby ----------------------------------------------------------------------------------------------------
 

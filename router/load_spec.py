@@ -7,12 +7,19 @@ from router.config import Config
 from router.targets import Target
 
 
-def load_spec_for(target: Target, config: Config) -> LoadSpec:
-    """Return the load of `target` under `config`."""
+def load_spec_for(target: Target, config: Config, *, num_cores: int) -> LoadSpec:
+    """Return the load of `target` under `config`.
+
+    Args:
+        target: What is to be loaded.
+        config: In force.
+        num_cores: Cores for all workers of a model together, >= 1.
+    """
     spec = LoadSpec(
         model_path=target.path,
         context_length=config.generation.context_length,
         max_sequences=config.generation.parallel,
+        cache_slots=config.cache.slots,
     )
     if target.engine == "mlx":
         return msgspec.structs.replace(
@@ -25,7 +32,15 @@ def load_spec_for(target: Target, config: Config) -> LoadSpec:
         spec,
         step_tokens=config.llamacpp.batch_tokens,
         kv_cells=config.llamacpp.kv_cells,
-        num_threads=config.llamacpp.threads,
+        num_threads=_num_threads(config, num_cores),
         use_mmap=config.llamacpp.mmap,
         flash_attention=config.llamacpp.flash_attention.value,
     )
+
+
+def _num_threads(config: Config, num_cores: int) -> int | None:
+    """Return the threads of each worker; a single one chooses them itself."""
+    num_workers = config.generation.workers
+    if config.llamacpp.threads is not None or num_workers == 1:
+        return config.llamacpp.threads
+    return max(1, num_cores // num_workers)

@@ -1,22 +1,25 @@
 import msgspec
+import pytest
 
 from backends.messages import LoadSpec
-from router.config import Config, GenerationConfig, LlamaCppConfig, MLXConfig
+from router.config import CacheConfig, Config, GenerationConfig, LlamaCppConfig, MLXConfig
 from router.load_spec import load_spec_for
 from router.targets import Target
 
 CONFIG = Config(
     generation=GenerationConfig(context_length=1234, parallel=3),
     llamacpp=LlamaCppConfig(threads=5, batch_tokens=77, kv_cells=999, mmap=False),
+    cache=CacheConfig(slots=9),
     mlx=MLXConfig(prefill_step_tokens=66, cache_limit_bytes=11, wired_limit_bytes=22),
 )
 
 
 def test_llamacpp_gets_its_own_settings_and_none_of_mlx() -> None:
-    assert load_spec_for(Target("m", "llamacpp", 1, "/m.gguf"), CONFIG) == LoadSpec(
+    assert load_spec_for(Target("m", "llamacpp", 1, "/m.gguf"), CONFIG, num_cores=6) == LoadSpec(
         model_path="/m.gguf",
         context_length=1234,
         max_sequences=3,
+        cache_slots=9,
         step_tokens=77,
         kv_cells=999,
         num_threads=5,
@@ -26,20 +29,31 @@ def test_llamacpp_gets_its_own_settings_and_none_of_mlx() -> None:
 
 
 def test_mlx_gets_its_own_settings_and_none_of_llamacpp() -> None:
-    assert load_spec_for(Target("m", "mlx", 1, "/m"), CONFIG) == LoadSpec(
+    assert load_spec_for(Target("m", "mlx", 1, "/m"), CONFIG, num_cores=6) == LoadSpec(
         model_path="/m",
         context_length=1234,
         max_sequences=3,
+        cache_slots=9,
         step_tokens=66,
         cache_limit_bytes=11,
         wired_limit_bytes=22,
     )
 
 
+@pytest.mark.parametrize(
+    ("num_workers", "threads", "expected"), [(1, None, None), (2, None, 3), (4, None, 1), (9, None, 1), (2, 5, 5)]
+)
+def test_the_workers_of_a_model_share_the_cores_unless_the_threads_are_set(
+    num_workers: int, threads: int | None, expected: int | None
+) -> None:
+    config = Config(generation=GenerationConfig(workers=num_workers), llamacpp=LlamaCppConfig(threads=threads))
+    assert load_spec_for(Target("m", "llamacpp", 1, "/m.gguf"), config, num_cores=6).num_threads == expected
+
+
 def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
     default = LoadSpec(model_path="")
     changed = set()
     for engine in ("mlx", "llamacpp"):
-        spec = load_spec_for(Target("m", engine, 1, "/m"), CONFIG)
+        spec = load_spec_for(Target("m", engine, 1, "/m"), CONFIG, num_cores=6)
         changed |= {name for name in LoadSpec.__struct_fields__ if getattr(spec, name) != getattr(default, name)}
     assert changed | {"flash_attention"} == set(msgspec.structs.asdict(default))
