@@ -102,6 +102,19 @@ class Supervisor:
             RouterError: The wish cannot be met, the load failed, the wait was too long, or the server shuts down.
             RegistryError: The model is unknown.
         """
+        ticket = self.submit(wish, num_sequences, priority)
+        try:
+            return await ticket.lease
+        except asyncio.CancelledError:
+            self.withdraw(ticket)
+            raise
+
+    def submit(self, wish: Wish, num_sequences: int = 1, priority: Priority = Priority.INTERACTIVE) -> Ticket:
+        """Queue a request without waiting for its lease; arguments and errors as in `lease`.
+
+        Returns:
+            The ticket: its `lease` is to be awaited without cancelling it, or given up with `withdraw`.
+        """
         if self._is_closing:
             raise ShuttingDownError
         now = self._clock()
@@ -110,13 +123,15 @@ class Supervisor:
         granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         ticket = Ticket(next(self._ids), wish, choice, num_sequences, priority, now, granted)
         self._inbox.put_nowait(Submit(ticket))
-        try:
-            return await ticket.lease
-        except asyncio.CancelledError:
-            if ticket.lease.done() and not ticket.lease.cancelled() and ticket.lease.exception() is None:
-                ticket.lease.result().release()
-            self._inbox.put_nowait(Withdraw(ticket.ticket_id))
-            raise
+        return ticket
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """Give up a ticket whose lease nobody took; harmless for one that has failed."""
+        if not ticket.lease.done():
+            ticket.lease.cancel()
+        elif not ticket.lease.cancelled() and ticket.lease.exception() is None:
+            ticket.lease.result().release()
+        self._inbox.put_nowait(Withdraw(ticket.ticket_id))
 
     async def stop_model(self, model: str) -> StopReport:
         """Unload a model: no new requests, the running ones finish; return when its memory is back.
