@@ -41,14 +41,13 @@ class EngineCapabilities(msgspec.Struct, frozen=True):
         can_abort_step: A running step can be given up in the middle.
         can_cut_cache: The tail of a sequence's cache can be removed (not so for recurrent memory).
             Where it cannot, a fork begins with all that its source's cache holds, or not at all.
-        forks_share_cells: A fork holds its source's cells, and not a copy of them.
-        retired_hold_cells: What the cache of a retired sequence takes counts against the model's `kv_cells`.
+        forks_share_cells: A fork of a running or held sequence holds its source's cells, and not a copy of them. A fork
+            of a retired one always has cells of its own.
     """
 
     can_abort_step: bool
     can_cut_cache: bool
     forks_share_cells: bool
-    retired_hold_cells: bool = True
 
 
 class EngineMemory(msgspec.Struct, frozen=True):
@@ -225,7 +224,16 @@ class Engine(abc.ABC):
         """Sequences whose cache it can hold at once, >= the loaded spec's `max_sequences`.
 
         A slot is taken by a first chunk, a fork or a loaded cache, kept while the sequence runs, is held or retired,
-        and given back by `remove` or an eviction. The caller sees to it that there is one.
+        and given back by `remove` or an eviction. The caller sees to it that there is one, for a fork as well.
+        """
+
+    @property
+    @abc.abstractmethod
+    def num_retired_tokens(self) -> int:
+        """Tokens that the caches of all retired sequences may hold together.
+
+        These caches are kept beside the model's `kv_cells` and hold none of them: cells that are only kept slow down the
+        attention of all who compute. The caller brings the sum back under this limit by evictions with its next plan.
         """
 
     @abc.abstractmethod
@@ -252,7 +260,7 @@ class Engine(abc.ABC):
         return False
 
     def retire(self, sequence_id: int) -> int:
-        """End a sequence but keep its cache, as a beginning for others; its sampler and editor go.
+        """End a sequence but keep its cache, as a beginning for others; its cells, its sampler and its editor go.
 
         Args:
             sequence_id: An inserted sequence that will never be in a plan again. `remove` frees what is kept; the id
@@ -287,7 +295,7 @@ class Engine(abc.ABC):
 
         Args:
             path: The file.
-            sequence_id: A free id; it takes a slot, and cells where `retired_hold_cells`.
+            sequence_id: A free id; it takes a slot.
             token_ids: What the cache must begin with; it may hold fewer tokens, not others.
 
         Returns:

@@ -134,6 +134,7 @@ class FakeEngine(Engine):
         self._ballast = b""
         self._step_tokens = _DEFAULT_STEP_TOKENS
         self._num_slots = 1
+        self._num_retired_tokens = 0
         self.tokenizer = FakeTokenizer()
         self.capabilities = EngineCapabilities(can_abort_step=True, can_cut_cache=True, forks_share_cells=True)
 
@@ -151,6 +152,11 @@ class FakeEngine(Engine):
     def num_slots(self) -> int:
         """Sequences whose cache it can hold at once."""
         return self._num_slots
+
+    @property
+    def num_retired_tokens(self) -> int:
+        """Tokens that the caches of all retired sequences may hold together: as many as there are cells."""
+        return self._num_retired_tokens
 
     def info(self) -> EngineInfo:
         """Return fixed facts."""
@@ -170,6 +176,7 @@ class FakeEngine(Engine):
         context_length = min(spec.context_length, self._options.context_length)
         self._step_tokens = max(spec.step_tokens or _DEFAULT_STEP_TOKENS, spec.max_sequences)
         self._num_slots = spec.max_sequences
+        self._num_retired_tokens = max(context_length, spec.kv_cells or 0)
         return LoadedModel(
             context_length=context_length,
             max_sequences=spec.max_sequences,

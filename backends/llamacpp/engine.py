@@ -49,6 +49,7 @@ class LlamaCppEngine(Engine):
         self._batch: llama_cpp.llama_batch | None = None
         self._step_tokens = DEFAULT_STEP_TOKENS
         self._num_slots = 1
+        self._num_retired_tokens = 0
         self._num_threads = 1
         self._sees_whole_texts = False
         self._free_slots: list[int] = []
@@ -69,6 +70,11 @@ class LlamaCppEngine(Engine):
     def num_slots(self) -> int:
         """Sequences whose cache it can hold at once; the library's n_seq_max."""
         return self._num_slots
+
+    @property
+    def num_retired_tokens(self) -> int:
+        """Tokens that the caches of all retired sequences may hold together: as many as there are cells."""
+        return self._num_retired_tokens
 
     def info(self) -> EngineInfo:
         """Return the build's version and CPU features."""
@@ -92,6 +98,7 @@ class LlamaCppEngine(Engine):
             )
         self._reader = LogitsReader(self.tokenizer.vocab_size)
         self._num_slots = spec.max_sequences
+        self._num_retired_tokens = kv_cells
         self._free_slots = list(reversed(range(self._num_slots)))
         self._sees_whole_texts = sees_whole_texts(self._context)
         is_recurrent = llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model)

@@ -59,6 +59,7 @@ class MLXEngine(Engine):
         self._closing_ids: tuple[int, ...] = ()
         self._step_tokens = METAL_STEP_TOKENS if _has_metal() else CPU_STEP_TOKENS
         self._num_slots = 1
+        self._num_retired_tokens = 0
         self._prefill_tokens = FIRST_STEP_TOKENS
         self._samplers: dict[int, Sampler] = {}
         self._editors: dict[int, LogitsEditor] = {}
@@ -77,6 +78,11 @@ class MLXEngine(Engine):
     def num_slots(self) -> int:
         """Sequences whose cache it can hold at once."""
         return self._num_slots
+
+    @property
+    def num_retired_tokens(self) -> int:
+        """Tokens that the caches of all retired sequences may hold together: as many as there are cells."""
+        return self._num_retired_tokens
 
     def info(self) -> EngineInfo:
         """Return library versions and the device."""
@@ -121,6 +127,7 @@ class MLXEngine(Engine):
             forks_share_cells=False,
         )
         context_length = _context_length(spec, config)
+        self._num_retired_tokens = max(context_length, spec.kv_cells or 0)
         return LoadedModel(
             context_length=context_length,
             max_sequences=spec.max_sequences,
