@@ -1,10 +1,12 @@
 """One request through the system, whatever protocol it came by: a lease, its sequences' events, one retry, a clean end.
 
-Protocol packages turn their requests into `GenerationRequest` and these events into their own shapes.
+Protocol packages turn their requests into `GenerationRequest` and these events into their own shapes. Who reads the
+events, and what becomes of them when nobody does, is `requests`' business.
 """
 
-import contextlib
-from collections.abc import AsyncGenerator
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 import msgspec
@@ -25,10 +27,17 @@ from backends.output.base import Output
 from backends.prompts import ForkPrompt, Prompt
 from backends.request import Constraint, OutputSpec
 from backends.sequence import Priority, SamplingParams
-from router.errors import ContextLengthExceededError, EngineCrashedError, InvalidRequestError, UnsupportedFieldError
+from router.errors import (
+    ContextLengthExceededError,
+    EngineCrashedError,
+    InvalidRequestError,
+    RouterError,
+    UnsupportedFieldError,
+)
+from router.streams import SequenceProgress
 from router.supervisor import Supervisor
-from router.targets import Choice
-from router.waiting import Lease, Wish
+from router.targets import Choice, Target
+from router.waiting import Lease, Ticket, Wish
 from router.worker_client import RequestStream, StreamEvent
 
 NUM_SEEDS: Final = 2**32 - 1
@@ -125,84 +134,161 @@ GenerationEvent = OutputEvent | ProgressEvent
 
 
 class Generation:
-    """A running request: iterate over `events` once; leaving the iteration early gives everything back.
+    """A running request. Read it with `next` until None, then or earlier `close` it; `events` does both.
+
+    A reader that is cancelled in `next` leaves the request as it is: whoever calls `next` after it goes on where it
+    was. A worker that dies before it gave any output is replaced, once, unseen; progress then begins anew.
+
+    Args:
+        supervisor: Gives the lease.
+        request: What to generate.
+        clock: Monotonic seconds.
 
     Attributes:
         request: What it was started with.
-        choice: The model and engine that serve it, once the first events came.
+        choice: The model and engine that serve it, once they do.
         queue_ms: Time in the gateway's queue.
         load_ms: Time waited for a load.
+        progress: What was seen of its sequences, in their order; () until a worker has them.
+        has_output: Whether anything was read that belongs to an answer.
+        last_read_at: When something was read last, or None.
     """
 
-    def __init__(self, supervisor: Supervisor, request: GenerationRequest) -> None:
+    def __init__(
+        self, supervisor: Supervisor, request: GenerationRequest, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._supervisor = supervisor
+        self._clock = clock
         self.request = request
         self.choice: Choice | None = None
         self.queue_ms = 0.0
         self.load_ms = 0.0
+        self.progress: tuple[SequenceProgress, ...] = ()
+        self.has_output = False
+        self.last_read_at: float | None = None
+        self._num_open = request.num_sequences
+        self._ticket: Ticket | None = None
+        self._lease: Lease | None = None
+        self._stream: RequestStream | None = None
+        self._index_of: dict[int, int] = {}
+        self._is_retry = False
+        self._error: RouterError | None = None
 
-    async def events(self) -> AsyncGenerator[list[GenerationEvent], None]:
-        """Yield what each step brought, in lists of at least one event.
-
-        A worker that dies before it gave any output is replaced, once, without the client seeing it; progress then
-        begins anew.
+    async def next(self) -> list[GenerationEvent] | None:
+        """Return what the next step brought, at least one event; None after the end.
 
         Raises:
             RouterError: The request cannot be served, or no further.
             BackendError: The prompt, or the engine.
+            RegistryError: The model is unknown.
         """
-        is_retry = False
-        while True:
-            has_output = False
+        while self._num_open:
             try:
-                async with contextlib.aclosing(self._one_try()) as batches:
-                    async for batch in batches:
-                        has_output = has_output or any(type(event) is OutputEvent for event in batch)
-                        yield batch
+                stream = self._stream or await self._start()
+                events = await stream.read()
+                self.last_read_at = self._clock()
+                batch = self._translated_batch(events)
             except EngineCrashedError:
-                if has_output or is_retry:
+                self._give_back()
+                if self.has_output or self._is_retry or self._error is not None:
                     raise
-                is_retry = True
-            else:
-                return
+                self._is_retry = True
+                self._stream = None
+                continue
+            if batch:
+                return batch
+        return None
 
-    async def _one_try(self) -> AsyncGenerator[list[GenerationEvent], None]:
-        request = self.request
-        lease = await self._supervisor.lease(request.wish, request.num_sequences, request.priority)
-        stream: RequestStream | None = None
+    async def events(self) -> AsyncGenerator[list[GenerationEvent], None]:
+        """Yield everything to the end; leaving the iteration early gives everything back. Errors as in `next`."""
         try:
-            self._take_over(lease)
-            stream = lease.client.generate(generate_messages(request))
-            index_of = {sequence_id: index for index, sequence_id in enumerate(stream.sequence_ids)}
-            num_open = len(index_of)
-            while num_open:
-                batch: list[GenerationEvent] = []
-                for event in await stream.read():
-                    translated = self._translated(event, index_of)
-                    if translated is not None:
-                        batch.append(translated)
-                        num_open -= type(translated) is OutputEvent and translated.end is not None
-                if batch:
-                    yield batch
+            while (batch := await self.next()) is not None:
+                yield batch
         finally:
-            if stream is not None:
-                lease.client.cancel(stream)
+            self.close()
+
+    def fail(self, error: RouterError) -> None:
+        """End the request now; a reader gets the error after what has come already. Nothing happens after the end."""
+        if not self._num_open or self._error is not None:
+            return
+        self._error = error
+        self._give_back()
+        if self._stream is not None:
+            self._stream.fail(error)
+
+    def close(self) -> None:
+        """Give the place and the sequences back, or the place in the queue; nothing is to be read any more."""
+        self._num_open = 0
+        self._give_back()
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether something has come that nobody has read yet."""
+        return self._stream is not None and self._stream.has_unread
+
+    @property
+    def waits_for(self) -> Target | None:
+        """What the request waits for in the queue; None before and after."""
+        return None if self._ticket is None else self._ticket.choice.target
+
+    async def _start(self) -> RequestStream:
+        """Wait for the lease and hand the sequences over; a wait that is cancelled keeps its place in the queue."""
+        if self._error is not None:
+            raise self._error
+        request = self.request
+        if self._ticket is None:
+            self._ticket = self._supervisor.submit(request.wish, request.num_sequences, request.priority)
+        ticket = self._ticket
+        await asyncio.wait([ticket.lease])
+        if self._error is not None:
+            raise self._error
+        self._ticket = None
+        self._lease = lease = ticket.lease.result()
+        self._take_over(lease)
+        self._stream = stream = lease.client.generate(generate_messages(request))
+        self._index_of = {sequence_id: index for index, sequence_id in enumerate(stream.sequence_ids)}
+        self._num_open = request.num_sequences
+        self.progress = tuple(lease.client.progress[sequence_id] for sequence_id in stream.sequence_ids)
+        return stream
+
+    def _give_back(self) -> None:
+        if self._ticket is not None:
+            ticket, self._ticket = self._ticket, None
+            self._supervisor.withdraw(ticket)
+        if self._lease is not None:
+            lease, self._lease = self._lease, None
+            if self._stream is not None:
+                lease.client.cancel(self._stream)
             lease.release()
+
+    def _translated_batch(self, events: list[StreamEvent]) -> list[GenerationEvent]:
+        batch: list[GenerationEvent] = []
+        for event in events:
+            translated = self._translated(event)
+            if translated is not None:
+                batch.append(translated)
+        if not self._num_open:
+            self._give_back()
+        return batch
 
     def _take_over(self, lease: Lease) -> None:
         self.choice = lease.choice
         self.queue_ms += lease.queue_ms
         self.load_ms += lease.load_ms
 
-    def _translated(self, event: StreamEvent, index_of: dict[int, int]) -> GenerationEvent | None:
+    def _translated(self, event: StreamEvent) -> GenerationEvent | None:
         match event:
             case Delta(sequence_id=sequence_id, output=output, num_tokens=num_tokens):
-                return OutputEvent(index_of[sequence_id], output, num_tokens)
+                self.has_output = True
+                return OutputEvent(self._index_of[sequence_id], output, num_tokens)
             case Finished(sequence_id=sequence_id, output=output):
-                end = SequenceEnd(event.reason, event.usage, event.timings)
-                return OutputEvent(index_of[sequence_id], output, 0, end)
+                self.has_output = True
+                self._num_open -= 1
+                index = self._index_of[sequence_id]
+                self.progress[index].note_usage(event.usage)
+                return OutputEvent(index, output, 0, SequenceEnd(event.reason, event.usage, event.timings))
             case Accepted() | PrefillProgress():
-                return self._progress(event, index_of[event.sequence_id])
+                return self._progress(event, self._index_of[event.sequence_id])
             case Failed():
                 raise error_of(event, self.request.prompt_param)
             case Aborted():
@@ -232,7 +318,7 @@ def generate_messages(request: GenerationRequest) -> list[Generate]:
                 max_tokens=request.max_tokens,
                 stop=request.stop,
                 ignore_eos=request.ignore_eos,
-                wants_progress=request.wants_progress,
+                wants_progress=True,  # the list of running requests shows it, whatever the client wants
                 constraint=request.constraint,
                 output=request.output,
                 priority=request.priority,

@@ -21,6 +21,7 @@ from backends.messages import (
     Pause,
     PrefillProgress,
     Resume,
+    Usage,
 )
 from router.errors import RouterError
 
@@ -66,6 +67,11 @@ class _Stream(Generic[_EventT]):
         """End the stream with an error once its events are read."""
         self._error = error
         self._wake()
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether events wait for the reader."""
+        return bool(self._events)
 
     async def read(self) -> list[_EventT]:
         """Return all events that have arrived, waiting for at least one.
@@ -133,3 +139,9 @@ class SequenceProgress:
             case PrefillProgress(num_done=num_done, num_cached=num_cached):
                 self.num_evaluated = num_done
                 self.num_cached = num_cached
+
+    def note_usage(self, usage: Usage) -> None:
+        """Take over the counts of a sequence that has finished."""
+        self.num_prompt_tokens = self.num_evaluated = usage.num_prompt_tokens
+        self.num_cached = usage.num_cached_tokens
+        self.num_output_tokens = usage.num_output_tokens
