@@ -5,18 +5,21 @@ then.
 """
 
 import dataclasses
+import functools
 
 from backends.base import Tokenizer
 from backends.constraints.base import Matcher
 from backends.constraints.compiler import ConstraintCompiler, PendingMatcher
-from backends.constraints.grammar import GrammarKind, GrammarSource, source_of
+from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource, source_of
 from backends.errors import PromptError
 from backends.generation import Generation, TokenText
 from backends.intake import Intake, PreparedPrompt
 from backends.logits import LogitsEditor, needs_editor
 from backends.messages import Generate, LoadedModel
 from backends.output.base import OutputParser
+from backends.output.formats import Thinking
 from backends.output.grammar import tool_grammar
+from backends.output.openings import answer_opening
 from backends.output.parser import create_parser
 from backends.prompts import ForkPrompt
 from backends.request import ToolChoice
@@ -84,18 +87,17 @@ class Admission:
         try:
             prompt = self._prompt(message)
             sequence = self.intake.sequence_for(message, list(prompt.token_ids))
-            source = self._constraint(message)
+            grammar = self._grammar(message, prompt)
             generation = self._generation(message, sequence, prompt, now)
         except PromptError as exc:
             return Refused(message.sequence_id, exc)
         if isinstance(message.prompt, ForkPrompt):
             sequence.fork_of = message.prompt.source_id
         self._prompts[message.sequence_id] = prompt
-        if source is None:
+        if grammar is None:
             generation.editor = _editor(message, sequence, None)
             return Admitted(generation)
-        end = None if prompt.rendered is None else self.intake.conversation.open_reasoning_end(prompt.rendered)
-        pending = _Pending(generation, message, self._compiler.submit(source, reasoning_end=end))
+        pending = _Pending(generation, message, self._compiler.submit(grammar))
         self._pending[message.sequence_id] = pending
         return self._poll_one(pending, now)
 
@@ -149,22 +151,39 @@ class Admission:
             raise PromptError("the request that this choice belongs to has failed", param="n")
         return prompt
 
-    def _constraint(self, message: Generate) -> GrammarSource | None:
-        if message.constraint is not None:
-            return source_of(message.constraint)
+    def _grammar(self, message: Generate, prompt: PreparedPrompt) -> AnswerGrammar | None:
+        """Return what the answer must match: calls where they are required, text or calls where there is a choice."""
         tools = None if message.output is None else message.output.tools
-        if tools is None or tools.choice is not ToolChoice.REQUIRED:
+        must_call = tools is not None and tools.choice is ToolChoice.REQUIRED
+        text = None if message.constraint is None or must_call else source_of(message.constraint)
+        if text is None and not must_call:
             return None
-        text = tool_grammar(self.intake.conversation.format, tools, self._tokenizer.control_ids)
-        return GrammarSource(GrammarKind.LARK, text, "tools")
+        output_format, control_ids = self.intake.conversation.format, self._tokenizer.control_ids
+        calls = None
+        if tools is not None:
+            calls = GrammarSource(GrammarKind.LARK, tool_grammar(output_format, tools, control_ids), "tools")
+        if prompt.rendered is None:
+            return AnswerGrammar(text, calls)
+        thinking = output_format.thinking_after(prompt.rendered.text)
+        if thinking is Thinking.POSSIBLE and not self._opens_thinking:
+            return AnswerGrammar(text, calls)
+        return AnswerGrammar(text, calls, answer_opening(output_format, control_ids, thinking))
+
+    @functools.cached_property
+    def _opens_thinking(self) -> bool:
+        """Whether the model was made to begin its thinking itself: the tag is then one of its tokens.
+
+        Where it is mere text of the template, a model held to a grammar would be led into thoughts that never end.
+        """
+        tags = self.intake.conversation.format.reasoning
+        return tags is None or len(self._tokenizer.encode(tags.open, add_bos=False)) == 1
 
     def _generation(self, message: Generate, sequence: Sequence, prompt: PreparedPrompt, now: float) -> Generation:
         if prompt.rendered is None or message.output is None:
             return Generation(message, sequence, TokenText(self._tokenizer), None, now)
         output_format = self.intake.conversation.format
-        parser: OutputParser = create_parser(
-            output_format, message.output, starts_in_reasoning=output_format.starts_in_reasoning(prompt.rendered.text)
-        )
+        is_thinking = output_format.thinking_after(prompt.rendered.text) is Thinking.OPEN
+        parser: OutputParser = create_parser(output_format, message.output, starts_in_reasoning=is_thinking)
         control_ids = self._tokenizer.control_ids
         visible_ids = frozenset(control_ids[text] for text in output_format.visible_control_texts)
         return Generation(message, sequence, TokenText(self._tokenizer, visible_ids), parser, now)

@@ -59,12 +59,6 @@ class Conversation:
     def _has_reasoning(self) -> bool:
         return self.format.reasoning is not None or isinstance(self.format.tools, HarmonySyntax)
 
-    def open_reasoning_end(self, rendered: Rendered) -> str | None:
-        """Return the tag that closes the thinking which the prompt has opened; None where none is open."""
-        if self.format.reasoning is None or not self.format.starts_in_reasoning(rendered.text):
-            return None
-        return self.format.reasoning.close
-
     def render(self, prompt: ChatPrompt) -> Rendered:
         """Return the prompt text, ending where the assistant is to speak.
 

@@ -1,17 +1,17 @@
-"""Puts a grammar into the form that llguidance takes, with what may come before the constrained text."""
+"""Puts an answer's grammar into the form that llguidance takes."""
 
 import json
 from typing import Any, assert_never
 
 from llguidance import LLMatcher
 
-from backends.base import Tokenizer
 from backends.constraints.gbnf import lark_from_gbnf
-from backends.constraints.grammar import MAX_LARK_BYTES, GrammarKind, GrammarSource, check_regex
+from backends.constraints.grammar import MAX_LARK_BYTES, AnswerGrammar, GrammarKind, GrammarSource, check_regex
 from backends.constraints.limits import check_size
 from backends.constraints.schema import prepared_schema
 
-_ANSWER = "answer"
+_TEXT = "text"
+_CALLS = "calls"
 _OBJECT_SCHEMA = '{"type": "object"}'
 _OPTIONS = '%llguidance {"no_forcing": true}\n'
 """Leave it to the model how a text that must come is cut into tokens.
@@ -21,20 +21,23 @@ of 60 kB, and hundreds for what a nested repetition forces.
 """
 
 
-def assembled(source: GrammarSource, *, reasoning_end: str | None, tokenizer: Tokenizer) -> str:
+def assembled(grammar: AnswerGrammar) -> str:
     """Return the JSON text of a list of grammars, llguidance's own form.
 
     Args:
-        source: What the answer must match.
-        reasoning_end: The tag that closes the reasoning that the prompt has opened; any text up to its first
-            occurrence, the tag itself and some blanks then come before the answer. None = the answer stands alone.
-        tokenizer: Tells whether the tag is a control token.
+        grammar: What the answer must match.
 
     Raises:
-        ConstraintError: The source breaks a cap, or cannot be kept.
+        ConstraintError: A source breaks a cap, or cannot be kept.
     """
-    start = f"start: @{_ANSWER}\n" if reasoning_end is None else _after_reasoning(reasoning_end, tokenizer)
-    return json.dumps({"grammars": [{"lark_grammar": _OPTIONS + start}, {"name": _ANSWER, **_body(source)}]})
+    bodies, choices = [], []
+    for name, source, head in ((_TEXT, grammar.text, "head "), (_CALLS, grammar.calls, "")):
+        if source is not None:
+            bodies.append({"name": name, **_body(source)})
+            choices.append(f"{head if grammar.opening else ''}@{name}")
+    opening = "opening " if grammar.opening else ""
+    start = f"start: {opening}({' | '.join(choices)})\n{grammar.opening or ''}"
+    return json.dumps({"grammars": [{"lark_grammar": _OPTIONS + start}, *bodies]})
 
 
 def inline_schema(schema: dict[str, Any], *, param: str) -> str:
@@ -68,12 +71,3 @@ def _body(source: GrammarSource) -> dict[str, Any]:
             return {"lark_grammar": source.text}
         case _:
             assert_never(source.kind)
-
-
-def _after_reasoning(tag: str, tokenizer: Tokenizer) -> str:
-    blanks = "BLANKS: /[ \\t\\r\\n]{1,8}/\n"
-    token_id = tokenizer.control_ids.get(tag)
-    if token_id is not None:
-        return f"start: REASONING <[{token_id}]> BLANKS? @{_ANSWER}\nREASONING: /(?s:.)*/\n{blanks}"
-    # Lazy: it ends with the first occurrence of the tag.
-    return f"start: reasoning BLANKS? @{_ANSWER}\nreasoning[lazy]: /(?s:.)*/ {json.dumps(tag)}\n{blanks}"

@@ -16,7 +16,7 @@ from llguidance import LLMatcher, LLParserLimits
 from backends.base import Tokenizer
 from backends.constraints.assembly import assembled
 from backends.constraints.base import Matcher
-from backends.constraints.grammar import GrammarKind, GrammarSource
+from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource
 from backends.constraints.matcher import GrammarMatcher, dead_end, library_error
 from backends.constraints.vocabulary import Vocabulary
 from backends.errors import ConstraintError
@@ -38,15 +38,9 @@ _LIMITS = LLParserLimits(
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Key:
-    source: GrammarSource
-    reasoning_end: str | None
-
-
 @dataclasses.dataclass(slots=True)
 class _Job:
-    key: _Key
+    grammar: AnswerGrammar
     started_at: float | None = None
     result: GrammarMatcher | ConstraintError | None = None
     is_done: threading.Event = dataclasses.field(default_factory=threading.Event)
@@ -74,7 +68,7 @@ class PendingMatcher:
         if job.is_done.is_set():
             return job.result.copy() if isinstance(job.result, GrammarMatcher) else job.result
         if job.started_at is not None and now - job.started_at > self._deadline_s:
-            param = job.key.source.param
+            param = job.grammar.param
             return ConstraintError(
                 f"{param} did not compile within {self._deadline_s:g} s; make it simpler", param=param
             )
@@ -115,22 +109,17 @@ class ConstraintCompiler:
         self._running: _Job | None = None
         self._thread: threading.Thread | None = None
         self._vocabulary: Vocabulary | None = None
-        self._cache: collections.OrderedDict[_Key, GrammarMatcher] = collections.OrderedDict()
+        self._cache: collections.OrderedDict[AnswerGrammar, GrammarMatcher] = collections.OrderedDict()
         self._lock = threading.Lock()  # for the cache
 
     def warm_up(self) -> None:
         """Start to build the vocabulary, so that the first grammar does not wait for it."""
-        self.submit(GrammarSource(GrammarKind.REGEX, "a", "warm_up"))
+        self.submit(AnswerGrammar(GrammarSource(GrammarKind.REGEX, "a", "warm_up")))
 
-    def submit(self, source: GrammarSource, *, reasoning_end: str | None = None) -> PendingMatcher:
-        """Have a grammar compiled; ask the result for it by `poll`.
-
-        Args:
-            source: The grammar.
-            reasoning_end: The tag that closes the reasoning which the prompt leaves open; None = it leaves none open.
-        """
-        job = _Job(_Key(source, reasoning_end))
-        cached = self._cached(job.key)
+    def submit(self, grammar: AnswerGrammar) -> PendingMatcher:
+        """Have a grammar compiled; ask the result for it by `poll`."""
+        job = _Job(grammar)
+        cached = self._cached(job.grammar)
         if cached is not None:
             _finish(job, cached)
         else:
@@ -156,7 +145,7 @@ class ConstraintCompiler:
                 self._running = None
                 if job.result is None:  # a panic of the library, or a broken vocabulary, ends this thread
                     self._start_thread()
-                    _finish(job, library_error("the grammar compiler failed", job.key.source.param))
+                    _finish(job, library_error("the grammar compiler failed", job.grammar.param))
 
     def _do(self, job: _Job) -> None:
         if self._vocabulary is None:
@@ -164,24 +153,24 @@ class ConstraintCompiler:
         job.started_at = self._clock()
         self._running = job
         try:
-            matcher = self._cached(job.key) or self._compiled(job.key, self._vocabulary)
+            matcher = self._cached(job.grammar) or self._compiled(job.grammar, self._vocabulary)
         except ConstraintError as exc:
             _finish(job, exc)
         except (RecursionError, MemoryError) as exc:
-            _finish(job, library_error(repr(exc), job.key.source.param))
+            _finish(job, library_error(repr(exc), job.grammar.param))
         else:
-            self._keep(job.key, matcher)
+            self._keep(job.grammar, matcher)
             _finish(job, matcher)
 
     def _start_thread(self) -> None:
         self._thread = threading.Thread(target=self._run, name="constraint-compiler", daemon=True)
         self._thread.start()
 
-    def _compiled(self, key: _Key, vocabulary: Vocabulary) -> GrammarMatcher:
-        param = key.source.param
-        grammar = assembled(key.source, reasoning_end=key.reasoning_end, tokenizer=self._tokenizer)
+    def _compiled(self, grammar: AnswerGrammar, vocabulary: Vocabulary) -> GrammarMatcher:
+        param = grammar.param
+        text = assembled(grammar)
         try:
-            inner = LLMatcher(vocabulary.inner, grammar, log_level=0, limits=_LIMITS)
+            inner = LLMatcher(vocabulary.inner, text, log_level=0, limits=_LIMITS)
         except (ValueError, OverflowError) as exc:  # what the binding raises for texts that are no grammar at all
             raise library_error(str(exc), param) from exc
         if inner.is_error():
@@ -194,17 +183,17 @@ class ConstraintCompiler:
             raise ConstraintError(f"{param} cannot be matched by any text", param=param)
         return GrammarMatcher(inner, end_ids=vocabulary.end_ids, vocab_size=vocabulary.vocab_size, param=param)
 
-    def _cached(self, key: _Key) -> GrammarMatcher | None:
+    def _cached(self, grammar: AnswerGrammar) -> GrammarMatcher | None:
         with self._lock:
-            matcher = self._cache.get(key)
+            matcher = self._cache.get(grammar)
             if matcher is not None:
-                self._cache.move_to_end(key)
+                self._cache.move_to_end(grammar)
             return matcher
 
-    def _keep(self, key: _Key, matcher: GrammarMatcher) -> None:
+    def _keep(self, grammar: AnswerGrammar, matcher: GrammarMatcher) -> None:
         with self._lock:
-            self._cache[key] = matcher
-            self._cache.move_to_end(key)
+            self._cache[grammar] = matcher
+            self._cache.move_to_end(grammar)
             while len(self._cache) > _CACHE_ENTRIES:
                 self._cache.popitem(last=False)
 

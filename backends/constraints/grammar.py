@@ -47,6 +47,27 @@ class GrammarSource(msgspec.Struct, frozen=True):
     param: str
 
 
+class AnswerGrammar(msgspec.Struct, frozen=True):
+    """What a whole answer must match: one of the two sources, after the opening.
+
+    Attributes:
+        text: What its text must match; None = it must call tools.
+        calls: What its calls must match (Lark); None = there are none.
+        opening: Lark rules `opening` and `head`: what comes before either, and then before text; None = nothing.
+    """
+
+    text: GrammarSource | None
+    calls: GrammarSource | None = None
+    opening: str | None = None
+
+    @property
+    def param(self) -> str:
+        """The request's field that it comes from, for errors."""
+        source = self.text or self.calls
+        assert source is not None, "one of them is there"
+        return source.param
+
+
 def source_of(constraint: Constraint) -> GrammarSource:
     """Return the source that a request's constraint stands for."""
     return GrammarSource(GrammarKind(constraint.kind.value), constraint.text, constraint.param)

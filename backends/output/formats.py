@@ -7,6 +7,7 @@ Source: the chat templates that the models are published with; a sample of each 
 """
 # ruff: noqa: RUF001 - DeepSeek's tags have full-width bars
 
+import enum
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -169,6 +170,14 @@ _TOOLS = re.compile(r"\{[{%][^{}]*\btools\b")
 """`tools` in a statement or an expression; stops at the next bracket, so that the search is linear."""
 
 
+class Thinking(enum.Enum):
+    """How a rendered prompt has left the model's thinking: open, for the model to begin, or done with."""
+
+    OPEN = "open"
+    POSSIBLE = "possible"
+    OVER = "over"
+
+
 class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
     """How a model marks reasoning and writes tool calls.
 
@@ -185,9 +194,14 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
     has_tool_template: bool
     visible_control_texts: frozenset[str]
 
-    def starts_in_reasoning(self, prompt_text: str) -> bool:
-        """Return whether a prompt that was rendered by the template ends inside of open reasoning tags."""
-        return self.reasoning is not None and prompt_text[-256:].rstrip().endswith(self.reasoning.open)
+    def thinking_after(self, prompt_text: str) -> Thinking:
+        """Return how a prompt that was rendered by the template has left the thinking."""
+        if self.reasoning is None:
+            return Thinking.POSSIBLE if isinstance(self.tools, HarmonySyntax) else Thinking.OVER
+        end = prompt_text[-256:].rstrip()
+        if end.endswith(self.reasoning.open):
+            return Thinking.OPEN
+        return Thinking.OVER if end.endswith(self.reasoning.close) else Thinking.POSSIBLE
 
 
 def detect_format(chat_template: str | None, control_ids: Mapping[str, int]) -> OutputFormat:

@@ -29,16 +29,13 @@ _PYTHON_KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _ANY_KEY = "/[A-Za-z_][A-Za-z0-9_]{0,63}/"
 
 
-def tool_grammar(
-    fmt: OutputFormat, tools: ToolUse, control_ids: Mapping[str, int], *, allows_reasoning: bool = False
-) -> str:
+def tool_grammar(fmt: OutputFormat, tools: ToolUse, control_ids: Mapping[str, int]) -> str:
     """Return the Lark text of a grammar whose answers call tools and say nothing else.
 
     Args:
         fmt: The model's format.
         tools: Which may be called: all, or the named one; whether once, or at least once.
         control_ids: Text of each control token -> its id.
-        allows_reasoning: Whether the model may think first, between tags that it opens itself.
 
     Raises:
         ConstraintError: A tool's schema cannot be kept, one of its properties cannot be written in the format, or the
@@ -50,14 +47,7 @@ def tool_grammar(
         raise ConstraintError(
             f"tool_choice names {tools.named!r}, which is not among the tools; name one of them", param="tool_choice"
         )
-    calls = _ToolGrammar(lark).calls(fmt.tools, chosen, is_parallel=tools.is_parallel)
-    thinking = ""
-    if allows_reasoning and isinstance(fmt.tools, HarmonySyntax):
-        analysis = lark.literal(f"{fmt.tools.channel}analysis{fmt.tools.message}")
-        thinking = f"({analysis} {lark.until(fmt.tools.end)} {lark.literal(fmt.tools.start + 'assistant')})? "
-    elif allows_reasoning and fmt.reasoning is not None:
-        thinking = f"({lark.literal(fmt.reasoning.open)} {lark.until(fmt.reasoning.close)} /[\\n]{{0,2}}/)? "
-    lark.define("start", thinking + calls)
+    lark.define("start", _ToolGrammar(lark).calls(fmt.tools, chosen, is_parallel=tools.is_parallel))
     return lark.text()
 
 

@@ -35,7 +35,7 @@ def create_parser(fmt: OutputFormat, spec: OutputSpec, *, starts_in_reasoning: b
     Args:
         fmt: The model's format.
         spec: What the request wants.
-        starts_in_reasoning: Whether the prompt left reasoning open; `fmt.starts_in_reasoning` tells.
+        starts_in_reasoning: Whether the prompt left reasoning open; `fmt.thinking_after` tells.
     """
     use = spec.tools if spec.tools is not None and spec.tools.choice is not ToolChoice.NONE else None
     tools = {tool.name: tool.parameters for tool in use.tools} if use is not None else {}

@@ -8,23 +8,21 @@ from typing import Final
 import msgspec
 
 from backends.request import Constraint, ConstraintKind
-from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.errors import InvalidRequestError
 from router.openai.schemas import ChatRequest, CompletionRequest, JsonObjectFormat, JsonSchemaFormat
 
 MAX_CONSTRAINT_BYTES: Final = 65_536
 """Longest schema, grammar or expression, UTF-8."""
 
 
-def request_constraint(request: ChatRequest | CompletionRequest, *, has_tools: bool) -> Constraint | None:
+def request_constraint(request: ChatRequest | CompletionRequest) -> Constraint | None:
     """Return the constraint of a request.
 
     Args:
         request: The request.
-        has_tools: Whether its answer may call tools.
 
     Raises:
         InvalidRequestError: There are several, or one is too long.
-        UnsupportedFieldError: There is one beside tools.
     """
     found = [constraint for constraint in (_format(request), *_texts(request)) if constraint is not None]
     if not found:
@@ -33,11 +31,6 @@ def request_constraint(request: ChatRequest | CompletionRequest, *, has_tools: b
     if len(found) > 1:
         names = " and ".join(constraint.param for constraint in found)
         raise InvalidRequestError(f"{names} constrain the same answer; send one of them", found[1].param)
-    if has_tools:
-        raise UnsupportedFieldError(
-            f"{first.param} is not supported together with tools; leave one of them out, or send tool_choice: none",
-            first.param,
-        )
     num_bytes = len(first.text.encode())
     if num_bytes > MAX_CONSTRAINT_BYTES:
         raise InvalidRequestError(f"{first.param}: at most {MAX_CONSTRAINT_BYTES} bytes, got {num_bytes}", first.param)

@@ -72,7 +72,7 @@ def chat_generation(
         ignore_eos=bool(request.ignore_eos),
         prompt_param="messages",
         num_choices=request.n or 1,
-        constraint=request_constraint(request, has_tools=tools.use is not None),
+        constraint=request_constraint(request),
         output=OutputSpec(request.reasoning_format != "none", tools.use),
         wants_progress=_wants_progress(request, has_progress_header=has_progress_header),
     )
@@ -107,7 +107,7 @@ def completion_generation(
         ignore_eos=bool(request.ignore_eos),
         prompt_param="prompt",
         num_choices=request.n or 1,
-        constraint=request_constraint(request, has_tools=False),
+        constraint=request_constraint(request),
         wants_progress=_wants_progress(request, has_progress_header=has_progress_header),
     )
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from backends.constraints.base import Matcher
 from backends.constraints.compiler import ConstraintCompiler
-from backends.constraints.grammar import GrammarKind, GrammarSource
+from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource
 from backends.messages import Finished
 from backends.sequence import SamplingParams
 from tests.backends.constraints.test_json_schemas import NODE, schemas
@@ -65,7 +65,9 @@ def test_every_finished_answer_validates(real_driver: EngineDriver) -> None:
 
 def _matcher(compiler: ConstraintCompiler, schema: dict[str, Any]) -> Matcher | None:
     """Return a fresh matcher, None for a schema that is refused."""
-    pending = compiler.submit(GrammarSource(GrammarKind.JSON_SCHEMA, json.dumps(schema), "response_format"))
+    pending = compiler.submit(
+        AnswerGrammar(GrammarSource(GrammarKind.JSON_SCHEMA, json.dumps(schema), "response_format"))
+    )
     pending.wait(10)
     result = pending.poll(0)
     return result if isinstance(result, Matcher) else None

@@ -63,6 +63,24 @@ def test_logprobs_are_the_same_on_both_engines(tooled_gateway: GatewayProcess) -
 
 
 @ENGINES
+def test_an_answer_beside_tools_is_a_call_or_keeps_the_format(tooled_gateway: GatewayProcess, engine: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"], "additionalProperties": False}
+    wanted = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+    tool = {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}
+    kinds = set()
+    for seed in range(12):
+        wishes = {"seed": seed, "temperature": 1.5, "max_tokens": 400}
+        answer = chat(tooled_gateway, engine, tools=[tool], response_format=wanted, **wishes)
+        choice = answer["choices"][0]
+        kinds.add(choice["finish_reason"])
+        if choice["finish_reason"] == "tool_calls":
+            assert {call["function"]["name"] for call in choice["message"]["tool_calls"]} == {"now"}
+        elif choice["finish_reason"] == "stop":
+            assert json.loads(choice["message"]["content"])["a"] in {1, 2}
+    assert kinds >= {"stop", "tool_calls"}
+
+
+@ENGINES
 def test_choices_share_one_prefill_and_differ(tooled_gateway: GatewayProcess, engine: str) -> None:
     answer = chat(tooled_gateway, engine, n=8, temperature=1.5, seed=11, max_tokens=12)
     alone = chat(tooled_gateway, engine, temperature=1.5, seed=11, max_tokens=12)

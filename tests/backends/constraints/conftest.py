@@ -12,7 +12,7 @@ import pytest
 from backends.base import Tokenizer
 from backends.constraints.base import Matcher
 from backends.constraints.compiler import ConstraintCompiler
-from backends.constraints.grammar import GrammarKind, GrammarSource
+from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource
 from backends.errors import ConstraintError
 from tests.support import tiny_model
 
@@ -91,11 +91,16 @@ class Sampler:
 
 
 def compiled(
-    compiler: ConstraintCompiler, kind: GrammarKind, text: str | dict[str, Any], *, reasoning_end: str | None = None
+    compiler: ConstraintCompiler, kind: GrammarKind, text: str | dict[str, Any], *, opening: str | None = None
 ) -> Matcher:
-    """Return the matcher, waiting for it; raises what the compiler answers."""
+    """Return the matcher of a text, waiting for it; raises what the compiler answers."""
     text = text if isinstance(text, str) else json.dumps(text)
-    pending = compiler.submit(GrammarSource(kind, text, "response_format"), reasoning_end=reasoning_end)
+    return matcher_of(compiler, AnswerGrammar(GrammarSource(kind, text, "response_format"), opening=opening))
+
+
+def matcher_of(compiler: ConstraintCompiler, grammar: AnswerGrammar) -> Matcher:
+    """Return the matcher, waiting for it; raises what the compiler answers."""
+    pending = compiler.submit(grammar)
     for _ in itertools.count():
         pending.wait(0.05)
         result = pending.poll(time.monotonic())
@@ -128,7 +133,7 @@ def compiler() -> Iterator[ConstraintCompiler]:
 
 @pytest.fixture
 def compile_(compiler: ConstraintCompiler) -> Compile:
-    def get(kind: GrammarKind, text: str | dict[str, Any] = "", *, reasoning_end: str | None = None) -> Matcher:
-        return compiled(compiler, kind, text, reasoning_end=reasoning_end)
+    def get(kind: GrammarKind, text: str | dict[str, Any] = "", *, opening: str | None = None) -> Matcher:
+        return compiled(compiler, kind, text, opening=opening)
 
     return get

@@ -3,11 +3,11 @@ import time
 
 import pytest
 
+from backends.constraints.assembly import assembled
 from backends.constraints.compiler import STUCK_AFTER_S, ConstraintCompiler
-from backends.constraints.grammar import GrammarKind, GrammarSource
+from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource
 from backends.errors import ConstraintError
-from tests.backends.constraints.conftest import ByteTokenizer, Compile, compiled, matches
-from tests.support import tiny_model
+from tests.backends.constraints.conftest import ByteTokenizer, Compile, compiled, matcher_of, matches
 
 DIGITS = GrammarSource(GrammarKind.REGEX, "[0-9]+", "regex")
 
@@ -32,20 +32,21 @@ def test_an_answer_matches_as_a_whole(
     assert [other for other in others if matches(matcher, other)] == []
 
 
-@pytest.mark.parametrize("tag", ["</think>", "[/THINK]"])
-def test_open_reasoning_comes_before_the_answer(compile_: Compile, tag: str) -> None:
-    matcher = compile_(GrammarKind.JSON_OBJECT, reasoning_end=tag)
-    assert matches(matcher, f"let me {{see}}\n é{tag}\n\n{{}}")
-    assert matches(matcher, f"{tag}{{}}")
-    assert not matches(matcher, "{}")
-    assert not matches(matcher, f"a{tag}b{tag}{{}}")
+OPENING = 'opening: "so: "\nhead: "answer "\n'
 
 
-def test_open_reasoning_ends_with_a_control_token(compile_: Compile) -> None:
-    start = tiny_model.CONTROL_TOKENS[0]
-    matcher = compile_(GrammarKind.JSON_OBJECT, reasoning_end=start)
-    assert matches(matcher, [*b"hm", tiny_model.BOS_ID, *b" {}"])
-    assert not matches(matcher, f"hm{start}{{}}")
+def test_an_opening_comes_before_calls_and_a_head_between_it_and_text(compiler: ConstraintCompiler) -> None:
+    calls = GrammarSource(GrammarKind.LARK, 'start: "call()"\n', "tools")
+    text = GrammarSource(GrammarKind.REGEX, "[0-9]+", "regex")
+    both = matcher_of(compiler, AnswerGrammar(text, calls, OPENING))
+    assert matches(both, "so: answer 12")
+    assert matches(both, "so: call()")
+    assert not matches(both, "so: 12")
+    assert not matches(both, "so: answer call()")
+    assert not matches(both, "call()")
+    only_calls = matcher_of(compiler, AnswerGrammar(None, calls))
+    assert matches(only_calls, "call()")
+    assert not matches(only_calls, "12")
 
 
 def test_each_choice_gets_a_matcher_of_its_own(compile_: Compile) -> None:
@@ -55,20 +56,19 @@ def test_each_choice_gets_a_matcher_of_its_own(compile_: Compile) -> None:
     assert matches(second, "ab")
 
 
-def test_a_grammar_that_takes_too_long_is_refused_at_its_deadline_and_the_thread_counts_as_stuck() -> None:
-    entered, release = threading.Event(), threading.Event()
+def test_a_grammar_that_takes_too_long_is_refused_at_its_deadline_and_the_thread_counts_as_stuck(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    release = threading.Event()
 
-    class SlowTokenizer(ByteTokenizer):
-        @property
-        def control_ids(self) -> dict[str, int]:
-            if entered.is_set():  # the second look comes from the compilation
-                release.wait(30)
-            entered.set()
-            return {}
+    def slow(_: AnswerGrammar) -> str:
+        release.wait(30)
+        return ""
 
-    compiler = ConstraintCompiler(SlowTokenizer(), deadline_s=0.5)
+    monkeypatch.setattr("backends.constraints.compiler.assembled", slow)
+    compiler = ConstraintCompiler(ByteTokenizer(), deadline_s=0.5)
     try:
-        pending = compiler.submit(DIGITS, reasoning_end="</think>")
+        pending = compiler.submit(AnswerGrammar(DIGITS))
         while pending._job.started_at is None:
             pending.wait(0.01)
         now = pending._job.started_at
@@ -86,7 +86,7 @@ def test_a_grammar_that_takes_too_long_is_refused_at_its_deadline_and_the_thread
 
 def test_a_cached_grammar_is_there_at_once(compiler: ConstraintCompiler) -> None:
     compiled(compiler, GrammarKind.REGEX, "cached[0-9]+")
-    pending = compiler.submit(GrammarSource(GrammarKind.REGEX, "cached[0-9]+", "response_format"))
+    pending = compiler.submit(AnswerGrammar(GrammarSource(GrammarKind.REGEX, "cached[0-9]+", "response_format")))
     assert pending.poll(time.monotonic()) is not None
 
 
@@ -99,22 +99,21 @@ def broken_threads(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
 
 
 def test_a_failure_that_nobody_foresaw_is_an_error_and_the_next_grammar_compiles(
-    broken_threads: threading.Semaphore,
+    broken_threads: threading.Semaphore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class BrokenTokenizer(ByteTokenizer):
-        num_reads = 0
+    results = iter([SystemError("a defect"), None])
 
-        @property
-        def control_ids(self) -> dict[str, int]:
-            self.num_reads += 1
-            if self.num_reads == 2:  # in the compilation
-                raise SystemError
-            return {}
+    def broken_once(grammar: AnswerGrammar) -> str:
+        error = next(results)
+        if error is not None:
+            raise error
+        return assembled(grammar)
 
-    compiler = ConstraintCompiler(BrokenTokenizer())
+    monkeypatch.setattr("backends.constraints.compiler.assembled", broken_once)
+    compiler = ConstraintCompiler(ByteTokenizer())
     try:
         with pytest.raises(ConstraintError, match="failed"):
-            compiled(compiler, GrammarKind.REGEX, "a", reasoning_end="</think>")
+            compiled(compiler, GrammarKind.REGEX, "a")
         assert matches(compiled(compiler, GrammarKind.REGEX, "a"), "a")
         assert broken_threads.acquire(timeout=10)
     finally:
@@ -128,7 +127,7 @@ def test_a_vocabulary_that_cannot_be_built_is_an_error_of_every_request(broken_t
             raise SystemError
 
     compiler = ConstraintCompiler(BrokenTokenizer())
-    pending = [compiler.submit(DIGITS) for _ in range(3)]
+    pending = [compiler.submit(AnswerGrammar(DIGITS)) for _ in range(3)]
     for each in pending:
         each.wait(10)
         assert isinstance(each.poll(time.monotonic()), ConstraintError)

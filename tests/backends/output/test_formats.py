@@ -6,7 +6,7 @@ import time
 import pytest
 
 from backends.output import formats
-from backends.output.formats import HERMES, ToolSyntax, detect_format
+from backends.output.formats import HERMES, Thinking, ToolSyntax, detect_format
 from backends.output.instructions import tool_instructions
 from tests.backends.output.answer_cases import TOOLS, parse
 
@@ -89,19 +89,19 @@ def test_a_control_token_that_only_begins_a_tag_is_visible() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "is_open"),
+    ("prompt", "thinking"),
     [
-        ("<|im_start|>assistant\n<think>\n", True),
-        ("<|Assistant|><think>", True),
-        ("<|im_start|>assistant\n<think>\n\n</think>\n\n", False),
-        ("<|im_start|>assistant\n", False),
-        ("user: what is <think>?\nassistant:", False),
-        ("", False),
+        ("<|im_start|>assistant\n<think>\n", Thinking.OPEN),
+        ("<|Assistant|><think>", Thinking.OPEN),
+        ("<|im_start|>assistant\n<think>\n\n</think>\n\n", Thinking.OVER),
+        ("<|im_start|>assistant\n", Thinking.POSSIBLE),
+        ("user: what is <think>?\nassistant:", Thinking.POSSIBLE),
+        ("", Thinking.POSSIBLE),
     ],
 )
-def test_a_prompt_that_ends_with_an_open_tag_starts_in_reasoning(prompt: str, is_open: bool) -> None:  # noqa: FBT001
-    assert detect_format("</think>", {}).starts_in_reasoning(prompt) is is_open
-    assert not detect_format(None, {}).starts_in_reasoning(prompt)
+def test_the_end_of_a_prompt_tells_how_it_leaves_the_thinking(prompt: str, thinking: Thinking) -> None:
+    assert detect_format("</think>", {}).thinking_after(prompt) is thinking
+    assert detect_format(None, {}).thinking_after(prompt) is Thinking.OVER
 
 
 def test_hostile_templates_are_read_in_linear_time() -> None:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from backends.request import Constraint, ConstraintKind
-from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.errors import InvalidRequestError
 from tests.router.openai.test_tools import tool
 from tests.router.openai.test_validation import chat, complete
 
@@ -74,9 +74,9 @@ def test_what_is_not_one_constraint_is_refused_by_name(body: dict[str, Any], par
     assert len(str(caught.value)) < 300
 
 
-def test_a_constraint_beside_tools_is_refused_unless_they_are_not_to_be_called() -> None:
+def test_a_constraint_may_stand_beside_tools() -> None:
     for body in ({"regex": "a"}, {"grammar": "root ::= 'a'"}, {"response_format": JSON_OBJECT}):
-        with pytest.raises(UnsupportedFieldError, match="tool_choice: none") as caught:
-            chat(tools=[tool()], **body)
-        assert caught.value.param == next(iter(body))
-        assert chat(tools=[tool()], tool_choice="none", **body).constraint is not None
+        request = chat(tools=[tool()], **body)
+        assert request.constraint is not None
+        assert request.output is not None
+        assert request.output.tools is not None
