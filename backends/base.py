@@ -232,7 +232,7 @@ class Engine(abc.ABC):
     def num_retired_tokens(self) -> int:
         """Tokens that the caches of all retired sequences may hold together.
 
-        These caches are kept beside the model's `kv_cells` and hold none of them: cells that are only kept slow down the
+        These caches are kept beside the `kv_cells` and hold none of them: cells that are only kept slow down the
         attention of all who compute. The caller brings the sum back under this limit by evictions with its next plan.
         """
 

@@ -7,12 +7,14 @@ buffer that its log names must be the CPU's, or the load fails.
 import ctypes
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import llama_cpp
 
 from backends.base import Chunk, Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult
 from backends.embedding import Encoder, EncoderSpec
 from backends.errors import BackendError, EngineError, LoadError
+from backends.llamacpp.caches import SequenceCaches, fingerprint_of, num_slots_for
 from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids, pooling_of, sees_whole_texts
 from backends.llamacpp.library import LibraryLog
 from backends.llamacpp.sampler import LogitsReader, Sampler, create_sampler
@@ -45,15 +47,15 @@ class LlamaCppEngine(Engine):
         self._log.listen()
         self._model: object = None
         self._context: object = None
-        self._memory: object = None
+        self._caches: SequenceCaches | None = None
         self._batch: llama_cpp.llama_batch | None = None
         self._step_tokens = DEFAULT_STEP_TOKENS
         self._num_slots = 1
         self._num_retired_tokens = 0
+        self._fingerprint = ""
         self._num_threads = 1
         self._sees_whole_texts = False
-        self._free_slots: list[int] = []
-        self._slots: dict[int, int] = {}
+        self._token_ids: dict[int, list[int]] = {}
         self._samplers: dict[int, Sampler] = {}
         self._editors: dict[int, LogitsEditor] = {}
         self._reader: LogitsReader | None = None
@@ -97,13 +99,10 @@ class LlamaCppEngine(Engine):
                 f"llama.cpp put parts of the model on {', '.join(self._log.foreign_devices)}, not on the CPU"
             )
         self._reader = LogitsReader(self.tokenizer.vocab_size)
-        self._num_slots = spec.max_sequences
         self._num_retired_tokens = kv_cells
-        self._free_slots = list(reversed(range(self._num_slots)))
         self._sees_whole_texts = sees_whole_texts(self._context)
-        is_recurrent = llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model)
         self.capabilities = EngineCapabilities(
-            can_abort_step=True, can_cut_cache=not is_recurrent, forks_share_cells=True
+            can_abort_step=True, can_cut_cache=self._caches_here.can_cut, forks_share_cells=True
         )
         return LoadedModel(
             context_length=context_length,
@@ -121,24 +120,37 @@ class LlamaCppEngine(Engine):
         """Create the sequence's sampler; it gets a slot with its first chunk."""
         assert self._reader is not None, "load comes first"
         self._samplers[sequence.sequence_id] = create_sampler(sequence.sampling, self._reader)
+        self._token_ids[sequence.sequence_id] = sequence.token_ids
         if editor is not None:
             self._editors[sequence.sequence_id] = editor
 
     def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
-        """Let both sequences hold the same cells; nothing is copied.
+        """Let both sequences hold the same cells; a retired one's state is put back into cells of the target's own.
 
-        Not done for recurrent memory, which has only the state after the last token, nor where a sliding window has
-        dropped the source's first cells already: a window that ends earlier could miss some.
+        Not done where memory has only the state after the last token and more or less than that is wanted, nor where a
+        sliding window has dropped what would be seen.
         """
-        source_slot = self._slots.get(source_id)
-        if source_slot is None or not self.capabilities.can_cut_cache:
-            return False
-        first = llama_cpp.llama_memory_seq_pos_min(self._memory, source_slot)
-        last = llama_cpp.llama_memory_seq_pos_max(self._memory, source_slot)
-        if first != 0 or last < num_tokens - 1:
-            return False
-        llama_cpp.llama_memory_seq_cp(self._memory, source_slot, self._slot_of(target_id), 0, num_tokens)
-        return True
+        return self._caches_here.fork(source_id, target_id, num_tokens)
+
+    def retire(self, sequence_id: int) -> int:
+        """Copy the sequence's state out of the cells and free them."""
+        token_ids = self._token_ids.get(sequence_id, [])
+        num_tokens = self._caches_here.retire(sequence_id, token_ids)
+        self._forget(sequence_id)
+        return num_tokens
+
+    def save_cache(self, sequence_id: int, path: Path) -> int:
+        """Write the sequence's state in the library's own form.
+
+        Raises:
+            EngineError: The file cannot be written.
+        """
+        token_ids = self._token_ids.get(sequence_id, [])
+        return self._caches_here.save(sequence_id, token_ids, path, self._fingerprint)
+
+    def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
+        """Read a state back, if it is this model's and undamaged."""
+        return self._caches_here.load(path, sequence_id, token_ids, self._fingerprint)
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
         """Decode all chunks in one call, then draw.
@@ -147,7 +159,7 @@ class LlamaCppEngine(Engine):
             EngineError: llama_decode failed.
         """
         for sequence_id in plan.evicted:
-            self._free_slot(sequence_id)
+            self._caches_here.remove(sequence_id)
         if not plan.chunks:
             return StepResult()
         outputs = self._fill_batch(plan.chunks)
@@ -166,12 +178,10 @@ class LlamaCppEngine(Engine):
         return self._draw(plan.chunks, outputs)
 
     def remove(self, sequence_id: int) -> None:
-        """Free the sequence's cells, slot and sampler."""
-        self._free_slot(sequence_id)
-        self._editors.pop(sequence_id, None)
-        sampler = self._samplers.pop(sequence_id, None)
-        if sampler is not None:
-            sampler.close()
+        """Free the sequence's cells, slot and sampler, or its kept state."""
+        if self._caches is not None:
+            self._caches.remove(sequence_id)
+        self._forget(sequence_id)
 
     @property
     def closing_ids(self) -> tuple[int, ...]:
@@ -202,6 +212,7 @@ class LlamaCppEngine(Engine):
         for sampler in self._samplers.values():
             sampler.close()
         self._samplers.clear()
+        self._caches = None
         if self._batch is not None:
             llama_cpp.llama_batch_free(self._batch)
             self._batch = None
@@ -243,7 +254,7 @@ class LlamaCppEngine(Engine):
         self._step_tokens = min(spec.step_tokens or DEFAULT_STEP_TOKENS, params.n_ctx)
         params.n_batch = self._step_tokens
         params.n_ubatch = self._step_tokens
-        params.n_seq_max = spec.max_sequences
+        params.n_seq_max = self._num_slots = num_slots_for(self._model, spec.max_sequences, spec.cache_slots)
         params.kv_unified = True
         params.offload_kqv = False
         params.op_offload = False
@@ -257,7 +268,8 @@ class LlamaCppEngine(Engine):
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
             raise LoadError(f"llama.cpp could not make a context of {params.n_ctx} tokens: {self._log.words}")
-        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._caches = SequenceCaches(self._model, self._context)
+        self._fingerprint = fingerprint_of(self._model, params)
         self._batch = llama_cpp.llama_batch_init(self._step_tokens, 0, 1)
         return context_length, llama_cpp.llama_n_ctx(self._context)
 
@@ -279,7 +291,7 @@ class LlamaCppEngine(Engine):
         outputs: list[int | None] = []
         index = 0
         for chunk in chunks:
-            slot = self._slot_of(chunk.sequence.sequence_id)
+            slot = self._caches_here.slot_of(chunk.sequence.sequence_id)
             for position in range(chunk.start, chunk.end):
                 tokens[index] = chunk.sequence.token_ids[position]
                 positions[index] = position
@@ -322,27 +334,20 @@ class LlamaCppEngine(Engine):
 
     def _roll_back(self, chunks: tuple[Chunk, ...]) -> dict[int, int]:
         """Take a failed step's tokens out of the cache; return what each sequence still has there."""
-        num_computed = {}
-        for chunk in chunks:
-            slot = self._slots[chunk.sequence.sequence_id]
-            kept = chunk.start
-            if not llama_cpp.llama_memory_seq_rm(self._memory, slot, chunk.start, -1):
-                llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)  # recurrent memory cannot be cut
-                kept = 0
-            num_computed[chunk.sequence.sequence_id] = kept
-        return num_computed
+        caches = self._caches_here
+        return {chunk.sequence.sequence_id: caches.cut(chunk.sequence.sequence_id, chunk.start) for chunk in chunks}
 
-    def _slot_of(self, sequence_id: int) -> int:
-        slot = self._slots.get(sequence_id)
-        if slot is None:
-            slot = self._slots[sequence_id] = self._free_slots.pop()
-        return slot
+    def _forget(self, sequence_id: int) -> None:
+        self._token_ids.pop(sequence_id, None)
+        self._editors.pop(sequence_id, None)
+        sampler = self._samplers.pop(sequence_id, None)
+        if sampler is not None:
+            sampler.close()
 
-    def _free_slot(self, sequence_id: int) -> None:
-        slot = self._slots.pop(sequence_id, None)
-        if slot is not None:
-            llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
-            self._free_slots.append(slot)
+    @property
+    def _caches_here(self) -> SequenceCaches:
+        assert self._caches is not None, "load comes first"
+        return self._caches
 
     def _is_abort_wanted(self) -> bool:
         return self._should_abort is not None and self._should_abort()

@@ -66,7 +66,7 @@ def write_windowed_gguf(path: Path) -> Path:
 def driver(loaded_engines: Callable[[str], LoadedEngine], tmp_path: Path) -> Iterator[EngineDriver]:
     engine = LlamaCppEngine.__new__(LlamaCppEngine)
     engine.__dict__.update(loaded_engines("llamacpp").engine.__dict__)  # shares the process's one log
-    engine.__dict__.update(_slots={}, _samplers={}, _editors={})
+    engine.__dict__.update(_samplers={}, _editors={}, _token_ids={})
     path = write_windowed_gguf(tmp_path / "windowed.gguf")
     spec = LoadSpec(
         model_path=str(path), context_length=256, max_sequences=3, kv_cells=512, step_tokens=64, num_threads=1
@@ -96,8 +96,9 @@ def test_forks_are_what_their_seeds_give_alone(driver: EngineDriver, num_prompt:
 def test_a_source_whose_first_cells_are_gone_is_not_forked(
     driver: EngineDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of what the window of token 60 holds; the tokens before that may be gone."""
     source, target = driver.submit("abcdefgh" * 8, max_tokens=8), driver.submit("abcdefgh" * 8, max_tokens=8)
     driver.step_until(lambda: driver.num_output_tokens(source) >= 2)
     driver.engine.remove(target)
-    monkeypatch.setattr(llama_cpp, "llama_memory_seq_pos_min", lambda _memory, _slot: 5)
+    monkeypatch.setattr(llama_cpp, "llama_memory_seq_pos_min", lambda _memory, _slot: 60 - WINDOW + 1)
     assert not driver.engine.fork(source, target, 60)

@@ -1,0 +1,190 @@
+"""Where each sequence's cache is: a slot of llama.cpp's memory, or, once it is retired, a copy of its state beside it.
+
+Attention visits every cell up to the highest used one, also those of sequences that do not take part. What is only kept
+for others to begin with is therefore taken out of the memory, which costs a microsecond or two per token, and put back
+for a fork. Nothing is evaluated in here.
+"""
+
+import ctypes
+import mmap
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import llama_cpp
+
+from backends.cache_files import read_cache, write_cache
+
+_NO_FLAGS = llama_cpp.LLAMA_STATE_SEQ_FLAGS_NONE
+_EXTRA_SLOTS = 24
+
+
+class _State(NamedTuple):
+    """A sequence's state in the library's own form.
+
+    Attributes:
+        data: A ctypes array of uint8.
+        token_ids: The tokens it holds.
+    """
+
+    data: Any
+    token_ids: list[int]
+
+
+class SequenceCaches:
+    """The slots of one context, and the retired states beside it.
+
+    Args:
+        model: A loaded `llama_model_p`.
+        context: Its context, which must outlive this object; nothing is in it.
+
+    Attributes:
+        can_cut: Whether the tail of a sequence can be removed.
+    """
+
+    def __init__(self, model: object, context: object) -> None:
+        self._context = context
+        self._memory = llama_cpp.llama_get_memory(context)
+        self._window = llama_cpp.llama_model_n_swa(model)
+        self.can_cut = not _has_states(model)
+        self._free_slots = list(reversed(range(llama_cpp.llama_n_seq_max(context))))
+        self._slots: dict[int, int] = {}
+        self._retired: dict[int, _State] = {}
+
+    def slot_of(self, sequence_id: int) -> int:
+        """Return a sequence's slot, a free one where it has none yet."""
+        slot = self._slots.get(sequence_id)
+        if slot is None:
+            slot = self._slots[sequence_id] = self._free_slots.pop()
+        return slot
+
+    def remove(self, sequence_id: int) -> None:
+        """Free whatever a sequence has; unknown ids are ignored."""
+        self._retired.pop(sequence_id, None)
+        slot = self._slots.pop(sequence_id, None)
+        if slot is not None:
+            llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
+            self._free_slots.append(slot)
+
+    def cut(self, sequence_id: int, num_tokens: int) -> int:
+        """Drop all but a sequence's first tokens, or all where its memory cannot be cut; return how many are left."""
+        slot = self._slots[sequence_id]
+        if llama_cpp.llama_memory_seq_rm(self._memory, slot, num_tokens, -1):
+            return num_tokens
+        llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
+        return 0
+
+    def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
+        """Let the target begin with the source's first tokens: the same cells, or its own after a retired one."""
+        if target_id in self._slots or not self._free_slots:
+            return False
+        retired = self._retired.get(source_id)
+        if retired is not None:
+            return self._restore(retired, target_id, num_tokens)
+        source = self._slots.get(source_id)
+        if source is None or not self._can_begin(source, num_tokens):
+            return False
+        # Recurrent memory knows no ranges; it was looked at that the source holds this much and no more.
+        start, end = (0, num_tokens) if self.can_cut else (-1, -1)
+        llama_cpp.llama_memory_seq_cp(self._memory, source, self.slot_of(target_id), start, end)
+        return True
+
+    def retire(self, sequence_id: int, token_ids: list[int]) -> int:
+        """Take a sequence's state out of the memory; return how many tokens it holds, 0 = it was removed."""
+        state = self._state_of(sequence_id, token_ids)
+        self.remove(sequence_id)
+        if state is None:
+            return 0
+        self._retired[sequence_id] = state
+        return len(state.token_ids)
+
+    def save(self, sequence_id: int, token_ids: list[int], path: Path, fingerprint: str) -> int:
+        """Write a sequence's state to a file; return its size in bytes, 0 = it has none.
+
+        Raises:
+            EngineError: The file cannot be written.
+        """
+        state = self._retired.get(sequence_id) or self._state_of(sequence_id, token_ids)
+        if state is None:
+            return 0
+        return write_cache(path, fingerprint, state.token_ids, memoryview(state.data).cast("B"))
+
+    def load(self, path: Path, sequence_id: int, token_ids: list[int], fingerprint: str) -> int:
+        """Read a file into a retired sequence; return how many of `token_ids` it holds, 0 = it is not to be used."""
+        saved = read_cache(path, fingerprint, token_ids)
+        if saved is None:
+            return 0
+        data = (ctypes.c_uint8 * len(saved.payload)).from_buffer_copy(saved.payload)
+        self._retired[sequence_id] = _State(data, token_ids[: saved.num_tokens])
+        return saved.num_tokens
+
+    def _state_of(self, sequence_id: int, token_ids: list[int]) -> _State | None:
+        slot = self._slots.get(sequence_id)
+        num_tokens = 0 if slot is None else llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1
+        if slot is None or not 0 < num_tokens <= len(token_ids):
+            return None
+        size = llama_cpp.llama_state_seq_get_size_ext(self._context, slot, _NO_FLAGS)
+        try:
+            # Mapped, so that the system has the memory back as soon as it is dropped.
+            data = (ctypes.c_uint8 * size).from_buffer(mmap.mmap(-1, size))
+        except (OSError, ValueError):
+            return None  # there is no memory for it, or nothing to be kept
+        num_bytes = llama_cpp.llama_state_seq_get_data_ext(self._context, data, size, slot, _NO_FLAGS)
+        return _State(data, token_ids[:num_tokens]) if num_bytes == size else None
+
+    def _restore(self, state: _State, target_id: int, num_tokens: int) -> bool:
+        slot = self.slot_of(target_id)
+        size = len(state.data)
+        is_read = llama_cpp.llama_state_seq_set_data_ext(self._context, state.data, size, slot, _NO_FLAGS) == size
+        is_whole = num_tokens == len(state.token_ids)
+        if is_read and self._can_begin(slot, num_tokens) and (is_whole or self.cut(target_id, num_tokens)):
+            return True
+        self.remove(target_id)
+        return False
+
+    def _can_begin(self, slot: int, num_tokens: int) -> bool:
+        """Tell whether a sequence can go on after the first tokens that a slot holds.
+
+        Where only the last state is kept, the slot must hold just these tokens. Where layers see a window, all that the
+        next token sees must still be there. Source: llama.h, `llama_memory_seq_pos_min`: "all positions in the range
+        [pos_min, pos_max] are guaranteed to be present in the memory".
+        """
+        num_held = llama_cpp.llama_memory_seq_pos_max(self._memory, slot) + 1
+        if not self.can_cut:
+            return bool(num_tokens == num_held)
+        first = llama_cpp.llama_memory_seq_pos_min(self._memory, slot)
+        first_seen = max(0, num_tokens - self._window) if self._window else 0
+        return bool(first <= first_seen and 1 <= num_tokens <= num_held)
+
+
+def num_slots_for(model: object, max_sequences: int, cache_slots: int | None) -> int:
+    """Return how many slots a context is to have.
+
+    Where a slot has memory of its own (a recurrent state, a window) there are none beyond `max_sequences`.
+
+    Args:
+        model: A loaded `llama_model_p`.
+        max_sequences: Slots for those that compute.
+        cache_slots: Slots beyond these; None = 24, or as many again where that is more.
+    """
+    if _has_states(model) or llama_cpp.llama_model_n_swa(model) > 0:
+        return max_sequences
+    extra = max(_EXTRA_SLOTS, max_sequences) if cache_slots is None else cache_slots
+    return max(max_sequences, min(max_sequences + extra, int(llama_cpp.llama_max_parallel_sequences())))
+
+
+def fingerprint_of(model: object, context_params: "llama_cpp.llama_context_params") -> str:
+    """Return what the form of a saved state depends on: library, model and the cache's types.
+
+    Args:
+        model: A loaded `llama_model_p`.
+        context_params: What its context was made with.
+    """
+    name = ctypes.create_string_buffer(256)
+    llama_cpp.llama_model_desc(model, name, len(name))
+    sizes = (llama_cpp.llama_model_n_params(model), llama_cpp.llama_model_size(model))
+    cache = (context_params.type_k, context_params.type_v, context_params.flash_attn_type)
+    return f"llamacpp {llama_cpp.__version__} {name.value.decode(errors='replace')} {sizes} {cache}"
+
+
+def _has_states(model: object) -> bool:
+    return bool(llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
