@@ -1,0 +1,1 @@
+"""What the benchmarks share: the bundled model, the servers they compare, a streaming client, prompts, the report."""

@@ -1,0 +1,94 @@
+"""What the benchmarks print: medians, ratios against their targets, and what else the machine did meanwhile."""
+
+import math
+import os
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import psutil
+
+
+@contextmanager
+def machine_watch() -> Iterator[None]:
+    """Print at the end how busy the machine was with others while the benchmark ran.
+
+    The processes that the benchmark started must have ended by then: only ended children are known to the system by
+    their times.
+    """
+    started_at, busy_before, ours_before = time.monotonic(), _busy_s(), _ours_s()
+    load = os.getloadavg()[0]
+    yield
+    duration_s = time.monotonic() - started_at
+    others = max(0.0, _busy_s() - busy_before - (_ours_s() - ours_before)) / duration_s
+    print(
+        f"machine: {os.cpu_count()} cores, load average {load:.2f} before; "
+        f"others kept {others:.2f} cores busy during {duration_s:.0f} s"
+    )
+
+
+def _busy_s() -> float:
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    counted_twice = getattr(times, "guest", 0.0) + getattr(
+        times, "guest_nice", 0.0
+    )  # they are in user and nice as well
+    return float(sum(times) - idle - counted_twice)
+
+
+def _ours_s() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def in_turns(sides: Sequence[str], num_rounds: int) -> Iterator[tuple[int, str]]:
+    """Yield (round, side) in the order A B, B A, A B, ..., so that the machine's drift falls on all sides."""
+    for index in range(num_rounds):
+        for side in sides if index % 2 == 0 else reversed(sides):
+            yield index, side
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that at least `share` of all values do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def print_ratio(
+    what: str,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> None:
+    """Print the ratio of the medians, the ratios by rounds, and whether the target is met.
+
+    Args:
+        what: Names of both sides, as in `mlxr / llama-server`.
+        ours: One figure per round.
+        theirs: The same number of figures.
+        at_least: The target when more is better.
+        at_most: The target when less is better.
+    """
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    by_rounds = ", ".join(f"{our / their:.2f}" for our, their in zip(ours, theirs, strict=True))
+    print(
+        f"{what}: {ratio:.3f} of the medians{verdict(ratio, at_least=at_least, at_most=at_most)}; by rounds {by_rounds}"
+    )
+
+
+def verdict(value: float, *, at_least: float | None = None, at_most: float | None = None) -> str:
+    """Return ` (target ...: met)` or ` (target ...: missed)`; empty without a target."""
+    if at_least is not None:
+        return f" (target at least {at_least:g}: {'met' if value >= at_least else 'missed'})"
+    if at_most is not None:
+        return f" (target at most {at_most:g}: {'met' if value <= at_most else 'missed'})"
+    return ""
+
+
+def shown(values: Sequence[float], unit: str, digits: int = 2) -> str:
+    """Return the median and the range."""
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"median {middle:.{digits}f} {unit} ({low:.{digits}f} to {high:.{digits}f})"
