@@ -138,6 +138,9 @@ CAPABILITIES: Final[tuple[Capability, ...]] = (
     _honoured("echo", "true or false; for prompts that are texts, without logprobs", _COMPLETIONS_ONLY),
     _honoured("return_progress", "true or false; only with stream: true"),
     _honoured("timings_per_token", "true or false; only with stream: true"),
+    # How requests are scheduled.
+    _honoured("service_tier", "auto, default or priority (interactive), or flex (background)"),
+    _honoured("prompt_cache_key", "a text of up to 512 characters; the same as the header X-Session-Id"),
     # What answers look like.
     _honoured("response_format", "an object of type text, json_object or json_schema"),
     _honoured("grammar", "a GBNF grammar of 1 to 65536 bytes"),
@@ -154,7 +157,6 @@ CAPABILITIES: Final[tuple[Capability, ...]] = (
     _label("user", _BOTH),
     _label("metadata", _BOTH),
     _label("safety_identifier"),
-    _label("prompt_cache_key"),
     _label("prompt_cache_retention"),
     _label("messages[].parsed"),
     # Not honoured.
@@ -167,7 +169,6 @@ CAPABILITIES: Final[tuple[Capability, ...]] = (
     _neutral_only("audio"),
     _neutral_only("prediction"),
     _neutral_only("web_search_options"),
-    _neutral_only("service_tier", "auto", "default"),
     _neutral_only("store", False),
     _refused("functions", "it is the old form of tools; send tools", []),
     _refused("function_call", "it is the old form of tool_choice; send tool_choice", "none", "auto"),

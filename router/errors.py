@@ -27,10 +27,13 @@ commands that do not serve may import it.
     ├── UnsupportedMediaTypeError        unsupported_media_type
     ├── QueueFullError                   queue_full
     ├── ClientDisconnectedError          client_disconnected
+    ├── RequestNotFoundError             request_not_found
+    ├── RequestCancelledError            request_cancelled
     ├── InternalError                    internal_error
     ├── ModelLoadFailedError             model_load_failed
     ├── EngineCrashedError               engine_crashed
     ├── EngineTimeoutError               engine_timeout
+    │   └── DeadlineExceededError        deadline_exceeded
     ├── UnavailableError                 unavailable
     │   ├── InsufficientMemoryError      insufficient_memory
     │   ├── ShuttingDownError            shutting_down
@@ -225,6 +228,26 @@ class ClientDisconnectedError(RouterError):
         super().__init__(message)
 
 
+class RequestNotFoundError(RouterError):
+    """No request of that id runs or waits: it has ended, or there never was one."""
+
+    code = "request_not_found"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"No request {request_id!r:.80} runs or waits; GET /v1/mlxr/requests lists those that do.", param="id"
+        )
+
+
+class RequestCancelledError(RouterError):
+    """Somebody cancelled the request by its id; its client is told so."""
+
+    code = "request_cancelled"
+
+    def __init__(self, message: str = "The request was cancelled on the server.") -> None:
+        super().__init__(message)
+
+
 class InternalError(RouterError):
     """A defect of the gateway. The message never carries the cause; the log does."""
 
@@ -250,6 +273,12 @@ class EngineTimeoutError(RouterError):
     """The worker did not answer within its deadline and was stopped."""
 
     code = "engine_timeout"
+
+
+class DeadlineExceededError(EngineTimeoutError):
+    """The request took longer than its own limits allow; the engine goes on with the others."""
+
+    code = "deadline_exceeded"
 
 
 class UnavailableError(RouterError):
@@ -340,7 +369,8 @@ _PERMISSION = "permission_error"
 _SERVER = "server_error"
 _UNAVAILABLE = "unavailable_error"
 
-# 499 is nginx's "client closed request": nobody receives it, the access log shows it.
+# 499 is nginx's "client closed request": nobody receives it, the access log shows it. A request that was cancelled by
+# its id has it as well, because clients send a 409 or a 5xx again by themselves (OpenAI's does), and nobody wants that.
 ERROR_ROWS: dict[type[Exception], ErrorRow] = {
     InvalidRequestError: ErrorRow(400, _INVALID),
     MalformedRequestError: ErrorRow(400, _INVALID, closes=True),
@@ -356,6 +386,8 @@ ERROR_ROWS: dict[type[Exception], ErrorRow] = {
     UnsupportedMediaTypeError: ErrorRow(415, _INVALID),
     QueueFullError: ErrorRow(429, "rate_limit_error"),
     ClientDisconnectedError: ErrorRow(499, _INVALID, closes=True),
+    RequestCancelledError: ErrorRow(499, _INVALID),
+    RequestNotFoundError: ErrorRow(404, _INVALID),
     InternalError: ErrorRow(500, _SERVER),
     ModelLoadFailedError: ErrorRow(500, _SERVER),
     EngineCrashedError: ErrorRow(502, _SERVER),

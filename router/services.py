@@ -5,6 +5,7 @@ import time
 
 from router.config import Config
 from router.model_directory import ModelDirectory
+from router.requests import RequestRegister
 from router.supervisor import Supervisor
 
 
@@ -20,6 +21,7 @@ class Services:
         url: Where the server listens, once it does.
         config_error: Why the last edit of the config file was refused, or None.
         started_at: Monotonic seconds.
+        requests: Those that have not ended.
     """
 
     config: Config
@@ -29,3 +31,4 @@ class Services:
     url: str | None = None
     config_error: str | None = None
     started_at: float = dataclasses.field(default_factory=time.monotonic)
+    requests: RequestRegister = dataclasses.field(default_factory=RequestRegister)

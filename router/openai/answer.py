@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from backends.output.base import Output, PositionLogprobs
-from router.generation import Generation, SequenceEnd
+from router.errors import EngineCrashedError
+from router.generation import Generation, GenerationEvent, OutputEvent, SequenceEnd
 from router.openai.logprobs import CompletionLogprobs, chat_logprobs
 
 
@@ -24,22 +25,31 @@ class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
         created: Seconds since 1970.
         model: As the client named it.
         is_chat: Chat or text completion.
+        service_tier: By which it was scheduled; None = the client did not ask.
     """
 
     answer_id: str
     created: int
     model: str
     is_chat: bool
+    service_tier: str | None = None
 
     @classmethod
-    def new(cls, model: str, *, is_chat: bool) -> "AnswerHead":
+    def new(cls, model: str, *, is_chat: bool, service_tier: str | None = None) -> "AnswerHead":
         """Return a head with a fresh id and the current time."""
         prefix = "chatcmpl-" if is_chat else "cmpl-"
-        return cls(answer_id=prefix + secrets.token_hex(12), created=int(time.time()), model=model, is_chat=is_chat)
+        return cls(
+            answer_id=prefix + secrets.token_hex(12),
+            created=int(time.time()),
+            model=model,
+            is_chat=is_chat,
+            service_tier=service_tier,
+        )
 
     def body(self, kind: str) -> dict[str, Any]:
         """Return the fields that every object of the answer begins with."""
-        return {"id": self.answer_id, "object": kind, "created": self.created, "model": self.model}
+        tier = {} if self.service_tier is None else {"service_tier": self.service_tier}
+        return {"id": self.answer_id, "object": kind, "created": self.created, "model": self.model, **tier}
 
 
 class ChoiceParts:
@@ -97,6 +107,42 @@ class ChoiceParts:
                 for _, (call_id, name, arguments) in sorted(self._calls.items())
             ]
         return message
+
+
+class WholeAnswer:
+    """Collects the events of one request; its tail is the whole body.
+
+    Args:
+        head: Of the answer.
+        generation: For its request, and its queue and load times at the end.
+        echoes: Per prompt, what stands before each of its answers; () = nothing.
+    """
+
+    def __init__(self, head: AnswerHead, generation: Generation, echoes: tuple[str, ...] = ()) -> None:
+        self._head = head
+        self._generation = generation
+        self._echoes = echoes
+        self._parts = [ChoiceParts() for _ in range(generation.request.num_sequences)]
+
+    def encode(self, events: list[GenerationEvent]) -> bytes:
+        """Take the events over; there is nothing to send yet."""
+        for event in events:
+            if isinstance(event, OutputEvent):
+                part = self._parts[event.index]
+                part.add(event.output)
+                part.end = event.end
+        return b""
+
+    def tail(self) -> bytes:
+        """Return the body.
+
+        Raises:
+            EngineCrashedError: Some answer has no end.
+        """
+        ends = [part.end for part in self._parts if part.end is not None]
+        if len(ends) < len(self._parts):
+            raise EngineCrashedError("the engine ended the request without an answer")
+        return full_answer(self._head, self._generation, self._parts, ends, echoes=self._echoes)
 
 
 def full_answer(

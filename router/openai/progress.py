@@ -14,6 +14,7 @@ from router.errors import InvalidRequestError
 from router.generation import GenerationEvent, GenerationRequest, ProgressEvent
 from router.lifecycle import WorkerState
 from router.openai.encoding import StreamEncoder
+from router.requests import Reading
 from router.supervisor import Supervisor
 
 PROGRESS_HEADER: Final = "x-mlxr-prefill-progress"
@@ -129,27 +130,54 @@ class PrefillWatch:
         return "loading" if is_loading else "queued"
 
 
-async def chunks_with_progress(
-    batches: AsyncGenerator[list[GenerationEvent], None], encoder: StreamEncoder, watch: PrefillWatch
-) -> AsyncGenerator[bytes, None]:
-    """Yield the chunks of a stream with events about its prefill between them, until the answers begin.
+class WatchedEncoder:
+    """An encoder whose chunks have the events that are due by what happened.
 
-    From then on nothing waits with a timer: a token costs what it costs in a stream without events.
+    Args:
+        encoder: Of the stream.
+        watch: Of the same request.
+
+    Attributes:
+        watch: As given.
     """
-    while not watch.is_done:
-        step = asyncio.ensure_future(anext(batches, None))
-        try:
-            while not (await asyncio.wait({step}, timeout=watch.wait_s))[0]:
-                yield watch.event()
-        finally:
-            if not step.done():
-                step.cancel()
-                await asyncio.wait({step})
-        events = step.result()
-        if events is None:
-            return
-        if chunk := watch.observe(events) + encoder.encode(events):
+
+    def __init__(self, encoder: StreamEncoder, watch: PrefillWatch) -> None:
+        self._encoder = encoder
+        self.watch = watch
+
+    def encode(self, events: list[GenerationEvent]) -> bytes:
+        """Return the chunks for one batch of events."""
+        event = b"" if self.watch.is_done else self.watch.observe(events)
+        return event + self._encoder.encode(events)
+
+    def tail(self) -> bytes:
+        """Return what comes after the last event."""
+        return self._encoder.tail()
+
+
+async def chunks_with_progress(
+    reading: Reading | AsyncGenerator[bytes, None], watch: PrefillWatch
+) -> AsyncGenerator[bytes, None]:
+    """Yield the chunks of a stream, and events when nothing came for a while, until the answers begin.
+
+    From then on nothing waits with a timer: a token costs what it costs in a stream without events. The reading is
+    closed at the end.
+    """
+    try:
+        while not watch.is_done:
+            step = asyncio.ensure_future(anext(reading, None))
+            try:
+                while not (await asyncio.wait({step}, timeout=watch.wait_s))[0]:
+                    yield watch.event()
+            finally:
+                if not step.done():
+                    step.cancel()
+                    await asyncio.wait({step})
+            chunk = step.result()
+            if chunk is None:
+                return
             yield chunk
-    async for events in batches:
-        if chunk := encoder.encode(events):
+        async for chunk in reading:
             yield chunk
+    finally:
+        await reading.aclose()

@@ -1,7 +1,5 @@
 """Routes of the OpenAI API: decode, ask for a generation, encode."""
 
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 from litestar import Request, Router, get, post
@@ -12,17 +10,27 @@ from litestar.types import ASGIApp
 from backends.prompts import TextPrompt
 from registry.catalogue import Model
 from router.capabilities import CHAT, COMPLETIONS
-from router.errors import EngineCrashedError, InvalidRequestError
-from router.generation import Generation, GenerationRequest, OutputEvent
+from router.errors import InvalidRequestError
+from router.generation import Generation, GenerationRequest
 from router.http.asgi import json_reply
-from router.http.body import read_json
+from router.http.body import decode_json, read_body
 from router.http.error_response import Dialect
 from router.http.streaming import SSE_KEEP_ALIVE, EventStream, error_chunk, until_disconnect
-from router.openai.answer import AnswerHead, ChoiceParts, full_answer
+from router.openai.answer import AnswerHead, WholeAnswer
 from router.openai.encoding import StreamEncoder, StreamWishes
-from router.openai.progress import PROGRESS_HEADER, PrefillWatch, chunks_with_progress, wants_prefill_events
+from router.openai.progress import (
+    PROGRESS_HEADER,
+    PrefillWatch,
+    WatchedEncoder,
+    chunks_with_progress,
+    wants_prefill_events,
+)
+from router.openai.scheduling import scheduled, tier_used
 from router.openai.schemas import ChatRequest, CompletionRequest
 from router.openai.validation import chat_generation, completion_generation, with_allowed_values
+from router.request_headers import REQUEST_ID_HEADER, header_wishes
+from router.requests import AnswerEncoder, RequestFacts, RunningRequest, whole_answer
+from router.resend import fingerprint
 from router.services import Services
 
 ENGINE_HEADER = "x-mlxr-engine"
@@ -33,25 +41,13 @@ _Body = TypeVar("_Body", ChatRequest, CompletionRequest)
 @post("/v1/chat/completions", status_code=200)
 async def create_chat_completion(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Answer a conversation, streamed or whole."""
-    body = await _read(request, services, ChatRequest, CHAT)
-    has_events = wants_prefill_events(request.headers.get(PROGRESS_HEADER))
-    wish = services.models.wish_for(body.model, request.headers.get(ENGINE_HEADER))
-    engine = services.models.resolve(wish).target.engine
-    generation = chat_generation(body, wish, services.config.generation, engine=engine, has_progress_header=has_events)
-    return await _answer(request, services, body, generation, has_events=has_events)
+    return await _serve(request, services, ChatRequest)
 
 
 @post("/v1/completions", status_code=200)
 async def create_completion(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Continue one text or several, streamed or whole."""
-    body = await _read(request, services, CompletionRequest, COMPLETIONS)
-    has_events = wants_prefill_events(request.headers.get(PROGRESS_HEADER))
-    wish = services.models.wish_for(body.model, request.headers.get(ENGINE_HEADER))
-    engine = services.models.resolve(wish).target.engine
-    generation = completion_generation(
-        body, wish, services.config.generation, engine=engine, has_progress_header=has_events
-    )
-    return await _answer(request, services, body, generation, has_events=has_events)
+    return await _serve(request, services, CompletionRequest)
 
 
 @get("/v1/models")
@@ -70,27 +66,70 @@ async def get_model(model_id: FromPath[str], services: NamedDependency[Services]
 openai_router = Router(path="/", route_handlers=[create_chat_completion, create_completion, list_models, get_model])
 
 
-async def _read(request: _AnyRequest, services: Services, schema: type[_Body], endpoint: str) -> _Body:
+async def _serve(request: _AnyRequest, services: Services, schema: type[_Body]) -> ASGIApp:
+    """Answer with what the same request was already being given, or with a new generation."""
+    raw = await read_body(request.scope, request.receive, limit_bytes=services.config.server.max_body_bytes)
+    seal = fingerprint(request.scope["path"], request.headers, raw)
+    running = services.requests.attachable(seal) or _start(request, services, _decoded(raw, schema), seal)
+    return await _reply(request, services, running)
+
+
+def _decoded(raw: bytes, schema: type[_Body]) -> _Body:
     try:
-        return await read_json(request, schema, limit_bytes=services.config.server.max_body_bytes)
+        return decode_json(raw, schema)
     except InvalidRequestError as exc:
-        raise with_allowed_values(exc, endpoint) from exc
+        raise with_allowed_values(exc, CHAT if schema is ChatRequest else COMPLETIONS) from exc
 
 
-async def _answer(
-    request: _AnyRequest,
+def _start(
+    request: _AnyRequest, services: Services, body: ChatRequest | CompletionRequest, seal: bytes
+) -> RunningRequest:
+    """Take a new request in.
+
+    Raises:
+        RouterError: It is not valid.
+        RegistryError: There is no such model.
+    """
+    has_events = wants_prefill_events(request.headers.get(PROGRESS_HEADER))
+    wishes = header_wishes(request.headers)
+    wanted = scheduled(_generation_request(request, services, body, has_events=has_events), body, wishes)
+    generation = Generation(services.supervisor, wanted)
+    tier = tier_used(body, wanted.priority)
+    head = AnswerHead.new(body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)
+    facts = RequestFacts(
+        request_id=head.answer_id,
+        protocol="openai",
+        client=_client_of(request),
+        fingerprint=seal,
+        timeout_s=wishes.timeout_s,
+    )
+    services.models.note_use(wanted.wish.model)
+    encoder = _encoder(services, body, head, generation, has_events=has_events)
+    return services.requests.start(facts, generation, encoder, services.config.limits)
+
+
+def _generation_request(
+    request: _AnyRequest, services: Services, body: ChatRequest | CompletionRequest, *, has_events: bool
+) -> GenerationRequest:
+    wish = services.models.wish_for(body.model, request.headers.get(ENGINE_HEADER))
+    engine = services.models.resolve(wish).target.engine
+    defaults = services.config.generation
+    if isinstance(body, ChatRequest):
+        return chat_generation(body, wish, defaults, engine=engine, has_progress_header=has_events)
+    return completion_generation(body, wish, defaults, engine=engine, has_progress_header=has_events)
+
+
+def _encoder(
     services: Services,
     body: ChatRequest | CompletionRequest,
-    generation_request: GenerationRequest,
+    head: AnswerHead,
+    generation: Generation,
     *,
     has_events: bool,
-) -> ASGIApp:
-    generation = Generation(services.supervisor, generation_request)
-    head = AnswerHead.new(body.model, is_chat=isinstance(body, ChatRequest))
-    echoes = _echoes(body, generation_request)
-    services.models.note_use(generation_request.wish.model)
+) -> AnswerEncoder:
+    echoes = _echoes(body, generation.request)
     if not body.stream:
-        return json_reply(await until_disconnect(request.receive, _collect(generation, head, echoes)))
+        return WholeAnswer(head, generation, echoes)
     wishes = StreamWishes(
         includes_usage=body.stream_options is not None and body.stream_options.include_usage,
         has_progress=bool(body.return_progress),
@@ -98,47 +137,33 @@ async def _answer(
         echoes=echoes,
     )
     encoder = StreamEncoder(head, generation, wishes)
-    watch = PrefillWatch(services.supervisor, generation_request) if has_events else None
+    return WatchedEncoder(encoder, PrefillWatch(services.supervisor, generation.request)) if has_events else encoder
+
+
+async def _reply(request: _AnyRequest, services: Services, running: RunningRequest) -> ASGIApp:
+    headers = [(REQUEST_ID_HEADER, running.facts.request_id.encode())]
+    reading, encoder = running.follow(), running.encoder
+    if isinstance(encoder, WholeAnswer):
+        return json_reply(await until_disconnect(request.receive, whole_answer(reading)), headers=headers)
     return EventStream(
-        _chunks(generation, encoder, watch),
+        chunks_with_progress(reading, encoder.watch) if isinstance(encoder, WatchedEncoder) else reading,
         encode_error=lambda error: error_chunk(error, Dialect.OPENAI),
+        headers=headers,
         keep_alive=SSE_KEEP_ALIVE,
         keep_alive_s=services.config.server.keepalive_s,
         commit_after_s=services.config.server.keepalive_s,
     )
 
 
+def _client_of(request: _AnyRequest) -> str:
+    client = request.scope.get("client")
+    return f"{client[0]}:{client[1]}" if client else "unix"
+
+
 def _echoes(body: ChatRequest | CompletionRequest, request: GenerationRequest) -> tuple[str, ...]:
     if isinstance(body, ChatRequest) or not body.echo:
         return ()
     return tuple(prompt.text for prompt in request.prompts if isinstance(prompt, TextPrompt))
-
-
-async def _chunks(generation: Generation, encoder: StreamEncoder, watch: PrefillWatch | None) -> AsyncIterator[bytes]:
-    # Closed here and now when the client goes away between two chunks: the place in the batch is free at once.
-    async with contextlib.aclosing(generation.events()) as batches:
-        if watch is None:
-            async for events in batches:
-                if chunk := encoder.encode(events):
-                    yield chunk
-        else:
-            async with contextlib.aclosing(chunks_with_progress(batches, encoder, watch)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-    yield encoder.tail()
-
-
-async def _collect(generation: Generation, head: AnswerHead, echoes: tuple[str, ...]) -> bytes:
-    parts = [ChoiceParts() for _ in range(generation.request.num_sequences)]
-    async for events in generation.events():
-        for event in events:
-            if isinstance(event, OutputEvent):
-                parts[event.index].add(event.output)
-                parts[event.index].end = event.end
-    ends = [part.end for part in parts if part.end is not None]
-    if len(ends) < len(parts):
-        raise EngineCrashedError("the engine ended the request without an answer")
-    return full_answer(head, generation, parts, ends, echoes=echoes)
 
 
 def _model_object(model: Model) -> dict[str, Any]:

@@ -20,6 +20,7 @@ MAX_PROMPTS = 64
 MAX_CHOICES = 8
 MAX_TOP_LOGPROBS = 20
 MAX_GRAMMAR_CHARS = 65_536
+MAX_CACHE_KEY_CHARS = 512
 
 StopText = Annotated[str, Meta(min_length=1, max_length=MAX_STOP_CHARS)]
 StopList = Annotated[list[StopText], Meta(max_length=MAX_STOPS)]
@@ -30,6 +31,7 @@ RepetitionPenalty = Annotated[float, Meta(gt=0, le=10)]
 PenaltyWindow = Annotated[int, Meta(ge=-1, le=1_000_000)]
 GrammarText = Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
 TopLogprobs = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
+ServiceTier = Literal["auto", "default", "priority", "flex"]
 CallId = Annotated[str, Meta(min_length=1, max_length=256)]
 FunctionName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
 
@@ -156,6 +158,9 @@ class _Generation(msgspec.Struct, kw_only=True):
     timings_per_token: bool | None = None
     cache_prompt: bool | None = None
     id_slot: int | None = None
+    # How it is scheduled, and which conversation it belongs to.
+    service_tier: ServiceTier | None = None
+    prompt_cache_key: Annotated[str, Meta(max_length=MAX_CACHE_KEY_CHARS)] | None = None
     # Labels without an effect on the answer, by OpenAI's own definition.
     user: str | None = None
     metadata: dict[str, str] | None = None
@@ -177,7 +182,6 @@ class ChatRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
     reasoning_format: Literal["none", "auto", "deepseek"] | None = None
     # Labels and hints without an effect on the answer.
     safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     # Not honoured.
     functions: list[Any] | None = None
@@ -187,7 +191,6 @@ class ChatRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
     audio: Any = None
     prediction: Any = None
     web_search_options: Any = None
-    service_tier: str | None = None
     store: bool | None = None
 
 

@@ -74,6 +74,8 @@ _SHARED: Final[dict[str, Body]] = {
     "response_format": {"response_format": _CITY_FORMAT, "max_tokens": 60},
     "grammar": {"grammar": 'root ::= "yes" | "no"'},
     "regex": {"regex": "[0-9]{3}"},
+    "service_tier": {"service_tier": "flex"},
+    "prompt_cache_key": {"prompt_cache_key": "x"},
     "user": {"user": "me"},
     "metadata": {"metadata": {"a": "b"}},
 }
@@ -119,7 +121,6 @@ HONOURED: Final[dict[str, dict[str, Body]]] = {
         "tool_choice": {"tools": [WEATHER_TOOL], "tool_choice": "required", "max_tokens": 60},
         "parallel_tool_calls": {"tools": [WEATHER_TOOL], "parallel_tool_calls": False},
         "safety_identifier": {"safety_identifier": "x"},
-        "prompt_cache_key": {"prompt_cache_key": "x"},
         "prompt_cache_retention": {"prompt_cache_retention": "24h"},
     },
     COMPLETIONS: _SHARED
@@ -162,7 +163,6 @@ REFUSED: Final[dict[str, tuple[Body, str]]] = {
     "audio": ({"audio": {"voice": "alloy", "format": "mp3"}}, "audio"),
     "prediction": ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
     "web_search_options": ({"web_search_options": {}}, "web_search_options"),
-    "service_tier": ({"service_tier": "flex"}, "service_tier"),
     "store": ({"store": True}, "store"),
     "functions": ({"functions": [{"name": "f"}]}, "functions"),
     "function_call": ({"function_call": {"name": "f"}}, "function_call"),

@@ -13,10 +13,10 @@ from backends.output.base import Output
 from backends.prompts import TextPrompt
 from backends.sequence import SamplingParams
 from router.errors import InvalidRequestError
-from router.generation import GenerationEvent, GenerationRequest, OutputEvent, ProgressEvent
+from router.generation import GenerationRequest, OutputEvent, ProgressEvent
 from router.lifecycle import WorkerState
 from router.openai.encoding import StreamEncoder
-from router.openai.progress import PrefillWatch, chunks_with_progress, wants_prefill_events
+from router.openai.progress import PrefillWatch, WatchedEncoder, chunks_with_progress, wants_prefill_events
 from router.supervisor import Supervisor
 from router.waiting import Wish
 from tests.support.fake_openai import FakeFront, sse_objects, with_front
@@ -124,11 +124,11 @@ def test_several_prompts_add_up_and_choices_of_one_do_not() -> None:
 
 
 async def test_leaving_the_stream_in_its_prefill_ends_the_generation() -> None:
-    is_closed = []
+    is_closed: list[bool] = []
 
-    async def batches() -> AsyncGenerator[list[GenerationEvent], None]:
+    async def reading() -> AsyncGenerator[bytes, None]:
         try:
-            yield [ProgressEvent(0, 0, 10, 0)]
+            yield encoder.encode([ProgressEvent(0, 0, 10, 0)])
             await never
         finally:
             is_closed.append(True)
@@ -136,14 +136,12 @@ async def test_leaving_the_stream_in_its_prefill_ends_the_generation() -> None:
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     clock = Clock()
     watch = PrefillWatch(supervisor_with(), request_for(), clock=clock)
-    encoder = cast("StreamEncoder", SimpleNamespace(encode=lambda _: b""))
-    events = batches()
-    chunks = chunks_with_progress(events, encoder, watch)
+    encoder = WatchedEncoder(cast("StreamEncoder", SimpleNamespace(encode=lambda _: b"")), watch)
+    chunks = chunks_with_progress(reading(), watch)
     assert data_of(await anext(chunks))["status"] == "processing"
     clock.now += 2.0
     assert data_of(await anext(chunks))["status"] == "processing"
     await chunks.aclose()
-    await events.aclose()
     assert is_closed == [True]
 
 

@@ -112,11 +112,9 @@ def test_progress_is_asked_of_the_worker_only_where_somebody_sees_it() -> None:
 
 
 def test_an_unsupported_value_is_refused_with_the_way_out() -> None:
-    with pytest.raises(
-        UnsupportedFieldError, match=r'service_tier .* leave it out, or send "auto", "default"'
-    ) as caught:
-        chat(service_tier="flex")
-    assert caught.value.param == "service_tier"
+    with pytest.raises(UnsupportedFieldError, match=r"modalities .* leave it out, or send \[\"text\"\]") as caught:
+        chat(modalities=["audio"])
+    assert caught.value.param == "modalities"
     with pytest.raises(UnsupportedFieldError, match=r"functions .*; it is the old form of tools; send tools"):
         chat(functions=[{"name": "f"}])
 

@@ -1,0 +1,85 @@
+"""The request headers of mlxr's own that say how a request is scheduled, the same in every protocol. Pure.
+
+Not here: `X-Mlxr-Engine`, which is read with the model's name (`model_directory`).
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from backends.sequence import Priority
+from router.config.schema import MAX_SECONDS
+from router.errors import InvalidRequestError
+
+PRIORITY_HEADER: Final = "X-Mlxr-Priority"
+SESSION_HEADER: Final = "X-Session-Id"
+TIMEOUT_HEADER: Final = "X-Mlxr-Timeout"
+REQUEST_ID_HEADER: Final = b"x-request-id"
+"""Of the answer: by which id the request is listed and can be cancelled."""
+
+MAX_SESSION_CHARS: Final = 512
+
+
+class HeaderWishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What the headers ask for; None = they do not say.
+
+    Attributes:
+        priority: Comes before what the body says.
+        session_id: Comes before what the body says.
+        timeout_s: For the whole request, above 0.
+    """
+
+    priority: Priority | None = None
+    session_id: str | None = None
+    timeout_s: float | None = None
+
+
+def header_wishes(headers: Mapping[str, str]) -> HeaderWishes:
+    """Read the headers.
+
+    Args:
+        headers: Of the request; found by names in any case.
+
+    Raises:
+        InvalidRequestError: One has a value that it cannot have; `param` is its name.
+    """
+    return HeaderWishes(
+        priority=_priority(headers.get(PRIORITY_HEADER)),
+        session_id=_session_id(headers.get(SESSION_HEADER)),
+        timeout_s=_timeout_s(headers.get(TIMEOUT_HEADER)),
+    )
+
+
+def _priority(text: str | None) -> Priority | None:
+    if text is None:
+        return None
+    try:
+        return Priority(text.strip().lower())
+    except ValueError:
+        message = f"{PRIORITY_HEADER}: {text!r:.40} is not known; send interactive or background"
+        raise InvalidRequestError(message, PRIORITY_HEADER) from None
+
+
+def _session_id(text: str | None) -> str | None:
+    if text is None:
+        return None
+    name = text.strip()
+    if not name or len(name) > MAX_SESSION_CHARS:
+        message = f"{SESSION_HEADER}: send 1 to {MAX_SESSION_CHARS} characters, got {len(name)}"
+        raise InvalidRequestError(message, SESSION_HEADER)
+    return name
+
+
+def _timeout_s(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= MAX_SECONDS:
+        message = f"{TIMEOUT_HEADER}: {text!r:.40} is no number of seconds above 0, up to {MAX_SECONDS:g}"
+        raise InvalidRequestError(message, TIMEOUT_HEADER)
+    return seconds

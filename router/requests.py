@@ -1,0 +1,283 @@
+"""The register of running and waiting requests: list them, end them by their id, find one that was sent again.
+
+A request outlives its client by `limits.reattach_s`: the same request that comes again in that time gets the answer
+from its start. Nobody reads meanwhile; what comes is buffered by the request's stream. Everything runs on the event
+loop's thread, and a chunk costs no task switch. Not here: what the answer looks like (the protocols' encoders).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol, Self
+
+import msgspec
+
+from router.config import LimitsConfig
+from router.deadlines import Course, Deadlines, deadlines_for, next_due, seconds_to_look
+from router.errors import DeadlineExceededError, RequestCancelledError, RouterError
+from router.generation import Generation, GenerationEvent
+from router.resend import KeptAnswer
+
+_NOTHING: Final = b""
+
+
+class AnswerEncoder(Protocol):
+    """Turns events into an answer; one that is given as a whole has all of it in its tail."""
+
+    def encode(self, events: list[GenerationEvent]) -> bytes:
+        """Return what to send for these events; b"" when there is nothing to say."""
+
+    def tail(self) -> bytes:
+        """Return what comes after the last event."""
+
+
+class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a request from its arrival.
+
+    Attributes:
+        request_id: The answer's id, such as `chatcmpl-…`.
+        protocol: By which it came: `openai`, `ollama`, ...
+        client: Address it came from.
+        fingerprint: What only the same request has; None = it cannot be taken over.
+        timeout_s: Its own limit for the whole request, or None.
+    """
+
+    request_id: str
+    protocol: str
+    client: str
+    fingerprint: bytes | None = None
+    timeout_s: float | None = None
+
+
+class RunningRequest:
+    """A request that has not ended. Its answer is read with `follow`, by one reader at a time.
+
+    Args:
+        facts: What is known of it.
+        generation: What computes its answer; this object closes it.
+        encoder: What writes its answer.
+        deadlines: How long it may take.
+        reattach_s: How long it waits for the same request when its client is gone; 0 = it ends then.
+        on_end: Called once, when it has ended.
+        clock: Monotonic seconds, those of the event loop.
+
+    Attributes:
+        facts, generation, encoder: As given.
+        arrived_at: Monotonic seconds.
+        started_at: Seconds since 1970.
+        has_reader: Whether a client is there.
+    """
+
+    def __init__(
+        self,
+        facts: RequestFacts,
+        generation: Generation,
+        encoder: AnswerEncoder,
+        *,
+        deadlines: Deadlines,
+        reattach_s: float,
+        on_end: Callable[["RunningRequest"], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.facts = facts
+        self.generation = generation
+        self.encoder = encoder
+        self.has_reader = False
+        self._clock = clock
+        self.arrived_at = clock()
+        self.started_at = time.time()
+        self._deadlines = deadlines
+        self._reattach_s = 0.0 if facts.fingerprint is None else reattach_s
+        self._on_end = on_end
+        self._kept = KeptAnswer() if self._reattach_s else None
+        self._is_told = False
+        self._has_ended = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._farewell: asyncio.TimerHandle | None = None
+        self._arm()
+
+    @property
+    def is_attachable(self) -> bool:
+        """Whether its client is gone and its answer can be given from its start."""
+        return not self.has_reader and not self._has_ended and self._kept is not None and self._kept.is_whole
+
+    def follow(self) -> "Reading":
+        """Become the reader of the answer; it begins at its start."""
+        assert not self.has_reader, "an answer has one reader at a time"
+        self.has_reader = True
+        if self._farewell is not None:
+            self._farewell.cancel()
+            self._farewell = None
+        return Reading(self, [] if self._kept is None else self._kept.chunks)
+
+    def fail(self, error: RouterError) -> None:
+        """End the request with an error, in whatever phase it is; its client is told after what has come already."""
+        self.generation.fail(error)
+        self._forget()
+
+    async def read(self) -> bytes | None:
+        """Return the next part of the answer, perhaps b""; None after the last. For `Reading` alone.
+
+        Raises:
+            RouterError: The request cannot be served, or no further.
+            BackendError: The prompt, or the engine.
+            RegistryError: The model is unknown.
+        """
+        if self._is_told:
+            return None
+        try:
+            events = await self.generation.next()
+            chunk = self.encoder.tail() if events is None else self.encoder.encode(events)
+        except asyncio.CancelledError:
+            raise  # the reader goes; the request may go on
+        except BaseException:
+            self._is_told = True
+            raise
+        if events is None:
+            self._is_told = True
+        if chunk and self._kept is not None:
+            self._kept.add(chunk)
+        return chunk
+
+    def leave(self) -> None:
+        """The reader is gone: end the request, unless the same one may still come."""
+        self.has_reader = False
+        if self._is_told or not self.is_attachable:
+            self._end()
+        else:
+            self._farewell = asyncio.get_running_loop().call_later(self._reattach_s, self._end)
+
+    def _end(self) -> None:
+        self.generation.close()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Be no longer one of those that run."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        for timer in (self._timer, self._farewell):
+            if timer is not None:
+                timer.cancel()
+        self._on_end(self)
+
+    def _arm(self) -> None:
+        """Set the timer to the next look at the deadlines."""
+        wait_s = seconds_to_look(self._deadlines, self._course(), self._clock())
+        if wait_s is not None:
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        due = next_due(self._deadlines, self._course())
+        if due is not None and self._clock() >= due.at:
+            self.fail(DeadlineExceededError(due.message))
+        else:
+            self._arm()
+
+    def _course(self) -> Course:
+        generation = self.generation
+        moved_at = self._clock() if generation.has_unread else generation.last_read_at
+        return Course(
+            arrived_at=self.arrived_at,
+            has_output=generation.has_output,
+            moved_at=self.arrived_at if moved_at is None else moved_at,
+        )
+
+
+class Reading:
+    """One client's way through an answer: an async iterator of its chunks, none of them empty.
+
+    Close it with `aclose` when the client is gone or has everything.
+    """
+
+    def __init__(self, running: RunningRequest, kept: list[bytes]) -> None:
+        self._running = running
+        self._replay = iter(list(kept))
+        self._is_open = True
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next chunk; errors as in `RunningRequest.read`."""
+        chunk = next(self._replay, _NOTHING)
+        while not chunk:
+            read = await self._running.read()
+            if read is None:
+                raise StopAsyncIteration
+            chunk = read
+        return chunk
+
+    async def aclose(self) -> None:
+        """Go away; a second call does nothing."""
+        if self._is_open:
+            self._is_open = False
+            self._running.leave()
+
+
+class RequestRegister:
+    """All requests of the gateway that have not ended."""
+
+    def __init__(self) -> None:
+        self._requests: dict[str, RunningRequest] = {}
+
+    def __iter__(self) -> Iterator[RunningRequest]:
+        """Iterate in the order of arrival."""
+        return iter(list(self._requests.values()))
+
+    def start(
+        self, facts: RequestFacts, generation: Generation, encoder: AnswerEncoder, limits: LimitsConfig
+    ) -> RunningRequest:
+        """Take a new request in; it waits for its first reader.
+
+        Args:
+            facts: What is known of it.
+            generation: What computes its answer.
+            encoder: What writes it.
+            limits: The config's, at this time.
+        """
+        running = RunningRequest(
+            facts,
+            generation,
+            encoder,
+            deadlines=deadlines_for(limits, generation.request.priority, facts.timeout_s),
+            reattach_s=limits.reattach_s,
+            on_end=self._on_end,
+        )
+        self._requests[facts.request_id] = running
+        return running
+
+    def attachable(self, fingerprint: bytes) -> RunningRequest | None:
+        """Return the same request whose client is gone, or None; a new reader may `follow` it at once."""
+        for running in self._requests.values():
+            if running.is_attachable and running.facts.fingerprint == fingerprint:
+                return running
+        return None
+
+    def get(self, request_id: str) -> RunningRequest | None:
+        """Return the request of that id, or None."""
+        return self._requests.get(request_id)
+
+    def cancel(self, request_id: str) -> bool:
+        """End a request; its client is told `request_cancelled`.
+
+        Returns:
+            Whether there was one.
+        """
+        running = self._requests.get(request_id)
+        if running is None:
+            return False
+        running.fail(RequestCancelledError())
+        return True
+
+    def _on_end(self, running: RunningRequest) -> None:
+        self._requests.pop(running.facts.request_id, None)
+
+
+async def whole_answer(reading: Reading) -> bytes:
+    """Read an answer to its end, as one piece; errors as in `RunningRequest.read`."""
+    try:
+        return b"".join([chunk async for chunk in reading])
+    finally:
+        await reading.aclose()
