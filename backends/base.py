@@ -291,7 +291,8 @@ class Engine(abc.ABC):
     def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
         """Read what `save_cache` wrote into a new retired sequence.
 
-        A file that is damaged, of another model, engine, version or text is not an error: nothing is read from it.
+        A file that is damaged, or of another engine, version, kind of model or text, is not an error: nothing is read
+        from it. Two models of the same shape are told apart by the caller, who knows their hashes.
 
         Args:
             path: The file.

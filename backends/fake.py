@@ -9,6 +9,7 @@ import signal
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -26,6 +27,7 @@ from backends.base import (
 from backends.constraints.base import Logits
 from backends.embedding import Encoder, EncoderSpec
 from backends.errors import BackendError, EngineError, LoadError
+from backends.fake_caches import FakeCaches
 from backends.fake_embedding import FakeEncoder
 from backends.logits import LogitsEditor
 from backends.messages import LoadedModel, LoadSpec
@@ -40,6 +42,7 @@ _UNLIKELY_LOGIT = -30.0
 _GREEDY_LEAD = 3.0
 _END_LEAD = 1000.0
 _DEFAULT_STEP_TOKENS = 512
+_EXTRA_SLOTS = 24
 _SLICE_S = 0.005
 _TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -135,6 +138,7 @@ class FakeEngine(Engine):
         self._step_tokens = _DEFAULT_STEP_TOKENS
         self._num_slots = 1
         self._num_retired_tokens = 0
+        self._caches = FakeCaches(1, 0)
         self.tokenizer = FakeTokenizer()
         self.capabilities = EngineCapabilities(can_abort_step=True, can_cut_cache=True, forks_share_cells=True)
 
@@ -175,12 +179,14 @@ class FakeEngine(Engine):
         self._ballast = b"\1" * self._options.ballast_bytes
         context_length = min(spec.context_length, self._options.context_length)
         self._step_tokens = max(spec.step_tokens or _DEFAULT_STEP_TOKENS, spec.max_sequences)
-        self._num_slots = spec.max_sequences
-        self._num_retired_tokens = max(context_length, spec.kv_cells or 0)
+        extra = max(_EXTRA_SLOTS, spec.max_sequences) if spec.cache_slots is None else spec.cache_slots
+        self._num_slots = spec.max_sequences + extra
+        self._num_retired_tokens = kv_cells = max(context_length, spec.kv_cells or 0)
+        self._caches = FakeCaches(self._num_slots, kv_cells)
         return LoadedModel(
             context_length=context_length,
             max_sequences=spec.max_sequences,
-            kv_cells=max(context_length, spec.kv_cells or 0),
+            kv_cells=kv_cells,
             vocab_size=self.tokenizer.vocab_size,
             has_chat_template=True,
             load_ms=(time.monotonic() - started_at) * 1000,
@@ -195,12 +201,35 @@ class FakeEngine(Engine):
         self._generators[sequence.sequence_id] = random.Random(os.urandom(8) if seed is None else seed)  # noqa: S311 - not cryptography
 
     def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
-        """Share nothing, since nothing is kept, and say that it is done."""
-        del source_id, target_id, num_tokens
-        return True
+        """Let both hold the same cells; after a retired one, cells of its own."""
+        return self._caches.fork(source_id, target_id, num_tokens)
+
+    def retire(self, sequence_id: int) -> int:
+        """Keep the sequence's tokens beside the cells."""
+        num_tokens = self._caches.retire(sequence_id)
+        self._forget(sequence_id)
+        return num_tokens
+
+    def save_cache(self, sequence_id: int, path: Path) -> int:
+        """Write the sequence's tokens.
+
+        Raises:
+            EngineError: The file cannot be written.
+        """
+        return self._caches.save(sequence_id, path)
+
+    def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
+        """Read tokens back."""
+        return self._caches.load(path, sequence_id, token_ids)
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
-        """Take the set time, then draw."""
+        """Take the set time, then draw.
+
+        Raises:
+            EngineError: As set, or a chunk does not fit what the caches hold.
+        """
+        for sequence_id in plan.evicted:
+            self._caches.remove(sequence_id)
         result = StepResult()
         num_prefill = sum(chunk.num_tokens for chunk in plan.chunks if not chunk.sequence.is_decoding)
         duration_s = num_prefill * self._options.prefill_s_per_token
@@ -213,13 +242,18 @@ class FakeEngine(Engine):
             return StepResult(was_aborted=True)
         for chunk in plan.chunks:
             sequence_id = chunk.sequence.sequence_id
+            self._caches.evaluate(chunk)
             result.num_computed[sequence_id] = chunk.end
             if chunk.samples:
                 self._draw(chunk.sequence, result)
         return result
 
     def remove(self, sequence_id: int) -> None:
-        """Drop the generator and the editor."""
+        """Drop the cache, the generator and the editor."""
+        self._caches.remove(sequence_id)
+        self._forget(sequence_id)
+
+    def _forget(self, sequence_id: int) -> None:
         self._editors.pop(sequence_id, None)
         self._generators.pop(sequence_id, None)
 

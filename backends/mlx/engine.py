@@ -1,14 +1,13 @@
 """The mlx engine: mlx-lm's BatchGenerator does prefill and decode; this maps sequences to it and back.
 
-The generator batches by its own rules, so a plan only says which sequences may take part: what it reports back is what
-the generator really did. It draws one token ahead of what it returns; where a sequence is paused, that token is dropped
-and drawn again, from the same position of the sequence's own random generator.
+The generator batches by its own rules, so a plan says which sequences take part and how much may be prefilled: what is
+reported back is what the generator really did. It draws one token ahead of what it returns; where a sequence is held,
+that token is dropped and drawn again, from the same position of the sequence's own random generator.
 
 A sequence with an editor costs the whole batch its pipelining: its logits have to be on the host before the next token
 can be drawn.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,13 +16,14 @@ from typing import Any
 import mlx.core as mx
 import mlx_lm
 from mlx_lm.generate import BatchGenerator
-from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
+from mlx_lm.models.cache import can_trim_prompt_cache
 
-from backends.base import Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult
+from backends.base import Chunk, Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult
 from backends.embedding import Encoder, EncoderSpec
 from backends.errors import EngineError, LoadError
 from backends.logits import LogitsEditor
 from backends.messages import LoadedModel, LoadSpec
+from backends.mlx.caches import KeptCache, fingerprint_of
 from backends.mlx.editing import EditedDraws
 from backends.mlx.embedding import MLXEncoder, closing_ids
 from backends.mlx.library import mlx_errors
@@ -38,14 +38,7 @@ FIRST_STEP_TOKENS = 8
 TARGET_STEP_S = 0.4
 """A prefill chunk cannot be given up in the middle: its size is kept to about this time, and a cancel acts in 1 s."""
 MIN_STEP_TOKENS = 2
-
-
-@dataclasses.dataclass(slots=True)
-class _Held:
-    """The cache of a sequence outside the generator, paused or about to begin; it covers `num_tokens` of its tokens."""
-
-    cache: list[Any]
-    num_tokens: int
+_EXTRA_SLOTS = 24
 
 
 class MLXEngine(Engine):
@@ -67,7 +60,9 @@ class MLXEngine(Engine):
         self._uids: dict[int, int] = {}
         self._sequence_ids: dict[int, int] = {}
         self._sequences: dict[int, Sequence] = {}
-        self._held: dict[int, _Held] = {}
+        self._kept: dict[int, KeptCache] = {}
+        self._token_ids: dict[int, list[int]] = {}
+        self._fingerprint = ""
 
     @property
     def step_tokens(self) -> int:
@@ -116,7 +111,9 @@ class MLXEngine(Engine):
             self.tokenizer = MLXTokenizer(wrapper, end_ids)
             self._closing_ids = closing_ids(wrapper)
             self._step_tokens = spec.step_tokens or self._step_tokens
-            self._num_slots = spec.max_sequences
+            extra = max(_EXTRA_SLOTS, spec.max_sequences) if spec.cache_slots is None else spec.cache_slots
+            self._num_slots = spec.max_sequences + extra
+            self._fingerprint = fingerprint_of(config, self._model)
             self._generator = self._create_generator(spec)
             if spec.wired_limit_bytes is not None and _has_metal():
                 mx.set_wired_limit(spec.wired_limit_bytes)  # after the generator, which sets Metal's recommendation
@@ -141,29 +138,60 @@ class MLXEngine(Engine):
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Create the sequence's sampler; the generator gets it with its first chunk."""
         self._samplers[sequence.sequence_id] = create_sampler(sequence.sampling)
+        self._token_ids[sequence.sequence_id] = sequence.token_ids
         if editor is not None:
             self._editors[sequence.sequence_id] = editor
 
     def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
-        """Copy the source's cache out of the generator, cut it and hold it until the target's first step.
+        """Copy the source's cache, cut it and keep it until the target's first step.
 
-        Not done for caches that cannot be cut (recurrent, or a window that has gone round), nor while the source itself
-        is not in the generator.
+        Caches that cannot be cut (recurrent, or a window that has gone round) begin others as a whole only.
         """
-        uid = self._uids.get(source_id)
-        if uid is None or not self.capabilities.can_cut_cache:
+        if target_id in self._uids or target_id in self._kept:
             return False
-        assert self._generator is not None
         try:
-            with mlx_errors(EngineError, "copy a cache"):
-                cache, tokens = self._generator.extract_cache([uid])[uid]
-                surplus = len(tokens) - num_tokens
-                if surplus < 0 or (surplus and trim_prompt_cache(cache, surplus) != surplus):
-                    return False
+            cache = self._cache_of(source_id)
+            if cache is None or not cache.cut(num_tokens):
+                return False
         except EngineError:  # the source is untouched, and the target can be computed from its beginning
             return False
-        self._held[target_id] = _Held(cache, num_tokens)
+        self._kept[target_id] = cache
         return True
+
+    def retire(self, sequence_id: int) -> int:
+        """Take the sequence out of the generator and keep its cache as it is."""
+        try:
+            cache = self._cache_of(sequence_id)
+        except EngineError:
+            cache = None
+        token_ids = self._token_ids.get(sequence_id, [])
+        self.remove(sequence_id)
+        if cache is None or not 0 < cache.num_tokens <= len(token_ids):
+            return 0
+        self._kept[sequence_id] = cache
+        self._token_ids[sequence_id] = token_ids[: cache.num_tokens]
+        return cache.num_tokens
+
+    def save_cache(self, sequence_id: int, path: Path) -> int:
+        """Write the sequence's cache as safetensors.
+
+        Raises:
+            EngineError: It cannot be written.
+        """
+        cache = self._cache_of(sequence_id)
+        token_ids = self._token_ids.get(sequence_id, [])
+        if cache is None or not 0 < cache.num_tokens <= len(token_ids):
+            return 0
+        return cache.save(path, token_ids, self._fingerprint)
+
+    def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
+        """Read a cache back, if it is this model's and undamaged."""
+        cache = KeptCache.load(path, token_ids, self._fingerprint)
+        if cache is None:
+            return 0
+        self._kept[sequence_id] = cache
+        self._token_ids[sequence_id] = token_ids[: cache.num_tokens]
+        return cache.num_tokens
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
         """Let the generator do its next step for the sequences of the plan.
@@ -174,18 +202,20 @@ class MLXEngine(Engine):
         del should_abort  # nothing to be done inside a step; chunks are kept short instead
         assert self._generator is not None
         for sequence_id in plan.evicted:
-            self._withdraw(sequence_id)
+            self._drop_cache(sequence_id)
+        held = self._hold_all_but({chunk.sequence.sequence_id for chunk in plan.chunks})
+        if not plan.chunks:
+            return StepResult(num_computed=held)
         for chunk in plan.chunks:
             if chunk.sequence.sequence_id not in self._uids:
                 self._submit(chunk.sequence)
-        if not plan.chunks:
-            return StepResult()
-        self._set_chunk()
+        self._set_chunk(plan.chunks)
         with mlx_errors(EngineError, "compute the step"):
             started_at = time.monotonic()
             prompts, answers = self._generator.next()
             duration_s = time.monotonic() - started_at
         result = self._collect(prompts, answers)
+        result.num_computed |= held
         prefilling = {self._sequence_ids[response.uid] for response in prompts}
         starts = {chunk.sequence.sequence_id: chunk.start for chunk in plan.chunks}
         num_prefilled = sum(result.num_computed[i] - starts[i] for i in prefilling & starts.keys())
@@ -195,24 +225,12 @@ class MLXEngine(Engine):
 
     def pause(self, sequence_id: int) -> int | None:
         """Take the sequence out of the generator with its cache."""
-        uid = self._uids.get(sequence_id)
-        if uid is None:
-            return None
-        assert self._generator is not None
-        sequence = self._sequences[sequence_id]
-        cache, tokens = self._generator.extract_cache([uid])[uid]
-        self._withdraw(sequence_id)
-        # The cache may cover the newest token already; it has to be computed again to draw the next one.
-        num_kept = min(len(tokens), len(sequence.token_ids) - 1)
-        surplus = len(tokens) - num_kept
-        if num_kept == 0 or (surplus and trim_prompt_cache(cache, surplus) != surplus):
-            return 0
-        self._held[sequence_id] = _Held(cache, num_kept)
-        return num_kept
+        return self._hold(sequence_id) if sequence_id in self._uids else None
 
     def remove(self, sequence_id: int) -> None:
-        """Forget the sequence and its cache."""
-        self._withdraw(sequence_id)
+        """Forget the sequence and its cache, live or retired."""
+        self._drop_cache(sequence_id)
+        self._token_ids.pop(sequence_id, None)
         self._samplers.pop(sequence_id, None)
         self._editors.pop(sequence_id, None)
 
@@ -257,8 +275,8 @@ class MLXEngine(Engine):
     def _submit(self, sequence: Sequence) -> None:
         assert self._generator is not None
         sequence_id = sequence.sequence_id
-        held = self._held.pop(sequence_id, None)
-        done = held.num_tokens if held else 0
+        kept = self._kept.pop(sequence_id, None)
+        done = kept.num_tokens if kept else 0
         sampler = self._samplers[sequence_id]
         if isinstance(sampler, SeededSampler):
             sampler.position = sequence.num_output_tokens
@@ -271,7 +289,7 @@ class MLXEngine(Engine):
             [sequence.token_ids[done:]],
             # Ends are decided by the shared code; the generator must not end a sequence by itself.
             max_tokens=[sequence.max_output_tokens + 1],
-            caches=[held.cache] if held else None,
+            caches=[kept.layers] if kept else None,
             all_tokens=[sequence.token_ids[:done]],
             samplers=[sampler],
             logits_processors=[processors],
@@ -280,8 +298,45 @@ class MLXEngine(Engine):
         self._sequence_ids[uid] = sequence_id
         self._sequences[sequence_id] = sequence
 
-    def _withdraw(self, sequence_id: int) -> None:
-        self._held.pop(sequence_id, None)
+    def _cache_of(self, sequence_id: int) -> KeptCache | None:
+        """Return a copy of a sequence's cache, wherever it is; None where it has none.
+
+        Raises:
+            EngineError: There is no memory for the copy.
+        """
+        kept = self._kept.get(sequence_id)
+        if kept is not None:
+            return kept.copied()
+        uid = self._uids.get(sequence_id)
+        if uid is None:
+            return None
+        assert self._generator is not None
+        with mlx_errors(EngineError, "copy a cache"):
+            # Not yet begun, it is what the sequence was submitted with, and the generator's.
+            cache = KeptCache.of(self._generator.extract_cache([uid])[uid]).copied()
+        return cache if cache.num_tokens else None
+
+    def _hold_all_but(self, planned_ids: set[int]) -> dict[int, int]:
+        """Take everybody else out of the generator; return how many of their tokens their caches hold now."""
+        return {sequence_id: self._hold(sequence_id) for sequence_id in list(self._uids.keys() - planned_ids)}
+
+    def _hold(self, sequence_id: int) -> int:
+        """Take a sequence out of the generator, keeping its cache; return how many of its tokens that holds."""
+        try:
+            cache = self._cache_of(sequence_id)
+        except EngineError:  # it can be computed again
+            cache = None
+        self._drop_cache(sequence_id)
+        if cache is None:
+            return 0
+        # The cache may cover the newest token already; it has to be computed again to draw the next one.
+        if not cache.cut(min(cache.num_tokens, len(self._token_ids[sequence_id]) - 1)):
+            return 0
+        self._kept[sequence_id] = cache
+        return cache.num_tokens
+
+    def _drop_cache(self, sequence_id: int) -> None:
+        self._kept.pop(sequence_id, None)
         self._sequences.pop(sequence_id, None)
         self._edited_draws.pop(sequence_id, None)
         uid = self._uids.pop(sequence_id, None)
@@ -310,15 +365,18 @@ class MLXEngine(Engine):
                 result.likelihoods[sequence_id] = draws.likelihoods
         return result
 
-    def _set_chunk(self) -> None:
-        """Share the step's prefill tokens among the prompts that are to be evaluated."""
+    def _set_chunk(self, chunks: tuple[Chunk, ...]) -> None:
+        """Share the step's prefill tokens among the prompts that are to be evaluated; never more than were planned."""
         assert self._generator is not None
-        num_prompts = sum(not sequence.is_decoding for sequence in self._sequences.values())
-        self._generator.prefill_step_size = max(MIN_STEP_TOKENS, self._prefill_tokens // max(1, num_prompts))
+        planned = [chunk.num_tokens for chunk in chunks if not chunk.sequence.is_decoding]
+        budget = min(self._prefill_tokens, sum(planned))
+        self._generator.prefill_step_size = max(MIN_STEP_TOKENS, budget // max(1, len(planned)))
 
     def _adapt_prefill(self, num_tokens: int, duration_s: float) -> None:
         """Size the next step's prefill so that it takes about TARGET_STEP_S at the rate just seen."""
         target = int(num_tokens / duration_s * TARGET_STEP_S)
+        if duration_s <= TARGET_STEP_S:  # a short one, because there was no more to do, says nothing of longer ones
+            target = max(target, self._prefill_tokens)
         # At most doubled: the first steps include the compilation of kernels and tell little.
         self._prefill_tokens = max(MIN_STEP_TOKENS, min(self._step_tokens, self._prefill_tokens * 2, target))
 

@@ -1,0 +1,106 @@
+"""Caches of sequences that are not in mlx-lm's generator: held, retired, or about to begin as a fork.
+
+No model is called in here. The generator copies what it is given, so a cache in here changes only by `cut`.
+"""
+
+import copy
+import hashlib
+import io
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache, trim_prompt_cache
+
+from backends.cache_files import read_cache, write_cache
+from backends.errors import EngineError
+from backends.mlx.library import mlx_errors
+
+
+class KeptCache:
+    """What one sequence has computed.
+
+    Args:
+        layers: mlx-lm's cache of one sequence, batch size 1; owned by this object from now on.
+        num_tokens: How many of the sequence's first tokens it covers.
+
+    Attributes:
+        layers: See Args.
+        num_tokens: See Args.
+    """
+
+    def __init__(self, layers: list[Any], num_tokens: int) -> None:
+        self.layers = layers
+        self.num_tokens = num_tokens
+
+    @classmethod
+    def of(cls, extracted: tuple[list[Any], list[int]]) -> Self:
+        """Take over what the generator's `extract_cache` gives for one sequence, in memory of its own.
+
+        Raises:
+            EngineError: There is no memory for it.
+        """
+        layers, token_ids = extracted
+        with mlx_errors(EngineError, "take a cache out of the batch"):
+            mx.eval([layer.state for layer in layers])  # until then it holds on to the batch's arrays
+        return cls(layers, len(token_ids))
+
+    def copied(self) -> Self:
+        """Return one that can be cut by itself; the arrays are shared until one of both writes to them."""
+        return type(self)(copy.deepcopy(self.layers), self.num_tokens)
+
+    def cut(self, num_tokens: int) -> bool:
+        """Keep the first tokens only; return whether that could be done. Afterwards it must not be used otherwise."""
+        surplus = self.num_tokens - num_tokens
+        if surplus < 0 or num_tokens < 1:
+            return False
+        if surplus and trim_prompt_cache(self.layers, surplus) != surplus:
+            return False
+        self.num_tokens = num_tokens
+        return True
+
+    def save(self, path: Path, token_ids: list[int], fingerprint: str) -> int:
+        """Write it to a file as mlx-lm does; return the file's size in bytes.
+
+        Raises:
+            EngineError: It cannot be written.
+        """
+        buffer = io.BytesIO()
+        with mlx_errors(EngineError, "save a cache"):
+            save_prompt_cache(buffer, self.layers)
+        return write_cache(path, fingerprint, token_ids[: self.num_tokens], buffer.getbuffer())
+
+    @classmethod
+    def load(cls, path: Path, token_ids: list[int], fingerprint: str) -> Self | None:
+        """Read it back; None when the file is damaged, or of another model or text."""
+        saved = read_cache(path, fingerprint, token_ids)
+        if saved is None:
+            return None
+        try:
+            with mlx_errors(EngineError, "read a saved cache"):
+                layers = load_prompt_cache(_NamedBuffer(saved.payload))
+                mx.eval([layer.state for layer in layers])
+        except EngineError:
+            return None
+        return cls(layers, saved.num_tokens)
+
+
+class _NamedBuffer(io.BytesIO):
+    """mlx tells a file's format by its name."""
+
+    name = "cache.safetensors"
+
+
+def fingerprint_of(config: dict[str, Any], model: Any) -> str:
+    """Return what the form of a saved cache depends on: libraries, the model's config and its numbers' types.
+
+    Args:
+        config: The model folder's config.json.
+        model: As mlx-lm has loaded it.
+    """
+    dtypes = sorted({str(array.dtype) for _name, array in tree_flatten(model.parameters())})
+    digest = hashlib.blake2b(json.dumps(config, sort_keys=True, default=str).encode(), digest_size=16)
+    return f"mlx {version('mlx')} {version('mlx-lm')} {' '.join(dtypes)} {digest.hexdigest()}"

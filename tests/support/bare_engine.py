@@ -1,0 +1,102 @@
+"""Steps a loaded engine without a worker or batcher: the test itself says who is in each plan.
+
+For what an engine promises of held, retired and saved sequences; whoever wants events takes `engine_driver`.
+"""
+
+import random
+from collections.abc import Iterable
+
+from backends.base import Chunk, Engine, StepPlan, StepResult
+from backends.sequence import SamplingParams, Sequence
+
+GREEDY = SamplingParams(temperature=0)
+MAX_STEPS = 2_000
+
+
+def text_ids(num: int, seed: int = 0) -> list[int]:
+    """Return reproducible ids that every engine's vocabulary has."""
+    rng = random.Random(seed)
+    return [rng.randrange(32, 127) for _ in range(num)]
+
+
+class BareEngine:
+    """An engine and the sequences that a test has put into it.
+
+    Args:
+        engine: Loaded.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.sequences: dict[int, Sequence] = {}
+        self._last_id = 0
+
+    def insert(self, token_ids: list[int], sampling: SamplingParams = GREEDY) -> Sequence:
+        """Give a new sequence to the engine."""
+        sequence = Sequence(self.new_id(), list(token_ids), len(token_ids), 1_000, sampling)
+        self.engine.insert(sequence)
+        self.sequences[sequence.sequence_id] = sequence
+        return sequence
+
+    def new_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def fork(self, source: Sequence | int, num_tokens: int, token_ids: list[int]) -> Sequence | None:
+        """Insert a sequence that begins with another one's cache; None, and no sequence, when it was refused."""
+        source_id = source if isinstance(source, int) else source.sequence_id
+        target = self.insert(token_ids)
+        if not self.engine.fork(source_id, target.sequence_id, num_tokens):
+            self.remove(target)
+            return None
+        target.num_computed = num_tokens
+        return target
+
+    def step(self, *sequences: Sequence, max_tokens: int = 64, evicted: Iterable[int] = ()) -> StepResult:
+        """Do one step with these sequences; all others are held."""
+        chunks = []
+        budget = max_tokens
+        for sequence in sequences:
+            num_tokens = min(budget, sequence.num_pending)
+            if num_tokens:
+                chunks.append(Chunk(sequence, sequence.num_computed, num_tokens))
+            budget -= num_tokens
+        result = self.engine.step(StepPlan(tuple(chunks), tuple(evicted)), lambda: False)
+        assert not result.errors
+        for sequence_id, num_computed in result.num_computed.items():
+            self.sequences[sequence_id].num_computed = num_computed
+        for sequence_id, token_id in result.tokens.items():
+            self.sequences[sequence_id].token_ids.append(token_id)
+        return result
+
+    def run(self, *sequences: Sequence, num_tokens: int, max_tokens: int = 64) -> list[list[int]]:
+        """Step until each has this many tokens of an answer; return these."""
+        for _ in range(MAX_STEPS):
+            rest = [sequence for sequence in sequences if sequence.num_output_tokens < num_tokens]
+            if not rest:
+                return [answer_of(sequence)[:num_tokens] for sequence in sequences]
+            self.step(*rest, max_tokens=max_tokens)
+        raise AssertionError("no progress")
+
+    def fresh_answer(self, token_ids: list[int], num_tokens: int) -> list[int]:
+        """Return what a sequence of its own gives, alone and undisturbed."""
+        sequence = self.insert(token_ids)
+        (answer,) = self.run(sequence, num_tokens=num_tokens)
+        self.remove(sequence)
+        return answer
+
+    def retire(self, sequence: Sequence) -> int:
+        return self.engine.retire(sequence.sequence_id)
+
+    def remove(self, sequence: Sequence) -> None:
+        self.engine.remove(sequence.sequence_id)
+        self.sequences.pop(sequence.sequence_id, None)
+
+    def close(self) -> None:
+        """Leave nothing in the engine."""
+        for sequence_id in range(1, self._last_id + 1):
+            self.engine.remove(sequence_id)
+
+
+def answer_of(sequence: Sequence) -> list[int]:
+    return sequence.token_ids[sequence.num_prompt_tokens :]
