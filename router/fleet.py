@@ -16,8 +16,8 @@ from router.config import Config
 from router.errors import EngineCrashedError, RouterError
 from router.lifecycle import WorkerState, check_transition
 from router.load_spec import load_spec_for
-from router.placement import PlacedWorker
 from router.residency import ManagedWorker, Swap, run_worker, stop_worker
+from router.situation import PlacedWorker
 from router.supervisor_messages import Message, WorkerChanged, WorkerGone
 from router.targets import ENGINES, Target
 from router.worker_client import WorkerLaunch
@@ -72,9 +72,16 @@ class Fleet:
         """Return a worker, or None when it is gone."""
         return self._workers.get(worker_id)
 
-    def holder_of(self, model: str) -> ManagedWorker | None:
-        """Return the worker that has, gets or gives up a model, whatever its engine."""
-        return next((worker for worker in self if worker.target and worker.target.model == model), None)
+    def holders_of(self, model: str) -> list[ManagedWorker]:
+        """Return the workers that have, get or give up a model, whatever their engine."""
+        return [worker for worker in self if worker.target is not None and worker.target.model == model]
+
+    def has_serving(self, target: Target) -> bool:
+        """Tell whether a worker is there that serves `target` and may go on doing so."""
+        return any(
+            worker.target == target and worker.state is WorkerState.READY and worker.unwanted_reason is None
+            for worker in self
+        )
 
     @property
     def placed(self) -> list[PlacedWorker]:
@@ -87,10 +94,12 @@ class Fleet:
                 worker.worker_id,
                 worker.target,
                 WorkerState.STOPPING if worker.has_died else worker.state,
-                worker.num_running,
+                worker.num_interactive,
+                worker.num_background,
                 worker.max_sequences,
                 worker.state_since,
-                worker.is_unwanted,
+                worker.unwanted_reason is not None,
+                worker.interactive_at,
             )
             for worker in self
             if worker.target is not None
@@ -103,6 +112,7 @@ class Fleet:
         standby = self._standby_for(target.engine)
         worker = standby or self._launch(target.engine, config)
         worker.was_standby = standby is not None
+        worker.is_extra = self.has_serving(target)
         worker.target = target
         worker.wanted_at = self._clock()
         if worker.state is WorkerState.STANDBY:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from backends.sequence import Priority
 from router import memory
 from router.lifecycle import WorkerState
 from router.memory import Footprint
@@ -97,9 +98,14 @@ class ManagedWorker:
         ready_at: When the model was ready, monotonic.
         loaded_at: The same in seconds since 1970.
         load_ms: What the load took.
-        num_running: Sequences of granted leases.
+        is_extra: Others served its target already when it was started.
+        num_interactive: Sequences of interactive requests' leases.
+        num_background: Sequences of background requests' leases.
         max_sequences: Places in its batch.
-        is_unwanted: A command wants it gone.
+        interactive_at: When it last took or gave back an interactive request, monotonic.
+        used_at: The same for any request.
+        memory_checked_at: When its memory was last looked at, monotonic.
+        unwanted_reason: Why it is to go, whoever waits; None while it may stay.
         stop_reason: Why it was stopped.
         stopping_at: When it was told to, monotonic.
         before: Its memory just before.
@@ -118,9 +124,14 @@ class ManagedWorker:
     ready_at: float = 0.0
     loaded_at: float | None = None
     load_ms: float | None = None
-    num_running: int = 0
+    is_extra: bool = False
+    num_interactive: int = 0
+    num_background: int = 0
     max_sequences: int = 1
-    is_unwanted: bool = False
+    interactive_at: float | None = None
+    used_at: float = 0.0
+    memory_checked_at: float = 0.0
+    unwanted_reason: str | None = None
     stop_reason: str | None = None
     stopping_at: float | None = None
     before: Footprint | None = None
@@ -132,6 +143,11 @@ class ManagedWorker:
         return None if self.client is None else self.client.pid
 
     @property
+    def num_running(self) -> int:
+        """Sequences of granted leases."""
+        return self.num_interactive + self.num_background
+
+    @property
     def has_died(self) -> bool:
         """Whether its channel has ended, which comes before its exit is seen."""
         return self.client is not None and self.client.is_closed
@@ -140,6 +156,15 @@ class ManagedWorker:
     def died_as_standby(self) -> bool:
         """Whether a worker that is gone had a target given to it but never began with it."""
         return self.was_standby and self.client is not None and not self.client.load_fraction
+
+    def add_running(self, priority: Priority, num_sequences: int, now: float) -> None:
+        """Count the sequences of a lease that is granted, or, as a negative number, given back."""
+        self.used_at = now
+        if priority is Priority.INTERACTIVE:
+            self.num_interactive += num_sequences
+            self.interactive_at = now
+        else:
+            self.num_background += num_sequences
 
     def is_stalled(self, now: float, stall_timeout_s: float) -> bool:
         """Tell whether it owes answers and has been silent for too long."""

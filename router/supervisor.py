@@ -1,43 +1,29 @@
 """The one task that owns the queue and the workers: asks placement what to do, and does it.
 
 Everybody else sends it messages; it answers through futures. Not the decisions (`placement`), not the processes
-(`fleet`), not the frames (`worker_client`), not the protocol of any client.
+(`fleet`), not what goes wrong with them (`faults`), not the queue (`gate`), not the frames (`worker_client`), not the
+protocol of any client.
 """
 
 import asyncio
 import itertools
-import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import assert_never
 
 from backends.sequence import Priority
 from registry.errors import RegistryError
-from router.breaker import LoadBreaker
 from router.config import Config
-from router.errors import (
-    EngineTimeoutError,
-    ModelLoadFailedError,
-    QueueFullError,
-    RouterError,
-    ShuttingDownError,
-    UnavailableError,
-)
+from router.dispatching import Dispatch
+from router.errors import RouterError, ShuttingDownError, UnavailableError
+from router.faults import WorkerFaults
 from router.fleet import Fleet
+from router.gate import Gate
 from router.lifecycle import WorkerState
-from router.placement import (
-    Dispatch,
-    DrainWorker,
-    Effect,
-    KeepWorker,
-    PlacementLimits,
-    StartWorker,
-    StopWorker,
-    WaitingRequest,
-    decide,
-    next_deadline,
-)
+from router.placement import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
 from router.residency import ManagedWorker, StopReport, Swap
+from router.situation import PlacementLimits, WaitingRequest
+from router.stop_commands import StopCommands
 from router.supervisor_messages import (
     Close,
     Message,
@@ -50,12 +36,8 @@ from router.supervisor_messages import (
     WorkerGone,
 )
 from router.targets import Choice
-from router.waiting import Lease, Ticket, WaitingQueue, Wish
+from router.waiting import Lease, Ticket, Wish
 from router.worker_client import WorkerLaunch
-
-logger = logging.getLogger(__name__)
-
-STALL_CHECK_INTERVAL_S = 1.0
 
 
 class Supervisor:
@@ -80,36 +62,49 @@ class Supervisor:
         self._resolve = resolve
         self._clock = clock
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
-        self._queue = WaitingQueue()
         self._fleet = Fleet(launch_for=launch_for, post=self._inbox.put_nowait, clock=clock)
-        self._stops: list[tuple[str, asyncio.Future[StopReport]]] = []
-        self._breaker = LoadBreaker()
+        self._gate = Gate(self._fleet, post=self._inbox.put_nowait, clock=clock)
+        self._faults = WorkerFaults(self._fleet, self._gate.queue, clock=clock)
+        self._stops = StopCommands()
         self._ids = itertools.count(1)
         self._is_closing = False
 
     # ---- for everybody else -----------------------------------------------------------------------------------------
 
-    async def lease(self, wish: Wish, num_sequences: int = 1, priority: Priority = Priority.INTERACTIVE) -> Lease:
+    async def lease(
+        self,
+        wish: Wish,
+        num_sequences: int = 1,
+        priority: Priority = Priority.INTERACTIVE,
+        session_id: str | None = None,
+    ) -> Lease:
         """Wait for a worker that has what `wish` means resident.
 
         Args:
             wish: The request's.
             num_sequences: Places in the batch it needs; 0 for what takes none and waits for none.
             priority: Interactive requests go before background ones.
+            session_id: The conversation it belongs to, or None; it goes to the worker that served it last, if it can.
 
         Raises:
             QueueFullError: Too many wait already.
             RouterError: The wish cannot be met, the load failed, the wait was too long, or the server shuts down.
             RegistryError: The model is unknown.
         """
-        ticket = self.submit(wish, num_sequences, priority)
+        ticket = self.submit(wish, num_sequences, priority, session_id)
         try:
             return await ticket.lease
         except asyncio.CancelledError:
             self.withdraw(ticket)
             raise
 
-    def submit(self, wish: Wish, num_sequences: int = 1, priority: Priority = Priority.INTERACTIVE) -> Ticket:
+    def submit(
+        self,
+        wish: Wish,
+        num_sequences: int = 1,
+        priority: Priority = Priority.INTERACTIVE,
+        session_id: str | None = None,
+    ) -> Ticket:
         """Queue a request without waiting for its lease; arguments and errors as in `lease`.
 
         Returns:
@@ -117,11 +112,10 @@ class Supervisor:
         """
         if self._is_closing:
             raise ShuttingDownError
-        now = self._clock()
         choice = self._resolve(wish)
-        self._breaker.check(choice.target, now)
+        self._faults.check(choice.target)
         granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        ticket = Ticket(next(self._ids), wish, choice, num_sequences, priority, now, granted)
+        ticket = Ticket(next(self._ids), wish, choice, num_sequences, priority, session_id, self._clock(), granted)
         self._inbox.put_nowait(Submit(ticket))
         return ticket
 
@@ -170,7 +164,7 @@ class Supervisor:
     @property
     def waiting(self) -> tuple[WaitingRequest, ...]:
         """A look at the queue."""
-        return tuple(self._queue.requests)
+        return tuple(self._gate.queue.requests)
 
     # ---- the task ---------------------------------------------------------------------------------------------------
 
@@ -182,9 +176,9 @@ class Supervisor:
             while not self._is_closing or self._fleet:
                 await self._handle_messages()
                 now = self._clock()
-                self._check_deadlines(now)
-                for effect in decide(self._queue.requests, self._fleet.placed, self._limits, now):
-                    self._perform(effect)
+                self._gate.refuse_late(self._config, now)
+                self._faults.check_workers(self._config, now)
+                self._place(now)
                 self._ensure_standby()
 
     async def _handle_messages(self) -> None:
@@ -202,11 +196,9 @@ class Supervisor:
             case Submit(ticket=ticket):
                 self._on_submit(ticket)
             case Withdraw(ticket_id=ticket_id):
-                self._queue.take(ticket_id)
-            case Release(worker_id=worker_id, num_sequences=num_sequences):
-                worker = self._fleet.get(worker_id)
-                if worker is not None:
-                    worker.num_running -= num_sequences
+                self._gate.queue.take(ticket_id)
+            case Release():
+                self._gate.take_back(message)
             case WorkerChanged(worker_id=worker_id):
                 self._on_worker_changed(worker_id)
             case WorkerGone():
@@ -227,24 +219,17 @@ class Supervisor:
             return  # the client went away meanwhile
         if self._is_closing:
             ticket.lease.set_exception(ShuttingDownError())
-        elif len(self._queue) >= self._config.limits.max_queue and not self._can_serve_at_once(ticket):
-            ticket.lease.set_exception(QueueFullError(retry_after_s=self._queue.expected_wait_s))
         else:
-            self._queue.add(ticket)
+            self._gate.admit(ticket, self._config)
 
     def _on_worker_changed(self, worker_id: int) -> None:
         worker = self._fleet.get(worker_id)
         if worker is None or worker.client is None or worker.state is WorkerState.STOPPING:
             return
         if worker.client.load_error is not None:
-            self._on_load_failed(worker, worker.client.load_error)
+            self._faults.on_load_failed(worker, worker.client.load_error, self._config)
         elif self._fleet.advance(worker, self._config):
-            assert worker.target is not None
-            self._breaker.on_success(worker.target)
-
-    def _on_load_failed(self, worker: ManagedWorker, error: RouterError) -> None:
-        self._note_failure(worker, error)
-        self._stop(worker, "load failed")
+            self._faults.on_ready(worker)
 
     def _on_worker_gone(self, message: WorkerGone) -> None:
         worker = self._fleet.get(message.worker_id)
@@ -252,67 +237,57 @@ class Supervisor:
             return
         was_expected = worker.state is WorkerState.STOPPING
         self._fleet.remove(worker, message.swap)
+        self._gate.homes.on_worker_gone(worker.worker_id)
         if not was_expected:
-            self._on_crash(worker, message.error or "")
-        stopped = [stop for stop in self._stops if worker.target is not None and stop[0] == worker.target.model]
-        for stop in stopped:
-            self._stops.remove(stop)
-            if not stop[1].done():
-                stop[1].set_result(StopReport(stopped=True, swap=message.swap))
-
-    def _on_crash(self, worker: ManagedWorker, words: str) -> None:
-        logger.warning("the %s worker died while it was %s%s", worker.engine, worker.previous_state, words)
-        if worker.previous_state is WorkerState.LOADING and worker.died_as_standby:
-            return  # those who wait get a fresh process
-        if worker.previous_state not in {WorkerState.READY, WorkerState.DRAINING}:
-            model = "" if worker.target is None else f" '{worker.target.model}'"
-            self._note_failure(
-                worker, ModelLoadFailedError(f"the {worker.engine} engine died while it loaded{model}{words}")
-            )
-
-    def _note_failure(self, worker: ManagedWorker, error: RouterError) -> None:
-        """Tell everybody who waits for the load; without a model it was a standby worker, and nobody waits."""
-        if worker.target is None:
-            self._fleet.give_up_standby(worker.engine, str(error))
-        else:
-            self._breaker.on_failure(worker.target, str(error), self._clock())
-            self._queue.fail_target(worker.target, error)
+            self._faults.on_death(worker, message.error or "")
+        self._stops.on_worker_gone(worker.worker_id, message.swap)
 
     def _on_stop_model(self, message: StopModel) -> None:
         if message.done.done():
             return  # whoever asked went away meanwhile
-        worker = self._fleet.holder_of(message.model)
-        if worker is None:
+        workers = self._fleet.holders_of(message.model)
+        if not workers:
             message.done.set_result(StopReport(stopped=False, swap=None))
             return
-        self._stops.append((message.model, message.done))
-        worker.is_unwanted = True
-        if worker.state in {WorkerState.STARTING, WorkerState.LOADING}:
-            assert worker.target is not None
-            self._queue.fail_target(worker.target, UnavailableError("the model was stopped while it loaded"))
-            self._stop(worker, "stopped by command")
+        self._stops.add([worker.worker_id for worker in workers], message.done)
+        loading = [worker for worker in workers if worker.state in {WorkerState.STARTING, WorkerState.LOADING}]
+        if len(loading) == len(workers):
+            assert workers[0].target is not None
+            self._gate.queue.fail_target(workers[0].target, UnavailableError("the model was stopped while it loaded"))
+        for worker in workers:
+            worker.unwanted_reason = "stopped by command"
+        for worker in loading:
+            self._fleet.stop(worker, "stopped by command", self._config)
 
     def _on_settings_changed(self, config: Config | None) -> None:
         self._config = config or self._config
-        for ticket in self._queue:
+        for ticket in self._gate.queue:
             try:
                 ticket.choice = self._resolve(ticket.wish)
             except (RouterError, RegistryError) as exc:
-                self._queue.fail(ticket, exc)
+                self._gate.queue.fail(ticket, exc)
 
     def _on_close(self) -> None:
         self._is_closing = True
-        for ticket in self._queue:
-            self._queue.fail(ticket, ShuttingDownError())
+        for ticket in self._gate.queue:
+            self._gate.queue.fail(ticket, ShuttingDownError())
         for worker in self._fleet:
             self._fleet.stop(worker, "shutdown", self._config, error=ShuttingDownError())
 
     # ---- effects ----------------------------------------------------------------------------------------------------
 
+    def _place(self, now: float) -> None:
+        """Ask placement what to do, and do it."""
+        if self._is_closing:
+            return
+        waiting, workers = self._gate.queue.requests, self._fleet.placed
+        for effect in decide(waiting, workers, self._limits(now), now, self._gate.homes):
+            self._perform(effect)
+
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Dispatch(ticket_id=ticket_id, worker_id=worker_id):
-                self._dispatch(self._queue.take(ticket_id), self._worker(worker_id))
+                self._gate.grant(ticket_id, self._worker(worker_id))
             case StartWorker(target=target):
                 self._fleet.start(target, self._config)
             case DrainWorker(worker_id=worker_id):
@@ -321,94 +296,43 @@ class Supervisor:
                 self._fleet.set_state(self._worker(worker_id), WorkerState.READY)
             case StopWorker(worker_id=worker_id):
                 worker = self._worker(worker_id)
-                self._stop(worker, "stopped by command" if worker.is_unwanted else "swap")
+                self._fleet.stop(worker, worker.unwanted_reason or "swap", self._config)
             case _:
                 assert_never(effect)
 
-    def _dispatch(self, ticket: Ticket | None, worker: ManagedWorker) -> None:
-        if ticket is None or ticket.lease.done():
-            return
-        assert worker.client is not None
-        now = self._clock()
-        waited_ms = (now - ticket.arrived_at) * 1000
-        # The load that this request waited for, if it arrived before the model was ready.
-        load_ms = min(waited_ms, worker.load_ms or 0.0) if ticket.arrived_at < worker.ready_at else 0.0
-        worker.num_running += ticket.num_sequences
-
-        def release() -> None:
-            self._queue.on_served(self._clock() - now)
-            self._inbox.put_nowait(Release(worker.worker_id, ticket.num_sequences))
-
-        ticket.lease.set_result(
-            Lease(worker.client, ticket.choice, queue_ms=waited_ms - load_ms, load_ms=load_ms, release=release)
-        )
-
-    def _stop(self, worker: ManagedWorker, reason: str) -> None:
-        self._fleet.stop(worker, reason, self._config)
-
     def _ensure_standby(self) -> None:
         """Look after standby workers, unless work is to be done first."""
-        if not self._is_closing and not self._queue:
+        if not self._is_closing and not self._gate.queue:
             self._fleet.ensure_standby(self._config)
 
     # ---- time -------------------------------------------------------------------------------------------------------
 
-    def _check_deadlines(self, now: float) -> None:
-        limits = self._config.limits
-        for ticket in self._queue:
-            if now >= ticket.arrived_at + limits.queue_timeout_s:
-                message = f"the request waited {limits.queue_timeout_s:g} s in the queue without being served"
-                self._queue.fail(ticket, UnavailableError(message, retry_after_s=self._queue.expected_wait_s))
-        for worker in self._fleet:
-            if worker.state in {WorkerState.STARTING, WorkerState.LOADING}:
-                if now >= worker.state_since + limits.load_timeout_s:
-                    self._on_load_failed(worker, EngineTimeoutError(f"the load took over {limits.load_timeout_s:g} s"))
-            elif worker.is_stalled(now, limits.stall_timeout_s):
-                self._on_stall(worker)
-
-    def _on_stall(self, worker: ManagedWorker) -> None:
-        assert worker.client is not None
-        stall_s = self._config.limits.stall_timeout_s
-        logger.warning("the %s worker (pid %s) gave no sign of life for %g s", worker.engine, worker.pid, stall_s)
-        worker.client.fail_streams(EngineTimeoutError(f"the engine gave no sign of life for {stall_s:g} s"))
-        worker.client.kill()
-        self._stop(worker, "stalled")
-
     def _seconds_to_deadline(self) -> float | None:
-        deadlines = list(self._deadlines())
-        return max(0.0, min(deadlines) - self._clock()) if deadlines else None
+        now = self._clock()
+        deadline = min(self._deadlines(now), default=None)
+        return None if deadline is None else max(0.0, deadline - now)
 
-    def _deadlines(self) -> Iterator[float]:
-        limits = self._config.limits
-        for ticket in self._queue:
-            yield ticket.arrived_at + limits.queue_timeout_s
-        for worker in self._fleet:
-            if worker.state in {WorkerState.STARTING, WorkerState.LOADING}:
-                yield worker.state_since + limits.load_timeout_s
-            elif worker.num_running:
-                yield self._clock() + STALL_CHECK_INTERVAL_S
-        placement = next_deadline(self._queue.requests, self._fleet.placed, self._limits, self._clock())
+    def _deadlines(self, now: float) -> Iterator[float]:
+        yield from self._faults.deadlines(self._config, now)
+        timeout = self._gate.next_timeout(self._config)
+        if timeout is not None:
+            yield timeout
+        placement = next_deadline(self._gate.queue.requests, self._fleet.placed, self._limits(now), now)
         if placement is not None:
             yield placement
 
     # ---- looks ------------------------------------------------------------------------------------------------------
 
-    @property
-    def _limits(self) -> PlacementLimits:
+    def _limits(self, now: float) -> PlacementLimits:
         limits = self._config.limits
-        return PlacementLimits(limits.swap_max_wait_s, limits.swap_drain_timeout_s)
+        return PlacementLimits(
+            limits.swap_max_wait_s,
+            limits.swap_drain_timeout_s,
+            limits.background_max_wait_s,
+            self._faults.num_workers(self._config, now),
+        )
 
     def _worker(self, worker_id: int) -> ManagedWorker:
         worker = self._fleet.get(worker_id)
         assert worker is not None, "placement names workers it was shown"
         return worker
-
-    def _can_serve_at_once(self, ticket: Ticket) -> bool:
-        """Tell whether a place is left in the batch, after everybody who waits for the same target."""
-        num_waiting = sum(other.num_sequences for other in self._queue if other.choice.target == ticket.choice.target)
-        return any(
-            worker.target == ticket.choice.target
-            and worker.state is WorkerState.READY
-            and worker.num_running + num_waiting < worker.max_sequences
-            for worker in self._fleet
-        )

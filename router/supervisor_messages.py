@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 
+from backends.sequence import Priority
 from router.config import Config
 from router.residency import StopReport, Swap
 from router.waiting import Ticket
@@ -27,6 +28,7 @@ class Release:
     """A lease came back."""
 
     worker_id: int
+    priority: Priority
     num_sequences: int
 
 

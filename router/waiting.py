@@ -12,7 +12,7 @@ import msgspec
 
 from backends.sequence import Priority
 from router.errors import RouterError
-from router.placement import WaitingRequest
+from router.situation import WaitingRequest
 from router.targets import Choice, Purpose, Target
 from router.worker_client import WorkerClient
 
@@ -70,7 +70,8 @@ class Ticket:
         wish: What was asked for.
         choice: What that means under the settings in force.
         num_sequences: Places in the batch it needs.
-        priority: Of the request.
+        priority: Its class.
+        session_id: The conversation it belongs to, or None.
         arrived_at: Monotonic seconds.
         lease: What its client waits for.
     """
@@ -80,6 +81,7 @@ class Ticket:
     choice: Choice
     num_sequences: int
     priority: Priority
+    session_id: str | None
     arrived_at: float
     lease: asyncio.Future[Lease]
 
@@ -89,7 +91,8 @@ class WaitingQueue:
 
     def __init__(self) -> None:
         self._tickets: dict[int, Ticket] = {}
-        self._service_times_s: deque[float] = deque([_FIRST_GUESS_S], maxlen=_NUM_SERVICE_TIMES)
+        self._num_tickets = dict.fromkeys(Priority, 0)
+        self._service_times_s = {priority: deque([_FIRST_GUESS_S], maxlen=_NUM_SERVICE_TIMES) for priority in Priority}
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -97,17 +100,25 @@ class WaitingQueue:
     def __iter__(self) -> Iterator[Ticket]:
         return iter(list(self._tickets.values()))
 
+    def num_waiting(self, priority: Priority) -> int:
+        """Tickets of one class."""
+        return self._num_tickets[priority]
+
     def add(self, ticket: Ticket) -> None:
         """Queue a ticket."""
         self._tickets[ticket.ticket_id] = ticket
+        self._num_tickets[ticket.priority] += 1
 
     def take(self, ticket_id: int) -> Ticket | None:
         """Remove and return a ticket; None when it is not there any more."""
-        return self._tickets.pop(ticket_id, None)
+        ticket = self._tickets.pop(ticket_id, None)
+        if ticket is not None:
+            self._num_tickets[ticket.priority] -= 1
+        return ticket
 
     def fail(self, ticket: Ticket, error: BaseException) -> None:
         """Remove a ticket and give its client the error."""
-        self._tickets.pop(ticket.ticket_id, None)
+        self.take(ticket.ticket_id)
         if not ticket.lease.done():
             ticket.lease.set_exception(error)
 
@@ -117,20 +128,43 @@ class WaitingQueue:
             if ticket.choice.target == target:
                 self.fail(ticket, error)
 
-    def on_served(self, duration_s: float) -> None:
+    def on_served(self, priority: Priority, duration_s: float) -> None:
         """Note how long a lease was held."""
-        self._service_times_s.append(duration_s)
+        self._service_times_s[priority].append(duration_s)
 
-    @property
-    def expected_wait_s(self) -> float:
-        """When a place should be free, by the mean of the last service times; 1 to MAX_RETRY_AFTER_S."""
-        mean_s = sum(self._service_times_s) / len(self._service_times_s)
-        return min(MAX_RETRY_AFTER_S, max(1.0, mean_s))
+    def retry_after_s(self, priority: Priority, num_places: int) -> float:
+        """Return when a request that is turned away now would have its turn, by the last service times.
+
+        Each place serves one request after another, in the mean time of the class. Ahead are those that wait in the
+        same class, and in front of a background request the interactive ones as well.
+
+        Args:
+            priority: The request's class.
+            num_places: Requests that are served at a time, >= 1.
+
+        Returns:
+            Seconds, 1 to MAX_RETRY_AFTER_S; never less for a longer queue.
+        """
+        ahead = [Priority.INTERACTIVE] if priority is Priority.INTERACTIVE else list(Priority)
+        work_s = sum(self._num_tickets[each] * self._mean_service_s(each) for each in ahead)
+        wait_s = (work_s + self._mean_service_s(priority)) / num_places
+        return min(MAX_RETRY_AFTER_S, max(1.0, wait_s))
 
     @property
     def requests(self) -> list[WaitingRequest]:
         """The queue as placement sees it."""
         return [
-            WaitingRequest(ticket.ticket_id, ticket.choice.target, ticket.num_sequences, ticket.arrived_at)
+            WaitingRequest(
+                ticket.ticket_id,
+                ticket.choice.target,
+                ticket.num_sequences,
+                ticket.arrived_at,
+                ticket.priority,
+                ticket.session_id,
+            )
             for ticket in self._tickets.values()
         ]
+
+    def _mean_service_s(self, priority: Priority) -> float:
+        times = self._service_times_s[priority]
+        return sum(times) / len(times)

@@ -1,22 +1,12 @@
-import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+import dataclasses
 
+import pytest
+
+from backends.sequence import Priority
+from router.dispatching import Dispatch
 from router.lifecycle import WorkerState
-from router.placement import (
-    Dispatch,
-    DrainWorker,
-    Effect,
-    KeepWorker,
-    PlacedWorker,
-    PlacementLimits,
-    StartWorker,
-    StopWorker,
-    WaitingRequest,
-    decide,
-    next_deadline,
-)
+from router.placement import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
+from router.situation import PlacedWorker, PlacementLimits, WaitingRequest
 from router.targets import Target
 from tests.support.fake_placement import SimulatedFleet
 
@@ -24,12 +14,14 @@ LIMITS = PlacementLimits(swap_max_wait_s=10.0, swap_drain_timeout_s=30.0)
 MLX = Target("m", "mlx", 1, "/m")
 GGUF = Target("m", "llamacpp", 2, "/m.gguf")
 OTHER = Target("other", "llamacpp", 3, "/o.gguf")
-TARGETS = (MLX, GGUF, OTHER)
-MAX_SERVICE_S = 8.0
 
 
 def request(ticket_id: int, target: Target = MLX, *, at: float = 0.0, num_sequences: int = 1) -> WaitingRequest:
     return WaitingRequest(ticket_id, target, num_sequences, at)
+
+
+def background(ticket_id: int, target: Target = MLX, *, at: float = 0.0) -> WaitingRequest:
+    return dataclasses.replace(request(ticket_id, target, at=at), priority=Priority.BACKGROUND)
 
 
 def worker(
@@ -41,7 +33,7 @@ def worker(
     max_sequences: int = 4,
     is_unwanted: bool = False,
 ) -> PlacedWorker:
-    return PlacedWorker(7, target, state, num_running, max_sequences, since, is_unwanted)
+    return PlacedWorker(7, target, state, num_running, 0, max_sequences, since, is_unwanted)
 
 
 def decided(waiting: list[WaitingRequest], placed: PlacedWorker | None, now: float = 1.0) -> list[Effect]:
@@ -146,6 +138,91 @@ def test_no_deadline_lies_in_the_past() -> None:
     assert next_deadline(waiting, [full], LIMITS, 50) is None
 
 
+# ---- background work and swaps --------------------------------------------------------------------------------------
+
+
+def test_rule_4b_background_work_of_the_resident_model_waits_while_something_urgent_waits_for_another() -> None:
+    waiting = [background(1, at=0), request(2, GGUF, at=1), request(3, at=2)]
+    assert decided(waiting, worker(WorkerState.READY, num_running=1), now=3) == [Dispatch(3, 7)]
+    assert decided([waiting[0]], worker(WorkerState.READY, num_running=1), now=3) == [Dispatch(1, 7)]
+    assert decided(waiting[:2], worker(WorkerState.READY), now=3) == [StopWorker(7)]
+
+
+def test_rule_4b_background_work_for_another_model_waits_for_a_pause_in_the_conversation() -> None:
+    waiting = [background(1, GGUF, at=0)]
+    in_use = worker(WorkerState.READY, num_running=1)
+    assert decided(waiting, in_use, now=50) == []
+    just_left = dataclasses.replace(worker(WorkerState.READY), interactive_at=50.0)
+    assert decided(waiting, just_left, now=50.1) == []
+    assert next_deadline(waiting, [just_left], LIMITS, 50.1) == 60
+    assert next_deadline([background(1, GGUF, at=55)], [just_left], LIMITS, 55.1) == 60
+    assert decided(waiting, just_left, now=60) == [StopWorker(7)]
+
+
+def test_rule_4b_background_work_that_has_aged_is_waited_for_no_longer_than_an_interactive_request() -> None:
+    waiting = [background(1, GGUF, at=0), request(2, MLX, at=59.5)]
+    assert decided(waiting, worker(WorkerState.READY, num_running=1), now=59.9) == [Dispatch(2, 7)]
+    assert decided(waiting, worker(WorkerState.READY, num_running=1), now=60) == [DrainWorker(7)]
+    assert next_deadline(waiting, [worker(WorkerState.READY, num_running=1)], LIMITS, 59.9) == 60
+
+
+def test_rule_4d_a_worker_that_never_had_an_interactive_request_goes_at_once_when_idle() -> None:
+    assert decided([background(1, GGUF)], worker(WorkerState.READY), now=1) == [StopWorker(7)]
+
+
+def test_rule_5_an_interactive_request_overtakes_waiting_background_work() -> None:
+    waiting = [background(1, GGUF, at=0), request(2, MLX, at=5)]
+    assert decided(waiting, None, now=6) == [StartWorker(MLX)]
+    assert decided(waiting, None, now=60) == [StartWorker(GGUF)]
+
+
+# ---- several workers of one target ----------------------------------------------------------------------------------
+
+TWO = dataclasses.replace(LIMITS, num_workers=2)
+
+
+def replica(worker_id: int, state: WorkerState, *, num_running: int = 0) -> PlacedWorker:
+    return dataclasses.replace(worker(state, num_running=num_running), worker_id=worker_id)
+
+
+def test_rule_4e_further_workers_are_started_one_at_a_time_when_the_first_is_ready() -> None:
+    three = dataclasses.replace(LIMITS, num_workers=3)
+    ready, second = replica(1, WorkerState.READY), replica(2, WorkerState.LOADING)
+    assert decide([], [replica(1, WorkerState.LOADING)], three, 1.0) == []
+    assert decide([], [ready], three, 1.0) == [StartWorker(MLX)]
+    assert decide([request(1)], [ready, second], three, 1.0) == [Dispatch(1, 1)]
+    assert decide([], [ready, replica(2, WorkerState.READY)], three, 1.0) == [StartWorker(MLX)]
+    assert decide([], [ready, replica(2, WorkerState.READY), replica(3, WorkerState.READY)], three, 1.0) == []
+
+
+def test_rule_4e_a_worker_that_ends_is_replaced_when_it_is_gone_and_not_before() -> None:
+    ready = replica(1, WorkerState.READY)
+    assert decide([], [ready, replica(2, WorkerState.STOPPING)], TWO, 1.0) == []
+    assert decide([], [ready], TWO, 1.0) == [StartWorker(MLX)]
+    assert decide([request(1, GGUF)], [dataclasses.replace(ready, num_interactive=1)], TWO, 1.0) == []
+
+
+def test_rule_4a_an_unwanted_worker_drains_while_the_others_serve() -> None:
+    unwanted = dataclasses.replace(replica(1, WorkerState.READY, num_running=1), is_unwanted=True)
+    workers = [unwanted, replica(2, WorkerState.READY, num_running=2)]
+    assert decide([request(1)], workers, TWO, 1.0) == [DrainWorker(1), Dispatch(1, 2)]
+
+
+def test_rules_4c_and_4d_a_swap_ends_all_workers_and_the_loads_of_further_ones() -> None:
+    waiting = [request(1, GGUF)]
+    busy, idle = replica(1, WorkerState.READY, num_running=1), replica(2, WorkerState.READY)
+    loading = replica(3, WorkerState.LOADING)
+    assert decide(waiting, [busy, idle, loading], TWO, 9.0) == []
+    assert decide(waiting, [busy, idle, loading], TWO, 10.0) == [DrainWorker(1), StopWorker(2), StopWorker(3)]
+    assert decide(waiting, [idle, loading], TWO, 1.0) == [StopWorker(2), StopWorker(3)]
+    assert decide(waiting, [replica(1, WorkerState.STOPPING), replica(2, WorkerState.STOPPING)], TWO, 99.0) == []
+
+
+def test_rule_3a_takes_every_drain_back() -> None:
+    draining = [replica(number, WorkerState.DRAINING, num_running=1) for number in (1, 2)]
+    assert decide([], draining, TWO, 1.0) == [KeepWorker(1), KeepWorker(2)]
+
+
 # ---- in time --------------------------------------------------------------------------------------------------------
 
 
@@ -176,71 +253,7 @@ def test_a_queued_request_that_goes_away_costs_no_swap() -> None:
     fleet.advance(5)
     gone = fleet.submit(GGUF)
     fleet.advance(15)
-    assert fleet.worker is not None
-    assert fleet.worker.state is WorkerState.DRAINING
+    assert [worker.state for worker in fleet.workers] == [WorkerState.DRAINING]
     fleet.withdraw(gone)
     fleet.run_out()
     assert fleet.loads == [MLX]
-
-
-class FleetMachine(RuleBasedStateMachine):
-    """Any order of arrivals, departures, crashes and commands."""
-
-    @initialize(
-        max_wait_s=st.sampled_from([0.0, 1.0, 5.0]), load_s=st.sampled_from([0.0, 0.5, 9.0]), room=st.integers(1, 5)
-    )
-    def start(self, max_wait_s: float, load_s: float, room: int) -> None:
-        self.fleet = SimulatedFleet(limits=PlacementLimits(max_wait_s, 30.0), load_s=load_s, max_sequences=room)
-
-    @rule(
-        wanted=st.sampled_from(TARGETS),
-        num_sequences=st.sampled_from([1, 1, 1, 2, 3, 9]),
-        service_s=st.floats(0.1, MAX_SERVICE_S),
-    )
-    def submit(self, wanted: Target, num_sequences: int, service_s: float) -> None:
-        self.fleet.submit(wanted, num_sequences=num_sequences, service_s=service_s)
-
-    @rule(duration_s=st.floats(0.01, 12.0))
-    def advance(self, duration_s: float) -> None:
-        self.fleet.advance(duration_s)
-
-    @rule(data=st.data())
-    def withdraw(self, data: st.DataObject) -> None:
-        if self.fleet.requests:
-            self.fleet.withdraw(data.draw(st.sampled_from(self.fleet.requests)))
-
-    @rule()
-    def crash(self) -> None:
-        self.fleet.crash()
-
-    @rule()
-    def stop_command(self) -> None:
-        self.fleet.want_gone()
-
-    @invariant()
-    def nobody_is_idle_while_somebody_waits(self) -> None:
-        """Whoever waits has a reason: something loads, ends, runs, or will change at a known time."""
-        fleet = getattr(self, "fleet", None)
-        if fleet is not None and fleet.waiting:
-            assert fleet._next_moment() is not None
-
-    def teardown(self) -> None:
-        fleet = getattr(self, "fleet", None)
-        if fleet is None:
-            return
-        fleet.run_out()
-        cycle_s = fleet.load_s + fleet.unload_s + fleet.limits.swap_max_wait_s + 2 * MAX_SERVICE_S
-        for request in fleet.requests:
-            assert request.fate is not None, "lost"
-            assert request.fate != "cut", "no request here runs into the drain limit"
-            ended_waiting_at = request.ended_at if request.dispatched_at is None else request.dispatched_at
-            assert ended_waiting_at is not None
-            # Each load serves at least one of those ahead, or was in vain because a client left or a worker crashed.
-            num_cycles = request.num_ahead + 2 + fleet.num_lost_loads
-            assert ended_waiting_at - request.arrived_at <= num_cycles * cycle_s
-        # A load serves somebody, or was in vain for one of the reasons counted.
-        assert len(fleet.loads) <= len(fleet.requests) + fleet.num_lost_loads
-
-
-FleetMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
-test_any_history = FleetMachine.TestCase

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from backends.fake import FakeOptions
-from router import streams, supervisor
+from router import faults, streams
 from router.errors import (
     EngineCrashedError,
     EngineTimeoutError,
@@ -178,13 +178,13 @@ async def test_a_lease_that_comes_as_its_client_goes_is_given_back(
     """The place is granted and the client is cancelled in the same turn of the loop."""
     await fleet.answer()
     asker = asyncio.create_task(fleet.supervisor.lease(Wish("m")))
-    dispatch = fleet.supervisor._dispatch
+    grant = fleet.supervisor._gate.grant
 
-    def dispatch_and_cancel(*arguments: Any) -> None:
-        dispatch(*arguments)
+    def grant_and_cancel(*arguments: Any) -> None:
+        grant(*arguments)
         asker.cancel()
 
-    monkeypatch.setattr(fleet.supervisor, "_dispatch", dispatch_and_cancel)
+    monkeypatch.setattr(fleet.supervisor._gate, "grant", grant_and_cancel)
     await asyncio.wait([asker])
     assert asker.cancelled()
     monkeypatch.undo()
@@ -474,7 +474,7 @@ async def test_a_slow_reader_pauses_its_sequence_and_loses_nothing(
 ) -> None:
     expected = await fleet.answer(max_tokens=3000)
     monkeypatch.setattr(streams, "MAX_BUFFERED_CHARS", 500)
-    monkeypatch.setattr(supervisor, "STALL_CHECK_INTERVAL_S", 0.05)
+    monkeypatch.setattr(faults, "CHECK_INTERVAL_S", 0.05)
     events = fleet.generation(max_tokens=3000).events()
     texts = texts_of(await anext(events))
     client = fleet.holder.client if fleet.holder is not None else None

@@ -3,20 +3,11 @@
 import dataclasses
 import math
 
+from backends.sequence import Priority
+from router.dispatching import Dispatch
 from router.lifecycle import WorkerState, check_transition
-from router.placement import (
-    Dispatch,
-    DrainWorker,
-    Effect,
-    KeepWorker,
-    PlacedWorker,
-    PlacementLimits,
-    StartWorker,
-    StopWorker,
-    WaitingRequest,
-    decide,
-    next_deadline,
-)
+from router.placement import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
+from router.situation import PlacedWorker, PlacementLimits, WaitingRequest
 from router.targets import Target
 
 MAX_EFFECT_ROUNDS = 100
@@ -31,6 +22,7 @@ class SimulatedRequest:
         num_ahead: Requests that waited when it came.
         service_s: How long it runs.
         dispatched_at: When a worker took it.
+        worker_id: Which.
         ended_at: When it was done, cut or withdrawn.
     """
 
@@ -40,13 +32,27 @@ class SimulatedRequest:
     arrived_at: float
     num_ahead: int
     service_s: float
+    priority: Priority = Priority.INTERACTIVE
+    session_id: str | None = None
     dispatched_at: float | None = None
+    worker_id: int | None = None
     ended_at: float | None = None
     fate: str | None = None
 
     def end(self, fate: str, now: float) -> None:
         assert self.fate is None, f"request {self.ticket_id} ended twice: {self.fate}, {fate}"
         self.fate, self.ended_at = fate, now
+
+    @property
+    def done_at(self) -> float:
+        assert self.dispatched_at is not None
+        return self.dispatched_at + self.service_s
+
+    @property
+    def as_waiting(self) -> WaitingRequest:
+        return WaitingRequest(
+            self.ticket_id, self.target, self.num_sequences, self.arrived_at, self.priority, self.session_id
+        )
 
 
 @dataclasses.dataclass
@@ -57,14 +63,35 @@ class SimulatedWorker:
     state: WorkerState = WorkerState.LOADING
     running: list[SimulatedRequest] = dataclasses.field(default_factory=list)
     is_unwanted: bool = False
+    interactive_at: float | None = None
 
-    @property
-    def num_running(self) -> int:
-        return sum(request.num_sequences for request in self.running)
+    def num_running(self, priority: Priority) -> int:
+        return sum(request.num_sequences for request in self.running if request.priority is priority)
+
+    def take(self, request: SimulatedRequest, now: float) -> None:
+        self.running.append(request)
+        self.note(request, now)
+
+    def give_back(self, request: SimulatedRequest, now: float) -> None:
+        self.running.remove(request)
+        self.note(request, now)
+
+    def note(self, request: SimulatedRequest, now: float) -> None:
+        if request.priority is Priority.INTERACTIVE:
+            self.interactive_at = now
+
+    def set_state(self, state: WorkerState, now: float) -> None:
+        self.state = check_transition(self.state, state)
+        self.state_since = now
 
 
 class SimulatedFleet:
-    """Time, a queue and at most one worker."""
+    """Time, a queue and the workers of at most one target.
+
+    Attributes:
+        loads: Targets in the order in which they were loaded from nothing; further workers of a target do not count.
+        num_lost_loads: Things that may have made a load vain: clients that left, crashes, commands.
+    """
 
     def __init__(
         self, *, limits: PlacementLimits, max_sequences: int = 4, load_s: float = 2.0, unload_s: float = 1.0
@@ -76,47 +103,61 @@ class SimulatedFleet:
         self.now = 100.0
         self.requests: list[SimulatedRequest] = []
         self.waiting: list[SimulatedRequest] = []
-        self.worker: SimulatedWorker | None = None
+        self.workers: list[SimulatedWorker] = []
+        self.homes: dict[str, int] = {}
         self.loads: list[Target] = []
+        self.num_workers_started = 0
         self.num_lost_loads = 0
 
     # ---- what happens from outside ----------------------------------------------------------------------------------
 
-    def submit(self, target: Target, *, num_sequences: int = 1, service_s: float = 1.0) -> SimulatedRequest:
-        request = SimulatedRequest(len(self.requests), target, num_sequences, self.now, len(self.waiting), service_s)
+    def submit(
+        self,
+        target: Target,
+        *,
+        num_sequences: int = 1,
+        service_s: float = 1.0,
+        priority: Priority = Priority.INTERACTIVE,
+        session_id: str | None = None,
+    ) -> SimulatedRequest:
+        number, num_ahead = len(self.requests), len(self.waiting)
+        request = SimulatedRequest(number, target, num_sequences, self.now, num_ahead, service_s, priority, session_id)
         self.requests.append(request)
         self.waiting.append(request)
         self.settle()
         return request
 
     def withdraw(self, request: SimulatedRequest) -> None:
+        holder = next((worker for worker in self.workers if request in worker.running), None)
         if request in self.waiting:
             self.waiting.remove(request)
-        elif self.worker is not None and request in self.worker.running:
-            self.worker.running.remove(request)
+        elif holder is not None:
+            holder.give_back(request, self.now)
         else:
             return
         request.end("withdrawn", self.now)
         self.num_lost_loads += 1
         self.settle()
 
-    def crash(self) -> None:
-        if self.worker is not None:
-            self._end_worker("crashed")
+    def crash(self, index: int = 0) -> None:
+        if index < len(self.workers):
+            self._end_worker(self.workers[index], "crashed")
             self.num_lost_loads += 1
             self.settle()
 
-    def want_gone(self) -> None:
-        if self.worker is not None:
-            self.worker.is_unwanted = True
-            self.num_lost_loads += 1
-            self.settle()
+    def want_gone(self, index: int | None = None) -> None:
+        """A command wants all workers gone, or one has too much memory."""
+        for number, worker in enumerate(self.workers):
+            if index is None or number == index:
+                worker.is_unwanted = True
+                self.num_lost_loads += 1
+        self.settle()
 
     def advance(self, duration_s: float) -> None:
         """Let time pass, from one moment at which something happens to the next."""
         end = self.now + duration_s
         self.settle()
-        while (moment := self._next_moment()) is not None and moment <= end:
+        while (moment := self.next_moment()) is not None and moment <= end:
             self.now = max(self.now, moment)
             self._let_time_act()
             self.settle()
@@ -131,7 +172,7 @@ class SimulatedFleet:
 
     def settle(self) -> None:
         for _ in range(MAX_EFFECT_ROUNDS):
-            effects = decide(self._as_waiting(), self._as_placed(), self.limits, self.now)
+            effects = decide(self._as_waiting(), self._as_placed(), self.limits, self.now, self.homes)
             if not effects:
                 return
             for effect in effects:
@@ -140,96 +181,111 @@ class SimulatedFleet:
 
     def _perform(self, effect: Effect) -> None:
         match effect:
-            case Dispatch(ticket_id=ticket_id):
-                self._dispatch(self.requests[ticket_id])
+            case Dispatch(ticket_id=ticket_id, worker_id=worker_id):
+                self._dispatch(self.requests[ticket_id], self._worker(worker_id))
             case StartWorker(target=target):
-                assert self.worker is None, "two workers with a model"
-                self.worker = SimulatedWorker(len(self.loads), target, self.now)
-                self.loads.append(target)
-            case DrainWorker():
-                self._set_state(WorkerState.DRAINING)
-            case KeepWorker():
-                self._set_state(WorkerState.READY)
-            case StopWorker():
-                self._set_state(WorkerState.STOPPING)
-                for request in self._the_worker.running:
+                self._start(target)
+            case DrainWorker(worker_id=worker_id):
+                self._worker(worker_id).set_state(WorkerState.DRAINING, self.now)
+            case KeepWorker(worker_id=worker_id):
+                self._worker(worker_id).set_state(WorkerState.READY, self.now)
+            case StopWorker(worker_id=worker_id):
+                worker = self._worker(worker_id)
+                worker.set_state(WorkerState.STOPPING, self.now)
+                for request in worker.running:
                     request.end("cut", self.now)
-                self._the_worker.running.clear()
+                worker.running.clear()
 
-    def _dispatch(self, request: SimulatedRequest) -> None:
-        worker = self._the_worker
+    def _start(self, target: Target) -> None:
+        assert all(worker.target == target for worker in self.workers), "two targets have a worker"
+        assert len(self.workers) < self.limits.num_workers, "more workers than wanted"
+        if not self.workers:
+            self.loads.append(target)
+        self.workers.append(SimulatedWorker(self.num_workers_started, target, self.now))
+        self.num_workers_started += 1
+
+    def _dispatch(self, request: SimulatedRequest, worker: SimulatedWorker) -> None:
         assert worker.state is WorkerState.READY
+        assert not worker.is_unwanted
         assert worker.target == request.target
-        older = [other for other in self.waiting if other.target == request.target]
-        assert older[0] is request, "first come, first served"
+        if request.num_sequences > 0:
+            self._check_order(request)
         self.waiting.remove(request)
-        worker.running.append(request)
-        assert worker.num_running <= self.max_sequences or len(worker.running) == 1, "more than the batch holds"
-        request.dispatched_at = self.now
+        others = list(worker.running)
+        worker.take(request, self.now)
+        self._check_places(request, worker, others)
+        request.dispatched_at, request.worker_id = self.now, worker.worker_id
+        if request.session_id is not None:
+            self.homes[request.session_id] = worker.worker_id
 
-    def _set_state(self, state: WorkerState) -> None:
-        self._the_worker.state = check_transition(self._the_worker.state, state)
-        self._the_worker.state_since = self.now
+    def _check_order(self, request: SimulatedRequest) -> None:
+        older = [
+            other
+            for other in self.waiting
+            if other.target == request.target and other.priority is request.priority and other.num_sequences > 0
+        ]
+        assert older[0] is request, "first come, first served in its class"
 
-    @property
-    def _the_worker(self) -> SimulatedWorker:
-        assert self.worker is not None
-        return self.worker
+    def _check_places(self, request: SimulatedRequest, worker: SimulatedWorker, others: list[SimulatedRequest]) -> None:
+        """Each class has as many places as the batch; only what is larger than that may have more, alone."""
+        for priority in Priority:
+            of_class = [each for each in worker.running if each.priority is priority and each.num_sequences > 0]
+            assert worker.num_running(priority) <= self.max_sequences or len(of_class) == 1, "more than its places"
+        has_aged = self.now >= request.arrived_at + self.limits.background_max_wait_s
+        if request.priority is Priority.BACKGROUND and not has_aged and request.num_sequences > 0:
+            num_running = sum(each.num_sequences for each in worker.running)
+            num_before = sum(each.num_sequences for each in others)
+            assert num_running <= self.max_sequences or num_before == 0, "background beyond the batch"
+
+    def _worker(self, worker_id: int) -> SimulatedWorker:
+        return next(worker for worker in self.workers if worker.worker_id == worker_id)
 
     # ---- time -------------------------------------------------------------------------------------------------------
 
-    def _next_moment(self) -> float | None:
+    def next_moment(self) -> float | None:
+        """Return when something happens next, or None."""
         moments = [next_deadline(self._as_waiting(), self._as_placed(), self.limits, self.now)]
-        if self.worker is not None:
-            moments += [self._done_at(request) for request in self.worker.running]
-            if self.worker.state is WorkerState.LOADING:
-                moments.append(self.worker.state_since + self.load_s)
-            if self.worker.state is WorkerState.STOPPING:
-                moments.append(self.worker.state_since + self.unload_s)
+        for worker in self.workers:
+            moments += [request.done_at for request in worker.running]
+            if worker.state is WorkerState.LOADING:
+                moments.append(worker.state_since + self.load_s)
+            if worker.state is WorkerState.STOPPING:
+                moments.append(worker.state_since + self.unload_s)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def _let_time_act(self) -> None:
-        worker = self.worker
-        if worker is None:
-            return
-        for request in [request for request in worker.running if self._done_at(request) <= self.now]:
-            worker.running.remove(request)
-            request.end("served", self.now)
-        if worker.state is WorkerState.LOADING and self.now >= worker.state_since + self.load_s:
-            self._set_state(WorkerState.READY)
-        elif worker.state is WorkerState.STOPPING and self.now >= worker.state_since + self.unload_s:
-            self._end_worker("stopped")
+        for worker in list(self.workers):
+            for request in [request for request in worker.running if request.done_at <= self.now]:
+                worker.give_back(request, self.now)
+                request.end("served", self.now)
+            if worker.state is WorkerState.LOADING and self.now >= worker.state_since + self.load_s:
+                worker.set_state(WorkerState.READY, self.now)
+            elif worker.state is WorkerState.STOPPING and self.now >= worker.state_since + self.unload_s:
+                self._end_worker(worker, "stopped")
 
-    def _end_worker(self, fate: str) -> None:
-        for request in self._the_worker.running:
+    def _end_worker(self, worker: SimulatedWorker, fate: str) -> None:
+        for request in worker.running:
             request.end(fate, self.now)
-        self.worker = None
-
-    @staticmethod
-    def _done_at(request: SimulatedRequest) -> float:
-        assert request.dispatched_at is not None
-        return request.dispatched_at + request.service_s
+        self.workers.remove(worker)
+        self.homes = {session: home for session, home in self.homes.items() if home != worker.worker_id}
 
     # ---- as placement sees it ---------------------------------------------------------------------------------------
 
     def _as_waiting(self) -> list[WaitingRequest]:
-        return [
-            WaitingRequest(request.ticket_id, request.target, request.num_sequences, request.arrived_at)
-            for request in self.waiting
-        ]
+        return [request.as_waiting for request in self.waiting]
 
     def _as_placed(self) -> list[PlacedWorker]:
-        worker = self.worker
-        if worker is None:
-            return []
         return [
             PlacedWorker(
                 worker.worker_id,
                 worker.target,
                 worker.state,
-                worker.num_running,
+                worker.num_running(Priority.INTERACTIVE),
+                worker.num_running(Priority.BACKGROUND),
                 self.max_sequences,
                 worker.state_since,
                 worker.is_unwanted,
+                worker.interactive_at,
             )
+            for worker in self.workers
         ]
