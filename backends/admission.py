@@ -91,8 +91,6 @@ class Admission:
             generation = self._generation(message, sequence, prompt, now)
         except PromptError as exc:
             return Refused(message.sequence_id, exc)
-        if isinstance(message.prompt, ForkPrompt):
-            sequence.fork_of = message.prompt.source_id
         self._prompts[message.sequence_id] = prompt
         if grammar is None:
             generation.editor = _editor(message, sequence, None)

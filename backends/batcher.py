@@ -1,57 +1,48 @@
-"""Which sequences compute what in the next step: pure decisions over sequences and KV cells.
+"""Which sequences compute what in the next step: pure decisions over sequences, slots and KV cells.
 
-No engine, clock, I/O or log in here: events in (`add`, `remove`, `pause`, `resume`, `on_fork`, `on_step`), forks and
-plans out. Before every plan the caller asks for `ready_forks`, lets the engine do them and tells `on_fork`.
+No engine, clock, I/O or log in here: events and `now` in, effects out. One round of the caller:
 
-How a plan comes about:
-    1. Running sequences that decode get one token each; those beyond the step's budget wait for the next one.
-    2. If their growth does not fit into the cells, the newest running sequences are evicted until it does. An evicted
-       sequence goes back to the head of the queue and is computed anew (its tokens so far are kept).
-    3. Running sequences in prefill get chunks, first come first served, from what the step's token budget leaves.
-    4. Waiting sequences are admitted in order while a slot is free and their whole prompt fits into the free cells.
-       The first one always fits an empty batch, because a sequence may hold at most as many tokens as there are cells.
-    5. When only paused sequences are in the batch and the first waiting one does not fit beside them, the newest paused
-       ones are evicted until it does.
-    6. A sequence that is to fork another one is held back, and lets those behind it go first, until the other one has
-       computed what both have in common; then it is admitted with that much done, as soon as a slot and cells are free.
-       Where the other one is gone or paused, it becomes a waiting sequence like any other.
+    for action in batcher.admit(now): let the engine do it; tell `on_fork` how forks ended
+    plan = batcher.plan(now); let the engine do it; tell `on_step`
+
+How it decides:
+    1. Order: urgent sequences first, each class first come, first served (`roster`). `max_sequences` of them compute.
+    2. A waiting sequence is admitted when it would compute, there is a slot, and all its tokens fit into the cells. It
+       begins with the longest beginning that a cache holds (`beginnings`), or waits for a longer one that is on its
+       way and lets those behind it go first. Who does not fit holds up those behind it.
+    3. Retired sequences (ended ones whose cache the engine keeps beside the cells) give their slots to live ones and to
+       each other, by least recent use, those of a session last.
+    4. If the growth of the running ones does not fit, live ones are evicted until it does: the newest background
+       sequences, then the newest paused, then the newest running ones; never the first one in order. An evicted
+       sequence waits again, at its old place, and is computed anew from what caches still hold of it.
+    5. An urgent sequence that does not fit beside background ones evicts those, the newest first. Where nobody could
+       compute, because only paused sequences have cells, these are evicted for whoever waits. Both only where it helps.
+    6. In the step, decode comes first; the prefill budget is what `pace` allows beside it. Who is left out is held: it
+       keeps slot and cells.
+
+Every sequence ends: the first in order always computes or, alone in the end, fits; and every background sequence is
+first sooner or later.
 """
 
-import dataclasses
-from collections import deque
 from typing import NamedTuple
 
 from backends.base import Chunk, StepPlan, StepResult
+from backends.beginnings import Beginning, Beginnings
+from backends.capacity import BatchLimits, Capacity
 from backends.cells import SharedCells
-from backends.sequence import Sequence, SequenceState
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class BatchLimits:
-    """What the engine can hold and should do in one step.
-
-    Attributes:
-        max_sequences: Sequences in the batch at once, paused ones included, >= 1.
-        num_cells: Tokens that all of them together may hold.
-        step_tokens: Token budget of a step in which nobody decodes.
-        mixed_step_tokens: Token budget of a step in which somebody decodes: smaller, so that running streams keep
-            their pace while a long prompt comes in.
-        forks_share_cells: Whether a fork holds its source's cells, or a copy of them.
-    """
-
-    max_sequences: int
-    num_cells: int
-    step_tokens: int
-    mixed_step_tokens: int
-    forks_share_cells: bool = True
+from backends.pace import Pace
+from backends.prefix import PrefixIndex
+from backends.retained import RetainedCaches, Retired
+from backends.roster import Member, Roster
+from backends.sequence import Sequence
 
 
 class Fork(NamedTuple):
-    """A waiting sequence that could begin with the computed beginning of a running one.
+    """An admitted sequence is to begin with another one's cache; to be answered by `on_fork`.
 
     Attributes:
-        source_id: Has computed at least `num_tokens`.
-        target_id: Waits; fits the batch with its source's cells.
+        source_id: Its cache holds at least `num_tokens`.
+        target_id: Has computed nothing.
         num_tokens: How many of its first tokens are the source's; at least one is left to be computed.
     """
 
@@ -60,128 +51,188 @@ class Fork(NamedTuple):
     num_tokens: int
 
 
+class Drop(NamedTuple):
+    """A retired sequence is to be removed from the engine."""
+
+    sequence_id: int
+
+
+class _Blocked(NamedTuple):
+    """The first waiting sequence that did not fit, and what it would begin with."""
+
+    member: Member
+    beginning: Beginning
+
+
 class Batcher:
-    """Owns the sequences of one worker and decides what each step does."""
+    """Owns the sequences of one worker and decides what each step does.
+
+    Args:
+        limits: The engine's.
+
+    Attributes:
+        pace: Sizes prefill beside decode; the caller lets it observe the steps.
+    """
 
     def __init__(self, limits: BatchLimits) -> None:
+        self.pace = Pace()
         self._limits = limits
-        self._waiting: deque[Sequence] = deque()
-        self._active: dict[int, Sequence] = {}
-        self._paused_waiting: dict[int, Sequence] = {}
-        self._fork_points: dict[int, int] = {}
+        self._roster = Roster()
+        self._retained = RetainedCaches()
+        self._index = PrefixIndex()
         self._shared = SharedCells()
+        self._capacity = Capacity(limits, self._roster, self._retained, self._shared)
+        self._beginnings = Beginnings(
+            self._index,
+            self._roster,
+            self._retained,
+            can_cut_cache=limits.can_cut_cache,
+            prefers_live=limits.forks_share_cells,
+        )
+        self._forks: dict[int, Fork] = {}
+        self._superseded: list[int] = []
+        self._blocked: _Blocked | None = None
+        self._now = 0.0
 
     @property
     def num_running(self) -> int:
-        """Sequences in the batch, paused ones included."""
-        return len(self._active)
+        """Live sequences with a slot, held and paused ones included."""
+        return len(self._roster.residents)
 
     @property
     def num_waiting(self) -> int:
-        """Sequences that wait for a place."""
-        return len(self._waiting) + len(self._paused_waiting)
+        """Live sequences without one."""
+        return len(self._roster.waiting)
+
+    @property
+    def retired_ids(self) -> list[int]:
+        """Ended sequences whose cache is kept, the least recently used first."""
+        return self._retained.sequence_ids
 
     @property
     def num_free_cells(self) -> int:
-        """Cells that no sequence has claimed; those that several share are claimed once."""
-        claimed = sum(len(sequence.token_ids) for sequence in self._active.values())
-        return self._limits.num_cells - claimed + self._shared.num_saved
+        """Cells that no live sequence has claimed."""
+        return self._capacity.num_free
 
     @property
     def has_work(self) -> bool:
-        """Whether a plan would have chunks."""
-        return bool(self._waiting) or any(s.state is SequenceState.RUNNING for s in self._active.values())
+        """Whether there is a live sequence that is not paused."""
+        return self._roster.has_work
 
-    def add(self, sequence: Sequence) -> None:
+    def add(self, sequence: Sequence, now: float) -> None:
         """Queue a sequence; its prompt and answer together must fit the cells."""
         assert sequence.num_prompt_tokens + sequence.max_output_tokens <= self._limits.num_cells, "checked at intake"
-        if sequence.fork_of is not None:
-            source = self._find(sequence.fork_of)
-            num_shared = 0 if source is None else _num_shared(source, sequence)
-            if num_shared:
-                self._fork_points[sequence.sequence_id] = num_shared
-            else:
-                sequence.fork_of = None
-        self._waiting.append(sequence)
+        self._roster.add(sequence, now)
+        self._index.insert(sequence.sequence_id, sequence.token_ids)
 
     def remove(self, sequence_id: int) -> None:
-        """Forget a sequence wherever it stands; unknown ids are ignored."""
-        self._active.pop(sequence_id, None)
+        """Forget a sequence, live or retired; unknown ids are ignored."""
+        self._roster.remove(sequence_id)
+        self._retained.remove(sequence_id)
         self._shared.release(sequence_id)
-        self._fork_points.pop(sequence_id, None)
-        self._paused_waiting.pop(sequence_id, None)
-        self._waiting = deque(s for s in self._waiting if s.sequence_id != sequence_id)
+        self._index.remove(sequence_id)
 
-    def pause(self, sequence_id: int) -> bool:
-        """Leave a sequence out of the plans until `resume`; return whether it is in the batch (holds a cache)."""
-        active = self._active.get(sequence_id)
-        if active is not None:
-            active.state = SequenceState.PAUSED
-            return True
-        for sequence in self._waiting:
-            if sequence.sequence_id == sequence_id:
-                sequence.state = SequenceState.PAUSED
-                self._paused_waiting[sequence_id] = sequence
-                self._waiting.remove(sequence)
-                break
-        return False
+    def can_retire(self, sequence_id: int) -> bool:
+        """Tell whether a live sequence that ends has a cache that is to be kept."""
+        member = self._roster.get(sequence_id)
+        return (
+            self._limits.num_retired_tokens > 0
+            and member is not None
+            and member.is_resident
+            and member.sequence.num_computed > 0
+        )
 
-    def resume(self, sequence_id: int) -> None:
+    def retire(self, sequence_id: int, num_tokens: int, now: float) -> tuple[int, ...]:
+        """End a sequence whose cache the engine keeps.
+
+        Args:
+            sequence_id: A live one.
+            num_tokens: First tokens that the engine kept; 0 = none.
+            now: Seconds of a monotonic clock.
+
+        Returns:
+            Retired sequences that are needless now or too many, perhaps this one; the engine is to remove them.
+        """
+        self._now = now
+        member = self._roster.get(sequence_id)
+        if member is None or num_tokens == 0:
+            self.remove(sequence_id)
+            return ()
+        self._roster.remove(sequence_id)
+        self._shared.release(sequence_id)
+        token_ids = member.sequence.token_ids[:num_tokens]
+        self._index.insert(sequence_id, token_ids)
+        pinned_until = now + self._limits.session_ttl_s if member.sequence.session_id is not None else None
+        self._retained.add(Retired(sequence_id, len(token_ids), pinned_until))
+        dropped = self._drop_needless(sequence_id, token_ids)
+        while self._retained.num_tokens > self._limits.num_retired_tokens:
+            dropped.append(self._drop_one())
+        return tuple(dropped)
+
+    def pause(self, sequence_id: int) -> None:
+        """Hold a sequence until `resume`; unknown ids are ignored."""
+        self._roster.pause(sequence_id)
+
+    def resume(self, sequence_id: int, now: float) -> None:
         """Let a paused sequence go on; ignored when it is not paused."""
-        active = self._active.get(sequence_id)
-        if active is not None:
-            active.state = SequenceState.RUNNING
-            return
-        waiting = self._paused_waiting.pop(sequence_id, None)
-        if waiting is not None:
-            waiting.state = SequenceState.WAITING
-            self._waiting.append(waiting)
+        self._roster.resume(sequence_id, now)
 
-    def ready_forks(self) -> list[Fork]:
-        """Return the forks that can be done now, all of them together; each is to be answered by `on_fork`."""
-        if not self._waiting:
-            return []
-        self._release_orphans()
-        forks: list[Fork] = []
-        num_cells = self.num_free_cells
-        num_slots = self._limits.max_sequences - len(self._active)
-        for sequence in self._waiting:
-            if sequence.fork_of is None or not self._is_ready(sequence):
-                continue
-            num_tokens = self._fork_points[sequence.sequence_id]
-            num_cells -= len(sequence.token_ids) - (num_tokens if self._limits.forks_share_cells else 0)
-            if num_cells < 0 or len(forks) == num_slots:
+    def admit(self, now: float) -> list[Fork | Drop]:
+        """Admit waiting sequences; return what the engine has to do for it, in this order, before the next plan."""
+        assert not self._superseded, "the plan that takes them out comes first"
+        self._now = now
+        self._blocked = None
+        self._roster.grant_slices(now, self._limits.background_max_wait_s, self._limits.max_sequences)
+        actions: list[Fork | Drop] = []
+        if not self._roster.waiting:
+            return actions
+        ahead_ids: set[int] = set()
+        for member in self._roster.queue():
+            if not self._has_place(member):
                 break
-            forks.append(Fork(sequence.fork_of, sequence.sequence_id, num_tokens))
-        return forks
+            beginning = self._beginnings.best_for(member, ahead_ids)
+            if beginning.is_coming:
+                ahead_ids.add(member.sequence.sequence_id)
+                continue
+            if not self._capacity.has_room(member, beginning, self._roster.residents):
+                self._blocked = _Blocked(member, beginning)
+                break
+            self._begin(member, beginning, actions)
+        return actions
 
     def on_fork(self, target_id: int, *, is_done: bool) -> None:
-        """Admit a ready fork with its beginning computed, or let it wait like any other where it could not be done."""
-        target = next(s for s in self._waiting if s.sequence_id == target_id)
-        source_id, target.fork_of = target.fork_of, None
-        num_tokens = self._fork_points.pop(target_id)
+        """Note whether a fork could be done; its target is computed from its first token otherwise."""
+        fork = self._forks.pop(target_id)
+        member = self._roster.get(target_id)
+        assert member is not None, "forks are answered at once"
+        retired = self._retained.get(fork.source_id)
         if not is_done:
-            return
-        assert source_id is not None, "only ready forks are answered"
-        if self._limits.forks_share_cells:
-            self._shared.share(source_id, target_id, num_tokens)
-        target.num_computed = target.num_cached_tokens = num_tokens
-        target.state = SequenceState.RUNNING
-        self._waiting.remove(target)
-        self._active[target_id] = target
+            member.refused_ids.add(fork.source_id)
+            member.sequence.num_computed = member.sequence.num_cached_tokens = 0
+            self._shared.release(target_id)
+        elif retired is not None and retired.num_tokens == fork.num_tokens and self._stands_for(member, retired):
+            self.remove(fork.source_id)
+            self._superseded.append(fork.source_id)
 
-    def plan(self) -> StepPlan:
-        """Return the next step; mutates only the states of sequences that are evicted or admitted."""
-        self._release_orphans()
-        evicted = self._evict_for_growth()
-        running = [s for s in self._active.values() if s.state is SequenceState.RUNNING]
-        if not running:
-            evicted += self._evict_for_waiting()
-        chunks = [Chunk(s, s.num_computed, 1) for s in running if s.is_decoding][: self._limits.step_tokens]
-        budget = (self._limits.mixed_step_tokens if chunks else self._limits.step_tokens) - len(chunks)
-        prefilling = [s for s in running if not s.is_decoding]
-        if not evicted or not running:  # who was just evicted for growth must not push the next one out
-            prefilling += self._admit()
+    def plan(self, now: float) -> StepPlan:
+        """Return the next step; mutates only the states of sequences that are evicted."""
+        self._now = now
+        evicted, self._superseded = self._superseded, []
+        evicted += self._evict_for_growth()
+        evicted += self._evict_for_blocked()
+        chunks: list[Chunk] = []
+        prefilling: list[Sequence] = []
+        for member in self._roster.runnable()[: self._limits.max_sequences]:
+            sequence = member.sequence
+            if sequence.is_decoding:
+                chunks.append(Chunk(sequence, sequence.num_computed, 1))
+            else:
+                prefilling.append(sequence)
+            member.held_since = now
+        del chunks[self._limits.step_tokens :]
+        budget = self._limits.step_tokens - len(chunks)
+        if chunks and prefilling and budget > 0:
+            budget = self.pace.budget(len(chunks), budget)
         for sequence in prefilling:
             if budget <= 0:
                 break
@@ -193,93 +244,117 @@ class Batcher:
     def on_step(self, result: StepResult) -> None:
         """Take over what the engine did."""
         for sequence_id, num_computed in result.num_computed.items():
-            sequence = self._active.get(sequence_id)
-            if sequence is not None:
-                sequence.num_computed = num_computed
+            member = self._roster.get(sequence_id)
+            if member is None or not member.is_resident:
+                continue
+            sequence = member.sequence
+            if num_computed < sequence.num_computed:
+                self._shared.truncate(sequence_id, num_computed)
+                sequence.num_cached_tokens = min(sequence.num_cached_tokens, num_computed)
+            sequence.num_computed = num_computed
         for sequence_id, token_id in result.tokens.items():
-            sequence = self._active.get(sequence_id)
-            if sequence is not None:
-                sequence.token_ids.append(token_id)
+            member = self._roster.get(sequence_id)
+            if member is not None:
+                member.sequence.token_ids.append(token_id)
+                if member.num_slice_tokens:
+                    member.num_slice_tokens -= 1
+
+    # ---- admission ---------------------------------------------------------------------------------------------------
+
+    def _has_place(self, member: Member) -> bool:
+        """Tell whether it would compute, if it were admitted."""
+        unpaused = [other for other in self._roster.residents if not other.is_paused]
+        if member.is_urgent:
+            return sum(other.is_urgent for other in unpaused) < self._limits.max_sequences
+        return len(unpaused) < self._limits.max_sequences
+
+    def _begin(self, member: Member, beginning: Beginning, actions: list[Fork | Drop]) -> None:
+        """Admit a sequence that fits, taking its slot from a retired one where needed."""
+        sequence, source_id, num_tokens = member.sequence, beginning.source_id, beginning.num_tokens
+        while not self._capacity.has_free_slot:
+            dropped_id = self._drop_one(spared_id=source_id)
+            actions.append(Drop(dropped_id))
+            if dropped_id == source_id:
+                source_id, num_tokens = None, 0
+        self._roster.admit(member)
+        if source_id is not None:
+            fork = Fork(source_id, sequence.sequence_id, num_tokens)
+            self._forks[sequence.sequence_id] = fork
+            actions.append(fork)
+            sequence.num_computed = num_tokens
+            sequence.num_cached_tokens = min(num_tokens, sequence.num_prompt_tokens)
+            if source_id in self._retained:
+                self._retained.touch(source_id)
+            elif self._limits.forks_share_cells:
+                self._shared.share(source_id, sequence.sequence_id, num_tokens)
+
+    # ---- eviction ----------------------------------------------------------------------------------------------------
 
     def _evict_for_growth(self) -> list[int]:
-        """Make room for the newest token of every sequence, from the newest sequence on (paused ones first)."""
+        """Make room for the newest token of every sequence."""
         evicted: list[int] = []
-        by_age = list(self._active.values())
-        candidates = [s for s in by_age if s.state is SequenceState.RUNNING] + [
-            s for s in by_age if s.state is SequenceState.PAUSED
-        ]
-        while self.num_free_cells < 0 and len(candidates) > 1:
-            evicted.append(self._evict(candidates.pop()))
+        if self._capacity.num_free >= 0:
+            return evicted
+        self._blocked = None  # who is evicted now must not be evicted for
+        first = next(iter(self._roster.runnable()), None)
+        victims = [member for member in self._roster.residents if member is not first]
+        victims.sort(key=lambda member: (not member.is_urgent, member.is_paused, member.arrival))
+        while self._capacity.num_free < 0 and victims:
+            evicted.append(self._evict(victims.pop()))
         return evicted
 
-    def _evict_for_waiting(self) -> list[int]:
-        """Make room among paused sequences for the first waiting one."""
+    def _evict_for_blocked(self) -> list[int]:
+        """Make room for the first waiting sequence among those that are held for it or paused, if that is enough."""
+        if self._blocked is None:
+            return []
+        member, beginning = self._blocked
+        residents = self._roster.residents
+        victims = [other for other in residents if not other.is_urgent] if member.is_urgent else []
+        if all(other in victims for other in self._roster.runnable()):  # only paused ones would be left
+            victims = [other for other in residents if other not in victims] + victims
+        remaining = [other for other in residents if other not in victims]
+        if not self._capacity.has_room(member, beginning, remaining):
+            return []
         evicted: list[int] = []
-        first = next((s for s in self._waiting if s.fork_of is None), None)
-        while first is not None and self._active and not self._fits(first):
-            evicted.append(self._evict(list(self._active.values())[-1]))
+        while not self._capacity.has_room(member, beginning, self._roster.residents):
+            evicted.append(self._evict(victims.pop()))
         return evicted
 
-    def _evict(self, victim: Sequence) -> int:
-        del self._active[victim.sequence_id]
-        self._shared.release(victim.sequence_id)
-        victim.num_computed = victim.num_cached_tokens = 0
-        if victim.state is SequenceState.PAUSED:
-            self._paused_waiting[victim.sequence_id] = victim
-        else:
-            victim.state = SequenceState.WAITING
-            self._waiting.appendleft(victim)
-        return victim.sequence_id
+    def _evict(self, victim: Member) -> int:
+        self._roster.send_back(victim)
+        self._shared.release(victim.sequence.sequence_id)
+        return victim.sequence.sequence_id
 
-    def _fits(self, sequence: Sequence) -> bool:
-        if not self._active:
-            return True
-        return len(self._active) < self._limits.max_sequences and len(sequence.token_ids) <= self.num_free_cells
+    def _stands_for(self, member: Member, retired: Retired) -> bool:
+        """Tell whether a sequence that has all of a retired one's tokens will be as good a beginning for others."""
+        is_pinned = retired.is_pinned(self._now) and member.sequence.session_id is None
+        return self._limits.can_cut_cache and not is_pinned
 
-    def _admit(self) -> list[Sequence]:
-        admitted: list[Sequence] = []
-        for sequence in list(self._waiting):
-            if sequence.fork_of is not None:
-                if self._is_ready(sequence):
-                    break  # its turn has come, and it does not fit, or it will be among the next ready forks
+    def _drop_one(self, spared_id: int | None = None) -> int:
+        """Forget the retired sequence whose turn it is."""
+        sequence_id = self._retained.victim(self._now, spared_id)
+        assert sequence_id is not None, "live sequences alone are never too many"
+        self.remove(sequence_id)
+        return sequence_id
+
+    def _drop_needless(self, sequence_id: int, token_ids: list[int]) -> list[int]:
+        """Let retired sequences go whose tokens are the beginning of another one's, now that this one has retired."""
+        newest = self._retained.get(sequence_id)
+        assert newest is not None, "just retired"
+        dropped: list[int] = []
+        for match in self._index.lookup(token_ids):
+            other = self._retained.get(match.sequence_id)
+            if other is None or other is newest or match.num_tokens < min(newest.num_tokens, other.num_tokens):
                 continue
-            if not self._fits(sequence):
+            shorter, longer = (other, newest) if other.num_tokens <= newest.num_tokens else (newest, other)
+            pins = [r.pinned_until for r in (shorter, longer) if r.pinned_until is not None]
+            longer.pinned_until = max(pins, default=None)
+            if not self._limits.can_cut_cache:
+                self._retained.supersede(shorter.sequence_id)
+                continue
+            self.remove(shorter.sequence_id)
+            dropped.append(shorter.sequence_id)
+            if shorter is newest:
+                self._retained.touch(longer.sequence_id)
                 break
-            self._waiting.remove(sequence)
-            sequence.state = SequenceState.RUNNING
-            self._active[sequence.sequence_id] = sequence
-            admitted.append(sequence)
-        return admitted
-
-    def _find(self, sequence_id: int) -> Sequence | None:
-        return (
-            self._active.get(sequence_id)
-            or self._paused_waiting.get(sequence_id)
-            or next((s for s in self._waiting if s.sequence_id == sequence_id), None)
-        )
-
-    def _release_orphans(self) -> None:
-        """Let sequences wait like any other whose source is gone or paused."""
-        forks = [s for s in self._waiting if s.fork_of is not None]
-        if not forks:
-            return
-        sources = {s.sequence_id for s in [*self._waiting, *self._active.values()] if s.state != SequenceState.PAUSED}
-        for sequence in forks:
-            if sequence.fork_of not in sources:
-                sequence.fork_of = None
-                del self._fork_points[sequence.sequence_id]
-
-    def _is_ready(self, sequence: Sequence) -> bool:
-        """Tell whether the source of a waiting fork has computed what both have in common."""
-        assert sequence.fork_of is not None, "asked of forks only"
-        source = self._active.get(sequence.fork_of)
-        return source is not None and source.num_computed >= self._fork_points[sequence.sequence_id]
-
-
-def _num_shared(source: Sequence, target: Sequence) -> int:
-    """Return how many first tokens of both are the same, leaving the target's last one to be computed."""
-    at_most = min(len(source.token_ids), len(target.token_ids) - 1)
-    if source.token_ids[:at_most] == target.token_ids[:at_most]:
-        return at_most
-    pairs = zip(source.token_ids, target.token_ids, strict=False)
-    return next(index for index, (ours, theirs) in enumerate(pairs) if ours != theirs)
+        return dropped

@@ -5,6 +5,7 @@ all sequences that share it, until the last of them is gone).
 """
 
 import dataclasses
+from collections.abc import Collection, Iterable
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -51,6 +52,42 @@ class SharedCells:
             span.num_holders -= 1
             if span.num_holders:
                 self.num_saved -= span.num_tokens
+
+    def truncate(self, sequence_id: int, num_tokens: int) -> None:
+        """Forget what a sequence shares beyond its first `num_tokens`, >= 0; unknown ids are ignored."""
+        spans = self._spans.get(sequence_id)
+        if spans is None or sum(span.num_tokens for span in spans) <= num_tokens:
+            return
+        num_kept = self._cut(sequence_id, num_tokens)
+        for span in spans[num_kept:]:
+            span.num_holders -= 1
+            if span.num_holders:
+                self.num_saved -= span.num_tokens
+        del spans[num_kept:]
+
+    def num_saved_among(self, sequence_ids: Iterable[int]) -> int:
+        """Return what `num_saved` would be if only these sequences were there."""
+        seen: set[int] = set()
+        num_saved = 0
+        for sequence_id in sequence_ids:
+            for span in self._spans.get(sequence_id, ()):
+                if id(span) in seen:
+                    num_saved += span.num_tokens
+                seen.add(id(span))
+        return num_saved
+
+    def num_held_by(self, sequence_ids: Collection[int], source_id: int, num_tokens: int) -> int:
+        """Return how many of the first `num_tokens` cells of a sequence these sequences hold."""
+        if source_id in sequence_ids:
+            return num_tokens
+        held = {id(span) for sequence_id in sequence_ids for span in self._spans.get(sequence_id, ())}
+        num_held = start = 0
+        for span in self._spans.get(source_id, ()):
+            if start >= num_tokens or id(span) not in held:
+                break
+            num_held += min(span.num_tokens, num_tokens - start)
+            start += span.num_tokens
+        return num_held
 
     def _cut(self, sequence_id: int, num_tokens: int) -> int:
         """Let a span of the sequence end after `num_tokens`; return how many spans come before that point."""

@@ -43,6 +43,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         wired_limit_bytes: Metal's wired memory limit for MLX; None = the engine's default.
         cache_slots: Sequences beyond `max_sequences` whose cache is kept (ended ones, held ones), >= 0; None = the
             engine's default. None are kept where the model's memory makes each of them costly.
+        background_max_wait_s: How long interactive sequences may hold a background one, before it goes on for a while.
+        session_ttl_s: How long the cache of a session's last answer is kept before those of no session.
     """
 
     model_path: str
@@ -56,6 +58,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     cache_limit_bytes: int | None = None
     wired_limit_bytes: int | None = None
     cache_slots: int | None = None
+    background_max_wait_s: float = 60.0
+    session_ttl_s: float = 600.0
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -83,8 +83,7 @@ class Sequence:
         priority: Background sequences hold still while interactive ones compute.
         session_id: Conversation whose cache is kept for its next turn, or None.
         state: Where it stands.
-        fork_of: Sequence with the same prompt whose cache it may begin with, or None.
-        num_cached_tokens: Tokens of the prompt that were not computed for it.
+        num_cached_tokens: Tokens of the prompt that were not computed for it, but taken from another one's cache.
     """
 
     sequence_id: int
@@ -96,7 +95,6 @@ class Sequence:
     session_id: str | None = None
     num_computed: int = 0
     state: SequenceState = SequenceState.WAITING
-    fork_of: int | None = None
     num_cached_tokens: int = 0
 
     @property

@@ -15,9 +15,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import assert_never
 
+from backends import rounds
 from backends.admission import Admission, Admitted, Refused
 from backends.base import Engine, StepPlan, StepResult
-from backends.batcher import Batcher, BatchLimits
+from backends.batcher import Batcher
+from backends.capacity import BatchLimits
 from backends.channel import Channel, ChannelClosedError
 from backends.engines import create_engine
 from backends.errors import (
@@ -58,8 +60,6 @@ ABORT_POLL_INTERVAL_S = 0.02
 """How often a long step looks at the channel for a cancel: far below the second in which a cancel must act."""
 PENDING_POLL_S = 0.002
 """How often an idle worker looks whether a constraint has been compiled."""
-MIXED_STEP_TOKENS = 128
-"""Prefill budget of a step in which other sequences decode; bounds the gap that their readers see."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -139,10 +139,10 @@ class Worker:
             case Shutdown():
                 pending_ids = [] if self._admission is None else self._admission.pending_ids()
                 side_ids = [] if self._side_work is None else self._side_work.sequence_ids
+                self._is_done = True
                 for sequence_id in [*self._generations, *pending_ids, *side_ids]:
                     self._cancel(sequence_id)
                 self._flush()
-                self._is_done = True
             case _:
                 assert_never(command)
 
@@ -163,24 +163,22 @@ class Worker:
             self._is_done = True
             self._flush()
             return
-        self._serve(model)
+        spec = command.spec
+        limits = rounds.limits_of(
+            self._engine,
+            model,
+            background_max_wait_s=spec.background_max_wait_s,
+            session_ttl_s=spec.session_ttl_s,
+        )
+        self._serve(model, limits)
         self._outbox.append(Loaded(model))
 
-    def _serve(self, model: LoadedModel) -> None:
+    def _serve(self, model: LoadedModel, limits: BatchLimits) -> None:
         """Make ready for sequences on the loaded engine, within the model's limits."""
         self._admission = Admission(self._engine.tokenizer, model)
         self._can_generate = model.can_generate
         self._side_work = SideWork(self._engine, model, self._admission.intake, self._clock)
-        step_tokens = self._engine.step_tokens
-        self._batcher = Batcher(
-            BatchLimits(
-                max_sequences=model.max_sequences,
-                num_cells=model.kv_cells,
-                step_tokens=step_tokens,
-                mixed_step_tokens=min(step_tokens, MIXED_STEP_TOKENS),
-                forks_share_cells=self._engine.capabilities.forks_share_cells,
-            )
-        )
+        self._batcher = Batcher(limits)
 
     def _generate(self, message: Generate) -> None:
         if self._admission is None:
@@ -212,7 +210,7 @@ class Worker:
         assert self._batcher is not None
         sequence = result.generation.sequence
         self._engine.insert(sequence, result.generation.editor)
-        self._batcher.add(sequence)
+        self._batcher.add(sequence, self._clock())
         self._generations[sequence.sequence_id] = result.generation
         self._outbox.append(Accepted(sequence.sequence_id, sequence.num_prompt_tokens))
         if result.is_paused:
@@ -224,7 +222,7 @@ class Worker:
         if generation is None and self._admission is not None:
             generation = self._admission.pending(sequence_id)
         if generation is not None:
-            self._forget(sequence_id)
+            self._forget(sequence_id, is_sound=True)
             self._outbox.append(Aborted(sequence_id, generation.usage))
         elif self._side_work is not None:
             self._outbox += self._side_work.cancel(sequence_id)
@@ -254,33 +252,33 @@ class Worker:
         if self._batcher is None or self._admission is None:
             return
         self._admission.pause(sequence_id, is_paused=True)
-        if self._batcher.pause(sequence_id):
-            num_computed = self._engine.pause(sequence_id)
-            if num_computed is not None:
-                self._batcher.on_step(StepResult(num_computed={sequence_id: num_computed}))
+        self._batcher.pause(sequence_id)
 
     def _resume(self, sequence_id: int) -> None:
         if self._batcher is not None and self._admission is not None:
             self._admission.pause(sequence_id, is_paused=False)
-            self._batcher.resume(sequence_id)
+            self._batcher.resume(sequence_id, self._clock())
 
-    def _forget(self, sequence_id: int) -> None:
+    def _forget(self, sequence_id: int, *, is_sound: bool = False) -> None:
+        """Drop all that is kept of a request, but for its cache where that is sound and may serve others."""
         assert self._batcher is not None
         assert self._admission is not None
         self._generations.pop(sequence_id, None)
         self._admission.forget(sequence_id)
-        self._batcher.remove(sequence_id)
-        self._engine.remove(sequence_id)
+        if is_sound and not self._is_done:
+            rounds.retire(self._engine, self._batcher, sequence_id, self._clock())
+        else:
+            rounds.remove(self._engine, self._batcher, sequence_id)
 
     def _step(self, batcher: Batcher) -> None:
-        for fork in batcher.ready_forks():
-            is_done = self._engine.fork(fork.source_id, fork.target_id, fork.num_tokens)
-            batcher.on_fork(fork.target_id, is_done=is_done)
-        plan = batcher.plan()
-        step_ids = {chunk.sequence.sequence_id for chunk in plan.chunks}
         now = self._clock()
+        rounds.admit(self._engine, batcher, now)
+        plan = batcher.plan(now)
+        step_ids = {chunk.sequence.sequence_id for chunk in plan.chunks}
         for chunk in plan.chunks:
             self._outbox += self._generations[chunk.sequence.sequence_id].on_scheduled(now)
+        num_decoding = rounds.num_decoding(plan)
+        started_at = self._clock()
         try:
             result = self._engine.step(plan, lambda: self._should_abort(step_ids))
         except BackendError as exc:
@@ -290,6 +288,9 @@ class Worker:
             return
         if self._channel_error is not None:
             raise self._channel_error
+        if not result.was_aborted:
+            num_prefilled = rounds.num_prefilled(plan, result, num_decoding)
+            batcher.pace.observe(num_decoding, num_prefilled, self._clock() - started_at)
         batcher.on_step(result)
         self._report(plan, result)
 
@@ -303,7 +304,7 @@ class Worker:
             likelihoods = result.likelihoods.get(sequence_id)
             events = self._generations[sequence_id].on_token(token_id, likelihoods, now)
             if events and isinstance(events[-1], Finished):
-                self._forget(sequence_id)
+                self._forget(sequence_id, is_sound=True)
             self._outbox += events
         for sequence_id, error in result.errors.items():
             self._forget(sequence_id)

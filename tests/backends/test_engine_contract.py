@@ -395,7 +395,7 @@ class TestAbort:
         alone = driver.answer(LONG_PROMPT).token_ids
         sequence_id = driver.submit(LONG_PROMPT)
         driver.step()
-        plan = driver.batcher.plan()
+        plan = driver.batcher.plan(0.0)
         result = driver.engine.step(plan, lambda: True)
         assert result.was_aborted
         assert not result.tokens

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from backends import rounds
 from backends.admission import Admitted, Refused
 from backends.base import Engine, StepPlan, StepResult
-from backends.batcher import Batcher, BatchLimits
+from backends.batcher import Batcher
+from backends.capacity import BatchLimits
 from backends.channel import Channel
 from backends.constraints.base import Matcher
 from backends.logits import Likelihoods, LogitsEditor
@@ -68,8 +70,8 @@ class NotingBatcher(Batcher):
         self.forked: list[int] = []
         self.likelihoods: dict[int, list[Likelihoods]] = {}
 
-    def plan(self) -> StepPlan:
-        plan = super().plan()
+    def plan(self, now: float) -> StepPlan:
+        plan = super().plan(now)
         self.evicted += plan.evicted
         return plan
 
@@ -168,16 +170,19 @@ class EngineDriver:
     Args:
         engine: Loaded, with nothing in its batch.
         model: Its limits, perhaps narrowed by the test.
+        keeps_ended: Whether the caches of ended sequences stay, as they do in a worker.
     """
 
-    def __init__(self, engine: Engine, model: LoadedModel, **narrowed: int) -> None:
+    def __init__(self, engine: Engine, model: LoadedModel, *, keeps_ended: bool = False, **narrowed: int) -> None:
         self.engine = engine
         self.model = msgspec.structs.replace(model, **narrowed)
         self.channel = MemoryChannel()
         self.worker = MatchingWorker(self.channel, engine, import_ms=0)
-        self.worker._serve(self.model)
-        assert self.worker._batcher is not None
-        self.batcher = NotingBatcher(self.worker._batcher._limits)
+        limits = rounds.limits_of(engine, self.model)
+        if not keeps_ended:
+            limits = dataclasses.replace(limits, num_retired_tokens=0)
+        self.worker._serve(self.model, limits)
+        self.batcher = NotingBatcher(limits)
         self.worker._batcher = self.batcher
         self.answers: dict[int, Answer] = {}
         self._sequences: dict[int, list[int]] = {}
@@ -276,6 +281,8 @@ class EngineDriver:
         """Take whatever is left out of the engine, so that the next test finds it empty."""
         for sequence_id in list(self.worker._generations):
             self.cancel(sequence_id)
+        for sequence_id in self.batcher.retired_ids:
+            self.engine.remove(sequence_id)
 
     def _collect(self) -> None:
         self.worker._flush()
