@@ -237,7 +237,9 @@ class Generation:
             raise self._error
         request = self.request
         if self._ticket is None:
-            self._ticket = self._supervisor.submit(request.wish, request.num_sequences, request.priority)
+            self._ticket = self._supervisor.submit(
+                request.wish, request.num_sequences, request.priority, request.session_id
+            )
         ticket = self._ticket
         await asyncio.wait([ticket.lease])
         if self._error is not None:
