@@ -103,7 +103,7 @@ def _read_header(start: bytes, read: Callable[[int], bytes]) -> CacheHeader | No
         return None
     try:
         return msgspec.msgpack.decode(read(num_bytes), type=CacheHeader)
-    except msgspec.MsgspecError:  # also what is cut off
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # also what is cut off
         return None
 
 

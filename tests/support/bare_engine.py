@@ -7,6 +7,8 @@ import random
 from collections.abc import Iterable
 
 from backends.base import Chunk, Engine, StepPlan, StepResult
+from backends.engines import create_engine
+from backends.messages import LoadedModel, LoadSpec
 from backends.sequence import SamplingParams, Sequence
 
 GREEDY = SamplingParams(temperature=0)
@@ -96,6 +98,15 @@ class BareEngine:
         """Leave nothing in the engine."""
         for sequence_id in range(1, self._last_id + 1):
             self.engine.remove(sequence_id)
+
+
+def second_engine(first: Engine, spec: LoadSpec) -> tuple[Engine, LoadedModel]:
+    """Load another engine of the same kind; the library's log goes back to the first one, which outlives it."""
+    engine = create_engine(first.name)
+    model = engine.load(spec, lambda _fraction: None)
+    if first.name == "llamacpp":
+        first.__dict__["_log"].listen()
+    return engine, model
 
 
 def answer_of(sequence: Sequence) -> list[int]:
