@@ -11,7 +11,7 @@ because it takes longer than most commands. Not here: finding the server (`insta
 import contextlib
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -127,6 +127,31 @@ class StopResult(msgspec.Struct, frozen=True, kw_only=True):
     unload_ms: float | None = None
 
 
+class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One request that runs or waits, as `GET /v1/mlxr/requests` has it, as far as commands use it."""
+
+    id: str
+    model: str
+    engine: str | None = None
+    state: str
+    priority: str = "interactive"
+    session: str | None = None
+    client: str | None = None
+    age_s: float = 0.0
+    prompt_tokens: int | None = None
+    prompt_tokens_done: int | None = None
+    prompt_tokens_cached: int | None = None
+    output_tokens: tuple[int, ...] = ()
+
+
+class _RequestList(msgspec.Struct, frozen=True):
+    requests: tuple[RequestStatus, ...]
+
+
+class _CancelResult(msgspec.Struct, frozen=True):
+    cancelled: RequestStatus
+
+
 class ChatDelta(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of a streamed answer.
 
@@ -197,6 +222,37 @@ class Client:
         """
         body = {"model": name}
         return self._decode(self._request("POST", "/v1/mlxr/models/stop", body, STOP_TIMEOUT_S), StopResult)
+
+    def requests(self) -> tuple[RequestStatus, ...]:
+        """Ask for the requests that run or wait, in the order of their arrival.
+
+        Raises:
+            ClientError: Or a subclass.
+        """
+        return self._decode(self._request("GET", "/v1/mlxr/requests"), _RequestList).requests
+
+    def requests_document(self) -> dict[str, Any]:
+        """Ask for the same as it stands in the answer, with every field.
+
+        Raises:
+            ClientError: Or a subclass.
+        """
+        return self._decode(self._request("GET", "/v1/mlxr/requests"), dict[str, Any])
+
+    def cancel_request(self, request_id: str) -> RequestStatus:
+        """End a request; its own client gets an error.
+
+        Args:
+            request_id: As listed.
+
+        Returns:
+            The request as it stood then.
+
+        Raises:
+            ClientError: Or a subclass; with status 404 there is no such request.
+        """
+        path = f"/v1/mlxr/requests/{quote(request_id, safe='')}/cancel"
+        return self._decode(self._request("POST", path, {}), _CancelResult).cancelled
 
     def stream_chat(self, body: dict[str, Any], *, engine: str | None = None) -> Generator[ChatDelta, None, None]:
         """Have a conversation continued; closing the iterator cancels the answer.

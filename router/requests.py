@@ -110,6 +110,10 @@ class RunningRequest:
             self._farewell = None
         return Reading(self, [] if self._kept is None else self._kept.chunks)
 
+    def cancel(self) -> None:
+        """End the request as somebody who is not its client wants it."""
+        self.fail(RequestCancelledError())
+
     def fail(self, error: RouterError) -> None:
         """End the request with an error, in whatever phase it is; its client is told after what has come already."""
         self.generation.fail(error)
@@ -131,13 +135,18 @@ class RunningRequest:
         except asyncio.CancelledError:
             raise  # the reader goes; the request may go on
         except BaseException:
-            self._is_told = True
+            self._on_told()
             raise
         if events is None:
-            self._is_told = True
-        if chunk and self._kept is not None:
+            self._on_told()
+        elif chunk and self._kept is not None:
             self._kept.add(chunk)
         return chunk
+
+    def _on_told(self) -> None:
+        """Nothing more is to come: the request is over, whatever its client still has to read."""
+        self._is_told = True
+        self._end()
 
     def leave(self) -> None:
         """The reader is gone: end the request, unless the same one may still come."""
@@ -258,18 +267,6 @@ class RequestRegister:
     def get(self, request_id: str) -> RunningRequest | None:
         """Return the request of that id, or None."""
         return self._requests.get(request_id)
-
-    def cancel(self, request_id: str) -> bool:
-        """End a request; its client is told `request_cancelled`.
-
-        Returns:
-            Whether there was one.
-        """
-        running = self._requests.get(request_id)
-        if running is None:
-            return False
-        running.fail(RequestCancelledError())
-        return True
 
     def _on_end(self, running: RunningRequest) -> None:
         self._requests.pop(running.facts.request_id, None)

@@ -1,1 +1,1 @@
-"""mlxr's own endpoints: health, status, stopping a model."""
+"""mlxr's own endpoints: health, status, running requests, stopping a model."""

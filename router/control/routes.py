@@ -4,11 +4,14 @@ from typing import Any
 
 from litestar import Request, Router, get, post
 from litestar.di import NamedDependency
+from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from router.capabilities import ENGINES, report
-from router.control.schemas import StopRequest, StopResponse
+from router.control.requests import request_status
+from router.control.schemas import CancelResponse, RequestList, StopRequest, StopResponse
 from router.control.status import health, status
+from router.errors import RequestNotFoundError
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.services import Services
@@ -52,4 +55,24 @@ async def get_capabilities(request: Request[Any, Any, Any], services: NamedDepen
     return json_reply(report(services.models.get(wish.model), engine))
 
 
-control_router = Router(path="/", route_handlers=[get_health, get_status, get_capabilities, stop_model])
+@get("/v1/mlxr/requests")
+async def list_requests(services: NamedDependency[Services]) -> ASGIApp:
+    """List the requests that run or wait."""
+    return json_reply(RequestList([request_status(services, running) for running in services.requests]))
+
+
+@post("/v1/mlxr/requests/{request_id:str}/cancel", status_code=200)
+async def cancel_request(request_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+    """End a request, in whatever phase it is; its client gets an error."""
+    running = services.requests.get(request_id)
+    if running is None:
+        raise RequestNotFoundError(request_id)
+    stood = request_status(services, running)
+    running.cancel()
+    return json_reply(CancelResponse(stood))
+
+
+control_router = Router(
+    path="/",
+    route_handlers=[get_health, get_status, get_capabilities, stop_model, list_requests, cancel_request],
+)

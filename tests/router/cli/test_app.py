@@ -12,7 +12,8 @@ from tests.router.cli.conftest import Mlxr
 
 ALL_VERBS = ["serve", "run", "engine", "ps", "stop", "doctor", "config show", "config check", "config path"]
 ALL_VERBS += [f"models {verb}" for verb in ("list", "show", "scan", "add", "rm", "link", "unlink")]
-VERBS = ("serve", "run", "models", "engine", "ps", "stop", "config", "doctor")
+ALL_VERBS += ["requests", "requests list", "requests cancel"]
+VERBS = ("serve", "run", "models", "engine", "ps", "stop", "requests", "config", "doctor")
 
 
 def mlxr_process(*arguments: str, **options: object) -> "subprocess.Popen[bytes]":

@@ -1,0 +1,96 @@
+"""`mlxr requests`: what the running server works on, and ending one of it."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from router.cli.context import client_if_running, client_or_error, current_paths
+from router.cli.output import print_json, print_table, shown
+from router.cli.quick import QuickCommand, QuickGroup
+
+if TYPE_CHECKING:
+    from router.client import RequestStatus
+
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, with every field.")]
+
+requests = typer.Typer(
+    name="requests",
+    cls=QuickGroup,
+    help="List the requests that run or wait, and cancel one.",
+    epilog="Examples: `mlxr requests`, `mlxr requests cancel ID`.",
+    rich_markup_mode=None,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(requests)
+
+
+@requests.callback(invoke_without_command=True)
+def root(ctx: typer.Context, is_json: JsonFlag = False) -> None:
+    """List the requests that run or wait, or cancel one."""
+    if ctx.invoked_subcommand is None:
+        list_requests(is_json=is_json)
+
+
+@requests.command("list", cls=QuickCommand)
+def list_requests(is_json: JsonFlag = False) -> None:
+    """List the requests that the running server works on, oldest first; `mlxr requests` alone does the same.
+
+    Examples: `mlxr requests list`, `mlxr requests list --json`.
+    """
+    client = client_if_running(current_paths())
+    if client is None:
+        print_json(None) if is_json else print("No mlxr server is running; `mlxr serve` starts one.")
+        return
+    with client:
+        if is_json:
+            print_json(client.requests_document())
+            return
+        requests = client.requests()
+    if not requests:
+        print("No request runs or waits.")
+        return
+    head = ("ID", "MODEL", "ENGINE", "STATE", "PRIORITY", "SESSION", "AGE", "PROMPT", "CACHED", "OUTPUT", "CLIENT")
+    print_table(head, [_row(request) for request in requests])
+
+
+def _row(request: "RequestStatus") -> tuple[object, ...]:
+    return (
+        request.id,
+        request.model,
+        request.engine,
+        request.state,
+        request.priority,
+        request.session,
+        f"{request.age_s:.1f} s",
+        _prompt(request),
+        request.prompt_tokens_cached,
+        "+".join(str(count) for count in request.output_tokens) or None,
+        request.client,
+    )
+
+
+def _prompt(request: "RequestStatus") -> str | None:
+    if request.prompt_tokens is None:
+        return None
+    return f"{request.prompt_tokens_done or 0}/{request.prompt_tokens}"
+
+
+@requests.command("cancel", cls=QuickCommand)
+def cancel(
+    request_id: Annotated[str, typer.Argument(metavar="ID", help="As `mlxr requests list` shows it.")],
+    is_json: JsonFlag = False,
+) -> None:
+    """End a request; its client gets the error `request_cancelled`.
+
+    Example: `mlxr requests cancel chatcmpl-0123456789abcdef01234567`.
+    """
+    with client_or_error(current_paths()) as client:
+        cancelled = client.cancel_request(request_id)
+    if is_json:
+        print_json(cancelled)
+    else:
+        print(f"{shown(cancelled.id)} on {shown(cancelled.model)} is cancelled; it was in state {cancelled.state}.")
