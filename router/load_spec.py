@@ -20,6 +20,8 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int) -> LoadSpec
         context_length=config.generation.context_length,
         max_sequences=config.generation.parallel,
         cache_slots=config.cache.slots,
+        background_max_wait_s=config.limits.background_max_wait_s,
+        session_ttl_s=config.cache.session_ttl_s,
     )
     if target.engine == "mlx":
         return msgspec.structs.replace(

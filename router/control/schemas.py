@@ -27,6 +27,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         state: loading, ready, busy, draining, standby or stopping.
+        num_running: Sequences of requests that it serves.
+        num_background: Those of them that run in the background.
         load_fraction: Share of a running load, 0..1.
         devices: Where weights and cache are, by the engine's own account.
     """
@@ -38,6 +40,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     rss_bytes: int | None
     num_running: int
+    num_background: int
     num_waiting: int | None
     load_ms: float | None
     load_fraction: float | None
@@ -56,10 +59,19 @@ class WaitingTarget(msgspec.Struct, frozen=True):
 
 
 class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The queue in front of the workers."""
+    """The queue in front of the workers.
+
+    Attributes:
+        num_waiting: Requests of both classes.
+        num_background: Those of them that are background requests.
+        limit: Interactive requests that may wait.
+        limit_background: Background requests that may wait.
+    """
 
     num_waiting: int
+    num_background: int
     limit: int
+    limit_background: int
     oldest_wait_s: float | None
     by_target: list[WaitingTarget]
 

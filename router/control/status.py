@@ -4,6 +4,7 @@ import os
 import time
 from collections import Counter
 
+from backends.sequence import Priority
 from router import memory
 from router.control.schemas import Health, QueueStatus, ResidentModel, Status, WaitingTarget, WorkerStatus
 from router.lifecycle import WorkerState
@@ -56,6 +57,7 @@ def _worker(worker: ManagedWorker) -> WorkerStatus:
         state=_state(worker),
         rss_bytes=None if worker.pid is None else memory.rss_of(worker.pid),
         num_running=worker.num_running,
+        num_background=worker.num_background,
         num_waiting=None if heartbeat is None else heartbeat.num_waiting,
         load_ms=worker.load_ms,
         load_fraction=None if client is None else client.load_fraction,
@@ -83,7 +85,9 @@ def _queue(services: Services) -> QueueStatus:
     oldest = min((request.arrived_at for request in waiting), default=None)
     return QueueStatus(
         num_waiting=len(waiting),
+        num_background=sum(request.priority is Priority.BACKGROUND for request in waiting),
         limit=services.config.limits.max_queue,
+        limit_background=services.config.limits.max_queue_background,
         oldest_wait_s=None if oldest is None else round(time.monotonic() - oldest, 3),
         by_target=[WaitingTarget(model, engine, number) for (model, engine), number in sorted(counts.items())],
     )

@@ -2,14 +2,15 @@ import msgspec
 import pytest
 
 from backends.messages import LoadSpec
-from router.config import CacheConfig, Config, GenerationConfig, LlamaCppConfig, MLXConfig
+from router.config import CacheConfig, Config, GenerationConfig, LimitsConfig, LlamaCppConfig, MLXConfig
 from router.load_spec import load_spec_for
 from router.targets import Target
 
 CONFIG = Config(
     generation=GenerationConfig(context_length=1234, parallel=3),
     llamacpp=LlamaCppConfig(threads=5, batch_tokens=77, kv_cells=999, mmap=False),
-    cache=CacheConfig(slots=9),
+    limits=LimitsConfig(background_max_wait_s=44.0),
+    cache=CacheConfig(slots=9, session_ttl_s=33.0),
     mlx=MLXConfig(prefill_step_tokens=66, cache_limit_bytes=11, wired_limit_bytes=22),
 )
 
@@ -20,6 +21,8 @@ def test_llamacpp_gets_its_own_settings_and_none_of_mlx() -> None:
         context_length=1234,
         max_sequences=3,
         cache_slots=9,
+        background_max_wait_s=44.0,
+        session_ttl_s=33.0,
         step_tokens=77,
         kv_cells=999,
         num_threads=5,
@@ -34,6 +37,8 @@ def test_mlx_gets_its_own_settings_and_none_of_llamacpp() -> None:
         context_length=1234,
         max_sequences=3,
         cache_slots=9,
+        background_max_wait_s=44.0,
+        session_ttl_s=33.0,
         step_tokens=66,
         cache_limit_bytes=11,
         wired_limit_bytes=22,

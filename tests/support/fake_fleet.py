@@ -22,6 +22,7 @@ from router.config import Config, GenerationConfig, LimitsConfig
 from router.errors import RouterError
 from router.generation import Generation, GenerationRequest, OutputEvent
 from router.http.server import run
+from router.lifecycle import WorkerState
 from router.residency import ManagedWorker
 from router.supervisor import Supervisor
 from router.targets import Choice, EngineReason, Target
@@ -41,11 +42,11 @@ class RogueLaunch(WorkerLaunch, frozen=True):
         return [sys.executable, "-P", "-m", "tests.support.rogue_worker", str(fd), self.options]
 
 
-def make_config(*, parallel: int = 4, standby: bool = False, **limits: float) -> Config:
+def make_config(*, parallel: int = 4, workers: int = 1, standby: bool = False, **limits: float) -> Config:
     defaults = {"swap_max_wait_s": 0.3, "reclaim_timeout_s": 0.1, "stop_timeout_s": 1.0}
     return Config(
         standby=standby,
-        generation=GenerationConfig(parallel=parallel),
+        generation=GenerationConfig(parallel=parallel, workers=workers),
         limits=msgspec.convert(defaults | limits, LimitsConfig),
     )
 
@@ -181,6 +182,10 @@ class FakeFleet:
     @property
     def holder(self) -> ManagedWorker | None:
         return next((worker for worker in self.supervisor.workers if worker.target is not None), None)
+
+    @property
+    def ready(self) -> list[ManagedWorker]:
+        return [worker for worker in self.supervisor.workers if worker.state is WorkerState.READY]
 
     @property
     def state(self) -> str | None:

@@ -12,8 +12,8 @@ from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
 
 WORKER_KEYS = {
-    *("id", "pid", "engine", "model", "state", "rss_bytes", "num_running", "num_waiting", "load_ms"),
-    *("load_fraction", "loaded_at", "context_length", "devices", "engine_versions"),
+    *("id", "pid", "engine", "model", "state", "rss_bytes", "num_running", "num_background", "num_waiting"),
+    *("load_ms", "load_fraction", "loaded_at", "context_length", "devices", "engine_versions"),
 }
 
 
@@ -48,7 +48,14 @@ async def test_the_status_follows_a_worker_through_its_life(front: FakeFront) ->
     assert idle["workers"] == []
     assert idle["pid"] == os.getpid()
     assert idle["engine_setting"] == "llamacpp"
-    assert idle["queue"] == {"num_waiting": 0, "limit": 64, "oldest_wait_s": None, "by_target": []}
+    assert idle["queue"] == {
+        "num_waiting": 0,
+        "num_background": 0,
+        "limit": 64,
+        "limit_background": 1024,
+        "oldest_wait_s": None,
+        "by_target": [],
+    }
     request = asyncio.create_task(front.chat(max_tokens=100))
     await front.fleet.until(lambda: front.fleet.state == "loading", "it loads")
     loading = await status(front)
@@ -66,6 +73,15 @@ async def test_the_status_follows_a_worker_through_its_life(front: FakeFront) ->
     await request
     await front.fleet.until(lambda: front.fleet.holder is not None and not front.fleet.holder.num_running, "idle")
     assert (await status(front))["workers"][0]["state"] == "ready"
+
+
+@with_front(config=make_config(workers=2))
+async def test_every_worker_of_a_model_is_shown(front: FakeFront) -> None:
+    await front.chat()
+    await front.fleet.until(lambda: len(front.fleet.ready) == 2, "both are ready")
+    shown = (await status(front))["workers"]
+    assert [(worker["model"], worker["state"]) for worker in shown] == [("m", "ready")] * 2
+    assert len({worker["pid"] for worker in shown}) == len({worker["id"] for worker in shown}) == 2
 
 
 @with_front(mlx=FakeOptions(ballast_bytes=20 << 20))
