@@ -156,17 +156,19 @@ class SequenceCaches:
         return bool(first <= first_seen and 1 <= num_tokens <= num_held)
 
 
-def num_slots_for(model: object, max_sequences: int, cache_slots: int | None) -> int:
+def num_slots_for(model: object, max_sequences: int, cache_slots: int | None, *, has_full_windows: bool) -> int:
     """Return how many slots a context is to have.
 
-    Where a slot has memory of its own (a recurrent state, a window) there are none beyond `max_sequences`.
+    Where a slot has memory of its own (a recurrent state, a window) there are none beyond `max_sequences`. Source:
+    llama.h, `swa_full`: "use full-size SWA cache"; a smaller one has a window's cells per slot.
 
     Args:
         model: A loaded `llama_model_p`.
         max_sequences: Slots for those that compute.
         cache_slots: Slots beyond these; None = 24, or as many again where that is more.
+        has_full_windows: Whether layers with a window have as many cells as the others.
     """
-    if _has_states(model) or llama_cpp.llama_model_n_swa(model) > 0:
+    if _has_states(model) or (llama_cpp.llama_model_n_swa(model) > 0 and not has_full_windows):
         return max_sequences
     extra = max(_EXTRA_SLOTS, max_sequences) if cache_slots is None else cache_slots
     return max(max_sequences, min(max_sequences + extra, int(llama_cpp.llama_max_parallel_sequences())))

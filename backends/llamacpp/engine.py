@@ -254,7 +254,9 @@ class LlamaCppEngine(Engine):
         self._step_tokens = min(spec.step_tokens or DEFAULT_STEP_TOKENS, params.n_ctx)
         params.n_batch = self._step_tokens
         params.n_ubatch = self._step_tokens
-        params.n_seq_max = self._num_slots = num_slots_for(self._model, spec.max_sequences, spec.cache_slots)
+        params.n_seq_max = self._num_slots = num_slots_for(
+            self._model, spec.max_sequences, spec.cache_slots, has_full_windows=params.swa_full
+        )
         params.kv_unified = True
         params.offload_kqv = False
         params.op_offload = False

@@ -7,12 +7,14 @@ import llama_cpp
 import numpy as np
 import pytest
 
+from backends.llamacpp.caches import num_slots_for
 from backends.llamacpp.engine import LlamaCppEngine
 from backends.messages import LoadSpec
 from backends.prompts import ForkPrompt
 from backends.sequence import SamplingParams
 from tests.backends.conftest import LoadedEngine
 from tests.support import tiny_model
+from tests.support.bare_engine import BareEngine, text_ids
 from tests.support.engine_driver import EngineDriver
 
 WINDOW = 16
@@ -102,3 +104,34 @@ def test_a_source_whose_first_cells_are_gone_is_not_forked(
     driver.engine.remove(target)
     monkeypatch.setattr(llama_cpp, "llama_memory_seq_pos_min", lambda _memory, _slot: 60 - WINDOW + 1)
     assert not driver.engine.fork(source, target, 60)
+
+
+@pytest.mark.parametrize("num_prompt", [WINDOW - 6, 60, 200])
+@pytest.mark.parametrize("num_left_out", [0, 3, WINDOW, 50])
+def test_forks_of_retired_sequences_are_right_or_refused(
+    driver: EngineDriver, num_prompt: int, num_left_out: int
+) -> None:
+    bare = BareEngine(driver.engine)
+    other = text_ids(20, seed=1)
+    source = bare.insert(text_ids(num_prompt))
+    bare.run(source, num_tokens=40)
+    num_tokens = bare.retire(source) - num_left_out
+    assert num_tokens == len(source.token_ids) - 1 - num_left_out
+    if num_tokens < 1:
+        return
+    text = source.token_ids[:num_tokens] + other
+    fork = bare.fork(source, num_tokens, text)
+    assert fork is not None or num_left_out > 0, "as a whole it can always be used"
+    if fork is not None:
+        answers = bare.run(fork, num_tokens=20)
+        bare.remove(fork)  # both together are too much for the cells
+        assert answers == [bare.fresh_answer(text, 20)]
+    bare.close()
+
+
+@pytest.mark.parametrize(("has_full_windows", "num_slots"), [(True, 27), (False, 3)])
+def test_slots_are_added_where_they_take_no_memory(
+    driver: EngineDriver, num_slots: int, *, has_full_windows: bool
+) -> None:
+    assert isinstance(driver.engine, LlamaCppEngine)
+    assert num_slots_for(driver.engine._model, 3, None, has_full_windows=has_full_windows) == num_slots

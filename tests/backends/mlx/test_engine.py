@@ -13,6 +13,7 @@ from backends.mlx.engine import TARGET_STEP_S, MLXEngine
 from backends.prompts import ForkPrompt
 from backends.sequence import SamplingParams
 from tests.backends.conftest import LoadedEngine
+from tests.support.bare_engine import BareEngine, text_ids
 from tests.support.engine_driver import EngineDriver
 
 
@@ -43,13 +44,12 @@ def test_a_steps_prefill_is_shared_among_prompts(loaded_engines: Callable[[str],
     loaded = loaded_engines("mlx")
     engine = loaded.engine
     assert isinstance(engine, MLXEngine)
-    driver = EngineDriver(engine, loaded.model)
     engine._prefill_tokens = 8
-    sequence_ids = [driver.submit("x" * 16, max_tokens=2, wants_progress=True) for _ in range(4)]
-    driver.step()
-    assert [driver.answers[i].progress[-1].num_done for i in sequence_ids] == [2, 2, 2, 2]
-    driver.run()
-    assert len({driver.answers[i].text for i in sequence_ids}) == 1
+    bare = BareEngine(engine)
+    sequences = [bare.insert(text_ids(16)) for _ in range(4)]
+    bare.step(*sequences)
+    assert [sequence.num_computed for sequence in sequences] == [2, 2, 2, 2]
+    bare.close()
 
 
 def test_prefill_steps_grow_to_the_rate_and_shrink_with_it() -> None:
@@ -113,3 +113,48 @@ def test_a_cache_that_has_gone_round_is_not_cut_for_forks(
     windowed.run()
     assert [windowed.answers[i].token_ids for i in [source, *forks]] == expected
     assert windowed.batcher.forked == (forks if is_forked else [])
+
+
+@pytest.mark.parametrize("num_left_out", [0, 5])
+@pytest.mark.parametrize("num_prompt", [6, 60])
+def test_retired_caches_that_have_gone_round_begin_others_as_a_whole_only(
+    windowed: EngineDriver, num_prompt: int, num_left_out: int
+) -> None:
+    bare = BareEngine(windowed.engine)
+    source = bare.insert(text_ids(num_prompt))
+    bare.run(source, num_tokens=8)
+    num_tokens = bare.retire(source) - num_left_out
+    text = source.token_ids[:num_tokens] + text_ids(10, seed=1)
+    fork = bare.fork(source, num_tokens, text)
+    assert (fork is not None) == (num_left_out == 0 or num_prompt < 10)
+    if fork is not None:
+        assert bare.run(fork, num_tokens=12) == [bare.fresh_answer(text, 12)]
+    bare.close()
+
+
+@pytest.mark.parametrize("num_prompt", [6, 60])
+def test_windowed_sequences_that_were_held_go_on(windowed: EngineDriver, num_prompt: int) -> None:
+    """Recomputed where the cache cannot be cut by the token that was drawn ahead."""
+    bare = BareEngine(windowed.engine)
+    expected = bare.fresh_answer(text_ids(num_prompt), 24)
+    held, other = bare.insert(text_ids(num_prompt)), bare.insert(text_ids(9, seed=1))
+    for num in (1, 5, 12):
+        bare.run(held, num_tokens=num)
+        bare.run(other, num_tokens=num)
+    assert bare.run(held, num_tokens=24) == [expected]
+    bare.close()
+
+
+def test_a_plan_bounds_the_prefill(loaded_engines: Callable[[str], LoadedEngine]) -> None:
+    engine = loaded_engines("mlx").engine
+    assert isinstance(engine, MLXEngine)
+    engine._prefill_tokens = 64
+    bare = BareEngine(engine)
+    sequences = [bare.insert(text_ids(100, seed)) for seed in range(2)]
+    bare.step(sequences[0], max_tokens=10)
+    assert sequences[0].num_computed == 10
+    assert engine._prefill_tokens >= 64, "a small budget says nothing of the machine"
+    engine._prefill_tokens = 64
+    bare.step(*sequences, max_tokens=200)
+    assert [sequence.num_computed for sequence in sequences] == [10 + 32, 32]
+    bare.close()

@@ -1,0 +1,183 @@
+"""Kept caches of a model that has a state instead of a cache: it cannot be cut, only begun with as a whole."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+import pytest
+
+from backends.llamacpp.engine import LlamaCppEngine
+from backends.messages import LoadSpec
+from tests.backends.conftest import LoadedEngine
+from tests.support import tiny_model
+from tests.support.bare_engine import BareEngine, second_engine, text_ids
+
+INNER = 2 * tiny_model.WIDTH
+STATE, RANK, KERNEL = 8, 4, 4
+PROMPT = text_ids(100)
+OTHER = text_ids(30, seed=1)
+NUM = 12
+
+
+def write_recurrent_gguf(path: Path) -> Path:
+    """Write a random mamba with the tiny model's vocabulary."""
+    import gguf
+
+    writer = gguf.GGUFWriter(str(path), "mamba")
+    writer.add_context_length(tiny_model.CONTEXT_LENGTH)
+    writer.add_embedding_length(tiny_model.WIDTH)
+    writer.add_block_count(tiny_model.NUM_LAYERS)
+    writer.add_feed_forward_length(0)
+    writer.add_head_count(0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_ssm_conv_kernel(KERNEL)
+    writer.add_ssm_inner_size(INNER)
+    writer.add_ssm_state_size(STATE)
+    writer.add_ssm_time_step_rank(RANK)
+    writer.add_file_type(0)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tiny_model.vocabulary())
+    writer.add_token_types([1] * 257 + [3] * len(tiny_model.CONTROL_TOKENS))
+    writer.add_token_merges(tiny_model.MERGES)
+    writer.add_bos_token_id(tiny_model.BOS_ID)
+    writer.add_eos_token_id(tiny_model.EOS_ID)
+    writer.add_add_bos_token(False)
+    for name, tensor in recurrent_weights().items():
+        writer.add_tensor(name, tensor.astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def recurrent_weights() -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+    rng = np.random.default_rng(0)
+    base = tiny_model.weights()
+    tensors: dict[str, np.ndarray[Any, np.dtype[Any]]] = {
+        f"{name}.weight": base[name] for name in ("token_embd", "output_norm", "output")
+    }
+    for layer in range(tiny_model.NUM_LAYERS):
+        prefix = f"blk.{layer}."
+        tensors |= {
+            prefix + "attn_norm.weight": np.ones(tiny_model.WIDTH),
+            prefix + "ssm_in.weight": rng.standard_normal((2 * INNER, tiny_model.WIDTH)) * 0.3,
+            prefix + "ssm_conv1d.weight": rng.standard_normal((INNER, KERNEL)) * 0.5,
+            prefix + "ssm_conv1d.bias": np.zeros(INNER),
+            prefix + "ssm_x.weight": rng.standard_normal((RANK + 2 * STATE, INNER)) * 0.3,
+            prefix + "ssm_dt.weight": rng.standard_normal((INNER, RANK)) * 0.3,
+            prefix + "ssm_dt.bias": np.zeros(INNER),
+            prefix + "ssm_a": -np.exp(rng.standard_normal((INNER, STATE))) * 0.01,
+            prefix + "ssm_d": np.ones(INNER),
+            prefix + "ssm_out.weight": rng.standard_normal((tiny_model.WIDTH, INNER)),
+        }
+    return tensors
+
+
+@pytest.fixture
+def bare(loaded_engines: Callable[[str], LoadedEngine], tmp_path: Path) -> Iterator[BareEngine]:
+    path = write_recurrent_gguf(tmp_path / "recurrent.gguf")
+    spec = LoadSpec(
+        model_path=str(path), context_length=256, max_sequences=4, kv_cells=512, step_tokens=64, num_threads=1
+    )
+    engine, _model = second_engine(loaded_engines("llamacpp").engine, spec)
+    yield BareEngine(engine)
+    engine.close()
+
+
+def test_the_library_says_what_it_is(bare: BareEngine) -> None:
+    assert isinstance(bare.engine, LlamaCppEngine)
+    assert llama_cpp.llama_model_is_recurrent(bare.engine._model)
+    assert not bare.engine.capabilities.can_cut_cache
+    assert bare.engine.num_slots == 4, "each costs memory"
+
+
+@pytest.mark.parametrize("is_retired", [True, False])
+def test_a_whole_state_begins_another_sequence(bare: BareEngine, *, is_retired: bool) -> None:
+    source = bare.insert(PROMPT)
+    bare.run(source, num_tokens=NUM)
+    num_tokens = bare.retire(source) if is_retired else source.num_computed
+    assert num_tokens == len(source.token_ids) - 1
+    text = source.token_ids + OTHER
+    expected = bare.fresh_answer(text, NUM)
+    for _ in range(2):
+        fork = bare.fork(source, num_tokens, text)
+        assert fork is not None
+        assert bare.run(fork, num_tokens=NUM) == [expected]
+        bare.remove(fork)
+
+
+def test_a_source_that_goes_on_does_not_change_its_fork(bare: BareEngine) -> None:
+    expected = bare.fresh_answer(PROMPT, 30)
+    text = PROMPT + OTHER
+    fork_expected = bare.fresh_answer(text, NUM)
+    source = bare.insert(PROMPT)
+    bare.step(source)
+    bare.step(source)
+    assert source.num_computed == len(PROMPT)
+    fork = bare.fork(source, len(PROMPT), text)
+    assert fork is not None
+    for num in range(2, NUM):
+        bare.run(source, num_tokens=num + 5)
+        bare.run(fork, num_tokens=num)
+    assert bare.run(source, num_tokens=30) == [expected]
+    assert bare.run(fork, num_tokens=NUM) == [fork_expected]
+
+
+@pytest.mark.parametrize("is_retired", [True, False])
+@pytest.mark.parametrize("surplus", [-50, -1, 1])
+def test_anything_but_the_whole_is_refused_and_leaves_all_sound(
+    bare: BareEngine, surplus: int, *, is_retired: bool
+) -> None:
+    source = bare.insert(PROMPT)
+    bare.run(source, num_tokens=NUM)
+    num_tokens = bare.retire(source) if is_retired else source.num_computed
+    text = source.token_ids + OTHER
+    assert bare.fork(source, num_tokens + surplus, text) is None
+    fork = bare.fork(source, num_tokens, text)
+    assert fork is not None
+    assert bare.run(fork, num_tokens=NUM) == [bare.fresh_answer(text, NUM)]
+
+
+def test_held_sequences_go_on_where_they_were(bare: BareEngine) -> None:
+    expected = [bare.fresh_answer(ids, 20) for ids in (PROMPT, OTHER)]
+    first, second = bare.insert(PROMPT), bare.insert(OTHER)
+    bare.step(first)
+    for num in range(1, 20, 3):
+        bare.run(second, num_tokens=num)
+        bare.run(first, num_tokens=num)
+    assert bare.run(first, second, num_tokens=20) == expected
+
+
+def test_a_saved_state_is_the_beginning_of_the_same_text(bare: BareEngine, tmp_path: Path) -> None:
+    source = bare.insert(PROMPT)
+    bare.run(source, num_tokens=NUM)
+    num_tokens = bare.retire(source)
+    assert bare.engine.save_cache(source.sequence_id, tmp_path / "state")
+    bare.remove(source)
+    text = source.token_ids + OTHER
+    loaded_id = bare.new_id()
+    assert bare.engine.load_cache(tmp_path / "state", loaded_id, text) == num_tokens
+    fork = bare.fork(loaded_id, num_tokens, text)
+    assert fork is not None
+    assert bare.run(fork, num_tokens=NUM) == [bare.fresh_answer(text, NUM)]
+
+
+def test_more_are_kept_than_there_are_slots_for_states(bare: BareEngine) -> None:
+    """What is retired is beside the memory."""
+    expected = bare.fresh_answer(OTHER, NUM)
+    for seed in range(10):
+        sequence = bare.insert(text_ids(20, seed))
+        bare.run(sequence, num_tokens=1)
+        assert bare.retire(sequence) == 20
+    running = [bare.insert(OTHER) for _ in range(4)]
+    assert bare.run(*running, num_tokens=NUM) == [expected] * 4
+
+
+def test_the_model_listens_to_its_prompt(bare: BareEngine) -> None:
+    """Otherwise all of the above would say nothing."""
+    answers = {tuple(bare.fresh_answer(text_ids(60, seed) + OTHER, NUM)) for seed in range(4)}
+    assert len(answers) == 4
