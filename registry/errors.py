@@ -130,6 +130,102 @@ class InvalidSettingError(RegistryError):
     code = "invalid_setting"
 
 
+class PullError(RegistryError):
+    """A model could not be fetched. The text says what is wrong and the way out."""
+
+    code = "pull_failed"
+
+
+class InvalidReferenceError(PullError):
+    """A text that names nothing that could be pulled; `remote_names.py` has the grammar."""
+
+    code = "invalid_pull_reference"
+
+
+class NothingToPullError(PullError):
+    """The repository is there, but has nothing of what was asked for."""
+
+    code = "nothing_to_pull"
+
+
+class PullConflictError(PullError):
+    """What was asked does not go with the state of the pull, or with what lies where the model would go."""
+
+    code = "pull_conflict"
+
+
+class PullNotFoundError(PullError):
+    """No pull has this number."""
+
+    code = "pull_not_found"
+
+
+class PullDiskFullError(PullError):
+    """The disk has too little space; what was fetched so far is kept, so that the pull can go on."""
+
+    code = "insufficient_disk"
+
+
+class PullStoreError(PullError):
+    """The models folder cannot be read or written."""
+
+    code = "pull_store_unwritable"
+
+
+class HubError(PullError):
+    """The hub did not give what was asked of it."""
+
+    code = "hub_error"
+
+
+class HubAnswerError(HubError):
+    """The hub's answer breaks the protocol, is too large, or names what no hub may name."""
+
+    code = "hub_bad_answer"
+
+
+class HubNotFoundError(HubError):
+    """The hub has no such repository, revision or file, or hides it from this user."""
+
+    code = "hub_not_found"
+
+
+class HubAuthError(HubError):
+    """The hub wants a token, or refuses the one it got."""
+
+    code = "hub_unauthorized"
+
+
+class HubGatedError(HubError):
+    """The repository's licence must be accepted first."""
+
+    code = "hub_gated"
+
+
+class HubBusyError(HubError):
+    """The hub asks to come back later than anybody would wait."""
+
+    code = "hub_busy"
+
+
+class HubUnreachableError(HubError):
+    """The hub cannot be reached, or went silent."""
+
+    code = "hub_unreachable"
+
+
+class TransferError(PullError):
+    """The bytes of a file could not be fetched; what was fetched so far is kept."""
+
+    code = "transfer_failed"
+
+
+class WrongHashError(TransferError):
+    """The bytes that came twice are not those that were announced; they were thrown away."""
+
+    code = "wrong_hash"
+
+
 class DatabaseError(RegistryError):
     """The catalogue's SQLite file could not be read or written."""
 

@@ -1,0 +1,354 @@
+"""GET requests to a hub and to where it redirects, on httpx: whose token goes where, and what an answer's status means.
+
+Redirects are followed by hand. The token goes to the hub's own scheme, host and port and nowhere else; https is never
+left for http, but on this machine; an address of a private network is only visited when the hub itself is on one.
+Nothing encoded is asked for or accepted, so that no answer grows after it was measured. Not here: what is asked (the
+client and the transfer) and when to ask again (`retry.py`).
+"""
+
+import asyncio
+import contextlib
+import datetime as dt
+import email.utils
+import ipaddress
+import re
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+from urllib.parse import urljoin
+
+import httpx
+import msgspec
+
+from registry.errors import (
+    HubAnswerError,
+    HubAuthError,
+    HubError,
+    HubGatedError,
+    HubNotFoundError,
+    HubUnreachableError,
+)
+from registry.hub.retry import TroubleError
+
+MAX_REDIRECTS: Final = 5
+MAX_URL_CHARS: Final = 8_192
+"""Signed addresses of content networks have one or two thousand."""
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_COME_BACK: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_NUMERIC: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+"""Last label of `2130706433` or `127.1`, which resolvers read as addresses. Source: WHATWG URL, "ends in a number"."""
+
+_DEFAULT_PORTS: Final = {"https": 443, "http": 80}
+
+
+class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How to reach the hub.
+
+    Attributes:
+        endpoint: Its address, without a path.
+        token: The user's token; None for none.
+        proxy: Address of a proxy; the environment is not looked at.
+        ca_file: Certificates to trust in place of the usual ones.
+        connect_timeout_s: For a connection.
+        answer_timeout_s: From the request to the end of the answer's header, and for the whole of a small answer.
+        stall_s: Silence in the middle of an answer.
+    """
+
+    endpoint: str = "https://huggingface.co"
+    token: str | None = None
+    proxy: str | None = None
+    ca_file: Path | None = None
+    connect_timeout_s: float = 10.0
+    answer_timeout_s: float = 60.0
+    stall_s: float = 30.0
+
+
+class Origin(NamedTuple):
+    """Who is behind an address."""
+
+    scheme: str
+    host: str
+    port: int | None
+
+
+class Answer:
+    """An answer whose body is still to come.
+
+    Attributes:
+        status: HTTP status.
+        headers: As sent; names in any case.
+        url: Where it came from in the end.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.url = str(response.url)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body as it comes.
+
+        Yields:
+            Pieces of some kilobytes.
+
+        Raises:
+            TroubleError: It broke off or went silent.
+        """
+        with translate_errors():
+            async for chunk in self._response.aiter_raw():
+                yield chunk
+
+
+class Web:
+    """The connections to one hub and its content network; use as an async context manager.
+
+    Args:
+        settings: How to reach the hub.
+        num_connections: At the same time.
+    """
+
+    def __init__(self, settings: HubSettings, *, num_connections: int = 8) -> None:
+        self.settings = settings
+        self.endpoint = settings.endpoint.rstrip("/")
+        self.origin = origin_of(self.endpoint)
+        if self.origin is None:
+            raise HubUnreachableError(
+                f"{settings.endpoint[:200]!r} is no address of a hub; set hub.endpoint to one like https://huggingface.co."
+            )
+        self._is_private_allowed = is_private(self.origin.host)
+        try:
+            verify = ssl.create_default_context(cafile=str(settings.ca_file)) if settings.ca_file else True
+        except (OSError, ssl.SSLError) as exc:
+            raise HubUnreachableError(f"The certificates in {settings.ca_file} cannot be read: {exc}.") from exc
+        timeout = httpx.Timeout(settings.stall_s, connect=settings.connect_timeout_s)
+        limits = httpx.Limits(max_connections=num_connections, max_keepalive_connections=num_connections)
+        self._http = httpx.AsyncClient(
+            trust_env=False, verify=verify, proxy=settings.proxy, timeout=timeout, limits=limits, follow_redirects=False
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    @asynccontextmanager
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[Answer]:
+        """Make one GET request, following redirects.
+
+        Args:
+            url: Where to.
+            headers: More of them, e.g. Range.
+
+        Yields:
+            The answer of status 200 or 206; the connection is given back afterwards.
+
+        Raises:
+            TroubleError: Another attempt may help.
+            HubError: Or a subclass: it will not.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            response = await self._follow(url, dict(headers or {}), stack)
+            if response.headers.get("content-encoding", "identity").lower() not in {"identity", ""}:
+                raise HubAnswerError(f"{short(url)} answered with an encoding that was not asked for; it was refused.")
+            yield Answer(response)
+
+    async def _follow(self, url: str, headers: dict[str, str], stack: contextlib.AsyncExitStack) -> httpx.Response:
+        before: Origin | None = None
+        for _ in range(MAX_REDIRECTS + 1):
+            before = self._check(url, before)
+            response = await self._send(url, headers, before, stack)
+            if response.status_code not in _REDIRECTS:
+                if response.status_code not in {200, 206}:
+                    raise self._refusal(response, url)
+                return response
+            location = response.headers.get("location")
+            if not location or len(location) > MAX_URL_CHARS:
+                raise HubAnswerError(f"{short(url)} redirects without saying where to.")
+            await response.aclose()
+            url = _join(url, location)
+        raise HubAnswerError(f"{short(url)} was reached over more than {MAX_REDIRECTS} redirects; it was given up.")
+
+    def _check(self, url: str, before: Origin | None) -> Origin:
+        """Judge an address before anything is sent there."""
+        origin = origin_of(url)
+        if origin is None:
+            raise HubAnswerError(f"{short(url)} is no web address.")
+        if origin.scheme == "http" and not is_loopback(origin.host) and (before is None or before.scheme == "https"):
+            if before is not None:
+                raise HubAnswerError(f"{short(url)} would leave https for http; the redirect was refused.")
+            if origin != self.origin:
+                raise HubAnswerError(f"{short(url)} is not https; only the configured hub may do without.")
+        if is_private(origin.host) and not self._is_private_allowed:
+            raise HubAnswerError(f"{short(url)} is an address of a private network; the hub is not on one.")
+        return origin
+
+    async def _send(
+        self, url: str, headers: dict[str, str], origin: Origin, stack: contextlib.AsyncExitStack
+    ) -> httpx.Response:
+        sent = {"Accept-Encoding": "identity", "User-Agent": "mlxr", **headers}
+        if self.settings.token and origin == self.origin:
+            sent["Authorization"] = f"Bearer {self.settings.token}"
+        with translate_errors():
+            async with asyncio.timeout(self.settings.answer_timeout_s):
+                request = self._http.build_request("GET", url, headers=sent)
+                response = await self._http.send(request, stream=True)
+        stack.push_async_callback(response.aclose)
+        return response
+
+    def _refusal(self, response: httpx.Response, url: str) -> Exception:
+        """Say what an error status means and what to do about it."""
+        status = response.status_code
+        if status in _COME_BACK:
+            wait_s = retry_after_s(response.headers.get("retry-after"), dt.datetime.now(dt.UTC))
+            return TroubleError(f"{short(url)} answered {status}", retry_after_s=wait_s)
+        reason = response.headers.get("x-error-code", "")
+        host = self.origin.host if self.origin is not None else ""
+        if reason == "GatedRepo":
+            return HubGatedError(
+                f"{short(url)} is gated: accept its licence at {_page_of(url, self.endpoint)} with your account, "
+                "then set HF_TOKEN to a token of that account."
+            )
+        if status in {401, 403}:
+            has_token = bool(self.settings.token) and origin_of(url) == self.origin
+            advice = (
+                f"the token was refused; make one that may read it at https://{host}/settings/tokens"
+                if has_token
+                else "set HF_TOKEN to a token that may read it, if it is private or gated, and check its name"
+            )
+            return HubAuthError(f"{short(url)} answered {status}: {advice}.")
+        if status in {404, 410}:
+            what = {"RevisionNotFound": "revision", "EntryNotFound": "file"}.get(reason, "repository or file")
+            return HubNotFoundError(f"{short(url)} answered {status}: there is no such {what}, or it is private.")
+        return HubError(f"{short(url)} answered {status}.")
+
+
+def origin_of(url: str) -> Origin | None:
+    """Give scheme, host and port of an address.
+
+    Args:
+        url: The address.
+
+    Returns:
+        The origin, or None when it is no http(s) address, or has a user in it.
+    """
+    try:
+        parts = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError, TypeError):
+        return None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.host or parts.userinfo:
+        return None
+    return Origin(parts.scheme, parts.host.lower(), parts.port or _DEFAULT_PORTS[parts.scheme])
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, by its name alone.
+
+    Args:
+        host: A name or an address.
+
+    Returns:
+        True for `localhost`, names below it, and loopback addresses.
+    """
+    address = _address(host)
+    if address is not None:
+        return address.is_loopback
+    return host.rstrip(".").rpartition(".")[2] == "localhost"
+
+
+def is_private(host: str) -> bool:
+    """Tell whether a host is no public one, by its name alone; nothing is looked up.
+
+    Args:
+        host: A name or an address.
+
+    Returns:
+        True for this machine, for addresses that are not global, and for numbers that only a resolver takes for one.
+    """
+    address = _address(host)
+    if address is not None:
+        return not address.is_global
+    return is_loopback(host) or _NUMERIC.fullmatch(host.rstrip(".").rpartition(".")[2]) is not None
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def retry_after_s(value: str | None, now: dt.datetime) -> float | None:
+    """Read a Retry-After header.
+
+    Source: RFC 9110, 10.2.3: a date, or a number of seconds.
+
+    Args:
+        value: The header.
+        now: For a date.
+
+    Returns:
+        Seconds from now, at least 0; None when there is none or it makes no sense.
+    """
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        at = email.utils.parsedate_to_datetime(value)
+        return max(0.0, (at - now).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def short(url: str) -> str:
+    """Make an address fit for a message: without its query, which may hold a signature.
+
+    Args:
+        url: The address.
+
+    Returns:
+        At most 200 printable characters.
+    """
+    return ascii(url.partition("?")[0][:200])[1:-1]
+
+
+def _join(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as exc:
+        raise HubAnswerError(f"{short(url)} redirects to what is no address.") from exc
+
+
+def _page_of(url: str, endpoint: str) -> str:
+    """Give the page of the repository that an address belongs to, where licences are accepted."""
+    path = url.removeprefix(endpoint).removeprefix("/api/models").partition("?")[0]
+    return endpoint + "/".join(path.split("/")[:3])
+
+
+@contextlib.contextmanager
+def translate_errors() -> Iterator[None]:
+    """Turn httpx's errors into ours."""
+    try:
+        yield
+    except TimeoutError as exc:
+        raise TroubleError("the server did not answer in time") from exc
+    except httpx.TimeoutException as exc:
+        raise TroubleError("the server went silent") from exc
+    except httpx.ConnectError as exc:
+        if "CERTIFICATE_VERIFY_FAILED" in str(exc):
+            raise HubUnreachableError(f"The server's certificate is not trusted ({exc}); set hub.ca_file.") from exc
+        raise TroubleError(f"no connection: {exc}") from exc
+    except httpx.TransportError as exc:
+        raise TroubleError(f"the connection broke: {type(exc).__name__}") from exc
+    except (httpx.InvalidURL, httpx.HTTPError, httpx.StreamError) as exc:
+        raise HubAnswerError(f"The server's answer makes no sense: {exc}.") from exc
