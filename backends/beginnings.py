@@ -1,4 +1,4 @@
-"""With whose cache a waiting sequence begins, now or after a short wait: a pure choice.
+"""With whose cache a waiting sequence begins, now or after a short wait: a pure choice, noted in the sequence's member.
 
 A longer beginning that somebody before it is about to compute is worth waiting for: it would stand behind that one for
 the step's prefill tokens anyway.
@@ -12,7 +12,8 @@ from backends.retained import RetainedCaches
 from backends.roster import Member, Roster
 
 MIN_GAIN_TOKENS = 32
-"""A wait must save at least so many tokens: shorter ones (a template's first words) are computed in no time."""
+"""A wait must save at least so many tokens: fewer (a template's first words) are computed in no time. Who has begun to
+wait goes on until all of it is there."""
 
 
 class Beginning(NamedTuple):
@@ -79,8 +80,9 @@ class Beginnings:
             if limit > num_coming and self._is_coming(match.sequence_id, member, ahead_ids):
                 num_coming = limit
         gain = num_coming - best.num_tokens
-        is_worth_it = gain >= MIN_GAIN_TOKENS or (gain > 0 and num_coming == most)
-        return best._replace(is_coming=is_worth_it)
+        is_enough = gain >= MIN_GAIN_TOKENS or member.is_awaiting or num_coming == most
+        member.is_awaiting = gain > 0 and is_enough
+        return best._replace(is_coming=member.is_awaiting)
 
     def _is_better(self, sequence_id: int, num_ready: int, best: Beginning) -> bool:
         if num_ready != best.num_tokens or best.source_id is None:

@@ -31,6 +31,7 @@ class Member:
         held_since: When it came, went on, or last computed; seconds of a monotonic clock.
         is_resident: Whether it has a slot and cells; it waits otherwise.
         num_slice_tokens: What is left of its slice.
+        is_awaiting: Whether it waits for a beginning that another one is computing.
         refused_ids: Sequences that it cannot begin with although their tokens are the same.
         matches: The index's last answer for it.
         matches_version: Of which version of the index; None = it has none.
@@ -41,6 +42,7 @@ class Member:
     held_since: float
     is_resident: bool = False
     num_slice_tokens: int = 0
+    is_awaiting: bool = False
     refused_ids: set[int] = dataclasses.field(default_factory=set)
     matches: list[Match] = dataclasses.field(default_factory=list)
     matches_version: int | None = None

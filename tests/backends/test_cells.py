@@ -35,10 +35,10 @@ class CellsMachine(RuleBasedStateMachine):
         self.held[sequence_id] += range(self.num_cells, self.num_cells + num_tokens)
         self.num_cells += num_tokens
 
-    @precondition(lambda self: self.held)
+    @precondition(lambda self: any(self.held.values()))
     @rule(data=st.data(), num_own=st.integers(0, 5))
     def fork(self, data: st.DataObject, num_own: int) -> None:
-        source_id = data.draw(st.sampled_from(sorted(self.held)))
+        source_id = data.draw(st.sampled_from([i for i, cells in sorted(self.held.items()) if cells]))
         num_tokens = data.draw(st.integers(1, len(self.held[source_id])))
         target_id = self._add(self.held[source_id][:num_tokens], num_own)
         self.shared.share(source_id, target_id, num_tokens)
@@ -50,9 +50,29 @@ class CellsMachine(RuleBasedStateMachine):
         del self.held[sequence_id]
         self.shared.release(sequence_id)
 
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def truncate(self, data: st.DataObject) -> None:
+        sequence_id = data.draw(st.sampled_from(sorted(self.held)))
+        num_tokens = data.draw(st.integers(0, len(self.held[sequence_id])))
+        del self.held[sequence_id][num_tokens:]
+        self.shared.truncate(sequence_id, num_tokens)
+
     @rule()
-    def release_unknown(self) -> None:
+    def unknown_ids(self) -> None:
         self.shared.release(10_000)
+        self.shared.truncate(10_000, 3)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def ask_of_some(self, data: st.DataObject) -> None:
+        some = data.draw(st.sets(st.sampled_from(sorted(self.held))))
+        cells = [cell for sequence_id in some for cell in self.held[sequence_id]]
+        assert self.shared.num_saved_among(some) == len(cells) - len(set(cells))
+        source_id = data.draw(st.sampled_from(sorted(self.held)))
+        num_tokens = data.draw(st.integers(0, len(self.held[source_id])))
+        num_held = len(set(cells) & set(self.held[source_id][:num_tokens]))
+        assert self.shared.num_held_by(some, source_id, num_tokens) == num_held
 
     @invariant()
     def what_is_saved_is_what_is_held_twice(self) -> None:
