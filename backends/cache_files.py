@@ -74,6 +74,15 @@ def write_cache(path: Path, fingerprint: str, token_ids: list[int], payload: byt
     return len(start) + len(payload)
 
 
+def read_header(path: Path) -> CacheHeader | None:
+    """Return what a file says of itself; None for what is no such file. The payload is not looked at."""
+    try:
+        with path.open("rb") as file:
+            return _read_header(file.read(len(MAGIC) + _LENGTH_BYTES), file.read)
+    except OSError:
+        return None
+
+
 def read_cache(path: Path, fingerprint: str, token_ids: list[int]) -> SavedCache | None:
     """Read a file back; None when it is missing, damaged, or not of this model, engine, version and text.
 
