@@ -20,14 +20,14 @@ async def num_waiting(fleet: FakeFleet, number: int) -> None:
     await fleet.until(lambda: len(fleet.supervisor.waiting) == number, f"{number} wait")
 
 
-@with_fleet(make_config(parallel=4), llamacpp=FakeOptions(decode_s=0.005))
+@with_fleet(make_config(parallel=4), llamacpp=FakeOptions(decode_s=0.003))
 async def test_an_interactive_request_is_served_while_background_work_fills_the_batch(fleet: FakeFleet) -> None:
-    expected = await fleet.answer(max_tokens=200)
-    jobs = [asyncio.create_task(fleet.answer(max_tokens=200, priority=BACKGROUND)) for _ in range(9)]
+    expected = await fleet.answer(max_tokens=120)
+    jobs = [asyncio.create_task(fleet.answer(max_tokens=120, priority=BACKGROUND)) for _ in range(6)]
     await fleet.until(lambda: fleet.ready[0].num_background == 4, "the batch is full")
     assert len(await fleet.answer(max_tokens=5)) == 5
     assert not any(job.done() for job in jobs), "it overtook all of them"
-    assert [await job for job in jobs] == [expected] * 9, "and took nothing from them"
+    assert [await job for job in jobs] == [expected] * 6, "and took nothing from them"
 
 
 @with_fleet(make_config(parallel=1))

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import random
 import signal
 
 import pytest
 
 from backends.fake import FakeOptions
+from backends.sequence import Priority
 from router import faults, memory
 from router.config import Config
 from router.errors import EngineCrashedError, RouterError
@@ -190,3 +192,47 @@ async def test_a_limit_that_no_worker_can_keep_to_is_named_in_the_error(
     _, error = await fleet.outcome(max_tokens=500)
     assert isinstance(error, EngineCrashedError)
     assert "limits.worker_memory_bytes" in str(error)
+
+
+@with_fleet(
+    make_config(
+        workers=2, parallel=2, swap_max_wait_s=0.5, swap_drain_timeout_s=0.3, max_queue=20, background_max_wait_s=0.2
+    ),
+    mlx=FakeOptions(decode_s=0.001),
+    llamacpp=FakeOptions(decode_s=0.001),
+)
+async def test_a_hundred_random_operations_on_replicas_end_every_request_in_one_way(fleet: FakeFleet) -> None:
+    rng = random.Random(2)
+    requests: list[asyncio.Task[tuple[str, RouterError | None]]] = []
+    for _ in range(100):
+        match rng.choices(["submit", "cancel", "kill", "stop"], [70, 15, 8, 3])[0]:
+            case "submit":
+                outcome = fleet.outcome(
+                    rng.choice(["m", "m", "m", "m@mlx"]),
+                    prompts=["p"] * rng.choice([1, 1, 2, 5]),
+                    max_tokens=rng.randint(1, 100),
+                    priority=rng.choice(list(Priority)),
+                    session_id=rng.choice([None, "a", "b"]),
+                )
+                requests.append(asyncio.create_task(outcome))
+            case "cancel" if requests:
+                rng.choice(requests).cancel()
+            case "kill" if fleet.ready:
+                pid = rng.choice(fleet.ready).pid
+                assert pid is not None
+                os.kill(pid, signal.SIGKILL)
+            case "stop":
+                await asyncio.wait([asyncio.create_task(fleet.supervisor.stop_model("m"))], timeout=0)
+        targets = {worker.target for worker in fleet.supervisor.workers if worker.target is not None}
+        assert len(targets) <= 1
+        await asyncio.sleep(rng.choice([0, 0, 0.01, 0.03]))
+    await asyncio.wait(requests, timeout=28)
+    for request in requests:
+        assert request.done()
+        if not request.cancelled():
+            text, error = request.result()
+            assert text or error is not None
+    assert fleet.supervisor.waiting == ()
+    await fleet.until(lambda: all(w.num_running == 0 for w in fleet.supervisor.workers), "every place came back")
+    assert await fleet.answer("m@mlx")
+    await all_ready(fleet)

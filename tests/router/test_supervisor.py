@@ -346,10 +346,12 @@ async def test_a_short_queue_does_not_refuse_what_the_batch_has_room_for(fleet: 
     assert [error for _, error in outcomes if error is not None] == []
 
 
-@with_fleet(make_config(queue_timeout_s=0.3, swap_max_wait_s=60), llamacpp=SLOW)
+@with_fleet(llamacpp=SLOW)
 async def test_a_wait_in_the_queue_has_a_limit(fleet: FakeFleet) -> None:
-    running = asyncio.create_task(fleet.answer(max_tokens=100))
-    await fleet.until(lambda: fleet.state == "ready", "it serves")
+    started = asyncio.Event()
+    running = asyncio.create_task(fleet.answer(max_tokens=100, on_text=lambda _: started.set()))
+    await started.wait()
+    fleet.supervisor.set_config(make_config(queue_timeout_s=0.3, swap_max_wait_s=60))
     _, error = await fleet.outcome("m@mlx")
     assert isinstance(error, UnavailableError)
     assert "0.3 s" in str(error)
