@@ -16,7 +16,9 @@ SAFE_TOKENS = 16
 """Budget before anything is known of the machine."""
 MAX_GROWTH = 2
 """The budget at most doubles from what was last seen at work: costs are known for sizes that were tried."""
-_NUM_SAMPLES = 7
+PROBE_INTERVAL = 24
+"""After so many steps with prefill, one goes without: a machine that became slower must not look as if prefill had."""
+_NUM_SAMPLES = 5
 _MIN_COST_S = 1e-7
 
 
@@ -29,6 +31,7 @@ class Pace:
         self._mixed_costs_s: deque[float] = deque(maxlen=_NUM_SAMPLES)
         self._prefill_costs_s: deque[float] = deque(maxlen=_NUM_SAMPLES)
         self._last_tokens: int | None = None
+        self._num_mixed = 0
 
     def observe(self, num_decode_tokens: int, num_prefill_tokens: int, duration_s: float) -> None:
         """Learn from a step.
@@ -39,6 +42,7 @@ class Pace:
             duration_s: What the step took, > 0.
         """
         if not num_prefill_tokens:
+            self._num_mixed = 0
             if num_decode_tokens:
                 samples = self._decode_s.setdefault(num_decode_tokens.bit_length(), deque(maxlen=_NUM_SAMPLES))
                 samples.append(duration_s)
@@ -47,6 +51,7 @@ class Pace:
             self._prefill_costs_s.append(duration_s / num_prefill_tokens)
             return
         self._last_tokens = num_prefill_tokens
+        self._num_mixed += 1
         decode_s = self._decode_step_s(num_decode_tokens)
         if decode_s is not None:
             self._mixed_costs_s.append(max(_MIN_COST_S, (duration_s - decode_s) / num_prefill_tokens))
@@ -59,8 +64,10 @@ class Pace:
             max_tokens: The most that the step can take, >= 1.
 
         Returns:
-            1 to `max_tokens`.
+            1 to `max_tokens`; 0 now and then, for a step that shows what decode takes alone.
         """
+        if self._num_mixed >= PROBE_INTERVAL:
+            return 0
         decode_s = self._decode_step_s(num_decode_tokens)
         costs_s = self._mixed_costs_s or self._prefill_costs_s
         if decode_s is None or not costs_s:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from backends.pace import MAX_SLOWDOWN, SAFE_TOKENS, Pace
+from backends.pace import MAX_SLOWDOWN, PROBE_INTERVAL, SAFE_TOKENS, Pace
 
 Machine = Callable[[int, int], float]
 """Seconds that a step takes, by the tokens it decodes and those it prefills."""
@@ -52,9 +52,9 @@ def test_steps_with_prefill_stay_within_the_promise_once_the_machine_is_known(
     budgets, durations = mixed_steps(pace, machine, num_decode, 400)
     alone_s = machine(num_decode, 0)
     assert max(durations) <= 3 * alone_s
-    assert durations[-1] <= MAX_SLOWDOWN * alone_s * 1.01
-    assert durations[-1] > 1.5 * alone_s, "what is allowed is used"
-    assert min(budgets) >= 1
+    assert durations[-2] <= MAX_SLOWDOWN * alone_s * 1.01
+    assert durations[-2] > 1.5 * alone_s, "what is allowed is used"
+    assert budgets.count(0) == 400 // (PROBE_INTERVAL + 1)
 
 
 def test_the_first_step_with_prefill_uses_what_prefill_alone_cost() -> None:
@@ -71,9 +71,9 @@ def test_an_unknown_machine_gets_a_safe_budget() -> None:
 
 def test_prefill_never_starves_and_never_exceeds_the_step() -> None:
     slow, fast = Pace(), Pace()
+    for pace in (slow, fast):
+        pace.observe(1, 0, 0.01)
     for _ in range(20):
-        for pace in (slow, fast):
-            pace.observe(1, 0, 0.01)
         slow.observe(1, 1, 5.0)
         fast.observe(1, fast.budget(1, 40), 0.01)
     assert slow.budget(1, 512) == 1
@@ -100,10 +100,20 @@ def test_hiccups_of_the_machine_change_nothing(seed: int) -> None:
 def test_it_follows_a_machine_that_becomes_slower_in_prefill() -> None:
     pace = Pace()
     pace.observe(4, 0, cpu(4, 0))
-    before, _ = mixed_steps(pace, cpu, 4, 50)
-    after, durations = mixed_steps(pace, lambda d, p: cpu(d, 3 * p), 4, 50)
+    before, _ = mixed_steps(pace, cpu, 4, 40)
+    after, durations = mixed_steps(pace, lambda d, p: cpu(d, 3 * p), 4, 40)
     assert after[-1] < before[-1]
     assert durations[-1] <= MAX_SLOWDOWN * cpu(4, 0) * 1.01
+
+
+def test_it_follows_a_machine_that_others_use_as_well_now() -> None:
+    """All takes ten times as long; the budget must not shrink, as if only prefill had become slower."""
+    pace = Pace()
+    for _ in range(10):
+        pace.observe(1, 0, cpu(1, 0))
+    before, _ = mixed_steps(pace, cpu, 1, 20)
+    after, _ = mixed_steps(pace, lambda d, p: 10 * cpu(d, p), 1, 200)
+    assert after[-1] == before[-1]
 
 
 def test_more_streams_have_longer_steps_and_take_more_prefill() -> None:
