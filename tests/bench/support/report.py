@@ -63,7 +63,7 @@ def print_ratio(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> None:
-    """Print the ratio of the medians, the ratios by rounds, and whether the target is met.
+    """Print the median of the rounds' ratios, which the machine's drift moves least, and whether it meets the target.
 
     Args:
         what: Names of both sides, as in `mlxr / llama-server`.
@@ -72,11 +72,12 @@ def print_ratio(
         at_least: The target when more is better.
         at_most: The target when less is better.
     """
-    ratio = statistics.median(ours) / statistics.median(theirs)
-    by_rounds = ", ".join(f"{our / their:.2f}" for our, their in zip(ours, theirs, strict=True))
-    print(
-        f"{what}: {ratio:.3f} of the medians{verdict(ratio, at_least=at_least, at_most=at_most)}; by rounds {by_rounds}"
-    )
+    by_rounds = [our / their for our, their in zip(ours, theirs, strict=True)]
+    ratio = statistics.median(by_rounds)
+    of_medians = statistics.median(ours) / statistics.median(theirs)
+    shown_rounds = ", ".join(f"{value:.2f}" for value in by_rounds)
+    target = verdict(ratio, at_least=at_least, at_most=at_most)
+    print(f"{what}: ratio {ratio:.3f}{target}; rounds {shown_rounds}; of the medians {of_medians:.3f}", flush=True)
 
 
 def verdict(value: float, *, at_least: float | None = None, at_most: float | None = None) -> str:

@@ -143,7 +143,9 @@ class PeerProcess:
         self._output.close()
 
 
-def start_llama_server(tool: Path, gguf: Path, *, num_slots: int, num_cells: int, num_threads: int) -> PeerProcess:
+def start_llama_server(
+    tool: Path, gguf: Path, *, num_slots: int, num_cells: int, num_threads: int, more: tuple[str, ...] = ()
+) -> PeerProcess:
     """Start llama-server with its defaults but for slots, context and threads; it may still be loading.
 
     Args:
@@ -152,9 +154,12 @@ def start_llama_server(tool: Path, gguf: Path, *, num_slots: int, num_cells: int
         num_slots: Sequences at a time.
         num_cells: Tokens of context, all slots together.
         num_threads: For prefill and decode alike.
+        more: Other flags.
     """
     sizes = {"--parallel": num_slots, "--ctx-size": num_cells, "--threads": num_threads, "--threads-batch": num_threads}
-    return PeerProcess([str(tool), "--model", str(gguf), *(str(part) for pair in sizes.items() for part in pair)])
+    return PeerProcess(
+        [str(tool), "--model", str(gguf), *(str(part) for pair in sizes.items() for part in pair), *more]
+    )
 
 
 def start_mlx_server(folder: Path) -> PeerProcess:

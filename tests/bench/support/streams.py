@@ -4,6 +4,7 @@ One connection per request, on asyncio's streams. Closing it is how a request is
 """
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -52,7 +53,7 @@ class Answer:
     @property
     def gaps_s(self) -> list[float]:
         """Seconds between one chunk with text and the next."""
-        return [later - earlier for earlier, later in zip(self.text_times, self.text_times[1:], strict=False)]
+        return [later - earlier for earlier, later in itertools.pairwise(self.text_times)]
 
 
 def chat_body(model: str, messages: list[dict[str, str]], max_tokens: int, **more: Any) -> dict[str, Any]:
