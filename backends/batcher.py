@@ -160,9 +160,40 @@ class Batcher:
             return ()
         self._roster.remove(sequence_id)
         self._shared.release(sequence_id)
-        token_ids = member.sequence.token_ids[:num_tokens]
+        is_pinned = member.sequence.session_id is not None
+        return self.adopt(sequence_id, member.sequence.token_ids[:num_tokens], now, is_pinned=is_pinned)
+
+    def num_ready(self, token_ids: list[int]) -> int:
+        """Return how many first tokens of a prompt would not have to be computed."""
+        return self._beginnings.num_ready(token_ids)
+
+    def free_slot(self, now: float) -> tuple[int, ...] | None:
+        """Make room for a retired sequence from elsewhere, to be told by `adopt`.
+
+        Returns:
+            Retired sequences that the engine is to remove for it; None = there is no slot for it.
+        """
+        self._now = now
+        num_live = len(self._roster.residents) + len(self._superseded)
+        if self._limits.num_retired_tokens == 0 or num_live >= self._limits.num_slots:
+            return None
+        return () if self._capacity.has_free_slot else (self._drop_one(),)
+
+    def adopt(self, sequence_id: int, token_ids: list[int], now: float, *, is_pinned: bool = False) -> tuple[int, ...]:
+        """Take up a retired sequence that the engine has got from elsewhere, after `free_slot`.
+
+        Args:
+            sequence_id: Unknown here so far.
+            token_ids: What its cache holds, >= 1.
+            now: Seconds of a monotonic clock.
+            is_pinned: Whether it is kept as one of a session is.
+
+        Returns:
+            Retired sequences that are needless now or too many, perhaps this one; the engine is to remove them.
+        """
+        self._now = now
         self._index.insert(sequence_id, token_ids)
-        pinned_until = now + self._limits.session_ttl_s if member.sequence.session_id is not None else None
+        pinned_until = now + self._limits.session_ttl_s if is_pinned else None
         self._retained.add(Retired(sequence_id, len(token_ids), pinned_until))
         dropped = self._drop_needless(sequence_id, token_ids)
         while self._retained.num_tokens > self._limits.num_retired_tokens:

@@ -84,6 +84,12 @@ class Beginnings:
         member.is_awaiting = gain > 0 and is_enough
         return best._replace(is_coming=member.is_awaiting)
 
+    def num_ready(self, token_ids: list[int]) -> int:
+        """Return how many first tokens of a prompt caches hold now, leaving at least one to be computed."""
+        most = len(token_ids) - 1
+        matches = self._index.lookup(token_ids)
+        return max((self._num_ready(match, min(match.num_tokens, most)) for match in matches), default=0)
+
     def _is_better(self, sequence_id: int, num_ready: int, best: Beginning) -> bool:
         if num_ready != best.num_tokens or best.source_id is None:
             return num_ready > best.num_tokens

@@ -7,7 +7,7 @@ import pytest
 from backends.base import Chunk
 from backends.batcher import Fork
 from backends.capacity import BatchLimits
-from tests.support.cell_engine import Driven, sequence_of
+from tests.support.cell_engine import Cache, Driven, sequence_of
 
 SYSTEM = [3] * 60
 LIMITS = BatchLimits(max_sequences=4, num_slots=8, num_cells=1000, step_tokens=50, num_retired_tokens=1000)
@@ -214,6 +214,31 @@ class TestRetired:
         assert driven.batcher.retired_ids == [2], "63 and 43 are more than 100"
         finished(driven, 3, [3] * 110)
         assert driven.batcher.retired_ids == []
+
+    def test_a_cache_from_elsewhere_is_a_beginning_like_others(self) -> None:
+        driven = driven_of(num_slots=4)
+        for i in (1, 2, 3, 4):
+            finished(driven, i, [10 + i] * 9)
+        assert driven.batcher.num_ready([*SYSTEM, 1]) == 0
+        assert driven.batcher.free_slot(driven.now) == (1,)
+        driven.engine.remove(1)
+        driven.engine.caches[9] = Cache(list(range(-60, 0)), list(SYSTEM))
+        driven.engine.retired.add(9)
+        assert driven.batcher.adopt(9, SYSTEM, driven.now, is_pinned=True) == ()
+        assert driven.batcher.num_ready([*SYSTEM, 1]) == len(SYSTEM)
+        assert driven.batcher.num_ready(SYSTEM) == len(SYSTEM) - 1
+        turn = driven.add(sequence_of(10, [*SYSTEM, 1], 4, session_id="chat"))
+        driven.run()
+        assert turn.num_cached_tokens == len(SYSTEM)
+        assert driven.batcher.retired_ids[-1] == 10
+
+    def test_live_sequences_leave_no_slot_for_a_cache_from_elsewhere(self) -> None:
+        driven = driven_of(max_sequences=1, num_slots=1)
+        assert driven.batcher.free_slot(0) == ()
+        driven.add(sequence_of(1, SYSTEM, 4))
+        driven.step()
+        assert driven.batcher.free_slot(1) is None
+        assert driven_of(num_retired_tokens=0).batcher.free_slot(0) is None
 
     def test_the_last_slot_is_taken_from_the_beginning_itself(self) -> None:
         driven = driven_of(max_sequences=1, num_slots=1)

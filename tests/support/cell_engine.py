@@ -35,7 +35,7 @@ def sequence_of(
 
 
 @dataclasses.dataclass
-class _Cache:
+class Cache:
     """Cells, each a number, and the token in each."""
 
     cells: list[int] = dataclasses.field(default_factory=list)
@@ -48,7 +48,7 @@ class CellEngine:
 
     def __init__(self, limits: BatchLimits) -> None:
         self.limits = limits
-        self.caches: dict[int, _Cache] = {}
+        self.caches: dict[int, Cache] = {}
         self.retired: set[int] = set()
         self.num_evaluated = 0
         self._num_cells_ever = 0
@@ -64,7 +64,7 @@ class CellEngine:
             assert num_tokens == len(source.token_ids)
         is_shared = self.limits.forks_share_cells and source_id not in self.retired
         cells = source.cells[:num_tokens] if is_shared else self._new_cells(num_tokens)
-        self.caches[target.sequence_id] = _Cache(cells, source.token_ids[:num_tokens], num_tokens)
+        self.caches[target.sequence_id] = Cache(cells, source.token_ids[:num_tokens], num_tokens)
         self.check_slots()
 
     def remove(self, sequence_id: int) -> None:
@@ -93,7 +93,7 @@ class CellEngine:
             self.remove(sequence_id)
         result = StepResult()
         for chunk in plan.chunks[: int(len(plan.chunks) * share)]:
-            cache = self.caches.setdefault(chunk.sequence.sequence_id, _Cache())
+            cache = self.caches.setdefault(chunk.sequence.sequence_id, Cache())
             assert chunk.start == chunk.sequence.num_computed == len(cache.token_ids)
             assert 1 <= chunk.num_tokens <= chunk.sequence.num_pending
             assert cache.token_ids == chunk.sequence.token_ids[: chunk.start]
