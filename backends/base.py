@@ -324,15 +324,6 @@ class Engine(abc.ABC):
     def remove(self, sequence_id: int) -> None:
         """Forget a sequence, live or retired, and free its slot and cells at once; unknown ids are ignored."""
 
-    def pause(self, sequence_id: int) -> int | None:
-        """Take a sequence out of the batch, keeping its cache; needless, since plans leave out who is held.
-
-        Returns:
-            How many of its tokens the cache holds; None when nothing changed (plans simply leave it out).
-        """
-        del sequence_id
-        return None
-
     @property
     def closing_ids(self) -> tuple[int, ...]:
         """Tokens that the loaded model wants after a text that is embedded, e.g. BERT's separator."""

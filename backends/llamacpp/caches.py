@@ -1,7 +1,7 @@
 """Where each sequence's cache is: a slot of llama.cpp's memory, or, once it is retired, a copy of its state beside it.
 
 Attention visits every cell up to the highest used one, also those of sequences that do not take part. What is only kept
-for others to begin with is therefore taken out of the memory, which costs a microsecond or two per token, and put back
+for others to begin with is therefore taken out of the memory, which costs some microseconds per token, and put back
 for a fork. Nothing is evaluated in here.
 """
 
@@ -125,7 +125,8 @@ class SequenceCaches:
         size = llama_cpp.llama_state_seq_get_size_ext(self._context, slot, _NO_FLAGS)
         try:
             # Mapped, so that the system has the memory back as soon as it is dropped.
-            data = (ctypes.c_uint8 * size).from_buffer(mmap.mmap(-1, size))
+            memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
+            data = (ctypes.c_uint8 * size).from_buffer(memory)
         except (OSError, ValueError):
             return None  # there is no memory for it, or nothing to be kept
         num_bytes = llama_cpp.llama_state_seq_get_data_ext(self._context, data, size, slot, _NO_FLAGS)

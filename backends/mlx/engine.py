@@ -223,10 +223,6 @@ class MLXEngine(Engine):
             self._adapt_prefill(num_prefilled, duration_s)
         return result
 
-    def pause(self, sequence_id: int) -> int | None:
-        """Take the sequence out of the generator with its cache."""
-        return self._hold(sequence_id) if sequence_id in self._uids else None
-
     def remove(self, sequence_id: int) -> None:
         """Forget the sequence and its cache, live or retired."""
         self._drop_cache(sequence_id)
