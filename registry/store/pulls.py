@@ -154,9 +154,9 @@ class PullStore(Session):
             DatabaseError: Or a subclass.
         """
         now = self._clock()
-        sql = "UPDATE pulls SET state = ?, wanted = NULL, error_code = ?, error = ?, updated_at = ?, ended_at = ? WHERE id = ?"
+        sql = "UPDATE pulls SET state = ?, error_code = ?, error = ?, updated_at = ?, ended_at = ?, wanted = NULL "
         with self.write():
-            self.rows(sql, state, error_code, error, now, now if state in _ENDED else None, pull_id)
+            self.rows(f"{sql} WHERE id = ?", state, error_code, error, now, now if state in _ENDED else None, pull_id)
             return self._get(pull_id)
 
     def set_done_bytes(self, pull_id: int, done_bytes: int) -> PullWish | None:

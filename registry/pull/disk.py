@@ -1,0 +1,249 @@
+"""The file system's side of a pull: errors made ours, durable renames, links, free space, locks between processes.
+
+Not here: which file goes where (`folder.py`).
+"""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
+
+from registry.errors import PullDiskFullError, PullError, PullStoreError
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_CANNOT_LINK: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES})
+_LOCK_POLL_S: Final = (0.01, 0.5)
+"""First and longest wait between two looks at another's lock."""
+
+
+@contextmanager
+def translate_os_errors(path: Path) -> Iterator[None]:
+    """Turn the system's errors about the models folder into ours.
+
+    Args:
+        path: For the message.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        PullDiskFullError: There is no space.
+        PullStoreError: Anything else.
+    """
+    try:
+        yield
+    except OSError as exc:
+        raise store_error(exc, path) from exc
+
+
+def store_error(exc: OSError, path: Path) -> PullError:
+    """Turn one error of the system into ours.
+
+    Args:
+        exc: What the system said.
+        path: The file it is about.
+
+    Returns:
+        The error to raise.
+    """
+    if exc.errno in _FULL:
+        return PullDiskFullError(
+            f"The disk with {path.parent} is full. What was fetched is kept: free some space and resume the pull."
+        )
+    return PullStoreError(f"{path} cannot be written: {exc.strerror or exc}. Check its folder and owner.")
+
+
+def sync_file(fd: int) -> None:
+    """Have a file's bytes on the disk.
+
+    Args:
+        fd: Of the file.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    full_sync = getattr(fcntl, "F_FULLFSYNC", None)
+    if full_sync is not None:
+        # Source: Apple, fsync(2): fsync leaves bytes in the drive's own cache; F_FULLFSYNC does not.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(fd, full_sync)
+            return
+    getattr(os, "fdatasync", os.fsync)(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a folder's entries on the disk.
+
+    Args:
+        folder: It must exist.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # Some network file systems cannot; then there is nothing to wait for.
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_folder(folder: Path, base: Path) -> None:
+    """Make a folder and those above it up to a base, durably, without following a link out of the base.
+
+    Args:
+        folder: Below `base`.
+        base: Exists.
+
+    Raises:
+        PullStoreError: Something else has the name, or leads elsewhere.
+        OSError: It cannot be made.
+    """
+    current = base
+    for part in folder.relative_to(base).parts:
+        parent, current = current, current / part
+        try:
+            current.mkdir(mode=0o700)
+        except FileExistsError:
+            if current.is_symlink() or not current.is_dir():
+                raise PullStoreError(f"{current} is in the way: it is a link or a file. Move it away.") from None
+        else:
+            sync_folder(parent)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file or folder durably; a file in the way is replaced.
+
+    Args:
+        source: What to rename; its content is on the disk.
+        target: On the same file system.
+
+    Raises:
+        OSError: It cannot be done.
+    """
+    source.replace(target)
+    sync_folder(target.parent)
+    if source.parent != target.parent:
+        sync_folder(source.parent)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where that cannot be.
+
+    Args:
+        source: A regular file.
+        target: Must not exist.
+
+    Raises:
+        OSError: It cannot be done; nothing is left behind.
+    """
+    try:
+        os.link(source, target, follow_symlinks=True)
+    except OSError as exc:
+        if exc.errno not in _CANNOT_LINK:
+            raise
+        try:
+            shutil.copyfile(source, target)
+            fd = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                sync_file(fd)
+            finally:
+                os.close(fd)
+        except OSError:
+            target.unlink(missing_ok=True)
+            raise
+    sync_folder(target.parent)
+
+
+def free_bytes(folder: Path) -> int:
+    """Tell how much may be written on a folder's disk.
+
+    Args:
+        folder: It or one above it exists.
+
+    Returns:
+        Bytes that this user may take.
+
+    Raises:
+        OSError: It cannot be told.
+    """
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+class Lock:
+    """A lock between processes, and between tasks: an flock on a file of its own. It goes with the process.
+
+    Args:
+        path: The file; made and removed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def try_acquire(self) -> bool:
+        """Take the lock if nobody has it.
+
+        Returns:
+            Whether it was taken.
+
+        Raises:
+            OSError: The file cannot be made.
+        """
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The holder before may have removed the file between our open and our lock.
+            if self._path.exists() and os.path.samestat(os.fstat(fd), self._path.stat()):
+                self._fd, fd = fd, -1
+                return True
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        return False
+
+    def release(self) -> None:
+        """Give the lock back; allowed without having it."""
+        if self._fd is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._fd)
+            self._fd = None
+
+
+@asynccontextmanager
+async def locked(path: Path) -> AsyncIterator[bool]:
+    """Hold a lock, waiting for it as long as it takes.
+
+    Args:
+        path: Its file.
+
+    Yields:
+        Whether there was somebody to wait for.
+
+    Raises:
+        PullStoreError: The file cannot be made.
+    """
+    lock = Lock(path)
+    delay_s, longest_s = _LOCK_POLL_S
+    has_waited = False
+    while True:
+        with translate_os_errors(path):
+            if lock.try_acquire():
+                break
+        has_waited = True
+        await asyncio.sleep(delay_s)
+        delay_s = min(longest_s, 2 * delay_s)
+    try:
+        yield has_waited
+    finally:
+        lock.release()

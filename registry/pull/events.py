@@ -1,0 +1,126 @@
+"""What a pull tells while it goes on: the same Structs for progress bars, `--json` lines and server-sent events."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from registry.pull.plan import PullPlan
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True, tag="planned"):
+    """The hub was asked; it is known what will be fetched.
+
+    Attributes:
+        plan: All of it.
+        total_bytes: Of all files.
+        needed_bytes: That are still to be fetched.
+    """
+
+    plan: PullPlan
+    total_bytes: int
+    needed_bytes: int
+
+
+class FileStarted(msgspec.Struct, frozen=True, kw_only=True, tag="file_started"):
+    """A file is being fetched.
+
+    Attributes:
+        path: Below the part's folder.
+        size_bytes: Its size.
+        done_bytes: What is there from before.
+    """
+
+    path: str
+    size_bytes: int
+    done_bytes: int
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
+    """How far the whole pull is.
+
+    Attributes:
+        done_bytes: That are there, over all files; falls when a file is begun anew.
+        total_bytes: Of all files.
+        bytes_per_s: Over the last seconds; None before there is anything to measure.
+        eta_s: Seconds to go at that speed; None without one.
+    """
+
+    done_bytes: int
+    total_bytes: int
+    bytes_per_s: float | None
+    eta_s: float | None
+
+
+class Retrying(msgspec.Struct, frozen=True, kw_only=True, tag="retrying"):
+    """Something went wrong and is tried again.
+
+    Attributes:
+        path: The file.
+        reason: What happened.
+        delay_s: Until the next attempt.
+    """
+
+    path: str
+    reason: str
+    delay_s: float
+
+
+class Verifying(msgspec.Struct, frozen=True, kw_only=True, tag="verifying"):
+    """All bytes of a file are there; its hash is not ready yet.
+
+    Attributes:
+        path: The file.
+    """
+
+    path: str
+
+
+class FileDone(msgspec.Struct, frozen=True, kw_only=True, tag="file_done"):
+    """A file is there and has the right hash.
+
+    Attributes:
+        path: The file.
+        origin: Fetched now, there from before, or the same bytes as another file's.
+    """
+
+    path: str
+    origin: Literal["fetched", "present", "linked"]
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
+    """All files are in their places.
+
+    Attributes:
+        paths: What to register: one file or folder per part.
+    """
+
+    paths: tuple[str, ...]
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
+    """The pull ended with an error; what was fetched is kept.
+
+    Attributes:
+        code: Of the error.
+        message: The sentence for the user.
+    """
+
+    code: str
+    message: str
+
+
+class Stopped(msgspec.Struct, frozen=True, kw_only=True, tag="stopped"):
+    """The pull was stopped on request.
+
+    Attributes:
+        state: Where it stands now; `queued` goes on when its server runs again.
+    """
+
+    state: Literal["paused", "cancelled", "queued"]
+
+
+PullEvent = Planned | FileStarted | Progress | Retrying | Verifying | FileDone | Done | Failed | Stopped
+Listener = Callable[[PullEvent], None]
+FINAL_EVENTS = (Done, Failed, Stopped)
+"""Exactly one of these ends every pull that a manager runs."""

@@ -1,0 +1,214 @@
+"""One verified file into its part's stage, however it gets there: found, linked or fetched; one at a time per blob.
+
+Not here: the transfer itself (`transfer.py`) and the last step into the models folder (`publishing.py`).
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial as bind
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from registry.files import open_regular
+from registry.hub.web import Web
+from registry.pull.disk import link_or_copy, locked, make_folder, translate_os_errors
+from registry.pull.events import FileDone, FileStarted, Listener, Retrying, Verifying
+from registry.pull.folder import PullFolder, blob_of, fingerprint
+from registry.pull.inventory import known_files
+from registry.pull.partial import FileHasher, PartialFile
+from registry.pull.plan import PlannedFile, PlannedPart
+from registry.pull.progress import ProgressMeter
+from registry.pull.threads import in_thread
+from registry.pull.transfer import Transfer, TransferSettings, segment_bytes_for
+from registry.store.pulls import PulledFile, PullStore
+
+_T = TypeVar("_T")
+Origin = Literal["fetched", "present", "linked"]
+
+
+class Fetcher:
+    """Gets the files of one pull.
+
+    Args:
+        web: The connections.
+        folder: Where files lie.
+        database: The catalogue's file.
+        settings: Of the transfers.
+        meter: Sums their progress.
+        tell: Takes the events; returns at once.
+    """
+
+    def __init__(
+        self,
+        web: Web,
+        folder: PullFolder,
+        database: Path,
+        settings: TransferSettings,
+        meter: ProgressMeter,
+        tell: Listener,
+    ) -> None:
+        self._web = web
+        self._folder = folder
+        self._database = database
+        self._settings = settings
+        self._meter = meter
+        self._tell = tell
+
+    async def is_in_place(self, part: PlannedPart) -> bool:
+        """Tell whether all files of a part are where they belong, reading those that nobody vouches for.
+
+        Args:
+            part: The part.
+
+        Returns:
+            True when nothing is left to do.
+
+        Raises:
+            PullStoreError: A file cannot be read.
+        """
+        for file in part.files:
+            if not await self._is_right(file, self._folder.target(part, file)):
+                return False
+        for file in part.files:
+            self._finish(part, file, "present")
+        return True
+
+    async def obtain(self, part: PlannedPart, file: PlannedFile) -> None:
+        """Have a file in its part's stage.
+
+        Args:
+            part: The part it belongs to.
+            file: The file.
+
+        Raises:
+            PullError: Or a subclass.
+        """
+        staged = self._folder.staged(part, file)
+        await in_thread(bind(self._make_room, staged.parent))
+        async with locked(self._folder.blob_lock(file)):
+            if await self._is_right(file, staged):
+                origin: Origin = "present"
+            elif await self._link(part, file, staged):
+                origin = "linked"
+            else:
+                await self._fetch(part, file, staged)
+                origin = "fetched"
+            await in_thread(bind(self._note, file, staged))
+        self._finish(part, file, origin)
+
+    def _make_room(self, folder: Path) -> None:
+        with translate_os_errors(folder):
+            make_folder(folder, self._folder.models_dir)
+
+    def _finish(self, part: PlannedPart, file: PlannedFile, origin: Origin) -> None:
+        self._meter.set_present(_key(part, file), file.size_bytes)
+        self._tell(FileDone(path=file.path, origin=origin))
+        self._tell(self._meter.progress())
+
+    async def _is_right(self, file: PlannedFile, path: Path) -> bool:
+        """Tell whether a path has the bytes. They are read when nobody vouches for them and the size is right."""
+        info = fingerprint(path)
+        if info is None or info[0] != file.size_bytes:
+            return False
+        if path in await self._known(file):
+            return True
+        expected = file.sha256 or file.git_sha1
+        if expected is None or await self._hash_of(path, file) != expected:
+            return False
+        await in_thread(bind(self._note, file, path))
+        return True
+
+    async def _link(self, part: PlannedPart, file: PlannedFile, staged: Path) -> bool:
+        """Take the same bytes from elsewhere on this disk."""
+        target = self._folder.target(part, file)
+        sources = await self._known(file)
+        if target not in sources and await self._is_right(file, target):
+            sources.append(target)
+        for source in sources:
+            if await in_thread(bind(_try_link, source, staged)):
+                return True
+        return False
+
+    async def _fetch(self, part: PlannedPart, file: PlannedFile, staged: Path) -> None:
+        segment_bytes = segment_bytes_for(file, self._settings)
+        path = self._folder.part_file(file)
+        partial = await in_thread(bind(PartialFile.open, path, file.size_bytes, segment_bytes))
+        try:
+            watch = _Watch(_key(part, file), file, self._meter, self._tell)
+            self._meter.set_present(_key(part, file), partial.num_done)
+            self._tell(FileStarted(path=file.path, size_bytes=file.size_bytes, done_bytes=partial.num_done))
+            await Transfer(self._web, file, partial, self._settings, watch).run()
+            await in_thread(bind(partial.finish, staged))
+        finally:
+            partial.close()
+
+    async def _known(self, file: PlannedFile) -> list[Path]:
+        return await self.with_store(lambda store: known_files(store, blob_of(file), file.size_bytes))
+
+    async def with_store(self, work: Callable[[PullStore], _T]) -> _T:
+        """Do something with the catalogue, in a thread and on a connection of its own.
+
+        Args:
+            work: What to do.
+
+        Returns:
+            What it returns.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+
+        def run() -> _T:
+            with PullStore.open(self._database) as store:
+                return work(store)
+
+        return await in_thread(run)
+
+    def _note(self, file: PlannedFile, path: Path) -> None:
+        info = fingerprint(path)
+        if info is not None:
+            with PullStore.open(self._database) as store:
+                store.note_file(blob_of(file), PulledFile(str(path), *info))
+
+    async def _hash_of(self, path: Path, file: PlannedFile) -> str:
+        with open_regular(path) as (fd, info):
+            hasher = FileHasher(fd, info.st_size, "git_sha1" if file.git_sha1 is not None else "sha256")
+            while hasher.position < file.size_bytes:
+                await in_thread(bind(hasher.advance, file.size_bytes))
+            return hasher.hexdigest()
+
+
+def _try_link(source: Path, target: Path) -> bool:
+    """Link or copy; the source may vanish at any time, and then it was no source."""
+    with translate_os_errors(target):
+        target.unlink(missing_ok=True)
+        try:
+            link_or_copy(source, target)
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def _key(part: PlannedPart, file: PlannedFile) -> str:
+    return f"{part.folder}/{file.path}"
+
+
+class _Watch:
+    """Turns what a transfer reports into events."""
+
+    def __init__(self, key: str, file: PlannedFile, meter: ProgressMeter, tell: Listener) -> None:
+        self._key = key
+        self._file = file
+        self._meter = meter
+        self._tell = tell
+
+    def on_bytes(self, num_done: int) -> None:
+        event = self._meter.on_bytes(self._key, num_done, time.monotonic())
+        if event is not None:
+            self._tell(event)
+
+    def on_retry(self, reason: str, delay_s: float) -> None:
+        self._tell(Retrying(path=self._file.path, reason=reason, delay_s=delay_s))
+
+    def on_verifying(self) -> None:
+        self._tell(Verifying(path=self._file.path))

@@ -1,0 +1,124 @@
+"""What a pull is going to do: plain data. Not here: how it is chosen (`planning.py`) or done."""
+
+from typing import Literal
+
+import msgspec
+
+from registry.catalogue import EngineName
+from registry.facts import ArtifactFormat
+
+FileState = Literal["missing", "partial", "linkable", "present"]
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user wants of a repository.
+
+    Attributes:
+        engine: The engine or engines it is for; None takes what the repository has.
+        vision: Also the vision projector of a GGUF model.
+        budget_bytes: Weights that fit into memory; None leaves memory out of the choice.
+        mlx_bits: Bits of the MLX form that is looked for beside a GGUF repository.
+    """
+
+    engine: Literal["mlx", "llamacpp", "both"] | None = None
+    vision: bool = False
+    budget_bytes: int | None = None
+    mlx_bits: int = 4
+
+
+class PlannedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file to have.
+
+    Attributes:
+        url: Where it is fetched from; of a hub always at one commit.
+        path: Where it goes, below the part's folder.
+        size_bytes: Its size.
+        sha256: What its bytes must have; None when `git_sha1` stands, or for a plain URL.
+        git_sha1: The git object id that its bytes must have.
+        state: What is there of it: nothing, a part, the same bytes elsewhere, or all.
+        done_bytes: Bytes that need not be fetched.
+    """
+
+    url: str
+    path: str
+    size_bytes: int
+    sha256: str | None = None
+    git_sha1: str | None = None
+    state: FileState = "missing"
+    done_bytes: int = 0
+
+
+class PlannedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """The files of one artifact.
+
+    Attributes:
+        format: `gguf` or `mlx`.
+        repo: `ORG/REPO`, or None for a plain URL.
+        commit: That all files are fetched at; None for a plain URL.
+        folder: Below the models folder. An MLX folder appears there whole or not at all.
+        files: The files; of a GGUF model its first file comes first, the projector last.
+        quant: The quantization as the file names have it.
+        has_projector: The last file is a vision projector.
+    """
+
+    format: ArtifactFormat
+    repo: str | None
+    commit: str | None
+    folder: str
+    files: tuple[PlannedFile, ...]
+    quant: str | None = None
+    has_projector: bool = False
+
+    @property
+    def total_bytes(self) -> int:
+        """Sum over the files."""
+        return sum(file.size_bytes for file in self.files)
+
+
+class PullPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a pull is going to do.
+
+    Attributes:
+        reference: As the user wrote it.
+        parts: One per artifact.
+        needs_conversion: Engines that were wished for and that no repository has a form for.
+        notes: Sentences for the user about what was chosen and why.
+        fits_memory: Whether the weights fit into the budget; None when there is none.
+        local_path: Of a reference to this machine: nothing is fetched, this is to be registered.
+        free_bytes: On the models folder's disk; None before anybody looked.
+        reserve_bytes: Of these, what stays free.
+    """
+
+    reference: str
+    parts: tuple[PlannedPart, ...] = ()
+    needs_conversion: tuple[EngineName, ...] = ()
+    notes: tuple[str, ...] = ()
+    fits_memory: bool | None = None
+    local_path: str | None = None
+    free_bytes: int | None = None
+    reserve_bytes: int = 0
+
+    @property
+    def total_bytes(self) -> int:
+        """Sum over all files."""
+        return sum(part.total_bytes for part in self.parts)
+
+    @property
+    def done_bytes(self) -> int:
+        """Bytes that need not be fetched."""
+        return sum(file.done_bytes for part in self.parts for file in part.files)
+
+    @property
+    def needed_bytes(self) -> int:
+        """Disk space that is still to be taken."""
+        return self.total_bytes - self.done_bytes
+
+    @property
+    def is_disk_enough(self) -> bool:
+        """Whether the files fit on the disk and leave the reserve; True before anybody looked."""
+        return self.free_bytes is None or self.needed_bytes == 0 or self.needed_bytes <= self.spare_bytes
+
+    @property
+    def spare_bytes(self) -> int:
+        """Disk space that may be taken."""
+        return max(0, (self.free_bytes or 0) - self.reserve_bytes)

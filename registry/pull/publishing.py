@@ -1,0 +1,80 @@
+"""The last step of a pull: a part's verified files from the stage to their final names. Blocking.
+
+A GGUF model's files are renamed one by one, the first file last, so that a scan in between sees no model or an
+incomplete set. An MLX folder is renamed as a whole; one that is in its place moves aside first, and is deleted only
+when the new one is there. A crash anywhere leaves what the next run of the same pull ends. Not here: fetching.
+"""
+
+import shutil
+from pathlib import Path
+
+from registry.errors import PullConflictError
+from registry.facts import ArtifactFormat
+from registry.pull.disk import make_folder, move, translate_os_errors
+from registry.pull.folder import PullFolder, blob_of, fingerprint
+from registry.pull.plan import PlannedFile, PlannedPart
+from registry.pull.planning import is_mlx_file
+from registry.store.pulls import PulledFile, PullStore
+
+
+def publish(part: PlannedPart, folder: PullFolder, store: PullStore) -> Path:
+    """Put a part in its place.
+
+    Args:
+        part: All its files are in the stage.
+        folder: Where files lie.
+        store: Is told where the verified files are now.
+
+    Returns:
+        What to register.
+
+    Raises:
+        PullConflictError: Something else lies where an MLX folder would go.
+        PullDiskFullError: There is no space.
+        PullStoreError: It cannot be done.
+        DatabaseError: Or a subclass.
+    """
+    stage, target = folder.stage_dir(part), folder.target_dir(part)
+    with translate_os_errors(target):
+        if part.format is ArtifactFormat.MLX:
+            make_folder(target.parent, folder.models_dir)
+            _check_replaceable(target)
+            for file in part.files:
+                _note(store, file, folder.staged(part, file), folder.target(part, file))
+            _swap(stage, target, folder.replaced_dir(part))
+        else:
+            for file in reversed(part.files):
+                staged, final = folder.staged(part, file), folder.target(part, file)
+                make_folder(final.parent, folder.models_dir)
+                _note(store, file, staged, final)
+                move(staged, final)
+            shutil.rmtree(stage, ignore_errors=True)
+    for file in part.files:
+        store.forget_file(str(folder.staged(part, file)))
+    return folder.result(part)
+
+
+def _note(store: PullStore, file: PlannedFile, staged: Path, final: Path) -> None:
+    """Tell before the rename: others who look for the bytes find them under one of both names at any time."""
+    info = fingerprint(staged)
+    if info is not None:
+        store.note_file(blob_of(file), PulledFile(str(final), *info))
+
+
+def _check_replaceable(target: Path) -> None:
+    """An MLX folder may be replaced by a newer one, but nothing that somebody else put there is thrown away."""
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise PullConflictError(f"{target} is in the way: it is a link or a file. Move it away, then resume.")
+    others = sorted(entry.name for entry in target.iterdir() if not is_mlx_file(entry.name)) if target.exists() else []
+    if others:
+        raise PullConflictError(
+            f"{target} has what is no part of an MLX model ({', '.join(others[:3])}). Move it away, then resume."
+        )
+
+
+def _swap(stage: Path, target: Path, replaced: Path) -> None:
+    shutil.rmtree(replaced, ignore_errors=True)
+    if target.exists():
+        move(target, replaced)
+    move(stage, target)
+    shutil.rmtree(replaced, ignore_errors=True)

@@ -1,0 +1,328 @@
+"""A pull from beginning to end: reference -> plan -> files in their places. One at a time; no state is stored.
+
+Not here: the list of pulls, pausing and going on after a crash (`manager.py`), and registering what came
+(`registry.discovery.register_path`).
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial as bind
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from registry.catalogue import EngineName
+from registry.errors import HubAuthError, HubGatedError, HubNotFoundError, NothingToPullError, PullDiskFullError
+from registry.facts import ArtifactFormat
+from registry.hub.answers import RepoInfo
+from registry.hub.client import HubClient
+from registry.hub.web import HubSettings, Web
+from registry.pull.disk import locked, make_folder, translate_os_errors
+from registry.pull.events import Done, Listener, Planned
+from registry.pull.fetching import Fetcher
+from registry.pull.folder import PullFolder
+from registry.pull.inventory import look
+from registry.pull.plan import PlannedFile, PlannedPart, PullPlan, Wishes
+from registry.pull.planning import has_gguf, has_mlx, plan_gguf, plan_mlx, siblings_of
+from registry.pull.progress import ProgressMeter
+from registry.pull.publishing import publish
+from registry.pull.threads import in_thread
+from registry.pull.transfer import TransferSettings
+from registry.remote_names import HubReference, LocalReference, UrlReference, is_repo_id, parse_pull_reference
+from registry.store.pulls import PullStore
+
+_ENGINES: Final[dict[ArtifactFormat, EngineName]] = {ArtifactFormat.GGUF: "llamacpp", ArtifactFormat.MLX: "mlx"}
+
+
+class PullSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How pulls are done.
+
+    Attributes:
+        transfer: Of one file.
+        reserve_bytes: Disk space that stays free.
+        progress_interval_s: The least time between two progress events.
+        local_paths: References to files on this machine are allowed; a server must not.
+    """
+
+    transfer: TransferSettings = TransferSettings()
+    reserve_bytes: int = 1 << 30
+    progress_interval_s: float = 0.2
+    local_paths: bool = True
+
+
+class PullResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pull brought.
+
+    Attributes:
+        plan: What was planned.
+        paths: What to register, one per part: an MLX folder or a model's first GGUF file.
+        is_owned: They lie in mlxr's own models folder.
+    """
+
+    plan: PullPlan
+    paths: tuple[Path, ...]
+    is_owned: bool
+
+
+class Puller:
+    """Plans and fetches.
+
+    Args:
+        hub: Whom to ask.
+        models_dir: mlxr's own models folder.
+        database: The catalogue's file.
+        settings: How.
+    """
+
+    def __init__(self, hub: HubClient, models_dir: Path, database: Path, settings: PullSettings | None = None) -> None:
+        self.hub = hub
+        self.folder = PullFolder(models_dir)
+        self.database = database
+        self.settings = settings or PullSettings()
+
+    async def plan(self, reference: str, wishes: Wishes | None = None) -> PullPlan:
+        """Find out what a pull would do.
+
+        Args:
+            reference: What to pull; `remote_names.py` has the grammar.
+            wishes: What of it.
+
+        Returns:
+            The plan, with what is on the disk already.
+
+        Raises:
+            PullError: Or a subclass: it cannot be pulled.
+            DatabaseError: Or a subclass.
+        """
+        wishes = wishes or Wishes()
+        match parse_pull_reference(reference):
+            case LocalReference(path=path):
+                if not self.settings.local_paths:
+                    raise NothingToPullError("Files on the server's machine are not pulled over the network.")
+                return PullPlan(reference=reference, local_path=path)
+            case UrlReference() as url:
+                plan = PullPlan(reference=reference, parts=(await self._plan_url(url),))
+            case HubReference() as hub:
+                plan = await self._plan_hub(reference, hub, wishes)
+        if wishes.budget_bytes is not None:
+            weights = max((part.total_bytes for part in plan.parts), default=0)
+            plan = msgspec.structs.replace(plan, fits_memory=weights <= wishes.budget_bytes)
+        return await self.look(plan)
+
+    async def look(self, plan: PullPlan) -> PullPlan:
+        """Note in a plan what is on the disk now.
+
+        Args:
+            plan: Any plan.
+
+        Returns:
+            The plan, up to date.
+
+        Raises:
+            PullStoreError: The disk cannot be looked at.
+            DatabaseError: Or a subclass.
+        """
+
+        def run() -> PullPlan:
+            with PullStore.open(self.database) as store:
+                return look(plan, self.folder, store, reserve_bytes=self.settings.reserve_bytes)
+
+        return await in_thread(run)
+
+    async def fetch(self, plan: PullPlan, tell: Listener) -> PullResult:
+        """Do what a plan says. Cancelling the task stops it; what came so far is kept.
+
+        Args:
+            plan: The plan.
+            tell: Takes the events, Planned first and Done last; returns at once.
+
+        Returns:
+            What to register.
+
+        Raises:
+            PullError: Or a subclass.
+            DatabaseError: Or a subclass.
+        """
+        if plan.local_path is not None:
+            tell(Done(paths=(plan.local_path,)))
+            return PullResult(plan=plan, paths=(Path(plan.local_path),), is_owned=False)
+        plan = await self.look(plan)
+        tell(Planned(plan=plan, total_bytes=plan.total_bytes, needed_bytes=plan.needed_bytes))
+        if not plan.is_disk_enough:
+            raise PullDiskFullError(
+                f"The pull needs {plan.needed_bytes} bytes in {self.folder.models_dir}; {plan.free_bytes} are free and "
+                f"{plan.reserve_bytes} stay in reserve. Free some space, or choose a smaller quantization."
+            )
+        with translate_os_errors(self.folder.partial_dir):
+            self.folder.models_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.folder.partial_dir, self.folder.models_dir)
+        meter = ProgressMeter(plan.total_bytes, interval_s=self.settings.progress_interval_s)
+        for part in plan.parts:
+            for file in part.files:
+                meter.set_present(f"{part.folder}/{file.path}", file.done_bytes)
+        fetcher = Fetcher(self.hub.web, self.folder, self.database, self.settings.transfer, meter, tell)
+        paths = [await self._fetch_part(fetcher, part) for part in plan.parts]
+        tell(Done(paths=tuple(map(str, paths))))
+        return PullResult(plan=plan, paths=tuple(paths), is_owned=True)
+
+    async def _fetch_part(self, fetcher: Fetcher, part: PlannedPart) -> Path:
+        async with locked(self.folder.part_lock(part)):
+            if await fetcher.is_in_place(part):
+                return self.folder.result(part)
+            settings = self.settings.transfer
+            small = [file for file in part.files if file.size_bytes < settings.large_bytes]
+            await _in_groups([bind(fetcher.obtain, part, file) for file in small], settings.num_connections)
+            for file in part.files:
+                if file.size_bytes >= settings.large_bytes:
+                    await fetcher.obtain(part, file)
+            return await fetcher.with_store(lambda store: publish(part, self.folder, store))
+
+    # --- planning ---------------------------------------------------------------------------------------------------
+
+    async def _plan_url(self, url: UrlReference) -> PlannedPart:
+        size_bytes = await self.hub.size_of(url.url)
+        host = (urlsplit(url.url).hostname or "").replace(":", "-").strip(".")
+        # Two files of one name on one host must not replace each other.
+        place = hashlib.sha256(url.url.encode()).hexdigest()[:12]
+        file = PlannedFile(url=url.url, path=url.file_name, size_bytes=size_bytes)
+        folder = f"url/{host[:100]}-{place}"
+        return PlannedPart(format=ArtifactFormat.GGUF, repo=None, commit=None, folder=folder, files=(file,))
+
+    async def _plan_hub(self, text: str, reference: HubReference, wishes: Wishes) -> PullPlan:
+        info = await self.hub.model_info(reference.repo, reference.revision)
+        formats = _formats(info)
+        wanted = _wanted(formats, wishes, info.repo)
+        is_part_named = reference.quant is not None or reference.file is not None
+        parts, missing, notes = [], [], []
+        for kind in wanted:
+            if kind in formats:
+                parts.append(self._plan_part(info, reference, wishes, kind))
+                continue
+            sibling = await self._find_sibling(info.repo, kind, wishes)
+            if sibling is None:
+                missing.append(_ENGINES[kind])
+                notes.append(f"No repository has {info.repo} for {_ENGINES[kind]}; it must be converted.")
+                continue
+            notes.append(f"For {_ENGINES[kind]}: {sibling.repo}.")
+            parts.append(self._plan_part(sibling, HubReference(repo=sibling.repo), wishes, kind))
+        if is_part_named and ArtifactFormat.GGUF not in formats:
+            raise NothingToPullError(f"{info.repo} has no GGUF files, so there is nothing to choose by ':' or '/'.")
+        if missing and not parts:
+            parts = [self._plan_part(info, reference, wishes, kind) for kind in formats]
+        if "llamacpp" in missing and wanted == (ArtifactFormat.GGUF,):
+            raise NothingToPullError(f"{info.repo} has no GGUF form, and none was found beside it. Pull it for mlx.")
+        return PullPlan(reference=text, parts=tuple(parts), needs_conversion=tuple(missing), notes=tuple(notes))
+
+    def _plan_part(self, info: RepoInfo, reference: HubReference, wishes: Wishes, kind: ArtifactFormat) -> PlannedPart:
+        endpoint = self.hub.web.endpoint
+        if kind is ArtifactFormat.GGUF:
+            return plan_gguf(info, reference, wishes, endpoint)
+        return plan_mlx(info, endpoint)
+
+    async def _find_sibling(self, repo: str, kind: ArtifactFormat, wishes: Wishes) -> RepoInfo | None:
+        has_kind = has_gguf if kind is ArtifactFormat.GGUF else has_mlx
+        for candidate in siblings_of(repo, kind, mlx_bits=wishes.mlx_bits):
+            if not is_repo_id(candidate):
+                continue
+            try:
+                info = await self.hub.model_info(candidate)
+            except (HubNotFoundError, HubAuthError, HubGatedError):
+                continue  # The hub answers 401 for what is not there when no token is sent.
+            if has_kind(info):
+                return info
+        return None
+
+
+@asynccontextmanager
+async def open_puller(
+    hub: HubSettings, models_dir: Path, database: Path, settings: PullSettings | None = None
+) -> AsyncIterator[Puller]:
+    """Open the connections to a hub for some pulls.
+
+    Args:
+        hub: How to reach it.
+        models_dir: mlxr's own models folder.
+        database: The catalogue's file.
+        settings: How pulls are done.
+
+    Yields:
+        A puller.
+
+    Raises:
+        HubUnreachableError: The settings make no sense.
+    """
+    settings = settings or PullSettings()
+    async with Web(hub, num_connections=4 * settings.transfer.num_connections) as web:
+        yield Puller(HubClient(web), models_dir, database, settings)
+
+
+async def pull(
+    reference: str,
+    *,
+    hub: HubSettings,
+    models_dir: Path,
+    database: Path,
+    tell: Listener,
+    wishes: Wishes | None = None,
+    settings: PullSettings | None = None,
+) -> PullResult:
+    """Plan and fetch in one call, for a caller that wants no list of pulls.
+
+    Args:
+        reference: What to pull.
+        hub: How to reach the hub.
+        models_dir: mlxr's own models folder.
+        database: The catalogue's file.
+        tell: Takes the events.
+        wishes: What of it.
+        settings: How.
+
+    Returns:
+        What to register.
+
+    Raises:
+        PullError: Or a subclass.
+        DatabaseError: Or a subclass.
+    """
+    async with open_puller(hub, models_dir, database, settings) as puller:
+        return await puller.fetch(await puller.plan(reference, wishes), tell)
+
+
+def _formats(info: RepoInfo) -> tuple[ArtifactFormat, ...]:
+    has = {ArtifactFormat.GGUF: has_gguf(info), ArtifactFormat.MLX: has_mlx(info)}
+    return tuple(kind for kind, is_there in has.items() if is_there)
+
+
+def _wanted(formats: tuple[ArtifactFormat, ...], wishes: Wishes, repo: str) -> tuple[ArtifactFormat, ...]:
+    if not formats:
+        raise NothingToPullError(
+            f"{repo} has neither GGUF files nor a config.json with safetensors; there is nothing to run in it."
+        )
+    match wishes.engine:
+        case "both":
+            return (ArtifactFormat.GGUF, ArtifactFormat.MLX)
+        case "mlx":
+            return (ArtifactFormat.MLX,)
+        case "llamacpp":
+            return (ArtifactFormat.GGUF,)
+        case None:
+            return formats[:1]
+
+
+async def _in_groups(jobs: Sequence[Callable[[], Awaitable[None]]], num_at_once: int) -> None:
+    slots = asyncio.Semaphore(num_at_once)
+
+    async def run(job: Callable[[], Awaitable[None]]) -> None:
+        async with slots:
+            await job()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(run(job))
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None

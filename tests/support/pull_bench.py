@@ -1,0 +1,73 @@
+"""What pull tests share: small settings, a puller against a stub hub, and a look at everything it left behind."""
+
+import hashlib
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from registry.hub.client import HubClient
+from registry.hub.retry import RetryPolicy
+from registry.hub.web import HubSettings, Web
+from registry.pull.events import PullEvent
+from registry.pull.plan import Wishes
+from registry.pull.puller import Puller, PullResult, PullSettings
+from registry.pull.transfer import TransferSettings
+from tests.support.stub_hub import StubHub
+
+RETRY = RetryPolicy(base_s=0.001, cap_s=0.01, give_up_after_s=1.0, max_retry_after_s=5.0)
+
+SMALL = TransferSettings(
+    large_bytes=64 * 1024, num_connections=3, segment_bytes=32 * 1024, mark_bytes=16 * 1024, buffer_bytes=8 * 1024, retry=RETRY
+)  # fmt: skip
+
+
+def payload(seed: int, size: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+@asynccontextmanager
+async def small_puller(
+    hub: StubHub,
+    root: Path,
+    *,
+    token: str | None = None,
+    transfer: TransferSettings = SMALL,
+    stall_s: float = 5.0,
+    reserve_bytes: int = 0,
+) -> AsyncIterator[Puller]:
+    settings = PullSettings(transfer=transfer, reserve_bytes=reserve_bytes, progress_interval_s=0.0)
+    async with Web(HubSettings(endpoint=hub.url, token=token, stall_s=stall_s, answer_timeout_s=stall_s)) as web:
+        yield Puller(HubClient(web, retry=RETRY), root / "models", root / "registry.sqlite3", settings)
+
+
+async def pull_once(
+    hub: StubHub,
+    root: Path,
+    reference: str,
+    *,
+    wishes: Wishes | None = None,
+    token: str | None = None,
+    transfer: TransferSettings = SMALL,
+    stall_s: float = 5.0,
+    events: list[PullEvent] | None = None,
+) -> PullResult:
+    async with small_puller(hub, root, token=token, transfer=transfer, stall_s=stall_s) as puller:
+        plan = await puller.plan(reference, wishes)
+        return await puller.fetch(plan, (events if events is not None else []).append)
+
+
+def final_files(root: Path) -> dict[str, bytes]:
+    """Everything that a scan could see, by its path below the models folder."""
+    models = root / "models"
+    files = (path for path in models.rglob("*") if path.is_file() and ".partial" not in path.parts)
+    return {path.relative_to(models).as_posix(): path.read_bytes() for path in files}
+
+
+def hidden_files(root: Path) -> list[str]:
+    partial = root / "models" / ".partial"
+    return sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*")) if partial.exists() else []
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
