@@ -227,7 +227,7 @@ async def test_a_crash_in_the_load_is_a_failed_load_and_the_next_request_tries_a
     assert await fleet.answer()
 
 
-@with_fleet(make_config(load_timeout_s=0.6, stop_timeout_s=0.2), llamacpp=[FakeOptions(load_s=60), FakeOptions()])
+@with_fleet(make_config(load_timeout_s=2.0, stop_timeout_s=0.2), llamacpp=[FakeOptions(load_s=60), FakeOptions()])
 async def test_a_load_over_its_limit_is_given_up(fleet: FakeFleet) -> None:
     _, error = await fleet.outcome()
     assert isinstance(error, EngineTimeoutError)
