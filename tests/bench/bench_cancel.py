@@ -3,9 +3,9 @@
     python tests/bench/bench_cancel.py [--requests 500] [--concurrency 24] [--engine llamacpp]
 
 One gateway with the bundled model; three times as many requests at once as it has places. Each is cut off by closing
-its connection: at once, somewhere in the prefill of a long prompt, or after some chunks of its answer, as the seed says.
-The baseline is taken after a tenth as many cancelled requests, so that caches are warm. At the end a prompt that needs
-nearly all cells must still be answered, and as many streams as there are places must still run. pytest does not
+its connection: at once, somewhere in the prefill of a long prompt, or after some chunks of its answer, as the seed
+says. The baseline is taken after a tenth as many cancelled requests, so that caches are warm. At the end a prompt that
+needs nearly all cells must still be answered, and as many streams as there are places must still run. pytest does not
 collect it.
 """
 

