@@ -1,11 +1,8 @@
-"""What the gateway can answer instead of a result, and the one table: error class -> HTTP status and type.
+"""What the gateway can answer instead of a result.
 
-The table covers the errors of this module, of `backends.errors` and of `registry.errors`. A class finds its row by
-itself or by its nearest listed ancestor; the three bases have no row, so that a new class cannot slip through unmapped
-(a test walks all subclasses). The codes `model_not_found` and `invalid_model_name` are the registry's.
-
-Not here: the bodies that each protocol wants (`router.http.error_response`). This module is light on purpose, so that
-commands that do not serve may import it.
+The codes `model_not_found` and `invalid_model_name` are the registry's. Not here: statuses (`router.error_table`) and
+the bodies that each protocol wants (`router.http.error_response`). This module is light on purpose, so that commands
+that do not serve may import it.
 
     RouterError                          code
     ├── InvalidRequestError              invalid_request
@@ -48,11 +45,6 @@ commands that do not serve may import it.
 
 import math
 from typing import ClassVar
-
-import msgspec
-
-from backends import errors as backend_errors
-from registry import errors as registry_errors
 
 
 class RouterError(Exception):
@@ -348,95 +340,3 @@ class SocketInUseError(BindError):
     """A server answers on the unix socket, or the path holds something that is not a socket."""
 
     code = "socket_in_use"
-
-
-class ErrorRow(msgspec.Struct, frozen=True):
-    """How one class of errors leaves the gateway.
-
-    Attributes:
-        status: HTTP status.
-        type: The `type` of OpenAI's error object. Anthropic's follows from the status.
-        closes: Whether the connection ends with this answer.
-    """
-
-    status: int
-    type: str
-    closes: bool = False
-
-
-_INVALID = "invalid_request_error"
-_PERMISSION = "permission_error"
-_SERVER = "server_error"
-_UNAVAILABLE = "unavailable_error"
-
-# 499 is nginx's "client closed request": nobody receives it, the access log shows it. A request that was cancelled by
-# its id has it as well, because clients send a 409 or a 5xx again by themselves (OpenAI's does), and nobody wants that.
-ERROR_ROWS: dict[type[Exception], ErrorRow] = {
-    InvalidRequestError: ErrorRow(400, _INVALID),
-    MalformedRequestError: ErrorRow(400, _INVALID, closes=True),
-    HostNotAllowedError: ErrorRow(403, _PERMISSION),
-    OriginNotAllowedError: ErrorRow(403, _PERMISSION),
-    RouteNotFoundError: ErrorRow(404, _INVALID),
-    MethodNotAllowedError: ErrorRow(405, _INVALID),
-    RequestTimeoutError: ErrorRow(408, _INVALID, closes=True),
-    # Not closed: a client that is still sending would see a reset instead of the answer.
-    RequestTooLargeError: ErrorRow(413, _INVALID),
-    URLTooLongError: ErrorRow(414, _INVALID, closes=True),
-    HeadersTooLargeError: ErrorRow(431, _INVALID, closes=True),
-    UnsupportedMediaTypeError: ErrorRow(415, _INVALID),
-    QueueFullError: ErrorRow(429, "rate_limit_error"),
-    ClientDisconnectedError: ErrorRow(499, _INVALID, closes=True),
-    RequestCancelledError: ErrorRow(499, _INVALID),
-    RequestNotFoundError: ErrorRow(404, _INVALID),
-    InternalError: ErrorRow(500, _SERVER),
-    ModelLoadFailedError: ErrorRow(500, _SERVER),
-    EngineCrashedError: ErrorRow(502, _SERVER),
-    EngineTimeoutError: ErrorRow(504, _SERVER),
-    UnavailableError: ErrorRow(503, _UNAVAILABLE),
-    ShuttingDownError: ErrorRow(503, _UNAVAILABLE, closes=True),
-    TooManyConnectionsError: ErrorRow(503, _UNAVAILABLE, closes=True),
-    StartupError: ErrorRow(500, _SERVER),
-    backend_errors.FrameError: ErrorRow(502, _SERVER),
-    backend_errors.EngineUnavailableError: ErrorRow(500, _SERVER),
-    backend_errors.LoadError: ErrorRow(500, _SERVER),
-    backend_errors.PromptError: ErrorRow(400, _INVALID),
-    backend_errors.TemplateError: ErrorRow(500, _SERVER),
-    backend_errors.EngineError: ErrorRow(500, _SERVER),
-    registry_errors.ArtifactError: ErrorRow(422, _INVALID),
-    registry_errors.InvalidModelNameError: ErrorRow(400, _INVALID),
-    registry_errors.ModelNotFoundError: ErrorRow(404, _INVALID),
-    registry_errors.ModelExistsError: ErrorRow(409, _INVALID),
-    registry_errors.ArtifactConflictError: ErrorRow(409, _INVALID),
-    registry_errors.InvalidSettingError: ErrorRow(400, _INVALID),
-    registry_errors.PullError: ErrorRow(502, _SERVER),
-    registry_errors.InvalidReferenceError: ErrorRow(400, _INVALID),
-    registry_errors.NothingToPullError: ErrorRow(422, _INVALID),
-    registry_errors.PullConflictError: ErrorRow(409, _INVALID),
-    registry_errors.PullNotFoundError: ErrorRow(404, _INVALID),
-    registry_errors.PullDiskFullError: ErrorRow(507, _SERVER),
-    registry_errors.PullStoreError: ErrorRow(500, _SERVER),
-    registry_errors.HubNotFoundError: ErrorRow(404, _INVALID),
-    registry_errors.HubAuthError: ErrorRow(403, _INVALID),
-    registry_errors.HubGatedError: ErrorRow(403, _INVALID),
-    registry_errors.HubBusyError: ErrorRow(503, _UNAVAILABLE),
-    registry_errors.HubUnreachableError: ErrorRow(504, _SERVER),
-    registry_errors.DatabaseError: ErrorRow(500, _SERVER),
-    registry_errors.RegistryBusyError: ErrorRow(503, _UNAVAILABLE),
-    registry_errors.RegistryFullError: ErrorRow(507, _SERVER),
-}
-
-
-def row_for(error_class: type[BaseException]) -> ErrorRow | None:
-    """Find the row of an error class: its own, or that of its nearest listed ancestor.
-
-    Args:
-        error_class: Any exception class.
-
-    Returns:
-        The row, or `None` when neither the class nor an ancestor is listed: a defect, answered as `InternalError`.
-    """
-    for ancestor in error_class.__mro__:
-        row = ERROR_ROWS.get(ancestor)
-        if row is not None:
-            return row
-    return None

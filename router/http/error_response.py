@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from router.errors import ERROR_ROWS, ErrorRow, InternalError, row_for
+from router.error_table import ERROR_ROWS, ErrorRow, row_for
+from router.errors import InternalError
 
 __all__ = ["Dialect", "ErrorResponse", "dialect_of", "error_object", "render"]
 

@@ -14,13 +14,13 @@ from litestar.exceptions import HTTPException
 
 from backends.errors import BackendError
 from registry.errors import RegistryError
+from router.error_table import row_for
 from router.errors import (
     ClientDisconnectedError,
     InvalidRequestError,
     MethodNotAllowedError,
     RouteNotFoundError,
     RouterError,
-    row_for,
 )
 from router.http.error_response import dialect_of, render
 

@@ -24,7 +24,7 @@ class ThinkingTokenizer(ByteTokenizer):
     """A vocabulary whose model opens its thinking itself."""
 
     vocab_size = 261
-    chat_template = TEMPLATE
+    chat_template = TEMPLATE  # type: ignore[assignment]  # the base has none
 
     @property
     def control_ids(self) -> Mapping[str, int]:
@@ -47,7 +47,7 @@ class PlainTokenizer(ThinkingTokenizer):
         return ByteTokenizer.encode(self, text, add_bos=add_bos, parse_control=False)
 
 
-def first_tokens(tokenizer: ByteTokenizer, **wishes: bool) -> set[int]:
+def first_tokens(tokenizer: ByteTokenizer, *, enable_thinking: bool | None = None) -> set[int]:
     """Return the tokens with which the answer to a request for digits may begin."""
     model = LoadedModel(
         context_length=200,
@@ -59,7 +59,7 @@ def first_tokens(tokenizer: ByteTokenizer, **wishes: bool) -> set[int]:
         devices=("none",),
     )
     admission = Admission(tokenizer, model)
-    prompt = ChatPrompt([{"role": "user", "content": "hi"}], **wishes)
+    prompt = ChatPrompt([{"role": "user", "content": "hi"}], enable_thinking=enable_thinking)
     constraint = Constraint(ConstraintKind.REGEX, "[0-9]+", "regex")
     message = Generate(1, prompt, SamplingParams(), constraint=constraint, output=OutputSpec())
     result = admission.submit(message, time.monotonic())

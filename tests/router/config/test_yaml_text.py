@@ -84,7 +84,7 @@ def test_lines_of_keys_and_list_items_are_known() -> None:
 def test_any_text_parses_or_is_refused(text: str) -> None:
     num_lines = len(text.splitlines()) + 1
     try:
-        lines = parse(text).lines.values()
+        lines = list(parse(text).lines.values())
     except YAMLTextError as exc:
         lines = [exc.line or 1]
     assert all(1 <= line <= num_lines for line in lines)
