@@ -1,14 +1,17 @@
 """What the catalogue holds: models, their artifacts, and files that are neither. Plain data, no database."""
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
 from registry.facts import ArtifactFormat, ModelFacts
+from registry.settings import NO_SETTINGS, ModelSettings
 
 EngineName = Literal["mlx", "llamacpp"]
 EngineSetting = Literal["auto", "mlx", "llamacpp"]
 ArtifactStatus = Literal["ok", "bad", "missing", "unsupported"]
+Layout = Literal["plain", "hf_cache", "lm_studio", "ollama"]
+"""How the folder is laid out that a model was found in: a tree of any kind, or the store of another tool."""
 
 ENGINE_OF_FORMAT: Final[dict[ArtifactFormat, EngineName]] = {
     ArtifactFormat.GGUF: "llamacpp",
@@ -28,11 +31,17 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
         mmproj_path: The vision projector beside a GGUF model, if any.
         size_bytes: Sum over `files`.
         mtime_ns: Newest modification time over `files`; with `size_bytes` it tells whether anything changed.
-        sha256: Of a single file, once it was computed.
+        sha256: Of a single file, once it is known. Of several files it is that of the lines that `sha256sum` prints for
+            them, sorted by file name.
         status: `ok`; `bad` (no longer parses); `missing` (gone from disk); `unsupported` (no engine would load it).
         reason: Why the status is not `ok`.
         is_owned: It lies in mlxr's own models folder, so mlxr may delete its files.
         facts: What its files say.
+        copies: Other paths where the same bytes lie, sorted.
+        layout: Of the folder it was found in.
+        root: That folder; None when it was registered by its path.
+        prefill_tokens_per_s: Measured on this machine; None until then.
+        decode_tokens_per_s: The same for decode, one sequence.
     """
 
     id: int
@@ -48,11 +57,21 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     is_owned: bool
     facts: ModelFacts
+    copies: tuple[str, ...] = ()
+    layout: Layout = "plain"
+    root: str | None = None
+    prefill_tokens_per_s: float | None = None
+    decode_tokens_per_s: float | None = None
 
     @property
     def engine(self) -> EngineName:
         """The engine that runs this format."""
         return ENGINE_OF_FORMAT[self.format]
+
+    @property
+    def version(self) -> str:
+        """A text that is another one when the files are others, although the path is the same."""
+        return f"{self.size_bytes:x}-{self.mtime_ns:x}"
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +82,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         artifacts: Sorted by format.
         engine: The model's own engine setting; None leaves it to the global one.
         aliases: Other names for it, sorted.
-        settings: Key -> any JSON value.
+        settings: What the user set on it.
         created_at: Seconds since 1970.
         last_used_at: Seconds since 1970; None before the first use.
     """
@@ -72,7 +91,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     artifacts: tuple[Artifact, ...]
     engine: EngineSetting | None
     aliases: tuple[str, ...]
-    settings: dict[str, Any]
+    settings: ModelSettings = NO_SETTINGS
     created_at: float
     last_used_at: float | None
 
@@ -93,6 +112,75 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         return next((artifact for artifact in self.artifacts if artifact.engine == engine), None)
 
 
+class ArtifactSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """An artifact as lists show it; the attributes are those of Artifact and of its facts.
+
+    Attributes:
+        quantization: The label.
+    """
+
+    format: ArtifactFormat
+    path: str
+    size_bytes: int
+    status: ArtifactStatus
+    reason: str | None
+    is_owned: bool
+    architecture: str | None
+    quantization: str | None
+    parameter_count: int | None
+    context_length: int | None
+    prefill_tokens_per_s: float | None
+    decode_tokens_per_s: float | None
+
+    @property
+    def engine(self) -> EngineName:
+        """The engine that runs this format."""
+        return ENGINE_OF_FORMAT[self.format]
+
+
+class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as lists show it: quick to read for a thousand of them, because facts are left out.
+
+    Attributes:
+        name: See Model.
+        artifacts: Sorted by format.
+        engine: See Model.
+        aliases: See Model.
+        created_at: See Model.
+        last_used_at: See Model.
+    """
+
+    name: str
+    artifacts: tuple[ArtifactSummary, ...]
+    engine: EngineSetting | None
+    aliases: tuple[str, ...]
+    created_at: float
+    last_used_at: float | None
+
+    @property
+    def engines(self) -> tuple[EngineName, ...]:
+        """The engines that have an artifact with status `ok`."""
+        return tuple(artifact.engine for artifact in self.artifacts if artifact.status == "ok")
+
+
+class FileHash(msgspec.Struct, frozen=True, kw_only=True):
+    """The checksum of one file.
+
+    Attributes:
+        path: The file.
+        size_bytes: Its size then.
+        mtime_ns: Its modification time then.
+        sha256: 64 hex digits.
+        is_computed: It was computed here; otherwise the file's name says so.
+    """
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    sha256: str
+    is_computed: bool
+
+
 class ArtifactDraft(msgspec.Struct, frozen=True, kw_only=True):
     """An artifact as found on disk, before it has a model.
 
@@ -108,6 +196,9 @@ class ArtifactDraft(msgspec.Struct, frozen=True, kw_only=True):
         name: The name derived for its model.
         organization: Segment to put before the name when the name is taken by another model.
         origin: What stays the same when a new revision has another path; None for plain files.
+        layout: See Artifact.
+        root: See Artifact.
+        hashes: What the names of its files say of their checksums.
     """
 
     format: ArtifactFormat
@@ -121,6 +212,36 @@ class ArtifactDraft(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     organization: str | None = None
     origin: str | None = None
+    layout: Layout = "plain"
+    root: str | None = None
+    hashes: tuple[FileHash, ...] = ()
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the paths where an artifact lies; the attributes are those of Artifact."""
+
+    format: ArtifactFormat
+    path: str
+    files: tuple[str, ...]
+    mmproj_path: str | None
+    size_bytes: int
+    is_owned: bool
+    layout: Layout
+    root: str | None
+
+
+class Deletion(msgspec.Struct, frozen=True):
+    """A file that goes with an artifact.
+
+    Attributes:
+        path: The file or link, or a folder that goes when it is empty.
+        layout: Of the folder it was found in; it decides what else may need the file.
+        root: That folder, its links resolved; nothing outside is deleted.
+    """
+
+    path: str
+    layout: Layout
+    root: str
 
 
 class SkippedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +269,8 @@ class KnownFile(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         artifact_id: None for a skipped file.
+        origin: The artifact's origin.
+        is_copy: It is another path of the artifact, not the one that engines are given.
         files: The artifact's files; empty for a skipped file.
         mmproj_path: The artifact's projector.
         size_bytes: Fingerprint.
@@ -158,6 +281,8 @@ class KnownFile(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     artifact_id: int | None
+    origin: str | None = None
+    is_copy: bool = False
     files: tuple[str, ...] = ()
     mmproj_path: str | None = None
     size_bytes: int

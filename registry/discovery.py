@@ -11,11 +11,12 @@ from pathlib import Path
 
 import msgspec
 
+from registry.candidates import Candidate, ScanRoot
 from registry.catalogue import ArtifactDraft, KnownFile, Model, SkippedFile
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat
-from registry.folders import Candidate, ScanRoot, file_candidate, find_candidates, folder_candidates
-from registry.inspection import MMPROJ_CODE, choose_projector, inspect
+from registry.folders import file_candidate, find_candidates, folder_candidates
+from registry.inspection import MMPROJ_CODE, choose_projector, draft_of, inspect
 from registry.removal import finish_removals
 from registry.store import Registry
 
@@ -42,6 +43,7 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         added: New artifacts.
         updated: Known artifacts whose files changed, moved or came back.
+        copied: New paths of the bytes of known artifacts.
         missing: Known artifacts whose files are gone.
         failed: Broken files, also those that were broken before, and roots that cannot be listed.
         skipped: Sound files that are no models, with what they are.
@@ -50,20 +52,23 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
 
     added: tuple[str, ...]
     updated: tuple[str, ...]
+    copied: tuple[str, ...]
     missing: tuple[str, ...]
     failed: tuple[ScanFailure, ...]
     skipped: tuple[ScanFailure, ...]
     num_unchanged: int
 
 
-def scan(registry: Registry, roots: Iterable[ScanRoot]) -> ScanReport:
+def scan(registry: Registry, roots: Iterable[ScanRoot], *, watched: set[str] | None = None) -> ScanReport:
     """Look through folders and bring the catalogue up to date.
 
     Artifacts outside the roots are only checked for being there. A bad file is reported and never ends the scan.
 
     Args:
         registry: The catalogue.
-        roots: Where to look; an HF cache that does not exist is left out silently.
+        roots: Where to look; another tool's store that does not exist is left out silently.
+        watched: Gets every file and folder that decided the result: while these are unchanged, another scan would find
+            the same.
 
     Returns:
         The report.
@@ -76,6 +81,8 @@ def scan(registry: Registry, roots: Iterable[ScanRoot]) -> ScanReport:
     for root in roots:
         look.visit(root)
     look.attach_projectors()
+    if watched is not None:
+        watched |= look.watched()
     with registry.write():
         return look.record(registry)
 
@@ -152,7 +159,9 @@ class _Scan:
     def __init__(self, known: dict[str, KnownFile]) -> None:
         self._known = known
         self._seen: dict[str, Candidate] = {}
-        self._inodes: set[tuple[int, int]] = set()
+        self._inodes: dict[tuple[int, int], str] = {}
+        self._links: dict[str, str] = {}
+        self._folders: list[Path] = []
         self._roots: list[str] = []
         self._root_failures: list[ScanFailure] = []
         self.drafts: dict[str, ArtifactDraft] = {}
@@ -161,26 +170,52 @@ class _Scan:
     def visit(self, root: ScanRoot) -> None:
         """Walk one root."""
         try:
-            for candidate in find_candidates(root):
+            for candidate in find_candidates(root, self._folders):
                 self.add(candidate)
             self._roots.append(os.path.abspath(root.path))  # noqa: PTH100 - as the candidates' paths
         except ArtifactError as exc:
+            self._folders.append(root.path)
             if root.layout == "plain" or exc.code != "not_found":
                 self._root_failures.append(ScanFailure(path=str(root.path), code=exc.code, reason=exc.reason))
 
     def add(self, candidate: Candidate) -> None:
-        """Take in one candidate: open it unless it is known and looks the same."""
+        """Take in one candidate: open it unless it is known and looks the same, or is another link to a file."""
         path = str(candidate.path)
-        if path in self._seen or (candidate.inode is not None and candidate.inode in self._inodes):
+        if path in self._seen:
             return
         self._seen[path] = candidate
-        if candidate.inode is not None:
-            self._inodes.add(candidate.inode)
+        if candidate.inode is not None and not self._is_first_link(path, candidate.inode):
+            return
         known = self._known.get(path)
         if known is not None and known.status == "ignored":
             return
         if known is None or not _looks_same(candidate, known):
             self._inspect(candidate)
+
+    def _is_first_link(self, path: str, inode: tuple[int, int]) -> bool:
+        """Note that a file has several paths. The one that the catalogue gives to engines counts as the first."""
+        first = self._inodes.setdefault(inode, path)
+        if first == path:
+            return True
+        if self._is_known_artifact(path):
+            if not self._is_known_artifact(first):
+                self._inodes[inode] = path
+                self._links[first] = path
+                self.drafts.pop(first, None)
+                self.skipped.pop(first, None)
+            return True
+        self._links[path] = first
+        return False
+
+    def _is_known_artifact(self, path: str) -> bool:
+        known = self._known.get(path)
+        return known is not None and known.artifact_id is not None and not known.is_copy
+
+    def watched(self) -> set[str]:
+        """Give the paths of `scan`'s `watched`."""
+        files = {str(file) for candidate in self._seen.values() for file in candidate.files}
+        known = {file for item in self._known.values() for file in item.files}
+        return files | known | set(map(str, self._folders))
 
     def _inspect(self, candidate: Candidate) -> None:
         result = inspect(candidate)
@@ -194,8 +229,8 @@ class _Scan:
         projectors: defaultdict[Path, list[str]] = defaultdict(list)
         models: defaultdict[Path, list[str]] = defaultdict(list)
         for path, candidate in self._seen.items():
-            if candidate.format is not ArtifactFormat.GGUF:
-                continue
+            if candidate.format is not ArtifactFormat.GGUF or candidate.layout == "ollama" or path in self._links:
+                continue  # Ollama's names say which projector is whose.
             if self._code(path) == MMPROJ_CODE:
                 projectors[candidate.path.parent].append(candidate.path.name)
             elif self._is_model(path):
@@ -220,17 +255,21 @@ class _Scan:
 
     def _is_model(self, path: str) -> bool:
         known = self._known.get(path)
-        is_known_model = known is not None and known.status in {"ok", "unsupported"}
+        is_known_model = known is not None and not known.is_copy and known.status in {"ok", "unsupported"}
         return path in self.drafts or (is_known_model and path not in self.skipped)
 
     def record(self, registry: Registry) -> ScanReport:
         """Write the differences, inside the caller's transaction."""
         # First what is gone: a file that moved is then found again as the missing artifact that it was.
         missing = self._record_missing(registry)
-        changes: dict[str, list[str]] = {"added": [], "updated": [], "unchanged": []}
+        changes: dict[str, list[str]] = {"added": [], "updated": [], "unchanged": [], "copied": []}
+        names = self._names()
+        registry.set_found_names({path: found for path, found in names.items() if path in self._known})
         for draft in self.drafts.values():
             artifact, change = registry.add_artifact(draft)
-            changes[change].append(artifact.path)
+            changes[change].append(draft.path if change == "copied" else artifact.path)
+        changes["copied"] += self._record_links(registry)
+        registry.set_found_names(names)
         for item in self.skipped.values():
             known = self._known.get(item.path)
             if known is not None and known.artifact_id is not None and item.kind == "bad":
@@ -243,22 +282,54 @@ class _Scan:
         return ScanReport(
             added=tuple(changes["added"]),
             updated=tuple(changes["updated"]),
-            missing=tuple(path for path in missing if path not in moved and self._known[path].artifact_id is not None),
+            copied=tuple(changes["copied"]),
+            missing=tuple(path for path in missing if path not in moved),
             failed=(*self._root_failures, *self._reports("bad")),
             skipped=self._reports("not_a_model"),
             num_unchanged=len(changes["unchanged"]) + self._num_untouched(),
         )
 
     def _record_missing(self, registry: Registry) -> list[str]:
-        missing = []
+        """Mark what is gone; an artifact of which a copy is left goes on with that."""
+        gone: dict[str, str] = {}
+        copies: defaultdict[int | None, list[str]] = defaultdict(list)
         for path, known in self._known.items():
-            if known.artifact_id is None or path in self._seen or known.status in {"ignored", "missing"}:
+            if known.artifact_id is None or known.status in {"ignored", "missing"}:
                 continue
-            gone = next((file for file in known.files if not Path(file).exists()), None)
-            if gone is not None:
-                registry.mark_artifact(known.artifact_id, "missing", f"{gone} is gone")
+            file = None if path in self._seen else next((file for file in known.files if not Path(file).exists()), None)
+            if file is not None:
+                gone[path] = file
+            elif known.is_copy:
+                copies[known.artifact_id].append(path)
+        registry.forget_copies(path for path in gone if self._known[path].is_copy)
+        missing = []
+        for path, file in gone.items():
+            known = self._known[path]
+            if known.is_copy or known.artifact_id is None:
+                continue
+            if copies[known.artifact_id]:
+                registry.promote_copy(copies[known.artifact_id][0])
+            else:
+                registry.mark_artifact(known.artifact_id, "missing", f"{file} is gone")
                 missing.append(path)
         return missing
+
+    def _record_links(self, registry: Registry) -> list[str]:
+        """Record further paths of files as copies; give those that are new."""
+        new = []
+        for path, first in self._links.items():
+            known, candidate = self._known.get(path), self._seen[path]
+            if known is not None and (known.status == "ignored" or (known.is_copy and _looks_same(candidate, known))):
+                continue
+            artifact = registry.find_artifact(first)
+            if artifact is not None and artifact.path != path and _is_text(path):
+                registry.put_copy(artifact.id, draft_of(candidate, artifact.facts))
+                new.append(path)
+        return new
+
+    def _names(self) -> dict[str, tuple[str, ...]]:
+        """Give the names that stores have for their files."""
+        return {path: candidate.names for path, candidate in self._seen.items() if candidate.names}
 
     def _gone_skipped(self) -> list[str]:
         """List remembered files below the roots that are there no more."""
@@ -277,6 +348,7 @@ class _Scan:
             for path in self._seen
             if path not in self.drafts
             and path not in self.skipped
+            and path not in self._links
             and self._known[path].status in {"ok", "unsupported", "bad"}
             and self._known[path].artifact_id is not None
         )
@@ -301,6 +373,8 @@ def _looks_same(candidate: Candidate, known: KnownFile) -> bool:
         return False
     if known.artifact_id is None:
         return candidate.problem is None or candidate.problem.code == known.code
+    if known.origin != candidate.origin:
+        return False
     return known.files == tuple(map(str, candidate.files)) and (candidate.problem is None or known.status == "bad")
 
 

@@ -3,13 +3,17 @@
 Not here: finding candidates (`folders.py`) and recording the result (`discovery.py`).
 """
 
+import os
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
-from registry.catalogue import ArtifactDraft, SkippedFile
+from registry.candidates import Candidate
+from registry.catalogue import ArtifactDraft, FileHash, SkippedFile
+from registry.checksums import sha256_of_blob_name
 from registry.errors import ArtifactError, GGUFError
 from registry.facts import ArtifactFormat, ModelFacts, ModelKind
-from registry.folders import Candidate
 from registry.gguf import read_header
 from registry.gguf.split import facts_from_headers
 from registry.mlx_dir import read_mlx_dir
@@ -27,6 +31,10 @@ _NOT_MODELS: Final = {
 }
 
 
+_NOT_FOR_MLXR: Final = frozenset({"bad_magic", "has_adapter", "no_weights", "several_weights"})
+"""What other tools rightly have in their stores."""
+
+
 def inspect(candidate: Candidate) -> ArtifactDraft | SkippedFile:
     """Read a candidate's files.
 
@@ -39,9 +47,23 @@ def inspect(candidate: Candidate) -> ArtifactDraft | SkippedFile:
     try:
         facts = _read_facts(candidate)
     except ArtifactError as exc:
-        return skipped(candidate, kind="bad", code=exc.code, reason=_reason(exc, candidate))
+        kind = "not_a_model" if exc.code in _NOT_FOR_MLXR and candidate.layout == "ollama" else "bad"
+        return skipped(candidate, kind=kind, code=exc.code, reason=_reason(exc, candidate))
     if facts.kind in _NOT_MODELS:
         return skipped(candidate, kind="not_a_model", code=facts.kind.value, reason=_NOT_MODELS[facts.kind])
+    return draft_of(candidate, facts)
+
+
+def draft_of(candidate: Candidate, facts: ModelFacts) -> ArtifactDraft:
+    """Make the draft of a candidate whose facts are known, because the same file was read under another path.
+
+    Args:
+        candidate: What was found.
+        facts: What its files say.
+
+    Returns:
+        The draft.
+    """
     provenance = facts.provenance
     parts = (provenance.basename, provenance.size_label, provenance.finetune)
     from_parts = "-".join(part for part in parts if part) if provenance.basename else None
@@ -49,14 +71,51 @@ def inspect(candidate: Candidate) -> ArtifactDraft | SkippedFile:
         format=candidate.format,
         path=str(candidate.path),
         files=tuple(map(str, candidate.files)),
+        mmproj_path=_projector_of(candidate),
         size_bytes=candidate.size_bytes,
         mtime_ns=candidate.mtime_ns,
         is_owned=candidate.is_owned,
         facts=facts,
-        name=derive_name(*candidate.hints, from_parts, provenance.name),
+        name=candidate.names[0] if candidate.names else derive_name(*candidate.hints, from_parts, provenance.name),
         organization=sanitise_org(candidate.organization),
         origin=candidate.origin,
+        layout=candidate.layout,
+        root=candidate.root or None,
+        hashes=tuple(claimed_hashes(candidate)),
     )
+
+
+def claimed_hashes(candidate: Candidate) -> Iterator[FileHash]:
+    """Read checksums off the names of content-addressed files.
+
+    Args:
+        candidate: What was found.
+
+    Yields:
+        A checksum for each file whose name, or the name of what it links to, is one.
+    """
+    if candidate.layout not in {"hf_cache", "ollama"}:
+        return
+    for file in candidate.files:
+        try:
+            blob = Path(os.path.realpath(file))
+            sha256 = sha256_of_blob_name(blob.name) if blob.parent.name == "blobs" else None
+            info = blob.stat()
+        except OSError:
+            continue
+        if sha256 is not None:
+            yield FileHash(
+                path=str(file),
+                size_bytes=info.st_size,
+                mtime_ns=info.st_mtime_ns,
+                sha256=sha256,
+                is_computed=False,
+            )
+
+
+def _projector_of(candidate: Candidate) -> str | None:
+    """Give the projector that a store names, if it is there; for others `discovery` looks beside the model."""
+    return str(candidate.projector) if candidate.projector is not None and candidate.projector.is_file() else None
 
 
 def skipped(candidate: Candidate, *, kind: str, code: str, reason: str) -> SkippedFile:

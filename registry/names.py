@@ -2,11 +2,12 @@
 
 Not here: whether a name is taken (`store.py`).
 
-    name       = [org "/"] segment          at most 128 characters in all
+    name       = [org "/"] segment [":" tag]    at most 128 characters in all
     segment    = [a-z0-9] or [a-z0-9] [a-z0-9._-]* [a-z0-9], without ".."
-    reference  = name ["@" engine]          engine: mlx, llamacpp or auto
+    tag        = [a-z0-9._-]+, without ".."     as Ollama has it; names derived from files have none
+    reference  = name ["@" engine]              engine: mlx, llamacpp or auto
 
-The characters `:` (a tag, as Ollama has it) and `+` (an adapter) are in no name, so that references can grow by them.
+The character `+` (an adapter) is in no name, so that references can grow by it.
 """
 
 import re
@@ -19,7 +20,7 @@ MAX_NAME_CHARS: Final = 128
 ENGINES: Final = ("auto", "mlx", "llamacpp")
 
 _SEGMENT: Final = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"
-_NAME_PATTERN: Final = re.compile(rf"(?:{_SEGMENT}/)?{_SEGMENT}", re.ASCII)
+_NAME_PATTERN: Final = re.compile(rf"(?:{_SEGMENT}/)?{_SEGMENT}(?::[a-z0-9._-]+)?", re.ASCII)
 
 _SHARD_PATTERN: Final = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 """Source: llama.cpp, llama_split_path: "%s-%05d-of-%05d.gguf", counted from 1."""
@@ -85,7 +86,7 @@ def check_model_name(name: str) -> str:
     if _NAME_PATTERN.fullmatch(name) is None or ".." in name:
         raise InvalidModelNameError(
             f"{name!r} is no model name. Names are NAME or ORG/NAME of a-z, 0-9, '.', '_' and '-', "
-            "starting and ending with a letter or digit."
+            "starting and ending with a letter or digit; ':TAG' may follow."
         )
     return name
 
@@ -189,7 +190,7 @@ def with_suffix(name: str, suffix: str) -> str:
     tail = _sanitise(suffix)
     if not tail:
         return name
-    return f"{name[: MAX_NAME_CHARS - len(tail) - 1].rstrip('._-/')}-{tail}"
+    return f"{name[: MAX_NAME_CHARS - len(tail) - 1].rstrip('._-/:')}-{tail}"
 
 
 def _sanitise(text: str) -> str:

@@ -1,6 +1,7 @@
 """Removing models so that a crash at any moment leaves catalogue and disk in agreement.
 
-Row first marked, then files, then row: whatever was begun is ended by the next scan. Not here: asking the user.
+Row first marked, with the files that go; then the files; then the row. Whatever was begun is ended by the next scan.
+Not here: which files those are (`removal_plan.py`), and asking the user.
 """
 
 import os
@@ -8,26 +9,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
-
-from registry.catalogue import Artifact
+from registry.catalogue import Artifact, Deletion
 from registry.errors import ArtifactError
 from registry.files import as_artifact_error
+from registry.hf_cache import is_blob_needed
+from registry.ollama import blobs_in_use, read_manifest, stands_for
+from registry.removal_plan import RemovalReport, is_inside, plan, report_of
 from registry.store import Registry
 
-
-class RemovalReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a removal did, or would do.
-
-    Attributes:
-        deleted: Files that are (to be) deleted.
-        kept: Files that stay, because they lie outside mlxr's own folder or something else needs them.
-        freed_bytes: Size of the artifacts whose files are deleted.
-    """
-
-    deleted: tuple[str, ...]
-    kept: tuple[str, ...]
-    freed_bytes: int
+__all__ = ["RemovalReport", "finish_removals", "plan_removal", "remove_artifacts", "remove_model"]
 
 
 def plan_removal(
@@ -46,23 +36,7 @@ def plan_removal(
     Raises:
         DatabaseError: Or a subclass.
     """
-    ids = {artifact.id for artifact in artifacts}
-    needed = {
-        file
-        for model in registry.list_models()
-        for artifact in model.artifacts
-        if artifact.id not in ids
-        for file in (*artifact.files, *([artifact.mmproj_path] if artifact.mmproj_path else []))
-    }
-    deleted: list[str] = []
-    kept: list[str] = []
-    freed_bytes = 0
-    for artifact in artifacts:
-        is_deleting = artifact.is_owned or is_deleting_foreign_files
-        freed_bytes += artifact.size_bytes if is_deleting else 0
-        for file in (*artifact.files, *([artifact.mmproj_path] if artifact.mmproj_path else [])):
-            (deleted if is_deleting and file not in needed else kept).append(file)
-    return RemovalReport(deleted=tuple(deleted), kept=tuple(kept), freed_bytes=freed_bytes)
+    return report_of(plan(registry, artifacts, is_deleting_foreign_files=is_deleting_foreign_files))
 
 
 def remove_model(registry: Registry, name: str, *, is_deleting_foreign_files: bool = False) -> RemovalReport:
@@ -102,11 +76,11 @@ def remove_artifacts(
         ArtifactError: A file cannot be deleted; the next scan tries again.
         DatabaseError: Or a subclass.
     """
-    report = plan_removal(registry, artifacts, is_deleting_foreign_files=is_deleting_foreign_files)
+    planned = plan(registry, artifacts, is_deleting_foreign_files=is_deleting_foreign_files)
+    report = report_of(planned)
     with registry.write():
-        for artifact in artifacts:
-            is_deleting = artifact.is_owned or is_deleting_foreign_files
-            registry.begin_removal([artifact.id], "delete" if is_deleting else "unregister")
+        for item in planned:
+            registry.begin_removal(item.artifact_id, item.deletions)
     failures = finish_removals(registry)
     if failures:
         raise failures[0]
@@ -126,10 +100,9 @@ def finish_removals(registry: Registry) -> tuple[ArtifactError, ...]:
         DatabaseError: Or a subclass.
     """
     failures = []
-    for artifact_id, removal, files in registry.pending_removals():
+    for artifact_id, deletions in registry.pending_removals():
         try:
-            if removal == "delete":
-                _delete(files)
+            _delete(deletions)
         except ArtifactError as exc:
             failures.append(exc)
         else:
@@ -137,41 +110,39 @@ def finish_removals(registry: Registry) -> tuple[ArtifactError, ...]:
     return tuple(failures)
 
 
-def _delete(files: Sequence[str]) -> None:
-    """Delete files, then the folder they were in if it is empty; what is gone already is no error."""
-    for file in files:
-        path = Path(file)
+def _delete(deletions: Sequence[Deletion]) -> None:
+    """Delete files in their order; what is gone already is no error, and what came to be needed meanwhile stays."""
+    blobs = frozenset(Path(item.path).name for item in deletions if Path(item.path).parent.name == "blobs")
+    for item in deletions:
+        path = Path(item.path)
         try:
+            if not is_inside(path, item.root):
+                continue  # A folder on the way became a link to elsewhere: nothing there is ours to delete.
             if path.is_dir() and not path.is_symlink():
                 # A folder with something else left in it stays.
                 with suppress(OSError):
                     path.rmdir()
-            else:
-                _delete_blob(path)
+            elif _is_free(path, item, blobs):
                 path.unlink(missing_ok=True)
         except OSError as exc:
             raise as_artifact_error(exc, path) from exc
-    _sync_folders({Path(file).parent for file in files})
+    _sync_folders({Path(item.path).parent for item in deletions})
 
 
-def _delete_blob(link: Path) -> None:
-    """Delete what a link of the HF cache points to, unless another snapshot needs it; other links keep their target.
-
-    The blob goes before its link: a crash in between leaves a link without a target, which the next attempt removes,
-    and not a blob that nothing points to.
-
-    Source: huggingface_hub, "Understand caching": `models--ORG--NAME/snapshots/COMMIT/FILE` links to
-    `models--ORG--NAME/blobs/HASH`.
-    """
-    repository = next((folder for folder in link.parents if folder.name == "snapshots"), link).parent
-    if not link.is_symlink() or not repository.name.startswith("models--"):
-        return
-    blob = Path(os.path.realpath(link))
-    if blob.parent != Path(os.path.realpath(repository / "blobs")):
-        return
-    others = (other for other in (repository / "snapshots").rglob("*") if other.is_symlink() and other != link)
-    if not any(os.path.realpath(other) == str(blob) for other in others):
-        blob.unlink(missing_ok=True)
+def _is_free(path: Path, deletion: Deletion, blobs: frozenset[str]) -> bool:
+    """Ask the store that the file is part of whether something else needs it by now."""
+    if deletion.layout == "hf_cache":
+        return path.parent.name != "blobs" or not is_blob_needed(path)
+    if deletion.layout == "ollama":
+        root = Path(deletion.root)
+        if path.parent == root / "blobs":
+            in_use = blobs_in_use(root)
+            return in_use is not None and path.name not in in_use
+        try:
+            return stands_for(read_manifest(root, path), blobs)
+        except ArtifactError:
+            return False
+    return True
 
 
 def _sync_folders(folders: set[Path]) -> None:

@@ -10,29 +10,29 @@ from registry.errors import ArtifactConflictError, ModelExistsError
 from registry.facts import ModelFacts
 from registry.linking import can_join, candidate_names
 from registry.names import check_model_name
-from registry.store.reading import CatalogueReader
+from registry.store.copies import CopyWriter, claimed_sha256
 
 _MAX_SQL_INTEGER: Final = (1 << 63) - 1
 
-Change = Literal["added", "updated", "unchanged"]
-Removal = Literal["unregister", "delete"]
+Change = Literal["added", "updated", "unchanged", "copied"]
 
 
-class ArtifactWriter(CatalogueReader):
+class ArtifactWriter(CopyWriter):
     """The writes that concern artifacts."""
 
     def add_artifact(self, draft: ArtifactDraft, *, model_name: str | None = None) -> tuple[Artifact, Change]:
         """Record an artifact, new or known.
 
         An artifact that is known, by its path or its origin or because a missing one with the same facts turned up
-        elsewhere, keeps its model. A new one joins or founds a model by the rule of `linking.py`, if no name is given.
+        elsewhere, keeps its model. One whose bytes are known to be those of another artifact becomes a copy of it, if
+        no name is given. Any other joins or founds a model by the rule of `linking.py`.
 
         Args:
             draft: What was found.
             model_name: The model it must belong to, made when absent.
 
         Returns:
-            The artifact, and what changed.
+            The artifact, and what changed. `copied`: the draft is another path of it.
 
         Raises:
             ArtifactConflictError: The named model already has another artifact of this format.
@@ -42,10 +42,19 @@ class ArtifactWriter(CatalogueReader):
         """
         with self.write():
             self.rows("DELETE FROM skipped_files WHERE path = ?", draft.path)
+            self.put_hashes(draft.hashes)
+            holder = self._holder_of_copy(draft, model_name)
+            if holder is not None:
+                return self._artifact(holder), "unchanged"
             known = self._find_known(draft)
             if known is None:
+                same = self._find_same_bytes(draft) if model_name is None else None
+                if same is not None:
+                    self.put_copy(same, draft)
+                    return self._artifact(same), "copied"
                 model_id = self._choose_model(draft) if model_name is None else self._claim(model_name, draft, None)
                 return self._artifact(self._insert(draft, model_id)), "added"
+            self._free_path(draft.path, known)
             before = self._artifact(known)
             if model_name is not None and model_name != before.model_name:
                 self._move(known, self._claim(model_name, draft, known))
@@ -82,19 +91,6 @@ class ArtifactWriter(CatalogueReader):
         with self.write():
             self.rows(sql, size_bytes, mtime_ns, artifact_id)
 
-    def set_sha256(self, artifact_id: int, sha256: str) -> None:
-        """Record the checksum of a single-file artifact.
-
-        Args:
-            artifact_id: Its row.
-            sha256: 64 hex digits.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
-        with self.write():
-            self.rows("UPDATE artifacts SET sha256 = ? WHERE id = ?", sha256, artifact_id)
-
     def skip_file(self, skipped: SkippedFile) -> None:
         """Remember a file that is no artifact, in the place of what was known of it.
 
@@ -125,81 +121,13 @@ class ArtifactWriter(CatalogueReader):
             for path in paths:
                 self.rows("DELETE FROM skipped_files WHERE path = ?", path)
 
-    # --- removal, in the two steps that survive a crash -----------------------------------------------------------
-
-    def begin_removal(self, artifact_ids: Iterable[int], removal: Removal) -> None:
-        """Hide artifacts and note what is to be done with their files. The first step of a removal.
-
-        Args:
-            artifact_ids: Their rows.
-            removal: `delete` the files, or only `unregister` them.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
-        with self.write():
-            for artifact_id in artifact_ids:
-                self.rows("UPDATE artifacts SET removal = ? WHERE id = ?", removal, artifact_id)
-
-    def pending_removals(self) -> tuple[tuple[int, Removal, tuple[str, ...]], ...]:
-        """List the removals that were begun and not finished, as a crash in between leaves them.
-
-        Returns:
-            For each artifact its row, what to do with the files, and the files that no other artifact uses.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
-        with self.read():
-            rows = self.rows("SELECT id, removal, path, files, mmproj_path, format FROM artifacts")
-        used: set[str] = set()
-        for _, removal, _, files, mmproj, _ in rows:
-            if removal is None:
-                used.update(self.decode_paths(files), {mmproj} if mmproj else ())
-        pending = []
-        for artifact_id, removal, path, files, mmproj, kind in rows:
-            if removal is not None:
-                # A folder is named last, so that it is empty when its turn comes.
-                own = [*self.decode_paths(files), *([mmproj] if mmproj else []), *([path] if kind == "mlx" else [])]
-                pending.append((artifact_id, removal, tuple(item for item in own if item not in used)))
-        return tuple(pending)
-
-    def finish_removal(self, artifact_id: int) -> None:
-        """Take an artifact out, and its model when that was the last one. The last step of a removal.
-
-        A file that stays on disk is remembered as ignored, so that the next scan does not bring it back.
-
-        Args:
-            artifact_id: Its row.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
-        with self.write():
-            rows = self.rows(
-                "DELETE FROM artifacts WHERE id = ? RETURNING model_id, removal, path, size_bytes, mtime_ns",
-                artifact_id,
-            )
-            for model_id, removal, path, size_bytes, mtime_ns in rows:
-                self._drop_if_empty(model_id)
-                if removal == "unregister":
-                    self.skip_file(
-                        SkippedFile(
-                            path=path,
-                            size_bytes=size_bytes,
-                            mtime_ns=mtime_ns,
-                            kind="ignored",
-                            code="unregistered",
-                            reason="it was removed from the catalogue; `mlxr models add` brings it back",
-                        )
-                    )
-
     # --- inside a transaction -------------------------------------------------------------------------------------
 
     def _find_known(self, draft: ArtifactDraft) -> int | None:
-        rows = self.rows("SELECT id FROM artifacts WHERE path = ?", draft.path)
-        if not rows and draft.origin is not None:
-            rows = self.rows("SELECT id FROM artifacts WHERE origin = ?", draft.origin)
+        # The origin first: a tag of a store, or a repository, may have moved on to other bytes.
+        rows = self.rows("SELECT id FROM artifacts WHERE origin = ?", draft.origin) if draft.origin is not None else []
+        if not rows:
+            rows = self.rows("SELECT id FROM artifacts WHERE path = ?", draft.path)
         if not rows:
             rows = self.rows(
                 "SELECT id FROM artifacts WHERE status = 'missing' AND format = ? AND size_bytes = ? AND facts = ?",
@@ -209,9 +137,19 @@ class ArtifactWriter(CatalogueReader):
             )
         return rows[0][0] if rows else None
 
+    def _free_path(self, path: str, artifact_id: int) -> None:
+        """Take a path from another artifact that had it: two tags of a store have changed places."""
+        rows = self.rows("SELECT id FROM artifacts WHERE path = ? AND id <> ?", path, artifact_id)
+        for (other_id,) in rows:
+            (old_path,) = self.rows("SELECT path FROM artifacts WHERE id = ?", artifact_id)[0]
+            self.rows("UPDATE artifacts SET path = ? WHERE id = ?", f"{path}#{other_id}", other_id)
+            self.rows("UPDATE artifacts SET path = ? WHERE id = ?", path, artifact_id)
+            self.rows("UPDATE artifacts SET path = ? WHERE id = ?", old_path, other_id)
+            self.mark_artifact(other_id, "missing", "its name stands for other files now")
+
     def _choose_model(self, draft: ArtifactDraft) -> int:
-        for name in candidate_names(draft, self.find_model(draft.name)):
-            model = self.find_model(name)
+        for name in candidate_names(draft, self.find_exactly(draft.name)):
+            model = self.find_exactly(name)
             if model is None and not self.rows("SELECT 1 FROM models WHERE name = ?", name):
                 return self._create_model(name)
             # Only the plain name is joined: a name with a suffix stands for one artifact that had to stand apart.
@@ -222,7 +160,7 @@ class ArtifactWriter(CatalogueReader):
     def _claim(self, name: str, draft: ArtifactDraft, artifact_id: int | None) -> int:
         """Give the row of the model that the user named, made when absent."""
         check_model_name(name)
-        model = self.find_model(name)
+        model = self.find_exactly(name)
         if model is None:
             rows = self.rows("SELECT id FROM models WHERE name = ?", name)
             return rows[0][0] if rows else self._create_model(name)
@@ -261,7 +199,7 @@ class ArtifactWriter(CatalogueReader):
         )
 
     def _insert(self, draft: ArtifactDraft, model_id: int) -> int:
-        columns = _columns(draft) | {"model_id": model_id, "added_at": self._clock()}
+        columns = _columns(draft) | {"model_id": model_id, "added_at": self._clock(), "sha256": claimed_sha256(draft)}
         marks = ", ".join("?" * len(columns))
         sql = f"INSERT INTO artifacts ({', '.join(columns)}) VALUES ({marks}) RETURNING id"  # noqa: S608 - own names
         artifact_id: int = self.rows(sql, *columns.values())[0][0]
@@ -272,13 +210,17 @@ class ArtifactWriter(CatalogueReader):
         # A checksum is of the bytes that were there; other bytes have another one.
         changes = ", ".join(f"{name} = ?" for name in columns)
         self.rows(
-            f"UPDATE artifacts SET sha256 = CASE WHEN size_bytes = ? AND mtime_ns = ? THEN sha256 END, {changes} "  # noqa: S608
-            "WHERE id = ?",
+            "UPDATE artifacts SET sha256 = CASE WHEN path = ? AND size_bytes = ? AND mtime_ns = ? THEN sha256 END, "  # noqa: S608
+            f"{changes} WHERE id = ?",
+            draft.path,
             draft.size_bytes,
             draft.mtime_ns,
             *columns.values(),
             artifact_id,
         )
+        sha256 = claimed_sha256(draft)
+        if sha256 is not None:
+            self.set_sha256(artifact_id, sha256)
 
 
 def _columns(draft: ArtifactDraft) -> dict[str, object]:
@@ -294,6 +236,8 @@ def _columns(draft: ArtifactDraft) -> dict[str, object]:
         "status": "ok" if facts.loadable else "unsupported",
         "reason": "; ".join(facts.reasons) or None,
         "is_owned": int(draft.is_owned),
+        "layout": draft.layout,
+        "root": draft.root,
         "architecture": facts.architecture,
         "parameter_count": _sql_integer(facts.parameter_count),
         "quantization": facts.quantization.label if facts.quantization is not None else None,

@@ -1,23 +1,19 @@
 """The Registry: what users set on models, on top of reading and of artifacts."""
 
-import re
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from registry.catalogue import EngineSetting, Model
-from registry.errors import InvalidSettingError, ModelExistsError, ModelNotFoundError
+from registry.errors import ModelExistsError, ModelNotFoundError
 from registry.facts import ArtifactFormat
-from registry.names import ENGINES, check_model_name, with_suffix
-from registry.store.artifacts import ArtifactWriter
-
-MAX_SETTING_BYTES: Final = 64 << 10
-"""A system prompt or a template fits; a model does not."""
-
-_SETTING_KEY: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}", re.ASCII)
+from registry.names import check_model_name, with_suffix
+from registry.settings import ENGINE_KEY, check_settings
+from registry.store.merging import MergingWriter
 
 
-class Registry(ArtifactWriter):
+class Registry(MergingWriter):
     """The catalogue: models, artifacts, aliases and settings. Open it with `Registry.open`, and close it."""
 
     def set_engine(self, name: str, engine: EngineSetting | None) -> Model:
@@ -35,61 +31,38 @@ class Registry(ArtifactWriter):
             InvalidSettingError: There is no such engine.
             DatabaseError: Or a subclass.
         """
-        if engine is not None and engine not in ENGINES:
-            raise InvalidSettingError(f"{engine!r} is no engine; choose one of {', '.join(ENGINES)}.")
-        with self.write():
-            self.rows("UPDATE models SET engine = ? WHERE name = ?", engine, self.get_model(name).name)
-            return self.get_model(name)
+        return self.change_settings(name, {ENGINE_KEY: engine})
 
-    def set_setting(self, name: str, key: str, value: Any | None) -> Model:
-        """Set or take away one setting of a model.
+    def change_settings(self, name: str, changes: Mapping[str, Any | None]) -> Model:
+        """Set settings of a model or take them away, all or none.
 
         Args:
             name: The model or an alias.
-            key: Letters a-z, digits, `_` and `.`; at most 64 characters.
-            value: Any JSON value; None takes the setting away.
+            changes: Key -> value, None takes a setting away. The keys are `settings.SETTING_KEYS`.
 
         Returns:
             The model as it is now.
 
         Raises:
             ModelNotFoundError: There is no such model.
-            InvalidSettingError: The key is malformed, or the value is no JSON or too large.
+            InvalidSettingError: A key is unknown, or a value is of another type or out of its range.
             DatabaseError: Or a subclass.
         """
-        if _SETTING_KEY.fullmatch(key) is None:
-            raise InvalidSettingError(f"{key[:80]!r} is no setting; a key has a-z, 0-9, '_' and '.'.")
-        try:
-            text = msgspec.json.encode(value).decode("utf-8")
-        except (TypeError, ValueError, OverflowError, RecursionError) as exc:
-            raise InvalidSettingError(f"The value of {key!r} cannot be stored: {exc}.") from exc
-        if len(text) > MAX_SETTING_BYTES:
-            raise InvalidSettingError(f"The value of {key!r} has {len(text)} bytes; the limit is {MAX_SETTING_BYTES}.")
+        checked = check_settings(changes)
         with self.write():
-            model_id = self._model_id(self.get_model(name).name)
-            if value is None:
-                self.rows("DELETE FROM settings WHERE model_id = ? AND key = ?", model_id, key)
-            else:
-                self.rows(
-                    "INSERT OR REPLACE INTO settings (model_id, key, value) VALUES (?, ?, ?)", model_id, key, text
-                )
+            model = self.get_model(name)
+            model_id = self._model_id(model.name)
+            for key, value in checked.items():
+                if key == ENGINE_KEY:
+                    self.rows("UPDATE models SET engine = ? WHERE id = ?", value, model_id)
+                elif value is None:
+                    self.rows("DELETE FROM settings WHERE model_id = ? AND key = ?", model_id, key)
+                else:
+                    text = msgspec.json.encode(value).decode("utf-8")
+                    self.rows(
+                        "INSERT OR REPLACE INTO settings (model_id, key, value) VALUES (?, ?, ?)", model_id, key, text
+                    )
             return self.get_model(name)
-
-    def get_setting(self, name: str, key: str) -> Any | None:
-        """Give one setting of a model.
-
-        Args:
-            name: The model or an alias.
-            key: The setting.
-
-        Returns:
-            Its value, or None when it is not set.
-
-        Raises:
-            ModelNotFoundError: There is no such model.
-            DatabaseError: Or a subclass.
-        """
-        return self.get_model(name).settings.get(key)
 
     def set_alias(self, alias: str, name: str) -> Model:
         """Give a model another name; an alias that exists is moved.
@@ -113,7 +86,9 @@ class Registry(ArtifactWriter):
             if self.rows("SELECT 1 FROM models WHERE name = ?", alias):
                 raise ModelExistsError(f"{alias!r} is the name of a model, so it cannot be an alias.")
             self.rows(
-                "INSERT OR REPLACE INTO aliases (alias, model_id) VALUES (?, ?)", alias, self._model_id(model.name)
+                "INSERT OR REPLACE INTO aliases (alias, model_id, is_found) VALUES (?, ?, 0)",
+                alias,
+                self._model_id(model.name),
             )
             return self.get_model(name)
 

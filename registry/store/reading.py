@@ -2,20 +2,23 @@
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
-from registry.catalogue import Artifact, KnownFile, Model, SkippedFile
+from registry.catalogue import Artifact, FileHash, KnownFile, Model, SkippedFile
 from registry.database import RESCUE_COMMAND
 from registry.errors import ModelNotFoundError, RegistryCorruptError
 from registry.facts import ArtifactFormat, ModelFacts
+from registry.settings import NO_SETTINGS, decode_settings
 from registry.store.session import Session
 
 _FACTS: Final = msgspec.json.Decoder(ModelFacts)
+DEFAULT_TAG: Final = "latest"
+
 _PATHS: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -124,19 +127,44 @@ class CatalogueReader(Session):
                 )
                 for row in self.rows("SELECT path, size_bytes, mtime_ns, kind, code, reason FROM skipped_files")
             }
-            for path, *values, status, files in self.rows(
-                "SELECT path, id, mmproj_path, size_bytes, mtime_ns, "
-                "CASE WHEN removal IS NULL THEN status ELSE 'ignored' END, files FROM artifacts"
+            for path, *values, status, files, is_copy in self.rows(
+                "SELECT copies.path, artifact_id, copies.mmproj_path, copies.size_bytes, copies.mtime_ns, "
+                "copies.origin, CASE WHEN removal IS NULL THEN status ELSE 'ignored' END, copies.files, 1 "
+                "FROM copies JOIN artifacts ON artifacts.id = artifact_id UNION ALL "
+                "SELECT path, id, mmproj_path, size_bytes, mtime_ns, origin, "
+                "CASE WHEN removal IS NULL THEN status ELSE 'ignored' END, files, 0 FROM artifacts"
             ):
                 known[path] = KnownFile(
                     artifact_id=values[0],
                     mmproj_path=values[1],
                     size_bytes=values[2],
                     mtime_ns=values[3],
+                    origin=values[4],
+                    is_copy=bool(is_copy),
                     status=status,
                     files=_PATHS.decode(files),
                 )
         return known
+
+    def file_hashes(self, paths: Iterable[str]) -> dict[str, FileHash]:
+        """Give the checksums that are known of files, as the files were then.
+
+        Args:
+            paths: The files.
+
+        Returns:
+            Path -> checksum, for those that have one. Compare size and time with the file's before relying on it.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        sql = "SELECT path, size_bytes, mtime_ns, sha256, is_computed FROM file_hashes WHERE path = ?"
+        with self.read():
+            rows = [row for path in paths for row in self.rows(sql, path)]
+        return {
+            row[0]: FileHash(path=row[0], size_bytes=row[1], mtime_ns=row[2], sha256=row[3], is_computed=bool(row[4]))
+            for row in rows
+        }
 
     def find_model(self, name: str) -> Model | None:
         """Give the model of a name or alias, or None.
@@ -150,8 +178,26 @@ class CatalogueReader(Session):
         Raises:
             DatabaseError: Or a subclass.
         """
+        model = self.find_exactly(name)
+        if model is None and ":" not in name:
+            # As Ollama has it: a name without a tag means the tag `latest`.
+            model = self.find_exactly(f"{name}:{DEFAULT_TAG}")
+        return model
+
+    def find_exactly(self, name: str) -> Model | None:
+        """Give the model of a name or alias as it is written, or None.
+
+        Args:
+            name: Without an engine.
+
+        Returns:
+            The model, if there is one with at least one artifact.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
         with self.read():
-            # A name and an alias are never the same text; set_alias and put_artifact see to it.
+            # A name and an alias are never the same text; set_alias and add_artifact see to it.
             models = self._models("name = ? OR id = (SELECT model_id FROM aliases WHERE alias = ?)", name, name)
         return models[0] if models else None
 
@@ -171,16 +217,16 @@ class CatalogueReader(Session):
             aliases: defaultdict[int, list[str]] = defaultdict(list)
             for model_id, alias in self.rows(f"SELECT model_id, alias FROM aliases WHERE {only} ORDER BY alias"):  # noqa: S608
                 aliases[model_id].append(alias)
-            settings: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+            settings: defaultdict[int, dict[str, str]] = defaultdict(dict)
             for model_id, key, value in self.rows(f"SELECT model_id, key, value FROM settings WHERE {only}"):  # noqa: S608
-                settings[model_id][key] = msgspec.json.decode(value)
+                settings[model_id][key] = value
             return tuple(
                 Model(
                     name=name,
                     artifacts=tuple(artifacts[model_id]),
                     engine=engine,
                     aliases=tuple(aliases[model_id]),
-                    settings=settings[model_id],
+                    settings=decode_settings(settings[model_id]) if model_id in settings else NO_SETTINGS,
                     created_at=created_at,
                     last_used_at=last_used_at,
                 )
@@ -191,10 +237,15 @@ class CatalogueReader(Session):
     def _artifacts(self, where: str, *values: object) -> list[tuple[int, Artifact]]:
         rows = self.rows(
             "SELECT model_id, artifacts.id, name, format, path, files, mmproj_path, size_bytes, mtime_ns, "  # noqa: S608
-            "sha256, status, reason, is_owned, facts FROM artifacts JOIN models ON models.id = model_id "
+            "sha256, status, reason, is_owned, facts, layout, root, prefill_tokens_per_s, decode_tokens_per_s "
+            "FROM artifacts JOIN models ON models.id = model_id "
             f"WHERE removal IS NULL AND {where} ORDER BY name, format",
             *values,
         )
+        copies: defaultdict[int, list[str]] = defaultdict(list)
+        only = f"artifact_id = {rows[0][1]:d}" if len(rows) == 1 else "1"
+        for artifact_id, path in self.rows(f"SELECT artifact_id, path FROM copies WHERE {only} ORDER BY path"):  # noqa: S608
+            copies[artifact_id].append(path)
         with self._decoding():
             return [
                 (
@@ -213,6 +264,11 @@ class CatalogueReader(Session):
                         reason=row[11],
                         is_owned=bool(row[12]),
                         facts=_FACTS.decode(row[13]),
+                        copies=tuple(copies.get(row[1], ())),
+                        layout=row[14],
+                        root=row[15],
+                        prefill_tokens_per_s=row[16],
+                        decode_tokens_per_s=row[17],
                     ),
                 )
                 for row in rows

@@ -99,6 +99,7 @@ def show(name: Annotated[str, typer.Argument(help="Model or alias.")], is_json: 
     """
     from msgspec import to_builtins
 
+    from registry.settings import set_settings
     from router.capabilities import report
 
     with open_registry_for_reading(current_paths()) as registry:
@@ -112,7 +113,7 @@ def show(name: Annotated[str, typer.Argument(help="Model or alias.")], is_json: 
             ("aliases", ", ".join(model.aliases) or None),
             ("engines", ", ".join(model.engines) or "none that works"),
             ("engine setting", model.engine or "the global one"),
-            *((f"setting {key}", value) for key, value in model.settings.items()),
+            *((f"setting {key}", value) for key, value in set_settings(model.settings).items()),
         ]
     )
     for artifact in model.artifacts:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from registry.folders import ScanRoot
+from registry.candidates import ScanRoot
 from router.config.schema import Config
 from router.paths import Paths
 

@@ -12,6 +12,7 @@ from registry.discovery import ScanReport, ScanRoot, register_path, scan
 from registry.errors import ArtifactConflictError, ArtifactError, InvalidModelNameError
 from registry.facts import ArtifactFormat
 from registry.removal import remove_model
+from registry.settings import ModelSettings
 from registry.store import Registry
 from tests.registry.gguf_builder import LLAMA_TENSORS, Tensor, Value, build, llama_metadata, llama_model, text, u32
 from tests.registry.mlx_builder import write_mlx_dir
@@ -145,12 +146,12 @@ def test_a_file_that_vanishes_is_missing_until_it_is_back(store: Registry, model
 def test_a_file_that_moves_keeps_model_and_settings(store: Registry, models: Path) -> None:
     path = write(models / "a.gguf")
     scan_plain(store, models)
-    store.set_setting("a", "context", 512)
+    store.change_settings("a", {"context_length": 512})
     (models / "sub").mkdir()
     path.rename(models / "sub" / "renamed.gguf")
     scan_plain(store, models)
     model = store.get_model("a")
-    assert model.settings == {"context": 512}
+    assert model.settings == ModelSettings(context_length=512)
     assert model.artifacts[0].path == str(models / "sub" / "renamed.gguf")
     assert len(store.list_models()) == 1
 

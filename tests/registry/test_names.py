@@ -15,7 +15,19 @@ from registry.names import (
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "0", "smollm2-135m-instruct", "org/name", "qwen2.5-0.5b", "a_b", "a" * MAX_NAME_CHARS, "x--y"]
+    "name",
+    [
+        "a",
+        "0",
+        "smollm2-135m-instruct",
+        "org/name",
+        "qwen2.5-0.5b",
+        "a_b",
+        "a:b",
+        "o/a:7b-q4_k_m",
+        "a" * MAX_NAME_CHARS,
+        "x--y",
+    ],
 )
 def test_accepts_valid_names(name: str) -> None:
     assert check_model_name(name) == name
@@ -44,7 +56,11 @@ def test_accepts_valid_names(name: str) -> None:
         "a b",
         "a\n",
         "ä",
-        "a:b",
+        "a:",
+        ":a",
+        "a:b:c",
+        "a:b/c",
+        "a:..",
         "a+b",
         "a@mlx",
         "a" * (MAX_NAME_CHARS + 1),

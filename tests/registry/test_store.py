@@ -29,6 +29,7 @@ from registry.errors import (
     SchemaTooNewError,
 )
 from registry.facts import ArtifactFormat
+from registry.settings import ModelSettings
 from registry.store import Registry
 from tests.registry.catalogue_builder import make_draft, make_facts
 
@@ -194,15 +195,31 @@ def test_engine_setting(store: Registry) -> None:
         store.set_engine("n", "mlx")
 
 
-def test_settings(store: Registry) -> None:
+def test_settings_are_changed_all_or_none(store: Registry) -> None:
     store.add_artifact(make_draft("/m/a.gguf"))
-    store.set_setting("m", "sampling.temperature", 0.5)
-    assert store.set_setting("m", "stop", ["a", "ü"]).settings == {"sampling.temperature": 0.5, "stop": ["a", "ü"]}
-    assert store.get_setting("m", "stop") == ["a", "ü"]
-    assert store.set_setting("m", "stop", None).settings == {"sampling.temperature": 0.5}
-    for key, value in (("A", 1), ("", 1), ("a" * 65, 1), ("a;b", 1), ("a", object()), ("a", "x" * 70_000)):
-        with pytest.raises(InvalidSettingError):
-            store.set_setting("m", key, value)
+    model = store.change_settings("m", {"temperature": 0.5, "stop": ["a", "ü"], "engine": "mlx", "seed": 3})
+    assert model.settings == ModelSettings(temperature=0.5, stop=("a", "ü"), seed=3)
+    assert model.engine == "mlx"
+    with pytest.raises(InvalidSettingError, match="top_p"):
+        store.change_settings("m", {"temperature": 0.7, "top_p": 2})
+    assert store.get_model("m").settings == model.settings
+    model = store.change_settings("m", {"stop": None, "seed": None, "engine": None, "top_k": None})
+    assert (model.settings, model.engine) == (ModelSettings(temperature=0.5), None)
+
+
+def test_a_setting_that_a_newer_version_wrote_is_left_alone(store: Registry) -> None:
+    store.add_artifact(make_draft("/m/a.gguf"))
+    with store.write():
+        store.rows("INSERT INTO settings SELECT id, 'from_the_future', '1' FROM models")
+    assert store.get_model("m").settings == ModelSettings()
+
+
+def test_a_damaged_setting_is_an_error_of_ours(store: Registry) -> None:
+    store.add_artifact(make_draft("/m/a.gguf"))
+    with store.write():
+        store.rows("INSERT INTO settings SELECT id, 'top_k', '\"x\"' FROM models")
+    with pytest.raises(RegistryCorruptError):
+        store.get_model("m")
 
 
 def test_aliases(store: Registry) -> None:
@@ -324,6 +341,7 @@ WRITER = f"""
 import sys
 sys.path[:0] = [{str(PROJECT)!r}, {str(Path(__file__).parent)!r}]
 from tests.registry.catalogue_builder import make_draft, make_facts
+from registry.settings import ModelSettings
 from registry.store import Registry
 from registry.facts import ArtifactFormat
 with Registry.open(sys.argv[1], busy_timeout_s=60) as store:
@@ -449,23 +467,23 @@ def test_a_newer_schema_is_refused(store: Registry) -> None:
 def test_migrations_are_applied_in_order_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "migrations"
     folder.mkdir()
-    first = registry.database.MIGRATIONS_FOLDER / "0001_initial.sql"
-    (folder / "0001_initial.sql").write_text(first.read_text())
+    for file in registry.database.MIGRATIONS_FOLDER.iterdir():
+        (folder / file.name).write_text(file.read_text())
     monkeypatch.setattr(registry.database, "MIGRATIONS_FOLDER", folder)
     path = tmp_path / "r.sqlite3"
     with Registry.open(path) as store:
         store.add_artifact(make_draft("/m/a.gguf"))
-    (folder / "0002_more.sql").write_text(
+    (folder / "0900_more.sql").write_text(
         "-- a; semicolon\nALTER TABLE models ADD COLUMN note TEXT;\nCREATE TABLE x (y);\n"
     )
     for _ in range(2):
         with Registry.open(path) as store:
             assert names(store) == ["m"]
-    (folder / "0003_broken.sql").write_text("CREATE TABLE z (y);\nCREATE TABLE x (y);\n")
+    (folder / "0901_broken.sql").write_text("CREATE TABLE z (y);\nCREATE TABLE x (y);\n")
     with pytest.raises(DatabaseError):
         Registry.open(path)
     connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (900,)
     assert connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'z'").fetchall() == []
     connection.close()
 
@@ -483,6 +501,7 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
 READ_ONLY = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
+from registry.settings import ModelSettings
 from registry.store import Registry
 from registry.errors import RegistryReadOnlyError
 if os.geteuid() == 0:

@@ -34,9 +34,7 @@ def artifact(engine: str, *, kind: ModelKind = ModelKind.MODEL, **changes: Any) 
 
 
 def model(*artifacts: Artifact, engine: Any = None) -> Model:
-    return Model(
-        name="m", artifacts=artifacts, engine=engine, aliases=(), settings={}, created_at=0.0, last_used_at=None
-    )
+    return Model(name="m", artifacts=artifacts, engine=engine, aliases=(), created_at=0.0, last_used_at=None)
 
 
 BOTH = (artifact("llamacpp"), artifact("mlx"))

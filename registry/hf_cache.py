@@ -1,0 +1,98 @@
+"""The layout of the Hugging Face cache: from a file to its blob, and who else needs a blob. Nothing is changed here.
+
+    HUB/models--ORG--NAME/refs/BRANCH              a commit
+    HUB/models--ORG--NAME/snapshots/COMMIT/FILE    a link to ../../blobs/HASH
+    HUB/models--ORG--NAME/blobs/HASH               sha256 of a large file, git's sha1 of a small one
+
+Source: huggingface_hub, "Understand caching".
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from registry.errors import ArtifactError
+from registry.files import open_regular, pread_exact
+
+REPOSITORY: Final = re.compile(r"models--(?P<org>[\w.-]+?)--(?P<repo>[\w.-]+)")
+
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+
+
+def repository_of(path: Path) -> Path | None:
+    """Find the repository's folder that a snapshot's file lies in.
+
+    Args:
+        path: Any path.
+
+    Returns:
+        The folder `models--ORG--NAME`, or None when the path is not one of a snapshot.
+    """
+    for folder in path.parents:
+        if folder.name == "snapshots" and REPOSITORY.fullmatch(folder.parent.name) is not None:
+            return folder.parent
+    return None
+
+
+def blob_of(link: Path) -> Path | None:
+    """Find the blob that a snapshot's file stands for.
+
+    Args:
+        link: A path in a snapshot.
+
+    Returns:
+        The blob, in the repository's own `blobs`; None when the path is no such link.
+    """
+    repository = repository_of(link)
+    if repository is None or not link.is_symlink():
+        return None
+    blob = Path(os.path.realpath(link))
+    return repository / "blobs" / blob.name if blob.parent == Path(os.path.realpath(repository / "blobs")) else None
+
+
+def is_blob_needed(blob: Path, *, but_for: frozenset[Path] = frozenset()) -> bool:
+    """Tell whether a snapshot links to a blob.
+
+    Args:
+        blob: In a repository's `blobs`.
+        but_for: Links that do not count.
+
+    Returns:
+        True when there is such a link.
+    """
+    real = os.path.realpath(blob)
+    links = (link for link in (blob.parent.parent / "snapshots").rglob("*") if link.is_symlink())
+    return any(os.path.realpath(link) == real for link in links if link not in but_for)
+
+
+def current_snapshot(repository: Path) -> Path | None:
+    """Find the snapshot that `refs/main` names, or the newest one.
+
+    Args:
+        repository: A folder `models--ORG--NAME`.
+
+    Returns:
+        The snapshot's folder, or None when there is none.
+    """
+    snapshots = repository / "snapshots"
+    try:
+        with open_regular(repository / "refs" / "main") as (fd, _):
+            commit = pread_exact(fd, 64, 0).decode("ascii", "replace").strip()
+        if _COMMIT.fullmatch(commit) is not None and (snapshots / commit).is_dir():
+            return snapshots / commit
+    except ArtifactError:
+        pass  # Only branches that were asked for have a file; the newest snapshot stands in for main.
+    newest = max(_folders(snapshots), default=None)
+    return None if newest is None else snapshots / newest[1]
+
+
+def _folders(snapshots: Path) -> Iterator[tuple[int, str]]:
+    try:
+        with os.scandir(snapshots) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    yield entry.stat().st_mtime_ns, entry.name
+    except OSError:
+        return

@@ -1,0 +1,213 @@
+"""What users set on one model: the keys, their types and ranges, and texts made values.
+
+The engine setting and aliases are kept beside these (`catalogue.Model`). Not here: storing them
+(`store/models.py`), and what they do; whoever answers a request reads them.
+"""
+
+import difflib
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from registry.errors import InvalidSettingError
+from registry.names import ENGINES
+
+MAX_TEXT_BYTES: Final = 64 << 10
+"""A system prompt or a template fits; a model does not."""
+
+KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
+"""Element types of a KV cache, under the names that ggml gives them."""
+
+FOREVER: Final = "forever"
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One model's own settings; None leaves a thing to the config and to the request.
+
+    Attributes:
+        context_length: Tokens one request may use, prompt and answer together.
+        kv_type: How the KV cache is stored.
+        parallel: Sequences that a worker may run at a time.
+        workers: Worker processes of the model.
+        keep_alive_s: How long it stays loaded after its last request; 0 = not at all, `forever` = until it must go.
+        temperature: 0 is greedy.
+        top_p: Smallest set of tokens whose probability reaches this.
+        top_k: The k most likely tokens.
+        min_p: Drop tokens less likely than this share of the likeliest.
+        repetition_penalty: Divides the logits of tokens that were there already; 1 = off.
+        seed: Of requests that give none.
+        max_tokens: Longest answer.
+        stop: Texts that end an answer, beside a request's own.
+        system: System prompt of conversations that begin without one.
+        template: Jinja chat template in the place of the model's own.
+    """
+
+    context_length: Annotated[int, Meta(ge=16, le=10_000_000)] | None = None
+    kv_type: KVType | None = None
+    parallel: Annotated[int, Meta(ge=1, le=256)] | None = None
+    workers: Annotated[int, Meta(ge=1, le=64)] | None = None
+    keep_alive_s: Annotated[float, Meta(ge=0, le=1e9)] | Literal["forever"] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
+    stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=16)] | None = None
+    system: Annotated[str, Meta(min_length=1)] | None = None
+    template: Annotated[str, Meta(min_length=1)] | None = None
+
+
+NO_SETTINGS: Final = ModelSettings()
+
+_TYPES: Final[dict[str, Any]] = typing.get_type_hints(ModelSettings, include_extras=True)
+
+ENGINE_KEY: Final = "engine"
+"""Set like the others, stored with the model itself."""
+
+SETTING_KEYS: Final = (ENGINE_KEY, *ModelSettings.__struct_fields__)
+
+
+def set_settings(settings: ModelSettings) -> dict[str, Any]:
+    """Give what is set.
+
+    Args:
+        settings: Of a model.
+
+    Returns:
+        Key -> plain value, in the order of the Struct.
+    """
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in msgspec.structs.asdict(settings).items()
+        if value is not None
+    }
+
+
+def check_settings(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Check values that are to be stored.
+
+    Args:
+        changes: Key -> plain value, or None to take the setting away.
+
+    Returns:
+        The same, each value as its type has it.
+
+    Raises:
+        InvalidSettingError: A key is unknown, or a value is of another type or out of its range.
+    """
+    return {key: _checked(key, value) for key, value in changes.items()}
+
+
+def settings_from_text(pairs: Mapping[str, str]) -> dict[str, Any]:
+    """Turn what was typed into values.
+
+    Args:
+        pairs: Key -> text; an empty text takes the setting away. `keep_alive_s` also understands `5m` and `forever`;
+            `stop` is a JSON list, or one text as it is.
+
+    Returns:
+        What `check_settings` gives.
+
+    Raises:
+        InvalidSettingError: A key is unknown, or a text is no value for it.
+    """
+    return check_settings({key: None if text == "" else _from_text(key, text) for key, text in pairs.items()})
+
+
+def decode_settings(rows: Mapping[str, bytes | str]) -> ModelSettings:
+    """Read stored settings. A key that a newer mlxr wrote is left alone.
+
+    Args:
+        rows: Key -> JSON.
+
+    Returns:
+        The settings.
+
+    Raises:
+        msgspec.DecodeError: A value is damaged.
+    """
+    known = {
+        key: msgspec.json.decode(text, type=_TYPES[key])  # any value that was stored was checked then
+        for key, text in rows.items()
+        if key in _TYPES
+    }
+    return ModelSettings(**known)
+
+
+def _checked(key: str, value: Any) -> Any:
+    if key == ENGINE_KEY:
+        if value is not None and value not in ENGINES:
+            raise InvalidSettingError(f"engine: {value!r:.40} is no engine; choose one of {', '.join(ENGINES)}.")
+        return value
+    kind = _type_of(key)
+    try:
+        checked = msgspec.convert(value, kind)
+    except msgspec.ValidationError as exc:
+        raise InvalidSettingError(f"{key}: {_sentence(exc)}.") from exc
+    if isinstance(checked, float) and checked != checked:  # noqa: PLR0124 - a NaN is in no range and passes every check
+        raise InvalidSettingError(f"{key}: not a number.")
+    _check_size(key, checked)
+    return checked
+
+
+def _check_size(key: str, value: Any) -> None:
+    try:
+        num_bytes = len(msgspec.json.encode(value))
+    except UnicodeEncodeError as exc:
+        raise InvalidSettingError(f"{key}: the text is not Unicode.") from exc
+    if num_bytes > MAX_TEXT_BYTES:
+        raise InvalidSettingError(f"{key}: the value has {num_bytes} bytes; the limit is {MAX_TEXT_BYTES}.")
+
+
+def _type_of(key: str) -> Any:
+    if key in _TYPES:
+        return _TYPES[key]
+    near = difflib.get_close_matches(key, SETTING_KEYS, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(SETTING_KEYS)}."
+    raise InvalidSettingError(f"There is no setting {key!r:.80}. {hint}")
+
+
+def _from_text(key: str, text: str) -> Any:
+    if key in {ENGINE_KEY, "kv_type", "system", "template"}:
+        return text
+    if key == "keep_alive_s":
+        return text if text == FOREVER else _seconds(text)
+    if key == "stop":
+        return _stop_texts(text)
+    kind = _type_of(key)
+    try:
+        return msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError as exc:
+        raise InvalidSettingError(f"{key}: {_sentence(exc)}; you gave {text[:40]!r}.") from exc
+
+
+def _seconds(text: str) -> float:
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    try:
+        return float(number) * _UNITS[text[len(number) :] or "s"]
+    except (KeyError, ValueError) as exc:
+        raise InvalidSettingError(
+            f"keep_alive_s: {text[:40]!r} is no time; give seconds, 30s, 5m, 2h, or {FOREVER}."
+        ) from exc
+
+
+def _stop_texts(text: str) -> Any:
+    if not text.startswith("["):
+        return [text]
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as exc:
+        raise InvalidSettingError('stop: give one text, or a JSON list such as ["</s>", "User:"].') from exc
+
+
+def _sentence(exc: msgspec.ValidationError) -> str:
+    """Say in our words what msgspec says; the key stands before it."""
+    text = str(exc).partition(" - at ")[0]
+    return text[:1].lower() + text[1:]
