@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from backends.base import Chunk
+from backends.base import Chunk, StepResult
 from backends.batcher import Fork
 from backends.capacity import BatchLimits
 from tests.support.cell_engine import Cache, Driven, sequence_of
@@ -293,3 +293,31 @@ class TestCells:
             driven.add(sequence_of(i, [*SYSTEM, 90 + i], 4))
         driven.admit()
         assert driven.forked == [Fork(1, 2, 60), Fork(1, 3, 60)]
+
+    def test_a_fork_that_loses_its_beginning_shares_it_no_more(self) -> None:
+        """An engine may keep less of a sequence that it holds; what is computed anew has cells of its own."""
+        driven = driven_of()
+        for i in (1, 2):
+            driven.add(sequence_of(i, [*SYSTEM, i], 9))
+        for _ in range(3):
+            driven.step()
+        fork = driven.live[2]
+        num_free = driven.batcher.num_free_cells
+        driven.engine.cut(2, 20)
+        driven.batcher.on_step(StepResult(num_computed={2: 20}))
+        assert driven.batcher.num_free_cells == num_free - 40
+        assert fork.num_cached_tokens == 20
+
+    def test_of_an_evicted_answer_only_the_prompt_counts_as_cached(self) -> None:
+        """Both give the same answer; the evicted one begins with the other one's, answer included."""
+        driven = driven_of(num_cells=75)
+        for i in (1, 2):
+            driven.add(sequence_of(i, SYSTEM, 14))
+        second = driven.live[2]
+        while 2 not in driven.evicted:
+            driven.step()
+        num_drawn = second.num_output_tokens
+        assert num_drawn > 1
+        driven.run()
+        assert driven.forked[-1].num_tokens == len(SYSTEM) + num_drawn - 1
+        assert second.num_cached_tokens == len(SYSTEM)
