@@ -5,11 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-from registry.catalogue import Artifact, FileHash, KnownFile, Model, SkippedFile
+from registry.catalogue import Artifact, ArtifactSummary, FileHash, KnownFile, Model, ModelSummary, SkippedFile
 from registry.database import RESCUE_COMMAND
 from registry.errors import ModelNotFoundError, RegistryCorruptError
 from registry.facts import ArtifactFormat, ModelFacts
@@ -19,6 +19,7 @@ from registry.store.session import Session
 _FACTS: Final = msgspec.json.Decoder(ModelFacts)
 DEFAULT_TAG: Final = "latest"
 
+_FORMATS: Final = {kind.value: kind for kind in ArtifactFormat}
 _PATHS: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -30,7 +31,7 @@ class CatalogueReader(Session):
         """Damage that SQLite does not notice shows when rows are decoded."""
         try:
             yield
-        except (msgspec.DecodeError, ValueError, TypeError) as exc:
+        except (msgspec.DecodeError, KeyError, ValueError, TypeError) as exc:
             raise RegistryCorruptError(
                 f"The model catalogue {self.path}: a row is damaged ({exc}); `{RESCUE_COMMAND}` makes a new catalogue."
             ) from exc
@@ -46,6 +47,41 @@ class CatalogueReader(Session):
         """
         with self.read():
             return self._models("1")
+
+    def list_summaries(self) -> tuple[ModelSummary, ...]:
+        """List all models, by name, without the facts of their files: the quick list.
+
+        Returns:
+            The models of `list_models`.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        with self.read(), self._decoding():
+            artifacts: defaultdict[int, list[ArtifactSummary]] = defaultdict(list)
+            for model_id, *row in self.rows(
+                "SELECT model_id, format, path, size_bytes, status, reason, is_owned, architecture, quantization, "
+                "parameter_count, context_length, prefill_tokens_per_s, decode_tokens_per_s FROM artifacts "
+                "WHERE removal IS NULL ORDER BY format"
+            ):
+                artifacts[model_id].append(_summary(row))
+            aliases: defaultdict[int, list[str]] = defaultdict(list)
+            for model_id, alias in self.rows("SELECT model_id, alias FROM aliases ORDER BY alias"):
+                aliases[model_id].append(alias)
+            return tuple(
+                ModelSummary(
+                    name=name,
+                    artifacts=tuple(artifacts[model_id]),
+                    engine=engine,
+                    aliases=tuple(aliases.get(model_id, ())),
+                    created_at=created_at,
+                    last_used_at=last_used_at,
+                )
+                for model_id, name, engine, created_at, last_used_at in self.rows(
+                    "SELECT id, name, engine, created_at, last_used_at FROM models ORDER BY name"
+                )
+                if model_id in artifacts
+            )
 
     def get_model(self, name: str) -> Model:
         """Give the model of a name or alias.
@@ -253,7 +289,7 @@ class CatalogueReader(Session):
                     Artifact(
                         id=row[1],
                         model_name=row[2],
-                        format=ArtifactFormat(row[3]),
+                        format=_FORMATS[row[3]],
                         path=row[4],
                         files=_PATHS.decode(row[5]),
                         mmproj_path=row[6],
@@ -291,3 +327,20 @@ class CatalogueReader(Session):
         """
         with self._decoding():
             return _PATHS.decode(text)
+
+
+def _summary(row: list[Any]) -> ArtifactSummary:
+    return ArtifactSummary(
+        format=_FORMATS[row[0]],
+        path=row[1],
+        size_bytes=row[2],
+        status=row[3],
+        reason=row[4],
+        is_owned=bool(row[5]),
+        architecture=row[6],
+        quantization=row[7],
+        parameter_count=row[8],
+        context_length=row[9],
+        prefill_tokens_per_s=row[10],
+        decode_tokens_per_s=row[11],
+    )

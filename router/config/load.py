@@ -286,6 +286,8 @@ def _with_home(config: Config, user_home: Path) -> Config:
             models,
             extra_folders=tuple(map(expanded, models.extra_folders)),
             hf_cache_dir=maybe(models.hf_cache_dir),
+            lm_studio_dir=maybe(models.lm_studio_dir),
+            ollama_dir=maybe(models.ollama_dir),
         ),
         server=replace(server, unix_socket=maybe(server.unix_socket)),
     )

@@ -263,11 +263,23 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         extra_folders: Further folders, absolute or under `~/`.
         hf_cache: Whether Hugging Face's cache is scanned.
         hf_cache_dir: That cache; None = where Hugging Face's own tools keep it.
+        lm_studio: Whether LM Studio's models are scanned.
+        lm_studio_dir: Its models folder; None = where LM Studio keeps it, now or in earlier versions.
+        ollama: Whether Ollama's store is scanned.
+        ollama_dir: That store; None = `~/.ollama/models`.
+        watch: Whether a running server notices changes of these folders by itself.
+        hash_files: Whether a running server computes the checksums of model files in the background.
     """
 
     extra_folders: tuple[AbsolutePath, ...] = ()
     hf_cache: bool = True
     hf_cache_dir: AbsolutePath | None = None
+    lm_studio: bool = True
+    lm_studio_dir: AbsolutePath | None = None
+    ollama: bool = True
+    ollama_dir: AbsolutePath | None = None
+    watch: bool = True
+    hash_files: bool = True
 
 
 class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,68 @@
+"""Noticing that files or folders changed, by looking at each of them now and then.
+
+A look costs one `stat` per path, a few milliseconds for a thousand models; it works on every file system, follows links
+to where the bytes are, and needs no other library. Not here: when to look and what to do then (the server does both).
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Final
+
+SETTLE_S: Final = 1.5
+"""Files that are being written change at every look; what stood still this long counts as written."""
+
+MAX_UNSETTLED_S: Final = 15.0
+"""A long copy into a folder must not keep other changes from being seen."""
+
+_Mark = tuple[int, int, int] | None
+
+
+class FileWatch:
+    """Remembers how paths looked.
+
+    Args:
+        paths: Files and folders; a folder changes when entries come, go or are renamed.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._marks: dict[str, _Mark] = {path: _mark(path) for path in paths}
+        self._changed_at: float | None = None
+        self._moved_at = 0.0
+
+    def look(self) -> bool:
+        """Look at every path; tell whether any differs from the last look."""
+        has_changed = False
+        marks = self._marks
+        for path, before in marks.items():
+            now = _mark(path)
+            if now != before:
+                marks[path] = now  # no key is added, so the walk goes on
+                has_changed = True
+        return has_changed
+
+    def is_due(self, now: float) -> bool:
+        """Look, and tell whether it is time to act on changes: they settled, or go on for long.
+
+        Args:
+            now: Monotonic seconds.
+
+        Returns:
+            True once for each batch of changes.
+        """
+        if self.look():
+            self._moved_at = now
+            self._changed_at = now if self._changed_at is None else self._changed_at
+        if self._changed_at is None:
+            return False
+        if now - self._moved_at < SETTLE_S and now - self._changed_at < MAX_UNSETTLED_S:
+            return False
+        self._changed_at = None
+        return True
+
+
+def _mark(path: str) -> _Mark:
+    try:
+        info = os.stat(path)  # noqa: PTH116 - a thousand Path objects a second are not free
+    except (OSError, ValueError):
+        return None
+    return info.st_mtime_ns, info.st_size, info.st_ino
