@@ -1,0 +1,140 @@
+"""A pull that a manager runs, as its callers see it: events for any number of readers, and the end.
+
+Not here: running it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Literal
+
+from registry.errors import PullConflictError, RegistryError
+from registry.pull.events import FINAL_EVENTS, Planned, Progress, PullEvent
+from registry.pull.plan import Wishes
+from registry.pull.puller import PullResult
+
+StopState = Literal["paused", "cancelled", "queued"]
+
+
+class PullHandle:
+    """One pull of this process. The manager makes it.
+
+    Args:
+        pull_id: Its number.
+        reference: As the user wrote it.
+        wishes: What of it.
+    """
+
+    def __init__(self, pull_id: int, reference: str, wishes: Wishes) -> None:
+        self.id = pull_id
+        self.reference = reference
+        self.wishes = wishes
+        self.task: asyncio.Task[None] | None = None
+        self.stop_state: StopState | None = None
+        self.progress: Progress | None = None
+        self._planned: Planned | None = None
+        self._final: PullEvent | None = None
+        self._outcome: PullResult | RegistryError | None = None
+        self._readers: set[_Reader] = set()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether its last event was told."""
+        return self._final is not None
+
+    def stop(self, state: StopState) -> None:
+        """Stop it soon. The first to ask decides how.
+
+        Args:
+            state: Where it stands afterwards.
+        """
+        if not self.is_ended and self.stop_state is None and self.task is not None:
+            self.stop_state = state
+            self.task.cancel()
+
+    def tell(self, event: PullEvent) -> None:
+        """Hand an event to all readers.
+
+        Args:
+            event: The event. Nothing comes after a final one.
+        """
+        if isinstance(event, Planned):
+            self._planned = event
+        elif isinstance(event, Progress):
+            self.progress = event
+        elif isinstance(event, FINAL_EVENTS):
+            self._final = event
+        for reader in self._readers:
+            reader.put(event)
+
+    def end(self, event: PullEvent, outcome: PullResult | RegistryError | None = None) -> None:
+        """Tell the last event.
+
+        Args:
+            event: Done, Failed or Stopped.
+            outcome: What `wait` gives.
+        """
+        self._outcome = outcome
+        self.tell(event)
+
+    async def events(self) -> AsyncIterator[PullEvent]:
+        """Follow the pull from now on; where it stands is told first. Any number of readers may do so.
+
+        A slow reader misses progress events that newer ones replaced, and nothing else.
+
+        Yields:
+            Events, a final one last.
+        """
+        reader = _Reader()
+        for event in (self._planned, self.progress, self._final):
+            if event is not None:
+                reader.put(event)
+        self._readers.add(reader)
+        try:
+            while True:
+                event = await reader.take()
+                yield event
+                if isinstance(event, FINAL_EVENTS):
+                    return
+        finally:
+            self._readers.discard(reader)
+
+    async def wait(self) -> PullResult:
+        """Wait for the end. Cancelling this does not stop the pull.
+
+        Returns:
+            What to register.
+
+        Raises:
+            PullConflictError: It was paused or cancelled.
+            RegistryError: Why it failed.
+        """
+        async for _ in self.events():
+            pass
+        if isinstance(self._outcome, RegistryError):
+            raise self._outcome
+        if self._outcome is None:
+            raise PullConflictError(
+                f"Pull {self.id} was {self.stop_state}; `mlxr models pulls resume {self.id}` goes on."
+            )
+        return self._outcome
+
+
+class _Reader:
+    """A queue in which progress events replace each other."""
+
+    def __init__(self) -> None:
+        self._events: deque[PullEvent] = deque()
+        self._has_event = asyncio.Event()
+
+    def put(self, event: PullEvent) -> None:
+        if isinstance(event, Progress) and self._events and isinstance(self._events[-1], Progress):
+            self._events.pop()
+        self._events.append(event)
+        self._has_event.set()
+
+    async def take(self) -> PullEvent:
+        while not self._events:
+            self._has_event.clear()
+            await self._has_event.wait()
+        return self._events.popleft()

@@ -1,0 +1,147 @@
+"""What pulls left in `.partial` that no pull will come back for, and taking it away.
+
+Not here: files below the models folder that no model owns (a scan finds those).
+"""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from registry.pull.disk import Lock, translate_os_errors
+from registry.pull.folder import REPLACED_PREFIX, STAGE_PREFIX, PullFolder, blob_of
+from registry.pull.plan import PullPlan
+from registry.store.pulls import PullStore
+
+
+class Orphan(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is of no use any more.
+
+    Attributes:
+        path: The file or folder.
+        kind: Bytes on their way, verified files of a part that was never completed, or a folder that was replaced.
+        size_bytes: On the disk.
+    """
+
+    path: str
+    kind: Literal["partial", "stage", "replaced"]
+    size_bytes: int
+
+
+def find_orphans(folder: PullFolder, store: PullStore, *, now: float, min_age_s: float = 3600.0) -> tuple[Orphan, ...]:
+    """List what no pull in the list may still use.
+
+    Args:
+        folder: Where files lie.
+        store: The list.
+        now: Seconds since 1970.
+        min_age_s: What is younger may belong to a pull that is in no list.
+
+    Returns:
+        The orphans, by path.
+
+    Raises:
+        PullStoreError: The folder cannot be read.
+        DatabaseError: Or a subclass.
+    """
+    if not folder.partial_dir.is_dir():
+        return ()
+    plans = [
+        msgspec.json.decode(record.plan, type=PullPlan)
+        for record in store.list_pulls()
+        if record.plan is not None and record.state not in {"done", "cancelled"}
+    ]
+    needed = {path for plan in plans for path in _paths_of(plan, folder)}
+    found = []
+    with translate_os_errors(folder.partial_dir):
+        for path in sorted(folder.partial_dir.iterdir()):
+            kind = _kind_of(path)
+            if kind is not None and path not in needed and _is_old(path, now - min_age_s):
+                found.append(Orphan(path=str(path), kind=kind, size_bytes=_size_of(path)))
+    return tuple(found)
+
+
+def remove_orphans(orphans: Iterable[Orphan]) -> int:
+    """Take orphans away.
+
+    Args:
+        orphans: As found a moment ago.
+
+    Returns:
+        Bytes that were freed.
+
+    Raises:
+        PullStoreError: One cannot be removed.
+    """
+    num_freed = 0
+    for orphan in orphans:
+        if not _is_in_use(Path(orphan.path)):
+            _remove(Path(orphan.path))
+            num_freed += orphan.size_bytes
+    return num_freed
+
+
+def discard(plan: PullPlan, folder: PullFolder) -> None:
+    """Throw away what a cancelled pull has of its files, unless somebody else is fetching the same bytes.
+
+    Args:
+        plan: Of the pull.
+        folder: Where files lie.
+
+    Raises:
+        PullStoreError: It cannot be done.
+    """
+    for path in _paths_of(plan, folder):
+        if path.exists() and not _is_in_use(path):
+            _remove(path)
+
+
+def _paths_of(plan: PullPlan, folder: PullFolder) -> Iterable[Path]:
+    for part in plan.parts:
+        yield folder.stage_dir(part)
+        yield folder.replaced_dir(part)
+        yield from (folder.partial_dir / f"{blob_of(file)}.part" for file in part.files)
+
+
+def _kind_of(path: Path) -> Literal["partial", "stage", "replaced"] | None:
+    if path.name.startswith(STAGE_PREFIX):
+        return "stage"
+    if path.name.startswith(REPLACED_PREFIX):
+        return "replaced"
+    return "partial" if path.suffix in {".part", ".json", ".new"} and _main_of(path) == path else None
+
+
+def _main_of(path: Path) -> Path:
+    """Give the `.part` that a file of marks belongs to; marks without one stand for themselves."""
+    part = path.with_name(path.name.partition(".")[0] + ".part")
+    return part if part.exists() else path
+
+
+def _is_in_use(path: Path) -> bool:
+    if path.is_dir():
+        return False
+    lock = Lock(path.with_suffix(".lock"))
+    with translate_os_errors(path):
+        is_free = lock.try_acquire()
+        lock.release()
+    return not is_free
+
+
+def _is_old(path: Path, limit: float) -> bool:
+    return path.lstat().st_mtime <= limit and not _is_in_use(path)
+
+
+def _size_of(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_blocks * 512 for file in files if file.is_file())
+
+
+def _remove(path: Path) -> None:
+    with translate_os_errors(path):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.with_suffix(".json").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
