@@ -41,6 +41,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         flash_attention: `auto`, `on` or `off` (llamacpp).
         cache_limit_bytes: Upper bound of MLX's buffer cache; None = the engine's default.
         wired_limit_bytes: Metal's wired memory limit for MLX; None = the engine's default.
+        saved_caches_dir: Folder of this artifact's saved caches, absolute; None = none are saved or read.
+        saved_caches_max_bytes: Cap of that folder and its siblings together.
         cache_slots: Sequences beyond `max_sequences` whose cache is kept (ended ones, held ones), >= 0; None = the
             engine's default. None are kept where the model's memory makes each of them costly.
         background_max_wait_s: How long interactive sequences may hold a background one, before it goes on for a while.
@@ -57,6 +59,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     flash_attention: str = "auto"
     cache_limit_bytes: int | None = None
     wired_limit_bytes: int | None = None
+    saved_caches_dir: str | None = None
+    saved_caches_max_bytes: int = 0
     cache_slots: int | None = None
     background_max_wait_s: float = 60.0
     session_ttl_s: float = 600.0

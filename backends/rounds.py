@@ -6,19 +6,17 @@ No decisions in here, and nothing of requests or events.
 from backends.base import Engine, StepPlan, StepResult
 from backends.batcher import Batcher, Drop
 from backends.capacity import BatchLimits
-from backends.messages import LoadedModel
+from backends.messages import LoadedModel, LoadSpec
+from backends.saved_caches import SavedCaches
 
 
-def limits_of(
-    engine: Engine, model: LoadedModel, *, background_max_wait_s: float = 60.0, session_ttl_s: float = 600.0
-) -> BatchLimits:
+def limits_of(engine: Engine, model: LoadedModel, spec: LoadSpec) -> BatchLimits:
     """Return the limits of a loaded engine.
 
     Args:
         engine: Loaded.
         model: What it has loaded.
-        background_max_wait_s: See `BatchLimits`.
-        session_ttl_s: See `BatchLimits`.
+        spec: By which it was loaded.
     """
     has_spare_slots = engine.num_slots > model.max_sequences
     return BatchLimits(
@@ -29,8 +27,8 @@ def limits_of(
         num_retired_tokens=engine.num_retired_tokens if has_spare_slots else 0,
         can_cut_cache=engine.capabilities.can_cut_cache,
         forks_share_cells=engine.capabilities.forks_share_cells,
-        background_max_wait_s=background_max_wait_s,
-        session_ttl_s=session_ttl_s,
+        background_max_wait_s=spec.background_max_wait_s,
+        session_ttl_s=spec.session_ttl_s,
     )
 
 
@@ -52,6 +50,22 @@ def retire(engine: Engine, batcher: Batcher, sequence_id: int, now: float) -> No
     num_kept = engine.retire(sequence_id)
     for needless_id in batcher.retire(sequence_id, num_kept, now):
         engine.remove(needless_id)
+
+
+def restore(engine: Engine, batcher: Batcher, saved: SavedCaches, token_ids: list[int], now: float) -> None:
+    """Read the saved cache that a new prompt could begin with, where it is worth it and there is a slot."""
+    if not saved.could_help(token_ids, batcher.num_ready(token_ids)):
+        return
+    needless_ids = batcher.free_slot(now)
+    if needless_ids is None:
+        return
+    for needless_id in needless_ids:
+        engine.remove(needless_id)
+    sequence_id = saved.next_id()
+    held = saved.restore(engine, sequence_id, token_ids, batcher.num_ready(token_ids))
+    if held:
+        for needless_id in batcher.adopt(sequence_id, held, now, is_pinned=True):
+            engine.remove(needless_id)
 
 
 def remove(engine: Engine, batcher: Batcher, sequence_id: int) -> None:

@@ -44,10 +44,22 @@ class SavedCaches:
         self._max_bytes = max_bytes
         self._clock = clock
         self._saved: list[_Saved] = []
+        self._last_id = 0
         for path in _newest_first(folder.glob(f"*{SUFFIX}"))[:_MAX_FILES]:
             header = read_header(path)
             if header is not None and len(header.token_ids) >= MIN_TOKENS:
                 self._saved.append(_Saved(path, header.token_ids))
+
+    def next_id(self) -> int:
+        """Return an id for a restored sequence; the gateway's are positive."""
+        self._last_id -= 1
+        return self._last_id
+
+    def could_help(self, token_ids: list[int], num_known: int) -> bool:
+        """Tell whether there may be a file that `restore` would read; cheap."""
+        return len(token_ids) >= num_known + MIN_TOKENS and any(
+            saved.token_ids[: num_known + MIN_TOKENS] == token_ids[: num_known + MIN_TOKENS] for saved in self._saved
+        )
 
     def restore(self, engine: Engine, sequence_id: int, token_ids: list[int], num_known: int) -> list[int]:
         """Read the file with the longest beginning of a prompt into a retired sequence.

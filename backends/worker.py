@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import assert_never
 
 from backends import rounds
@@ -54,6 +55,7 @@ from backends.messages import (
     Resume,
     Shutdown,
 )
+from backends.saved_caches import SavedCaches
 from backends.side_work import SideWork
 
 ABORT_POLL_INTERVAL_S = 0.02
@@ -85,6 +87,7 @@ class Worker:
         self._batcher: Batcher | None = None
         self._admission: Admission | None = None
         self._side_work: SideWork | None = None
+        self._saved_caches: SavedCaches | None = None
         self._can_generate = True
         self._generations: dict[int, Generation] = {}
         self._last_sent_at = clock()
@@ -143,6 +146,8 @@ class Worker:
                 for sequence_id in [*self._generations, *pending_ids, *side_ids]:
                     self._cancel(sequence_id)
                 self._flush()
+                if self._saved_caches is not None and self._batcher is not None:
+                    self._saved_caches.save(self._engine, reversed(self._batcher.retired_ids))
             case _:
                 assert_never(command)
 
@@ -164,13 +169,9 @@ class Worker:
             self._flush()
             return
         spec = command.spec
-        limits = rounds.limits_of(
-            self._engine,
-            model,
-            background_max_wait_s=spec.background_max_wait_s,
-            session_ttl_s=spec.session_ttl_s,
-        )
-        self._serve(model, limits)
+        self._serve(model, rounds.limits_of(self._engine, model, spec))
+        if spec.saved_caches_dir is not None:
+            self._saved_caches = SavedCaches(Path(spec.saved_caches_dir), spec.saved_caches_max_bytes)
         self._outbox.append(Loaded(model))
 
     def _serve(self, model: LoadedModel, limits: BatchLimits) -> None:
@@ -209,6 +210,8 @@ class Worker:
             return
         assert self._batcher is not None
         sequence = result.generation.sequence
+        if self._saved_caches is not None:
+            rounds.restore(self._engine, self._batcher, self._saved_caches, sequence.token_ids, self._clock())
         self._engine.insert(sequence, result.generation.editor)
         self._batcher.add(sequence, self._clock())
         self._generations[sequence.sequence_id] = result.generation

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from backends.llamacpp.threads import default_num_threads
 from router.config import Config
@@ -33,6 +34,7 @@ class Fleet:
 
     Args:
         launch_for: Engine name to how its worker is started.
+        saved_caches_dir: Where caches are saved when the config wants that.
         post: Puts a message into the supervisor's inbox.
         clock: Monotonic seconds.
 
@@ -45,10 +47,12 @@ class Fleet:
         *,
         launch_for: Callable[[str], WorkerLaunch],
         post: Callable[[Message], None],
+        saved_caches_dir: Path | None,
         clock: Callable[[], float],
     ) -> None:
         self._launch_for = launch_for
         self._post = post
+        self._saved_caches_dir = saved_caches_dir
         self._clock = clock
         self._workers: dict[int, ManagedWorker] = {}
         self._broken_standby: set[str] = set()
@@ -174,7 +178,8 @@ class Fleet:
     def _load(self, worker: ManagedWorker, target: Target, config: Config) -> None:
         assert worker.client is not None
         self.set_state(worker, WorkerState.LOADING)
-        worker.client.load(load_spec_for(target, config, num_cores=default_num_threads()))
+        num_cores = default_num_threads()
+        worker.client.load(load_spec_for(target, config, num_cores=num_cores, saved_caches_dir=self._saved_caches_dir))
 
     # ---- standby ----------------------------------------------------------------------------------------------------
 

@@ -100,7 +100,12 @@ class _Gateway:
             models = ModelDirectory(
                 registry, engine_setting=options.config.engine, is_apple_silicon=_is_apple_silicon()
             )
-            supervisor = Supervisor(options.config, resolve=models.resolve, launch_for=self._launch_for())
+            supervisor = Supervisor(
+                options.config,
+                resolve=models.resolve,
+                launch_for=self._launch_for(),
+                saved_caches_dir=options.paths.saved_caches_dir,
+            )
             services = Services(options.config, models, supervisor, VERSION)
             server = _create_server(services)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.

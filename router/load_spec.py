@@ -1,5 +1,8 @@
 """Config and target to what a worker is told to load. Pure."""
 
+import hashlib
+from pathlib import Path
+
 import msgspec
 
 from backends.messages import LoadSpec
@@ -7,13 +10,14 @@ from router.config import Config
 from router.targets import Target
 
 
-def load_spec_for(target: Target, config: Config, *, num_cores: int) -> LoadSpec:
+def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_caches_dir: Path | None = None) -> LoadSpec:
     """Return the load of `target` under `config`.
 
     Args:
         target: What is to be loaded.
         config: In force.
         num_cores: Cores for all workers of a model together, >= 1.
+        saved_caches_dir: Where caches are saved, if the config wants that.
     """
     spec = LoadSpec(
         model_path=target.path,
@@ -23,6 +27,12 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int) -> LoadSpec
         background_max_wait_s=config.limits.background_max_wait_s,
         session_ttl_s=config.cache.session_ttl_s,
     )
+    if config.cache.persist and saved_caches_dir is not None:
+        spec = msgspec.structs.replace(
+            spec,
+            saved_caches_dir=str(saved_caches_dir / _key_of(target)),
+            saved_caches_max_bytes=config.cache.max_bytes,
+        )
     if target.engine == "mlx":
         return msgspec.structs.replace(
             spec,
@@ -38,6 +48,12 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int) -> LoadSpec
         use_mmap=config.llamacpp.mmap,
         flash_attention=config.llamacpp.flash_attention.value,
     )
+
+
+def _key_of(target: Target) -> str:
+    """Return a file name that is another one for other weights."""
+    text = f"{target.engine}\n{target.path}\n{target.version}"
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def _num_threads(config: Config, num_cores: int) -> int | None:

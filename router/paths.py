@@ -42,6 +42,11 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         return self.data_dir / "models"
 
     @property
+    def saved_caches_dir(self) -> Path:
+        """Saved caches of conversations (`cache.persist`)."""
+        return self.data_dir / "caches"
+
+    @property
     def registry_db(self) -> Path:
         """The catalogue's SQLite file."""
         return self.data_dir / "registry.sqlite3"

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import assert_never
 
 from backends.sequence import Priority
@@ -47,6 +48,7 @@ class Supervisor:
         config: In force at the start; `set_config` replaces it.
         resolve: Wish to choice, from the registry and the settings in force; raises RouterError or RegistryError.
         launch_for: Engine name to how its worker is started.
+        saved_caches_dir: Where caches are saved when the config wants that.
         clock: Monotonic seconds.
     """
 
@@ -56,13 +58,16 @@ class Supervisor:
         *,
         resolve: Callable[[Wish], Choice],
         launch_for: Callable[[str], WorkerLaunch],
+        saved_caches_dir: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._resolve = resolve
         self._clock = clock
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
-        self._fleet = Fleet(launch_for=launch_for, post=self._inbox.put_nowait, clock=clock)
+        self._fleet = Fleet(
+            launch_for=launch_for, post=self._inbox.put_nowait, saved_caches_dir=saved_caches_dir, clock=clock
+        )
         self._gate = Gate(self._fleet, post=self._inbox.put_nowait, clock=clock)
         self._faults = WorkerFaults(self._fleet, self._gate.queue, clock=clock)
         self._stops = StopCommands()

@@ -59,12 +59,14 @@ class Target(msgspec.Struct, frozen=True):
         engine: `mlx` or `llamacpp`.
         artifact_id: Row of the artifact.
         path: What the engine opens.
+        version: Another one when the files have changed, although the path is the same.
     """
 
     model: str
     engine: str
     artifact_id: int
     path: str
+    version: str = ""
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -127,7 +129,7 @@ def choose(
     artifact = by_engine.get(engine)
     if artifact is None:
         raise EngineNotAvailableError(model.name, engine, sorted(by_engine), _remedy(model.name, engine))
-    return Choice(Target(model.name, engine, artifact.id, artifact.path), reason)
+    return Choice(Target(model.name, engine, artifact.id, artifact.path, artifact.version), reason)
 
 
 def _usable_artifacts(model: Model, purpose: Purpose) -> dict[str, Artifact]:

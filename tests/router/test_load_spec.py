@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -59,6 +61,23 @@ def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
     default = LoadSpec(model_path="")
     changed = set()
     for engine in ("mlx", "llamacpp"):
-        spec = load_spec_for(Target("m", engine, 1, "/m"), CONFIG, num_cores=6)
+        config = msgspec.structs.replace(CONFIG, cache=msgspec.structs.replace(CONFIG.cache, persist=True))
+        spec = load_spec_for(Target("m", engine, 1, "/m"), config, num_cores=6, saved_caches_dir=Path("/caches"))
         changed |= {name for name in LoadSpec.__struct_fields__ if getattr(spec, name) != getattr(default, name)}
     assert changed | {"flash_attention"} == set(msgspec.structs.asdict(default))
+
+
+def test_caches_are_saved_by_content_and_only_when_wanted() -> None:
+    config = msgspec.structs.replace(CONFIG, cache=CacheConfig(persist=True, max_bytes=1000))
+
+    def folder(target: Target, config: Config = config) -> str | None:
+        return load_spec_for(target, config, num_cores=2, saved_caches_dir=Path("/caches")).saved_caches_dir
+
+    target = Target("m", "mlx", 1, "/m", "v1")
+    found = {
+        folder(other) for other in (target, Target("m", "mlx", 1, "/m", "v2"), Target("m", "llamacpp", 1, "/m", "v1"))
+    }
+    assert len(found) == 3
+    assert all(path is not None and Path(path).parent == Path("/caches") for path in found)
+    assert folder(Target("alias", "mlx", 7, "/m", "v1")) == folder(target)
+    assert folder(target, CONFIG) is None

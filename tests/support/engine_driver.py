@@ -29,6 +29,7 @@ from backends.messages import (
     Finished,
     Generate,
     LoadedModel,
+    LoadSpec,
     Pause,
     PrefillProgress,
     Resume,
@@ -178,7 +179,7 @@ class EngineDriver:
         self.model = msgspec.structs.replace(model, **narrowed)
         self.channel = MemoryChannel()
         self.worker = MatchingWorker(self.channel, engine, import_ms=0)
-        limits = rounds.limits_of(engine, self.model)
+        limits = rounds.limits_of(engine, self.model, LoadSpec(model_path=""))
         if not keeps_ended:
             limits = dataclasses.replace(limits, num_retired_tokens=0)
         self.worker._serve(self.model, limits)
