@@ -11,6 +11,8 @@ from typing import Self
 
 import msgspec
 
+from registry.memory_facts import MemoryFacts
+
 _TOOLS_PATTERN = re.compile(r"\btools?\b|\btool_calls\b")
 _THINKING_PATTERN = re.compile(r"<think>|<\|think|enable_thinking|reasoning_content|<\|channel\|>")
 _CONTROL_PATTERN = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
@@ -190,6 +192,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
         num_experts: Experts per layer; None for a dense model.
         num_experts_used: Experts that one token passes through.
         kv: Shape of the KV cache; None when the file does not say enough.
+        memory: What else decides how much memory it needs; None when it was read by an older mlxr.
         chat_template: None when there is none.
         tokenizer: None when the file has none.
         pooling_type: `none`, `mean`, `cls`, `last` or `rank`; None when not stated.
@@ -214,6 +217,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     num_experts: int | None = None
     num_experts_used: int | None = None
     kv: KVGeometry | None = None
+    memory: MemoryFacts | None = None
     chat_template: ChatTemplateFacts | None = None
     tokenizer: TokenizerFacts | None = None
     pooling_type: str | None = None

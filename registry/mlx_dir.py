@@ -26,6 +26,7 @@ from registry.facts import (
 )
 from registry.files import as_artifact_error
 from registry.mlx_config import MAX_INDEX_BYTES, Config, read_chat_template, read_object
+from registry.mlx_memory import memory_facts
 from registry.safetensors import MAX_TENSORS, TensorInfo, read_tensor_infos
 
 CONFIG_NAME: Final = "config.json"
@@ -96,7 +97,8 @@ def read_mlx_dir(folder: Path | str) -> ModelFacts:
     if values is None:
         raise MLXDirError("no_config", "there is no config.json; this is no MLX model folder", path=folder)
     config = Config(values)
-    weights = _weights(_read_tensors(folder, names), config)
+    tensors = _read_tensors(folder, names)
+    weights = _weights(tensors, config)
     tokenizer_config = Config(read_object(folder, "tokenizer_config.json") or {})
     reasons = tuple(_reasons(config, tokenizer_config, names))
     template = read_chat_template(folder)
@@ -115,6 +117,7 @@ def read_mlx_dir(folder: Path | str) -> ModelFacts:
         num_experts=config.integer("num_local_experts") or None,
         num_experts_used=config.integer("num_experts_per_tok") or None,
         kv=_kv_geometry(config),
+        memory=memory_facts(config, tensors),
         chat_template=None if template is None else ChatTemplateFacts.from_text(template),
         tokenizer=_tokenizer(config, tokenizer_config, Config(read_object(folder, "generation_config.json") or {})),
         rope_scaling_type=_rope_scaling_type(config),

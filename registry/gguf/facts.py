@@ -28,6 +28,7 @@ from registry.gguf.constants import (
 )
 from registry.gguf.header import GGUFHeader
 from registry.gguf.judge import reasons_not_loadable, warnings_for
+from registry.gguf.memory import memory_facts
 from registry.gguf.tensors import TensorTypeTotals
 
 
@@ -103,6 +104,7 @@ def facts_from_header(header: GGUFHeader) -> ModelFacts:
         num_experts=fields.arch_integer("expert_count") or None,
         num_experts_used=fields.arch_integer("expert_used_count") or None,
         kv=_kv_geometry(fields),
+        memory=memory_facts(fields, header.tensor_types),
         chat_template=None if template is None else ChatTemplateFacts.from_text(template),
         tokenizer=_tokenizer(fields),
         pooling_type=POOLING_TYPES.get(fields.arch_integer("pooling_type") or 0)

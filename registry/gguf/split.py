@@ -12,8 +12,9 @@ import msgspec
 
 from registry.errors import ArtifactError
 from registry.facts import ModelFacts
-from registry.gguf.facts import facts_from_header, quantization_of
+from registry.gguf.facts import HeaderFields, facts_from_header, quantization_of
 from registry.gguf.header import GGUFHeader
+from registry.gguf.memory import memory_facts
 from registry.gguf.tensors import TensorTypeTotals
 
 
@@ -45,15 +46,15 @@ def facts_from_headers(headers: Sequence[GGUFHeader]) -> ModelFacts:
     expected = first.split.num_tensors if first.split is not None else None
     if expected is not None and expected != num_tensors:
         raise ArtifactError("bad_split", f"the files have {num_tensors} tensors together; they announce {expected}")
+    tensor_types = _merge([header.tensor_types for header in headers])
     file_type = headers[0].metadata.get("general.file_type")
     return msgspec.structs.replace(
         first,
         parameter_count=sum(header.parameter_count for header in headers),
         weight_bytes=sum(header.data_bytes for header in headers),
         num_tensors=num_tensors,
-        quantization=quantization_of(
-            file_type if isinstance(file_type, int) else None, _merge([header.tensor_types for header in headers])
-        ),
+        memory=memory_facts(HeaderFields(headers[0]), tensor_types),
+        quantization=quantization_of(file_type if isinstance(file_type, int) else None, tensor_types),
     )
 
 

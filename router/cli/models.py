@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from router.cli import removal
+from router.cli import fit, removal
 from router.cli.context import CommandError, check_engine, current_paths, open_registry, open_registry_for_reading
 from router.cli.output import count, plural, print_facts, print_json, print_table, shown, size
 from router.cli.quick import QuickCommand, QuickGroup
@@ -27,6 +27,7 @@ models = typer.Typer(
 def register(app: typer.Typer) -> None:
     """Add the group."""
     removal.register(models)
+    fit.register(models)
     app.add_typer(models)
 
 

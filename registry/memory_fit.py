@@ -1,0 +1,338 @@
+"""How much memory a load takes, from facts and settings alone, and whether that fits. Pure: nothing is measured here.
+
+What is counted is what a worker holds when its cache is full and the answers before it are kept: the pages it touches,
+not what it reserves (llama.cpp reserves logits for every token of a step and touches those of the last). Not here: what
+this machine has (`router.memory_budget`), and who acts on the result.
+
+Sources: llama.cpp, llama-kv-cache.cpp (cells are padded to 256; every cell is cleared, hence touched, at the load),
+llama-graph.cpp (the mask is float16 with flash attention, float32 without), ggml-cpu/repack.cpp (types that are copied
+into another order); mlx-lm, models/cache.py (caches grow by 256 tokens; a growing layer is there twice). The constants
+were measured with tests/bench/bench_fit.py.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from registry.catalogue import EngineName
+from registry.facts import ModelFacts
+from registry.memory_facts import MemoryFacts
+
+KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
+
+KV_ELEMENT_BYTES: Final[dict[KVType, float]] = {
+    "f32": 4,
+    "f16": 2,
+    "bf16": 2,
+    "q8_0": 34 / 32,
+    "q5_1": 24 / 32,
+    "q5_0": 22 / 32,
+    "q4_1": 20 / 32,
+    "q4_0": 18 / 32,
+}
+"""Bytes per element. Source: ggml-common.h, the block structs (32 elements each)."""
+
+RUNTIME_BYTES: Final[dict[EngineName, int]] = {"llamacpp": 62 << 20, "mlx": 92 << 20}
+"""A worker with a model of 1 MB: the interpreter, the engine's libraries and their buffers. Measured on Linux."""
+
+VOCABULARY_ENTRY_BYTES: Final[dict[EngineName, int]] = {"llamacpp": 185, "mlx": 268}
+"""Per token and per merge rule, in the library's tables. Measured with 49,152 tokens and 48,900 merges; on mlx without
+what parsing leaves behind, which the first caches take up."""
+
+STEP_TOKENS: Final = 512
+"""Of a step, on llamacpp and on Metal."""
+
+CPU_STEP_TOKENS: Final = 64
+"""Of a step, on mlx without Metal."""
+
+_CELL_PADDING: Final = 256
+_FLOAT_BYTES: Final = 4
+_REPACKED_ON_X86: Final = frozenset({"Q4_0", "Q4_K", "Q2_K", "IQ4_NL"})
+_REPACKED_ON_ARM: Final = _REPACKED_ON_X86 | {"Q5_K", "Q6_K", "Q8_0"}
+_QUANTIZED_FLOAT_SHARE: Final = 0.12
+"""Scales and biases in 16 bits among 4-bit weights in groups of 64; used where an older mlxr read the facts."""
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides how an engine keeps weights.
+
+    Attributes:
+        has_metal: MLX computes on a GPU, in the weights' own type; on a CPU it converts them to float32.
+        is_arm: llama.cpp's CPU kernels for ARM have an order of their own for more types.
+    """
+
+    has_metal: bool
+    is_arm: bool
+
+
+class FitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model is to be loaded; the same values as in a worker's load.
+
+    Attributes:
+        context_length: Tokens of one sequence, >= 1; lowered to the model's own limit.
+        parallel: Sequences in the batch, >= 1.
+        kv_cells: Tokens that all sequences together may hold; None = the context length.
+        step_tokens: Token budget of a step; None = the engine's default.
+        kv_type: Element type of the KV cache (llamacpp); None = float16, or float32 for float32 weights.
+        has_flash_attention: The engine may use it (llamacpp).
+        keeps_caches: The caches of ended answers are kept for the next ones.
+        uses_mmap: Weights are mapped from the file (llamacpp).
+    """
+
+    context_length: int = 8192
+    parallel: int = 8
+    kv_cells: int | None = None
+    step_tokens: int | None = None
+    kv_type: KVType | None = None
+    has_flash_attention: bool = True
+    keeps_caches: bool = True
+    uses_mmap: bool = True
+
+
+class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
+    """What one worker takes, bytes.
+
+    Attributes:
+        engine: The engine.
+        context_length: Tokens of one sequence, after the model's own limit.
+        weights_bytes: In the form in which the engine computes with them.
+        mapped_bytes: Those of them that stay pages of the file: evictable, but read for every token.
+        cold_bytes: Pages of the file that were read at the load and are not needed any more; not in any sum but
+            `resident_bytes`.
+        kv_bytes: Keys, values and recurrent states of sequences that compute.
+        kept_bytes: The same of ended answers, at most.
+        compute_bytes: Activations, masks, scores and other intermediate results of a step.
+        output_bytes: Logits.
+        vocabulary_bytes: The tokenizer's tables.
+        runtime_bytes: Interpreter and libraries.
+    """
+
+    engine: EngineName
+    context_length: int
+    weights_bytes: int
+    mapped_bytes: int
+    cold_bytes: int
+    kv_bytes: int
+    kept_bytes: int
+    compute_bytes: int
+    output_bytes: int
+    vocabulary_bytes: int
+    runtime_bytes: int
+
+    @property
+    def buffers_bytes(self) -> int:
+        """All that is neither weights nor caches."""
+        return self.compute_bytes + self.output_bytes + self.vocabulary_bytes + self.runtime_bytes
+
+    @property
+    def required_bytes(self) -> int:
+        """The least with which it can run at full context."""
+        return self.weights_bytes + self.kv_bytes + self.buffers_bytes
+
+    @property
+    def total_bytes(self) -> int:
+        """What it grows to when it keeps the caches of ended answers."""
+        return self.required_bytes + self.kept_bytes
+
+    @property
+    def resident_bytes(self) -> int:
+        """What the system shows as the process's resident memory then, if it has no better use for the cold pages."""
+        return self.total_bytes + self.cold_bytes
+
+
+class Fit(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a load fits.
+
+    Attributes:
+        is_fitting: It can run at full context.
+        has_room_for_kept: It can keep the caches of ended answers as well.
+        needed_bytes: What it takes to run.
+        free_bytes: What would be free for it.
+        missing_bytes: The difference when it does not fit, else 0.
+    """
+
+    is_fitting: bool
+    has_room_for_kept: bool
+    needed_bytes: int
+    free_bytes: int
+    missing_bytes: int
+
+
+def memory_need(facts: ModelFacts, settings: FitSettings, machine: Machine) -> MemoryNeed:
+    """Add up what a load takes.
+
+    Args:
+        facts: Of the artifact; its format decides the engine.
+        settings: How it is loaded.
+        machine: Where.
+
+    Returns:
+        The parts. Without a KV shape in the facts the caches count 0.
+    """
+    context_length = min(settings.context_length, facts.context_length or settings.context_length)
+    settings = msgspec.structs.replace(settings, context_length=context_length)
+    return _llamacpp_need(facts, settings, machine) if facts.format == "gguf" else _mlx_need(facts, settings, machine)
+
+
+def check_fit(need: MemoryNeed, *, available_bytes: int, reclaimable_bytes: int = 0) -> Fit:
+    """Tell whether a load fits, to be asked before anything is unloaded for it.
+
+    Args:
+        need: What it takes.
+        available_bytes: What new work could take now without swapping; on a Mac no more than the limits allow.
+        reclaimable_bytes: What comes back when the workers end that are to make room (their anonymous memory: mapped
+            files count as available already).
+
+    Returns:
+        The answer with its numbers.
+    """
+    free_bytes = available_bytes + reclaimable_bytes
+    return Fit(
+        is_fitting=need.required_bytes <= free_bytes,
+        has_room_for_kept=need.total_bytes <= free_bytes,
+        needed_bytes=need.required_bytes,
+        free_bytes=free_bytes,
+        missing_bytes=max(0, need.required_bytes - free_bytes),
+    )
+
+
+def largest_context(facts: ModelFacts, settings: FitSettings, machine: Machine, *, free_bytes: int) -> int | None:
+    """Give the longest context that fits, other settings unchanged.
+
+    Args:
+        facts: Of the artifact.
+        settings: How it is loaded; `context_length` is the upper bound.
+        machine: Where.
+        free_bytes: What would be free for it.
+
+    Returns:
+        Tokens, a multiple of 256; None when not even 256 fit.
+    """
+    bound = min(settings.context_length, facts.context_length or settings.context_length) // _CELL_PADDING
+    low, high = 0, bound
+    while low < high:
+        middle = (low + high + 1) // 2
+        trial = msgspec.structs.replace(settings, context_length=middle * _CELL_PADDING, kv_cells=None)
+        if memory_need(facts, trial, machine).required_bytes <= free_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    return low * _CELL_PADDING or None
+
+
+def _llamacpp_need(facts: ModelFacts, settings: FitSettings, machine: Machine) -> MemoryNeed:
+    memory = facts.memory or MemoryFacts()
+    cells = _padded(max(settings.context_length, settings.kv_cells or 0))
+    is_float32 = facts.quantization is not None and facts.quantization.from_file_type == "F32"
+    # Source: backends/llamacpp/engine.py: float32 weights get a float32 cache, and no flash attention.
+    kv_type: KVType = settings.kv_type or ("f32" if is_float32 else "f16")
+    kv_bytes = round(cells * _token_bytes(facts, KV_ELEMENT_BYTES[kv_type]))
+    repacked_types = _REPACKED_ON_ARM if machine.is_arm else _REPACKED_ON_X86
+    repacked_bytes = sum(size for name, size in memory.type_bytes.items() if name in repacked_types)
+    step_tokens = min(settings.step_tokens or STEP_TOKENS, cells)
+    if settings.has_flash_attention and not is_float32:
+        scores_bytes = cells * step_tokens * 2
+    else:
+        scores_bytes = cells * step_tokens * _FLOAT_BYTES * ((memory.num_heads or 32) + 1)
+    return MemoryNeed(
+        engine="llamacpp",
+        context_length=settings.context_length,
+        weights_bytes=facts.weight_bytes,
+        mapped_bytes=facts.weight_bytes - repacked_bytes if settings.uses_mmap else 0,
+        cold_bytes=repacked_bytes if settings.uses_mmap else 0,
+        kv_bytes=kv_bytes + memory.recurrent_bytes * settings.parallel,
+        kept_bytes=kv_bytes if settings.keeps_caches else 0,
+        compute_bytes=_activation_bytes(facts, step_tokens) + scores_bytes,
+        output_bytes=_output_bytes(facts, settings.parallel),
+        vocabulary_bytes=_vocabulary_bytes(facts, "llamacpp"),
+        runtime_bytes=RUNTIME_BYTES["llamacpp"],
+    )
+
+
+def _mlx_need(facts: ModelFacts, settings: FitSettings, machine: Machine) -> MemoryNeed:
+    memory = facts.memory or MemoryFacts(half_bytes=_guessed_half_bytes(facts))
+    tokens = max(settings.context_length, settings.kv_cells or 0)
+    if machine.has_metal:
+        weights_bytes = facts.weight_bytes
+        element_bytes = 2 if memory.half_bytes else _FLOAT_BYTES
+    else:
+        # Source: backends/mlx/engine.py: `set_dtype(mx.float32)` where there is no Metal; packed integers stay.
+        weights_bytes = facts.weight_bytes + memory.half_bytes + 2 * memory.float8_bytes
+        element_bytes = _FLOAT_BYTES
+    kept_bytes = round(_mlx_kv_bytes(facts, settings, element_bytes, tokens))
+    kv_bytes = round(_mlx_kv_bytes(facts, settings, element_bytes, tokens + _CELL_PADDING))
+    step_tokens = settings.step_tokens or (STEP_TOKENS if machine.has_metal else CPU_STEP_TOKENS)
+    # Metal's attention kernel keeps no scores; the CPU's fallback has them for all heads of a layer.
+    scores_bytes = 0 if machine.has_metal else (memory.num_heads or 32) * step_tokens * tokens * _FLOAT_BYTES
+    growing_bytes = kv_bytes // max(1, facts.kv.num_layers if facts.kv else 1)
+    return MemoryNeed(
+        engine="mlx",
+        context_length=settings.context_length,
+        weights_bytes=weights_bytes,
+        mapped_bytes=0,
+        cold_bytes=0,
+        kv_bytes=kv_bytes + memory.recurrent_bytes * settings.parallel,
+        kept_bytes=kept_bytes if settings.keeps_caches else 0,
+        compute_bytes=_activation_bytes(facts, step_tokens) + max(scores_bytes, growing_bytes),
+        output_bytes=_output_bytes(facts, settings.parallel),
+        vocabulary_bytes=_vocabulary_bytes(facts, "mlx"),
+        runtime_bytes=RUNTIME_BYTES["mlx"],
+    )
+
+
+def _padded(cells: int) -> int:
+    return -(-cells // _CELL_PADDING) * _CELL_PADDING
+
+
+def _token_bytes(facts: ModelFacts, element_bytes: float) -> float:
+    """Give the cache of one token over all layers; llama.cpp gives windowed layers all cells (`swa_full`)."""
+    if facts.kv is None:
+        return 0
+    num_attention = facts.memory.num_attention_layers if facts.memory is not None else None
+    share = 1 if num_attention is None else num_attention / facts.kv.num_layers
+    return facts.kv.kv_bytes_per_token(element_bytes) * share
+
+
+def _mlx_kv_bytes(facts: ModelFacts, settings: FitSettings, element_bytes: float, tokens: int) -> float:
+    if facts.kv is None:
+        return 0
+    latent_length = facts.memory.latent_length if facts.memory is not None else None
+    if latent_length is not None:
+        return tokens * latent_length * facts.kv.num_layers * element_bytes
+    token_bytes = _token_bytes(facts, element_bytes)
+    window, num_windowed = facts.kv.sliding_window, facts.kv.num_windowed_layers
+    if not window or not num_windowed:
+        return tokens * token_bytes
+    # mlx-lm gives windowed layers a rotating cache per sequence.
+    windowed_share = min(1.0, num_windowed / facts.kv.num_layers)
+    windowed_tokens = min(tokens, window * settings.parallel)
+    return token_bytes * (tokens * (1 - windowed_share) + windowed_tokens * windowed_share)
+
+
+def _activation_bytes(facts: ModelFacts, step_tokens: int) -> int:
+    """Give what is live at the widest place of a layer: input and its norm, gate, up and their product.
+
+    A ninth element per eight of the widest row is the copy in 8 bits that quantized products take.
+    """
+    width = facts.embedding_length or 0
+    inner = (facts.memory.feed_forward_length if facts.memory is not None else None) or 4 * width
+    return step_tokens * (_FLOAT_BYTES * (2 * width + 3 * inner) + inner * 9 // 8)
+
+
+def _output_bytes(facts: ModelFacts, parallel: int) -> int:
+    """Give the logits of one row per sequence: as computed, and as handed out."""
+    return 2 * parallel * (facts.vocabulary_size or 0) * _FLOAT_BYTES
+
+
+def _vocabulary_bytes(facts: ModelFacts, engine: EngineName) -> int:
+    tokenizer = facts.tokenizer
+    num_tokens = facts.vocabulary_size or 0 if tokenizer is None else tokenizer.num_tokens or 0
+    num_merges = num_tokens if tokenizer is None or tokenizer.num_merges is None else tokenizer.num_merges
+    return (num_tokens + num_merges) * VOCABULARY_ENTRY_BYTES[engine]
+
+
+def _guessed_half_bytes(facts: ModelFacts) -> int:
+    label = facts.quantization.label if facts.quantization is not None else "F16"
+    if label == "F32":
+        return 0
+    return facts.weight_bytes if label in {"F16", "BF16"} else round(facts.weight_bytes * _QUANTIZED_FLOAT_SHARE)

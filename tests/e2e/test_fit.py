@@ -1,0 +1,39 @@
+"""The estimate of memory against what engines really take, on the bundled model in both forms."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from router.paths import paths_from_env
+from tests.support.memory_table import compare
+
+pytestmark = [
+    pytest.mark.real_model,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc; Metal's memory is not a process's own"),
+]
+
+TOLERANCE = 0.1
+
+
+@pytest.fixture
+def setup_mlx() -> Path:
+    """The folder that `make setup` converts, in the data folder of the user who runs the tests."""
+    import os
+
+    folder = paths_from_env(os.environ).models_dir / "smollm2-135m-instruct-mlx-4bit"
+    if not folder.exists():
+        pytest.skip("the bundled model was not converted for MLX here; `make setup` does it")
+    return folder
+
+
+@pytest.mark.parametrize("context_length", [2048, 4096, 8192])
+def test_the_estimate_for_llamacpp_is_within_ten_percent(bundled_gguf: Path, context_length: int) -> None:
+    comparison = compare(bundled_gguf, context_length)
+    assert abs(comparison.deviation) <= TOLERANCE, comparison
+
+
+@pytest.mark.parametrize("context_length", [2048, 4096, 8192])
+def test_the_estimate_for_mlx_is_within_ten_percent(setup_mlx: Path, context_length: int) -> None:
+    comparison = compare(setup_mlx, context_length)
+    assert abs(comparison.deviation) <= TOLERANCE, comparison
