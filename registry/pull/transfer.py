@@ -33,7 +33,7 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True):
         large_bytes: Files from this size on are fetched over several connections.
         num_connections: For one file; also the small files that are fetched at the same time.
         segment_bytes: Asked for with one request.
-        mark_bytes: What a crash may cost at most, per file, beside what is in memory.
+        mark_bytes: Written between two marks. A crash costs at most twice that: what came while a mark was stored, too.
         buffer_bytes: In memory, per connection.
         max_restarts: How often a file is begun anew because it changed on the server.
         retry: How patient to be.
@@ -42,7 +42,7 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True):
     large_bytes: int = 64 << 20
     num_connections: int = 4
     segment_bytes: int = 64 << 20
-    mark_bytes: int = 64_000_000
+    mark_bytes: int = 32_000_000
     buffer_bytes: int = 1 << 20
     max_restarts: int = 3
     retry: RetryPolicy = RetryPolicy()

@@ -18,8 +18,13 @@ from tests.support.stub_hub import StubHub
 RETRY = RetryPolicy(base_s=0.001, cap_s=0.01, give_up_after_s=1.0, max_retry_after_s=5.0)
 
 SMALL = TransferSettings(
-    large_bytes=64 * 1024, num_connections=3, segment_bytes=32 * 1024, mark_bytes=16 * 1024, buffer_bytes=8 * 1024, retry=RETRY
-)  # fmt: skip
+    large_bytes=64 * 1024,
+    num_connections=3,
+    segment_bytes=32 * 1024,
+    mark_bytes=16 * 1024,
+    buffer_bytes=8 * 1024,
+    retry=RETRY,
+)
 
 
 def payload(seed: int, size: int) -> bytes:

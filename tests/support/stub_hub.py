@@ -31,12 +31,13 @@ class Seen(NamedTuple):
 
 class Served(NamedTuple):
     path: str
+    authorization: str | None
     start: int
     end: int
 
 
 def git_sha1(data: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 class StubHub:
@@ -118,18 +119,19 @@ class StubHub:
         path = unquote(url.path)
         if path in self.api_answers:
             status, extra, body = self.api_answers[path]
-            return await self._send(writer, status, body, extra)
-        if self.token is not None and origin == "hub" and headers.get("authorization") != f"Bearer {self.token}":
-            return await self._send(writer, 401, b"{}")
-        if path == "/api/models":
+        elif self.token is not None and origin == "hub" and headers.get("authorization") != f"Bearer {self.token}":
+            status, extra, body = 401, {}, b"{}"
+        elif path == "/api/models":
             text = parse_qs(url.query).get("search", [""])[0].lower()
             found = [self._model(repo) for repo in self.repos if text in repo.lower()]
-            return await self._send(writer, 200, json.dumps(found).encode())
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
+            status, extra, body = 200, {}, json.dumps(found).encode()
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             return await self._api(writer, match[1], match[2])
-        if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             return await self._resolve(writer, origin, match[1], match[3], headers)
-        return await self._send(writer, 404, b"{}")
+        else:
+            status, extra, body = 404, {}, b"{}"
+        return await self._send(writer, status, body, extra)
 
     async def _api(self, writer: asyncio.StreamWriter, repo: str, revision: str | None) -> bool:
         if repo in self.renamed:
@@ -175,12 +177,10 @@ class StubHub:
             case "status":
                 extra = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
                 return await self._send(writer, fault.status, b"{}", extra)
-            case "redirect":
-                return await self._send(writer, 302, b"", {"Location": f"{self.cdn_url}{target}?signed=1"})
-            case "redirect_loop":
-                return await self._send(writer, 302, b"", {"Location": target})
-            case "redirect_http":
-                return await self._send(writer, 302, b"", {"Location": "http://203.0.113.7:1/x"})
+            case "redirect" | "redirect_loop" | "redirect_http":
+                locations = {"redirect": f"{self.cdn_url}{target}?signed=1", "redirect_loop": target}
+                location = locations.get(fault.kind, "http://203.0.113.7:1/x")
+                return await self._send(writer, 302, b"", {"Location": location})
             case "encoded":
                 body = zlib.compress(b"\0" * 100_000)
                 return await self._send(writer, 200, body, {"Content-Encoding": "gzip"})
@@ -193,7 +193,7 @@ class StubHub:
     async def _blob(
         self, writer: asyncio.StreamWriter, path: str, data: bytes, headers: dict[str, str], fault: Fault
     ) -> bool:
-        etag: str | None = f'"{hashlib.md5(data).hexdigest()}"'
+        etag: str | None = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
         if fault.kind in {"new_etag", "no_etag", "weak_etag"}:
             etag = {"new_etag": '"other"', "no_etag": None, "weak_etag": f"W/{etag}"}[fault.kind]
         size, start, end, status = len(data), 0, len(data), 200
@@ -219,7 +219,7 @@ class StubHub:
         elif not is_endless:
             lines.append(f"Content-Length: {len(body)}")
         writer.write("\r\n".join([*lines, "", ""]).encode())
-        self.served.append(Served(path, start, start))
+        self.served.append(Served(path, headers.get("authorization"), start, start))
         is_whole = await self._body(writer, bytes(body), fault, is_chunked=is_chunked)
         return is_whole and not is_endless
 
