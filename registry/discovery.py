@@ -263,13 +263,12 @@ class _Scan:
         # First what is gone: a file that moved is then found again as the missing artifact that it was.
         missing = self._record_missing(registry)
         changes: dict[str, list[str]] = {"added": [], "updated": [], "unchanged": [], "copied": []}
-        names = self._names()
-        registry.set_found_names({path: found for path, found in names.items() if path in self._known})
-        for draft in self.drafts.values():
+        registry.forget_found_names(draft.name for draft in self.drafts.values())
+        for draft in self._in_order():
             artifact, change = registry.add_artifact(draft)
             changes[change].append(draft.path if change == "copied" else artifact.path)
         changes["copied"] += self._record_links(registry)
-        registry.set_found_names(names)
+        registry.set_found_names(self._names())
         for item in self.skipped.values():
             known = self._known.get(item.path)
             if known is not None and known.artifact_id is not None and item.kind == "bad":
@@ -288,6 +287,11 @@ class _Scan:
             skipped=self._reports("not_a_model"),
             num_unchanged=len(changes["unchanged"]) + self._num_untouched(),
         )
+
+    def _in_order(self) -> list[ArtifactDraft]:
+        """Give the drafts; first those of known origin, so that a tag that moved on takes its model with it."""
+        origins = {known.origin for known in self._known.values() if known.origin is not None}
+        return sorted(self.drafts.values(), key=lambda draft: draft.origin not in origins)
 
     def _record_missing(self, registry: Registry) -> list[str]:
         """Mark what is gone; an artifact of which a copy is left goes on with that."""

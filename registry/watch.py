@@ -29,6 +29,11 @@ class FileWatch:
         self._changed_at: float | None = None
         self._moved_at = 0.0
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What is looked at."""
+        return tuple(self._marks)
+
     def look(self) -> bool:
         """Look at every path; tell whether any differs from the last look."""
         has_changed = False

@@ -1,6 +1,6 @@
 """Making one artifact of two that have the same bytes, and keeping the names that other tools have for models."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from registry.catalogue import Artifact, Model
 from registry.settings import NO_SETTINGS
@@ -39,6 +39,19 @@ class MergingWriter(RemovalWriter):
             ]
             merged = [self._merge(ids[0], other_id) for other_id in ids[1:]]
         return tuple(path for path in merged if path is not None)
+
+    def forget_found_names(self, names: Iterable[str]) -> None:
+        """Take names of stores away from the models that have them as aliases, so that others may get them.
+
+        Args:
+            names: The names.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        with self.write():
+            for name in names:
+                self.rows("DELETE FROM aliases WHERE alias = ? AND is_found", name)
 
     def set_found_names(self, names: Mapping[str, Collection[str]]) -> None:
         """Make the names that stores have for models aliases, and take away those that they no longer have.

@@ -202,6 +202,22 @@ class CatalogueReader(Session):
             for row in rows
         }
 
+    def hashable_artifacts(self) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
+        """List the artifacts whose files are there.
+
+        Returns:
+            Row, size in bytes, and files.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        with self.read():
+            rows = self.rows(
+                "SELECT id, size_bytes, files FROM artifacts "
+                "WHERE removal IS NULL AND status IN ('ok', 'unsupported') ORDER BY id"
+            )
+        return tuple((row[0], row[1], self.decode_paths(row[2])) for row in rows)
+
     def find_model(self, name: str) -> Model | None:
         """Give the model of a name or alias, or None.
 
