@@ -1,19 +1,27 @@
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import registry.removal
-from registry.discovery import ScanRoot, register_path, scan
+from registry.candidates import ScanRoot
+from registry.catalogue import Deletion
+from registry.discovery import register_path, scan
 from registry.errors import ArtifactError, ModelNotFoundError
+from registry.ollama import blobs_in_use
 from registry.removal import finish_removals, plan_removal, remove_artifacts, remove_model
+from registry.removal_plan import plan
 from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, Value, build, llama_model, text
 from tests.registry.mlx_builder import write_mlx_dir
+from tests.registry.ollama_builder import put_model
 
 PROJECT = Path(__file__).parents[2]
 
@@ -161,43 +169,171 @@ def test_a_file_that_cannot_be_deleted_keeps_the_removal_open(
     assert list(own.iterdir()) == []
 
 
+def hf_link(hub: Path, commit: str, blob: Path) -> Path:
+    link = hub / "models--o--hubbed" / "snapshots" / commit / "hubbed.gguf"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(f"../../blobs/{blob.name}")
+    return link
+
+
+def test_of_the_hf_cache_the_link_goes_and_the_blob_unless_another_snapshot_has_it(
+    store: Registry, tmp_path: Path
+) -> None:
+    hub = tmp_path / "hub"
+    blob = hub / "models--o--hubbed" / "blobs" / ("1" * 64)
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(llama_model())
+    old, new = hf_link(hub, "a" * 40, blob), hf_link(hub, "b" * 40, blob)
+    os.utime(new.parent, ns=(1, time.time_ns() + 10**12))
+    root = ScanRoot(path=hub, layout="hf_cache")
+    scan(store, [root])
+    assert remove_model(store, "hubbed").deleted == ()
+    register_path(store, new)
+    assert remove_model(store, "hubbed", is_deleting_foreign_files=True).deleted == (str(new),)
+    assert blob.exists()
+    scan(store, [root])
+    register_path(store, old, name="hubbed")
+    report = remove_model(store, "hubbed", is_deleting_foreign_files=True)
+    assert report.deleted == (str(old), str(blob))
+    assert report.freed_bytes == len(llama_model())
+    assert not blob.exists()
+
+
+def test_a_blob_that_a_link_elsewhere_needs_stays(store: Registry, own: Path, tmp_path: Path) -> None:
+    hub = tmp_path / "hub"
+    blob = hub / "models--o--hubbed" / "blobs" / ("1" * 64)
+    blob.parent.mkdir(parents=True)
+    write_mlx_dir(own / "linked")
+    blob.write_bytes((own / "linked" / "model.safetensors").read_bytes())
+    (own / "linked" / "model.safetensors").unlink()
+    (own / "linked" / "model.safetensors").symlink_to(blob)
+    link = hub / "models--o--hubbed" / "snapshots" / ("a" * 40)
+    write_mlx_dir(link)
+    (link / "model.safetensors").unlink()
+    (link / "model.safetensors").symlink_to(f"../../blobs/{blob.name}")
+    scan(store, [ScanRoot(path=own, is_owned=True), ScanRoot(path=hub, layout="hf_cache")])
+    assert {model.name for model in store.list_models()} == {"hubbed", "linked", "tiny"}
+    remove_model(store, "hubbed", is_deleting_foreign_files=True)
+    assert blob.exists()
+    assert not (link / "model.safetensors").is_symlink()
+
+
+def test_a_folder_that_became_a_link_to_elsewhere_is_not_followed(store: Registry, own: Path, tmp_path: Path) -> None:
+    folder, outside = own / "sub", tmp_path / "outside"
+    folder.mkdir()
+    (folder / "inner.gguf").write_bytes(llama_model(llama__context_length=None) + b"\0")
+    scan(store, [ScanRoot(path=own, is_owned=True)])
+    artifacts = store.get_model("inner").artifacts
+    folder.rename(outside)
+    folder.symlink_to(outside, target_is_directory=True)
+    assert plan_removal(store, artifacts).deleted == ()
+    for artifact in artifacts:
+        store.begin_removal(artifact.id, [Deletion(artifact.path, "plain", str(own))])
+    assert finish_removals(store) == ()
+    assert (outside / "inner.gguf").exists()
+    assert "inner" not in {model.name for model in store.list_models()}
+
+
+def test_a_removal_that_an_older_version_began_is_ended(store: Registry, own: Path) -> None:
+    with store.write():
+        store.rows("UPDATE artifacts SET removal = 'delete', removal_files = NULL")
+    scan(store, [ScanRoot(path=own, is_owned=True)])
+    assert store.list_models() == ()
+    assert list(own.iterdir()) == []
+
+
 REMOVER = f"""
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(PROJECT)!r})
+from registry.candidates import ScanRoot
+from registry.discovery import scan
 from registry.store import Registry
 from registry.removal import remove_model
 with Registry.open(sys.argv[1]) as store:
-    for model in store.list_models():
+    if sys.argv[2:]:
+        print("ready", flush=True)
+        scan(store, [ScanRoot(path=Path(sys.argv[2]), is_owned=True)])
+    for model in store.list_models() if not sys.argv[2:] else ():
         print(model.name, flush=True)
         remove_model(store, model.name)
+    print("done", flush=True)
 """
+NUM_KILLS = 40
 
 
-def test_rows_and_files_agree_after_a_kill_in_the_middle(tmp_path: Path) -> None:
-    """SIGKILL at random moments of a long removal; the next scan ends what was begun."""
+def killed_at_random(rng: random.Random, *arguments: str, longest_s: float) -> None:
+    """Start the process, kill it at a random moment after it began its work."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", REMOVER, *arguments], stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    end = time.perf_counter() + rng.random() * longest_s
+    while time.perf_counter() < end:
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_rows_and_files_agree_after_a_kill_in_the_middle_of_a_removal(tmp_path: Path) -> None:
     rng = random.Random(20_261_121)
-    for round_number in range(5):
-        own = tmp_path / f"models-{round_number}"
-        path = tmp_path / f"{round_number}.sqlite3"
-        for index in range(12):
-            write_mlx_dir(own / f"m{index}", extra={f"f{number}.txt": "" for number in range(5)})
+    num_cut = 0
+    for number in range(NUM_KILLS):
+        own, path = tmp_path / f"models-{number}", tmp_path / f"{number}.sqlite3"
+        for index in range(4):
+            write_mlx_dir(own / f"m{index}", extra={f"f{file}.txt": "" for file in range(4)})
         with Registry.open(path) as store:
             scan(store, [ScanRoot(path=own, is_owned=True)])
-        remover = subprocess.Popen(
-            [sys.executable, "-c", REMOVER, str(path)], stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-        assert remover.stdout is not None
-        for _ in range(rng.randrange(1, 12)):
-            remover.stdout.readline()
-        # Some work between the line and the signal, so that it hits another step each time.
-        sum(range(rng.randrange(200_000)))
-        remover.send_signal(signal.SIGKILL)
-        remover.communicate()
+        killed_at_random(rng, str(path), longest_s=0.02)
         with Registry.open(path) as store:
+            num_cut += len(store.pending_removals())
             assert finish_removals(store) == ()
             on_disk = {folder.name for folder in own.iterdir()}
             assert {model.name for model in store.list_models()} == on_disk
             report = scan(store, [ScanRoot(path=own, is_owned=True)])
             assert (report.added, report.missing, report.failed) == ((), (), ())
             assert report.num_unchanged == len(on_disk)
+        shutil.rmtree(own, ignore_errors=True)
+    assert num_cut > 0  # Some hit the middle of one.
+
+
+def test_of_ollamas_store_nothing_is_left_half_after_a_kill(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    for number in range(NUM_KILLS // 4):
+        folder, path = tmp_path / f"ollama-{number}", tmp_path / f"{number}.sqlite3"
+        for index in range(3):
+            put_model(folder, f"m{index}:1b", llama_model() + b"\0" * index, extra=b"shared")
+        root = ScanRoot(path=folder, layout="ollama")
+        with Registry.open(path) as store:
+            scan(store, [root])
+            model = store.get_model("m1:1b")
+            (planned,) = plan(store, model.artifacts, is_deleting_foreign_files=True)
+            store.begin_removal(planned.artifact_id, planned.deletions)
+            for deletion in planned.deletions[: rng.randrange(len(planned.deletions) + 1)]:
+                Path(deletion.path).unlink()
+        with Registry.open(path) as store:
+            scan(store, [root])
+            assert [model.name for model in store.list_models()] == ["m0:1b", "m2:1b"]
+        in_use = blobs_in_use(folder)
+        assert {blob.name for blob in (folder / "blobs").iterdir()} == in_use
+
+
+def test_rows_and_files_agree_after_a_kill_in_the_middle_of_a_scan(tmp_path: Path) -> None:
+    rng = random.Random(20_261_122)
+    own = tmp_path / "models"
+    own.mkdir()
+    for index in range(60):
+        (own / f"m{index}.gguf").write_bytes(llama_model())
+    counts = set()
+    for number in range(NUM_KILLS):
+        path = tmp_path / f"{number}.sqlite3"
+        Registry.open(path).close()
+        killed_at_random(rng, str(path), str(own), longest_s=0.08)
+        with Registry.open(path) as store:
+            counts.add(len(store.list_models()))
+            report = scan(store, [ScanRoot(path=own, is_owned=True)])
+            assert len(report.added) + report.num_unchanged == 60
+            assert (report.updated, report.missing, report.failed) == ((), (), ())
+            assert len(store.list_models()) == 60
+    assert counts <= {0, 60}  # A scan is one transaction.
