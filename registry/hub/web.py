@@ -42,6 +42,7 @@ _COME_BACK: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NUMERIC: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 """Last label of `2130706433` or `127.1`, which resolvers read as addresses. Source: WHATWG URL, "ends in a number"."""
 
+_REFUSALS: Final = frozenset({401, 403, 404, 410})
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -65,6 +66,10 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: float = 10.0
     answer_timeout_s: float = 60.0
     stall_s: float = 30.0
+
+    def __repr__(self) -> str:
+        """Leave the token out: settings are printed into logs and error reports."""
+        return f"HubSettings(endpoint={self.endpoint!r}, token={'set' if self.token else None})"
 
 
 class Origin(NamedTuple):
@@ -162,12 +167,13 @@ class Web:
 
     async def _follow(self, url: str, headers: dict[str, str], stack: contextlib.AsyncExitStack) -> httpx.Response:
         before: Origin | None = None
+        first = origin_of(url)
         for _ in range(MAX_REDIRECTS + 1):
             before = self._check(url, before)
             response = await self._send(url, headers, before, stack)
             if response.status_code not in _REDIRECTS:
                 if response.status_code not in {200, 206}:
-                    raise self._refusal(response, url)
+                    raise self._refusal(response, url, is_redirected=before != first)
                 return response
             location = response.headers.get("location")
             if not location or len(location) > MAX_URL_CHARS:
@@ -203,12 +209,15 @@ class Web:
         stack.push_async_callback(response.aclose)
         return response
 
-    def _refusal(self, response: httpx.Response, url: str) -> Exception:
+    def _refusal(self, response: httpx.Response, url: str, *, is_redirected: bool) -> Exception:
         """Say what an error status means and what to do about it."""
         status = response.status_code
         if status in _COME_BACK:
             wait_s = retry_after_s(response.headers.get("retry-after"), dt.datetime.now(dt.UTC))
             return TroubleError(f"{short(url)} answered {status}", retry_after_s=wait_s)
+        if is_redirected and status in _REFUSALS:
+            # The hub itself had said yes; its content network may be late, or the signed address too old.
+            return TroubleError(f"{short(url)} answered {status}", is_violation=True)
         reason = response.headers.get("x-error-code", "")
         host = self.origin.host if self.origin is not None else ""
         if reason == "GatedRepo":

@@ -233,10 +233,17 @@ class Transfer:
         if self._partial.etag is None:
             self._partial.note_etag(etag)
         if answer.status == PARTIAL:
+            self._check_can_be_pieced()
             self._is_open.set()
         if origin_of(answer.url) != self._web.origin and answer.url != self._file.url:
             self._direct_url = answer.url
         return span
+
+    def _check_can_be_pieced(self) -> None:
+        """Without a hash and without a validator, only one answer can be known to be of one piece."""
+        if self._expected is None and self._partial.etag is None:
+            self._has_ranges = False
+            raise _RestartError("nothing would show that the file's parts are of one version", is_counted=False)
 
     def _on_changed(self) -> None:
         """With a hash that was announced beforehand, other mirrors' validators do not matter: the hash decides."""

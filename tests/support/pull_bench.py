@@ -62,6 +62,10 @@ async def pull_once(
         return await puller.fetch(plan, (events if events is not None else []).append)
 
 
+def names_below(folder: Path, pattern: str = "*") -> list[str]:
+    return [path.name for path in folder.rglob(pattern)]
+
+
 def final_files(root: Path) -> dict[str, bytes]:
     """Everything that a scan could see, by its path below the models folder."""
     models = root / "models"
@@ -72,6 +76,16 @@ def final_files(root: Path) -> dict[str, bytes]:
 def hidden_files(root: Path) -> list[str]:
     partial = root / "models" / ".partial"
     return sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*")) if partial.exists() else []
+
+
+def ignore(event: PullEvent) -> None:
+    """Listen to nothing."""
+    del event
+
+
+def num_served(hub: StubHub) -> int:
+    """Bytes of files that the hub handed to the system, over all requests."""
+    return sum(served.end - served.start for served in hub.served)
 
 
 def sha256(data: bytes) -> str:

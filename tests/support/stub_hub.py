@@ -54,6 +54,7 @@ class StubHub:
         self.is_redirecting = False
         self.token: str | None = None
         self._is_ready = threading.Event()
+        self._has_served = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="stub-hub")
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
@@ -70,6 +71,13 @@ class StubHub:
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
+
+    def wait_served(self, num_bytes: int) -> None:
+        """Wait until so many bytes of files were handed to the system."""
+        with self._has_served:
+            assert self._has_served.wait_for(
+                lambda: sum(served.end - served.start for served in self.served) >= num_bytes, timeout=20
+            )
 
     def file_requests(self, path: str) -> list[Seen]:
         return [seen for seen in self.seen if seen.path.endswith(path) and "/api/" not in seen.path]
@@ -233,7 +241,9 @@ class StubHub:
             writer.write(b"%x\r\n%s\r\n" % (len(piece), piece) if is_chunked else piece)
             await writer.drain()
             sent += len(piece)
-            self.served[place] = self.served[place]._replace(end=self.served[place].start + sent)
+            with self._has_served:
+                self.served[place] = self.served[place]._replace(end=self.served[place].start + sent)
+                self._has_served.notify_all()
             if self.bytes_per_s is not None:
                 await asyncio.sleep(len(piece) / self.bytes_per_s)
             elif fault.kind == "slow":

@@ -50,7 +50,6 @@ def test_the_quantization_is_read_from_the_name(path: str, label: str | None) ->
 def test_quantizations_are_ranked() -> None:
     order = [
         "IQ1_S",
-        "TQ2_0",
         "IQ2_XXS",
         "Q2_K",
         "Q3_K_S",
