@@ -1,16 +1,20 @@
-"""`mlxr models …`: what is in the catalogue, and getting models in. Taking them out is in `removal.py`."""
+"""`mlxr models …`: getting models into the catalogue.
+
+Not here: showing what is in it (`model_list.py`, `model_show.py`), what is set on it (`model_settings.py`), and taking
+models out (`removal.py`).
+"""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from router.cli import fit, removal
-from router.cli.context import CommandError, check_engine, current_paths, open_registry, open_registry_for_reading
-from router.cli.output import count, plural, print_facts, print_json, print_table, shown, size
+from router.cli import fit, model_list, model_settings, model_show, removal
+from router.cli.context import CommandError, check_engine, current_paths, open_registry
+from router.cli.output import plural, print_json, shown
 from router.cli.quick import QuickCommand, QuickGroup
 
 if TYPE_CHECKING:
-    from registry.catalogue import Artifact, Model
+    from registry.catalogue import Model
     from registry.discovery import ScanFailure, ScanReport
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -26,149 +30,10 @@ models = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    removal.register(models)
+    for verbs in (model_list, model_show, model_settings, removal):
+        verbs.register(models)
     fit.register(models)
     app.add_typer(models)
-
-
-@models.command("list", cls=QuickCommand)
-def list_models(is_json: JsonFlag = False) -> None:
-    """List the models.
-
-    Examples: `mlxr models list`, `mlxr models list --json`.
-    """
-    with open_registry_for_reading(current_paths()) as registry:
-        found = registry.list_models()
-    if is_json:
-        print_json([_summary(model) for model in found])
-    elif found:
-        head = ("NAME", "ENGINES", "SETTING", "QUANTIZATION", "PARAMETERS", "CONTEXT", "SIZE", "REMARK")
-        print_table(head, [_row(model) for model in found])
-    else:
-        print("There are no models yet. `mlxr models add PATH` adds one, `mlxr models scan` looks for them.")
-
-
-def _row(model: "Model") -> tuple[object, ...]:
-    facts = [artifact.facts for artifact in model.artifacts]
-    labels = [fact.quantization.label for fact in facts if fact.quantization is not None]
-    remarks = [f"{artifact.format} {artifact.status}" for artifact in model.artifacts if artifact.status != "ok"]
-    return (
-        model.name,
-        ", ".join(model.engines) or None,
-        model.engine,
-        " / ".join(labels) or None,
-        count(max(fact.parameter_count for fact in facts)),
-        max((fact.context_length or 0 for fact in facts), default=0) or None,
-        size(sum(artifact.size_bytes for artifact in model.artifacts)),
-        ", ".join(remarks),
-    )
-
-
-def _summary(model: "Model") -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "aliases": model.aliases,
-        "engine": model.engine,
-        "engines": model.engines,
-        "last_used_at": model.last_used_at,
-        "artifacts": [_artifact_summary(artifact) for artifact in model.artifacts],
-    }
-
-
-def _artifact_summary(artifact: "Artifact") -> dict[str, Any]:
-    facts = artifact.facts
-    return {
-        "format": artifact.format,
-        "engine": artifact.engine,
-        "path": artifact.path,
-        "size_bytes": artifact.size_bytes,
-        "status": artifact.status,
-        "reason": artifact.reason,
-        "is_owned": artifact.is_owned,
-        "architecture": facts.architecture,
-        "quantization": None if facts.quantization is None else facts.quantization.label,
-        "parameter_count": facts.parameter_count,
-        "context_length": facts.context_length,
-    }
-
-
-@models.command("show", cls=QuickCommand)
-def show(name: Annotated[str, typer.Argument(help="Model or alias.")], is_json: JsonFlag = False) -> None:
-    """Show everything that is known of a model, and what requests to it may ask.
-
-    Example: `mlxr models show smollm2-135m-instruct`.
-    """
-    from msgspec import to_builtins
-
-    from registry.settings import set_settings
-    from router.capabilities import report
-
-    with open_registry_for_reading(current_paths()) as registry:
-        model = registry.get_model(name)
-    if is_json:
-        print_json(to_builtins(model) | {"capabilities": report(model)})
-        return
-    print_facts(
-        [
-            ("name", model.name),
-            ("aliases", ", ".join(model.aliases) or None),
-            ("engines", ", ".join(model.engines) or "none that works"),
-            ("engine setting", model.engine or "the global one"),
-            *((f"setting {key}", value) for key, value in set_settings(model.settings).items()),
-        ]
-    )
-    for artifact in model.artifacts:
-        print()
-        _print_artifact(artifact)
-    _print_capabilities(model)
-
-
-def _print_capabilities(model: "Model") -> None:
-    """Print the names of all fields per engine and by what becomes of them; engines that agree share a block."""
-    from router.capabilities import CAPABILITIES, generating_engines
-
-    blocks: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for engine in generating_engines(model):
-        by_support: dict[str, list[str]] = {}
-        for row in CAPABILITIES:
-            by_support.setdefault(row.support_on(engine).value, []).append(row.name)
-        facts = tuple((support, ", ".join(names)) for support, names in by_support.items())
-        blocks.setdefault(facts, []).append(engine)
-    for facts, engines in blocks.items():
-        print()
-        print_facts([("requests on", " and ".join(engines)), *facts])
-
-
-def _print_artifact(artifact: "Artifact") -> None:
-    facts, quantization = artifact.facts, artifact.facts.quantization
-    bits = (
-        None if quantization is None or quantization.bits_per_weight is None else f"{quantization.bits_per_weight:.2f}"
-    )
-    template = facts.chat_template
-    abilities = (
-        [] if template is None else ["chat"] + ["tools"] * template.has_tools + ["thinking"] * template.has_thinking
-    )
-    print_facts(
-        [
-            ("artifact", f"{artifact.format} (engine {artifact.engine})"),
-            ("status", artifact.status if artifact.reason is None else f"{artifact.status}: {artifact.reason}"),
-            ("path", artifact.path),
-            ("files", len(artifact.files) if len(artifact.files) > 1 else None),
-            ("projector", artifact.mmproj_path),
-            ("size", size(artifact.size_bytes)),
-            ("sha256", artifact.sha256),
-            ("kept by", "mlxr" if artifact.is_owned else "you (removing the model leaves the files)"),
-            ("kind", facts.kind),
-            ("architecture", facts.architecture),
-            ("parameters", count(facts.parameter_count)),
-            ("quantization", None if quantization is None else quantization.label),
-            ("bits per weight", bits),
-            ("context length", facts.context_length),
-            ("vocabulary", facts.vocabulary_size),
-            ("layers", None if facts.kv is None else facts.kv.num_layers),
-            ("template", ", ".join(abilities) or None),
-        ]
-    )
 
 
 @models.command("scan", cls=QuickCommand)
@@ -177,7 +42,7 @@ def scan(
     rescue: Annotated[bool, typer.Option(help="Put a damaged catalogue aside and start a new one.")] = False,
     is_json: JsonFlag = False,
 ) -> None:
-    """Look for models in mlxr's folder, the config's extra folders and Hugging Face's cache.
+    """Look for models in mlxr's folder, the config's extra folders and the stores of other tools.
 
     Examples: `mlxr models scan`, `mlxr models scan --json`.
     """
@@ -191,7 +56,7 @@ def scan(
         _put_catalogue_aside()
     with open_registry(paths) as registry:
         report = scan_folders(registry, roots)
-        found = registry.list_models()
+        found = registry.list_summaries()
     if is_json:
         print_json(report)
     else:
@@ -211,7 +76,7 @@ def _put_catalogue_aside() -> None:
 
 
 def _print_report(report: "ScanReport", num_models: int) -> None:
-    counts = (("new", report.added), ("changed", report.updated), ("missing", report.missing))
+    counts = (("new", report.added), ("changed", report.updated), ("copy", report.copied), ("missing", report.missing))
     parts = [f"{len(items)} {word}" for word, items in counts if items]
     print(f"{plural(num_models, 'model')} known: {', '.join([*parts, f'{report.num_unchanged} unchanged'])}.")
     for word, items in counts:
@@ -249,9 +114,23 @@ def add(
         if engine is not None:
             model = registry.set_engine(model.name, engine)  # type: ignore[arg-type]  # checked above
     if is_json:
-        print_json(_summary(model))
+        print_json(_registered(model))
     else:
         print(f"{model.name}: runs on {' and '.join(model.engines) or 'no engine'}. Try: mlxr run {model.name}")
+
+
+def _registered(model: "Model") -> dict[str, Any]:
+    """Give what `list` says of it, from the full form."""
+    return {
+        "name": model.name,
+        "aliases": model.aliases,
+        "engine": model.engine,
+        "engines": model.engines,
+        "artifacts": [
+            {"format": item.format, "engine": item.engine, "path": item.path, "status": item.status}
+            for item in model.artifacts
+        ],
+    }
 
 
 @models.command("link", cls=QuickCommand)

@@ -45,11 +45,12 @@ class Document(msgspec.Struct, frozen=True):
     lines: dict[KeyPath, int]
 
 
-def parse(text: str) -> Document:
+def parse(text: str, *, max_bytes: int = MAX_TEXT_BYTES) -> Document:
     """Parse a config text.
 
     Args:
         text: YAML 1.2.
+        max_bytes: Most that it may have as UTF-8.
 
     Returns:
         Values and lines.
@@ -57,8 +58,8 @@ def parse(text: str) -> Document:
     Raises:
         YAMLTextError: It is no YAML, or uses what this module refuses.
     """
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
-        raise YAMLTextError(f"the file is larger than {MAX_TEXT_BYTES} bytes")
+    if len(text.encode("utf-8", "surrogatepass")) > max_bytes:
+        raise YAMLTextError(f"the file is larger than {max_bytes} bytes")
     root = compose(text)
     lines: dict[KeyPath, int] = {}
     value = {} if root is None else _Reader(lines).read(root, ())

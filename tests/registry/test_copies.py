@@ -215,8 +215,12 @@ def test_hashing_stops_when_asked_and_goes_on_later(store: Registry, own: Path) 
 def test_a_file_that_is_written_to_while_it_is_hashed_has_no_checksum(own: Path) -> None:
     path = own / "tiny.gguf"
     path.write_bytes(DATA)
+
+    def grow(_: int) -> None:
+        path.write_bytes(DATA + b"x")
+
     with pytest.raises(ArtifactError) as caught:
-        hash_file(path, on_progress=lambda _: path.write_bytes(DATA + b"x"))
+        hash_file(path, on_progress=grow)
     assert caught.value.code == "changed"
 
 

@@ -316,7 +316,8 @@ def test_of_ollamas_store_nothing_is_left_half_after_a_kill(tmp_path: Path) -> N
             scan(store, [root])
             assert [model.name for model in store.list_models()] == ["m0:1b", "m2:1b"]
         in_use = blobs_in_use(folder)
-        assert {blob.name for blob in (folder / "blobs").iterdir()} == in_use
+        assert in_use is not None
+        assert {blob.name for blob in (folder / "blobs").iterdir()} == set(in_use)
 
 
 def test_rows_and_files_agree_after_a_kill_in_the_middle_of_a_scan(tmp_path: Path) -> None:
