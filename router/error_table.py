@@ -11,6 +11,7 @@ from backends import errors as backend_errors
 from registry import errors as registry_errors
 from router.errors import (
     ClientDisconnectedError,
+    ConversionError,
     EngineCrashedError,
     EngineTimeoutError,
     HeadersTooLargeError,
@@ -81,6 +82,7 @@ ERROR_ROWS: dict[type[Exception], ErrorRow] = {
     UnavailableError: ErrorRow(503, _UNAVAILABLE),
     ShuttingDownError: ErrorRow(503, _UNAVAILABLE, closes=True),
     TooManyConnectionsError: ErrorRow(503, _UNAVAILABLE, closes=True),
+    ConversionError: ErrorRow(500, _SERVER),
     StartupError: ErrorRow(500, _SERVER),
     backend_errors.FrameError: ErrorRow(502, _SERVER),
     backend_errors.EngineUnavailableError: ErrorRow(500, _SERVER),

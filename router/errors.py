@@ -35,6 +35,7 @@ that do not serve may import it.
     │   ├── InsufficientMemoryError      insufficient_memory
     │   ├── ShuttingDownError            shutting_down
     │   └── TooManyConnectionsError      too_many_connections
+    ├── ConversionError                  conversion_failed
     └── StartupError                     startup_failed
         ├── ConfigError                  invalid_config
         ├── router.instance.AlreadyRunningError  already_running
@@ -310,6 +311,12 @@ class TooManyConnectionsError(UnavailableError):
     """The cap on open connections is reached. The connection is closed with the answer."""
 
     code = "too_many_connections"
+
+
+class ConversionError(RouterError):
+    """A model cannot be converted; one sentence with the way out. Seen by the CLI only: exit status 1."""
+
+    code = "conversion_failed"
 
 
 class StartupError(RouterError):

@@ -1,0 +1,378 @@
+"""Making an MLX form of a model: in processes of their own, in a temporary folder, compared with its source.
+
+In the order of the steps: leftovers of earlier ones are swept; disk space is looked at; `backends.convert` converts
+into `models/.convert-*` (discovery does not enter hidden folders); source and result read a fixed text, one after the
+other; what came out is written beside the weights and synced; the folder is renamed into place and registered. A kill
+at any moment leaves a hidden folder that the next conversion sweeps, or a whole, compared model.
+
+Not here: the converters (`backends.convert`), and what is printed.
+"""
+
+import contextlib
+import fcntl
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from registry.catalogue import Artifact, Model
+from registry.discovery import register_path
+from registry.errors import ArtifactError
+from registry.facts import ArtifactFormat, ModelFacts, ModelKind
+from registry.mlx_dir import read_mlx_dir
+from registry.store import Registry
+from router.converter_process import read_parity, run_converter
+from router.errors import ConversionError
+
+REPORT_NAME: Final = "mlxr-conversion.json"
+SCRATCH_PREFIX: Final = ".convert-"
+SPARE_BYTES: Final = 200_000_000
+"""Left free on the disk beside what the conversion takes."""
+
+FLOAT_LABELS: Final = frozenset({"F32", "F16", "BF16"})
+_DTYPE_BYTES: Final = {"float16": 2, "bfloat16": 2, "float32": 4}
+
+
+class ConversionWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to come out.
+
+    Attributes:
+        bits: Of the quantized weights; None = floats.
+        group_size: Weights that share a scale.
+        dtype: `float16`, `bfloat16` or `float32` of what is not quantized; None = what this machine computes with best.
+        name: Of the model that gets it; None = the source's own, or a new one beside a float folder.
+    """
+
+    bits: int | None = 4
+    group_size: int = 64
+    dtype: str | None = None
+    name: str | None = None
+
+
+class ConversionPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be done.
+
+    Attributes:
+        source: The artifact that is converted.
+        name: The model that gets the result.
+        wish: With its dtype chosen.
+        folder: Where the result goes.
+        disk_bytes: What has to be free for it.
+    """
+
+    source: Artifact
+    name: str
+    wish: ConversionWish
+    folder: Path
+    disk_bytes: int
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """How the result compares with its source on the fixed text.
+
+    Attributes:
+        num_tokens: Places that were compared.
+        agreement: Share of the places at which both would have drawn the same token.
+        source_perplexity: Of the source.
+        perplexity: Of the result.
+        is_same_tokens: Both tokenizers cut the text alike.
+    """
+
+    num_tokens: int
+    agreement: float
+    source_perplexity: float
+    perplexity: float
+    is_same_tokens: bool
+
+
+class ConversionReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What is stored beside the weights.
+
+    Attributes:
+        source: Path of the source.
+        source_size_bytes: Its size then.
+        source_sha256: Where it was known.
+        wish: How it was converted.
+        parity: The comparison; None where it was left out.
+        parity_skipped: Why it was left out.
+    """
+
+    source: str
+    source_size_bytes: int
+    source_sha256: str | None
+    wish: ConversionWish
+    parity: Parity | None = None
+    parity_skipped: str | None = None
+
+
+OnProgress = Callable[[str, float | None], None]
+"""Told the step's name and the share of it that is done, 0..1, None when unknown."""
+
+
+def plan_conversion(
+    registry: Registry, model: Model, wish: ConversionWish, models_dir: Path, *, has_metal: bool
+) -> ConversionPlan:
+    """Choose source, name and folder, and check what can be checked before anything is written.
+
+    Args:
+        registry: The catalogue.
+        model: What is to be converted.
+        wish: What is to come out.
+        models_dir: mlxr's own models folder.
+        has_metal: Whether MLX computes on a GPU here, where 16 bits are best; a CPU computes in 32.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ConversionError: It cannot be done; one sentence with the way out.
+        DatabaseError: Or a subclass.
+    """
+    source = _choose_source(model)
+    is_folder = source.format is ArtifactFormat.MLX
+    dtype = wish.dtype or ("float16" if has_metal else "float32")
+    if dtype == "bfloat16" and not is_folder:
+        raise ConversionError("--dtype bfloat16 is not possible from a GGUF; use float16 or float32.")
+    label = f"{wish.bits}bit-g{wish.group_size}" if wish.bits is not None else dtype
+    name = wish.name or (f"{model.name}-{label}" if is_folder else model.name)
+    taken = registry.find_model(name)
+    if taken is not None and taken.artifact_for("mlx") is not None:
+        raise ConversionError(
+            f"{name} has an MLX artifact already; give the new one a name with --as NAME, "
+            f"or make the old one a model of its own: mlxr models unlink {name} --format mlx"
+        )
+    folder = models_dir / f"{name.replace('/', '--')}-mlx-{label}"
+    num_parameters = source.facts.parameter_count
+    disk_bytes = num_parameters * _DTYPE_BYTES[dtype] + SPARE_BYTES
+    if wish.bits is not None:
+        disk_bytes += int(num_parameters * (wish.bits / 8 + 2 * _DTYPE_BYTES[dtype] / wish.group_size))
+    wish = msgspec.structs.replace(wish, dtype=dtype)
+    return ConversionPlan(source=source, name=name, wish=wish, folder=folder, disk_bytes=disk_bytes)
+
+
+def convert(
+    registry: Registry,
+    plan: ConversionPlan,
+    *,
+    environment: Mapping[str, str],
+    on_progress: OnProgress,
+    can_load: Callable[[ModelFacts], bool],
+    is_forced: bool = False,
+) -> tuple[Model, ConversionReport]:
+    """Do it.
+
+    Args:
+        registry: The catalogue.
+        plan: From `plan_conversion`.
+        environment: Of the processes.
+        on_progress: Told where it stands.
+        can_load: Whether there is memory to load such a model for the comparison.
+        is_forced: Keep a result that the comparison speaks against.
+
+    Returns:
+        The model that has the result now, and what is stored beside it.
+
+    Raises:
+        ConversionError: It failed; nothing is left of it.
+        RegistryError: The result cannot be registered.
+    """
+    models_dir = plan.folder.parent
+    sweep(models_dir)
+    existing = read_report(plan.folder)
+    if existing is not None:  # renamed, and killed before it was registered
+        return register_path(registry, plan.folder, name=plan.name, is_owned=True), existing
+    if plan.folder.exists():
+        raise ConversionError(f"{plan.folder} is in the way; register it with `mlxr models add`, or delete it.")
+    _check_disk(plan)
+    with _scratch(models_dir) as scratch:
+        out = scratch / "mlx"
+        on_progress("converting", None)
+        run_converter(
+            plan.source.path, out, plan.wish, environment=environment, on_share=lambda s: on_progress("converting", s)
+        )
+        facts = _checked_facts(out)
+        report = _report(plan, out, facts, environment=environment, on_progress=on_progress, can_load=can_load)
+        if report.parity is not None and not is_forced:
+            _check_parity(report.parity, plan.wish)
+        on_progress("saving", None)
+        (out / REPORT_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+        _sync_tree(out)
+        try:
+            out.rename(plan.folder)
+        except OSError as exc:
+            raise ConversionError(f"{plan.folder} cannot be made: {exc.strerror}.") from exc
+        _sync(models_dir)
+    return register_path(registry, plan.folder, name=plan.name, is_owned=True), report
+
+
+def read_report(folder: Path) -> ConversionReport | None:
+    """Give what is stored beside converted weights; None when there is nothing, or nothing readable."""
+    try:
+        return msgspec.json.decode((folder / REPORT_NAME).read_bytes(), type=ConversionReport)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def leftovers(models_dir: Path) -> tuple[Path, ...]:
+    """List temporary folders of conversions that nobody works on any more.
+
+    Args:
+        models_dir: mlxr's own models folder.
+
+    Returns:
+        The folders, sorted.
+    """
+    found = []
+    for folder in sorted(models_dir.glob(f"{SCRATCH_PREFIX}*")):
+        with _lock(folder) as is_ours:
+            if is_ours:
+                found.append(folder)
+    return tuple(found)
+
+
+def sweep(models_dir: Path) -> None:
+    """Delete what `leftovers` lists.
+
+    Args:
+        models_dir: mlxr's own models folder.
+    """
+    for folder in sorted(models_dir.glob(f"{SCRATCH_PREFIX}*")):
+        with _lock(folder) as is_ours:
+            if is_ours:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _choose_source(model: Model) -> Artifact:
+    gguf, folder = model.artifact_for("llamacpp"), model.artifact_for("mlx")
+    usable = [item for item in (gguf, folder) if item is not None and item.status == "ok"]
+    if not usable:
+        raise ConversionError(f"{model.name} has no usable artifact to convert; see `mlxr models show {model.name}`.")
+    source = usable[0]
+    if source.facts.kind is not ModelKind.MODEL:
+        raise ConversionError(f"{model.name} is of kind {source.facts.kind}; only models that generate are converted.")
+    if source.facts.split is not None or (len(source.files) > 1 and source.format is ArtifactFormat.GGUF):
+        raise ConversionError(f"{model.name} is split into {len(source.files)} files; merge it with llama-gguf-split.")
+    quantization = source.facts.quantization
+    if source.format is ArtifactFormat.MLX and (quantization is None or quantization.label not in FLOAT_LABELS):
+        label = None if quantization is None else quantization.label
+        raise ConversionError(f"{model.name} is quantized already ({label}); convert its GGUF or its float folder.")
+    return source
+
+
+def _check_disk(plan: ConversionPlan) -> None:
+    free_bytes = shutil.disk_usage(plan.folder.parent).free
+    if free_bytes < plan.disk_bytes:
+        raise ConversionError(
+            f"The conversion needs {plan.disk_bytes / 1e9:.1f} GB on the disk of {plan.folder.parent}, but "
+            f"{free_bytes / 1e9:.1f} GB are free; free some space."
+        )
+
+
+def _checked_facts(out: Path) -> ModelFacts:
+    try:
+        facts = read_mlx_dir(out)
+    except ArtifactError as exc:
+        raise ConversionError(f"The converter made no sound model: {exc.reason}.") from exc
+    if not facts.loadable:
+        raise ConversionError(f"The converter made a model that cannot be loaded: {'; '.join(facts.reasons)}.")
+    return facts
+
+
+def _report(
+    plan: ConversionPlan,
+    out: Path,
+    facts: ModelFacts,
+    *,
+    environment: Mapping[str, str],
+    on_progress: OnProgress,
+    can_load: Callable[[ModelFacts], bool],
+) -> ConversionReport:
+    report = ConversionReport(
+        source=plan.source.path,
+        source_size_bytes=plan.source.size_bytes,
+        source_sha256=plan.source.sha256,
+        wish=plan.wish,
+    )
+    if not (can_load(plan.source.facts) and can_load(facts)):
+        return msgspec.structs.replace(report, parity_skipped="there was too little memory to load the two in turn")
+    on_progress("reading with the source", None)
+    before = read_parity(plan.source.engine, plan.source.path, environment=environment)
+    on_progress("reading with the result", None)
+    after = read_parity("mlx", str(out), environment=environment, token_ids=before.token_ids)
+    same = sum(one == other for one, other in zip(before.likeliest_ids, after.likeliest_ids, strict=True))
+    parity = Parity(
+        num_tokens=len(before.likeliest_ids),
+        agreement=same / len(before.likeliest_ids),
+        source_perplexity=before.perplexity,
+        perplexity=after.perplexity,
+        is_same_tokens=before.own_ids == after.own_ids,
+    )
+    return msgspec.structs.replace(report, parity=parity)
+
+
+def _check_parity(parity: Parity, wish: ConversionWish) -> None:
+    """Refuse what is plainly another model. The bounds are wide: few bits cost a lot on small models.
+
+    Raises:
+        ConversionError: The numbers, and the way out.
+    """
+    ratio, agreement = {None: (1.1, 0.9), 8: (1.2, 0.85), 6: (1.3, 0.8), 5: (1.5, 0.7), 4: (2.0, 0.5)}.get(
+        wish.bits, (4.0, 0.25)
+    )
+    is_far = parity.perplexity > parity.source_perplexity * ratio and parity.agreement < agreement
+    if is_far or not math.isfinite(parity.perplexity) or parity.agreement < agreement / 2:
+        raise ConversionError(
+            f"The result reads a text with perplexity {parity.perplexity:.1f}, the source with "
+            f"{parity.source_perplexity:.1f}, and they agree at {parity.agreement:.0%} of the places; it was not kept. "
+            "More bits or smaller groups may do; --force keeps it."
+        )
+
+
+@contextlib.contextmanager
+def _scratch(models_dir: Path) -> Iterator[Path]:
+    """Make a hidden folder that is locked for as long as this process works in it."""
+    models_dir.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=models_dir))
+    try:
+        with _lock(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[bool]:
+    """Lock a folder; yield whether it was free. The system gives the lock back whatever ends the process."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        yield False
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_ours = True
+    except OSError:
+        is_ours = False
+    try:
+        yield is_ours
+    finally:
+        os.close(fd)
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in (*(item for item in folder.rglob("*") if item.is_file()), folder):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
