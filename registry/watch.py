@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterable
 from typing import Final
 
+from registry.catalogue import Artifact
+
 SETTLE_S: Final = 1.5
 """Files that are being written change at every look; what stood still this long counts as written."""
 
@@ -63,6 +65,27 @@ class FileWatch:
             return False
         self._changed_at = None
         return True
+
+
+def what_changed(artifact: Artifact) -> str | None:
+    """Compare an artifact's files with what the catalogue has; for the moment before they are served.
+
+    Args:
+        artifact: From the catalogue.
+
+    Returns:
+        What is not as it was, or None. The next scan looks into it.
+    """
+    size_bytes, mtime_ns = 0, 0
+    for file in artifact.files:
+        mark = _mark(file)
+        if mark is None:
+            return f"{file} is gone"
+        size_bytes += mark[1]
+        mtime_ns = max(mtime_ns, mark[0])
+    if (size_bytes, mtime_ns) != (artifact.size_bytes, artifact.mtime_ns):
+        return f"{artifact.path} was changed and is being looked into"
+    return None
 
 
 def _mark(path: str) -> _Mark:

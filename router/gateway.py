@@ -16,9 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from registry.discovery import scan
-from registry.errors import RegistryError
 from registry.store import Registry
+from registry.watch import what_changed
 from router.app import create_app
 from router.config import Config, Overrides, apply_overrides
 from router.config.roots import scan_roots
@@ -29,6 +28,7 @@ from router.http.limits import HttpLimits
 from router.http.server import Addresses, HttpServer, guarded, run
 from router.instance import InstanceLock, RunningInstance
 from router.model_directory import ModelDirectory
+from router.model_keeper import ModelKeeper
 from router.paths import Paths
 from router.services import Services
 from router.supervisor import Supervisor
@@ -98,7 +98,10 @@ class _Gateway:
             Registry.open(options.paths.registry_db, busy_timeout_s=REGISTRY_BUSY_TIMEOUT_S) as registry,
         ):
             models = ModelDirectory(
-                registry, engine_setting=options.config.engine, is_apple_silicon=_is_apple_silicon()
+                registry,
+                engine_setting=options.config.engine,
+                is_apple_silicon=_is_apple_silicon(),
+                what_changed=what_changed,
             )
             supervisor = Supervisor(
                 options.config,
@@ -121,7 +124,7 @@ class _Gateway:
             watchers = [
                 tasks.create_task(self._watch_config(services)),
                 tasks.create_task(self._watch_registry(services)),
-                tasks.create_task(asyncio.to_thread(self._scan)),
+                tasks.create_task(self._keeper(services).run()),
             ]
             try:
                 await server.wait_stopped()
@@ -174,22 +177,15 @@ class _Gateway:
                 services.models.forget()
                 services.supervisor.refresh()
 
-    def _scan(self) -> None:
-        """Bring the registry up to date, in a thread of its own; a failure costs nothing but freshness."""
+    def _keeper(self, services: Services) -> ModelKeeper:
         options = self._options
-        try:
-            with Registry.open(options.paths.registry_db) as registry:
-                report = scan(registry, scan_roots(options.config, options.paths))
-        except RegistryError as exc:
-            logger.warning("the scan for models failed: %s", exc)
-            return
-        logger.info(
-            "scanned for models: %d new, %d changed, %d gone, %d bad, %d unchanged",
-            len(report.added),
-            len(report.updated),
-            len(report.missing),
-            len(report.failed),
-            report.num_unchanged,
+        models = options.config.models
+        return ModelKeeper(
+            options.paths.registry_db,
+            scan_roots(options.config, options.paths),
+            is_watching=models.watch,
+            is_hashing=models.hash_files,
+            is_busy=lambda: any(worker.num_running for worker in services.supervisor.workers),
         )
 
     def _launch_for(self) -> Callable[[str], WorkerLaunch]:

@@ -7,12 +7,12 @@ import logging
 import time
 from collections.abc import Callable
 
-from registry.catalogue import Model
+from registry.catalogue import Artifact, Model
 from registry.errors import DatabaseError, ModelNotFoundError
 from registry.names import parse_model_reference
 from registry.store import Registry
 from router.config import EngineSetting
-from router.errors import InvalidRequestError
+from router.errors import InvalidRequestError, ModelLoadFailedError
 from router.targets import Choice, Purpose, choose, parse_engine
 from router.waiting import Wish
 
@@ -22,6 +22,10 @@ NOTE_USE_INTERVAL_S = 60.0
 """The time of last use is written at most this often per model: a write may wait for another process's."""
 
 
+CHECK_FILES_INTERVAL_S = 1.0
+"""An artifact's files are looked at before they are served, at most this often."""
+
+
 class ModelDirectory:
     """Owned by the event loop's thread, like the Registry connection under it.
 
@@ -29,6 +33,7 @@ class ModelDirectory:
         registry: An open registry.
         engine_setting: The config's global engine setting.
         is_apple_silicon: Whether MLX has a GPU here.
+        what_changed: Says what is not as the registry has it of an artifact's files; None = nothing is compared.
         clock: Monotonic seconds.
     """
 
@@ -38,12 +43,16 @@ class ModelDirectory:
         *,
         engine_setting: EngineSetting,
         is_apple_silicon: bool,
+        what_changed: Callable[[Artifact], str | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self.engine_setting = engine_setting
         self._is_apple_silicon = is_apple_silicon
+        self._what_changed = what_changed
         self._clock = clock
+        self._listed: tuple[Model, ...] | None = None
+        self._checked: dict[int, tuple[str, float]] = {}
         self._known: dict[str, Model] = {}
         self._fresh: set[str] = set()
         self._noted_at: dict[str, float] = {}
@@ -76,7 +85,10 @@ class ModelDirectory:
         Raises:
             DatabaseError: The registry cannot be read.
         """
-        return self._registry.list_models()
+        self._forget_if_changed()
+        if self._listed is None:
+            self._listed = self._registry.list_models()
+        return self._listed
 
     def wish_for(self, reference: str, engine_header: str | None, purpose: Purpose = Purpose.GENERATE) -> Wish:
         """Return what a request asks for.
@@ -107,13 +119,31 @@ class ModelDirectory:
             RouterError: The wish cannot be met.
             RegistryError: The model is gone, or the registry cannot be read.
         """
-        return choose(
-            self.get(wish.model),
+        model = self.get(wish.model)
+        choice = choose(
+            model,
             wish=None if wish.engine is None else EngineSetting(wish.engine),
             global_setting=self.engine_setting,
             is_apple_silicon=self._is_apple_silicon,
             purpose=wish.purpose,
         )
+        for artifact in model.artifacts:
+            if artifact.id == choice.target.artifact_id:
+                self._check_files(artifact)
+        return choice
+
+    def _check_files(self, artifact: Artifact) -> None:
+        """Refuse to serve files that are not those that the registry knows."""
+        now = self._clock()
+        version, checked_at = self._checked.get(artifact.id, ("", now))
+        is_fresh = version == artifact.version and now < checked_at + CHECK_FILES_INTERVAL_S
+        if self._what_changed is None or is_fresh:
+            return
+        change = self._what_changed(artifact)
+        if change is not None:
+            remedy = "try again in a moment, or run `mlxr models scan`"
+            raise ModelLoadFailedError(f"the model '{artifact.model_name}' cannot be served: {change}; {remedy}")
+        self._checked[artifact.id] = (artifact.version, now)
 
     def note_use(self, name: str) -> None:
         """Write the time of last use, now and then; not worth an error."""
@@ -122,6 +152,7 @@ class ModelDirectory:
         if noted_at is not None and now < noted_at + NOTE_USE_INTERVAL_S:
             return
         self._noted_at[name] = now
+        self._listed = None
         try:
             self._registry.touch_last_used(name)
         except DatabaseError as exc:
@@ -137,6 +168,8 @@ class ModelDirectory:
     def forget(self) -> None:
         """Read everything anew at the next look, as far as the registry can be read."""
         self._fresh.clear()
+        self._checked.clear()
+        self._listed = None
         self._version = None
 
     def _forget_if_changed(self) -> None:
@@ -144,3 +177,4 @@ class ModelDirectory:
         if version != self._version:
             self._version = version
             self._fresh.clear()
+            self._listed = None

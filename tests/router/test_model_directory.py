@@ -7,8 +7,8 @@ from registry.errors import InvalidModelNameError, ModelNotFoundError, RegistryB
 from registry.facts import ArtifactFormat
 from registry.store import Registry
 from router.config import EngineSetting
-from router.errors import EngineNotAvailableError, InvalidRequestError
-from router.model_directory import NOTE_USE_INTERVAL_S, ModelDirectory
+from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
+from router.model_directory import CHECK_FILES_INTERVAL_S, NOTE_USE_INTERVAL_S, ModelDirectory
 from router.waiting import Wish
 from tests.registry.catalogue_builder import make_draft, make_facts
 
@@ -136,3 +136,32 @@ def test_a_use_that_cannot_be_written_is_no_error(registry: Registry, monkeypatc
     models = directory(registry)
     models.note_use("m")
     assert models.get("m").last_used_at is None
+
+
+def test_files_that_changed_or_vanished_are_not_served(registry: Registry) -> None:
+    clock, changes = Times(), dict[int, str]()
+    models = ModelDirectory(
+        registry,
+        engine_setting=EngineSetting.AUTO,
+        is_apple_silicon=False,
+        what_changed=lambda artifact: changes.get(artifact.id),
+        clock=clock,
+    )
+    target = models.resolve(Wish("m", "llamacpp")).target
+    changes[target.artifact_id] = "/m/a.gguf is gone"
+    assert models.resolve(Wish("m", "llamacpp")).target == target  # looked at just now
+    clock.now += CHECK_FILES_INTERVAL_S
+    with pytest.raises(ModelLoadFailedError, match=r"/m/a\.gguf is gone.*mlxr models scan"):
+        models.resolve(Wish("m", "llamacpp"))
+    assert models.resolve(Wish("m", "mlx")).target.engine == "mlx"
+    changes.clear()
+    assert models.resolve(Wish("m", "llamacpp")).target == target
+
+
+def test_the_list_is_read_again_after_changes_only(registry: Registry, path: Path) -> None:
+    models = directory(registry)
+    listed = models.list()
+    assert models.list() is listed
+    with Registry.open(path) as other:
+        other.add_artifact(make_draft("/new.gguf", name="new", facts=make_facts(parameter_count=9)))
+    assert "new" in {model.name for model in models.list()}
