@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
@@ -221,29 +221,31 @@ class Lock:
 
 
 @asynccontextmanager
-async def locked(path: Path) -> AsyncIterator[bool]:
+async def locked(path: Path, on_wait: Callable[[], None] | None = None) -> AsyncIterator[None]:
     """Hold a lock, waiting for it as long as it takes.
 
     Args:
         path: Its file.
+        on_wait: Called once when somebody else has it.
 
     Yields:
-        Whether there was somebody to wait for.
+        Nothing.
 
     Raises:
         PullStoreError: The file cannot be made.
     """
     lock = Lock(path)
     delay_s, longest_s = _LOCK_POLL_S
-    has_waited = False
     while True:
         with translate_os_errors(path):
             if lock.try_acquire():
                 break
-        has_waited = True
+        if on_wait is not None:
+            on_wait()
+            on_wait = None
         await asyncio.sleep(delay_s)
         delay_s = min(longest_s, 2 * delay_s)
     try:
-        yield has_waited
+        yield
     finally:
         lock.release()

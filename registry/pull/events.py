@@ -22,6 +22,16 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True, tag="planned"):
     needed_bytes: int
 
 
+class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag="waiting"):
+    """Another pull, perhaps of another process, is fetching the same; its result will be taken.
+
+    Attributes:
+        path: The file, or the folder of the whole part.
+    """
+
+    path: str
+
+
 class FileStarted(msgspec.Struct, frozen=True, kw_only=True, tag="file_started"):
     """A file is being fetched.
 
@@ -120,7 +130,7 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True, tag="stopped"):
     state: Literal["paused", "cancelled", "queued"]
 
 
-PullEvent = Planned | FileStarted | Progress | Retrying | Verifying | FileDone | Done | Failed | Stopped
+PullEvent = Planned | Waiting | FileStarted | Progress | Retrying | Verifying | FileDone | Done | Failed | Stopped
 Listener = Callable[[PullEvent], None]
 FINAL_EVENTS = (Done, Failed, Stopped)
 """Exactly one of these ends every pull that a manager runs."""

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 from registry.files import open_regular
 from registry.hub.web import Web
 from registry.pull.disk import link_or_copy, locked, make_folder, translate_os_errors
-from registry.pull.events import FileDone, FileStarted, Listener, Retrying, Verifying
+from registry.pull.events import FileDone, FileStarted, Listener, Retrying, Verifying, Waiting
 from registry.pull.folder import PullFolder, blob_of, fingerprint
 from registry.pull.inventory import known_files
 from registry.pull.partial import FileHasher, PartialFile
@@ -85,7 +85,7 @@ class Fetcher:
         """
         staged = self._folder.staged(part, file)
         await in_thread(bind(self._make_room, staged.parent))
-        async with locked(self._folder.blob_lock(file)):
+        async with locked(self._folder.blob_lock(file), lambda: self._tell(Waiting(path=file.path))):
             if await self._is_right(file, staged):
                 origin: Origin = "present"
             elif await self._link(part, file, staged):

@@ -57,7 +57,7 @@ class PullManager:
         poll_s: Between two looks at what other processes want.
     """
 
-    def __init__(self, puller: Puller, *, max_running: int = 2, max_waiting: int = 32, poll_s: float = 0.5) -> None:
+    def __init__(self, puller: Puller, *, max_running: int = 2, max_waiting: int = 32, poll_s: float = 1.0) -> None:
         self._puller = puller
         self._slots = asyncio.Semaphore(max_running)
         self._max_pulls = max_running + max_waiting
@@ -189,6 +189,21 @@ class PullManager:
         """
         return await self._status(await self._with_store(lambda store: store.get_pull(pull_id)))
 
+    async def forget(self, pull_id: int) -> None:
+        """Take a pull out of the list; its files stay.
+
+        Args:
+            pull_id: Its number.
+
+        Raises:
+            PullNotFoundError: There is none.
+            PullConflictError: It runs.
+            DatabaseError: Or a subclass.
+        """
+        if (await self.get(pull_id)).is_alive:
+            raise PullConflictError(f"Pull {pull_id} runs; pause or cancel it first.")
+        await self._with_store(lambda store: store.forget_pull(pull_id))
+
     def handle_of(self, pull_id: int) -> PullHandle | None:
         """Give a pull that this process runs.
 
@@ -218,7 +233,7 @@ class PullManager:
         result: PullResult | RegistryError | None = None
         is_foreign = False
         try:
-            async with self._slots, self._owning(handle.id), self._hearing_wishes(handle):
+            async with self._owning(handle.id), self._hearing_wishes(handle), self._slots:
                 result = await self._work(handle, plan)
             event = Done(paths=tuple(map(str, result.paths)))
         except asyncio.CancelledError:
@@ -301,7 +316,7 @@ class PullManager:
 
     async def _look_for_wishes(self, handle: PullHandle) -> None:
         def look(store: PullStore) -> PullWish | None:
-            return store.set_done_bytes(handle.id, handle.progress.done_bytes if handle.progress is not None else 0)
+            return store.set_done_bytes(handle.id, handle.progress.done_bytes if handle.progress is not None else None)
 
         while True:
             await asyncio.sleep(self._poll_s)

@@ -107,9 +107,12 @@ def _paths_of(plan: PullPlan, folder: PullFolder) -> Iterable[Path]:
 
 def _kind_of(path: Path) -> Literal["partial", "stage", "replaced"] | None:
     if path.name.startswith(STAGE_PREFIX):
-        return "stage"
+        replaced = path.with_name(REPLACED_PREFIX + path.name.removeprefix(STAGE_PREFIX))
+        return None if replaced.exists() else "stage"
     if path.name.startswith(REPLACED_PREFIX):
-        return "replaced"
+        # A crash between the two renames of an MLX folder: both are whole, and none is in its place.
+        stage = path.with_name(STAGE_PREFIX + path.name.removeprefix(REPLACED_PREFIX))
+        return None if stage.exists() else "replaced"
     return "partial" if path.suffix in {".part", ".json", ".new"} and _main_of(path) == path else None
 
 

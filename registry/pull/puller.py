@@ -22,7 +22,7 @@ from registry.hub.answers import RepoInfo
 from registry.hub.client import HubClient
 from registry.hub.web import HubSettings, Web
 from registry.pull.disk import locked, make_folder, translate_os_errors
-from registry.pull.events import Done, Listener, Planned
+from registry.pull.events import Done, Listener, Planned, Waiting
 from registry.pull.fetching import Fetcher
 from registry.pull.folder import PullFolder
 from registry.pull.inventory import look
@@ -165,12 +165,12 @@ class Puller:
             for file in part.files:
                 meter.set_present(f"{part.folder}/{file.path}", file.done_bytes)
         fetcher = Fetcher(self.hub.web, self.folder, self.database, self.settings.transfer, meter, tell)
-        paths = [await self._fetch_part(fetcher, part) for part in plan.parts]
+        paths = [await self._fetch_part(fetcher, part, tell) for part in plan.parts]
         tell(Done(paths=tuple(map(str, paths))))
         return PullResult(plan=plan, paths=tuple(paths), is_owned=True)
 
-    async def _fetch_part(self, fetcher: Fetcher, part: PlannedPart) -> Path:
-        async with locked(self.folder.part_lock(part)):
+    async def _fetch_part(self, fetcher: Fetcher, part: PlannedPart, tell: Listener) -> Path:
+        async with locked(self.folder.part_lock(part), lambda: tell(Waiting(path=part.folder))):
             if await fetcher.is_in_place(part):
                 return self.folder.result(part)
             settings = self.settings.transfer

@@ -159,12 +159,12 @@ class PullStore(Session):
             self.rows(f"{sql} WHERE id = ?", state, error_code, error, now, now if state in _ENDED else None, pull_id)
             return self._get(pull_id)
 
-    def set_done_bytes(self, pull_id: int, done_bytes: int) -> PullWish | None:
+    def set_done_bytes(self, pull_id: int, done_bytes: int | None) -> PullWish | None:
         """Record how far a pull is, and hear what others want of it.
 
         Args:
             pull_id: Its number.
-            done_bytes: That are there.
+            done_bytes: That are there; None leaves the number as it is.
 
         Returns:
             What is wanted; `cancel` when the pull was forgotten.
@@ -172,10 +172,9 @@ class PullStore(Session):
         Raises:
             DatabaseError: Or a subclass.
         """
+        sql = "UPDATE pulls SET done_bytes = COALESCE(?, done_bytes), updated_at = ? WHERE id = ?"
         with self.write():
-            self.rows(
-                "UPDATE pulls SET done_bytes = ?, updated_at = ? WHERE id = ?", done_bytes, self._clock(), pull_id
-            )
+            self.rows(sql, done_bytes, self._clock(), pull_id)
             rows = self.rows("SELECT wanted FROM pulls WHERE id = ?", pull_id)
         wanted: PullWish | None = rows[0][0] if rows else "cancel"
         return wanted
@@ -239,6 +238,22 @@ class PullStore(Session):
         with self.read():
             rows = self.rows("SELECT path, size_bytes, mtime_ns FROM pulled_files WHERE blob = ? ORDER BY path", blob)
         return tuple(PulledFile(*row) for row in rows)
+
+    def blob_at(self, path: str) -> str | None:
+        """Tell what the bytes of a verified file were.
+
+        Args:
+            path: Absolute.
+
+        Returns:
+            Kind and value of their hash, or None when no pull has put the file there.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        with self.read():
+            rows = self.rows("SELECT blob FROM pulled_files WHERE path = ?", path)
+        return rows[0][0] if rows else None
 
     def forget_file(self, path: str) -> None:
         """Forget a file that is gone or is another one now.

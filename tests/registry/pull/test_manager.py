@@ -8,7 +8,7 @@ import pytest
 
 from registry.errors import PullConflictError, PullNotFoundError
 from registry.pull import PullManager, Wishes, find_orphans, remove_orphans
-from registry.pull.events import Done, FileStarted, Planned, Progress, Stopped
+from registry.pull.events import Done, FileStarted, Planned, Progress, Stopped, Waiting
 from registry.pull.folder import PullFolder
 from registry.store.pulls import PullStore
 from tests.support.hub_faults import Fault
@@ -188,3 +188,49 @@ async def test_orphans_are_what_no_pull_comes_back_for(tmp_path: Path) -> None:
         assert sorted(orphan.kind for orphan in orphans) == ["partial", "stage", "stage"]
         assert remove_orphans(orphans) >= 5_000
     assert hidden_files(tmp_path) == []
+
+
+async def test_a_pull_that_waits_for_its_turn_is_not_taken_for_interrupted(tmp_path: Path) -> None:
+    with StubHub({REPO: {NAME: DATA}}) as hub:
+        hub.faults[REPO, NAME] = [STALL]
+        async with managing(hub, tmp_path, max_running=1) as runner, managing(hub, tmp_path) as other:
+            first = await runner.start(REPO)
+            await until_bytes_came(runner, first.id)
+            second = await runner.start(REPO, Wishes(engine="llamacpp"))
+            async with asyncio.timeout(10):
+                while not all(status.is_alive for status in await other.list_pulls()):
+                    pass
+            assert await other.resume_interrupted() == ()
+            with pytest.raises(PullConflictError, match="pause or cancel"):
+                await other.forget(second.id)
+            await other.cancel(second.id)
+            assert [event async for event in second.events()][-1] == Stopped(state="cancelled")
+            await runner.cancel(first.id)
+            await runner.forget(first.id)
+            assert [status.record.id for status in await runner.list_pulls()] == [second.id]
+
+
+async def test_whoever_waits_for_anothers_transfer_is_told(tmp_path: Path) -> None:
+    with StubHub({REPO: {NAME: DATA}}) as hub:
+        hub.faults[REPO, NAME] = [STALL]
+        async with managing(hub, tmp_path) as one, managing(hub, tmp_path) as other:
+            first = await one.start(REPO)
+            await until_bytes_came(one, first.id)
+            second = await other.start(REPO)
+            async with asyncio.timeout(10):
+                async for event in second.events():
+                    if isinstance(event, Waiting):
+                        break
+            hub.faults.clear()
+            await one.pause(first.id)
+            await second.wait()
+    assert final_files(tmp_path) == {f"{REPO}/{NAME}": DATA}
+
+
+def test_a_replaced_folder_is_no_orphan_while_the_new_one_is_not_in_its_place(tmp_path: Path) -> None:
+    folder = PullFolder(tmp_path / "models")
+    for name in ("stage-1", "replaced-1", "replaced-2"):
+        (folder.partial_dir / name).mkdir(parents=True)
+    with PullStore.open(tmp_path / "registry.sqlite3") as store:
+        orphans = find_orphans(folder, store, now=time.time() + 7_200)
+    assert [Path(orphan.path).name for orphan in orphans] == ["replaced-2"]
