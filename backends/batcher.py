@@ -17,8 +17,8 @@ How it decides:
        sequence waits again, at its old place, and is computed anew from what caches still hold of it.
     5. An urgent sequence that does not fit beside background ones evicts those, the newest first. Where nobody could
        compute, because only paused sequences have cells, these are evicted for whoever waits. Both only where it helps.
-    6. In the step, decode comes first; the prefill budget is what `pace` allows beside it. Who is left out is held: it
-       keeps slot and cells.
+    6. In the step, decode comes first; the prefill budget is what `pace` allows beside it, more for short prompts than
+       for long ones. Who is left out is held: it keeps slot and cells.
 
 Every sequence ends: the first in order always computes or, alone in the end, fits; and every background sequence is
 first sooner or later.
@@ -30,7 +30,7 @@ from backends.base import Chunk, StepPlan, StepResult
 from backends.beginnings import Beginning, Beginnings
 from backends.capacity import BatchLimits, Capacity
 from backends.cells import SharedCells
-from backends.pace import Pace
+from backends.pace import SHORT_PREFILL_TOKENS, Pace
 from backends.prefix import PrefixIndex
 from backends.retained import RetainedCaches, Retired
 from backends.roster import Member, Roster
@@ -261,16 +261,25 @@ class Batcher:
                 prefilling.append(sequence)
             member.held_since = now
         del chunks[self._limits.step_tokens :]
-        budget = self._limits.step_tokens - len(chunks)
-        if chunks and prefilling and budget > 0:
-            budget = self.pace.budget(len(chunks), budget)
-        for sequence in prefilling:
-            if budget <= 0:
-                break
-            num_tokens = min(budget, sequence.num_pending)
-            chunks.append(Chunk(sequence, sequence.num_computed, num_tokens))
-            budget -= num_tokens
+        if prefilling:
+            chunks += self._prefill_chunks(prefilling, len(chunks))
         return StepPlan(tuple(chunks), tuple(evicted))
+
+    def _prefill_chunks(self, prefilling: list[Sequence], num_decoding: int) -> list[Chunk]:
+        """Return what each prompt gets of the step; short prompts may pass long ones beside running streams."""
+        long_room = short_room = self._limits.step_tokens - num_decoding
+        if num_decoding and long_room > 0:
+            short_room = self.pace.short_budget(short_room)
+            long_room = self.pace.budget(num_decoding, long_room)
+        chunks: list[Chunk] = []
+        for sequence in prefilling:
+            is_short = len(sequence.token_ids) - sequence.num_cached_tokens <= SHORT_PREFILL_TOKENS
+            num_tokens = min(short_room if is_short else long_room, sequence.num_pending)
+            if num_tokens > 0:
+                chunks.append(Chunk(sequence, sequence.num_computed, num_tokens))
+                long_room -= num_tokens
+                short_room -= num_tokens
+        return chunks
 
     def on_step(self, result: StepResult) -> None:
         """Take over what the engine did."""

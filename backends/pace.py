@@ -2,9 +2,9 @@
 
 Observations of steps go in, a token budget comes out. No clock in here, and no knowledge of who computes what.
 
-A step in which sequences decode is to take at most MAX_SLOWDOWN times what it takes without prefill. Both the time of a
-step without prefill and the time that one prefill token adds are medians of the last few steps, so that a hiccup of the
-machine changes nothing.
+Beside a long prompt, a step in which sequences decode is to take at most MAX_SLOWDOWN times what it takes without
+prefill. Both the time of a step without prefill and the time that one prefill token adds are medians of the last few
+steps, so that a hiccup of the machine changes nothing. Short prompts are done at once.
 """
 
 import statistics
@@ -18,6 +18,11 @@ MAX_GROWTH = 2
 """The budget at most doubles from what was last seen at work: costs are known for sizes that were tried."""
 PROBE_INTERVAL = 24
 """After so many steps with prefill, one goes without: a machine that became slower must not look as if prefill had."""
+SHORT_PREFILL_TOKENS = 128
+"""A prompt that has no more than this to compute is short: one gap for running streams, and not a stutter."""
+SHORT_GAP_S = 0.5
+"""What the short prompts in one step may take: many small steps would take longer in all, for everybody."""
+_SHORT_SAFE_TOKENS = 64
 _NUM_SAMPLES = 5
 _MIN_COST_S = 1e-7
 
@@ -75,6 +80,19 @@ class Pace:
         budget = int((MAX_SLOWDOWN - 1) * decode_s / statistics.median(costs_s))
         most = max_tokens if self._last_tokens is None else min(max_tokens, self._last_tokens * MAX_GROWTH)
         return max(1, min(budget, most))
+
+    def short_budget(self, max_tokens: int) -> int:
+        """Return how many tokens of short prompts to prefill in the next step beside running streams.
+
+        Args:
+            max_tokens: The most that the step can take, >= 1.
+
+        Returns:
+            1 to `max_tokens`.
+        """
+        costs_s = self._prefill_costs_s or self._mixed_costs_s
+        num_tokens = int(SHORT_GAP_S / max(_MIN_COST_S, statistics.median(costs_s))) if costs_s else _SHORT_SAFE_TOKENS
+        return max(1, min(num_tokens, max_tokens))
 
     def _decode_step_s(self, num_decode_tokens: int) -> float | None:
         """Return what a step without prefill takes: by steps with about as many sequences, or with the next fewer."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from backends.pace import MAX_SLOWDOWN, PROBE_INTERVAL, SAFE_TOKENS, Pace
+from backends.pace import MAX_SLOWDOWN, PROBE_INTERVAL, SAFE_TOKENS, SHORT_PREFILL_TOKENS, Pace
 
 Machine = Callable[[int, int], float]
 """Seconds that a step takes, by the tokens it decodes and those it prefills."""
@@ -123,3 +123,14 @@ def test_more_streams_have_longer_steps_and_take_more_prefill() -> None:
         pace.observe(num_decode, 0, cpu(num_decode, 0))
     assert pace.budget(8, 512) > 2 * pace.budget(1, 512)
     assert pace.budget(16, 512) == pace.budget(8, 512), "the next fewer that is known"
+
+
+def test_short_prompts_get_what_half_a_second_takes() -> None:
+    pace = Pace()
+    assert 1 <= pace.short_budget(512) <= SHORT_PREFILL_TOKENS, "nothing is known yet"
+    pace.observe(0, 100, 100 * 0.004)
+    assert pace.short_budget(512) == 125
+    assert pace.short_budget(50) == 50
+    pace = Pace()
+    pace.observe(0, 2, 4.0)
+    assert pace.short_budget(512) == 1
