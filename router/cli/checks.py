@@ -13,6 +13,7 @@ import msgspec
 
 from registry.errors import DatabaseError
 from router.cli import macos
+from router.cli.checks_models import check_model_folders
 from router.cli.context import open_registry_for_reading, read_config, running_instance
 from router.cli.output import plural, size
 from router.client import Client, ClientError
@@ -75,7 +76,7 @@ def all_checks(paths: Paths) -> tuple[Check, ...]:
     """
     probes = [_start_probe(engine) for engine in ("llamacpp", "mlx")]  # they run while the rest is asked
     checks = [check_version(), check_memory(), *check_metal(), check_disk(paths), *check_folders(paths)]
-    checks += [check_config(paths), *check_registry(paths), check_server(paths)]
+    checks += [check_config(paths), *check_registry(paths), *check_model_folders(paths), check_server(paths)]
     engines = [check_engine(engine, process) for engine, process in zip(("llamacpp", "mlx"), probes, strict=True)]
     return (checks[0], *engines, *checks[1:])
 

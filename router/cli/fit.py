@@ -43,6 +43,7 @@ def fit(
     artifacts = [item for item in model.artifacts if engine in {None, item.engine} and item.status == "ok"]
     if not artifacts:
         raise CommandError(f"{model.name} has no usable artifact{f' for {engine}' if engine else ''}.")
+    artifacts = [_with_memory_facts(item) for item in artifacts]
     config, machine = read_config(paths), this_machine()
     budget = read_budget(has_metal=machine.has_metal)
     reports = [
@@ -53,6 +54,21 @@ def fit(
     else:
         _print(reports, budget)
     return 0 if any(report["fits"] for report in reports) else EXIT_DOES_NOT_FIT
+
+
+def _with_memory_facts(artifact: "Artifact") -> "Artifact":
+    """Read the files again where an older mlxr left out what memory depends on; what cannot be read is estimated."""
+    from msgspec.structs import replace
+
+    from registry.errors import ArtifactError
+    from registry.verification import read_facts
+
+    if artifact.facts.memory is not None:
+        return artifact
+    try:
+        return replace(artifact, facts=read_facts(artifact))
+    except ArtifactError:
+        return artifact
 
 
 def _settings(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from router.cli import fit, model_list, model_settings, model_show, removal
+from router.cli import convert, fit, model_list, model_settings, model_show, removal, verify
 from router.cli.context import CommandError, check_engine, current_paths, open_registry
 from router.cli.output import plural, print_json, shown
 from router.cli.quick import QuickCommand, QuickGroup
@@ -33,6 +33,8 @@ def register(app: typer.Typer) -> None:
     for verbs in (model_list, model_show, model_settings, removal):
         verbs.register(models)
     fit.register(models)
+    convert.register(models)
+    verify.register(models)
     app.add_typer(models)
 
 

@@ -1,0 +1,109 @@
+"""The doctor's questions about model folders: what lies there that nothing needs, and what is gone. Nothing is changed.
+
+Not here: the other questions (`checks.py`), and damage inside files (`mlxr models verify`).
+"""
+
+import shlex
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry.errors import ArtifactError, RegistryError
+from router.cli.context import open_registry_for_reading
+from router.cli.output import plural
+from router.paths import Paths
+
+if TYPE_CHECKING:
+    from registry.store import Registry
+    from router.cli.checks import Check
+
+Finding = tuple[str, str, str]
+"""Name, what was found, and the command that mends it."""
+
+
+def check_model_folders(paths: Paths) -> "Iterable[Check]":
+    """Look for leftovers, unregistered folders, files of nobody, and artifacts that vanished.
+
+    Args:
+        paths: Of the installation.
+
+    Yields:
+        A warning per finding; nothing where all is well. A catalogue that cannot be read is another check's.
+    """
+    from router.cli.checks import Check
+
+    if not paths.registry_db.exists():
+        return
+    try:
+        with open_registry_for_reading(paths) as registry:
+            findings = [*_vanished(registry), *_leftovers(paths), *_partial(paths), *_strays(registry, paths)]
+    except (RegistryError, OSError):
+        return
+    for name, found, remedy in findings:
+        yield Check(name=name, state="warning", found=found, remedy=remedy)
+
+
+def _vanished(registry: "Registry") -> Iterator[Finding]:
+    for model in registry.list_models():
+        for artifact in model.artifacts:
+            gone = next((file for file in artifact.files if not Path(file).exists()), None)
+            if gone is not None:
+                remedy = f"mlxr models scan finds it where it went; mlxr models rm {model.name} gives it up"
+                yield "vanished", f"{model.name} ({artifact.format}): {gone} is gone", remedy
+
+
+def _leftovers(paths: Paths) -> Iterator[Finding]:
+    from router.conversion import leftovers
+
+    folders = leftovers(paths.models_dir)
+    if folders:
+        found = f"{plural(len(folders), 'folder')} of conversions that were killed, e.g. {folders[0]}"
+        yield "conversions", found, _removal(folders)
+
+
+def _partial(paths: Paths) -> Iterator[Finding]:
+    from registry.pull.folder import PullFolder
+    from registry.pull.orphans import find_orphans
+    from registry.store.pulls import PullStore
+
+    with PullStore.open(paths.registry_db, is_read_only=True) as store:
+        orphans = find_orphans(PullFolder(paths.models_dir), store, now=time.time())
+    if orphans:
+        files = [Path(orphan.path) for orphan in orphans]
+        num_bytes = sum(orphan.size_bytes for orphan in orphans)
+        found = f"{plural(len(files), 'partial file')} that no pull needs ({num_bytes / 1e9:.1f} GB), e.g. {files[0]}"
+        yield "partial files", found, _removal(files)
+
+
+def _strays(registry: "Registry", paths: Paths) -> Iterator[Finding]:
+    """Compare mlxr's own models folder with the catalogue."""
+    from registry.discovery import ScanRoot
+    from registry.folders import find_candidates
+
+    try:
+        candidates = tuple(find_candidates(ScanRoot(path=paths.models_dir, is_owned=True)))
+    except ArtifactError:  # there is no such folder yet
+        return
+    known = registry.known_files()
+    unknown = [candidate.path for candidate in candidates if str(candidate.path) not in known]
+    if unknown:
+        found = f"{plural(len(unknown), 'model')} not in the catalogue, e.g. {unknown[0]}"
+        yield "unregistered", found, "mlxr models scan"
+    owned = {str(file) for candidate in candidates for file in candidate.files} | known.keys()
+    owned |= {file for item in known.values() for file in (*item.files, item.mmproj_path or "")}
+    orphans = [path for path in _visible_files(paths.models_dir) if str(path) not in owned]
+    if orphans:
+        yield "orphans", f"{plural(len(orphans), 'file')} of no model, e.g. {orphans[0]}", _removal(orphans)
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path
+
+
+def _removal(paths: Sequence[Path]) -> str:
+    """Give the command that removes them; of many, for the first."""
+    more = f"   (and {len(paths) - 1} more)" if len(paths) > 1 else ""
+    return f"rm -r -- {shlex.quote(str(paths[0]))}{more}"
