@@ -119,12 +119,13 @@ class _Gateway:
 
     async def _run_parts(self, services: Services, server: HttpServer) -> None:
         """Run everything beside the server until it has stopped, then end it in order."""
+        services.keeper = self._keeper(services)
         async with asyncio.TaskGroup() as tasks:
             supervision = tasks.create_task(services.supervisor.run())
             watchers = [
                 tasks.create_task(self._watch_config(services)),
                 tasks.create_task(self._watch_registry(services)),
-                tasks.create_task(self._keeper(services).run()),
+                tasks.create_task(services.keeper.run()),
             ]
             try:
                 await server.wait_stopped()

@@ -5,6 +5,7 @@ import time
 
 from router.config import Config
 from router.model_directory import ModelDirectory
+from router.model_keeper import ModelKeeper
 from router.requests import RequestRegister
 from router.supervisor import Supervisor
 
@@ -22,6 +23,7 @@ class Services:
         config_error: Why the last edit of the config file was refused, or None.
         started_at: Monotonic seconds.
         requests: Those that have not ended.
+        keeper: Keeps the registry true to the disk; has the progress of checksums.
     """
 
     config: Config
@@ -32,3 +34,4 @@ class Services:
     config_error: str | None = None
     started_at: float = dataclasses.field(default_factory=time.monotonic)
     requests: RequestRegister = dataclasses.field(default_factory=RequestRegister)
+    keeper: ModelKeeper | None = None

@@ -2,13 +2,11 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-import gguf
 import msgspec
-import numpy as np
 import pytest
 
 from registry.errors import ArtifactError
-from registry.facts import ChatTemplateFacts, ModelFacts, ModelKind
+from registry.facts import ModelFacts, ModelKind
 from registry.gguf import TensorTypeTotals, facts_from_header, parse_header, read_header
 from registry.gguf.facts import quantization_of
 from registry.gguf.split import facts_from_headers
@@ -25,99 +23,6 @@ from tests.registry.gguf_builder import (
     text,
     u32,
 )
-
-FAMILIES: dict[str, dict[str, Any]] = {
-    "llama": {"heads": 32, "kv": 8, "tokenizer": "gpt2", "pre": "llama-bpe"},
-    "qwen2": {"heads": 14, "kv": 2, "tokenizer": "gpt2", "pre": "qwen2"},
-    "qwen3": {"heads": 16, "kv": 8, "key": 128, "value": 128, "tokenizer": "gpt2", "pre": "qwen2"},
-    "qwen3moe": {"heads": 32, "kv": 4, "key": 128, "value": 128, "experts": (128, 8), "tokenizer": "gpt2"},
-    "gemma3": {"heads": 8, "kv": 4, "key": 256, "value": 256, "window": 1024, "tokenizer": "llama"},
-    "phi3": {"heads": 32, "kv": 32, "window": 2047, "tokenizer": "llama"},
-    "gpt2": {"heads": 12, "tokenizer": "gpt2", "pre": "gpt-2"},
-    "deepseek2": {"heads": 16, "kv": 1, "key": 576, "value": 512, "experts": (64, 6), "tokenizer": "gpt2"},
-    "falcon": {"heads": 71, "kv": 1, "tokenizer": "gpt2", "pre": "falcon"},
-    "bert": {"heads": 12, "pooling": 2, "tokenizer": "bert"},
-    "nomic-bert": {"heads": 12, "pooling": 1, "tokenizer": "bert"},
-    "command-r": {"heads": 64, "kv": 8, "tokenizer": "gpt2", "pre": "command-r"},
-    "starcoder2": {"heads": 24, "kv": 2, "window": 4096, "tokenizer": "gpt2"},
-    "openelm": {"heads": [12, 16, 20], "kv": [3, 4, 5], "key": 64, "value": 64, "tokenizer": "llama"},
-    "granite": {"heads": 32, "kv": 8, "tokenizer": "gpt2", "pre": "refact"},
-}
-
-
-def write_family(path: Path, architecture: str, family: dict[str, Any]) -> None:
-    writer = gguf.GGUFWriter(path, architecture)
-    writer.add_type("model")
-    writer.add_name(f"A {architecture}")
-    writer.add_block_count(3)
-    writer.add_context_length(4_096)
-    writer.add_embedding_length(960)
-    writer.add_file_type(0)
-    writer.add_head_count(family["heads"])
-    for key, method in (
-        ("kv", writer.add_head_count_kv),
-        ("key", writer.add_key_length),
-        ("value", writer.add_value_length),
-        ("window", writer.add_sliding_window),
-    ):
-        if key in family:
-            method(family[key])
-    if "experts" in family:
-        writer.add_expert_count(family["experts"][0])
-        writer.add_expert_used_count(family["experts"][1])
-    if "pooling" in family:
-        writer.add_pooling_type(gguf.PoolingType(family["pooling"]))
-    writer.add_tokenizer_model(family["tokenizer"])
-    if "pre" in family:
-        writer.add_tokenizer_pre(family["pre"])
-    writer.add_token_list([f"tok{index}" for index in range(100)])
-    writer.add_token_types([1] * 100)
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_chat_template("{% for m in messages %}{{ m.content }}{% endfor %}{{ tools }}")
-    writer.add_tensor("token_embd.weight", np.zeros((100, 960), dtype=np.float32))
-    writer.add_tensor("blk.0.attn_q.weight", np.zeros((96, 96), dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-@pytest.mark.parametrize("architecture", FAMILIES)
-def test_facts_of_each_family_are_what_gguf_py_reads(tmp_path: Path, architecture: str) -> None:
-    path = tmp_path / "m.gguf"
-    write_family(path, architecture, FAMILIES[architecture])
-    oracle = gguf.GGUFReader(path)
-
-    def read(key: str) -> Any:
-        field = oracle.fields.get(key)
-        return None if field is None else field.contents()
-
-    facts = facts_from_header(read_header(path))
-    assert facts.architecture == read("general.architecture") == architecture
-    assert facts.context_length == read(f"{architecture}.context_length")
-    assert facts.embedding_length == read(f"{architecture}.embedding_length")
-    assert facts.parameter_count == sum(int(tensor.n_elements) for tensor in oracle.tensors)
-    assert facts.weight_bytes == sum(int(tensor.n_bytes) for tensor in oracle.tensors)
-    assert facts.num_experts == read(f"{architecture}.expert_count")
-    assert facts.num_experts_used == read(f"{architecture}.expert_used_count")
-    heads = read(f"{architecture}.attention.head_count")
-    kv_heads = read(f"{architecture}.attention.head_count_kv") or heads
-    assert facts.kv is not None
-    assert facts.kv.num_kv_heads == (tuple(kv_heads) if isinstance(kv_heads, list) else (kv_heads,) * 3)
-    assert facts.kv.key_length == (read(f"{architecture}.attention.key_length") or 960 // heads)
-    assert facts.kv.sliding_window == read(f"{architecture}.attention.sliding_window")
-    assert facts.tokenizer is not None
-    assert facts.tokenizer.model == read("tokenizer.ggml.model")
-    assert facts.tokenizer.pre == read("tokenizer.ggml.pre")
-    assert facts.tokenizer.num_tokens == len(oracle.fields["tokenizer.ggml.tokens"].data)
-    assert facts.tokenizer.eos_token_ids == (read("tokenizer.ggml.eos_token_id"),)
-    assert facts.chat_template == ChatTemplateFacts.from_text(read("tokenizer.chat_template"))
-    assert facts.chat_template.has_tools
-    assert facts.provenance.name == read("general.name")
-    assert facts.kind is (ModelKind.EMBEDDING if "pooling" in FAMILIES[architecture] else ModelKind.MODEL)
-    assert facts.loadable, facts.reasons
-    assert msgspec.json.decode(msgspec.json.encode(facts), type=ModelFacts) == facts
 
 
 def facts_of(**changes: Value | None) -> ModelFacts:
