@@ -16,6 +16,7 @@ from registry.catalogue import ArtifactDraft, KnownFile, Model, SkippedFile
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat
 from registry.folders import file_candidate, find_candidates, folder_candidates
+from registry.gguf import KnownVocabularies
 from registry.inspection import MMPROJ_CODE, choose_projector, draft_of, inspect
 from registry.removal import finish_removals
 from registry.store import Registry
@@ -162,6 +163,7 @@ class _Scan:
         self._inodes: dict[tuple[int, int], str] = {}
         self._links: dict[str, str] = {}
         self._folders: list[Path] = []
+        self._vocabularies = KnownVocabularies()
         self._roots: list[str] = []
         self._root_failures: list[ScanFailure] = []
         self.drafts: dict[str, ArtifactDraft] = {}
@@ -218,7 +220,7 @@ class _Scan:
         return files | known | set(map(str, self._folders))
 
     def _inspect(self, candidate: Candidate) -> None:
-        result = inspect(candidate)
+        result = inspect(candidate, self._vocabularies)
         if isinstance(result, ArtifactDraft):
             self.drafts[result.path] = result
         else:

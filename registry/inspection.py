@@ -14,7 +14,7 @@ from registry.catalogue import ArtifactDraft, FileHash, SkippedFile
 from registry.checksums import sha256_of_blob_name
 from registry.errors import ArtifactError, GGUFError
 from registry.facts import ArtifactFormat, ModelFacts, ModelKind
-from registry.gguf import read_header
+from registry.gguf import KnownVocabularies, read_header
 from registry.gguf.split import facts_from_headers
 from registry.mlx_dir import read_mlx_dir
 from registry.names import derive_name, sanitise_org, strip_suffixes
@@ -35,17 +35,18 @@ _NOT_FOR_MLXR: Final = frozenset({"bad_magic", "has_adapter", "no_weights", "sev
 """What other tools rightly have in their stores."""
 
 
-def inspect(candidate: Candidate) -> ArtifactDraft | SkippedFile:
+def inspect(candidate: Candidate, vocabularies: KnownVocabularies | None = None) -> ArtifactDraft | SkippedFile:
     """Read a candidate's files.
 
     Args:
         candidate: What was found.
+        vocabularies: Of the files before this one.
 
     Returns:
         The draft of an artifact (its projector is not looked for yet), or the reason why it is none.
     """
     try:
-        facts = _read_facts(candidate)
+        facts = _read_facts(candidate, vocabularies)
     except ArtifactError as exc:
         kind = "not_a_model" if exc.code in _NOT_FOR_MLXR and candidate.layout == "ollama" else "bad"
         return skipped(candidate, kind=kind, code=exc.code, reason=_reason(exc, candidate))
@@ -172,7 +173,7 @@ def choose_projector(model_file: str, neighbours: tuple[str, ...], projectors: t
     return min(fitting, key=lambda projector: ("f16" not in projector.lower(), projector), default=None)
 
 
-def _read_facts(candidate: Candidate) -> ModelFacts:
+def _read_facts(candidate: Candidate, vocabularies: KnownVocabularies | None) -> ModelFacts:
     try:
         str(candidate.path).encode("utf-8")
     except UnicodeEncodeError as exc:
@@ -181,7 +182,7 @@ def _read_facts(candidate: Candidate) -> ModelFacts:
         raise candidate.problem
     if candidate.format is ArtifactFormat.MLX:
         return read_mlx_dir(candidate.path)
-    return facts_from_headers([read_header(file) for file in candidate.files])
+    return facts_from_headers([read_header(file, vocabularies=vocabularies) for file in candidate.files])
 
 
 def _reason(exc: ArtifactError, candidate: Candidate) -> str:

@@ -133,6 +133,36 @@ class Cursor:
             raise self._end_error(self.position, size)
         self._index += size
 
+    def bytes_at(self, position: int, size: int) -> bytes:
+        """Give bytes from anywhere in the file, without moving; fewer where the file has become shorter.
+
+        Args:
+            position: From the start of the file.
+            size: Number of bytes; the caller has checked it against a limit of its own.
+        """
+        return self._fetch(position, size)
+
+    def skip_if_equal(self, data: bytes) -> bool:
+        """Step over bytes if they are these.
+
+        Args:
+            data: What is expected here.
+
+        Returns:
+            Whether they are; nothing moves if not.
+        """
+        size = len(data)
+        if size > self.num_bytes_left:
+            return False
+        # The beginning is in the window already; most arrays that differ do so there.
+        num_ready = min(size, len(self._window) - self._index)
+        if num_ready > 0 and self._window[self._index : self._index + num_ready] != data[:num_ready]:
+            return False
+        if num_ready < size and self._fetch(self.position, size) != data:
+            return False
+        self._index += size
+        return True
+
     def skip_strings(self, count: int, *, is_searching_byte_tokens: bool) -> bool:
         """Step over length-prefixed strings; the one loop whose cost grows with the vocabulary.
 

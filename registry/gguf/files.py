@@ -5,13 +5,15 @@ from pathlib import Path
 from registry.errors import GGUFError
 from registry.files import open_regular, pread_exact
 from registry.gguf.header import GGUFHeader, parse_source
+from registry.gguf.vocabularies import KnownVocabularies
 
 
-def read_header(path: Path | str) -> GGUFHeader:
+def read_header(path: Path | str, *, vocabularies: KnownVocabularies | None = None) -> GGUFHeader:
     """Read and parse the header of one GGUF file.
 
     Args:
         path: A regular file, or a symlink to one.
+        vocabularies: Of the files before this one; makes the next with the same quicker.
 
     Returns:
         The header. Of a split set, this file's only.
@@ -23,7 +25,9 @@ def read_header(path: Path | str) -> GGUFHeader:
     path = Path(path)
     with open_regular(path) as (fd, info):
         try:
-            return parse_source(lambda offset, size: pread_exact(fd, size, offset), info.st_size)
+            return parse_source(
+                lambda offset, size: pread_exact(fd, size, offset), info.st_size, vocabularies=vocabularies
+            )
         except GGUFError as exc:
             exc.path = path
             raise

@@ -36,6 +36,7 @@ from registry.gguf.constants import (
 )
 from registry.gguf.cursor import Cursor, Fetch, Layout
 from registry.gguf.tensors import TensorReader, TensorTypeTotals, padded
+from registry.gguf.vocabularies import KnownVocabularies
 
 Scalar = bool | int | float | str
 
@@ -121,13 +122,20 @@ def parse_header(data: bytes, *, file_size_bytes: int | None = None) -> GGUFHead
     return parse_source(lambda offset, count: data[offset : offset + count], size)
 
 
-def parse_source(fetch: Fetch, file_size_bytes: int, *, window_bytes: int = WINDOW_BYTES) -> GGUFHeader:
+def parse_source(
+    fetch: Fetch,
+    file_size_bytes: int,
+    *,
+    window_bytes: int = WINDOW_BYTES,
+    vocabularies: KnownVocabularies | None = None,
+) -> GGUFHeader:
     """Parse a header that is brought piece by piece.
 
     Args:
         fetch: Brings bytes.
         file_size_bytes: Size of the whole file.
         window_bytes: How much to fetch at a time, at least 64.
+        vocabularies: Of the files before this one.
 
     Returns:
         The header.
@@ -142,7 +150,7 @@ def parse_source(fetch: Fetch, file_size_bytes: int, *, window_bytes: int = WIND
     # 14: a key of one byte, its type and one byte of value; 32: an empty name, one dimension, type and offset.
     _check_count(num_keys, cursor, noun="keys", limit=MAX_KEYS, min_bytes=14, offset=16)
     _check_count(num_tensors, cursor, noun="tensors", limit=MAX_TENSORS, min_bytes=32, offset=8)
-    metadata = _MetadataReader(cursor)
+    metadata = _MetadataReader(cursor, vocabularies)
     metadata.read_all(num_keys)
     alignment = metadata.alignment()
     tensors = TensorReader(cursor, alignment)
@@ -200,8 +208,9 @@ def _check_count(count: int, cursor: Cursor, *, noun: str, limit: int, min_bytes
 class _MetadataReader:
     """Reads the key-value section."""
 
-    def __init__(self, cursor: Cursor) -> None:
+    def __init__(self, cursor: Cursor, vocabularies: KnownVocabularies | None) -> None:
         self._cursor = cursor
+        self._vocabularies = vocabularies
         self._num_kept_bytes = 0
         self._num_string_elements = 0
         self._alignment_offset = 0
@@ -311,5 +320,8 @@ class _MetadataReader:
         if length * 8 > self._cursor.num_bytes_left:
             raise GGUFError("truncated", offset, f"the array {key[:80]!r} announces {length} strings, too many")
         is_tokens = key == "tokenizer.ggml.tokens"
-        if self._cursor.skip_strings(length, is_searching_byte_tokens=is_tokens):
-            self.has_bad_byte_tokens = True
+        if self._vocabularies is None:
+            has_bad = self._cursor.skip_strings(length, is_searching_byte_tokens=is_tokens)
+        else:
+            has_bad = self._vocabularies.skip(self._cursor, length, is_searching_byte_tokens=is_tokens)
+        self.has_bad_byte_tokens = self.has_bad_byte_tokens or has_bad
