@@ -74,7 +74,7 @@ def _fill_mlx(engine: Engine, context_length: int) -> None:
     layers = engine._empty_cache()
     for index, layer in enumerate(layers):
         attention = engine._model.layers[index].self_attn
-        shape = (1, attention.n_kv_heads, num_held, attention.k_proj.scales.shape[0] // attention.n_kv_heads)
+        shape = (1, attention.n_kv_heads, num_held, attention.k_proj.weight.shape[0] // attention.n_kv_heads)
         layer.keys, layer.values, layer.offset = mx.full(shape, 0.01), mx.full(shape, 0.01), num_held
         mx.eval(layer.keys, layer.values)
     engine._kept[1] = KeptCache(layers, num_held)  # the answer before
