@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from router.cli.context import CommandError, current_paths, open_registry_for_reading
+from router.cli.context import CommandError, current_paths, open_registry_for_reading, read_config
 from router.cli.model_list import ago, resident_engines
 from router.cli.output import count, print_facts, print_json, shown, shown_answer, size
 from router.cli.quick import QuickCommand
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from registry.catalogue import Artifact, FileHash, Model
+    from router.config import Config
+
+SHOWN_CONTEXTS = (2048, 8192, 32_768, 131_072)
 
 MAX_SHOWN_CHARS = 200
 """A system prompt or template of a setting is cut here; `--json` and `settings export` have all of it."""
@@ -59,6 +64,8 @@ def show(
     for artifact in model.artifacts:
         print()
         _print_artifact(artifact)
+        if artifact.status == "ok":
+            print_facts([("memory", ", ".join(_needs(artifact, model, read_config(paths))))])
         _print_files(artifact, hashes)
     _print_capabilities(model)
 
@@ -159,6 +166,23 @@ def _print_artifact(artifact: "Artifact") -> None:
             *(("warning", warning) for warning in facts.warnings),
         ]
     )
+
+
+def _needs(artifact: "Artifact", model: "Model", config: "Config") -> "Iterator[str]":
+    """Tell what a load takes for some contexts, e.g. `8192 tokens: 1.2 GB`; `mlxr models fit` has the details."""
+    from msgspec.structs import replace
+
+    from registry.memory_fit import memory_need
+    from router.load_check import fit_settings_for
+    from router.memory_budget import this_machine
+
+    machine, settings = this_machine(), fit_settings_for(config, artifact.engine)
+    parallel = model.settings.parallel or settings.parallel
+    longest = artifact.facts.context_length
+    for context in SHOWN_CONTEXTS:
+        if longest is None or context <= longest:
+            wanted = replace(settings, context_length=context, kv_cells=None, parallel=parallel)
+            yield f"{context} tokens: {size(memory_need(artifact.facts, wanted, machine).required_bytes)}"
 
 
 def _more_facts(artifact: "Artifact") -> list[tuple[str, object]]:

@@ -77,7 +77,9 @@ def test_the_list_says_what_is_loaded(mlxr: Mlxr, stub: StubGateway) -> None:
     models = {model["name"]: model for model in json.loads(mlxr("models", "list", "--json").out)}
     assert models["one"]["resident_engine"] == "llamacpp"
     assert models["two"]["resident_engine"] is None
-    assert "loaded" in mlxr("models", "show", "one").out
+    shown = mlxr("models", "show", "one").out
+    assert "loaded" in shown
+    assert "memory" in shown
 
 
 @pytest.mark.parametrize(
