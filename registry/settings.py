@@ -59,7 +59,10 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
-    stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(max_length=16)] | None = None
+    stop: (
+        Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(min_length=1, max_length=16)]
+        | None
+    ) = None
     system: Annotated[str, Meta(min_length=1)] | None = None
     template: Annotated[str, Meta(min_length=1)] | None = None
 
