@@ -15,7 +15,7 @@ from registry.pull.disk import link_or_copy, locked, make_folder, translate_os_e
 from registry.pull.events import FileDone, FileStarted, Listener, Retrying, Verifying, Waiting
 from registry.pull.folder import PullFolder, blob_of, fingerprint
 from registry.pull.inventory import known_files
-from registry.pull.partial import FileHasher, PartialFile
+from registry.pull.partial import FileHasher, PartialFile, remove_partial
 from registry.pull.plan import PlannedFile, PlannedPart
 from registry.pull.progress import ProgressMeter
 from registry.pull.threads import in_thread
@@ -93,6 +93,9 @@ class Fetcher:
             else:
                 await self._fetch(part, file, staged)
                 origin = "fetched"
+            if origin != "fetched":
+                # Of an attempt that ended between its last rename and its tidying up, or is not needed any more.
+                await in_thread(bind(remove_partial, self._folder.part_file(file)))
             await in_thread(bind(self._note, file, staged))
         self._finish(part, file, origin)
 

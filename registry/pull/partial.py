@@ -254,6 +254,20 @@ def _load(path: Path, size_bytes: int) -> _Marks | None:
     return None
 
 
+def remove_partial(path: Path) -> None:
+    """Throw away a file on its way and its marks, if there are any.
+
+    Args:
+        path: `KEY.part`.
+
+    Raises:
+        PullStoreError: It cannot be done.
+    """
+    with translate_os_errors(path):
+        _marks_path(path).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
 def partial_bytes(path: Path, size_bytes: int) -> int:
     """Tell how much of a file is there, without opening it for good.
 

@@ -9,7 +9,8 @@ import pytest
 from registry.discovery import ScanRoot, register_path, scan
 from registry.errors import HubAnswerError, NothingToPullError, PullConflictError, PullStoreError
 from registry.facts import ArtifactFormat
-from registry.pull import Wishes
+from registry.pull import Wishes, publishing
+from registry.pull.disk import move
 from registry.pull.events import FileDone, PullEvent
 from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, Value, build, llama_metadata, text
@@ -126,6 +127,22 @@ async def test_the_same_bytes_of_another_repository_are_linked(tmp_path: Path) -
         assert (await pull_once(hub, tmp_path, "org/two-GGUF")).paths[0].read_bytes() == files["m-Q4_0.gguf"]
 
 
+async def test_marks_that_a_crash_left_behind_are_tidied_up(tmp_path: Path) -> None:
+    with StubHub({GGUF: GGUF_FILES}) as hub:
+        async with small_puller(hub, tmp_path) as puller:
+            plan = await puller.plan(GGUF)
+            part, file = plan.parts[0], plan.parts[0].files[0]
+            await puller.fetch(plan, ignore)
+            staged = puller.folder.staged(part, file)
+            staged.parent.mkdir()
+            puller.folder.target(part, file).rename(staged)
+            puller.folder.part_file(file).with_suffix(".json").write_bytes(b"{}")
+            num_bytes = num_served(hub)
+            await puller.fetch(plan, ignore)
+            assert num_served(hub) == num_bytes
+    assert hidden_files(tmp_path) == []
+
+
 async def test_right_files_that_nobody_vouches_for_are_read_and_kept(tmp_path: Path) -> None:
     target = tmp_path / "models" / GGUF / "tiny-Q4_K_M.gguf"
     target.parent.mkdir(parents=True)
@@ -170,6 +187,32 @@ async def test_a_newer_mlx_folder_takes_the_olders_place_and_nothing_elses(tmp_p
             await pull_once(hub, tmp_path, MLX)
         assert mine.read_bytes() == b"mine"
         assert (mine.parent / "tokenizer.json").read_bytes() == b'{"new": 1}'
+
+
+async def test_a_folder_that_was_half_swapped_is_whole_after_the_next_pull(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[Path] = []
+
+    def move_once(source: Path, target: Path) -> None:
+        if moved:
+            raise OSError(5, "cut off")
+        moved.append(target)
+        move(source, target)
+
+    with StubHub({MLX: dict(MLX_FILES)}) as hub:
+        await pull_once(hub, tmp_path, MLX)
+        hub.repos[MLX]["tokenizer.json"] = b'{"new": 1}'
+        with monkeypatch.context() as patch:
+            patch.setattr(publishing, "move", move_once)
+            with pytest.raises(PullStoreError, match="cut off"):
+                await pull_once(hub, tmp_path, MLX)
+        assert final_files(tmp_path) == {}
+        num_bytes = num_served(hub)
+        await pull_once(hub, tmp_path, MLX)
+        assert num_served(hub) == num_bytes
+    assert final_files(tmp_path) == under(MLX, SAFE | {"tokenizer.json": b'{"new": 1}'})
+    assert hidden_files(tmp_path) == []
 
 
 async def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
