@@ -15,6 +15,7 @@ from registry.hashing import hash_artifact, pending_hashes
 from registry.removal import remove_model
 from registry.settings import ModelSettings
 from registry.store import Registry
+from registry.watch import what_changed
 from tests.registry.gguf_builder import llama_model
 from tests.registry.mlx_builder import write_mlx_dir
 
@@ -244,6 +245,40 @@ def test_a_copy_that_is_registered_under_a_name_of_its_own_gets_it(store: Regist
     assert register_path(store, extra / "tiny.gguf", name="mine").name == "mine"
     look(store, own, extra)
     assert [model.name for model in store.list_models()] == ["mine", "tiny"]
+
+
+def test_a_registered_path_outside_the_roots_is_followed(store: Registry, own: Path, extra: Path) -> None:
+    path = extra / "mine.gguf"
+    path.write_bytes(DATA)
+    write_mlx_dir(extra / "other-mlx")
+    register_path(store, path)
+    register_path(store, extra / "other-mlx")
+    path.write_bytes(DATA + b"\0")
+    (extra / "other-mlx" / "note.txt").write_text("more")
+    (extra / "other-mlx" / "config.json").touch()
+    report = scan(store, [ScanRoot(path=own, is_owned=True)])
+    assert set(report.updated) == {str(path), str(extra / "other-mlx")}
+    assert what_changed(store.get_model("mine").artifacts[0]) is None
+    assert what_changed(store.get_model("other").artifacts[0]) is None
+    path.rename(extra / "away")
+    assert scan(store, [ScanRoot(path=own, is_owned=True)]).missing == (str(path),)
+    (extra / "away").rename(path)
+    assert scan(store, [ScanRoot(path=own, is_owned=True)]).updated == (str(path),)
+    path.write_bytes(b"broken")
+    assert len(scan(store, [ScanRoot(path=own, is_owned=True)]).failed) == 1
+    assert store.get_model("mine").artifacts[0].status == "bad"
+
+
+def test_a_copy_outside_the_roots_that_becomes_something_else_is_forgotten(
+    store: Registry, own: Path, extra: Path
+) -> None:
+    (own / "tiny.gguf").write_bytes(DATA)
+    os.link(own / "tiny.gguf", extra / "tiny.gguf")
+    look(store, own, extra)
+    (extra / "tiny.gguf").unlink()
+    (extra / "tiny.gguf").write_bytes(DATA + b"\0")
+    look(store, own)
+    assert store.get_model("tiny").artifacts[0].copies == ()
 
 
 def test_lm_studios_folders_give_publisher_and_name(store: Registry, tmp_path: Path) -> None:
