@@ -27,6 +27,7 @@ from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.server import Addresses, HttpServer, guarded, run
 from router.instance import InstanceLock, RunningInstance
+from router.memory_check import MemoryCheck
 from router.model_directory import ModelDirectory
 from router.model_keeper import ModelKeeper
 from router.paths import Paths
@@ -107,6 +108,7 @@ class _Gateway:
                 options.config,
                 resolve=models.resolve,
                 launch_for=self._launch_for(),
+                check_load=MemoryCheck(models.artifact_of).check,
                 saved_caches_dir=options.paths.saved_caches_dir,
             )
             services = Services(options.config, models, supervisor, VERSION)

@@ -13,7 +13,7 @@ from registry.names import parse_model_reference
 from registry.store import Registry
 from router.config import EngineSetting
 from router.errors import InvalidRequestError, ModelLoadFailedError
-from router.targets import Choice, Purpose, choose, parse_engine
+from router.targets import Choice, Purpose, Target, choose, parse_engine
 from router.waiting import Wish
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,14 @@ class ModelDirectory:
         self._fresh: set[str] = set()
         self._noted_at: dict[str, float] = {}
         self._version: int | None = None
+
+    def artifact_of(self, target: Target) -> Artifact | None:
+        """Return what a target loads, None when the registry has it no longer."""
+        try:
+            artifacts = self.get(target.model).artifacts
+        except (ModelNotFoundError, DatabaseError):
+            return None
+        return next((artifact for artifact in artifacts if artifact.id == target.artifact_id), None)
 
     def get(self, name: str) -> Model:
         """Return a model by name or alias.

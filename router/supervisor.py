@@ -8,7 +8,7 @@ protocol of any client.
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import assert_never
 
@@ -36,7 +36,7 @@ from router.supervisor_messages import (
     WorkerChanged,
     WorkerGone,
 )
-from router.targets import Choice
+from router.targets import Choice, Target
 from router.waiting import Lease, Ticket, Wish
 from router.worker_client import WorkerLaunch
 
@@ -48,6 +48,8 @@ class Supervisor:
         config: In force at the start; `set_config` replaces it.
         resolve: Wish to choice, from the registry and the settings in force; raises RouterError or RegistryError.
         launch_for: Engine name to how its worker is started.
+        check_load: Refuses a target that cannot be loaded when the given workers are gone (InsufficientMemoryError);
+            None = whatever may be tried.
         saved_caches_dir: Where caches are saved when the config wants that.
         clock: Monotonic seconds.
     """
@@ -58,11 +60,13 @@ class Supervisor:
         *,
         resolve: Callable[[Wish], Choice],
         launch_for: Callable[[str], WorkerLaunch],
+        check_load: Callable[[Target, Config, Sequence[ManagedWorker]], None] | None = None,
         saved_caches_dir: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._resolve = resolve
+        self._check_load = check_load
         self._clock = clock
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._fleet = Fleet(
@@ -119,6 +123,9 @@ class Supervisor:
             raise ShuttingDownError
         choice = self._resolve(wish)
         self._faults.check(choice.target)
+        holders = [worker for worker in self._fleet if worker.target is not None]
+        if self._check_load is not None and all(worker.target != choice.target for worker in holders):
+            self._check_load(choice.target, self._config, holders)
         granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         ticket = Ticket(next(self._ids), wish, choice, num_sequences, priority, session_id, self._clock(), granted)
         self._inbox.put_nowait(Submit(ticket))

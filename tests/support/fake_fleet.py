@@ -86,7 +86,9 @@ class FakeFleet:
         first = await asyncio.create_subprocess_exec("true", stderr=asyncio.subprocess.PIPE)
         await first.communicate()
         self._num_fds = psutil.Process().num_fds()
-        self.supervisor = Supervisor(self.config, resolve=self.resolve, launch_for=self._launch_for)
+        self.supervisor = Supervisor(
+            self.config, resolve=self.resolve, launch_for=self._launch_for, check_load=self.check_load
+        )
         self._task = asyncio.create_task(self.supervisor.run())
         return self
 
@@ -116,6 +118,9 @@ class FakeFleet:
                 return Choice(Target("other", "llamacpp", 3, "/other"), EngineReason.AUTO_ONLY)
             case _:
                 raise ModelNotFoundError(wish.model)
+
+    def check_load(self, target: Target, config: Config, workers: Sequence[ManagedWorker]) -> None:
+        """Let every load pass."""
 
     def _launch_for(self, engine: str) -> WorkerLaunch:
         script = self.scripts[engine]
@@ -213,15 +218,18 @@ class FakeFleet:
 
 
 def with_fleet(
-    config: Config | None = None, **scripts: FakeOptions | str | list[FakeOptions | str]
+    config: Config | None = None,
+    *,
+    fleet: type["FakeFleet"] | None = None,
+    **scripts: FakeOptions | str | list[FakeOptions | str],
 ) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
     """Give a test a running fleet as its first argument, on the event loop that the program uses."""
 
     def decorate(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         async def main(**arguments: Any) -> None:
             copies = {name: list(script) if isinstance(script, list) else script for name, script in scripts.items()}
-            async with FakeFleet(config, **copies) as fleet, asyncio.timeout(3 * WITHIN_S):
-                await test(fleet, **arguments)
+            async with (fleet or FakeFleet)(config, **copies) as started, asyncio.timeout(3 * WITHIN_S):
+                await test(started, **arguments)
 
         def run_test(**arguments: Any) -> None:
             run(main(**arguments))
