@@ -13,8 +13,8 @@ class MergingWriter(RemovalWriter):
     def merge_equal(self, artifact_id: int) -> tuple[str, ...]:
         """Make one artifact of all that have the checksum of this one.
 
-        mlxr's own files are kept as the first path, or else those that are known longest. The model that loses its
-        artifact becomes a name of the other: its aliases, its settings and its artifact of the other format go along.
+        The artifact that is known longest keeps its model; mlxr's own files become its first path. The model that loses
+        its artifact becomes a name of the other: its aliases, settings and artifact of the other format go along.
         Two models that the user has set things on stay apart, and so do two that both have another artifact.
 
         Args:
@@ -33,12 +33,13 @@ class MergingWriter(RemovalWriter):
                     "SELECT other.id FROM artifacts AS this JOIN artifacts AS other ON other.sha256 = this.sha256 "
                     "AND other.size_bytes = this.size_bytes AND other.format = this.format "
                     "WHERE this.id = ? AND other.removal IS NULL AND other.status IN ('ok', 'unsupported') "
-                    "ORDER BY other.is_owned DESC, other.id",
+                    "ORDER BY other.id",
                     artifact_id,
                 )
             ]
             merged = [self._merge(ids[0], other_id) for other_id in ids[1:]]
-        return tuple(path for path in merged if path is not None)
+            paths = [path for path in merged if path is not None]
+            return tuple(self._own_path_first(ids[0], paths) if paths else ())
 
     def forget_found_names(self, names: Iterable[str]) -> None:
         """Take names of stores away from the models that have them as aliases, so that others may get them.
@@ -109,6 +110,21 @@ class MergingWriter(RemovalWriter):
         if into_id != gone_id:
             self._absorb(into_id, gone_id, gone.name, is_found=other.layout == "ollama")
         return other.path
+
+    def _own_path_first(self, artifact_id: int, copies: list[str]) -> list[str]:
+        """Give engines mlxr's own file if there is one, which nobody else deletes; return the copies then."""
+        ((path, is_owned),) = self.rows("SELECT path, is_owned FROM artifacts WHERE id = ?", artifact_id)
+        own = self.rows("SELECT path FROM copies WHERE artifact_id = ? AND is_owned ORDER BY path", artifact_id)
+        if is_owned or not own:
+            return copies
+        self.rows(
+            "INSERT OR REPLACE INTO copies SELECT path, id, origin, files, mmproj_path, size_bytes, mtime_ns, "
+            "is_owned, layout, root FROM artifacts WHERE id = ?",
+            artifact_id,
+        )
+        self.rows("UPDATE artifacts SET origin = NULL WHERE id = ?", artifact_id)
+        self.promote_copy(own[0][0])
+        return [*(copy for copy in copies if copy != own[0][0]), path]
 
     def _absorb(self, into_id: int, gone_id: int, gone_name: str, *, is_found: bool) -> None:
         """Move everything that a model still has to another one; its name becomes an alias."""

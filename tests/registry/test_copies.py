@@ -116,6 +116,25 @@ def test_equal_files_become_one_model_once_their_checksums_are_known(store: Regi
     assert pending_hashes(store) == ()
 
 
+def test_the_model_that_is_known_longest_keeps_its_name_and_gets_mlxrs_own_file(
+    store: Registry, own: Path, extra: Path
+) -> None:
+    (extra / "older.gguf").write_bytes(DATA)
+    look(store, own, extra)
+    (own / "newer.gguf").write_bytes(DATA)
+    look(store, own, extra)
+    hash_all(store)
+    (model,) = store.list_models()
+    assert (model.name, model.aliases) == ("older", ("newer",))
+    (artifact,) = model.artifacts
+    assert (artifact.path, artifact.copies) == (str(own / "newer.gguf"), (str(extra / "older.gguf"),))
+    assert artifact.is_owned
+    assert pending_hashes(store) == ()
+    look(store, own, extra)
+    assert store.get_model("older").artifacts == (artifact,)
+    assert remove_model(store, "older").deleted == (str(own / "newer.gguf"),)
+
+
 def test_models_that_both_have_settings_stay_apart(store: Registry, own: Path, extra: Path) -> None:
     for folder, name in ((own, "a"), (extra, "b")):
         (folder / f"{name}.gguf").write_bytes(DATA)

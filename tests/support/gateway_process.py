@@ -24,10 +24,15 @@ _REPOSITORY = Path(__file__).parents[2]
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return an environment in which everything of mlxr's lies under `home`."""
+    """Return an environment in which everything of mlxr's lies under `home`, and no other tool's models are seen."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLXR_", "HF_"))}
     python_path = os.pathsep.join([str(_REPOSITORY), *filter(None, [kept.get("PYTHONPATH")])])
-    return kept | {"MLXR_HOME": str(home), "PYTHONPATH": python_path, "HF_HUB_CACHE": str(home / "no-hf-cache")}
+    return kept | {
+        "MLXR_HOME": str(home),
+        "HOME": str(home / "no-user"),
+        "PYTHONPATH": python_path,
+        "HF_HUB_CACHE": str(home / "no-hf-cache"),
+    }
 
 
 def run_cli(
