@@ -19,6 +19,7 @@ from backends.engines import create_engine
 from backends.errors import BackendError, LoadError
 from backends.messages import LoadSpec
 from backends.parity import read_parity
+from backends.pre_tokenizers import correct_pre_tokenizer
 
 EXIT_ORPHANED = 3
 PARITY_CONTEXT_LENGTH = 512
@@ -84,6 +85,8 @@ def _convert_gguf(source: Path, out: Path, arguments: argparse.Namespace) -> Non
         ValueError,
     ) as exc:
         raise LoadError(f"gguf2mlx failed: {type(exc).__name__}: {exc}") from exc
+    if arguments.pre is not None:
+        correct_pre_tokenizer(out, arguments.pre)
 
 
 def parity(arguments: argparse.Namespace) -> ConvertReply:
@@ -117,6 +120,7 @@ def _parsed() -> argparse.Namespace:
     converting.add_argument("--dtype", choices=DTYPES)
     converting.add_argument("--bits", type=int)
     converting.add_argument("--group-size", type=int, default=64)
+    converting.add_argument("--pre", help="how the GGUF says that text is cut, tokenizer.ggml.pre")
     reading = verbs.add_parser("parity")
     reading.add_argument("--engine", required=True)
     reading.add_argument("--token-ids")

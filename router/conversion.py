@@ -192,8 +192,14 @@ def convert(
     with _scratch(models_dir) as scratch:
         out = scratch / "mlx"
         on_progress("converting", None)
+        tokenizer = plan.source.facts.tokenizer
         run_converter(
-            plan.source.path, out, plan.wish, environment=environment, on_share=lambda s: on_progress("converting", s)
+            plan.source.path,
+            out,
+            plan.wish,
+            pre=None if tokenizer is None else tokenizer.pre,
+            environment=environment,
+            on_share=lambda share: on_progress("converting", share),
         )
         facts = _checked_facts(out)
         report = _report(plan, out, facts, environment=environment, on_progress=on_progress, can_load=can_load)

@@ -47,6 +47,7 @@ def run_converter(
     out: Path,
     options: ConversionOptions,
     *,
+    pre: str | None = None,
     environment: Mapping[str, str],
     on_share: Callable[[float], None],
 ) -> None:
@@ -56,6 +57,7 @@ def run_converter(
         source: A GGUF file or a folder of float weights.
         out: The folder to make.
         options: How.
+        pre: How a GGUF says that text is cut before it is tokenized, its `tokenizer.ggml.pre`.
         environment: Of the process.
         on_share: Called with the share of its bar, 0..1; a converter may show several bars in a row.
 
@@ -65,6 +67,7 @@ def run_converter(
     argv = ["convert", "--source", source, "--out", str(out), "--group-size", str(options.group_size)]
     argv += ["--dtype", options.dtype] if options.dtype else []
     argv += ["--bits", str(options.bits)] if options.bits is not None else []
+    argv += ["--pre", pre] if pre is not None else []
     _run(argv, environment, on_share)
 
 

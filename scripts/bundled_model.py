@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from backends.pre_tokenizers import correct_pre_tokenizer
 from registry.discovery import register_path
 from registry.errors import RegistryError
 from registry.removal import remove_artifacts
@@ -62,6 +63,13 @@ def convert(gguf: Path, folder: Path) -> None:
         shutil.move(out, folder)
 
 
+def pre_tokenizer_of(registry: Registry) -> str:
+    """Return how the GGUF says that text is cut before it is tokenized."""
+    artifact = registry.get_model(MODEL_NAME).artifact_for("llamacpp")
+    tokenizer = None if artifact is None else artifact.facts.tokenizer
+    return "" if tokenizer is None or tokenizer.pre is None else tokenizer.pre
+
+
 def main() -> None:
     """Register both artifacts."""
     paths = paths_from_env(os.environ)
@@ -73,6 +81,8 @@ def main() -> None:
         if not mlx_folder.exists():
             print(f"setup: converting {MODEL_NAME} to MLX, once (about 15 s)")
             convert(gguf, mlx_folder)
+        # Folders of earlier set-ups are mended as well.
+        correct_pre_tokenizer(mlx_folder, pre_tokenizer_of(registry))
         register_path(registry, mlx_folder, name=MODEL_NAME, is_owned=True)
 
 
