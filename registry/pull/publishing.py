@@ -54,6 +54,17 @@ def publish(part: PlannedPart, folder: PullFolder, store: PullStore) -> Path:
     return folder.result(part)
 
 
+def tidy(part: PlannedPart, folder: PullFolder) -> None:
+    """Throw away what a crash left of a part that is in its place.
+
+    Args:
+        part: All its files are where they belong.
+        folder: Where files lie.
+    """
+    for path in (folder.stage_dir(part), folder.replaced_dir(part)):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _note(store: PullStore, file: PlannedFile, staged: Path, final: Path) -> None:
     """Tell before the rename: others who look for the bytes find them under one of both names at any time."""
     info = fingerprint(staged)

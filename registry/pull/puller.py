@@ -29,7 +29,7 @@ from registry.pull.inventory import look
 from registry.pull.plan import PlannedFile, PlannedPart, PullPlan, Wishes
 from registry.pull.planning import has_gguf, has_mlx, plan_gguf, plan_mlx, siblings_of
 from registry.pull.progress import ProgressMeter
-from registry.pull.publishing import publish
+from registry.pull.publishing import publish, tidy
 from registry.pull.threads import in_thread
 from registry.pull.transfer import TransferSettings
 from registry.remote_names import HubReference, LocalReference, UrlReference, is_repo_id, parse_pull_reference
@@ -172,6 +172,7 @@ class Puller:
     async def _fetch_part(self, fetcher: Fetcher, part: PlannedPart, tell: Listener) -> Path:
         async with locked(self.folder.part_lock(part), lambda: tell(Waiting(path=part.folder))):
             if await fetcher.is_in_place(part):
+                await in_thread(bind(tidy, part, self.folder))
                 return self.folder.result(part)
             settings = self.settings.transfer
             small = [file for file in part.files if file.size_bytes < settings.large_bytes]

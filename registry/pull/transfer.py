@@ -297,11 +297,13 @@ class Transfer:
         await self._mark()
 
     async def _mark(self) -> None:
-        if self._num_unmarked < self._settings.mark_bytes or self._is_marking.locked():
+        """Store a mark when it is time. Who comes to the next one while a slow disk has not stored this one waits."""
+        if self._num_unmarked < self._settings.mark_bytes:
             return
         async with self._is_marking:
-            self._num_unmarked = 0
-            await in_thread(bind(self._partial.store, self._partial.snapshot()))
+            if self._num_unmarked >= self._settings.mark_bytes:
+                self._num_unmarked = 0
+                await in_thread(bind(self._partial.store, self._partial.snapshot()))
 
     def _store_marks_at_end(self) -> None:
         # If that fails, the marks before stay; what ended the transfer says more than this would.

@@ -139,6 +139,8 @@ async def test_marks_that_a_crash_left_behind_are_tidied_up(tmp_path: Path) -> N
             puller.folder.part_file(file).with_suffix(".json").write_bytes(b"{}")
             num_bytes = num_served(hub)
             await puller.fetch(plan, ignore)
+            staged.parent.mkdir()
+            await puller.fetch(plan, ignore)
             assert num_served(hub) == num_bytes
     assert hidden_files(tmp_path) == []
 
