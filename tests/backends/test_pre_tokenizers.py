@@ -24,7 +24,7 @@ def folder_of(path: Path) -> Path:
             "pretokenizers": [
                 {
                     "type": "Split",
-                    "pattern": {"Regex": r"\s*[\r\n]+|\p{N}|\s+|[^\s\p{N}]+"},
+                    "pattern": cut,
                     "behavior": "Isolated",
                     "invert": False,
                 },
