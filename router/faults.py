@@ -12,6 +12,7 @@ from router.config import Config
 from router.errors import EngineCrashedError, EngineTimeoutError, ModelLoadFailedError, RouterError
 from router.fleet import Fleet
 from router.lifecycle import WorkerState
+from router.load_settings import config_for
 from router.residency import ManagedWorker
 from router.targets import Target
 from router.waiting import WaitingQueue
@@ -54,10 +55,14 @@ class WorkerFaults:
             self._breaker.check(target, self._clock())
 
     def num_workers(self, config: Config, now: float) -> int:
-        """Return how many workers a model is to have: one, for a while after a further one could not be loaded."""
+        """Return how many workers the resident model is to have.
+
+        One, for a while after a further one could not be loaded.
+        """
         if self._replicas_again_at is not None and now < self._replicas_again_at:
             return 1
-        return config.generation.workers
+        target = next((worker.target for worker in self._fleet if worker.target is not None), None)
+        return config.generation.workers if target is None else config_for(config, target.load).generation.workers
 
     def on_ready(self, worker: ManagedWorker) -> None:
         """Take note of a good load."""
@@ -129,7 +134,7 @@ class WorkerFaults:
             return
         words = (
             f"the {worker.engine} worker held {rss_bytes} bytes of memory, over limits.worker_memory_bytes "
-            f"({limit_bytes}); raise that limit, or lower generation.parallel or generation.context_length"
+            f"({limit_bytes}); raise that limit, or lower the config's or the model's parallel or context_length"
         )
         if worker.unwanted_reason is None:
             logger.warning("pid %s is replaced: %s", worker.pid, words)

@@ -12,6 +12,7 @@ from router.dispatching import has_free_place
 from router.errors import QueueFullError, UnavailableError
 from router.fleet import Fleet
 from router.lifecycle import WorkerState
+from router.load_settings import config_for
 from router.residency import ManagedWorker
 from router.supervisor_messages import Message, Release
 from router.waiting import Lease, Ticket, WaitingQueue
@@ -41,7 +42,7 @@ class Gate:
         """Queue a ticket, or give its client a QueueFullError."""
         is_full = self.queue.num_waiting(ticket.priority) >= _max_waiting(ticket.priority, config)
         if is_full and not self._can_serve_at_once(ticket):
-            retry_after_s = self.queue.retry_after_s(ticket.priority, self._num_places(config))
+            retry_after_s = self.queue.retry_after_s(ticket.priority, self._num_places(ticket, config))
             ticket.lease.set_exception(QueueFullError(retry_after_s=retry_after_s))
         else:
             self.queue.add(ticket)
@@ -82,7 +83,7 @@ class Gate:
             timeout_s = _queue_timeout_s(ticket.priority, config)
             if now >= ticket.arrived_at + timeout_s:
                 message = f"the request waited {timeout_s:g} s in the queue without being served"
-                retry_after_s = self.queue.retry_after_s(ticket.priority, self._num_places(config))
+                retry_after_s = self.queue.retry_after_s(ticket.priority, self._num_places(ticket, config))
                 self.queue.fail(ticket, UnavailableError(message, retry_after_s=retry_after_s))
 
     def next_timeout(self, config: Config) -> float | None:
@@ -105,9 +106,10 @@ class Gate:
         )
         return has_free_place(ticket.priority, num_ahead, ready)
 
-    def _num_places(self, config: Config) -> int:
+    def _num_places(self, ticket: Ticket, config: Config) -> int:
         ready = [worker.max_sequences for worker in self._fleet.placed if worker.state is WorkerState.READY]
-        return sum(ready) or config.generation.parallel * config.generation.workers
+        generation = config_for(config, ticket.choice.target.load).generation
+        return sum(ready) or generation.parallel * generation.workers
 
 
 def _max_waiting(priority: Priority, config: Config) -> int:

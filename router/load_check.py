@@ -10,18 +10,21 @@ from registry.facts import ModelFacts
 from registry.memory_fit import Fit, FitSettings, Machine, MemoryNeed, check_fit, largest_context, memory_need
 from router.config import Config
 from router.errors import InsufficientMemoryError
+from router.load_settings import AS_CONFIGURED, LoadSettings, config_for
 
 
-def fit_settings_for(config: Config, engine: EngineName) -> FitSettings:
-    """Give the settings with which the config has a model loaded.
+def fit_settings_for(config: Config, engine: EngineName, load: LoadSettings = AS_CONFIGURED) -> FitSettings:
+    """Give the settings with which a model is loaded.
 
     Args:
         config: In force.
         engine: The engine that loads.
+        load: What differs from the config for this model.
 
     Returns:
         The settings.
     """
+    config = config_for(config, load)
     is_llamacpp = engine == "llamacpp"
     return FitSettings(
         context_length=config.generation.context_length,
@@ -66,7 +69,7 @@ def refusal(
     return InsufficientMemoryError(
         needed_bytes=fit.needed_bytes,
         available_bytes=fit.free_bytes,
-        message=f"model: {numbers(model, need, fit, unloading)} {way_out(need, context)}",
+        message=f"model: {numbers(model, need, fit, unloading)} {way_out(model, need, context)}",
     )
 
 
@@ -92,10 +95,11 @@ def numbers(model: str, need: MemoryNeed, fit: Fit, unloading: Sequence[str] = (
     )
 
 
-def way_out(need: MemoryNeed, context_length: int | None) -> str:
+def way_out(model: str, need: MemoryNeed, context_length: int | None) -> str:
     """Say what would help, best first.
 
     Args:
+        model: Its name.
         need: What does not fit.
         context_length: The longest context that fits, None without one.
 
@@ -106,7 +110,8 @@ def way_out(need: MemoryNeed, context_length: int | None) -> str:
     if context_length is None:
         return "It does not fit with any context; use a smaller quantization or a smaller model, or end other programs."
     return (
-        f"A context of {context_length} tokens fits (generation.context_length); so may fewer parallel sequences"
+        f"A context of {context_length} tokens fits (`mlxr models set {model} context_length={context_length}`, or "
+        f"generation.context_length for all models); so may fewer parallel sequences"
         f"{kv} or a smaller quantization."
     )
 

@@ -7,6 +7,7 @@ import msgspec
 
 from backends.messages import LoadSpec
 from router.config import Config
+from router.load_settings import config_for
 from router.targets import Target
 
 
@@ -15,10 +16,11 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
 
     Args:
         target: What is to be loaded.
-        config: In force.
+        config: In force; the target's own settings go before it.
         num_cores: Cores for all workers of a model together, >= 1.
         saved_caches_dir: Where caches are saved, if the config wants that.
     """
+    config = config_for(config, target.load)
     spec = LoadSpec(
         model_path=target.path,
         context_length=config.generation.context_length,

@@ -59,7 +59,7 @@ class MemoryCheck:
         error = refusal(
             target.model,
             artifact.facts,
-            fit_settings_for(config, artifact.engine),
+            fit_settings_for(config, artifact.engine, target.load),
             self._machine,
             available_bytes=self._read().available_for(artifact.engine),
             reclaimable_bytes=sum(footprint.anonymous_bytes for footprint in footprints if footprint is not None),

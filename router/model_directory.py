@@ -134,6 +134,7 @@ class ModelDirectory:
             global_setting=self.engine_setting,
             is_apple_silicon=self._is_apple_silicon,
             purpose=wish.purpose,
+            load=wish.load,
         )
         for artifact in model.artifacts:
             if artifact.id == choice.target.artifact_id:

@@ -21,6 +21,7 @@ from registry.catalogue import Artifact, Model
 from registry.facts import ModelKind
 from router.config import EngineSetting
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
+from router.load_settings import AS_CONFIGURED, LoadSettings, load_settings_of, overlaid
 
 ENGINES = ("mlx", "llamacpp")
 
@@ -52,7 +53,7 @@ class EngineReason(enum.StrEnum):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """One artifact of one model: what a worker loads.
+    """One artifact of one model, and how it is loaded: what a worker is told to load.
 
     Attributes:
         model: Name in the registry.
@@ -60,6 +61,7 @@ class Target(msgspec.Struct, frozen=True):
         artifact_id: Row of the artifact.
         path: What the engine opens.
         version: Another one when the files have changed, although the path is the same.
+        load: What of the load is not as the config has it, by the model's settings and the request's own.
     """
 
     model: str
@@ -67,6 +69,7 @@ class Target(msgspec.Struct, frozen=True):
     artifact_id: int
     path: str
     version: str = ""
+    load: LoadSettings = AS_CONFIGURED
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -95,6 +98,7 @@ def choose(
     global_setting: EngineSetting,
     is_apple_silicon: bool,
     purpose: Purpose = Purpose.GENERATE,
+    load: LoadSettings = AS_CONFIGURED,
 ) -> Choice:
     """Return what serves a request for `model`.
 
@@ -104,6 +108,7 @@ def choose(
         global_setting: The config's.
         is_apple_silicon: Whether MLX has a GPU here.
         purpose: What is wanted of it.
+        load: What the request itself wants of the load; it goes before the model's settings.
 
     Raises:
         InvalidRequestError: It is an embedding model, and text is to be generated.
@@ -129,7 +134,8 @@ def choose(
     artifact = by_engine.get(engine)
     if artifact is None:
         raise EngineNotAvailableError(model.name, engine, sorted(by_engine), _remedy(model.name, engine))
-    return Choice(Target(model.name, engine, artifact.id, artifact.path, artifact.version), reason)
+    loaded_with = overlaid(load_settings_of(model.settings), load)
+    return Choice(Target(model.name, engine, artifact.id, artifact.path, artifact.version, loaded_with), reason)
 
 
 def _usable_artifacts(model: Model, purpose: Purpose) -> dict[str, Artifact]:

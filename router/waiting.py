@@ -12,6 +12,7 @@ import msgspec
 
 from backends.sequence import Priority
 from router.errors import RouterError
+from router.load_settings import AS_CONFIGURED, LoadSettings
 from router.situation import WaitingRequest
 from router.targets import Choice, Purpose, Target
 from router.worker_client import WorkerClient
@@ -28,11 +29,13 @@ class Wish(msgspec.Struct, frozen=True):
         model: Name or alias.
         engine: The request's own engine setting, or None.
         purpose: What it wants of the model.
+        load: What it wants of the load; it goes before the model's settings and the config.
     """
 
     model: str
     engine: str | None = None
     purpose: Purpose = Purpose.GENERATE
+    load: LoadSettings = AS_CONFIGURED
 
 
 class Lease:

@@ -11,7 +11,6 @@ from router.cli.quick import QuickCommand
 if TYPE_CHECKING:
     from registry.catalogue import Artifact
     from registry.memory_fit import FitSettings, Machine
-    from router.config import Config
     from router.memory_budget import MemoryBudget
 
 EXIT_DOES_NOT_FIT = 1
@@ -32,8 +31,12 @@ def fit(
 ) -> int:
     """Tell how much memory a model takes on each engine, and whether that is there. Exit code 1: it fits on none.
 
+    What the options leave open is as the model's settings and the config have it.
+
     Examples: `mlxr models fit qwen3-4b`, `mlxr models fit qwen3-4b --ctx 32768 --parallel 4 --kv q8_0`.
     """
+    from router.load_check import fit_settings_for
+    from router.load_settings import load_settings_of
     from router.memory_budget import read_budget, this_machine
 
     check_engine(engine)
@@ -44,11 +47,10 @@ def fit(
     if not artifacts:
         raise CommandError(f"{model.name} has no usable artifact{f' for {engine}' if engine else ''}.")
     artifacts = [_with_memory_facts(item) for item in artifacts]
-    config, machine = read_config(paths), this_machine()
+    config, machine, load = read_config(paths), this_machine(), load_settings_of(model.settings)
     budget = read_budget(has_metal=machine.has_metal)
-    reports = [
-        _report(artifact, _settings(config, artifact, ctx, parallel, kv), machine, budget) for artifact in artifacts
-    ]
+    stored = {item.engine: fit_settings_for(config, item.engine, load) for item in artifacts}
+    reports = [_report(item, _settings(stored[item.engine], ctx, parallel, kv), machine, budget) for item in artifacts]
     if is_json:
         print_json({"model": model.name, "total_bytes": budget.total_bytes, "engines": reports})
     else:
@@ -71,23 +73,20 @@ def _with_memory_facts(artifact: "Artifact") -> "Artifact":
         return artifact
 
 
-def _settings(
-    config: "Config", artifact: "Artifact", ctx: int | None, parallel: int | None, kv: str | None
-) -> "FitSettings":
+def _settings(settings: "FitSettings", ctx: int | None, parallel: int | None, kv: str | None) -> "FitSettings":
+    """Put the command line's wishes over the model's settings and the config."""
     from msgspec.structs import replace
 
     from registry.memory_fit import KV_ELEMENT_BYTES
-    from router.load_check import fit_settings_for
 
     if kv is not None and kv not in KV_ELEMENT_BYTES:
         raise CommandError(f"There is no KV type {kv!r}; choose {', '.join(KV_ELEMENT_BYTES)}.", exit_code=2)
-    settings = fit_settings_for(config, artifact.engine)
     return replace(
         settings,
         context_length=ctx or settings.context_length,
         parallel=parallel or settings.parallel,
         kv_cells=None if ctx else settings.kv_cells,
-        kv_type=kv,
+        kv_type=kv or settings.kv_type,
     )
 
 

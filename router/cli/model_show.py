@@ -174,14 +174,14 @@ def _needs(artifact: "Artifact", model: "Model", config: "Config") -> "Iterator[
 
     from registry.memory_fit import memory_need
     from router.load_check import fit_settings_for
+    from router.load_settings import load_settings_of
     from router.memory_budget import this_machine
 
-    machine, settings = this_machine(), fit_settings_for(config, artifact.engine)
-    parallel = model.settings.parallel or settings.parallel
+    machine, settings = this_machine(), fit_settings_for(config, artifact.engine, load_settings_of(model.settings))
     longest = artifact.facts.context_length
     for context in SHOWN_CONTEXTS:
         if longest is None or context <= longest:
-            wanted = replace(settings, context_length=context, kv_cells=None, parallel=parallel)
+            wanted = replace(settings, context_length=context, kv_cells=None)
             yield f"{context} tokens: {size(memory_need(artifact.facts, wanted, machine).required_bytes)}"
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from backends.messages import LoadSpec
 from router.config import CacheConfig, Config, GenerationConfig, LimitsConfig, LlamaCppConfig, MLXConfig
+from router.load_settings import LoadSettings
 from router.load_spec import load_spec_for
 from router.targets import Target
 
@@ -81,3 +82,10 @@ def test_caches_are_saved_by_content_and_only_when_wanted() -> None:
     assert all(path is not None and Path(path).parent == Path("/caches") for path in found)
     assert folder(Target("alias", "mlx", 7, "/m", "v1")) == folder(target)
     assert folder(target, CONFIG) is None
+
+
+def test_a_models_own_settings_go_before_the_config() -> None:
+    load = LoadSettings(context_length=4321, parallel=2, workers=3)
+    config = Config(generation=GenerationConfig(context_length=1234, parallel=3))
+    spec = load_spec_for(Target("m", "llamacpp", 1, "/m.gguf", load=load), config, num_cores=6)
+    assert (spec.context_length, spec.max_sequences, spec.num_threads) == (4321, 2, 2)

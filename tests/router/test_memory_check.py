@@ -36,9 +36,14 @@ class Machine:
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[ModelDirectory]:
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "registry.sqlite3"
+
+
+@pytest.fixture
+def directory(path: Path) -> Iterator[ModelDirectory]:
     unknown = msgspec.structs.replace(facts(), memory=None)
-    with Registry.open(tmp_path / "registry.sqlite3") as registry:
+    with Registry.open(path) as registry:
         registry.add_artifact(make_draft("/m/big.gguf", name="big", facts=facts(memory=MemoryFacts())))
         registry.add_artifact(make_draft("/m/old.gguf", name="old", facts=unknown))
         yield ModelDirectory(registry, engine_setting=EngineSetting.AUTO, is_apple_silicon=False)
@@ -84,6 +89,17 @@ def test_what_is_not_known_or_not_to_be_checked_passes(
     check.check(Target("gone", "mlx", 99, "/gone"), Config(), [])
     unchecked = msgspec.structs.replace(Config(), limits=LimitsConfig(check_memory=False))
     check.check(directory.resolve(Wish("big")).target, unchecked, [])
+
+
+def test_a_models_own_settings_are_what_is_checked_and_another_load_is_another_check(
+    path: Path, directory: ModelDirectory, machine: Machine, check: MemoryCheck
+) -> None:
+    machine.available_bytes = 8 * GIB
+    check.check(directory.resolve(Wish("big")).target, Config(), [])
+    with Registry.open(path) as registry:
+        registry.change_settings("big", {"context_length": 1_000_000, "parallel": 1})
+    with pytest.raises(InsufficientMemoryError, match="mlxr models set big context_length="):
+        check.check(directory.resolve(Wish("big")).target, Config(), [])
 
 
 class _Refusing(FakeFleet):

@@ -23,6 +23,7 @@ from router.errors import RouterError
 from router.generation import Generation, GenerationRequest, OutputEvent
 from router.http.server import run
 from router.lifecycle import WorkerState
+from router.load_settings import AS_CONFIGURED, overlaid
 from router.residency import ManagedWorker
 from router.supervisor import Supervisor
 from router.targets import Choice, EngineReason, Target
@@ -70,6 +71,7 @@ class FakeFleet:
         scripts: Per engine, the options of its next workers; the last one stays for all that follow.
         num_launches: Worker processes started, per engine.
         engine_setting: What a wish without an engine means.
+        load: The settings of the model `m`.
     """
 
     def __init__(self, config: Config | None = None, **scripts: FakeOptions | str | list[FakeOptions | str]) -> None:
@@ -79,6 +81,7 @@ class FakeFleet:
             self.scripts[engine] = script if isinstance(script, list) else [script]
         self.num_launches = {"mlx": 0, "llamacpp": 0}
         self.engine_setting = "llamacpp"
+        self.load = AS_CONFIGURED
         self.max_workers_seen = 0
 
     async def __aenter__(self) -> Self:
@@ -113,7 +116,9 @@ class FakeFleet:
         engine = wish.engine or self.engine_setting
         match wish.model:
             case "m":
-                return Choice(Target("m", engine, 1 if engine == "mlx" else 2, f"/m/{engine}"), EngineReason.REQUEST)
+                load = overlaid(self.load, wish.load)
+                number = 1 if engine == "mlx" else 2
+                return Choice(Target("m", engine, number, f"/m/{engine}", load=load), EngineReason.REQUEST)
             case "other":
                 return Choice(Target("other", "llamacpp", 3, "/other"), EngineReason.AUTO_ONLY)
             case _:

@@ -27,6 +27,18 @@ def test_a_quantized_cache_takes_less(mlxr: Mlxr, tiny_gguf: Path) -> None:
     assert kv_bytes("--kv", "q8_0") < kv_bytes("--kv", "f16") < kv_bytes()  # float32 weights: a float32 cache
 
 
+def test_the_models_own_settings_count_where_the_options_say_nothing(mlxr: Mlxr, tiny_gguf: Path) -> None:
+    mlxr("models", "add", str(tiny_gguf), "--name", "tiny")
+    mlxr("models", "set", "tiny", "context_length=64", "parallel=3")
+
+    def report(*options: str) -> tuple[int, int]:
+        (engine,) = json.loads(mlxr("models", "fit", "tiny", "--json", *options).out)["engines"]
+        return engine["context_length"], engine["parallel"]
+
+    assert report() == (64, 3)
+    assert report("--ctx", "128", "--parallel", "1") == (128, 1)
+
+
 def test_nonsense_is_refused(mlxr: Mlxr, tiny_gguf: Path) -> None:
     mlxr("models", "add", str(tiny_gguf), "--name", "tiny")
     refused = mlxr("models", "fit", "tiny", "--kv", "q9")
