@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from registry.errors import RegistryError
 from registry.store import Registry
 from registry.watch import what_changed
 from router.app import create_app
@@ -26,11 +27,14 @@ from router.errors import ConfigError
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.server import Addresses, HttpServer, guarded, run
+from router.hub_access import hub_settings
 from router.instance import InstanceLock, RunningInstance
+from router.memory_budget import read_budget
 from router.memory_check import MemoryCheck
 from router.model_directory import ModelDirectory
 from router.model_keeper import ModelKeeper
 from router.paths import Paths
+from router.pulls import Pulls, weights_budget
 from router.services import Services
 from router.supervisor import Supervisor
 from router.version import VERSION
@@ -42,7 +46,7 @@ logger = logging.getLogger(__name__)
 REGISTRY_POLL_S = 0.5
 """How often the registry is asked whether another process changed it; a query of microseconds."""
 
-_READ_AT_START = ("server", "models", "logging")
+_READ_AT_START = ("server", "models", "hub", "logging")
 
 REGISTRY_BUSY_TIMEOUT_S = 0.05
 """How long the event loop may wait for another writer; the one thing it writes, the time of last use, can be missed."""
@@ -112,9 +116,10 @@ class _Gateway:
                 saved_caches_dir=options.paths.saved_caches_dir,
             )
             services = Services(options.config, models, supervisor, VERSION)
+            services.pulls = self._pulls()
             server = _create_server(services)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
-            with _stopping_on_signals(server.stop):
+            with _stopping_on_signals(services.pulls.close, server.stop):
                 addresses = await server.start()
                 self._on_started(services, lock, addresses)
                 await self._run_parts(services, server)
@@ -128,6 +133,7 @@ class _Gateway:
                 tasks.create_task(self._watch_config(services)),
                 tasks.create_task(self._watch_registry(services)),
                 tasks.create_task(services.keeper.run()),
+                tasks.create_task(_run_pulls(services)),
             ]
             try:
                 await server.wait_stopped()
@@ -191,11 +197,29 @@ class _Gateway:
             is_busy=lambda: any(worker.num_running for worker in services.supervisor.workers),
         )
 
+    def _pulls(self) -> Pulls:
+        options = self._options
+        return Pulls(
+            hub_settings(options.config, options.environment),
+            options.paths.models_dir,
+            options.paths.registry_db,
+            budget_bytes=weights_budget(read_budget(has_metal=_is_apple_silicon())),
+        )
+
     def _launch_for(self) -> Callable[[str], WorkerLaunch]:
         if self._options.worker_launch is not None:
             return self._options.worker_launch
         environment = worker_environment(self._options.environment)
         return lambda engine: WorkerLaunch(engine, environment)
+
+
+async def _run_pulls(services: Services) -> None:
+    """Run the pulls beside everything else; a hub that cannot be used must not keep models from being served."""
+    assert services.pulls is not None
+    try:
+        await services.pulls.run()
+    except RegistryError as exc:
+        logger.warning("models cannot be pulled: %s", exc)
 
 
 def _create_server(services: Services) -> HttpServer:
@@ -248,11 +272,11 @@ def _is_apple_silicon() -> bool:
 
 
 @contextlib.contextmanager
-def _stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+def _stopping_on_signals(*stops: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, lambda: [stop() for stop in stops])
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ import time
 from router.config import Config
 from router.model_directory import ModelDirectory
 from router.model_keeper import ModelKeeper
+from router.pulls import Pulls
 from router.requests import RequestRegister
 from router.supervisor import Supervisor
 
@@ -24,6 +25,7 @@ class Services:
         started_at: Monotonic seconds.
         requests: Those that have not ended.
         keeper: Keeps the registry true to the disk; has the progress of checksums.
+        pulls: Runs the pulls of models.
     """
 
     config: Config
@@ -35,3 +37,4 @@ class Services:
     started_at: float = dataclasses.field(default_factory=time.monotonic)
     requests: RequestRegister = dataclasses.field(default_factory=RequestRegister)
     keeper: ModelKeeper | None = None
+    pulls: Pulls | None = None

@@ -18,12 +18,14 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
         vision: Also the vision projector of a GGUF model.
         budget_bytes: Weights that fit into memory; None leaves memory out of the choice.
         mlx_bits: Bits of the MLX form that is looked for beside a GGUF repository.
+        name: Of the model that gets what comes; None derives it. Not used by the transfer.
     """
 
     engine: Literal["mlx", "llamacpp", "both"] | None = None
     vision: bool = False
     budget_bytes: int | None = None
     mlx_bits: int = 4
+    name: str | None = None
 
 
 class PlannedFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -160,7 +160,8 @@ def _explain(message: str, value: Any) -> tuple[KeyPath, str]:
     if not what.startswith(("Expected", "Invalid enum value")):
         return path, what  # a __post_init__ of ours, which names its keys itself
     name = dotted(path) or "the file"
-    return path, f"{name}: expected {_expected(path)}, got {_shown(_at(value, path))}"
+    got = "something else" if path[-1:] == ("token",) else _shown(_at(value, path))  # messages end up in logs
+    return path, f"{name}: expected {_expected(path)}, got {got}"
 
 
 def _explain_unknown(path: KeyPath) -> tuple[KeyPath, str]:
@@ -289,5 +290,6 @@ def _with_home(config: Config, user_home: Path) -> Config:
             lm_studio_dir=maybe(models.lm_studio_dir),
             ollama_dir=maybe(models.ollama_dir),
         ),
+        hub=replace(config.hub, ca_file=maybe(config.hub.ca_file)),
         server=replace(server, unix_socket=maybe(server.unix_socket)),
     )

@@ -13,6 +13,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from registry.settings import KVType
+
 MAX_SECONDS = 86_400.0
 """Upper bound of every duration: one day."""
 
@@ -234,6 +236,7 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         batch_tokens: Token budget of one step: prefill chunks and decode tokens of all sequences together.
         kv_cells: Tokens that all sequences together may hold; None = `generation.context_length`.
         mmap: Map the weights from the file instead of reading them.
+        kv_type: Element type of the KV cache; None = float16, or float32 for float32 weights.
         flash_attention: auto lets llama.cpp decide by the model.
     """
 
@@ -241,6 +244,7 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     batch_tokens: Annotated[int, Meta(ge=16, le=65_536)] = 512
     kv_cells: Annotated[int, Meta(ge=16, le=100_000_000)] | None = None
     mmap: bool = True
+    kv_type: KVType | None = None
     flash_attention: FlashAttention = FlashAttention.AUTO
 
 
@@ -284,6 +288,26 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     hash_files: bool = True
 
 
+class HubConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where models are pulled from; a Hugging Face hub or a mirror of it.
+
+    Attributes:
+        endpoint: Address of the hub; None = the environment's HF_ENDPOINT, else https://huggingface.co.
+        token: The user's token for that hub; None = the environment's HF_TOKEN, if any.
+        proxy: Address of an HTTP proxy; None = the environment's HTTPS_PROXY for a hub that is not on this machine.
+        ca_file: Certificates to trust in place of the usual ones.
+    """
+
+    endpoint: Origin | None = None
+    token: NonEmpty | None = None
+    proxy: Origin | None = None
+    ca_file: AbsolutePath | None = None
+
+    def __repr__(self) -> str:
+        """Leave out the secrets: the token, and a password in the proxy's address."""
+        return f"HubConfig(endpoint={self.endpoint!r}, token={'set' if self.token else None})"
+
+
 class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The gateway's log.
 
@@ -312,6 +336,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         llamacpp: The llamacpp engine.
         mlx: The mlx engine.
         models: Where models are looked for.
+        hub: Where models are pulled from.
         logging: The log.
     """
 
@@ -325,4 +350,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     llamacpp: LlamaCppConfig = LlamaCppConfig()
     mlx: MLXConfig = MLXConfig()
     models: ModelsConfig = ModelsConfig()
+    hub: HubConfig = HubConfig()
     logging: LoggingConfig = LoggingConfig()

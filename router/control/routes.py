@@ -8,6 +8,7 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from router.capabilities import ENGINES, report
+from router.control.pulls import PULL_ROUTES
 from router.control.requests import request_status
 from router.control.schemas import CancelResponse, RequestList, StopRequest, StopResponse
 from router.control.status import health, status
@@ -74,5 +75,13 @@ async def cancel_request(request_id: FromPath[str], services: NamedDependency[Se
 
 control_router = Router(
     path="/",
-    route_handlers=[get_health, get_status, get_capabilities, stop_model, list_requests, cancel_request],
+    route_handlers=[
+        get_health,
+        get_status,
+        get_capabilities,
+        stop_model,
+        list_requests,
+        cancel_request,
+        *PULL_ROUTES,
+    ],
 )

@@ -1,0 +1,131 @@
+"""What a pull tells those who follow it, over HTTP and on the command line: the transfer's events and two of ours.
+
+One tagged Struct per event; `type` is its tag. A stream is `started`, then the transfer's events, `registered` for
+each artifact that came, and one of `done`, `failed` and `stopped` at its end. Not here: the transfer's own events
+(`registry.pull.events`).
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from registry.catalogue import EngineName
+from registry.pull.events import FINAL_EVENTS, PullEvent
+from registry.pull.manager import PullStatus
+from registry.pull.plan import Wishes
+
+PullState = Literal["queued", "running", "interrupted", "paused", "failed", "done", "cancelled"]
+
+ENDED_STATES: Final = frozenset({"done", "cancelled"})
+"""Nothing is left to go on with."""
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
+    """The pull is in the list; the first event.
+
+    Attributes:
+        id: Its number.
+        reference: What is pulled.
+        is_joined: It ran already, or goes on where it was stopped.
+    """
+
+    id: int
+    reference: str
+    is_joined: bool = False
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True, tag="registered"):
+    """What came can be used now.
+
+    Attributes:
+        model: The model's name.
+        engines: That run it, with all its artifacts.
+        path: The artifact that came.
+    """
+
+    model: str
+    engines: tuple[EngineName, ...]
+    path: str
+
+
+ModelPullEvent = PullEvent | Started | Registered
+__all__ = [
+    "ENDED_STATES",
+    "FINAL_EVENTS",
+    "ModelPullEvent",
+    "PullInfo",
+    "PullList",
+    "PullState",
+    "Registered",
+    "Started",
+    "info_of",
+]
+
+
+class PullInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A pull in the list.
+
+    Attributes:
+        id: Its number.
+        reference: What is pulled.
+        state: `interrupted`: the process that ran it is gone; resuming goes on with it.
+        engine: That was wished for.
+        vision: Whether the projector was wished for.
+        name: That was wished for.
+        total_bytes: Of all files; None before the hub was asked.
+        done_bytes: That are there, about.
+        bytes_per_s: Now; None unless this server runs it.
+        eta_s: Seconds to go; None unless this server runs it.
+        error_code: Of the last failure.
+        error: The sentence for the user.
+        created_at: Seconds since 1970.
+        updated_at: Seconds since 1970.
+    """
+
+    id: int
+    reference: str
+    state: PullState
+    engine: Literal["mlx", "llamacpp", "both"] | None = None
+    vision: bool = False
+    name: str | None = None
+    total_bytes: int | None = None
+    done_bytes: int = 0
+    bytes_per_s: float | None = None
+    eta_s: float | None = None
+    error_code: str | None = None
+    error: str | None = None
+    created_at: float
+    updated_at: float
+
+
+class PullList(msgspec.Struct, frozen=True):
+    """Body of GET /v1/mlxr/models/pulls, oldest first."""
+
+    pulls: tuple[PullInfo, ...]
+
+
+def info_of(status: PullStatus) -> PullInfo:
+    """Give what is shown of a stored pull.
+
+    Args:
+        status: Of the manager.
+
+    Returns:
+        The same, fit for people and clients.
+    """
+    record = status.record
+    wishes = msgspec.json.decode(record.wishes, type=Wishes)
+    return PullInfo(
+        id=record.id,
+        reference=record.reference,
+        state="interrupted" if status.is_interrupted else record.state,
+        engine=wishes.engine,
+        vision=wishes.vision,
+        name=wishes.name,
+        total_bytes=record.total_bytes,
+        done_bytes=record.done_bytes,
+        error_code=record.error_code,
+        error=record.error,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+    )

@@ -1,0 +1,316 @@
+"""The owner of all pulls of a process: runs them, registers what they bring, and tells those who follow them.
+
+The server has one for its whole life; a command without a server has one for its own. Not here: the transfer
+(`registry.pull`), HTTP (`control/pulls.py`) and printing.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from msgspec.structs import replace
+
+from registry.errors import InvalidReferenceError, PullConflictError, RegistryError
+from registry.hub import HubSettings
+from registry.pull import Puller, PullHandle, PullManager, PullPlan, PullSettings, Wishes, open_puller
+from registry.pull.events import Done, Failed
+from registry.pull.threads import in_thread
+from registry.remote_names import LocalReference, parse_pull_reference
+from router.errors import ShuttingDownError
+from router.memory_budget import MemoryBudget
+from router.pull_events import ModelPullEvent, PullInfo, Registered, Started, info_of
+from router.pulled_models import register_pulled
+
+logger = logging.getLogger(__name__)
+
+MAX_RUNNING: Final = 2
+"""Pulls at a time; others wait. One alone fills most lines, two hide each other's pauses."""
+
+WEIGHTS_SHARE: Final = 0.8
+"""Of the memory that an engine may have at most; the rest is for the cache, buffers and the system."""
+
+
+def weights_budget(budget: MemoryBudget) -> int:
+    """Tell how large weights may be on this machine, whatever is loaded now.
+
+    Args:
+        budget: Of the machine.
+
+    Returns:
+        Bytes.
+    """
+    return int(WEIGHTS_SHARE * (budget.wired_limit_bytes or budget.total_bytes))
+
+
+class Pulls:
+    """Use as an async context manager. Leaving it stops what runs, to go on at the next start of a server.
+
+    Args:
+        hub: How to reach the hub.
+        models_dir: mlxr's own models folder.
+        database: The catalogue's file.
+        budget_bytes: Weights that fit into memory.
+        settings: How pulls are done.
+    """
+
+    def __init__(
+        self,
+        hub: HubSettings,
+        models_dir: Path,
+        database: Path,
+        *,
+        budget_bytes: int,
+        settings: PullSettings | None = None,
+    ) -> None:
+        self._hub = hub
+        self._models_dir = models_dir
+        self._database = database
+        self._budget_bytes = budget_bytes
+        self._settings = settings or PullSettings(local_paths=False)
+        self._stack = contextlib.AsyncExitStack()
+        self._registering: dict[int, asyncio.Task[tuple[Registered, ...] | Failed]] = {}
+        self._is_open = False
+        self._is_closing = False
+        self._group: asyncio.TaskGroup
+        self._puller: Puller
+        self._manager: PullManager
+
+    async def __aenter__(self) -> Self:
+        async with self._stack:
+            self._group = await self._stack.enter_async_context(asyncio.TaskGroup())
+            self._puller = await self._stack.enter_async_context(
+                open_puller(self._hub, self._models_dir, self._database, self._settings)
+            )
+            self._manager = await self._stack.enter_async_context(PullManager(self._puller, max_running=MAX_RUNNING))
+            self._stack = self._stack.pop_all()
+        self._is_open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+        # Without the error: each part ends by itself, and nothing is cut off in the middle of a registration.
+        await self._stack.aclose()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was entered: pulls can be started and looked at."""
+        return self._is_open
+
+    async def run(self) -> None:
+        """Be the task of a server: go on with what was interrupted, until cancelled."""
+        async with self:
+            try:
+                await self._resume_interrupted()
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self.close()
+
+    def close(self) -> None:
+        """Take no more, and have what runs stop; those who follow are told so."""
+        self._is_closing = True
+        for pull_id in list(self._registering):
+            if (handle := self._manager.handle_of(pull_id)) is not None:
+                handle.stop("queued")
+
+    async def plan(self, reference: str, wishes: Wishes) -> PullPlan:
+        """Find out what a pull would do, and do nothing.
+
+        Args:
+            reference: What to pull.
+            wishes: What of it.
+
+        Returns:
+            The plan.
+
+        Raises:
+            RegistryError: It cannot be pulled.
+        """
+        return await self._puller.plan(reference, self._with_budget(wishes))
+
+    async def start(self, reference: str, wishes: Wishes) -> AsyncIterator[ModelPullEvent]:
+        """Begin a pull, or follow the one that does the same: one that runs, or that was stopped on its way.
+
+        Args:
+            reference: What to pull.
+            wishes: What of it; memory is looked at here.
+
+        Returns:
+            Its events, a final one last. Whether anybody follows them changes nothing.
+
+        Raises:
+            InvalidReferenceError: The reference means nothing, or a file on this machine.
+            PullConflictError: Too many wait already.
+            ShuttingDownError: The process is about to end.
+            DatabaseError: Or a subclass.
+        """
+        self._check_open()
+        if isinstance(parse_pull_reference(reference), LocalReference):
+            raise InvalidReferenceError(
+                f"{reference[:80]!a} is a path; files on this machine are registered with `mlxr models add PATH`."
+            )
+        wishes = self._with_budget(wishes)
+        before = await self._find_open(reference, wishes)
+        if before is not None:
+            handle = await self._manager.resume(before)
+        else:
+            handle = await self._manager.start(reference, wishes)
+        return self._events(self._followed(handle), is_joined=before is not None)
+
+    async def resume(self, pull_id: int) -> AsyncIterator[ModelPullEvent]:
+        """Go on with a pull that was stopped or failed, or follow it if it runs here.
+
+        Args:
+            pull_id: Its number.
+
+        Returns:
+            Its events, as `start` gives them.
+
+        Raises:
+            PullNotFoundError: There is none.
+            PullConflictError: It is done, or another process runs it.
+            ShuttingDownError: The process is about to end.
+            DatabaseError: Or a subclass.
+        """
+        self._check_open()
+        return self._events(self._followed(await self._manager.resume(pull_id)), is_joined=True)
+
+    async def pause(self, pull_id: int) -> PullInfo:
+        """Stop a pull; what came is kept.
+
+        Args:
+            pull_id: Its number.
+
+        Returns:
+            The pull; its state may still be the old one when another process runs it.
+
+        Raises:
+            PullNotFoundError: There is none.
+            PullConflictError: It has ended.
+            DatabaseError: Or a subclass.
+        """
+        await self._manager.pause(pull_id)
+        return await self.get(pull_id)
+
+    async def cancel(self, pull_id: int) -> PullInfo:
+        """Stop a pull and throw away what came.
+
+        Args:
+            pull_id: Its number.
+
+        Returns:
+            The pull, as `pause` gives it.
+
+        Raises:
+            PullNotFoundError: There is none.
+            PullConflictError: It has ended.
+            DatabaseError: Or a subclass.
+        """
+        await self._manager.cancel(pull_id)
+        return await self.get(pull_id)
+
+    async def get(self, pull_id: int) -> PullInfo:
+        """Give one pull.
+
+        Args:
+            pull_id: Its number.
+
+        Returns:
+            The pull.
+
+        Raises:
+            PullNotFoundError: There is none.
+            DatabaseError: Or a subclass.
+        """
+        return self._with_progress(info_of(await self._manager.get(pull_id)))
+
+    async def list_pulls(self) -> tuple[PullInfo, ...]:
+        """List all pulls, oldest first.
+
+        Returns:
+            The pulls.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        return tuple(self._with_progress(info_of(status)) for status in await self._manager.list_pulls())
+
+    # --- following --------------------------------------------------------------------------------------------------
+
+    def _followed(self, handle: PullHandle) -> PullHandle:
+        """See to it that what comes is registered, whoever else follows."""
+        task = self._registering.get(handle.id)
+        if task is None or (task.done() and not handle.is_ended):
+            self._registering[handle.id] = self._group.create_task(self._register(handle))
+        return handle
+
+    async def _register(self, handle: PullHandle) -> tuple[Registered, ...] | Failed:
+        try:
+            result = await handle.wait()
+            name = handle.wishes.name
+            models = await in_thread(lambda: register_pulled(self._database, self._models_dir, result, name=name))
+        except PullConflictError as exc:  # paused, cancelled, or stopped by the end of the process
+            return Failed(code=exc.code, message=str(exc))
+        except OSError as exc:
+            return Failed(code="unreadable", message=f"{exc.filename or self._models_dir}: {exc.strerror or exc}.")
+        except RegistryError as exc:
+            logger.warning("pull %d of %s failed: %s", handle.id, handle.reference, exc)
+            return Failed(code=exc.code, message=str(exc))
+        logger.info("pull %d brought %s", handle.id, ", ".join(model.model for model in models))
+        return models
+
+    async def _events(self, handle: PullHandle, *, is_joined: bool) -> AsyncIterator[ModelPullEvent]:
+        yield Started(id=handle.id, reference=handle.reference, is_joined=is_joined)
+        async for event in handle.events():
+            if not isinstance(event, Done):
+                yield event
+                continue
+            models = await asyncio.shield(self._registering[handle.id])
+            if isinstance(models, Failed):
+                yield Failed(code=models.code, message=f"{models.message} The files are in {event.paths[0]}.")
+                return
+            for model in models:
+                yield model
+            yield event
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._is_closing:
+            raise ShuttingDownError
+
+    def _with_budget(self, wishes: Wishes) -> Wishes:
+        return replace(wishes, budget_bytes=self._budget_bytes)
+
+    async def _find_open(self, reference: str, wishes: Wishes) -> int | None:
+        """Find a pull of the same that runs here, or that was stopped without having failed."""
+        for status in await self._manager.list_pulls():
+            info = info_of(status)
+            same = (info.reference, info.engine, info.vision, info.name)
+            if same != (reference, wishes.engine, wishes.vision, wishes.name):
+                continue
+            is_here = self._manager.handle_of(info.id) is not None
+            if is_here or info.state in {"paused", "interrupted"}:
+                return info.id
+        return None
+
+    def _with_progress(self, info: PullInfo) -> PullInfo:
+        handle = self._manager.handle_of(info.id)
+        if handle is None or handle.progress is None:
+            return info
+        now = handle.progress
+        return replace(info, done_bytes=now.done_bytes, bytes_per_s=now.bytes_per_s, eta_s=now.eta_s)
+
+    async def _resume_interrupted(self) -> None:
+        try:
+            interrupted = [info for info in await self.list_pulls() if info.state == "interrupted"]
+            for info in interrupted:
+                self._followed(await self._manager.resume(info.id))
+                logger.info("going on with pull %d of %s", info.id, info.reference)
+        except RegistryError as exc:
+            logger.warning("the pulls that were interrupted were left alone: %s", exc)
