@@ -39,6 +39,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         num_threads: Compute threads; None = physical cores.
         use_mmap: Map the weights instead of reading them (llamacpp).
         flash_attention: `auto`, `on` or `off` (llamacpp).
+        kv_type: Element type of the KV cache, e.g. `q8_0` (llamacpp); None = float16, float32 for float32 weights.
         cache_limit_bytes: Upper bound of MLX's buffer cache; None = the engine's default.
         wired_limit_bytes: Metal's wired memory limit for MLX; None = the engine's default.
         saved_caches_dir: Folder of this artifact's saved caches, absolute; None = none are saved or read.
@@ -57,6 +58,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     num_threads: int | None = None
     use_mmap: bool = True
     flash_attention: str = "auto"
+    kv_type: str | None = None
     cache_limit_bytes: int | None = None
     wired_limit_bytes: int | None = None
     saved_caches_dir: str | None = None

@@ -230,7 +230,8 @@ def _llamacpp_need(facts: ModelFacts, settings: FitSettings, machine: Machine) -
     repacked_types = _REPACKED_ON_ARM if machine.is_arm else _REPACKED_ON_X86
     repacked_bytes = sum(size for name, size in memory.type_bytes.items() if name in repacked_types)
     step_tokens = min(settings.step_tokens or STEP_TOKENS, cells)
-    if settings.has_flash_attention and not is_float32:
+    is_quantized = KV_ELEMENT_BYTES[kv_type] < KV_ELEMENT_BYTES["f16"]  # which needs flash attention
+    if is_quantized or (settings.has_flash_attention and not is_float32):
         scores_bytes = cells * step_tokens * 2
     else:
         scores_bytes = cells * step_tokens * _FLOAT_BYTES * ((memory.num_heads or 32) + 1)

@@ -31,6 +31,7 @@ def fit_settings_for(config: Config, engine: EngineName, load: LoadSettings = AS
         parallel=config.generation.parallel,
         kv_cells=config.llamacpp.kv_cells if is_llamacpp else None,
         step_tokens=config.llamacpp.batch_tokens if is_llamacpp else config.mlx.prefill_step_tokens,
+        kv_type=config.llamacpp.kv_type if is_llamacpp else None,
         has_flash_attention=config.llamacpp.flash_attention.value != "off",
         keeps_caches=config.cache.slots != 0,
         uses_mmap=config.llamacpp.mmap,
@@ -106,7 +107,7 @@ def way_out(model: str, need: MemoryNeed, context_length: int | None) -> str:
     Returns:
         One sentence.
     """
-    kv = ", a quantized KV cache" if need.engine == "llamacpp" else ""
+    kv = ", a quantized KV cache (kv_type)" if need.engine == "llamacpp" else ""
     if context_length is None:
         return "It does not fit with any context; use a smaller quantization or a smaller model, or end other programs."
     return (

@@ -6,10 +6,15 @@ says is no part of it: an edit of the config counts from the next load. Not here
 (`request_defaults`), and the load itself (`load_spec`).
 """
 
-import msgspec
+from typing import Any, TypeVar
 
-from registry.settings import ModelSettings
+import msgspec
+from msgspec.structs import asdict, replace
+
+from registry.settings import KVType, ModelSettings
 from router.config import Config
+
+_S = TypeVar("_S", bound=msgspec.Struct)
 
 
 class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,11 +24,13 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
         context_length: Tokens one request may use.
         parallel: Sequences that a worker may run at a time.
         workers: Worker processes of the model.
+        kv_type: How the KV cache is stored.
     """
 
     context_length: int | None = None
     parallel: int | None = None
     workers: int | None = None
+    kv_type: KVType | None = None
 
 
 AS_CONFIGURED = LoadSettings()
@@ -37,8 +44,7 @@ def load_settings_of(settings: ModelSettings) -> LoadSettings:
 
 def overlaid(lower: LoadSettings, upper: LoadSettings) -> LoadSettings:
     """Return `lower` with everything that `upper` sets, such as a model's settings with a request's own."""
-    changes = {name: value for name, value in msgspec.structs.asdict(upper).items() if value is not None}
-    return msgspec.structs.replace(lower, **changes) if changes else lower
+    return lower if upper == AS_CONFIGURED else _changed(lower, asdict(upper))
 
 
 def config_for(config: Config, load: LoadSettings) -> Config:
@@ -48,9 +54,16 @@ def config_for(config: Config, load: LoadSettings) -> Config:
         config: In force.
         load: The target's.
     """
-    changes = {
-        name: value for name in ("context_length", "parallel", "workers") if (value := getattr(load, name)) is not None
-    }
-    if not changes:
+    if load == AS_CONFIGURED:
         return config
-    return msgspec.structs.replace(config, generation=msgspec.structs.replace(config.generation, **changes))
+    generation = {name: getattr(load, name) for name in ("context_length", "parallel", "workers")}
+    return replace(
+        config,
+        generation=_changed(config.generation, generation),
+        llamacpp=_changed(config.llamacpp, {"kv_type": load.kv_type}),
+    )
+
+
+def _changed(struct: _S, changes: dict[str, Any]) -> _S:
+    """Return the Struct with those of the changes that are not None."""
+    return replace(struct, **{name: value for name, value in changes.items() if value is not None})

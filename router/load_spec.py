@@ -38,6 +38,7 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
     if target.engine == "mlx":
         return msgspec.structs.replace(
             spec,
+            kv_type=target.load.kv_type,  # for the engine to refuse: the config's is llamacpp's alone
             step_tokens=config.mlx.prefill_step_tokens,
             cache_limit_bytes=config.mlx.cache_limit_bytes,
             wired_limit_bytes=config.mlx.wired_limit_bytes,
@@ -49,6 +50,7 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
         num_threads=_num_threads(config, num_cores),
         use_mmap=config.llamacpp.mmap,
         flash_attention=config.llamacpp.flash_attention.value,
+        kv_type=config.llamacpp.kv_type,
     )
 
 

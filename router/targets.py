@@ -113,7 +113,7 @@ def choose(
     Raises:
         InvalidRequestError: It is an embedding model, and text is to be generated.
         EngineNotAvailableError: The engine that is set has no usable artifact of this model.
-        ModelLoadFailedError: The model has no usable artifact at all.
+        ModelLoadFailedError: The model has no usable artifact at all, or is to be loaded as the engine cannot.
     """
     if wish is not None:
         setting, reason = wish, EngineReason.REQUEST
@@ -135,6 +135,8 @@ def choose(
     if artifact is None:
         raise EngineNotAvailableError(model.name, engine, sorted(by_engine), _remedy(model.name, engine))
     loaded_with = overlaid(load_settings_of(model.settings), load)
+    if engine == "mlx" and loaded_with.kv_type is not None:
+        raise ModelLoadFailedError(_kv_type_refusal(model.name, loaded_with.kv_type))
     return Choice(Target(model.name, engine, artifact.id, artifact.path, artifact.version, loaded_with), reason)
 
 
@@ -166,6 +168,14 @@ def _why_artifact_unusable(artifact: Artifact) -> str:
         return artifact.reason or f"its {artifact.format} artifact is {artifact.status}"
     kind, engine = artifact.facts.kind, artifact.engine
     return f"its {artifact.format} artifact is of kind {kind}, which the {engine} engine cannot run"
+
+
+def _kv_type_refusal(name: str, kv_type: str) -> str:
+    """Say before anything is unloaded for it what the engine would say in the load."""
+    return (
+        f"the model '{name}' is set to a KV cache of type {kv_type}, which mlx does not have; use '{name}@llamacpp', "
+        f"or take the setting away: mlxr models set {name} kv_type="
+    )
 
 
 def _remedy(name: str, engine: str) -> str:

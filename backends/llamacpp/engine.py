@@ -16,6 +16,7 @@ from backends.embedding import Encoder, EncoderSpec
 from backends.errors import BackendError, EngineError, LoadError
 from backends.llamacpp.caches import SequenceCaches, fingerprint_of, num_slots_for
 from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids, pooling_of, sees_whole_texts
+from backends.llamacpp.kv_types import no_context_error, set_cache_types
 from backends.llamacpp.library import LibraryLog
 from backends.llamacpp.sampler import LogitsReader, Sampler, create_sampler
 from backends.llamacpp.threads import default_num_threads
@@ -32,9 +33,6 @@ _ABORTABLE_TOKENS = 32
 _DECODE_OK = 0
 _DECODE_NO_SLOT = 1
 _DECODE_ABORTED = 2
-
-# Source: llama.h, enum llama_flash_attn_type.
-_FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 
 
 class LlamaCppEngine(Engine):
@@ -261,26 +259,19 @@ class LlamaCppEngine(Engine):
         params.offload_kqv = False
         params.op_offload = False
         params.no_perf = True
-        params.flash_attn_type = _FLASH_ATTENTION[spec.flash_attention]
-        if self._has_float32_weights() and spec.flash_attention == "auto":
-            params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
-            params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        set_cache_types(params, spec, has_float32_weights=self._has_float32_weights())
         self._num_threads = spec.num_threads or default_num_threads()
         params.n_threads = params.n_threads_batch = self._num_threads
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
-            raise LoadError(f"llama.cpp could not make a context of {params.n_ctx} tokens: {self._log.words}")
+            raise no_context_error(spec, params.n_ctx, self._log.words)
         self._caches = SequenceCaches(self._model, self._context)
         self._fingerprint = fingerprint_of(self._model, params)
         self._batch = llama_cpp.llama_batch_init(self._step_tokens, 0, 1)
         return context_length, llama_cpp.llama_n_ctx(self._context)
 
     def _has_float32_weights(self) -> bool:
-        """Tell models whose attention is kept in float32 too, so that a batch's size does not tip their draws.
-
-        Kernels round differently by batch size, in the last bit of float32; half precision in the cache or inside flash
-        attention makes that a thousand times larger. Source: llama.h, `LLAMA_FTYPE_ALL_F32 = 0`.
-        """
+        """Tell models all of whose matrices are float32. Source: llama.h, `LLAMA_FTYPE_ALL_F32 = 0`."""
         buffer = ctypes.create_string_buffer(16)
         num = llama_cpp.llama_model_meta_val_str(self._model, b"general.file_type", buffer, len(buffer))
         return num > 0 and buffer.value == str(llama_cpp.LLAMA_FTYPE_ALL_F32).encode()

@@ -16,8 +16,24 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache, trim_prompt_cache
 
 from backends.cache_files import read_cache, write_cache
-from backends.errors import EngineError
+from backends.errors import EngineError, LoadError
 from backends.mlx.library import mlx_errors
+
+
+def check_kv_type(kv_type: str | None) -> None:
+    """Refuse to store the cache otherwise than the model's own code does.
+
+    mlx-lm quantizes the caches of single sequences only: those of a batch are merged, and a quantized one has no
+    `merge`. Source: mlx-lm, generate.py, `_merge_caches`; models/cache.py, `QuantizedKVCache`.
+
+    Raises:
+        LoadError: A type is wanted.
+    """
+    if kv_type is not None:
+        raise LoadError(
+            f"kv_type {kv_type}: on mlx the KV cache always has the type that the model computes with; take the "
+            "setting away, or choose the engine llamacpp"
+        )
 
 
 class KeptCache:

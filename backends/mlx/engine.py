@@ -23,7 +23,7 @@ from backends.embedding import Encoder, EncoderSpec
 from backends.errors import EngineError, LoadError
 from backends.logits import LogitsEditor
 from backends.messages import LoadedModel, LoadSpec
-from backends.mlx.caches import KeptCache, fingerprint_of
+from backends.mlx.caches import KeptCache, check_kv_type, fingerprint_of
 from backends.mlx.editing import EditedDraws
 from backends.mlx.embedding import MLXEncoder, closing_ids
 from backends.mlx.library import mlx_errors
@@ -92,6 +92,7 @@ class MLXEngine(Engine):
         Raises:
             LoadError: mlx-lm refused it.
         """
+        check_kv_type(spec.kv_type)
         started_at = time.monotonic()
         on_progress(0.0)
         with mlx_errors(LoadError, f"load {spec.model_path}"):

@@ -11,7 +11,7 @@ from router.targets import Target
 
 CONFIG = Config(
     generation=GenerationConfig(context_length=1234, parallel=3),
-    llamacpp=LlamaCppConfig(threads=5, batch_tokens=77, kv_cells=999, mmap=False),
+    llamacpp=LlamaCppConfig(threads=5, batch_tokens=77, kv_cells=999, mmap=False, kv_type="q8_0"),
     limits=LimitsConfig(background_max_wait_s=44.0),
     cache=CacheConfig(slots=9, session_ttl_s=33.0),
     mlx=MLXConfig(prefill_step_tokens=66, cache_limit_bytes=11, wired_limit_bytes=22),
@@ -31,6 +31,7 @@ def test_llamacpp_gets_its_own_settings_and_none_of_mlx() -> None:
         num_threads=5,
         use_mmap=False,
         flash_attention="auto",
+        kv_type="q8_0",
     )
 
 
@@ -85,7 +86,11 @@ def test_caches_are_saved_by_content_and_only_when_wanted() -> None:
 
 
 def test_a_models_own_settings_go_before_the_config() -> None:
-    load = LoadSettings(context_length=4321, parallel=2, workers=3)
+    load = LoadSettings(context_length=4321, parallel=2, workers=3, kv_type="q4_0")
     config = Config(generation=GenerationConfig(context_length=1234, parallel=3))
     spec = load_spec_for(Target("m", "llamacpp", 1, "/m.gguf", load=load), config, num_cores=6)
-    assert (spec.context_length, spec.max_sequences, spec.num_threads) == (4321, 2, 2)
+    assert (spec.context_length, spec.max_sequences, spec.num_threads, spec.kv_type) == (4321, 2, 2, "q4_0")
+
+
+def test_the_type_of_the_cache_in_the_config_is_llamacpps_alone() -> None:
+    assert load_spec_for(Target("m", "mlx", 1, "/m"), CONFIG, num_cores=6).kv_type is None

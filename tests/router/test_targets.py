@@ -5,8 +5,10 @@ import pytest
 
 from registry.catalogue import Artifact, Model
 from registry.facts import ArtifactFormat, ModelKind
+from registry.settings import NO_SETTINGS, ModelSettings
 from router.config import EngineSetting
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
+from router.load_settings import LoadSettings
 from router.targets import EngineReason, Purpose, choose, parse_engine
 from tests.registry.catalogue_builder import make_facts
 
@@ -33,8 +35,10 @@ def artifact(engine: str, *, kind: ModelKind = ModelKind.MODEL, **changes: Any) 
     return msgspec.structs.replace(plain, **changes)
 
 
-def model(*artifacts: Artifact, engine: Any = None) -> Model:
-    return Model(name="m", artifacts=artifacts, engine=engine, aliases=(), created_at=0.0, last_used_at=None)
+def model(*artifacts: Artifact, engine: Any = None, settings: ModelSettings = NO_SETTINGS) -> Model:
+    return Model(
+        name="m", artifacts=artifacts, engine=engine, aliases=(), settings=settings, created_at=0.0, last_used_at=None
+    )
 
 
 BOTH = (artifact("llamacpp"), artifact("mlx"))
@@ -124,3 +128,24 @@ def test_an_unknown_engine_is_refused_by_name() -> None:
     assert parse_engine("mlx", param="X-Mlxr-Engine") is MLX
     with pytest.raises(InvalidRequestError, match="X-Mlxr-Engine: unknown engine 'vllm'; use auto, mlx or llamacpp"):
         parse_engine("vllm", param="X-Mlxr-Engine")
+
+
+def test_the_models_settings_make_another_target_of_it_and_the_requests_go_before_them() -> None:
+    own = model(*BOTH, settings=ModelSettings(context_length=100, parallel=2, temperature=0.1))
+    usual, plain = (
+        choose(each, wish=None, global_setting=LLAMACPP, is_apple_silicon=False).target for each in (own, model(*BOTH))
+    )
+    assert usual != plain
+    assert usual.load == LoadSettings(context_length=100, parallel=2)
+    longer = choose(
+        own, wish=None, global_setting=LLAMACPP, is_apple_silicon=False, load=LoadSettings(context_length=300)
+    )
+    assert longer.target.load == LoadSettings(context_length=300, parallel=2)
+
+
+def test_a_type_of_the_kv_cache_is_refused_on_mlx_before_anything_is_unloaded() -> None:
+    own = model(*BOTH, settings=ModelSettings(kv_type="q8_0"))
+    target = choose(own, wish=LLAMACPP, global_setting=AUTO, is_apple_silicon=False).target
+    assert target.load.kv_type == "q8_0"
+    with pytest.raises(ModelLoadFailedError, match="which mlx does not have; use 'm@llamacpp', or take"):
+        choose(own, wish=MLX, global_setting=AUTO, is_apple_silicon=False)

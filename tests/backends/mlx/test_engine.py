@@ -8,6 +8,7 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 
+from backends.errors import LoadError
 from backends.messages import LoadSpec
 from backends.mlx.engine import TARGET_STEP_S, MLXEngine
 from backends.prompts import ForkPrompt
@@ -158,3 +159,10 @@ def test_a_plan_bounds_the_prefill(loaded_engines: Callable[[str], LoadedEngine]
     bare.step(*sequences, max_tokens=200)
     assert [sequence.num_computed for sequence in sequences] == [10 + 32, 32]
     bare.close()
+
+
+def test_another_type_of_the_kv_cache_is_refused(tiny_mlx: Path) -> None:
+    engine = MLXEngine()
+    with pytest.raises(LoadError, match="kv_type q8_0: on mlx the KV cache always has"):
+        engine.load(LoadSpec(model_path=str(tiny_mlx), kv_type="q8_0"), lambda _share: None)
+    engine.close()
