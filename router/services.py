@@ -7,6 +7,7 @@ from router.config import Config
 from router.model_directory import ModelDirectory
 from router.model_keeper import ModelKeeper
 from router.pulls import Pulls
+from router.request_defaults import RequestDefaults
 from router.requests import RequestRegister
 from router.supervisor import Supervisor
 
@@ -38,3 +39,7 @@ class Services:
     requests: RequestRegister = dataclasses.field(default_factory=RequestRegister)
     keeper: ModelKeeper | None = None
     pulls: Pulls | None = None
+
+    def defaults_for(self, model: str) -> RequestDefaults:
+        """Return what requests for a model get that do not say otherwise; errors as in `ModelDirectory.get`."""
+        return RequestDefaults.of(self.config.generation, self.models.get(model).settings)

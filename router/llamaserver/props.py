@@ -7,7 +7,7 @@ from typing import Any
 
 from backends.messages import Hello, LoadedModel
 from backends.questions import Description
-from router.config import GenerationConfig
+from router.request_defaults import RequestDefaults
 
 
 def props_of(
@@ -17,7 +17,7 @@ def props_of(
     model: LoadedModel,
     hello: Hello | None,
     description: Description,
-    defaults: GenerationConfig,
+    defaults: RequestDefaults,
     version: str,
 ) -> dict[str, Any]:
     """Return the body of GET /props.
@@ -28,7 +28,7 @@ def props_of(
         model: Its limits.
         hello: What its worker said of its libraries.
         description: What the model says of itself.
-        defaults: Of requests.
+        defaults: Of requests for it.
         version: Of mlxr.
     """
     libraries = {} if hello is None else hello.versions
@@ -49,7 +49,7 @@ def props_of(
     }
 
 
-def _params(defaults: GenerationConfig) -> dict[str, Any]:
+def _params(defaults: RequestDefaults) -> dict[str, Any]:
     """Return the defaults by llama-server's names, with its -1 and 0 for "no limit"."""
     max_tokens = -1 if defaults.max_tokens is None else defaults.max_tokens
     return {
@@ -59,4 +59,6 @@ def _params(defaults: GenerationConfig) -> dict[str, Any]:
         "top_k": defaults.top_k or 0,
         "top_p": defaults.top_p,
         "min_p": defaults.min_p,
+        "repeat_penalty": defaults.repetition_penalty,
+        "stop": list(defaults.stop),
     }

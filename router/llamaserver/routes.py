@@ -75,7 +75,7 @@ async def get_props(request: _AnyRequest, services: NamedDependency[Services]) -
             model=reply.model,
             hello=reply.client.hello,
             description=reply.answer,
-            defaults=services.config.generation,
+            defaults=services.defaults_for(wish.model),
             version=services.version,
         )
     )

@@ -60,6 +60,6 @@ async def read_chat(request: _AnyRequest, services: Services) -> tuple[Wish, Cha
         raise with_allowed_values(exc, CHAT) from exc
     wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), Purpose.GENERATE)
     engine = services.models.resolve(wish).target.engine
-    prompt = chat_generation(body, wish, services.config.generation, engine=engine).prompts[0]
+    prompt = chat_generation(body, wish, services.defaults_for(wish.model), engine=engine).prompts[0]
     assert isinstance(prompt, ChatPrompt)
     return wish, prompt

@@ -35,6 +35,18 @@ def template_messages(messages: list[ChatMessage], engine: str) -> list[dict[str
     return [reader.read(message, f"messages[{index}]") for index, message in enumerate(messages)]
 
 
+def with_system(messages: list[dict[str, Any]], system: str | None) -> list[dict[str, Any]]:
+    """Return a conversation that has a system prompt, the model's own where it has none.
+
+    Args:
+        messages: As the template is given them.
+        system: The model's; None = there is none.
+    """
+    if system is None or any(message["role"] == "system" for message in messages):
+        return messages
+    return [{"role": "system", "content": system}, *messages]
+
+
 class _MessageReader:
     """Reads messages for one engine, whose rows of the table are looked up once."""
 

@@ -113,7 +113,7 @@ def _generation_request(
 ) -> GenerationRequest:
     wish = services.models.wish_for(body.model, request.headers.get(ENGINE_HEADER))
     engine = services.models.resolve(wish).target.engine
-    defaults = services.config.generation
+    defaults = services.defaults_for(wish.model)
     if isinstance(body, ChatRequest):
         return chat_generation(body, wish, defaults, engine=engine, has_progress_header=has_events)
     return completion_generation(body, wish, defaults, engine=engine, has_progress_header=has_events)

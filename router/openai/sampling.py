@@ -7,10 +7,10 @@ import math
 from typing import Any, Final
 
 from backends.sequence import SamplingParams
-from router.config import GenerationConfig
 from router.errors import InvalidRequestError
 from router.generation import NUM_SEEDS
 from router.openai.schemas import ChatRequest, CompletionRequest
+from router.request_defaults import RequestDefaults
 
 MAX_BIASES: Final = 1024
 MAX_BIAS: Final = 100
@@ -23,7 +23,7 @@ _PAIR: Final = 2
 
 
 def sampling_params(
-    request: ChatRequest | CompletionRequest, defaults: GenerationConfig, *, num_logprobs: int | None
+    request: ChatRequest | CompletionRequest, defaults: RequestDefaults, *, num_logprobs: int | None
 ) -> SamplingParams:
     """Return how the tokens of a request are drawn.
 
@@ -38,15 +38,17 @@ def sampling_params(
     window = _either(request, "repeat_last_n", "repetition_context_size")
     has_penalties = window != _OFF
     repetition = _either(request, "repetition_penalty", "repeat_penalty") if has_penalties else None
+    penalty = _or(repetition, defaults.repetition_penalty) if has_penalties else 1.0
     repetition_window, penalty_window = _windows(window)
+    seed = defaults.seed if request.seed is None else request.seed
     return SamplingParams(
         temperature=_or(request.temperature, defaults.temperature),
         top_k=defaults.top_k if request.top_k is None else (request.top_k or None),
         typical_p=_or(request.typical_p, 1.0),
         top_p=_or(request.top_p, defaults.top_p),
         min_p=_or(request.min_p, defaults.min_p),
-        seed=None if request.seed is None else request.seed % NUM_SEEDS,
-        repetition_penalty=_or(repetition, 1.0),
+        seed=None if seed is None else seed % NUM_SEEDS,
+        repetition_penalty=penalty,
         repetition_window=repetition_window,
         frequency_penalty=_or(request.frequency_penalty if has_penalties else None, 0.0),
         presence_penalty=_or(request.presence_penalty if has_penalties else None, 0.0),

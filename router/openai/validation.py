@@ -12,14 +12,14 @@ import msgspec
 from backends.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from backends.request import OutputSpec
 from router.capabilities import CHAT, COMPLETIONS, capability, unsupported
-from router.config import GenerationConfig
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.generation import GenerationRequest
 from router.openai.constraints import request_constraint
-from router.openai.messages import template_messages
+from router.openai.messages import template_messages, with_system
 from router.openai.sampling import sampling_params
-from router.openai.schemas import MAX_PROMPTS, ChatRequest, CompletionRequest
+from router.openai.schemas import MAX_PROMPTS, MAX_STOPS, ChatRequest, CompletionRequest
 from router.openai.tools import request_tools
+from router.request_defaults import RequestDefaults
 from router.waiting import Wish
 
 MAX_TEMPLATE_KWARGS_BYTES: Final = 16_384
@@ -30,7 +30,7 @@ _TRAILING: Final = re.compile(r"(\[\])+\Z")
 
 
 def chat_generation(
-    request: ChatRequest, wish: Wish, defaults: GenerationConfig, *, engine: str, has_progress_header: bool = False
+    request: ChatRequest, wish: Wish, defaults: RequestDefaults, *, engine: str, has_progress_header: bool = False
 ) -> GenerationRequest:
     """Return what a chat request asks for.
 
@@ -54,7 +54,7 @@ def chat_generation(
     tools = request_tools(request)
     kwargs, enable_thinking = _template_kwargs(request)
     prompt = ChatPrompt(
-        template_messages(request.messages, engine),
+        with_system(template_messages(request.messages, engine), defaults.system),
         tools=tools.shown,
         template_kwargs=kwargs,
         enable_thinking=enable_thinking,
@@ -68,7 +68,7 @@ def chat_generation(
             request, defaults, num_logprobs=(request.top_logprobs or 0) if request.logprobs else None
         ),
         max_tokens=defaults.max_tokens if max_tokens is None else max_tokens,
-        stop=_stop(request.stop),
+        stop=_stop(request.stop, defaults.stop),
         ignore_eos=bool(request.ignore_eos),
         prompt_param="messages",
         num_choices=request.n or 1,
@@ -81,7 +81,7 @@ def chat_generation(
 def completion_generation(
     request: CompletionRequest,
     wish: Wish,
-    defaults: GenerationConfig,
+    defaults: RequestDefaults,
     *,
     engine: str,
     has_progress_header: bool = False,
@@ -103,7 +103,7 @@ def completion_generation(
         prompts=prompts,
         sampling=sampling_params(request, defaults, num_logprobs=request.logprobs),
         max_tokens=defaults.max_tokens if request.max_tokens is None else request.max_tokens,
-        stop=_stop(request.stop),
+        stop=_stop(request.stop, defaults.stop),
         ignore_eos=bool(request.ignore_eos),
         prompt_param="prompt",
         num_choices=request.n or 1,
@@ -150,10 +150,17 @@ def _wants_progress(request: ChatRequest | CompletionRequest, *, has_progress_he
     return bool(request.stream) and bool(request.return_progress or request.timings_per_token or has_progress_header)
 
 
-def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
-    if stop is None:
-        return ()
-    return (stop,) if isinstance(stop, str) else tuple(stop)
+def _stop(stop: str | list[str] | None, of_model: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the request's stop texts and the model's, each once."""
+    own = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    texts = tuple(dict.fromkeys(own + of_model)) if of_model else own
+    if len(texts) > max(MAX_STOPS, len(own)):
+        raise InvalidRequestError(
+            f"stop: at most {MAX_STOPS} texts with the {len(of_model)} that are set on the model; send fewer, or see "
+            "`mlxr models set`",
+            "stop",
+        )
+    return texts
 
 
 def _template_kwargs(request: ChatRequest) -> tuple[dict[str, Any], bool | None]:

@@ -6,18 +6,18 @@ import pytest
 from backends.prompts import ChatPrompt, TextPrompt, TokenPrompt
 from backends.request import OutputSpec
 from router.capabilities import CHAT, COMPLETIONS
-from router.config import GenerationConfig
 from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFieldError
 from router.generation import GenerationRequest
 from router.http.body import decode_json
 from router.openai.schemas import ChatMessage, ChatRequest, CompletionRequest, StreamOptions, TextPart
 from router.openai.validation import chat_generation, completion_generation, with_allowed_values
+from router.request_defaults import RequestDefaults
 from router.waiting import Wish
 
-DEFAULTS = GenerationConfig(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max_tokens=99)
+DEFAULTS = RequestDefaults(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max_tokens=99)
 
 
-def chat(*, defaults: GenerationConfig = DEFAULTS, has_progress_header: bool = False, **body: Any) -> GenerationRequest:
+def chat(*, defaults: RequestDefaults = DEFAULTS, has_progress_header: bool = False, **body: Any) -> GenerationRequest:
     plain = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
     request = decode_json(msgspec.json.encode(plain | body), ChatRequest)
     return chat_generation(request, Wish("m"), defaults, engine="mlx", has_progress_header=has_progress_header)
@@ -100,7 +100,7 @@ def test_fields_that_contradict_each_other_are_refused(body: dict[str, Any], par
 
 def test_control_tokens_in_messages_count_as_the_config_says() -> None:
     assert prompt_of().allows_control_tokens is False
-    assert prompt_of(defaults=GenerationConfig(allow_special_in_content=True)).allows_control_tokens is True
+    assert prompt_of(defaults=RequestDefaults(allow_special_in_content=True)).allows_control_tokens is True
 
 
 def test_progress_is_asked_of_the_worker_only_where_somebody_sees_it() -> None:

@@ -1,0 +1,54 @@
+"""What a request gets that does not say otherwise: the model's own settings over the config's. Pure.
+
+Every protocol asks here; a request's own fields go before all of it. Not here: what belongs to the load
+(`load_settings`).
+"""
+
+from typing import Self
+
+import msgspec
+from msgspec.structs import asdict
+
+from registry.settings import NO_SETTINGS, ModelSettings
+from router.config import GenerationConfig
+
+
+class RequestDefaults(msgspec.Struct, frozen=True, kw_only=True):
+    """Defaults of a request for one model.
+
+    Attributes:
+        max_tokens: Longest answer; None = what the context leaves.
+        temperature: 0 is greedy.
+        top_p: Smallest set of tokens whose probability reaches this.
+        top_k: The k most likely tokens; None = all.
+        min_p: Drop tokens less likely than this share of the likeliest.
+        repetition_penalty: Divides the logits of tokens that were there already; 1 = off.
+        seed: None = another one each time.
+        stop: Texts that end an answer beside the request's own.
+        system: System prompt of conversations that have none.
+        allow_special_in_content: Whether control tokens written in messages count as such.
+    """
+
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int | None = None
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    system: str | None = None
+    allow_special_in_content: bool = False
+
+    @classmethod
+    def of(cls, generation: GenerationConfig, settings: ModelSettings = NO_SETTINGS) -> Self:
+        """Put a model's settings over the config's.
+
+        Args:
+            generation: The config's defaults.
+            settings: The model's.
+        """
+        wanted = set(cls.__struct_fields__)
+        lower = {name: value for name, value in asdict(generation).items() if name in wanted}
+        upper = {name: value for name, value in asdict(settings).items() if name in wanted and value is not None}
+        return cls(**lower | upper)
