@@ -177,6 +177,23 @@ class ChatTemplate:
         return text
 
 
+def check_template(source: str) -> None:
+    """Compile a template and do nothing else.
+
+    Args:
+        source: The Jinja text.
+
+    Raises:
+        TemplateError: It is too long or not valid Jinja; with the line, where Jinja knows it.
+    """
+    try:
+        ChatTemplate(source, bos_text="", eos_text="")
+    except TemplateError as exc:
+        if isinstance(exc.__cause__, jinja2.TemplateSyntaxError):
+            raise TemplateError(f"line {exc.__cause__.lineno}: {_words(exc.__cause__)}") from exc
+        raise
+
+
 def _words(exc: BaseException) -> str:
     """Return the error's own words, or its kind when it has none, without surrogates (they cannot be sent)."""
     return str(exc).encode(errors="replace").decode() or type(exc).__name__

@@ -48,6 +48,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
             engine's default. None are kept where the model's memory makes each of them costly.
         background_max_wait_s: How long interactive sequences may hold a background one, before it goes on for a while.
         session_ttl_s: How long the cache of a session's last answer is kept before those of no session.
+        chat_template: The user's Jinja template, in the place of the model's own; None = that.
     """
 
     model_path: str
@@ -66,6 +67,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     cache_slots: int | None = None
     background_max_wait_s: float = 60.0
     session_ttl_s: float = 600.0
+    chat_template: str | None = None
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):

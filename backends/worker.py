@@ -32,6 +32,7 @@ from backends.errors import (
 )
 from backends.failures import failed
 from backends.generation import Generation
+from backends.loading import load_model
 from backends.messages import (
     HEARTBEAT_INTERVAL_S,
     Aborted,
@@ -162,7 +163,7 @@ class Worker:
                 self._channel.send([LoadProgress(fraction)])
 
         try:
-            model = self._engine.load(command.spec, on_progress)
+            model = load_model(self._engine, command.spec, on_progress)
         except LoadError as exc:
             self._outbox.append(LoadFailed(exc.code, str(exc)))
             self._is_done = True

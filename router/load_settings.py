@@ -25,12 +25,14 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
         parallel: Sequences that a worker may run at a time.
         workers: Worker processes of the model.
         kv_type: How the KV cache is stored.
+        template: Chat template in the place of the model's own.
     """
 
     context_length: int | None = None
     parallel: int | None = None
     workers: int | None = None
     kv_type: KVType | None = None
+    template: str | None = None
 
 
 AS_CONFIGURED = LoadSettings()

@@ -28,6 +28,7 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
         cache_slots=config.cache.slots,
         background_max_wait_s=config.limits.background_max_wait_s,
         session_ttl_s=config.cache.session_ttl_s,
+        chat_template=target.load.template,
     )
     if config.cache.persist and saved_caches_dir is not None:
         spec = msgspec.structs.replace(

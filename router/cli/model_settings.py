@@ -54,6 +54,7 @@ def set_values(
     from registry.settings import settings_from_text
 
     changes = settings_from_text(dict(_pair(text) for text in pairs))
+    _check_template(changes.get("template"))
     with open_registry(current_paths()) as registry:
         model = registry.change_settings(name, changes)
     if is_json:
@@ -61,6 +62,19 @@ def set_values(
         return
     facts = list(_entry(model).items())
     print_facts([("name", model.name), *facts] if facts else [("name", f"{model.name}: nothing is set")])
+
+
+def _check_template(template: object) -> None:
+    """Refuse a chat template that does not compile; the worker would refuse it in the load."""
+    if not isinstance(template, str):
+        return
+    from backends.chat_template import check_template
+    from backends.errors import TemplateError
+
+    try:
+        check_template(template)
+    except TemplateError as exc:
+        raise CommandError(f"template: {exc}") from exc
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -180,9 +194,10 @@ def _apply(registry: "Registry", name: str, entry: "Mapping[str, Any]", file: st
     if not isinstance(aliases, list | tuple) or not all(isinstance(item, str) for item in aliases):
         raise CommandError(f"{file}: {name}: aliases must be a list of names.")
     try:
+        _check_template(values.get("template"))
         model = registry.change_settings(name, dict.fromkeys(SETTING_KEYS) | values)
         for other in aliases:
             if other not in model.aliases:
                 registry.set_alias(other, model.name)
-    except RegistryError as exc:
+    except (CommandError, RegistryError) as exc:
         raise CommandError(f"{file}: {name}: {exc}") from exc

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from backends.chat_template import MAX_RENDER_S, MAX_TEMPLATE_CHARS, ChatTemplate
+from backends.chat_template import MAX_RENDER_S, MAX_TEMPLATE_CHARS, ChatTemplate, check_template
 from backends.errors import PromptError, TemplateError
 from tests.support import tiny_model
 
@@ -209,3 +209,11 @@ class TestHostileTemplates:
         thread.start()
         thread.join()
         assert texts == ["<s>"]
+
+
+def test_a_check_names_the_line_of_a_mistake() -> None:
+    check_template(tiny_model.TOOL_TEMPLATE)
+    with pytest.raises(TemplateError, match=r"line 2: .*endfor"):
+        check_template("a\n{% endfor %}")
+    with pytest.raises(TemplateError, match="more than"):
+        check_template("a" * (MAX_TEMPLATE_CHARS + 1))

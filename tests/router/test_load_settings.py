@@ -2,9 +2,12 @@
 
 import asyncio
 
+import pytest
+
 from backends.fake import FakeOptions
 from registry.settings import ModelSettings
 from router.config import Config, GenerationConfig
+from router.errors import ModelLoadFailedError
 from router.load_settings import AS_CONFIGURED, LoadSettings, config_for, load_settings_of, overlaid
 from router.waiting import Wish
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
@@ -76,3 +79,12 @@ async def test_a_model_may_have_more_workers_than_the_config_says(fleet: FakeFle
 
 def test_every_setting_of_a_load_is_one_of_a_model() -> None:
     assert set(LoadSettings.__struct_fields__) <= set(ModelSettings.__struct_fields__)
+
+
+@with_fleet()
+async def test_a_template_that_cannot_be_used_is_the_loads_error(fleet: FakeFleet) -> None:
+    fleet.load = LoadSettings(template="{{ messages[ }}")
+    with pytest.raises(ModelLoadFailedError, match="the template that is set on this model cannot be used: line 1"):
+        await fleet.answer()
+    fleet.load = LoadSettings(template="{{ messages }}")
+    assert await fleet.answer()

@@ -64,7 +64,8 @@ def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
     changed = set()
     for engine in ("mlx", "llamacpp"):
         config = msgspec.structs.replace(CONFIG, cache=msgspec.structs.replace(CONFIG.cache, persist=True))
-        spec = load_spec_for(Target("m", engine, 1, "/m"), config, num_cores=6, saved_caches_dir=Path("/caches"))
+        target = Target("m", engine, 1, "/m", load=LoadSettings(template="{{ 1 }}"))
+        spec = load_spec_for(target, config, num_cores=6, saved_caches_dir=Path("/caches"))
         changed |= {name for name in LoadSpec.__struct_fields__ if getattr(spec, name) != getattr(default, name)}
     assert changed | {"flash_attention"} == set(msgspec.structs.asdict(default))
 

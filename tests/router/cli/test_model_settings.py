@@ -214,3 +214,19 @@ def test_a_model_of_ollamas_store_is_found_by_its_name(mlxr: Mlxr, tmp_path: Pat
     assert "(by its name)" in shown
     assert mlxr("models", "rm", "tiny:1m", "--yes").exit_code == 0
     assert manifest.exists()
+
+
+@pytest.mark.usefixtures("two")
+def test_a_template_that_does_not_compile_is_not_stored(mlxr: Mlxr, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.jinja", tmp_path / "bad.jinja"
+    good.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    bad.write_text("{% for m in messages %}\n{{ m.content }")
+    assert mlxr("models", "set", "one", f"template=@{good}").exit_code == 0
+    refused = mlxr("models", "set", "one", f"template=@{bad}", "seed=3")
+    assert (refused.exit_code, "template: line 2: unexpected '}'" in refused.err) == (1, True)
+    assert settings_of(mlxr, "one") == {"template": good.read_text()}
+    entries = tmp_path / "models.yaml"
+    entries.write_text("models:\n  two:\n    template: '{% endif %}'\n")
+    refused = mlxr("models", "settings", "import", str(entries))
+    assert (refused.exit_code, "two: template: line 1: " in refused.err) == (1, True)
+    assert settings_of(mlxr, "two") == {}
