@@ -78,6 +78,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     load_fraction: float | None = None
     loaded_at: float | None = None
     context_length: int | None = None
+    expires_at: float | None = None
 
 
 class QueueTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -279,7 +280,7 @@ class Client:
             try:
                 if response.status_code != httpx.codes.OK:
                     response.read()
-                    raise _answer_error(response)
+                    raise answer_error(response)
                 yield from _deltas(response.iter_lines(), response.status_code)
             finally:
                 response.close()
@@ -293,7 +294,7 @@ class Client:
             timeout = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)
             response = self._client().request(method, path, json=body, timeout=timeout)
         if response.status_code != httpx.codes.OK:
-            raise _answer_error(response)
+            raise answer_error(response)
         return response
 
     def _client(self) -> "httpx.Client":
@@ -363,7 +364,7 @@ def _deltas(lines: Iterator[str], status: int) -> Iterator[ChatDelta]:
             raise ServerAnswerError(f"The stream carries something that is not JSON ({exc}).", status=status) from exc
         if isinstance(chunk, dict):
             if "error" in chunk:
-                raise _error_of(chunk["error"], status)
+                raise error_of(chunk["error"], status)
             yield _delta(chunk)
     raise ServerAnswerError("The stream ended before the answer did.", status=status, code="stream_cut")
 
@@ -379,16 +380,26 @@ def _delta(chunk: dict[str, Any]) -> ChatDelta:
     )
 
 
-def _answer_error(response: "httpx.Response") -> ServerAnswerError:
+def answer_error(response: "httpx.Response") -> ServerAnswerError:
+    """Read the error that an answer carries."""
     try:
         body = msgspec.json.decode(response.content)
     except msgspec.DecodeError:
         body = None
     error = body.get("error") if isinstance(body, dict) else None
-    return _error_of(error, response.status_code)
+    return error_of(error, response.status_code)
 
 
-def _error_of(error: Any, status: int) -> ServerAnswerError:
+def error_of(error: Any, status: int) -> ServerAnswerError:
+    """Read an error object of the server.
+
+    Args:
+        error: What stands under `error`.
+        status: Of the answer.
+
+    Returns:
+        The error to raise.
+    """
     if isinstance(error, dict) and isinstance(error.get("message"), str):
         code = error.get("code")
         return ServerAnswerError(error["message"], status=status, code=code if isinstance(code, str) else None)

@@ -14,7 +14,13 @@ from typing import Final, Self
 
 from msgspec.structs import replace
 
-from registry.errors import InvalidReferenceError, PullConflictError, RegistryError
+from registry.errors import (
+    HubNotFoundError,
+    InvalidReferenceError,
+    NothingToPullError,
+    PullConflictError,
+    RegistryError,
+)
 from registry.hub import HubSettings
 from registry.pull import Puller, PullHandle, PullManager, PullPlan, PullSettings, Wishes, open_puller
 from registry.pull.events import Done, Failed
@@ -46,6 +52,10 @@ def weights_budget(budget: MemoryBudget) -> int:
     return int(WEIGHTS_SHARE * (budget.wired_limit_bytes or budget.total_bytes))
 
 
+_MISTAKES: Final = (InvalidReferenceError, NothingToPullError, HubNotFoundError)
+"""What was asked for is not there: there is nothing to go on with, and the list is kept clear of it."""
+
+
 class Pulls:
     """Use as an async context manager. Leaving it stops what runs, to go on at the next start of a server.
 
@@ -66,10 +76,10 @@ class Pulls:
         budget_bytes: int,
         settings: PullSettings | None = None,
     ) -> None:
+        self.budget_bytes = budget_bytes
         self._hub = hub
         self._models_dir = models_dir
         self._database = database
-        self._budget_bytes = budget_bytes
         self._settings = settings or PullSettings(local_paths=False)
         self._stack = contextlib.AsyncExitStack()
         self._registering: dict[int, asyncio.Task[tuple[Registered, ...] | Failed]] = {}
@@ -81,10 +91,10 @@ class Pulls:
 
     async def __aenter__(self) -> Self:
         async with self._stack:
-            self._group = await self._stack.enter_async_context(asyncio.TaskGroup())
             self._puller = await self._stack.enter_async_context(
                 open_puller(self._hub, self._models_dir, self._database, self._settings)
             )
+            self._group = await self._stack.enter_async_context(asyncio.TaskGroup())
             self._manager = await self._stack.enter_async_context(PullManager(self._puller, max_running=MAX_RUNNING))
             self._stack = self._stack.pop_all()
         self._is_open = True
@@ -259,7 +269,9 @@ class Pulls:
         except OSError as exc:
             return Failed(code="unreadable", message=f"{exc.filename or self._models_dir}: {exc.strerror or exc}.")
         except RegistryError as exc:
-            logger.warning("pull %d of %s failed: %s", handle.id, handle.reference, exc)
+            logger.info("pull %d of %s failed: %s", handle.id, handle.reference, exc)
+            if isinstance(exc, _MISTAKES):
+                await self._forget(handle.id)
             return Failed(code=exc.code, message=str(exc))
         logger.info("pull %d brought %s", handle.id, ", ".join(model.model for model in models))
         return models
@@ -285,7 +297,7 @@ class Pulls:
             raise ShuttingDownError
 
     def _with_budget(self, wishes: Wishes) -> Wishes:
-        return replace(wishes, budget_bytes=self._budget_bytes)
+        return replace(wishes, budget_bytes=self.budget_bytes)
 
     async def _find_open(self, reference: str, wishes: Wishes) -> int | None:
         """Find a pull of the same that runs here, or that was stopped without having failed."""
@@ -297,7 +309,13 @@ class Pulls:
             is_here = self._manager.handle_of(info.id) is not None
             if is_here or info.state in {"paused", "interrupted"}:
                 return info.id
+            if info.state == "failed":  # The new one finds what this one has fetched.
+                await self._forget(info.id)
         return None
+
+    async def _forget(self, pull_id: int) -> None:
+        with contextlib.suppress(RegistryError):  # A row too many does no harm.
+            await self._manager.forget(pull_id)
 
     def _with_progress(self, info: PullInfo) -> PullInfo:
         handle = self._manager.handle_of(info.id)

@@ -16,6 +16,7 @@ from router.paths import Paths
 
 if TYPE_CHECKING:
     from registry.store import Registry
+    from registry.store.pulls import PullRecord
     from router.cli.checks import Check
 
 Finding = tuple[str, str, str]
@@ -63,17 +64,44 @@ def _leftovers(paths: Paths) -> Iterator[Finding]:
 
 
 def _partial(paths: Paths) -> Iterator[Finding]:
+    """Look for pulls that wait for somebody to go on with them, and for partial files that no pull needs."""
     from registry.pull.folder import PullFolder
     from registry.pull.orphans import find_orphans
     from registry.store.pulls import PullStore
 
     with PullStore.open(paths.registry_db, is_read_only=True) as store:
         orphans = find_orphans(PullFolder(paths.models_dir), store, now=time.time())
+        stopped = [record for record in store.list_pulls() if _waits_for_somebody(record, paths)]
+    for record in stopped:
+        share = f", {100 * record.done_bytes // record.total_bytes} % done" if record.total_bytes else ""
+        state = "was interrupted" if record.state in {"queued", "running"} else f"is {record.state}"
+        found = f"pull {record.id} of {record.reference} {state}{share}"
+        remedy = (
+            f"mlxr models pulls resume {record.id}   (or, to delete what came: mlxr models pulls cancel {record.id})"
+        )
+        yield "unfinished pull", found, remedy
     if orphans:
-        files = [Path(orphan.path) for orphan in orphans]
         num_bytes = sum(orphan.size_bytes for orphan in orphans)
-        found = f"{plural(len(files), 'partial file')} that no pull needs ({num_bytes / 1e9:.1f} GB), e.g. {files[0]}"
-        yield "partial files", found, _removal(files)
+        what = f"{plural(len(orphans), 'partial file')} that no pull needs ({num_bytes / 1e9:.1f} GB)"
+        yield "partial files", f"{what}, e.g. {orphans[0].path}", "mlxr models pulls clean"
+
+
+def _waits_for_somebody(record: "PullRecord", paths: Paths) -> bool:
+    """Tell whether a pull is neither at its end nor in the hands of a process."""
+    from registry.pull.disk import Lock
+    from registry.pull.folder import PullFolder
+
+    if record.state in {"paused", "failed"}:
+        return True
+    path = PullFolder(paths.models_dir).pull_lock(record.id)
+    if record.state not in {"queued", "running"}:
+        return False
+    if not path.parent.is_dir():
+        return True
+    lock = Lock(path)
+    is_free = lock.try_acquire()
+    lock.release()
+    return is_free
 
 
 def _strays(registry: "Registry", paths: Paths) -> Iterator[Finding]:

@@ -12,8 +12,9 @@ from router.cli.output import print_json, shown
 from router.cli.quick import QuickCommand
 
 if TYPE_CHECKING:
+    from registry.catalogue import Model
     from registry.facts import ModelFacts
-    from router.conversion import ConversionReport
+    from router.conversion import ConversionReport, ConversionWish
 
 ALLOWED_BITS = (2, 3, 4, 5, 6, 8)
 ALLOWED_GROUPS = (32, 64, 128)
@@ -43,12 +44,40 @@ def convert(
     Examples: `mlxr models convert qwen3-4b`, `mlxr models convert qwen3-4b --bits 8 --group-size 32`.
     """
     _check(to, bits, group_size, dtype)
-    from router.conversion import ConversionWish, plan_conversion
+    from router.conversion import ConversionWish
+
+    wish = ConversionWish(bits=bits if quantize else None, group_size=group_size, dtype=dtype, name=new_name)
+    result, folder, report = run(name, wish, on_progress=_printer(is_quiet=is_json), is_forced=force)
+    if is_json:
+        print_json({"model": result.name, "path": folder, "report": report})
+        return
+    _print_report(report)
+    print(f"{result.name}: runs on {' and '.join(result.engines)}; the MLX folder is {shown(folder)}.")
+
+
+def run(
+    name: str, wish: "ConversionWish", *, on_progress: Callable[[str, float | None], None], is_forced: bool = False
+) -> "tuple[Model, str, ConversionReport]":
+    """Convert a model of the catalogue in this process's children.
+
+    Args:
+        name: Model or alias.
+        wish: What is to come out.
+        on_progress: Told each step, and the share of it that is done.
+        is_forced: Keep a result that the comparison speaks against.
+
+    Returns:
+        The model that has the result, its folder, and how it compares with its source.
+
+    Raises:
+        ConversionError: It cannot be done, or failed.
+        RegistryError: There is no such model, or the result cannot be registered.
+    """
     from router.conversion import convert as run_conversion
+    from router.conversion import plan_conversion
     from router.memory_budget import this_machine
     from router.worker_environment import worker_environment
 
-    wish = ConversionWish(bits=bits if quantize else None, group_size=group_size, dtype=dtype, name=new_name)
     paths = current_paths()
     with open_registry(paths) as registry:
         model = registry.get_model(name)
@@ -57,15 +86,11 @@ def convert(
             registry,
             plan,
             environment=worker_environment(os.environ),
-            on_progress=_printer(is_quiet=is_json),
+            on_progress=on_progress,
             can_load=_can_load,
-            is_forced=force,
+            is_forced=is_forced,
         )
-    if is_json:
-        print_json({"model": result.name, "path": str(plan.folder), "report": report})
-        return
-    _print_report(report)
-    print(f"{result.name}: runs on {' and '.join(result.engines)}; the MLX folder is {shown(plan.folder)}.")
+    return result, str(plan.folder), report
 
 
 def _check(to: str, bits: int, group_size: int, dtype: str | None) -> None:

@@ -57,7 +57,8 @@ def list_models(
     elif known:
         print(f"None of the {len(known)} models is like that. `mlxr models list` shows all.")
     else:
-        print("There are no models yet. `mlxr models add PATH` adds one, `mlxr models scan` looks for them.")
+        print("There are no models yet. `mlxr models pull ORG/REPO` gets one, `mlxr models search TEXT` finds some,")
+        print("`mlxr models add PATH` adds a file, `mlxr models scan` looks for those that are here.")
 
 
 def resident_engines(paths: "Paths") -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from router.cli import convert, fit, model_list, model_settings, model_show, removal, verify
+from router.cli import convert, fit, model_list, model_settings, model_show, pull, pulls, removal, search, verify
 from router.cli.context import CommandError, check_engine, current_paths, open_registry
 from router.cli.output import plural, print_json, shown
 from router.cli.quick import QuickCommand, QuickGroup
@@ -23,14 +23,14 @@ models = typer.Typer(
     name="models",
     cls=QuickGroup,
     no_args_is_help=True,
-    help="List, show, find, add and remove models.",
+    help="Get, list, show, find, add and remove models.",
     rich_markup_mode=None,
 )
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    for verbs in (model_list, model_show, model_settings, removal):
+    for verbs in (model_list, model_show, pull, pulls, search, model_settings, removal):
         verbs.register(models)
     fit.register(models)
     convert.register(models)

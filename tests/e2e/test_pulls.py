@@ -1,4 +1,4 @@
-"""Pulls that a real server runs, from the project's own hub: events, lists, leaving clients, kills, and a completion."""
+"""Pulls that a real server runs, from the tests' own hub: events, lists, leaving clients, kills, and a completion."""
 
 import json
 import re
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.support.gateway_process import GatewayProcess, sse_events, wait_until
@@ -212,6 +211,7 @@ def test_failures_are_the_last_event_with_the_way_out(home: Path, hub: StubHub) 
         assert refused["code"] == "hub_unauthorized"
         assert re.search("token", refused["message"])
         assert TOKEN not in refused["message"]
-        assert httpx.get(gateway.url + PULLS).json()["pulls"][-1]["error"] == refused["message"]
+        listed = gateway.get(PULLS)["pulls"]
+        assert [(pull["state"], pull["error"]) for pull in listed] == [("failed", refused["message"])]
     finally:
         assert gateway.stop() == 0
