@@ -104,6 +104,9 @@ class Fleet:
                 worker.state_since,
                 worker.unwanted_reason is not None,
                 worker.interactive_at,
+                worker.num_leases,
+                worker.used_at,
+                worker.keep_alive_s,
             )
             for worker in self
             if worker.target is not None

@@ -59,6 +59,8 @@ class Gate:
         has_waited_for_load = ticket.arrived_at < worker.ready_at and not worker.is_extra
         load_ms = min(waited_ms, worker.load_ms or 0.0) if has_waited_for_load else 0.0
         worker.add_running(ticket.priority, ticket.num_sequences, now)
+        worker.num_leases += 1
+        worker.keep_alive_s = ticket.choice.keep_alive_s
         if ticket.session_id is not None:
             self.homes.settle(ticket.session_id, worker.worker_id)
 
@@ -76,6 +78,7 @@ class Gate:
         worker = self._fleet.get(message.worker_id)
         if worker is not None:
             worker.add_running(message.priority, -message.num_sequences, self._clock())
+            worker.num_leases -= 1
 
     def refuse_late(self, config: Config, now: float) -> None:
         """Turn away those that have waited for longer than the config allows."""

@@ -7,6 +7,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from registry.catalogue import Artifact, Model
 from registry.errors import DatabaseError, ModelNotFoundError
 from registry.names import parse_model_reference
@@ -139,7 +141,7 @@ class ModelDirectory:
         for artifact in model.artifacts:
             if artifact.id == choice.target.artifact_id:
                 self._check_files(artifact)
-        return choice
+        return choice if wish.keep_alive_s is None else replace(choice, keep_alive_s=wish.keep_alive_s)
 
     def _check_files(self, artifact: Artifact) -> None:
         """Refuse to serve files that are not those that the registry knows."""

@@ -24,7 +24,8 @@ The decision, in order; the numbers stand in the code:
            then drain them, or stop those that are idle, and those that are still loading;
        4d. nobody whom they may take waits, others do, and all are idle: stop them. If the others are not urgent, only
            when the pause in 4b has passed;
-       4e. nobody waits for another target, and there are fewer workers than wanted: start one more, one at a time.
+       4e. nobody waits at all, and the model has been idle for as long as it is kept (`keep_alive`): stop them all;
+       4f. nobody waits for another target, and there are fewer workers than wanted: start one more, one at a time.
     5. No worker has a model: start one for the first request.
 What runs in the background delays an urgent swap like everything that runs: by the maximum wait and the drain's limit.
 """
@@ -35,6 +36,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 
 from router.dispatching import Dispatch, dispatches_for, gate_order
+from router.keep_alive import expires_at
 from router.lifecycle import WorkerState
 from router.situation import PlacedWorker, PlacementLimits, WaitingRequest
 from router.targets import Target
@@ -67,9 +69,15 @@ class KeepWorker:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StopWorker:
-    """End the worker; its running requests, if any, are cut."""
+    """End the worker; its running requests, if any, are cut.
+
+    Attributes:
+        worker_id: Which.
+        reason: Why, for the log and the status.
+    """
 
     worker_id: int
+    reason: str = "swap"
 
 
 Effect = Dispatch | StartWorker | DrainWorker | KeepWorker | StopWorker
@@ -113,8 +121,18 @@ def next_deadline(
 
     None when only an event can change the answer.
     """
-    deadlines = itertools.chain(_drain_deadlines(workers, limits), _ready_deadlines(waiting, workers, limits, now))
+    deadlines = itertools.chain(
+        _drain_deadlines(workers, limits),
+        _ready_deadlines(waiting, workers, limits, now),
+        () if waiting else _idle_deadlines(workers, limits),
+    )
     return min((deadline for deadline in deadlines if deadline > now), default=None)
+
+
+def _idle_deadlines(workers: Sequence[PlacedWorker], limits: PlacementLimits) -> Iterator[float]:
+    deadline = expires_at(workers, limits)
+    if deadline is not None:
+        yield deadline
 
 
 def _drain_deadlines(workers: Sequence[PlacedWorker], limits: PlacementLimits) -> Iterator[float]:
@@ -157,7 +175,11 @@ def _decide_ready(
 ) -> list[Effect]:
     target = wanted[0].target
     others = _others(queue, target)
+    getting_ready = [worker for worker in workers if worker.state in _GETTING_READY]
     if not others:
+        idle_until = None if queue else expires_at(workers, limits)
+        if idle_until is not None and now >= idle_until:
+            return [StopWorker(worker.worker_id, "idle") for worker in [*wanted, *getting_ready]]  # 4e
         dispatches = dispatches_for(queue, wanted, limits, now, homes)  # 4b
         return [*dispatches, *_replicas(workers, target, limits)]
     is_time_up = _is_time_up(others[0], wanted, limits, now)
@@ -175,7 +197,6 @@ def _decide_ready(
     is_idle = all(worker.num_running == 0 for worker in wanted)
     is_pause = others[0].is_urgent(limits, now) or now >= _quiet_at(wanted, limits)
     if is_time_up or (is_idle and is_pause):  # 4c, 4d
-        getting_ready = [worker for worker in workers if worker.state in _GETTING_READY]
         return [
             *(effect for worker in wanted for effect in _end(worker, limits, now)),
             *(StopWorker(worker.worker_id) for worker in getting_ready),
@@ -185,7 +206,7 @@ def _decide_ready(
 
 def _replicas(workers: Sequence[PlacedWorker], target: Target, limits: PlacementLimits) -> list[Effect]:
     is_loading = any(worker.state in _GETTING_READY for worker in workers)
-    return [] if is_loading or len(workers) >= limits.num_workers else [StartWorker(target)]  # 4e
+    return [] if is_loading or len(workers) >= limits.num_workers else [StartWorker(target)]  # 4f
 
 
 def _others(queue: Sequence[WaitingRequest], target: Target) -> list[WaitingRequest]:

@@ -101,6 +101,8 @@ class ManagedWorker:
         is_extra: Others served its target already when it was started.
         num_interactive: Sequences of interactive requests' leases.
         num_background: Sequences of background requests' leases.
+        num_leases: All leases, those without a sequence included.
+        keep_alive_s: What the last lease's request said of staying loaded when idle; None = nothing.
         max_sequences: Places in its batch.
         interactive_at: When it last took or gave back an interactive request, monotonic.
         used_at: The same for any request.
@@ -127,6 +129,8 @@ class ManagedWorker:
     is_extra: bool = False
     num_interactive: int = 0
     num_background: int = 0
+    num_leases: int = 0
+    keep_alive_s: float | None = None
     max_sequences: int = 1
     interactive_at: float | None = None
     used_at: float = 0.0

@@ -20,12 +20,14 @@ class PlacementLimits:
         swap_drain_timeout_s: Longest drain.
         background_max_wait_s: A background request that has waited this long counts as urgent.
         num_workers: Workers that the resident target is to have, >= 1.
+        keep_alive_s: How long an idle model stays loaded, unless it or its last request says otherwise; None = forever.
     """
 
     swap_max_wait_s: float
     swap_drain_timeout_s: float
     background_max_wait_s: float = 60.0
     num_workers: int = 1
+    keep_alive_s: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,6 +74,9 @@ class PlacedWorker:
         state_since: Monotonic seconds.
         is_unwanted: It is to go, whoever waits: by a command, or because it holds too much memory.
         interactive_at: When it last took or gave back an interactive request, monotonic; None = never.
+        num_leases: Requests it serves, those without a sequence included.
+        used_at: When it last took or gave back any request, monotonic.
+        keep_alive_s: What its last request or that one's model said of staying loaded when idle; None = nothing.
     """
 
     worker_id: int
@@ -83,6 +88,9 @@ class PlacedWorker:
     state_since: float
     is_unwanted: bool = False
     interactive_at: float | None = None
+    num_leases: int = 0
+    used_at: float = 0.0
+    keep_alive_s: float | None = None
 
     @property
     def num_running(self) -> int:

@@ -20,6 +20,7 @@ from router.errors import RouterError, ShuttingDownError, UnavailableError
 from router.faults import WorkerFaults
 from router.fleet import Fleet
 from router.gate import Gate
+from router.keep_alive import expires_at
 from router.lifecycle import WorkerState
 from router.placement import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
 from router.residency import ManagedWorker, StopReport, Swap
@@ -178,6 +179,11 @@ class Supervisor:
         """A look at the queue."""
         return tuple(self._gate.queue.requests)
 
+    @property
+    def expires_at(self) -> float | None:
+        """When the loaded model is unloaded if no request comes, monotonic; None = it stays, or is used."""
+        return None if self._gate.queue else expires_at(self._fleet.placed, self._limits(self._clock()))
+
     # ---- the task ---------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -306,9 +312,9 @@ class Supervisor:
                 self._fleet.set_state(self._worker(worker_id), WorkerState.DRAINING)
             case KeepWorker(worker_id=worker_id):
                 self._fleet.set_state(self._worker(worker_id), WorkerState.READY)
-            case StopWorker(worker_id=worker_id):
+            case StopWorker(worker_id=worker_id, reason=reason):
                 worker = self._worker(worker_id)
-                self._fleet.stop(worker, worker.unwanted_reason or "swap", self._config)
+                self._fleet.stop(worker, worker.unwanted_reason or reason, self._config)
             case _:
                 assert_never(effect)
 
@@ -342,6 +348,7 @@ class Supervisor:
             limits.swap_drain_timeout_s,
             limits.background_max_wait_s,
             self._faults.num_workers(self._config, now),
+            limits.keep_alive_s,
         )
 
     def _worker(self, worker_id: int) -> ManagedWorker:

@@ -14,6 +14,8 @@ The engine setting, first that is set wins:
 """
 
 import enum
+import math
+from typing import Literal
 
 import msgspec
 
@@ -24,6 +26,8 @@ from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoa
 from router.load_settings import AS_CONFIGURED, LoadSettings, load_settings_of, overlaid
 
 ENGINES = ("mlx", "llamacpp")
+FOREVER_S = math.inf
+"""A model that is kept loaded for this long stays until it must go for another one."""
 
 
 class Purpose(enum.Enum):
@@ -73,10 +77,23 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """A target and the reason for its engine."""
+    """A target and the reason for its engine.
+
+    Attributes:
+        target: What serves the request.
+        reason: Why on this engine.
+        keep_alive_s: How long it stays loaded after the request, by that or the model; infinite = until it must go;
+            None = as the config has it.
+    """
 
     target: Target
     reason: EngineReason
+    keep_alive_s: float | None = None
+
+
+def keep_alive_seconds(setting: float | Literal["forever"] | None) -> float | None:
+    """Return a model's setting as seconds, FOREVER_S for `forever`, None where it is not set."""
+    return FOREVER_S if setting == "forever" else setting
 
 
 def parse_engine(text: str, *, param: str) -> EngineSetting:
@@ -137,7 +154,8 @@ def choose(
     loaded_with = overlaid(load_settings_of(model.settings), load)
     if engine == "mlx" and loaded_with.kv_type is not None:
         raise ModelLoadFailedError(_kv_type_refusal(model.name, loaded_with.kv_type))
-    return Choice(Target(model.name, engine, artifact.id, artifact.path, artifact.version, loaded_with), reason)
+    target = Target(model.name, engine, artifact.id, artifact.path, artifact.version, loaded_with)
+    return Choice(target, reason, keep_alive_seconds(model.settings.keep_alive_s))
 
 
 def _usable_artifacts(model: Model, purpose: Purpose) -> dict[str, Artifact]:

@@ -30,12 +30,15 @@ class Wish(msgspec.Struct, frozen=True):
         engine: The request's own engine setting, or None.
         purpose: What it wants of the model.
         load: What it wants of the load; it goes before the model's settings and the config.
+        keep_alive_s: How long the model is to stay loaded after it, seconds from 0, infinite = until it must go; None
+            leaves that to the model's settings and the config.
     """
 
     model: str
     engine: str | None = None
     purpose: Purpose = Purpose.GENERATE
     load: LoadSettings = AS_CONFIGURED
+    keep_alive_s: float | None = None
 
 
 class Lease:

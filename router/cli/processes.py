@@ -12,6 +12,8 @@ from router.cli.quick import QuickCommand
 if TYPE_CHECKING:
     from router.client import ServerStatus, WorkerStatus
 
+_HEAD = ("MODEL", "ENGINE", "STATE", "PID", "MEMORY", "RUNNING", "WAITING", "CONTEXT", "LOADED FOR", "UNLOADS")
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
@@ -53,10 +55,11 @@ def _print_status(status: "ServerStatus") -> None:
                 worker.num_waiting,
                 worker.context_length,
                 None if worker.loaded_at is None else f"{max(0.0, now - worker.loaded_at):.0f} s",
+                None if worker.expires_at is None else f"in {max(0.0, worker.expires_at - now):.0f} s",
             )
             for worker in status.workers
         ]
-        print_table(("MODEL", "ENGINE", "STATE", "PID", "MEMORY", "RUNNING", "WAITING", "CONTEXT", "LOADED FOR"), rows)
+        print_table(_HEAD, rows)
     if status.queue.num_waiting:
         targets = ", ".join(f"{t.num_waiting} for {t.model}@{t.engine}" for t in status.queue.by_target)
         print(f"{plural(status.queue.num_waiting, 'request')} waiting: {targets}")

@@ -160,6 +160,7 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         stop_timeout_s: From asking a worker to stop to killing it.
         reclaim_timeout_s: How long to look for the memory to come back after a worker ended.
         check_memory: Whether a model that would not fit into memory is refused before another one is unloaded for it.
+        keep_alive_s: How long a model stays loaded without requests; None = until it must go for another one.
         worker_memory_bytes: Resident memory over which a worker is replaced, mapped weights included; None = no limit.
         request_timeout_s: Longest time from a request's arrival to its last token; None = no limit.
         first_token_timeout_s: Longest time from an interactive request's arrival to its first token; None = no limit.
@@ -179,6 +180,7 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     stop_timeout_s: Seconds = 5.0
     reclaim_timeout_s: Seconds = 5.0
     check_memory: bool = True
+    keep_alive_s: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] | None = None
     worker_memory_bytes: Annotated[int, Meta(ge=1 << 20)] | None = None
     request_timeout_s: Seconds | None = None
     first_token_timeout_s: Seconds | None = None

@@ -31,6 +31,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
         num_background: Those of them that run in the background.
         load_fraction: Share of a running load, 0..1.
         devices: Where weights and cache are, by the engine's own account.
+        expires_at: When the model is unloaded if no request comes, seconds since 1970; null = it stays, or is used.
     """
 
     id: int
@@ -48,6 +49,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | None
     devices: list[str]
     engine_versions: dict[str, str]
+    expires_at: float | None
 
 
 class WaitingTarget(msgspec.Struct, frozen=True):

@@ -26,6 +26,9 @@ def health(services: Services) -> Health:
 
 def status(services: Services) -> Status:
     """Return everything that can be said at once."""
+    expires_at = services.supervisor.expires_at
+    if expires_at is not None:
+        expires_at += time.time() - time.monotonic()
     return Status(
         version=services.version,
         pid=os.getpid(),
@@ -35,7 +38,7 @@ def status(services: Services) -> Status:
         config_error=services.config_error,
         residency=services.config.residency.value,
         standby=services.config.standby,
-        workers=[_worker(worker) for worker in services.supervisor.workers],
+        workers=[_worker(worker, expires_at) for worker in services.supervisor.workers],
         queue=_queue(services),
         swaps=list(services.supervisor.swaps),
         memory_total_bytes=memory.total_bytes(),
@@ -44,7 +47,7 @@ def status(services: Services) -> Status:
     )
 
 
-def _worker(worker: ManagedWorker) -> WorkerStatus:
+def _worker(worker: ManagedWorker, expires_at: float | None) -> WorkerStatus:
     client = worker.client
     loaded = None if client is None else client.loaded
     hello = None if client is None else client.hello
@@ -65,6 +68,7 @@ def _worker(worker: ManagedWorker) -> WorkerStatus:
         context_length=None if loaded is None else loaded.context_length,
         devices=[] if loaded is None else list(loaded.devices),
         engine_versions={} if hello is None else hello.versions,
+        expires_at=expires_at if worker.state is WorkerState.READY else None,
     )
 
 

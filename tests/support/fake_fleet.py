@@ -118,7 +118,8 @@ class FakeFleet:
             case "m":
                 load = overlaid(self.load, wish.load)
                 number = 1 if engine == "mlx" else 2
-                return Choice(Target("m", engine, number, f"/m/{engine}", load=load), EngineReason.REQUEST)
+                target = Target("m", engine, number, f"/m/{engine}", load=load)
+                return Choice(target, EngineReason.REQUEST, wish.keep_alive_s)
             case "other":
                 return Choice(Target("other", "llamacpp", 3, "/other"), EngineReason.AUTO_ONLY)
             case _:

@@ -64,6 +64,7 @@ class SimulatedWorker:
     running: list[SimulatedRequest] = dataclasses.field(default_factory=list)
     is_unwanted: bool = False
     interactive_at: float | None = None
+    used_at: float = 0.0
 
     def num_running(self, priority: Priority) -> int:
         return sum(request.num_sequences for request in self.running if request.priority is priority)
@@ -77,6 +78,7 @@ class SimulatedWorker:
         self.note(request, now)
 
     def note(self, request: SimulatedRequest, now: float) -> None:
+        self.used_at = now
         if request.priority is Priority.INTERACTIVE:
             self.interactive_at = now
 
@@ -286,6 +288,8 @@ class SimulatedFleet:
                 worker.state_since,
                 worker.is_unwanted,
                 worker.interactive_at,
+                len(worker.running),
+                worker.used_at,
             )
             for worker in self.workers
         ]

@@ -1,4 +1,5 @@
 import json
+import time
 
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import StubGateway, worker
@@ -15,12 +16,15 @@ def test_ps_lists_workers_and_the_queue(mlxr: Mlxr, stub: StubGateway) -> None:
         worker("a\x1b", state="busy", num_running=2),
         worker("b", state="loading", load_fraction=0.25, rss_bytes=None, loaded_at=None),
         worker(None, state="standby", engine="mlx"),
+        worker("c", expires_at=time.time() + 300),
     ]
     stub.status["config_error"] = "server.yaml, line 3: oops"
     targets = [{"model": "b", "engine": "mlx", "num_waiting": 1}]
     stub.status["queue"] = {"num_waiting": 1, "limit": 64, "oldest_wait_s": 0.5, "by_target": targets}
     out = mlxr("ps").out
     assert "a\\x1b" in out
+    assert "UNLOADS" in out
+    assert "in 299 s" in out or "in 300 s" in out
     assert "350.0 MB" in out
     assert "loading 25%" in out
     assert "standby" in out

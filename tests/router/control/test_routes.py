@@ -13,7 +13,7 @@ from tests.support.fake_openai import FakeFront, with_front
 
 WORKER_KEYS = {
     *("id", "pid", "engine", "model", "state", "rss_bytes", "num_running", "num_background", "num_waiting"),
-    *("load_ms", "load_fraction", "loaded_at", "context_length", "devices", "engine_versions"),
+    *("load_ms", "load_fraction", "loaded_at", "context_length", "devices", "engine_versions", "expires_at"),
 }
 
 
@@ -148,3 +148,11 @@ async def test_capabilities_are_those_of_the_models_engines(front: FakeFront) ->
     assert {tuple(field["engines"]) for field in one["fields"]} == {("mlx",)}
     missing = await front.client.get("/v1/mlxr/capabilities?model=nobody")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+
+
+@with_front(config=make_config(keep_alive_s=500.0))
+async def test_the_status_says_when_an_idle_model_is_unloaded(front: FakeFront) -> None:
+    await front.chat()
+    await front.fleet.until(lambda: front.fleet.supervisor.expires_at is not None, "it is idle")
+    (idle,) = (await status(front))["workers"]
+    assert time.time() + 490 < idle["expires_at"] <= time.time() + 500
