@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from router.instance import RunningInstance
+from router.server_status import ServerStatus
 
 if TYPE_CHECKING:
     import httpx
@@ -61,57 +62,6 @@ class ServerAnswerError(ClientError):
         super().__init__(message)
         self.status = status
         self.code = code or "unexpected_answer"
-
-
-class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker process, as `GET /v1/mlxr/status` has it."""
-
-    id: int | str
-    pid: int | None = None
-    engine: str
-    model: str | None = None
-    state: str
-    rss_bytes: int | None = None
-    num_running: int = 0
-    num_waiting: int | None = None
-    load_ms: float | None = None
-    load_fraction: float | None = None
-    loaded_at: float | None = None
-    context_length: int | None = None
-    expires_at: float | None = None
-
-
-class QueueTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """How many requests wait for one model on one engine."""
-
-    model: str
-    engine: str
-    num_waiting: int
-
-
-class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The queue of requests."""
-
-    num_waiting: int = 0
-    limit: int | None = None
-    oldest_wait_s: float | None = None
-    by_target: tuple[QueueTarget, ...] = ()
-
-
-class ServerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of `GET /v1/mlxr/status`, as far as commands use it; further fields are ignored."""
-
-    version: str
-    pid: int
-    url: str | None = None
-    uptime_s: float = 0.0
-    engine_setting: str
-    config_error: str | None = None
-    residency: str = "exclusive"
-    standby: bool = False
-    workers: tuple[WorkerStatus, ...] = ()
-    queue: QueueStatus = QueueStatus()
-    swaps: tuple[dict[str, Any], ...] = ()
 
 
 class StopResult(msgspec.Struct, frozen=True, kw_only=True):

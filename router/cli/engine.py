@@ -23,8 +23,9 @@ from router.cli.quick import QuickCommand
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from router.client import Client, ServerStatus
+    from router.client import Client
     from router.paths import Paths
+    from router.server_status import ServerStatus
 
 EFFECT_TIMEOUT_S = 10.0
 """How long to wait for the server to follow; it looks at its config each half second."""

@@ -10,7 +10,7 @@ from router.cli.output import plural, print_json, print_table, size
 from router.cli.quick import QuickCommand
 
 if TYPE_CHECKING:
-    from router.client import ServerStatus, WorkerStatus
+    from router.server_status import ServerStatus, WorkerStatus
 
 _HEAD = ("MODEL", "ENGINE", "STATE", "PID", "MEMORY", "RUNNING", "WAITING", "CONTEXT", "LOADED FOR", "UNLOADS")
 
@@ -63,6 +63,10 @@ def _print_status(status: "ServerStatus") -> None:
     if status.queue.num_waiting:
         targets = ", ".join(f"{t.num_waiting} for {t.model}@{t.engine}" for t in status.queue.by_target)
         print(f"{plural(status.queue.num_waiting, 'request')} waiting: {targets}")
+    if status.checksums is not None:
+        left = plural(status.checksums.num_artifacts_left, "model")
+        done, total = size(status.checksums.done_bytes), size(status.checksums.total_bytes)
+        print(f"Computing checksums in the background: {done} of {total}, {left} left.")
 
 
 def _state(worker: "WorkerStatus") -> str:

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from router.model_keeper import HashProgress
 from router.residency import Swap
 
 
@@ -79,7 +80,11 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of GET /v1/mlxr/status."""
+    """Body of GET /v1/mlxr/status.
+
+    Attributes:
+        checksums: How far the checksums of model files are; null when none are being computed.
+    """
 
     version: str
     pid: int
@@ -95,6 +100,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     memory_total_bytes: int
     memory_available_bytes: int
     gateway_rss_bytes: int | None
+    checksums: HashProgress | None
 
 
 class StopRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

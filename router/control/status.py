@@ -44,6 +44,7 @@ def status(services: Services) -> Status:
         memory_total_bytes=memory.total_bytes(),
         memory_available_bytes=memory.available_bytes(),
         gateway_rss_bytes=memory.rss_of(os.getpid()),
+        checksums=None if services.keeper is None else services.keeper.progress,
     )
 
 

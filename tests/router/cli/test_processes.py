@@ -54,3 +54,9 @@ def test_stop_needs_a_server(mlxr: Mlxr) -> None:
     result = mlxr("stop", "m")
     assert result.exit_code == 1
     assert "mlxr serve" in result.err
+
+
+def test_ps_says_how_far_the_checksums_are(mlxr: Mlxr, stub: StubGateway) -> None:
+    assert "checksums" not in mlxr("ps").out
+    stub.status["checksums"] = {"num_artifacts_left": 2, "done_bytes": 1_500_000_000, "total_bytes": 4_000_000_000}
+    assert "Computing checksums in the background: 1.5 GB of 4.0 GB, 2 models left." in mlxr("ps").out

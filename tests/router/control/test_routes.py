@@ -3,11 +3,14 @@
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from backends.fake import FakeOptions
+from router.model_keeper import HashProgress, ModelKeeper
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
 
@@ -156,3 +159,13 @@ async def test_the_status_says_when_an_idle_model_is_unloaded(front: FakeFront) 
     await front.fleet.until(lambda: front.fleet.supervisor.expires_at is not None, "it is idle")
     (idle,) = (await status(front))["workers"]
     assert time.time() + 490 < idle["expires_at"] <= time.time() + 500
+
+
+@with_front()
+async def test_the_status_says_how_far_the_checksums_are(front: FakeFront, tmp_path: Path) -> None:
+    assert (await status(front))["checksums"] is None
+    front.services.keeper = ModelKeeper(tmp_path / "registry.sqlite3", ())
+    assert (await status(front))["checksums"] is None
+    progress = HashProgress(num_artifacts_left=2, done_bytes=10, total_bytes=100, path="/m/a.gguf")
+    front.services.keeper.progress = progress
+    assert (await status(front))["checksums"] == msgspec.to_builtins(progress)
