@@ -63,7 +63,7 @@ class LlamaCppEngine(Engine):
 
     @property
     def step_tokens(self) -> int:
-        """Token budget of one step; the library's n_batch."""
+        """Token budget of one step; the library's n_ubatch."""
         return self._step_tokens
 
     @property
@@ -250,11 +250,12 @@ class LlamaCppEngine(Engine):
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = max(context_length, spec.kv_cells or 0)
         self._step_tokens = min(spec.step_tokens or DEFAULT_STEP_TOKENS, params.n_ctx)
-        params.n_batch = self._step_tokens
-        params.n_ubatch = self._step_tokens
         params.n_seq_max = self._num_slots = num_slots_for(
             self._model, spec.max_sequences, spec.cache_slots, has_full_windows=params.swa_full
         )
+        # The library keeps room for one output of each sequence, and aborts where that is more than a batch.
+        params.n_batch = max(self._step_tokens, self._num_slots)
+        params.n_ubatch = self._step_tokens
         params.kv_unified = True
         params.offload_kqv = False
         params.op_offload = False
