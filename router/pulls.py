@@ -7,6 +7,7 @@ The server has one for its whole life; a command without a server has one for it
 import asyncio
 import contextlib
 import logging
+import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
@@ -284,7 +285,9 @@ class Pulls:
                 continue
             models = await asyncio.shield(self._registering[handle.id])
             if isinstance(models, Failed):
-                yield Failed(code=models.code, message=f"{models.message} The files are in {event.paths[0]}.")
+                remedy = f"mlxr models add {shlex.quote(event.paths[0])}"
+                message = f"{models.message} The files came: `{remedy}`, with another --name, registers them."
+                yield Failed(code=models.code, message=message)
                 return
             for model in models:
                 yield model

@@ -154,8 +154,9 @@ class Puller:
         tell(Planned(plan=plan, total_bytes=plan.total_bytes, needed_bytes=plan.needed_bytes))
         if not plan.is_disk_enough:
             raise PullDiskFullError(
-                f"The pull needs {plan.needed_bytes} bytes in {self.folder.models_dir}; {plan.free_bytes} are free and "
-                f"{plan.reserve_bytes} stay in reserve. Free some space, or choose a smaller quantization."
+                f"The pull needs {plan.needed_bytes / 1e9:.2f} GB in {self.folder.models_dir}; there "
+                f"{(plan.free_bytes or 0) / 1e9:.2f} GB are free, of which {plan.reserve_bytes / 1e9:.2f} GB stay in "
+                "reserve. Free some space, or choose a smaller quantization."
             )
         with translate_os_errors(self.folder.partial_dir):
             self.folder.models_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

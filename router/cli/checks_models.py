@@ -75,7 +75,7 @@ def _partial(paths: Paths) -> Iterator[Finding]:
     for record in stopped:
         share = f", {100 * record.done_bytes // record.total_bytes} % done" if record.total_bytes else ""
         state = "was interrupted" if record.state in {"queued", "running"} else f"is {record.state}"
-        found = f"pull {record.id} of {record.reference} {state}{share}"
+        found = f"pull {record.id} of {record.reference.partition('?')[0]} {state}{share}"
         remedy = (
             f"mlxr models pulls resume {record.id}   (or, to delete what came: mlxr models pulls cancel {record.id})"
         )

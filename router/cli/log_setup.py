@@ -62,3 +62,6 @@ def configure_logging(config: LoggingConfig, log_file: Path) -> None:
     logging.basicConfig(level=config.level.value.upper(), handlers=handlers, force=True)
     # uvicorn tells each step of its start and end, which says nothing to anybody who did not write it.
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
+    # httpx names whole addresses, and those of a hub's content network have signatures in them.
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -207,7 +207,7 @@ def sentence_of(event: ModelPullEvent) -> str | None:
     """Say what an event means; None for those that need no words."""
     match event:
         case Started(is_joined=True, id=number):
-            return f"Going on with pull {number}."
+            return f"This is pull {number}, which was begun before."
         case Planned():
             return _plan_sentence(event)
         case Waiting(path=path):

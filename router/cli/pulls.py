@@ -23,6 +23,8 @@ PullId = Annotated[str, typer.Argument(metavar="ID", help="As `mlxr models pulls
 RECENT_S: Final = 86_400.0
 """How long a pull that has ended stays in the short list."""
 
+MAX_REFERENCE_CHARS: Final = 60
+
 _T = TypeVar("_T")
 
 pulls = typer.Typer(
@@ -72,7 +74,7 @@ def _row(info: "PullInfo") -> tuple[object, ...]:
     share = f"{100 * info.done_bytes // info.total_bytes} %" if info.total_bytes else None
     return (
         info.id,
-        info.reference,
+        _short(info.reference),
         info.state,
         share,
         size(info.total_bytes),
@@ -80,6 +82,12 @@ def _row(info: "PullInfo") -> tuple[object, ...]:
         None if info.eta_s is None else duration(info.eta_s),
         info.error or "",
     )
+
+
+def _short(reference: str) -> str:
+    """Shorten an address: its query may hold a signature, and its end says more than its beginning."""
+    text = reference.partition("?")[0]
+    return text if len(text) <= MAX_REFERENCE_CHARS else "..." + text[-MAX_REFERENCE_CHARS + 3 :]
 
 
 @pulls.command("pause", cls=QuickCommand)
@@ -170,10 +178,10 @@ def _ask(
 def _tell(info: "PullInfo", what: str, *, is_json: bool) -> None:
     if is_json:
         print_json(info)
-    elif info.state == "running":  # in a process that looks at wishes once a second
-        print(f"Pull {info.id} of {shown(info.reference)} will be stopped by the process that runs it, in a moment.")
-    else:
-        print(f"Pull {info.id} of {shown(info.reference)} {what}")
+        return
+    if info.state == "running":  # in another process, which looks at wishes once a second
+        what = "will be stopped by the process that runs it, in a moment."
+    print(f"Pull {info.id} of {shown(_short(info.reference))} {what}")
 
 
 def _number(text: str) -> int:

@@ -73,7 +73,7 @@ def _print_banner(url: str, models: "Sequence[Model]") -> None:
     """Say where the server is, what it has, and one line to try."""
     print(f"mlxr {VERSION} serves on {url} (Ctrl-C stops it)")
     if not models:
-        print("There are no models yet: `mlxr models add PATH` adds one, also while the server runs.", flush=True)
+        print("There are no models yet: `mlxr models pull ORG/REPO` gets one, also while the server runs.", flush=True)
         return
     width = max(len(model.name) for model in models)
     for model in models:

@@ -127,7 +127,7 @@ def test_a_killed_pull_goes_on_where_it_was(mlxr: Mlxr, hub: StubHub) -> None:
     assert "mlxr models pulls resume 1" in mlxr("doctor", exit_code=0)
     hub.bytes_per_s = None
     said = mlxr("models", "pull", REPO)
-    assert "Going on with pull 1." in said
+    assert "This is pull 1, which was begun before." in said
     assert mlxr.states() == ["done"]
     assert "tiny: runs on" in said
 
@@ -201,6 +201,20 @@ def test_a_failure_is_one_sentence(mlxr: Mlxr, arguments: tuple[str, ...], exit_
     assert words in said
     assert len(said.strip().splitlines()) == 1
     assert mlxr.json("models", "pulls") == []
+
+
+def test_a_name_that_is_taken_leaves_the_files_and_says_how_to_use_them(mlxr: Mlxr, gguf: bytes) -> None:
+    mlxr("models", "pull", REPO)
+    said = mlxr("models", "pull", f"{REPO}:Q8_0", "--name", "tiny", exit_code=1)
+    assert "mlxr models add" in said
+    path = mlxr.home / "data" / "models" / REPO / "tiny-Q8_0.gguf"
+    assert path.stat().st_size == len(gguf)
+
+
+def test_a_plain_address_is_pulled(mlxr: Mlxr, hub: StubHub) -> None:
+    mlxr("models", "pull", f"{hub.url}/{REPO}/resolve/main/tiny-Q8_0.gguf?signature=secret", "--name", "web")
+    assert mlxr.json("models", "show", "web")["artifacts"][0]["path"].endswith("/tiny-Q8_0.gguf")
+    assert "signature" not in mlxr("models", "pulls")
 
 
 def test_a_wrong_token_is_told_from_a_missing_one(mlxr: Mlxr, hub: StubHub) -> None:
