@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.memory_fit import KVType
 from router.paths import paths_from_env
 from tests.support.memory_table import compare
 
@@ -31,6 +32,15 @@ def setup_mlx() -> Path:
 def test_the_estimate_for_llamacpp_is_within_ten_percent(bundled_gguf: Path, context_length: int) -> None:
     comparison = compare(bundled_gguf, context_length)
     assert abs(comparison.deviation) <= TOLERANCE, comparison
+
+
+@pytest.mark.parametrize("kv_type", ["q8_0", "q4_0"])
+def test_the_estimate_for_a_quantized_cache_is_within_ten_percent_and_it_takes_less(
+    bundled_gguf: Path, kv_type: KVType
+) -> None:
+    comparison = compare(bundled_gguf, 8192, kv_type)
+    assert abs(comparison.deviation) <= TOLERANCE, comparison
+    assert comparison.measured_bytes < 0.8 * compare(bundled_gguf, 8192).measured_bytes
 
 
 @pytest.mark.parametrize("context_length", [2048, 4096, 8192])

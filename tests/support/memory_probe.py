@@ -1,7 +1,7 @@
 """Fills a worker's caches as a full-context answer after a full-context answer does, and prints what the process holds.
 
-`python -P -m tests.support.memory_probe ENGINE PATH CONTEXT`: a process of its own with the worker's modules in it; one
-line of JSON, bytes. Prefilling 8,192 tokens takes minutes, so the engine is brought into the same state on shorter
+`python -P -m tests.support.memory_probe ENGINE PATH CONTEXT [KV_TYPE]`: a process of its own with the worker's modules in
+it; one line of JSON, bytes. Prefilling 8,192 tokens takes minutes, so the engine is brought into the same state on shorter
 ways: llama.cpp computes one piece and puts its state back into cells of its own as often as needed; mlx is given a
 cache of constants. The last chunk of the prompt is then really computed over the full cache.
 """
@@ -19,10 +19,10 @@ from backends.sequence import SamplingParams, Sequence
 PIECE_TOKENS = 512
 
 
-def main(engine_name: str, path: str, context_length: int) -> None:
+def main(engine_name: str, path: str, context_length: int, kv_type: str | None = None) -> None:
     engine = create_engine(engine_name)
     engine.info()
-    engine.load(LoadSpec(model_path=path, context_length=context_length), lambda _share: None)
+    engine.load(LoadSpec(model_path=path, context_length=context_length, kv_type=kv_type), lambda _share: None)
     if engine_name == "mlx":
         _fill_mlx(engine, context_length)
     else:
@@ -86,4 +86,4 @@ def _fill_mlx(engine: Engine, context_length: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from registry.facts import ModelFacts
 from registry.gguf.files import read_header
 from registry.gguf.split import facts_from_headers
-from registry.memory_fit import FitSettings, MemoryNeed, memory_need
+from registry.memory_fit import FitSettings, KVType, MemoryNeed, memory_need
 from registry.mlx_dir import read_mlx_dir
 from router.memory_budget import this_machine
 
@@ -31,9 +31,11 @@ def facts_of(path: Path) -> ModelFacts:
     return read_mlx_dir(path) if path.is_dir() else facts_from_headers([read_header(path)])
 
 
-def compare(path: Path, context_length: int) -> Comparison:
-    need = memory_need(facts_of(path), FitSettings(context_length=context_length), this_machine())
+def compare(path: Path, context_length: int, kv_type: KVType | None = None) -> Comparison:
+    settings = FitSettings(context_length=context_length, kv_type=kv_type)
+    need = memory_need(facts_of(path), settings, this_machine())
     argv = [sys.executable, "-m", "tests.support.memory_probe", need.engine, str(path), str(context_length)]
+    argv += [] if kv_type is None else [kv_type]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return Comparison(need, json.loads(done.stdout.splitlines()[-1])["peak_bytes"])
