@@ -1,9 +1,9 @@
 """Fills a worker's caches as a full-context answer after a full-context answer does, and prints what the process holds.
 
-`python -P -m tests.support.memory_probe ENGINE PATH CONTEXT [KV_TYPE]`: a process of its own with the worker's modules in
-it; one line of JSON, bytes. Prefilling 8,192 tokens takes minutes, so the engine is brought into the same state on shorter
-ways: llama.cpp computes one piece and puts its state back into cells of its own as often as needed; mlx is given a
-cache of constants. The last chunk of the prompt is then really computed over the full cache.
+`python -P -m tests.support.memory_probe ENGINE PATH CONTEXT [KV_TYPE]`: a process of its own with the worker's modules
+in it; one line of JSON, bytes. Prefilling 8,192 tokens takes minutes, so the engine is brought into the same state on
+shorter ways: llama.cpp computes one piece and puts its state back into cells of its own as often as needed; mlx is
+given a cache of constants. The last chunk of the prompt is then really computed over the full cache.
 """
 
 import json
