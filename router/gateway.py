@@ -119,7 +119,8 @@ class _Gateway:
             services.pulls = self._pulls()
             server = _create_server(services)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
-            with _stopping_on_signals(services.pulls.close, server.stop):
+            stops = [server.stop] if services.pulls is None else [services.pulls.close, server.stop]
+            with _stopping_on_signals(*stops):
                 addresses = await server.start()
                 self._on_started(services, lock, addresses)
                 await self._run_parts(services, server)
@@ -197,10 +198,16 @@ class _Gateway:
             is_busy=lambda: any(worker.num_running for worker in services.supervisor.workers),
         )
 
-    def _pulls(self) -> Pulls:
+    def _pulls(self) -> Pulls | None:
+        """Make what pulls models; without a usable hub models are served all the same."""
         options = self._options
+        try:
+            hub = hub_settings(options.config, options.environment)
+        except ConfigError as exc:
+            logger.warning("models cannot be pulled: %s", exc)
+            return None
         return Pulls(
-            hub_settings(options.config, options.environment),
+            hub,
             options.paths.models_dir,
             options.paths.registry_db,
             budget_bytes=weights_budget(read_budget(has_metal=_is_apple_silicon())),
@@ -215,7 +222,8 @@ class _Gateway:
 
 async def _run_pulls(services: Services) -> None:
     """Run the pulls beside everything else; a hub that cannot be used must not keep models from being served."""
-    assert services.pulls is not None
+    if services.pulls is None:
+        return
     try:
         await services.pulls.run()
     except RegistryError as exc:

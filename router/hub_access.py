@@ -3,14 +3,19 @@
 Not here: talking to the hub (`registry.hub`).
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import httpx
+
 from registry.hub.web import HubSettings, is_private, origin_of
 from router.config import Config
+from router.errors import ConfigError
 
 DEFAULT_ENDPOINT: Final = "https://huggingface.co"
+_TOKEN: Final = re.compile(r"[!-~]{0,4096}")
 
 
 def hub_settings(config: Config, environment: Mapping[str, str], *, endpoint: str | None = None) -> HubSettings:
@@ -23,14 +28,19 @@ def hub_settings(config: Config, environment: Mapping[str, str], *, endpoint: st
 
     Returns:
         The settings.
+
+    Raises:
+        ConfigError: Token or proxy cannot be used. The message has neither in it.
     """
     hub = config.hub
     address = endpoint or hub.endpoint or environment.get("HF_ENDPOINT") or DEFAULT_ENDPOINT
-    token = (hub.token if endpoint is None else None) or environment.get("HF_TOKEN") or None
+    token = ((hub.token if endpoint is None else None) or environment.get("HF_TOKEN") or "").strip()
+    if not _TOKEN.fullmatch(token):
+        raise ConfigError("hub.token, or HF_TOKEN, has characters that no token has; copy it again.", param="hub.token")
     return HubSettings(
-        endpoint=address,
-        token=token.strip() if token else None,
-        proxy=hub.proxy or _proxy(address, environment),
+        endpoint=address.strip(),
+        token=token or None,
+        proxy=_checked_proxy(hub.proxy or _proxy(address, environment)),
         ca_file=None if hub.ca_file is None else Path(hub.ca_file),
     )
 
@@ -41,3 +51,16 @@ def _proxy(endpoint: str, environment: Mapping[str, str]) -> str | None:
     if origin is None or is_private(origin.host):
         return None
     return environment.get("HTTPS_PROXY") or environment.get("https_proxy") or None
+
+
+def _checked_proxy(proxy: str | None) -> str | None:
+    if proxy is None:
+        return None
+    address = proxy if "://" in proxy else f"http://{proxy}"  # curl takes it so
+    try:
+        is_usable = httpx.URL(address).scheme in {"http", "https"} and bool(httpx.URL(address).host)
+    except httpx.InvalidURL:
+        is_usable = False
+    if not is_usable:
+        raise ConfigError("hub.proxy, or HTTPS_PROXY, is no address of an HTTP proxy.", param="hub.proxy")
+    return address

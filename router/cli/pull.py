@@ -4,7 +4,6 @@ A running server does the work, so that closing the terminal stops nothing; with
 showing it (`pull_progress.py`), `--dry-run` (`pull_plan.py`), and the list of pulls (`pulls.py`).
 """
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -51,6 +50,8 @@ def pull(
     """
     if engine not in {None, *ENGINES}:
         raise CommandError(f"There is no engine {engine!r}; choose {', '.join(ENGINES)}.", exit_code=2)
+    import asyncio
+
     from registry.pull import Wishes
     from router.cli.pull_plan import show_plan
 
@@ -108,6 +109,8 @@ def pull_here(
     Raises:
         CommandError: It failed or was stopped.
     """
+    import asyncio
+
     from router.cli.pull_progress import printer_for
 
     follower = _Follower()
@@ -129,6 +132,8 @@ async def _follow(
     follower: "_Follower",
     printer: "PullPrinter",
 ) -> None:
+    import asyncio
+
     async with pulls:
         events = await begin(pulls)
         try:
@@ -253,14 +258,20 @@ def _local_path(reference: str) -> Path | None:
     from registry.errors import InvalidReferenceError
     from registry.remote_names import LocalReference, parse_pull_reference
 
-    given = Path(reference).expanduser()
     try:
         is_local = isinstance(parse_pull_reference(reference), LocalReference)
     except InvalidReferenceError as exc:
-        if "\0" in reference or not given.exists():
+        if not _exists(reference):
             raise CommandError(str(exc), exit_code=2) from exc
         is_local = True
-    return given.absolute() if is_local else None
+    return Path(reference).absolute() if is_local else None
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long, or with a NUL: no path at all
+        return False
 
 
 def _register_local(path: Path, name: str | None, *, dry_run: bool, is_json: bool) -> int:

@@ -1,6 +1,5 @@
 """`mlxr models pulls`: the pulls there are, and pausing, resuming and cancelling them, with a server or without."""
 
-import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
@@ -166,6 +165,8 @@ def _ask(
 
         with PullClient(instance) as client:
             return by_server(client)
+    import asyncio
+
     from router.cli.pull import open_pulls
 
     async def look() -> _T:

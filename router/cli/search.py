@@ -1,6 +1,5 @@
 """`mlxr models search`: models on the hub, with the size of each quantization and whether it fits here."""
 
-import asyncio
 import os
 import shutil
 import textwrap
@@ -35,6 +34,8 @@ def search(
 
     Examples: `mlxr models search qwen3 @unsloth`, `mlxr models search "llama 3.2" --engine mlx --limit 20`.
     """
+    import asyncio
+
     from router.hub_access import hub_settings
     from router.memory_budget import read_budget, this_machine
     from router.pulls import weights_budget

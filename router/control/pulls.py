@@ -87,7 +87,7 @@ async def cancel_pull(pull_id: FromPath[str], services: NamedDependency[Services
 
 def _pulls(services: Services) -> Pulls:
     if services.pulls is None or not services.pulls.is_open:
-        raise UnavailableError("The server is still starting, or has no hub; try again in a moment.")
+        raise UnavailableError("The server cannot pull now: it is starting, or its log says what is wrong with hub.")
     return services.pulls
 
 

@@ -1,6 +1,9 @@
 """Which hub, token and proxy count: command line, config, environment."""
 
+import pytest
+
 from router.config.schema import Config, HubConfig
+from router.errors import ConfigError
 from router.hub_access import DEFAULT_ENDPOINT, hub_settings
 
 ENVIRONMENT = {
@@ -41,3 +44,17 @@ def test_no_text_of_the_settings_has_the_token() -> None:
     config = Config(hub=HubConfig(token="hf_ours"))
     assert "hf_ours" not in repr(config)
     assert "hf_ours" not in repr(hub_settings(config, {}))
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"HF_TOKEN": "hf_ö"}, {"HF_TOKEN": "hf a"}, {"HF_TOKEN": "hf\na"}, {"HTTPS_PROXY": "socks5://proxy:1"}],
+)
+def test_what_would_break_a_request_is_refused_without_being_shown(environment: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        hub_settings(Config(), environment)
+    assert all(value not in str(caught.value) for value in environment.values())
+
+
+def test_a_proxy_may_be_written_without_a_scheme() -> None:
+    assert hub_settings(Config(), {"HTTPS_PROXY": "proxy.example:3128"}).proxy == "http://proxy.example:3128"
