@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.bench.support.models import MODEL, bundled_gguf, bundled_mlx
@@ -124,7 +125,9 @@ def main() -> None:
     folder = bundled_mlx()
     if folder is None:
         skip("the bundled model has no MLX form in the default home; run scripts/setup")
-    config = gateway_config(NUM_SLOTS, CONTEXT_LENGTH, arguments.threads, standby=not arguments.no_standby)
+    more: dict[str, Any] = {"standby": not arguments.no_standby}
+    more["models"] = {"hash_files": False}  # the copy would be seen to be the same model
+    config = gateway_config(NUM_SLOTS, CONTEXT_LENGTH, arguments.threads, **more)
     with machine_watch(), tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "second.gguf"
         shutil.copy(bundled_gguf(), copy)
