@@ -23,8 +23,9 @@ from registry.errors import (
     RegistryError,
 )
 from registry.hub import HubSettings
-from registry.pull import Puller, PullHandle, PullManager, PullPlan, PullSettings, Wishes, open_puller
+from registry.pull import PlannedPart, Puller, PullHandle, PullManager, PullPlan, PullSettings, Wishes, open_puller
 from registry.pull.events import Done, Failed
+from registry.pull.folder import PullFolder
 from registry.pull.threads import in_thread
 from registry.remote_names import LocalReference, parse_pull_reference
 from router.errors import ShuttingDownError
@@ -143,6 +144,10 @@ class Pulls:
             RegistryError: It cannot be pulled.
         """
         return await self._puller.plan(reference, self._with_budget(wishes))
+
+    def path_of(self, part: PlannedPart) -> Path:
+        """Tell where a part of a plan will be: its folder, or its first file."""
+        return PullFolder(self._models_dir).result(part)
 
     async def start(self, reference: str, wishes: Wishes) -> AsyncIterator[ModelPullEvent]:
         """Begin a pull, or follow the one that does the same: one that runs, or that was stopped on its way.

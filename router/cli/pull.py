@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from router.cli.context import CommandError, current_paths, open_registry, read_config, running_instance
-from router.cli.output import shown
+from router.cli.output import shown, size
 from router.cli.quick import QuickCommand
 
 if TYPE_CHECKING:
@@ -237,12 +237,19 @@ def _convert(model: str, *, is_json: bool) -> None:
 
 
 def _print_models(models: "list[Registered]") -> None:
+    from router.cli.pull_fit import fit_of
+
     for name in dict.fromkeys(model.model for model in models):
         engines = next(model.engines for model in models if model.model == name)
         if engines:
             print(f"{name}: runs on {' and '.join(engines)}. Try: mlxr run {name}")
         else:
             print(f"{name}: is there, but no engine runs it; `mlxr models show {name}` says why.")
+    for model in models:
+        fit = fit_of(model.path)
+        if fit is not None and not fit.is_fitting:
+            numbers = f"{size(fit.required_bytes)} at a context of {fit.context_length} tokens"
+            print(f"It needs {numbers}, this machine has {size(fit.limit_bytes)}; see `mlxr models fit {model.model}`.")
 
 
 def _checked_name(name: str | None) -> str | None:

@@ -101,6 +101,12 @@ def test_a_pulled_model_can_be_asked(mlxr: Mlxr) -> None:
         assert gateway.stop() == 0
 
 
+def test_both_engines_without_a_sibling_end_in_a_conversion(mlxr: Mlxr) -> None:
+    said = mlxr("models", "pull", REPO, "--engine", "both")
+    assert "converting ..." in said
+    assert "tiny: runs on llamacpp and mlx. Try: mlxr run tiny" in said
+
+
 def test_json_is_one_event_per_line(mlxr: Mlxr) -> None:
     events = [json.loads(line) for line in mlxr("models", "pull", f"{REPO}:q8_0", "--json").splitlines()]
     kinds = [event["type"] for event in events]
@@ -119,6 +125,8 @@ def test_a_dry_run_changes_nothing(mlxr: Mlxr, hub: StubHub) -> None:
     assert mlxr.json("models", "pulls") == []
     assert not hub.served
     assert not list((mlxr.home / "data" / "models").rglob("*.gguf"))
+    mlxr("models", "pull", REPO)
+    assert "gguf: fits; it needs" in mlxr("models", "pull", REPO, "--dry-run")
 
 
 def test_a_killed_pull_goes_on_where_it_was(mlxr: Mlxr, hub: StubHub) -> None:
