@@ -191,7 +191,10 @@ def _too_long(param: str, num_tokens: int, context_length: int, *, is_lower_boun
         num_prompt_tokens=num_tokens, context_length=context_length, is_lower_bound=is_lower_bound
     )
     at_least = "at least " if is_lower_bound else ""
-    remedy = "shorten it, or raise generation.context_length in the config if the model allows more"
+    remedy = (
+        "shorten it, or raise the model's context_length (mlxr models set) or generation.context_length in the config, "
+        "if the model allows more"
+    )
     error.args = (f"{param}: it has {at_least}{num_tokens} tokens but the context holds {context_length}; {remedy}",)
     error.param = param
     return error

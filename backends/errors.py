@@ -71,7 +71,8 @@ class ContextLengthError(PromptError):
         at_least = "at least " if is_lower_bound else ""
         super().__init__(
             f"the prompt has {at_least}{num_prompt_tokens} tokens but the context holds {context_length}; "
-            "shorten the prompt, or raise generation.context_length in the config if the model allows more",
+            "shorten the prompt, or raise the model's context_length (mlxr models set) or generation.context_length in "
+            "the config, if the model allows more",
             param="messages",
         )
         self.num_prompt_tokens = num_prompt_tokens

@@ -26,6 +26,8 @@ from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoa
 from router.load_settings import AS_CONFIGURED, LoadSettings, load_settings_of, overlaid
 
 ENGINES = ("mlx", "llamacpp")
+_KV_BLOCK = 32
+"""Elements of a block of every quantized type. Source: ggml-common.h."""
 FOREVER_S = math.inf
 """A model that is kept loaded for this long stays until it must go for another one."""
 
@@ -152,8 +154,7 @@ def choose(
     if artifact is None:
         raise EngineNotAvailableError(model.name, engine, sorted(by_engine), _remedy(model.name, engine))
     loaded_with = overlaid(load_settings_of(model.settings), load)
-    if engine == "mlx" and loaded_with.kv_type is not None:
-        raise ModelLoadFailedError(_kv_type_refusal(model.name, loaded_with.kv_type))
+    _check_kv_type(model.name, artifact, loaded_with.kv_type)
     target = Target(model.name, engine, artifact.id, artifact.path, artifact.version, loaded_with)
     return Choice(target, reason, keep_alive_seconds(model.settings.keep_alive_s))
 
@@ -188,11 +189,23 @@ def _why_artifact_unusable(artifact: Artifact) -> str:
     return f"its {artifact.format} artifact is of kind {kind}, which the {engine} engine cannot run"
 
 
-def _kv_type_refusal(name: str, kv_type: str) -> str:
-    """Say before anything is unloaded for it what the engine would say in the load."""
-    return (
-        f"the model '{name}' is set to a KV cache of type {kv_type}, which mlx does not have; use '{name}@llamacpp', "
-        f"or take the setting away: mlxr models set {name} kv_type="
+def _check_kv_type(name: str, artifact: Artifact, kv_type: str | None) -> None:
+    """Refuse, before anything is unloaded for it, what the engine would refuse in the load.
+
+    Source: llama-context.cpp, "K cache type … does not divide n_embd_head_k"; `backends.mlx.caches.check_kv_type`.
+    """
+    if kv_type is None:
+        return
+    kv = artifact.facts.kv
+    if artifact.engine == "mlx":
+        problem = f"which mlx does not have; use '{name}@llamacpp'"
+    elif kv_type.startswith("q") and kv is not None and (kv.key_length % _KV_BLOCK or kv.value_length % _KV_BLOCK):
+        problem = f"for which its heads must have a multiple of {_KV_BLOCK} elements; use f16"
+    else:
+        return
+    raise ModelLoadFailedError(
+        f"the model '{name}' is set to a KV cache of type {kv_type}, {problem}, or take the setting away: "
+        f"mlxr models set {name} kv_type="
     )
 
 

@@ -1,10 +1,11 @@
+import contextlib
 from typing import Any
 
 import msgspec
 import pytest
 
 from registry.catalogue import Artifact, Model
-from registry.facts import ArtifactFormat, ModelKind
+from registry.facts import ArtifactFormat, KVGeometry, ModelKind
 from registry.settings import NO_SETTINGS, ModelSettings
 from router.config import EngineSetting
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
@@ -144,8 +145,20 @@ def test_the_models_settings_make_another_target_of_it_and_the_requests_go_befor
 
 
 def test_a_type_of_the_kv_cache_is_refused_on_mlx_before_anything_is_unloaded() -> None:
-    own = model(*BOTH, settings=ModelSettings(kv_type="q8_0"))
+    own = model(*BOTH, settings=ModelSettings(kv_type="bf16"))
     target = choose(own, wish=LLAMACPP, global_setting=AUTO, is_apple_silicon=False).target
-    assert target.load.kv_type == "q8_0"
+    assert target.load.kv_type == "bf16"
     with pytest.raises(ModelLoadFailedError, match="which mlx does not have; use 'm@llamacpp', or take"):
         choose(own, wish=MLX, global_setting=AUTO, is_apple_silicon=False)
+
+
+@pytest.mark.parametrize(
+    ("kv_type", "width", "is_refused"), [("q4_0", 80, True), ("f16", 80, False), ("q4_0", 64, False)]
+)
+def test_a_quantized_kv_cache_needs_heads_that_blocks_fit_into(kv_type: Any, width: int, is_refused: bool) -> None:  # noqa: FBT001 - a case
+    kv = KVGeometry(num_layers=1, num_kv_heads=(1,), key_length=width, value_length=64)
+    gguf = artifact("llamacpp")
+    gguf = msgspec.structs.replace(gguf, facts=msgspec.structs.replace(gguf.facts, kv=kv))
+    own = model(gguf, settings=ModelSettings(kv_type=kv_type))
+    with pytest.raises(ModelLoadFailedError, match="multiple of 32") if is_refused else contextlib.nullcontext():
+        choose(own, wish=None, global_setting=AUTO, is_apple_silicon=False)
