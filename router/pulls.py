@@ -317,7 +317,7 @@ class Pulls:
             is_here = self._manager.handle_of(info.id) is not None
             if is_here or info.state in {"paused", "interrupted"}:
                 return info.id
-            if info.state == "failed":  # The new one finds what this one has fetched.
+            if info.state in {"failed", "done", "cancelled"}:  # The new one finds what this one has fetched.
                 await self._forget(info.id)
         return None
 

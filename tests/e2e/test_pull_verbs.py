@@ -248,3 +248,9 @@ def test_search_shows_sizes_and_what_fits(mlxr: Mlxr) -> None:
     found = mlxr.json("models", "search", "tiny", "@tester", "--limit", "3")
     assert [choice["fits"] for choice in found[0]["choices"]] == [True, True]
     assert "nothing with" in mlxr("models", "search", "zzz")
+
+
+def test_pulling_again_leaves_one_row(mlxr: Mlxr) -> None:
+    for _ in range(2):
+        mlxr("models", "pull", REPO)
+    assert mlxr.states() == ["done"]
