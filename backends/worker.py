@@ -8,6 +8,7 @@ channel closes (the gateway is gone), or with the process (PR_SET_PDEATHSIG on L
 
 import argparse
 import ctypes
+import os
 import signal
 import socket
 import sys
@@ -387,4 +388,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _code = main()
+    sys.stderr.flush()
+    # Not by the interpreter's own end, which unloads the libraries piece by piece while the next model waits.
+    os._exit(_code)

@@ -41,6 +41,9 @@ from router.targets import Choice, Target
 from router.waiting import Lease, Ticket, Wish
 from router.worker_client import WorkerLaunch
 
+STANDBY_PATIENCE_S = 10.0
+"""How long after a load the next standby worker waits for a moment without running answers."""
+
 
 class Supervisor:
     """Owns the workers; `run` is its task.
@@ -319,8 +322,16 @@ class Supervisor:
                 assert_never(effect)
 
     def _ensure_standby(self) -> None:
-        """Look after standby workers, unless work is to be done first."""
-        if not self._is_closing and not self._gate.queue:
+        """Look after standby workers, unless work is to be done first.
+
+        A process that imports its libraries takes a core from a model that has just been loaded: the first answer on
+        it does not share the machine with the standby worker for the next swap, unless it is a long one.
+        """
+        if self._is_closing or self._gate.queue:
+            return
+        loaded_at = max((worker.ready_at for worker in self._fleet), default=0.0)
+        is_first_answer = any(worker.num_running for worker in self._fleet)
+        if not is_first_answer or self._clock() - loaded_at >= STANDBY_PATIENCE_S:
             self._fleet.ensure_standby(self._config)
 
     # ---- time -------------------------------------------------------------------------------------------------------

@@ -446,6 +446,16 @@ async def test_a_standby_worker_takes_the_next_load_and_is_replaced(fleet: FakeF
     await fleet.until(lambda: len(fleet.supervisor.workers) == 1, "turned off, they end")
 
 
+@with_fleet(make_config(standby=True), llamacpp=FakeOptions(decode_s=0.02))
+async def test_the_next_standby_worker_lets_the_first_answer_go_first(fleet: FakeFleet) -> None:
+    await fleet.until(lambda: num_standby(fleet) == 2, "one per engine waits")
+    launches: list[int] = []
+    await fleet.outcome("m@llamacpp", on_text=lambda _: launches.append(fleet.num_launches["llamacpp"]))
+    assert len(launches) > 1
+    assert set(launches) == {1}
+    await fleet.until(lambda: num_standby(fleet) == 2, "it comes when the answer has ended")
+
+
 @with_fleet(make_config(standby=True), mlx=["garbage at once", FakeOptions()])
 async def test_a_standby_engine_that_breaks_is_not_started_for_ever(fleet: FakeFleet) -> None:
     await fleet.until(lambda: [worker.engine for worker in fleet.supervisor.workers] == ["llamacpp"], "it is gone")
