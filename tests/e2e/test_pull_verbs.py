@@ -17,7 +17,7 @@ from tests.support.tiny_model import write_gguf
 
 REPO = "tester/Tiny-GGUF"
 TOKEN = "hf_a_secret_that_nobody_sees"
-SLOW = 100_000.0
+SLOW = 60_000.0
 
 
 @pytest.fixture(scope="session")

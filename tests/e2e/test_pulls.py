@@ -17,7 +17,7 @@ MLX_REPO = "tester/Tiny-4bit"
 TOKEN = "hf_a_secret_that_nobody_sees"
 PULL = "/v1/mlxr/models/pull"
 PULLS = "/v1/mlxr/models/pulls"
-SLOW = 200_000.0
+SLOW = 60_000.0
 
 
 @pytest.fixture(scope="session")
