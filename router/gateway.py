@@ -228,6 +228,9 @@ async def _run_pulls(services: Services) -> None:
         await services.pulls.run()
     except RegistryError as exc:
         logger.warning("models cannot be pulled: %s", exc)
+    except Exception:  # a defect there must not end the answers that run
+        logger.exception("pulls have ended by a defect; restart mlxr to pull again")
+        services.pulls = None
 
 
 def _create_server(services: Services) -> HttpServer:

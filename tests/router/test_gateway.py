@@ -1,5 +1,6 @@
-"""A changed config file: what is taken over at once, and what is said to need a restart."""
+"""A changed config file, what needs a restart, and what the gateway survives."""
 
+import asyncio
 import logging
 from types import SimpleNamespace
 from typing import Any, cast
@@ -42,3 +43,15 @@ def test_what_is_read_at_the_start_only_is_named(section: str, value: object, ca
     assert [record.getMessage() for record in caplog.records] == [
         f"changes under {section}: take effect after a restart"
     ]
+
+
+def test_a_defect_in_pulls_ends_pulls_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    class BrokenPulls:
+        async def run(self) -> None:
+            raise ExceptionGroup("pulls", [ValueError("a defect")])
+
+    services = services_with(Config())
+    services.pulls = BrokenPulls()
+    asyncio.run(gateway._run_pulls(cast("Services", services)))
+    assert services.pulls is None
+    assert "restart mlxr to pull again" in caplog.text
