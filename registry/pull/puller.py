@@ -154,8 +154,8 @@ class Puller:
         tell(Planned(plan=plan, total_bytes=plan.total_bytes, needed_bytes=plan.needed_bytes))
         if not plan.is_disk_enough:
             raise PullDiskFullError(
-                f"The pull needs {plan.needed_bytes / 1e9:.2f} GB in {self.folder.models_dir}; there "
-                f"{(plan.free_bytes or 0) / 1e9:.2f} GB are free, of which {plan.reserve_bytes / 1e9:.2f} GB stay in "
+                f"The pull needs {plan.needed_bytes / 1e6:,.1f} MB in {self.folder.models_dir}; there "
+                f"{(plan.free_bytes or 0) / 1e6:,.1f} MB are free, of which {plan.reserve_bytes / 1e6:,.1f} MB stay in "
                 "reserve. Free some space, or choose a smaller quantization."
             )
         with translate_os_errors(self.folder.partial_dir):

@@ -176,7 +176,7 @@ async def test_too_little_space_is_said_before_a_byte_is_fetched(tmp_path: Path)
         async with small_puller(hub, tmp_path, reserve_bytes=1 << 60) as puller:
             plan = await puller.plan(REPO)
             assert not plan.is_disk_enough
-            with pytest.raises(PullDiskFullError, match=f"needs {len(LARGE)} bytes"):
+            with pytest.raises(PullDiskFullError, match=f"needs {len(LARGE) / 1e6:.1f} MB"):
                 await puller.fetch(plan, ignore)
         assert hub.file_requests(NAME) == []
 

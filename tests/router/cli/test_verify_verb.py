@@ -85,7 +85,7 @@ def test_the_doctor_names_partial_files_that_no_pull_needs(paths: Paths, owned: 
     partial.parent.mkdir()
     partial.write_bytes(b"a")
     os.utime(partial, (1, 1))
-    assert found(paths)["partial files"][1] == f"rm -r -- {partial}"
+    assert found(paths)["partial files"][1] == "mlxr models pulls clean"
 
 
 def test_the_doctors_whole_report_has_them(paths: Paths, owned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
