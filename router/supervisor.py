@@ -81,6 +81,7 @@ class Supervisor:
         self._stops = StopCommands()
         self._ids = itertools.count(1)
         self._is_closing = False
+        self._decided_at = clock()
 
     # ---- for everybody else -----------------------------------------------------------------------------------------
 
@@ -196,7 +197,7 @@ class Supervisor:
             self._ensure_standby()
             while not self._is_closing or self._fleet:
                 await self._handle_messages()
-                now = self._clock()
+                self._decided_at = now = self._clock()
                 self._gate.refuse_late(self._config, now)
                 self._faults.check_workers(self._config, now)
                 self._place(now)
@@ -337,9 +338,9 @@ class Supervisor:
     # ---- time -------------------------------------------------------------------------------------------------------
 
     def _seconds_to_deadline(self) -> float | None:
-        now = self._clock()
-        deadline = min(self._deadlines(now), default=None)
-        return None if deadline is None else max(0.0, deadline - now)
+        # From the time of the last decision: what has become due since then is still to be decided.
+        deadline = min(self._deadlines(self._decided_at), default=None)
+        return None if deadline is None else max(0.0, deadline - self._clock())
 
     def _deadlines(self, now: float) -> Iterator[float]:
         yield from self._faults.deadlines(self._config, now)

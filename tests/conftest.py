@@ -1,11 +1,16 @@
 """Fixtures that several test packages share: the tiny model in both formats and the bundled real model."""
 
 import importlib.util
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.support import tiny_model
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts background jobs so, and children inherit it: Ctrl-C would do nothing to what the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import math
+import time
 
 import pytest
 
@@ -127,3 +128,23 @@ async def test_requests_are_served_although_nothing_is_kept(fleet: FakeFleet) ->
     answers = await asyncio.gather(*(fleet.answer() for _ in range(6)))
     assert [len(answer) for answer in answers] == [8] * 6
     await fleet.until(lambda: worker_processes() == [], "all are unloaded")
+
+
+@with_fleet(make_config(keep_alive_s=0.5))
+async def test_a_time_that_comes_between_decision_and_wait_is_not_missed(
+    fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine is so busy that the time is up before the supervisor looks how long it may wait."""
+    supervisor, lost_s, was_running = fleet.supervisor, 0.0, False
+
+    def lose_time() -> None:
+        nonlocal lost_s, was_running
+        is_running = any(worker.num_running for worker in supervisor.workers)
+        if was_running and not is_running:
+            lost_s = 1.0
+        was_running = is_running
+
+    monkeypatch.setattr(supervisor, "_clock", lambda: time.monotonic() + lost_s)
+    monkeypatch.setattr(supervisor, "_ensure_standby", lose_time)
+    await fleet.answer()
+    await fleet.until(lambda: not supervisor.workers, "it is unloaded")
