@@ -63,7 +63,7 @@ class PrefixIndex:
                 node.children[token_ids[start]] = child
                 node, start = child, len(token_ids)
                 break
-            num_common = _num_common(child.token_ids, token_ids, start)
+            num_common = num_common_tokens(child.token_ids, token_ids, start)
             node = child if num_common == len(child.token_ids) else _split(child, num_common)
             start += num_common
         node.ends.add(sequence_id)
@@ -91,7 +91,7 @@ class PrefixIndex:
             child = path[-1].children.get(token_ids[start])
             if child is None:
                 break
-            num_common = _num_common(child.token_ids, token_ids, start)
+            num_common = num_common_tokens(child.token_ids, token_ids, start)
             start += num_common
             path.append(child)
             if num_common < len(child.token_ids):
@@ -138,8 +138,8 @@ def _ids_below(node: _Node, without: _Node | None) -> list[int]:
     return found
 
 
-def _num_common(run: list[int], token_ids: list[int], start: int) -> int:
-    """Return how many first tokens of `run` stand in `token_ids` from `start` on.
+def num_common_tokens(run: list[int], token_ids: list[int], start: int) -> int:
+    """Return how many first tokens of `run` stand in `token_ids` from `start` on; 0 to `len(run)`.
 
     Slices are compared, which the interpreter does at native speed, and halved to find the first difference.
     """

@@ -16,6 +16,7 @@ import msgspec
 from backends.base import Engine
 from backends.cache_files import read_header
 from backends.errors import EngineError
+from backends.prefix import num_common_tokens
 
 SUFFIX = ".kvcache"
 MIN_TOKENS = 64
@@ -75,7 +76,7 @@ class SavedCaches:
         """
         best, most = None, num_known + MIN_TOKENS - 1
         for saved in self._saved:
-            num_common = _num_common(saved.token_ids, token_ids)
+            num_common = num_common_tokens(saved.token_ids, token_ids, 0)
             if num_common > most and (num_common == len(saved.token_ids) or engine.capabilities.can_cut_cache):
                 best, most = saved, num_common
         if best is None:
@@ -136,13 +137,6 @@ def _newest_first(paths: Iterable[Path]) -> list[Path]:
         with contextlib.suppress(OSError):  # another worker may have pruned it
             found.append((path.stat().st_mtime_ns, path))
     return [path for _, path in sorted(found, reverse=True)]
-
-
-def _num_common(ours: list[int], theirs: list[int]) -> int:
-    at_most = min(len(ours), len(theirs))
-    if ours[:at_most] == theirs[:at_most]:
-        return at_most
-    return next(index for index, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b)
 
 
 def _digest(token_ids: list[int]) -> str:

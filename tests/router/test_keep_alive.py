@@ -148,3 +148,4 @@ async def test_a_time_that_comes_between_decision_and_wait_is_not_missed(
     monkeypatch.setattr(supervisor, "_ensure_standby", lose_time)
     await fleet.answer()
     await fleet.until(lambda: not supervisor.workers, "it is unloaded")
+    assert supervisor.swaps[-1].reason == "idle"
