@@ -40,7 +40,10 @@ def test_answers_sensibly_and_the_same_twice(worker: WorkerProcess) -> None:
 
 
 def test_a_batch_of_four_answers_each_question(worker: WorkerProcess) -> None:
-    questions = [f"What is the capital of {country}?" for country in ("France", "Italy", "Japan", "Germany")]
+    questions = [
+        f"What is the capital of {country}? Answer in one short sentence."
+        for country in ("France", "Italy", "Japan", "Germany")
+    ]
     answers = ask(worker, 300, questions)
     capitals = ["Paris", "Rome", "Tokyo", "Berlin"]
     assert sum(capital in answer for capital, answer in zip(capitals, answers, strict=True)) >= 3
