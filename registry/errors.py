@@ -31,7 +31,7 @@ class RegistryError(Exception):
 
     Attributes:
         code: Stable, lower-case, machine-readable name of the failure. A class has one; ArtifactError and its
-            subclasses narrow it per instance.
+            subclasses, and PullUnfinishedError, narrow it per instance.
     """
 
     code: str = "registry_error"
@@ -152,6 +152,16 @@ class PullConflictError(PullError):
     """What was asked does not go with the state of the pull, or with what lies where the model would go."""
 
     code = "pull_conflict"
+
+
+class PullUnfinishedError(PullError):
+    """All files came, but what was to follow could not be done; `code` is that failure's own."""
+
+    code = "pull_unfinished"
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class PullNotFoundError(PullError):

@@ -1,6 +1,6 @@
 """The request headers of mlxr's own that say how a request is scheduled, the same in every protocol. Pure.
 
-Not here: `X-Mlxr-Engine`, which is read with the model's name (`model_directory`).
+Not here: what `X-Mlxr-Engine` may say, which is read with the model's name (`model_directory`).
 """
 
 import math
@@ -13,6 +13,7 @@ from backends.sequence import Priority
 from router.config.schema import MAX_SECONDS
 from router.errors import InvalidRequestError
 
+ENGINE_HEADER: Final = "X-Mlxr-Engine"
 PRIORITY_HEADER: Final = "X-Mlxr-Priority"
 SESSION_HEADER: Final = "X-Session-Id"
 TIMEOUT_HEADER: Final = "X-Mlxr-Timeout"

@@ -24,6 +24,14 @@ _NOTHING: Final = b""
 class AnswerEncoder(Protocol):
     """Turns events into an answer; one that is given as a whole has all of it in its tail."""
 
+    @property
+    def media_type(self) -> bytes | None:
+        """Of the stream; None = the answer is one JSON body."""
+
+    @property
+    def keep_alive(self) -> bytes | None:
+        """What a stream sends when nothing else was sent for a while; None = nothing."""
+
     def encode(self, events: list[GenerationEvent]) -> bytes:
         """Return what to send for these events; b"" when there is nothing to say."""
 

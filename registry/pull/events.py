@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from registry.catalogue import EngineName
 from registry.pull.plan import PullPlan
 
 
@@ -98,6 +99,32 @@ class FileDone(msgspec.Struct, frozen=True, kw_only=True, tag="file_done"):
     origin: Literal["fetched", "present", "linked"]
 
 
+class Registered(msgspec.Struct, frozen=True, kw_only=True, tag="registered"):
+    """What came can be used now.
+
+    Attributes:
+        model: The model's name.
+        engines: That run it, with all its artifacts.
+        path: The artifact that came.
+    """
+
+    model: str
+    engines: tuple[EngineName, ...]
+    path: str
+
+
+class Converting(msgspec.Struct, frozen=True, kw_only=True, tag="converting"):
+    """The form that no repository has is being made from what came.
+
+    Attributes:
+        step: What is done now.
+        share: Of the step, 0..1; None when unknown.
+    """
+
+    step: str
+    share: float | None
+
+
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     """All files are in their places.
 
@@ -130,7 +157,20 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True, tag="stopped"):
     state: Literal["paused", "cancelled", "queued"]
 
 
-PullEvent = Planned | Waiting | FileStarted | Progress | Retrying | Verifying | FileDone | Done | Failed | Stopped
+PullEvent = (
+    Planned
+    | Waiting
+    | FileStarted
+    | Progress
+    | Retrying
+    | Verifying
+    | FileDone
+    | Registered
+    | Converting
+    | Done
+    | Failed
+    | Stopped
+)
 Listener = Callable[[PullEvent], None]
 FINAL_EVENTS = (Done, Failed, Stopped)
 """Exactly one of these ends every pull that a manager runs."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Literal
 
 from registry.errors import PullConflictError, RegistryError
-from registry.pull.events import FINAL_EVENTS, Planned, Progress, PullEvent
+from registry.pull.events import FINAL_EVENTS, Converting, Planned, Progress, PullEvent, Registered
 from registry.pull.plan import Wishes
 from registry.pull.puller import PullResult
 
@@ -32,7 +32,9 @@ class PullHandle:
         self.task: asyncio.Task[None] | None = None
         self.stop_state: StopState | None = None
         self.progress: Progress | None = None
+        self.converting: Converting | None = None
         self._planned: Planned | None = None
+        self._registered: list[Registered] = []
         self._final: PullEvent | None = None
         self._outcome: PullResult | RegistryError | None = None
         self._readers: set[_Reader] = set()
@@ -62,6 +64,10 @@ class PullHandle:
             self._planned = event
         elif isinstance(event, Progress):
             self.progress = event
+        elif isinstance(event, Registered):
+            self._registered.append(event)
+        elif isinstance(event, Converting):
+            self.converting = event
         elif isinstance(event, FINAL_EVENTS):
             self._final = event
         for reader in self._readers:
@@ -86,7 +92,7 @@ class PullHandle:
             Events, a final one last.
         """
         reader = _Reader()
-        for event in (self._planned, self.progress, self._final):
+        for event in (self._planned, self.progress, *self._registered, self.converting, self._final):
             if event is not None:
                 reader.put(event)
         self._readers.add(reader)
@@ -128,7 +134,7 @@ class _Reader:
         self._has_event = asyncio.Event()
 
     def put(self, event: PullEvent) -> None:
-        if isinstance(event, Progress) and self._events and isinstance(self._events[-1], Progress):
+        if self._events and _replaces(event, self._events[-1]):
             self._events.pop()
         self._events.append(event)
         self._has_event.set()
@@ -138,3 +144,14 @@ class _Reader:
             self._has_event.clear()
             await self._has_event.wait()
         return self._events.popleft()
+
+
+def _replaces(event: PullEvent, before: PullEvent) -> bool:
+    """Tell whether an event says all that the one before it did."""
+    match event, before:
+        case Progress(), Progress():
+            return True
+        case Converting(step=step), Converting(step=earlier):
+            return step == earlier
+        case _:
+            return False

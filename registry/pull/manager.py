@@ -6,7 +6,7 @@ Every pull has a row in the catalogue and, while a process runs it, a lock that 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -28,6 +28,10 @@ _LOCK_TIMEOUT_S: Final = 2.0
 
 _STOPS: Final[dict[str, StopState]] = {"pause": "paused", "cancel": "cancelled"}
 _T = TypeVar("_T")
+
+Conclude = Callable[[PullHandle, PullResult], Awaitable[None]]
+"""What follows when all files are in their places, while the pull still counts as running: it may tell events; an error
+of the registry's fails the pull; it is cancelled when the pull is stopped, and done anew when that goes on."""
 
 
 class PullStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,10 +59,20 @@ class PullManager:
         max_running: At the same time; others wait.
         max_waiting: More than that are refused.
         poll_s: Between two looks at what other processes want.
+        conclude: What follows the transfer; others' transfers do not wait for it.
     """
 
-    def __init__(self, puller: Puller, *, max_running: int = 2, max_waiting: int = 32, poll_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        puller: Puller,
+        *,
+        max_running: int = 2,
+        max_waiting: int = 32,
+        poll_s: float = 1.0,
+        conclude: Conclude | None = None,
+    ) -> None:
         self._puller = puller
+        self._conclude = conclude
         self._slots = asyncio.Semaphore(max_running)
         self._max_pulls = max_running + max_waiting
         self._poll_s = poll_s
@@ -233,8 +247,13 @@ class PullManager:
         result: PullResult | RegistryError | None = None
         is_foreign = False
         try:
-            async with self._owning(handle.id), self._hearing_wishes(handle), self._slots:
-                result = await self._work(handle, plan)
+            async with self._owning(handle.id), self._hearing_wishes(handle):
+                async with self._slots:
+                    fetched = await self._work(handle, plan)
+                if self._conclude is not None:
+                    await self._conclude(handle, fetched)
+                await self._with_store(lambda store: store.set_state(handle.id, "done"))
+                result = fetched
             event = Done(paths=tuple(map(str, result.paths)))
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -267,12 +286,7 @@ class PullManager:
                 handle.tell(event)
 
         result = await self._puller.fetch(plan, tell)
-
-        def record_end(store: PullStore) -> None:
-            store.set_done_bytes(handle.id, result.plan.total_bytes)
-            store.set_state(handle.id, "done")
-
-        await self._with_store(record_end)
+        await self._with_store(lambda store: store.set_done_bytes(handle.id, result.plan.total_bytes))
         return result
 
     async def _failed(self, pull_id: int, error: RegistryError) -> Failed:

@@ -17,11 +17,11 @@ from router.llamaserver.schemas import DetokenizeRequest, TokenizeRequest
 from router.llamaserver.slots import has_idle_slot, slots_of
 from router.model_choice import resident_workers, wish_or_default
 from router.openai.counting import read_chat
+from router.request_headers import ENGINE_HEADER
 from router.residency import ManagedWorker
 from router.services import Services
 from router.waiting import Wish
 
-ENGINE_HEADER = "x-mlxr-engine"
 _AnyRequest = Request[Any, Any, Any]
 _NO = frozenset({"false", "0", "no", "off"})
 

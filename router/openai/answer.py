@@ -118,6 +118,9 @@ class WholeAnswer:
         echoes: Per prompt, what stands before each of its answers; () = nothing.
     """
 
+    media_type = None
+    keep_alive = None
+
     def __init__(self, head: AnswerHead, generation: Generation, echoes: tuple[str, ...] = ()) -> None:
         self._head = head
         self._generation = generation

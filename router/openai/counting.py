@@ -21,11 +21,11 @@ from router.http.streaming import until_disconnect
 from router.model_choice import wish_or_default
 from router.openai.schemas import ChatRequest
 from router.openai.validation import chat_generation, with_allowed_values
+from router.request_headers import ENGINE_HEADER
 from router.services import Services
 from router.targets import Purpose
 from router.waiting import Wish
 
-ENGINE_HEADER = "x-mlxr-engine"
 _AnyRequest = Request[Any, Any, Any]
 
 

@@ -22,10 +22,10 @@ from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.http.streaming import until_disconnect
 from router.openai.schemas import TokenId
+from router.request_headers import ENGINE_HEADER
 from router.services import Services
 from router.targets import Purpose
 
-ENGINE_HEADER = "x-mlxr-engine"
 MAX_INPUTS = 2048
 """Source: OpenAI API reference, "Create embeddings": "any array must be 2048 dimensions or less"."""
 MAX_INPUT_TOKENS = 262_144

@@ -12,6 +12,7 @@ import msgspec
 
 from backends.output.base import Output, ToolCallDelta
 from router.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent, SequenceEnd
+from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.openai.answer import AnswerHead, timings_object, timings_of, usage_of
 from router.openai.logprobs import CompletionLogprobs, chat_logprobs
 
@@ -56,6 +57,9 @@ class StreamEncoder:
         wishes: What comes beside the answers.
         clock: Monotonic seconds.
     """
+
+    media_type = SSE
+    keep_alive = SSE_KEEP_ALIVE
 
     def __init__(
         self,

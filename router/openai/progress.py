@@ -12,6 +12,7 @@ import msgspec
 
 from router.errors import InvalidRequestError
 from router.generation import GenerationEvent, GenerationRequest, ProgressEvent
+from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.lifecycle import WorkerState
 from router.openai.encoding import StreamEncoder
 from router.requests import Reading
@@ -140,6 +141,9 @@ class WatchedEncoder:
     Attributes:
         watch: As given.
     """
+
+    media_type = SSE
+    keep_alive = SSE_KEEP_ALIVE
 
     def __init__(self, encoder: StreamEncoder, watch: PrefillWatch) -> None:
         self._encoder = encoder

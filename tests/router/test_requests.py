@@ -10,6 +10,7 @@ from backends.fake import FakeOptions
 from router.config import LimitsConfig
 from router.errors import DeadlineExceededError, RequestCancelledError
 from router.generation import GenerationEvent
+from router.http.streaming import SSE
 from router.requests import RequestFacts, RequestRegister, RunningRequest, whole_answer
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
@@ -18,6 +19,9 @@ SEAL = b"same"
 
 class Lengths:
     """An encoder that says per batch how many events it had, in chunks of a settable size."""
+
+    media_type = SSE
+    keep_alive = None
 
     def __init__(self, size: int = 1) -> None:
         self._size = size

@@ -1,0 +1,158 @@
+"""What the routes of all protocols have in common: from the bytes of a request to its running answer, and the reply.
+
+A protocol says what is to be generated and how the answer is written (`Answering`); this module takes the request in,
+finds the same one that was sent before, and sends what its encoder writes. Not here: any protocol's shapes.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+from litestar import Request
+from litestar.types import ASGIApp
+
+from router.generation import Generation, GenerationRequest
+from router.http.asgi import json_reply
+from router.http.body import read_body
+from router.http.error_response import Dialect
+from router.http.streaming import EventStream, error_chunk, until_disconnect
+from router.request_headers import ENGINE_HEADER, REQUEST_ID_HEADER, HeaderWishes, header_wishes
+from router.requests import AnswerEncoder, RequestFacts, RunningRequest, whole_answer
+from router.resend import fingerprint
+from router.services import Services
+
+
+class Answering(msgspec.Struct, frozen=True, kw_only=True):
+    """What a valid request of some protocol asks for.
+
+    Attributes:
+        answer_id: By which the request is listed and can be cancelled, such as `chatcmpl-…`.
+        protocol: By which it came: `openai`, `ollama`, `anthropic`, ...
+        wanted: What is to be generated.
+        encoder: Makes what writes the answer.
+    """
+
+    answer_id: str
+    protocol: str
+    wanted: GenerationRequest
+    encoder: Callable[[Generation], AnswerEncoder]
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """A request whose body was read.
+
+    Attributes:
+        request: For its headers and its channel.
+        raw: The body.
+        seal: What only the same request has.
+        wishes: Of its headers.
+    """
+
+    request: Request[Any, Any, Any]
+    raw: bytes
+    seal: bytes
+    wishes: HeaderWishes
+
+    @property
+    def engine(self) -> str | None:
+        """The header X-Mlxr-Engine."""
+        return self.request.headers.get(ENGINE_HEADER)
+
+
+async def arrive(request: Request[Any, Any, Any], services: Services) -> Arrival:
+    """Read a request's body and headers.
+
+    Raises:
+        RouterError: The body cannot be read, or a header has a value that it cannot have.
+    """
+    raw = await read_body(request.scope, request.receive, limit_bytes=services.config.server.max_body_bytes)
+    return Arrival(
+        request=request,
+        raw=raw,
+        seal=fingerprint(request.scope["path"], request.headers, raw),
+        wishes=header_wishes(request.headers),
+    )
+
+
+def start_or_rejoin(services: Services, arrival: Arrival, answering: Callable[[], Answering]) -> RunningRequest:
+    """Return what the same request was already being given, or else start it.
+
+    Args:
+        services: Of the gateway.
+        arrival: The request.
+        answering: Says what is asked for; called for a request that is new. Its errors are the request's.
+    """
+    running = services.requests.attachable(arrival.seal)
+    if running is not None:
+        return running
+    return start(
+        services,
+        answering(),
+        client=_client_of(arrival.request),
+        seal=arrival.seal,
+        timeout_s=arrival.wishes.timeout_s,
+    )
+
+
+def start(
+    services: Services, answering: Answering, *, client: str, seal: bytes | None = None, timeout_s: float | None = None
+) -> RunningRequest:
+    """Take a request in; also one that nobody sent by HTTP.
+
+    Args:
+        services: Of the gateway.
+        answering: What is asked for.
+        client: Who asks, for the list of running requests.
+        seal: What only the same request has; None = it cannot be taken over.
+        timeout_s: Its own limit for the whole request, or None.
+    """
+    services.models.note_use(answering.wanted.wish.model)
+    facts = RequestFacts(
+        request_id=answering.answer_id,
+        protocol=answering.protocol,
+        client=client,
+        fingerprint=seal,
+        timeout_s=timeout_s,
+    )
+    generation = Generation(services.supervisor, answering.wanted)
+    return services.requests.start(facts, generation, answering.encoder(generation), services.config.limits)
+
+
+async def reply(
+    services: Services,
+    arrival: Arrival,
+    running: RunningRequest,
+    dialect: Dialect,
+    *,
+    chunks: Callable[[RunningRequest], AsyncIterator[bytes]] = RunningRequest.follow,
+    headers: tuple[tuple[bytes, bytes], ...] = (),
+) -> ASGIApp:
+    """Send an answer as its encoder wants it sent: as one body, or as a stream of its media type.
+
+    Args:
+        services: Of the gateway.
+        arrival: The request.
+        running: It, running.
+        dialect: Whose errors.
+        chunks: Begins to read a stream.
+        headers: Further ones, names in lower case.
+    """
+    own = [(REQUEST_ID_HEADER, running.facts.request_id.encode()), *headers]
+    media_type = running.encoder.media_type
+    if media_type is None:
+        return json_reply(await until_disconnect(arrival.request.receive, whole_answer(running.follow())), headers=own)
+    keepalive_s = services.config.server.keepalive_s
+    return EventStream(
+        chunks(running),
+        encode_error=lambda error: error_chunk(error, dialect),
+        media_type=media_type,
+        headers=own,
+        keep_alive=running.encoder.keep_alive,
+        keep_alive_s=keepalive_s,
+        commit_after_s=keepalive_s,
+    )
+
+
+def _client_of(request: Request[Any, Any, Any]) -> str:
+    client = request.scope.get("client")
+    return f"{client[0]}:{client[1]}" if client else "unix"
