@@ -3,8 +3,9 @@
 Observations of steps go in, a token budget comes out. No clock in here, and no knowledge of who computes what.
 
 Beside a long prompt, a step in which sequences decode is to take at most MAX_SLOWDOWN times what it takes without
-prefill. Both the time of a step without prefill and the time that one prefill token adds are medians of the last few
-steps, so that a hiccup of the machine changes nothing. Short prompts are done at once.
+prefill, as far as MIN_TOKENS of prefill allow. Both the time of a step without prefill and the time that one prefill
+token adds are medians of the last few steps, so that a hiccup of the machine changes nothing. Short prompts are done at
+once.
 """
 
 import statistics
@@ -14,6 +15,9 @@ MAX_SLOWDOWN = 2.5
 """A step with prefill may take this many times one without; below the factor of 3 that readers are promised."""
 SAFE_TOKENS = 16
 """Budget before anything is known of the machine."""
+MIN_TOKENS = 4
+"""Budget that no cost lowers: the first prefill token of a step costs as much as three more (a batch of one is decoded
+by quicker kernels), so that with fewer a long prompt takes several times as long, for gaps that are hardly shorter."""
 MAX_GROWTH = 2
 """The budget at most doubles from what was last seen at work: costs are known for sizes that were tried."""
 PROBE_INTERVAL = 24
@@ -69,7 +73,8 @@ class Pace:
             max_tokens: The most that the step can take, >= 1.
 
         Returns:
-            1 to `max_tokens`; 0 now and then, for a step that shows what decode takes alone.
+            MIN_TOKENS (or `max_tokens`, if that is less) to `max_tokens`; 0 now and then, for a step that shows what
+            decode takes alone.
         """
         if self._num_mixed >= PROBE_INTERVAL:
             return 0
@@ -79,7 +84,7 @@ class Pace:
             return min(max_tokens, SAFE_TOKENS)
         budget = int((MAX_SLOWDOWN - 1) * decode_s / statistics.median(costs_s))
         most = max_tokens if self._last_tokens is None else min(max_tokens, self._last_tokens * MAX_GROWTH)
-        return max(1, min(budget, most))
+        return min(max_tokens, max(MIN_TOKENS, min(budget, most)))
 
     def short_budget(self, max_tokens: int) -> int:
         """Return how many tokens of short prompts to prefill in the next step beside running streams.

@@ -41,20 +41,20 @@ class TestSteps:
         stream = driven.add(sequence_of(1, 10, 100))
         for _ in range(8):
             driven.step()
-            driven.batcher.pace.observe(1, 0, 0.010)
+            driven.batcher.pace.observe(1, 0, 0.020)
         prompt = driven.add(sequence_of(2, 200, 4))
         driven.batcher.pace.observe(0, 50, 50 * 0.005)
-        assert driven.step().chunks == (Chunk(stream, 17, 1), Chunk(prompt, 0, 3))
+        assert driven.step().chunks == (Chunk(stream, 17, 1), Chunk(prompt, 0, 6))
 
     def test_short_prompts_pass_a_long_one_beside_a_stream(self) -> None:
         driven = driven_of(max_sequences=4)
         stream = driven.add(sequence_of(1, 10, 100))
         driven.step()
-        driven.batcher.pace.observe(1, 0, 0.010)
+        driven.batcher.pace.observe(1, 0, 0.020)
         driven.batcher.pace.observe(0, 50, 50 * 0.005)
         long = driven.add(sequence_of(2, SHORT_PREFILL_TOKENS + 1, 4))
         short = driven.add(sequence_of(3, 30, 4))
-        assert driven.step().chunks == (Chunk(stream, 10, 1), Chunk(long, 0, 3), Chunk(short, 0, 30))
+        assert driven.step().chunks == (Chunk(stream, 10, 1), Chunk(long, 0, 6), Chunk(short, 0, 30))
 
     def test_no_more_than_the_places_compute_and_the_first_come_first(self) -> None:
         driven = driven_of()
