@@ -5,16 +5,15 @@ into `models/.convert-*` (discovery does not enter hidden folders); source and r
 other; what came out is written beside the weights and synced; the folder is renamed into place and registered. A kill
 at any moment leaves a hidden folder that the next conversion sweeps, or a whole, compared model.
 
-Not here: the converters (`backends.convert`), and what is printed.
+Blocking. Not here: the converters (`backends.convert`), who asks for it (`converter.py`), and what is printed.
 """
 
 import contextlib
-import fcntl
+import dataclasses
 import math
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -26,11 +25,11 @@ from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, ModelFacts, ModelKind
 from registry.mlx_dir import read_mlx_dir
 from registry.store import Registry
-from router.converter_process import read_parity, run_converter
+from router.conversion_report import REPORT_NAME, ConversionReport, ConversionWish, Dtype, Parity, read_report
+from router.conversion_scratch import scratch_folder, sweep
+from router.converter_process import Stopper, read_parity, run_converter
 from router.errors import ConversionError
 
-REPORT_NAME: Final = "mlxr-conversion.json"
-SCRATCH_PREFIX: Final = ".convert-"
 SPARE_BYTES: Final = 200_000_000
 """Left free on the disk beside what the conversion takes."""
 
@@ -38,27 +37,12 @@ FLOAT_LABELS: Final = frozenset({"F32", "F16", "BF16"})
 _DTYPE_BYTES: Final = {"float16": 2, "bfloat16": 2, "float32": 4}
 
 
-class ConversionWish(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to come out.
-
-    Attributes:
-        bits: Of the quantized weights; None = floats.
-        group_size: Weights that share a scale.
-        dtype: `float16`, `bfloat16` or `float32` of what is not quantized; None = what this machine computes with best.
-        name: Of the model that gets it; None = the source's own, or a new one beside a float folder.
-    """
-
-    bits: int | None = 4
-    group_size: int = 64
-    dtype: str | None = None
-    name: str | None = None
-
-
 class ConversionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done.
 
     Attributes:
         source: The artifact that is converted.
+        model: Whose it is.
         name: The model that gets the result.
         wish: With its dtype chosen.
         folder: Where the result goes.
@@ -66,48 +50,11 @@ class ConversionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     source: Artifact
+    model: str
     name: str
     wish: ConversionWish
     folder: Path
     disk_bytes: int
-
-
-class Parity(msgspec.Struct, frozen=True, kw_only=True):
-    """How the result compares with its source on the fixed text.
-
-    Attributes:
-        num_tokens: Places that were compared.
-        agreement: Share of the places at which both would have drawn the same token.
-        source_perplexity: Of the source.
-        perplexity: Of the result.
-        is_same_tokens: Both tokenizers cut the text alike.
-    """
-
-    num_tokens: int
-    agreement: float
-    source_perplexity: float
-    perplexity: float
-    is_same_tokens: bool
-
-
-class ConversionReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What is stored beside the weights.
-
-    Attributes:
-        source: Path of the source.
-        source_size_bytes: Its size then.
-        source_sha256: Where it was known.
-        wish: How it was converted.
-        parity: The comparison; None where it was left out.
-        parity_skipped: Why it was left out.
-    """
-
-    source: str
-    source_size_bytes: int
-    source_sha256: str | None
-    wish: ConversionWish
-    parity: Parity | None = None
-    parity_skipped: str | None = None
 
 
 OnProgress = Callable[[str, float | None], None]
@@ -135,7 +82,7 @@ def plan_conversion(
     """
     source = _choose_source(model)
     is_folder = source.format is ArtifactFormat.MLX
-    dtype = wish.dtype or ("float16" if has_metal else "float32")
+    dtype: Dtype = wish.dtype or ("float16" if has_metal else "float32")
     if dtype == "bfloat16" and not is_folder:
         raise ConversionError("--dtype bfloat16 is not possible from a GGUF; use float16 or float32.")
     label = f"{wish.bits}bit-g{wish.group_size}" if wish.bits is not None else dtype
@@ -152,33 +99,42 @@ def plan_conversion(
     if wish.bits is not None:
         disk_bytes += int(num_parameters * (wish.bits / 8 + 2 * _DTYPE_BYTES[dtype] / wish.group_size))
     wish = msgspec.structs.replace(wish, dtype=dtype)
-    return ConversionPlan(source=source, name=name, wish=wish, folder=folder, disk_bytes=disk_bytes)
+    return ConversionPlan(source=source, model=model.name, name=name, wish=wish, folder=folder, disk_bytes=disk_bytes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConversionMeans:
+    """What conversions are done with.
+
+    Attributes:
+        environment: Of the processes.
+        on_progress: Told where it stands, in the thread that converts.
+        can_load: Whether there is memory to load such a model for the comparison.
+        stopper: Ends it from another thread.
+    """
+
+    environment: Mapping[str, str]
+    on_progress: OnProgress
+    can_load: Callable[[ModelFacts], bool]
+    stopper: Stopper = dataclasses.field(default_factory=Stopper)
 
 
 def convert(
-    registry: Registry,
-    plan: ConversionPlan,
-    *,
-    environment: Mapping[str, str],
-    on_progress: OnProgress,
-    can_load: Callable[[ModelFacts], bool],
-    is_forced: bool = False,
+    registry: Registry, plan: ConversionPlan, means: ConversionMeans, *, is_forced: bool = False
 ) -> tuple[Model, ConversionReport]:
     """Do it.
 
     Args:
         registry: The catalogue.
         plan: From `plan_conversion`.
-        environment: Of the processes.
-        on_progress: Told where it stands.
-        can_load: Whether there is memory to load such a model for the comparison.
+        means: What it is done with.
         is_forced: Keep a result that the comparison speaks against.
 
     Returns:
         The model that has the result now, and what is stored beside it.
 
     Raises:
-        ConversionError: It failed; nothing is left of it.
+        ConversionError: It failed or was stopped; nothing is left of it.
         RegistryError: The result cannot be registered.
     """
     models_dir = plan.folder.parent
@@ -189,25 +145,15 @@ def convert(
     if plan.folder.exists():
         raise ConversionError(f"{plan.folder} is in the way; register it with `mlxr models add`, or delete it.")
     _check_disk(plan)
-    with _scratch(models_dir) as scratch:
+    with scratch_folder(models_dir) as scratch:
         out = scratch / "mlx"
-        on_progress("converting", None)
-        tokenizer = plan.source.facts.tokenizer
-        run_converter(
-            plan.source.path,
-            out,
-            plan.wish,
-            pre=None if tokenizer is None else tokenizer.pre,
-            environment=environment,
-            on_share=lambda share: on_progress("converting", share),
-        )
-        facts = _checked_facts(out)
-        report = _report(plan, out, facts, environment=environment, on_progress=on_progress, can_load=can_load)
+        report = _make(plan, out, means)
         if report.parity is not None and not is_forced:
             _check_parity(report.parity, plan.wish)
-        on_progress("saving", None)
+        means.on_progress("saving", None)
         (out / REPORT_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(report)))
         _sync_tree(out)
+        means.stopper.check()
         try:
             out.rename(plan.folder)
         except OSError as exc:
@@ -216,41 +162,29 @@ def convert(
     return register_path(registry, plan.folder, name=plan.name, is_owned=True), report
 
 
-def read_report(folder: Path) -> ConversionReport | None:
-    """Give what is stored beside converted weights; None when there is nothing, or nothing readable."""
-    try:
-        return msgspec.json.decode((folder / REPORT_NAME).read_bytes(), type=ConversionReport)
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def leftovers(models_dir: Path) -> tuple[Path, ...]:
-    """List temporary folders of conversions that nobody works on any more.
-
-    Args:
-        models_dir: mlxr's own models folder.
-
-    Returns:
-        The folders, sorted.
-    """
-    found = []
-    for folder in sorted(models_dir.glob(f"{SCRATCH_PREFIX}*")):
-        with _lock(folder) as is_ours:
-            if is_ours:
-                found.append(folder)
-    return tuple(found)
-
-
-def sweep(models_dir: Path) -> None:
-    """Delete what `leftovers` lists.
-
-    Args:
-        models_dir: mlxr's own models folder.
-    """
-    for folder in sorted(models_dir.glob(f"{SCRATCH_PREFIX}*")):
-        with _lock(folder) as is_ours:
-            if is_ours:
-                shutil.rmtree(folder, ignore_errors=True)
+def _make(plan: ConversionPlan, out: Path, means: ConversionMeans) -> ConversionReport:
+    """Convert into `out`, and compare."""
+    means.on_progress("converting", None)
+    tokenizer = plan.source.facts.tokenizer
+    run_converter(
+        plan.source.path,
+        out,
+        plan.wish,
+        pre=None if tokenizer is None else tokenizer.pre,
+        environment=means.environment,
+        stopper=means.stopper,
+        on_share=lambda share: means.on_progress("converting", share),
+    )
+    facts = _checked_facts(out)
+    has_memory = means.can_load(plan.source.facts) and means.can_load(facts)
+    return ConversionReport(
+        source=plan.source.path,
+        source_size_bytes=plan.source.size_bytes,
+        source_sha256=plan.source.sha256,
+        wish=plan.wish,
+        parity=_compare(plan, out, means) if has_memory else None,
+        parity_skipped=None if has_memory else "there was too little memory to load the two in turn",
+    )
 
 
 def _choose_source(model: Model) -> Artifact:
@@ -289,36 +223,20 @@ def _checked_facts(out: Path) -> ModelFacts:
     return facts
 
 
-def _report(
-    plan: ConversionPlan,
-    out: Path,
-    facts: ModelFacts,
-    *,
-    environment: Mapping[str, str],
-    on_progress: OnProgress,
-    can_load: Callable[[ModelFacts], bool],
-) -> ConversionReport:
-    report = ConversionReport(
-        source=plan.source.path,
-        source_size_bytes=plan.source.size_bytes,
-        source_sha256=plan.source.sha256,
-        wish=plan.wish,
-    )
-    if not (can_load(plan.source.facts) and can_load(facts)):
-        return msgspec.structs.replace(report, parity_skipped="there was too little memory to load the two in turn")
-    on_progress("reading with the source", None)
-    before = read_parity(plan.source.engine, plan.source.path, environment=environment)
-    on_progress("reading with the result", None)
-    after = read_parity("mlx", str(out), environment=environment, token_ids=before.token_ids)
+def _compare(plan: ConversionPlan, out: Path, means: ConversionMeans) -> Parity:
+    environment, stopper = means.environment, means.stopper
+    means.on_progress("reading with the source", None)
+    before = read_parity(plan.source.engine, plan.source.path, environment=environment, stopper=stopper)
+    means.on_progress("reading with the result", None)
+    after = read_parity("mlx", str(out), environment=environment, stopper=stopper, token_ids=before.token_ids)
     same = sum(one == other for one, other in zip(before.likeliest_ids, after.likeliest_ids, strict=True))
-    parity = Parity(
+    return Parity(
         num_tokens=len(before.likeliest_ids),
         agreement=same / len(before.likeliest_ids),
         source_perplexity=before.perplexity,
         perplexity=after.perplexity,
         is_same_tokens=before.own_ids == after.own_ids,
     )
-    return msgspec.structs.replace(report, parity=parity)
 
 
 def _check_parity(parity: Parity, wish: ConversionWish) -> None:
@@ -337,37 +255,6 @@ def _check_parity(parity: Parity, wish: ConversionWish) -> None:
             f"{parity.source_perplexity:.1f}, and they agree at {parity.agreement:.0%} of the places; it was not kept. "
             "More bits or smaller groups may do; --force keeps it."
         )
-
-
-@contextlib.contextmanager
-def _scratch(models_dir: Path) -> Iterator[Path]:
-    """Make a hidden folder that is locked for as long as this process works in it."""
-    models_dir.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=models_dir))
-    try:
-        with _lock(folder):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Lock a folder; yield whether it was free. The system gives the lock back whatever ends the process."""
-    try:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        yield False
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_ours = True
-    except OSError:
-        is_ours = False
-    try:
-        yield is_ours
-    finally:
-        os.close(fd)
 
 
 def _sync_tree(folder: Path) -> None:

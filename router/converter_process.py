@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
@@ -17,13 +17,51 @@ import msgspec
 
 from backends.convert import ConvertReply
 from backends.parity import ParityReading
-from router.errors import ConversionError
+from router.errors import ConversionError, ConversionStoppedError
 
 _PERCENT: Final = re.compile(rb"(\d{1,3})%\|")
 """A bar of tqdm, which both converters use: `Converting:  42%|`."""
 
 _TAIL_BYTES: Final = 4_000
 _END_TIMEOUT_S: Final = 10.0
+
+
+class Stopper:
+    """Ends the processes of one conversion, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """End the process that runs and let no other one begin."""
+        with self._lock:
+            self._is_stopped = True
+            if self._process is not None:
+                self._process.kill()
+
+    def check(self) -> None:
+        """Do nothing while the conversion may go on.
+
+        Raises:
+            ConversionStoppedError: It was stopped.
+        """
+        if self._is_stopped:
+            raise ConversionStoppedError("The conversion was stopped; nothing of it was kept.")
+
+    @contextlib.contextmanager
+    def minding(self, process: "subprocess.Popen[bytes]") -> Iterator[None]:
+        """Have a process ended by `stop` while the body runs."""
+        with self._lock:
+            self._process = process
+            if self._is_stopped:
+                process.kill()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._process = None
 
 
 class ConversionOptions(Protocol):
@@ -49,6 +87,7 @@ def run_converter(
     *,
     pre: str | None = None,
     environment: Mapping[str, str],
+    stopper: Stopper,
     on_share: Callable[[float], None],
 ) -> None:
     """Convert in a process of its own.
@@ -59,20 +98,21 @@ def run_converter(
         options: How.
         pre: How a GGUF says that text is cut before it is tokenized, its `tokenizer.ggml.pre`.
         environment: Of the process.
+        stopper: Ends it.
         on_share: Called with the share of its bar, 0..1; a converter may show several bars in a row.
 
     Raises:
-        ConversionError: It failed.
+        ConversionError: It failed, or was stopped.
     """
     argv = ["convert", "--source", source, "--out", str(out), "--group-size", str(options.group_size)]
     argv += ["--dtype", options.dtype] if options.dtype else []
     argv += ["--bits", str(options.bits)] if options.bits is not None else []
     argv += ["--pre", pre] if pre is not None else []
-    _run(argv, environment, on_share)
+    _run(argv, environment, stopper, on_share)
 
 
 def read_parity(
-    engine: str, path: str, *, environment: Mapping[str, str], token_ids: Sequence[int] | None = None
+    engine: str, path: str, *, environment: Mapping[str, str], stopper: Stopper, token_ids: Sequence[int] | None = None
 ) -> ParityReading:
     """Let a model read the fixed text in a process of its own.
 
@@ -80,24 +120,28 @@ def read_parity(
         engine: `mlx` or `llamacpp`.
         path: What it loads.
         environment: Of the process.
+        stopper: Ends it.
         token_ids: The text's tokens; None = by the model's own tokenizer.
 
     Returns:
         The reading.
 
     Raises:
-        ConversionError: It failed.
+        ConversionError: It failed, or was stopped.
     """
     argv = ["parity", "--engine", engine, "--source", path]
     argv += ["--token-ids", ",".join(map(str, token_ids))] if token_ids is not None else []
-    reply = _run(argv, environment, lambda _share: None)
+    reply = _run(argv, environment, stopper, lambda _share: None)
     try:
         return msgspec.convert(reply.parity, ParityReading)
     except msgspec.ValidationError as exc:
         raise ConversionError(f"The comparison gave no reading: {exc}.") from exc
 
 
-def _run(argv: Sequence[str], environment: Mapping[str, str], on_share: Callable[[float], None]) -> ConvertReply:
+def _run(
+    argv: Sequence[str], environment: Mapping[str, str], stopper: Stopper, on_share: Callable[[float], None]
+) -> ConvertReply:
+    stopper.check()
     # Its stdin is our lifeline: it ends when we do, however we do.
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "backends.convert", *argv],
@@ -112,8 +156,9 @@ def _run(argv: Sequence[str], environment: Mapping[str, str], on_share: Callable
     follower = threading.Thread(target=_follow, args=(process.stderr, tail, on_share), daemon=True)
     follower.start()
     try:
-        line = process.stdout.read()
-        code = process.wait()
+        with stopper.minding(process):
+            line = process.stdout.read()
+            code = process.wait()
     finally:
         process.kill()
         process.wait()
@@ -121,6 +166,7 @@ def _run(argv: Sequence[str], environment: Mapping[str, str], on_share: Callable
         for pipe in (process.stdin, process.stdout, process.stderr):
             with contextlib.suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]  # all three were asked for
+    stopper.check()
     try:
         reply = msgspec.json.decode(line, type=ConvertReply)
     except msgspec.DecodeError:

@@ -12,6 +12,7 @@ from registry import errors as registry_errors
 from router.errors import (
     ClientDisconnectedError,
     ConversionError,
+    ConversionNotFoundError,
     EngineCrashedError,
     EngineTimeoutError,
     HeadersTooLargeError,
@@ -82,7 +83,8 @@ ERROR_ROWS: dict[type[Exception], ErrorRow] = {
     UnavailableError: ErrorRow(503, _UNAVAILABLE),
     ShuttingDownError: ErrorRow(503, _UNAVAILABLE, closes=True),
     TooManyConnectionsError: ErrorRow(503, _UNAVAILABLE, closes=True),
-    ConversionError: ErrorRow(500, _SERVER),
+    ConversionError: ErrorRow(409, _INVALID),
+    ConversionNotFoundError: ErrorRow(404, _INVALID),
     StartupError: ErrorRow(500, _SERVER),
     backend_errors.FrameError: ErrorRow(502, _SERVER),
     backend_errors.EngineUnavailableError: ErrorRow(500, _SERVER),

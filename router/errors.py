@@ -36,6 +36,8 @@ that do not serve may import it.
     │   ├── ShuttingDownError            shutting_down
     │   └── TooManyConnectionsError      too_many_connections
     ├── ConversionError                  conversion_failed
+    │   └── ConversionStoppedError       conversion_stopped
+    ├── ConversionNotFoundError          conversion_not_found
     └── StartupError                     startup_failed
         ├── ConfigError                  invalid_config
         ├── router.instance.AlreadyRunningError  already_running
@@ -314,9 +316,21 @@ class TooManyConnectionsError(UnavailableError):
 
 
 class ConversionError(RouterError):
-    """A model cannot be converted; one sentence with the way out. Seen by the CLI only: exit status 1."""
+    """A model cannot be converted; one sentence with the way out."""
 
     code = "conversion_failed"
+
+
+class ConversionStoppedError(ConversionError):
+    """A conversion was stopped on request, or by the end of the process; nothing of it is left."""
+
+    code = "conversion_stopped"
+
+
+class ConversionNotFoundError(RouterError):
+    """Nothing is being made of that model."""
+
+    code = "conversion_not_found"
 
 
 class StartupError(RouterError):

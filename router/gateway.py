@@ -23,6 +23,8 @@ from router.app import create_app
 from router.config import Config, Overrides, apply_overrides
 from router.config.roots import scan_roots
 from router.config.watch import ConfigWatcher
+from router.conversions import Conversions
+from router.converter import Converter
 from router.errors import ConfigError
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
@@ -116,10 +118,14 @@ class _Gateway:
                 saved_caches_dir=options.paths.saved_caches_dir,
             )
             services = Services(options.config, models, supervisor, VERSION)
-            services.pulls = self._pulls()
+            converter = self._converter()
+            services.pulls = self._pulls(converter)
+            services.conversions = conversions = Conversions(converter)
             server = _create_server(services)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
-            stops = [server.stop] if services.pulls is None else [services.pulls.close, server.stop]
+            stops = [conversions.close, server.stop]
+            if services.pulls is not None:
+                stops.insert(0, services.pulls.close)
             with _stopping_on_signals(*stops):
                 addresses = await server.start()
                 self._on_started(services, lock, addresses)
@@ -135,6 +141,7 @@ class _Gateway:
                 tasks.create_task(self._watch_registry(services)),
                 tasks.create_task(services.keeper.run()),
                 tasks.create_task(_run_pulls(services)),
+                *([tasks.create_task(services.conversions.run())] if services.conversions is not None else []),
             ]
             try:
                 await server.wait_stopped()
@@ -198,7 +205,11 @@ class _Gateway:
             is_busy=lambda: any(worker.num_running for worker in services.supervisor.workers),
         )
 
-    def _pulls(self) -> Pulls | None:
+    def _converter(self) -> Converter:
+        paths = self._options.paths
+        return Converter(paths.registry_db, paths.models_dir, worker_environment(self._options.environment))
+
+    def _pulls(self, converter: Converter) -> Pulls | None:
         """Make what pulls models; without a usable hub models are served all the same."""
         options = self._options
         try:
@@ -210,6 +221,7 @@ class _Gateway:
             hub,
             options.paths.models_dir,
             options.paths.registry_db,
+            converter=converter,
             budget_bytes=weights_budget(read_budget(has_metal=_is_apple_silicon())),
         )
 

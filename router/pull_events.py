@@ -1,7 +1,8 @@
-"""What a pull tells those who follow it, over HTTP and on the command line: the transfer's events and two of ours.
+"""What a pull tells those who follow it, over HTTP and on the command line: its own events, and which pull it is.
 
 One tagged Struct per event; `type` is its tag. A stream is `started`, then the transfer's events, `registered` for
-each artifact that came, and one of `done`, `failed` and `stopped` at its end. Not here: the transfer's own events
+each artifact that came, `converting` and `registered` where a form has to be made, and one of `done`, `failed` and
+`stopped` at its end. Not here: the pull's own events
 (`registry.pull.events`).
 """
 
@@ -9,8 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from registry.catalogue import EngineName
-from registry.pull.events import FINAL_EVENTS, PullEvent
+from registry.pull.events import FINAL_EVENTS, PullEvent, Registered
 from registry.pull.manager import PullStatus
 from registry.pull.plan import Wishes
 
@@ -34,21 +34,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
     is_joined: bool = False
 
 
-class Registered(msgspec.Struct, frozen=True, kw_only=True, tag="registered"):
-    """What came can be used now.
-
-    Attributes:
-        model: The model's name.
-        engines: That run it, with all its artifacts.
-        path: The artifact that came.
-    """
-
-    model: str
-    engines: tuple[EngineName, ...]
-    path: str
-
-
-ModelPullEvent = PullEvent | Started | Registered
+ModelPullEvent = PullEvent | Started
 __all__ = [
     "ENDED_STATES",
     "FINAL_EVENTS",
@@ -76,6 +62,8 @@ class PullInfo(msgspec.Struct, frozen=True, kw_only=True):
         done_bytes: That are there, about.
         bytes_per_s: Now; None unless this server runs it.
         eta_s: Seconds to go; None unless this server runs it.
+        step: What is done after the transfer: a step of a conversion; None unless this server is at it.
+        step_share: Of that step, 0..1; None when unknown.
         error_code: Of the last failure.
         error: The sentence for the user.
         created_at: Seconds since 1970.
@@ -92,6 +80,8 @@ class PullInfo(msgspec.Struct, frozen=True, kw_only=True):
     done_bytes: int = 0
     bytes_per_s: float | None = None
     eta_s: float | None = None
+    step: str | None = None
+    step_share: float | None = None
     error_code: str | None = None
     error: str | None = None
     created_at: float

@@ -10,11 +10,11 @@ from typing import Final
 from registry.catalogue import Artifact, FileHash
 from registry.discovery import register_path
 from registry.hashing import HashTask, hash_artifact
+from registry.pull.events import Registered
 from registry.pull.folder import PullFolder, fingerprint
 from registry.pull.plan import PullPlan
 from registry.pull.puller import PullResult
 from registry.store import Registry
-from router.pull_events import Registered
 
 SMALL_BYTES: Final = 64 << 20
 """Files whose checksum no hub told are read at once when they are no more than that: an MLX folder's small ones."""

@@ -1,6 +1,7 @@
 """The owner of all pulls of a process: runs them, registers what they bring, and tells those who follow them.
 
-The server has one for its whole life; a command without a server has one for its own. Not here: the transfer
+A form that was wished for and that no repository has is made from what came, as the pull's last part. The server
+has one for its whole life; a command without a server has one for its own. Not here: the transfer
 (`registry.pull`), HTTP (`control/pulls.py`) and printing.
 """
 
@@ -20,17 +21,30 @@ from registry.errors import (
     InvalidReferenceError,
     NothingToPullError,
     PullConflictError,
+    PullUnfinishedError,
     RegistryError,
 )
 from registry.hub import HubSettings
-from registry.pull import PlannedPart, Puller, PullHandle, PullManager, PullPlan, PullSettings, Wishes, open_puller
-from registry.pull.events import Done, Failed
+from registry.pull import (
+    PlannedPart,
+    Puller,
+    PullHandle,
+    PullManager,
+    PullPlan,
+    PullResult,
+    PullSettings,
+    Wishes,
+    open_puller,
+)
+from registry.pull.events import Converting, Registered
 from registry.pull.folder import PullFolder
 from registry.pull.threads import in_thread
 from registry.remote_names import LocalReference, parse_pull_reference
-from router.errors import ShuttingDownError
+from router.conversion_report import ConversionWish
+from router.converter import Converter
+from router.errors import ConversionError, ShuttingDownError
 from router.memory_budget import MemoryBudget
-from router.pull_events import ModelPullEvent, PullInfo, Registered, Started, info_of
+from router.pull_events import ModelPullEvent, PullInfo, Started, info_of
 from router.pulled_models import register_pulled
 
 logger = logging.getLogger(__name__)
@@ -65,6 +79,7 @@ class Pulls:
         hub: How to reach the hub.
         models_dir: mlxr's own models folder.
         database: The catalogue's file.
+        converter: Makes the forms that no repository has.
         budget_bytes: Weights that fit into memory.
         settings: How pulls are done.
     """
@@ -75,16 +90,18 @@ class Pulls:
         models_dir: Path,
         database: Path,
         *,
+        converter: Converter,
         budget_bytes: int,
         settings: PullSettings | None = None,
     ) -> None:
+        self._converter = converter
         self.budget_bytes = budget_bytes
         self._hub = hub
         self._models_dir = models_dir
         self._database = database
         self._settings = settings or PullSettings(local_paths=False)
         self._stack = contextlib.AsyncExitStack()
-        self._registering: dict[int, asyncio.Task[tuple[Registered, ...] | Failed]] = {}
+        self._watching: dict[int, asyncio.Task[None]] = {}
         self._is_open = False
         self._is_closing = False
         self._group: asyncio.TaskGroup
@@ -97,7 +114,8 @@ class Pulls:
                 open_puller(self._hub, self._models_dir, self._database, self._settings)
             )
             self._group = await self._stack.enter_async_context(asyncio.TaskGroup())
-            self._manager = await self._stack.enter_async_context(PullManager(self._puller, max_running=MAX_RUNNING))
+            manager = PullManager(self._puller, max_running=MAX_RUNNING, conclude=self._conclude)
+            self._manager = await self._stack.enter_async_context(manager)
             self._stack = self._stack.pop_all()
         self._is_open = True
         return self
@@ -126,7 +144,7 @@ class Pulls:
     def close(self) -> None:
         """Take no more, and have what runs stop; those who follow are told so."""
         self._is_closing = True
-        for pull_id in list(self._registering):
+        for pull_id in list(self._watching):
             if (handle := self._manager.handle_of(pull_id)) is not None:
                 handle.stop("queued")
 
@@ -259,44 +277,65 @@ class Pulls:
     # --- following --------------------------------------------------------------------------------------------------
 
     def _followed(self, handle: PullHandle) -> PullHandle:
-        """See to it that what comes is registered, whoever else follows."""
-        task = self._registering.get(handle.id)
+        """See to it that its end is noted, whoever else follows."""
+        task = self._watching.get(handle.id)
         if task is None or (task.done() and not handle.is_ended):
-            self._registering[handle.id] = self._group.create_task(self._register(handle))
+            self._watching[handle.id] = self._group.create_task(self._watch(handle))
         return handle
 
-    async def _register(self, handle: PullHandle) -> tuple[Registered, ...] | Failed:
+    async def _watch(self, handle: PullHandle) -> None:
         try:
-            result = await handle.wait()
-            name = handle.wishes.name
-            models = await in_thread(lambda: register_pulled(self._database, self._models_dir, result, name=name))
-        except PullConflictError as exc:  # paused, cancelled, or stopped by the end of the process
-            return Failed(code=exc.code, message=str(exc))
-        except OSError as exc:
-            return Failed(code="unreadable", message=f"{exc.filename or self._models_dir}: {exc.strerror or exc}.")
+            await handle.wait()
+        except PullConflictError:  # paused, cancelled, or stopped by the end of the process
+            return
         except RegistryError as exc:
             logger.info("pull %d of %s failed: %s", handle.id, handle.reference, exc)
             if isinstance(exc, _MISTAKES):
                 await self._forget(handle.id)
-            return Failed(code=exc.code, message=str(exc))
-        logger.info("pull %d brought %s", handle.id, ", ".join(model.model for model in models))
-        return models
+        else:
+            logger.info("pull %d is done", handle.id)
 
     async def _events(self, handle: PullHandle, *, is_joined: bool) -> AsyncIterator[ModelPullEvent]:
         yield Started(id=handle.id, reference=handle.reference, is_joined=is_joined)
         async for event in handle.events():
-            if not isinstance(event, Done):
-                yield event
-                continue
-            models = await asyncio.shield(self._registering[handle.id])
-            if isinstance(models, Failed):
-                remedy = f"mlxr models add {shlex.quote(event.paths[0])}"
-                message = f"{models.message} The files came: `{remedy}`, with another --name, registers them."
-                yield Failed(code=models.code, message=message)
-                return
-            for model in models:
-                yield model
             yield event
+
+    # --- what follows the transfer ------------------------------------------------------------------------------------
+
+    async def _conclude(self, handle: PullHandle, result: PullResult) -> None:
+        """Register what came, and make the MLX form that no repository has.
+
+        Raises:
+            PullUnfinishedError: That cannot be done; the files stay.
+        """
+        models = await self._register(handle, result)
+        for model in models:
+            handle.tell(model)
+        logger.info("pull %d brought %s", handle.id, ", ".join(model.model for model in models))
+        if "mlx" in result.plan.needs_conversion and "mlx" not in models[0].engines:
+            await self._convert(handle, models[0].model)
+
+    async def _register(self, handle: PullHandle, result: PullResult) -> tuple[Registered, ...]:
+        name = handle.wishes.name
+        try:
+            return await in_thread(lambda: register_pulled(self._database, self._models_dir, result, name=name))
+        except OSError as exc:
+            code, message = "unreadable", f"{exc.filename or self._models_dir}: {exc.strerror or exc}."
+        except RegistryError as exc:
+            code, message = exc.code, str(exc)
+        remedy = f"mlxr models add {shlex.quote(str(result.paths[0]))}"
+        raise PullUnfinishedError(code, f"{message} The files came: `{remedy}`, with another --name, registers them.")
+
+    async def _convert(self, handle: PullHandle, model: str) -> None:
+        def tell(step: str, share: float | None) -> None:
+            handle.tell(Converting(step=step, share=share))
+
+        try:
+            converted = await self._converter.convert(model, ConversionWish(), on_progress=tell)
+        except (ConversionError, RegistryError) as exc:
+            words = f"{model} is there and runs on llamacpp, but was not converted for mlx: {exc}"
+            raise PullUnfinishedError(exc.code, words) from exc
+        handle.tell(converted.registered)
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -329,8 +368,9 @@ class Pulls:
         handle = self._manager.handle_of(info.id)
         if handle is None or handle.progress is None:
             return info
-        now = handle.progress
-        return replace(info, done_bytes=now.done_bytes, bytes_per_s=now.bytes_per_s, eta_s=now.eta_s)
+        now, step = handle.progress, handle.converting
+        info = replace(info, done_bytes=now.done_bytes, bytes_per_s=now.bytes_per_s, eta_s=now.eta_s)
+        return info if step is None else replace(info, step=step.step, step_share=step.share, bytes_per_s=None)
 
     async def _resume_interrupted(self) -> None:
         try:

@@ -4,6 +4,7 @@ import dataclasses
 import time
 
 from router.config import Config
+from router.conversions import Conversions
 from router.model_directory import ModelDirectory
 from router.model_keeper import ModelKeeper
 from router.pulls import Pulls
@@ -27,6 +28,7 @@ class Services:
         requests: Those that have not ended.
         keeper: Keeps the registry true to the disk; has the progress of checksums.
         pulls: Runs the pulls of models.
+        conversions: Runs the conversions that clients ask for.
     """
 
     config: Config
@@ -39,6 +41,7 @@ class Services:
     requests: RequestRegister = dataclasses.field(default_factory=RequestRegister)
     keeper: ModelKeeper | None = None
     pulls: Pulls | None = None
+    conversions: Conversions | None = None
 
     def defaults_for(self, model: str) -> RequestDefaults:
         """Return what requests for a model get that do not say otherwise; errors as in `ModelDirectory.get`."""

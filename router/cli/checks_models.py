@@ -55,7 +55,7 @@ def _vanished(registry: "Registry") -> Iterator[Finding]:
 
 
 def _leftovers(paths: Paths) -> Iterator[Finding]:
-    from router.conversion import leftovers
+    from router.conversion_scratch import leftovers
 
     folders = leftovers(paths.models_dir)
     if folders:

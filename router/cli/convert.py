@@ -1,24 +1,27 @@
-"""`mlxr models convert`: make the MLX form of a model. The work is `router.conversion`'s; this asks and prints."""
+"""`mlxr models convert`: make the MLX form of a model.
+
+A running server does it, so that closing the terminal stops nothing; without one this process does.
+Not here: the work (`router.conversion`), and what the server runs (`router.conversions`).
+"""
 
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from router.cli.context import CommandError, current_paths, open_registry
+from router.cli.context import CommandError, current_paths, open_registry, running_instance
 from router.cli.output import print_json, shown
 from router.cli.quick import QuickCommand
 
 if TYPE_CHECKING:
-    from registry.catalogue import Model
-    from registry.facts import ModelFacts
-    from router.conversion import ConversionReport, ConversionWish
-
-ALLOWED_BITS = (2, 3, 4, 5, 6, 8)
-ALLOWED_GROUPS = (32, 64, 128)
-ALLOWED_DTYPES = ("float16", "bfloat16", "float32")
+    from router.conversion import OnProgress
+    from router.conversion_report import ConversionReport, ConversionWish
+    from router.conversions import ConversionDone
+    from router.instance import RunningInstance
+    from router.paths import Paths
 
 
 def register(models: typer.Typer) -> None:
@@ -35,6 +38,7 @@ def convert(
     quantize: Annotated[bool, typer.Option(help="Quantize the weights.")] = True,
     new_name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Model that gets the result.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Keep it whatever the comparison says.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Stop what the server is making of the model.")] = False,
     is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make an MLX folder from a model's GGUF, or a quantized one from a folder of float weights.
@@ -44,53 +48,93 @@ def convert(
     Examples: `mlxr models convert qwen3-4b`, `mlxr models convert qwen3-4b --bits 8 --group-size 32`.
     """
     _check(to, bits, group_size, dtype)
-    from router.conversion import ConversionWish
-
-    wish = ConversionWish(bits=bits if quantize else None, group_size=group_size, dtype=dtype, name=new_name)
-    result, folder, report = run(name, wish, on_progress=_printer(is_quiet=is_json), is_forced=force)
-    if is_json:
-        print_json({"model": result.name, "path": folder, "report": report})
-        return
-    _print_report(report)
-    print(f"{result.name}: runs on {' and '.join(result.engines)}; the MLX folder is {shown(folder)}.")
-
-
-def run(
-    name: str, wish: "ConversionWish", *, on_progress: Callable[[str, float | None], None], is_forced: bool = False
-) -> "tuple[Model, str, ConversionReport]":
-    """Convert a model of the catalogue in this process's children.
-
-    Args:
-        name: Model or alias.
-        wish: What is to come out.
-        on_progress: Told each step, and the share of it that is done.
-        is_forced: Keep a result that the comparison speaks against.
-
-    Returns:
-        The model that has the result, its folder, and how it compares with its source.
-
-    Raises:
-        ConversionError: It cannot be done, or failed.
-        RegistryError: There is no such model, or the result cannot be registered.
-    """
-    from router.conversion import convert as run_conversion
-    from router.conversion import plan_conversion
-    from router.memory_budget import this_machine
-    from router.worker_environment import worker_environment
+    from router.conversion_report import ConversionWish
 
     paths = current_paths()
-    with open_registry(paths) as registry:
-        model = registry.get_model(name)
-        plan = plan_conversion(registry, model, wish, paths.models_dir, has_metal=this_machine().has_metal)
-        result, report = run_conversion(
-            registry,
-            plan,
-            environment=worker_environment(os.environ),
-            on_progress=on_progress,
-            can_load=_can_load,
-            is_forced=is_forced,
-        )
-    return result, str(plan.folder), report
+    instance = running_instance(paths)
+    if cancel:
+        _cancel(instance, name)
+        return
+    wish = ConversionWish(
+        bits=cast("Any", bits if quantize else None),
+        group_size=cast("Any", group_size),
+        dtype=cast("Any", dtype),
+        name=new_name,
+    )
+    on_progress = _printer(is_quiet=is_json)
+    if instance is None:
+        print("No server runs, so this terminal converts; closing it stops the conversion.", file=sys.stderr)
+        done = _convert_here(paths, name, wish, on_progress, is_forced=force)
+    else:
+        done = _convert_by_server(instance, name, wish, on_progress, is_forced=force)
+    if is_json:
+        print_json({"model": done.model, "path": done.path, "report": done.report})
+        return
+    _print_report(done.report)
+    print(f"{done.model}: runs on {' and '.join(done.engines)}; the MLX folder is {shown(done.path)}.")
+
+
+def _convert_here(
+    paths: "Paths", name: str, wish: "ConversionWish", on_progress: "OnProgress", *, is_forced: bool
+) -> "ConversionDone":
+    """Convert in this process's children."""
+    import asyncio
+
+    from router.conversions import ConversionDone
+    from router.converter import Converted, Converter
+    from router.worker_environment import worker_environment
+
+    open_registry(paths).close()
+
+    async def work() -> Converted:
+        converter = Converter(paths.registry_db, paths.models_dir, worker_environment(os.environ))
+        return await converter.convert(name, wish, on_progress=on_progress, is_forced=is_forced)
+
+    made = asyncio.run(work())
+    new = made.registered
+    return ConversionDone(model=new.model, engines=new.engines, path=new.path, report=made.report)
+
+
+def _convert_by_server(
+    instance: "RunningInstance", name: str, wish: "ConversionWish", on_progress: "OnProgress", *, is_forced: bool
+) -> "ConversionDone":
+    """Let the server convert, and watch."""
+    from registry.pull.events import Converting, Failed
+    from router.conversion_client import ConversionClient
+    from router.conversions import ConversionDone, ConversionStopped
+
+    with ConversionClient(instance) as client:
+        try:
+            with closing(client.convert(name, wish, is_forced=is_forced)) as events:
+                for event in events:
+                    match event:
+                        case Converting(step=step, share=share):
+                            on_progress(step, share)
+                        case Failed(message=message):
+                            raise CommandError(message)
+                        case ConversionStopped(state="cancelled"):
+                            raise CommandError("The conversion was cancelled; nothing of it was kept.")
+                        case ConversionStopped():
+                            raise CommandError("The server was stopped, and the conversion with it; give it again.")
+                        case ConversionDone():
+                            return event
+        except KeyboardInterrupt:
+            print(
+                "\nThe server goes on with the conversion. The same command follows it again, ", end="", file=sys.stderr
+            )
+            print(f"`mlxr models convert {name} --cancel` ends it.", file=sys.stderr)
+            raise
+    raise AssertionError("a stream without its last event raises")
+
+
+def _cancel(instance: "RunningInstance | None", name: str) -> None:
+    from router.conversion_client import ConversionClient
+
+    if instance is None:
+        raise CommandError("No server runs; a conversion of a terminal ends with Ctrl-C there.")
+    with ConversionClient(instance) as client:
+        client.cancel_conversion(name)
+    print(f"The conversion of {shown(name)} was stopped; nothing of it was kept.")
 
 
 def _check(to: str, bits: int, group_size: int, dtype: str | None) -> None:
@@ -100,25 +144,17 @@ def _check(to: str, bits: int, group_size: int, dtype: str | None) -> None:
             "llama.cpp's convert_hf_to_gguf.py and add it with `mlxr models add`.",
             exit_code=2,
         )
+    from router.conversion_report import Bits, Dtype, GroupSize
+
     for option, value, allowed in (
         ("--to", to, ("mlx",)),
-        ("--bits", bits, ALLOWED_BITS),
-        ("--group-size", group_size, ALLOWED_GROUPS),
-        ("--dtype", dtype, (*ALLOWED_DTYPES, None)),
+        ("--bits", bits, get_args(Bits)),
+        ("--group-size", group_size, get_args(GroupSize)),
+        ("--dtype", dtype, (*get_args(Dtype), None)),
     ):
         if value not in allowed:
             words = ", ".join(str(item) for item in allowed if item is not None)
             raise CommandError(f"{option} {value} is not possible; choose {words}.", exit_code=2)
-
-
-def _can_load(facts: "ModelFacts") -> bool:
-    from registry.memory_fit import FitSettings, check_fit, memory_need
-    from router.memory_budget import read_budget, this_machine
-
-    machine = this_machine()
-    need = memory_need(facts, FitSettings(context_length=512, parallel=1, keeps_caches=False), machine)
-    budget = read_budget(has_metal=machine.has_metal)
-    return check_fit(need, available_bytes=budget.available_for(need.engine)).is_fitting
 
 
 def _printer(*, is_quiet: bool) -> Callable[[str, float | None], None]:

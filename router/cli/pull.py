@@ -20,11 +20,12 @@ from router.cli.quick import QuickCommand
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from registry.pull import PullPlan, Wishes
+    from registry.pull import Wishes
+    from registry.pull.events import Registered
     from router.cli.pull_progress import PullPrinter
     from router.instance import RunningInstance
     from router.paths import Paths
-    from router.pull_events import ModelPullEvent, Registered
+    from router.pull_events import ModelPullEvent
     from router.pulls import Pulls
 
 ENGINES = ("mlx", "llamacpp", "both")
@@ -78,14 +79,17 @@ def open_pulls(paths: "Paths", endpoint: str | None = None) -> "Pulls":
     Returns:
         Not yet entered.
     """
+    from router.converter import Converter
     from router.hub_access import hub_settings
     from router.memory_budget import read_budget, this_machine
     from router.pulls import Pulls, weights_budget
+    from router.worker_environment import worker_environment
 
     open_registry(paths).close()
     hub = hub_settings(read_config(paths), os.environ, endpoint=endpoint)
     budget = weights_budget(read_budget(has_metal=this_machine().has_metal))
-    return Pulls(hub, paths.models_dir, paths.registry_db, budget_bytes=budget)
+    converter = Converter(paths.registry_db, paths.models_dir, worker_environment(os.environ))
+    return Pulls(hub, paths.models_dir, paths.registry_db, converter=converter, budget_bytes=budget)
 
 
 def pull_here(
@@ -178,26 +182,23 @@ class _Follower:
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.plan: PullPlan | None = None
         self.models: list[Registered] = []
         self.final: ModelPullEvent | None = None
 
     def take(self, event: "ModelPullEvent") -> None:
-        from registry.pull.events import Planned
-        from router.pull_events import Registered, Started
+        from registry.pull.events import Registered
+        from router.pull_events import Started
 
         match event:
             case Started(id=number):
                 self.number = number
-            case Planned(plan=plan):
-                self.plan = plan
             case Registered():
                 self.models.append(event)
         self.final = event
 
 
 def _conclude(follower: _Follower, *, is_json: bool, hint: str) -> int:
-    """Say how it ended, and convert where no repository had the form that was wished for."""
+    """Say how it ended."""
     from registry.pull.events import Done, Failed, Stopped
 
     match follower.final:
@@ -210,37 +211,15 @@ def _conclude(follower: _Follower, *, is_json: bool, hint: str) -> int:
         case Stopped():
             raise CommandError("The pull was cancelled.")
         case Done():
-            missing = follower.plan.needs_conversion if follower.plan is not None else ()
-            if "mlx" in missing and follower.models:
-                _convert(follower.models[0].model, is_json=is_json)
-            elif not is_json:
+            if not is_json:
                 _print_models(follower.models)
     return 0
-
-
-def _convert(model: str, *, is_json: bool) -> None:
-    from router.cli.convert import run
-    from router.cli.pull_progress import printer_for
-    from router.conversion import ConversionWish
-    from router.errors import ConversionError
-    from router.pull_events import Registered
-
-    with printer_for(is_json=is_json) as printer:
-        try:
-            result, folder, _ = run(model, ConversionWish(), on_progress=printer.step)
-        except ConversionError as exc:
-            raise CommandError(f"{model} is there and runs on llamacpp, but was not converted for mlx: {exc}") from exc
-        registered = Registered(model=result.name, engines=result.engines, path=folder)
-        printer.show(registered)
-    if not is_json:
-        _print_models([registered])
 
 
 def _print_models(models: "list[Registered]") -> None:
     from router.cli.pull_fit import fit_of
 
-    for name in dict.fromkeys(model.model for model in models):
-        engines = next(model.engines for model in models if model.model == name)
+    for name, engines in {model.model: model.engines for model in models}.items():
         if engines:
             print(f"{name}: runs on {' and '.join(engines)}. Try: mlxr run {name}")
         else:
@@ -283,8 +262,8 @@ def _exists(text: str) -> bool:
 
 def _register_local(path: Path, name: str | None, *, dry_run: bool, is_json: bool) -> int:
     from registry.discovery import register_path
+    from registry.pull.events import Registered
     from router.cli.pull_progress import JSONPrinter
-    from router.pull_events import Registered
 
     if dry_run:
         print(f"{shown(path)} would be registered where it lies; nothing is fetched or copied.")

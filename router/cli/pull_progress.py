@@ -4,14 +4,23 @@ Progress goes to stderr, so that stdout has only the result; with `--json` all e
 events come from (`pull.py`).
 """
 
-import json
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from registry.pull.events import FileDone, FileStarted, Planned, Progress, Retrying, Verifying, Waiting
+from registry.pull.events import (
+    Converting,
+    FileDone,
+    FileStarted,
+    Planned,
+    Progress,
+    Registered,
+    Retrying,
+    Verifying,
+    Waiting,
+)
 from router.cli.output import plural, shown, size
-from router.pull_events import ModelPullEvent, Registered, Started
+from router.pull_events import ModelPullEvent, Started
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -35,9 +44,6 @@ class PullPrinter(Protocol):
 
     def show(self, event: ModelPullEvent) -> None:
         """Show one event."""
-
-    def step(self, name: str, share: float | None) -> None:
-        """Show how far a conversion is."""
 
 
 def printer_for(*, is_json: bool) -> PullPrinter:
@@ -65,17 +71,11 @@ class JSONPrinter:
 
     def show(self, event: ModelPullEvent) -> None:
         """Print an event."""
+        import json
+
         import msgspec
 
-        self.write(msgspec.to_builtins(event))
-
-    def step(self, name: str, share: float | None) -> None:
-        """Print a conversion's step."""
-        self.write({"type": "converting", "step": name, "share": share})
-
-    def write(self, value: dict[str, Any]) -> None:
-        """Print any object."""
-        print(json.dumps(value), flush=True)
+        print(json.dumps(msgspec.to_builtins(event)), flush=True)
 
 
 class LinePrinter:
@@ -98,15 +98,17 @@ class LinePrinter:
             if percent >= self._next_percent:
                 self.say(f"{percent:3d} %  {numbers_of(event)}")
                 self._next_percent = percent - percent % STEP_PERCENT + STEP_PERCENT
+        elif isinstance(event, Converting):
+            self._show_step(event)
         elif (sentence := sentence_of(event)) is not None and sentence != self._last_said:
             self._last_said = sentence
             self.say(sentence)
 
-    def step(self, name: str, share: float | None) -> None:
+    def _show_step(self, event: Converting) -> None:
         """Print each step of a conversion once."""
-        if share is None and name != self._last_said:
-            self._last_said = name
-            self.say(f"{name} ...")
+        if event.step != self._last_said:
+            self._last_said = event.step
+            self.say(f"{event.step} ...")
 
     def say(self, text: str) -> None:
         """Print a line; texts of others are made safe."""
@@ -164,9 +166,9 @@ class BarPrinter(LinePrinter):
             self._active[event.path] = f"checking {name}" if isinstance(event, Verifying) else name
         self._update(description=next(reversed(self._active.values()), ""))
 
-    def step(self, name: str, share: float | None) -> None:
+    def _show_step(self, event: Converting) -> None:
         """Move the bar of a conversion."""
-        self._update(description=name, completed=(share or 0.0) * 100, total=100, numbers="")
+        self._update(description=event.step, completed=(event.share or 0.0) * 100, total=100, numbers="")
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""

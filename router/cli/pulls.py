@@ -71,10 +71,12 @@ def _row(info: "PullInfo") -> tuple[object, ...]:
     from router.cli.pull_progress import duration
 
     share = f"{100 * info.done_bytes // info.total_bytes} %" if info.total_bytes else None
+    if info.step is not None:
+        share = None if info.step_share is None else f"{info.step_share:.0%}".replace("%", " %")
     return (
         info.id,
         _short(info.reference),
-        info.state,
+        info.state if info.step is None else info.step,
         share,
         size(info.total_bytes),
         None if not info.bytes_per_s else f"{size(int(info.bytes_per_s))}/s",
@@ -108,7 +110,7 @@ def cancel(pull_id: PullId, is_json: JsonFlag = False) -> None:
     """
     number = _number(pull_id)
     info = _ask(lambda client: client.change_pull(number, "cancel"), lambda here: here.cancel(number))
-    _tell(info, "is cancelled; what had come is deleted.", is_json=is_json)
+    _tell(info, "is cancelled; what was half there is deleted.", is_json=is_json)
 
 
 @pulls.command("resume", cls=QuickCommand)

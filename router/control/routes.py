@@ -8,6 +8,7 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from router.capabilities import ENGINES, report
+from router.control.conversions import CONVERSION_ROUTES
 from router.control.pulls import PULL_ROUTES
 from router.control.requests import request_status
 from router.control.schemas import CancelResponse, RequestList, StopRequest, StopResponse
@@ -83,5 +84,6 @@ control_router = Router(
         list_requests,
         cancel_request,
         *PULL_ROUTES,
+        *CONVERSION_ROUTES,
     ],
 )

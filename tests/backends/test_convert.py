@@ -16,7 +16,8 @@ import pytest
 from registry.discovery import ScanRoot, register_path, scan
 from registry.removal import remove_artifacts
 from registry.store import Registry
-from router.conversion import REPORT_NAME, SCRATCH_PREFIX, leftovers, read_report, sweep
+from router.conversion_report import REPORT_NAME, read_report
+from router.conversion_scratch import SCRATCH_PREFIX, leftovers, sweep
 from router.paths import Paths
 from tests.support import tiny_model
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from registry.pull.events import Planned, Progress, Retrying
+from registry.pull.events import Converting, Planned, Progress, Registered, Retrying
 from registry.pull.plan import PullPlan
 from router.cli.pull_progress import BarPrinter, JSONPrinter, LinePrinter, duration, numbers_of, percent_of
-from router.pull_events import Registered, Started
+from router.pull_events import Started
 
 
 def progress(done: int, total: int = 1000, speed: float | None = None) -> Progress:
@@ -53,7 +53,7 @@ def test_the_bar_takes_every_event(capfd: pytest.CaptureFixture[str]) -> None:
         bars.show(Planned(plan=plan, total_bytes=1000, needed_bytes=500))
         bars.show(progress(500, speed=100.0))
         bars.show(Registered(model="b", engines=("mlx",), path="/x"))
-        bars.step("converting", 0.5)
+        bars.show(Converting(step="converting", share=0.5))
     err = capfd.readouterr().err
     assert "a/b (): 0 files, 1.0 kB; 500 B of it are here. For mlx: a/c." in err
 

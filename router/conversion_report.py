@@ -1,0 +1,77 @@
+"""What is stored beside converted weights: how they were made, and how they compare with their source.
+
+Not here: making and comparing (`conversion.py`).
+"""
+
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+REPORT_NAME: Final = "mlxr-conversion.json"
+
+Bits = Literal[2, 3, 4, 5, 6, 8]
+GroupSize = Literal[32, 64, 128]
+Dtype = Literal["float16", "bfloat16", "float32"]
+
+
+class ConversionWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to come out.
+
+    Attributes:
+        bits: Of the quantized weights; None = floats.
+        group_size: Weights that share a scale.
+        dtype: `float16`, `bfloat16` or `float32` of what is not quantized; None = what this machine computes with best.
+        name: Of the model that gets it; None = the source's own, or a new one beside a float folder.
+    """
+
+    bits: Bits | None = 4
+    group_size: GroupSize = 64
+    dtype: Dtype | None = None
+    name: str | None = None
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """How the result compares with its source on the fixed text.
+
+    Attributes:
+        num_tokens: Places that were compared.
+        agreement: Share of the places at which both would have drawn the same token.
+        source_perplexity: Of the source.
+        perplexity: Of the result.
+        is_same_tokens: Both tokenizers cut the text alike.
+    """
+
+    num_tokens: int
+    agreement: float
+    source_perplexity: float
+    perplexity: float
+    is_same_tokens: bool
+
+
+class ConversionReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What is stored beside the weights.
+
+    Attributes:
+        source: Path of the source.
+        source_size_bytes: Its size then.
+        source_sha256: Where it was known.
+        wish: How it was converted.
+        parity: The comparison; None where it was left out.
+        parity_skipped: Why it was left out.
+    """
+
+    source: str
+    source_size_bytes: int
+    source_sha256: str | None
+    wish: ConversionWish
+    parity: Parity | None = None
+    parity_skipped: str | None = None
+
+
+def read_report(folder: Path) -> ConversionReport | None:
+    """Give what is stored beside converted weights; None when there is nothing, or nothing readable."""
+    try:
+        return msgspec.json.decode((folder / REPORT_NAME).read_bytes(), type=ConversionReport)
+    except (OSError, msgspec.DecodeError):
+        return None
