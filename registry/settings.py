@@ -23,7 +23,22 @@ KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 FOREVER: Final = "forever"
 
+MAX_PRESET_MESSAGES: Final = 64
+"""Of a preset conversation; longer ones belong into requests."""
+
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+class PresetMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A message that every conversation of a model has at its beginning.
+
+    Attributes:
+        role: Who says it.
+        content: What.
+    """
+
+    role: Literal["system", "user", "assistant"]
+    content: Annotated[str, Meta(min_length=1)]
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -34,6 +49,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         kv_type: How the KV cache is stored.
         parallel: Sequences that a worker may run at a time.
         workers: Worker processes of the model.
+        threads: Compute threads of each worker on llamacpp; mlx chooses its own.
         keep_alive_s: How long it stays loaded after its last request; 0 = not at all, `forever` = until it must go.
         temperature: 0 is greedy.
         top_p: Smallest set of tokens whose probability reaches this.
@@ -45,12 +61,15 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         stop: Texts that end an answer, beside a request's own.
         system: System prompt of conversations that begin without one.
         template: Jinja chat template in the place of the model's own.
+        messages: What conversations begin with, behind the system prompt.
+        license: Text of the model's licence; it is shown and does nothing.
     """
 
     context_length: Annotated[int, Meta(ge=16, le=10_000_000)] | None = None
     kv_type: KVType | None = None
     parallel: Annotated[int, Meta(ge=1, le=256)] | None = None
     workers: Annotated[int, Meta(ge=1, le=64)] | None = None
+    threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
     keep_alive_s: Annotated[float, Meta(ge=0, le=1e9)] | Literal["forever"] | None = None
     temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
@@ -65,6 +84,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     ) = None
     system: Annotated[str, Meta(min_length=1)] | None = None
     template: Annotated[str, Meta(min_length=1)] | None = None
+    messages: Annotated[tuple[PresetMessage, ...], Meta(min_length=1, max_length=MAX_PRESET_MESSAGES)] | None = None
+    license: Annotated[str, Meta(min_length=1)] | None = None
 
 
 NO_SETTINGS: Final = ModelSettings()
@@ -87,7 +108,7 @@ def set_settings(settings: ModelSettings) -> dict[str, Any]:
         Key -> plain value, in the order of the Struct.
     """
     return {
-        key: list(value) if isinstance(value, tuple) else value
+        key: msgspec.to_builtins(list(value)) if isinstance(value, tuple) else value
         for key, value in msgspec.structs.asdict(settings).items()
         if value is not None
     }
@@ -113,7 +134,7 @@ def settings_from_text(pairs: Mapping[str, str]) -> dict[str, Any]:
 
     Args:
         pairs: Key -> text; an empty text takes the setting away. `keep_alive_s` also understands `5m` and `forever`;
-            `stop` is a JSON list, or one text as it is.
+            `stop` is a JSON list, or one text as it is; `messages` is a JSON list of objects.
 
     Returns:
         What `check_settings` gives.
@@ -178,12 +199,14 @@ def _type_of(key: str) -> Any:
 
 
 def _from_text(key: str, text: str) -> Any:
-    if key in {ENGINE_KEY, "kv_type", "system", "template"}:
+    if key in {ENGINE_KEY, "kv_type", "system", "template", "license"}:
         return text
     if key == "keep_alive_s":
         return text if text == FOREVER else _seconds(text)
     if key == "stop":
         return _stop_texts(text)
+    if key == "messages":
+        return _messages(text)
     kind = _type_of(key)
     try:
         return msgspec.convert(text, kind, strict=False)
@@ -208,6 +231,15 @@ def _stop_texts(text: str) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError as exc:
         raise InvalidSettingError('stop: give one text, or a JSON list such as ["</s>", "User:"].') from exc
+
+
+def _messages(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as exc:
+        raise InvalidSettingError(
+            'messages: give a JSON list such as [{"role": "user", "content": "Hi"}]; roles: system, user, assistant.'
+        ) from exc
 
 
 def _sentence(exc: msgspec.ValidationError) -> str:

@@ -24,6 +24,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
         context_length: Tokens one request may use.
         parallel: Sequences that a worker may run at a time.
         workers: Worker processes of the model.
+        threads: Compute threads of each worker (llamacpp).
         kv_type: How the KV cache is stored.
         template: Chat template in the place of the model's own.
     """
@@ -31,6 +32,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | None = None
     parallel: int | None = None
     workers: int | None = None
+    threads: int | None = None
     kv_type: KVType | None = None
     template: str | None = None
 
@@ -62,7 +64,7 @@ def config_for(config: Config, load: LoadSettings) -> Config:
     return replace(
         config,
         generation=_changed(config.generation, generation),
-        llamacpp=_changed(config.llamacpp, {"kv_type": load.kv_type}),
+        llamacpp=_changed(config.llamacpp, {"kv_type": load.kv_type, "threads": load.threads}),
     )
 
 

@@ -2,6 +2,7 @@
 
 from router.errors import MissingFieldError
 from router.lifecycle import WorkerState
+from router.load_settings import AS_CONFIGURED, LoadSettings
 from router.residency import ManagedWorker
 from router.services import Services
 from router.targets import Purpose
@@ -16,7 +17,11 @@ def resident_workers(services: Services) -> list[ManagedWorker]:
 
 
 def wish_or_default(
-    services: Services, model: str | None, engine_header: str | None, purpose: Purpose = Purpose.DESCRIBE
+    services: Services,
+    model: str | None,
+    engine_header: str | None,
+    purpose: Purpose = Purpose.DESCRIBE,
+    load: LoadSettings = AS_CONFIGURED,
 ) -> Wish:
     """Return the wish for a named model, or for the only one that can be meant.
 
@@ -25,6 +30,7 @@ def wish_or_default(
         model: As the client named it; None = the one that is loaded, or else the only one there is.
         engine_header: Value of X-Mlxr-Engine, or None.
         purpose: What is wanted of it.
+        load: What is wanted of the load of a model that was named.
 
     Raises:
         MissingFieldError: No model was named, and none is the only one.
@@ -32,7 +38,7 @@ def wish_or_default(
         RegistryError: There is no such model, or the registry cannot be read.
     """
     if model is not None:
-        return services.models.wish_for(model, engine_header, purpose)
+        return services.models.wish_for(model, engine_header, purpose, load)
     resident = resident_workers(services)
     if len(resident) == 1 and resident[0].target is not None:
         target = resident[0].target

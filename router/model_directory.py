@@ -15,6 +15,7 @@ from registry.names import parse_model_reference
 from registry.store import Registry
 from router.config import EngineSetting
 from router.errors import InvalidRequestError, ModelLoadFailedError
+from router.load_settings import AS_CONFIGURED, LoadSettings
 from router.targets import Choice, Purpose, Target, choose, parse_engine
 from router.waiting import Wish
 
@@ -100,13 +101,20 @@ class ModelDirectory:
             self._listed = self._registry.list_models()
         return self._listed
 
-    def wish_for(self, reference: str, engine_header: str | None, purpose: Purpose = Purpose.GENERATE) -> Wish:
+    def wish_for(
+        self,
+        reference: str,
+        engine_header: str | None,
+        purpose: Purpose = Purpose.GENERATE,
+        load: LoadSettings = AS_CONFIGURED,
+    ) -> Wish:
         """Return what a request asks for.
 
         Args:
             reference: `name` or `name@engine`.
             engine_header: Value of X-Mlxr-Engine, or None.
             purpose: What it wants of the model.
+            load: What it wants of the load.
 
         Raises:
             InvalidModelNameError: No valid reference.
@@ -120,7 +128,7 @@ class ModelDirectory:
                 message = f"model says engine {engine}, X-Mlxr-Engine says {header_engine}; send one of the two"
                 raise InvalidRequestError(message, "model")
             engine = header_engine
-        return Wish(self.get(name).name, engine, purpose)
+        return Wish(self.get(name).name, engine, purpose, load)
 
     def resolve(self, wish: Wish) -> Choice:
         """Return the artifact and engine that a wish means under the settings in force.

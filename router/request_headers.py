@@ -10,17 +10,24 @@ from typing import Final
 import msgspec
 
 from backends.sequence import Priority
+from registry.errors import InvalidSettingError
+from registry.settings import settings_from_text
 from router.config.schema import MAX_SECONDS
 from router.errors import InvalidRequestError
+from router.load_settings import AS_CONFIGURED, LoadSettings
 
 ENGINE_HEADER: Final = "X-Mlxr-Engine"
 PRIORITY_HEADER: Final = "X-Mlxr-Priority"
 SESSION_HEADER: Final = "X-Session-Id"
 TIMEOUT_HEADER: Final = "X-Mlxr-Timeout"
+LOAD_HEADER: Final = "X-Mlxr-Load"
 REQUEST_ID_HEADER: Final = b"x-request-id"
 """Of the answer: by which id the request is listed and can be cancelled."""
 
 MAX_SESSION_CHARS: Final = 512
+
+LOAD_KEYS: Final = ("context_length", "parallel", "workers", "kv_type", "threads")
+"""What of a load a header may say. A template is too long for one."""
 
 
 class HeaderWishes(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,11 +37,13 @@ class HeaderWishes(msgspec.Struct, frozen=True, kw_only=True):
         priority: Comes before what the body says.
         session_id: Comes before what the body says.
         timeout_s: For the whole request, above 0.
+        load: How the model is to be loaded; comes before the model's settings.
     """
 
     priority: Priority | None = None
     session_id: str | None = None
     timeout_s: float | None = None
+    load: LoadSettings = AS_CONFIGURED
 
 
 def header_wishes(headers: Mapping[str, str]) -> HeaderWishes:
@@ -50,7 +59,33 @@ def header_wishes(headers: Mapping[str, str]) -> HeaderWishes:
         priority=_priority(headers.get(PRIORITY_HEADER)),
         session_id=_session_id(headers.get(SESSION_HEADER)),
         timeout_s=_timeout_s(headers.get(TIMEOUT_HEADER)),
+        load=wished_load(headers.get(LOAD_HEADER)),
     )
+
+
+def wished_load(text: str | None) -> LoadSettings:
+    """Read how a request wants its model loaded: `context_length=4096, kv_type=q8_0`.
+
+    Args:
+        text: Of the header; None = it is absent.
+
+    Raises:
+        InvalidRequestError: A key is unknown or twice there, or a value is out of its range.
+    """
+    if text is None:
+        return AS_CONFIGURED
+    pairs: dict[str, str] = {}
+    for part in text.replace(",", " ").split():
+        key, sign, value = part.partition("=")
+        if key not in LOAD_KEYS or key in pairs or not sign or not value:
+            known = ", ".join(LOAD_KEYS)
+            message = f"{LOAD_HEADER}: {part!r:.60} is not understood; send KEY=VALUE, each KEY once, of {known}"
+            raise InvalidRequestError(message, LOAD_HEADER)
+        pairs[key] = value
+    try:
+        return LoadSettings(**settings_from_text(pairs))
+    except InvalidSettingError as exc:
+        raise InvalidRequestError(f"{LOAD_HEADER}: {exc}", LOAD_HEADER) from exc
 
 
 def _priority(text: str | None) -> Priority | None:

@@ -12,6 +12,7 @@ RELEVANT_HEADERS: Final = (
     "authorization",
     "x-api-key",
     "x-mlxr-engine",
+    "x-mlxr-load",
     "x-mlxr-priority",
     "x-mlxr-prefill-progress",
     "x-mlxr-timeout",

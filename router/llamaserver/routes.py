@@ -17,7 +17,7 @@ from router.llamaserver.schemas import DetokenizeRequest, TokenizeRequest
 from router.llamaserver.slots import has_idle_slot, slots_of
 from router.model_choice import resident_workers, wish_or_default
 from router.openai.counting import read_chat
-from router.request_headers import ENGINE_HEADER
+from router.request_headers import ENGINE_HEADER, LOAD_HEADER, wished_load
 from router.residency import ManagedWorker
 from router.services import Services
 from router.waiting import Wish
@@ -30,7 +30,8 @@ _NO = frozenset({"false", "0", "no", "off"})
 async def tokenize(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Return a text's tokens."""
     body = await read_json(request, TokenizeRequest, limit_bytes=services.config.server.max_body_bytes)
-    wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER))
+    load = wished_load(request.headers.get(LOAD_HEADER))
+    wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
     question = Tokenize(body.content, body.add_special, body.parse_special, body.with_pieces)
     tokens = (await _ask(request, services, wish, question, "content")).answer
     assert isinstance(tokens, Tokens)

@@ -50,7 +50,7 @@ def openai_answering(
         RouterError: It is not valid.
         RegistryError: There is no such model.
     """
-    wanted = scheduled(_generation_request(services, body, engine, has_events=has_events), body, wishes)
+    wanted = scheduled(_generation_request(services, body, engine, wishes, has_events=has_events), body, wishes)
     tier = tier_used(body, wanted.priority)
     head = AnswerHead.new(body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)
     return Answering(
@@ -62,9 +62,14 @@ def openai_answering(
 
 
 def _generation_request(
-    services: Services, body: ChatRequest | CompletionRequest, engine_header: str | None, *, has_events: bool
+    services: Services,
+    body: ChatRequest | CompletionRequest,
+    engine_header: str | None,
+    headers: HeaderWishes,
+    *,
+    has_events: bool,
 ) -> GenerationRequest:
-    wish = services.models.wish_for(body.model, engine_header)
+    wish = services.models.wish_for(body.model, engine_header, load=headers.load)
     engine = services.models.resolve(wish).target.engine
     defaults = services.defaults_for(wish.model)
     if isinstance(body, ChatRequest):

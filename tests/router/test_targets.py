@@ -162,3 +162,11 @@ def test_a_quantized_kv_cache_needs_heads_that_blocks_fit_into(kv_type: Any, wid
     own = model(gguf, settings=ModelSettings(kv_type=kv_type))
     with pytest.raises(ModelLoadFailedError, match="multiple of 32") if is_refused else contextlib.nullcontext():
         choose(own, wish=None, global_setting=AUTO, is_apple_silicon=False)
+
+
+@pytest.mark.parametrize("load", [LoadSettings(kv_type="f16"), LoadSettings(threads=2)])
+def test_a_request_cannot_want_of_mlx_what_only_llamacpp_has(load: LoadSettings) -> None:
+    with pytest.raises(InvalidRequestError, match="leave it out, or ask 'm@llamacpp'"):
+        choose(model(*BOTH), wish=MLX, global_setting=AUTO, is_apple_silicon=False, load=load)
+    choice = choose(model(*BOTH), wish=LLAMACPP, global_setting=AUTO, is_apple_silicon=False, load=load)
+    assert choice.target.load == load
