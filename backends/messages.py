@@ -49,6 +49,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         background_max_wait_s: How long interactive sequences may hold a background one, before it goes on for a while.
         session_ttl_s: How long the cache of a session's last answer is kept before those of no session.
         chat_template: The user's Jinja template, in the place of the model's own; None = that.
+        adapter_path: LoRA adapter to lay over the model, absolute: a .gguf file (llamacpp) or a folder (mlx), or None.
+        adapter_scale: What the adapter's effect is multiplied by; 1 = as its makers have it.
     """
 
     model_path: str
@@ -68,6 +70,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     background_max_wait_s: float = 60.0
     session_ttl_s: float = 600.0
     chat_template: str | None = None
+    adapter_path: str | None = None
+    adapter_scale: float = 1.0
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from registry.adapters.facts import AdapterFacts
 from registry.facts import ArtifactFormat, ModelFacts
 from registry.settings import NO_SETTINGS, ModelSettings
 
@@ -74,6 +75,62 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.size_bytes:x}-{self.mtime_ns:x}"
 
 
+class Adapter(msgspec.Struct, frozen=True, kw_only=True):
+    """A LoRA adapter of one model, for one engine.
+
+    Attributes:
+        id: Row number; another one after it was registered anew.
+        model_name: Its base.
+        name: What stands after the `+`; unique for the base and the format.
+        format: `gguf` or `mlx`.
+        path: The `.gguf` file, or the folder that mlx-lm wrote.
+        files: Every file of it that is read.
+        size_bytes: Sum over `files`, when it was registered.
+        mtime_ns: Newest modification time over `files`, then.
+        scale: What the user wants its effect multiplied by; 1 = as its makers have it.
+        facts: What its files say.
+    """
+
+    id: int
+    model_name: str
+    name: str
+    format: ArtifactFormat
+    path: str
+    files: tuple[str, ...]
+    size_bytes: int
+    mtime_ns: int
+    scale: float = 1.0
+    facts: AdapterFacts
+
+    @property
+    def engine(self) -> EngineName:
+        """The engine that runs this format."""
+        return ENGINE_OF_FORMAT[self.format]
+
+    @property
+    def reference(self) -> str:
+        """What requests call it by, with its base."""
+        return f"{self.model_name}+{self.name}"
+
+    @property
+    def version(self) -> str:
+        """A text that is another one when the files are others, although the path is the same."""
+        return f"{self.size_bytes:x}-{self.mtime_ns:x}"
+
+
+class AdapterDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """An adapter as found on disk, checked against its base; the attributes are those of Adapter."""
+
+    name: str
+    format: ArtifactFormat
+    path: str
+    files: tuple[str, ...]
+    size_bytes: int
+    mtime_ns: int
+    scale: float = 1.0
+    facts: AdapterFacts
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A logical name and its artifacts, at most one of each format.
 
@@ -85,6 +142,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         settings: What the user set on it.
         created_at: Seconds since 1970.
         last_used_at: Seconds since 1970; None before the first use.
+        adapters: Sorted by name and format.
     """
 
     name: str
@@ -94,6 +152,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     settings: ModelSettings = NO_SETTINGS
     created_at: float
     last_used_at: float | None
+    adapters: tuple[Adapter, ...] = ()
 
     @property
     def engines(self) -> tuple[EngineName, ...]:
@@ -110,6 +169,17 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
             The artifact, or None when the model has none of that format.
         """
         return next((artifact for artifact in self.artifacts if artifact.engine == engine), None)
+
+    def adapters_named(self, name: str) -> tuple[Adapter, ...]:
+        """Give the adapters of a name, at most one of each format.
+
+        Args:
+            name: What stands after the `+`.
+
+        Returns:
+            The adapters.
+        """
+        return tuple(adapter for adapter in self.adapters if adapter.name == name)
 
 
 class ArtifactSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +218,7 @@ class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
         aliases: See Model.
         created_at: See Model.
         last_used_at: See Model.
+        adapters: Name and engine of each.
     """
 
     name: str
@@ -156,6 +227,7 @@ class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...]
     created_at: float
     last_used_at: float | None
+    adapters: tuple[tuple[str, EngineName], ...] = ()
 
     @property
     def engines(self) -> tuple[EngineName, ...]:

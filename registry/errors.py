@@ -8,9 +8,19 @@ Not here: HTTP statuses and protocol shapes (the router has the one table for th
     │   └── MLXDirError             a folder that is no usable MLX model; has `file`
     ├── InvalidModelNameError       invalid_model_name
     ├── ModelNotFoundError          model_not_found
+    │   └── AdapterNotFoundError    adapter_not_found
     ├── ModelExistsError            model_exists
     ├── ArtifactConflictError       artifact_conflict
     ├── InvalidSettingError         invalid_setting
+    ├── PullError                   pull_failed
+    │   ├── InvalidReferenceError   invalid_reference
+    │   ├── NothingToPullError      nothing_to_pull
+    │   ├── PullConflictError       pull_conflict
+    │   ├── PullUnfinishedError     the code of what could not be done
+    │   ├── PullNotFoundError       pull_not_found
+    │   ├── PullDiskFullError       insufficient_disk
+    │   ├── PullStoreError          pull_store_unwritable
+    │   └── HubError                what the hub did not give; has further subclasses
     └── DatabaseError               registry_database_error
         ├── RegistryBusyError       registry_busy
         ├── RegistryFullError       registry_full
@@ -110,6 +120,26 @@ class ModelNotFoundError(RegistryError):
         self.near = tuple(near)
         hint = f" Did you mean {' or '.join(self.near)}?" if self.near else " `mlxr models list` shows what there is."
         super().__init__(f"There is no model {name!r}.{hint}")
+
+
+class AdapterNotFoundError(ModelNotFoundError):
+    """The model is there, but it has no adapter of this name.
+
+    Attributes:
+        name: What was asked for, `MODEL+ADAPTER`.
+        near: The model's adapters, as requests name them.
+    """
+
+    code = "adapter_not_found"
+
+    def __init__(self, model: str, adapter: str, known: "Sequence[str]") -> None:
+        super().__init__(f"{model}+{adapter}", [f"{model}+{name}" for name in dict.fromkeys(known)])
+        hint = (
+            f"It has: {', '.join(self.near)}."
+            if self.near
+            else f"It has none; `mlxr models adapter add {model} PATH` adds one."
+        )
+        self.args = (f"The model {model!r} has no adapter {adapter!r}. {hint}",)
 
 
 class ModelExistsError(RegistryError):

@@ -25,7 +25,7 @@ _MMPROJ_PATTERN: Final = re.compile(r"(?:\A|[-._])mmproj(?:[-._]|\Z)", re.IGNORE
 
 _NOT_MODELS: Final = {
     ModelKind.MMPROJ: "it is a vision projector; it serves with the model beside it",
-    ModelKind.LORA: "it is a LoRA adapter, which needs its base model",
+    ModelKind.LORA: "it is a LoRA adapter; `mlxr models adapter add BASE PATH` registers it for its base model",
     ModelKind.VOCAB_ONLY: "it has a vocabulary but no weights",
     ModelKind.IMATRIX: "it is an importance matrix for quantizing, not a model",
 }

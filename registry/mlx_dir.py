@@ -127,6 +127,22 @@ def read_mlx_dir(folder: Path | str) -> ModelFacts:
     )
 
 
+def read_tensors(folder: Path) -> dict[str, TensorInfo]:
+    """Read the header of every weight file of an MLX model folder.
+
+    Args:
+        folder: The model's folder.
+
+    Returns:
+        Tensor name -> what it is.
+
+    Raises:
+        MLXDirError: As `read_mlx_dir`.
+        ArtifactError: A file cannot be read.
+    """
+    return _read_tensors(folder, {path.name for path in list_model_files(folder)})
+
+
 def _read_tensors(folder: Path, names: set[str]) -> dict[str, TensorInfo]:
     """Read every weight file's header; check the index first."""
     shards = sorted(name for name in names if name.startswith("model") and name.endswith(".safetensors"))
@@ -294,4 +310,4 @@ def is_mlx_dir(names: set[str]) -> bool:
     )
 
 
-__all__ = ["ArtifactError", "is_mlx_dir", "list_model_files", "read_chat_template", "read_mlx_dir"]
+__all__ = ["ArtifactError", "is_mlx_dir", "list_model_files", "read_chat_template", "read_mlx_dir", "read_tensors"]

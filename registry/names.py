@@ -5,9 +5,10 @@ Not here: whether a name is taken (`store.py`).
     name       = [org "/"] segment [":" tag]    at most 128 characters in all
     segment    = [a-z0-9] or [a-z0-9] [a-z0-9._-]* [a-z0-9], without ".."
     tag        = [a-z0-9._-]+, without ".."     as Ollama has it; names derived from files have none
-    reference  = name ["@" engine]              engine: mlx, llamacpp or auto
+    reference  = name ["+" adapter] ["@" engine]    engine: mlx, llamacpp or auto
+    adapter    = segment                        at most 64 characters
 
-The character `+` (an adapter) is in no name, so that references can grow by it.
+The character `+` is in no name.
 """
 
 import re
@@ -16,11 +17,14 @@ from typing import Final, NamedTuple
 from registry.errors import InvalidModelNameError
 
 MAX_NAME_CHARS: Final = 128
+MAX_ADAPTER_CHARS: Final = 64
 
 ENGINES: Final = ("auto", "mlx", "llamacpp")
 
 _SEGMENT: Final = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"
 _NAME_PATTERN: Final = re.compile(rf"(?:{_SEGMENT}/)?{_SEGMENT}(?::[a-z0-9._-]+)?", re.ASCII)
+
+_ADAPTER_PATTERN: Final = re.compile(_SEGMENT, re.ASCII)
 
 _SHARD_PATTERN: Final = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 """Source: llama.cpp, llama_split_path: "%s-%05d-of-%05d.gguf", counted from 1."""
@@ -49,10 +53,12 @@ class ModelReference(NamedTuple):
     Attributes:
         name: A valid name, perhaps an alias.
         engine: `auto`, `mlx` or `llamacpp`; None when the reference leaves it open.
+        adapter: A valid adapter name; None = the base alone.
     """
 
     name: str
     engine: str | None
+    adapter: str | None = None
 
 
 class ShardName(NamedTuple):
@@ -91,27 +97,51 @@ def check_model_name(name: str) -> str:
     return name
 
 
+def check_adapter_name(name: str) -> str:
+    """Check the name of an adapter, what stands after the `+`, against the grammar.
+
+    Args:
+        name: The name.
+
+    Returns:
+        The same name.
+
+    Raises:
+        InvalidModelNameError: It is no adapter name.
+    """
+    if "+" in name:
+        raise InvalidModelNameError(f"{name[:80]!r}: a model takes one adapter at a time; write NAME+ADAPTER.")
+    if len(name) > MAX_ADAPTER_CHARS or _ADAPTER_PATTERN.fullmatch(name) is None or ".." in name:
+        raise InvalidModelNameError(
+            f"{name[:80]!r} is no adapter name. Adapter names are at most {MAX_ADAPTER_CHARS} of a-z, 0-9, '.', '_' "
+            "and '-', starting and ending with a letter or digit."
+        )
+    return name
+
+
 def parse_model_reference(text: str) -> ModelReference:
     """Take a reference apart.
 
     Args:
-        text: `name` or `name@engine`. Upper case is read as lower case.
+        text: `name`, `name+adapter`, `name@engine` or `name+adapter@engine`. Upper case is read as lower case.
 
     Returns:
-        The name, and the engine if one is given.
+        The name, and the engine and the adapter if they are given.
 
     Raises:
-        InvalidModelNameError: The name breaks the grammar, or the engine is unknown.
+        InvalidModelNameError: A name breaks the grammar, there are several adapters, or the engine is unknown.
     """
     if len(text) > 2 * MAX_NAME_CHARS:
         raise InvalidModelNameError(f"A model name has at most {MAX_NAME_CHARS} characters; this has {len(text)}.")
-    name, at, engine = text.lower().partition("@")
+    model, at, engine = text.lower().partition("@")
+    name, plus, adapter_name = model.partition("+")
     check_model_name(name)
+    adapter = check_adapter_name(adapter_name) if plus else None
     if not at:
-        return ModelReference(name, None)
+        return ModelReference(name, None, adapter)
     if engine not in ENGINES:
         raise InvalidModelNameError(f"{engine!r} is no engine. After '@' stands one of {', '.join(ENGINES)}.")
-    return ModelReference(name, engine)
+    return ModelReference(name, engine, adapter)
 
 
 def parse_shard_name(file_name: str) -> ShardName | None:

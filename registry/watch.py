@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Final
 
-from registry.catalogue import Artifact
+from registry.catalogue import Adapter, Artifact
 
 SETTLE_S: Final = 1.5
 """Files that are being written change at every look; what stood still this long counts as written."""
@@ -67,14 +67,14 @@ class FileWatch:
         return True
 
 
-def what_changed(artifact: Artifact) -> str | None:
-    """Compare an artifact's files with what the catalogue has; for the moment before they are served.
+def what_changed(artifact: Artifact | Adapter) -> str | None:
+    """Compare the files of an artifact or adapter with what the catalogue has; for the moment before they are served.
 
     Args:
         artifact: From the catalogue.
 
     Returns:
-        What is not as it was, or None. The next scan looks into it.
+        What is not as it was, or None. The next scan looks into it, if it is an artifact.
     """
     size_bytes, mtime_ns = 0, 0
     for file in artifact.files:
@@ -84,7 +84,7 @@ def what_changed(artifact: Artifact) -> str | None:
         size_bytes += mark[1]
         mtime_ns = max(mtime_ns, mark[0])
     if (size_bytes, mtime_ns) != (artifact.size_bytes, artifact.mtime_ns):
-        return f"{artifact.path} was changed and is being looked into"
+        return f"{artifact.path} was changed{' and is being looked into' if isinstance(artifact, Artifact) else ''}"
     return None
 
 

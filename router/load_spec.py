@@ -29,6 +29,8 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
         background_max_wait_s=config.limits.background_max_wait_s,
         session_ttl_s=config.cache.session_ttl_s,
         chat_template=target.load.template,
+        adapter_path=None if target.adapter is None else target.adapter.path,
+        adapter_scale=1.0 if target.adapter is None else target.adapter.scale,
     )
     if config.cache.persist and saved_caches_dir is not None:
         spec = msgspec.structs.replace(
@@ -58,6 +60,8 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
 def _key_of(target: Target) -> str:
     """Return a file name that is another one for other weights."""
     text = f"{target.engine}\n{target.path}\n{target.version}"
+    if target.adapter is not None:
+        text += f"\n{target.adapter.path}\n{target.adapter.version}\n{target.adapter.scale!r}"
     return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 

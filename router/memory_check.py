@@ -6,6 +6,7 @@ from typing import Final
 
 from registry.catalogue import Artifact
 from router import memory
+from router.adapters import facts_with
 from router.config import Config
 from router.load_check import fit_settings_for, refusal
 from router.memory_budget import MemoryBudget, read_budget, this_machine
@@ -57,13 +58,13 @@ class MemoryCheck:
             return  # nothing is known of its layers: a guess is no reason to refuse it
         footprints = [memory.footprint_of(worker.pid) for worker in workers if worker.pid is not None]
         error = refusal(
-            target.model,
-            artifact.facts,
+            target.label,
+            facts_with(artifact.facts, target.adapter),
             fit_settings_for(config, artifact.engine, target.load),
             self._machine,
             available_bytes=self._read().available_for(artifact.engine),
             reclaimable_bytes=sum(footprint.anonymous_bytes for footprint in footprints if footprint is not None),
-            unloading=sorted({worker.target.model for worker in workers if worker.target is not None}),
+            unloading=sorted({worker.target.label for worker in workers if worker.target is not None}),
         )
         if error is not None:
             raise error

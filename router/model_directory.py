@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from registry.catalogue import Artifact, Model
+from registry.catalogue import Adapter, Artifact, Model
 from registry.errors import DatabaseError, ModelNotFoundError
 from registry.names import parse_model_reference
 from registry.store import Registry
+from router.adapters import find_adapters
 from router.config import EngineSetting
 from router.errors import InvalidRequestError, ModelLoadFailedError
-from router.load_settings import AS_CONFIGURED, LoadSettings
 from router.targets import Choice, Purpose, Target, choose, parse_engine
 from router.waiting import Wish
 
@@ -36,7 +36,8 @@ class ModelDirectory:
         registry: An open registry.
         engine_setting: The config's global engine setting.
         is_apple_silicon: Whether MLX has a GPU here.
-        what_changed: Says what is not as the registry has it of an artifact's files; None = nothing is compared.
+        what_changed: Says what is not as the registry has it of an artifact's or adapter's files; None = all is taken
+            to be unchanged.
         clock: Monotonic seconds.
     """
 
@@ -46,7 +47,7 @@ class ModelDirectory:
         *,
         engine_setting: EngineSetting,
         is_apple_silicon: bool,
-        what_changed: Callable[[Artifact], str | None] | None = None,
+        what_changed: Callable[[Artifact | Adapter], str | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
@@ -55,7 +56,7 @@ class ModelDirectory:
         self._what_changed = what_changed
         self._clock = clock
         self._listed: tuple[Model, ...] | None = None
-        self._checked: dict[int, tuple[str, float]] = {}
+        self._checked: dict[tuple[type, int], tuple[str, float]] = {}
         self._known: dict[str, Model] = {}
         self._fresh: set[str] = set()
         self._noted_at: dict[str, float] = {}
@@ -101,34 +102,30 @@ class ModelDirectory:
             self._listed = self._registry.list_models()
         return self._listed
 
-    def wish_for(
-        self,
-        reference: str,
-        engine_header: str | None,
-        purpose: Purpose = Purpose.GENERATE,
-        load: LoadSettings = AS_CONFIGURED,
-    ) -> Wish:
+    def wish_for(self, reference: str, engine_header: str | None, purpose: Purpose = Purpose.GENERATE) -> Wish:
         """Return what a request asks for.
 
         Args:
-            reference: `name` or `name@engine`.
+            reference: `name`, perhaps with `+adapter`, `@engine` or both.
             engine_header: Value of X-Mlxr-Engine, or None.
             purpose: What it wants of the model.
-            load: What it wants of the load.
 
         Raises:
             InvalidModelNameError: No valid reference.
             InvalidRequestError: An unknown engine, or two that differ.
-            ModelNotFoundError: There is no such model.
+            ModelNotFoundError: There is no such model, or it has no such adapter.
         """
-        name, engine = parse_model_reference(reference)
+        name, engine, adapter = parse_model_reference(reference)
         if engine_header is not None:
             header_engine = parse_engine(engine_header.strip(), param="X-Mlxr-Engine").value
             if engine is not None and engine != header_engine:
                 message = f"model says engine {engine}, X-Mlxr-Engine says {header_engine}; send one of the two"
                 raise InvalidRequestError(message, "model")
             engine = header_engine
-        return Wish(self.get(name).name, engine, purpose, load)
+        model = self.get(name)
+        if adapter is not None:
+            find_adapters(model, adapter)
+        return Wish(model.name, engine, purpose, adapter=adapter)
 
     def resolve(self, wish: Wish) -> Choice:
         """Return the artifact and engine that a wish means under the settings in force.
@@ -145,24 +142,31 @@ class ModelDirectory:
             is_apple_silicon=self._is_apple_silicon,
             purpose=wish.purpose,
             load=wish.load,
+            adapter=wish.adapter,
         )
         for artifact in model.artifacts:
             if artifact.id == choice.target.artifact_id:
-                self._check_files(artifact)
+                self._check_files(
+                    artifact, f"the model '{model.name}'", "try again in a moment, or run `mlxr models scan`"
+                )
+        for adapter in model.adapters:
+            if choice.target.adapter is not None and adapter.id == choice.target.adapter.adapter_id:
+                remedy = f"`mlxr models adapter add {model.name} {adapter.path} --name {adapter.name}` reads it anew"
+                self._check_files(adapter, f"the adapter '{adapter.reference}'", remedy)
         return choice if wish.keep_alive_s is None else replace(choice, keep_alive_s=wish.keep_alive_s)
 
-    def _check_files(self, artifact: Artifact) -> None:
+    def _check_files(self, artifact: Artifact | Adapter, what: str, remedy: str) -> None:
         """Refuse to serve files that are not those that the registry knows."""
         now = self._clock()
-        version, checked_at = self._checked.get(artifact.id, ("", now))
+        key = (type(artifact), artifact.id)
+        version, checked_at = self._checked.get(key, ("", now))
         is_fresh = version == artifact.version and now < checked_at + CHECK_FILES_INTERVAL_S
         if self._what_changed is None or is_fresh:
             return
         change = self._what_changed(artifact)
         if change is not None:
-            remedy = "try again in a moment, or run `mlxr models scan`"
-            raise ModelLoadFailedError(f"the model '{artifact.model_name}' cannot be served: {change}; {remedy}")
-        self._checked[artifact.id] = (artifact.version, now)
+            raise ModelLoadFailedError(f"{what} cannot be served: {change}; {remedy}")
+        self._checked[key] = (artifact.version, now)
 
     def note_use(self, name: str) -> None:
         """Write the time of last use, now and then; not worth an error."""

@@ -11,6 +11,8 @@ The engine setting, first that is set wins:
     1. mlx, on Apple Silicon, when the model has a usable MLX artifact;
     2. llamacpp, when it has a usable GGUF;
     3. whatever usable artifact it has.
+
+With an adapter, only the engines count for which there is one.
 """
 
 import enum
@@ -21,6 +23,7 @@ import msgspec
 
 from registry.catalogue import Artifact, Model
 from registry.facts import ModelKind
+from router.adapters import TargetAdapter, artifacts_under, find_adapters, target_adapter
 from router.config import EngineSetting
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.load_settings import AS_CONFIGURED, LoadSettings, load_settings_of, overlaid
@@ -68,6 +71,7 @@ class Target(msgspec.Struct, frozen=True):
         path: What the engine opens.
         version: Another one when the files have changed, although the path is the same.
         load: What of the load is not as the config has it, by the model's settings and the request's own.
+        adapter: What is laid over the model, or None.
     """
 
     model: str
@@ -76,6 +80,12 @@ class Target(msgspec.Struct, frozen=True):
     path: str
     version: str = ""
     load: LoadSettings = AS_CONFIGURED
+    adapter: TargetAdapter | None = None
+
+    @property
+    def label(self) -> str:
+        """What requests call it by: the model's name, with the adapter's."""
+        return self.model if self.adapter is None else f"{self.model}+{self.adapter.name}"
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -118,6 +128,7 @@ def choose(
     is_apple_silicon: bool,
     purpose: Purpose = Purpose.GENERATE,
     load: LoadSettings = AS_CONFIGURED,
+    adapter: str | None = None,
 ) -> Choice:
     """Return what serves a request for `model`.
 
@@ -128,11 +139,12 @@ def choose(
         is_apple_silicon: Whether MLX has a GPU here.
         purpose: What is wanted of it.
         load: What the request itself wants of the load; it goes before the model's settings.
+        adapter: What is to be laid over the model, or None.
 
     Raises:
-        InvalidRequestError: It is an embedding model, and text is to be generated; or the request wants it loaded in a
-            way that the engine does not have.
-        EngineNotAvailableError: The engine that is set has no usable artifact of this model.
+        InvalidRequestError: It is an embedding model, and text is to be generated.
+        EngineNotAvailableError: The engine that is set has no usable artifact of this model, or no such adapter.
+        AdapterNotFoundError: The model has no such adapter.
         ModelLoadFailedError: The model has no usable artifact at all, or is to be loaded as the engine cannot.
     """
     if wish is not None:
@@ -147,6 +159,10 @@ def choose(
         raise InvalidRequestError(message, "model")
     if not by_engine:
         raise ModelLoadFailedError(f"the model '{model.name}' cannot be served: {_why_unusable(model)}")
+    adapters = {} if adapter is None else find_adapters(model, adapter)
+    if adapter is not None:
+        wanted = () if setting is EngineSetting.AUTO else (setting.value,)
+        by_engine = artifacts_under(by_engine, adapters, f"{model.name}+{adapter}", wanted)
     if setting is EngineSetting.AUTO:
         engine, reason = _auto(by_engine, is_apple_silicon=is_apple_silicon)
     else:
@@ -154,10 +170,10 @@ def choose(
     artifact = by_engine.get(engine)
     if artifact is None:
         raise EngineNotAvailableError(model.name, engine, sorted(by_engine), _remedy(model.name, engine))
-    _check_wished_load(model.name, engine, load)
     loaded_with = overlaid(load_settings_of(model.settings), load)
     _check_kv_type(model.name, artifact, loaded_with.kv_type)
-    target = Target(model.name, engine, artifact.id, artifact.path, artifact.version, loaded_with)
+    overlay = target_adapter(adapters[engine]) if adapter is not None else None
+    target = Target(model.name, engine, artifact.id, artifact.path, artifact.version, loaded_with, overlay)
     return Choice(target, reason, keep_alive_seconds(model.settings.keep_alive_s))
 
 
@@ -189,14 +205,6 @@ def _why_artifact_unusable(artifact: Artifact) -> str:
         return artifact.reason or f"its {artifact.format} artifact is {artifact.status}"
     kind, engine = artifact.facts.kind, artifact.engine
     return f"its {artifact.format} artifact is of kind {kind}, which the {engine} engine cannot run"
-
-
-def _check_wished_load(name: str, engine: str, load: LoadSettings) -> None:
-    """Refuse what a request wants of the load and the engine cannot do."""
-    for key, value in (("kv_type", load.kv_type), ("threads", load.threads)):
-        if engine == "mlx" and value is not None:
-            message = f"{key}: the mlx engine has no such setting of a load; leave it out, or ask '{name}@llamacpp'"
-            raise InvalidRequestError(message, key)
 
 
 def _check_kv_type(name: str, artifact: Artifact, kv_type: str | None) -> None:

@@ -32,6 +32,7 @@ class Wish(msgspec.Struct, frozen=True):
         load: What it wants of the load; it goes before the model's settings and the config.
         keep_alive_s: How long the model is to stay loaded after it, seconds from 0, infinite = until it must go; None
             leaves that to the model's settings and the config.
+        adapter: What is to be laid over the model, or None.
     """
 
     model: str
@@ -39,6 +40,12 @@ class Wish(msgspec.Struct, frozen=True):
     purpose: Purpose = Purpose.GENERATE
     load: LoadSettings = AS_CONFIGURED
     keep_alive_s: float | None = None
+    adapter: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What the request called it by, without the engine: the model's name, with the adapter's."""
+        return self.model if self.adapter is None else f"{self.model}+{self.adapter}"
 
 
 class Lease:

@@ -12,6 +12,7 @@ import numpy as np
 
 from backends.embedding import Encoder, EncoderSpec, Pooling
 from backends.errors import EngineError
+from backends.llamacpp.adapters import LoraAdapter
 from backends.pooling import Floats, Pooler, normalised
 
 # Source: llama.h, "llama_decode": "2 - aborted".
@@ -71,13 +72,22 @@ class LlamaCppEncoder(Encoder):
         is_exact: Whether attention is to be computed in float32 throughout.
         step_tokens: Most tokens of one `llama_decode`.
         num_threads: Compute threads.
+        adapter: What is laid over the model, or None.
 
     Raises:
         EngineError: There is no memory for the context.
     """
 
     def __init__(
-        self, model: object, spec: EncoderSpec, *, is_whole: bool, is_exact: bool, step_tokens: int, num_threads: int
+        self,
+        model: object,
+        spec: EncoderSpec,
+        *,
+        is_whole: bool,
+        is_exact: bool,
+        step_tokens: int,
+        num_threads: int,
+        adapter: LoraAdapter | None = None,
     ) -> None:
         self._is_whole = is_whole
         self._step_tokens = spec.max_tokens if is_whole else min(step_tokens, spec.max_tokens)
@@ -99,6 +109,8 @@ class LlamaCppEncoder(Encoder):
         self._context: object = llama_cpp.llama_init_from_model(model, params)
         if not self._context:
             raise EngineError(f"llama.cpp could not make a context of {spec.max_tokens} tokens for embeddings")
+        if adapter is not None:
+            adapter.apply_to(self._context)
         self._batch: llama_cpp.llama_batch | None = llama_cpp.llama_batch_init(self._step_tokens, 0, 1)
         self._token_ids: list[int] = []
         self._num_done = 0

@@ -14,6 +14,7 @@ import llama_cpp
 from backends.base import Chunk, Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult
 from backends.embedding import Encoder, EncoderSpec
 from backends.errors import BackendError, EngineError, LoadError
+from backends.llamacpp.adapters import LoraAdapter, load_adapter
 from backends.llamacpp.caches import SequenceCaches, fingerprint_of, num_slots_for
 from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids, pooling_of, sees_whole_texts
 from backends.llamacpp.kv_types import no_context_error, set_cache_types
@@ -45,6 +46,7 @@ class LlamaCppEngine(Engine):
         self._log.listen()
         self._model: object = None
         self._context: object = None
+        self._adapter: LoraAdapter | None = None
         self._caches: SequenceCaches | None = None
         self._batch: llama_cpp.llama_batch | None = None
         self._step_tokens = DEFAULT_STEP_TOKENS
@@ -85,11 +87,12 @@ class LlamaCppEngine(Engine):
         """Load a GGUF onto the CPU.
 
         Raises:
-            LoadError: The library refused the file, it is not a decoder model, or something left the CPU.
+            LoadError: The library refused the file or its adapter, it is no decoder model, or something left the CPU.
         """
         started_at = time.monotonic()
         self._log.reset()
         self._model = self._load_model(spec, on_progress)
+        self._adapter = load_adapter(self._model, spec, self._log)
         self.tokenizer = LlamaCppTokenizer(self._model)
         context_length, kv_cells = self._load_context(spec)
         if self._log.foreign_devices:
@@ -199,6 +202,7 @@ class LlamaCppEngine(Engine):
             is_exact=self._has_float32_weights(),
             step_tokens=self._step_tokens,
             num_threads=self._num_threads,
+            adapter=self._adapter,
         )
 
     def memory(self) -> EngineMemory:
@@ -266,6 +270,8 @@ class LlamaCppEngine(Engine):
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
             raise no_context_error(spec, params.n_ctx, self._log.words)
+        if self._adapter is not None:
+            self._adapter.apply_to(self._context)
         self._caches = SequenceCaches(self._model, self._context)
         self._fingerprint = fingerprint_of(self._model, params)
         self._batch = llama_cpp.llama_batch_init(self._step_tokens, 0, 1)

@@ -10,7 +10,7 @@ _LEVEL_WARN = 3
 _NUM_KEPT_WORDS = 12
 _LINE_MAX_CHARS = 300
 _CACHE_BUFFER = re.compile(rb"KV\s+buffer size\s*=\s*([\d.]+) MiB")
-_BUFFER = re.compile(rb"(\S+)\s+(?:model|KV|RS|compute|output)\s+buffer size")
+_BUFFER = re.compile(rb"(\S+)\s+(?:model|KV|RS|LoRA|compute|output)\s+buffer size")
 _LAYER = re.compile(rb"assigned to device (\S+?),")
 CPU_BUFFER_PREFIXES = ("CPU", "AMX")
 """Names of ggml buffer types in ordinary memory: CPU, CPU_Mapped, CPU_REPACK, CPU_AARCH64, AMX.

@@ -23,6 +23,7 @@ from backends.embedding import Encoder, EncoderSpec
 from backends.errors import EngineError, LoadError
 from backends.logits import LogitsEditor
 from backends.messages import LoadedModel, LoadSpec
+from backends.mlx.adapters import lay_adapter_over
 from backends.mlx.caches import KeptCache, check_kv_type, fingerprint_of
 from backends.mlx.editing import EditedDraws
 from backends.mlx.embedding import MLXEncoder, closing_ids
@@ -90,7 +91,7 @@ class MLXEngine(Engine):
         """Load an MLX folder.
 
         Raises:
-            LoadError: mlx-lm refused it.
+            LoadError: mlx-lm refused it or its adapter.
         """
         check_kv_type(spec.kv_type)
         started_at = time.monotonic()
@@ -104,6 +105,7 @@ class MLXEngine(Engine):
                 return_config=True,
                 trust_remote_code=False,
             )
+            lay_adapter_over(self._model, spec)
             if not _has_metal():
                 # Half precision runs tens of times slower than float32 on MLX's CPU build.
                 self._model.set_dtype(mx.float32)

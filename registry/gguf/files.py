@@ -8,12 +8,15 @@ from registry.gguf.header import GGUFHeader, parse_source
 from registry.gguf.vocabularies import KnownVocabularies
 
 
-def read_header(path: Path | str, *, vocabularies: KnownVocabularies | None = None) -> GGUFHeader:
+def read_header(
+    path: Path | str, *, vocabularies: KnownVocabularies | None = None, keeps_shapes: bool = False
+) -> GGUFHeader:
     """Read and parse the header of one GGUF file.
 
     Args:
         path: A regular file, or a symlink to one.
         vocabularies: Of the files before this one; makes the next with the same quicker.
+        keeps_shapes: Also give the tensors' shapes.
 
     Returns:
         The header. Of a split set, this file's only.
@@ -26,7 +29,10 @@ def read_header(path: Path | str, *, vocabularies: KnownVocabularies | None = No
     with open_regular(path) as (fd, info):
         try:
             return parse_source(
-                lambda offset, size: pread_exact(fd, size, offset), info.st_size, vocabularies=vocabularies
+                lambda offset, size: pread_exact(fd, size, offset),
+                info.st_size,
+                vocabularies=vocabularies,
+                keeps_shapes=keeps_shapes,
             )
         except GGUFError as exc:
             exc.path = path

@@ -75,6 +75,7 @@ class GGUFHeader(msgspec.Struct, frozen=True, kw_only=True):
         data_bytes: Length of the tensor data, padding between tensors included.
         file_size_bytes: Size of the file.
         has_bad_byte_tokens: A token looks like a byte token but has no two hex digits.
+        tensor_shapes: Tensor name -> dimensions, the contiguous one first; None unless they were asked for.
     """
 
     version: int
@@ -91,6 +92,7 @@ class GGUFHeader(msgspec.Struct, frozen=True, kw_only=True):
     data_bytes: int
     file_size_bytes: int
     has_bad_byte_tokens: bool
+    tensor_shapes: dict[str, tuple[int, ...]] | None = None
 
     @property
     def architecture(self) -> str | None:
@@ -128,6 +130,7 @@ def parse_source(
     *,
     window_bytes: int = WINDOW_BYTES,
     vocabularies: KnownVocabularies | None = None,
+    keeps_shapes: bool = False,
 ) -> GGUFHeader:
     """Parse a header that is brought piece by piece.
 
@@ -136,6 +139,7 @@ def parse_source(
         file_size_bytes: Size of the whole file.
         window_bytes: How much to fetch at a time, at least 64.
         vocabularies: Of the files before this one.
+        keeps_shapes: Fill `tensor_shapes`.
 
     Returns:
         The header.
@@ -153,7 +157,7 @@ def parse_source(
     metadata = _MetadataReader(cursor, vocabularies)
     metadata.read_all(num_keys)
     alignment = metadata.alignment()
-    tensors = TensorReader(cursor, alignment)
+    tensors = TensorReader(cursor, alignment, keeps_shapes=keeps_shapes)
     tensors.read_all(num_tensors)
     data_offset = padded(cursor.position, alignment)
     if num_tensors and tensors.data_bytes > file_size_bytes - data_offset:
@@ -178,6 +182,7 @@ def parse_source(
         data_bytes=tensors.data_bytes,
         file_size_bytes=file_size_bytes,
         has_bad_byte_tokens=metadata.has_bad_byte_tokens,
+        tensor_shapes=tensors.shapes,
     )
 
 

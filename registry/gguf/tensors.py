@@ -40,22 +40,25 @@ def padded(size: int, alignment: int) -> int:
 
 
 class TensorReader:
-    """Reads the tensor descriptions; keeps totals per type, not the tensors.
+    """Reads the tensor descriptions; keeps totals per type, and no tensor unless asked to.
 
     Args:
         cursor: Stands at the first description.
         alignment: Of the tensor data, in bytes.
+        keeps_shapes: Remember each tensor's shape.
 
     Attributes:
+        shapes: Tensor name -> dimensions, the contiguous one first; None unless `keeps_shapes`.
         data_bytes: Length of the tensor data so far, padding between tensors included.
         num_elements: Elements of all tensors so far.
     """
 
-    def __init__(self, cursor: Cursor, alignment: int) -> None:
+    def __init__(self, cursor: Cursor, alignment: int, *, keeps_shapes: bool = False) -> None:
         self._cursor = cursor
         self._alignment = alignment
         self._names: set[bytes] = set()
         self._next_offset = 0
+        self.shapes: dict[str, tuple[int, ...]] | None = {} if keeps_shapes else None
         self.data_bytes = 0
         self.num_elements = 0
         self._totals: dict[int, list[int]] = {}
@@ -70,8 +73,10 @@ class TensorReader:
             GGUFError: One of them breaks a rule of the format.
         """
         for _ in range(num_tensors):
-            self._read_name()
-            self._read_shape()
+            name = self._read_name()
+            dims = self._read_shape()
+            if self.shapes is not None:
+                self.shapes[name.decode("utf-8", "replace")] = tuple(dims)
 
     def totals(self) -> dict[str, TensorTypeTotals]:
         """Give the totals per type name."""
@@ -82,7 +87,7 @@ class TensorReader:
             for kind, totals in self._totals.items()
         }
 
-    def _read_name(self) -> None:
+    def _read_name(self) -> bytes:
         cursor = self._cursor
         offset = cursor.position
         (length,) = cursor.read(cursor.layout.u64)
@@ -92,8 +97,9 @@ class TensorReader:
         if name in self._names:
             raise GGUFError("duplicate_tensor", offset, f"the tensor {name!r} stands in the file twice")
         self._names.add(name)
+        return name
 
-    def _read_shape(self) -> None:
+    def _read_shape(self) -> list[int]:
         cursor = self._cursor
         offset = cursor.position
         (num_dims,) = cursor.read(cursor.layout.u32)
@@ -129,3 +135,4 @@ class TensorReader:
         totals[2] += num_elements
         totals[3] += size_bytes
         self.num_elements += num_elements
+        return dims

@@ -190,6 +190,14 @@ class ArtifactWriter(CopyWriter):
     def _move(self, artifact_id: int, model_id: int) -> None:
         (old_id,) = self.rows("SELECT model_id FROM artifacts WHERE id = ?", artifact_id)[0]
         self.rows("UPDATE artifacts SET model_id = ? WHERE id = ?", model_id, artifact_id)
+        # They were made for this artifact; one whose name is taken there goes with the old model.
+        self.rows(
+            "UPDATE OR IGNORE adapters SET model_id = ? WHERE model_id = ? "
+            "AND format = (SELECT format FROM artifacts WHERE id = ?)",
+            model_id,
+            old_id,
+            artifact_id,
+        )
         self._drop_if_empty(old_id)
 
     def _drop_if_empty(self, model_id: int) -> None:

@@ -128,7 +128,7 @@ class MergingWriter(RemovalWriter):
 
     def _absorb(self, into_id: int, gone_id: int, gone_name: str, *, is_found: bool) -> None:
         """Move everything that a model still has to another one; its name becomes an alias."""
-        for table in ("aliases", "settings", "artifacts"):
+        for table in ("aliases", "settings", "artifacts", "adapters"):
             self.rows(f"UPDATE {table} SET model_id = ? WHERE model_id = ?", into_id, gone_id)  # noqa: S608 - own names
         self.rows(
             "UPDATE models SET engine = COALESCE(engine, (SELECT engine FROM models WHERE id = ?)), last_used_at = "
@@ -152,4 +152,6 @@ def _can_merge(into: Model, gone: Model, artifact: Artifact) -> bool:
     have_both_settings = all(model.settings != NO_SETTINGS or model.engine is not None for model in (into, gone))
     formats = {item.format for item in into.artifacts}
     others = [item for item in gone.artifacts if item.id != artifact.id]
-    return not have_both_settings and all(item.format not in formats for item in others)
+    adapters = {(item.name, item.format) for item in into.adapters}
+    have_same_adapters = any((item.name, item.format) in adapters for item in gone.adapters)
+    return not (have_both_settings or have_same_adapters) and all(item.format not in formats for item in others)

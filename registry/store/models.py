@@ -10,10 +10,10 @@ from registry.errors import ModelExistsError, ModelNotFoundError
 from registry.facts import ArtifactFormat
 from registry.names import check_model_name, with_suffix
 from registry.settings import ENGINE_KEY, check_settings
-from registry.store.merging import MergingWriter
+from registry.store.adapters import AdapterWriter
 
 
-class Registry(MergingWriter):
+class Registry(AdapterWriter):
     """The catalogue: models, artifacts, aliases and settings. Open it with `Registry.open`, and close it."""
 
     def set_engine(self, name: str, engine: EngineSetting | None) -> Model:

@@ -14,6 +14,7 @@ from registry.database import RESCUE_COMMAND
 from registry.errors import ModelNotFoundError, RegistryCorruptError
 from registry.facts import ArtifactFormat, ModelFacts
 from registry.settings import NO_SETTINGS, decode_settings
+from registry.store.adapter_rows import adapter_labels, read_adapters
 from registry.store.session import Session
 
 _FACTS: Final = msgspec.json.Decoder(ModelFacts)
@@ -68,6 +69,7 @@ class CatalogueReader(Session):
             aliases: defaultdict[int, list[str]] = defaultdict(list)
             for model_id, alias in self.rows("SELECT model_id, alias FROM aliases ORDER BY alias"):
                 aliases[model_id].append(alias)
+            adapters = adapter_labels(self)
             return tuple(
                 ModelSummary(
                     name=name,
@@ -76,6 +78,7 @@ class CatalogueReader(Session):
                     aliases=tuple(aliases.get(model_id, ())),
                     created_at=created_at,
                     last_used_at=last_used_at,
+                    adapters=tuple(adapters.get(model_id, ())),
                 )
                 for model_id, name, engine, created_at, last_used_at in self.rows(
                     "SELECT id, name, engine, created_at, last_used_at FROM models ORDER BY name"
@@ -272,6 +275,7 @@ class CatalogueReader(Session):
             settings: defaultdict[int, dict[str, str]] = defaultdict(dict)
             for model_id, key, value in self.rows(f"SELECT model_id, key, value FROM settings WHERE {only}"):  # noqa: S608
                 settings[model_id][key] = value
+            adapters = read_adapters(self, only)
             return tuple(
                 Model(
                     name=name,
@@ -281,6 +285,7 @@ class CatalogueReader(Session):
                     settings=decode_settings(settings[model_id]) if model_id in settings else NO_SETTINGS,
                     created_at=created_at,
                     last_used_at=last_used_at,
+                    adapters=tuple(adapters.get(model_id, ())),
                 )
                 for model_id, name, engine, created_at, last_used_at in rows
                 if artifacts[model_id]

@@ -72,23 +72,36 @@ def test_refuses_what_is_no_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "engine"),
+    ("text", "name", "engine", "adapter"),
     [
-        ("m", "m", None),
-        ("m@mlx", "m", "mlx"),
-        ("org/m@llamacpp", "org/m", "llamacpp"),
-        ("M@MLX", "m", "mlx"),
-        ("m@auto", "m", "auto"),
+        ("m", "m", None, None),
+        ("m@mlx", "m", "mlx", None),
+        ("org/m@llamacpp", "org/m", "llamacpp", None),
+        ("M@MLX", "m", "mlx", None),
+        ("m@auto", "m", "auto", None),
+        ("m+fox", "m", None, "fox"),
+        ("org/m:7b+Fox-2.1@mlx", "org/m:7b", "mlx", "fox-2.1"),
     ],
 )
-def test_takes_references_apart(text: str, name: str, engine: str | None) -> None:
-    assert parse_model_reference(text) == (name, engine)
+def test_takes_references_apart(text: str, name: str, engine: str | None, adapter: str | None) -> None:
+    assert parse_model_reference(text) == (name, engine, adapter)
 
 
-@pytest.mark.parametrize("text", ["m@", "m@cuda", "@mlx", "m@mlx@mlx", "m@ mlx", "a" * 99_999])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("m@", "m@cuda", "@mlx", "m@mlx@mlx", "m@ mlx", "a" * 99_999),
+        *("m+", "+fox", "m+-fox", "m+../x", "m+a/b", "m+a:b", "m@mlx+fox", f"m+{'x' * 65}"),
+    ],
+)
 def test_refuses_malformed_references(text: str) -> None:
     with pytest.raises(InvalidModelNameError):
         parse_model_reference(text)
+
+
+def test_a_model_takes_one_adapter_at_a_time() -> None:
+    with pytest.raises(InvalidModelNameError, match="one adapter at a time"):
+        parse_model_reference("m+fox+owl@mlx")
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ import msgspec
 import pytest
 
 from backends.messages import LoadSpec
+from router.adapters import TargetAdapter
 from router.config import CacheConfig, Config, GenerationConfig, LimitsConfig, LlamaCppConfig, MLXConfig
 from router.load_settings import LoadSettings
 from router.load_spec import load_spec_for
 from router.targets import Target
 
+FOX = TargetAdapter("fox", "/fox", "f1", scale=0.5, adapter_id=1, weight_bytes=8, num_weights=2)
 CONFIG = Config(
     generation=GenerationConfig(context_length=1234, parallel=3),
     llamacpp=LlamaCppConfig(threads=5, batch_tokens=77, kv_cells=999, mmap=False, kv_type="q8_0"),
@@ -64,7 +66,7 @@ def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
     changed = set()
     for engine in ("mlx", "llamacpp"):
         config = msgspec.structs.replace(CONFIG, cache=msgspec.structs.replace(CONFIG.cache, persist=True))
-        target = Target("m", engine, 1, "/m", load=LoadSettings(template="{{ 1 }}"))
+        target = Target("m", engine, 1, "/m", load=LoadSettings(template="{{ 1 }}"), adapter=FOX)
         spec = load_spec_for(target, config, num_cores=6, saved_caches_dir=Path("/caches"))
         changed |= {name for name in LoadSpec.__struct_fields__ if getattr(spec, name) != getattr(default, name)}
     assert changed | {"flash_attention"} == set(msgspec.structs.asdict(default))
@@ -81,6 +83,12 @@ def test_caches_are_saved_by_content_and_only_when_wanted() -> None:
         folder(other) for other in (target, Target("m", "mlx", 1, "/m", "v2"), Target("m", "llamacpp", 1, "/m", "v1"))
     }
     assert len(found) == 3
+    fox = Target("m", "mlx", 1, "/m", "v1", adapter=FOX)
+    others = [
+        msgspec.structs.replace(FOX, **change) for change in ({"version": "f2"}, {"scale": 1.0}, {"path": "/owl"})
+    ]
+    found |= {folder(fox), *(folder(msgspec.structs.replace(fox, adapter=other)) for other in others)}
+    assert len(found) == 7, "a cache of the base is never one of an adapter, nor of another adapter"
     assert all(path is not None and Path(path).parent == Path("/caches") for path in found)
     assert folder(Target("alias", "mlx", 7, "/m", "v1")) == folder(target)
     assert folder(target, CONFIG) is None

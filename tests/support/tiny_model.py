@@ -33,6 +33,9 @@ TOOL_TEMPLATE = (
     "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
 )
 
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+Tensors = dict[str, Floats]
+
 # GGUF tensor name -> safetensors name, per layer.
 _LAYER_NAMES = {
     "attn_norm": "input_layernorm",
@@ -58,7 +61,7 @@ def vocabulary() -> list[str]:
     return [*byte_characters(), "Ġt", *CONTROL_TOKENS]
 
 
-def weights(seed: int = 0) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+def weights(seed: int = 0) -> Tensors:
     """Return the tensors under their GGUF names (without `.weight`), in numpy's shape order (rows, columns)."""
     rng = np.random.default_rng(seed)
 
@@ -93,10 +96,11 @@ def write_gguf(
     *,
     name: str = "tiny",
     seed: int = 0,
+    tensors: Tensors | None = None,
     chat_template: str | None = CHAT_TEMPLATE,
     context_length: int = CONTEXT_LENGTH,
 ) -> Path:
-    """Write the model as one GGUF file."""
+    """Write the model as one GGUF file, with other weights where `tensors` are given."""
     import gguf
 
     writer = gguf.GGUFWriter(str(path), "llama")
@@ -123,8 +127,8 @@ def write_gguf(
     writer.add_add_bos_token(False)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
-    for tensor_name, tensor in weights(seed).items():
-        writer.add_tensor(tensor_name + ".weight", _permuted(tensor_name, tensor))
+    for tensor_name, tensor in (weights(seed) if tensors is None else tensors).items():
+        writer.add_tensor(tensor_name + ".weight", in_gguf_order(tensor_name, tensor))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -137,15 +141,17 @@ def write_mlx(
     *,
     name: str = "tiny",
     seed: int = 0,
+    tensors: Tensors | None = None,
     chat_template: str | None = CHAT_TEMPLATE,
     context_length: int = CONTEXT_LENGTH,
 ) -> Path:
-    """Write the model as an MLX folder."""
+    """Write the model as an MLX folder, with other weights where `tensors` are given."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {_mlx_name(tensor_name): tensor for tensor_name, tensor in weights(seed).items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "mlx"})
+    weights_here = weights(seed) if tensors is None else tensors
+    named = {mlx_name(tensor_name): tensor for tensor_name, tensor in weights_here.items()}
+    save_file(named, folder / "model.safetensors", metadata={"format": "mlx"})
     config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -217,7 +223,8 @@ def _tokenizer_json() -> dict[str, Any]:
     }
 
 
-def _mlx_name(gguf_name: str) -> str:
+def mlx_name(gguf_name: str) -> str:
+    """Return the name in the safetensors form of a tensor that has this one in the GGUF, without its `.weight`."""
     flat = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
     if gguf_name in flat:
         return flat[gguf_name] + ".weight"
@@ -225,7 +232,7 @@ def _mlx_name(gguf_name: str) -> str:
     return f"model.layers.{layer}.{_LAYER_NAMES[part]}.weight"
 
 
-def _permuted(gguf_name: str, tensor: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def in_gguf_order(gguf_name: str, tensor: Floats) -> Floats:
     """Reorder rows of Q and K: llama's GGUF rotates neighbouring pairs, the safetensors form rotates halves.
 
     Source: llama.cpp, convert_hf_to_gguf.py, LlamaModel.permute.

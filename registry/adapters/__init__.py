@@ -1,0 +1,1 @@
+"""LoRA adapters: small files that change a model. Their facts, the checks against their base, and registering them."""

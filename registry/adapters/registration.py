@@ -1,0 +1,130 @@
+"""Registering an adapter for its base: what its files are, whether they fit, and the row in the catalogue.
+
+Nothing is copied: the files stay where they are, and whoever loads them asks first whether they are as they were
+(`registry.watch.what_changed`).
+"""
+
+import math
+import os
+from pathlib import Path
+from typing import Final
+
+from registry.adapters.facts import AdapterFacts
+from registry.adapters.gguf_lora import check_gguf_base, read_gguf_lora
+from registry.adapters.mlx_lora import CONFIG_NAME, WEIGHTS_NAME, check_mlx_base, read_mlx_lora
+from registry.catalogue import ENGINE_OF_FORMAT, Adapter, AdapterDraft, Artifact, Model
+from registry.errors import ArtifactError, InvalidSettingError
+from registry.facts import ArtifactFormat
+from registry.files import as_artifact_error
+from registry.names import MAX_ADAPTER_CHARS, check_adapter_name, strip_suffixes
+from registry.store import Registry
+
+MAX_SCALE: Final = 1000.0
+
+_GENERIC_NAMES: Final = frozenset({"", "adapter", "adapters", "lora", "loras", "model", "output", "checkpoint"})
+
+
+def register_adapter(
+    registry: Registry, base: str, path: Path | str, *, name: str | None = None, scale: float = 1.0
+) -> Adapter:
+    """Put an adapter into the catalogue, where it lies. Doing it again reads its files anew.
+
+    Args:
+        registry: The catalogue.
+        base: The model that it changes, or an alias of it.
+        path: A GGUF file, or a folder that mlx-lm wrote.
+        name: What requests name it by, after the `+`; None derives it from the file or folder.
+        scale: What its effect is multiplied by; 1 = as its makers have it.
+
+    Returns:
+        The adapter.
+
+    Raises:
+        ModelNotFoundError: There is no such base.
+        InvalidModelNameError: `name` is no adapter name.
+        InvalidSettingError: `scale` is out of range.
+        ArtifactError: It is no adapter, is broken, or does not fit the base.
+        ArtifactConflictError: The base has another adapter of that name for the engine.
+        DatabaseError: Or a subclass.
+    """
+    if not math.isfinite(scale) or abs(scale) > MAX_SCALE:
+        raise InvalidSettingError(f"An adapter's scale is a number from -{MAX_SCALE:g} to {MAX_SCALE:g}, not {scale}.")
+    if name is not None:
+        check_adapter_name(name)
+    if "\0" in str(path):
+        raise ArtifactError("not_found", "the path has a NUL byte")
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - lexical, so that links stay links
+    _check_path(path)
+    model = registry.get_model(base)
+    files, facts = _checked_mlx(path, model) if path.is_dir() else _checked_gguf(path, model)
+    size_bytes, mtime_ns = _fingerprint(files)
+    draft = AdapterDraft(
+        name=name or _name_for(path, facts),
+        format=facts.format,
+        path=str(path),
+        files=tuple(map(str, files)),
+        size_bytes=size_bytes,
+        mtime_ns=mtime_ns,
+        scale=scale,
+        facts=facts,
+    )
+    return registry.put_adapter(model.name, draft)
+
+
+def _check_path(path: Path) -> None:
+    if not path.exists():
+        raise ArtifactError("not_found", "there is no such file or folder", path=path)
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise ArtifactError("bad_path", "its path is not UTF-8 text; rename it", path=path) from exc
+
+
+def _checked_gguf(path: Path, model: Model) -> tuple[tuple[Path, ...], AdapterFacts]:
+    lora = read_gguf_lora(path)
+    check_gguf_base(lora, path, _base_of(model, ArtifactFormat.GGUF, path).files, model.name)
+    return (path,), lora.facts
+
+
+def _checked_mlx(folder: Path, model: Model) -> tuple[tuple[Path, ...], AdapterFacts]:
+    lora = read_mlx_lora(folder)
+    check_mlx_base(lora, folder, Path(_base_of(model, ArtifactFormat.MLX, folder).path), model.name)
+    return (folder / CONFIG_NAME, folder / WEIGHTS_NAME), lora.facts
+
+
+def _base_of(model: Model, kind: ArtifactFormat, path: Path) -> Artifact:
+    engine = ENGINE_OF_FORMAT[kind]
+    artifact = model.artifact_for(engine)
+    if artifact is None:
+        raise ArtifactError(
+            "adapter_without_base",
+            f"this is an adapter for {engine}, and {model.name} has no {kind.value} artifact that it could change; "
+            f"`mlxr models add PATH --name {model.name}` adds one",
+            path=path,
+        )
+    if artifact.status != "ok":
+        raise ArtifactError(
+            "adapter_without_base",
+            f"it cannot be compared with {model.name}, whose {kind.value} artifact is {artifact.status}: "
+            f"{artifact.reason}",
+            path=path,
+        )
+    return artifact
+
+
+def _fingerprint(files: tuple[Path, ...]) -> tuple[int, int]:
+    try:
+        infos = [file.stat() for file in files]
+    except OSError as exc:
+        raise as_artifact_error(exc, files[0]) from exc
+    return sum(info.st_size for info in infos), max(info.st_mtime_ns for info in infos)
+
+
+def _name_for(path: Path, facts: AdapterFacts) -> str:
+    """Derive a name: of the file or folder, else of the folder around it, else from what a GGUF calls itself."""
+    title = facts.title if facts.format is ArtifactFormat.GGUF else None
+    for hint in (path.name, path.parent.name, title):
+        found = strip_suffixes(hint or "")[:MAX_ADAPTER_CHARS].rstrip("._-")
+        if found not in _GENERIC_NAMES:
+            return found
+    return "adapter"

@@ -1,0 +1,110 @@
+"""Which adapter a request means, and what it adds to a load. Pure: registry entries in, targets' parts out."""
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+from msgspec.structs import replace
+
+from registry.catalogue import Adapter, Artifact, Model
+from registry.errors import AdapterNotFoundError
+from registry.facts import ArtifactFormat, ModelFacts
+from registry.memory_facts import MemoryFacts
+from router.errors import EngineNotAvailableError
+
+_FLOAT_BYTES = 4
+
+
+class TargetAdapter(msgspec.Struct, frozen=True):
+    """The adapter of a target: with another one, or none, it is another target.
+
+    Attributes:
+        name: What stands after the `+`.
+        path: What the engine opens.
+        version: Another one when the files have changed, although the path is the same.
+        scale: What its effect is multiplied by.
+        adapter_id: Row of the adapter.
+        weight_bytes: Bytes of its tensors.
+        num_weights: Their elements.
+    """
+
+    name: str
+    path: str
+    version: str
+    scale: float
+    adapter_id: int
+    weight_bytes: int
+    num_weights: int
+
+
+def find_adapters(model: Model, name: str) -> dict[str, Adapter]:
+    """Return the adapters of a name by their engine, one at least.
+
+    Raises:
+        AdapterNotFoundError: The model has none of this name.
+    """
+    found = {str(adapter.engine): adapter for adapter in model.adapters_named(name)}
+    if not found:
+        raise AdapterNotFoundError(model.name, name, [adapter.name for adapter in model.adapters])
+    return found
+
+
+def artifacts_under(
+    artifacts: Mapping[str, Artifact], adapters: Mapping[str, Adapter], reference: str, wanted: Collection[str]
+) -> dict[str, Artifact]:
+    """Return the artifacts that an adapter can be laid over.
+
+    Args:
+        artifacts: The base's usable artifacts by engine.
+        adapters: Of `find_adapters`.
+        reference: `name+adapter`, for the message.
+        wanted: The engine that is set; empty for `auto`.
+
+    Raises:
+        EngineNotAvailableError: There is none for the engines that are wanted.
+    """
+    both = {engine: artifact for engine, artifact in artifacts.items() if engine in adapters}
+    missing = next((engine for engine in wanted if engine not in both), None)
+    if missing is None and both:
+        return both
+    missing = missing or next(iter(adapters))
+    name, _, adapter = reference.partition("+")
+    if missing not in adapters:
+        kind = "MLX adapter folder" if missing == "mlx" else "GGUF adapter"
+        remedy = f"mlxr models adapter add {name} PATH --name {adapter}   (PATH: its {kind})"
+    else:
+        kind = "MLX folder" if missing == "mlx" else "GGUF file"
+        remedy = f"mlxr models add PATH --name {name}   (PATH: the model's {kind}, which the adapter changes)"
+    raise EngineNotAvailableError(reference, missing, sorted(both), remedy)
+
+
+def target_adapter(adapter: Adapter) -> TargetAdapter:
+    """Return what a target has of an adapter."""
+    return TargetAdapter(
+        adapter.name,
+        adapter.path,
+        adapter.version,
+        adapter.scale,
+        adapter.id,
+        adapter.facts.weight_bytes,
+        adapter.facts.num_weights,
+    )
+
+
+def facts_with(facts: ModelFacts, adapter: TargetAdapter | None) -> ModelFacts:
+    """Return a model's facts with an adapter's weights among its own, for sums of memory.
+
+    Neither engine maps an adapter's file; that the sum counts it among the mapped weights changes nothing in the total.
+
+    Args:
+        facts: Of the base's artifact.
+        adapter: What is laid over it, or None.
+    """
+    if adapter is None:
+        return facts
+    facts = replace(facts, weight_bytes=facts.weight_bytes + adapter.weight_bytes)
+    if facts.format is not ArtifactFormat.MLX:
+        return facts
+    # What is stored in halves takes twice as much where mlx computes in float32.
+    memory = facts.memory or MemoryFacts()
+    half_bytes = max(0, adapter.num_weights * _FLOAT_BYTES - adapter.weight_bytes)
+    return replace(facts, memory=replace(memory, half_bytes=memory.half_bytes + half_bytes))
