@@ -32,6 +32,10 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
         num_background: Those of them that run in the background.
         load_fraction: Share of a running load, 0..1.
         devices: Where weights and cache are, by the engine's own account.
+        features: The engine build's own description.
+        path: What the engine opened.
+        load: What of the load is not as the config has it.
+        num_threads: Compute threads (llamacpp); null = the engine chooses.
         expires_at: When the model is unloaded if no request comes, seconds since 1970; null = it stays, or is used.
     """
 
@@ -50,6 +54,10 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | None
     devices: list[str]
     engine_versions: dict[str, str]
+    features: str
+    path: str | None
+    load: dict[str, int | str]
+    num_threads: int | None
     expires_at: float | None
 
 

@@ -4,12 +4,19 @@ import os
 import time
 from collections import Counter
 
+from msgspec.structs import asdict
+
+from backends.llamacpp.threads import default_num_threads
 from backends.sequence import Priority
 from router import memory
+from router.config import Config
 from router.control.schemas import Health, QueueStatus, ResidentModel, Status, WaitingTarget, WorkerStatus
 from router.lifecycle import WorkerState
+from router.load_settings import LoadSettings
+from router.load_spec import load_spec_for
 from router.residency import ManagedWorker
 from router.services import Services
+from router.targets import Target
 
 _RESIDENT = frozenset({WorkerState.READY, WorkerState.DRAINING})
 
@@ -29,6 +36,7 @@ def status(services: Services) -> Status:
     expires_at = services.supervisor.expires_at
     if expires_at is not None:
         expires_at += time.time() - time.monotonic()
+    config = services.config
     return Status(
         version=services.version,
         pid=os.getpid(),
@@ -38,7 +46,7 @@ def status(services: Services) -> Status:
         config_error=services.config_error,
         residency=services.config.residency.value,
         standby=services.config.standby,
-        workers=[_worker(worker, expires_at) for worker in services.supervisor.workers],
+        workers=[_worker(worker, expires_at, config) for worker in services.supervisor.workers],
         queue=_queue(services),
         swaps=list(services.supervisor.swaps),
         memory_total_bytes=memory.total_bytes(),
@@ -48,7 +56,7 @@ def status(services: Services) -> Status:
     )
 
 
-def _worker(worker: ManagedWorker, expires_at: float | None) -> WorkerStatus:
+def _worker(worker: ManagedWorker, expires_at: float | None, config: Config) -> WorkerStatus:
     client = worker.client
     loaded = None if client is None else client.loaded
     hello = None if client is None else client.hello
@@ -69,8 +77,25 @@ def _worker(worker: ManagedWorker, expires_at: float | None) -> WorkerStatus:
         context_length=None if loaded is None else loaded.context_length,
         devices=[] if loaded is None else list(loaded.devices),
         engine_versions={} if hello is None else hello.versions,
+        features="" if hello is None else hello.features,
+        path=None if worker.target is None else worker.target.path,
+        load={} if worker.target is None else _set_of(worker.target.load),
+        num_threads=None if worker.target is None else _num_threads(worker.target, config),
         expires_at=expires_at if worker.state is WorkerState.READY else None,
     )
+
+
+def _set_of(load: LoadSettings) -> dict[str, int | str]:
+    """Return what differs from the config; a template, which may be long, is only named."""
+    fields = {name: value for name, value in asdict(load).items() if value is not None}
+    return {name: "set" if name == "template" else value for name, value in fields.items()}
+
+
+def _num_threads(target: Target, config: Config) -> int | None:
+    if target.engine != "llamacpp":
+        return None
+    num_cores = default_num_threads()
+    return load_spec_for(target, config, num_cores=num_cores).num_threads or num_cores
 
 
 def _state(worker: ManagedWorker) -> str:
