@@ -16,6 +16,7 @@ from registry.store import Registry
 from router.adapters import find_adapters
 from router.config import EngineSetting
 from router.errors import InvalidRequestError, ModelLoadFailedError
+from router.load_settings import AS_CONFIGURED, LoadSettings
 from router.targets import Choice, Purpose, Target, choose, parse_engine
 from router.waiting import Wish
 
@@ -102,13 +103,20 @@ class ModelDirectory:
             self._listed = self._registry.list_models()
         return self._listed
 
-    def wish_for(self, reference: str, engine_header: str | None, purpose: Purpose = Purpose.GENERATE) -> Wish:
+    def wish_for(
+        self,
+        reference: str,
+        engine_header: str | None,
+        purpose: Purpose = Purpose.GENERATE,
+        load: LoadSettings = AS_CONFIGURED,
+    ) -> Wish:
         """Return what a request asks for.
 
         Args:
             reference: `name`, perhaps with `+adapter`, `@engine` or both.
             engine_header: Value of X-Mlxr-Engine, or None.
             purpose: What it wants of the model.
+            load: What it wants of the load.
 
         Raises:
             InvalidModelNameError: No valid reference.
@@ -125,7 +133,7 @@ class ModelDirectory:
         model = self.get(name)
         if adapter is not None:
             find_adapters(model, adapter)
-        return Wish(model.name, engine, purpose, adapter=adapter)
+        return Wish(model.name, engine, purpose, load, adapter=adapter)
 
     def resolve(self, wish: Wish) -> Choice:
         """Return the artifact and engine that a wish means under the settings in force.

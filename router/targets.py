@@ -142,7 +142,8 @@ def choose(
         adapter: What is to be laid over the model, or None.
 
     Raises:
-        InvalidRequestError: It is an embedding model, and text is to be generated.
+        InvalidRequestError: It is an embedding model, and text is to be generated; or the request wants it loaded in a
+            way that the engine does not have.
         EngineNotAvailableError: The engine that is set has no usable artifact of this model, or no such adapter.
         AdapterNotFoundError: The model has no such adapter.
         ModelLoadFailedError: The model has no usable artifact at all, or is to be loaded as the engine cannot.
@@ -170,6 +171,7 @@ def choose(
     artifact = by_engine.get(engine)
     if artifact is None:
         raise EngineNotAvailableError(model.name, engine, sorted(by_engine), _remedy(model.name, engine))
+    _check_wished_load(model.name, engine, load)
     loaded_with = overlaid(load_settings_of(model.settings), load)
     _check_kv_type(model.name, artifact, loaded_with.kv_type)
     overlay = target_adapter(adapters[engine]) if adapter is not None else None
@@ -205,6 +207,14 @@ def _why_artifact_unusable(artifact: Artifact) -> str:
         return artifact.reason or f"its {artifact.format} artifact is {artifact.status}"
     kind, engine = artifact.facts.kind, artifact.engine
     return f"its {artifact.format} artifact is of kind {kind}, which the {engine} engine cannot run"
+
+
+def _check_wished_load(name: str, engine: str, load: LoadSettings) -> None:
+    """Refuse what a request wants of the load and the engine cannot do."""
+    for key, value in (("kv_type", load.kv_type), ("threads", load.threads)):
+        if engine == "mlx" and value is not None:
+            message = f"{key}: the mlx engine has no such setting of a load; leave it out, or ask '{name}@llamacpp'"
+            raise InvalidRequestError(message, key)
 
 
 def _check_kv_type(name: str, artifact: Artifact, kv_type: str | None) -> None:
