@@ -13,7 +13,7 @@ from backends.base import Tokenizer
 from backends.chat_template import RESERVED_VARIABLES, ChatTemplate
 from backends.control_text import ControlTextMarker, Piece
 from backends.errors import PromptError, TemplateError, UnsupportedByModelError
-from backends.output.formats import OutputFormat, detect_format
+from backends.output.formats import OutputFormat, Thinking, detect_format
 from backends.output.harmony import HarmonySyntax
 from backends.output.instructions import tool_instructions
 from backends.prompts import ChatPrompt
@@ -60,7 +60,7 @@ class Conversation:
         return self.format.reasoning is not None or isinstance(self.format.tools, HarmonySyntax)
 
     def render(self, prompt: ChatPrompt) -> Rendered:
-        """Return the prompt text, ending where the assistant is to speak.
+        """Return the prompt text, ending where the assistant is to speak, or to go on.
 
         Raises:
             TemplateError: The model has no chat template, or it failed.
@@ -72,13 +72,32 @@ class Conversation:
         messages, tools = prompt.messages, prompt.tools
         if "tools" not in template.variables:
             messages, tools = _without_tools(messages, tools), []
+        beginning = prompt.continuation or ""
         if prompt.allows_control_tokens:
-            text = template.render(messages, tools, variables)
+            text = self._continued(template.render(messages, tools, variables), beginning)
             return Rendered(text, [Piece(text, is_literal=False)])
-        marker = ControlTextMarker(self._tokenizer.control_ids, [messages, tools, variables])
+        marker = ControlTextMarker(self._tokenizer.control_ids, [messages, tools, variables, beginning])
         text = template.render(marker.mark(messages), marker.mark(tools), marker.mark(variables))
-        pieces = marker.split(text)
+        pieces = marker.split(self._continued(text, marker.mark(beginning)))
         return Rendered("".join(piece.text for piece in pieces), pieces)
+
+    def _continued(self, text: str, beginning: str) -> str:
+        """Return a rendered prompt with the beginning of the answer behind it."""
+        if not beginning:
+            return text
+        if isinstance(self.format.tools, HarmonySyntax):
+            raise UnsupportedByModelError(
+                "messages: this model writes its answers in channels, and cannot go on with one that was begun for it; "
+                "end with a message of the user",
+                param="messages",
+            )
+        if self.format.thinking_after(text) is Thinking.OPEN:
+            raise UnsupportedByModelError(
+                "messages: this model's template begins every answer with thinking, so none can be begun for it; end "
+                "with a message of the user, or switch thinking off where the model can",
+                param="messages",
+            )
+        return text + beginning
 
     def _chat_template(self) -> ChatTemplate:
         if self._template is None:
@@ -99,23 +118,33 @@ class Conversation:
             if name not in template.variables:
                 raise UnsupportedByModelError(f"{param}: this model's chat template does not use it", param=param)
         if prompt.reasoning_effort is not None:
-            variables |= self._effort(prompt.reasoning_effort, template)
+            variables |= self._effort(prompt, prompt.reasoning_effort, template)
         if prompt.enable_thinking is not None:
-            variables |= self._thinking(prompt.enable_thinking, template, "enable_thinking")
+            wish = prompt.enable_thinking
+            variables |= self._thinking(wish, template, "enable_thinking", is_optional=prompt.is_thinking_optional)
         return variables
 
-    def _effort(self, effort: str, template: ChatTemplate) -> dict[str, Any]:
+    def _effort(self, prompt: ChatPrompt, effort: str, template: ChatTemplate) -> dict[str, Any]:
         """Honour an effort by the template's own variable, or as on and off where it knows only these."""
         if _EFFORT_VARIABLE in template.variables and effort != _NO_EFFORT:
             return {_EFFORT_VARIABLE: effort}
+        if prompt.is_thinking_optional:
+            return {}
         return self._thinking(effort != _NO_EFFORT, template, _EFFORT_VARIABLE)
 
-    def _thinking(self, is_wanted: bool, template: ChatTemplate, param: str) -> dict[str, Any]:  # noqa: FBT001 - its value
+    def _thinking(
+        self,
+        is_wanted: bool,  # noqa: FBT001 - its value
+        template: ChatTemplate,
+        param: str,
+        *,
+        is_optional: bool = False,
+    ) -> dict[str, Any]:
         for name in _THINKING_VARIABLES:
             if name in template.variables:
                 return {name: is_wanted}
-        if not is_wanted and not self._has_reasoning:
-            return {}  # it does not think anyway
+        if is_optional or (not is_wanted and not self._has_reasoning):
+            return {}  # in the second case it does not think anyway
         what = "always thinks" if self._has_reasoning else "does not think"
         raise UnsupportedByModelError(
             f"{param}: this model's chat template has no switch for thinking; it {what}", param=param

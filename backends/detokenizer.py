@@ -14,13 +14,21 @@ class Detokenizer:
 
     Args:
         stop: Strings that end the text; none of them is empty.
+
+    Attributes:
+        stopped_by: The stop string that ended it, or None.
     """
 
     def __init__(self, stop: tuple[str, ...] = ()) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._stop = stop
         self._held = ""
-        self.is_stopped = False
+        self.stopped_by: str | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a stop string was found."""
+        return self.stopped_by is not None
 
     def push(self, piece: bytes) -> str:
         """Add a token's bytes and return the text that is certain now; "" once a stop string was found."""
@@ -39,11 +47,10 @@ class Detokenizer:
             return new
         text = self._held + new
         # The one that is complete first counts, so that the answer does not depend on how tokens cut the text.
-        found = [(at + len(stop), at) for stop in self._stop if (at := text.find(stop)) >= 0]
+        found = [(at + len(stop), at, stop) for stop in self._stop if (at := text.find(stop)) >= 0]
         if found:
-            self.is_stopped = True
             self._held = ""
-            _, start = min(found)
+            _, start, self.stopped_by = min(found)
             return text[:start]
         num_held = self._num_to_hold(text)
         cut = len(text) - num_held

@@ -161,7 +161,8 @@ class Generation:
         if reason == "stop" and self._parser is not None and self._parser.has_tool_calls:
             reason = "tool_calls"
         output = _with_logprobs(output, self._held.logprobs)
-        return Finished(self.sequence.sequence_id, reason, output, self.usage, timings)
+        stopped_by = self._detokenizer.stopped_by
+        return Finished(self.sequence.sequence_id, reason, output, self.usage, timings, stopped_by)
 
     def _progress(self) -> list[Event]:
         if not self._wants_progress:

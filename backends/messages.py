@@ -283,6 +283,7 @@ class Finished(_Message, frozen=True, array_like=True, tag=True):
     Attributes:
         reason: `stop` (end token or stop string), `length`, or `tool_calls`.
         output: What was still held back.
+        stopped_by: The stop string that ended it, or None.
     """
 
     sequence_id: int
@@ -290,6 +291,7 @@ class Finished(_Message, frozen=True, array_like=True, tag=True):
     output: Output
     usage: Usage
     timings: SequenceTimings
+    stopped_by: str | None = None
 
 
 class Answered(_Message, frozen=True, array_like=True, tag=True):

@@ -16,6 +16,9 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag=True):
         enable_thinking: Wish of the request; None = as the template has it.
         reasoning_effort: Wish of the request (none, minimal, low, medium, high, xhigh); None = as the template has it.
         allows_control_tokens: Whether control tokens written in messages and tools count as such, instead of as text.
+        is_thinking_optional: Whether a model that cannot follow the wishes for thinking and effort is asked without
+            them, instead of not at all.
+        continuation: How the assistant's answer begins; what is generated goes on from there. None = from its start.
     """
 
     messages: list[dict[str, Any]]
@@ -24,6 +27,8 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag=True):
     enable_thinking: bool | None = None
     reasoning_effort: str | None = None
     allows_control_tokens: bool = False
+    is_thinking_optional: bool = False
+    continuation: str | None = None
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag=True):

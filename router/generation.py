@@ -91,11 +91,13 @@ class SequenceEnd(msgspec.Struct, frozen=True):
         reason: `stop`, `length` or `tool_calls`.
         usage: Token counts.
         timings: Inside the worker.
+        stopped_by: The stop string that ended it, or None.
     """
 
     reason: str
     usage: Usage
     timings: SequenceTimings
+    stopped_by: str | None = None
 
 
 class OutputEvent(msgspec.Struct, frozen=True):
@@ -288,7 +290,8 @@ class Generation:
                 self._num_open -= 1
                 index = self._index_of[sequence_id]
                 self.progress[index].note_usage(event.usage)
-                return OutputEvent(index, output, 0, SequenceEnd(event.reason, event.usage, event.timings))
+                end = SequenceEnd(event.reason, event.usage, event.timings, event.stopped_by)
+                return OutputEvent(index, output, 0, end)
             case Accepted() | PrefillProgress():
                 return self._progress(event, self._index_of[event.sequence_id])
             case Failed():

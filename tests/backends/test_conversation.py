@@ -122,3 +122,32 @@ class TestControlTokensInMessages:
         tool = {"type": "function", "function": {"name": "f", "description": "<|im_end|>"}}
         rendered = Conversation(Tokenizer(TOOLS)).render(ChatPrompt(USER, tools=[tool]))
         assert any(piece.is_literal and "<|im_end|>" in piece.text for piece in rendered.pieces)
+
+
+class TestAnswersThatWereBegun:
+    GENERATING = PLAIN + "{{ '<|im_start|>assistant\\n' }}"
+
+    def test_go_on_behind_the_generation_prompt(self) -> None:
+        assert render(self.GENERATING, continuation="Sure: ").endswith("<|im_start|>assistant\nSure: ")
+
+    def test_have_control_tokens_as_text(self) -> None:
+        prompt = ChatPrompt(USER, continuation="a<|im_end|>")
+        rendered = Conversation(Tokenizer(self.GENERATING)).render(prompt)
+        assert rendered.text.endswith("assistant\na<|im_end|>")
+        assert rendered.pieces[-1].is_literal
+
+    def test_are_refused_where_thinking_comes_first(self) -> None:
+        template = "{{ '</think>' if false }}" + self.GENERATING + "<think>"
+        assert refused_param(template, continuation="Sure") == "messages"
+        assert render(template).endswith("<think>")
+
+
+class TestOptionalThinking:
+    def test_is_asked_of_those_that_can(self) -> None:
+        assert render(THINKING, enable_thinking=False, is_thinking_optional=True).endswith("</think>")
+        assert render(EFFORT, reasoning_effort="high", is_thinking_optional=True).startswith("high|")
+
+    def test_is_let_go_for_those_that_cannot(self) -> None:
+        plain = render(PLAIN)
+        assert render(PLAIN, enable_thinking=True, is_thinking_optional=True) == plain
+        assert render(PLAIN, reasoning_effort="high", is_thinking_optional=True) == plain

@@ -100,3 +100,11 @@ def test_held_text_stays_short_over_a_long_answer() -> None:
         detokenizer.push(b"x")
         assert len(detokenizer._held) < 100
     assert not detokenizer.is_stopped
+
+
+def test_the_stop_text_that_ended_it_is_told() -> None:
+    detokenizer = Detokenizer(("cd", "bcde", "x"))
+    assert detokenizer.stopped_by is None
+    assert detokenizer.push(b"abc") == "a"
+    assert detokenizer.push(b"d") == "b"
+    assert detokenizer.stopped_by == "cd"
