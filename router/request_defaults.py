@@ -9,7 +9,7 @@ from typing import Self
 import msgspec
 from msgspec.structs import asdict
 
-from registry.settings import NO_SETTINGS, ModelSettings
+from registry.settings import NO_SETTINGS, ModelSettings, PresetMessage
 from router.config import GenerationConfig
 
 
@@ -26,6 +26,7 @@ class RequestDefaults(msgspec.Struct, frozen=True, kw_only=True):
         seed: None = another one each time.
         stop: Texts that end an answer beside the request's own.
         system: System prompt of conversations that have none.
+        messages: What conversations begin with, behind the system prompt.
         allow_special_in_content: Whether control tokens written in messages count as such.
     """
 
@@ -38,6 +39,7 @@ class RequestDefaults(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     stop: tuple[str, ...] = ()
     system: str | None = None
+    messages: tuple[PresetMessage, ...] = ()
     allow_special_in_content: bool = False
 
     @classmethod

@@ -54,7 +54,7 @@ def chat_generation(
     tools = request_tools(request)
     kwargs, enable_thinking = _template_kwargs(request)
     prompt = ChatPrompt(
-        with_system(template_messages(request.messages, engine), defaults.system),
+        with_system(template_messages(request.messages, engine), defaults.system, defaults.messages),
         tools=tools.shown,
         template_kwargs=kwargs,
         enable_thinking=enable_thinking,

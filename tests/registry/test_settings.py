@@ -7,6 +7,7 @@ from registry.errors import InvalidSettingError
 from registry.settings import (
     SETTING_KEYS,
     ModelSettings,
+    PresetMessage,
     check_settings,
     decode_settings,
     set_settings,
@@ -94,3 +95,20 @@ def test_an_unknown_key_is_refused_with_names_that_look_like_it(key: str) -> Non
 def test_a_value_of_another_kind_or_range_is_refused(key: str, value: object) -> None:
     with pytest.raises(InvalidSettingError, match=key):
         check_settings({key: value})
+
+
+def test_a_preset_conversation_is_typed_as_json_and_stored_as_it_is() -> None:
+    typed = '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]'
+    checked = settings_from_text({"messages": typed, "license": "MIT"})
+    settings = decode_settings({key: msgspec.json.encode(value) for key, value in checked.items()})
+    assert settings == ModelSettings(
+        messages=(PresetMessage("user", "Hi"), PresetMessage("assistant", "Ho")), license="MIT"
+    )
+    assert set_settings(settings) == {"messages": msgspec.json.decode(typed), "license": "MIT"}
+    assert check_settings(set_settings(settings)) == checked
+
+
+@pytest.mark.parametrize("text", ["Hi", "[]", '[{"role": "tool", "content": "x"}]', '[{"role": "user"}]'])
+def test_what_is_no_preset_conversation_is_refused(text: str) -> None:
+    with pytest.raises(InvalidSettingError, match="messages"):
+        settings_from_text({"messages": text})

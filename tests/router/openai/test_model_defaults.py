@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from backends.prompts import ChatPrompt
-from registry.settings import ModelSettings
+from registry.settings import ModelSettings, PresetMessage
 from router.config import GenerationConfig
 from router.errors import InvalidRequestError
 from router.generation import GenerationRequest
@@ -91,3 +91,14 @@ def test_a_conversation_with_a_system_prompt_keeps_its_own(role: str) -> None:
     system = {"role": "system", "content": "Mine."}
     assert messages_of({"system": "Be brief."}, system | {"role": role}, HI) == [system, HI]
     assert messages_of({"system": "Be brief."}, HI, system | {"role": role}) == [HI, system]
+
+
+def test_a_preset_conversation_stands_between_the_system_prompt_and_the_request() -> None:
+    preset = [{"role": "user", "content": "Ping"}, {"role": "assistant", "content": "Pong"}]
+    said = (PresetMessage("user", "Ping"), PresetMessage("assistant", "Pong"))
+    model = {"role": "system", "content": "Be brief."}
+    own = {"role": "system", "content": "Mine."}
+    assert messages_of({"messages": said}, HI) == [*preset, HI]
+    assert messages_of({"messages": said, "system": "Be brief."}, HI) == [model, *preset, HI]
+    assert messages_of({"messages": said, "system": "Be brief."}, own, HI) == [own, *preset, HI]
+    assert messages_of({"messages": (PresetMessage("system", "Be brief."), *said)}, own, HI) == [own, *preset, HI]
