@@ -1,7 +1,7 @@
-"""Requests that generate nothing: questions about a model, and embeddings. A lease, the worker's answer, one retry.
+"""Questions about a model: a lease, the worker's answer, one retry.
 
 Protocol packages turn their requests into these calls and the results into their own shapes; what is generated goes
-through `generation`.
+through `generation`, embeddings through `embedding`.
 """
 
 import asyncio
@@ -10,8 +10,7 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from backends.embedding import Pooling
-from backends.messages import Aborted, Answered, Ask, Embed, Embedded, Failed, Finished, LoadedModel
+from backends.messages import Aborted, Answered, Ask, Failed, LoadedModel
 from backends.questions import Answer, Question
 from router.errors import EngineCrashedError, EngineTimeoutError
 from router.generation import error_of
@@ -37,20 +36,6 @@ class Reply(msgspec.Struct, frozen=True):
     answer: Answer
 
 
-class Embeddings(msgspec.Struct, frozen=True):
-    """The vectors of one request.
-
-    Attributes:
-        vectors: Per input, little-endian float32 of L2 length 1.
-        num_tokens: Of all inputs.
-        pooling: How they were pooled.
-    """
-
-    vectors: list[bytes]
-    num_tokens: int
-    pooling: Pooling
-
-
 async def ask(
     supervisor: Supervisor, wish: Wish, question: Question, *, timeout_s: float, prompt_param: str = "messages"
 ) -> Reply:
@@ -74,27 +59,6 @@ async def ask(
         return await _ask_once(supervisor, wish, question, timeout_s, prompt_param)
 
 
-async def embed(
-    supervisor: Supervisor, wish: Wish, inputs: list[str | list[int]], pooling: Pooling | None
-) -> Embeddings:
-    """Embed inputs with a model, which is loaded for it if need be.
-
-    Args:
-        supervisor: Owner of the workers.
-        wish: Model and engine.
-        inputs: Texts or token ids, at least one.
-        pooling: How to pool; None = as the model's makers want it, or the mean.
-
-    Raises:
-        RouterError: The request cannot be served.
-        BackendError: The engine.
-    """
-    try:
-        return await _embed_once(supervisor, wish, inputs, pooling)
-    except EngineCrashedError:
-        return await _embed_once(supervisor, wish, inputs, pooling)
-
-
 async def _ask_once(
     supervisor: Supervisor, wish: Wish, question: Question, timeout_s: float, prompt_param: str
 ) -> Reply:
@@ -114,29 +78,8 @@ async def _ask_once(
         lease.release()
 
 
-async def _embed_once(
-    supervisor: Supervisor, wish: Wish, inputs: list[str | list[int]], pooling: Pooling | None
-) -> Embeddings:
-    lease = await supervisor.lease(wish, 1)
-    try:
-        assert lease.client.loaded is not None
-        used = lease.client.loaded.pooling or pooling or Pooling.MEAN
-        vectors: list[bytes] = []
-        async with _events(lease, Embed(0, inputs, pooling)) as stream:
-            while True:
-                for event in await stream.read():
-                    if isinstance(event, Embedded):
-                        vectors.append(event.vector)
-                    elif isinstance(event, Finished):
-                        return Embeddings(vectors, event.usage.num_prompt_tokens, used)
-                    else:
-                        _raise_for(event, "input")
-    finally:
-        lease.release()
-
-
 @contextlib.asynccontextmanager
-async def _events(lease: Lease, request: Ask | Embed) -> AsyncGenerator[TaskStream, None]:
+async def _events(lease: Lease, request: Ask) -> AsyncGenerator[TaskStream, None]:
     """Send a request; take it back when the block is left before its end."""
     stream = lease.client.submit(request)
     try:

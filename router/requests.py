@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol, Self
 
-import msgspec
-
 from router.config import LimitsConfig
 from router.deadlines import Course, Deadlines, deadlines_for, next_due, seconds_to_look
+from router.embedding import EmbeddingRun
 from router.errors import DeadlineExceededError, RequestCancelledError, RouterError
 from router.generation import Generation, GenerationEvent
+from router.request_facts import RequestFacts
 from router.resend import KeptAnswer
+from router.running_embedding import RunningEmbedding
 
 _NOTHING: Final = b""
 
@@ -37,24 +38,6 @@ class AnswerEncoder(Protocol):
 
     def tail(self) -> bytes:
         """Return what comes after the last event."""
-
-
-class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a request from its arrival.
-
-    Attributes:
-        request_id: The answer's id, such as `chatcmpl-…`.
-        protocol: By which it came: `openai`, `ollama`, ...
-        client: Address it came from.
-        fingerprint: What only the same request has; None = it cannot be taken over.
-        timeout_s: Its own limit for the whole request, or None.
-    """
-
-    request_id: str
-    protocol: str
-    client: str
-    fingerprint: bytes | None = None
-    timeout_s: float | None = None
 
 
 class RunningRequest:
@@ -237,9 +220,9 @@ class RequestRegister:
     """All requests of the gateway that have not ended."""
 
     def __init__(self) -> None:
-        self._requests: dict[str, RunningRequest] = {}
+        self._requests: dict[str, RunningRequest | RunningEmbedding] = {}
 
-    def __iter__(self) -> Iterator[RunningRequest]:
+    def __iter__(self) -> Iterator[RunningRequest | RunningEmbedding]:
         """Iterate in the order of arrival."""
         return iter(list(self._requests.values()))
 
@@ -268,15 +251,26 @@ class RequestRegister:
     def attachable(self, fingerprint: bytes) -> RunningRequest | None:
         """Return the same request whose client is gone, or None; a new reader may `follow` it at once."""
         for running in self._requests.values():
-            if running.is_attachable and running.facts.fingerprint == fingerprint:
+            if (
+                isinstance(running, RunningRequest)
+                and running.is_attachable
+                and running.facts.fingerprint == fingerprint
+            ):
                 return running
         return None
 
-    def get(self, request_id: str) -> RunningRequest | None:
+    def start_embedding(self, facts: RequestFacts, run: EmbeddingRun, limits: LimitsConfig) -> RunningEmbedding:
+        """Take a request for embeddings in; its `result` is to be awaited at once."""
+        deadlines = deadlines_for(limits, run.wanted.priority, facts.timeout_s)
+        running = RunningEmbedding(facts, run, deadlines=deadlines, on_end=self._on_end)
+        self._requests[facts.request_id] = running
+        return running
+
+    def get(self, request_id: str) -> RunningRequest | RunningEmbedding | None:
         """Return the request of that id, or None."""
         return self._requests.get(request_id)
 
-    def _on_end(self, running: RunningRequest) -> None:
+    def _on_end(self, running: RunningRequest | RunningEmbedding) -> None:
         self._requests.pop(running.facts.request_id, None)
 
 

@@ -11,13 +11,15 @@ import msgspec
 from litestar import Request
 from litestar.types import ASGIApp
 
+from router.embedding import EmbeddingRun, Embeddings, EmbeddingWanted
 from router.generation import Generation, GenerationRequest
 from router.http.asgi import json_reply
 from router.http.body import read_body
 from router.http.error_response import Dialect
 from router.http.streaming import EventStream, error_chunk, until_disconnect
+from router.request_facts import RequestFacts
 from router.request_headers import ENGINE_HEADER, REQUEST_ID_HEADER, HeaderWishes, header_wishes
-from router.requests import AnswerEncoder, RequestFacts, RunningRequest, whole_answer
+from router.requests import AnswerEncoder, RunningRequest, whole_answer
 from router.resend import fingerprint
 from router.services import Services
 
@@ -116,6 +118,37 @@ def start(
     )
     generation = Generation(services.supervisor, answering.wanted)
     return services.requests.start(facts, generation, answering.encoder(generation), services.config.limits)
+
+
+async def embeddings(
+    services: Services, arrival: Arrival, wanted: EmbeddingWanted, *, answer_id: str, protocol: str
+) -> Embeddings:
+    """Return vectors, as long as their client is there.
+
+    Args:
+        services: Of the gateway.
+        arrival: The request; its headers' priority and time limit hold.
+        wanted: What to embed.
+        answer_id: By which the request is listed and can be cancelled.
+        protocol: By which it came.
+
+    Raises:
+        RouterError: The request cannot be served, or was ended.
+        BackendError: The engine.
+        RegistryError: The model is unknown.
+    """
+    if arrival.wishes.priority is not None:
+        wanted = msgspec.structs.replace(wanted, priority=arrival.wishes.priority)
+    services.models.note_use(wanted.wish.model)
+    facts = RequestFacts(
+        request_id=answer_id,
+        protocol=protocol,
+        client=_client_of(arrival.request),
+        timeout_s=arrival.wishes.timeout_s,
+    )
+    run = EmbeddingRun(services.supervisor, wanted)
+    running = services.requests.start_embedding(facts, run, services.config.limits)
+    return await until_disconnect(arrival.request.receive, running.result())
 
 
 async def reply(

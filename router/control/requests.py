@@ -3,31 +3,34 @@
 import time
 from collections.abc import Sequence
 
+from backends.sequence import Priority
 from router.control.schemas import RequestStatus
+from router.generation import Generation
 from router.lifecycle import WorkerState
 from router.requests import RunningRequest
+from router.running_embedding import RunningEmbedding
 from router.services import Services
+from router.targets import Choice, Target
+from router.waiting import Wish
 
 _SERVING = frozenset({WorkerState.READY, WorkerState.DRAINING})
 
 
-def request_status(services: Services, running: RunningRequest) -> RequestStatus:
+def request_status(services: Services, running: RunningRequest | RunningEmbedding) -> RequestStatus:
     """Return what is known of a request now."""
-    facts, generation = running.facts, running.generation
+    if isinstance(running, RunningEmbedding):
+        return _embedding_status(services, running)
+    generation = running.generation
     request = generation.request
     prompts = generation.progress[:: request.num_choices]
-    return RequestStatus(
-        id=facts.request_id,
-        protocol=facts.protocol,
-        model=request.wish.model,
-        engine=None if generation.choice is None else generation.choice.target.engine,
-        state=_state(services, running),
-        priority=request.priority.value,
+    return _status(
+        running,
+        request.wish,
+        generation.choice,
+        state=_state(services, generation),
+        priority=request.priority,
         session=request.session_id,
-        client=facts.client,
         is_client_gone=not running.has_reader,
-        started_at=round(running.started_at, 3),
-        age_s=round(time.monotonic() - running.arrived_at, 3),
         prompt_tokens=_sum([progress.num_prompt_tokens for progress in prompts]),
         prompt_tokens_done=_sum([progress.num_evaluated for progress in prompts]),
         prompt_tokens_cached=_sum([progress.num_cached for progress in prompts]),
@@ -35,12 +38,59 @@ def request_status(services: Services, running: RunningRequest) -> RequestStatus
     )
 
 
-def _state(services: Services, running: RunningRequest) -> str:
-    generation = running.generation
+def _embedding_status(services: Services, running: RunningEmbedding) -> RequestStatus:
+    run = running.run
+    return _status(
+        running,
+        run.wanted.wish,
+        run.choice,
+        state="prefill" if run.is_embedding else _waiting_state(services, run.waits_for),
+        priority=run.wanted.priority,
+        prompt_tokens_done=run.num_tokens_done if run.is_embedding else None,
+    )
+
+
+def _status(
+    running: RunningRequest | RunningEmbedding,
+    wish: Wish,
+    choice: Choice | None,
+    *,
+    state: str,
+    priority: Priority,
+    session: str | None = None,
+    is_client_gone: bool = False,
+    prompt_tokens: int | None = None,
+    prompt_tokens_done: int | None = None,
+    prompt_tokens_cached: int | None = None,
+    output_tokens: list[int] | None = None,
+) -> RequestStatus:
+    return RequestStatus(
+        id=running.facts.request_id,
+        protocol=running.facts.protocol,
+        model=wish.label,
+        engine=None if choice is None else choice.target.engine,
+        state=state,
+        priority=priority.value,
+        session=session,
+        client=running.facts.client,
+        is_client_gone=is_client_gone,
+        started_at=round(running.started_at, 3),
+        age_s=round(time.monotonic() - running.arrived_at, 3),
+        prompt_tokens=prompt_tokens,
+        prompt_tokens_done=prompt_tokens_done,
+        prompt_tokens_cached=prompt_tokens_cached,
+        output_tokens=output_tokens or [],
+    )
+
+
+def _state(services: Services, generation: Generation) -> str:
     if generation.progress:
         has_output = any(progress.num_output_tokens for progress in generation.progress)
         return "decode" if has_output else "prefill"
-    target = generation.waits_for
+    return _waiting_state(services, generation.waits_for)
+
+
+def _waiting_state(services: Services, target: Target | None) -> str:
     is_loading = any(worker.target == target and worker.state not in _SERVING for worker in services.supervisor.workers)
     return "loading" if target is not None and is_loading else "queued"
 

@@ -6,6 +6,7 @@ Source: OpenAI API reference, "Create embeddings". `pooling` is an extension, in
 import array
 import asyncio
 import binascii
+import secrets
 import sys
 from typing import Annotated, Any, Literal
 
@@ -16,14 +17,14 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from backends.embedding import Pooling
-from router.asking import Embeddings, embed
+from router.embedding import Embeddings, EmbeddingWanted
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.asgi import json_reply
-from router.http.body import read_json
-from router.http.streaming import until_disconnect
+from router.http.body import decode_json
 from router.openai.schemas import TokenId
-from router.request_headers import ENGINE_HEADER
+from router.request_headers import REQUEST_ID_HEADER
 from router.services import Services
+from router.serving import arrive, embeddings
 from router.targets import Purpose
 
 MAX_INPUTS = 2048
@@ -49,16 +50,19 @@ class EmbeddingRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
 @post("/v1/embeddings", status_code=200)
 async def create_embeddings(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Return one vector per input."""
-    body = await read_json(request, EmbeddingRequest, limit_bytes=services.config.server.max_body_bytes)
+    arrival = await arrive(request, services)
+    body = decode_json(arrival.raw, EmbeddingRequest)
     if body.dimensions is not None:
         message = "dimensions: no model here is known to bear shorter vectors (Matryoshka); leave it out"
         raise UnsupportedFieldError(message, "dimensions")
-    inputs = inputs_of(body.input)
-    pooling = None if body.pooling is None else Pooling(body.pooling)
-    wish = services.models.wish_for(body.model, request.headers.get(ENGINE_HEADER), Purpose.EMBED)
-    services.models.note_use(wish.model)
-    result = await until_disconnect(request.receive, embed(services.supervisor, wish, inputs, pooling))
-    return json_reply(await _body(body, result))
+    wanted = EmbeddingWanted(
+        wish=services.models.wish_for(body.model, arrival.engine, Purpose.EMBED),
+        inputs=inputs_of(body.input),
+        pooling=None if body.pooling is None else Pooling(body.pooling),
+    )
+    answer_id = "embd-" + secrets.token_hex(12)
+    result = await embeddings(services, arrival, wanted, answer_id=answer_id, protocol="openai")
+    return json_reply(await _body(body, result), headers=[(REQUEST_ID_HEADER, answer_id.encode())])
 
 
 def inputs_of(value: str | list[Any]) -> list[str | list[int]]:

@@ -11,7 +11,8 @@ from router.config import LimitsConfig
 from router.errors import DeadlineExceededError, RequestCancelledError
 from router.generation import GenerationEvent
 from router.http.streaming import SSE
-from router.requests import RequestFacts, RequestRegister, RunningRequest, whole_answer
+from router.request_facts import RequestFacts
+from router.requests import RequestRegister, RunningRequest, whole_answer
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
 SEAL = b"same"

@@ -20,6 +20,7 @@ from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.server import HttpServer, guarded, run
 from router.model_directory import ModelDirectory
+from router.requests import RunningRequest
 from router.services import Services
 from router.supervisor import Supervisor
 from router.targets import Choice
@@ -62,6 +63,11 @@ class FakeFront:
         self._served = asyncio.create_task(self.server.wait_stopped())
         self.client = httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=WITHIN_S)
         return self
+
+    @property
+    def running(self) -> list[RunningRequest]:
+        """The generations that have not ended, in the order of arrival."""
+        return [request for request in self.services.requests if isinstance(request, RunningRequest)]
 
     async def __aexit__(self, *_: object) -> None:
         await self.client.aclose()

@@ -114,7 +114,7 @@ async def test_a_request_without_a_client_is_listed_as_such_and_can_be_cancelled
     request = asyncio.create_task(front.chat(max_tokens=None))
     found = await one_in(front, "decode")
     request.cancel()
-    await front.fleet.until(lambda: not any(each.has_reader for each in front.services.requests), "it is gone")
+    await front.fleet.until(lambda: not any(each.has_reader for each in front.running), "it is gone")
     assert [each["is_client_gone"] for each in await listed(front)] == [True]
     await cancel(front, found["id"])
     assert await listed(front) == []
@@ -128,3 +128,39 @@ async def test_cancelling_what_there_is_not_is_a_404(front: FakeFront, *, reques
     response = await front.client.post(f"{LIST}/{request_id}/cancel")
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "request_not_found"
+
+
+@with_front(llamacpp=FakeOptions(load_s=0.3, prefill_s_per_token=0.001))
+async def test_embeddings_are_listed_and_cancelled_like_any_other(front: FakeFront) -> None:
+    body = {"model": "m", "input": ["x" * 200 for _ in range(50)]}
+    request = asyncio.create_task(
+        front.client.post("/v1/embeddings", json=body, headers={"X-Mlxr-Priority": "background"})
+    )
+    loading = await one_in(front, "loading")
+    assert set(loading) == KEYS
+    assert (loading["protocol"], loading["priority"], loading["engine"]) == ("openai", "background", None)
+    embedding = await one_in(front, "prefill")
+    assert (embedding["id"], embedding["engine"]) == (loading["id"], "llamacpp")
+    await cancel(front, embedding["id"])
+    answer = await request
+    assert (answer.status_code, answer.json()["error"]["code"]) == (499, "request_cancelled")
+    assert await listed(front) == []
+    again = await front.client.post("/v1/embeddings", json={"model": "m", "input": "x"})
+    assert again.status_code == 200
+    assert again.headers["x-request-id"].startswith("embd-")
+
+
+@with_front(llamacpp=FakeOptions(load_s=0.5))
+async def test_embeddings_that_wait_for_a_load_are_cancelled_at_once(front: FakeFront) -> None:
+    request = asyncio.create_task(front.client.post("/v1/embeddings", json={"model": "m", "input": "x"}))
+    await cancel(front, (await one_in(front, "loading"))["id"])
+    assert (await request).json()["error"]["code"] == "request_cancelled"
+    assert await listed(front) == []
+
+
+@with_front(llamacpp=FakeOptions(prefill_s_per_token=0.001))
+async def test_embeddings_end_at_their_own_time_limit(front: FakeFront) -> None:
+    body = {"model": "m", "input": ["x" * 200 for _ in range(50)]}
+    answer = await front.client.post("/v1/embeddings", json=body, headers={"X-Mlxr-Timeout": "0.5"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_exceeded")
+    assert await listed(front) == []

@@ -32,7 +32,7 @@ async def abandon(front: FakeFront, content: bytes, *, is_running: bool = False,
     num_before = len(list(front.services.requests))
     request = asyncio.create_task(send(front, content, **headers))
     await front.fleet.until(lambda: len(list(front.services.requests)) > num_before, "it is registered")
-    running = list(front.services.requests)[-1]
+    running = front.running[-1]
     await front.fleet.until(lambda: not is_running or bool(running.generation.progress), "it runs")
     request.cancel()
     await front.fleet.until(lambda: not running.has_reader, "its client is gone")
@@ -49,7 +49,7 @@ async def abandon_stream(front: FakeFront, content: bytes, num_chunks: int) -> t
                 break
     request_id = response.headers["x-request-id"]
     running = front.services.requests.get(request_id)
-    assert running is not None
+    assert isinstance(running, RunningRequest)
     await front.fleet.until(lambda: not running.has_reader, "its client is gone")
     return request_id, seen
 
@@ -84,7 +84,7 @@ async def test_a_whole_answer_is_taken_over_in_every_phase(front: FakeFront, *, 
         await front.chat(max_tokens=1)
     blocker = asyncio.create_task(front.chat(max_tokens=60)) if phase == "queued" else None
     if blocker is not None:
-        await front.fleet.until(lambda: any(r.generation.has_output for r in front.services.requests), "it runs")
+        await front.fleet.until(lambda: any(r.generation.has_output for r in front.running), "it runs")
     running = await abandon(front, content, is_running=phase in {"running", "over"})
     if phase == "over":
         holder = front.fleet.holder

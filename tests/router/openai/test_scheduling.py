@@ -21,7 +21,7 @@ async def scheduling_of(front: FakeFront, headers: dict[str, str], **body: Any) 
     """Return priority and session of a running request."""
     request = asyncio.create_task(post(front, headers, max_tokens=None, **body))
     await front.fleet.until(lambda: bool(list(front.services.requests)), "it is registered")
-    [running] = front.services.requests
+    [running] = front.running
     wanted = running.generation.request
     running.cancel()
     await request
