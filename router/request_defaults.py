@@ -4,13 +4,15 @@ Every protocol asks here; a request's own fields go before all of it. Not here: 
 (`load_settings`).
 """
 
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 import msgspec
 from msgspec.structs import asdict
 
 from registry.settings import NO_SETTINGS, ModelSettings, PresetMessage
 from router.config import GenerationConfig
+from router.errors import InvalidRequestError
 
 
 class RequestDefaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,3 +56,46 @@ class RequestDefaults(msgspec.Struct, frozen=True, kw_only=True):
         lower = {name: value for name, value in asdict(generation).items() if name in wanted}
         upper = {name: value for name, value in asdict(settings).items() if name in wanted and value is not None}
         return cls(**lower | upper)
+
+
+def with_system(
+    messages: list[dict[str, Any]], system: str | None, preset: Sequence[PresetMessage] = ()
+) -> list[dict[str, Any]]:
+    """Return a conversation that begins as its model has it: with a system prompt, and with a preset conversation.
+
+    A system prompt at the beginning of the request stays first, before the preset conversation: templates want it so.
+
+    Args:
+        messages: As the template is given them.
+        system: The model's; None = there is none.
+        preset: The model's; comes behind the system prompt.
+    """
+    if preset:
+        own = messages[:1] if messages and messages[0]["role"] == "system" else []
+        shown = [{"role": item.role, "content": item.content} for item in preset if not own or item.role != "system"]
+        messages = [*own, *shown, *messages[len(own) :]]
+    if system is None or any(message["role"] == "system" for message in messages):
+        return messages
+    return [{"role": "system", "content": system}, *messages]
+
+
+def stop_texts(own: tuple[str, ...], defaults: RequestDefaults, max_texts: int, param: str = "stop") -> tuple[str, ...]:
+    """Return a request's stop texts and its model's, each once.
+
+    Args:
+        own: The request's.
+        defaults: The model's.
+        max_texts: That a request of this protocol may have.
+        param: The request's field, for errors.
+
+    Raises:
+        InvalidRequestError: They are too many together.
+    """
+    texts = tuple(dict.fromkeys(own + defaults.stop)) if defaults.stop else own
+    if len(texts) > max(max_texts, len(own)):
+        raise InvalidRequestError(
+            f"{param}: at most {max_texts} texts with the {len(defaults.stop)} that are set on the model; send fewer, "
+            "or see `mlxr models set`",
+            param,
+        )
+    return texts

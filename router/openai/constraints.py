@@ -3,16 +3,12 @@
 Whether it compiles is seen in the worker, which answers `invalid_grammar`.
 """
 
-from typing import Final
-
 import msgspec
 
 from backends.request import Constraint, ConstraintKind
+from router.constraints import checked_constraint
 from router.errors import InvalidRequestError
 from router.openai.schemas import ChatRequest, CompletionRequest, JsonObjectFormat, JsonSchemaFormat
-
-MAX_CONSTRAINT_BYTES: Final = 65_536
-"""Longest schema, grammar or expression, UTF-8."""
 
 
 def request_constraint(request: ChatRequest | CompletionRequest) -> Constraint | None:
@@ -31,10 +27,7 @@ def request_constraint(request: ChatRequest | CompletionRequest) -> Constraint |
     if len(found) > 1:
         names = " and ".join(constraint.param for constraint in found)
         raise InvalidRequestError(f"{names} constrain the same answer; send one of them", found[1].param)
-    num_bytes = len(first.text.encode())
-    if num_bytes > MAX_CONSTRAINT_BYTES:
-        raise InvalidRequestError(f"{first.param}: at most {MAX_CONSTRAINT_BYTES} bytes, got {num_bytes}", first.param)
-    return first
+    return checked_constraint(first)
 
 
 def _format(request: ChatRequest | CompletionRequest) -> Constraint | None:

@@ -4,12 +4,10 @@ Contents are joined to one text, the arguments of tool calls become objects; wha
 carry is refused by its path.
 """
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
-from registry.settings import PresetMessage
 from router.capabilities import CHAT, MESSAGE_FIELDS, PART_FIELDS, Capability, unsupported
 from router.errors import InvalidJSONError, InvalidRequestError, UnsupportedFieldError
 from router.http.body import decode_json
@@ -35,27 +33,6 @@ def template_messages(messages: list[ChatMessage], engine: str) -> list[dict[str
     """
     reader = _MessageReader(engine)
     return [reader.read(message, f"messages[{index}]") for index, message in enumerate(messages)]
-
-
-def with_system(
-    messages: list[dict[str, Any]], system: str | None, preset: Sequence[PresetMessage] = ()
-) -> list[dict[str, Any]]:
-    """Return a conversation that begins as its model has it: with a system prompt, and with a preset conversation.
-
-    A system prompt at the beginning of the request stays first, before the preset conversation: templates want it so.
-
-    Args:
-        messages: As the template is given them.
-        system: The model's; None = there is none.
-        preset: The model's; comes behind the system prompt.
-    """
-    if preset:
-        own = messages[:1] if messages and messages[0]["role"] == "system" else []
-        shown = [{"role": item.role, "content": item.content} for item in preset if not own or item.role != "system"]
-        messages = [*own, *shown, *messages[len(own) :]]
-    if system is None or any(message["role"] == "system" for message in messages):
-        return messages
-    return [{"role": "system", "content": system}, *messages]
 
 
 class _MessageReader:

@@ -15,11 +15,11 @@ from router.capabilities import CHAT, COMPLETIONS, capability, unsupported
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.generation import GenerationRequest
 from router.openai.constraints import request_constraint
-from router.openai.messages import template_messages, with_system
+from router.openai.messages import template_messages
 from router.openai.sampling import sampling_params
 from router.openai.schemas import MAX_PROMPTS, MAX_STOPS, ChatRequest, CompletionRequest
 from router.openai.tools import request_tools
-from router.request_defaults import RequestDefaults
+from router.request_defaults import RequestDefaults, stop_texts, with_system
 from router.waiting import Wish
 
 MAX_TEMPLATE_KWARGS_BYTES: Final = 16_384
@@ -68,7 +68,7 @@ def chat_generation(
             request, defaults, num_logprobs=(request.top_logprobs or 0) if request.logprobs else None
         ),
         max_tokens=defaults.max_tokens if max_tokens is None else max_tokens,
-        stop=_stop(request.stop, defaults.stop),
+        stop=stop_texts(_stop(request), defaults, MAX_STOPS),
         ignore_eos=bool(request.ignore_eos),
         prompt_param="messages",
         num_choices=request.n or 1,
@@ -103,7 +103,7 @@ def completion_generation(
         prompts=prompts,
         sampling=sampling_params(request, defaults, num_logprobs=request.logprobs),
         max_tokens=defaults.max_tokens if request.max_tokens is None else request.max_tokens,
-        stop=_stop(request.stop, defaults.stop),
+        stop=stop_texts(_stop(request), defaults, MAX_STOPS),
         ignore_eos=bool(request.ignore_eos),
         prompt_param="prompt",
         num_choices=request.n or 1,
@@ -150,17 +150,8 @@ def _wants_progress(request: ChatRequest | CompletionRequest, *, has_progress_he
     return bool(request.stream) and bool(request.return_progress or request.timings_per_token or has_progress_header)
 
 
-def _stop(stop: str | list[str] | None, of_model: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the request's stop texts and the model's, each once."""
-    own = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    texts = tuple(dict.fromkeys(own + of_model)) if of_model else own
-    if len(texts) > max(MAX_STOPS, len(own)):
-        raise InvalidRequestError(
-            f"stop: at most {MAX_STOPS} texts with the {len(of_model)} that are set on the model; send fewer, or see "
-            "`mlxr models set`",
-            "stop",
-        )
-    return texts
+def _stop(request: ChatRequest | CompletionRequest) -> tuple[str, ...]:
+    return (request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ())
 
 
 def _template_kwargs(request: ChatRequest) -> tuple[dict[str, Any], bool | None]:
