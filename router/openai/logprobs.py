@@ -6,37 +6,15 @@ Source: OpenAI API reference, "The chat completion object" (`logprobs.content`) 
 
 import codecs
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
-from backends.output.base import PositionLogprobs, TokenLogprob
-
-FLOOR: Final = -9999.0
-"""What stands for minus infinity, which JSON cannot say. Source: OpenAI API reference, `logprob`."""
-
-
-def token_text(piece: bytes) -> str:
-    r"""Return a token as text; bytes that are no text by themselves are written as OpenAI does: `bytes:\xe2\x82`."""
-    try:
-        return piece.decode()
-    except UnicodeDecodeError:
-        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
+from backends.output.base import PositionLogprobs
+from router.logprobs import number_of, position_entries, token_text
 
 
 def chat_logprobs(positions: Iterable[PositionLogprobs]) -> dict[str, Any]:
     """Return the `logprobs` of a chat's choice."""
-    content = [
-        {**_chat_entry(position.drawn), "top_logprobs": [_chat_entry(token) for token in position.top]}
-        for position in positions
-    ]
-    return {"content": content, "refusal": None}
-
-
-def _chat_entry(token: TokenLogprob) -> dict[str, Any]:
-    return {"token": token_text(token.piece), "logprob": _number(token), "bytes": list(token.piece)}
-
-
-def _number(token: TokenLogprob) -> float:
-    return max(token.logprob, FLOOR)
+    return {"content": position_entries(positions), "refusal": None}
 
 
 class CompletionLogprobs:
@@ -55,9 +33,9 @@ class CompletionLogprobs:
         for position in positions:
             drawn = position.drawn
             tokens.append(token_text(drawn.piece))
-            numbers.append(_number(drawn))
+            numbers.append(number_of(drawn))
             # "there may be up to logprobs+1 elements in the response": the drawn token is always among them.
-            tops.append({token_text(token.piece): _number(token) for token in (drawn, *position.top)})
+            tops.append({token_text(token.piece): number_of(token) for token in (drawn, *position.top)})
             offsets.append(self._num_chars)
             self._num_chars += len(self._decoder.decode(drawn.piece))
         return {"tokens": tokens, "token_logprobs": numbers, "top_logprobs": tops, "text_offset": offsets}

@@ -1,24 +1,23 @@
 """The fields of a request that say how tokens are drawn, to `SamplingParams`. Pure.
 
-Ranges of plain numbers are the schema's; here are the aliases, the penalties' window and what logit_bias may look like.
+Ranges of plain numbers are the schema's, defaults and the penalties' windows those of every protocol
+(`router.sampling`); here are the aliases, and what logit_bias may look like.
 """
 
 import math
 from typing import Any, Final
 
 from backends.sequence import SamplingParams
+from router import sampling
 from router.errors import InvalidRequestError
-from router.generation import NUM_SEEDS
 from router.openai.schemas import ChatRequest, CompletionRequest
 from router.request_defaults import RequestDefaults
+from router.sampling import SamplingWishes
 
 MAX_BIASES: Final = 1024
 MAX_BIAS: Final = 100
 _MAX_TOKEN_ID: Final = 2**31 - 1
 _MAX_ID_CHARS: Final = 10
-_DEFAULT_REPETITION_WINDOW: Final = 64
-_OFF: Final = 0
-_ALL: Final = -1
 _PAIR: Final = 2
 
 
@@ -35,31 +34,21 @@ def sampling_params(
     Raises:
         InvalidRequestError: Two names of one field differ, or logit_bias is not of its form.
     """
-    window = _either(request, "repeat_last_n", "repetition_context_size")
-    has_penalties = window != _OFF
-    repetition = _either(request, "repetition_penalty", "repeat_penalty") if has_penalties else None
-    penalty = _or(repetition, defaults.repetition_penalty) if has_penalties else 1.0
-    repetition_window, penalty_window = _windows(window)
-    seed = defaults.seed if request.seed is None else request.seed
-    return SamplingParams(
-        temperature=_or(request.temperature, defaults.temperature),
-        top_k=defaults.top_k if request.top_k is None else (request.top_k or None),
-        typical_p=_or(request.typical_p, 1.0),
-        top_p=_or(request.top_p, defaults.top_p),
-        min_p=_or(request.min_p, defaults.min_p),
-        seed=None if seed is None else seed % NUM_SEEDS,
-        repetition_penalty=penalty,
-        repetition_window=repetition_window,
-        frequency_penalty=_or(request.frequency_penalty if has_penalties else None, 0.0),
-        presence_penalty=_or(request.presence_penalty if has_penalties else None, 0.0),
-        penalty_window=penalty_window,
+    wishes = SamplingWishes(
+        temperature=request.temperature,
+        top_k=request.top_k,
+        typical_p=request.typical_p,
+        top_p=request.top_p,
+        min_p=request.min_p,
+        seed=request.seed,
+        penalty_window=_either(request, "repeat_last_n", "repetition_context_size"),
+        repetition_penalty=_either(request, "repetition_penalty", "repeat_penalty"),
+        frequency_penalty=request.frequency_penalty,
+        presence_penalty=request.presence_penalty,
         logit_bias=_logit_bias(request.logit_bias),
         num_logprobs=num_logprobs,
     )
-
-
-def _or(value: float | None, default: float) -> float:
-    return default if value is None else value
+    return sampling.sampling_params(wishes, defaults)
 
 
 def _either(request: ChatRequest | CompletionRequest, name: str, alias: str) -> Any:
@@ -67,15 +56,6 @@ def _either(request: ChatRequest | CompletionRequest, name: str, alias: str) -> 
     if value is not None and other is not None and value != other:
         raise InvalidRequestError(f"{alias} is another name of {name} and has another value; send one of them", alias)
     return other if value is None else value
-
-
-def _windows(window: int | None) -> tuple[int | None, int | None]:
-    """Return the windows of the repetition penalty and of the other two: without a wish, they differ."""
-    if window is None or window == _OFF:
-        return _DEFAULT_REPETITION_WINDOW, None
-    if window == _ALL:
-        return None, None
-    return window, window
 
 
 def _logit_bias(bias: dict[str, Any] | list[Any] | None) -> tuple[tuple[int, float], ...]:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from router.tools import FunctionDefinition, FunctionName
+
 MAX_STOPS = 16
 MAX_STOP_CHARS = 256
 MAX_MESSAGES = 10_000
@@ -33,7 +35,6 @@ GrammarText = Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
 TopLogprobs = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
 ServiceTier = Literal["auto", "default", "priority", "flex"]
 CallId = Annotated[str, Meta(min_length=1, max_length=256)]
-FunctionName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
 
 
 class TextPart(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,15 +81,6 @@ class ChatMessage(msgspec.Struct, forbid_unknown_fields=True):
     audio: Any = None
     annotations: Any = None
     parsed: Any = None
-
-
-class FunctionDefinition(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A function that the model may call."""
-
-    name: FunctionName
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
 
 
 class ToolDefinition(msgspec.Struct, forbid_unknown_fields=True):

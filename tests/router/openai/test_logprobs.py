@@ -1,7 +1,8 @@
 import math
 
 from backends.output.base import PositionLogprobs, TokenLogprob
-from router.openai.logprobs import FLOOR, CompletionLogprobs, chat_logprobs, token_text
+from router.logprobs import FLOOR, token_text
+from router.openai.logprobs import CompletionLogprobs, chat_logprobs
 
 EURO = "€".encode()
 
