@@ -12,6 +12,7 @@ that do not serve may import it.
     │   ├── UnsupportedFieldError        unsupported_parameter
     │   ├── EngineNotAvailableError      engine_not_available
     │   ├── ContextLengthExceededError   context_length_exceeded
+    │   ├── PreviousResponseNotFoundError  previous_response_not_found
     │   └── MalformedRequestError        malformed_http
     ├── HostNotAllowedError              host_not_allowed
     ├── OriginNotAllowedError            origin_not_allowed
@@ -26,6 +27,7 @@ that do not serve may import it.
     ├── ClientDisconnectedError          client_disconnected
     ├── RequestNotFoundError             request_not_found
     ├── RequestCancelledError            request_cancelled
+    ├── ResponseNotFoundError            response_not_found
     ├── InternalError                    internal_error
     ├── ModelLoadFailedError             model_load_failed
     ├── EngineCrashedError               engine_crashed
@@ -34,6 +36,7 @@ that do not serve may import it.
     ├── UnavailableError                 unavailable
     │   ├── InsufficientMemoryError      insufficient_memory
     │   ├── ShuttingDownError            shutting_down
+    │   ├── StoreUnavailableError        store_unavailable
     │   └── TooManyConnectionsError      too_many_connections
     ├── ConversionError                  conversion_failed
     │   └── ConversionStoppedError       conversion_stopped
@@ -134,6 +137,19 @@ class ContextLengthExceededError(InvalidRequestError):
         super().__init__(message, param)
         self.num_prompt_tokens = num_prompt_tokens
         self.context_length = context_length
+
+
+class PreviousResponseNotFoundError(InvalidRequestError):
+    """The response that a request goes on from is not kept, or no longer."""
+
+    code = "previous_response_not_found"
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(
+            f"Previous response with id {response_id!r:.80} not found: it was not stored, was deleted, or had to go by "
+            "conversations.max_age_s or max_bytes of the config. Send the conversation in input.",
+            "previous_response_id",
+        )
 
 
 class MalformedRequestError(InvalidRequestError):
@@ -243,6 +259,15 @@ class RequestCancelledError(RouterError):
         super().__init__(message)
 
 
+class ResponseNotFoundError(RouterError):
+    """No response of that id is kept: it was not stored, was deleted, or there never was one."""
+
+    code = "response_not_found"
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"Response with id {response_id!r:.80} not found.", param="response_id")
+
+
 class InternalError(RouterError):
     """A defect of the gateway. The message never carries the cause; the log does."""
 
@@ -307,6 +332,12 @@ class ShuttingDownError(UnavailableError):
 
     def __init__(self, message: str = "The server is shutting down.") -> None:
         super().__init__(message)
+
+
+class StoreUnavailableError(UnavailableError):
+    """What users stored cannot be read or written now; answers that need nothing stored are given all the same."""
+
+    code = "store_unavailable"
 
 
 class TooManyConnectionsError(UnavailableError):

@@ -47,6 +47,11 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         return self.data_dir / "caches"
 
     @property
+    def conversations_db(self) -> Path:
+        """The SQLite file of stored responses: what users said, so nothing of it is in the catalogue."""
+        return self.data_dir / "conversations.sqlite3"
+
+    @property
     def registry_db(self) -> Path:
         """The catalogue's SQLite file."""
         return self.data_dir / "registry.sqlite3"

@@ -6,6 +6,7 @@ from router.config.roots import scan_roots
 from router.config.schema import (
     CacheConfig,
     Config,
+    ConversationsConfig,
     EngineSetting,
     FlashAttention,
     GenerationConfig,
@@ -24,6 +25,7 @@ from router.config.schema import (
 __all__ = [
     "CacheConfig",
     "Config",
+    "ConversationsConfig",
     "EngineSetting",
     "FlashAttention",
     "GenerationConfig",

@@ -18,6 +18,9 @@ from registry.settings import KVType
 MAX_SECONDS = 86_400.0
 """Upper bound of every duration: one day."""
 
+MAX_KEPT_S = 315_360_000.0
+"""Longest time that anything is kept for: ten years."""
+
 MAX_SOCKET_PATH_CHARS = 103
 """Longest unix socket path: `sun_path` is 104 bytes on macOS with its NUL. Source: unix(4)."""
 
@@ -230,6 +233,18 @@ class CacheConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_bytes: Annotated[int, Meta(ge=0)] = 4 << 30
 
 
+class ConversationsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept of `/v1/responses` for `previous_response_id` and for looking answers up.
+
+    Attributes:
+        max_age_s: How long a conversation is kept after its last answer.
+        max_bytes: Upper bound of what is kept; the conversations that are longest unused go first. 0 keeps nothing.
+    """
+
+    max_age_s: Annotated[float, Meta(gt=0, le=MAX_KEPT_S)] = 2_592_000.0
+    max_bytes: Annotated[int, Meta(ge=0)] = 256 << 20
+
+
 class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The llamacpp engine.
 
@@ -335,6 +350,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         limits: Waiting.
         generation: Defaults of requests.
         cache: What is kept of sequences that have ended.
+        conversations: What is kept of stored responses.
         llamacpp: The llamacpp engine.
         mlx: The mlx engine.
         models: Where models are looked for.
@@ -349,6 +365,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     limits: LimitsConfig = LimitsConfig()
     generation: GenerationConfig = GenerationConfig()
     cache: CacheConfig = CacheConfig()
+    conversations: ConversationsConfig = ConversationsConfig()
     llamacpp: LlamaCppConfig = LlamaCppConfig()
     mlx: MLXConfig = MLXConfig()
     models: ModelsConfig = ModelsConfig()
