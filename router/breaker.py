@@ -36,7 +36,7 @@ class LoadBreaker:
         left_s = record.failed_at + OPEN_S - now
         if left_s > 0:
             raise UnavailableError(
-                f"the model '{target.model}' failed to load {record.num_failures} times on {target.engine} "
+                f"the model '{target.label}' failed to load {record.num_failures} times on {target.engine} "
                 f"({record.words}); it is tried again in {left_s:.0f} s",
                 retry_after_s=left_s,
             )

@@ -80,7 +80,7 @@ class WorkerFaults:
         if worker.previous_state is WorkerState.LOADING and worker.died_as_standby:
             return  # those who wait get a fresh process
         if worker.previous_state not in _SERVING:
-            model = "" if worker.target is None else f" '{worker.target.model}'"
+            model = "" if worker.target is None else f" '{worker.target.label}'"
             self._note_failure(
                 worker, ModelLoadFailedError(f"the {worker.engine} engine died while it loaded{model}{words}")
             )
@@ -90,7 +90,7 @@ class WorkerFaults:
         if worker.target is None:
             self._fleet.give_up_standby(worker.engine, str(error))
         elif self._fleet.has_serving(worker.target):
-            logger.warning("no further worker for '%s' in the next %g s: %s", worker.target.model, OPEN_S, error)
+            logger.warning("no further worker for '%s' in the next %g s: %s", worker.target.label, OPEN_S, error)
             self._replicas_again_at = self._clock() + OPEN_S
         else:
             self._breaker.on_failure(worker.target, str(error), self._clock())

@@ -77,8 +77,16 @@ class Fleet:
         return self._workers.get(worker_id)
 
     def holders_of(self, model: str) -> list[ManagedWorker]:
-        """Return the workers that have, get or give up a model, whatever their engine."""
-        return [worker for worker in self if worker.target is not None and worker.target.model == model]
+        """Return the workers that have, get or give up a model, whatever their engine.
+
+        Args:
+            model: Its name, for it with any adapter or none; or `name+adapter`, for it with this one.
+        """
+        return [
+            worker
+            for worker in self
+            if worker.target is not None and model in {worker.target.model, worker.target.label}
+        ]
 
     def has_serving(self, target: Target) -> bool:
         """Tell whether a worker is there that serves `target` and may go on doing so."""
@@ -146,7 +154,7 @@ class Fleet:
             Swap(
                 at=worker.loaded_at,
                 event="load",
-                model=worker.target.model,
+                model=worker.target.label,
                 engine=worker.engine,
                 load_ms=worker.load_ms,
             )

@@ -43,7 +43,7 @@ def wish_or_default(
     if len(resident) == 1 and resident[0].target is not None:
         target = resident[0].target
         # On the engine where it is, lest a look at a model moves it.
-        reference = target.model if engine_header is not None else f"{target.model}@{target.engine}"
+        reference = target.label if engine_header is not None else f"{target.label}@{target.engine}"
         return services.models.wish_for(reference, engine_header, purpose)
     known = services.models.list()
     if len(known) == 1:

@@ -226,7 +226,7 @@ async def _unload_of(worker: ManagedWorker, reclaim_timeout_s: float) -> Swap:
     return Swap(
         at=time.time(),
         event="unload",
-        model=worker.target.model,
+        model=worker.target.label,
         engine=worker.engine,
         reason=worker.stop_reason or "died",
         unload_ms=None if worker.stopping_at is None else (time.monotonic() - worker.stopping_at) * 1000,

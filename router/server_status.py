@@ -15,6 +15,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     engine: str
     model: str | None = None
+    adapter: str | None = None
     state: str
     rss_bytes: int | None = None
     num_running: int = 0

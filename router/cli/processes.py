@@ -46,7 +46,7 @@ def _print_status(status: "ServerStatus") -> None:
         now = time.time()
         rows = [
             (
-                worker.model,
+                worker.model if worker.adapter is None else f"{worker.model}+{worker.adapter}",
                 worker.engine,
                 _state(worker),
                 worker.pid,

@@ -13,7 +13,7 @@ from router.control.pulls import PULL_ROUTES
 from router.control.requests import request_status
 from router.control.schemas import CancelResponse, RequestList, StopRequest, StopResponse
 from router.control.status import health, status
-from router.errors import RequestNotFoundError
+from router.errors import InvalidRequestError, RequestNotFoundError
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.services import Services
@@ -33,9 +33,12 @@ async def get_status(services: NamedDependency[Services]) -> ASGIApp:
 
 @post("/v1/mlxr/models/stop", status_code=200)
 async def stop_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
-    """Unload a model; answers when its memory is back."""
+    """Unload a model, with any adapter or only with the one that is named; answers when its memory is back."""
     body = await read_json(request, StopRequest, limit_bytes=services.config.server.max_body_bytes)
-    report = await services.supervisor.stop_model(services.models.get(body.model).name)
+    wish = services.models.wish_for(body.model, None)
+    if wish.engine is not None:
+        raise InvalidRequestError(f"model: a model is unloaded from any engine; write '{wish.label}'", "model")
+    report = await services.supervisor.stop_model(wish.label)
     swap = report.swap
     return json_reply(
         StopResponse(

@@ -10,7 +10,7 @@ from router.residency import Swap
 
 
 class ResidentModel(msgspec.Struct, frozen=True):
-    """A loaded model."""
+    """A loaded model, `name` or `name+adapter`."""
 
     model: str
     engine: str
@@ -27,6 +27,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process.
 
     Attributes:
+        adapter: What is laid over the model.
         state: loading, ready, busy, draining, standby or stopping.
         num_running: Sequences of requests that it serves.
         num_background: Those of them that run in the background.
@@ -43,6 +44,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None
     engine: str
     model: str | None
+    adapter: str | None
     state: str
     rss_bytes: int | None
     num_running: int
@@ -62,7 +64,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WaitingTarget(msgspec.Struct, frozen=True):
-    """Requests that wait for one model on one engine."""
+    """Requests that wait for one model, `name` or `name+adapter`, on one engine."""
 
     model: str
     engine: str

@@ -24,7 +24,7 @@ _RESIDENT = frozenset({WorkerState.READY, WorkerState.DRAINING})
 def health(services: Services) -> Health:
     """Return what is resident."""
     resident = [
-        ResidentModel(worker.target.model, worker.engine)
+        ResidentModel(worker.target.label, worker.engine)
         for worker in services.supervisor.workers
         if worker.target is not None and worker.state in _RESIDENT
     ]
@@ -66,6 +66,7 @@ def _worker(worker: ManagedWorker, expires_at: float | None, config: Config) -> 
         pid=worker.pid,
         engine=worker.engine,
         model=None if worker.target is None else worker.target.model,
+        adapter=None if worker.target is None or worker.target.adapter is None else worker.target.adapter.name,
         state=_state(worker),
         rss_bytes=None if worker.pid is None else memory.rss_of(worker.pid),
         num_running=worker.num_running,
@@ -111,7 +112,7 @@ def _state(worker: ManagedWorker) -> str:
 
 def _queue(services: Services) -> QueueStatus:
     waiting = services.supervisor.waiting
-    counts = Counter((request.target.model, request.target.engine) for request in waiting)
+    counts = Counter((request.target.label, request.target.engine) for request in waiting)
     oldest = min((request.arrived_at for request in waiting), default=None)
     return QueueStatus(
         num_waiting=len(waiting),

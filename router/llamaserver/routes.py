@@ -66,12 +66,12 @@ async def get_props(request: _AnyRequest, services: NamedDependency[Services]) -
     model = request.query_params.get("model")
     wish = wish_or_default(services, model, request.headers.get(ENGINE_HEADER))
     if request.query_params.get("autoload", "").lower() in _NO and _holder(services, wish) is None:
-        raise InvalidRequestError(f"the model '{wish.model}' is not loaded; leave autoload out to load it", "autoload")
+        raise InvalidRequestError(f"the model '{wish.label}' is not loaded; leave autoload out to load it", "autoload")
     reply = await _ask(request, services, wish, Describe(), "model")
     assert isinstance(reply.answer, Description)
     return json_reply(
         props_of(
-            name=wish.model,
+            name=wish.label,
             path=reply.path,
             model=reply.model,
             hello=reply.client.hello,
@@ -111,7 +111,7 @@ async def _ask(request: _AnyRequest, services: Services, wish: Wish, question: Q
 def _holder(services: Services, wish: Wish) -> ManagedWorker | None:
     for worker in resident_workers(services):
         target = worker.target
-        if target is not None and target.model == wish.model and wish.engine in {None, "auto", target.engine}:
+        if target is not None and target.label == wish.label and wish.engine in {None, "auto", target.engine}:
             return worker
     return None
 

@@ -8,10 +8,10 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from registry.catalogue import Model
 from router.http.asgi import json_reply
 from router.http.error_response import Dialect
 from router.openai.answering import decode_request, openai_answering
+from router.openai.model_objects import adapter_object, model_object, model_objects
 from router.openai.progress import PROGRESS_HEADER, WatchedEncoder, chunks_with_progress, wants_prefill_events
 from router.openai.schemas import ChatRequest, CompletionRequest
 from router.requests import RunningRequest
@@ -37,13 +37,15 @@ async def create_completion(request: _AnyRequest, services: NamedDependency[Serv
 async def list_models(services: NamedDependency[Services]) -> ASGIApp:
     """List all models of the registry."""
     models = services.models.list()
-    return json_reply({"object": "list", "data": [_model_object(model) for model in models]})
+    return json_reply({"object": "list", "data": [item for model in models for item in model_objects(model)]})
 
 
 @get("/v1/models/{model_id:path}")
 async def get_model(model_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
-    """Describe one model; names may contain a slash."""
-    return json_reply(_model_object(services.models.get(model_id.removeprefix("/"))))
+    """Describe one model, perhaps with an adapter; names may contain a slash."""
+    name, plus, adapter = model_id.removeprefix("/").partition("+")
+    model = services.models.get(name)
+    return json_reply(adapter_object(model, adapter) if plus else model_object(model))
 
 
 openai_router = Router(path="/", route_handlers=[create_chat_completion, create_completion, list_models, get_model])
@@ -65,15 +67,3 @@ def _answering(services: Services, arrival: Arrival, schema: type[ChatRequest | 
 def _chunks(running: RunningRequest) -> AsyncIterator[bytes]:
     reading, encoder = running.follow(), running.encoder
     return chunks_with_progress(reading, encoder.watch) if isinstance(encoder, WatchedEncoder) else reading
-
-
-def _model_object(model: Model) -> dict[str, Any]:
-    return {
-        "id": model.name,
-        "object": "model",
-        "created": int(model.created_at),
-        "owned_by": "mlxr",
-        "engines": list(model.engines),
-        "context_length": max((artifact.facts.context_length or 0 for artifact in model.artifacts), default=0) or None,
-        "aliases": list(model.aliases),
-    }
