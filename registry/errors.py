@@ -12,6 +12,7 @@ Not here: HTTP statuses and protocol shapes (the router has the one table for th
     ├── ModelExistsError            model_exists
     ├── ArtifactConflictError       artifact_conflict
     ├── InvalidSettingError         invalid_setting
+    ├── BenchNotFoundError          bench_not_found
     ├── PullError                   pull_failed
     │   ├── InvalidReferenceError   invalid_reference
     │   ├── NothingToPullError      nothing_to_pull
@@ -158,6 +159,12 @@ class InvalidSettingError(RegistryError):
     """A setting whose key or value cannot be stored."""
 
     code = "invalid_setting"
+
+
+class BenchNotFoundError(RegistryError):
+    """No run of the benchmark has this name, or several begin so."""
+
+    code = "bench_not_found"
 
 
 class PullError(RegistryError):

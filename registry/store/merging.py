@@ -138,6 +138,9 @@ class MergingWriter(RemovalWriter):
             gone_id,
             into_id,
         )
+        self.rows(
+            "UPDATE benches SET model = (SELECT name FROM models WHERE id = ?) WHERE model = ?", into_id, gone_name
+        )
         self.rows("DELETE FROM models WHERE id = ?", gone_id)
         self.rows(
             "INSERT OR REPLACE INTO aliases (alias, model_id, is_found) VALUES (?, ?, ?)",

@@ -11,10 +11,14 @@ from registry.facts import ArtifactFormat
 from registry.names import check_model_name, with_suffix
 from registry.settings import ENGINE_KEY, check_settings
 from registry.store.adapters import AdapterWriter
+from registry.store.benches import BenchWriter
 
 
-class Registry(AdapterWriter):
-    """The catalogue: models, artifacts, aliases and settings. Open it with `Registry.open`, and close it."""
+class Registry(AdapterWriter, BenchWriter):
+    """The catalogue: models, artifacts, aliases, settings, runs of the benchmark.
+
+    Open it with `Registry.open`, and close it.
+    """
 
     def set_engine(self, name: str, engine: EngineSetting | None) -> Model:
         """Set a model's own engine setting.
@@ -194,6 +198,7 @@ class Registry(AdapterWriter):
             if new_name != model.name and self._is_taken(new_name):
                 raise ModelExistsError(f"The name {new_name!r} is taken.")
             self.rows("UPDATE models SET name = ? WHERE name = ?", new_name, model.name)
+            self.rows("UPDATE benches SET model = ? WHERE model = ?", new_name, model.name)
             return self.get_model(new_name)
 
     def _is_taken(self, name: str) -> bool:

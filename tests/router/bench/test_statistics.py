@@ -42,9 +42,7 @@ def one_sided(rng: random.Random) -> float:
 NOISES = [bell, heavy_tails, hiccups, one_sided]
 
 
-def runs(
-    noise: Noise, ratio: float, *, num_rounds: int = 5, drift: float = 0.1
-) -> list[tuple[list[float], list[float]]]:
+def runs(noise: Noise, ratio: float, *, drift: float = 0.1) -> list[tuple[list[float], list[float]]]:
     """Give the figures of A and B in five rounds that share the machine's drift."""
     found = []
     for seed in range(NUM_RUNS):

@@ -1,0 +1,247 @@
+"""The benchmark's runs: kept as they were measured, listed by a light head, bounded per model. Not here: measuring."""
+
+import zlib
+from typing import Final
+
+import msgspec
+
+from registry.bench_record import BenchRecord
+from registry.errors import BenchNotFoundError, RegistryCorruptError
+from registry.store.session import Session
+
+MAX_RUNS: Final = 200
+"""Runs kept of one model and source; the oldest go."""
+
+MAX_BYTES: Final = 32_000_000
+"""Of all runs of one model and source, compressed; the oldest go. A run of six scenarios takes some 20 kB."""
+
+_RECORDS: Final = msgspec.json.Decoder(BenchRecord)
+
+
+class BenchHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What a list shows of a run.
+
+    Attributes:
+        bench_id: Its name.
+        model: Registry name of the first contestant's model.
+        created_at: Seconds since 1970, when it began.
+        duration_s: How long it took.
+        version: Of mlxr.
+        machine_id: Where.
+        source: `bench` or `shadow`.
+        repeats: Rounds that were asked for.
+        is_complete: False = it was stopped, or ran out of time.
+        is_void: Whether a notice says that the comparison means nothing.
+        labels: Of the contestants.
+        engines: Of the contestants; None = a server by URL.
+        scenarios: Names of those that were run.
+        num_samples: Requests that were measured.
+        num_failed: Those of them without an answer.
+    """
+
+    bench_id: str
+    model: str
+    created_at: float
+    duration_s: float
+    version: str
+    machine_id: str
+    source: str = "bench"
+    repeats: int = 0
+    is_complete: bool = True
+    is_void: bool = False
+    labels: tuple[str, ...] = ()
+    engines: tuple[str | None, ...] = ()
+    scenarios: tuple[str, ...] = ()
+    num_samples: int = 0
+    num_failed: int = 0
+
+
+_HEADS: Final = msgspec.json.Decoder(BenchHead)
+
+
+class BenchWriter(Session):
+    """The reads and writes that concern runs of the benchmark."""
+
+    def add_bench(self, record: BenchRecord) -> BenchHead:
+        """Keep a run; the oldest of its model and source go when there are too many. One of the same id is replaced.
+
+        Args:
+            record: The run.
+
+        Returns:
+            What a list shows of it.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        head = _head_of(record)
+        with self.write():
+            self.rows(
+                "INSERT OR REPLACE INTO benches (bench_id, model, created_at, source, head, record) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                record.bench_id,
+                record.model,
+                record.created_at,
+                record.source,
+                msgspec.json.encode(head).decode(),
+                zlib.compress(msgspec.json.encode(record)),
+            )
+            self._drop_oldest(record.model, record.source)
+        return head
+
+    def bench(self, bench_id: str) -> BenchRecord:
+        """Give one run with all its samples. What a newer mlxr added to it is left out.
+
+        Args:
+            bench_id: Its name, or a beginning that only it has.
+
+        Returns:
+            The run.
+
+        Raises:
+            BenchNotFoundError: There is none, or there are several that begin so.
+            DatabaseError: Or a subclass, e.g. RegistryCorruptError when what is stored cannot be read.
+        """
+        with self.read():
+            full_id = self._full_id(bench_id)
+            ((model, packed),) = self.rows("SELECT model, record FROM benches WHERE bench_id = ?", full_id)
+        record = _unpacked(packed, model)
+        if record is None:
+            advice = f"`mlxr bench delete {full_id}` takes it away"
+            raise RegistryCorruptError(f"The run {full_id} in the catalogue {self.path} cannot be read; {advice}.")
+        return record
+
+    def benches(self, model: str | None = None, *, source: str | None = None, limit: int = 50) -> tuple[BenchHead, ...]:
+        """List runs, newest first, without their samples.
+
+        Args:
+            model: Its name, not an alias; also of a model that is gone. None = of all.
+            source: `bench` or `shadow`; None = both.
+            limit: At most so many.
+
+        Returns:
+            The runs.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        with self.read():
+            rows = self.rows(
+                "SELECT model, head FROM benches WHERE (?1 IS NULL OR model = ?1) AND (?2 IS NULL OR source = ?2) "
+                "ORDER BY created_at DESC, bench_id LIMIT ?3",
+                model,
+                source,
+                limit,
+            )
+        return tuple(msgspec.structs.replace(_HEADS.decode(head), model=name) for name, head in rows)
+
+    def bench_records(self, model: str, since: float) -> tuple[BenchRecord, ...]:
+        """Give the runs of a model with all their samples, oldest first, of every source.
+
+        Args:
+            model: Its name, not an alias.
+            since: Seconds since 1970; older runs are left out.
+
+        Returns:
+            The runs; one that cannot be read is left out (`bench` says so).
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        with self.read():
+            rows = self.rows(
+                "SELECT model, record FROM benches WHERE model = ? AND created_at >= ? ORDER BY created_at, bench_id",
+                model,
+                since,
+            )
+        found = [_unpacked(packed, name) for name, packed in rows]
+        return tuple(record for record in found if record is not None)
+
+    def delete_bench(self, bench_id: str) -> str:
+        """Forget a run.
+
+        Args:
+            bench_id: Its name, or a beginning that only it has.
+
+        Returns:
+            Its name.
+
+        Raises:
+            BenchNotFoundError: There is none, or there are several that begin so.
+            DatabaseError: Or a subclass.
+        """
+        with self.write():
+            full_id = self._full_id(bench_id)
+            self.rows("DELETE FROM benches WHERE bench_id = ?", full_id)
+        return full_id
+
+    def delete_benches(self, model: str) -> int:
+        """Forget all runs of a model.
+
+        Args:
+            model: Its name; also of a model that is gone.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            DatabaseError: Or a subclass.
+        """
+        with self.write():
+            return len(self.rows("DELETE FROM benches WHERE model = ? RETURNING bench_id", model))
+
+    # --- inside a transaction -------------------------------------------------------------------------------------
+
+    def _full_id(self, beginning: str) -> str:
+        """Find the only run whose name is this, or begins so."""
+        rows = self.rows(
+            "SELECT bench_id FROM benches WHERE substr(bench_id, 1, length(?1)) = ?1 ORDER BY bench_id <> ?1 LIMIT 2",
+            beginning,
+        )
+        if not beginning or not rows:
+            raise BenchNotFoundError(f"There is no run {beginning!r}; `mlxr bench history` lists them.")
+        if rows[0][0] != beginning and len(rows) > 1:
+            raise BenchNotFoundError(f"Several runs begin with {beginning!r}, e.g. {rows[0][0]} and {rows[1][0]}.")
+        full_id: str = rows[0][0]
+        return full_id
+
+    def _drop_oldest(self, model: str, source: str) -> None:
+        """Keep the newest within the limits; the one that was just written stays whatever its size."""
+        self.rows(
+            "DELETE FROM benches WHERE bench_id IN (SELECT bench_id FROM (SELECT bench_id, "
+            "ROW_NUMBER() OVER newest AS place, SUM(LENGTH(record)) OVER newest AS total FROM benches "
+            "WHERE model = ? AND source = ? WINDOW newest AS (ORDER BY created_at DESC, bench_id)) "
+            "WHERE place > ? OR (place > 1 AND total > ?))",
+            model,
+            source,
+            MAX_RUNS,
+            MAX_BYTES,
+        )
+
+
+def _head_of(record: BenchRecord) -> BenchHead:
+    return BenchHead(
+        bench_id=record.bench_id,
+        model=record.model,
+        created_at=record.created_at,
+        duration_s=record.duration_s,
+        version=record.version,
+        machine_id=record.machine.machine_id,
+        source=record.source,
+        repeats=record.repeats,
+        is_complete=record.is_complete,
+        is_void=any(notice.is_void for notice in record.notices),
+        labels=tuple(contestant.label for contestant in record.contestants),
+        engines=tuple(contestant.engine for contestant in record.contestants),
+        scenarios=tuple(scenario.name for scenario in record.scenarios if scenario.skipped is None),
+        num_samples=len(record.samples),
+        num_failed=sum(sample.error is not None for sample in record.samples),
+    )
+
+
+def _unpacked(packed: bytes, model: str) -> BenchRecord | None:
+    """Decode a run under the name that its model has now; None when it cannot be read."""
+    try:
+        return msgspec.structs.replace(_RECORDS.decode(zlib.decompress(packed)), model=model)
+    except (zlib.error, msgspec.DecodeError):
+        return None
