@@ -22,6 +22,8 @@ _NO_EFFORT: Final = "none"
 _THINKING_VARIABLES: Final = ("enable_thinking", "thinking")
 """How templates ask whether to think. Source: the templates of Qwen3 and GLM; of DeepSeek V3.1 and Granite."""
 _EFFORT_VARIABLE: Final = "reasoning_effort"
+_EARLIER: Final = "\ufdee\ufdef"
+"""Stands for what was said before, in two messages that are cut off again. Noncharacters: no text has them."""
 
 
 class Rendered(msgspec.Struct, frozen=True):
@@ -62,6 +64,9 @@ class Conversation:
     def render(self, prompt: ChatPrompt) -> Rendered:
         """Return the prompt text, ending where the assistant is to speak, or to go on.
 
+        Where tokens of an earlier exchange come before it, it begins behind the text of the assistant's last message,
+        with whatever the template closes that with.
+
         Raises:
             TemplateError: The model has no chat template, or it failed.
             UnsupportedByModelError: The template has no place for something that was asked for.
@@ -72,12 +77,14 @@ class Conversation:
         messages, tools = prompt.messages, prompt.tools
         if "tools" not in template.variables:
             messages, tools = _without_tools(messages, tools), []
+        if prompt.context_ids:
+            messages = [*({"role": role, "content": _EARLIER} for role in ("user", "assistant")), *messages]
         beginning = prompt.continuation or ""
         if prompt.allows_control_tokens:
-            text = self._continued(template.render(messages, tools, variables), beginning)
+            text = self._continued(_from_turn(template.render(messages, tools, variables), prompt), beginning)
             return Rendered(text, [Piece(text, is_literal=False)])
         marker = ControlTextMarker(self._tokenizer.control_ids, [messages, tools, variables, beginning])
-        text = template.render(marker.mark(messages), marker.mark(tools), marker.mark(variables))
+        text = _from_turn(template.render(marker.mark(messages), marker.mark(tools), marker.mark(variables)), prompt)
         pieces = marker.split(self._continued(text, marker.mark(beginning)))
         return Rendered("".join(piece.text for piece in pieces), pieces)
 
@@ -149,6 +156,19 @@ class Conversation:
         raise UnsupportedByModelError(
             f"{param}: this model's chat template has no switch for thinking; it {what}", param=param
         )
+
+
+def _from_turn(text: str, prompt: ChatPrompt) -> str:
+    """Return a rendered prompt without what stands for the earlier exchange."""
+    if not prompt.context_ids:
+        return text
+    parts = text.split(_EARLIER, 2)
+    if len(parts) < 3:  # noqa: PLR2004 - behind the second of the two messages
+        raise UnsupportedByModelError(
+            "context: this model's chat template does not show every message as it is; send the whole conversation",
+            param="context",
+        )
+    return parts[2]
 
 
 def _without_tools(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -150,12 +150,25 @@ class EmbeddingQueue:
         index = len(job.inputs)
         param = "input" if len(job.message.inputs) == 1 else f"input[{index}]"
         given = job.message.inputs[index]
-        token_ids = self._encode(given, param) if isinstance(given, str) else self._checked(given, param)
+        token_ids = self._checked(given, param) if isinstance(given, list) else self._encoded(given, param, job)
         if not token_ids:
             raise PromptError(f"{param}: it is empty after tokenization; send at least one token", param=param)
+        if len(token_ids) > self._model.context_length and job.message.truncates:
+            closing = self._engine.closing_ids if isinstance(given, str) else []
+            return [*token_ids[: self._model.context_length - len(closing)], *closing]
         if len(token_ids) > self._model.context_length:
             raise _too_long(param, len(token_ids), self._model.context_length)
         return token_ids
+
+    def _encoded(self, text: str, param: str, job: _Job) -> list[int]:
+        """Tokenize a text, or of one that is to be cut no more than its beginning, if that fills the context."""
+        num_bytes = min(self._model.context_length * max(1, self._engine.tokenizer.max_token_bytes), MAX_INPUT_BYTES)
+        data = text.encode()
+        if job.message.truncates and len(data) > num_bytes:
+            token_ids = self._encode(data[:num_bytes].decode(errors="ignore"), param)
+            if len(token_ids) > self._model.context_length:
+                return token_ids
+        return self._encode(text, param)
 
     def _encode(self, text: str, param: str) -> list[int]:
         """Tokenize a text with the special tokens that the model wants around it; control tokens in it are text.

@@ -73,6 +73,7 @@ class Generation:
         self.sequence = sequence
         self.editor: LogitsEditor | None = None
         self._wants_progress = message.wants_progress
+        self._wants_token_ids = message.wants_token_ids
         self._ignore_eos = message.ignore_eos
         self._tokens = tokens
         self._parser = parser
@@ -162,7 +163,8 @@ class Generation:
             reason = "tool_calls"
         output = _with_logprobs(output, self._held.logprobs)
         stopped_by = self._detokenizer.stopped_by
-        return Finished(self.sequence.sequence_id, reason, output, self.usage, timings, stopped_by)
+        token_ids = list(self.sequence.token_ids) if self._wants_token_ids else None
+        return Finished(self.sequence.sequence_id, reason, output, self.usage, timings, stopped_by, token_ids)
 
     def _progress(self) -> list[Event]:
         if not self._wants_progress:

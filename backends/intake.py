@@ -4,6 +4,7 @@ No engine step and no channel in here. What takes long and can be done beside ot
 constraint, is only begun here.
 """
 
+import bisect
 import math
 
 import msgspec
@@ -14,9 +15,12 @@ from backends.errors import ContextLengthError, PromptError, UnsupportedByModelE
 from backends.messages import Generate, LoadedModel
 from backends.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from backends.sequence import Sequence
+from backends.turns import shorter_conversations
 
 _QUICK_BYTES_PER_TOKEN = 8
 """Texts up to this many bytes per token of the context are tokenized without a look at the longest token."""
+ANSWER_SHARE = 8
+"""A conversation that loses turns leaves one part of so many of the context to the answer."""
 
 
 class PreparedPrompt(msgspec.Struct, frozen=True):
@@ -54,9 +58,10 @@ class Intake:
             PromptError: The prompt is empty, has ids outside the vocabulary, or wants what the model cannot do.
         """
         match prompt:
+            case ChatPrompt(truncates=True):
+                return self._checked(self._truncated_chat(prompt))
             case ChatPrompt():
-                rendered = self.conversation.render(prompt)
-                return self._checked(PreparedPrompt(self._encode_rendered(rendered), rendered))
+                return self._checked(self._chat(prompt))
             case TextPrompt(text=text, suffix=None):
                 return self._checked(PreparedPrompt(self.encode(text)))
             case TextPrompt(text=text, suffix=suffix):
@@ -136,16 +141,50 @@ class Intake:
             raise PromptError("the prompt is empty after tokenization; send at least one token", param="prompt")
         return prompt
 
+    def _chat(self, prompt: ChatPrompt) -> PreparedPrompt:
+        rendered = self.conversation.render(prompt)
+        token_ids = self._encode_rendered(rendered, has_bos=not prompt.context_ids)
+        if prompt.context_ids:
+            self.check_ids(prompt.context_ids, "context")
+            # An answer that has ended has the token already with which the template closes it.
+            is_closed = self._tokenizer.is_end(prompt.context_ids[-1]) and prompt.context_ids[-1:] == token_ids[:1]
+            token_ids = [*prompt.context_ids, *token_ids[is_closed:]]
+        return PreparedPrompt(token_ids, rendered)
+
+    def _truncated_chat(self, prompt: ChatPrompt) -> PreparedPrompt:
+        """Return a conversation without as many of its oldest turns as the context does not hold.
+
+        Where any goes, the answer gets some room as well.
+        """
+        whole = self._chat_up_to(prompt, self._context_length - 1)
+        if whole is not None:
+            return whole
+        candidates = shorter_conversations(prompt.messages)
+        if not candidates:
+            return self._chat(prompt)
+        limit = self._context_length - self._context_length // ANSWER_SHARE
+        shorter = [msgspec.structs.replace(prompt, messages=messages) for messages in candidates[:-1]]
+        found = bisect.bisect_left(shorter, 1, key=lambda each: int(self._chat_up_to(each, limit) is not None))
+        return self._chat(msgspec.structs.replace(prompt, messages=candidates[found]))
+
+    def _chat_up_to(self, prompt: ChatPrompt, num_tokens: int) -> PreparedPrompt | None:
+        """Return a conversation as tokens; None where these are more."""
+        try:
+            prepared = self._chat(prompt)
+        except ContextLengthError:
+            return None
+        return prepared if len(prepared.token_ids) <= num_tokens else None
+
     def _adds_bos(self, text: str) -> bool:
         bos_text = self._tokenizer.bos_text
         return self._tokenizer.adds_bos and not (bool(bos_text) and text.startswith(bos_text))
 
-    def _encode_rendered(self, rendered: Rendered) -> list[int]:
+    def _encode_rendered(self, rendered: Rendered, *, has_bos: bool) -> list[int]:
         """Tokenize a chat; what users wrote of control tokens is text in it."""
         self.check_size(rendered.text)
         token_ids: list[int] = []
         for index, piece in enumerate(rendered.pieces):
-            add_bos = index == 0 and self._adds_bos(rendered.text)
+            add_bos = has_bos and index == 0 and self._adds_bos(rendered.text)
             token_ids += self._tokenizer.encode(piece.text, add_bos=add_bos, parse_control=not piece.is_literal)
         return token_ids
 

@@ -154,6 +154,7 @@ class Generate(_Message, frozen=True, array_like=True, tag=True):
         output: How the answer is taken apart (reasoning, tool calls); None = plain text.
         priority: Background sequences hold still while interactive ones compute.
         session_id: Conversation whose cache is kept for its next turn, or None.
+        wants_token_ids: Whether `Finished` is to tell them.
     """
 
     sequence_id: int
@@ -167,6 +168,7 @@ class Generate(_Message, frozen=True, array_like=True, tag=True):
     output: OutputSpec | None = None
     priority: Priority = Priority.INTERACTIVE
     session_id: str | None = None
+    wants_token_ids: bool = False
 
 
 class Cancel(_Message, frozen=True, array_like=True, tag=True):
@@ -201,11 +203,13 @@ class Embed(_Message, frozen=True, array_like=True, tag=True):
         sequence_id: Unique on this channel.
         inputs: Texts, or token ids that are used as they are; at least one.
         pooling: How the hidden states are pooled; None = as the model's makers want it, or their mean.
+        truncates: Whether the end of an input is left out where the context does not hold all of it.
     """
 
     sequence_id: int
     inputs: list[str | list[int]]
     pooling: Pooling | None = None
+    truncates: bool = False
 
 
 class Shutdown(_Message, frozen=True, array_like=True, tag=True):
@@ -284,6 +288,7 @@ class Finished(_Message, frozen=True, array_like=True, tag=True):
         reason: `stop` (end token or stop string), `length`, or `tool_calls`.
         output: What was still held back.
         stopped_by: The stop string that ended it, or None.
+        token_ids: Prompt and answer, an end token too; None = nobody wanted them.
     """
 
     sequence_id: int
@@ -292,6 +297,7 @@ class Finished(_Message, frozen=True, array_like=True, tag=True):
     usage: Usage
     timings: SequenceTimings
     stopped_by: str | None = None
+    token_ids: list[int] | None = None
 
 
 class Answered(_Message, frozen=True, array_like=True, tag=True):

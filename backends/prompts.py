@@ -19,6 +19,9 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag=True):
         is_thinking_optional: Whether a model that cannot follow the wishes for thinking and effort is asked without
             them, instead of not at all.
         continuation: How the assistant's answer begins; what is generated goes on from there. None = from its start.
+        context_ids: Tokens of an earlier exchange that the messages go on from, as `Finished.token_ids` tells them;
+            empty = the messages are all there is.
+        truncates: Whether the oldest turns are left out where the context does not hold all of them.
     """
 
     messages: list[dict[str, Any]]
@@ -29,6 +32,8 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag=True):
     allows_control_tokens: bool = False
     is_thinking_optional: bool = False
     continuation: str | None = None
+    context_ids: list[int] = []
+    truncates: bool = False
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag=True):

@@ -27,6 +27,7 @@ class EmbeddingWanted(msgspec.Struct, frozen=True, kw_only=True):
         pooling: How to pool; None = as the model's makers want it, or the mean.
         priority: In the queue.
         input_param: The request's field that carries the inputs, for errors.
+        truncates: Whether the end of an input is left out where the context does not hold all of it.
     """
 
     wish: Wish
@@ -34,6 +35,7 @@ class EmbeddingWanted(msgspec.Struct, frozen=True, kw_only=True):
     pooling: Pooling | None = None
     priority: Priority = Priority.INTERACTIVE
     input_param: str = "input"
+    truncates: bool = False
 
 
 class Embeddings(msgspec.Struct, frozen=True):
@@ -123,7 +125,7 @@ class EmbeddingRun:
             self.choice = lease.choice
             assert lease.client.loaded is not None
             used = lease.client.loaded.pooling or wanted.pooling or Pooling.MEAN
-            self._stream = lease.client.submit(Embed(0, wanted.inputs, wanted.pooling))
+            self._stream = lease.client.submit(Embed(0, wanted.inputs, wanted.pooling, wanted.truncates))
             vectors, num_tokens = await self._vectors(self._stream)
             return Embeddings(vectors, num_tokens, used, lease.load_ms, lease.queue_ms)
         finally:

@@ -62,6 +62,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
         wants_progress: Whether `ProgressEvent`s are wanted.
         priority: Of the request, in the queue and in the batch.
         session_id: Conversation whose cache is kept for its next turn, or None.
+        wants_token_ids: Whether the ends are to tell the tokens of prompt and answer.
     """
 
     wish: Wish
@@ -77,6 +78,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     wants_progress: bool = False
     priority: Priority = Priority.INTERACTIVE
     session_id: str | None = None
+    wants_token_ids: bool = False
 
     @property
     def num_sequences(self) -> int:
@@ -92,12 +94,14 @@ class SequenceEnd(msgspec.Struct, frozen=True):
         usage: Token counts.
         timings: Inside the worker.
         stopped_by: The stop string that ended it, or None.
+        token_ids: Prompt and answer, where they were wanted.
     """
 
     reason: str
     usage: Usage
     timings: SequenceTimings
     stopped_by: str | None = None
+    token_ids: list[int] | None = None
 
 
 class OutputEvent(msgspec.Struct, frozen=True):
@@ -290,7 +294,7 @@ class Generation:
                 self._num_open -= 1
                 index = self._index_of[sequence_id]
                 self.progress[index].note_usage(event.usage)
-                end = SequenceEnd(event.reason, event.usage, event.timings, event.stopped_by)
+                end = SequenceEnd(event.reason, event.usage, event.timings, event.stopped_by, event.token_ids)
                 return OutputEvent(index, output, 0, end)
             case Accepted() | PrefillProgress():
                 return self._progress(event, self._index_of[event.sequence_id])
@@ -328,6 +332,7 @@ def generate_messages(request: GenerationRequest) -> list[Generate]:
                 output=request.output,
                 priority=request.priority,
                 session_id=request.session_id,
+                wants_token_ids=request.wants_token_ids,
             )
             for number in range(request.num_choices)
         ]

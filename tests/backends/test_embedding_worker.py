@@ -126,6 +126,16 @@ class TestEncoder:
             worker.load(tiny_bert.write_gguf(tmp_path / "bert.gguf"), step_tokens=16)
             assert len(vectors(worker, Embed(1, [[9] * tiny_bert.CONTEXT_LENGTH]))) == 1
 
+    def test_one_that_is_too_long_loses_its_end_where_that_is_wanted(self, tmp_path: Path) -> None:
+        with WorkerProcess("llamacpp") as worker:
+            worker.load(tiny_bert.write_gguf(tmp_path / "bert.gguf"))
+            text = "a " * (2 * tiny_bert.CONTEXT_LENGTH)
+            (cut,) = vectors(worker, Embed(1, [text], truncates=True))
+            (longer,) = vectors(worker, Embed(2, [text * 20_000], truncates=True))
+            (short,) = vectors(worker, Embed(3, ["a"], truncates=True))
+            assert np.array_equal(cut, longer)
+            assert not np.array_equal(cut, short)
+
     def test_a_reranker_has_no_embeddings(self, tmp_path: Path) -> None:
         with WorkerProcess("llamacpp") as worker:
             worker.load(tiny_bert.write_gguf(tmp_path / "rank.gguf", pooling="RANK"))
