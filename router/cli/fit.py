@@ -9,7 +9,7 @@ from router.cli.output import print_facts, print_json, print_table, size
 from router.cli.quick import QuickCommand
 
 if TYPE_CHECKING:
-    from registry.catalogue import Artifact
+    from registry.catalogue import Artifact, Model
     from registry.memory_fit import FitSettings, Machine
     from router.memory_budget import MemoryBudget
 
@@ -22,7 +22,7 @@ def register(models: typer.Typer) -> None:
 
 
 def fit(
-    name: Annotated[str, typer.Argument(help="Model or alias.")],
+    name: Annotated[str, typer.Argument(help="Model or alias, perhaps with +ADAPTER.")],
     ctx: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tokens of one request.")] = None,
     parallel: Annotated[int | None, typer.Option(min=1, metavar="N", help="Requests at a time.")] = None,
     kv: Annotated[str | None, typer.Option(metavar="TYPE", help="KV cache on llamacpp, e.g. q8_0.")] = None,
@@ -42,17 +42,20 @@ def fit(
     check_engine(engine)
     paths = current_paths()
     with open_registry_for_reading(paths) as registry:
-        model = registry.get_model(name)
+        base, plus, adapter = name.partition("+")
+        model = registry.get_model(base)
     artifacts = [item for item in model.artifacts if engine in {None, item.engine} and item.status == "ok"]
-    if not artifacts:
-        raise CommandError(f"{model.name} has no usable artifact{f' for {engine}' if engine else ''}.")
     artifacts = [_with_memory_facts(item) for item in artifacts]
+    if plus:
+        artifacts = _under_adapter(model, adapter, artifacts)
+    if not artifacts:
+        raise CommandError(f"{name} has no usable artifact{f' for {engine}' if engine else ''}.")
     config, machine, load = read_config(paths), this_machine(), load_settings_of(model.settings)
     budget = read_budget(has_metal=machine.has_metal)
     stored = {item.engine: fit_settings_for(config, item.engine, load) for item in artifacts}
     reports = [_report(item, _settings(stored[item.engine], ctx, parallel, kv), machine, budget) for item in artifacts]
     if is_json:
-        print_json({"model": model.name, "total_bytes": budget.total_bytes, "engines": reports})
+        print_json({"model": model.name + plus + adapter, "total_bytes": budget.total_bytes, "engines": reports})
     else:
         _print(reports, budget)
     return 0 if any(report["fits"] for report in reports) else EXIT_DOES_NOT_FIT
@@ -71,6 +74,20 @@ def _with_memory_facts(artifact: "Artifact") -> "Artifact":
         return replace(artifact, facts=read_facts(artifact))
     except ArtifactError:
         return artifact
+
+
+def _under_adapter(model: "Model", name: str, artifacts: "list[Artifact]") -> "list[Artifact]":
+    """Give the artifacts that an adapter of this name can change, with its weights among theirs."""
+    from msgspec.structs import replace
+
+    from router.adapters import facts_with, find_adapters, target_adapter
+
+    adapters = find_adapters(model, name)
+    return [
+        replace(item, facts=facts_with(item.facts, target_adapter(adapters[item.engine])))
+        for item in artifacts
+        if item.engine in adapters
+    ]
 
 
 def _settings(settings: "FitSettings", ctx: int | None, parallel: int | None, kv: str | None) -> "FitSettings":

@@ -102,6 +102,7 @@ def summary_of(model: "ModelSummary", resident: dict[str, str] | None = None) ->
         "resident_engine": None if resident is None else resident.get(model.name),
         "last_used_at": model.last_used_at,
         "artifacts": [_artifact_summary(artifact) for artifact in model.artifacts],
+        "adapters": [{"name": name, "engine": engine} for name, engine in model.adapters],
     }
 
 

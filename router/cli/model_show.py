@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from router.cli.adapters import adapter_facts, description
 from router.cli.context import CommandError, current_paths, open_registry_for_reading, read_config
 from router.cli.model_list import ago, resident_engines
 from router.cli.output import count, print_facts, print_json, shown, shown_answer, size
@@ -59,6 +60,7 @@ def show(
             ("loaded", resident_engines(paths).get(model.name)),
             ("last used", None if model.last_used_at is None else ago(time.time() - model.last_used_at)),
             *((f"setting {key}", str(value)[:MAX_SHOWN_CHARS]) for key, value in settings.items()),
+            *adapter_facts(model),
         ]
     )
     for artifact in model.artifacts:
@@ -78,6 +80,7 @@ def _description(model: "Model", hashes: "dict[str, FileHash]") -> dict[str, Any
 
     plain: dict[str, Any] = to_builtins(model) | {
         "settings": set_settings(model.settings),
+        "adapters": [description(adapter) for adapter in model.adapters],
         "capabilities": report(model),
     }
     for artifact, source in zip(plain["artifacts"], model.artifacts, strict=True):

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from router.cli import convert, fit, model_list, model_settings, model_show, pull, pulls, removal, search, verify
+from router.cli import (
+    adapters,
+    convert,
+    fit,
+    model_list,
+    model_settings,
+    model_show,
+    pull,
+    pulls,
+    removal,
+    search,
+    verify,
+)
 from router.cli.context import CommandError, check_engine, current_paths, open_registry
 from router.cli.output import plural, print_json, shown
 from router.cli.quick import QuickCommand, QuickGroup
@@ -35,6 +47,7 @@ def register(app: typer.Typer) -> None:
     fit.register(models)
     convert.register(models)
     verify.register(models)
+    adapters.register(models)
     app.add_typer(models)
 
 

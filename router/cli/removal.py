@@ -40,6 +40,10 @@ def remove(
         plan = plan_removal(registry, model.artifacts, is_deleting_foreign_files=files)
         if not is_json:
             _print_plan(model.name, plan)
+            for adapter in model.adapters:
+                print(
+                    f"Its adapter {shown(adapter.name)} is forgotten as well; the files stay in {shown(adapter.path)}"
+                )
         if not yes:
             _ask()
             _check_not_served(paths, model.name)
