@@ -41,6 +41,9 @@ that do not serve may import it.
     ├── ConversionError                  conversion_failed
     │   └── ConversionStoppedError       conversion_stopped
     ├── ConversionNotFoundError          conversion_not_found
+    ├── BenchError                       invalid_bench
+    │   └── BenchRunningError            bench_running
+    ├── BenchNotFoundError               bench_not_found
     └── StartupError                     startup_failed
         ├── ConfigError                  invalid_config
         ├── router.instance.AlreadyRunningError  already_running
@@ -362,6 +365,27 @@ class ConversionNotFoundError(RouterError):
     """Nothing is being made of that model."""
 
     code = "conversion_not_found"
+
+
+class BenchError(RouterError):
+    """A benchmark cannot be run as it was asked for, or could not be run to an end."""
+
+    code = "invalid_bench"
+
+
+class BenchRunningError(BenchError):
+    """Another benchmark runs: two at once would measure each other."""
+
+    code = "bench_running"
+
+    def __init__(self, message: str = "Another benchmark runs on this server; wait for its end.") -> None:
+        super().__init__(message)
+
+
+class BenchNotFoundError(RouterError):
+    """There is no such benchmark run in the history."""
+
+    code = "bench_not_found"
 
 
 class StartupError(RouterError):
