@@ -180,7 +180,7 @@ def _fits(name: str, a: _Shape, b: _Shape, base: _Shape) -> bool:
     if len(base) != len(a) or base[2:] != a[2:]:
         return False
     if name.endswith(_FLIPPED):
-        return base[0] == b[1] and base[1] == a[0]
+        return base[0] == b[1] and base[1] == a[1]
     return base[0] == a[0] and base[1] == b[1]
 
 
