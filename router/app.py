@@ -3,6 +3,7 @@
 from litestar import Litestar
 from litestar.di import Provide
 
+from router.anthropic.routes import anthropic_router
 from router.control.routes import control_router
 from router.http.litestar_errors import litestar_settings
 from router.llamaserver.routes import llamaserver_router
@@ -19,6 +20,7 @@ def create_app(services: Services) -> Litestar:
             openai_router,
             create_embeddings,
             count_input_tokens,
+            anthropic_router,
             llamaserver_router,
             control_router,
         ],

@@ -90,11 +90,20 @@ def _checked_names(functions: Sequence[FunctionDefinition]) -> list[str]:
         if function.name in names:
             raise InvalidRequestError(f"{path}.name: {function.name} is there twice; names differ", f"{path}.name")
         names.append(function.name)
-        _check_parameters(function.parameters, f"{path}.parameters")
+        check_parameters(function.parameters, f"{path}.parameters")
     return names
 
 
-def _check_parameters(parameters: dict[str, Any] | None, path: str) -> None:
+def check_parameters(parameters: dict[str, Any] | None, path: str) -> None:
+    """Refuse a schema that cannot be one of a tool's parameters.
+
+    Args:
+        parameters: The schema; None = the tool has none.
+        path: Of the request's field.
+
+    Raises:
+        InvalidRequestError: It is of no object, or too long.
+    """
     if parameters is None:
         return
     if parameters.get("type", "object") != "object":

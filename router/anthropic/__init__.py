@@ -1,0 +1,1 @@
+"""The Anthropic Messages API: schemas, routes, encoders. No engine code and no second path through the system."""

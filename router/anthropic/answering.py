@@ -1,0 +1,47 @@
+"""From Anthropic requests to what the router answers."""
+
+from router.anthropic.answer import AnswerHead, WholeAnswer
+from router.anthropic.encoding import StreamEncoder
+from router.anthropic.schemas import MessagesRequest, ThinkingAdaptive, ThinkingEnabled
+from router.anthropic.validation import decode_request, generation_for
+from router.generation import Generation
+from router.requests import AnswerEncoder
+from router.services import Services
+from router.serving import Answering, Arrival
+
+
+def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
+    """Return what a request asks for.
+
+    Args:
+        services: Of the gateway.
+        arrival: The request.
+
+    Raises:
+        RouterError: It is not valid.
+        RegistryError: There is no such model.
+    """
+    body = decode_request(arrival.raw)
+    wish = services.models.wish_for(body.model, arrival.engine, load=arrival.wishes.load)
+    services.models.resolve(wish)
+    head = AnswerHead(
+        answer_id=AnswerHead.new_id(),
+        model=body.model,
+        max_tokens=body.max_tokens,
+        stop_sequences=tuple(body.stop_sequences or ()),
+        hides_thinking=_hides_thinking(body),
+    )
+
+    def encoder(_: Generation) -> AnswerEncoder:
+        return StreamEncoder(head) if body.stream else WholeAnswer(head)
+
+    return Answering(
+        answer_id=head.answer_id,
+        protocol="anthropic",
+        wanted=generation_for(body, wish, services.defaults_for(wish.model), arrival.wishes),
+        encoder=encoder,
+    )
+
+
+def _hides_thinking(body: MessagesRequest) -> bool:
+    return isinstance(body.thinking, ThinkingEnabled | ThinkingAdaptive) and body.thinking.display == "omitted"
