@@ -67,6 +67,23 @@ def is_blob_needed(blob: Path, *, but_for: frozenset[Path] = frozenset()) -> boo
     return any(os.path.realpath(link) == real for link in links if link not in but_for)
 
 
+def commit_of_ref(ref: Path) -> str | None:
+    """Read which commit a branch or tag names.
+
+    Args:
+        ref: A file below `refs`.
+
+    Returns:
+        The commit; None when the file is not there or holds something else.
+    """
+    try:
+        with open_regular(ref) as (fd, _):
+            commit = pread_exact(fd, 64, 0).decode("ascii", "replace").strip()
+    except ArtifactError:
+        return None
+    return commit if _COMMIT.fullmatch(commit) is not None else None
+
+
 def current_snapshot(repository: Path) -> Path | None:
     """Find the snapshot that `refs/main` names, or the newest one.
 
@@ -77,13 +94,10 @@ def current_snapshot(repository: Path) -> Path | None:
         The snapshot's folder, or None when there is none.
     """
     snapshots = repository / "snapshots"
-    try:
-        with open_regular(repository / "refs" / "main") as (fd, _):
-            commit = pread_exact(fd, 64, 0).decode("ascii", "replace").strip()
-        if _COMMIT.fullmatch(commit) is not None and (snapshots / commit).is_dir():
-            return snapshots / commit
-    except ArtifactError:
-        pass  # Only branches that were asked for have a file; the newest snapshot stands in for main.
+    # Only branches that were asked for have a file; the newest snapshot stands in for main.
+    commit = commit_of_ref(repository / "refs" / "main")
+    if commit is not None and (snapshots / commit).is_dir():
+        return snapshots / commit
     newest = max(_folders(snapshots), default=None)
     return None if newest is None else snapshots / newest[1]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from registry.catalogue import Artifact, Deletion
 from registry.errors import ArtifactError
 from registry.files import as_artifact_error
-from registry.hf_cache import is_blob_needed
+from registry.hf_removal import is_hf_file_free
 from registry.ollama import blobs_in_use, read_manifest, stands_for
 from registry.removal_plan import RemovalReport, is_inside, plan, report_of
 from registry.store import Registry
@@ -132,7 +132,7 @@ def _delete(deletions: Sequence[Deletion]) -> None:
 def _is_free(path: Path, deletion: Deletion, blobs: frozenset[str]) -> bool:
     """Ask the store that the file is part of whether something else needs it by now."""
     if deletion.layout == "hf_cache":
-        return path.parent.name != "blobs" or not is_blob_needed(path)
+        return is_hf_file_free(path, deletion.root)
     if deletion.layout == "ollama":
         root = Path(deletion.root)
         if path.parent == root / "blobs":

@@ -1,7 +1,7 @@
 """Which files go with an artifact, by the layout of the store that they lie in. Looks at the disk, changes nothing.
 
-Files in mlxr's own folder go; others only when that is asked for. In the HF cache the link goes, then its blob if no
-other snapshot links to it. In Ollama's store the names go that stand for the weights, then the blobs that no other name
+Files in mlxr's own folder go; others only when that is asked for. In the HF cache what
+`hf_removal.py` lists. In Ollama's store the names go that stand for the weights, then the blobs that no other name
 needs.
 """
 
@@ -15,7 +15,7 @@ from registry import ollama
 from registry.catalogue import Artifact, Deletion, Place
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat
-from registry.hf_cache import blob_of, is_blob_needed
+from registry.hf_removal import wanted_of_hf_cache
 from registry.store import Registry
 
 
@@ -115,14 +115,16 @@ def _plan_one(
     artifact_id: int, places: Sequence[Place], needed: frozenset[str], *, is_deleting_foreign_files: bool
 ) -> PlannedRemoval:
     deletions: list[Deletion] = []
-    kept: list[str] = []
-    for place in places:
-        is_deleting = place.is_owned or is_deleting_foreign_files
-        wanted = tuple(_wanted(place)) if is_deleting else ()
-        inside = [item for item in wanted if _is_inside(item) and not _is_needed(item.path, needed)]
-        deletions += [item for item in inside if item not in deletions]
-        gone = {item.path for item in inside}
-        kept += [file for file in _files(place) if file not in gone]
+    deleting = [place for place in places if place.is_owned or is_deleting_foreign_files]
+    cached = [place for place in deleting if place.layout == "hf_cache"]
+    wanted = [item for place in deleting if place.layout != "hf_cache" for item in _wanted(place)]
+    # All places of the cache at once: a blob goes when the last of the links to it does.
+    wanted += wanted_of_hf_cache(cached, lambda path: _is_needed(path, needed))
+    for item in wanted:
+        if item not in deletions and _is_inside(item) and not _is_needed(item.path, needed):
+            deletions.append(item)
+    gone = {item.path for item in deletions}
+    kept = [file for place in places for file in _files(place) if file not in gone]
     return PlannedRemoval(artifact_id=artifact_id, deletions=tuple(deletions), kept=tuple(dict.fromkeys(kept)))
 
 
@@ -156,16 +158,9 @@ def _wanted(place: Place) -> Iterator[Deletion]:
         yield from _wanted_of_ollama(place, Path(place.root))
         return
     root = place.root or os.path.realpath(folder)
-    links = [Path(file) for file in _files(place)]
-    for link in links:
-        yield Deletion(str(link), place.layout, root)
-    if place.layout == "hf_cache":
-        # Looked up now: once a link is gone, nothing tells its blob any more.
-        for blob in filter(None, map(blob_of, links)):
-            repository = os.path.realpath(blob.parent.parent)
-            if not is_blob_needed(blob, but_for=frozenset(links)):
-                yield Deletion(str(blob), place.layout, repository)
-    elif place.format is ArtifactFormat.MLX:
+    for file in _files(place):
+        yield Deletion(file, place.layout, root)
+    if place.format is ArtifactFormat.MLX:
         yield Deletion(folder, place.layout, root)
 
 

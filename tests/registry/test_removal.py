@@ -1,10 +1,5 @@
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,8 +17,7 @@ from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, Value, build, llama_model, text
 from tests.registry.mlx_builder import write_mlx_dir
 from tests.registry.ollama_builder import put_model
-
-PROJECT = Path(__file__).parents[2]
+from tests.registry.remover import NUM_KILLS, killed_at_random
 
 
 @pytest.fixture
@@ -117,27 +111,6 @@ def test_files_behind_a_linked_folder_are_not_mlxrs_to_delete(store: Registry, o
     assert not register_path(store, own / "their-mlx", is_owned=True).artifacts[0].is_owned
 
 
-def test_removing_from_the_hf_cache_deletes_a_blob_only_when_no_snapshot_needs_it(
-    store: Registry, tmp_path: Path
-) -> None:
-    repository = tmp_path / "hub" / "models--o--hubbed"
-    (repository / "blobs").mkdir(parents=True)
-    blob = repository / "blobs" / ("1" * 40)
-    blob.write_bytes(llama_model())
-    links = []
-    for commit in ("a" * 40, "b" * 40):
-        link = repository / "snapshots" / commit / "hubbed.gguf"
-        link.parent.mkdir(parents=True)
-        link.symlink_to(f"../../blobs/{blob.name}")
-        links.append(link)
-    for link in links:
-        assert blob.exists()
-        register_path(store, link, name="hubbed")
-        remove_model(store, "hubbed", is_deleting_foreign_files=True)
-        assert not link.is_symlink()
-    assert not blob.exists()
-
-
 def test_what_the_user_put_into_the_folder_stays(store: Registry, own: Path) -> None:
     notes = own / "tiny-4bit" / "notes"
     notes.mkdir()
@@ -169,55 +142,6 @@ def test_a_file_that_cannot_be_deleted_keeps_the_removal_open(
     assert list(own.iterdir()) == []
 
 
-def hf_link(hub: Path, commit: str, blob: Path) -> Path:
-    link = hub / "models--o--hubbed" / "snapshots" / commit / "hubbed.gguf"
-    link.parent.mkdir(parents=True)
-    link.symlink_to(f"../../blobs/{blob.name}")
-    return link
-
-
-def test_of_the_hf_cache_the_link_goes_and_the_blob_unless_another_snapshot_has_it(
-    store: Registry, tmp_path: Path
-) -> None:
-    hub = tmp_path / "hub"
-    blob = hub / "models--o--hubbed" / "blobs" / ("1" * 64)
-    blob.parent.mkdir(parents=True)
-    blob.write_bytes(llama_model())
-    old, new = hf_link(hub, "a" * 40, blob), hf_link(hub, "b" * 40, blob)
-    os.utime(new.parent, ns=(1, time.time_ns() + 10**12))
-    root = ScanRoot(path=hub, layout="hf_cache")
-    scan(store, [root])
-    assert remove_model(store, "hubbed").deleted == ()
-    register_path(store, new)
-    assert remove_model(store, "hubbed", is_deleting_foreign_files=True).deleted == (str(new),)
-    assert blob.exists()
-    scan(store, [root])
-    register_path(store, old, name="hubbed")
-    report = remove_model(store, "hubbed", is_deleting_foreign_files=True)
-    assert report.deleted == (str(old), str(blob))
-    assert report.freed_bytes == len(llama_model())
-    assert not blob.exists()
-
-
-def test_a_blob_that_a_link_elsewhere_needs_stays(store: Registry, own: Path, tmp_path: Path) -> None:
-    hub = tmp_path / "hub"
-    blob = hub / "models--o--hubbed" / "blobs" / ("1" * 64)
-    blob.parent.mkdir(parents=True)
-    write_mlx_dir(own / "linked")
-    blob.write_bytes((own / "linked" / "model.safetensors").read_bytes())
-    (own / "linked" / "model.safetensors").unlink()
-    (own / "linked" / "model.safetensors").symlink_to(blob)
-    link = hub / "models--o--hubbed" / "snapshots" / ("a" * 40)
-    write_mlx_dir(link)
-    (link / "model.safetensors").unlink()
-    (link / "model.safetensors").symlink_to(f"../../blobs/{blob.name}")
-    scan(store, [ScanRoot(path=own, is_owned=True), ScanRoot(path=hub, layout="hf_cache")])
-    assert {model.name for model in store.list_models()} == {"hubbed", "linked", "tiny"}
-    remove_model(store, "hubbed", is_deleting_foreign_files=True)
-    assert blob.exists()
-    assert not (link / "model.safetensors").is_symlink()
-
-
 def test_a_folder_that_became_a_link_to_elsewhere_is_not_followed(store: Registry, own: Path, tmp_path: Path) -> None:
     folder, outside = own / "sub", tmp_path / "outside"
     folder.mkdir()
@@ -240,40 +164,6 @@ def test_a_removal_that_an_older_version_began_is_ended(store: Registry, own: Pa
     scan(store, [ScanRoot(path=own, is_owned=True)])
     assert store.list_models() == ()
     assert list(own.iterdir()) == []
-
-
-REMOVER = f"""
-import sys
-from pathlib import Path
-sys.path.insert(0, {str(PROJECT)!r})
-from registry.candidates import ScanRoot
-from registry.discovery import scan
-from registry.store import Registry
-from registry.removal import remove_model
-with Registry.open(sys.argv[1]) as store:
-    if sys.argv[2:]:
-        print("ready", flush=True)
-        scan(store, [ScanRoot(path=Path(sys.argv[2]), is_owned=True)])
-    for model in store.list_models() if not sys.argv[2:] else ():
-        print(model.name, flush=True)
-        remove_model(store, model.name)
-    print("done", flush=True)
-"""
-NUM_KILLS = 40
-
-
-def killed_at_random(rng: random.Random, *arguments: str, longest_s: float) -> None:
-    """Start the process, kill it at a random moment after it began its work."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", REMOVER, *arguments], stdout=subprocess.PIPE, text=True, bufsize=1
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    end = time.perf_counter() + rng.random() * longest_s
-    while time.perf_counter() < end:
-        pass
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
 
 
 def test_rows_and_files_agree_after_a_kill_in_the_middle_of_a_removal(tmp_path: Path) -> None:
