@@ -4,6 +4,7 @@ Not here: whether anything has such a name, and the names of models in the catal
 
     reference = ["hf.co/"] ORG "/" REPO [":" QUANT | "/" FILE] ["@" REVISION]
               | "https://" HOST "/" ... ".gguf"
+              | "ollama://" [NAMESPACE "/"] MODEL [":" TAG]
               | a path that starts with "/", "./" or "../"
 
 A hub is a stranger: the names in its answers go through the same checks as what users type.
@@ -17,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from registry.errors import InvalidReferenceError
+from registry.ollama_registry.names import SCHEME, OllamaReference, parse_ollama_name
 
 MAX_REFERENCE_CHARS: Final = 2_048
 MAX_PATH_CHARS: Final = 512
@@ -31,7 +33,7 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HUB_HOSTS: Final = ("https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/")
 _HUB_PAGE: Final = re.compile(r"(?P<repo>[^/]+/[^/]+)/(?:resolve|blob)/(?P<revision>[^/]+)/(?P<file>[^?]+)(?:\?.*)?")
-_GRAMMAR: Final = "ORG/REPO[:QUANT|/FILE][@REVISION], https://HOST/FILE.gguf or a local path"
+_GRAMMAR: Final = "ORG/REPO[:QUANT|/FILE][@REVISION], https://HOST/FILE.gguf, ollama://MODEL[:TAG] or a local path"
 
 
 class HubReference(msgspec.Struct, frozen=True, kw_only=True, tag="hub"):
@@ -72,14 +74,14 @@ class LocalReference(msgspec.Struct, frozen=True, kw_only=True, tag="local"):
     path: str
 
 
-PullReference = HubReference | UrlReference | LocalReference
+PullReference = HubReference | UrlReference | LocalReference | OllamaReference
 
 
 def parse_pull_reference(text: str) -> PullReference:
     """Take apart what a user asks to pull.
 
     Args:
-        text: E.g. `ORG/REPO:Q4_K_M`, `hf.co/ORG/REPO`, `https://HOST/x.gguf`, `./x.gguf`.
+        text: E.g. `ORG/REPO:Q4_K_M`, `hf.co/ORG/REPO`, `https://HOST/x.gguf`, `ollama://qwen3:0.6b`, `./x.gguf`.
 
     Returns:
         What it means.
@@ -94,6 +96,8 @@ def parse_pull_reference(text: str) -> PullReference:
         raise InvalidReferenceError(f"{shown} has control characters or broken text in it; write {_GRAMMAR}.")
     if text.startswith(("/", "./", "../")):
         return LocalReference(path=text)
+    if text.lower().startswith(SCHEME):
+        return parse_ollama_name(text[len(SCHEME) :])
     prefix = next((host for host in _HUB_HOSTS if text.lower().startswith(host)), None)
     if prefix is not None:
         return _parse_hub(text[len(prefix) :], shown)

@@ -282,6 +282,7 @@ def _http_limits(config: Config) -> HttpLimits:
     server = config.server
     return HttpLimits(
         max_body_bytes=server.max_body_bytes,
+        max_upload_bytes=server.max_upload_bytes,
         header_timeout_s=server.header_timeout_s,
         body_timeout_s=server.body_timeout_s,
         idle_timeout_s=server.idle_timeout_s,

@@ -42,6 +42,7 @@ def hub_settings(config: Config, environment: Mapping[str, str], *, endpoint: st
         token=token or None,
         proxy=_checked_proxy(hub.proxy or _proxy(address, environment)),
         ca_file=None if hub.ca_file is None else Path(hub.ca_file),
+        ollama_endpoint=hub.ollama_registry,
     )
 
 

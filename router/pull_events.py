@@ -58,6 +58,7 @@ class PullInfo(msgspec.Struct, frozen=True, kw_only=True):
         engine: That was wished for.
         vision: Whether the projector was wished for.
         name: That was wished for.
+        called: The other name that was wished for.
         total_bytes: Of all files; None before the hub was asked.
         done_bytes: That are there, about.
         bytes_per_s: Now; None unless this server runs it.
@@ -76,6 +77,7 @@ class PullInfo(msgspec.Struct, frozen=True, kw_only=True):
     engine: Literal["mlx", "llamacpp", "both"] | None = None
     vision: bool = False
     name: str | None = None
+    called: str | None = None
     total_bytes: int | None = None
     done_bytes: int = 0
     bytes_per_s: float | None = None
@@ -112,6 +114,7 @@ def info_of(status: PullStatus) -> PullInfo:
         engine=wishes.engine,
         vision=wishes.vision,
         name=wishes.name,
+        called=wishes.called,
         total_bytes=record.total_bytes,
         done_bytes=record.done_bytes,
         error_code=record.error_code,

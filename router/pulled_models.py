@@ -7,21 +7,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from registry.catalogue import Artifact, FileHash
+from registry.catalogue import Artifact, FileHash, Model
 from registry.discovery import register_path
 from registry.hashing import HashTask, hash_artifact
 from registry.pull.events import Registered
 from registry.pull.folder import PullFolder, fingerprint
 from registry.pull.plan import PullPlan
 from registry.pull.puller import PullResult
+from registry.settings import set_settings
 from registry.store import Registry
+from registry.store.apart import mark_apart
 
 SMALL_BYTES: Final = 64 << 20
 """Files whose checksum no hub told are read at once when they are no more than that: an MLX folder's small ones."""
 
 
 def register_pulled(
-    database: Path, models_dir: Path, result: PullResult, *, name: str | None
+    database: Path, models_dir: Path, result: PullResult, *, name: str | None, called: str | None = None
 ) -> tuple[Registered, ...]:
     """Register all that came. Doing it again changes nothing.
 
@@ -29,7 +31,8 @@ def register_pulled(
         database: The catalogue's file.
         models_dir: mlxr's own models folder.
         result: Of the pull.
-        name: The model that gets it; None derives it.
+        name: The model that gets it; None derives it, or takes the plan's.
+        called: Another name that the model is to have; its own, when it is new and no name was given.
 
     Returns:
         One event per artifact, with the model's name in the end.
@@ -40,7 +43,16 @@ def register_pulled(
     with Registry.open(database) as registry:
         registry.put_hashes(_proved(result.plan, PullFolder(models_dir)))
         paths = [str(path) for path in result.paths]
-        models = [register_path(registry, path, name=name, is_owned=result.is_owned) for path in dict.fromkeys(paths)]
+        with registry.write():
+            before = {summary.name for summary in registry.list_summaries()}
+            own_name = name or result.plan.name
+            models = [
+                register_path(registry, path, name=own_name, is_owned=result.is_owned) for path in dict.fromkeys(paths)
+            ]
+            if called is not None:
+                models = [_call(registry, model, called, is_new=model.name not in before) for model in models]
+            if name is None:
+                _set_as_published(registry, result.plan)
         for model in models:
             _conclude_hashes(registry, [item for item in model.artifacts if item.path in paths and item.sha256 is None])
         # Equal bytes may have made two models one; the name that was given up is an alias then.
@@ -49,6 +61,24 @@ def register_pulled(
             Registered(model=model.name, engines=model.engines, path=path)
             for model, path in zip(models, dict.fromkeys(paths), strict=True)
         )
+
+
+def _call(registry: Registry, model: Model, called: str, *, is_new: bool) -> Model:
+    """Give a model the name that was asked for, beside the one under which it may be known already."""
+    known = registry.find_exactly(called)
+    if known is not None and known.name == model.name:
+        return model
+    return registry.rename_model(model.name, called) if is_new else registry.set_alias(called, model.name)
+
+
+def _set_as_published(registry: Registry, plan: PullPlan) -> None:
+    """Put what a publisher says of a model into its settings; a user's other settings stay."""
+    model = None if plan.name is None else registry.find_exactly(plan.name)
+    if model is None or model.name != plan.name:
+        return  # The bytes are another model's, whose settings are its user's.
+    if plan.parts:
+        mark_apart(registry, model.name)
+    registry.change_settings(model.name, set_settings(plan.settings))
 
 
 def _proved(plan: PullPlan, folder: PullFolder) -> Iterable[FileHash]:

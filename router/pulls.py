@@ -102,6 +102,8 @@ class Pulls:
         self._settings = settings or PullSettings(local_paths=False)
         self._stack = contextlib.AsyncExitStack()
         self._watching: dict[int, asyncio.Task[None]] = {}
+        self._left_alone: set[int] = set()
+        """Pulls that are paused when nobody follows them any more."""
         self._is_open = False
         self._is_closing = False
         self._group: asyncio.TaskGroup
@@ -167,15 +169,19 @@ class Pulls:
         """Tell where a part of a plan will be: its folder, or its first file."""
         return PullFolder(self._models_dir).result(part)
 
-    async def start(self, reference: str, wishes: Wishes) -> AsyncIterator[ModelPullEvent]:
+    async def start(
+        self, reference: str, wishes: Wishes, *, is_paused_when_left: bool = False
+    ) -> AsyncIterator[ModelPullEvent]:
         """Begin a pull, or follow the one that does the same: one that runs, or that was stopped on its way.
 
         Args:
             reference: What to pull.
             wishes: What of it; memory is looked at here.
+            is_paused_when_left: When the last of its followers goes, it is paused, unless somebody started it who
+                wants it to go on by itself.
 
         Returns:
-            Its events, a final one last. Whether anybody follows them changes nothing.
+            Its events, a final one last. Without `is_paused_when_left`, whether anybody follows them changes nothing.
 
         Raises:
             InvalidReferenceError: The reference means nothing, or a file on this machine.
@@ -190,10 +196,15 @@ class Pulls:
             )
         wishes = self._with_budget(wishes)
         before = await self._find_open(reference, wishes)
+        is_running = before is not None and self._manager.handle_of(before) is not None
         if before is not None:
             handle = await self._manager.resume(before)
         else:
             handle = await self._manager.start(reference, wishes)
+        if not is_paused_when_left:
+            self._left_alone.discard(handle.id)
+        elif not is_running:
+            self._left_alone.add(handle.id)
         return self._events(self._followed(handle), is_joined=before is not None)
 
     async def resume(self, pull_id: int) -> AsyncIterator[ModelPullEvent]:
@@ -212,6 +223,7 @@ class Pulls:
             DatabaseError: Or a subclass.
         """
         self._check_open()
+        self._left_alone.discard(pull_id)
         return self._events(self._followed(await self._manager.resume(pull_id)), is_joined=True)
 
     async def pause(self, pull_id: int) -> PullInfo:
@@ -297,8 +309,14 @@ class Pulls:
 
     async def _events(self, handle: PullHandle, *, is_joined: bool) -> AsyncIterator[ModelPullEvent]:
         yield Started(id=handle.id, reference=handle.reference, is_joined=is_joined)
-        async for event in handle.events():
-            yield event
+        try:
+            async with contextlib.aclosing(handle.events()) as events:
+                async for event in events:
+                    yield event
+        finally:
+            # One reader is `_watch`, which is no follower.
+            if handle.id in self._left_alone and handle.num_readers <= 1:
+                handle.stop("paused")
 
     # --- what follows the transfer ------------------------------------------------------------------------------------
 
@@ -316,14 +334,18 @@ class Pulls:
             await self._convert(handle, models[0].model)
 
     async def _register(self, handle: PullHandle, result: PullResult) -> tuple[Registered, ...]:
-        name = handle.wishes.name
+        wishes = handle.wishes
         try:
-            return await in_thread(lambda: register_pulled(self._database, self._models_dir, result, name=name))
+            return await in_thread(
+                lambda: register_pulled(
+                    self._database, self._models_dir, result, name=wishes.name, called=wishes.called
+                )
+            )
         except OSError as exc:
             code, message = "unreadable", f"{exc.filename or self._models_dir}: {exc.strerror or exc}."
         except RegistryError as exc:
             code, message = exc.code, str(exc)
-        remedy = f"mlxr models add {shlex.quote(str(result.paths[0]))}"
+        remedy = f"mlxr models add {' '.join(shlex.quote(str(path)) for path in result.paths[:1])}"
         raise PullUnfinishedError(code, f"{message} The files came: `{remedy}`, with another --name, registers them.")
 
     async def _convert(self, handle: PullHandle, model: str) -> None:
@@ -350,8 +372,8 @@ class Pulls:
         """Find a pull of the same that runs here, or that was stopped without having failed."""
         for status in await self._manager.list_pulls():
             info = info_of(status)
-            same = (info.reference, info.engine, info.vision, info.name)
-            if same != (reference, wishes.engine, wishes.vision, wishes.name):
+            same = (info.reference, info.engine, info.vision, info.name, info.called)
+            if same != (reference, wishes.engine, wishes.vision, wishes.name, wishes.called):
                 continue
             is_here = self._manager.handle_of(info.id) is not None
             if is_here or info.state in {"paused", "interrupted"}:

@@ -138,6 +138,27 @@ class HubClient:
             raise HubAnswerError(f"{short(url)} does not say how large it is; it cannot be pulled safely.")
         return size
 
+    async def small(self, url: str, *, accept: str, limit_bytes: int) -> bytes:
+        """Ask for something small.
+
+        Args:
+            url: Its address.
+            accept: Media type that is wanted.
+            limit_bytes: A larger answer is refused.
+
+        Returns:
+            The answer's body.
+
+        Raises:
+            HubError: Or a subclass.
+        """
+
+        async def ask() -> bytes:
+            async with self.web.get(url, {"Accept": accept}) as answer:
+                return await self._read(answer, limit_bytes)
+
+        return await self._patiently(url, ask)
+
     async def _ask(self, url: str) -> tuple[bytes, str | None]:
         async def ask() -> tuple[bytes, str | None]:
             async with self.web.get(url, {"Accept": "application/json"}) as answer:
@@ -145,14 +166,14 @@ class HubClient:
 
         return await self._patiently(url, ask)
 
-    async def _read(self, answer: Answer) -> bytes:
+    async def _read(self, answer: Answer, limit_bytes: int = MAX_JSON_BYTES) -> bytes:
         body = bytearray()
         try:
             async with asyncio.timeout(self.web.settings.answer_timeout_s):
                 async for chunk in answer.chunks():
                     body += chunk
-                    if len(body) > MAX_JSON_BYTES:
-                        raise HubAnswerError(f"{short(answer.url)} answered with more than {MAX_JSON_BYTES} bytes.")
+                    if len(body) > limit_bytes:
+                        raise HubAnswerError(f"{short(answer.url)} answered with more than {limit_bytes} bytes.")
         except TimeoutError as exc:
             raise TroubleError("the answer took too long") from exc
         return bytes(body)

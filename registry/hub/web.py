@@ -57,6 +57,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         connect_timeout_s: For a connection.
         answer_timeout_s: From the request to the end of the answer's header, and for the whole of a small answer.
         stall_s: Silence in the middle of an answer.
+        ollama_endpoint: Address of the registry for models by their names in Ollama's library; no token goes there.
     """
 
     endpoint: str = "https://huggingface.co"
@@ -66,6 +67,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: float = 10.0
     answer_timeout_s: float = 60.0
     stall_s: float = 30.0
+    ollama_endpoint: str = "https://registry.ollama.ai"
 
     def __repr__(self) -> str:
         """Leave the token out: settings are printed into logs and error reports."""

@@ -5,7 +5,7 @@ Not here: running it.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Literal
 
 from registry.errors import PullConflictError, RegistryError
@@ -43,6 +43,11 @@ class PullHandle:
     def is_ended(self) -> bool:
         """Whether its last event was told."""
         return self._final is not None
+
+    @property
+    def num_readers(self) -> int:
+        """How many follow it, those who only wait for its end among them."""
+        return len(self._readers)
 
     def stop(self, state: StopState) -> None:
         """Stop it soon. The first to ask decides how.
@@ -83,7 +88,7 @@ class PullHandle:
         self._outcome = outcome
         self.tell(event)
 
-    async def events(self) -> AsyncIterator[PullEvent]:
+    async def events(self) -> AsyncGenerator[PullEvent, None]:
         """Follow the pull from now on; where it stands is told first. Any number of readers may do so.
 
         A slow reader misses progress events that newer ones replaced, and nothing else.

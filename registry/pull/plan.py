@@ -6,6 +6,7 @@ import msgspec
 
 from registry.catalogue import EngineName
 from registry.facts import ArtifactFormat
+from registry.settings import NO_SETTINGS, ModelSettings
 
 FileState = Literal["missing", "partial", "linkable", "present"]
 
@@ -19,6 +20,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
         budget_bytes: Weights that fit into memory; None leaves memory out of the choice.
         mlx_bits: Bits of the MLX form that is looked for beside a GGUF repository.
         name: Of the model that gets what comes; None derives it. Not used by the transfer.
+        called: Another name that the model is to have: its own when it is new and `name` is None, else an alias.
     """
 
     engine: Literal["mlx", "llamacpp", "both"] | None = None
@@ -26,6 +28,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     budget_bytes: int | None = None
     mlx_bits: int = 4
     name: str | None = None
+    called: str | None = None
 
 
 class PlannedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +92,8 @@ class PullPlan(msgspec.Struct, frozen=True, kw_only=True):
         local_path: Of a reference to this machine: nothing is fetched, this is to be registered.
         free_bytes: On the models folder's disk; None before anybody looked.
         reserve_bytes: Of these, what stays free.
+        name: Of the model that gets what comes, when nothing else was wished; it is kept apart from equal bytes.
+        settings: That its publisher gave it.
     """
 
     reference: str
@@ -99,6 +104,8 @@ class PullPlan(msgspec.Struct, frozen=True, kw_only=True):
     local_path: str | None = None
     free_bytes: int | None = None
     reserve_bytes: int = 0
+    name: str | None = None
+    settings: ModelSettings = NO_SETTINGS
 
     @property
     def total_bytes(self) -> int:

@@ -7,7 +7,7 @@ Not here: the list of pulls, pausing and going on after a crash (`manager.py`), 
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial as bind
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,10 @@ from registry.errors import HubAuthError, HubGatedError, HubNotFoundError, Nothi
 from registry.facts import ArtifactFormat
 from registry.hub.answers import RepoInfo
 from registry.hub.client import HubClient
-from registry.hub.web import HubSettings, Web
+from registry.hub.ollama_web import OllamaWeb
+from registry.hub.web import HubSettings, Web, is_private, origin_of
+from registry.ollama_registry.client import OllamaRegistry
+from registry.ollama_registry.names import OllamaReference
 from registry.pull.disk import locked, make_folder, translate_os_errors
 from registry.pull.events import Done, Listener, Planned, Waiting
 from registry.pull.fetching import Fetcher
@@ -28,6 +31,7 @@ from registry.pull.folder import PullFolder
 from registry.pull.inventory import look
 from registry.pull.plan import PlannedFile, PlannedPart, PullPlan, Wishes
 from registry.pull.planning import has_gguf, has_mlx, plan_gguf, plan_mlx, siblings_of
+from registry.pull.planning_ollama import plan_ollama
 from registry.pull.progress import ProgressMeter
 from registry.pull.publishing import publish, tidy
 from registry.pull.threads import in_thread
@@ -76,10 +80,20 @@ class Puller:
         models_dir: mlxr's own models folder.
         database: The catalogue's file.
         settings: How.
+        ollama: Whom to ask for names of Ollama's; None = nobody.
     """
 
-    def __init__(self, hub: HubClient, models_dir: Path, database: Path, settings: PullSettings | None = None) -> None:
+    def __init__(
+        self,
+        hub: HubClient,
+        models_dir: Path,
+        database: Path,
+        settings: PullSettings | None = None,
+        *,
+        ollama: OllamaRegistry | None = None,
+    ) -> None:
         self.hub = hub
+        self.ollama = ollama
         self.folder = PullFolder(models_dir)
         self.database = database
         self.settings = settings or PullSettings()
@@ -106,6 +120,10 @@ class Puller:
                 return PullPlan(reference=reference, local_path=path)
             case UrlReference() as url:
                 plan = PullPlan(reference=reference, parts=(await self._plan_url(url),))
+            case OllamaReference() as name:
+                if self.ollama is None:
+                    raise NothingToPullError("No registry of Ollama's is set up here.")
+                plan = await plan_ollama(reference, name, self.ollama, self.folder, self.database)
             case HubReference() as hub:
                 plan = await self._plan_hub(reference, hub, wishes)
         if wishes.budget_bytes is not None:
@@ -165,7 +183,7 @@ class Puller:
         for part in plan.parts:
             for file in part.files:
                 meter.set_present(f"{part.folder}/{file.path}", file.done_bytes)
-        fetcher = Fetcher(self.hub.web, self.folder, self.database, self.settings.transfer, meter, tell)
+        fetcher = Fetcher(self._web_of(plan), self.folder, self.database, self.settings.transfer, meter, tell)
         paths = [await self._fetch_part(fetcher, part, tell) for part in plan.parts]
         tell(Done(paths=tuple(map(str, paths))))
         return PullResult(plan=plan, paths=tuple(paths), is_owned=True)
@@ -182,6 +200,11 @@ class Puller:
                 if file.size_bytes >= settings.large_bytes:
                     await fetcher.obtain(part, file)
             return await fetcher.with_store(lambda store: publish(part, self.folder, store))
+
+    def _web_of(self, plan: PullPlan) -> Web:
+        """Give the connections that a plan's files are fetched over: each has its own origin, and so its own token."""
+        is_ollama = self.ollama is not None and isinstance(parse_pull_reference(plan.reference), OllamaReference)
+        return self.ollama.web if self.ollama is not None and is_ollama else self.hub.web
 
     # --- planning ---------------------------------------------------------------------------------------------------
 
@@ -258,8 +281,18 @@ async def open_puller(
         HubUnreachableError: The settings make no sense.
     """
     settings = settings or PullSettings()
-    async with Web(hub, num_connections=4 * settings.transfer.num_connections) as web:
-        yield Puller(HubClient(web), models_dir, database, settings)
+    async with AsyncExitStack() as stack:
+        num_connections = 4 * settings.transfer.num_connections
+        web = await stack.enter_async_context(Web(hub, num_connections=num_connections))
+        other = await stack.enter_async_context(OllamaWeb(_for_ollama(hub), num_connections=num_connections))
+        yield Puller(HubClient(web), models_dir, database, settings, ollama=OllamaRegistry(HubClient(other)))
+
+
+def _for_ollama(hub: HubSettings) -> HubSettings:
+    """Give how the other registry is reached: without the hub's token, and directly when it is on this network."""
+    origin = origin_of(hub.ollama_endpoint)
+    proxy = None if origin is not None and is_private(origin.host) else hub.proxy
+    return msgspec.structs.replace(hub, endpoint=hub.ollama_endpoint, token=None, proxy=proxy)
 
 
 async def pull(

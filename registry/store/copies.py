@@ -160,8 +160,9 @@ class CopyWriter(CatalogueReader):
     def _find_same_bytes(self, draft: ArtifactDraft) -> int | None:
         sha256 = claimed_sha256(draft)
         rows = self.rows(
-            "SELECT id FROM artifacts WHERE sha256 = ? AND size_bytes = ? AND format = ? AND removal IS NULL "
-            "AND status IN ('ok', 'unsupported') ORDER BY id",
+            "SELECT artifacts.id FROM artifacts JOIN models ON models.id = model_id "
+            "WHERE sha256 = ? AND size_bytes = ? AND format = ? AND removal IS NULL "
+            "AND status IN ('ok', 'unsupported') AND NOT is_apart ORDER BY 1",
             sha256,
             draft.size_bytes,
             draft.format,

@@ -32,7 +32,8 @@ class MergingWriter(RemovalWriter):
                 for row in self.rows(
                     "SELECT other.id FROM artifacts AS this JOIN artifacts AS other ON other.sha256 = this.sha256 "
                     "AND other.size_bytes = this.size_bytes AND other.format = this.format "
-                    "WHERE this.id = ? AND other.removal IS NULL AND other.status IN ('ok', 'unsupported') "
+                    "WHERE this.id = ? AND other.removal IS NULL AND other.status IN ('ok', 'unsupported') AND NOT "
+                    "EXISTS (SELECT 1 FROM models WHERE is_apart AND id IN (this.model_id, other.model_id)) "
                     "ORDER BY other.id",
                     artifact_id,
                 )

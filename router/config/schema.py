@@ -110,6 +110,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         allowed_origins: Origins of web pages that may call, e.g. `http://localhost:3000`.
         insecure_bind: Whether an address that other machines reach may be bound although there are no API keys.
         max_body_bytes: Largest request body.
+        max_upload_bytes: Largest file that may be uploaded to make a model of.
         header_timeout_s: From the connection's first byte to the end of the headers.
         body_timeout_s: From the end of the headers to the end of the body.
         idle_timeout_s: Idle keep-alive connection.
@@ -126,6 +127,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     allowed_origins: tuple[Origin, ...] = ()
     insecure_bind: bool = False
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 33_554_432
+    max_upload_bytes: Annotated[int, Meta(ge=1024, le=1 << 46)] = 68_719_476_736
     header_timeout_s: Seconds = 10.0
     body_timeout_s: Seconds = 30.0
     idle_timeout_s: Seconds = 75.0
@@ -313,12 +315,14 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         token: The user's token for that hub; None = the environment's HF_TOKEN, if any.
         proxy: Address of an HTTP proxy; None = the environment's HTTPS_PROXY for a hub that is not on this machine.
         ca_file: Certificates to trust in place of the usual ones.
+        ollama_registry: Address of the registry for names as Ollama's library has them; no token is sent there.
     """
 
     endpoint: Origin | None = None
     token: NonEmpty | None = None
     proxy: Origin | None = None
     ca_file: AbsolutePath | None = None
+    ollama_registry: Origin = "https://registry.ollama.ai"
 
     def __repr__(self) -> str:
         """Leave out the secrets: the token, and a password in the proxy's address."""

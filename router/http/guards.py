@@ -20,7 +20,7 @@ from router.errors import (
 )
 from router.http.asgi import App, BytesResponse, Receive, Scope, Send, error_reply
 from router.http.hosts import HostRules
-from router.http.limits import HttpLimits
+from router.http.limits import UPLOAD_PREFIX, HttpLimits
 
 __all__ = ["Guards"]
 
@@ -74,7 +74,8 @@ class Guards:
         self._check_sizes(scope)
         _check_path(scope)
         headers = scope["headers"]
-        _check_framing(headers, self._limits.max_body_bytes)
+        is_upload = scope["raw_path"].startswith(UPLOAD_PREFIX)
+        _check_framing(headers, self._limits.max_upload_bytes if is_upload else self._limits.max_body_bytes)
         host = self._checked_host(headers, scope)
         return self._checked_origin(headers, host)
 

@@ -2,7 +2,13 @@
 
 import msgspec
 
-__all__ = ["HttpLimits"]
+__all__ = ["UPLOAD_PREFIX", "UPLOAD_STEP_BYTES", "HttpLimits"]
+
+UPLOAD_PREFIX = b"/api/blobs/"
+"""Below this path a body is a file of any length, that is written to disk as it comes."""
+
+UPLOAD_STEP_BYTES = 64 << 10
+"""What has to come of a file within `body_timeout_s`."""
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -10,18 +16,20 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         max_body_bytes: Largest request body. 32 MiB holds a 20 MiB image in base64 with its prompt.
+        max_upload_bytes: The same below `UPLOAD_PREFIX`, where bodies are files.
         max_header_bytes: Names and values of all headers of a request.
         max_headers: Number of headers of a request.
         max_url_bytes: Path and query of a request.
         header_timeout_s: From the first moment of a connection, or the first byte of a later request, to the end of
             the headers.
-        body_timeout_s: From the end of the headers to the end of the body.
+        body_timeout_s: From the end of the headers to the end of the body; of an upload, for each `UPLOAD_STEP_BYTES`.
         idle_timeout_s: How long a connection may stay open between two requests.
         write_stall_s: A client that takes nothing of its answer for this long is cut off.
         max_connections: Open connections; one more is answered 503 and closed.
     """
 
     max_body_bytes: int = 32 << 20
+    max_upload_bytes: int = 64 << 30
     max_header_bytes: int = 32 << 10
     max_headers: int = 100
     max_url_bytes: int = 8 << 10

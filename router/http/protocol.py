@@ -24,7 +24,7 @@ from router.errors import (
 )
 from router.http.asgi import error_app
 from router.http.error_response import dialect_of, render
-from router.http.limits import HttpLimits
+from router.http.limits import UPLOAD_PREFIX, UPLOAD_STEP_BYTES, HttpLimits
 
 __all__ = ["DeadlineProtocol"]
 
@@ -66,6 +66,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._is_in_head = True
         self._is_in_body = False
         self._num_unframed_bytes = 0
+        self._num_step_bytes = 0
 
     # -- connection ----------------------------------------------------------------------------------------------
 
@@ -130,11 +131,16 @@ class DeadlineProtocol(HttpToolsProtocol):
         self.app = self._served_app if is_our_form and b"#" not in self.url else error_app(refusal)
         super().on_headers_complete()
         self._is_in_body = True
+        self._num_step_bytes = 0
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
+        """Take a piece of the body; a file's deadline moves on as the file comes."""
         self._num_unframed_bytes = 0
         super().on_body(body)
+        self._num_step_bytes += len(body)
+        if self._num_step_bytes >= UPLOAD_STEP_BYTES and self.url.startswith(UPLOAD_PREFIX):
+            self._num_step_bytes = 0
+            self._set_deadline(self._limits.body_timeout_s)
 
     def on_message_complete(self) -> None:
         """End the deadline: from here on the client waits for us."""

@@ -1,0 +1,54 @@
+"""Models that stand apart: made under names of their own, so that equal bytes do not make them one with others.
+
+Not here: how equal bytes are brought together (`merging.py`, `copies.py`), which leave these alone.
+"""
+
+from registry.store.session import Session
+
+
+def mark_apart(session: Session, name: str) -> None:
+    """Keep a model apart from others with the same bytes.
+
+    Args:
+        session: The catalogue.
+        name: The model's own name; an unknown one changes nothing.
+
+    Raises:
+        DatabaseError: Or a subclass.
+    """
+    with session.write():
+        session.rows("UPDATE models SET is_apart = 1 WHERE name = ?", name)
+
+
+def is_apart(session: Session, name: str) -> bool:
+    """Tell whether a model stands apart.
+
+    Args:
+        session: The catalogue.
+        name: The model's own name.
+
+    Returns:
+        False also when there is no such model.
+
+    Raises:
+        DatabaseError: Or a subclass.
+    """
+    with session.read():
+        return bool(session.rows("SELECT 1 FROM models WHERE name = ? AND is_apart", name))
+
+
+def is_store_name(session: Session, alias: str) -> bool:
+    """Tell whether an alias is the name that another tool's store has for a model; the next scan would bring it back.
+
+    Args:
+        session: The catalogue.
+        alias: The alias.
+
+    Returns:
+        False also when there is no such alias.
+
+    Raises:
+        DatabaseError: Or a subclass.
+    """
+    with session.read():
+        return bool(session.rows("SELECT 1 FROM aliases WHERE alias = ? AND is_found", alias))
