@@ -27,6 +27,7 @@ from backends.output.base import Output
 from backends.prompts import ForkPrompt, Prompt
 from backends.request import Constraint, OutputSpec
 from backends.sequence import Priority, SamplingParams
+from router.auto.size import size_of
 from router.errors import (
     ContextLengthExceededError,
     EngineCrashedError,
@@ -244,7 +245,7 @@ class Generation:
         request = self.request
         if self._ticket is None:
             self._ticket = self._supervisor.submit(
-                request.wish, request.num_sequences, request.priority, request.session_id
+                _sized(request), request.num_sequences, request.priority, request.session_id
             )
         ticket = self._ticket
         await asyncio.wait([ticket.lease])
@@ -337,6 +338,11 @@ def generate_messages(request: GenerationRequest) -> list[Generate]:
             for number in range(request.num_choices)
         ]
     return messages
+
+
+def _sized(request: GenerationRequest) -> Wish:
+    """Return the wish with how much work the request is: it decides which engine is expected to answer sooner."""
+    return msgspec.structs.replace(request.wish, size=size_of(request.prompts, request.max_tokens))
 
 
 def _with_seed(sampling: SamplingParams, number: int) -> SamplingParams:

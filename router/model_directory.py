@@ -5,7 +5,7 @@ Reads only, but for the time of last use. Inference on known models goes on when
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
@@ -14,10 +14,11 @@ from registry.errors import DatabaseError, ModelNotFoundError
 from registry.names import parse_model_reference
 from registry.store import Registry
 from router.adapters import find_adapters
+from router.auto.learning import AutoLearning
 from router.config import EngineSetting
 from router.errors import InvalidRequestError, ModelLoadFailedError
 from router.load_settings import AS_CONFIGURED, LoadSettings
-from router.targets import Choice, Purpose, Target, choose, parse_engine
+from router.targets import Choice, EngineReason, Purpose, Target, choose, parse_engine, usable_artifacts
 from router.waiting import Wish
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,11 @@ class ModelDirectory:
         is_apple_silicon: Whether MLX has a GPU here.
         what_changed: Says what is not as the registry has it of an artifact's or adapter's files; None = all is taken
             to be unchanged.
+        auto: What `engine: auto` has learned; None = nothing.
         clock: Monotonic seconds.
+
+    Attributes:
+        auto: As given.
     """
 
     def __init__(
@@ -49,12 +54,14 @@ class ModelDirectory:
         engine_setting: EngineSetting,
         is_apple_silicon: bool,
         what_changed: Callable[[Artifact | Adapter], str | None] | None = None,
+        auto: AutoLearning | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self.engine_setting = engine_setting
         self._is_apple_silicon = is_apple_silicon
         self._what_changed = what_changed
+        self.auto = auto
         self._clock = clock
         self._listed: tuple[Model, ...] | None = None
         self._checked: dict[tuple[type, int], tuple[str, float]] = {}
@@ -151,6 +158,7 @@ class ModelDirectory:
             purpose=wish.purpose,
             load=wish.load,
             adapter=wish.adapter,
+            pick_auto=lambda artifacts: self._picked(model.name, artifacts, wish),
         )
         for artifact in model.artifacts:
             if artifact.id == choice.target.artifact_id:
@@ -162,6 +170,20 @@ class ModelDirectory:
                 remedy = f"`mlxr models adapter add {model.name} {adapter.path} --name {adapter.name}` reads it anew"
                 self._check_files(adapter, f"the adapter '{adapter.reference}'", remedy)
         return choice if wish.keep_alive_s is None else replace(choice, keep_alive_s=wish.keep_alive_s)
+
+    def note_choice(self, wish: Wish, choice: Choice) -> None:
+        """Take over that a request goes where `resolve` said; what `auto` decides next hangs on it."""
+        if self.auto is None or choice.reason is not EngineReason.AUTO_MEASURED:
+            return
+        artifacts = usable_artifacts(self.get(wish.model), wish.purpose)
+        decision = self.auto.decide(choice.target.model, artifacts, wish.size)
+        self.auto.note(choice.target.model, choice.target.engine, wish.size, decision)
+
+    def _picked(self, model: str, artifacts: Mapping[str, Artifact], wish: Wish) -> str | None:
+        """Return the engine that is expected to answer sooner, for what is to be generated."""
+        if self.auto is None or wish.purpose is not Purpose.GENERATE:
+            return None
+        return self.auto.decide(model, artifacts, wish.size).engine
 
     def _check_files(self, artifact: Artifact | Adapter, what: str, remedy: str) -> None:
         """Refuse to serve files that are not those that the registry knows."""
@@ -202,6 +224,8 @@ class ModelDirectory:
         self._checked.clear()
         self._listed = None
         self._version = None
+        if self.auto is not None:
+            self.auto.forget()
 
     def _forget_if_changed(self) -> None:
         version = self._registry.data_version

@@ -52,6 +52,7 @@ class Supervisor:
         config: In force at the start; `set_config` replaces it.
         resolve: Wish to choice, from the registry and the settings in force; raises RouterError or RegistryError.
         launch_for: Engine name to how its worker is started.
+        note_choice: Told of every request that is taken in, and where it goes.
         check_load: Refuses a target that cannot be loaded when the given workers are gone (InsufficientMemoryError);
             None = whatever may be tried.
         saved_caches_dir: Where caches are saved when the config wants that.
@@ -64,12 +65,14 @@ class Supervisor:
         *,
         resolve: Callable[[Wish], Choice],
         launch_for: Callable[[str], WorkerLaunch],
+        note_choice: Callable[[Wish, Choice], None] = lambda _wish, _choice: None,
         check_load: Callable[[Target, Config, Sequence[ManagedWorker]], None] | None = None,
         saved_caches_dir: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._resolve = resolve
+        self._note_choice = note_choice
         self._check_load = check_load
         self._clock = clock
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
@@ -133,6 +136,7 @@ class Supervisor:
             self._check_load(choice.target, self._config, holders)
         granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         ticket = Ticket(next(self._ids), wish, choice, num_sequences, priority, session_id, self._clock(), granted)
+        self._note_choice(wish, choice)
         self._inbox.put_nowait(Submit(ticket))
         return ticket
 

@@ -8,15 +8,17 @@ The engine setting, first that is set wins:
     3. the global setting of the config.
 
 `auto`, first that holds wins:
-    1. mlx, on Apple Silicon, when the model has a usable MLX artifact;
-    2. llamacpp, when it has a usable GGUF;
-    3. whatever usable artifact it has.
+    1. the engine that is expected to answer sooner, where both have been measured on this machine (`router.auto`);
+    2. mlx, on Apple Silicon, when the model has a usable MLX artifact;
+    3. llamacpp, when it has a usable GGUF;
+    4. whatever usable artifact it has.
 
 With an adapter, only the engines count for which there is one.
 """
 
 import enum
 import math
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -56,6 +58,7 @@ class EngineReason(enum.StrEnum):
     REQUEST = "request"
     MODEL_SETTING = "model setting"
     GLOBAL_SETTING = "global setting"
+    AUTO_MEASURED = "auto: expected to answer sooner, by what was measured here"
     AUTO_APPLE_SILICON = "auto: mlx on Apple Silicon"
     AUTO_GGUF = "auto: llamacpp has an artifact"
     AUTO_ONLY = "auto: the only engine with an artifact"
@@ -129,6 +132,7 @@ def choose(
     purpose: Purpose = Purpose.GENERATE,
     load: LoadSettings = AS_CONFIGURED,
     adapter: str | None = None,
+    pick_auto: Callable[[Mapping[str, Artifact]], str | None] = lambda _artifacts: None,
 ) -> Choice:
     """Return what serves a request for `model`.
 
@@ -140,6 +144,7 @@ def choose(
         purpose: What is wanted of it.
         load: What the request itself wants of the load; it goes before the model's settings.
         adapter: What is to be laid over the model, or None.
+        pick_auto: Picks for `auto` between the engines that can serve; None = it cannot tell.
 
     Raises:
         InvalidRequestError: It is an embedding model, and text is to be generated; or the request wants it loaded in a
@@ -154,8 +159,8 @@ def choose(
         setting, reason = EngineSetting(model.engine), EngineReason.MODEL_SETTING
     else:
         setting, reason = global_setting, EngineReason.GLOBAL_SETTING
-    by_engine = _usable_artifacts(model, purpose)
-    if not by_engine and purpose is Purpose.GENERATE and _usable_artifacts(model, Purpose.EMBED):
+    by_engine = usable_artifacts(model, purpose)
+    if not by_engine and purpose is Purpose.GENERATE and usable_artifacts(model, Purpose.EMBED):
         message = f"model: '{model.name}' is an embedding model, it does not generate text; use POST /v1/embeddings"
         raise InvalidRequestError(message, "model")
     if not by_engine:
@@ -165,7 +170,12 @@ def choose(
         wanted = () if setting is EngineSetting.AUTO else (setting.value,)
         by_engine = artifacts_under(by_engine, adapters, f"{model.name}+{adapter}", wanted)
     if setting is EngineSetting.AUTO:
-        engine, reason = _auto(by_engine, is_apple_silicon=is_apple_silicon)
+        picked = pick_auto(by_engine) if len(by_engine) > 1 else None
+        engine, reason = (
+            _auto(by_engine, is_apple_silicon=is_apple_silicon)
+            if picked is None
+            else (picked, EngineReason.AUTO_MEASURED)
+        )
     else:
         engine = setting.value
     artifact = by_engine.get(engine)
@@ -179,7 +189,7 @@ def choose(
     return Choice(target, reason, keep_alive_seconds(model.settings.keep_alive_s))
 
 
-def _usable_artifacts(model: Model, purpose: Purpose) -> dict[str, Artifact]:
+def usable_artifacts(model: Model, purpose: Purpose) -> dict[str, Artifact]:
     """Return the first usable artifact per engine; mlx-lm has no code for models that only embed."""
     by_engine: dict[str, Artifact] = {}
     for artifact in model.artifacts:

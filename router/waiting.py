@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from backends.sequence import Priority
+from router.auto.size import RequestSize
 from router.errors import RouterError
 from router.load_settings import AS_CONFIGURED, LoadSettings
 from router.situation import WaitingRequest
@@ -33,6 +34,7 @@ class Wish(msgspec.Struct, frozen=True):
         keep_alive_s: How long the model is to stay loaded after it, seconds from 0, infinite = until it must go; None
             leaves that to the model's settings and the config.
         adapter: What is to be laid over the model, or None.
+        size: How much work it is, about; None = it does not say.
     """
 
     model: str
@@ -41,6 +43,7 @@ class Wish(msgspec.Struct, frozen=True):
     load: LoadSettings = AS_CONFIGURED
     keep_alive_s: float | None = None
     adapter: str | None = None
+    size: RequestSize | None = None
 
     @property
     def label(self) -> str:

@@ -1,0 +1,1 @@
+"""How `engine: auto` learns: from the benchmark's history to the engine that is expected to answer sooner."""
