@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from registry.credentials import without_credentials
 from registry.errors import InvalidReferenceError
 from registry.ollama_registry.names import SCHEME, OllamaReference, parse_ollama_name
 
@@ -89,7 +90,7 @@ def parse_pull_reference(text: str) -> PullReference:
     Raises:
         InvalidReferenceError: It means nothing, or is not safe.
     """
-    shown = ascii(text[:80])
+    shown = ascii(without_credentials(text)[:80])
     if not text or len(text) > MAX_REFERENCE_CHARS:
         raise InvalidReferenceError(f"A model to pull has 1 to {MAX_REFERENCE_CHARS} characters; this has {len(text)}.")
     if has_unprintable(text):
@@ -136,7 +137,7 @@ def _parse_url(text: str, shown: str) -> UrlReference:
         parts = urlsplit(text)
         has_port = parts.port is None or parts.port > 0
     except ValueError as exc:
-        raise InvalidReferenceError(f"{shown} is no URL: {exc}.") from exc
+        raise InvalidReferenceError(f"{shown} is no URL: its host or port is none.") from exc
     if parts.scheme not in {"https", "http"} or not parts.hostname or not has_port or not text.isascii():
         raise InvalidReferenceError(f"{shown} is no address that can be pulled from; write https://HOST/FILE.gguf.")
     if parts.username is not None or parts.password is not None or parts.fragment:

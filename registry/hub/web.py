@@ -23,6 +23,7 @@ from urllib.parse import urljoin
 import httpx
 import msgspec
 
+from registry.credentials import without_credentials
 from registry.errors import (
     HubAnswerError,
     HubAuthError,
@@ -70,7 +71,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     ollama_endpoint: str = "https://registry.ollama.ai"
 
     def __repr__(self) -> str:
-        """Leave the token out: settings are printed into logs and error reports."""
+        """Leave token and proxy out: settings are printed into logs and error reports."""
         return f"HubSettings(endpoint={self.endpoint!r}, token={'set' if self.token else None})"
 
 
@@ -125,7 +126,7 @@ class Web:
         self.origin = origin_of(self.endpoint)
         if self.origin is None:
             raise HubUnreachableError(
-                f"{settings.endpoint[:200]!r} is no address of a hub; set hub.endpoint to one like https://huggingface.co."
+                f"{short(settings.endpoint)!r} is no address of a hub; set hub.endpoint to one like https://huggingface.co."
             )
         self._is_private_allowed = is_private(self.origin.host)
         try:
@@ -322,7 +323,7 @@ def retry_after_s(value: str | None, now: dt.datetime) -> float | None:
 
 
 def short(url: str) -> str:
-    """Make an address fit for a message: without its query, which may hold a signature.
+    """Make an address fit for a message: without its query, which may hold a signature, and without a password.
 
     Args:
         url: The address.
@@ -330,7 +331,7 @@ def short(url: str) -> str:
     Returns:
         At most 200 printable characters.
     """
-    return ascii(url.partition("?")[0][:200])[1:-1]
+    return ascii(without_credentials(url.partition("?")[0])[:200])[1:-1]
 
 
 def _join(url: str, location: str) -> str:

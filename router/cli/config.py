@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from registry.credentials import MASK, without_credentials
 from router.cli.context import CommandError, config_file, current_paths, read_config
 from router.cli.output import bold, print_json, shown
 from router.cli.quick import QuickCommand, QuickGroup
@@ -14,8 +15,6 @@ FileOption = Annotated[str | None, typer.Option("--config", metavar="FILE", help
 
 SECRET_NAME: Final = re.compile(r"token|key|secret|password", re.IGNORECASE)
 """Keys whose values are never printed. Numbers and switches are no secrets: `max_tokens` is a count."""
-
-MASK: Final = "********"
 
 config = typer.Typer(
     name="config", cls=QuickGroup, no_args_is_help=True, help="Show, check and find the config.", rich_markup_mode=None
@@ -90,8 +89,12 @@ def masked(value: Any) -> Any:
         value: The config as dicts and lists.
 
     Returns:
-        A copy; texts, and lists of texts, under such keys are masked.
+        A copy; texts, and lists of texts, under such keys are masked, and in every address the user and password.
     """
+    if isinstance(value, str):
+        return without_credentials(value)
+    if isinstance(value, list):
+        return [masked(item) for item in value]
     if not isinstance(value, dict):
         return value
     return {key: _hidden(item) if SECRET_NAME.search(key) else masked(item) for key, item in value.items()}

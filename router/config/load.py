@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from registry.credentials import without_credentials
 from router.config.schema import Config, EngineSetting
 from router.config.yaml_text import MAX_TEXT_BYTES, KeyPath, YAMLTextError, dotted, parse
 from router.errors import ConfigError
@@ -160,7 +161,8 @@ def _explain(message: str, value: Any) -> tuple[KeyPath, str]:
     if not what.startswith(("Expected", "Invalid enum value")):
         return path, what  # a __post_init__ of ours, which names its keys itself
     name = dotted(path) or "the file"
-    got = "something else" if path[-1:] == ("token",) else _shown(_at(value, path))  # messages end up in logs
+    # Messages end up in logs. What is no address at all may be a password anywhere.
+    got = "something else" if path[-1:] in {("token",), ("proxy",)} else _shown(_at(value, path))
     return path, f"{name}: expected {_expected(path)}, got {got}"
 
 
@@ -264,7 +266,7 @@ def _shown(value: Any) -> str:
         return "a section"
     if isinstance(value, list):
         return "a list"
-    text = json.dumps(value)
+    text = without_credentials(json.dumps(value))
     return text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1] + "…"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess, sse_events, wait_until
+from tests.support.gateway_process import GatewayProcess, run_cli, sse_events, wait_until
 from tests.support.stub_hub import StubHub
 from tests.support.tiny_model import write_gguf, write_mlx
 
@@ -215,3 +215,20 @@ def test_failures_are_the_last_event_with_the_way_out(home: Path, hub: StubHub) 
         assert [(pull["state"], pull["error"]) for pull in listed] == [("failed", refused["message"])]
     finally:
         assert gateway.stop() == 0
+
+
+def test_the_password_of_a_proxy_is_nowhere(home: Path) -> None:
+    home.mkdir()
+    secret = "geheim"
+    hub = {"endpoint": "http://hub.example", "proxy": f"http://me:{secret}@127.0.0.1:9"}  # nobody listens there
+    gateway = GatewayProcess(home, config={"hub": hub, "logging": {"level": "debug"}})
+    try:
+        events = pulled(gateway, REPO)
+        assert events[-1]["type"] == "failed"
+        said = [run_cli(home, *verb) for verb in (("config", "show"), ("doctor",), ("models", "pulls"), ("ps",))]
+        told = json.dumps([events, gateway.get(PULLS), gateway.status()])
+    finally:
+        assert gateway.stop() == 0
+    assert secret not in told + "".join(result.stdout + result.stderr for result in said)
+    kept = [path for path in home.rglob("*") if path.is_file() and path.name != "server.yaml"]
+    assert not [path for path in kept if secret.encode() in path.read_bytes()]

@@ -114,3 +114,11 @@ def test_nothing_that_is_accepted_leaves_a_folder(text: str) -> None:
     if isinstance(reference, UrlReference):
         assert path_problem(reference.file_name) is None
         assert "/" not in reference.file_name
+
+
+@pytest.mark.parametrize("text", ["https://me:geheim@h/x.gguf", "https://me:geheim@h:x/x.gguf", "ftp://me:geheim@h/x"])
+def test_a_password_is_not_said_back(text: str) -> None:
+    with pytest.raises(InvalidReferenceError) as caught:
+        parse_pull_reference(text)
+    assert "geheim" not in str(caught.value)
+    assert "********@h" in str(caught.value)

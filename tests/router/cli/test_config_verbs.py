@@ -1,7 +1,9 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import pytest
 
 from router.cli.config import masked
 from router.config import Config
@@ -48,6 +50,36 @@ def test_secrets_are_masked_and_counts_are_not() -> None:
         "keepalive_s": 10,
         "name": "n",
     }
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_passwords_in_addresses_are_masked(mlxr: Mlxr, paths: Paths, flags: tuple[str, ...]) -> None:
+    paths.ensure_folders()
+    addresses = {"endpoint": "https://me:geheim@hub.example", "proxy": "http://me:ge@heim@proxy.example:3128"}
+    paths.config_file.write_text(json.dumps({"hub": addresses}), encoding="utf-8")
+    out = mlxr("config", "show", *flags).out
+    assert "heim" not in out
+    assert "https://********@hub.example" in out
+    assert "http://********@proxy.example:3128" in out
+
+
+@pytest.mark.parametrize(
+    ("hub", "said"),
+    [
+        ({"proxy": "me:geheim@proxy.example"}, "hub.proxy: expected"),
+        ({"endpoint": "https://me:geheim@hub.example/path"}, "https://********@hub.example/path"),
+        ({"token": ["geheim"]}, "hub.token: expected"),
+    ],
+)
+def test_what_is_wrong_with_a_secret_is_said_without_it(
+    mlxr: Mlxr, paths: Paths, hub: dict[str, Any], said: str
+) -> None:
+    paths.ensure_folders()
+    paths.config_file.write_text(json.dumps({"hub": hub}), encoding="utf-8")
+    for verb in (("config", "check"), ("config", "show"), ("doctor",)):
+        result = mlxr(*verb)
+        assert "geheim" not in result.out + result.err
+        assert said in result.out + result.err
 
 
 def test_check_accepts_the_good_and_refuses_the_bad(mlxr: Mlxr, tmp_path: Path, paths: Paths) -> None:
