@@ -9,6 +9,7 @@ from backends.prompts import ChatPrompt
 from backends.request import Constraint, ConstraintKind, OutputSpec
 from backends.sequence import Priority
 from router.anthropic.conversation import Conversation, read_conversation
+from router.anthropic.errors import ThreadsUnsupportedError
 from router.anthropic.schemas import (
     MAX_STOPS,
     CountRequest,
@@ -42,7 +43,6 @@ _REFUSED: Final[dict[str, tuple[tuple[Any, ...], str]]] = {
     "diagnostics": ((), "why a prompt was not in the cache is not told; leave it out"),
     "compaction": ((), "conversations are not shortened here; shorten them before you send them"),
     "fallbacks": (([],), "only the model that is named answers; leave it out"),
-    "thread": ((), "conversations are not stored; send all of it in messages"),
     "output_config.task_budget": ((), "leave it out; max_tokens bounds the answer"),
 }
 _KEPT_THINKING: Final = "clear_thinking_20251015"
@@ -186,6 +186,8 @@ def _check_refused(request: _AnyBody) -> None:
             value = getattr(value, part, None)
         if value is not None and value not in neutral:
             raise UnsupportedFieldError(f"{name} is not supported: {hint}", name)
+    if isinstance(request, MessagesRequest) and request.thread is not None:
+        raise ThreadsUnsupportedError
     _check_context_edits(request.context_management)
 
 

@@ -86,7 +86,7 @@ def error_object(error: BaseException, dialect: Dialect) -> dict[str, Any]:
 
     Returns:
         OpenAI `{"error": {"message", "type", "param", "code", ...}}`, Ollama `{"error": "message"}`, Anthropic
-        `{"type": "error", "error": {"type", "message"}}`.
+        `{"type": "error", "error": {"type", "message"}}`, with `details` where its clients read them.
     """
     shown, row = _shown(error)
     message = _printable(str(shown))
@@ -94,7 +94,9 @@ def error_object(error: BaseException, dialect: Dialect) -> dict[str, Any]:
         case Dialect.OLLAMA:
             return {"error": message}
         case Dialect.ANTHROPIC:
-            return {"type": "error", "error": {"type": _anthropic_type(row.status), "message": message}}
+            details = getattr(shown, "anthropic_details", None)
+            extra = {} if details is None else {"details": details}
+            return {"type": "error", "error": {"type": _anthropic_type(row.status), "message": message, **extra}}
         case Dialect.OPENAI:
             param = getattr(shown, "param", None)
             body: dict[str, Any] = {
