@@ -10,6 +10,7 @@ from router.llamaserver.routes import llamaserver_router
 from router.openai.counting import count_input_tokens
 from router.openai.embeddings import create_embeddings
 from router.openai.routes import openai_router
+from router.responses.routes import responses_router
 from router.services import Services
 
 
@@ -20,6 +21,7 @@ def create_app(services: Services) -> Litestar:
             openai_router,
             create_embeddings,
             count_input_tokens,
+            responses_router,
             anthropic_router,
             llamaserver_router,
             control_router,

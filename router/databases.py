@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_S: Final = 5.0
 _PRIVATE_MODE: Final = 0o600
+_CLOSED: Final = "The server is ending; what is stored can no longer be used."
 
 
 class _Closable(Protocol):
@@ -115,6 +116,7 @@ class StoreThread(Generic[StoreT]):
     def __init__(self, open_store: Callable[[], StoreT], name: str) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._store: StoreT | None = None
+        self._is_closed = False
         self._opening: Future[None] = self._executor.submit(self._open, open_store)
 
     @property
@@ -128,6 +130,8 @@ class StoreThread(Generic[StoreT]):
         Raises:
             StoreUnavailableError: The store could not be opened, or the job could not use it.
         """
+        if self._is_closed:
+            raise StoreUnavailableError(_CLOSED)
         return await asyncio.wrap_future(self._executor.submit(self._run, job))
 
     def post(self, job: Callable[[StoreT], object], what: str) -> None:
@@ -143,12 +147,17 @@ class StoreThread(Generic[StoreT]):
             if error is not None:
                 logger.warning("%s: %s", what, error)
 
-        self._executor.submit(self._run, job).add_done_callback(tell)
+        if self._is_closed:
+            logger.warning("%s: %s", what, _CLOSED)
+        else:
+            self._executor.submit(self._run, job).add_done_callback(tell)
 
     async def close(self) -> None:
         """Let all jobs end, then close the store; it is not used any more."""
-        await asyncio.wrap_future(self._executor.submit(self._close))
-        self._executor.shutdown()
+        if not self._is_closed:
+            self._is_closed = True
+            await asyncio.wrap_future(self._executor.submit(self._close))
+            self._executor.shutdown()
 
     def _open(self, open_store: Callable[[], StoreT]) -> None:
         self._store = open_store()
@@ -156,7 +165,7 @@ class StoreThread(Generic[StoreT]):
     def _run(self, job: Callable[[StoreT], T]) -> T:
         if self._store is None:
             reason = self._opening.exception()
-            raise StoreUnavailableError(str(reason) if reason is not None else "The store is closed.")
+            raise StoreUnavailableError(str(reason) if reason is not None else _CLOSED)
         return job(self._store)
 
     def _close(self) -> None:

@@ -20,9 +20,13 @@ from registry.errors import RegistryError
 from registry.store import Registry
 from registry.watch import what_changed
 from router.app import create_app
+from router.auto.learning import AutoLearning
+from router.auto.resident import resident_of
+from router.bench.machine import machine_id
 from router.config import Config, Overrides, apply_overrides
 from router.config.roots import scan_roots
 from router.config.watch import ConfigWatcher
+from router.conversations import Conversations
 from router.conversions import Conversions
 from router.converter import Converter
 from router.errors import ConfigError
@@ -37,6 +41,7 @@ from router.model_directory import ModelDirectory
 from router.model_keeper import ModelKeeper
 from router.paths import Paths
 from router.pulls import Pulls, weights_budget
+from router.responses.desk import ResponsesDesk
 from router.services import Services
 from router.supervisor import Supervisor
 from router.version import VERSION
@@ -109,18 +114,22 @@ class _Gateway:
                 engine_setting=options.config.engine,
                 is_apple_silicon=_is_apple_silicon(),
                 what_changed=what_changed,
+                auto=(auto := AutoLearning(registry, machine_id=machine_id())),
             )
             supervisor = Supervisor(
                 options.config,
                 resolve=models.resolve,
+                note_choice=models.note_choice,
                 launch_for=self._launch_for(),
                 check_load=MemoryCheck(models.artifact_of).check,
                 saved_caches_dir=options.paths.saved_caches_dir,
             )
+            auto.resident_of = lambda model: resident_of(supervisor, model)
             services = Services(options.config, models, supervisor, VERSION)
             converter = self._converter()
             services.pulls = self._pulls(converter)
             services.conversions = conversions = Conversions(converter)
+            services.responses = self._responses(services)
             server = _create_server(services)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
             stops = [conversions.close, server.stop]
@@ -142,6 +151,7 @@ class _Gateway:
                 tasks.create_task(services.keeper.run()),
                 tasks.create_task(_run_pulls(services)),
                 *([tasks.create_task(services.conversions.run())] if services.conversions is not None else []),
+                *([tasks.create_task(services.responses.run())] if services.responses is not None else []),
             ]
             try:
                 await server.wait_stopped()
@@ -208,6 +218,9 @@ class _Gateway:
     def _converter(self) -> Converter:
         paths = self._options.paths
         return Converter(paths.registry_db, paths.models_dir, worker_environment(self._options.environment))
+
+    def _responses(self, services: Services) -> ResponsesDesk:
+        return ResponsesDesk(Conversations(self._options.paths.conversations_db, lambda: services.config.conversations))
 
     def _pulls(self, converter: Converter) -> Pulls | None:
         """Make what pulls models; without a usable hub models are served all the same."""

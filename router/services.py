@@ -10,6 +10,7 @@ from router.model_keeper import ModelKeeper
 from router.pulls import Pulls
 from router.request_defaults import RequestDefaults
 from router.requests import RequestRegister
+from router.responses.desk import ResponsesDesk
 from router.supervisor import Supervisor
 
 
@@ -29,6 +30,7 @@ class Services:
         keeper: Keeps the registry true to the disk; has the progress of checksums.
         pulls: Runs the pulls of models.
         conversions: Runs the conversions that clients ask for.
+        responses: What is kept of responses, and those that run in the background.
     """
 
     config: Config
@@ -42,6 +44,7 @@ class Services:
     keeper: ModelKeeper | None = None
     pulls: Pulls | None = None
     conversions: Conversions | None = None
+    responses: ResponsesDesk | None = None
 
     def defaults_for(self, model: str) -> RequestDefaults:
         """Return what requests for a model get that do not say otherwise; errors as in `ModelDirectory.get`."""

@@ -28,7 +28,7 @@ from router.errors import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["MAX_CONTAINERS", "MAX_NESTING", "MAX_STRINGS", "decode_json", "read_body", "read_json"]
+__all__ = ["MAX_CONTAINERS", "MAX_NESTING", "MAX_STRINGS", "convert_part", "decode_json", "read_body", "read_json"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -158,6 +158,23 @@ def decode_json(body: bytes, struct_type: type[T]) -> T:
     return decoded
 
 
+def convert_part(value: object, struct_type: type[T], where: str) -> T:
+    """Read a part of a decoded body as a Struct, where only its content says which one it is.
+
+    Args:
+        value: Objects, lists and plain values, as `decode_json` gives them for `Any`.
+        struct_type: What to read it as.
+        where: Its path in the body, for errors.
+
+    Raises:
+        InvalidRequestError: Errors as of `decode_json`; `param` begins with `where`.
+    """
+    try:
+        return msgspec.convert(value, struct_type)
+    except msgspec.ValidationError as exc:
+        raise _field_error(str(exc), where) from exc
+
+
 def _check_media(headers: dict[bytes, bytes]) -> None:
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type.startswith(b"multipart/"):
@@ -239,12 +256,12 @@ def _duplicate_key_error(body: bytes) -> InvalidJSONError:
     return InvalidJSONError(f"The request body has the key '{name}' twice in one object.", name)
 
 
-def _field_error(text: str) -> InvalidRequestError:
+def _field_error(text: str, where: str = "") -> InvalidRequestError:
     """Translate a message of msgspec: `Expected `str`, got `int` - at `$.messages[0].role``."""
     problem, separator, place = text.rpartition(" - at `$")
     if not separator:
         problem, place = text, "`"
-    path = place.removesuffix("`").removeprefix(".")
+    path = (where + place.removesuffix("`")).removeprefix(".")
     match = _FIELD_PROBLEM.fullmatch(problem)
     if match is not None:
         param = f"{path}.{match['name']}" if path else match["name"]

@@ -113,12 +113,20 @@ def _refusal(path: str, hint: str) -> str:
 
 
 def _call(call: ToolCall, where: str) -> dict[str, Any]:
-    arguments = _arguments(call.function.arguments, f"{where}.function.arguments")
+    arguments = call_arguments(call.function.arguments, f"{where}.function.arguments")
     return {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": arguments}}
 
 
-def _arguments(text: str, path: str) -> dict[str, Any]:
-    """Read the arguments of a call; an empty text, as some models write, is an empty object."""
+def call_arguments(text: str, path: str) -> dict[str, Any]:
+    """Read the arguments of a call; an empty text, as some models write, is an empty object.
+
+    Args:
+        text: The arguments' JSON.
+        path: Of the field, for errors.
+
+    Raises:
+        InvalidRequestError: It is no JSON object, or one beyond the bounds of a request's body.
+    """
     if not text.strip():
         return {}
     try:

@@ -137,10 +137,17 @@ def _check_common(request: ChatRequest | CompletionRequest, endpoint: str, engin
         for name in row.name.split("."):
             value = getattr(value, name, None)
         if not row.is_neutral(value):
-            raise UnsupportedFieldError(_refusal(row.name, row.neutral, row.hint), row.name)
+            raise UnsupportedFieldError(refusal(row.name, row.neutral, row.hint), row.name)
 
 
-def _refusal(name: str, neutral: tuple[Any, ...], hint: str) -> str:
+def refusal(name: str, neutral: tuple[Any, ...], hint: str) -> str:
+    """Return what is said of a field that is not honoured.
+
+    Args:
+        name: Of the field.
+        neutral: Values that it may have.
+        hint: What to do instead, or "".
+    """
     values = ", ".join(msgspec.json.encode(value).decode() for value in neutral)
     way_out = hint or ("leave it out" + (f", or send {values}" if values else ""))
     return f"{name} is not supported by this version of mlxr; {way_out}"

@@ -8,25 +8,48 @@ import pytest
 
 from registry.facts import ArtifactFormat
 from registry.store import Registry
-from router.capabilities import CAPABILITIES, CHAT, COMPLETIONS, ENDPOINTS, ENGINES, Support, capability, report
+from router.capabilities import (
+    CAPABILITIES,
+    CHAT,
+    COMPLETIONS,
+    ENDPOINTS,
+    ENGINES,
+    RESPONSES,
+    Support,
+    capability,
+    report,
+)
 from router.openai.schemas import ChatMessage, ChatRequest, CompletionRequest, StreamOptions, TextPart
+from router.responses.schemas import ReasoningConfig, ResponseRequest, ResponseStreamOptions, TextConfig
 from tests.registry.catalogue_builder import make_draft, make_facts
-from tests.support.capability_samples import HONOURED, MODEL_DEPENDENT, REFUSED
+from tests.support import capability_samples, response_samples
 
-SCHEMAS: dict[str, type[msgspec.Struct]] = {CHAT: ChatRequest, COMPLETIONS: CompletionRequest}
-INNER: dict[str, type[msgspec.Struct]] = {
+HONOURED = {**capability_samples.HONOURED, RESPONSES: response_samples.HONOURED}
+REFUSED = {**response_samples.REFUSED, **capability_samples.REFUSED}
+MODEL_DEPENDENT = capability_samples.MODEL_DEPENDENT | response_samples.MODEL_DEPENDENT
+SCHEMAS: dict[str, type[msgspec.Struct]] = {
+    CHAT: ChatRequest,
+    COMPLETIONS: CompletionRequest,
+    RESPONSES: ResponseRequest,
+}
+_OF_CHATS: dict[str, type[msgspec.Struct]] = {
     "stream_options.": StreamOptions,
     "messages[].": ChatMessage,
     "messages[].content[].": TextPart,
 }
-STRUCTURE = {"stream_options", "messages[].content[].type", "messages[].content[].text"}
+INNER: dict[str, dict[str, type[msgspec.Struct]]] = {
+    CHAT: _OF_CHATS,
+    COMPLETIONS: _OF_CHATS,
+    RESPONSES: {"stream_options.": ResponseStreamOptions, "text.": TextConfig, "reasoning.": ReasoningConfig},
+}
+STRUCTURE = {"stream_options", "messages[].content[].type", "messages[].content[].text", "text", "reasoning"}
 """Parts that have no row of their own because what is in them has."""
 
 
 @pytest.mark.parametrize("endpoint", SCHEMAS)
 def test_every_field_of_the_schemas_has_a_row_and_no_row_is_about_nothing(endpoint: str) -> None:
     declared = set(SCHEMAS[endpoint].__struct_fields__)
-    for prefix, struct in INNER.items():
+    for prefix, struct in INNER[endpoint].items():
         if prefix.partition(".")[0].removesuffix("[]") in declared:
             declared |= {prefix + name for name in struct.__struct_fields__}
     named = {row.name for row in CAPABILITIES if endpoint in row.endpoints}

@@ -15,12 +15,16 @@ from backends.fake import FakeOptions
 from registry.facts import ArtifactFormat
 from registry.store import Registry
 from router.app import create_app
+from router.auto.learning import AutoLearning
+from router.auto.resident import resident_of
 from router.config import Config, EngineSetting, ServerConfig
+from router.conversations import Conversations
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.server import HttpServer, guarded, run
 from router.model_directory import ModelDirectory
 from router.requests import RunningRequest
+from router.responses.desk import ResponsesDesk
 from router.services import Services
 from router.supervisor import Supervisor
 from router.targets import Choice
@@ -37,6 +41,9 @@ class _Fleet(FakeFleet):
     def resolve(self, wish: Wish) -> Choice:
         return self.models.resolve(wish)
 
+    def note_choice(self, wish: Wish, choice: Choice) -> None:
+        self.models.note_choice(wish, choice)
+
 
 class FakeFront:
     """A served app: `client` speaks to it.
@@ -47,13 +54,21 @@ class FakeFront:
     def __init__(self, registry: Registry, config: Config, scripts: dict[str, Any]) -> None:
         self.fleet = _Fleet(config, **scripts)
         self.fleet.models = self.models = ModelDirectory(
-            registry, engine_setting=EngineSetting.LLAMACPP, is_apple_silicon=False
+            registry,
+            engine_setting=EngineSetting.LLAMACPP,
+            is_apple_silicon=False,
+            auto=(auto := AutoLearning(registry, machine_id="here", engine_versions={})),
         )
+        auto.resident_of = lambda model: resident_of(self.supervisor, model)
         self._config = config
+        self._conversations_db = registry.path.with_name("conversations.sqlite3")
 
     async def __aenter__(self) -> Self:
         await self.fleet.__aenter__()
         self.services = Services(self._config, self.models, self.supervisor, "0.0.0")
+        conversations = Conversations(self._conversations_db, lambda: self.services.config.conversations)
+        self.services.responses = ResponsesDesk(conversations)
+        self._desk = asyncio.create_task(self.services.responses.run())
         limits = HttpLimits()
         app = guarded(
             create_app(self.services), rules=HostRules(), limits=limits, access_logger=logging.getLogger("tests.access")
@@ -74,6 +89,8 @@ class FakeFront:
         self.server.stop()
         self.server.stop()
         await self._served
+        self._desk.cancel()
+        await asyncio.wait([self._desk])
         await self.fleet.close()
 
     @property

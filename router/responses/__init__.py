@@ -1,0 +1,1 @@
+"""The OpenAI Responses API: schemas, routes, encoders, and responses that run in the background."""
