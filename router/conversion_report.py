@@ -10,6 +10,9 @@ import msgspec
 
 REPORT_NAME: Final = "mlxr-conversion.json"
 
+_MAX_REPORT_BYTES: Final = 1 << 20
+"""Far above a report; a folder that was pulled may have any file of that name."""
+
 Bits = Literal[2, 3, 4, 5, 6, 8]
 GroupSize = Literal[32, 64, 128]
 Dtype = Literal["float16", "bfloat16", "float32"]
@@ -72,6 +75,7 @@ class ConversionReport(msgspec.Struct, frozen=True, kw_only=True):
 def read_report(folder: Path) -> ConversionReport | None:
     """Give what is stored beside converted weights; None when there is nothing, or nothing readable."""
     try:
-        return msgspec.json.decode((folder / REPORT_NAME).read_bytes(), type=ConversionReport)
+        with (folder / REPORT_NAME).open("rb") as file:
+            return msgspec.json.decode(file.read(_MAX_REPORT_BYTES), type=ConversionReport)
     except (OSError, msgspec.DecodeError):
         return None

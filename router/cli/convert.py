@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from router.cli.context import CommandError, current_paths, open_registry, running_instance
+from router.cli.conversion_report import parity_words
 from router.cli.output import print_json, shown
 from router.cli.quick import QuickCommand
 
@@ -180,9 +181,6 @@ def _print_report(report: "ConversionReport") -> None:
     if parity is None:
         print(f"Not compared with the source: {report.parity_skipped}.")
         return
-    print(
-        f"Compared with the source at {parity.num_tokens} places: {parity.agreement:.0%} the same, perplexity "
-        f"{parity.perplexity:.2f} (source {parity.source_perplexity:.2f})."
-    )
+    print(f"Compared with the source: {parity_words(parity)}.")
     if not parity.is_same_tokens:
-        print("The two tokenizers cut the text differently: answers may differ more than the numbers say.")
+        print("With other tokens, answers may differ more than the numbers say.")

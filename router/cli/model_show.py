@@ -8,6 +8,7 @@ import typer
 
 from router.cli.adapters import adapter_facts, description
 from router.cli.context import CommandError, current_paths, open_registry_for_reading, read_config
+from router.cli.conversion_report import report_facts, stored_report
 from router.cli.model_list import ago, resident_engines
 from router.cli.output import count, print_facts, print_json, shown, shown_answer, size
 from router.cli.quick import QuickCommand
@@ -88,6 +89,7 @@ def _description(model: "Model", hashes: "dict[str, FileHash]") -> dict[str, Any
             {"path": file, "sha256": item.sha256 if (item := _valid(file, hashes)) is not None else None}
             for file in source.files
         ]
+        artifact["conversion"] = to_builtins(stored_report(source))
     return plain
 
 
@@ -167,6 +169,7 @@ def _print_artifact(artifact: "Artifact") -> None:
             *((name, getattr(facts.provenance, name)) for name in facts.provenance.__struct_fields__ if name != "name"),
             ("calls itself", facts.provenance.name),
             *(("warning", warning) for warning in facts.warnings),
+            *report_facts(stored_report(artifact)),
         ]
     )
 

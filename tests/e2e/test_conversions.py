@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
@@ -97,6 +98,13 @@ def test_a_pull_for_both_engines_makes_the_form_that_no_repository_has(home: Pat
         assert report is not None
         assert report.parity is not None
         assert has_answer(gateway, "tiny@mlx")
+        shown = run_cli(home, "models", "show", "tiny").stdout
+        assert f"at {report.parity.num_tokens} places {report.parity.agreement:.0%} the same" in shown
+        described = json.loads(run_cli(home, "models", "show", "tiny", "--json").stdout)["artifacts"]
+        assert {item["format"]: (item["conversion"] or {}).get("parity") for item in described} == {
+            "gguf": None,
+            "mlx": msgspec.to_builtins(report.parity),
+        }
         assert gateway.get(PULLS)["pulls"][0]["state"] == "done"
         assert half_made(home) == []
     finally:
