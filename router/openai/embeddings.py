@@ -3,11 +3,9 @@
 Source: OpenAI API reference, "Create embeddings". `pooling` is an extension, in the request and in the answer.
 """
 
-import array
 import asyncio
 import binascii
 import secrets
-import sys
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -26,6 +24,7 @@ from router.request_headers import REQUEST_ID_HEADER
 from router.services import Services
 from router.serving import arrive, embeddings
 from router.targets import Purpose
+from router.vectors import numbers_of
 
 MAX_INPUTS = 2048
 """Source: OpenAI API reference, "Create embeddings": "any array must be 2048 dimensions or less"."""
@@ -104,10 +103,7 @@ async def _body(request: EmbeddingRequest, result: Embeddings) -> bytes:
 
 
 def _floats(vector: bytes) -> bytes:
-    numbers = array.array("f", vector)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return msgspec.json.encode(numbers.tolist())
+    return msgspec.json.encode(numbers_of(vector))
 
 
 def _base64(vector: bytes) -> bytes:
