@@ -1,0 +1,48 @@
+"""What a benchmark is asked to do, by the command line and by the API. Data only."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from router.bench.prompts_file import UserPrompt
+
+DEFAULT_REPEATS: Final = 5
+DEFAULT_MINUTES: Final = 5.0
+MAX_MINUTES: Final = 24 * 60.0
+MAX_REPEATS: Final = 1000
+
+Repeats = Annotated[int, Meta(ge=1, le=MAX_REPEATS)]
+Minutes = Annotated[float, Meta(gt=0, le=MAX_MINUTES)]
+NumParallel = Annotated[int, Meta(ge=2, le=64)]
+Seed = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+MaxTokens = Annotated[int, Meta(ge=1, le=100_000)]
+ContestantText = Annotated[str, Meta(min_length=1, max_length=512)]
+
+
+class BenchWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One run.
+
+    Attributes:
+        model: Name, alias or `NAME@ENGINE`.
+        contestants: As users write them; () = both engines.
+        scenarios: Names of those that are run; () = all, or the user's own prompts alone.
+        prompts: The user's own.
+        repeats: Rounds.
+        minutes: The time box.
+        num_parallel: Streams of the parallel scenario.
+        max_tokens: Of the answers to the user's own prompts.
+        seed: Of texts, order and statistics.
+        quality: Whether answers and perplexities are compared as well.
+    """
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    contestants: tuple[ContestantText, ...] = ()
+    scenarios: tuple[str, ...] = ()
+    prompts: tuple[UserPrompt, ...] = ()
+    repeats: Repeats = DEFAULT_REPEATS
+    minutes: Minutes = DEFAULT_MINUTES
+    num_parallel: NumParallel = 4
+    max_tokens: MaxTokens = 128
+    seed: Seed = 0
+    quality: bool = True
