@@ -106,7 +106,7 @@ def _loaded(services: Services, target: Target, workers: list[ManagedWorker]) ->
     name = display_name(target.model)
     sizes = [memory.rss_of(worker.pid) for worker in workers if worker.pid is not None]
     size = sum(size for size in sizes if size is not None) or artifact.size_bytes
-    is_on_cpu = all(device.upper() == "CPU" for model in models for device in model.devices)
+    is_on_cpu = all(device.upper().startswith("CPU") for model in models for device in model.devices)
     return LoadedModel(
         name=name,
         model=name,
