@@ -21,6 +21,8 @@ from router.server_status import ServerStatus
 if TYPE_CHECKING:
     import httpx
 
+    from router.auto.explain import Explanation
+
 CONNECT_TIMEOUT_S: Final = 3.0
 ANSWER_TIMEOUT_S: Final = 30.0
 
@@ -158,6 +160,22 @@ class Client:
             ClientError: Or a subclass.
         """
         return self._decode(self._request("GET", "/v1/mlxr/status"), dict[str, Any])
+
+    def explain_engine(self, model: str, prompt_tokens: int, answer_tokens: int) -> "Explanation":
+        """Ask which engine would serve a request of a model.
+
+        Args:
+            model: Its name, perhaps with @engine.
+            prompt_tokens: Of the request.
+            answer_tokens: Expected of its answer.
+
+        Raises:
+            ClientError: Or a subclass; with status 404 there is no such model.
+        """
+        from router.auto.explain import Explanation
+
+        query = f"model={quote(model, safe='')}&prompt_tokens={prompt_tokens}&answer_tokens={answer_tokens}"
+        return self._decode(self._request("GET", f"/v1/mlxr/engine/explain?{query}"), Explanation)
 
     def stop_model(self, name: str) -> StopResult:
         """Unload a model.

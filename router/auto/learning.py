@@ -18,6 +18,7 @@ from registry.catalogue import Artifact
 from registry.errors import RegistryError
 from registry.store.benches import BenchHead
 from router.auto.decision import AutoDecision, Standing, decide, new_credit_s
+from router.auto.resident import Resident
 from router.auto.size import RequestSize
 from router.auto.speeds import EngineSpeeds, EngineState, learn
 
@@ -34,18 +35,6 @@ MAX_BEGINNINGS: Final = 512
 """Conversations' beginnings that are remembered, to know what the resident engine need not compute again."""
 UNKNOWN_SIZE: Final = RequestSize(512, 256)
 """Of a request that did not say; a short chat's."""
-
-
-class Resident(msgspec.Struct, frozen=True):
-    """What is loaded of a model.
-
-    Attributes:
-        engine: On which engine; None = it is not loaded.
-        is_busy: Whether requests run or wait there.
-    """
-
-    engine: str | None = None
-    is_busy: bool = False
 
 
 class BenchHistory(Protocol):

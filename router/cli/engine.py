@@ -1,4 +1,4 @@
-"""`mlxr engine`: show or set which engine serves, for all models or for one; a running server follows at once."""
+"""`mlxr engine`: show, set or explain which engine serves, for all models or one; a running server follows at once."""
 
 import sys
 import time
@@ -17,6 +17,7 @@ from router.cli.context import (
     read_config,
     running_instance,
 )
+from router.cli.engine_explain import check_explain, explain_engine
 from router.cli.output import print_facts, print_json
 from router.cli.quick import QuickCommand
 
@@ -32,6 +33,7 @@ EFFECT_TIMEOUT_S = 10.0
 
 _POLL_INTERVAL_S = 0.1
 
+EXPLAIN_WORD = "explain"
 GLOBAL_WORD = "default"
 """With --model: follow the global setting again."""
 
@@ -42,16 +44,38 @@ def register(app: typer.Typer) -> None:
 
 
 def engine(
-    setting: Annotated[str | None, typer.Argument(metavar="[auto|mlx|llamacpp]", help="The new setting.")] = None,
+    setting: Annotated[
+        str | None,
+        typer.Argument(metavar="[auto|mlx|llamacpp|explain]", help="The new setting, or `explain` and a model."),
+    ] = None,
+    explained: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="After `explain`: about which.")] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Of this model only.")] = None,
     config: Annotated[str | None, typer.Option(metavar="FILE", help="Config file, instead of mlxr's own.")] = None,
+    prompt_tokens: Annotated[
+        str | None, typer.Option(metavar="N", help="With explain: length of the prompt; 512 if not given.")
+    ] = None,
+    answer_tokens: Annotated[
+        str | None, typer.Option(metavar="N", help="With explain: length of the answer; 256 if not given.")
+    ] = None,
     is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show or set the engine. A model's own setting comes before the global one; `default` takes it away.
+    """Show or set the engine, or explain which one `auto` picks, with the measured figures.
+
+    A model's own setting comes before the global one; `default` takes it away.
 
     Examples: `mlxr engine`, `mlxr engine mlx`, `mlxr engine llamacpp --model qwen3-4b`,
-    `mlxr engine default --model qwen3-4b`.
+    `mlxr engine default --model qwen3-4b`, `mlxr engine explain qwen3-4b --prompt-tokens 4000`.
     """
+    if setting == EXPLAIN_WORD:
+        explain_engine(
+            check_explain(explained, {"--model": model, "--config": config}),
+            prompt_tokens,
+            answer_tokens,
+            is_json=is_json,
+        )
+        return
+    if explained is not None or prompt_tokens is not None or answer_tokens is not None:
+        raise CommandError("Only `mlxr engine explain MODEL` takes a second word, --prompt-tokens or --answer-tokens.")
     check_engine(setting, others=(GLOBAL_WORD,) if model is not None else ())
     paths = current_paths()
     if setting is None:

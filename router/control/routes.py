@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 
 from router.capabilities import ENGINES, report
 from router.control.conversions import CONVERSION_ROUTES
+from router.control.engine import explain_engine
 from router.control.pulls import PULL_ROUTES
 from router.control.requests import request_status
 from router.control.schemas import CancelResponse, RequestList, StopRequest, StopResponse
@@ -86,6 +87,7 @@ control_router = Router(
         stop_model,
         list_requests,
         cancel_request,
+        explain_engine,
         *PULL_ROUTES,
         *CONVERSION_ROUTES,
     ],

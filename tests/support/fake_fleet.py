@@ -90,7 +90,11 @@ class FakeFleet:
         await first.communicate()
         self._num_fds = psutil.Process().num_fds()
         self.supervisor = Supervisor(
-            self.config, resolve=self.resolve, launch_for=self._launch_for, check_load=self.check_load
+            self.config,
+            resolve=self.resolve,
+            launch_for=self._launch_for,
+            note_choice=self.note_choice,
+            check_load=self.check_load,
         )
         self._task = asyncio.create_task(self.supervisor.run())
         return self
@@ -111,6 +115,9 @@ class FakeFleet:
         return self._task.done()
 
     # ---- what the supervisor asks -----------------------------------------------------------------------------------
+
+    def note_choice(self, wish: Wish, choice: Choice) -> None:
+        """Remember nothing."""
 
     def resolve(self, wish: Wish) -> Choice:
         engine = wish.engine or self.engine_setting

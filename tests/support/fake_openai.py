@@ -60,6 +60,7 @@ class FakeFront:
             auto=(auto := AutoLearning(registry, machine_id="here", engine_versions={})),
         )
         auto.resident_of = lambda model: resident_of(self.supervisor, model)
+        self.registry = registry
         self._config = config
         self._conversations_db = registry.path.with_name("conversations.sqlite3")
 

@@ -11,7 +11,8 @@ from registry.errors import DatabaseError
 from registry.store import Registry
 from registry.store.benches import BenchHead
 from router.auto.decision import SWAP_PATIENCE_S
-from router.auto.learning import AutoLearning, Resident, installed_versions
+from router.auto.learning import AutoLearning, installed_versions
+from router.auto.resident import Resident
 from router.auto.size import RequestSize
 from tests.router.auto.histories import ARTIFACTS, HERE, VERSIONS, compared
 

@@ -1,0 +1,40 @@
+"""What is loaded of a model, as the choice of an engine needs it: a look at the workers and at the queue."""
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from router.lifecycle import WorkerState
+
+if TYPE_CHECKING:
+    from router.supervisor import Supervisor
+
+_HAS_MODEL: Final = frozenset({WorkerState.LOADING, WorkerState.READY, WorkerState.DRAINING})
+
+
+class Resident(msgspec.Struct, frozen=True):
+    """What is loaded of a model.
+
+    Attributes:
+        engine: On which engine, or being loaded there; None = on none.
+        is_busy: Whether requests run or wait there.
+    """
+
+    engine: str | None = None
+    is_busy: bool = False
+
+
+def resident_of(supervisor: "Supervisor", model: str) -> Resident:
+    """Return what is loaded of a model now."""
+    workers = [
+        worker
+        for worker in supervisor.workers
+        if worker.target is not None and worker.target.model == model and worker.state in _HAS_MODEL
+    ]
+    if not workers:
+        return Resident()
+    # A worker that drains goes, unless it is the only one.
+    newest = max(workers, key=lambda worker: worker.state is not WorkerState.DRAINING)
+    assert newest.target is not None
+    is_busy = any(worker.num_running for worker in workers) or bool(supervisor.waiting)
+    return Resident(newest.target.engine, is_busy)
