@@ -1,0 +1,206 @@
+"""The drawings of a run's page, as SVG: ratios, and figures with every answer's dot. Pure.
+
+Colours are classes (`c0`, `c1`, ...) that the page's style sheet gives a meaning; each contestant also has its letter,
+so that nothing hangs on colour. Each drawing says in words what it shows. Not here: when each token came
+(`timeline.py`), and the page around them (`page.py`).
+"""
+
+import string
+from collections.abc import Sequence
+from typing import Final
+
+from registry.bench_record import BenchRecord, BenchSample
+from router.bench.figures import KINDS_BY_NAME, ROUND_FIGURES
+from router.bench.report.amounts import amount, amount_and_interval, digits
+from router.bench.report.axis import LinearAxis, RatioAxis, reach_of
+from router.bench.report.markup import Markup, element
+from router.bench.report.words import label
+from router.bench.statistics import Interval
+from router.bench.summary import BenchSummary, ContestantFigures, ScenarioSummary
+
+WIDE: Final = 720.0
+NARROW: Final = 360.0
+ROW: Final = 34.0
+AXIS_HEIGHT: Final = 30.0
+NUM_COLOURS: Final = 6
+
+COMPARED: Final = (
+    ("effective_tokens_per_s", "whole answer"),
+    ("ttft_p50_ms", "first token"),
+    ("decode_tokens_per_s", "writing"),
+)
+
+
+def ratio_plot(record: BenchRecord, summary: BenchSummary, contestant: int) -> Markup | None:
+    """Draw how many times as fast as the first a contestant is, scenario by scenario.
+
+    Args:
+        record: The run.
+        summary: Of it.
+        contestant: Not the first.
+
+    Returns:
+        The drawing; None when nothing was compared.
+    """
+    rows = [
+        (scenario.name if not place else "", title, ratio)
+        for scenario in summary.scenarios
+        if scenario.skipped is None
+        for place, (title, ratio) in enumerate(_speeds(scenario.contestants[contestant]))
+    ]
+    if not rows:
+        return None
+    axis = RatioAxis(reach_of([end for *_, ratio in rows for end in (ratio.low, ratio.high)]), 240.0, WIDE - 20)
+    first, second = label(record, 0), label(record, contestant)
+    height, top = 22.0, 26.0
+    bottom = top + height * len(rows)
+    drawn = [
+        element("text", f"← {first} is faster", x=axis.left, y=14, class_="muted"),
+        element("text", f"{second} is faster →", x=axis.right, y=14, class_="muted end"),
+        *_ratio_axis(axis, top, bottom),
+    ]
+    for place, (name, title, ratio) in enumerate(rows):
+        drawn += _ratio_row(axis, top + height * (place + 0.5), (name, title), ratio, (0, contestant))
+    said = "; ".join(f"{title} {digits(ratio.mid)}" for _, title, ratio in rows)
+    return drawing(
+        f"How many times as fast {second} is as {first}: {said}", WIDE, bottom + AXIS_HEIGHT, drawn, "ratios"
+    )
+
+
+def _speeds(one: ContestantFigures) -> list[tuple[str, Interval]]:
+    """Give the ratios as speeds: that of a time turned around."""
+    found = []
+    for name, title in COMPARED:
+        ratio = one.figures[name].ratio
+        if ratio is not None:
+            is_rate = KINDS_BY_NAME[name].is_higher_better
+            found.append((title, ratio if is_rate else Interval(1 / ratio.high, 1 / ratio.mid, 1 / ratio.low)))
+    return found
+
+
+def _ratio_axis(axis: RatioAxis, top: float, bottom: float) -> list[Markup]:
+    drawn = []
+    for ratio in axis.marks():
+        x = axis.place(ratio)
+        drawn.append(element("line", x1=x, x2=x, y1=top, y2=bottom, class_="one" if ratio == 1.0 else "grid"))
+        drawn.append(element("text", f"{ratio:g}", x=x, y=bottom + 16, class_="muted middle"))
+    return drawn
+
+
+def _ratio_row(
+    axis: RatioAxis, y: float, names: tuple[str, str], ratio: Interval, contestants: tuple[int, int]
+) -> list[Markup]:
+    winner = "even" if ratio.holds(1.0) else f"c{contestants[ratio.mid > 1]}"
+    words = f"{digits(ratio.mid)} ({digits(ratio.low)} to {digits(ratio.high)})"
+    name, title = names
+    return [
+        element("text", name, x=0, y=y + 4, class_="strong"),
+        element("text", title, x=axis.left - 14, y=y + 4, class_="end"),
+        element("line", x1=axis.place(ratio.low), x2=axis.place(ratio.high), y1=y, y2=y, class_=f"whisker {winner}"),
+        element("circle", element("title", words), cx=axis.place(ratio.mid), cy=y, r=4.5, class_=f"point {winner}"),
+    ]
+
+
+def figure_plot(record: BenchRecord, scenario: ScenarioSummary, name: str) -> Markup | None:
+    """Draw one figure of all contestants: a bar to the median, its interval, and a dot for each answer.
+
+    Args:
+        record: The run.
+        scenario: Of its summary.
+        name: Of the figure's kind, one of `ROUND_FIGURES`.
+
+    Returns:
+        The drawing; None when nobody was measured.
+    """
+    kind = KINDS_BY_NAME[name]
+    dots = [_dots(record, scenario, name, one.contestant) for one in scenario.contestants]
+    figures = [one.figures[name] for one in scenario.contestants]
+    known = [value for found in dots for _, value in found]
+    known += [figure.interval.high for figure in figures if figure.interval is not None]
+    known += [figure.value for figure in figures if figure.value is not None]
+    if not known or max(known) <= 0:
+        return None
+    axis = LinearAxis(max(known) * 1.04, 22.0, NARROW - 76)
+    bottom = 4 + ROW * len(figures)
+    drawn = _linear_axis(axis, bottom, kind.unit)
+    for place, figure in enumerate(figures):
+        middle = 4 + ROW * (place + 0.5)
+        drawn.append(element("text", string.ascii_uppercase[place % 26], x=2, y=middle + 4, class_=f"strong t{place}"))
+        drawn.append(element("text", amount(kind, figure.value), x=NARROW, y=middle + 4, class_="end strong"))
+        if figure.value is not None:
+            drawn += _bar(axis, middle, place, figure.value, figure.interval)
+        drawn += [_dot(axis, middle, place, turn, value, amount(kind, value)) for turn, value in dots[place]]
+    said = "; ".join(
+        f"{label(record, place)} {amount_and_interval(kind, figure)}" for place, figure in enumerate(figures)
+    )
+    return drawing(f"{scenario.name}, {kind.title}: {said}", NARROW, bottom + AXIS_HEIGHT, drawn, "figures")
+
+
+def _dots(record: BenchRecord, scenario: ScenarioSummary, name: str, contestant: int) -> list[tuple[int, float]]:
+    """Give round and figure of each single answer."""
+    found = [
+        (one.round, ROUND_FIGURES[name]([one], scenario.clock)) for one in answers_of(record, scenario, contestant)
+    ]
+    return [(turn, value) for turn, value in found if value is not None]
+
+
+def _linear_axis(axis: LinearAxis, bottom: float, unit: str) -> list[Markup]:
+    marks = axis.marks()
+    drawn = []
+    for value in marks:
+        x = axis.place(value)
+        drawn.append(element("line", x1=x, x2=x, y1=2, y2=bottom, class_="grid"))
+        drawn.append(element("text", f"{value:g}", x=x, y=bottom + 16, class_="muted middle"))
+    drawn.append(element("text", unit, x=NARROW, y=bottom + 16, class_="muted end"))
+    return drawn
+
+
+def _bar(axis: LinearAxis, y: float, place: int, value: float, interval: Interval | None) -> list[Markup]:
+    drawn = [
+        element(
+            "rect",
+            x=axis.left,
+            y=y - 9,
+            width=axis.place(value) - axis.left,
+            height=18.0,
+            class_=f"bar c{place % NUM_COLOURS}",
+        )
+    ]
+    if interval is not None:
+        low, high = axis.place(interval.low), axis.place(interval.high)
+        path = f"M{low:.1f} {y - 6:.1f}v12m0-6H{high:.1f}m0-6v12"
+        drawn.append(element("path", d=path, class_="interval"))
+    return drawn
+
+
+def _dot(axis: LinearAxis, y: float, place: int, turn: int, value: float, words: str) -> Markup:
+    """Draw an answer; rounds are spread over the bar's height, so that equal ones do not hide each other."""
+    offset = (turn * 5) % 13 - 6
+    title = element("title", f"round {turn + 1}: {words}")
+    return element("circle", title, cx=axis.place(value), cy=y + offset, r=2.6, class_=f"dot c{place % NUM_COLOURS}")
+
+
+def answers_of(record: BenchRecord, scenario: ScenarioSummary, contestant: int) -> list[BenchSample]:
+    """Give a contestant's answers to a scenario, those without an answer left out."""
+    return [
+        one
+        for one in record.samples
+        if one.scenario == scenario.name and one.contestant == contestant and one.error is None
+    ]
+
+
+def drawing(said: str, width: float, height: float, drawn: Sequence[Markup], kind: str) -> Markup:
+    """Put shapes into an SVG of its own.
+
+    Args:
+        said: What it shows, for those who do not see it.
+        width: In units of its shapes.
+        height: Likewise.
+        drawn: The shapes.
+        kind: Class of it.
+
+    Returns:
+        The drawing.
+    """
+    box = f"0 0 {width:.0f} {height:.0f}"
+    return element("svg", *drawn, viewBox=box, role="img", aria_label=said, class_=f"plot {kind}")

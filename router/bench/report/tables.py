@@ -1,0 +1,192 @@
+"""A run as JSON, CSV and Markdown. Not here: the page (`page.py`) and the terminal (`terminal.py`)."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from registry.bench_record import BenchRecord
+from router.bench.figures import KINDS, KINDS_BY_NAME, SIDE_KINDS
+from router.bench.report.amounts import amount_and_interval, duration, moment, plain
+from router.bench.report.words import (
+    contestant_facts,
+    headline,
+    label,
+    machine_words,
+    quality_sentence,
+    scenario_sentences,
+)
+from router.bench.summary import BenchSummary, Figure, ScenarioSummary, summarize
+
+CSV_HEAD: Final = (
+    "bench_id",
+    "model",
+    "scenario",
+    "contestant",
+    "engine",
+    "figure",
+    "unit",
+    "num",
+    "value",
+    "low",
+    "high",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "verdict",
+)
+
+
+def as_json(record: BenchRecord) -> str:
+    """Write a run with every sample, and its summary under `summary`.
+
+    Args:
+        record: The run.
+
+    Returns:
+        Indented JSON in ASCII.
+    """
+    return json.dumps(as_builtins(record), indent=2) + "\n"
+
+
+def as_builtins(record: BenchRecord) -> dict[str, Any]:
+    """Give what `as_json` writes as dicts and lists."""
+    fields: dict[str, Any] = msgspec.to_builtins(record)
+    return fields | {"summary": msgspec.to_builtins(summarize(record))}
+
+
+def as_csv(record: BenchRecord) -> str:
+    """Write one line per figure; an empty field was not measured, an empty scenario stands beside all.
+
+    Args:
+        record: The run.
+
+    Returns:
+        CSV with a head, as RFC 4180 has it.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(CSV_HEAD)
+    summary = summarize(record)
+    for scenario in summary.scenarios:
+        if scenario.skipped is None:
+            for one in scenario.contestants:
+                writer.writerows(_csv_rows(record, scenario.name, one.contestant, one.figures))
+    for side in summary.sides:
+        writer.writerows(_csv_rows(record, "", side.contestant, side.figures))
+    return text.getvalue()
+
+
+def _csv_rows(
+    record: BenchRecord, scenario: str, contestant: int, figures: dict[str, Figure]
+) -> Iterator[tuple[object, ...]]:
+    subject = record.contestants[contestant]
+    for kind in KINDS_BY_NAME.values():
+        if kind.name not in figures:
+            continue
+        figure = figures[kind.name]
+        interval = (None, None) if figure.interval is None else (figure.interval.low, figure.interval.high)
+        ratio = (None,) * 3 if figure.ratio is None else (figure.ratio.mid, figure.ratio.low, figure.ratio.high)
+        yield (
+            record.bench_id,
+            record.model,
+            scenario,
+            plain(subject.label),
+            subject.engine,
+            kind.name,
+            kind.unit,
+            figure.num,
+            figure.value,
+            *interval,
+            *ratio,
+            figure.verdict,
+        )
+
+
+def as_markdown(record: BenchRecord) -> str:
+    """Write a run for an issue or a wiki.
+
+    Args:
+        record: The run.
+
+    Returns:
+        Markdown with tables.
+    """
+    summary = summarize(record)
+    return "\n".join(
+        [
+            *_head(record, summary),
+            *(line for one in summary.scenarios for line in _scenario(record, one)),
+            *_sides(record, summary),
+        ]
+    )
+
+
+def _head(record: BenchRecord, summary: BenchSummary) -> list[str]:
+    rounds = f"{record.repeats} rounds in {duration(record.duration_s)}"
+    lines = [
+        f"# {_escaped(record.model)}",
+        "",
+        f"**{_escaped(headline(record, summary))}**",
+        "",
+        f"Run {record.bench_id}, {moment(record.created_at)}, {rounds}, mlxr {_escaped(record.version)}.",
+        f"{_escaped(machine_words(record))}.",
+        "",
+    ]
+    if not record.is_complete:
+        lines += ["It was stopped before all was measured.", ""]
+    for number, contestant in enumerate(record.contestants):
+        facts = ", ".join(f"{name} {_escaped(value)}" for name, value in contestant_facts(contestant))
+        lines.append(f"- {_escaped(label(record, number))}: {facts}")
+    for notice in record.notices:
+        where = "" if notice.scenario is None else f"{_escaped(notice.scenario)}: "
+        lines.append(f"- **{'Void' if notice.is_void else 'Note'}:** {where}{_escaped(notice.message)}")
+    return [*lines, ""]
+
+
+def _scenario(record: BenchRecord, scenario: ScenarioSummary) -> list[str]:
+    lines = [f"## {_escaped(scenario.name)}", "", f"{_escaped(scenario.what)}.", ""]
+    if scenario.skipped is None:
+        lines += _table(
+            [kind.title for kind in KINDS],
+            [
+                (
+                    label(record, one.contestant),
+                    [amount_and_interval(kind, one.figures[kind.name]) for kind in KINDS],
+                )
+                for one in scenario.contestants
+            ],
+        )
+    return [*lines, *(f"{_escaped(sentence)}" for sentence in scenario_sentences(record, scenario)), ""]
+
+
+def _sides(record: BenchRecord, summary: BenchSummary) -> list[str]:
+    rows = [
+        (label(record, side.contestant), [amount_and_interval(kind, side.figures[kind.name]) for kind in SIDE_KINDS])
+        for side in summary.sides
+    ]
+    quality = [quality_sentence(record, number) for number in range(len(record.contestants))]
+    return [
+        "## Beside the scenarios",
+        "",
+        *_table([kind.title for kind in SIDE_KINDS], rows),
+        *(f"- {_escaped(sentence)}" for sentence in quality if sentence is not None),
+        "",
+    ]
+
+
+def _table(head: list[str], rows: list[tuple[str, list[str]]]) -> list[str]:
+    return [
+        f"| | {' | '.join(head)} |",
+        f"|---|{'---:|' * len(head)}",
+        *(f"| {_escaped(name)} | {' | '.join(map(_escaped, cells))} |" for name, cells in rows),
+        "",
+    ]
+
+
+def _escaped(text: str) -> str:
+    """Make a text plain in Markdown: characters that may begin markup are escaped."""
+    return "".join(f"\\{char}" if char in "\\`*_[]<>|#" else char for char in plain(text))

@@ -1,0 +1,180 @@
+"""The words of every report: what a comparison means, in sentences, and what was compared. Pure.
+
+Not here: how numbers are written (`amounts.py`), and how a form escapes a text.
+"""
+
+import string
+from typing import Final
+
+from registry.bench_record import BenchContestant, BenchQuality, BenchRecord
+from router.bench.figures import KINDS_BY_NAME
+from router.bench.report.amounts import amount, between, digits, plain, size
+from router.bench.statistics import Interval
+from router.bench.summary import BenchSummary, ContestantFigures, Figure, ScenarioSummary
+
+
+def label(record: BenchRecord, contestant: int) -> str:
+    """Name a contestant; two of the same label are told apart by their place."""
+    text = plain(record.contestants[contestant].label)
+    is_unique = sum(other.label == record.contestants[contestant].label for other in record.contestants) == 1
+    return text if is_unique else f"{text} ({string.ascii_uppercase[contestant]})"
+
+
+def headline(record: BenchRecord, summary: BenchSummary) -> str:
+    """Say in one or two sentences who is faster at what."""
+    if any(notice.is_void and notice.scenario is None for notice in record.notices):
+        return "This comparison is void; the notices say why."
+    run = [scenario for scenario in summary.scenarios if scenario.skipped is None]
+    if len(record.contestants) < 2:  # noqa: PLR2004 - alone
+        return f"{label(record, 0)} was measured alone."
+    parts = []
+    for number in range(len(record.contestants)):
+        won = [scenario.name for scenario in run if scenario.winner == number]
+        if won:
+            parts.append(f"{label(record, number)} is faster in {_listed(won)}")
+    open_ones = [scenario.name for scenario in run if scenario.winner is None]
+    if open_ones:
+        everywhere = "any scenario" if len(open_ones) == len(run) else _listed(open_ones)
+        parts.append(f"{'nobody' if parts else 'Nobody'} is measurably faster in {everywhere}")
+    return f"{'; '.join(parts)}." if parts else "Nothing was measured."
+
+
+def scenario_sentences(record: BenchRecord, scenario: ScenarioSummary) -> tuple[str, ...]:
+    """Say what a scenario showed, for someone who has never read a benchmark.
+
+    Args:
+        record: The run.
+        scenario: One of its scenarios.
+
+    Returns:
+        A sentence for each contestant but the first, or one that says why there is none.
+    """
+    if scenario.skipped is not None:
+        return (f"Not run: {plain(scenario.skipped).rstrip('.')}.",)
+    if scenario.is_void:
+        return ("These figures cannot be compared; the notices say why.",)
+    others = scenario.contestants[1:]
+    sentences = [_versus_first(record, scenario, other) for other in others]
+    sentences += [
+        f"{label(record, one.contestant)}: {one.num_failed} of {one.num_failed + one.num_answers} requests failed."
+        for one in scenario.contestants
+        if one.num_failed
+    ]
+    return tuple(sentences)
+
+
+def _versus_first(record: BenchRecord, scenario: ScenarioSummary, other: ContestantFigures) -> str:
+    first, second = label(record, 0), label(record, other.contestant)
+    whole = other.figures["effective_tokens_per_s"]
+    if whole.ratio is None:
+        return f"{second} and {first} were measured too few times to be compared."
+    if whole.verdict == "no difference":
+        sentence = (
+            f"No difference: {second} takes about as long as {first} for a whole answer (its speed is "
+            f"{between(whole.ratio)} times that of {first})"
+        )
+    else:
+        sentence = _faster(first, second, whole.ratio)
+    return f"{sentence}{_exceptions(scenario, other, first, second)}."
+
+
+def _faster(first: str, second: str, ratio: Interval) -> str:
+    """Name the faster one first, so that the number is above 1."""
+    if ratio.mid < 1:
+        first, second = second, first
+        ratio = Interval(1 / ratio.high, 1 / ratio.mid, 1 / ratio.low)
+    return f"{second} gives whole answers {digits(ratio.mid)} times as fast as {first} ({between(ratio)})"
+
+
+_PHRASES: Final = {"ttft_p50_ms": "begins to answer sooner", "decode_tokens_per_s": "writes faster once it has begun"}
+
+
+def _exceptions(scenario: ScenarioSummary, other: ContestantFigures, first: str, second: str) -> str:
+    """Add where the first token or the writing says something else than the whole answer."""
+    overall = other.figures["effective_tokens_per_s"].verdict
+    found = ""
+    for name, phrase in _PHRASES.items():
+        said = other.figures[name].verdict
+        if said in {None, "no difference", overall}:
+            continue
+        who, figure, against = (
+            (second, other.figures[name], scenario.contestants[0].figures[name])
+            if said == "faster"
+            else (first, scenario.contestants[0].figures[name], other.figures[name])
+        )
+        found += f"; {who} {phrase} ({_pair(name, figure, against)})"
+    return found
+
+
+def _pair(name: str, figure: Figure, against: Figure) -> str:
+    kind = KINDS_BY_NAME[name]
+    return f"{amount(kind, figure.value)} against {amount(kind, against.value)}"
+
+
+def quality_sentence(record: BenchRecord, contestant: int) -> str | None:
+    """Say how good a contestant's answers are beside the first one's; None when it was not measured."""
+    quality = record.contestants[contestant].quality
+    if quality is None:
+        return None
+    parts = []
+    if quality.perplexity is not None:
+        first = record.contestants[0].quality
+        parts.append(f"perplexity {digits(quality.perplexity)}{_worse(quality, first if contestant else None)}")
+    if quality.num_compared_tokens:
+        share = 100 * quality.num_equal_tokens / quality.num_compared_tokens
+        where = (
+            "" if quality.first_divergence is None else f", the first other one at position {quality.first_divergence}"
+        )
+        parts.append(f"{share:.0f} % of its greedy tokens are those of {label(record, 0)}{where}")
+    return f"{label(record, contestant)}: {'; '.join(parts)}." if parts else None
+
+
+def _worse(quality: BenchQuality, first: BenchQuality | None) -> str:
+    if first is None or first.perplexity is None or quality.perplexity is None:
+        return ""
+    change = 100 * (quality.perplexity / first.perplexity - 1)
+    word = "worse" if change > 0 else "better"
+    return " (the same)" if abs(change) < 0.1 else f" ({abs(change):.1f} % {word})"  # noqa: PLR2004 - what one digit shows
+
+
+def contestant_facts(contestant: BenchContestant) -> list[tuple[str, str]]:
+    """Name what a contestant is; what is not known is left out.
+
+    Returns:
+        Name and value.
+    """
+    known = contestant
+    facts: list[tuple[str, object]] = [
+        ("model", known.model),
+        ("engine", known.engine or "a server by URL"),
+        ("URL", known.url),
+        ("settings", " ".join(f"{name}={value}" for name, value in known.settings.items()) or None),
+        ("weights", known.quantization),
+        ("bits per weight", None if known.bits_per_weight is None else digits(known.bits_per_weight)),
+        ("size of weights", None if known.size_bytes is None else size(known.size_bytes)),
+        ("context", None if known.context_length is None else f"{known.context_length} tokens"),
+        ("threads", known.num_threads),
+        ("weights are on", ", ".join(known.devices) or None),
+        ("libraries", ", ".join(f"{name} {version}" for name, version in known.engine_versions.items()) or None),
+        ("build", known.features or None),
+        ("file", known.artifact_path),
+        ("SHA-256", known.artifact_sha256),
+    ]
+    return [(name, plain(value)) for name, value in facts if value is not None]
+
+
+def machine_words(record: BenchRecord) -> str:
+    """Describe the machine on one line."""
+    machine = record.machine
+    parts = [
+        machine.system,
+        machine.cpu,
+        None if machine.num_cores is None else f"{machine.num_cores} cores",
+        None if machine.memory_bytes is None else size(machine.memory_bytes),
+    ]
+    return ", ".join(plain(part) for part in parts if part is not None)
+
+
+def _listed(names: list[str]) -> str:
+    safe = [plain(name) for name in names]
+    return safe[0] if len(safe) == 1 else f"{', '.join(safe[:-1])} and {safe[-1]}"
