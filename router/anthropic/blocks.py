@@ -73,8 +73,15 @@ class BlockWriter:
         self._signature = hashlib.blake2b(digest_size=24)
 
     def write(self, output: Output) -> list[BlockEvent]:
-        """Return what new output comes to; parts of one output come in the order in which models write them."""
+        """Return what new output comes to.
+
+        Parts of one output come in the order in which models write them: thinking, text, calls; but the rest of a call
+        that is open comes before the text behind it.
+        """
         events: list[BlockEvent] = []
+        calls = list(output.tool_calls)
+        while calls and self._open == "tool_use" and calls[0].index == self._call_index:
+            self._write_call(calls.pop(0), events)
         if output.reasoning:
             self._ensure_open("thinking", {"type": "thinking", "thinking": "", "signature": ""}, events)
             self._signature.update(output.reasoning.encode())
@@ -83,7 +90,7 @@ class BlockWriter:
         if output.text:
             self._ensure_open("text", {"type": "text", "text": ""}, events)
             events.append(self._delta("text_delta", output.text))
-        for call in output.tool_calls:
+        for call in calls:
             self._write_call(call, events)
         return events
 
