@@ -16,13 +16,15 @@ from pathlib import Path
 
 import msgspec
 
+from registry.bench_record import BenchRecord
 from registry.errors import RegistryError
 from registry.store import Registry
 from registry.watch import what_changed
 from router.app import create_app
-from router.auto.learning import AutoLearning
+from router.auto.learning import AutoLearning, installed_versions
 from router.auto.resident import resident_of
-from router.bench.machine import machine_id
+from router.auto.shadow import Shadow
+from router.bench.machine import bench_machine, machine_id
 from router.config import Config, Overrides, apply_overrides
 from router.config.roots import scan_roots
 from router.config.watch import ConfigWatcher
@@ -39,6 +41,7 @@ from router.memory_budget import read_budget
 from router.memory_check import MemoryCheck
 from router.model_directory import ModelDirectory
 from router.model_keeper import ModelKeeper
+from router.model_making import ModelMaking
 from router.paths import Paths
 from router.pulls import Pulls, weights_budget
 from router.responses.desk import ResponsesDesk
@@ -128,6 +131,11 @@ class _Gateway:
             services = Services(options.config, models, supervisor, VERSION)
             converter = self._converter()
             services.pulls = self._pulls(converter)
+            services.making = ModelMaking(
+                options.paths.models_dir,
+                options.paths.registry_db,
+                max_upload_bytes=options.config.server.max_upload_bytes,
+            )
             services.conversions = conversions = Conversions(converter)
             services.responses = self._responses(services)
             server = _create_server(services)
@@ -138,11 +146,12 @@ class _Gateway:
             with _stopping_on_signals(*stops):
                 addresses = await server.start()
                 self._on_started(services, lock, addresses)
-                await self._run_parts(services, server)
+                await self._run_parts(services, server, _shadow(services, registry))
 
-    async def _run_parts(self, services: Services, server: HttpServer) -> None:
+    async def _run_parts(self, services: Services, server: HttpServer, shadow: Shadow) -> None:
         """Run everything beside the server until it has stopped, then end it in order."""
         services.keeper = self._keeper(services)
+        services.requests.on_end = shadow.observe
         async with asyncio.TaskGroup() as tasks:
             supervision = tasks.create_task(services.supervisor.run())
             watchers = [
@@ -150,6 +159,7 @@ class _Gateway:
                 tasks.create_task(self._watch_registry(services)),
                 tasks.create_task(services.keeper.run()),
                 tasks.create_task(_run_pulls(services)),
+                tasks.create_task(shadow.run()),
                 *([tasks.create_task(services.conversions.run())] if services.conversions is not None else []),
                 *([tasks.create_task(services.responses.run())] if services.responses is not None else []),
             ]
@@ -256,6 +266,14 @@ async def _run_pulls(services: Services) -> None:
     except Exception:  # a defect there must not end the answers that run
         logger.exception("pulls have ended by a defect; restart mlxr to pull again")
         services.pulls = None
+
+
+def _shadow(services: Services, registry: Registry) -> Shadow:
+    def keep(record: BenchRecord) -> None:
+        registry.add_bench(record)
+        services.models.forget()  # a write of our own is not noticed as another process's is
+
+    return Shadow(services, machine=bench_machine(), engine_versions=installed_versions(), keep=keep)
 
 
 def _create_server(services: Services) -> HttpServer:

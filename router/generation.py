@@ -294,7 +294,7 @@ class Generation:
                 self.has_output = True
                 self._num_open -= 1
                 index = self._index_of[sequence_id]
-                self.progress[index].note_usage(event.usage)
+                self.progress[index].note_end(event.usage, event.timings)
                 end = SequenceEnd(event.reason, event.usage, event.timings, event.stopped_by, event.token_ids)
                 return OutputEvent(index, output, 0, end)
             case Accepted() | PrefillProgress():

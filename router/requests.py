@@ -217,9 +217,14 @@ class Reading:
 
 
 class RequestRegister:
-    """All requests of the gateway that have not ended."""
+    """All requests of the gateway that have not ended.
+
+    Attributes:
+        on_end: Called with each generation that has ended, well or not.
+    """
 
     def __init__(self) -> None:
+        self.on_end: Callable[[RunningRequest], None] = lambda _running: None
         self._requests: dict[str, RunningRequest | RunningEmbedding] = {}
 
     def __iter__(self) -> Iterator[RunningRequest | RunningEmbedding]:
@@ -272,6 +277,8 @@ class RequestRegister:
 
     def _on_end(self, running: RunningRequest | RunningEmbedding) -> None:
         self._requests.pop(running.facts.request_id, None)
+        if isinstance(running, RunningRequest):
+            self.on_end(running)
 
 
 async def whole_answer(reading: Reading) -> bytes:

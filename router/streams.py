@@ -21,6 +21,7 @@ from backends.messages import (
     Pause,
     PrefillProgress,
     Resume,
+    SequenceTimings,
     Usage,
 )
 from router.errors import RouterError
@@ -118,6 +119,7 @@ class SequenceProgress:
         num_evaluated: Those of them that are in the cache.
         num_cached: Those of them that were not computed for this sequence.
         num_output_tokens: Tokens of the answer that were put out.
+        timings: Where its time went, once it has finished.
     """
 
     sequence_id: int
@@ -127,6 +129,7 @@ class SequenceProgress:
     num_evaluated: int | None = None
     num_cached: int | None = None
     num_output_tokens: int = 0
+    timings: SequenceTimings | None = None
 
     def note(self, event: Delta | Accepted | PrefillProgress) -> None:
         """Take over what an event tells."""
@@ -140,8 +143,9 @@ class SequenceProgress:
                 self.num_evaluated = num_done
                 self.num_cached = num_cached
 
-    def note_usage(self, usage: Usage) -> None:
-        """Take over the counts of a sequence that has finished."""
+    def note_end(self, usage: Usage, timings: SequenceTimings) -> None:
+        """Take over the counts and times of a sequence that has finished."""
         self.num_prompt_tokens = self.num_evaluated = usage.num_prompt_tokens
         self.num_cached = usage.num_cached_tokens
         self.num_output_tokens = usage.num_output_tokens
+        self.timings = timings

@@ -19,6 +19,7 @@ from router.config.schema import (
     ModelsConfig,
     Residency,
     ServerConfig,
+    ShadowConfig,
     is_loopback,
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     "Overrides",
     "Residency",
     "ServerConfig",
+    "ShadowConfig",
     "apply_overrides",
     "is_loopback",
     "load_config",

@@ -247,6 +247,20 @@ class ConversationsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     max_bytes: Annotated[int, Meta(ge=0)] = 256 << 20
 
 
+class ShadowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Repeating requests on the other engine while nobody waits, to keep the figures fresh by which auto decides.
+
+    Attributes:
+        share: Share of the requests that are repeated, 0 to 1; 0 = none, and nothing of them is remembered.
+        idle_s: How long no request must have come before one is repeated.
+        max_per_hour: At most so many in an hour; each loads the other engine and then the first one again.
+    """
+
+    share: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    idle_s: Seconds = 60.0
+    max_per_hour: Annotated[int, Meta(ge=1, le=1000)] = 4
+
+
 class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The llamacpp engine.
 
@@ -355,6 +369,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         generation: Defaults of requests.
         cache: What is kept of sequences that have ended.
         conversations: What is kept of stored responses.
+        shadow: Repeating requests on the other engine.
         llamacpp: The llamacpp engine.
         mlx: The mlx engine.
         models: Where models are looked for.
@@ -370,6 +385,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     generation: GenerationConfig = GenerationConfig()
     cache: CacheConfig = CacheConfig()
     conversations: ConversationsConfig = ConversationsConfig()
+    shadow: ShadowConfig = ShadowConfig()
     llamacpp: LlamaCppConfig = LlamaCppConfig()
     mlx: MLXConfig = MLXConfig()
     models: ModelsConfig = ModelsConfig()
