@@ -33,7 +33,7 @@ class LinearAxis(NamedTuple):
 
     def marks(self) -> list[float]:
         """List three to six round figures, 0 first."""
-        raw = self.end / 4
+        raw = self.end / 5
         scale = 10.0 ** math.floor(math.log10(raw))
         step = next(factor * scale for factor in _STEPS if factor * scale >= raw * 0.999)
         return [step * number for number in range(int(self.end / step * 1.001) + 1)]

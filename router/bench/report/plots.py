@@ -23,6 +23,8 @@ NARROW: Final = 360.0
 ROW: Final = 34.0
 AXIS_HEIGHT: Final = 30.0
 NUM_COLOURS: Final = 6
+MAX_NAME: Final = 20
+"""Characters of a scenario's name that have room."""
 
 COMPARED: Final = (
     ("effective_tokens_per_s", "whole answer"),
@@ -52,19 +54,28 @@ def ratio_plot(record: BenchRecord, summary: BenchSummary, contestant: int) -> M
         return None
     axis = RatioAxis(reach_of([end for *_, ratio in rows for end in (ratio.low, ratio.high)]), 240.0, WIDE - 20)
     first, second = label(record, 0), label(record, contestant)
-    height, top = 22.0, 26.0
-    bottom = top + height * len(rows)
+    places = _row_places([name for name, *_ in rows])
+    top, bottom = 26.0, places[-1] + 14
     drawn = [
         element("text", f"← {first} is faster", x=axis.left, y=14, class_="muted"),
         element("text", f"{second} is faster →", x=axis.right, y=14, class_="muted end"),
         *_ratio_axis(axis, top, bottom),
     ]
-    for place, (name, title, ratio) in enumerate(rows):
-        drawn += _ratio_row(axis, top + height * (place + 0.5), (name, title), ratio, (0, contestant))
+    for y, (name, title, ratio) in zip(places, rows, strict=True):
+        drawn += _ratio_row(axis, y, (name, title), ratio, (0, contestant))
     said = "; ".join(f"{title} {digits(ratio.mid)}" for _, title, ratio in rows)
     return drawing(
         f"How many times as fast {second} is as {first}: {said}", WIDE, bottom + AXIS_HEIGHT, drawn, "ratios"
     )
+
+
+def _row_places(names: list[str]) -> list[float]:
+    """Give the place of each row; one with a name begins a scenario, with room above it."""
+    places, y = [], 20.0
+    for name in names:
+        y += 30.0 if name else 20.0
+        places.append(y)
+    return places
 
 
 def _speeds(one: ContestantFigures) -> list[tuple[str, Interval]]:
@@ -94,7 +105,7 @@ def _ratio_row(
     words = f"{digits(ratio.mid)} ({digits(ratio.low)} to {digits(ratio.high)})"
     name, title = names
     return [
-        element("text", name, x=0, y=y + 4, class_="strong"),
+        element("text", name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…", x=0, y=y + 4, class_="strong"),
         element("text", title, x=axis.left - 14, y=y + 4, class_="end"),
         element("line", x1=axis.place(ratio.low), x2=axis.place(ratio.high), y1=y, y2=y, class_=f"whisker {winner}"),
         element("circle", element("title", words), cx=axis.place(ratio.mid), cy=y, r=4.5, class_=f"point {winner}"),

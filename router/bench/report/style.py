@@ -31,16 +31,17 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .8rem; margin: .4rem 0 0; font-size: .875rem; }
 dd { margin: 0; overflow-wrap: anywhere; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: .5rem 2rem; }
-figure { margin: .75rem 0 0; } figcaption { margin-bottom: .2rem; }
+figure { margin: .75rem 0 0; overflow-x: auto; } figcaption { margin-bottom: .2rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant-numeric: tabular-nums;
   margin-top: .8rem; }
 th, td { text-align: right; padding: .3rem .5rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 thead th { white-space: normal; vertical-align: bottom; color: var(--quiet); font-weight: 500; }
-th:first-child { text-align: left; } td small { color: var(--quiet); display: block; }
+th:first-child { text-align: left; } td small { color: var(--quiet); display: block; font-weight: 400; }
 td.best { font-weight: 650; }
 .key { font-weight: 700; }
-svg.plot { display: block; width: 100%; height: auto; overflow: visible; }
+svg.plot { display: block; width: 100%; height: auto; }
+svg.ratios, svg.timeline { min-width: 34rem; }
 svg text { font-size: 12px; fill: var(--ink); } svg .muted { fill: var(--quiet); font-size: 11px; }
 svg .middle { text-anchor: middle; } svg .end { text-anchor: end; } svg .strong { font-weight: 650; }
 svg .grid { stroke: var(--line); } svg .one { stroke: var(--quiet); stroke-dasharray: 3 3; }

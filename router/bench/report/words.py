@@ -69,10 +69,8 @@ def _versus_first(record: BenchRecord, scenario: ScenarioSummary, other: Contest
     if whole.ratio is None:
         return f"{second} and {first} were measured too few times to be compared."
     if whole.verdict == "no difference":
-        sentence = (
-            f"No difference: {second} takes about as long as {first} for a whole answer (its speed is "
-            f"{between(whole.ratio)} times that of {first})"
-        )
+        speed = f"the speed of {second}'s whole answers is {between(whole.ratio)} times that of {first}'s"
+        sentence = f"No difference could be measured: {speed}"
     else:
         sentence = _faster(first, second, whole.ratio)
     return f"{sentence}{_exceptions(scenario, other, first, second)}."
