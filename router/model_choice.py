@@ -1,5 +1,7 @@
 """Which model a request means that need not name one: llama-server has one model, and its clients rely on that."""
 
+from collections.abc import Mapping
+
 from router.errors import MissingFieldError
 from router.lifecycle import WorkerState
 from router.load_settings import AS_CONFIGURED, LoadSettings
@@ -14,6 +16,19 @@ _RESIDENT = frozenset({WorkerState.READY, WorkerState.DRAINING})
 def resident_workers(services: Services) -> list[ManagedWorker]:
     """Return the workers whose model is loaded."""
     return [worker for worker in services.supervisor.workers if worker.target is not None and worker.state in _RESIDENT]
+
+
+def model_in_query(parameters: Mapping[str, str]) -> str | None:
+    """Return the parameter `model` of a query, or None.
+
+    In queries a `+` that is not written `%2B` is read as a space, which no name has: `?model=NAME+ADAPTER` means what
+    it says.
+
+    Args:
+        parameters: Decoded.
+    """
+    model = parameters.get("model")
+    return None if model is None else model.replace(" ", "+")
 
 
 def wish_or_default(

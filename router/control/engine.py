@@ -9,13 +9,14 @@ from litestar.types import ASGIApp
 from router.auto.explain import explain, request_size
 from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
+from router.model_choice import model_in_query
 from router.services import Services
 
 
 @get("/v1/mlxr/engine/explain")
 async def explain_engine(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
     """Tell which engine would serve a request of `?model=`, with `&prompt_tokens=` and `&answer_tokens=`, and why."""
-    reference = request.query_params.get("model")
+    reference = model_in_query(request.query_params)
     if not reference:
         raise InvalidRequestError("model: it is missing; send ?model=NAME", "model")
     size = request_size(request.query_params.get("prompt_tokens"), request.query_params.get("answer_tokens"))

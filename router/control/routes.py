@@ -17,6 +17,7 @@ from router.control.status import health, status
 from router.errors import InvalidRequestError, RequestNotFoundError
 from router.http.asgi import json_reply
 from router.http.body import read_json
+from router.model_choice import model_in_query
 from router.services import Services
 
 
@@ -53,7 +54,7 @@ async def stop_model(request: Request[Any, Any, Any], services: NamedDependency[
 @get("/v1/mlxr/capabilities")
 async def get_capabilities(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
     """Tell what each engine honours, of all that requests may ask; with `?model=NAME` for that model's engines."""
-    reference = request.query_params.get("model")
+    reference = model_in_query(request.query_params)
     if reference is None:
         return json_reply(report())
     wish = services.models.wish_for(reference, None)

@@ -15,7 +15,7 @@ from router.http.streaming import until_disconnect
 from router.llamaserver.props import props_of
 from router.llamaserver.schemas import DetokenizeRequest, TokenizeRequest
 from router.llamaserver.slots import has_idle_slot, slots_of
-from router.model_choice import resident_workers, wish_or_default
+from router.model_choice import model_in_query, resident_workers, wish_or_default
 from router.openai.counting import read_chat
 from router.request_headers import ENGINE_HEADER, LOAD_HEADER, wished_load
 from router.residency import ManagedWorker
@@ -63,7 +63,7 @@ async def apply_template(request: _AnyRequest, services: NamedDependency[Service
 @get("/props")
 async def get_props(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Describe a model, which is loaded for it unless `autoload=false`."""
-    model = request.query_params.get("model")
+    model = model_in_query(request.query_params)
     wish = wish_or_default(services, model, request.headers.get(ENGINE_HEADER))
     if request.query_params.get("autoload", "").lower() in _NO and _holder(services, wish) is None:
         raise InvalidRequestError(f"the model '{wish.label}' is not loaded; leave autoload out to load it", "autoload")
@@ -85,7 +85,7 @@ async def get_props(request: _AnyRequest, services: NamedDependency[Services]) -
 @get("/slots")
 async def get_slots(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """List the places in the batch of a loaded model; none where it is not loaded."""
-    model = request.query_params.get("model")
+    model = model_in_query(request.query_params)
     if model is None and not resident_workers(services):
         holder = None
     else:

@@ -104,6 +104,19 @@ def test_without_an_effect_it_answers_as_the_base(load: Load, forms: dict[str, F
     assert greedy(load(engine, base, zero_adapter)) == plain
 
 
+def test_dora_folders_are_loaded_by_mlx(load: Load, forms: dict[str, Forms], tmp_path: Path) -> None:
+    """With the magnitudes of the base and no product it is the base; with a product it is not."""
+    weights, matrices = tiny_model.weights(), tiny_adapter.pairs()
+    magnitudes = {name: np.linalg.norm(weights[name], axis=1) for name in matrices}
+    without = tiny_adapter.write_mlx_dora(tmp_path / "zero", tiny_adapter.pairs(factor=0.0), magnitudes)
+    changed = tiny_adapter.write_mlx_dora(tmp_path / "fox", matrices, magnitudes)
+    base = forms["mlx"].base
+    plain = greedy(load("mlx", base))
+    assert greedy(load("mlx", base, without)) == plain
+    assert greedy(load("mlx", base, changed)) != plain
+    assert greedy(load("mlx", base, changed, 0.0)) == plain
+
+
 @ENGINES
 def test_a_shared_beginning_is_the_adapters_own(load: Load, forms: dict[str, Forms], engine: str) -> None:
     """Two answers that share a beginning in one worker are those of two workers that share nothing."""

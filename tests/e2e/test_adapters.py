@@ -140,7 +140,11 @@ def test_stop_unloads_by_base_or_by_adapter(gateway: GatewayProcess) -> None:
     complete(gateway, "tiny+fox@llamacpp")
     assert gateway.post("/v1/mlxr/models/stop", {"model": "tiny+owl"}).json()["stopped"] is False
     assert gateway.get("/health")["resident"] == [{"model": "tiny+fox", "engine": "llamacpp"}]
-    assert gateway.get("/props")["model_alias"] == "tiny+fox"
+    for path in ("/props", "/props?model=tiny+fox", "/props?model=tiny%2Bfox&autoload=false"):
+        assert gateway.get(path)["model_alias"] == "tiny+fox"
+    assert gateway.get("/slots?model=tiny+owl") == []
+    assert gateway.get("/v1/mlxr/capabilities?model=tiny+fox")["model"] == "tiny"
+    assert gateway.get("/v1/mlxr/engine/explain?model=tiny+fox@llamacpp")["engine"] == "llamacpp"
     assert gateway.post("/v1/mlxr/models/stop", {"model": "tiny+fox"}).json()["stopped"] is True
     complete(gateway, "tiny+fox@llamacpp")
     assert gateway.post("/v1/mlxr/models/stop", {"model": "tiny"}).json()["stopped"] is True

@@ -87,3 +87,15 @@ def write_mlx_lora(folder: Path, matrices: Pairs | None = None, **changes: Any) 
     config = {key: value for key, value in (config | changes).items() if value is not None}
     (folder / "adapter_config.json").write_text(json.dumps(config))
     return folder
+
+
+def write_mlx_dora(folder: Path, matrices: Pairs, magnitudes: dict[str, Floats]) -> Path:
+    """Write an adapter that also has a magnitude for each output, as mlx-lm's trainer does with DoRA."""
+    from safetensors.numpy import load_file, save_file
+
+    write_mlx_lora(folder, matrices, fine_tune_type="dora")
+    tensors = load_file(folder / "adapters.safetensors")
+    for name, magnitude in magnitudes.items():
+        tensors[tiny_model.mlx_name(name).removesuffix("weight") + "m"] = magnitude.astype(np.float32)
+    save_file(tensors, folder / "adapters.safetensors")
+    return folder
