@@ -29,6 +29,7 @@ class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
         is_chat: Whether it was asked by `/api/chat`.
         started_at: Monotonic seconds.
         clock: Nanoseconds since 1970.
+        monotonic: Seconds that never jump.
     """
 
     answer_id: str
@@ -36,6 +37,7 @@ class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
     is_chat: bool
     started_at: float
     clock: Callable[[], int] = time.time_ns
+    monotonic: Callable[[], float] = time.monotonic
 
     @classmethod
     def new(cls, model: str, *, is_chat: bool) -> "AnswerHead":
@@ -75,7 +77,7 @@ class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
         """
         ending = {"done": True, "done_reason": _DONE_REASONS.get(end.reason, "stop")}
         context = {} if end.token_ids is None else {"context": end.token_ids}
-        total_ms = (time.monotonic() - self.started_at) * 1000
+        total_ms = (self.monotonic() - self.started_at) * 1000
         return line | ending | context | metrics(end, total_ms=total_ms, load_ms=generation.load_ms)
 
 

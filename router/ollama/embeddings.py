@@ -17,9 +17,8 @@ from litestar.types import ASGIApp
 
 from router.embedding import Embeddings, EmbeddingWanted
 from router.http.asgi import json_reply
-from router.http.body import decode_json
 from router.http.streaming import until_disconnect
-from router.ollama.asked import AskedModel, asked_model
+from router.ollama.asked import AskedModel, asked_model, decode_body
 from router.ollama.durations import nanoseconds
 from router.ollama.loading import load_or_unload
 from router.ollama.schemas import EmbeddingsRequest, EmbedRequest
@@ -39,7 +38,7 @@ async def embed(request: _AnyRequest, services: NamedDependency[Services]) -> AS
     """Return one vector per input; without any, load the model."""
     started_at = time.monotonic()
     arrival = await arrive(request, services)
-    body = decode_json(arrival.raw, EmbedRequest)
+    body = decode_body(arrival.raw, EmbedRequest)
     asked = asked_model(services, arrival, body, Purpose.EMBED)
     inputs = [body.input] if isinstance(body.input, str) else list(body.input or [])
     if not any(inputs):
@@ -60,7 +59,7 @@ async def embed(request: _AnyRequest, services: NamedDependency[Services]) -> AS
 async def embed_one(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Return the vector of one text; without one, load the model."""
     arrival = await arrive(request, services)
-    body = decode_json(arrival.raw, EmbeddingsRequest)
+    body = decode_body(arrival.raw, EmbeddingsRequest)
     asked = asked_model(services, arrival, body, Purpose.EMBED)
     if not body.prompt:
         await until_disconnect(request.receive, load_or_unload(services, asked))

@@ -92,6 +92,15 @@ OPTIONS: Final[tuple[Capability, ...]] = (
 _NUM_GPU_ON_MLX: Final = "mlx places the whole model on its device; leave it out, or use NAME@llamacpp for the CPU"
 
 
+def with_allowed_values(error: InvalidRequestError) -> InvalidRequestError:
+    """Return a decoder's error with what the option may be in its message, if it is an option that is wrong."""
+    name = (error.param or "").removeprefix("options.").partition("[")[0]
+    row = next((row for row in OPTIONS if error.param != name and row.name == name), None)
+    if row is None or not row.allowed:
+        return error
+    return type(error)(f"{str(error).removesuffix('.')}; allowed: {row.allowed}.", error.param)
+
+
 def check_options(options: Options, config: Config, engine: str) -> None:
     """Refuse what the engine does not honour, unless it asks for what is so anyway.
 

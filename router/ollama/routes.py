@@ -7,11 +7,10 @@ from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from router.http.asgi import BytesResponse, json_reply
-from router.http.body import decode_json
 from router.http.error_response import Dialect
 from router.ollama.answer import AnswerHead
 from router.ollama.answering import ollama_answering
-from router.ollama.asked import asked_model
+from router.ollama.asked import asked_model, decode_body
 from router.ollama.embeddings import embed, embed_one
 from router.ollama.listing import list_loaded, list_models
 from router.ollama.loading import reply_to_empty
@@ -71,7 +70,7 @@ ollama_router = Router(
 
 async def _serve(request: _AnyRequest, services: Services, schema: type[ChatRequest | GenerateRequest]) -> ASGIApp:
     arrival = await arrive(request, services)
-    body = decode_json(arrival.raw, schema)
+    body = decode_body(arrival.raw, schema)
     asked = asked_model(services, arrival, body, Purpose.GENERATE)
     answer_head = AnswerHead.new(body.model, is_chat=isinstance(body, ChatRequest))
     if not (body.messages if isinstance(body, ChatRequest) else body.prompt or body.suffix):
