@@ -25,7 +25,9 @@ def headline(record: BenchRecord, summary: BenchSummary) -> str:
     if any(notice.is_void and notice.scenario is None for notice in record.notices):
         return "This comparison is void; the notices say why."
     run = [scenario for scenario in summary.scenarios if scenario.skipped is None]
-    if len(record.contestants) < 2:  # noqa: PLR2004 - alone
+    if not record.contestants:
+        return "Nothing was measured."
+    if len(record.contestants) == 1:
         return f"{label(record, 0)} was measured alone."
     parts = []
     for number in range(len(record.contestants)):
