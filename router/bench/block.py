@@ -16,7 +16,7 @@ from router.bench.book import Book
 from router.bench.energy import EnergyMeter
 from router.bench.events import BenchProgress, BenchSampled, BenchStep
 from router.bench.measurer import Measurer
-from router.bench.quality import QualityReading, quality_of, read_quality
+from router.bench.quality import QualityReading, qualities_of, read_quality
 from router.bench.residence import Residence
 from router.bench.scenarios import Scenario, why_skipped
 from router.bench.schedule import first_lap_share_s
@@ -27,6 +27,9 @@ from router.bench.wish import BenchWish
 
 USUAL_CHARS_PER_TOKEN: Final = 4.6
 """Of the prose here, for servers that do not tokenize."""
+
+QUALITY_SHARE: Final = 0.15
+"""Of the time box, for trying answers."""
 
 _RULER_CHARS: Final = 8000
 _LONGER: Final = 4.5
@@ -245,8 +248,10 @@ def _note_peaks(course: Course, index: int, pids: tuple[int, ...] | None, energy
 
 
 async def _note_quality(course: Course, measurer: Measurer) -> None:
-    index = measurer.index
-    reading = await read_quality(measurer.http, measurer.contestant.model, measurer.headers)
-    course.readings[index] = reading
-    first = course.readings.get(0) if index else None
-    course.change(index, quality=quality_of(reading, first))
+    time_s = QUALITY_SHARE * course.box_s / len(course.described)
+    contestant = measurer.contestant
+    course.readings[measurer.index] = await read_quality(
+        measurer.http, contestant.model, measurer.headers, time_s=time_s
+    )
+    for index, quality in qualities_of(course.readings).items():
+        course.change(index, quality=quality)

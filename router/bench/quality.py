@@ -8,7 +8,8 @@ that does not give it, or draws something else, is not scored. Not here: what is
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import httpx
@@ -22,8 +23,11 @@ NUM_GIVEN: Final = 8
 """Tokens of the text that are not scored: nobody could foretell them."""
 
 MAX_SCORED: Final = 64
-ANSWER_TOKENS: Final = 48
-_NUM_AT_ONCE: Final = 2
+MIN_SCORED: Final = 16
+"""Fewer say nothing."""
+
+ANSWER_TOKENS: Final = 32
+_NUM_AT_ONCE: Final = 4
 _BIAS: Final = 100
 _IMPOSSIBLE: Final = -9000.0
 """Below stands what servers write for minus infinity."""
@@ -43,23 +47,62 @@ class QualityReading(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: tuple[float, ...] | None = None
 
 
-async def read_quality(http: httpx.AsyncClient, model: str, headers: Mapping[str, str]) -> QualityReading:
+async def read_quality(
+    http: httpx.AsyncClient,
+    model: str,
+    headers: Mapping[str, str],
+    *,
+    time_s: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> QualityReading:
     """Ask a contestant that is loaded.
 
     Args:
         http: Of its server.
         model: As the server knows it.
         headers: Those that its other requests have.
+        time_s: How long this may take; a slow model is asked less.
+        clock: Monotonic seconds.
     """
     asker = _Asker(http, model, headers)
-    answers = [await asker.greedy(prompt) for prompt in QUALITY_PROMPTS]
-    told = tuple(answer for answer in answers if answer)
+    started_at = clock()
     tokens = await tokens_of(http, SCORED_TEXT, model=model, headers=headers)
-    return QualityReading(
-        answers=told if len(told) == len(answers) else None,
-        scored_ids=None if tokens is None else tuple(token.id for token in tokens),
-        logprobs=None if tokens is None else await asker.scores(tokens[: NUM_GIVEN + MAX_SCORED]),
-    )
+    logprobs = None
+    if tokens is not None:
+        until = started_at + time_s / 2
+        logprobs = await asker.scores(tokens[: NUM_GIVEN + MAX_SCORED], lambda: clock() < until)
+    answers: list[tuple[str, ...]] = []
+    for prompt in QUALITY_PROMPTS:
+        if answers and clock() > started_at + time_s:
+            break
+        answer = await asker.greedy(prompt)
+        if answer is None:
+            return QualityReading(scored_ids=_ids_of(tokens), logprobs=logprobs)
+        answers.append(answer)
+    return QualityReading(answers=tuple(answers), scored_ids=_ids_of(tokens), logprobs=logprobs)
+
+
+def qualities_of(readings: Mapping[int, QualityReading]) -> dict[int, BenchQuality]:
+    """Return what a record keeps of all readings: of what everybody said, by contestant. Pure.
+
+    Args:
+        readings: By contestant; 0 is the one that the others are compared with.
+    """
+    counts = [len(reading.logprobs) for reading in readings.values() if reading.logprobs is not None]
+    num_scored = min(counts, default=0)
+    return {
+        index: quality_of(_cut(reading, num_scored), readings.get(0) if index else None)
+        for index, reading in readings.items()
+    }
+
+
+def _cut(reading: QualityReading, num_scored: int) -> QualityReading:
+    logprobs = None if reading.logprobs is None else reading.logprobs[:num_scored]
+    return msgspec.structs.replace(reading, logprobs=logprobs)
+
+
+def _ids_of(tokens: Sequence[TextToken] | None) -> tuple[int, ...] | None:
+    return None if tokens is None else tuple(token.id for token in tokens)
 
 
 def quality_of(reading: QualityReading, first: QualityReading | None) -> BenchQuality:
@@ -79,7 +122,7 @@ def quality_of(reading: QualityReading, first: QualityReading | None) -> BenchQu
     if first is None or first.answers is None or reading.answers is None:
         return quality
     num_compared, num_equal, divergences = 0, 0, []
-    for ours, theirs in zip(reading.answers, first.answers, strict=True):
+    for ours, theirs in zip(reading.answers, first.answers, strict=False):  # a slow one gave fewer
         equal = num_equal_tokens(ours, theirs)
         num_compared += max(len(ours), len(theirs))
         num_equal += equal
@@ -116,20 +159,19 @@ class _Asker:
         entries = _content_of(choice)
         return None if entries is None else tuple(str(entry.get("token")) for entry in entries)
 
-    async def scores(self, tokens: Sequence[TextToken]) -> tuple[float, ...] | None:
-        """Return the log-probability of each token after the first ones; None when one of them is not told."""
-        gate = asyncio.Semaphore(_NUM_AT_ONCE)
-
-        async def score(place: int) -> float | None:
-            async with gate:
-                return await self._score(tokens[:place], tokens[place])
-
-        places = range(NUM_GIVEN, len(tokens))
-        if not places or await score(places[0]) is None:
-            return None
-        values = await asyncio.gather(*(score(place) for place in places))
-        told = tuple(value for value in values if value is not None)
-        return told if len(told) == len(values) else None
+    async def scores(self, tokens: Sequence[TextToken], may_go_on: Callable[[], bool]) -> tuple[float, ...] | None:
+        """Return the log-probability of each token after the first ones, as far as time allows; None = not told."""
+        values: list[float] = []
+        for place in range(NUM_GIVEN, len(tokens), _NUM_AT_ONCE):
+            if not may_go_on():
+                break
+            places = range(place, min(place + _NUM_AT_ONCE, len(tokens)))
+            told = await asyncio.gather(*(self._score(tokens[:each], tokens[each]) for each in places))
+            known = [value for value in told if value is not None]
+            if len(known) < len(told):
+                return None
+            values += known
+        return tuple(values) if len(values) >= MIN_SCORED else None
 
     async def _score(self, before: Sequence[TextToken], token: TextToken) -> float | None:
         prompt = [each.id for each in before]

@@ -86,24 +86,24 @@ def standard_scenarios(num_parallel: int = 4) -> tuple[Scenario, ...]:
         num_parallel: Streams of the parallel one, >= 2.
     """
     return (
-        Scenario(name="short-chat", what="a question of one sentence, 64 tokens back", max_tokens=64),
-        Scenario(name="long-answer", what="a question of one sentence, 192 tokens back", max_tokens=192),
+        Scenario(name="short-chat", what="a question of one sentence, 48 tokens back", max_tokens=48),
+        Scenario(name="long-answer", what="a question of one sentence, 128 tokens back", max_tokens=128),
         Scenario(
             name="multi-turn",
             what="the second and third turn of a conversation",
-            max_tokens=32,
+            max_tokens=24,
             num_turns=3,
         ),
         Scenario(
             name=f"parallel-{num_parallel}",
-            what=f"{num_parallel} different questions at once, 48 tokens back to each",
-            max_tokens=48,
+            what=f"{num_parallel} different questions at once, 32 tokens back to each",
+            max_tokens=32,
             num_parallel=num_parallel,
         ),
         Scenario(
             name="json-schema",
             what="an answer that must match a JSON schema",
-            max_tokens=96,
+            max_tokens=64,
             schema=PEOPLE_SCHEMA,
             is_filled=False,
         ),

@@ -21,6 +21,9 @@ TIGHT_SHARE: Final = 0.05
 LOAD_SHARE: Final = 0.33
 """Loads may cost this share of the measured time before blocks get more rounds."""
 
+FIRST_LAP_SHARE: Final = 0.45
+"""Of the time box, for the first round; what does not begin in it is left out, so that the rest is measured often."""
+
 SAFETY: Final = 1.15
 """What is expected to take a time may take so much longer."""
 
@@ -98,7 +101,7 @@ def first_lap_share_s(box_s: float, num_contestants: int) -> float:
         box_s: The time box.
         num_contestants: At least 1.
     """
-    return 0.8 * box_s / num_contestants
+    return FIRST_LAP_SHARE * box_s / num_contestants
 
 
 def is_tight(low: float, mid: float, high: float) -> bool:
