@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.errors import ArtifactError, RegistryError
+from registry.watch import what_changed
 from router.cli.context import open_registry_for_reading
 from router.cli.output import plural
 from router.paths import Paths
@@ -52,6 +53,14 @@ def _vanished(registry: "Registry") -> Iterator[Finding]:
             if gone is not None:
                 remedy = f"mlxr models scan finds it where it went; mlxr models rm {model.name} gives it up"
                 yield "vanished", f"{model.name} ({artifact.format}): {gone} is gone", remedy
+        for adapter in model.adapters:
+            change = what_changed(adapter)
+            if change is not None:
+                remedy = (
+                    f"mlxr models adapter add {model.name} PATH --name {adapter.name} reads it anew; "
+                    f"mlxr models adapter rm {adapter.reference} gives it up"
+                )
+                yield "adapter", f"{adapter.reference} ({adapter.engine}): {change}", remedy
 
 
 def _leftovers(paths: Paths) -> Iterator[Finding]:
@@ -106,6 +115,7 @@ def _waits_for_somebody(record: "PullRecord", paths: Paths) -> bool:
 
 def _strays(registry: "Registry", paths: Paths) -> Iterator[Finding]:
     """Compare mlxr's own models folder with the catalogue."""
+    from registry.adapters.mlx_lora import CONFIG_NAME
     from registry.discovery import ScanRoot
     from registry.folders import find_candidates
 
@@ -120,7 +130,15 @@ def _strays(registry: "Registry", paths: Paths) -> Iterator[Finding]:
         yield "unregistered", found, "mlxr models scan"
     owned = {str(file) for candidate in candidates for file in candidate.files} | known.keys()
     owned |= {file for item in known.values() for file in (*item.files, item.mmproj_path or "")}
-    orphans = [path for path in _visible_files(paths.models_dir) if str(path) not in owned]
+    files = list(_visible_files(paths.models_dir))
+    # What lies in a folder of mlx-lm's is somebody's training, whether it is registered or not.
+    trained = {path.parent for path in files if path.name == CONFIG_NAME}
+    registered = {adapter.path for model in registry.list_models() for adapter in model.adapters}
+    unused = sorted(str(folder) for folder in trained if str(folder) not in registered)
+    if unused:
+        found = f"{plural(len(unused), 'adapter')} of no model, e.g. {unused[0]}"
+        yield "adapter", found, f"mlxr models adapter add BASE {shlex.quote(unused[0])}"
+    orphans = [path for path in files if str(path) not in owned and path.parent not in trained]
     if orphans:
         yield "orphans", f"{plural(len(orphans), 'file')} of no model, e.g. {orphans[0]}", _removal(orphans)
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from router.cli.checks_models import check_model_folders
+from router.paths import Paths
 from tests.router.cli.conftest import Mlxr
 from tests.support import tiny_adapter
 
@@ -72,6 +74,27 @@ def test_removing_the_base_says_what_becomes_of_its_adapters(known: Mlxr, gguf_l
     assert f"Its adapter fox is forgotten as well; the files stay in {gguf_lora}" in removed.out
     assert gguf_lora.exists()
     assert known("models", "adapters", "--json").out == "[]\n"
+
+
+def test_the_doctor_tells_adapters_from_litter(mlxr: Mlxr, paths: Paths, tiny_mlx: Path) -> None:
+    """It must never advise to delete somebody's training."""
+
+    def findings() -> list[tuple[str, str, str | None]]:
+        return [(check.name, check.found, check.remedy) for check in check_model_folders(paths)]
+
+    paths.ensure_folders()
+    mlxr("models", "add", str(tiny_mlx), "--name", "tiny")
+    folder = tiny_adapter.write_mlx_lora(paths.models_dir / "fox")
+    checkpoint = folder / "0000100_adapters.safetensors"
+    checkpoint.write_bytes((folder / "adapters.safetensors").read_bytes())
+    unregistered = ("adapter", f"1 adapter of no model, e.g. {folder}", f"mlxr models adapter add BASE {folder}")
+    assert findings() == [unregistered]
+    assert mlxr("models", "adapter", "add", "tiny", str(folder)).exit_code == 0
+    assert findings() == []
+    (folder / "adapters.safetensors").unlink()
+    (finding,) = findings()
+    assert finding[:2] == ("adapter", f"tiny+fox (mlx): {folder / 'adapters.safetensors'} is gone")
+    assert "mlxr models adapter rm tiny+fox" in (finding[2] or "")
 
 
 @pytest.mark.parametrize(
