@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import typer
 
-from router.cli import bench_history
+from router.cli import bench_history, bench_run
 from router.cli.quick import QuickGroup
 
 DEFAULT_VERB: Final = "run"
@@ -39,5 +39,6 @@ bench = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
+    bench_run.register(bench)
     bench_history.register(bench)
     app.add_typer(bench)
