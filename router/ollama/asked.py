@@ -21,7 +21,7 @@ from router.targets import Purpose
 from router.waiting import Wish
 
 _AnyBody = ChatRequest | GenerateRequest | EmbedRequest | EmbeddingsRequest
-_BodyT = TypeVar("_BodyT", ChatRequest, GenerateRequest, EmbedRequest, EmbeddingsRequest)
+_BodyT = TypeVar("_BodyT", bound=ChatRequest | GenerateRequest | EmbedRequest | EmbeddingsRequest)
 _NO_OPTIONS: Final = Options()
 
 
