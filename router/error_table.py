@@ -11,7 +11,6 @@ from backends import errors as backend_errors
 from registry import errors as registry_errors
 from router.errors import (
     BenchError,
-    BenchNotFoundError,
     BenchRunningError,
     ClientDisconnectedError,
     ConversionError,
@@ -92,7 +91,6 @@ ERROR_ROWS: dict[type[Exception], ErrorRow] = {
     ConversionNotFoundError: ErrorRow(404, _INVALID),
     BenchError: ErrorRow(400, _INVALID),
     BenchRunningError: ErrorRow(409, _INVALID),
-    BenchNotFoundError: ErrorRow(404, _INVALID),
     StartupError: ErrorRow(500, _SERVER),
     backend_errors.FrameError: ErrorRow(502, _SERVER),
     backend_errors.EngineUnavailableError: ErrorRow(500, _SERVER),

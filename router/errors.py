@@ -43,7 +43,6 @@ that do not serve may import it.
     ├── ConversionNotFoundError          conversion_not_found
     ├── BenchError                       invalid_bench
     │   └── BenchRunningError            bench_running
-    ├── BenchNotFoundError               bench_not_found
     └── StartupError                     startup_failed
         ├── ConfigError                  invalid_config
         ├── router.instance.AlreadyRunningError  already_running
@@ -380,12 +379,6 @@ class BenchRunningError(BenchError):
 
     def __init__(self, message: str = "Another benchmark runs on this server; wait for its end.") -> None:
         super().__init__(message)
-
-
-class BenchNotFoundError(RouterError):
-    """There is no such benchmark run in the history."""
-
-    code = "bench_not_found"
 
 
 class StartupError(RouterError):

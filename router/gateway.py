@@ -25,6 +25,7 @@ from router.auto.learning import AutoLearning, installed_versions
 from router.auto.resident import resident_of
 from router.auto.shadow import Shadow
 from router.bench.machine import bench_machine, machine_id
+from router.bench.runs import BenchRuns
 from router.config import Config, Overrides, apply_overrides
 from router.config.roots import scan_roots
 from router.config.watch import ConfigWatcher
@@ -137,10 +138,11 @@ class _Gateway:
                 max_upload_bytes=options.config.server.max_upload_bytes,
             )
             services.conversions = conversions = Conversions(converter)
+            services.benches = benches = self._benches()
             services.responses = self._responses(services)
             server = _create_server(services)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
-            stops = [conversions.close, server.stop]
+            stops = [conversions.close, benches.close, server.stop]
             if services.pulls is not None:
                 stops.insert(0, services.pulls.close)
             with _stopping_on_signals(*stops):
@@ -161,6 +163,7 @@ class _Gateway:
                 tasks.create_task(_run_pulls(services)),
                 tasks.create_task(shadow.run()),
                 *([tasks.create_task(services.conversions.run())] if services.conversions is not None else []),
+                *([tasks.create_task(services.benches.run())] if services.benches is not None else []),
                 *([tasks.create_task(services.responses.run())] if services.responses is not None else []),
             ]
             try:
@@ -224,6 +227,9 @@ class _Gateway:
             is_hashing=models.hash_files,
             is_busy=lambda: any(worker.num_running for worker in services.supervisor.workers),
         )
+
+    def _benches(self) -> BenchRuns:
+        return BenchRuns(self._options.paths.registry_db, worker_environment(self._options.environment))
 
     def _converter(self) -> Converter:
         paths = self._options.paths

@@ -3,6 +3,7 @@
 import dataclasses
 import time
 
+from router.bench.runs import BenchRuns
 from router.config import Config
 from router.conversions import Conversions
 from router.model_directory import ModelDirectory
@@ -30,6 +31,7 @@ class Services:
         keeper: Keeps the registry true to the disk; has the progress of checksums.
         pulls: Runs the pulls of models.
         conversions: Runs the conversions that clients ask for.
+        benches: Runs the benchmarks that clients ask for.
         responses: What is kept of responses, and those that run in the background.
     """
 
@@ -44,6 +46,7 @@ class Services:
     keeper: ModelKeeper | None = None
     pulls: Pulls | None = None
     conversions: Conversions | None = None
+    benches: BenchRuns | None = None
     responses: ResponsesDesk | None = None
 
     def defaults_for(self, model: str) -> RequestDefaults:

@@ -15,6 +15,7 @@ from registry.catalogue import Artifact, EngineName, Model
 from registry.errors import InvalidModelNameError, InvalidSettingError
 from registry.names import ENGINES, parse_model_reference
 from registry.settings import settings_from_text
+from router.bench.wish import MAX_CONTESTANTS
 from router.errors import BenchError
 
 SHORT_KEYS: Final[Mapping[str, str]] = {
@@ -27,7 +28,6 @@ SHORT_KEYS: Final[Mapping[str, str]] = {
     "threads": "threads",
 }
 LLAMACPP_KEYS: Final = frozenset({"kv_type", "threads"})
-MAX_CONTESTANTS: Final = 8
 MAX_LABEL_CHARS: Final = 120
 
 _URL: Final = re.compile(r"https?://", re.IGNORECASE)

@@ -5,12 +5,13 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from router.bench.prompts_file import UserPrompt
+from router.bench.prompts_file import MAX_PROMPTS, UserPrompt
 
 DEFAULT_REPEATS: Final = 5
 DEFAULT_MINUTES: Final = 5.0
 MAX_MINUTES: Final = 24 * 60.0
 MAX_REPEATS: Final = 1000
+MAX_CONTESTANTS: Final = 8
 
 Repeats = Annotated[int, Meta(ge=1, le=MAX_REPEATS)]
 Minutes = Annotated[float, Meta(gt=0, le=MAX_MINUTES)]
@@ -37,9 +38,9 @@ class BenchWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     model: Annotated[str, Meta(min_length=1, max_length=256)]
-    contestants: tuple[ContestantText, ...] = ()
+    contestants: Annotated[tuple[ContestantText, ...], Meta(max_length=MAX_CONTESTANTS)] = ()
     scenarios: tuple[str, ...] = ()
-    prompts: tuple[UserPrompt, ...] = ()
+    prompts: Annotated[tuple[UserPrompt, ...], Meta(max_length=MAX_PROMPTS)] = ()
     repeats: Repeats = DEFAULT_REPEATS
     minutes: Minutes = DEFAULT_MINUTES
     num_parallel: NumParallel = 4

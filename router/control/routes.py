@@ -8,6 +8,7 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from router.capabilities import ENGINES, report
+from router.control.bench import BENCH_ROUTES
 from router.control.conversions import CONVERSION_ROUTES
 from router.control.engine import explain_engine
 from router.control.pulls import PULL_ROUTES
@@ -91,5 +92,6 @@ control_router = Router(
         explain_engine,
         *PULL_ROUTES,
         *CONVERSION_ROUTES,
+        *BENCH_ROUTES,
     ],
 )

@@ -1,0 +1,92 @@
+"""A benchmark in a process of its own, for a gateway: `python -m router.bench.process`.
+
+It reads one line of JSON, a `BenchOrder`, from stdin, and writes its events to stdout, one JSON object a line, the last
+one `done` or `failed`. When stdin ends, because the gateway wants it or is gone, it keeps what was measured and ends.
+Not here: the measuring (`runner`), the other side (`runs`).
+"""
+
+import asyncio
+import sys
+import threading
+
+import msgspec
+
+from registry.bench_record import BenchRecord
+from registry.errors import RegistryError
+from registry.store import Registry
+from router.bench.energy import energy_meter
+from router.bench.events import BenchDone, BenchEvent, BenchFailed
+from router.bench.machine import bench_machine
+from router.bench.runner import BenchMeans, run_bench
+from router.bench.watch import thermal_sensor
+from router.bench.wish import BenchWish
+from router.errors import RouterError
+
+
+class BenchOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What the process is told.
+
+    Attributes:
+        wish: What to measure.
+        url: Of the gateway.
+        unix_socket: Its socket, if it has one.
+        database: The catalogue's file.
+    """
+
+    wish: BenchWish
+    url: str
+    unix_socket: str | None
+    database: str
+
+
+def main() -> int:
+    """Run; return the exit code."""
+    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=BenchOrder)
+    try:
+        with Registry.open(order.database) as registry:
+            record = asyncio.run(_run(order, registry))
+            if not record.samples:
+                _tell(BenchFailed(code="bench_stopped", message="It was stopped before anything was measured."))
+                return 1
+            registry.add_bench(record)
+    except (RouterError, RegistryError) as exc:
+        _tell(BenchFailed(code=exc.code, message=str(exc)))
+        return 1
+    _tell(BenchDone(bench_id=record.bench_id, is_complete=record.is_complete))
+    return 0
+
+
+async def _run(order: BenchOrder, registry: Registry) -> BenchRecord:
+    meter = energy_meter()
+    means = BenchMeans(
+        url=order.url,
+        unix_socket=order.unix_socket,
+        get_model=registry.get_model,
+        machine=bench_machine(),
+        thermal=thermal_sensor(),
+        meter=meter,
+        on_event=_tell,
+    )
+    task = asyncio.ensure_future(run_bench(order.wish, means))
+    loop = asyncio.get_running_loop()
+    threading.Thread(target=_cancel_at_end_of_stdin, args=(loop, task), daemon=True).start()
+    try:
+        return await task
+    finally:
+        if meter is not None:
+            meter.close()
+
+
+def _cancel_at_end_of_stdin(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[BenchRecord]") -> None:
+    sys.stdin.buffer.read()
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(task.cancel)
+
+
+def _tell(event: BenchEvent) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(event) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
