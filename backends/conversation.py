@@ -72,9 +72,18 @@ class Conversation:
             UnsupportedByModelError: The template has no place for something that was asked for.
             PromptError: The template refuses the messages, in its own words.
         """
+        try:
+            return self._render(prompt, prompt.messages)
+        except PromptError:
+            moved = _late_system_as_user(prompt.messages) if prompt.can_move_system else prompt.messages
+            if moved == prompt.messages:
+                raise
+            return self._render(prompt, moved)
+
+    def _render(self, prompt: ChatPrompt, messages: list[dict[str, Any]]) -> Rendered:
         template = self._chat_template()
         variables = self._variables(prompt, template)
-        messages, tools = prompt.messages, prompt.tools
+        tools = prompt.tools
         if "tools" not in template.variables:
             messages, tools = _without_tools(messages, tools), []
         if prompt.context_ids:
@@ -169,6 +178,19 @@ def _from_turn(text: str, prompt: ChatPrompt) -> str:
             param="context",
         )
     return parts[2]
+
+
+def _late_system_as_user(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a conversation whose system messages behind the first message are the user's words, one turn at a time."""
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        is_late = bool(turns) and message["role"] == "system"
+        role = "user" if is_late else message["role"]
+        if role == "user" and turns and turns[-1]["role"] == "user":
+            turns[-1] = {**turns[-1], "content": f"{turns[-1]['content']}\n{message['content']}"}
+        else:
+            turns.append({**message, "role": role})
+    return turns
 
 
 def _without_tools(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -144,6 +144,8 @@ def prompt_for(request: _AnyBody, defaults: RequestDefaults, tools: RequestTools
         allows_control_tokens=defaults.allow_special_in_content,
         # What is asked for by name is held to; the rest is a permission, as Anthropic has it.
         is_thinking_optional=not isinstance(request.thinking, ThinkingDisabled),
+        # Coding agents put system messages between the others, which many templates know nothing of.
+        can_move_system=True,
         continuation=conversation.continuation,
     )
 

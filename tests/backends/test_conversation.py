@@ -151,3 +151,30 @@ class TestOptionalThinking:
         plain = render(PLAIN)
         assert render(PLAIN, enable_thinking=True, is_thinking_optional=True) == plain
         assert render(PLAIN, reasoning_effort="high", is_thinking_optional=True) == plain
+
+
+class TestSystemMessagesBetweenOthers:
+    STRICT = (
+        "{% for m in messages[1:] %}{% if m.role == 'system' %}{{ raise_exception('first!') }}{% endif %}{% endfor %}"
+    )
+    TURNS: ClassVar = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "hi"},
+        {"role": "system", "content": "It is late."},
+        {"role": "user", "content": "there"},
+        {"role": "assistant", "content": "yes"},
+        {"role": "system", "content": "Sing."},
+    ]
+
+    def test_stay_where_the_template_takes_them(self) -> None:
+        assert "<|im_start|>system\nSing." in render(PLAIN, messages=self.TURNS, can_move_system=True)
+
+    def test_become_the_users_words_where_it_refuses_them(self) -> None:
+        shown = render(self.STRICT + PLAIN, messages=self.TURNS, can_move_system=True)
+        users = "<|im_start|>user\nhi\nIt is late.\nthere<|im_end|>\n"
+        assert shown.startswith("<|im_start|>system\nBe brief.<|im_end|>\n" + users)
+        assert shown.endswith("<|im_start|>user\nSing.<|im_end|>\n")
+
+    def test_are_refused_where_they_may_not_be_moved(self) -> None:
+        with pytest.raises(PromptError, match="first!"):
+            render(self.STRICT + PLAIN, messages=self.TURNS)

@@ -88,7 +88,7 @@ def test_an_answer_that_was_begun_has_no_thinking_before_it() -> None:
 @pytest.mark.parametrize("place", ["output_config", "output_format"])
 def test_a_schema_constrains_the_answer(place: str) -> None:
     wanted = {"type": "json_schema", "schema": SCHEMA}
-    fields = {place: wanted if place == "output_format" else {"format": wanted}}
+    fields: dict[str, Any] = {place: wanted if place == "output_format" else {"format": wanted}}
     constraint = generation(**fields).constraint
     assert constraint is not None
     assert msgspec.json.decode(constraint.text) == SCHEMA
