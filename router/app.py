@@ -7,6 +7,7 @@ from router.anthropic.routes import anthropic_router
 from router.control.routes import control_router
 from router.http.litestar_errors import litestar_settings
 from router.llamaserver.routes import llamaserver_router
+from router.ollama.management import ollama_management_router
 from router.ollama.routes import ollama_router
 from router.openai.counting import count_input_tokens
 from router.openai.embeddings import create_embeddings
@@ -26,6 +27,7 @@ def create_app(services: Services) -> Litestar:
             anthropic_router,
             llamaserver_router,
             ollama_router,
+            ollama_management_router,
             control_router,
         ],
         dependencies={"services": Provide(lambda: services, use_cache=True, sync_to_thread=False)},

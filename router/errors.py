@@ -18,6 +18,7 @@ that do not serve may import it.
     ├── OriginNotAllowedError            origin_not_allowed
     ├── RouteNotFoundError               route_not_found
     ├── MethodNotAllowedError            method_not_allowed
+    ├── NotImplementedHereError          not_implemented
     ├── RequestTimeoutError              request_timeout
     ├── RequestTooLargeError             request_too_large
     ├── URLTooLongError                  url_too_long
@@ -182,6 +183,12 @@ class MethodNotAllowedError(RouterError):
     """The path exists, but not with this method."""
 
     code = "method_not_allowed"
+
+
+class NotImplementedHereError(RouterError):
+    """A route that the protocol has and that mlxr does nothing for."""
+
+    code = "not_implemented"
 
 
 class RequestTimeoutError(RouterError):

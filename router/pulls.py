@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -171,7 +171,7 @@ class Pulls:
 
     async def start(
         self, reference: str, wishes: Wishes, *, is_paused_when_left: bool = False
-    ) -> AsyncIterator[ModelPullEvent]:
+    ) -> AsyncGenerator[ModelPullEvent, None]:
         """Begin a pull, or follow the one that does the same: one that runs, or that was stopped on its way.
 
         Args:
@@ -207,7 +207,7 @@ class Pulls:
             self._left_alone.add(handle.id)
         return self._events(self._followed(handle), is_joined=before is not None)
 
-    async def resume(self, pull_id: int) -> AsyncIterator[ModelPullEvent]:
+    async def resume(self, pull_id: int) -> AsyncGenerator[ModelPullEvent, None]:
         """Go on with a pull that was stopped or failed, or follow it if it runs here.
 
         Args:
@@ -307,7 +307,7 @@ class Pulls:
         else:
             logger.info("pull %d is done", handle.id)
 
-    async def _events(self, handle: PullHandle, *, is_joined: bool) -> AsyncIterator[ModelPullEvent]:
+    async def _events(self, handle: PullHandle, *, is_joined: bool) -> AsyncGenerator[ModelPullEvent, None]:
         yield Started(id=handle.id, reference=handle.reference, is_joined=is_joined)
         try:
             async with contextlib.aclosing(handle.events()) as events:

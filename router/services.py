@@ -8,6 +8,7 @@ from router.config import Config
 from router.conversions import Conversions
 from router.model_directory import ModelDirectory
 from router.model_keeper import ModelKeeper
+from router.model_making import ModelMaking
 from router.pulls import Pulls
 from router.request_defaults import RequestDefaults
 from router.requests import RequestRegister
@@ -32,6 +33,7 @@ class Services:
         pulls: Runs the pulls of models.
         conversions: Runs the conversions that clients ask for.
         benches: Runs the benchmarks that clients ask for.
+        making: Makes, copies and removes models.
         responses: What is kept of responses, and those that run in the background.
     """
 
@@ -47,6 +49,7 @@ class Services:
     pulls: Pulls | None = None
     conversions: Conversions | None = None
     benches: BenchRuns | None = None
+    making: ModelMaking | None = None
     responses: ResponsesDesk | None = None
 
     def defaults_for(self, model: str) -> RequestDefaults:

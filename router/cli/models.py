@@ -11,6 +11,7 @@ import typer
 from router.cli import (
     adapters,
     convert,
+    create,
     fit,
     model_list,
     model_settings,
@@ -42,7 +43,7 @@ models = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    for verbs in (model_list, model_show, pull, pulls, search, model_settings, removal):
+    for verbs in (model_list, model_show, create, pull, pulls, search, model_settings, removal):
         verbs.register(models)
     fit.register(models)
     convert.register(models)

@@ -1,0 +1,213 @@
+"""Files that clients hand over to make models of: written as they come, kept under their checksum, found again.
+
+    models/.uploads/sha256-HEX          verified, until it is used, or a week
+    models/.uploads/RANDOM.part         on its way
+
+Blocking, one `Upload` per thread at a time. Not here: HTTP, and what is made of the files (`making.py`).
+"""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Final, Self
+
+from registry.errors import ArtifactError, PullDiskFullError
+from registry.pull.disk import free_bytes, make_folder, move, sync_file, translate_os_errors
+from registry.pull.folder import fingerprint
+from registry.store.blobs import places_of
+from registry.store.pulls import PulledFile, PullStore
+
+FOLDER: Final = ".uploads"
+RESERVE_BYTES: Final = 1 << 30
+KEPT_S: Final = 7 * 86_400.0
+"""What nobody used for so long goes at the next upload."""
+
+SYNC_BYTES: Final = 64 << 20
+"""Written between two syncs, so that the last one is short."""
+
+
+class Upload:
+    """One file on its way. Open it with `begin`, and close it.
+
+    Args:
+        models_dir: mlxr's own models folder.
+        database: The catalogue's file.
+        sha256: What the bytes must have: 64 hex digits, checked.
+        path: Where they gather.
+        fd: Open for writing.
+    """
+
+    def __init__(self, models_dir: Path, database: Path, sha256: str, path: Path, fd: int) -> None:
+        self._folder = models_dir / FOLDER
+        self._database = database
+        self._sha256 = sha256
+        self._path = path
+        self._fd: int | None = fd
+        self._hash = hashlib.sha256()
+        self._num_unsynced = 0
+
+    @classmethod
+    def begin(cls, models_dir: Path, database: Path, sha256: str, *, size_bytes: int | None) -> Self:
+        """Begin an upload.
+
+        Args:
+            models_dir: mlxr's own models folder.
+            database: The catalogue's file.
+            sha256: Of the whole: 64 hex digits, checked.
+            size_bytes: Of the whole, when the client says it.
+
+        Returns:
+            The upload.
+
+        Raises:
+            PullDiskFullError: There is no room for it.
+            PullStoreError: The folder cannot be written.
+        """
+        folder = models_dir / FOLDER
+        with translate_os_errors(folder):
+            models_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder, models_dir)
+            _sweep(folder, time.time())
+            check_room(folder, size_bytes or 0)
+            path = folder / f"{secrets.token_hex(16)}.part"
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return cls(models_dir, database, sha256, path, fd)
+
+    def write(self, data: bytes) -> None:
+        """Write what came.
+
+        Args:
+            data: The next bytes.
+
+        Raises:
+            PullDiskFullError: There is no space.
+            PullStoreError: It cannot be written.
+        """
+        assert self._fd is not None
+        view = memoryview(data)
+        with translate_os_errors(self._path):
+            if self._num_unsynced >= SYNC_BYTES:
+                check_room(self._folder, len(data))
+                sync_file(self._fd)
+                self._num_unsynced = 0
+            while view:
+                view = view[os.write(self._fd, view) :]
+        self._hash.update(data)
+        self._num_unsynced += len(data)
+
+    def finish(self) -> Path:
+        """Verify the whole and keep it.
+
+        Returns:
+            Where it lies.
+
+        Raises:
+            ArtifactError: digest_mismatch: the bytes have another checksum; they are thrown away.
+            PullStoreError: It cannot be kept.
+            DatabaseError: Or a subclass.
+        """
+        assert self._fd is not None
+        digest = self._hash.hexdigest()
+        if digest != self._sha256:
+            raise ArtifactError(
+                "digest_mismatch", f"digest mismatch, expected sha256:{self._sha256}, got sha256:{digest}"
+            )
+        target = self._folder / f"sha256-{digest}"
+        with translate_os_errors(target):
+            sync_file(self._fd)
+            move(self._path, target)
+        note_blob(self._database, digest, target)
+        return target
+
+    def close(self) -> None:
+        """Throw away what was not finished; closing twice is allowed."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+
+def find_blob(database: Path, sha256: str) -> Path | None:
+    """Find a file with certain bytes: uploaded, pulled, or hashed wherever it lies.
+
+    Args:
+        database: The catalogue's file.
+        sha256: 64 hex digits, checked.
+
+    Returns:
+        A file that did not change since its bytes were seen, or None.
+
+    Raises:
+        DatabaseError: Or a subclass.
+    """
+    with PullStore.open(database) as store:
+        for place in places_of(store, sha256):
+            real = Path(os.path.realpath(place.path))
+            if fingerprint(real) == (place.size_bytes, place.mtime_ns):
+                return real
+    return None
+
+
+def note_blob(database: Path, sha256: str, path: Path) -> None:
+    """Remember that a file has certain bytes.
+
+    Args:
+        database: The catalogue's file.
+        sha256: Of its bytes, proved.
+        path: The file.
+
+    Raises:
+        DatabaseError: Or a subclass.
+    """
+    info = fingerprint(path)
+    if info is not None:
+        with PullStore.open(database) as store:
+            store.note_file(f"sha256-{sha256}", PulledFile(str(path), *info))
+
+
+def drop_upload(models_dir: Path, database: Path, sha256: str) -> None:
+    """Let go of an upload whose bytes have a better name now; others that need it find them there.
+
+    Args:
+        models_dir: mlxr's own models folder.
+        database: The catalogue's file.
+        sha256: 64 hex digits, checked.
+
+    Raises:
+        DatabaseError: Or a subclass.
+    """
+    path = models_dir / FOLDER / f"sha256-{sha256}"
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    with PullStore.open(database) as store:
+        store.forget_file(str(path))
+
+
+def check_room(folder: Path, size_bytes: int) -> None:
+    """Refuse what would fill the disk.
+
+    Args:
+        folder: Exists.
+        size_bytes: What is to be written.
+
+    Raises:
+        PullDiskFullError: It would leave less than the reserve.
+        OSError: The disk cannot be looked at.
+    """
+    free = free_bytes(folder)
+    if size_bytes > free - RESERVE_BYTES:
+        raise PullDiskFullError(
+            f"The file needs {size_bytes / 1e6:,.1f} MB in {folder}; there {free / 1e6:,.1f} MB are free, of which "
+            f"{RESERVE_BYTES / 1e6:,.1f} MB stay in reserve. Free some space."
+        )
+
+
+def _sweep(folder: Path, now: float) -> None:
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if path.lstat().st_mtime < now - KEPT_S:
+                path.unlink()

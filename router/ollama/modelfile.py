@@ -1,0 +1,168 @@
+"""Ollama's recipe for a model, as text: FROM, PARAMETER, SYSTEM, TEMPLATE, ADAPTER, MESSAGE, LICENSE. Pure.
+
+Not here: what becomes of it (`management_recipe.py`); nothing that a line names is opened.
+
+Source: ollama, `docs/modelfile.md` ("Format") and `parser/parser.go` (quotes, comments, which lines may repeat).
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from router.errors import InvalidRequestError
+
+MAX_MODELFILE_BYTES: Final = 1 << 20
+"""Texts of its parts are held to the limits of settings, which are smaller."""
+
+_ROLES: Final = ("system", "user", "assistant")
+_REPEATED: Final = frozenset({"stop"})
+_MULTILINE: Final = '"""'
+
+
+class ModelfileMessage(msgspec.Struct, frozen=True):
+    """A MESSAGE line."""
+
+    role: str
+    content: str
+
+
+class Modelfile(msgspec.Struct, frozen=True, kw_only=True):
+    """What the lines say.
+
+    Attributes:
+        source: FROM: a model's name, a path or `@sha256:DIGEST`.
+        parameters: Name -> text; `stop` has a list.
+        system: SYSTEM; the last one counts.
+        template: TEMPLATE; the last one counts.
+        adapters: ADAPTER, in order.
+        messages: MESSAGE, in order.
+        licenses: LICENSE, in order.
+    """
+
+    source: str
+    parameters: dict[str, Any] = {}
+    system: str | None = None
+    template: str | None = None
+    adapters: tuple[str, ...] = ()
+    messages: tuple[ModelfileMessage, ...] = ()
+    licenses: tuple[str, ...] = ()
+
+
+def parse_modelfile(text: str) -> Modelfile:
+    """Read a recipe.
+
+    Args:
+        text: The file.
+
+    Returns:
+        What it says.
+
+    Raises:
+        InvalidRequestError: A line is none of a Modelfile; the message has its number.
+    """
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_MODELFILE_BYTES:
+        raise _error(1, f"the Modelfile is larger than {MAX_MODELFILE_BYTES} bytes")
+    reader = _Reader(text)
+    while (line := reader.next_command()) is not None:
+        reader.take(*line)
+    return reader.result()
+
+
+class _Reader:
+    """Goes through the lines once."""
+
+    def __init__(self, text: str) -> None:
+        # Other ends of lines, such as form feeds, belong to the texts.
+        self._lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+        self._at = 0
+        self._source: str | None = None
+        self._parameters: dict[str, Any] = {}
+        self._texts: dict[str, str] = {}
+        self._adapters: list[str] = []
+        self._messages: list[ModelfileMessage] = []
+        self._licenses: list[str] = []
+
+    def next_command(self) -> tuple[int, str, str] | None:
+        """Give number, command and the rest of the next line that has one."""
+        while self._at < len(self._lines):
+            line = self._lines[self._at].strip()
+            self._at += 1
+            if line and not line.startswith("#"):
+                command, rest = _split(line)
+                return self._at, command.lower(), rest
+        return None
+
+    def take(self, number: int, command: str, rest: str) -> None:
+        """Take in a command with its value, which may go on over further lines."""
+        match command:
+            case "from":
+                if self._source is not None:
+                    raise _error(number, "there is a second FROM; one GGUF file or one model is what is read")
+                self._source = self._value(number, rest)
+            case "parameter":
+                name, value = _split(rest)
+                self._take_parameter(number, name.lower(), self._value(number, value))
+            case "system" | "template":
+                self._texts[command] = self._value(number, rest)
+            case "adapter":
+                self._adapters.append(self._value(number, rest))
+            case "message":
+                role, content = _split(rest)
+                if role.lower() not in _ROLES:
+                    raise _error(number, f"MESSAGE needs a role of {', '.join(_ROLES)}; there is {role[:40]!a}")
+                self._messages.append(ModelfileMessage(role.lower(), self._value(number, content)))
+            case "license":
+                self._licenses.append(self._value(number, rest))
+            case _:
+                raise _error(
+                    number,
+                    f"{command[:40]!a} is no command; there are FROM, PARAMETER, SYSTEM, TEMPLATE, ADAPTER, MESSAGE "
+                    "and LICENSE. A text over several lines stands between three quotation marks",
+                )
+
+    def result(self) -> Modelfile:
+        """Give what was read."""
+        if self._source is None:
+            raise InvalidRequestError("The Modelfile has no FROM line: write FROM and a model's name.", "modelfile")
+        return Modelfile(
+            source=self._source,
+            parameters=self._parameters,
+            system=self._texts.get("system"),
+            template=self._texts.get("template"),
+            adapters=tuple(self._adapters),
+            messages=tuple(self._messages),
+            licenses=tuple(self._licenses),
+        )
+
+    def _take_parameter(self, number: int, name: str, value: str) -> None:
+        if not name:
+            raise _error(number, "PARAMETER needs a name and a value")
+        if name in _REPEATED:
+            self._parameters.setdefault(name, []).append(value)
+        else:
+            self._parameters[name] = value
+
+    def _value(self, number: int, first: str) -> str:
+        """Read a value to its closing quotes, which may stand some lines further down."""
+        mark = next((mark for mark in (_MULTILINE, '"') if first.startswith(mark)), None)
+        if mark is None:
+            if not first:
+                raise _error(number, "the value is missing")
+            return first
+        lines = [first[len(mark) :]]
+        while not lines[-1].rstrip().endswith(mark):
+            if self._at == len(self._lines):
+                raise _error(number, f"the text that begins with {mark} does not end")
+            lines.append(self._lines[self._at])
+            self._at += 1
+        lines[-1] = lines[-1].rstrip().removesuffix(mark)
+        return "\n".join(lines)
+
+
+def _split(text: str) -> tuple[str, str]:
+    parts = text.split(maxsplit=1)
+    return (parts[0] if parts else "", parts[1] if len(parts) > 1 else "")
+
+
+def _error(number: int, problem: str) -> InvalidRequestError:
+    return InvalidRequestError(f"Modelfile, line {number}: {problem}.", "modelfile")
