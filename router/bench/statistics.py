@@ -2,10 +2,11 @@
 
 The intervals are percentile bootstrap intervals of the median on the logarithmic scale, widened for small samples. Of
 five values a plain percentile bootstrap holds less than it promises, because it never reaches past what was seen; so
-its distance from the middle is multiplied by Student's quantile over the normal one, and by sqrt(n / (n - 1)). From
+its distance from the middle is multiplied by Student's quantile over the normal one, and by sqrt(n / (n - 2)). From
 about 30 values on the factor is nearly 1. docs/bench-statistics.md has what this holds, measured.
 
-Source: T. Hesterberg, What Teachers Should Know About the Bootstrap (2015), section 4.4, for the two factors.
+Source: T. Hesterberg, What Teachers Should Know About the Bootstrap (2015): the expanded percentile interval has the two
+factors. Its second one is sqrt(n / (n - 1)); the larger one here pays for runs that stop once their interval is narrow.
 
 Not here: which figures are computed from which samples (`summary.py`).
 """
@@ -83,7 +84,7 @@ def median_interval(values: Sequence[float], *, seed: int, level: float = 0.95) 
     rng = random.Random(seed)  # noqa: S311 - statistics, no secrets
     medians = [_quick_median(rng.choices(logs, k=len(logs))) for _ in range(NUM_RESAMPLES)]
     num = len(logs)
-    factor = _student_over_normal(num - 1, level) * math.sqrt(num / (num - 1))
+    factor = _student_over_normal(num - 1, level) * math.sqrt(num / (num - 2))
     return _interval(median(logs), medians, factor, level)
 
 

@@ -74,6 +74,20 @@ def test_equal_contestants_are_called_different_at_most_7_times_of_100(noise: No
     assert sum(word != "no difference" for word in verdicts) <= 7
 
 
+@pytest.mark.parametrize("noise", NOISES)
+def test_a_run_that_stops_when_its_interval_is_narrow_holds_the_ratio_as_often(noise: Noise) -> None:
+    held = 0
+    for seed, (a, b) in enumerate(runs(lambda rng: noise(rng) / 10, 1.3)):
+        interval = None
+        for num_rounds in (3, 4, 5):
+            interval = ratio_interval(a[:num_rounds], b[:num_rounds], seed=seed)
+            assert interval is not None
+            if (interval.high - interval.low) / interval.mid <= 0.05:
+                break
+        held += interval is not None and interval.holds(1.3)
+    assert held >= 93
+
+
 @pytest.mark.parametrize("noise", [bell, heavy_tails, one_sided])
 def test_a_ratio_of_two_is_found_in_five_rounds(noise: Noise) -> None:
     verdicts = [
