@@ -1,13 +1,22 @@
 """From Anthropic requests to what the router answers."""
 
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
 from router.anthropic.answer import AnswerHead, WholeAnswer
 from router.anthropic.encoding import StreamEncoder
 from router.anthropic.schemas import MessagesRequest, ThinkingAdaptive, ThinkingEnabled
 from router.anthropic.validation import decode_request, generation_for
 from router.generation import Generation
+from router.request_headers import MAX_SESSION_CHARS
 from router.requests import AnswerEncoder
 from router.services import Services
 from router.serving import Answering, Arrival
+
+SESSION_HEADER: Final = "X-Claude-Code-Session-Id"
+"""By which Claude Code names a conversation; X-Session-Id goes before it."""
 
 
 def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
@@ -22,6 +31,9 @@ def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
         RegistryError: There is no such model.
     """
     body = decode_request(arrival.raw)
+    headers = arrival.wishes
+    if headers.session_id is None:
+        headers = msgspec.structs.replace(headers, session_id=_agent_session(arrival.request.headers))
     wish = services.models.wish_for(body.model, arrival.engine, load=arrival.wishes.load)
     services.models.resolve(wish)
     head = AnswerHead(
@@ -38,9 +50,14 @@ def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
     return Answering(
         answer_id=head.answer_id,
         protocol="anthropic",
-        wanted=generation_for(body, wish, services.defaults_for(wish.model), arrival.wishes),
+        wanted=generation_for(body, wish, services.defaults_for(wish.model), headers),
         encoder=encoder,
     )
+
+
+def _agent_session(headers: Mapping[str, str]) -> str | None:
+    name = headers.get(SESSION_HEADER, "").strip()
+    return name if 0 < len(name) <= MAX_SESSION_CHARS else None
 
 
 def _hides_thinking(body: MessagesRequest) -> bool:

@@ -203,6 +203,7 @@ async def test_headers_mean_what_they_mean_everywhere(front: FakeFront) -> None:
     assert front.fleet.holder.target is not None
     assert front.fleet.holder.target.engine == "mlx"
     wrong = await front.client.post(MESSAGES, json=BODY, headers={"X-Mlxr-Priority": "high"})
+    assert wrong.status_code == 400
     assert wrong.json()["error"]["message"].startswith("X-Mlxr-Priority")
 
 
@@ -225,6 +226,27 @@ async def test_the_same_prompt_sent_again_joins_the_one_that_runs(front: FakeFro
     assert again.headers["request-id"] == request_id
     assert [line for line in again.text.split("\n") if line][:10] == seen
     assert message_of(events_of(again))["usage"]["output_tokens"] == 100
+
+
+@pytest.mark.parametrize(
+    ("headers", "session_id"),
+    [
+        ({"X-Claude-Code-Session-Id": "agent"}, "agent"),
+        ({"X-Claude-Code-Session-Id": "agent", "X-Session-Id": "own"}, "own"),
+        ({"X-Claude-Code-Session-Id": "x" * 600}, None),
+        ({}, None),
+    ],
+)
+@with_front(llamacpp=FakeOptions(decode_s=0.01))
+async def test_agents_name_their_conversation(
+    front: FakeFront, headers: dict[str, str], session_id: str | None
+) -> None:
+    request = asyncio.create_task(front.client.post(MESSAGES, json=BODY | {"max_tokens": 50}, headers=headers))
+    await front.fleet.until(lambda: bool(list(front.services.requests)), "it is registered")
+    (running,) = front.services.requests
+    assert isinstance(running, RunningRequest)
+    assert running.generation.request.session_id == session_id
+    await request
 
 
 @with_front(llamacpp=FakeOptions(decode_s=0.01))
