@@ -20,7 +20,7 @@ from router.ollama.management_schemas import CreateMessage, CreateRequest
 from router.ollama.modelfile import Modelfile, parse_modelfile
 
 _DIGEST_PREFIX: Final = "sha256:"
-_GO_TEMPLATE: Final = re.compile(r"\{\{-?(?:[^{}]*[\s(,])?[.$][A-Za-z]")
+_GO_TEMPLATE: Final = re.compile(r"\{\{-?(?:[^{}]*[\s(,])?(?:\.|\$\.?)[A-Za-z]")
 """Fields and variables of Go templates begin with a dot or a dollar; nothing does so in Jinja."""
 
 _PATH: Final = re.compile(r"[./~\\]|[A-Za-z]:\\|.*\.(?:gguf|safetensors|bin)\Z", re.IGNORECASE | re.DOTALL)
