@@ -222,6 +222,8 @@ ENDPOINTS: Final[tuple[EndpointCapability, ...]] = (
     EndpointCapability(path="POST /v1/completions", what="continue texts"),
     EndpointCapability(path="POST /v1/responses", what="answer, and keep the conversation to go on from"),
     EndpointCapability(path="POST /v1/responses/input_tokens", what="count a response's input tokens"),
+    EndpointCapability(path="POST /v1/messages", what="answer a conversation, in Anthropic's API"),
+    EndpointCapability(path="POST /v1/messages/count_tokens", what="count a conversation's tokens, in Anthropic's API"),
     EndpointCapability(path="POST /v1/embeddings", what="embed texts; embedding models run on llamacpp"),
     EndpointCapability(path="POST /v1/chat/completions/input_tokens", what="count a conversation's tokens"),
     EndpointCapability(path="POST /tokenize", what="list a text's tokens"),
