@@ -10,6 +10,7 @@ import msgspec
 
 from registry.catalogue import Artifact, Model
 from registry.facts import ArtifactFormat, ModelFacts, ModelKind
+from registry.settings import NO_SETTINGS
 from router.ollama.durations import timestamp
 
 _FORMATS: Final = {ArtifactFormat.GGUF: "gguf", ArtifactFormat.MLX: "safetensors"}
@@ -65,11 +66,16 @@ def capabilities_of(model: Model, facts: ModelFacts, *, can_infill: bool = False
     return [name for name, is_there in can.items() if is_there]
 
 
-def digest_of(artifact: Artifact) -> str:
-    """Return 64 hex digits that are others when the files are: their checksum, or one of their state until then."""
-    if artifact.sha256 is not None:
-        return artifact.sha256
-    return hashlib.sha256(f"{artifact.path}\n{artifact.version}".encode(errors="surrogateescape")).hexdigest()
+def digest_of(model: Model, artifact: Artifact) -> str:
+    """Return 64 hex digits that are others when the files or the settings are: clients take equal ones for one model.
+
+    Without settings they are the checksum of the files, or one of their state until it is known.
+    """
+    state = f"{artifact.path}\n{artifact.version}".encode(errors="surrogateescape")
+    digest = artifact.sha256 or hashlib.sha256(state).hexdigest()
+    if model.settings == NO_SETTINGS:
+        return digest
+    return hashlib.sha256(digest.encode() + msgspec.json.encode(model.settings)).hexdigest()
 
 
 def modified_at(artifact: Artifact) -> str:

@@ -92,7 +92,7 @@ def _listed(artifact: Artifact, model: Model) -> ListedModel:
         model=name,
         modified_at=modified_at(artifact),
         size=artifact.size_bytes,
-        digest=digest_of(artifact),
+        digest=digest_of(model, artifact),
         details=details_of(artifact.facts),
         capabilities=capabilities_of(model, artifact.facts),
     )
@@ -111,7 +111,7 @@ def _loaded(services: Services, target: Target, workers: list[ManagedWorker]) ->
         name=name,
         model=name,
         size=size,
-        digest=digest_of(artifact),
+        digest=digest_of(services.models.get(target.model), artifact),
         details=details_of(artifact.facts),
         expires_at=_expires_at(services, workers),
         size_vram=0 if is_on_cpu else size,

@@ -135,11 +135,21 @@ def test_capabilities_come_from_the_files(tmp_path: Path, tiny_gguf: Path) -> No
 
 
 def test_a_digest_is_the_files_or_until_then_their_states(tmp_path: Path, tiny_gguf: Path) -> None:
-    found = artifact(register(tmp_path, tiny_gguf), "llamacpp")
+    model = register(tmp_path, tiny_gguf)
+    found = artifact(model, "llamacpp")
     unknown = msgspec.structs.replace(found, sha256=None)
-    assert digest_of(msgspec.structs.replace(found, sha256="ab" * 32)) == "ab" * 32
-    assert digest_of(unknown) == digest_of(unknown)
-    assert digest_of(unknown) != digest_of(msgspec.structs.replace(unknown, mtime_ns=5))
+    assert digest_of(model, msgspec.structs.replace(found, sha256="ab" * 32)) == "ab" * 32
+    assert digest_of(model, unknown) == digest_of(model, unknown)
+    assert digest_of(model, unknown) != digest_of(model, msgspec.structs.replace(unknown, mtime_ns=5))
+
+
+def test_the_same_files_with_other_settings_are_another_model(tmp_path: Path, tiny_gguf: Path) -> None:
+    plain = register(tmp_path, tiny_gguf)
+    found = artifact(plain, "llamacpp")
+    changed = [register(tmp_path, tiny_gguf, temperature=value) for value in (0.5, 0.6)]
+    digests = {digest_of(model, found) for model in (plain, *changed)}
+    assert len(digests) == 3
+    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests)
 
 
 @pytest.mark.parametrize(
