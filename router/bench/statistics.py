@@ -5,7 +5,7 @@ five values a plain percentile bootstrap holds less than it promises, because it
 its distance from the middle is multiplied by Student's quantile over the normal one, and by sqrt(n / (n - 2)). From
 about 30 values on the factor is nearly 1. docs/bench-statistics.md has what this holds, measured.
 
-Source: T. Hesterberg, What Teachers Should Know About the Bootstrap (2015): the expanded percentile interval has the two
+Source: T. Hesterberg, What Teachers Should Know About the Bootstrap (2015): the expanded percentile interval has both
 factors. Its second one is sqrt(n / (n - 1)); the larger one here pays for runs that stop once their interval is narrow.
 
 Not here: which figures are computed from which samples (`summary.py`).

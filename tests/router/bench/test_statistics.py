@@ -55,7 +55,7 @@ def runs(noise: Noise, ratio: float, *, drift: float = 0.1) -> list[tuple[list[f
 
 
 @pytest.mark.parametrize("is_paired", [True, False])
-@pytest.mark.parametrize("ratio", [0.5, 1.3])
+@pytest.mark.parametrize("ratio", [1.3])
 @pytest.mark.parametrize("noise", NOISES)
 def test_five_rounds_hold_a_known_ratio_at_least_93_times_of_100(
     noise: Noise, ratio: float, *, is_paired: bool
