@@ -180,8 +180,8 @@ class ModelDirectory:
         self.auto.note(choice.target.model, choice.target.engine, wish.size, decision)
 
     def _picked(self, model: str, artifacts: Mapping[str, Artifact], wish: Wish) -> str | None:
-        """Return the engine that is expected to answer sooner, for what is to be generated."""
-        if self.auto is None or wish.purpose is not Purpose.GENERATE:
+        """Return the engine that is expected to answer sooner; the benchmark measures no adapters and no embeddings."""
+        if self.auto is None or wish.purpose is not Purpose.GENERATE or wish.adapter is not None:
             return None
         return self.auto.decide(model, artifacts, wish.size).engine
 

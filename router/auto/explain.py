@@ -2,6 +2,7 @@
 
 import msgspec
 
+from router.adapters import find_adapters
 from router.auto.decision import Expectation
 from router.auto.size import USUAL_ANSWER_TOKENS, RequestSize
 from router.auto.speeds import BUCKET_LIMITS, EngineSpeeds
@@ -98,6 +99,9 @@ def explain(models: ModelDirectory, wish: Wish, size: RequestSize) -> Explanatio
     choice = models.resolve(wish)
     model = models.get(wish.model)
     artifacts = usable_artifacts(model, wish.purpose)
+    if wish.adapter is not None:
+        having = find_adapters(model, wish.adapter)
+        artifacts = {engine: artifact for engine, artifact in artifacts.items() if engine in having}
     auto = models.auto
     assert auto is not None, "who explains has what auto learned"
     decision = auto.decide(model.name, artifacts, size)
