@@ -96,7 +96,8 @@ def error_object(error: BaseException, dialect: Dialect) -> dict[str, Any]:
         case Dialect.ANTHROPIC:
             details = getattr(shown, "anthropic_details", None)
             extra = {} if details is None else {"details": details}
-            return {"type": "error", "error": {"type": _anthropic_type(row.status), "message": message, **extra}}
+            shown_message = _context_words(shown) + message
+            return {"type": "error", "error": {"type": _anthropic_type(row.status), "message": shown_message, **extra}}
         case Dialect.OPENAI:
             param = getattr(shown, "param", None)
             body: dict[str, Any] = {
@@ -142,6 +143,18 @@ def _shown(error: BaseException) -> tuple[BaseException, ErrorRow]:
     if row is not None:
         return error, row
     return InternalError(), ERROR_ROWS[InternalError]
+
+
+def _context_words(error: BaseException) -> str:
+    """Return the words by which agents know that they have to shorten the conversation; "" for other errors.
+
+    Source: Claude Code 2.1, which looks for `prompt is too long: N tokens > M` in the message.
+    """
+    num_tokens = getattr(error, "num_prompt_tokens", None)
+    context_length = getattr(error, "context_length", None)
+    if num_tokens is None or context_length is None:
+        return ""
+    return f"prompt is too long: {num_tokens} tokens > {context_length} maximum; "
 
 
 def _anthropic_type(status: int) -> str:

@@ -1,6 +1,7 @@
 """The Anthropic API over HTTP, with real worker processes of the fake engine behind it."""
 
 import asyncio
+import re
 from typing import Any
 
 import httpx
@@ -180,6 +181,7 @@ async def test_errors_before_the_answer_have_a_status(front: FakeFront) -> None:
     assert unknown.json()["type"] == "error"
     long = await send(front, stream=True, messages=[{"role": "user", "content": "x" * 20_000}])
     assert (long.status_code, long.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert re.match(r"prompt is too long: \d+ tokens > \d+ maximum; ", long.json()["error"]["message"])
     batches = await front.client.post(f"{MESSAGES}/batches", json={})
     assert (batches.status_code, batches.json()["error"]["type"]) == (404, "not_found_error")
     thread = (await send(front, thread={"type": "create"})).json()["error"]["details"]
