@@ -38,16 +38,16 @@ def first_scan_with_vocabularies(folder: Path, num_files: int, num_vocabularies:
     """Return milliseconds per file of a first scan of files with vocabularies of real size."""
     models = folder / f"vocabularies-{num_vocabularies}"
     models.mkdir()
-    data = b""
+    words = [f"t0000-{number}" for number in range(49_152)]
+    like = data = llama_model(
+        tokenizer__ggml__tokens=array(STRING, words),
+        tokenizer__ggml__merges=array(STRING, words),
+        tokenizer__ggml__scores=array(6, [0.0] * len(words)),
+        tokenizer__ggml__token_type=array(5, [1] * len(words)),
+    )
     for index in range(num_files):
         if index * num_vocabularies % num_files < num_vocabularies:
-            words = [f"token{index}-{number}" for number in range(49_152)]
-            data = llama_model(
-                tokenizer__ggml__tokens=array(STRING, words),
-                tokenizer__ggml__merges=array(STRING, words),
-                tokenizer__ggml__scores=array(6, [0.0] * len(words)),
-                tokenizer__ggml__token_type=array(5, [1] * len(words)),
-            )
+            data = like.replace(b"t0000-", b"t%04d-" % index)
         (models / f"model-{index:04}.gguf").write_bytes(data)
     with Registry.open(folder / f"vocabularies-{num_vocabularies}.sqlite3") as registry:
         return milliseconds(lambda: scan(registry, [ScanRoot(path=models)]), 1) / num_files

@@ -1,7 +1,6 @@
 """The same bytes under several paths: one artifact. Found by links, by names that are checksums, by checksums."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,6 @@ from tests.registry.gguf_builder import llama_model
 from tests.registry.mlx_builder import write_mlx_dir
 
 DATA = llama_model()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Registry]:
-    with Registry.open(tmp_path / "registry.sqlite3") as opened:
-        yield opened
 
 
 @pytest.fixture

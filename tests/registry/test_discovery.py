@@ -1,61 +1,20 @@
+"""What a scan finds in folders, and what it makes of changes."""
+
 import importlib.util
 import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from registry.discovery import ScanReport, ScanRoot, register_path, scan
-from registry.errors import ArtifactConflictError, ArtifactError, InvalidModelNameError
-from registry.facts import ArtifactFormat
-from registry.removal import remove_model
+from registry.discovery import ScanRoot, register_path, scan
 from registry.settings import ModelSettings
 from registry.store import Registry
-from tests.registry.gguf_builder import LLAMA_TENSORS, Tensor, Value, build, llama_metadata, llama_model, text, u32
+from tests.registry.gguf_builder import LLAMA_TENSORS, build, llama_metadata, llama_model, text, u32
 from tests.registry.mlx_builder import write_mlx_dir
-
-MMPROJ = build({"general.architecture": text("clip"), "clip.has_vision_encoder": Value(7, 1)}, [Tensor()])
-LORA = build({"general.architecture": text("llama"), "general.type": text("adapter")}, [Tensor()])
-BROKEN = llama_model()[:-1]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Registry]:
-    with Registry.open(tmp_path / "registry.sqlite3") as opened:
-        yield opened
-
-
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    folder = tmp_path / "models"
-    folder.mkdir()
-    return folder
-
-
-def write(path: Path, data: bytes | None = None) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(llama_model() if data is None else data)
-    return path
-
-
-def scan_plain(store: Registry, *folders: Path) -> ScanReport:
-    return scan(store, [ScanRoot(path=folder) for folder in folders])
-
-
-def names(store: Registry) -> list[str]:
-    return [model.name for model in store.list_models()]
-
-
-def split_file(number: int, count: int) -> bytes:
-    metadata = llama_metadata() if number == 0 else {}
-    metadata |= {"split.no": Value(2, number), "split.count": Value(2, count), "split.tensors.count": Value(5, count)}
-    return build(metadata, [Tensor(b"t%d" % number, (32, 4))])
-
-
-# --- what a scan finds --------------------------------------------------------------------------------------------
+from tests.registry.scan_steps import BROKEN, LORA, MMPROJ, names, scan_plain, split_file, write
 
 
 def test_finds_both_formats_and_makes_them_one_model(store: Registry, models: Path) -> None:
@@ -260,143 +219,6 @@ def test_overlapping_roots_and_links_find_a_file_once(store: Registry, models: P
     (models / "z-link.gguf").symlink_to("sub/a.gguf")
     report = scan_plain(store, models, models / "sub", models)
     assert len(report.added) == 1
-
-
-# --- the Hugging Face cache ---------------------------------------------------------------------------------------
-
-
-def hf_file(hub: Path, repo: str, commit: str, name: str, data: bytes) -> Path:
-    folder = hub / f"models--{repo.replace('/', '--')}"
-    blob = write(folder / "blobs" / f"{abs(hash((commit, name))):040x}", data)
-    link = folder / "snapshots" / commit / name
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(os.path.relpath(blob, link.parent))
-    return link
-
-
-def test_reads_the_current_snapshot_of_the_hf_cache(store: Registry, tmp_path: Path) -> None:
-    hub, old, new = tmp_path / "hub", "a" * 40, "b" * 40
-    hf_file(hub, "Bartowski/Tiny-GGUF", old, "Tiny-Q4_0.gguf", llama_model())
-    (hub / "models--Bartowski--Tiny-GGUF" / "refs").mkdir()
-    ref = hub / "models--Bartowski--Tiny-GGUF" / "refs" / "main"
-    ref.write_text(old)
-    roots = [ScanRoot(path=hub, layout="hf_cache")]
-    scan(store, roots)
-    (model,) = store.list_models()
-    assert model.name == "tiny"
-    assert f"/snapshots/{old}/" in model.artifacts[0].path
-
-    hf_file(hub, "Bartowski/Tiny-GGUF", new, "Tiny-Q4_0.gguf", llama_model(llama__context_length=u32(77)))
-    ref.write_text(new)
-    report = scan(store, roots)
-    (model,) = store.list_models()
-    assert f"/snapshots/{new}/" in model.artifacts[0].path
-    assert model.artifacts[0].facts.context_length == 77
-    assert len(report.updated) == 1
-    assert report.missing == ()
-
-
-def test_a_hostile_ref_leads_nowhere(store: Registry, tmp_path: Path) -> None:
-    hub = tmp_path / "hub"
-    hf_file(hub, "o/tiny", "c" * 40, "tiny.gguf", llama_model())
-    write(hub / "models--o--tiny" / "refs" / "main", b"../../../../etc")
-    write(hub / "models--o--empty" / "refs" / "main", b"x")
-    (hub / "version.txt").write_text("1")
-    scan(store, [ScanRoot(path=hub, layout="hf_cache")])
-    assert names(store) == ["tiny"]
-
-
-def test_an_mlx_repository_is_named_after_the_repository(store: Registry, tmp_path: Path) -> None:
-    hub = tmp_path / "hub"
-    source = write_mlx_dir(tmp_path / "source")
-    for file in source.iterdir():
-        hf_file(hub, "mlx-community/Tiny-Llama-4bit", "d" * 40, file.name, file.read_bytes())
-    hf_file(hub, "org/Tiny-Llama-GGUF", "e" * 40, "Tiny-Llama-Q4_K_M.gguf", llama_model())
-    scan(store, [ScanRoot(path=hub, layout="hf_cache")])
-    (model,) = store.list_models()
-    assert (model.name, model.engines) == ("tiny-llama", ("llamacpp", "mlx"))
-
-
-# --- one path -----------------------------------------------------------------------------------------------------
-
-
-def test_registering_a_path_twice_changes_nothing(store: Registry, models: Path) -> None:
-    path = write(models / "Tiny-Q4_0.gguf")
-    model = register_path(store, path)
-    assert model.name == "tiny"
-    assert register_path(store, path) == model
-    assert register_path(store, models) == model
-    assert scan_plain(store, models).num_unchanged == 1
-
-
-def test_registering_any_file_of_a_set_brings_the_whole(store: Registry, models: Path) -> None:
-    paths = [write(models / f"big-0000{number + 1}-of-00002.gguf", split_file(number, 2)) for number in range(2)]
-    write(models / "unrelated.gguf")
-    write(models / "mmproj-big.gguf", MMPROJ)
-    model = register_path(store, paths[1])
-    assert model.artifacts[0].files == tuple(map(str, paths))
-    assert model.artifacts[0].mmproj_path == str(models / "mmproj-big.gguf")
-    assert names(store) == ["big"]
-
-
-def test_registering_with_a_name(store: Registry, models: Path) -> None:
-    first, second = write(models / "a.gguf"), write(models / "b.gguf")
-    mlx = write_mlx_dir(models / "c")
-    assert register_path(store, first, name="org/mine").name == "org/mine"
-    assert register_path(store, mlx, name="org/mine").engines == ("llamacpp", "mlx")
-    with pytest.raises(ArtifactConflictError):
-        register_path(store, second, name="org/mine")
-    with pytest.raises(InvalidModelNameError):
-        register_path(store, second, name="../../x")
-    assert scan_plain(store, models).added == (str(second),)
-    assert names(store) == ["b", "org/mine"]
-
-
-def test_registering_what_is_no_model_says_why(store: Registry, models: Path) -> None:
-    write(models / "bad.gguf", BROKEN)
-    write(models / "lora.gguf", LORA)
-    os.mkfifo(models / "fifo")
-    (models / "two").mkdir()
-    write(models / "two" / "a.gguf")
-    write(models / "two" / "b.gguf")
-    (models / "empty").mkdir()
-    for path, code in (
-        (models / "bad.gguf", "data_past_end"),
-        (models / "lora.gguf", "lora"),
-        (models / "fifo", "not_a_regular_file"),
-        (Path("/dev/zero"), "not_a_regular_file"),
-        (models / "two", "several_models"),
-        (models / "empty", "not_a_model"),
-        (models / "absent", "not_found"),
-        (models / "absent" / "deep.gguf", "not_found"),
-        (Path("a\0b"), "not_found"),
-    ):
-        with pytest.raises(ArtifactError) as caught:
-            register_path(store, path)
-        assert caught.value.code == code, path
-    assert names(store) == []
-
-
-def test_what_the_user_unregistered_stays_away_until_added_again(store: Registry, models: Path) -> None:
-    path = write(models / "a.gguf")
-    scan_plain(store, models)
-    remove_model(store, "a")
-    assert path.exists()
-    report = scan_plain(store, models)
-    assert (report.added, names(store)) == ((), [])
-    assert register_path(store, path).name == "a"
-    scan_plain(store, models)
-    assert names(store) == ["a"]
-
-
-def test_an_unlinked_artifact_stays_unlinked(store: Registry, models: Path) -> None:
-    write(models / "tiny-Q4_0.gguf")
-    mlx = write_mlx_dir(models / "tiny-4bit")
-    scan_plain(store, models)
-    store.unlink("tiny", ArtifactFormat.MLX)
-    write_mlx_dir(mlx, config={"max_position_embeddings": 4096})
-    scan_plain(store, models)
-    assert names(store) == ["tiny", "tiny-mlx"]
 
 
 def test_a_thousand_files_are_scanned_in_seconds_and_again_in_a_blink(store: Registry, models: Path) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -9,7 +10,7 @@ from registry.errors import GGUFError
 from registry.gguf.bulk import skip_strings_in_bulk
 from registry.gguf.cursor import Cursor, Layout
 
-LENGTHS = {
+LENGTHS: dict[str, Callable[[random.Random], int]] = {
     "typical": lambda rng: max(0, round(rng.gauss(7, 4))),
     "empty": lambda _: 0,
     "up to the longest in bulk": lambda rng: rng.choice((0, 1, 7, 254, 255)),

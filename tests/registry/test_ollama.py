@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,6 @@ from tests.registry.ollama_builder import HOST, blob_path, layer, put_blob, put_
 
 DATA = llama_model()
 OTHER = llama_model(general__name=text("another"))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Registry]:
-    with Registry.open(tmp_path / "registry.sqlite3") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from registry.errors import PullConflictError, PullNotFoundError
-from registry.pull import PullManager, Wishes, find_orphans, remove_orphans
+from registry.pull import PullHandle, PullManager, Wishes, find_orphans, remove_orphans
 from registry.pull.events import Done, FileStarted, Planned, Progress, Stopped, Waiting
 from registry.pull.folder import PullFolder
 from registry.store.pulls import PullStore
@@ -27,22 +27,35 @@ async def managing(hub: StubHub, root: Path, **options: float) -> AsyncIterator[
         yield manager
 
 
-async def until_bytes_came(manager: PullManager, pull_id: int) -> None:
-    handle = manager.handle_of(pull_id)
-    assert handle is not None
+async def begun(manager: PullManager) -> PullHandle:
+    """A pull of which bytes have come."""
+    handle = await manager.start(REPO)
     async with asyncio.timeout(10):
         async for event in handle.events():
             if isinstance(event, Progress) and event.done_bytes:
-                return
+                break
+    return handle
 
 
-async def test_a_pull_tells_what_it_does_and_is_listed_as_done(tmp_path: Path) -> None:
+@pytest.fixture
+def hub() -> Iterator[StubHub]:
     with StubHub({REPO: {NAME: DATA}}) as hub:
-        async with managing(hub, tmp_path) as manager:
-            handle = await manager.start(REPO)
-            events = [event async for event in handle.events()]
-            result = await handle.wait()
-            status = await manager.get(handle.id)
+        yield hub
+
+
+@pytest.fixture
+def stalling(hub: StubHub) -> StubHub:
+    """One whose file stops coming, until its faults are cleared."""
+    hub.faults[REPO, NAME] = [STALL]
+    return hub
+
+
+async def test_a_pull_tells_what_it_does_and_is_listed_as_done(hub: StubHub, tmp_path: Path) -> None:
+    async with managing(hub, tmp_path) as manager:
+        handle = await manager.start(REPO)
+        events = [event async for event in handle.events()]
+        result = await handle.wait()
+        status = await manager.get(handle.id)
     assert isinstance(events[0], Planned)
     assert isinstance(events[-1], Done)
     assert any(isinstance(event, FileStarted) for event in events)
@@ -50,132 +63,112 @@ async def test_a_pull_tells_what_it_does_and_is_listed_as_done(tmp_path: Path) -
     assert (status.record.state, status.record.done_bytes, status.is_alive) == ("done", len(DATA), False)
 
 
-async def test_the_same_pull_twice_is_one_transfer(tmp_path: Path) -> None:
-    with StubHub({REPO: {NAME: DATA}}) as hub:
-        async with managing(hub, tmp_path) as manager:
-            handles = [await manager.start(REPO) for _ in range(20)]
-            for handle in handles:
-                await handle.wait()
-        assert len({handle.id for handle in handles}) == 1
-        assert sum(served.end - served.start for served in hub.served) == len(DATA)
+async def test_the_same_pull_twice_is_one_transfer(hub: StubHub, tmp_path: Path) -> None:
+    async with managing(hub, tmp_path) as manager:
+        handles = [await manager.start(REPO) for _ in range(20)]
+        for handle in handles:
+            await handle.wait()
+    assert len({handle.id for handle in handles}) == 1
+    assert sum(served.end - served.start for served in hub.served) == len(DATA)
 
 
-async def test_two_processes_worth_of_managers_share_one_transfer(tmp_path: Path) -> None:
-    with StubHub({REPO: {NAME: DATA}}) as hub:
-        async with managing(hub, tmp_path) as one, managing(hub, tmp_path) as other:
-            handles = [
-                await one.start(REPO),
-                await other.start(REPO),
-                await other.start(REPO, Wishes(engine="llamacpp")),
-            ]
-            for handle in handles:
-                await handle.wait()
-        assert sum(served.end - served.start for served in hub.served) == len(DATA)
+async def test_two_processes_worth_of_managers_share_one_transfer(hub: StubHub, tmp_path: Path) -> None:
+    async with managing(hub, tmp_path) as one, managing(hub, tmp_path) as other:
+        handles = [
+            await one.start(REPO),
+            await other.start(REPO),
+            await other.start(REPO, Wishes(engine="llamacpp")),
+        ]
+        for handle in handles:
+            await handle.wait()
+    assert sum(served.end - served.start for served in hub.served) == len(DATA)
     assert final_files(tmp_path) == {f"{REPO}/{NAME}": DATA}
 
 
-async def test_a_paused_pull_goes_on_where_it_was(tmp_path: Path) -> None:
-    with StubHub({REPO: {NAME: DATA}}) as hub:
-        hub.faults[REPO, NAME] = [STALL]
-        async with managing(hub, tmp_path) as manager:
-            handle = await manager.start(REPO)
-            await until_bytes_came(manager, handle.id)
+async def test_a_paused_pull_goes_on_where_it_was(stalling: StubHub, tmp_path: Path) -> None:
+    async with managing(stalling, tmp_path) as manager:
+        handle = await begun(manager)
+        await manager.pause(handle.id)
+        assert (await manager.get(handle.id)).record.state == "paused"
+        with pytest.raises(PullConflictError, match="resume"):
+            await handle.wait()
+        with pytest.raises(PullConflictError, match="already"):
             await manager.pause(handle.id)
-            assert (await manager.get(handle.id)).record.state == "paused"
-            with pytest.raises(PullConflictError, match="resume"):
-                await handle.wait()
-            with pytest.raises(PullConflictError, match="already"):
-                await manager.pause(handle.id)
-            hub.faults.clear()
-            hub.served.clear()
-            await (await manager.resume(handle.id)).wait()
-            with pytest.raises(PullConflictError, match="done"):
-                await manager.resume(handle.id)
-        assert sum(served.end - served.start for served in hub.served) < len(DATA)
+        stalling.faults.clear()
+        stalling.served.clear()
+        await (await manager.resume(handle.id)).wait()
+        with pytest.raises(PullConflictError, match="done"):
+            await manager.resume(handle.id)
+    assert sum(served.end - served.start for served in stalling.served) < len(DATA)
     assert final_files(tmp_path) == {f"{REPO}/{NAME}": DATA}
 
 
-async def test_a_cancelled_pull_leaves_nothing(tmp_path: Path) -> None:
-    with StubHub({REPO: {NAME: DATA}}) as hub:
-        hub.faults[REPO, NAME] = [STALL]
-        async with managing(hub, tmp_path) as manager:
-            handle = await manager.start(REPO)
-            await until_bytes_came(manager, handle.id)
-            assert hidden_files(tmp_path) != []
-            await manager.cancel(handle.id)
-            events = [event async for event in handle.events()]
-        assert events[-1] == Stopped(state="cancelled")
+async def test_a_cancelled_pull_leaves_nothing(stalling: StubHub, tmp_path: Path) -> None:
+    async with managing(stalling, tmp_path) as manager:
+        handle = await begun(manager)
+        assert hidden_files(tmp_path) != []
+        await manager.cancel(handle.id)
+        events = [event async for event in handle.events()]
+    assert events[-1] == Stopped(state="cancelled")
     assert hidden_files(tmp_path) == []
     assert final_files(tmp_path) == {}
 
 
-async def test_another_process_may_pause_it(tmp_path: Path) -> None:
-    with StubHub({REPO: {NAME: DATA}}) as hub:
-        hub.faults[REPO, NAME] = [STALL]
-        async with managing(hub, tmp_path) as runner, managing(hub, tmp_path) as other:
-            handle = await runner.start(REPO)
-            await until_bytes_came(runner, handle.id)
-            (status,) = await other.list_pulls()
-            assert (status.is_alive, status.record.state) == (True, "running")
-            with pytest.raises(PullConflictError, match="another process"):
-                await other.resume(handle.id)
-            await other.pause(handle.id)
-            async with asyncio.timeout(10):
-                events = [event async for event in handle.events()]
-            assert events[-1] == Stopped(state="paused")
+async def test_another_process_may_pause_it(stalling: StubHub, tmp_path: Path) -> None:
+    async with managing(stalling, tmp_path) as runner, managing(stalling, tmp_path) as other:
+        handle = await begun(runner)
+        (status,) = await other.list_pulls()
+        assert (status.is_alive, status.record.state) == (True, "running")
+        with pytest.raises(PullConflictError, match="another process"):
+            await other.resume(handle.id)
+        await other.pause(handle.id)
+        async with asyncio.timeout(10):
+            events = [event async for event in handle.events()]
+        assert events[-1] == Stopped(state="paused")
 
 
-async def test_what_ran_when_the_process_ended_goes_on(tmp_path: Path) -> None:
-    with StubHub({REPO: {NAME: DATA}}) as hub:
-        hub.faults[REPO, NAME] = [STALL]
-        async with managing(hub, tmp_path) as manager:
-            handle = await manager.start(REPO)
-            await until_bytes_came(manager, handle.id)
-        hub.faults.clear()
-        num_asked = sum("/api/" in seen.path for seen in hub.seen)
-        async with managing(hub, tmp_path) as manager:
-            (status,) = await manager.list_pulls()
-            assert status.is_interrupted
-            (resumed,) = await manager.resume_interrupted()
-            await resumed.wait()
-        assert sum("/api/" in seen.path for seen in hub.seen) == num_asked, "the plan and its commit were stored"
+async def test_what_ran_when_the_process_ended_goes_on(stalling: StubHub, tmp_path: Path) -> None:
+    async with managing(stalling, tmp_path) as manager:
+        await begun(manager)
+    stalling.faults.clear()
+    num_asked = sum("/api/" in seen.path for seen in stalling.seen)
+    async with managing(stalling, tmp_path) as manager:
+        (status,) = await manager.list_pulls()
+        assert status.is_interrupted
+        (resumed,) = await manager.resume_interrupted()
+        await resumed.wait()
+    assert sum("/api/" in seen.path for seen in stalling.seen) == num_asked, "the plan and its commit were stored"
     assert final_files(tmp_path) == {f"{REPO}/{NAME}": DATA}
 
 
-async def test_a_failure_is_kept_with_its_reason_and_may_be_tried_again(tmp_path: Path) -> None:
-    with StubHub({REPO: {NAME: DATA}}) as hub:
-        hub.faults[REPO, NAME] = [Fault("status", status=403, is_forever=True)]
-        async with managing(hub, tmp_path) as manager:
-            handle = await manager.start(REPO)
-            events = [event async for event in handle.events()]
-            record = (await manager.get(handle.id)).record
-            assert (record.state, record.error_code) == ("failed", "hub_unauthorized")
-            assert record.error is not None
-            assert "HF_TOKEN" in record.error
-            assert events[-1].__struct_config__.tag == "failed"
-            hub.faults.clear()
-            await (await manager.resume(handle.id)).wait()
+async def test_a_failure_is_kept_with_its_reason_and_may_be_tried_again(hub: StubHub, tmp_path: Path) -> None:
+    hub.faults[REPO, NAME] = [Fault("status", status=403, is_forever=True)]
+    async with managing(hub, tmp_path) as manager:
+        handle = await manager.start(REPO)
+        events = [event async for event in handle.events()]
+        record = (await manager.get(handle.id)).record
+        assert (record.state, record.error_code) == ("failed", "hub_unauthorized")
+        assert record.error is not None
+        assert "HF_TOKEN" in record.error
+        assert events[-1].__struct_config__.tag == "failed"
+        hub.faults.clear()
+        await (await manager.resume(handle.id)).wait()
 
 
-async def test_too_many_pulls_and_unknown_numbers_are_refused(tmp_path: Path) -> None:
-    with StubHub({REPO: {NAME: DATA}}) as hub:
-        hub.faults[REPO, NAME] = [STALL]
-        async with managing(hub, tmp_path, max_running=1, max_waiting=0) as manager:
-            handle = await manager.start(REPO)
-            with pytest.raises(PullConflictError, match="wait already"):
-                await manager.start("org/other")
-            with pytest.raises(PullNotFoundError):
-                await manager.pause(99)
-            await manager.cancel(handle.id)
+async def test_too_many_pulls_and_unknown_numbers_are_refused(stalling: StubHub, tmp_path: Path) -> None:
+    async with managing(stalling, tmp_path, max_running=1, max_waiting=0) as manager:
+        handle = await manager.start(REPO)
+        with pytest.raises(PullConflictError, match="wait already"):
+            await manager.start("org/other")
+        with pytest.raises(PullNotFoundError):
+            await manager.pause(99)
+        await manager.cancel(handle.id)
 
 
-async def test_orphans_are_what_no_pull_comes_back_for(tmp_path: Path) -> None:
-    with StubHub({REPO: {NAME: DATA}}) as hub:
-        hub.faults[REPO, NAME] = [STALL]
-        async with managing(hub, tmp_path) as manager:
-            handle = await manager.start(REPO)
-            await until_bytes_came(manager, handle.id)
-            await manager.pause(handle.id)
+async def test_orphans_are_what_no_pull_comes_back_for(stalling: StubHub, tmp_path: Path) -> None:
+    async with managing(stalling, tmp_path) as manager:
+        handle = await begun(manager)
+        await manager.pause(handle.id)
     folder = PullFolder(tmp_path / "models")
     (folder.partial_dir / "stage-old").mkdir()
     (folder.partial_dir / "stage-old" / "x").write_bytes(b"x" * 5_000)
@@ -190,40 +183,34 @@ async def test_orphans_are_what_no_pull_comes_back_for(tmp_path: Path) -> None:
     assert hidden_files(tmp_path) == []
 
 
-async def test_a_pull_that_waits_for_its_turn_is_not_taken_for_interrupted(tmp_path: Path) -> None:
-    with StubHub({REPO: {NAME: DATA}}) as hub:
-        hub.faults[REPO, NAME] = [STALL]
-        async with managing(hub, tmp_path, max_running=1) as runner, managing(hub, tmp_path) as other:
-            first = await runner.start(REPO)
-            await until_bytes_came(runner, first.id)
-            second = await runner.start(REPO, Wishes(engine="llamacpp"))
-            async with asyncio.timeout(10):
-                while not all(status.is_alive for status in await other.list_pulls()):
-                    pass
-            assert await other.resume_interrupted() == ()
-            with pytest.raises(PullConflictError, match="pause or cancel"):
-                await other.forget(second.id)
-            await other.cancel(second.id)
-            assert [event async for event in second.events()][-1] == Stopped(state="cancelled")
-            await runner.cancel(first.id)
-            await runner.forget(first.id)
-            assert [status.record.id for status in await runner.list_pulls()] == [second.id]
+async def test_a_pull_that_waits_for_its_turn_is_not_taken_for_interrupted(stalling: StubHub, tmp_path: Path) -> None:
+    async with managing(stalling, tmp_path, max_running=1) as runner, managing(stalling, tmp_path) as other:
+        first = await begun(runner)
+        second = await runner.start(REPO, Wishes(engine="llamacpp"))
+        async with asyncio.timeout(10):
+            while not all(status.is_alive for status in await other.list_pulls()):
+                pass
+        assert await other.resume_interrupted() == ()
+        with pytest.raises(PullConflictError, match="pause or cancel"):
+            await other.forget(second.id)
+        await other.cancel(second.id)
+        assert [event async for event in second.events()][-1] == Stopped(state="cancelled")
+        await runner.cancel(first.id)
+        await runner.forget(first.id)
+        assert [status.record.id for status in await runner.list_pulls()] == [second.id]
 
 
-async def test_whoever_waits_for_anothers_transfer_is_told(tmp_path: Path) -> None:
-    with StubHub({REPO: {NAME: DATA}}) as hub:
-        hub.faults[REPO, NAME] = [STALL]
-        async with managing(hub, tmp_path) as one, managing(hub, tmp_path) as other:
-            first = await one.start(REPO)
-            await until_bytes_came(one, first.id)
-            second = await other.start(REPO)
-            async with asyncio.timeout(10):
-                async for event in second.events():
-                    if isinstance(event, Waiting):
-                        break
-            hub.faults.clear()
-            await one.pause(first.id)
-            await second.wait()
+async def test_whoever_waits_for_anothers_transfer_is_told(stalling: StubHub, tmp_path: Path) -> None:
+    async with managing(stalling, tmp_path) as one, managing(stalling, tmp_path) as other:
+        first = await begun(one)
+        second = await other.start(REPO)
+        async with asyncio.timeout(10):
+            async for event in second.events():
+                if isinstance(event, Waiting):
+                    break
+        stalling.faults.clear()
+        await one.pause(first.id)
+        await second.wait()
     assert final_files(tmp_path) == {f"{REPO}/{NAME}": DATA}
 
 
