@@ -1,0 +1,444 @@
+"""Ollama's own Python client, unmodified, pulls, makes, copies and deletes models on a real server."""
+
+import hashlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import ollama
+import psutil
+import pytest
+
+from tests.support.gateway_process import GatewayProcess, run_cli, wait_until
+from tests.support.hub_faults import Fault
+from tests.support.stub_hub import StubHub
+from tests.support.stub_ollama_registry import StubOllamaRegistry, digest_of, published
+from tests.support.tiny_model import write_gguf
+
+HUB_REPO = "tester/Tiny-GGUF"
+HUB_NAME = f"hf.co/{HUB_REPO}:F32"
+PULLS = "/v1/mlxr/models/pulls"
+SLOW = 60_000.0
+GREEDY = {"temperature": 0, "num_predict": 3}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return write_gguf(tmp_path_factory.mktemp("weights") / "tiny-F32.gguf").read_bytes()
+
+
+@pytest.fixture
+def library(weights: bytes) -> Iterator[StubOllamaRegistry]:
+    params = {"temperature": 0.25, "stop": ["<|im_end|>"], "num_ctx": 64}
+    models = {"library/tiny:135m": published(weights, params=params, system="Be brief.")}
+    with StubOllamaRegistry(models) as registry:
+        yield registry
+
+
+@pytest.fixture
+def hub(weights: bytes) -> Iterator[StubHub]:
+    with StubHub({HUB_REPO: {"tiny-F32.gguf": weights}}) as hub:
+        yield hub
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, hub: StubHub, library: StubOllamaRegistry) -> Iterator[GatewayProcess]:
+    home = tmp_path / "home"
+    home.mkdir()
+    config = {"hub": {"endpoint": hub.url, "ollama_registry": library.url}, "server": {"body_timeout_s": 2}}
+    gateway = GatewayProcess(home, config=config)
+    try:
+        yield gateway
+    finally:
+        assert gateway.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway for what is refused: nothing happens to it."""
+    with StubHub() as hub, StubOllamaRegistry() as registry:
+        config = {"hub": {"endpoint": hub.url, "ollama_registry": registry.url}, "server": {"body_timeout_s": 2}}
+        gateway = GatewayProcess(tmp_path_factory.mktemp("calm"), config=config)
+        try:
+            yield gateway
+        finally:
+            assert gateway.stop() == 0
+
+
+@pytest.fixture
+def client(gateway: GatewayProcess) -> Iterator[ollama.Client]:
+    with ollama.Client(host=gateway.url, trust_env=False) as client:
+        yield client
+
+
+def files_of(gateway: GatewayProcess) -> list[str]:
+    models = gateway.home / "data" / "models"
+    return sorted(path.relative_to(models).as_posix() for path in models.rglob("*") if path.is_file())
+
+
+def settings_of(gateway: GatewayProcess, name: str) -> dict[str, Any]:
+    shown = run_cli(gateway.home, "models", "show", name, "--json")
+    assert shown.returncode == 0, shown.stderr
+    settings: dict[str, Any] = json.loads(shown.stdout)["settings"]
+    return settings
+
+
+def names_of(gateway: GatewayProcess) -> set[str]:
+    return {model["id"] for model in gateway.get("/v1/models")["data"]}
+
+
+def answers(gateway: GatewayProcess, name: str) -> bool:
+    reply = gateway.post("/v1/completions", {"model": name, "prompt": "Hi", "max_tokens": 3, "temperature": 0})
+    return reply.status_code == 200
+
+
+def test_a_library_name_is_pulled_with_its_publishers_settings(
+    client: ollama.Client, gateway: GatewayProcess, weights: bytes
+) -> None:
+    lines = list(client.pull("tiny:135m", stream=True))
+    texts = [line.status for line in lines]
+    short = f"pulling {digest_of(weights)[7:19]}"
+    assert texts[:2] == ["pulling manifest", short]
+    assert texts[-3:] == ["verifying sha256 digest", "writing manifest", "success"]
+    of_file = [line for line in lines if line.status == short]
+    assert {line.digest for line in of_file} == {digest_of(weights)}
+    assert {line.total for line in of_file} == {len(weights)}
+    assert of_file[-1].completed == len(weights)
+    assert settings_of(gateway, "tiny:135m") == {
+        "temperature": 0.25, "stop": ["<|im_end|>"], "context_length": 64, "system": "Be brief."
+    }  # fmt: skip
+    assert answers(gateway, "tiny:135m")
+    assert [pull["state"] for pull in gateway.get(PULLS)["pulls"]] == ["done"]
+
+
+def test_without_a_stream_the_last_line_comes_alone(client: ollama.Client) -> None:
+    assert client.pull("tiny:135m").status == "success"
+
+
+def test_names_of_the_hub_go_on_working_as_they_were_typed(client: ollama.Client, gateway: GatewayProcess) -> None:
+    assert client.pull(HUB_NAME).status == "success"
+    assert names_of(gateway) == {f"{HUB_REPO}:F32".lower()}
+    assert client.generate(HUB_NAME, "Hi", options=GREEDY).done
+    assert client.pull(HUB_NAME).status == "success"
+    client.delete(HUB_NAME)
+    assert names_of(gateway) == set()
+    assert files_of(gateway) == []
+
+
+def test_a_model_that_was_pulled_otherwise_keeps_its_name_and_gets_the_other(
+    client: ollama.Client, gateway: GatewayProcess
+) -> None:
+    pulled = run_cli(gateway.home, "models", "pull", HUB_REPO)
+    assert pulled.returncode == 0, pulled.stderr
+    before = names_of(gateway)
+    client.pull(HUB_NAME)
+    assert names_of(gateway) == before
+    client.delete(HUB_NAME)
+    assert names_of(gateway) == before, "only the other name goes"
+    with pytest.raises(ollama.ResponseError, match="not found"):
+        client.delete(HUB_NAME.replace("Tiny", "Other"))
+
+
+def test_the_command_line_pulls_from_the_same_registry(gateway: GatewayProcess) -> None:
+    pulled = run_cli(gateway.home, "models", "pull", "ollama://tiny:135m")
+    assert pulled.returncode == 0, pulled.stderr
+    assert names_of(gateway) == {"tiny:135m"}
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "words"),
+    [
+        ("nobody:1b", 200, "file does not exist"),
+        ("../../etc/passwd", 400, "ollama"),
+        ("/etc/passwd", 400, "name"),
+        ("http://169.254.169.254/x", 400, "name"),
+        ("hf.co/x", 400, "repository"),
+        ("x" * 3000, 400, "model"),
+        ("", 400, "model"),
+    ],
+)
+def test_names_that_cannot_be_pulled_are_told_in_ollamas_shape(
+    calm: GatewayProcess, name: str, status: int, words: str
+) -> None:
+    reply = calm.post("/api/pull", {"model": name})
+    assert reply.status_code == status
+    last = json.loads(reply.text.strip().splitlines()[-1])
+    assert list(last) == ["error"]
+    assert words in last["error"].lower()
+    assert files_of(calm) == []
+
+
+def test_errors_without_a_stream_have_their_status(client: ollama.Client, gateway: GatewayProcess) -> None:
+    with pytest.raises(ollama.ResponseError, match="does not exist") as missing:
+        client.pull("nobody:1b")
+    assert missing.value.status_code == 404
+    with pytest.raises(ollama.ResponseError, match="config"):
+        client.pull("tiny:135m", insecure=True)
+    with pytest.raises(ollama.ResponseError, match="does not push") as refused:
+        client.push("tiny:135m")
+    assert refused.value.status_code == 501
+    assert gateway.get(PULLS)["pulls"] == []
+
+
+def test_a_client_that_leaves_pauses_its_pull_and_the_next_goes_on(
+    client: ollama.Client, gateway: GatewayProcess, library: StubOllamaRegistry, weights: bytes
+) -> None:
+    library.bytes_per_s = SLOW
+    leave_when_bytes_came(gateway)
+    wait_until(lambda: states(gateway) == ["paused"], 10, "the pull is paused")
+    library.bytes_per_s = None
+    assert client.pull("tiny:135m").status == "success"
+    assert states(gateway) == ["done"]
+    served = [item for item in library.served if item.path.endswith(digest_of(weights))]
+    assert len(served) == 2
+    assert served[1].start > 0, "what came before is not fetched again"
+
+
+def test_a_pull_that_another_follows_goes_on_when_the_first_leaves(
+    client: ollama.Client, gateway: GatewayProcess, library: StubOllamaRegistry
+) -> None:
+    library.bytes_per_s = SLOW
+    last: list[str | None] = []
+    has_begun = threading.Event()
+
+    def follow() -> None:
+        for line in client.pull("tiny:135m", stream=True):
+            last.append(line.status)
+            if line.completed:
+                has_begun.set()
+
+    def begin_and_leave() -> None:
+        with gateway.client() as http, http.stream("POST", "/api/pull", json={"model": "tiny:135m"}) as reply:
+            for line in reply.iter_lines():
+                if json.loads(line).get("completed") and not follower.is_alive():
+                    follower.start()
+                if has_begun.is_set():
+                    return
+
+    follower = threading.Thread(target=follow)
+    begin_and_leave()
+    library.bytes_per_s = None
+    follower.join(20)
+    assert last[-1] == "success"
+
+
+def test_a_pull_that_mlxr_started_goes_on_without_its_ollama_client(
+    gateway: GatewayProcess, library: StubOllamaRegistry
+) -> None:
+    library.bytes_per_s = SLOW
+    with (
+        gateway.client() as http,
+        http.stream("POST", "/v1/mlxr/models/pull", json={"reference": "ollama://tiny:135m"}) as reply,
+    ):
+        next(reply.iter_lines())
+    leave_when_bytes_came(gateway)
+    library.bytes_per_s = None
+    wait_until(lambda: states(gateway) == ["done"], 20, "the pull ends")
+
+
+def leave_when_bytes_came(gateway: GatewayProcess) -> None:
+    with gateway.client() as http, http.stream("POST", "/api/pull", json={"model": "tiny:135m"}) as reply:
+        for line in reply.iter_lines():
+            if json.loads(line).get("completed"):
+                return
+    raise AssertionError("the pull ended at once")
+
+
+def states(gateway: GatewayProcess) -> list[str]:
+    return [pull["state"] for pull in gateway.get(PULLS)["pulls"]]
+
+
+def test_broken_transfers_and_a_moving_tag_end_well(
+    client: ollama.Client, library: StubOllamaRegistry, weights: bytes
+) -> None:
+    library.faults["library/tiny:135m", "model"] = [Fault("reset", after=20_000), Fault("flip", after=5)]
+    assert client.pull("tiny:135m").status == "success"
+    library.models["library/tiny:135m"] = published(weights, params={"seed": 7})
+    assert client.pull("tiny:135m").status == "success"
+
+
+def test_an_upload_becomes_a_model(
+    client: ollama.Client, gateway: GatewayProcess, weights: bytes, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.gguf"
+    file.write_bytes(weights)
+    digest = client.create_blob(file)
+    with gateway.client() as http:
+        assert http.head(f"/api/blobs/{digest}").status_code == 200
+        assert http.head(f"/api/blobs/{digest_of(b'other')}").status_code == 404
+        assert http.head("/api/blobs/sha256:..").status_code == 400
+    lines = list(
+        client.create(
+            "mine",
+            files={"mine.gguf": digest},
+            system="You are mine.",
+            parameters={"temperature": 0.5, "stop": ["###"], "num_ctx": 128},
+            messages=[{"role": "user", "content": "Ping"}, {"role": "assistant", "content": "Pong"}],
+            license="MIT",
+            stream=True,
+        )
+    )
+    assert [line.status for line in lines][-2:] == ["writing manifest", "success"]
+    assert settings_of(gateway, "mine") == {
+        "context_length": 128, "temperature": 0.5, "stop": ["###"], "system": "You are mine.", "license": "MIT",
+        "messages": [{"role": "user", "content": "Ping"}, {"role": "assistant", "content": "Pong"}],
+    }  # fmt: skip
+    assert client.generate("mine", "Hi", options=GREEDY).done
+    assert files_of(gateway) == ["made/_/mine/latest/gguf/mine.gguf"]
+    with gateway.client() as http:
+        assert http.head(f"/api/blobs/{digest}").status_code == 200, "the bytes are found under their new name"
+    client.create("second", files={"x.gguf": digest})
+    assert names_of(gateway) == {"mine:latest", "second:latest"}
+
+
+def test_models_are_made_of_models_copied_and_deleted_one_by_one(
+    client: ollama.Client, gateway: GatewayProcess
+) -> None:
+    client.pull("tiny:135m")
+    client.create("mario", from_="tiny:135m", system="You are Mario.", parameters={"top_k": 5})
+    client.copy("mario", "luigi:v1")
+    assert settings_of(gateway, "luigi:v1") == settings_of(gateway, "mario:latest")
+    assert settings_of(gateway, "mario")["system"] == "You are Mario."
+    assert settings_of(gateway, "tiny:135m")["system"] == "Be brief."
+    inodes = {path.stat().st_ino for path in (gateway.home / "data" / "models").rglob("*.gguf")}
+    assert len(inodes) == 1, "the bytes are shared"
+    client.delete("tiny:135m")
+    client.delete("mario")
+    assert names_of(gateway) == {"luigi:v1"}
+    assert client.chat("luigi:v1", [{"role": "user", "content": "Hi"}], options=GREEDY).done
+    client.delete("luigi:v1")
+    assert files_of(gateway) == []
+    with pytest.raises(ollama.ResponseError, match="'mario' not found") as missing:
+        client.delete("mario")
+    assert missing.value.status_code == 404
+    with pytest.raises(ollama.ResponseError, match="'mario' not found") as missing:
+        client.copy("mario", "x")
+    assert missing.value.status_code == 404
+
+
+def test_creating_from_a_name_that_is_not_here_pulls_it(client: ollama.Client, gateway: GatewayProcess) -> None:
+    lines = [line.status for line in client.create("mario", from_="tiny:135m", system="Hi.", stream=True)]
+    assert lines[0] == "pulling manifest"
+    assert lines[-1] == "success"
+    assert lines.count("success") == 1
+    assert names_of(gateway) == {"mario:latest", "tiny:135m"}
+
+
+def test_a_modelfile_says_the_same_by_http_and_on_the_command_line(
+    client: ollama.Client, gateway: GatewayProcess, tmp_path: Path, weights: bytes
+) -> None:
+    client.pull("tiny:135m")
+    text = 'FROM tiny:135m\nPARAMETER temperature 0.5\nSYSTEM """\nYou are Mario.\n"""\nMESSAGE user Hi\n'
+    reply = gateway.post("/api/create", {"name": "mario", "modelfile": text, "stream": False})
+    assert (reply.status_code, reply.json()) == (200, {"status": "success"})
+    (tmp_path / "mine.gguf").write_bytes(weights)
+    for name, source in (("luigi", "tiny:135m"), ("peach", "./mine.gguf")):
+        file = tmp_path / f"{name}.Modelfile"
+        file.write_text(text.replace("tiny:135m", source))
+        made = run_cli(gateway.home, "models", "create", name, "-f", str(file))
+        assert made.returncode == 0, made.stderr
+    assert settings_of(gateway, "luigi") == settings_of(gateway, "mario")
+    assert settings_of(gateway, "peach")["messages"] == [{"role": "user", "content": "Hi"}]
+    assert answers(gateway, "peach")
+
+
+def test_wrong_uploads_leave_nothing(calm: GatewayProcess, weights: bytes) -> None:
+    digest = digest_of(weights)
+    with calm.client() as http:
+        wrong = http.post(f"/api/blobs/{digest}", content=weights[:-1])
+        assert wrong.status_code == 400
+        assert "digest mismatch" in wrong.json()["error"]
+        for bad in ("sha256:..", "sha256:" + "A" * 64, "md5:" + "0" * 64, "x", "sha256-" + "0" * 64):
+            assert http.post(f"/api/blobs/{bad}", content=b"x").status_code in {400, 404}
+        for path in ("/api/blobs/sha256:../../../../etc/passwd", "/api/blobs/sha256:%2e%2e%2fetc"):
+            assert http.request("HEAD", path).status_code in {400, 404}
+        large = http.post(f"/api/blobs/{digest}", content=b"", headers={"content-length": str(1 << 50)})
+        assert large.status_code == 413
+        packed = http.post(f"/api/blobs/{digest}", content=b"x", headers={"content-encoding": "gzip"})
+        assert packed.status_code == 415
+    assert files_of(calm) == []
+
+
+def test_an_upload_that_breaks_off_or_stalls_leaves_nothing(calm: GatewayProcess, weights: bytes) -> None:
+    def halting() -> Iterator[bytes]:
+        yield weights[:1000]
+        raise ConnectionAbortedError
+
+    with calm.client() as http, pytest.raises(ConnectionAbortedError):
+        http.post(f"/api/blobs/{digest_of(weights)}", content=halting())
+    wait_until(lambda: files_of(calm) == [], 10, "the beginning is thrown away")
+    head = f"POST /api/blobs/{digest_of(weights)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nabc"
+    assert b" 408 " in gateway_raw(calm, head.encode())
+    wait_until(lambda: files_of(calm) == [], 10, "the beginning is thrown away")
+
+
+def gateway_raw(gateway: GatewayProcess, data: bytes) -> bytes:
+    url = httpx.URL(gateway.url)
+    with socket.create_connection((url.host, url.port or 80), timeout=20) as connection:
+        connection.sendall(data)
+        return connection.recv(65536)
+
+
+def test_large_uploads_go_beyond_the_limit_of_other_bodies_and_their_time(gateway: GatewayProcess) -> None:
+    size, piece = 128 << 20, bytes(1 << 20)
+    digest = hashlib.sha256(bytes(size)).hexdigest()
+    process = psutil.Process(gateway.pid)
+    before = process.memory_info().rss
+    with gateway.client() as http:
+        pieces = (piece for _ in range(size // len(piece)))
+        reply = http.post(f"/api/blobs/sha256:{digest}", content=pieces)
+        assert reply.status_code == 201, reply.text
+        assert http.post("/api/copy", content=bytes(40 << 20)).status_code == 413
+    assert process.memory_info().rss - before < 48 << 20
+    assert (gateway.home / "data" / "models" / ".uploads" / f"sha256-{digest}").stat().st_size == size
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"from": "/etc/passwd"}, "not opened"),
+        ({"from": "/no/such/file"}, "not opened"),
+        ({"from": "./x.gguf"}, "not opened"),
+        ({"modelfile": "FROM /etc/passwd"}, "not opened"),
+        ({"path": "/etc/passwd"}, "not opened"),
+        ({"modelfile": "FROM a\nFROM b"}, "second FROM"),
+        ({"modelfile": "nonsense"}, "no command"),
+        ({"files": {"../x.gguf": "sha256:" + "0" * 64}}, "files"),
+        ({"files": {"x.gguf": "sha256:../../x"}}, "digest"),
+        ({"files": {"x.gguf": "sha256:" + "0" * 64}}, "upload"),
+        ({}, "from"),
+        ({"from": "a", "files": {"x.gguf": "sha256:" + "0" * 64}}, "either"),
+        ({"from": "a", "quantize": "q4_0"}, "not quantized"),
+        ({"from": "a", "adapters": {"a": "sha256:" + "0" * 64}}, "adapter add"),
+        ({"from": "a", "template": "{{ .Prompt }}"}, "Go template"),
+        ({"from": "a", "template": "{% if %}"}, "template"),
+        ({"from": "a", "parameters": {"num_gpu": 99}}, "num_gpu"),
+        ({"from": "a", "parameters": {"what": 1}}, "what"),
+        ({"from": "a", "messages": [{"role": "tool", "content": "x"}]}, "messages"),
+        ({"from": "a", "system": "x" * 70_000}, "system"),
+        ({"from": "a", "more": 1}, "more"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_and_nothing_is_done(
+    calm: GatewayProcess, body: dict[str, Any], words: str
+) -> None:
+    reply = calm.post("/api/create", {"model": "mario", "stream": False} | body)
+    assert reply.status_code == 400, reply.text
+    assert words in reply.json()["error"]
+    assert files_of(calm) == []
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b/c", "/etc/passwd", "x" * 300, "a b", "é", "x:../y", "x@mlx"])
+def test_hostile_names_are_refused_everywhere(calm: GatewayProcess, name: str) -> None:
+    for path, body in (
+        ("/api/create", {"model": name, "from": "a"}),
+        ("/api/copy", {"source": "a", "destination": name}),
+    ):
+        assert calm.post(path, body).status_code == 400
+    with calm.client() as http:
+        assert http.request("DELETE", "/api/delete", json={"name": name}).status_code in {400, 404}
+    assert files_of(calm) == []
