@@ -4,6 +4,7 @@ from litestar import Litestar
 from litestar.di import Provide
 
 from router.anthropic.routes import anthropic_router
+from router.batches.routes import batches_router
 from router.control.routes import control_router
 from router.http.litestar_errors import litestar_settings
 from router.llamaserver.routes import llamaserver_router
@@ -11,6 +12,7 @@ from router.ollama.management import ollama_management_router
 from router.ollama.routes import ollama_router
 from router.openai.counting import count_input_tokens
 from router.openai.embeddings import create_embeddings
+from router.openai.model_deletion import delete_model
 from router.openai.routes import openai_router
 from router.responses.routes import responses_router
 from router.services import Services
@@ -23,7 +25,9 @@ def create_app(services: Services) -> Litestar:
             openai_router,
             create_embeddings,
             count_input_tokens,
+            delete_model,
             responses_router,
+            batches_router,
             anthropic_router,
             llamaserver_router,
             ollama_router,

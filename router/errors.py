@@ -29,8 +29,12 @@ that do not serve may import it.
     ├── RequestNotFoundError             request_not_found
     ├── RequestCancelledError            request_cancelled
     ├── ResponseNotFoundError            response_not_found
+    ├── FileNotFoundHereError            file_not_found
+    ├── FileInUseError                   file_in_use
+    ├── BatchNotFoundError               batch_not_found
     ├── InternalError                    internal_error
     ├── ModelLoadFailedError             model_load_failed
+    ├── ModelInUseError                  model_in_use
     ├── EngineCrashedError               engine_crashed
     ├── EngineTimeoutError               engine_timeout
     │   └── DeadlineExceededError        deadline_exceeded
@@ -277,6 +281,35 @@ class ResponseNotFoundError(RouterError):
         super().__init__(f"Response with id {response_id!r:.80} not found.", param="response_id")
 
 
+class FileNotFoundHereError(RouterError):
+    """No file of that id is kept."""
+
+    code = "file_not_found"
+
+    def __init__(self, file_id: str, param: str) -> None:
+        super().__init__(f"There is no file {file_id!r:.80}; GET /v1/files lists those there are.", param=param)
+
+
+class FileInUseError(RouterError):
+    """A batch that has not ended reads the file."""
+
+    code = "file_in_use"
+
+    def __init__(self, file_id: str, batch_id: str) -> None:
+        super().__init__(f"{file_id} is read by {batch_id}, which has not ended; cancel that first.", param="file_id")
+
+
+class BatchNotFoundError(RouterError):
+    """There is no batch of that id."""
+
+    code = "batch_not_found"
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(
+            f"There is no batch {batch_id!r:.80}; GET /v1/batches lists those there are.", param="batch_id"
+        )
+
+
 class InternalError(RouterError):
     """A defect of the gateway. The message never carries the cause; the log does."""
 
@@ -290,6 +323,19 @@ class ModelLoadFailedError(RouterError):
     """The engine refused the model; the message carries the engine's own words."""
 
     code = "model_load_failed"
+
+
+class ModelInUseError(RouterError):
+    """The model is loaded and must not go."""
+
+    code = "model_in_use"
+
+    def __init__(self, model: str, engine: str) -> None:
+        super().__init__(
+            f"The model '{model}' is loaded on {engine}; unload it first: POST /v1/mlxr/models/stop, or "
+            f"`mlxr stop {model}`.",
+            param="model",
+        )
 
 
 class EngineCrashedError(RouterError):

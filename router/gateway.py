@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,8 @@ from router.app import create_app
 from router.auto.learning import AutoLearning, installed_versions
 from router.auto.resident import resident_of
 from router.auto.shadow import Shadow
+from router.batches.execution import run_line
+from router.batches.runner import Batches
 from router.bench.machine import bench_machine, machine_id
 from router.bench.runs import BenchRuns
 from router.config import Config, Overrides, apply_overrides
@@ -140,6 +143,7 @@ class _Gateway:
             services.conversions = conversions = Conversions(converter)
             services.benches = benches = self._benches()
             services.responses = self._responses(services)
+            services.batches = self._batches(services)
             server = _create_server(services)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
             stops = [conversions.close, benches.close, server.stop]
@@ -165,6 +169,7 @@ class _Gateway:
                 *([tasks.create_task(services.conversions.run())] if services.conversions is not None else []),
                 *([tasks.create_task(services.benches.run())] if services.benches is not None else []),
                 *([tasks.create_task(services.responses.run())] if services.responses is not None else []),
+                *([tasks.create_task(services.batches.run())] if services.batches is not None else []),
             ]
             try:
                 await server.wait_stopped()
@@ -237,6 +242,9 @@ class _Gateway:
 
     def _responses(self, services: Services) -> ResponsesDesk:
         return ResponsesDesk(Conversations(self._options.paths.conversations_db, lambda: services.config.conversations))
+
+    def _batches(self, services: Services) -> Batches:
+        return Batches(self._options.paths.batches_dir, lambda: services.config, partial(run_line, services))
 
     def _pulls(self, converter: Converter) -> Pulls | None:
         """Make what pulls models; without a usable hub models are served all the same."""

@@ -52,6 +52,11 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         return self.data_dir / "conversations.sqlite3"
 
     @property
+    def batches_dir(self) -> Path:
+        """The files of batches, and the SQLite file of what has become of their lines."""
+        return self.data_dir / "batches"
+
+    @property
     def registry_db(self) -> Path:
         """The catalogue's SQLite file."""
         return self.data_dir / "registry.sqlite3"

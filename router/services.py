@@ -3,6 +3,7 @@
 import dataclasses
 import time
 
+from router.batches.runner import Batches
 from router.bench.runs import BenchRuns
 from router.config import Config
 from router.conversions import Conversions
@@ -35,6 +36,7 @@ class Services:
         benches: Runs the benchmarks that clients ask for.
         making: Makes, copies and removes models.
         responses: What is kept of responses, and those that run in the background.
+        batches: Drives the files of requests.
     """
 
     config: Config
@@ -51,6 +53,7 @@ class Services:
     benches: BenchRuns | None = None
     making: ModelMaking | None = None
     responses: ResponsesDesk | None = None
+    batches: Batches | None = None
 
     def defaults_for(self, model: str) -> RequestDefaults:
         """Return what requests for a model get that do not say otherwise; errors as in `ModelDirectory.get`."""

@@ -4,6 +4,7 @@ from router.config.edit import set_value
 from router.config.load import Overrides, apply_overrides, load_config, parse_config
 from router.config.roots import scan_roots
 from router.config.schema import (
+    BatchesConfig,
     CacheConfig,
     Config,
     ConversationsConfig,
@@ -24,6 +25,7 @@ from router.config.schema import (
 )
 
 __all__ = [
+    "BatchesConfig",
     "CacheConfig",
     "Config",
     "ConversationsConfig",

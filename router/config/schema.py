@@ -261,6 +261,22 @@ class ShadowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_per_hour: Annotated[int, Meta(ge=1, le=1000)] = 4
 
 
+class BatchesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files of requests that are answered as background work.
+
+    Attributes:
+        parallel: Lines of all batches that may run at a time.
+        max_file_bytes: Largest file that is taken.
+        max_bytes: Upper bound of all files together.
+        max_age_s: How long files and batches are kept.
+    """
+
+    parallel: Annotated[int, Meta(ge=1, le=256)] = 8
+    max_file_bytes: Annotated[int, Meta(ge=1)] = 200 << 20
+    max_bytes: Annotated[int, Meta(ge=0)] = 4 << 30
+    max_age_s: Annotated[float, Meta(gt=0, le=MAX_KEPT_S)] = 2_592_000.0
+
+
 class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The llamacpp engine.
 
@@ -370,6 +386,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         cache: What is kept of sequences that have ended.
         conversations: What is kept of stored responses.
         shadow: Repeating requests on the other engine.
+        batches: Files of requests.
         llamacpp: The llamacpp engine.
         mlx: The mlx engine.
         models: Where models are looked for.
@@ -386,6 +403,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cache: CacheConfig = CacheConfig()
     conversations: ConversationsConfig = ConversationsConfig()
     shadow: ShadowConfig = ShadowConfig()
+    batches: BatchesConfig = BatchesConfig()
     llamacpp: LlamaCppConfig = LlamaCppConfig()
     mlx: MLXConfig = MLXConfig()
     models: ModelsConfig = ModelsConfig()

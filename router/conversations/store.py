@@ -141,7 +141,7 @@ class ConversationStore:
         with self._write():
             conversations = self._connection.execute(
                 "SELECT root_id, max(created_at) AS last, sum(num_bytes) FROM responses "
-                "GROUP BY root_id ORDER BY last DESC"
+                "GROUP BY root_id ORDER BY last DESC, max(rowid) DESC"
             ).fetchall()
             gone, num_left = [], max_bytes
             for root_id, last, size in conversations:

@@ -4,8 +4,8 @@ import msgspec
 
 __all__ = ["UPLOAD_PREFIX", "UPLOAD_STEP_BYTES", "HttpLimits"]
 
-UPLOAD_PREFIX = b"/api/blobs/"
-"""Below this path a body is a file of any length, that is written to disk as it comes."""
+UPLOAD_PREFIX = (b"/api/blobs/", b"/v1/files")
+"""Below these paths a body is a file, that is written to disk as it comes; how long it may be is the route's to say."""
 
 UPLOAD_STEP_BYTES = 64 << 10
 """What has to come of a file within `body_timeout_s`."""

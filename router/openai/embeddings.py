@@ -50,18 +50,41 @@ class EmbeddingRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
 async def create_embeddings(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Return one vector per input."""
     arrival = await arrive(request, services)
-    body = decode_json(arrival.raw, EmbeddingRequest)
+    body, wanted = read_embedding_request(services, arrival.raw, arrival.engine)
+    answer_id = new_embedding_id()
+    result = await embeddings(services, arrival, wanted, answer_id=answer_id, protocol="openai")
+    return json_reply(await embeddings_body(body, result), headers=[(REQUEST_ID_HEADER, answer_id.encode())])
+
+
+def read_embedding_request(
+    services: Services, raw: bytes, engine: str | None
+) -> tuple[EmbeddingRequest, EmbeddingWanted]:
+    """Read a body, by whatever way it came; return it with what is to be embedded.
+
+    Args:
+        services: Of the gateway.
+        raw: The body.
+        engine: The header X-Mlxr-Engine, or None.
+
+    Raises:
+        RouterError: It is not valid.
+        RegistryError: There is no such model.
+    """
+    body = decode_json(raw, EmbeddingRequest)
     if body.dimensions is not None:
         message = "dimensions: no model here is known to bear shorter vectors (Matryoshka); leave it out"
         raise UnsupportedFieldError(message, "dimensions")
     wanted = EmbeddingWanted(
-        wish=services.models.wish_for(body.model, arrival.engine, Purpose.EMBED),
+        wish=services.models.wish_for(body.model, engine, Purpose.EMBED),
         inputs=inputs_of(body.input),
         pooling=None if body.pooling is None else Pooling(body.pooling),
     )
-    answer_id = "embd-" + secrets.token_hex(12)
-    result = await embeddings(services, arrival, wanted, answer_id=answer_id, protocol="openai")
-    return json_reply(await _body(body, result), headers=[(REQUEST_ID_HEADER, answer_id.encode())])
+    return body, wanted
+
+
+def new_embedding_id() -> str:
+    """Return the id of a request that is to be listed."""
+    return "embd-" + secrets.token_hex(12)
 
 
 def inputs_of(value: str | list[Any]) -> list[str | list[int]]:
@@ -84,7 +107,7 @@ def inputs_of(value: str | list[Any]) -> list[str | list[int]]:
     return inputs
 
 
-async def _body(request: EmbeddingRequest, result: Embeddings) -> bytes:
+async def embeddings_body(request: EmbeddingRequest, result: Embeddings) -> bytes:
     """Encode the answer, giving way to other requests now and then."""
     encode = _base64 if request.encoding_format == "base64" else _floats
     parts = [b'{"object":"list","data":[']

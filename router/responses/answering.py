@@ -10,6 +10,7 @@ from router.capabilities import RESPONSES
 from router.conversations import Conversations
 from router.errors import InvalidRequestError, QueueFullError, StoreUnavailableError
 from router.generation import Generation, GenerationRequest
+from router.http.asgi import Receive
 from router.http.body import decode_json
 from router.http.streaming import until_disconnect
 from router.openai.validation import with_allowed_values
@@ -42,24 +43,34 @@ class AskedResponse(msgspec.Struct, frozen=True, kw_only=True):
     conversation: Conversation
 
 
-async def read_request(services: Services, arrival: Arrival) -> AskedResponse:
-    """Read a request, with what it goes on from.
+async def read_request(
+    services: Services, raw: bytes, *, engine: str | None, wishes: HeaderWishes, receive: Receive | None = None
+) -> AskedResponse:
+    """Read a request, by whatever way it came, with what it goes on from.
+
+    Args:
+        services: Of the gateway.
+        raw: The body.
+        engine: The header X-Mlxr-Engine, or None.
+        wishes: Of the other headers.
+        receive: The channel of a client that may go away; None = there is none.
 
     Raises:
         RouterError: It is not valid, or its conversation is not kept.
         RegistryError: There is no such model.
         BackendError: The model's template, where turns have to be counted.
     """
-    body = decode_response(arrival.raw, ResponseRequest)
+    body = decode_response(raw, ResponseRequest)
     is_stored = _is_stored(services, body)
-    wish = services.models.wish_for(body.model, arrival.engine)
-    engine = services.models.resolve(wish).target.engine
+    wish = services.models.wish_for(body.model, engine)
+    engine_name = services.models.resolve(wish).target.engine
     conversation = await read_conversation(services, body)
     defaults = services.defaults_for(wish.model)
-    wanted = response_generation(body, wish, defaults, conversation.items, engine=engine)
-    wanted = _scheduled(wanted, body, arrival.wishes, conversation)
+    wanted = response_generation(body, wish, defaults, conversation.items, engine=engine_name)
+    wanted = _scheduled(wanted, body, wishes, conversation)
     if body.truncation == "auto":
-        wanted = await until_disconnect(arrival.request.receive, fitted(services, wanted))
+        fitting = fitted(services, wanted)
+        wanted = await (fitting if receive is None else until_disconnect(receive, fitting))
     head = ResponseHead(
         response_id=fresh_id("resp"),
         created_at=int(time.time()),

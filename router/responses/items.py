@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.body import convert_part
+from router.json_types import JSONObject, JSONValue, read_by_type
 from router.openai.messages import call_arguments
 from router.openai.schemas import CallId
 from router.responses.schemas import MAX_ID_CHARS
@@ -30,33 +31,38 @@ _READ: Final = "message, function_call, function_call_output, reasoning and item
 
 _ItemId = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 _Status = Literal["in_progress", "completed", "incomplete"]
+PartObject = Annotated[JSONObject, read_by_type("Part", "responses.InputTextPart", "responses.InputRefusalPart")]
 
 
-class _Message(msgspec.Struct, forbid_unknown_fields=True):
+class InputMessage(msgspec.Struct, forbid_unknown_fields=True):
+    """One turn of the conversation."""
+
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[dict[str, Any]]
+    content: str | list[PartObject]
     type: Literal["message"] = "message"
     id: _ItemId | None = None
     status: _Status | None = None
     phase: str | None = None
 
 
-class _TextPart(msgspec.Struct, forbid_unknown_fields=True):
+class InputTextPart(msgspec.Struct, forbid_unknown_fields=True):
     """`annotations`, `logprobs` and `parsed` are what came with an answer; they have no effect."""
 
     type: str
     text: str
-    annotations: Any = None
-    logprobs: Any = None
-    parsed: Any = None
+    annotations: JSONValue = None
+    logprobs: JSONValue = None
+    parsed: JSONValue = None
 
 
-class _RefusalPart(msgspec.Struct, forbid_unknown_fields=True):
+class InputRefusalPart(msgspec.Struct, forbid_unknown_fields=True):
+    """What the model refused."""
+
     type: str
     refusal: str
 
 
-class _FunctionCall(msgspec.Struct, forbid_unknown_fields=True):
+class InputFunctionCall(msgspec.Struct, forbid_unknown_fields=True):
     """`parsed_arguments` is what OpenAI's own client read of them; it has no effect."""
 
     type: Literal["function_call"]
@@ -65,33 +71,41 @@ class _FunctionCall(msgspec.Struct, forbid_unknown_fields=True):
     arguments: str
     id: _ItemId | None = None
     status: _Status | None = None
-    parsed_arguments: Any = None
+    parsed_arguments: JSONValue = None
 
 
-class _FunctionCallOutput(msgspec.Struct, forbid_unknown_fields=True):
+class InputFunctionCallOutput(msgspec.Struct, forbid_unknown_fields=True):
+    """What a call came to."""
+
     type: Literal["function_call_output"]
     call_id: CallId
-    output: str | list[dict[str, Any]]
+    output: str | list[PartObject]
     id: _ItemId | None = None
     status: _Status | None = None
     name: FunctionName | None = None
 
 
-class _ReasoningPart(msgspec.Struct, forbid_unknown_fields=True):
+class InputReasoningPart(msgspec.Struct, forbid_unknown_fields=True):
+    """A thought."""
+
     type: str
     text: str
 
 
-class _Reasoning(msgspec.Struct, forbid_unknown_fields=True):
+class InputReasoning(msgspec.Struct, forbid_unknown_fields=True):
+    """What the model thought."""
+
     type: Literal["reasoning"]
-    summary: list[_ReasoningPart] = []
-    content: list[_ReasoningPart] | None = None
+    summary: list[InputReasoningPart] = []
+    content: list[InputReasoningPart] | None = None
     encrypted_content: str | None = None
     id: _ItemId | None = None
     status: _Status | None = None
 
 
-class _Reference(msgspec.Struct, forbid_unknown_fields=True):
+class InputReference(msgspec.Struct, forbid_unknown_fields=True):
+    """An item of a stored response, by its id."""
+
     id: _ItemId
     type: Literal["item_reference"] | None = "item_reference"
 
@@ -150,21 +164,21 @@ def _read(item: dict[str, Any], where: str) -> Item | ItemReference:
         kind = "message" if "role" in item else "item_reference"
     match kind:
         case "message":
-            return _message(convert_part(item, _Message, where), where)
+            return _message(convert_part(item, InputMessage, where), where)
         case "function_call":
-            return _call(convert_part(item, _FunctionCall, where), where)
+            return _call(convert_part(item, InputFunctionCall, where), where)
         case "function_call_output":
-            return _call_output(convert_part(item, _FunctionCallOutput, where), where)
+            return _call_output(convert_part(item, InputFunctionCallOutput, where), where)
         case "reasoning":
-            return _reasoning(convert_part(item, _Reasoning, where), where)
+            return _reasoning(convert_part(item, InputReasoning, where), where)
         case "item_reference":
-            return ItemReference(convert_part(item, _Reference, where).id, where)
+            return ItemReference(convert_part(item, InputReference, where).id, where)
         case _:
             path = f"{where}.type"
             raise UnsupportedFieldError(f"{path}: {kind!r:.60} is not supported; send items of type {_READ}", path)
 
 
-def _message(message: _Message, where: str) -> Item:
+def _message(message: InputMessage, where: str) -> Item:
     is_answer = message.role == "assistant"
     kind = "output_text" if is_answer else "input_text"
     sent = [{"type": kind, "text": message.content}] if isinstance(message.content, str) else message.content
@@ -180,15 +194,15 @@ def _message(message: _Message, where: str) -> Item:
 def _text_of(part: dict[str, Any], where: str) -> str:
     kind = str(part.get("type"))
     if kind == "refusal":
-        return convert_part(part, _RefusalPart, where).refusal
+        return convert_part(part, InputRefusalPart, where).refusal
     if kind in _TEXT_PARTS:
-        return convert_part(part, _TextPart, where).text
+        return convert_part(part, InputTextPart, where).text
     path = f"{where}.{_OTHER_PARTS[kind]}" if kind in _OTHER_PARTS else f"{where}.type"
     hint = "only text is understood; send a part of type input_text"
     raise UnsupportedFieldError(f"{path} is not supported, got a part of type {kind!r:.60}: {hint}", path)
 
 
-def _call(call: _FunctionCall, where: str) -> Item:
+def _call(call: InputFunctionCall, where: str) -> Item:
     call_arguments(call.arguments, f"{where}.arguments")
     return {
         "id": call.id or fresh_id("fc"),
@@ -200,7 +214,7 @@ def _call(call: _FunctionCall, where: str) -> Item:
     }
 
 
-def _call_output(output: _FunctionCallOutput, where: str) -> Item:
+def _call_output(output: InputFunctionCallOutput, where: str) -> Item:
     text = output.output
     if not isinstance(text, str):
         parts = enumerate(text)
@@ -214,7 +228,7 @@ def _call_output(output: _FunctionCallOutput, where: str) -> Item:
     }
 
 
-def _reasoning(item: _Reasoning, where: str) -> Item:
+def _reasoning(item: InputReasoning, where: str) -> Item:
     text = "".join(part.text for part in item.content or [])
     if not text and item.encrypted_content:
         text = _unsealed(item.encrypted_content, f"{where}.encrypted_content")

@@ -32,7 +32,9 @@ async def create_response(request: Request[Any, Any, Any], services: NamedDepend
     arrival = await arrive(request, services)
     asked: AskedResponse | None = None
     if services.requests.attachable(arrival.seal) is None:
-        asked = await read_request(services, arrival)
+        asked = await read_request(
+            services, arrival.raw, engine=arrival.engine, wishes=arrival.wishes, receive=request.receive
+        )
         if asked.head.request.background:
             response = start_in_background(services, arrival, asked)
             return event_stream(services, response, -1) if response.is_stream else json_reply(response.live_body)

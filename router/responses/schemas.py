@@ -6,11 +6,12 @@ that one that is not understood is refused by its name.
 Source: OpenAI API reference, "Create a model response".
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from router.json_types import JSONObject, JSONSchema, Refused, read_by_type
 from router.openai.schemas import (
     MAX_CACHE_KEY_CHARS,
     MAX_MESSAGES,
@@ -28,13 +29,28 @@ MAX_TOOLS = 128
 MAX_ID_CHARS = 256
 
 ResponseId = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
+ItemObject = Annotated[
+    JSONObject,
+    read_by_type(
+        "InputItem",
+        "responses.InputMessage",
+        "responses.InputFunctionCall",
+        "responses.InputFunctionCallOutput",
+        "responses.InputReasoning",
+        "responses.InputReference",
+    ),
+]
+ToolObject = Annotated[JSONObject, read_by_type("Tool", "responses.FunctionTool")]
+ChoiceObject = Annotated[
+    JSONObject, read_by_type("ToolChoice", "responses.NamedChoice", "responses.AllowedToolsChoice")
+]
 
 
 class JsonSchemaFormat(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="json_schema"):
     """JSON by a schema, whose name has no effect on the answer; nor has `strict`: the schema always holds."""
 
     name: FunctionName
-    schema: dict[str, Any]
+    schema: JSONSchema
     description: str | None = None
     strict: bool | None = None
 
@@ -66,7 +82,7 @@ class ResponseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/responses."""
 
     model: Annotated[str, Meta(min_length=1, max_length=256)]
-    input: str | Annotated[list[dict[str, Any]], Meta(max_length=MAX_MESSAGES)] | None = None
+    input: str | Annotated[list[ItemObject], Meta(max_length=MAX_MESSAGES)] | None = None
     instructions: str | None = None
     previous_response_id: ResponseId | None = None
     store: bool | None = None
@@ -81,8 +97,8 @@ class ResponseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     top_logprobs: TopLogprobs | None = None
     text: TextConfig | None = None
     reasoning: ReasoningConfig | None = None
-    tools: Annotated[list[dict[str, Any]], Meta(max_length=MAX_TOOLS)] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tools: Annotated[list[ToolObject], Meta(max_length=MAX_TOOLS)] | None = None
+    tool_choice: str | ChoiceObject | None = None
     parallel_tool_calls: bool | None = None
     # How it is scheduled, and which conversation it belongs to.
     service_tier: ServiceTier | None = None
@@ -101,13 +117,13 @@ class ResponseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     prompt_cache_retention: str | None = None
     max_tool_calls: PositiveCount | None = None
     # Not honoured.
-    conversation: Any = None
-    prompt: Any = None
-    moderation: Any = None
-    context_management: Any = None
-    prompt_cache_options: Any = None
-    access_programs: Any = None
-    image: Any = None
+    conversation: Refused = None
+    prompt: Refused = None
+    moderation: Refused = None
+    context_management: Refused = None
+    prompt_cache_options: Refused = None
+    access_programs: Refused = None
+    image: Refused = None
 
 
 class FunctionTool(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -115,6 +131,19 @@ class FunctionTool(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tru
 
     type: Literal["function"]
     name: FunctionName
-    parameters: dict[str, Any] | None = None
+    parameters: JSONSchema | None = None
     strict: bool | None = None
     description: str | None = None
+
+
+class NamedChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="function"):
+    """A function by its name; as a choice, the one that must be called."""
+
+    name: str
+
+
+class AllowedToolsChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="allowed_tools"):
+    """Only these tools may be called; `mode` is auto or required."""
+
+    mode: str
+    tools: list[NamedChoice]

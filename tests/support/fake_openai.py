@@ -5,6 +5,7 @@ import inspect
 import logging
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,8 @@ from registry.store import Registry
 from router.app import create_app
 from router.auto.learning import AutoLearning
 from router.auto.resident import resident_of
+from router.batches.execution import run_line
+from router.batches.runner import Batches
 from router.config import Config, EngineSetting, ServerConfig
 from router.conversations import Conversations
 from router.http.hosts import HostRules
@@ -70,6 +73,9 @@ class FakeFront:
         conversations = Conversations(self._conversations_db, lambda: self.services.config.conversations)
         self.services.responses = ResponsesDesk(conversations)
         self._desk = asyncio.create_task(self.services.responses.run())
+        folder = self._conversations_db.with_name("batches")
+        self.services.batches = Batches(folder, lambda: self.services.config, partial(run_line, self.services))
+        self._batches = asyncio.create_task(self.services.batches.run())
         limits = HttpLimits()
         app = guarded(
             create_app(self.services), rules=HostRules(), limits=limits, access_logger=logging.getLogger("tests.access")
@@ -90,8 +96,9 @@ class FakeFront:
         self.server.stop()
         self.server.stop()
         await self._served
-        self._desk.cancel()
-        await asyncio.wait([self._desk])
+        for task in (self._batches, self._desk):
+            task.cancel()
+            await asyncio.wait([task])
         await self.fleet.close()
 
     @property

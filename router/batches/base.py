@@ -1,0 +1,191 @@
+"""What is known of a file, a batch and a line: plain data. Not here: how it is kept and shown (`store`, `objects`)."""
+
+import enum
+from typing import Any, Final
+
+import msgspec
+
+ENDPOINTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
+
+
+class BatchStatus(enum.StrEnum):
+    """Where a batch stands. Source: OpenAI API reference, "The batch object"."""
+
+    VALIDATING = "validating"
+    FAILED = "failed"
+    IN_PROGRESS = "in_progress"
+    FINALIZING = "finalizing"
+    COMPLETED = "completed"
+    EXPIRED = "expired"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more happens to it."""
+        return self in _FINAL
+
+
+_FINAL: Final = frozenset(
+    {BatchStatus.FAILED, BatchStatus.COMPLETED, BatchStatus.EXPIRED, BatchStatus.CANCELLED},
+)
+
+
+class FailurePolicy(enum.StrEnum):
+    """What a line that fails means for the others."""
+
+    CONTINUE_INDEPENDENT = "continue_independent"
+    FAIL_FAST = "fail_fast"
+
+
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file; its bytes lie in the folder of batches under its id.
+
+    Attributes:
+        file_id: `file-…`.
+        filename: As the client named it; for people only.
+        purpose: `batch`, or `batch_output` of what mlxr wrote.
+        num_bytes: Its size.
+        created_at: Seconds since 1970.
+        expires_at: When it goes; None = by the config's age alone.
+    """
+
+    file_id: str
+    filename: str
+    purpose: str
+    num_bytes: int
+    created_at: float
+    expires_at: float | None = None
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a batch cannot run, or did not run to its end.
+
+    Attributes:
+        code: Stable.
+        message: With the way out.
+        line: In the input file, from 1; None = the file as a whole.
+        param: The field of the line.
+    """
+
+    code: str
+    message: str
+    line: int | None = None
+    param: str | None = None
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch, but for its lines.
+
+    Attributes:
+        batch_id: `batch_…`.
+        endpoint: The `url` of all its lines.
+        input_file_id: The lines.
+        completion_window: As the client said it.
+        created_at: Seconds since 1970; so all that end in `_at`, which are None until then.
+        expires_at: When lines that have not ended are given up.
+        failure_policy: What a line that fails means for the others.
+        token_budget: Tokens after which no further line begins; None = no bound.
+        output_age_s: How long its results are kept; None = by the config's age alone.
+        metadata: The client's own.
+        status: Where it stands.
+        goal: The final status that it is on the way to, once its lines have ended.
+        problems: Why it failed.
+        output_file_id: The results of lines that were answered.
+        error_file_id: Those of the others.
+    """
+
+    batch_id: str
+    endpoint: str
+    input_file_id: str
+    completion_window: str
+    created_at: float
+    expires_at: float
+    failure_policy: FailurePolicy = FailurePolicy.CONTINUE_INDEPENDENT
+    token_budget: int | None = None
+    output_age_s: float | None = None
+    metadata: dict[str, str] | None = None
+    status: BatchStatus = BatchStatus.VALIDATING
+    goal: BatchStatus = BatchStatus.COMPLETED
+    problems: tuple[Problem, ...] = ()
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    in_progress_at: float | None = None
+    finalizing_at: float | None = None
+    completed_at: float | None = None
+    failed_at: float | None = None
+    expired_at: float | None = None
+    cancelling_at: float | None = None
+    cancelled_at: float | None = None
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a batch's input.
+
+    Attributes:
+        number: In the file, from 1.
+        custom_id: The client's name of it.
+        offset: Of its first byte in the file.
+        num_bytes: Its length.
+        depends_on: Numbers of the lines that must have been answered before.
+        is_ok: Whether it was answered; None = it has not ended.
+    """
+
+    number: int
+    custom_id: str
+    offset: int
+    num_bytes: int
+    depends_on: tuple[int, ...] = ()
+    is_ok: bool | None = None
+
+
+class LineEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How a line ended.
+
+    Attributes:
+        number: Of the line.
+        is_ok: Whether it was answered.
+        result: Its line in a file of results, JSON.
+        output: The text of its answer, for lines that depend on it.
+        num_input_tokens: Of its prompt.
+        num_output_tokens: Of its answer.
+        num_cached_tokens: Tokens of the prompt that were not computed.
+        num_reasoning_tokens: Tokens of the answer that brought reasoning only.
+        duration_s: From its start to its end; 0 = it never started.
+    """
+
+    number: int
+    is_ok: bool
+    result: bytes
+    output: str = ""
+    num_input_tokens: int = 0
+    num_output_tokens: int = 0
+    num_cached_tokens: int = 0
+    num_reasoning_tokens: int = 0
+    duration_s: float = 0.0
+
+
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """What has become of a batch's lines, in sum."""
+
+    num_total: int = 0
+    num_ok: int = 0
+    num_failed: int = 0
+    num_input_tokens: int = 0
+    num_output_tokens: int = 0
+    num_cached_tokens: int = 0
+    num_reasoning_tokens: int = 0
+    work_s: float = 0.0
+
+
+def result_line(batch_id: str, line: Line, *, response: dict[str, Any] | None, error: dict[str, Any] | None) -> bytes:
+    """Return a line of a file of results. Source: OpenAI API reference, "The request output object"."""
+    request_id = f"batch_req_{batch_id.removeprefix('batch_')}_{line.number}"
+    body = {"id": request_id, "custom_id": line.custom_id, "response": response, "error": error}
+    return msgspec.json.encode(body)
+
+
+def not_run(batch: Batch, line: Line, code: str, message: str) -> LineEnd:
+    """Return the end of a line that never started, or was given up."""
+    result = result_line(batch.batch_id, line, response=None, error={"code": code, "message": message})
+    return LineEnd(number=line.number, is_ok=False, result=result)
