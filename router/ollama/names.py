@@ -1,7 +1,7 @@
 """Models under the names that Ollama's clients use: with a tag, perhaps with a host. Not here: the names' own grammar.
 
 Ollama's `NAME` and `NAME:latest` are the same model; so they are here, whether the registry's name has the tag or not.
-What it pulls from the hub it calls `hf.co/ORG/REPO:QUANT`; here that is the model that a pull of it makes.
+What it pulls from the hub it calls `hf.co/ORG/REPO:QUANT`; a pull of that makes `org/repo:quant` here.
 """
 
 from collections.abc import Iterator
@@ -9,15 +9,13 @@ from typing import Final
 
 from registry.catalogue import Model
 from registry.errors import InvalidModelNameError, ModelNotFoundError
-from registry.names import derive_name
 from router.load_settings import AS_CONFIGURED, LoadSettings
 from router.model_directory import ModelDirectory
 from router.targets import Purpose
 from router.waiting import Wish
 
 LATEST: Final = ":latest"
-_OWN_HOSTS: Final = ("registry.ollama.ai/library/", "registry.ollama.ai/", "library/")
-_HUB_HOSTS: Final = ("hf.co/", "huggingface.co/")
+_HOSTS: Final = ("registry.ollama.ai/", "library/", "hf.co/", "huggingface.co/")
 
 
 class OllamaModelNotFoundError(ModelNotFoundError):
@@ -68,16 +66,9 @@ def _candidates(reference: str) -> Iterator[str]:
     base, at, engine = reference.strip().lower().partition("@")
     suffix = at + engine
     yield base + suffix
-    for host in _OWN_HOSTS:
+    for host in _HOSTS:
         if base.startswith(host):
             base = base.removeprefix(host)
             yield base + suffix
-    for host in _HUB_HOSTS:
-        if base.startswith(host):
-            base = base.removeprefix(host)
-            repo = base.partition(":")[0]
-            yield base + suffix
-            yield repo + suffix
-            yield derive_name(repo.rpartition("/")[2]) + suffix
     if base.endswith(LATEST):
         yield base.removesuffix(LATEST) + suffix

@@ -16,7 +16,7 @@ from tests.registry.catalogue_builder import make_draft, make_facts
 @pytest.fixture
 def models(tmp_path: Path) -> Iterator[ModelDirectory]:
     with Registry.open(tmp_path / "registry.sqlite3") as registry:
-        names = ("plain", "tagged:135m", "newest:latest", "org/repo", "smollm2-135m-instruct")
+        names = ("plain", "tagged:135m", "newest:latest", "org/repo", "org/pulled:q4_k_m")
         for number, name in enumerate(names):
             registry.add_artifact(
                 make_draft(f"/{number}.gguf", name=name, facts=make_facts(parameter_count=number + 1))
@@ -36,8 +36,8 @@ def models(tmp_path: Path) -> Iterator[ModelDirectory]:
         ("library/plain", "plain"),
         ("registry.ollama.ai/library/tagged:135m", "tagged:135m"),
         ("hf.co/org/repo", "org/repo"),
-        ("hf.co/Org/Repo:Q4_K_M", "org/repo"),
-        ("huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct-GGUF:Q4_1", "smollm2-135m-instruct"),
+        ("hf.co/Org/Pulled:Q4_K_M", "org/pulled:q4_k_m"),
+        ("huggingface.co/org/pulled:q4_k_m", "org/pulled:q4_k_m"),
     ],
 )
 def test_a_name_finds_its_model(models: ModelDirectory, reference: str, name: str) -> None:
@@ -49,7 +49,9 @@ def test_an_engine_may_follow(models: ModelDirectory) -> None:
     assert (wish.model, wish.engine) == ("plain", "llamacpp")
 
 
-@pytest.mark.parametrize("reference", ["nope", "tagged", "plain:7b", "../../etc/passwd", "a b", "hf.co/x/y", "\0"])
+@pytest.mark.parametrize(
+    "reference", ["nope", "tagged", "plain:7b", "../../etc/passwd", "a b", "hf.co/x/plain", "hf.co/org/repo:q8_0", "\0"]
+)
 def test_an_unknown_one_is_not_found_in_ollamas_words(models: ModelDirectory, reference: str) -> None:
     with pytest.raises(OllamaModelNotFoundError) as caught:
         wish_for(models, reference, None)
