@@ -6,6 +6,7 @@ machine did meanwhile. Not here: what the figures are (`figures.py`) and how the
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
+from typing import Final
 
 import msgspec
 
@@ -13,7 +14,7 @@ from registry.bench_record import BenchLoad, BenchRecord, BenchSample, BenchScen
 from router.bench.figures import KINDS_BY_NAME, ROUND_FIGURES, Clock, clock_of
 from router.bench.statistics import Interval, Verdict, median_interval, percentile, ratio_interval, verdict
 
-WINNING_FIGURE = "effective_tokens_per_s"
+WINNING_FIGURE: Final = "effective_tokens_per_s"
 """What decides who is faster at a scenario: how soon the whole answer is there."""
 
 

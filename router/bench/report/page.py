@@ -68,7 +68,8 @@ def as_page(record: BenchRecord) -> str:
             _head(record, summary),
             _contestants(record),
             _overview(record, summary),
-            *(_scenario(record, scenario) for scenario in summary.scenarios),
+            *(_scenario(record, scenario) for scenario in summary.scenarios if scenario.skipped is None),
+            _not_run(record, summary),
             _sides(record, summary),
             element(
                 "section",
@@ -140,21 +141,29 @@ def _overview(record: BenchRecord, summary: BenchSummary) -> Markup | None:
 
 def _scenario(record: BenchRecord, scenario: ScenarioSummary) -> Markup:
     said = [element("p", sentence) for sentence in scenario_sentences(record, scenario)]
-    title = [element("h2", scenario.name), element("p", scenario.what, class_="quiet")]
-    if scenario.skipped is not None:
-        return element("section", *title, *said)
     plots = [(caption, figure_plot(record, scenario, name)) for name, caption in PLOTTED]
     pair = [element("figure", element("figcaption", caption), plot) for caption, plot in plots if plot is not None]
     timeline = timeline_plot(record, scenario)
     caption = "When each token of a typical round came: a line per token, after the wait for the first"
     return element(
         "section",
-        *title,
+        element("h2", scenario.name),
+        element("p", scenario.what, class_="quiet"),
         *said,
         element("div", *pair, class_="pair"),
         None if timeline is None else element("figure", element("figcaption", caption), timeline),
         _table(record, KINDS, scenario.contestants),
     )
+
+
+def _not_run(record: BenchRecord, summary: BenchSummary) -> Markup | None:
+    rows = [
+        part
+        for scenario in summary.scenarios
+        if scenario.skipped is not None
+        for part in (element("dt", scenario.name), element("dd", *scenario_sentences(record, scenario)))
+    ]
+    return element("section", element("h2", "Not run"), element("dl", *rows)) if rows else None
 
 
 def _sides(record: BenchRecord, summary: BenchSummary) -> Markup | None:

@@ -23,6 +23,7 @@ NARROW: Final = 360.0
 ROW: Final = 34.0
 AXIS_HEIGHT: Final = 30.0
 NUM_COLOURS: Final = 6
+SECOND_MS: Final = 1000
 MAX_NAME: Final = 20
 """Characters of a scenario's name that have room."""
 
@@ -156,13 +157,17 @@ def _dots(record: BenchRecord, scenario: ScenarioSummary, name: str, contestant:
 
 
 def _linear_axis(axis: LinearAxis, bottom: float, unit: str) -> list[Markup]:
-    marks = axis.marks()
+    is_seconds = unit == "ms" and axis.end >= SECOND_MS
     drawn = []
-    for value in marks:
+    for value in axis.marks():
         x = axis.place(value)
         drawn.append(element("line", x1=x, x2=x, y1=2, y2=bottom, class_="grid"))
-        drawn.append(element("text", f"{value:g}", x=x, y=bottom + 16, class_="muted middle"))
-    drawn.append(element("text", unit, x=NARROW, y=bottom + 16, class_="muted end"))
+        drawn.append(
+            element(
+                "text", f"{value / SECOND_MS if is_seconds else value:g}", x=x, y=bottom + 16, class_="muted middle"
+            )
+        )
+    drawn.append(element("text", "s" if is_seconds else unit, x=NARROW, y=bottom + 16, class_="muted end"))
     return drawn
 
 

@@ -51,7 +51,9 @@ def print_report(record: BenchRecord, console: Console) -> None:
     _print_head(record, summary, console)
     _print_notices(record, console)
     for scenario in summary.scenarios:
-        _print_scenario(record, scenario, console)
+        if scenario.skipped is None:
+            _print_scenario(record, scenario, console)
+    _print_not_run(record, summary, console)
     _print_sides(record, summary, console)
     for number in range(len(record.contestants)):
         if (sentence := quality_sentence(record, number)) is not None:
@@ -85,10 +87,18 @@ def _print_notices(record: BenchRecord, console: Console) -> None:
 def _print_scenario(record: BenchRecord, scenario: ScenarioSummary, console: Console) -> None:
     console.print()
     console.print(Text.assemble((plain(scenario.name), "bold"), f"  {plain(scenario.what)}"))
-    if scenario.skipped is None:
-        console.print(_figures_table(record, scenario, is_wide=console.width >= WIDE))
+    console.print(_figures_table(record, scenario, is_wide=console.width >= WIDE))
     for sentence in sentences_of(record, scenario):
         console.print(Text(f"→ {sentence}"))
+
+
+def _print_not_run(record: BenchRecord, summary: BenchSummary, console: Console) -> None:
+    skipped = [scenario for scenario in summary.scenarios if scenario.skipped is not None]
+    if skipped:
+        console.print()
+    for scenario in skipped:
+        words = " ".join(sentences_of(record, scenario))
+        console.print(Text.assemble((plain(scenario.name), "bold"), f"  {words}"))
 
 
 def _figures_table(record: BenchRecord, scenario: ScenarioSummary, *, is_wide: bool) -> Table:

@@ -4,13 +4,14 @@ Not here: how numbers are written (`amounts.py`), and how a form escapes a text.
 """
 
 import string
+from pathlib import PurePath
 from typing import Final
 
 from registry.bench_record import BenchContestant, BenchQuality, BenchRecord
 from router.bench.figures import KINDS_BY_NAME
 from router.bench.report.amounts import amount, between, digits, plain, size
 from router.bench.statistics import Interval
-from router.bench.summary import BenchSummary, ContestantFigures, Figure, ScenarioSummary
+from router.bench.summary import WINNING_FIGURE, BenchSummary, ContestantFigures, Figure, ScenarioSummary
 
 
 def label(record: BenchRecord, contestant: int) -> str:
@@ -34,11 +35,26 @@ def headline(record: BenchRecord, summary: BenchSummary) -> str:
         won = [scenario.name for scenario in run if scenario.winner == number]
         if won:
             parts.append(f"{label(record, number)} is faster in {_listed(won)}")
-    open_ones = [scenario.name for scenario in run if scenario.winner is None]
-    if open_ones:
-        everywhere = "any scenario" if len(open_ones) == len(run) else _listed(open_ones)
-        parts.append(f"{'nobody' if parts else 'Nobody'} is measurably faster in {everywhere}")
-    return f"{'; '.join(parts)}." if parts else "Nothing was measured."
+    tied = [scenario.name for scenario in run if scenario.winner is None and _is_compared(scenario)]
+    unknown = [scenario.name for scenario in run if scenario.winner is None and not _is_compared(scenario)]
+    if tied:
+        parts.append(f"nobody is measurably faster in {_places(tied, run)}")
+    if unknown:
+        parts.append(f"there are too few rounds to tell who is faster in {_places(unknown, run)}")
+    return f"{_begun('; '.join(parts))}." if parts else "Nothing was measured."
+
+
+def _is_compared(scenario: ScenarioSummary) -> bool:
+    return any(one.figures[WINNING_FIGURE].ratio is not None for one in scenario.contestants)
+
+
+def _places(names: list[str], run: list[ScenarioSummary]) -> str:
+    return "any scenario" if len(names) == len(run) else _listed(names)
+
+
+def _begun(text: str) -> str:
+    """Begin a sentence with a capital, but leave a contestant's name as it is."""
+    return text[0].upper() + text[1:] if text.startswith(("nobody is", "there are")) else text
 
 
 def scenario_sentences(record: BenchRecord, scenario: ScenarioSummary) -> tuple[str, ...]:
@@ -67,7 +83,7 @@ def scenario_sentences(record: BenchRecord, scenario: ScenarioSummary) -> tuple[
 
 def _versus_first(record: BenchRecord, scenario: ScenarioSummary, other: ContestantFigures) -> str:
     first, second = label(record, 0), label(record, other.contestant)
-    whole = other.figures["effective_tokens_per_s"]
+    whole = other.figures[WINNING_FIGURE]
     if whole.ratio is None:
         return f"{second} and {first} were measured too few times to be compared."
     if whole.verdict == "no difference":
@@ -91,7 +107,7 @@ _PHRASES: Final = {"ttft_p50_ms": "begins to answer sooner", "decode_tokens_per_
 
 def _exceptions(scenario: ScenarioSummary, other: ContestantFigures, first: str, second: str) -> str:
     """Add where the first token or the writing says something else than the whole answer."""
-    overall = other.figures["effective_tokens_per_s"].verdict
+    overall = other.figures[WINNING_FIGURE].verdict
     found = ""
     for name, phrase in _PHRASES.items():
         said = other.figures[name].verdict
@@ -138,7 +154,7 @@ def _worse(quality: BenchQuality, first: BenchQuality | None) -> str:
 
 
 def contestant_facts(contestant: BenchContestant) -> list[tuple[str, str]]:
-    """Name what a contestant is; what is not known is left out.
+    """Name what a contestant is; what is not known is left out, and so is the folder: reports are shown to others.
 
     Returns:
         Name and value.
@@ -157,7 +173,7 @@ def contestant_facts(contestant: BenchContestant) -> list[tuple[str, str]]:
         ("weights are on", ", ".join(known.devices) or None),
         ("libraries", ", ".join(f"{name} {version}" for name, version in known.engine_versions.items()) or None),
         ("build", known.features or None),
-        ("file", known.artifact_path),
+        ("file", None if known.artifact_path is None else PurePath(known.artifact_path).name),
         ("SHA-256", known.artifact_sha256),
     ]
     return [(name, plain(value)) for name, value in facts if value is not None]

@@ -43,7 +43,7 @@ def test_a_sooner_beginning_beside_a_slower_answer_is_said() -> None:
 def test_too_few_rounds_are_not_compared() -> None:
     record = make_record([make_sample(0, 0), make_sample(1, 0)])
     assert sentences(record) == ("mlx and llamacpp were measured too few times to be compared.",)
-    assert headline(record, summarize(record)) == "Nobody is measurably faster in any scenario."
+    assert headline(record, summarize(record)) == "There are too few rounds to tell who is faster in any scenario."
 
 
 def test_failures_are_counted() -> None:
@@ -61,6 +61,8 @@ def test_a_void_comparison_is_not_explained_away() -> None:
 def test_the_headline_names_who_is_faster_where() -> None:
     record = make_run()
     assert headline(record, summarize(record)) == "mlx is faster in short-chat, long-prompt-2k and parallel-4."
+    tied = make_run(ratio=1.0)
+    assert headline(tied, summarize(tied)) == "Nobody is measurably faster in any scenario."
     alone = make_record([make_sample()], contestants=(LLAMACPP,))
     assert headline(alone, summarize(alone)) == "llamacpp was measured alone."
 
