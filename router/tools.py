@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from backends.request import Tool, ToolChoice, ToolUse
 from router.errors import InvalidRequestError
+from router.json_types import JSONObject, JSONSchema, read_by_type
 
 MAX_PARAMETERS_BYTES: Final = 65_536
 """Longest JSON of one function's parameters, like that of any schema."""
@@ -26,25 +27,37 @@ class FunctionDefinition(msgspec.Struct, forbid_unknown_fields=True, omit_defaul
 
     name: FunctionName
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JSONSchema | None = None
     strict: bool | None = None
 
 
-class _NamedFunction(msgspec.Struct, forbid_unknown_fields=True):
+class NamedFunction(msgspec.Struct, forbid_unknown_fields=True):
+    """A function by its name."""
+
     name: str
 
 
-class _NamedChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="function"):
-    function: _NamedFunction
+class NamedChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="function"):
+    """This function must be called."""
+
+    function: NamedFunction
 
 
-class _AllowedTools(msgspec.Struct, forbid_unknown_fields=True):
+class AllowedTools(msgspec.Struct, forbid_unknown_fields=True):
+    """Some of the tools; `mode` is auto or required."""
+
     mode: str
-    tools: list[_NamedChoice]
+    tools: list[NamedChoice]
 
 
-class _AllowedChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="allowed_tools"):
-    allowed_tools: _AllowedTools
+class AllowedChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="allowed_tools"):
+    """Only these tools may be called."""
+
+    allowed_tools: AllowedTools
+
+
+ToolChoiceObject = Annotated[JSONObject, read_by_type("ToolChoice", "openai.NamedChoice", "openai.AllowedChoice")]
+"""`tool_choice` as an object, read by `tools_for`."""
 
 
 class RequestTools(msgspec.Struct, frozen=True):
@@ -129,14 +142,14 @@ def _choice(choice: str | dict[str, Any] | None, names: list[str]) -> tuple[Tool
     if isinstance(choice, str):
         return _needing_tools(_mode(choice, "tool_choice", ("none", "auto", "required")), names), None, names
     try:
-        wanted = msgspec.convert(choice, _NamedChoice | _AllowedChoice)
+        wanted = msgspec.convert(choice, NamedChoice | AllowedChoice)
     except msgspec.ValidationError as exc:
         raise InvalidRequestError(
             f"tool_choice: {exc}; allowed are none, auto, required, an object of type function with function.name, "
             "and one of type allowed_tools",
             "tool_choice",
         ) from exc
-    if isinstance(wanted, _NamedChoice):
+    if isinstance(wanted, NamedChoice):
         name = _known(wanted.function.name, names, "tool_choice.function.name")
         return ToolChoice.REQUIRED, name, [name]
     path = "tool_choice.allowed_tools"

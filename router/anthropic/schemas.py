@@ -6,10 +6,12 @@ value that asks for nothing. Definitions of tools are read by `tools`: what is w
 Source: Anthropic API reference, "Create a Message" and "Count tokens in a Message", and the types of its Python client.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
+from router.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
 
 MAX_STOPS = 16
 MAX_STOP_CHARS = 256
@@ -22,6 +24,7 @@ CallId = Annotated[str, Meta(min_length=1, max_length=256)]
 ToolName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
 StopText = Annotated[str, Meta(min_length=1, max_length=MAX_STOP_CHARS)]
 Display = Literal["summarized", "omitted"]
+ToolObject = Annotated[JSONObject, read_by_type("Tool", "anthropic.ToolDefinition")]
 
 
 class CacheControl(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,7 +43,7 @@ class TextBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", ta
 
     text: str
     cache_control: CacheControl | None = None
-    citations: list[Any] | None = None
+    citations: list[JSONValue] | None = None
 
 
 class ThinkingBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="thinking"):
@@ -69,7 +72,7 @@ class ToolUseBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type",
 
     id: CallId
     name: ToolName
-    input: dict[str, Any]
+    input: JSONObject
     cache_control: CacheControl | None = None
     caller: Caller | None = None
     toolset_name: str | None = None
@@ -106,13 +109,13 @@ class ToolDefinition(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     name: ToolName
-    input_schema: dict[str, Any]
+    input_schema: JSONSchema
     description: str | None = None
     type: Literal["custom"] | None = None
     strict: bool | None = None
     cache_control: CacheControl | None = None
     eager_input_streaming: bool | None = None
-    input_examples: list[dict[str, Any]] | None = None
+    input_examples: list[JSONObject] | None = None
     defer_loading: bool | None = None
     allowed_callers: list[str] | None = None
 
@@ -167,7 +170,7 @@ class ThinkingDisabled(msgspec.Struct, forbid_unknown_fields=True, tag_field="ty
 class OutputFormat(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="json_schema"):
     """JSON by a schema; a name has no effect."""
 
-    schema: dict[str, Any]
+    schema: JSONSchema
     name: str | None = None
 
 
@@ -176,7 +179,7 @@ class OutputConfig(msgspec.Struct, forbid_unknown_fields=True):
 
     format: OutputFormat | None = None
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
-    task_budget: Any = None
+    task_budget: Refused = None
 
 
 class Metadata(msgspec.Struct, forbid_unknown_fields=True):
@@ -194,7 +197,7 @@ class _Prompting(msgspec.Struct, kw_only=True):
     model: ModelName
     messages: Annotated[list[Message], Meta(min_length=1, max_length=MAX_MESSAGES)]
     system: str | list[TextBlock] | None = None
-    tools: Annotated[list[dict[str, Any]], Meta(max_length=MAX_TOOLS)] | None = None
+    tools: Annotated[list[ToolObject], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: AutoChoice | AnyChoice | NamedChoice | NoChoice | None = None
     thinking: ThinkingEnabled | ThinkingAdaptive | ThinkingDisabled | None = None
     output_config: OutputConfig | None = None
@@ -204,8 +207,8 @@ class _Prompting(msgspec.Struct, kw_only=True):
     user_profile_id: str | None = None
     workspace_id: str | None = None
     # Not honoured.
-    context_management: Any = None
-    mcp_servers: list[Any] | None = None
+    context_management: Refused = None
+    mcp_servers: list[Refused] | None = None
     speed: str | None = None
 
 
@@ -226,9 +229,9 @@ class MessagesRequest(_Prompting, kw_only=True, forbid_unknown_fields=True):
     metadata: Metadata | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
     # Not honoured.
-    container: Any = None
+    container: Refused = None
     inference_geo: str | None = None
-    diagnostics: Any = None
-    compaction: Any = None
-    fallbacks: list[Any] | None = None
-    thread: Any = None
+    diagnostics: Refused = None
+    compaction: Refused = None
+    fallbacks: list[Refused] | None = None
+    thread: Refused = None

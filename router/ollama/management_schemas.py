@@ -3,10 +3,12 @@
 Source: Ollama, api/types.go and docs/api.md. `name` is what `model` was called before, and still is by old clients.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
+
+from router.json_types import JSONObject, Refused
 
 MAX_NAME_CHARS = 2_048
 MAX_FILES = 1_000
@@ -42,7 +44,7 @@ class CreateMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     content: str
     images: list[str] | None = None
     thinking: str | None = None
-    tool_calls: list[Any] | None = None
+    tool_calls: list[Refused] | None = None
 
 
 class CreateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"source": "from"}):
@@ -56,7 +58,7 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     template: str | None = None
     license: str | Annotated[list[str], Meta(max_length=MAX_TEXTS)] | None = None
     system: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JSONObject | None = None
     messages: Annotated[list[CreateMessage], Meta(max_length=MAX_TEXTS)] | None = None
     quantize: str | None = None
     quantization: str | None = None

@@ -7,11 +7,12 @@ Source: Ollama, api/types.go and docs/api.md. `temperature`, `top_p`, `max_outpu
 options are not Ollama's, which drops them: the AI SDK's provider sends them so, and means them.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from router.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
 from router.tools import FunctionDefinition, FunctionName
 
 MAX_STOPS = 16
@@ -33,6 +34,9 @@ PositiveCount = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 TopLogprobs = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
 CallId = Annotated[str, Meta(max_length=256)]
+ToolChoiceObject = Annotated[
+    JSONObject, read_by_type("ToolChoice", "openai.NamedChoice", "openai.AllowedChoice", "responses.NamedChoice")
+]
 
 
 class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -79,7 +83,7 @@ class CalledFunction(msgspec.Struct, forbid_unknown_fields=True):
     """What an assistant called: the arguments are an object."""
 
     name: FunctionName
-    arguments: dict[str, Any] | None = None
+    arguments: JSONObject | None = None
     index: AnyInteger | None = None
     description: str | None = None
 
@@ -98,7 +102,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     role: Annotated[str, Meta(max_length=32)]
     content: str | None = None
     thinking: str | None = None
-    images: list[Any] | None = None
+    images: list[Refused] | None = None
     tool_calls: list[ToolCall] | None = None
     tool_name: Annotated[str, Meta(max_length=256)] | None = None
     tool_call_id: CallId | None = None
@@ -109,7 +113,7 @@ class ToolDefinition(msgspec.Struct, forbid_unknown_fields=True):
 
     function: FunctionDefinition
     type: str | None = None
-    items: Any = None
+    items: JSONValue = None
 
 
 class _Request(msgspec.Struct, kw_only=True):
@@ -124,7 +128,7 @@ class _Generation(_Request, kw_only=True):
     """Fields that chats and texts share."""
 
     stream: bool | None = None
-    format: str | dict[str, Any] | None = None
+    format: str | JSONSchema | None = None
     think: bool | str | None = None
     truncate: bool | None = None
     shift: bool | None = None
@@ -137,7 +141,7 @@ class ChatRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
 
     messages: Annotated[list[Message], Meta(max_length=MAX_MESSAGES)] | None = None
     tools: Annotated[list[ToolDefinition], Meta(max_length=MAX_TOOLS)] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tool_choice: str | ToolChoiceObject | None = None
     temperature: Temperature | None = None
     top_p: PositiveProbability | None = None
     max_output_tokens: PositiveCount | None = None
@@ -152,7 +156,7 @@ class GenerateRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
     template: str | None = None
     context: Annotated[list[TokenId], Meta(max_length=MAX_CONTEXT_IDS)] | None = None
     raw: bool | None = None
-    images: list[Any] | None = None
+    images: list[Refused] | None = None
 
 
 class EmbedRequest(_Request, kw_only=True, forbid_unknown_fields=True):
@@ -177,4 +181,4 @@ class ShowRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     verbose: bool | None = None
     system: str | None = None
     template: str | None = None
-    options: dict[str, Any] | None = None
+    options: JSONObject | None = None

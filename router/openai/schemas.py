@@ -2,7 +2,7 @@
 
 Every field has a row in `router.capabilities`; those that are not honoured are declared here too, so that `validation`
 can refuse them by name, or accept the value that means "nothing special". Ranges that are wider than OpenAI's are the
-engines' own. What a type cannot say (tools, response_format, logit_bias) is `Any` here and checked by hand.
+engines' own. What a type cannot say (tool_choice, logit_bias) is any JSON for the decoder, and checked by hand.
 
 Source: OpenAI API reference, "Create chat completion" and "Create completion"; llama.cpp's tools/server/README.md for
 `grammar`, `repeat_penalty`, `repeat_last_n`, `return_progress`, `timings_per_token`, `cache_prompt` and `id_slot`.
@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from router.tools import FunctionDefinition, FunctionName
+from router.json_types import JSONObject, JSONSchema, JSONValue, Refused
+from router.tools import FunctionDefinition, FunctionName, ToolChoiceObject
 
 MAX_STOPS = 16
 MAX_STOP_CHARS = 256
@@ -35,6 +36,12 @@ GrammarText = Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
 TopLogprobs = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
 ServiceTier = Literal["auto", "default", "priority", "flex"]
 CallId = Annotated[str, Meta(min_length=1, max_length=256)]
+Bias = Annotated[Any, Meta(title="Bias", extra_json_schema={"type": "number", "minimum": -100, "maximum": 100})]
+BiasPair = Annotated[
+    Any, Meta(title="BiasPair", extra_json_schema={"type": "array", "items": {"type": "number"}, "maxItems": 2})
+]
+LogitBias = dict[str, Bias] | list[BiasPair]
+"""Token id to bias, or pairs of them; read by `sampling`, with what is wrong in words."""
 
 
 class TextPart(msgspec.Struct, forbid_unknown_fields=True):
@@ -42,9 +49,9 @@ class TextPart(msgspec.Struct, forbid_unknown_fields=True):
 
     type: str
     text: str | None = None
-    image_url: Any = None
-    input_audio: Any = None
-    file: Any = None
+    image_url: Refused = None
+    input_audio: Refused = None
+    file: Refused = None
 
 
 class FunctionCall(msgspec.Struct, forbid_unknown_fields=True):
@@ -55,7 +62,7 @@ class FunctionCall(msgspec.Struct, forbid_unknown_fields=True):
 
     name: FunctionName
     arguments: str
-    parsed_arguments: Any = None
+    parsed_arguments: JSONValue = None
 
 
 class ToolCall(msgspec.Struct, forbid_unknown_fields=True):
@@ -77,10 +84,10 @@ class ChatMessage(msgspec.Struct, forbid_unknown_fields=True):
     reasoning_content: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: CallId | None = None
-    function_call: Any = None
-    audio: Any = None
-    annotations: Any = None
-    parsed: Any = None
+    function_call: Refused = None
+    audio: Refused = None
+    annotations: JSONValue = None
+    parsed: JSONValue = None
 
 
 class ToolDefinition(msgspec.Struct, forbid_unknown_fields=True):
@@ -102,7 +109,7 @@ class JsonSchema(msgspec.Struct, forbid_unknown_fields=True):
     """A schema with a name, which has no effect on the answer; nor has `strict`: the schema always holds."""
 
     name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
-    schema: dict[str, Any]
+    schema: JSONSchema
     description: str | None = None
     strict: bool | None = None
 
@@ -137,7 +144,7 @@ class _Generation(msgspec.Struct, kw_only=True):
     repeat_penalty: RepetitionPenalty | None = None
     repeat_last_n: PenaltyWindow | None = None
     repetition_context_size: PenaltyWindow | None = None
-    logit_bias: dict[str, Any] | list[Any] | None = None
+    logit_bias: LogitBias | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     max_tokens: PositiveCount | None = None
     stop: StopText | StopList | None = None
@@ -166,23 +173,23 @@ class ChatRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
     logprobs: bool | None = None
     top_logprobs: TopLogprobs | None = None
     tools: Annotated[list[ToolDefinition], Meta(max_length=128)] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tool_choice: str | ToolChoiceObject | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     enable_thinking: bool | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
+    chat_template_kwargs: JSONObject | None = None
     reasoning_format: Literal["none", "auto", "deepseek"] | None = None
     # Labels and hints without an effect on the answer.
     safety_identifier: str | None = None
     prompt_cache_retention: str | None = None
     # Not honoured.
-    functions: list[Any] | None = None
-    function_call: Any = None
+    functions: list[Refused] | None = None
+    function_call: Refused = None
     verbosity: str | None = None
     modalities: list[str] | None = None
-    audio: Any = None
-    prediction: Any = None
-    web_search_options: Any = None
+    audio: Refused = None
+    prediction: Refused = None
+    web_search_options: Refused = None
     store: bool | None = None
 
 
