@@ -51,8 +51,7 @@ def register_pulled(
             ]
             if called is not None:
                 models = [_call(registry, model, called, is_new=model.name not in before) for model in models]
-            if name is None:
-                _set_as_published(registry, result.plan)
+            _set_as_published(registry, result.plan)
         for model in models:
             _conclude_hashes(registry, [item for item in model.artifacts if item.path in paths and item.sha256 is None])
         # Equal bytes may have made two models one; the name that was given up is an alias then.

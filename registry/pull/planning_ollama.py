@@ -38,7 +38,13 @@ _UNSAFE: Final = re.compile(r"[^a-z0-9_.-]")
 
 
 async def plan_ollama(
-    text: str, reference: OllamaReference, source: OllamaRegistry, folder: PullFolder, database: Path
+    text: str,
+    reference: OllamaReference,
+    source: OllamaRegistry,
+    folder: PullFolder,
+    database: Path,
+    *,
+    name: str | None = None,
 ) -> PullPlan:
     """Find out what the pull of a name would do.
 
@@ -48,6 +54,7 @@ async def plan_ollama(
         source: The registry.
         folder: Where files lie.
         database: The catalogue's file.
+        name: Of the model here; None = the one that was asked for.
 
     Returns:
         The plan; without parts when the model is here already, from elsewhere.
@@ -62,13 +69,15 @@ async def plan_ollama(
     if manifest.has_projector:
         notes.append(f"The vision projector of {reference.name} is left out: images are not read yet.")
     part = _part(reference, manifest, source)
-    is_here = await in_thread(lambda: _is_here(database, reference, manifest.model, folder.target(part, part.files[0])))
+    wanted = name or reference.name
+    target = folder.target(part, part.files[0])
+    is_here = await in_thread(lambda: _is_here(database, wanted, manifest.model, target))
     if is_here:
-        notes.append(f"{reference.name} is here already, with the same bytes.")
+        notes.append(f"{wanted} is here already, with the same bytes.")
     return PullPlan(
         reference=text,
         parts=() if is_here else (part,),
-        name=reference.name,
+        name=wanted,
         settings=msgspec.convert(settings, ModelSettings),
         notes=tuple(notes),
     )
@@ -92,24 +101,24 @@ def _part(reference: OllamaReference, manifest: RemoteManifest, source: OllamaRe
     )
 
 
-def _is_here(database: Path, reference: OllamaReference, layer: Layer, target: Path) -> bool:
+def _is_here(database: Path, name: str, layer: Layer, target: Path) -> bool:
     """Tell whether the name stands for these very bytes in a place of their own, such as Ollama's store."""
     if not database.exists():
         return False
     with Registry.open(database) as registry:
-        model = registry.find_exactly(reference.name)
+        model = registry.find_exactly(name)
     artifact = None if model is None else model.artifact_for("llamacpp")
-    if model is None or artifact is None or (model.name == reference.name and artifact.path == str(target)):
+    if model is None or artifact is None or (model.name == name and artifact.path == str(target)):
         return False
     if artifact.sha256 == sha256_of(layer) and artifact.status == "ok":
         return True
     way_out = (
-        f"`mlxr models alias {model.name} {reference.name} --remove` frees it"
-        if model.name != reference.name
+        f"`mlxr models alias {model.name} {name} --remove` frees it"
+        if model.name != name
         else f"`mlxr models rm {model.name}` takes it off"
     )
     raise PullConflictError(
-        f"The name {reference.name} is taken by other bytes than the registry has: {artifact.path}. {way_out}; a model "
+        f"The name {name} is taken by other bytes than the registry has: {artifact.path}. {way_out}; a model "
         "in Ollama's own store is brought up to date by Ollama."
     )
 

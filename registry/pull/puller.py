@@ -123,7 +123,7 @@ class Puller:
             case OllamaReference() as name:
                 if self.ollama is None:
                     raise NothingToPullError("No registry of Ollama's is set up here.")
-                plan = await plan_ollama(reference, name, self.ollama, self.folder, self.database)
+                plan = await plan_ollama(reference, name, self.ollama, self.folder, self.database, name=wishes.name)
             case HubReference() as hub:
                 plan = await self._plan_hub(reference, hub, wishes)
         if wishes.budget_bytes is not None:

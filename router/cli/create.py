@@ -72,13 +72,14 @@ def create(
 
 def _make(registry: "Registry", name: str, modelfile: "Modelfile", folder: Path, settings: dict[str, object]) -> "Made":
     from registry.making import make_from_files, make_from_model
+    from router.ollama.management_names import without_host
 
     models_dir = current_paths().models_dir
     source = modelfile.source
     near = folder / Path(source).expanduser()
     if source.startswith(_PATH_BEGINNINGS) or (source.lower().endswith(".gguf") and near.exists()):
         return make_from_files(registry, models_dir, name, _files_at(near), settings)
-    return make_from_model(registry, models_dir, name, source.lower(), settings)
+    return make_from_model(registry, models_dir, name, without_host(source), settings)
 
 
 def _files_at(path: Path) -> list[tuple[str, Path]]:

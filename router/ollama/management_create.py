@@ -5,6 +5,7 @@ Not here: what the request means (`management_recipe.py`), and the making (`rout
 
 import hashlib
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from typing import Any, Final
 
 import msgspec
@@ -49,8 +50,9 @@ async def _creation(services: Services, names: tuple[str, ...], recipe: Recipe) 
         made = await _made_of_files(services, name, recipe)
         yield StatusLine(status="parsing GGUF")
     else:
-        async for line in _fetch_source(services, recipe.source):
-            yield line
+        async with aclosing(_fetch_source(services, recipe.source)) as lines:
+            async for line in lines:
+                yield line
         source = model_named(services.models, recipe.source).name
         made = await making_of(services).make_from_model(name, source, recipe.settings)
     services.models.forget()
@@ -70,9 +72,10 @@ async def _fetch_source(services: Services, source: str) -> AsyncGenerator[Statu
         model_named(services.models, source)
     except ModelNotFoundError:
         yield PULLING_MANIFEST
-        async for line in pull_lines(services, pull_name_of(source)):
-            if line not in {PULLING_MANIFEST, SUCCESS, WRITING_MANIFEST}:
-                yield line
+        async with aclosing(pull_lines(services, pull_name_of(source))) as lines:
+            async for line in lines:
+                if line not in {PULLING_MANIFEST, SUCCESS, WRITING_MANIFEST}:
+                    yield line
         services.models.forget()
 
 

@@ -10,15 +10,25 @@ from typing import Any
 
 import pytest
 
-from registry.errors import HubAnswerError, HubAuthError, HubNotFoundError, NothingToPullError, PullError
+from registry.discovery import register_path
+from registry.errors import (
+    HubAnswerError,
+    HubAuthError,
+    HubNotFoundError,
+    NothingToPullError,
+    PullConflictError,
+    PullError,
+)
+from registry.hashing import hash_artifact, pending_hashes
 from registry.hub.client import HubClient
 from registry.hub.ollama_web import OllamaWeb
 from registry.hub.web import HubSettings, Web
 from registry.ollama_registry.client import OllamaRegistry
 from registry.ollama_registry.manifest import LICENSE_LAYER
-from registry.pull import Puller, PullSettings, open_puller
+from registry.pull import Puller, PullSettings, Wishes, open_puller
 from registry.pull.events import PullEvent
 from registry.settings import ModelSettings, PresetMessage
+from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, build, llama_metadata
 from tests.support.hub_faults import random_script
 from tests.support.pull_bench import RETRY, SMALL, final_files, payload
@@ -217,6 +227,28 @@ async def test_the_settings_of_an_open_puller_name_the_registry(tmp_path: Path) 
         async with open_puller(hub, tmp_path / "models", tmp_path / "registry.sqlite3") as puller:
             await puller.plan(TINY)
         assert all("authorization" not in seen.headers for seen in registry.seen)
+
+
+async def test_a_name_that_has_these_bytes_elsewhere_needs_no_transfer(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.gguf"
+    elsewhere.write_bytes(MODEL)
+    with (
+        StubOllamaRegistry({NAME: published(MODEL, system="Hi.")}) as registry,
+        Registry.open(tmp_path / "registry.sqlite3") as catalogue,
+    ):
+        register_path(catalogue, elsewhere, name="tiny:135m")
+        for task in pending_hashes(catalogue):
+            hash_artifact(catalogue, task)
+        async with opened(registry, tmp_path) as puller:
+            plan = await puller.plan(TINY)
+            assert (plan.parts, plan.name, plan.settings.system) == ((), "tiny:135m", "Hi.")
+            result = await puller.fetch(plan, lambda _: None)
+            assert result.paths == ()
+            assert (await puller.plan(TINY, Wishes(name="other"))).parts
+            registry.models[NAME] = published(MODEL + bytes(32))
+            with pytest.raises(PullConflictError, match="taken by other bytes"):
+                await puller.plan(TINY)
+    assert final_files(tmp_path) == {}
 
 
 async def run_script(registry: StubOllamaRegistry, root: Path, seed: int) -> str | None:
