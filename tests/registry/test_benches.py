@@ -79,6 +79,16 @@ def test_runs_follow_a_new_name_of_their_model(store: Registry) -> None:
     assert [record.model for record in store.bench_records("new-name", 0.0)] == ["new-name"]
 
 
+def test_runs_go_along_when_equal_models_become_one(store: Registry) -> None:
+    for name in ("kept", "gone"):
+        artifact, _ = store.add_artifact(make_draft(f"/{name}/{name}.gguf", name=name))
+        store.set_sha256(artifact.id, "a" * 64)
+        store.add_bench(make_record(bench_id=f"b-{name}", model=name))
+    assert store.merge_equal(artifact.id) == ("/gone/gone.gguf",)
+    assert {head.bench_id for head in store.benches("kept")} == {"b-kept", "b-gone"}
+    assert store.benches("gone") == ()
+
+
 def test_deleting_a_run_names_it(store: Registry) -> None:
     store.add_bench(make_record(bench_id="b-12345"))
     assert store.delete_bench("b-1") == "b-12345"
