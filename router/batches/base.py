@@ -189,3 +189,15 @@ def not_run(batch: Batch, line: Line, code: str, message: str) -> LineEnd:
     """Return the end of a line that never started, or was given up."""
     result = result_line(batch.batch_id, line, response=None, error={"code": code, "message": message})
     return LineEnd(number=line.number, is_ok=False, result=result)
+
+
+def output_text(body: dict[str, Any]) -> str:
+    """Return the text of an answer of any endpoint; "" where it has none."""
+    if body.get("object") == "response":
+        parts = (part for item in body["output"] if item["type"] == "message" for part in item["content"])
+        return "".join(part["text"] for part in parts)
+    choices = body.get("choices")
+    if not choices:
+        return ""
+    message = choices[0].get("message")
+    return (choices[0]["text"] if message is None else message["content"]) or ""

@@ -12,7 +12,7 @@ import msgspec
 from backends.errors import BackendError
 from backends.sequence import Priority
 from registry.errors import RegistryError
-from router.batches.base import Batch, Line, LineEnd, result_line
+from router.batches.base import Batch, Line, LineEnd, output_text, result_line
 from router.embedding import EmbeddingRun
 from router.errors import (
     EngineCrashedError,
@@ -83,18 +83,6 @@ async def run_line(services: Services, batch: Batch, line: Line, body: bytes) ->
         num_reasoning_tokens=usage.num_reasoning,
         duration_s=duration_s,
     )
-
-
-def output_text(body: dict[str, Any]) -> str:
-    """Return the text of an answer of any endpoint; "" where it has none."""
-    if body.get("object") == "response":
-        parts = (part for item in body["output"] if item["type"] == "message" for part in item["content"])
-        return "".join(part["text"] for part in parts)
-    choices = body.get("choices")
-    if not choices:
-        return ""
-    message = choices[0].get("message")
-    return (choices[0]["text"] if message is None else message["content"]) or ""
 
 
 class _Usage(msgspec.Struct, frozen=True):

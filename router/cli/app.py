@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli import bench, config, doctor, engine, models, processes, requests, run, serve
+from router.cli import batch, bench, config, doctor, engine, models, processes, requests, run, serve
 from router.cli.context import CommandError
 from router.cli.output import shown
 from router.cli.quick import QuickGroup
@@ -49,7 +49,7 @@ def root(
         raise typer.Exit(EXIT_USAGE)
 
 
-for group in (serve, run, models, engine, processes, requests, bench, config, doctor):
+for group in (serve, run, models, engine, processes, requests, batch, bench, config, doctor):
     group.register(app)
 
 
