@@ -288,3 +288,27 @@ async def test_requests_are_listed_and_can_be_cancelled(front: FakeFront) -> Non
         async for line in received:
             last = line
         assert msgspec.json.decode(last) == {"error": "The request was cancelled on the server."}
+
+
+@with_front()
+async def test_zero_values_of_a_go_program_ask_for_nothing(front: FakeFront) -> None:
+    """Ollama's own command line encodes its Structs with all their fields."""
+    call = {"function": {"index": 0, "name": "f", "arguments": {}}}
+    tool = {"type": "function", "function": {"name": "f", "description": "", "parameters": {"type": "object"}}}
+    messages = [*HI, {"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "tool", "content": "1"}]
+    generate = {"prompt": "hi", "suffix": "", "system": "", "template": "", "options": None, "format": ""}
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        ("/api/generate", {**generate, "keep_alive": "5m0s", "think": None}),
+        ("/api/generate", {**generate, "prompt": "", "options": {}}),
+        ("/api/chat", {"messages": None, "options": None}),
+        ("/api/chat", {"messages": messages, "tools": [tool], "options": {}, "keep_alive": -1, "format": None}),
+        ("/api/embed", {"input": "hi", "options": None}),
+        ("/api/embeddings", {"prompt": "hi", "options": {}}),
+    ]
+    for path, body in bodies:
+        answer = await post(front, path, **body)
+        assert answer.status_code == 200, (path, answer.text)
+        assert '"error"' not in answer.text
+    shown = {"system": "", "template": "", "verbose": False, "options": None, "name": ""}
+    # The files of the front's models are not there, which is the only thing that is wrong with it.
+    assert (await post(front, "/api/show", **shown)).status_code == 422
