@@ -19,10 +19,12 @@ import msgspec
 
 from registry.candidates import Candidate, Source, mlx_candidate
 from registry.catalogue import Artifact, FileHash, Model, SkippedFile
+from registry.checksums import combined_sha256
 from registry.discovery import register_path
 from registry.errors import ArtifactError, ModelExistsError, PullDiskFullError
 from registry.facts import ArtifactFormat
 from registry.folders import file_candidate
+from registry.hashing import has_all
 from registry.inspection import inspect
 from registry.names import check_model_name, parse_shard_name
 from registry.pull.disk import free_bytes, link_or_copy, make_folder, move, translate_os_errors
@@ -43,12 +45,12 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         format: `gguf` or `mlx`.
         files: Name in its folder -> where the bytes are; of a GGUF model the first file comes first.
-        num_extra: So many of the last files are no part of the model itself: a vision projector.
+        sha256s: Of these files, where the bytes are -> what was proved of them; others may be known to the catalogue.
     """
 
     format: ArtifactFormat
     files: tuple[tuple[str, Path], ...]
-    num_extra: int = 0
+    sha256s: dict[Path, str] = {}
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +111,8 @@ def make_from_files(
     name: str,
     files: Sequence[tuple[str, Path]],
     changes: Mapping[str, Any] | None = None,
+    *,
+    sha256s: Mapping[Path, str] | None = None,
 ) -> Made:
     """Make a model of files that are on this machine.
 
@@ -118,6 +122,7 @@ def make_from_files(
         name: Of what is made; see `make_from_model`.
         files: Name -> where the bytes are; names are checked, and safe below any folder.
         changes: Settings.
+        sha256s: Checksums that were proved of some of the files.
 
     Returns:
         What was made.
@@ -128,7 +133,8 @@ def make_from_files(
     """
     check_settings(changes or {})
     check_may_be_made(registry, name)
-    model = _make(registry, models_dir, name, [_form_of_files(name, files)], dict(changes or {}))
+    form = msgspec.structs.replace(_form_of_files(name, files), sha256s=dict(sha256s or {}))
+    model = _make(registry, models_dir, name, [form], dict(changes or {}))
     return Made(model=model, layers=tuple(item.sha256 for item in model.artifacts if item.sha256 is not None))
 
 
@@ -168,7 +174,7 @@ def _form_of(artifact: Artifact, name: str) -> Form:
     if artifact.mmproj_path is None:
         return Form(format=artifact.format, files=tuple(files))
     projector = (f"mmproj-{_file_name(name)}", Path(artifact.mmproj_path))
-    return Form(format=artifact.format, files=(*files, projector), num_extra=1)
+    return Form(format=artifact.format, files=(*files, projector))
 
 
 def _form_of_files(name: str, files: Sequence[tuple[str, Path]]) -> Form:
@@ -209,6 +215,10 @@ def _make(registry: Registry, models_dir: Path, name: str, forms: Sequence[Form]
         for form, path in zip(forms, paths, strict=True):
             registry.put_hashes(_same_hashes(registry, form, path))
             register_path(registry, path, name=name, is_owned=True)
+        for artifact in registry.get_model(name).artifacts:
+            known_hashes = registry.file_hashes(artifact.files)
+            if artifact.sha256 is None and has_all(artifact.files, known_hashes):
+                registry.set_sha256(artifact.id, combined_sha256(known_hashes.values()))
         mark_apart(registry, name)
         return registry.change_settings(name, dict.fromkeys(SETTING_KEYS) | dict(settings))
 
@@ -279,7 +289,15 @@ def _same_hashes(registry: Registry, form: Form, path: Path) -> Iterable[FileHas
     folder = path if form.format is ArtifactFormat.MLX else path.parent
     known = registry.file_hashes(str(source) for _, source in form.files)
     for file, source in form.files:
-        item = known.get(str(source))
-        info = (folder / file).stat()
-        if item is not None and (item.size_bytes, item.mtime_ns) == (info.st_size, info.st_mtime_ns):
-            yield msgspec.structs.replace(item, path=str(folder / file))
+        own = folder / file
+        info, item = own.stat(), known.get(str(source))
+        if source in form.sha256s:
+            yield FileHash(
+                path=str(own),
+                size_bytes=info.st_size,
+                mtime_ns=info.st_mtime_ns,
+                sha256=form.sha256s[source],
+                is_computed=True,
+            )
+        elif item is not None and (item.size_bytes, item.mtime_ns) == (info.st_size, info.st_mtime_ns):
+            yield msgspec.structs.replace(item, path=str(own))

@@ -69,7 +69,8 @@ class ModelMaking:
             RegistryError: As of `registry.making.make_from_files`.
         """
         async with self._naming(name):
-            found = []
+            found: list[tuple[str, Path]] = []
+            proved: dict[Path, str] = {}
             for file, sha256 in files:
                 path = await self.find_blob(sha256)
                 if path is None:
@@ -78,8 +79,9 @@ class ModelMaking:
                         "files",
                     )
                 found.append((file, path))
+                proved[path] = sha256
             made = await self._with_registry(
-                lambda registry: make_from_files(registry, self._models_dir, name, found, changes)
+                lambda registry: make_from_files(registry, self._models_dir, name, found, changes, sha256s=proved)
             )
             await in_thread(partial(self._keep_blobs, made, [sha256 for _, sha256 in files]))
             return made

@@ -1,5 +1,6 @@
 """Models made of others and of files: the same bytes, a name and settings of their own, and nothing lost."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -101,6 +102,7 @@ def test_known_checksums_are_not_computed_again(bench: Bench) -> None:
     known = bench.registry.file_hashes(made.model.artifacts[0].files)
     assert [item.is_computed for item in known.values()] == [True]
     assert isinstance(next(iter(known.values())), FileHash)
+    assert made.layers == (bench.registry.get_model("base").artifacts[0].sha256,)
 
 
 def test_either_can_be_removed_without_the_other(bench: Bench) -> None:
@@ -179,7 +181,12 @@ def test_a_disk_without_room_for_copies_is_told_before(bench: Bench, monkeypatch
 def test_a_file_becomes_a_model(bench: Bench, tmp_path: Path) -> None:
     blob = tmp_path / "blob"
     blob.write_bytes(MODEL)
-    made = make_from_files(bench.registry, bench.models_dir, "mine:latest", [("a.gguf", blob)], {"top_k": 5})
+    sha256 = hashlib.sha256(MODEL).hexdigest()
+    made = make_from_files(
+        bench.registry, bench.models_dir, "mine:latest", [("a.gguf", blob)], {"top_k": 5}, sha256s={blob: sha256}
+    )
+    assert made.layers == (sha256,)
+    assert not [task for task in pending_hashes(bench.registry) if task.artifact_id == made.model.artifacts[0].id]
     assert made.model.engines == ("llamacpp",)
     assert set_settings(made.model.settings) == {"top_k": 5}
 
