@@ -216,9 +216,10 @@ def _make(registry: Registry, models_dir: Path, name: str, forms: Sequence[Form]
             registry.put_hashes(_same_hashes(registry, form, path))
             register_path(registry, path, name=name, is_owned=True)
         for artifact in registry.get_model(name).artifacts:
-            known_hashes = registry.file_hashes(artifact.files)
-            if artifact.sha256 is None and has_all(artifact.files, known_hashes):
-                registry.set_sha256(artifact.id, combined_sha256(known_hashes.values()))
+            hashes = registry.file_hashes(artifact.files)
+            sha256 = combined_sha256(hashes.values()) if has_all(artifact.files, hashes) else None
+            if artifact.sha256 is None and sha256 is not None:
+                registry.set_sha256(artifact.id, sha256)
         mark_apart(registry, name)
         return registry.change_settings(name, dict.fromkeys(SETTING_KEYS) | dict(settings))
 
