@@ -203,6 +203,6 @@ def _check_jinja(template: str) -> None:
 
 
 def _message(message: CreateMessage, index: int) -> dict[str, str]:
-    if message.images or message.tool_calls:
+    if message.images:
         raise UnsupportedFieldError(f"messages[{index}]: only texts can be preset.", f"messages[{index}]")
     return {"role": message.role, "content": message.content}

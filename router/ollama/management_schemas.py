@@ -16,6 +16,9 @@ MAX_TEXTS = 64
 
 Name = Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
 Digest = Annotated[str, Meta(max_length=128)]
+ParameterValue = str | int | float | bool | list[str] | None
+"""Numbers may be written as texts; `stop` may be one text or several."""
+
 Files = Annotated[dict[Annotated[str, Meta(max_length=512)], Digest], Meta(max_length=MAX_FILES)]
 
 
