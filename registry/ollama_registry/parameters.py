@@ -22,9 +22,10 @@ _SETTINGS: Final = {
     "repeat_penalty": "repetition_penalty",
     "seed": "seed",
     "num_predict": "max_tokens",
+    "num_thread": "threads",
     "stop": "stop",
 }
-_UNSET: Final = frozenset({"top_k", "seed", "num_predict"})
+_UNSET: Final = frozenset({"top_k", "seed", "num_predict", "num_thread"})
 """Of these, a value under what the setting begins with means "no limit" or "another one each time"."""
 
 _NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {

@@ -18,9 +18,25 @@ def recipe(**fields: Any) -> Recipe:
 
 
 def test_parameters_become_settings_whatever_type_they_are_written_in() -> None:
-    texts = {"temperature": "0.5", "num_ctx": "4096", "top_k": "40", "seed": "7", "stop": "###", "num_predict": "-1"}
-    numbers = {"temperature": 0.5, "num_ctx": 4096, "top_k": 40, "seed": 7, "stop": ["###"], "num_predict": -2}
-    expected = {"temperature": 0.5, "context_length": 4096, "top_k": 40, "seed": 7, "stop": ("###",)}
+    texts = {
+        "temperature": "0.5",
+        "num_ctx": "4096",
+        "top_k": "40",
+        "seed": "7",
+        "stop": "###",
+        "num_predict": "-1",
+        "num_thread": "2",
+    }
+    numbers = {
+        "temperature": 0.5,
+        "num_ctx": 4096,
+        "top_k": 40,
+        "seed": 7,
+        "stop": ["###"],
+        "num_predict": -2,
+        "num_thread": 2,
+    }
+    expected = {"temperature": 0.5, "context_length": 4096, "top_k": 40, "seed": 7, "stop": ("###",), "threads": 2}
     assert recipe(**{"from": "a"}, parameters=texts).settings == expected
     assert recipe(**{"from": "a"}, parameters=numbers).settings == expected
 
