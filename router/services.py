@@ -37,6 +37,7 @@ class Services:
         making: Makes, copies and removes models.
         responses: What is kept of responses, and those that run in the background.
         batches: Drives the files of requests.
+        document: The API's, once somebody has asked for it.
     """
 
     config: Config
@@ -54,6 +55,7 @@ class Services:
     making: ModelMaking | None = None
     responses: ResponsesDesk | None = None
     batches: Batches | None = None
+    document: bytes | None = None
 
     def defaults_for(self, model: str) -> RequestDefaults:
         """Return what requests for a model get that do not say otherwise; errors as in `ModelDirectory.get`."""

@@ -10,6 +10,7 @@ from litestar.types import ASGIApp
 from router.capabilities import ENGINES, report
 from router.control.bench import BENCH_ROUTES
 from router.control.conversions import CONVERSION_ROUTES
+from router.control.document import get_document
 from router.control.engine import explain_engine
 from router.control.pulls import PULL_ROUTES
 from router.control.requests import request_status
@@ -90,6 +91,7 @@ control_router = Router(
         list_requests,
         cancel_request,
         explain_engine,
+        get_document,
         *PULL_ROUTES,
         *CONVERSION_ROUTES,
         *BENCH_ROUTES,

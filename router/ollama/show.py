@@ -20,6 +20,7 @@ from registry.settings import ModelSettings
 from router.errors import MissingFieldError, ModelLoadFailedError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.body import read_json
+from router.json_types import JSONObject
 from router.ollama.details import ModelDetails, capabilities_of, details_of, gguf_keys, modified_at
 from router.ollama.listing import shown_artifact
 from router.ollama.names import display_name, model_named
@@ -54,7 +55,7 @@ class FileInfo(msgspec.Struct, frozen=True):
         template: Jinja text, or None.
     """
 
-    keys: dict[str, Any]
+    keys: JSONObject
     template: str | None
 
 
@@ -75,7 +76,7 @@ class ShowResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     system: str = ""
     details: ModelDetails
     messages: list[ShownMessage] = []
-    model_info: dict[str, Any]
+    model_info: JSONObject
     capabilities: list[str]
     modified_at: str
 
