@@ -123,6 +123,8 @@ class Worker:
     @property
     def _patience_s(self) -> float | None:
         """How long to wait for commands: not at all with work at hand, for ever without any."""
+        if self._inbox:  # they came in a step that may have ended everything else
+            return 0
         if (self._batcher is not None and self._batcher.has_work) or self._has_side_work:
             return 0
         return PENDING_POLL_S if self._admission is not None and self._admission.has_pending else None

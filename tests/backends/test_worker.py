@@ -301,3 +301,12 @@ class TestEnd:
             beats = [event for event in worker.events if isinstance(event, Heartbeat)]
             assert len(beats) >= 2
             assert beats[0].num_running == 1
+
+    def test_what_comes_in_a_step_that_ends_all_other_work_is_served(self) -> None:
+        with WorkerProcess("fake", prefill_s_per_token=0.001) as worker:
+            worker.load()
+            worker.send(generate(1, "x" * 400, max_tokens=1))
+            worker.wait_for(Accepted)
+            worker.send(generate(2))  # read by the look for cancels from inside the step
+            worker.wait_for_ends([1, 2])
+            assert worker.answer(2).reason == "length"
