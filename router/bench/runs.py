@@ -148,6 +148,8 @@ class _Run:
         self._changed = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._is_stopped = False
+        self._has_ended = False
+        self._last: BenchEvent | None = None
 
     def stop(self) -> None:
         """Tell the process to end: its stdin is its lifeline."""
@@ -156,9 +158,11 @@ class _Run:
             self._process.stdin.close()
 
     def end(self, reason: str) -> None:
-        """See that there is a final event."""
-        if not self._events or not isinstance(self._events[-1], BENCH_END):
-            self._add(BenchFailed(code="bench_failed", message=f"The benchmark failed: {reason}."))
+        """Tell the final event: the process's own, or else that it failed."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        self._add(self._last or BenchFailed(code="bench_failed", message=f"The benchmark failed: {reason}."))
 
     async def follow(self, order: BenchOrder, environment: Mapping[str, str]) -> None:
         """Start the process and take in its events until it has ended; when cancelled, let it end in order."""
@@ -200,7 +204,10 @@ class _Run:
                 continue
             if isinstance(event, BenchStarted):
                 self.bench_id = event.bench_id
-            self._add(event)
+            if isinstance(event, BENCH_END):
+                self._last = event  # told when the process is gone, and another one may begin
+            else:
+                self._add(event)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), END_TIMEOUT_S)
 
