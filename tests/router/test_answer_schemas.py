@@ -144,7 +144,8 @@ async def test_what_runs_is_listed_and_cancelled_in_its_types(front: FakeFront) 
 
 @with_front(llamacpp=FakeOptions(answer_tokens=6))
 async def test_stored_responses_are_of_their_types(front: FakeFront) -> None:
-    first = check(await front.client.post("/v1/responses", json={**RESPONSE, **RESPONSE_TOOLS, **LOGPROBS})).json()
+    asked = {**RESPONSE, **RESPONSE_TOOLS, **LOGPROBS, "max_output_tokens": 400, "seed": 1}
+    first = check(await front.client.post("/v1/responses", json=asked)).json()
     call = next(item for item in first["output"] if item["type"] == "function_call")
     thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "s"}], "content": []}
     said = {"role": "assistant", "content": [{"type": "output_text", "text": "t"}], "phase": "p"}
