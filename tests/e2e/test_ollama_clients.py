@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_clients import PYTHON, ROOT
+from tests.support import npm
 from tests.support.gateway_process import GatewayProcess
 
 ENGINES = pytest.mark.parametrize("engine", ["llamacpp", "mlx"])
@@ -92,28 +92,14 @@ def test_llm_with_its_plugin(tooled_gateway: GatewayProcess, tmp_path: Path) -> 
 
 @pytest.fixture(scope="session")
 def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm are not there")
-    folder = tmp_path_factory.mktemp("ollama-node")
-    done = subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "--silent", *NODE_PACKAGES],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-    if done.returncode != 0:
-        pytest.skip(f"npm cannot install {', '.join(NODE_PACKAGES)} here: {done.stderr[-200:]}")
-    return folder
+    return npm.install(tmp_path_factory.mktemp("ollama-node"), *NODE_PACKAGES)
 
 
 @ENGINES
 def test_the_npm_client_and_the_ai_sdk(tooled_gateway: GatewayProcess, node_folder: Path, engine: str) -> None:
     model = f"tooled@{engine}"
     expected = openais_text(tooled_gateway, model)
-    script = shutil.copy(CLIENTS / "ollama_client.mjs", node_folder)
-    results = results_of(["node", script, tooled_gateway.url, model], cwd=node_folder)
+    results = npm.results_of(node_folder, CLIENTS / "ollama_client.mjs", tooled_gateway.url, model)
     assert results["chat"] == results["streamed"] == results["text"] == expected
     # The provider sends `think: false` with every request.
     silent = openais_text(tooled_gateway, model, enable_thinking=False)

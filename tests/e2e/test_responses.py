@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +12,7 @@ import pydantic
 import pytest
 from openai.types.responses import Response
 
+from tests.support import npm
 from tests.support.gateway_process import GatewayProcess, wait_until
 from tests.support.response_samples import HONOURED, MODEL_DEPENDENT, PATH, PLAIN, REFUSED, REFUSED_PARTS
 
@@ -222,34 +221,11 @@ def test_stored_responses_survive_a_restart_and_a_kill(start_gateway: StartGatew
 
 @pytest.fixture(scope="session")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm are not there")
-    folder = tmp_path_factory.mktemp("node")
-    done = subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "--silent", "openai@6"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-    if done.returncode != 0:
-        pytest.skip(f"npm cannot install openai here: {done.stderr[-200:]}")
-    return folder
+    return npm.install(tmp_path_factory.mktemp("node"), "openai@6")
 
 
 def test_the_npm_client_streams_goes_on_and_looks_up(tooled_gateway: GatewayProcess, node_modules: Path) -> None:
-    script = shutil.copy(SCRIPT, node_modules / SCRIPT.name)
-    done = subprocess.run(
-        ["node", script, f"{tooled_gateway.url}/v1", "tooled@llamacpp"],
-        cwd=node_modules,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    results = json.loads(done.stdout)
+    results = npm.results_of(node_modules, SCRIPT, f"{tooled_gateway.url}/v1", "tooled@llamacpp")
     assert results["streamed"] == results["whole"] != ""
     assert results["cached"] > 0
     assert results["inputTexts"][0] == "Say hello."
