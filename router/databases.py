@@ -122,7 +122,7 @@ class StoreThread(Generic[StoreT]):
     @property
     def is_usable(self) -> bool:
         """Whether the store is open, or may still come to be."""
-        return not self._opening.done() or self._opening.exception() is None
+        return not self._is_closed and (not self._opening.done() or self._opening.exception() is None)
 
     async def call(self, job: Callable[[StoreT], T]) -> T:
         """Run a job after all that were given before; return what it returns.

@@ -11,9 +11,10 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -164,12 +165,15 @@ class _Gateway:
                 tasks.create_task(self._watch_config(services)),
                 tasks.create_task(self._watch_registry(services)),
                 tasks.create_task(services.keeper.run()),
-                tasks.create_task(_run_pulls(services)),
+                tasks.create_task(_outlived("pulls", _run_pulls(services))),
                 tasks.create_task(shadow.run()),
                 *([tasks.create_task(services.conversions.run())] if services.conversions is not None else []),
                 *([tasks.create_task(services.benches.run())] if services.benches is not None else []),
-                *([tasks.create_task(services.responses.run())] if services.responses is not None else []),
-                *([tasks.create_task(services.batches.run())] if services.batches is not None else []),
+                *(
+                    tasks.create_task(_outlived(what, part.run()))
+                    for what, part in (("stored responses", services.responses), ("batches", services.batches))
+                    if part is not None
+                ),
             ]
             try:
                 await server.wait_stopped()
@@ -277,9 +281,16 @@ async def _run_pulls(services: Services) -> None:
         await services.pulls.run()
     except RegistryError as exc:
         logger.warning("models cannot be pulled: %s", exc)
-    except Exception:  # a defect there must not end the answers that run
-        logger.exception("pulls have ended by a defect; restart mlxr to pull again")
+    finally:
         services.pulls = None
+
+
+async def _outlived(what: str, work: Coroutine[Any, Any, None]) -> None:
+    """Run a part of the gateway without which requests can be answered."""
+    try:
+        await work
+    except Exception:  # a defect there must not end the answers that run
+        logger.exception("a defect has ended %s; restart mlxr to have them again", what)
 
 
 def _shadow(services: Services, registry: Registry) -> Shadow:

@@ -52,6 +52,6 @@ def test_a_defect_in_pulls_ends_pulls_and_nothing_else(caplog: pytest.LogCapture
 
     services = services_with(Config())
     services.pulls = BrokenPulls()
-    asyncio.run(gateway._run_pulls(cast("Services", services)))
+    asyncio.run(gateway._outlived("pulls", gateway._run_pulls(cast("Services", services))))
     assert services.pulls is None
-    assert "restart mlxr to pull again" in caplog.text
+    assert "a defect has ended pulls; restart mlxr" in caplog.text
