@@ -10,6 +10,8 @@ from backends.sequence import Priority
 from tests.support.fake_openai import FakeFront, with_front
 
 PATH = "/v1/responses"
+POLL_S = 0.02
+"""Between two looks, as clients poll."""
 SLOW = FakeOptions(decode_s=0.01, answer_tokens=40)
 ENDLESS = FakeOptions(decode_s=0.01)
 
@@ -30,6 +32,7 @@ async def polled(front: FakeFront, response_id: str) -> Any:
         body = (await front.client.get(f"{PATH}/{response_id}")).json()
         if body["status"] not in {"queued", "in_progress"}:
             return body
+        await asyncio.sleep(POLL_S)
 
 
 def events_of(text: str) -> list[Any]:
