@@ -21,8 +21,8 @@ from router.services import Services
 async def copy_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
     """Give a model a second name that lives on by itself: the same bytes, and the settings as they are now."""
     body = await read_json(request, CopyRequest, limit_bytes=services.config.server.max_body_bytes)
-    names = names_to_make(model_of(body.destination, None))
-    source = model_named(services.models, model_of(body.source, None))
+    names = names_to_make(model_of(body.destination, field="destination"))
+    source = model_named(services.models, model_of(body.source, field="source"))
     name = await name_of_new(services, names)
     if name != source.name:
         await making_of(services).make_from_model(name, source.name)

@@ -30,12 +30,13 @@ class PullName(NamedTuple):
     called: str | None
 
 
-def model_of(model: str | None, name: str | None) -> str:
+def model_of(model: str | None, name: str | None = None, *, field: str = "model") -> str:
     """Give the model that a request is about.
 
     Args:
         model: The field of that name.
         name: The field that old clients send.
+        field: How the first is called, for the error.
 
     Returns:
         The text, as sent.
@@ -45,7 +46,7 @@ def model_of(model: str | None, name: str | None) -> str:
     """
     wanted = (model or name or "").strip()
     if not wanted:
-        raise MissingFieldError("The field 'model' is required.", "model")
+        raise MissingFieldError(f"The field '{field}' is required.", field)
     return wanted
 
 

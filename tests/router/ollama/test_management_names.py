@@ -59,6 +59,9 @@ def test_the_old_field_counts_where_the_new_one_is_absent() -> None:
     for missing in (None, "", "  "):
         with pytest.raises(MissingFieldError):
             model_of(missing, None)
+    with pytest.raises(MissingFieldError, match="'destination' is required") as caught:
+        model_of("", field="destination")
+    assert caught.value.param == "destination"
 
 
 def test_another_name_is_told_from_a_models_own() -> None:
