@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
@@ -80,6 +81,12 @@ def test_errors_come_in_the_dialect_that_the_table_says(row: Endpoint) -> None:
 
 def test_what_models_can_do_is_in_the_table() -> None:
     assert {row.path for row in CAPABLE} <= {f"{row.method} {row.url}" for row in ENDPOINTS}
+
+
+def test_the_documentation_lists_all_endpoints() -> None:
+    lines = (Path(__file__).parents[2] / "docs" / "api.md").read_text().splitlines()
+    shown = lines[lines.index("## All endpoints") + 4 :]
+    assert shown == [f"| `{row.method} {row.url}` | {row.protocol} | {row.summary} |" for row in ENDPOINTS]
 
 
 def test_every_protocol_is_described_and_has_endpoints() -> None:
