@@ -142,7 +142,7 @@ async def test_capabilities_are_those_of_the_models_engines(front: FakeFront) ->
     assert (everything["model"], everything["engines"]) == (None, ["llamacpp", "mlx"])
     temperature = next(field for field in everything["fields"] if field["name"] == "temperature")
     assert temperature["engines"] == {"llamacpp": "honoured", "mlx": "honoured"}
-    assert temperature["endpoints"] == ["chat", "completions"]
+    assert temperature["endpoints"] == ["chat", "completions", "responses"]
     store = next(field for field in everything["fields"] if field["name"] == "store")
     assert (store["engines"]["mlx"], store["neutral"]) == ("neutral only", [None, False])
     assert (await ask("?model=nick"))["model"] == "m"
