@@ -11,10 +11,10 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from backends.convert_messages import ConvertReply
 from backends.engines import create_engine
 from backends.errors import BackendError, LoadError
 from backends.messages import LoadSpec
@@ -24,18 +24,6 @@ from backends.pre_tokenizers import correct_pre_tokenizer
 EXIT_ORPHANED = 3
 PARITY_CONTEXT_LENGTH = 512
 DTYPES = ("float16", "bfloat16", "float32")
-
-
-class ConvertReply(msgspec.Struct, frozen=True, kw_only=True):
-    """What came out.
-
-    Attributes:
-        error: Why it failed, one sentence; None when it did not.
-        parity: The reading, of `parity`.
-    """
-
-    error: str | None = None
-    parity: Any = None
 
 
 def convert(arguments: argparse.Namespace) -> ConvertReply:

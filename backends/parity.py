@@ -7,11 +7,11 @@ by side, and what difference is too large (`router.conversion`).
 
 import math
 
-import msgspec
 import numpy as np
 
 from backends.base import Chunk, Engine, StepPlan
 from backends.constraints.base import Logits, Matcher
+from backends.convert_messages import ParityReading
 from backends.errors import EngineError
 from backends.logits import LogitsEditor
 from backends.sequence import SamplingParams, Sequence
@@ -26,27 +26,6 @@ TEXT = (
 
 NUM_GIVEN = 8
 """Tokens at the beginning that are not judged: nobody could foretell them."""
-
-
-class ParityReading(msgspec.Struct, frozen=True, kw_only=True):
-    """What one model thought of the text.
-
-    Attributes:
-        own_ids: The text as the model's own tokenizer has it.
-        token_ids: The tokens that were forced; another model's, when two are compared.
-        likeliest_ids: At each judged place the token that it would have drawn.
-        mean_logprob: Of the forced tokens, natural logarithm, finite.
-    """
-
-    own_ids: list[int]
-    token_ids: list[int]
-    likeliest_ids: list[int]
-    mean_logprob: float
-
-    @property
-    def perplexity(self) -> float:
-        """The exponential of the mean surprise; 1 = it knows the text by heart."""
-        return math.exp(min(-self.mean_logprob, 700.0))
 
 
 class _ForcedText(Matcher):

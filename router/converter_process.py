@@ -15,8 +15,7 @@ from typing import IO, Any, Final, Protocol
 
 import msgspec
 
-from backends.convert import ConvertReply
-from backends.parity import ParityReading
+from backends.convert_messages import ConvertReply, ParityReading
 from router.errors import ConversionError, ConversionStoppedError
 
 _PERCENT: Final = re.compile(rb"(\d{1,3})%\|")

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import httpx
-
-from registry.hub.web import HubSettings, is_private, origin_of
+from registry.hub.addresses import is_private, origin_of
+from registry.hub.web import HubSettings
 from router.config import Config
 from router.errors import ConfigError
 
@@ -48,15 +47,16 @@ def hub_settings(config: Config, environment: Mapping[str, str], *, endpoint: st
 
 def _proxy(endpoint: str, environment: Mapping[str, str]) -> str | None:
     """Give the environment's proxy, but not for a hub on this machine or network, which a proxy may not reach."""
-    origin = origin_of(endpoint)
-    if origin is None or is_private(origin.host):
-        return None
-    return environment.get("HTTPS_PROXY") or environment.get("https_proxy") or None
+    proxy = environment.get("HTTPS_PROXY") or environment.get("https_proxy") or None
+    origin = origin_of(endpoint) if proxy is not None else None
+    return None if origin is None or is_private(origin.host) else proxy
 
 
 def _checked_proxy(proxy: str | None) -> str | None:
     if proxy is None:
         return None
+    import httpx  # takes longer than most commands
+
     address = proxy if "://" in proxy else f"http://{proxy}"  # curl takes it so
     try:
         is_usable = httpx.URL(address).scheme in {"http", "https"} and bool(httpx.URL(address).host)

@@ -13,9 +13,10 @@ from typing import Final, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 from registry.errors import HubAnswerError, HubBusyError, HubError, HubUnreachableError
+from registry.hub.addresses import origin_of, short
 from registry.hub.answers import RepoInfo, SearchHit, next_page_of, read_repo_info, read_search_page
 from registry.hub.retry import Backoff, RetryPolicy, TroubleError
-from registry.hub.web import Answer, Web, origin_of, short
+from registry.hub.web import Answer, Web
 
 MAX_JSON_BYTES: Final = 8 << 20
 """10,000 files of a repository take 3 MB."""

@@ -1,15 +1,19 @@
 """Connections to an Ollama registry. Not here: what is asked there (`registry.ollama_registry`)."""
 
-import httpx
+from typing import TYPE_CHECKING
 
 from registry.errors import HubAuthError, HubNotFoundError
-from registry.hub.web import Web, short
+from registry.hub.addresses import short
+from registry.hub.web import Web
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class OllamaWeb(Web):
     """Connections to an Ollama registry: the same rules, and its own words for a refusal."""
 
-    def _refusal(self, response: httpx.Response, url: str, *, is_redirected: bool) -> Exception:
+    def _refusal(self, response: "httpx.Response", url: str, *, is_redirected: bool) -> Exception:
         error = super()._refusal(response, url, is_redirected=is_redirected)
         if isinstance(error, HubAuthError):
             return HubAuthError(

@@ -10,20 +10,17 @@ import asyncio
 import contextlib
 import datetime as dt
 import email.utils
-import ipaddress
-import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urljoin
 
-import httpx
 import msgspec
 
-from registry.credentials import without_credentials
 from registry.errors import (
     HubAnswerError,
     HubAuthError,
@@ -32,7 +29,11 @@ from registry.errors import (
     HubNotFoundError,
     HubUnreachableError,
 )
+from registry.hub.addresses import Origin, is_loopback, is_private, origin_of, short
 from registry.hub.retry import TroubleError
+
+if TYPE_CHECKING:
+    import httpx
 
 MAX_REDIRECTS: Final = 5
 MAX_URL_CHARS: Final = 8_192
@@ -40,11 +41,7 @@ MAX_URL_CHARS: Final = 8_192
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _COME_BACK: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-_NUMERIC: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
-"""Last label of `2130706433` or `127.1`, which resolvers read as addresses. Source: WHATWG URL, "ends in a number"."""
-
 _REFUSALS: Final = frozenset({401, 403, 404, 410})
-_DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 
 class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,14 +72,6 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         return f"HubSettings(endpoint={self.endpoint!r}, token={'set' if self.token else None})"
 
 
-class Origin(NamedTuple):
-    """Who is behind an address."""
-
-    scheme: str
-    host: str
-    port: int | None
-
-
 class Answer:
     """An answer whose body is still to come.
 
@@ -92,7 +81,7 @@ class Answer:
         url: Where it came from in the end.
     """
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: "httpx.Response") -> None:
         self._response = response
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
@@ -123,21 +112,23 @@ class Web:
     def __init__(self, settings: HubSettings, *, num_connections: int = 8) -> None:
         self.settings = settings
         self.endpoint = settings.endpoint.rstrip("/")
-        self.origin = origin_of(self.endpoint)
-        if self.origin is None:
+        self._num_connections = num_connections
+        self._http: httpx.AsyncClient | None = None
+        self._opening = asyncio.Lock()
+
+    @cached_property
+    def origin(self) -> Origin:
+        """Where the hub is.
+
+        Raises:
+            HubUnreachableError: Its address is none.
+        """
+        origin = origin_of(self.endpoint)
+        if origin is None:
             raise HubUnreachableError(
-                f"{short(settings.endpoint)!r} is no address of a hub; set hub.endpoint to one like https://huggingface.co."
+                f"{short(self.endpoint)!r} is no address of a hub; set hub.endpoint to one like https://huggingface.co."
             )
-        self._is_private_allowed = is_private(self.origin.host)
-        try:
-            verify = ssl.create_default_context(cafile=str(settings.ca_file)) if settings.ca_file else True
-        except (OSError, ssl.SSLError) as exc:
-            raise HubUnreachableError(f"The certificates in {settings.ca_file} cannot be read: {exc}.") from exc
-        timeout = httpx.Timeout(settings.stall_s, connect=settings.connect_timeout_s)
-        limits = httpx.Limits(max_connections=num_connections, max_keepalive_connections=num_connections)
-        self._http = httpx.AsyncClient(
-            trust_env=False, verify=verify, proxy=settings.proxy, timeout=timeout, limits=limits, follow_redirects=False
-        )
+        return origin
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,7 +136,8 @@ class Web:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._http.aclose()
+        if self._http is not None:
+            await self._http.aclose()
 
     @asynccontextmanager
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[Answer]:
@@ -162,18 +154,28 @@ class Web:
             TroubleError: Another attempt may help.
             HubError: Or a subclass: it will not.
         """
+        http = await self._client()
         async with contextlib.AsyncExitStack() as stack:
-            response = await self._follow(url, dict(headers or {}), stack)
+            response = await self._follow(http, url, dict(headers or {}), stack)
             if response.headers.get("content-encoding", "identity").lower() not in {"identity", ""}:
                 raise HubAnswerError(f"{short(url)} answered with an encoding that was not asked for; it was refused.")
             yield Answer(response)
 
-    async def _follow(self, url: str, headers: dict[str, str], stack: contextlib.AsyncExitStack) -> httpx.Response:
+    async def _client(self) -> "httpx.AsyncClient":
+        """Give the client; it is made, and httpx imported, with the first request: a server may never pull."""
+        async with self._opening:
+            if self._http is None:
+                self._http = await asyncio.to_thread(_make_client, self.settings, self._num_connections)
+        return self._http
+
+    async def _follow(
+        self, http: "httpx.AsyncClient", url: str, headers: dict[str, str], stack: contextlib.AsyncExitStack
+    ) -> "httpx.Response":
         before: Origin | None = None
         first = origin_of(url)
         for _ in range(MAX_REDIRECTS + 1):
             before = self._check(url, before)
-            response = await self._send(url, headers, before, stack)
+            response = await self._send(http, url, headers, before, stack)
             if response.status_code not in _REDIRECTS:
                 if response.status_code not in {200, 206}:
                     raise self._refusal(response, url, is_redirected=before != first)
@@ -195,24 +197,29 @@ class Web:
                 raise HubAnswerError(f"{short(url)} would leave https for http; the redirect was refused.")
             if origin != self.origin:
                 raise HubAnswerError(f"{short(url)} is not https; only the configured hub may do without.")
-        if is_private(origin.host) and not self._is_private_allowed:
+        if is_private(origin.host) and not is_private(self.origin.host):
             raise HubAnswerError(f"{short(url)} is an address of a private network; the hub is not on one.")
         return origin
 
     async def _send(
-        self, url: str, headers: dict[str, str], origin: Origin, stack: contextlib.AsyncExitStack
-    ) -> httpx.Response:
+        self,
+        http: "httpx.AsyncClient",
+        url: str,
+        headers: dict[str, str],
+        origin: Origin,
+        stack: contextlib.AsyncExitStack,
+    ) -> "httpx.Response":
         sent = {"Accept-Encoding": "identity", "User-Agent": "mlxr", **headers}
         if self.settings.token and origin == self.origin:
             sent["Authorization"] = f"Bearer {self.settings.token}"
         with translate_errors():
             async with asyncio.timeout(self.settings.answer_timeout_s):
-                request = self._http.build_request("GET", url, headers=sent)
-                response = await self._http.send(request, stream=True)
+                request = http.build_request("GET", url, headers=sent)
+                response = await http.send(request, stream=True)
         stack.push_async_callback(response.aclose)
         return response
 
-    def _refusal(self, response: httpx.Response, url: str, *, is_redirected: bool) -> Exception:
+    def _refusal(self, response: "httpx.Response", url: str, *, is_redirected: bool) -> Exception:
         """Say what an error status means and what to do about it."""
         status = response.status_code
         if status in _COME_BACK:
@@ -222,7 +229,7 @@ class Web:
             # The hub itself had said yes; its content network may be late, or the signed address too old.
             return TroubleError(f"{short(url)} answered {status}", is_violation=True)
         reason = response.headers.get("x-error-code", "")
-        host = self.origin.host if self.origin is not None else ""
+        host = self.origin.host
         if reason == "GatedRepo":
             return HubGatedError(
                 f"{short(url)} is gated: accept its licence at {_page_of(url, self.endpoint)} with your account, "
@@ -242,61 +249,21 @@ class Web:
         return HubError(f"{short(url)} answered {status}.")
 
 
-def origin_of(url: str) -> Origin | None:
-    """Give scheme, host and port of an address.
+def _make_client(settings: HubSettings, num_connections: int) -> "httpx.AsyncClient":
+    import httpx
 
-    Args:
-        url: The address.
-
-    Returns:
-        The origin, or None when it is no http(s) address, or has a user in it.
-    """
     try:
-        parts = httpx.URL(url)
-    except (httpx.InvalidURL, ValueError, TypeError):
-        return None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.host or parts.userinfo:
-        return None
-    return Origin(parts.scheme, parts.host.lower(), parts.port or _DEFAULT_PORTS[parts.scheme])
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, by its name alone.
-
-    Args:
-        host: A name or an address.
-
-    Returns:
-        True for `localhost`, names below it, and loopback addresses.
-    """
-    address = _address(host)
-    if address is not None:
-        return address.is_loopback
-    return host.rstrip(".").rpartition(".")[2] == "localhost"
-
-
-def is_private(host: str) -> bool:
-    """Tell whether a host is no public one, by its name alone; nothing is looked up.
-
-    Args:
-        host: A name or an address.
-
-    Returns:
-        True for this machine, for addresses that are not global, and for numbers that only a resolver takes for one.
-    """
-    address = _address(host)
-    if address is not None:
-        return not address.is_global
-    return is_loopback(host) or _NUMERIC.fullmatch(host.rstrip(".").rpartition(".")[2]) is not None
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+        verify = ssl.create_default_context(cafile=str(settings.ca_file)) if settings.ca_file else True
+    except (OSError, ssl.SSLError) as exc:
+        raise HubUnreachableError(f"The certificates in {settings.ca_file} cannot be read: {exc}.") from exc
+    return httpx.AsyncClient(
+        trust_env=False,
+        verify=verify,
+        proxy=settings.proxy,
+        timeout=httpx.Timeout(settings.stall_s, connect=settings.connect_timeout_s),
+        limits=httpx.Limits(max_connections=num_connections, max_keepalive_connections=num_connections),
+        follow_redirects=False,
+    )
 
 
 def retry_after_s(value: str | None, now: dt.datetime) -> float | None:
@@ -322,18 +289,6 @@ def retry_after_s(value: str | None, now: dt.datetime) -> float | None:
         return None
 
 
-def short(url: str) -> str:
-    """Make an address fit for a message: without its query, which may hold a signature, and without a password.
-
-    Args:
-        url: The address.
-
-    Returns:
-        At most 200 printable characters.
-    """
-    return ascii(without_credentials(url.partition("?")[0])[:200])[1:-1]
-
-
 def _join(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
@@ -350,6 +305,8 @@ def _page_of(url: str, endpoint: str) -> str:
 @contextlib.contextmanager
 def translate_errors() -> Iterator[None]:
     """Turn httpx's errors into ours."""
+    import httpx
+
     try:
         yield
     except TimeoutError as exc:

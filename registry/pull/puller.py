@@ -18,10 +18,11 @@ import msgspec
 from registry.catalogue import EngineName
 from registry.errors import HubAuthError, HubGatedError, HubNotFoundError, NothingToPullError, PullDiskFullError
 from registry.facts import ArtifactFormat
+from registry.hub.addresses import is_private, origin_of
 from registry.hub.answers import RepoInfo
 from registry.hub.client import HubClient
 from registry.hub.ollama_web import OllamaWeb
-from registry.hub.web import HubSettings, Web, is_private, origin_of
+from registry.hub.web import HubSettings, Web
 from registry.ollama_registry.client import OllamaRegistry
 from registry.ollama_registry.names import OllamaReference
 from registry.pull.disk import locked, make_folder, translate_os_errors
@@ -290,7 +291,7 @@ async def open_puller(
 
 def _for_ollama(hub: HubSettings) -> HubSettings:
     """Give how the other registry is reached: without the hub's token, and directly when it is on this network."""
-    origin = origin_of(hub.ollama_endpoint)
+    origin = origin_of(hub.ollama_endpoint) if hub.proxy is not None else None
     proxy = None if origin is not None and is_private(origin.host) else hub.proxy
     return msgspec.structs.replace(hub, endpoint=hub.ollama_endpoint, token=None, proxy=proxy)
 

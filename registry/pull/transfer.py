@@ -17,8 +17,9 @@ from typing import Protocol
 import msgspec
 
 from registry.errors import HubAuthError, HubBusyError, HubNotFoundError, PullError, TransferError, WrongHashError
+from registry.hub.addresses import origin_of
 from registry.hub.retry import Backoff, RetryPolicy, TroubleError
-from registry.hub.web import Answer, Web, origin_of
+from registry.hub.web import Answer, Web
 from registry.pull.partial import HASH_BYTES, FileHasher, PartialFile
 from registry.pull.plan import PlannedFile
 from registry.pull.ranges import PARTIAL, Span, announced_span

@@ -19,24 +19,8 @@ from router.bench.events import BenchDone, BenchEvent, BenchFailed
 from router.bench.machine import bench_machine
 from router.bench.runner import BenchMeans, run_bench
 from router.bench.watch import thermal_sensor
-from router.bench.wish import BenchWish
+from router.bench.wish import BenchOrder
 from router.errors import RouterError
-
-
-class BenchOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What the process is told.
-
-    Attributes:
-        wish: What to measure.
-        url: Of the gateway.
-        unix_socket: Its socket, if it has one.
-        database: The catalogue's file.
-    """
-
-    wish: BenchWish
-    url: str
-    unix_socket: str | None
-    database: str
 
 
 def main() -> int:

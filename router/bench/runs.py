@@ -18,8 +18,7 @@ from registry.pull.threads import in_thread
 from registry.store import Registry
 from registry.store.benches import BenchHead
 from router.bench.events import BENCH_END, BenchEvent, BenchFailed, BenchStarted
-from router.bench.process import BenchOrder
-from router.bench.wish import BenchWish
+from router.bench.wish import BenchOrder, BenchWish
 from router.errors import BenchRunningError, ShuttingDownError
 
 logger = logging.getLogger(__name__)

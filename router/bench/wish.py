@@ -47,3 +47,19 @@ class BenchWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_tokens: MaxTokens = 128
     seed: Seed = 0
     quality: bool = True
+
+
+class BenchOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What the process is told.
+
+    Attributes:
+        wish: What to measure.
+        url: Of the gateway.
+        unix_socket: Its socket, if it has one.
+        database: The catalogue's file.
+    """
+
+    wish: BenchWish
+    url: str
+    unix_socket: str | None
+    database: str

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import msgspec
 
-from backends.chat_template import check_template
 from backends.errors import TemplateError
 from registry.ollama_registry.parameters import settings_of_parameters
 from registry.remote_names import is_sha256, path_problem
@@ -196,6 +195,8 @@ def _check_jinja(template: str) -> None:
             "template is used; or give one in Jinja, as in tokenizer_config.json.",
             "template",
         )
+    from backends.chat_template import check_template  # with Jinja, which nothing else in the gateway needs
+
     try:
         check_template(template)
     except TemplateError as exc:

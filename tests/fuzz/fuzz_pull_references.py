@@ -18,7 +18,7 @@ except ImportError:
 with atheris.instrument_imports():
     from registry.credentials import MASK
     from registry.errors import InvalidReferenceError
-    from registry.hub.web import origin_of
+    from registry.hub.addresses import origin_of
     from registry.remote_names import (
         HubReference,
         LocalReference,

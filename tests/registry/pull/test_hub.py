@@ -17,10 +17,11 @@ from registry.errors import (
     HubNotFoundError,
     HubUnreachableError,
 )
+from registry.hub.addresses import is_loopback, is_private, origin_of
 from registry.hub.answers import read_repo_info
 from registry.hub.client import MAX_JSON_BYTES, HubClient
 from registry.hub.retry import Backoff, RetryPolicy, TroubleError
-from registry.hub.web import HubSettings, Web, is_loopback, is_private, origin_of, retry_after_s
+from registry.hub.web import HubSettings, Web, retry_after_s
 from tests.support.pull_bench import RETRY
 from tests.support.stub_hub import COMMIT, StubHub
 
@@ -182,10 +183,11 @@ def test_hosts_are_judged_by_their_names() -> None:
     assert origin_of("https://hub@evil/x") is None
 
 
-def test_a_hub_without_an_address_or_with_unreadable_certificates_is_refused(tmp_path: Path) -> None:
+async def test_a_hub_without_an_address_or_with_unreadable_certificates_is_refused(tmp_path: Path) -> None:
     for settings in (HubSettings(endpoint="hub"), HubSettings(ca_file=tmp_path / "none.pem")):
-        with pytest.raises(HubUnreachableError):
-            Web(settings)
+        async with Web(settings) as web:
+            with pytest.raises(HubUnreachableError):
+                await HubClient(web).model_info("org/repo")
 
 
 async def test_nobody_there_is_said_after_some_attempts() -> None:

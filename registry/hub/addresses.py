@@ -1,0 +1,91 @@
+"""Web addresses: whose they are, whether they are public, and how they are shown. Nothing is looked up."""
+
+import ipaddress
+import re
+from typing import Final, NamedTuple
+
+from registry.credentials import without_credentials
+
+_NUMERIC: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+"""Last label of `2130706433` or `127.1`, which resolvers read as addresses. Source: WHATWG URL, "ends in a number"."""
+
+_DEFAULT_PORTS: Final = {"https": 443, "http": 80}
+
+
+class Origin(NamedTuple):
+    """Who is behind an address."""
+
+    scheme: str
+    host: str
+    port: int | None
+
+
+def origin_of(url: str) -> Origin | None:
+    """Give scheme, host and port of an address.
+
+    Args:
+        url: The address.
+
+    Returns:
+        The origin, or None when it is no http(s) address, or has a user in it.
+    """
+    import httpx
+
+    try:
+        parts = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError, TypeError):
+        return None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.host or parts.userinfo:
+        return None
+    return Origin(parts.scheme, parts.host.lower(), parts.port or _DEFAULT_PORTS[parts.scheme])
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, by its name alone.
+
+    Args:
+        host: A name or an address.
+
+    Returns:
+        True for `localhost`, names below it, and loopback addresses.
+    """
+    address = _address(host)
+    if address is not None:
+        return address.is_loopback
+    return host.rstrip(".").rpartition(".")[2] == "localhost"
+
+
+def is_private(host: str) -> bool:
+    """Tell whether a host is no public one, by its name alone; nothing is looked up.
+
+    Args:
+        host: A name or an address.
+
+    Returns:
+        True for this machine, for addresses that are not global, and for numbers that only a resolver takes for one.
+    """
+    address = _address(host)
+    if address is not None:
+        return not address.is_global
+    return is_loopback(host) or _NUMERIC.fullmatch(host.rstrip(".").rpartition(".")[2]) is not None
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def short(url: str) -> str:
+    """Make an address fit for a message: without its query, which may hold a signature, and without a password.
+
+    Args:
+        url: The address.
+
+    Returns:
+        At most 200 printable characters.
+    """
+    return ascii(without_credentials(url.partition("?")[0])[:200])[1:-1]
