@@ -189,15 +189,15 @@ class Web:
 
     def _check(self, url: str, before: Origin | None) -> Origin:
         """Judge an address before anything is sent there."""
-        origin = origin_of(url)
+        hub, origin = self.origin, origin_of(url)
         if origin is None:
             raise HubAnswerError(f"{short(url)} is no web address.")
         if origin.scheme == "http" and not is_loopback(origin.host) and (before is None or before.scheme == "https"):
             if before is not None:
                 raise HubAnswerError(f"{short(url)} would leave https for http; the redirect was refused.")
-            if origin != self.origin:
+            if origin != hub:
                 raise HubAnswerError(f"{short(url)} is not https; only the configured hub may do without.")
-        if is_private(origin.host) and not is_private(self.origin.host):
+        if is_private(origin.host) and not is_private(hub.host):
             raise HubAnswerError(f"{short(url)} is an address of a private network; the hub is not on one.")
         return origin
 
