@@ -11,7 +11,14 @@ from typing import Final
 
 import msgspec
 
-from backends.errors import ConstraintError, ContextLengthError, EngineError, TemplateError, UnsupportedByModelError
+from backends.errors import (
+    BackendError,
+    ConstraintError,
+    ContextLengthError,
+    EngineError,
+    TemplateError,
+    UnsupportedByModelError,
+)
 from backends.messages import (
     Aborted,
     Accepted,
@@ -272,8 +279,15 @@ class Generation:
 
     def _translated_batch(self, events: list[StreamEvent]) -> list[GenerationEvent]:
         batch: list[GenerationEvent] = []
-        for event in events:
-            translated = self._translated(event)
+        for index, event in enumerate(events):
+            try:
+                translated = self._translated(event)
+            except (RouterError, BackendError):
+                if not batch:
+                    raise
+                assert self._stream is not None
+                self._stream.unread(events[index:])  # what came before it is read first
+                break
             if translated is not None:
                 batch.append(translated)
         if not self._num_open:

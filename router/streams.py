@@ -94,6 +94,10 @@ class _Stream(Generic[_EventT]):
                 self._send(Resume(sequence_id))
         return events
 
+    def unread(self, events: list[_EventT]) -> None:
+        """Put back events that were read but not used; they are the next to be read."""
+        self._events.extendleft(reversed(events))
+
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

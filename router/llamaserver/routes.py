@@ -45,7 +45,8 @@ async def tokenize(request: _AnyRequest, services: NamedDependency[Services]) ->
 async def detokenize(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Return the text of tokens."""
     body = await read_json(request, DetokenizeRequest, limit_bytes=services.config.server.max_body_bytes)
-    wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER))
+    load = wished_load(request.headers.get(LOAD_HEADER))
+    wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
     text = (await _ask(request, services, wish, Detokenize(body.tokens), "tokens")).answer
     assert isinstance(text, Text)
     return json_reply({"content": text.text})

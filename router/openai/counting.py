@@ -21,7 +21,7 @@ from router.http.streaming import until_disconnect
 from router.model_choice import wish_or_default
 from router.openai.schemas import ChatRequest
 from router.openai.validation import chat_generation, with_allowed_values
-from router.request_headers import ENGINE_HEADER
+from router.request_headers import ENGINE_HEADER, LOAD_HEADER, wished_load
 from router.services import Services
 from router.targets import Purpose
 from router.waiting import Wish
@@ -58,7 +58,8 @@ async def read_chat(request: _AnyRequest, services: Services) -> tuple[Wish, Cha
         body = await read_json(request, PromptRequest, limit_bytes=services.config.server.max_body_bytes)
     except InvalidRequestError as exc:
         raise with_allowed_values(exc, CHAT) from exc
-    wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), Purpose.GENERATE)
+    load = wished_load(request.headers.get(LOAD_HEADER))
+    wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), Purpose.GENERATE, load)
     engine = services.models.resolve(wish).target.engine
     prompt = chat_generation(body, wish, services.defaults_for(wish.model), engine=engine).prompts[0]
     assert isinstance(prompt, ChatPrompt)

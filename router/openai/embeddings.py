@@ -19,6 +19,7 @@ from router.embedding import Embeddings, EmbeddingWanted
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.body import decode_json
+from router.load_settings import AS_CONFIGURED, LoadSettings
 from router.openai.schemas import TokenId
 from router.request_headers import REQUEST_ID_HEADER
 from router.services import Services
@@ -50,14 +51,14 @@ class EmbeddingRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
 async def create_embeddings(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Return one vector per input."""
     arrival = await arrive(request, services)
-    body, wanted = read_embedding_request(services, arrival.raw, arrival.engine)
+    body, wanted = read_embedding_request(services, arrival.raw, arrival.engine, arrival.wishes.load)
     answer_id = new_embedding_id()
     result = await embeddings(services, arrival, wanted, answer_id=answer_id, protocol="openai")
     return json_reply(await embeddings_body(body, result), headers=[(REQUEST_ID_HEADER, answer_id.encode())])
 
 
 def read_embedding_request(
-    services: Services, raw: bytes, engine: str | None
+    services: Services, raw: bytes, engine: str | None, load: LoadSettings = AS_CONFIGURED
 ) -> tuple[EmbeddingRequest, EmbeddingWanted]:
     """Read a body, by whatever way it came; return it with what is to be embedded.
 
@@ -65,6 +66,7 @@ def read_embedding_request(
         services: Of the gateway.
         raw: The body.
         engine: The header X-Mlxr-Engine, or None.
+        load: The header X-Mlxr-Load.
 
     Raises:
         RouterError: It is not valid.
@@ -75,7 +77,7 @@ def read_embedding_request(
         message = "dimensions: no model here is known to bear shorter vectors (Matryoshka); leave it out"
         raise UnsupportedFieldError(message, "dimensions")
     wanted = EmbeddingWanted(
-        wish=services.models.wish_for(body.model, engine, Purpose.EMBED),
+        wish=services.models.wish_for(body.model, engine, Purpose.EMBED, load),
         inputs=inputs_of(body.input),
         pooling=None if body.pooling is None else Pooling(body.pooling),
     )

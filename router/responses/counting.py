@@ -35,7 +35,7 @@ async def count_response_tokens(request: Request[Any, Any, Any], services: Named
     """Count a request's prompt tokens, those of its conversation among them."""
     arrival = await arrive(request, services)
     body = decode_response(arrival.raw, CountedRequest)
-    wish = wish_or_default(services, body.model, arrival.engine, Purpose.GENERATE)
+    wish = wish_or_default(services, body.model, arrival.engine, Purpose.GENERATE, arrival.wishes.load)
     engine = services.models.resolve(wish).target.engine
     conversation = await read_conversation(services, body)
     wanted = response_generation(body, wish, services.defaults_for(wish.model), conversation.items, engine=engine)

@@ -74,6 +74,25 @@ async def test_an_engine_error_ends_the_request_and_keeps_the_worker(fleet: Fake
     assert fleet.num_launches["llamacpp"] == 1
 
 
+@with_fleet(llamacpp=FakeOptions(fail_at_token=4, decode_s=0.02))
+async def test_what_came_before_a_failure_is_read_before_it(fleet: FakeFleet) -> None:
+    """Also where the reader was slow, and finds both at once."""
+    generation = fleet.generation(max_tokens=8)
+    read: list[GenerationEvent] = list(await generation.next() or [])
+
+    async def read_on() -> None:
+        while (events := await generation.next()) is not None:
+            read.extend(events)
+
+    stream = generation._stream
+    assert stream is not None
+    await fleet.until(lambda: any(isinstance(event, Failed) for event in stream._events), "it has failed")
+    assert len(stream._events) > 1
+    with pytest.raises(EngineError, match="before token 4"):
+        await read_on()
+    assert sum(event.num_tokens for event in read if isinstance(event, OutputEvent)) == 4
+
+
 @pytest.mark.parametrize(
     ("prompt", "words"),
     [(TokenPrompt([1, 2, 999]), "token id 999 is not in the vocabulary"), (TokenPrompt([]), "empty")],
