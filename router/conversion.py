@@ -28,7 +28,7 @@ from registry.store import Registry
 from router.conversion_report import REPORT_NAME, ConversionReport, ConversionWish, Dtype, Parity, read_report
 from router.conversion_scratch import scratch_folder, sweep
 from router.converter_process import Stopper, read_parity, run_converter
-from router.errors import ConversionError
+from router.work_errors import ConversionError
 
 SPARE_BYTES: Final = 200_000_000
 """Left free on the disk beside what the conversion takes."""

@@ -17,7 +17,8 @@ from registry.errors import RegistryError
 from registry.pull.events import Converting, Failed
 from router.conversion_report import ConversionReport, ConversionWish
 from router.converter import Converter
-from router.errors import ConversionError, ConversionNotFoundError, ConversionStoppedError, ShuttingDownError
+from router.errors import ShuttingDownError
+from router.work_errors import ConversionError, ConversionNotFoundError, ConversionStoppedError
 
 logger = logging.getLogger(__name__)
 

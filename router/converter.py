@@ -19,8 +19,8 @@ from registry.store import Registry
 from router.conversion import ConversionMeans, ConversionPlan, OnProgress, convert, plan_conversion
 from router.conversion_report import ConversionReport, ConversionWish
 from router.converter_process import Stopper
-from router.errors import ConversionError
 from router.memory_budget import read_budget, this_machine
+from router.work_errors import ConversionError
 
 _PARITY_CONTEXT_LENGTH = 512
 

@@ -16,7 +16,7 @@ from typing import IO, Any, Final, Protocol
 import msgspec
 
 from backends.convert_messages import ConvertReply, ParityReading
-from router.errors import ConversionError, ConversionStoppedError
+from router.work_errors import ConversionError, ConversionStoppedError
 
 _PERCENT: Final = re.compile(rb"(\d{1,3})%\|")
 """A bar of tqdm, which both converters use: `Converting:  42%|`."""

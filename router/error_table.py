@@ -10,16 +10,9 @@ import msgspec
 from backends import errors as backend_errors
 from registry import errors as registry_errors
 from router.errors import (
-    BatchNotFoundError,
-    BenchError,
-    BenchRunningError,
     ClientDisconnectedError,
-    ConversionError,
-    ConversionNotFoundError,
     EngineCrashedError,
     EngineTimeoutError,
-    FileInUseError,
-    FileNotFoundHereError,
     HeadersTooLargeError,
     HostNotAllowedError,
     InternalError,
@@ -35,7 +28,6 @@ from router.errors import (
     RequestNotFoundError,
     RequestTimeoutError,
     RequestTooLargeError,
-    ResponseNotFoundError,
     RouteNotFoundError,
     ShuttingDownError,
     StartupError,
@@ -43,6 +35,16 @@ from router.errors import (
     UnavailableError,
     UnsupportedMediaTypeError,
     URLTooLongError,
+)
+from router.work_errors import (
+    BatchNotFoundError,
+    BenchError,
+    BenchRunningError,
+    ConversionError,
+    ConversionNotFoundError,
+    FileInUseError,
+    FileNotFoundHereError,
+    ResponseNotFoundError,
 )
 
 

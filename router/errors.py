@@ -1,6 +1,7 @@
 """What the gateway can answer instead of a result.
 
-The codes `model_not_found` and `invalid_model_name` are the registry's. Not here: statuses (`router.error_table`) and
+The codes `model_not_found` and `invalid_model_name` are the registry's; what can go wrong with kept work is in
+`router.work_errors`. Not here: statuses (`router.error_table`) and
 the bodies that each protocol wants (`router.http.error_response`). This module is light on purpose, so that commands
 that do not serve may import it.
 
@@ -28,10 +29,6 @@ that do not serve may import it.
     ├── ClientDisconnectedError          client_disconnected
     ├── RequestNotFoundError             request_not_found
     ├── RequestCancelledError            request_cancelled
-    ├── ResponseNotFoundError            response_not_found
-    ├── FileNotFoundHereError            file_not_found
-    ├── FileInUseError                   file_in_use
-    ├── BatchNotFoundError               batch_not_found
     ├── InternalError                    internal_error
     ├── ModelLoadFailedError             model_load_failed
     ├── ModelInUseError                  model_in_use
@@ -43,11 +40,6 @@ that do not serve may import it.
     │   ├── ShuttingDownError            shutting_down
     │   ├── StoreUnavailableError        store_unavailable
     │   └── TooManyConnectionsError      too_many_connections
-    ├── ConversionError                  conversion_failed
-    │   └── ConversionStoppedError       conversion_stopped
-    ├── ConversionNotFoundError          conversion_not_found
-    ├── BenchError                       invalid_bench
-    │   └── BenchRunningError            bench_running
     └── StartupError                     startup_failed
         ├── ConfigError                  invalid_config
         ├── router.instance.AlreadyRunningError  already_running
@@ -272,44 +264,6 @@ class RequestCancelledError(RouterError):
         super().__init__(message)
 
 
-class ResponseNotFoundError(RouterError):
-    """No response of that id is kept: it was not stored, was deleted, or there never was one."""
-
-    code = "response_not_found"
-
-    def __init__(self, response_id: str) -> None:
-        super().__init__(f"Response with id {response_id!r:.80} not found.", param="response_id")
-
-
-class FileNotFoundHereError(RouterError):
-    """No file of that id is kept."""
-
-    code = "file_not_found"
-
-    def __init__(self, file_id: str, param: str) -> None:
-        super().__init__(f"There is no file {file_id!r:.80}; GET /v1/files lists those there are.", param=param)
-
-
-class FileInUseError(RouterError):
-    """A batch that has not ended reads the file."""
-
-    code = "file_in_use"
-
-    def __init__(self, file_id: str, batch_id: str) -> None:
-        super().__init__(f"{file_id} is read by {batch_id}, which has not ended; cancel that first.", param="file_id")
-
-
-class BatchNotFoundError(RouterError):
-    """There is no batch of that id."""
-
-    code = "batch_not_found"
-
-    def __init__(self, batch_id: str) -> None:
-        super().__init__(
-            f"There is no batch {batch_id!r:.80}; GET /v1/batches lists those there are.", param="batch_id"
-        )
-
-
 class InternalError(RouterError):
     """A defect of the gateway. The message never carries the cause; the log does."""
 
@@ -399,39 +353,6 @@ class TooManyConnectionsError(UnavailableError):
     """The cap on open connections is reached. The connection is closed with the answer."""
 
     code = "too_many_connections"
-
-
-class ConversionError(RouterError):
-    """A model cannot be converted; one sentence with the way out."""
-
-    code = "conversion_failed"
-
-
-class ConversionStoppedError(ConversionError):
-    """A conversion was stopped on request, or by the end of the process; nothing of it is left."""
-
-    code = "conversion_stopped"
-
-
-class ConversionNotFoundError(RouterError):
-    """Nothing is being made of that model."""
-
-    code = "conversion_not_found"
-
-
-class BenchError(RouterError):
-    """A benchmark cannot be run as it was asked for, or could not be run to an end."""
-
-    code = "invalid_bench"
-
-
-class BenchRunningError(BenchError):
-    """Another benchmark runs: two at once would measure each other."""
-
-    code = "bench_running"
-
-    def __init__(self, message: str = "Another benchmark runs on this server; wait for its end.") -> None:
-        super().__init__(message)
 
 
 class StartupError(RouterError):

@@ -8,7 +8,6 @@ has one for its whole life; a command without a server has one for its own. Not 
 import asyncio
 import contextlib
 import logging
-import shlex
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +20,6 @@ from registry.errors import (
     InvalidReferenceError,
     NothingToPullError,
     PullConflictError,
-    PullUnfinishedError,
     RegistryError,
 )
 from registry.hub import HubSettings
@@ -31,21 +29,17 @@ from registry.pull import (
     PullHandle,
     PullManager,
     PullPlan,
-    PullResult,
     PullSettings,
     Wishes,
     open_puller,
 )
-from registry.pull.events import Converting, Registered
 from registry.pull.folder import PullFolder
-from registry.pull.threads import in_thread
 from registry.remote_names import LocalReference, parse_pull_reference
-from router.conversion_report import ConversionWish
 from router.converter import Converter
-from router.errors import ConversionError, ShuttingDownError
+from router.errors import ShuttingDownError
 from router.memory_budget import MemoryBudget
+from router.pull_conclusion import PullConclusion
 from router.pull_events import ModelPullEvent, PullInfo, Started, info_of
-from router.pulled_models import register_pulled
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +88,7 @@ class Pulls:
         budget_bytes: int,
         settings: PullSettings | None = None,
     ) -> None:
-        self._converter = converter
+        self._conclusion = PullConclusion(database, models_dir, converter)
         self.budget_bytes = budget_bytes
         self._hub = hub
         self._models_dir = models_dir
@@ -116,7 +110,7 @@ class Pulls:
                 open_puller(self._hub, self._models_dir, self._database, self._settings)
             )
             self._group = await self._stack.enter_async_context(asyncio.TaskGroup())
-            manager = PullManager(self._puller, max_running=MAX_RUNNING, conclude=self._conclude)
+            manager = PullManager(self._puller, max_running=MAX_RUNNING, conclude=self._conclusion.conclude)
             self._manager = await self._stack.enter_async_context(manager)
             self._stack = self._stack.pop_all()
         self._is_open = True
@@ -317,47 +311,6 @@ class Pulls:
             # One reader is `_watch`, which is no follower.
             if handle.id in self._left_alone and handle.num_readers <= 1:
                 handle.stop("paused")
-
-    # --- what follows the transfer ------------------------------------------------------------------------------------
-
-    async def _conclude(self, handle: PullHandle, result: PullResult) -> None:
-        """Register what came, and make the MLX form that no repository has.
-
-        Raises:
-            PullUnfinishedError: That cannot be done; the files stay.
-        """
-        models = await self._register(handle, result)
-        for model in models:
-            handle.tell(model)
-        logger.info("pull %d brought %s", handle.id, ", ".join(model.model for model in models))
-        if "mlx" in result.plan.needs_conversion and "mlx" not in models[0].engines:
-            await self._convert(handle, models[0].model)
-
-    async def _register(self, handle: PullHandle, result: PullResult) -> tuple[Registered, ...]:
-        wishes = handle.wishes
-        try:
-            return await in_thread(
-                lambda: register_pulled(
-                    self._database, self._models_dir, result, name=wishes.name, called=wishes.called
-                )
-            )
-        except OSError as exc:
-            code, message = "unreadable", f"{exc.filename or self._models_dir}: {exc.strerror or exc}."
-        except RegistryError as exc:
-            code, message = exc.code, str(exc)
-        remedy = f"mlxr models add {' '.join(shlex.quote(str(path)) for path in result.paths[:1])}"
-        raise PullUnfinishedError(code, f"{message} The files came: `{remedy}`, with another --name, registers them.")
-
-    async def _convert(self, handle: PullHandle, model: str) -> None:
-        def tell(step: str, share: float | None) -> None:
-            handle.tell(Converting(step=step, share=share))
-
-        try:
-            converted = await self._converter.convert(model, ConversionWish(), on_progress=tell)
-        except (ConversionError, RegistryError) as exc:
-            words = f"{model} is there and runs on llamacpp, but was not converted for mlx: {exc}"
-            raise PullUnfinishedError(exc.code, words) from exc
-        handle.tell(converted.registered)
 
     # --- looking ----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import msgspec
 from backends.sequence import Priority
 from registry.errors import InvalidSettingError
 from registry.settings import settings_from_text
-from router.config.schema import MAX_SECONDS
+from router.config.background import MAX_SECONDS
 from router.errors import InvalidRequestError
 from router.load_settings import AS_CONFIGURED, LoadSettings
 

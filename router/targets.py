@@ -153,12 +153,7 @@ def choose(
         AdapterNotFoundError: The model has no such adapter.
         ModelLoadFailedError: The model has no usable artifact at all, or is to be loaded as the engine cannot.
     """
-    if wish is not None:
-        setting, reason = wish, EngineReason.REQUEST
-    elif model.engine is not None:
-        setting, reason = EngineSetting(model.engine), EngineReason.MODEL_SETTING
-    else:
-        setting, reason = global_setting, EngineReason.GLOBAL_SETTING
+    setting, reason = _setting(model, wish, global_setting)
     by_engine = usable_artifacts(model, purpose)
     if not by_engine and purpose is Purpose.GENERATE and usable_artifacts(model, Purpose.EMBED):
         message = f"model: '{model.name}' is an embedding model, it does not generate text; use POST /v1/embeddings"
@@ -187,6 +182,17 @@ def choose(
     overlay = target_adapter(adapters[engine]) if adapter is not None else None
     target = Target(model.name, engine, artifact.id, artifact.path, artifact.version, loaded_with, overlay)
     return Choice(target, reason, keep_alive_seconds(model.settings.keep_alive_s))
+
+
+def _setting(
+    model: Model, wish: EngineSetting | None, global_setting: EngineSetting
+) -> tuple[EngineSetting, EngineReason]:
+    """Return the first engine setting that is set, and whose it is."""
+    if wish is not None:
+        return wish, EngineReason.REQUEST
+    if model.engine is not None:
+        return EngineSetting(model.engine), EngineReason.MODEL_SETTING
+    return global_setting, EngineReason.GLOBAL_SETTING
 
 
 def usable_artifacts(model: Model, purpose: Purpose) -> dict[str, Artifact]:

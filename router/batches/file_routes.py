@@ -22,8 +22,6 @@ from router.batches.objects import file_object, page_of
 from router.batches.runner import Batches
 from router.batches.uploads import Form, take_form
 from router.errors import (
-    FileInUseError,
-    FileNotFoundHereError,
     InvalidRequestError,
     RequestTooLargeError,
     StoreUnavailableError,
@@ -34,6 +32,7 @@ from router.http.asgi import json_reply
 from router.http.error_response import Dialect
 from router.http.streaming import EventStream, error_chunk
 from router.services import Services
+from router.work_errors import FileInUseError, FileNotFoundHereError
 
 PURPOSES: Final = ("batch",)
 MAX_LIMIT: Final = 10_000

@@ -19,11 +19,12 @@ from router.batches.base import Batch, FailurePolicy
 from router.batches.file_routes import FILE_ROUTES, batches_of, limits_of
 from router.batches.objects import batch_object, page_of
 from router.batches.runner import Batches
-from router.config.schema import MAX_KEPT_S
-from router.errors import BatchNotFoundError, FileNotFoundHereError, InvalidRequestError
+from router.config.background import MAX_KEPT_S
+from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.services import Services
+from router.work_errors import BatchNotFoundError, FileNotFoundHereError
 
 MAX_WINDOW_S: Final = 30 * 86_400
 MAX_METADATA: Final = 16

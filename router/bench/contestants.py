@@ -16,7 +16,7 @@ from registry.errors import InvalidModelNameError, InvalidSettingError
 from registry.names import ENGINES, parse_model_reference
 from registry.settings import settings_from_text
 from router.bench.wish import MAX_CONTESTANTS
-from router.errors import BenchError
+from router.work_errors import BenchError
 
 SHORT_KEYS: Final[Mapping[str, str]] = {
     "ctx": "context_length",

@@ -19,7 +19,8 @@ from registry.store import Registry
 from registry.store.benches import BenchHead
 from router.bench.events import BENCH_END, BenchEvent, BenchFailed, BenchStarted
 from router.bench.wish import BenchOrder, BenchWish
-from router.errors import BenchRunningError, ShuttingDownError
+from router.errors import ShuttingDownError
+from router.work_errors import BenchRunningError
 
 logger = logging.getLogger(__name__)
 

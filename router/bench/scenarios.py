@@ -13,7 +13,7 @@ import msgspec
 from registry.bench_record import BenchScenario
 from router.bench.prompts_file import UserPrompt
 from router.bench.texts import generator, item, label, prose, subject
-from router.errors import BenchError
+from router.work_errors import BenchError
 
 Message = dict[str, str]
 

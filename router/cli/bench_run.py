@@ -69,7 +69,7 @@ def run(
     who = tuple(text for text in (a, b, *(c or ())) if text is not None)
     from router.bench.prompts_file import read_prompts
     from router.bench.wish import BenchWish
-    from router.errors import BenchError
+    from router.work_errors import BenchError
 
     try:
         wish = BenchWish(

@@ -1,13 +1,12 @@
 """The server's config: Structs, loading, editing, watching."""
 
+from router.config.background import BatchesConfig, ConversationsConfig, ShadowConfig
 from router.config.edit import set_value
 from router.config.load import Overrides, apply_overrides, load_config, parse_config
 from router.config.roots import scan_roots
 from router.config.schema import (
-    BatchesConfig,
     CacheConfig,
     Config,
-    ConversationsConfig,
     EngineSetting,
     FlashAttention,
     GenerationConfig,
@@ -20,7 +19,6 @@ from router.config.schema import (
     ModelsConfig,
     Residency,
     ServerConfig,
-    ShadowConfig,
     is_loopback,
 )
 

@@ -15,7 +15,8 @@ from router.config import ConversationsConfig
 from router.conversations.base import StoredResponse
 from router.conversations.store import ConversationStore
 from router.databases import StoreThread
-from router.errors import PreviousResponseNotFoundError, ResponseNotFoundError
+from router.errors import PreviousResponseNotFoundError
+from router.work_errors import ResponseNotFoundError
 
 SWEEP_S: Final = 600.0
 """How often conversations are looked for that are too old."""

@@ -13,7 +13,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from router.errors import InvalidRequestError, ResponseNotFoundError, UnknownFieldError, UnsupportedFieldError
+from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.error_response import Dialect
 from router.http.streaming import SSE_KEEP_ALIVE, EventStream, error_chunk
@@ -22,6 +22,7 @@ from router.responses.conversation import chain_items
 from router.responses.desk import ResponsesDesk
 from router.responses.validation import check_include
 from router.services import Services
+from router.work_errors import ResponseNotFoundError
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100

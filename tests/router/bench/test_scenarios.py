@@ -11,7 +11,7 @@ from router.bench.scenarios import (
     standard_scenarios,
     why_skipped,
 )
-from router.errors import BenchError
+from router.work_errors import BenchError
 
 STANDARD = {scenario.name: scenario for scenario in standard_scenarios(4)}
 
