@@ -123,6 +123,11 @@ class GatewayProcess:
     def status(self) -> Any:
         return self.get("/v1/mlxr/status")
 
+    def model_files(self) -> list[str]:
+        """Return what lies in the models folder, by relative path."""
+        models = self.home / "data" / "models"
+        return sorted(path.relative_to(models).as_posix() for path in models.rglob("*") if path.is_file())
+
     def workers(self) -> list[psutil.Process]:
         """Return the worker processes, from the process table.
 
