@@ -130,29 +130,6 @@ def test_the_command_line_pulls_from_the_same_registry(gateway: GatewayProcess) 
     assert names_of(gateway) == {"tiny:135m"}
 
 
-@pytest.mark.parametrize(
-    ("name", "status", "words"),
-    [
-        ("nobody:1b", 200, "file does not exist"),
-        ("../../etc/passwd", 400, "ollama"),
-        ("/etc/passwd", 400, "name"),
-        ("http://169.254.169.254/x", 400, "name"),
-        ("hf.co/x", 400, "repository"),
-        ("x" * 3000, 400, "model"),
-        ("", 400, "model"),
-    ],
-)
-def test_names_that_cannot_be_pulled_are_told_in_ollamas_shape(
-    calm: GatewayProcess, name: str, status: int, words: str
-) -> None:
-    reply = calm.post("/api/pull", {"model": name})
-    assert reply.status_code == status
-    last = json.loads(reply.text.strip().splitlines()[-1])
-    assert list(last) == ["error"]
-    assert words in last["error"].lower()
-    assert calm.model_files() == []
-
-
 def test_errors_without_a_stream_have_their_status(client: ollama.Client, gateway: GatewayProcess) -> None:
     with pytest.raises(ollama.ResponseError, match="does not exist") as missing:
         client.pull("nobody:1b")

@@ -112,3 +112,26 @@ def test_hostile_names_are_refused_everywhere(calm: GatewayProcess, name: str) -
     with calm.client() as http:
         assert http.request("DELETE", "/api/delete", json={"name": name}).status_code in {400, 404}
     assert calm.model_files() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "words"),
+    [
+        ("nobody:1b", 200, "file does not exist"),
+        ("../../etc/passwd", 400, "ollama"),
+        ("/etc/passwd", 400, "name"),
+        ("http://169.254.169.254/x", 400, "name"),
+        ("hf.co/x", 400, "repository"),
+        ("x" * 3000, 400, "model"),
+        ("", 400, "model"),
+    ],
+)
+def test_names_that_cannot_be_pulled_are_told_in_ollamas_shape(
+    calm: GatewayProcess, name: str, status: int, words: str
+) -> None:
+    reply = calm.post("/api/pull", {"model": name})
+    assert reply.status_code == status
+    last = json.loads(reply.text.strip().splitlines()[-1])
+    assert list(last) == ["error"]
+    assert words in last["error"].lower()
+    assert calm.model_files() == []
