@@ -1,5 +1,6 @@
 """What Ollama's API for models refuses, by plain HTTP: nothing of it leaves anything behind."""
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
