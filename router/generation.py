@@ -34,7 +34,6 @@ from backends.output.base import Output
 from backends.prompts import ForkPrompt, Prompt
 from backends.request import Constraint, OutputSpec
 from backends.sequence import Priority, SamplingParams
-from router.auto.size import size_of
 from router.errors import (
     ContextLengthExceededError,
     EngineCrashedError,
@@ -42,6 +41,7 @@ from router.errors import (
     RouterError,
     UnsupportedFieldError,
 )
+from router.request_size import size_of
 from router.streams import SequenceProgress
 from router.supervisor import Supervisor
 from router.targets import Choice, Target

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from backends.sequence import Priority
-from router.auto.size import RequestSize
 from router.errors import RouterError
 from router.load_settings import AS_CONFIGURED, LoadSettings
+from router.request_size import RequestSize
 from router.situation import WaitingRequest
 from router.targets import Choice, Purpose, Target
 from router.worker_client import WorkerClient

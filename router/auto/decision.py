@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
-from router.auto.size import RequestSize
 from router.auto.speeds import EngineSpeeds, bucket_of
+from router.request_size import RequestSize
 
 MARGIN: Final = 0.1
 """The other engine must be expected to need this much less, or all stays as it is: measurements differ by as much."""

@@ -4,10 +4,10 @@ import msgspec
 
 from router.adapters import find_adapters
 from router.auto.decision import Expectation
-from router.auto.size import USUAL_ANSWER_TOKENS, RequestSize
 from router.auto.speeds import BUCKET_LIMITS, EngineSpeeds
 from router.errors import InvalidRequestError
 from router.model_directory import ModelDirectory
+from router.request_size import USUAL_ANSWER_TOKENS, RequestSize
 from router.targets import EngineReason, usable_artifacts
 from router.waiting import Wish
 

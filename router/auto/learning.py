@@ -19,8 +19,8 @@ from registry.errors import RegistryError
 from registry.store.benches import BenchHead
 from router.auto.decision import AutoDecision, Standing, decide, new_credit_s
 from router.auto.resident import Resident
-from router.auto.size import RequestSize
 from router.auto.speeds import EngineSpeeds, EngineState, learn
+from router.request_size import RequestSize
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from registry.errors import DatabaseError
 from router.cli import macos
+from router.cli.check import Check
 from router.cli.checks_models import check_model_folders
 from router.cli.context import open_registry_for_reading, read_config, running_instance
 from router.cli.output import plural, size
@@ -34,24 +35,6 @@ BUNDLED_MODEL: Final = "smollm2-135m-instruct"
 """Registered by `make setup`."""
 
 SETUP_COMMAND: Final = "make setup"
-
-State = Literal["ok", "note", "warning", "broken"]
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer.
-
-    Attributes:
-        name: What was looked at.
-        state: `ok`, `note` (nothing to judge), `warning` (works, but …) or `broken`.
-        found: What was found.
-        remedy: What mends it; None when nothing is to be done.
-    """
-
-    name: str
-    state: State
-    found: str
-    remedy: str | None = None
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):

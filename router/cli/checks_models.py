@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from registry.errors import ArtifactError, RegistryError
 from registry.watch import what_changed
+from router.cli.check import Check
 from router.cli.context import open_registry_for_reading
 from router.cli.output import plural
 from router.paths import Paths
@@ -18,13 +19,12 @@ from router.paths import Paths
 if TYPE_CHECKING:
     from registry.store import Registry
     from registry.store.pulls import PullRecord
-    from router.cli.checks import Check
 
 Finding = tuple[str, str, str]
 """Name, what was found, and the command that mends it."""
 
 
-def check_model_folders(paths: Paths) -> "Iterable[Check]":
+def check_model_folders(paths: Paths) -> Iterable[Check]:
     """Look for leftovers, unregistered folders, files of nobody, and artifacts that vanished.
 
     Args:
@@ -33,8 +33,6 @@ def check_model_folders(paths: Paths) -> "Iterable[Check]":
     Yields:
         A warning per finding; nothing where all is well. A catalogue that cannot be read is another check's.
     """
-    from router.cli.checks import Check
-
     if not paths.registry_db.exists():
         return
     try:

@@ -8,8 +8,8 @@ from router.cli.output import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
     from router.auto.explain import EngineExpectation, Explanation
-    from router.auto.size import RequestSize
     from router.paths import Paths
+    from router.request_size import RequestSize
 
 _DAY_S = 86_400
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.auto.decision import MARGIN, SWAP_PATIENCE_S, AutoDecision, Standing, decide, new_credit_s
-from router.auto.size import RequestSize
 from router.auto.speeds import NUM_BUCKETS, EngineSpeeds
+from router.request_size import RequestSize
 
 SHORT, LONG = RequestSize(100, 50), RequestSize(4000, 50)
 

@@ -13,7 +13,7 @@ from registry.store.benches import BenchHead
 from router.auto.decision import SWAP_PATIENCE_S
 from router.auto.learning import AutoLearning, installed_versions
 from router.auto.resident import Resident
-from router.auto.size import RequestSize
+from router.request_size import RequestSize
 from tests.router.auto.histories import ARTIFACTS, HERE, VERSIONS, compared
 
 NOW = 2000.0

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from router.cli import checks
-from router.cli.checks import Check, check_config, check_disk, check_engine, check_folders, check_registry, check_server
+from router.cli.check import Check
+from router.cli.checks import check_config, check_disk, check_engine, check_folders, check_registry, check_server
 from router.cli.macos import describe
 from router.paths import Paths
 from tests.router.cli.conftest import Mlxr

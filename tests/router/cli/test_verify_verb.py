@@ -90,11 +90,10 @@ def test_the_doctor_names_partial_files_that_no_pull_needs(paths: Paths, owned: 
 
 def test_the_doctors_whole_report_has_them(paths: Paths, owned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from router.cli import checks
+    from router.cli.check import Check
 
     monkeypatch.setattr(checks, "_start_probe", lambda _engine: None)
-    monkeypatch.setattr(
-        checks, "check_engine", lambda engine, _process: checks.Check(name=engine, state="ok", found="")
-    )
+    monkeypatch.setattr(checks, "check_engine", lambda engine, _process: Check(name=engine, state="ok", found=""))
     owned.unlink()
     assert "vanished" in {check.name for check in checks.all_checks(paths)}
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from backends.prompts import ChatPrompt, TextPrompt, TokenPrompt
-from router.auto.size import CHARS_PER_TOKEN, USUAL_ANSWER_TOKENS, size_of
+from router.request_size import CHARS_PER_TOKEN, USUAL_ANSWER_TOKENS, size_of
 
 
 def says(*texts: str) -> list[dict[str, Any]]:
