@@ -3,6 +3,7 @@
 import ctypes
 import re
 from collections import deque
+from typing import Final
 
 import llama_cpp
 
@@ -12,6 +13,9 @@ _LINE_MAX_CHARS = 300
 _CACHE_BUFFER = re.compile(rb"KV\s+buffer size\s*=\s*([\d.]+) MiB")
 _BUFFER = re.compile(rb"(\S+)\s+(?:model|KV|RS|LoRA|compute|output)\s+buffer size")
 _LAYER = re.compile(rb"assigned to device (\S+?),")
+_HEARD: Final[list[object]] = []
+"""Every callback that ever became the library's log: it may be called as long as the process lives, whatever became of
+the engine that set it. A worker has one."""
 CPU_BUFFER_PREFIXES = ("CPU", "AMX")
 """Names of ggml buffer types in ordinary memory: CPU, CPU_Mapped, CPU_REPACK, CPU_AARCH64, AMX.
 
@@ -34,10 +38,8 @@ class LibraryLog:
         self._callback = llama_cpp.llama_log_callback(self._on_log)
 
     def listen(self) -> None:
-        """Become the library's log, and initialise the library.
-
-        One per process, because the library has one log; it must outlive every call into the library.
-        """
+        """Become the library's log, and initialise the library; the library has one log, the last that listened."""
+        _HEARD.append(self._callback)
         llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
 

@@ -1,5 +1,7 @@
 """The proof that nothing left the CPU: what the library's log names, in the words of CPU and of Metal builds."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,3 +95,29 @@ def test_a_load_that_leaves_the_cpu_fails(
     with pytest.raises(LoadError, match="Metal"):
         engine.load(LoadSpec(model_path=str(tiny_gguf), context_length=64), report)
     engine.close()
+
+
+def test_an_engine_outlives_those_that_came_after_it(tiny_gguf: Path) -> None:
+    """The library has one log; it goes on being called when the engine that listened last is gone."""
+    script = (
+        "import gc, sys\n"
+        "from backends.engines import create_engine\n"
+        "from backends.messages import LoadSpec\n"
+        "from tests.support.engine_driver import GREEDY, EngineDriver\n"
+        "def load():\n"
+        "    engine = create_engine('llamacpp')\n"
+        "    engine.info()\n"
+        "    spec = LoadSpec(model_path=sys.argv[1], context_length=256, max_sequences=4, num_threads=1)\n"
+        "    return engine, engine.load(spec, lambda _share: None)\n"
+        "engine, model = load()\n"
+        "later, _ = load()\n"
+        "later.close()\n"
+        "del later\n"
+        "gc.collect()\n"
+        "driver = EngineDriver(engine, model)\n"
+        "for length in range(20):\n"
+        "    driver.answer('abc' * length, GREEDY, max_tokens=8)\n"
+    )
+    root = Path(__file__).resolve().parents[3]
+    done = subprocess.run([sys.executable, "-c", script, str(tiny_gguf)], cwd=root, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
