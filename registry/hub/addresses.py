@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from registry.credentials import without_credentials
 
@@ -38,6 +39,19 @@ def origin_of(url: str) -> Origin | None:
     if parts.scheme not in _DEFAULT_PORTS or not parts.host or parts.userinfo:
         return None
     return Origin(parts.scheme, parts.host.lower(), parts.port or _DEFAULT_PORTS[parts.scheme])
+
+
+def may_be_address(url: str) -> bool:
+    """Tell whether a text looks like an http(s) address, at once; `origin_of` has the last word.
+
+    Args:
+        url: The text.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in _DEFAULT_PORTS and bool(parts.hostname) and parts.username is None
 
 
 def is_loopback(host: str) -> bool:

@@ -29,7 +29,7 @@ from registry.errors import (
     HubNotFoundError,
     HubUnreachableError,
 )
-from registry.hub.addresses import Origin, is_loopback, is_private, origin_of, short
+from registry.hub.addresses import Origin, is_loopback, is_private, may_be_address, origin_of, short
 from registry.hub.retry import TroubleError
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ class Web:
         self._num_connections = num_connections
         self._http: httpx.AsyncClient | None = None
         self._opening = asyncio.Lock()
+        if not may_be_address(self.endpoint):
+            raise self._no_address()
 
     @cached_property
     def origin(self) -> Origin:
@@ -125,10 +127,13 @@ class Web:
         """
         origin = origin_of(self.endpoint)
         if origin is None:
-            raise HubUnreachableError(
-                f"{short(self.endpoint)!r} is no address of a hub; set hub.endpoint to one like https://huggingface.co."
-            )
+            raise self._no_address()
         return origin
+
+    def _no_address(self) -> HubUnreachableError:
+        return HubUnreachableError(
+            f"{short(self.endpoint)!r} is no address of a hub; set hub.endpoint to one like https://huggingface.co."
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -184,7 +184,10 @@ def test_hosts_are_judged_by_their_names() -> None:
 
 
 async def test_a_hub_without_an_address_or_with_unreadable_certificates_is_refused(tmp_path: Path) -> None:
-    for settings in (HubSettings(endpoint="hub"), HubSettings(ca_file=tmp_path / "none.pem")):
+    for endpoint in ("hub", "ftp://hub", "https://", "https://user@hub", "https://[::1"):
+        with pytest.raises(HubUnreachableError):
+            Web(HubSettings(endpoint=endpoint))
+    for settings in (HubSettings(endpoint="https://hub:x"), HubSettings(ca_file=tmp_path / "none.pem")):
         async with Web(settings) as web:
             with pytest.raises(HubUnreachableError):
                 await HubClient(web).model_info("org/repo")

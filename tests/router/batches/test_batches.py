@@ -194,7 +194,7 @@ async def test_a_cancelled_batch_ends_its_lines_and_keeps_what_was_answered(fron
 @with_front(llamacpp=FakeOptions(decode_s=0.01))
 async def test_the_completion_window_is_held(front: FakeFront) -> None:
     await front.chat()  # the model is loaded, so that the window is long enough for one answer
-    batch_id = await begun(front, line("short", max_tokens=1), line("long", max_tokens=4000), completion_window="2s")
+    batch_id = await begun(front, line("short", max_tokens=1), line("long", max_tokens=4000), completion_window="4s")
     batch = await ended(front, batch_id)
     assert (batch["status"], batch["request_counts"]["completed"]) == ("expired", 1)
     assert (await results(front, batch["error_file_id"]))["long"]["error"]["code"] == "batch_expired"
