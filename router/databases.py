@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from router.errors import StoreUnavailableError
 
@@ -103,6 +103,37 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+class Store:
+    """A SQLite file in use; for the thread that opened it.
+
+    Args:
+        path: The file; made when it does not exist.
+        migrations: Scripts, each once and in their order.
+
+    Raises:
+        StoreUnavailableError: By any method: the file cannot be used.
+    """
+
+    def __init__(self, path: Path, migrations: tuple[str, ...]) -> None:
+        self._path = path
+        self._connection = connect(path, migrations)
+
+    def close(self) -> None:
+        """Close the file."""
+        with translated(self._path):
+            self._connection.close()
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """Hold one write transaction."""
+        with translated(self._path), transaction(self._connection):
+            yield
+
+    def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        with translated(self._path):
+            return self._connection.execute(sql, values).fetchall()
 
 
 class StoreThread(Generic[StoreT]):

@@ -57,8 +57,8 @@ def size_of(prompts: Sequence[Prompt], max_tokens: int | None) -> RequestSize:
 
 
 def _beginnings(prompt: ChatPrompt) -> list[tuple[int, int]]:
-    seal = hash(msgspec.json.encode(prompt.tools)) if prompt.tools else 0
-    num_chars = len(msgspec.json.encode(prompt.tools)) if prompt.tools else 0
+    tools = msgspec.json.encode(prompt.tools) if prompt.tools else b""
+    seal, num_chars = hash(tools), len(tools)
     found: list[tuple[int, int]] = []
     for message in prompt.messages:
         text = _text_of(message)

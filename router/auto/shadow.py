@@ -39,6 +39,8 @@ MAX_TOKENS: Final = 256
 """Of a repeated answer: enough for a rate, and it ends."""
 POLL_S: Final = 0.25
 """How often it is looked whether anybody has come; a request that comes meanwhile waits as long at most."""
+OFF_POLL_S: Final = 5.0
+"""The same while it is switched off: how soon it notices that it is not any more."""
 _HOUR_S: Final = 3600.0
 _SCENARIO: Final = "real-request"
 
@@ -111,7 +113,7 @@ class Shadow:
     async def run(self) -> None:
         """Repeat what is remembered whenever nobody has come for a while, until cancelled."""
         while True:
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(POLL_S if self._settings.share else OFF_POLL_S)
             if self._is_anybody_here():
                 self._busy_at = self._clock()
             if not self._settings.share:

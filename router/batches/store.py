@@ -5,14 +5,13 @@ that ran when the gateway died has not ended, and runs again.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from router.batches.base import Batch, BatchStatus, Line, LineEnd, StoredFile, Tally
-from router.databases import connect, transaction, translated
+from router.databases import Store, translated
 
 _MIGRATIONS: Final = (
     """
@@ -55,7 +54,7 @@ _MIGRATIONS: Final = (
 _LINE_COLUMNS: Final = "number, custom_id, offset, num_bytes, depends_on, is_ok"
 
 
-class BatchStore:
+class BatchStore(Store):
     """The batches of one data folder.
 
     Args:
@@ -66,13 +65,7 @@ class BatchStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection = connect(path, _MIGRATIONS)
-
-    def close(self) -> None:
-        """Close the file."""
-        with translated(self._path):
-            self._connection.close()
+        super().__init__(path, _MIGRATIONS)
 
     def put_file(self, file: StoredFile) -> None:
         """Note a file whose bytes are in their place."""
@@ -238,13 +231,3 @@ class BatchStore:
     def unfinished(self) -> list[Batch]:
         """Return the batches that something is still to happen to, the oldest first."""
         return [batch for batch in reversed(self.batches()) if not BatchStatus(batch.status).is_final]
-
-    @contextmanager
-    def write(self) -> Iterator[None]:
-        """Hold one write transaction."""
-        with translated(self._path), transaction(self._connection):
-            yield
-
-    def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        with translated(self._path):
-            return self._connection.execute(sql, values).fetchall()

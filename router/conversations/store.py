@@ -5,15 +5,13 @@ whose last answer is oldest first, so that none loses its beginning while it goe
 longer be looked up or gone on from; what it said stays as long as a response that goes on from it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from router.conversations.base import StoredResponse
-from router.databases import connect, transaction, translated
+from router.databases import Store, translated
 
 MAX_CHAIN: Final = 10_000
 """Longest chain that is followed, as many as a request may have messages."""
@@ -44,7 +42,7 @@ _MIGRATIONS: Final = (
 _COLUMNS: Final = "id, root_id, previous_id, created_at, status, input, body"
 
 
-class ConversationStore:
+class ConversationStore(Store):
     """The stored responses of one data folder.
 
     Args:
@@ -55,19 +53,13 @@ class ConversationStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection = connect(path, _MIGRATIONS)
-
-    def close(self) -> None:
-        """Close the file."""
-        with translated(self._path):
-            self._connection.close()
+        super().__init__(path, _MIGRATIONS)
 
     def put(self, response: StoredResponse) -> None:
         """Keep a response, in the place of what was kept under its id."""
         num_bytes = len(response.input) + len(response.body)
         item_ids = [item["id"] for item in (*response.input_items, *response.output_items)]
-        with self._write():
+        with self.write():
             self._connection.execute(
                 "INSERT INTO responses (id, root_id, previous_id, created_at, status, num_bytes, input, body) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
@@ -121,7 +113,7 @@ class ConversationStore:
         found = self.get(response_id)
         if found is None:
             return False
-        with self._write():
+        with self.write():
             self._connection.execute("UPDATE responses SET is_deleted = 1 WHERE id = ?", (response_id,))
             while self._connection.execute(
                 "DELETE FROM responses WHERE is_deleted AND root_id = ? "
@@ -138,7 +130,7 @@ class ConversationStore:
             before: Those whose last answer is older than this go, seconds since 1970.
             max_bytes: Upper bound of what is kept of inputs and answers.
         """
-        with self._write():
+        with self.write():
             conversations = self._connection.execute(
                 "SELECT root_id, max(created_at) AS last, sum(num_bytes) FROM responses "
                 "GROUP BY root_id ORDER BY last DESC, max(rowid) DESC"
@@ -168,15 +160,6 @@ class ConversationStore:
         """Return the size of all inputs and answers that are kept."""
         size: int = self._rows("SELECT coalesce(sum(num_bytes), 0) FROM responses")[0][0]
         return size
-
-    def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        with translated(self._path):
-            return self._connection.execute(sql, values).fetchall()
-
-    @contextmanager
-    def _write(self) -> Iterator[None]:
-        with translated(self._path), transaction(self._connection):
-            yield
 
 
 def _response(row: tuple[Any, ...]) -> StoredResponse:

@@ -74,6 +74,7 @@ class TestHostileGGUF:
         register_adapter(registry, "tiny", lora_file(tmp_path / "a.gguf", tensor_pair()))
         embedding = tensor_pair("token_embd.weight", a=(4, len(tiny_model.vocabulary())), b=(4, WIDTH))
         register_adapter(registry, "tiny", lora_file(tmp_path / "b.gguf", embedding))
+        assert {adapter.name for adapter in registry.get_model("tiny").adapters} == {"a", "b"}
 
     @pytest.mark.parametrize(
         ("tensors", "code", "words"),
