@@ -58,12 +58,7 @@ class _Pending:
 
 
 class Admission:
-    """Owns the requests of one worker that are not in the batch yet, and the prompts of those that are.
-
-    Args:
-        tokenizer: The engine's.
-        model: What was loaded.
-    """
+    """Owns the requests of one worker that are not in the batch yet, and the prompts of those that are."""
 
     def __init__(self, tokenizer: Tokenizer, model: LoadedModel) -> None:
         self.intake = Intake(tokenizer, model)
@@ -81,7 +76,6 @@ class Admission:
         """Take a request; None = it is pending.
 
         Args:
-            message: The request.
             now: Seconds of a monotonic clock.
         """
         try:

@@ -24,8 +24,6 @@ class EngineInfo(msgspec.Struct, frozen=True):
     """What an engine says of itself once its libraries are imported.
 
     Attributes:
-        engine: Its name.
-        versions: Library name to version.
         features: The build's own words (CPU features, Metal).
     """
 
@@ -110,7 +108,6 @@ class Tokenizer(abc.ABC):
         """Return the token ids of `text`.
 
         Args:
-            text: Any Unicode text.
             add_bos: Whether the BOS token is put before it.
             parse_control: Whether control tokens written in it become their ids, or are text like any other.
         """
@@ -206,7 +203,6 @@ class Engine(abc.ABC):
         """Load the model; afterwards `tokenizer` and `capabilities` are set.
 
         Args:
-            spec: What to load.
             on_progress: Called with the share that is done, 0..1, as often as the library tells.
 
         Raises:
@@ -241,7 +237,6 @@ class Engine(abc.ABC):
         """Make room for a sequence; nothing is computed yet.
 
         Args:
-            sequence: Waiting, with nothing computed.
             editor: To be asked before and told after every draw; None = the logits are drawn from as they are.
         """
 
@@ -276,7 +271,6 @@ class Engine(abc.ABC):
         """Write the cache of a sequence that is not in the batch (held or retired) to a file, which it replaces.
 
         Args:
-            sequence_id: Whose cache.
             path: In an existing folder. The file is complete or not there.
 
         Returns:
@@ -295,7 +289,6 @@ class Engine(abc.ABC):
         from it. Two models of the same shape are told apart by the caller, who knows their hashes.
 
         Args:
-            path: The file.
             sequence_id: A free id; it takes a slot.
             token_ids: What the cache must begin with; it may hold fewer tokens, not others.
 
@@ -313,7 +306,6 @@ class Engine(abc.ABC):
         goes on with a later plan. Sequences to be evicted lose both first.
 
         Args:
-            plan: From the batcher.
             should_abort: To be asked now and then in a long step, on the engine's thread; True gives the step up.
 
         Raises:

@@ -42,7 +42,6 @@ class Fork(NamedTuple):
 
     Attributes:
         source_id: Its cache holds at least `num_tokens`.
-        target_id: Has computed nothing.
         num_tokens: How many of its first tokens are the source's; at least one is left to be computed.
     """
 
@@ -66,9 +65,6 @@ class _Blocked(NamedTuple):
 
 class Batcher:
     """Owns the sequences of one worker and decides what each step does.
-
-    Args:
-        limits: The engine's.
 
     Attributes:
         pace: Sizes prefill beside decode; the caller lets it observe the steps.
@@ -146,7 +142,6 @@ class Batcher:
         """End a sequence whose cache the engine keeps.
 
         Args:
-            sequence_id: A live one.
             num_tokens: First tokens that the engine kept; 0 = none.
             now: Seconds of a monotonic clock.
 
@@ -183,7 +178,6 @@ class Batcher:
         """Take up a retired sequence that the engine has got from elsewhere, after `free_slot`.
 
         Args:
-            sequence_id: Unknown here so far.
             token_ids: What its cache holds, >= 1.
             now: Seconds of a monotonic clock.
             is_pinned: Whether it is kept as one of a session is.

@@ -34,9 +34,6 @@ class Beginnings:
     """Asks the index and the books of who holds what.
 
     Args:
-        index: Of all sequences.
-        roster: The live ones.
-        retained: The retired ones.
         can_cut_cache: Whether a beginning of a cache can be taken; without it, only a retired sequence's whole cache.
         prefers_live: Whether a live sequence is the better source where both have as much: its cells can be shared.
     """
@@ -60,7 +57,6 @@ class Beginnings:
         """Return the longest beginning.
 
         Args:
-            member: Waits.
             ahead_ids: Waiting sequences that will compute before it.
         """
         if member.matches_version != self._index.version:

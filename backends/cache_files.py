@@ -28,7 +28,6 @@ class CacheHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         fingerprint: Model, engine, versions and whatever else the payload's form depends on.
         token_ids: The tokens that the cache holds.
-        payload_bytes: Its length.
         digest: BLAKE2b-256 of the payload.
     """
 
@@ -87,7 +86,6 @@ def read_cache(path: Path, fingerprint: str, token_ids: list[int]) -> SavedCache
     """Read a file back; None when it is missing, damaged, or not of this model, engine, version and text.
 
     Args:
-        path: The file.
         fingerprint: What its header must say.
         token_ids: The text; the file's tokens must be a beginning of it.
     """

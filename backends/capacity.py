@@ -23,7 +23,6 @@ class BatchLimits:
         max_sequences: Sequences that compute in one step, >= 1.
         num_slots: Sequences whose cache the engine can hold, >= max_sequences.
         num_cells: Tokens that the caches of live sequences together may hold.
-        step_tokens: Token budget of a step.
         num_retired_tokens: Tokens that the caches of retired sequences together may hold; 0 = none are kept.
         can_cut_cache: Whether a sequence can begin with any part of another one's cache, or with a retired one's whole
             cache only.
@@ -47,9 +46,6 @@ class Capacity:
     """The books of slots and cells.
 
     Args:
-        limits: The engine's.
-        roster: The live sequences.
-        retained: The retired ones.
         shared: Which cells the live ones have in common.
     """
 
@@ -78,13 +74,7 @@ class Capacity:
         return self._limits.num_cells - claimed + num_saved
 
     def has_room(self, member: Member, beginning: Beginning, others: list[Member]) -> bool:
-        """Tell whether a waiting sequence fits beside these live ones; retired ones give it their slot.
-
-        Args:
-            member: Waits.
-            beginning: What it would begin with.
-            others: Those with a slot.
-        """
+        """Tell whether a waiting sequence fits beside these live ones; retired ones give it their slot."""
         if len(others) >= self._limits.num_slots:
             return False
         num_tokens = len(member.sequence.token_ids)

@@ -107,9 +107,7 @@ class ChatTemplate:
     """One compiled template.
 
     Args:
-        source: The Jinja text.
         bos_text: The BOS token as text, a variable of the template.
-        eos_text: The EOS token as text, likewise.
 
     Attributes:
         variables: Names that the template reads without having set them.
@@ -146,7 +144,6 @@ class ChatTemplate:
         """Return the prompt text for `messages`, ending where the assistant is to speak.
 
         Args:
-            messages: OpenAI-shaped messages with text contents.
             tools: OpenAI-shaped tools; the template sees none of an empty list.
             variables: Further variables; none of RESERVED_VARIABLES.
 
@@ -179,9 +176,6 @@ class ChatTemplate:
 
 def check_template(source: str) -> None:
     """Compile a template and do nothing else.
-
-    Args:
-        source: The Jinja text.
 
     Raises:
         TemplateError: It is too long or not valid Jinja; with the line, where Jinja knows it.

@@ -30,7 +30,6 @@ class Rendered(msgspec.Struct, frozen=True):
     """A rendered conversation.
 
     Attributes:
-        text: The whole prompt.
         pieces: The same in parts, by how control tokens in them count.
     """
 

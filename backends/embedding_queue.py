@@ -48,8 +48,6 @@ class EmbeddingQueue:
     """First come, first served.
 
     Args:
-        engine: Loaded.
-        model: What it has loaded.
         clock: Monotonic seconds.
 
     Attributes:

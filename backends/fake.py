@@ -54,17 +54,13 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the fake behaves.
 
     Attributes:
-        load_s: Duration of a load.
         prefill_s_per_token: Time per prompt token.
         decode_s: Time per decode step, whatever its size.
         answer_tokens: Length after which a greedy answer ends by itself; None = never.
-        context_length: The model's own limit.
         ballast_bytes: Memory that is really allocated and touched at load.
         load_error: The engine's words for refusing the model; None = it loads.
-        crash_at_load: Die by SIGABRT in the load.
         crash_at_token: Die by SIGKILL before that output token of any sequence (0 = in its prefill).
         hang_at_token: Stop for ever before that output token.
-        fail_at_token: Raise EngineError before that output token.
     """
 
     load_s: float = 0.0

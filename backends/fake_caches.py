@@ -23,7 +23,6 @@ class FakeCaches:
     """Live sequences hold cells, forks of live ones the same; retired ones hold none.
 
     Args:
-        num_slots: Sequences that may have a cache.
         num_cells: Tokens that all live ones may hold, shared ones counted once.
     """
 

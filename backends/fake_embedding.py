@@ -16,7 +16,6 @@ class FakeEncoder(Encoder):
     """Takes the set time per token.
 
     Args:
-        spec: The pooling changes the vectors too.
         s_per_token: Time to evaluate one token, seconds.
     """
 

@@ -17,7 +17,6 @@ class TokenText:
     """The bytes of tokens as one answer shows them.
 
     Args:
-        tokenizer: Gives them.
         visible_ids: Control tokens that are to be seen, because the answer's parser knows them.
     """
 
@@ -52,8 +51,6 @@ class Generation:
     """The running answer.
 
     Args:
-        message: The request.
-        sequence: Its sequence; the batcher changes it, this only reads.
         tokens: Gives the bytes of tokens and the end tokens.
         parser: Takes the text apart; None = all of it is content.
         received_at: When the request came, seconds of a monotonic clock, as all times here.

@@ -27,7 +27,6 @@ class PreparedPrompt(msgspec.Struct, frozen=True):
     """A prompt as tokens.
 
     Attributes:
-        token_ids: At least one.
         rendered: What the template wrote, for a chat; None otherwise.
     """
 
@@ -36,12 +35,7 @@ class PreparedPrompt(msgspec.Struct, frozen=True):
 
 
 class Intake:
-    """Turns messages into sequences, with the loaded model's tokenizer, template and limits.
-
-    Args:
-        tokenizer: The engine's.
-        model: What was loaded.
-    """
+    """Turns messages into sequences, with the loaded model's tokenizer, template and limits."""
 
     def __init__(self, tokenizer: Tokenizer, model: LoadedModel) -> None:
         self._tokenizer = tokenizer
@@ -77,7 +71,6 @@ class Intake:
         """Return the waiting sequence that `message` asks for.
 
         Args:
-            message: The request.
             token_ids: Its prompt; the sequence takes the list over.
 
         Raises:

@@ -19,7 +19,6 @@ def load_model(engine: Engine, spec: LoadSpec, on_progress: Callable[[float], No
 
     Args:
         engine: Into which; it must have none.
-        spec: What, and how.
         on_progress: Called with shares of the load, 0 to 1.
 
     Raises:

@@ -137,7 +137,6 @@ def likelihoods(logits: Logits, token_id: int, num_top: int) -> Likelihoods:
 
     Args:
         logits: Unedited, float32, shape (vocab_size,); not changed.
-        token_id: What was drawn.
         num_top: How many of the likeliest; of equal ones the lower ids. Fewer are returned where the model gives fewer
             a chance at all.
     """

@@ -81,8 +81,6 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
         context_length: Tokens one sequence may hold, after the engine's and the model's limits.
         max_sequences: Sequences that may be in the batch at once.
         kv_cells: Tokens that all sequences together may hold.
-        vocab_size: Number of token ids.
-        has_chat_template: Whether chats can be rendered.
         load_ms: Time the engine took to load, milliseconds.
         devices: Where the weights and the cache are, e.g. `("CPU",)`; llamacpp proves here that nothing was offloaded.
         can_generate: Whether it can continue a text; an encoder can only embed it.
@@ -143,8 +141,6 @@ class Generate(_Message, frozen=True, array_like=True, tag=True):
     """Start one sequence.
 
     Attributes:
-        sequence_id: Unique on this channel.
-        prompt: What to continue.
         sampling: How tokens are drawn.
         max_tokens: Upper bound of the answer; None = what the context leaves.
         stop: Strings that end the answer and are not part of it.
@@ -200,7 +196,6 @@ class Embed(_Message, frozen=True, array_like=True, tag=True):
     """Turn texts into vectors, in pieces between the steps of running sequences; `Cancel` ends it.
 
     Attributes:
-        sequence_id: Unique on this channel.
         inputs: Texts, or token ids that are used as they are; at least one.
         pooling: How the hidden states are pooled; None = as the model's makers want it, or their mean.
         truncates: Whether the end of an input is left out where the context does not hold all of it.
@@ -227,9 +222,7 @@ class Hello(_Message, frozen=True, array_like=True, tag=True):
 
     Attributes:
         engine: `mlx`, `llamacpp` or `fake`.
-        versions: Library name to version.
         features: The build's own description (CPU features, Metal).
-        import_ms: Time the imports took.
     """
 
     engine: str
@@ -286,7 +279,6 @@ class Finished(_Message, frozen=True, array_like=True, tag=True):
 
     Attributes:
         reason: `stop` (end token or stop string), `length`, or `tool_calls`.
-        output: What was still held back.
         stopped_by: The stop string that ended it, or None.
         token_ids: Prompt and answer, an end token too; None = nobody wanted them.
     """
@@ -326,7 +318,6 @@ class Failed(_Message, frozen=True, array_like=True, tag=True):
     """Terminal: the sequence could not be done.
 
     Attributes:
-        code: Stable code of backends/errors.py.
         param: The request field at fault, or None.
         details: Numbers that belong to the message, e.g. `n_prompt_tokens` and `n_ctx`.
     """

@@ -64,9 +64,6 @@ def read_parity(engine: Engine, token_ids: list[int] | None = None) -> ParityRea
         engine: It holds at least 256 tokens.
         token_ids: The text as the other model's tokenizer has it; None = this one's own.
 
-    Returns:
-        The reading.
-
     Raises:
         EngineError: A token is not in the vocabulary, or the engine failed.
     """

@@ -21,7 +21,6 @@ class _Node:
     Attributes:
         token_ids: The run; empty for the root only.
         parent: None for the root only.
-        children: By the first token of their runs.
         ends: Sequences whose tokens end with this run.
     """
 
@@ -47,12 +46,7 @@ class PrefixIndex:
         return len(self._ends)
 
     def insert(self, sequence_id: int, token_ids: list[int]) -> None:
-        """Take up a sequence, or replace the tokens of a known one.
-
-        Args:
-            sequence_id: Any.
-            token_ids: Copied.
-        """
+        """Take up a sequence, or replace the tokens of a known one."""
         self.remove(sequence_id)
         self.version += 1
         node, start = self._root, 0

@@ -19,11 +19,7 @@ class ProbeReport(msgspec.Struct, frozen=True, kw_only=True):
     """What came out.
 
     Attributes:
-        engine: Which one.
-        is_available: Whether its libraries work here.
-        versions: Library name to version.
         features: The build's own words: CPU features of llama.cpp, device of MLX.
-        import_ms: Time the imports took, milliseconds.
         error: Why it does not work; None when it does.
     """
 
@@ -40,9 +36,6 @@ def probe(engine: str) -> ProbeReport:
 
     Args:
         engine: `llamacpp` or `mlx`.
-
-    Returns:
-        The report.
     """
     start = time.perf_counter()
     try:

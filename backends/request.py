@@ -58,7 +58,6 @@ class ToolUse(msgspec.Struct, frozen=True, array_like=True):
     """The tools of a request.
 
     Attributes:
-        tools: At least one.
         choice: AUTO lets the model decide; REQUIRED forces at least one call.
         named: The one tool that must be called, or None; only together with REQUIRED.
         is_parallel: Whether one answer may have several calls.

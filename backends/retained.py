@@ -11,7 +11,6 @@ class Retired:
     """An ended sequence.
 
     Attributes:
-        sequence_id: The gateway's id, still the engine's.
         num_tokens: First tokens that its cache holds, >= 1.
         pinned_until: Until then it goes only when nothing else can, seconds of a monotonic clock; None = not pinned.
     """

@@ -30,10 +30,8 @@ class Member:
         arrival: Its number in the order of coming.
         held_since: When it came, went on, or last computed; seconds of a monotonic clock.
         is_resident: Whether it has a slot and cells; it waits otherwise.
-        num_slice_tokens: What is left of its slice.
         is_awaiting: Whether it waits for a beginning that another one is computing.
         refused_ids: Sequences that it cannot begin with although their tokens are the same.
-        matches: The index's last answer for it.
         matches_version: Of which version of the index; None = it has none.
     """
 
@@ -63,7 +61,6 @@ class Roster:
 
     Attributes:
         residents: Those with slot and cells, by arrival.
-        waiting: The others, by arrival.
     """
 
     def __init__(self) -> None:
@@ -160,7 +157,6 @@ class Roster:
 
         Args:
             now: Seconds of a monotonic clock.
-            max_wait_s: How long is too long.
             num_places: Sequences that may compute in one step, >= 1.
         """
         if not self.holds_background:

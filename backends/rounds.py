@@ -11,13 +11,7 @@ from backends.saved_caches import SavedCaches
 
 
 def limits_of(engine: Engine, model: LoadedModel, spec: LoadSpec) -> BatchLimits:
-    """Return the limits of a loaded engine.
-
-    Args:
-        engine: Loaded.
-        model: What it has loaded.
-        spec: By which it was loaded.
-    """
+    """Return the limits of a loaded engine."""
     has_spare_slots = engine.num_slots > model.max_sequences
     return BatchLimits(
         max_sequences=model.max_sequences,
@@ -84,8 +78,6 @@ def num_prefilled(plan: StepPlan, result: StepResult, num_decoded: int) -> int:
 
     Args:
         plan: The step; decode chunks come first.
-        result: What was done of it.
-        num_decoded: The number of its decode chunks.
     """
     num_tokens = 0
     for chunk in plan.chunks[num_decoded:]:

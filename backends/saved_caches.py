@@ -36,7 +36,6 @@ class SavedCaches:
 
     Args:
         folder: The artifact's own, directly under the root that all artifacts share; made when needed.
-        max_bytes: Cap of the root.
         clock: Monotonic seconds.
     """
 
@@ -66,9 +65,6 @@ class SavedCaches:
         """Read the file with the longest beginning of a prompt into a retired sequence.
 
         Args:
-            engine: Loaded, with a free slot.
-            sequence_id: A free id.
-            token_ids: The prompt.
             num_known: First tokens that some cache of the engine holds already; a file has to hold MIN_TOKENS more.
 
         Returns:

@@ -74,15 +74,12 @@ class Sequence:
     """A growing list of tokens; owned and mutated by the batcher only.
 
     Attributes:
-        sequence_id: The gateway's id.
-        token_ids: Prompt and answer so far.
         num_prompt_tokens: How many of `token_ids` are the prompt.
         num_computed: How many of `token_ids` the engine's cache holds; the rest is pending.
         max_output_tokens: Upper bound of the answer, >= 1.
         sampling: How tokens are drawn.
         priority: Background sequences hold still while interactive ones compute.
         session_id: Conversation whose cache is kept for its next turn, or None.
-        state: Where it stands.
         num_cached_tokens: Tokens of the prompt that were not computed for it, but taken from another one's cache.
     """
 

@@ -19,9 +19,6 @@ class SideWork:
     """Owned by the worker's loop.
 
     Args:
-        engine: Loaded.
-        model: What it has loaded.
-        intake: Renders and tokenizes prompts.
         clock: Monotonic seconds.
     """
 

@@ -16,7 +16,6 @@ class TokenCounts:
 
     Args:
         window: How many of the last tokens count, >= 1; None = all.
-        token_ids: The list so far.
     """
 
     def __init__(self, window: int | None, token_ids: Iterable[int] = ()) -> None:

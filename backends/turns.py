@@ -8,9 +8,6 @@ def shorter_conversations(messages: list[dict[str, Any]]) -> list[list[dict[str,
 
     A turn begins with a message of the user; answers, calls and their results stay with it. System messages stay.
 
-    Args:
-        messages: As a template is given them.
-
     Returns:
         The longest first; nothing where there is one turn only.
     """

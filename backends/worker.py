@@ -71,7 +71,6 @@ class Worker:
     """Owns the engine, the batcher and the running generations.
 
     Args:
-        channel: To the gateway.
         engine: Not loaded yet.
         import_ms: What its imports took, for the first message.
         clock: Monotonic seconds.

@@ -10,14 +10,11 @@ class BenchSample(msgspec.Struct, frozen=True, kw_only=True):
     """One measured request, or one that failed.
 
     Attributes:
-        contestant: Index into the run's contestants.
-        scenario: Name of the scenario.
         round: Repeat, from 0; samples of one round belong together.
         started_s: When it was sent, seconds since the run began.
         num_parallel: Requests of the scenario that ran at the same time, this one included.
         num_prompt_tokens: As the server counted them; None = it did not say.
         num_cached_tokens: Those of them that it did not compute; None = it did not say.
-        num_output_tokens: Of the answer, reasoning included.
         ttft_ms: From sending to the first piece of the answer, by the client's clock.
         total_ms: From sending to the end, by the client's clock.
         token_times_ms: When each piece of the answer came, since sending.
@@ -50,7 +47,6 @@ class BenchLoad(msgspec.Struct, frozen=True, kw_only=True):
     """One cold load or swap of a contestant, measured beside the scenarios.
 
     Attributes:
-        contestant: Index into the run's contestants.
         is_swap: Whether another engine had to go first.
         load_ms: From the request to the loaded model, as the server says.
         first_token_ms: From the request to its first token, by the client's clock.
@@ -103,9 +99,6 @@ class BenchContestant(msgspec.Struct, frozen=True, kw_only=True):
         size_bytes: Of the weights; None = not known.
         context_length: It was loaded with; None = not known.
         num_threads: None = not known.
-        devices: Where the weights are.
-        engine_versions: Library name to version.
-        features: The engine build's own description.
         peak_memory_bytes: Of the worker while it was measured; None = not known.
         energy_j: Of the whole machine while it was measured; None = the system does not tell.
         quality: None = not measured.
@@ -137,9 +130,7 @@ class BenchScenario(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: e.g. `short-chat`, `long-prompt-2k`.
-        what: One line for people.
         num_parallel: Requests at once.
-        max_tokens: Of an answer.
         skipped: Why it was not run; None = it was.
     """
 
@@ -157,7 +148,6 @@ class BenchMachine(msgspec.Struct, frozen=True, kw_only=True):
         machine_id: The same for all runs on this machine; says nothing about who it belongs to.
         system: e.g. `Linux 6.1 x86_64`.
         cpu: Name of the processor; None = not known.
-        num_cores: Physical ones.
         memory_bytes: In all; None = not known.
     """
 
@@ -173,8 +163,6 @@ class BenchNotice(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         code: Stable, e.g. `different_weights`, `busy_machine`, `cached_prompts`.
-        is_void: Whether the comparison means nothing.
-        message: One sentence for people.
         scenario: Where; None = everywhere.
     """
 
@@ -191,16 +179,10 @@ class BenchRecord(msgspec.Struct, frozen=True, kw_only=True):
         bench_id: Short, unique, e.g. `b-1f3a9c`.
         model: Registry name of the first contestant's model.
         created_at: Seconds since 1970, when it began.
-        duration_s: How long it took.
-        version: Of mlxr.
         seed: Of the order and of the statistics.
-        repeats: Rounds that were asked for.
         is_complete: False = it was stopped, or its time box ended before all was measured.
-        machine: Where.
         contestants: The first is what the others are compared with.
         scenarios: In the order in which they ran.
-        samples: All, warm-ups left out.
-        loads: Beside the scenarios.
         notices: What is to be known of the comparison.
         source: `bench`, or `shadow` for repeated requests of users (no text of theirs is kept).
     """

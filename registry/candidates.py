@@ -17,14 +17,7 @@ from registry.files import as_artifact_error
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry is a folder, or a link to one.
-
-    Args:
-        entry: Of `os.scandir`.
-
-    Returns:
-        False also when it cannot be told.
-    """
+    """Tell whether an entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:
@@ -35,7 +28,6 @@ class ScanRoot(msgspec.Struct, frozen=True, kw_only=True):
     """A folder to look for models in.
 
     Attributes:
-        path: The folder.
         layout: `plain`: any tree of folders. `hf_cache`: the `hub` folder of the Hugging Face cache. `lm_studio`:
             folders ORG/REPO. `ollama`: a folder with `manifests` and `blobs`.
         is_owned: It is mlxr's own models folder, so mlxr may delete files in it.
@@ -50,16 +42,12 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """What may be an artifact.
 
     Attributes:
-        format: By its looks.
         path: The file, the first file of a set, or the folder.
-        files: All its files.
-        size_bytes: Sum over the files.
         mtime_ns: Newest over the files.
         inode: Device and number of the first file or the folder; the same file under two paths has one.
         is_owned: It lies in mlxr's own models folder.
         hints: Texts that a name can be made of, best first.
         organization: Who publishes the repository it came from.
-        origin: See ArtifactDraft.
         problem: Why it cannot be an artifact, when that is plain without opening it.
         layout: Of the root it was found in.
         root: That root, its links resolved; of a file that was named on its own, its folder.
@@ -88,11 +76,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where a walk started: what all candidates of it have in common.
 
     Attributes:
-        path: The folder where the walk started.
-        root: See Candidate.
         is_owned: The root is mlxr's own models folder.
-        layout: See Candidate.
-        organization: See Candidate.
         repository: The repository's name, of a store that has repositories.
     """
 

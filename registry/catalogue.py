@@ -25,7 +25,6 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: Row number; stays the same for the life of the artifact.
-        model_name: The model that owns it.
         format: `gguf` or `mlx`.
         path: What an engine is given: the `.gguf` file (of a split set the first), or the MLX folder.
         files: Every file of it, `mmproj_path` left out.
@@ -37,12 +36,10 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
         status: `ok`; `bad` (no longer parses); `missing` (gone from disk); `unsupported` (no engine would load it).
         reason: Why the status is not `ok`.
         is_owned: It lies in mlxr's own models folder, so mlxr may delete its files.
-        facts: What its files say.
         copies: Other paths where the same bytes lie, sorted.
         layout: Of the folder it was found in.
         root: That folder; None when it was registered by its path.
         prefill_tokens_per_s: Measured on this machine; None until then.
-        decode_tokens_per_s: The same for decode, one sequence.
     """
 
     id: int
@@ -80,7 +77,6 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: Row number; another one after it was registered anew.
-        model_name: Its base.
         name: What stands after the `+`; unique for the base and the format.
         format: `gguf` or `mlx`.
         path: The `.gguf` file, or the folder that mlx-lm wrote.
@@ -88,7 +84,6 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
         size_bytes: Sum over `files`, when it was registered.
         mtime_ns: Newest modification time over `files`, then.
         scale: What the user wants its effect multiplied by; 1 = as its makers have it.
-        facts: What its files say.
     """
 
     id: int
@@ -139,7 +134,6 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         artifacts: Sorted by format.
         engine: The model's own engine setting; None leaves it to the global one.
         aliases: Other names for it, sorted.
-        settings: What the user set on it.
         created_at: Seconds since 1970.
         last_used_at: Seconds since 1970; None before the first use.
         adapters: Sorted by name and format.
@@ -175,19 +169,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             name: What stands after the `+`.
-
-        Returns:
-            The adapters.
         """
         return tuple(adapter for adapter in self.adapters if adapter.name == name)
 
 
 class ArtifactSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """An artifact as lists show it; the attributes are those of Artifact and of its facts.
-
-    Attributes:
-        quantization: The label.
-    """
+    """An artifact as lists show it; the attributes are those of Artifact and of its facts."""
 
     format: ArtifactFormat
     path: str
@@ -212,13 +199,7 @@ class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A model as lists show it: quick to read for a thousand of them, because facts are left out.
 
     Attributes:
-        name: See Model.
         artifacts: Sorted by format.
-        engine: See Model.
-        aliases: See Model.
-        created_at: See Model.
-        last_used_at: See Model.
-        adapters: Name and engine of each.
     """
 
     name: str
@@ -239,9 +220,6 @@ class FileHash(msgspec.Struct, frozen=True, kw_only=True):
     """The checksum of one file.
 
     Attributes:
-        path: The file.
-        size_bytes: Its size then.
-        mtime_ns: Its modification time then.
         sha256: 64 hex digits.
         is_computed: It was computed here; otherwise the file's name says so.
     """
@@ -258,18 +236,8 @@ class ArtifactDraft(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         format: `gguf` or `mlx`.
-        path: See Artifact.
-        files: See Artifact.
-        mmproj_path: See Artifact.
-        size_bytes: See Artifact.
-        mtime_ns: See Artifact.
-        is_owned: See Artifact.
-        facts: What its files say.
-        name: The name derived for its model.
         organization: Segment to put before the name when the name is taken by another model.
         origin: What stays the same when a new revision has another path; None for plain files.
-        layout: See Artifact.
-        root: See Artifact.
         hashes: What the names of its files say of their checksums.
     """
 
@@ -320,12 +288,7 @@ class SkippedFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file or folder that is no artifact.
 
     Attributes:
-        path: Where it is.
-        size_bytes: When it was looked at.
-        mtime_ns: When it was looked at.
         kind: `bad` (a broken model), `not_a_model` (e.g. an adapter) or `ignored` (the user unregistered it).
-        code: Machine-readable reason.
-        reason: The sentence for the user.
     """
 
     path: str
@@ -341,15 +304,9 @@ class KnownFile(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         artifact_id: None for a skipped file.
-        origin: The artifact's origin.
         is_copy: It is another path of the artifact, not the one that engines are given.
         files: The artifact's files; empty for a skipped file.
-        mmproj_path: The artifact's projector.
-        size_bytes: Fingerprint.
-        mtime_ns: Fingerprint.
         status: The artifact's status, or the skipped file's kind.
-        code: Why a skipped file was skipped.
-        reason: The same for the user.
     """
 
     artifact_id: int | None

@@ -42,9 +42,6 @@ def sha256_of_blob_name(name: str) -> str | None:
 def combined_sha256(hashes: Iterable[FileHash]) -> str | None:
     """Give one checksum for all files of an artifact.
 
-    Args:
-        hashes: Of each file.
-
     Returns:
         The checksum of a single file; of several that of the lines that `sha256sum` prints for them, sorted by file
         name. None without files.
@@ -67,7 +64,6 @@ def hash_file(
     Args:
         path: A regular file, or a link to one.
         on_progress: Called with the number of bytes of each piece.
-        should_stop: Asked before each piece.
 
     Returns:
         The checksum with the size and time of the file.

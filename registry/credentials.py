@@ -10,12 +10,5 @@ _USERINFO: Final = re.compile(r"(?<=//)[^/?#\s]*@")
 
 
 def without_credentials(text: str) -> str:
-    """Mask what stands between `//` and `@` of every address in a text.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        The same with masks.
-    """
+    """Mask what stands between `//` and `@` of every address in a text."""
     return _USERINFO.sub(f"{MASK}@", text)

@@ -39,17 +39,7 @@ _ERRORS: Final[dict[int, tuple[type[DatabaseError], str]]] = {
 
 @contextmanager
 def translate_errors(path: Path) -> Iterator[None]:
-    """Turn every error of SQLite into ours.
-
-    Args:
-        path: The catalogue's file, for the message.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        DatabaseError: Or the subclass that fits.
-    """
+    """Turn every error of SQLite into ours."""
     try:
         yield
     except UnicodeDecodeError as exc:
@@ -73,9 +63,6 @@ def connect(path: Path, *, busy_timeout_s: float, is_read_only: bool) -> sqlite3
 
     Returns:
         A connection in autocommit mode, for the calling thread only.
-
-    Raises:
-        DatabaseError: Or a subclass: it cannot be opened, is damaged, or was written by a newer mlxr.
     """
     with translate_errors(path):
         if is_read_only:

@@ -26,16 +26,9 @@ def scan(registry: Registry, roots: Iterable[ScanRoot], *, watched: set[str] | N
     Artifacts outside the roots are looked at where they are. A bad file is reported and never ends the scan.
 
     Args:
-        registry: The catalogue.
         roots: Where to look; another tool's store that does not exist is left out silently.
         watched: Gets every file and folder that decided the result: while these are unchanged, another scan would find
             the same.
-
-    Returns:
-        The report.
-
-    Raises:
-        DatabaseError: Or a subclass: the catalogue cannot be read or written.
     """
     finish_removals(registry)
     look = Scan(registry.known_files())
@@ -53,20 +46,15 @@ def register_path(registry: Registry, path: Path | str, *, name: str | None = No
     """Put one file or folder into the catalogue, where it lies. Doing it again changes nothing.
 
     Args:
-        registry: The catalogue.
         path: A GGUF file (any file of a split set), an MLX folder, or a folder that holds exactly one of these.
         name: The model it must belong to, made when absent; None derives the name.
         is_owned: It lies in mlxr's own models folder.
-
-    Returns:
-        The model that it belongs to.
 
     Raises:
         ArtifactError: It is no model, is broken, or the folder holds several.
         ArtifactConflictError: The named model already has another artifact of this format.
         InvalidModelNameError: `name` is no name.
         ModelExistsError: `name` is an alias.
-        DatabaseError: Or a subclass.
     """
     if "\0" in str(path):
         raise ArtifactError("not_found", "the path has a NUL byte")

@@ -110,7 +110,6 @@ class ModelNotFoundError(RegistryError):
     """No model and no alias has this name.
 
     Attributes:
-        name: What was asked for.
         near: Names that look like it, best first; may be empty.
     """
 

@@ -46,7 +46,6 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
         label: The name to show, e.g. `Q4_K_M`, `F16` or `4bit-g32`.
         from_file_type: What the file says about itself (`general.file_type`, config's `quantization`); None if silent.
         from_tensors: What the tensors' own types say; None without tensors.
-        has_disagreement: The two contradict each other.
         bits_per_weight: Stored bits per parameter, tensors only; None without tensors.
     """
 
@@ -61,10 +60,7 @@ class KVGeometry(msgspec.Struct, frozen=True, kw_only=True):
     """The shape of the KV cache.
 
     Attributes:
-        num_layers: Number of transformer blocks.
         num_kv_heads: KV heads of each layer, length `num_layers`; 0 for a layer without attention.
-        key_length: Elements of one key head.
-        value_length: Elements of one value head.
         sliding_window: Tokens that the windowed layers keep; None when no layer is windowed.
         num_windowed_layers: How many layers keep only `sliding_window` tokens; None when the file does not say.
     """
@@ -105,14 +101,7 @@ class ChatTemplateFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Describe a template.
-
-        Args:
-            text: The Jinja source.
-
-        Returns:
-            Its facts.
-        """
+        """Describe a template."""
         data = text.encode("utf-8", "replace")
         return cls(
             sha256=hashlib.sha256(data).hexdigest(),
@@ -128,12 +117,7 @@ class TokenizerFacts(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         model: Family, e.g. `gpt2` (BPE), `llama` (SPM), `bert`; for MLX the class named in tokenizer_config.json.
         pre: Pre-tokenizer name (GGUF only).
-        num_tokens: Size of the vocabulary.
-        num_merges: Number of BPE merges.
-        bos_token_id: Beginning of sequence.
         eos_token_ids: Every id that ends a sequence, the main one first.
-        unknown_token_id: Stands for what cannot be encoded.
-        padding_token_id: Fills batches.
         has_bos_prefix: Encoding puts the bos token in front; None when the file does not say.
     """
 
@@ -153,7 +137,6 @@ class SplitFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         number: 0-based, as `split.no` has it (file names count from 1).
-        count: Number of files of the set.
         num_tensors: Tensors of the whole set; None when the file does not say.
     """
 
@@ -179,18 +162,14 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the files of one artifact say.
 
     Attributes:
-        format: Which parser wrote this.
         architecture: `general.architecture` or config's `model_type`; None when the file has none (imatrix).
-        kind: What the file is for.
         parameter_count: Weights over all files of the artifact; packed quantized weights count as what they unpack to.
         weight_bytes: Bytes of tensor data.
         num_tensors: Tensors over all files of the artifact.
         quantization: How the weights are stored; None without weights.
         context_length: Trained context in tokens.
-        embedding_length: Width of the residual stream.
         vocabulary_size: Rows of the embedding matrix; None when unknown.
         num_experts: Experts per layer; None for a dense model.
-        num_experts_used: Experts that one token passes through.
         kv: Shape of the KV cache; None when the file does not say enough.
         memory: What else decides how much memory it needs; None when it was read by an older mlxr.
         chat_template: None when there is none.
@@ -198,10 +177,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
         pooling_type: `none`, `mean`, `cls`, `last` or `rank`; None when not stated.
         rope_scaling_type: E.g. `yarn`, `linear`; None when not stated.
         split: None for an artifact in one file.
-        provenance: Free text.
         loadable: False when the engine is known to refuse the file or to abort on it.
         reasons: Why `loadable` is False; empty when it is True.
-        warnings: What is odd but loads.
     """
 
     format: ArtifactFormat

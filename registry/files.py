@@ -20,9 +20,6 @@ def open_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
     Symlinks are resolved first (the HF cache is made of them); the result is then opened without following any more,
     without blocking, and must be a regular file.
 
-    Args:
-        path: The file, or a symlink to it.
-
     Yields:
         The descriptor and its stat. Read with `os.pread`: a mapped file that is truncated kills the process.
 
@@ -50,10 +47,6 @@ def open_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
 def read_small(path: Path, max_bytes: int) -> bytes:
     """Read a whole file that must be small.
 
-    Args:
-        path: The file.
-        max_bytes: The most it may have.
-
     Returns:
         Its bytes.
 
@@ -70,9 +63,7 @@ def pread_exact(fd: int, size: int, offset: int) -> bytes:
     """Read `size` bytes at `offset`, or fewer when the file ends.
 
     Args:
-        fd: An open file.
         size: Bytes wanted.
-        offset: From the start of the file.
 
     Returns:
         The bytes.
@@ -95,15 +86,7 @@ def pread_exact(fd: int, size: int, offset: int) -> bytes:
 
 
 def as_artifact_error(exc: OSError, path: Path) -> ArtifactError:
-    """Turn the system's error about a model file into ours.
-
-    Args:
-        exc: What the system said.
-        path: The file it is about.
-
-    Returns:
-        The error to raise.
-    """
+    """Turn the system's error about a model file into ours."""
     if isinstance(exc, FileNotFoundError | NotADirectoryError):
         return ArtifactError("not_found", "there is no such file", path=path)
     if isinstance(exc, PermissionError):

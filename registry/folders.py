@@ -36,7 +36,6 @@ def find_candidates(root: ScanRoot, folders: list[Path] | None = None) -> Iterat
     """Walk a root.
 
     Args:
-        root: Where to look.
         folders: Gets every folder whose entries decided what was found, so that somebody may watch them.
 
     Yields:
@@ -119,11 +118,7 @@ def folder_candidates(folder: Path, *, is_owned: bool) -> tuple[Candidate, ...]:
     """List the candidates of one folder, its sub-folders left out.
 
     Args:
-        folder: The folder.
         is_owned: It lies in mlxr's own models folder.
-
-    Returns:
-        The candidates.
 
     Raises:
         ArtifactError: The folder cannot be listed.
@@ -206,11 +201,7 @@ def file_candidate(path: Path, *, is_owned: bool) -> Candidate:
     """Make the candidate of a GGUF file that is named on its own, whatever its suffix; a shard brings its whole set.
 
     Args:
-        path: The file.
         is_owned: It lies in mlxr's own models folder.
-
-    Returns:
-        The candidate.
 
     Raises:
         ArtifactError: Its folder cannot be listed.

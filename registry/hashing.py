@@ -21,10 +21,7 @@ class HashTask(msgspec.Struct, frozen=True, kw_only=True):
     """An artifact whose bytes were not read yet.
 
     Attributes:
-        artifact_id: Its row.
-        files: All its files.
         left: Those without a computed checksum.
-        left_bytes: Their size.
     """
 
     artifact_id: int
@@ -37,7 +34,6 @@ class HashedArtifact(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a task.
 
     Attributes:
-        artifact_id: The row.
         sha256: Of the artifact; None when it could not be computed.
         merged: Paths of artifacts that had the same bytes and are copies now.
         problem: What is wrong, or None.
@@ -52,14 +48,8 @@ class HashedArtifact(msgspec.Struct, frozen=True, kw_only=True):
 def pending_hashes(registry: Registry) -> tuple[HashTask, ...]:
     """List what is left to do.
 
-    Args:
-        registry: The catalogue.
-
     Returns:
         Tasks: first the artifacts that have the size of another and so may have its bytes, then small ones first.
-
-    Raises:
-        DatabaseError: Or a subclass.
     """
     artifacts = registry.hashable_artifacts()
     num_of_size = Counter(size_bytes for _, size_bytes, _ in artifacts)
@@ -85,17 +75,12 @@ def hash_artifact(
     """Compute the checksums of an artifact's files, record them, and act on what they say.
 
     Args:
-        registry: The catalogue.
         task: From `pending_hashes`.
         on_progress: Called with the number of bytes of each piece that was read.
         should_stop: Asked between pieces; files that were finished before are kept.
 
-    Returns:
-        What came of it.
-
     Raises:
         HashingStoppedError: `should_stop` said so.
-        DatabaseError: Or a subclass.
     """
     said = registry.file_hashes(task.left)
     for file in task.left:

@@ -24,9 +24,6 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 def repository_of(path: Path) -> Path | None:
     """Find the repository's folder that a snapshot's file lies in.
 
-    Args:
-        path: Any path.
-
     Returns:
         The folder `models--ORG--NAME`, or None when the path is not one of a snapshot.
     """
@@ -38,9 +35,6 @@ def repository_of(path: Path) -> Path | None:
 
 def blob_of(link: Path) -> Path | None:
     """Find the blob that a snapshot's file stands for.
-
-    Args:
-        link: A path in a snapshot.
 
     Returns:
         The blob, in the repository's own `blobs`; None when the path is no such link.
@@ -58,9 +52,6 @@ def is_blob_needed(blob: Path, *, but_for: frozenset[Path] = frozenset()) -> boo
     Args:
         blob: In a repository's `blobs`.
         but_for: Links that do not count.
-
-    Returns:
-        True when there is such a link.
     """
     real = os.path.realpath(blob)
     links = (link for link in (blob.parent.parent / "snapshots").rglob("*") if link.is_symlink())

@@ -43,10 +43,6 @@ def is_hf_file_free(path: Path, root: str) -> bool:
 
     Args:
         path: A file or link that was planned to go.
-        root: That it was planned with.
-
-    Returns:
-        True when it may go.
     """
     if path.parent.name == "blobs":
         return not is_blob_needed(path)

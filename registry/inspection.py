@@ -38,10 +38,6 @@ _NOT_FOR_MLXR: Final = frozenset({"bad_magic", "has_adapter", "no_weights", "sev
 def inspect(candidate: Candidate, vocabularies: KnownVocabularies | None = None) -> ArtifactDraft | SkippedFile:
     """Read a candidate's files.
 
-    Args:
-        candidate: What was found.
-        vocabularies: Of the files before this one.
-
     Returns:
         The draft of an artifact (its projector is not looked for yet), or the reason why it is none.
     """
@@ -56,15 +52,7 @@ def inspect(candidate: Candidate, vocabularies: KnownVocabularies | None = None)
 
 
 def draft_of(candidate: Candidate, facts: ModelFacts) -> ArtifactDraft:
-    """Make the draft of a candidate whose facts are known, because the same file was read under another path.
-
-    Args:
-        candidate: What was found.
-        facts: What its files say.
-
-    Returns:
-        The draft.
-    """
+    """Make the draft of a candidate whose facts are known, because the same file was read under another path."""
     provenance = facts.provenance
     parts = (provenance.basename, provenance.size_label, provenance.finetune)
     from_parts = "-".join(part for part in parts if part) if provenance.basename else None
@@ -88,9 +76,6 @@ def draft_of(candidate: Candidate, facts: ModelFacts) -> ArtifactDraft:
 
 def claimed_hashes(candidate: Candidate) -> Iterator[FileHash]:
     """Read checksums off the names of content-addressed files.
-
-    Args:
-        candidate: What was found.
 
     Yields:
         A checksum for each file whose name, or the name of what it links to, is one.
@@ -123,13 +108,7 @@ def skipped(candidate: Candidate, *, kind: str, code: str, reason: str) -> Skipp
     """Describe a candidate that is no artifact.
 
     Args:
-        candidate: What was found.
         kind: `bad` or `not_a_model`.
-        code: Machine-readable reason.
-        reason: The sentence for the user.
-
-    Returns:
-        The description.
     """
     return SkippedFile(
         path=str(candidate.path),
@@ -158,7 +137,6 @@ def choose_projector(model_file: str, neighbours: tuple[str, ...], projectors: t
     """Choose the projector that belongs to a model in the same folder.
 
     Args:
-        model_file: The model's file name.
         neighbours: File names of all models in the folder, this one included.
         projectors: File names of the projectors in the folder.
 

@@ -23,11 +23,7 @@ def candidate_names(draft: ArtifactDraft, model: Model | None) -> Iterator[str]:
     """List the names to try for an artifact, best first, without end.
 
     Args:
-        draft: The artifact.
         model: The model that has the plain name, if any.
-
-    Yields:
-        Valid names.
     """
     yield draft.name
     label = draft.facts.quantization.label if draft.facts.quantization is not None else draft.format.value
@@ -43,7 +39,6 @@ def can_join(model: Model, draft: ArtifactDraft) -> bool:
 
     Args:
         model: The model of the name in question.
-        draft: The artifact.
 
     Returns:
         True when the model has none of the format and is the same base model.
@@ -56,13 +51,6 @@ def is_same_base(model: Model, facts: ModelFacts) -> bool:
 
     Compared are layers, width and parameters, not architecture names, which the two formats spell differently. The
     parameters may differ by one embedding matrix more: a format may store a tied output matrix a second time.
-
-    Args:
-        model: A model with at least one artifact.
-        facts: Of the other artifact.
-
-    Returns:
-        True when nothing speaks against it.
     """
     return all(_is_same(artifact.facts, facts) for artifact in model.artifacts)
 

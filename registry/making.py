@@ -57,7 +57,6 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     """What was made.
 
     Attributes:
-        model: As it is now.
         layers: SHA-256 of its artifacts, as far as they are known.
     """
 
@@ -71,14 +70,8 @@ def make_from_model(
     """Make a model of another one, with its settings and some of its own.
 
     Args:
-        registry: The catalogue.
-        models_dir: mlxr's own models folder.
         name: Of what is made. A model that was made before is replaced; the source itself only gets the settings.
         source: Name or alias of the other model.
-        changes: Settings over those of the source.
-
-    Returns:
-        What was made.
 
     Raises:
         InvalidModelNameError: `name` is no name.
@@ -88,7 +81,6 @@ def make_from_model(
         ArtifactError: The source's files are not as they should be.
         PullDiskFullError: There is no space for copies.
         PullStoreError: The files cannot be put into their place.
-        DatabaseError: Or a subclass.
     """
     check_settings(changes or {})
     model = registry.get_model(source)
@@ -117,15 +109,9 @@ def make_from_files(
     """Make a model of files that are on this machine.
 
     Args:
-        registry: The catalogue.
-        models_dir: mlxr's own models folder.
         name: Of what is made; see `make_from_model`.
         files: Name -> where the bytes are; names are checked, and safe below any folder.
-        changes: Settings.
         sha256s: Checksums that were proved of some of the files.
-
-    Returns:
-        What was made.
 
     Raises:
         ArtifactError: The files are no model.
@@ -141,14 +127,9 @@ def make_from_files(
 def check_may_be_made(registry: Registry, name: str) -> None:
     """Refuse a name whose model would be lost.
 
-    Args:
-        registry: The catalogue.
-        name: Of what is to be made.
-
     Raises:
         InvalidModelNameError: It is no name.
         ModelExistsError: It is that of a model that was not made, or an alias.
-        DatabaseError: Or a subclass.
     """
     check_model_name(name)
     known = registry.find_exactly(name)

@@ -74,7 +74,6 @@ class FitSettings(msgspec.Struct, frozen=True, kw_only=True):
         kv_cells: Tokens that all sequences together may hold; None = the context length.
         step_tokens: Token budget of a step; None = the engine's default.
         kv_type: Element type of the KV cache (llamacpp); None = float16, or float32 for float32 weights.
-        has_flash_attention: The engine may use it (llamacpp).
         keeps_caches: The caches of ended answers are kept for the next ones.
         uses_mmap: Weights are mapped from the file (llamacpp).
     """
@@ -93,7 +92,6 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
     """What one worker takes, bytes.
 
     Attributes:
-        engine: The engine.
         context_length: Tokens of one sequence, after the model's own limit.
         weights_bytes: In the form in which the engine computes with them.
         mapped_bytes: Those of them that stay pages of the file: evictable, but read for every token.
@@ -102,9 +100,6 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
         kv_bytes: Keys, values and recurrent states of sequences that compute.
         kept_bytes: The same of ended answers, at most.
         compute_bytes: Activations, masks, scores and other intermediate results of a step.
-        output_bytes: Logits.
-        vocabulary_bytes: The tokenizer's tables.
-        runtime_bytes: Interpreter and libraries.
     """
 
     engine: EngineName
@@ -144,10 +139,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a load fits.
 
     Attributes:
-        is_fitting: It can run at full context.
         has_room_for_kept: It can keep the caches of ended answers as well.
-        needed_bytes: What it takes to run.
-        free_bytes: What would be free for it.
         missing_bytes: The difference when it does not fit, else 0.
     """
 
@@ -163,8 +155,6 @@ def memory_need(facts: ModelFacts, settings: FitSettings, machine: Machine) -> M
 
     Args:
         facts: Of the artifact; its format decides the engine.
-        settings: How it is loaded.
-        machine: Where.
 
     Returns:
         The parts. Without a KV shape in the facts the caches count 0.
@@ -178,13 +168,9 @@ def check_fit(need: MemoryNeed, *, available_bytes: int, reclaimable_bytes: int 
     """Tell whether a load fits, to be asked before anything is unloaded for it.
 
     Args:
-        need: What it takes.
         available_bytes: What new work could take now without swapping; on a Mac no more than the limits allow.
         reclaimable_bytes: What comes back when the workers end that are to make room (their anonymous memory: mapped
             files count as available already).
-
-    Returns:
-        The answer with its numbers.
     """
     free_bytes = available_bytes + reclaimable_bytes
     return Fit(
@@ -200,10 +186,7 @@ def largest_context(facts: ModelFacts, settings: FitSettings, machine: Machine, 
     """Give the longest context that fits, other settings unchanged.
 
     Args:
-        facts: Of the artifact.
         settings: How it is loaded; `context_length` is the upper bound.
-        machine: Where.
-        free_bytes: What would be free for it.
 
     Returns:
         Tokens, a multiple of 256; None when not even 256 fit.

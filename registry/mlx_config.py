@@ -34,11 +34,7 @@ SYNONYMS: Final = {
 
 
 class Config:
-    """Typed look-ups in one JSON object; a value of another type counts as absent.
-
-    Args:
-        values: The object.
-    """
+    """Typed look-ups in one JSON object; a value of another type counts as absent."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
@@ -82,11 +78,6 @@ class Config:
 def read_object(folder: Path, name: str, max_bytes: int = MAX_CONFIG_BYTES) -> dict[str, Any] | None:
     """Read a JSON object from a file of the folder.
 
-    Args:
-        folder: The model's folder.
-        name: A file name in it.
-        max_bytes: The most that the file may have.
-
     Returns:
         The object, or None when there is no such file.
 
@@ -109,9 +100,6 @@ def read_chat_template(folder: Path | str) -> str | None:
 
     Source: transformers, PreTrainedTokenizerBase: chat_template.jinja, then chat_template.json, then the key
     `chat_template` of tokenizer_config.json, which is a text or a list of named templates.
-
-    Args:
-        folder: The model's folder.
 
     Returns:
         The Jinja source, or None when there is none or it is larger than MAX_TEMPLATE_BYTES.

@@ -84,9 +84,6 @@ def read_mlx_dir(folder: Path | str) -> ModelFacts:
     Args:
         folder: The folder that holds config.json.
 
-    Returns:
-        The facts of the whole folder.
-
     Raises:
         MLXDirError: no_config, bad_json, no_weights, pickle_weights, incomplete, index_escapes or bad_safetensors.
         ArtifactError: A file cannot be read.
@@ -129,9 +126,6 @@ def read_mlx_dir(folder: Path | str) -> ModelFacts:
 
 def read_tensors(folder: Path) -> dict[str, TensorInfo]:
     """Read the header of every weight file of an MLX model folder.
-
-    Args:
-        folder: The model's folder.
 
     Returns:
         Tensor name -> what it is.
@@ -298,9 +292,6 @@ def _code_modules(auto_map: object) -> set[str]:
 
 def is_mlx_dir(names: set[str]) -> bool:
     """Tell whether a folder with these file names could be an MLX model.
-
-    Args:
-        names: The names of its files.
 
     Returns:
         True for config.json beside safetensors or pickles; the latter are refused later, with their reason.

@@ -21,9 +21,6 @@ def memory_facts(config: Config, tensors: Mapping[str, TensorInfo]) -> MemoryFac
     Args:
         config: Its config.json.
         tensors: The tensors of all its files, by name.
-
-    Returns:
-        The facts.
     """
     num_layers = config.integer("num_hidden_layers") or 0
     interval = config.integer("full_attention_interval")

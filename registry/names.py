@@ -51,7 +51,6 @@ class ModelReference(NamedTuple):
     """What a request calls a model by.
 
     Attributes:
-        name: A valid name, perhaps an alias.
         engine: `auto`, `mlx` or `llamacpp`; None when the reference leaves it open.
         adapter: A valid adapter name; None = the base alone.
     """
@@ -67,7 +66,6 @@ class ShardName(NamedTuple):
     Attributes:
         prefix: What the names of the set share.
         number: From 1.
-        num_files: Files of the set.
     """
 
     prefix: str
@@ -77,12 +75,6 @@ class ShardName(NamedTuple):
 
 def check_model_name(name: str) -> str:
     """Check a name against the grammar.
-
-    Args:
-        name: The name.
-
-    Returns:
-        The same name.
 
     Raises:
         InvalidModelNameError: It is no model name.
@@ -99,12 +91,6 @@ def check_model_name(name: str) -> str:
 
 def check_adapter_name(name: str) -> str:
     """Check the name of an adapter, what stands after the `+`, against the grammar.
-
-    Args:
-        name: The name.
-
-    Returns:
-        The same name.
 
     Raises:
         InvalidModelNameError: It is no adapter name.
@@ -211,11 +197,7 @@ def with_suffix(name: str, suffix: str) -> str:
     """Append a suffix to a name, shortening the name when both are too long together.
 
     Args:
-        name: A valid name.
         suffix: E.g. a quantization label or a number.
-
-    Returns:
-        A valid name.
     """
     tail = _sanitise(suffix)
     if not tail:

@@ -42,7 +42,6 @@ class Layer(msgspec.Struct, frozen=True, rename={"media_type": "mediaType"}, kw_
     """One layer; unknown fields are left alone.
 
     Attributes:
-        media_type: What it is.
         digest: `sha256:` and 64 hex digits, once `read_manifest` has checked it.
         size: In bytes.
     """
@@ -61,10 +60,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """One name of the store.
 
     Attributes:
-        path: The manifest's file.
         name: `NAME:TAG` or `NAMESPACE/NAME:TAG`, lower case; a valid model name.
         origin: What stays the same when the tag is pulled anew.
-        layers: Checked: their digests are digests.
         config: The layer beside the layers, if any.
     """
 
@@ -90,10 +87,6 @@ def blob_name(layer: Layer) -> str:
 
 def manifest_files(root: Path, folders: list[Path] | None = None) -> Iterator[Path]:
     """List the manifests' files: regular files exactly four folders deep; links to folders are not followed.
-
-    Args:
-        root: The store.
-        folders: Gets every folder that was listed.
 
     Yields:
         Paths, sorted by folder.
@@ -123,11 +116,7 @@ def read_manifest(root: Path, path: Path) -> Manifest:
     """Read one manifest.
 
     Args:
-        root: The store.
         path: The manifest's file, from `manifest_files`.
-
-    Returns:
-        The manifest, its names and digests checked.
 
     Raises:
         ArtifactError: bad_manifest: it is no manifest, or says what no store would. Or it cannot be read.
@@ -160,23 +149,12 @@ def read_manifest(root: Path, path: Path) -> Manifest:
 
 
 def stands_for(manifest: Manifest, blob_names: frozenset[str]) -> bool:
-    """Tell whether a manifest's weights are among some blobs.
-
-    Args:
-        manifest: A checked manifest.
-        blob_names: File names of blobs.
-
-    Returns:
-        True when they are.
-    """
+    """Tell whether a manifest's weights are among some blobs."""
     return any(blob_name(layer) in blob_names for layer in manifest.layers_of(MODEL_LAYER))
 
 
 def blobs_in_use(root: Path) -> frozenset[str] | None:
     """Name the blobs that some manifest needs.
-
-    Args:
-        root: The store.
 
     Returns:
         File names; None when a manifest cannot be read, so that any blob may be in use.
@@ -194,9 +172,6 @@ def blobs_in_use(root: Path) -> frozenset[str] | None:
 
 def model_layer(manifest: Manifest) -> Layer:
     """Give the layer that has a model's weights.
-
-    Args:
-        manifest: A checked manifest.
 
     Returns:
         The only layer of its kind.

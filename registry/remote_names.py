@@ -43,7 +43,6 @@ class HubReference(msgspec.Struct, frozen=True, kw_only=True, tag="hub"):
     Attributes:
         repo: `ORG/REPO`.
         quant: The quantization of a GGUF repository, as typed.
-        file: Path of one file in the repository.
         revision: Branch, tag or commit; None is the default branch.
     """
 
@@ -54,23 +53,14 @@ class HubReference(msgspec.Struct, frozen=True, kw_only=True, tag="hub"):
 
 
 class UrlReference(msgspec.Struct, frozen=True, kw_only=True, tag="url"):
-    """A GGUF file on some web server.
-
-    Attributes:
-        url: Its address.
-        file_name: The last part of it.
-    """
+    """A GGUF file on some web server."""
 
     url: str
     file_name: str
 
 
 class LocalReference(msgspec.Struct, frozen=True, kw_only=True, tag="local"):
-    """A file or folder on this machine.
-
-    Attributes:
-        path: As typed.
-    """
+    """A file or folder on this machine."""
 
     path: str
 
@@ -83,9 +73,6 @@ def parse_pull_reference(text: str) -> PullReference:
 
     Args:
         text: E.g. `ORG/REPO:Q4_K_M`, `hf.co/ORG/REPO`, `https://HOST/x.gguf`, `ollama://qwen3:0.6b`, `./x.gguf`.
-
-    Returns:
-        What it means.
 
     Raises:
         InvalidReferenceError: It means nothing, or is not safe.
@@ -149,14 +136,7 @@ def _parse_url(text: str, shown: str) -> UrlReference:
 
 
 def has_unprintable(text: str) -> bool:
-    """Tell whether a text has characters that no name needs: control and format characters, halves of pairs.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        True when there is one.
-    """
+    """Tell whether a text has characters that no name needs: control and format characters, halves of pairs."""
     return any(unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"} for char in text)
 
 
@@ -184,9 +164,6 @@ def path_problem(path: str) -> str | None:
 def is_repo_id(text: str) -> bool:
     """Tell whether a text is `ORG/REPO`.
 
-    Args:
-        text: Any text.
-
     Returns:
         True when it is, and is safe as two folders' names.
     """
@@ -194,36 +171,15 @@ def is_repo_id(text: str) -> bool:
 
 
 def is_revision(text: str) -> bool:
-    """Tell whether a text may be a branch, tag or commit.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        True when it may.
-    """
+    """Tell whether a text may be a branch, tag or commit."""
     return _REVISION.fullmatch(text) is not None and ".." not in text and "//" not in text
 
 
 def is_commit(text: str) -> bool:
-    """Tell whether a text is a full commit (or any other git object): 40 hex digits in lower case.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        True when it is.
-    """
+    """Tell whether a text is a full commit (or any other git object): 40 hex digits in lower case."""
     return _COMMIT.fullmatch(text) is not None
 
 
 def is_sha256(text: str) -> bool:
-    """Tell whether a text is a SHA-256 in lower-case hex.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        True when it is.
-    """
+    """Tell whether a text is a SHA-256 in lower-case hex."""
     return _SHA256.fullmatch(text) is not None

@@ -26,15 +26,7 @@ def plan_removal(
     """Tell what a removal would do, so that the user can be asked.
 
     Args:
-        registry: The catalogue.
-        artifacts: What would be removed.
         is_deleting_foreign_files: Also delete files outside mlxr's own models folder.
-
-    Returns:
-        The report of what would happen.
-
-    Raises:
-        DatabaseError: Or a subclass.
     """
     return report_of(plan(registry, artifacts, is_deleting_foreign_files=is_deleting_foreign_files))
 
@@ -43,17 +35,11 @@ def remove_model(registry: Registry, name: str, *, is_deleting_foreign_files: bo
     """Remove a model: its rows, and the files of artifacts that lie in mlxr's own models folder.
 
     Args:
-        registry: The catalogue.
-        name: The model or an alias.
         is_deleting_foreign_files: Also delete files outside mlxr's own models folder.
-
-    Returns:
-        What was done.
 
     Raises:
         ModelNotFoundError: There is no such model.
         ArtifactError: A file cannot be deleted; the model is gone from the lists, and the next scan tries again.
-        DatabaseError: Or a subclass.
     """
     artifacts = registry.get_model(name).artifacts
     return remove_artifacts(registry, artifacts, is_deleting_foreign_files=is_deleting_foreign_files)
@@ -65,16 +51,10 @@ def remove_artifacts(
     """Remove some artifacts; a model without any left is removed with them.
 
     Args:
-        registry: The catalogue.
-        artifacts: What to remove.
         is_deleting_foreign_files: Also delete files outside mlxr's own models folder.
-
-    Returns:
-        What was done.
 
     Raises:
         ArtifactError: A file cannot be deleted; the next scan tries again.
-        DatabaseError: Or a subclass.
     """
     planned = plan(registry, artifacts, is_deleting_foreign_files=is_deleting_foreign_files)
     report = report_of(planned)
@@ -90,14 +70,8 @@ def remove_artifacts(
 def finish_removals(registry: Registry) -> tuple[ArtifactError, ...]:
     """End the removals that were begun, by this process or by one that died in between.
 
-    Args:
-        registry: The catalogue.
-
     Returns:
         Why some could not be ended; they stay begun.
-
-    Raises:
-        DatabaseError: Or a subclass.
     """
     failures = []
     for artifact_id, deletions in registry.pending_removals():

@@ -23,9 +23,7 @@ class RemovalReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a removal did, or would do.
 
     Attributes:
-        deleted: Files that are (to be) deleted.
         kept: Files that stay, because they lie outside mlxr's own folder or something else needs them.
-        freed_bytes: Size of what is deleted.
     """
 
     deleted: tuple[str, ...]
@@ -37,9 +35,7 @@ class PlannedRemoval(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done with one artifact.
 
     Attributes:
-        artifact_id: Its row.
         deletions: In the order in which they are done.
-        kept: Files of it that stay.
     """
 
     artifact_id: int
@@ -53,15 +49,7 @@ def plan(
     """Plan the removal of artifacts.
 
     Args:
-        registry: The catalogue.
-        artifacts: What is removed.
         is_deleting_foreign_files: Also delete files outside mlxr's own models folder.
-
-    Returns:
-        One plan for each artifact.
-
-    Raises:
-        DatabaseError: Or a subclass.
     """
     ids = {artifact.id for artifact in artifacts}
     places: dict[int, list[Place]] = {artifact.id: [] for artifact in artifacts}
@@ -83,14 +71,7 @@ def plan(
 
 
 def report_of(planned: Iterable[PlannedRemoval]) -> RemovalReport:
-    """Add up plans for the user.
-
-    Args:
-        planned: Of all artifacts that go.
-
-    Returns:
-        The report.
-    """
+    """Add up plans for the user."""
     planned = tuple(planned)
     deleted = [item.path for each in planned for item in each.deletions if not _is_folder(item.path)]
     return RemovalReport(
@@ -143,9 +124,6 @@ def is_inside(path: Path, root: str) -> bool:
     Args:
         path: The file; when it is a link, the link is meant.
         root: A folder, its links resolved when it was registered.
-
-    Returns:
-        True when it does.
     """
     parent = Path(os.path.realpath(path.parent))
     return parent.is_relative_to(root) or str(parent / path.name) == root

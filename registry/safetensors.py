@@ -50,9 +50,7 @@ class TensorInfo(msgspec.Struct, frozen=True):
     """One tensor.
 
     Attributes:
-        dtype: A key of DTYPE_BITS.
         shape: Dimensions; empty for a scalar.
-        size_bytes: Length of its data.
     """
 
     dtype: str
@@ -77,9 +75,6 @@ _ENTRY_DECODER: Final = msgspec.json.Decoder(_Entry)
 
 def read_tensor_infos(path: Path) -> dict[str, TensorInfo]:
     """Read the header of one safetensors file.
-
-    Args:
-        path: The file.
 
     Returns:
         Tensor name -> what it is, in the file's order.

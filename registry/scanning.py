@@ -21,13 +21,7 @@ from registry.store import Registry
 
 
 class ScanFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """A file or folder that could not become an artifact.
-
-    Attributes:
-        path: Where it is.
-        code: Machine-readable reason.
-        reason: The sentence for the user.
-    """
+    """A file or folder that could not become an artifact."""
 
     path: str
     code: str
@@ -38,10 +32,8 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a scan found. Paths are those of artifacts.
 
     Attributes:
-        added: New artifacts.
         updated: Known artifacts whose files changed, moved or came back.
         copied: New paths of the bytes of known artifacts.
-        missing: Known artifacts whose files are gone.
         failed: Broken files, also those that were broken before, and roots that cannot be listed.
         skipped: Sound files that are no models, with what they are.
         num_unchanged: Known artifacts that were not looked into again.
@@ -57,11 +49,7 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scan:
-    """What one scan has seen so far.
-
-    Args:
-        known: What the catalogue knows, by path.
-    """
+    """What one scan has seen so far."""
 
     def __init__(self, known: dict[str, KnownFile]) -> None:
         self._known = known

@@ -30,12 +30,7 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 class PresetMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A message that every conversation of a model has at its beginning.
-
-    Attributes:
-        role: Who says it.
-        content: What.
-    """
+    """A message that every conversation of a model has at its beginning."""
 
     role: Literal["system", "user", "assistant"]
     content: Annotated[str, Meta(min_length=1)]
@@ -46,9 +41,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     Attributes:
         context_length: Tokens one request may use, prompt and answer together.
-        kv_type: How the KV cache is stored.
         parallel: Sequences that a worker may run at a time.
-        workers: Worker processes of the model.
         threads: Compute threads of each worker on llamacpp; mlx chooses its own.
         keep_alive_s: How long it stays loaded after its last request; 0 = not at all, `forever` = until it must go.
         temperature: 0 is greedy.
@@ -57,7 +50,6 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         min_p: Drop tokens less likely than this share of the likeliest.
         repetition_penalty: Divides the logits of tokens that were there already; 1 = off.
         seed: Of requests that give none.
-        max_tokens: Longest answer.
         stop: Texts that end an answer, beside a request's own.
         system: System prompt of conversations that begin without one.
         template: Jinja chat template in the place of the model's own.
@@ -100,9 +92,6 @@ SETTING_KEYS: Final = (ENGINE_KEY, *ModelSettings.__struct_fields__)
 
 def set_settings(settings: ModelSettings) -> dict[str, Any]:
     """Give what is set.
-
-    Args:
-        settings: Of a model.
 
     Returns:
         Key -> plain value, in the order of the Struct.
@@ -150,9 +139,6 @@ def decode_settings(rows: Mapping[str, bytes | str]) -> ModelSettings:
 
     Args:
         rows: Key -> JSON.
-
-    Returns:
-        The settings.
 
     Raises:
         msgspec.DecodeError: A value is damaged.

@@ -33,11 +33,7 @@ class Upload:
     """One file on its way. Open it with `begin`, and close it.
 
     Args:
-        models_dir: mlxr's own models folder.
-        database: The catalogue's file.
         sha256: What the bytes must have: 64 hex digits, checked.
-        path: Where they gather.
-        fd: Open for writing.
     """
 
     def __init__(self, models_dir: Path, database: Path, sha256: str, path: Path, fd: int) -> None:
@@ -54,13 +50,8 @@ class Upload:
         """Begin an upload.
 
         Args:
-            models_dir: mlxr's own models folder.
-            database: The catalogue's file.
             sha256: Of the whole: 64 hex digits, checked.
             size_bytes: Of the whole, when the client says it.
-
-        Returns:
-            The upload.
 
         Raises:
             PullDiskFullError: There is no room for it.
@@ -101,13 +92,9 @@ class Upload:
     def finish(self) -> Path:
         """Verify the whole and keep it.
 
-        Returns:
-            Where it lies.
-
         Raises:
             ArtifactError: digest_mismatch: the bytes have another checksum; they are thrown away.
             PullStoreError: It cannot be kept.
-            DatabaseError: Or a subclass.
         """
         assert self._fd is not None
         digest = self._hash.hexdigest()
@@ -135,14 +122,10 @@ def find_blob(database: Path, sha256: str) -> Path | None:
     """Find a file with certain bytes: uploaded, pulled, or hashed wherever it lies.
 
     Args:
-        database: The catalogue's file.
         sha256: 64 hex digits, checked.
 
     Returns:
         A file that did not change since its bytes were seen, or None.
-
-    Raises:
-        DatabaseError: Or a subclass.
     """
     with PullStore.open(database) as store:
         for place in places_of(store, sha256):
@@ -156,12 +139,7 @@ def note_blob(database: Path, sha256: str, path: Path) -> None:
     """Remember that a file has certain bytes.
 
     Args:
-        database: The catalogue's file.
         sha256: Of its bytes, proved.
-        path: The file.
-
-    Raises:
-        DatabaseError: Or a subclass.
     """
     info = fingerprint(path)
     if info is not None:
@@ -173,12 +151,7 @@ def drop_upload(models_dir: Path, database: Path, sha256: str) -> None:
     """Let go of an upload whose bytes have a better name now; others that need it find them there.
 
     Args:
-        models_dir: mlxr's own models folder.
-        database: The catalogue's file.
         sha256: 64 hex digits, checked.
-
-    Raises:
-        DatabaseError: Or a subclass.
     """
     path = models_dir / FOLDER / f"sha256-{sha256}"
     with contextlib.suppress(OSError):
@@ -189,10 +162,6 @@ def drop_upload(models_dir: Path, database: Path, sha256: str) -> None:
 
 def check_room(folder: Path, size_bytes: int) -> None:
     """Refuse what would fill the disk.
-
-    Args:
-        folder: Exists.
-        size_bytes: What is to be written.
 
     Raises:
         PullDiskFullError: It would leave less than the reserve.

@@ -30,15 +30,11 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """What came out for one artifact.
 
     Attributes:
-        model_name: Its model.
         format: `gguf` or `mlx`.
-        path: Where it is.
         state: `ok`; `bad` (other bytes than recorded, or it does not parse); `missing`; `changed` (the files were
             replaced since the last scan, which will read them).
         problem: One sentence, None when it is ok.
-        num_bytes: That were read.
         num_compared: Files whose checksum was compared with a known one; the others' were recorded for the next time.
-        num_files: All its files.
     """
 
     model_name: str
@@ -53,12 +49,6 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_facts(artifact: Artifact) -> ModelFacts:
     """Read an artifact's facts from its files again.
-
-    Args:
-        artifact: From the catalogue.
-
-    Returns:
-        What the files say now.
 
     Raises:
         ArtifactError: They cannot be read, or are no model any more.
@@ -77,15 +67,7 @@ def verify(registry: Registry, artifact: Artifact, *, on_progress: Callable[[int
     """Read one artifact again, record what was found, and mark it when it is not what it should be.
 
     Args:
-        registry: The catalogue.
-        artifact: From it.
         on_progress: Called with the number of bytes of each piece.
-
-    Returns:
-        What came out.
-
-    Raises:
-        DatabaseError: Or a subclass.
     """
     base = Verified(
         model_name=artifact.model_name,

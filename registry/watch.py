@@ -70,9 +70,6 @@ class FileWatch:
 def what_changed(artifact: Artifact | Adapter) -> str | None:
     """Compare the files of an artifact or adapter with what the catalogue has; for the moment before they are served.
 
-    Args:
-        artifact: From the catalogue.
-
     Returns:
         What is not as it was, or None. The next scan looks into it, if it is an artifact.
     """

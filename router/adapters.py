@@ -19,12 +19,8 @@ class TargetAdapter(msgspec.Struct, frozen=True):
 
     Attributes:
         name: What stands after the `+`.
-        path: What the engine opens.
         version: Another one when the files have changed, although the path is the same.
-        scale: What its effect is multiplied by.
-        adapter_id: Row of the adapter.
         weight_bytes: Bytes of its tensors.
-        num_weights: Their elements.
     """
 
     name: str
@@ -54,7 +50,6 @@ def artifacts_under(
     """Return the artifacts that an adapter can be laid over.
 
     Args:
-        artifacts: The base's usable artifacts by engine.
         adapters: Of `find_adapters`.
         reference: `name+adapter`, for the message.
         wanted: The engine that is set; empty for `auto`.
@@ -96,7 +91,6 @@ def facts_with(facts: ModelFacts, adapter: TargetAdapter | None) -> ModelFacts:
     Neither engine maps an adapter's file; that the sum counts it among the mapped weights changes nothing in the total.
 
     Args:
-        facts: Of the base's artifact.
         adapter: What is laid over it, or None.
     """
     if adapter is None:

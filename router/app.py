@@ -13,6 +13,7 @@ from router.ollama.routes import ollama_router
 from router.openai.counting import count_input_tokens
 from router.openai.embeddings import create_embeddings
 from router.openai.model_deletion import delete_model
+from router.openai.model_list import get_model, list_models
 from router.openai.routes import openai_router
 from router.responses.routes import responses_router
 from router.services import Services
@@ -23,6 +24,8 @@ def create_app(services: Services) -> Litestar:
     return Litestar(
         route_handlers=[
             openai_router,
+            list_models,
+            get_model,
             create_embeddings,
             count_input_tokens,
             delete_model,

@@ -16,7 +16,8 @@ from router.errors import EngineCrashedError, EngineTimeoutError
 from router.generation import error_of
 from router.streams import TaskEvent, TaskStream
 from router.supervisor import Supervisor
-from router.waiting import Lease, Wish
+from router.waiting import Lease
+from router.wish import Wish
 from router.worker_client import WorkerClient
 
 
@@ -25,9 +26,6 @@ class Reply(msgspec.Struct, frozen=True):
 
     Attributes:
         client: The worker; another one may have the model by now.
-        model: What it has loaded.
-        path: Where the model was loaded from.
-        answer: To the question.
     """
 
     client: WorkerClient
@@ -42,9 +40,6 @@ async def ask(
     """Put a question to a model, which is loaded for it if need be.
 
     Args:
-        supervisor: Owner of the workers.
-        wish: Model and engine.
-        question: What to ask.
         timeout_s: Longest wait for the answer of a worker that has the model.
         prompt_param: The request's field that carries the prompt, for errors.
 

@@ -42,7 +42,6 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
         support: On every engine that `overrides` does not name.
         allowed: The values it may have, for people; ranges are inclusive unless they say otherwise.
         neutral: Values that ask for nothing, accepted whatever the support; null always does.
-        overrides: Engines on which it is otherwise.
         hint: What to do instead, where it is not honoured.
     """
 
@@ -70,9 +69,6 @@ class EndpointCapability(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint that works on a model.
 
     Attributes:
-        path: Method and path.
-        what: What it does, for people.
-        engines: Where it works.
         generates: Whether it needs a model that generates text; the others work on embedding models too.
     """
 

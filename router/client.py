@@ -71,8 +71,6 @@ class StopResult(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         stopped: False when the model was not loaded.
-        freed_bytes: Memory that came back.
-        unload_ms: How long it took.
     """
 
     stopped: bool
@@ -109,8 +107,6 @@ class ChatDelta(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of a streamed answer.
 
     Attributes:
-        text: New text of the answer.
-        reasoning: New text of the model's thinking.
         finish_reason: Why the answer ended; None before its end.
         timings: What the server measured; with the last piece.
     """
@@ -122,11 +118,7 @@ class ChatDelta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Client:
-    """Talks to one running gateway. Use it in a `with`.
-
-    Args:
-        instance: The gateway.
-    """
+    """Talks to one running gateway. Use it in a `with`."""
 
     def __init__(self, instance: RunningInstance) -> None:
         self._instance = instance
@@ -140,14 +132,7 @@ class Client:
             self._http.close()
 
     def status(self) -> ServerStatus:
-        """Ask for the server's state.
-
-        Returns:
-            The state.
-
-        Raises:
-            ClientError: Or a subclass.
-        """
+        """Ask for the server's state."""
         return self._decode(self._request("GET", "/v1/mlxr/status"), ServerStatus)
 
     def status_document(self) -> dict[str, Any]:
@@ -155,19 +140,11 @@ class Client:
 
         Returns:
             The JSON object.
-
-        Raises:
-            ClientError: Or a subclass.
         """
         return self._decode(self._request("GET", "/v1/mlxr/status"), dict[str, Any])
 
     def explain_engine(self, model: str, prompt_tokens: int, answer_tokens: int) -> "Explanation":
         """Ask which engine would serve a request of a model.
-
-        Args:
-            model: Its name, perhaps with @engine.
-            prompt_tokens: Of the request.
-            answer_tokens: Expected of its answer.
 
         Raises:
             ClientError: Or a subclass; with status 404 there is no such model.
@@ -180,12 +157,6 @@ class Client:
     def stop_model(self, name: str) -> StopResult:
         """Unload a model.
 
-        Args:
-            name: The model.
-
-        Returns:
-            What happened.
-
         Raises:
             ClientError: Or a subclass; with status 404 there is no such model.
         """
@@ -193,29 +164,15 @@ class Client:
         return self._decode(self._request("POST", "/v1/mlxr/models/stop", body, STOP_TIMEOUT_S), StopResult)
 
     def requests(self) -> tuple[RequestStatus, ...]:
-        """Ask for the requests that run or wait, in the order of their arrival.
-
-        Raises:
-            ClientError: Or a subclass.
-        """
+        """Ask for the requests that run or wait, in the order of their arrival."""
         return self._decode(self._request("GET", "/v1/mlxr/requests"), _RequestList).requests
 
     def requests_document(self) -> dict[str, Any]:
-        """Ask for the same as it stands in the answer, with every field.
-
-        Raises:
-            ClientError: Or a subclass.
-        """
+        """Ask for the same as it stands in the answer, with every field."""
         return self._decode(self._request("GET", "/v1/mlxr/requests"), dict[str, Any])
 
     def cancel_request(self, request_id: str) -> RequestStatus:
         """End a request; its own client gets an error.
-
-        Args:
-            request_id: As listed.
-
-        Returns:
-            The request as it stood then.
 
         Raises:
             ClientError: Or a subclass; with status 404 there is no such request.
@@ -302,14 +259,7 @@ class Client:
 
 
 def reachable_url(url: str) -> str:
-    """Replace an address that means "every interface" by the loopback one, to which a client can connect.
-
-    Args:
-        url: As the server has it.
-
-    Returns:
-        The URL to connect to.
-    """
+    """Replace an address that means "every interface" by the loopback one, to which a client can connect."""
     parts = urlsplit(url)
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(parts.hostname or "")  # noqa: S104 - the address to replace
     return url if host is None else f"{parts.scheme}://{host}:{parts.port}"
@@ -363,10 +313,6 @@ def error_of(error: Any, status: int) -> ServerAnswerError:
 
     Args:
         error: What stands under `error`.
-        status: Of the answer.
-
-    Returns:
-        The error to raise.
     """
     if isinstance(error, dict) and isinstance(error.get("message"), str):
         code = error.get("code")

@@ -41,12 +41,7 @@ class ConversionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done.
 
     Attributes:
-        source: The artifact that is converted.
-        model: Whose it is.
-        name: The model that gets the result.
         wish: With its dtype chosen.
-        folder: Where the result goes.
-        disk_bytes: What has to be free for it.
     """
 
     source: Artifact
@@ -67,18 +62,10 @@ def plan_conversion(
     """Choose source, name and folder, and check what can be checked before anything is written.
 
     Args:
-        registry: The catalogue.
-        model: What is to be converted.
-        wish: What is to come out.
-        models_dir: mlxr's own models folder.
         has_metal: Whether MLX computes on a GPU here, where 16 bits are best; a CPU computes in 32.
-
-    Returns:
-        The plan.
 
     Raises:
         ConversionError: It cannot be done; one sentence with the way out.
-        DatabaseError: Or a subclass.
     """
     source = _choose_source(model)
     is_folder = source.format is ArtifactFormat.MLX
@@ -107,10 +94,8 @@ class ConversionMeans:
     """What conversions are done with.
 
     Attributes:
-        environment: Of the processes.
         on_progress: Told where it stands, in the thread that converts.
         can_load: Whether there is memory to load such a model for the comparison.
-        stopper: Ends it from another thread.
     """
 
     environment: Mapping[str, str]
@@ -125,9 +110,7 @@ def convert(
     """Do it.
 
     Args:
-        registry: The catalogue.
         plan: From `plan_conversion`.
-        means: What it is done with.
         is_forced: Keep a result that the comparison speaks against.
 
     Returns:

@@ -25,12 +25,7 @@ class ConversionClient(EventClient):
         """Have the server convert a model; closing the iterator does not stop it.
 
         Args:
-            name: Model or alias.
-            wish: What is to come out.
             is_forced: Keep a result that the comparison speaks against.
-
-        Yields:
-            The events, a final one last.
 
         Raises:
             ClientError: Or a subclass, also midway.
@@ -46,12 +41,6 @@ class ConversionClient(EventClient):
 
     def cancel_conversion(self, name: str) -> int:
         """Stop what is being made of a model.
-
-        Args:
-            name: Model or alias.
-
-        Returns:
-            How many conversions were stopped.
 
         Raises:
             ClientError: Or a subclass; with status 404 there is nothing to stop.

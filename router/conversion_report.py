@@ -23,7 +23,6 @@ class ConversionWish(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         bits: Of the quantized weights; None = floats.
-        group_size: Weights that share a scale.
         dtype: `float16`, `bfloat16` or `float32` of what is not quantized; None = what this machine computes with best.
         name: Of the model that gets it; None = the source's own, or a new one beside a float folder.
     """
@@ -38,11 +37,7 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     """How the result compares with its source on the fixed text.
 
     Attributes:
-        num_tokens: Places that were compared.
         agreement: Share of the places at which both would have drawn the same token.
-        source_perplexity: Of the source.
-        perplexity: Of the result.
-        is_same_tokens: Both tokenizers cut the text alike.
     """
 
     num_tokens: int
@@ -56,12 +51,7 @@ class ConversionReport(msgspec.Struct, frozen=True, kw_only=True):
     """What is stored beside the weights.
 
     Attributes:
-        source: Path of the source.
-        source_size_bytes: Its size then.
-        source_sha256: Where it was known.
-        wish: How it was converted.
         parity: The comparison; None where it was left out.
-        parity_skipped: Why it was left out.
     """
 
     source: str

@@ -18,9 +18,6 @@ SCRATCH_PREFIX: Final = ".convert-"
 def leftovers(models_dir: Path) -> tuple[Path, ...]:
     """List temporary folders of conversions that nobody works on any more.
 
-    Args:
-        models_dir: mlxr's own models folder.
-
     Returns:
         The folders, sorted.
     """
@@ -33,11 +30,7 @@ def leftovers(models_dir: Path) -> tuple[Path, ...]:
 
 
 def sweep(models_dir: Path) -> None:
-    """Delete what `leftovers` lists.
-
-    Args:
-        models_dir: mlxr's own models folder.
-    """
+    """Delete what `leftovers` lists."""
     for folder in sorted(models_dir.glob(f"{SCRATCH_PREFIX}*")):
         with _lock(folder) as is_ours:
             if is_ours:
@@ -50,9 +43,6 @@ def scratch_folder(models_dir: Path) -> Iterator[Path]:
 
     Args:
         models_dir: mlxr's own models folder; made when it is not there.
-
-    Yields:
-        The folder.
     """
     models_dir.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=models_dir))

@@ -27,13 +27,7 @@ MAX_WAITING: Final = 16
 
 
 class ConversionStarted(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
-    """The first event.
-
-    Attributes:
-        model: What is converted.
-        path: Where the result will lie.
-        is_joined: The same ran already.
-    """
+    """The first event."""
 
     model: str
     path: str
@@ -41,14 +35,7 @@ class ConversionStarted(msgspec.Struct, frozen=True, kw_only=True, tag="started"
 
 
 class ConversionDone(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
-    """The result can be used now.
-
-    Attributes:
-        model: That has it.
-        engines: That run the model.
-        path: The folder.
-        report: How it compares with its source.
-    """
+    """The result can be used now."""
 
     model: str
     engines: tuple[EngineName, ...]
@@ -72,11 +59,7 @@ CONVERSION_END: Final = (ConversionDone, Failed, ConversionStopped)
 
 
 class Conversions:
-    """Those of a server. `run` is its task.
-
-    Args:
-        converter: Does the work.
-    """
+    """Those of a server. `run` is its task."""
 
     def __init__(self, converter: Converter) -> None:
         self._converter = converter
@@ -102,8 +85,6 @@ class Conversions:
         """Begin a conversion, or follow the one that makes the same.
 
         Args:
-            name: Model or alias.
-            wish: What is to come out.
             is_forced: Keep a result that the comparison speaks against.
 
         Returns:
@@ -113,7 +94,6 @@ class Conversions:
             ConversionError: It cannot be done, or too many wait.
             ModelNotFoundError: There is no such model.
             ShuttingDownError: The server is about to end, or just starts.
-            DatabaseError: Or a subclass.
         """
         plan = await self._converter.plan(name, wish)
         if self._group is None:

@@ -30,7 +30,6 @@ class Converted(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         registered: The model that has it, and where it lies.
-        report: How it compares with its source.
     """
 
     registered: Registered
@@ -41,8 +40,6 @@ class Converter:
     """Converts models of the catalogue.
 
     Args:
-        database: The catalogue's file.
-        models_dir: mlxr's own models folder.
         environment: Of the processes; no secrets.
     """
 
@@ -55,17 +52,9 @@ class Converter:
     async def plan(self, name: str, wish: ConversionWish) -> ConversionPlan:
         """Find out what a conversion would do, and do nothing.
 
-        Args:
-            name: Model or alias.
-            wish: What is to come out.
-
-        Returns:
-            The plan.
-
         Raises:
             ConversionError: It cannot be done.
             ModelNotFoundError: There is no such model.
-            DatabaseError: Or a subclass.
         """
 
         def work() -> ConversionPlan:
@@ -80,8 +69,6 @@ class Converter:
         """Convert, after those that were asked for before. Cancelling the task stops it and leaves nothing of it.
 
         Args:
-            name: Model or alias.
-            wish: What is to come out.
             on_progress: Told where it stands, in the event loop.
             is_forced: Keep a result that the comparison speaks against.
 

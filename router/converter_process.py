@@ -93,11 +93,7 @@ def run_converter(
 
     Args:
         source: A GGUF file or a folder of float weights.
-        out: The folder to make.
-        options: How.
         pre: How a GGUF says that text is cut before it is tokenized, its `tokenizer.ggml.pre`.
-        environment: Of the process.
-        stopper: Ends it.
         on_share: Called with the share of its bar, 0..1; a converter may show several bars in a row.
 
     Raises:
@@ -117,13 +113,7 @@ def read_parity(
 
     Args:
         engine: `mlx` or `llamacpp`.
-        path: What it loads.
-        environment: Of the process.
-        stopper: Ends it.
         token_ids: The text's tokens; None = by the model's own tokenizer.
-
-    Returns:
-        The reading.
 
     Raises:
         ConversionError: It failed, or was stopped.

@@ -39,7 +39,6 @@ def connect(path: Path, migrations: tuple[str, ...]) -> sqlite3.Connection:
     What is deleted is overwritten in the file (`secure_delete`), and freed pages can be given back.
 
     Args:
-        path: Its file.
         migrations: Scripts in order; the file's `user_version` says how many it has had.
 
     Raises:
@@ -78,9 +77,6 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: tuple[str, 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn SQLite's and the disk's errors into ours.
-
-    Args:
-        path: The file, for the message.
 
     Raises:
         StoreUnavailableError: In place of theirs.
@@ -141,7 +137,6 @@ class StoreThread(Generic[StoreT]):
 
     Args:
         open_store: Opens it; called in the thread, first of all.
-        name: Of the thread.
     """
 
     def __init__(self, open_store: Callable[[], StoreT], name: str) -> None:
@@ -166,12 +161,7 @@ class StoreThread(Generic[StoreT]):
         return await asyncio.wrap_future(self._executor.submit(self._run, job))
 
     def post(self, job: Callable[[StoreT], object], what: str) -> None:
-        """Run a job that nobody waits for; one that fails is in the log.
-
-        Args:
-            job: What to do.
-            what: What it does, for the log.
-        """
+        """Run a job that nobody waits for; one that fails is in the log."""
 
         def tell(done: Future[object]) -> None:
             error = done.exception()

@@ -13,7 +13,6 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     """What one request is given, in seconds; None = no limit.
 
     Attributes:
-        request_s: From its arrival to its end.
         first_token_s: From its arrival to its first output; queue and load count.
         inter_token_s: Without anything new, once there was output.
     """
@@ -27,8 +26,6 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     """How far a request is; monotonic seconds.
 
     Attributes:
-        arrived_at: When it came.
-        has_output: Whether there was output.
         moved_at: When something new came last. While something waits for its client to read it, that is now.
     """
 
@@ -53,7 +50,6 @@ def deadlines_for(limits: LimitsConfig, priority: Priority, timeout_s: float | N
     """Return what a request is given.
 
     Args:
-        limits: The config's.
         priority: Background requests are made to wait, which is no stall: only the first limit holds for them.
         timeout_s: The request's own limit, or None; it can only lower the config's.
     """

@@ -51,8 +51,6 @@ def dispatches_for(
 
     Args:
         requests: In gate order, all for the workers' target.
-        workers: Those that take requests.
-        limits: From the config.
         now: Monotonic seconds.
         homes: Session id to the id of the worker that served it last.
     """

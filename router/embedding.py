@@ -15,17 +15,16 @@ from router.generation import error_of
 from router.streams import TaskEvent, TaskStream
 from router.supervisor import Supervisor
 from router.targets import Choice, Target
-from router.waiting import Lease, Ticket, Wish
+from router.waiting import Lease, Ticket
+from router.wish import Wish
 
 
 class EmbeddingWanted(msgspec.Struct, frozen=True, kw_only=True):
     """What a protocol's route wants embedded.
 
     Attributes:
-        wish: Model and engine.
         inputs: Texts or token ids, at least one.
         pooling: How to pool; None = as the model's makers want it, or the mean.
-        priority: In the queue.
         input_param: The request's field that carries the inputs, for errors.
         truncates: Whether the end of an input is left out where the context does not hold all of it.
     """
@@ -43,10 +42,6 @@ class Embeddings(msgspec.Struct, frozen=True):
 
     Attributes:
         vectors: Per input, little-endian float32 of L2 length 1.
-        num_tokens: Of all inputs.
-        pooling: How they were pooled.
-        load_ms: Time waited for a load.
-        queue_ms: Time in the gateway's queue.
     """
 
     vectors: list[bytes]
@@ -61,15 +56,9 @@ class EmbeddingRun:
 
     A worker that dies is replaced, once, unseen.
 
-    Args:
-        supervisor: Gives the lease.
-        wanted: What to embed.
-
     Attributes:
-        wanted: As given.
         choice: The model and engine that serve it, once they do.
         num_tokens_done: Tokens of the inputs that are embedded.
-        is_embedding: Whether a worker has it.
     """
 
     def __init__(self, supervisor: Supervisor, wanted: EmbeddingWanted) -> None:

@@ -52,7 +52,6 @@ class ErrorRow(msgspec.Struct, frozen=True):
     """How one class of errors leaves the gateway.
 
     Attributes:
-        status: HTTP status.
         type: The `type` of OpenAI's error object. Anthropic's follows from the status.
         closes: Whether the connection ends with this answer.
     """
@@ -137,9 +136,6 @@ ERROR_ROWS: dict[type[Exception], ErrorRow] = {
 
 def row_for(error_class: type[BaseException]) -> ErrorRow | None:
     """Find the row of an error class: its own, or that of its nearest listed ancestor.
-
-    Args:
-        error_class: Any exception class.
 
     Returns:
         The row, or `None` when neither the class nor an ancestor is listed: a defect, answered as `InternalError`.

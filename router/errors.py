@@ -106,8 +106,6 @@ class EngineNotAvailableError(InvalidRequestError):
     """The engine that was asked for has no artifact of this model.
 
     Args:
-        model: The model's name.
-        engine: The engine that was asked for.
         available: The engines the model does have artifacts for.
         remedy: The command that would add the missing artifact, or `None` when there is none.
     """
@@ -127,7 +125,6 @@ class ContextLengthExceededError(InvalidRequestError):
         message: The worker's; it says "at least" where the prompt was too long to be counted.
         num_prompt_tokens: Tokens of the prompt, or that lower bound.
         context_length: Tokens that the context holds.
-        param: The field that carries the prompt.
     """
 
     code = "context_length_exceeded"
@@ -320,8 +317,6 @@ class InsufficientMemoryError(UnavailableError):
     """The model does not fit in the memory that is free.
 
     Args:
-        needed_bytes: Memory the model needs.
-        available_bytes: Memory that is free for models.
         message: Replaces the default message, when the caller knows more.
     """
 

@@ -16,12 +16,8 @@ class EventClient(Client):
         """Ask, and read the stream of events to its end.
 
         Args:
-            path: Asked with POST.
             body: As JSON.
             type_: Of the events, a union of tagged Structs.
-
-        Yields:
-            The events.
 
         Raises:
             ClientError: Or a subclass, also midway.

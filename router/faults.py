@@ -31,8 +31,6 @@ class WorkerFaults:
     """Watches the workers and deals with what goes wrong.
 
     Args:
-        fleet: The workers.
-        queue: Who waits for them.
         clock: Monotonic seconds.
     """
 

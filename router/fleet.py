@@ -21,7 +21,7 @@ from router.residency import ManagedWorker, Swap, run_worker, stop_worker
 from router.situation import PlacedWorker
 from router.supervisor_messages import Message, WorkerChanged, WorkerGone
 from router.targets import ENGINES, Target
-from router.worker_client import WorkerLaunch
+from router.worker_environment import WorkerLaunch
 
 logger = logging.getLogger(__name__)
 
@@ -216,9 +216,6 @@ class Fleet:
         """End a worker; does nothing when it is ending already.
 
         Args:
-            worker: Which.
-            reason: For the log and the status.
-            config: In force.
             error: What its running requests get; None lets those without any text be tried again.
         """
         if worker.state in {WorkerState.STOPPING, WorkerState.GONE}:

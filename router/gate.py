@@ -22,12 +22,10 @@ class Gate:
     """Owns the queue.
 
     Args:
-        fleet: The workers.
         post: Puts a message into the supervisor's inbox.
         clock: Monotonic seconds.
 
     Attributes:
-        queue: Who waits.
         homes: Session id to the worker that served it last.
     """
 

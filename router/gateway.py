@@ -53,8 +53,7 @@ from router.responses.desk import ResponsesDesk
 from router.services import Services
 from router.supervisor import Supervisor
 from router.version import VERSION
-from router.worker_client import WorkerLaunch
-from router.worker_environment import worker_environment
+from router.worker_environment import WorkerLaunch, worker_environment
 
 logger = logging.getLogger(__name__)
 
@@ -71,11 +70,8 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway is started with.
 
     Attributes:
-        config: File and command line together.
         file_config: What the file alone says; what later edits of it are compared with.
-        config_file: Watched for changes.
         overrides: The command line's, which stay above every later edit.
-        paths: Where everything lies.
         environment: Of this process; workers get a filtered copy.
         on_started: Called with the services once requests are served.
         worker_launch: Replaces how workers are started; for tests with the fake engine.
@@ -93,9 +89,6 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_gateway(options: GatewayOptions) -> int:
     """Serve until SIGTERM or SIGINT; block meanwhile.
-
-    Returns:
-        The process's exit code.
 
     Raises:
         StartupError: An address is taken, another gateway uses the data folder, and the like.

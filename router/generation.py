@@ -45,7 +45,8 @@ from router.request_size import size_of
 from router.streams import SequenceProgress
 from router.supervisor import Supervisor
 from router.targets import Choice, Target
-from router.waiting import Lease, Ticket, Wish
+from router.waiting import Lease, Ticket
+from router.wish import Wish
 from router.worker_client import RequestStream, StreamEvent
 
 NUM_SEEDS: Final = 2**32 - 1
@@ -57,11 +58,9 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a protocol's route wants generated.
 
     Attributes:
-        wish: Model and engine.
         prompts: What to continue; each gets `num_choices` answers.
         sampling: The same for all, but for the seed: the i-th answer of a prompt has the seed plus i.
         max_tokens: Upper bound of each answer; None = what the context leaves.
-        stop: Strings that end an answer.
         ignore_eos: Go on after end tokens.
         prompt_param: The request's field that carries the prompt, for errors.
         num_choices: Answers per prompt, >= 1; they share the prompt's evaluation.
@@ -99,8 +98,6 @@ class SequenceEnd(msgspec.Struct, frozen=True):
 
     Attributes:
         reason: `stop`, `length` or `tool_calls`.
-        usage: Token counts.
-        timings: Inside the worker.
         stopped_by: The stop string that ended it, or None.
         token_ids: Prompt and answer, where they were wanted.
     """
@@ -116,8 +113,6 @@ class OutputEvent(msgspec.Struct, frozen=True):
     """New output of the `index`-th sequence, and its end if that was the last; the output may be empty then.
 
     Attributes:
-        index: Of the sequence.
-        output: What is new.
         num_tokens: Tokens that brought it; 0 in the last event, whose `end` has the sum of all.
         end: How the sequence ended, or None while it goes on.
     """
@@ -132,9 +127,6 @@ class ProgressEvent(msgspec.Struct, frozen=True):
     """How much of the `index`-th sequence's prompt is evaluated, in tokens.
 
     Attributes:
-        index: Of the sequence.
-        num_done: Evaluated, cached ones included.
-        num_total: Of the prompt.
         num_cached: Those that had not to be computed.
     """
 
@@ -154,15 +146,10 @@ class Generation:
     was. A worker that dies before it gave any output is replaced, once, unseen; progress then begins anew.
 
     Args:
-        supervisor: Gives the lease.
-        request: What to generate.
         clock: Monotonic seconds.
 
     Attributes:
-        request: What it was started with.
         choice: The model and engine that serve it, once they do.
-        queue_ms: Time in the gateway's queue.
-        load_ms: Time waited for a load.
         progress: What was seen of its sequences, in their order; () until a worker has them.
         has_output: Whether anything was read that belongs to an answer.
         last_read_at: When something was read last, or None.

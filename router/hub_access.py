@@ -25,9 +25,6 @@ def hub_settings(config: Config, environment: Mapping[str, str], *, endpoint: st
         environment: Of this process: HF_ENDPOINT, HF_TOKEN, HTTPS_PROXY. Empty values count as not set.
         endpoint: Of the command line; the config's token is not for it.
 
-    Returns:
-        The settings.
-
     Raises:
         ConfigError: Token or proxy cannot be used. The message has neither in it.
     """

@@ -29,12 +29,9 @@ class RunningInstance(msgspec.Struct, frozen=True, kw_only=True):
     """What a running gateway says about itself.
 
     Attributes:
-        pid: Its process.
         url: Where it answers, e.g. `http://127.0.0.1:11434`.
         unix_socket: The unix socket it also answers on, if any.
-        version: Of mlxr.
         started_at: Seconds since 1970.
-        config_file: The config file that it watches.
     """
 
     pid: int
@@ -63,12 +60,7 @@ class AlreadyRunningError(StartupError):
 
 
 class InstanceLock:
-    """Holds the data folder for one gateway, from `acquire` to `release` or the end of the process.
-
-    Args:
-        handle: The open, locked file.
-        paths: Whose data folder it is.
-    """
+    """Holds the data folder for one gateway, from `acquire` to `release` or the end of the process."""
 
     def __init__(self, handle: int, paths: Paths) -> None:
         self._handle: int | None = handle
@@ -77,9 +69,6 @@ class InstanceLock:
     @classmethod
     def acquire(cls, paths: Paths) -> Self:
         """Take the data folder.
-
-        Args:
-            paths: Its folders exist.
 
         Returns:
             The lock; `release` it at the end.
@@ -102,9 +91,6 @@ class InstanceLock:
 
     def publish(self, instance: RunningInstance) -> None:
         """Say who and where this gateway is; from now on commands find it.
-
-        Args:
-            instance: What to say.
 
         Raises:
             OSError: The file cannot be written.
@@ -133,9 +119,6 @@ class InstanceLock:
 
 def read_instance(paths: Paths) -> RunningInstance | None:
     """Tell whether a gateway runs on this data folder.
-
-    Args:
-        paths: Whose data folder.
 
     Returns:
         The running gateway, or None. None also while one is starting and has not published itself.

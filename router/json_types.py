@@ -31,7 +31,6 @@ def read_by_type(title: str, *components: str) -> Meta:
     """Return what describes objects that are read by their `type`, so that an unknown one is refused by its name.
 
     Args:
-        title: Of the choice.
         *components: Those of the API's document that it may be, `PROTOCOL.STRUCT`.
     """
     choices = [{"$ref": f"#/components/schemas/{name}"} for name in components]

@@ -14,10 +14,6 @@ from router.situation import PlacedWorker, PlacementLimits
 def expires_at(workers: Sequence[PlacedWorker], limits: PlacementLimits) -> float | None:
     """Return when the resident model has been idle for long enough.
 
-    Args:
-        workers: Those that have it.
-        limits: From the config.
-
     Returns:
         Monotonic seconds; None while it is used, is not ready, or is kept forever.
     """

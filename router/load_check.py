@@ -17,12 +17,7 @@ def fit_settings_for(config: Config, engine: EngineName, load: LoadSettings = AS
     """Give the settings with which a model is loaded.
 
     Args:
-        config: In force.
-        engine: The engine that loads.
         load: What differs from the config for this model.
-
-    Returns:
-        The settings.
     """
     config = config_for(config, load)
     is_llamacpp = engine == "llamacpp"
@@ -51,10 +46,6 @@ def refusal(
     """Check a load that is about to be made.
 
     Args:
-        model: Its name, for the message.
-        facts: Of the artifact that would be loaded.
-        settings: How it would be loaded.
-        machine: Where.
         available_bytes: What new work could take now (`MemoryBudget.available_for`).
         reclaimable_bytes: Anonymous memory of the workers that would be ended first.
         unloading: Names of the models that these workers serve.
@@ -78,13 +69,7 @@ def numbers(model: str, need: MemoryNeed, fit: Fit, unloading: Sequence[str] = (
     """Say what a model needs and what there is, in one sentence.
 
     Args:
-        model: Its name.
-        need: What it takes.
         fit: The answer of `check_fit`.
-        unloading: Models that would be unloaded first.
-
-    Returns:
-        The sentence.
     """
     after = (
         f"would be free after unloading {' and '.join(repr(name) for name in unloading)}" if unloading else "is free"
@@ -100,12 +85,8 @@ def way_out(model: str, need: MemoryNeed, context_length: int | None) -> str:
     """Say what would help, best first.
 
     Args:
-        model: Its name.
         need: What does not fit.
         context_length: The longest context that fits, None without one.
-
-    Returns:
-        One sentence.
     """
     kv = ", a quantized KV cache (kv_type)" if need.engine == "llamacpp" else ""
     if context_length is None:

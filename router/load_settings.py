@@ -23,9 +23,6 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         context_length: Tokens one request may use.
         parallel: Sequences that a worker may run at a time.
-        workers: Worker processes of the model.
-        threads: Compute threads of each worker (llamacpp).
-        kv_type: How the KV cache is stored.
         template: Chat template in the place of the model's own.
     """
 
@@ -52,12 +49,7 @@ def overlaid(lower: LoadSettings, upper: LoadSettings) -> LoadSettings:
 
 
 def config_for(config: Config, load: LoadSettings) -> Config:
-    """Return the config as it is for one target.
-
-    Args:
-        config: In force.
-        load: The target's.
-    """
+    """Return the config as it is for one target."""
     if load == AS_CONFIGURED:
         return config
     generation = {name: getattr(load, name) for name in ("context_length", "parallel", "workers")}

@@ -15,7 +15,6 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
     """Return the load of `target` under `config`.
 
     Args:
-        target: What is to be loaded.
         config: In force; the target's own settings go before it.
         num_cores: Cores for all workers of a model together, >= 1.
         saved_caches_dir: Where caches are saved, if the config wants that.

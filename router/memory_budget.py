@@ -27,7 +27,6 @@ class MemoryBudget(msgspec.Struct, frozen=True, kw_only=True):
     """What new work may take.
 
     Attributes:
-        total_bytes: The machine's memory.
         available_bytes: What is free for new work without swapping.
         wired_limit_bytes: Most that Metal may keep wired; None where there is no Metal.
     """
@@ -60,7 +59,6 @@ def read_budget(*, has_metal: bool, run: Run | None = None) -> MemoryBudget:
     """Read what this machine has.
 
     Args:
-        has_metal: See Machine.
         run: Runs a command and gives its output; None = really.
 
     Returns:
@@ -78,7 +76,6 @@ def wired_limit_bytes(total_bytes: int, run: Run) -> int:
     three quarters on machines with more than 36 GB (Metal's recommendedMaxWorkingSetSize).
 
     Args:
-        total_bytes: The machine's memory.
         run: Runs a command and gives its output.
 
     Returns:

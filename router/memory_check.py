@@ -43,8 +43,6 @@ class MemoryCheck:
         """Let a load pass, or refuse it.
 
         Args:
-            target: What is to be loaded.
-            config: In force.
             workers: Those that have a model, all of which would be unloaded first.
 
         Raises:

@@ -8,7 +8,7 @@ from router.load_settings import AS_CONFIGURED, LoadSettings
 from router.residency import ManagedWorker
 from router.services import Services
 from router.targets import Purpose
-from router.waiting import Wish
+from router.wish import Wish
 
 _RESIDENT = frozenset({WorkerState.READY, WorkerState.DRAINING})
 
@@ -23,9 +23,6 @@ def model_in_query(parameters: Mapping[str, str]) -> str | None:
 
     In queries a `+` that is not written `%2B` is read as a space, which no name has: `?model=NAME+ADAPTER` means what
     it says.
-
-    Args:
-        parameters: Decoded.
     """
     model = parameters.get("model")
     return None if model is None else model.replace(" ", "+")
@@ -41,10 +38,8 @@ def wish_or_default(
     """Return the wish for a named model, or for the only one that can be meant.
 
     Args:
-        services: Of the gateway.
         model: As the client named it; None = the one that is loaded, or else the only one there is.
         engine_header: Value of X-Mlxr-Engine, or None.
-        purpose: What is wanted of it.
         load: What is wanted of the load of a model that was named.
 
     Raises:

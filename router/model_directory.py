@@ -19,7 +19,7 @@ from router.config import EngineSetting
 from router.errors import InvalidRequestError, ModelLoadFailedError
 from router.load_settings import AS_CONFIGURED, LoadSettings
 from router.targets import Choice, EngineReason, Purpose, Target, choose, parse_engine, usable_artifacts
-from router.waiting import Wish
+from router.wish import Wish
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +35,10 @@ class ModelDirectory:
     """Owned by the event loop's thread, like the Registry connection under it.
 
     Args:
-        registry: An open registry.
-        engine_setting: The config's global engine setting.
-        is_apple_silicon: Whether MLX has a GPU here.
         what_changed: Says what is not as the registry has it of an artifact's or adapter's files; None = all is taken
             to be unchanged.
         auto: What `engine: auto` has learned; None = nothing.
         clock: Monotonic seconds.
-
-    Attributes:
-        auto: As given.
     """
 
     def __init__(
@@ -83,7 +77,6 @@ class ModelDirectory:
 
         Raises:
             ModelNotFoundError: There is none.
-            DatabaseError: The registry cannot be read, and the model is not known from before.
         """
         try:
             self._forget_if_changed()
@@ -100,11 +93,7 @@ class ModelDirectory:
         return self._known[name]
 
     def list(self) -> tuple[Model, ...]:
-        """Return all models.
-
-        Raises:
-            DatabaseError: The registry cannot be read.
-        """
+        """Return all models."""
         self._forget_if_changed()
         if self._listed is None:
             self._listed = self._registry.list_models()
@@ -122,8 +111,6 @@ class ModelDirectory:
         Args:
             reference: `name`, perhaps with `+adapter`, `@engine` or both.
             engine_header: Value of X-Mlxr-Engine, or None.
-            purpose: What it wants of the model.
-            load: What it wants of the load.
 
         Raises:
             InvalidModelNameError: No valid reference.

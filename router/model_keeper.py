@@ -42,8 +42,6 @@ class HashProgress(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         num_artifacts_left: Artifacts not finished, the one in work among them.
-        done_bytes: Read since this batch began.
-        total_bytes: Of this batch.
         path: The first file of the one in work.
     """
 
@@ -57,16 +55,11 @@ class ModelKeeper:
     """One task of the gateway.
 
     Args:
-        registry_db: The catalogue's file.
-        roots: Where models are looked for.
-        is_watching: Scan again when files change.
-        is_hashing: Compute checksums in the background.
         is_busy: Whether the machine has better things to do than checksums; asked in another thread.
         interval_s: Seconds between two looks.
 
     Attributes:
         progress: Of the checksums; None when none are left to compute.
-        num_scans: Finished so far.
     """
 
     def __init__(
@@ -171,8 +164,6 @@ class _HashRun:
     """One batch of checksums.
 
     Args:
-        registry: Of this thread.
-        should_stop: Asked between pieces.
         report: Called with each new progress.
     """
 

@@ -30,13 +30,7 @@ _T = TypeVar("_T")
 
 
 class ModelMaking:
-    """One per gateway.
-
-    Args:
-        models_dir: mlxr's own models folder.
-        database: The catalogue's file.
-        max_upload_bytes: Largest file that is taken.
-    """
+    """One per gateway."""
 
     def __init__(self, models_dir: Path, database: Path, *, max_upload_bytes: int) -> None:
         self._models_dir = models_dir
@@ -57,12 +51,7 @@ class ModelMaking:
         """Make a model of uploads.
 
         Args:
-            name: Of what is made.
             files: Name -> SHA-256 in hex.
-            changes: Settings.
-
-        Returns:
-            What was made.
 
         Raises:
             InvalidRequestError: A file was not uploaded.
@@ -94,13 +83,9 @@ class ModelMaking:
     async def remove_alias(self, alias: str) -> None:
         """Take away a name of a model that keeps another.
 
-        Args:
-            alias: The name.
-
         Raises:
             InvalidRequestError: It is the name that Ollama's own store has for the model.
             ModelNotFoundError: There is no such alias.
-            DatabaseError: Or a subclass.
         """
 
         def run(registry: Registry) -> None:

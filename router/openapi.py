@@ -29,12 +29,7 @@ _CAVEAT: Final = (
 
 
 def api_document(version: str, endpoints: Sequence[Endpoint] = ENDPOINTS) -> JSONObject:
-    """Return the document.
-
-    Args:
-        version: Of mlxr.
-        endpoints: That it is about.
-    """
+    """Return the document."""
     components = _Components(endpoints)
     paths: dict[str, JSONObject] = {}
     for endpoint in endpoints:

@@ -21,9 +21,6 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
     """Every folder and file that mlxr owns, absolute, and two of its surroundings.
 
     Attributes:
-        data_dir: Models and the catalogue.
-        config_dir: The config file.
-        log_dir: Log files.
         runtime_dir: Sockets; short enough for one, and emptied by the system now and then.
         user_home: What `~` in the config stands for.
         hf_cache_dir: Where Hugging Face's tools keep what they downloaded; may not exist.

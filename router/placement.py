@@ -72,7 +72,6 @@ class StopWorker:
     """End the worker; its running requests, if any, are cut.
 
     Attributes:
-        worker_id: Which.
         reason: Why, for the log and the status.
     """
 
@@ -95,7 +94,6 @@ def decide(
     Args:
         waiting: In any order.
         workers: Those that have a model; all have the same target.
-        limits: From the config.
         now: Monotonic seconds.
         homes: Session id to the id of the worker that served it last.
     """

@@ -18,11 +18,7 @@ class PullClient(EventClient):
         """Have the server pull a model; closing the iterator does not stop the pull.
 
         Args:
-            reference: What to pull.
             wishes: What of it; the server looks at the memory itself.
-
-        Yields:
-            The events, a final one last.
 
         Raises:
             ClientError: Or a subclass, also midway.
@@ -37,22 +33,14 @@ class PullClient(EventClient):
         raise ServerAnswerError("The stream ended before the pull did.", status=200, code="stream_cut")
 
     def pulls(self) -> tuple[PullInfo, ...]:
-        """Ask for all pulls, oldest first.
-
-        Raises:
-            ClientError: Or a subclass.
-        """
+        """Ask for all pulls, oldest first."""
         return self._decode(self._request("GET", PULLS_PATH), PullList).pulls
 
     def change_pull(self, pull_id: int, change: str) -> PullInfo:
         """Pause, resume or cancel a pull.
 
         Args:
-            pull_id: Its number.
             change: `pause`, `resume` or `cancel`.
-
-        Returns:
-            The pull as it is now.
 
         Raises:
             ClientError: Or a subclass; with status 404 there is no such pull, with 409 it cannot be done.

@@ -20,8 +20,6 @@ class PullConclusion:
     """See the module.
 
     Args:
-        database: The catalogue's file.
-        models_dir: mlxr's own models folder.
         converter: Makes the forms that no repository has.
     """
 

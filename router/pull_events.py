@@ -24,8 +24,6 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
     """The pull is in the list; the first event.
 
     Attributes:
-        id: Its number.
-        reference: What is pulled.
         is_joined: It ran already, or goes on where it was stopped.
     """
 
@@ -52,21 +50,13 @@ class PullInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A pull in the list.
 
     Attributes:
-        id: Its number.
-        reference: What is pulled.
         state: `interrupted`: the process that ran it is gone; resuming goes on with it.
-        engine: That was wished for.
-        vision: Whether the projector was wished for.
-        name: That was wished for.
         called: The other name that was wished for.
         total_bytes: Of all files; None before the hub was asked.
-        done_bytes: That are there, about.
         bytes_per_s: Now; None unless this server runs it.
         eta_s: Seconds to go; None unless this server runs it.
         step: What is done after the transfer: a step of a conversion; None unless this server is at it.
         step_share: Of that step, 0..1; None when unknown.
-        error_code: Of the last failure.
-        error: The sentence for the user.
         created_at: Seconds since 1970.
         updated_at: Seconds since 1970.
     """
@@ -97,14 +87,7 @@ class PullList(msgspec.Struct, frozen=True):
 
 
 def info_of(status: PullStatus) -> PullInfo:
-    """Give what is shown of a stored pull.
-
-    Args:
-        status: Of the manager.
-
-    Returns:
-        The same, fit for people and clients.
-    """
+    """Give what is shown of a stored pull."""
     record = status.record
     wishes = msgspec.json.decode(record.wishes, type=Wishes)
     return PullInfo(

@@ -28,9 +28,6 @@ def register_pulled(
     """Register all that came. Doing it again changes nothing.
 
     Args:
-        database: The catalogue's file.
-        models_dir: mlxr's own models folder.
-        result: Of the pull.
         name: The model that gets it; None derives it, or takes the plan's.
         called: Another name that the model is to have; its own, when it is new and no name was given.
 

@@ -53,9 +53,6 @@ WEIGHTS_SHARE: Final = 0.8
 def weights_budget(budget: MemoryBudget) -> int:
     """Tell how large weights may be on this machine, whatever is loaded now.
 
-    Args:
-        budget: Of the machine.
-
     Returns:
         Bytes.
     """
@@ -70,12 +67,7 @@ class Pulls:
     """Use as an async context manager. Leaving it stops what runs, to go on at the next start of a server.
 
     Args:
-        hub: How to reach the hub.
-        models_dir: mlxr's own models folder.
-        database: The catalogue's file.
         converter: Makes the forms that no repository has.
-        budget_bytes: Weights that fit into memory.
-        settings: How pulls are done.
     """
 
     def __init__(
@@ -147,13 +139,6 @@ class Pulls:
     async def plan(self, reference: str, wishes: Wishes) -> PullPlan:
         """Find out what a pull would do, and do nothing.
 
-        Args:
-            reference: What to pull.
-            wishes: What of it.
-
-        Returns:
-            The plan.
-
         Raises:
             RegistryError: It cannot be pulled.
         """
@@ -169,7 +154,6 @@ class Pulls:
         """Begin a pull, or follow the one that does the same: one that runs, or that was stopped on its way.
 
         Args:
-            reference: What to pull.
             wishes: What of it; memory is looked at here.
             is_paused_when_left: When the last of its followers goes, it is paused, unless somebody started it who
                 wants it to go on by itself.
@@ -181,7 +165,6 @@ class Pulls:
             InvalidReferenceError: The reference means nothing, or a file on this machine.
             PullConflictError: Too many wait already.
             ShuttingDownError: The process is about to end.
-            DatabaseError: Or a subclass.
         """
         self._check_open()
         if isinstance(parse_pull_reference(reference), LocalReference):
@@ -204,9 +187,6 @@ class Pulls:
     async def resume(self, pull_id: int) -> AsyncGenerator[ModelPullEvent, None]:
         """Go on with a pull that was stopped or failed, or follow it if it runs here.
 
-        Args:
-            pull_id: Its number.
-
         Returns:
             Its events, as `start` gives them.
 
@@ -214,7 +194,6 @@ class Pulls:
             PullNotFoundError: There is none.
             PullConflictError: It is done, or another process runs it.
             ShuttingDownError: The process is about to end.
-            DatabaseError: Or a subclass.
         """
         self._check_open()
         self._left_alone.discard(pull_id)
@@ -223,16 +202,12 @@ class Pulls:
     async def pause(self, pull_id: int) -> PullInfo:
         """Stop a pull; what came is kept.
 
-        Args:
-            pull_id: Its number.
-
         Returns:
             The pull; its state may still be the old one when another process runs it.
 
         Raises:
             PullNotFoundError: There is none.
             PullConflictError: It has ended.
-            DatabaseError: Or a subclass.
         """
         await self._manager.pause(pull_id)
         return await self.get(pull_id)
@@ -240,16 +215,12 @@ class Pulls:
     async def cancel(self, pull_id: int) -> PullInfo:
         """Stop a pull and throw away what came.
 
-        Args:
-            pull_id: Its number.
-
         Returns:
             The pull, as `pause` gives it.
 
         Raises:
             PullNotFoundError: There is none.
             PullConflictError: It has ended.
-            DatabaseError: Or a subclass.
         """
         await self._manager.cancel(pull_id)
         return await self.get(pull_id)
@@ -257,27 +228,13 @@ class Pulls:
     async def get(self, pull_id: int) -> PullInfo:
         """Give one pull.
 
-        Args:
-            pull_id: Its number.
-
-        Returns:
-            The pull.
-
         Raises:
             PullNotFoundError: There is none.
-            DatabaseError: Or a subclass.
         """
         return self._with_progress(info_of(await self._manager.get(pull_id)))
 
     async def list_pulls(self) -> tuple[PullInfo, ...]:
-        """List all pulls, oldest first.
-
-        Returns:
-            The pulls.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """List all pulls, oldest first."""
         return tuple(self._with_progress(info_of(status)) for status in await self._manager.list_pulls())
 
     # --- following --------------------------------------------------------------------------------------------------

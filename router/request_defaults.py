@@ -46,12 +46,7 @@ class RequestDefaults(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, generation: GenerationConfig, settings: ModelSettings = NO_SETTINGS) -> Self:
-        """Put a model's settings over the config's.
-
-        Args:
-            generation: The config's defaults.
-            settings: The model's.
-        """
+        """Put a model's settings over the config's."""
         wanted = set(cls.__struct_fields__)
         lower = {name: value for name, value in asdict(generation).items() if name in wanted}
         upper = {name: value for name, value in asdict(settings).items() if name in wanted and value is not None}
@@ -66,7 +61,6 @@ def with_system(
     A system prompt at the beginning of the request stays first, before the preset conversation: templates want it so.
 
     Args:
-        messages: As the template is given them.
         system: The model's; None = there is none.
         preset: The model's; comes behind the system prompt.
     """
@@ -83,10 +77,7 @@ def stop_texts(own: tuple[str, ...], defaults: RequestDefaults, max_texts: int, 
     """Return a request's stop texts and its model's, each once.
 
     Args:
-        own: The request's.
-        defaults: The model's.
         max_texts: That a request of this protocol may have.
-        param: The request's field, for errors.
 
     Raises:
         InvalidRequestError: They are too many together.

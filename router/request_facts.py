@@ -9,7 +9,6 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         request_id: The answer's id, such as `chatcmpl-…`.
         protocol: By which it came: `openai`, `ollama`, ...
-        client: Address it came from.
         fingerprint: What only the same request has; None = it cannot be taken over.
         timeout_s: Its own limit for the whole request, or None.
     """

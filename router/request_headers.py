@@ -34,8 +34,6 @@ class HeaderWishes(msgspec.Struct, frozen=True, kw_only=True):
     """What the headers ask for; None = they do not say.
 
     Attributes:
-        priority: Comes before what the body says.
-        session_id: Comes before what the body says.
         timeout_s: For the whole request, above 0.
         load: How the model is to be loaded; comes before the model's settings.
     """

@@ -20,8 +20,6 @@ class RequestSize(msgspec.Struct, frozen=True):
     """How much work a request is, about.
 
     Attributes:
-        num_prompt_tokens: Of its prompt.
-        num_answer_tokens: Of its answer.
         beginnings: For each message of the conversation, what tells that it and all before it are the same as in
             another request, and how many prompt tokens that makes.
     """

@@ -44,19 +44,14 @@ class RunningRequest:
     """A request that has not ended. Its answer is read with `follow`, by one reader at a time.
 
     Args:
-        facts: What is known of it.
         generation: What computes its answer; this object closes it.
-        encoder: What writes its answer.
-        deadlines: How long it may take.
         reattach_s: How long it waits for the same request when its client is gone; 0 = it ends then.
         on_end: Called once, when it has ended.
         clock: Monotonic seconds, those of the event loop.
 
     Attributes:
-        facts, generation, encoder: As given.
         arrived_at: Monotonic seconds.
         started_at: Seconds since 1970.
-        has_reader: Whether a client is there.
     """
 
     def __init__(
@@ -234,14 +229,7 @@ class RequestRegister:
     def start(
         self, facts: RequestFacts, generation: Generation, encoder: AnswerEncoder, limits: LimitsConfig
     ) -> RunningRequest:
-        """Take a new request in; it waits for its first reader.
-
-        Args:
-            facts: What is known of it.
-            generation: What computes its answer.
-            encoder: What writes it.
-            limits: The config's, at this time.
-        """
+        """Take a new request in; it waits for its first reader."""
         running = RunningRequest(
             facts,
             generation,

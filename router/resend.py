@@ -28,9 +28,7 @@ def fingerprint(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
     """Return what only the same request has.
 
     Args:
-        path: Of the URL.
         headers: Names in any case; of keys only the digest is kept.
-        body: As it was sent.
 
     Returns:
         32 bytes.
@@ -48,7 +46,6 @@ class KeptAnswer:
 
     Attributes:
         chunks: Everything so far, or nothing once it was too much.
-        is_whole: Whether nothing had to be dropped.
     """
 
     def __init__(self, max_bytes: int = MAX_KEPT_BYTES) -> None:

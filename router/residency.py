@@ -13,7 +13,8 @@ from router import memory
 from router.lifecycle import WorkerState
 from router.memory import Footprint
 from router.targets import Target
-from router.worker_client import WorkerClient, WorkerLaunch, start_worker
+from router.worker_client import WorkerClient, start_worker
+from router.worker_environment import WorkerLaunch
 
 RECLAIM_SHARE = 0.9
 """Share of a worker's anonymous memory that must be seen to be available again; others allocate meanwhile."""
@@ -32,16 +33,12 @@ class Swap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         at: Seconds since 1970.
         event: `load` or `unload`.
-        model: Name.
         engine: `mlx` or `llamacpp`.
-        reason: Why it was unloaded.
         load_ms: From the decision to load to the model being ready, the start of the process included.
         unload_ms: From the decision to stop to the memory being back.
         freed_bytes: Resident memory of the worker just before it was told to end; the process is reaped, so it is free.
         rss_before_bytes: The same figure, under the name that `workers` uses.
         anonymous_before_bytes: The part that is no mapped file.
-        available_before_bytes: The machine's available memory before.
-        available_after_bytes: And after.
         is_memory_back: Whether available memory rose by RECLAIM_SHARE of the anonymous part in time.
     """
 
@@ -70,12 +67,7 @@ class Swap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StopReport(msgspec.Struct, frozen=True):
-    """What stopping a model did.
-
-    Attributes:
-        stopped: Whether it was loaded.
-        swap: The unload, if one was measured.
-    """
+    """What stopping a model did."""
 
     stopped: bool
     swap: Swap | None
@@ -86,32 +78,20 @@ class ManagedWorker:
     """The supervisor's record of one worker; mutated by the supervisor's task only.
 
     Attributes:
-        worker_id: Its id.
-        engine: What it runs.
         client: The process, once it exists.
         target: What it is to load, or has loaded; None for a standby worker.
         was_standby: Its process was there before its target; a death at once is then not the model's fault.
-        state: Where it stands.
-        previous_state: Where it stood before.
         state_since: Monotonic seconds.
         wanted_at: When its target was assigned, monotonic.
         ready_at: When the model was ready, monotonic.
         loaded_at: The same in seconds since 1970.
-        load_ms: What the load took.
         is_extra: Others served its target already when it was started.
-        num_interactive: Sequences of interactive requests' leases.
-        num_background: Sequences of background requests' leases.
         num_leases: All leases, those without a sequence included.
         keep_alive_s: What the last lease's request said of staying loaded when idle; None = nothing.
-        max_sequences: Places in its batch.
         interactive_at: When it last took or gave back an interactive request, monotonic.
-        used_at: The same for any request.
         memory_checked_at: When its memory was last looked at, monotonic.
         unwanted_reason: Why it is to go, whoever waits; None while it may stay.
-        stop_reason: Why it was stopped.
         stopping_at: When it was told to, monotonic.
-        before: Its memory just before.
-        available_before_bytes: The machine's, just before.
     """
 
     worker_id: int
@@ -182,7 +162,6 @@ async def run_worker(
 
     Args:
         worker: Its record; `client` is set here.
-        launch: How to start it.
         on_change: Called when the worker said hello, has loaded or could not.
         reclaim_timeout_s: How long to look for the memory.
 

@@ -14,13 +14,10 @@ class RunningEmbedding:
     """One that has not ended; it ends with `result`, which is awaited once.
 
     Args:
-        facts: What is known of it.
-        run: What computes its vectors.
         deadlines: Only that of the whole request holds: there are no tokens to wait for.
         on_end: Called once, when it has ended.
 
     Attributes:
-        facts, run: As given.
         arrived_at: Monotonic seconds.
         started_at: Seconds since 1970.
     """

@@ -25,9 +25,7 @@ class SamplingWishes(msgspec.Struct, frozen=True, kw_only=True):
         temperature, top_p, min_p, typical_p, frequency_penalty, presence_penalty, repetition_penalty: As in
             `SamplingParams`.
         top_k: The k most likely tokens; 0 = all.
-        seed: Any whole number.
         penalty_window: Last tokens that count for the three penalties; NO_WINDOW, WHOLE_WINDOW or >= 1.
-        logit_bias: Pairs of token id and bias.
         num_logprobs: The likeliest tokens to report with each drawn one; None = no report.
     """
 
@@ -46,12 +44,7 @@ class SamplingWishes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sampling_params(wishes: SamplingWishes, defaults: RequestDefaults) -> SamplingParams:
-    """Return how the tokens of a request are drawn.
-
-    Args:
-        wishes: The request's.
-        defaults: For what it leaves open.
-    """
+    """Return how the tokens of a request are drawn."""
     has_penalties = wishes.penalty_window != NO_WINDOW
     repetition_window, penalty_window = _windows(wishes.penalty_window)
     seed = defaults.seed if wishes.seed is None else wishes.seed

@@ -22,21 +22,14 @@ class Services:
     """One per gateway; `config` is replaced as a whole when the file changes.
 
     Attributes:
-        config: In force.
-        models: The registry's models.
-        supervisor: Owner of the workers.
-        version: Of mlxr.
         url: Where the server listens, once it does.
         config_error: Why the last edit of the config file was refused, or None.
         started_at: Monotonic seconds.
         requests: Those that have not ended.
         keeper: Keeps the registry true to the disk; has the progress of checksums.
-        pulls: Runs the pulls of models.
         conversions: Runs the conversions that clients ask for.
         benches: Runs the benchmarks that clients ask for.
-        making: Makes, copies and removes models.
         responses: What is kept of responses, and those that run in the background.
-        batches: Drives the files of requests.
         document: The API's, once somebody has asked for it.
     """
 

@@ -30,8 +30,6 @@ class Answering(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         answer_id: By which the request is listed and can be cancelled, such as `chatcmpl-…`.
         protocol: By which it came: `openai`, `ollama`, `anthropic`, ...
-        wanted: What is to be generated.
-        encoder: Makes what writes the answer.
     """
 
     answer_id: str
@@ -44,10 +42,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """A request whose body was read.
 
     Attributes:
-        request: For its headers and its channel.
-        raw: The body.
         seal: What only the same request has.
-        wishes: Of its headers.
     """
 
     request: Request[Any, Any, Any]
@@ -80,8 +75,6 @@ def start_or_rejoin(services: Services, arrival: Arrival, answering: Callable[[]
     """Return what the same request was already being given, or else start it.
 
     Args:
-        services: Of the gateway.
-        arrival: The request.
         answering: Says what is asked for; called for a request that is new. Its errors are the request's.
     """
     running = services.requests.attachable(arrival.seal)
@@ -102,8 +95,6 @@ def start(
     """Take a request in; also one that nobody sent by HTTP.
 
     Args:
-        services: Of the gateway.
-        answering: What is asked for.
         client: Who asks, for the list of running requests.
         seal: What only the same request has; None = it cannot be taken over.
         timeout_s: Its own limit for the whole request, or None.
@@ -126,11 +117,8 @@ async def embeddings(
     """Return vectors, as long as their client is there.
 
     Args:
-        services: Of the gateway.
         arrival: The request; its headers' priority and time limit hold.
-        wanted: What to embed.
         answer_id: By which the request is listed and can be cancelled.
-        protocol: By which it came.
 
     Raises:
         RouterError: The request cannot be served, or was ended.
@@ -160,16 +148,7 @@ async def reply(
     chunks: Callable[[RunningRequest], AsyncIterator[bytes]] = RunningRequest.follow,
     headers: tuple[tuple[bytes, bytes], ...] = (),
 ) -> ASGIApp:
-    """Send an answer as its encoder wants it sent: as one body, or as a stream of its media type.
-
-    Args:
-        services: Of the gateway.
-        arrival: The request.
-        running: It, running.
-        dialect: Whose errors.
-        chunks: Begins to read a stream.
-        headers: Further ones, names in lower case.
-    """
+    """Send an answer as its encoder wants it sent: as one body, or as a stream of its media type."""
     own = [(REQUEST_ID_HEADER, running.facts.request_id.encode()), *headers]
     media_type = running.encoder.media_type
     if media_type is None:

@@ -17,7 +17,6 @@ class PlacementLimits:
 
     Attributes:
         swap_max_wait_s: How long the resident target goes on being served while others wait.
-        swap_drain_timeout_s: Longest drain.
         background_max_wait_s: A background request that has waited this long counts as urgent.
         num_workers: Workers that the resident target is to have, >= 1.
         keep_alive_s: How long an idle model stays loaded, unless it or its last request says otherwise; None = forever.
@@ -35,11 +34,8 @@ class WaitingRequest:
     """One request in the queue.
 
     Attributes:
-        ticket_id: The supervisor's id.
-        target: What it needs resident.
         num_sequences: Places in the batch it takes, >= 0.
         arrived_at: Monotonic seconds.
-        priority: Its class.
         session_id: The conversation it belongs to, or None.
     """
 
@@ -65,12 +61,7 @@ class PlacedWorker:
     """One worker that has, or is to have, a model.
 
     Attributes:
-        worker_id: The supervisor's id.
-        target: Its artifact.
-        state: Any but STANDBY and GONE.
-        num_interactive: Sequences of interactive requests it serves.
         num_background: Sequences of background requests it serves, those that it holds included.
-        max_sequences: Places in its batch.
         state_since: Monotonic seconds.
         is_unwanted: It is to go, whoever waits: by a command, or because it holds too much memory.
         interactive_at: When it last took or gave back an interactive request, monotonic; None = never.

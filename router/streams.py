@@ -116,7 +116,6 @@ class SequenceProgress:
     """What the gateway has seen of a running sequence; None = not told yet.
 
     Attributes:
-        sequence_id: Its id on the channel.
         slot: Smallest number that no other running sequence of the worker has, from 0.
         max_tokens: The request's own bound of the answer, or None.
         num_prompt_tokens: Tokens of the prompt.

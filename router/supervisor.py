@@ -38,8 +38,9 @@ from router.supervisor_messages import (
     WorkerGone,
 )
 from router.targets import Choice, Target
-from router.waiting import Lease, Ticket, Wish
-from router.worker_client import WorkerLaunch
+from router.waiting import Lease, Ticket
+from router.wish import Wish
+from router.worker_environment import WorkerLaunch
 
 STANDBY_PATIENCE_S = 10.0
 """How long after a load the next standby worker waits for a moment without running answers."""
@@ -98,9 +99,7 @@ class Supervisor:
         """Wait for a worker that has what `wish` means resident.
 
         Args:
-            wish: The request's.
             num_sequences: Places in the batch it needs; 0 for what takes none and waits for none.
-            priority: Interactive requests go before background ones.
             session_id: The conversation it belongs to, or None; it goes to the worker that served it last, if it can.
 
         Raises:

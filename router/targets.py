@@ -68,10 +68,7 @@ class Target(msgspec.Struct, frozen=True):
     """One artifact of one model, and how it is loaded: what a worker is told to load.
 
     Attributes:
-        model: Name in the registry.
         engine: `mlx` or `llamacpp`.
-        artifact_id: Row of the artifact.
-        path: What the engine opens.
         version: Another one when the files have changed, although the path is the same.
         load: What of the load is not as the config has it, by the model's settings and the request's own.
         adapter: What is laid over the model, or None.
@@ -95,8 +92,6 @@ class Choice(msgspec.Struct, frozen=True):
     """A target and the reason for its engine.
 
     Attributes:
-        target: What serves the request.
-        reason: Why on this engine.
         keep_alive_s: How long it stays loaded after the request, by that or the model; infinite = until it must go;
             None = as the config has it.
     """
@@ -137,11 +132,7 @@ def choose(
     """Return what serves a request for `model`.
 
     Args:
-        model: From the registry.
         wish: The request's own setting, or None.
-        global_setting: The config's.
-        is_apple_silicon: Whether MLX has a GPU here.
-        purpose: What is wanted of it.
         load: What the request itself wants of the load; it goes before the model's settings.
         adapter: What is to be laid over the model, or None.
         pick_auto: Picks for `auto` between the engines that can serve; None = it cannot tell.

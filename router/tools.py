@@ -80,7 +80,6 @@ def tools_for(
     `tool_choice: none` takes the tools away altogether: a model that does not see them does not call them.
 
     Args:
-        functions: Those that the request has.
         tool_choice: `none`, `auto`, `required` or one of OpenAI's objects; None = as the model likes.
         is_parallel: Whether one answer may have several calls.
 
@@ -112,7 +111,6 @@ def check_parameters(parameters: dict[str, Any] | None, path: str) -> None:
 
     Args:
         parameters: The schema; None = the tool has none.
-        path: Of the request's field.
 
     Raises:
         InvalidRequestError: It is of no object, or too long.

@@ -21,7 +21,6 @@ def shortened(numbers: list[float], num_dimensions: int) -> list[float]:
     """Return the beginning of a vector, brought to the length 1 again.
 
     Args:
-        numbers: Any vector.
         num_dimensions: How many of its numbers stay, >= 1; a vector that has no more stays as it is.
     """
     if num_dimensions >= len(numbers):

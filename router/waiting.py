@@ -8,14 +8,11 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator
 
-import msgspec
-
 from backends.sequence import Priority
 from router.errors import RouterError
-from router.load_settings import AS_CONFIGURED, LoadSettings
-from router.request_size import RequestSize
 from router.situation import WaitingRequest
-from router.targets import Choice, Purpose, Target
+from router.targets import Choice, Target
+from router.wish import Wish
 from router.worker_client import WorkerClient
 
 MAX_RETRY_AFTER_S = 60.0
@@ -23,42 +20,12 @@ _FIRST_GUESS_S = 5.0
 _NUM_SERVICE_TIMES = 32
 
 
-class Wish(msgspec.Struct, frozen=True):
-    """What a request asks for: a model, and perhaps an engine.
-
-    Attributes:
-        model: Name or alias.
-        engine: The request's own engine setting, or None.
-        purpose: What it wants of the model.
-        load: What it wants of the load; it goes before the model's settings and the config.
-        keep_alive_s: How long the model is to stay loaded after it, seconds from 0, infinite = until it must go; None
-            leaves that to the model's settings and the config.
-        adapter: What is to be laid over the model, or None.
-        size: How much work it is, about; None = it does not say.
-    """
-
-    model: str
-    engine: str | None = None
-    purpose: Purpose = Purpose.GENERATE
-    load: LoadSettings = AS_CONFIGURED
-    keep_alive_s: float | None = None
-    adapter: str | None = None
-    size: RequestSize | None = None
-
-    @property
-    def label(self) -> str:
-        """What the request called it by, without the engine: the model's name, with the adapter's."""
-        return self.model if self.adapter is None else f"{self.model}+{self.adapter}"
-
-
 class Lease:
     """The right to use a resident worker; to be released exactly once.
 
     Attributes:
-        client: The worker.
         choice: What it serves, and why it is this engine.
         queue_ms: Time the request waited without its model being loaded.
-        load_ms: Time it waited for the load.
     """
 
     def __init__(
@@ -82,14 +49,9 @@ class Ticket:
     """One waiting request.
 
     Attributes:
-        ticket_id: The supervisor's id.
-        wish: What was asked for.
         choice: What that means under the settings in force.
-        num_sequences: Places in the batch it needs.
-        priority: Its class.
         session_id: The conversation it belongs to, or None.
         arrived_at: Monotonic seconds.
-        lease: What its client waits for.
     """
 
     ticket_id: int
@@ -155,7 +117,6 @@ class WaitingQueue:
         same class, and in front of a background request the interactive ones as well.
 
         Args:
-            priority: The request's class.
             num_places: Requests that are served at a time, >= 1.
 
         Returns:

@@ -8,9 +8,8 @@ import asyncio
 import contextlib
 import logging
 import socket
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import assert_never, cast
 
 import msgspec
@@ -47,8 +46,9 @@ from backends.messages import (
 from backends.prompts import ForkPrompt
 from router.errors import EngineCrashedError, InvalidRequestError, ModelLoadFailedError, RouterError
 from router.streams import RequestStream, SequenceProgress, StreamEvent, TaskStream
+from router.worker_environment import WorkerLaunch
 
-__all__ = ["RequestStream", "StreamEvent", "TaskStream", "WorkerClient", "WorkerLaunch", "start_worker"]
+__all__ = ["RequestStream", "StreamEvent", "TaskStream", "WorkerClient", "start_worker"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,33 +58,12 @@ LAST_WORDS_S = 1.0
 """How long the pipes of a reaped process are read: its last frames are in there; its children may hold them open."""
 
 
-class WorkerLaunch(msgspec.Struct, frozen=True):
-    """How to start a worker.
-
-    Attributes:
-        engine: `mlx`, `llamacpp` or `fake`.
-        environment: The process's whole environment.
-        options: JSON for the fake engine.
-    """
-
-    engine: str
-    environment: Mapping[str, str]
-    options: str = "{}"
-
-    def argv(self, fd: int) -> list[str]:
-        """Return the command line; -P keeps the current folder off the worker's import path."""
-        argv = [sys.executable, "-P", "-m", "backends.worker", "--engine", self.engine, "--fd", str(fd)]
-        return argv if self.options == "{}" else [*argv, "--options", self.options]
-
-
 class WorkerClient(asyncio.Protocol):
     """One worker process; create it with `start_worker`.
 
     Attributes:
-        engine: What it runs.
         hello: Its first message, once it came.
         loaded: What it has loaded, once it has.
-        heartbeat: Its last account of its batch.
         load_fraction: Share of the load that is done, 0..1, or None before.
         last_sign_at: Monotonic time of its last frame.
         num_streams: Requests' sequences that have not ended.
@@ -368,7 +347,6 @@ async def start_worker(launch: WorkerLaunch, on_change: Callable[[], None]) -> W
     """Start a worker process; it says `Hello` when its libraries are imported.
 
     Args:
-        launch: What to start.
         on_change: Called on the loop when `hello`, `loaded` or `load_error` was set.
 
     Raises:

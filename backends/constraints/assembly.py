@@ -43,10 +43,6 @@ def assembled(grammar: AnswerGrammar) -> str:
 def inline_schema(schema: dict[str, Any], *, param: str) -> str:
     """Return a JSON schema as an expression for use in a rule (not a terminal) of a Lark grammar.
 
-    Args:
-        schema: As a request brings it.
-        param: The request's field that carries it.
-
     Raises:
         ConstraintError: It breaks a cap, or cannot be kept.
     """

@@ -16,10 +16,6 @@ def close_objects(schemas: list[Schema], annotations: frozenset[str]) -> None:
     """Set `additionalProperties: false` where that takes nothing from a schema; in place.
 
     Where several schemas apply to one value, each may know properties that the others do not: then all stay open.
-
-    Args:
-        schemas: Every subschema, the outermost included.
-        annotations: Keywords that constrain nothing.
     """
     if any(_joins_others(schema, annotations) for schema in schemas):
         return

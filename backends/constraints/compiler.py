@@ -50,7 +50,6 @@ class PendingMatcher:
     """A grammar that is being compiled, perhaps already done.
 
     Args:
-        job: Filled in by the compiler's thread.
         deadline_s: Seconds from the compilation's beginning to its end.
     """
 
@@ -75,11 +74,7 @@ class PendingMatcher:
         return None
 
     def wait(self, timeout_s: float) -> None:
-        """Block until the answer is known, for a caller that has nothing else to do.
-
-        Args:
-            timeout_s: At most this long.
-        """
+        """Block until the answer is known, for a caller that has nothing else to do."""
         self._job.is_done.wait(timeout_s)
 
 
@@ -90,9 +85,7 @@ class ConstraintCompiler:
     other. It is a daemon: a grammar that hangs does not keep the process.
 
     Args:
-        tokenizer: The engine's.
         clock: Monotonic seconds.
-        deadline_s: See COMPILE_DEADLINE_S.
     """
 
     def __init__(

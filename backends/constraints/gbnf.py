@@ -77,7 +77,6 @@ def lark_from_gbnf(text: str, *, param: str) -> str:
 
     Args:
         text: GBNF with a rule `root`.
-        param: The request's field that carries it.
 
     Raises:
         ConstraintError: It is too long, too deep, repeats too often, or is no GBNF.

@@ -76,9 +76,6 @@ def source_of(constraint: Constraint) -> GrammarSource:
 def check_caps(constraint: Constraint) -> None:
     """Refuse a constraint that is too large, or that asks for what cannot be kept.
 
-    Args:
-        constraint: From a request.
-
     Raises:
         ConstraintError: What is wrong with it, with the allowed range; `param` is the constraint's.
     """

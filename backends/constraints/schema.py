@@ -87,7 +87,6 @@ def prepared_schema(schema: str | Schema, *, param: str) -> Schema | bool:
 
     Args:
         schema: JSON text, or an object that this function may keep parts of but does not change.
-        param: The request's field that carries it.
 
     Returns:
         A new schema with the library's options in it; True and False stay what they are.

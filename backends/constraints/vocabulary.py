@@ -11,9 +11,6 @@ class Vocabulary:
     """The tokens of a loaded model; building it takes a while for 150,000 of them.
 
     Reads nothing but facts of the tokenizer, so that it can be built while another thread tokenizes.
-
-    Args:
-        tokenizer: The engine's.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:

@@ -19,7 +19,6 @@ class LoraAdapter:
 
     Args:
         pointer: A `llama_adapter_lora_p` of the library.
-        scale: What its effect is multiplied by.
     """
 
     def __init__(self, pointer: object, scale: float) -> None:
@@ -47,7 +46,6 @@ def load_adapter(model: object, spec: LoadSpec, log: LibraryLog) -> LoraAdapter 
 
     Args:
         model: A loaded `llama_model_p` without a context so far.
-        spec: The load.
         log: What the library says is heard there.
 
     Returns:

@@ -165,7 +165,6 @@ def num_slots_for(model: object, max_sequences: int, cache_slots: int | None, *,
 
     Args:
         model: A loaded `llama_model_p`.
-        max_sequences: Slots for those that compute.
         cache_slots: Slots beyond these; None = 24, or as many again where that is more.
         has_full_windows: Whether layers with a window have as many cells as the others.
     """
@@ -180,7 +179,6 @@ def fingerprint_of(model: object, context_params: "llama_cpp.llama_context_param
 
     Args:
         model: A loaded `llama_model_p`.
-        context_params: What its context was made with.
     """
     name = ctypes.create_string_buffer(256)
     llama_cpp.llama_model_desc(model, name, len(name))

@@ -53,11 +53,7 @@ def closing_ids(model: object) -> tuple[int, ...]:
 
 
 def sees_whole_texts(context: object) -> bool:
-    """Tell whether a model attends to a text as a whole, also to what comes after a token.
-
-    Args:
-        context: Any context of it.
-    """
+    """Tell whether a model attends to a text as a whole, also to what comes after a token."""
     has_cache = bool(llama_cpp.llama_get_memory(context))
     return not has_cache or not llama_cpp.llama_get_causal_attn(context)
 
@@ -67,11 +63,9 @@ class LlamaCppEncoder(Encoder):
 
     Args:
         model: A loaded `llama_model_p`, which must outlive this object.
-        spec: What it is for.
         is_whole: What `sees_whole_texts` says of the model.
         is_exact: Whether attention is to be computed in float32 throughout.
         step_tokens: Most tokens of one `llama_decode`.
-        num_threads: Compute threads.
         adapter: What is laid over the model, or None.
 
     Raises:

@@ -34,7 +34,6 @@ def set_cache_types(params: Any, spec: LoadSpec, *, has_float32_weights: bool) -
 
     Args:
         params: The `llama_context_params` to be changed.
-        spec: What is loaded.
         has_float32_weights: Whether all of the model's matrices are float32.
 
     Raises:
@@ -60,13 +59,7 @@ def set_cache_types(params: Any, spec: LoadSpec, *, has_float32_weights: bool) -
 
 
 def no_context_error(spec: LoadSpec, num_cells: int, words: str) -> LoadError:
-    """Return the error for a context that the library did not make.
-
-    Args:
-        spec: What was to be loaded.
-        num_cells: Cells of its cache.
-        words: The library's own.
-    """
+    """Return the error for a context that the library did not make."""
     if spec.kv_type not in _QUANTIZED_TYPES:
         return LoadError(f"llama.cpp could not make a context of {num_cells} tokens: {words}")
     # Besides a lack of memory: rows of a head that are no multiple of a block (32), and models that cannot do with

@@ -27,7 +27,6 @@ class LibraryLog:
     """Listens to llama.cpp's log: keeps its last warnings, and the names of all devices and buffers it used.
 
     Attributes:
-        devices: Those names.
         cache_mib: Size of the KV caches that were made, in MiB, by the library's own account.
     """
 

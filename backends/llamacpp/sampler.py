@@ -33,11 +33,7 @@ class Sampler(abc.ABC):
 
 
 class LogitsReader:
-    """Shows the library's own buffer of logits.
-
-    Args:
-        vocab_size: Number of logits.
-    """
+    """Shows the library's own buffer of logits."""
 
     def __init__(self, vocab_size: int) -> None:
         self._logits_type = ctypes.c_float * vocab_size
@@ -57,9 +53,6 @@ class GreedySampler(Sampler):
 
     Not the library's greedy sampler: that one copies the whole vocabulary into an array of candidates for every token,
     0.1 ms of the 6 ms that a token of a small model takes.
-
-    Args:
-        reader: Shows the logits.
     """
 
     def __init__(self, reader: LogitsReader) -> None:
@@ -101,7 +94,6 @@ def create_sampler(params: SamplingParams, reader: LogitsReader) -> Sampler:
 
     Args:
         params: How tokens are drawn.
-        reader: Shows the logits.
     """
     return GreedySampler(reader) if params.is_greedy else SamplerChain(params)
 

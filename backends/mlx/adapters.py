@@ -13,7 +13,6 @@ def lay_adapter_over(model: Any, spec: LoadSpec) -> None:
 
     Args:
         model: From mlx-lm; its layers are replaced.
-        spec: The load.
 
     Raises:
         LoadError: mlx-lm refused the adapter.

@@ -42,10 +42,6 @@ class KeptCache:
     Args:
         layers: mlx-lm's cache of one sequence, batch size 1; owned by this object from now on.
         num_tokens: How many of the sequence's first tokens it covers.
-
-    Attributes:
-        layers: See Args.
-        num_tokens: See Args.
     """
 
     def __init__(self, layers: list[Any], num_tokens: int) -> None:
@@ -115,7 +111,6 @@ def fingerprint_of(config: dict[str, Any], model: Any) -> str:
 
     Args:
         config: The model folder's config.json.
-        model: As mlx-lm has loaded it.
     """
     dtypes = sorted({str(array.dtype) for _name, array in tree_flatten(model.parameters())})
     digest = hashlib.blake2b(json.dumps(config, sort_keys=True, default=str).encode(), digest_size=16)

@@ -16,7 +16,6 @@ def convert_folder(source: Path, out: Path, *, dtype: str | None, bits: int | No
         out: The folder to make; must not exist.
         dtype: `float16`, `bfloat16` or `float32`; None = as it is.
         bits: Of the quantized weights; None = not quantized.
-        group_size: Weights that share a scale.
 
     Raises:
         LoadError: mlx-lm refused it.

@@ -20,11 +20,7 @@ TARGET_STEP_S = 0.4
 
 
 def closing_ids(wrapper: Any) -> tuple[int, ...]:
-    """Return the tokens that a tokenizer puts after a text by its own rule, e.g. EOS or a separator.
-
-    Args:
-        wrapper: mlx-lm's TokenizerWrapper.
-    """
+    """Return the tokens that a tokenizer puts after a text by its own rule, e.g. EOS or a separator."""
     hf = getattr(wrapper, "_tokenizer", wrapper)
     plain: list[int] = hf.encode("a", add_special_tokens=False)
     special: list[int] = hf.encode("a", add_special_tokens=True)
@@ -38,8 +34,6 @@ class MLXEncoder(Encoder):
     """See the module.
 
     Args:
-        model: From mlx-lm.
-        spec: What it is for.
         step_tokens: Most tokens of one piece.
 
     Raises:

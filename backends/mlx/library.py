@@ -25,7 +25,6 @@ def mlx_errors(error_type: type[BackendError], action: str) -> Iterator[None]:
     """Turn any error of the block into `error_type`, in the library's own words.
 
     Args:
-        error_type: LoadError or EngineError.
         action: What was being done, for the message.
 
     Raises:

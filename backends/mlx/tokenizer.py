@@ -26,7 +26,6 @@ class MLXTokenizer(Tokenizer):
     """Wraps the tokenizer that mlx-lm loaded.
 
     Args:
-        wrapper: mlx-lm's TokenizerWrapper.
         end_ids: Ids that end an answer, by the model's config.
     """
 

@@ -25,7 +25,6 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
     """One token with its natural logarithm of probability.
 
     Attributes:
-        token_id: Its id.
         piece: Its bytes; a control token's are its text's.
         logprob: By the model's own logits, before any penalty, bias, constraint, filter or temperature.
     """
@@ -46,7 +45,6 @@ class Output(msgspec.Struct, frozen=True, array_like=True):
     """What some tokens added to an answer; any part may be empty.
 
     Attributes:
-        text: The answer's content.
         reasoning: The model's thinking, without its tags.
         tool_calls: Fragments in order.
         logprobs: One entry per token, when asked for.

@@ -22,8 +22,6 @@ class CallReader(abc.ABC):
     when it raises MalformedError. When a call is open then, it is ended so that its arguments are JSON.
 
     Args:
-        source: Where the characters come from.
-        sink: Where calls go.
         tools: Name to JSON schema of the arguments.
 
     Attributes:

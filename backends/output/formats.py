@@ -22,12 +22,7 @@ from backends.output.tagged_calls import TaggedSyntax
 
 
 class ReasoningTags(msgspec.Struct, frozen=True):
-    """What thinking stands between.
-
-    Attributes:
-        open: Opens it.
-        close: Closes it.
-    """
+    """What thinking stands between."""
 
     open: str
     close: str

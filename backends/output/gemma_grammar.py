@@ -13,13 +13,7 @@ _JSON_TYPES = ("integer", "number", "boolean", "null")
 
 
 class GemmaValues:
-    """Writes rules for values of one tool's schema.
-
-    Args:
-        lark: Gets the rules.
-        mark: What strings stand between.
-        root: The tool's schema, for references.
-    """
+    """Writes rules for values of one tool's schema."""
 
     def __init__(self, lark: Lark, mark: str, root: Mapping[str, Any]) -> None:
         self._lark = lark

@@ -33,7 +33,6 @@ def tool_grammar(fmt: OutputFormat, tools: ToolUse, control_ids: Mapping[str, in
     """Return the Lark text of a grammar whose answers call tools and say nothing else.
 
     Args:
-        fmt: The model's format.
         tools: Which may be called: all, or the named one; whether once, or at least once.
         control_ids: Text of each control token -> its id.
 

@@ -43,9 +43,6 @@ class HarmonyReader:
     """Reads whole answers.
 
     Args:
-        source: Where the characters come from.
-        sink: Where everything goes.
-        syntax: Its tags.
         splits_reasoning: Whether analysis is put out apart; otherwise it is content together with its header.
         has_tools: Whether messages to functions are calls; otherwise they are content together with their header.
     """

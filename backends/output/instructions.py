@@ -6,11 +6,7 @@ import msgspec
 
 
 def tool_instructions(tools: list[dict[str, Any]]) -> str:
-    """Return what a system message has to say about `tools`.
-
-    Args:
-        tools: OpenAI-shaped.
-    """
+    """Return what a system message has to say about `tools`."""
     lines = "\n".join(msgspec.json.encode(tool).decode() for tool in tools)
     return (
         "You can call functions to help with the user's request. These are their signatures, one JSON object a line, "

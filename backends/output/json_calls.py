@@ -25,8 +25,6 @@ class JsonSyntax(msgspec.Struct, frozen=True, kw_only=True):
         openers: Tags that open one object or a list of them; empty = an object at the answer's beginning.
         closer: Tag that closes; "" = none.
         name_key: Key of the function's name, where calls are written.
-        arguments_key: Key of the arguments, where calls are written.
-        is_list: Whether calls are written as one list.
         separator: What stands between two calls that are written, outside of lists.
         has_newlines: Whether an object is written on a line of its own between the tags.
         can_be_bare: Whether an answer may begin with a call without a tag.

@@ -60,7 +60,6 @@ class Lark:
 
         Args:
             schema: All of it, or a part of `root`.
-            root: Where its references point to.
 
         Raises:
             ConstraintError: It cannot be kept.
@@ -95,7 +94,6 @@ def separated(lark: Lark, items: list[tuple[str, bool]], separator: str) -> str:
     Args:
         lark: Gets rules, twice as many as there are items.
         items: Expression of each, and whether it must be there.
-        separator: Expression.
     """
     first, rest = '""', '""'
     for expression, is_required in reversed(items):

@@ -75,8 +75,6 @@ class GemmaSyntax(msgspec.Struct, frozen=True, kw_only=True):
     """`call:name{key:value,...}` between two tags.
 
     Attributes:
-        opener: Tag before each call.
-        closer: Tag behind it.
         mark: What strings stand between; nothing is escaped in them.
     """
 

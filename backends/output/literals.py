@@ -47,7 +47,6 @@ class Quote:
     """One way to write strings.
 
     Args:
-        mark: What opens and closes them.
         has_escapes: Whether a backslash escapes; otherwise all characters stand for themselves.
     """
 
@@ -61,7 +60,6 @@ class Dialect:
     """How values are written.
 
     Args:
-        quotes: Ways to write strings.
         words: Words with a meaning, and what they are in JSON.
         is_bare: Whether keys may stand without quotes, and scalars that are nothing else are strings.
         is_json: Whether values are JSON already and go through as they stand.
@@ -110,7 +108,6 @@ class Transcoder:
     Args:
         source: Where the characters come from; it records what was consumed and not put out yet.
         put: Gets the JSON text.
-        dialect: How the values are written.
     """
 
     def __init__(self, source: Source, put: Callable[[str], None], dialect: Dialect) -> None:

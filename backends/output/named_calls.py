@@ -20,13 +20,7 @@ _BLOCK_CLOSE = Tags("```")
 
 
 class MistralSyntax(msgspec.Struct, frozen=True, kw_only=True):
-    """`[TOOL_CALLS]name[ARGS]{...}`, one opener per call, with `[CALL_ID]...` behind the name in some versions.
-
-    Attributes:
-        opener: What opens each call.
-        id_mark: What an id follows.
-        arguments_mark: What the arguments follow.
-    """
+    """`[TOOL_CALLS]name[ARGS]{...}`, one opener per call, with `[CALL_ID]...` behind the name in some versions."""
 
     opener: str = "[TOOL_CALLS]"
     id_mark: str = "[CALL_ID]"
@@ -68,12 +62,6 @@ class SectionSyntax(msgspec.Struct, frozen=True, kw_only=True):
     """Calls between their own tags inside of a section of calls.
 
     Attributes:
-        section_open: Opens the section.
-        section_close: Closes it.
-        call_open: Opens a call.
-        call_close: Closes it.
-        arguments_mark: Stands between name and arguments.
-        name_prefix: Stands before the name.
         has_type: Whether `function` and a mark stand before the name, and a code block holds the arguments.
         has_index: Whether `:` and the call's number stand behind the name.
     """

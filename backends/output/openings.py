@@ -17,9 +17,7 @@ def answer_opening(fmt: OutputFormat, control_ids: Mapping[str, int], thinking: 
     """Return Lark rules for what comes before a constrained answer.
 
     Args:
-        fmt: The model's format.
         control_ids: Text of each control token -> its id.
-        thinking: How the prompt has left it.
 
     Returns:
         The rules `opening`, before calls as well as before text, and `head`, after it and before text only; None where

@@ -33,8 +33,6 @@ def create_parser(fmt: OutputFormat, spec: OutputSpec, *, starts_in_reasoning: b
     """Return a parser for one answer.
 
     Args:
-        fmt: The model's format.
-        spec: What the request wants.
         starts_in_reasoning: Whether the prompt left reasoning open; `fmt.thinking_after` tells.
     """
     use = spec.tools if spec.tools is not None and spec.tools.choice is not ToolChoice.NONE else None

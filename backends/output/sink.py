@@ -58,7 +58,6 @@ class Sink:
         """Put out the first fragment of a call; arguments follow.
 
         Args:
-            name: Checked.
             closing: Returns what makes the arguments that were put out so far a JSON object.
             model_id: Id that the model gave; used if it has the form of one and is new.
         """

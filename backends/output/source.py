@@ -217,13 +217,8 @@ class Source:
         """Hand what comes before the first of `tags` to `put` as it comes; consume the tag.
 
         Args:
-            tags: Where to end.
             put: Gets the characters; at the end of the answer also those that were held back.
             trimmed: Characters that are dropped directly before the tag.
-            max_trimmed: How many of them at most.
-
-        Returns:
-            The tag, behind what was dropped.
         """
         while True:
             found = tags.search(self._text, self._pos)

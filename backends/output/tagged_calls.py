@@ -21,15 +21,10 @@ class TaggedSyntax(msgspec.Struct, frozen=True, kw_only=True):
     """A format of tags around plain text.
 
     Attributes:
-        block_open: Opens a block of calls.
-        block_close: Closes it.
         call_open: Stands before a call's name; "" = the name follows `block_open`.
         name_end: Stands behind the name; "" = a new line or the first parameter's tag does.
         call_close: Closes a call; "" = `block_close` does.
-        param_open: Stands before a parameter's name.
-        param_name_end: Stands behind it.
         value_open: Stands before the value; "" = `param_name_end` does.
-        value_close: Stands behind it.
         has_newlines: Whether values stand on lines of their own, whose breaks are not theirs.
         separator: What is written between the parts of a call.
     """

@@ -44,12 +44,7 @@ def _pointed(reference: str, root: Mapping[str, Any]) -> Any:
 
 
 def types_of(schema: Any, root: Mapping[str, Any]) -> frozenset[str] | None:
-    """Return the JSON types that `schema` allows; None = any.
-
-    Args:
-        schema: Of one property.
-        root: The whole schema, for references.
-    """
+    """Return the JSON types that `schema` allows; None = any."""
     return _types(schema, root, _MAX_REFS)
 
 

@@ -16,8 +16,6 @@ class AdapterFacts(msgspec.Struct, frozen=True, kw_only=True):
         architecture: Of the base it was made for; None where its files do not say (mlx).
         rank: Inner dimension of its matrices, the largest of them.
         scale: What the product of its matrices is multiplied by: alpha / rank in a GGUF, `scale` in an MLX folder.
-        num_tensors: Its tensors.
-        num_weights: Elements of all its tensors.
         weight_bytes: Bytes of tensor data.
         title: What it calls itself, cleaned for display. Untrusted.
     """

@@ -34,7 +34,6 @@ class GGUFLora(NamedTuple):
     """What the header of an adapter says.
 
     Attributes:
-        facts: For the catalogue.
         pairs: Name of the base's tensor -> shapes of A and B, the contiguous dimension first.
     """
 
@@ -44,12 +43,6 @@ class GGUFLora(NamedTuple):
 
 def read_gguf_lora(path: Path) -> GGUFLora:
     """Read an adapter's header.
-
-    Args:
-        path: The file.
-
-    Returns:
-        What it says.
 
     Raises:
         GGUFError: The header breaks the format.
@@ -77,12 +70,6 @@ def read_gguf_lora(path: Path) -> GGUFLora:
 
 def check_gguf_base(lora: GGUFLora, path: Path, base_files: Iterable[Path | str], base_name: str) -> None:
     """Refuse an adapter that does not belong to a base.
-
-    Args:
-        lora: What the adapter says.
-        path: Its file, for the messages.
-        base_files: Every GGUF file of the base.
-        base_name: The model, for the messages.
 
     Raises:
         ArtifactError: adapter_mismatch, with what does not fit; or the base's files cannot be read.

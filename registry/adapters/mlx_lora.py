@@ -34,7 +34,6 @@ class MLXLora(NamedTuple):
     """What the folder of an adapter says.
 
     Attributes:
-        facts: For the catalogue.
         pairs: Name of the base's module -> shapes of `lora_a` and `lora_b`.
     """
 
@@ -47,9 +46,6 @@ def read_mlx_lora(folder: Path) -> MLXLora:
 
     Args:
         folder: The folder that holds adapter_config.json.
-
-    Returns:
-        What they say.
 
     Raises:
         MLXDirError: A file is no JSON, or no safetensors file.
@@ -85,12 +81,6 @@ def check_mlx_base(lora: MLXLora, folder: Path, base_folder: Path, base_name: st
 
     A base that was not written by mlx-lm may name its tensors otherwise than its module tree; what stands after
     `layers.` is then compared.
-
-    Args:
-        lora: What the adapter says.
-        folder: Its folder, for the messages.
-        base_folder: The base's folder.
-        base_name: The model, for the messages.
 
     Raises:
         ArtifactError: adapter_mismatch, with what does not fit; or the base's files cannot be read.

@@ -20,20 +20,13 @@ def remove_adapter(
     """Forget an adapter of a model.
 
     Args:
-        registry: The catalogue.
-        base: The model or an alias.
-        name: The adapter.
         engine: Only the one for this engine; None = for both.
         is_deleting_files: Also delete its files. One that is registered for another model too stays.
-
-    Returns:
-        What was forgotten.
 
     Raises:
         ModelNotFoundError: There is no such model.
         AdapterNotFoundError: The model has no such adapter.
         ArtifactError: A file cannot be deleted; the adapter is forgotten all the same.
-        DatabaseError: Or a subclass.
     """
     forgotten = registry.remove_adapter(base, name, engine)
     if is_deleting_files:

@@ -47,8 +47,6 @@ def skip_strings_in_bulk(
         order: `<` or `>`.
         unpack: Reads the uint64 at an index, in that order.
         window: The bytes.
-        index: Where the first string starts.
-        count: Number of strings.
         last_start: The last index at which a string may start.
 
     Returns:
@@ -81,8 +79,6 @@ def _skip_in_eights(unpack: Unpack, window: bytes, index: int, count: int, last_
     Args:
         unpack: Reads the uint64 at an index.
         window: The bytes.
-        index: Where the first string starts.
-        count: Number of strings.
         last_start: The last index at which a string may start.
 
     Returns:

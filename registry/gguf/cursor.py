@@ -87,9 +87,6 @@ class Cursor:
         Args:
             layout: Their struct. Float codes give floats; the annotation names the common case.
 
-        Returns:
-            The values.
-
         Raises:
             GGUFError: truncated or header_too_large.
         """
@@ -137,16 +134,12 @@ class Cursor:
         """Give bytes from anywhere in the file, without moving; fewer where the file has become shorter.
 
         Args:
-            position: From the start of the file.
             size: Number of bytes; the caller has checked it against a limit of its own.
         """
         return self._fetch(position, size)
 
     def skip_if_equal(self, data: bytes) -> bool:
         """Step over bytes if they are these.
-
-        Args:
-            data: What is expected here.
 
         Returns:
             Whether they are; nothing moves if not.

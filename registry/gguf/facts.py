@@ -33,11 +33,7 @@ from registry.gguf.tensors import TensorTypeTotals
 
 
 class HeaderFields:
-    """Typed look-ups in a header's metadata, under the architecture's prefix where asked.
-
-    Args:
-        header: The header to look in.
-    """
+    """Typed look-ups in a header's metadata, under the architecture's prefix where asked."""
 
     def __init__(self, header: GGUFHeader) -> None:
         self.header = header
@@ -79,9 +75,6 @@ class HeaderFields:
 
 def facts_from_header(header: GGUFHeader) -> ModelFacts:
     """Give the facts of one GGUF file.
-
-    Args:
-        header: Its header.
 
     Returns:
         The facts; of a split set, of this file alone.

@@ -16,7 +16,6 @@ def read_header(
     Args:
         path: A regular file, or a symlink to one.
         vocabularies: Of the files before this one; makes the next with the same quicker.
-        keeps_shapes: Also give the tensors' shapes.
 
     Returns:
         The header. Of a split set, this file's only.

@@ -47,8 +47,6 @@ class ArrayInfo(msgspec.Struct, frozen=True):
     """An array of the metadata.
 
     Attributes:
-        element_type: GGUF value type of the elements.
-        length: Number of elements.
         values: The elements, for the few short per-layer arrays that are wanted; else None.
     """
 
@@ -65,15 +63,12 @@ class GGUFHeader(msgspec.Struct, frozen=True, kw_only=True):
         is_big_endian: The file is for big-endian machines.
         metadata: Scalars and strings. Strings that are no UTF-8 have replacement characters.
         value_types: GGUF value type of each entry of `metadata`.
-        arrays: Every array's type and length.
         omitted_strings: Length in bytes of each string that was too long to keep.
-        num_tensors: Tensors in this file.
         parameter_count: Elements of all tensors in this file.
         tensor_types: Type name -> totals.
         alignment: Bytes that tensor data is aligned to.
         data_offset: Where the tensor data starts, in bytes from the start of the file.
         data_bytes: Length of the tensor data, padding between tensors included.
-        file_size_bytes: Size of the file.
         has_bad_byte_tokens: A token looks like a byte token but has no two hex digits.
         tensor_shapes: Tensor name -> dimensions, the contiguous one first; None unless they were asked for.
     """
@@ -114,9 +109,6 @@ def parse_header(data: bytes, *, file_size_bytes: int | None = None) -> GGUFHead
         data: The file from its start, at least up to the tensor data.
         file_size_bytes: Size of the whole file, when `data` is only its beginning.
 
-    Returns:
-        The header.
-
     Raises:
         GGUFError: A rule of the format or a limit is broken.
     """
@@ -136,13 +128,8 @@ def parse_source(
 
     Args:
         fetch: Brings bytes.
-        file_size_bytes: Size of the whole file.
         window_bytes: How much to fetch at a time, at least 64.
-        vocabularies: Of the files before this one.
         keeps_shapes: Fill `tensor_shapes`.
-
-    Returns:
-        The header.
 
     Raises:
         GGUFError: A rule of the format or a limit is broken.

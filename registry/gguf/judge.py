@@ -24,7 +24,6 @@ def reasons_not_loadable(header: GGUFHeader, kind: ModelKind) -> tuple[str, ...]
     """List what makes llama.cpp refuse the file or abort on it.
 
     Args:
-        header: A parsed header.
         kind: What the file is for; only models and embedding models are loaded on their own.
 
     Returns:
@@ -35,9 +34,6 @@ def reasons_not_loadable(header: GGUFHeader, kind: ModelKind) -> tuple[str, ...]
 
 def warnings_for(header: GGUFHeader) -> tuple[str, ...]:
     """List what is odd about the file but does not stop it from loading.
-
-    Args:
-        header: A parsed header.
 
     Returns:
         One sentence per oddity.

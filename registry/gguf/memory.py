@@ -26,7 +26,6 @@ def memory_facts(fields: ArchitectureFields, tensor_types: dict[str, TensorTypeT
     """Give what the header says of memory.
 
     Args:
-        fields: The header's metadata.
         tensor_types: Type name -> totals, of this file.
 
     Returns:

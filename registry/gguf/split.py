@@ -24,9 +24,6 @@ def facts_from_headers(headers: Sequence[GGUFHeader]) -> ModelFacts:
     Args:
         headers: In the order of the file names; one for a model in one file.
 
-    Returns:
-        The facts of the whole.
-
     Raises:
         ArtifactError: bad_split: the headers do not say that the files are this set, in this order.
     """

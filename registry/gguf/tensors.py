@@ -14,7 +14,6 @@ class TensorTypeTotals(msgspec.Struct, frozen=True, kw_only=True):
     """All tensors of one type.
 
     Attributes:
-        num_tensors: How many there are.
         num_matrices: How many of them have two or more dimensions.
         num_elements: Sum of the products of their dimensions.
         size_bytes: Bytes of their data, without padding.
@@ -43,14 +42,12 @@ class TensorReader:
     """Reads the tensor descriptions; keeps totals per type, and no tensor unless asked to.
 
     Args:
-        cursor: Stands at the first description.
         alignment: Of the tensor data, in bytes.
         keeps_shapes: Remember each tensor's shape.
 
     Attributes:
         shapes: Tensor name -> dimensions, the contiguous one first; None unless `keeps_shapes`.
         data_bytes: Length of the tensor data so far, padding between tensors included.
-        num_elements: Elements of all tensors so far.
     """
 
     def __init__(self, cursor: Cursor, alignment: int, *, keeps_shapes: bool = False) -> None:

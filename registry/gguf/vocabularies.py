@@ -34,7 +34,6 @@ class KnownVocabularies:
         """Step over strings, as `Cursor.skip_strings` does.
 
         Args:
-            cursor: Stands at the first string.
             num_strings: How many there are; the caller has checked it.
             is_searching_byte_tokens: Also look for malformed byte tokens.
 

@@ -24,9 +24,6 @@ class Origin(NamedTuple):
 def origin_of(url: str) -> Origin | None:
     """Give scheme, host and port of an address.
 
-    Args:
-        url: The address.
-
     Returns:
         The origin, or None when it is no http(s) address, or has a user in it.
     """
@@ -42,11 +39,7 @@ def origin_of(url: str) -> Origin | None:
 
 
 def may_be_address(url: str) -> bool:
-    """Tell whether a text looks like an http(s) address, at once; `origin_of` has the last word.
-
-    Args:
-        url: The text.
-    """
+    """Tell whether a text looks like an http(s) address, at once; `origin_of` has the last word."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -56,9 +49,6 @@ def may_be_address(url: str) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Tell whether a host is this machine, by its name alone.
-
-    Args:
-        host: A name or an address.
 
     Returns:
         True for `localhost`, names below it, and loopback addresses.
@@ -71,9 +61,6 @@ def is_loopback(host: str) -> bool:
 
 def is_private(host: str) -> bool:
     """Tell whether a host is no public one, by its name alone; nothing is looked up.
-
-    Args:
-        host: A name or an address.
 
     Returns:
         True for this machine, for addresses that are not global, and for numbers that only a resolver takes for one.
@@ -95,9 +82,6 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def short(url: str) -> str:
     """Make an address fit for a message: without its query, which may hold a signature, and without a password.
-
-    Args:
-        url: The address.
 
     Returns:
         At most 200 printable characters.

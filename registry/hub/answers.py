@@ -28,7 +28,6 @@ class HubFile(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: In the repository; safe below any folder.
-        size_bytes: Its size.
         sha256: Of the content, for large ("LFS") files.
         git_sha1: The git object id of all others.
     """
@@ -45,7 +44,6 @@ class RepoInfo(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         repo: `ORG/REPO`, as the hub spells it.
         commit: 40 hex digits.
-        files: All of them.
         tags: What the hub says it is; only short printable ones.
         num_downloads: As the hub counts; None when it does not say.
         is_gated: A licence must be accepted first.
@@ -64,8 +62,6 @@ class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         repo: `ORG/REPO`.
-        num_downloads: As the hub counts.
-        tags: What the hub says it is.
         info: Its files; None when they could not be looked up.
     """
 
@@ -101,9 +97,6 @@ def read_repo_info(body: bytes) -> RepoInfo:
 
     Args:
         body: JSON, its size checked by the caller.
-
-    Returns:
-        The repository.
 
     Raises:
         HubAnswerError: It is malformed, or has names or numbers that no hub may send.
@@ -149,9 +142,6 @@ def read_search_page(body: bytes) -> tuple[SearchHit, ...]:
 
 def next_page_of(link: str | None) -> str | None:
     """Find the next page in a Link header.
-
-    Args:
-        link: The header.
 
     Returns:
         Its address, unchecked; None on the last page.

@@ -33,7 +33,6 @@ class HubClient:
     """Asks one hub.
 
     Args:
-        web: The connections to it.
         retry: How patient to be with an answer.
         clock: Seconds of a monotonic clock.
         draw: Gives numbers in 0..1, for the waits.
@@ -61,9 +60,6 @@ class HubClient:
 
         Returns:
             Its files at the commit that the revision means now.
-
-        Raises:
-            HubError: Or a subclass.
         """
         at = f"/revision/{quote(revision, safe='')}" if revision else ""
         body, _ = await self._ask(f"{self.web.endpoint}/api/models/{repo}{at}?blobs=true")
@@ -80,7 +76,6 @@ class HubClient:
         """Look for repositories, most downloads first, and into each of them.
 
         Args:
-            text: What their names have in them.
             author: Only those of this organization or user.
             library: Only those for one engine.
             limit: At most so many, 1 to 100.
@@ -119,9 +114,6 @@ class HubClient:
     async def size_of(self, url: str) -> int:
         """Ask how large a file on a web server is, by asking for its first byte.
 
-        Args:
-            url: Its address.
-
         Returns:
             Its size in bytes.
 
@@ -140,19 +132,7 @@ class HubClient:
         return size
 
     async def small(self, url: str, *, accept: str, limit_bytes: int) -> bytes:
-        """Ask for something small.
-
-        Args:
-            url: Its address.
-            accept: Media type that is wanted.
-            limit_bytes: A larger answer is refused.
-
-        Returns:
-            The answer's body.
-
-        Raises:
-            HubError: Or a subclass.
-        """
+        """Ask for something small."""
 
         async def ask() -> bytes:
             async with self.web.get(url, {"Accept": accept}) as answer:
@@ -192,15 +172,7 @@ class HubClient:
 
 
 def given_up(url: str, trouble: TroubleError) -> HubError:
-    """Make the error of a request that was tried often enough.
-
-    Args:
-        url: What was asked for.
-        trouble: The last failure.
-
-    Returns:
-        The error to raise.
-    """
+    """Make the error of a request that was tried often enough."""
     if trouble.retry_after_s is not None:
         wait = f"it asks to come back in {trouble.retry_after_s:.0f} s"
         return HubBusyError(f"{short(url)}: {trouble.reason}; {wait}. Try again then; a token raises the limits.")

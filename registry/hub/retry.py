@@ -46,7 +46,6 @@ class Backoff:
     """Counts failures since the last progress.
 
     Args:
-        policy: How patient to be.
         now: Seconds of a monotonic clock.
         draw: Gives numbers in 0..1.
     """
@@ -75,7 +74,6 @@ class Backoff:
         together do not come back together.
 
         Args:
-            trouble: What happened.
             now: Seconds of the same clock.
 
         Returns:

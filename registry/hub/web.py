@@ -52,7 +52,6 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         token: The user's token; None for none.
         proxy: Address of a proxy; the environment is not looked at.
         ca_file: Certificates to trust in place of the usual ones.
-        connect_timeout_s: For a connection.
         answer_timeout_s: From the request to the end of the answer's header, and for the whole of a small answer.
         stall_s: Silence in the middle of an answer.
         ollama_endpoint: Address of the registry for models by their names in Ollama's library; no token goes there.
@@ -76,7 +75,6 @@ class Answer:
     """An answer whose body is still to come.
 
     Attributes:
-        status: HTTP status.
         headers: As sent; names in any case.
         url: Where it came from in the end.
     """
@@ -90,9 +88,6 @@ class Answer:
     async def chunks(self) -> AsyncIterator[bytes]:
         """Give the body as it comes.
 
-        Yields:
-            Pieces of some kilobytes.
-
         Raises:
             TroubleError: It broke off or went silent.
         """
@@ -102,12 +97,7 @@ class Answer:
 
 
 class Web:
-    """The connections to one hub and its content network; use as an async context manager.
-
-    Args:
-        settings: How to reach the hub.
-        num_connections: At the same time.
-    """
+    """The connections to one hub and its content network; use as an async context manager."""
 
     def __init__(self, settings: HubSettings, *, num_connections: int = 8) -> None:
         self.settings = settings
@@ -147,10 +137,6 @@ class Web:
     @asynccontextmanager
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[Answer]:
         """Make one GET request, following redirects.
-
-        Args:
-            url: Where to.
-            headers: More of them, e.g. Range.
 
         Yields:
             The answer of status 200 or 206; the connection is given back afterwards.
@@ -275,10 +261,6 @@ def retry_after_s(value: str | None, now: dt.datetime) -> float | None:
     """Read a Retry-After header.
 
     Source: RFC 9110, 10.2.3: a date, or a number of seconds.
-
-    Args:
-        value: The header.
-        now: For a date.
 
     Returns:
         Seconds from now, at least 0; None when there is none or it makes no sense.

@@ -28,28 +28,13 @@ class OllamaRegistry:
         self.web = client.web
 
     def blob_url(self, reference: OllamaReference, layer: Layer) -> str:
-        """Give the address of a layer.
-
-        Args:
-            reference: The model.
-            layer: Checked.
-
-        Returns:
-            Where it is fetched from.
-        """
+        """Give the address of a layer."""
         return f"{self.web.endpoint}/v2/{reference.repository}/blobs/{layer.digest}"
 
     async def manifest(self, reference: OllamaReference) -> RemoteManifest:
         """Ask what a name means now.
 
-        Args:
-            reference: The model.
-
-        Returns:
-            Its layers.
-
         Raises:
-            HubError: Or a subclass.
             NothingToPullError: It has no weights that could be run.
         """
         url = f"{self.web.endpoint}/v2/{reference.repository}/manifests/{reference.tag}"
@@ -58,11 +43,6 @@ class OllamaRegistry:
 
     async def layer(self, reference: OllamaReference, layer: Layer, *, limit_bytes: int) -> bytes:
         """Fetch a small layer.
-
-        Args:
-            reference: The model.
-            layer: Of its manifest.
-            limit_bytes: More than that is refused.
 
         Returns:
             Its bytes, which have the digest.

@@ -30,7 +30,6 @@ class RemoteManifest(msgspec.Struct, frozen=True, kw_only=True):
     """One model of a registry.
 
     Attributes:
-        model: The layer with the weights.
         texts: The small layers that are made settings: parameters, system prompt, messages, licences.
         has_projector: It also has a vision projector, which is left out.
     """
@@ -50,10 +49,6 @@ def read_remote_manifest(body: bytes, reference: OllamaReference) -> RemoteManif
 
     Args:
         body: JSON, its size checked by the caller.
-        reference: What was asked for.
-
-    Returns:
-        Its layers, their digests and sizes checked.
 
     Raises:
         HubAnswerError: It is malformed, or says what no registry may say.

@@ -55,9 +55,6 @@ def parse_ollama_name(text: str) -> OllamaReference:
     Args:
         text: E.g. `smollm2:135m`, `user/model`, `ollama.com/library/qwen3:0.6b`.
 
-    Returns:
-        What it means.
-
     Raises:
         InvalidReferenceError: It is no such name.
     """

@@ -26,12 +26,6 @@ _LOCK_POLL_S: Final = (0.01, 0.5)
 def translate_os_errors(path: Path) -> Iterator[None]:
     """Turn the system's errors about the models folder into ours.
 
-    Args:
-        path: For the message.
-
-    Yields:
-        Nothing.
-
     Raises:
         PullDiskFullError: There is no space.
         PullStoreError: Anything else.
@@ -43,15 +37,7 @@ def translate_os_errors(path: Path) -> Iterator[None]:
 
 
 def store_error(exc: OSError, path: Path) -> PullError:
-    """Turn one error of the system into ours.
-
-    Args:
-        exc: What the system said.
-        path: The file it is about.
-
-    Returns:
-        The error to raise.
-    """
+    """Turn one error of the system into ours."""
     if exc.errno in _FULL:
         return PullDiskFullError(
             f"The disk with {path.parent} is full. What was fetched is kept: free some space and resume the pull."
@@ -61,9 +47,6 @@ def store_error(exc: OSError, path: Path) -> PullError:
 
 def sync_file(fd: int) -> None:
     """Have a file's bytes on the disk.
-
-    Args:
-        fd: Of the file.
 
     Raises:
         OSError: They cannot be written.
@@ -99,7 +82,6 @@ def make_folder(folder: Path, base: Path) -> None:
 
     Args:
         folder: Below `base`.
-        base: Exists.
 
     Raises:
         PullStoreError: Something else has the name, or leads elsewhere.
@@ -122,7 +104,6 @@ def move(source: Path, target: Path) -> None:
 
     Args:
         source: What to rename; its content is on the disk.
-        target: On the same file system.
 
     Raises:
         OSError: It cannot be done.
@@ -137,7 +118,6 @@ def link_or_copy(source: Path, target: Path) -> None:
     """Give a file a second name, or copy it where that cannot be.
 
     Args:
-        source: A regular file.
         target: Must not exist.
 
     Raises:
@@ -164,9 +144,6 @@ def link_or_copy(source: Path, target: Path) -> None:
 def free_bytes(folder: Path) -> int:
     """Tell how much may be written on a folder's disk.
 
-    Args:
-        folder: It or one above it exists.
-
     Returns:
         Bytes that this user may take.
 
@@ -191,9 +168,6 @@ class Lock:
 
     def try_acquire(self) -> bool:
         """Take the lock if nobody has it.
-
-        Returns:
-            Whether it was taken.
 
         Raises:
             OSError: The file cannot be made.
@@ -225,11 +199,7 @@ async def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Async
     """Hold a lock, waiting for it as long as it takes.
 
     Args:
-        path: Its file.
         on_wait: Called once when somebody else has it.
-
-    Yields:
-        Nothing.
 
     Raises:
         PullStoreError: The file cannot be made.

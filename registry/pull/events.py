@@ -10,13 +10,7 @@ from registry.pull.plan import PullPlan
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True, tag="planned"):
-    """The hub was asked; it is known what will be fetched.
-
-    Attributes:
-        plan: All of it.
-        total_bytes: Of all files.
-        needed_bytes: That are still to be fetched.
-    """
+    """The hub was asked; it is known what will be fetched."""
 
     plan: PullPlan
     total_bytes: int
@@ -34,13 +28,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, tag="waiting"):
 
 
 class FileStarted(msgspec.Struct, frozen=True, kw_only=True, tag="file_started"):
-    """A file is being fetched.
-
-    Attributes:
-        path: Below the part's folder.
-        size_bytes: Its size.
-        done_bytes: What is there from before.
-    """
+    """A file is being fetched."""
 
     path: str
     size_bytes: int
@@ -52,7 +40,6 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
 
     Attributes:
         done_bytes: That are there, over all files; falls when a file is begun anew.
-        total_bytes: Of all files.
         bytes_per_s: Over the last seconds; None before there is anything to measure.
         eta_s: Seconds to go at that speed; None without one.
     """
@@ -64,13 +51,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
 
 
 class Retrying(msgspec.Struct, frozen=True, kw_only=True, tag="retrying"):
-    """Something went wrong and is tried again.
-
-    Attributes:
-        path: The file.
-        reason: What happened.
-        delay_s: Until the next attempt.
-    """
+    """Something went wrong and is tried again."""
 
     path: str
     reason: str
@@ -78,11 +59,7 @@ class Retrying(msgspec.Struct, frozen=True, kw_only=True, tag="retrying"):
 
 
 class Verifying(msgspec.Struct, frozen=True, kw_only=True, tag="verifying"):
-    """All bytes of a file are there; its hash is not ready yet.
-
-    Attributes:
-        path: The file.
-    """
+    """All bytes of a file are there; its hash is not ready yet."""
 
     path: str
 
@@ -91,7 +68,6 @@ class FileDone(msgspec.Struct, frozen=True, kw_only=True, tag="file_done"):
     """A file is there and has the right hash.
 
     Attributes:
-        path: The file.
         origin: Fetched now, there from before, or the same bytes as another file's.
     """
 
@@ -103,9 +79,7 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True, tag="registered"):
     """What came can be used now.
 
     Attributes:
-        model: The model's name.
         engines: That run it, with all its artifacts.
-        path: The artifact that came.
     """
 
     model: str
@@ -117,7 +91,6 @@ class Converting(msgspec.Struct, frozen=True, kw_only=True, tag="converting"):
     """The form that no repository has is being made from what came.
 
     Attributes:
-        step: What is done now.
         share: Of the step, 0..1; None when unknown.
     """
 
@@ -136,12 +109,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
-    """The pull ended with an error; what was fetched is kept.
-
-    Attributes:
-        code: Of the error.
-        message: The sentence for the user.
-    """
+    """The pull ended with an error; what was fetched is kept."""
 
     code: str
     message: str

@@ -30,11 +30,6 @@ class Fetcher:
     """Gets the files of one pull.
 
     Args:
-        web: The connections.
-        folder: Where files lie.
-        database: The catalogue's file.
-        settings: Of the transfers.
-        meter: Sums their progress.
         tell: Takes the events; returns at once.
     """
 
@@ -57,12 +52,6 @@ class Fetcher:
     async def is_in_place(self, part: PlannedPart) -> bool:
         """Tell whether all files of a part are where they belong, reading those that nobody vouches for.
 
-        Args:
-            part: The part.
-
-        Returns:
-            True when nothing is left to do.
-
         Raises:
             PullStoreError: A file cannot be read.
         """
@@ -74,15 +63,7 @@ class Fetcher:
         return True
 
     async def obtain(self, part: PlannedPart, file: PlannedFile) -> None:
-        """Have a file in its part's stage.
-
-        Args:
-            part: The part it belongs to.
-            file: The file.
-
-        Raises:
-            PullError: Or a subclass.
-        """
+        """Have a file in its part's stage."""
         staged = self._folder.staged(part, file)
         await in_thread(bind(self._make_room, staged.parent))
         async with locked(self._folder.blob_lock(file), lambda: self._tell(Waiting(path=file.path))):
@@ -149,17 +130,7 @@ class Fetcher:
         return await self.with_store(lambda store: known_files(store, blob_of(file), file.size_bytes))
 
     async def with_store(self, work: Callable[[PullStore], _T]) -> _T:
-        """Do something with the catalogue, in a thread and on a connection of its own.
-
-        Args:
-            work: What to do.
-
-        Returns:
-            What it returns.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """Do something with the catalogue, in a thread and on a connection of its own."""
 
         def run() -> _T:
             with PullStore.open(self._database) as store:

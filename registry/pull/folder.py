@@ -25,11 +25,7 @@ REPLACED_PREFIX: Final = "replaced-"
 
 
 class PullFolder:
-    """The names of everything below one models folder.
-
-    Args:
-        models_dir: mlxr's own models folder.
-    """
+    """The names of everything below one models folder."""
 
     def __init__(self, models_dir: Path) -> None:
         self.models_dir = models_dir
@@ -79,14 +75,7 @@ class PullFolder:
 
 
 def blob_of(file: PlannedFile) -> str:
-    """Name a file's bytes: by their hash, or by where they come from when no hash is known.
-
-    Args:
-        file: The file.
-
-    Returns:
-        A name that is safe as a file's.
-    """
+    """Name a file's bytes: by their hash, or by where they come from when no hash is known."""
     if file.sha256 is not None:
         return f"sha256-{file.sha256}"
     return f"sha1-{file.git_sha1}" if file.git_sha1 is not None else f"url-{_digest(file.url)}"
@@ -94,9 +83,6 @@ def blob_of(file: PlannedFile) -> str:
 
 def fingerprint(path: Path) -> tuple[int, int] | None:
     """Give size and modification time of a regular file, links not followed.
-
-    Args:
-        path: The file.
 
     Returns:
         Bytes and nanoseconds, or None when there is no such file.

@@ -17,13 +17,7 @@ StopState = Literal["paused", "cancelled", "queued"]
 
 
 class PullHandle:
-    """One pull of this process. The manager makes it.
-
-    Args:
-        pull_id: Its number.
-        reference: As the user wrote it.
-        wishes: What of it.
-    """
+    """One pull of this process. The manager makes it."""
 
     def __init__(self, pull_id: int, reference: str, wishes: Wishes) -> None:
         self.id = pull_id
@@ -50,11 +44,7 @@ class PullHandle:
         return len(self._readers)
 
     def stop(self, state: StopState) -> None:
-        """Stop it soon. The first to ask decides how.
-
-        Args:
-            state: Where it stands afterwards.
-        """
+        """Stop it soon. The first to ask decides how."""
         if not self.is_ended and self.stop_state is None and self.task is not None:
             self.stop_state = state
             self.task.cancel()
@@ -82,7 +72,6 @@ class PullHandle:
         """Tell the last event.
 
         Args:
-            event: Done, Failed or Stopped.
             outcome: What `wait` gives.
         """
         self._outcome = outcome
@@ -92,9 +81,6 @@ class PullHandle:
         """Follow the pull from now on; where it stands is told first. Any number of readers may do so.
 
         A slow reader misses progress events that newer ones replaced, and nothing else.
-
-        Yields:
-            Events, a final one last.
         """
         reader = _Reader()
         for event in (self._planned, self.progress, *self._registered, self.converting, self._final):
@@ -112,9 +98,6 @@ class PullHandle:
 
     async def wait(self) -> PullResult:
         """Wait for the end. Cancelling this does not stop the pull.
-
-        Returns:
-            What to register.
 
         Raises:
             PullConflictError: It was paused or cancelled.

@@ -18,9 +18,6 @@ def look(plan: PullPlan, folder: PullFolder, store: PullStore, *, reserve_bytes:
     """Note in a plan what is there.
 
     Args:
-        plan: As it was made.
-        folder: Where files lie.
-        store: Knows which files were verified.
         reserve_bytes: Disk space that must stay free.
 
     Returns:
@@ -28,7 +25,6 @@ def look(plan: PullPlan, folder: PullFolder, store: PullStore, *, reserve_bytes:
 
     Raises:
         PullStoreError: The disk cannot be looked at.
-        DatabaseError: Or a subclass.
     """
     parts = tuple(
         msgspec.structs.replace(part, files=tuple(_look_at(folder, store, part, file) for file in part.files))
@@ -55,15 +51,7 @@ def known_files(store: PullStore, blob: str, size_bytes: int) -> list[Path]:
     """List the files that have certain bytes and did not change since that was seen.
 
     Args:
-        store: Knows which files were verified.
         blob: What the bytes are.
-        size_bytes: How many.
-
-    Returns:
-        The files.
-
-    Raises:
-        DatabaseError: Or a subclass.
     """
     return [
         Path(file.path)

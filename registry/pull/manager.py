@@ -38,7 +38,6 @@ class PullStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A pull in the list.
 
     Attributes:
-        record: As it is stored.
         is_alive: A process works on it or has it in its queue.
     """
 
@@ -55,9 +54,7 @@ class PullManager:
     """Runs pulls; use as an async context manager. Leaving it stops them, to go on at the next start.
 
     Args:
-        puller: Does the work.
         max_running: At the same time; others wait.
-        max_waiting: More than that are refused.
         poll_s: Between two looks at what other processes want.
         conclude: What follows the transfer; others' transfers do not wait for it.
     """
@@ -93,16 +90,8 @@ class PullManager:
     async def start(self, reference: str, wishes: Wishes | None = None) -> PullHandle:
         """Begin a pull, or join the one of this process that does the same.
 
-        Args:
-            reference: What to pull.
-            wishes: What of it.
-
-        Returns:
-            The pull.
-
         Raises:
             PullConflictError: Too many wait already.
-            DatabaseError: Or a subclass.
         """
         wishes = wishes or Wishes()
         for handle in self._handles.values():
@@ -116,16 +105,12 @@ class PullManager:
     async def resume(self, pull_id: int) -> PullHandle:
         """Go on with a pull that is paused, failed, cancelled or interrupted.
 
-        Args:
-            pull_id: Its number.
-
         Returns:
             The pull; the running one if it runs here.
 
         Raises:
             PullNotFoundError: There is none.
             PullConflictError: It is done, or another process runs it.
-            DatabaseError: Or a subclass.
         """
         if pull_id in self._handles and self._handles[pull_id].stop_state is None:
             return self._handles[pull_id]
@@ -140,79 +125,46 @@ class PullManager:
         return self._launch(record)
 
     async def resume_interrupted(self) -> tuple[PullHandle, ...]:
-        """Go on with what ran when its process ended; for the start of a server.
-
-        Returns:
-            The pulls.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """Go on with what ran when its process ended; for the start of a server."""
         return tuple([await self.resume(item.record.id) for item in await self.list_pulls() if item.is_interrupted])
 
     async def pause(self, pull_id: int) -> None:
         """Stop a pull; what came is kept.
 
-        Args:
-            pull_id: Its number.
-
         Raises:
             PullNotFoundError: There is none.
             PullConflictError: It has ended.
-            DatabaseError: Or a subclass.
         """
         await self._stop(pull_id, "pause")
 
     async def cancel(self, pull_id: int) -> None:
         """Stop a pull and throw away what came.
 
-        Args:
-            pull_id: Its number.
-
         Raises:
             PullNotFoundError: There is none.
             PullConflictError: It has ended.
-            DatabaseError: Or a subclass.
         """
         await self._stop(pull_id, "cancel")
 
     async def list_pulls(self) -> tuple[PullStatus, ...]:
-        """List all pulls, oldest first.
-
-        Returns:
-            The pulls.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """List all pulls, oldest first."""
         records = await self._with_store(PullStore.list_pulls)
         return tuple([await self._status(record) for record in records])
 
     async def get(self, pull_id: int) -> PullStatus:
         """Give one pull.
 
-        Args:
-            pull_id: Its number.
-
-        Returns:
-            The pull.
-
         Raises:
             PullNotFoundError: There is none.
-            DatabaseError: Or a subclass.
         """
         return await self._status(await self._with_store(lambda store: store.get_pull(pull_id)))
 
     async def forget(self, pull_id: int) -> None:
         """Take a pull out of the list; its files stay.
 
-        Args:
-            pull_id: Its number.
-
         Raises:
             PullNotFoundError: There is none.
             PullConflictError: It runs.
-            DatabaseError: Or a subclass.
         """
         if (await self.get(pull_id)).is_alive:
             raise PullConflictError(f"Pull {pull_id} runs; pause or cancel it first.")
@@ -220,9 +172,6 @@ class PullManager:
 
     def handle_of(self, pull_id: int) -> PullHandle | None:
         """Give a pull that this process runs.
-
-        Args:
-            pull_id: Its number.
 
         Returns:
             The pull, or None.

@@ -20,9 +20,7 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is of no use any more.
 
     Attributes:
-        path: The file or folder.
         kind: Bytes on their way, verified files of a part that was never completed, or a folder that was replaced.
-        size_bytes: On the disk.
     """
 
     path: str
@@ -34,17 +32,11 @@ def find_orphans(folder: PullFolder, store: PullStore, *, now: float, min_age_s:
     """List what no pull in the list may still use.
 
     Args:
-        folder: Where files lie.
-        store: The list.
         now: Seconds since 1970.
         min_age_s: What is younger may belong to a pull that is in no list.
 
-    Returns:
-        The orphans, by path.
-
     Raises:
         PullStoreError: The folder cannot be read.
-        DatabaseError: Or a subclass.
     """
     if not folder.partial_dir.is_dir():
         return ()
@@ -66,9 +58,6 @@ def find_orphans(folder: PullFolder, store: PullStore, *, now: float, min_age_s:
 def remove_orphans(orphans: Iterable[Orphan]) -> int:
     """Take orphans away.
 
-    Args:
-        orphans: As found a moment ago.
-
     Returns:
         Bytes that were freed.
 
@@ -85,10 +74,6 @@ def remove_orphans(orphans: Iterable[Orphan]) -> int:
 
 def discard(plan: PullPlan, folder: PullFolder) -> None:
     """Throw away what a cancelled pull has of its files, unless somebody else is fetching the same bytes.
-
-    Args:
-        plan: Of the pull.
-        folder: Where files lie.
 
     Raises:
         PullStoreError: It cannot be done.

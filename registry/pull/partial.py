@@ -43,8 +43,6 @@ class PartialFile:
 
     Args:
         path: Of the bytes.
-        fd: Open for reading and writing.
-        marks: Where to go on.
     """
 
     def __init__(self, path: Path, fd: int, marks: _Marks) -> None:
@@ -59,7 +57,6 @@ class PartialFile:
 
         Args:
             path: `KEY.part`.
-            size_bytes: Of the whole file.
             segment_bytes: Of the segments, when it is begun.
 
         Returns:
@@ -99,11 +96,7 @@ class PartialFile:
         return self._marks.etag
 
     def note_etag(self, etag: str | None) -> None:
-        """Remember the validator; a weak or strange one is not kept.
-
-        Args:
-            etag: As the server sent it.
-        """
+        """Remember the validator; a weak or strange one is not kept."""
         self._marks.etag = etag if etag is not None and _STRONG_ETAG.fullmatch(etag) is not None else None
 
     def write(self, data: bytes, offset: int) -> None:
@@ -111,7 +104,6 @@ class PartialFile:
 
         Args:
             data: The bytes.
-            offset: From the start of the file.
 
         Raises:
             PullDiskFullError: There is no space.
@@ -156,9 +148,6 @@ class PartialFile:
     def reset(self, segment_bytes: int) -> None:
         """Throw away what is there and begin anew.
 
-        Args:
-            segment_bytes: Of the new segments.
-
         Raises:
             PullStoreError: It cannot be done.
         """
@@ -170,14 +159,7 @@ class PartialFile:
         self._marks.segments = self.segments = cut(self.size_bytes, segment_bytes)
 
     def hasher(self, kind: HashKind) -> "FileHasher":
-        """Begin a hash over the file.
-
-        Args:
-            kind: Of the hash.
-
-        Returns:
-            A hash over nothing yet.
-        """
+        """Begin a hash over the file."""
         return FileHasher(self._fd, self.size_bytes, kind)
 
     def finish(self, target: Path) -> None:
@@ -203,8 +185,6 @@ class FileHasher:
     """A hash that follows a file as its beginning grows.
 
     Args:
-        fd: Of the file.
-        size_bytes: Of the whole file.
         kind: `sha256` of the bytes, or `git_sha1`: SHA-1 over `blob SIZE`, a NUL and the bytes.
     """
 
@@ -273,7 +253,6 @@ def partial_bytes(path: Path, size_bytes: int) -> int:
 
     Args:
         path: `KEY.part`.
-        size_bytes: Of the whole file.
 
     Returns:
         Bytes below the marks.

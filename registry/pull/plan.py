@@ -37,7 +37,6 @@ class PlannedFile(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         url: Where it is fetched from; of a hub always at one commit.
         path: Where it goes, below the part's folder.
-        size_bytes: Its size.
         sha256: What its bytes must have; None when `git_sha1` stands, or for a plain URL.
         git_sha1: The git object id that its bytes must have.
         state: What is there of it: nothing, a part, the same bytes elsewhere, or all.
@@ -84,16 +83,13 @@ class PullPlan(msgspec.Struct, frozen=True, kw_only=True):
     """All that a pull is going to do.
 
     Attributes:
-        reference: As the user wrote it.
         parts: One per artifact.
         needs_conversion: Engines that were wished for and that no repository has a form for.
         notes: Sentences for the user about what was chosen and why.
         fits_memory: Whether the weights fit into the budget; None when there is none.
         local_path: Of a reference to this machine: nothing is fetched, this is to be registered.
         free_bytes: On the models folder's disk; None before anybody looked.
-        reserve_bytes: Of these, what stays free.
         name: Of the model that gets what comes, when nothing else was wished; it is kept apart from equal bytes.
-        settings: That its publisher gave it.
     """
 
     reference: str

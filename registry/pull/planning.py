@@ -27,26 +27,12 @@ _MLX_ENDING: Final = re.compile(r"[-_.](?:mlx|[2-8]bit|bf16|fp16|\d+bit-(?:dwq|g
 
 
 def has_gguf(info: RepoInfo) -> bool:
-    """Tell whether a repository has GGUF models.
-
-    Args:
-        info: The repository.
-
-    Returns:
-        True when it has.
-    """
+    """Tell whether a repository has GGUF models."""
     return bool(gguf_sets(info.files))
 
 
 def has_mlx(info: RepoInfo) -> bool:
-    """Tell whether a repository is a model folder that MLX may load: a config and safetensors.
-
-    Args:
-        info: The repository.
-
-    Returns:
-        True when it is.
-    """
+    """Tell whether a repository is a model folder that MLX may load: a config and safetensors."""
     names = {file.path for file in info.files}
     return "config.json" in names and any(name.endswith(".safetensors") and "/" not in name for name in names)
 
@@ -55,13 +41,7 @@ def plan_gguf(info: RepoInfo, reference: HubReference, wishes: Wishes, endpoint:
     """Choose the files of one GGUF model.
 
     Args:
-        info: The repository.
         reference: What was asked for: a quantization, a file, or neither.
-        wishes: Vision, and the memory there is.
-        endpoint: Of the hub.
-
-    Returns:
-        The files.
 
     Raises:
         NothingToPullError: It is not there, is not complete, is not clear, or nothing fits.
@@ -137,13 +117,6 @@ def _projector(info: RepoInfo, reference: HubReference) -> HubFile:
 def plan_mlx(info: RepoInfo, endpoint: str) -> PlannedPart:
     """Choose the files of an MLX model folder: all that a load reads, and nothing that runs.
 
-    Args:
-        info: The repository.
-        endpoint: Of the hub.
-
-    Returns:
-        The files.
-
     Raises:
         NothingToPullError: It is no such folder, only has pickled weights, or misses a shard.
     """
@@ -170,11 +143,7 @@ def is_mlx_file(path: str, *, has_main_weights: bool = False) -> bool:
     """Tell whether a file of a repository belongs to its MLX form.
 
     Args:
-        path: In the repository.
         has_main_weights: There is a `model*.safetensors`, so that a second copy of the weights is not needed.
-
-    Returns:
-        True when it is to be pulled.
     """
     if "/" in path or path.startswith("."):
         return False
@@ -199,11 +168,6 @@ def siblings_of(repo: str, wanted: ArtifactFormat, *, mlx_bits: int = 4) -> tupl
 
     Args:
         repo: `ORG/REPO`.
-        wanted: The format to look for.
-        mlx_bits: Bits of the MLX form.
-
-    Returns:
-        Repositories to ask for, best first.
     """
     org, _, name = repo.partition("/")
     if wanted is ArtifactFormat.MLX:

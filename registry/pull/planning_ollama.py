@@ -49,11 +49,6 @@ async def plan_ollama(
     """Find out what the pull of a name would do.
 
     Args:
-        text: As the user wrote it.
-        reference: The name.
-        source: The registry.
-        folder: Where files lie.
-        database: The catalogue's file.
         name: Of the model here; None = the one that was asked for.
 
     Returns:
@@ -62,7 +57,6 @@ async def plan_ollama(
     Raises:
         PullError: Or a subclass: it cannot be pulled.
         PullConflictError: Another model has the name.
-        DatabaseError: Or a subclass.
     """
     manifest = await source.manifest(reference)
     settings, notes = await _settings(reference, manifest, source)

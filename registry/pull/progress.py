@@ -13,12 +13,7 @@ WINDOW_S: Final = 10.0
 
 
 class ProgressMeter:
-    """Sums the files of a pull.
-
-    Args:
-        total_bytes: Of all files.
-        interval_s: The least time between two events.
-    """
+    """Sums the files of a pull."""
 
     def __init__(self, total_bytes: int, *, interval_s: float) -> None:
         self._total_bytes = total_bytes
@@ -34,24 +29,15 @@ class ProgressMeter:
         return sum(self._done.values())
 
     def set_present(self, file: str, num_bytes: int) -> None:
-        """Count bytes that did not come over the network.
-
-        Args:
-            file: Any key.
-            num_bytes: Of this file that are there.
-        """
+        """Count bytes that did not come over the network."""
         self._done[file] = num_bytes
 
     def on_bytes(self, file: str, num_bytes: int, now: float) -> Progress | None:
         """Count bytes that came.
 
         Args:
-            file: Any key.
             num_bytes: Of this file that are there now.
             now: Seconds of a monotonic clock.
-
-        Returns:
-            An event, when it is time for one.
         """
         self._fetched += max(0, num_bytes - self._done.get(file, 0))
         self._done[file] = num_bytes
@@ -64,11 +50,7 @@ class ProgressMeter:
         return self.progress()
 
     def progress(self) -> Progress:
-        """Give the event for now.
-
-        Returns:
-            The event.
-        """
+        """Give the event for now."""
         (since, before), (until, after) = (self._samples[0], self._samples[-1]) if self._samples else ((0, 0), (0, 0))
         speed = (after - before) / (until - since) if until > since else None
         left = max(0, self._total_bytes - self.done_bytes)

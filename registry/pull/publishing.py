@@ -22,17 +22,12 @@ def publish(part: PlannedPart, folder: PullFolder, store: PullStore) -> Path:
 
     Args:
         part: All its files are in the stage.
-        folder: Where files lie.
         store: Is told where the verified files are now.
-
-    Returns:
-        What to register.
 
     Raises:
         PullConflictError: Something else lies where an MLX folder would go.
         PullDiskFullError: There is no space.
         PullStoreError: It cannot be done.
-        DatabaseError: Or a subclass.
     """
     stage, target = folder.stage_dir(part), folder.target_dir(part)
     with translate_os_errors(target):
@@ -59,7 +54,6 @@ def tidy(part: PlannedPart, folder: PullFolder) -> None:
 
     Args:
         part: All its files are where they belong.
-        folder: Where files lie.
     """
     for path in (folder.stage_dir(part), folder.replaced_dir(part)):
         shutil.rmtree(path, ignore_errors=True)

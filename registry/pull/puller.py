@@ -47,8 +47,6 @@ class PullSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How pulls are done.
 
     Attributes:
-        transfer: Of one file.
-        reserve_bytes: Disk space that stays free.
         progress_interval_s: The least time between two progress events.
         local_paths: References to files on this machine are allowed; a server must not.
     """
@@ -63,7 +61,6 @@ class PullResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a pull brought.
 
     Attributes:
-        plan: What was planned.
         paths: What to register, one per part: an MLX folder or a model's first GGUF file.
         is_owned: They lie in mlxr's own models folder.
     """
@@ -77,10 +74,6 @@ class Puller:
     """Plans and fetches.
 
     Args:
-        hub: Whom to ask.
-        models_dir: mlxr's own models folder.
-        database: The catalogue's file.
-        settings: How.
         ollama: Whom to ask for names of Ollama's; None = nobody.
     """
 
@@ -104,14 +97,12 @@ class Puller:
 
         Args:
             reference: What to pull; `remote_names.py` has the grammar.
-            wishes: What of it.
 
         Returns:
             The plan, with what is on the disk already.
 
         Raises:
             PullError: Or a subclass: it cannot be pulled.
-            DatabaseError: Or a subclass.
         """
         wishes = wishes or Wishes()
         match parse_pull_reference(reference):
@@ -135,15 +126,8 @@ class Puller:
     async def look(self, plan: PullPlan) -> PullPlan:
         """Note in a plan what is on the disk now.
 
-        Args:
-            plan: Any plan.
-
-        Returns:
-            The plan, up to date.
-
         Raises:
             PullStoreError: The disk cannot be looked at.
-            DatabaseError: Or a subclass.
         """
 
         def run() -> PullPlan:
@@ -156,15 +140,7 @@ class Puller:
         """Do what a plan says. Cancelling the task stops it; what came so far is kept.
 
         Args:
-            plan: The plan.
             tell: Takes the events, Planned first and Done last; returns at once.
-
-        Returns:
-            What to register.
-
-        Raises:
-            PullError: Or a subclass.
-            DatabaseError: Or a subclass.
         """
         if plan.local_path is not None:
             tell(Done(paths=(plan.local_path,)))
@@ -269,15 +245,6 @@ async def open_puller(
 ) -> AsyncIterator[Puller]:
     """Open the connections to a hub for some pulls.
 
-    Args:
-        hub: How to reach it.
-        models_dir: mlxr's own models folder.
-        database: The catalogue's file.
-        settings: How pulls are done.
-
-    Yields:
-        A puller.
-
     Raises:
         HubUnreachableError: The settings make no sense.
     """
@@ -306,24 +273,7 @@ async def pull(
     wishes: Wishes | None = None,
     settings: PullSettings | None = None,
 ) -> PullResult:
-    """Plan and fetch in one call, for a caller that wants no list of pulls.
-
-    Args:
-        reference: What to pull.
-        hub: How to reach the hub.
-        models_dir: mlxr's own models folder.
-        database: The catalogue's file.
-        tell: Takes the events.
-        wishes: What of it.
-        settings: How.
-
-    Returns:
-        What to register.
-
-    Raises:
-        PullError: Or a subclass.
-        DatabaseError: Or a subclass.
-    """
+    """Plan and fetch in one call, for a caller that wants no list of pulls."""
     async with open_puller(hub, models_dir, database, settings) as puller:
         return await puller.fetch(await puller.plan(reference, wishes), tell)
 

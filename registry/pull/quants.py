@@ -51,9 +51,6 @@ class GGUFSet(msgspec.Struct, frozen=True, kw_only=True):
 def gguf_sets(files: Sequence[HubFile]) -> tuple[GGUFSet, ...]:
     """Group the GGUF models of a repository.
 
-    Args:
-        files: All its files.
-
     Returns:
         The models, smallest first; projectors, importance matrices and the like left out.
     """
@@ -119,9 +116,6 @@ def bits_of(label: str | None) -> float | None:
 def projectors(files: Sequence[HubFile]) -> tuple[HubFile, ...]:
     """List the vision projectors of a repository, the one to take first.
 
-    Args:
-        files: All its files.
-
     Returns:
         The projectors: half precision before others, as they are small and lose most.
     """
@@ -141,7 +135,6 @@ def choose_default(sets: Sequence[GGUFSet], budget_bytes: int | None) -> GGUFSet
     Q4_K_M if it is there and fits; else the nearest below it that fits; else the nearest above it that fits.
 
     Args:
-        sets: Complete models, smallest first.
         budget_bytes: Weights that fit; None = any.
 
     Returns:

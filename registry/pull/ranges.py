@@ -16,12 +16,7 @@ _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 
 class Span(NamedTuple):
-    """Bytes of a file.
-
-    Attributes:
-        start: Offset of the first.
-        end: Offset behind the last.
-    """
+    """Bytes of a file."""
 
     start: int
     end: int
@@ -32,9 +27,7 @@ def announced_span(status: int, headers: Mapping[str, str], asked: Span, size_by
 
     Args:
         status: 206, or 200 for the whole file.
-        headers: Of the answer.
         asked: The bytes that were asked for.
-        size_bytes: Of the file.
 
     Returns:
         The bytes that will come: from the first that was asked for, perhaps not up to the last.

@@ -10,7 +10,6 @@ class Segment(msgspec.Struct, kw_only=True):
 
     Attributes:
         start: Offset of its first byte.
-        end: Offset behind its last.
         done: Offset behind the last byte that is there, counted from `start` without a gap.
     """
 
@@ -27,10 +26,6 @@ class Segment(msgspec.Struct, kw_only=True):
 def cut(size_bytes: int, segment_bytes: int) -> list[Segment]:
     """Cut a file into segments.
 
-    Args:
-        size_bytes: Of the file.
-        segment_bytes: Of every segment but the last.
-
     Returns:
         The segments, in order, nothing done; one empty segment for an empty file.
     """
@@ -43,10 +38,6 @@ def is_sound(segments: Sequence[Segment], size_bytes: int) -> bool:
 
     Args:
         segments: In order.
-        size_bytes: Of the file.
-
-    Returns:
-        True when they do, and say nothing impossible.
     """
     end = 0
     for segment in segments:
@@ -57,14 +48,7 @@ def is_sound(segments: Sequence[Segment], size_bytes: int) -> bool:
 
 
 def num_done(segments: Sequence[Segment]) -> int:
-    """Count the bytes that are there.
-
-    Args:
-        segments: Of one file.
-
-    Returns:
-        Their number.
-    """
+    """Count the bytes that are there."""
     return sum(segment.done - segment.start for segment in segments)
 
 
@@ -73,9 +57,6 @@ def prefix_end(segments: Sequence[Segment]) -> int:
 
     Args:
         segments: Of one file, in order.
-
-    Returns:
-        The offset.
     """
     end = 0
     for segment in segments:

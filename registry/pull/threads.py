@@ -18,9 +18,6 @@ async def in_thread(work: Callable[[], _T]) -> _T:
     Args:
         work: Takes seconds at most.
 
-    Returns:
-        What it returns.
-
     Raises:
         asyncio.CancelledError: After the work has ended.
     """

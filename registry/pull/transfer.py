@@ -33,11 +33,9 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         large_bytes: Files from this size on are fetched over several connections.
         num_connections: For one file; also the small files that are fetched at the same time.
-        segment_bytes: Asked for with one request.
         mark_bytes: Written between two marks. A crash costs at most twice that: what came while a mark was stored, too.
         buffer_bytes: In memory, per connection.
         max_restarts: How often a file is begun anew because it changed on the server.
-        retry: How patient to be.
     """
 
     large_bytes: int = 64 << 20
@@ -75,11 +73,6 @@ class Transfer:
     """Fetches one file. For one `run`.
 
     Args:
-        web: The connections.
-        file: What to fetch.
-        partial: Where to.
-        settings: How.
-        watch: Who wants to know.
         clock: Seconds of a monotonic clock.
         draw: Gives numbers in 0..1, for the waits.
     """
@@ -350,11 +343,6 @@ class Transfer:
 
 def segment_bytes_for(file: PlannedFile, settings: TransferSettings, *, has_ranges: bool = True) -> int:
     """Choose the size of a file's segments.
-
-    Args:
-        file: The file.
-        settings: Of the transfer.
-        has_ranges: The server sends parts of files.
 
     Returns:
         Bytes; the whole file's when one request is to fetch it.

@@ -18,7 +18,6 @@ def read_adapters(session: Session, where: str) -> dict[int, list[Adapter]]:
     """Give the adapters of models, inside a `read` of the session.
 
     Args:
-        session: The catalogue.
         where: An SQL condition on `model_id`; own text, never a user's.
 
     Returns:
@@ -51,9 +50,6 @@ def read_adapters(session: Session, where: str) -> dict[int, list[Adapter]]:
 
 def adapter_labels(session: Session) -> dict[int, list[tuple[str, EngineName]]]:
     """Give name and engine of every adapter, inside a `read` of the session.
-
-    Args:
-        session: The catalogue.
 
     Returns:
         Row of the model -> names and engines, sorted.

@@ -16,16 +16,11 @@ class AdapterWriter(MergingWriter):
 
         Args:
             model_name: Its base, or an alias of it.
-            draft: What was found and checked.
-
-        Returns:
-            The adapter.
 
         Raises:
             InvalidModelNameError: Its name is none.
             ModelNotFoundError: There is no such base.
             ArtifactConflictError: The base has another adapter of that name and format.
-            DatabaseError: Or a subclass.
         """
         check_adapter_name(draft.name)
         with self.write():
@@ -58,16 +53,11 @@ class AdapterWriter(MergingWriter):
 
         Args:
             model_name: Its base, or an alias of it.
-            name: The adapter.
             engine: Only the one for this engine; None = for both.
-
-        Returns:
-            What was forgotten.
 
         Raises:
             ModelNotFoundError: There is no such base.
             AdapterNotFoundError: It has no such adapter.
-            DatabaseError: Or a subclass.
         """
         with self.write():
             model = self.get_model(model_name)

@@ -10,45 +10,19 @@ def mark_apart(session: Session, name: str) -> None:
     """Keep a model apart from others with the same bytes.
 
     Args:
-        session: The catalogue.
         name: The model's own name; an unknown one changes nothing.
-
-    Raises:
-        DatabaseError: Or a subclass.
     """
     with session.write():
         session.rows("UPDATE models SET is_apart = 1 WHERE name = ?", name)
 
 
 def is_apart(session: Session, name: str) -> bool:
-    """Tell whether a model stands apart.
-
-    Args:
-        session: The catalogue.
-        name: The model's own name.
-
-    Returns:
-        False also when there is no such model.
-
-    Raises:
-        DatabaseError: Or a subclass.
-    """
+    """Tell whether a model stands apart."""
     with session.read():
         return bool(session.rows("SELECT 1 FROM models WHERE name = ? AND is_apart", name))
 
 
 def is_store_name(session: Session, alias: str) -> bool:
-    """Tell whether an alias is the name that another tool's store has for a model; the next scan would bring it back.
-
-    Args:
-        session: The catalogue.
-        alias: The alias.
-
-    Returns:
-        False also when there is no such alias.
-
-    Raises:
-        DatabaseError: Or a subclass.
-    """
+    """Tell whether an alias is another tool's name for a model, which the next scan would bring back."""
     with session.read():
         return bool(session.rows("SELECT 1 FROM aliases WHERE alias = ? AND is_found", alias))

@@ -28,7 +28,6 @@ class ArtifactWriter(CopyWriter):
         no name is given. Any other joins or founds a model by the rule of `linking.py`.
 
         Args:
-            draft: What was found.
             model_name: The model it must belong to, made when absent.
 
         Returns:
@@ -38,7 +37,6 @@ class ArtifactWriter(CopyWriter):
             ArtifactConflictError: The named model already has another artifact of this format.
             ModelExistsError: The name is an alias of another model.
             InvalidModelNameError: `model_name` is no name.
-            DatabaseError: Or a subclass.
         """
         with self.write():
             self.rows("DELETE FROM skipped_files WHERE path = ?", draft.path)
@@ -63,16 +61,7 @@ class ArtifactWriter(CopyWriter):
             return after, "unchanged" if after == before else "updated"
 
     def mark_artifact(self, artifact_id: int, status: Literal["bad", "missing"], reason: str) -> None:
-        """Say that an artifact cannot be used now. A later scan that finds it whole again undoes this.
-
-        Args:
-            artifact_id: Its row.
-            status: What is the matter.
-            reason: The sentence for the user.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """Say that an artifact cannot be used now. A later scan that finds it whole again undoes this."""
         with self.write():
             self.rows("UPDATE artifacts SET status = ?, reason = ? WHERE id = ?", status, reason, artifact_id)
 
@@ -80,26 +69,14 @@ class ArtifactWriter(CopyWriter):
         """Record how big and new an artifact's files are, so that a broken one is not parsed again until it changes.
 
         Args:
-            artifact_id: Its row.
-            size_bytes: Sum over its files.
             mtime_ns: Newest over its files.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         sql = "UPDATE artifacts SET size_bytes = ?, mtime_ns = ? WHERE id = ?"
         with self.write():
             self.rows(sql, size_bytes, mtime_ns, artifact_id)
 
     def skip_file(self, skipped: SkippedFile) -> None:
-        """Remember a file that is no artifact, in the place of what was known of it.
-
-        Args:
-            skipped: The file and the reason.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """Remember a file that is no artifact, in the place of what was known of it."""
         values = (*(getattr(skipped, name) for name in SkippedFile.__struct_fields__), self._clock())
         with self.write():
             self.rows(
@@ -109,14 +86,7 @@ class ArtifactWriter(CopyWriter):
             )
 
     def forget_skipped(self, paths: Iterable[str]) -> None:
-        """Forget skipped files, because they are gone or are wanted again.
-
-        Args:
-            paths: Their paths.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """Forget skipped files, because they are gone or are wanted again."""
         with self.write():
             for path in paths:
                 self.rows("DELETE FROM skipped_files WHERE path = ?", path)

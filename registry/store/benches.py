@@ -22,20 +22,12 @@ class BenchHead(msgspec.Struct, frozen=True, kw_only=True):
     """What a list shows of a run.
 
     Attributes:
-        bench_id: Its name.
         model: Registry name of the first contestant's model.
         created_at: Seconds since 1970, when it began.
-        duration_s: How long it took.
-        version: Of mlxr.
-        machine_id: Where.
         source: `bench` or `shadow`.
-        repeats: Rounds that were asked for.
         is_complete: False = it was stopped, or ran out of time.
         is_void: Whether a notice says that the comparison means nothing.
-        labels: Of the contestants.
         engines: Of the contestants; None = a server by URL.
-        scenarios: Names of those that were run.
-        num_samples: Requests that were measured.
         num_failed: Those of them without an answer.
     """
 
@@ -63,17 +55,7 @@ class BenchWriter(Session):
     """The reads and writes that concern runs of the benchmark."""
 
     def add_bench(self, record: BenchRecord) -> BenchHead:
-        """Keep a run; the oldest of its model and source go when there are too many. One of the same id is replaced.
-
-        Args:
-            record: The run.
-
-        Returns:
-            What a list shows of it.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """Keep a run; the oldest of its model and source go when there are too many. One of the same id is replaced."""
         head = _head_of(record)
         with self.write():
             self.rows(
@@ -95,12 +77,8 @@ class BenchWriter(Session):
         Args:
             bench_id: Its name, or a beginning that only it has.
 
-        Returns:
-            The run.
-
         Raises:
             BenchNotFoundError: There is none, or there are several that begin so.
-            DatabaseError: Or a subclass, e.g. RegistryCorruptError when what is stored cannot be read.
         """
         with self.read():
             full_id = self._full_id(bench_id)
@@ -117,13 +95,6 @@ class BenchWriter(Session):
         Args:
             model: Its name, not an alias; also of a model that is gone. None = of all.
             source: `bench` or `shadow`; None = both.
-            limit: At most so many.
-
-        Returns:
-            The runs.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.read():
             rows = self.rows(
@@ -144,9 +115,6 @@ class BenchWriter(Session):
 
         Returns:
             The runs; one that cannot be read is left out (`bench` says so).
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.read():
             rows = self.rows(
@@ -163,12 +131,8 @@ class BenchWriter(Session):
         Args:
             bench_id: Its name, or a beginning that only it has.
 
-        Returns:
-            Its name.
-
         Raises:
             BenchNotFoundError: There is none, or there are several that begin so.
-            DatabaseError: Or a subclass.
         """
         with self.write():
             full_id = self._full_id(bench_id)
@@ -180,12 +144,6 @@ class BenchWriter(Session):
 
         Args:
             model: Its name; also of a model that is gone.
-
-        Returns:
-            How many there were.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.write():
             return len(self.rows("DELETE FROM benches WHERE model = ? RETURNING bench_id", model))

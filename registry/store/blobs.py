@@ -13,8 +13,6 @@ class BlobPlace(NamedTuple):
 
     Attributes:
         path: Absolute.
-        size_bytes: Then.
-        mtime_ns: Then.
     """
 
     path: str
@@ -26,14 +24,7 @@ def places_of(session: Session, sha256: str) -> tuple[BlobPlace, ...]:
     """List the files that had these bytes, those that were verified on arrival first.
 
     Args:
-        session: The catalogue.
         sha256: 64 hex digits.
-
-    Returns:
-        The files.
-
-    Raises:
-        DatabaseError: Or a subclass.
     """
     with session.read():
         rows = session.rows(

@@ -20,14 +20,7 @@ class CopyWriter(CatalogueReader):
     """The writes that concern equal bytes."""
 
     def put_hashes(self, hashes: Iterable[FileHash]) -> None:
-        """Record checksums of files. What was computed is not replaced by what a name says of the same file.
-
-        Args:
-            hashes: The checksums.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """Record checksums of files. What was computed is not replaced by what a name says of the same file."""
         with self.write():
             for item in hashes:
                 self.rows(
@@ -48,11 +41,7 @@ class CopyWriter(CatalogueReader):
         """Record the checksum of an artifact.
 
         Args:
-            artifact_id: Its row.
             sha256: 64 hex digits; `checksums.combined_sha256` of its files.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.write():
             self.rows("UPDATE artifacts SET sha256 = ? WHERE id = ?", sha256, artifact_id)
@@ -61,12 +50,8 @@ class CopyWriter(CatalogueReader):
         """Record how fast an artifact was measured to be on this machine.
 
         Args:
-            artifact_id: Its row.
             prefill_tokens_per_s: Prompt tokens per second.
             decode_tokens_per_s: Tokens per second of one sequence.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         sql = "UPDATE artifacts SET prefill_tokens_per_s = ?, decode_tokens_per_s = ? WHERE id = ?"
         with self.write():
@@ -76,11 +61,7 @@ class CopyWriter(CatalogueReader):
         """Record another path of an artifact.
 
         Args:
-            artifact_id: Its row.
             draft: What lies there; its facts and names do not count.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.write():
             self.rows("DELETE FROM skipped_files WHERE path = ?", draft.path)
@@ -99,30 +80,13 @@ class CopyWriter(CatalogueReader):
             )
 
     def forget_copies(self, paths: Iterable[str]) -> None:
-        """Forget paths of artifacts where their bytes lie no more.
-
-        Args:
-            paths: The paths of copies.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """Forget paths of artifacts where their bytes lie no more."""
         with self.write():
             for path in paths:
                 self.rows("DELETE FROM copies WHERE path = ?", path)
 
     def promote_copy(self, path: str) -> int:
-        """Make a copy the path that engines are given, in the place of one that is gone.
-
-        Args:
-            path: Of the copy.
-
-        Returns:
-            The artifact's row.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """Make a copy the path that engines are given, in the place of one that is gone."""
         with self.write():
             (artifact_id,) = self.rows("SELECT artifact_id FROM copies WHERE path = ?", path)[0]
             # What the copy's origin stands for may have become an artifact of its own meanwhile.

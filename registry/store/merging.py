@@ -16,15 +16,6 @@ class MergingWriter(RemovalWriter):
         The artifact that is known longest keeps its model; mlxr's own files become its first path. The model that loses
         its artifact becomes a name of the other: its aliases, settings and artifact of the other format go along.
         Two models that the user has set things on stay apart, and so do two that both have another artifact.
-
-        Args:
-            artifact_id: A row with a checksum.
-
-        Returns:
-            The paths that became copies.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.write():
             ids = [
@@ -43,14 +34,7 @@ class MergingWriter(RemovalWriter):
             return tuple(self._own_path_first(ids[0], paths) if paths else ())
 
     def forget_found_names(self, names: Iterable[str]) -> None:
-        """Take names of stores away from the models that have them as aliases, so that others may get them.
-
-        Args:
-            names: The names.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """Take names of stores away from the models that have them as aliases, so that others may get them."""
         with self.write():
             for name in names:
                 self.rows("DELETE FROM aliases WHERE alias = ? AND is_found", name)
@@ -62,9 +46,6 @@ class MergingWriter(RemovalWriter):
 
         Args:
             names: Path of an artifact or of a copy -> the names that its store has for it; all of them.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.write():
             wanted: dict[str, int] = {}

@@ -24,16 +24,11 @@ class Registry(AdapterWriter, BenchWriter):
         """Set a model's own engine setting.
 
         Args:
-            name: The model or an alias.
             engine: `auto`, `mlx`, `llamacpp`, or None to follow the global setting again.
-
-        Returns:
-            The model as it is now.
 
         Raises:
             ModelNotFoundError: There is no such model.
             InvalidSettingError: There is no such engine.
-            DatabaseError: Or a subclass.
         """
         return self.change_settings(name, {ENGINE_KEY: engine})
 
@@ -41,16 +36,11 @@ class Registry(AdapterWriter, BenchWriter):
         """Set settings of a model or take them away, all or none.
 
         Args:
-            name: The model or an alias.
             changes: Key -> value, None takes a setting away. The keys are `settings.SETTING_KEYS`.
-
-        Returns:
-            The model as it is now.
 
         Raises:
             ModelNotFoundError: There is no such model.
             InvalidSettingError: A key is unknown, or a value is of another type or out of its range.
-            DatabaseError: Or a subclass.
         """
         checked = check_settings(changes)
         with self.write():
@@ -71,18 +61,10 @@ class Registry(AdapterWriter, BenchWriter):
     def set_alias(self, alias: str, name: str) -> Model:
         """Give a model another name; an alias that exists is moved.
 
-        Args:
-            alias: The other name.
-            name: The model.
-
-        Returns:
-            The model as it is now.
-
         Raises:
             InvalidModelNameError: `alias` is no name.
             ModelExistsError: `alias` is the name of a model.
             ModelNotFoundError: There is no model `name`.
-            DatabaseError: Or a subclass.
         """
         check_model_name(alias)
         with self.write():
@@ -99,26 +81,15 @@ class Registry(AdapterWriter, BenchWriter):
     def remove_alias(self, alias: str) -> None:
         """Take an alias away.
 
-        Args:
-            alias: The alias.
-
         Raises:
             ModelNotFoundError: There is no such alias.
-            DatabaseError: Or a subclass.
         """
         with self.write():
             if not self.rows("DELETE FROM aliases WHERE alias = ? RETURNING alias", alias):
                 raise ModelNotFoundError(alias)
 
     def touch_last_used(self, name: str) -> None:
-        """Note that a model was used now. An unknown name is ignored: the model may have been removed meanwhile.
-
-        Args:
-            name: The model.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """Note that a model was used now. An unknown name is ignored: the model may have been removed meanwhile."""
         with self.write():
             self.rows("UPDATE models SET last_used_at = ? WHERE name = ?", self._clock(), name)
 
@@ -131,13 +102,9 @@ class Registry(AdapterWriter, BenchWriter):
             source: The model that is given up, or an alias of it.
             target: The model that stays, or an alias of it.
 
-        Returns:
-            The target as it is now.
-
         Raises:
             ModelNotFoundError: There is no such model.
             ArtifactConflictError: Both have an artifact of one format.
-            DatabaseError: Or a subclass.
         """
         with self.write():
             model, into = self.get_model(source), self.get_model(target)
@@ -150,16 +117,11 @@ class Registry(AdapterWriter, BenchWriter):
     def unlink(self, name: str, artifact_format: ArtifactFormat) -> Model:
         """Make one artifact of a model a model of its own; every later scan leaves it so.
 
-        Args:
-            name: The model or an alias.
-            artifact_format: Which of its artifacts.
-
         Returns:
             The new model, named after the old one and the format. The same model when it has no other artifact.
 
         Raises:
             ModelNotFoundError: There is no such model, or it has no such artifact.
-            DatabaseError: Or a subclass.
         """
         with self.write():
             model = self.get_model(name)
@@ -179,18 +141,10 @@ class Registry(AdapterWriter, BenchWriter):
     def rename_model(self, name: str, new_name: str) -> Model:
         """Give a model another name; the old one is free then.
 
-        Args:
-            name: The model or an alias.
-            new_name: A valid name.
-
-        Returns:
-            The model as it is now.
-
         Raises:
             InvalidModelNameError: `new_name` is no name.
             ModelNotFoundError: There is no such model.
             ModelExistsError: `new_name` is taken.
-            DatabaseError: Or a subclass.
         """
         check_model_name(new_name)
         with self.write():

@@ -21,16 +21,11 @@ class PullRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One pull, as it is stored.
 
     Attributes:
-        id: Its number.
-        reference: As the user wrote it.
         wishes: JSON of what was wished for.
         plan: JSON of the plan; None until the hub was asked.
         state: `running` also when the process that ran it is gone; its lock tells.
         wanted: What another process asks the one that runs it to do.
-        total_bytes: Of the plan.
         done_bytes: As of the last look; the files themselves know better.
-        error_code: Of the last failure.
-        error: The sentence for the user.
         created_at: Seconds since 1970.
         updated_at: Seconds since 1970.
         ended_at: Seconds since 1970; None while it may go on by itself.
@@ -56,7 +51,6 @@ class PulledFile(NamedTuple):
 
     Attributes:
         path: Absolute.
-        size_bytes: Then.
         mtime_ns: Then; a file that differs in either is no longer known.
     """
 
@@ -75,14 +69,7 @@ class PullStore(Session):
         """Record a new pull, queued.
 
         Args:
-            reference: As the user wrote it.
             wishes: JSON.
-
-        Returns:
-            The pull.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         now = self._clock()
         sql = "INSERT INTO pulls (reference, wishes, state, created_at, updated_at) VALUES (?, ?, 'queued', ?, ?)"
@@ -93,28 +80,14 @@ class PullStore(Session):
     def get_pull(self, pull_id: int) -> PullRecord:
         """Give one pull.
 
-        Args:
-            pull_id: Its number.
-
-        Returns:
-            The pull.
-
         Raises:
             PullNotFoundError: There is none.
-            DatabaseError: Or a subclass.
         """
         with self.read():
             return self._get(pull_id)
 
     def list_pulls(self) -> tuple[PullRecord, ...]:
-        """List all pulls, oldest first.
-
-        Returns:
-            The pulls.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """List all pulls, oldest first."""
         with self.read():
             rows = self.rows(f"SELECT {_COLUMNS} FROM pulls ORDER BY id")  # noqa: S608 - own names
         return tuple(PullRecord(**dict(zip(PullRecord.__struct_fields__, row, strict=True))) for row in rows)
@@ -123,13 +96,8 @@ class PullStore(Session):
         """Record what a pull is going to do.
 
         Args:
-            pull_id: Its number.
             plan: JSON.
-            total_bytes: Of all its files.
             done_bytes: That need not be fetched.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         sql = "UPDATE pulls SET plan = ?, total_bytes = ?, done_bytes = ?, updated_at = ? WHERE id = ?"
         with self.write():
@@ -140,18 +108,8 @@ class PullStore(Session):
     ) -> PullRecord:
         """Record where a pull stands; what others wanted of it is then done with.
 
-        Args:
-            pull_id: Its number.
-            state: The new state.
-            error_code: Why it failed.
-            error: The sentence for the user.
-
-        Returns:
-            The pull as it is now.
-
         Raises:
             PullNotFoundError: There is none.
-            DatabaseError: Or a subclass.
         """
         now = self._clock()
         sql = "UPDATE pulls SET state = ?, error_code = ?, error = ?, updated_at = ?, ended_at = ?, wanted = NULL "
@@ -163,14 +121,10 @@ class PullStore(Session):
         """Record how far a pull is, and hear what others want of it.
 
         Args:
-            pull_id: Its number.
             done_bytes: That are there; None leaves the number as it is.
 
         Returns:
             What is wanted; `cancel` when the pull was forgotten.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         sql = "UPDATE pulls SET done_bytes = COALESCE(?, done_bytes), updated_at = ? WHERE id = ?"
         with self.write():
@@ -180,27 +134,12 @@ class PullStore(Session):
         return wanted
 
     def want(self, pull_id: int, wanted: PullWish) -> None:
-        """Ask the process that runs a pull to stop it.
-
-        Args:
-            pull_id: Its number.
-            wanted: How.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """Ask the process that runs a pull to stop it."""
         with self.write():
             self.rows("UPDATE pulls SET wanted = ? WHERE id = ?", wanted, pull_id)
 
     def forget_pull(self, pull_id: int) -> None:
-        """Take a pull out of the list.
-
-        Args:
-            pull_id: Its number.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """Take a pull out of the list."""
         with self.write():
             self.rows("DELETE FROM pulls WHERE id = ?", pull_id)
 
@@ -210,9 +149,6 @@ class PullStore(Session):
         Args:
             blob: What its bytes are.
             file: Where it is, or will be in a moment.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.write():
             self.rows(
@@ -231,9 +167,6 @@ class PullStore(Session):
 
         Returns:
             The files; whether they are still so is for the caller to see.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.read():
             rows = self.rows("SELECT path, size_bytes, mtime_ns FROM pulled_files WHERE blob = ? ORDER BY path", blob)
@@ -247,9 +180,6 @@ class PullStore(Session):
 
         Returns:
             Kind and value of their hash, or None when no pull has put the file there.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.read():
             rows = self.rows("SELECT blob FROM pulled_files WHERE path = ?", path)
@@ -260,9 +190,6 @@ class PullStore(Session):
 
         Args:
             path: Absolute.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.write():
             self.rows("DELETE FROM pulled_files WHERE path = ?", path)

@@ -42,9 +42,6 @@ class CatalogueReader(Session):
 
         Returns:
             The models; those whose artifacts are all missing are among them, those being removed are not.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.read():
             return self._models("1")
@@ -54,9 +51,6 @@ class CatalogueReader(Session):
 
         Returns:
             The models of `list_models`.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.read(), self._decoding():
             artifacts: defaultdict[int, list[ArtifactSummary]] = defaultdict(list)
@@ -92,12 +86,8 @@ class CatalogueReader(Session):
         Args:
             name: Without an engine.
 
-        Returns:
-            The model.
-
         Raises:
             ModelNotFoundError: There is none; the error has names that look like it.
-            DatabaseError: Or a subclass.
         """
         with self.read():
             model = self.find_model(name)
@@ -114,9 +104,6 @@ class CatalogueReader(Session):
 
         Returns:
             The artifact, or None.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.read():
             rows = self.rows("SELECT id FROM artifacts WHERE path = ? AND removal IS NULL", str(path))
@@ -127,24 +114,11 @@ class CatalogueReader(Session):
 
         Returns:
             Broken files, with their reasons. Artifacts that broke later keep their model and have status `bad`.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         return self.list_skipped("bad")
 
     def list_skipped(self, kind: Literal["bad", "not_a_model", "ignored"]) -> tuple[SkippedFile, ...]:
-        """List the files of one kind that are no artifacts, by path.
-
-        Args:
-            kind: See SkippedFile.
-
-        Returns:
-            The files.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """List the files of one kind that are no artifacts, by path."""
         columns = SkippedFile.__struct_fields__
         with self.read():
             rows = self.rows(f"SELECT {', '.join(columns)} FROM skipped_files WHERE kind = ? ORDER BY path", kind)  # noqa: S608 - own names
@@ -155,9 +129,6 @@ class CatalogueReader(Session):
 
         Returns:
             Path -> what is known of it. Artifacts that are being removed count as ignored.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.read(), self._decoding():
             known = {
@@ -188,14 +159,8 @@ class CatalogueReader(Session):
     def file_hashes(self, paths: Iterable[str]) -> dict[str, FileHash]:
         """Give the checksums that are known of files, as the files were then.
 
-        Args:
-            paths: The files.
-
         Returns:
             Path -> checksum, for those that have one. Compare size and time with the file's before relying on it.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         sql = "SELECT path, size_bytes, mtime_ns, sha256, is_computed FROM file_hashes WHERE path = ?"
         with self.read():
@@ -210,9 +175,6 @@ class CatalogueReader(Session):
 
         Returns:
             Row, size in bytes, and files.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.read():
             rows = self.rows(
@@ -229,9 +191,6 @@ class CatalogueReader(Session):
 
         Returns:
             The model, if there is one with at least one artifact.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         model = self.find_exactly(name)
         if model is None and ":" not in name:
@@ -247,9 +206,6 @@ class CatalogueReader(Session):
 
         Returns:
             The model, if there is one with at least one artifact.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.read():
             # A name and an alias are never the same text; set_alias and add_artifact see to it.
@@ -339,9 +295,6 @@ class CatalogueReader(Session):
 
         Args:
             text: The JSON in the column `files`.
-
-        Returns:
-            The paths.
 
         Raises:
             RegistryCorruptError: It is no such list.

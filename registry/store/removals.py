@@ -25,9 +25,6 @@ class RemovalWriter(ArtifactWriter):
 
         Returns:
             Row and place, of each artifact the path that engines are given first.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         own = ", ".join(f"artifacts.{name}" for name in _PLACE_COLUMNS)
         copied = ", ".join(f"copies.{name}" for name in _PLACE_COLUMNS)
@@ -60,11 +57,7 @@ class RemovalWriter(ArtifactWriter):
         """Hide an artifact and note which files go with it. The first step of a removal.
 
         Args:
-            artifact_id: Its row.
             deletions: The files, in the order in which to delete them; none = it is only unregistered.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         files = tuple(deletions)
         with self.write():
@@ -80,9 +73,6 @@ class RemovalWriter(ArtifactWriter):
 
         Returns:
             For each artifact its row and the files to delete, in order.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.read(), self._decoding():
             rows = self.rows(
@@ -105,12 +95,6 @@ class RemovalWriter(ArtifactWriter):
         """Take an artifact out, and its model when that was the last one. The last step of a removal.
 
         A path that stays on disk is remembered as ignored, so that the next scan does not bring it back.
-
-        Args:
-            artifact_id: Its row.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
         with self.write(), self._decoding():
             places = self.rows("SELECT path, size_bytes, mtime_ns FROM copies WHERE artifact_id = ?", artifact_id)

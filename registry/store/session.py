@@ -16,8 +16,6 @@ class Session:
     """One connection, for the thread that opened it. Open it with `open`.
 
     Args:
-        connection: An open, migrated connection.
-        path: The database's file.
         clock: Gives seconds since 1970.
     """
 
@@ -46,9 +44,6 @@ class Session:
 
         Returns:
             The session; close it, or use it in a `with`.
-
-        Raises:
-            DatabaseError: Or a subclass: it cannot be opened, is damaged, or was written by a newer mlxr.
         """
         path = Path(path).absolute()
         return cls(connect(path, busy_timeout_s=busy_timeout_s, is_read_only=is_read_only), path, clock)
@@ -71,14 +66,7 @@ class Session:
 
     @contextmanager
     def write(self) -> Iterator[None]:
-        """Hold one write transaction; nested ones join it. All or nothing: an error inside undoes everything.
-
-        Yields:
-            Nothing.
-
-        Raises:
-            DatabaseError: Or a subclass, e.g. RegistryBusyError.
-        """
+        """Hold one write transaction; nested ones join it. All or nothing: an error inside undoes everything."""
         with translate_errors(self._path):
             if self._depth == 0:
                 # IMMEDIATE: a read transaction that turns into a write may fail at once with SQLITE_BUSY_SNAPSHOT,
@@ -107,14 +95,7 @@ class Session:
 
     @contextmanager
     def read(self) -> Iterator[None]:
-        """Hold one view of the data over several queries.
-
-        Yields:
-            Nothing.
-
-        Raises:
-            DatabaseError: Or a subclass.
-        """
+        """Hold one view of the data over several queries."""
         with translate_errors(self._path):
             if self._connection.in_transaction:
                 yield
@@ -130,10 +111,6 @@ class Session:
 
         Args:
             sql: The statement, with `?` for every value.
-            values: The values.
-
-        Returns:
-            The rows it gives.
 
         Raises:
             sqlite3.Error: Translated by the surrounding `read` or `write`.

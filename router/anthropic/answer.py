@@ -21,9 +21,6 @@ class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         answer_id: `msg_…`.
-        model: As the client named it.
-        max_tokens: That it may have.
-        stop_sequences: The request's own.
         hides_thinking: Whether thinking is not to be shown.
     """
 
@@ -44,7 +41,6 @@ class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
         """Return the message object.
 
         Args:
-            content: Its blocks.
             usage: Its tokens.
             end: How it ended; None = it has only begun.
         """
@@ -116,11 +112,7 @@ def _filled(block: dict[str, Any], texts: dict[str, list[str]]) -> dict[str, Any
 
 
 class WholeAnswer:
-    """Collects the events of one request; its tail is the whole body.
-
-    Args:
-        head: Of the answer.
-    """
+    """Collects the events of one request; its tail is the whole body."""
 
     media_type = None
     keep_alive = None

@@ -22,10 +22,6 @@ SESSION_HEADER: Final = "X-Claude-Code-Session-Id"
 def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
     """Return what a request asks for.
 
-    Args:
-        services: Of the gateway.
-        arrival: The request.
-
     Raises:
         RouterError: It is not valid.
         RegistryError: There is no such model.

@@ -31,9 +31,7 @@ class BlockDelta(msgspec.Struct, frozen=True):
     """The open block grows.
 
     Attributes:
-        index: Of the block.
         kind: `text_delta`, `thinking_delta`, `signature_delta` or `input_json_delta`.
-        text: What is added.
     """
 
     index: int

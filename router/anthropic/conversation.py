@@ -44,10 +44,6 @@ class Conversation(msgspec.Struct, frozen=True):
 def read_conversation(messages: list[Message], system: str | list[TextBlock] | None) -> Conversation:
     """Return what the template is given.
 
-    Args:
-        messages: Of the request.
-        system: Of the request.
-
     Raises:
         InvalidRequestError: A block stands where it cannot, or answers no call.
     """

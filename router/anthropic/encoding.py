@@ -23,9 +23,6 @@ class StreamEncoder:
     """Turns the events of one request into Anthropic's.
 
     The message begins when it is known how much of the prompt is cached: with its evaluation, not with its arrival.
-
-    Args:
-        head: Of the answer.
     """
 
     media_type = SSE

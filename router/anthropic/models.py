@@ -19,7 +19,6 @@ def model_page(models: Sequence[Model], query: Mapping[str, str]) -> dict[str, A
     """Return a page of all models and their adapters.
 
     Args:
-        models: Of the registry.
         query: Of the URL: `limit`, and `after_id` or `before_id`.
 
     Raises:
@@ -48,7 +47,6 @@ def model_info(model: Model, adapter: str | None = None) -> dict[str, Any]:
     """Return one model.
 
     Args:
-        model: From the registry.
         adapter: The adapter over it, or None.
     """
     name = model.name if adapter is None else f"{model.name}+{adapter}"

@@ -23,9 +23,6 @@ _DIRECT: Final = "direct"
 def request_tools(request: MessagesRequest | CountRequest) -> RequestTools:
     """Return the tools that a request may use.
 
-    Args:
-        request: The request.
-
     Raises:
         UnsupportedFieldError: A tool is one that Anthropic's servers run, or that only its models know.
         InvalidRequestError: A tool or the choice is not well formed, or they do not fit each other.

@@ -27,7 +27,7 @@ from router.request_defaults import RequestDefaults, stop_texts, with_system
 from router.request_headers import HeaderWishes
 from router.sampling import SamplingWishes, sampling_params
 from router.tools import RequestTools
-from router.waiting import Wish
+from router.wish import Wish
 
 _AnyBody = MessagesRequest | CountRequest
 
@@ -88,12 +88,6 @@ def generation_for(
 ) -> GenerationRequest:
     """Return what a request asks for.
 
-    Args:
-        request: The request.
-        wish: Model and engine setting.
-        defaults: For what it leaves open.
-        headers: How it is to be scheduled.
-
     Raises:
         UnsupportedFieldError: A field that is not honoured has a value that asks for something.
         InvalidRequestError: A value is out of range, or two fields contradict each other.
@@ -124,8 +118,6 @@ def prompt_for(request: _AnyBody, defaults: RequestDefaults, tools: RequestTools
     """Return the conversation of a request.
 
     Args:
-        request: The request.
-        defaults: For what it leaves open.
         tools: Those of the request; None = they are read here.
 
     Raises:

@@ -46,10 +46,7 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     """What one engine is expected to take, seconds.
 
     Attributes:
-        engine: Which.
         load_s: Until the model is loaded, the other engine's unload included; 0 where it is resident.
-        prefill_s: For the prompt.
-        decode_s: For the answer.
     """
 
     engine: str
@@ -73,7 +70,6 @@ class AutoDecision(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         engine: The choice; None = the history does not say, and the rule without history holds.
-        why: One sentence for people.
         expectations: Of each engine that has figures, the choice first.
         gain_s: What the other engine would have taken less without any load; negative = more. It goes into the credit.
     """
@@ -89,8 +85,6 @@ def decide(speeds: Mapping[str, EngineSpeeds], size: RequestSize, standing: Stan
 
     Args:
         speeds: Per engine that could serve, what was measured of it.
-        size: Of the request.
-        standing: Of its model.
     """
     resident = standing.resident
     expected = [
@@ -119,9 +113,6 @@ def expect(
     """Return what an engine is expected to take; None where a figure that is needed was not measured.
 
     Args:
-        speeds: Of the engine.
-        size: Of the request.
-        standing: Of its model.
         resident: Of the engine that would have to go, or None.
     """
     bucket = bucket_of(size.num_prompt_tokens)
@@ -142,12 +133,7 @@ def expect(
 
 
 def new_credit_s(standing: Standing, decision: AutoDecision) -> float:
-    """Return the credit after a request was sent where the decision says.
-
-    Args:
-        standing: Before it.
-        decision: About it.
-    """
+    """Return the credit after a request was sent where the decision says."""
     if decision.engine is None or decision.engine != standing.resident:
         return 0.0  # who was just loaded starts without a debt
     most = max((each.load_s for each in decision.expectations), default=0.0)

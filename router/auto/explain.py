@@ -9,7 +9,7 @@ from router.errors import InvalidRequestError
 from router.model_directory import ModelDirectory
 from router.request_size import USUAL_ANSWER_TOKENS, RequestSize
 from router.targets import EngineReason, usable_artifacts
-from router.waiting import Wish
+from router.wish import Wish
 
 DEFAULT_PROMPT_TOKENS = 512
 MAX_TOKENS = 10_000_000
@@ -19,14 +19,7 @@ class EngineExpectation(msgspec.Struct, frozen=True, kw_only=True):
     """One engine's part of the decision; every figure comes from the benchmark's history, null = not measured.
 
     Attributes:
-        engine: Which.
         load_s: Until the model is loaded there, the other engine's unload included; 0 where it is loaded.
-        prefill_s: Expected for the prompt.
-        decode_s: Expected for the answer.
-        total_s: Sum of the three.
-        prefill_tokens_per_s: Rate for prompts of this length.
-        decode_tokens_per_s: Rate for answers to such prompts.
-        num_samples: Requests that were measured.
         measured_at: The newest of them, seconds since 1970.
         bench_ids: Runs of the benchmark they come from.
     """
@@ -47,14 +40,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The decision about one kind of request.
 
     Attributes:
-        model: Its name.
-        engine: That would serve it now.
         reason: The setting or the rule by which.
-        why: One sentence.
         is_auto: Whether `auto` decides, or a setting does; the numbers are those of `auto` in either case.
         resident: Engine on which it is loaded, or null.
-        prompt_tokens: Of the request.
-        answer_tokens: Expected of its answer.
         prompt_bucket: Prompt lengths that share their figures: `(above, up to]`, the last without an end.
         engines: The usable ones, the expected winner first.
     """
@@ -88,8 +76,6 @@ def explain(models: ModelDirectory, wish: Wish, size: RequestSize) -> Explanatio
 
     Args:
         models: With what `auto` has learned.
-        wish: Model and engine.
-        size: Of the request.
 
     Raises:
         RouterError: The wish cannot be met.

@@ -51,8 +51,6 @@ class AutoLearning:
     """See the module.
 
     Args:
-        history: The benchmark's runs.
-        machine_id: This machine.
         engine_versions: Per engine, library name to version; None = those that are installed.
         wall_clock: Seconds since 1970.
         clock: Monotonic seconds.
@@ -90,7 +88,6 @@ class AutoLearning:
         """Return what was measured of each engine; engines without figures are left out.
 
         Args:
-            model: Its name.
             artifacts: Per engine, what it would serve.
         """
         versions = {engine: artifact.version for engine, artifact in artifacts.items()}
@@ -110,7 +107,6 @@ class AutoLearning:
         """Pick the engine for a request; nothing is remembered of it.
 
         Args:
-            model: Its name.
             artifacts: Per engine, what it would serve; at least one.
             size: Of the request, None where it did not say.
         """
@@ -119,14 +115,7 @@ class AutoLearning:
         return decide(speeds, size, self._standing(model, size))
 
     def note(self, model: str, engine: str, size: RequestSize | None, decision: AutoDecision) -> None:
-        """Take over that a request goes to an engine.
-
-        Args:
-            model: Its name.
-            engine: Where it goes.
-            size: Of the request.
-            decision: By which it goes there.
-        """
+        """Take over that a request goes to an engine."""
         standing = self._standing(model, size or UNKNOWN_SIZE)
         if standing.resident is not None and engine != standing.resident:
             self._swapped_at[model] = self._clock()
@@ -170,7 +159,6 @@ class _Learned(msgspec.Struct, frozen=True):
     Attributes:
         bench_ids: The newest runs.
         artifact_versions: Per engine.
-        speeds: What they say of these.
     """
 
     bench_ids: tuple[str, ...]

@@ -17,7 +17,6 @@ class Resident(msgspec.Struct, frozen=True):
 
     Attributes:
         engine: On which engine, or being loaded there; None = on none.
-        is_busy: Whether requests run or wait there.
     """
 
     engine: str | None = None

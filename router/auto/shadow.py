@@ -29,7 +29,7 @@ from router.generation import Generation, GenerationRequest
 from router.requests import RunningRequest
 from router.services import Services
 from router.targets import Purpose, Target, usable_artifacts
-from router.waiting import Wish
+from router.wish import Wish
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +46,7 @@ _SCENARIO: Final = "real-request"
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What one engine took for a request.
-
-    Attributes:
-        target: Who served it.
-        usage: Token counts.
-        timings: Inside the worker.
-        load_ms: Time waited for a load.
-    """
+    """What one engine took for a request."""
 
     target: Target
     usage: Usage
@@ -72,10 +65,7 @@ class Shadow:
     """See the module; on the event loop's thread.
 
     Args:
-        services: Of the gateway.
-        machine: This one.
         engine_versions: Per engine, library name to version.
-        keep: Writes a run into the history.
         clock: Monotonic seconds.
         seed: Of which requests are taken; None = another one each time.
     """

@@ -30,7 +30,6 @@ class EngineState(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine would serve a model with now.
 
     Attributes:
-        artifact_version: Of the model's files.
         engine_versions: Library name to version; a run with others counts no more.
     """
 
@@ -45,9 +44,7 @@ class EngineSpeeds(msgspec.Struct, frozen=True, kw_only=True):
         engine: `mlx` or `llamacpp`.
         prefill: Computed prompt tokens per second, for each bucket of prompt lengths.
         decode: Answer tokens per second of one sequence, for each bucket of prompt lengths.
-        load_s: From the decision to load to the loaded model.
         unload_s: From the decision to end it to the memory being back.
-        num_samples: Requests that these figures rest on.
         bench_ids: Runs they come from, newest first.
         measured_at: When the newest of them began, seconds since 1970.
     """
@@ -75,7 +72,6 @@ def learn(
     Args:
         records: Runs of one model, in any order.
         states: Per engine, what it would serve with now.
-        machine_id: This machine.
         now: Seconds since 1970.
     """
     usable = [

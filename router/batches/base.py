@@ -45,7 +45,6 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
         file_id: `file-…`.
         filename: As the client named it; for people only.
         purpose: `batch`, or `batch_output` of what mlxr wrote.
-        num_bytes: Its size.
         created_at: Seconds since 1970.
         expires_at: When it goes; None = by the config's age alone.
     """
@@ -62,10 +61,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """Why a batch cannot run, or did not run to its end.
 
     Attributes:
-        code: Stable.
-        message: With the way out.
         line: In the input file, from 1; None = the file as a whole.
-        param: The field of the line.
     """
 
     code: str
@@ -80,19 +76,13 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         batch_id: `batch_…`.
         endpoint: The `url` of all its lines.
-        input_file_id: The lines.
-        completion_window: As the client said it.
         created_at: Seconds since 1970; so all that end in `_at`, which are None until then.
         expires_at: When lines that have not ended are given up.
         failure_policy: What a line that fails means for the others.
         token_budget: Tokens after which no further line begins; None = no bound.
         output_age_s: How long its results are kept; None = by the config's age alone.
-        metadata: The client's own.
-        status: Where it stands.
         goal: The final status that it is on the way to, once its lines have ended.
-        problems: Why it failed.
         output_file_id: The results of lines that were answered.
-        error_file_id: Those of the others.
     """
 
     batch_id: str
@@ -124,9 +114,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         number: In the file, from 1.
-        custom_id: The client's name of it.
         offset: Of its first byte in the file.
-        num_bytes: Its length.
         depends_on: Numbers of the lines that must have been answered before.
         is_ok: Whether it was answered; None = it has not ended.
     """
@@ -143,12 +131,8 @@ class LineEnd(msgspec.Struct, frozen=True, kw_only=True):
     """How a line ended.
 
     Attributes:
-        number: Of the line.
-        is_ok: Whether it was answered.
         result: Its line in a file of results, JSON.
         output: The text of its answer, for lines that depend on it.
-        num_input_tokens: Of its prompt.
-        num_output_tokens: Of its answer.
         num_cached_tokens: Tokens of the prompt that were not computed.
         num_reasoning_tokens: Tokens of the answer that brought reasoning only.
         duration_s: From its start to its end; 0 = it never started.

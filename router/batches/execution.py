@@ -46,9 +46,6 @@ async def run_line(services: Services, batch: Batch, line: Line, body: bytes) ->
     """Run a line to its end.
 
     Args:
-        services: Of the gateway.
-        batch: Of the line.
-        line: The line.
         body: Of its request, JSON.
 
     Raises:

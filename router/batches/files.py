@@ -19,13 +19,6 @@ _PARTIAL: Final = ".part"
 class FileWriter:
     """One file that is being written.
 
-    Args:
-        folder: Of all files.
-        file_id: Of this one.
-
-    Attributes:
-        num_bytes: Written so far.
-
     Raises:
         StoreUnavailableError: By any method: the disk does not take it.
     """
@@ -93,7 +86,6 @@ def sweep(folder: Path, known: set[str]) -> int:
     """Delete what a crash has left; return how many files went.
 
     Args:
-        folder: Of all files.
         known: Names of those that have a row.
     """
     num_gone = 0

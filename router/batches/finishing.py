@@ -16,9 +16,6 @@ def write_results(store: BatchStore, folder: Path, batch: Batch, now: float) -> 
     """Write what there is to write, and keep the batch with its files in its final state.
 
     Args:
-        store: Has the results.
-        folder: Of all files.
-        batch: In the state that it is to have.
         now: Seconds since 1970.
 
     Raises:

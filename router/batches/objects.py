@@ -29,7 +29,6 @@ def batch_object(batch: Batch, tally: Tally) -> dict[str, Any]:
     """Return the object of a batch.
 
     Args:
-        batch: As it is now.
         tally: Of its lines. `work_seconds`, the sum of what they took, is mlxr's own, like policy and budget.
     """
     errors = None
@@ -75,7 +74,6 @@ def page_of(items: list[dict[str, Any]], *, after: str | None, limit: int) -> di
     Args:
         items: All, in their order.
         after: Id of the object before the first one; None = from the beginning.
-        limit: Objects in the page.
     """
     begin = 0
     if after is not None:

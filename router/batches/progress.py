@@ -10,14 +10,9 @@ from router.batches.graph import LineGraph
 class BatchRun:
     """One of them, owned by the task that drives it.
 
-    Args:
-        batch: As it is in the store.
-
     Attributes:
-        batch: As it is now.
         stopped: Set when no further line is to start.
         cuts_running: Whether lines that run are given up, too.
-        num_tokens: Of all lines that were answered.
         first_failure: With `fail_fast`, number and words of the line that ended it; None = there is none.
         changed: Set and renewed whenever something has happened, for those who follow.
     """
@@ -71,7 +66,6 @@ class BatchRun:
 
         Args:
             code: Of the error of all lines that are left.
-            message: The same in words.
             cuts_running: Whether those that run are given up, too.
         """
         self._why = (code, message)

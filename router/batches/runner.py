@@ -37,12 +37,10 @@ class Batches:
 
     Args:
         folder: Of the files and of the database.
-        config: That in force.
         answer: Runs a line with the body of its request to its end.
         clock: Seconds since 1970.
 
     Attributes:
-        files_dir: Of the files.
         store: What is known of files, batches and lines.
     """
 

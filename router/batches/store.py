@@ -202,13 +202,7 @@ class BatchStore(Store):
             )
 
     def ended_after(self, batch_id: str, place: int, limit: int) -> list[tuple[int, int, str, bool, float, bytes]]:
-        """Return ends in their order: place, line number, custom id, whether it was answered, seconds, result.
-
-        Args:
-            batch_id: Of the batch.
-            place: Those behind this one.
-            limit: At most so many.
-        """
+        """Return ends in their order: place, line number, custom id, whether it was answered, seconds, result."""
         rows = self._rows(
             "SELECT ended, number, custom_id, is_ok, duration_s, result FROM lines "
             "WHERE batch_id = ? AND ended > ? ORDER BY ended LIMIT ?",

@@ -40,7 +40,6 @@ class Form(msgspec.Struct, frozen=True):
     Attributes:
         filename: As the client named it, without any folder.
         num_bytes: Of the file, which lies in the folder under its id.
-        fields: The others.
     """
 
     filename: str
@@ -53,9 +52,6 @@ async def take_form(request: Any, folder: Path, file_id: str, *, max_bytes: int)
 
     Args:
         request: Its body must not have been read yet.
-        folder: Where the file is put.
-        file_id: Its name there.
-        max_bytes: Largest file.
 
     Raises:
         UnsupportedMediaTypeError: The body is no form.

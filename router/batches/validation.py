@@ -44,9 +44,7 @@ def read_lines(file: BinaryIO, endpoint: str, *, max_line_bytes: int) -> tuple[l
     """Read all lines of a file.
 
     Args:
-        file: At its beginning.
         endpoint: The `url` that all lines must have.
-        max_line_bytes: Longest line.
 
     Returns:
         The lines, and what is wrong; the batch can run when nothing is.

@@ -41,18 +41,9 @@ class Course:
     """What the blocks of one run share; owned by the run's task.
 
     Attributes:
-        wish: What is measured.
-        http: Of our server.
-        book: What was measured.
-        residence: What is loaded.
-        thermal: Tells of heat.
-        meter: Counts energy, if anything does.
-        on_event: Told what happens.
         described: The contestants, as far as they are known.
         started_at: When the run began, monotonic.
         skipped: Scenarios that are not run, and why.
-        stretches: What the machine did beside.
-        readings: Quality, by contestant.
         chars_per_token: Of the prose here, with the first contestant's tokenizer; None = not measured yet.
         share: Of the run that was told to be done.
     """
@@ -107,10 +98,7 @@ async def run_block(
     """Measure one contestant for some rounds.
 
     Args:
-        course: Of the run.
-        measurer: Of the contestant.
         scenarios: What is measured; the first lap may leave some out.
-        rounds: Their numbers.
         lap: Its number, from 0.
 
     Returns:

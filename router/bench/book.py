@@ -22,10 +22,8 @@ class Book:
 
     Args:
         num_contestants: At least 1.
-        seed: Of the statistics.
 
     Attributes:
-        samples: All that were measured.
         loads: Loads, in their order.
     """
 

@@ -26,7 +26,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         started_at: When it was sent, monotonic.
-        text: Of the answer, reasoning left out.
         piece_times_ms: When each piece with text came, since sending.
         total_ms: From sending to the end of the stream.
         num_prompt_tokens: As the server counted them; None = it did not say.
@@ -53,7 +52,6 @@ def make_http(url: str, *, unix_socket: str | None = None, num_connections: int 
     Args:
         url: Of the server, without `/v1`.
         unix_socket: Path of its socket, in the place of TCP.
-        num_connections: Most at a time.
     """
     limits = httpx.Limits(max_connections=num_connections)
     transport = httpx.AsyncHTTPTransport(uds=unix_socket, limits=limits)
@@ -72,10 +70,6 @@ async def stream_answer(
     """Send one request and read its answer to the end. A failure is told in the answer, not raised.
 
     Args:
-        http: Of the server.
-        ask: What to ask.
-        model: As the server knows it.
-        headers: Beside the usual ones.
         clock: Monotonic seconds.
     """
     body = msgspec.json.encode(ask.body(model))
@@ -97,8 +91,6 @@ def read_stream(stamped: Iterable[tuple[float, bytes]], *, started_at: float, en
 
     Args:
         stamped: Bytes as they came, each with its time, monotonic.
-        started_at: When the request was sent.
-        ended_at: When the stream ended.
     """
     reading = _Reading(started_at)
     rest = b""

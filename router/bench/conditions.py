@@ -31,10 +31,6 @@ def notices_of(
 
     Args:
         contestants: As measured; the first is what the others are compared with.
-        samples: All.
-        scenarios: Those that were run.
-        stretches: What the machine did beside.
-        num_cores: Of the machine.
         is_text_scored_alike: Whether all contestants cut the fixed text into the same tokens.
     """
     found = [

@@ -38,7 +38,6 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         label: As the user named it; other than those of the others.
-        model: As its server knows it.
         engine: `mlx` or `llamacpp`; None = a server by URL.
         url: Of that server, up to its `/v1`; may hold a user and a password. None = ours.
         settings: Of the load, by their full names.
@@ -93,7 +92,6 @@ def contestants_of(reference: str, texts: Sequence[str], get_model: Callable[[st
         reference: The model, as the command names it; `NAME@ENGINE` makes that engine the first contestant.
         texts: What the user wrote of each contestant; () = both engines. One alone gets the other engine beside it, if
             the model has it.
-        get_model: The registry's model of a name.
 
     Raises:
         BenchError: A text is not understood, or names what there is not.

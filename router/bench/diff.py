@@ -24,12 +24,9 @@ class DiffRow(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         scenario: Its name; None = measured beside the scenarios.
-        contestant: Label in the later run.
-        figure: Name of its kind.
         before: In the earlier run; None = not measured.
         after: In the later run; None = not measured.
         ratio: After over before; None = too few values.
-        verdict: Of the later run.
     """
 
     scenario: str | None
@@ -47,7 +44,6 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         what: e.g. `mlxr`, `llamacpp: llama-cpp-python`.
         before: In the earlier run; None = not known, or not there.
-        after: In the later run.
     """
 
     what: str
@@ -59,8 +55,6 @@ class BenchDiff(msgspec.Struct, frozen=True, kw_only=True):
     """Two runs.
 
     Attributes:
-        before_id: The earlier one.
-        after_id: The later one.
         is_same_machine: Else a slower figure is no regression.
         rows: Each figure that at least one of them has.
         differences: What else differs, and may be the reason.
@@ -84,11 +78,7 @@ def diff_runs(one: BenchRecord, other: BenchRecord) -> BenchDiff:
     """Hold two runs against each other.
 
     Args:
-        one: A run.
         other: Another; whichever began first is the earlier one.
-
-    Returns:
-        What differs.
     """
     before, after = sorted((one, other), key=lambda record: record.created_at)
     pairs = _pairs(before.contestants, after.contestants)

@@ -33,9 +33,6 @@ class RaplMeter:
 
     Source: Linux, Documentation/power/powercap/powercap.rst: `energy_uj` "Current energy counter in micro joules",
     `max_energy_range_uj` "Range of the above energy counter".
-
-    Args:
-        folder: Where the domains are.
     """
 
     def __init__(self, folder: Path = RAPL_DIR) -> None:
@@ -94,9 +91,6 @@ class PowermetricsMeter:
 
 def powermetrics_joules(lines: Iterable[str]) -> Iterable[float]:
     """Read the samples that powermetrics writes as text. Pure.
-
-    Args:
-        lines: Of its output.
 
     Yields:
         Joules of one sample: its power times the time since the one before.

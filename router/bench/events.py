@@ -9,11 +9,7 @@ class BenchStarted(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
     """The first event.
 
     Attributes:
-        bench_id: Of the run.
-        model: What is measured.
-        contestants: Their labels.
         scenarios: What is asked; some are skipped.
-        minutes: The time box.
     """
 
     bench_id: str
@@ -39,8 +35,6 @@ class BenchSampled(msgspec.Struct, frozen=True, kw_only=True, tag="sample"):
     """One request was measured.
 
     Attributes:
-        contestant: Its label.
-        scenario: Its name.
         round: From 0.
         ttft_ms: To the first piece of the answer.
         tokens_per_s: Answer tokens by the whole time; None = no answer.
@@ -56,24 +50,14 @@ class BenchSampled(msgspec.Struct, frozen=True, kw_only=True, tag="sample"):
 
 
 class BenchDone(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
-    """The run has ended and is kept.
-
-    Attributes:
-        bench_id: Under which it can be read.
-        is_complete: Whether everything was measured.
-    """
+    """The run has ended and is kept."""
 
     bench_id: str
     is_complete: bool
 
 
 class BenchFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
-    """There is no result.
-
-    Attributes:
-        code: Stable.
-        message: One sentence.
-    """
+    """There is no result."""
 
     code: str
     message: str

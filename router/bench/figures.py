@@ -21,8 +21,6 @@ class FigureKind(NamedTuple):
 
     Attributes:
         name: Stable, with its unit.
-        title: For people.
-        unit: For people.
         is_higher_better: True for rates, False for times; None = neither is better, so nothing is compared.
     """
 
@@ -57,9 +55,6 @@ KINDS_BY_NAME: Final = {kind.name: kind for kind in (*KINDS, *SIDE_KINDS)}
 
 def clock_of(samples: Sequence[BenchSample]) -> Clock:
     """Choose whose figures of decoding are compared: one clock for all contestants of a scenario.
-
-    Args:
-        samples: The scenario's answers, of all contestants.
 
     Returns:
         `server` when each of them has the server's own figure, else `client`.

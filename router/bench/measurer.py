@@ -24,10 +24,6 @@ class Measurer:
     """One contestant.
 
     Args:
-        index: In the run.
-        contestant: Who.
-        http: Of its server.
-        seed: Of the run.
         started_at: When the run began, monotonic.
     """
 
@@ -68,7 +64,6 @@ class Measurer:
         """Measure one round of a scenario.
 
         Args:
-            scenario: What.
             round_number: From 0.
             chars_of: How many characters of prose have so many tokens.
         """
@@ -87,7 +82,6 @@ class Measurer:
         """Return the sample of a request that could not be sent.
 
         Args:
-            scenario: What was to be asked.
             round_number: From 0.
             error: Why not.
             now: Monotonic seconds.

@@ -23,7 +23,6 @@ class UserPrompt(msgspec.Struct, frozen=True, kw_only=True):
     """One prompt of the user's.
 
     Attributes:
-        messages: The conversation, the user's question last.
         max_tokens: Of its answer; None = as the command says.
     """
 
@@ -44,9 +43,6 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 def read_prompts(path: Path) -> tuple[UserPrompt, ...]:
     """Read a file of prompts.
-
-    Args:
-        path: Of the file.
 
     Raises:
         BenchError: It cannot be read, has none or too many, or a line is not understood; the text names the line.

@@ -58,9 +58,6 @@ async def read_quality(
     """Ask a contestant that is loaded.
 
     Args:
-        http: Of its server.
-        model: As the server knows it.
-        headers: Those that its other requests have.
         time_s: How long this may take; a slow model is asked less.
         clock: Monotonic seconds.
     """
@@ -109,7 +106,6 @@ def quality_of(reading: QualityReading, first: QualityReading | None) -> BenchQu
     """Return what a record keeps of a reading. Pure.
 
     Args:
-        reading: The contestant's.
         first: The first contestant's; None = this is the first, or it has none.
     """
     logprobs = reading.logprobs

@@ -18,10 +18,6 @@ from router.bench.server_facts import ServerFacts, server_facts, stop_model
 class Residence:
     """The state of our server, as far as it is the benchmark's.
 
-    Args:
-        http: Of our server.
-        book: Where loads are written down.
-
     Attributes:
         resident: Which contestant was loaded last, by its place; None = none is.
         facts: Our server's status after the last load; None = it did not answer.
@@ -46,9 +42,6 @@ class Residence:
 
     async def enter(self, measurer: Measurer) -> str | None:
         """Have a contestant loaded and warm.
-
-        Args:
-            measurer: Of the contestant.
 
         Returns:
             Why it cannot answer, None = it can.

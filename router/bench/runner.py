@@ -44,13 +44,7 @@ class BenchMeans:
     """What a run works with.
 
     Attributes:
-        url: Of our server.
-        unix_socket: Its socket, if it has one.
-        get_model: The registry's model of a name.
-        machine: Where.
-        thermal: Tells of heat.
         meter: Counts energy; None = the system does not tell.
-        on_event: Told what happens.
     """
 
     url: str
@@ -64,10 +58,6 @@ class BenchMeans:
 
 async def run_bench(wish: BenchWish, means: BenchMeans) -> BenchRecord:
     """Measure.
-
-    Args:
-        wish: What.
-        means: With what.
 
     Returns:
         The record; not complete when the task was cancelled, or the time box ended too early.

@@ -36,7 +36,6 @@ class BenchRuns:
     """Those of a server. `run` is its task.
 
     Args:
-        database: The catalogue's file.
         environment: Of the processes; no secrets.
     """
 
@@ -69,11 +68,6 @@ class BenchRuns:
     def start(self, wish: BenchWish, *, url: str, unix_socket: str | None = None) -> AsyncIterator[BenchEvent]:
         """Begin a benchmark.
 
-        Args:
-            wish: What to measure.
-            url: Of this server.
-            unix_socket: Its socket, if it has one.
-
         Returns:
             Its events, a final one last. Whether anybody follows them changes nothing.
 
@@ -102,10 +96,6 @@ class BenchRuns:
 
         Args:
             model: Only those of this model.
-            limit: At most so many.
-
-        Raises:
-            DatabaseError: Or a subclass.
         """
 
         def read() -> tuple[BenchHead, ...]:
@@ -122,7 +112,6 @@ class BenchRuns:
 
         Raises:
             BenchNotFoundError: There is none.
-            DatabaseError: Or a subclass.
         """
 
         def read() -> BenchRecord:

@@ -42,9 +42,6 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of work.
 
     Attributes:
-        name: As users call it.
-        what: One line for people.
-        max_tokens: Of each answer.
         num_parallel: Requests at once.
         num_turns: Of the conversation; only the turns after the first are samples.
         num_prompt_tokens: Wanted length of the prompt; None = a short one.
@@ -136,8 +133,6 @@ def chosen_scenarios(
 
     Args:
         names: Those that are wanted; () = all, or the user's own prompts alone.
-        prompts: The user's own.
-        num_parallel: Streams of the parallel scenario.
         max_tokens: Of the answers to the user's own prompts.
 
     Raises:
@@ -157,7 +152,6 @@ def why_skipped(scenario: Scenario, context_length: int | None) -> str | None:
     """Return why a scenario does not fit a context; None = it does.
 
     Args:
-        scenario: Any.
         context_length: The smallest of the contestants'; None = not known, then everything up to 2,048 tokens is tried.
     """
     wanted = scenario.num_prompt_tokens
@@ -175,9 +169,6 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """One request of a scenario, but for the model.
 
     Attributes:
-        messages: The conversation so far.
-        max_tokens: Of the answer.
-        seed: Of the drawing.
         schema: What the answer must match.
         is_filled: See `Scenario`.
     """
@@ -189,11 +180,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     is_filled: bool = True
 
     def body(self, model: str) -> dict[str, Any]:
-        """Return the body of `POST /v1/chat/completions`.
-
-        Args:
-            model: As the server knows it.
-        """
+        """Return the body of `POST /v1/chat/completions`."""
         body: dict[str, Any] = {
             "model": model,
             "messages": list(self.messages),
@@ -217,9 +204,6 @@ def asks_of(
     """Return the first requests of a scenario in one round: of a conversation its first turn.
 
     Args:
-        scenario: What is asked.
-        seed: Of the run.
-        round_number: Negative for warm-ups.
         contestant: Who is asked; decides the first word of each prompt.
         chars_per_token: How many characters of this module's prose have so many tokens.
     """
@@ -252,9 +236,6 @@ def next_turn(ask: Ask, answer: str, *, seed: int, turn: int) -> Ask:
     """Return the request of a conversation's next turn: the model's own answer, and another question.
 
     Args:
-        ask: Of the turn before.
-        answer: To it.
-        seed: Of the run.
         turn: Its number, from 1.
     """
     draw = generator(seed, "turn", turn)

@@ -32,10 +32,7 @@ class ScenarioState(msgspec.Struct, frozen=True, kw_only=True):
     """How far a scenario is.
 
     Attributes:
-        name: Of it.
-        num_rounds: Rounds that all contestants have done.
         cost_s: What one round takes of all contestants together.
-        is_settled: Its interval is tight.
     """
 
     name: str
@@ -60,7 +57,6 @@ def num_rounds_of_lap(*, round_s: float, loads_s: float, num_left: int) -> int:
 
     Args:
         round_s: One round of all contestants, all scenarios.
-        loads_s: The loads of one lap.
         num_left: Rounds that are still wanted, at least 1.
     """
     if round_s <= 0:
@@ -75,9 +71,6 @@ def open_scenarios(
 
     Args:
         states: All scenarios, in their order.
-        repeats: Rounds that are wanted of each.
-        remaining_s: Until the time box ends.
-        loads_s: What the lap's loads take.
 
     Returns:
         Names, in their order; () = it is over.
@@ -98,7 +91,6 @@ def first_lap_share_s(box_s: float, num_contestants: int) -> float:
     """Return how long one contestant's first block may go on beginning scenarios.
 
     Args:
-        box_s: The time box.
         num_contestants: At least 1.
     """
     return FIRST_LAP_SHARE * box_s / num_contestants
@@ -110,9 +102,5 @@ def is_tight(low: float, mid: float, high: float) -> bool:
 
 
 def num_common_rounds(rounds_of: Sequence[set[int]]) -> int:
-    """Return how many rounds every contestant has done.
-
-    Args:
-        rounds_of: The rounds of each contestant.
-    """
+    """Return how many rounds every contestant has done."""
     return len(set.intersection(*rounds_of)) if rounds_of else 0

@@ -66,7 +66,6 @@ class TextToken(msgspec.Struct, frozen=True):
     """One token of a text.
 
     Attributes:
-        id: In the vocabulary.
         piece: Its text, or its bytes where they are no text by themselves.
     """
 
@@ -105,9 +104,6 @@ async def tokens_of(
     """Return a text's tokens, one that begins texts among them; None = the server does not tokenize.
 
     Args:
-        http: Of the server.
-        text: To cut.
-        model: As the server knows it.
         headers: Those that its other requests have, so that nothing is loaded for this.
     """
     body = {"model": model, "content": text, "add_special": True, "with_pieces": True}

@@ -29,13 +29,7 @@ Verdict = Literal["faster", "slower", "no difference"]
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A figure and how sure it is.
-
-    Attributes:
-        low: Lower end.
-        mid: The figure itself.
-        high: Upper end.
-    """
+    """A figure and how sure it is."""
 
     low: float
     mid: float
@@ -72,7 +66,6 @@ def median_interval(values: Sequence[float], *, seed: int, level: float = 0.95) 
 
     Args:
         values: At least three, all above 0.
-        seed: Of the bootstrap.
         level: How often the interval is to hold the truth, 0 to 1.
 
     Returns:
@@ -96,7 +89,6 @@ def ratio_interval(
     Args:
         a: Figures of the first, at least three, all above 0.
         b: Figures of the second, likewise.
-        seed: Of the bootstrap.
         level: How often the interval is to hold the truth, 0 to 1.
         is_paired: Whether `a[i]` and `b[i]` were measured side by side, as in one round. The median of the ratios
             within the pairs is taken then, in which a machine that gets slower cancels out; else the ratio of the
@@ -132,7 +124,6 @@ def verdict(ratio: Interval | None, *, is_higher_better: bool) -> Verdict | None
 
     Args:
         ratio: Of a figure, second over first.
-        is_higher_better: True for rates, False for times.
 
     Returns:
         What the second is; `no difference` when the interval holds 1, None without an interval.
@@ -172,9 +163,6 @@ def student_quantile(share: float, num_degrees: int) -> float:
     Args:
         share: Above 0.5 and below 1, e.g. 0.975.
         num_degrees: Degrees of freedom, at least 1.
-
-    Returns:
-        The value below which that share lies.
     """
     low, high = 0.0, 1.0
     while _student_share(high, num_degrees) < share:

@@ -40,8 +40,6 @@ class ContestantFigures(msgspec.Struct, frozen=True, kw_only=True):
     """What one contestant showed.
 
     Attributes:
-        contestant: Index into the run's contestants.
-        num_answers: Requests that were answered.
         num_failed: Requests that were not.
         figures: Name of the kind to figure; all kinds are there.
     """
@@ -56,8 +54,6 @@ class ScenarioSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One scenario.
 
     Attributes:
-        name: Its name.
-        what: One line for people.
         num_parallel: Requests at once.
         skipped: Why it was not run; None = it was.
         is_void: Whether a notice says that the comparison means nothing here.
@@ -95,9 +91,6 @@ Rounds = Mapping[int, float]
 def summarize(record: BenchRecord) -> BenchSummary:
     """Sum a run up.
 
-    Args:
-        record: The run.
-
     Returns:
         Its summary; the same record always gives the same one.
     """
@@ -113,7 +106,6 @@ def round_figures(samples: Sequence[BenchSample], name: str, clock: Clock) -> di
     Args:
         samples: Answers of one contestant to one scenario.
         name: Of the figure's kind, a key of `ROUND_FIGURES`.
-        clock: Whose clock decode rates are of.
 
     Returns:
         Round to figure, in the kind's unit.

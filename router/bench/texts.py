@@ -76,7 +76,6 @@ def prose(draw: random.Random, num_chars: int) -> str:
     """Return whole sentences of at least `num_chars` characters, cut at the last word that fits.
 
     Args:
-        draw: Decides the text.
         num_chars: Its length, >= 0.
     """
     parts: list[str] = []

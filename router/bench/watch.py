@@ -25,8 +25,6 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
     """One stretch of measured work.
 
     Attributes:
-        contestant: Who worked.
-        duration_s: Of it.
         others_cores: Cores that processes kept busy which have nothing to do with it; None = cannot be told.
         swapped_bytes: Written to or read from swap by anybody.
         num_throttled: Times that the processor lowered its speed for heat; None = the system does not tell.
@@ -52,9 +50,6 @@ class LinuxThermal:
     """Counts of all cores.
 
     Source: Linux, Documentation/ABI/stable/sysfs-devices-system-cpu, thermal_throttle/core_throttle_count.
-
-    Args:
-        folder: Of the processors.
     """
 
     def __init__(self, folder: Path = _CPU_DIR) -> None:
@@ -101,9 +96,7 @@ class StretchWatch:
     """One stretch, from its construction to `end`.
 
     Args:
-        contestant: Who works.
         pids: Processes that belong to the work, beside this one; they live all through it. None = some are not known.
-        thermal: Tells of heat.
     """
 
     def __init__(self, contestant: int, pids: Iterable[int] | None, thermal: ThermalSensor) -> None:

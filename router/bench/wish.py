@@ -28,10 +28,6 @@ class BenchWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         model: Name, alias or `NAME@ENGINE`.
         contestants: As users write them; () = both engines.
         scenarios: Names of those that are run; () = all, or the user's own prompts alone.
-        prompts: The user's own.
-        repeats: Rounds.
-        minutes: The time box.
-        num_parallel: Streams of the parallel scenario.
         max_tokens: Of the answers to the user's own prompts.
         seed: Of texts, order and statistics.
         quality: Whether answers and perplexities are compared as well.
@@ -50,14 +46,7 @@ class BenchWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class BenchOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What the process is told.
-
-    Attributes:
-        wish: What to measure.
-        url: Of the gateway.
-        unix_socket: Its socket, if it has one.
-        database: The catalogue's file.
-    """
+    """What the process is told."""
 
     wish: BenchWish
     url: str

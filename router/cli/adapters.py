@@ -112,9 +112,6 @@ def remove(
 def description(adapter: "Adapter") -> dict[str, Any]:
     """Give what JSON says of an adapter.
 
-    Args:
-        adapter: From the catalogue.
-
     Returns:
         Plain values; `problem` is why it cannot be used now, or null.
     """

@@ -58,9 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Args:
         argv: Arguments without the program's name; None = the process's own.
-
-    Returns:
-        The exit code.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows escapes, no traceback

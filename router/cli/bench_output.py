@@ -16,9 +16,7 @@ def check_forms(*, is_json: bool, is_csv: bool, is_markdown: bool) -> None:
     """See that at most one form was asked for on stdout.
 
     Args:
-        is_json: `--json`.
         is_csv: `--csv`.
-        is_markdown: `--markdown`.
 
     Raises:
         CommandError: There are several.
@@ -31,10 +29,7 @@ def print_run(record: "BenchRecord", *, is_json: bool = False, is_csv: bool = Fa
     """Print a run on stdout: as a report for people, or in the form that was asked for.
 
     Args:
-        record: The run.
-        is_json: With every sample, and the summary.
         is_csv: One line per figure.
-        is_markdown: With tables.
     """
     from router.bench.report.tables import as_builtins, as_csv, as_markdown
 
@@ -54,7 +49,6 @@ def write_page(record: "BenchRecord", file: str) -> None:
     """Write a run as one HTML page that needs nothing else, and say where it is on stderr.
 
     Args:
-        record: The run.
         file: Where; a file that is there is replaced.
 
     Raises:

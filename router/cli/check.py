@@ -11,9 +11,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One answer.
 
     Attributes:
-        name: What was looked at.
         state: `ok`, `note` (nothing to judge), `warning` (works, but …) or `broken`.
-        found: What was found.
         remedy: What mends it; None when nothing is to be done.
     """
 

@@ -51,9 +51,6 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 def all_checks(paths: Paths) -> tuple[Check, ...]:
     """Ask everything.
 
-    Args:
-        paths: Of the installation.
-
     Returns:
         The answers, in the order in which to show them.
     """
@@ -82,9 +79,6 @@ def check_engine(engine: str, process: "subprocess.Popen[bytes]") -> Check:
     Args:
         engine: `llamacpp` or `mlx`.
         process: The running `backends.probe`.
-
-    Returns:
-        The answer.
     """
     name = f"engine {engine}"
     with process:

@@ -27,9 +27,6 @@ Finding = tuple[str, str, str]
 def check_model_folders(paths: Paths) -> Iterable[Check]:
     """Look for leftovers, unregistered folders, files of nobody, and artifacts that vanished.
 
-    Args:
-        paths: Of the installation.
-
     Yields:
         A warning per finding; nothing where all is well. A catalogue that cannot be read is another check's.
     """

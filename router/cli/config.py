@@ -85,9 +85,6 @@ def schema() -> None:
 def masked(value: Any) -> Any:
     """Replace the values of keys that look like secrets.
 
-    Args:
-        value: The config as dicts and lists.
-
     Returns:
         A copy; texts, and lists of texts, under such keys are masked, and in every address the user and password.
     """

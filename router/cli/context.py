@@ -36,10 +36,6 @@ def current_paths() -> Paths:
 def config_file(paths: Paths, given: str | None) -> Path:
     """Give the config file: the one named on the command line, else mlxr's own.
 
-    Args:
-        paths: Where mlxr's own is.
-        given: `--config`, or None.
-
     Returns:
         An absolute path.
 
@@ -59,10 +55,6 @@ def read_config(paths: Paths, given: str | None = None) -> "Config":
 
     Args:
         paths: Where it is, and what `~` stands for.
-        given: `--config`, or None.
-
-    Returns:
-        The config.
 
     Raises:
         CommandError: A file was named and is not there.
@@ -76,14 +68,10 @@ def read_config(paths: Paths, given: str | None = None) -> "Config":
 def open_registry(paths: Paths) -> "Registry":
     """Open the catalogue for writing, making it and its folder when needed.
 
-    Args:
-        paths: Where it is.
-
     Returns:
         The catalogue; close it.
 
     Raises:
-        DatabaseError: Or a subclass.
         OSError: The folders cannot be made.
     """
     from registry.store import Registry
@@ -95,14 +83,10 @@ def open_registry(paths: Paths) -> "Registry":
 def open_registry_for_reading(paths: Paths) -> "Registry":
     """Open the catalogue without changing anything if that is possible.
 
-    Args:
-        paths: Where it is.
-
     Returns:
         The catalogue; close it. A new one when there is none, or when an older one must be migrated first.
 
     Raises:
-        DatabaseError: Or a subclass.
         OSError: The folders cannot be made.
     """
     from registry.errors import RegistryReadOnlyError
@@ -128,10 +112,6 @@ def check_engine(name: str | None, *, others: tuple[str, ...] = ()) -> str | Non
 
     Args:
         name: What was given; None passes.
-        others: Further words that are allowed.
-
-    Returns:
-        The name.
 
     Raises:
         CommandError: There is no such engine.
@@ -155,9 +135,6 @@ def client_if_running(paths: Paths) -> "Client | None":
 
 def client_or_error(paths: Paths) -> "Client":
     """Give a client of the running gateway.
-
-    Args:
-        paths: Whose data folder.
 
     Returns:
         The client; use it in a `with`.

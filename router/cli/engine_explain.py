@@ -18,10 +18,8 @@ def explain_engine(model: str, prompt_tokens: str | None, answer_tokens: str | N
     """Print the decision; a running server is asked, because it knows what is loaded.
 
     Args:
-        model: Name, alias, perhaps with @engine.
         prompt_tokens: Length of the prompt that is meant, or None.
         answer_tokens: Expected length of the answer, or None.
-        is_json: Whether to print JSON.
 
     Raises:
         RouterError: A length is no number, or the model cannot be served.

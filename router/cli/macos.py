@@ -29,9 +29,6 @@ def describe(output: str) -> str:
 
     Args:
         output: Of `sysctl`.
-
-    Returns:
-        One sentence.
     """
     values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in output.splitlines())}
     chip = values.get("machdep.cpu.brand_string", "unknown chip")

@@ -64,9 +64,6 @@ def list_models(
 def resident_engines(paths: "Paths") -> dict[str, str]:
     """Ask the running server which models are loaded.
 
-    Args:
-        paths: Whose server.
-
     Returns:
         Model -> engine; empty when no server runs, or none that answers.
     """
@@ -88,11 +85,7 @@ def summary_of(model: "ModelSummary", resident: dict[str, str] | None = None) ->
     """Give what JSON lists say of a model.
 
     Args:
-        model: From the catalogue.
         resident: Of `resident_engines`; None = nothing is known of it.
-
-    Returns:
-        Plain values.
     """
     return {
         "name": model.name,

@@ -23,9 +23,6 @@ _UNSAFE_BUT_LINES: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e
 def shown(text: object) -> str:
     r"""Make a text that others wrote safe to print on one line.
 
-    Args:
-        text: A name, a path, a message.
-
     Returns:
         The text with its control characters escaped, `\x1b` for ESC.
     """
@@ -33,14 +30,7 @@ def shown(text: object) -> str:
 
 
 def shown_answer(text: str) -> str:
-    """Make a model's words safe to print; line feeds and tabs stay.
-
-    Args:
-        text: A piece of an answer.
-
-    Returns:
-        The text with other control characters escaped.
-    """
+    """Make a model's words safe to print; line feeds and tabs stay."""
     return _UNSAFE_BUT_LINES.sub(_escaped, text)
 
 
@@ -86,11 +76,7 @@ def _is_number_column(cells: Sequence[object]) -> bool:
 
 
 def print_facts(facts: Sequence[tuple[str, object]]) -> None:
-    """Print names and values below each other; values are made safe, those that are None are left out.
-
-    Args:
-        facts: Name and value.
-    """
+    """Print names and values below each other; values are made safe, those that are None are left out."""
     known = [(name, value) for name, value in facts if value is not None]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:

@@ -23,12 +23,6 @@ _POLL_S: Final = 0.05
 def server_for(paths: Paths) -> Iterator[RunningInstance]:
     """Give the server that runs on the data folder; without one, start one on a free port and end it afterwards.
 
-    Args:
-        paths: Whose data folder.
-
-    Yields:
-        Who it is.
-
     Raises:
         CommandError: It could not be started; the text has its own last words.
     """

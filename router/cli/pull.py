@@ -74,7 +74,6 @@ def open_pulls(paths: "Paths", endpoint: str | None = None) -> "Pulls":
 
     Args:
         paths: Where everything lies; folders and catalogue are made when needed.
-        endpoint: `--endpoint`.
 
     Returns:
         Not yet entered.
@@ -100,15 +99,6 @@ def pull_here(
     is_json: bool,
 ) -> int:
     """Run a pull in this process to its end; Ctrl-C pauses it.
-
-    Args:
-        paths: Where everything lies.
-        begin: Starts or resumes it.
-        endpoint: `--endpoint`.
-        is_json: `--json`.
-
-    Returns:
-        The exit code.
 
     Raises:
         CommandError: It failed or was stopped.

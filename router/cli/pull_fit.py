@@ -12,7 +12,6 @@ class PulledFit(NamedTuple):
     """How an artifact would be loaded.
 
     Attributes:
-        required_bytes: The least with which it runs.
         context_length: Tokens, with the config's settings.
         limit_bytes: What this machine has for it when nothing else runs.
     """
@@ -29,9 +28,6 @@ class PulledFit(NamedTuple):
 
 def fit_of(path: str) -> PulledFit | None:
     """Look an artifact up and add up what it takes.
-
-    Args:
-        path: As the catalogue has it.
 
     Returns:
         The numbers; None when the catalogue does not know it.

@@ -18,9 +18,6 @@ async def show_plan(pulls: "Pulls", reference: str, wishes: "Wishes", *, is_json
 
     Args:
         pulls: Not yet entered.
-        reference: What to pull.
-        wishes: What of it.
-        is_json: `--json`.
 
     Returns:
         The exit code: 1 when the disk has no room for it.

@@ -47,14 +47,7 @@ class PullPrinter(Protocol):
 
 
 def printer_for(*, is_json: bool) -> PullPrinter:
-    """Choose by where the output goes.
-
-    Args:
-        is_json: `--json` was given.
-
-    Returns:
-        A printer.
-    """
+    """Choose by where the output goes."""
     if is_json:
         return JSONPrinter()
     return BarPrinter() if sys.stderr.isatty() else LinePrinter()

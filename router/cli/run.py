@@ -73,7 +73,6 @@ class Conversation:
     """A growing list of messages with one model.
 
     Args:
-        client: Of the running server.
         body: What every request has, without the messages.
         messages: What was said so far; grows.
         engine: The engine to use, or None.
@@ -98,9 +97,6 @@ class Conversation:
 
     def ask(self, text: str) -> None:
         """Say something, print the answer as it comes, and remember both.
-
-        Args:
-            text: What to say.
 
         Raises:
             ClientError: The server cannot answer; what was said is forgotten again.

@@ -67,12 +67,7 @@ def _print(result: "Verified") -> None:
 
 
 class _Bar:
-    """One line on stderr: share and speed.
-
-    Args:
-        total_bytes: Of all that will be read.
-        is_shown: Otherwise nothing is printed.
-    """
+    """One line on stderr: share and speed."""
 
     def __init__(self, total_bytes: int, *, is_shown: bool) -> None:
         self._total_bytes = max(1, total_bytes)

@@ -39,10 +39,6 @@ def set_value(path: Path, key: tuple[str, ...], value: Scalar) -> bool:
     Args:
         path: The config file; a symbolic link is followed, not replaced.
         key: Key path, e.g. `("engine",)` or `("server", "port")`.
-        value: A scalar.
-
-    Returns:
-        Whether the file changed.
 
     Raises:
         ConfigError: The file, or what it would become, cannot be used; it is left as it was.
@@ -66,11 +62,6 @@ def set_value(path: Path, key: tuple[str, ...], value: Scalar) -> bool:
 
 def edited(text: str, key: tuple[str, ...], value: Scalar) -> str:
     """Give the text with one key set; everything else stays as it is written.
-
-    Args:
-        text: A valid config text.
-        key: Key path.
-        value: A scalar.
 
     Returns:
         The new text; `text` itself when the key already has that value.
@@ -149,7 +140,6 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Args:
         path: The file; its folder exists.
-        data: The whole new content.
 
     Raises:
         OSError: It cannot be written; the old file is untouched.

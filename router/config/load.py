@@ -45,11 +45,7 @@ def load_config(path: Path, *, user_home: Path | None = None) -> Config:
     """Read the config file; a file that does not exist gives the defaults.
 
     Args:
-        path: The YAML file.
         user_home: What a leading `~/` of a path stands for; None leaves it as it is.
-
-    Returns:
-        The config.
 
     Raises:
         ConfigError: The file cannot be read or used.
@@ -79,9 +75,6 @@ def parse_config(text: str, *, source: str, user_home: Path | None = None) -> Co
         source: How messages name the text, usually the file's path.
         user_home: What a leading `~/` of a path stands for; None leaves it as it is.
 
-    Returns:
-        The config.
-
     Raises:
         ConfigError: It cannot be used; `param` is the key's path where one is at fault.
     """
@@ -104,10 +97,6 @@ def apply_overrides(config: Config, overrides: Overrides) -> Config:
 
     Args:
         config: From the file; not changed.
-        overrides: What was given.
-
-    Returns:
-        A new config.
 
     Raises:
         ConfigError: The two together cannot be used.

@@ -32,9 +32,6 @@ def ensure_config_file(path: Path) -> bool:
     Args:
         path: Where the user's config belongs; its folder is created.
 
-    Returns:
-        Whether the file was written now.
-
     Raises:
         ConfigError: The folder or file cannot be written.
     """

@@ -18,7 +18,6 @@ def scan_roots(config: Config, paths: Paths) -> tuple[ScanRoot, ...]:
 
     Args:
         config: Loaded with `user_home`, so that its folders are absolute.
-        paths: Where mlxr's own folder is.
 
     Returns:
         The roots, in the order in which names are given.

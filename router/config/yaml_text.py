@@ -52,9 +52,6 @@ def parse(text: str, *, max_bytes: int = MAX_TEXT_BYTES) -> Document:
         text: YAML 1.2.
         max_bytes: Most that it may have as UTF-8.
 
-    Returns:
-        Values and lines.
-
     Raises:
         YAMLTextError: It is no YAML, or uses what this module refuses.
     """

@@ -24,9 +24,6 @@ def dump(value: Mapping[str, Any]) -> str:
 
     Args:
         value: Of text, numbers, booleans, None, and lists and mappings of these; keys are text.
-
-    Returns:
-        YAML with a final newline.
     """
     return "".join(f"{line}\n" for line in _mapping(value, "")) or "{}\n"
 

@@ -26,9 +26,7 @@ class ConvertRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Body of POST /v1/mlxr/models/convert.
 
     Attributes:
-        model: Name or alias.
         bits: Of the quantized weights; None = floats.
-        group_size: Weights that share a scale.
         dtype: Of what is not quantized; None = what the machine computes with best.
         name: Of the model that gets the result; None = as the command line chooses.
         force: Keep a result that the comparison speaks against.
@@ -49,12 +47,7 @@ class ConvertCancelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
 
 class ConvertCancelResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """Its answer.
-
-    Attributes:
-        model: The model's name.
-        cancelled: Conversions that were stopped.
-    """
+    """Its answer."""
 
     model: str
     cancelled: int

@@ -32,7 +32,6 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes:
         reference: What to pull; no path on this machine.
         engine: The engine or engines that it is for; None takes what the repository has.
-        vision: Also the vision projector.
         name: Of the model that gets it; None derives it.
     """
 

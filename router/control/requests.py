@@ -11,7 +11,7 @@ from router.requests import RunningRequest
 from router.running_embedding import RunningEmbedding
 from router.services import Services
 from router.targets import Choice, Target
-from router.waiting import Wish
+from router.wish import Wish
 
 _SERVING = frozenset({WorkerState.READY, WorkerState.DRAINING})
 

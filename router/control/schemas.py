@@ -27,14 +27,10 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process.
 
     Attributes:
-        adapter: What is laid over the model.
         state: loading, ready, busy, draining, standby or stopping.
-        num_running: Sequences of requests that it serves.
         num_background: Those of them that run in the background.
         load_fraction: Share of a running load, 0..1.
         devices: Where weights and cache are, by the engine's own account.
-        features: The engine build's own description.
-        path: What the engine opened.
         load: What of the load is not as the config has it.
         num_threads: Compute threads (llamacpp); null = the engine chooses.
         expires_at: When the model is unloaded if no request comes, seconds since 1970; null = it stays, or is used.
@@ -75,10 +71,7 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The queue in front of the workers.
 
     Attributes:
-        num_waiting: Requests of both classes.
         num_background: Those of them that are background requests.
-        limit: Interactive requests that may wait.
-        limit_background: Background requests that may wait.
     """
 
     num_waiting: int
@@ -132,17 +125,11 @@ class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: The answer's id, also in the header X-Request-Id.
-        protocol: By which it came.
-        engine: Null until a worker has it.
         state: queued, loading (its model), prefill or decode.
-        priority: interactive or background.
         session: Its conversation, by X-Session-Id or prompt_cache_key.
-        client: Address it came from.
         is_client_gone: Whether it only waits for the same request to come again.
         started_at: Seconds since 1970.
         age_s: Seconds since then.
-        prompt_tokens: Of all its prompts.
-        prompt_tokens_done: Those evaluated, cached ones included.
         prompt_tokens_cached: Those that had not to be computed.
         output_tokens: Of each of its sequences so far.
     """

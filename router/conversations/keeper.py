@@ -26,8 +26,6 @@ class Conversations:
     """The stored responses of a gateway. `run` is its task.
 
     Args:
-        path: The database's file.
-        limits: The config's section in force.
         clock: Seconds since 1970.
     """
 

@@ -35,9 +35,6 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     """A parameter of the query, or a header.
 
     Attributes:
-        name: Of the parameter.
-        type: Of its value.
-        what: It does, in one sentence.
         is_required: Whether a request without it is refused.
     """
 
@@ -52,7 +49,6 @@ class Answer(msgspec.Struct, frozen=True):
 
     Attributes:
         types: Of the body, any of them; () = it has none.
-        media: Of the body.
     """
 
     types: tuple[Any, ...] = ()
@@ -76,7 +72,6 @@ class Body(msgspec.Struct, frozen=True):
 
     Attributes:
         type: Of the body; `bytes` = anything.
-        media: Of the body.
     """
 
     type: Any
@@ -87,15 +82,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint.
 
     Attributes:
-        method: Of HTTP.
         path: As Litestar has it: `/v1/models/{model_id:path}`.
-        protocol: That it belongs to.
-        dialect: Whose errors it answers with.
-        summary: One line.
         body: Of requests; None = none is read.
-        query: Its parameters.
         has_wishes: Whether the headers that say how a request is served are read.
-        answers: By status.
         stream: That requests may ask for, or that is the answer; None = there is none.
     """
 
@@ -133,10 +122,6 @@ def row(
     """Return an endpoint that answers with a 200, in its protocol's dialect; `more` says what is otherwise.
 
     Args:
-        protocol: Its protocol.
-        method: Of HTTP.
-        path: As Litestar has it.
-        summary: One line.
         *answers: Types of the 200's body, any of them; none = it has no body.
         body: Type of the request's JSON, or a `Body`; None = none is read.
         **more: Further attributes of `Endpoint`.

@@ -31,7 +31,6 @@ class AccessLog:
     """Passes requests on and logs each when it has ended.
 
     Args:
-        app: The app, with its guards.
         logger: Where the records go, at INFO, or DEBUG for what is polled; their fields are in `record.http`, too.
     """
 

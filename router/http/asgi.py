@@ -24,8 +24,6 @@ class BytesResponse:
     """A complete response whose body is ready. An ASGI app; a Litestar handler annotated `-> ASGIApp` may return it.
 
     Args:
-        body: The body.
-        status: HTTP status.
         headers: Lower-case names; content-length is added when absent.
     """
 
@@ -52,11 +50,6 @@ def json_reply(value: Any, *, status: int = 200, headers: list[tuple[bytes, byte
 
     Args:
         value: Anything that msgspec encodes; `bytes` are taken as JSON that is ready.
-        status: HTTP status.
-        headers: Further headers, names in lower case.
-
-    Returns:
-        The response.
     """
     body = value if isinstance(value, bytes) else msgspec.json.encode(value)
     return BytesResponse(body, status=status, headers=[(b"content-type", b"application/json"), *(headers or [])])
@@ -67,10 +60,6 @@ def error_reply(error: BaseException, path: str) -> BytesResponse:
 
     Args:
         error: One of our errors; anything else becomes a 500 without its text.
-        path: The request's path.
-
-    Returns:
-        The response.
     """
     response = render(error, dialect_of(path))
     return BytesResponse(response.body, status=response.status, headers=response.headers)
@@ -78,9 +67,6 @@ def error_reply(error: BaseException, path: str) -> BytesResponse:
 
 def error_app(error: BaseException) -> App:
     """Make an app that answers every request with one error.
-
-    Args:
-        error: One of our errors.
 
     Returns:
         The app; it speaks the dialect of each request's path.

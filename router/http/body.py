@@ -73,10 +73,6 @@ async def read_json(connection: Connection, struct_type: type[T], *, limit_bytes
     Args:
         connection: The request; its body must not have been read yet.
         struct_type: What to decode into; fields it does not know are refused if it forbids them.
-        limit_bytes: Largest body that is accepted.
-
-    Returns:
-        The decoded request.
 
     Raises:
         RequestTooLargeError: More bytes than `limit_bytes`, declared or sent.
@@ -89,14 +85,6 @@ async def read_json(connection: Connection, struct_type: type[T], *, limit_bytes
 
 async def read_body(scope: Any, receive: "Callable[[], Awaitable[Any]]", *, limit_bytes: int) -> bytes:
     """Read a body up to a limit, whether its length was declared or not.
-
-    Args:
-        scope: The ASGI scope.
-        receive: The ASGI receive channel.
-        limit_bytes: Largest body that is accepted.
-
-    Returns:
-        The body as sent.
 
     Raises:
         RequestTooLargeError: More bytes than `limit_bytes`, declared or sent.
@@ -129,10 +117,6 @@ def decode_json(body: bytes, struct_type: type[T]) -> T:
 
     Args:
         body: The bytes of one JSON object.
-        struct_type: What to decode into.
-
-    Returns:
-        The decoded Struct.
 
     Raises:
         InvalidJSONError: Not one JSON object in UTF-8, or one beyond the limits of this module.
@@ -163,7 +147,6 @@ def convert_part(value: object, struct_type: type[T], where: str) -> T:
 
     Args:
         value: Objects, lists and plain values, as `decode_json` gives them for `Any`.
-        struct_type: What to read it as.
         where: Its path in the body, for errors.
 
     Raises:

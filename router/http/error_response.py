@@ -27,7 +27,6 @@ class ErrorResponse(msgspec.Struct, frozen=True):
     """A complete answer for one error.
 
     Attributes:
-        status: HTTP status.
         headers: Lower-case names, ready for ASGI; content-length included.
         body: UTF-8 JSON.
     """

@@ -15,14 +15,9 @@ class OpenAIErrorObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """What is wrong.
 
     Attributes:
-        message: For people, with the way out.
-        type: The class of the error.
-        param: Path of the field at fault.
         code: Stable; null where nothing more is known.
         n_prompt_tokens: Of a prompt that is too long; a lower bound where the message says "at least".
         n_ctx: Tokens that the context holds.
-        needed_bytes: Memory that a model needs.
-        available_bytes: Memory that is free for models.
     """
 
     message: str

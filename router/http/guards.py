@@ -39,8 +39,6 @@ class Guards:
     """Checks each request, then passes it on to the app.
 
     Args:
-        app: The app to protect.
-        rules: Which hosts and origins are ours.
         limits: Limits of URL, headers and declared body.
     """
 

@@ -58,11 +58,7 @@ class HostRules:
         """Judge a Host header.
 
         Args:
-            host: Its value.
             is_local_socket: The request came over a unix socket, which no web page reaches: any sound host will do.
-
-        Returns:
-            Whether the request may go on.
         """
         match = _HOST.fullmatch(host.lower()) if len(host) <= _MAX_HOST_CHARS else None
         if match is None:
@@ -83,9 +79,6 @@ class HostRules:
         Args:
             origin: Its value; `null` (sandboxed frames, files) is never allowed.
             host: The Host header of the same request, which has been judged already.
-
-        Returns:
-            Whether the request may go on.
         """
         if origin in self._allowed_origins:
             return True

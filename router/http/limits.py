@@ -18,8 +18,6 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
         max_body_bytes: Largest request body. 32 MiB holds a 20 MiB image in base64 with its prompt.
         max_upload_bytes: The same below `UPLOAD_PREFIX`, where bodies are files.
         max_header_bytes: Names and values of all headers of a request.
-        max_headers: Number of headers of a request.
-        max_url_bytes: Path and query of a request.
         header_timeout_s: From the first moment of a connection, or the first byte of a later request, to the end of
             the headers.
         body_timeout_s: From the end of the headers to the end of the body; of an upload, for each `UPLOAD_STEP_BYTES`.

@@ -42,10 +42,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     """A connection that is closed when its client is too slow, too big or malformed.
 
     Args:
-        config: uvicorn's settings.
         server_state: What all connections of the server share.
-        app_state: State of the lifespan.
-        limits: Bounds and deadlines.
     """
 
     def __init__(

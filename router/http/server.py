@@ -61,26 +61,13 @@ def guarded(app: App, *, rules: HostRules, limits: HttpLimits, access_logger: lo
     """Put the layers around an app that every request passes: access log, then guards.
 
     Args:
-        app: The app with the routes.
-        rules: Which hosts and origins are ours.
         limits: Limits of URL, headers and declared body.
-        access_logger: Where requests are logged.
-
-    Returns:
-        The app to serve.
     """
     return AccessLog(Guards(app, rules=rules, limits=limits), logger=access_logger)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run the program's main coroutine on uvloop, on which a streamed chunk costs less CPU than on asyncio's own loop.
-
-    Args:
-        main: The coroutine.
-
-    Returns:
-        Its result.
-    """
+    """Run the main coroutine on uvloop, on which a streamed chunk costs less CPU than on asyncio's own loop."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
 
@@ -99,12 +86,9 @@ async def serve(
 
     Args:
         app: The app, with its guards (`guarded`).
-        host: Address or name to listen on.
         port: Port; 0 for a free one.
         unix_socket: A path to listen on as well.
-        limits: Bounds and deadlines of connections.
         on_started: Called once, when requests are served.
-        drain_timeout_s: What running requests get to finish.
 
     Raises:
         AddressInUseError: Another program listens on the address.
@@ -133,11 +117,8 @@ class HttpServer:
     """A server whose life the caller holds: `start`, then `wait_stopped`, which `stop` ends.
 
     Args:
-        app: The app, with its guards.
-        host: Address or name to listen on.
         port: Port; 0 for a free one.
         unix_socket: A path to listen on as well.
-        limits: Bounds and deadlines of connections.
         drain_timeout_s: What running requests get to finish after `stop`.
     """
 
@@ -179,9 +160,6 @@ class HttpServer:
 
     async def start(self) -> Addresses:
         """Bind, start the app, and accept connections.
-
-        Returns:
-            Where the server listens.
 
         Raises:
             AddressInUseError: Another program listens on the address.

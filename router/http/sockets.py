@@ -21,12 +21,7 @@ _OWNER_ONLY_UMASK = 0o177
 
 
 class UnixSocket:
-    """A bound unix socket that takes its path away when it is closed.
-
-    Args:
-        sock: The bound socket.
-        path: Where it is.
-    """
+    """A bound unix socket that takes its path away when it is closed."""
 
     def __init__(self, sock: socket.socket, path: Path) -> None:
         self.sock = sock

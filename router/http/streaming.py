@@ -80,10 +80,6 @@ async def until_disconnect(receive: Receive, work: Awaitable[T]) -> T:
 
     Args:
         receive: The ASGI channel of a request whose body has been read.
-        work: What to await.
-
-    Returns:
-        The result of the work.
 
     Raises:
         ClientDisconnectedError: The client went away; the work has been cancelled and has ended.
@@ -122,7 +118,6 @@ class EventStream:
         chunks: Ready bytes; each becomes one write. Before the first it may raise one of our errors.
         encode_error: Makes the chunk for an error after the first chunk, e.g. `error_chunk` with the dialect.
         media_type: `SSE` or `NDJSON`.
-        headers: Further headers, names in lower case.
         keep_alive: What to send when nothing was sent for a while; `None` for nothing.
         keep_alive_s: Seconds of silence before a keep-alive, and between two.
         commit_after_s: Seconds without a first chunk after which the status 200 is sent with a keep-alive, so that no

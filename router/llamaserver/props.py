@@ -23,13 +23,7 @@ def props_of(
     """Return the body of GET /props.
 
     Args:
-        name: Of the model.
-        path: Where it was loaded from.
-        model: Its limits.
         hello: What its worker said of its libraries.
-        description: What the model says of itself.
-        defaults: Of requests for it.
-        version: Of mlxr.
     """
     libraries = {} if hello is None else hello.versions
     return {

@@ -20,7 +20,7 @@ from router.openai.counting import read_chat
 from router.request_headers import ENGINE_HEADER, LOAD_HEADER, wished_load
 from router.residency import ManagedWorker
 from router.services import Services
-from router.waiting import Wish
+from router.wish import Wish
 
 _AnyRequest = Request[Any, Any, Any]
 _NO = frozenset({"false", "0", "no", "off"})

@@ -13,12 +13,7 @@ from router.streams import SequenceProgress
 
 
 def slots_of(model: LoadedModel, progress: list[SequenceProgress]) -> list[dict[str, Any]]:
-    """Return all slots of a loaded model.
-
-    Args:
-        model: Its limits.
-        progress: Of its running sequences.
-    """
+    """Return all slots of a loaded model."""
     by_slot = {each.slot: each for each in progress}
     num_slots = max([model.max_sequences, *(slot + 1 for slot in by_slot)])
     return [_slot(number, model, by_slot.get(number)) for number in range(num_slots)]

@@ -25,7 +25,6 @@ class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         answer_id: By which the request is listed and can be cancelled.
-        model: As the client named it.
         is_chat: Whether it was asked by `/api/chat`.
         started_at: Monotonic seconds.
         clock: Nanoseconds since 1970.
@@ -72,8 +71,6 @@ class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             line: What it says of the answer itself.
-            end: How the answer ended.
-            generation: For the time of its load.
         """
         ending = {"done": True, "done_reason": _DONE_REASONS.get(end.reason, "stop")}
         context = {} if end.token_ids is None else {"context": end.token_ids}
@@ -133,12 +130,7 @@ class CallParts:
 
 
 class WholeAnswer:
-    """Collects the events of one request; its tail is the whole body.
-
-    Args:
-        head: Of the answer.
-        generation: For the time of its load.
-    """
+    """Collects the events of one request; its tail is the whole body."""
 
     media_type = None
     keep_alive = None

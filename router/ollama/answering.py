@@ -21,9 +21,6 @@ def ollama_answering(
 
     Args:
         body: The request; its prompt is not empty.
-        asked: What is to serve it.
-        arrival: For what its headers ask.
-        head: Of the answer.
 
     Raises:
         InvalidRequestError: It is not valid.

@@ -18,7 +18,7 @@ from router.request_defaults import RequestDefaults
 from router.services import Services
 from router.serving import Arrival
 from router.targets import Purpose
-from router.waiting import Wish
+from router.wish import Wish
 
 _AnyBody = ChatRequest | GenerateRequest | EmbedRequest | EmbeddingsRequest
 _BodyT = TypeVar("_BodyT", bound=ChatRequest | GenerateRequest | EmbedRequest | EmbeddingsRequest)
@@ -30,9 +30,7 @@ class AskedModel(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         wish: Model and engine, how it is loaded and how long it stays.
-        defaults: For what the request leaves open.
         template: Of the model, or the user's own in its place; None = there is none.
-        priority: By the request's headers.
     """
 
     wish: Wish

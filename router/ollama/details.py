@@ -49,7 +49,6 @@ def capabilities_of(model: Model, facts: ModelFacts, *, can_infill: bool = False
 
     Args:
         model: Its settings may have a template of the user's own.
-        facts: Of its files.
         can_infill: Whether it has tokens for a suffix.
     """
     if facts.kind is ModelKind.EMBEDDING:
@@ -96,7 +95,6 @@ def artifact_shown(model: Model, preferred_id: int | None) -> Artifact | None:
     """Return which of a model's artifacts a list shows.
 
     Args:
-        model: With any artifacts.
         preferred_id: Of the one that would serve it now; None = none would.
 
     Returns:

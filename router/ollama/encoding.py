@@ -11,12 +11,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class StreamEncoder:
-    """Turns the events of one request into lines of JSON.
-
-    Args:
-        head: Of the answer.
-        generation: For the time of its load.
-    """
+    """Turns the events of one request into lines of JSON."""
 
     media_type = NDJSON
 

@@ -24,7 +24,7 @@ from router.ollama.names import display_name
 from router.residency import ManagedWorker
 from router.services import Services
 from router.targets import Purpose, Target
-from router.waiting import Wish
+from router.wish import Wish
 
 _FOREVER_S: Final = 292 * 365.25 * 86_400
 """What Ollama adds for a model that stays: the longest time that Go can say. Its clients know it as forever."""

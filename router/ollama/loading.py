@@ -52,13 +52,6 @@ async def reply_to_empty(
 ) -> ASGIApp:
     """Answer a request without a prompt; a stream is kept alive during the load.
 
-    Args:
-        services: Of the gateway.
-        arrival: The request.
-        asked: What is to be loaded.
-        head: Of the answer.
-        is_stream: Whether the client wants lines.
-
     Raises:
         RouterError: Where nothing is streamed, the errors of `load_or_unload`.
         RegistryError: The same.

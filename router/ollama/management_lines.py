@@ -30,9 +30,6 @@ class PullLines:
     def take(self, event: ModelPullEvent) -> Iterator[StatusLine]:
         """Give the lines for an event.
 
-        Args:
-            event: The next one.
-
         Yields:
             Lines; none for what Ollama does not tell.
         """

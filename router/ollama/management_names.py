@@ -22,7 +22,6 @@ class PullName(NamedTuple):
     """What a name means as a pull.
 
     Attributes:
-        reference: What is pulled.
         called: The name that the model is to have beside its own; None when its own is the one that was asked for.
     """
 
@@ -34,12 +33,7 @@ def model_of(model: str | None, name: str | None = None, *, field: str = "model"
     """Give the model that a request is about.
 
     Args:
-        model: The field of that name.
-        name: The field that old clients send.
         field: How the first is called, for the error.
-
-    Returns:
-        The text, as sent.
 
     Raises:
         MissingFieldError: Neither is there.
@@ -83,9 +77,6 @@ def names_to_make(text: str) -> tuple[str, ...]:
     Args:
         text: As a client writes it: any case, perhaps without a tag.
 
-    Returns:
-        One or two names of the catalogue.
-
     Raises:
         InvalidRequestError: It is no name.
     """
@@ -100,10 +91,6 @@ def names_to_make(text: str) -> tuple[str, ...]:
 
 def alias_meant(model: Model, text: str) -> str | None:
     """Tell whether a model was asked for by one of its other names.
-
-    Args:
-        model: What was found.
-        text: As the client wrote it.
 
     Returns:
         That other name; None when the model's own was meant.

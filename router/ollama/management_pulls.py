@@ -56,10 +56,6 @@ async def push_model(request: _ANY, services: NamedDependency[Services]) -> ASGI
 async def pull_lines(services: Services, name: PullName) -> AsyncGenerator[StatusLine, None]:
     """Pull, and tell it.
 
-    Args:
-        services: Of the gateway.
-        name: What to pull.
-
     Yields:
         Lines, `success` last.
 
@@ -84,14 +80,6 @@ async def pull_lines(services: Services, name: PullName) -> AsyncGenerator[Statu
 
 async def lines_reply(request: _ANY, lines: AsyncGenerator[StatusLine, None], *, is_stream: bool) -> ASGIApp:
     """Answer with lines as they come, or with the last one.
-
-    Args:
-        request: For its channel.
-        lines: What is told.
-        is_stream: Whether each is sent.
-
-    Returns:
-        The response.
 
     Raises:
         RouterError: Not streaming: what the lines raise; the client went away.

@@ -42,12 +42,6 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 def recipe_of(request: CreateRequest) -> Recipe:
     """Read a request.
 
-    Args:
-        request: In either form.
-
-    Returns:
-        The recipe.
-
     Raises:
         InvalidRequestError: It contradicts itself, or something in it cannot be.
         UnsupportedFieldError: It asks for what cannot be done here.
@@ -88,13 +82,6 @@ def settings_of(
 ) -> dict[str, Any]:
     """Turn the parts of a recipe into settings. Empty texts count as absent, as in Ollama.
 
-    Args:
-        parameters: Of Ollama's names.
-        system: The system prompt.
-        template: A chat template in Jinja.
-        messages: A preset conversation.
-        licenses: Texts of licences.
-
     Returns:
         Setting -> value, checked.
 
@@ -129,9 +116,6 @@ def digest_hex(digest: str) -> str:
 
     Args:
         digest: `sha256:` and 64 hex digits in lower case.
-
-    Returns:
-        The hex digits: safe as a file's name.
 
     Raises:
         InvalidRequestError: It is none.

@@ -90,10 +90,7 @@ class StatusLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of a pull or a creation.
 
     Attributes:
-        status: What is done.
-        digest: Of the layer that comes.
         total: Its bytes.
-        completed: Of these, what is there.
     """
 
     status: str

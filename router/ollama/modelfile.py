@@ -51,12 +51,6 @@ class Modelfile(msgspec.Struct, frozen=True, kw_only=True):
 def parse_modelfile(text: str) -> Modelfile:
     """Read a recipe.
 
-    Args:
-        text: The file.
-
-    Returns:
-        What it says.
-
     Raises:
         InvalidRequestError: A line is none of a Modelfile; the message has its number.
     """

@@ -12,7 +12,7 @@ from registry.errors import InvalidModelNameError, ModelNotFoundError
 from router.load_settings import AS_CONFIGURED, LoadSettings
 from router.model_directory import ModelDirectory
 from router.targets import Purpose
-from router.waiting import Wish
+from router.wish import Wish
 
 LATEST: Final = ":latest"
 _HOSTS: Final = ("registry.ollama.ai/", "library/", "hf.co/", "huggingface.co/")

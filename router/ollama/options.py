@@ -104,11 +104,6 @@ def with_allowed_values(error: InvalidRequestError) -> InvalidRequestError:
 def check_options(options: Options, config: Config, engine: str) -> None:
     """Refuse what the engine does not honour, unless it asks for what is so anyway.
 
-    Args:
-        options: Of a request.
-        config: In force.
-        engine: The engine that is to serve it.
-
     Raises:
         UnsupportedFieldError: An option asks for something that cannot be done; the message names it.
     """
@@ -144,8 +139,6 @@ def load_wishes(options: Options, config: Config, of_model: LoadSettings, artifa
     """Return what the options ask of the load; nothing where it is so anyway, so that nothing is loaded anew.
 
     Args:
-        options: Of a request.
-        config: In force.
         of_model: The model's own settings of its load.
         artifact: What is to be loaded, for how much context it was made; None = not known.
     """

@@ -51,7 +51,6 @@ class FileInfo(msgspec.Struct, frozen=True):
     """What is read anew from the files of an artifact.
 
     Attributes:
-        keys: Metadata, arrays left out.
         template: Jinja text, or None.
     """
 
@@ -116,13 +115,7 @@ def file_info(artifact: Artifact) -> FileInfo:
 
 
 def shown(model: Model, artifact: Artifact, info: FileInfo) -> ShowResponse:
-    """Return the answer.
-
-    Args:
-        model: For its settings.
-        artifact: Whose files are shown.
-        info: Of its files.
-    """
+    """Return the answer."""
     settings = model.settings
     can_infill = any(key in info.keys for key in _INFILL_KEYS)
     return ShowResponse(

@@ -17,7 +17,7 @@ from router.ollama.schemas import ChatRequest, GenerateRequest, Options, ToolDef
 from router.request_defaults import RequestDefaults, with_system
 from router.sampling import sampling_params
 from router.tools import RequestTools, tools_for
-from router.waiting import Wish
+from router.wish import Wish
 
 _EFFORTS: Final = {"low": "low", "medium": "medium", "high": "high", "max": "xhigh"}
 _SESSION_IDS: Final = 64
@@ -31,9 +31,6 @@ def chat_generation(
     """Return what a chat asks for.
 
     Args:
-        request: With at least one message.
-        wish: What is to serve it.
-        defaults: For what it leaves open.
         template: Of the model; None = it has none.
 
     Raises:

@@ -23,8 +23,6 @@ class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         answer_id: `chatcmpl-…` or `cmpl-…`.
         created: Seconds since 1970.
-        model: As the client named it.
-        is_chat: Chat or text completion.
         service_tier: By which it was scheduled; None = the client did not ask.
     """
 
@@ -80,10 +78,7 @@ class ChoiceParts:
         """Return the choice object.
 
         Args:
-            index: Of the choice.
-            reason: Why it ended.
             is_chat: In which shape.
-            has_logprobs: Whether log probabilities were asked for.
             echo: What stands before the text of a text completion.
         """
         logprobs: dict[str, Any] | None = None
@@ -113,7 +108,6 @@ class WholeAnswer:
     """Collects the events of one request; its tail is the whole body.
 
     Args:
-        head: Of the answer.
         generation: For its request, and its queue and load times at the end.
         echoes: Per prompt, what stands before each of its answers; () = nothing.
     """
@@ -159,7 +153,6 @@ def full_answer(
     """Return the body of an answer that is not streamed.
 
     Args:
-        head: Of the answer.
         generation: For the request, and its queue and load times.
         parts: Per sequence, its output.
         ends: Per sequence, how it ended.
@@ -237,11 +230,7 @@ def timings_object(
         generation: For the engine, and the queue and load times.
         num_cached: Prompt tokens that were not computed.
         num_prefilled: Prompt tokens that were.
-        prompt_ms: What they took.
         num_predicted: Tokens of the answer.
-        num_decoded: Those of them after the first.
-        predicted_ms: What these took.
-        queue_ms: Time in the worker's queue.
     """
     choice = generation.choice
     return {

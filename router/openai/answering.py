@@ -40,10 +40,7 @@ def openai_answering(
     """Return what a request asks for.
 
     Args:
-        services: Of the gateway.
-        body: The request.
         engine: What the header X-Mlxr-Engine says, or None.
-        wishes: What the other headers ask for.
         has_events: Whether named events of the prefill's progress are wanted.
 
     Raises:

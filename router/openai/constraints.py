@@ -14,9 +14,6 @@ from router.openai.schemas import ChatRequest, CompletionRequest, JsonObjectForm
 def request_constraint(request: ChatRequest | CompletionRequest) -> Constraint | None:
     """Return the constraint of a request.
 
-    Args:
-        request: The request.
-
     Raises:
         InvalidRequestError: There are several, or one is too long.
     """

@@ -24,7 +24,7 @@ from router.openai.validation import chat_generation, with_allowed_values
 from router.request_headers import ENGINE_HEADER, LOAD_HEADER, wished_load
 from router.services import Services
 from router.targets import Purpose
-from router.waiting import Wish
+from router.wish import Wish
 
 _AnyRequest = Request[Any, Any, Any]
 

@@ -63,10 +63,7 @@ def read_embedding_request(
     """Read a body, by whatever way it came; return it with what is to be embedded.
 
     Args:
-        services: Of the gateway.
-        raw: The body.
         engine: The header X-Mlxr-Engine, or None.
-        load: The header X-Mlxr-Load.
 
     Raises:
         RouterError: It is not valid.

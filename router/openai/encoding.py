@@ -52,9 +52,7 @@ class StreamEncoder:
     The text of a token is the hot path: everything around it is encoded once per stream.
 
     Args:
-        head: Of the answer.
         generation: For its request, and its queue and load times at the end.
-        wishes: What comes beside the answers.
         clock: Monotonic seconds.
     """
 

@@ -23,10 +23,6 @@ class _AnyObject(msgspec.Struct):
 def template_messages(messages: list[ChatMessage], engine: str) -> list[dict[str, Any]]:
     """Return what the template is given.
 
-    Args:
-        messages: Of the request.
-        engine: The engine that is to serve it.
-
     Raises:
         UnsupportedFieldError: Something in a message is not honoured.
         InvalidRequestError: A message lacks something, or has it where it does not belong.
@@ -122,7 +118,6 @@ def call_arguments(text: str, path: str) -> dict[str, Any]:
 
     Args:
         text: The arguments' JSON.
-        path: Of the field, for errors.
 
     Raises:
         InvalidRequestError: It is no JSON object, or one beyond the bounds of a request's body.

@@ -10,21 +10,13 @@ from router.adapters import find_adapters
 
 
 def model_objects(model: Model) -> list[dict[str, Any]]:
-    """Return a model and its adapters.
-
-    Args:
-        model: From the registry.
-    """
+    """Return a model and its adapters."""
     names = dict.fromkeys(adapter.name for adapter in model.adapters)
     return [model_object(model), *(adapter_object(model, name) for name in names)]
 
 
 def model_object(model: Model) -> dict[str, Any]:
-    """Return a model without its adapters.
-
-    Args:
-        model: From the registry.
-    """
+    """Return a model without its adapters."""
     return {
         "id": model.name,
         "object": "model",
@@ -38,10 +30,6 @@ def model_object(model: Model) -> dict[str, Any]:
 
 def adapter_object(model: Model, name: str) -> dict[str, Any]:
     """Return a model with one of its adapters over it.
-
-    Args:
-        model: From the registry.
-        name: The adapter's.
 
     Raises:
         AdapterNotFoundError: It has none of this name.

@@ -32,7 +32,6 @@ class PrefillProgress(msgspec.Struct, frozen=True):
         n_past: Prompt tokens evaluated, cached ones included; several prompts add up.
         n_prompt_tokens: Of the prompt; null until it was tokenized.
         fraction: Of the prompt, 0..1.
-        elapsed_seconds: Since the request came.
     """
 
     status: str
@@ -64,7 +63,6 @@ class PrefillWatch:
 
     Args:
         supervisor: To tell a request in the queue from one whose model is being loaded.
-        request: What is followed.
         clock: Monotonic seconds.
 
     Attributes:
@@ -132,15 +130,7 @@ class PrefillWatch:
 
 
 class WatchedEncoder:
-    """An encoder whose chunks have the events that are due by what happened.
-
-    Args:
-        encoder: Of the stream.
-        watch: Of the same request.
-
-    Attributes:
-        watch: As given.
-    """
+    """An encoder whose chunks have the events that are due by what happened."""
 
     media_type = SSE
     keep_alive = SSE_KEEP_ALIVE

@@ -3,16 +3,12 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from litestar import Request, Router, get, post
+from litestar import Request, Router, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from router.anthropic.models import VERSION_HEADER, model_info, model_page
-from router.http.asgi import json_reply
 from router.http.error_response import Dialect
 from router.openai.answering import decode_request, openai_answering
-from router.openai.model_objects import adapter_object, model_object, model_objects
 from router.openai.progress import PROGRESS_HEADER, WatchedEncoder, chunks_with_progress, wants_prefill_events
 from router.openai.schemas import ChatRequest, CompletionRequest
 from router.requests import RunningRequest
@@ -34,27 +30,7 @@ async def create_completion(request: _AnyRequest, services: NamedDependency[Serv
     return await _serve(request, services, CompletionRequest)
 
 
-@get("/v1/models")
-async def list_models(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
-    """List all models of the registry, in Anthropic's shape for its clients."""
-    models = services.models.list()
-    if VERSION_HEADER in request.headers:
-        return json_reply(model_page(models, request.query_params))
-    return json_reply({"object": "list", "data": [item for model in models for item in model_objects(model)]})
-
-
-@get("/v1/models/{model_id:path}")
-async def get_model(request: _AnyRequest, model_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
-    """Describe one model, perhaps with an adapter; names may contain a slash."""
-    name, plus, adapter = model_id.removeprefix("/").partition("+")
-    model = services.models.get(name)
-    shown = adapter_object(model, adapter) if plus else model_object(model)
-    if VERSION_HEADER in request.headers:
-        shown = model_info(model, adapter if plus else None)
-    return json_reply(shown)
-
-
-openai_router = Router(path="/", route_handlers=[create_chat_completion, create_completion, list_models, get_model])
+openai_router = Router(path="/", route_handlers=[create_chat_completion, create_completion])
 
 
 async def _serve(request: _AnyRequest, services: Services, schema: type[ChatRequest | CompletionRequest]) -> ASGIApp:

@@ -27,8 +27,6 @@ def sampling_params(
     """Return how the tokens of a request are drawn.
 
     Args:
-        request: The request.
-        defaults: For what it leaves open.
         num_logprobs: The likeliest tokens to report with each drawn one; None = no report.
 
     Raises:

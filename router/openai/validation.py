@@ -20,7 +20,7 @@ from router.openai.sampling import sampling_params
 from router.openai.schemas import MAX_PROMPTS, MAX_STOPS, ChatRequest, CompletionRequest
 from router.openai.tools import request_tools
 from router.request_defaults import RequestDefaults, stop_texts, with_system
-from router.waiting import Wish
+from router.wish import Wish
 
 MAX_TEMPLATE_KWARGS_BYTES: Final = 16_384
 _RESERVED_KWARGS: Final = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
@@ -35,10 +35,6 @@ def chat_generation(
     """Return what a chat request asks for.
 
     Args:
-        request: The request.
-        wish: Model and engine setting.
-        defaults: For what it leaves open.
-        engine: The engine that is to serve it.
         has_progress_header: Whether events of the prefill's progress were asked for by header.
 
     Raises:
@@ -144,8 +140,6 @@ def refusal(name: str, neutral: tuple[Any, ...], hint: str) -> str:
     """Return what is said of a field that is not honoured.
 
     Args:
-        name: Of the field.
-        neutral: Values that it may have.
         hint: What to do instead, or "".
     """
     values = ", ".join(msgspec.json.encode(value).decode() for value in neutral)

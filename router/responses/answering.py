@@ -32,12 +32,7 @@ RequestT = TypeVar("RequestT", bound=ResponseRequest)
 
 
 class AskedResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """A valid request of the API.
-
-    Attributes:
-        head: Of its response.
-        conversation: Its items.
-    """
+    """A valid request of the API."""
 
     head: ResponseHead
     conversation: Conversation
@@ -49,10 +44,7 @@ async def read_request(
     """Read a request, by whatever way it came, with what it goes on from.
 
     Args:
-        services: Of the gateway.
-        raw: The body.
         engine: The header X-Mlxr-Engine, or None.
-        wishes: Of the other headers.
         receive: The channel of a client that may go away; None = there is none.
 
     Raises:

@@ -29,11 +29,6 @@ class BackgroundResponse:
 
     Args:
         running: What generates it; this object reads it.
-        encoder: What writes it.
-
-    Attributes:
-        has_ended: Whether it has its last state.
-        is_stream: Whether its events can be followed.
     """
 
     def __init__(self, running: RunningRequest, encoder: ResponseEncoder) -> None:

@@ -16,8 +16,6 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     """The items of one request.
 
     Attributes:
-        history: Of the responses before it.
-        own: Its own.
         root_id: The conversation's first response; None = this request begins it.
     """
 
@@ -31,12 +29,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         return [*self.history, *self.own]
 
     def stored(self, head: ResponseHead, body: dict[str, Any]) -> StoredResponse:
-        """Return what is to be kept of the response.
-
-        Args:
-            head: Of the response.
-            body: The object as it is now.
-        """
+        """Return what is to be kept of the response."""
         return StoredResponse(
             response_id=head.response_id,
             root_id=self.root_id or head.response_id,

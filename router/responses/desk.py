@@ -19,7 +19,6 @@ class ResponsesDesk:
         conversations: What is kept; closed at the end.
 
     Attributes:
-        conversations: As given.
         background: Those that run without a client.
     """
 

@@ -24,13 +24,9 @@ class ResponseEncoder:
     """Writes one response.
 
     Args:
-        head: Of the response.
         generation: For its queue and load times at the end.
         on_end: Called once with the object in its last state.
         clock: Seconds since 1970.
-
-    Attributes:
-        has_begun: Whether events were written.
     """
 
     keep_alive = SSE_KEEP_ALIVE

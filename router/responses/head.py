@@ -24,10 +24,8 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         response_id: `resp_…`.
         created_at: Seconds since 1970.
-        request: As it was sent.
         wanted: What is generated for it: what it left open has its value here.
         service_tier: By which it is scheduled; None = the client did not ask.
-        is_stored: Whether it is kept.
     """
 
     response_id: str
@@ -42,7 +40,6 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             status: `queued`, `in_progress`, `completed`, `incomplete`, `failed` or `cancelled`.
-            output: Its items.
             **fields: Those that have a value now: error, incomplete_details, usage, completed_at, timings.
         """
         request, sampling = self.request, self.wanted.sampling
@@ -108,8 +105,6 @@ def end_fields(end: SequenceEnd, generation: Generation, now: float) -> dict[str
     """Return what an answer's end adds to the object.
 
     Args:
-        end: Of the answer.
-        generation: For its queue and load times.
         now: Seconds since 1970.
     """
     is_cut = end.reason == "length"
@@ -125,7 +120,6 @@ def failure_fields(error: BaseException, *, is_background: bool) -> tuple[str, d
     """Return the status of a response that ended with an error, and what the error adds to the object.
 
     Args:
-        error: One of our errors.
         is_background: Whether it ran in the background: then being cancelled is a state of its own.
     """
     if is_background and isinstance(error, RequestCancelledError):

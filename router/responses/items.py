@@ -114,7 +114,6 @@ class ItemReference(msgspec.Struct, frozen=True):
     """An item that is meant by its id.
 
     Attributes:
-        item_id: Of the item.
         where: Path of the reference in the body.
     """
 

@@ -19,7 +19,6 @@ class _OpenItem:
     """The item that is being written.
 
     Attributes:
-        item: As it is to be kept.
         texts: The pieces of its text, or of its arguments.
         key: Of a call, its index in the answer; None for others.
     """
@@ -35,11 +34,7 @@ class OutputItems:
 
     Args:
         emit: Called with the type and the fields of every event.
-        has_logprobs: Whether log probabilities were asked for.
         seals_reasoning: Whether thoughts are wanted as `encrypted_content` too.
-
-    Attributes:
-        items: Those that are done.
     """
 
     def __init__(self, emit: Emit, *, has_logprobs: bool, seals_reasoning: bool) -> None:

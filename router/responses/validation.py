@@ -21,7 +21,7 @@ from router.responses.messages import conversation_messages
 from router.responses.schemas import FunctionTool, JsonSchemaFormat, ResponseRequest
 from router.sampling import SamplingWishes, sampling_params
 from router.tools import FunctionDefinition, RequestTools, tools_for
-from router.waiting import Wish
+from router.wish import Wish
 
 INCLUDABLE: Final = (LOGPROBS, SEALED_REASONING)
 _NAMED_CHOICES: Final = ("function", "allowed_tools")
@@ -33,11 +33,7 @@ def response_generation(
     """Return what a request asks for.
 
     Args:
-        request: The request.
-        wish: Model and engine setting.
-        defaults: For what it leaves open.
         items: Of the whole conversation: what it goes on from, and its own.
-        engine: The engine that is to serve it.
 
     Raises:
         UnsupportedFieldError: A field that is not honoured has a value that asks for something.

@@ -29,7 +29,7 @@ from router.responses.encoding import LOGPROBS, SEALED_REASONING, ResponseEncode
 from router.responses.head import ResponseHead
 from router.responses.schemas import ResponseRequest
 from router.targets import Choice, EngineReason, Target
-from router.waiting import Wish
+from router.wish import Wish
 from tests.support.api_answers import check_answer, endpoint_of
 from tests.support.bench_records import make_run
 

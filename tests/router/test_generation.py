@@ -21,7 +21,7 @@ from router.generation import (
     error_of,
     generate_messages,
 )
-from router.waiting import Wish
+from router.wish import Wish
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
 

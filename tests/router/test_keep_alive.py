@@ -14,7 +14,7 @@ from router.lifecycle import WorkerState
 from router.placement import Effect, StopWorker, decide, next_deadline
 from router.situation import PlacedWorker, PlacementLimits, WaitingRequest
 from router.targets import FOREVER_S, Target, keep_alive_seconds
-from router.waiting import Wish
+from router.wish import Wish
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 from tests.support.fake_placement import SimulatedFleet
 

@@ -9,7 +9,7 @@ from registry.settings import ModelSettings
 from router.config import Config, GenerationConfig
 from router.errors import ModelLoadFailedError
 from router.load_settings import AS_CONFIGURED, LoadSettings, config_for, load_settings_of, overlaid
-from router.waiting import Wish
+from router.wish import Wish
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
 SLOW = FakeOptions(decode_s=0.01)

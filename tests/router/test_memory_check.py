@@ -16,7 +16,7 @@ from router.memory_check import VALID_S, MemoryCheck
 from router.model_directory import ModelDirectory
 from router.residency import ManagedWorker
 from router.targets import Target
-from router.waiting import Wish
+from router.wish import Wish
 from tests.registry.catalogue_builder import make_draft
 from tests.registry.test_memory_fit import GIB, facts
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet

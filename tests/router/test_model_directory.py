@@ -9,7 +9,7 @@ from registry.store import Registry
 from router.config import EngineSetting
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.model_directory import CHECK_FILES_INTERVAL_S, NOTE_USE_INTERVAL_S, ModelDirectory
-from router.waiting import Wish
+from router.wish import Wish
 from tests.registry.catalogue_builder import make_draft, make_facts
 
 

@@ -5,7 +5,8 @@ import asyncio
 from backends.fake import FakeOptions
 from backends.sequence import Priority
 from router.errors import QueueFullError, UnavailableError
-from router.waiting import Lease, Wish
+from router.waiting import Lease
+from router.wish import Wish
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
 BACKGROUND, INTERACTIVE = Priority.BACKGROUND, Priority.INTERACTIVE

@@ -12,7 +12,8 @@ from backends.sequence import Priority
 from router import faults, memory
 from router.config import Config
 from router.errors import EngineCrashedError, RouterError
-from router.waiting import Lease, Wish
+from router.waiting import Lease
+from router.wish import Wish
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 
 SLOW = FakeOptions(decode_s=0.01)

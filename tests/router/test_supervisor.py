@@ -23,7 +23,7 @@ from router.errors import (
     UnavailableError,
 )
 from router.generation import GenerationEvent, OutputEvent
-from router.waiting import Wish
+from router.wish import Wish
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 
 SLOW = FakeOptions(decode_s=0.01)

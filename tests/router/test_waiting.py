@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from backends.sequence import Priority
 from router.errors import ModelLoadFailedError, UnavailableError
 from router.targets import Choice, EngineReason, Target
-from router.waiting import MAX_RETRY_AFTER_S, Lease, Ticket, WaitingQueue, Wish
+from router.waiting import MAX_RETRY_AFTER_S, Lease, Ticket, WaitingQueue
+from router.wish import Wish
 
 MLX, GGUF = Target("m", "mlx", 1, "/m"), Target("m", "llamacpp", 2, "/m.gguf")
 

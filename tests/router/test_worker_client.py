@@ -8,7 +8,8 @@ from backends.prompts import ForkPrompt, Prompt, TextPrompt, TokenPrompt
 from backends.sequence import SamplingParams
 from router import streams, worker_client
 from router.errors import EngineCrashedError
-from router.worker_client import RequestStream, WorkerLaunch, start_worker
+from router.worker_client import RequestStream, start_worker
+from router.worker_environment import WorkerLaunch
 from tests.support.fake_fleet import ENVIRONMENT
 
 END = Finished(1, "stop", Output(), Usage(1, 0, 1), SequenceTimings(0.0, 0.0, 0.0))

@@ -27,8 +27,8 @@ from router.load_settings import AS_CONFIGURED, overlaid
 from router.residency import ManagedWorker
 from router.supervisor import Supervisor
 from router.targets import Choice, EngineReason, Target
-from router.waiting import Wish
-from router.worker_client import WorkerLaunch
+from router.wish import Wish
+from router.worker_environment import WorkerLaunch
 
 WITHIN_S = 10.0
 REPOSITORY = Path(__file__).parents[2]

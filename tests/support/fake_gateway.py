@@ -11,8 +11,7 @@ from router.config import Config, Overrides, apply_overrides
 from router.config.load import load_config
 from router.gateway import GatewayOptions, run_gateway
 from router.paths import Paths
-from router.worker_client import WorkerLaunch
-from router.worker_environment import worker_environment
+from router.worker_environment import WorkerLaunch, worker_environment
 
 
 def main(home: str, options: str) -> int:

@@ -31,7 +31,7 @@ from router.responses.desk import ResponsesDesk
 from router.services import Services
 from router.supervisor import Supervisor
 from router.targets import Choice
-from router.waiting import Wish
+from router.wish import Wish
 from tests.registry.catalogue_builder import make_draft, make_facts
 from tests.support.fake_fleet import WITHIN_S, FakeFleet, make_config
 

@@ -28,7 +28,6 @@ def amount(kind: FigureKind, value: float | None) -> str:
     """Write a figure for people.
 
     Args:
-        kind: What it is.
         value: In the kind's unit; None = not measured.
 
     Returns:

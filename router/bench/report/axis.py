@@ -20,7 +20,6 @@ class LinearAxis(NamedTuple):
     Attributes:
         end: Figure at the right end, above 0.
         left: Where 0 is.
-        right: Where the end is.
     """
 
     end: float
@@ -45,7 +44,6 @@ class RatioAxis(NamedTuple):
     Attributes:
         reach: Ratio at the right end, above 1.
         left: Where 1/reach is.
-        right: Where reach is.
     """
 
     reach: float

@@ -17,8 +17,6 @@ def print_diff(diff: BenchDiff, console: Console, *, show_all: bool = False) -> 
     """Print what changed from one run to the next.
 
     Args:
-        diff: The two runs.
-        console: Where.
         show_all: Also the figures that did not change.
     """
     console.print(Text(f"{diff.before_id} → {diff.after_id}: {conclusion(diff)}", style="bold"))
@@ -34,14 +32,7 @@ def print_diff(diff: BenchDiff, console: Console, *, show_all: bool = False) -> 
 
 
 def conclusion(diff: BenchDiff) -> str:
-    """Say in one sentence what changed.
-
-    Args:
-        diff: The two runs.
-
-    Returns:
-        The sentence.
-    """
+    """Say in one sentence what changed."""
     slower = sum(row.verdict == "slower" for row in diff.rows)
     faster = sum(row.verdict == "faster" for row in diff.rows)
     same = sum(row.verdict == "no difference" for row in diff.rows)

@@ -22,13 +22,9 @@ def element(name: str, /, *children: Child, **attributes: str | float | None) ->
     """Make an element.
 
     Args:
-        name: Of the element.
         children: Elements, texts to be escaped, and None for nothing.
         attributes: An underscore in a name stands for a hyphen, one at its end is dropped (`class_`); None leaves the
             attribute out.
-
-    Returns:
-        The element with all that is in it.
     """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(_text(value))}"'

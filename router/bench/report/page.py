@@ -42,14 +42,7 @@ WHAT_FIGURES_ARE: Final = (
 
 
 def as_page(record: BenchRecord) -> str:
-    """Write a run as a page.
-
-    Args:
-        record: The run.
-
-    Returns:
-        HTML, complete.
-    """
+    """Write a run as a page."""
     summary = summarize(record)
     title = f"{record.model}: benchmark {record.bench_id}"
     head = element(

@@ -38,8 +38,6 @@ def ratio_plot(record: BenchRecord, summary: BenchSummary, contestant: int) -> M
     """Draw how many times as fast as the first a contestant is, scenario by scenario.
 
     Args:
-        record: The run.
-        summary: Of it.
         contestant: Not the first.
 
     Returns:
@@ -117,8 +115,6 @@ def figure_plot(record: BenchRecord, scenario: ScenarioSummary, name: str) -> Ma
     """Draw one figure of all contestants: a bar to the median, its interval, and a dot for each answer.
 
     Args:
-        record: The run.
-        scenario: Of its summary.
         name: Of the figure's kind, one of `ROUND_FIGURES`.
 
     Returns:
@@ -211,12 +207,6 @@ def drawing(said: str, width: float, height: float, drawn: Sequence[Markup], kin
     Args:
         said: What it shows, for those who do not see it.
         width: In units of its shapes.
-        height: Likewise.
-        drawn: The shapes.
-        kind: Class of it.
-
-    Returns:
-        The drawing.
     """
     box = f"0 0 {width:.0f} {height:.0f}"
     return element("svg", *drawn, viewBox=box, role="img", aria_label=said, class_=f"plot {kind}")

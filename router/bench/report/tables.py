@@ -43,9 +43,6 @@ CSV_HEAD: Final = (
 def as_json(record: BenchRecord) -> str:
     """Write a run with every sample, and its summary under `summary`.
 
-    Args:
-        record: The run.
-
     Returns:
         Indented JSON in ASCII.
     """
@@ -60,9 +57,6 @@ def as_builtins(record: BenchRecord) -> dict[str, Any]:
 
 def as_csv(record: BenchRecord) -> str:
     """Write one line per figure; an empty field was not measured, an empty scenario stands beside all.
-
-    Args:
-        record: The run.
 
     Returns:
         CSV with a head, as RFC 4180 has it.
@@ -107,14 +101,7 @@ def _csv_rows(
 
 
 def as_markdown(record: BenchRecord) -> str:
-    """Write a run for an issue or a wiki.
-
-    Args:
-        record: The run.
-
-    Returns:
-        Markdown with tables.
-    """
+    """Write a run for an issue or a wiki."""
     summary = summarize(record)
     return "\n".join(
         [

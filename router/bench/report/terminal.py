@@ -44,7 +44,6 @@ def print_report(record: BenchRecord, console: Console) -> None:
     """Print a run.
 
     Args:
-        record: The run.
         console: Where; its width decides how much is shown.
     """
     summary = summarize(record)
@@ -133,7 +132,6 @@ def bar(share: float, width: int) -> str:
 
     Args:
         share: 0 to 1.
-        width: Characters of a full one.
 
     Returns:
         As many characters as the share needs; at least a sliver for what is above 0.

@@ -26,10 +26,6 @@ MAX_MARKS: Final = 2000
 def timeline_plot(record: BenchRecord, scenario: ScenarioSummary) -> Markup | None:
     """Draw when each token of a typical round came: the wait before the first one, then a line per token.
 
-    Args:
-        record: The run.
-        scenario: Of its summary.
-
     Returns:
         The drawing; None when no answer has its tokens' times.
     """

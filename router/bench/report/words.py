@@ -60,10 +60,6 @@ def _begun(text: str) -> str:
 def scenario_sentences(record: BenchRecord, scenario: ScenarioSummary) -> tuple[str, ...]:
     """Say what a scenario showed, for someone who has never read a benchmark.
 
-    Args:
-        record: The run.
-        scenario: One of its scenarios.
-
     Returns:
         A sentence for each contestant but the first, or one that says why there is none.
     """
@@ -154,11 +150,7 @@ def _worse(quality: BenchQuality, first: BenchQuality | None) -> str:
 
 
 def contestant_facts(contestant: BenchContestant) -> list[tuple[str, str]]:
-    """Name what a contestant is; what is not known is left out, and so is the folder: reports are shown to others.
-
-    Returns:
-        Name and value.
-    """
+    """Name what a contestant is; what is not known is left out, and so is the folder: reports are shown to others."""
     known = contestant
     facts: list[tuple[str, object]] = [
         ("model", known.model),

@@ -15,7 +15,7 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.generation import GenerationRequest
 from router.request_defaults import RequestDefaults
 from router.request_headers import HeaderWishes
-from router.waiting import Wish
+from router.wish import Wish
 
 BODY: dict[str, Any] = {"model": "m", "max_tokens": 2000, "messages": [{"role": "user", "content": "hi"}]}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}

@@ -14,7 +14,7 @@ from router.generation import GenerationRequest
 from router.ollama.schemas import ChatRequest, GenerateRequest
 from router.ollama.validation import chat_generation, text_generation
 from router.request_defaults import RequestDefaults
-from router.waiting import Wish
+from router.wish import Wish
 
 DEFAULTS = RequestDefaults()
 PLAIN = ChatTemplateFacts.from_text("{{ messages }}")

@@ -14,7 +14,7 @@ from router.generation import Generation, GenerationRequest, OutputEvent, Progre
 from router.openai.answer import AnswerHead
 from router.openai.encoding import StreamEncoder, StreamWishes
 from router.targets import Choice, EngineReason, Target
-from router.waiting import Wish
+from router.wish import Wish
 
 CHAT = AnswerHead(answer_id="chatcmpl-1", created=7, model="m", is_chat=True)
 TEXT = AnswerHead(answer_id="cmpl-1", created=7, model="m", is_chat=False)

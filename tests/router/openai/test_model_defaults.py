@@ -13,7 +13,7 @@ from router.generation import GenerationRequest
 from router.openai.schemas import MAX_STOPS, ChatRequest, CompletionRequest
 from router.openai.validation import chat_generation, completion_generation
 from router.request_defaults import RequestDefaults
-from router.waiting import Wish
+from router.wish import Wish
 
 CONFIG = GenerationConfig(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max_tokens=99)
 EVERYTHING: dict[str, Any] = {

@@ -18,7 +18,7 @@ from router.lifecycle import WorkerState
 from router.openai.encoding import StreamEncoder
 from router.openai.progress import PrefillWatch, WatchedEncoder, chunks_with_progress, wants_prefill_events
 from router.supervisor import Supervisor
-from router.waiting import Wish
+from router.wish import Wish
 from tests.support.fake_openai import FakeFront, sse_objects, with_front
 
 ASKED = {"X-Mlxr-Prefill-Progress": "true"}

@@ -12,7 +12,7 @@ from router.http.body import decode_json
 from router.openai.schemas import ChatMessage, ChatRequest, CompletionRequest, StreamOptions, TextPart
 from router.openai.validation import chat_generation, completion_generation, with_allowed_values
 from router.request_defaults import RequestDefaults
-from router.waiting import Wish
+from router.wish import Wish
 
 DEFAULTS = RequestDefaults(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max_tokens=99)
 

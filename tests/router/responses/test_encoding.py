@@ -16,7 +16,7 @@ from router.responses.head import ResponseHead
 from router.responses.items import read_items
 from router.responses.schemas import ResponseRequest
 from router.targets import Choice, EngineReason, Target
-from router.waiting import Wish
+from router.wish import Wish
 
 Event = dict[str, Any]
 WANTED = GenerationRequest(
