@@ -16,8 +16,8 @@ import msgspec
 from backends.embedding import Encoder, EncoderSpec
 from backends.errors import BackendError, UnsupportedByModelError
 from backends.logits import Likelihoods, LogitsEditor
-from backends.messages import LoadedModel, LoadSpec
 from backends.sequence import Sequence
+from backends.wire.messages import LoadedModel, LoadSpec
 
 
 class EngineInfo(msgspec.Struct, frozen=True):

@@ -35,7 +35,7 @@ def _create(name: str, options: str) -> Engine:
 
             return MLXEngine()
         case "fake":
-            from backends.fake import FakeEngine
+            from backends.fake.engine import FakeEngine
 
             return FakeEngine.from_json(options)
         case _:

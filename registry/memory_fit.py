@@ -2,7 +2,7 @@
 
 What is counted is what a worker holds when its cache is full and the answers before it are kept: the pages it touches,
 not what it reserves (llama.cpp reserves logits for every token of a step and touches those of the last). Not here: what
-this machine has (`router.memory_budget`), and who acts on the result.
+this machine has (`router.placement.budget`), and who acts on the result.
 
 Sources: llama.cpp, llama-kv-cache.cpp (cells are padded to 256; every cell is cleared, hence touched, at the load),
 llama-graph.cpp (the mask is float16 with flash attention, float32 without), ggml-cpu/repack.cpp (types that are copied

@@ -3,19 +3,19 @@
 from litestar import Litestar
 from litestar.di import Provide
 
-from router.anthropic.routes import anthropic_router
-from router.batches.routes import batches_router
-from router.control.routes import control_router
 from router.http.litestar_errors import litestar_settings
-from router.llamaserver.routes import llamaserver_router
-from router.ollama.management import ollama_management_router
-from router.ollama.routes import ollama_router
-from router.openai.counting import count_input_tokens
-from router.openai.embeddings import create_embeddings
-from router.openai.model_deletion import delete_model
-from router.openai.model_list import get_model, list_models
-from router.openai.routes import openai_router
-from router.responses.routes import responses_router
+from router.protocols.anthropic.routes import anthropic_router
+from router.protocols.batches.routes import batches_router
+from router.protocols.control.routes import control_router
+from router.protocols.llamaserver.routes import llamaserver_router
+from router.protocols.model_list import get_model, list_models
+from router.protocols.ollama.models.routes import ollama_management_router
+from router.protocols.ollama.routes import ollama_router
+from router.protocols.openai.counting import count_input_tokens
+from router.protocols.openai.embeddings import create_embeddings
+from router.protocols.openai.model_deletion import delete_model
+from router.protocols.openai.routes import openai_router
+from router.protocols.responses.routes import responses_router
 from router.services import Services
 
 

@@ -1,7 +1,7 @@
 """What the gateway can answer instead of a result.
 
 The codes `model_not_found` and `invalid_model_name` are the registry's; what can go wrong with kept work is in
-`router.work_errors`. Not here: statuses (`router.error_table`) and
+`router.work_errors`. Not here: statuses (`router.http.error_table`) and
 the bodies that each protocol wants (`router.http.error_response`). This module is light on purpose, so that commands
 that do not serve may import it.
 
@@ -42,7 +42,7 @@ that do not serve may import it.
     │   └── TooManyConnectionsError      too_many_connections
     └── StartupError                     startup_failed
         ├── ConfigError                  invalid_config
-        ├── router.instance.AlreadyRunningError  already_running
+        ├── router.config.instance.AlreadyRunningError  already_running
         └── BindError                    bind_failed
             ├── AddressInUseError        address_in_use
             └── SocketInUseError         socket_in_use

@@ -20,40 +20,40 @@ import msgspec
 
 from registry.bench_record import BenchRecord
 from registry.errors import RegistryError
+from registry.scan.watch import what_changed
 from registry.store import Registry
-from registry.watch import what_changed
 from router.app import create_app
-from router.auto.learning import AutoLearning, installed_versions
-from router.auto.resident import resident_of
-from router.auto.shadow import Shadow
-from router.batches.execution import run_line
-from router.batches.runner import Batches
-from router.bench.machine import bench_machine, machine_id
-from router.bench.runs import BenchRuns
+from router.bench.machine.machine import bench_machine, machine_id
 from router.config import Config, Overrides, apply_overrides
+from router.config.hub import hub_settings
+from router.config.instance import InstanceLock, RunningInstance
+from router.config.paths import Paths
 from router.config.roots import scan_roots
 from router.config.watch import ConfigWatcher
-from router.conversations import Conversations
-from router.conversions import Conversions
-from router.converter import Converter
 from router.errors import ConfigError
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.server import Addresses, HttpServer, guarded, run
-from router.hub_access import hub_settings
-from router.instance import InstanceLock, RunningInstance
-from router.memory_budget import read_budget
-from router.memory_check import MemoryCheck
-from router.model_directory import ModelDirectory
-from router.model_keeper import ModelKeeper
-from router.model_making import ModelMaking
-from router.paths import Paths
-from router.pulls import Pulls, weights_budget
-from router.responses.desk import ResponsesDesk
+from router.jobs.batches.runner import Batches
+from router.jobs.benches import BenchRuns
+from router.jobs.conversions import Conversions
+from router.jobs.convert.converter import Converter
+from router.jobs.desk import ResponsesDesk
+from router.jobs.pulls import Pulls, weights_budget
+from router.jobs.shadow import Shadow
+from router.models.auto.learning import AutoLearning, installed_versions
+from router.models.directory import ModelDirectory
+from router.models.keeper import ModelKeeper
+from router.models.making import ModelMaking
+from router.placement.budget import read_budget
+from router.protocols.batches.execution import run_line
 from router.services import Services
-from router.supervisor import Supervisor
+from router.stores.conversations import Conversations
 from router.version import VERSION
-from router.worker_environment import WorkerLaunch, worker_environment
+from router.workers.launch import WorkerLaunch, worker_environment
+from router.workers.memory_check import MemoryCheck
+from router.workers.resident import resident_of
+from router.workers.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 

@@ -3,18 +3,18 @@
 import dataclasses
 import time
 
-from router.batches.runner import Batches
-from router.bench.runs import BenchRuns
 from router.config import Config
-from router.conversions import Conversions
-from router.model_directory import ModelDirectory
-from router.model_keeper import ModelKeeper
-from router.model_making import ModelMaking
-from router.pulls import Pulls
-from router.request_defaults import RequestDefaults
-from router.requests import RequestRegister
-from router.responses.desk import ResponsesDesk
-from router.supervisor import Supervisor
+from router.jobs.batches.runner import Batches
+from router.jobs.benches import BenchRuns
+from router.jobs.conversions import Conversions
+from router.jobs.desk import ResponsesDesk
+from router.jobs.pulls import Pulls
+from router.models.defaults import RequestDefaults
+from router.models.directory import ModelDirectory
+from router.models.keeper import ModelKeeper
+from router.models.making import ModelMaking
+from router.requests.register import RequestRegister
+from router.workers.supervisor import Supervisor
 
 
 @dataclasses.dataclass(slots=True)

@@ -11,12 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from backends.pre_tokenizers import correct_pre_tokenizer
-from registry.discovery import register_path
+from backends.converting.pre_tokenizers import correct_pre_tokenizer
 from registry.errors import RegistryError
-from registry.removal import remove_artifacts
+from registry.removing.removal import remove_artifacts
+from registry.scan.discovery import register_path
 from registry.store import Registry
-from router.paths import paths_from_env
+from router.config.paths import paths_from_env
 
 MODEL_NAME = "smollm2-135m-instruct"
 # float32: on Linux's CPU half precision is some 40 times slower. Groups of 32: so wide are the GGUF's own blocks.

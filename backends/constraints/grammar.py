@@ -13,7 +13,7 @@ from backends.constraints.gbnf import lark_from_gbnf
 from backends.constraints.limits import MAX_PAREN_DEPTH, MAX_REPETITION, check_size
 from backends.constraints.schema import prepared_schema
 from backends.errors import ConstraintError
-from backends.request import Constraint, ConstraintKind
+from backends.wire.request import Constraint, ConstraintKind
 
 MAX_LARK_BYTES = 1 << 20
 """Grammars for tool calls are written by mlxr around the schemas of up to a few hundred tools."""

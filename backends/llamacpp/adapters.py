@@ -11,7 +11,7 @@ import llama_cpp
 
 from backends.errors import EngineError, LoadError
 from backends.llamacpp.library import LibraryLog
-from backends.messages import LoadSpec
+from backends.wire.messages import LoadSpec
 
 
 class LoraAdapter:

@@ -23,8 +23,8 @@ from backends.llamacpp.sampler import LogitsReader, Sampler, create_sampler
 from backends.llamacpp.threads import default_num_threads
 from backends.llamacpp.tokenizer import LlamaCppTokenizer
 from backends.logits import LogitsEditor
-from backends.messages import LoadedModel, LoadSpec
 from backends.sequence import Sequence
+from backends.wire.messages import LoadedModel, LoadSpec
 
 DEFAULT_STEP_TOKENS = 512
 _ABORTABLE_TOKENS = 32

@@ -8,7 +8,7 @@ from typing import Any, Final
 import llama_cpp
 
 from backends.errors import LoadError
-from backends.messages import LoadSpec
+from backends.wire.messages import LoadSpec
 
 # Source: ggml.h, enum ggml_type; the Python package names all of these but bfloat16.
 _FLOAT_TYPES: Final = {"f32": llama_cpp.GGML_TYPE_F32, "f16": llama_cpp.GGML_TYPE_F16, "bf16": 30}

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from backends.errors import LoadError
-from backends.messages import LoadSpec
 from backends.mlx.library import mlx_errors
+from backends.wire.messages import LoadSpec
 
 
 def lay_adapter_over(model: Any, spec: LoadSpec) -> None:

@@ -22,7 +22,6 @@ from backends.base import Chunk, Engine, EngineCapabilities, EngineInfo, EngineM
 from backends.embedding import Encoder, EncoderSpec
 from backends.errors import EngineError, LoadError
 from backends.logits import LogitsEditor
-from backends.messages import LoadedModel, LoadSpec
 from backends.mlx.adapters import lay_adapter_over
 from backends.mlx.caches import KeptCache, check_kv_type, fingerprint_of
 from backends.mlx.editing import EditedDraws
@@ -31,6 +30,7 @@ from backends.mlx.library import mlx_errors
 from backends.mlx.sampler import Sampler, SeededSampler, create_sampler
 from backends.mlx.tokenizer import MLXTokenizer
 from backends.sequence import Sequence
+from backends.wire.messages import LoadedModel, LoadSpec
 
 METAL_STEP_TOKENS = 512
 CPU_STEP_TOKENS = 64

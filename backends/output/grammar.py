@@ -22,7 +22,7 @@ from backends.output.literal_calls import GemmaSyntax, PythonicSyntax
 from backends.output.named_calls import MistralSyntax, SectionSyntax
 from backends.output.tagged_calls import TaggedSyntax
 from backends.output.values import properties_of, resolved, string_values, types_of
-from backends.request import Tool, ToolUse
+from backends.wire.request import Tool, ToolUse
 
 _STRING = frozenset(("string",))
 _PYTHON_KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)

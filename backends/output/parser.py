@@ -14,7 +14,6 @@ Rules:
 from collections.abc import Mapping
 from typing import Any, assert_never
 
-from backends.output.base import Output, OutputParser
 from backends.output.calls import CallReader
 from backends.output.formats import OutputFormat, ReasoningTags, ToolSyntax
 from backends.output.harmony import HarmonyReader, HarmonySyntax
@@ -24,7 +23,8 @@ from backends.output.named_calls import MistralCallReader, MistralSyntax, Sectio
 from backends.output.sink import CallsDoneError, Sink
 from backends.output.source import SPACES, EndOfTextError, MalformedError, Reading, Source, Tags
 from backends.output.tagged_calls import TaggedCallReader, TaggedSyntax
-from backends.request import OutputSpec, ToolChoice
+from backends.wire.output import Output, OutputParser
+from backends.wire.request import OutputSpec, ToolChoice
 
 _LINE_ENDS = "\r\n"
 

@@ -4,8 +4,8 @@ import re
 import secrets
 from collections.abc import Callable, Collection
 
-from backends.output.base import Output, ToolCallDelta
 from backends.output.source import MalformedError
+from backends.wire.output import Output, ToolCallDelta
 
 _MODEL_CALL_ID = re.compile(r"[A-Za-z0-9]{9}")
 """Mistral's ids. Source: its chat templates: "Tool call IDs should be alphanumeric strings with length 9!"."""

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 from registry.adapters.facts import AdapterFacts
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, clean_text
-from registry.mlx_config import Config, read_object
-from registry.mlx_dir import read_tensors
-from registry.safetensors import TensorInfo, read_tensor_infos
+from registry.mlx.config import Config, read_object
+from registry.mlx.folder import read_tensors
+from registry.mlx.safetensors import TensorInfo, read_tensor_infos
 
 CONFIG_NAME: Final = "adapter_config.json"
 WEIGHTS_NAME: Final = "adapters.safetensors"

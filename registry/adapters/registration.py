@@ -1,7 +1,7 @@
 """Registering an adapter for its base: what its files are, whether they fit, and the row in the catalogue.
 
 Nothing is copied: the files stay where they are, and whoever loads them asks first whether they are as they were
-(`registry.watch.what_changed`).
+(`registry.scan.watch.what_changed`).
 """
 
 import math

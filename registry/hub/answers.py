@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from registry.errors import HubAnswerError
-from registry.remote_names import has_unprintable, is_commit, is_repo_id, is_sha256, path_problem
+from registry.hub.references import has_unprintable, is_commit, is_repo_id, is_sha256, path_problem
 
 MAX_FILES: Final = 20_000
 """Files of one repository; models have tens, the largest checkpoints some hundreds."""

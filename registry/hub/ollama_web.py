@@ -1,4 +1,4 @@
-"""Connections to an Ollama registry. Not here: what is asked there (`registry.ollama_registry`)."""
+"""Connections to an Ollama registry. Not here: what is asked there (`registry.hub.ollama`)."""
 
 from typing import TYPE_CHECKING
 

@@ -12,9 +12,9 @@ from urllib.parse import quote
 from registry.errors import NothingToPullError
 from registry.facts import ArtifactFormat
 from registry.hub.answers import HubFile, RepoInfo
+from registry.hub.references import HubReference
 from registry.pull.plan import PlannedFile, PlannedPart, Wishes
 from registry.pull.quants import GGUFSet, choose_default, gguf_sets, projectors
-from registry.remote_names import HubReference
 
 _MLX_SUFFIXES: Final = (".safetensors", ".json", ".jinja", ".txt", ".tiktoken")
 _MLX_NAMES: Final = frozenset({"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"})

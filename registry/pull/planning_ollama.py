@@ -12,10 +12,8 @@ import msgspec
 
 from registry.errors import HubAnswerError, InvalidSettingError, PullConflictError
 from registry.facts import ArtifactFormat
-from registry.names import parse_shard_name
-from registry.ollama import Layer
-from registry.ollama_registry.client import OllamaRegistry
-from registry.ollama_registry.manifest import (
+from registry.hub.ollama.client import OllamaRegistry
+from registry.hub.ollama.manifest import (
     LICENSE_LAYER,
     MESSAGES_LAYER,
     PARAMETERS_LAYER,
@@ -23,8 +21,10 @@ from registry.ollama_registry.manifest import (
     RemoteManifest,
     sha256_of,
 )
-from registry.ollama_registry.names import OllamaReference
-from registry.ollama_registry.parameters import settings_of_parameters
+from registry.hub.ollama.names import OllamaReference
+from registry.hub.ollama.parameters import settings_of_parameters
+from registry.names import parse_shard_name
+from registry.places.ollama import Layer
 from registry.pull.folder import PullFolder
 from registry.pull.plan import PlannedFile, PlannedPart, PullPlan
 from registry.pull.threads import in_thread

@@ -1,7 +1,7 @@
 """A pull from beginning to end: reference -> plan -> files in their places. One at a time; no state is stored.
 
 Not here: the list of pulls, pausing and going on after a crash (`manager.py`), and registering what came
-(`registry.discovery.register_path`).
+(`registry.scan.discovery.register_path`).
 """
 
 import asyncio
@@ -21,10 +21,11 @@ from registry.facts import ArtifactFormat
 from registry.hub.addresses import is_private, origin_of
 from registry.hub.answers import RepoInfo
 from registry.hub.client import HubClient
+from registry.hub.ollama.client import OllamaRegistry
+from registry.hub.ollama.names import OllamaReference
 from registry.hub.ollama_web import OllamaWeb
+from registry.hub.references import HubReference, LocalReference, UrlReference, is_repo_id, parse_pull_reference
 from registry.hub.web import HubSettings, Web
-from registry.ollama_registry.client import OllamaRegistry
-from registry.ollama_registry.names import OllamaReference
 from registry.pull.disk import locked, make_folder, translate_os_errors
 from registry.pull.events import Done, Listener, Planned, Waiting
 from registry.pull.fetching import Fetcher
@@ -37,7 +38,6 @@ from registry.pull.progress import ProgressMeter
 from registry.pull.publishing import publish, tidy
 from registry.pull.threads import in_thread
 from registry.pull.transfer import TransferSettings
-from registry.remote_names import HubReference, LocalReference, UrlReference, is_repo_id, parse_pull_reference
 from registry.store.pulls import PullStore
 
 _ENGINES: Final[dict[ArtifactFormat, EngineName]] = {ArtifactFormat.GGUF: "llamacpp", ArtifactFormat.MLX: "mlx"}

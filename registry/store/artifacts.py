@@ -8,8 +8,8 @@ import msgspec
 from registry.catalogue import Artifact, ArtifactDraft, Model, SkippedFile
 from registry.errors import ArtifactConflictError, ModelExistsError
 from registry.facts import ModelFacts
-from registry.linking import can_join, candidate_names
 from registry.names import check_model_name
+from registry.scan.linking import can_join, candidate_names
 from registry.store.copies import CopyWriter, claimed_sha256
 
 _MAX_SQL_INTEGER: Final = (1 << 63) - 1

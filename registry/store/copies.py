@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from registry.catalogue import ArtifactDraft, FileHash
-from registry.checksums import combined_sha256
+from registry.checksums.checksums import combined_sha256
 from registry.store.reading import CatalogueReader
 
 _COPY_COLUMNS = "path, origin, files, mmproj_path, size_bytes, mtime_ns, is_owned, layout, root"

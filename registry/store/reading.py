@@ -10,11 +10,11 @@ from typing import Any, Final, Literal
 import msgspec
 
 from registry.catalogue import Artifact, ArtifactSummary, FileHash, KnownFile, Model, ModelSummary, SkippedFile
-from registry.database import RESCUE_COMMAND
 from registry.errors import ModelNotFoundError, RegistryCorruptError
 from registry.facts import ArtifactFormat, ModelFacts
 from registry.settings import NO_SETTINGS, decode_settings
 from registry.store.adapter_rows import adapter_labels, read_adapters
+from registry.store.database import RESCUE_COMMAND
 from registry.store.session import Session
 
 _FACTS: Final = msgspec.json.Decoder(ModelFacts)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
-from registry.database import connect, translate_errors
+from registry.store.database import connect, translate_errors
 
 BUSY_TIMEOUT_S: Final = 5.0
 

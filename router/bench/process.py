@@ -14,12 +14,12 @@ import msgspec
 from registry.bench_record import BenchRecord
 from registry.errors import RegistryError
 from registry.store import Registry
-from router.bench.energy import energy_meter
 from router.bench.events import BenchDone, BenchEvent, BenchFailed
-from router.bench.machine import bench_machine
-from router.bench.runner import BenchMeans, run_bench
-from router.bench.watch import thermal_sensor
-from router.bench.wish import BenchOrder
+from router.bench.machine.energy import energy_meter
+from router.bench.machine.machine import bench_machine
+from router.bench.machine.watch import thermal_sensor
+from router.bench.plan.wish import BenchOrder
+from router.bench.run.runner import BenchMeans, run_bench
 from router.errors import RouterError
 
 

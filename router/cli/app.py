@@ -12,10 +12,13 @@ from typing import Annotated
 
 import typer
 
-from router.cli import batch, bench, config, doctor, engine, models, processes, requests, run, serve
-from router.cli.context import CommandError
-from router.cli.output import shown
-from router.cli.quick import QuickGroup
+from router.cli import batch, config, engine, processes, requests, run, serve
+from router.cli.bench import group as bench
+from router.cli.doctor import doctor
+from router.cli.models import group as models
+from router.cli.terminal.context import CommandError
+from router.cli.terminal.output import shown
+from router.cli.terminal.quick import QuickGroup
 from router.version import VERSION
 
 EXIT_FAILURE = 1
@@ -86,7 +89,7 @@ def _run(argv: Sequence[str] | None) -> int:
 def _our_errors() -> tuple[type[Exception], ...]:
     """List the bases of every error of ours. Imported only when something was raised that is none of the above."""
     from registry.errors import RegistryError
-    from router.client import ClientError
+    from router.cli.client.base import ClientError
     from router.errors import RouterError
 
     return (RegistryError, RouterError, ClientError)

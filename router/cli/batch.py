@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from router.cli.context import CommandError, current_paths, running_instance
-from router.cli.output import plural, print_json, print_table, shown
-from router.cli.quick import QuickCommand, QuickGroup
+from router.cli.terminal.context import CommandError, current_paths, running_instance
+from router.cli.terminal.output import plural, print_json, print_table, shown
+from router.cli.terminal.quick import QuickCommand, QuickGroup
 
 if TYPE_CHECKING:
-    from router.batch_client import BatchClient, BatchInfo, EndedLine
+    from router.cli.client.batches import BatchClient, BatchInfo, EndedLine
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, with every field.")]
 BatchId = Annotated[str, typer.Argument(metavar="ID", help="As `mlxr batch list` shows it.")]
@@ -120,7 +120,7 @@ def _client() -> "BatchClient":
     instance = running_instance(current_paths())
     if instance is None:
         raise CommandError("No mlxr server is running; start one with `mlxr serve` in another terminal.")
-    from router.batch_client import BatchClient
+    from router.cli.client.batches import BatchClient
 
     return BatchClient(instance)
 
@@ -143,7 +143,7 @@ def _endpoint_of(file: Path) -> str:
 
 def _follow(client: "BatchClient", batch_id: str, *, is_json: bool) -> "BatchInfo":
     """Show each line as it ends; return the batch once it is final."""
-    from router.batch_client import FINAL_STATES
+    from router.cli.client.batches import FINAL_STATES
 
     place = 0
     while True:
@@ -163,7 +163,7 @@ def _follow(client: "BatchClient", batch_id: str, *, is_json: bool) -> "BatchInf
 def _shown_end(end: "EndedLine", num_total: int) -> str:
     head = f"[{end.place}/{num_total}] {shown(end.custom_id)}"
     if end.is_ok:
-        from router.batches.base import output_text
+        from router.jobs.batches.base import output_text
 
         text = shown(output_text(end.result["response"]["body"]))
         return f"{head}  {end.duration_s:.1f} s  {text[:MAX_SHOWN_CHARS]}"

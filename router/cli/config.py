@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from registry.credentials import MASK, without_credentials
-from router.cli.context import CommandError, config_file, current_paths, read_config
-from router.cli.output import bold, print_json, shown
-from router.cli.quick import QuickCommand, QuickGroup
+from router.cli.terminal.context import CommandError, config_file, current_paths, read_config
+from router.cli.terminal.output import bold, print_json, shown
+from router.cli.terminal.quick import QuickCommand, QuickGroup
 
 FileOption = Annotated[str | None, typer.Option("--config", metavar="FILE", help="Config file, instead of mlxr's own.")]
 

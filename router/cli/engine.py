@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from router.cli.context import (
+from router.cli.engine_explain import check_explain, explain_engine
+from router.cli.terminal.context import (
     CommandError,
     check_engine,
     client_if_running,
@@ -17,16 +18,15 @@ from router.cli.context import (
     read_config,
     running_instance,
 )
-from router.cli.engine_explain import check_explain, explain_engine
-from router.cli.output import print_facts, print_json
-from router.cli.quick import QuickCommand
+from router.cli.terminal.output import print_facts, print_json
+from router.cli.terminal.quick import QuickCommand
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from router.client import Client
-    from router.paths import Paths
-    from router.server_status import ServerStatus
+    from router.cli.client.base import Client
+    from router.cli.client.status import ServerStatus
+    from router.config.paths import Paths
 
 EFFECT_TIMEOUT_S = 10.0
 """How long to wait for the server to follow; it looks at its config each half second."""

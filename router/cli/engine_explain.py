@@ -3,13 +3,19 @@
 import time
 from typing import TYPE_CHECKING, Any
 
-from router.cli.context import CommandError, client_if_running, current_paths, open_registry_for_reading, read_config
-from router.cli.output import print_facts, print_json, print_table
+from router.cli.terminal.context import (
+    CommandError,
+    client_if_running,
+    current_paths,
+    open_registry_for_reading,
+    read_config,
+)
+from router.cli.terminal.output import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
-    from router.auto.explain import EngineExpectation, Explanation
-    from router.paths import Paths
-    from router.request_size import RequestSize
+    from router.config.paths import Paths
+    from router.models.size import RequestSize
+    from router.protocols.control.explain import EngineExpectation, Explanation
 
 _DAY_S = 86_400
 
@@ -28,7 +34,7 @@ def explain_engine(model: str, prompt_tokens: str | None, answer_tokens: str | N
     """
     import msgspec
 
-    from router.auto.explain import request_size
+    from router.protocols.control.explain import request_size
 
     paths = current_paths()
     size = request_size(prompt_tokens, answer_tokens)
@@ -48,10 +54,10 @@ def _explained_here(paths: "Paths", model: str, size: "RequestSize") -> "Explana
     import platform
     import sys
 
-    from router.auto.explain import explain
-    from router.auto.learning import AutoLearning
-    from router.bench.machine import machine_id
-    from router.model_directory import ModelDirectory
+    from router.bench.machine.machine import machine_id
+    from router.models.auto.learning import AutoLearning
+    from router.models.directory import ModelDirectory
+    from router.protocols.control.explain import explain
 
     with open_registry_for_reading(paths) as registry:
         models = ModelDirectory(

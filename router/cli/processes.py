@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from router.cli.context import client_if_running, client_or_error, current_paths
-from router.cli.output import plural, print_json, print_table, size
-from router.cli.quick import QuickCommand
+from router.cli.terminal.context import client_if_running, client_or_error, current_paths
+from router.cli.terminal.output import plural, print_json, print_table, size
+from router.cli.terminal.quick import QuickCommand
 
 if TYPE_CHECKING:
-    from router.server_status import ServerStatus, WorkerStatus
+    from router.cli.client.status import ServerStatus, WorkerStatus
 
 _HEAD = ("MODEL", "ENGINE", "STATE", "PID", "MEMORY", "RUNNING", "WAITING", "CONTEXT", "LOADED FOR", "UNLOADS")
 

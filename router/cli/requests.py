@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from router.cli.context import client_if_running, client_or_error, current_paths
-from router.cli.output import print_json, print_table, shown
-from router.cli.quick import QuickCommand, QuickGroup
+from router.cli.terminal.context import client_if_running, client_or_error, current_paths
+from router.cli.terminal.output import print_json, print_table, shown
+from router.cli.terminal.quick import QuickCommand, QuickGroup
 
 if TYPE_CHECKING:
-    from router.client import RequestStatus
+    from router.cli.client.base import RequestStatus
 
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, with every field.")]

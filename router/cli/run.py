@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from router.cli.context import CommandError, check_engine, client_or_error, current_paths
-from router.cli.output import dim, has_colour, shown, shown_answer
-from router.cli.quick import QuickCommand
+from router.cli.terminal.context import CommandError, check_engine, client_or_error, current_paths
+from router.cli.terminal.output import dim, has_colour, shown, shown_answer
+from router.cli.terminal.quick import QuickCommand
 
 if TYPE_CHECKING:
-    from router.client import ChatDelta, Client
+    from router.cli.client.base import ChatDelta, Client
 
 HELP_TEXT: Final = "/bye or Ctrl-D leaves, /clear forgets the conversation, Ctrl-C stops an answer."
 
@@ -102,7 +102,7 @@ class Conversation:
             ClientError: The server cannot answer; what was said is forgotten again.
             KeyboardInterrupt: The user stopped the answer; what came until then is remembered.
         """
-        from router.client import ClientError
+        from router.cli.client.base import ClientError
 
         self._messages.append({"role": "user", "content": text})
         answer: list[str] = []
@@ -132,7 +132,7 @@ class Conversation:
 
     def _print(self, answer: list[str]) -> "ChatDelta":
         """Print the answer as it comes and collect it; give the end's reason and figures."""
-        from router.client import ChatDelta
+        from router.cli.client.base import ChatDelta
 
         is_terminal = sys.stdout.isatty()
         end = ChatDelta()
@@ -170,7 +170,7 @@ class Conversation:
                     self._ask_and_go_on(text)
 
     def _ask_and_go_on(self, text: str) -> None:
-        from router.client import ClientError
+        from router.cli.client.base import ClientError
 
         try:
             self.ask(text)

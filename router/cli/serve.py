@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from router.cli.context import check_engine, config_file, current_paths
-from router.cli.quick import QuickCommand
+from router.cli.terminal.context import check_engine, config_file, current_paths
+from router.cli.terminal.quick import QuickCommand
 from router.version import VERSION
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def serve(
     """
     from pathlib import Path
 
-    from router.cli.log_setup import configure_logging
+    from router.cli.terminal.log_setup import configure_logging
     from router.config.load import Overrides, apply_overrides, load_config
     from router.config.reference import ensure_config_file
     from router.config.schema import EngineSetting

@@ -1,6 +1,6 @@
 """Config file -> `Config`, or one `ConfigError` that names the file, the line and the key.
 
-Pure but for reading the one file. Not here: where the file is (`router.paths`), watching it (`watch.py`).
+Pure but for reading the one file. Not here: where the file is (`router.config.paths`), watching it (`watch.py`).
 """
 
 import difflib

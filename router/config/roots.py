@@ -1,10 +1,10 @@
-"""Which folders the config has scanned for models. Not here: the scan (`registry.discovery`)."""
+"""Which folders the config has scanned for models. Not here: the scan (`registry.scan.discovery`)."""
 
 from pathlib import Path
 
-from registry.candidates import ScanRoot
+from registry.scan.candidates import ScanRoot
+from router.config.paths import Paths
 from router.config.schema import Config
-from router.paths import Paths
 
 LM_STUDIO_FOLDERS = (".lmstudio/models", ".cache/lm-studio/models")
 """Under the home folder, on macOS and Linux alike; the second of versions before 0.3.6. Source: LM Studio's docs."""

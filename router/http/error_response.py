@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from router.error_table import ERROR_ROWS, ErrorRow, row_for
 from router.errors import InternalError
+from router.http.error_table import ERROR_ROWS, ErrorRow, row_for
 
 __all__ = ["Dialect", "ErrorResponse", "dialect_of", "error_object", "render"]
 

@@ -14,7 +14,6 @@ from litestar.exceptions import HTTPException
 
 from backends.errors import BackendError
 from registry.errors import RegistryError
-from router.error_table import row_for
 from router.errors import (
     ClientDisconnectedError,
     InvalidRequestError,
@@ -23,6 +22,7 @@ from router.errors import (
     RouterError,
 )
 from router.http.error_response import dialect_of, render
+from router.http.error_table import row_for
 
 if TYPE_CHECKING:
     from litestar.types import ExceptionHandler

@@ -8,7 +8,7 @@ import pytest
 
 from backends.base import Engine
 from backends.engines import create_engine
-from backends.messages import LoadedModel, LoadSpec
+from backends.wire.messages import LoadedModel, LoadSpec
 from tests.support.engine_driver import EngineDriver
 
 ENGINES = ("fake", "llamacpp", "mlx")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.messages import Generate, Loaded
+from backends.wire.messages import Generate, Loaded
 from tests.support.engine_driver import GREEDY, user_says
 from tests.support.worker_process import WorkerProcess
 

@@ -22,8 +22,8 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from backends.llamacpp.engine import LlamaCppEngine  # noqa: E402 - found through the line above
-from backends.messages import LoadSpec  # noqa: E402
 from backends.sequence import Sequence  # noqa: E402
+from backends.wire.messages import LoadSpec  # noqa: E402
 from tests.support.bare_engine import BareEngine, text_ids  # noqa: E402
 
 CONTEXT_LENGTH = 8192

@@ -58,9 +58,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
 
-    from registry.discovery import register_path
+    from registry.scan.discovery import register_path
     from registry.store import Registry
-    from router.paths import Paths, paths_from_env
+    from router.config.paths import Paths, paths_from_env
     from tests.support.gateway_process import GatewayProcess
 
     installed = paths_from_env(os.environ)

@@ -16,9 +16,9 @@ import httpx
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from registry.discovery import register_path
+from registry.scan.discovery import register_path
 from registry.store import Registry
-from router.paths import Paths
+from router.config.paths import Paths
 from tests.support import tiny_model
 from tests.support.gateway_process import GatewayProcess
 

@@ -33,9 +33,9 @@ TIMEOUT_S = 300.0
 
 def worker_rate(path: str, num_threads: int) -> float:
     """Tokens per second between the first and the last text that a client of the worker receives."""
-    from backends.messages import Finished, Generate
-    from backends.prompts import TextPrompt
     from backends.sequence import SamplingParams
+    from backends.wire.messages import Finished, Generate
+    from backends.wire.prompts import TextPrompt
     from tests.support.worker_process import WorkerProcess
 
     with WorkerProcess("llamacpp") as worker:
@@ -84,9 +84,9 @@ def bare_rate(path: str, num_threads: int) -> float:
 
 def http_rate(path: str, num_threads: int) -> float:
     """Tokens per second that a client on a plain socket receives from a gateway."""
-    from registry.discovery import register_path
+    from registry.scan.discovery import register_path
     from registry.store import Registry
-    from router.paths import Paths
+    from router.config.paths import Paths
     from tests.support.gateway_process import GatewayProcess
 
     body = {"prompt": PROMPT, "max_tokens": NUM_TOKENS, "temperature": 0, "ignore_eos": True, "stream": True}

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from registry.candidates import ScanRoot
-from registry.discovery import scan
+from registry.scan.candidates import ScanRoot
+from registry.scan.discovery import scan
+from registry.scan.watch import FileWatch
 from registry.store import Registry
-from registry.watch import FileWatch
 from tests.registry.gguf_builder import STRING, array, llama_model
 
 DEFAULT_FILES = 1000

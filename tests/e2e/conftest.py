@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from registry.discovery import register_path
+from registry.scan.discovery import register_path
 from registry.store import Registry
-from router.paths import Paths, paths_from_env
+from router.config.paths import Paths, paths_from_env
 from tests.support import tiny_model
 from tests.support.gateway_process import GatewayProcess
 

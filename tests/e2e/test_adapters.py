@@ -9,9 +9,9 @@ import openai
 import pytest
 
 from registry.adapters.registration import register_adapter
-from registry.discovery import register_path
+from registry.scan.discovery import register_path
 from registry.store import Registry
-from router.paths import Paths
+from router.config.paths import Paths
 from tests.support import tiny_adapter, tiny_model
 from tests.support.gateway_process import GatewayProcess, run_cli, wait_until
 

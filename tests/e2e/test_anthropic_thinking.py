@@ -8,9 +8,9 @@ import anthropic
 import pytest
 from anthropic.types import MessageParam, TextBlock, ThinkingBlock
 
-from registry.discovery import register_path
+from registry.scan.discovery import register_path
 from registry.store import Registry
-from router.paths import Paths
+from router.config.paths import Paths
 from tests.support import tiny_model
 from tests.support.gateway_process import GatewayProcess
 

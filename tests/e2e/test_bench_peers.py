@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from registry.discovery import register_path
+from registry.scan.discovery import register_path
 from registry.store import Registry
-from router.paths import Paths
+from router.config.paths import Paths
 from tests.bench.support.servers import peer_tool, running, start_llama_server
 from tests.support.gateway_process import GatewayProcess, run_cli
 

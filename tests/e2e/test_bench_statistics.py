@@ -8,12 +8,12 @@ import httpx
 import pytest
 
 from registry.bench_record import BenchSample
-from router.bench.client import make_http
-from router.bench.contestants import Contestant
-from router.bench.measurer import Measurer
-from router.bench.scenarios import Scenario
-from router.bench.statistics import Interval
-from router.bench.summary import Figure, summarize
+from router.bench.figures.statistics import Interval
+from router.bench.figures.summary import Figure, summarize
+from router.bench.plan.contestants import Contestant
+from router.bench.plan.scenarios import Scenario
+from router.bench.run.client import make_http
+from router.bench.run.measurer import Measurer
 from tests.support.bench_records import make_record
 from tests.support.gateway_process import GatewayProcess
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from router.capabilities import CHAT, COMPLETIONS
+from router.protocols.fields.capabilities import CHAT, COMPLETIONS
 from tests.support.capability_samples import HONOURED, MODEL_DEPENDENT, PATHS, PLAIN, REFUSED
 from tests.support.gateway_process import GatewayProcess
 

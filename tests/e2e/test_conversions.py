@@ -13,8 +13,8 @@ import msgspec
 import psutil
 import pytest
 
-from router.conversion_report import read_report
-from router.conversion_scratch import SCRATCH_PREFIX
+from router.jobs.convert.report import read_report
+from router.jobs.convert.scratch import SCRATCH_PREFIX
 from tests.support.gateway_process import GatewayProcess, environment, run_cli, sse_events, wait_until
 from tests.support.stub_hub import StubHub
 from tests.support.tiny_model import write_gguf
@@ -60,7 +60,7 @@ def events_of(gateway: GatewayProcess, path: str, body: dict[str, Any], *, until
 def converters(gateway: GatewayProcess) -> list[psutil.Process]:
     """The processes that convert, of a gateway that lives."""
     children = psutil.Process(gateway.pid).children()
-    return [child for child in children if "backends.convert" in child.cmdline()]
+    return [child for child in children if "backends.converting.convert" in child.cmdline()]
 
 
 def half_made(home: Path) -> list[Path]:

@@ -8,9 +8,9 @@ import numpy as np
 import openai
 import pytest
 
-from registry.discovery import register_path
+from registry.scan.discovery import register_path
 from registry.store import Registry
-from router.paths import Paths
+from router.config.paths import Paths
 from tests.support import tiny_bert
 from tests.support.gateway_process import GatewayProcess
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from registry.memory_fit import KVType
-from router.paths import paths_from_env
+from router.config.paths import paths_from_env
 from tests.support.memory_table import compare
 
 pytestmark = [

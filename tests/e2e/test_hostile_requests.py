@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from router.capabilities import CHAT
+from router.protocols.fields.capabilities import CHAT
 from tests.backends.constraints.test_hostile import (
     FOLLOWED_EXPRESSIONS,
     FOLLOWED_GRAMMARS,

@@ -7,9 +7,9 @@ from pathlib import Path
 import openai
 import pytest
 
-from registry.discovery import register_path
+from registry.scan.discovery import register_path
 from registry.store import Registry
-from router.paths import Paths
+from router.config.paths import Paths
 from tests.support.gateway_process import GatewayProcess
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry.store import Registry
-from router.paths import Paths
+from router.config.paths import Paths
 from tests.support import tiny_model
 from tests.support.gateway_process import GatewayProcess, run_cli, wait_until
 

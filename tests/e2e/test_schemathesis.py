@@ -23,12 +23,12 @@ from schemathesis.checks import (
     status_code_conformance,
 )
 
-from registry.discovery import register_path
+from registry.scan.discovery import register_path
 from registry.store import Registry
-from router.endpoints.base import Endpoint
-from router.endpoints.table import ENDPOINTS
+from router.config.paths import Paths
 from router.http.error_response import dialect_of
-from router.paths import Paths
+from router.protocols.endpoints.base import Endpoint
+from router.protocols.endpoints.table import ENDPOINTS
 from tests.support.api_answers import check_answer
 from tests.support.gateway_process import GatewayProcess
 from tests.support.stub_hub import StubHub

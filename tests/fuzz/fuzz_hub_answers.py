@@ -24,10 +24,10 @@ with atheris.instrument_imports():
     from registry.facts import ArtifactFormat
     from registry.hub.addresses import origin_of
     from registry.hub.answers import RepoInfo, next_page_of, read_repo_info, read_search_page
+    from registry.hub.references import HubReference, has_unprintable
     from registry.hub.web import retry_after_s
     from registry.pull.plan import PlannedPart, Wishes
     from registry.pull.planning import has_gguf, has_mlx, plan_gguf, plan_mlx, siblings_of
-    from registry.remote_names import HubReference, has_unprintable
 
 ENDPOINT = "https://hub.example"
 FOLDER = "/models"

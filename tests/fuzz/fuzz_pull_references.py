@@ -19,7 +19,7 @@ with atheris.instrument_imports():
     from registry.credentials import MASK
     from registry.errors import InvalidReferenceError
     from registry.hub.addresses import origin_of
-    from registry.remote_names import (
+    from registry.hub.references import (
         HubReference,
         LocalReference,
         UrlReference,

@@ -21,7 +21,7 @@ with atheris.instrument_imports():
     import msgspec
 
     from registry.errors import ArtifactError
-    from registry.safetensors import DTYPE_BITS, read_tensor_infos
+    from registry.mlx.safetensors import DTYPE_BITS, read_tensor_infos
 
 NUM_DATA_BYTES = 64
 

@@ -12,10 +12,10 @@ REMOVER = f"""
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(PROJECT)!r})
-from registry.candidates import ScanRoot
-from registry.discovery import scan
+from registry.scan.candidates import ScanRoot
+from registry.scan.discovery import scan
 from registry.store import Registry
-from registry.removal import remove_model
+from registry.removing.removal import remove_model
 with Registry.open(sys.argv[1]) as store:
     if sys.argv[2:]:
         print("ready", flush=True)

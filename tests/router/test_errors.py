@@ -11,8 +11,8 @@ import router
 from backends.errors import BackendError, ContextLengthError
 from registry.errors import ModelNotFoundError, RegistryError
 from router import errors
-from router.error_table import ERROR_ROWS, row_for
 from router.errors import RouterError
+from router.http.error_table import ERROR_ROWS, row_for
 
 BASES: list[type[Exception]] = [RouterError, BackendError, RegistryError]
 PACKAGES = [registry, backends, router]
@@ -36,7 +36,7 @@ def our_error_classes() -> list[type[Exception]]:
 @pytest.mark.parametrize("error_class", our_error_classes(), ids=lambda c: f"{c.__module__}.{c.__name__}")
 def test_every_error_class_has_a_row_and_a_code(error_class: type[Exception]) -> None:
     row = row_for(error_class)
-    assert row is not None, f"{error_class.__qualname__} needs a row in router.error_table.ERROR_ROWS"
+    assert row is not None, f"{error_class.__qualname__} needs a row in router.http.error_table.ERROR_ROWS"
     assert 400 <= row.status <= 599
     assert getattr(error_class, "code", "")
 

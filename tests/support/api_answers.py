@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from router.endpoints.base import SSE, Answer, Endpoint
-from router.endpoints.table import ENDPOINTS, ERRORS
+from router.protocols.endpoints.base import SSE, Answer, Endpoint
+from router.protocols.endpoints.table import ENDPOINTS, ERRORS
 
 _FIRST_ERROR = 400
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from backends.base import Chunk, Engine, StepPlan, StepResult
 from backends.engines import create_engine
-from backends.messages import LoadedModel, LoadSpec
 from backends.sequence import SamplingParams, Sequence
+from backends.wire.messages import LoadedModel, LoadSpec
 
 GREEDY = SamplingParams(temperature=0)
 MAX_STEPS = 2_000

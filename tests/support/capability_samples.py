@@ -1,11 +1,11 @@
-"""For every row of `router.capabilities` a request that uses it: what the table says is then tried, on any engine.
+"""For every row of the table of capabilities a request that uses it: what the table says is then tried, on any engine.
 
 A sample is the part of a body that is laid over a plain request of its endpoint (`PLAIN`).
 """
 
 from typing import Any, Final
 
-from router.capabilities import CHAT, COMPLETIONS
+from router.protocols.fields.capabilities import CHAT, COMPLETIONS
 
 Body = dict[str, Any]
 

@@ -9,8 +9,8 @@ import zlib
 from collections.abc import Callable
 
 from backends.base import StepPlan, StepResult
-from backends.batcher import Batcher, Drop, Fork
-from backends.capacity import BatchLimits
+from backends.batching.batcher import Batcher, Drop, Fork
+from backends.batching.capacity import BatchLimits
 from backends.sequence import Priority, SamplingParams, Sequence
 
 

@@ -8,15 +8,17 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from backends import rounds
-from backends.admission import Admitted, Refused
 from backends.base import Engine, StepPlan, StepResult
-from backends.batcher import Batcher
-from backends.capacity import BatchLimits
-from backends.channel import Channel
+from backends.batching import rounds
+from backends.batching.batcher import Batcher
+from backends.batching.capacity import BatchLimits
 from backends.constraints.base import Matcher
 from backends.logits import Likelihoods, LogitsEditor
-from backends.messages import (
+from backends.process.admission import Admitted, Refused
+from backends.process.worker import Worker
+from backends.sequence import SamplingParams
+from backends.wire.channel import Channel
+from backends.wire.messages import (
     Aborted,
     Accepted,
     Answered,
@@ -35,9 +37,7 @@ from backends.messages import (
     Resume,
     Terminal,
 )
-from backends.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
-from backends.sequence import SamplingParams
-from backends.worker import Worker
+from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 
 GREEDY = SamplingParams(temperature=0)
 MAX_STEPS = 20_000

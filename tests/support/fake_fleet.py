@@ -14,26 +14,26 @@ from typing import Any, Self
 import msgspec
 import psutil
 
-from backends.fake import FakeOptions
-from backends.prompts import Prompt, TextPrompt
+from backends.fake.engine import FakeOptions
 from backends.sequence import SamplingParams
+from backends.wire.prompts import Prompt, TextPrompt
 from registry.errors import ModelNotFoundError
 from router.config import Config, GenerationConfig, LimitsConfig
 from router.errors import RouterError
-from router.generation import Generation, GenerationRequest, OutputEvent
 from router.http.server import run
-from router.lifecycle import WorkerState
-from router.load_settings import AS_CONFIGURED, overlaid
-from router.residency import ManagedWorker
-from router.supervisor import Supervisor
-from router.targets import Choice, EngineReason, Target
-from router.wish import Wish
-from router.worker_environment import WorkerLaunch
+from router.models.load_settings import AS_CONFIGURED, overlaid
+from router.models.targets import Choice, EngineReason, Target
+from router.models.wish import Wish
+from router.placement.lifecycle import WorkerState
+from router.requests.generation import Generation, GenerationRequest, OutputEvent
+from router.workers.launch import WorkerLaunch
+from router.workers.residency import ManagedWorker
+from router.workers.supervisor import Supervisor
 
 WITHIN_S = 10.0
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY), "PATH": os.environ.get("PATH", "")}
-_WORKER_MODULES = ("backends.worker", "tests.support.rogue_worker")
+_WORKER_MODULES = ("backends.process.worker", "tests.support.rogue_worker")
 
 
 class RogueLaunch(WorkerLaunch, frozen=True):

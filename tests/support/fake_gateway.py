@@ -1,6 +1,6 @@
 """A gateway whose workers run the fake engine for all models: python -m tests.support.fake_gateway HOME OPTIONS.
 
-OPTIONS is the JSON of `backends.fake.FakeOptions`. The registry in HOME must have models; their files are not opened.
+OPTIONS is the JSON of `FakeOptions`. The registry in HOME must have models; their files are not opened.
 """
 
 import os
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from router.config import Config, Overrides, apply_overrides
 from router.config.load import load_config
+from router.config.paths import Paths
 from router.gateway import GatewayOptions, run_gateway
-from router.paths import Paths
-from router.worker_environment import WorkerLaunch, worker_environment
+from router.workers.launch import WorkerLaunch, worker_environment
 
 
 def main(home: str, options: str) -> int:

@@ -12,26 +12,26 @@ from typing import Any, Self
 import httpx
 import msgspec
 
-from backends.fake import FakeOptions
+from backends.fake.engine import FakeOptions
 from registry.facts import ArtifactFormat
 from registry.store import Registry
 from router.app import create_app
-from router.auto.learning import AutoLearning
-from router.auto.resident import resident_of
-from router.batches.execution import run_line
-from router.batches.runner import Batches
 from router.config import Config, EngineSetting, ServerConfig
-from router.conversations import Conversations
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.server import HttpServer, guarded, run
-from router.model_directory import ModelDirectory
-from router.requests import RunningRequest
-from router.responses.desk import ResponsesDesk
+from router.jobs.batches.runner import Batches
+from router.jobs.desk import ResponsesDesk
+from router.models.auto.learning import AutoLearning
+from router.models.directory import ModelDirectory
+from router.models.targets import Choice
+from router.models.wish import Wish
+from router.protocols.batches.execution import run_line
+from router.requests.register import RunningRequest
 from router.services import Services
-from router.supervisor import Supervisor
-from router.targets import Choice
-from router.wish import Wish
+from router.stores.conversations import Conversations
+from router.workers.resident import resident_of
+from router.workers.supervisor import Supervisor
 from tests.registry.catalogue_builder import make_draft, make_facts
 from tests.support.fake_fleet import WITHIN_S, FakeFleet, make_config
 

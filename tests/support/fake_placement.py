@@ -4,11 +4,11 @@ import dataclasses
 import math
 
 from backends.sequence import Priority
-from router.dispatching import Dispatch
-from router.lifecycle import WorkerState, check_transition
-from router.placement import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
-from router.situation import PlacedWorker, PlacementLimits, WaitingRequest
-from router.targets import Target
+from router.models.targets import Target
+from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
+from router.placement.dispatching import Dispatch
+from router.placement.lifecycle import WorkerState, check_transition
+from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest
 
 MAX_EFFECT_ROUNDS = 100
 """Rounds of decisions at one moment; more would be a loop without end."""

@@ -136,7 +136,7 @@ class GatewayProcess:
         found = []
         for child in psutil.Process(self.pid).children():
             try:
-                if "backends.worker" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
+                if "backends.process.worker" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
                     found.append(child)
             except psutil.Error:
                 continue

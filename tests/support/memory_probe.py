@@ -10,11 +10,11 @@ import json
 import sys
 from pathlib import Path
 
-import backends.worker  # noqa: F401 - a worker has all of this in memory
+import backends.process.worker  # noqa: F401 - a worker has all of this in memory
 from backends.base import Chunk, Engine, StepPlan
 from backends.engines import create_engine
-from backends.messages import LoadSpec
 from backends.sequence import SamplingParams, Sequence
+from backends.wire.messages import LoadSpec
 
 PIECE_TOKENS = 512
 

@@ -10,8 +10,8 @@ from registry.facts import ModelFacts
 from registry.gguf.files import read_header
 from registry.gguf.split import facts_from_headers
 from registry.memory_fit import FitSettings, KVType, MemoryNeed, memory_need
-from registry.mlx_dir import read_mlx_dir
-from router.memory_budget import this_machine
+from registry.mlx.folder import read_mlx_dir
+from router.placement.budget import this_machine
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 280

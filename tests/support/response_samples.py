@@ -1,4 +1,4 @@
-"""For every row of `router.capabilities` that is about responses a request that uses it; as in `capability_samples`."""
+"""For every row of the capabilities of responses a request that uses it; as in `capability_samples`."""
 
 from typing import Any, Final
 

@@ -6,8 +6,8 @@ import struct
 import subprocess
 import sys
 
-from backends.channel import Channel
-from backends.messages import Generate, Hello, Load, Loaded, LoadedModel
+from backends.wire.channel import Channel
+from backends.wire.messages import Generate, Hello, Load, Loaded, LoadedModel
 
 _MODEL = LoadedModel(
     context_length=64, max_sequences=4, kv_cells=64, vocab_size=4, has_chat_template=False, load_ms=0.0, devices=()

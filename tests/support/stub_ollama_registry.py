@@ -7,8 +7,8 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from registry.ollama import ADAPTER_LAYER, MODEL_LAYER, PROJECTOR_LAYER
-from registry.ollama_registry.manifest import LICENSE_LAYER, MESSAGES_LAYER, PARAMETERS_LAYER, SYSTEM_LAYER
+from registry.hub.ollama.manifest import LICENSE_LAYER, MESSAGES_LAYER, PARAMETERS_LAYER, SYSTEM_LAYER
+from registry.places.ollama import ADAPTER_LAYER, MODEL_LAYER, PROJECTOR_LAYER
 from tests.support.hub_faults import Fault
 from tests.support.stub_hub import StubHub
 

@@ -13,8 +13,8 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from backends.frames import FrameDecoder, FrameEncoder
-from backends.messages import Command, Event, Hello, Load, Loaded, LoadFailed, LoadSpec
+from backends.wire.frames import FrameDecoder, FrameEncoder
+from backends.wire.messages import Command, Event, Hello, Load, Loaded, LoadFailed, LoadSpec
 from tests.support.engine_driver import Answer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,7 @@ class WorkerProcess:
 
     def __init__(self, engine: str, *, cwd: Path | None = None, **options: object) -> None:
         self._socket, theirs = socket.socketpair()
-        argv = [sys.executable, "-P", "-m", "backends.worker", "--engine", engine, "--fd", str(theirs.fileno())]
+        argv = [sys.executable, "-P", "-m", "backends.process.worker", "--engine", engine, "--fd", str(theirs.fileno())]
         argv += ["--options", msgspec.json.encode(options).decode()] if options else []
         self.process = subprocess.Popen(
             argv,

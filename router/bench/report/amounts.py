@@ -7,9 +7,9 @@ import time
 import unicodedata
 from typing import Final
 
-from router.bench.figures import FigureKind
-from router.bench.statistics import Interval
-from router.bench.summary import Figure
+from router.bench.figures.figures import FigureKind
+from router.bench.figures.statistics import Interval
+from router.bench.figures.summary import Figure
 
 NOT_MEASURED: Final = "-"
 

@@ -1,4 +1,4 @@
-"""Two runs held against each other, on a terminal. Not here: what changed (`router.bench.diff`)."""
+"""Two runs held against each other, on a terminal. Not here: what changed (`router.bench.figures.diff`)."""
 
 from typing import Final
 
@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from router.bench.diff import BenchDiff, DiffRow
-from router.bench.figures import KINDS_BY_NAME
+from router.bench.figures.diff import BenchDiff, DiffRow
+from router.bench.figures.figures import KINDS_BY_NAME
 from router.bench.report.amounts import NOT_MEASURED, amount, digits, plain
 
 MAX_FACT_CHARS: Final = 60

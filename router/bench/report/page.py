@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from registry.bench_record import BenchNotice, BenchRecord
-from router.bench.figures import KINDS, SIDE_KINDS, FigureKind
+from router.bench.figures.figures import KINDS, SIDE_KINDS, FigureKind
+from router.bench.figures.summary import BenchSummary, ContestantFigures, Figure, ScenarioSummary, summarize
 from router.bench.report.amounts import NOT_MEASURED, amount, amount_and_interval, duration, moment
 from router.bench.report.markup import Markup, element, join
 from router.bench.report.plots import NUM_COLOURS, figure_plot, ratio_plot
@@ -19,7 +20,6 @@ from router.bench.report.words import (
     quality_sentence,
     scenario_sentences,
 )
-from router.bench.summary import BenchSummary, ContestantFigures, Figure, ScenarioSummary, summarize
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Not even a browser that is talked into it fetches anything for this page."""

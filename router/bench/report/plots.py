@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from registry.bench_record import BenchRecord, BenchSample
-from router.bench.figures import KINDS_BY_NAME, ROUND_FIGURES
+from router.bench.figures.figures import KINDS_BY_NAME, ROUND_FIGURES
+from router.bench.figures.statistics import Interval
+from router.bench.figures.summary import BenchSummary, ContestantFigures, ScenarioSummary
 from router.bench.report.amounts import amount, amount_and_interval, digits
 from router.bench.report.axis import LinearAxis, RatioAxis, reach_of
 from router.bench.report.markup import Markup, element
 from router.bench.report.words import label
-from router.bench.statistics import Interval
-from router.bench.summary import BenchSummary, ContestantFigures, ScenarioSummary
 
 WIDE: Final = 720.0
 NARROW: Final = 360.0

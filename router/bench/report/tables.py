@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from registry.bench_record import BenchRecord
-from router.bench.figures import KINDS, KINDS_BY_NAME, SIDE_KINDS
+from router.bench.figures.figures import KINDS, KINDS_BY_NAME, SIDE_KINDS
+from router.bench.figures.summary import BenchSummary, Figure, ScenarioSummary, summarize
 from router.bench.report.amounts import amount_and_interval, duration, moment, plain
 from router.bench.report.words import (
     contestant_facts,
@@ -19,7 +20,6 @@ from router.bench.report.words import (
     quality_sentence,
     scenario_sentences,
 )
-from router.bench.summary import BenchSummary, Figure, ScenarioSummary, summarize
 
 CSV_HEAD: Final = (
     "bench_id",

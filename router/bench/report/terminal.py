@@ -8,11 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from registry.bench_record import BenchRecord
-from router.bench.figures import KINDS_BY_NAME, SIDE_KINDS
+from router.bench.figures.figures import KINDS_BY_NAME, SIDE_KINDS
+from router.bench.figures.summary import BenchSummary, ContestantFigures, ScenarioSummary, summarize
 from router.bench.report.amounts import NOT_MEASURED, amount, duration, moment, plain, spread
 from router.bench.report.words import contestant_facts, headline, label, machine_words, quality_sentence
 from router.bench.report.words import scenario_sentences as sentences_of
-from router.bench.summary import BenchSummary, ContestantFigures, ScenarioSummary, summarize
 
 LETTERS: Final = string.ascii_uppercase
 COLOURS: Final = ("cyan", "yellow", "magenta", "green", "blue", "red")

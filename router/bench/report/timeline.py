@@ -9,11 +9,11 @@ from statistics import median
 from typing import Final
 
 from registry.bench_record import BenchRecord, BenchSample
+from router.bench.figures.summary import ScenarioSummary
 from router.bench.report.amounts import digits
 from router.bench.report.axis import LinearAxis
 from router.bench.report.markup import Markup, element
 from router.bench.report.plots import NUM_COLOURS, WIDE, answers_of, drawing
-from router.bench.summary import ScenarioSummary
 
 LANE: Final = 9.0
 MAX_LANES: Final = 8

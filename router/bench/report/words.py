@@ -8,10 +8,10 @@ from pathlib import PurePath
 from typing import Final
 
 from registry.bench_record import BenchContestant, BenchQuality, BenchRecord
-from router.bench.figures import KINDS_BY_NAME
+from router.bench.figures.figures import KINDS_BY_NAME
+from router.bench.figures.statistics import Interval
+from router.bench.figures.summary import WINNING_FIGURE, BenchSummary, ContestantFigures, Figure, ScenarioSummary
 from router.bench.report.amounts import amount, between, digits, plain, size
-from router.bench.statistics import Interval
-from router.bench.summary import WINNING_FIGURE, BenchSummary, ContestantFigures, Figure, ScenarioSummary
 
 
 def label(record: BenchRecord, contestant: int) -> str:

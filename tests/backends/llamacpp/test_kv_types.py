@@ -7,11 +7,11 @@ import pytest
 
 from backends.errors import LoadError
 from backends.llamacpp.engine import LlamaCppEngine
-from backends.messages import LoadedModel, LoadSpec
+from backends.wire.messages import LoadedModel, LoadSpec
 from registry.gguf.files import read_header
 from registry.gguf.split import facts_from_headers
 from registry.memory_fit import FitSettings, KVType, memory_need
-from router.memory_budget import this_machine
+from router.placement.budget import this_machine
 from tests.backends.conftest import LoadedEngine
 from tests.support.engine_driver import GREEDY, EngineDriver, user_says
 

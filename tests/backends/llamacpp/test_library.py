@@ -10,7 +10,7 @@ import pytest
 from backends.errors import LoadError
 from backends.llamacpp.engine import LlamaCppEngine
 from backends.llamacpp.library import LibraryLog
-from backends.messages import LoadSpec
+from backends.wire.messages import LoadSpec
 from tests.backends.conftest import LoadedEngine
 
 INFO, WARN, ERROR, DEBUG = 2, 3, 4, 1
@@ -102,7 +102,7 @@ def test_an_engine_outlives_those_that_came_after_it(tiny_gguf: Path) -> None:
     script = (
         "import gc, sys\n"
         "from backends.engines import create_engine\n"
-        "from backends.messages import LoadSpec\n"
+        "from backends.wire.messages import LoadSpec\n"
         "from tests.support.engine_driver import GREEDY, EngineDriver\n"
         "def load():\n"
         "    engine = create_engine('llamacpp')\n"

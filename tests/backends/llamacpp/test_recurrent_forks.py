@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backends.llamacpp.engine import LlamaCppEngine
-from backends.messages import LoadSpec
+from backends.wire.messages import LoadSpec
 from tests.backends.conftest import LoadedEngine
 from tests.support import tiny_model
 from tests.support.bare_engine import BareEngine, second_engine, text_ids

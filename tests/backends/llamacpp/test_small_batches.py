@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from backends.messages import Finished, Generate, Loaded
-from backends.prompts import TextPrompt
 from backends.sequence import SamplingParams
+from backends.wire.messages import Finished, Generate, Loaded
+from backends.wire.prompts import TextPrompt
 from tests.support.worker_process import WorkerProcess
 
 

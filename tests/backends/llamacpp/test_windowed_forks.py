@@ -9,9 +9,9 @@ import pytest
 
 from backends.llamacpp.caches import num_slots_for
 from backends.llamacpp.engine import LlamaCppEngine
-from backends.messages import LoadSpec
-from backends.prompts import ForkPrompt
 from backends.sequence import SamplingParams
+from backends.wire.messages import LoadSpec
+from backends.wire.prompts import ForkPrompt
 from tests.backends.conftest import LoadedEngine
 from tests.support import tiny_model
 from tests.support.bare_engine import BareEngine, text_ids

@@ -9,10 +9,10 @@ import mlx.core as mx
 import pytest
 
 from backends.errors import LoadError
-from backends.messages import LoadSpec
 from backends.mlx.engine import TARGET_STEP_S, MLXEngine
-from backends.prompts import ForkPrompt
 from backends.sequence import SamplingParams
+from backends.wire.messages import LoadSpec
+from backends.wire.prompts import ForkPrompt
 from tests.backends.conftest import LoadedEngine
 from tests.support.bare_engine import BareEngine, text_ids
 from tests.support.engine_driver import EngineDriver

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from backends.output import formats
-from backends.output.base import Output, OutputParser, ToolCallDelta
 from backends.output.formats import OutputFormat, ReasoningTags, ToolSyntax
 from backends.output.parser import create_parser
-from backends.request import OutputSpec, Tool, ToolUse
+from backends.wire.output import Output, OutputParser, ToolCallDelta
+from backends.wire.request import OutputSpec, Tool, ToolUse
 
 WEATHER_SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -11,7 +11,7 @@ from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from backends.errors import ConstraintError
 from backends.output.formats import OutputFormat
 from backends.output.grammar import tool_grammar
-from backends.request import Tool, ToolChoice, ToolUse
+from backends.wire.request import Tool, ToolChoice, ToolUse
 from tests.backends.output.answer_cases import FORMATS, SCHEMAS, TOOLS, format_of, joined, parse, parser_for
 
 END_ID = 256

@@ -5,7 +5,7 @@ import pytest
 
 from backends.output.formats import OutputFormat
 from backends.output.parser import create_parser
-from backends.request import OutputSpec, ToolChoice, ToolUse
+from backends.wire.request import OutputSpec, ToolChoice, ToolUse
 from tests.backends.output.answer_cases import (
     CASE_IDS,
     CASES,

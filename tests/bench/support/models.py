@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from registry.store import Registry
-from router.paths import paths_from_env
+from router.config.paths import paths_from_env
 
 MODEL = "smollm2-135m-instruct"
 

@@ -21,9 +21,9 @@ from typing import Any, NoReturn
 import httpx
 import psutil
 
-from registry.discovery import register_path
+from registry.scan.discovery import register_path
 from registry.store import Registry
-from router.paths import Paths
+from router.config.paths import Paths
 from tests.support.gateway_process import GatewayProcess
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from registry.discovery import register_path
+from registry.checksums.hashing import hash_artifact, pending_hashes
 from registry.errors import (
     HubAnswerError,
     HubAuthError,
@@ -19,14 +19,14 @@ from registry.errors import (
     PullConflictError,
     PullError,
 )
-from registry.hashing import hash_artifact, pending_hashes
 from registry.hub.client import HubClient
+from registry.hub.ollama.client import OllamaRegistry
+from registry.hub.ollama.manifest import LICENSE_LAYER
 from registry.hub.ollama_web import OllamaWeb
 from registry.hub.web import HubSettings, Web
-from registry.ollama_registry.client import OllamaRegistry
-from registry.ollama_registry.manifest import LICENSE_LAYER
 from registry.pull import Puller, PullSettings, Wishes, open_puller
 from registry.pull.events import PullEvent
+from registry.scan.discovery import register_path
 from registry.settings import ModelSettings, PresetMessage
 from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, build, llama_metadata

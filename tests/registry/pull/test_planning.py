@@ -3,10 +3,10 @@ import pytest
 from registry.errors import NothingToPullError
 from registry.facts import ArtifactFormat
 from registry.hub.answers import HubFile, RepoInfo
+from registry.hub.references import HubReference
 from registry.pull.plan import Wishes
 from registry.pull.planning import plan_gguf, plan_mlx, siblings_of
 from registry.pull.quants import bits_of, gguf_sets, label_of
-from registry.remote_names import HubReference
 
 COMMIT = "c" * 40
 HUB = "https://hub"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from router.cli.app import main
-from router.paths import Paths
+from router.config.paths import Paths
 from tests.router.cli.stub_gateway import StubGateway, running_stub
 
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from router.instance import InstanceLock, RunningInstance
-from router.paths import Paths
+from router.config.instance import InstanceLock, RunningInstance
+from router.config.paths import Paths
 
 
 def chunk(text: str | None = None, **fields: Any) -> str:

@@ -7,8 +7,8 @@ import pytest
 
 from router.cli.config import masked
 from router.config import Config
+from router.config.paths import Paths
 from router.config.reference import json_schema, reference_text
-from router.paths import Paths
 from tests.router.cli.conftest import Mlxr
 
 

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from registry.store import Registry
-from router.auto.learning import installed_versions
-from router.bench.machine import machine_id
-from router.paths import Paths
-from tests.router.auto.histories import compared, contestant
+from router.bench.machine.machine import machine_id
+from router.config.paths import Paths
+from router.models.auto.learning import installed_versions
 from tests.router.cli.conftest import Mlxr
+from tests.router.models.auto.histories import compared, contestant
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from router.cli import engine as engine_verb
 from router.config import EngineSetting, load_config
-from router.paths import Paths
+from router.config.paths import Paths
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import StubGateway
 

@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 
 import pytest
 
-from router.paths import Paths
+from router.config.paths import Paths
 
 
 class Mlxr(NamedTuple):

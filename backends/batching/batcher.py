@@ -1,0 +1,394 @@
+"""Which sequences compute what in the next step: pure decisions over sequences, slots and KV cells.
+
+No engine, clock, I/O or log in here: events and `now` in, effects out. One round of the caller:
+
+    for action in batcher.admit(now): let the engine do it; tell `on_fork` how forks ended
+    plan = batcher.plan(now); let the engine do it; tell `on_step`
+
+How it decides:
+    1. Order: urgent sequences first, each class first come, first served (`roster`). `max_sequences` of them compute.
+    2. A waiting sequence is admitted when it would compute, there is a slot, and all its tokens fit into the cells. It
+       begins with the longest beginning that a cache holds (`beginnings`), or waits for a longer one that is on its
+       way and lets those behind it go first. Who does not fit holds up those behind it.
+    3. Retired sequences (ended ones whose cache the engine keeps beside the cells) give their slots to live ones and to
+       each other, by least recent use, those of a session last.
+    4. If the growth of the running ones does not fit, live ones are evicted until it does: the newest background
+       sequences, then the newest paused, then the newest running ones; never the first one in order. An evicted
+       sequence waits again, at its old place, and is computed anew from what caches still hold of it.
+    5. An urgent sequence that does not fit beside background ones evicts those, the newest first. Where nobody could
+       compute, because only paused sequences have cells, these are evicted for whoever waits. Both only where it helps.
+    6. In the step, decode comes first; the prefill budget is what `pace` allows beside it, more for short prompts than
+       for long ones. Who is left out is held: it keeps slot and cells.
+
+Every sequence ends: the first in order always computes or, alone in the end, fits; and every background sequence is
+first sooner or later.
+"""
+
+from typing import NamedTuple
+
+from backends.base import Chunk, StepPlan, StepResult
+from backends.batching.beginnings import Beginning, Beginnings
+from backends.batching.capacity import BatchLimits, Capacity
+from backends.batching.cells import SharedCells
+from backends.batching.pace import SHORT_PREFILL_TOKENS, Pace
+from backends.batching.prefix import PrefixIndex
+from backends.batching.retained import RetainedCaches, Retired
+from backends.batching.roster import Member, Roster
+from backends.sequence import Sequence
+
+
+class Fork(NamedTuple):
+    """An admitted sequence is to begin with another one's cache; to be answered by `on_fork`.
+
+    Attributes:
+        source_id: Its cache holds at least `num_tokens`.
+        num_tokens: How many of its first tokens are the source's; at least one is left to be computed.
+    """
+
+    source_id: int
+    target_id: int
+    num_tokens: int
+
+
+class Drop(NamedTuple):
+    """A retired sequence is to be removed from the engine."""
+
+    sequence_id: int
+
+
+class _Blocked(NamedTuple):
+    """The first waiting sequence that did not fit, and what it would begin with."""
+
+    member: Member
+    beginning: Beginning
+
+
+class Batcher:
+    """Owns the sequences of one worker and decides what each step does.
+
+    Attributes:
+        pace: Sizes prefill beside decode; the caller lets it observe the steps.
+    """
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self.pace = Pace()
+        self._limits = limits
+        self._roster = Roster()
+        self._retained = RetainedCaches()
+        self._index = PrefixIndex()
+        self._shared = SharedCells()
+        self._capacity = Capacity(limits, self._roster, self._retained, self._shared)
+        self._beginnings = Beginnings(
+            self._index,
+            self._roster,
+            self._retained,
+            can_cut_cache=limits.can_cut_cache,
+            prefers_live=limits.forks_share_cells,
+        )
+        self._forks: dict[int, Fork] = {}
+        self._superseded: list[int] = []
+        self._blocked: _Blocked | None = None
+        self._now = 0.0
+
+    @property
+    def num_running(self) -> int:
+        """Live sequences with a slot, held and paused ones included."""
+        return len(self._roster.residents)
+
+    @property
+    def num_waiting(self) -> int:
+        """Live sequences without one."""
+        return len(self._roster.waiting)
+
+    @property
+    def retired_ids(self) -> list[int]:
+        """Ended sequences whose cache is kept, the least recently used first."""
+        return self._retained.sequence_ids
+
+    @property
+    def num_free_cells(self) -> int:
+        """Cells that no live sequence has claimed."""
+        return self._capacity.num_free
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is a live sequence that is not paused."""
+        return self._roster.has_work
+
+    def add(self, sequence: Sequence, now: float) -> None:
+        """Queue a sequence; its prompt and answer together must fit the cells."""
+        assert sequence.num_prompt_tokens + sequence.max_output_tokens <= self._limits.num_cells, "checked at intake"
+        self._roster.add(sequence, now)
+        self._index.insert(sequence.sequence_id, sequence.token_ids)
+
+    def remove(self, sequence_id: int) -> None:
+        """Forget a sequence, live or retired; unknown ids are ignored."""
+        self._roster.remove(sequence_id)
+        self._retained.remove(sequence_id)
+        self._shared.release(sequence_id)
+        self._index.remove(sequence_id)
+
+    def can_retire(self, sequence_id: int) -> bool:
+        """Tell whether a live sequence that ends has a cache that is to be kept."""
+        member = self._roster.get(sequence_id)
+        return (
+            self._limits.num_retired_tokens > 0
+            and member is not None
+            and member.is_resident
+            and member.sequence.num_computed > 0
+        )
+
+    def retire(self, sequence_id: int, num_tokens: int, now: float) -> tuple[int, ...]:
+        """End a sequence whose cache the engine keeps.
+
+        Args:
+            num_tokens: First tokens that the engine kept; 0 = none.
+            now: Seconds of a monotonic clock.
+
+        Returns:
+            Retired sequences that are needless now or too many, perhaps this one; the engine is to remove them.
+        """
+        self._now = now
+        member = self._roster.get(sequence_id)
+        if member is None or num_tokens == 0:
+            self.remove(sequence_id)
+            return ()
+        self._roster.remove(sequence_id)
+        self._shared.release(sequence_id)
+        is_pinned = member.sequence.session_id is not None
+        return self.adopt(sequence_id, member.sequence.token_ids[:num_tokens], now, is_pinned=is_pinned)
+
+    def num_ready(self, token_ids: list[int]) -> int:
+        """Return how many first tokens of a prompt would not have to be computed."""
+        return self._beginnings.num_ready(token_ids)
+
+    def free_slot(self, now: float) -> tuple[int, ...] | None:
+        """Make room for a retired sequence from elsewhere, to be told by `adopt`.
+
+        Returns:
+            Retired sequences that the engine is to remove for it; None = there is no slot for it.
+        """
+        self._now = now
+        num_live = len(self._roster.residents) + len(self._superseded)
+        if self._limits.num_retired_tokens == 0 or num_live >= self._limits.num_slots:
+            return None
+        return () if self._capacity.has_free_slot else (self._drop_one(),)
+
+    def adopt(self, sequence_id: int, token_ids: list[int], now: float, *, is_pinned: bool = False) -> tuple[int, ...]:
+        """Take up a retired sequence that the engine has got from elsewhere, after `free_slot`.
+
+        Args:
+            token_ids: What its cache holds, >= 1.
+            now: Seconds of a monotonic clock.
+            is_pinned: Whether it is kept as one of a session is.
+
+        Returns:
+            Retired sequences that are needless now or too many, perhaps this one; the engine is to remove them.
+        """
+        self._now = now
+        self._index.insert(sequence_id, token_ids)
+        pinned_until = now + self._limits.session_ttl_s if is_pinned else None
+        self._retained.add(Retired(sequence_id, len(token_ids), pinned_until))
+        dropped = self._drop_needless(sequence_id, token_ids)
+        while self._retained.num_tokens > self._limits.num_retired_tokens:
+            dropped.append(self._drop_one())
+        return tuple(dropped)
+
+    def pause(self, sequence_id: int) -> None:
+        """Hold a sequence until `resume`; unknown ids are ignored."""
+        self._roster.pause(sequence_id)
+
+    def resume(self, sequence_id: int, now: float) -> None:
+        """Let a paused sequence go on; ignored when it is not paused."""
+        self._roster.resume(sequence_id, now)
+
+    def admit(self, now: float) -> list[Fork | Drop]:
+        """Admit waiting sequences; return what the engine has to do for it, in this order, before the next plan."""
+        assert not self._superseded, "the plan that takes them out comes first"
+        self._now = now
+        self._blocked = None
+        self._roster.grant_slices(now, self._limits.background_max_wait_s, self._limits.max_sequences)
+        actions: list[Fork | Drop] = []
+        if not self._roster.waiting:
+            return actions
+        ahead_ids: set[int] = set()
+        for member in self._roster.queue():
+            if not self._has_place(member):
+                break
+            beginning = self._beginnings.best_for(member, ahead_ids)
+            if beginning.is_coming:
+                ahead_ids.add(member.sequence.sequence_id)
+                continue
+            if not self._capacity.has_room(member, beginning, self._roster.residents):
+                self._blocked = _Blocked(member, beginning)
+                break
+            self._begin(member, beginning, actions)
+        return actions
+
+    def on_fork(self, target_id: int, *, is_done: bool) -> None:
+        """Note whether a fork could be done; its target is computed from its first token otherwise."""
+        fork = self._forks.pop(target_id)
+        member = self._roster.get(target_id)
+        assert member is not None, "forks are answered at once"
+        retired = self._retained.get(fork.source_id)
+        if not is_done:
+            member.refused_ids.add(fork.source_id)
+            member.sequence.num_computed = member.sequence.num_cached_tokens = 0
+            self._shared.release(target_id)
+        elif retired is not None and retired.num_tokens == fork.num_tokens and self._stands_for(member, retired):
+            self.remove(fork.source_id)
+            self._superseded.append(fork.source_id)
+
+    def plan(self, now: float) -> StepPlan:
+        """Return the next step; mutates only the states of sequences that are evicted."""
+        self._now = now
+        evicted, self._superseded = self._superseded, []
+        evicted += self._evict_for_growth()
+        evicted += self._evict_for_blocked()
+        chunks: list[Chunk] = []
+        prefilling: list[Sequence] = []
+        for member in self._roster.runnable()[: self._limits.max_sequences]:
+            sequence = member.sequence
+            if sequence.is_decoding:
+                chunks.append(Chunk(sequence, sequence.num_computed, 1))
+            else:
+                prefilling.append(sequence)
+            member.held_since = now
+        del chunks[self._limits.step_tokens :]
+        if prefilling:
+            chunks += self._prefill_chunks(prefilling, len(chunks))
+        return StepPlan(tuple(chunks), tuple(evicted))
+
+    def _prefill_chunks(self, prefilling: list[Sequence], num_decoding: int) -> list[Chunk]:
+        """Return what each prompt gets of the step; short prompts may pass long ones beside running streams."""
+        long_room = short_room = self._limits.step_tokens - num_decoding
+        if num_decoding and long_room > 0:
+            short_room = self.pace.short_budget(short_room)
+            long_room = self.pace.budget(num_decoding, long_room)
+        chunks: list[Chunk] = []
+        for sequence in prefilling:
+            is_short = len(sequence.token_ids) - sequence.num_cached_tokens <= SHORT_PREFILL_TOKENS
+            num_tokens = min(short_room if is_short else long_room, sequence.num_pending)
+            if num_tokens > 0:
+                chunks.append(Chunk(sequence, sequence.num_computed, num_tokens))
+                long_room -= num_tokens
+                short_room -= num_tokens
+        return chunks
+
+    def on_step(self, result: StepResult) -> None:
+        """Take over what the engine did."""
+        for sequence_id, num_computed in result.num_computed.items():
+            member = self._roster.get(sequence_id)
+            if member is None or not member.is_resident:
+                continue
+            sequence = member.sequence
+            if num_computed < sequence.num_computed:
+                self._shared.truncate(sequence_id, num_computed)
+                sequence.num_cached_tokens = min(sequence.num_cached_tokens, num_computed)
+            sequence.num_computed = num_computed
+        for sequence_id, token_id in result.tokens.items():
+            member = self._roster.get(sequence_id)
+            if member is not None:
+                member.sequence.token_ids.append(token_id)
+                if member.num_slice_tokens:
+                    member.num_slice_tokens -= 1
+
+    # ---- admission ---------------------------------------------------------------------------------------------------
+
+    def _has_place(self, member: Member) -> bool:
+        """Tell whether it would compute, if it were admitted."""
+        unpaused = [other for other in self._roster.residents if not other.is_paused]
+        if member.is_urgent:
+            return sum(other.is_urgent for other in unpaused) < self._limits.max_sequences
+        return len(unpaused) < self._limits.max_sequences
+
+    def _begin(self, member: Member, beginning: Beginning, actions: list[Fork | Drop]) -> None:
+        """Admit a sequence that fits, taking its slot from a retired one where needed."""
+        sequence, source_id, num_tokens = member.sequence, beginning.source_id, beginning.num_tokens
+        while not self._capacity.has_free_slot:
+            dropped_id = self._drop_one(spared_id=source_id)
+            actions.append(Drop(dropped_id))
+            if dropped_id == source_id:
+                source_id, num_tokens = None, 0
+        self._roster.admit(member)
+        if source_id is not None:
+            fork = Fork(source_id, sequence.sequence_id, num_tokens)
+            self._forks[sequence.sequence_id] = fork
+            actions.append(fork)
+            sequence.num_computed = num_tokens
+            sequence.num_cached_tokens = min(num_tokens, sequence.num_prompt_tokens)
+            if source_id in self._retained:
+                self._retained.touch(source_id)
+            elif self._limits.forks_share_cells:
+                self._shared.share(source_id, sequence.sequence_id, num_tokens)
+
+    # ---- eviction ----------------------------------------------------------------------------------------------------
+
+    def _evict_for_growth(self) -> list[int]:
+        """Make room for the newest token of every sequence."""
+        evicted: list[int] = []
+        if self._capacity.num_free >= 0:
+            return evicted
+        self._blocked = None  # who is evicted now must not be evicted for
+        first = next(iter(self._roster.runnable()), None)
+        victims = [member for member in self._roster.residents if member is not first]
+        victims.sort(key=lambda member: (not member.is_urgent, member.is_paused, member.arrival))
+        while self._capacity.num_free < 0 and victims:
+            evicted.append(self._evict(victims.pop()))
+        return evicted
+
+    def _evict_for_blocked(self) -> list[int]:
+        """Make room for the first waiting sequence among those that are held for it or paused, if that is enough."""
+        if self._blocked is None:
+            return []
+        member, beginning = self._blocked
+        residents = self._roster.residents
+        victims = [other for other in residents if not other.is_urgent] if member.is_urgent else []
+        if all(other in victims for other in self._roster.runnable()):  # only paused ones would be left
+            victims = [other for other in residents if other not in victims] + victims
+        remaining = [other for other in residents if other not in victims]
+        if not self._capacity.has_room(member, beginning, remaining):
+            return []
+        evicted: list[int] = []
+        while not self._capacity.has_room(member, beginning, self._roster.residents):
+            evicted.append(self._evict(victims.pop()))
+        return evicted
+
+    def _evict(self, victim: Member) -> int:
+        self._roster.send_back(victim)
+        self._shared.release(victim.sequence.sequence_id)
+        return victim.sequence.sequence_id
+
+    def _stands_for(self, member: Member, retired: Retired) -> bool:
+        """Tell whether a sequence that has all of a retired one's tokens will be as good a beginning for others."""
+        is_pinned = retired.is_pinned(self._now) and member.sequence.session_id is None
+        return self._limits.can_cut_cache and not is_pinned
+
+    def _drop_one(self, spared_id: int | None = None) -> int:
+        """Forget the retired sequence whose turn it is."""
+        sequence_id = self._retained.victim(self._now, spared_id)
+        assert sequence_id is not None, "live sequences alone are never too many"
+        self.remove(sequence_id)
+        return sequence_id
+
+    def _drop_needless(self, sequence_id: int, token_ids: list[int]) -> list[int]:
+        """Let retired sequences go whose tokens are the beginning of another one's, now that this one has retired."""
+        newest = self._retained.get(sequence_id)
+        assert newest is not None, "just retired"
+        dropped: list[int] = []
+        for match in self._index.lookup(token_ids):
+            other = self._retained.get(match.sequence_id)
+            if other is None or other is newest or match.num_tokens < min(newest.num_tokens, other.num_tokens):
+                continue
+            shorter, longer = (other, newest) if other.num_tokens <= newest.num_tokens else (newest, other)
+            pins = [r.pinned_until for r in (shorter, longer) if r.pinned_until is not None]
+            longer.pinned_until = max(pins, default=None)
+            if not self._limits.can_cut_cache:
+                self._retained.supersede(shorter.sequence_id)
+                continue
+            self.remove(shorter.sequence_id)
+            dropped.append(shorter.sequence_id)
+            if shorter is newest:
+                self._retained.touch(longer.sequence_id)
+                break
+        return dropped

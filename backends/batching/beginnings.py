@@ -1,0 +1,115 @@
+"""With whose cache a waiting sequence begins, now or after a short wait: a pure choice, noted in the sequence's member.
+
+A longer beginning that somebody before it is about to compute is worth waiting for: it would stand behind that one for
+the step's prefill tokens anyway.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from backends.batching.prefix import Match, PrefixIndex
+from backends.batching.retained import RetainedCaches
+from backends.batching.roster import Member, Roster
+
+MIN_GAIN_TOKENS = 32
+"""A wait must save at least so many tokens: fewer (a template's first words) are computed in no time. Who has begun to
+wait goes on until all of it is there."""
+
+
+class Beginning(NamedTuple):
+    """The first tokens that a sequence need not compute.
+
+    Attributes:
+        source_id: Whose cache has them; None = nobody's.
+        num_tokens: How many; 0 without a source.
+        is_coming: A much longer one is being computed, and worth waiting for.
+    """
+
+    source_id: int | None = None
+    num_tokens: int = 0
+    is_coming: bool = False
+
+
+class Beginnings:
+    """Asks the index and the books of who holds what.
+
+    Args:
+        can_cut_cache: Whether a beginning of a cache can be taken; without it, only a retired sequence's whole cache.
+        prefers_live: Whether a live sequence is the better source where both have as much: its cells can be shared.
+    """
+
+    def __init__(
+        self,
+        index: PrefixIndex,
+        roster: Roster,
+        retained: RetainedCaches,
+        *,
+        can_cut_cache: bool,
+        prefers_live: bool,
+    ) -> None:
+        self._index = index
+        self._roster = roster
+        self._retained = retained
+        self._can_cut_cache = can_cut_cache
+        self._prefers_live = prefers_live
+
+    def best_for(self, member: Member, ahead_ids: Collection[int]) -> Beginning:
+        """Return the longest beginning.
+
+        Args:
+            ahead_ids: Waiting sequences that will compute before it.
+        """
+        if member.matches_version != self._index.version:
+            member.matches = self._index.lookup(member.sequence.token_ids)
+            member.matches_version = self._index.version
+        most = len(member.sequence.token_ids) - 1  # the last one has to be computed, to draw after it
+        best, num_coming = Beginning(), 0
+        for match in member.matches:
+            limit = min(match.num_tokens, most)
+            if limit < best.num_tokens:
+                break
+            if match.sequence_id == member.sequence.sequence_id or match.sequence_id in member.refused_ids:
+                continue
+            num_ready = self._num_ready(match, limit)
+            if self._is_better(match.sequence_id, num_ready, best):
+                best = Beginning(match.sequence_id, num_ready)
+            if limit > num_coming and self._is_coming(match.sequence_id, member, ahead_ids):
+                num_coming = limit
+        gain = num_coming - best.num_tokens
+        is_enough = gain >= MIN_GAIN_TOKENS or member.is_awaiting or num_coming == most
+        member.is_awaiting = gain > 0 and is_enough
+        return best._replace(is_coming=member.is_awaiting)
+
+    def num_ready(self, token_ids: list[int]) -> int:
+        """Return how many first tokens of a prompt caches hold now, leaving at least one to be computed."""
+        most = len(token_ids) - 1
+        matches = self._index.lookup(token_ids)
+        return max((self._num_ready(match, min(match.num_tokens, most)) for match in matches), default=0)
+
+    def _is_better(self, sequence_id: int, num_ready: int, best: Beginning) -> bool:
+        if num_ready != best.num_tokens or best.source_id is None:
+            return num_ready > best.num_tokens
+        is_live = sequence_id not in self._retained
+        return is_live == self._prefers_live and (best.source_id in self._retained) == self._prefers_live
+
+    def _num_ready(self, match: Match, limit: int) -> int:
+        """Return how many of the common tokens, at most `limit`, are in the other one's cache and can be taken."""
+        retired = self._retained.get(match.sequence_id)
+        if retired is not None:
+            num_ready = min(limit, retired.num_tokens)
+            return num_ready if self._can_cut_cache or num_ready == retired.num_tokens else 0
+        other = self._roster.get(match.sequence_id)
+        if other is None or not other.is_resident or not self._can_cut_cache:
+            return 0
+        return min(limit, other.sequence.num_computed)
+
+    def _is_coming(self, sequence_id: int, member: Member, ahead_ids: Collection[int]) -> bool:
+        """Tell whether another one's tokens, as far as they are not ready, will be computed before `member`'s."""
+        if not self._can_cut_cache:
+            return False
+        other = self._roster.get(sequence_id)
+        if other is None or other.is_paused:
+            return False
+        if not other.is_resident:
+            return sequence_id in ahead_ids
+        return other.is_urgent or not member.is_urgent

@@ -1,0 +1,335 @@
+"""A deterministic engine without a model: settable speeds, faults and memory, for tests of everything around engines.
+
+It has a byte vocabulary, so its texts are real text, and obeys the same contract suite as the real engines.
+"""
+
+import os
+import random
+import signal
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from backends.base import (
+    Engine,
+    EngineCapabilities,
+    EngineInfo,
+    EngineMemory,
+    InfillTokens,
+    StepPlan,
+    StepResult,
+    Tokenizer,
+)
+from backends.constraints.base import Logits
+from backends.embedding import Encoder, EncoderSpec
+from backends.errors import BackendError, EngineError, LoadError
+from backends.fake.caches import FakeCaches
+from backends.fake.embedding import FakeEncoder
+from backends.logits import LogitsEditor
+from backends.sequence import Sequence
+from backends.wire.messages import LoadedModel, LoadSpec
+
+_NUM_BYTES = 256
+_IM_START = 256
+_IM_END = 257
+_CONTROL_TEXTS = {"<|im_start|>": _IM_START, "<|im_end|>": _IM_END}
+_ALPHABET = b"abcdefghijklmnopqrstuvwxyz     "
+_UNLIKELY_LOGIT = -30.0
+_GREEDY_LEAD = 3.0
+_END_LEAD = 1000.0
+_DEFAULT_STEP_TOKENS = 512
+_EXTRA_SLOTS = 24
+_SLICE_S = 0.005
+_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the fake behaves.
+
+    Attributes:
+        prefill_s_per_token: Time per prompt token.
+        decode_s: Time per decode step, whatever its size.
+        answer_tokens: Length after which a greedy answer ends by itself; None = never.
+        ballast_bytes: Memory that is really allocated and touched at load.
+        load_error: The engine's words for refusing the model; None = it loads.
+        crash_at_token: Die by SIGKILL before that output token of any sequence (0 = in its prefill).
+        hang_at_token: Stop for ever before that output token.
+    """
+
+    load_s: float = 0.0
+    prefill_s_per_token: float = 0.0
+    decode_s: float = 0.0
+    answer_tokens: int | None = None
+    context_length: int = 8192
+    ballast_bytes: int = 0
+    load_error: str | None = None
+    crash_at_load: bool = False
+    crash_at_token: int | None = None
+    hang_at_token: int | None = None
+    fail_at_token: int | None = None
+
+
+class FakeTokenizer(Tokenizer):
+    """One token per byte, and two control tokens."""
+
+    vocab_size = _NUM_BYTES + len(_CONTROL_TEXTS)
+    adds_bos = False
+    bos_text = "<|im_start|>"
+    eos_text = "<|im_end|>"
+    chat_template: str | None = _TEMPLATE
+    max_token_bytes = len("<|im_start|>")
+    bos_id = _IM_START
+    infill: InfillTokens | None = None
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Only the end-of-turn token."""
+        return frozenset({_IM_END})
+
+    @property
+    def control_ids(self) -> Mapping[str, int]:
+        """Both control tokens."""
+        return _CONTROL_TEXTS
+
+    def is_end(self, token_id: int) -> bool:
+        """Only the end-of-turn token ends."""
+        return token_id == _IM_END
+
+    def encode(self, text: str, *, add_bos: bool, parse_control: bool = True) -> list[int]:
+        """Return one id per byte; control texts become their id where they are to be parsed."""
+        token_ids = [_IM_START] if add_bos else []
+        if not parse_control:
+            return token_ids + list(text.encode())
+        rest = text
+        while rest:
+            at, control = min(((rest.find(c), c) for c in _CONTROL_TEXTS if c in rest), default=(len(rest), ""))
+            token_ids += rest[:at].encode()
+            if control:
+                token_ids.append(_CONTROL_TEXTS[control])
+            rest = rest[at + len(control) :]
+        return token_ids
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the byte itself."""
+        return bytes([token_id]) if token_id < _NUM_BYTES else b""
+
+
+class FakeEngine(Engine):
+    """The engine; see `FakeOptions`."""
+
+    name = "fake"
+
+    def __init__(self, options: FakeOptions | None = None) -> None:
+        self._options = options or FakeOptions()
+        self._generators: dict[int, random.Random] = {}
+        self._editors: dict[int, LogitsEditor] = {}
+        self._ballast = b""
+        self._step_tokens = _DEFAULT_STEP_TOKENS
+        self._num_slots = 1
+        self._num_retired_tokens = 0
+        self._caches = FakeCaches(1, 0)
+        self.tokenizer = FakeTokenizer()
+        self.capabilities = EngineCapabilities(can_abort_step=True, can_cut_cache=True, forks_share_cells=True)
+
+    @classmethod
+    def from_json(cls, options: str) -> "FakeEngine":
+        """Build from the worker's command line."""
+        return cls(msgspec.json.decode(options, type=FakeOptions))
+
+    @property
+    def step_tokens(self) -> int:
+        """Token budget of one step."""
+        return self._step_tokens
+
+    @property
+    def num_slots(self) -> int:
+        """Sequences whose cache it can hold at once."""
+        return self._num_slots
+
+    @property
+    def num_retired_tokens(self) -> int:
+        """Tokens that the caches of all retired sequences may hold together: as many as there are cells."""
+        return self._num_retired_tokens
+
+    def info(self) -> EngineInfo:
+        """Return fixed facts."""
+        return EngineInfo(self.name, {"fake": "1"}, "no computation")
+
+    def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> LoadedModel:
+        """Take the set time and memory, or fail as set."""
+        started_at = time.monotonic()
+        if self._options.crash_at_load:
+            os.abort()
+        for tenth in range(10):
+            time.sleep(self._options.load_s / 10)
+            on_progress((tenth + 1) / 10)
+        if self._options.load_error is not None:
+            raise LoadError(self._options.load_error)
+        self._ballast = b"\1" * self._options.ballast_bytes
+        context_length = min(spec.context_length, self._options.context_length)
+        self._step_tokens = max(spec.step_tokens or _DEFAULT_STEP_TOKENS, spec.max_sequences)
+        extra = max(_EXTRA_SLOTS, spec.max_sequences) if spec.cache_slots is None else spec.cache_slots
+        self._num_slots = spec.max_sequences + extra
+        self._num_retired_tokens = kv_cells = max(context_length, spec.kv_cells or 0)
+        self._caches = FakeCaches(self._num_slots, kv_cells)
+        return LoadedModel(
+            context_length=context_length,
+            max_sequences=spec.max_sequences,
+            kv_cells=kv_cells,
+            vocab_size=self.tokenizer.vocab_size,
+            has_chat_template=True,
+            load_ms=(time.monotonic() - started_at) * 1000,
+            devices=("fake",),
+        )
+
+    def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
+        """Give the sequence its own generator."""
+        if editor is not None:
+            self._editors[sequence.sequence_id] = editor
+        seed = sequence.sampling.seed
+        self._generators[sequence.sequence_id] = random.Random(os.urandom(8) if seed is None else seed)  # noqa: S311 - not cryptography
+
+    def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
+        """Let both hold the same cells; after a retired one, cells of its own."""
+        return self._caches.fork(source_id, target_id, num_tokens)
+
+    def retire(self, sequence_id: int) -> int:
+        """Keep the sequence's tokens beside the cells."""
+        num_tokens = self._caches.retire(sequence_id)
+        self._forget(sequence_id)
+        return num_tokens
+
+    def save_cache(self, sequence_id: int, path: Path) -> int:
+        """Write the sequence's tokens.
+
+        Raises:
+            EngineError: The file cannot be written.
+        """
+        return self._caches.save(sequence_id, path)
+
+    def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
+        """Read tokens back."""
+        return self._caches.load(path, sequence_id, token_ids)
+
+    def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
+        """Take the set time, then draw.
+
+        Raises:
+            EngineError: As set, or a chunk does not fit what the caches hold.
+        """
+        for sequence_id in plan.evicted:
+            self._caches.remove(sequence_id)
+        result = StepResult()
+        num_prefill = sum(chunk.num_tokens for chunk in plan.chunks if not chunk.sequence.is_decoding)
+        duration_s = num_prefill * self._options.prefill_s_per_token
+        if any(chunk.sequence.is_decoding for chunk in plan.chunks):
+            duration_s += self._options.decode_s
+        for chunk in plan.chunks:
+            if chunk.samples:
+                self._commit_faults(chunk.sequence.num_output_tokens)
+        if self._sleep(duration_s, should_abort):
+            return StepResult(was_aborted=True)
+        for chunk in plan.chunks:
+            sequence_id = chunk.sequence.sequence_id
+            self._caches.evaluate(chunk)
+            result.num_computed[sequence_id] = chunk.end
+            if chunk.samples:
+                self._draw(chunk.sequence, result)
+        return result
+
+    def remove(self, sequence_id: int) -> None:
+        """Drop the cache, the generator and the editor."""
+        self._caches.remove(sequence_id)
+        self._forget(sequence_id)
+
+    def _forget(self, sequence_id: int) -> None:
+        self._editors.pop(sequence_id, None)
+        self._generators.pop(sequence_id, None)
+
+    def create_encoder(self, spec: EncoderSpec) -> Encoder:
+        """Embed at the set time per prompt token."""
+        return FakeEncoder(spec, self._options.prefill_s_per_token)
+
+    def memory(self) -> EngineMemory:
+        """Return the ballast."""
+        return EngineMemory(len(self._ballast), None)
+
+    def close(self) -> None:
+        """Drop the ballast."""
+        self._ballast = b""
+
+    def _sleep(self, duration_s: float, should_abort: Callable[[], bool]) -> bool:
+        end = time.monotonic() + duration_s
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(_SLICE_S, left))
+            if should_abort():
+                return True
+        return False
+
+    def _commit_faults(self, num_output_tokens: int) -> None:
+        if num_output_tokens == self._options.crash_at_token:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if num_output_tokens == self._options.hang_at_token:
+            while True:
+                signal.pause()
+        if num_output_tokens == self._options.fail_at_token:
+            raise EngineError(f"fake failure before token {num_output_tokens}")
+
+    def _draw(self, sequence: Sequence, result: StepResult) -> None:
+        sequence_id = sequence.sequence_id
+        editor = self._editors.get(sequence_id)
+        if editor is None:
+            result.tokens[sequence_id] = self._drawn_plainly(sequence)
+            return
+        try:
+            logits = self._logits(sequence)
+            editor.edit(logits)
+            token_id = self._drawn_from(logits, sequence)
+            likelihoods = editor.accept(token_id)
+        except BackendError as exc:
+            result.errors[sequence_id] = exc
+            return
+        result.tokens[sequence_id] = token_id
+        if likelihoods is not None:
+            result.likelihoods[sequence_id] = likelihoods
+
+    def _drawn_plainly(self, sequence: Sequence) -> int:
+        if sequence.num_output_tokens == self._options.answer_tokens:
+            return _IM_END
+        if sequence.sampling.is_greedy:
+            return _greedy_choice(sequence)
+        return _ALPHABET[int(self._generators[sequence.sequence_id].random() * len(_ALPHABET))]
+
+    def _logits(self, sequence: Sequence) -> Logits:
+        """Return logits from which an unedited draw gives what `_drawn_plainly` gives; float32, shape (vocab_size,)."""
+        logits = np.full(self.tokenizer.vocab_size, _UNLIKELY_LOGIT, np.float32)
+        for letter in set(_ALPHABET):
+            logits[letter] = np.log(_ALPHABET.count(letter))
+        if sequence.sampling.is_greedy:
+            logits[_greedy_choice(sequence)] += _GREEDY_LEAD
+        if sequence.num_output_tokens == self._options.answer_tokens:
+            logits[_IM_END] = _END_LEAD
+        return logits
+
+    def _drawn_from(self, logits: Logits, sequence: Sequence) -> int:
+        """Draw by the edited logits; temperature and filters are left out, as in plain draws."""
+        if sequence.sampling.is_greedy:
+            return int(logits.argmax())
+        letters = np.array(sorted(set(_ALPHABET), key=_ALPHABET.index))
+        others = np.setdiff1d(np.arange(len(logits)), letters)
+        ordered = np.concatenate([letters, others])
+        sums = np.cumsum(np.exp(logits[ordered].astype(np.float64) - logits.max()))
+        at = self._generators[sequence.sequence_id].random() * sums[-1]
+        return int(ordered[np.searchsorted(sums, at, side="right")])
+
+
+def _greedy_choice(sequence: Sequence) -> int:
+    digest = zlib.crc32(b",".join(str(token_id).encode() for token_id in sequence.token_ids[-8:]))
+    return _ALPHABET[digest % len(_ALPHABET)]

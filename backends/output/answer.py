@@ -1,0 +1,188 @@
+"""The running answer to one `Generate`: from drawn tokens to text, reasoning and tool calls, usage and timings.
+
+No engine step and no channel in here: the worker's loop calls in, events come out.
+"""
+
+import dataclasses
+
+from backends.base import Tokenizer
+from backends.logits import Candidate, Likelihoods, LogitsEditor
+from backends.output.detokenizer import Detokenizer
+from backends.sequence import Sequence
+from backends.wire.messages import Delta, Event, Finished, Generate, PrefillProgress, SequenceTimings, Usage
+from backends.wire.output import Output, OutputParser, PositionLogprobs, TokenLogprob
+
+
+class TokenText:
+    """The bytes of tokens as one answer shows them.
+
+    Args:
+        visible_ids: Control tokens that are to be seen, because the answer's parser knows them.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, visible_ids: frozenset[int] = frozenset()) -> None:
+        self._tokenizer = tokenizer
+        self._visible_ids = visible_ids
+
+    def is_end(self, token_id: int) -> bool:
+        """Tell whether a token ends an answer."""
+        return self._tokenizer.is_end(token_id)
+
+    def in_text(self, token_id: int) -> bytes:
+        """Return what the token adds to the answer's text."""
+        if token_id in self._visible_ids:
+            return self._tokenizer.control_text(token_id).encode()
+        return self._tokenizer.token_bytes(token_id)
+
+    def in_report(self, token_id: int) -> bytes:
+        """Return what stands for the token in a report of log-probabilities: its text, also for control tokens."""
+        return self._tokenizer.token_bytes(token_id) or self._tokenizer.control_text(token_id).encode()
+
+
+@dataclasses.dataclass(slots=True)
+class _Held:
+    """What tokens brought that no event has carried yet."""
+
+    num_tokens: int = 0
+    logprobs: tuple[PositionLogprobs, ...] = ()
+
+
+class Generation:
+    """The running answer.
+
+    Args:
+        tokens: Gives the bytes of tokens and the end tokens.
+        parser: Takes the text apart; None = all of it is content.
+        received_at: When the request came, seconds of a monotonic clock, as all times here.
+
+    Attributes:
+        editor: For the engine, once the constraint is compiled; None = the logits are drawn from as they are.
+    """
+
+    def __init__(
+        self,
+        message: Generate,
+        sequence: Sequence,
+        tokens: TokenText,
+        parser: OutputParser | None,
+        received_at: float,
+    ) -> None:
+        self.sequence = sequence
+        self.editor: LogitsEditor | None = None
+        self._wants_progress = message.wants_progress
+        self._wants_token_ids = message.wants_token_ids
+        self._ignore_eos = message.ignore_eos
+        self._tokens = tokens
+        self._parser = parser
+        self._detokenizer = Detokenizer(message.stop)
+        self._received_at = received_at
+        self._prefill_at: float | None = None
+        self._first_token_at: float | None = None
+        self._num_reasoning_tokens = 0
+        self._held = _Held()
+
+    @property
+    def usage(self) -> Usage:
+        """Token counts so far."""
+        sequence = self.sequence
+        return Usage(
+            sequence.num_prompt_tokens,
+            sequence.num_cached_tokens,
+            sequence.num_output_tokens,
+            self._num_reasoning_tokens,
+        )
+
+    def on_scheduled(self, now: float) -> list[Event]:
+        """Note that a step takes the sequence up; return the first progress event when it is the first step."""
+        if self._prefill_at is not None:
+            return []
+        self._prefill_at = now
+        return self._progress()
+
+    def on_progress(self) -> list[Event]:
+        """Return the progress event after a step that drew no token for this sequence."""
+        return [] if self._first_token_at is not None else self._progress()
+
+    def on_token(self, token_id: int, likelihoods: Likelihoods | None, now: float) -> list[Event]:
+        """Take over a drawn token (already in the sequence); return its events, the last of them perhaps the end."""
+        events: list[Event] = []
+        if self._first_token_at is None:
+            self._first_token_at = now
+            events = self._progress()
+        if not self._ignore_eos and self._tokens.is_end(token_id):
+            return [*events, self._finished("stop", self._flushed(""), now)]
+        if likelihoods is not None:
+            self._held.logprobs += (self._logprobs(likelihoods),)
+        text = self._detokenizer.push(self._tokens.in_text(token_id))
+        if self._detokenizer.is_stopped:
+            return [*events, self._finished("stop", self._flushed(text), now)]
+        output = self._parsed(text)
+        if self._is_complete:
+            return [*events, self._finished("stop", _joined(output, self._flushed("")), now)]
+        if self.sequence.num_output_tokens >= self.sequence.max_output_tokens:
+            return [*events, self._finished("length", _joined(output, self._flushed("")), now)]
+        self._held.num_tokens += 1
+        if output.num_chars or output.tool_calls:
+            held, self._held = self._held, _Held()
+            events.append(Delta(self.sequence.sequence_id, _with_logprobs(output, held.logprobs), held.num_tokens))
+        return events
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether nothing can follow any more, so that there is no need to wait for an end token."""
+        is_matched = self.editor is not None and self.editor.is_complete
+        return is_matched or (self._parser is not None and self._parser.is_done)
+
+    def _parsed(self, text: str) -> Output:
+        if self._parser is None:
+            return Output(text)
+        output = self._parser.push(text) if text else Output()
+        if output.reasoning and not output.text and not output.tool_calls:
+            self._num_reasoning_tokens += self._held.num_tokens + 1
+        return output
+
+    def _flushed(self, text: str) -> Output:
+        """Return what the last text and everything held back come to."""
+        text += self._detokenizer.flush() if not self._detokenizer.is_stopped else ""
+        if self._parser is None:
+            return Output(text)
+        return _joined(self._parsed(text), self._parser.flush())
+
+    def _finished(self, reason: str, output: Output, now: float) -> Finished:
+        prefill_at = self._received_at if self._prefill_at is None else self._prefill_at
+        first_token_at = now if self._first_token_at is None else self._first_token_at
+        timings = SequenceTimings(
+            queue_ms=(prefill_at - self._received_at) * 1000,
+            prefill_ms=(first_token_at - prefill_at) * 1000,
+            decode_ms=(now - first_token_at) * 1000,
+        )
+        if reason == "stop" and self._parser is not None and self._parser.has_tool_calls:
+            reason = "tool_calls"
+        output = _with_logprobs(output, self._held.logprobs)
+        stopped_by = self._detokenizer.stopped_by
+        token_ids = list(self.sequence.token_ids) if self._wants_token_ids else None
+        return Finished(self.sequence.sequence_id, reason, output, self.usage, timings, stopped_by, token_ids)
+
+    def _progress(self) -> list[Event]:
+        if not self._wants_progress:
+            return []
+        sequence = self.sequence
+        total = sequence.num_prompt_tokens
+        is_done = self._first_token_at is not None
+        num_done = total if is_done else min(sequence.num_computed, total)
+        return [PrefillProgress(sequence.sequence_id, num_done, total, sequence.num_cached_tokens)]
+
+    def _logprobs(self, likelihoods: Likelihoods) -> PositionLogprobs:
+        top = tuple(self._logprob(candidate) for candidate in likelihoods.top)
+        return PositionLogprobs(self._logprob(likelihoods.drawn), top)
+
+    def _logprob(self, candidate: Candidate) -> TokenLogprob:
+        return TokenLogprob(candidate.token_id, self._tokens.in_report(candidate.token_id), candidate.logprob)
+
+
+def _with_logprobs(output: Output, logprobs: tuple[PositionLogprobs, ...]) -> Output:
+    return Output(output.text, output.reasoning, output.tool_calls, logprobs) if logprobs else output
+
+
+def _joined(first: Output, second: Output) -> Output:
+    return Output(first.text + second.text, first.reasoning + second.reasoning, first.tool_calls + second.tool_calls)

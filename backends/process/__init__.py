@@ -1,0 +1,1 @@
+"""The worker process: its loop, what comes in, what goes out."""

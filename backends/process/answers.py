@@ -1,0 +1,66 @@
+"""Answers to `questions`, from the loaded model's tokenizer and template. Pure: no engine step, no channel."""
+
+from typing import assert_never
+
+from backends.base import Tokenizer
+from backends.errors import PromptError
+from backends.prompting.intake import Intake
+from backends.wire.questions import (
+    MAX_TEXT_BYTES,
+    Answer,
+    ApplyTemplate,
+    CountTokens,
+    Describe,
+    Description,
+    Detokenize,
+    Question,
+    Text,
+    TokenCount,
+    Tokenize,
+    Tokens,
+)
+
+
+def answer(question: Question, tokenizer: Tokenizer, intake: Intake) -> Answer:
+    """Return the answer to a question about the loaded model.
+
+    Raises:
+        ContextLengthError: The text is so long that it is not even tokenized.
+        TemplateError: The model has no chat template, or it failed.
+        PromptError: The text is too long, ids are outside the vocabulary, or the prompt cannot be used.
+    """
+    match question:
+        case Tokenize():
+            return _tokens(question, tokenizer)
+        case Detokenize(token_ids=token_ids):
+            intake.check_ids(token_ids, "tokens")
+            data = b"".join(_piece(tokenizer, token_id) for token_id in token_ids)
+            return Text(data.decode(errors="replace"))
+        case ApplyTemplate(prompt=chat):
+            return Text(intake.conversation.render(chat).text)
+        case CountTokens(prompt=prompt):
+            return TokenCount(len(intake.prepare(prompt).token_ids))
+        case Describe():
+            return Description(tokenizer.chat_template, tokenizer.bos_text, tokenizer.eos_text)
+        case _:
+            assert_never(question)
+
+
+def _tokens(question: Tokenize, tokenizer: Tokenizer) -> Tokens:
+    num_bytes = len(question.text.encode())
+    if num_bytes > MAX_TEXT_BYTES:
+        raise PromptError(
+            f"content: {num_bytes} bytes, but at most {MAX_TEXT_BYTES} are tokenized at a time; send the text in parts",
+            param="content",
+        )
+    token_ids = tokenizer.encode(
+        question.text,
+        add_bos=question.add_special and tokenizer.adds_bos,
+        parse_control=question.parse_special,
+    )
+    pieces = [_piece(tokenizer, token_id) for token_id in token_ids] if question.with_pieces else None
+    return Tokens(token_ids, pieces)
+
+
+def _piece(tokenizer: Tokenizer, token_id: int) -> bytes:
+    return tokenizer.token_bytes(token_id) or tokenizer.control_text(token_id).encode()

@@ -1,0 +1,211 @@
+"""Requests for embeddings inside a worker: one at a time, in pieces that fit between the steps of running sequences.
+
+A job first tokenizes all its inputs, so that one that cannot be served fails before anything is computed; then it
+embeds them in order. Not the engine's part (`embedding`), not the batcher's: a job has no place in the batch.
+"""
+
+import dataclasses
+import math
+from collections import deque
+from collections.abc import Callable
+
+from backends.base import Engine
+from backends.embedding import Encoder, EncoderSpec, Pooling
+from backends.errors import BackendError, ContextLengthError, PromptError, UnsupportedByModelError
+from backends.process.failures import failed
+from backends.wire.messages import Aborted, Embed, Embedded, Event, Finished, LoadedModel, SequenceTimings, Usage
+from backends.wire.output import Output
+
+QUICK_BYTES_PER_TOKEN = 8
+"""Texts up to this many bytes per token of the context are tokenized without a look at the longest token."""
+MAX_INPUT_BYTES = 256 * 1024
+"""Longest text of one input: tokenizing it is one piece of work."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Job:
+    """One `Embed`.
+
+    Attributes:
+        inputs: Token ids of the inputs that are tokenized; the first `num_done` of them are embedded.
+        is_started: Whether the encoder has the input that is to be done next.
+    """
+
+    message: Embed
+    received_at: float
+    started_at: float | None = None
+    inputs: list[list[int]] = dataclasses.field(default_factory=list)
+    num_done: int = 0
+    encoder: Encoder | None = None
+    is_started: bool = False
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(sum(len(token_ids) for token_ids in self.inputs), 0, 0)
+
+
+class EmbeddingQueue:
+    """First come, first served.
+
+    Args:
+        clock: Monotonic seconds.
+
+    Attributes:
+        has_evaluated: Whether the last `step` evaluated tokens.
+    """
+
+    def __init__(self, engine: Engine, model: LoadedModel, clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._model = model
+        self._clock = clock
+        self._jobs: deque[_Job] = deque()
+        self.has_evaluated = False
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `step` has anything to do."""
+        return bool(self._jobs)
+
+    @property
+    def sequence_ids(self) -> list[int]:
+        """Ids of the requests that have not ended."""
+        return [job.message.sequence_id for job in self._jobs]
+
+    def add(self, message: Embed) -> None:
+        """Queue a request."""
+        self._jobs.append(_Job(message, self._clock()))
+
+    def cancel(self, sequence_id: int) -> list[Event]:
+        """Give a request up at once; return its terminal message, nothing for one that is not here."""
+        for job in self._jobs:
+            if job.message.sequence_id == sequence_id:
+                self._end(job)
+                return [Aborted(sequence_id, job.usage)]
+        return []
+
+    def step(self, max_tokens: int, should_abort: Callable[[int], bool]) -> list[Event]:
+        """Do the next piece of work: tokenize one input, or evaluate some tokens of one.
+
+        Args:
+            max_tokens: Most tokens to evaluate in it.
+            should_abort: To be asked now and then with the request's id; True means that its cancel has arrived.
+        """
+        job = self._jobs[0]
+        self.has_evaluated = False
+        if job.started_at is None:
+            job.started_at = self._clock()
+        try:
+            if len(job.inputs) < len(job.message.inputs):
+                job.inputs.append(self._token_ids(job))
+                return []
+            return self._embed(job, max_tokens, should_abort)
+        except BackendError as exc:
+            self._end(job)
+            return [failed(job.message.sequence_id, exc)]
+
+    def _embed(self, job: _Job, max_tokens: int, should_abort: Callable[[int], bool]) -> list[Event]:
+        sequence_id = job.message.sequence_id
+        token_ids = job.inputs[job.num_done]
+        if job.encoder is None:
+            longest = max(len(token_ids) for token_ids in job.inputs)
+            job.encoder = self._engine.create_encoder(EncoderSpec(self._pooling_of(job), longest))
+        if not job.is_started:
+            job.encoder.start(token_ids)
+            job.is_started = True
+        self.has_evaluated = True
+        vector = job.encoder.step(max_tokens, lambda: should_abort(sequence_id))
+        if vector is None:
+            return []
+        job.is_started = False
+        job.num_done += 1
+        events: list[Event] = [Embedded(sequence_id, job.num_done - 1, vector, len(token_ids))]
+        if job.num_done == len(job.inputs):
+            self._end(job)
+            events.append(Finished(sequence_id, "stop", Output(), job.usage, self._timings(job)))
+        return events
+
+    def _end(self, job: _Job) -> None:
+        self._jobs.remove(job)
+        if job.encoder is not None:
+            job.encoder.close()
+
+    def _timings(self, job: _Job) -> SequenceTimings:
+        assert job.started_at is not None
+        return SequenceTimings((job.started_at - job.received_at) * 1000, (self._clock() - job.started_at) * 1000, 0.0)
+
+    def _pooling_of(self, job: _Job) -> Pooling:
+        own, wish = self._model.pooling, job.message.pooling
+        if own is Pooling.RANK:
+            raise UnsupportedByModelError("model: this model ranks documents; it has no embeddings", param="model")
+        if own is not None and wish is not None and own is not wish:
+            raise UnsupportedByModelError(
+                f"pooling: this model was made for {own} pooling; leave the field out", param="pooling"
+            )
+        return own or wish or Pooling.MEAN
+
+    def _token_ids(self, job: _Job) -> list[int]:
+        """Tokenize the job's next input."""
+        index = len(job.inputs)
+        param = "input" if len(job.message.inputs) == 1 else f"input[{index}]"
+        given = job.message.inputs[index]
+        token_ids = self._checked(given, param) if isinstance(given, list) else self._encoded(given, param, job)
+        if not token_ids:
+            raise PromptError(f"{param}: it is empty after tokenization; send at least one token", param=param)
+        if len(token_ids) > self._model.context_length and job.message.truncates:
+            closing = self._engine.closing_ids if isinstance(given, str) else []
+            return [*token_ids[: self._model.context_length - len(closing)], *closing]
+        if len(token_ids) > self._model.context_length:
+            raise _too_long(param, len(token_ids), self._model.context_length)
+        return token_ids
+
+    def _encoded(self, text: str, param: str, job: _Job) -> list[int]:
+        """Tokenize a text, or of one that is to be cut no more than its beginning, if that fills the context."""
+        num_bytes = min(self._model.context_length * max(1, self._engine.tokenizer.max_token_bytes), MAX_INPUT_BYTES)
+        data = text.encode()
+        if job.message.truncates and len(data) > num_bytes:
+            token_ids = self._encode(data[:num_bytes].decode(errors="ignore"), param)
+            if len(token_ids) > self._model.context_length:
+                return token_ids
+        return self._encode(text, param)
+
+    def _encode(self, text: str, param: str) -> list[int]:
+        """Tokenize a text with the special tokens that the model wants around it; control tokens in it are text.
+
+        Megabytes are refused without being tokenized: a text of N bytes has at least N / max_token_bytes tokens.
+        """
+        tokenizer = self._engine.tokenizer
+        num_bytes = len(text.encode())
+        if num_bytes > self._model.context_length * QUICK_BYTES_PER_TOKEN:
+            at_least = math.ceil(num_bytes / max(1, tokenizer.max_token_bytes))
+            if at_least > self._model.context_length:
+                raise _too_long(param, at_least, self._model.context_length, is_lower_bound=True)
+        if num_bytes > MAX_INPUT_BYTES:
+            raise PromptError(
+                f"{param}: {num_bytes} bytes, but one input may have {MAX_INPUT_BYTES}; embed the text in parts",
+                param=param,
+            )
+        token_ids = tokenizer.encode(text, add_bos=tokenizer.adds_bos, parse_control=False)
+        return [*token_ids, *self._engine.closing_ids]
+
+    def _checked(self, token_ids: list[int], param: str) -> list[int]:
+        for token_id in token_ids:
+            if not 0 <= token_id < self._model.vocab_size:
+                raise PromptError(
+                    f"{param}: token id {token_id} is not in the vocabulary (0 to {self._model.vocab_size - 1})",
+                    param=param,
+                )
+        return token_ids
+
+
+def _too_long(param: str, num_tokens: int, context_length: int, *, is_lower_bound: bool = False) -> BackendError:
+    error = ContextLengthError(
+        num_prompt_tokens=num_tokens, context_length=context_length, is_lower_bound=is_lower_bound
+    )
+    at_least = "at least " if is_lower_bound else ""
+    remedy = (
+        "shorten it, or raise the model's context_length (mlxr models set) or generation.context_length in the config, "
+        "if the model allows more"
+    )
+    error.args = (f"{param}: it has {at_least}{num_tokens} tokens but the context holds {context_length}; {remedy}",)
+    error.param = param
+    return error

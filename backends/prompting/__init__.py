@@ -1,0 +1,1 @@
+"""From requests to tokens: conversations, templates, control tokens, limits."""

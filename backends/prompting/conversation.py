@@ -1,0 +1,215 @@
+"""Chat prompts to text: what a request wants of the model's template, honoured or refused by name.
+
+The template itself is rendered by `chat_template`; which parts of an answer are reasoning or tool calls is known to
+`backends.output`.
+"""
+
+import json
+from typing import Any, Final
+
+import msgspec
+
+from backends.base import Tokenizer
+from backends.errors import PromptError, TemplateError, UnsupportedByModelError
+from backends.output.formats import OutputFormat, Thinking, detect_format
+from backends.output.harmony import HarmonySyntax
+from backends.output.instructions import tool_instructions
+from backends.prompting.chat_template import RESERVED_VARIABLES, ChatTemplate
+from backends.prompting.control_text import ControlTextMarker, Piece
+from backends.wire.prompts import ChatPrompt
+
+_NO_EFFORT: Final = "none"
+_THINKING_VARIABLES: Final = ("enable_thinking", "thinking")
+"""How templates ask whether to think. Source: the templates of Qwen3 and GLM; of DeepSeek V3.1 and Granite."""
+_EFFORT_VARIABLE: Final = "reasoning_effort"
+_EARLIER: Final = "\ufdee\ufdef"
+"""Stands for what was said before, in two messages that are cut off again. Noncharacters: no text has them."""
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """A rendered conversation.
+
+    Attributes:
+        pieces: The same in parts, by how control tokens in them count.
+    """
+
+    text: str
+    pieces: list[Piece]
+
+
+class Conversation:
+    """Renders chats with the loaded model's template.
+
+    Args:
+        tokenizer: Has the template and the control tokens.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._template: ChatTemplate | None = None
+        self._format: OutputFormat | None = None
+
+    @property
+    def format(self) -> OutputFormat:
+        """How this model writes reasoning and tool calls."""
+        if self._format is None:
+            self._format = detect_format(self._tokenizer.chat_template, self._tokenizer.control_ids)
+        return self._format
+
+    @property
+    def _has_reasoning(self) -> bool:
+        return self.format.reasoning is not None or isinstance(self.format.tools, HarmonySyntax)
+
+    def render(self, prompt: ChatPrompt) -> Rendered:
+        """Return the prompt text, ending where the assistant is to speak, or to go on.
+
+        Where tokens of an earlier exchange come before it, it begins behind the text of the assistant's last message,
+        with whatever the template closes that with.
+
+        Raises:
+            TemplateError: The model has no chat template, or it failed.
+            UnsupportedByModelError: The template has no place for something that was asked for.
+            PromptError: The template refuses the messages, in its own words.
+        """
+        try:
+            return self._render(prompt, prompt.messages)
+        except PromptError:
+            moved = _late_system_as_user(prompt.messages) if prompt.can_move_system else prompt.messages
+            if moved == prompt.messages:
+                raise
+            return self._render(prompt, moved)
+
+    def _render(self, prompt: ChatPrompt, messages: list[dict[str, Any]]) -> Rendered:
+        template = self._chat_template()
+        variables = self._variables(prompt, template)
+        tools = prompt.tools
+        if "tools" not in template.variables:
+            messages, tools = _without_tools(messages, tools), []
+        if prompt.context_ids:
+            messages = [*({"role": role, "content": _EARLIER} for role in ("user", "assistant")), *messages]
+        beginning = prompt.continuation or ""
+        if prompt.allows_control_tokens:
+            text = self._continued(_from_turn(template.render(messages, tools, variables), prompt), beginning)
+            return Rendered(text, [Piece(text, is_literal=False)])
+        marker = ControlTextMarker(self._tokenizer.control_ids, [messages, tools, variables, beginning])
+        text = _from_turn(template.render(marker.mark(messages), marker.mark(tools), marker.mark(variables)), prompt)
+        pieces = marker.split(self._continued(text, marker.mark(beginning)))
+        return Rendered("".join(piece.text for piece in pieces), pieces)
+
+    def _continued(self, text: str, beginning: str) -> str:
+        """Return a rendered prompt with the beginning of the answer behind it."""
+        if not beginning:
+            return text
+        if isinstance(self.format.tools, HarmonySyntax):
+            raise UnsupportedByModelError(
+                "messages: this model writes its answers in channels, and cannot go on with one that was begun for it; "
+                "end with a message of the user",
+                param="messages",
+            )
+        if self.format.thinking_after(text) is Thinking.OPEN:
+            raise UnsupportedByModelError(
+                "messages: this model's template begins every answer with thinking, so none can be begun for it; end "
+                "with a message of the user, or switch thinking off where the model can",
+                param="messages",
+            )
+        return text + beginning
+
+    def _chat_template(self) -> ChatTemplate:
+        if self._template is None:
+            source = self._tokenizer.chat_template
+            if source is None:
+                raise TemplateError(
+                    "this model has no chat template; use /v1/completions, or a model made for chat", param="messages"
+                )
+            self._template = ChatTemplate(source, bos_text=self._tokenizer.bos_text, eos_text=self._tokenizer.eos_text)
+        return self._template
+
+    def _variables(self, prompt: ChatPrompt, template: ChatTemplate) -> dict[str, Any]:
+        variables = dict(prompt.template_kwargs)
+        for name in variables:
+            param = f"chat_template_kwargs.{name}"
+            if name in RESERVED_VARIABLES:
+                raise PromptError(f"{param}: {name} is set by the server; leave it out", param=param)
+            if name not in template.variables:
+                raise UnsupportedByModelError(f"{param}: this model's chat template does not use it", param=param)
+        if prompt.reasoning_effort is not None:
+            variables |= self._effort(prompt, prompt.reasoning_effort, template)
+        if prompt.enable_thinking is not None:
+            wish = prompt.enable_thinking
+            variables |= self._thinking(wish, template, "enable_thinking", is_optional=prompt.is_thinking_optional)
+        return variables
+
+    def _effort(self, prompt: ChatPrompt, effort: str, template: ChatTemplate) -> dict[str, Any]:
+        """Honour an effort by the template's own variable, or as on and off where it knows only these."""
+        if _EFFORT_VARIABLE in template.variables and effort != _NO_EFFORT:
+            return {_EFFORT_VARIABLE: effort}
+        if prompt.is_thinking_optional:
+            return {}
+        return self._thinking(effort != _NO_EFFORT, template, _EFFORT_VARIABLE)
+
+    def _thinking(
+        self,
+        is_wanted: bool,  # noqa: FBT001 - its value
+        template: ChatTemplate,
+        param: str,
+        *,
+        is_optional: bool = False,
+    ) -> dict[str, Any]:
+        for name in _THINKING_VARIABLES:
+            if name in template.variables:
+                return {name: is_wanted}
+        if is_optional or (not is_wanted and not self._has_reasoning):
+            return {}  # in the second case it does not think anyway
+        what = "always thinks" if self._has_reasoning else "does not think"
+        raise UnsupportedByModelError(
+            f"{param}: this model's chat template has no switch for thinking; it {what}", param=param
+        )
+
+
+def _from_turn(text: str, prompt: ChatPrompt) -> str:
+    """Return a rendered prompt without what stands for the earlier exchange."""
+    if not prompt.context_ids:
+        return text
+    parts = text.split(_EARLIER, 2)
+    if len(parts) < 3:  # noqa: PLR2004 - behind the second of the two messages
+        raise UnsupportedByModelError(
+            "context: this model's chat template does not show every message as it is; send the whole conversation",
+            param="context",
+        )
+    return parts[2]
+
+
+def _late_system_as_user(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a conversation whose system messages behind the first message are the user's words, one turn at a time."""
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        is_late = bool(turns) and message["role"] == "system"
+        role = "user" if is_late else message["role"]
+        if role == "user" and turns and turns[-1]["role"] == "user":
+            turns[-1] = {**turns[-1], "content": f"{turns[-1]['content']}\n{message['content']}"}
+        else:
+            turns.append({**message, "role": role})
+    return turns
+
+
+def _without_tools(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a conversation for a template that knows no tools: calls and results as text, the tools explained."""
+    plain = [_as_text(message) for message in messages]
+    if not tools:
+        return plain
+    instructions = tool_instructions(tools)
+    if plain and plain[0]["role"] == "system":
+        first = {**plain[0], "content": f"{plain[0]['content']}\n\n{instructions}"}
+        return [first, *plain[1:]]
+    return [{"role": "system", "content": instructions}, *plain]
+
+
+def _as_text(message: dict[str, Any]) -> dict[str, Any]:
+    if message["role"] == "tool":
+        return {"role": "user", "content": f"<tool_response>\n{message['content']}\n</tool_response>"}
+    calls = message.get("tool_calls")
+    if not calls:
+        return message
+    texts = [f"<tool_call>\n{json.dumps(call['function'], ensure_ascii=False)}\n</tool_call>" for call in calls]
+    content = "\n".join([message["content"], *texts] if message.get("content") else texts)
+    return {key: value for key, value in message.items() if key != "tool_calls"} | {"content": content}

@@ -1,0 +1,194 @@
+"""From a `Generate` message to a sequence that can start: the prompt rendered and tokenized, every wish checked.
+
+No engine step and no channel in here. What takes long and can be done beside other work, the compilation of a
+constraint, is only begun here.
+"""
+
+import bisect
+import math
+
+import msgspec
+
+from backends.base import Tokenizer
+from backends.errors import ContextLengthError, PromptError, UnsupportedByModelError
+from backends.prompting.conversation import Conversation, Rendered
+from backends.prompting.turns import shorter_conversations
+from backends.sequence import Sequence
+from backends.wire.messages import Generate, LoadedModel
+from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
+
+_QUICK_BYTES_PER_TOKEN = 8
+"""Texts up to this many bytes per token of the context are tokenized without a look at the longest token."""
+ANSWER_SHARE = 8
+"""A conversation that loses turns leaves one part of so many of the context to the answer."""
+
+
+class PreparedPrompt(msgspec.Struct, frozen=True):
+    """A prompt as tokens.
+
+    Attributes:
+        rendered: What the template wrote, for a chat; None otherwise.
+    """
+
+    token_ids: list[int]
+    rendered: Rendered | None = None
+
+
+class Intake:
+    """Turns messages into sequences, with the loaded model's tokenizer, template and limits."""
+
+    def __init__(self, tokenizer: Tokenizer, model: LoadedModel) -> None:
+        self._tokenizer = tokenizer
+        self._context_length = model.context_length
+        self._vocab_size = tokenizer.vocab_size
+        self.conversation = Conversation(tokenizer)
+
+    def prepare(self, prompt: Prompt) -> PreparedPrompt:
+        """Return the tokens of a prompt that is not a fork.
+
+        Raises:
+            ContextLengthError: It is so long that it is not even tokenized.
+            TemplateError: The model has no chat template, or it failed.
+            PromptError: The prompt is empty, has ids outside the vocabulary, or wants what the model cannot do.
+        """
+        match prompt:
+            case ChatPrompt(truncates=True):
+                return self._checked(self._truncated_chat(prompt))
+            case ChatPrompt():
+                return self._checked(self._chat(prompt))
+            case TextPrompt(text=text, suffix=None):
+                return self._checked(PreparedPrompt(self.encode(text)))
+            case TextPrompt(text=text, suffix=suffix):
+                assert suffix is not None
+                return self._checked(PreparedPrompt(self._infill(text, suffix)))
+            case TokenPrompt(token_ids=token_ids):
+                self.check_ids(token_ids, "prompt")
+                return self._checked(PreparedPrompt(list(token_ids)))
+            case _:
+                raise AssertionError(f"{type(prompt).__name__} has no text of its own")
+
+    def sequence_for(self, message: Generate, token_ids: list[int]) -> Sequence:
+        """Return the waiting sequence that `message` asks for.
+
+        Args:
+            token_ids: Its prompt; the sequence takes the list over.
+
+        Raises:
+            ContextLengthError: The prompt leaves no room for an answer.
+            PromptError: A token of logit_bias is not in the vocabulary.
+        """
+        room = self._context_length - len(token_ids)
+        if room < 1:
+            raise ContextLengthError(num_prompt_tokens=len(token_ids), context_length=self._context_length)
+        self.check_ids([token_id for token_id, _ in message.sampling.logit_bias], "logit_bias")
+        return Sequence(
+            sequence_id=message.sequence_id,
+            token_ids=token_ids,
+            num_prompt_tokens=len(token_ids),
+            max_output_tokens=room if message.max_tokens is None else min(room, message.max_tokens),
+            sampling=message.sampling,
+            priority=message.priority,
+            session_id=message.session_id,
+        )
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of plain text, BOS first where the model wants it.
+
+        Raises:
+            ContextLengthError: It certainly has more tokens than the context; it is not tokenized then.
+        """
+        self.check_size(text)
+        return self._tokenizer.encode(text, add_bos=self._adds_bos(text))
+
+    def check_size(self, text: str) -> None:
+        """Refuse megabytes without tokenizing them (a SentencePiece tokenizer takes minutes for one).
+
+        A text of N bytes has at least N / max_token_bytes tokens.
+
+        Raises:
+            ContextLengthError: As said; the number in it is the lower bound.
+        """
+        num_bytes = len(text.encode())
+        if num_bytes <= self._context_length * _QUICK_BYTES_PER_TOKEN:
+            return
+        at_least = math.ceil(num_bytes / max(1, self._tokenizer.max_token_bytes))
+        if at_least >= self._context_length:
+            raise ContextLengthError(
+                num_prompt_tokens=at_least, context_length=self._context_length, is_lower_bound=True
+            )
+
+    def check_ids(self, token_ids: list[int], param: str) -> None:
+        """Refuse ids that are not tokens.
+
+        Raises:
+            PromptError: As said; it names `param`.
+        """
+        for token_id in token_ids:
+            if not 0 <= token_id < self._vocab_size:
+                raise PromptError(
+                    f"{param}: token id {token_id} is not in the vocabulary (0 to {self._vocab_size - 1})", param=param
+                )
+
+    def _checked(self, prompt: PreparedPrompt) -> PreparedPrompt:
+        if not prompt.token_ids:
+            raise PromptError("the prompt is empty after tokenization; send at least one token", param="prompt")
+        return prompt
+
+    def _chat(self, prompt: ChatPrompt) -> PreparedPrompt:
+        rendered = self.conversation.render(prompt)
+        token_ids = self._encode_rendered(rendered, has_bos=not prompt.context_ids)
+        if prompt.context_ids:
+            self.check_ids(prompt.context_ids, "context")
+            # An answer that has ended has the token already with which the template closes it.
+            is_closed = self._tokenizer.is_end(prompt.context_ids[-1]) and prompt.context_ids[-1:] == token_ids[:1]
+            token_ids = [*prompt.context_ids, *token_ids[is_closed:]]
+        return PreparedPrompt(token_ids, rendered)
+
+    def _truncated_chat(self, prompt: ChatPrompt) -> PreparedPrompt:
+        """Return a conversation without as many of its oldest turns as the context does not hold.
+
+        Where any goes, the answer gets some room as well.
+        """
+        whole = self._chat_up_to(prompt, self._context_length - 1)
+        if whole is not None:
+            return whole
+        candidates = shorter_conversations(prompt.messages)
+        if not candidates:
+            return self._chat(prompt)
+        limit = self._context_length - self._context_length // ANSWER_SHARE
+        shorter = [msgspec.structs.replace(prompt, messages=messages) for messages in candidates[:-1]]
+        found = bisect.bisect_left(shorter, 1, key=lambda each: int(self._chat_up_to(each, limit) is not None))
+        return self._chat(msgspec.structs.replace(prompt, messages=candidates[found]))
+
+    def _chat_up_to(self, prompt: ChatPrompt, num_tokens: int) -> PreparedPrompt | None:
+        """Return a conversation as tokens; None where these are more."""
+        try:
+            prepared = self._chat(prompt)
+        except ContextLengthError:
+            return None
+        return prepared if len(prepared.token_ids) <= num_tokens else None
+
+    def _adds_bos(self, text: str) -> bool:
+        bos_text = self._tokenizer.bos_text
+        return self._tokenizer.adds_bos and not (bool(bos_text) and text.startswith(bos_text))
+
+    def _encode_rendered(self, rendered: Rendered, *, has_bos: bool) -> list[int]:
+        """Tokenize a chat; what users wrote of control tokens is text in it."""
+        self.check_size(rendered.text)
+        token_ids: list[int] = []
+        for index, piece in enumerate(rendered.pieces):
+            add_bos = has_bos and index == 0 and self._adds_bos(rendered.text)
+            token_ids += self._tokenizer.encode(piece.text, add_bos=add_bos, parse_control=not piece.is_literal)
+        return token_ids
+
+    def _infill(self, prefix: str, suffix: str) -> list[int]:
+        """Return prefix, suffix, middle: the order that every model with these tokens was trained on."""
+        infill = self._tokenizer.infill
+        if infill is None:
+            raise UnsupportedByModelError("suffix: this model has no tokens for infilling; omit it", param="suffix")
+        self.check_size(prefix + suffix)
+        bos_id = self._tokenizer.bos_id
+        bos = [bos_id] if self._tokenizer.adds_bos and bos_id is not None else []
+        before = self._tokenizer.encode(prefix, add_bos=False, parse_control=False)
+        after = self._tokenizer.encode(suffix, add_bos=False, parse_control=False)
+        return [*bos, infill.prefix_id, *before, infill.suffix_id, *after, infill.middle_id]

@@ -1,0 +1,364 @@
+"""What crosses the process border between the gateway and a worker, in both directions.
+
+A frame carries a list of messages, so that one engine step is one frame however many sequences it served. Structs are
+encoded as arrays (no field names on the wire): both ends are always the same checkout, and a token's message is small.
+
+Rules:
+    Every `Generate` is answered by exactly one terminal message: `Finished`, `Failed` or `Aborted`.
+    `Accepted` comes before any `Delta` of its sequence; `PrefillProgress` only between the two.
+    `Ask` is answered by `Answered` or `Failed`; `Embed` by an `Embedded` per input and then one terminal message.
+    `sequence_id` is chosen by the gateway and never used twice on one channel.
+"""
+
+import msgspec
+
+from backends.embedding import Pooling
+from backends.sequence import Priority, SamplingParams
+from backends.wire.output import Output
+from backends.wire.prompts import Prompt
+from backends.wire.questions import Answer, Question
+from backends.wire.request import Constraint, OutputSpec
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Base of all messages; the tag is the class name."""
+
+
+# ---- both directions: parts -----------------------------------------------------------------------------------------
+
+
+class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything an engine needs to load one artifact.
+
+    Attributes:
+        model_path: The .gguf file (the first of a split set) or the MLX folder, absolute.
+        context_length: Tokens one sequence may hold, prompt and answer together; lowered to the model's own limit.
+        max_sequences: Sequences that may be in the batch at once, >= 1.
+        kv_cells: Tokens that all sequences together may hold; None = the context length, or what the engine needs.
+        step_tokens: Token budget of one step (prefill chunk and decode tokens together); None = the engine's default.
+        num_threads: Compute threads; None = physical cores.
+        use_mmap: Map the weights instead of reading them (llamacpp).
+        flash_attention: `auto`, `on` or `off` (llamacpp).
+        kv_type: Element type of the KV cache, e.g. `q8_0` (llamacpp); None = float16, float32 for float32 weights.
+        cache_limit_bytes: Upper bound of MLX's buffer cache; None = the engine's default.
+        wired_limit_bytes: Metal's wired memory limit for MLX; None = the engine's default.
+        saved_caches_dir: Folder of this artifact's saved caches, absolute; None = none are saved or read.
+        saved_caches_max_bytes: Cap of that folder and its siblings together.
+        cache_slots: Sequences beyond `max_sequences` whose cache is kept (ended ones, held ones), >= 0; None = the
+            engine's default. None are kept where the model's memory makes each of them costly.
+        background_max_wait_s: How long interactive sequences may hold a background one, before it goes on for a while.
+        session_ttl_s: How long the cache of a session's last answer is kept before those of no session.
+        chat_template: The user's Jinja template, in the place of the model's own; None = that.
+        adapter_path: LoRA adapter to lay over the model, absolute: a .gguf file (llamacpp) or a folder (mlx), or None.
+        adapter_scale: What the adapter's effect is multiplied by; 1 = as its makers have it.
+    """
+
+    model_path: str
+    context_length: int = 8192
+    max_sequences: int = 8
+    kv_cells: int | None = None
+    step_tokens: int | None = None
+    num_threads: int | None = None
+    use_mmap: bool = True
+    flash_attention: str = "auto"
+    kv_type: str | None = None
+    cache_limit_bytes: int | None = None
+    wired_limit_bytes: int | None = None
+    saved_caches_dir: str | None = None
+    saved_caches_max_bytes: int = 0
+    cache_slots: int | None = None
+    background_max_wait_s: float = 60.0
+    session_ttl_s: float = 600.0
+    chat_template: str | None = None
+    adapter_path: str | None = None
+    adapter_scale: float = 1.0
+
+
+class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker knows about the model it has loaded.
+
+    Attributes:
+        context_length: Tokens one sequence may hold, after the engine's and the model's limits.
+        max_sequences: Sequences that may be in the batch at once.
+        kv_cells: Tokens that all sequences together may hold.
+        load_ms: Time the engine took to load, milliseconds.
+        devices: Where the weights and the cache are, e.g. `("CPU",)`; llamacpp proves here that nothing was offloaded.
+        can_generate: Whether it can continue a text; an encoder can only embed it.
+        pooling: How the model's makers want its embeddings pooled; None = they do not say.
+    """
+
+    context_length: int
+    max_sequences: int
+    kv_cells: int
+    vocab_size: int
+    has_chat_template: bool
+    load_ms: float
+    devices: tuple[str, ...]
+    can_generate: bool = True
+    pooling: Pooling | None = None
+
+
+class Usage(msgspec.Struct, frozen=True, array_like=True):
+    """Token counts of one sequence.
+
+    Attributes:
+        num_prompt_tokens: Tokens of the prompt.
+        num_cached_tokens: Those of them that were not computed for this sequence.
+        num_output_tokens: Tokens of the answer, reasoning included.
+        num_reasoning_tokens: Those of them that brought reasoning only.
+    """
+
+    num_prompt_tokens: int
+    num_cached_tokens: int
+    num_output_tokens: int
+    num_reasoning_tokens: int = 0
+
+
+class SequenceTimings(msgspec.Struct, frozen=True, array_like=True):
+    """Where one sequence's time went inside the worker, milliseconds.
+
+    Attributes:
+        queue_ms: From receipt to the first prefill step.
+        prefill_ms: From the first prefill step to the first token.
+        decode_ms: From the first token to the last.
+    """
+
+    queue_ms: float
+    prefill_ms: float
+    decode_ms: float
+
+
+# ---- gateway -> worker ----------------------------------------------------------------------------------------------
+
+
+class Load(_Message, frozen=True, array_like=True, tag=True):
+    """Load this artifact; answered by `LoadProgress`*, then `Loaded` or `LoadFailed`."""
+
+    spec: LoadSpec
+
+
+class Generate(_Message, frozen=True, array_like=True, tag=True):
+    """Start one sequence.
+
+    Attributes:
+        sampling: How tokens are drawn.
+        max_tokens: Upper bound of the answer; None = what the context leaves.
+        stop: Strings that end the answer and are not part of it.
+        ignore_eos: Go on after end tokens, which then add nothing to the text.
+        wants_progress: Whether `PrefillProgress` is wanted.
+        constraint: What the answer must match; None = anything.
+        output: How the answer is taken apart (reasoning, tool calls); None = plain text.
+        priority: Background sequences hold still while interactive ones compute.
+        session_id: Conversation whose cache is kept for its next turn, or None.
+        wants_token_ids: Whether `Finished` is to tell them.
+    """
+
+    sequence_id: int
+    prompt: Prompt
+    sampling: SamplingParams
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
+    wants_progress: bool = False
+    constraint: Constraint | None = None
+    output: OutputSpec | None = None
+    priority: Priority = Priority.INTERACTIVE
+    session_id: str | None = None
+    wants_token_ids: bool = False
+
+
+class Cancel(_Message, frozen=True, array_like=True, tag=True):
+    """Give the sequence up at once, whatever it is doing; answered by `Aborted` unless it had already ended."""
+
+    sequence_id: int
+
+
+class Pause(_Message, frozen=True, array_like=True, tag=True):
+    """Take the sequence out of the batch at the next token border; it keeps its place."""
+
+    sequence_id: int
+
+
+class Resume(_Message, frozen=True, array_like=True, tag=True):
+    """Go on with a paused sequence."""
+
+    sequence_id: int
+
+
+class Ask(_Message, frozen=True, array_like=True, tag=True):
+    """A question about the loaded model; answered between two steps."""
+
+    sequence_id: int
+    question: Question
+
+
+class Embed(_Message, frozen=True, array_like=True, tag=True):
+    """Turn texts into vectors, in pieces between the steps of running sequences; `Cancel` ends it.
+
+    Attributes:
+        inputs: Texts, or token ids that are used as they are; at least one.
+        pooling: How the hidden states are pooled; None = as the model's makers want it, or their mean.
+        truncates: Whether the end of an input is left out where the context does not hold all of it.
+    """
+
+    sequence_id: int
+    inputs: list[str | list[int]]
+    pooling: Pooling | None = None
+    truncates: bool = False
+
+
+class Shutdown(_Message, frozen=True, array_like=True, tag=True):
+    """End the process; whatever still runs is aborted."""
+
+
+Command = Load | Generate | Ask | Embed | Cancel | Pause | Resume | Shutdown
+
+
+# ---- worker -> gateway ----------------------------------------------------------------------------------------------
+
+
+class Hello(_Message, frozen=True, array_like=True, tag=True):
+    """First message of every worker: its libraries are imported and it waits for `Load`.
+
+    Attributes:
+        engine: `mlx`, `llamacpp` or `fake`.
+        features: The build's own description (CPU features, Metal).
+    """
+
+    engine: str
+    versions: dict[str, str]
+    features: str
+    import_ms: float
+
+
+class LoadProgress(_Message, frozen=True, array_like=True, tag=True):
+    """Share of the load that is done, 0..1."""
+
+    fraction: float
+
+
+class Loaded(_Message, frozen=True, array_like=True, tag=True):
+    """The model is resident; sequences may come."""
+
+    model: LoadedModel
+
+
+class LoadFailed(_Message, frozen=True, array_like=True, tag=True):
+    """The model cannot be loaded; the worker ends itself after this message."""
+
+    code: str
+    message: str
+
+
+class Accepted(_Message, frozen=True, array_like=True, tag=True):
+    """The prompt was rendered and tokenized."""
+
+    sequence_id: int
+    num_prompt_tokens: int
+
+
+class PrefillProgress(_Message, frozen=True, array_like=True, tag=True):
+    """Tokens of the prompt that are evaluated so far (cached ones included)."""
+
+    sequence_id: int
+    num_done: int
+    num_total: int
+    num_cached: int
+
+
+class Delta(_Message, frozen=True, array_like=True, tag=True):
+    """New output of one sequence, and how many tokens brought it."""
+
+    sequence_id: int
+    output: Output
+    num_tokens: int
+
+
+class Finished(_Message, frozen=True, array_like=True, tag=True):
+    """Terminal: the sequence ended by itself.
+
+    Attributes:
+        reason: `stop` (end token or stop string), `length`, or `tool_calls`.
+        stopped_by: The stop string that ended it, or None.
+        token_ids: Prompt and answer, an end token too; None = nobody wanted them.
+    """
+
+    sequence_id: int
+    reason: str
+    output: Output
+    usage: Usage
+    timings: SequenceTimings
+    stopped_by: str | None = None
+    token_ids: list[int] | None = None
+
+
+class Answered(_Message, frozen=True, array_like=True, tag=True):
+    """Terminal: the answer to an `Ask`."""
+
+    sequence_id: int
+    answer: Answer
+
+
+class Embedded(_Message, frozen=True, array_like=True, tag=True):
+    """One input of an `Embed` is done.
+
+    Attributes:
+        index: Which, from 0.
+        vector: Little-endian float32, of length 1 by its L2 norm.
+        num_tokens: Tokens of the input, special ones included.
+    """
+
+    sequence_id: int
+    index: int
+    vector: bytes
+    num_tokens: int
+
+
+class Failed(_Message, frozen=True, array_like=True, tag=True):
+    """Terminal: the sequence could not be done.
+
+    Attributes:
+        param: The request field at fault, or None.
+        details: Numbers that belong to the message, e.g. `n_prompt_tokens` and `n_ctx`.
+    """
+
+    sequence_id: int
+    code: str
+    message: str
+    param: str | None = None
+    details: dict[str, int] = {}
+
+
+class Aborted(_Message, frozen=True, array_like=True, tag=True):
+    """Terminal: the sequence was cancelled."""
+
+    sequence_id: int
+    usage: Usage
+
+
+class Heartbeat(_Message, frozen=True, array_like=True, tag=True):
+    """Sign of life of a busy worker, at least every HEARTBEAT_INTERVAL_S while it computes."""
+
+    num_running: int
+    num_waiting: int
+    num_free_cells: int
+
+
+HEARTBEAT_INTERVAL_S = 1.0
+
+Event = (
+    Hello
+    | LoadProgress
+    | Loaded
+    | LoadFailed
+    | Accepted
+    | PrefillProgress
+    | Delta
+    | Finished
+    | Failed
+    | Aborted
+    | Heartbeat
+    | Answered
+    | Embedded
+)
+Terminal = Finished | Failed | Aborted | Answered

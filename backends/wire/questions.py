@@ -1,0 +1,94 @@
+"""Questions about the loaded model that a worker answers at once, without a step of the engine.
+
+They exist so that no text is ever tokenized, and no template rendered, in the gateway. Plain data; `answers` has the
+function that answers.
+"""
+
+import msgspec
+
+from backends.wire.prompts import ChatPrompt, Prompt
+
+MAX_TEXT_BYTES = 256 * 1024
+"""Longest text that is tokenized for its own sake: what takes a second holds up every running answer for a second."""
+
+
+class Tokenize(msgspec.Struct, frozen=True, tag=True):
+    """Ask for the tokens of a text; answered by `Tokens`.
+
+    Attributes:
+        text: At most MAX_TEXT_BYTES in UTF-8.
+        add_special: Whether the BOS token comes first, where the model wants one.
+        parse_special: Whether control tokens written in it become their ids.
+        with_pieces: Whether each token's bytes are wanted too.
+    """
+
+    text: str
+    add_special: bool = False
+    parse_special: bool = True
+    with_pieces: bool = False
+
+
+class Detokenize(msgspec.Struct, frozen=True, tag=True):
+    """Ask for the text of tokens; answered by `Text`."""
+
+    token_ids: list[int]
+
+
+class ApplyTemplate(msgspec.Struct, frozen=True, tag=True):
+    """Ask for a conversation as the model's template writes it; answered by `Text`."""
+
+    prompt: ChatPrompt
+
+
+class CountTokens(msgspec.Struct, frozen=True, tag=True):
+    """Ask how many tokens a prompt has; answered by `TokenCount`."""
+
+    prompt: Prompt
+
+
+class Describe(msgspec.Struct, frozen=True, tag=True):
+    """Ask for what only the loaded model knows of itself; answered by `Description`."""
+
+
+Question = Tokenize | Detokenize | ApplyTemplate | CountTokens | Describe
+
+
+class Tokens(msgspec.Struct, frozen=True, tag=True):
+    """The tokens of a text.
+
+    Attributes:
+        token_ids: In order.
+        pieces: Each token's bytes, where they were asked for; a control token's are those of its name.
+    """
+
+    token_ids: list[int]
+    pieces: list[bytes] | None = None
+
+
+class Text(msgspec.Struct, frozen=True, tag=True):
+    """A text; bytes that are not UTF-8 are replaced in it."""
+
+    text: str
+
+
+class TokenCount(msgspec.Struct, frozen=True, tag=True):
+    """How many tokens a prompt has."""
+
+    num_tokens: int
+
+
+class Description(msgspec.Struct, frozen=True, tag=True):
+    """What the loaded model says of itself.
+
+    Attributes:
+        chat_template: Its Jinja text, or None.
+        bos_text: The BOS token as text, "" without one.
+        eos_text: The EOS token as text, "" without one.
+    """
+
+    chat_template: str | None
+    bos_text: str
+    eos_text: str
+
+
+Answer = Tokens | Text | TokenCount | Description

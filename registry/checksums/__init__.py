@@ -1,0 +1,1 @@
+"""Hashes of model files: computed, kept, compared."""

@@ -1,0 +1,1 @@
+"""MLX folders: config.json and safetensors headers to facts."""

@@ -1,0 +1,1 @@
+"""Taking artifacts and their files away."""

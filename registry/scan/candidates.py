@@ -1,0 +1,209 @@
+"""What may be an artifact, before any file is opened: names, sizes and times, and where it was found.
+
+Not here: walking folders (`folders.py`), and what the candidates turn out to be (`inspection.py`).
+"""
+
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+
+from registry.catalogue import Layout
+from registry.errors import ArtifactError
+from registry.facts import ArtifactFormat
+from registry.files import as_artifact_error
+from registry.places import ollama
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a folder, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+class ScanRoot(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder to look for models in.
+
+    Attributes:
+        layout: `plain`: any tree of folders. `hf_cache`: the `hub` folder of the Hugging Face cache. `lm_studio`:
+            folders ORG/REPO. `ollama`: a folder with `manifests` and `blobs`.
+        is_owned: It is mlxr's own models folder, so mlxr may delete files in it.
+    """
+
+    path: Path
+    layout: Layout = "plain"
+    is_owned: bool = False
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be an artifact.
+
+    Attributes:
+        path: The file, the first file of a set, or the folder.
+        mtime_ns: Newest over the files.
+        inode: Device and number of the first file or the folder; the same file under two paths has one.
+        is_owned: It lies in mlxr's own models folder.
+        hints: Texts that a name can be made of, best first.
+        organization: Who publishes the repository it came from.
+        problem: Why it cannot be an artifact, when that is plain without opening it.
+        layout: Of the root it was found in.
+        root: That root, its links resolved; of a file that was named on its own, its folder.
+        names: The names that the store itself has for it, best first; empty when it has none.
+        projector: Its vision projector, when the store says which.
+    """
+
+    format: ArtifactFormat
+    path: Path
+    files: tuple[Path, ...]
+    size_bytes: int = 0
+    mtime_ns: int = 0
+    inode: tuple[int, int] | None = None
+    is_owned: bool = False
+    hints: tuple[str, ...] = ()
+    organization: str | None = None
+    origin: str | None = None
+    problem: ArtifactError | None = None
+    layout: Layout = "plain"
+    root: str = ""
+    names: tuple[str, ...] = ()
+    projector: Path | None = None
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a walk started: what all candidates of it have in common.
+
+    Attributes:
+        is_owned: The root is mlxr's own models folder.
+        repository: The repository's name, of a store that has repositories.
+    """
+
+    path: Path
+    root: str
+    is_owned: bool = False
+    layout: Layout = "plain"
+    organization: str | None = None
+    repository: str | None = None
+
+    def owns(self, folder: Path) -> bool:
+        """A folder that is reached through a link lies elsewhere, and its files are not mlxr's to delete."""
+        return self.is_owned and Path(os.path.realpath(folder)).is_relative_to(self.root)
+
+    def origin_of(self, path: Path) -> str | None:
+        """Give what stays the same in the next revision of a repository; see ArtifactDraft."""
+        if self.layout != "hf_cache" or self.repository is None:
+            return None
+        relative = path.relative_to(self.path).as_posix()
+        return f"hf:{self.organization}/{self.repository}/{relative}"
+
+
+def gguf_candidate(
+    folder: Path, names: tuple[str, ...], source: Source, problem: ArtifactError | None = None
+) -> Candidate:
+    """Make the candidate of one GGUF file or set."""
+    files = tuple(folder / name for name in names)
+    size_bytes, mtime_ns, inode, stat_problem = _fingerprint(files)
+    return Candidate(
+        format=ArtifactFormat.GGUF,
+        path=files[0],
+        files=files,
+        size_bytes=size_bytes,
+        mtime_ns=mtime_ns,
+        inode=inode,
+        is_owned=source.owns(folder),
+        hints=(names[0], folder.name, *([source.repository] if source.repository else [])),
+        organization=source.organization,
+        origin=source.origin_of(files[0]),
+        problem=stat_problem or problem,
+        layout=source.layout,
+        root=source.root,
+    )
+
+
+def mlx_candidate(folder: Path, entries: list[os.DirEntry[str]], source: Source) -> Candidate:
+    """Make the candidate of an MLX folder."""
+    files = tuple(folder / entry.name for entry in entries if not is_folder(entry))
+    size_bytes, mtime_ns, _, problem = _fingerprint(files)
+    info = folder.stat()
+    is_top = folder == source.path and source.repository is not None
+    return Candidate(
+        format=ArtifactFormat.MLX,
+        path=folder,
+        files=files,
+        size_bytes=size_bytes,
+        mtime_ns=mtime_ns,
+        inode=(info.st_dev, info.st_ino),
+        is_owned=source.owns(folder),
+        # A snapshot folder is named after its commit; the repository has the name.
+        hints=(source.repository or folder.name,) if is_top else (folder.name, source.repository or ""),
+        organization=source.organization,
+        origin=source.origin_of(folder),
+        problem=problem,
+        layout=source.layout,
+        root=source.root,
+    )
+
+
+def _fingerprint(files: tuple[Path, ...]) -> tuple[int, int, tuple[int, int] | None, ArtifactError | None]:
+    size_bytes, mtime_ns = 0, 0
+    inode = None
+    for file in files:
+        try:
+            info = file.stat()
+        except OSError as exc:
+            return size_bytes, mtime_ns, inode, as_artifact_error(exc, file)
+        if not stat.S_ISREG(info.st_mode):
+            return (
+                size_bytes,
+                mtime_ns,
+                inode,
+                ArtifactError("not_a_regular_file", "it is not a regular file", path=file),
+            )
+        size_bytes += info.st_size
+        mtime_ns = max(mtime_ns, info.st_mtime_ns)
+        inode = inode or (info.st_dev, info.st_ino)
+    return size_bytes, mtime_ns, inode, None
+
+
+def manifest_candidate(file: Path, root: str, problem: ArtifactError) -> Candidate:
+    """Make the candidate that stands for a manifest of Ollama that means no file of weights."""
+    size_bytes, mtime_ns, _, stat_problem = _fingerprint((file,))
+    return Candidate(
+        format=ArtifactFormat.GGUF,
+        path=file,
+        files=(file,),
+        size_bytes=size_bytes,
+        mtime_ns=mtime_ns,
+        layout="ollama",
+        root=root,
+        problem=stat_problem or problem,
+    )
+
+
+def ollama_candidate(path: Path, root: str, blob: str, users: list[tuple[ollama.Manifest, ollama.Layer]]) -> Candidate:
+    """Make the candidate of one blob. A tag `latest` comes first: names without a tag mean it."""
+    users = sorted(users, key=lambda user: (not user[0].name.endswith(":latest"), user[0].name))
+    manifest = users[0][0]
+    file = path / "blobs" / blob
+    size_bytes, mtime_ns, inode, problem = _fingerprint((file,))
+    sizes = {layer.size for _, layer in users}
+    if problem is None and sizes != {size_bytes}:
+        text = ", ".join(map(str, sorted(sizes)))
+        problem = ArtifactError("wrong_size", f"it has {size_bytes} bytes; {manifest.name} says {text}", path=file)
+    projectors = manifest.layers_of(ollama.PROJECTOR_LAYER)
+    return Candidate(
+        format=ArtifactFormat.GGUF,
+        path=file,
+        files=(file,),
+        size_bytes=size_bytes,
+        mtime_ns=mtime_ns,
+        inode=inode,
+        origin=manifest.origin,
+        problem=problem,
+        layout="ollama",
+        root=root,
+        names=tuple(dict.fromkeys(user.name for user, _ in users)),
+        projector=path / "blobs" / ollama.blob_name(projectors[0]) if projectors else None,
+    )

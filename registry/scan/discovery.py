@@ -1,0 +1,99 @@
+"""Keeping the catalogue true to the disk: scans of folders, and registering one path.
+
+A scan has three parts: ask the catalogue what it knows, look at the disk (no lock is held meanwhile), write the
+differences in one transaction. Not here: how the differences are found (`scanning.py`).
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from registry.catalogue import Model
+from registry.errors import ArtifactError
+from registry.facts import ArtifactFormat
+from registry.removing.removal import finish_removals
+from registry.scan.candidates import Candidate, ScanRoot
+from registry.scan.folders import file_candidate, folder_candidates
+from registry.scan.scanning import Scan, ScanFailure, ScanReport
+from registry.store import Registry
+
+__all__ = ["ScanFailure", "ScanReport", "ScanRoot", "register_path", "scan"]
+
+
+def scan(registry: Registry, roots: Iterable[ScanRoot], *, watched: set[str] | None = None) -> ScanReport:
+    """Look through folders and bring the catalogue up to date.
+
+    Artifacts outside the roots are looked at where they are. A bad file is reported and never ends the scan.
+
+    Args:
+        roots: Where to look; another tool's store that does not exist is left out silently.
+        watched: Gets every file and folder that decided the result: while these are unchanged, another scan would find
+            the same.
+    """
+    finish_removals(registry)
+    look = Scan(registry.known_files())
+    for root in roots:
+        look.visit(root)
+    look.visit_others()
+    look.attach_projectors()
+    if watched is not None:
+        watched |= look.watched()
+    with registry.write():
+        return look.record(registry)
+
+
+def register_path(registry: Registry, path: Path | str, *, name: str | None = None, is_owned: bool = False) -> Model:
+    """Put one file or folder into the catalogue, where it lies. Doing it again changes nothing.
+
+    Args:
+        path: A GGUF file (any file of a split set), an MLX folder, or a folder that holds exactly one of these.
+        name: The model it must belong to, made when absent; None derives the name.
+        is_owned: It lies in mlxr's own models folder.
+
+    Raises:
+        ArtifactError: It is no model, is broken, or the folder holds several.
+        ArtifactConflictError: The named model already has another artifact of this format.
+        InvalidModelNameError: `name` is no name.
+        ModelExistsError: `name` is an alias.
+    """
+    if "\0" in str(path):
+        raise ArtifactError("not_found", "the path has a NUL byte")
+    finish_removals(registry)
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - lexical, so that links stay links
+    is_owned = is_owned and not (path.is_dir() and path.is_symlink())
+    look = Scan({})
+    for candidate in _candidates_at(path, is_owned=is_owned):
+        look.add(candidate)
+    look.attach_projectors()
+    wanted = [item for item in look.drafts.values() if path.is_dir() or str(path) in item.files]
+    if not wanted:
+        raise _why_not(path, look)
+    if len(wanted) > 1:
+        names = ", ".join(sorted(Path(draft.path).name for draft in wanted)[:5])
+        raise ArtifactError("several_models", f"there are several models in this folder ({names}); name one", path=path)
+    artifact, _ = registry.add_artifact(wanted[0], model_name=name)
+    return registry.get_model(artifact.model_name)
+
+
+def _candidates_at(path: Path, *, is_owned: bool) -> tuple[Candidate, ...]:
+    """List what a path means; for a file also its neighbours, among which its projector may be."""
+    if path.is_dir():
+        here = folder_candidates(path, is_owned=is_owned)
+        mlx = tuple(candidate for candidate in here if candidate.format is ArtifactFormat.MLX)
+        return mlx or here
+    own = file_candidate(path, is_owned=is_owned)
+    if own.problem is not None and own.problem.code == "not_found":
+        raise ArtifactError("not_found", "there is no such file or folder", path=path)
+    projectors = (
+        candidate
+        for candidate in folder_candidates(path.parent, is_owned=is_owned)
+        if "mmproj" in candidate.path.name.lower() and candidate.path != own.path
+    )
+    return (own, *projectors)
+
+
+def _why_not(path: Path, look: "Scan") -> ArtifactError:
+    for item in look.skipped.values():
+        if path.is_dir() or item.path == str(path):
+            return ArtifactError(item.code, item.reason, path=Path(item.path))
+    return ArtifactError("not_a_model", "there is no GGUF file and no MLX model here", path=path)

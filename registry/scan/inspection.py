@@ -1,0 +1,171 @@
+"""From a candidate to what the catalogue records: an artifact's draft, or why it is none. Opens the files.
+
+Not here: finding candidates (`folders.py`) and recording the result (`discovery.py`).
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from registry.catalogue import ArtifactDraft, FileHash, SkippedFile
+from registry.checksums.checksums import sha256_of_blob_name
+from registry.errors import ArtifactError, GGUFError
+from registry.facts import ArtifactFormat, ModelFacts, ModelKind
+from registry.gguf import KnownVocabularies, read_header
+from registry.gguf.split import facts_from_headers
+from registry.mlx.folder import read_mlx_dir
+from registry.names import derive_name, sanitise_org, strip_suffixes
+from registry.scan.candidates import Candidate
+
+MMPROJ_CODE: Final = ModelKind.MMPROJ.value
+
+_MMPROJ_PATTERN: Final = re.compile(r"(?:\A|[-._])mmproj(?:[-._]|\Z)", re.IGNORECASE)
+
+_NOT_MODELS: Final = {
+    ModelKind.MMPROJ: "it is a vision projector; it serves with the model beside it",
+    ModelKind.LORA: "it is a LoRA adapter; `mlxr models adapter add BASE PATH` registers it for its base model",
+    ModelKind.VOCAB_ONLY: "it has a vocabulary but no weights",
+    ModelKind.IMATRIX: "it is an importance matrix for quantizing, not a model",
+}
+
+
+_NOT_FOR_MLXR: Final = frozenset({"bad_magic", "has_adapter", "no_weights", "several_weights"})
+"""What other tools rightly have in their stores."""
+
+
+def inspect(candidate: Candidate, vocabularies: KnownVocabularies | None = None) -> ArtifactDraft | SkippedFile:
+    """Read a candidate's files.
+
+    Returns:
+        The draft of an artifact (its projector is not looked for yet), or the reason why it is none.
+    """
+    try:
+        facts = _read_facts(candidate, vocabularies)
+    except ArtifactError as exc:
+        kind = "not_a_model" if exc.code in _NOT_FOR_MLXR and candidate.layout == "ollama" else "bad"
+        return skipped(candidate, kind=kind, code=exc.code, reason=_reason(exc, candidate))
+    if facts.kind in _NOT_MODELS:
+        return skipped(candidate, kind="not_a_model", code=facts.kind.value, reason=_NOT_MODELS[facts.kind])
+    return draft_of(candidate, facts)
+
+
+def draft_of(candidate: Candidate, facts: ModelFacts) -> ArtifactDraft:
+    """Make the draft of a candidate whose facts are known, because the same file was read under another path."""
+    provenance = facts.provenance
+    parts = (provenance.basename, provenance.size_label, provenance.finetune)
+    from_parts = "-".join(part for part in parts if part) if provenance.basename else None
+    return ArtifactDraft(
+        format=candidate.format,
+        path=str(candidate.path),
+        files=tuple(map(str, candidate.files)),
+        mmproj_path=_projector_of(candidate),
+        size_bytes=candidate.size_bytes,
+        mtime_ns=candidate.mtime_ns,
+        is_owned=candidate.is_owned,
+        facts=facts,
+        name=candidate.names[0] if candidate.names else derive_name(*candidate.hints, from_parts, provenance.name),
+        organization=sanitise_org(candidate.organization),
+        origin=candidate.origin,
+        layout=candidate.layout,
+        root=candidate.root or None,
+        hashes=tuple(claimed_hashes(candidate)),
+    )
+
+
+def claimed_hashes(candidate: Candidate) -> Iterator[FileHash]:
+    """Read checksums off the names of content-addressed files.
+
+    Yields:
+        A checksum for each file whose name, or the name of what it links to, is one.
+    """
+    if candidate.layout not in {"hf_cache", "ollama"}:
+        return
+    for file in candidate.files:
+        try:
+            blob = Path(os.path.realpath(file))
+            sha256 = sha256_of_blob_name(blob.name) if blob.parent.name == "blobs" else None
+            info = blob.stat()
+        except OSError:
+            continue
+        if sha256 is not None:
+            yield FileHash(
+                path=str(file),
+                size_bytes=info.st_size,
+                mtime_ns=info.st_mtime_ns,
+                sha256=sha256,
+                is_computed=False,
+            )
+
+
+def _projector_of(candidate: Candidate) -> str | None:
+    """Give the projector that a store names, if it is there; for others `discovery` looks beside the model."""
+    return str(candidate.projector) if candidate.projector is not None and candidate.projector.is_file() else None
+
+
+def skipped(candidate: Candidate, *, kind: str, code: str, reason: str) -> SkippedFile:
+    """Describe a candidate that is no artifact.
+
+    Args:
+        kind: `bad` or `not_a_model`.
+    """
+    return SkippedFile(
+        path=str(candidate.path),
+        size_bytes=candidate.size_bytes,
+        mtime_ns=candidate.mtime_ns,
+        kind="bad" if kind == "bad" else "not_a_model",
+        code=code,
+        reason=reason,
+    )
+
+
+def projector_stem(file_name: str) -> str:
+    """Give the model name that a projector's file name speaks of; empty for a bare `mmproj-f16.gguf`.
+
+    Args:
+        file_name: E.g. `mmproj-gemma-3-4b-it-f16.gguf`.
+
+    Returns:
+        E.g. `gemma-3-4b-it`.
+    """
+    stem = re.sub(r"\.gguf\Z", "", file_name, flags=re.IGNORECASE)
+    return strip_suffixes(_MMPROJ_PATTERN.sub("-", stem))
+
+
+def choose_projector(model_file: str, neighbours: tuple[str, ...], projectors: tuple[str, ...]) -> str | None:
+    """Choose the projector that belongs to a model in the same folder.
+
+    Args:
+        neighbours: File names of all models in the folder, this one included.
+        projectors: File names of the projectors in the folder.
+
+    Returns:
+        The file name of one that names this model, or of one that can only mean this model because every model of the
+        folder is a form of the same; float16 before others. None when there is none.
+    """
+    name = strip_suffixes(model_file)
+    fitting = [projector for projector in projectors if projector_stem(projector) == name]
+    if not fitting and len({strip_suffixes(neighbour) for neighbour in neighbours}) == 1:
+        fitting = list(projectors)
+    return min(fitting, key=lambda projector: ("f16" not in projector.lower(), projector), default=None)
+
+
+def _read_facts(candidate: Candidate, vocabularies: KnownVocabularies | None) -> ModelFacts:
+    try:
+        str(candidate.path).encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise ArtifactError("bad_path", "its path is not UTF-8 text; rename it") from exc
+    if candidate.problem is not None:
+        raise candidate.problem
+    if candidate.format is ArtifactFormat.MLX:
+        return read_mlx_dir(candidate.path)
+    return facts_from_headers([read_header(file, vocabularies=vocabularies) for file in candidate.files])
+
+
+def _reason(exc: ArtifactError, candidate: Candidate) -> str:
+    """Leave out the path when it is the candidate's own, which is shown beside the reason."""
+    inner = "" if exc.path in {None, candidate.path} else f"{exc.path.name}: " if exc.path is not None else ""
+    where = f" (at byte {exc.offset})" if isinstance(exc, GGUFError) else ""
+    file = getattr(exc, "file", None)
+    return f"{inner}{exc.reason}{where}{f' (in {file})' if file else ''}"

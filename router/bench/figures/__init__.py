@@ -1,0 +1,1 @@
+"""From samples to figures, intervals and verdicts. Pure."""

@@ -1,0 +1,138 @@
+"""The figures that a run is summed up in: their names and units, and each one of a round's samples. Pure.
+
+A figure that was not measured is None, never 0. Not here: medians over rounds and what they mean (`summary.py`).
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from statistics import median
+from typing import Final, Literal, NamedTuple
+
+from registry.bench_record import BenchSample
+from router.bench.figures.statistics import percentile
+
+Clock = Literal["server", "client"]
+
+RoundFigure = Callable[[Sequence[BenchSample], Clock], float | None]
+
+
+class FigureKind(NamedTuple):
+    """What a figure is.
+
+    Attributes:
+        name: Stable, with its unit.
+        is_higher_better: True for rates, False for times; None = neither is better, so nothing is compared.
+    """
+
+    name: str
+    title: str
+    unit: str
+    is_higher_better: bool | None
+
+
+KINDS: Final = (
+    FigureKind("ttft_p50_ms", "time to first token", "ms", is_higher_better=False),
+    FigureKind("ttft_p95_ms", "time to first token, p95", "ms", is_higher_better=None),
+    FigureKind("prefill_tokens_per_s", "prompt reading", "tok/s", is_higher_better=True),
+    FigureKind("decode_tokens_per_s", "writing", "tok/s", is_higher_better=True),
+    FigureKind("effective_tokens_per_s", "whole answer", "tok/s", is_higher_better=True),
+    FigureKind("gap_p99_ms", "gaps between tokens, p99", "ms", is_higher_better=False),
+)
+"""Of a scenario, in the order in which they are shown."""
+
+SIDE_KINDS: Final = (
+    FigureKind("load_s", "cold load", "s", is_higher_better=False),
+    FigureKind("swap_s", "swap from the other engine", "s", is_higher_better=False),
+    FigureKind("unload_s", "unload", "s", is_higher_better=False),
+    FigureKind("freed_bytes", "memory given back", "bytes", is_higher_better=None),
+    FigureKind("peak_memory_bytes", "peak memory", "bytes", is_higher_better=None),
+    FigureKind("energy_j", "energy of the machine", "J", is_higher_better=None),
+)
+"""Of a contestant, measured beside the scenarios."""
+
+KINDS_BY_NAME: Final = {kind.name: kind for kind in (*KINDS, *SIDE_KINDS)}
+
+
+def clock_of(samples: Sequence[BenchSample]) -> Clock:
+    """Choose whose figures of decoding are compared: one clock for all contestants of a scenario.
+
+    Returns:
+        `server` when each of them has the server's own figure, else `client`.
+    """
+    has_all = all(sample.decode_ms is not None for sample in samples if sample.num_output_tokens > 1)
+    return "server" if has_all else "client"
+
+
+def ttft_ms(samples: Sequence[BenchSample], clock: Clock) -> float | None:
+    """Give the median time to the first token, by the client's clock."""
+    del clock
+    return _median([sample.ttft_ms for sample in samples])
+
+
+def prefill_rate(samples: Sequence[BenchSample], clock: Clock) -> float | None:
+    """Give the median rate of prompt tokens that were computed; cached ones do not count. Only servers can tell."""
+    del clock
+    return _median([_prefill_rate(sample) for sample in samples])
+
+
+def _prefill_rate(sample: BenchSample) -> float | None:
+    if sample.num_prompt_tokens is None or sample.num_cached_tokens is None:
+        return None
+    return _rate(sample.num_prompt_tokens - sample.num_cached_tokens, sample.prefill_ms)
+
+
+def decode_rate(samples: Sequence[BenchSample], clock: Clock) -> float | None:
+    """Give the median rate of one stream's tokens after its first."""
+    rates = [
+        _rate(sample.num_output_tokens - 1, sample.decode_ms if clock == "server" else _span_ms(sample))
+        for sample in samples
+    ]
+    return _median(rates)
+
+
+def effective_rate(samples: Sequence[BenchSample], clock: Clock) -> float | None:
+    """Give the answers' tokens over the time that they took together: that of parallel streams counts once."""
+    del clock
+    ended = [sample for sample in samples if sample.total_ms is not None]
+    if not ended:
+        return None
+    num_tokens = sum(sample.num_output_tokens for sample in ended)
+    if max(sample.num_parallel for sample in ended) == 1:
+        return _rate(num_tokens, sum(sample.total_ms or 0.0 for sample in ended))
+    begin_s = min(sample.started_s for sample in ended)
+    end_s = max(sample.started_s + (sample.total_ms or 0.0) / 1000 for sample in ended)
+    return _rate(num_tokens, (end_s - begin_s) * 1000)
+
+
+def gap_p99_ms(samples: Sequence[BenchSample], clock: Clock) -> float | None:
+    """Give the 99th percentile of the time between two pieces of an answer, by the client's clock."""
+    del clock
+    return percentile(
+        [later - earlier for sample in samples for earlier, later in pairwise(sample.token_times_ms)], 0.99
+    )
+
+
+ROUND_FIGURES: Final[dict[str, RoundFigure]] = {
+    "ttft_p50_ms": ttft_ms,
+    "prefill_tokens_per_s": prefill_rate,
+    "decode_tokens_per_s": decode_rate,
+    "effective_tokens_per_s": effective_rate,
+    "gap_p99_ms": gap_p99_ms,
+}
+"""Those of a round; `ttft_p95_ms` is one of all samples, because a round has few."""
+
+
+def _span_ms(sample: BenchSample) -> float | None:
+    times = sample.token_times_ms
+    return times[-1] - times[0] if len(times) > 1 else None
+
+
+def _rate(num_tokens: int, took_ms: float | None) -> float | None:
+    if took_ms is None or took_ms <= 0 or num_tokens <= 0:
+        return None
+    return num_tokens * 1000 / took_ms
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None

@@ -1,0 +1,1 @@
+"""The machine under a benchmark: what it is, its energy, what else it does."""

@@ -1,0 +1,180 @@
+"""What the machine did beside the benchmark: readings before and after a stretch of work, and their difference.
+
+Not here: what follows from it (`conditions`).
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+import psutil
+
+from router.bench.machine.machine import run_command
+
+_CPU_DIR: Final = Path("/sys/devices/system/cpu")
+_STATUS_PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
+
+
+class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+    """One stretch of measured work.
+
+    Attributes:
+        others_cores: Cores that processes kept busy which have nothing to do with it; None = cannot be told.
+        swapped_bytes: Written to or read from swap by anybody.
+        num_throttled: Times that the processor lowered its speed for heat; None = the system does not tell.
+        num_other_requests: Requests of others that the server had meanwhile.
+    """
+
+    contestant: int
+    duration_s: float
+    others_cores: float | None = None
+    swapped_bytes: int = 0
+    num_throttled: int | None = None
+    num_other_requests: int = 0
+
+
+class ThermalSensor(Protocol):
+    """Tells of heat."""
+
+    def num_throttled(self) -> int | None:
+        """Return a count that grows when the processor is slowed down for heat; None = the system does not tell."""
+
+
+class LinuxThermal:
+    """Counts of all cores.
+
+    Source: Linux, Documentation/ABI/stable/sysfs-devices-system-cpu, thermal_throttle/core_throttle_count.
+    """
+
+    def __init__(self, folder: Path = _CPU_DIR) -> None:
+        self._files = sorted(folder.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))
+
+    def num_throttled(self) -> int | None:
+        """Return the sum over the cores."""
+        try:
+            return sum(int(file.read_text()) for file in self._files) if self._files else None
+        except (OSError, ValueError):
+            return None
+
+
+class MacThermal:
+    """Looks whether the speed is limited at the moment; each look that finds it is one count.
+
+    Source: pmset(1), `-g therm`: "CPU_Speed_Limit" below 100 while the processor is slowed down.
+
+    Args:
+        run: Runs a command and gives its output; None = really.
+    """
+
+    def __init__(self, run: Callable[[Sequence[str]], str] | None = None) -> None:
+        self._run = run or run_command
+        self._count = 0
+
+    def num_throttled(self) -> int | None:
+        """Look, and return the count."""
+        try:
+            text = self._run(["pmset", "-g", "therm"])
+        except (OSError, subprocess.SubprocessError):
+            return None
+        limits = [int(limit) for limit in re.findall(r"CPU_Speed_Limit\s*=\s*(\d+)", text)]
+        self._count += any(limit < 100 for limit in limits)  # noqa: PLR2004 - percent
+        return self._count
+
+
+def thermal_sensor() -> ThermalSensor:
+    """Return this system's."""
+    return MacThermal() if sys.platform == "darwin" else LinuxThermal()
+
+
+class StretchWatch:
+    """One stretch, from its construction to `end`.
+
+    Args:
+        pids: Processes that belong to the work, beside this one; they live all through it. None = some are not known.
+    """
+
+    def __init__(self, contestant: int, pids: Iterable[int] | None, thermal: ThermalSensor) -> None:
+        self._contestant = contestant
+        self._pids = None if pids is None else (*pids, os.getpid())
+        self._thermal = thermal
+        self._started_at = time.monotonic()
+        self._busy_s = _busy_s()
+        self._ours_s = self._cpu_of_ours()
+        self._swapped_bytes = _swapped_bytes()
+        self._num_throttled = thermal.num_throttled()
+
+    def end(self, num_other_requests: int = 0) -> Stretch:
+        """Return what happened."""
+        duration_s = max(time.monotonic() - self._started_at, 1e-6)
+        ours_s, throttled = self._cpu_of_ours(), self._thermal.num_throttled()
+        others = None
+        if ours_s is not None and self._ours_s is not None:
+            others = max(0.0, _busy_s() - self._busy_s - (ours_s - self._ours_s)) / duration_s
+        was = self._num_throttled
+        return Stretch(
+            contestant=self._contestant,
+            duration_s=duration_s,
+            others_cores=others,
+            swapped_bytes=max(0, _swapped_bytes() - self._swapped_bytes),
+            num_throttled=None if throttled is None or was is None else throttled - was,
+            num_other_requests=num_other_requests,
+        )
+
+    def _cpu_of_ours(self) -> float | None:
+        """Return the processor seconds of the work's processes; None when one of them is not known or gone."""
+        if self._pids is None:
+            return None
+        try:
+            return sum(_cpu_s(psutil.Process(pid)) for pid in self._pids)
+        except psutil.Error:
+            return None
+
+
+def peak_memory_of(pid: int) -> int | None:
+    """Return the most resident memory that a process has had, as far as the system tells: macOS tells what it has now.
+
+    Source: proc(5), /proc/PID/status, `VmHWM`: "Peak resident set size".
+    """
+    try:
+        return _peak_from_proc(pid) if sys.platform == "linux" else int(psutil.Process(pid).memory_info().rss)
+    except (OSError, psutil.Error):
+        return None
+
+
+def _peak_from_proc(pid: int) -> int | None:
+    found = _STATUS_PEAK.search(Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) * 1024 if found else None
+
+
+def pids_listening_on(port: int) -> tuple[int, ...] | None:
+    """Return the processes of this user that listen on a port of this machine; None = that cannot be told."""
+    try:
+        connections = psutil.net_connections("tcp")
+    except (psutil.Error, OSError):
+        return None
+    found = {each.pid for each in connections if each.laddr and each.laddr.port == port and each.status == "LISTEN"}
+    pids = tuple(pid for pid in found if pid is not None)
+    return pids or None
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _busy_s() -> float:
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "steal", 0.0)
+    twice = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # they are in user and nice as well
+    return float(sum(times) - idle - twice)
+
+
+def _swapped_bytes() -> int:
+    swap = psutil.swap_memory()
+    return int(swap.sin + swap.sout)

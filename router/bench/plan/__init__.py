@@ -1,0 +1,1 @@
+"""What a benchmark asks, whom, and in which order. Pure."""

@@ -1,0 +1,213 @@
+"""Who is measured: from what the user wrote to a model, an engine and settings, or a server by its URL. Pure.
+
+Not here: what the server says of it once it is loaded (`server_facts`).
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from registry.bench_record import BenchContestant
+from registry.catalogue import Artifact, EngineName, Model
+from registry.errors import InvalidModelNameError, InvalidSettingError
+from registry.names import ENGINES, parse_model_reference
+from registry.settings import settings_from_text
+from router.bench.plan.wish import MAX_CONTESTANTS
+from router.work_errors import BenchError
+
+SHORT_KEYS: Final[Mapping[str, str]] = {
+    "ctx": "context_length",
+    "context_length": "context_length",
+    "kv": "kv_type",
+    "kv_type": "kv_type",
+    "parallel": "parallel",
+    "workers": "workers",
+    "threads": "threads",
+}
+LLAMACPP_KEYS: Final = frozenset({"kv_type", "threads"})
+MAX_LABEL_CHARS: Final = 120
+
+_URL: Final = re.compile(r"https?://", re.IGNORECASE)
+
+
+class Contestant(msgspec.Struct, frozen=True, kw_only=True):
+    """One that is measured.
+
+    Attributes:
+        label: As the user named it; other than those of the others.
+        engine: `mlx` or `llamacpp`; None = a server by URL.
+        url: Of that server, up to its `/v1`; may hold a user and a password. None = ours.
+        settings: Of the load, by their full names.
+        artifact: Its files; None = a server by URL.
+    """
+
+    label: str
+    model: str
+    engine: EngineName | None = None
+    url: str | None = None
+    settings: dict[str, str] = {}
+    artifact: Artifact | None = None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is a server by URL."""
+        return self.url is not None
+
+    @property
+    def load_header(self) -> str:
+        """Its settings as the header `X-Mlxr-Load` has them; empty without any."""
+        return ", ".join(f"{key}={value}" for key, value in self.settings.items())
+
+    def described(self) -> BenchContestant:
+        """Return what a record keeps of it before it was measured."""
+        plain = BenchContestant(
+            label=self.label,
+            model=self.model,
+            engine=self.engine,
+            url=None if self.url is None else without_secrets(self.url),
+            settings=self.settings,
+        )
+        artifact = self.artifact
+        if artifact is None:
+            return plain
+        quantization = artifact.facts.quantization
+        return msgspec.structs.replace(
+            plain,
+            artifact_path=artifact.path,
+            artifact_sha256=artifact.sha256,
+            artifact_version=artifact.version,
+            quantization=None if quantization is None else quantization.label,
+            bits_per_weight=None if quantization is None else quantization.bits_per_weight,
+            size_bytes=artifact.facts.weight_bytes or artifact.size_bytes,
+        )
+
+
+def contestants_of(reference: str, texts: Sequence[str], get_model: Callable[[str], Model]) -> tuple[Contestant, ...]:
+    """Return who is measured.
+
+    Args:
+        reference: The model, as the command names it; `NAME@ENGINE` makes that engine the first contestant.
+        texts: What the user wrote of each contestant; () = both engines. One alone gets the other engine beside it, if
+            the model has it.
+
+    Raises:
+        BenchError: A text is not understood, or names what there is not.
+        RegistryError: There is no such model, or the registry cannot be read.
+    """
+    name, engine = _name_and_engine(reference)
+    if not texts and engine is not None:
+        texts = (engine,)
+    if len(texts) > MAX_CONTESTANTS:
+        raise BenchError(f"{len(texts)} contestants are too many; the limit is {MAX_CONTESTANTS}.")
+    found = [_parsed(text, name, get_model) for text in texts]
+    model = get_model(name)
+    if len(found) < 2:  # noqa: PLR2004 - two make a comparison
+        taken = {one.engine for one in found if one.model == model.name}
+        others = [engine for engine in ENGINES if engine in model.engines and engine not in taken]
+        found += [_ours(engine, model, engine, {}) for engine in others]
+    if not found:
+        raise BenchError(
+            f"The model '{model.name}' has no form that can be loaded; see `mlxr models show {model.name}`."
+        )
+    return _with_unique_labels(found)
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL without a user, a password and a query."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    return urlunsplit((parts.scheme, host if parts.port is None else f"{host}:{parts.port}", parts.path, "", ""))
+
+
+def _parsed(text: str, name: str, get_model: Callable[[str], Model]) -> Contestant:
+    words = text.replace(",", " ").split()
+    if not words:
+        raise BenchError("A contestant is empty; name an engine, NAME@ENGINE or a URL, e.g. --b llamacpp.")
+    if len(text) > MAX_LABEL_CHARS:
+        raise BenchError(f"The contestant {text[:40]!r}... is longer than {MAX_LABEL_CHARS} characters.")
+    first, settings = words[0], _settings_of(text, words[1:])
+    if _URL.match(first):
+        if settings:
+            raise BenchError(f"{first}: settings cannot be given to a server by URL; start it with them.")
+        return _foreign(first, name)
+    if first in ENGINES:
+        return _ours(" ".join(words), get_model(name), first, settings)
+    own_name, engine = _name_and_engine(first)
+    model = get_model(own_name)
+    if engine is None and not model.engines:
+        raise BenchError(
+            f"The model '{model.name}' has no form that can be loaded; see `mlxr models show {model.name}`."
+        )
+    if engine is None and len(model.engines) > 1:
+        both = " or ".join(f"{own_name}@{engine}" for engine in model.engines)
+        raise BenchError(f"{first}: the model has two forms; write {both}.")
+    return _ours(" ".join(words), model, engine or model.engines[0], settings)
+
+
+def _name_and_engine(reference: str) -> tuple[str, str | None]:
+    try:
+        name, engine, adapter = parse_model_reference(reference)
+    except InvalidModelNameError as exc:
+        raise BenchError(f"{reference[:80]!r} is no engine (mlx, llamacpp), model or URL: {exc}") from exc
+    if adapter is not None:
+        raise BenchError(f"{reference}: adapters are not measured; name the model alone.")
+    return name, None if engine == "auto" else engine
+
+
+def _ours(label: str, model: Model, engine: str, settings: dict[str, str]) -> Contestant:
+    artifact = next((each for each in model.artifacts if each.engine == engine and each.status == "ok"), None)
+    if artifact is None:
+        have = ", ".join(model.engines) or "no engine"
+        hint = f"; make the other form with `mlxr models convert {model.name}`" if engine == "mlx" else ""
+        raise BenchError(f"The model '{model.name}' cannot run on {engine}; it runs on {have}{hint}.")
+    if engine == "mlx" and (wrong := sorted(LLAMACPP_KEYS & settings.keys())):
+        raise BenchError(f"{label}: {wrong[0]} is a setting of llamacpp; mlx does not have it.")
+    return Contestant(label=label, model=model.name, engine=artifact.engine, settings=settings, artifact=artifact)
+
+
+def _foreign(text: str, name: str) -> Contestant:
+    url, _, model = text.partition("#")
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        has_host = False
+    if not has_host:
+        raise BenchError(f"{url[:80]!r} is no URL of a server; write e.g. http://127.0.0.1:8080#model.")
+    if parts.query:
+        raise BenchError(f"{without_secrets(url)}: a URL with a query is not supported; give the server's address.")
+    base = url.rstrip("/").removesuffix("/v1")
+    label = f"{without_secrets(base)}#{model}" if model else without_secrets(base)
+    return Contestant(label=label, model=model or name, url=base)
+
+
+def _settings_of(text: str, words: Sequence[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for word in words:
+        short, sign, value = word.partition("=")
+        key = SHORT_KEYS.get(short)
+        if key is None or not sign or not value:
+            raise BenchError(
+                f"{text[:80]!r}: {word!r} is not understood; settings are ctx=, kv=, parallel=, threads=, workers=."
+            )
+        if key in pairs:
+            raise BenchError(f"{text[:80]!r}: {short} is there twice.")
+        pairs[key] = value
+    try:
+        settings_from_text(pairs)
+    except InvalidSettingError as exc:
+        raise BenchError(f"{text[:80]!r}: {exc}") from exc
+    return pairs
+
+
+def _with_unique_labels(found: Sequence[Contestant]) -> tuple[Contestant, ...]:
+    labels: dict[str, int] = {}
+    unique = []
+    for one in found:
+        number = labels[one.label] = labels.get(one.label, 0) + 1
+        unique.append(one if number == 1 else msgspec.structs.replace(one, label=f"{one.label} ({number})"))
+    return tuple(unique)

@@ -1,0 +1,264 @@
+"""The kinds of work that a benchmark does: which there are, and the requests of each. Pure.
+
+A scenario's requests follow from the seed, the round and the contestant. In a round all contestants get the same texts,
+but each begins with a word of its own, so that no cache serves one contestant's prompt, or one round's, to another. Not
+here: sending them (`client`, `blocks`), and when (`schedule`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from registry.bench_record import BenchScenario
+from router.bench.plan.prompts_file import UserPrompt
+from router.bench.plan.texts import generator, item, label, prose, subject
+from router.work_errors import BenchError
+
+Message = dict[str, str]
+
+ANSWER_ROOM: Final = 96
+"""Tokens of the context that a long prompt leaves free: chat template, question, answer."""
+
+UNKNOWN_CONTEXT_LENGTH: Final = 2048
+"""Longest prompt for a server that does not tell its context."""
+
+TEMPERATURE: Final = 0.8
+"""Of the requests: that of everyday use, so that drawing a token costs what it costs there."""
+
+PEOPLE_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 24},
+        "age": {"type": "integer", "minimum": 0, "maximum": 120},
+        "tools": {"type": "array", "items": {"type": "string", "maxLength": 12}, "minItems": 2, "maxItems": 4},
+    },
+    "required": ["name", "age", "tools"],
+    "additionalProperties": False,
+}
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of work.
+
+    Attributes:
+        num_parallel: Requests at once.
+        num_turns: Of the conversation; only the turns after the first are samples.
+        num_prompt_tokens: Wanted length of the prompt; None = a short one.
+        schema: What the answers must match; None = free text.
+        prompts: The user's own, in the place of texts made here.
+        is_filled: Whether the server is asked to go on after the model's end token, so that all answers are as long.
+    """
+
+    name: str
+    what: str
+    max_tokens: int
+    num_parallel: int = 1
+    num_turns: int = 1
+    num_prompt_tokens: int | None = None
+    schema: dict[str, Any] | None = None
+    prompts: tuple[UserPrompt, ...] = ()
+    is_filled: bool = True
+
+    @property
+    def has_cached_prompts(self) -> bool:
+        """Whether prompts are meant to be found in a cache."""
+        return self.num_turns > 1
+
+    def described(self, skipped: str | None = None) -> BenchScenario:
+        """Return what a record keeps of it."""
+        return BenchScenario(
+            name=self.name,
+            what=self.what,
+            num_parallel=self.num_parallel,
+            max_tokens=self.max_tokens,
+            skipped=skipped,
+        )
+
+
+def standard_scenarios(num_parallel: int = 4) -> tuple[Scenario, ...]:
+    """Return all of them, in the order in which they run.
+
+    Args:
+        num_parallel: Streams of the parallel one, >= 2.
+    """
+    return (
+        Scenario(name="short-chat", what="a question of one sentence, 48 tokens back", max_tokens=48),
+        Scenario(name="long-answer", what="a question of one sentence, 128 tokens back", max_tokens=128),
+        Scenario(
+            name="multi-turn",
+            what="the second and third turn of a conversation",
+            max_tokens=24,
+            num_turns=3,
+        ),
+        Scenario(
+            name=f"parallel-{num_parallel}",
+            what=f"{num_parallel} different questions at once, 32 tokens back to each",
+            max_tokens=32,
+            num_parallel=num_parallel,
+        ),
+        Scenario(
+            name="json-schema",
+            what="an answer that must match a JSON schema",
+            max_tokens=64,
+            schema=PEOPLE_SCHEMA,
+            is_filled=False,
+        ),
+        Scenario(
+            name="long-prompt-2k",
+            what="2,048 tokens to read, a short answer",
+            max_tokens=16,
+            num_prompt_tokens=2048,
+        ),
+        Scenario(
+            name="long-prompt-8k",
+            what="8,192 tokens to read, a short answer",
+            max_tokens=16,
+            num_prompt_tokens=8192,
+        ),
+    )
+
+
+def prompts_scenario(prompts: Sequence[UserPrompt], max_tokens: int) -> Scenario:
+    """Return the scenario that asks what the user has in a file, all of it in every round."""
+    number = len(prompts)
+    what = f"your {number} prompts, one after the other" if number > 1 else "your prompt"
+    return Scenario(name="own-prompts", what=what, max_tokens=max_tokens, prompts=tuple(prompts), is_filled=False)
+
+
+def chosen_scenarios(
+    names: Sequence[str], prompts: Sequence[UserPrompt], *, num_parallel: int, max_tokens: int
+) -> tuple[Scenario, ...]:
+    """Return what a run does.
+
+    Args:
+        names: Those that are wanted; () = all, or the user's own prompts alone.
+        max_tokens: Of the answers to the user's own prompts.
+
+    Raises:
+        BenchError: There is no such scenario.
+    """
+    own = (prompts_scenario(prompts, max_tokens),) if prompts else ()
+    if not names:
+        return own or standard_scenarios(num_parallel)
+    known = {scenario.name: scenario for scenario in (*standard_scenarios(num_parallel), *own)}
+    for name in names:
+        if name not in known:
+            raise BenchError(f"There is no scenario {name[:40]!r}; there are: {', '.join(known)}.")
+    return tuple(scenario for name, scenario in known.items() if name in names)
+
+
+def why_skipped(scenario: Scenario, context_length: int | None) -> str | None:
+    """Return why a scenario does not fit a context; None = it does.
+
+    Args:
+        context_length: The smallest of the contestants'; None = not known, then everything up to 2,048 tokens is tried.
+    """
+    wanted = scenario.num_prompt_tokens
+    if wanted is None:
+        return None
+    if context_length is None:
+        return None if wanted <= UNKNOWN_CONTEXT_LENGTH else "the length of the context is not known"
+    needed = wanted + ANSWER_ROOM
+    if needed <= context_length:
+        return None
+    return f"needs a context of {needed:,} tokens, there are {context_length:,}"
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """One request of a scenario, but for the model.
+
+    Attributes:
+        schema: What the answer must match.
+        is_filled: See `Scenario`.
+    """
+
+    messages: tuple[Message, ...]
+    max_tokens: int
+    seed: int
+    schema: dict[str, Any] | None = None
+    is_filled: bool = True
+
+    def body(self, model: str) -> dict[str, Any]:
+        """Return the body of `POST /v1/chat/completions`."""
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": list(self.messages),
+            "max_tokens": self.max_tokens,
+            "temperature": TEMPERATURE,
+            "seed": self.seed,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if self.is_filled:
+            body["ignore_eos"] = True
+        if self.schema is not None:
+            schema = {"name": "answer", "schema": self.schema, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return body
+
+
+def asks_of(
+    scenario: Scenario, *, seed: int, round_number: int, contestant: int, chars_per_token: Callable[[int], int]
+) -> tuple[Ask, ...]:
+    """Return the first requests of a scenario in one round: of a conversation its first turn.
+
+    Args:
+        contestant: Who is asked; decides the first word of each prompt.
+        chars_per_token: How many characters of this module's prose have so many tokens.
+    """
+    if scenario.prompts:
+        draw = generator(seed, scenario.name, round_number, contestant)
+        return tuple(
+            Ask(
+                messages=_begun_with(label(draw), prompt.messages),
+                max_tokens=prompt.max_tokens or scenario.max_tokens,
+                seed=round_number + 1000,
+                is_filled=scenario.is_filled,
+            )
+            for prompt in scenario.prompts
+        )
+    return tuple(
+        Ask(
+            messages=(
+                {"role": "user", "content": _text(scenario, seed, round_number, contestant, i, chars_per_token)},
+            ),
+            max_tokens=scenario.max_tokens,
+            seed=1000 * (round_number + 1) + i,
+            schema=scenario.schema,
+            is_filled=scenario.is_filled,
+        )
+        for i in range(scenario.num_parallel)
+    )
+
+
+def next_turn(ask: Ask, answer: str, *, seed: int, turn: int) -> Ask:
+    """Return the request of a conversation's next turn: the model's own answer, and another question.
+
+    Args:
+        turn: Its number, from 1.
+    """
+    draw = generator(seed, "turn", turn)
+    question = f"And what would {subject(draw)} say about {item(draw)}?"
+    said: tuple[Message, ...] = ({"role": "assistant", "content": answer}, {"role": "user", "content": question})
+    return msgspec.structs.replace(ask, messages=ask.messages + said)
+
+
+def _begun_with(word: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    first, *others = messages
+    return ({**first, "content": f"{word.capitalize()}: {first['content']}"}, *others)
+
+
+def _text(
+    scenario: Scenario, seed: int, round_number: int, contestant: int, index: int, chars_of: Callable[[int], int]
+) -> str:
+    own = generator(seed, scenario.name, round_number, index, contestant)
+    shared = generator(seed, scenario.name, round_number, index)
+    first = f"{label(own).capitalize()}:"
+    if scenario.num_prompt_tokens is not None:
+        question = "In one sentence: what happened first?"
+        room = max(0, chars_of(scenario.num_prompt_tokens) - len(first) - len(question) - 2)
+        return f"{first} {prose(shared, room)} {question}"
+    if scenario.schema is not None:
+        return f"{first} invent a person like {subject(shared)}: name, age and tools. Answer as JSON."
+    return f"{first} tell me a story about {subject(shared)} and {item(shared)}."

@@ -1,0 +1,1 @@
+"""Running a benchmark over HTTP, as any client."""

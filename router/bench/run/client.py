@@ -1,0 +1,194 @@
+"""One streamed request as a client sees it: every piece of the answer with the time at which it came.
+
+Pieces are only stamped while they come and taken apart after the end, so that reading costs the engines little. Not
+here: what is asked (`scenarios`), and how many at once (`blocks`).
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from router.bench.plan.scenarios import Ask
+
+CONNECT_TIMEOUT_S: Final = 5.0
+SILENCE_S: Final = 600.0
+"""Longest silence of a server; ours sends a comment each few seconds."""
+
+_MAX_ERROR_CHARS: Final = 300
+_CHAT_PATH: Final = "/v1/chat/completions"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back.
+
+    Attributes:
+        started_at: When it was sent, monotonic.
+        piece_times_ms: When each piece with text came, since sending.
+        total_ms: From sending to the end of the stream.
+        num_prompt_tokens: As the server counted them; None = it did not say.
+        num_cached_tokens: Those of them that it did not compute; None = it did not say.
+        num_output_tokens: As the server counted them, else the pieces.
+        timings: The server's own account; None = it gave none.
+        error: Why there is no answer, in one sentence; None = there is one.
+    """
+
+    started_at: float
+    text: str = ""
+    piece_times_ms: tuple[float, ...] = ()
+    total_ms: float = 0.0
+    num_prompt_tokens: int | None = None
+    num_cached_tokens: int | None = None
+    num_output_tokens: int = 0
+    timings: dict[str, Any] | None = None
+    error: str | None = None
+
+
+def make_http(url: str, *, unix_socket: str | None = None, num_connections: int = 64) -> httpx.AsyncClient:
+    """Return a client for one server; proxies of the environment are not used.
+
+    Args:
+        url: Of the server, without `/v1`.
+        unix_socket: Path of its socket, in the place of TCP.
+    """
+    limits = httpx.Limits(max_connections=num_connections)
+    transport = httpx.AsyncHTTPTransport(uds=unix_socket, limits=limits)
+    timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_TIMEOUT_S)
+    return httpx.AsyncClient(base_url=url, transport=transport, timeout=timeout, trust_env=False)
+
+
+async def stream_answer(
+    http: httpx.AsyncClient,
+    ask: Ask,
+    *,
+    model: str,
+    headers: Mapping[str, str],
+    clock: Callable[[], float] = time.monotonic,
+) -> Answer:
+    """Send one request and read its answer to the end. A failure is told in the answer, not raised.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+    body = msgspec.json.encode(ask.body(model))
+    sent = {"content-type": "application/json", **headers}
+    started_at = clock()
+    try:
+        async with http.stream("POST", _CHAT_PATH, content=body, headers=sent) as response:
+            if response.status_code != httpx.codes.OK:
+                error = _error_text(await response.aread(), response.status_code)
+                return Answer(started_at=started_at, error=error)
+            stamped = [(clock(), piece) async for piece in response.aiter_bytes()]
+    except httpx.HTTPError as exc:
+        return Answer(started_at=started_at, error=_http_error_text(http, exc))
+    return read_stream(stamped, started_at=started_at, ended_at=clock())
+
+
+def read_stream(stamped: Iterable[tuple[float, bytes]], *, started_at: float, ended_at: float) -> Answer:
+    """Take a stream of events apart. Pure.
+
+    Args:
+        stamped: Bytes as they came, each with its time, monotonic.
+    """
+    reading = _Reading(started_at)
+    rest = b""
+    for now, piece in stamped:
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                reading.take(line[5:].strip(), now)
+    return reading.answer(ended_at)
+
+
+class _Reading:
+    """What was read so far of one stream."""
+
+    def __init__(self, started_at: float) -> None:
+        self._started_at = started_at
+        self._texts: list[str] = []
+        self._times_ms: list[float] = []
+        self._usage: dict[str, Any] = {}
+        self._timings: dict[str, Any] | None = None
+        self._error: str | None = None
+        self._has_ended = False
+
+    def take(self, data: bytes, now: float) -> None:
+        if data == b"[DONE]":
+            self._has_ended = True
+            return
+        try:
+            chunk = msgspec.json.decode(data)
+        except msgspec.DecodeError:
+            self._error = self._error or "the stream carries something that is not JSON"
+            return
+        if not isinstance(chunk, dict):
+            return
+        if chunk.get("error"):
+            self._error = _error_of(chunk["error"]) or "the server ended the stream with an error"
+        self._usage = chunk.get("usage") or self._usage
+        self._timings = chunk.get("timings") or self._timings
+        for choice in chunk.get("choices") or ():
+            self._take_choice(choice, now)
+
+    def _take_choice(self, choice: dict[str, Any], now: float) -> None:
+        delta = choice.get("delta") or {}
+        text = delta.get("content")
+        if text:
+            self._texts.append(text)
+        if text or delta.get("reasoning_content") or delta.get("reasoning") or delta.get("tool_calls"):
+            self._times_ms.append(round((now - self._started_at) * 1000, 3))
+        self._has_ended = self._has_ended or choice.get("finish_reason") is not None
+
+    def answer(self, ended_at: float) -> Answer:
+        error = self._error
+        if error is None and not self._has_ended:
+            error = "the stream ended before the answer did"
+        if error is None and not self._times_ms:
+            error = "the answer is empty"
+        usage, timings = self._usage, self._timings or {}
+        details = usage.get("prompt_tokens_details") or {}
+        return Answer(
+            started_at=self._started_at,
+            text="".join(self._texts),
+            piece_times_ms=tuple(self._times_ms),
+            total_ms=round((ended_at - self._started_at) * 1000, 3),
+            num_prompt_tokens=_int_of(usage.get("prompt_tokens")),
+            num_cached_tokens=_first_int(details.get("cached_tokens"), timings.get("cache_n")),
+            num_output_tokens=_first_int(usage.get("completion_tokens"), timings.get("predicted_n"))
+            or len(self._times_ms),
+            timings=self._timings,
+            error=error,
+        )
+
+
+def _int_of(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _first_int(*values: Any) -> int | None:
+    return next((value for value in values if isinstance(value, int)), None)
+
+
+def _error_of(error: Any) -> str | None:
+    message = error.get("message") if isinstance(error, dict) else error
+    return " ".join(message.split())[:_MAX_ERROR_CHARS] if isinstance(message, str) and message else None
+
+
+def _error_text(body: bytes, status: int) -> str:
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        value = None
+    said = _error_of(value.get("error")) if isinstance(value, dict) else None
+    return said or f"the server answered with status {status}"
+
+
+def _http_error_text(http: httpx.AsyncClient, error: httpx.HTTPError) -> str:
+    where = http.base_url.copy_with(username=None, password=None)
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return f"no server answers at {where}"
+    if isinstance(error, httpx.TimeoutException):
+        return f"the server at {where} was silent for {SILENCE_S:g} s"
+    return f"the connection to {where} broke: {str(error) or type(error).__name__}"[:_MAX_ERROR_CHARS]

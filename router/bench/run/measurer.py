@@ -1,0 +1,135 @@
+"""Sends one contestant the requests of scenarios and turns the answers into samples.
+
+Not here: whose turn it is (`runner`), and what a request looks like on the wire (`client`).
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import httpx
+
+from registry.bench_record import BenchSample
+from router.bench.plan.contestants import Contestant
+from router.bench.plan.scenarios import Ask, Scenario, asks_of, next_turn
+from router.bench.run.client import Answer, stream_answer
+from router.requests.headers import ENGINE_HEADER, LOAD_HEADER
+
+_WARM_UP: Final = "Say hello to the harbour master in one sentence."
+_WARM_UP_TOKENS: Final = 8
+_RELOADED: Final = "the model had to be loaded again for it: its worker died, or another request swapped it out"
+
+
+class Measurer:
+    """One contestant.
+
+    Args:
+        started_at: When the run began, monotonic.
+    """
+
+    def __init__(
+        self, index: int, contestant: Contestant, http: httpx.AsyncClient, *, seed: int, started_at: float
+    ) -> None:
+        self.index = index
+        self.contestant = contestant
+        self.http = http
+        self._seed = seed
+        self._started_at = started_at
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each of its requests has."""
+        contestant = self.contestant
+        if contestant.engine is None:
+            return {}
+        load = {LOAD_HEADER: contestant.load_header} if contestant.settings else {}
+        return {ENGINE_HEADER: contestant.engine, **load}
+
+    async def warm_up(self) -> Answer:
+        """Have it answer something short; it is loaded for that if it is not."""
+        ask = Ask(messages=({"role": "user", "content": _WARM_UP},), max_tokens=_WARM_UP_TOKENS, seed=0)
+        return await self._send(ask)
+
+    async def warm_up_for(self, scenario: Scenario, chars_of: Callable[[int], int]) -> None:
+        """Have it prepare what a scenario's first request would otherwise pay: the grammar of a schema."""
+        if scenario.schema is not None:
+            ask = asks_of(scenario, seed=self._seed, round_number=-1, contestant=self.index, chars_per_token=chars_of)[
+                0
+            ]
+            await self._send(ask)
+
+    async def round_of(
+        self, scenario: Scenario, round_number: int, chars_of: Callable[[int], int]
+    ) -> tuple[BenchSample, ...]:
+        """Measure one round of a scenario.
+
+        Args:
+            round_number: From 0.
+            chars_of: How many characters of prose have so many tokens.
+        """
+        asks = asks_of(
+            scenario, seed=self._seed, round_number=round_number, contestant=self.index, chars_per_token=chars_of
+        )
+        if scenario.num_turns > 1:
+            answers = await self._conversation(scenario, asks[0])
+        elif scenario.prompts:
+            answers = [await self._send(ask) for ask in asks]
+        else:
+            answers = list(await asyncio.gather(*(self._send(ask) for ask in asks)))
+        return tuple(self._sample(scenario, round_number, answer) for answer in answers)
+
+    def failed(self, scenario: Scenario, round_number: int, error: str, now: float) -> BenchSample:
+        """Return the sample of a request that could not be sent.
+
+        Args:
+            round_number: From 0.
+            error: Why not.
+            now: Monotonic seconds.
+        """
+        return self._sample(scenario, round_number, Answer(started_at=now, error=error))
+
+    async def _conversation(self, scenario: Scenario, ask: Ask) -> list[Answer]:
+        """Return the answers to all turns but the first."""
+        answer = await self._send(ask)
+        answers: list[Answer] = []
+        for turn in range(1, scenario.num_turns):
+            if answer.error is not None:
+                return answers or [answer]
+            ask = next_turn(ask, answer.text, seed=self._seed, turn=turn)
+            answer = await self._send(ask)
+            answers.append(answer)
+        return answers
+
+    async def _send(self, ask: Ask) -> Answer:
+        return await stream_answer(self.http, ask, model=self.contestant.model, headers=self.headers)
+
+    def _sample(self, scenario: Scenario, round_number: int, answer: Answer) -> BenchSample:
+        started_s = round(answer.started_at - self._started_at, 4)
+        timings: dict[str, Any] = {} if self.contestant.is_foreign else answer.timings or {}
+        error = answer.error or (_RELOADED if timings.get("load_ms") else None)
+        if error is not None:
+            return BenchSample(
+                contestant=self.index,
+                scenario=scenario.name,
+                round=round_number,
+                started_s=started_s,
+                num_parallel=scenario.num_parallel,
+                error=error,
+            )
+        return BenchSample(
+            contestant=self.index,
+            scenario=scenario.name,
+            round=round_number,
+            started_s=started_s,
+            num_parallel=scenario.num_parallel,
+            num_prompt_tokens=answer.num_prompt_tokens,
+            num_cached_tokens=answer.num_cached_tokens,
+            num_output_tokens=answer.num_output_tokens,
+            ttft_ms=answer.piece_times_ms[0],
+            total_ms=answer.total_ms,
+            token_times_ms=answer.piece_times_ms,
+            prefill_ms=timings.get("prompt_ms"),
+            decode_ms=timings.get("predicted_ms"),
+            queue_ms=timings.get("queue_ms"),
+            load_ms=timings.get("load_ms"),
+        )

@@ -1,0 +1,146 @@
+"""`mlxr bench history`, `show`, `diff` and `delete`: runs that were measured before. Not here: measuring."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from router.cli.bench.bench_output import check_forms, print_run, terminal, write_page
+from router.cli.terminal.context import CommandError, current_paths, open_registry, open_registry_for_reading
+from router.cli.terminal.output import plural, print_json, print_table
+from router.cli.terminal.quick import QuickCommand
+
+if TYPE_CHECKING:
+    from registry.bench_record import BenchRecord
+    from registry.store import Registry
+    from registry.store.benches import BenchHead
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, with every field.")]
+RunId = Annotated[str, typer.Argument(metavar="ID", help="As `mlxr bench history` shows it, or its beginning.")]
+
+NUM_SHOWN = 30
+"""Runs in a list without --all."""
+
+NUM_ALL = 100_000
+
+
+def register(bench: typer.Typer) -> None:
+    """Add the verbs."""
+    for name, verb in (("history", history), ("show", show), ("diff", diff), ("delete", delete)):
+        bench.command(name, cls=QuickCommand)(verb)
+
+
+def history(
+    model: Annotated[str | None, typer.Argument(help="Model or alias, also one that is gone; without it all.")] = None,
+    show_all: Annotated[bool, typer.Option("--all", help="Also older runs, and repeated requests of users.")] = False,
+    is_json: JsonFlag = False,
+) -> None:
+    """List runs, newest first.
+
+    Examples: `mlxr bench history smollm2-135m-instruct`, `mlxr bench history --all --json`.
+    """
+    with open_registry_for_reading(current_paths()) as registry:
+        name = None if model is None else _model_name(registry, model)
+        source, limit = (None, NUM_ALL) if show_all else ("bench", NUM_SHOWN)
+        found = registry.benches(name, source=source, limit=limit)
+    if is_json:
+        print_json(found)
+    elif found:
+        print_table(("ID", "WHEN", "MODEL", "CONTESTANTS", "ROUNDS", "REQUESTS", "MLXR", "NOTES"), _rows(found))
+    else:
+        what = "There are no runs." if model is None else f"There are no runs of {name}."
+        print(f"{what} `mlxr bench {model or 'MODEL'}` measures one.")
+
+
+def _rows(found: "tuple[BenchHead, ...]") -> list[tuple[object, ...]]:
+    from router.bench.report.amounts import moment
+
+    rows: list[tuple[object, ...]] = []
+    for head in found:
+        notes = [
+            *(["void"] if head.is_void else []),
+            *([] if head.is_complete else ["stopped early"]),
+            *([f"{head.num_failed} failed"] if head.num_failed else []),
+            *([] if head.source == "bench" else [head.source]),
+        ]
+        contestants = " : ".join(head.labels)
+        cells = (head.bench_id, moment(head.created_at), head.model, contestants, head.repeats, head.num_samples)
+        rows.append((*cells, head.version, ", ".join(notes)))
+    return rows
+
+
+def show(
+    run_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Without it the newest run.")] = None,
+    is_json: Annotated[bool, typer.Option("--json", help="Print every sample and the summary as JSON.")] = False,
+    is_csv: Annotated[bool, typer.Option("--csv", help="Print one line per figure.")] = False,
+    is_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page with plots as well.")] = None,
+) -> None:
+    """Show a run.
+
+    Examples: `mlxr bench show`, `mlxr bench show b-1f3a9c --html report.html`.
+    """
+    check_forms(is_json=is_json, is_csv=is_csv, is_markdown=is_markdown)
+    record = _run(run_id)
+    if html is not None:
+        write_page(record, html)
+    print_run(record, is_json=is_json, is_csv=is_csv, is_markdown=is_markdown)
+
+
+def diff(
+    before: RunId,
+    after: RunId,
+    show_all: Annotated[bool, typer.Option("--all", help="Also figures that did not change.")] = False,
+    is_json: JsonFlag = False,
+) -> None:
+    """Say what got slower or faster from one run to the other beyond the intervals, and what else differs.
+
+    Example: `mlxr bench diff b-1f3a9c b-20c4d7`.
+    """
+    from router.bench.figures.diff import diff_runs
+
+    found = diff_runs(_run(before), _run(after))
+    if is_json:
+        print_json(found)
+        return
+    from router.bench.report.changes import print_diff
+
+    print_diff(found, terminal(), show_all=show_all)
+
+
+def delete(
+    run_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The run, or its beginning.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="All runs of this model instead.")] = None,
+    is_json: JsonFlag = False,
+) -> None:
+    """Forget a run, or all runs of a model; nothing else forgets those of a model that is removed.
+
+    Examples: `mlxr bench delete b-1f3a9c`, `mlxr bench delete --model smollm2-135m-instruct`.
+    """
+    if (run_id is None) == (model is None):
+        raise CommandError("Name one run, or a model with --model.", exit_code=2)
+    with open_registry(current_paths()) as registry:
+        if run_id is not None:
+            what, num_deleted = registry.delete_bench(run_id), 1
+        else:
+            what = _model_name(registry, str(model))
+            num_deleted = registry.delete_benches(what)
+    if is_json:
+        print_json({"deleted": what, "num_deleted": num_deleted})
+    else:
+        print(f"{what}: {plural(num_deleted, 'run')} deleted.")
+
+
+def _model_name(registry: "Registry", name: str) -> str:
+    """Follow an alias; a name that no model has stays, because runs outlive their model."""
+    model = registry.find_model(name)
+    return name if model is None else model.name
+
+
+def _run(run_id: str | None) -> "BenchRecord":
+    with open_registry_for_reading(current_paths()) as registry:
+        if run_id is not None:
+            return registry.bench(run_id)
+        newest = registry.benches(source="bench", limit=1)
+        if not newest:
+            raise CommandError("There are no runs yet; `mlxr bench MODEL` measures one.")
+        return registry.bench(newest[0].bench_id)

@@ -1,0 +1,146 @@
+"""`mlxr bench MODEL`: measure a model on its engines, or anything else that speaks the same API beside it.
+
+The running server is measured; without one, one is started for the run. Not here: the measuring (`router.bench`), the
+report (`bench_output.py`), runs of before (`bench_history.py`).
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from router.cli.bench.bench_output import check_forms, print_run, write_page
+from router.cli.terminal.context import CommandError, current_paths, open_registry
+from router.cli.terminal.quick import QuickCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from registry.bench_record import BenchRecord
+    from registry.store import Registry
+    from router.bench.events import BenchProgress
+    from router.bench.plan.wish import BenchWish
+    from router.config.instance import RunningInstance
+
+EXIT_INTERRUPTED: Final = 130
+EXIT_FAILURE: Final = 1
+
+
+def register(bench: typer.Typer) -> None:
+    """Add the verb, which is the group's default."""
+    bench.command("run", cls=QuickCommand)(run)
+
+
+def run(
+    model: Annotated[str, typer.Argument(help="Model, alias or NAME@ENGINE.")],
+    a: Annotated[
+        str | None, typer.Option("--a", metavar="WHO", help="First contestant; the others are held against it.")
+    ] = None,
+    b: Annotated[str | None, typer.Option("--b", metavar="WHO", help="Second contestant.")] = None,
+    c: Annotated[
+        list[str] | None, typer.Option("--contestant", "--c", metavar="WHO", help="A further one; may be repeated.")
+    ] = None,
+    scenarios: Annotated[str | None, typer.Option(metavar="NAME,...", help="Only these kinds of work.")] = None,
+    prompts: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Your own prompts: a text, or JSON lines.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Longest answer to your own prompts.")] = 128,
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Rounds.")] = 5,
+    minutes: Annotated[float, typer.Option(min=0.1, max=1440, help="When to stop at the latest.")] = 5.0,
+    parallel: Annotated[int, typer.Option(min=2, max=64, help="Streams of the parallel scenario.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Of texts, order and statistics.")] = 0,
+    quality: Annotated[bool, typer.Option(help="Compare answers and perplexity as well.")] = True,
+    is_json: Annotated[bool, typer.Option("--json", help="Print every sample and the summary as JSON.")] = False,
+    is_csv: Annotated[bool, typer.Option("--csv", help="Print one line per figure.")] = False,
+    is_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page with plots as well.")] = None,
+) -> int:
+    """Measure a model on both engines, and keep the run. Ctrl-C keeps what was measured until then.
+
+    WHO is an engine with settings, another model, or a server by its address. Settings: ctx=, kv=, parallel=, threads=,
+    workers=.
+
+    Examples: `mlxr bench smollm2-135m-instruct`,
+    `mlxr bench qwen3-4b --a llamacpp --b "llamacpp ctx=4096 kv=q8_0"`,
+    `mlxr bench qwen3-4b --b http://127.0.0.1:8080#qwen3 --minutes 20`,
+    `mlxr bench qwen3-4b --prompts mine.jsonl --html report.html`.
+    """
+    check_forms(is_json=is_json, is_csv=is_csv, is_markdown=is_markdown)
+    who = tuple(text for text in (a, b, *(c or ())) if text is not None)
+    from router.bench.plan.prompts_file import read_prompts
+    from router.bench.plan.wish import BenchWish
+    from router.work_errors import BenchError
+
+    try:
+        wish = BenchWish(
+            model=model,
+            contestants=who,
+            scenarios=tuple(name.strip() for name in scenarios.split(",") if name.strip()) if scenarios else (),
+            prompts=read_prompts(Path(prompts).expanduser()) if prompts is not None else (),
+            repeats=repeats,
+            minutes=minutes,
+            num_parallel=parallel,
+            max_tokens=max_tokens,
+            seed=seed,
+            quality=quality,
+        )
+        record = _measured(wish)
+    except BenchError as exc:
+        raise CommandError(str(exc), exit_code=2) from exc
+    if html is not None:
+        write_page(record, html)
+    print_run(record, is_json=is_json, is_csv=is_csv, is_markdown=is_markdown)
+    return exit_code_of(record)
+
+
+def exit_code_of(record: "BenchRecord") -> int:
+    """Return how the command ends: 1 when a contestant gave no answer at all."""
+    answered = {sample.contestant for sample in record.samples if sample.error is None}
+    return 0 if answered == set(range(len(record.contestants))) else EXIT_FAILURE
+
+
+def _measured(wish: "BenchWish") -> "BenchRecord":
+    from router.bench.plan.contestants import contestants_of
+    from router.bench.plan.scenarios import chosen_scenarios
+    from router.cli.bench.bench_progress import printer_for
+    from router.cli.bench.own_server import server_for
+
+    paths = current_paths()
+    with open_registry(paths) as registry:
+        # Looked at before a server is started for it.
+        contestants_of(wish.model, wish.contestants, registry.get_model)
+        chosen_scenarios(wish.scenarios, wish.prompts, num_parallel=wish.num_parallel, max_tokens=wish.max_tokens)
+        with server_for(paths) as instance, printer_for() as printer:
+            record = _run(wish, instance, registry, printer.show)
+        if not record.samples:
+            raise CommandError("The benchmark was stopped before anything was measured.", exit_code=EXIT_INTERRUPTED)
+        registry.add_bench(record)
+        return record
+
+
+def _run(
+    wish: "BenchWish", instance: "RunningInstance", registry: "Registry", on_event: "Callable[[BenchProgress], None]"
+) -> "BenchRecord":
+    import asyncio
+
+    from router.bench.machine.energy import energy_meter
+    from router.bench.machine.machine import bench_machine
+    from router.bench.machine.watch import thermal_sensor
+    from router.bench.run.runner import BenchMeans, run_bench
+    from router.cli.client.base import reachable_url
+
+    meter = energy_meter()
+    means = BenchMeans(
+        url=reachable_url(instance.url),
+        unix_socket=instance.unix_socket,
+        get_model=registry.get_model,
+        machine=bench_machine(),
+        thermal=thermal_sensor(),
+        meter=meter,
+        on_event=on_event,
+    )
+    try:
+        return asyncio.run(run_bench(wish, means))
+    finally:
+        if meter is not None:
+            meter.close()

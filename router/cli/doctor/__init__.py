@@ -1,0 +1,1 @@
+"""What is wrong with the installation, and the way out."""

@@ -1,0 +1,201 @@
+"""The doctor's questions, each answered by one function. Nothing is changed by asking. Not here: printing."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from registry.errors import DatabaseError
+from router.cli.client.base import Client, ClientError
+from router.cli.doctor import macos
+from router.cli.doctor.check import Check
+from router.cli.doctor.checks_models import check_model_folders
+from router.cli.terminal.context import open_registry_for_reading, read_config, running_instance
+from router.cli.terminal.output import plural, size
+from router.config.paths import Paths
+from router.errors import ConfigError
+from router.version import VERSION
+
+PROBE_TIMEOUT_S: Final = 60.0
+"""mlx-lm takes 2 s to import on a good day and a minute on a cold disk."""
+
+LOW_DISK_BYTES: Final = 5_000_000_000
+"""Below this not even a small model fits."""
+
+LOW_MEMORY_BYTES: Final = 1_000_000_000
+"""Below this not even a small model loads."""
+
+BUNDLED_MODEL: Final = "smollm2-135m-instruct"
+"""Registered by `make setup`."""
+
+SETUP_COMMAND: Final = "make setup"
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """The line that `backends.probe` prints."""
+
+    engine: str
+    is_available: bool
+    versions: dict[str, str] = {}
+    features: str = ""
+    import_ms: float | None = None
+    error: str | None = None
+
+
+def all_checks(paths: Paths) -> tuple[Check, ...]:
+    """Ask everything.
+
+    Returns:
+        The answers, in the order in which to show them.
+    """
+    probes = [_start_probe(engine) for engine in ("llamacpp", "mlx")]  # they run while the rest is asked
+    checks = [check_version(), check_memory(), *check_metal(), check_disk(paths), *check_folders(paths)]
+    checks += [check_config(paths), *check_registry(paths), *check_model_folders(paths), check_server(paths)]
+    engines = [check_engine(engine, process) for engine, process in zip(("llamacpp", "mlx"), probes, strict=True)]
+    return (checks[0], *engines, *checks[1:])
+
+
+def check_version() -> Check:
+    """Name mlxr, Python and the machine."""
+    machine = f"{platform.system()} {platform.release()} {platform.machine()}"
+    found = f"{VERSION}, Python {platform.python_version()}, {machine}, {os.cpu_count()} logical CPUs"
+    return Check(name="mlxr", state="ok", found=found)
+
+
+def _start_probe(engine: str) -> "subprocess.Popen[bytes]":
+    argv = [sys.executable, "-P", "-m", "backends.probe", "--engine", engine]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+
+
+def check_engine(engine: str, process: "subprocess.Popen[bytes]") -> Check:
+    """Judge an engine by its probe.
+
+    Args:
+        engine: `llamacpp` or `mlx`.
+        process: The running `backends.probe`.
+    """
+    name = f"engine {engine}"
+    with process:
+        try:
+            out, err = process.communicate(timeout=PROBE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return Check(
+                name=name, state="broken", found=f"no answer within {PROBE_TIMEOUT_S:.0f} s", remedy=SETUP_COMMAND
+            )
+    try:
+        report = msgspec.json.decode(out, type=Probe)
+    except msgspec.DecodeError:
+        last = err.decode(errors="replace").strip().splitlines()[-1:] or ["no words"]
+        found = f"the import ended the process (exit code {process.returncode}): {last[0]}"
+        return Check(name=name, state="broken", found=found, remedy=f"{SETUP_COMMAND} (reinstalls the libraries)")
+    if not report.is_available:
+        return Check(name=name, state="broken", found=report.error or "it does not work", remedy=SETUP_COMMAND)
+    versions = ", ".join(f"{library} {version}" for library, version in report.versions.items())
+    took = "" if report.import_ms is None else f", imports in {report.import_ms / 1000:.1f} s"
+    return Check(name=name, state="ok", found=f"{versions}{took}; {report.features}")
+
+
+def check_memory() -> Check:
+    """Look at the memory."""
+    from router.placement.readings import available_bytes, total_bytes
+
+    available = available_bytes()
+    found = f"{size(available)} available of {size(total_bytes())}"
+    if available < LOW_MEMORY_BYTES:
+        return Check(name="memory", state="warning", found=found, remedy="close other programs before loading a model")
+    return Check(name="memory", state="ok", found=found)
+
+
+def check_metal() -> Iterator[Check]:
+    """Look at Metal's memory limit; nothing to say elsewhere than on a Mac."""
+    if platform.system() == "Darwin":
+        yield Check(name="metal", state="note", found=macos.describe(macos.read_sysctl()))
+
+
+def check_disk(paths: Paths) -> Check:
+    """Look at the space where models go."""
+    folder = next(parent for parent in (paths.data_dir, *paths.data_dir.parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    found = f"{size(free)} free in {folder}"
+    if free < LOW_DISK_BYTES:
+        return Check(name="disk", state="warning", found=found, remedy="free some space, or set MLXR_HOME elsewhere")
+    return Check(name="disk", state="ok", found=found)
+
+
+def check_folders(paths: Paths) -> Iterable[Check]:
+    """Look whether mlxr may write where it must."""
+    folders = {"data": paths.data_dir, "config": paths.config_dir, "log": paths.log_dir, "runtime": paths.runtime_dir}
+    for name, folder in folders.items():
+        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+            found = str(folder) if folder == existing else f"{folder} (made when needed)"
+            yield Check(name=f"{name} folder", state="ok", found=found)
+        else:
+            remedy = f"sudo chown {os.geteuid()} {existing}, or set MLXR_HOME elsewhere"
+            yield Check(name=f"{name} folder", state="broken", found=f"{folder} cannot be written", remedy=remedy)
+
+
+def check_config(paths: Paths) -> Check:
+    """Read the config."""
+    try:
+        config = read_config(paths)
+    except ConfigError as exc:
+        return Check(name="config", state="broken", found=str(exc), remedy=f"edit {paths.config_file}")
+    where = str(paths.config_file) if paths.config_file.exists() else "no file, so the defaults count"
+    return Check(name="config", state="ok", found=f"{where}; engine: {config.engine}")
+
+
+def check_registry(paths: Paths) -> Iterable[Check]:
+    """Read the catalogue."""
+    if not paths.registry_db.exists():
+        yield Check(name="models", state="warning", found="no catalogue yet", remedy=SETUP_COMMAND)
+        return
+    try:
+        with open_registry_for_reading(paths) as registry:
+            models = registry.list_models()
+            failures = registry.list_failures()
+    except DatabaseError as exc:
+        yield Check(name="models", state="broken", found=str(exc), remedy="mlxr models scan --rescue")
+        return
+    artifacts = [artifact for model in models for artifact in model.artifacts]
+    gone = [artifact.path for artifact in artifacts if artifact.status in {"missing", "bad"}]
+    yield Check(
+        name="models", state="ok", found=f"{plural(len(models), 'model')}, {plural(len(artifacts), 'artifact')}"
+    )
+    if gone or failures:
+        first = Path(gone[0] if gone else failures[0].path)
+        found = f"{plural(len(gone) + len(failures), 'file')} missing or broken, e.g. {first}"
+        yield Check(
+            name="model files", state="warning", found=found, remedy="mlxr models scan lists them with the reasons"
+        )
+    if all(model.name != BUNDLED_MODEL for model in models):
+        yield Check(name="bundled model", state="warning", found=f"{BUNDLED_MODEL} is missing", remedy=SETUP_COMMAND)
+
+
+def check_server(paths: Paths) -> Check:
+    """Ask the running server."""
+    instance = running_instance(paths)
+    if instance is None:
+        return Check(name="server", state="note", found="not running; `mlxr serve` starts it")
+    try:
+        with Client(instance) as client:
+            status = client.status()
+    except ClientError as exc:
+        remedy = f"stop process {instance.pid} and start `mlxr serve` again"
+        return Check(name="server", state="broken", found=str(exc), remedy=remedy)
+    found = f"{status.url}, process {status.pid}, {plural(len(status.workers), 'worker')}"
+    if status.config_error is not None:
+        return Check(
+            name="server", state="warning", found=f"{found}; {status.config_error}", remedy="mlxr config check"
+        )
+    if status.version != VERSION:
+        found = f"{found}, version {status.version}"
+        return Check(name="server", state="warning", found=found, remedy="restart it to use the installed version")
+    return Check(name="server", state="ok", found=found)

@@ -1,0 +1,150 @@
+"""The doctor's questions about model folders: what lies there that nothing needs, and what is gone. Nothing is changed.
+
+Not here: the other questions (`checks.py`), and damage inside files (`mlxr models verify`).
+"""
+
+import shlex
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry.errors import ArtifactError, RegistryError
+from registry.scan.watch import what_changed
+from router.cli.doctor.check import Check
+from router.cli.terminal.context import open_registry_for_reading
+from router.cli.terminal.output import plural
+from router.config.paths import Paths
+
+if TYPE_CHECKING:
+    from registry.store import Registry
+    from registry.store.pulls import PullRecord
+
+Finding = tuple[str, str, str]
+"""Name, what was found, and the command that mends it."""
+
+
+def check_model_folders(paths: Paths) -> Iterable[Check]:
+    """Look for leftovers, unregistered folders, files of nobody, and artifacts that vanished.
+
+    Yields:
+        A warning per finding; nothing where all is well. A catalogue that cannot be read is another check's.
+    """
+    if not paths.registry_db.exists():
+        return
+    try:
+        with open_registry_for_reading(paths) as registry:
+            findings = [*_vanished(registry), *_leftovers(paths), *_partial(paths), *_strays(registry, paths)]
+    except (RegistryError, OSError):
+        return
+    for name, found, remedy in findings:
+        yield Check(name=name, state="warning", found=found, remedy=remedy)
+
+
+def _vanished(registry: "Registry") -> Iterator[Finding]:
+    for model in registry.list_models():
+        for artifact in model.artifacts:
+            gone = next((file for file in artifact.files if not Path(file).exists()), None)
+            if gone is not None:
+                remedy = f"mlxr models scan finds it where it went; mlxr models rm {model.name} gives it up"
+                yield "vanished", f"{model.name} ({artifact.format}): {gone} is gone", remedy
+        for adapter in model.adapters:
+            change = what_changed(adapter)
+            if change is not None:
+                remedy = (
+                    f"mlxr models adapter add {model.name} PATH --name {adapter.name} reads it anew; "
+                    f"mlxr models adapter rm {adapter.reference} gives it up"
+                )
+                yield "adapter", f"{adapter.reference} ({adapter.engine}): {change}", remedy
+
+
+def _leftovers(paths: Paths) -> Iterator[Finding]:
+    from router.jobs.convert.scratch import leftovers
+
+    folders = leftovers(paths.models_dir)
+    if folders:
+        found = f"{plural(len(folders), 'folder')} of conversions that were killed, e.g. {folders[0]}"
+        yield "conversions", found, _removal(folders)
+
+
+def _partial(paths: Paths) -> Iterator[Finding]:
+    """Look for pulls that wait for somebody to go on with them, and for partial files that no pull needs."""
+    from registry.pull.folder import PullFolder
+    from registry.pull.orphans import find_orphans
+    from registry.store.pulls import PullStore
+
+    with PullStore.open(paths.registry_db, is_read_only=True) as store:
+        orphans = find_orphans(PullFolder(paths.models_dir), store, now=time.time())
+        stopped = [record for record in store.list_pulls() if _waits_for_somebody(record, paths)]
+    for record in stopped:
+        share = f", {100 * record.done_bytes // record.total_bytes} % done" if record.total_bytes else ""
+        state = "was interrupted" if record.state in {"queued", "running"} else f"is {record.state}"
+        found = f"pull {record.id} of {record.reference.partition('?')[0]} {state}{share}"
+        remedy = (
+            f"mlxr models pulls resume {record.id}   (or, to delete what came: mlxr models pulls cancel {record.id})"
+        )
+        yield "unfinished pull", found, remedy
+    if orphans:
+        num_bytes = sum(orphan.size_bytes for orphan in orphans)
+        what = f"{plural(len(orphans), 'partial file')} that no pull needs ({num_bytes / 1e9:.1f} GB)"
+        yield "partial files", f"{what}, e.g. {orphans[0].path}", "mlxr models pulls clean"
+
+
+def _waits_for_somebody(record: "PullRecord", paths: Paths) -> bool:
+    """Tell whether a pull is neither at its end nor in the hands of a process."""
+    from registry.pull.disk import Lock
+    from registry.pull.folder import PullFolder
+
+    if record.state in {"paused", "failed"}:
+        return True
+    path = PullFolder(paths.models_dir).pull_lock(record.id)
+    if record.state not in {"queued", "running"}:
+        return False
+    if not path.parent.is_dir():
+        return True
+    lock = Lock(path)
+    is_free = lock.try_acquire()
+    lock.release()
+    return is_free
+
+
+def _strays(registry: "Registry", paths: Paths) -> Iterator[Finding]:
+    """Compare mlxr's own models folder with the catalogue."""
+    from registry.adapters.mlx_lora import CONFIG_NAME
+    from registry.scan.discovery import ScanRoot
+    from registry.scan.folders import find_candidates
+
+    try:
+        candidates = tuple(find_candidates(ScanRoot(path=paths.models_dir, is_owned=True)))
+    except ArtifactError:  # there is no such folder yet
+        return
+    known = registry.known_files()
+    unknown = [candidate.path for candidate in candidates if str(candidate.path) not in known]
+    if unknown:
+        found = f"{plural(len(unknown), 'model')} not in the catalogue, e.g. {unknown[0]}"
+        yield "unregistered", found, "mlxr models scan"
+    owned = {str(file) for candidate in candidates for file in candidate.files} | known.keys()
+    owned |= {file for item in known.values() for file in (*item.files, item.mmproj_path or "")}
+    files = list(_visible_files(paths.models_dir))
+    # What lies in a folder of mlx-lm's is somebody's training, whether it is registered or not.
+    trained = {path.parent for path in files if path.name == CONFIG_NAME}
+    registered = {adapter.path for model in registry.list_models() for adapter in model.adapters}
+    unused = sorted(str(folder) for folder in trained if str(folder) not in registered)
+    if unused:
+        found = f"{plural(len(unused), 'adapter')} of no model, e.g. {unused[0]}"
+        yield "adapter", found, f"mlxr models adapter add BASE {shlex.quote(unused[0])}"
+    orphans = [path for path in files if str(path) not in owned and path.parent not in trained]
+    if orphans:
+        yield "orphans", f"{plural(len(orphans), 'file')} of no model, e.g. {orphans[0]}", _removal(orphans)
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path
+
+
+def _removal(paths: Sequence[Path]) -> str:
+    """Give the command that removes them; of many, for the first."""
+    more = f"   (and {len(paths) - 1} more)" if len(paths) > 1 else ""
+    return f"rm -r -- {shlex.quote(str(paths[0]))}{more}"

@@ -1,0 +1,41 @@
+"""`mlxr doctor`: what works here, what is missing, and the command that mends it. Prints what `checks.py` finds."""
+
+from typing import Annotated, Final
+
+import typer
+
+from router.cli.terminal.context import current_paths
+from router.cli.terminal.output import has_colour, print_json, shown
+from router.cli.terminal.quick import QuickCommand
+
+_COLOURS: Final = {"ok": "32", "note": "2", "warning": "33", "broken": "31"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("doctor", cls=QuickCommand)(doctor)
+
+
+def doctor(is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> int:
+    """Check machine and installation; exit code 1 when something is broken.
+
+    Examples: `mlxr doctor`, `mlxr doctor --json`.
+    """
+    from router.cli.doctor.checks import all_checks
+
+    checks = all_checks(current_paths())
+    num_broken = sum(check.state == "broken" for check in checks)
+    if is_json:
+        print_json({"ok": num_broken == 0, "checks": checks})
+        return min(num_broken, 1)
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        print(f"{_coloured(check.state)}  {check.name.ljust(width)}  {shown(check.found)}")
+        if check.remedy is not None:
+            print(f"{' ' * (11 + width)}-> {shown(check.remedy)}")
+    return min(num_broken, 1)
+
+
+def _coloured(state: str) -> str:
+    text = state.ljust(7)
+    return f"\x1b[{_COLOURS[state]}m{text}\x1b[0m" if has_colour() else text

@@ -1,0 +1,1 @@
+"""Verbs of `mlxr models` for models that are here."""

@@ -1,0 +1,179 @@
+"""`mlxr models adapters` and `mlxr models adapter …`: LoRA adapters of models."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from router.cli.terminal.context import (
+    CommandError,
+    check_engine,
+    current_paths,
+    open_registry,
+    open_registry_for_reading,
+)
+from router.cli.terminal.output import print_json, print_table, size
+from router.cli.terminal.quick import QuickCommand, QuickGroup
+
+if TYPE_CHECKING:
+    from registry.catalogue import Adapter, Model
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_HEAD = ("ADAPTER", "ENGINE", "METHOD", "RANK", "ALPHA", "SCALE", "SIZE", "STATUS", "PATH")
+
+adapter_group = typer.Typer(
+    name="adapter",
+    cls=QuickGroup,
+    no_args_is_help=True,
+    help="Add and remove LoRA adapters of a model.",
+    rich_markup_mode=None,
+)
+
+
+def register(models: typer.Typer) -> None:
+    """Add the verbs."""
+    models.command("adapters", cls=QuickCommand)(list_adapters)
+    adapter_group.command("add", cls=QuickCommand)(add)
+    adapter_group.command("rm", cls=QuickCommand)(remove)
+    models.add_typer(adapter_group)
+
+
+def list_adapters(
+    name: Annotated[str | None, typer.Argument(help="Only those of this model.")] = None,
+    is_json: JsonFlag = False,
+) -> None:
+    """List the LoRA adapters that are registered, of all models or of one.
+
+    Examples: `mlxr models adapters`, `mlxr models adapters qwen3-4b --json`.
+    """
+    with open_registry_for_reading(current_paths()) as registry:
+        models = registry.list_models() if name is None else (registry.get_model(name),)
+    adapters = [adapter for model in models for adapter in model.adapters]
+    if is_json:
+        print_json([description(adapter) for adapter in adapters])
+    elif adapters:
+        print_table(_HEAD, [_row(adapter) for adapter in adapters])
+    else:
+        of = "" if name is None else f" of {models[0].name}"
+        print(f"There are no adapters{of}. `mlxr models adapter add BASE PATH` adds one.")
+
+
+def add(
+    base: Annotated[str, typer.Argument(help="Model that it changes, or an alias.")],
+    path: Annotated[str, typer.Argument(help="A LoRA .gguf file, or a folder that mlx-lm wrote.")],
+    name: Annotated[
+        str | None, typer.Option(help="What requests name it by; left out = derived from the path.")
+    ] = None,
+    scale: Annotated[str, typer.Option(metavar="X", help="What its effect is multiplied by.")] = "1",
+    is_json: JsonFlag = False,
+) -> None:
+    """Register a LoRA adapter for a model, where it lies; requests then ask for BASE+NAME. Nothing is copied.
+
+    The same name may stand for two adapters, one for each engine. Adding one again reads its files anew.
+
+    Examples: `mlxr models adapter add qwen3-4b ~/loras/pirate-f16.gguf`,
+    `mlxr models adapter add qwen3-4b ./adapters --name pirate --scale 0.8`.
+    """
+    from pathlib import Path
+
+    from registry.adapters.registration import register_adapter
+
+    factor = _number(scale)
+    given = Path(path).expanduser().absolute()
+    with open_registry(current_paths()) as registry:
+        adapter = register_adapter(registry, base, given, name=name, scale=factor)
+    if is_json:
+        print_json(description(adapter))
+    else:
+        print(f"{adapter.reference}: runs on {adapter.engine}. Try: mlxr run {adapter.reference}@{adapter.engine}")
+
+
+def remove(
+    reference: Annotated[str, typer.Argument(metavar="BASE+NAME", help="The adapter with its model.")],
+    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="Only the one for mlx or llamacpp.")] = None,
+    files: Annotated[bool, typer.Option("--files", help="Also delete its files.")] = False,
+    is_json: JsonFlag = False,
+) -> None:
+    """Forget an adapter. Its files are left unless --files is given.
+
+    Examples: `mlxr models adapter rm qwen3-4b+pirate`, `mlxr models adapter rm qwen3-4b+pirate --engine mlx --files`.
+    """
+    from registry.adapters.removal import remove_adapter
+
+    check_engine(engine)
+    base, plus, name = reference.partition("+")
+    if not plus or engine == "auto":
+        message = "Name the adapter with its model, BASE+NAME" if not plus else "--engine is mlx or llamacpp here"
+        raise CommandError(f"{message}; `mlxr models adapters` lists them.", exit_code=2)
+    with open_registry(current_paths()) as registry:
+        gone = remove_adapter(registry, base, name, engine=engine, is_deleting_files=files)  # type: ignore[arg-type]  # checked above
+    if is_json:
+        print_json([description(adapter) for adapter in gone])
+        return
+    for adapter in gone:
+        left = "its files are deleted" if files else f"its files stay in {adapter.path}"
+        print(f"{adapter.reference} is forgotten on {adapter.engine}; {left}.")
+
+
+def description(adapter: "Adapter") -> dict[str, Any]:
+    """Give what JSON says of an adapter.
+
+    Returns:
+        Plain values; `problem` is why it cannot be used now, or null.
+    """
+    from registry.scan.watch import what_changed
+
+    facts = adapter.facts
+    return {
+        "model": adapter.model_name,
+        "name": adapter.name,
+        "reference": adapter.reference,
+        "engine": adapter.engine,
+        "format": adapter.format,
+        "method": facts.method,
+        "architecture": facts.architecture,
+        "rank": facts.rank,
+        "alpha": facts.alpha,
+        "own_scale": facts.scale,
+        "scale": adapter.scale,
+        "path": adapter.path,
+        "size_bytes": adapter.size_bytes,
+        "num_tensors": facts.num_tensors,
+        "problem": what_changed(adapter),
+    }
+
+
+def adapter_facts(model: "Model") -> list[tuple[str, object]]:
+    """Give the lines about a model's adapters for `mlxr models show`."""
+    return [("adapter", _line(description(adapter))) for adapter in model.adapters]
+
+
+def _line(plain: dict[str, Any]) -> str:
+    problem = "" if plain["problem"] is None else f" ({plain['problem']})"
+    factor = "" if plain["scale"] == 1 else f", scale {plain['scale']:g}"
+    method, rank, where = plain["method"], plain["rank"], size(plain["size_bytes"])
+    return (
+        f"{plain['reference']} on {plain['engine']}: {method}, rank {rank}{factor}, {where}, {plain['path']}{problem}"
+    )
+
+
+def _row(adapter: "Adapter") -> tuple[object, ...]:
+    plain = description(adapter)
+    return (
+        plain["reference"],
+        plain["engine"],
+        plain["method"],
+        plain["rank"],
+        round(plain["alpha"], 3),
+        plain["scale"],
+        size(plain["size_bytes"]),
+        plain["problem"] or "ok",
+        plain["path"],
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as exc:
+        raise CommandError(f"--scale: {text[:40]!r} is no number; give e.g. 0.8.", exit_code=2) from exc

@@ -1,0 +1,186 @@
+"""`mlxr models convert`: make the MLX form of a model.
+
+A running server does it, so that closing the terminal stops nothing; without one this process does.
+Not here: the work (`router.jobs.convert.conversion`), and what the server runs (`router.jobs.conversions`).
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from router.cli.models.conversion_report import parity_words
+from router.cli.terminal.context import CommandError, current_paths, open_registry, running_instance
+from router.cli.terminal.output import print_json, shown
+from router.cli.terminal.quick import QuickCommand
+
+if TYPE_CHECKING:
+    from router.config.instance import RunningInstance
+    from router.config.paths import Paths
+    from router.jobs.conversions import ConversionDone
+    from router.jobs.convert.conversion import OnProgress
+    from router.jobs.convert.report import ConversionReport, ConversionWish
+
+
+def register(models: typer.Typer) -> None:
+    """Add the verb."""
+    models.command("convert", cls=QuickCommand)(convert)
+
+
+def convert(
+    name: Annotated[str, typer.Argument(help="Model or alias.")],
+    to: Annotated[str, typer.Option(metavar="FORMAT", help="mlx.")] = "mlx",
+    bits: Annotated[int, typer.Option(metavar="N", help="2, 3, 4, 5, 6 or 8.")] = 4,
+    group_size: Annotated[int, typer.Option("--group-size", metavar="N", help="32, 64 or 128.")] = 64,
+    dtype: Annotated[str | None, typer.Option(metavar="TYPE", help="float16, bfloat16 or float32.")] = None,
+    quantize: Annotated[bool, typer.Option(help="Quantize the weights.")] = True,
+    new_name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Model that gets the result.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Keep it whatever the comparison says.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Stop what the server is making of the model.")] = False,
+    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make an MLX folder from a model's GGUF, or a quantized one from a folder of float weights.
+
+    Source and result then read the same text; a result that is too far off is not kept.
+
+    Examples: `mlxr models convert qwen3-4b`, `mlxr models convert qwen3-4b --bits 8 --group-size 32`.
+    """
+    _check(to, bits, group_size, dtype)
+    from router.jobs.convert.report import ConversionWish
+
+    paths = current_paths()
+    instance = running_instance(paths)
+    if cancel:
+        _cancel(instance, name)
+        return
+    wish = ConversionWish(
+        bits=cast("Any", bits if quantize else None),
+        group_size=cast("Any", group_size),
+        dtype=cast("Any", dtype),
+        name=new_name,
+    )
+    on_progress = _printer(is_quiet=is_json)
+    if instance is None:
+        print("No server runs, so this terminal converts; closing it stops the conversion.", file=sys.stderr)
+        done = _convert_here(paths, name, wish, on_progress, is_forced=force)
+    else:
+        done = _convert_by_server(instance, name, wish, on_progress, is_forced=force)
+    if is_json:
+        print_json({"model": done.model, "path": done.path, "report": done.report})
+        return
+    _print_report(done.report)
+    print(f"{done.model}: runs on {' and '.join(done.engines)}; the MLX folder is {shown(done.path)}.")
+
+
+def _convert_here(
+    paths: "Paths", name: str, wish: "ConversionWish", on_progress: "OnProgress", *, is_forced: bool
+) -> "ConversionDone":
+    """Convert in this process's children."""
+    import asyncio
+
+    from router.jobs.conversions import ConversionDone
+    from router.jobs.convert.converter import Converted, Converter
+    from router.workers.launch import worker_environment
+
+    open_registry(paths).close()
+
+    async def work() -> Converted:
+        converter = Converter(paths.registry_db, paths.models_dir, worker_environment(os.environ))
+        return await converter.convert(name, wish, on_progress=on_progress, is_forced=is_forced)
+
+    made = asyncio.run(work())
+    new = made.registered
+    return ConversionDone(model=new.model, engines=new.engines, path=new.path, report=made.report)
+
+
+def _convert_by_server(
+    instance: "RunningInstance", name: str, wish: "ConversionWish", on_progress: "OnProgress", *, is_forced: bool
+) -> "ConversionDone":
+    """Let the server convert, and watch."""
+    from registry.pull.events import Converting, Failed
+    from router.cli.client.conversions import ConversionClient
+    from router.jobs.conversions import ConversionDone, ConversionStopped
+
+    with ConversionClient(instance) as client:
+        try:
+            with closing(client.convert(name, wish, is_forced=is_forced)) as events:
+                for event in events:
+                    match event:
+                        case Converting(step=step, share=share):
+                            on_progress(step, share)
+                        case Failed(message=message):
+                            raise CommandError(message)
+                        case ConversionStopped(state="cancelled"):
+                            raise CommandError("The conversion was cancelled; nothing of it was kept.")
+                        case ConversionStopped():
+                            raise CommandError("The server was stopped, and the conversion with it; give it again.")
+                        case ConversionDone():
+                            return event
+        except KeyboardInterrupt:
+            print(
+                "\nThe server goes on with the conversion. The same command follows it again, ", end="", file=sys.stderr
+            )
+            print(f"`mlxr models convert {name} --cancel` ends it.", file=sys.stderr)
+            raise
+    raise AssertionError("a stream without its last event raises")
+
+
+def _cancel(instance: "RunningInstance | None", name: str) -> None:
+    from router.cli.client.conversions import ConversionClient
+
+    if instance is None:
+        raise CommandError("No server runs; a conversion of a terminal ends with Ctrl-C there.")
+    with ConversionClient(instance) as client:
+        client.cancel_conversion(name)
+    print(f"The conversion of {shown(name)} was stopped; nothing of it was kept.")
+
+
+def _check(to: str, bits: int, group_size: int, dtype: str | None) -> None:
+    if to == "gguf":
+        raise CommandError(
+            "Converting to GGUF is not supported; get the model's GGUF with `mlxr models pull`, or make one with "
+            "llama.cpp's convert_hf_to_gguf.py and add it with `mlxr models add`.",
+            exit_code=2,
+        )
+    from router.jobs.convert.report import Bits, Dtype, GroupSize
+
+    for option, value, allowed in (
+        ("--to", to, ("mlx",)),
+        ("--bits", bits, get_args(Bits)),
+        ("--group-size", group_size, get_args(GroupSize)),
+        ("--dtype", dtype, (*get_args(Dtype), None)),
+    ):
+        if value not in allowed:
+            words = ", ".join(str(item) for item in allowed if item is not None)
+            raise CommandError(f"{option} {value} is not possible; choose {words}.", exit_code=2)
+
+
+def _printer(*, is_quiet: bool) -> Callable[[str, float | None], None]:
+    """Print each step once, and its share in place on a terminal."""
+    is_terminal = sys.stderr.isatty()
+    last_step: list[str] = []
+
+    def on_progress(step: str, share: float | None) -> None:
+        if is_quiet:
+            return
+        if share is not None and is_terminal:
+            print(f"\r{step}: {share:4.0%}", end="" if share < 1 else "\n", file=sys.stderr, flush=True)
+        elif last_step[-1:] != [step]:
+            print(f"{step} ...", file=sys.stderr, flush=True)
+        last_step.append(step)
+        del last_step[:-1]
+
+    return on_progress
+
+
+def _print_report(report: "ConversionReport") -> None:
+    parity = report.parity
+    if parity is None:
+        print(f"Not compared with the source: {report.parity_skipped}.")
+        return
+    print(f"Compared with the source: {parity_words(parity)}.")
+    if not parity.is_same_tokens:
+        print("With other tokens, answers may differ more than the numbers say.")

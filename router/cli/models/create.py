@@ -1,0 +1,109 @@
+"""`mlxr models create`: a model out of a Modelfile, as Ollama has them; files that it names are opened, here only.
+
+Not here: reading a Modelfile (`router.protocols.ollama.models.modelfile`), and the making (`registry.making.making`).
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from router.cli.terminal.context import CommandError, current_paths, open_registry
+from router.cli.terminal.output import print_json
+from router.cli.terminal.quick import QuickCommand
+
+if TYPE_CHECKING:
+    from registry.making.making import Made
+    from registry.store import Registry
+    from router.protocols.ollama.models.modelfile import Modelfile
+
+_PATH_BEGINNINGS = ("/", "./", "../", "~")
+
+
+def register(models: typer.Typer) -> None:
+    """Add the verb."""
+    models.command("create", cls=QuickCommand)(create)
+
+
+def create(
+    name: Annotated[str, typer.Argument(help="Name of the new model.")],
+    file: Annotated[str, typer.Option("--file", "-f", metavar="MODELFILE", help="The recipe.")] = "Modelfile",
+    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make a model out of another one, or of a GGUF file or an MLX folder, with settings, by a Modelfile.
+
+    The bytes are shared with the source where the disk allows it. FROM, PARAMETER, SYSTEM, TEMPLATE (in Jinja), MESSAGE
+    and LICENSE count.
+
+    Examples: `mlxr models create mario -f Modelfile`, `mlxr models create mario --json`.
+    """
+    from router.errors import InvalidRequestError
+    from router.protocols.ollama.models.modelfile import parse_modelfile
+    from router.protocols.ollama.models.names import names_to_make
+    from router.protocols.ollama.models.recipe import settings_of
+    from router.protocols.ollama.models.schemas import CreateMessage
+
+    path = Path(file).expanduser()
+    try:
+        modelfile = parse_modelfile(_text_of(path))
+        names = names_to_make(name)
+        settings = settings_of(
+            parameters=modelfile.parameters,
+            system=modelfile.system,
+            template=modelfile.template,
+            messages=[CreateMessage(role=item.role, content=item.content) for item in modelfile.messages],
+            licenses=modelfile.licenses,
+        )
+    except InvalidRequestError as exc:
+        raise CommandError(f"{file}: {exc}") from exc
+    if modelfile.adapters:
+        raise CommandError(
+            f"{file}: ADAPTER: register it with `mlxr models adapter add BASE PATH`, and ask for BASE+ADAPTER."
+        )
+    with open_registry(current_paths()) as registry:
+        own_name = next((each for each in names if registry.find_exactly(each) is not None), names[-1])
+        made = _make(registry, own_name, modelfile, path.absolute().parent, settings)
+    if is_json:
+        print_json({"name": made.model.name, "engines": made.model.engines, "settings": settings})
+    else:
+        engines = " and ".join(made.model.engines) or "no engine"
+        print(f"{made.model.name}: runs on {engines}. Try: mlxr run {made.model.name}")
+
+
+def _make(registry: "Registry", name: str, modelfile: "Modelfile", folder: Path, settings: dict[str, object]) -> "Made":
+    from registry.making.making import make_from_files, make_from_model
+    from router.protocols.ollama.models.names import without_host
+
+    models_dir = current_paths().models_dir
+    source = modelfile.source
+    near = folder / Path(source).expanduser()
+    if source.startswith(_PATH_BEGINNINGS) or (source.lower().endswith(".gguf") and near.exists()):
+        return make_from_files(registry, models_dir, name, _files_at(near), settings)
+    return make_from_model(registry, models_dir, name, without_host(source), settings)
+
+
+def _files_at(path: Path) -> list[tuple[str, Path]]:
+    from registry.names import parse_shard_name
+
+    if path.is_dir():
+        return [(item.name, item) for item in sorted(path.iterdir()) if item.is_file()]
+    if not path.is_file():
+        raise CommandError(f"FROM {path}: there is no such file or folder.")
+    shard = parse_shard_name(path.name)
+    if shard is None or shard.num_files == 1:
+        return [(path.name, path)]
+    siblings = ((parse_shard_name(item.name), item) for item in sorted(path.parent.iterdir()))
+    return [
+        (item.name, item)
+        for place, item in siblings
+        if place is not None and (place.prefix, place.num_files) == (shard.prefix, shard.num_files)
+    ]
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as exc:
+        raise CommandError(f"{path}: {exc.strerror or exc}.") from exc
+    except UnicodeDecodeError as exc:
+        raise CommandError(f"{path}: this is no UTF-8 text.") from exc

@@ -1,0 +1,165 @@
+"""`mlxr models fit`: what a model takes per engine, and whether this machine has it. The sums are `memory_fit`'s."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from router.cli.terminal.context import (
+    CommandError,
+    check_engine,
+    current_paths,
+    open_registry_for_reading,
+    read_config,
+)
+from router.cli.terminal.output import print_facts, print_json, print_table, size
+from router.cli.terminal.quick import QuickCommand
+
+if TYPE_CHECKING:
+    from registry.catalogue import Artifact, Model
+    from registry.memory_fit import FitSettings, Machine
+    from router.placement.budget import MemoryBudget
+
+EXIT_DOES_NOT_FIT = 1
+
+
+def register(models: typer.Typer) -> None:
+    """Add the verb."""
+    models.command("fit", cls=QuickCommand)(fit)
+
+
+def fit(
+    name: Annotated[str, typer.Argument(help="Model or alias, perhaps with +ADAPTER.")],
+    ctx: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tokens of one request.")] = None,
+    parallel: Annotated[int | None, typer.Option(min=1, metavar="N", help="Requests at a time.")] = None,
+    kv: Annotated[str | None, typer.Option(metavar="TYPE", help="KV cache on llamacpp, e.g. q8_0.")] = None,
+    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="mlx or llamacpp only.")] = None,
+    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Tell how much memory a model takes on each engine, and whether that is there. Exit code 1: it fits on none.
+
+    What the options leave open is as the model's settings and the config have it.
+
+    Examples: `mlxr models fit qwen3-4b`, `mlxr models fit qwen3-4b --ctx 32768 --parallel 4 --kv q8_0`.
+    """
+    from router.models.load_settings import load_settings_of
+    from router.placement.budget import read_budget, this_machine
+    from router.placement.fit import fit_settings_for
+
+    check_engine(engine)
+    paths = current_paths()
+    with open_registry_for_reading(paths) as registry:
+        base, plus, adapter = name.partition("+")
+        model = registry.get_model(base)
+    artifacts = [item for item in model.artifacts if engine in {None, item.engine} and item.status == "ok"]
+    artifacts = [_with_memory_facts(item) for item in artifacts]
+    if plus:
+        artifacts = _under_adapter(model, adapter, artifacts)
+    if not artifacts:
+        raise CommandError(f"{name} has no usable artifact{f' for {engine}' if engine else ''}.")
+    config, machine, load = read_config(paths), this_machine(), load_settings_of(model.settings)
+    budget = read_budget(has_metal=machine.has_metal)
+    stored = {item.engine: fit_settings_for(config, item.engine, load) for item in artifacts}
+    reports = [_report(item, _settings(stored[item.engine], ctx, parallel, kv), machine, budget) for item in artifacts]
+    if is_json:
+        print_json({"model": model.name + plus + adapter, "total_bytes": budget.total_bytes, "engines": reports})
+    else:
+        _print(reports, budget)
+    return 0 if any(report["fits"] for report in reports) else EXIT_DOES_NOT_FIT
+
+
+def _with_memory_facts(artifact: "Artifact") -> "Artifact":
+    """Read the files again where an older mlxr left out what memory depends on; what cannot be read is estimated."""
+    from msgspec.structs import replace
+
+    from registry.checksums.verification import read_facts
+    from registry.errors import ArtifactError
+
+    if artifact.facts.memory is not None:
+        return artifact
+    try:
+        return replace(artifact, facts=read_facts(artifact))
+    except ArtifactError:
+        return artifact
+
+
+def _under_adapter(model: "Model", name: str, artifacts: "list[Artifact]") -> "list[Artifact]":
+    """Give the artifacts that an adapter of this name can change, with its weights among theirs."""
+    from msgspec.structs import replace
+
+    from router.models.adapters import facts_with, find_adapters, target_adapter
+
+    adapters = find_adapters(model, name)
+    return [
+        replace(item, facts=facts_with(item.facts, target_adapter(adapters[item.engine])))
+        for item in artifacts
+        if item.engine in adapters
+    ]
+
+
+def _settings(settings: "FitSettings", ctx: int | None, parallel: int | None, kv: str | None) -> "FitSettings":
+    """Put the command line's wishes over the model's settings and the config."""
+    from msgspec.structs import replace
+
+    from registry.memory_fit import KV_ELEMENT_BYTES
+
+    if kv is not None and kv not in KV_ELEMENT_BYTES:
+        raise CommandError(f"There is no KV type {kv!r}; choose {', '.join(KV_ELEMENT_BYTES)}.", exit_code=2)
+    return replace(
+        settings,
+        context_length=ctx or settings.context_length,
+        parallel=parallel or settings.parallel,
+        kv_cells=None if ctx else settings.kv_cells,
+        kv_type=kv or settings.kv_type,
+    )
+
+
+def _report(
+    artifact: "Artifact", settings: "FitSettings", machine: "Machine", budget: "MemoryBudget"
+) -> dict[str, Any]:
+    from msgspec import to_builtins
+
+    from registry.memory_fit import check_fit, largest_context, memory_need
+
+    need = memory_need(artifact.facts, settings, machine)
+    available = budget.available_for(artifact.engine)
+    answer = check_fit(need, available_bytes=available)
+    report: dict[str, Any] = to_builtins(need)
+    return report | {
+        "required_bytes": need.required_bytes,
+        "total_bytes": need.total_bytes,
+        "available_bytes": available,
+        "fits": answer.is_fitting,
+        "fits_with_kept_caches": answer.has_room_for_kept,
+        "largest_context": largest_context(artifact.facts, settings, machine, free_bytes=available),
+        "parallel": settings.parallel,
+    }
+
+
+def _print(reports: list[dict[str, Any]], budget: "MemoryBudget") -> None:
+    head = ("ENGINE", "CONTEXT", "WEIGHTS", "KV CACHE", "BUFFERS", "NEEDS", "KEPT CACHES", "AVAILABLE", "FITS", "UP TO")
+    print_table(head, [_row(report) for report in reports])
+    print()
+    print_facts(
+        [
+            ("memory", f"{size(budget.total_bytes)}, {size(budget.available_bytes)} available"),
+            ("wired limit", size(budget.wired_limit_bytes)),
+            ("kept caches", "of ended answers, at most; the config's cache.slots: 0 turns them off"),
+        ]
+    )
+
+
+def _row(report: dict[str, Any]) -> tuple[object, ...]:
+    buffers = report["required_bytes"] - report["weights_bytes"] - report["kv_bytes"]
+    verdict = "yes" if report["fits_with_kept_caches"] else "tight" if report["fits"] else "no"
+    return (
+        report["engine"],
+        report["context_length"],
+        size(report["weights_bytes"]),
+        size(report["kv_bytes"]),
+        size(buffers),
+        size(report["required_bytes"]),
+        size(report["kept_bytes"]),
+        size(report["available_bytes"]),
+        verdict,
+        report["largest_context"],
+    )

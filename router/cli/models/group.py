@@ -1,0 +1,179 @@
+"""`mlxr models …`: getting models into the catalogue.
+
+Not here: showing what is in it (`model_list.py`, `model_show.py`), what is set on it (`model_settings.py`), and taking
+models out (`removal.py`).
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from router.cli.models import (
+    adapters,
+    convert,
+    create,
+    fit,
+    model_list,
+    model_settings,
+    model_show,
+    removal,
+    verify,
+)
+from router.cli.pulling import pull, pulls, search
+from router.cli.terminal.context import CommandError, check_engine, current_paths, open_registry
+from router.cli.terminal.output import plural, print_json, shown
+from router.cli.terminal.quick import QuickCommand, QuickGroup
+
+if TYPE_CHECKING:
+    from registry.catalogue import Model
+    from registry.scan.discovery import ScanFailure, ScanReport
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+models = typer.Typer(
+    name="models",
+    cls=QuickGroup,
+    no_args_is_help=True,
+    help="Get, list, show, find, add and remove models.",
+    rich_markup_mode=None,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    for verbs in (model_list, model_show, create, pull, pulls, search, model_settings, removal):
+        verbs.register(models)
+    fit.register(models)
+    convert.register(models)
+    verify.register(models)
+    adapters.register(models)
+    app.add_typer(models)
+
+
+@models.command("scan", cls=QuickCommand)
+def scan(
+    config: Annotated[str | None, typer.Option(metavar="FILE", help="Config file, instead of mlxr's own.")] = None,
+    rescue: Annotated[bool, typer.Option(help="Put a damaged catalogue aside and start a new one.")] = False,
+    is_json: JsonFlag = False,
+) -> None:
+    """Look for models in mlxr's folder, the config's extra folders and the stores of other tools.
+
+    Examples: `mlxr models scan`, `mlxr models scan --json`.
+    """
+    from registry.scan.discovery import scan as scan_folders
+    from router.cli.terminal.context import read_config
+    from router.config.roots import scan_roots
+
+    paths = current_paths()
+    roots = scan_roots(read_config(paths, config), paths)
+    if rescue:
+        _put_catalogue_aside()
+    with open_registry(paths) as registry:
+        report = scan_folders(registry, roots)
+        found = registry.list_summaries()
+    if is_json:
+        print_json(report)
+    else:
+        _print_report(report, len(found))
+
+
+def _put_catalogue_aside() -> None:
+    from registry.store.database import rescue_registry
+    from router.cli.terminal.context import running_instance
+
+    paths = current_paths()
+    if running_instance(paths) is not None:
+        raise CommandError("The running server uses the catalogue; stop the server first.")
+    aside = rescue_registry(paths.registry_db)
+    if aside is not None:
+        print(f"The old catalogue is now {shown(aside)}.")
+
+
+def _print_report(report: "ScanReport", num_models: int) -> None:
+    counts = (("new", report.added), ("changed", report.updated), ("copy", report.copied), ("missing", report.missing))
+    parts = [f"{len(items)} {word}" for word, items in counts if items]
+    print(f"{plural(num_models, 'model')} known: {', '.join([*parts, f'{report.num_unchanged} unchanged'])}.")
+    for word, items in counts:
+        for path in items:
+            print(f"  {word:<8} {shown(path)}")
+    _print_failures("broken", report.failed)
+    _print_failures("no model", report.skipped)
+
+
+def _print_failures(word: str, failures: "tuple[ScanFailure, ...]") -> None:
+    for failure in failures:
+        print(f"  {word:<8} {shown(failure.path)}: {shown(failure.reason)}")
+
+
+@models.command("add", cls=QuickCommand)
+def add(
+    path: Annotated[str, typer.Argument(help="A .gguf file, or a folder with an MLX model.")],
+    name: Annotated[str | None, typer.Option(help="Name of the model, or of the one this is another form of.")] = None,
+    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="Also set the model's engine.")] = None,
+    is_json: JsonFlag = False,
+) -> None:
+    """Put a model into the catalogue where it lies; nothing is copied.
+
+    Examples: `mlxr models add ~/models/qwen3-4b-q4_k_m.gguf`, `mlxr models add ./qwen3-4b-mlx --name qwen3-4b`.
+    """
+    from pathlib import Path
+
+    from registry.scan.discovery import register_path
+
+    check_engine(engine)
+    paths = current_paths()
+    given = Path(path).expanduser().absolute()
+    with open_registry(paths) as registry:
+        model = register_path(registry, given, name=name, is_owned=given.is_relative_to(paths.models_dir))
+        if engine is not None:
+            model = registry.set_engine(model.name, engine)  # type: ignore[arg-type]  # checked above
+    if is_json:
+        print_json(_registered(model))
+    else:
+        print(f"{model.name}: runs on {' and '.join(model.engines) or 'no engine'}. Try: mlxr run {model.name}")
+
+
+def _registered(model: "Model") -> dict[str, Any]:
+    """Give what `list` says of it, from the full form."""
+    return {
+        "name": model.name,
+        "aliases": model.aliases,
+        "engine": model.engine,
+        "engines": model.engines,
+        "artifacts": [
+            {"format": item.format, "engine": item.engine, "path": item.path, "status": item.status}
+            for item in model.artifacts
+        ],
+    }
+
+
+@models.command("link", cls=QuickCommand)
+def link(
+    source: Annotated[str, typer.Argument(help="Model that is given up.")],
+    target: Annotated[str, typer.Argument(help="Model that gets its artifacts.")],
+) -> None:
+    """Make the artifacts of one model artifacts of another: two forms of one model under one name.
+
+    Example: `mlxr models link qwen3-4b-mlx qwen3-4b`.
+    """
+    with open_registry(current_paths()) as registry:
+        model = registry.link(source, target)
+    print(f"{model.name}: runs on {' and '.join(model.engines) or 'no engine'}.")
+
+
+@models.command("unlink", cls=QuickCommand)
+def unlink(
+    name: Annotated[str, typer.Argument(help="Model or alias.")],
+    artifact_format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="gguf or mlx.")],
+) -> None:
+    """Make one artifact of a model a model of its own.
+
+    Example: `mlxr models unlink qwen3-4b --format mlx`.
+    """
+    from registry.facts import ArtifactFormat
+
+    if artifact_format not in {item.value for item in ArtifactFormat}:
+        raise CommandError(f"There is no format {artifact_format!r}; choose gguf or mlx.", exit_code=2)
+    with open_registry(current_paths()) as registry:
+        model = registry.unlink(name, ArtifactFormat(artifact_format))
+    print(f"The {artifact_format} artifact of {name} is now the model {model.name}.")

@@ -1,0 +1,183 @@
+"""`mlxr models list`: what is in the catalogue, as far as it is asked for."""
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from router.cli.terminal.context import (
+    CommandError,
+    check_engine,
+    client_if_running,
+    current_paths,
+    open_registry_for_reading,
+)
+from router.cli.terminal.output import count, print_json, print_table, size
+from router.cli.terminal.quick import QuickCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from registry.catalogue import ArtifactSummary, ModelSummary
+    from router.config.paths import Paths
+
+SORTS: Final = ("name", "size", "parameters", "context", "used", "added", "speed")
+
+_AGES: Final = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"))
+
+
+def register(models: typer.Typer) -> None:
+    """Add the verb."""
+    models.command("list", cls=QuickCommand)(list_models)
+
+
+def list_models(
+    text: Annotated[str | None, typer.Argument(help="Only models with this in their name, alias or path.")] = None,
+    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="Only models that this engine runs.")] = None,
+    arch: Annotated[str | None, typer.Option(metavar="ARCH", help="Only models of this architecture.")] = None,
+    min_context: Annotated[
+        str | None, typer.Option(metavar="TOKENS", help="Only models trained for at least this context; 32k is 32768.")
+    ] = None,
+    sort: Annotated[str, typer.Option(metavar="KEY", help=f"One of {', '.join(SORTS)}.")] = "name",
+    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the models.
+
+    Examples: `mlxr models list`, `mlxr models list qwen --engine mlx --min-context 32k --sort size`.
+    """
+    check_engine(engine)
+    if sort not in SORTS:
+        raise CommandError(f"Models cannot be sorted by {sort!r}; choose {', '.join(SORTS)}.", exit_code=2)
+    paths = current_paths()
+    with open_registry_for_reading(paths) as registry:
+        known = registry.list_summaries()
+    min_tokens = None if min_context is None else _tokens(min_context)
+    found = [model for model in known if _is_wanted(model, text, engine, arch, min_tokens)]
+    found.sort(key=_sort_key(sort))
+    resident = resident_engines(paths)
+    if is_json:
+        print_json([summary_of(model, resident) for model in found])
+    elif found:
+        head = ("NAME", "ENGINES", "SETTING", "QUANTIZATION", "PARAMETERS", "CONTEXT", "SIZE", "TOKENS/S", "LOADED")
+        print_table((*head, "USED", "REMARK"), [_row(model, resident) for model in found])
+    elif known:
+        print(f"None of the {len(known)} models is like that. `mlxr models list` shows all.")
+    else:
+        print("There are no models yet. `mlxr models pull ORG/REPO` gets one, `mlxr models search TEXT` finds some,")
+        print("`mlxr models add PATH` adds a file, `mlxr models scan` looks for those that are here.")
+
+
+def resident_engines(paths: "Paths") -> dict[str, str]:
+    """Ask the running server which models are loaded.
+
+    Returns:
+        Model -> engine; empty when no server runs, or none that answers.
+    """
+    client = client_if_running(paths)
+    if client is None:
+        return {}
+    from router.cli.client.base import ClientError
+
+    try:
+        with client:
+            workers = client.status().workers
+    except ClientError:
+        return {}
+    loaded = {"ready", "busy", "draining"}
+    return {worker.model: worker.engine for worker in workers if worker.model is not None and worker.state in loaded}
+
+
+def summary_of(model: "ModelSummary", resident: dict[str, str] | None = None) -> dict[str, Any]:
+    """Give what JSON lists say of a model.
+
+    Args:
+        resident: Of `resident_engines`; None = nothing is known of it.
+    """
+    return {
+        "name": model.name,
+        "aliases": model.aliases,
+        "engine": model.engine,
+        "engines": model.engines,
+        "resident_engine": None if resident is None else resident.get(model.name),
+        "last_used_at": model.last_used_at,
+        "artifacts": [_artifact_summary(artifact) for artifact in model.artifacts],
+        "adapters": [{"name": name, "engine": engine} for name, engine in model.adapters],
+    }
+
+
+def _artifact_summary(artifact: "ArtifactSummary") -> dict[str, Any]:
+    from msgspec.structs import asdict
+
+    return {"engine": artifact.engine, **asdict(artifact)}
+
+
+def _row(model: "ModelSummary", resident: dict[str, str]) -> tuple[object, ...]:
+    artifacts = model.artifacts
+    labels = [artifact.quantization for artifact in artifacts if artifact.quantization is not None]
+    remarks = [f"{artifact.format} {artifact.status}" for artifact in artifacts if artifact.status != "ok"]
+    speed = _most(artifacts, "decode_tokens_per_s")
+    return (
+        model.name,
+        ", ".join(model.engines) or None,
+        model.engine,
+        " / ".join(labels) or None,
+        count(_most(artifacts, "parameter_count") or None),
+        _most(artifacts, "context_length") or None,
+        size(_num_bytes(model)),
+        round(speed, 1) if speed else None,
+        resident.get(model.name),
+        None if model.last_used_at is None else ago(time.time() - model.last_used_at),
+        ", ".join(remarks),
+    )
+
+
+def ago(seconds: float) -> str:
+    """Write how long ago something was, e.g. `3 h ago`."""
+    for unit_s, unit in _AGES:
+        if seconds >= unit_s:
+            return f"{seconds / unit_s:.0f} {unit} ago"
+    return "just now"
+
+
+def _tokens(text: str) -> int:
+    number, factor = (text[:-1], 1024) if text.lower().endswith("k") else (text, 1)
+    try:
+        return int(number) * factor
+    except ValueError as exc:
+        raise CommandError(f"--min-context: {text!r} is no number of tokens; give 8192 or 8k.", exit_code=2) from exc
+
+
+def _is_wanted(
+    model: "ModelSummary", text: str | None, engine: str | None, arch: str | None, min_tokens: int | None
+) -> bool:
+    if text is not None:
+        places = (model.name, *model.aliases, *(artifact.path for artifact in model.artifacts))
+        if not any(text.lower() in place.lower() for place in places):
+            return False
+    if engine not in {None, "auto"} and engine not in model.engines:
+        return False
+    if arch is not None and all((artifact.architecture or "").lower() != arch.lower() for artifact in model.artifacts):
+        return False
+    return min_tokens is None or _most(model.artifacts, "context_length") >= min_tokens
+
+
+def _most(artifacts: "Sequence[ArtifactSummary]", field: str) -> Any:
+    return max((getattr(artifact, field) or 0 for artifact in artifacts), default=0)
+
+
+def _num_bytes(model: "ModelSummary") -> int:
+    return sum(artifact.size_bytes for artifact in model.artifacts)
+
+
+def _sort_key(sort: str) -> "Callable[[ModelSummary], tuple[Any, str]]":
+    """Names go up, everything else begins with the most."""
+    keys: dict[str, Callable[[ModelSummary], Any]] = {
+        "name": lambda _model: 0,
+        "size": _num_bytes,
+        "parameters": lambda model: _most(model.artifacts, "parameter_count"),
+        "context": lambda model: _most(model.artifacts, "context_length"),
+        "used": lambda model: model.last_used_at or 0.0,
+        "added": lambda model: model.created_at,
+        "speed": lambda model: _most(model.artifacts, "decode_tokens_per_s"),
+    }
+    return lambda model: (-keys[sort](model), model.name)

@@ -1,0 +1,203 @@
+"""`mlxr models set`, `alias` and `settings`: what users set on one model, and taking all of it elsewhere as YAML."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from router.cli.terminal.context import CommandError, current_paths, open_registry, open_registry_for_reading
+from router.cli.terminal.output import plural, print_facts, print_json
+from router.cli.terminal.quick import QuickCommand, QuickGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from registry.catalogue import Model
+    from registry.store import Registry
+
+MAX_IMPORT_BYTES = 16 << 20
+"""Two hundred models with the longest templates and prompts there may be."""
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+settings_group = typer.Typer(
+    name="settings",
+    cls=QuickGroup,
+    no_args_is_help=True,
+    help="Write all models' settings to a YAML file, or read them from one.",
+    rich_markup_mode=None,
+)
+
+
+def register(models: typer.Typer) -> None:
+    """Add the verbs."""
+    models.command("set", cls=QuickCommand)(set_values)
+    models.command("alias", cls=QuickCommand)(alias)
+    settings_group.command("export", cls=QuickCommand)(export_settings)
+    settings_group.command("import", cls=QuickCommand)(import_settings)
+    models.add_typer(settings_group)
+
+
+def set_values(
+    name: Annotated[str, typer.Argument(help="Model or alias.")],
+    pairs: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="KEY= takes the setting away.")],
+    is_json: JsonFlag = False,
+) -> None:
+    """Set what one model does differently: engine, context, sampling defaults, system prompt and more.
+
+    The keys: engine, context_length, kv_type, parallel, workers, keep_alive_s, temperature, top_p, top_k, min_p,
+    repetition_penalty, seed, max_tokens, stop, system, template, messages, license. A value @FILE is read from it.
+
+    Examples: `mlxr models set qwen3-4b temperature=0.7 top_p=0.9`, `mlxr models set qwen3-4b system=@prompt.txt seed=`.
+    """
+    from registry.settings import settings_from_text
+
+    changes = settings_from_text(dict(_pair(text) for text in pairs))
+    _check_template(changes.get("template"))
+    with open_registry(current_paths()) as registry:
+        model = registry.change_settings(name, changes)
+    if is_json:
+        print_json(_entry(model))
+        return
+    facts = list(_entry(model).items())
+    print_facts([("name", model.name), *facts] if facts else [("name", f"{model.name}: nothing is set")])
+
+
+def _check_template(template: object) -> None:
+    """Refuse a chat template that does not compile; the worker would refuse it in the load."""
+    if not isinstance(template, str):
+        return
+    from backends.errors import TemplateError
+    from backends.prompting.chat_template import check_template
+
+    try:
+        check_template(template)
+    except TemplateError as exc:
+        raise CommandError(f"template: {exc}") from exc
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise CommandError(f"{text[:60]!r} is no setting; write KEY=VALUE, or KEY= to take it away.", exit_code=2)
+    if value.startswith("@"):
+        path = Path(value[1:]).expanduser()
+        try:
+            value = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as exc:
+            raise CommandError(f"{path}: this is no UTF-8 text.") from exc
+        if not value:
+            raise CommandError(f"{path}: the file is empty; `{key}=` takes the setting away.")
+    return key, value
+
+
+def alias(
+    name: Annotated[str, typer.Argument(help="Model or alias.")],
+    other: Annotated[str, typer.Argument(metavar="ALIAS", help="The other name.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take the alias away.")] = False,
+) -> None:
+    """Give a model another name, or take one away.
+
+    Examples: `mlxr models alias qwen3-4b gpt-4`, `mlxr models alias qwen3-4b gpt-4 --remove`.
+    """
+    with open_registry(current_paths()) as registry:
+        if not remove:
+            model = registry.set_alias(other, name)
+        else:
+            model = registry.get_model(name)
+            if other not in model.aliases:
+                raise CommandError(f"{other!r} is no alias of {model.name}.")
+            registry.remove_alias(other)
+            model = registry.get_model(model.name)
+    print(f"{model.name}: {', '.join(model.aliases) or 'no other names'}")
+
+
+def export_settings(
+    file: Annotated[str | None, typer.Argument(help="YAML file to write; left out = print.")] = None,
+) -> None:
+    """Write what is set on the models, their aliases too.
+
+    Examples: `mlxr models settings export`, `mlxr models settings export models.yaml`.
+    """
+    from router.config.yaml_writer import dump
+
+    with open_registry_for_reading(current_paths()) as registry:
+        entries = {model.name: _entry(model, has_aliases=True) for model in registry.list_models()}
+    entries = {name: entry for name, entry in entries.items() if entry}
+    text = dump({"models": entries})
+    if file is None:
+        sys.stdout.write(text)
+        return
+    from router.config.edit import write_atomically
+
+    write_atomically(Path(file).expanduser().absolute(), text.encode())
+    print(f"Wrote the settings of {plural(len(entries), 'model')} to {file}.")
+
+
+def _entry(model: "Model", *, has_aliases: bool = False) -> dict[str, Any]:
+    from registry.settings import ENGINE_KEY, set_settings
+
+    entry: dict[str, Any] = {} if model.engine is None else {ENGINE_KEY: model.engine}
+    entry |= set_settings(model.settings)
+    return entry | ({"aliases": list(model.aliases)} if has_aliases and model.aliases else {})
+
+
+def import_settings(
+    file: Annotated[str, typer.Argument(help="YAML file, as export writes it.")],
+    skip_unknown: Annotated[bool, typer.Option("--skip-unknown", help="Pass over models that are not here.")] = False,
+) -> None:
+    """Set what a file says, on all models in it or on none. What it does not say of such a model is taken away.
+
+    Aliases are added, never taken away. Example: `mlxr models settings import models.yaml`.
+    """
+    entries = _read_entries(Path(file).expanduser())
+    with open_registry(current_paths()) as registry, registry.write():
+        skipped = [name for name in entries if registry.find_model(name) is None]
+        if skipped and not skip_unknown:
+            raise CommandError(
+                f"{file}: these models are not here: {', '.join(skipped[:5])}; --skip-unknown passes over them."
+            )
+        for name in entries.keys() - set(skipped):
+            _apply(registry, name, entries[name], file)
+    done = plural(len(entries) - len(skipped), "model")
+    print(f"Set {done}{f'; passed over {len(skipped)} that are not here' if skipped else ''}.")
+
+
+def _read_entries(path: Path) -> dict[str, dict[str, Any]]:
+    from router.config.yaml_text import YAMLTextError, parse
+
+    try:
+        document = parse(path.read_bytes().decode("utf-8-sig"), max_bytes=MAX_IMPORT_BYTES)
+    except UnicodeDecodeError as exc:
+        raise CommandError(f"{path}: this is no UTF-8 text.") from exc
+    except YAMLTextError as exc:
+        line = "" if exc.line is None else f" line {exc.line}:"
+        raise CommandError(f"{path}:{line} {exc}") from exc
+    value = document.value
+    models = value.get("models") if isinstance(value, dict) else None
+    if not isinstance(models, dict) or set(value) != {"models"}:
+        raise CommandError(f"{path}: it must have one section, `models:`, with a section for each model.")
+    for name, entry in models.items():
+        if not isinstance(entry, dict):
+            number = document.lines.get(("models", name))
+            raise CommandError(f"{path}: line {number}: models.{name} must be a section of settings.")
+    return models
+
+
+def _apply(registry: "Registry", name: str, entry: "Mapping[str, Any]", file: str) -> None:
+    from registry.errors import RegistryError
+    from registry.settings import SETTING_KEYS
+
+    values = dict(entry)
+    aliases: Sequence[Any] = values.pop("aliases", ())
+    if not isinstance(aliases, list | tuple) or not all(isinstance(item, str) for item in aliases):
+        raise CommandError(f"{file}: {name}: aliases must be a list of names.")
+    try:
+        _check_template(values.get("template"))
+        model = registry.change_settings(name, dict.fromkeys(SETTING_KEYS) | values)
+        for other in aliases:
+            if other not in model.aliases:
+                registry.set_alias(other, model.name)
+    except (CommandError, RegistryError) as exc:
+        raise CommandError(f"{file}: {name}: {exc}") from exc

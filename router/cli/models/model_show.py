@@ -1,0 +1,228 @@
+"""`mlxr models show`: everything that is known of one model."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from router.cli.models.adapters import adapter_facts, description
+from router.cli.models.conversion_report import report_facts, stored_report
+from router.cli.models.model_list import ago, resident_engines
+from router.cli.terminal.context import CommandError, current_paths, open_registry_for_reading, read_config
+from router.cli.terminal.output import count, print_facts, print_json, shown, shown_answer, size
+from router.cli.terminal.quick import QuickCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from registry.catalogue import Artifact, FileHash, Model
+    from router.config import Config
+
+SHOWN_CONTEXTS = (2048, 8192, 32_768, 131_072)
+
+MAX_SHOWN_CHARS = 200
+"""A system prompt or template of a setting is cut here; `--json` and `settings export` have all of it."""
+
+
+def register(models: typer.Typer) -> None:
+    """Add the verb."""
+    models.command("show", cls=QuickCommand)(show)
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="Model or alias.")],
+    template: Annotated[bool, typer.Option("--template", help="Print the chat template and nothing else.")] = False,
+    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show everything that is known of a model, and what requests to it may ask.
+
+    Examples: `mlxr models show smollm2-135m-instruct`, `mlxr models show smollm2-135m-instruct --template`.
+    """
+    from registry.settings import set_settings
+
+    paths = current_paths()
+    with open_registry_for_reading(paths) as registry:
+        model = registry.get_model(name)
+        hashes = registry.file_hashes(file for artifact in model.artifacts for file in artifact.files)
+    if template:
+        print(shown_answer(_template(model)))
+        return
+    if is_json:
+        print_json(_description(model, hashes))
+        return
+    settings = set_settings(model.settings)
+    print_facts(
+        [
+            ("name", model.name),
+            ("aliases", ", ".join(model.aliases) or None),
+            ("engines", ", ".join(model.engines) or "none that works"),
+            ("engine setting", model.engine or "the global one"),
+            ("loaded", resident_engines(paths).get(model.name)),
+            ("last used", None if model.last_used_at is None else ago(time.time() - model.last_used_at)),
+            *((f"setting {key}", str(value)[:MAX_SHOWN_CHARS]) for key, value in settings.items()),
+            *adapter_facts(model),
+        ]
+    )
+    for artifact in model.artifacts:
+        print()
+        _print_artifact(artifact)
+        if artifact.status == "ok":
+            print_facts([("memory", ", ".join(_needs(artifact, model, read_config(paths))))])
+        _print_files(artifact, hashes)
+    _print_capabilities(model)
+
+
+def _description(model: "Model", hashes: "dict[str, FileHash]") -> dict[str, Any]:
+    from msgspec import to_builtins
+
+    from registry.settings import set_settings
+    from router.protocols.fields.capabilities import report
+
+    plain: dict[str, Any] = to_builtins(model) | {
+        "settings": set_settings(model.settings),
+        "adapters": [description(adapter) for adapter in model.adapters],
+        "capabilities": report(model),
+    }
+    for artifact, source in zip(plain["artifacts"], model.artifacts, strict=True):
+        artifact["files"] = [
+            {"path": file, "sha256": item.sha256 if (item := _valid(file, hashes)) is not None else None}
+            for file in source.files
+        ]
+        artifact["conversion"] = to_builtins(stored_report(source))
+    return plain
+
+
+def _valid(file: str, hashes: "dict[str, FileHash]") -> "FileHash | None":
+    """Give a checksum if the file still is as it was then."""
+    known = hashes.get(file)
+    try:
+        info = Path(file).stat()
+    except OSError:
+        return None
+    is_same = known is not None and (known.size_bytes, known.mtime_ns) == (info.st_size, info.st_mtime_ns)
+    return known if is_same else None
+
+
+def _template(model: "Model") -> str:
+    """Give the template in force: the user's own, or that of the first artifact that has one."""
+    from registry.facts import ArtifactFormat
+    from registry.gguf import read_header
+    from registry.mlx.folder import read_chat_template
+
+    if model.settings.template is not None:
+        return model.settings.template
+    for artifact in model.artifacts:
+        if artifact.facts.chat_template is None or artifact.status == "missing":
+            continue
+        path = Path(artifact.path)
+        text = read_header(path).chat_template if artifact.format is ArtifactFormat.GGUF else read_chat_template(path)
+        if text is not None:
+            return text
+    remedy = f"`mlxr models set {model.name} template=@FILE` gives it one"
+    raise CommandError(f"{model.name} has no chat template; {remedy}.")
+
+
+def _print_capabilities(model: "Model") -> None:
+    """Print the names of all fields per engine and by what becomes of them; engines that agree share a block."""
+    from router.protocols.fields.capabilities import CAPABILITIES, generating_engines
+
+    blocks: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for engine in generating_engines(model):
+        by_support: dict[str, list[str]] = {}
+        for row in CAPABILITIES:
+            by_support.setdefault(row.support_on(engine).value, []).append(row.name)
+        facts = tuple((support, ", ".join(names)) for support, names in by_support.items())
+        blocks.setdefault(facts, []).append(engine)
+    for facts, engines in blocks.items():
+        print()
+        print_facts([("requests on", " and ".join(engines)), *facts])
+
+
+def _print_artifact(artifact: "Artifact") -> None:
+    facts, quantization = artifact.facts, artifact.facts.quantization
+    bits = None if quantization is None else quantization.bits_per_weight
+    template = facts.chat_template
+    abilities = (
+        [] if template is None else ["chat"] + ["tools"] * template.has_tools + ["thinking"] * template.has_thinking
+    )
+    print_facts(
+        [
+            ("artifact", f"{artifact.format} (engine {artifact.engine})"),
+            ("status", artifact.status if artifact.reason is None else f"{artifact.status}: {artifact.reason}"),
+            ("path", artifact.path),
+            *(("also at", path) for path in artifact.copies),
+            ("projector", artifact.mmproj_path),
+            ("size", size(artifact.size_bytes)),
+            ("kept by", _keeper(artifact)),
+            ("kind", facts.kind),
+            ("architecture", facts.architecture),
+            ("parameters", count(facts.parameter_count)),
+            ("experts", None if facts.num_experts is None else f"{facts.num_experts_used} of {facts.num_experts}"),
+            ("quantization", None if quantization is None else quantization.label),
+            ("bits per weight", None if bits is None else f"{bits:.2f}"),
+            ("context length", facts.context_length),
+            ("embedding length", facts.embedding_length),
+            ("vocabulary", facts.vocabulary_size),
+            *_more_facts(artifact),
+            ("template", ", ".join(abilities) or None),
+            *((name, getattr(facts.provenance, name)) for name in facts.provenance.__struct_fields__ if name != "name"),
+            ("calls itself", facts.provenance.name),
+            *(("warning", warning) for warning in facts.warnings),
+            *report_facts(stored_report(artifact)),
+        ]
+    )
+
+
+def _needs(artifact: "Artifact", model: "Model", config: "Config") -> "Iterator[str]":
+    """Tell what a load takes for some contexts, e.g. `8192 tokens: 1.2 GB`; `mlxr models fit` has the details."""
+    from msgspec.structs import replace
+
+    from registry.memory_fit import memory_need
+    from router.models.load_settings import load_settings_of
+    from router.placement.budget import this_machine
+    from router.placement.fit import fit_settings_for
+
+    machine, settings = this_machine(), fit_settings_for(config, artifact.engine, load_settings_of(model.settings))
+    longest = artifact.facts.context_length
+    for context in SHOWN_CONTEXTS:
+        if longest is None or context <= longest:
+            wanted = replace(settings, context_length=context, kv_cells=None)
+            yield f"{context} tokens: {size(memory_need(artifact.facts, wanted, machine).required_bytes)}"
+
+
+def _more_facts(artifact: "Artifact") -> list[tuple[str, object]]:
+    kv, tokenizer = artifact.facts.kv, artifact.facts.tokenizer
+    heads = None if kv is None else sorted(set(kv.num_kv_heads))
+    return [
+        ("layers", None if kv is None else kv.num_layers),
+        ("KV heads", None if heads is None else " or ".join(map(str, heads))),
+        ("sliding window", None if kv is None else kv.sliding_window),
+        ("rope scaling", artifact.facts.rope_scaling_type),
+        ("pooling", artifact.facts.pooling_type),
+        ("tokenizer", None if tokenizer is None else " ".join(filter(None, (tokenizer.model, tokenizer.pre)))),
+        ("prefill", _speed(artifact.prefill_tokens_per_s)),
+        ("decode", _speed(artifact.decode_tokens_per_s)),
+    ]
+
+
+def _speed(tokens_per_s: float | None) -> str | None:
+    return None if tokens_per_s is None else f"{tokens_per_s:.1f} tokens/s"
+
+
+def _keeper(artifact: "Artifact") -> str:
+    if artifact.is_owned:
+        return "mlxr"
+    others = {"hf_cache": "Hugging Face's cache", "lm_studio": "LM Studio", "ollama": "Ollama"}
+    return f"{others.get(artifact.layout, 'you')} (removing the model leaves the files)"
+
+
+def _print_files(artifact: "Artifact", hashes: "dict[str, FileHash]") -> None:
+    """Print a line for each file in the form of `sha256sum`, so that it can be checked with that."""
+    folder = Path(artifact.path) if len(artifact.files) > 1 else Path(artifact.path).parent
+    print(f"files in {shown(folder if folder.is_dir() else folder.parent)}")
+    for file in artifact.files:
+        known = _valid(file, hashes)
+        note = "" if known is None or known.is_computed else "  (by its name)"
+        sha256 = "sha256 not known yet".ljust(64) if known is None else known.sha256
+        print(f"  {sha256}  {shown(Path(file).name)}{note}")

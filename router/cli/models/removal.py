@@ -1,0 +1,98 @@
+"""`mlxr models rm`: say exactly what goes and what stays, ask, and keep off a model that is being served."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from router.cli.terminal.context import CommandError, client_if_running, current_paths, open_registry
+from router.cli.terminal.output import print_json, shown, size
+from router.cli.terminal.quick import QuickCommand
+
+if TYPE_CHECKING:
+    from registry.removing.removal import RemovalReport
+    from router.config.paths import Paths
+
+MAX_LISTED_FILES = 20
+
+
+def register(models: typer.Typer) -> None:
+    """Add the verb."""
+    models.command("rm", cls=QuickCommand)(remove)
+
+
+def remove(
+    name: Annotated[str, typer.Argument(help="Model or alias.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    files: Annotated[bool, typer.Option("--files", help="Also delete files outside mlxr's own folder.")] = False,
+    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Remove a model. Files in mlxr's own folder are deleted; others are left unless --files is given.
+
+    Examples: `mlxr models rm qwen3-4b`, `mlxr models rm qwen3-4b --yes --files`.
+    """
+    from registry.removing.removal import plan_removal, remove_model
+
+    paths = current_paths()
+    with open_registry(paths) as registry:
+        model = registry.get_model(name)
+        _check_not_served(paths, model.name)
+        plan = plan_removal(registry, model.artifacts, is_deleting_foreign_files=files)
+        if not is_json:
+            _print_plan(model.name, plan)
+            for adapter in model.adapters:
+                print(
+                    f"Its adapter {shown(adapter.name)} is forgotten as well; the files stay in {shown(adapter.path)}"
+                )
+        if not yes:
+            _ask()
+            _check_not_served(paths, model.name)
+        report = remove_model(registry, model.name, is_deleting_foreign_files=files)
+    if is_json:
+        print_json(report)
+    else:
+        print(f"{model.name} is removed; {size(report.freed_bytes)} freed.")
+
+
+def _check_not_served(paths: "Paths", name: str) -> None:
+    client = client_if_running(paths)
+    if client is None:
+        return
+    with client:
+        for worker in client.status().workers:
+            if worker.model == name:
+                raise CommandError(
+                    f"{name} is {worker.state} on {worker.engine} in the running server; `mlxr stop {name}` unloads it."
+                )
+
+
+def _print_plan(name: str, plan: "RemovalReport") -> None:
+    print(f"Removing {shown(name)} from the catalogue.")
+    if plan.deleted:
+        print(f"{_these(plan.deleted)} will be deleted ({size(plan.freed_bytes)}):")
+        _print_files(plan.deleted)
+    if plan.kept:
+        print(f"{_these(plan.kept)} will be left:")
+        _print_files(plan.kept)
+
+
+def _these(files: tuple[str, ...]) -> str:
+    return "This file" if len(files) == 1 else f"These {len(files)} files"
+
+
+def _print_files(files: tuple[str, ...]) -> None:
+    for file in files[:MAX_LISTED_FILES]:
+        print(f"  {shown(file)}")
+    if len(files) > MAX_LISTED_FILES:
+        print(f"  and {len(files) - MAX_LISTED_FILES} more")
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise CommandError("Nobody can be asked here; give --yes to remove without a question.", exit_code=2)
+    try:
+        answer = input("Go on? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in {"y", "yes"}:
+        raise CommandError("Nothing was removed.")

@@ -1,0 +1,92 @@
+"""`mlxr models verify`: read every byte again and tell what is not as it should be. The work is the registry's."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from router.cli.terminal.context import current_paths, open_registry
+from router.cli.terminal.output import plural, print_json, shown, size
+from router.cli.terminal.quick import QuickCommand
+
+if TYPE_CHECKING:
+    from registry.checksums.verification import Verified
+
+EXIT_SOMETHING_WRONG = 1
+_REDRAW_S = 0.2
+
+
+def register(models: typer.Typer) -> None:
+    """Add the verb."""
+    models.command("verify", cls=QuickCommand)(verify)
+
+
+def verify(
+    name: Annotated[str | None, typer.Argument(help="Model or alias; all models without it.")] = None,
+    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Hash and parse model files again, and mark those that are damaged. Exit code 1: something is wrong.
+
+    Examples: `mlxr models verify`, `mlxr models verify qwen3-4b --json`.
+    """
+    from registry.checksums.verification import size_to_verify
+    from registry.checksums.verification import verify as verify_artifact
+
+    with open_registry(current_paths()) as registry:
+        models = registry.list_models() if name is None else (registry.get_model(name),)
+        artifacts = [artifact for model in models for artifact in model.artifacts]
+        bar = _Bar(size_to_verify(artifacts), is_shown=not is_json and sys.stderr.isatty())
+        results = []
+        for artifact in artifacts:
+            results.append(verify_artifact(registry, artifact, on_progress=bar.advance))
+            if not is_json:
+                bar.clear()
+                _print(results[-1])
+    num_wrong = sum(result.state != "ok" for result in results)
+    if is_json:
+        print_json({"ok": num_wrong == 0, "artifacts": results})
+    elif not results:
+        print("There are no models yet.")
+    else:
+        num_bytes = sum(result.num_bytes for result in results)
+        print(f"{plural(len(results), 'artifact')} read ({size(num_bytes)}): {num_wrong or 'nothing'} wrong.")
+    return EXIT_SOMETHING_WRONG if num_wrong else 0
+
+
+def _print(result: "Verified") -> None:
+    print(f"{result.state:<8} {shown(result.model_name)} ({result.format})  {shown(result.path)}")
+    if result.problem is not None:
+        print(f"         {shown(result.problem)}")
+    if result.state in {"bad", "missing"}:
+        name = shown(result.model_name)
+        print(f"         -> get it again (mlxr models pull), or give it up: mlxr models rm {name}")
+    elif result.num_compared < result.num_files and result.state == "ok":
+        num_new = result.num_files - result.num_compared
+        print(f"         {plural(num_new, 'file')} had no known checksum before; now recorded")
+
+
+class _Bar:
+    """One line on stderr: share and speed."""
+
+    def __init__(self, total_bytes: int, *, is_shown: bool) -> None:
+        self._total_bytes = max(1, total_bytes)
+        self._is_shown = is_shown
+        self._done_bytes = 0
+        self._started_at = time.monotonic()
+        self._drawn_at = float("-inf")
+
+    def advance(self, num_bytes: int) -> None:
+        """Count bytes that were read."""
+        self._done_bytes += num_bytes
+        now = time.monotonic()
+        if self._is_shown and now - self._drawn_at >= _REDRAW_S:
+            self._drawn_at = now
+            speed = int(self._done_bytes / max(1e-3, now - self._started_at))
+            share = min(1.0, self._done_bytes / self._total_bytes)
+            print(f"\r{share:4.0%} of {size(self._total_bytes)}, {size(speed)}/s ", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._is_shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

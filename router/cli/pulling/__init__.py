@@ -1,0 +1,1 @@
+"""Verbs that get models from hubs."""

@@ -1,0 +1,266 @@
+"""`mlxr models pull`: get a model from a hub, a web address or a path, and put it into the catalogue.
+
+A running server does the work, so that closing the terminal stops nothing; without one this process does. Not here:
+showing it (`pull_progress.py`), `--dry-run` (`pull_plan.py`), and the list of pulls (`pulls.py`).
+"""
+
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from router.cli.terminal.context import CommandError, current_paths, open_registry, read_config, running_instance
+from router.cli.terminal.output import shown, size
+from router.cli.terminal.quick import QuickCommand
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from registry.pull import Wishes
+    from registry.pull.events import Registered
+    from router.cli.pulling.pull_progress import PullPrinter
+    from router.config.instance import RunningInstance
+    from router.config.paths import Paths
+    from router.jobs.pull_events import ModelPullEvent
+    from router.jobs.pulls import Pulls
+
+ENGINES = ("mlx", "llamacpp", "both")
+
+
+def register(models: typer.Typer) -> None:
+    """Add the verb."""
+    models.command("pull", cls=QuickCommand)(pull)
+
+
+def pull(
+    reference: Annotated[str, typer.Argument(help="ORG/REPO[:QUANT|/FILE][@REVISION], an https address, or a path.")],
+    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="mlx, llamacpp or both.")] = None,
+    vision: Annotated[bool, typer.Option("--vision", help="Also get the vision projector of a GGUF model.")] = False,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the model, or of the one it joins.")] = None,
+    endpoint: Annotated[str | None, typer.Option(metavar="URL", help="Another hub; pulls in this terminal.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be fetched.")] = False,
+    is_json: Annotated[bool, typer.Option("--json", help="Print one JSON event per line.")] = False,
+) -> int:
+    """Get a model. Without a quantization it is Q4_K_M, or the nearest below it that fits into memory.
+
+    Examples: `mlxr models pull Qwen/Qwen3-4B-GGUF`, `mlxr models pull unsloth/Qwen3-4B-GGUF:Q8_0 --engine both`.
+    """
+    if engine not in {None, *ENGINES}:
+        raise CommandError(f"There is no engine {engine!r}; choose {', '.join(ENGINES)}.", exit_code=2)
+    import asyncio
+
+    from registry.pull import Wishes
+    from router.cli.pulling.pull_plan import show_plan
+
+    paths = current_paths()
+    wishes = Wishes(engine=cast("Any", engine), vision=vision, name=_checked_name(name))
+    path = _local_path(reference)
+    if path is not None:
+        return _register_local(path, name, dry_run=dry_run, is_json=is_json)
+    if dry_run:
+        return asyncio.run(show_plan(open_pulls(paths, endpoint), reference, wishes, is_json=is_json))
+    instance = running_instance(paths) if endpoint is None else None
+    if instance is not None:
+        return _pull_by_server(instance, reference, wishes, is_json=is_json)
+    return pull_here(paths, lambda pulls: pulls.start(reference, wishes), endpoint=endpoint, is_json=is_json)
+
+
+def open_pulls(paths: "Paths", endpoint: str | None = None) -> "Pulls":
+    """Give what runs pulls in this process.
+
+    Args:
+        paths: Where everything lies; folders and catalogue are made when needed.
+
+    Returns:
+        Not yet entered.
+    """
+    from router.config.hub import hub_settings
+    from router.jobs.convert.converter import Converter
+    from router.jobs.pulls import Pulls, weights_budget
+    from router.placement.budget import read_budget, this_machine
+    from router.workers.launch import worker_environment
+
+    open_registry(paths).close()
+    hub = hub_settings(read_config(paths), os.environ, endpoint=endpoint)
+    budget = weights_budget(read_budget(has_metal=this_machine().has_metal))
+    converter = Converter(paths.registry_db, paths.models_dir, worker_environment(os.environ))
+    return Pulls(hub, paths.models_dir, paths.registry_db, converter=converter, budget_bytes=budget)
+
+
+def pull_here(
+    paths: "Paths",
+    begin: "Callable[[Pulls], Coroutine[Any, Any, AsyncIterator[ModelPullEvent]]]",
+    *,
+    endpoint: str | None = None,
+    is_json: bool,
+) -> int:
+    """Run a pull in this process to its end; Ctrl-C pauses it.
+
+    Raises:
+        CommandError: It failed or was stopped.
+    """
+    import asyncio
+
+    from router.cli.pulling.pull_progress import printer_for
+
+    follower = _Follower()
+    with printer_for(is_json=is_json) as printer:
+        try:
+            asyncio.run(_follow(open_pulls(paths, endpoint), begin, follower, printer))
+        except KeyboardInterrupt:
+            printer.__exit__(None, None, None)
+            if follower.number is not None:
+                advice = f"`mlxr models pulls resume {follower.number}` goes on"
+                print(f"Pull {follower.number} is paused; {advice}.", file=sys.stderr)
+            raise
+    return _conclude(follower, is_json=is_json, hint="")
+
+
+async def _follow(
+    pulls: "Pulls",
+    begin: "Callable[[Pulls], Coroutine[Any, Any, AsyncIterator[ModelPullEvent]]]",
+    follower: "_Follower",
+    printer: "PullPrinter",
+) -> None:
+    import asyncio
+
+    async with pulls:
+        events = await begin(pulls)
+        try:
+            async for event in events:
+                follower.take(event)
+                printer.show(event)
+        except asyncio.CancelledError:
+            if follower.number is not None:
+                await pulls.pause(follower.number)
+            raise
+
+
+def _pull_by_server(instance: "RunningInstance", reference: str, wishes: "Wishes", *, is_json: bool) -> int:
+    from router.cli.client.base import ServerUnreachableError
+    from router.cli.client.pulls import PullClient
+    from router.cli.pulling.pull_progress import printer_for
+
+    follower = _Follower()
+    with printer_for(is_json=is_json) as printer, PullClient(instance) as client:
+        try:
+            with closing(client.pull(reference, wishes)) as events:
+                for event in events:
+                    follower.take(event)
+                    printer.show(event)
+        except KeyboardInterrupt:
+            printer.__exit__(None, None, None)
+            if follower.number is not None:
+                number = follower.number
+                print(f"The server goes on with pull {number}. `mlxr models pulls` shows it, ", end="", file=sys.stderr)
+                print(f"`mlxr models pulls cancel {number}` ends it.", file=sys.stderr)
+            raise
+        except ServerUnreachableError as exc:
+            if follower.number is None:
+                raise
+            raise CommandError(f"{exc} The pull goes on when the server runs again.") from exc
+    hint = " The server runs the pull, with the token that it was started with." if os.environ.get("HF_TOKEN") else ""
+    return _conclude(follower, is_json=is_json, hint=hint)
+
+
+class _Follower:
+    """Keeps what the end of a pull needs to know of its events."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.models: list[Registered] = []
+        self.final: ModelPullEvent | None = None
+
+    def take(self, event: "ModelPullEvent") -> None:
+        from registry.pull.events import Registered
+        from router.jobs.pull_events import Started
+
+        match event:
+            case Started(id=number):
+                self.number = number
+            case Registered():
+                self.models.append(event)
+        self.final = event
+
+
+def _conclude(follower: _Follower, *, is_json: bool, hint: str) -> int:
+    """Say how it ended."""
+    from registry.pull.events import Done, Failed, Stopped
+
+    match follower.final:
+        case Failed(code=code, message=message):
+            raise CommandError(message + (hint if code in {"hub_unauthorized", "hub_gated"} else ""))
+        case Stopped(state="queued"):
+            raise CommandError("The server was stopped; the pull goes on when it runs again.")
+        case Stopped(state="paused"):
+            raise CommandError(f"The pull was paused; `mlxr models pulls resume {follower.number}` goes on with it.")
+        case Stopped():
+            raise CommandError("The pull was cancelled.")
+        case Done():
+            if not is_json:
+                _print_models(follower.models)
+    return 0
+
+
+def _print_models(models: "list[Registered]") -> None:
+    from router.cli.pulling.pull_fit import fit_of
+
+    for name, engines in {model.model: model.engines for model in models}.items():
+        if engines:
+            print(f"{name}: runs on {' and '.join(engines)}. Try: mlxr run {name}")
+        else:
+            print(f"{name}: is there, but no engine runs it; `mlxr models show {name}` says why.")
+    for model in models:
+        fit = fit_of(model.path)
+        if fit is not None and not fit.is_fitting:
+            numbers = f"{size(fit.required_bytes)} at a context of {fit.context_length} tokens"
+            print(f"It needs {numbers}, this machine has {size(fit.limit_bytes)}; see `mlxr models fit {model.model}`.")
+
+
+def _checked_name(name: str | None) -> str | None:
+    from registry.names import check_model_name
+
+    if name is not None:
+        check_model_name(name)
+    return name
+
+
+def _local_path(reference: str) -> Path | None:
+    """Give the path that a reference means; anything that exists here and is no ORG/REPO counts as one."""
+    from registry.errors import InvalidReferenceError
+    from registry.hub.references import LocalReference, parse_pull_reference
+
+    try:
+        is_local = isinstance(parse_pull_reference(reference), LocalReference)
+    except InvalidReferenceError as exc:
+        if not _exists(reference):
+            raise CommandError(str(exc), exit_code=2) from exc
+        is_local = True
+    return Path(reference).absolute() if is_local else None
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long, or with a NUL: no path at all
+        return False
+
+
+def _register_local(path: Path, name: str | None, *, dry_run: bool, is_json: bool) -> int:
+    from registry.pull.events import Registered
+    from registry.scan.discovery import register_path
+    from router.cli.pulling.pull_progress import JSONPrinter
+
+    if dry_run:
+        print(f"{shown(path)} would be registered where it lies; nothing is fetched or copied.")
+        return 0
+    paths = current_paths()
+    with open_registry(paths) as registry:
+        model = register_path(registry, path, name=name, is_owned=path.is_relative_to(paths.models_dir))
+    registered = Registered(model=model.name, engines=model.engines, path=str(path))
+    JSONPrinter().show(registered) if is_json else _print_models([registered])
+    return 0

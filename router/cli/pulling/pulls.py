@@ -1,0 +1,193 @@
+"""`mlxr models pulls`: the pulls there are, and pausing, resuming and cancelling them, with a server or without."""
+
+import time
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+
+from router.cli.terminal.context import CommandError, current_paths, running_instance
+from router.cli.terminal.output import plural, print_json, print_table, shown, size
+from router.cli.terminal.quick import QuickCommand, QuickGroup
+
+if TYPE_CHECKING:
+    from router.cli.client.pulls import PullClient
+    from router.jobs.pull_events import PullInfo
+    from router.jobs.pulls import Pulls
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, with every field.")]
+AllFlag = Annotated[bool, typer.Option("--all", help="Also those that ended more than a day ago.")]
+PullId = Annotated[str, typer.Argument(metavar="ID", help="As `mlxr models pulls` shows it.")]
+
+RECENT_S: Final = 86_400.0
+"""How long a pull that has ended stays in the short list."""
+
+MAX_REFERENCE_CHARS: Final = 60
+
+_T = TypeVar("_T")
+
+pulls = typer.Typer(
+    name="pulls",
+    cls=QuickGroup,
+    help="List, pause, resume and cancel pulls of models.",
+    epilog="Examples: `mlxr models pulls`, `mlxr models pulls pause 3`.",
+    rich_markup_mode=None,
+)
+
+
+def register(models: typer.Typer) -> None:
+    """Add the group."""
+    models.add_typer(pulls)
+
+
+@pulls.callback(invoke_without_command=True)
+def root(ctx: typer.Context, show_all: AllFlag = False, is_json: JsonFlag = False) -> None:
+    """List, pause, resume and cancel pulls of models."""
+    if ctx.invoked_subcommand is None:
+        list_pulls(show_all=show_all, is_json=is_json)
+
+
+@pulls.command("list", cls=QuickCommand)
+def list_pulls(show_all: AllFlag = False, is_json: JsonFlag = False) -> None:
+    """List the pulls that run, wait, were stopped or have failed, oldest first; `mlxr models pulls` does the same.
+
+    Examples: `mlxr models pulls list`, `mlxr models pulls list --all --json`.
+    """
+    from router.jobs.pull_events import ENDED_STATES
+
+    found = _ask(lambda client: client.pulls(), lambda here: here.list_pulls())
+    since = time.time() - RECENT_S
+    listed = [info for info in found if show_all or info.state not in ENDED_STATES or info.updated_at > since]
+    if is_json:
+        print_json(listed)
+    elif listed:
+        head = ("ID", "MODEL", "STATE", "DONE", "SIZE", "SPEED", "LEFT", "ERROR")
+        print_table(head, [_row(info) for info in listed])
+    else:
+        print("There are no pulls. `mlxr models pull ORG/REPO` begins one.")
+
+
+def _row(info: "PullInfo") -> tuple[object, ...]:
+    from router.cli.pulling.pull_progress import duration
+
+    share = f"{100 * info.done_bytes // info.total_bytes} %" if info.total_bytes else None
+    if info.step is not None:
+        share = None if info.step_share is None else f"{info.step_share:.0%}".replace("%", " %")
+    return (
+        info.id,
+        _short(info.reference),
+        info.state if info.step is None else info.step,
+        share,
+        size(info.total_bytes),
+        None if not info.bytes_per_s else f"{size(int(info.bytes_per_s))}/s",
+        None if info.eta_s is None else duration(info.eta_s),
+        info.error or "",
+    )
+
+
+def _short(reference: str) -> str:
+    """Shorten an address: its query may hold a signature, and its end says more than its beginning."""
+    text = reference.partition("?")[0]
+    return text if len(text) <= MAX_REFERENCE_CHARS else "..." + text[-MAX_REFERENCE_CHARS + 3 :]
+
+
+@pulls.command("pause", cls=QuickCommand)
+def pause(pull_id: PullId, is_json: JsonFlag = False) -> None:
+    """Stop a pull; what came is kept.
+
+    Example: `mlxr models pulls pause 3`.
+    """
+    number = _number(pull_id)
+    info = _ask(lambda client: client.change_pull(number, "pause"), lambda here: here.pause(number))
+    _tell(info, f"is paused; `mlxr models pulls resume {number}` goes on.", is_json=is_json)
+
+
+@pulls.command("cancel", cls=QuickCommand)
+def cancel(pull_id: PullId, is_json: JsonFlag = False) -> None:
+    """Stop a pull and throw away what came.
+
+    Example: `mlxr models pulls cancel 3`.
+    """
+    number = _number(pull_id)
+    info = _ask(lambda client: client.change_pull(number, "cancel"), lambda here: here.cancel(number))
+    _tell(info, "is cancelled; what was half there is deleted.", is_json=is_json)
+
+
+@pulls.command("resume", cls=QuickCommand)
+def resume(pull_id: PullId, is_json: JsonFlag = False) -> int:
+    """Go on with a pull that was stopped or has failed; a running server does it, or this terminal.
+
+    Example: `mlxr models pulls resume 3`.
+    """
+    number = _number(pull_id)
+    paths = current_paths()
+    instance = running_instance(paths)
+    if instance is None:
+        from router.cli.pulling.pull import pull_here
+
+        return pull_here(paths, lambda here: here.resume(number), is_json=is_json)
+    from router.cli.client.pulls import PullClient
+
+    with PullClient(instance) as client:
+        info = client.change_pull(number, "resume")
+    _tell(info, "goes on in the server; `mlxr models pulls` shows how far it is.", is_json=is_json)
+    return 0
+
+
+@pulls.command("clean", cls=QuickCommand)
+def clean(is_json: JsonFlag = False) -> None:
+    """Delete partial files that no pull needs any more, as `mlxr doctor` finds them.
+
+    Example: `mlxr models pulls clean`.
+    """
+    from registry.pull import find_orphans, remove_orphans
+    from registry.pull.folder import PullFolder
+    from registry.store.pulls import PullStore
+    from router.cli.terminal.context import open_registry
+
+    paths = current_paths()
+    open_registry(paths).close()
+    with PullStore.open(paths.registry_db) as store:
+        orphans = find_orphans(PullFolder(paths.models_dir), store, now=time.time())
+    freed = remove_orphans(orphans)
+    if is_json:
+        print_json({"removed": orphans, "freed_bytes": freed})
+    else:
+        print(f"{plural(len(orphans), 'partial file')} deleted, {size(freed)} freed.")
+
+
+def _ask(
+    by_server: "Callable[[PullClient], _T]", in_this_process: "Callable[[Pulls], Coroutine[Any, Any, _T]]"
+) -> "_T":
+    """Ask the running server, or without one look for ourselves."""
+    paths = current_paths()
+    instance = running_instance(paths)
+    if instance is not None:
+        from router.cli.client.pulls import PullClient
+
+        with PullClient(instance) as client:
+            return by_server(client)
+    import asyncio
+
+    from router.cli.pulling.pull import open_pulls
+
+    async def look() -> _T:
+        async with open_pulls(paths) as here:
+            return await in_this_process(here)
+
+    return asyncio.run(look())
+
+
+def _tell(info: "PullInfo", what: str, *, is_json: bool) -> None:
+    if is_json:
+        print_json(info)
+        return
+    if info.state == "running":  # in another process, which looks at wishes once a second
+        what = "will be stopped by the process that runs it, in a moment."
+    print(f"Pull {info.id} of {shown(_short(info.reference))} {what}")
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 15:  # noqa: PLR2004 - far below SQLite's limit
+        raise CommandError(f"{text[:40]!r} is no number of a pull; `mlxr models pulls` lists them.", exit_code=2)
+    return int(text)

@@ -1,0 +1,118 @@
+"""`mlxr models search`: models on the hub, with the size of each quantization and whether it fits here."""
+
+import os
+import shutil
+import textwrap
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from router.cli.terminal.context import CommandError, current_paths, read_config
+from router.cli.terminal.output import bold, count, print_json, shown, size
+from router.cli.terminal.quick import QuickCommand
+
+if TYPE_CHECKING:
+    from registry.hub import HubSettings, SearchHit
+
+MAX_LIMIT: Final = 100
+_ENGINES: Final = {"llamacpp": "gguf", "mlx": "mlx"}
+
+
+def register(models: typer.Typer) -> None:
+    """Add the verb."""
+    models.command("search", cls=QuickCommand)(search)
+
+
+def search(
+    text: Annotated[str, typer.Argument(help="What the names have in them; @AUTHOR alone lists an author's.")],
+    author: Annotated[str | None, typer.Argument(metavar="[@AUTHOR]", help="Only of this organization.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_LIMIT, help="At most so many.")] = 10,
+    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="Only for mlx, or only for llamacpp.")] = None,
+    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look for models on the hub, most downloads first.
+
+    Examples: `mlxr models search qwen3 @unsloth`, `mlxr models search "llama 3.2" --engine mlx --limit 20`.
+    """
+    import asyncio
+
+    from router.config.hub import hub_settings
+    from router.jobs.pulls import weights_budget
+    from router.placement.budget import read_budget, this_machine
+
+    if engine is not None and engine not in _ENGINES:
+        raise CommandError(f"There is no engine {engine!r}; choose {', '.join(_ENGINES)}.", exit_code=2)
+    if text.startswith("@") and author is None:
+        text, author = "", text
+    if author is not None and not author.startswith("@"):
+        text, author = f"{text} {author}", None
+    hub = hub_settings(read_config(current_paths()), os.environ)
+    hits = asyncio.run(_ask(hub, text, None if author is None else author[1:], limit, engine))
+    budget_bytes = weights_budget(read_budget(has_metal=this_machine().has_metal))
+    found = [_found(hit, budget_bytes) for hit in hits]
+    if is_json:
+        print_json(found)
+    elif not found:
+        print(f"The hub has nothing with {shown(repr(text))} in its name; try fewer or other words.")
+    else:
+        _print(found, budget_bytes)
+
+
+async def _ask(
+    hub: "HubSettings", text: str, author: str | None, limit: int, engine: str | None
+) -> "tuple[SearchHit, ...]":
+    from registry.hub import HubClient, Web
+
+    library: Any = None if engine is None else _ENGINES[engine]
+    async with Web(hub) as web:
+        return await HubClient(web).search(text, author=author, library=library, limit=limit)
+
+
+def _found(hit: "SearchHit", budget_bytes: int) -> dict[str, Any]:
+    """Give what is shown of a repository; `fits` is None where nothing is known of its files."""
+    from registry.pull.planning import has_mlx
+    from registry.pull.quants import gguf_sets
+
+    files = () if hit.info is None else hit.info.files
+    sizes: list[tuple[str, str | None, int]] = [
+        ("llamacpp", item.label or item.files[0].path, item.size_bytes)
+        for item in gguf_sets(files)
+        if not item.num_missing
+    ]
+    if hit.info is not None and has_mlx(hit.info):
+        weights = sum(file.size_bytes for file in files if file.path.endswith(".safetensors") and "/" not in file.path)
+        sizes.append(("mlx", None, weights))
+    choices = [
+        {"engine": engine, "quantization": label, "size_bytes": num_bytes, "fits": num_bytes <= budget_bytes}
+        for engine, label, num_bytes in sizes
+    ]
+    return {
+        "name": hit.repo,
+        "downloads": hit.num_downloads,
+        "is_gated": None if hit.info is None else hit.info.is_gated,
+        "choices": choices,
+        "fits": any(choice["fits"] for choice in choices) if choices else None,
+    }
+
+
+def _print(found: list[dict[str, Any]], budget_bytes: int) -> None:
+    width = max(40, shutil.get_terminal_size().columns)
+    name_width = max(len(shown(item["name"])) for item in found)
+    for item in found:
+        downloads = "" if item["downloads"] is None else f"{count(item['downloads'])} downloads"
+        gated = ", its licence must be accepted" if item["is_gated"] else ""
+        print(f"{bold(shown(item['name']).ljust(name_width))}  {downloads}{gated}")
+        for line in _lines(item):
+            print(textwrap.fill(shown(line), width, initial_indent="    ", subsequent_indent="      "))
+    print(f"\nWeights of up to {size(budget_bytes)} fit here. `mlxr models pull {shown(found[0]['name'])}` gets one.")
+
+
+def _lines(item: dict[str, Any]) -> list[str]:
+    choices = item["choices"]
+    if not choices:
+        return ["nothing that runs here" if item["fits"] is None and item["is_gated"] is not None else "not readable"]
+    words = {True: [], False: []}  # type: dict[bool, list[str]]
+    for choice in choices:
+        words[choice["fits"]].append(f"{choice['quantization'] or 'MLX'} {size(choice['size_bytes'])}")
+    lines = [f"fits: {', '.join(words[True])}"] if words[True] else []
+    return lines + ([f"too large: {', '.join(words[False])}"] if words[False] else [])

@@ -1,0 +1,1 @@
+"""What all verbs share: options, output, logging, quick start."""

@@ -1,0 +1,171 @@
+"""One gateway per data folder: its lock, and the file in which it says who and where it is.
+
+The lock decides, not the pid: the kernel drops it when the process ends, however that happens, so a file left behind
+by a crash never looks like a running server. Not here: talking to the server (`client.py`).
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+from router.config.paths import Paths
+from router.errors import StartupError
+
+LOCK_PATIENCE_S: Final = 0.5
+"""How long to try for the lock. `read_instance` holds it for microseconds; a gateway for its whole life."""
+
+_LOCK_RETRY_S: Final = 0.02
+
+MAX_INSTANCE_BYTES: Final = 65_536
+
+
+class RunningInstance(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running gateway says about itself.
+
+    Attributes:
+        url: Where it answers, e.g. `http://127.0.0.1:11434`.
+        unix_socket: The unix socket it also answers on, if any.
+        started_at: Seconds since 1970.
+    """
+
+    pid: int
+    url: str
+    unix_socket: str | None = None
+    version: str
+    started_at: float
+    config_file: str | None = None
+
+
+class AlreadyRunningError(StartupError):
+    """Another gateway uses the data folder.
+
+    Attributes:
+        instance: Who it is; None while it is still starting.
+    """
+
+    code = "already_running"
+
+    def __init__(self, data_dir: Path, instance: RunningInstance | None) -> None:
+        who = "is still starting" if instance is None else f"runs as process {instance.pid} on {instance.url}"
+        super().__init__(
+            f"Another mlxr {who} and uses {data_dir}; stop it first, or set MLXR_HOME to give this one its own folder."
+        )
+        self.instance = instance
+
+
+class InstanceLock:
+    """Holds the data folder for one gateway, from `acquire` to `release` or the end of the process."""
+
+    def __init__(self, handle: int, paths: Paths) -> None:
+        self._handle: int | None = handle
+        self._paths = paths
+
+    @classmethod
+    def acquire(cls, paths: Paths) -> Self:
+        """Take the data folder.
+
+        Returns:
+            The lock; `release` it at the end.
+
+        Raises:
+            AlreadyRunningError: Another gateway has it.
+            StartupError: The file system cannot lock.
+        """
+        try:
+            handle = os.open(paths.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise StartupError(f"{paths.lock_file}: cannot be opened: {exc.strerror}") from exc
+        try:
+            _lock_patiently(handle, paths)
+            paths.instance_file.unlink(missing_ok=True)  # of a gateway that died
+        except BaseException:
+            os.close(handle)
+            raise
+        return cls(handle, paths)
+
+    def publish(self, instance: RunningInstance) -> None:
+        """Say who and where this gateway is; from now on commands find it.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        temporary = self._paths.instance_file.with_suffix(".tmp")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.encode(instance))
+        temporary.replace(self._paths.instance_file)
+
+    def release(self) -> None:
+        """Give the data folder back; doing it twice is allowed."""
+        if self._handle is None:
+            return
+        with contextlib.suppress(OSError):
+            self._paths.instance_file.unlink(missing_ok=True)
+        os.close(self._handle)  # closing drops the lock
+        self._handle = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def read_instance(paths: Paths) -> RunningInstance | None:
+    """Tell whether a gateway runs on this data folder.
+
+    Returns:
+        The running gateway, or None. None also while one is starting and has not published itself.
+    """
+    instance = _read(paths.instance_file)
+    return instance if instance is not None and _is_locked(paths.lock_file) else None
+
+
+def _read(path: Path) -> RunningInstance | None:
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(MAX_INSTANCE_BYTES), type=RunningInstance)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Shared, so that two commands that look at the same moment do not see each other.
+        return not _try_lock(handle, fcntl.LOCK_SH)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+
+
+def _lock_patiently(handle: int, paths: Paths) -> None:
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    try:
+        while not _try_lock(handle, fcntl.LOCK_EX):
+            if time.monotonic() >= deadline:
+                raise AlreadyRunningError(paths.data_dir, _read(paths.instance_file))
+            time.sleep(_LOCK_RETRY_S)
+    except OSError as exc:
+        reason = f"cannot be locked: {exc.strerror}; put the data folder on a local disk"
+        raise StartupError(f"{paths.lock_file}: {reason}") from exc
+
+
+def _try_lock(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except OSError as exc:
+        if exc.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+            return False
+        raise
+    return True

@@ -1,7 +1,0 @@
-"""What is kept of `/v1/responses` between requests: private data of the user's, in a database of its own."""
-
-from router.conversations.base import StoredResponse
-from router.conversations.keeper import Conversations
-from router.conversations.store import ConversationStore
-
-__all__ = ["ConversationStore", "Conversations", "StoredResponse"]

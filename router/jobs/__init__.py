@@ -1,0 +1,1 @@
+"""Long work beside requests: pulls, conversions, benchmarks, batches, background responses, shadowing."""

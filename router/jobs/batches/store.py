@@ -1,0 +1,227 @@
+"""Files, batches and their lines in SQLite; for the thread that opened the file.
+
+A line ends once: what is written of its end is never overwritten, and results files are made of nothing else. A line
+that ran when the gateway died has not ended, and runs again.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from router.jobs.batches.base import Batch, BatchStatus, Line, LineEnd, StoredFile, Tally
+from router.stores.sqlite import Store, translated
+
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE files (
+        id TEXT PRIMARY KEY,
+        purpose TEXT NOT NULL,
+        num_bytes INTEGER NOT NULL,
+        created_at REAL NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE batches (
+        id TEXT PRIMARY KEY,
+        status TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE lines (
+        batch_id TEXT NOT NULL REFERENCES batches (id) ON DELETE CASCADE,
+        number INTEGER NOT NULL,
+        custom_id TEXT NOT NULL,
+        offset INTEGER NOT NULL,
+        num_bytes INTEGER NOT NULL,
+        depends_on TEXT NOT NULL,
+        -- NULL until the line has ended; then the place of its end among the batch's, from 1.
+        ended INTEGER,
+        is_ok INTEGER,
+        input_tokens INTEGER NOT NULL DEFAULT 0,
+        output_tokens INTEGER NOT NULL DEFAULT 0,
+        cached_tokens INTEGER NOT NULL DEFAULT 0,
+        reasoning_tokens INTEGER NOT NULL DEFAULT 0,
+        duration_s REAL NOT NULL DEFAULT 0,
+        output TEXT,
+        result BLOB,
+        PRIMARY KEY (batch_id, number)
+    ) STRICT;
+    CREATE UNIQUE INDEX lines_by_custom_id ON lines (batch_id, custom_id);
+    CREATE UNIQUE INDEX lines_by_end ON lines (batch_id, ended) WHERE ended IS NOT NULL;
+    """,
+)
+_LINE_COLUMNS: Final = "number, custom_id, offset, num_bytes, depends_on, is_ok"
+
+
+class BatchStore(Store):
+    """The batches of one data folder.
+
+    Args:
+        path: The database's file; made when it does not exist.
+
+    Raises:
+        StoreUnavailableError: By any method: the file cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, _MIGRATIONS)
+
+    def put_file(self, file: StoredFile) -> None:
+        """Note a file whose bytes are in their place."""
+        with self.write():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO files (id, purpose, num_bytes, created_at, body) VALUES (?, ?, ?, ?, ?)",
+                (file.file_id, file.purpose, file.num_bytes, file.created_at, msgspec.json.encode(file)),
+            )
+
+    def file(self, file_id: str) -> StoredFile | None:
+        """Return a file, or None."""
+        rows = self._rows("SELECT body FROM files WHERE id = ?", file_id)
+        return msgspec.json.decode(rows[0][0], type=StoredFile) if rows else None
+
+    def files(self) -> list[StoredFile]:
+        """Return all files, the newest first."""
+        rows = self._rows("SELECT body FROM files ORDER BY created_at DESC, rowid DESC")
+        return [msgspec.json.decode(row[0], type=StoredFile) for row in rows]
+
+    def delete_file(self, file_id: str) -> bool:
+        """Forget a file; tell whether there was one."""
+        with self.write():
+            return bool(self._connection.execute("DELETE FROM files WHERE id = ?", (file_id,)).rowcount)
+
+    def put_batch(self, batch: Batch) -> None:
+        """Keep a batch as it is now."""
+        with self.write():
+            self._connection.execute(
+                "INSERT INTO batches (id, status, created_at, body) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET status = excluded.status, body = excluded.body",
+                (batch.batch_id, batch.status.value, batch.created_at, msgspec.json.encode(batch)),
+            )
+
+    def batch(self, batch_id: str) -> Batch | None:
+        """Return a batch, or None."""
+        rows = self._rows("SELECT body FROM batches WHERE id = ?", batch_id)
+        return msgspec.json.decode(rows[0][0], type=Batch) if rows else None
+
+    def batches(self) -> list[Batch]:
+        """Return all batches, the newest first."""
+        rows = self._rows("SELECT body FROM batches ORDER BY created_at DESC, rowid DESC")
+        return [msgspec.json.decode(row[0], type=Batch) for row in rows]
+
+    def delete_batch(self, batch_id: str) -> None:
+        """Forget a batch and its lines."""
+        with self.write():
+            self._connection.execute("DELETE FROM batches WHERE id = ?", (batch_id,))
+
+    def begin_batch(self, batch: Batch, lines: Iterable[Line]) -> None:
+        """Keep a batch whose lines were read, with them; all or nothing."""
+        with self.write():
+            self._connection.execute("DELETE FROM lines WHERE batch_id = ?", (batch.batch_id,))
+            self._connection.executemany(
+                "INSERT INTO lines (batch_id, number, custom_id, offset, num_bytes, depends_on) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    (
+                        batch.batch_id,
+                        line.number,
+                        line.custom_id,
+                        line.offset,
+                        line.num_bytes,
+                        msgspec.json.encode(line.depends_on).decode(),
+                    )
+                    for line in lines
+                ),
+            )
+            self._connection.execute(
+                "UPDATE batches SET status = ?, body = ? WHERE id = ?",
+                (batch.status.value, msgspec.json.encode(batch), batch.batch_id),
+            )
+
+    def lines(self, batch_id: str) -> list[Line]:
+        """Return a batch's lines in their order."""
+        rows = self._rows(f"SELECT {_LINE_COLUMNS} FROM lines WHERE batch_id = ? ORDER BY number", batch_id)  # noqa: S608 - constants
+        return [
+            Line(
+                number=number,
+                custom_id=custom_id,
+                offset=offset,
+                num_bytes=num_bytes,
+                depends_on=msgspec.json.decode(depends_on, type=tuple[int, ...]),
+                is_ok=None if is_ok is None else bool(is_ok),
+            )
+            for number, custom_id, offset, num_bytes, depends_on, is_ok in rows
+        ]
+
+    def end_lines(self, batch_id: str, ends: Iterable[LineEnd]) -> int:
+        """Note how lines ended; return how many had not ended before, which alone are changed."""
+        num_ended = 0
+        with self.write():
+            last = self._connection.execute(
+                "SELECT coalesce(max(ended), 0) FROM lines WHERE batch_id = ?", (batch_id,)
+            ).fetchone()[0]
+            for end in ends:
+                num_ended += self._connection.execute(
+                    "UPDATE lines SET ended = ?, is_ok = ?, input_tokens = ?, output_tokens = ?, cached_tokens = ?, "
+                    "reasoning_tokens = ?, duration_s = ?, output = ?, result = ? "
+                    "WHERE batch_id = ? AND number = ? AND ended IS NULL",
+                    (
+                        last + num_ended + 1,
+                        end.is_ok,
+                        end.num_input_tokens,
+                        end.num_output_tokens,
+                        end.num_cached_tokens,
+                        end.num_reasoning_tokens,
+                        end.duration_s,
+                        end.output,
+                        end.result,
+                        batch_id,
+                        end.number,
+                    ),
+                ).rowcount
+        return num_ended
+
+    def outputs(self, batch_id: str, numbers: Iterable[int]) -> dict[str, str]:
+        """Return the texts of lines that were answered, by their custom ids."""
+        found: dict[str, str] = {}
+        for number in numbers:
+            rows = self._rows(
+                "SELECT custom_id, output FROM lines WHERE batch_id = ? AND number = ? AND is_ok", batch_id, number
+            )
+            found.update(rows)
+        return found
+
+    def results(self, batch_id: str, *, is_ok: bool) -> Iterator[bytes]:
+        """Yield the results of lines that ended one way, in the order of the input."""
+        with translated(self._path):
+            yield from (
+                row[0]
+                for row in self._connection.execute(
+                    "SELECT result FROM lines WHERE batch_id = ? AND is_ok = ? ORDER BY number", (batch_id, is_ok)
+                )
+            )
+
+    def ended_after(self, batch_id: str, place: int, limit: int) -> list[tuple[int, int, str, bool, float, bytes]]:
+        """Return ends in their order: place, line number, custom id, whether it was answered, seconds, result."""
+        rows = self._rows(
+            "SELECT ended, number, custom_id, is_ok, duration_s, result FROM lines "
+            "WHERE batch_id = ? AND ended > ? ORDER BY ended LIMIT ?",
+            batch_id,
+            place,
+            limit,
+        )
+        return [(row[0], row[1], row[2], bool(row[3]), row[4], row[5]) for row in rows]
+
+    def tally(self, batch_id: str) -> Tally:
+        """Return what has become of a batch's lines, in sum."""
+        row = self._rows(
+            "SELECT count(*), coalesce(sum(is_ok), 0), coalesce(sum(NOT is_ok), 0), coalesce(sum(input_tokens), 0), "
+            "coalesce(sum(output_tokens), 0), coalesce(sum(cached_tokens), 0), coalesce(sum(reasoning_tokens), 0), "
+            "coalesce(sum(duration_s), 0.0) FROM lines WHERE batch_id = ?",
+            batch_id,
+        )[0]
+        return msgspec.convert(dict(zip(Tally.__struct_fields__, row, strict=True)), Tally)
+
+    def unfinished(self) -> list[Batch]:
+        """Return the batches that something is still to happen to, the oldest first."""
+        return [batch for batch in reversed(self.batches()) if not BatchStatus(batch.status).is_final]

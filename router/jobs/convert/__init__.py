@@ -1,0 +1,1 @@
+"""Conversions of models to MLX folders: the steps, the process, what is stored."""

@@ -1,0 +1,254 @@
+"""Making an MLX form of a model: in processes of their own, in a temporary folder, compared with its source.
+
+In the order of the steps: leftovers of earlier ones are swept; disk space is looked at; `backends.converting` converts
+into `models/.convert-*` (discovery does not enter hidden folders); source and result read a fixed text, one after the
+other; what came out is written beside the weights and synced; the folder is renamed into place and registered. A kill
+at any moment leaves a hidden folder that the next conversion sweeps, or a whole, compared model.
+
+Blocking. Not here: the converters (`backends.converting`), who asks for it (`converter.py`), and what is printed.
+"""
+
+import contextlib
+import dataclasses
+import math
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from registry.catalogue import Artifact, Model
+from registry.errors import ArtifactError
+from registry.facts import ArtifactFormat, ModelFacts, ModelKind
+from registry.mlx.folder import read_mlx_dir
+from registry.scan.discovery import register_path
+from registry.store import Registry
+from router.jobs.convert.process import Stopper, read_parity, run_converter
+from router.jobs.convert.report import REPORT_NAME, ConversionReport, ConversionWish, Dtype, Parity, read_report
+from router.jobs.convert.scratch import scratch_folder, sweep
+from router.work_errors import ConversionError
+
+SPARE_BYTES: Final = 200_000_000
+"""Left free on the disk beside what the conversion takes."""
+
+FLOAT_LABELS: Final = frozenset({"F32", "F16", "BF16"})
+_DTYPE_BYTES: Final = {"float16": 2, "bfloat16": 2, "float32": 4}
+
+
+class ConversionPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be done.
+
+    Attributes:
+        wish: With its dtype chosen.
+    """
+
+    source: Artifact
+    model: str
+    name: str
+    wish: ConversionWish
+    folder: Path
+    disk_bytes: int
+
+
+OnProgress = Callable[[str, float | None], None]
+"""Told the step's name and the share of it that is done, 0..1, None when unknown."""
+
+
+def plan_conversion(
+    registry: Registry, model: Model, wish: ConversionWish, models_dir: Path, *, has_metal: bool
+) -> ConversionPlan:
+    """Choose source, name and folder, and check what can be checked before anything is written.
+
+    Args:
+        has_metal: Whether MLX computes on a GPU here, where 16 bits are best; a CPU computes in 32.
+
+    Raises:
+        ConversionError: It cannot be done; one sentence with the way out.
+    """
+    source = _choose_source(model)
+    is_folder = source.format is ArtifactFormat.MLX
+    dtype: Dtype = wish.dtype or ("float16" if has_metal else "float32")
+    if dtype == "bfloat16" and not is_folder:
+        raise ConversionError("--dtype bfloat16 is not possible from a GGUF; use float16 or float32.")
+    label = f"{wish.bits}bit-g{wish.group_size}" if wish.bits is not None else dtype
+    name = wish.name or (f"{model.name}-{label}" if is_folder else model.name)
+    taken = registry.find_model(name)
+    if taken is not None and taken.artifact_for("mlx") is not None:
+        raise ConversionError(
+            f"{name} has an MLX artifact already; give the new one a name with --as NAME, "
+            f"or make the old one a model of its own: mlxr models unlink {name} --format mlx"
+        )
+    folder = models_dir / f"{name.replace('/', '--')}-mlx-{label}"
+    num_parameters = source.facts.parameter_count
+    disk_bytes = num_parameters * _DTYPE_BYTES[dtype] + SPARE_BYTES
+    if wish.bits is not None:
+        disk_bytes += int(num_parameters * (wish.bits / 8 + 2 * _DTYPE_BYTES[dtype] / wish.group_size))
+    wish = msgspec.structs.replace(wish, dtype=dtype)
+    return ConversionPlan(source=source, model=model.name, name=name, wish=wish, folder=folder, disk_bytes=disk_bytes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConversionMeans:
+    """What conversions are done with.
+
+    Attributes:
+        on_progress: Told where it stands, in the thread that converts.
+        can_load: Whether there is memory to load such a model for the comparison.
+    """
+
+    environment: Mapping[str, str]
+    on_progress: OnProgress
+    can_load: Callable[[ModelFacts], bool]
+    stopper: Stopper = dataclasses.field(default_factory=Stopper)
+
+
+def convert(
+    registry: Registry, plan: ConversionPlan, means: ConversionMeans, *, is_forced: bool = False
+) -> tuple[Model, ConversionReport]:
+    """Do it.
+
+    Args:
+        plan: From `plan_conversion`.
+        is_forced: Keep a result that the comparison speaks against.
+
+    Returns:
+        The model that has the result now, and what is stored beside it.
+
+    Raises:
+        ConversionError: It failed or was stopped; nothing is left of it.
+        RegistryError: The result cannot be registered.
+    """
+    models_dir = plan.folder.parent
+    sweep(models_dir)
+    existing = read_report(plan.folder)
+    if existing is not None:  # renamed, and killed before it was registered
+        return register_path(registry, plan.folder, name=plan.name, is_owned=True), existing
+    if plan.folder.exists():
+        raise ConversionError(f"{plan.folder} is in the way; register it with `mlxr models add`, or delete it.")
+    _check_disk(plan)
+    with scratch_folder(models_dir) as scratch:
+        out = scratch / "mlx"
+        report = _make(plan, out, means)
+        if report.parity is not None and not is_forced:
+            _check_parity(report.parity, plan.wish)
+        means.on_progress("saving", None)
+        (out / REPORT_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+        _sync_tree(out)
+        means.stopper.check()
+        try:
+            out.rename(plan.folder)
+        except OSError as exc:
+            raise ConversionError(f"{plan.folder} cannot be made: {exc.strerror}.") from exc
+        _sync(models_dir)
+    return register_path(registry, plan.folder, name=plan.name, is_owned=True), report
+
+
+def _make(plan: ConversionPlan, out: Path, means: ConversionMeans) -> ConversionReport:
+    """Convert into `out`, and compare."""
+    means.on_progress("converting", None)
+    tokenizer = plan.source.facts.tokenizer
+    run_converter(
+        plan.source.path,
+        out,
+        plan.wish,
+        pre=None if tokenizer is None else tokenizer.pre,
+        environment=means.environment,
+        stopper=means.stopper,
+        on_share=lambda share: means.on_progress("converting", share),
+    )
+    facts = _checked_facts(out)
+    has_memory = means.can_load(plan.source.facts) and means.can_load(facts)
+    return ConversionReport(
+        source=plan.source.path,
+        source_size_bytes=plan.source.size_bytes,
+        source_sha256=plan.source.sha256,
+        wish=plan.wish,
+        parity=_compare(plan, out, means) if has_memory else None,
+        parity_skipped=None if has_memory else "there was too little memory to load the two in turn",
+    )
+
+
+def _choose_source(model: Model) -> Artifact:
+    gguf, folder = model.artifact_for("llamacpp"), model.artifact_for("mlx")
+    usable = [item for item in (gguf, folder) if item is not None and item.status == "ok"]
+    if not usable:
+        raise ConversionError(f"{model.name} has no usable artifact to convert; see `mlxr models show {model.name}`.")
+    source = usable[0]
+    if source.facts.kind is not ModelKind.MODEL:
+        raise ConversionError(f"{model.name} is of kind {source.facts.kind}; only models that generate are converted.")
+    if source.facts.split is not None or (len(source.files) > 1 and source.format is ArtifactFormat.GGUF):
+        raise ConversionError(f"{model.name} is split into {len(source.files)} files; merge it with llama-gguf-split.")
+    quantization = source.facts.quantization
+    if source.format is ArtifactFormat.MLX and (quantization is None or quantization.label not in FLOAT_LABELS):
+        label = None if quantization is None else quantization.label
+        raise ConversionError(f"{model.name} is quantized already ({label}); convert its GGUF or its float folder.")
+    return source
+
+
+def _check_disk(plan: ConversionPlan) -> None:
+    free_bytes = shutil.disk_usage(plan.folder.parent).free
+    if free_bytes < plan.disk_bytes:
+        raise ConversionError(
+            f"The conversion needs {plan.disk_bytes / 1e9:.1f} GB on the disk of {plan.folder.parent}, but "
+            f"{free_bytes / 1e9:.1f} GB are free; free some space."
+        )
+
+
+def _checked_facts(out: Path) -> ModelFacts:
+    try:
+        facts = read_mlx_dir(out)
+    except ArtifactError as exc:
+        raise ConversionError(f"The converter made no sound model: {exc.reason}.") from exc
+    if not facts.loadable:
+        raise ConversionError(f"The converter made a model that cannot be loaded: {'; '.join(facts.reasons)}.")
+    return facts
+
+
+def _compare(plan: ConversionPlan, out: Path, means: ConversionMeans) -> Parity:
+    environment, stopper = means.environment, means.stopper
+    means.on_progress("reading with the source", None)
+    before = read_parity(plan.source.engine, plan.source.path, environment=environment, stopper=stopper)
+    means.on_progress("reading with the result", None)
+    after = read_parity("mlx", str(out), environment=environment, stopper=stopper, token_ids=before.token_ids)
+    same = sum(one == other for one, other in zip(before.likeliest_ids, after.likeliest_ids, strict=True))
+    return Parity(
+        num_tokens=len(before.likeliest_ids),
+        agreement=same / len(before.likeliest_ids),
+        source_perplexity=before.perplexity,
+        perplexity=after.perplexity,
+        is_same_tokens=before.own_ids == after.own_ids,
+    )
+
+
+def _check_parity(parity: Parity, wish: ConversionWish) -> None:
+    """Refuse what is plainly another model. The bounds are wide: few bits cost a lot on small models.
+
+    Raises:
+        ConversionError: The numbers, and the way out.
+    """
+    ratio, agreement = {None: (1.1, 0.9), 8: (1.2, 0.85), 6: (1.3, 0.8), 5: (1.5, 0.7), 4: (2.0, 0.5)}.get(
+        wish.bits, (4.0, 0.25)
+    )
+    is_far = parity.perplexity > parity.source_perplexity * ratio and parity.agreement < agreement
+    if is_far or not math.isfinite(parity.perplexity) or parity.agreement < agreement / 2:
+        raise ConversionError(
+            f"The result reads a text with perplexity {parity.perplexity:.1f}, the source with "
+            f"{parity.source_perplexity:.1f}, and they agree at {parity.agreement:.0%} of the places; it was not kept. "
+            "More bits or smaller groups may do; --force keeps it."
+        )
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in (*(item for item in folder.rglob("*") if item.is_file()), folder):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,222 @@
+"""The gateway's view of the registry: lookups by name, kept in memory until another process changes the database.
+
+Reads only, but for the time of last use. Inference on known models goes on when the database is locked or gone.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from msgspec.structs import replace
+
+from registry.catalogue import Adapter, Artifact, Model
+from registry.errors import DatabaseError, ModelNotFoundError
+from registry.names import parse_model_reference
+from registry.store import Registry
+from router.config import EngineSetting
+from router.errors import InvalidRequestError, ModelLoadFailedError
+from router.models.adapters import find_adapters
+from router.models.auto.learning import AutoLearning
+from router.models.load_settings import AS_CONFIGURED, LoadSettings
+from router.models.targets import Choice, EngineReason, Purpose, Target, choose, parse_engine, usable_artifacts
+from router.models.wish import Wish
+
+logger = logging.getLogger(__name__)
+
+NOTE_USE_INTERVAL_S = 60.0
+"""The time of last use is written at most this often per model: a write may wait for another process's."""
+
+
+CHECK_FILES_INTERVAL_S = 1.0
+"""An artifact's files are looked at before they are served, at most this often."""
+
+
+class ModelDirectory:
+    """Owned by the event loop's thread, like the Registry connection under it.
+
+    Args:
+        what_changed: Says what is not as the registry has it of an artifact's or adapter's files; None = all is taken
+            to be unchanged.
+        auto: What `engine: auto` has learned; None = nothing.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        engine_setting: EngineSetting,
+        is_apple_silicon: bool,
+        what_changed: Callable[[Artifact | Adapter], str | None] | None = None,
+        auto: AutoLearning | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self.engine_setting = engine_setting
+        self._is_apple_silicon = is_apple_silicon
+        self._what_changed = what_changed
+        self.auto = auto
+        self._clock = clock
+        self._listed: tuple[Model, ...] | None = None
+        self._checked: dict[tuple[type, int], tuple[str, float]] = {}
+        self._known: dict[str, Model] = {}
+        self._fresh: set[str] = set()
+        self._noted_at: dict[str, float] = {}
+        self._version: int | None = None
+
+    def artifact_of(self, target: Target) -> Artifact | None:
+        """Return what a target loads, None when the registry has it no longer."""
+        try:
+            artifacts = self.get(target.model).artifacts
+        except (ModelNotFoundError, DatabaseError):
+            return None
+        return next((artifact for artifact in artifacts if artifact.id == target.artifact_id), None)
+
+    def get(self, name: str) -> Model:
+        """Return a model by name or alias.
+
+        Raises:
+            ModelNotFoundError: There is none.
+        """
+        try:
+            self._forget_if_changed()
+            if name not in self._fresh:
+                self._known[name] = self._registry.get_model(name)
+                self._fresh.add(name)
+        except ModelNotFoundError:
+            self._known.pop(name, None)
+            raise
+        except DatabaseError:
+            if name not in self._known:
+                raise
+            logger.warning("the registry cannot be read; going on with what is known of %s", name)
+        return self._known[name]
+
+    def list(self) -> tuple[Model, ...]:
+        """Return all models."""
+        self._forget_if_changed()
+        if self._listed is None:
+            self._listed = self._registry.list_models()
+        return self._listed
+
+    def wish_for(
+        self,
+        reference: str,
+        engine_header: str | None,
+        purpose: Purpose = Purpose.GENERATE,
+        load: LoadSettings = AS_CONFIGURED,
+    ) -> Wish:
+        """Return what a request asks for.
+
+        Args:
+            reference: `name`, perhaps with `+adapter`, `@engine` or both.
+            engine_header: Value of X-Mlxr-Engine, or None.
+
+        Raises:
+            InvalidModelNameError: No valid reference.
+            InvalidRequestError: An unknown engine, or two that differ.
+            ModelNotFoundError: There is no such model, or it has no such adapter.
+        """
+        name, engine, adapter = parse_model_reference(reference)
+        if engine_header is not None:
+            header_engine = parse_engine(engine_header.strip(), param="X-Mlxr-Engine").value
+            if engine is not None and engine != header_engine:
+                message = f"model says engine {engine}, X-Mlxr-Engine says {header_engine}; send one of the two"
+                raise InvalidRequestError(message, "model")
+            engine = header_engine
+        model = self.get(name)
+        if adapter is not None:
+            find_adapters(model, adapter)
+        return Wish(model.name, engine, purpose, load, adapter=adapter)
+
+    def resolve(self, wish: Wish) -> Choice:
+        """Return the artifact and engine that a wish means under the settings in force.
+
+        Raises:
+            RouterError: The wish cannot be met.
+            RegistryError: The model is gone, or the registry cannot be read.
+        """
+        model = self.get(wish.model)
+        choice = choose(
+            model,
+            wish=None if wish.engine is None else EngineSetting(wish.engine),
+            global_setting=self.engine_setting,
+            is_apple_silicon=self._is_apple_silicon,
+            purpose=wish.purpose,
+            load=wish.load,
+            adapter=wish.adapter,
+            pick_auto=lambda artifacts: self._picked(model.name, artifacts, wish),
+        )
+        for artifact in model.artifacts:
+            if artifact.id == choice.target.artifact_id:
+                self._check_files(
+                    artifact, f"the model '{model.name}'", "try again in a moment, or run `mlxr models scan`"
+                )
+        for adapter in model.adapters:
+            if choice.target.adapter is not None and adapter.id == choice.target.adapter.adapter_id:
+                remedy = f"`mlxr models adapter add {model.name} {adapter.path} --name {adapter.name}` reads it anew"
+                self._check_files(adapter, f"the adapter '{adapter.reference}'", remedy)
+        return choice if wish.keep_alive_s is None else replace(choice, keep_alive_s=wish.keep_alive_s)
+
+    def note_choice(self, wish: Wish, choice: Choice) -> None:
+        """Take over that a request goes where `resolve` said; what `auto` decides next hangs on it."""
+        if self.auto is None or choice.reason is not EngineReason.AUTO_MEASURED:
+            return
+        artifacts = usable_artifacts(self.get(wish.model), wish.purpose)
+        decision = self.auto.decide(choice.target.model, artifacts, wish.size)
+        self.auto.note(choice.target.model, choice.target.engine, wish.size, decision)
+
+    def _picked(self, model: str, artifacts: Mapping[str, Artifact], wish: Wish) -> str | None:
+        """Return the engine that is expected to answer sooner; the benchmark measures no adapters and no embeddings."""
+        if self.auto is None or wish.purpose is not Purpose.GENERATE or wish.adapter is not None:
+            return None
+        return self.auto.decide(model, artifacts, wish.size).engine
+
+    def _check_files(self, artifact: Artifact | Adapter, what: str, remedy: str) -> None:
+        """Refuse to serve files that are not those that the registry knows."""
+        now = self._clock()
+        key = (type(artifact), artifact.id)
+        version, checked_at = self._checked.get(key, ("", now))
+        is_fresh = version == artifact.version and now < checked_at + CHECK_FILES_INTERVAL_S
+        if self._what_changed is None or is_fresh:
+            return
+        change = self._what_changed(artifact)
+        if change is not None:
+            raise ModelLoadFailedError(f"{what} cannot be served: {change}; {remedy}")
+        self._checked[key] = (artifact.version, now)
+
+    def note_use(self, name: str) -> None:
+        """Write the time of last use, now and then; not worth an error."""
+        now = self._clock()
+        noted_at = self._noted_at.get(name)
+        if noted_at is not None and now < noted_at + NOTE_USE_INTERVAL_S:
+            return
+        self._noted_at[name] = now
+        self._listed = None
+        try:
+            self._registry.touch_last_used(name)
+        except DatabaseError as exc:
+            logger.debug("the time of last use was not written: %s", exc)
+
+    def has_changed(self) -> bool:
+        """Tell whether another process has changed the database since the last look."""
+        try:
+            return self._version is not None and self._registry.data_version != self._version
+        except DatabaseError:
+            return False
+
+    def forget(self) -> None:
+        """Read everything anew at the next look, as far as the registry can be read."""
+        self._fresh.clear()
+        self._checked.clear()
+        self._listed = None
+        self._version = None
+        if self.auto is not None:
+            self.auto.forget()
+
+    def _forget_if_changed(self) -> None:
+        version = self._registry.data_version
+        if version != self._version:
+            self._version = version
+            self._fresh.clear()
+            self._listed = None

@@ -1,0 +1,249 @@
+"""Which artifact on which engine a request means: the three levels of the engine setting, and the rule behind `auto`.
+
+Pure: registry entries in, targets out.
+
+The engine setting, first that is set wins:
+    1. the request (`name@engine`, or the header X-Mlxr-Engine);
+    2. the model's own setting;
+    3. the global setting of the config.
+
+`auto`, first that holds wins:
+    1. the engine that is expected to answer sooner, where both have been measured on this machine (`auto`);
+    2. mlx, on Apple Silicon, when the model has a usable MLX artifact;
+    3. llamacpp, when it has a usable GGUF;
+    4. whatever usable artifact it has.
+
+With an adapter, only the engines count for which there is one.
+"""
+
+import enum
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import msgspec
+
+from registry.catalogue import Artifact, Model
+from registry.facts import ModelKind
+from router.config import EngineSetting
+from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
+from router.models.adapters import TargetAdapter, artifacts_under, find_adapters, target_adapter
+from router.models.load_settings import AS_CONFIGURED, LoadSettings, load_settings_of, overlaid
+
+ENGINES = ("mlx", "llamacpp")
+_KV_BLOCK = 32
+"""Elements of a block of every quantized type. Source: ggml-common.h."""
+FOREVER_S = math.inf
+"""A model that is kept loaded for this long stays until it must go for another one."""
+
+
+class Purpose(enum.Enum):
+    """What a request wants of a model; it decides which artifacts can serve it."""
+
+    GENERATE = "generate"
+    EMBED = "embed"
+    DESCRIBE = "describe"
+
+
+_KINDS = {
+    Purpose.GENERATE: frozenset({ModelKind.MODEL}),
+    Purpose.EMBED: frozenset({ModelKind.MODEL, ModelKind.EMBEDDING}),
+    Purpose.DESCRIBE: frozenset({ModelKind.MODEL, ModelKind.EMBEDDING}),
+}
+
+
+class EngineReason(enum.StrEnum):
+    """Why an engine was picked."""
+
+    REQUEST = "request"
+    MODEL_SETTING = "model setting"
+    GLOBAL_SETTING = "global setting"
+    AUTO_MEASURED = "auto: expected to answer sooner, by what was measured here"
+    AUTO_APPLE_SILICON = "auto: mlx on Apple Silicon"
+    AUTO_GGUF = "auto: llamacpp has an artifact"
+    AUTO_ONLY = "auto: the only engine with an artifact"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One artifact of one model, and how it is loaded: what a worker is told to load.
+
+    Attributes:
+        engine: `mlx` or `llamacpp`.
+        version: Another one when the files have changed, although the path is the same.
+        load: What of the load is not as the config has it, by the model's settings and the request's own.
+        adapter: What is laid over the model, or None.
+    """
+
+    model: str
+    engine: str
+    artifact_id: int
+    path: str
+    version: str = ""
+    load: LoadSettings = AS_CONFIGURED
+    adapter: TargetAdapter | None = None
+
+    @property
+    def label(self) -> str:
+        """What requests call it by: the model's name, with the adapter's."""
+        return self.model if self.adapter is None else f"{self.model}+{self.adapter.name}"
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """A target and the reason for its engine.
+
+    Attributes:
+        keep_alive_s: How long it stays loaded after the request, by that or the model; infinite = until it must go;
+            None = as the config has it.
+    """
+
+    target: Target
+    reason: EngineReason
+    keep_alive_s: float | None = None
+
+
+def keep_alive_seconds(setting: float | Literal["forever"] | None) -> float | None:
+    """Return a model's setting as seconds, FOREVER_S for `forever`, None where it is not set."""
+    return FOREVER_S if setting == "forever" else setting
+
+
+def parse_engine(text: str, *, param: str) -> EngineSetting:
+    """Return the engine setting that a client wrote.
+
+    Raises:
+        InvalidRequestError: It is none of auto, mlx, llamacpp.
+    """
+    try:
+        return EngineSetting(text)
+    except ValueError as exc:
+        raise InvalidRequestError(f"{param}: unknown engine {text!r:.40}; use auto, mlx or llamacpp", param) from exc
+
+
+def choose(
+    model: Model,
+    *,
+    wish: EngineSetting | None,
+    global_setting: EngineSetting,
+    is_apple_silicon: bool,
+    purpose: Purpose = Purpose.GENERATE,
+    load: LoadSettings = AS_CONFIGURED,
+    adapter: str | None = None,
+    pick_auto: Callable[[Mapping[str, Artifact]], str | None] = lambda _artifacts: None,
+) -> Choice:
+    """Return what serves a request for `model`.
+
+    Args:
+        wish: The request's own setting, or None.
+        load: What the request itself wants of the load; it goes before the model's settings.
+        adapter: What is to be laid over the model, or None.
+        pick_auto: Picks for `auto` between the engines that can serve; None = it cannot tell.
+
+    Raises:
+        InvalidRequestError: It is an embedding model, and text is to be generated; or the request wants it loaded in a
+            way that the engine does not have.
+        EngineNotAvailableError: The engine that is set has no usable artifact of this model, or no such adapter.
+        AdapterNotFoundError: The model has no such adapter.
+        ModelLoadFailedError: The model has no usable artifact at all, or is to be loaded as the engine cannot.
+    """
+    setting, reason = _setting(model, wish, global_setting)
+    by_engine = usable_artifacts(model, purpose)
+    if not by_engine and purpose is Purpose.GENERATE and usable_artifacts(model, Purpose.EMBED):
+        message = f"model: '{model.name}' is an embedding model, it does not generate text; use POST /v1/embeddings"
+        raise InvalidRequestError(message, "model")
+    if not by_engine:
+        raise ModelLoadFailedError(f"the model '{model.name}' cannot be served: {_why_unusable(model)}")
+    adapters = {} if adapter is None else find_adapters(model, adapter)
+    if adapter is not None:
+        wanted = () if setting is EngineSetting.AUTO else (setting.value,)
+        by_engine = artifacts_under(by_engine, adapters, f"{model.name}+{adapter}", wanted)
+    if setting is EngineSetting.AUTO:
+        picked = pick_auto(by_engine) if len(by_engine) > 1 else None
+        engine, reason = (
+            _auto(by_engine, is_apple_silicon=is_apple_silicon)
+            if picked is None
+            else (picked, EngineReason.AUTO_MEASURED)
+        )
+    else:
+        engine = setting.value
+    artifact = by_engine.get(engine)
+    if artifact is None:
+        raise EngineNotAvailableError(model.name, engine, sorted(by_engine), _remedy(model.name, engine))
+    _check_wished_load(model.name, engine, load)
+    loaded_with = overlaid(load_settings_of(model.settings), load)
+    _check_kv_type(model.name, artifact, loaded_with.kv_type)
+    overlay = target_adapter(adapters[engine]) if adapter is not None else None
+    target = Target(model.name, engine, artifact.id, artifact.path, artifact.version, loaded_with, overlay)
+    return Choice(target, reason, keep_alive_seconds(model.settings.keep_alive_s))
+
+
+def _setting(
+    model: Model, wish: EngineSetting | None, global_setting: EngineSetting
+) -> tuple[EngineSetting, EngineReason]:
+    """Return the first engine setting that is set, and whose it is."""
+    if wish is not None:
+        return wish, EngineReason.REQUEST
+    if model.engine is not None:
+        return EngineSetting(model.engine), EngineReason.MODEL_SETTING
+    return global_setting, EngineReason.GLOBAL_SETTING
+
+
+def usable_artifacts(model: Model, purpose: Purpose) -> dict[str, Artifact]:
+    """Return the first usable artifact per engine; mlx-lm has no code for models that only embed."""
+    by_engine: dict[str, Artifact] = {}
+    for artifact in model.artifacts:
+        is_encoder_folder = artifact.facts.kind is ModelKind.EMBEDDING and artifact.engine == "mlx"
+        if artifact.status == "ok" and artifact.facts.kind in _KINDS[purpose] and not is_encoder_folder:
+            by_engine.setdefault(artifact.engine, artifact)
+    return by_engine
+
+
+def _auto(by_engine: dict[str, Artifact], *, is_apple_silicon: bool) -> tuple[str, EngineReason]:
+    if is_apple_silicon and "mlx" in by_engine:
+        return "mlx", EngineReason.AUTO_APPLE_SILICON
+    if "llamacpp" in by_engine:
+        return "llamacpp", EngineReason.AUTO_GGUF
+    return next(iter(by_engine)), EngineReason.AUTO_ONLY
+
+
+def _why_unusable(model: Model) -> str:
+    reasons = [_why_artifact_unusable(artifact) for artifact in model.artifacts]
+    return "; ".join(reasons) or f"it has no artifact; see `mlxr models show {model.name}`"
+
+
+def _why_artifact_unusable(artifact: Artifact) -> str:
+    if artifact.status != "ok":
+        return artifact.reason or f"its {artifact.format} artifact is {artifact.status}"
+    kind, engine = artifact.facts.kind, artifact.engine
+    return f"its {artifact.format} artifact is of kind {kind}, which the {engine} engine cannot run"
+
+
+def _check_wished_load(name: str, engine: str, load: LoadSettings) -> None:
+    """Refuse what a request wants of the load and the engine cannot do."""
+    for key, value in (("kv_type", load.kv_type), ("threads", load.threads)):
+        if engine == "mlx" and value is not None:
+            message = f"{key}: the mlx engine has no such setting of a load; leave it out, or ask '{name}@llamacpp'"
+            raise InvalidRequestError(message, key)
+
+
+def _check_kv_type(name: str, artifact: Artifact, kv_type: str | None) -> None:
+    """Refuse, before anything is unloaded for it, what the engine would refuse in the load.
+
+    Source: llama-context.cpp, "K cache type … does not divide n_embd_head_k"; `backends.mlx.caches.check_kv_type`.
+    """
+    if kv_type is None:
+        return
+    kv = artifact.facts.kv
+    if artifact.engine == "mlx":
+        problem = f"which mlx does not have; use '{name}@llamacpp'"
+    elif kv_type.startswith("q") and kv is not None and (kv.key_length % _KV_BLOCK or kv.value_length % _KV_BLOCK):
+        problem = f"for which its heads must have a multiple of {_KV_BLOCK} elements; use f16"
+    else:
+        return
+    raise ModelLoadFailedError(
+        f"the model '{name}' is set to a KV cache of type {kv_type}, {problem}, or take the setting away: "
+        f"mlxr models set {name} kv_type="
+    )
+
+
+def _remedy(name: str, engine: str) -> str:
+    kind = "MLX folder" if engine == "mlx" else "GGUF file"
+    return f"mlxr models add PATH --name {name}   (PATH: its {kind})"

@@ -1,0 +1,33 @@
+"""What a request asks for of the models: which one, on which engine, loaded how. Not what it means (`targets`)."""
+
+import msgspec
+
+from router.models.load_settings import AS_CONFIGURED, LoadSettings
+from router.models.size import RequestSize
+from router.models.targets import Purpose
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What a request asks for: a model, and perhaps an engine.
+
+    Attributes:
+        engine: The request's own engine setting, or None.
+        load: What it wants of the load; it goes before the model's settings and the config.
+        keep_alive_s: How long the model is to stay loaded after it, seconds from 0, infinite = until it must go; None
+            leaves that to the model's settings and the config.
+        adapter: What is to be laid over the model, or None.
+        size: How much work it is, about; None = it does not say.
+    """
+
+    model: str
+    engine: str | None = None
+    purpose: Purpose = Purpose.GENERATE
+    load: LoadSettings = AS_CONFIGURED
+    keep_alive_s: float | None = None
+    adapter: str | None = None
+    size: RequestSize | None = None
+
+    @property
+    def label(self) -> str:
+        """What the request called it by, without the engine: the model's name, with the adapter's."""
+        return self.model if self.adapter is None else f"{self.model}+{self.adapter}"

@@ -1,0 +1,242 @@
+"""Who is resident, who waits, who goes: pure decisions about models over workers.
+
+No I/O, clock or log in here: the supervisor asks with what it knows and performs the answer. Residency is exclusive:
+all workers that have a model (loading, resident, draining or stopping) have the same target; standby workers do not
+count. Who goes first among those that wait, and to which worker, stands in `dispatching`; "first" below means in its
+gate order, and "urgent" is what it says there: interactive, or background and aged.
+
+The decision, in order; the numbers stand in the code:
+    1. No worker serves, one is stopping: wait until it is gone and its memory back.
+    2. No worker serves, one is starting or loading: wait (whoever wants its model joins the load).
+    3. Workers are draining:
+       3a. for a swap that nobody waits for any more: take it back;
+       3b. stop each when it is idle, or when it has drained for too long.
+    4. Workers are ready:
+       4a. one is unwanted (a command, or too much memory): drain it, or stop it when it is idle. The others go on;
+       4b. their time is not up: they take the waiting requests for their target as far as their batches have room;
+           but background ones that have not aged are left waiting while something urgent waits for another target.
+           The time is up when the swap's maximum wait has passed
+             - since the first of the others came, or since the target became ready if that was later: a load that
+               takes longer than the maximum wait must not be in vain;
+             - if the first of the others is not urgent: also since the target last had an interactive request, and
+               none is running. Background work waits for a pause in a conversation, until it has aged;
+       4c. their time is up: they still take those that came before every other, so that a load serves those it was for;
+           then drain them, or stop those that are idle, and those that are still loading;
+       4d. nobody whom they may take waits, others do, and all are idle: stop them. If the others are not urgent, only
+           when the pause in 4b has passed;
+       4e. nobody waits at all, and the model has been idle for as long as it is kept (`keep_alive`): stop them all;
+       4f. nobody waits for another target, and there are fewer workers than wanted: start one more, one at a time.
+    5. No worker has a model: start one for the first request.
+What runs in the background delays an urgent swap like everything that runs: by the maximum wait and the drain's limit.
+"""
+
+import dataclasses
+import itertools
+import types
+from collections.abc import Iterator, Mapping, Sequence
+
+from router.models.targets import Target
+from router.placement.dispatching import Dispatch, dispatches_for, gate_order
+from router.placement.keep_alive import expires_at
+from router.placement.lifecycle import WorkerState
+from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest
+
+_SERVING = frozenset({WorkerState.READY, WorkerState.DRAINING})
+_GETTING_READY = frozenset({WorkerState.STARTING, WorkerState.LOADING})
+_NO_HOMES: Mapping[str, int] = types.MappingProxyType({})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StartWorker:
+    """Load the target, on a standby worker if there is one."""
+
+    target: Target
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DrainWorker:
+    """Give the worker no new requests."""
+
+    worker_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeepWorker:
+    """Take a drain back: the worker is ready again."""
+
+    worker_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StopWorker:
+    """End the worker; its running requests, if any, are cut.
+
+    Attributes:
+        reason: Why, for the log and the status.
+    """
+
+    worker_id: int
+    reason: str = "swap"
+
+
+Effect = Dispatch | StartWorker | DrainWorker | KeepWorker | StopWorker
+
+
+def decide(
+    waiting: Sequence[WaitingRequest],
+    workers: Sequence[PlacedWorker],
+    limits: PlacementLimits,
+    now: float,
+    homes: Mapping[str, int] = _NO_HOMES,
+) -> list[Effect]:
+    """Return what is to be done now; to be asked again whenever anything changes or `next_deadline` has come.
+
+    Args:
+        waiting: In any order.
+        workers: Those that have a model; all have the same target.
+        now: Monotonic seconds.
+        homes: Session id to the id of the worker that served it last.
+    """
+    assert len({worker.target for worker in workers}) <= 1, "exclusive residency"
+    queue = gate_order(waiting, limits, now)
+    if not workers:
+        return [StartWorker(queue[0].target)] if queue else []  # 5
+    serving = [worker for worker in workers if worker.state in _SERVING]  # none: 1, 2
+    unwanted = [worker for worker in serving if worker.is_unwanted]
+    effects: list[Effect] = [effect for worker in unwanted for effect in _end(worker, limits, now)]  # 3b, 4a
+    wanted = [worker for worker in serving if not worker.is_unwanted]
+    if any(worker.state is WorkerState.DRAINING for worker in wanted):
+        return effects + _decide_draining(queue, wanted, limits, now)  # 3
+    if wanted:
+        return effects + _decide_ready(queue, workers, wanted, limits, now, homes)  # 4
+    return effects
+
+
+def next_deadline(
+    waiting: Sequence[WaitingRequest], workers: Sequence[PlacedWorker], limits: PlacementLimits, now: float
+) -> float | None:
+    """Return the next monotonic time after `now` at which `decide` may answer differently although nothing happened.
+
+    None when only an event can change the answer.
+    """
+    deadlines = itertools.chain(
+        _drain_deadlines(workers, limits),
+        _ready_deadlines(waiting, workers, limits, now),
+        () if waiting else _idle_deadlines(workers, limits),
+    )
+    return min((deadline for deadline in deadlines if deadline > now), default=None)
+
+
+def _idle_deadlines(workers: Sequence[PlacedWorker], limits: PlacementLimits) -> Iterator[float]:
+    deadline = expires_at(workers, limits)
+    if deadline is not None:
+        yield deadline
+
+
+def _drain_deadlines(workers: Sequence[PlacedWorker], limits: PlacementLimits) -> Iterator[float]:
+    for worker in workers:
+        if worker.state is WorkerState.DRAINING:
+            yield worker.state_since + limits.swap_drain_timeout_s
+
+
+def _ready_deadlines(
+    waiting: Sequence[WaitingRequest], workers: Sequence[PlacedWorker], limits: PlacementLimits, now: float
+) -> Iterator[float]:
+    wanted = [worker for worker in workers if worker.state is WorkerState.READY and not worker.is_unwanted]
+    if not wanted:
+        return
+    for request in waiting:
+        if not request.is_urgent(limits, now):
+            yield request.urgent_at(limits)
+    others = _others(gate_order(waiting, limits, now), wanted[0].target)
+    if others:
+        yield _quiet_at(wanted, limits)
+        yield _time_is_up_at(others[0], wanted, limits, now)
+
+
+def _decide_draining(
+    queue: Sequence[WaitingRequest], wanted: Sequence[PlacedWorker], limits: PlacementLimits, now: float
+) -> list[Effect]:
+    draining = [worker for worker in wanted if worker.state is WorkerState.DRAINING]
+    if not _others(queue, wanted[0].target):
+        return [KeepWorker(worker.worker_id) for worker in draining]  # 3a
+    return [effect for worker in wanted for effect in _end(worker, limits, now)]  # 3b
+
+
+def _decide_ready(
+    queue: Sequence[WaitingRequest],
+    workers: Sequence[PlacedWorker],
+    wanted: Sequence[PlacedWorker],
+    limits: PlacementLimits,
+    now: float,
+    homes: Mapping[str, int],
+) -> list[Effect]:
+    target = wanted[0].target
+    others = _others(queue, target)
+    getting_ready = [worker for worker in workers if worker.state in _GETTING_READY]
+    if not others:
+        idle_until = None if queue else expires_at(workers, limits)
+        if idle_until is not None and now >= idle_until:
+            return [StopWorker(worker.worker_id, "idle") for worker in [*wanted, *getting_ready]]  # 4e
+        dispatches = dispatches_for(queue, wanted, limits, now, homes)  # 4b
+        return [*dispatches, *_replicas(workers, target, limits)]
+    is_time_up = _is_time_up(others[0], wanted, limits, now)
+    if is_time_up:
+        own = list(itertools.takewhile(lambda request: request.target == target, queue))
+    else:
+        is_held_up = others[0].is_urgent(limits, now)
+        own = [
+            request
+            for request in queue
+            if request.target == target and (request.is_urgent(limits, now) or not is_held_up)
+        ]
+    if own:
+        return [*dispatches_for(own, wanted, limits, now, homes)]  # 4b, 4c
+    is_idle = all(worker.num_running == 0 for worker in wanted)
+    is_pause = others[0].is_urgent(limits, now) or now >= _quiet_at(wanted, limits)
+    if is_time_up or (is_idle and is_pause):  # 4c, 4d
+        return [
+            *(effect for worker in wanted for effect in _end(worker, limits, now)),
+            *(StopWorker(worker.worker_id) for worker in getting_ready),
+        ]
+    return []
+
+
+def _replicas(workers: Sequence[PlacedWorker], target: Target, limits: PlacementLimits) -> list[Effect]:
+    is_loading = any(worker.state in _GETTING_READY for worker in workers)
+    return [] if is_loading or len(workers) >= limits.num_workers else [StartWorker(target)]  # 4f
+
+
+def _others(queue: Sequence[WaitingRequest], target: Target) -> list[WaitingRequest]:
+    return [request for request in queue if request.target != target]
+
+
+def _is_time_up(
+    first_other: WaitingRequest, wanted: Sequence[PlacedWorker], limits: PlacementLimits, now: float
+) -> bool:
+    is_in_use = any(worker.num_interactive for worker in wanted) and not first_other.is_urgent(limits, now)
+    return not is_in_use and now >= _time_is_up_at(first_other, wanted, limits, now)
+
+
+def _time_is_up_at(
+    first_other: WaitingRequest, wanted: Sequence[PlacedWorker], limits: PlacementLimits, now: float
+) -> float:
+    ready_at = min(worker.state_since for worker in wanted)
+    up_at = max(first_other.arrived_at, ready_at) + limits.swap_max_wait_s
+    return up_at if first_other.is_urgent(limits, now) else max(up_at, _quiet_at(wanted, limits))
+
+
+def _quiet_at(wanted: Sequence[PlacedWorker], limits: PlacementLimits) -> float:
+    """Return when the pause after the last interactive request was or is long enough for background work to swap."""
+    times = [worker.interactive_at for worker in wanted if worker.interactive_at is not None]
+    return max(times) + limits.swap_max_wait_s if times else float("-inf")
+
+
+def _end(worker: PlacedWorker, limits: PlacementLimits, now: float) -> list[Effect]:
+    """Return the next step of ending a ready or draining worker, if it is time for one."""
+    if worker.num_running == 0:
+        return [StopWorker(worker.worker_id)]
+    if worker.state is WorkerState.READY:
+        return [DrainWorker(worker.worker_id)]
+    is_overdue = now >= worker.state_since + limits.swap_drain_timeout_s
+    return [StopWorker(worker.worker_id)] if is_overdue else []

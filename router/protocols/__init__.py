@@ -1,0 +1,1 @@
+"""The APIs that clients speak: shapes, validation, encoders, routes; one folder each."""

@@ -1,0 +1,185 @@
+"""Answers of the Anthropic API as Structs, for the API's document and for tests.
+
+What is sent is made by `answer`, `encoding` and `models`.
+
+Source: Anthropic API reference, "Create a Message", "Streaming Messages", "Count tokens in a Message", "List Models".
+"""
+
+from typing import Literal
+
+import msgspec
+
+from router.protocols.fields.json_types import JSONObject
+
+StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded"]
+
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all of them have in common."""
+
+
+# ---- messages --------------------------------------------------------------------------------------------------------
+
+
+class OutputTokensDetails(_Answer, frozen=True):
+    """Of the answer's tokens."""
+
+    thinking_tokens: int
+
+
+class Usage(_Answer, frozen=True, kw_only=True):
+    """Tokens; the prompt's are the sum of the three kinds of input."""
+
+    input_tokens: int
+    cache_creation_input_tokens: int
+    cache_read_input_tokens: int
+    output_tokens: int
+    output_tokens_details: OutputTokensDetails
+    service_tier: Literal["standard"]
+
+
+class AnswerText(_Answer, frozen=True, tag_field="type", tag="text"):
+    """Text."""
+
+    text: str
+
+
+class AnswerThinking(_Answer, frozen=True, tag_field="type", tag="thinking"):
+    """What the model thought; the signature proves nothing."""
+
+    thinking: str
+    signature: str
+
+
+class AnswerToolUse(_Answer, frozen=True, kw_only=True, tag_field="type", tag="tool_use"):
+    """A call that the model made."""
+
+    id: str
+    name: str
+    input: JSONObject
+
+
+AnswerBlock = AnswerText | AnswerThinking | AnswerToolUse
+
+
+class AnswerMessage(_Answer, frozen=True, kw_only=True):
+    """The answer of POST /v1/messages."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[AnswerBlock]
+    stop_reason: StopReason | None
+    stop_sequence: str | None
+    usage: Usage
+
+
+# ---- events ----------------------------------------------------------------------------------------------------------
+
+
+class MessageStart(_Answer, frozen=True, tag_field="type", tag="message_start"):
+    """The message, empty."""
+
+    message: AnswerMessage
+
+
+class ContentBlockStart(_Answer, frozen=True, tag_field="type", tag="content_block_start"):
+    """A block opens, empty."""
+
+    index: int
+    content_block: AnswerBlock
+
+
+class TextDelta(_Answer, frozen=True, tag_field="type", tag="text_delta"):
+    """More text."""
+
+    text: str
+
+
+class ThinkingDelta(_Answer, frozen=True, tag_field="type", tag="thinking_delta"):
+    """More thinking."""
+
+    thinking: str
+
+
+class SignatureDelta(_Answer, frozen=True, tag_field="type", tag="signature_delta"):
+    """The end of thinking."""
+
+    signature: str
+
+
+class InputJsonDelta(_Answer, frozen=True, tag_field="type", tag="input_json_delta"):
+    """More of a call's arguments, as JSON text."""
+
+    partial_json: str
+
+
+class ContentBlockDelta(_Answer, frozen=True, tag_field="type", tag="content_block_delta"):
+    """The open block grows."""
+
+    index: int
+    delta: TextDelta | ThinkingDelta | SignatureDelta | InputJsonDelta
+
+
+class ContentBlockStop(_Answer, frozen=True, tag_field="type", tag="content_block_stop"):
+    """The open block is complete."""
+
+    index: int
+
+
+class Stop(_Answer, frozen=True):
+    """Why the answer ended."""
+
+    stop_reason: StopReason
+    stop_sequence: str | None
+
+
+class MessageDelta(_Answer, frozen=True, tag_field="type", tag="message_delta"):
+    """The answer has ended."""
+
+    delta: Stop
+    usage: Usage
+
+
+class MessageStop(_Answer, frozen=True, tag_field="type", tag="message_stop"):
+    """The last event."""
+
+
+class Ping(_Answer, frozen=True, tag_field="type", tag="ping"):
+    """Nothing, while nothing else comes."""
+
+
+StreamEvent = (
+    MessageStart | ContentBlockStart | ContentBlockDelta | ContentBlockStop | MessageDelta | MessageStop | Ping
+)
+
+
+# ---- others ----------------------------------------------------------------------------------------------------------
+
+
+class InputTokens(_Answer, frozen=True):
+    """The answer of POST /v1/messages/count_tokens."""
+
+    input_tokens: int
+
+
+class ModelInfo(_Answer, frozen=True, kw_only=True):
+    """A model, or one with an adapter over it."""
+
+    id: str
+    type: Literal["model"]
+    display_name: str
+    created_at: str
+    lifecycle: Literal["active"]
+    max_input_tokens: int | None
+    max_tokens: None
+
+
+class ModelPage(_Answer, frozen=True, kw_only=True):
+    """A page of models, for clients that send `anthropic-version`."""
+
+    data: list[ModelInfo]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None

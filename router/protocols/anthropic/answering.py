@@ -1,0 +1,60 @@
+"""From Anthropic requests to what the router answers."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from router.protocols.anthropic.answer import AnswerHead, WholeAnswer
+from router.protocols.anthropic.encoding import StreamEncoder
+from router.protocols.anthropic.schemas import MessagesRequest, ThinkingAdaptive, ThinkingEnabled
+from router.protocols.anthropic.validation import decode_request, generation_for
+from router.protocols.serving import Answering, Arrival
+from router.requests.generation import Generation
+from router.requests.headers import MAX_SESSION_CHARS
+from router.requests.register import AnswerEncoder
+from router.services import Services
+
+SESSION_HEADER: Final = "X-Claude-Code-Session-Id"
+"""By which Claude Code names a conversation; X-Session-Id goes before it."""
+
+
+def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
+    """Return what a request asks for.
+
+    Raises:
+        RouterError: It is not valid.
+        RegistryError: There is no such model.
+    """
+    body = decode_request(arrival.raw)
+    headers = arrival.wishes
+    if headers.session_id is None:
+        headers = msgspec.structs.replace(headers, session_id=_agent_session(arrival.request.headers))
+    wish = services.models.wish_for(body.model, arrival.engine, load=arrival.wishes.load)
+    services.models.resolve(wish)
+    head = AnswerHead(
+        answer_id=AnswerHead.new_id(),
+        model=body.model,
+        max_tokens=body.max_tokens,
+        stop_sequences=tuple(body.stop_sequences or ()),
+        hides_thinking=_hides_thinking(body),
+    )
+
+    def encoder(_: Generation) -> AnswerEncoder:
+        return StreamEncoder(head) if body.stream else WholeAnswer(head)
+
+    return Answering(
+        answer_id=head.answer_id,
+        protocol="anthropic",
+        wanted=generation_for(body, wish, services.defaults_for(wish.model), headers),
+        encoder=encoder,
+    )
+
+
+def _agent_session(headers: Mapping[str, str]) -> str | None:
+    name = headers.get(SESSION_HEADER, "").strip()
+    return name if 0 < len(name) <= MAX_SESSION_CHARS else None
+
+
+def _hides_thinking(body: MessagesRequest) -> bool:
+    return isinstance(body.thinking, ThinkingEnabled | ThinkingAdaptive) and body.thinking.display == "omitted"

@@ -1,0 +1,54 @@
+"""Routes of the Anthropic API: messages, and the count of their tokens.
+
+The headers `anthropic-version` and `anthropic-beta` are labels: there is one version here, and a body says by its own
+fields what it wants. Keys (`x-api-key`, `Authorization`) are accepted and not looked at, like everywhere.
+"""
+
+from typing import Any, Final
+
+from litestar import Request, Router, post
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+
+from backends.wire.questions import CountTokens, TokenCount
+from router.http.asgi import json_reply
+from router.http.error_response import Dialect
+from router.http.litestar_errors import POST_OK
+from router.http.streaming import until_disconnect
+from router.protocols.anthropic.answering import anthropic_answering
+from router.protocols.anthropic.validation import decode_count, prompt_for
+from router.protocols.serving import arrive, reply, start_or_rejoin
+from router.requests.asking import ask
+from router.services import Services
+
+REQUEST_ID_HEADER: Final = b"request-id"
+"""Where Anthropic's clients look for the request's id."""
+
+_AnyRequest = Request[Any, Any, Any]
+
+
+@post("/v1/messages", status_code=POST_OK)
+async def create_message(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+    """Answer a conversation, streamed or whole."""
+    arrival = await arrive(request, services)
+    running = start_or_rejoin(services, arrival, lambda: anthropic_answering(services, arrival))
+    own = ((REQUEST_ID_HEADER, running.facts.request_id.encode()),)
+    return await reply(services, arrival, running, Dialect.ANTHROPIC, headers=own)
+
+
+@post("/v1/messages/count_tokens", status_code=POST_OK)
+async def count_message_tokens(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+    """Count the tokens of a conversation, cached or not, without answering it."""
+    arrival = await arrive(request, services)
+    body = decode_count(arrival.raw)
+    wish = services.models.wish_for(body.model, arrival.engine, load=arrival.wishes.load)
+    services.models.resolve(wish)
+    question = CountTokens(prompt_for(body, services.defaults_for(wish.model)))
+    services.models.note_use(wish.model)
+    work = ask(services.supervisor, wish, question, timeout_s=services.config.limits.stall_timeout_s)
+    count = (await until_disconnect(request.receive, work)).answer
+    assert isinstance(count, TokenCount)
+    return json_reply({"input_tokens": count.num_tokens})
+
+
+anthropic_router = Router(path="/", route_handlers=[create_message, count_message_tokens])

@@ -1,0 +1,237 @@
+"""Requests of the Anthropic Messages API, exactly typed; unknown fields are refused by the decoder.
+
+Fields that are not honoured are declared too, so that `validation` can refuse them by their meaning, or accept the
+value that asks for nothing. Definitions of tools are read by `tools`: what is wrong with one hangs on its `type`.
+
+Source: Anthropic API reference, "Create a Message" and "Count tokens in a Message", and the types of its Python client.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
+
+MAX_STOPS = 16
+MAX_STOP_CHARS = 256
+MAX_MESSAGES = 100_000
+MAX_TOOLS = 512
+MIN_THINKING_TOKENS = 1024
+
+ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
+CallId = Annotated[str, Meta(min_length=1, max_length=256)]
+ToolName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
+StopText = Annotated[str, Meta(min_length=1, max_length=MAX_STOP_CHARS)]
+Display = Literal["summarized", "omitted"]
+ToolObject = Annotated[JSONObject, read_by_type("Tool", "anthropic.ToolDefinition")]
+
+
+class CacheControl(msgspec.Struct, forbid_unknown_fields=True):
+    """A wish to keep the prompt up to here; mlxr keeps every prompt, so it has no effect."""
+
+    type: Literal["ephemeral"]
+    ttl: Literal["5m", "1h"] | None = None
+    scope: str | None = None
+
+
+# ---- messages --------------------------------------------------------------------------------------------------------
+
+
+class TextBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="text"):
+    """Text; `citations` of an earlier answer have no effect."""
+
+    text: str
+    cache_control: CacheControl | None = None
+    citations: list[JSONValue] | None = None
+
+
+class ThinkingBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="thinking"):
+    """What the assistant thought; its signature is taken back unread."""
+
+    thinking: str
+    signature: str = ""
+    cache_control: CacheControl | None = None
+
+
+class RedactedThinkingBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="redacted_thinking"):
+    """Thinking that only its maker can read; the model is not shown it."""
+
+    data: str
+    cache_control: CacheControl | None = None
+
+
+class Caller(msgspec.Struct, forbid_unknown_fields=True):
+    """Who called a tool: the model itself."""
+
+    type: Literal["direct"]
+
+
+class ToolUseBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="tool_use"):
+    """A call that the assistant made."""
+
+    id: CallId
+    name: ToolName
+    input: JSONObject
+    cache_control: CacheControl | None = None
+    caller: Caller | None = None
+    toolset_name: str | None = None
+
+
+class ToolResultBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="tool_result"):
+    """What a call came to."""
+
+    tool_use_id: CallId
+    content: str | list[TextBlock] | None = None
+    is_error: bool | None = None
+    cache_control: CacheControl | None = None
+    toolset_name: str | None = None
+
+
+ContentBlock = TextBlock | ThinkingBlock | RedactedThinkingBlock | ToolUseBlock | ToolResultBlock
+
+
+class Message(msgspec.Struct, forbid_unknown_fields=True):
+    """One turn of the conversation, or part of one: turns of the same role in a row are one."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | list[ContentBlock]
+
+
+# ---- tools -----------------------------------------------------------------------------------------------------------
+
+
+class ToolDefinition(msgspec.Struct, forbid_unknown_fields=True):
+    """A tool that the client runs.
+
+    `defer_loading` and `allowed_callers` belong to tools of Anthropic's servers; how arguments are streamed
+    (`eager_input_streaming`) is always the same here: as the model writes them.
+    """
+
+    name: ToolName
+    input_schema: JSONSchema
+    description: str | None = None
+    type: Literal["custom"] | None = None
+    strict: bool | None = None
+    cache_control: CacheControl | None = None
+    eager_input_streaming: bool | None = None
+    input_examples: list[JSONObject] | None = None
+    defer_loading: bool | None = None
+    allowed_callers: list[str] | None = None
+
+
+class AutoChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="auto"):
+    """The model decides."""
+
+    disable_parallel_tool_use: bool = False
+
+
+class AnyChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="any"):
+    """Some tool must be called."""
+
+    disable_parallel_tool_use: bool = False
+
+
+class NamedChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="tool"):
+    """This tool must be called."""
+
+    name: str
+    disable_parallel_tool_use: bool = False
+
+
+class NoChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="none"):
+    """No tool may be called."""
+
+    disable_parallel_tool_use: bool = False
+
+
+# ---- what answers look like ------------------------------------------------------------------------------------------
+
+
+class ThinkingEnabled(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="enabled"):
+    """Think where the model can; the budget is "a target rather than a strict limit", and has no effect."""
+
+    budget_tokens: Annotated[int, Meta(ge=MIN_THINKING_TOKENS, le=1_000_000_000)]
+    display: Display | None = None
+
+
+class ThinkingAdaptive(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="adaptive"):
+    """Think as the model's template has it."""
+
+    display: Display | None = None
+
+
+class ThinkingDisabled(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="disabled"):
+    """Do not think."""
+
+    display: None = None
+
+
+class OutputFormat(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="json_schema"):
+    """JSON by a schema; a name has no effect."""
+
+    schema: JSONSchema
+    name: str | None = None
+
+
+class OutputConfig(msgspec.Struct, forbid_unknown_fields=True):
+    """What the answer is to be like."""
+
+    format: OutputFormat | None = None
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    task_budget: Refused = None
+
+
+class Metadata(msgspec.Struct, forbid_unknown_fields=True):
+    """Labels."""
+
+    user_id: str | None = None
+
+
+# ---- bodies ----------------------------------------------------------------------------------------------------------
+
+
+class _Prompting(msgspec.Struct, kw_only=True):
+    """Fields that both endpoints have."""
+
+    model: ModelName
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=MAX_MESSAGES)]
+    system: str | list[TextBlock] | None = None
+    tools: Annotated[list[ToolObject], Meta(max_length=MAX_TOOLS)] | None = None
+    tool_choice: AutoChoice | AnyChoice | NamedChoice | NoChoice | None = None
+    thinking: ThinkingEnabled | ThinkingAdaptive | ThinkingDisabled | None = None
+    output_config: OutputConfig | None = None
+    output_format: OutputFormat | None = None
+    # Labels: every prompt is kept, and whose account it is makes no difference.
+    cache_control: CacheControl | None = None
+    user_profile_id: str | None = None
+    workspace_id: str | None = None
+    # Not honoured.
+    context_management: Refused = None
+    mcp_servers: list[Refused] | None = None
+    speed: str | None = None
+
+
+class CountRequest(_Prompting, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /v1/messages/count_tokens."""
+
+
+class MessagesRequest(_Prompting, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /v1/messages."""
+
+    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+    stream: bool | None = None
+    temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    stop_sequences: Annotated[list[StopText], Meta(max_length=MAX_STOPS)] | None = None
+    # Labels: there is one tier, and who asks makes no difference.
+    metadata: Metadata | None = None
+    service_tier: Literal["auto", "standard_only"] | None = None
+    # Not honoured.
+    container: Refused = None
+    inference_geo: str | None = None
+    diagnostics: Refused = None
+    compaction: Refused = None
+    fallbacks: list[Refused] | None = None
+    thread: Refused = None

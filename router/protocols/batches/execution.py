@@ -1,0 +1,152 @@
+"""One line of a batch to its result: the same way as a request by HTTP, as background work, tried again after crashes.
+
+Not here: when a line may run (`graph`), and what is kept of its end (`store`).
+"""
+
+import asyncio
+import time
+from typing import Any, Final
+
+import msgspec
+
+from backends.errors import BackendError
+from backends.sequence import Priority
+from registry.errors import RegistryError
+from router.errors import (
+    EngineCrashedError,
+    InternalError,
+    InvalidRequestError,
+    QueueFullError,
+    RouterError,
+    ShuttingDownError,
+)
+from router.http.error_response import Dialect, render
+from router.jobs.batches.base import Batch, Line, LineEnd, output_text, result_line
+from router.protocols.openai.answering import decode_request, openai_answering
+from router.protocols.openai.embeddings import embeddings_body, new_embedding_id, read_embedding_request
+from router.protocols.openai.schemas import ChatRequest, CompletionRequest
+from router.protocols.responses.answering import read_request, response_answering
+from router.protocols.serving import start
+from router.requests.embedding import EmbeddingRun
+from router.requests.facts import RequestFacts
+from router.requests.generation import GenerationRequest
+from router.requests.headers import HeaderWishes
+from router.requests.register import RunningRequest, whole_answer
+from router.requests.running_embedding import RunningEmbedding
+from router.services import Services
+
+MAX_ATTEMPTS: Final = 5
+"""Times that a line is tried whose worker dies."""
+_OK: Final = 200
+_WISHES: Final = HeaderWishes(priority=Priority.BACKGROUND)
+_OUR_ERRORS = (RouterError, BackendError, RegistryError)
+
+
+async def run_line(services: Services, batch: Batch, line: Line, body: bytes) -> LineEnd:
+    """Run a line to its end.
+
+    Args:
+        body: Of its request, JSON.
+
+    Raises:
+        ShuttingDownError: The gateway ends; the line has not ended.
+    """
+    started_at = time.monotonic()
+    request_id: str | None = None
+    try:
+        request_id, answer = await _answer(services, batch, body)
+        status = _OK
+    except ShuttingDownError:
+        raise
+    except _OUR_ERRORS as exc:
+        response = render(exc, Dialect.OPENAI)
+        status, answer = response.status, response.body
+    duration_s = time.monotonic() - started_at
+    is_ok = status == _OK
+    shown = {"status_code": status, "request_id": request_id, "body": msgspec.Raw(answer)}
+    result = result_line(batch.batch_id, line, response=shown, error=None)
+    if not is_ok:
+        return LineEnd(number=line.number, is_ok=False, result=result, duration_s=duration_s)
+    told = msgspec.json.decode(answer)
+    usage = _Usage.of(told.get("usage") or {})
+    return LineEnd(
+        number=line.number,
+        is_ok=True,
+        result=result,
+        output=output_text(told),
+        num_input_tokens=usage.num_input,
+        num_output_tokens=usage.num_output,
+        num_cached_tokens=usage.num_cached,
+        num_reasoning_tokens=usage.num_reasoning,
+        duration_s=duration_s,
+    )
+
+
+class _Usage(msgspec.Struct, frozen=True):
+    num_input: int
+    num_output: int
+    num_cached: int
+    num_reasoning: int
+
+    @classmethod
+    def of(cls, usage: dict[str, Any]) -> "_Usage":
+        details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+        of_answer = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+        return cls(
+            usage.get("prompt_tokens") or usage.get("input_tokens") or 0,
+            usage.get("completion_tokens") or usage.get("output_tokens") or 0,
+            details.get("cached_tokens") or 0,
+            of_answer.get("reasoning_tokens") or 0,
+        )
+
+
+async def _answer(services: Services, batch: Batch, body: bytes) -> tuple[str, bytes]:
+    """Return the request's id and its whole answer, by as many attempts as it takes."""
+    num_crashes = 0
+    while True:
+        try:
+            return await _attempt(services, batch, body)
+        except EngineCrashedError:
+            num_crashes += 1
+            if num_crashes >= MAX_ATTEMPTS:
+                raise
+        except QueueFullError as exc:
+            await asyncio.sleep(exc.retry_after_s or 1.0)
+
+
+async def _attempt(services: Services, batch: Batch, body: bytes) -> tuple[str, bytes]:
+    client = batch.batch_id
+    match batch.endpoint:
+        case "/v1/embeddings":
+            return await _embed(services, body, client)
+        case "/v1/responses":
+            asked = await read_request(services, body, engine=None, wishes=_WISHES)
+            _check_whole(asked.head.request.stream, "stream")
+            _check_whole(asked.head.request.background, "background")
+            answering = response_answering(services, asked)
+        case endpoint:
+            schema = CompletionRequest if endpoint == "/v1/completions" else ChatRequest
+            request = decode_request(body, schema)
+            _check_whole(request.stream, "stream")
+            answering = openai_answering(services, request, engine=None, wishes=_WISHES)
+    assert isinstance(answering.wanted, GenerationRequest)
+    running: RunningRequest = start(services, answering, client=client)
+    answer = await whole_answer(running.follow())
+    if not answer:
+        raise InternalError
+    return running.facts.request_id, answer
+
+
+async def _embed(services: Services, body: bytes, client: str) -> tuple[str, bytes]:
+    request, wanted = read_embedding_request(services, body, None)
+    wanted = msgspec.structs.replace(wanted, priority=Priority.BACKGROUND)
+    services.models.note_use(wanted.wish.model)
+    facts = RequestFacts(request_id=new_embedding_id(), protocol="openai", client=client)
+    run = EmbeddingRun(services.supervisor, wanted)
+    running: RunningEmbedding = services.requests.start_embedding(facts, run, services.config.limits)
+    return facts.request_id, await embeddings_body(request, await running.result())
+
+
+def _check_whole(value: bool | None, name: str) -> None:  # noqa: FBT001 - a field's value
+    if value:
+        raise InvalidRequestError(f"{name}: a line of a batch is answered as a whole; leave it out", name)

@@ -1,0 +1,193 @@
+"""Routes of files: upload, list, describe, read, delete.
+
+Source: OpenAI API reference, "Files".
+"""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from litestar import Request, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+
+from registry.pull.threads import in_thread
+from router.errors import (
+    InvalidRequestError,
+    RequestTooLargeError,
+    StoreUnavailableError,
+    UnknownFieldError,
+    UnsupportedFieldError,
+)
+from router.http.asgi import json_reply
+from router.http.error_response import Dialect
+from router.http.streaming import EventStream, error_chunk
+from router.jobs.batches.base import StoredFile
+from router.jobs.batches.files import drop_file, read_part
+from router.jobs.batches.runner import Batches
+from router.protocols.batches.objects import file_object, page_of
+from router.protocols.batches.uploads import Form, take_form
+from router.services import Services
+from router.work_errors import FileInUseError, FileNotFoundHereError
+
+PURPOSES: Final = ("batch",)
+MAX_LIMIT: Final = 10_000
+MIN_EXPIRY_S: Final = 3_600
+MAX_EXPIRY_S: Final = 2_592_000
+_CHUNK_BYTES: Final = 1 << 18
+_OVERHEAD_BYTES: Final = 64 << 10
+_MAX_DIGITS: Final = 12
+
+
+@post("/v1/files", status_code=200)
+async def upload_file(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """Take a file, as it comes."""
+    batches = batches_of(services)
+    limits = services.config.batches
+    num_kept = sum(file.num_bytes for file in await batches.store.call(lambda store: store.files()))
+    max_bytes = min(limits.max_file_bytes, limits.max_bytes - num_kept)
+    if max_bytes <= 0:
+        raise InvalidRequestError(
+            "file: all files together take batches.max_bytes of the config already; delete some, or raise it", "file"
+        )
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > max_bytes + _OVERHEAD_BYTES:
+        raise RequestTooLargeError(max_bytes)
+    file_id = f"file-{secrets.token_hex(16)}"
+    form = await take_form(request, batches.files_dir, file_id, max_bytes=max_bytes)
+    try:
+        file = _file_of(form, file_id)
+        await batches.store.call(lambda store: store.put_file(file))
+    except BaseException:
+        drop_file(batches.files_dir, file_id)
+        raise
+    return json_reply(file_object(file))
+
+
+@get("/v1/files")
+async def list_files(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """List all files, the newest first unless `order=asc`."""
+    batches = batches_of(services)
+    after, limit, others = limits_of(
+        request, ("after", "limit", "order", "purpose"), max_limit=MAX_LIMIT, default=MAX_LIMIT
+    )
+    order = others.get("order", "desc")
+    if order not in {"asc", "desc"}:
+        raise InvalidRequestError(f"order: {order!r:.40} is not known; send asc or desc", "order")
+    files = await batches.store.call(lambda store: store.files())
+    shown = [file_object(file) for file in files if others.get("purpose", file.purpose) == file.purpose]
+    page = page_of(shown if order == "desc" else shown[::-1], after=after, limit=limit)
+    if page is None:
+        raise InvalidRequestError(f"after: there is no file {after!r:.80}", "after")
+    return json_reply(page)
+
+
+@get("/v1/files/{file_id:str}")
+async def get_file(file_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+    """Describe one file."""
+    return json_reply(file_object(await _found(batches_of(services), file_id)))
+
+
+@get("/v1/files/{file_id:str}/content")
+async def get_file_content(file_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+    """Send a file, a part after the other."""
+    batches = batches_of(services)
+    file = await _found(batches, file_id)
+    return EventStream(
+        _content(batches.files_dir, file),
+        encode_error=lambda error: error_chunk(error, Dialect.OPENAI),
+        media_type=b"application/octet-stream",
+        headers=[(b"content-length", str(file.num_bytes).encode())],
+    )
+
+
+@delete("/v1/files/{file_id:str}", status_code=200)
+async def delete_file(file_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+    """Delete a file that no running batch needs."""
+    batches = batches_of(services)
+    file = await _found(batches, file_id)
+    for batch in await batches.store.call(lambda store: store.unfinished()):
+        if batch.input_file_id == file.file_id:
+            raise FileInUseError(file.file_id, batch.batch_id)
+    await batches.store.call(lambda store: store.delete_file(file.file_id))
+    await in_thread(partial(drop_file, batches.files_dir, file.file_id))
+    return json_reply({"id": file.file_id, "object": "file", "deleted": True})
+
+
+def batches_of(services: Services) -> Batches:
+    """Return what drives batches.
+
+    Raises:
+        StoreUnavailableError: It does not now.
+    """
+    if services.batches is None or not services.batches.is_open:
+        raise StoreUnavailableError("Batches cannot be used now: the server starts, or its log says what is wrong.")
+    return services.batches
+
+
+def limits_of(
+    request: Request[Any, Any, Any], known: tuple[str, ...], *, max_limit: int, default: int
+) -> tuple[str | None, int, dict[str, str]]:
+    """Read the parameters of a list: what it begins after, how long it is, and the others.
+
+    Raises:
+        InvalidRequestError: One is not known, or the limit is out of its range.
+    """
+    given = {name: str(value) for name, value in request.query_params.items()}
+    for name in given:
+        if name not in known:
+            there_are = ", ".join(known)
+            raise UnknownFieldError(f"The parameter {name!r:.60} is not known here; there are {there_are}.", name)
+    text = given.pop("limit", str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS and 1 <= int(text) <= max_limit):
+        raise InvalidRequestError(f"limit: a whole number from 1 to {max_limit}, got {text!r:.40}", "limit")
+    return given.pop("after", None), int(text), given
+
+
+def _file_of(form: Form, file_id: str) -> StoredFile:
+    purpose = form.fields.get("purpose")
+    if purpose not in PURPOSES:
+        known = " and ".join(PURPOSES)
+        raise UnsupportedFieldError(f"purpose: {purpose!r:.40} is not supported; there is {known}", "purpose")
+    now = time.time()
+    return StoredFile(
+        file_id=file_id,
+        filename=form.filename,
+        purpose=purpose,
+        num_bytes=form.num_bytes,
+        created_at=now,
+        expires_at=_expiry(form.fields, now),
+    )
+
+
+def _expiry(fields: dict[str, str], now: float) -> float | None:
+    text, anchor = fields.get("expires_after[seconds]"), fields.get("expires_after[anchor]")
+    if text is None and anchor is None:
+        return None
+    if anchor != "created_at":
+        raise InvalidRequestError("expires_after[anchor]: it must be created_at", "expires_after[anchor]")
+    is_number = text is not None and text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+    if not is_number or not MIN_EXPIRY_S <= int(text or "") <= MAX_EXPIRY_S:
+        problem = f"expires_after[seconds]: a whole number from {MIN_EXPIRY_S} to {MAX_EXPIRY_S}"
+        raise InvalidRequestError(problem, "expires_after[seconds]")
+    return now + int(text or "")
+
+
+async def _found(batches: Batches, file_id: str) -> StoredFile:
+    file = await batches.store.call(lambda store: store.file(file_id))
+    if file is None:
+        raise FileNotFoundHereError(file_id, "file_id")
+    return file
+
+
+async def _content(folder: Path, file: StoredFile) -> AsyncGenerator[bytes, None]:
+    for offset in range(0, file.num_bytes, _CHUNK_BYTES):
+        num_bytes = min(_CHUNK_BYTES, file.num_bytes - offset)
+        yield await in_thread(partial(read_part, folder, file.file_id, offset, num_bytes))
+
+
+FILE_ROUTES = (upload_file, list_files, get_file, get_file_content, delete_file)

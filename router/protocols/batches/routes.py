@@ -1,0 +1,165 @@
+"""Routes of batches: create one, look, list, cancel; and of mlxr's own, what has ended so far.
+
+Source: OpenAI API reference, "Batch".
+"""
+
+import re
+import secrets
+import time
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from litestar import Request, Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+from msgspec import Meta
+
+from router.config.background import MAX_KEPT_S
+from router.errors import InvalidRequestError
+from router.http.asgi import json_reply
+from router.http.body import read_json
+from router.jobs.batches.base import Batch, FailurePolicy
+from router.jobs.batches.runner import Batches
+from router.protocols.batches.file_routes import FILE_ROUTES, batches_of, limits_of
+from router.protocols.batches.objects import batch_object, page_of
+from router.services import Services
+from router.work_errors import BatchNotFoundError, FileNotFoundHereError
+
+MAX_WINDOW_S: Final = 30 * 86_400
+MAX_METADATA: Final = 16
+_WINDOW: Final = re.compile(r"([1-9][0-9]{0,6})([smhd])")
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_MAX_DIGITS: Final = 9
+_MAX_ENDS: Final = 1000
+
+
+class ExpiresAfter(msgspec.Struct, forbid_unknown_fields=True):
+    """When a file goes."""
+
+    anchor: Literal["created_at"]
+    seconds: Annotated[int, Meta(ge=3600, le=2_592_000)]
+
+
+class BatchRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /v1/batches; `failure_policy` and `token_budget` are mlxr's own."""
+
+    input_file_id: Annotated[str, Meta(min_length=1, max_length=256)]
+    endpoint: Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"]
+    completion_window: Annotated[str, Meta(max_length=16)]
+    metadata: Annotated[dict[str, str], Meta(max_length=MAX_METADATA)] | None = None
+    output_expires_after: ExpiresAfter | None = None
+    failure_policy: Literal["continue_independent", "fail_fast"] | None = None
+    token_budget: Annotated[int, Meta(ge=1, le=10**15)] | None = None
+
+
+@post("/v1/batches", status_code=200)
+async def create_batch(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """Take a batch in; its lines are checked and run beside everything else."""
+    batches = batches_of(services)
+    body = await read_json(request, BatchRequest, limit_bytes=services.config.server.max_body_bytes)
+    window_s = window_seconds(body.completion_window)
+    file = await batches.store.call(lambda store: store.file(body.input_file_id))
+    if file is None:
+        raise FileNotFoundHereError(body.input_file_id, "input_file_id")
+    if file.purpose != "batch":
+        raise InvalidRequestError(
+            f"input_file_id: {file.file_id} has the purpose {file.purpose}; upload a file with purpose batch",
+            "input_file_id",
+        )
+    now = time.time()
+    batch = Batch(
+        batch_id=f"batch_{secrets.token_hex(16)}",
+        endpoint=body.endpoint,
+        input_file_id=file.file_id,
+        completion_window=body.completion_window,
+        created_at=now,
+        expires_at=now + window_s,
+        failure_policy=FailurePolicy(body.failure_policy or FailurePolicy.CONTINUE_INDEPENDENT),
+        token_budget=body.token_budget,
+        output_age_s=None if body.output_expires_after is None else float(body.output_expires_after.seconds),
+        metadata=body.metadata,
+    )
+    return json_reply(await _shown(batches, await batches.start(batch)))
+
+
+@get("/v1/batches")
+async def list_batches(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """List all batches, the newest first."""
+    batches = batches_of(services)
+    after, limit, _ = limits_of(request, ("after", "limit"), max_limit=100, default=20)
+    found = await batches.store.call(lambda store: [(each, store.tally(each.batch_id)) for each in store.batches()])
+    page = page_of([batch_object(batch, tally) for batch, tally in found], after=after, limit=limit)
+    if page is None:
+        raise InvalidRequestError(f"after: there is no batch {after!r:.80}", "after")
+    return json_reply(page)
+
+
+@get("/v1/batches/{batch_id:str}")
+async def get_batch(batch_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+    """Describe one batch."""
+    batches = batches_of(services)
+    return json_reply(await _shown(batches, await _found(batches, batch_id)))
+
+
+@post("/v1/batches/{batch_id:str}/cancel", status_code=200)
+async def cancel_batch(batch_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+    """Let a batch come to its end early; what was answered stays."""
+    batches = batches_of(services)
+    return json_reply(await _shown(batches, await batches.cancel(await _found(batches, batch_id))))
+
+
+@get("/v1/mlxr/batches/{batch_id:str}/ends")
+async def list_ends(
+    request: Request[Any, Any, Any], batch_id: FromPath[str], services: NamedDependency[Services]
+) -> ASGIApp:
+    """List the lines that have ended, in the order of their ends, with their results; `?after=` goes on behind one."""
+    batches = batches_of(services)
+    text = request.query_params.get("after", "0")
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        raise InvalidRequestError(f"after: {text!r:.40} is no whole number from 0 on", "after")
+    batch = await _found(batches, batch_id)
+    ends = await batches.store.call(lambda store: store.ended_after(batch.batch_id, int(text), _MAX_ENDS))
+    data = [
+        {
+            "place": place,
+            "line": number,
+            "custom_id": custom_id,
+            "is_ok": is_ok,
+            "duration_s": round(duration_s, 3),
+            "result": msgspec.Raw(result),
+        }
+        for place, number, custom_id, is_ok, duration_s, result in ends
+    ]
+    return json_reply({"object": "list", "data": data})
+
+
+def window_seconds(text: str) -> float:
+    """Return a completion window in seconds: OpenAI's `24h`, or another number of s, m, h or d.
+
+    Raises:
+        InvalidRequestError: It is none.
+    """
+    match = _WINDOW.fullmatch(text)
+    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
+    if not 0 < seconds <= MAX_WINDOW_S:
+        problem = f"completion_window: {text!r} is no time like 24h, 90m or 7d, up to 30d"
+        raise InvalidRequestError(problem, "completion_window")
+    return float(min(seconds, MAX_KEPT_S))
+
+
+async def _found(batches: Batches, batch_id: str) -> Batch:
+    batch = await batches.store.call(lambda store: store.batch(batch_id))
+    if batch is None:
+        raise BatchNotFoundError(batch_id)
+    return batch
+
+
+async def _shown(batches: Batches, batch: Batch) -> dict[str, Any]:
+    return batch_object(batch, await batches.store.call(lambda store: store.tally(batch.batch_id)))
+
+
+batches_router = Router(
+    path="/",
+    route_handlers=[create_batch, list_batches, get_batch, cancel_batch, list_ends, *FILE_ROUTES],
+)

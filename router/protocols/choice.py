@@ -1,0 +1,61 @@
+"""Which model a request means that need not name one: llama-server has one model, and its clients rely on that."""
+
+from collections.abc import Mapping
+
+from router.errors import MissingFieldError
+from router.models.load_settings import AS_CONFIGURED, LoadSettings
+from router.models.targets import Purpose
+from router.models.wish import Wish
+from router.placement.lifecycle import WorkerState
+from router.services import Services
+from router.workers.residency import ManagedWorker
+
+_RESIDENT = frozenset({WorkerState.READY, WorkerState.DRAINING})
+
+
+def resident_workers(services: Services) -> list[ManagedWorker]:
+    """Return the workers whose model is loaded."""
+    return [worker for worker in services.supervisor.workers if worker.target is not None and worker.state in _RESIDENT]
+
+
+def model_in_query(parameters: Mapping[str, str]) -> str | None:
+    """Return the parameter `model` of a query, or None.
+
+    In queries a `+` that is not written `%2B` is read as a space, which no name has: `?model=NAME+ADAPTER` means what
+    it says.
+    """
+    model = parameters.get("model")
+    return None if model is None else model.replace(" ", "+")
+
+
+def wish_or_default(
+    services: Services,
+    model: str | None,
+    engine_header: str | None,
+    purpose: Purpose = Purpose.DESCRIBE,
+    load: LoadSettings = AS_CONFIGURED,
+) -> Wish:
+    """Return the wish for a named model, or for the only one that can be meant.
+
+    Args:
+        model: As the client named it; None = the one that is loaded, or else the only one there is.
+        engine_header: Value of X-Mlxr-Engine, or None.
+        load: What is wanted of the load of a model that was named.
+
+    Raises:
+        MissingFieldError: No model was named, and none is the only one.
+        RouterError: The reference is not valid.
+        RegistryError: There is no such model, or the registry cannot be read.
+    """
+    if model is not None:
+        return services.models.wish_for(model, engine_header, purpose, load)
+    resident = resident_workers(services)
+    if len(resident) == 1 and resident[0].target is not None:
+        target = resident[0].target
+        # On the engine where it is, lest a look at a model moves it.
+        reference = target.label if engine_header is not None else f"{target.label}@{target.engine}"
+        return services.models.wish_for(reference, engine_header, purpose)
+    known = services.models.list()
+    if len(known) == 1:
+        return services.models.wish_for(known[0].name, engine_header, purpose)
+    raise MissingFieldError("The field 'model' is required: more than one model could be meant.", "model")

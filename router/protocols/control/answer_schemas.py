@@ -1,0 +1,52 @@
+"""Answers of mlxr's own API as Structs, for its document and for tests, where the code that sends them has none."""
+
+import msgspec
+
+from registry.bench_record import BenchRecord
+from router.bench.figures.summary import BenchSummary
+from router.protocols.fields.capabilities import Support
+from router.protocols.fields.json_types import JSONObject, JSONValue
+
+
+class FieldCapability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What becomes of one field of requests on each engine."""
+
+    name: str
+    endpoints: list[str]
+    engines: dict[str, Support]
+    allowed: str | None
+    neutral: list[JSONValue]
+    hint: str | None
+
+
+class PathCapability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An endpoint, and on which engines it works."""
+
+    path: str
+    what: str
+    engines: dict[str, bool]
+
+
+class CapabilityReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is honoured, of a model or of both engines."""
+
+    model: str | None
+    engines: list[str]
+    fields: list[FieldCapability]
+    endpoints: list[PathCapability]
+
+
+class BenchRun(BenchRecord, frozen=True, kw_only=True):
+    """A run with every sample, and its summary."""
+
+    summary: BenchSummary
+
+
+class OpenAPIDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """This document."""
+
+    openapi: str
+    info: JSONObject
+    paths: JSONObject
+    components: JSONObject
+    tags: list[JSONObject]

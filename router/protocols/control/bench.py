@@ -1,0 +1,113 @@
+"""Routes of benchmarks: start one and follow it, end it, look at those of before."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+
+from registry.errors import BenchNotFoundError
+from registry.store.benches import BenchHead
+from router.bench.events import BenchEvent
+from router.bench.plan.contestants import contestants_of
+from router.bench.plan.scenarios import chosen_scenarios
+from router.bench.plan.wish import BenchWish
+from router.bench.report.tables import as_builtins
+from router.errors import InvalidRequestError, UnavailableError
+from router.http.asgi import json_reply
+from router.http.body import read_json
+from router.http.error_response import Dialect
+from router.http.streaming import SSE_KEEP_ALIVE, EventStream, error_chunk
+from router.jobs.benches import BenchRuns
+from router.services import Services
+
+DEFAULT_LIMIT: Final = 50
+MAX_LIMIT: Final = 1000
+
+
+class BenchList(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of GET /v1/mlxr/bench.
+
+    Attributes:
+        benches: Newest first.
+        running: Id of the one that this server runs for a client, or null.
+    """
+
+    benches: tuple[BenchHead, ...]
+    running: str | None
+
+
+class BenchStopResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of POST /v1/mlxr/bench/stop; `stopped` is null when the run had not told its id yet."""
+
+    stopped: str | None
+
+
+@post("/v1/mlxr/bench", status_code=200)
+async def start_bench(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """Measure; the answer is a stream of events. It goes on when its client leaves."""
+    wish = await read_json(request, BenchWish, limit_bytes=services.config.server.max_body_bytes)
+    contestants_of(wish.model, wish.contestants, services.models.get)
+    chosen_scenarios(wish.scenarios, wish.prompts, num_parallel=wish.num_parallel, max_tokens=wish.max_tokens)
+    if services.url is None:
+        raise UnavailableError("The server cannot measure now: it is starting.")
+    events = _runs(services).start(wish, url=services.url)
+    keepalive_s = services.config.server.keepalive_s
+    return EventStream(
+        _encoded(events),
+        encode_error=partial(error_chunk, dialect=Dialect.OPENAI),
+        keep_alive=SSE_KEEP_ALIVE,
+        keep_alive_s=keepalive_s,
+        commit_after_s=keepalive_s,
+    )
+
+
+@post("/v1/mlxr/bench/stop", status_code=200)
+async def stop_bench(services: NamedDependency[Services]) -> ASGIApp:
+    """End the one that runs; what it has measured is kept."""
+    runs = _runs(services)
+    stopped = runs.running
+    if not runs.stop():
+        raise BenchNotFoundError("No benchmark runs on this server for a client.")
+    return json_reply(BenchStopResponse(stopped=stopped))
+
+
+@get("/v1/mlxr/bench")
+async def list_benches(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """List runs, newest first; `?model=NAME&limit=N`."""
+    model = request.query_params.get("model")
+    limit = _limit(request.query_params.get("limit"))
+    runs = _runs(services)
+    return json_reply(BenchList(benches=await runs.heads(model, limit), running=runs.running))
+
+
+@get("/v1/mlxr/bench/{bench_id:str}")
+async def get_bench(bench_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+    """Give one run: every sample, and the summary."""
+    return json_reply(as_builtins(await _runs(services).record(bench_id)))
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_LIMIT:
+        raise InvalidRequestError(f"limit: {text!r:.20} is no number from 1 to {MAX_LIMIT}", "limit")
+    return int(text)
+
+
+def _runs(services: Services) -> BenchRuns:
+    if services.benches is None:
+        raise UnavailableError("The server cannot measure now: it is starting.")
+    return services.benches
+
+
+async def _encoded(events: AsyncIterator[BenchEvent]) -> AsyncIterator[bytes]:
+    async for event in events:
+        yield b"data: " + msgspec.json.encode(event) + b"\n\n"
+
+
+BENCH_ROUTES = (start_bench, stop_bench, list_benches, get_bench)

@@ -1,0 +1,91 @@
+"""Routes of conversions: start one and follow it, stop it."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+from msgspec import Meta
+
+from router.errors import UnavailableError
+from router.http.asgi import json_reply
+from router.http.body import read_json
+from router.http.error_response import Dialect
+from router.http.streaming import SSE_KEEP_ALIVE, EventStream, error_chunk
+from router.jobs.conversions import ConversionEvent, Conversions
+from router.jobs.convert.report import Bits, ConversionWish, Dtype, GroupSize
+from router.services import Services
+
+ModelName = Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+class ConvertRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /v1/mlxr/models/convert.
+
+    Attributes:
+        bits: Of the quantized weights; None = floats.
+        dtype: Of what is not quantized; None = what the machine computes with best.
+        name: Of the model that gets the result; None = as the command line chooses.
+        force: Keep a result that the comparison speaks against.
+    """
+
+    model: ModelName
+    bits: Bits | None = 4
+    group_size: GroupSize = 64
+    dtype: Dtype | None = None
+    name: ModelName | None = None
+    force: bool = False
+
+
+class ConvertCancelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /v1/mlxr/models/convert/cancel."""
+
+    model: ModelName
+
+
+class ConvertCancelResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """Its answer."""
+
+    model: str
+    cancelled: int
+
+
+@post("/v1/mlxr/models/convert", status_code=200)
+async def convert_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """Make the MLX form of a model; the answer is a stream of events. It goes on when its client leaves."""
+    body = await read_json(request, ConvertRequest, limit_bytes=services.config.server.max_body_bytes)
+    wish = ConversionWish(bits=body.bits, group_size=body.group_size, dtype=body.dtype, name=body.name)
+    events = await _conversions(services).start(body.model, wish, is_forced=body.force)
+    keepalive_s = services.config.server.keepalive_s
+    return EventStream(
+        _encoded(events),
+        encode_error=partial(error_chunk, dialect=Dialect.OPENAI),
+        keep_alive=SSE_KEEP_ALIVE,
+        keep_alive_s=keepalive_s,
+        commit_after_s=keepalive_s,
+    )
+
+
+@post("/v1/mlxr/models/convert/cancel", status_code=200)
+async def cancel_conversion(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """Stop what is being made of a model; answers when nothing of it is left."""
+    body = await read_json(request, ConvertCancelRequest, limit_bytes=services.config.server.max_body_bytes)
+    name = services.models.get(body.model).name
+    return json_reply(ConvertCancelResponse(model=name, cancelled=await _conversions(services).cancel(name)))
+
+
+def _conversions(services: Services) -> Conversions:
+    if services.conversions is None:
+        raise UnavailableError("The server cannot convert now: it is starting.")
+    return services.conversions
+
+
+async def _encoded(events: AsyncIterator[ConversionEvent]) -> AsyncIterator[bytes]:
+    async for event in events:
+        yield b"data: " + msgspec.json.encode(event) + b"\n\n"
+
+
+CONVERSION_ROUTES = (convert_model, cancel_conversion)

@@ -1,0 +1,149 @@
+"""Why a model would be served by one engine or the other, with the numbers: for people and for tools. No I/O."""
+
+import msgspec
+
+from router.errors import InvalidRequestError
+from router.models.adapters import find_adapters
+from router.models.auto.decision import Expectation
+from router.models.auto.speeds import BUCKET_LIMITS, EngineSpeeds
+from router.models.directory import ModelDirectory
+from router.models.size import USUAL_ANSWER_TOKENS, RequestSize
+from router.models.targets import EngineReason, usable_artifacts
+from router.models.wish import Wish
+
+DEFAULT_PROMPT_TOKENS = 512
+MAX_TOKENS = 10_000_000
+
+
+class EngineExpectation(msgspec.Struct, frozen=True, kw_only=True):
+    """One engine's part of the decision; every figure comes from the benchmark's history, null = not measured.
+
+    Attributes:
+        load_s: Until the model is loaded there, the other engine's unload included; 0 where it is loaded.
+        measured_at: The newest of them, seconds since 1970.
+        bench_ids: Runs of the benchmark they come from.
+    """
+
+    engine: str
+    load_s: float | None = None
+    prefill_s: float | None = None
+    decode_s: float | None = None
+    total_s: float | None = None
+    prefill_tokens_per_s: float | None = None
+    decode_tokens_per_s: float | None = None
+    num_samples: int = 0
+    measured_at: float | None = None
+    bench_ids: tuple[str, ...] = ()
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """The decision about one kind of request.
+
+    Attributes:
+        reason: The setting or the rule by which.
+        is_auto: Whether `auto` decides, or a setting does; the numbers are those of `auto` in either case.
+        resident: Engine on which it is loaded, or null.
+        prompt_bucket: Prompt lengths that share their figures: `(above, up to]`, the last without an end.
+        engines: The usable ones, the expected winner first.
+    """
+
+    model: str
+    engine: str
+    reason: str
+    why: str
+    is_auto: bool
+    resident: str | None
+    prompt_tokens: int
+    answer_tokens: int
+    prompt_bucket: tuple[int, int | None]
+    engines: tuple[EngineExpectation, ...]
+
+
+def request_size(prompt_tokens: str | None, answer_tokens: str | None) -> RequestSize:
+    """Return the size that two texts name; None = the usual.
+
+    Raises:
+        InvalidRequestError: One is no number of tokens.
+    """
+    return RequestSize(
+        _tokens(prompt_tokens, "prompt_tokens", DEFAULT_PROMPT_TOKENS),
+        _tokens(answer_tokens, "answer_tokens", USUAL_ANSWER_TOKENS),
+    )
+
+
+def explain(models: ModelDirectory, wish: Wish, size: RequestSize) -> Explanation:
+    """Return who would serve a request, and why.
+
+    Args:
+        models: With what `auto` has learned.
+
+    Raises:
+        RouterError: The wish cannot be met.
+        RegistryError: The model is unknown.
+    """
+    wish = msgspec.structs.replace(wish, size=size)
+    choice = models.resolve(wish)
+    model = models.get(wish.model)
+    artifacts = usable_artifacts(model, wish.purpose)
+    if wish.adapter is not None:
+        having = find_adapters(model, wish.adapter)
+        artifacts = {engine: artifact for engine, artifact in artifacts.items() if engine in having}
+    auto = models.auto
+    assert auto is not None, "who explains has what auto learned"
+    decision = auto.decide(model.name, artifacts, size)
+    speeds = auto.speeds(model.name, artifacts)
+    expected = {each.engine: each for each in decision.expectations}
+    ordered = sorted(artifacts, key=lambda engine: (engine not in expected, _total(expected.get(engine)), engine))
+    bucket = next((index for index, limit in enumerate(BUCKET_LIMITS) if size.num_prompt_tokens <= limit), -1)
+    is_measured = choice.reason is EngineReason.AUTO_MEASURED
+    return Explanation(
+        model=model.name,
+        engine=choice.target.engine,
+        reason=choice.reason.value,
+        why=decision.why if is_measured or choice.reason.value.startswith("auto") else _set_by(choice.reason),
+        is_auto=choice.reason.value.startswith("auto"),
+        resident=auto.resident_of(model.name).engine,
+        prompt_tokens=size.num_prompt_tokens,
+        answer_tokens=size.num_answer_tokens,
+        prompt_bucket=_limits(bucket),
+        engines=tuple(_row(engine, speeds.get(engine), expected.get(engine), bucket) for engine in ordered),
+    )
+
+
+def _row(engine: str, speeds: EngineSpeeds | None, expected: Expectation | None, bucket: int) -> EngineExpectation:
+    if speeds is None:
+        return EngineExpectation(engine=engine)
+    return EngineExpectation(
+        engine=engine,
+        load_s=speeds.load_s if expected is None else expected.load_s,
+        prefill_s=None if expected is None else expected.prefill_s,
+        decode_s=None if expected is None else expected.decode_s,
+        total_s=None if expected is None else expected.total_s,
+        prefill_tokens_per_s=speeds.prefill[bucket],
+        decode_tokens_per_s=speeds.decode[bucket],
+        num_samples=speeds.num_samples,
+        measured_at=speeds.measured_at,
+        bench_ids=speeds.bench_ids,
+    )
+
+
+def _total(expected: Expectation | None) -> float:
+    return 0.0 if expected is None else expected.total_s
+
+
+def _set_by(reason: EngineReason) -> str:
+    return f"the engine is set ({reason.value}); `auto` would compare the figures below"
+
+
+def _limits(bucket: int) -> tuple[int, int | None]:
+    if bucket == -1:
+        return BUCKET_LIMITS[-1], None
+    return (BUCKET_LIMITS[bucket - 1] if bucket else 0), BUCKET_LIMITS[bucket]
+
+
+def _tokens(text: str | None, name: str, default: int) -> int:
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_TOKENS or len(text) > 8:  # noqa: PLR2004
+        raise InvalidRequestError(f"{name}: {text!r:.40} is no number of tokens from 1 to {MAX_TOKENS}", name)
+    return int(text)

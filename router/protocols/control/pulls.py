@@ -1,0 +1,104 @@
+"""Routes of pulls: start one and follow it, list them, pause, resume and cancel them."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Request, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+from msgspec import Meta
+
+from registry.errors import PullNotFoundError
+from registry.hub.references import MAX_REFERENCE_CHARS
+from registry.pull import Wishes
+from router.errors import UnavailableError
+from router.http.asgi import json_reply
+from router.http.body import read_json
+from router.http.error_response import Dialect
+from router.http.streaming import SSE_KEEP_ALIVE, EventStream, error_chunk
+from router.jobs.pull_events import ModelPullEvent, PullInfo, PullList
+from router.jobs.pulls import Pulls
+from router.services import Services
+
+MAX_PULL_ID_DIGITS = 15
+
+
+class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /v1/mlxr/models/pull.
+
+    Attributes:
+        reference: What to pull; no path on this machine.
+        engine: The engine or engines that it is for; None takes what the repository has.
+        name: Of the model that gets it; None derives it.
+    """
+
+    reference: Annotated[str, Meta(min_length=1, max_length=MAX_REFERENCE_CHARS)]
+    engine: Literal["mlx", "llamacpp", "both"] | None = None
+    vision: bool = False
+    name: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+
+
+@post("/v1/mlxr/models/pull", status_code=200)
+async def pull_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """Pull a model; the answer is a stream of events. The pull goes on when its client leaves."""
+    body = await read_json(request, PullRequest, limit_bytes=services.config.server.max_body_bytes)
+    wishes = Wishes(engine=body.engine, vision=body.vision, name=body.name)
+    events = await _pulls(services).start(body.reference, wishes)
+    keepalive_s = services.config.server.keepalive_s
+    return EventStream(
+        _encoded(events),
+        encode_error=partial(error_chunk, dialect=Dialect.OPENAI),
+        keep_alive=SSE_KEEP_ALIVE,
+        keep_alive_s=keepalive_s,
+        commit_after_s=keepalive_s,
+    )
+
+
+@get("/v1/mlxr/models/pulls")
+async def list_pulls(services: NamedDependency[Services]) -> ASGIApp:
+    """List all pulls, oldest first."""
+    return json_reply(PullList(await _pulls(services).list_pulls()))
+
+
+@post("/v1/mlxr/models/pulls/{pull_id:str}/pause", status_code=200)
+async def pause_pull(pull_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+    """Stop a pull; what came is kept."""
+    return json_reply(await _pulls(services).pause(_number(pull_id)))
+
+
+@post("/v1/mlxr/models/pulls/{pull_id:str}/resume", status_code=200)
+async def resume_pull(pull_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+    """Go on with a pull."""
+    pulls, number = _pulls(services), _number(pull_id)
+    await pulls.resume(number)
+    info: PullInfo = await pulls.get(number)
+    return json_reply(info)
+
+
+@post("/v1/mlxr/models/pulls/{pull_id:str}/cancel", status_code=200)
+async def cancel_pull(pull_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+    """Stop a pull and throw away what came."""
+    return json_reply(await _pulls(services).cancel(_number(pull_id)))
+
+
+def _pulls(services: Services) -> Pulls:
+    if services.pulls is None or not services.pulls.is_open:
+        raise UnavailableError("The server cannot pull now: it is starting, or its log says what is wrong with hub.")
+    return services.pulls
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_PULL_ID_DIGITS):
+        raise PullNotFoundError(f"There is no pull {text[:40]!a}; GET /v1/mlxr/models/pulls lists those there are.")
+    return int(text)
+
+
+async def _encoded(events: AsyncIterator[ModelPullEvent]) -> AsyncIterator[bytes]:
+    async for event in events:
+        yield b"data: " + msgspec.json.encode(event) + b"\n\n"
+
+
+PULL_ROUTES = (pull_model, list_pulls, pause_pull, resume_pull, cancel_pull)

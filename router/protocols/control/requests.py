@@ -1,0 +1,101 @@
+"""The requests that run and wait, as data: looks at the register, at the queue and at what loads."""
+
+import time
+from collections.abc import Sequence
+
+from backends.sequence import Priority
+from router.models.targets import Choice, Target
+from router.models.wish import Wish
+from router.placement.lifecycle import WorkerState
+from router.protocols.control.schemas import RequestStatus
+from router.requests.generation import Generation
+from router.requests.register import RunningRequest
+from router.requests.running_embedding import RunningEmbedding
+from router.services import Services
+
+_SERVING = frozenset({WorkerState.READY, WorkerState.DRAINING})
+
+
+def request_status(services: Services, running: RunningRequest | RunningEmbedding) -> RequestStatus:
+    """Return what is known of a request now."""
+    if isinstance(running, RunningEmbedding):
+        return _embedding_status(services, running)
+    generation = running.generation
+    request = generation.request
+    prompts = generation.progress[:: request.num_choices]
+    return _status(
+        running,
+        request.wish,
+        generation.choice,
+        state=_state(services, generation),
+        priority=request.priority,
+        session=request.session_id,
+        is_client_gone=not running.has_reader,
+        prompt_tokens=_sum([progress.num_prompt_tokens for progress in prompts]),
+        prompt_tokens_done=_sum([progress.num_evaluated for progress in prompts]),
+        prompt_tokens_cached=_sum([progress.num_cached for progress in prompts]),
+        output_tokens=[progress.num_output_tokens for progress in generation.progress],
+    )
+
+
+def _embedding_status(services: Services, running: RunningEmbedding) -> RequestStatus:
+    run = running.run
+    return _status(
+        running,
+        run.wanted.wish,
+        run.choice,
+        state="prefill" if run.is_embedding else _waiting_state(services, run.waits_for),
+        priority=run.wanted.priority,
+        prompt_tokens_done=run.num_tokens_done if run.is_embedding else None,
+    )
+
+
+def _status(
+    running: RunningRequest | RunningEmbedding,
+    wish: Wish,
+    choice: Choice | None,
+    *,
+    state: str,
+    priority: Priority,
+    session: str | None = None,
+    is_client_gone: bool = False,
+    prompt_tokens: int | None = None,
+    prompt_tokens_done: int | None = None,
+    prompt_tokens_cached: int | None = None,
+    output_tokens: list[int] | None = None,
+) -> RequestStatus:
+    return RequestStatus(
+        id=running.facts.request_id,
+        protocol=running.facts.protocol,
+        model=wish.label,
+        engine=None if choice is None else choice.target.engine,
+        state=state,
+        priority=priority.value,
+        session=session,
+        client=running.facts.client,
+        is_client_gone=is_client_gone,
+        started_at=round(running.started_at, 3),
+        age_s=round(time.monotonic() - running.arrived_at, 3),
+        prompt_tokens=prompt_tokens,
+        prompt_tokens_done=prompt_tokens_done,
+        prompt_tokens_cached=prompt_tokens_cached,
+        output_tokens=output_tokens or [],
+    )
+
+
+def _state(services: Services, generation: Generation) -> str:
+    if generation.progress:
+        has_output = any(progress.num_output_tokens for progress in generation.progress)
+        return "decode" if has_output else "prefill"
+    return _waiting_state(services, generation.waits_for)
+
+
+def _waiting_state(services: Services, target: Target | None) -> str:
+    is_loading = any(worker.target == target and worker.state not in _SERVING for worker in services.supervisor.workers)
+    return "loading" if target is not None and is_loading else "queued"
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    """Add up what is known; None where nothing is."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

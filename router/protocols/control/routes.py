@@ -1,0 +1,99 @@
+"""Routes of mlxr's own API."""
+
+from typing import Any
+
+from litestar import Request, Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+
+from router.errors import InvalidRequestError, RequestNotFoundError
+from router.http.asgi import json_reply
+from router.http.body import read_json
+from router.protocols.choice import model_in_query
+from router.protocols.control.bench import BENCH_ROUTES
+from router.protocols.control.conversions import CONVERSION_ROUTES
+from router.protocols.control.document import get_document
+from router.protocols.control.engine import explain_engine
+from router.protocols.control.pulls import PULL_ROUTES
+from router.protocols.control.requests import request_status
+from router.protocols.control.schemas import CancelResponse, RequestList, StopRequest, StopResponse
+from router.protocols.control.status import health, status
+from router.protocols.fields.capabilities import ENGINES, report
+from router.services import Services
+
+
+@get("/health")
+async def get_health(services: NamedDependency[Services]) -> ASGIApp:
+    """Answer at once, whatever the engines do."""
+    return json_reply(health(services))
+
+
+@get("/v1/mlxr/status")
+async def get_status(services: NamedDependency[Services]) -> ASGIApp:
+    """Tell what runs, what waits and what was loaded and unloaded."""
+    return json_reply(status(services))
+
+
+@post("/v1/mlxr/models/stop", status_code=200)
+async def stop_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """Unload a model, with any adapter or only with the one that is named; answers when its memory is back."""
+    body = await read_json(request, StopRequest, limit_bytes=services.config.server.max_body_bytes)
+    wish = services.models.wish_for(body.model, None)
+    if wish.engine is not None:
+        raise InvalidRequestError(f"model: a model is unloaded from any engine; write '{wish.label}'", "model")
+    report = await services.supervisor.stop_model(wish.label)
+    swap = report.swap
+    return json_reply(
+        StopResponse(
+            stopped=report.stopped,
+            freed_bytes=None if swap is None else swap.freed_bytes,
+            unload_ms=None if swap is None else swap.unload_ms,
+        )
+    )
+
+
+@get("/v1/mlxr/capabilities")
+async def get_capabilities(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """Tell what each engine honours, of all that requests may ask; with `?model=NAME` for that model's engines."""
+    reference = model_in_query(request.query_params)
+    if reference is None:
+        return json_reply(report())
+    wish = services.models.wish_for(reference, None)
+    engine = wish.engine if wish.engine in ENGINES else None
+    return json_reply(report(services.models.get(wish.model), engine))
+
+
+@get("/v1/mlxr/requests")
+async def list_requests(services: NamedDependency[Services]) -> ASGIApp:
+    """List the requests that run or wait."""
+    return json_reply(RequestList([request_status(services, running) for running in services.requests]))
+
+
+@post("/v1/mlxr/requests/{request_id:str}/cancel", status_code=200)
+async def cancel_request(request_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+    """End a request, in whatever phase it is; its client gets an error."""
+    running = services.requests.get(request_id)
+    if running is None:
+        raise RequestNotFoundError(request_id)
+    stood = request_status(services, running)
+    running.cancel()
+    return json_reply(CancelResponse(stood))
+
+
+control_router = Router(
+    path="/",
+    route_handlers=[
+        get_health,
+        get_status,
+        get_capabilities,
+        stop_model,
+        list_requests,
+        cancel_request,
+        explain_engine,
+        get_document,
+        *PULL_ROUTES,
+        *CONVERSION_ROUTES,
+        *BENCH_ROUTES,
+    ],
+)

@@ -1,0 +1,124 @@
+"""The running gateway as data: a look at the supervisor's records; pure but for reading process sizes."""
+
+import os
+import time
+from collections import Counter
+
+from msgspec.structs import asdict
+
+from backends.llamacpp.threads import default_num_threads
+from backends.sequence import Priority
+from router.config import Config
+from router.models.load_settings import LoadSettings
+from router.models.load_spec import load_spec_for
+from router.models.targets import Target
+from router.placement import readings as memory
+from router.placement.lifecycle import WorkerState
+from router.protocols.control.schemas import Health, QueueStatus, ResidentModel, Status, WaitingTarget, WorkerStatus
+from router.services import Services
+from router.workers.residency import ManagedWorker
+
+_RESIDENT = frozenset({WorkerState.READY, WorkerState.DRAINING})
+
+
+def health(services: Services) -> Health:
+    """Return what is resident."""
+    resident = [
+        ResidentModel(worker.target.label, worker.engine)
+        for worker in services.supervisor.workers
+        if worker.target is not None and worker.state in _RESIDENT
+    ]
+    return Health("ok", resident)
+
+
+def status(services: Services) -> Status:
+    """Return everything that can be said at once."""
+    expires_at = services.supervisor.expires_at
+    if expires_at is not None:
+        expires_at += time.time() - time.monotonic()
+    config = services.config
+    return Status(
+        version=services.version,
+        pid=os.getpid(),
+        uptime_s=round(time.monotonic() - services.started_at, 3),
+        url=services.url,
+        engine_setting=services.models.engine_setting.value,
+        config_error=services.config_error,
+        residency=services.config.residency.value,
+        standby=services.config.standby,
+        workers=[_worker(worker, expires_at, config) for worker in services.supervisor.workers],
+        queue=_queue(services),
+        swaps=list(services.supervisor.swaps),
+        memory_total_bytes=memory.total_bytes(),
+        memory_available_bytes=memory.available_bytes(),
+        gateway_rss_bytes=memory.rss_of(os.getpid()),
+        checksums=None if services.keeper is None else services.keeper.progress,
+    )
+
+
+def _worker(worker: ManagedWorker, expires_at: float | None, config: Config) -> WorkerStatus:
+    client = worker.client
+    loaded = None if client is None else client.loaded
+    hello = None if client is None else client.hello
+    heartbeat = None if client is None else client.heartbeat
+    return WorkerStatus(
+        id=worker.worker_id,
+        pid=worker.pid,
+        engine=worker.engine,
+        model=None if worker.target is None else worker.target.model,
+        adapter=None if worker.target is None or worker.target.adapter is None else worker.target.adapter.name,
+        state=_state(worker),
+        rss_bytes=None if worker.pid is None else memory.rss_of(worker.pid),
+        num_running=worker.num_running,
+        num_background=worker.num_background,
+        num_waiting=None if heartbeat is None else heartbeat.num_waiting,
+        load_ms=worker.load_ms,
+        load_fraction=None if client is None else client.load_fraction,
+        loaded_at=worker.loaded_at,
+        context_length=None if loaded is None else loaded.context_length,
+        devices=[] if loaded is None else list(loaded.devices),
+        engine_versions={} if hello is None else hello.versions,
+        features="" if hello is None else hello.features,
+        path=None if worker.target is None else worker.target.path,
+        load={} if worker.target is None else _set_of(worker.target.load),
+        num_threads=None if worker.target is None else _num_threads(worker.target, config),
+        expires_at=expires_at if worker.state is WorkerState.READY else None,
+    )
+
+
+def _set_of(load: LoadSettings) -> dict[str, int | str]:
+    """Return what differs from the config; a template, which may be long, is only named."""
+    fields = {name: value for name, value in asdict(load).items() if value is not None}
+    return {name: "set" if name == "template" else value for name, value in fields.items()}
+
+
+def _num_threads(target: Target, config: Config) -> int | None:
+    if target.engine != "llamacpp":
+        return None
+    num_cores = default_num_threads()
+    return load_spec_for(target, config, num_cores=num_cores).num_threads or num_cores
+
+
+def _state(worker: ManagedWorker) -> str:
+    """Name the state as users know it: a starting worker with a target is loading, a ready one at work is busy."""
+    match worker.state:
+        case WorkerState.STARTING | WorkerState.STANDBY:
+            return "standby" if worker.target is None else "loading"
+        case WorkerState.READY:
+            return "busy" if worker.num_running else "ready"
+        case state:
+            return state.value
+
+
+def _queue(services: Services) -> QueueStatus:
+    waiting = services.supervisor.waiting
+    counts = Counter((request.target.label, request.target.engine) for request in waiting)
+    oldest = min((request.arrived_at for request in waiting), default=None)
+    return QueueStatus(
+        num_waiting=len(waiting),
+        num_background=sum(request.priority is Priority.BACKGROUND for request in waiting),
+        limit=services.config.limits.max_queue,
+        limit_background=services.config.limits.max_queue_background,
+        oldest_wait_s=None if oldest is None else round(time.monotonic() - oldest, 3),
+        by_target=[WaitingTarget(model, engine, number) for (model, engine), number in sorted(counts.items())],
+    )

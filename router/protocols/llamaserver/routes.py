@@ -1,0 +1,124 @@
+"""Routes of llama-server's introspection. Whatever takes the model's vocabulary or template is asked of its worker."""
+
+from typing import Any
+
+from litestar import Request, Router, get, post
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+
+from backends.wire.questions import ApplyTemplate, Describe, Description, Detokenize, Question, Text, Tokenize, Tokens
+from router.errors import InvalidRequestError, UnavailableError
+from router.http.asgi import json_reply
+from router.http.body import read_json
+from router.http.streaming import until_disconnect
+from router.models.wish import Wish
+from router.protocols.choice import model_in_query, resident_workers, wish_or_default
+from router.protocols.llamaserver.props import props_of
+from router.protocols.llamaserver.schemas import DetokenizeRequest, TokenizeRequest
+from router.protocols.llamaserver.slots import has_idle_slot, slots_of
+from router.protocols.openai.counting import read_chat
+from router.requests.asking import Reply, ask
+from router.requests.headers import ENGINE_HEADER, LOAD_HEADER, wished_load
+from router.services import Services
+from router.workers.residency import ManagedWorker
+
+_AnyRequest = Request[Any, Any, Any]
+_NO = frozenset({"false", "0", "no", "off"})
+
+
+@post("/tokenize", status_code=200)
+async def tokenize(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+    """Return a text's tokens."""
+    body = await read_json(request, TokenizeRequest, limit_bytes=services.config.server.max_body_bytes)
+    load = wished_load(request.headers.get(LOAD_HEADER))
+    wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
+    question = Tokenize(body.content, body.add_special, body.parse_special, body.with_pieces)
+    tokens = (await _ask(request, services, wish, question, "content")).answer
+    assert isinstance(tokens, Tokens)
+    if tokens.pieces is None:
+        return json_reply({"tokens": tokens.token_ids})
+    pairs = zip(tokens.token_ids, tokens.pieces, strict=True)
+    return json_reply({"tokens": [{"id": token_id, "piece": _text_or_bytes(piece)} for token_id, piece in pairs]})
+
+
+@post("/detokenize", status_code=200)
+async def detokenize(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+    """Return the text of tokens."""
+    body = await read_json(request, DetokenizeRequest, limit_bytes=services.config.server.max_body_bytes)
+    load = wished_load(request.headers.get(LOAD_HEADER))
+    wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
+    text = (await _ask(request, services, wish, Detokenize(body.tokens), "tokens")).answer
+    assert isinstance(text, Text)
+    return json_reply({"content": text.text})
+
+
+@post("/apply-template", status_code=200)
+async def apply_template(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+    """Return a conversation as the model's template writes it."""
+    wish, prompt = await read_chat(request, services)
+    text = (await _ask(request, services, wish, ApplyTemplate(prompt), "messages")).answer
+    assert isinstance(text, Text)
+    return json_reply({"prompt": text.text})
+
+
+@get("/props")
+async def get_props(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+    """Describe a model, which is loaded for it unless `autoload=false`."""
+    model = model_in_query(request.query_params)
+    wish = wish_or_default(services, model, request.headers.get(ENGINE_HEADER))
+    if request.query_params.get("autoload", "").lower() in _NO and _holder(services, wish) is None:
+        raise InvalidRequestError(f"the model '{wish.label}' is not loaded; leave autoload out to load it", "autoload")
+    reply = await _ask(request, services, wish, Describe(), "model")
+    assert isinstance(reply.answer, Description)
+    return json_reply(
+        props_of(
+            name=wish.label,
+            path=reply.path,
+            model=reply.model,
+            hello=reply.client.hello,
+            description=reply.answer,
+            defaults=services.defaults_for(wish.model),
+            version=services.version,
+        )
+    )
+
+
+@get("/slots")
+async def get_slots(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+    """List the places in the batch of a loaded model; none where it is not loaded."""
+    model = model_in_query(request.query_params)
+    if model is None and not resident_workers(services):
+        holder = None
+    else:
+        holder = _holder(services, wish_or_default(services, model, request.headers.get(ENGINE_HEADER)))
+    slots: list[dict[str, Any]] = []
+    if holder is not None and holder.client is not None and holder.client.loaded is not None:
+        slots = slots_of(holder.client.loaded, list(holder.client.progress.values()))
+    if request.query_params.get("fail_on_no_slot") and not has_idle_slot(slots):
+        raise UnavailableError("no slot available")
+    return json_reply(slots)
+
+
+llamaserver_router = Router(path="/", route_handlers=[tokenize, detokenize, apply_template, get_props, get_slots])
+
+
+async def _ask(request: _AnyRequest, services: Services, wish: Wish, question: Question, prompt_param: str) -> Reply:
+    services.models.note_use(wish.model)
+    timeout_s = services.config.limits.stall_timeout_s
+    work = ask(services.supervisor, wish, question, timeout_s=timeout_s, prompt_param=prompt_param)
+    return await until_disconnect(request.receive, work)
+
+
+def _holder(services: Services, wish: Wish) -> ManagedWorker | None:
+    for worker in resident_workers(services):
+        target = worker.target
+        if target is not None and target.label == wish.label and wish.engine in {None, "auto", target.engine}:
+            return worker
+    return None
+
+
+def _text_or_bytes(piece: bytes) -> str | list[int]:
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return list(piece)

@@ -1,0 +1,45 @@
+"""From Ollama's chats and texts to what the router answers."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from router.protocols.ollama.answer import AnswerHead, WholeAnswer
+from router.protocols.ollama.asked import AskedModel
+from router.protocols.ollama.encoding import StreamEncoder
+from router.protocols.ollama.schemas import ChatRequest, GenerateRequest
+from router.protocols.ollama.validation import chat_generation, text_generation
+from router.protocols.serving import Answering, Arrival
+from router.requests.generation import Generation, GenerationRequest
+from router.requests.register import AnswerEncoder
+
+
+def ollama_answering(
+    body: ChatRequest | GenerateRequest, asked: AskedModel, arrival: Arrival, head: AnswerHead
+) -> Answering:
+    """Return what a request asks for.
+
+    Args:
+        body: The request; its prompt is not empty.
+
+    Raises:
+        InvalidRequestError: It is not valid.
+    """
+    session_id = arrival.wishes.session_id
+    wanted = msgspec.structs.replace(_wanted(body, asked), priority=asked.priority)
+    if session_id is not None:
+        wanted = msgspec.structs.replace(wanted, session_id=session_id)
+    return Answering(answer_id=head.answer_id, protocol="ollama", wanted=wanted, encoder=_encoder(body, head))
+
+
+def _wanted(body: ChatRequest | GenerateRequest, asked: AskedModel) -> GenerationRequest:
+    if isinstance(body, ChatRequest):
+        return chat_generation(body, asked.wish, asked.defaults, asked.template)
+    return text_generation(body, asked.wish, asked.defaults, asked.template)
+
+
+def _encoder(body: ChatRequest | GenerateRequest, head: AnswerHead) -> Callable[[Generation], AnswerEncoder]:
+    # Source: docs/api.md: "stream: if false the response will be returned as a single response object".
+    if body.stream is False:
+        return lambda generation: WholeAnswer(head, generation)
+    return lambda generation: StreamEncoder(head, generation)

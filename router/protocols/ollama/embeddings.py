@@ -1,0 +1,96 @@
+"""POST /api/embed and its old form, POST /api/embeddings: texts to vectors.
+
+Source: Ollama, docs/api.md, "Generate Embeddings": "truncate: truncates the end of each input to fit within context
+length. Returns error if false and context length is exceeded. Defaults to true"; server/routes.go (`EmbedHandler`) for
+`dimensions`, which cuts a vector and brings it to the length 1 again.
+"""
+
+import asyncio
+import secrets
+import time
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+
+from router.http.asgi import json_reply
+from router.http.streaming import until_disconnect
+from router.models.targets import Purpose
+from router.protocols.fields.vectors import numbers_of, shortened
+from router.protocols.ollama.asked import AskedModel, asked_model, decode_body
+from router.protocols.ollama.durations import nanoseconds
+from router.protocols.ollama.loading import load_or_unload
+from router.protocols.ollama.schemas import EmbeddingsRequest, EmbedRequest
+from router.protocols.serving import Arrival, arrive, embeddings
+from router.requests.embedding import Embeddings, EmbeddingWanted
+from router.requests.headers import REQUEST_ID_HEADER
+from router.services import Services
+
+_VECTORS_PER_TURN: Final = 16
+"""After this many vectors are encoded, other requests get their turn."""
+_AnyRequest = Request[Any, Any, Any]
+
+
+@post("/api/embed", status_code=200)
+async def embed(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+    """Return one vector per input; without any, load the model."""
+    started_at = time.monotonic()
+    arrival = await arrive(request, services)
+    body = decode_body(arrival.raw, EmbedRequest)
+    asked = asked_model(services, arrival, body, Purpose.EMBED)
+    inputs = [body.input] if isinstance(body.input, str) else list(body.input or [])
+    if not any(inputs):
+        await until_disconnect(request.receive, load_or_unload(services, asked))
+        return json_reply({"model": body.model, "embeddings": []})
+    result, headers = await _vectors(services, arrival, asked, inputs, truncates=body.truncate is not False)
+    rest = {
+        "total_duration": nanoseconds((time.monotonic() - started_at) * 1000),
+        "load_duration": nanoseconds(result.load_ms),
+        "prompt_eval_count": result.num_tokens,
+    }
+    vectors = await _encoded(result.vectors, body.dimensions or None)
+    head = b'{"model":' + msgspec.json.encode(body.model) + b',"embeddings":['
+    return json_reply(b"".join([head, vectors, b"],", msgspec.json.encode(rest)[1:]]), headers=headers)
+
+
+@post("/api/embeddings", status_code=200)
+async def embed_one(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+    """Return the vector of one text; without one, load the model."""
+    arrival = await arrive(request, services)
+    body = decode_body(arrival.raw, EmbeddingsRequest)
+    asked = asked_model(services, arrival, body, Purpose.EMBED)
+    if not body.prompt:
+        await until_disconnect(request.receive, load_or_unload(services, asked))
+        return json_reply({"embedding": []})
+    result, headers = await _vectors(services, arrival, asked, [body.prompt], truncates=False, param="prompt")
+    return json_reply({"embedding": numbers_of(result.vectors[0])}, headers=headers)
+
+
+async def _vectors(
+    services: Services,
+    arrival: Arrival,
+    asked: AskedModel,
+    inputs: list[str],
+    *,
+    truncates: bool,
+    param: str = "input",
+) -> tuple[Embeddings, list[tuple[bytes, bytes]]]:
+    wanted = EmbeddingWanted(
+        wish=asked.wish, inputs=[*inputs], priority=asked.priority, input_param=param, truncates=truncates
+    )
+    answer_id = "ollama-" + secrets.token_hex(12)
+    result = await embeddings(services, arrival, wanted, answer_id=answer_id, protocol="ollama")
+    return result, [(REQUEST_ID_HEADER, answer_id.encode())]
+
+
+async def _encoded(vectors: list[bytes], num_dimensions: int | None) -> bytes:
+    """Encode the vectors, giving way to other requests now and then."""
+    parts = []
+    for index, vector in enumerate(vectors):
+        numbers = numbers_of(vector)
+        parts.append(msgspec.json.encode(numbers if num_dimensions is None else shortened(numbers, num_dimensions)))
+        if (index + 1) % _VECTORS_PER_TURN == 0:
+            await asyncio.sleep(0)
+    return b",".join(parts)

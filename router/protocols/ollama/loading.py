@@ -1,0 +1,80 @@
+"""Requests that generate nothing: an empty prompt loads a model, and unloads it where it is not to be kept at all.
+
+Source: Ollama, docs/api.md, "Load a model" and "Unload a model"; server/routes.go (`GenerateHandler`, `ChatHandler`).
+"""
+
+from collections.abc import AsyncGenerator
+from typing import Final
+
+import msgspec
+from litestar.types import ASGIApp
+
+from router.http.asgi import json_reply
+from router.http.error_response import Dialect
+from router.http.streaming import NDJSON, EventStream, error_chunk, until_disconnect
+from router.protocols.ollama.answer import AnswerHead
+from router.protocols.ollama.asked import AskedModel
+from router.protocols.serving import Arrival
+from router.requests.headers import REQUEST_ID_HEADER
+from router.services import Services
+
+LOADED: Final = "load"
+UNLOADED: Final = "unload"
+
+
+def is_unload(asked: AskedModel) -> bool:
+    """Tell whether a request without a prompt wants the model to go."""
+    return asked.wish.keep_alive_s == 0
+
+
+async def load_or_unload(services: Services, asked: AskedModel) -> str:
+    """Load a model for the time that the request says, or unload it when its running answers are done.
+
+    Returns:
+        What was done, as `done_reason` says it.
+
+    Raises:
+        RouterError: The model cannot be loaded, or the server shuts down.
+        RegistryError: There is no such model.
+    """
+    if is_unload(asked):
+        await services.supervisor.stop_model(asked.wish.model)
+        return UNLOADED
+    services.models.note_use(asked.wish.model)
+    # No place in the batch: nothing is to be computed.
+    lease = await services.supervisor.lease(asked.wish, 0, asked.priority)
+    lease.release()
+    return LOADED
+
+
+async def reply_to_empty(
+    services: Services, arrival: Arrival, asked: AskedModel, head: AnswerHead, *, is_stream: bool
+) -> ASGIApp:
+    """Answer a request without a prompt; a stream is kept alive during the load.
+
+    Raises:
+        RouterError: Where nothing is streamed, the errors of `load_or_unload`.
+        RegistryError: The same.
+    """
+    headers = [(REQUEST_ID_HEADER, head.answer_id.encode())]
+    if not is_stream:
+        reason = await until_disconnect(arrival.request.receive, load_or_unload(services, asked))
+        return json_reply(_body(head, reason), headers=headers)
+    keepalive_s = services.config.server.keepalive_s
+    return EventStream(
+        _lines(services, asked, head),
+        encode_error=lambda error: error_chunk(error, Dialect.OLLAMA),
+        media_type=NDJSON,
+        headers=headers,
+        keep_alive=msgspec.json.encode(head.line()) + b"\n",
+        keep_alive_s=keepalive_s,
+        commit_after_s=keepalive_s,
+    )
+
+
+async def _lines(services: Services, asked: AskedModel, head: AnswerHead) -> AsyncGenerator[bytes, None]:
+    yield _body(head, await load_or_unload(services, asked)) + b"\n"
+
+
+def _body(head: AnswerHead, reason: str) -> bytes:
+    return msgspec.json.encode(head.line() | {"done": True, "done_reason": reason})

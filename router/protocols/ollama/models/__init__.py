@@ -1,0 +1,1 @@
+"""Ollama's endpoints about models: make, copy, pull, delete, list, show."""

@@ -1,0 +1,91 @@
+"""POST /api/create: a model out of another or out of uploads, with settings, told in Ollama's lines.
+
+Not here: what the request means (`management_recipe.py`), and the making (`router.models.making`).
+"""
+
+import hashlib
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+
+from registry.errors import ModelNotFoundError
+from registry.making.making import Made
+from registry.pull.threads import in_thread
+from router.http.body import read_json
+from router.protocols.ollama.models.blobs import making_of
+from router.protocols.ollama.models.lines import PULLING_MANIFEST, SUCCESS, WRITING_MANIFEST
+from router.protocols.ollama.models.names import model_of, names_to_make, pull_name_of
+from router.protocols.ollama.models.pulls import lines_reply, pull_lines
+from router.protocols.ollama.models.recipe import Recipe, recipe_of
+from router.protocols.ollama.models.schemas import CreateRequest, StatusLine
+from router.protocols.ollama.names import model_named
+from router.services import Services
+
+_LAYERS: Final = ("template", "system", "messages", "license")
+"""Settings that are layers of their own in Ollama; all others are the parameters' layer together."""
+
+
+@post("/api/create", status_code=200)
+async def create_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """Make a model."""
+    body = await read_json(request, CreateRequest, limit_bytes=services.config.server.max_body_bytes)
+    names = names_to_make(model_of(body.model, body.name))
+    recipe = await in_thread(lambda: recipe_of(body))  # a template takes a while to compile
+    return await lines_reply(request, _creation(services, names, recipe), is_stream=body.stream is not False)
+
+
+async def name_of_new(services: Services, names: tuple[str, ...]) -> str:
+    """Give the name of what is made: that of what it replaces, or the last one."""
+    return await making_of(services).name_for(*names) or names[-1]
+
+
+async def _creation(services: Services, names: tuple[str, ...], recipe: Recipe) -> AsyncGenerator[StatusLine, None]:
+    name = await name_of_new(services, names)
+    if recipe.source is None:
+        made = await _made_of_files(services, name, recipe)
+        yield StatusLine(status="parsing GGUF")
+    else:
+        async with aclosing(_fetch_source(services, recipe.source)) as lines:
+            async for line in lines:
+                yield line
+        source = model_named(services.models, recipe.source).name
+        made = await making_of(services).make_from_model(name, source, recipe.settings)
+    services.models.forget()
+    for line in _layer_lines(made, recipe):
+        yield line
+    yield WRITING_MANIFEST
+    yield SUCCESS
+
+
+async def _made_of_files(services: Services, name: str, recipe: Recipe) -> Made:
+    return await making_of(services).make_from_files(name, recipe.files, recipe.settings)
+
+
+async def _fetch_source(services: Services, source: str) -> AsyncGenerator[StatusLine, None]:
+    """Pull the source when it is not there, as Ollama does."""
+    try:
+        model_named(services.models, source)
+    except ModelNotFoundError:
+        yield PULLING_MANIFEST
+        async with aclosing(pull_lines(services, pull_name_of(source))) as lines:
+            async for line in lines:
+                if line not in {PULLING_MANIFEST, SUCCESS, WRITING_MANIFEST}:
+                    yield line
+        services.models.forget()
+
+
+def _layer_lines(made: Made, recipe: Recipe) -> Iterator[StatusLine]:
+    for digest in made.layers:
+        yield StatusLine(status=f"using existing layer sha256:{digest}")
+    parts: dict[str, Any] = {name: recipe.settings[name] for name in _LAYERS if name in recipe.settings}
+    parameters = {name: value for name, value in recipe.settings.items() if name not in _LAYERS}
+    if parameters:
+        parts["parameters"] = parameters
+    for part in parts.values():
+        digest = hashlib.sha256(msgspec.json.encode(part)).hexdigest()
+        yield StatusLine(status=f"creating new layer sha256:{digest}")

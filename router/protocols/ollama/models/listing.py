@@ -1,0 +1,138 @@
+"""GET /api/tags and /api/ps: the models that there are, and those that are loaded.
+
+Source: Ollama, api/types.go (`ListModelResponse`, `ProcessModelResponse`), server/routes.go (`PsHandler`).
+"""
+
+import time
+from typing import Final
+
+import msgspec
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+
+from registry.catalogue import Artifact, Model
+from registry.errors import RegistryError
+from router.errors import RouterError
+from router.http.asgi import json_reply
+from router.models.directory import ModelDirectory
+from router.models.targets import Purpose, Target
+from router.models.wish import Wish
+from router.placement import readings as memory
+from router.protocols.choice import resident_workers
+from router.protocols.ollama.durations import MAX_KEEP_ALIVE_S, timestamp
+from router.protocols.ollama.models.details import (
+    ModelDetails,
+    artifact_shown,
+    capabilities_of,
+    details_of,
+    digest_of,
+    modified_at,
+)
+from router.protocols.ollama.names import display_name
+from router.services import Services
+from router.workers.residency import ManagedWorker
+
+_FOREVER_S: Final = 292 * 365.25 * 86_400
+"""What Ollama adds for a model that stays: the longest time that Go can say. Its clients know it as forever."""
+
+
+class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One model of `/api/tags`."""
+
+    name: str
+    model: str
+    modified_at: str
+    size: int
+    digest: str
+    details: ModelDetails
+    capabilities: list[str]
+
+
+class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One model of `/api/ps`; `engine` is our own."""
+
+    name: str
+    model: str
+    size: int
+    digest: str
+    details: ModelDetails
+    expires_at: str
+    size_vram: int
+    context_length: int
+    engine: str
+
+
+@get("/api/tags")
+async def list_models(services: NamedDependency[Services]) -> ASGIApp:
+    """List all models that can be used, the newest first."""
+    found = [(shown_artifact(services.models, model), model) for model in services.models.list()]
+    shown = [(artifact, model) for artifact, model in found if artifact is not None]
+    shown.sort(key=lambda pair: -pair[0].mtime_ns)
+    return json_reply({"models": [_listed(artifact, model) for artifact, model in shown]})
+
+
+@get("/api/ps")
+async def list_loaded(services: NamedDependency[Services]) -> ASGIApp:
+    """List the models that are loaded."""
+    by_target: dict[Target, list[ManagedWorker]] = {}
+    for worker in resident_workers(services):
+        assert worker.target is not None
+        by_target.setdefault(worker.target, []).append(worker)
+    loaded = [_loaded(services, target, workers) for target, workers in by_target.items()]
+    return json_reply({"models": [each for each in loaded if each is not None]})
+
+
+def shown_artifact(models: ModelDirectory, model: Model) -> Artifact | None:
+    """Return the artifact that would serve a model now, or else any that is of use."""
+    try:
+        preferred = models.resolve(Wish(model.name, None, Purpose.DESCRIBE)).target.artifact_id
+    except (RouterError, RegistryError):
+        preferred = None
+    return artifact_shown(model, preferred)
+
+
+def _listed(artifact: Artifact, model: Model) -> ListedModel:
+    name = display_name(model.name)
+    return ListedModel(
+        name=name,
+        model=name,
+        modified_at=modified_at(artifact),
+        size=artifact.size_bytes,
+        digest=digest_of(model, artifact),
+        details=details_of(artifact.facts),
+        capabilities=capabilities_of(model, artifact.facts),
+    )
+
+
+def _loaded(services: Services, target: Target, workers: list[ManagedWorker]) -> LoadedModel | None:
+    artifact = services.models.artifact_of(target)
+    models = [worker.client.loaded for worker in workers if worker.client is not None and worker.client.loaded]
+    if artifact is None or not models:
+        return None
+    name = display_name(target.model)
+    sizes = [memory.rss_of(worker.pid) for worker in workers if worker.pid is not None]
+    size = sum(size for size in sizes if size is not None) or artifact.size_bytes
+    is_on_cpu = all(device.upper().startswith("CPU") for model in models for device in model.devices)
+    return LoadedModel(
+        name=name,
+        model=name,
+        size=size,
+        digest=digest_of(services.models.get(target.model), artifact),
+        details=details_of(artifact.facts),
+        expires_at=_expires_at(services, workers),
+        size_vram=0 if is_on_cpu else size,
+        context_length=models[0].context_length,
+        engine=target.engine,
+    )
+
+
+def _expires_at(services: Services, workers: list[ManagedWorker]) -> str:
+    """Return when a model goes: for one that is used, as if it were not from now on."""
+    now = time.monotonic()
+    expires_at = services.supervisor.expires_at
+    if expires_at is None:
+        last = max(workers, key=lambda worker: worker.used_at)
+        wish_s = services.config.limits.keep_alive_s if last.keep_alive_s is None else last.keep_alive_s
+        expires_at = now + (_FOREVER_S if wish_s is None or wish_s > MAX_KEEP_ALIVE_S else wish_s)
+    return timestamp(time.time_ns() + round((expires_at - now) * 1e9))

@@ -1,0 +1,115 @@
+"""POST /api/pull and /api/push: the registry's pulls, told in Ollama's lines.
+
+As with Ollama, a client that goes away stops its pull; here it is paused, keeps what came, and goes on when somebody
+asks for the same again. It runs on while another client follows it, and when it was started by mlxr's own API or
+command line. Not here: the transfer (`registry.pull`).
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+import msgspec
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+
+from registry import errors as registry_errors
+from registry.errors import PullConflictError, PullError, RegistryError
+from registry.pull import Wishes
+from registry.pull.events import Failed, Stopped
+from router.errors import NotImplementedHereError, UnavailableError, UnsupportedFieldError
+from router.http.asgi import json_reply
+from router.http.body import read_json
+from router.http.error_response import Dialect
+from router.http.streaming import NDJSON, EventStream, error_chunk, until_disconnect
+from router.protocols.ollama.models.lines import PULLING_MANIFEST, PullLines
+from router.protocols.ollama.models.names import PullName, model_of, pull_name_of
+from router.protocols.ollama.models.schemas import PullRequest, PushRequest, StatusLine
+from router.services import Services
+
+_ANY = Request[Any, Any, Any]
+_encoder = msgspec.json.Encoder()
+
+
+@post("/api/pull", status_code=200)
+async def pull_model(request: _ANY, services: NamedDependency[Services]) -> ASGIApp:
+    """Pull a model by a name of Ollama's library or of the hub."""
+    body = await read_json(request, PullRequest, limit_bytes=services.config.server.max_body_bytes)
+    name = pull_name_of(model_of(body.model, body.name))
+    if body.insecure:
+        raise UnsupportedFieldError(
+            "insecure: which registry is asked, and whether by http, is set by hub.ollama_registry in the config.",
+            "insecure",
+        )
+    return await lines_reply(request, pull_lines(services, name), is_stream=body.stream is not False)
+
+
+@post("/api/push", status_code=200)
+async def push_model(request: _ANY, services: NamedDependency[Services]) -> ASGIApp:
+    """Refuse: models go nowhere from here."""
+    await read_json(request, PushRequest, limit_bytes=services.config.server.max_body_bytes)
+    raise NotImplementedHereError("mlxr does not push models; upload the files with the tools of the hub or of Ollama.")
+
+
+async def pull_lines(services: Services, name: PullName) -> AsyncGenerator[StatusLine, None]:
+    """Pull, and tell it.
+
+    Yields:
+        Lines, `success` last.
+
+    Raises:
+        UnavailableError: Nothing can be pulled now.
+        RegistryError: The pull failed, or was paused or cancelled by somebody else.
+    """
+    if services.pulls is None or not services.pulls.is_open:
+        raise UnavailableError("The server cannot pull now: it is starting, or its log says what is wrong with hub.")
+    yield PULLING_MANIFEST
+    lines = PullLines()
+    events = await services.pulls.start(name.reference, Wishes(called=name.called), is_paused_when_left=True)
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Failed):
+                raise pull_error(event)
+            if isinstance(event, Stopped):
+                raise PullConflictError(f"The pull was {event.state}; pull again to go on.")
+            for line in lines.take(event):
+                yield line
+
+
+async def lines_reply(request: _ANY, lines: AsyncGenerator[StatusLine, None], *, is_stream: bool) -> ASGIApp:
+    """Answer with lines as they come, or with the last one.
+
+    Raises:
+        RouterError: Not streaming: what the lines raise; the client went away.
+        RegistryError: Not streaming: what the lines raise.
+    """
+    if not is_stream:
+        return json_reply(await until_disconnect(request.receive, _last(lines)))
+    return EventStream(_encoded(lines), encode_error=partial(error_chunk, dialect=Dialect.OLLAMA), media_type=NDJSON)
+
+
+def pull_error(event: Failed) -> RegistryError:
+    """Give the error that a failed pull ended with, in its class, so that it has its status."""
+    pending: list[type[PullError]] = [PullError]
+    while pending:
+        kind = pending.pop()
+        if kind.code == event.code and kind is not registry_errors.PullUnfinishedError:
+            return kind(event.message)
+        pending.extend(kind.__subclasses__())
+    return registry_errors.PullUnfinishedError(event.code, event.message)
+
+
+async def _last(lines: AsyncGenerator[StatusLine, None]) -> StatusLine:
+    last = PULLING_MANIFEST
+    async with aclosing(lines):
+        async for line in lines:
+            last = line
+    return last
+
+
+async def _encoded(lines: AsyncGenerator[StatusLine, None]) -> AsyncIterator[bytes]:
+    async with aclosing(lines):
+        async for line in lines:
+            yield _encoder.encode(line) + b"\n"

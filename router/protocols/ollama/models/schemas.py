@@ -1,0 +1,99 @@
+"""Requests of Ollama's API that manage models, and the lines of its answers. Unknown fields are refused.
+
+Source: Ollama, api/types.go and docs/api.md. `name` is what `model` was called before, and still is by old clients.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from router.protocols.fields.json_types import JSONObject, Refused
+
+MAX_NAME_CHARS = 2_048
+MAX_FILES = 1_000
+MAX_TEXTS = 64
+
+Name = Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
+Digest = Annotated[str, Meta(max_length=128)]
+ParameterValue = str | int | float | bool | list[str] | None
+"""Numbers may be written as texts; `stop` may be one text or several."""
+
+Files = Annotated[dict[Annotated[str, Meta(max_length=512)], Digest], Meta(max_length=MAX_FILES)]
+
+
+class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /api/pull."""
+
+    model: Name | None = None
+    name: Name | None = None
+    insecure: bool | None = None
+    stream: bool | None = None
+    username: str | None = None
+    password: str | None = None
+
+
+class PushRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of POST /api/push; nothing of it is used."""
+
+    model: Name | None = None
+    name: Name | None = None
+
+
+class CreateMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A message of a preset conversation."""
+
+    role: str
+    content: str
+    images: list[str] | None = None
+    thinking: str | None = None
+    tool_calls: list[Refused] | None = None
+
+
+class CreateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"source": "from"}):
+    """Body of POST /api/create; `modelfile` and `path` are those of old clients."""
+
+    model: Name | None = None
+    name: Name | None = None
+    source: Name | None = None
+    files: Files | None = None
+    adapters: Files | None = None
+    template: str | None = None
+    license: str | Annotated[list[str], Meta(max_length=MAX_TEXTS)] | None = None
+    system: str | None = None
+    parameters: JSONObject | None = None
+    messages: Annotated[list[CreateMessage], Meta(max_length=MAX_TEXTS)] | None = None
+    quantize: str | None = None
+    quantization: str | None = None
+    modelfile: str | None = None
+    path: str | None = None
+    renderer: str | None = None
+    parser: str | None = None
+    stream: bool | None = None
+
+
+class CopyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /api/copy."""
+
+    source: Name
+    destination: Name
+
+
+class DeleteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of DELETE /api/delete."""
+
+    model: Name | None = None
+    name: Name | None = None
+
+
+class StatusLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of a pull or a creation.
+
+    Attributes:
+        total: Its bytes.
+    """
+
+    status: str
+    digest: str | None = None
+    total: int | None = None
+    completed: int | None = None

@@ -1,0 +1,164 @@
+"""POST /api/show: everything about one model, from its files' headers and its settings.
+
+Source: Ollama, api/types.go (`ShowResponse`), server/routes.go (`GetModelInfo`).
+"""
+
+import asyncio
+import json
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+
+from registry.catalogue import Artifact, Model
+from registry.facts import ArtifactFormat
+from registry.gguf import read_header
+from registry.mlx.folder import read_chat_template
+from registry.settings import ModelSettings
+from router.errors import MissingFieldError, ModelLoadFailedError, UnsupportedFieldError
+from router.http.asgi import json_reply
+from router.http.body import read_json
+from router.protocols.fields.json_types import JSONObject
+from router.protocols.ollama.models.details import ModelDetails, capabilities_of, details_of, gguf_keys, modified_at
+from router.protocols.ollama.models.listing import shown_artifact
+from router.protocols.ollama.names import display_name, model_named
+from router.protocols.ollama.schemas import ShowRequest
+from router.services import Services
+
+_PARAMETERS: Final = {
+    "temperature": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "repetition_penalty": "repeat_penalty",
+    "seed": "seed",
+    "max_tokens": "num_predict",
+    "context_length": "num_ctx",
+    "threads": "num_thread",
+    "stop": "stop",
+}
+"""A model's settings under the names that Ollama has for them."""
+
+_HIDDEN_KEYS: Final = ("general.name", "tokenizer.chat_template")
+"""Ollama leaves them out of `model_info`; the template has a field of its own."""
+
+_INFILL_KEYS: Final = ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id")
+
+
+class FileInfo(msgspec.Struct, frozen=True):
+    """What is read anew from the files of an artifact.
+
+    Attributes:
+        template: Jinja text, or None.
+    """
+
+    keys: JSONObject
+    template: str | None
+
+
+class ShownMessage(msgspec.Struct, frozen=True):
+    """One message of a model's preset conversation."""
+
+    role: str
+    content: str
+
+
+class ShowResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer; texts that there are none of are left out."""
+
+    license: str = ""
+    modelfile: str
+    parameters: str = ""
+    template: str = ""
+    system: str = ""
+    details: ModelDetails
+    messages: list[ShownMessage] = []
+    model_info: JSONObject
+    capabilities: list[str]
+    modified_at: str
+
+
+@post("/api/show", status_code=200)
+async def show_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """Describe a model."""
+    body = await read_json(request, ShowRequest, limit_bytes=services.config.server.max_body_bytes)
+    reference = body.model or body.name
+    if not reference:
+        raise MissingFieldError("model is required", "model")
+    if body.verbose:
+        raise UnsupportedFieldError("verbose: vocabularies and tensors are not told; leave it out", "verbose")
+    for name in ("system", "template", "options"):
+        if getattr(body, name):
+            raise UnsupportedFieldError(f"{name}: a model is shown as it is; leave it out", name)
+    model = model_named(services.models, reference)
+    artifact = shown_artifact(services.models, model)
+    if artifact is None:
+        raise ModelLoadFailedError(f"the model '{model.name}' has no files that can be used; see `mlxr models show`")
+    # A header has megabytes of vocabulary to step over.
+    info = await asyncio.to_thread(file_info, artifact)
+    return json_reply(shown(model, artifact, info))
+
+
+def file_info(artifact: Artifact) -> FileInfo:
+    """Read what only the files say.
+
+    Raises:
+        RegistryError: They cannot be read any more.
+    """
+    if artifact.format is ArtifactFormat.MLX:
+        return FileInfo(gguf_keys(artifact.facts), read_chat_template(artifact.path))
+    header = read_header(artifact.path)
+    own = {key: value for key, value in header.metadata.items() if key not in _HIDDEN_KEYS}
+    return FileInfo(gguf_keys(artifact.facts) | own, header.chat_template)
+
+
+def shown(model: Model, artifact: Artifact, info: FileInfo) -> ShowResponse:
+    """Return the answer."""
+    settings = model.settings
+    can_infill = any(key in info.keys for key in _INFILL_KEYS)
+    return ShowResponse(
+        license=settings.license or artifact.facts.provenance.license or "",
+        modelfile=modelfile(model, artifact),
+        parameters="\n".join(f"{name:<30} {value}" for name, value in parameters_of(settings)),
+        template=settings.template or info.template or "",
+        system=settings.system or "",
+        details=details_of(artifact.facts),
+        messages=[ShownMessage(message.role, message.content) for message in settings.messages or ()],
+        model_info=info.keys,
+        capabilities=capabilities_of(model, artifact.facts, can_infill=can_infill),
+        modified_at=modified_at(artifact),
+    )
+
+
+def parameters_of(settings: ModelSettings) -> list[tuple[str, str]]:
+    """Return a model's settings as parameters: name and value, texts in quotes."""
+    pairs = []
+    for key, name in _PARAMETERS.items():
+        value = getattr(settings, key)
+        values = value if isinstance(value, tuple) else () if value is None else (value,)
+        pairs += [(name, json.dumps(each, ensure_ascii=False)) for each in values]
+    return pairs
+
+
+def modelfile(model: Model, artifact: Artifact) -> str:
+    """Return a Modelfile that makes this model of its file."""
+    settings = model.settings
+    lines = [
+        "# Modelfile written by mlxr",
+        "# To build a new one on this, replace FROM with:",
+        f"# FROM {display_name(model.name)}",
+        "",
+        f"FROM {artifact.path}",
+    ]
+    for keyword, text in (("TEMPLATE", settings.template), ("SYSTEM", settings.system)):
+        lines += [] if text is None else [f"{keyword} {_quoted(text)}"]
+    lines += [f"PARAMETER {name} {value}" for name, value in parameters_of(settings)]
+    lines += [f"MESSAGE {message.role} {_quoted(message.content)}" for message in settings.messages or ()]
+    lines += [] if settings.license is None else [f"LICENSE {_quoted(settings.license)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return f'"""{text}"""' if '"' in text or "\n" in text else f'"{text}"'

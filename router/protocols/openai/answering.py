@@ -1,0 +1,101 @@
+"""From OpenAI chats and text completions to what the router answers, by whatever way they came."""
+
+from backends.wire.prompts import TextPrompt
+from router.errors import InvalidRequestError
+from router.http.body import decode_json
+from router.protocols.fields.capabilities import CHAT, COMPLETIONS
+from router.protocols.openai.answer import AnswerHead, WholeAnswer
+from router.protocols.openai.encoding import StreamEncoder, StreamWishes
+from router.protocols.openai.progress import PrefillWatch, WatchedEncoder
+from router.protocols.openai.scheduling import scheduled, tier_used
+from router.protocols.openai.schemas import ChatRequest, CompletionRequest
+from router.protocols.openai.validation import chat_generation, completion_generation, with_allowed_values
+from router.protocols.serving import Answering
+from router.requests.generation import Generation, GenerationRequest
+from router.requests.headers import HeaderWishes
+from router.requests.register import AnswerEncoder
+from router.services import Services
+
+
+def decode_request(raw: bytes, schema: type[ChatRequest | CompletionRequest]) -> ChatRequest | CompletionRequest:
+    """Read a body.
+
+    Raises:
+        InvalidRequestError: It is not valid; the message names the field and what it may be.
+    """
+    try:
+        return decode_json(raw, schema)
+    except InvalidRequestError as exc:
+        raise with_allowed_values(exc, CHAT if schema is ChatRequest else COMPLETIONS) from exc
+
+
+def openai_answering(
+    services: Services,
+    body: ChatRequest | CompletionRequest,
+    *,
+    engine: str | None,
+    wishes: HeaderWishes,
+    has_events: bool = False,
+) -> Answering:
+    """Return what a request asks for.
+
+    Args:
+        engine: What the header X-Mlxr-Engine says, or None.
+        has_events: Whether named events of the prefill's progress are wanted.
+
+    Raises:
+        RouterError: It is not valid.
+        RegistryError: There is no such model.
+    """
+    wanted = scheduled(_generation_request(services, body, engine, wishes, has_events=has_events), body, wishes)
+    tier = tier_used(body, wanted.priority)
+    head = AnswerHead.new(body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)
+    return Answering(
+        answer_id=head.answer_id,
+        protocol="openai",
+        wanted=wanted,
+        encoder=lambda generation: _encoder(services, body, head, generation, has_events=has_events),
+    )
+
+
+def _generation_request(
+    services: Services,
+    body: ChatRequest | CompletionRequest,
+    engine_header: str | None,
+    headers: HeaderWishes,
+    *,
+    has_events: bool,
+) -> GenerationRequest:
+    wish = services.models.wish_for(body.model, engine_header, load=headers.load)
+    engine = services.models.resolve(wish).target.engine
+    defaults = services.defaults_for(wish.model)
+    if isinstance(body, ChatRequest):
+        return chat_generation(body, wish, defaults, engine=engine, has_progress_header=has_events)
+    return completion_generation(body, wish, defaults, engine=engine, has_progress_header=has_events)
+
+
+def _encoder(
+    services: Services,
+    body: ChatRequest | CompletionRequest,
+    head: AnswerHead,
+    generation: Generation,
+    *,
+    has_events: bool,
+) -> AnswerEncoder:
+    echoes = _echoes(body, generation.request)
+    if not body.stream:
+        return WholeAnswer(head, generation, echoes)
+    wishes = StreamWishes(
+        includes_usage=body.stream_options is not None and body.stream_options.include_usage,
+        has_progress=bool(body.return_progress),
+        has_timings=bool(body.timings_per_token),
+        echoes=echoes,
+    )
+    encoder = StreamEncoder(head, generation, wishes)
+    return WatchedEncoder(encoder, PrefillWatch(services.supervisor, generation.request)) if has_events else encoder
+
+
+def _echoes(body: ChatRequest | CompletionRequest, request: GenerationRequest) -> tuple[str, ...]:
+    if isinstance(body, ChatRequest) or not body.echo:
+        return ()
+    return tuple(prompt.text for prompt in request.prompts if isinstance(prompt, TextPrompt))

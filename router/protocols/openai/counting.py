@@ -1,0 +1,66 @@
+"""POST /v1/chat/completions/input_tokens: how many tokens a chat would put in, without generating anything.
+
+Source: llama.cpp, tools/server/README.md, and OpenAI API reference, "Get input token counts", for the answer's shape.
+"""
+
+from typing import Annotated, Any
+
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+from msgspec import Meta
+
+from backends.wire.prompts import ChatPrompt
+from backends.wire.questions import CountTokens, TokenCount
+from router.errors import InvalidRequestError
+from router.http.asgi import json_reply
+from router.http.body import read_json
+from router.http.streaming import until_disconnect
+from router.models.targets import Purpose
+from router.models.wish import Wish
+from router.protocols.choice import wish_or_default
+from router.protocols.fields.capabilities import CHAT
+from router.protocols.openai.schemas import ChatRequest
+from router.protocols.openai.validation import chat_generation, with_allowed_values
+from router.requests.asking import ask
+from router.requests.headers import ENGINE_HEADER, LOAD_HEADER, wished_load
+from router.services import Services
+
+_AnyRequest = Request[Any, Any, Any]
+
+
+class PromptRequest(ChatRequest, kw_only=True, forbid_unknown_fields=True):
+    """A chat that is not to be answered: its model may be left out where only one can be meant."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)] | None = None  # type: ignore[assignment]
+
+
+@post("/v1/chat/completions/input_tokens", status_code=200)
+async def count_input_tokens(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+    """Count a chat's prompt tokens."""
+    wish, prompt = await read_chat(request, services)
+    services.models.note_use(wish.model)
+    timeout_s = services.config.limits.stall_timeout_s
+    work = ask(services.supervisor, wish, CountTokens(prompt), timeout_s=timeout_s)
+    count = (await until_disconnect(request.receive, work)).answer
+    assert isinstance(count, TokenCount)
+    return json_reply({"object": "response.input_tokens", "input_tokens": count.num_tokens})
+
+
+async def read_chat(request: _AnyRequest, services: Services) -> tuple[Wish, ChatPrompt]:
+    """Read the body of a chat that is not to be answered, by the same rules as one that is.
+
+    Raises:
+        RouterError: The request is not valid, or the model cannot be served.
+        RegistryError: There is no such model, or the registry cannot be read.
+    """
+    try:
+        body = await read_json(request, PromptRequest, limit_bytes=services.config.server.max_body_bytes)
+    except InvalidRequestError as exc:
+        raise with_allowed_values(exc, CHAT) from exc
+    load = wished_load(request.headers.get(LOAD_HEADER))
+    wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), Purpose.GENERATE, load)
+    engine = services.models.resolve(wish).target.engine
+    prompt = chat_generation(body, wish, services.defaults_for(wish.model), engine=engine).prompts[0]
+    assert isinstance(prompt, ChatPrompt)
+    return wish, prompt

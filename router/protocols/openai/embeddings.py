@@ -1,0 +1,132 @@
+"""POST /v1/embeddings: texts or tokens to vectors.
+
+Source: OpenAI API reference, "Create embeddings". `pooling` is an extension, in the request and in the answer.
+"""
+
+import asyncio
+import binascii
+import secrets
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+from msgspec import Meta
+
+from backends.embedding import Pooling
+from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.http.asgi import json_reply
+from router.http.body import decode_json
+from router.models.load_settings import AS_CONFIGURED, LoadSettings
+from router.models.targets import Purpose
+from router.protocols.fields.vectors import numbers_of
+from router.protocols.openai.schemas import TokenId
+from router.protocols.serving import arrive, embeddings
+from router.requests.embedding import Embeddings, EmbeddingWanted
+from router.requests.headers import REQUEST_ID_HEADER
+from router.services import Services
+
+MAX_INPUTS = 2048
+"""Source: OpenAI API reference, "Create embeddings": "any array must be 2048 dimensions or less"."""
+MAX_INPUT_TOKENS = 262_144
+_VECTORS_PER_TURN = 16
+"""After this many vectors are encoded, other requests get their turn."""
+_AnyRequest = Request[Any, Any, Any]
+
+
+class EmbeddingRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /v1/embeddings."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    # A list is of texts, of token ids (one input), or of lists of token ids; `inputs_of` refuses mixtures.
+    input: str | Annotated[list[str | TokenId | list[TokenId]], Meta(min_length=1, max_length=MAX_INPUT_TOKENS)]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Meta(ge=1)] | None = None
+    pooling: Literal["mean", "last", "cls"] | None = None
+    user: str | None = None
+
+
+@post("/v1/embeddings", status_code=200)
+async def create_embeddings(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+    """Return one vector per input."""
+    arrival = await arrive(request, services)
+    body, wanted = read_embedding_request(services, arrival.raw, arrival.engine, arrival.wishes.load)
+    answer_id = new_embedding_id()
+    result = await embeddings(services, arrival, wanted, answer_id=answer_id, protocol="openai")
+    return json_reply(await embeddings_body(body, result), headers=[(REQUEST_ID_HEADER, answer_id.encode())])
+
+
+def read_embedding_request(
+    services: Services, raw: bytes, engine: str | None, load: LoadSettings = AS_CONFIGURED
+) -> tuple[EmbeddingRequest, EmbeddingWanted]:
+    """Read a body, by whatever way it came; return it with what is to be embedded.
+
+    Args:
+        engine: The header X-Mlxr-Engine, or None.
+
+    Raises:
+        RouterError: It is not valid.
+        RegistryError: There is no such model.
+    """
+    body = decode_json(raw, EmbeddingRequest)
+    if body.dimensions is not None:
+        message = "dimensions: no model here is known to bear shorter vectors (Matryoshka); leave it out"
+        raise UnsupportedFieldError(message, "dimensions")
+    wanted = EmbeddingWanted(
+        wish=services.models.wish_for(body.model, engine, Purpose.EMBED, load),
+        inputs=inputs_of(body.input),
+        pooling=None if body.pooling is None else Pooling(body.pooling),
+    )
+    return body, wanted
+
+
+def new_embedding_id() -> str:
+    """Return the id of a request that is to be listed."""
+    return "embd-" + secrets.token_hex(12)
+
+
+def inputs_of(value: str | list[Any]) -> list[str | list[int]]:
+    """Return the inputs that the field `input` names.
+
+    Raises:
+        InvalidRequestError: It is empty, has an empty input, mixes types, or has too many inputs.
+    """
+    if isinstance(value, list) and len({type(item) for item in value}) > 1:
+        raise InvalidRequestError(
+            "input: a list must be all texts, all token ids, or all lists of token ids, not a mixture", "input"
+        )
+    inputs: list[str | list[int]] = [value] if isinstance(value, str) or isinstance(value[0], int) else list(value)
+    if len(inputs) > MAX_INPUTS:
+        raise InvalidRequestError(f"input: at most {MAX_INPUTS} inputs in one request, got {len(inputs)}", "input")
+    for index, each in enumerate(inputs):
+        if not each:
+            param = "input" if isinstance(value, str) else f"input[{index}]"
+            raise InvalidRequestError(f"{param}: it is empty; send at least one character or token", param)
+    return inputs
+
+
+async def embeddings_body(request: EmbeddingRequest, result: Embeddings) -> bytes:
+    """Encode the answer, giving way to other requests now and then."""
+    encode = _base64 if request.encoding_format == "base64" else _floats
+    parts = [b'{"object":"list","data":[']
+    for index, vector in enumerate(result.vectors):
+        comma = b"," if index else b""
+        head = b'{"object":"embedding","index":' + str(index).encode() + b',"embedding":'
+        parts += [comma, head, encode(vector), b"}"]
+        if (index + 1) % _VECTORS_PER_TURN == 0:
+            await asyncio.sleep(0)
+    rest = {
+        "model": request.model,
+        "usage": {"prompt_tokens": result.num_tokens, "total_tokens": result.num_tokens},
+        "pooling": result.pooling.value,
+    }
+    return b"".join([*parts, b"],", msgspec.json.encode(rest)[1:]])
+
+
+def _floats(vector: bytes) -> bytes:
+    return msgspec.json.encode(numbers_of(vector))
+
+
+def _base64(vector: bytes) -> bytes:
+    return b'"' + binascii.b2a_base64(vector, newline=False) + b'"'

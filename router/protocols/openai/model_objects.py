@@ -1,0 +1,43 @@
+"""Models as `GET /v1/models` lists them: each model, then each of its adapters as a model of its own. Pure.
+
+Source: OpenAI API reference, "The model object"; `parent` names the model that an adapter changes, as other servers do.
+"""
+
+from typing import Any
+
+from registry.catalogue import Model
+from router.models.adapters import find_adapters
+
+
+def model_objects(model: Model) -> list[dict[str, Any]]:
+    """Return a model and its adapters."""
+    names = dict.fromkeys(adapter.name for adapter in model.adapters)
+    return [model_object(model), *(adapter_object(model, name) for name in names)]
+
+
+def model_object(model: Model) -> dict[str, Any]:
+    """Return a model without its adapters."""
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": int(model.created_at),
+        "owned_by": "mlxr",
+        "engines": list(model.engines),
+        "context_length": max((artifact.facts.context_length or 0 for artifact in model.artifacts), default=0) or None,
+        "aliases": list(model.aliases),
+    }
+
+
+def adapter_object(model: Model, name: str) -> dict[str, Any]:
+    """Return a model with one of its adapters over it.
+
+    Raises:
+        AdapterNotFoundError: It has none of this name.
+    """
+    adapters = find_adapters(model, name)
+    return model_object(model) | {
+        "id": f"{model.name}+{name}",
+        "parent": model.name,
+        "engines": [engine for engine in model.engines if engine in adapters],
+        "aliases": [f"{alias}+{name}" for alias in model.aliases],
+    }

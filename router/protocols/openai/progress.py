@@ -1,0 +1,177 @@
+"""Named events `prefill_progress` in a stream, for clients that ask for them by header: also while nothing else comes.
+
+Strict clients break on events they do not know, which is why nobody gets them unasked.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Final
+
+import msgspec
+
+from router.errors import InvalidRequestError
+from router.http.streaming import SSE, SSE_KEEP_ALIVE
+from router.placement.lifecycle import WorkerState
+from router.protocols.openai.encoding import StreamEncoder
+from router.requests.generation import GenerationEvent, GenerationRequest, ProgressEvent
+from router.requests.register import Reading
+from router.workers.supervisor import Supervisor
+
+PROGRESS_HEADER: Final = "x-mlxr-prefill-progress"
+INTERVAL_S: Final = 2.0
+"""Time between two events; the first comes when the prompt was accepted, or after this time in the queue."""
+_SERVING: Final = frozenset({WorkerState.READY, WorkerState.DRAINING})
+
+
+class PrefillProgress(msgspec.Struct, frozen=True):
+    """Data of one event.
+
+    Attributes:
+        status: `queued`, `loading` (the model), `processing` (the prompt) or `done`.
+        n_past: Prompt tokens evaluated, cached ones included; several prompts add up.
+        n_prompt_tokens: Of the prompt; null until it was tokenized.
+        fraction: Of the prompt, 0..1.
+    """
+
+    status: str
+    n_past: int
+    n_prompt_tokens: int | None
+    fraction: float
+    elapsed_seconds: float
+
+
+def wants_prefill_events(header: str | None) -> bool:
+    """Read the header X-Mlxr-Prefill-Progress.
+
+    Raises:
+        InvalidRequestError: It is neither true nor false.
+    """
+    match (header or "false").strip().lower():
+        case "true" | "1":
+            return True
+        case "false" | "0":
+            return False
+        case other:
+            raise InvalidRequestError(
+                f"X-Mlxr-Prefill-Progress: {other!r:.40} is not known; send true or false", "X-Mlxr-Prefill-Progress"
+            )
+
+
+class PrefillWatch:
+    """Follows the prompts of one request.
+
+    Args:
+        supervisor: To tell a request in the queue from one whose model is being loaded.
+        clock: Monotonic seconds.
+
+    Attributes:
+        is_done: Whether the answers to all prompts have begun.
+    """
+
+    def __init__(
+        self, supervisor: Supervisor, request: GenerationRequest, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._supervisor = supervisor
+        self._request = request
+        self._clock = clock
+        self._started_at = clock()
+        self._due_at = self._started_at + INTERVAL_S
+        self._progress: dict[int, ProgressEvent] = {}
+        self._begun: set[int] = set()
+        self._is_shown = False
+        self.is_done = False
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds until the next event is due, >= 0."""
+        return max(0.0, self._due_at - self._clock())
+
+    def observe(self, events: list[GenerationEvent]) -> bytes:
+        """Take over what happened; return the event that is due by it, or b""."""
+        for event in events:
+            if event.index % self._request.num_choices:
+                continue
+            if isinstance(event, ProgressEvent):
+                self._progress[event.index] = event
+            else:
+                self._begun.add(event.index)
+        self.is_done = len(self._begun) == len(self._request.prompts)
+        is_due = not self._is_shown or self.is_done or self._clock() >= self._due_at
+        return self.event() if is_due else b""
+
+    def event(self) -> bytes:
+        """Return an event about how it stands now."""
+        now = self._clock()
+        self._is_shown = True
+        self._due_at = now + INTERVAL_S
+        total = sum(progress.num_total for progress in self._progress.values())
+        done = total if self.is_done else sum(progress.num_done for progress in self._progress.values())
+        data = PrefillProgress(
+            self._status(),
+            done,
+            total or None,
+            round(done / total, 4) if total else 0.0,
+            round(now - self._started_at, 3),
+        )
+        return b"event: prefill_progress\ndata: " + msgspec.json.encode(data) + b"\n\n"
+
+    def _status(self) -> str:
+        if self.is_done:
+            return "done"
+        if self._progress:
+            return "processing"
+        model = self._request.wish.model
+        is_loading = any(
+            worker.target is not None and worker.target.model == model and worker.state not in _SERVING
+            for worker in self._supervisor.workers
+        )
+        return "loading" if is_loading else "queued"
+
+
+class WatchedEncoder:
+    """An encoder whose chunks have the events that are due by what happened."""
+
+    media_type = SSE
+    keep_alive = SSE_KEEP_ALIVE
+
+    def __init__(self, encoder: StreamEncoder, watch: PrefillWatch) -> None:
+        self._encoder = encoder
+        self.watch = watch
+
+    def encode(self, events: list[GenerationEvent]) -> bytes:
+        """Return the chunks for one batch of events."""
+        event = b"" if self.watch.is_done else self.watch.observe(events)
+        return event + self._encoder.encode(events)
+
+    def tail(self) -> bytes:
+        """Return what comes after the last event."""
+        return self._encoder.tail()
+
+
+async def chunks_with_progress(
+    reading: Reading | AsyncGenerator[bytes, None], watch: PrefillWatch
+) -> AsyncGenerator[bytes, None]:
+    """Yield the chunks of a stream, and events when nothing came for a while, until the answers begin.
+
+    From then on nothing waits with a timer: a token costs what it costs in a stream without events. The reading is
+    closed at the end.
+    """
+    try:
+        while not watch.is_done:
+            step = asyncio.ensure_future(anext(reading, None))
+            try:
+                while not (await asyncio.wait({step}, timeout=watch.wait_s))[0]:
+                    yield watch.event()
+            finally:
+                if not step.done():
+                    step.cancel()
+                    await asyncio.wait({step})
+            chunk = step.result()
+            if chunk is None:
+                return
+            yield chunk
+        async for chunk in reading:
+            yield chunk
+    finally:
+        await reading.aclose()

@@ -1,0 +1,164 @@
+"""From a request of the Responses API to what the router answers."""
+
+import time
+from typing import Any, TypeVar
+
+import msgspec
+
+from backends.sequence import Priority
+from router.errors import InvalidRequestError, QueueFullError, StoreUnavailableError
+from router.http.asgi import Receive
+from router.http.body import decode_json
+from router.http.streaming import until_disconnect
+from router.jobs.background import BackgroundResponse
+from router.protocols.fields.capabilities import RESPONSES
+from router.protocols.openai.validation import with_allowed_values
+from router.protocols.responses.conversation import Conversation, read_conversation
+from router.protocols.responses.encoding import ResponseEncoder
+from router.protocols.responses.head import ResponseHead
+from router.protocols.responses.items import fresh_id
+from router.protocols.responses.schemas import ResponseRequest
+from router.protocols.responses.truncation import fitted
+from router.protocols.responses.validation import response_generation
+from router.protocols.serving import Answering, Arrival, start
+from router.requests.generation import Generation, GenerationRequest
+from router.requests.headers import HeaderWishes
+from router.requests.register import RunningRequest
+from router.services import Services
+from router.stores.conversations import Conversations
+
+_BUSY_RETRY_S = 5.0
+RequestT = TypeVar("RequestT", bound=ResponseRequest)
+
+
+class AskedResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A valid request of the API."""
+
+    head: ResponseHead
+    conversation: Conversation
+
+
+async def read_request(
+    services: Services, raw: bytes, *, engine: str | None, wishes: HeaderWishes, receive: Receive | None = None
+) -> AskedResponse:
+    """Read a request, by whatever way it came, with what it goes on from.
+
+    Args:
+        engine: The header X-Mlxr-Engine, or None.
+        receive: The channel of a client that may go away; None = there is none.
+
+    Raises:
+        RouterError: It is not valid, or its conversation is not kept.
+        RegistryError: There is no such model.
+        BackendError: The model's template, where turns have to be counted.
+    """
+    body = decode_response(raw, ResponseRequest)
+    is_stored = _is_stored(services, body)
+    wish = services.models.wish_for(body.model, engine, load=wishes.load)
+    engine_name = services.models.resolve(wish).target.engine
+    conversation = await read_conversation(services, body)
+    defaults = services.defaults_for(wish.model)
+    wanted = response_generation(body, wish, defaults, conversation.items, engine=engine_name)
+    wanted = _scheduled(wanted, body, wishes, conversation)
+    if body.truncation == "auto":
+        fitting = fitted(services, wanted)
+        wanted = await (fitting if receive is None else until_disconnect(receive, fitting))
+    head = ResponseHead(
+        response_id=fresh_id("resp"),
+        created_at=int(time.time()),
+        request=body,
+        wanted=wanted,
+        service_tier=_tier(body, wanted.priority),
+        is_stored=is_stored,
+    )
+    return AskedResponse(head=head, conversation=conversation)
+
+
+def decode_response(raw: bytes, schema: type[RequestT]) -> RequestT:
+    """Read a body.
+
+    Raises:
+        InvalidRequestError: It is not valid; the message names the field and what it may be.
+    """
+    try:
+        return decode_json(raw, schema)
+    except InvalidRequestError as exc:
+        raise with_allowed_values(exc, RESPONSES) from exc
+
+
+def response_answering(services: Services, asked: AskedResponse) -> Answering:
+    """Return what a request asks for."""
+    head = asked.head
+
+    def encoder(generation: Generation) -> ResponseEncoder:
+        return ResponseEncoder(head, generation, lambda body: keep(services, asked, body))
+
+    return Answering(answer_id=head.response_id, protocol="openai", wanted=head.wanted, encoder=encoder)
+
+
+def keep(services: Services, asked: AskedResponse, body: dict[str, Any]) -> None:
+    """Keep a response as it is now, where it is to be kept."""
+    if asked.head.is_stored and services.responses is not None:
+        services.responses.conversations.keep(asked.conversation.stored(asked.head, body))
+
+
+def start_in_background(services: Services, arrival: Arrival, asked: AskedResponse) -> BackgroundResponse:
+    """Let a response run without its client.
+
+    Raises:
+        QueueFullError: Too many run already.
+    """
+    desk = services.responses
+    if desk is None or not desk.background.has_room:
+        raise QueueFullError(retry_after_s=_BUSY_RETRY_S)
+    running = start(
+        services, response_answering(services, asked), client="background", timeout_s=arrival.wishes.timeout_s
+    )
+    encoder = encoder_of(running)
+    keep(services, asked, encoder.live_body)
+    return desk.background.start(running, encoder)
+
+
+def encoder_of(running: RunningRequest) -> ResponseEncoder:
+    """Return what writes a response that runs."""
+    assert isinstance(running.encoder, ResponseEncoder)
+    return running.encoder
+
+
+def _is_stored(services: Services, body: ResponseRequest) -> bool:
+    """Tell whether the response is to be kept.
+
+    Raises:
+        StoreUnavailableError: It has to be, and cannot.
+    """
+    conversations: Conversations | None = None if services.responses is None else services.responses.conversations
+    keeps = conversations is not None and conversations.keeps
+    if (body.store or body.background) and not keeps:
+        raise StoreUnavailableError(
+            "Responses are not stored: conversations.max_bytes is 0, or the log says what is wrong with the database. "
+            "Send store: false and no background.",
+            param="store",
+        )
+    return keeps and body.store is not False
+
+
+def _scheduled(
+    wanted: GenerationRequest, body: ResponseRequest, wishes: HeaderWishes, conversation: Conversation
+) -> GenerationRequest:
+    """Return the request with its priority and its conversation; headers come before the body."""
+    is_background = body.service_tier == "flex" or (bool(body.background) and body.service_tier in {None, "auto"})
+    by_body = Priority.BACKGROUND if is_background else Priority.INTERACTIVE
+    return msgspec.structs.replace(
+        wanted,
+        priority=by_body if wishes.priority is None else wishes.priority,
+        session_id=wishes.session_id or body.prompt_cache_key or conversation.root_id,
+    )
+
+
+def _tier(body: ResponseRequest, priority: Priority) -> str | None:
+    """Return the tier to tell the client; None where it did not ask for one."""
+    if body.service_tier is None:
+        return None
+    if priority is Priority.BACKGROUND:
+        return "flex"
+    return "priority" if body.service_tier == "priority" else "default"

@@ -1,0 +1,89 @@
+"""What a request goes on from: the items of the stored responses before it, and those that it refers to by id."""
+
+from typing import Any
+
+import msgspec
+
+from router.errors import InvalidRequestError, PreviousResponseNotFoundError, StoreUnavailableError
+from router.protocols.responses.head import ResponseHead
+from router.protocols.responses.items import Item, ItemReference, read_items
+from router.protocols.responses.schemas import ResponseRequest
+from router.services import Services
+from router.stores.conversations import StoredResponse
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """The items of one request.
+
+    Attributes:
+        root_id: The conversation's first response; None = this request begins it.
+    """
+
+    history: list[Item]
+    own: list[Item]
+    root_id: str | None
+
+    @property
+    def items(self) -> list[Item]:
+        """All of them, in order."""
+        return [*self.history, *self.own]
+
+    def stored(self, head: ResponseHead, body: dict[str, Any]) -> StoredResponse:
+        """Return what is to be kept of the response."""
+        return StoredResponse(
+            response_id=head.response_id,
+            root_id=self.root_id or head.response_id,
+            previous_id=head.request.previous_response_id,
+            created_at=float(head.created_at),
+            status=body["status"],
+            input=msgspec.json.encode(self.own),
+            body=msgspec.json.encode(body),
+        )
+
+
+async def read_conversation(services: Services, request: ResponseRequest) -> Conversation:
+    """Return the items of a request.
+
+    Raises:
+        PreviousResponseNotFoundError: What it goes on from is not kept.
+        StoreUnavailableError: What is kept cannot be read now.
+        InvalidRequestError: An item is not of its form, or refers to one that is not kept.
+    """
+    own = read_items(request.input)
+    history, root_id = await _history(services, request.previous_response_id)
+    found = [await _referred(services, item, history) if isinstance(item, ItemReference) else item for item in own]
+    return Conversation(history=history, own=found, root_id=root_id)
+
+
+def chain_items(chain: tuple[StoredResponse, ...]) -> list[Item]:
+    """Return all items of a chain of responses: what each was asked, and what it answered."""
+    return [item for response in chain for item in (*response.input_items, *response.output_items)]
+
+
+async def _history(services: Services, previous_id: str | None) -> tuple[list[Item], str | None]:
+    if previous_id is None:
+        return [], None
+    if services.responses is None:
+        raise PreviousResponseNotFoundError(previous_id)
+    chain = await services.responses.conversations.chain(previous_id)
+    if chain[-1].status in {"queued", "in_progress"}:
+        raise InvalidRequestError(
+            f"previous_response_id: {previous_id} is {chain[-1].status}; wait for its end", "previous_response_id"
+        )
+    return chain_items(chain), chain[-1].root_id
+
+
+async def _referred(services: Services, reference: ItemReference, history: list[Item]) -> Item:
+    found = next((item for item in history if item["id"] == reference.item_id), None)
+    if found is None and services.responses is not None:
+        try:
+            found = await services.responses.conversations.item(reference.item_id)
+        except StoreUnavailableError:
+            found = None
+    if found is None:
+        path = f"{reference.where}.id"
+        problem = (
+            f"{path}: Item with id {reference.item_id!r:.80} not found; items are kept with responses that are stored"
+        )
+        raise InvalidRequestError(problem, path)
+    return found

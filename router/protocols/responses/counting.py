@@ -1,0 +1,52 @@
+"""POST /v1/responses/input_tokens: how many tokens a request would put in, without generating anything.
+
+Source: OpenAI API reference, "Get input token counts".
+"""
+
+from typing import Annotated, Any
+
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.types import ASGIApp
+from msgspec import Meta
+
+from backends.wire.questions import CountTokens, TokenCount
+from router.http.asgi import json_reply
+from router.http.streaming import until_disconnect
+from router.models.targets import Purpose
+from router.protocols.choice import wish_or_default
+from router.protocols.responses.answering import decode_response
+from router.protocols.responses.conversation import read_conversation
+from router.protocols.responses.schemas import ResponseRequest
+from router.protocols.responses.validation import response_generation
+from router.protocols.serving import arrive
+from router.requests.asking import ask
+from router.services import Services
+
+
+class CountedRequest(ResponseRequest, kw_only=True, forbid_unknown_fields=True):
+    """A request that is not to be answered: its model may be left out where only one can be meant."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)] | None = None  # type: ignore[assignment]
+
+
+@post("/v1/responses/input_tokens", status_code=200)
+async def count_response_tokens(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """Count a request's prompt tokens, those of its conversation among them."""
+    arrival = await arrive(request, services)
+    body = decode_response(arrival.raw, CountedRequest)
+    wish = wish_or_default(services, body.model, arrival.engine, Purpose.GENERATE, arrival.wishes.load)
+    engine = services.models.resolve(wish).target.engine
+    conversation = await read_conversation(services, body)
+    wanted = response_generation(body, wish, services.defaults_for(wish.model), conversation.items, engine=engine)
+    services.models.note_use(wish.model)
+    work = ask(
+        services.supervisor,
+        wish,
+        CountTokens(wanted.prompts[0]),
+        timeout_s=services.config.limits.stall_timeout_s,
+        prompt_param=wanted.prompt_param,
+    )
+    count = (await until_disconnect(request.receive, work)).answer
+    assert isinstance(count, TokenCount)
+    return json_reply({"object": "response.input_tokens", "input_tokens": count.num_tokens})

@@ -1,0 +1,249 @@
+"""Input items of a request to the form in which they are kept: checked, with an id each. Pure, but for fresh ids.
+
+What an item may be is read by its `type`; others of OpenAI's are refused by name. Not here: what the model is shown of
+them (`messages`), and where a reference is looked up.
+
+Source: OpenAI API reference, "Create a model response", `input`.
+"""
+
+import base64
+import binascii
+import secrets
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.http.body import convert_part
+from router.protocols.fields.json_types import JSONObject, JSONValue, read_by_type
+from router.protocols.fields.tools import FunctionName
+from router.protocols.openai.messages import call_arguments
+from router.protocols.openai.schemas import CallId
+from router.protocols.responses.schemas import MAX_ID_CHARS
+
+Item = dict[str, Any]
+
+_SEALED: Final = "mlxr1."
+_TEXT_PARTS: Final = {"input_text", "output_text", "text"}
+_OTHER_PARTS: Final = {"input_image": "image_url", "input_file": "file_id", "input_audio": "input_audio"}
+_READ: Final = "message, function_call, function_call_output, reasoning and item_reference"
+
+_ItemId = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
+_Status = Literal["in_progress", "completed", "incomplete"]
+PartObject = Annotated[JSONObject, read_by_type("Part", "responses.InputTextPart", "responses.InputRefusalPart")]
+
+
+class InputMessage(msgspec.Struct, forbid_unknown_fields=True):
+    """One turn of the conversation."""
+
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | list[PartObject]
+    type: Literal["message"] = "message"
+    id: _ItemId | None = None
+    status: _Status | None = None
+    phase: str | None = None
+
+
+class InputTextPart(msgspec.Struct, forbid_unknown_fields=True):
+    """`annotations`, `logprobs` and `parsed` are what came with an answer; they have no effect."""
+
+    type: str
+    text: str
+    annotations: JSONValue = None
+    logprobs: JSONValue = None
+    parsed: JSONValue = None
+
+
+class InputRefusalPart(msgspec.Struct, forbid_unknown_fields=True):
+    """What the model refused."""
+
+    type: str
+    refusal: str
+
+
+class InputFunctionCall(msgspec.Struct, forbid_unknown_fields=True):
+    """`parsed_arguments` is what OpenAI's own client read of them; it has no effect."""
+
+    type: Literal["function_call"]
+    call_id: CallId
+    name: FunctionName
+    arguments: str
+    id: _ItemId | None = None
+    status: _Status | None = None
+    parsed_arguments: JSONValue = None
+
+
+class InputFunctionCallOutput(msgspec.Struct, forbid_unknown_fields=True):
+    """What a call came to."""
+
+    type: Literal["function_call_output"]
+    call_id: CallId
+    output: str | list[PartObject]
+    id: _ItemId | None = None
+    status: _Status | None = None
+    name: FunctionName | None = None
+
+
+class InputReasoningPart(msgspec.Struct, forbid_unknown_fields=True):
+    """A thought."""
+
+    type: str
+    text: str
+
+
+class InputReasoning(msgspec.Struct, forbid_unknown_fields=True):
+    """What the model thought."""
+
+    type: Literal["reasoning"]
+    summary: list[InputReasoningPart] = []
+    content: list[InputReasoningPart] | None = None
+    encrypted_content: str | None = None
+    id: _ItemId | None = None
+    status: _Status | None = None
+
+
+class InputReference(msgspec.Struct, forbid_unknown_fields=True):
+    """An item of a stored response, by its id."""
+
+    id: _ItemId
+    type: Literal["item_reference"] | None = "item_reference"
+
+
+class ItemReference(msgspec.Struct, frozen=True):
+    """An item that is meant by its id.
+
+    Attributes:
+        where: Path of the reference in the body.
+    """
+
+    item_id: str
+    where: str
+
+
+def read_items(sent: str | list[dict[str, Any]] | None) -> list[Item | ItemReference]:
+    """Return the input items of a request.
+
+    Args:
+        sent: The field `input`.
+
+    Raises:
+        UnsupportedFieldError: An item, or a part of one, is of a type that is not understood.
+        InvalidRequestError: An item is not of its form.
+    """
+    if sent is None:
+        return []
+    if isinstance(sent, str):
+        return [message_item("user", sent)]
+    return [_read(item, f"input[{index}]") for index, item in enumerate(sent)]
+
+
+def message_item(role: str, text: str) -> Item:
+    """Return a message of one text, as it is kept."""
+    part = {"type": "input_text", "text": text}
+    return {"id": fresh_id("msg"), "type": "message", "status": "completed", "role": role, "content": [part]}
+
+
+def fresh_id(prefix: str) -> str:
+    """Return an id that no other item has."""
+    return f"{prefix}_{secrets.token_hex(16)}"
+
+
+def seal_reasoning(text: str) -> str:
+    """Return what `encrypted_content` is here: the thoughts, in a form that clients hand back unread.
+
+    It is not encrypted. Nothing has left the user's machine that could be hidden from the user.
+    """
+    return _SEALED + base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _read(item: dict[str, Any], where: str) -> Item | ItemReference:
+    kind = item.get("type")
+    if kind is None:
+        kind = "message" if "role" in item else "item_reference"
+    match kind:
+        case "message":
+            return _message(convert_part(item, InputMessage, where), where)
+        case "function_call":
+            return _call(convert_part(item, InputFunctionCall, where), where)
+        case "function_call_output":
+            return _call_output(convert_part(item, InputFunctionCallOutput, where), where)
+        case "reasoning":
+            return _reasoning(convert_part(item, InputReasoning, where), where)
+        case "item_reference":
+            return ItemReference(convert_part(item, InputReference, where).id, where)
+        case _:
+            path = f"{where}.type"
+            raise UnsupportedFieldError(f"{path}: {kind!r:.60} is not supported; send items of type {_READ}", path)
+
+
+def _message(message: InputMessage, where: str) -> Item:
+    is_answer = message.role == "assistant"
+    kind = "output_text" if is_answer else "input_text"
+    sent = [{"type": kind, "text": message.content}] if isinstance(message.content, str) else message.content
+    parts = []
+    for index, part in enumerate(sent):
+        text = _text_of(part, f"{where}.content[{index}]")
+        parts.append({"type": kind, "text": text, **({"annotations": []} if is_answer else {})})
+    phase = {} if message.phase is None else {"phase": message.phase}
+    head = {"id": message.id or fresh_id("msg"), "type": "message", "status": message.status or "completed"}
+    return {**head, "role": message.role, "content": parts, **phase}
+
+
+def _text_of(part: dict[str, Any], where: str) -> str:
+    kind = str(part.get("type"))
+    if kind == "refusal":
+        return convert_part(part, InputRefusalPart, where).refusal
+    if kind in _TEXT_PARTS:
+        return convert_part(part, InputTextPart, where).text
+    path = f"{where}.{_OTHER_PARTS[kind]}" if kind in _OTHER_PARTS else f"{where}.type"
+    hint = "only text is understood; send a part of type input_text"
+    raise UnsupportedFieldError(f"{path} is not supported, got a part of type {kind!r:.60}: {hint}", path)
+
+
+def _call(call: InputFunctionCall, where: str) -> Item:
+    call_arguments(call.arguments, f"{where}.arguments")
+    return {
+        "id": call.id or fresh_id("fc"),
+        "type": "function_call",
+        "status": call.status or "completed",
+        "call_id": call.call_id,
+        "name": call.name,
+        "arguments": call.arguments,
+    }
+
+
+def _call_output(output: InputFunctionCallOutput, where: str) -> Item:
+    text = output.output
+    if not isinstance(text, str):
+        parts = enumerate(text)
+        text = "\n".join(_text_of(part, f"{where}.output[{index}]") for index, part in parts)
+    return {
+        "id": output.id or fresh_id("fco"),
+        "type": "function_call_output",
+        "status": output.status or "completed",
+        "call_id": output.call_id,
+        "output": text,
+    }
+
+
+def _reasoning(item: InputReasoning, where: str) -> Item:
+    text = "".join(part.text for part in item.content or [])
+    if not text and item.encrypted_content:
+        text = _unsealed(item.encrypted_content, f"{where}.encrypted_content")
+    return {
+        "id": item.id or fresh_id("rs"),
+        "type": "reasoning",
+        "status": item.status or "completed",
+        "summary": [{"type": "summary_text", "text": part.text} for part in item.summary],
+        "content": [{"type": "reasoning_text", "text": text}] if text else [],
+    }
+
+
+def _unsealed(sealed: str, where: str) -> str:
+    try:
+        if not sealed.startswith(_SEALED):
+            raise InvalidRequestError(f"{where}: it is not from this server; leave the item out", where)
+        return base64.b64decode(sealed.removeprefix(_SEALED), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError) as exc:
+        raise InvalidRequestError(f"{where}: it was changed on its way; send it as it came", where) from exc

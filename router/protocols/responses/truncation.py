@@ -1,0 +1,66 @@
+"""`truncation: auto`: which turns of a conversation have to go so that the rest fits the model's context.
+
+The oldest turns go, whole: a call stays with its output. System messages and the last turn stay. The worker counts;
+nothing is tokenized here.
+"""
+
+from typing import Final
+
+import msgspec
+
+from backends.wire.prompts import ChatPrompt
+from backends.wire.questions import CountTokens, TokenCount
+from router.errors import ContextLengthExceededError
+from router.protocols.responses.messages import num_droppable_turns, without_oldest_turns
+from router.requests.asking import ask
+from router.requests.generation import GenerationRequest
+from router.services import Services
+
+_ANSWER_SHARE: Final = 4
+"""Without a limit of its own, an answer gets at least one part in so many of the context."""
+
+
+async def fitted(services: Services, wanted: GenerationRequest) -> GenerationRequest:
+    """Return a request whose conversation fits, or the same one when nothing more can go.
+
+    Args:
+        services: Of the gateway; the model is loaded if need be.
+        wanted: What is asked for, with one chat.
+
+    Raises:
+        RouterError: The request cannot be served.
+        BackendError: The model's template, or the engine.
+    """
+    (prompt,) = wanted.prompts
+    assert isinstance(prompt, ChatPrompt)
+    num_turns = num_droppable_turns(prompt.messages)
+    if not num_turns or await _fits(services, wanted, prompt):
+        return wanted
+    # The fewest that have to go: below `low` it does not fit, from `high` on it does or nothing helps.
+    low, high = 1, num_turns
+    while low < high:
+        middle = (low + high) // 2
+        if await _fits(services, wanted, _shorter(prompt, middle)):
+            high = middle
+        else:
+            low = middle + 1
+    return msgspec.structs.replace(wanted, prompts=(_shorter(prompt, low),))
+
+
+def _shorter(prompt: ChatPrompt, num_dropped: int) -> ChatPrompt:
+    return msgspec.structs.replace(prompt, messages=without_oldest_turns(prompt.messages, num_dropped))
+
+
+async def _fits(services: Services, wanted: GenerationRequest, prompt: ChatPrompt) -> bool:
+    timeout_s = services.config.limits.stall_timeout_s
+    try:
+        reply = await ask(
+            services.supervisor, wanted.wish, CountTokens(prompt), timeout_s=timeout_s, prompt_param=wanted.prompt_param
+        )
+    except ContextLengthExceededError:
+        return False  # so long that it was not even counted
+    assert isinstance(reply.answer, TokenCount)
+    room = reply.model.context_length // _ANSWER_SHARE
+    if wanted.max_tokens is not None:
+        room = min(wanted.max_tokens, reply.model.context_length // 2)
+    return reply.answer.num_tokens + room <= reply.model.context_length

@@ -1,0 +1,170 @@
+"""What the routes of all protocols have in common: from the bytes of a request to its running answer, and the reply.
+
+A protocol says what is to be generated and how the answer is written (`Answering`); this module takes the request in,
+finds the same one that was sent before, and sends what its encoder writes. Not here: any protocol's shapes.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+from litestar import Request
+from litestar.types import ASGIApp
+
+from router.http.asgi import json_reply
+from router.http.body import read_body
+from router.http.error_response import Dialect
+from router.http.streaming import EventStream, error_chunk, until_disconnect
+from router.requests.embedding import EmbeddingRun, Embeddings, EmbeddingWanted
+from router.requests.facts import RequestFacts
+from router.requests.generation import Generation, GenerationRequest
+from router.requests.headers import ENGINE_HEADER, REQUEST_ID_HEADER, HeaderWishes, header_wishes
+from router.requests.register import AnswerEncoder, RunningRequest, whole_answer
+from router.requests.resend import fingerprint
+from router.services import Services
+
+
+class Answering(msgspec.Struct, frozen=True, kw_only=True):
+    """What a valid request of some protocol asks for.
+
+    Attributes:
+        answer_id: By which the request is listed and can be cancelled, such as `chatcmpl-…`.
+        protocol: By which it came: `openai`, `ollama`, `anthropic`, ...
+    """
+
+    answer_id: str
+    protocol: str
+    wanted: GenerationRequest
+    encoder: Callable[[Generation], AnswerEncoder]
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """A request whose body was read.
+
+    Attributes:
+        seal: What only the same request has.
+    """
+
+    request: Request[Any, Any, Any]
+    raw: bytes
+    seal: bytes
+    wishes: HeaderWishes
+
+    @property
+    def engine(self) -> str | None:
+        """The header X-Mlxr-Engine."""
+        return self.request.headers.get(ENGINE_HEADER)
+
+
+async def arrive(request: Request[Any, Any, Any], services: Services) -> Arrival:
+    """Read a request's body and headers.
+
+    Raises:
+        RouterError: The body cannot be read, or a header has a value that it cannot have.
+    """
+    raw = await read_body(request.scope, request.receive, limit_bytes=services.config.server.max_body_bytes)
+    return Arrival(
+        request=request,
+        raw=raw,
+        seal=fingerprint(request.scope["path"], request.headers, raw),
+        wishes=header_wishes(request.headers),
+    )
+
+
+def start_or_rejoin(services: Services, arrival: Arrival, answering: Callable[[], Answering]) -> RunningRequest:
+    """Return what the same request was already being given, or else start it.
+
+    Args:
+        answering: Says what is asked for; called for a request that is new. Its errors are the request's.
+    """
+    running = services.requests.attachable(arrival.seal)
+    if running is not None:
+        return running
+    return start(
+        services,
+        answering(),
+        client=_client_of(arrival.request),
+        seal=arrival.seal,
+        timeout_s=arrival.wishes.timeout_s,
+    )
+
+
+def start(
+    services: Services, answering: Answering, *, client: str, seal: bytes | None = None, timeout_s: float | None = None
+) -> RunningRequest:
+    """Take a request in; also one that nobody sent by HTTP.
+
+    Args:
+        client: Who asks, for the list of running requests.
+        seal: What only the same request has; None = it cannot be taken over.
+        timeout_s: Its own limit for the whole request, or None.
+    """
+    services.models.note_use(answering.wanted.wish.model)
+    facts = RequestFacts(
+        request_id=answering.answer_id,
+        protocol=answering.protocol,
+        client=client,
+        fingerprint=seal,
+        timeout_s=timeout_s,
+    )
+    generation = Generation(services.supervisor, answering.wanted)
+    return services.requests.start(facts, generation, answering.encoder(generation), services.config.limits)
+
+
+async def embeddings(
+    services: Services, arrival: Arrival, wanted: EmbeddingWanted, *, answer_id: str, protocol: str
+) -> Embeddings:
+    """Return vectors, as long as their client is there.
+
+    Args:
+        arrival: The request; its headers' priority and time limit hold.
+        answer_id: By which the request is listed and can be cancelled.
+
+    Raises:
+        RouterError: The request cannot be served, or was ended.
+        BackendError: The engine.
+        RegistryError: The model is unknown.
+    """
+    if arrival.wishes.priority is not None:
+        wanted = msgspec.structs.replace(wanted, priority=arrival.wishes.priority)
+    services.models.note_use(wanted.wish.model)
+    facts = RequestFacts(
+        request_id=answer_id,
+        protocol=protocol,
+        client=_client_of(arrival.request),
+        timeout_s=arrival.wishes.timeout_s,
+    )
+    run = EmbeddingRun(services.supervisor, wanted)
+    running = services.requests.start_embedding(facts, run, services.config.limits)
+    return await until_disconnect(arrival.request.receive, running.result())
+
+
+async def reply(
+    services: Services,
+    arrival: Arrival,
+    running: RunningRequest,
+    dialect: Dialect,
+    *,
+    chunks: Callable[[RunningRequest], AsyncIterator[bytes]] = RunningRequest.follow,
+    headers: tuple[tuple[bytes, bytes], ...] = (),
+) -> ASGIApp:
+    """Send an answer as its encoder wants it sent: as one body, or as a stream of its media type."""
+    own = [(REQUEST_ID_HEADER, running.facts.request_id.encode()), *headers]
+    media_type = running.encoder.media_type
+    if media_type is None:
+        return json_reply(await until_disconnect(arrival.request.receive, whole_answer(running.follow())), headers=own)
+    keepalive_s = services.config.server.keepalive_s
+    return EventStream(
+        chunks(running),
+        encode_error=lambda error: error_chunk(error, dialect),
+        media_type=media_type,
+        headers=own,
+        keep_alive=running.encoder.keep_alive,
+        keep_alive_s=keepalive_s,
+        commit_after_s=keepalive_s,
+    )
+
+
+def _client_of(request: Request[Any, Any, Any]) -> str:
+    client = request.scope.get("client")
+    return f"{client[0]}:{client[1]}" if client else "unix"

@@ -1,0 +1,91 @@
+"""Questions about a model: a lease, the worker's answer, one retry.
+
+Protocol packages turn their requests into these calls and the results into their own shapes; what is generated goes
+through `generation`, embeddings through `embedding`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+import msgspec
+
+from backends.wire.messages import Aborted, Answered, Ask, Failed, LoadedModel
+from backends.wire.questions import Answer, Question
+from router.errors import EngineCrashedError, EngineTimeoutError
+from router.models.wish import Wish
+from router.requests.generation import error_of
+from router.workers.client import WorkerClient
+from router.workers.streams import TaskEvent, TaskStream
+from router.workers.supervisor import Supervisor
+from router.workers.waiting import Lease
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An answer, and who gave it.
+
+    Attributes:
+        client: The worker; another one may have the model by now.
+    """
+
+    client: WorkerClient
+    model: LoadedModel
+    path: str
+    answer: Answer
+
+
+async def ask(
+    supervisor: Supervisor, wish: Wish, question: Question, *, timeout_s: float, prompt_param: str = "messages"
+) -> Reply:
+    """Put a question to a model, which is loaded for it if need be.
+
+    Args:
+        timeout_s: Longest wait for the answer of a worker that has the model.
+        prompt_param: The request's field that carries the prompt, for errors.
+
+    Raises:
+        EngineTimeoutError: No answer in time.
+        RouterError: The request cannot be served.
+        BackendError: The model's template, or the engine.
+    """
+    try:
+        return await _ask_once(supervisor, wish, question, timeout_s, prompt_param)
+    except EngineCrashedError:
+        return await _ask_once(supervisor, wish, question, timeout_s, prompt_param)
+
+
+async def _ask_once(
+    supervisor: Supervisor, wish: Wish, question: Question, timeout_s: float, prompt_param: str
+) -> Reply:
+    # No place in the batch: a question does not wait for running sequences to end.
+    lease = await supervisor.lease(wish, 0)
+    try:
+        async with asyncio.timeout(timeout_s), _events(lease, Ask(0, question)) as stream:
+            while True:
+                for event in await stream.read():
+                    if isinstance(event, Answered):
+                        assert lease.client.loaded is not None
+                        return Reply(lease.client, lease.client.loaded, lease.choice.target.path, event.answer)
+                    _raise_for(event, prompt_param)
+    except TimeoutError as exc:
+        raise EngineTimeoutError(f"the engine did not answer within {timeout_s:g} s") from exc
+    finally:
+        lease.release()
+
+
+@contextlib.asynccontextmanager
+async def _events(lease: Lease, request: Ask) -> AsyncGenerator[TaskStream, None]:
+    """Send a request; take it back when the block is left before its end."""
+    stream = lease.client.submit(request)
+    try:
+        yield stream
+    finally:
+        lease.client.cancel(stream)
+
+
+def _raise_for(event: TaskEvent, prompt_param: str) -> None:
+    """Raise what a terminal message means that is no answer."""
+    if isinstance(event, Failed):
+        raise error_of(event, event.param if event.param and event.param.startswith(prompt_param) else prompt_param)
+    if isinstance(event, Aborted):
+        raise EngineCrashedError("the engine gave the request up because it was told to stop")

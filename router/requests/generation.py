@@ -1,0 +1,376 @@
+"""One request through the system, whatever protocol it came by: a lease, its sequences' events, one retry, a clean end.
+
+Protocol packages turn their requests into `GenerationRequest` and these events into their own shapes. Who reads the
+events, and what becomes of them when nobody does, is `requests`' business.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Final
+
+import msgspec
+
+from backends.errors import (
+    BackendError,
+    ConstraintError,
+    ContextLengthError,
+    EngineError,
+    TemplateError,
+    UnsupportedByModelError,
+)
+from backends.sequence import Priority, SamplingParams
+from backends.wire.messages import (
+    Aborted,
+    Accepted,
+    Delta,
+    Failed,
+    Finished,
+    Generate,
+    PrefillProgress,
+    SequenceTimings,
+    Usage,
+)
+from backends.wire.output import Output
+from backends.wire.prompts import ForkPrompt, Prompt
+from backends.wire.request import Constraint, OutputSpec
+from router.errors import (
+    ContextLengthExceededError,
+    EngineCrashedError,
+    InvalidRequestError,
+    RouterError,
+    UnsupportedFieldError,
+)
+from router.models.size import size_of
+from router.models.targets import Choice, Target
+from router.models.wish import Wish
+from router.workers.client import RequestStream, StreamEvent
+from router.workers.streams import SequenceProgress
+from router.workers.supervisor import Supervisor
+from router.workers.waiting import Lease, Ticket
+
+NUM_SEEDS: Final = 2**32 - 1
+"""Seeds are taken modulo this: llama.cpp reads 2**32 - 1 as "no seed". Source: llama.h, LLAMA_DEFAULT_SEED."""
+_PROMPT_PARAMS: Final = (None, "prompt", "messages")
+
+
+class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a protocol's route wants generated.
+
+    Attributes:
+        prompts: What to continue; each gets `num_choices` answers.
+        sampling: The same for all, but for the seed: the i-th answer of a prompt has the seed plus i.
+        max_tokens: Upper bound of each answer; None = what the context leaves.
+        ignore_eos: Go on after end tokens.
+        prompt_param: The request's field that carries the prompt, for errors.
+        num_choices: Answers per prompt, >= 1; they share the prompt's evaluation.
+        constraint: What each answer must match; None = anything.
+        output: How answers are taken apart; None = plain text.
+        wants_progress: Whether `ProgressEvent`s are wanted.
+        priority: Of the request, in the queue and in the batch.
+        session_id: Conversation whose cache is kept for its next turn, or None.
+        wants_token_ids: Whether the ends are to tell the tokens of prompt and answer.
+    """
+
+    wish: Wish
+    prompts: tuple[Prompt, ...]
+    sampling: SamplingParams
+    max_tokens: int | None
+    stop: tuple[str, ...]
+    ignore_eos: bool = False
+    prompt_param: str = "messages"
+    num_choices: int = 1
+    constraint: Constraint | None = None
+    output: OutputSpec | None = None
+    wants_progress: bool = False
+    priority: Priority = Priority.INTERACTIVE
+    session_id: str | None = None
+    wants_token_ids: bool = False
+
+    @property
+    def num_sequences(self) -> int:
+        """Answers in all; number p * num_choices + i is the i-th answer to prompt p."""
+        return len(self.prompts) * self.num_choices
+
+
+class SequenceEnd(msgspec.Struct, frozen=True):
+    """How one sequence ended.
+
+    Attributes:
+        reason: `stop`, `length` or `tool_calls`.
+        stopped_by: The stop string that ended it, or None.
+        token_ids: Prompt and answer, where they were wanted.
+    """
+
+    reason: str
+    usage: Usage
+    timings: SequenceTimings
+    stopped_by: str | None = None
+    token_ids: list[int] | None = None
+
+
+class OutputEvent(msgspec.Struct, frozen=True):
+    """New output of the `index`-th sequence, and its end if that was the last; the output may be empty then.
+
+    Attributes:
+        num_tokens: Tokens that brought it; 0 in the last event, whose `end` has the sum of all.
+        end: How the sequence ended, or None while it goes on.
+    """
+
+    index: int
+    output: Output
+    num_tokens: int = 0
+    end: SequenceEnd | None = None
+
+
+class ProgressEvent(msgspec.Struct, frozen=True):
+    """How much of the `index`-th sequence's prompt is evaluated, in tokens.
+
+    Attributes:
+        num_cached: Those that had not to be computed.
+    """
+
+    index: int
+    num_done: int
+    num_total: int
+    num_cached: int
+
+
+GenerationEvent = OutputEvent | ProgressEvent
+
+
+class Generation:
+    """A running request. Read it with `next` until None, then or earlier `close` it; `events` does both.
+
+    A reader that is cancelled in `next` leaves the request as it is: whoever calls `next` after it goes on where it
+    was. A worker that dies before it gave any output is replaced, once, unseen; progress then begins anew.
+
+    Args:
+        clock: Monotonic seconds.
+
+    Attributes:
+        choice: The model and engine that serve it, once they do.
+        progress: What was seen of its sequences, in their order; () until a worker has them.
+        has_output: Whether anything was read that belongs to an answer.
+        last_read_at: When something was read last, or None.
+    """
+
+    def __init__(
+        self, supervisor: Supervisor, request: GenerationRequest, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._supervisor = supervisor
+        self._clock = clock
+        self.request = request
+        self.choice: Choice | None = None
+        self.queue_ms = 0.0
+        self.load_ms = 0.0
+        self.progress: tuple[SequenceProgress, ...] = ()
+        self.has_output = False
+        self.last_read_at: float | None = None
+        self._num_open = request.num_sequences
+        self._ticket: Ticket | None = None
+        self._lease: Lease | None = None
+        self._stream: RequestStream | None = None
+        self._index_of: dict[int, int] = {}
+        self._is_retry = False
+        self._error: RouterError | None = None
+
+    async def next(self) -> list[GenerationEvent] | None:
+        """Return what the next step brought, at least one event; None after the end.
+
+        Raises:
+            RouterError: The request cannot be served, or no further.
+            BackendError: The prompt, or the engine.
+            RegistryError: The model is unknown.
+        """
+        while self._num_open:
+            try:
+                stream = self._stream or await self._start()
+                events = await stream.read()
+                self.last_read_at = self._clock()
+                batch = self._translated_batch(events)
+            except EngineCrashedError:
+                self._give_back()
+                if self.has_output or self._is_retry or self._error is not None:
+                    raise
+                self._is_retry = True
+                self._stream = None
+                continue
+            if batch:
+                return batch
+        return None
+
+    async def events(self) -> AsyncGenerator[list[GenerationEvent], None]:
+        """Yield everything to the end; leaving the iteration early gives everything back. Errors as in `next`."""
+        try:
+            while (batch := await self.next()) is not None:
+                yield batch
+        finally:
+            self.close()
+
+    def fail(self, error: RouterError) -> None:
+        """End the request now; a reader gets the error after what has come already. Nothing happens after the end."""
+        if not self._num_open or self._error is not None:
+            return
+        self._error = error
+        self._give_back()
+        if self._stream is not None:
+            self._stream.fail(error)
+
+    def close(self) -> None:
+        """Give the place and the sequences back, or the place in the queue; nothing is to be read any more."""
+        self._num_open = 0
+        self._give_back()
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether something has come that nobody has read yet."""
+        return self._stream is not None and self._stream.has_unread
+
+    @property
+    def waits_for(self) -> Target | None:
+        """What the request waits for in the queue; None before and after."""
+        return None if self._ticket is None else self._ticket.choice.target
+
+    async def _start(self) -> RequestStream:
+        """Wait for the lease and hand the sequences over; a wait that is cancelled keeps its place in the queue."""
+        if self._error is not None:
+            raise self._error
+        request = self.request
+        if self._ticket is None:
+            self._ticket = self._supervisor.submit(
+                _sized(request), request.num_sequences, request.priority, request.session_id
+            )
+        ticket = self._ticket
+        await asyncio.wait([ticket.lease])
+        if self._error is not None:
+            raise self._error
+        self._ticket = None
+        self._lease = lease = ticket.lease.result()
+        self._take_over(lease)
+        self._stream = stream = lease.client.generate(generate_messages(request))
+        self._index_of = {sequence_id: index for index, sequence_id in enumerate(stream.sequence_ids)}
+        self._num_open = request.num_sequences
+        self.progress = tuple(lease.client.progress[sequence_id] for sequence_id in stream.sequence_ids)
+        return stream
+
+    def _give_back(self) -> None:
+        if self._ticket is not None:
+            ticket, self._ticket = self._ticket, None
+            self._supervisor.withdraw(ticket)
+        if self._lease is not None:
+            lease, self._lease = self._lease, None
+            if self._stream is not None:
+                lease.client.cancel(self._stream)
+            lease.release()
+
+    def _translated_batch(self, events: list[StreamEvent]) -> list[GenerationEvent]:
+        batch: list[GenerationEvent] = []
+        for index, event in enumerate(events):
+            try:
+                translated = self._translated(event)
+            except (RouterError, BackendError):
+                if not batch:
+                    raise
+                assert self._stream is not None
+                self._stream.unread(events[index:])  # what came before it is read first
+                break
+            if translated is not None:
+                batch.append(translated)
+        if not self._num_open:
+            self._give_back()
+        return batch
+
+    def _take_over(self, lease: Lease) -> None:
+        self.choice = lease.choice
+        self.queue_ms += lease.queue_ms
+        self.load_ms += lease.load_ms
+
+    def _translated(self, event: StreamEvent) -> GenerationEvent | None:
+        match event:
+            case Delta(sequence_id=sequence_id, output=output, num_tokens=num_tokens):
+                self.has_output = True
+                return OutputEvent(self._index_of[sequence_id], output, num_tokens)
+            case Finished(sequence_id=sequence_id, output=output):
+                self.has_output = True
+                self._num_open -= 1
+                index = self._index_of[sequence_id]
+                self.progress[index].note_end(event.usage, event.timings)
+                end = SequenceEnd(event.reason, event.usage, event.timings, event.stopped_by, event.token_ids)
+                return OutputEvent(index, output, 0, end)
+            case Accepted() | PrefillProgress():
+                return self._progress(event, self._index_of[event.sequence_id])
+            case Failed():
+                raise error_of(event, self.request.prompt_param)
+            case Aborted():
+                raise EngineCrashedError("the engine gave the request up because it was told to stop")
+
+    def _progress(self, event: Accepted | PrefillProgress, index: int) -> ProgressEvent | None:
+        if not self.request.wants_progress:
+            return None
+        if isinstance(event, Accepted):
+            return ProgressEvent(index, 0, event.num_prompt_tokens, 0)
+        return ProgressEvent(index, event.num_done, event.num_total, event.num_cached)
+
+
+def generate_messages(request: GenerationRequest) -> list[Generate]:
+    """Return one message per sequence; `WorkerClient.generate` gives them their ids.
+
+    The first answer to a prompt has the prompt, the others are forks of it, named by its place in the list.
+    """
+    messages: list[Generate] = []
+    for prompt in request.prompts:
+        fork = ForkPrompt(len(messages))
+        messages += [
+            Generate(
+                sequence_id=0,
+                prompt=prompt if number == 0 else fork,
+                sampling=_with_seed(request.sampling, number),
+                max_tokens=request.max_tokens,
+                stop=request.stop,
+                ignore_eos=request.ignore_eos,
+                wants_progress=True,  # the list of running requests shows it, whatever the client wants
+                constraint=request.constraint,
+                output=request.output,
+                priority=request.priority,
+                session_id=request.session_id,
+                wants_token_ids=request.wants_token_ids,
+            )
+            for number in range(request.num_choices)
+        ]
+    return messages
+
+
+def _sized(request: GenerationRequest) -> Wish:
+    """Return the wish with how much work the request is: it decides which engine is expected to answer sooner."""
+    return msgspec.structs.replace(request.wish, size=size_of(request.prompts, request.max_tokens))
+
+
+def _with_seed(sampling: SamplingParams, number: int) -> SamplingParams:
+    if sampling.seed is None or number == 0:
+        return sampling
+    return msgspec.structs.replace(sampling, seed=(sampling.seed + number) % NUM_SEEDS)
+
+
+def error_of(event: Failed, prompt_param: str) -> Exception:
+    """Return the error that a worker's words mean, with the request's own name for the field of the prompt."""
+    # The worker does not know by which field the prompt came.
+    param = prompt_param if event.param in _PROMPT_PARAMS else event.param
+    match event.code:
+        case ContextLengthError.code:
+            return ContextLengthExceededError(
+                event.message,
+                num_prompt_tokens=event.details["n_prompt_tokens"],
+                context_length=event.details["n_ctx"],
+                param=prompt_param,
+            )
+        case TemplateError.code:
+            return TemplateError(event.message, param=param)
+        case ConstraintError.code:
+            return ConstraintError(event.message, param=event.param)
+        case UnsupportedByModelError.code:
+            return UnsupportedFieldError(event.message, param)
+        case EngineError.code:
+            return EngineError(event.message)
+        case _:
+            return InvalidRequestError(event.message, param)

@@ -1,0 +1,119 @@
+"""The request headers of mlxr's own that say how a request is scheduled, the same in every protocol. Pure.
+
+Not here: what `X-Mlxr-Engine` may say, which is read with the model's name (`model_directory`).
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from backends.sequence import Priority
+from registry.errors import InvalidSettingError
+from registry.settings import settings_from_text
+from router.config.background import MAX_SECONDS
+from router.errors import InvalidRequestError
+from router.models.load_settings import AS_CONFIGURED, LoadSettings
+
+ENGINE_HEADER: Final = "X-Mlxr-Engine"
+PRIORITY_HEADER: Final = "X-Mlxr-Priority"
+SESSION_HEADER: Final = "X-Session-Id"
+TIMEOUT_HEADER: Final = "X-Mlxr-Timeout"
+LOAD_HEADER: Final = "X-Mlxr-Load"
+REQUEST_ID_HEADER: Final = b"x-request-id"
+"""Of the answer: by which id the request is listed and can be cancelled."""
+
+MAX_SESSION_CHARS: Final = 512
+
+LOAD_KEYS: Final = ("context_length", "parallel", "workers", "kv_type", "threads")
+"""What of a load a header may say. A template is too long for one."""
+
+
+class HeaderWishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What the headers ask for; None = they do not say.
+
+    Attributes:
+        timeout_s: For the whole request, above 0.
+        load: How the model is to be loaded; comes before the model's settings.
+    """
+
+    priority: Priority | None = None
+    session_id: str | None = None
+    timeout_s: float | None = None
+    load: LoadSettings = AS_CONFIGURED
+
+
+def header_wishes(headers: Mapping[str, str]) -> HeaderWishes:
+    """Read the headers.
+
+    Args:
+        headers: Of the request; found by names in any case.
+
+    Raises:
+        InvalidRequestError: One has a value that it cannot have; `param` is its name.
+    """
+    return HeaderWishes(
+        priority=_priority(headers.get(PRIORITY_HEADER)),
+        session_id=_session_id(headers.get(SESSION_HEADER)),
+        timeout_s=_timeout_s(headers.get(TIMEOUT_HEADER)),
+        load=wished_load(headers.get(LOAD_HEADER)),
+    )
+
+
+def wished_load(text: str | None) -> LoadSettings:
+    """Read how a request wants its model loaded: `context_length=4096, kv_type=q8_0`.
+
+    Args:
+        text: Of the header; None = it is absent.
+
+    Raises:
+        InvalidRequestError: A key is unknown or twice there, or a value is out of its range.
+    """
+    if text is None:
+        return AS_CONFIGURED
+    pairs: dict[str, str] = {}
+    for part in text.replace(",", " ").split():
+        key, sign, value = part.partition("=")
+        if key not in LOAD_KEYS or key in pairs or not sign or not value:
+            known = ", ".join(LOAD_KEYS)
+            message = f"{LOAD_HEADER}: {part!r:.60} is not understood; send KEY=VALUE, each KEY once, of {known}"
+            raise InvalidRequestError(message, LOAD_HEADER)
+        pairs[key] = value
+    try:
+        return LoadSettings(**settings_from_text(pairs))
+    except InvalidSettingError as exc:
+        raise InvalidRequestError(f"{LOAD_HEADER}: {exc}", LOAD_HEADER) from exc
+
+
+def _priority(text: str | None) -> Priority | None:
+    if text is None:
+        return None
+    try:
+        return Priority(text.strip().lower())
+    except ValueError:
+        message = f"{PRIORITY_HEADER}: {text!r:.40} is not known; send interactive or background"
+        raise InvalidRequestError(message, PRIORITY_HEADER) from None
+
+
+def _session_id(text: str | None) -> str | None:
+    if text is None:
+        return None
+    name = text.strip()
+    if not name or len(name) > MAX_SESSION_CHARS:
+        message = f"{SESSION_HEADER}: send 1 to {MAX_SESSION_CHARS} characters, got {len(name)}"
+        raise InvalidRequestError(message, SESSION_HEADER)
+    return name
+
+
+def _timeout_s(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= MAX_SECONDS:
+        message = f"{TIMEOUT_HEADER}: {text!r:.40} is no number of seconds above 0, up to {MAX_SECONDS:g}"
+        raise InvalidRequestError(message, TIMEOUT_HEADER)
+    return seconds

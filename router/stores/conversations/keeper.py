@@ -1,0 +1,118 @@
+"""Keeps responses within the config's age and size, for the event loop: nothing here waits for a disk in its thread.
+
+A response is kept behind the answer: whoever asks for it right after its last byte gets it, because reads come after
+the writes that were given before. Not here: what responses look like (`router.protocols.responses`).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from router.config import ConversationsConfig
+from router.errors import PreviousResponseNotFoundError
+from router.stores.conversations.base import StoredResponse
+from router.stores.conversations.store import ConversationStore
+from router.stores.sqlite import StoreThread
+from router.work_errors import ResponseNotFoundError
+
+SWEEP_S: Final = 600.0
+"""How often conversations are looked for that are too old."""
+
+
+class Conversations:
+    """The stored responses of a gateway. `run` is its task.
+
+    Args:
+        clock: Seconds since 1970.
+    """
+
+    def __init__(
+        self, path: Path, limits: Callable[[], ConversationsConfig], *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._thread = StoreThread(lambda: ConversationStore(path), "conversations")
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept: the config wants it, and the file can be used."""
+        return self._limits().max_bytes > 0 and self._thread.is_usable
+
+    async def run(self) -> None:
+        """Look for what is too old, now and then, until cancelled."""
+        while True:
+            self._evict()
+            await asyncio.sleep(SWEEP_S)
+
+    async def close(self) -> None:
+        """Write what is to be written and close the file."""
+        await self._thread.close()
+
+    def keep(self, response: StoredResponse) -> None:
+        """Keep a response, or what has become of it, as far as there is room; nobody waits for it."""
+        self._thread.post(lambda store: store.put(response), "a response was not stored")
+        self._evict()
+
+    async def get(self, response_id: str) -> StoredResponse:
+        """Return a response.
+
+        Raises:
+            ResponseNotFoundError: None of that id is kept.
+            StoreUnavailableError: The file cannot be used.
+        """
+        found = await self._thread.call(lambda store: store.get(response_id))
+        if found is None:
+            raise ResponseNotFoundError(response_id)
+        return found
+
+    async def chain(self, previous_id: str) -> tuple[StoredResponse, ...]:
+        """Return a response and all that it goes on from, the first one first.
+
+        Raises:
+            PreviousResponseNotFoundError: None of that id is kept.
+            StoreUnavailableError: The file cannot be used.
+        """
+        chain = await self._thread.call(lambda store: store.chain(previous_id))
+        if not chain:
+            raise PreviousResponseNotFoundError(previous_id)
+        return chain
+
+    async def history(self, response_id: str) -> tuple[StoredResponse, ...]:
+        """Return the chain up to a response, itself included; errors as in `get`."""
+        chain = await self._thread.call(lambda store: store.chain(response_id))
+        if not chain:
+            raise ResponseNotFoundError(response_id)
+        return chain
+
+    async def item(self, item_id: str) -> dict[str, Any] | None:
+        """Return an item of a kept response, or None.
+
+        Raises:
+            StoreUnavailableError: The file cannot be used.
+        """
+        return await self._thread.call(lambda store: store.item(item_id))
+
+    async def delete(self, response_id: str) -> None:
+        """Forget a response; errors as in `get`."""
+        if not await self._thread.call(lambda store: store.delete(response_id)):
+            raise ResponseNotFoundError(response_id)
+
+    async def unfinished(self) -> tuple[StoredResponse, ...]:
+        """Return the responses that the end of an earlier gateway cut off.
+
+        Raises:
+            StoreUnavailableError: The file cannot be used.
+        """
+        return await self._thread.call(ConversationStore.unfinished)
+
+    def _evict(self) -> None:
+        limits = self._limits()
+        evict = partial(_evict, before=self._clock() - limits.max_age_s, max_bytes=limits.max_bytes)
+        self._thread.post(evict, "old conversations were not dropped")
+
+
+def _evict(store: ConversationStore, *, before: float, max_bytes: int) -> int:
+    return store.evict(before=before, max_bytes=max_bytes)

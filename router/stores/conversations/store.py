@@ -1,0 +1,167 @@
+"""Stored responses in SQLite; for the thread that opened the file.
+
+A conversation is a tree: every response knows the one it goes on from. Conversations are evicted as a whole, the one
+whose last answer is oldest first, so that none loses its beginning while it goes on. A response that was deleted can no
+longer be looked up or gone on from; what it said stays as long as a response that goes on from it.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from router.stores.conversations.base import StoredResponse
+from router.stores.sqlite import Store, translated
+
+MAX_CHAIN: Final = 10_000
+"""Longest chain that is followed, as many as a request may have messages."""
+
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE responses (
+        id TEXT PRIMARY KEY,
+        root_id TEXT NOT NULL,
+        previous_id TEXT,
+        created_at REAL NOT NULL,
+        status TEXT NOT NULL,
+        is_deleted INTEGER NOT NULL DEFAULT 0,
+        num_bytes INTEGER NOT NULL,
+        input BLOB NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX responses_by_root ON responses (root_id, created_at, num_bytes);
+    CREATE INDEX responses_by_previous ON responses (previous_id);
+    -- Where an item is that was referred to by its id.
+    CREATE TABLE items (
+        id TEXT PRIMARY KEY,
+        response_id TEXT NOT NULL REFERENCES responses (id) ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX items_by_response ON items (response_id);
+    """,
+)
+_COLUMNS: Final = "id, root_id, previous_id, created_at, status, input, body"
+
+
+class ConversationStore(Store):
+    """The stored responses of one data folder.
+
+    Args:
+        path: The database's file; made when it does not exist.
+
+    Raises:
+        StoreUnavailableError: By any method: the file cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, _MIGRATIONS)
+
+    def put(self, response: StoredResponse) -> None:
+        """Keep a response, in the place of what was kept under its id."""
+        num_bytes = len(response.input) + len(response.body)
+        item_ids = [item["id"] for item in (*response.input_items, *response.output_items)]
+        with self.write():
+            self._connection.execute(
+                "INSERT INTO responses (id, root_id, previous_id, created_at, status, num_bytes, input, body) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                "status = excluded.status, num_bytes = excluded.num_bytes, input = excluded.input, "
+                "body = excluded.body",
+                (
+                    response.response_id,
+                    response.root_id,
+                    response.previous_id,
+                    response.created_at,
+                    response.status,
+                    num_bytes,
+                    response.input,
+                    response.body,
+                ),
+            )
+            # An item that was sent again is still found where it came first.
+            self._connection.executemany(
+                "INSERT INTO items (id, response_id) VALUES (?, ?) ON CONFLICT (id) DO NOTHING",
+                [(item_id, response.response_id) for item_id in item_ids],
+            )
+
+    def get(self, response_id: str) -> StoredResponse | None:
+        """Return a response, or None when none of that id is kept."""
+        rows = self._rows(f"SELECT {_COLUMNS} FROM responses WHERE id = ? AND NOT is_deleted", response_id)  # noqa: S608 - constants
+        return _response(rows[0]) if rows else None
+
+    def chain(self, response_id: str) -> tuple[StoredResponse, ...]:
+        """Return a response and those that it goes on from, the first one first; () when it is not kept."""
+        chain: list[StoredResponse] = []
+        if (found := self.get(response_id)) is not None:
+            chain.append(found)
+        while chain and chain[-1].previous_id is not None and len(chain) < MAX_CHAIN:
+            rows = self._rows(f"SELECT {_COLUMNS} FROM responses WHERE id = ?", chain[-1].previous_id)  # noqa: S608 - constants
+            if not rows:
+                break
+            chain.append(_response(rows[0]))
+        return tuple(reversed(chain))
+
+    def item(self, item_id: str) -> dict[str, Any] | None:
+        """Return an input or output item of a kept response, or None."""
+        rows = self._rows("SELECT response_id FROM items WHERE id = ?", item_id)
+        response = self.get(rows[0][0]) if rows else None
+        if response is None:
+            return None
+        items = (*response.input_items, *response.output_items)
+        return next((item for item in items if item["id"] == item_id), None)
+
+    def delete(self, response_id: str) -> bool:
+        """Forget a response; tell whether there was one."""
+        found = self.get(response_id)
+        if found is None:
+            return False
+        with self.write():
+            self._connection.execute("UPDATE responses SET is_deleted = 1 WHERE id = ?", (response_id,))
+            while self._connection.execute(
+                "DELETE FROM responses WHERE is_deleted AND root_id = ? "
+                "AND NOT EXISTS (SELECT 1 FROM responses AS next WHERE next.previous_id = responses.id)",
+                (found.root_id,),
+            ).rowcount:
+                pass
+        return True
+
+    def evict(self, *, before: float, max_bytes: int) -> int:
+        """Drop conversations that have ended or are too much; return how many responses went.
+
+        Args:
+            before: Those whose last answer is older than this go, seconds since 1970.
+            max_bytes: Upper bound of what is kept of inputs and answers.
+        """
+        with self.write():
+            conversations = self._connection.execute(
+                "SELECT root_id, max(created_at) AS last, sum(num_bytes) FROM responses "
+                "GROUP BY root_id ORDER BY last DESC, max(rowid) DESC"
+            ).fetchall()
+            gone, num_left = [], max_bytes
+            for root_id, last, size in conversations:
+                # One that is too large by itself takes no other with it.
+                if size <= max_bytes:
+                    num_left -= size
+                if last < before or size > max_bytes or num_left < 0:
+                    gone.append((root_id,))
+            num_gone = 0
+            if gone:
+                deleted = self._connection.executemany("DELETE FROM responses WHERE root_id = ?", gone)
+                num_gone = deleted.rowcount
+        if num_gone:
+            with translated(self._path):
+                self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+        return num_gone
+
+    def unfinished(self) -> tuple[StoredResponse, ...]:
+        """Return the responses that were being made when the gateway ended."""
+        rows = self._rows(f"SELECT {_COLUMNS} FROM responses WHERE status IN ('queued', 'in_progress')")  # noqa: S608 - constants
+        return tuple(_response(row) for row in rows)
+
+    def num_bytes(self) -> int:
+        """Return the size of all inputs and answers that are kept."""
+        size: int = self._rows("SELECT coalesce(sum(num_bytes), 0) FROM responses")[0][0]
+        return size
+
+
+def _response(row: tuple[Any, ...]) -> StoredResponse:
+    names = ("response_id", "root_id", "previous_id", "created_at", "status", "input", "body")
+    return msgspec.convert(dict(zip(names, row, strict=True)), StoredResponse)

@@ -1,0 +1,376 @@
+"""The gateway's end of one worker process: start it, speak frames with it, hand its events to their streams, reap it.
+
+Not the decision when to start or stop it (placement), and not who may use it (supervisor). Everything runs on the event
+loop's thread.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import assert_never, cast
+
+import msgspec
+
+from backends.errors import FrameError
+from backends.wire.frames import FrameDecoder, FrameEncoder
+from backends.wire.messages import (
+    Aborted,
+    Accepted,
+    Answered,
+    Ask,
+    Cancel,
+    Command,
+    Delta,
+    Embed,
+    Embedded,
+    Event,
+    Failed,
+    Finished,
+    Generate,
+    Heartbeat,
+    Hello,
+    Load,
+    Loaded,
+    LoadedModel,
+    LoadFailed,
+    LoadProgress,
+    LoadSpec,
+    PrefillProgress,
+    Resume,
+    Shutdown,
+    Terminal,
+)
+from backends.wire.prompts import ForkPrompt
+from router.errors import EngineCrashedError, InvalidRequestError, ModelLoadFailedError, RouterError
+from router.workers.launch import WorkerLaunch
+from router.workers.streams import RequestStream, SequenceProgress, StreamEvent, TaskStream
+
+__all__ = ["RequestStream", "StreamEvent", "TaskStream", "WorkerClient", "start_worker"]
+
+logger = logging.getLogger(__name__)
+
+STDERR_TAIL_BYTES = 4096
+"""How much of what a worker wrote before it died is kept for the error message."""
+LAST_WORDS_S = 1.0
+"""How long the pipes of a reaped process are read: its last frames are in there; its children may hold them open."""
+
+
+class WorkerClient(asyncio.Protocol):
+    """One worker process; create it with `start_worker`.
+
+    Attributes:
+        hello: Its first message, once it came.
+        loaded: What it has loaded, once it has.
+        load_fraction: Share of the load that is done, 0..1, or None before.
+        last_sign_at: Monotonic time of its last frame.
+        num_streams: Requests' sequences that have not ended.
+        progress: Of the generations among them, by sequence id.
+        is_closed: Whether the channel has ended: the process is gone, or about to be.
+    """
+
+    def __init__(self, engine: str, on_change: Callable[[], None]) -> None:
+        self.engine = engine
+        self.hello: Hello | None = None
+        self.loaded: LoadedModel | None = None
+        self.heartbeat: Heartbeat | None = None
+        self.load_fraction: float | None = None
+        self.last_sign_at = time.monotonic()
+        self._on_change = on_change
+        self._encoder = FrameEncoder()
+        self._decoder: FrameDecoder[list[Event]] = FrameDecoder(list[Event])
+        self._transport: asyncio.Transport | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._stderr_tail = bytearray()
+        self._streams: dict[int, RequestStream | TaskStream] = {}
+        self.progress: dict[int, SequenceProgress] = {}
+        self._next_id = 1
+        self._load_error: RouterError | None = None
+        self.is_closed = False
+        self._takes_requests = True
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stderr_reader: asyncio.Task[None] | None = None
+
+    # ---- asyncio.Protocol -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods, not by its class
+
+    def data_received(self, data: bytes) -> None:
+        """Hand every event to whom it concerns."""
+        self.last_sign_at = time.monotonic()
+        try:
+            for events in self._decoder.feed(data):
+                for event in events:
+                    self._dispatch(event)
+        except FrameError as exc:
+            logger.warning("worker %s (%s) is killed: %s", self.pid, self.engine, exc)
+            self.kill()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The worker is gone, or about to be; its exit is what the supervisor waits for."""
+        del exc
+        self.is_closed = True
+        if not self._lost.done():
+            self._lost.set_result(None)
+
+    # ---- for the supervisor -----------------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def num_streams(self) -> int:
+        """Sequences that have not ended."""
+        return len(self._streams)
+
+    @property
+    def is_owing(self) -> bool:
+        """Whether a sign of life is due: some sequence runs; paused ones make no work."""
+        return any(not stream.is_paused for stream in self._streams.values())
+
+    @property
+    def load_error(self) -> RouterError | None:
+        """Why the load failed, in the engine's words, or None."""
+        return self._load_error
+
+    def attach(self, process: asyncio.subprocess.Process) -> None:
+        """Take over the started process and watch its stderr."""
+        self._process = process
+        self._stderr_reader = asyncio.create_task(self._read_stderr())
+
+    def load(self, spec: LoadSpec) -> None:
+        """Tell the worker to load; `loaded` or `load_error` is set when it answered."""
+        self.load_fraction = 0.0
+        self._send(Load(spec))
+
+    def shut_down(self) -> None:
+        """Ask the process to end."""
+        self._send(Shutdown())
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def wait(self) -> int:
+        """Wait until the process has ended and is reaped; fail every open stream; return the exit code."""
+        assert self._process is not None
+        assert self._stderr_reader is not None
+        code = await self._process.wait()
+        await asyncio.wait([self._stderr_reader, self._lost], timeout=LAST_WORDS_S)
+        self._stderr_reader.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        self.is_closed = True
+        for stream in list(self._streams.values()):
+            stream.fail(EngineCrashedError(f"the {self.engine} worker ended while it served this request{self.tail()}"))
+        self._streams.clear()
+        self.progress.clear()
+        return code
+
+    async def has_ended(self, timeout_s: float) -> bool:
+        """Wait for the process to end, at most `timeout_s`."""
+        assert self._process is not None
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._process.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def fail_streams(self, error: RouterError) -> None:
+        """End every open stream with `error`, whatever the worker still sends, and take no new ones."""
+        self._takes_requests = False
+        for stream in self._streams.values():
+            stream.fail(error)
+        self._streams.clear()
+        self.progress.clear()
+
+    def tail(self) -> str:
+        """Return the end of the worker's stderr as `: …` for a message, or an empty string."""
+        text = bytes(self._stderr_tail).decode(errors="replace").strip()
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return ": " + " | ".join(lines[-6:])[-1000:] if lines else ""
+
+    # ---- for requests -----------------------------------------------------------------------------------------------
+
+    def generate(self, requests: Sequence[Generate]) -> RequestStream:
+        """Start the sequences of one request; the ids in `requests` are replaced.
+
+        A `ForkPrompt` in there names its source by its place in `requests`, before its own; it is replaced as well.
+
+        Raises:
+            EngineCrashedError: The process is gone, or about to go.
+            InvalidRequestError: A prompt does not fit into a frame.
+        """
+        sequence_ids = tuple(range(self._next_id, self._next_id + len(requests)))
+        numbered = [
+            _with_ids(request, sequence_id, sequence_ids)
+            for sequence_id, request in zip(sequence_ids, requests, strict=True)
+        ]
+        stream = RequestStream(sequence_ids, self._send)
+        self._submit(numbered, stream)
+        for request in numbered:
+            self.progress[request.sequence_id] = SequenceProgress(
+                request.sequence_id, self._free_slot(), request.max_tokens
+            )
+        return stream
+
+    def submit(self, request: Ask | Embed) -> TaskStream:
+        """Start something that is no generation; the id in `request` is replaced.
+
+        Raises:
+            EngineCrashedError: The process is gone, or about to go.
+            InvalidRequestError: The request does not fit into a frame.
+        """
+        sequence_id = self._next_id
+        stream = TaskStream((sequence_id,), self._send)
+        self._submit([msgspec.structs.replace(request, sequence_id=sequence_id)], stream)
+        return stream
+
+    def cancel(self, stream: RequestStream | TaskStream) -> None:
+        """Give a request's sequences up; harmless for those that have ended."""
+        for sequence_id in stream.sequence_ids:
+            self.progress.pop(sequence_id, None)
+            if self._streams.pop(sequence_id, None) is not None:
+                self._send(Cancel(sequence_id))
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _submit(self, requests: Sequence[Generate | Ask | Embed], stream: RequestStream | TaskStream) -> None:
+        if self.is_closed or not self._takes_requests:
+            raise EngineCrashedError(f"the {self.engine} worker ended before it took this request")
+        try:
+            frames = [self._encoder.encode(group) for group in _frame_groups(requests)]
+        except FrameError as exc:
+            raise InvalidRequestError(f"the prompt is too large for the channel to the engine: {exc}") from exc
+        if not self.is_owing:
+            self.last_sign_at = time.monotonic()  # an idle worker sends nothing: its silence counts from here
+        self._next_id += len(requests)
+        self._streams |= dict.fromkeys(stream.sequence_ids, stream)
+        for frame in frames:
+            self._write(frame)
+
+    def _free_slot(self) -> int:
+        taken = {progress.slot for progress in self.progress.values()}
+        return next(slot for slot in range(len(taken) + 1) if slot not in taken)
+
+    def _send(self, command: Command) -> None:
+        if isinstance(command, Resume):
+            self.last_sign_at = time.monotonic()  # paused sequences make no sign: the silence counts from here
+        self._write(self._encoder.encode([command]))
+
+    def _write(self, frame: bytes) -> None:
+        if self._transport is not None and not self.is_closed and not self._transport.is_closing():
+            self._transport.write(frame)
+
+    def _dispatch(self, event: Event) -> None:
+        match event:
+            case Delta() | Accepted() | PrefillProgress():
+                stream = self._streams.get(event.sequence_id)
+                if isinstance(stream, RequestStream):
+                    self.progress[event.sequence_id].note(event)
+                    stream.push(event)
+            case Embedded():
+                stream = self._streams.get(event.sequence_id)
+                if isinstance(stream, TaskStream):
+                    stream.push(event)
+            case Finished() | Failed() | Aborted() | Answered():
+                self._on_terminal(event)
+            case _:
+                self._on_word(event)
+
+    def _on_terminal(self, event: Terminal) -> None:
+        self.progress.pop(event.sequence_id, None)
+        stream = self._streams.pop(event.sequence_id, None)
+        if isinstance(stream, RequestStream):
+            if not isinstance(event, Answered):
+                stream.push(event)
+        elif stream is not None:
+            stream.push(event)
+
+    def _on_word(self, event: Hello | LoadProgress | Loaded | LoadFailed | Heartbeat) -> None:
+        """Take over what the worker says of itself."""
+        match event:
+            case Heartbeat():
+                self.heartbeat = event
+            case Hello():
+                self.hello = event
+                self._on_change()
+            case LoadProgress(fraction=fraction):
+                self.load_fraction = fraction
+            case Loaded(model=model):
+                self.loaded = model
+                self._on_change()
+            case LoadFailed(message=message):
+                self._load_error = ModelLoadFailedError(message)
+                self._on_change()
+            case _:
+                assert_never(event)
+
+    async def _read_stderr(self) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        while data := await self._process.stderr.read(65536):
+            self._stderr_tail += data
+            del self._stderr_tail[:-STDERR_TAIL_BYTES]
+
+
+def _with_ids(request: Generate, sequence_id: int, sequence_ids: tuple[int, ...]) -> Generate:
+    """Return the request with its own id, and its source's where it is a fork."""
+    prompt = request.prompt
+    if isinstance(prompt, ForkPrompt):
+        prompt = ForkPrompt(sequence_ids[prompt.source_id])
+    return msgspec.structs.replace(request, sequence_id=sequence_id, prompt=prompt)
+
+
+def _frame_groups(requests: Sequence[Generate | Ask | Embed]) -> list[list[Generate | Ask | Embed]]:
+    """Put each fork into its source's frame, so that no source ends before the worker has seen its forks."""
+    groups: list[list[Generate | Ask | Embed]] = []
+    for request in requests:
+        if groups and isinstance(request, Generate) and isinstance(request.prompt, ForkPrompt):
+            groups[-1].append(request)
+        else:
+            groups.append([request])
+    return groups
+
+
+async def start_worker(launch: WorkerLaunch, on_change: Callable[[], None]) -> WorkerClient:
+    """Start a worker process; it says `Hello` when its libraries are imported.
+
+    Args:
+        on_change: Called on the loop when `hello`, `loaded` or `load_error` was set.
+
+    Raises:
+        OSError: The process cannot be started.
+    """
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    client = WorkerClient(launch.engine, on_change)
+    try:
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *launch.argv(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                env=dict(launch.environment),
+                # Its own session: Ctrl-C in the terminal is for the gateway, which then ends its workers in order.
+                start_new_session=True,
+            )
+    except BaseException:
+        ours.close()
+        raise
+    ours.setblocking(False)
+    await loop.create_connection(lambda: client, sock=ours)
+    client.attach(process)
+    return client

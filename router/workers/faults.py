@@ -1,0 +1,153 @@
+"""What goes wrong with workers, and what follows: failed loads, deaths, silence, and too much memory.
+
+Part of the supervisor's task. Not the processes (`fleet`) and not the decisions about models (`placement`).
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+
+from router.config import Config
+from router.errors import EngineCrashedError, EngineTimeoutError, ModelLoadFailedError, RouterError
+from router.models.load_settings import config_for
+from router.models.targets import Target
+from router.placement import readings as memory
+from router.placement.lifecycle import WorkerState
+from router.workers.breaker import OPEN_S, LoadBreaker
+from router.workers.fleet import Fleet
+from router.workers.residency import ManagedWorker
+from router.workers.waiting import WaitingQueue
+
+logger = logging.getLogger(__name__)
+
+CHECK_INTERVAL_S = 1.0
+"""How often a worker that serves requests is looked at: whether it is silent, and how much memory it has."""
+KILL_SHARE = 1.25
+"""Share of the memory limit over which a worker is not given the time to finish."""
+_GETTING_READY = frozenset({WorkerState.STARTING, WorkerState.LOADING})
+_SERVING = frozenset({WorkerState.READY, WorkerState.DRAINING})
+
+
+class WorkerFaults:
+    """Watches the workers and deals with what goes wrong.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, fleet: Fleet, queue: WaitingQueue, *, clock: Callable[[], float]) -> None:
+        self._fleet = fleet
+        self._queue = queue
+        self._clock = clock
+        self._breaker = LoadBreaker()
+        self._replicas_again_at: float | None = None
+
+    # ---- loads ------------------------------------------------------------------------------------------------------
+
+    def check(self, target: Target) -> None:
+        """Let a request for `target` pass, or not.
+
+        Raises:
+            UnavailableError: Its last loads failed, and no worker has it.
+        """
+        if not self._fleet.has_serving(target):
+            self._breaker.check(target, self._clock())
+
+    def num_workers(self, config: Config, now: float) -> int:
+        """Return how many workers the resident model is to have.
+
+        One, for a while after a further one could not be loaded.
+        """
+        if self._replicas_again_at is not None and now < self._replicas_again_at:
+            return 1
+        target = next((worker.target for worker in self._fleet if worker.target is not None), None)
+        return config.generation.workers if target is None else config_for(config, target.load).generation.workers
+
+    def on_ready(self, worker: ManagedWorker) -> None:
+        """Take note of a good load."""
+        assert worker.target is not None
+        self._breaker.on_success(worker.target)
+
+    def on_load_failed(self, worker: ManagedWorker, error: RouterError, config: Config) -> None:
+        """Tell those who wait for the load, and end the worker."""
+        self._note_failure(worker, error)
+        self._fleet.stop(worker, "load failed", config)
+
+    def on_death(self, worker: ManagedWorker, words: str) -> None:
+        """Deal with the end of a worker that nobody told to end; its requests have been told."""
+        logger.warning("the %s worker died while it was %s%s", worker.engine, worker.previous_state, words)
+        if worker.previous_state is WorkerState.LOADING and worker.died_as_standby:
+            return  # those who wait get a fresh process
+        if worker.previous_state not in _SERVING:
+            model = "" if worker.target is None else f" '{worker.target.label}'"
+            self._note_failure(
+                worker, ModelLoadFailedError(f"the {worker.engine} engine died while it loaded{model}{words}")
+            )
+
+    def _note_failure(self, worker: ManagedWorker, error: RouterError) -> None:
+        """Tell everybody who waits for the load; nobody does for a standby worker's or a further worker's."""
+        if worker.target is None:
+            self._fleet.give_up_standby(worker.engine, str(error))
+        elif self._fleet.has_serving(worker.target):
+            logger.warning("no further worker for '%s' in the next %g s: %s", worker.target.label, OPEN_S, error)
+            self._replicas_again_at = self._clock() + OPEN_S
+        else:
+            self._breaker.on_failure(worker.target, str(error), self._clock())
+            self._queue.fail_target(worker.target, error)
+
+    # ---- time -------------------------------------------------------------------------------------------------------
+
+    def check_workers(self, config: Config, now: float) -> None:
+        """End loads that take too long, workers that are silent, and those that hold too much memory."""
+        limits = config.limits
+        for worker in self._fleet:
+            if worker.state in _GETTING_READY:
+                if now >= worker.state_since + limits.load_timeout_s:
+                    error = EngineTimeoutError(f"the load took over {limits.load_timeout_s:g} s")
+                    self.on_load_failed(worker, error, config)
+            elif worker.is_stalled(now, limits.stall_timeout_s):
+                self._on_stall(worker, config)
+            elif limits.worker_memory_bytes is not None and _is_memory_due(worker, now):
+                self._check_memory(worker, limits.worker_memory_bytes, config, now)
+
+    def deadlines(self, config: Config, now: float) -> Iterator[float]:
+        """Yield when `check_workers` or `num_workers` may answer differently, monotonic."""
+        for worker in self._fleet:
+            if worker.state in _GETTING_READY:
+                yield worker.state_since + config.limits.load_timeout_s
+            elif worker.num_running:
+                yield now + CHECK_INTERVAL_S
+        if self._replicas_again_at is not None and now < self._replicas_again_at:
+            yield self._replicas_again_at
+
+    def _on_stall(self, worker: ManagedWorker, config: Config) -> None:
+        stall_s = config.limits.stall_timeout_s
+        logger.warning("the %s worker (pid %s) gave no sign of life for %g s", worker.engine, worker.pid, stall_s)
+        error = EngineTimeoutError(f"the engine gave no sign of life for {stall_s:g} s")
+        self._kill(worker, "stalled", error, config)
+
+    def _check_memory(self, worker: ManagedWorker, limit_bytes: int, config: Config, now: float) -> None:
+        worker.memory_checked_at = now
+        rss_bytes = None if worker.pid is None else memory.rss_of(worker.pid)
+        if rss_bytes is None or rss_bytes <= limit_bytes:
+            return
+        words = (
+            f"the {worker.engine} worker held {rss_bytes} bytes of memory, over limits.worker_memory_bytes "
+            f"({limit_bytes}); raise that limit, or lower the config's or the model's parallel or context_length"
+        )
+        if worker.unwanted_reason is None:
+            logger.warning("pid %s is replaced: %s", worker.pid, words)
+            worker.unwanted_reason = "over its memory limit"
+        if rss_bytes > KILL_SHARE * limit_bytes:
+            self._kill(worker, "far over its memory limit", EngineCrashedError(words), config)
+
+    def _kill(self, worker: ManagedWorker, reason: str, error: RouterError, config: Config) -> None:
+        assert worker.client is not None
+        worker.client.fail_streams(error)
+        worker.client.kill()
+        self._fleet.stop(worker, reason, config)
+
+
+def _is_memory_due(worker: ManagedWorker, now: float) -> bool:
+    """Tell whether a serving worker has done something since it was looked at, and that was a while ago."""
+    is_used = worker.num_running > 0 or worker.used_at > worker.memory_checked_at
+    return worker.state in _SERVING and is_used and now >= worker.memory_checked_at + CHECK_INTERVAL_S

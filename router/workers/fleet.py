@@ -1,0 +1,246 @@
+"""The worker processes and their records: start, load, stop, standby, and what each load and unload measured.
+
+Part of the supervisor's task: nobody else calls in here. Not the queue and not the requests (`supervisor`), not the
+decisions (`placement`), not the life of one process (`residency`).
+"""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from backends.llamacpp.threads import default_num_threads
+from router.config import Config
+from router.errors import EngineCrashedError, RouterError
+from router.models.load_spec import load_spec_for
+from router.models.targets import ENGINES, Target
+from router.placement.lifecycle import WorkerState, check_transition
+from router.placement.situation import PlacedWorker
+from router.workers.launch import WorkerLaunch
+from router.workers.messages import Message, WorkerChanged, WorkerGone
+from router.workers.residency import ManagedWorker, Swap, run_worker, stop_worker
+
+logger = logging.getLogger(__name__)
+
+NUM_SWAPS_KEPT = 100
+_UNLOADED = frozenset({WorkerState.STARTING, WorkerState.STANDBY})
+
+
+class Fleet:
+    """Owns the workers.
+
+    Args:
+        launch_for: Engine name to how its worker is started.
+        saved_caches_dir: Where caches are saved when the config wants that.
+        post: Puts a message into the supervisor's inbox.
+        clock: Monotonic seconds.
+
+    Attributes:
+        swaps: The last loads and unloads, newest last.
+    """
+
+    def __init__(
+        self,
+        *,
+        launch_for: Callable[[str], WorkerLaunch],
+        post: Callable[[Message], None],
+        saved_caches_dir: Path | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._launch_for = launch_for
+        self._post = post
+        self._saved_caches_dir = saved_caches_dir
+        self._clock = clock
+        self._workers: dict[int, ManagedWorker] = {}
+        self._broken_standby: set[str] = set()
+        self._ids = itertools.count(1)
+        self._tasks: asyncio.TaskGroup | None = None
+        self.swaps: deque[Swap] = deque(maxlen=NUM_SWAPS_KEPT)
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def __iter__(self) -> Iterator[ManagedWorker]:
+        return iter(list(self._workers.values()))
+
+    def use(self, tasks: asyncio.TaskGroup) -> None:
+        """Let the processes' tasks live in `tasks`; to be called before anything is started."""
+        self._tasks = tasks
+
+    # ---- looks ------------------------------------------------------------------------------------------------------
+
+    def get(self, worker_id: int) -> ManagedWorker | None:
+        """Return a worker, or None when it is gone."""
+        return self._workers.get(worker_id)
+
+    def holders_of(self, model: str) -> list[ManagedWorker]:
+        """Return the workers that have, get or give up a model, whatever their engine.
+
+        Args:
+            model: Its name, for it with any adapter or none; or `name+adapter`, for it with this one.
+        """
+        return [
+            worker
+            for worker in self
+            if worker.target is not None and model in {worker.target.model, worker.target.label}
+        ]
+
+    def has_serving(self, target: Target) -> bool:
+        """Tell whether a worker is there that serves `target` and may go on doing so."""
+        return any(
+            worker.target == target and worker.state is WorkerState.READY and worker.unwanted_reason is None
+            for worker in self
+        )
+
+    @property
+    def placed(self) -> list[PlacedWorker]:
+        """The workers that have, get or give up a model, as placement sees them.
+
+        One that has just died is on its way out, though it is not reaped yet: nothing may be handed to it.
+        """
+        return [
+            PlacedWorker(
+                worker.worker_id,
+                worker.target,
+                WorkerState.STOPPING if worker.has_died else worker.state,
+                worker.num_interactive,
+                worker.num_background,
+                worker.max_sequences,
+                worker.state_since,
+                worker.unwanted_reason is not None,
+                worker.interactive_at,
+                worker.num_leases,
+                worker.used_at,
+                worker.keep_alive_s,
+            )
+            for worker in self
+            if worker.target is not None
+        ]
+
+    # ---- start and load ---------------------------------------------------------------------------------------------
+
+    def start(self, target: Target, config: Config) -> None:
+        """Load `target`, on a standby worker if there is one."""
+        standby = self._standby_for(target.engine)
+        worker = standby or self._launch(target.engine, config)
+        worker.was_standby = standby is not None
+        worker.is_extra = self.has_serving(target)
+        worker.target = target
+        worker.wanted_at = self._clock()
+        if worker.state is WorkerState.STANDBY:
+            self._load(worker, target, config)
+
+    def advance(self, worker: ManagedWorker, config: Config) -> bool:
+        """Take over what the worker has said; return whether its model has become ready by it."""
+        assert worker.client is not None
+        if worker.state is WorkerState.STARTING and worker.client.hello is not None:
+            self.set_state(worker, WorkerState.STANDBY)
+            if worker.target is not None:
+                self._load(worker, worker.target, config)
+        if worker.state is not WorkerState.LOADING or worker.client.loaded is None:
+            return False
+        assert worker.target is not None
+        now = self._clock()
+        worker.load_ms = (now - worker.wanted_at) * 1000
+        worker.max_sequences = worker.client.loaded.max_sequences
+        worker.loaded_at = time.time()
+        worker.ready_at = now
+        self.set_state(worker, WorkerState.READY)
+        self._broken_standby.discard(worker.engine)
+        self._record(
+            Swap(
+                at=worker.loaded_at,
+                event="load",
+                model=worker.target.label,
+                engine=worker.engine,
+                load_ms=worker.load_ms,
+            )
+        )
+        return True
+
+    def _standby_for(self, engine: str) -> ManagedWorker | None:
+        """Return a waiting worker; one that has just died is none, though it is not reaped yet."""
+        for worker in self:
+            if worker.target is None and worker.engine == engine and worker.state in _UNLOADED and not worker.has_died:
+                return worker
+        return None
+
+    def _launch(self, engine: str, config: Config) -> ManagedWorker:
+        assert self._tasks is not None
+        worker = ManagedWorker(worker_id=next(self._ids), engine=engine, state_since=self._clock())
+        self._workers[worker.worker_id] = worker
+        self._tasks.create_task(self._run_worker(worker, config.limits.reclaim_timeout_s))
+        return worker
+
+    async def _run_worker(self, worker: ManagedWorker, reclaim_timeout_s: float) -> None:
+        """Start the process, see it through to its end, and report."""
+        changed = WorkerChanged(worker.worker_id)
+        swap, error = await run_worker(
+            worker,
+            self._launch_for(worker.engine),
+            on_change=lambda: self._post(changed),
+            reclaim_timeout_s=reclaim_timeout_s,
+        )
+        self._post(WorkerGone(worker.worker_id, swap, error))
+
+    def _load(self, worker: ManagedWorker, target: Target, config: Config) -> None:
+        assert worker.client is not None
+        self.set_state(worker, WorkerState.LOADING)
+        num_cores = default_num_threads()
+        worker.client.load(load_spec_for(target, config, num_cores=num_cores, saved_caches_dir=self._saved_caches_dir))
+
+    # ---- standby ----------------------------------------------------------------------------------------------------
+
+    def ensure_standby(self, config: Config) -> None:
+        """Keep one waiting worker per engine if the config wants it, none otherwise."""
+        idle = [worker for worker in self if worker.target is None]
+        if not config.standby:
+            for worker in idle:
+                self.stop(worker, "standby is off", config)
+        elif all(worker.state is not WorkerState.LOADING for worker in self):
+            for engine in ENGINES:
+                if engine not in self._broken_standby and all(worker.engine != engine for worker in idle):
+                    self._launch(engine, config)
+
+    def give_up_standby(self, engine: str, words: str) -> None:
+        """Start no standby worker for an engine that breaks, until a model has been loaded on it."""
+        logger.warning("no standby worker for %s: %s", engine, words)
+        self._broken_standby.add(engine)
+
+    # ---- stop -------------------------------------------------------------------------------------------------------
+
+    def stop(self, worker: ManagedWorker, reason: str, config: Config, *, error: RouterError | None = None) -> None:
+        """End a worker; does nothing when it is ending already.
+
+        Args:
+            error: What its running requests get; None lets those without any text be tried again.
+        """
+        if worker.state in {WorkerState.STOPPING, WorkerState.GONE}:
+            return
+        assert self._tasks is not None
+        self.set_state(worker, WorkerState.STOPPING)
+        worker.stop_reason = reason
+        if worker.client is not None:
+            cut = EngineCrashedError("the worker was stopped before this answer was complete")
+            worker.client.fail_streams(error or cut)
+        self._tasks.create_task(stop_worker(worker, stop_timeout_s=config.limits.stop_timeout_s))
+
+    def remove(self, worker: ManagedWorker, swap: Swap | None) -> None:
+        """Forget a worker that was reaped; `previous_state` tells where it stood."""
+        del self._workers[worker.worker_id]
+        self.set_state(worker, WorkerState.GONE)
+        if swap is not None:
+            self._record(swap)
+
+    def set_state(self, worker: ManagedWorker, state: WorkerState) -> None:
+        """Take a step of the lifecycle."""
+        worker.previous_state = worker.state
+        worker.state = check_transition(worker.state, state)
+        worker.state_since = self._clock()
+
+    def _record(self, swap: Swap) -> None:
+        self.swaps.append(swap)
+        logger.info("%s", swap.log_line())

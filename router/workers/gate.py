@@ -1,0 +1,123 @@
+"""Where requests come in and get their leases: bounded queues, and the record of who was served where and how long.
+
+Part of the supervisor's task. Not the decision who is served next (`placement`, `dispatching`).
+"""
+
+from collections.abc import Callable
+
+from backends.sequence import Priority
+from router.config import Config
+from router.errors import QueueFullError, UnavailableError
+from router.models.load_settings import config_for
+from router.placement.dispatching import has_free_place
+from router.placement.lifecycle import WorkerState
+from router.workers.affinity import SessionHomes
+from router.workers.fleet import Fleet
+from router.workers.messages import Message, Release
+from router.workers.residency import ManagedWorker
+from router.workers.waiting import Lease, Ticket, WaitingQueue
+
+
+class Gate:
+    """Owns the queue.
+
+    Args:
+        post: Puts a message into the supervisor's inbox.
+        clock: Monotonic seconds.
+
+    Attributes:
+        homes: Session id to the worker that served it last.
+    """
+
+    def __init__(self, fleet: Fleet, *, post: Callable[[Message], None], clock: Callable[[], float]) -> None:
+        self._fleet = fleet
+        self._post = post
+        self._clock = clock
+        self.queue = WaitingQueue()
+        self.homes = SessionHomes()
+
+    def admit(self, ticket: Ticket, config: Config) -> None:
+        """Queue a ticket, or give its client a QueueFullError."""
+        is_full = self.queue.num_waiting(ticket.priority) >= _max_waiting(ticket.priority, config)
+        if is_full and not self._can_serve_at_once(ticket):
+            retry_after_s = self.queue.retry_after_s(ticket.priority, self._num_places(ticket, config))
+            ticket.lease.set_exception(QueueFullError(retry_after_s=retry_after_s))
+        else:
+            self.queue.add(ticket)
+
+    def grant(self, ticket_id: int, worker: ManagedWorker) -> None:
+        """Give a ticket its lease, unless its client has gone."""
+        ticket = self.queue.take(ticket_id)
+        if ticket is None or ticket.lease.done():
+            return
+        assert worker.client is not None
+        now = self._clock()
+        waited_ms = (now - ticket.arrived_at) * 1000
+        # The load that this request waited for, if it arrived before the model was ready.
+        has_waited_for_load = ticket.arrived_at < worker.ready_at and not worker.is_extra
+        load_ms = min(waited_ms, worker.load_ms or 0.0) if has_waited_for_load else 0.0
+        worker.add_running(ticket.priority, ticket.num_sequences, now)
+        worker.num_leases += 1
+        worker.keep_alive_s = ticket.choice.keep_alive_s
+        if ticket.session_id is not None:
+            self.homes.settle(ticket.session_id, worker.worker_id)
+
+        def release() -> None:
+            if ticket.num_sequences > 0:
+                self.queue.on_served(ticket.priority, self._clock() - now)
+            self._post(Release(worker.worker_id, ticket.priority, ticket.num_sequences))
+
+        ticket.lease.set_result(
+            Lease(worker.client, ticket.choice, queue_ms=waited_ms - load_ms, load_ms=load_ms, release=release)
+        )
+
+    def take_back(self, message: Release) -> None:
+        """Free the places of a lease."""
+        worker = self._fleet.get(message.worker_id)
+        if worker is not None:
+            worker.add_running(message.priority, -message.num_sequences, self._clock())
+            worker.num_leases -= 1
+
+    def refuse_late(self, config: Config, now: float) -> None:
+        """Turn away those that have waited for longer than the config allows."""
+        for ticket in self.queue:
+            timeout_s = _queue_timeout_s(ticket.priority, config)
+            if now >= ticket.arrived_at + timeout_s:
+                message = f"the request waited {timeout_s:g} s in the queue without being served"
+                retry_after_s = self.queue.retry_after_s(ticket.priority, self._num_places(ticket, config))
+                self.queue.fail(ticket, UnavailableError(message, retry_after_s=retry_after_s))
+
+    def next_timeout(self, config: Config) -> float | None:
+        """Return when `refuse_late` has something to do next, monotonic, or None."""
+        timeouts = (ticket.arrived_at + _queue_timeout_s(ticket.priority, config) for ticket in self.queue)
+        return min(timeouts, default=None)
+
+    def _can_serve_at_once(self, ticket: Ticket) -> bool:
+        """Tell whether a place is left, after everybody of its class who waits for the same target."""
+        target = ticket.choice.target
+        ready = [
+            worker for worker in self._fleet.placed if worker.target == target and worker.state is WorkerState.READY
+        ]
+        if ticket.num_sequences == 0:
+            return bool(ready)
+        num_ahead = sum(
+            other.num_sequences
+            for other in self.queue
+            if other.choice.target == target and ticket.priority in {other.priority, Priority.BACKGROUND}
+        )
+        return has_free_place(ticket.priority, num_ahead, ready)
+
+    def _num_places(self, ticket: Ticket, config: Config) -> int:
+        ready = [worker.max_sequences for worker in self._fleet.placed if worker.state is WorkerState.READY]
+        generation = config_for(config, ticket.choice.target.load).generation
+        return sum(ready) or generation.parallel * generation.workers
+
+
+def _max_waiting(priority: Priority, config: Config) -> int:
+    limits = config.limits
+    return limits.max_queue if priority is Priority.INTERACTIVE else limits.max_queue_background
+
+
+def _queue_timeout_s(priority: Priority, config: Config) -> float:
+    limits = config.limits
+    return limits.queue_timeout_s if priority is Priority.INTERACTIVE else limits.queue_timeout_background_s

@@ -1,0 +1,71 @@
+"""What the supervisor's inbox takes: one Struct per message, and nothing that decides."""
+
+import asyncio
+import dataclasses
+
+from backends.sequence import Priority
+from router.config import Config
+from router.workers.residency import StopReport, Swap
+from router.workers.waiting import Ticket
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Submit:
+    """A request wants a worker."""
+
+    ticket: Ticket
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Its client went away."""
+
+    ticket_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Release:
+    """A lease came back."""
+
+    worker_id: int
+    priority: Priority
+    num_sequences: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WorkerChanged:
+    """A worker said hello, has loaded, or could not."""
+
+    worker_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """A worker process was reaped, and its memory looked for."""
+
+    worker_id: int
+    swap: Swap | None
+    error: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StopModel:
+    """Unload a model."""
+
+    model: str
+    done: asyncio.Future[StopReport]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """Config or registry settings changed; None leaves the config as it is."""
+
+    config: Config | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Close:
+    """End everything."""
+
+
+Message = Submit | Withdraw | Release | WorkerChanged | WorkerGone | StopModel | SettingsChanged | Close

@@ -1,0 +1,236 @@
+"""One worker process from start to verified end: its record, its life, and the proof that its memory came back."""
+
+import asyncio
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from backends.sequence import Priority
+from router.models.targets import Target
+from router.placement import readings as memory
+from router.placement.lifecycle import WorkerState
+from router.placement.readings import Footprint
+from router.workers.client import WorkerClient, start_worker
+from router.workers.launch import WorkerLaunch
+
+RECLAIM_SHARE = 0.9
+"""Share of a worker's anonymous memory that must be seen to be available again; others allocate meanwhile."""
+RECLAIM_POLL_S = 0.02
+RECLAIM_SETTLED_S = 0.25 if sys.platform == "linux" else None
+"""How long available memory may stay where it is before waiting for more makes no sense.
+
+Linux frees a process's memory before the process can be reaped, so what is missing then was taken by others meanwhile.
+Elsewhere (Metal's wired memory) it may come back late: the whole timeout is waited.
+"""
+
+
+class Swap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One load or one unload, as measured; absent = not measured.
+
+    Attributes:
+        at: Seconds since 1970.
+        event: `load` or `unload`.
+        engine: `mlx` or `llamacpp`.
+        load_ms: From the decision to load to the model being ready, the start of the process included.
+        unload_ms: From the decision to stop to the memory being back.
+        freed_bytes: Resident memory of the worker just before it was told to end; the process is reaped, so it is free.
+        rss_before_bytes: The same figure, under the name that `workers` uses.
+        anonymous_before_bytes: The part that is no mapped file.
+        is_memory_back: Whether available memory rose by RECLAIM_SHARE of the anonymous part in time.
+    """
+
+    at: float
+    event: str
+    model: str
+    engine: str
+    reason: str | None = None
+    load_ms: float | None = None
+    unload_ms: float | None = None
+    freed_bytes: int | None = None
+    rss_before_bytes: int | None = None
+    anonymous_before_bytes: int | None = None
+    available_before_bytes: int | None = None
+    available_after_bytes: int | None = None
+    is_memory_back: bool | None = None
+
+    def log_line(self) -> str:
+        """Return the record as one line for the log."""
+        fields = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        del fields["at"], fields["event"]
+        text = " ".join(
+            f"{name}={value:.1f}" if isinstance(value, float) else f"{name}={value}" for name, value in fields.items()
+        )
+        return f"{self.event} {text}"
+
+
+class StopReport(msgspec.Struct, frozen=True):
+    """What stopping a model did."""
+
+    stopped: bool
+    swap: Swap | None
+
+
+@dataclasses.dataclass(slots=True)
+class ManagedWorker:
+    """The supervisor's record of one worker; mutated by the supervisor's task only.
+
+    Attributes:
+        client: The process, once it exists.
+        target: What it is to load, or has loaded; None for a standby worker.
+        was_standby: Its process was there before its target; a death at once is then not the model's fault.
+        state_since: Monotonic seconds.
+        wanted_at: When its target was assigned, monotonic.
+        ready_at: When the model was ready, monotonic.
+        loaded_at: The same in seconds since 1970.
+        is_extra: Others served its target already when it was started.
+        num_leases: All leases, those without a sequence included.
+        keep_alive_s: What the last lease's request said of staying loaded when idle; None = nothing.
+        interactive_at: When it last took or gave back an interactive request, monotonic.
+        memory_checked_at: When its memory was last looked at, monotonic.
+        unwanted_reason: Why it is to go, whoever waits; None while it may stay.
+        stopping_at: When it was told to, monotonic.
+    """
+
+    worker_id: int
+    engine: str
+    state_since: float
+    client: WorkerClient | None = None
+    target: Target | None = None
+    was_standby: bool = False
+    state: WorkerState = WorkerState.STARTING
+    previous_state: WorkerState = WorkerState.STARTING
+    wanted_at: float = 0.0
+    ready_at: float = 0.0
+    loaded_at: float | None = None
+    load_ms: float | None = None
+    is_extra: bool = False
+    num_interactive: int = 0
+    num_background: int = 0
+    num_leases: int = 0
+    keep_alive_s: float | None = None
+    max_sequences: int = 1
+    interactive_at: float | None = None
+    used_at: float = 0.0
+    memory_checked_at: float = 0.0
+    unwanted_reason: str | None = None
+    stop_reason: str | None = None
+    stopping_at: float | None = None
+    before: Footprint | None = None
+    available_before_bytes: int | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, once it exists."""
+        return None if self.client is None else self.client.pid
+
+    @property
+    def num_running(self) -> int:
+        """Sequences of granted leases."""
+        return self.num_interactive + self.num_background
+
+    @property
+    def has_died(self) -> bool:
+        """Whether its channel has ended, which comes before its exit is seen."""
+        return self.client is not None and self.client.is_closed
+
+    @property
+    def died_as_standby(self) -> bool:
+        """Whether a worker that is gone had a target given to it but never began with it."""
+        return self.was_standby and self.client is not None and not self.client.load_fraction
+
+    def add_running(self, priority: Priority, num_sequences: int, now: float) -> None:
+        """Count the sequences of a lease that is granted, or, as a negative number, given back."""
+        self.used_at = now
+        if priority is Priority.INTERACTIVE:
+            self.num_interactive += num_sequences
+            self.interactive_at = now
+        else:
+            self.num_background += num_sequences
+
+    def is_stalled(self, now: float, stall_timeout_s: float) -> bool:
+        """Tell whether it owes answers and has been silent for too long."""
+        return self.client is not None and self.client.is_owing and now - self.client.last_sign_at >= stall_timeout_s
+
+
+async def run_worker(
+    worker: ManagedWorker, launch: WorkerLaunch, *, on_change: Callable[[], None], reclaim_timeout_s: float
+) -> tuple[Swap | None, str | None]:
+    """Start the process, wait for its end and for its memory.
+
+    Args:
+        worker: Its record; `client` is set here.
+        on_change: Called when the worker said hello, has loaded or could not.
+        reclaim_timeout_s: How long to look for the memory.
+
+    Returns:
+        The unload if it had a model, and the words for an unexpected end.
+    """
+    try:
+        worker.client = client = await start_worker(launch, on_change)
+    except OSError as exc:
+        return None, f": the process could not be started: {exc}"
+    if worker.state is WorkerState.STOPPING:
+        client.kill()  # told to stop before it had started
+    try:
+        code = await client.wait()
+    except asyncio.CancelledError:
+        client.kill()  # the task that owns it ends without order
+        raise
+    swap = await _unload_of(worker, reclaim_timeout_s) if worker.target is not None else None
+    return swap, f" (exit code {code}){client.tail()}"
+
+
+async def stop_worker(worker: ManagedWorker, *, stop_timeout_s: float) -> None:
+    """Measure the worker, ask it to end, and kill it when it does not."""
+    client = worker.client
+    worker.stopping_at = time.monotonic()
+    if client is None:
+        return
+    worker.before = await asyncio.to_thread(memory.footprint_of, client.pid)
+    worker.available_before_bytes = memory.available_bytes()
+    # A worker in a load does not listen, and has nothing to end in order.
+    is_loading = worker.previous_state is WorkerState.LOADING
+    client.shut_down()
+    if is_loading or not await client.has_ended(stop_timeout_s):
+        client.kill()
+
+
+async def _unload_of(worker: ManagedWorker, reclaim_timeout_s: float) -> Swap:
+    assert worker.target is not None
+    after_bytes, is_back = await _see_memory_back(worker, reclaim_timeout_s)
+    before = worker.before
+    return Swap(
+        at=time.time(),
+        event="unload",
+        model=worker.target.label,
+        engine=worker.engine,
+        reason=worker.stop_reason or "died",
+        unload_ms=None if worker.stopping_at is None else (time.monotonic() - worker.stopping_at) * 1000,
+        freed_bytes=None if before is None else before.rss_bytes,
+        rss_before_bytes=None if before is None else before.rss_bytes,
+        anonymous_before_bytes=None if before is None else before.anonymous_bytes,
+        available_before_bytes=worker.available_before_bytes,
+        available_after_bytes=after_bytes,
+        is_memory_back=is_back,
+    )
+
+
+async def _see_memory_back(worker: ManagedWorker, timeout_s: float) -> tuple[int, bool | None]:
+    """Watch available memory rise after a worker's end; return where it stands, and whether that is enough."""
+    now_bytes = memory.available_bytes()
+    if worker.before is None or worker.available_before_bytes is None:
+        return now_bytes, None
+    wanted_bytes = worker.available_before_bytes + RECLAIM_SHARE * worker.before.anonymous_bytes
+    started_at = risen_at = time.monotonic()
+    best_bytes = now_bytes
+    while now_bytes < wanted_bytes and (now := time.monotonic()) - started_at < timeout_s:
+        if RECLAIM_SETTLED_S is not None and now - risen_at >= RECLAIM_SETTLED_S:
+            break
+        await asyncio.sleep(RECLAIM_POLL_S)
+        now_bytes = memory.available_bytes()
+        if now_bytes > best_bytes:
+            best_bytes, risen_at = now_bytes, time.monotonic()
+    return now_bytes, now_bytes >= wanted_bytes

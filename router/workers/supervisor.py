@@ -1,0 +1,372 @@
+"""The one task that owns the queue and the workers: asks placement what to do, and does it.
+
+Everybody else sends it messages; it answers through futures. Not the decisions (`placement`), not the processes
+(`fleet`), not what goes wrong with them (`faults`), not the queue (`gate`), not the frames (`worker_client`), not the
+protocol of any client.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import assert_never
+
+from backends.sequence import Priority
+from registry.errors import RegistryError
+from router.config import Config
+from router.errors import RouterError, ShuttingDownError, UnavailableError
+from router.models.targets import Choice, Target
+from router.models.wish import Wish
+from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
+from router.placement.dispatching import Dispatch
+from router.placement.keep_alive import expires_at
+from router.placement.lifecycle import WorkerState
+from router.placement.situation import PlacementLimits, WaitingRequest
+from router.workers.faults import WorkerFaults
+from router.workers.fleet import Fleet
+from router.workers.gate import Gate
+from router.workers.launch import WorkerLaunch
+from router.workers.messages import (
+    Close,
+    Message,
+    Release,
+    SettingsChanged,
+    StopModel,
+    Submit,
+    Withdraw,
+    WorkerChanged,
+    WorkerGone,
+)
+from router.workers.residency import ManagedWorker, StopReport, Swap
+from router.workers.stop_commands import StopCommands
+from router.workers.waiting import Lease, Ticket
+
+STANDBY_PATIENCE_S = 10.0
+"""How long after a load the next standby worker waits for a moment without running answers."""
+
+
+class Supervisor:
+    """Owns the workers; `run` is its task.
+
+    Args:
+        config: In force at the start; `set_config` replaces it.
+        resolve: Wish to choice, from the registry and the settings in force; raises RouterError or RegistryError.
+        launch_for: Engine name to how its worker is started.
+        note_choice: Told of every request that is taken in, and where it goes.
+        check_load: Refuses a target that cannot be loaded when the given workers are gone (InsufficientMemoryError);
+            None = whatever may be tried.
+        saved_caches_dir: Where caches are saved when the config wants that.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        resolve: Callable[[Wish], Choice],
+        launch_for: Callable[[str], WorkerLaunch],
+        note_choice: Callable[[Wish, Choice], None] = lambda _wish, _choice: None,
+        check_load: Callable[[Target, Config, Sequence[ManagedWorker]], None] | None = None,
+        saved_caches_dir: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._resolve = resolve
+        self._note_choice = note_choice
+        self._check_load = check_load
+        self._clock = clock
+        self._inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._fleet = Fleet(
+            launch_for=launch_for, post=self._inbox.put_nowait, saved_caches_dir=saved_caches_dir, clock=clock
+        )
+        self._gate = Gate(self._fleet, post=self._inbox.put_nowait, clock=clock)
+        self._faults = WorkerFaults(self._fleet, self._gate.queue, clock=clock)
+        self._stops = StopCommands()
+        self._ids = itertools.count(1)
+        self._is_closing = False
+        self._decided_at = clock()
+
+    # ---- for everybody else -----------------------------------------------------------------------------------------
+
+    async def lease(
+        self,
+        wish: Wish,
+        num_sequences: int = 1,
+        priority: Priority = Priority.INTERACTIVE,
+        session_id: str | None = None,
+    ) -> Lease:
+        """Wait for a worker that has what `wish` means resident.
+
+        Args:
+            num_sequences: Places in the batch it needs; 0 for what takes none and waits for none.
+            session_id: The conversation it belongs to, or None; it goes to the worker that served it last, if it can.
+
+        Raises:
+            QueueFullError: Too many wait already.
+            RouterError: The wish cannot be met, the load failed, the wait was too long, or the server shuts down.
+            RegistryError: The model is unknown.
+        """
+        ticket = self.submit(wish, num_sequences, priority, session_id)
+        try:
+            return await ticket.lease
+        except asyncio.CancelledError:
+            self.withdraw(ticket)
+            raise
+
+    def submit(
+        self,
+        wish: Wish,
+        num_sequences: int = 1,
+        priority: Priority = Priority.INTERACTIVE,
+        session_id: str | None = None,
+    ) -> Ticket:
+        """Queue a request without waiting for its lease; arguments and errors as in `lease`.
+
+        Returns:
+            The ticket: its `lease` is to be awaited without cancelling it, or given up with `withdraw`.
+        """
+        if self._is_closing:
+            raise ShuttingDownError
+        choice = self._resolve(wish)
+        self._faults.check(choice.target)
+        holders = [worker for worker in self._fleet if worker.target is not None]
+        if self._check_load is not None and all(worker.target != choice.target for worker in holders):
+            self._check_load(choice.target, self._config, holders)
+        granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        ticket = Ticket(next(self._ids), wish, choice, num_sequences, priority, session_id, self._clock(), granted)
+        self._note_choice(wish, choice)
+        self._inbox.put_nowait(Submit(ticket))
+        return ticket
+
+    def withdraw(self, ticket: Ticket) -> None:
+        """Give up a ticket whose lease nobody took; harmless for one that has failed."""
+        if not ticket.lease.done():
+            ticket.lease.cancel()
+        elif not ticket.lease.cancelled() and ticket.lease.exception() is None:
+            ticket.lease.result().release()
+        self._inbox.put_nowait(Withdraw(ticket.ticket_id))
+
+    async def stop_model(self, model: str) -> StopReport:
+        """Unload a model: no new requests, the running ones finish; return when its memory is back.
+
+        Raises:
+            ShuttingDownError: All models are being unloaded.
+        """
+        if self._is_closing:
+            raise ShuttingDownError
+        done: asyncio.Future[StopReport] = asyncio.get_running_loop().create_future()
+        self._inbox.put_nowait(StopModel(model, done))
+        return await done
+
+    def set_config(self, config: Config) -> None:
+        """Take over new settings; requests that wait without an engine of their own are resolved again."""
+        self._inbox.put_nowait(SettingsChanged(config))
+
+    def refresh(self) -> None:
+        """Resolve waiting requests again: the registry's settings changed."""
+        self._inbox.put_nowait(SettingsChanged(None))
+
+    def close(self) -> None:
+        """Refuse what waits, stop every worker, and let `run` return."""
+        self._inbox.put_nowait(Close())
+
+    @property
+    def workers(self) -> tuple[ManagedWorker, ...]:
+        """A look at the workers, for the status page; nothing may be decided on it."""
+        return tuple(self._fleet)
+
+    @property
+    def swaps(self) -> tuple[Swap, ...]:
+        """The last loads and unloads, newest last."""
+        return tuple(self._fleet.swaps)
+
+    @property
+    def waiting(self) -> tuple[WaitingRequest, ...]:
+        """A look at the queue."""
+        return tuple(self._gate.queue.requests)
+
+    @property
+    def expires_at(self) -> float | None:
+        """When the loaded model is unloaded if no request comes, monotonic; None = it stays, or is used."""
+        return None if self._gate.queue else expires_at(self._fleet.placed, self._limits(self._clock()))
+
+    # ---- the task ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Own the workers until `close` was called and the last one is gone."""
+        async with asyncio.TaskGroup() as tasks:
+            self._fleet.use(tasks)
+            self._ensure_standby()
+            while not self._is_closing or self._fleet:
+                await self._handle_messages()
+                self._decided_at = now = self._clock()
+                self._gate.refuse_late(self._config, now)
+                self._faults.check_workers(self._config, now)
+                self._place(now)
+                self._ensure_standby()
+
+    async def _handle_messages(self) -> None:
+        """Wait for a message or the next deadline, then take every message that is there."""
+        try:
+            async with asyncio.timeout(self._seconds_to_deadline()):
+                self._handle(await self._inbox.get())
+        except TimeoutError:
+            return
+        while not self._inbox.empty():
+            self._handle(self._inbox.get_nowait())
+
+    def _handle(self, message: Message) -> None:
+        match message:
+            case Submit(ticket=ticket):
+                self._on_submit(ticket)
+            case Withdraw(ticket_id=ticket_id):
+                self._gate.queue.take(ticket_id)
+            case Release():
+                self._gate.take_back(message)
+            case WorkerChanged(worker_id=worker_id):
+                self._on_worker_changed(worker_id)
+            case WorkerGone():
+                self._on_worker_gone(message)
+            case StopModel():
+                self._on_stop_model(message)
+            case SettingsChanged(config=config):
+                self._on_settings_changed(config)
+            case Close():
+                self._on_close()
+            case _:
+                assert_never(message)
+
+    # ---- messages ---------------------------------------------------------------------------------------------------
+
+    def _on_submit(self, ticket: Ticket) -> None:
+        if ticket.lease.done():
+            return  # the client went away meanwhile
+        if self._is_closing:
+            ticket.lease.set_exception(ShuttingDownError())
+        else:
+            self._gate.admit(ticket, self._config)
+
+    def _on_worker_changed(self, worker_id: int) -> None:
+        worker = self._fleet.get(worker_id)
+        if worker is None or worker.client is None or worker.state is WorkerState.STOPPING:
+            return
+        if worker.client.load_error is not None:
+            self._faults.on_load_failed(worker, worker.client.load_error, self._config)
+        elif self._fleet.advance(worker, self._config):
+            self._faults.on_ready(worker)
+
+    def _on_worker_gone(self, message: WorkerGone) -> None:
+        worker = self._fleet.get(message.worker_id)
+        if worker is None:
+            return
+        was_expected = worker.state is WorkerState.STOPPING
+        self._fleet.remove(worker, message.swap)
+        self._gate.homes.on_worker_gone(worker.worker_id)
+        if not was_expected:
+            self._faults.on_death(worker, message.error or "")
+        self._stops.on_worker_gone(worker.worker_id, message.swap)
+
+    def _on_stop_model(self, message: StopModel) -> None:
+        if message.done.done():
+            return  # whoever asked went away meanwhile
+        workers = self._fleet.holders_of(message.model)
+        if not workers:
+            message.done.set_result(StopReport(stopped=False, swap=None))
+            return
+        self._stops.add([worker.worker_id for worker in workers], message.done)
+        loading = [worker for worker in workers if worker.state in {WorkerState.STARTING, WorkerState.LOADING}]
+        if len(loading) == len(workers):
+            assert workers[0].target is not None
+            self._gate.queue.fail_target(workers[0].target, UnavailableError("the model was stopped while it loaded"))
+        for worker in workers:
+            worker.unwanted_reason = "stopped by command"
+        for worker in loading:
+            self._fleet.stop(worker, "stopped by command", self._config)
+
+    def _on_settings_changed(self, config: Config | None) -> None:
+        self._config = config or self._config
+        for ticket in self._gate.queue:
+            try:
+                ticket.choice = self._resolve(ticket.wish)
+            except (RouterError, RegistryError) as exc:
+                self._gate.queue.fail(ticket, exc)
+
+    def _on_close(self) -> None:
+        self._is_closing = True
+        for ticket in self._gate.queue:
+            self._gate.queue.fail(ticket, ShuttingDownError())
+        for worker in self._fleet:
+            self._fleet.stop(worker, "shutdown", self._config, error=ShuttingDownError())
+
+    # ---- effects ----------------------------------------------------------------------------------------------------
+
+    def _place(self, now: float) -> None:
+        """Ask placement what to do, and do it."""
+        if self._is_closing:
+            return
+        waiting, workers = self._gate.queue.requests, self._fleet.placed
+        for effect in decide(waiting, workers, self._limits(now), now, self._gate.homes):
+            self._perform(effect)
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Dispatch(ticket_id=ticket_id, worker_id=worker_id):
+                self._gate.grant(ticket_id, self._worker(worker_id))
+            case StartWorker(target=target):
+                self._fleet.start(target, self._config)
+            case DrainWorker(worker_id=worker_id):
+                self._fleet.set_state(self._worker(worker_id), WorkerState.DRAINING)
+            case KeepWorker(worker_id=worker_id):
+                self._fleet.set_state(self._worker(worker_id), WorkerState.READY)
+            case StopWorker(worker_id=worker_id, reason=reason):
+                worker = self._worker(worker_id)
+                self._fleet.stop(worker, worker.unwanted_reason or reason, self._config)
+            case _:
+                assert_never(effect)
+
+    def _ensure_standby(self) -> None:
+        """Look after standby workers, unless work is to be done first.
+
+        A process that imports its libraries takes a core from a model that has just been loaded: the first answer on
+        it does not share the machine with the standby worker for the next swap, unless it is a long one.
+        """
+        if self._is_closing or self._gate.queue:
+            return
+        loaded_at = max((worker.ready_at for worker in self._fleet), default=0.0)
+        is_first_answer = any(worker.num_running for worker in self._fleet)
+        if not is_first_answer or self._clock() - loaded_at >= STANDBY_PATIENCE_S:
+            self._fleet.ensure_standby(self._config)
+
+    # ---- time -------------------------------------------------------------------------------------------------------
+
+    def _seconds_to_deadline(self) -> float | None:
+        # From the time of the last decision: what has become due since then is still to be decided.
+        deadline = min(self._deadlines(self._decided_at), default=None)
+        return None if deadline is None else max(0.0, deadline - self._clock())
+
+    def _deadlines(self, now: float) -> Iterator[float]:
+        yield from self._faults.deadlines(self._config, now)
+        timeout = self._gate.next_timeout(self._config)
+        if timeout is not None:
+            yield timeout
+        placement = next_deadline(self._gate.queue.requests, self._fleet.placed, self._limits(now), now)
+        if placement is not None:
+            yield placement
+
+    # ---- looks ------------------------------------------------------------------------------------------------------
+
+    def _limits(self, now: float) -> PlacementLimits:
+        limits = self._config.limits
+        return PlacementLimits(
+            limits.swap_max_wait_s,
+            limits.swap_drain_timeout_s,
+            limits.background_max_wait_s,
+            self._faults.num_workers(self._config, now),
+            limits.keep_alive_s,
+        )
+
+    def _worker(self, worker_id: int) -> ManagedWorker:
+        worker = self._fleet.get(worker_id)
+        assert worker is not None, "placement names workers it was shown"
+        return worker

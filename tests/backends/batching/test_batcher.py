@@ -1,0 +1,188 @@
+"""The batcher as a state machine: whatever comes in whatever order, no sequence is lost and no cell is given twice."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from backends.base import StepPlan
+from backends.batching.capacity import BatchLimits
+from backends.sequence import Priority
+from tests.support.cell_engine import Driven, sequence_of
+
+NUM_CELLS = 130
+MAX_SEQUENCES = 3
+STEP_TOKENS = 24
+MAX_PROMPT = 100
+MAX_OUTPUT = 20
+PRIORITIES = st.sampled_from(Priority)
+
+
+class BatcherMachine(RuleBasedStateMachine):
+    """Plays the worker and its clients; the simulated engine checks every effect."""
+
+    @initialize(
+        num_slots=st.integers(MAX_SEQUENCES, MAX_SEQUENCES + 4),
+        kind=st.sampled_from(["shares", "copies", "cannot be cut"]),
+        num_retired_tokens=st.sampled_from([0, NUM_CELLS, 3 * NUM_CELLS]),
+    )
+    def start(self, num_slots: int, kind: str, num_retired_tokens: int) -> None:
+        self.driven = Driven(
+            BatchLimits(
+                max_sequences=MAX_SEQUENCES,
+                num_slots=num_slots,
+                num_cells=NUM_CELLS,
+                step_tokens=STEP_TOKENS,
+                num_retired_tokens=num_retired_tokens,
+                can_cut_cache=kind != "cannot be cut",
+                forks_share_cells=kind != "copies",
+                background_max_wait_s=20,
+                session_ttl_s=30,
+            )
+        )
+        self.next_id = 1
+        self.prompts: list[list[int]] = [[0] * MAX_PROMPT, [1, 2] * (MAX_PROMPT // 2)]
+
+    def _add(self, prompt: list[int], num_output: int, priority: Priority, session_id: str | None) -> None:
+        num_output = min(num_output, NUM_CELLS - len(prompt))
+        self.driven.add(sequence_of(self.next_id, prompt, num_output, priority, session_id))
+        self.prompts.append(prompt)
+        self.next_id += 1
+
+    @rule(
+        data=st.data(),
+        num_tokens=st.integers(0, MAX_PROMPT - 5),
+        tail=st.lists(st.integers(0, 2), min_size=1, max_size=5),
+        num_output=st.integers(1, MAX_OUTPUT),
+        priority=PRIORITIES,
+        session_id=st.sampled_from([None, "a", "b"]),
+    )
+    def add(
+        self,
+        data: st.DataObject,
+        num_tokens: int,
+        tail: list[int],
+        num_output: int,
+        priority: Priority,
+        session_id: str | None,
+    ) -> None:
+        """A prompt that begins like another one."""
+        like = data.draw(st.sampled_from(self.prompts))
+        self._add([*like[:num_tokens], *tail], num_output, priority, session_id)
+
+    @rule(data=st.data(), num=st.integers(1, 5), num_output=st.integers(1, MAX_OUTPUT), priority=PRIORITIES)
+    def add_choices(self, data: st.DataObject, num: int, num_output: int, priority: Priority) -> None:
+        """Several times the same prompt at once."""
+        prompt = data.draw(st.sampled_from(self.prompts))
+        for _ in range(num):
+            self._add(prompt, num_output, priority, None)
+
+    @precondition(lambda self: self.driven.done)
+    @rule(data=st.data(), tail=st.lists(st.integers(0, 2), max_size=4), priority=PRIORITIES)
+    def add_next_turn(self, data: st.DataObject, tail: list[int], priority: Priority) -> None:
+        """A prompt that goes on where an answer ended."""
+        done = self.driven.done[data.draw(st.sampled_from(sorted(self.driven.done)))]
+        self._add([*done.token_ids, *tail][: NUM_CELLS - 1], 5, priority, done.session_id)
+
+    @precondition(lambda self: self.driven.live)
+    @rule(data=st.data(), is_failed=st.booleans(), num_kept=st.sampled_from([0, 3, 1000]))
+    def end(self, data: st.DataObject, num_kept: int, *, is_failed: bool) -> None:
+        sequence_id = data.draw(st.sampled_from(sorted(self.driven.live)))
+        self.driven.end(sequence_id, is_failed=is_failed, num_kept=num_kept)
+
+    @precondition(lambda self: self.driven.live)
+    @rule(data=st.data())
+    def pause(self, data: st.DataObject) -> None:
+        self.driven.pause(data.draw(st.sampled_from(sorted(self.driven.live))))
+
+    @precondition(lambda self: self.driven.live)
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        self.driven.resume(data.draw(st.sampled_from(sorted(self.driven.live))))
+
+    @rule()
+    def unknown_ids(self) -> None:
+        batcher = self.driven.batcher
+        batcher.pause(10_000)
+        batcher.resume(10_000, self.driven.now)
+        batcher.remove(10_000)
+        assert not batcher.can_retire(10_000)
+        assert batcher.retire(10_000, 3, self.driven.now) == ()
+
+    @rule(seconds=st.integers(1, 40))
+    def wait(self, seconds: int) -> None:
+        self.driven.now += seconds
+
+    @rule(share=st.sampled_from([0.0, 0.5, 1.0]), can_fork=st.booleans())
+    def step(self, share: float, *, can_fork: bool) -> None:
+        """Do a share of the plan, as engines may; an aborted step does none."""
+        self._checked_step(share, can_fork=can_fork)
+
+    @precondition(lambda self: self.driven.engine.caches.keys() & self.driven.live.keys())
+    @rule(data=st.data(), num_lost=st.integers(1, 200))
+    def lose(self, data: st.DataObject, num_lost: int) -> None:
+        """An engine may keep less of a sequence that it holds."""
+        driven = self.driven
+        sequence = driven.live[data.draw(st.sampled_from(sorted(driven.engine.caches.keys() & driven.live.keys())))]
+        num_left = max(0, sequence.num_computed - num_lost)
+        driven.engine.cut(sequence.sequence_id, num_left)
+        result = driven.engine.step(StepPlan())
+        result.num_computed[sequence.sequence_id] = num_left
+        driven.batcher.on_step(result)
+
+    @rule()
+    def finish_all(self) -> None:
+        """With everything resumed, all of it ends within a bounded number of steps."""
+        driven = self.driven
+        for sequence_id in sorted(driven.paused):
+            driven.resume(sequence_id)
+        num_steps = 0
+        while driven.live:
+            self._checked_step()
+            num_steps += 1
+            assert num_steps < 1_000 + 200 * self.next_id, "no progress"
+        assert not driven.batcher.has_work
+        assert driven.batcher.num_free_cells == NUM_CELLS
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        if hasattr(self, "driven"):
+            driven, batcher = self.driven, self.driven.batcher
+            assert batcher.num_running + batcher.num_waiting == len(driven.live)
+            assert batcher.has_work == any(i not in driven.paused for i in driven.live)
+            assert set(batcher.retired_ids) == driven.engine.retired
+
+    @invariant()
+    def what_is_cached_is_known(self) -> None:
+        if hasattr(self, "driven"):
+            for sequence_id, sequence in self.driven.live.items():
+                cache = self.driven.engine.caches.get(sequence_id)
+                assert sequence.num_computed == (len(cache.token_ids) if cache else 0)
+                num_reused = cache.num_reused if cache else 0
+                assert sequence.num_cached_tokens == min(num_reused, sequence.num_prompt_tokens)
+
+    @invariant()
+    def cells_are_counted(self) -> None:
+        if hasattr(self, "driven"):
+            engine, residents = self.driven.engine, self.driven.batcher._roster.residents
+            num_pending = sum(member.sequence.num_pending for member in residents)
+            assert self.driven.batcher._capacity.num_free == NUM_CELLS - engine.num_cells_held - num_pending
+
+    def _checked_step(self, share: float = 1.0, *, can_fork: bool = True) -> None:
+        driven = self.driven
+        had_work = driven.batcher.has_work
+        is_urgent = any(
+            i not in driven.paused and sequence.priority is Priority.INTERACTIVE for i, sequence in driven.live.items()
+        )
+        plan = driven.step(share, can_fork=lambda: can_fork)
+        ids = [chunk.sequence.sequence_id for chunk in plan.chunks]
+        assert len(ids) == len(set(ids)) <= MAX_SEQUENCES, "at most one chunk per sequence"
+        assert sum(chunk.num_tokens for chunk in plan.chunks) <= STEP_TOKENS
+        assert not set(ids) & driven.paused
+        assert bool(plan.chunks or plan.evicted) >= had_work, "work means chunks, or room for them"
+        if is_urgent:
+            background = [c.sequence for c in plan.chunks if c.sequence.priority is Priority.BACKGROUND]
+            assert len(background) <= max(1, MAX_SEQUENCES // 2), "background is held, but for slices"
+
+
+BatcherMachine.TestCase.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
+TestBatcherMachine = BatcherMachine.TestCase

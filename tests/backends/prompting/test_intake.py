@@ -1,0 +1,103 @@
+"""Prompts to tokens: what fits, what is refused, and which control tokens count."""
+
+import pytest
+
+from backends.base import InfillTokens
+from backends.errors import ContextLengthError, PromptError, UnsupportedByModelError
+from backends.fake.engine import FakeTokenizer
+from backends.prompting.intake import Intake
+from backends.sequence import SamplingParams
+from backends.wire.messages import Generate, LoadedModel
+from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
+
+CONTEXT_LENGTH = 100
+MODEL = LoadedModel(
+    context_length=CONTEXT_LENGTH,
+    max_sequences=1,
+    kv_cells=CONTEXT_LENGTH,
+    vocab_size=FakeTokenizer.vocab_size,
+    has_chat_template=True,
+    load_ms=0,
+    devices=("fake",),
+)
+IM_START, IM_END = 256, 257
+
+
+class CountingTokenizer(FakeTokenizer):
+    """Notes what it was asked to tokenize; can infill."""
+
+    infill = InfillTokens(1, 2, 3)
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def encode(self, text: str, *, add_bos: bool, parse_control: bool = True) -> list[int]:
+        self.asked.append(text)
+        return super().encode(text, add_bos=add_bos, parse_control=parse_control)
+
+
+def token_ids(prompt: Prompt) -> list[int]:
+    return Intake(CountingTokenizer(), MODEL).prepare(prompt).token_ids
+
+
+def test_control_tokens_in_a_plain_prompt_count() -> None:
+    assert token_ids(TextPrompt("a<|im_end|>")) == [ord("a"), IM_END]
+
+
+def test_control_tokens_in_a_message_are_text() -> None:
+    ids = token_ids(ChatPrompt([{"role": "user", "content": "<|im_end|>"}]))
+    assert ids.count(IM_END) == 1
+    assert ids.count(IM_START) == 2
+    assert bytes(i for i in ids if i < 256) == b"user\n<|im_end|>\nassistant\n"
+
+
+def test_control_tokens_in_a_message_count_where_that_is_allowed() -> None:
+    ids = token_ids(ChatPrompt([{"role": "user", "content": "<|im_end|>"}], allows_control_tokens=True))
+    assert ids.count(IM_END) == 2
+
+
+def test_infill_puts_prefix_suffix_and_middle_in_order() -> None:
+    assert token_ids(TextPrompt("ab", suffix="<|im_end|>")) == [1, *b"ab", 2, *b"<|im_end|>", 3]
+
+
+def test_infill_is_refused_where_the_model_has_no_tokens_for_it() -> None:
+    with pytest.raises(UnsupportedByModelError) as caught:
+        Intake(FakeTokenizer(), MODEL).prepare(TextPrompt("ab", suffix="c"))
+    assert caught.value.param == "suffix"
+
+
+@pytest.mark.parametrize("prompt", [TextPrompt(""), TokenPrompt([])])
+def test_an_empty_prompt_is_refused(prompt: Prompt) -> None:
+    with pytest.raises(PromptError, match="empty"):
+        token_ids(prompt)
+
+
+@pytest.mark.parametrize("token_id", [-1, FakeTokenizer.vocab_size, 10**12])
+def test_ids_outside_the_vocabulary_are_refused(token_id: int) -> None:
+    with pytest.raises(PromptError, match="not in the vocabulary") as caught:
+        token_ids(TokenPrompt([1, token_id]))
+    assert caught.value.param == "prompt"
+
+
+def test_a_bias_for_an_id_outside_the_vocabulary_is_refused() -> None:
+    message = Generate(1, TokenPrompt([1]), SamplingParams(logit_bias=((FakeTokenizer.vocab_size, 1.0),)))
+    with pytest.raises(PromptError) as caught:
+        Intake(FakeTokenizer(), MODEL).sequence_for(message, [1])
+    assert caught.value.param == "logit_bias"
+
+
+def test_a_hopeless_text_is_not_tokenized() -> None:
+    tokenizer = CountingTokenizer()
+    with pytest.raises(ContextLengthError, match="at least") as caught:
+        Intake(tokenizer, MODEL).prepare(TextPrompt("x" * 1_000_000))
+    assert tokenizer.asked == []
+    assert CONTEXT_LENGTH <= caught.value.num_prompt_tokens <= 1_000_000
+
+
+def test_a_prompt_that_fills_the_context_leaves_no_room() -> None:
+    intake = Intake(FakeTokenizer(), MODEL)
+    message = Generate(1, TokenPrompt([]), SamplingParams())
+    assert intake.sequence_for(message, [1] * (CONTEXT_LENGTH - 1)).max_output_tokens == 1
+    with pytest.raises(ContextLengthError) as caught:
+        intake.sequence_for(message, [1] * CONTEXT_LENGTH)
+    assert (caught.value.num_prompt_tokens, caught.value.context_length) == (CONTEXT_LENGTH, CONTEXT_LENGTH)

@@ -1,0 +1,142 @@
+"""Transactions, and several processes at one catalogue."""
+
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from registry.errors import (
+    RegistryBusyError,
+)
+from registry.facts import ArtifactFormat
+from registry.store import Registry
+from tests.registry.catalogue_builder import make_draft
+from tests.registry.scan_steps import names
+
+MLX = ArtifactFormat.MLX
+PROJECT = Path(__file__).parents[3]
+
+
+def test_an_error_undoes_the_whole_transaction(store: Registry) -> None:
+
+    def fail_halfway() -> None:
+        with store.write():
+            store.add_artifact(make_draft("/m/a.gguf"))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_halfway()
+    assert names(store) == []
+    store.add_artifact(make_draft("/m/a.gguf"))
+    assert names(store) == ["m"]
+
+
+def test_data_version_changes_with_the_writes_of_others_only(store: Registry) -> None:
+    before = store.data_version
+    store.add_artifact(make_draft("/m/a.gguf"))
+    assert store.data_version == before
+    with Registry.open(store.path) as other:
+        other.touch_last_used("m")
+    assert store.data_version != before
+
+
+def test_reading_goes_on_while_another_process_writes(store: Registry) -> None:
+    store.add_artifact(make_draft("/m/a.gguf"))
+    with Registry.open(store.path, busy_timeout_s=0) as other, store.write():
+        store.set_engine("m", "mlx")
+        assert other.get_model("m").engine is None
+        with Registry.open(store.path, is_read_only=True) as reader:
+            assert [model.name for model in reader.list_models()] == ["m"]
+        with pytest.raises(RegistryBusyError, match="try again"):
+            other.set_engine("m", "auto")
+    assert store.get_model("m").engine == "mlx"
+
+
+def test_a_waiting_writer_gets_its_turn(store: Registry) -> None:
+    store.add_artifact(make_draft("/m/a.gguf"))
+    has_lock, is_waiting = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with Registry.open(store.path) as other, other.write():
+            other.touch_last_used("m")
+            has_lock.set()
+            is_waiting.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert has_lock.wait(10)
+    is_waiting.set()
+    store.set_engine("m", "mlx")
+    thread.join()
+    model = store.get_model("m")
+    assert model.engine == "mlx"
+    assert model.last_used_at is not None
+
+
+WRITER = f"""
+import sys
+sys.path[:0] = [{str(PROJECT)!r}, {str(Path(__file__).parent)!r}]
+from tests.registry.catalogue_builder import make_draft, make_facts
+from registry.settings import ModelSettings
+from registry.store import Registry
+from registry.facts import ArtifactFormat
+with Registry.open(sys.argv[1], busy_timeout_s=60) as store:
+    for index in range(int(sys.argv[3])):
+        name = f"{{sys.argv[2]}}-{{index}}"
+        with store.write():
+            store.add_artifact(make_draft(f"/{{name}}/a.gguf", name=name))
+            store.add_artifact(make_draft(f"/{{name}}/mlx", name=name, facts=make_facts(ArtifactFormat.MLX)))
+        print(name, flush=True)
+"""
+
+
+def start_writer(path: Path, prefix: str, count: int) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), prefix, str(count)], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_two_processes_write_at_once(store: Registry) -> None:
+    writers = [start_writer(store.path, prefix, 40) for prefix in ("a", "b")]
+    for writer in writers:
+        out, _ = writer.communicate(timeout=120)
+        assert writer.returncode == 0
+        assert len(out.split()) == 40
+    models = store.list_models()
+    assert len(models) == 80
+    assert all(model.engines == ("llamacpp", "mlx") for model in models)
+
+
+def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(tmp_path: Path) -> None:
+    rng = random.Random(20_261_121)
+    for round_number in range(6):
+        path = tmp_path / f"{round_number}.sqlite3"
+        writer = start_writer(path, "k", 100_000)
+        assert writer.stdout is not None
+        acknowledged = [writer.stdout.readline().strip() for _ in range(rng.randrange(1, 60))]
+        writer.send_signal(signal.SIGKILL)
+        acknowledged += writer.stdout.read().split()
+        writer.wait()
+        writer.stdout.close()
+        with Registry.open(path) as store:
+            models = store.list_models()
+            found = {model.name for model in models}
+            # The last line may be cut in the pipe, but then it is no name that counts.
+            assert {name for name in acknowledged if re.fullmatch(r"k-\d+", name)} <= found | {acknowledged[-1]}
+            assert all(model.engines == ("llamacpp", "mlx") for model in models), "half a transaction"
+            store.set_engine(models[0].name, "mlx")
+
+
+def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite3"
+    writers = [start_writer(path, prefix, 1) for prefix in ("a", "b", "c")]
+    for writer in writers:
+        writer.communicate(timeout=120)
+        assert writer.returncode == 0
+    with Registry.open(path) as store:
+        assert names(store) == ["a-0", "b-0", "c-0"]

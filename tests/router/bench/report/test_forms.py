@@ -1,0 +1,117 @@
+"""A run on a terminal and as JSON, CSV and Markdown."""
+
+import csv
+import io
+import json
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from registry.bench_record import BenchNotice, BenchRecord
+from router.bench.figures.diff import diff_runs
+from router.bench.report.changes import print_diff
+from router.bench.report.tables import as_csv, as_json, as_markdown
+from router.bench.report.terminal import bar, print_report
+from tests.support.bench_records import LLAMACPP, MACHINE, MLX, make_record, make_run, make_sample
+
+HOSTILE = "x\x1b[31m[bold]|<script>`*"
+
+
+def on_terminal(record: BenchRecord, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
+    print_report(record, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_every_line_fits_the_terminal_and_no_figure_is_cut(width: int) -> None:
+    text = on_terminal(make_run(), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for words in ("98.8 ms ±4%", "50.0 ±5%", "73.7 ±4%", "█", "1.48 times as fast", "The weights differ", "Not run"):
+        assert words in text
+
+
+def test_a_narrow_terminal_says_where_the_other_figures_are() -> None:
+    assert "gaps, p99" in on_terminal(make_run(), 120)
+    assert "gaps, p99" not in on_terminal(make_run(), 80)
+    assert "--html" in on_terminal(make_run(), 80)
+
+
+def test_what_was_not_measured_is_a_dash() -> None:
+    samples = [make_sample(0, number, has_server_figures=False) for number in range(3)]
+    text = on_terminal(make_record(samples, contestants=(LLAMACPP,)))
+    (row,) = [line for line in text.splitlines() if "A llamacpp" in line and "█" in line]
+    assert row.split()[2:5] == ["100", "ms", "±0%"]
+    assert row.split()[5] == "-"
+
+
+def test_texts_of_others_do_nothing_to_a_terminal() -> None:
+    hostile = msgspec.structs.replace(MLX, label=HOSTILE)
+    notices = (BenchNotice(code="x", message=HOSTILE, is_void=True, scenario=HOSTILE),)
+    text = on_terminal(make_run(contestants=(LLAMACPP, hostile), notices=notices, model=HOSTILE))
+    assert "\x1b" not in text
+    assert "x?[31m[bold]|<script>`*" in text
+
+
+@pytest.mark.parametrize(("share", "drawn"), [(1.0, "████"), (0.5, "██"), (0.0, ""), (0.001, "▏"), (0.53, "██▏")])
+def test_bars_are_as_long_as_their_share(share: float, drawn: str) -> None:
+    assert bar(share, 4) == drawn
+
+
+def test_json_has_every_sample_and_the_summary() -> None:
+    found = json.loads(as_json(make_run()))
+    summary = found.pop("summary")
+    assert msgspec.convert(found, BenchRecord) == make_run()
+    assert summary["scenarios"][0]["contestants"][1]["figures"]["decode_tokens_per_s"]["verdict"] == "faster"
+    assert summary["sides"][0]["figures"]["energy_j"]["value"] is None
+
+
+def test_csv_has_a_line_per_figure_and_leaves_unmeasured_ones_empty() -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(make_run()))))
+    assert len(rows) == 3 * 2 * 6 + 2 * 6
+    (decode,) = [
+        row
+        for row in rows
+        if (row["scenario"], row["contestant"], row["figure"]) == ("short-chat", "mlx", "decode_tokens_per_s")
+    ]
+    assert float(decode["low"]) < float(decode["value"]) < float(decode["high"])
+    assert float(decode["ratio"]) == pytest.approx(1.5, rel=0.1)
+    energy = [row for row in rows if row["figure"] == "energy_j"]
+    assert [row["value"] for row in energy] == ["", ""]
+
+
+def test_markdown_escapes_what_would_be_markup() -> None:
+    hostile = msgspec.structs.replace(MLX, label=HOSTILE)
+    text = as_markdown(make_run(contestants=(LLAMACPP, hostile)))
+    assert "<script>" not in text
+    assert "\\<script\\>\\`\\*" in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    columns = {line.replace("\\|", "").count("|") for line in rows}
+    assert columns == {8}
+
+
+def test_markdown_has_figures_with_intervals_and_the_sentences() -> None:
+    text = as_markdown(make_run(is_complete=False))
+    for words in ("# m", "1012 tok/s (968 to 1026)", "1.48 times as fast", "stopped before", "Beside the scenarios"):
+        assert words in text
+
+
+def test_a_diff_shows_changes_reasons_and_its_conclusion() -> None:
+    def printed(after: BenchRecord, *, show_all: bool = False) -> str:
+        console = Console(file=io.StringIO(), width=140, markup=False, highlight=False)
+        print_diff(diff_runs(make_run(ratio=1.5), after), console, show_all=show_all)
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue()
+
+    slower = make_run(ratio=1.2, bench_id="b-2", created_at=1.8e9, version="0.2.0")
+    text = printed(slower)
+    assert "regression beyond its 99 % interval" in text
+    assert "Differs: mlxr: 0.1.0 → 0.2.0" in text
+    assert "no difference" not in text.partition("scenario")[2]
+    assert "no difference" in printed(slower, show_all=True).partition("scenario")[2]
+    elsewhere = msgspec.structs.replace(slower, machine=msgspec.structs.replace(MACHINE, machine_id="m-2"))
+    assert "the machines differ" in printed(elsewhere)
+    assert "nothing can be compared" in printed(make_record(bench_id="b-3", created_at=1.9e9))

@@ -1,0 +1,155 @@
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from router.cli.doctor import checks
+from router.cli.doctor.check import Check
+from router.cli.doctor.checks import check_config, check_disk, check_engine, check_folders, check_registry, check_server
+from router.cli.doctor.macos import describe
+from router.config.paths import Paths
+from tests.router.cli.conftest import Mlxr
+from tests.router.cli.stub_gateway import StubGateway, running_stub
+
+APPLE = "machdep.cpu.brand_string: Apple M2 Max\nhw.memsize: 68719476736\niogpu.wired_limit_mb: 0\n"
+APPLE_RAISED = APPLE.replace("limit_mb: 0", "limit_mb: 57344")
+INTEL = "machdep.cpu.brand_string: Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz\nhw.memsize: 17179869184\n"
+
+
+def process(script: str) -> "subprocess.Popen[bytes]":
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", script], stdout=pipe, stderr=pipe, stdin=subprocess.DEVNULL)
+
+
+def probe(engine: str) -> dict[str, Any]:
+    argv = [sys.executable, "-P", "-m", "backends.probe", "--engine", engine]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(argv, env=environment, capture_output=True, check=True)
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def test_the_probe_of_llama_cpp_tells_version_and_cpu_features() -> None:
+    report = probe("llamacpp")
+    assert report["is_available"] is True
+    assert report["error"] is None
+    assert "llama-cpp-python" in report["versions"]
+    assert "CPU" in report["features"]
+    assert report["import_ms"] > 0
+
+
+def test_the_probe_of_the_fake_engine_is_quick_and_well_formed() -> None:
+    assert probe("fake")["engine"] == "fake"
+
+
+def test_a_working_engine_is_ok() -> None:
+    line = {"engine": "mlx", "is_available": True, "versions": {"mlx": "1"}, "features": "Metal GPU", "import_ms": 1500}
+    check = check_engine("mlx", process(f"print({json.dumps(json.dumps(line))})"))
+    assert check == Check(name="engine mlx", state="ok", found="mlx 1, imports in 1.5 s; Metal GPU")
+
+
+def test_an_engine_that_cannot_be_imported_is_broken_with_its_own_words() -> None:
+    line = {"engine": "mlx", "is_available": False, "error": "libmlx.so: cannot open shared object file"}
+    check = check_engine("mlx", process(f"print({json.dumps(json.dumps(line))})"))
+    assert (check.state, check.remedy) == ("broken", "make setup")
+    assert "libmlx.so" in check.found
+
+
+def test_an_engine_that_kills_its_process_is_broken() -> None:
+    check = check_engine("mlx", process("import os, sys; sys.stderr.write('Illegal instruction\\n'); os._exit(132)"))
+    assert check.state == "broken"
+    assert "exit code 132" in check.found
+    assert "Illegal instruction" in check.found
+
+
+def test_an_engine_that_hangs_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "PROBE_TIMEOUT_S", 0.05)
+    check = check_engine("mlx", process("import signal; signal.pause()"))
+    assert check.state == "broken"
+    assert "no answer" in check.found
+
+
+def test_a_bad_config_is_broken_and_says_where(paths: Paths) -> None:
+    assert check_config(paths).state == "ok"
+    paths.ensure_folders()
+    paths.config_file.write_text("a: 1\n", encoding="utf-8")
+    check = check_config(paths)
+    assert check.state == "broken"
+    assert "line 1: a: unknown key" in check.found
+    assert check.remedy == f"edit {paths.config_file}"
+
+
+def test_a_fresh_installation_is_not_broken_but_lacks_models(paths: Paths) -> None:
+    assert [(check.state, check.remedy) for check in check_registry(paths)] == [("warning", "make setup")]
+    assert {check.state for check in check_folders(paths)} == {"ok"}
+    assert check_disk(paths).state in {"ok", "warning"}
+
+
+def test_a_damaged_catalogue_is_broken(paths: Paths) -> None:
+    paths.ensure_folders()
+    paths.registry_db.write_bytes(b"nonsense, and long enough to be taken for a database" * 100)
+    (check,) = check_registry(paths)
+    assert (check.state, check.remedy) == ("broken", "mlxr models scan --rescue")
+
+
+def test_missing_files_and_the_missing_bundled_model_are_warnings(
+    mlxr: Mlxr, paths: Paths, tmp_path: Any, tiny_gguf: Any
+) -> None:
+    copy = tmp_path / "gone.gguf"
+    copy.write_bytes(tiny_gguf.read_bytes())
+    mlxr("models", "add", str(copy))
+    copy.unlink()
+    mlxr("models", "scan")
+    found = {check.name: check for check in check_registry(paths)}
+    assert found["models"].found == "1 model, 1 artifact"
+    assert "gone.gguf" in found["model files"].found
+    assert found["bundled model"].state == "warning"
+
+
+def test_a_folder_that_cannot_be_made_is_broken(paths: Paths) -> None:
+    paths.data_dir.parent.write_text("a file in the way", encoding="utf-8")
+    assert {check.state for check in check_folders(paths)} == {"broken"}
+
+
+def test_the_server_is_asked(paths: Paths) -> None:
+    assert check_server(paths).state == "note"
+    with running_stub(paths) as stub:
+        assert check_server(paths).state == "ok"
+        stub.status["config_error"] = "server.yaml, line 3: oops"
+        assert check_server(paths).state == "warning"
+        stub.status |= {"config_error": None, "version": "0.0.1"}
+        assert "restart it" in (check_server(paths).remedy or "")
+        stub.answers["/v1/mlxr/status"] = (500, "")
+        assert check_server(paths).state == "broken"
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (APPLE, "Apple M2 Max, 68.7 GB; wired memory limited by the system's own rule"),
+        (APPLE_RAISED, "Apple M2 Max, 68.7 GB; wired memory limited to 60.1 GB (iogpu.wired_limit_mb)"),
+        (INTEL, "Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz, 17.2 GB; the limit of wired memory is unknown"),
+        ("", "unknown chip, unknown memory; the limit of wired memory is unknown"),
+    ],
+)
+def test_what_sysctl_says_of_a_mac(output: str, words: str) -> None:
+    assert describe(output) == words
+
+
+def test_doctor_prints_and_exits_by_what_is_broken(
+    mlxr: Mlxr, monkeypatch: pytest.MonkeyPatch, stub: StubGateway
+) -> None:
+    del stub
+    good = Check(name="a", state="ok", found="fine\x1b")
+    bad = Check(name="bb", state="broken", found="gone", remedy="make setup")
+    monkeypatch.setattr(checks, "all_checks", lambda _paths: (good,))
+    assert mlxr("doctor") == (0, "ok       a  fine\\x1b\n", "")
+    monkeypatch.setattr(checks, "all_checks", lambda _paths: (good, bad))
+    result = mlxr("doctor")
+    assert result.exit_code == 1
+    assert result.out.splitlines()[1:] == ["broken   bb  gone", "             -> make setup"]
+    report = json.loads(mlxr("doctor", "--json").out)
+    assert (report["ok"], len(report["checks"])) == (False, 2)

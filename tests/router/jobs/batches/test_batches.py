@@ -1,0 +1,332 @@
+"""Files and batches over HTTP on the fake engine."""
+
+import asyncio
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from backends.fake.engine import FakeOptions
+from backends.sequence import Priority
+from router.config import BatchesConfig
+from tests.support.fake_fleet import make_config
+from tests.support.fake_openai import FakeFront, with_front
+
+CHAT = "/v1/chat/completions"
+POLL_S = 0.02
+"""Between two looks, as clients poll: looks without a pause would take the processor from what is looked at."""
+SHORT = FakeOptions(answer_tokens=6)
+SLOW = FakeOptions(answer_tokens=40, decode_s=0.01)
+
+
+def line(custom_id: str, *depends_on: str, url: str = CHAT, **body: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = {"model": "m", "temperature": 0}
+    if url == CHAT:
+        plain["messages"] = [{"role": "user", "content": body.pop("text", "hi")}]
+    needs = {"depends_on": list(depends_on)} if depends_on else {}
+    return {"custom_id": custom_id, "method": "POST", "url": url, "body": plain | body} | needs
+
+
+async def uploaded(front: FakeFront, *lines: Any) -> str:
+    text = "\n".join(each if isinstance(each, str) else json.dumps(each) for each in lines)
+    answer = await front.client.post("/v1/files", files={"file": ("x.jsonl", text)}, data={"purpose": "batch"})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+async def begun(front: FakeFront, *lines: Any, endpoint: str = CHAT, **fields: Any) -> str:
+    body = {"input_file_id": await uploaded(front, *lines), "endpoint": endpoint, "completion_window": "24h"} | fields
+    answer = await front.client.post("/v1/batches", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["status"] == "validating"
+    return str(answer.json()["id"])
+
+
+async def ended(front: FakeFront, batch_id: str) -> Any:
+    while True:
+        batch = (await front.client.get(f"/v1/batches/{batch_id}")).json()
+        if batch["status"] in {"completed", "failed", "expired", "cancelled"}:
+            return batch
+        await asyncio.sleep(POLL_S)
+
+
+async def results(front: FakeFront, file_id: str | None) -> dict[str, Any]:
+    if file_id is None:
+        return {}
+    text = (await front.client.get(f"/v1/files/{file_id}/content")).text
+    found = [json.loads(each) for each in text.splitlines()]
+    by_id = {each["custom_id"]: each for each in found}
+    assert len(by_id) == len(found)
+    return by_id
+
+
+def content(result: Any) -> str:
+    return str(result["response"]["body"]["choices"][0]["message"]["content"])
+
+
+@with_front(llamacpp=SHORT)
+async def test_lines_are_answered_as_requests_are(front: FakeFront) -> None:
+    alone = (await front.chat(messages=[{"role": "user", "content": "hi"}], max_tokens=None)).json()
+    batch = await ended(front, await begun(front, line("a"), line("b", text="ho"), metadata={"k": "v"}))
+    assert (batch["status"], batch["errors"], batch["error_file_id"]) == ("completed", None, None)
+    assert batch["request_counts"] == {"total": 2, "completed": 2, "failed": 0}
+    assert batch["metadata"] == {"k": "v"}
+    found = await results(front, batch["output_file_id"])
+    assert list(found) == ["a", "b"]
+    assert content(found["a"]) == alone["choices"][0]["message"]["content"]
+    assert found["a"]["response"]["status_code"] == 200
+    assert found["a"]["error"] is None
+    usages = [each["response"]["body"]["usage"]["total_tokens"] for each in found.values()]
+    assert batch["usage"]["total_tokens"] == sum(usages)
+    assert batch["work_seconds"] > 0
+
+
+@with_front(llamacpp=SLOW)
+async def test_lines_run_as_background_work_and_only_so_many_at_a_time(front: FakeFront) -> None:
+    config = msgspec.structs.replace(front.services.config, batches=BatchesConfig(parallel=2))
+    front.services.config = config
+    batch_id = await begun(front, *(line(str(number)) for number in range(6)))
+    most = 0
+    while (await front.client.get(f"/v1/batches/{batch_id}")).json()["status"] != "completed":
+        most = max(most, len(front.running))
+        assert all(each.generation.request.priority is Priority.BACKGROUND for each in front.running)
+        assert all(each.facts.client == batch_id for each in front.running)
+    assert most == 2
+
+
+@with_front(llamacpp=SHORT)
+async def test_the_output_of_a_line_comes_into_those_that_depend_on_it(front: FakeFront) -> None:
+    first = (await front.chat(max_tokens=None)).json()["choices"][0]["message"]["content"]
+    second = (await front.chat(messages=[{"role": "user", "content": f"say {first}"}], max_tokens=None)).json()
+    batch = await ended(front, await begun(front, line("b", "a", text="say {{a.output}}"), line("a")))
+    found = await results(front, batch["output_file_id"])
+    assert content(found["b"]) == second["choices"][0]["message"]["content"]
+    assert found["b"]["response"]["body"]["usage"]["prompt_tokens"] == second["usage"]["prompt_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "kind"),
+    [
+        ("/v1/completions", {"prompt": "hi", "max_tokens": 4}, "text_completion"),
+        ("/v1/responses", {"input": "hi", "max_output_tokens": 4}, "response"),
+    ],
+)
+@with_front(llamacpp=SHORT)
+async def test_other_endpoints_and_their_outputs(front: FakeFront, *, url: str, body: Any, kind: str) -> None:
+    field = "prompt" if "prompt" in body else "input"
+    lines = [line("a", url=url, **body), line("b", "a", url=url, **body | {field: "say {{a.output}}!"})]
+    batch = await ended(front, await begun(front, *lines, endpoint=url))
+    found = await results(front, batch["output_file_id"])
+    assert {each["response"]["body"]["object"] for each in found.values()} == {kind}
+    usage = found["b"]["response"]["body"]["usage"]
+    alone = await front.client.post(url, json={"model": "m", "temperature": 0} | body | {field: "say abcd!"})
+    assert (usage.get("prompt_tokens") or usage["input_tokens"]) == (
+        alone.json()["usage"].get("prompt_tokens") or alone.json()["usage"]["input_tokens"]
+    )
+
+
+@with_front(llamacpp=SHORT)
+async def test_what_is_wrong_with_a_line_is_its_own_result(front: FakeFront) -> None:
+    lines = [
+        line("ok"),
+        line("stream", stream=True),
+        line("nobody", model="nobody"),
+        line("bad", temperature=99),
+        line("after-bad", "bad", text="{{bad.output}}"),
+        line("last", "after-bad"),
+    ]
+    batch = await ended(front, await begun(front, *lines))
+    assert batch["status"] == "completed"
+    assert batch["request_counts"] == {"total": 6, "completed": 1, "failed": 5}
+    assert list(await results(front, batch["output_file_id"])) == ["ok"]
+    errors = await results(front, batch["error_file_id"])
+    assert errors["nobody"]["response"]["status_code"] == 404
+    assert errors["stream"]["response"]["body"]["error"]["param"] == "stream"
+    assert errors["bad"]["response"]["body"]["error"]["param"] == "temperature"
+    for name in ("after-bad", "last"):
+        assert errors[name]["response"] is None
+        assert errors[name]["error"]["code"] == "dependency_failed"
+
+
+@with_front(llamacpp=SLOW)
+async def test_fail_fast_starts_nothing_after_a_failure(front: FakeFront) -> None:
+    front.services.config = msgspec.structs.replace(front.services.config, batches=BatchesConfig(parallel=1))
+    lines = [line("ok"), line("bad", temperature=99), *(line(str(number)) for number in range(5))]
+    batch = await ended(front, await begun(front, *lines, failure_policy="fail_fast"))
+    assert batch["status"] == "failed"
+    (problem,) = batch["errors"]["data"]
+    assert (problem["code"], problem["line"]) == ("line_failed", 2)
+    assert list(await results(front, batch["output_file_id"])) == ["ok"]
+    errors = await results(front, batch["error_file_id"])
+    assert [each["error"]["code"] for each in list(errors.values())[1:]] == ["batch_failed"] * 5
+
+
+@with_front(llamacpp=SHORT)
+async def test_a_token_budget_ends_what_has_not_begun(front: FakeFront) -> None:
+    front.services.config = msgspec.structs.replace(front.services.config, batches=BatchesConfig(parallel=1))
+    batch = await ended(front, await begun(front, *(line(str(number)) for number in range(6)), token_budget=60))
+    assert batch["request_counts"] == {"total": 6, "completed": 3, "failed": 3}
+    assert 60 <= batch["usage"]["total_tokens"] < 90
+    errors = await results(front, batch["error_file_id"])
+    assert {each["error"]["code"] for each in errors.values()} == {"token_budget_exceeded"}
+
+
+@with_front(llamacpp=FakeOptions(decode_s=0.01))
+async def test_a_cancelled_batch_ends_its_lines_and_keeps_what_was_answered(front: FakeFront) -> None:
+    batch_id = await begun(front, line("short", max_tokens=1), *(line(str(n), max_tokens=4000) for n in range(12)))
+    ends = f"/v1/mlxr/batches/{batch_id}/ends"
+    while True:
+        if (await front.client.get(ends)).json()["data"]:
+            break
+        await asyncio.sleep(POLL_S)
+    cancelled = (await front.client.post(f"/v1/batches/{batch_id}/cancel")).json()
+    assert cancelled["status"] == "cancelling"
+    batch = await ended(front, batch_id)
+    assert batch["status"] == "cancelled"
+    assert front.running == []
+    assert batch["request_counts"] == {"total": 13, "completed": 1, "failed": 12}
+    errors = await results(front, batch["error_file_id"])
+    assert {each["error"]["code"] for each in errors.values()} == {"batch_cancelled"}
+    assert (await front.client.post(f"/v1/batches/{batch_id}/cancel")).json() == batch
+
+
+@with_front(llamacpp=FakeOptions(decode_s=0.01))
+async def test_the_completion_window_is_held(front: FakeFront) -> None:
+    await front.chat()  # the model is loaded, so that the window is long enough for one answer
+    batch_id = await begun(front, line("short", max_tokens=1), line("long", max_tokens=4000), completion_window="4s")
+    batch = await ended(front, batch_id)
+    assert (batch["status"], batch["request_counts"]["completed"]) == ("expired", 1)
+    assert (await results(front, batch["error_file_id"]))["long"]["error"]["code"] == "batch_expired"
+
+
+@with_front(llamacpp=SHORT)
+async def test_a_bad_file_fails_with_the_lines_numbers(front: FakeFront) -> None:
+    batch = await ended(front, await begun(front, line("a"), "{", line("a"), line("b", "c")))
+    assert (batch["status"], batch["request_counts"]["total"]) == ("failed", 0)
+    assert [(each["code"], each["line"]) for each in batch["errors"]["data"]] == [
+        ("invalid_json", 2),
+        ("duplicate_custom_id", 3),
+        ("unknown_dependency", 4),
+    ]
+
+
+@with_front(llamacpp=[FakeOptions(crash_at_token=3, answer_tokens=6), SHORT])
+async def test_a_line_whose_worker_dies_is_tried_again(front: FakeFront) -> None:
+    batch = await ended(front, await begun(front, line("a"), line("b")))
+    assert batch["request_counts"] == {"total": 2, "completed": 2, "failed": 0}
+
+
+@with_front(llamacpp=SHORT)
+async def test_ends_are_listed_as_they_come(front: FakeFront) -> None:
+    batch_id = await begun(front, line("b", "a"), line("a"))
+    await ended(front, batch_id)
+    ends = (await front.client.get(f"/v1/mlxr/batches/{batch_id}/ends")).json()["data"]
+    assert [(end["place"], end["custom_id"], end["line"], end["is_ok"]) for end in ends] == [
+        (1, "a", 2, True),
+        (2, "b", 1, True),
+    ]
+    rest = (await front.client.get(f"/v1/mlxr/batches/{batch_id}/ends?after=1")).json()["data"]
+    assert rest == ends[1:]
+
+
+@with_front()
+async def test_files_are_listed_described_read_and_deleted(front: FakeFront) -> None:
+    ids = [await uploaded(front, line(name)) for name in "abc"]
+    listed = (await front.client.get("/v1/files")).json()
+    assert [each["id"] for each in listed["data"]] == ids[::-1]
+    page = (await front.client.get(f"/v1/files?limit=1&after={ids[2]}&purpose=batch")).json()
+    assert ([each["id"] for each in page["data"]], page["has_more"]) == ([ids[1]], True)
+    assert (await front.client.get("/v1/files?order=asc")).json()["data"][0]["id"] == ids[0]
+    assert (await front.client.get("/v1/files?purpose=batch_output")).json()["data"] == []
+    described = (await front.client.get(f"/v1/files/{ids[0]}")).json()
+    assert (described["filename"], described["purpose"], described["status"]) == ("x.jsonl", "batch", "processed")
+    content = await front.client.get(f"/v1/files/{ids[0]}/content")
+    assert content.text == json.dumps(line("a"))
+    assert len(content.content) == described["bytes"]
+    deleted = (await front.client.delete(f"/v1/files/{ids[0]}")).json()
+    assert deleted == {"id": ids[0], "object": "file", "deleted": True}
+    for path in (f"/v1/files/{ids[0]}", f"/v1/files/{ids[0]}/content", "/v1/files/batches.sqlite3/content"):
+        assert (await front.client.get(path)).status_code == 404
+    assert (await front.client.get("/v1/files/..%2Fbatches.sqlite3/content")).status_code == 400
+    assert front.services.batches is not None
+    assert sorted(path.name for path in front.services.batches.files_dir.iterdir()) == sorted(ids[1:])
+
+
+@with_front(llamacpp=FakeOptions(decode_s=0.01))
+async def test_a_file_that_a_batch_reads_stays(front: FakeFront) -> None:
+    batch_id = await begun(front, line("a", max_tokens=4000))
+    file_id = (await front.client.get(f"/v1/batches/{batch_id}")).json()["input_file_id"]
+    refused = await front.client.delete(f"/v1/files/{file_id}")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "file_in_use")
+
+
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"{}", {"content-type": "application/json"}, 415),
+        (b"", {"content-type": "multipart/form-data"}, 415),
+        (b"", FORM, 400),
+        (b"--x\r\nContent-Disposition: form-data; name=purpose\r\n\r\nbatch\r\n--x--\r\n", FORM, 400),
+        (b"--x\r\nContent-Disposition: form-data; name=file; filename=a\r\n\r\nabc", FORM, 400),
+        (b"--x\r\nContent-Disposition: form-data; name=file; filename=a\r\n\r\nabc\r\n--x--\r\n", FORM, 400),
+        (b"--x\r\nContent-Disposition: form-data; name=colour\r\n\r\nred\r\n--x--\r\n", FORM, 400),
+        (b"--x\r\n" + b"A: b\r\n" * 100 + b"\r\nx\r\n--x--\r\n", FORM, 400),
+        (b"--y\r\n\r\n--y--", FORM, 400),
+        (b"\xff" * 1000, FORM, 400),
+    ],
+)
+@with_front()
+async def test_a_form_that_is_none_leaves_nothing(
+    front: FakeFront, *, content: bytes, headers: dict[str, str], status: int
+) -> None:
+    answer = await front.client.post("/v1/files", content=content, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert front.services.batches is not None
+    folder = front.services.batches.files_dir
+    assert not folder.exists() or list(folder.iterdir()) == []
+
+
+@with_front()
+async def test_a_file_that_is_too_large_is_cut_off(front: FakeFront) -> None:
+    limits = BatchesConfig(max_file_bytes=100_000, max_bytes=150_000)
+    front.services.config = msgspec.structs.replace(make_config(), batches=limits)
+
+    async def upload(num_bytes: int) -> int:
+        files = {"file": ("../../etc/passwd", b"x" * num_bytes)}
+        answer = await front.client.post("/v1/files", files=files, data={"purpose": "batch"})
+        if answer.status_code == 200:
+            assert answer.json()["filename"] == "passwd"
+        return answer.status_code
+
+    assert await upload(100_001) == 413
+    assert await upload(3_000_000) == 413
+    assert await upload(90_000) == 200
+    assert await upload(90_000) == 413
+    assert await upload(60_000) == 200
+    assert await upload(1) == 400
+
+
+BAD_BATCHES: list[tuple[dict[str, Any], int, str]] = [
+    ({"input_file_id": "file-nobody"}, 404, "input_file_id"),
+    ({"endpoint": "/v1/models"}, 400, "endpoint"),
+    ({"completion_window": "soon"}, 400, "completion_window"),
+    ({"completion_window": "31d"}, 400, "completion_window"),
+    ({"failure_policy": "never"}, 400, "failure_policy"),
+    ({"token_budget": 0}, 400, "token_budget"),
+    ({"metadata": {"a": 1}}, 400, "metadata[...]"),
+    ({"colour": 1}, 400, "colour"),
+]
+
+
+@with_front()
+async def test_bad_batches_are_refused_by_name(front: FakeFront) -> None:
+    good = {"input_file_id": await uploaded(front, line("a")), "endpoint": CHAT, "completion_window": "24h"}
+    for fields, status, param in BAD_BATCHES:
+        answer = await front.client.post("/v1/batches", json=good | fields)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (status, param), answer.text
+    for path in ("/v1/batches/nobody", "/v1/batches?after=nobody", "/v1/batches?limit=0", "/v1/files?order=up"):
+        assert (await front.client.get(path)).status_code in {400, 404}, path

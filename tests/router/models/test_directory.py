@@ -1,0 +1,167 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry.errors import InvalidModelNameError, ModelNotFoundError, RegistryBusyError, RegistryCorruptError
+from registry.facts import ArtifactFormat
+from registry.store import Registry
+from router.config import EngineSetting
+from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
+from router.models.directory import CHECK_FILES_INTERVAL_S, NOTE_USE_INTERVAL_S, ModelDirectory
+from router.models.wish import Wish
+from tests.registry.catalogue_builder import make_draft, make_facts
+
+
+class Times:
+    """A clock that stands until it is set."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "registry.sqlite3"
+
+
+@pytest.fixture
+def registry(path: Path) -> Iterator[Registry]:
+    with Registry.open(path) as opened:
+        opened.add_artifact(make_draft("/m/a.gguf"))
+        opened.add_artifact(make_draft("/m/mlx", facts=make_facts(ArtifactFormat.MLX)))
+        opened.add_artifact(make_draft("/g.gguf", name="only-gguf", facts=make_facts(parameter_count=7)))
+        yield opened
+
+
+def directory(registry: Registry, clock: Times | None = None) -> ModelDirectory:
+    return ModelDirectory(registry, engine_setting=EngineSetting.AUTO, is_apple_silicon=False, clock=clock or Times())
+
+
+def test_a_reference_may_name_the_engine_and_so_may_the_header(registry: Registry) -> None:
+    models = directory(registry)
+    assert models.wish_for("m", None) == Wish("m", None)
+    assert models.wish_for("M@mlx", None) == Wish("m", "mlx")
+    assert models.wish_for("m", " mlx ") == Wish("m", "mlx")
+    assert models.wish_for("m@mlx", "mlx") == Wish("m", "mlx")
+
+
+@pytest.mark.parametrize(
+    ("reference", "header", "error", "words"),
+    [
+        ("m@mlx", "llamacpp", InvalidRequestError, "send one of the two"),
+        ("m", "vllm", InvalidRequestError, "X-Mlxr-Engine"),
+        ("m@vllm", None, InvalidModelNameError, "no engine"),
+        ("../../etc/passwd", None, InvalidModelNameError, "no model name"),
+        ("x" * 300, None, InvalidModelNameError, "at most 128"),
+        ("nobody", None, ModelNotFoundError, "no model 'nobody'"),
+    ],
+)
+def test_a_reference_that_means_nothing_is_refused(
+    registry: Registry, reference: str, header: str | None, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        directory(registry).wish_for(reference, header)
+
+
+def test_a_wish_is_resolved_under_the_settings_in_force(registry: Registry) -> None:
+    models = directory(registry)
+    assert models.resolve(Wish("m")).target.engine == "llamacpp"
+    models.engine_setting = EngineSetting.MLX
+    assert models.resolve(Wish("m")).target.path == "/m/mlx"
+    assert models.resolve(Wish("m", "llamacpp")).target.path == "/m/a.gguf"
+    with pytest.raises(EngineNotAvailableError):
+        models.resolve(Wish("only-gguf"))
+
+
+def test_a_change_by_another_process_is_seen(registry: Registry, path: Path) -> None:
+    models = directory(registry)
+    models.get("m")
+    assert not models.has_changed()
+    with Registry.open(path) as other:
+        other.set_engine("m", "mlx")
+    assert models.has_changed()
+    models.forget()
+    assert models.resolve(Wish("m")).target.engine == "mlx"
+    assert not models.has_changed()
+
+
+def test_a_model_that_is_gone_is_not_served_from_memory(registry: Registry, path: Path) -> None:
+    models = directory(registry)
+    models.get("only-gguf")
+    with Registry.open(path) as other:
+        other.rename_model("only-gguf", "renamed")
+    for _ in range(2):
+        with pytest.raises(ModelNotFoundError):
+            models.get("only-gguf")
+
+
+def test_known_models_outlive_a_database_that_breaks(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = directory(registry)
+    known = models.get("m")
+
+    def broken(*_: object) -> None:
+        raise RegistryCorruptError("disk image is malformed")
+
+    monkeypatch.setattr(registry, "get_model", broken)
+    models.forget()  # it changed, and cannot be read any more
+    assert models.get("m") == known
+    with pytest.raises(RegistryCorruptError):
+        models.get("only-gguf")
+    monkeypatch.setattr(type(registry), "data_version", property(broken))
+    assert models.get("m") == known
+    assert not models.has_changed()
+
+
+def test_the_time_of_last_use_is_written_now_and_then(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Times()
+    models = directory(registry, clock)
+    written: list[str] = []
+    monkeypatch.setattr(registry, "touch_last_used", written.append)
+    for _ in range(3):
+        models.note_use("m")
+    models.note_use("only-gguf")
+    clock.now += NOTE_USE_INTERVAL_S
+    models.note_use("m")
+    assert written == ["m", "only-gguf", "m"]
+
+
+def test_a_use_that_cannot_be_written_is_no_error(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(_: str) -> None:
+        raise RegistryBusyError("another process writes")
+
+    monkeypatch.setattr(registry, "touch_last_used", busy)
+    models = directory(registry)
+    models.note_use("m")
+    assert models.get("m").last_used_at is None
+
+
+def test_files_that_changed_or_vanished_are_not_served(registry: Registry) -> None:
+    clock, changes = Times(), dict[int, str]()
+    models = ModelDirectory(
+        registry,
+        engine_setting=EngineSetting.AUTO,
+        is_apple_silicon=False,
+        what_changed=lambda artifact: changes.get(artifact.id),
+        clock=clock,
+    )
+    target = models.resolve(Wish("m", "llamacpp")).target
+    changes[target.artifact_id] = "/m/a.gguf is gone"
+    assert models.resolve(Wish("m", "llamacpp")).target == target  # looked at just now
+    clock.now += CHECK_FILES_INTERVAL_S
+    with pytest.raises(ModelLoadFailedError, match=r"/m/a\.gguf is gone.*mlxr models scan"):
+        models.resolve(Wish("m", "llamacpp"))
+    assert models.resolve(Wish("m", "mlx")).target.engine == "mlx"
+    changes.clear()
+    assert models.resolve(Wish("m", "llamacpp")).target == target
+
+
+def test_the_list_is_read_again_after_changes_only(registry: Registry, path: Path) -> None:
+    models = directory(registry)
+    listed = models.list()
+    assert models.list() is listed
+    with Registry.open(path) as other:
+        other.add_artifact(make_draft("/new.gguf", name="new", facts=make_facts(parameter_count=9)))
+    assert "new" in {model.name for model in models.list()}

@@ -1,0 +1,100 @@
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from registry.scan.candidates import ScanRoot
+from registry.store import Registry
+from router.models.keeper import HashProgress, ModelKeeper
+from tests.registry.gguf_builder import llama_model
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    return folder
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for what other threads do; the test's own time limit ends a wait in vain."""
+    while not condition():  # noqa: ASYNC110 - a thread sets no event of this loop
+        await asyncio.sleep(0.005)
+
+
+def keeper_of(tmp_path: Path, own: Path, **options: object) -> ModelKeeper:
+    roots = [ScanRoot(path=own, is_owned=True)]
+    return ModelKeeper(tmp_path / "r.sqlite3", roots, interval_s=0.01, **options)  # type: ignore[arg-type]
+
+
+async def test_what_changes_on_disk_changes_in_the_catalogue(tmp_path: Path, own: Path) -> None:
+    (own / "a.gguf").write_bytes(llama_model())
+    keeper = keeper_of(tmp_path, own)
+    async with asyncio.timeout(20):
+        task = asyncio.create_task(keeper.run())
+        await eventually(lambda: keeper.num_scans == 1)
+        with Registry.open(tmp_path / "r.sqlite3") as registry:
+            (own / "b.gguf").write_bytes(llama_model() + b"\0")
+            await eventually(lambda: len(registry.list_models()) == 2)
+            (own / "a.gguf").unlink()
+            await eventually(lambda: registry.get_model("a").artifacts[0].status == "missing")
+            await eventually(lambda: registry.get_model("b").artifacts[0].sha256 is not None)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_equal_files_become_one_model_in_the_background(tmp_path: Path, own: Path) -> None:
+    for name in ("a", "b", "c"):
+        (own / f"{name}.gguf").write_bytes(llama_model())
+    keeper = keeper_of(tmp_path, own, is_watching=False)
+    seen: list[HashProgress] = []
+    keeper._set_progress = seen.append  # type: ignore[method-assign, assignment]
+    async with asyncio.timeout(20):
+        task = asyncio.create_task(keeper.run())
+        with Registry.open(tmp_path / "r.sqlite3") as registry:
+            await eventually(lambda: [model.name for model in registry.list_models()] == ["a"])
+            assert registry.get_model("c").name == "a"
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert seen[0].num_artifacts_left == 3
+    assert seen[0].total_bytes == 3 * len(llama_model())
+    assert [item.done_bytes for item in seen] == sorted(item.done_bytes for item in seen)
+
+
+async def test_checksums_wait_while_the_machine_is_busy_and_end_with_the_server(tmp_path: Path, own: Path) -> None:
+    (own / "a.gguf").write_bytes(llama_model())
+    asked: list[bool] = []
+
+    def is_busy() -> bool:
+        asked.append(True)
+        return True
+
+    keeper = keeper_of(tmp_path, own, is_busy=is_busy)
+    async with asyncio.timeout(20):
+        task = asyncio.create_task(keeper.run())
+        await eventually(lambda: len(asked) > 3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    with Registry.open(tmp_path / "r.sqlite3") as registry:
+        assert registry.get_model("a").artifacts[0].sha256 is None
+
+
+async def test_a_scan_that_fails_is_logged_and_tried_again(
+    tmp_path: Path, own: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("router.models.keeper.RETRY_S", 0.01)
+    (own / "a.gguf").write_bytes(llama_model())
+    (tmp_path / "r.sqlite3").write_bytes(b"this is no database" * 100)
+    keeper = keeper_of(tmp_path, own)
+    async with asyncio.timeout(20):
+        task = asyncio.create_task(keeper.run())
+        await eventually(lambda: "the scan for models failed" in caplog.text)
+        (tmp_path / "r.sqlite3").unlink()
+        await eventually(lambda: keeper.num_scans == 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task

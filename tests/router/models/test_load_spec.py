@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from backends.wire.messages import LoadSpec
+from router.config import CacheConfig, Config, GenerationConfig, LimitsConfig, LlamaCppConfig, MLXConfig
+from router.models.adapters import TargetAdapter
+from router.models.load_settings import LoadSettings
+from router.models.load_spec import load_spec_for
+from router.models.targets import Target
+
+FOX = TargetAdapter("fox", "/fox", "f1", scale=0.5, adapter_id=1, weight_bytes=8, num_weights=2)
+CONFIG = Config(
+    generation=GenerationConfig(context_length=1234, parallel=3),
+    llamacpp=LlamaCppConfig(threads=5, batch_tokens=77, kv_cells=999, mmap=False, kv_type="q8_0"),
+    limits=LimitsConfig(background_max_wait_s=44.0),
+    cache=CacheConfig(slots=9, session_ttl_s=33.0),
+    mlx=MLXConfig(prefill_step_tokens=66, cache_limit_bytes=11, wired_limit_bytes=22),
+)
+
+
+def test_llamacpp_gets_its_own_settings_and_none_of_mlx() -> None:
+    assert load_spec_for(Target("m", "llamacpp", 1, "/m.gguf"), CONFIG, num_cores=6) == LoadSpec(
+        model_path="/m.gguf",
+        context_length=1234,
+        max_sequences=3,
+        cache_slots=9,
+        background_max_wait_s=44.0,
+        session_ttl_s=33.0,
+        step_tokens=77,
+        kv_cells=999,
+        num_threads=5,
+        use_mmap=False,
+        flash_attention="auto",
+        kv_type="q8_0",
+    )
+
+
+def test_mlx_gets_its_own_settings_and_none_of_llamacpp() -> None:
+    assert load_spec_for(Target("m", "mlx", 1, "/m"), CONFIG, num_cores=6) == LoadSpec(
+        model_path="/m",
+        context_length=1234,
+        max_sequences=3,
+        cache_slots=9,
+        background_max_wait_s=44.0,
+        session_ttl_s=33.0,
+        step_tokens=66,
+        cache_limit_bytes=11,
+        wired_limit_bytes=22,
+    )
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "threads", "expected"), [(1, None, None), (2, None, 3), (4, None, 1), (9, None, 1), (2, 5, 5)]
+)
+def test_the_workers_of_a_model_share_the_cores_unless_the_threads_are_set(
+    num_workers: int, threads: int | None, expected: int | None
+) -> None:
+    config = Config(generation=GenerationConfig(workers=num_workers), llamacpp=LlamaCppConfig(threads=threads))
+    assert load_spec_for(Target("m", "llamacpp", 1, "/m.gguf"), config, num_cores=6).num_threads == expected
+
+
+def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
+    default = LoadSpec(model_path="")
+    changed = set()
+    for engine in ("mlx", "llamacpp"):
+        config = msgspec.structs.replace(CONFIG, cache=msgspec.structs.replace(CONFIG.cache, persist=True))
+        target = Target("m", engine, 1, "/m", load=LoadSettings(template="{{ 1 }}"), adapter=FOX)
+        spec = load_spec_for(target, config, num_cores=6, saved_caches_dir=Path("/caches"))
+        changed |= {name for name in LoadSpec.__struct_fields__ if getattr(spec, name) != getattr(default, name)}
+    assert changed | {"flash_attention"} == set(msgspec.structs.asdict(default))
+
+
+def test_caches_are_saved_by_content_and_only_when_wanted() -> None:
+    config = msgspec.structs.replace(CONFIG, cache=CacheConfig(persist=True, max_bytes=1000))
+
+    def folder(target: Target, config: Config = config) -> str | None:
+        return load_spec_for(target, config, num_cores=2, saved_caches_dir=Path("/caches")).saved_caches_dir
+
+    target = Target("m", "mlx", 1, "/m", "v1")
+    found = {
+        folder(other) for other in (target, Target("m", "mlx", 1, "/m", "v2"), Target("m", "llamacpp", 1, "/m", "v1"))
+    }
+    assert len(found) == 3
+    fox = Target("m", "mlx", 1, "/m", "v1", adapter=FOX)
+    others = [
+        msgspec.structs.replace(FOX, **change) for change in ({"version": "f2"}, {"scale": 1.0}, {"path": "/owl"})
+    ]
+    found |= {folder(fox), *(folder(msgspec.structs.replace(fox, adapter=other)) for other in others)}
+    assert len(found) == 7, "a cache of the base is never one of an adapter, nor of another adapter"
+    assert all(path is not None and Path(path).parent == Path("/caches") for path in found)
+    assert folder(Target("alias", "mlx", 7, "/m", "v1")) == folder(target)
+    assert folder(target, CONFIG) is None
+
+
+def test_a_models_own_settings_go_before_the_config() -> None:
+    load = LoadSettings(context_length=4321, parallel=2, workers=3, kv_type="q4_0")
+    config = Config(generation=GenerationConfig(context_length=1234, parallel=3))
+    spec = load_spec_for(Target("m", "llamacpp", 1, "/m.gguf", load=load), config, num_cores=6)
+    assert (spec.context_length, spec.max_sequences, spec.num_threads, spec.kv_type) == (4321, 2, 2, "q4_0")
+
+
+def test_the_type_of_the_cache_in_the_config_is_llamacpps_alone() -> None:
+    assert load_spec_for(Target("m", "mlx", 1, "/m"), CONFIG, num_cores=6).kv_type is None

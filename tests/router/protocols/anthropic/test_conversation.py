@@ -1,0 +1,118 @@
+"""What Anthropic's messages become for a model's template."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from router.errors import InvalidRequestError
+from router.protocols.anthropic.conversation import Conversation, read_conversation
+from router.protocols.anthropic.schemas import Message, TextBlock
+
+USER = {"role": "user", "content": "hi"}
+CALL = {"type": "tool_use", "id": "t1", "name": "weather", "input": {"town": "Bern"}}
+RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "sunny"}
+SHOWN_CALL = {"id": "t1", "type": "function", "function": {"name": "weather", "arguments": {"town": "Bern"}}}
+
+
+def read(*messages: Any, system: Any = None) -> Conversation:
+    shown_system = msgspec.convert(system, str | list[TextBlock] | None)
+    return read_conversation(msgspec.convert(list(messages), list[Message]), shown_system)
+
+
+def refusal(*messages: Any) -> InvalidRequestError:
+    with pytest.raises(InvalidRequestError) as caught:
+        read(*messages)
+    assert caught.value.param is not None
+    assert str(caught.value).startswith(caught.value.param)
+    return caught.value
+
+
+def test_texts_and_blocks_say_the_same() -> None:
+    blocks = {"role": "user", "content": [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]}
+    assert read(USER, system="Be brief.") == read(blocks, system=[{"type": "text", "text": "Be brief."}])
+    assert read(USER, system="Be brief.").messages == [{"role": "system", "content": "Be brief."}, USER]
+    assert read(USER, system="").messages == read(USER, system=[]).messages == [USER]
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_billing_label_is_no_part_of_the_prompt(*, as_text: bool) -> None:
+    label = "x-anthropic-billing-header: cc_version=2.1.177.01c; cc_entrypoint=cli; cch=36ee5;"
+    texts = [label, "You mend bugs."]
+    system = "\n".join(texts) if as_text else [{"type": "text", "text": text} for text in texts]
+    assert read(USER, system=system).messages[0]["content"] == "You mend bugs."
+
+
+def test_turns_of_one_role_in_a_row_are_one() -> None:
+    answer = {"role": "assistant", "content": "a"}
+    read_one = read(USER, {"role": "user", "content": "there"}, answer, answer, USER)
+    assert [turn["content"] for turn in read_one.messages] == ["hi\nthere", "aa", "hi"]
+
+
+def test_calls_and_results_become_what_templates_know() -> None:
+    calls = {"role": "assistant", "content": [{"type": "text", "text": "Let me look."}, CALL, CALL | {"id": "t2"}]}
+    failed = {"type": "tool_result", "tool_use_id": "t2", "content": [{"type": "text", "text": "gone"}]}
+    results = {"role": "user", "content": [RESULT, failed | {"is_error": True}, {"type": "text", "text": "Go on."}]}
+    assert read(USER, calls, results).messages == [
+        USER,
+        {"role": "assistant", "content": "Let me look.", "tool_calls": [SHOWN_CALL, SHOWN_CALL | {"id": "t2"}]},
+        {"role": "tool", "content": "sunny", "tool_call_id": "t1", "name": "weather"},
+        {"role": "tool", "content": "Error: gone", "tool_call_id": "t2", "name": "weather"},
+        {"role": "user", "content": "Go on."},
+    ]
+
+
+def test_a_call_without_text_has_no_content_and_a_result_may_be_empty() -> None:
+    empty = {"type": "tool_result", "tool_use_id": "t1"}
+    turns = read(USER, {"role": "assistant", "content": [CALL]}, {"role": "user", "content": [empty]}).messages
+    assert turns[1]["content"] is None
+    assert turns[2]["content"] == ""
+
+
+def test_thinking_comes_back_as_reasoning_and_redacted_thinking_does_not() -> None:
+    thought = {"type": "thinking", "thinking": "hm", "signature": "anything"}
+    redacted = {"type": "redacted_thinking", "data": "opaque"}
+    turn = {"role": "assistant", "content": [thought, redacted, {"type": "text", "text": "a"}]}
+    assert read(USER, turn, USER).messages[1] == {"role": "assistant", "content": "a", "reasoning_content": "hm"}
+    hidden = {"role": "assistant", "content": [thought | {"thinking": ""}, {"type": "text", "text": "a"}]}
+    assert read(USER, hidden, USER).messages[1] == {"role": "assistant", "content": "a"}
+
+
+def test_the_beginning_does_not_hang_on_what_follows() -> None:
+    turns = [
+        USER,
+        {"role": "assistant", "content": [CALL]},
+        {"role": "user", "content": [RESULT]},
+        {"role": "assistant", "content": "It is sunny."},
+        USER,
+    ]
+    whole = read(*turns).messages
+    for num_turns in (1, 3, 5):
+        assert whole[:num_turns] == read(*turns[:num_turns]).messages
+
+
+def test_the_assistants_last_message_is_continued() -> None:
+    begun = read(USER, {"role": "assistant", "content": "Sure: "})
+    assert begun == Conversation([USER], "Sure: ")
+    assert read(USER).continuation is None
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ([USER, {"role": "assistant", "content": [CALL]}], "messages[1]"),
+        ([USER, {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}]}], "messages[1]"),
+        ([{"role": "user", "content": [RESULT]}], "messages[0].content[0].tool_use_id"),
+        ([{"role": "user", "content": [CALL]}], "messages[0].content[0]"),
+        ([{"role": "user", "content": []}], "messages[0].content"),
+        ([USER, {"role": "assistant", "content": [RESULT]}], "messages[1].content[0]"),
+        ([USER, {"role": "system", "content": [RESULT]}], "messages[1].content[0]"),
+        ([{"role": "assistant", "content": "a"}], "messages"),
+    ],
+)
+def test_what_stands_where_it_cannot_is_refused_by_its_place(messages: list[Any], param: str) -> None:
+    assert refusal(*messages).param == param
+
+
+def test_system_messages_stay_where_they_are() -> None:
+    assert read(USER, {"role": "system", "content": "Be brief."}).messages[1]["role"] == "system"

@@ -1,0 +1,198 @@
+"""The API's document and the table behind it, against the app, the error table and the request's own types."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from litestar.routes import HTTPRoute
+from msgspec import inspect
+
+from router.app import create_app
+from router.config import Config
+from router.http.error_response import Dialect, dialect_of
+from router.http.error_schemas import OpenAIErrorObject
+from router.http.error_table import ERROR_ROWS
+from router.protocols.endpoints.base import Endpoint, Protocol
+from router.protocols.endpoints.openapi import api_document
+from router.protocols.endpoints.table import ENDPOINTS, ERRORS, PROTOCOLS, READ_BY_TYPE
+from router.protocols.fields.capabilities import ENDPOINTS as CAPABLE
+from router.protocols.fields.json_types import ANY_TITLES
+from router.services import Services
+from tests.support.fake_openai import FakeFront, with_front
+
+SAYS_SOMETHING = {"type", "$ref", "enum", "const", "anyOf"}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return msgspec.json.decode(msgspec.json.encode(api_document("1.2.3")), type=dict[str, Any])
+
+
+def all_schemas(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema of the document, and those within them."""
+    roots = [(f"components.{name}", schema) for name, schema in document["components"]["schemas"].items()]
+    for url, operations in document["paths"].items():
+        for method, operation in operations.items():
+            place = f"{method} {url}"
+            roots += [(f"{place} {each['name']}", each["schema"]) for each in operation["parameters"] if "name" in each]
+            answers = [*operation["responses"].values(), operation.get("requestBody", {})]
+            for content in (each.get("content", {}) for each in answers):
+                for media, shown in content.items():
+                    roots += [(f"{place} {media}", schema) for schema in shown.values()]
+    for place, schema in roots:
+        yield from _within(place, schema)
+
+
+def _within(place: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield place, schema
+    for name, each in schema.get("properties", {}).items():
+        yield from _within(f"{place}.{name}", each)
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from _within(f"{place}[{key}]", schema[key])
+    for key in ("anyOf", "prefixItems"):
+        for index, each in enumerate(schema.get(key, [])):
+            yield from _within(f"{place}.{key}[{index}]", each)
+
+
+def test_the_table_and_the_app_have_the_same_endpoints() -> None:
+    services = Services(Config(), models=None, supervisor=None, version="1")  # type: ignore[arg-type]  # no request
+    app = create_app(services)
+    routes = [
+        (method, re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path_format))
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for method in route.methods
+        if method != "OPTIONS"
+    ]
+    assert sorted(routes) == sorted((row.method, row.url) for row in ENDPOINTS)
+
+
+@pytest.mark.parametrize("row", ENDPOINTS, ids=lambda row: f"{row.method} {row.url}")
+def test_errors_come_in_the_dialect_that_the_table_says(row: Endpoint) -> None:
+    assert dialect_of(row.url) is row.dialect
+
+
+def test_what_models_can_do_is_in_the_table() -> None:
+    assert {row.path for row in CAPABLE} <= {f"{row.method} {row.url}" for row in ENDPOINTS}
+
+
+def test_the_documentation_lists_all_endpoints() -> None:
+    lines = (Path(__file__).parents[4] / "docs" / "api.md").read_text().splitlines()
+    shown = lines[lines.index("## All endpoints") + 4 :]
+    assert shown == [f"| `{row.method} {row.url}` | {row.protocol} | {row.summary} |" for row in ENDPOINTS]
+
+
+def test_every_protocol_is_described_and_has_endpoints() -> None:
+    assert set(PROTOCOLS) == set(get_args(Protocol)) == {row.protocol for row in ENDPOINTS}
+
+
+def test_no_schema_says_nothing_unless_it_says_so_by_its_name(document: dict[str, Any]) -> None:
+    empty = [
+        place
+        for place, schema in all_schemas(document)
+        if not SAYS_SOMETHING & schema.keys() and schema.get("title") not in ANY_TITLES
+    ]
+    assert empty == []
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    text = msgspec.json.encode(document).decode()
+    for place in set(re.findall(r'"#/([^"]+)"', text)):
+        node: Any = document
+        for step in place.split("/"):
+            assert step in node, place
+            node = node[step]
+
+
+def test_components_have_plain_names(document: dict[str, Any]) -> None:
+    for name in document["components"]["schemas"]:
+        assert re.fullmatch(r"(openai|responses|anthropic|ollama|llamaserver|mlxr)\.[A-Z][A-Za-z]*", name), name
+
+
+def test_operations_have_names_of_their_own(document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for operations in document["paths"].values() for operation in operations.values()]
+    assert len(ids) == len(set(ids)) == len(ENDPOINTS)
+
+
+def test_patterns_are_those_of_json_schema(document: dict[str, Any]) -> None:
+    patterns = [schema["pattern"] for _, schema in all_schemas(document) if "pattern" in schema]
+    assert patterns
+    assert not [pattern for pattern in patterns if r"\Z" in pattern]
+
+
+def test_errors_name_every_status_of_the_error_table(document: dict[str, Any]) -> None:
+    for dialect in Dialect:
+        shown = " ".join(
+            document["components"]["responses"][f"{dialect.value}.{kind}"]["description"] for kind in ("4XX", "5XX")
+        )
+        assert all(f"{row.status}: " in shown for row in ERROR_ROWS.values())
+    types: Any = OpenAIErrorObject.__annotations__["type"]
+    assert {row.type for row in ERROR_ROWS.values()} == set(get_args(types))
+
+
+def test_no_struct_of_the_api_has_a_bare_any() -> None:
+    bare: list[str] = []
+    seen: set[type] = set()
+    for type_ in _types():
+        _find_any(inspect.type_info(type_), str(type_), bare, seen)
+    assert len(seen) > 200, "the walk comes to the Structs within Structs"
+    assert bare == []
+
+
+def _types() -> Iterator[Any]:
+    for row in ENDPOINTS:
+        yield from (type_ for answer in row.answers.values() for type_ in answer.types)
+        yield from () if row.stream is None else row.stream.events
+        yield from () if row.body is None else (row.body.type,)
+    for types in READ_BY_TYPE.values():
+        yield from types
+    yield from ERRORS.values()
+
+
+def _find_any(info: Any, place: str, bare: list[str], seen: set[type]) -> None:
+    """Walk all types within a type; `bare` gets the places of those that say nothing and have no name."""
+    match info:
+        case inspect.Metadata(type=inspect.AnyType(), extra_json_schema=said):
+            if said is None or (said.get("title") not in ANY_TITLES and "type" not in said):
+                bare.append(place)
+        case inspect.AnyType() | inspect.RawType():
+            bare.append(place)
+        case inspect.StructType(cls=cls, fields=fields):
+            if cls not in seen:
+                seen.add(cls)
+                for field in fields:
+                    _find_any(field.type, f"{cls.__module__}.{cls.__qualname__}.{field.name}", bare, seen)
+        case inspect.Type():
+            for name in _INNER & set(info.__struct_fields__):
+                inner = getattr(info, name)
+                for each in inner if isinstance(inner, tuple) else (inner,):
+                    _find_any(each, place, bare, seen)
+
+
+_INNER = {"type", "types", "item_type", "item_types", "value_type"}
+
+
+@with_front()
+async def test_the_document_is_served_and_made_once(front: FakeFront) -> None:
+    first = await front.client.get("/schema")
+    again = await front.client.get("/schema/openapi.json")
+    assert first.headers["content-type"] == "application/json"
+    assert first.content == again.content
+    assert first.json()["info"]["version"] == "0.0.0"
+    assert front.services.document == first.content
+
+
+def test_the_start_of_the_gateway_does_without_the_table() -> None:
+    code = (
+        "import sys, router.gateway; print([name for name in sys.modules if 'openapi' in name or 'endpoints' in name])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    loaded = [name for name in ast.literal_eval(ran.stdout) if name.startswith("router.")]
+    assert loaded == []

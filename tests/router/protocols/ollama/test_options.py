@@ -1,0 +1,188 @@
+"""Options: each honoured, or refused by its name."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from registry.catalogue import Artifact
+from router.config import Config
+from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.models.defaults import RequestDefaults
+from router.models.load_settings import AS_CONFIGURED, LoadSettings
+from router.protocols.fields.capabilities import ENGINES, Support
+from router.protocols.fields.sampling import sampling_params
+from router.protocols.ollama.options import (
+    OPTIONS,
+    check_options,
+    load_wishes,
+    max_tokens,
+    sampling_wishes,
+    stop_of,
+    with_allowed_values,
+)
+from router.protocols.ollama.schemas import Options
+from tests.registry.catalogue_builder import make_facts
+
+CONFIG = Config()
+DEFAULTS = RequestDefaults(temperature=0.25, top_k=7, max_tokens=99, stop=("END",))
+ASKING: dict[str, Any] = {
+    "num_gpu": 1,
+    "main_gpu": 1,
+    "num_batch": 77,
+    "use_mmap": not CONFIG.llamacpp.mmap,
+    "use_mlock": True,
+    "numa": True,
+    "low_vram": True,
+    "f16_kv": False,
+    "vocab_only": True,
+    "logits_all": True,
+    "embedding_only": True,
+    "draft_num_predict": 4,
+    "mirostat": 1,
+    "tfs_z": 0.5,
+    "penalize_newline": False,
+}
+"""For every option that is refused on llamacpp, a value that asks for something."""
+
+
+def options(**values: Any) -> Options:
+    return msgspec.convert(values, Options)
+
+
+def artifact(context_length: int) -> Artifact:
+    return Artifact(
+        id=1,
+        model_name="m",
+        format=make_facts().format,
+        path="/m",
+        files=("/m",),
+        mmproj_path=None,
+        size_bytes=1,
+        mtime_ns=1,
+        sha256=None,
+        status="ok",
+        reason=None,
+        is_owned=False,
+        facts=make_facts(context_length=context_length),
+    )
+
+
+def test_every_option_has_a_row() -> None:
+    assert sorted(row.name for row in OPTIONS) == sorted(Options.__struct_fields__)
+
+
+def test_every_refused_option_is_tried_below() -> None:
+    refused = {row.name for row in OPTIONS if row.support is Support.REFUSED}
+    assert refused == set(ASKING)
+    assert all(row.hint for row in OPTIONS if row.support is Support.REFUSED)
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_what_is_not_honoured_is_refused_by_its_name(name: str) -> None:
+    with pytest.raises(UnsupportedFieldError, match=f"options.{name} is not supported: ") as caught:
+        check_options(options(**{name: ASKING[name]}), CONFIG, "llamacpp")
+    assert caught.value.param == f"options.{name}"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_null_asks_for_nothing(engine: str) -> None:
+    check_options(options(**dict.fromkeys(Options.__struct_fields__)), CONFIG, engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_asks_for_nothing_passes(engine: str) -> None:
+    for row in OPTIONS:
+        for value in row.neutral if row.name != "num_gpu" else (-1,):
+            check_options(options(**{row.name: value}), CONFIG, engine)
+    check_options(options(mirostat=0, mirostat_tau=5.0, mirostat_eta=0.1, num_keep=4, num_thread=0), CONFIG, engine)
+
+
+def test_what_is_so_anyway_passes() -> None:
+    check_options(options(use_mmap=CONFIG.llamacpp.mmap, num_batch=CONFIG.llamacpp.batch_tokens), CONFIG, "llamacpp")
+    check_options(options(num_batch=CONFIG.mlx.prefill_step_tokens), CONFIG, "mlx")
+
+
+def test_layers_on_a_gpu_are_a_matter_of_the_engine() -> None:
+    check_options(options(num_gpu=0), CONFIG, "llamacpp")
+    with pytest.raises(UnsupportedFieldError, match="CPU by its nature"):
+        check_options(options(num_gpu=99), CONFIG, "llamacpp")
+    for number in (0, 99):
+        with pytest.raises(UnsupportedFieldError, match="whole model"):
+            check_options(options(num_gpu=number), CONFIG, "mlx")
+
+
+def test_threads_are_llamacpps() -> None:
+    check_options(options(num_thread=3), CONFIG, "llamacpp")
+    with pytest.raises(UnsupportedFieldError, match=r"options\.num_thread.*mlx chooses"):
+        check_options(options(num_thread=3), CONFIG, "mlx")
+
+
+def test_a_context_loads_anew_unless_it_is_so_anyway() -> None:
+    default = CONFIG.generation.context_length
+
+    def wished(num_ctx: int, of_model: LoadSettings = AS_CONFIGURED, trained: int = 100_000) -> LoadSettings:
+        return load_wishes(options(num_ctx=num_ctx), CONFIG, of_model, artifact(trained))
+
+    assert load_wishes(options(), CONFIG, AS_CONFIGURED, artifact(100_000)) == AS_CONFIGURED
+    assert wished(default) == AS_CONFIGURED
+    assert wished(64) == LoadSettings(context_length=64)
+    assert wished(64, LoadSettings(context_length=64)) == AS_CONFIGURED
+    assert wished(default, LoadSettings(context_length=64)) == LoadSettings(context_length=default)
+    # More than the model was made for is what it was made for.
+    assert wished(10_000, trained=1024) == AS_CONFIGURED
+    assert wished(10_000, LoadSettings(context_length=64), trained=1024) == LoadSettings(context_length=1024)
+
+
+def test_threads_load_anew_unless_it_is_so_anyway() -> None:
+    load = load_wishes(options(num_thread=3), CONFIG, AS_CONFIGURED, None)
+    assert load == LoadSettings(threads=3)
+    assert load_wishes(options(num_thread=3), CONFIG, LoadSettings(threads=3), None) == AS_CONFIGURED
+    assert load_wishes(options(num_thread=0), CONFIG, AS_CONFIGURED, None) == AS_CONFIGURED
+
+
+def test_sampling_comes_as_the_engines_have_it() -> None:
+    wanted = options(
+        temperature=0.5,
+        top_k=-1,
+        top_p=0.8,
+        min_p=0.1,
+        typical_p=0.7,
+        seed=42,
+        repeat_penalty=1.3,
+        repeat_last_n=-1,
+        presence_penalty=0.5,
+        frequency_penalty=-0.5,
+    )
+    params = sampling_params(sampling_wishes(wanted, num_logprobs=3), DEFAULTS)
+    assert (params.temperature, params.top_k, params.top_p, params.min_p) == (0.5, None, 0.8, 0.1)
+    assert (params.typical_p, params.seed, params.num_logprobs) == (0.7, 42, 3)
+    assert (params.repetition_penalty, params.presence_penalty, params.frequency_penalty) == (1.3, 0.5, -0.5)
+    assert (params.repetition_window, params.penalty_window) == (None, None)
+
+
+def test_what_is_left_open_is_the_models() -> None:
+    params = sampling_params(sampling_wishes(options(seed=-1), num_logprobs=None), DEFAULTS)
+    assert (params.temperature, params.top_k, params.seed, params.num_logprobs) == (0.25, 7, None, None)
+
+
+def test_the_length_of_an_answer() -> None:
+    assert max_tokens(options(), DEFAULTS) == 99
+    assert max_tokens(options(num_predict=5), DEFAULTS) == 5
+    assert max_tokens(options(num_predict=-1), DEFAULTS) is None
+    assert max_tokens(options(num_predict=-2), DEFAULTS) is None
+    with pytest.raises(InvalidRequestError, match=r"options\.num_predict"):
+        max_tokens(options(num_predict=0), DEFAULTS)
+
+
+def test_stop_texts_join_the_models() -> None:
+    assert stop_of(options(stop="a"), DEFAULTS) == ("a", "END")
+    assert stop_of(options(stop=["a", "END"]), DEFAULTS) == ("a", "END")
+    assert stop_of(options(), DEFAULTS) == ("END",)
+
+
+def test_an_error_says_what_is_allowed() -> None:
+    error = with_allowed_values(InvalidRequestError("The field 'options.top_p': no.", "options.top_p"))
+    assert str(error) == "The field 'options.top_p': no; allowed: a number above 0, up to 1."
+    for param in ("top_p", "options.numa", None, "options"):
+        assert str(with_allowed_values(InvalidRequestError("no.", param))) == "no."

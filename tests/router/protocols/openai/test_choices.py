@@ -1,0 +1,134 @@
+"""Several answers, log probabilities, echoes and constraints over HTTP, on the fake engine."""
+
+import json
+from typing import Any
+
+import openai
+import pytest
+
+from backends.fake.engine import FakeOptions
+from tests.support.fake_openai import FakeFront, sse_objects, with_front
+
+
+def texts(body: dict[str, Any]) -> list[str]:
+    return [choice["text"] if "text" in choice else choice["message"]["content"] for choice in body["choices"]]
+
+
+def streamed_texts(objects: list[Any]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for chunk in objects[:-1]:
+        for choice in chunk["choices"]:
+            text = choice["text"] if "text" in choice else choice["delta"].get("content") or ""
+            found[choice["index"]] = found.get(choice["index"], "") + text
+    return found
+
+
+@with_front()
+async def test_answers_to_one_prompt_differ_and_the_first_is_that_of_a_single_one(front: FakeFront) -> None:
+    wish = {"temperature": 1, "seed": 7, "max_tokens": 12}
+    several = (await front.chat(**wish, n=4)).json()
+    assert [choice["index"] for choice in several["choices"]] == [0, 1, 2, 3]
+    assert len(set(texts(several))) == 4
+    alone = (await front.chat(**wish)).json()
+    assert texts(alone) == texts(several)[:1]
+    assert several["usage"]["prompt_tokens"] == alone["usage"]["prompt_tokens"]
+    assert several["usage"]["completion_tokens"] == 48
+    second = (await front.chat(**(wish | {"seed": 8}))).json()
+    assert texts(second) == texts(several)[1:2]
+
+
+@with_front()
+async def test_choices_of_several_prompts_are_numbered_as_openai_does(front: FakeFront) -> None:
+    wish = {"temperature": 1, "seed": 7, "max_tokens": 12}
+    both = (await front.complete(prompt=["one", "two"], n=2, **wish)).json()
+    assert [choice["index"] for choice in both["choices"]] == [0, 1, 2, 3]
+    assert texts(both)[2:] == texts((await front.complete(prompt="two", n=2, **wish)).json())
+    assert both["usage"]["prompt_tokens"] == 6
+    streamed = await front.complete(prompt=["one", "two"], n=2, stream=True, **wish)
+    assert streamed_texts(sse_objects(streamed)) == dict(enumerate(texts(both)))
+
+
+@with_front()
+async def test_an_echo_puts_the_prompt_before_each_answer(front: FakeFront) -> None:
+    plain = texts((await front.complete(prompt=["ab", "cd"])).json())
+    echoed = texts((await front.complete(prompt=["ab", "cd"], echo=True)).json())
+    assert echoed == ["ab" + plain[0], "cd" + plain[1]]
+    streamed = await front.complete(prompt=["ab", "cd"], echo=True, stream=True)
+    assert streamed_texts(sse_objects(streamed)) == dict(enumerate(echoed))
+
+
+@with_front()
+async def test_a_regular_expression_is_obeyed_also_in_a_stream(front: FakeFront) -> None:
+    response = await front.chat(regex="[0-9]{4}", temperature=1, seed=1, max_tokens=50, n=2)
+    assert response.status_code == 200, response.text
+    assert all(len(text) == 4 and text.isdigit() for text in texts(response.json()))
+    streamed = streamed_texts(sse_objects(await front.chat(regex="(ab){3}", max_tokens=50, stream=True)))
+    assert streamed == {0: "ababab"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"regex": "("}, "regex"),
+        ({"grammar": "root ::= ("}, "grammar"),
+        ({"grammar": "start ::= 'a'"}, "grammar"),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "n", "schema": {"$ref": "https://example.com/x"}},
+                }
+            },
+            "response_format",
+        ),
+    ],
+)
+@with_front()
+async def test_a_grammar_that_does_not_compile_is_a_plain_400(
+    front: FakeFront, *, body: dict[str, Any], param: str, stream: bool
+) -> None:
+    response = await front.chat(**body, stream=stream)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert (error["code"], error["param"], error["type"]) == ("invalid_grammar", param, "invalid_request_error")
+    assert (await front.chat(max_tokens=1)).status_code == 200
+    assert front.fleet.num_launches["llamacpp"] == 1
+
+
+@with_front()
+async def test_a_bias_for_a_token_that_does_not_exist_is_a_400(front: FakeFront) -> None:
+    response = await front.chat(logit_bias={"1000000": 5})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "logit_bias"
+
+
+@with_front(llamacpp=FakeOptions(answer_tokens=3))
+async def test_the_openai_client_reads_choices_progress_and_usage(front: FakeFront) -> None:
+    client = openai.AsyncOpenAI(base_url=f"{front.client.base_url}/v1", api_key="none", max_retries=0)
+    async with client:
+        stream = await client.chat.completions.create(
+            model="m",
+            messages=[{"role": "user", "content": "hi"}],
+            n=2,
+            temperature=0,
+            stream=True,
+            stream_options={"include_usage": True},
+            extra_body={"return_progress": True, "timings_per_token": True},
+        )
+        found: dict[int, str] = {}
+        async for chunk in stream:
+            for choice in chunk.choices:
+                found[choice.index] = found.get(choice.index, "") + (choice.delta.content or "")
+        assert found[0] == found[1] != ""
+        assert chunk.usage is not None
+        assert chunk.usage.completion_tokens == 2 * 4
+        assert chunk.usage.completion_tokens_details is not None
+        with pytest.raises(openai.BadRequestError) as caught:
+            await client.completions.create(model="m", prompt="x", best_of=3)
+        assert (caught.value.param, caught.value.code) == ("best_of", "unsupported_parameter")
+        with pytest.raises(openai.BadRequestError) as caught:
+            await client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": "x"}], extra_body={"grammar": "("}
+            )
+        assert json.loads(caught.value.response.text)["error"]["code"] == "invalid_grammar"

@@ -1,0 +1,234 @@
+"""Golden bytes: what goes over the wire, to the letter."""
+
+import itertools
+from typing import Any, cast
+
+import msgspec
+
+from backends.sequence import SamplingParams
+from backends.wire.messages import SequenceTimings, Usage
+from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
+from backends.wire.prompts import TextPrompt
+from backends.wire.request import OutputSpec, Tool, ToolUse
+from router.models.targets import Choice, EngineReason, Target
+from router.models.wish import Wish
+from router.protocols.openai.answer import AnswerHead
+from router.protocols.openai.encoding import StreamEncoder, StreamWishes
+from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent, SequenceEnd
+
+CHAT = AnswerHead(answer_id="chatcmpl-1", created=7, model="m", is_chat=True)
+TEXT = AnswerHead(answer_id="cmpl-1", created=7, model="m", is_chat=False)
+END = SequenceEnd("stop", Usage(10, 4, 3), SequenceTimings(1.0, 12.0, 8.0))
+TIMINGS = (
+    b'{"cache_n":4,"prompt_n":6,"prompt_ms":12.0,"prompt_per_token_ms":2.0,"prompt_per_second":500.0,'
+    b'"predicted_n":3,"predicted_ms":8.0,"predicted_per_token_ms":4.0,"predicted_per_second":250.0,'
+    b'"engine":"mlx","engine_reason":"request","load_ms":5.0,"queue_ms":3.0}'
+)
+HEAD = b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"m",'
+TEXT_HEAD = b'data: {"id":"cmpl-1","object":"text_completion","created":7,"model":"m",'
+PLAIN = StreamWishes()
+
+
+def served(**wishes: Any) -> Generation:
+    """What the encoders read of a generation that mlx serves."""
+    request: dict[str, Any] = {
+        "wish": Wish("m"),
+        "prompts": (TextPrompt("p"),),
+        "sampling": SamplingParams(),
+        "max_tokens": None,
+        "stop": (),
+    }
+
+    class Served:
+        choice = Choice(Target("m", "mlx", 1, "/m"), EngineReason.REQUEST)
+        queue_ms = 2.0
+        load_ms = 5.0
+
+    found = Served()
+    found.request = GenerationRequest(**(request | wishes))  # type: ignore[attr-defined]
+    return cast("Generation", found)
+
+
+def text_event(index: int, text: str, end: SequenceEnd | None = None) -> OutputEvent:
+    return OutputEvent(index, Output(text), 1, end)
+
+
+def decoded(chunks: bytes) -> list[dict[str, Any]]:
+    blocks = chunks.decode().split("\n\n")
+    assert blocks.pop() == ""
+    assert all(block.startswith("data: ") for block in blocks)
+    return [msgspec.json.decode(block.removeprefix("data: ")) for block in blocks]
+
+
+def deltas(chunks: bytes) -> list[dict[str, Any]]:
+    return [chunk["choices"][0]["delta"] for chunk in decoded(chunks)]
+
+
+def test_a_chat_stream() -> None:
+    encoder = StreamEncoder(CHAT, served(), PLAIN)
+    assert encoder.encode([text_event(0, 'a"\n')]) == (
+        HEAD
+        + b'"choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}'
+        b"\n\n" + HEAD + b'"choices":[{"index":0,"delta":{"content":"a\\"\\n"},"logprobs":null,"finish_reason":null}]}'
+        b"\n\n"
+    )
+    assert encoder.encode([text_event(0, "b", END)]) == (
+        HEAD
+        + b'"choices":[{"index":0,"delta":{"content":"b"},"logprobs":null,"finish_reason":null}]}\n\n'
+        + HEAD
+        + b'"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}],"timings":'
+        + TIMINGS
+        + b"}\n\n"
+    )
+    assert encoder.tail() == b"data: [DONE]\n\n"
+
+
+def test_a_chat_stream_with_usage_has_null_before_and_the_figures_in_a_chunk_without_choices() -> None:
+    encoder = StreamEncoder(CHAT, served(), StreamWishes(includes_usage=True))
+    chunks = encoder.encode([text_event(0, "", END)])
+    assert chunks == (
+        HEAD
+        + b'"choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}],'
+        b'"usage":null}\n\n'
+        + HEAD
+        + b'"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}],"usage":null,"timings":'
+        + TIMINGS
+        + b"}\n\n"
+    )
+    assert encoder.tail() == (
+        HEAD + b'"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":3,"total_tokens":13,'
+        b'"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":0}}}\n\n'
+        b"data: [DONE]\n\n"
+    )
+
+
+def test_a_text_stream_of_two_prompts() -> None:
+    encoder = StreamEncoder(TEXT, served(), PLAIN)
+    assert encoder.encode([text_event(1, "x"), text_event(0, "y", END)]) == (
+        TEXT_HEAD
+        + b'"choices":[{"index":1,"text":"x","logprobs":null,"finish_reason":null}]}\n\n'
+        + TEXT_HEAD
+        + b'"choices":[{"index":0,"text":"y","logprobs":null,"finish_reason":null}]}\n\n'
+        + TEXT_HEAD
+        + b'"choices":[{"index":0,"text":"","logprobs":null,"finish_reason":"stop"}],"timings":'
+        + TIMINGS
+        + b"}\n\n"
+    )
+
+
+def test_choices_of_one_prompt_interleave_and_count_the_prompt_once() -> None:
+    encoder = StreamEncoder(CHAT, served(num_choices=2), StreamWishes(includes_usage=True))
+    chunks = encoder.encode([text_event(1, "b"), text_event(0, "a"), text_event(1, "", END), text_event(0, "", END)])
+    shown = [(c["choices"][0]["index"], c["choices"][0]["delta"].get("content")) for c in decoded(chunks)]
+    assert shown == [(1, ""), (1, "b"), (0, ""), (0, "a"), (1, None), (0, None)]
+    usage = decoded(encoder.tail().removesuffix(b"data: [DONE]\n\n"))[0]["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (10, 6, 16)
+
+
+def test_reasoning_comes_in_a_field_of_its_own_before_the_text() -> None:
+    encoder = StreamEncoder(CHAT, served(), PLAIN)
+    chunks = encoder.encode([OutputEvent(0, Output("so", "hm"), 2)])
+    assert deltas(chunks) == [{"role": "assistant", "content": ""}, {"reasoning_content": "hm"}, {"content": "so"}]
+
+
+G = {"name": "g", "arguments": "{}"}
+
+
+def test_tool_calls_have_id_type_and_name_in_their_first_fragment_only() -> None:
+    calls = (
+        ToolCallDelta(0, "call_1", "f", ""),
+        ToolCallDelta(0, arguments='{"a":'),
+        ToolCallDelta(0, arguments="1}"),
+        ToolCallDelta(1, "call_2", "g", "{}"),
+    )
+    tools = OutputSpec(tools=ToolUse((Tool("f", {}), Tool("g", {}))))
+    encoder = StreamEncoder(CHAT, served(output=tools), PLAIN)
+    end = SequenceEnd("tool_calls", END.usage, END.timings)
+    chunks = encoder.encode([OutputEvent(0, Output(tool_calls=calls), 4, end)])
+    assert deltas(chunks) == [
+        {"role": "assistant", "content": None},
+        {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a":'}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]},
+        {
+            "tool_calls": [
+                {"index": 1, "id": "call_2", "type": "function", "function": {"name": "g", "arguments": "{}"}}
+            ]
+        },
+        {},
+    ]
+    assert decoded(chunks)[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+ONE = PositionLogprobs(TokenLogprob(1, b"a", -0.5), (TokenLogprob(1, b"a", -0.5), TokenLogprob(2, b"\xe2", -1.5)))
+TWO = PositionLogprobs(TokenLogprob(3, b"bc", -0.25))
+
+
+def test_log_probabilities_come_with_the_text_of_their_tokens_once() -> None:
+    encoder = StreamEncoder(CHAT, served(sampling=SamplingParams(num_logprobs=2)), PLAIN)
+    chunks = decoded(
+        encoder.encode([OutputEvent(0, Output("a", "t", logprobs=(ONE,)), 1), OutputEvent(0, Output(logprobs=(TWO,)))])
+    )
+    choices = [chunk["choices"][0] for chunk in chunks]
+    assert [choice["delta"] for choice in choices] == [
+        {"role": "assistant", "content": ""},
+        {"reasoning_content": "t"},
+        {"content": "a"},
+        {"content": ""},
+    ]
+    told = [choice["logprobs"] for choice in choices]
+    assert told[0] is told[2] is None
+    assert [entry["token"] for entry in told[1]["content"] + told[3]["content"]] == ["a", "bc"]
+
+
+def test_offsets_run_through_the_chunks_of_a_text_completion() -> None:
+    encoder = StreamEncoder(TEXT, served(sampling=SamplingParams(num_logprobs=0)), PLAIN)
+    events = [OutputEvent(0, Output("a", logprobs=(ONE,)), 1), OutputEvent(0, Output("bc", logprobs=(TWO, ONE)), 2)]
+    told = [chunk["choices"][0]["logprobs"]["text_offset"] for chunk in decoded(encoder.encode([*events]))]
+    assert told == [[0], [1, 3]]
+
+
+def test_an_echo_comes_first_in_every_choice_of_its_prompt() -> None:
+    generation = served(num_choices=2, prompts=(TextPrompt("p"), TextPrompt("q")))
+    encoder = StreamEncoder(TEXT, generation, StreamWishes(echoes=("p", "q")))
+    chunks = decoded(encoder.encode([text_event(3, "x"), text_event(0, "y"), text_event(3, "z")]))
+    shown = [(chunk["choices"][0]["index"], chunk["choices"][0]["text"]) for chunk in chunks]
+    assert shown == [(3, "q"), (3, "x"), (0, "p"), (0, "y"), (3, "z")]
+
+
+def test_prompt_progress_is_llama_servers_and_ends_at_the_total() -> None:
+    clock = itertools.count(100.0, 0.5)
+    encoder = StreamEncoder(CHAT, served(), StreamWishes(has_progress=True), clock=lambda: next(clock))
+    chunks = encoder.encode([ProgressEvent(0, 0, 10, 0), ProgressEvent(0, 6, 10, 2)])
+    assert chunks.startswith(
+        HEAD + b'"choices":[{"index":0,"delta":{"role":"assistant","content":null},"logprobs":null,'
+        b'"finish_reason":null}],"prompt_progress":{"total":10,"cache":0,"processed":0,"time_ms":'
+    )
+    later = decoded(encoder.encode([text_event(0, "a")]))
+    progress = [chunk["prompt_progress"] for chunk in decoded(chunks) + later[:1]]
+    assert [(p["total"], p["cache"], p["processed"]) for p in progress] == [(10, 0, 0), (10, 2, 6), (10, 2, 10)]
+    assert [p["time_ms"] for p in progress] == sorted(p["time_ms"] for p in progress)
+    assert [chunk["choices"][0]["delta"] for chunk in later[1:]] == [{"content": "a"}], "the role was there already"
+
+
+def test_progress_is_told_once_per_prompt_and_only_when_wanted() -> None:
+    quiet = StreamEncoder(CHAT, served(), PLAIN)
+    assert quiet.encode([ProgressEvent(0, 1, 2, 0)]) == b""
+    encoder = StreamEncoder(CHAT, served(num_choices=2), StreamWishes(has_progress=True))
+    chunks = decoded(encoder.encode([ProgressEvent(0, 1, 2, 0), ProgressEvent(1, 1, 2, 0)]))
+    assert [chunk["choices"][0]["index"] for chunk in chunks] == [0]
+
+
+def test_timings_in_every_chunk_count_up() -> None:
+    now = [0.0]
+    encoder = StreamEncoder(CHAT, served(), StreamWishes(has_timings=True), clock=lambda: now[0])
+    encoder.encode([ProgressEvent(0, 0, 10, 0)])
+    now[0] = 0.1
+    first = decoded(encoder.encode([text_event(0, "a")]))[-1]["timings"]
+    now[0] = 0.3
+    second = decoded(encoder.encode([text_event(0, "b")]))[-1]["timings"]
+    assert (first["prompt_n"], first["prompt_ms"], first["predicted_n"]) == (10, 100.0, 1)
+    assert first["predicted_per_second"] is None
+    assert (second["predicted_n"], second["predicted_ms"], second["predicted_per_second"]) == (2, 200.0, 5.0)
+    last = decoded(encoder.encode([text_event(0, "", END)]))[-1]["timings"]
+    assert last == msgspec.json.decode(TIMINGS)

@@ -1,0 +1,199 @@
+from typing import Any
+
+import msgspec
+import pytest
+
+from backends.wire.prompts import ChatPrompt, TextPrompt, TokenPrompt
+from backends.wire.request import OutputSpec
+from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFieldError
+from router.http.body import decode_json
+from router.models.defaults import RequestDefaults
+from router.models.wish import Wish
+from router.protocols.fields.capabilities import CHAT, COMPLETIONS
+from router.protocols.openai.schemas import ChatMessage, ChatRequest, CompletionRequest, StreamOptions, TextPart
+from router.protocols.openai.validation import chat_generation, completion_generation, with_allowed_values
+from router.requests.generation import GenerationRequest
+
+DEFAULTS = RequestDefaults(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max_tokens=99)
+
+
+def chat(*, defaults: RequestDefaults = DEFAULTS, has_progress_header: bool = False, **body: Any) -> GenerationRequest:
+    plain = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    request = decode_json(msgspec.json.encode(plain | body), ChatRequest)
+    return chat_generation(request, Wish("m"), defaults, engine="mlx", has_progress_header=has_progress_header)
+
+
+def complete(**body: Any) -> GenerationRequest:
+    request = decode_json(msgspec.json.encode({"model": "m", "prompt": "p"} | body), CompletionRequest)
+    return completion_generation(request, Wish("m"), DEFAULTS, engine="mlx")
+
+
+def prompt_of(**body: Any) -> ChatPrompt:
+    (prompt,) = chat(**body).prompts
+    assert isinstance(prompt, ChatPrompt)
+    return prompt
+
+
+HONOURED: dict[str, tuple[Any, str, Any]] = {
+    "max_tokens": (5, "max_tokens", 5),
+    "max_completion_tokens": (5, "max_tokens", 5),
+    "stop": (["a", "b"], "stop", ("a", "b")),
+    "ignore_eos": (True, "ignore_eos", True),
+    "n": (8, "num_choices", 8),
+    "logprobs": (True, "sampling.num_logprobs", 0),
+    "messages": ([{"role": "user", "content": "x"}], "prompts", (ChatPrompt([{"role": "user", "content": "x"}]),)),
+    "reasoning_format": ("none", "output", OutputSpec(splits_reasoning=False)),
+}
+
+
+@pytest.mark.parametrize("name", sorted(HONOURED))
+def test_an_honoured_field_reaches_the_engine(name: str) -> None:
+    value, place, expected = HONOURED[name]
+    found: Any = chat(**{name: value})
+    for part in place.split("."):
+        found = getattr(found, part)
+    assert found == expected
+
+
+def test_log_probabilities_reach_the_engine_from_both_shapes() -> None:
+    assert chat().sampling.num_logprobs is None
+    assert chat(logprobs=False, top_logprobs=0).sampling.num_logprobs is None
+    assert chat(logprobs=True, top_logprobs=20).sampling.num_logprobs == 20
+    assert complete().sampling.num_logprobs is None
+    assert complete(logprobs=0).sampling.num_logprobs == 0
+    with pytest.raises(InvalidRequestError, match="logprobs: true") as caught:
+        chat(top_logprobs=3)
+    assert caught.value.param == "top_logprobs"
+
+
+def test_thinking_is_wished_for_in_three_ways() -> None:
+    assert prompt_of().enable_thinking is None
+    assert prompt_of(enable_thinking=False).enable_thinking is False
+    inner = prompt_of(chat_template_kwargs={"enable_thinking": True, "style": "terse"})
+    assert (inner.enable_thinking, inner.template_kwargs) == (True, {"style": "terse"})
+    assert prompt_of(reasoning_effort="xhigh").reasoning_effort == "xhigh"
+    assert prompt_of(enable_thinking=True, chat_template_kwargs={"enable_thinking": True}).enable_thinking is True
+    assert prompt_of(reasoning_effort="none", enable_thinking=False).reasoning_effort == "none"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"enable_thinking": True, "chat_template_kwargs": {"enable_thinking": False}}, "enable_thinking"),
+        ({"reasoning_effort": "none", "enable_thinking": True}, "reasoning_effort"),
+        ({"reasoning_effort": "low", "enable_thinking": False}, "reasoning_effort"),
+        ({"chat_template_kwargs": {"enable_thinking": "yes"}}, "chat_template_kwargs.enable_thinking"),
+        ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages"),
+        ({"chat_template_kwargs": {"x": "x" * 16_384}}, "chat_template_kwargs"),
+        ({"max_tokens": 1, "max_completion_tokens": 1}, "max_tokens"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"return_progress": True}, "return_progress"),
+        ({"timings_per_token": True, "stream": False}, "timings_per_token"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused(body: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        chat(**body)
+    assert caught.value.param == param
+    assert param.rpartition(".")[2] in str(caught.value)
+
+
+def test_control_tokens_in_messages_count_as_the_config_says() -> None:
+    assert prompt_of().allows_control_tokens is False
+    assert prompt_of(defaults=RequestDefaults(allow_special_in_content=True)).allows_control_tokens is True
+
+
+def test_progress_is_asked_of_the_worker_only_where_somebody_sees_it() -> None:
+    assert not chat(stream=True).wants_progress
+    assert chat(stream=True, return_progress=True).wants_progress
+    assert chat(stream=True, timings_per_token=True).wants_progress
+    assert chat(stream=True, has_progress_header=True).wants_progress
+    assert not chat(has_progress_header=True).wants_progress
+
+
+def test_an_unsupported_value_is_refused_with_the_way_out() -> None:
+    with pytest.raises(UnsupportedFieldError, match=r"modalities .* leave it out, or send \[\"text\"\]") as caught:
+        chat(modalities=["audio"])
+    assert caught.value.param == "modalities"
+    with pytest.raises(UnsupportedFieldError, match=r"functions .*; it is the old form of tools; send tools"):
+        chat(functions=[{"name": "f"}])
+
+
+def test_what_a_request_leaves_open_comes_from_the_config() -> None:
+    request = chat()
+    assert (request.sampling.temperature, request.sampling.top_p) == (0.7, 0.9)
+    assert (request.sampling.top_k, request.sampling.min_p, request.max_tokens) == (40, 0.05, 99)
+    assert request.sampling.seed is None
+
+
+def test_an_unknown_field_is_refused_by_name() -> None:
+    with pytest.raises(UnknownFieldError) as caught:
+        chat(api_base="http://evil")
+    assert caught.value.param == "api_base"
+
+
+@pytest.mark.parametrize("struct", [ChatMessage, TextPart, StreamOptions])
+def test_nested_objects_refuse_unknown_fields_too(struct: type[msgspec.Struct]) -> None:
+    assert struct.__struct_config__.forbid_unknown_fields
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "param", "words"),
+    [
+        (CHAT, "temperature", "allowed: a number from 0 (greedy) to 5."),
+        (CHAT, "stop[3]", "allowed: up to 16 texts"),
+        (CHAT, "messages[2].role", "allowed: system, developer"),
+        (CHAT, "tools[0].function.name", "allowed: up to 128 tools"),
+        (COMPLETIONS, "prompt[0][1]", "allowed: a text, up to 64 texts"),
+    ],
+)
+def test_a_decoders_error_says_what_is_allowed(endpoint: str, param: str, words: str) -> None:
+    error = with_allowed_values(InvalidRequestError(f"The field '{param}': bad.", param), endpoint)
+    assert words in str(error)
+    assert error.param == param
+
+
+def test_a_decoders_error_about_no_field_of_the_table_stays_as_it_is() -> None:
+    for error in (InvalidRequestError("no param"), UnknownFieldError("unknown", "x.y")):
+        assert with_allowed_values(error, CHAT) is error
+
+
+@pytest.mark.parametrize(
+    ("prompt", "prompts"),
+    [
+        ("a", (TextPrompt("a"),)),
+        (["a", "b"], (TextPrompt("a"), TextPrompt("b"))),
+        ([1, 2], (TokenPrompt([1, 2]),)),
+        ([[1], [2, 3]], (TokenPrompt([1]), TokenPrompt([2, 3]))),
+        (["x"] * 64, (TextPrompt("x"),) * 64),
+    ],
+)
+def test_a_prompt_may_be_text_or_token_ids_one_or_several(prompt: Any, prompts: tuple[object, ...]) -> None:
+    assert complete(prompt=prompt).prompts == prompts
+    assert complete(prompt=prompt).prompt_param == "prompt"
+
+
+@pytest.mark.parametrize("prompt", [[], ["a", 1], [1, [2]], [-1], [2**31], ["x"] * 65, [True], None, {}])
+def test_other_prompts_are_refused_by_name(prompt: Any) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        complete(prompt=prompt)
+    assert caught.value.param is not None
+    assert caught.value.param.startswith("prompt")
+
+
+def test_a_suffix_goes_with_one_text() -> None:
+    assert complete(suffix="end").prompts == (TextPrompt("p", "end"),)
+    assert complete(prompt=["p"], suffix="end").prompts == (TextPrompt("p", "end"),)
+    assert complete(suffix="").prompts == (TextPrompt("p"),)
+    for prompt in (["a", "b"], [1, 2], [[1]]):
+        with pytest.raises(UnsupportedFieldError) as caught:
+            complete(prompt=prompt, suffix="end")
+        assert caught.value.param == "suffix"
+
+
+@pytest.mark.parametrize("body", [{"logprobs": 0}, {"prompt": [1, 2]}, {"prompt": [[1], [2]]}])
+def test_an_echo_goes_with_texts_and_without_log_probabilities(body: dict[str, Any]) -> None:
+    with pytest.raises(UnsupportedFieldError) as caught:
+        complete(echo=True, **body)
+    assert caught.value.param == "echo"
+    assert complete(echo=True, prompt=["a", "b"]).num_sequences == 2

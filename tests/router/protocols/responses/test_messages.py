@@ -1,0 +1,109 @@
+from typing import Any
+
+import pytest
+
+from router.errors import InvalidRequestError
+from router.protocols.responses.items import Item, read_items
+from router.protocols.responses.messages import conversation_messages, num_droppable_turns, without_oldest_turns
+
+
+def messages_of(*sent: Any, instructions: str | None = None) -> list[dict[str, Any]]:
+    items = [item for item in read_items(list(sent)) if isinstance(item, dict)]
+    return conversation_messages(items, instructions)
+
+
+def call(call_id: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "function_call", "call_id": call_id, "name": "f", "arguments": '{"x":1}', **fields}
+
+
+def shown(call_id: str) -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
+
+
+def test_a_text_is_a_users_message() -> None:
+    (item,) = read_items("hi")
+    assert isinstance(item, dict)
+    assert item["id"].startswith("msg_")
+    assert item["content"] == [{"type": "input_text", "text": "hi"}]
+    assert conversation_messages([item], None) == [{"role": "user", "content": "hi"}]
+
+
+def test_parts_of_all_text_types_are_joined() -> None:
+    parts = [
+        {"type": "input_text", "text": "a"},
+        {"type": "output_text", "text": "b", "annotations": [], "logprobs": []},
+        {"type": "refusal", "refusal": "c"},
+    ]
+    assert messages_of({"role": "assistant", "content": parts}) == [{"role": "assistant", "content": "a\nb\nc"}]
+
+
+def test_instructions_and_a_developer_message_are_one_system_message() -> None:
+    messages = messages_of(
+        {"role": "developer", "content": "Be kind."},
+        {"role": "user", "content": "hi"},
+        {"role": "system", "content": "Now be brief."},
+        instructions="Be brief.",
+    )
+    assert messages == [
+        {"role": "system", "content": "Be brief.\n\nBe kind."},
+        {"role": "user", "content": "hi"},
+        {"role": "system", "content": "Now be brief."},
+    ]
+
+
+def test_what_an_assistant_thought_said_and_called_is_one_message() -> None:
+    messages = messages_of(
+        {"role": "user", "content": "hi"},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]},
+        {"role": "assistant", "content": "Look"},
+        call("a"),
+        call("b"),
+        {"type": "function_call_output", "call_id": "a", "output": "1"},
+        {"type": "function_call_output", "call_id": "b", "output": [{"type": "input_text", "text": "2"}]},
+        {"role": "assistant", "content": "Done"},
+    )
+    assert messages == [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "Look", "reasoning_content": "hm", "tool_calls": [shown("a"), shown("b")]},
+        {"role": "tool", "content": "1", "tool_call_id": "a"},
+        {"role": "tool", "content": "2", "tool_call_id": "b"},
+        {"role": "assistant", "content": "Done"},
+    ]
+
+
+def test_thoughts_before_a_call_belong_to_it_and_thoughts_alone_have_an_empty_text() -> None:
+    thought = {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "hm"}]}
+    messages = messages_of({"role": "user", "content": "hi"}, thought, call("a"))
+    assert messages[1:] == [
+        {"role": "assistant", "content": None, "reasoning_content": "hm", "tool_calls": [shown("a")]}
+    ]
+    assert messages_of(thought) == [{"role": "assistant", "content": "", "reasoning_content": "hm"}]
+    assert messages_of({"role": "user", "content": "hi"}, {"type": "reasoning", "summary": []}) == [
+        {"role": "user", "content": "hi"}
+    ]
+
+
+def test_a_call_that_was_cut_is_left_out_and_its_output_refused() -> None:
+    cut: Item = {**call("a"), "id": "fc_1", "arguments": '{"x', "status": "incomplete"}
+    assert conversation_messages([cut], None) == []
+    with pytest.raises(InvalidRequestError, match="No tool call found"):
+        messages_of({"type": "function_call_output", "call_id": "a", "output": "1"})
+
+
+def test_the_oldest_turns_go_whole_and_system_messages_stay() -> None:
+    messages = messages_of(
+        {"role": "user", "content": "1"},
+        call("a"),
+        {"type": "function_call_output", "call_id": "a", "output": "x"},
+        {"role": "assistant", "content": "one"},
+        {"role": "system", "content": "rule"},
+        {"role": "user", "content": "2"},
+        {"role": "assistant", "content": "two"},
+        {"role": "user", "content": "3"},
+        instructions="first",
+    )
+    assert num_droppable_turns(messages) == 2
+    system = [{"role": "system", "content": "first"}, {"role": "system", "content": "rule"}]
+    assert without_oldest_turns(messages, 1) == [*system, *messages[-3:]]
+    assert without_oldest_turns(messages, 2) == [*system, messages[-1]]
+    assert num_droppable_turns(messages_of({"role": "user", "content": "1"})) == 0

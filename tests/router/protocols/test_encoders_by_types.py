@@ -1,0 +1,142 @@
+"""What the encoders of all protocols write of thinking, text, calls and cuts, against the types of the API's document.
+
+The fake engine does not think; so the outputs are given here, and nothing is served.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from backends.sequence import SamplingParams
+from backends.wire.messages import SequenceTimings, Usage
+from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
+from backends.wire.prompts import TextPrompt
+from router.bench.report.tables import as_builtins
+from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
+from router.models.targets import Choice, EngineReason, Target
+from router.models.wish import Wish
+from router.protocols.anthropic.answer import AnswerHead as AnthropicHead
+from router.protocols.anthropic.answer import WholeAnswer as AnthropicAnswer
+from router.protocols.anthropic.encoding import StreamEncoder as AnthropicStream
+from router.protocols.ollama.answer import AnswerHead as OllamaHead
+from router.protocols.ollama.answer import WholeAnswer as OllamaAnswer
+from router.protocols.ollama.encoding import StreamEncoder as OllamaStream
+from router.protocols.openai.answer import AnswerHead, WholeAnswer
+from router.protocols.openai.encoding import StreamEncoder, StreamWishes
+from router.protocols.responses.encoding import LOGPROBS, SEALED_REASONING, ResponseEncoder
+from router.protocols.responses.head import ResponseHead
+from router.protocols.responses.schemas import ResponseRequest
+from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent, SequenceEnd
+from router.requests.register import AnswerEncoder
+from tests.support.api_answers import check_answer, endpoint_of
+from tests.support.bench_records import make_run
+
+OPENAI_WISHES = StreamWishes(includes_usage=True, has_progress=True, has_timings=True)
+SAMPLING = SamplingParams(num_logprobs=1)
+WANTED = GenerationRequest(wish=Wish("m"), prompts=(TextPrompt("p"),), sampling=SAMPLING, max_tokens=None, stop=("!",))
+DRAWN = PositionLogprobs(TokenLogprob(5, b"x", -0.5), (TokenLogprob(6, b"\xff", float("-inf")),))
+CALLS = (ToolCallDelta(0, "id0", "f", '{"a"'), ToolCallDelta(0, None, None, ":1}"), ToolCallDelta(1, "id1", "g", "{}"))
+THOUGHT = Output(reasoning="hm", logprobs=(DRAWN,))
+SAID = Output("text", logprobs=(DRAWN,))
+CALLED = Output(tool_calls=CALLS)
+CUT_CALL = Output(tool_calls=(ToolCallDelta(0, "id0", "f", '{"a": ["b'),))
+OUTPUTS = {
+    "thinking, text, calls": (THOUGHT, SAID, CALLED),
+    "all in one": (Output("text", "hm", CALLS, (DRAWN,)),),
+    "nothing": (Output(),),
+    "only thoughts": (THOUGHT,),
+    "a cut call": (SAID, CUT_CALL),
+    "text behind calls": (CALLED, SAID),
+}
+
+
+class Served:
+    """What encoders read of a generation."""
+
+    choice = Choice(Target("m", "mlx", 1, "/m"), EngineReason.REQUEST)
+    queue_ms = 2.0
+    load_ms = 5.0
+    request = WANTED
+
+
+GENERATION = cast("Generation", Served())
+
+
+def openai(*, is_chat: bool, is_stream: bool) -> AnswerEncoder:
+    head = AnswerHead(answer_id="a", created=7, model="m", is_chat=is_chat, service_tier="flex")
+    return StreamEncoder(head, GENERATION, OPENAI_WISHES) if is_stream else WholeAnswer(head, GENERATION)
+
+
+def anthropic(*, is_stream: bool, hides: bool = False) -> AnswerEncoder:
+    head = AnthropicHead(answer_id="a", model="m", max_tokens=9, stop_sequences=("!",), hides_thinking=hides)
+    return AnthropicStream(head) if is_stream else AnthropicAnswer(head)
+
+
+def ollama(*, is_chat: bool, is_stream: bool) -> AnswerEncoder:
+    head = OllamaHead(answer_id="a", model="m", is_chat=is_chat, started_at=0.0)
+    return OllamaStream(head, GENERATION) if is_stream else OllamaAnswer(head, GENERATION)
+
+
+def response(*, is_stream: bool, **fields: Any) -> ResponseEncoder:
+    body = {"model": "m", "input": "hi", "stream": is_stream, "include": [LOGPROBS, SEALED_REASONING], **fields}
+    request = msgspec.convert(body, ResponseRequest)
+    head = ResponseHead(
+        response_id="r", created_at=7, request=request, wanted=WANTED, service_tier="default", is_stored=True
+    )
+    return ResponseEncoder(head, GENERATION, lambda _: None)
+
+
+ENCODERS: dict[str, tuple[str, Callable[[], AnswerEncoder]]] = {
+    "chat": ("/v1/chat/completions", lambda: openai(is_chat=True, is_stream=False)),
+    "chat stream": ("/v1/chat/completions", lambda: openai(is_chat=True, is_stream=True)),
+    "text": ("/v1/completions", lambda: openai(is_chat=False, is_stream=False)),
+    "text stream": ("/v1/completions", lambda: openai(is_chat=False, is_stream=True)),
+    "message": ("/v1/messages", lambda: anthropic(is_stream=False)),
+    "message stream": ("/v1/messages", lambda: anthropic(is_stream=True)),
+    "message stream without thinking": ("/v1/messages", lambda: anthropic(is_stream=True, hides=True)),
+    "Ollama's chat": ("/api/chat", lambda: ollama(is_chat=True, is_stream=False)),
+    "Ollama's chat stream": ("/api/chat", lambda: ollama(is_chat=True, is_stream=True)),
+    "Ollama's text": ("/api/generate", lambda: ollama(is_chat=False, is_stream=False)),
+    "Ollama's text stream": ("/api/generate", lambda: ollama(is_chat=False, is_stream=True)),
+    "response": ("/v1/responses", lambda: response(is_stream=False)),
+    "response stream": ("/v1/responses", lambda: response(is_stream=True)),
+}
+ENDS = [("stop", None), ("stop", "!"), ("length", None), ("tool_calls", None)]
+
+
+def check(path: str, encoder: AnswerEncoder, body: bytes) -> None:
+    media = "application/json" if encoder.media_type is None else encoder.media_type.decode()
+    check_answer(endpoint_of("POST", path), 200, {"content-type": media}, body)
+
+
+@pytest.mark.parametrize("outputs", OUTPUTS.values(), ids=OUTPUTS.keys())
+@pytest.mark.parametrize(("path", "make"), ENCODERS.values(), ids=ENCODERS.keys())
+def test_whatever_models_write_is_of_the_documents_types(
+    path: str, make: Callable[[], AnswerEncoder], outputs: tuple[Output, ...]
+) -> None:
+    for reason, stopped_by in ENDS:
+        token_ids = [1, 2] if path == "/api/generate" else None
+        end = SequenceEnd(reason, Usage(10, 4, 3, 1), SequenceTimings(1.0, 12.0, 8.0), stopped_by, token_ids)
+        encoder = make()
+        body = encoder.encode([ProgressEvent(0, 10, 4, 4)]) + encoder.encode([ProgressEvent(0, 10, 4, 8)])
+        body += b"".join(encoder.encode([OutputEvent(0, output, 1, None)]) for output in outputs)
+        body += encoder.encode([OutputEvent(0, Output(), 0, end)]) + encoder.tail()
+        check(path, encoder, body)
+
+
+@pytest.mark.parametrize("is_background", [True, False])
+@pytest.mark.parametrize(
+    "error", [QueueFullError(retry_after_s=1), RequestCancelledError(), EngineCrashedError("it died")], ids=str
+)
+def test_responses_that_fail_are_of_the_documents_types(error: Exception, *, is_background: bool) -> None:
+    encoder = response(is_stream=True, background=is_background)
+    body = encoder.queued() if is_background else b""
+    body += encoder.encode([OutputEvent(0, THOUGHT, 1, None)]) + encoder.failed(error)
+    check("/v1/responses", encoder, body)
+
+
+def test_benchmarks_are_of_the_documents_types() -> None:
+    body = msgspec.json.encode(as_builtins(make_run()))
+    check_answer(endpoint_of("GET", "/v1/mlxr/bench/x"), 200, {"content-type": "application/json"}, body)

@@ -1,0 +1,55 @@
+import re
+
+import pytest
+
+from backends.sequence import Priority
+from router.errors import InvalidRequestError
+from router.models.load_settings import LoadSettings
+from router.requests.headers import HeaderWishes, header_wishes
+
+
+def test_headers_that_are_absent_say_nothing() -> None:
+    assert header_wishes({}) == HeaderWishes()
+
+
+def test_what_they_say_is_read() -> None:
+    headers = {"X-Mlxr-Priority": " Background ", "X-Session-Id": " talk 7 ", "X-Mlxr-Timeout": "2.5"}
+    assert header_wishes(headers) == HeaderWishes(priority=Priority.BACKGROUND, session_id="talk 7", timeout_s=2.5)
+    assert header_wishes({"X-Mlxr-Priority": "interactive"}).priority is Priority.INTERACTIVE
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("X-Mlxr-Priority", value) for value in ("", "high", "1")),
+        *(("X-Session-Id", value) for value in ("", "  ", "x" * 513)),
+        *(("X-Mlxr-Timeout", value) for value in ("", "0", "-1", "nan", "inf", "soon", "86401")),
+    ],
+)
+def test_what_they_cannot_say_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(InvalidRequestError, match=name) as caught:
+        header_wishes({name: value})
+    assert caught.value.param == name
+
+
+def test_a_load_is_read_with_its_types() -> None:
+    wished = header_wishes({"X-Mlxr-Load": "context_length=4096, kv_type=q8_0 parallel=2,threads=3"}).load
+    assert wished == LoadSettings(context_length=4096, kv_type="q8_0", parallel=2, threads=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("context_length", "send KEY=VALUE"),
+        ("context_length=", "send KEY=VALUE"),
+        ("temperature=1", "'temperature=1' is not understood"),
+        ("template=x", "of context_length, parallel, workers, kv_type, threads"),
+        ("threads=1 threads=2", "each KEY once"),
+        ("threads=0", "threads: expected `int` >= 1"),
+        ("kv_type=q9", "kv_type: invalid enum value 'q9'"),
+    ],
+)
+def test_a_load_that_cannot_be_is_refused_by_name(text: str, words: str) -> None:
+    with pytest.raises(InvalidRequestError, match=re.escape(words)) as caught:
+        header_wishes({"X-Mlxr-Load": text})
+    assert caught.value.param == "X-Mlxr-Load"

@@ -1,0 +1,40 @@
+import pytest
+
+from router.errors import UnavailableError
+from router.models.targets import Target
+from router.workers.breaker import MAX_FAILURES, OPEN_S, LoadBreaker
+
+BAD, GOOD = Target("bad", "mlx", 1, "/b"), Target("good", "mlx", 2, "/g")
+
+
+def opened(now: float = 100.0) -> LoadBreaker:
+    breaker = LoadBreaker()
+    for _ in range(MAX_FAILURES):
+        breaker.check(BAD, now)
+        breaker.on_failure(BAD, "no tensor 'x'", now)
+    return breaker
+
+
+def test_it_opens_after_the_last_allowed_failure_for_that_target_alone() -> None:
+    breaker = opened()
+    with pytest.raises(UnavailableError, match=r"'bad' failed to load 3 times on mlx .*no tensor 'x'") as caught:
+        breaker.check(BAD, 110)
+    assert caught.value.retry_after_s == OPEN_S - 10
+    breaker.check(GOOD, 110)
+
+
+def test_after_its_time_it_lets_a_try_through_and_closes_for_as_long_again_when_that_fails() -> None:
+    breaker = opened(100)
+    breaker.check(BAD, 100 + OPEN_S)
+    breaker.on_failure(BAD, "still", 170)
+    with pytest.raises(UnavailableError):
+        breaker.check(BAD, 170 + OPEN_S - 0.1)
+    breaker.check(BAD, 170 + OPEN_S)
+
+
+def test_a_success_forgets_the_failures() -> None:
+    breaker = opened()
+    breaker.on_success(BAD)
+    breaker.check(BAD, 101)
+    breaker.on_failure(BAD, "again", 101)
+    breaker.check(BAD, 101)

@@ -1,0 +1,131 @@
+"""A load that cannot fit is refused before anything is unloaded for it, with the numbers."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from registry.memory_facts import MemoryFacts
+from registry.store import Registry
+from router.config import Config, EngineSetting, LimitsConfig
+from router.errors import InsufficientMemoryError
+from router.models.directory import ModelDirectory
+from router.models.targets import Target
+from router.models.wish import Wish
+from router.placement.budget import MemoryBudget
+from router.placement.lifecycle import WorkerState
+from router.workers.memory_check import VALID_S, MemoryCheck
+from router.workers.residency import ManagedWorker
+from tests.registry.catalogue_builder import make_draft
+from tests.registry.test_memory_fit import GIB, facts
+from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
+
+
+class Machine:
+    """What `MemoryCheck` reads, and how often it did."""
+
+    def __init__(self) -> None:
+        self.available_bytes = 64 * GIB
+        self.now = 100.0
+        self.num_reads = 0
+
+    def read(self) -> MemoryBudget:
+        self.num_reads += 1
+        return MemoryBudget(total_bytes=64 * GIB, available_bytes=self.available_bytes)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "registry.sqlite3"
+
+
+@pytest.fixture
+def directory(path: Path) -> Iterator[ModelDirectory]:
+    unknown = msgspec.structs.replace(facts(), memory=None)
+    with Registry.open(path) as registry:
+        registry.add_artifact(make_draft("/m/big.gguf", name="big", facts=facts(memory=MemoryFacts())))
+        registry.add_artifact(make_draft("/m/old.gguf", name="old", facts=unknown))
+        yield ModelDirectory(registry, engine_setting=EngineSetting.AUTO, is_apple_silicon=False)
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def check(directory: ModelDirectory, machine: Machine) -> MemoryCheck:
+    return MemoryCheck(directory.artifact_of, read=machine.read, clock=lambda: machine.now)
+
+
+def test_what_fits_passes_and_is_not_measured_again_at_once(
+    directory: ModelDirectory, machine: Machine, check: MemoryCheck
+) -> None:
+    target = directory.resolve(Wish("big")).target
+    check.check(target, Config(), [])
+    machine.available_bytes = GIB
+    check.check(target, Config(), [])
+    assert machine.num_reads == 1
+    machine.now += VALID_S
+    with pytest.raises(InsufficientMemoryError, match="'big' on llamacpp needs"):
+        check.check(target, Config(), [])
+
+
+def test_a_refusal_is_not_remembered(directory: ModelDirectory, machine: Machine, check: MemoryCheck) -> None:
+    target = directory.resolve(Wish("big")).target
+    machine.available_bytes = GIB
+    with pytest.raises(InsufficientMemoryError):
+        check.check(target, Config(), [])
+    machine.available_bytes = 64 * GIB
+    check.check(target, Config(), [])
+
+
+def test_what_is_not_known_or_not_to_be_checked_passes(
+    directory: ModelDirectory, machine: Machine, check: MemoryCheck
+) -> None:
+    machine.available_bytes = 0
+    check.check(directory.resolve(Wish("old")).target, Config(), [])
+    check.check(Target("gone", "mlx", 99, "/gone"), Config(), [])
+    unchecked = msgspec.structs.replace(Config(), limits=LimitsConfig(check_memory=False))
+    check.check(directory.resolve(Wish("big")).target, unchecked, [])
+
+
+def test_a_models_own_settings_are_what_is_checked_and_another_load_is_another_check(
+    path: Path, directory: ModelDirectory, machine: Machine, check: MemoryCheck
+) -> None:
+    machine.available_bytes = 8 * GIB
+    check.check(directory.resolve(Wish("big")).target, Config(), [])
+    with Registry.open(path) as registry:
+        registry.change_settings("big", {"context_length": 1_000_000, "parallel": 1})
+    with pytest.raises(InsufficientMemoryError, match="mlxr models set big context_length="):
+        check.check(directory.resolve(Wish("big")).target, Config(), [])
+
+
+class _Refusing(FakeFleet):
+    """A fleet on a machine that has room for one model only."""
+
+    seen: list[list[str]]
+
+    def check_load(self, target: Target, config: Config, workers: Sequence[ManagedWorker]) -> None:
+        del config
+        self.seen.append([worker.target.model for worker in workers if worker.target is not None])
+        if target.model == "other":
+            raise InsufficientMemoryError(needed_bytes=2, available_bytes=1, message="model: too large")
+
+
+def test_a_refused_load_leaves_the_resident_model_alone() -> None:
+    @with_fleet(make_config(), fleet=_Refusing)
+    async def run(fleet: FakeFleet) -> None:
+        assert isinstance(fleet, _Refusing)
+        fleet.seen = []
+        await fleet.answer()
+        pids = [worker.pid for worker in fleet.supervisor.workers]
+        with pytest.raises(InsufficientMemoryError):
+            await fleet.answer("other")
+        await fleet.answer()
+        assert [worker.pid for worker in fleet.supervisor.workers] == pids
+        assert [worker.state for worker in fleet.supervisor.workers] == [WorkerState.READY]
+        assert fleet.seen == [[], ["m"]], "what is resident is not asked for"
+
+    run()

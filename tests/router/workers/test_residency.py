@@ -1,0 +1,29 @@
+import msgspec
+
+from router.workers.residency import ManagedWorker, Swap
+from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
+
+
+def test_a_swaps_log_line_has_what_was_measured_and_nothing_else() -> None:
+    swap = Swap(at=1.0, event="unload", model="m", engine="mlx", reason="swap", freed_bytes=7, unload_ms=1.26)
+    assert swap.log_line() == "unload model=m engine=mlx reason=swap unload_ms=1.3 freed_bytes=7"
+    assert set(msgspec.to_builtins(swap)) == {"at", "event", "model", "engine", "reason", "freed_bytes", "unload_ms"}
+
+
+def test_a_worker_without_a_process_is_not_stalled() -> None:
+    assert not ManagedWorker(worker_id=1, engine="mlx", state_since=0.0).is_stalled(1e9, 1.0)
+
+
+@with_fleet(make_config())
+async def test_the_end_of_a_dead_worker_is_noted_without_figures_that_nobody_measured(fleet: FakeFleet) -> None:
+    await fleet.answer()
+    pid = fleet.pid
+    holder = fleet.holder
+    assert holder is not None
+    assert holder.client is not None
+    holder.client.kill()
+    await fleet.until(lambda: fleet.holder is None, "it is reaped")
+    swap = fleet.supervisor.swaps[-1]
+    assert (swap.event, swap.reason, swap.freed_bytes, swap.is_memory_back) == ("unload", "died", None, None)
+    assert await fleet.answer()
+    assert fleet.pid != pid
