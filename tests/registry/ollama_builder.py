@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-HOST = "registry.places.ollama.ai"
+HOST = "registry.ollama.ai"
 
 
 def put_blob(store: Path, data: bytes) -> str:

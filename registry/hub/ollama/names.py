@@ -17,7 +17,7 @@ DEFAULT_NAMESPACE: Final = "library"
 DEFAULT_TAG: Final = "latest"
 SCHEME: Final = "ollama://"
 
-_HOSTS: Final = ("registry.places.ollama.ai/", "ollama.com/", "www.ollama.com/")
+_HOSTS: Final = ("registry.ollama.ai/", "ollama.com/", "www.ollama.com/")
 """The public registry under its several names; another one is set in the config, not in a name."""
 
 _PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}", re.ASCII)

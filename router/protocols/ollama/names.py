@@ -15,7 +15,7 @@ from router.models.targets import Purpose
 from router.models.wish import Wish
 
 LATEST: Final = ":latest"
-_HOSTS: Final = ("registry.places.ollama.ai/", "library/", "hf.co/", "huggingface.co/")
+_HOSTS: Final = ("registry.ollama.ai/", "library/", "hf.co/", "huggingface.co/")
 
 
 class OllamaModelNotFoundError(ModelNotFoundError):

@@ -14,7 +14,7 @@ from router.errors import InvalidRequestError, MissingFieldError
 from router.protocols.ollama.names import display_name
 
 _HUB_HOSTS: Final = ("https://hf.co/", "https://huggingface.co/", "hf.co/", "huggingface.co/")
-_OWN_HOSTS: Final = ("registry.places.ollama.ai/library/", "registry.places.ollama.ai/", "library/")
+_OWN_HOSTS: Final = ("registry.ollama.ai/library/", "registry.ollama.ai/", "library/")
 _LATEST: Final = ":latest"
 
 

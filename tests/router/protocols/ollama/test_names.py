@@ -34,7 +34,7 @@ def models(tmp_path: Path) -> Iterator[ModelDirectory]:
         ("newest", "newest:latest"),
         ("newest:latest", "newest:latest"),
         ("library/plain", "plain"),
-        ("registry.places.ollama.ai/library/tagged:135m", "tagged:135m"),
+        ("registry.ollama.ai/library/tagged:135m", "tagged:135m"),
         ("hf.co/org/repo", "org/repo"),
         ("hf.co/Org/Pulled:Q4_K_M", "org/pulled:q4_k_m"),
         ("huggingface.co/org/pulled:q4_k_m", "org/pulled:q4_k_m"),

@@ -40,7 +40,7 @@ def test_names_that_mean_nothing(text: str) -> None:
         ("Mario", ("mario", "mario:latest")),
         ("mario:latest", ("mario", "mario:latest")),
         ("me/mario:v1", ("me/mario:v1",)),
-        ("registry.places.ollama.ai/library/mario", ("mario", "mario:latest")),
+        ("registry.ollama.ai/library/mario", ("mario", "mario:latest")),
     ],
 )
 def test_names_to_make(text: str, names: tuple[str, ...]) -> None:
