@@ -129,8 +129,8 @@ def decode_json(body: bytes, struct_type: type[T]) -> T:
     outside = _text_outside_strings(body)
     _check_structure(outside)
     try:
-        decoded = msgspec.json.decode(body, type=struct_type)
-        tree = msgspec.json.decode(body)
+        tree = _tree_of(body, struct_type)
+        decoded = msgspec.convert(tree, struct_type)
     except msgspec.ValidationError as exc:
         raise _field_error(str(exc)) from exc
     except msgspec.DecodeError as exc:
@@ -207,6 +207,15 @@ def _nesting_of(structure: bytes) -> int:
             return level + peeled.count(b"[")
         structure = peeled
     return MAX_NESTING + 1
+
+
+def _tree_of(body: bytes, struct_type: type[msgspec.Struct]) -> Any:
+    """Parse a body; a number out of range is looked for once more by types, which know its field."""
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.ValidationError:
+        msgspec.json.decode(body, type=struct_type)
+        raise
 
 
 def _num_keys(tree: Any) -> int:
