@@ -8,13 +8,13 @@ import msgspec
 from registry.adapters.facts import AdapterFacts
 from registry.catalogue import ENGINE_OF_FORMAT, Adapter, EngineName
 from registry.facts import ArtifactFormat
-from registry.store.session import Session
+from registry.store.database import CatalogueDatabase
 
 _FACTS: Final = msgspec.json.Decoder(AdapterFacts)
 _PATHS: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
-def read_adapters(session: Session, where: str) -> dict[int, list[Adapter]]:
+def read_adapters(session: CatalogueDatabase, where: str) -> dict[int, list[Adapter]]:
     """Give the adapters of models, inside a `read` of the session.
 
     Args:
@@ -48,7 +48,7 @@ def read_adapters(session: Session, where: str) -> dict[int, list[Adapter]]:
     return adapters
 
 
-def adapter_labels(session: Session) -> dict[int, list[tuple[str, EngineName]]]:
+def adapter_labels(session: CatalogueDatabase) -> dict[int, list[tuple[str, EngineName]]]:
     """Give name and engine of every adapter, inside a `read` of the session.
 
     Returns:

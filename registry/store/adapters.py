@@ -43,7 +43,7 @@ class AdapterWriter(MergingWriter):
                 draft.mtime_ns,
                 draft.scale,
                 msgspec.json.encode(draft.facts).decode(),
-                self._clock(),
+                self.clock(),
             )
             found = self.get_model(model.name).adapters_named(draft.name)
             return next(adapter for adapter in found if adapter.format is draft.format)

@@ -77,7 +77,7 @@ class ArtifactWriter(CopyWriter):
 
     def skip_file(self, skipped: SkippedFile) -> None:
         """Remember a file that is no artifact, in the place of what was known of it."""
-        values = (*(getattr(skipped, name) for name in SkippedFile.__struct_fields__), self._clock())
+        values = (*(getattr(skipped, name) for name in SkippedFile.__struct_fields__), self.clock())
         with self.write():
             self.rows(
                 "INSERT OR REPLACE INTO skipped_files (path, size_bytes, mtime_ns, kind, code, reason, seen_at) "
@@ -149,7 +149,7 @@ class ArtifactWriter(CopyWriter):
 
     def _create_model(self, name: str) -> int:
         model_id: int = self.rows(
-            "INSERT INTO models (name, created_at) VALUES (?, ?) RETURNING id", check_model_name(name), self._clock()
+            "INSERT INTO models (name, created_at) VALUES (?, ?) RETURNING id", check_model_name(name), self.clock()
         )[0][0]
         return model_id
 
@@ -177,7 +177,7 @@ class ArtifactWriter(CopyWriter):
         )
 
     def _insert(self, draft: ArtifactDraft, model_id: int) -> int:
-        columns = _columns(draft) | {"model_id": model_id, "added_at": self._clock(), "sha256": claimed_sha256(draft)}
+        columns = _columns(draft) | {"model_id": model_id, "added_at": self.clock(), "sha256": claimed_sha256(draft)}
         marks = ", ".join("?" * len(columns))
         sql = f"INSERT INTO artifacts ({', '.join(columns)}) VALUES ({marks}) RETURNING id"  # noqa: S608 - own names
         artifact_id: int = self.rows(sql, *columns.values())[0][0]

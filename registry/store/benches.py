@@ -7,7 +7,7 @@ import msgspec
 
 from registry.bench_record import BenchRecord
 from registry.errors import BenchNotFoundError, RegistryCorruptError
-from registry.store.session import Session
+from registry.store.database import CatalogueDatabase
 
 MAX_RUNS: Final = 200
 """Runs kept of one model and source; the oldest go."""
@@ -51,7 +51,7 @@ class BenchHead(msgspec.Struct, frozen=True, kw_only=True):
 _HEADS: Final = msgspec.json.Decoder(BenchHead)
 
 
-class BenchWriter(Session):
+class BenchWriter(CatalogueDatabase):
     """The reads and writes that concern runs of the benchmark."""
 
     def add_bench(self, record: BenchRecord) -> BenchHead:

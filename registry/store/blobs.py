@@ -5,7 +5,7 @@ Not here: whether they are still the same; who uses one compares size and time.
 
 from typing import NamedTuple
 
-from registry.store.session import Session
+from registry.store.database import CatalogueDatabase
 
 
 class BlobPlace(NamedTuple):
@@ -20,7 +20,7 @@ class BlobPlace(NamedTuple):
     mtime_ns: int
 
 
-def places_of(session: Session, sha256: str) -> tuple[BlobPlace, ...]:
+def places_of(session: CatalogueDatabase, sha256: str) -> tuple[BlobPlace, ...]:
     """List the files that had these bytes, those that were verified on arrival first.
 
     Args:

@@ -34,7 +34,7 @@ class CopyWriter(CatalogueReader):
                     item.mtime_ns,
                     item.sha256,
                     int(item.is_computed),
-                    self._clock(),
+                    self.clock(),
                 )
 
     def set_sha256(self, artifact_id: int, sha256: str) -> None:

@@ -91,7 +91,7 @@ class Registry(AdapterWriter, BenchWriter):
     def touch_last_used(self, name: str) -> None:
         """Note that a model was used now. An unknown name is ignored: the model may have been removed meanwhile."""
         with self.write():
-            self.rows("UPDATE models SET last_used_at = ? WHERE name = ?", self._clock(), name)
+            self.rows("UPDATE models SET last_used_at = ? WHERE name = ?", self.clock(), name)
 
     def link(self, source: str, target: str) -> Model:
         """Make all artifacts of one model artifacts of another; the first model is gone then.

@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from registry.errors import PullNotFoundError
-from registry.store.session import Session
+from registry.store.database import CatalogueDatabase
 
 PullState = Literal["queued", "running", "paused", "failed", "done", "cancelled"]
 PullWish = Literal["pause", "cancel"]
@@ -62,7 +62,7 @@ class PulledFile(NamedTuple):
 _COLUMNS: Final = ", ".join(PullRecord.__struct_fields__)
 
 
-class PullStore(Session):
+class PullStore(CatalogueDatabase):
     """One connection to the pulls' tables. Open it with `PullStore.open`, and close it."""
 
     def add_pull(self, reference: str, wishes: str) -> PullRecord:
@@ -71,7 +71,7 @@ class PullStore(Session):
         Args:
             wishes: JSON.
         """
-        now = self._clock()
+        now = self.clock()
         sql = "INSERT INTO pulls (reference, wishes, state, created_at, updated_at) VALUES (?, ?, 'queued', ?, ?)"
         with self.write():
             self.rows(sql, reference, wishes, now, now)
@@ -101,7 +101,7 @@ class PullStore(Session):
         """
         sql = "UPDATE pulls SET plan = ?, total_bytes = ?, done_bytes = ?, updated_at = ? WHERE id = ?"
         with self.write():
-            self.rows(sql, plan, total_bytes, done_bytes, self._clock(), pull_id)
+            self.rows(sql, plan, total_bytes, done_bytes, self.clock(), pull_id)
 
     def set_state(
         self, pull_id: int, state: PullState, *, error_code: str | None = None, error: str | None = None
@@ -111,7 +111,7 @@ class PullStore(Session):
         Raises:
             PullNotFoundError: There is none.
         """
-        now = self._clock()
+        now = self.clock()
         sql = "UPDATE pulls SET state = ?, error_code = ?, error = ?, updated_at = ?, ended_at = ?, wanted = NULL "
         with self.write():
             self.rows(f"{sql} WHERE id = ?", state, error_code, error, now, now if state in _ENDED else None, pull_id)
@@ -128,7 +128,7 @@ class PullStore(Session):
         """
         sql = "UPDATE pulls SET done_bytes = COALESCE(?, done_bytes), updated_at = ? WHERE id = ?"
         with self.write():
-            self.rows(sql, done_bytes, self._clock(), pull_id)
+            self.rows(sql, done_bytes, self.clock(), pull_id)
             rows = self.rows("SELECT wanted FROM pulls WHERE id = ?", pull_id)
         wanted: PullWish | None = rows[0][0] if rows else "cancel"
         return wanted

@@ -2,20 +2,18 @@
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
 from registry.catalogue import Artifact, ArtifactSummary, FileHash, KnownFile, Model, ModelSummary, SkippedFile
-from registry.errors import ModelNotFoundError, RegistryCorruptError
+from registry.errors import ModelNotFoundError
 from registry.facts import ArtifactFormat, ModelFacts
 from registry.settings import NO_SETTINGS, decode_settings
 from registry.store.adapter_rows import adapter_labels, read_adapters
-from registry.store.database import RESCUE_COMMAND
-from registry.store.session import Session
+from registry.store.database import CatalogueDatabase
 
 _FACTS: Final = msgspec.json.Decoder(ModelFacts)
 DEFAULT_TAG: Final = "latest"
@@ -24,18 +22,8 @@ _FORMATS: Final = {kind.value: kind for kind in ArtifactFormat}
 _PATHS: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
-class CatalogueReader(Session):
+class CatalogueReader(CatalogueDatabase):
     """The questions."""
-
-    @contextmanager
-    def _decoding(self) -> Iterator[None]:
-        """Damage that SQLite does not notice shows when rows are decoded."""
-        try:
-            yield
-        except (msgspec.DecodeError, KeyError, ValueError, TypeError) as exc:
-            raise RegistryCorruptError(
-                f"The model catalogue {self.path}: a row is damaged ({exc}); `{RESCUE_COMMAND}` makes a new catalogue."
-            ) from exc
 
     def list_models(self) -> tuple[Model, ...]:
         """List all models, by name.
@@ -52,7 +40,7 @@ class CatalogueReader(Session):
         Returns:
             The models of `list_models`.
         """
-        with self.read(), self._decoding():
+        with self.read(), self.decoding():
             artifacts: defaultdict[int, list[ArtifactSummary]] = defaultdict(list)
             for model_id, *row in self.rows(
                 "SELECT model_id, format, path, size_bytes, status, reason, is_owned, architecture, quantization, "
@@ -130,7 +118,7 @@ class CatalogueReader(Session):
         Returns:
             Path -> what is known of it. Artifacts that are being removed count as ignored.
         """
-        with self.read(), self._decoding():
+        with self.read(), self.decoding():
             known = {
                 row[0]: KnownFile(
                     artifact_id=None, size_bytes=row[1], mtime_ns=row[2], status=row[3], code=row[4], reason=row[5]
@@ -221,7 +209,7 @@ class CatalogueReader(Session):
             return ()
         # One model: only its own rows. Several: all rows, which is quicker than a list of ids.
         only = f"model_id = {rows[0][0]:d}" if len(rows) == 1 else "1"
-        with self._decoding():
+        with self.decoding():
             artifacts: defaultdict[int, list[Artifact]] = defaultdict(list)
             for model_id, artifact in self._artifacts(only):
                 artifacts[model_id].append(artifact)
@@ -259,7 +247,7 @@ class CatalogueReader(Session):
         only = f"artifact_id = {rows[0][1]:d}" if len(rows) == 1 else "1"
         for artifact_id, path in self.rows(f"SELECT artifact_id, path FROM copies WHERE {only} ORDER BY path"):  # noqa: S608
             copies[artifact_id].append(path)
-        with self._decoding():
+        with self.decoding():
             return [
                 (
                     row[0],
@@ -299,7 +287,7 @@ class CatalogueReader(Session):
         Raises:
             RegistryCorruptError: It is no such list.
         """
-        with self._decoding():
+        with self.decoding():
             return _PATHS.decode(text)
 
 

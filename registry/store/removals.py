@@ -74,7 +74,7 @@ class RemovalWriter(ArtifactWriter):
         Returns:
             For each artifact its row and the files to delete, in order.
         """
-        with self.read(), self._decoding():
+        with self.read(), self.decoding():
             rows = self.rows(
                 "SELECT id, removal, removal_files, files, path, format FROM artifacts WHERE removal IS NOT NULL"
             )
@@ -96,7 +96,7 @@ class RemovalWriter(ArtifactWriter):
 
         A path that stays on disk is remembered as ignored, so that the next scan does not bring it back.
         """
-        with self.write(), self._decoding():
+        with self.write(), self.decoding():
             places = self.rows("SELECT path, size_bytes, mtime_ns FROM copies WHERE artifact_id = ?", artifact_id)
             rows = self.rows(
                 "DELETE FROM artifacts WHERE id = ? "

@@ -24,7 +24,7 @@ from router.jobs.batches.finishing import write_results
 from router.jobs.batches.progress import BatchRun
 from router.jobs.batches.store import BatchStore
 from router.jobs.batches.validation import filled, read_lines
-from router.stores.sqlite import StoreThread
+from router.stores.base import StoreThread
 
 logger = logging.getLogger(__name__)
 

@@ -6,66 +6,20 @@ that ran when the gateway died has not ended, and runs again.
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
 from router.jobs.batches.base import Batch, BatchStatus, Line, LineEnd, StoredFile, Tally
-from router.stores.sqlite import Store, translated
+from router.stores.base import Store
 
-_MIGRATIONS: Final = (
-    """
-    CREATE TABLE files (
-        id TEXT PRIMARY KEY,
-        purpose TEXT NOT NULL,
-        num_bytes INTEGER NOT NULL,
-        created_at REAL NOT NULL,
-        body BLOB NOT NULL
-    ) STRICT;
-    CREATE TABLE batches (
-        id TEXT PRIMARY KEY,
-        status TEXT NOT NULL,
-        created_at REAL NOT NULL,
-        body BLOB NOT NULL
-    ) STRICT;
-    CREATE TABLE lines (
-        batch_id TEXT NOT NULL REFERENCES batches (id) ON DELETE CASCADE,
-        number INTEGER NOT NULL,
-        custom_id TEXT NOT NULL,
-        offset INTEGER NOT NULL,
-        num_bytes INTEGER NOT NULL,
-        depends_on TEXT NOT NULL,
-        -- NULL until the line has ended; then the place of its end among the batch's, from 1.
-        ended INTEGER,
-        is_ok INTEGER,
-        input_tokens INTEGER NOT NULL DEFAULT 0,
-        output_tokens INTEGER NOT NULL DEFAULT 0,
-        cached_tokens INTEGER NOT NULL DEFAULT 0,
-        reasoning_tokens INTEGER NOT NULL DEFAULT 0,
-        duration_s REAL NOT NULL DEFAULT 0,
-        output TEXT,
-        result BLOB,
-        PRIMARY KEY (batch_id, number)
-    ) STRICT;
-    CREATE UNIQUE INDEX lines_by_custom_id ON lines (batch_id, custom_id);
-    CREATE UNIQUE INDEX lines_by_end ON lines (batch_id, ended) WHERE ended IS NOT NULL;
-    """,
-)
 _LINE_COLUMNS: Final = "number, custom_id, offset, num_bytes, depends_on, is_ok"
 
 
 class BatchStore(Store):
-    """The batches of one data folder.
+    """The batches of one data folder."""
 
-    Args:
-        path: The database's file; made when it does not exist.
-
-    Raises:
-        StoreUnavailableError: By any method: the file cannot be used.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, _MIGRATIONS)
+    MIGRATIONS: ClassVar = Path(__file__).parent / "migrations"
 
     def put_file(self, file: StoredFile) -> None:
         """Note a file whose bytes are in their place."""
@@ -77,12 +31,12 @@ class BatchStore(Store):
 
     def file(self, file_id: str) -> StoredFile | None:
         """Return a file, or None."""
-        rows = self._rows("SELECT body FROM files WHERE id = ?", file_id)
+        rows = self.rows("SELECT body FROM files WHERE id = ?", file_id)
         return msgspec.json.decode(rows[0][0], type=StoredFile) if rows else None
 
     def files(self) -> list[StoredFile]:
         """Return all files, the newest first."""
-        rows = self._rows("SELECT body FROM files ORDER BY created_at DESC, rowid DESC")
+        rows = self.rows("SELECT body FROM files ORDER BY created_at DESC, rowid DESC")
         return [msgspec.json.decode(row[0], type=StoredFile) for row in rows]
 
     def delete_file(self, file_id: str) -> bool:
@@ -101,12 +55,12 @@ class BatchStore(Store):
 
     def batch(self, batch_id: str) -> Batch | None:
         """Return a batch, or None."""
-        rows = self._rows("SELECT body FROM batches WHERE id = ?", batch_id)
+        rows = self.rows("SELECT body FROM batches WHERE id = ?", batch_id)
         return msgspec.json.decode(rows[0][0], type=Batch) if rows else None
 
     def batches(self) -> list[Batch]:
         """Return all batches, the newest first."""
-        rows = self._rows("SELECT body FROM batches ORDER BY created_at DESC, rowid DESC")
+        rows = self.rows("SELECT body FROM batches ORDER BY created_at DESC, rowid DESC")
         return [msgspec.json.decode(row[0], type=Batch) for row in rows]
 
     def delete_batch(self, batch_id: str) -> None:
@@ -140,7 +94,7 @@ class BatchStore(Store):
 
     def lines(self, batch_id: str) -> list[Line]:
         """Return a batch's lines in their order."""
-        rows = self._rows(f"SELECT {_LINE_COLUMNS} FROM lines WHERE batch_id = ? ORDER BY number", batch_id)  # noqa: S608 - constants
+        rows = self.rows(f"SELECT {_LINE_COLUMNS} FROM lines WHERE batch_id = ? ORDER BY number", batch_id)  # noqa: S608 - constants
         return [
             Line(
                 number=number,
@@ -157,9 +111,7 @@ class BatchStore(Store):
         """Note how lines ended; return how many had not ended before, which alone are changed."""
         num_ended = 0
         with self.write():
-            last = self._connection.execute(
-                "SELECT coalesce(max(ended), 0) FROM lines WHERE batch_id = ?", (batch_id,)
-            ).fetchone()[0]
+            last = self.rows("SELECT coalesce(max(ended), 0) FROM lines WHERE batch_id = ?", batch_id)[0][0]
             for end in ends:
                 num_ended += self._connection.execute(
                     "UPDATE lines SET ended = ?, is_ok = ?, input_tokens = ?, output_tokens = ?, cached_tokens = ?, "
@@ -185,7 +137,7 @@ class BatchStore(Store):
         """Return the texts of lines that were answered, by their custom ids."""
         found: dict[str, str] = {}
         for number in numbers:
-            rows = self._rows(
+            rows = self.rows(
                 "SELECT custom_id, output FROM lines WHERE batch_id = ? AND number = ? AND is_ok", batch_id, number
             )
             found.update(rows)
@@ -193,7 +145,7 @@ class BatchStore(Store):
 
     def results(self, batch_id: str, *, is_ok: bool) -> Iterator[bytes]:
         """Yield the results of lines that ended one way, in the order of the input."""
-        with translated(self._path):
+        with self._translated():
             yield from (
                 row[0]
                 for row in self._connection.execute(
@@ -203,7 +155,7 @@ class BatchStore(Store):
 
     def ended_after(self, batch_id: str, place: int, limit: int) -> list[tuple[int, int, str, bool, float, bytes]]:
         """Return ends in their order: place, line number, custom id, whether it was answered, seconds, result."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT ended, number, custom_id, is_ok, duration_s, result FROM lines "
             "WHERE batch_id = ? AND ended > ? ORDER BY ended LIMIT ?",
             batch_id,
@@ -214,7 +166,7 @@ class BatchStore(Store):
 
     def tally(self, batch_id: str) -> Tally:
         """Return what has become of a batch's lines, in sum."""
-        row = self._rows(
+        row = self.rows(
             "SELECT count(*), coalesce(sum(is_ok), 0), coalesce(sum(NOT is_ok), 0), coalesce(sum(input_tokens), 0), "
             "coalesce(sum(output_tokens), 0), coalesce(sum(cached_tokens), 0), coalesce(sum(reasoning_tokens), 0), "
             "coalesce(sum(duration_s), 0.0) FROM lines WHERE batch_id = ?",

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from router.config import ConversationsConfig
 from router.errors import PreviousResponseNotFoundError
+from router.stores.base import StoreThread
 from router.stores.conversations.base import StoredResponse
 from router.stores.conversations.store import ConversationStore
-from router.stores.sqlite import StoreThread
 from router.work_errors import ResponseNotFoundError
 
 SWEEP_S: Final = 600.0

@@ -6,54 +6,23 @@ longer be looked up or gone on from; what it said stays as long as a response th
 """
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
+from router.stores.base import Store
 from router.stores.conversations.base import StoredResponse
-from router.stores.sqlite import Store, translated
 
 MAX_CHAIN: Final = 10_000
 """Longest chain that is followed, as many as a request may have messages."""
 
-_MIGRATIONS: Final = (
-    """
-    CREATE TABLE responses (
-        id TEXT PRIMARY KEY,
-        root_id TEXT NOT NULL,
-        previous_id TEXT,
-        created_at REAL NOT NULL,
-        status TEXT NOT NULL,
-        is_deleted INTEGER NOT NULL DEFAULT 0,
-        num_bytes INTEGER NOT NULL,
-        input BLOB NOT NULL,
-        body BLOB NOT NULL
-    ) STRICT;
-    CREATE INDEX responses_by_root ON responses (root_id, created_at, num_bytes);
-    CREATE INDEX responses_by_previous ON responses (previous_id);
-    -- Where an item is that was referred to by its id.
-    CREATE TABLE items (
-        id TEXT PRIMARY KEY,
-        response_id TEXT NOT NULL REFERENCES responses (id) ON DELETE CASCADE
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX items_by_response ON items (response_id);
-    """,
-)
 _COLUMNS: Final = "id, root_id, previous_id, created_at, status, input, body"
 
 
 class ConversationStore(Store):
-    """The stored responses of one data folder.
+    """The stored responses of one data folder."""
 
-    Args:
-        path: The database's file; made when it does not exist.
-
-    Raises:
-        StoreUnavailableError: By any method: the file cannot be used.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, _MIGRATIONS)
+    MIGRATIONS: ClassVar = Path(__file__).parent / "migrations"
 
     def put(self, response: StoredResponse) -> None:
         """Keep a response, in the place of what was kept under its id."""
@@ -84,7 +53,7 @@ class ConversationStore(Store):
 
     def get(self, response_id: str) -> StoredResponse | None:
         """Return a response, or None when none of that id is kept."""
-        rows = self._rows(f"SELECT {_COLUMNS} FROM responses WHERE id = ? AND NOT is_deleted", response_id)  # noqa: S608 - constants
+        rows = self.rows(f"SELECT {_COLUMNS} FROM responses WHERE id = ? AND NOT is_deleted", response_id)  # noqa: S608 - constants
         return _response(rows[0]) if rows else None
 
     def chain(self, response_id: str) -> tuple[StoredResponse, ...]:
@@ -93,7 +62,7 @@ class ConversationStore(Store):
         if (found := self.get(response_id)) is not None:
             chain.append(found)
         while chain and chain[-1].previous_id is not None and len(chain) < MAX_CHAIN:
-            rows = self._rows(f"SELECT {_COLUMNS} FROM responses WHERE id = ?", chain[-1].previous_id)  # noqa: S608 - constants
+            rows = self.rows(f"SELECT {_COLUMNS} FROM responses WHERE id = ?", chain[-1].previous_id)  # noqa: S608 - constants
             if not rows:
                 break
             chain.append(_response(rows[0]))
@@ -101,7 +70,7 @@ class ConversationStore(Store):
 
     def item(self, item_id: str) -> dict[str, Any] | None:
         """Return an input or output item of a kept response, or None."""
-        rows = self._rows("SELECT response_id FROM items WHERE id = ?", item_id)
+        rows = self.rows("SELECT response_id FROM items WHERE id = ?", item_id)
         response = self.get(rows[0][0]) if rows else None
         if response is None:
             return None
@@ -131,10 +100,10 @@ class ConversationStore(Store):
             max_bytes: Upper bound of what is kept of inputs and answers.
         """
         with self.write():
-            conversations = self._connection.execute(
+            conversations = self.rows(
                 "SELECT root_id, max(created_at) AS last, sum(num_bytes) FROM responses "
                 "GROUP BY root_id ORDER BY last DESC, max(rowid) DESC"
-            ).fetchall()
+            )
             gone, num_left = [], max_bytes
             for root_id, last, size in conversations:
                 # One that is too large by itself takes no other with it.
@@ -147,18 +116,17 @@ class ConversationStore(Store):
                 deleted = self._connection.executemany("DELETE FROM responses WHERE root_id = ?", gone)
                 num_gone = deleted.rowcount
         if num_gone:
-            with translated(self._path):
-                self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+            self.rows("PRAGMA incremental_vacuum")
         return num_gone
 
     def unfinished(self) -> tuple[StoredResponse, ...]:
         """Return the responses that were being made when the gateway ended."""
-        rows = self._rows(f"SELECT {_COLUMNS} FROM responses WHERE status IN ('queued', 'in_progress')")  # noqa: S608 - constants
+        rows = self.rows(f"SELECT {_COLUMNS} FROM responses WHERE status IN ('queued', 'in_progress')")  # noqa: S608 - constants
         return tuple(_response(row) for row in rows)
 
     def num_bytes(self) -> int:
         """Return the size of all inputs and answers that are kept."""
-        size: int = self._rows("SELECT coalesce(sum(num_bytes), 0) FROM responses")[0][0]
+        size: int = self.rows("SELECT coalesce(sum(num_bytes), 0) FROM responses")[0][0]
         return size
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import registry.store.database
 from registry.errors import (
     DatabaseError,
     RegistryBusyError,
@@ -20,7 +19,7 @@ from registry.errors import (
     SchemaTooNewError,
 )
 from registry.store import Registry
-from registry.store.database import rescue_registry, translate_errors
+from registry.store.database import rescue_registry
 from tests.registry.catalogue_builder import make_draft
 from tests.registry.scan_steps import names
 
@@ -100,9 +99,9 @@ def test_a_newer_schema_is_refused(store: Registry) -> None:
 def test_migrations_are_applied_in_order_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "migrations"
     folder.mkdir()
-    for file in registry.store.database.MIGRATIONS_FOLDER.iterdir():
+    for file in Registry.MIGRATIONS.iterdir():
         (folder / file.name).write_text(file.read_text())
-    monkeypatch.setattr(registry.store.database, "MIGRATIONS_FOLDER", folder)
+    monkeypatch.setattr(Registry, "MIGRATIONS", folder)
     path = tmp_path / "r.sqlite3"
     with Registry.open(path) as store:
         store.add_artifact(make_draft("/m/a.gguf"))
@@ -205,10 +204,10 @@ def test_a_full_database_rolls_back_and_works_again(store: Registry) -> None:
         (sqlite3.SQLITE_IOERR_FSYNC, DatabaseError),
     ],
 )
-def test_every_result_code_becomes_an_error_of_ours(code: int, error: type[DatabaseError]) -> None:
+def test_every_result_code_becomes_an_error_of_ours(store: Registry, code: int, error: type[DatabaseError]) -> None:
     foreign = sqlite3.OperationalError("x")
     foreign.sqlite_errorcode = code
-    with pytest.raises(error) as caught, translate_errors(Path("r")):
+    with pytest.raises(error) as caught, store.read():
         raise foreign
     assert type(caught.value) is error
 

@@ -1,0 +1,174 @@
+"""One SQLite file in use by one thread: opened, migrated, read and written in transactions.
+
+The catalogue and the gateway's other stores are this. Several processes may use one file: readers never wait for a
+writer, writers wait for each other up to the busy timeout. Not here: what a file holds.
+"""
+
+import os
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+
+BUSY_TIMEOUT_S: Final = 5.0
+
+
+class Database(ABC):
+    """A SQLite file, for the thread that opened it; made and migrated when needed. Close it, or use it in a `with`.
+
+    Any method may raise what `error_for` makes.
+
+    Args:
+        busy_timeout_s: How long a write waits for another process.
+        is_read_only: Only look, not even migrate; works while another process writes and on a read-only disk.
+    """
+
+    MIGRATIONS: ClassVar[Path]
+    """Folder of its scripts, `0001_initial.sql` and so on. They are append-only: what was released is never edited."""
+
+    PRAGMAS: ClassVar[tuple[str, ...]] = ()
+    """Set before the first table is made, beside those that every file has."""
+
+    def __init__(self, path: Path | str, *, busy_timeout_s: float = BUSY_TIMEOUT_S, is_read_only: bool = False) -> None:
+        self.path: Final = Path(path).absolute()
+        self._depth = 0
+        if not is_read_only:
+            self.prepare()
+        with self._translated():
+            self._connection = (
+                _connect_read_only(self.path, busy_timeout_s) if is_read_only else _connect(self.path, busy_timeout_s)
+            )
+            try:
+                self._set_up(is_read_only=is_read_only)
+            except BaseException:
+                self._connection.close()
+                raise
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make what must be there before the file is opened for writing."""
+
+    @abstractmethod
+    def error_for(self, exc: Exception) -> Exception:
+        """Give our error for SQLite's."""
+
+    @abstractmethod
+    def error_for_schema(self, version: int, newest: int) -> Exception:
+        """Give the error for a file whose schema is newer than this code's, or older where it may not be migrated."""
+
+    def close(self) -> None:
+        """Close the file; closing twice is allowed."""
+        with self._translated():
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """Hold one write transaction; nested ones join it. All or nothing: an error inside undoes everything."""
+        with self._translated():
+            if self._depth == 0:
+                # IMMEDIATE: a read transaction that turns into a write may fail at once with SQLITE_BUSY_SNAPSHOT,
+                # whatever the busy timeout says.
+                self._connection.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield
+                if self._depth == 1:
+                    self._connection.execute("COMMIT")
+            except BaseException:
+                # A full disk may leave the transaction open, or have ended it.
+                if self._depth == 1 and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth -= 1
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Hold one view of the data over several queries."""
+        with self._translated():
+            if self._connection.in_transaction:
+                yield
+                return
+            self._connection.execute("BEGIN DEFERRED")
+            try:
+                yield
+            finally:
+                self._connection.execute("ROLLBACK")
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run one statement, with `?` for every value."""
+        with self._translated():
+            return self._connection.execute(sql, values).fetchall()
+
+    @property
+    def data_version(self) -> int:
+        """A number that changes when another connection has committed. Own writes do not change it.
+
+        Source: sqlite.org/pragma.html#pragma_data_version.
+        """
+        version: int = self.rows("PRAGMA data_version")[0][0]
+        return version
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, UnicodeDecodeError) as exc:
+            # sqlite3 decodes names from a damaged schema before it hands them over.
+            raise self.error_for(exc) from exc
+
+    def _set_up(self, *, is_read_only: bool) -> None:
+        pragmas = () if is_read_only else (*self.PRAGMAS, "journal_mode = WAL", "synchronous = NORMAL")
+        for pragma in (*pragmas, "foreign_keys = ON"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        migrations = sorted((int(file.name.split("_", 1)[0]), file) for file in self.MIGRATIONS.glob("[0-9]*_*.sql"))
+        newest = migrations[-1][0]
+        version = self._schema_version()
+        if version > newest or (version < newest and is_read_only):
+            raise self.error_for_schema(version, newest)
+        if version < newest:
+            self._migrate(migrations)
+
+    def _migrate(self, migrations: list[tuple[int, Path]]) -> None:
+        with self.write():
+            # Asked again under the lock: another process may have been faster.
+            version = self._schema_version()
+            for number, file in migrations:
+                if number > version:
+                    for statement in _statements(file.read_text(encoding="utf-8")):
+                        self._connection.execute(statement)
+                    self._connection.execute(f"PRAGMA user_version = {number:d}")
+
+    def _schema_version(self) -> int:
+        version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        return version
+
+
+def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
+
+
+def _connect_read_only(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    """Open without writing. Without a log file beside it the database is at rest, and may lie on a read-only disk."""
+    has_log = path.with_name(path.name + "-wal").exists()
+    is_writable_folder = os.access(path.parent, os.W_OK)
+    mode = "mode=ro" if has_log or is_writable_folder else "mode=ro&immutable=1"
+    return sqlite3.connect(f"{path.as_uri()}?{mode}", timeout=busy_timeout_s, isolation_level=None, uri=True)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Cut a script into statements; executescript would commit the transaction that holds them together."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
