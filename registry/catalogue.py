@@ -153,6 +153,16 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         """The engines that have an artifact with status `ok`."""
         return tuple(artifact.engine for artifact in self.artifacts if artifact.status == "ok")
 
+    @property
+    def adapter_names(self) -> tuple[str, ...]:
+        """What may stand after the `+`, each once."""
+        return tuple(dict.fromkeys(adapter.name for adapter in self.adapters))
+
+    @property
+    def context_length(self) -> int | None:
+        """The longest context that one of its artifacts was made for, in tokens; None = not known."""
+        return max((artifact.facts.context_length or 0 for artifact in self.artifacts), default=0) or None
+
     def artifact_for(self, engine: EngineName) -> Artifact | None:
         """Give the artifact that an engine runs, whatever its status.
 

@@ -29,7 +29,7 @@ async def get_model(request: _AnyRequest, model_id: FromPath[str], services: Nam
     """Describe one model, perhaps with an adapter; names may contain a slash."""
     name, plus, adapter = model_id.removeprefix("/").partition("+")
     model = services.models.get(name)
-    shown = adapter_object(model, adapter) if plus else model_object(model)
+    listed = adapter_object(model, adapter) if plus else model_object(model)  # an error where there is no such adapter
     if VERSION_HEADER in request.headers:
-        shown = model_info(model, adapter if plus else None)
-    return json_reply(shown)
+        return json_reply(model_info(model, adapter if plus else None))
+    return json_reply(listed)

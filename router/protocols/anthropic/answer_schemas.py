@@ -1,6 +1,4 @@
-"""Answers of the Anthropic API as Structs, for the API's document and for tests.
-
-What is sent is made by `answer`, `encoding` and `models`.
+"""Answers of the Anthropic API, as they are sent and as the API's document shows them.
 
 Source: Anthropic API reference, "Create a Message", "Streaming Messages", "Count tokens in a Message", "List Models".
 """
@@ -115,11 +113,14 @@ class InputJsonDelta(_Answer, frozen=True, tag_field="type", tag="input_json_del
     partial_json: str
 
 
+BlockPart = TextDelta | ThinkingDelta | SignatureDelta | InputJsonDelta
+
+
 class ContentBlockDelta(_Answer, frozen=True, tag_field="type", tag="content_block_delta"):
     """The open block grows."""
 
     index: int
-    delta: TextDelta | ThinkingDelta | SignatureDelta | InputJsonDelta
+    delta: BlockPart
 
 
 class ContentBlockStop(_Answer, frozen=True, tag_field="type", tag="content_block_stop"):
@@ -150,9 +151,8 @@ class Ping(_Answer, frozen=True, tag_field="type", tag="ping"):
     """Nothing, while nothing else comes."""
 
 
-StreamEvent = (
-    MessageStart | ContentBlockStart | ContentBlockDelta | ContentBlockStop | MessageDelta | MessageStop | Ping
-)
+BlockEvent = ContentBlockStart | ContentBlockDelta | ContentBlockStop
+StreamEvent = MessageStart | BlockEvent | MessageDelta | MessageStop | Ping
 
 
 # ---- others ----------------------------------------------------------------------------------------------------------

@@ -5,8 +5,7 @@ from typing import Final
 
 import msgspec
 
-from router.protocols.anthropic.answer import AnswerHead, WholeAnswer
-from router.protocols.anthropic.encoding import StreamEncoder
+from router.protocols.anthropic.encoding import AnthropicAnswer, AnthropicHead, AnthropicStream
 from router.protocols.anthropic.schemas import MessagesRequest, ThinkingAdaptive, ThinkingEnabled
 from router.protocols.anthropic.validation import decode_request, generation_for
 from router.protocols.serving import Answering, Arrival
@@ -32,8 +31,8 @@ def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
         headers = msgspec.structs.replace(headers, session_id=_agent_session(arrival.request.headers))
     wish = services.models.wish_for(body.model, arrival.engine, load=arrival.wishes.load)
     services.models.resolve(wish)
-    head = AnswerHead(
-        answer_id=AnswerHead.new_id(),
+    head = AnthropicHead(
+        answer_id=AnthropicHead.new_id(),
         model=body.model,
         max_tokens=body.max_tokens,
         stop_sequences=tuple(body.stop_sequences or ()),
@@ -41,7 +40,7 @@ def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
     )
 
     def encoder(_: Generation) -> AnswerEncoder:
-        return StreamEncoder(head) if body.stream else WholeAnswer(head)
+        return AnthropicStream(head) if body.stream else AnthropicAnswer(head)
 
     return Answering(
         answer_id=head.answer_id,

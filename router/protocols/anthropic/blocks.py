@@ -1,4 +1,4 @@
-"""The content blocks of an answer, as it is generated: what opens, grows and closes. Pure.
+"""The content blocks of an answer: what opens, grows and closes as it is generated, and the whole blocks of it. Pure.
 
 Streams and whole answers are both made of these events, so that they say the same. Blocks never overlap: what comes
 next closes what was open.
@@ -6,54 +6,34 @@ next closes what was open.
 
 import base64
 import hashlib
+import re
 from typing import Any, Final
 
 import msgspec
 
 from backends.wire.output import Output, ToolCallDelta
+from router.protocols.anthropic.answer_schemas import (
+    AnswerBlock,
+    AnswerText,
+    AnswerThinking,
+    AnswerToolUse,
+    BlockEvent,
+    BlockPart,
+    ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
+    InputJsonDelta,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+)
 
 _SIGNATURE_PREFIX: Final = "mlxr:"
-
-
-class BlockStart(msgspec.Struct, frozen=True):
-    """A block opens.
-
-    Attributes:
-        index: Of the block, from 0.
-        block: As it is when nothing has been written yet.
-    """
-
-    index: int
-    block: dict[str, Any]
-
-
-class BlockDelta(msgspec.Struct, frozen=True):
-    """The open block grows.
-
-    Attributes:
-        kind: `text_delta`, `thinking_delta`, `signature_delta` or `input_json_delta`.
-    """
-
-    index: int
-    kind: str
-    text: str
-
-
-class BlockStop(msgspec.Struct, frozen=True):
-    """The open block is complete."""
-
-    index: int
-
-
-BlockEvent = BlockStart | BlockDelta | BlockStop
-
-DELTA_FIELDS: Final = {
-    "text_delta": "text",
-    "thinking_delta": "thinking",
-    "signature_delta": "signature",
-    "input_json_delta": "partial_json",
-}
-"""Where a delta carries its text, by its kind."""
+_NO_TEXT: Final = AnswerText("")
+_NO_THINKING: Final = AnswerThinking("", "")
+_TOKEN: Final = re.compile(r'\s+|"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]|[^\s\[\]{},:"]+|"', re.DOTALL)
+_SCALAR: Final = re.compile(r"true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_CLOSERS: Final = {"{": "}", "[": "]"}
 
 
 class BlockWriter:
@@ -66,7 +46,7 @@ class BlockWriter:
     def __init__(self, *, hides_thinking: bool = False) -> None:
         self._hides_thinking = hides_thinking
         self._num_blocks = 0
-        self._open: str | None = None
+        self._open: AnswerBlock | None = None
         self._call_index: int | None = None
         self._signature = hashlib.blake2b(digest_size=24)
 
@@ -78,16 +58,16 @@ class BlockWriter:
         """
         events: list[BlockEvent] = []
         calls = list(output.tool_calls)
-        while calls and self._open == "tool_use" and calls[0].index == self._call_index:
+        while calls and self._is_open(calls[0]):
             self._write_call(calls.pop(0), events)
         if output.reasoning:
-            self._ensure_open("thinking", {"type": "thinking", "thinking": "", "signature": ""}, events)
+            self._ensure_open(_NO_THINKING, events)
             self._signature.update(output.reasoning.encode())
             if not self._hides_thinking:
-                events.append(self._delta("thinking_delta", output.reasoning))
+                events.append(self._delta(ThinkingDelta(output.reasoning)))
         if output.text:
-            self._ensure_open("text", {"type": "text", "text": ""}, events)
-            events.append(self._delta("text_delta", output.text))
+            self._ensure_open(_NO_TEXT, events)
+            events.append(self._delta(TextDelta(output.text)))
         for call in calls:
             self._write_call(call, events)
         return events
@@ -98,32 +78,106 @@ class BlockWriter:
         self._close(events)
         return events
 
+    def _is_open(self, call: ToolCallDelta) -> bool:
+        return isinstance(self._open, AnswerToolUse) and call.index == self._call_index
+
     def _write_call(self, call: ToolCallDelta, events: list[BlockEvent]) -> None:
-        if self._call_index != call.index or self._open != "tool_use":
+        if not self._is_open(call):
             self._close(events)
             self._call_index = call.index
-            block = {"type": "tool_use", "id": call.call_id or "", "name": call.name or "", "input": {}}
-            self._ensure_open("tool_use", block, events)
+            self._ensure_open(AnswerToolUse(id=call.call_id or "", name=call.name or "", input={}), events)
         if call.arguments:
-            events.append(self._delta("input_json_delta", call.arguments))
+            events.append(self._delta(InputJsonDelta(call.arguments)))
 
-    def _delta(self, kind: str, text: str) -> BlockDelta:
-        return BlockDelta(self._num_blocks - 1, kind, text)
+    def _delta(self, part: BlockPart) -> ContentBlockDelta:
+        return ContentBlockDelta(self._num_blocks - 1, part)
 
-    def _ensure_open(self, kind: str, block: dict[str, Any], events: list[BlockEvent]) -> None:
-        if self._open == kind:
+    def _ensure_open(self, block: AnswerBlock, events: list[BlockEvent]) -> None:
+        if type(self._open) is type(block):
             return
         self._close(events)
-        self._open = kind
-        events.append(BlockStart(self._num_blocks, block))
+        self._open = block
+        events.append(ContentBlockStart(self._num_blocks, block))
         self._num_blocks += 1
 
     def _close(self, events: list[BlockEvent]) -> None:
         if self._open is None:
             return
-        if self._open == "thinking":
+        if isinstance(self._open, AnswerThinking):
             # Clients want one and send it back. It is a checksum, by no key: it proves nothing, and is not looked at.
             digest = base64.urlsafe_b64encode(self._signature.digest()).decode()
-            events.append(self._delta("signature_delta", _SIGNATURE_PREFIX + digest))
-        events.append(BlockStop(self._num_blocks - 1))
+            events.append(self._delta(SignatureDelta(_SIGNATURE_PREFIX + digest)))
+        events.append(ContentBlockStop(self._num_blocks - 1))
         self._open = None
+
+
+class BlockCollector:
+    """Puts blocks together again."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[AnswerBlock, list[BlockPart]]] = []
+
+    def add(self, events: list[BlockEvent]) -> None:
+        """Take over the next events."""
+        for event in events:
+            match event:
+                case ContentBlockStart(content_block=block):
+                    self._parts.append((block, []))
+                case ContentBlockDelta(delta=part):
+                    self._parts[-1][1].append(part)
+
+    def content(self) -> list[AnswerBlock]:
+        """Return the blocks."""
+        return [_filled(block, parts) for block, parts in self._parts]
+
+
+def _filled(block: AnswerBlock, parts: list[BlockPart]) -> AnswerBlock:
+    match block:
+        case AnswerText():
+            return AnswerText("".join([part.text for part in parts if isinstance(part, TextDelta)]))
+        case AnswerThinking():
+            thinking = "".join([part.thinking for part in parts if isinstance(part, ThinkingDelta)])
+            signature = "".join([part.signature for part in parts if isinstance(part, SignatureDelta)])
+            return AnswerThinking(thinking, signature)
+        case AnswerToolUse():
+            arguments = "".join([part.partial_json for part in parts if isinstance(part, InputJsonDelta)])
+            return AnswerToolUse(id=block.id, name=block.name, input=complete_part(arguments))
+
+
+def complete_part(text: str) -> dict[str, Any]:
+    """Return the object that the beginning of its JSON text holds so far, without what was being written.
+
+    For calls whose answer was cut at max_tokens. Anthropic's clients read the fragments of a stream by the same rule.
+
+    Returns:
+        {} when nothing of it is complete.
+    """
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError:
+        pass
+    try:
+        return msgspec.json.decode(_closed(text), type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+
+
+def _closed(text: str) -> str:
+    """Return the text up to its last complete value, with what is open there closed. Linear."""
+    open_ones: list[str] = []
+    end, closing = 0, ""
+    is_key = False
+    for token in _TOKEN.finditer(text):
+        word = token[0]
+        if word == '"':
+            break  # a text without its end
+        if word in _CLOSERS:
+            open_ones.append(_CLOSERS[word])
+        elif word in {"}", "]"} and open_ones:
+            open_ones.pop()
+        is_value = word not in {",", ":"} and not word.isspace() and not is_key
+        if is_value and (word[0] in '"{}[]' or _SCALAR.fullmatch(word)):
+            end, closing = token.end(), "".join(reversed(open_ones))
+        if not word.isspace():
+            is_key = word in {"{", ","} and open_ones[-1:] == ["}"]
+    return text[:end] + closing

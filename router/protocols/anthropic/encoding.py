@@ -1,44 +1,132 @@
-"""Events to the stream of the Anthropic API, without I/O. Whole bodies are in `answer`.
+"""Events to the answers of the Anthropic API, streamed or whole, without I/O.
 
-Source: Anthropic API reference, "Streaming Messages": message_start; per block content_block_start, content_block_delta
-and content_block_stop; message_delta; message_stop; ping at any time. Its clients skip a ping before message_start.
+Source: Anthropic API reference, "Messages": "Total input tokens in a request is the summation of `input_tokens`,
+`cache_creation_input_tokens`, and `cache_read_input_tokens`"; "Streaming Messages": message_start; per block
+content_block_start, content_block_delta and content_block_stop; message_delta; message_stop; ping at any time. Its
+clients skip a ping before message_start.
 """
 
-from typing import Any, Final
+import secrets
+from collections.abc import Iterable
+from typing import Final, get_args
 
 import msgspec
 
 from backends.wire.messages import Usage
 from router.errors import EngineCrashedError
 from router.http.streaming import SSE
-from router.protocols.anthropic.answer import AnswerHead, usage_object
-from router.protocols.anthropic.blocks import DELTA_FIELDS, BlockDelta, BlockEvent, BlockStart, BlockWriter
+from router.protocols.anthropic import answer_schemas as answers
+from router.protocols.anthropic.blocks import BlockCollector, BlockWriter
 from router.requests.generation import GenerationEvent, OutputEvent, ProgressEvent, SequenceEnd
 
-PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 _encode = msgspec.json.Encoder().encode
+_BEGINNINGS: Final = {
+    kind: f"event: {kind.__struct_config__.tag}\ndata: ".encode() for kind in get_args(answers.StreamEvent)
+}
+_NOTHING: Final = Usage(0, 0, 0)
 
 
-class StreamEncoder:
+class AnthropicHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an answer before it begins.
+
+    Attributes:
+        answer_id: `msg_…`.
+        hides_thinking: Whether thinking is not to be shown.
+    """
+
+    answer_id: str
+    model: str
+    max_tokens: int
+    stop_sequences: tuple[str, ...] = ()
+    hides_thinking: bool = False
+
+    @staticmethod
+    def new_id() -> str:
+        """Return a fresh id."""
+        return f"msg_{secrets.token_hex(12)}"
+
+    def message(
+        self, content: list[answers.AnswerBlock], usage: Usage, stop: answers.Stop | None = None
+    ) -> answers.AnswerMessage:
+        """Return the message, with its end if it has one."""
+        return answers.AnswerMessage(
+            id=self.answer_id,
+            type="message",
+            role="assistant",
+            model=self.model,
+            content=content,
+            stop_reason=None if stop is None else stop.stop_reason,
+            stop_sequence=None if stop is None else stop.stop_sequence,
+            usage=_usage(usage),
+        )
+
+    def stop(self, end: SequenceEnd) -> answers.Stop:
+        """Return why an answer ended, in Anthropic's words."""
+        if end.reason == "tool_calls":
+            return answers.Stop("tool_use", None)
+        if end.reason == "length":
+            # The worker also ends an answer where the context is full.
+            is_asked = end.usage.num_output_tokens >= self.max_tokens
+            return answers.Stop("max_tokens" if is_asked else "model_context_window_exceeded", None)
+        if end.stopped_by in self.stop_sequences:
+            return answers.Stop("stop_sequence", end.stopped_by)
+        return answers.Stop("end_turn", None)
+
+
+class AnthropicAnswer:
+    """Collects the events of one request; its tail is the whole body."""
+
+    media_type = None
+    keep_alive = None
+
+    def __init__(self, head: AnthropicHead) -> None:
+        self._head = head
+        self._writer = BlockWriter(hides_thinking=head.hides_thinking)
+        self._collector = BlockCollector()
+        self._end: SequenceEnd | None = None
+
+    def encode(self, events: list[GenerationEvent]) -> bytes:
+        """Take the events over; there is nothing to send yet."""
+        for event in events:
+            if isinstance(event, OutputEvent):
+                self._collector.add(self._writer.write(event.output))
+                self._end = event.end
+        return b""
+
+    def tail(self) -> bytes:
+        """Return the body.
+
+        Raises:
+            EngineCrashedError: The answer has no end.
+        """
+        end = _ended(self._end)
+        self._collector.add(self._writer.finish())
+        return _encode(self._head.message(self._collector.content(), end.usage, self._head.stop(end)))
+
+
+class AnthropicStream:
     """Turns the events of one request into Anthropic's.
 
     The message begins when it is known how much of the prompt is cached: with its evaluation, not with its arrival.
     """
 
     media_type = SSE
-    keep_alive = PING
 
-    def __init__(self, head: AnswerHead) -> None:
+    def __init__(self, head: AnthropicHead) -> None:
         self._head = head
         self._writer = BlockWriter(hides_thinking=head.hides_thinking)
         self._end: SequenceEnd | None = None
         self._is_accepted = False
         self._is_started = False
-        self._openings: dict[tuple[int, str], bytes] = {}
+
+    @property
+    def keep_alive(self) -> bytes:
+        """A ping."""
+        return _framed([answers.Ping()])
 
     def encode(self, events: list[GenerationEvent]) -> bytes:
         """Return the events for one batch, ready for one write; b"" when there is nothing to say."""
-        return b"".join([self._chunk(event) for event in events])
+        return _framed([part for event in events for part in self._parts(event)])
 
     def tail(self) -> bytes:
         """Return what comes after the last event.
@@ -46,49 +134,50 @@ class StreamEncoder:
         Raises:
             EngineCrashedError: The answer has no end.
         """
-        if self._end is None:
-            raise EngineCrashedError("the engine ended the request without an answer")
-        delta = {"delta": self._head.stop(self._end), "usage": usage_object(self._end.usage)}
-        closing = b"".join([self._block_event(event) for event in self._writer.finish()])
-        return closing + _event("message_delta", delta) + _event("message_stop", {})
+        end = _ended(self._end)
+        delta = answers.MessageDelta(self._head.stop(end), _usage(end.usage))
+        return _framed([*self._writer.finish(), delta, answers.MessageStop()])
 
-    def _chunk(self, event: GenerationEvent) -> bytes:
-        if type(event) is ProgressEvent:
+    def _parts(self, event: GenerationEvent) -> list[answers.StreamEvent]:
+        if isinstance(event, ProgressEvent):
             return self._on_progress(event)
-        assert type(event) is OutputEvent
-        usage = Usage(0, 0, 0) if event.end is None else event.end.usage
-        start = b"" if self._is_started else self._start(usage)
+        start = [] if self._is_started else self._start(_NOTHING if event.end is None else event.end.usage)
         self._end = event.end
-        return start + b"".join([self._block_event(part) for part in self._writer.write(event.output)])
+        return [*start, *self._writer.write(event.output)]
 
-    def _on_progress(self, event: ProgressEvent) -> bytes:
+    def _on_progress(self, event: ProgressEvent) -> list[answers.StreamEvent]:
         """Begin the message with the second event: the first only says how long the prompt is."""
         if self._is_started:
-            return b""
+            return []
         if not self._is_accepted:
             self._is_accepted = True
-            return b""
+            return []
         return self._start(Usage(event.num_total, event.num_cached, 0))
 
-    def _start(self, usage: Usage) -> bytes:
+    def _start(self, usage: Usage) -> list[answers.StreamEvent]:
         self._is_started = True
-        shown = usage_object(Usage(usage.num_prompt_tokens, usage.num_cached_tokens, 0))
-        return _event("message_start", {"message": self._head.message([], shown)})
-
-    def _block_event(self, event: BlockEvent) -> bytes:
-        match event:
-            case BlockDelta(index=index, kind=kind, text=text):
-                opening = self._openings.get((index, kind))
-                if opening is None:
-                    delta = _event("content_block_delta", {"index": index, "delta": {"type": kind}})
-                    opening = delta.removesuffix(b"}}\n\n") + b',"' + DELTA_FIELDS[kind].encode() + b'":'
-                    self._openings = {(index, kind): opening}
-                return opening + _encode(text) + b"}}\n\n"
-            case BlockStart(index=index, block=block):
-                return _event("content_block_start", {"index": index, "content_block": block})
-            case _:
-                return _event("content_block_stop", {"index": event.index})
+        shown = Usage(usage.num_prompt_tokens, usage.num_cached_tokens, 0)
+        return [answers.MessageStart(self._head.message([], shown))]
 
 
-def _event(name: str, fields: dict[str, Any]) -> bytes:
-    return b"event: " + name.encode() + b"\ndata: " + _encode({"type": name, **fields}) + b"\n\n"
+def _usage(usage: Usage) -> answers.Usage:
+    """Return Anthropic's usage object. Every prompt is kept, so none is told to be written to a cache."""
+    return answers.Usage(
+        input_tokens=usage.num_prompt_tokens - usage.num_cached_tokens,
+        cache_creation_input_tokens=0,
+        cache_read_input_tokens=usage.num_cached_tokens,
+        output_tokens=usage.num_output_tokens,
+        output_tokens_details=answers.OutputTokensDetails(usage.num_reasoning_tokens),
+        service_tier="standard",
+    )
+
+
+def _ended(end: SequenceEnd | None) -> SequenceEnd:
+    if end is None:
+        raise EngineCrashedError("the engine ended the request without an answer")
+    return end
+
+
+def _framed(events: Iterable[answers.StreamEvent]) -> bytes:
+    """Write events as a stream of them carries them."""
+    return b"".join([_BEGINNINGS[type(event)] + _encode(event) + b"\n\n" for event in events])

@@ -15,6 +15,7 @@ from router.http.asgi import json_reply
 from router.http.error_response import Dialect
 from router.http.litestar_errors import POST_OK
 from router.http.streaming import until_disconnect
+from router.protocols.anthropic.answer_schemas import InputTokens
 from router.protocols.anthropic.answering import anthropic_answering
 from router.protocols.anthropic.validation import decode_count, prompt_for
 from router.protocols.serving import arrive, reply, start_or_rejoin
@@ -48,7 +49,7 @@ async def count_message_tokens(request: _AnyRequest, services: NamedDependency[S
     work = ask(services.supervisor, wish, question, timeout_s=services.config.limits.stall_timeout_s)
     count = (await until_disconnect(request.receive, work)).answer
     assert isinstance(count, TokenCount)
-    return json_reply({"input_tokens": count.num_tokens})
+    return json_reply(InputTokens(count.num_tokens))
 
 
 anthropic_router = Router(path="/", route_handlers=[create_message, count_message_tokens])

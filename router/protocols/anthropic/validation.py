@@ -12,8 +12,8 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.body import decode_json
 from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.models.wish import Wish
-from router.protocols.anthropic.conversation import Conversation, read_conversation
 from router.protocols.anthropic.errors import ThreadsUnsupportedError
+from router.protocols.anthropic.messages import PromptMessages, read_messages
 from router.protocols.anthropic.schemas import (
     MAX_STOPS,
     CountRequest,
@@ -126,7 +126,7 @@ def prompt_for(request: _AnyBody, defaults: RequestDefaults, tools: RequestTools
     """
     _check_refused(request)
     tools = request_tools(request) if tools is None else tools
-    conversation = read_conversation(request.messages, request.system)
+    conversation = read_messages(request.messages, request.system)
     effort = None if request.output_config is None else request.output_config.effort
     return ChatPrompt(
         with_system(conversation.messages, defaults.system, defaults.messages),
@@ -142,7 +142,7 @@ def prompt_for(request: _AnyBody, defaults: RequestDefaults, tools: RequestTools
     )
 
 
-def _thinking(request: _AnyBody, conversation: Conversation) -> bool | None:
+def _thinking(request: _AnyBody, conversation: PromptMessages) -> bool | None:
     """Return the wish; None = as the template has it. Without the field nobody expects thinking."""
     match request.thinking:
         case ThinkingEnabled():

@@ -11,8 +11,7 @@ from router.models.adapters import find_adapters
 
 def model_objects(model: Model) -> list[dict[str, Any]]:
     """Return a model and its adapters."""
-    names = dict.fromkeys(adapter.name for adapter in model.adapters)
-    return [model_object(model), *(adapter_object(model, name) for name in names)]
+    return [model_object(model), *(adapter_object(model, name) for name in model.adapter_names)]
 
 
 def model_object(model: Model) -> dict[str, Any]:
@@ -23,7 +22,7 @@ def model_object(model: Model) -> dict[str, Any]:
         "created": int(model.created_at),
         "owned_by": "mlxr",
         "engines": list(model.engines),
-        "context_length": max((artifact.facts.context_length or 0 for artifact in model.artifacts), default=0) or None,
+        "context_length": model.context_length,
         "aliases": list(model.aliases),
     }
 

@@ -17,9 +17,7 @@ from router.bench.report.tables import as_builtins
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
 from router.models.targets import Choice, EngineReason, Target
 from router.models.wish import Wish
-from router.protocols.anthropic.answer import AnswerHead as AnthropicHead
-from router.protocols.anthropic.answer import WholeAnswer as AnthropicAnswer
-from router.protocols.anthropic.encoding import StreamEncoder as AnthropicStream
+from router.protocols.anthropic.encoding import AnthropicAnswer, AnthropicHead, AnthropicStream
 from router.protocols.ollama.answer import AnswerHead as OllamaHead
 from router.protocols.ollama.answer import WholeAnswer as OllamaAnswer
 from router.protocols.ollama.encoding import StreamEncoder as OllamaStream

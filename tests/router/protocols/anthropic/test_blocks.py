@@ -2,12 +2,18 @@
 
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.wire.output import Output, ToolCallDelta
-from router.protocols.anthropic.answer import BlockCollector
-from router.protocols.anthropic.blocks import BlockDelta, BlockEvent, BlockStart, BlockStop, BlockWriter
+from router.protocols.anthropic.answer_schemas import (
+    BlockEvent,
+    ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
+)
+from router.protocols.anthropic.blocks import BlockCollector, BlockWriter
 
 CALL = Output(tool_calls=(ToolCallDelta(0, "call_1", "weather"), ToolCallDelta(0, arguments='{"town": "Bern"}')))
 SECOND = Output(tool_calls=(ToolCallDelta(1, "call_2", "weather"), ToolCallDelta(1, arguments="{}")))
@@ -21,9 +27,9 @@ def events_of(outputs: list[Output], **options: bool) -> list[BlockEvent]:
 
 def content_of(outputs: list[Output], **options: bool) -> list[dict[str, Any]]:
     collector = BlockCollector()
-    for event in events_of(outputs, **options):
-        collector.add(event)
-    return collector.content()
+    collector.add(events_of(outputs, **options))
+    blocks: list[dict[str, Any]] = msgspec.to_builtins(collector.content())
+    return blocks
 
 
 def pieces_of(output: Output, size: int) -> list[Output]:
@@ -88,13 +94,13 @@ def test_blocks_open_grow_and_close_one_after_the_other(size: int) -> None:
     num_blocks = 0
     for event in events_of([piece for output in ANSWER for piece in pieces_of(output, size)]):
         match event:
-            case BlockStart(index=index):
+            case ContentBlockStart(index=index):
                 assert (open_block, index) == (None, num_blocks)
                 open_block, num_blocks = index, num_blocks + 1
-            case BlockDelta(index=index, text=text):
+            case ContentBlockDelta(index=index, delta=delta):
                 assert index == open_block
-                assert text
-            case BlockStop(index=index):
+                assert all(msgspec.structs.astuple(delta))
+            case ContentBlockStop(index=index):
                 assert index == open_block
                 open_block = None
     assert open_block is None

@@ -1,7 +1,5 @@
 """Pages of models in Anthropic's shape."""
 
-from typing import Any
-
 import pytest
 
 from registry.catalogue import Model
@@ -18,9 +16,9 @@ MODELS = [
 
 def page(**query: str) -> tuple[list[str], bool]:
     shown = model_page(MODELS, query)
-    names = [item["id"] for item in shown["data"]]
-    assert (shown["first_id"], shown["last_id"]) == ((names[0], names[-1]) if names else (None, None))
-    return names, shown["has_more"]
+    names = [item.id for item in shown.data]
+    assert (shown.first_id, shown.last_id) == ((names[0], names[-1]) if names else (None, None))
+    return names, shown.has_more
 
 
 def test_the_newest_come_first() -> None:
@@ -43,7 +41,5 @@ def test_a_limit_is_a_number(limit: str) -> None:
 
 
 def test_a_model_is_told_like_anthropics() -> None:
-    info: dict[str, Any] = model_info(MODELS[0])
-    assert info["type"] == "model"
-    assert info["created_at"] == "2023-11-14T22:13:20Z"
-    assert model_info(MODELS[0], "pirate")["id"] == "m0+pirate"
+    assert model_info(MODELS[0]).created_at == "2023-11-14T22:13:20Z"
+    assert model_info(MODELS[0], "pirate").id == "m0+pirate"

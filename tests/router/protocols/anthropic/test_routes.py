@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from backends.fake.engine import FakeOptions
-from router.protocols.anthropic.answer import BlockCollector
-from router.protocols.anthropic.blocks import DELTA_FIELDS, BlockDelta, BlockStart
+from router.protocols.anthropic.answer_schemas import BlockEvent
+from router.protocols.anthropic.blocks import BlockCollector
 from router.requests.register import RunningRequest
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
@@ -50,14 +50,11 @@ def message_of(events: list[Any]) -> dict[str, Any]:
         match event["type"]:
             case "message_start":
                 message = event["message"]
-            case "content_block_start":
-                collector.add(BlockStart(event["index"], event["content_block"]))
-            case "content_block_delta":
-                kind = event["delta"]["type"]
-                collector.add(BlockDelta(event["index"], kind, event["delta"][DELTA_FIELDS[kind]]))
+            case "content_block_start" | "content_block_delta" | "content_block_stop":
+                collector.add([msgspec.convert(event, BlockEvent)])
             case "message_delta":
                 message |= event["delta"] | {"usage": event["usage"]}
-    return message | {"content": collector.content()}
+    return message | {"content": msgspec.to_builtins(collector.content())}
 
 
 def without_id(message: dict[str, Any]) -> dict[str, Any]:

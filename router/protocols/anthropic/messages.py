@@ -29,7 +29,7 @@ ERROR_PREFIX: Final = "Error: "
 BlockT = TypeVar("BlockT", bound=ContentBlock)
 
 
-class Conversation(msgspec.Struct, frozen=True):
+class PromptMessages(msgspec.Struct, frozen=True):
     """What the template is given.
 
     Attributes:
@@ -41,7 +41,7 @@ class Conversation(msgspec.Struct, frozen=True):
     continuation: str | None
 
 
-def read_conversation(messages: list[Message], system: str | list[TextBlock] | None) -> Conversation:
+def read_messages(messages: list[Message], system: str | list[TextBlock] | None) -> PromptMessages:
     """Return what the template is given.
 
     Raises:
@@ -57,7 +57,7 @@ def read_conversation(messages: list[Message], system: str | list[TextBlock] | N
         raise InvalidRequestError("messages: at least one message of the user is needed", "messages")
     last = reader.turns[-1]
     if last["role"] != "assistant":
-        return Conversation(reader.turns, None)
+        return PromptMessages(reader.turns, None)
     where = f"messages[{len(messages) - 1}]"
     if "tool_calls" in last:
         raise InvalidRequestError(f"{where}: the calls of tools need their results; send them as tool_result", where)
@@ -65,7 +65,7 @@ def read_conversation(messages: list[Message], system: str | list[TextBlock] | N
         raise InvalidRequestError(
             f"{where}: an answer that is to be continued cannot begin with thinking; send its text only", where
         )
-    return Conversation(reader.turns[:-1], last["content"])
+    return PromptMessages(reader.turns[:-1], last["content"])
 
 
 class _Reader:

@@ -1,4 +1,4 @@
-"""The object that cut arguments hold so far."""
+"""The object that the arguments of a cut call hold so far."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.protocols.anthropic.partial_json import complete_part
+from router.protocols.anthropic.blocks import complete_part
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=6),

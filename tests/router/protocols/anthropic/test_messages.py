@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from router.errors import InvalidRequestError
-from router.protocols.anthropic.conversation import Conversation, read_conversation
+from router.protocols.anthropic.messages import PromptMessages, read_messages
 from router.protocols.anthropic.schemas import Message, TextBlock
 
 USER = {"role": "user", "content": "hi"}
@@ -15,9 +15,9 @@ RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "sunny"}
 SHOWN_CALL = {"id": "t1", "type": "function", "function": {"name": "weather", "arguments": {"town": "Bern"}}}
 
 
-def read(*messages: Any, system: Any = None) -> Conversation:
+def read(*messages: Any, system: Any = None) -> PromptMessages:
     shown_system = msgspec.convert(system, str | list[TextBlock] | None)
-    return read_conversation(msgspec.convert(list(messages), list[Message]), shown_system)
+    return read_messages(msgspec.convert(list(messages), list[Message]), shown_system)
 
 
 def refusal(*messages: Any) -> InvalidRequestError:
@@ -93,7 +93,7 @@ def test_the_beginning_does_not_hang_on_what_follows() -> None:
 
 def test_the_assistants_last_message_is_continued() -> None:
     begun = read(USER, {"role": "assistant", "content": "Sure: "})
-    assert begun == Conversation([USER], "Sure: ")
+    assert begun == PromptMessages([USER], "Sure: ")
     assert read(USER).continuation is None
 
 
