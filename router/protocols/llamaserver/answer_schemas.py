@@ -1,7 +1,9 @@
-"""Answers of llama-server's introspection as Structs, for the API's document and for tests.
+"""Answers of llama-server's introspection, as they are sent and as the API's document shows them.
 
 Source: llama.cpp, tools/server/README.md.
 """
+
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -21,7 +23,7 @@ class TokenPiece(_Answer, frozen=True):
 class Tokenized(_Answer, frozen=True):
     """A text's tokens, with their pieces where these were asked for."""
 
-    tokens: list[int | TokenPiece]
+    tokens: Sequence[int | TokenPiece]
 
 
 class Detokenized(_Answer, frozen=True):

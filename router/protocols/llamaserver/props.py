@@ -1,13 +1,26 @@
-"""A loaded model and the server's defaults as llama-server's properties. Pure.
+"""A loaded model, its worker's sequences and the server's defaults as llama-server's properties and slots. Pure.
 
-Source: llama.cpp, tools/server/README.md, "GET /props".
+A slot is a place in the batch. It says what the gateway has seen, and nothing guessed. Values that are not known are
+left out: `params`, and before the prompt is evaluated the counts of evaluated and cached tokens, which a worker tells
+only where the request asks for its progress.
+
+Source: llama.cpp, tools/server/README.md, "GET /props", "GET /slots".
 """
 
-from typing import Any
+from msgspec import UNSET, UnsetType
 
 from backends.wire.messages import Hello, LoadedModel
 from backends.wire.questions import Description
 from router.models.defaults import RequestDefaults
+from router.protocols.llamaserver.answer_schemas import (
+    DefaultParams,
+    DefaultSettings,
+    Modalities,
+    NextToken,
+    Props,
+    Slot,
+)
+from router.workers.streams import SequenceProgress
 
 
 def props_of(
@@ -19,40 +32,68 @@ def props_of(
     description: Description,
     defaults: RequestDefaults,
     version: str,
-) -> dict[str, Any]:
-    """Return the body of GET /props.
+) -> Props:
+    """Return the properties of a model.
 
     Args:
         hello: What its worker said of its libraries.
     """
     libraries = {} if hello is None else hello.versions
-    return {
-        "default_generation_settings": {"params": _params(defaults), "n_ctx": model.context_length},
-        "total_slots": model.max_sequences,
-        "model_alias": name,
-        "model_path": path,
-        "modalities": {"vision": False, "video": False, "audio": False},
-        "endpoint_slots": True,
-        "endpoint_props": False,
-        "endpoint_metrics": False,
-        "chat_template": description.chat_template or "",
-        "bos_token": description.bos_text,
-        "eos_token": description.eos_text,
-        "build_info": " ".join([f"mlxr-{version}", *(f"{library}-{number}" for library, number in libraries.items())]),
-        "is_sleeping": False,
-    }
+    return Props(
+        default_generation_settings=DefaultSettings(_params(defaults), model.context_length),
+        total_slots=model.max_sequences,
+        model_alias=name,
+        model_path=path,
+        modalities=Modalities(vision=False, video=False, audio=False),
+        endpoint_slots=True,
+        endpoint_props=False,
+        endpoint_metrics=False,
+        chat_template=description.chat_template or "",
+        bos_token=description.bos_text,
+        eos_token=description.eos_text,
+        build_info=" ".join([f"mlxr-{version}", *(f"{library}-{number}" for library, number in libraries.items())]),
+        is_sleeping=False,
+    )
 
 
-def _params(defaults: RequestDefaults) -> dict[str, Any]:
+def slots_of(model: LoadedModel, progress: list[SequenceProgress]) -> list[Slot]:
+    """Return all slots of a loaded model."""
+    by_slot = {each.slot: each for each in progress}
+    num_slots = max([model.max_sequences, *(slot + 1 for slot in by_slot)])
+    return [_slot(number, model, by_slot.get(number)) for number in range(num_slots)]
+
+
+def _params(defaults: RequestDefaults) -> DefaultParams:
     """Return the defaults by llama-server's names, with its -1 and 0 for "no limit"."""
     max_tokens = -1 if defaults.max_tokens is None else defaults.max_tokens
-    return {
-        "n_predict": max_tokens,
-        "max_tokens": max_tokens,
-        "temperature": defaults.temperature,
-        "top_k": defaults.top_k or 0,
-        "top_p": defaults.top_p,
-        "min_p": defaults.min_p,
-        "repeat_penalty": defaults.repetition_penalty,
-        "stop": list(defaults.stop),
-    }
+    return DefaultParams(
+        n_predict=max_tokens,
+        max_tokens=max_tokens,
+        temperature=defaults.temperature,
+        top_k=defaults.top_k or 0,
+        top_p=defaults.top_p,
+        min_p=defaults.min_p,
+        repeat_penalty=defaults.repetition_penalty,
+        stop=list(defaults.stop),
+    )
+
+
+def _slot(number: int, model: LoadedModel, progress: SequenceProgress | None) -> Slot:
+    if progress is None:
+        return Slot(id=number, n_ctx=model.context_length, speculative=False, is_processing=False)
+    num_left = None if progress.max_tokens is None else max(0, progress.max_tokens - progress.num_output_tokens)
+    return Slot(
+        id=number,
+        n_ctx=model.context_length,
+        speculative=False,
+        is_processing=True,
+        id_task=progress.sequence_id,
+        n_prompt_tokens=_known(progress.num_prompt_tokens),
+        n_prompt_tokens_processed=_known(progress.num_evaluated),
+        n_prompt_tokens_cache=_known(progress.num_cached),
+        next_token=[NextToken(has_next_token=True, n_decoded=progress.num_output_tokens, n_remain=_known(num_left))],
+    )
+
+
+def _known(count: int | None) -> int | UnsetType:
+    return UNSET if count is None else count

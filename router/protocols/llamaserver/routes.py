@@ -13,9 +13,9 @@ from router.http.body import read_json
 from router.http.streaming import until_disconnect
 from router.models.wish import Wish
 from router.protocols.choice import model_in_query, resident_workers, wish_or_default
-from router.protocols.llamaserver.props import props_of
+from router.protocols.llamaserver import answer_schemas as answers
+from router.protocols.llamaserver.props import props_of, slots_of
 from router.protocols.llamaserver.schemas import DetokenizeRequest, TokenizeRequest
-from router.protocols.llamaserver.slots import has_idle_slot, slots_of
 from router.protocols.openai.counting import read_chat
 from router.requests.asking import Reply, ask
 from router.requests.headers import ENGINE_HEADER, LOAD_HEADER, wished_load
@@ -36,9 +36,9 @@ async def tokenize(request: _AnyRequest, services: NamedDependency[Services]) ->
     tokens = (await _ask(request, services, wish, question, "content")).answer
     assert isinstance(tokens, Tokens)
     if tokens.pieces is None:
-        return json_reply({"tokens": tokens.token_ids})
+        return json_reply(answers.Tokenized(tokens.token_ids))
     pairs = zip(tokens.token_ids, tokens.pieces, strict=True)
-    return json_reply({"tokens": [{"id": token_id, "piece": _text_or_bytes(piece)} for token_id, piece in pairs]})
+    return json_reply(answers.Tokenized([answers.TokenPiece(number, _text_or_bytes(piece)) for number, piece in pairs]))
 
 
 @post("/detokenize", status_code=200)
@@ -49,7 +49,7 @@ async def detokenize(request: _AnyRequest, services: NamedDependency[Services]) 
     wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
     text = (await _ask(request, services, wish, Detokenize(body.tokens), "tokens")).answer
     assert isinstance(text, Text)
-    return json_reply({"content": text.text})
+    return json_reply(answers.Detokenized(text.text))
 
 
 @post("/apply-template", status_code=200)
@@ -58,7 +58,7 @@ async def apply_template(request: _AnyRequest, services: NamedDependency[Service
     wish, prompt = await read_chat(request, services)
     text = (await _ask(request, services, wish, ApplyTemplate(prompt), "messages")).answer
     assert isinstance(text, Text)
-    return json_reply({"prompt": text.text})
+    return json_reply(answers.TemplateApplied(text.text))
 
 
 @get("/props")
@@ -91,10 +91,10 @@ async def get_slots(request: _AnyRequest, services: NamedDependency[Services]) -
         holder = None
     else:
         holder = _holder(services, wish_or_default(services, model, request.headers.get(ENGINE_HEADER)))
-    slots: list[dict[str, Any]] = []
+    slots: list[answers.Slot] = []
     if holder is not None and holder.client is not None and holder.client.loaded is not None:
         slots = slots_of(holder.client.loaded, list(holder.client.progress.values()))
-    if request.query_params.get("fail_on_no_slot") and not has_idle_slot(slots):
+    if request.query_params.get("fail_on_no_slot") and all(slot.is_processing for slot in slots):
         raise UnavailableError("no slot available")
     return json_reply(slots)
 
