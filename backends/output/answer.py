@@ -69,12 +69,11 @@ class Generation:
     ) -> None:
         self.sequence = sequence
         self.editor: LogitsEditor | None = None
-        self._wants_progress = message.wants_progress
-        self._wants_token_ids = message.wants_token_ids
-        self._ignore_eos = message.ignore_eos
+        self._wants_token_ids = message.spec.wants_token_ids
+        self._ignore_eos = message.spec.ignore_eos
         self._tokens = tokens
         self._parser = parser
-        self._detokenizer = Detokenizer(message.stop)
+        self._detokenizer = Detokenizer(message.spec.stop)
         self._received_at = received_at
         self._prefill_at: float | None = None
         self._first_token_at: float | None = None
@@ -164,8 +163,6 @@ class Generation:
         return Finished(self.sequence.sequence_id, reason, output, self.usage, timings, stopped_by, token_ids)
 
     def _progress(self) -> list[Event]:
-        if not self._wants_progress:
-            return []
         sequence = self.sequence
         total = sequence.num_prompt_tokens
         is_done = self._first_token_at is not None

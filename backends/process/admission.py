@@ -145,9 +145,11 @@ class Admission:
 
     def _grammar(self, message: Generate, prompt: PreparedPrompt) -> AnswerGrammar | None:
         """Return what the answer must match: calls where they are required, text or calls where there is a choice."""
-        tools = None if message.output is None else message.output.tools
+        output = message.spec.output
+        tools = None if output is None else output.tools
         must_call = tools is not None and tools.choice is ToolChoice.REQUIRED
-        text = None if message.constraint is None or must_call else source_of(message.constraint)
+        constraint = message.spec.constraint
+        text = None if constraint is None or must_call else source_of(constraint)
         if text is None and not must_call:
             return None
         output_format, control_ids = self.intake.conversation.format, self._tokenizer.control_ids
@@ -171,17 +173,17 @@ class Admission:
         return tags is None or len(self._tokenizer.encode(tags.open, add_bos=False)) == 1
 
     def _generation(self, message: Generate, sequence: Sequence, prompt: PreparedPrompt, now: float) -> Generation:
-        if prompt.rendered is None or message.output is None:
+        if prompt.rendered is None or message.spec.output is None:
             return Generation(message, sequence, TokenText(self._tokenizer), None, now)
         output_format = self.intake.conversation.format
         is_thinking = output_format.thinking_after(prompt.rendered.text) is Thinking.OPEN
-        parser: OutputParser = create_parser(output_format, message.output, starts_in_reasoning=is_thinking)
+        parser: OutputParser = create_parser(output_format, message.spec.output, starts_in_reasoning=is_thinking)
         control_ids = self._tokenizer.control_ids
         visible_ids = frozenset(control_ids[text] for text in output_format.visible_control_texts)
         return Generation(message, sequence, TokenText(self._tokenizer, visible_ids), parser, now)
 
 
 def _editor(message: Generate, sequence: Sequence, matcher: Matcher | None) -> LogitsEditor | None:
-    if not needs_editor(message.sampling, is_constrained=matcher is not None):
+    if not needs_editor(message.spec.sampling, is_constrained=matcher is not None):
         return None
-    return LogitsEditor(message.sampling, matcher, sequence.token_ids)
+    return LogitsEditor(message.spec.sampling, matcher, sequence.token_ids)

@@ -77,18 +77,19 @@ class Intake:
             ContextLengthError: The prompt leaves no room for an answer.
             PromptError: A token of logit_bias is not in the vocabulary.
         """
+        spec = message.spec
         room = self._context_length - len(token_ids)
         if room < 1:
             raise ContextLengthError(num_prompt_tokens=len(token_ids), context_length=self._context_length)
-        self.check_ids([token_id for token_id, _ in message.sampling.logit_bias], "logit_bias")
+        self.check_ids([token_id for token_id, _ in spec.sampling.logit_bias], "logit_bias")
         return Sequence(
             sequence_id=message.sequence_id,
             token_ids=token_ids,
             num_prompt_tokens=len(token_ids),
-            max_output_tokens=room if message.max_tokens is None else min(room, message.max_tokens),
-            sampling=message.sampling,
-            priority=message.priority,
-            session_id=message.session_id,
+            max_output_tokens=room if spec.max_tokens is None else min(room, spec.max_tokens),
+            sampling=spec.sampling,
+            priority=spec.priority,
+            session_id=spec.session_id,
         )
 
     def encode(self, text: str) -> list[int]:

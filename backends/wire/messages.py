@@ -13,11 +13,10 @@ Rules:
 import msgspec
 
 from backends.embedding import Pooling
-from backends.sequence import Priority, SamplingParams
 from backends.wire.output import Output
 from backends.wire.prompts import Prompt
 from backends.wire.questions import Answer, Question
-from backends.wire.request import Constraint, OutputSpec
+from backends.wire.request import SequenceSpec
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -138,33 +137,11 @@ class Load(_Message, frozen=True, array_like=True, tag=True):
 
 
 class Generate(_Message, frozen=True, array_like=True, tag=True):
-    """Start one sequence.
-
-    Attributes:
-        sampling: How tokens are drawn.
-        max_tokens: Upper bound of the answer; None = what the context leaves.
-        stop: Strings that end the answer and are not part of it.
-        ignore_eos: Go on after end tokens, which then add nothing to the text.
-        wants_progress: Whether `PrefillProgress` is wanted.
-        constraint: What the answer must match; None = anything.
-        output: How the answer is taken apart (reasoning, tool calls); None = plain text.
-        priority: Background sequences hold still while interactive ones compute.
-        session_id: Conversation whose cache is kept for its next turn, or None.
-        wants_token_ids: Whether `Finished` is to tell them.
-    """
+    """Start one sequence."""
 
     sequence_id: int
     prompt: Prompt
-    sampling: SamplingParams
-    max_tokens: int | None = None
-    stop: tuple[str, ...] = ()
-    ignore_eos: bool = False
-    wants_progress: bool = False
-    constraint: Constraint | None = None
-    output: OutputSpec | None = None
-    priority: Priority = Priority.INTERACTIVE
-    session_id: str | None = None
-    wants_token_ids: bool = False
+    spec: SequenceSpec
 
 
 class Cancel(_Message, frozen=True, array_like=True, tag=True):

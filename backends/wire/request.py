@@ -1,4 +1,4 @@
-"""What a request wants of an answer's form: a constraint on its text, and how the text is to be taken apart.
+"""What a request wants of its sequences: how tokens are drawn, when they end, and an answer's form.
 
 Plain data that the gateway has validated in shape; whether a grammar compiles is seen in the worker.
 """
@@ -7,6 +7,8 @@ import enum
 from typing import Any
 
 import msgspec
+
+from backends.sequence import Priority, SamplingParams
 
 
 class ConstraintKind(enum.StrEnum):
@@ -79,3 +81,28 @@ class OutputSpec(msgspec.Struct, frozen=True, array_like=True):
 
     splits_reasoning: bool = True
     tools: ToolUse | None = None
+
+
+class SequenceSpec(msgspec.Struct, frozen=True, array_like=True):
+    """What a request wants of a sequence, whatever its prompt.
+
+    Attributes:
+        max_tokens: Upper bound of the answer; None = what the context leaves.
+        stop: Strings that end the answer and are not part of it.
+        ignore_eos: Go on after end tokens, which then add nothing to the text.
+        constraint: What the answer must match; None = anything.
+        output: How the answer is taken apart (reasoning, tool calls); None = plain text.
+        priority: In the queue and in the batch; background sequences hold still while interactive ones compute.
+        session_id: Conversation whose cache is kept for its next turn, or None.
+        wants_token_ids: Whether the end is to tell the tokens of prompt and answer.
+    """
+
+    sampling: SamplingParams
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
+    constraint: Constraint | None = None
+    output: OutputSpec | None = None
+    priority: Priority = Priority.INTERACTIVE
+    session_id: str | None = None
+    wants_token_ids: bool = False

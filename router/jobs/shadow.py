@@ -129,7 +129,7 @@ class Shadow:
         """Return a request that ended well and means the same on the other engine, or None."""
         request, choice = generation.request, generation.choice
         is_plain = request.num_sequences == 1 and request.wish.adapter is None
-        if choice is None or not is_plain or request.priority is not Priority.INTERACTIVE:
+        if choice is None or not is_plain or request.spec.priority is not Priority.INTERACTIVE:
             return None
         if self._other_engine(choice.target) is None:
             return None
@@ -160,11 +160,10 @@ class Shadow:
 
     async def _generate(self, request: GenerationRequest, engine: str) -> Measured | None:
         """Return what the other engine takes; None when somebody came meanwhile."""
-        bound = MAX_TOKENS if request.max_tokens is None else min(MAX_TOKENS, request.max_tokens)
+        bound = MAX_TOKENS if request.spec.max_tokens is None else min(MAX_TOKENS, request.spec.max_tokens)
         wish = msgspec.structs.replace(request.wish, engine=engine, keep_alive_s=None)
-        repeated = msgspec.structs.replace(
-            request, wish=wish, max_tokens=bound, priority=Priority.BACKGROUND, session_id=None
-        )
+        spec = msgspec.structs.replace(request.spec, max_tokens=bound, priority=Priority.BACKGROUND, session_id=None)
+        repeated = msgspec.structs.replace(request, wish=wish, spec=spec)
         generation = Generation(self._services.supervisor, repeated)
         reading = asyncio.ensure_future(_read_to_end(generation))
         try:

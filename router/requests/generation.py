@@ -19,7 +19,6 @@ from backends.errors import (
     TemplateError,
     UnsupportedByModelError,
 )
-from backends.sequence import Priority, SamplingParams
 from backends.wire.messages import (
     Aborted,
     Accepted,
@@ -33,7 +32,7 @@ from backends.wire.messages import (
 )
 from backends.wire.output import Output
 from backends.wire.prompts import ForkPrompt, Prompt
-from backends.wire.request import Constraint, OutputSpec
+from backends.wire.request import SequenceSpec
 from router.errors import (
     ContextLengthExceededError,
     EngineCrashedError,
@@ -59,33 +58,18 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         prompts: What to continue; each gets `num_choices` answers.
-        sampling: The same for all, but for the seed: the i-th answer of a prompt has the seed plus i.
-        max_tokens: Upper bound of each answer; None = what the context leaves.
-        ignore_eos: Go on after end tokens.
+        spec: The same for all, but for the seed: the i-th answer of a prompt has the seed plus i.
         prompt_param: The request's field that carries the prompt, for errors.
         num_choices: Answers per prompt, >= 1; they share the prompt's evaluation.
-        constraint: What each answer must match; None = anything.
-        output: How answers are taken apart; None = plain text.
         wants_progress: Whether `ProgressEvent`s are wanted.
-        priority: Of the request, in the queue and in the batch.
-        session_id: Conversation whose cache is kept for its next turn, or None.
-        wants_token_ids: Whether the ends are to tell the tokens of prompt and answer.
     """
 
     wish: Wish
     prompts: tuple[Prompt, ...]
-    sampling: SamplingParams
-    max_tokens: int | None
-    stop: tuple[str, ...]
-    ignore_eos: bool = False
+    spec: SequenceSpec
     prompt_param: str = "messages"
     num_choices: int = 1
-    constraint: Constraint | None = None
-    output: OutputSpec | None = None
     wants_progress: bool = False
-    priority: Priority = Priority.INTERACTIVE
-    session_id: str | None = None
-    wants_token_ids: bool = False
 
     @property
     def num_sequences(self) -> int:
@@ -239,7 +223,7 @@ class Generation:
         request = self.request
         if self._ticket is None:
             self._ticket = self._supervisor.submit(
-                _sized(request), request.num_sequences, request.priority, request.session_id
+                _sized(request), request.num_sequences, request.spec.priority, request.spec.session_id
             )
         ticket = self._ticket
         await asyncio.wait([ticket.lease])
@@ -322,20 +306,7 @@ def generate_messages(request: GenerationRequest) -> list[Generate]:
     for prompt in request.prompts:
         fork = ForkPrompt(len(messages))
         messages += [
-            Generate(
-                sequence_id=0,
-                prompt=prompt if number == 0 else fork,
-                sampling=_with_seed(request.sampling, number),
-                max_tokens=request.max_tokens,
-                stop=request.stop,
-                ignore_eos=request.ignore_eos,
-                wants_progress=True,  # the list of running requests shows it, whatever the client wants
-                constraint=request.constraint,
-                output=request.output,
-                priority=request.priority,
-                session_id=request.session_id,
-                wants_token_ids=request.wants_token_ids,
-            )
+            Generate(0, prompt if number == 0 else fork, _with_seed(request.spec, number))
             for number in range(request.num_choices)
         ]
     return messages
@@ -343,13 +314,15 @@ def generate_messages(request: GenerationRequest) -> list[Generate]:
 
 def _sized(request: GenerationRequest) -> Wish:
     """Return the wish with how much work the request is: it decides which engine is expected to answer sooner."""
-    return msgspec.structs.replace(request.wish, size=size_of(request.prompts, request.max_tokens))
+    return msgspec.structs.replace(request.wish, size=size_of(request.prompts, request.spec.max_tokens))
 
 
-def _with_seed(sampling: SamplingParams, number: int) -> SamplingParams:
+def _with_seed(spec: SequenceSpec, number: int) -> SequenceSpec:
+    sampling = spec.sampling
     if sampling.seed is None or number == 0:
-        return sampling
-    return msgspec.structs.replace(sampling, seed=(sampling.seed + number) % NUM_SEEDS)
+        return spec
+    sampling = msgspec.structs.replace(sampling, seed=(sampling.seed + number) % NUM_SEEDS)
+    return msgspec.structs.replace(spec, sampling=sampling)
 
 
 def error_of(event: Failed, prompt_param: str) -> Exception:

@@ -234,7 +234,7 @@ class RequestRegister:
             facts,
             generation,
             encoder,
-            deadlines=deadlines_for(limits, generation.request.priority, facts.timeout_s),
+            deadlines=deadlines_for(limits, generation.request.spec.priority, facts.timeout_s),
             reattach_s=limits.reattach_s,
             on_end=self._on_end,
         )

@@ -220,7 +220,7 @@ class WorkerClient(asyncio.Protocol):
         self._submit(numbered, stream)
         for request in numbered:
             self.progress[request.sequence_id] = SequenceProgress(
-                request.sequence_id, self._free_slot(), request.max_tokens
+                request.sequence_id, self._free_slot(), request.spec.max_tokens
             )
         return stream
 

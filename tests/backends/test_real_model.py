@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from backends.wire.messages import Generate, Loaded
+from backends.wire.request import SequenceSpec
 from tests.support.engine_driver import GREEDY, user_says
 from tests.support.worker_process import WorkerProcess
 
@@ -24,7 +25,7 @@ def worker(bundled_gguf: Path) -> Iterator[WorkerProcess]:
 def ask(worker: WorkerProcess, first_id: int, questions: list[str]) -> list[str]:
     sequence_ids = list(range(first_id, first_id + len(questions)))
     messages = [
-        Generate(sequence_id, user_says(question), GREEDY, max_tokens=16)
+        Generate(sequence_id, user_says(question), SequenceSpec(GREEDY, max_tokens=16))
         for sequence_id, question in zip(sequence_ids, questions, strict=True)
     ]
     worker.send(*messages)

@@ -36,12 +36,13 @@ def worker_rate(path: str, num_threads: int) -> float:
     from backends.sequence import SamplingParams
     from backends.wire.messages import Finished, Generate
     from backends.wire.prompts import TextPrompt
+    from backends.wire.request import SequenceSpec
     from tests.support.worker_process import WorkerProcess
 
     with WorkerProcess("llamacpp") as worker:
         worker.load(path, context_length=CONTEXT_LENGTH, max_sequences=8, num_threads=num_threads)
         greedy = SamplingParams(temperature=0)
-        worker.send(Generate(1, TextPrompt(PROMPT), greedy, max_tokens=NUM_TOKENS, ignore_eos=True))
+        worker.send(Generate(1, TextPrompt(PROMPT), SequenceSpec(greedy, NUM_TOKENS, ignore_eos=True)))
         worker.wait_until(lambda: worker.answer(1).num_deltas > 0, TIMEOUT_S)
         started_at = time.monotonic()
         num_before = worker.answer(1).num_deltas

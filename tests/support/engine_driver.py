@@ -38,6 +38,7 @@ from backends.wire.messages import (
     Terminal,
 )
 from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
+from backends.wire.request import SequenceSpec
 
 GREEDY = SamplingParams(temperature=0)
 MAX_STEPS = 20_000
@@ -196,7 +197,6 @@ class EngineDriver:
         max_tokens: int | None = 16,
         stop: tuple[str, ...] = (),
         ignore_eos: bool = False,
-        wants_progress: bool = False,
         matcher: Matcher | None = None,
     ) -> int:
         """Hand a Generate to the worker; return its sequence id."""
@@ -205,11 +205,7 @@ class EngineDriver:
         message = Generate(
             sequence_id,
             _prompt(prompt),
-            sampling,
-            max_tokens=max_tokens,
-            stop=stop,
-            ignore_eos=ignore_eos,
-            wants_progress=wants_progress,
+            SequenceSpec(sampling, max_tokens, stop, ignore_eos=ignore_eos),
         )
         self.worker.matcher = matcher
         self.handle(message)

@@ -17,6 +17,7 @@ import psutil
 from backends.fake.engine import FakeOptions
 from backends.sequence import SamplingParams
 from backends.wire.prompts import Prompt, TextPrompt
+from backends.wire.request import SequenceSpec
 from registry.errors import ModelNotFoundError
 from router.config import Config, GenerationConfig, LimitsConfig
 from router.errors import RouterError
@@ -151,7 +152,9 @@ class FakeFleet:
         *,
         prompts: Sequence[str] = ("tell me",),
         max_tokens: int | None = 8,
-        **wishes: Any,
+        num_choices: int = 1,
+        wants_progress: bool = False,
+        **spec: Any,
     ) -> Generation:
         model, _, engine = wish.partition("@")
         return Generation(
@@ -159,11 +162,10 @@ class FakeFleet:
             GenerationRequest(
                 wish=Wish(model, engine or None),
                 prompts=tuple[Prompt, ...](TextPrompt(prompt) for prompt in prompts),
-                sampling=SamplingParams(temperature=0.0),
-                max_tokens=max_tokens,
-                stop=(),
+                spec=SequenceSpec(SamplingParams(temperature=0.0), max_tokens, **spec),
                 prompt_param="prompt",
-                **wishes,
+                num_choices=num_choices,
+                wants_progress=wants_progress,
             ),
         )
 

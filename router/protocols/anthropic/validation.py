@@ -7,7 +7,7 @@ import msgspec
 
 from backends.sequence import Priority
 from backends.wire.prompts import ChatPrompt
-from backends.wire.request import Constraint, ConstraintKind, OutputSpec
+from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.body import decode_json
 from router.models.defaults import RequestDefaults, stop_texts, with_system
@@ -102,15 +102,17 @@ def generation_for(
     return GenerationRequest(
         wish=wish,
         prompts=(prompt_for(request, defaults, tools),),
-        sampling=sampling_params(wishes, defaults),
-        max_tokens=request.max_tokens,
-        stop=stop_texts(tuple(request.stop_sequences or ()), defaults, MAX_STOPS, "stop_sequences"),
+        spec=SequenceSpec(
+            sampling=sampling_params(wishes, defaults),
+            max_tokens=request.max_tokens,
+            stop=stop_texts(tuple(request.stop_sequences or ()), defaults, MAX_STOPS, "stop_sequences"),
+            constraint=_constraint(request),
+            output=OutputSpec(splits_reasoning=True, tools=tools.use),
+            priority=headers.priority or Priority.INTERACTIVE,
+            session_id=headers.session_id,
+        ),
         prompt_param="messages",
-        constraint=_constraint(request),
-        output=OutputSpec(splits_reasoning=True, tools=tools.use),
         wants_progress=bool(request.stream),
-        session_id=headers.session_id,
-        priority=headers.priority or Priority.INTERACTIVE,
     )
 
 

@@ -25,10 +25,10 @@ def ollama_answering(
     Raises:
         InvalidRequestError: It is not valid.
     """
-    session_id = arrival.wishes.session_id
-    wanted = msgspec.structs.replace(_wanted(body, asked), priority=asked.priority)
-    if session_id is not None:
-        wanted = msgspec.structs.replace(wanted, session_id=session_id)
+    wanted = _wanted(body, asked)
+    session_id = arrival.wishes.session_id or wanted.spec.session_id
+    spec = msgspec.structs.replace(wanted.spec, priority=asked.priority, session_id=session_id)
+    wanted = msgspec.structs.replace(wanted, spec=spec)
     return Answering(answer_id=head.answer_id, protocol="ollama", wanted=wanted, encoder=_encoder(body, head))
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt
-from backends.wire.request import Constraint, ConstraintKind, OutputSpec
+from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
 from registry.facts import ChatTemplateFacts
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, with_system
@@ -63,12 +63,12 @@ def text_generation(
     prompt = _prompt(request, defaults, template)
     output = OutputSpec(splits_reasoning=True) if isinstance(prompt, ChatPrompt) else None
     wanted = _generation(request, wish, defaults, prompt, output)
-    return msgspec.structs.replace(
-        wanted,
-        prompt_param="prompt",
+    spec = msgspec.structs.replace(
+        wanted.spec,
         wants_token_ids=not request.raw,
         session_id=_session_of(request.context) if request.context else None,
     )
+    return msgspec.structs.replace(wanted, spec=spec, prompt_param="prompt")
 
 
 def _generation(
@@ -84,12 +84,14 @@ def _generation(
     return GenerationRequest(
         wish=wish,
         prompts=(prompt,),
-        sampling=sampling_params(sampling_wishes(options, num_logprobs=num_logprobs), defaults),
-        max_tokens=max_tokens(options, defaults),
-        stop=stop_of(options, defaults),
+        spec=SequenceSpec(
+            sampling=sampling_params(sampling_wishes(options, num_logprobs=num_logprobs), defaults),
+            max_tokens=max_tokens(options, defaults),
+            stop=stop_of(options, defaults),
+            constraint=_constraint(request.format),
+            output=output,
+        ),
         prompt_param="messages",
-        constraint=_constraint(request.format),
-        output=output,
     )
 
 

@@ -159,7 +159,7 @@ def full_answer(
         echoes: Per prompt, what stands before each of its answers; () = nothing.
     """
     request = generation.request
-    has_logprobs = request.sampling.num_logprobs is not None
+    has_logprobs = request.spec.sampling.num_logprobs is not None
     choices = [
         part.choice(
             index,

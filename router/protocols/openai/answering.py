@@ -48,7 +48,7 @@ def openai_answering(
         RegistryError: There is no such model.
     """
     wanted = scheduled(_generation_request(services, body, engine, wishes, has_events=has_events), body, wishes)
-    tier = tier_used(body, wanted.priority)
+    tier = tier_used(body, wanted.spec.priority)
     head = AnswerHead.new(body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)
     return Answering(
         answer_id=head.answer_id,

@@ -73,9 +73,9 @@ class StreamEncoder:
         self._wishes = wishes
         self._clock = clock
         self._num_choices = request.num_choices
-        self._has_logprobs = request.sampling.num_logprobs is not None
+        self._has_logprobs = request.spec.sampling.num_logprobs is not None
         self._is_plain = not self._has_logprobs and not wishes.has_timings
-        self._calls_tools = request.output is not None and request.output.tools is not None
+        self._calls_tools = request.spec.output is not None and request.spec.output.tools is not None
         self._ends: dict[int, SequenceEnd] = {}
         self._started: set[int] = set()
         self._has_role: set[int] = set()

@@ -21,11 +21,12 @@ def scheduled(
 ) -> GenerationRequest:
     """Return the request with its priority and its conversation; headers come before the body."""
     by_body = Priority.BACKGROUND if body.service_tier == _FLEX else Priority.INTERACTIVE
-    return msgspec.structs.replace(
-        request,
+    spec = msgspec.structs.replace(
+        request.spec,
         priority=by_body if wishes.priority is None else wishes.priority,
         session_id=wishes.session_id or body.prompt_cache_key or None,
     )
+    return msgspec.structs.replace(request, spec=spec)
 
 
 def tier_used(body: ChatRequest | CompletionRequest, priority: Priority) -> str | None:

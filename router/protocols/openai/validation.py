@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
-from backends.wire.request import OutputSpec
+from backends.wire.request import OutputSpec, SequenceSpec
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.models.wish import Wish
@@ -60,16 +60,18 @@ def chat_generation(
     return GenerationRequest(
         wish=wish,
         prompts=(prompt,),
-        sampling=sampling_params(
-            request, defaults, num_logprobs=(request.top_logprobs or 0) if request.logprobs else None
+        spec=SequenceSpec(
+            sampling=sampling_params(
+                request, defaults, num_logprobs=(request.top_logprobs or 0) if request.logprobs else None
+            ),
+            max_tokens=defaults.max_tokens if max_tokens is None else max_tokens,
+            stop=stop_texts(_stop(request), defaults, MAX_STOPS),
+            ignore_eos=bool(request.ignore_eos),
+            constraint=request_constraint(request),
+            output=OutputSpec(request.reasoning_format != "none", tools.use),
         ),
-        max_tokens=defaults.max_tokens if max_tokens is None else max_tokens,
-        stop=stop_texts(_stop(request), defaults, MAX_STOPS),
-        ignore_eos=bool(request.ignore_eos),
         prompt_param="messages",
         num_choices=request.n or 1,
-        constraint=request_constraint(request),
-        output=OutputSpec(request.reasoning_format != "none", tools.use),
         wants_progress=_wants_progress(request, has_progress_header=has_progress_header),
     )
 
@@ -97,13 +99,15 @@ def completion_generation(
     return GenerationRequest(
         wish=wish,
         prompts=prompts,
-        sampling=sampling_params(request, defaults, num_logprobs=request.logprobs),
-        max_tokens=defaults.max_tokens if request.max_tokens is None else request.max_tokens,
-        stop=stop_texts(_stop(request), defaults, MAX_STOPS),
-        ignore_eos=bool(request.ignore_eos),
+        spec=SequenceSpec(
+            sampling=sampling_params(request, defaults, num_logprobs=request.logprobs),
+            max_tokens=defaults.max_tokens if request.max_tokens is None else request.max_tokens,
+            stop=stop_texts(_stop(request), defaults, MAX_STOPS),
+            ignore_eos=bool(request.ignore_eos),
+            constraint=request_constraint(request),
+        ),
         prompt_param="prompt",
         num_choices=request.n or 1,
-        constraint=request_constraint(request),
         wants_progress=_wants_progress(request, has_progress_header=has_progress_header),
     )
 

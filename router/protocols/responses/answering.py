@@ -68,7 +68,7 @@ async def read_request(
         created_at=int(time.time()),
         request=body,
         wanted=wanted,
-        service_tier=_tier(body, wanted.priority),
+        service_tier=_tier(body, wanted.spec.priority),
         is_stored=is_stored,
     )
     return AskedResponse(head=head, conversation=conversation)
@@ -148,11 +148,12 @@ def _scheduled(
     """Return the request with its priority and its conversation; headers come before the body."""
     is_background = body.service_tier == "flex" or (bool(body.background) and body.service_tier in {None, "auto"})
     by_body = Priority.BACKGROUND if is_background else Priority.INTERACTIVE
-    return msgspec.structs.replace(
-        wanted,
+    spec = msgspec.structs.replace(
+        wanted.spec,
         priority=by_body if wishes.priority is None else wishes.priority,
         session_id=wishes.session_id or body.prompt_cache_key or conversation.root_id,
     )
+    return msgspec.structs.replace(wanted, spec=spec)
 
 
 def _tier(body: ResponseRequest, priority: Priority) -> str | None:

@@ -42,7 +42,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             status: `queued`, `in_progress`, `completed`, `incomplete`, `failed` or `cancelled`.
             **fields: Those that have a value now: error, incomplete_details, usage, completed_at, timings.
         """
-        request, sampling = self.request, self.wanted.sampling
+        request, sampling = self.request, self.wanted.spec.sampling
         reasoning, text = request.reasoning, request.text
         text_format: dict[str, Any] = {"type": "text"}
         if text is not None and text.format is not None:

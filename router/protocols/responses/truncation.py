@@ -61,6 +61,6 @@ async def _fits(services: Services, wanted: GenerationRequest, prompt: ChatPromp
         return False  # so long that it was not even counted
     assert isinstance(reply.answer, TokenCount)
     room = reply.model.context_length // _ANSWER_SHARE
-    if wanted.max_tokens is not None:
-        room = min(wanted.max_tokens, reply.model.context_length // 2)
+    if wanted.spec.max_tokens is not None:
+        room = min(wanted.spec.max_tokens, reply.model.context_length // 2)
     return reply.answer.num_tokens + room <= reply.model.context_length

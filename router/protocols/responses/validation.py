@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from backends.wire.prompts import ChatPrompt
-from backends.wire.request import Constraint, ConstraintKind, OutputSpec
+from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
 from router.errors import InvalidRequestError, MissingFieldError, UnsupportedFieldError
 from router.http.body import convert_part
 from router.models.defaults import RequestDefaults, stop_texts, with_system
@@ -65,12 +65,14 @@ def response_generation(
     return GenerationRequest(
         wish=wish,
         prompts=(prompt,),
-        sampling=sampling_params(wishes, defaults),
-        max_tokens=defaults.max_tokens if request.max_output_tokens is None else request.max_output_tokens,
-        stop=stop_texts((), defaults, MAX_STOPS),
+        spec=SequenceSpec(
+            sampling=sampling_params(wishes, defaults),
+            max_tokens=defaults.max_tokens if request.max_output_tokens is None else request.max_output_tokens,
+            stop=stop_texts((), defaults, MAX_STOPS),
+            constraint=_constraint(request),
+            output=OutputSpec(splits_reasoning=True, tools=tools.use),
+        ),
         prompt_param="input",
-        constraint=_constraint(request),
-        output=OutputSpec(splits_reasoning=True, tools=tools.use),
         # A stream begins when the prompt is taken in, not when it is evaluated.
         wants_progress=bool(request.stream),
     )

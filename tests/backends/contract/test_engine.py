@@ -137,7 +137,7 @@ class TestAnswers:
         assert chat.text == text.text
 
     def test_prefill_progress_rises_to_the_prompts_length(self, driver: EngineDriver) -> None:
-        sequence_id = driver.submit(LONG_PROMPT, max_tokens=1, wants_progress=True)
+        sequence_id = driver.submit(LONG_PROMPT, max_tokens=1)
         driver.run()
         done = [event.num_done for event in driver.answers[sequence_id].progress]
         assert len(done) >= 3

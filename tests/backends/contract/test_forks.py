@@ -76,7 +76,7 @@ def test_only_one_of_the_choices_evaluates_the_prompt(driver: EngineDriver) -> N
 
 def test_forks_tell_what_was_cached_in_their_progress(driver: EngineDriver) -> None:
     source = driver.submit(LONG_PROMPT, GREEDY, max_tokens=4)
-    fork = driver.submit(ForkPrompt(source), GREEDY, max_tokens=4, wants_progress=True)
+    fork = driver.submit(ForkPrompt(source), GREEDY, max_tokens=4)
     driver.run()
     events = driver.answers[fork].progress
     assert events

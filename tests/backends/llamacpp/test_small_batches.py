@@ -7,6 +7,7 @@ import pytest
 from backends.sequence import SamplingParams
 from backends.wire.messages import Finished, Generate, Loaded
 from backends.wire.prompts import TextPrompt
+from backends.wire.request import SequenceSpec
 from tests.support.worker_process import WorkerProcess
 
 
@@ -17,6 +18,6 @@ def test_any_step_size_loads_and_answers(tiny_gguf: Path, step_tokens: int) -> N
         assert isinstance(loaded, Loaded)
         prompts = [TextPrompt(f"{index} the quick brown fox jumps over it") for index in range(3)]
         for sequence_id, prompt in enumerate(prompts, start=1):
-            worker.send(Generate(sequence_id, prompt, SamplingParams(temperature=0), max_tokens=5))
+            worker.send(Generate(sequence_id, prompt, SequenceSpec(SamplingParams(temperature=0), max_tokens=5)))
         for _ in prompts:
             assert worker.wait_for(Finished).usage.num_output_tokens <= 5

@@ -10,7 +10,7 @@ from backends.process.admission import Admission, Admitted, Refused
 from backends.sequence import SamplingParams
 from backends.wire.messages import Generate, LoadedModel
 from backends.wire.prompts import ChatPrompt
-from backends.wire.request import Constraint, ConstraintKind, OutputSpec
+from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
 from tests.backends.constraints.conftest import ByteTokenizer
 
 THINK_ID, END_THINK_ID = 259, 260
@@ -61,7 +61,7 @@ def first_tokens(tokenizer: ByteTokenizer, *, enable_thinking: bool | None = Non
     admission = Admission(tokenizer, model)
     prompt = ChatPrompt([{"role": "user", "content": "hi"}], enable_thinking=enable_thinking)
     constraint = Constraint(ConstraintKind.REGEX, "[0-9]+", "regex")
-    message = Generate(1, prompt, SamplingParams(), constraint=constraint, output=OutputSpec())
+    message = Generate(1, prompt, SequenceSpec(SamplingParams(), constraint=constraint, output=OutputSpec()))
     result = admission.submit(message, time.monotonic())
     while result is None:
         result = next(iter(admission.poll(time.monotonic())), None)
@@ -103,7 +103,9 @@ def test_what_cannot_be_compiled_is_refused(text: str) -> None:
     )
     constraint = Constraint(ConstraintKind.REGEX, text, "regex")
     prompt = ChatPrompt([{"role": "user", "content": "hi"}])
-    result = admission.submit(Generate(1, prompt, SamplingParams(), constraint=constraint), time.monotonic())
+    result = admission.submit(
+        Generate(1, prompt, SequenceSpec(SamplingParams(), constraint=constraint)), time.monotonic()
+    )
     while result is None:
         result = next(iter(admission.poll(time.monotonic())), None)
     assert isinstance(result, Refused)

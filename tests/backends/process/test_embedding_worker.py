@@ -38,6 +38,7 @@ from backends.wire.questions import (
     Tokenize,
     Tokens,
 )
+from backends.wire.request import SequenceSpec
 from tests.support import tiny_bert
 from tests.support.engine_driver import GREEDY
 from tests.support.worker_process import WorkerProcess
@@ -115,7 +116,7 @@ class TestEncoder:
             too_long = failure(worker, Embed(1, ["a", "a " * 200]))
             assert (too_long.code, too_long.param) == ("context_length_exceeded", "input[1]")
             assert failure(worker, Embed(2, ["a"], Pooling.LAST)).param == "pooling"
-            text = failure(worker, Generate(3, TextPrompt("the fox"), GREEDY))
+            text = failure(worker, Generate(3, TextPrompt("the fox"), SequenceSpec(GREEDY)))
             assert (text.code, text.param) == ("unsupported_by_model", "model")
             chat = failure(worker, Ask(4, ApplyTemplate(ChatPrompt([{"role": "user", "content": "a"}]))))
             assert chat.code == "template_error"
@@ -160,7 +161,9 @@ class TestTurns:
     def test_streams_keep_pace_beside_a_long_request(self) -> None:
         with WorkerProcess("fake", prefill_s_per_token=0.001, decode_s=0.01) as worker:
             worker.load()
-            worker.send(Embed(1, ["a" * 4000, "b" * 4000]), Generate(2, TextPrompt("abc"), GREEDY, max_tokens=20))
+            worker.send(
+                Embed(1, ["a" * 4000, "b" * 4000]), Generate(2, TextPrompt("abc"), SequenceSpec(GREEDY, max_tokens=20))
+            )
             events = read_until_end(worker, 2)
             assert sum(isinstance(event, Delta) for event in events) >= 15
             assert not worker.answer(1).terminals, "8 s of work cannot have ended"
@@ -170,7 +173,7 @@ class TestTurns:
     def test_nothing_is_sent_twice_when_a_long_piece_sends_a_heartbeat(self) -> None:
         with WorkerProcess("fake", prefill_s_per_token=0.15) as worker:
             worker.load()
-            worker.send(Embed(1, ["a" * 16]), Generate(2, TextPrompt("a"), GREEDY, max_tokens=3))
+            worker.send(Embed(1, ["a" * 16]), Generate(2, TextPrompt("a"), SequenceSpec(GREEDY, max_tokens=3)))
             events = read_until_end(worker, 1)
             assert [type(event) for event in events] == [Embedded, Finished]
             answer = worker.answer(2)

@@ -26,10 +26,12 @@ from backends.wire.messages import (
     LoadFailed,
     LoadProgress,
     Pause,
+    PrefillProgress,
     Resume,
     Shutdown,
 )
 from backends.wire.prompts import TextPrompt
+from backends.wire.request import SequenceSpec
 from tests.support.engine_driver import GREEDY
 from tests.support.worker_process import WorkerProcess
 
@@ -39,7 +41,7 @@ CANCEL_LIMIT_S = 1.0
 def generate(
     sequence_id: int, text: str = "abc", *, max_tokens: int | None = 8, sampling: SamplingParams = GREEDY
 ) -> Generate:
-    return Generate(sequence_id, TextPrompt(text), sampling, max_tokens=max_tokens)
+    return Generate(sequence_id, TextPrompt(text), SequenceSpec(sampling, max_tokens=max_tokens))
 
 
 class TestStart:
@@ -137,7 +139,7 @@ class TestAnswers:
             kinds = [type(event) for event in worker.events if getattr(event, "sequence_id", None) == 1]
             assert kinds[0] is Accepted
             assert kinds[-1] is Finished
-            assert set(kinds[1:-1]) == {Delta}
+            assert set(kinds[1:-1]) == {PrefillProgress, Delta}
             assert worker.answer(1).num_prompt_tokens == 3
             assert len(worker.answer(1).text) == 8
             assert len(worker.answer(2).text) == 4

@@ -3,6 +3,7 @@
 from backends.sequence import Priority
 from backends.wire.messages import Cancel, Delta, Event, Finished, Generate, Pause, Resume
 from backends.wire.prompts import TextPrompt
+from backends.wire.request import SequenceSpec
 from tests.support.engine_driver import GREEDY
 from tests.support.worker_process import WorkerProcess
 
@@ -12,9 +13,7 @@ PROMPT = "p" * 400
 def generate(
     sequence_id: int, text: str, *, max_tokens: int = 4, priority: Priority = Priority.INTERACTIVE
 ) -> Generate:
-    return Generate(
-        sequence_id, TextPrompt(text), GREEDY, max_tokens=max_tokens, wants_progress=True, priority=priority
-    )
+    return Generate(sequence_id, TextPrompt(text), SequenceSpec(GREEDY, max_tokens=max_tokens, priority=priority))
 
 
 def num_cached(worker: WorkerProcess, sequence_id: int) -> int:

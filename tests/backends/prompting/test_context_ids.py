@@ -10,6 +10,7 @@ from backends.prompting.intake import Intake
 from backends.sequence import SamplingParams, Sequence
 from backends.wire.messages import Finished, Generate
 from backends.wire.prompts import ChatPrompt, TextPrompt
+from backends.wire.request import SequenceSpec
 from tests.backends.prompting.test_conversation import render
 from tests.backends.prompting.test_intake import IM_END, MODEL
 
@@ -52,7 +53,7 @@ def test_a_template_that_hides_what_was_said_is_refused() -> None:
 @pytest.mark.parametrize("is_wanted", [False, True])
 def test_the_end_tells_the_tokens_where_they_are_wanted(*, is_wanted: bool) -> None:
     tokenizer = FakeTokenizer()
-    message = Generate(1, TextPrompt("ab"), SamplingParams(), wants_token_ids=is_wanted)
+    message = Generate(1, TextPrompt("ab"), SequenceSpec(SamplingParams(), wants_token_ids=is_wanted))
     sequence = Sequence(1, [97, 98], 2, 5, SamplingParams())
     generation = Generation(message, sequence, TokenText(tokenizer), None, 0.0)
     sequence.token_ids.append(IM_END)

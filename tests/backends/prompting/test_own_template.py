@@ -18,6 +18,7 @@ from backends.wire.questions import (
     Text,
     TokenCount,
 )
+from backends.wire.request import SequenceSpec
 from tests.backends.conftest import ENGINES
 from tests.support import tiny_model
 from tests.support.engine_driver import GREEDY
@@ -53,7 +54,7 @@ def test_it_stands_in_the_place_of_the_models(model_path: Callable[[str], Path],
         assert isinstance(description, Description)
         assert description.chat_template == OWN
         assert ask(worker, ApplyTemplate(ChatPrompt(HI)), 2) == Text("[user]hi<|im_end|>")
-        worker.send(Generate(3, ChatPrompt(HI), GREEDY, max_tokens=4))
+        worker.send(Generate(3, ChatPrompt(HI), SequenceSpec(GREEDY, max_tokens=4)))
         assert worker.wait_for(Finished).usage.num_prompt_tokens == len("[user]hi") + 1
 
 

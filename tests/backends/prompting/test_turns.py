@@ -10,6 +10,7 @@ from backends.prompting.turns import shorter_conversations
 from backends.sequence import SamplingParams
 from backends.wire.messages import Generate
 from backends.wire.prompts import ChatPrompt
+from backends.wire.request import SequenceSpec
 from tests.backends.prompting.test_intake import MODEL
 
 SYSTEM = {"role": "system", "content": "S"}
@@ -26,7 +27,7 @@ def assistant(text: str) -> dict[str, str]:
 def prepared(messages: list[dict[str, str]], context_length: int, *, truncates: bool = True) -> str:
     intake = Intake(FakeTokenizer(), msgspec.structs.replace(MODEL, context_length=context_length))
     prompt = intake.prepare(ChatPrompt(messages, truncates=truncates))
-    intake.sequence_for(Generate(1, ChatPrompt(messages), SamplingParams()), prompt.token_ids)
+    intake.sequence_for(Generate(1, ChatPrompt(messages), SequenceSpec(SamplingParams())), prompt.token_ids)
     assert prompt.rendered is not None
     return prompt.rendered.text
 

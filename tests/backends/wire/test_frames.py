@@ -28,6 +28,7 @@ from backends.wire.messages import (
 )
 from backends.wire.output import Output
 from backends.wire.prompts import ChatPrompt, TextPrompt, TokenPrompt
+from backends.wire.request import SequenceSpec
 
 COMMANDS: list[list[Command]] = [
     [Load(LoadSpec(model_path="/models/ü.gguf", kv_cells=4096))],
@@ -35,10 +36,10 @@ COMMANDS: list[list[Command]] = [
         Generate(
             1,
             ChatPrompt([{"role": "user", "content": "🙂"}], template_kwargs={"x": [1, None]}),
-            SamplingParams(seed=2**32 - 1),
+            SequenceSpec(SamplingParams(seed=2**32 - 1)),
         ),
-        Generate(2, TextPrompt("abc"), SamplingParams(temperature=0), max_tokens=5, stop=("a", "b")),
-        Generate(3, TokenPrompt([1, 2, 3]), SamplingParams()),
+        Generate(2, TextPrompt("abc"), SequenceSpec(SamplingParams(temperature=0), max_tokens=5, stop=("a", "b"))),
+        Generate(3, TokenPrompt([1, 2, 3]), SequenceSpec(SamplingParams())),
     ],
     [],
     [Cancel(2**53), Shutdown()],

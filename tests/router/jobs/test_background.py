@@ -45,7 +45,7 @@ async def test_it_runs_without_its_client_and_is_polled(front: FakeFront) -> Non
     assert (body["status"], body["background"], body["output"]) == ("queued", True, [])
     await front.fleet.until(lambda: bool(front.running), "it is among the running requests")
     assert front.running[0].facts.request_id == body["id"]
-    assert front.running[0].generation.request.priority is Priority.BACKGROUND
+    assert front.running[0].generation.request.spec.priority is Priority.BACKGROUND
     done = await polled(front, body["id"])
     assert done["status"] == "completed"
     assert len(done["output"][0]["content"][0]["text"]) == 40
@@ -54,7 +54,7 @@ async def test_it_runs_without_its_client_and_is_polled(front: FakeFront) -> Non
 @with_front(llamacpp=SLOW)
 async def test_a_tier_makes_it_interactive(front: FakeFront) -> None:
     await begun(front, service_tier="priority")
-    assert front.running[0].generation.request.priority is Priority.INTERACTIVE
+    assert front.running[0].generation.request.spec.priority is Priority.INTERACTIVE
 
 
 @with_front(llamacpp=SLOW)

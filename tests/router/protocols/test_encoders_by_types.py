@@ -13,6 +13,7 @@ from backends.sequence import SamplingParams
 from backends.wire.messages import SequenceTimings, Usage
 from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
+from backends.wire.request import SequenceSpec
 from router.bench.report.tables import as_builtins
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
 from router.models.targets import Choice, EngineReason, Target
@@ -33,7 +34,9 @@ from tests.support.bench_records import make_run
 
 OPENAI_WISHES = StreamWishes(includes_usage=True, has_progress=True, has_timings=True)
 SAMPLING = SamplingParams(num_logprobs=1)
-WANTED = GenerationRequest(wish=Wish("m"), prompts=(TextPrompt("p"),), sampling=SAMPLING, max_tokens=None, stop=("!",))
+WANTED = GenerationRequest(
+    wish=Wish("m"), prompts=(TextPrompt("p"),), spec=SequenceSpec(sampling=SAMPLING, max_tokens=None, stop=("!",))
+)
 DRAWN = PositionLogprobs(TokenLogprob(5, b"x", -0.5), (TokenLogprob(6, b"\xff", float("-inf")),))
 CALLS = (ToolCallDelta(0, "id0", "f", '{"a"'), ToolCallDelta(0, None, None, ":1}"), ToolCallDelta(1, "id1", "g", "{}"))
 THOUGHT = Output(reasoning="hm", logprobs=(DRAWN,))

@@ -9,7 +9,7 @@ from backends.fake.engine import FakeOptions
 from backends.sequence import SamplingParams
 from backends.wire.messages import Failed
 from backends.wire.prompts import ForkPrompt, TextPrompt, TokenPrompt
-from backends.wire.request import Constraint, ConstraintKind, OutputSpec
+from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
 from router.errors import ContextLengthExceededError, InvalidRequestError, RouterError, UnsupportedFieldError
 from router.models.wish import Wish
 from router.requests.generation import (
@@ -136,14 +136,9 @@ def test_the_workers_own_param_is_kept_unless_it_is_the_prompt() -> None:
 
 
 def request_for(**wishes: Any) -> GenerationRequest:
-    plain: dict[str, Any] = {
-        "wish": Wish("m"),
-        "prompts": (TextPrompt("a"), TextPrompt("b")),
-        "sampling": SamplingParams(),
-        "max_tokens": 5,
-        "stop": (),
-    }
-    return GenerationRequest(**(plain | wishes))
+    plain: dict[str, Any] = {"sampling": SamplingParams(), "max_tokens": 5} | wishes
+    spec = SequenceSpec(**{name: plain.pop(name) for name in SequenceSpec.__struct_fields__ if name in plain})
+    return GenerationRequest(wish=Wish("m"), prompts=(TextPrompt("a"), TextPrompt("b")), spec=spec, **plain)
 
 
 def test_answers_to_one_prompt_are_forks_of_its_first_with_seeds_that_follow_it() -> None:
@@ -154,9 +149,9 @@ def test_answers_to_one_prompt_are_forks_of_its_first_with_seeds_that_follow_it(
         *(TextPrompt("a"), ForkPrompt(0), ForkPrompt(0)),
         *(TextPrompt("b"), ForkPrompt(3), ForkPrompt(3)),
     ]
-    assert [message.sampling.seed for message in messages] == [NUM_SEEDS - 2, NUM_SEEDS - 1, 0] * 2
+    assert [message.spec.sampling.seed for message in messages] == [NUM_SEEDS - 2, NUM_SEEDS - 1, 0] * 2
     unseeded = generate_messages(request_for(num_choices=2))
-    assert [message.sampling.seed for message in unseeded] == [None] * 4
+    assert [message.spec.sampling.seed for message in unseeded] == [None] * 4
 
 
 def test_the_first_answer_of_several_is_the_one_that_a_single_answer_would_be() -> None:
@@ -170,8 +165,8 @@ def test_the_first_answer_of_several_is_the_one_that_a_single_answer_would_be() 
 def test_every_sequence_gets_the_constraint_and_the_output_wish() -> None:
     constraint = Constraint(ConstraintKind.REGEX, "a+", "regex")
     output = OutputSpec(splits_reasoning=False)
-    messages = generate_messages(request_for(num_choices=2, constraint=constraint, output=output, wants_progress=True))
-    assert {(m.constraint == constraint, m.output == output, m.wants_progress) for m in messages} == {(True,) * 3}
+    messages = generate_messages(request_for(num_choices=2, constraint=constraint, output=output))
+    assert {(m.spec.constraint == constraint, m.spec.output == output) for m in messages} == {(True, True)}
 
 
 @with_fleet(llamacpp=FakeOptions(answer_tokens=2))

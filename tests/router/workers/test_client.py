@@ -6,6 +6,7 @@ from backends.sequence import SamplingParams
 from backends.wire.messages import Command, Delta, Finished, Generate, Pause, Resume, SequenceTimings, Usage
 from backends.wire.output import Output
 from backends.wire.prompts import ForkPrompt, Prompt, TextPrompt, TokenPrompt
+from backends.wire.request import SequenceSpec
 from router.errors import EngineCrashedError
 from router.workers import client as worker_client
 from router.workers import streams
@@ -94,7 +95,7 @@ def test_a_fork_travels_in_the_frame_of_its_source_and_names_it_by_its_id() -> N
     ]
     ids = tuple(range(11, 17))
     numbered = [
-        worker_client._with_ids(Generate(0, prompt, sampling), sequence_id, ids)
+        worker_client._with_ids(Generate(0, prompt, SequenceSpec(sampling)), sequence_id, ids)
         for sequence_id, prompt in zip(ids, prompts, strict=True)
     ]
     groups = worker_client._frame_groups(numbered)

@@ -90,7 +90,7 @@ async def test_lines_run_as_background_work_and_only_so_many_at_a_time(front: Fa
     most = 0
     while (await front.client.get(f"/v1/batches/{batch_id}")).json()["status"] != "completed":
         most = max(most, len(front.running))
-        assert all(each.generation.request.priority is Priority.BACKGROUND for each in front.running)
+        assert all(each.generation.request.spec.priority is Priority.BACKGROUND for each in front.running)
         assert all(each.facts.client == batch_id for each in front.running)
     assert most == 2
 

@@ -244,7 +244,7 @@ async def test_agents_name_their_conversation(
     await front.fleet.until(lambda: bool(list(front.services.requests)), "it is registered")
     (running,) = front.services.requests
     assert isinstance(running, RunningRequest)
-    assert running.generation.request.session_id == session_id
+    assert running.generation.request.spec.session_id == session_id
     await request
 
 

@@ -40,15 +40,15 @@ def refused(kind: type[InvalidRequestError] = InvalidRequestError, **fields: Any
 
 
 def test_numbers_go_over_the_models_own() -> None:
-    own = generation().sampling
+    own = generation().spec.sampling
     assert (own.temperature, own.top_k, own.top_p) == (0.5, 40, 1.0)
-    asked = generation(temperature=0.25, top_k=5, top_p=0.5).sampling
+    asked = generation(temperature=0.25, top_k=5, top_p=0.5).spec.sampling
     assert (asked.temperature, asked.top_k, asked.top_p) == (0.25, 5, 0.5)
-    assert generation().max_tokens == 2000
+    assert generation().spec.max_tokens == 2000
 
 
 def test_stop_texts_are_the_requests_and_the_models() -> None:
-    assert generation(stop_sequences=["a", "END"]).stop == ("a", "END")
+    assert generation(stop_sequences=["a", "END"]).spec.stop == ("a", "END")
     assert refused(stop_sequences=[str(number) for number in range(16)]).param == "stop_sequences"
 
 
@@ -89,7 +89,7 @@ def test_an_answer_that_was_begun_has_no_thinking_before_it() -> None:
 def test_a_schema_constrains_the_answer(place: str) -> None:
     wanted = {"type": "json_schema", "schema": SCHEMA}
     fields: dict[str, Any] = {place: wanted if place == "output_format" else {"format": wanted}}
-    constraint = generation(**fields).constraint
+    constraint = generation(**fields).spec.constraint
     assert constraint is not None
     assert msgspec.json.decode(constraint.text) == SCHEMA
     assert constraint.param.startswith(place)
@@ -100,8 +100,8 @@ def test_headers_schedule() -> None:
     request = decode_request(msgspec.json.encode(BODY))
     headers = HeaderWishes(priority=Priority.BACKGROUND, session_id="s")
     wanted = generation_for(request, Wish("m"), DEFAULTS, headers)
-    assert (wanted.priority, wanted.session_id) == (Priority.BACKGROUND, "s")
-    assert generation().priority is Priority.INTERACTIVE
+    assert (wanted.spec.priority, wanted.spec.session_id) == (Priority.BACKGROUND, "s")
+    assert generation().spec.priority is Priority.INTERACTIVE
 
 
 LABELS: dict[str, Any] = {

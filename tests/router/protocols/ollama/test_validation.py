@@ -46,11 +46,11 @@ def chat_prompt(wanted: GenerationRequest) -> ChatPrompt:
 class TestChats:
     def test_options_bound_and_draw_the_answer(self) -> None:
         wanted = chat(options={"num_predict": 3, "temperature": 0, "stop": ["x"]})
-        assert (wanted.max_tokens, wanted.sampling.temperature, wanted.stop) == (3, 0, ("x",))
+        assert (wanted.spec.max_tokens, wanted.spec.sampling.temperature, wanted.spec.stop) == (3, 0, ("x",))
 
     def test_what_the_ai_sdk_sends_beside_the_options_counts_too(self) -> None:
         wanted = chat(temperature=0.5, top_p=0.75, max_output_tokens=9, options={"top_p": 0.5})
-        assert (wanted.sampling.temperature, wanted.sampling.top_p, wanted.max_tokens) == (0.5, 0.5, 9)
+        assert (wanted.spec.sampling.temperature, wanted.spec.sampling.top_p, wanted.spec.max_tokens) == (0.5, 0.5, 9)
 
     def test_a_model_has_a_system_prompt_and_a_conversation_of_its_own(self) -> None:
         defaults = RequestDefaults(system="S", messages=(PresetMessage(role="user", content="P"),))
@@ -72,18 +72,18 @@ class TestChats:
     def test_tools_are_shown_and_used(self) -> None:
         wanted = chat(tools=[TOOL, {"function": {"name": "g"}}])
         assert [tool["function"]["name"] for tool in chat_prompt(wanted).tools] == ["f", "g"]
-        assert wanted.output is not None
-        assert wanted.output.tools is not None
-        assert wanted.output.tools.choice is ToolChoice.AUTO
+        assert wanted.spec.output is not None
+        assert wanted.spec.output.tools is not None
+        assert wanted.spec.output.tools.choice is ToolChoice.AUTO
 
     @pytest.mark.parametrize(
         "choice", [{"type": "function", "name": "f"}, {"type": "function", "function": {"name": "f"}}]
     )
     def test_one_tool_may_be_named(self, choice: dict[str, Any]) -> None:
         wanted = chat(tools=[TOOL], tool_choice=choice)
-        assert wanted.output is not None
-        assert wanted.output.tools is not None
-        assert wanted.output.tools.named == "f"
+        assert wanted.spec.output is not None
+        assert wanted.spec.output.tools is not None
+        assert wanted.spec.output.tools.named == "f"
 
     @pytest.mark.parametrize(
         ("tool", "path"),
@@ -99,9 +99,9 @@ class TestChats:
         assert caught.value.param == path
 
     def test_logprobs(self) -> None:
-        assert chat().sampling.num_logprobs is None
-        assert chat(logprobs=True).sampling.num_logprobs == 0
-        assert chat(logprobs=True, top_logprobs=4).sampling.num_logprobs == 4
+        assert chat().spec.sampling.num_logprobs is None
+        assert chat(logprobs=True).spec.sampling.num_logprobs == 0
+        assert chat(logprobs=True, top_logprobs=4).spec.sampling.num_logprobs == 4
         with pytest.raises(InvalidRequestError, match="top_logprobs"):
             chat(top_logprobs=4)
 
@@ -114,15 +114,15 @@ class TestChats:
 class TestFormats:
     @pytest.mark.parametrize("value", [None, ""])
     def test_none_is_wanted(self, value: str | None) -> None:
-        assert chat(format=value).constraint is None
+        assert chat(format=value).spec.constraint is None
 
     def test_json_is_an_object(self) -> None:
-        constraint = chat(format="json").constraint
+        constraint = chat(format="json").spec.constraint
         assert constraint is not None
         assert (constraint.kind, constraint.param) == (ConstraintKind.JSON_OBJECT, "format")
 
     def test_an_object_is_a_schema(self) -> None:
-        constraint = chat(format={"type": "integer"}).constraint
+        constraint = chat(format={"type": "integer"}).spec.constraint
         assert constraint is not None
         assert (constraint.kind, constraint.text) == (ConstraintKind.JSON_SCHEMA, '{"type":"integer"}')
 
@@ -168,12 +168,12 @@ class TestTexts:
         wanted = text(system="S")
         contents = [(message["role"], message["content"]) for message in chat_prompt(wanted).messages]
         assert contents == [("system", "S"), ("user", "hi")]
-        assert wanted.wants_token_ids
+        assert wanted.spec.wants_token_ids
 
     def test_a_raw_prompt_is_the_text_itself(self) -> None:
         wanted = text(raw=True)
         assert wanted.prompts == (TextPrompt("hi"),)
-        assert not wanted.wants_token_ids
+        assert not wanted.spec.wants_token_ids
 
     def test_a_model_without_a_template_gets_the_text_itself(self) -> None:
         assert text(None).prompts == (TextPrompt("hi"),)
@@ -189,10 +189,10 @@ class TestTexts:
 
     def test_a_context_names_its_conversation_by_its_beginning(self) -> None:
         long = list(range(100))
-        sessions = {text(context=context).session_id for context in (long, [*long, 7], [*long, 8, 9])}
+        sessions = {text(context=context).spec.session_id for context in (long, [*long, 7], [*long, 8, 9])}
         assert len(sessions) == 1
-        assert text(context=[5, *long]).session_id not in sessions
-        assert text().session_id is None
+        assert text(context=[5, *long]).spec.session_id not in sessions
+        assert text().spec.session_id is None
 
     @pytest.mark.parametrize(
         ("body", "param"),

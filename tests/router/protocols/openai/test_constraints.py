@@ -28,12 +28,12 @@ def test_each_form_becomes_its_constraint_in_both_endpoints() -> None:
         ({"regex": "a+"}, Constraint(ConstraintKind.REGEX, "a+", "regex")),
     ]
     for body, constraint in cases:
-        assert chat(**body).constraint == complete(**body).constraint == constraint
+        assert chat(**body).spec.constraint == complete(**body).spec.constraint == constraint
 
 
 def test_a_schema_travels_as_json_whatever_strict_says() -> None:
     for strict in (True, False, None):
-        constraint = chat(response_format=json_schema(SCHEMA, strict=strict, description="d")).constraint
+        constraint = chat(response_format=json_schema(SCHEMA, strict=strict, description="d")).spec.constraint
         assert constraint is not None
         assert (constraint.kind, constraint.param) == (ConstraintKind.JSON_SCHEMA, "response_format")
         assert msgspec.json.decode(constraint.text) == SCHEMA
@@ -77,6 +77,6 @@ def test_what_is_not_one_constraint_is_refused_by_name(body: dict[str, Any], par
 def test_a_constraint_may_stand_beside_tools() -> None:
     for body in ({"regex": "a"}, {"grammar": "root ::= 'a'"}, {"response_format": JSON_OBJECT}):
         request = chat(tools=[tool()], **body)
-        assert request.constraint is not None
-        assert request.output is not None
-        assert request.output.tools is not None
+        assert request.spec.constraint is not None
+        assert request.spec.output is not None
+        assert request.spec.output.tools is not None

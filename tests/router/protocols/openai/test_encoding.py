@@ -9,7 +9,7 @@ from backends.sequence import SamplingParams
 from backends.wire.messages import SequenceTimings, Usage
 from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
-from backends.wire.request import OutputSpec, Tool, ToolUse
+from backends.wire.request import OutputSpec, SequenceSpec, Tool, ToolUse
 from router.models.targets import Choice, EngineReason, Target
 from router.models.wish import Wish
 from router.protocols.openai.answer import AnswerHead
@@ -31,13 +31,8 @@ PLAIN = StreamWishes()
 
 def served(**wishes: Any) -> Generation:
     """What the encoders read of a generation that mlx serves."""
-    request: dict[str, Any] = {
-        "wish": Wish("m"),
-        "prompts": (TextPrompt("p"),),
-        "sampling": SamplingParams(),
-        "max_tokens": None,
-        "stop": (),
-    }
+    request: dict[str, Any] = {"wish": Wish("m"), "prompts": (TextPrompt("p"),), "sampling": SamplingParams()} | wishes
+    spec = SequenceSpec(**{name: request.pop(name) for name in SequenceSpec.__struct_fields__ if name in request})
 
     class Served:
         choice = Choice(Target("m", "mlx", 1, "/m"), EngineReason.REQUEST)
@@ -45,7 +40,7 @@ def served(**wishes: Any) -> Generation:
         load_ms = 5.0
 
     found = Served()
-    found.request = GenerationRequest(**(request | wishes))  # type: ignore[attr-defined]
+    found.request = GenerationRequest(spec=spec, **request)  # type: ignore[attr-defined]
     return cast("Generation", found)
 
 

@@ -43,7 +43,7 @@ def messages_of(settings: dict[str, Any], *messages: dict[str, Any]) -> list[dic
 
 
 def value_of(request: GenerationRequest, name: str) -> Any:
-    return request.max_tokens if name == "max_tokens" else getattr(request.sampling, name)
+    return request.spec.max_tokens if name == "max_tokens" else getattr(request.spec.sampling, name)
 
 
 @pytest.mark.parametrize("name", sorted(EVERYTHING))
@@ -57,25 +57,25 @@ def test_a_models_setting_goes_before_the_config_and_the_request_before_both(nam
 
 def test_zero_and_off_in_a_request_go_before_the_models_setting_too() -> None:
     request = complete(EVERYTHING, temperature=0, top_k=0, min_p=0, repetition_penalty=1)
-    sampling = request.sampling
+    sampling = request.spec.sampling
     assert (sampling.temperature, sampling.top_k, sampling.min_p, sampling.repetition_penalty) == (0, None, 0, 1)
-    assert complete(EVERYTHING, repeat_last_n=0).sampling.repetition_penalty == 1.0
+    assert complete(EVERYTHING, repeat_last_n=0).spec.sampling.repetition_penalty == 1.0
 
 
 def test_each_answer_to_a_prompt_has_its_own_seed_after_the_models() -> None:
-    assert complete({"seed": 2**63 - 1}).sampling.seed == (2**63 - 1) % (2**32 - 1)
+    assert complete({"seed": 2**63 - 1}).spec.sampling.seed == (2**63 - 1) % (2**32 - 1)
 
 
 @pytest.mark.parametrize(
     ("own", "expected"), [(None, ("###",)), ([], ("###",)), ("a", ("a", "###")), (["###", "b"], ("###", "b"))]
 )
 def test_a_models_stop_texts_are_added_to_the_requests_own(own: Any, expected: tuple[str, ...]) -> None:
-    assert complete({"stop": ("###",)}, stop=own).stop == expected
+    assert complete({"stop": ("###",)}, stop=own).spec.stop == expected
 
 
 def test_together_there_are_no_more_stop_texts_than_a_request_may_have() -> None:
     own = [f"s{number}" for number in range(MAX_STOPS)]
-    assert len(complete({"stop": ("s3",)}, stop=own).stop) == MAX_STOPS
+    assert len(complete({"stop": ("s3",)}, stop=own).spec.stop) == MAX_STOPS
     with pytest.raises(InvalidRequestError, match="at most 16 texts with the 1 that are set on the model") as refused:
         complete({"stop": ("###",)}, stop=own)
     assert refused.value.param == "stop"

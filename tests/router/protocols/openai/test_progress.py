@@ -12,6 +12,7 @@ from backends.fake.engine import FakeOptions
 from backends.sequence import SamplingParams
 from backends.wire.output import Output
 from backends.wire.prompts import TextPrompt
+from backends.wire.request import SequenceSpec
 from router.errors import InvalidRequestError
 from router.models.wish import Wish
 from router.placement.lifecycle import WorkerState
@@ -29,10 +30,8 @@ def request_for(num_prompts: int = 1, num_choices: int = 1) -> GenerationRequest
     return GenerationRequest(
         wish=Wish("m"),
         prompts=(TextPrompt("a"),) * num_prompts,
-        sampling=SamplingParams(),
-        max_tokens=1,
-        stop=(),
         num_choices=num_choices,
+        spec=SequenceSpec(sampling=SamplingParams(), max_tokens=1, stop=()),
     )
 
 

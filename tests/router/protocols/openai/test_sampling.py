@@ -9,8 +9,8 @@ from tests.router.protocols.openai.test_validation import chat, complete
 
 
 def sampling(**body: Any) -> SamplingParams:
-    found = chat(**body).sampling
-    assert complete(**body).sampling == found, "both endpoints draw alike"
+    found = chat(**body).spec.sampling
+    assert complete(**body).spec.sampling == found, "both endpoints draw alike"
     return found
 
 

@@ -25,7 +25,7 @@ async def scheduling_of(front: FakeFront, headers: dict[str, str], **body: Any) 
     wanted = running.generation.request
     running.cancel()
     await request
-    return wanted.priority.value, wanted.session_id
+    return wanted.spec.priority.value, wanted.spec.session_id
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def tool(name: str = "f", **function: Any) -> dict[str, Any]:
 
 
 def use(**body: Any) -> ToolUse | None:
-    output = chat(**body).output
+    output = chat(**body).spec.output
     assert output is not None
     return output.tools
 

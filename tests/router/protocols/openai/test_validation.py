@@ -35,14 +35,14 @@ def prompt_of(**body: Any) -> ChatPrompt:
 
 
 HONOURED: dict[str, tuple[Any, str, Any]] = {
-    "max_tokens": (5, "max_tokens", 5),
-    "max_completion_tokens": (5, "max_tokens", 5),
-    "stop": (["a", "b"], "stop", ("a", "b")),
-    "ignore_eos": (True, "ignore_eos", True),
+    "max_tokens": (5, "spec.max_tokens", 5),
+    "max_completion_tokens": (5, "spec.max_tokens", 5),
+    "stop": (["a", "b"], "spec.stop", ("a", "b")),
+    "ignore_eos": (True, "spec.ignore_eos", True),
     "n": (8, "num_choices", 8),
-    "logprobs": (True, "sampling.num_logprobs", 0),
+    "logprobs": (True, "spec.sampling.num_logprobs", 0),
     "messages": ([{"role": "user", "content": "x"}], "prompts", (ChatPrompt([{"role": "user", "content": "x"}]),)),
-    "reasoning_format": ("none", "output", OutputSpec(splits_reasoning=False)),
+    "reasoning_format": ("none", "spec.output", OutputSpec(splits_reasoning=False)),
 }
 
 
@@ -56,11 +56,11 @@ def test_an_honoured_field_reaches_the_engine(name: str) -> None:
 
 
 def test_log_probabilities_reach_the_engine_from_both_shapes() -> None:
-    assert chat().sampling.num_logprobs is None
-    assert chat(logprobs=False, top_logprobs=0).sampling.num_logprobs is None
-    assert chat(logprobs=True, top_logprobs=20).sampling.num_logprobs == 20
-    assert complete().sampling.num_logprobs is None
-    assert complete(logprobs=0).sampling.num_logprobs == 0
+    assert chat().spec.sampling.num_logprobs is None
+    assert chat(logprobs=False, top_logprobs=0).spec.sampling.num_logprobs is None
+    assert chat(logprobs=True, top_logprobs=20).spec.sampling.num_logprobs == 20
+    assert complete().spec.sampling.num_logprobs is None
+    assert complete(logprobs=0).spec.sampling.num_logprobs == 0
     with pytest.raises(InvalidRequestError, match="logprobs: true") as caught:
         chat(top_logprobs=3)
     assert caught.value.param == "top_logprobs"
@@ -121,9 +121,9 @@ def test_an_unsupported_value_is_refused_with_the_way_out() -> None:
 
 def test_what_a_request_leaves_open_comes_from_the_config() -> None:
     request = chat()
-    assert (request.sampling.temperature, request.sampling.top_p) == (0.7, 0.9)
-    assert (request.sampling.top_k, request.sampling.min_p, request.max_tokens) == (40, 0.05, 99)
-    assert request.sampling.seed is None
+    assert (request.spec.sampling.temperature, request.spec.sampling.top_p) == (0.7, 0.9)
+    assert (request.spec.sampling.top_k, request.spec.sampling.min_p, request.spec.max_tokens) == (40, 0.05, 99)
+    assert request.spec.sampling.seed is None
 
 
 def test_an_unknown_field_is_refused_by_name() -> None:

@@ -9,6 +9,7 @@ from backends.sequence import SamplingParams
 from backends.wire.messages import SequenceTimings, Usage
 from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
+from backends.wire.request import SequenceSpec
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
 from router.models.targets import Choice, EngineReason, Target
 from router.models.wish import Wish
@@ -20,7 +21,7 @@ from router.requests.generation import Generation, GenerationRequest, OutputEven
 
 Event = dict[str, Any]
 WANTED = GenerationRequest(
-    wish=Wish("m"), prompts=(TextPrompt("p"),), sampling=SamplingParams(), max_tokens=None, stop=()
+    wish=Wish("m"), prompts=(TextPrompt("p"),), spec=SequenceSpec(sampling=SamplingParams(), max_tokens=None, stop=())
 )
 
 
