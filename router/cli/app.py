@@ -8,17 +8,13 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Final
 
-import typer
+import click
 
-from router.cli import batch, config, engine, processes, requests, run, serve
-from router.cli.bench import group as bench
-from router.cli.doctor import doctor
-from router.cli.models import group as models
 from router.cli.terminal.context import CommandError
 from router.cli.terminal.output import shown
-from router.cli.terminal.quick import QuickGroup
+from router.cli.terminal.verbs import Group, LazyVerb, OpenGroup
 from router.version import VERSION
 
 EXIT_FAILURE = 1
@@ -26,34 +22,112 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
-app = typer.Typer(
-    name="mlxr",
-    cls=QuickGroup,
-    help="A local LLM server with two engines, MLX and llama.cpp, behind one model name.",
-    epilog="Start with `mlxr doctor`, then `mlxr serve`, and in another terminal `mlxr run MODEL`.",
-    rich_markup_mode=None,  # else Typer imports rich for the help
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-@app.callback(invoke_without_command=True)
-def root(
-    ctx: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
-    """A local LLM server with two engines, MLX and llama.cpp, behind one model name."""
+@click.pass_context
+def _root(context: click.Context, version: bool) -> int | None:
+    """Do what `mlxr` means without a verb."""
     if version:
         print(f"mlxr {VERSION}")
-        raise typer.Exit
-    if ctx.invoked_subcommand is None:
-        print(ctx.get_help())
-        raise typer.Exit(EXIT_USAGE)
+        context.exit()
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        return EXIT_USAGE
+    return None
 
 
-for group in (serve, run, models, engine, processes, requests, batch, bench, config, doctor):
-    group.register(app)
+ROOT: Final = Group(
+    "A local LLM server with two engines, MLX and llama.cpp, behind one model name.",
+    {
+        "serve": "serve:serve",
+        "run": "run:run",
+        "engine": "engine:engine",
+        "ps": "processes:list_workers",
+        "stop": "processes:stop",
+        "doctor": "doctor.doctor:doctor",
+        "models": Group(
+            "Get, list, show, find, add and remove models.",
+            {
+                "scan": "models.group:scan",
+                "add": "models.group:add",
+                "link": "models.group:link",
+                "unlink": "models.group:unlink",
+                "list": "models.model_list:list_models",
+                "show": "models.model_show:show",
+                "create": "models.create:create",
+                "pull": "pulling.pull:pull",
+                "search": "pulling.search:search",
+                "set": "models.model_settings:set_values",
+                "alias": "models.model_settings:alias",
+                "rm": "models.removal:remove",
+                "fit": "models.fit:fit",
+                "convert": "models.convert:convert",
+                "verify": "models.verify:verify",
+                "adapters": "models.adapters:list_adapters",
+                "pulls": Group(
+                    "List, pause, resume and cancel pulls of models.",
+                    {
+                        "list": "pulling.pulls:list_pulls",
+                        "pause": "pulling.pulls:pause",
+                        "cancel": "pulling.pulls:cancel",
+                        "resume": "pulling.pulls:resume",
+                        "clean": "pulling.pulls:clean",
+                    },
+                    default="list",
+                    epilog="Examples: `mlxr models pulls`, `mlxr models pulls pause 3`.",
+                ),
+                "settings": Group(
+                    "Write all models' settings to a YAML file, or read them from one.",
+                    {
+                        "export": "models.model_settings:export_settings",
+                        "import": "models.model_settings:import_settings",
+                    },
+                ),
+                "adapter": Group(
+                    "Add and remove LoRA adapters of a model.",
+                    {"add": "models.adapters:add", "rm": "models.adapters:remove"},
+                ),
+            },
+        ),
+        "requests": Group(
+            "List the requests that run or wait, and cancel one.",
+            {"list": "requests:list_requests", "cancel": "requests:cancel"},
+            default="list",
+            epilog="Examples: `mlxr requests`, `mlxr requests cancel ID`.",
+        ),
+        "batch": Group(
+            "Answer files of requests as background work.",
+            {"run": "batch:run", "list": "batch:list_batches", "show": "batch:show", "cancel": "batch:cancel"},
+            epilog="Examples: `mlxr batch run questions.jsonl`, `mlxr batch list`.",
+        ),
+        "bench": OpenGroup(
+            "Measure the two engines on the same model, and look at what was measured before.",
+            {
+                "run": "bench.bench_run:run",
+                "history": "bench.bench_history:history",
+                "show": "bench.bench_history:show",
+                "diff": "bench.bench_history:diff",
+                "delete": "bench.bench_history:delete",
+            },
+            subcommand_metavar="MODEL [OPTIONS] | COMMAND [ARGS]...",
+            epilog="Examples: `mlxr bench smollm2-135m-instruct`, `mlxr bench history smollm2-135m-instruct`.",
+        ),
+        "config": Group(
+            "Show, check and find the config.",
+            {
+                "show": "config:show",
+                "check": "config:check",
+                "path": "config:path",
+                "schema": LazyVerb("schema", "config:schema", is_hidden=True),
+            },
+        ),
+    },
+    epilog="Start with `mlxr doctor`, then `mlxr serve`, and in another terminal `mlxr run MODEL`.",
+    params=[click.Option(["--version"], is_flag=True, help="Print the version and exit.")],
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    callback=_root,
+    invoke_without_command=True,
+    no_args_is_help=False,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,25 +139,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows escapes, no traceback
     try:
-        return _run(argv)
-    except (KeyboardInterrupt, typer.Abort):
+        with ROOT.make_context("mlxr", list(sys.argv[1:] if argv is None else argv)) as context:
+            exit_code = ROOT.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return _end_quietly()
-    except (typer.TyperException, CommandError, OSError) as exc:
+    except (click.ClickException, CommandError, OSError) as exc:
         return _complain(exc)
     except _our_errors() as exc:
         return _complain(exc)
-
-
-def _run(argv: Sequence[str] | None) -> int:
-    try:
-        result = app(args=None if argv is None else list(argv), standalone_mode=False, prog_name="mlxr")
-    except SystemExit as exc:
-        # Typer turns a broken pipe into exit code 1 by itself; nothing else here exits this way.
-        raise BrokenPipeError from exc
-    sys.stdout.flush()
-    return result if isinstance(result, int) else 0
+    return exit_code or 0
 
 
 def _our_errors() -> tuple[type[Exception], ...]:
@@ -97,14 +166,14 @@ def _our_errors() -> tuple[type[Exception], ...]:
 
 def _complain(error: Exception) -> int:
     """Print an error as one sentence; give the exit code."""
-    if isinstance(error, typer.TyperException):
+    if isinstance(error, click.ClickException):
         message = error.format_message()
     elif isinstance(error, OSError):
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
     else:
         message = str(error)
     with contextlib.suppress(BrokenPipeError):
-        if message.startswith("Usage:"):  # a group without a verb: its help, as it is
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):  # a group without a verb: its help, as it is
             print(message, file=sys.stderr, flush=True)
             return EXIT_USAGE
         print("mlxr:", " ".join(shown(part) for part in message.split()), file=sys.stderr, flush=True)

@@ -2,49 +2,38 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
+import click
 
 from router.cli.terminal.context import CommandError, current_paths, running_instance
+from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import plural, print_json, print_table, shown
-from router.cli.terminal.quick import QuickCommand, QuickGroup
+from router.cli.terminal.verbs import argument, option, verb
 
 if TYPE_CHECKING:
     from router.cli.client.batches import BatchClient, BatchInfo, EndedLine
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, with every field.")]
-BatchId = Annotated[str, typer.Argument(metavar="ID", help="As `mlxr batch list` shows it.")]
 
 POLL_S: Final = 0.3
 MAX_SHOWN_CHARS: Final = 72
 
-batch = typer.Typer(
-    name="batch",
-    cls=QuickGroup,
-    no_args_is_help=True,
-    help="Answer files of requests as background work.",
-    epilog="Examples: `mlxr batch run questions.jsonl`, `mlxr batch list`.",
-    rich_markup_mode=None,
+
+@verb
+@argument(
+    "file", type=click.Path(path_type=Path), metavar="FILE.jsonl", help="One request a line, as for POST /v1/batches."
 )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the group."""
-    app.add_typer(batch)
-
-
-@batch.command("run", cls=QuickCommand)
-def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="One request a line, as for POST /v1/batches.")],
-    policy: Annotated[
-        str, typer.Option(metavar="POLICY", help="continue_independent, or fail_fast: nothing starts after a failure.")
-    ] = "continue_independent",
-    budget: Annotated[int | None, typer.Option(metavar="TOKENS", help="No line starts after so many tokens.")] = None,
-    window: Annotated[str, typer.Option(metavar="TIME", help="Give up what is left after 90m, 24h, 7d.")] = "24h",
-    output: Annotated[Path | None, typer.Option(metavar="PATH", help="Write the results file there.")] = None,
-    is_json: Annotated[bool, typer.Option("--json", help="Print each end as a line of JSON, the batch last.")] = False,
-) -> None:
+@option(
+    "--policy",
+    default="continue_independent",
+    metavar="POLICY",
+    help="continue_independent, or fail_fast: nothing starts after a failure.",
+)
+@option("--budget", type=int, metavar="TOKENS", help="No line starts after so many tokens.")
+@option("--window", default="24h", metavar="TIME", help="Give up what is left after 90m, 24h, 7d.")
+@option("--output", type=click.Path(path_type=Path), metavar="PATH", help="Write the results file there.")
+@json_option("Print each end as a line of JSON, the batch last.")
+def run(file: Path, policy: str, budget: int | None, window: str, output: Path | None, is_json: bool) -> int:
     """Answer the requests of a file; show each answer as it comes. Ctrl-C leaves the batch running.
 
     Examples: `mlxr batch run questions.jsonl`, `mlxr batch run chain.jsonl --policy fail_fast --output answers.jsonl`.
@@ -66,12 +55,12 @@ def run(
         _print_line(ended)
     else:
         _print_summary(ended, time.monotonic() - started_at)
-    if ended.status != "completed" or ended.request_counts.failed:
-        raise typer.Exit(1)
+    return 0 if ended.status == "completed" and not ended.request_counts.failed else 1
 
 
-@batch.command("list", cls=QuickCommand)
-def list_batches(is_json: JsonFlag = False) -> None:
+@verb
+@json_option(ALL_FIELDS)
+def list_batches(is_json: bool) -> None:
     """List the newest batches.
 
     Examples: `mlxr batch list`, `mlxr batch list --json`.
@@ -88,8 +77,10 @@ def list_batches(is_json: JsonFlag = False) -> None:
     print_table(head, [_row(info) for info in found])
 
 
-@batch.command("show", cls=QuickCommand)
-def show(batch_id: BatchId, is_json: JsonFlag = False) -> None:
+@verb
+@argument("batch_id", metavar="ID", help="As `mlxr batch list` shows it.")
+@json_option(ALL_FIELDS)
+def show(batch_id: str, is_json: bool) -> None:
     """Show one batch, with what is wrong with it.
 
     Example: `mlxr batch show batch_0123456789abcdef0123456789abcdef`.
@@ -102,8 +93,10 @@ def show(batch_id: BatchId, is_json: JsonFlag = False) -> None:
     _print_summary(info, None)
 
 
-@batch.command("cancel", cls=QuickCommand)
-def cancel(batch_id: BatchId, is_json: JsonFlag = False) -> None:
+@verb
+@argument("batch_id", metavar="ID", help="As `mlxr batch list` shows it.")
+@json_option(ALL_FIELDS)
+def cancel(batch_id: str, is_json: bool) -> None:
     """End a batch early; what was answered stays.
 
     Example: `mlxr batch cancel batch_0123456789abcdef0123456789abcdef`.

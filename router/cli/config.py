@@ -2,32 +2,22 @@
 
 import re
 import sys
-from typing import Annotated, Any, Final
-
-import typer
+from typing import Any, Final
 
 from registry.credentials import MASK, without_credentials
 from router.cli.terminal.context import CommandError, config_file, current_paths, read_config
+from router.cli.terminal.options import config_option, json_option
 from router.cli.terminal.output import bold, print_json, shown
-from router.cli.terminal.quick import QuickCommand, QuickGroup
-
-FileOption = Annotated[str | None, typer.Option("--config", metavar="FILE", help="Config file, instead of mlxr's own.")]
+from router.cli.terminal.verbs import argument, verb
 
 SECRET_NAME: Final = re.compile(r"token|key|secret|password", re.IGNORECASE)
 """Keys whose values are never printed. Numbers and switches are no secrets: `max_tokens` is a count."""
 
-config = typer.Typer(
-    name="config", cls=QuickGroup, no_args_is_help=True, help="Show, check and find the config.", rich_markup_mode=None
-)
 
-
-def register(app: typer.Typer) -> None:
-    """Add the group."""
-    app.add_typer(config)
-
-
-@config.command("show", cls=QuickCommand)
-def show(file: FileOption = None, is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+@verb
+@config_option()
+@json_option()
+def show(config: str | None, is_json: bool) -> None:
     """Print every key with the value that counts; those that are not the default are marked.
 
     Examples: `mlxr config show`, `mlxr config show --json`.
@@ -36,7 +26,7 @@ def show(file: FileOption = None, is_json: Annotated[bool, typer.Option("--json"
 
     from router.config.schema import Config
 
-    value = masked(msgspec.to_builtins(read_config(current_paths(), file)))
+    value = masked(msgspec.to_builtins(read_config(current_paths(), config)))
     if is_json:
         print_json(value)
         return
@@ -46,8 +36,9 @@ def show(file: FileOption = None, is_json: Annotated[bool, typer.Option("--json"
         print(line if current == usual else bold(f"{line}  # default: {_yaml(usual)}"))
 
 
-@config.command("check", cls=QuickCommand)
-def check(file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Instead of mlxr's own.")] = None) -> None:
+@verb
+@argument("file", required=False, metavar="FILE", help="Instead of mlxr's own.")
+def check(file: str | None) -> None:
     """Check the config file; exit code 1 when it cannot be used.
 
     Examples: `mlxr config check`, `mlxr config check ./server.yaml`.
@@ -58,7 +49,7 @@ def check(file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Ins
     print(f"{shown(path)}: " + ("good" if path.exists() else "not there, so the defaults count"))
 
 
-@config.command("path", cls=QuickCommand)
+@verb
 def path() -> None:
     """Print where the config file is, or will be.
 
@@ -74,7 +65,7 @@ def path() -> None:
     print(file)
 
 
-@config.command("schema", cls=QuickCommand, hidden=True)
+@verb
 def schema() -> None:
     """Print the JSON Schema of the config, for editors."""
     from router.config.reference import json_schema

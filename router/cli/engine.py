@@ -2,9 +2,7 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from router.cli.engine_explain import check_explain, explain_engine
 from router.cli.terminal.context import (
@@ -18,8 +16,9 @@ from router.cli.terminal.context import (
     read_config,
     running_instance,
 )
+from router.cli.terminal.options import config_option, json_option
 from router.cli.terminal.output import print_facts, print_json
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.verbs import argument, option, verb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,26 +37,24 @@ GLOBAL_WORD = "default"
 """With --model: follow the global setting again."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("engine", cls=QuickCommand)(engine)
-
-
+@verb
+@argument(
+    "setting", required=False, metavar="auto|mlx|llamacpp|explain", help="The new setting, or `explain` and a model."
+)
+@argument("explained", required=False, metavar="MODEL", help="After `explain`: about which.")
+@option("--model", metavar="NAME", help="Of this model only.")
+@config_option()
+@option("--prompt-tokens", metavar="N", help="With explain: length of the prompt; 512 if not given.")
+@option("--answer-tokens", metavar="N", help="With explain: length of the answer; 256 if not given.")
+@json_option()
 def engine(
-    setting: Annotated[
-        str | None,
-        typer.Argument(metavar="[auto|mlx|llamacpp|explain]", help="The new setting, or `explain` and a model."),
-    ] = None,
-    explained: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="After `explain`: about which.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="Of this model only.")] = None,
-    config: Annotated[str | None, typer.Option(metavar="FILE", help="Config file, instead of mlxr's own.")] = None,
-    prompt_tokens: Annotated[
-        str | None, typer.Option(metavar="N", help="With explain: length of the prompt; 512 if not given.")
-    ] = None,
-    answer_tokens: Annotated[
-        str | None, typer.Option(metavar="N", help="With explain: length of the answer; 256 if not given.")
-    ] = None,
-    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    setting: str | None,
+    explained: str | None,
+    model: str | None,
+    config: str | None,
+    prompt_tokens: str | None,
+    answer_tokens: str | None,
+    is_json: bool,
 ) -> None:
     """Show or set the engine, or explain which one `auto` picks, with the measured figures.
 

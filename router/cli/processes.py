@@ -1,13 +1,12 @@
 """`mlxr ps` and `mlxr stop`: what the running server has loaded, and unloading it."""
 
 import time
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from router.cli.terminal.context import client_if_running, client_or_error, current_paths
+from router.cli.terminal.options import json_option
 from router.cli.terminal.output import plural, print_json, print_table, size
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.verbs import argument, verb
 
 if TYPE_CHECKING:
     from router.cli.client.status import ServerStatus, WorkerStatus
@@ -15,15 +14,9 @@ if TYPE_CHECKING:
 _HEAD = ("MODEL", "ENGINE", "STATE", "PID", "MEMORY", "RUNNING", "WAITING", "CONTEXT", "LOADED FOR", "UNLOADS")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    app.command("ps", cls=QuickCommand)(list_workers)
-    app.command("stop", cls=QuickCommand)(stop)
-
-
-def list_workers(
-    is_json: Annotated[bool, typer.Option("--json", help="Print the server's whole status.")] = False,
-) -> None:
+@verb
+@json_option("Print the server's whole status.")
+def list_workers(is_json: bool) -> None:
     """List what the running server has loaded, on which engine, with how much memory.
 
     Examples: `mlxr ps`, `mlxr ps --json`.
@@ -74,10 +67,10 @@ def _state(worker: "WorkerStatus") -> str:
     return f"loading {worker.load_fraction:.0%}" if is_loading else worker.state
 
 
-def stop(
-    model: Annotated[str, typer.Argument(help="Model to unload.")],
-    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+@verb
+@argument("model", help="Model to unload.")
+@json_option()
+def stop(model: str, is_json: bool) -> None:
     """Unload a model; its running answers may finish first.
 
     Example: `mlxr stop smollm2-135m-instruct`.

@@ -1,42 +1,19 @@
 """`mlxr requests`: what the running server works on, and ending one of it."""
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from router.cli.terminal.context import client_if_running, client_or_error, current_paths
+from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import print_json, print_table, shown
-from router.cli.terminal.quick import QuickCommand, QuickGroup
+from router.cli.terminal.verbs import argument, verb
 
 if TYPE_CHECKING:
     from router.cli.client.base import RequestStatus
 
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, with every field.")]
-
-requests = typer.Typer(
-    name="requests",
-    cls=QuickGroup,
-    help="List the requests that run or wait, and cancel one.",
-    epilog="Examples: `mlxr requests`, `mlxr requests cancel ID`.",
-    rich_markup_mode=None,
-)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the group."""
-    app.add_typer(requests)
-
-
-@requests.callback(invoke_without_command=True)
-def root(ctx: typer.Context, is_json: JsonFlag = False) -> None:
-    """List the requests that run or wait, or cancel one."""
-    if ctx.invoked_subcommand is None:
-        list_requests(is_json=is_json)
-
-
-@requests.command("list", cls=QuickCommand)
-def list_requests(is_json: JsonFlag = False) -> None:
+@verb
+@json_option(ALL_FIELDS)
+def list_requests(is_json: bool) -> None:
     """List the requests that the running server works on, oldest first; `mlxr requests` alone does the same.
 
     Examples: `mlxr requests list`, `mlxr requests list --json`.
@@ -79,11 +56,10 @@ def _prompt(request: "RequestStatus") -> str | None:
     return f"{request.prompt_tokens_done or 0}/{request.prompt_tokens}"
 
 
-@requests.command("cancel", cls=QuickCommand)
-def cancel(
-    request_id: Annotated[str, typer.Argument(metavar="ID", help="As `mlxr requests list` shows it.")],
-    is_json: JsonFlag = False,
-) -> None:
+@verb
+@argument("request_id", metavar="ID", help="As `mlxr requests list` shows it.")
+@json_option(ALL_FIELDS)
+def cancel(request_id: str, is_json: bool) -> None:
     """End a request; its client gets the error `request_cancelled`.
 
     Example: `mlxr requests cancel chatcmpl-0123456789abcdef01234567`.

@@ -2,13 +2,14 @@
 
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
+import click
 
 from router.cli.terminal.context import CommandError, check_engine, client_or_error, current_paths
+from router.cli.terminal.options import engine_option
 from router.cli.terminal.output import dim, has_colour, shown, shown_answer
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.verbs import argument, option, verb
 
 if TYPE_CHECKING:
     from router.cli.client.base import ChatDelta, Client
@@ -16,20 +17,24 @@ if TYPE_CHECKING:
 HELP_TEXT: Final = "/bye or Ctrl-D leaves, /clear forgets the conversation, Ctrl-C stops an answer."
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("run", cls=QuickCommand)(run)
-
-
+@verb
+@argument("model", help="Model, alias or NAME@ENGINE.")
+@argument("prompt", required=False, help="What to say; without it a conversation begins.")
+@engine_option("auto, mlx or llamacpp.")
+@option("--system", metavar="TEXT", help="System prompt.")
+@option("--max-tokens", type=click.IntRange(1), help="Longest answer.")
+@option("--temperature", type=click.FloatRange(0.0), help="0 = always the likeliest token.")
+@option("--seed", type=int, help="The same seed gives the same answer.")
+@option("--stats", is_flag=True, help="Print token counts and speeds.")
 def run(
-    model: Annotated[str, typer.Argument(help="Model, alias or NAME@ENGINE.")],
-    prompt: Annotated[str | None, typer.Argument(help="What to say; without it a conversation begins.")] = None,
-    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="auto, mlx or llamacpp.")] = None,
-    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System prompt.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None,
-    temperature: Annotated[float | None, typer.Option(min=0.0, help="0 = always the likeliest token.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer.")] = None,
-    stats: Annotated[bool, typer.Option("--stats", help="Print token counts and speeds.")] = False,
+    model: str,
+    prompt: str | None,
+    engine: str | None,
+    system: str | None,
+    max_tokens: int | None,
+    temperature: float | None,
+    seed: int | None,
+    stats: bool,
 ) -> None:
     """Ask a model, by the running server. Piped input is added to the prompt.
 

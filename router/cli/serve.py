@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from router.cli.terminal.context import check_engine, config_file, current_paths
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.options import config_option, engine_option
+from router.cli.terminal.verbs import option, verb
 from router.version import VERSION
 
 if TYPE_CHECKING:
@@ -16,20 +17,13 @@ if TYPE_CHECKING:
 MAX_PORT = 65_535
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("serve", cls=QuickCommand)(serve)
-
-
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on, instead of server.host.")] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=MAX_PORT, help="Port, instead of server.port; 0 = any.")
-    ] = None,
-    config: Annotated[str | None, typer.Option(metavar="FILE", help="Config file, instead of mlxr's own.")] = None,
-    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="auto, mlx or llamacpp.")] = None,
-    unix_socket: Annotated[str | None, typer.Option(metavar="PATH", help="Listen on this socket as well.")] = None,
-) -> int:
+@verb
+@option("--host", help="Address to listen on, instead of server.host.")
+@option("--port", type=click.IntRange(0, MAX_PORT), help="Port, instead of server.port; 0 = any.")
+@config_option()
+@engine_option("auto, mlx or llamacpp.")
+@option("--unix-socket", metavar="PATH", help="Listen on this socket as well.")
+def serve(host: str | None, port: int | None, config: str | None, engine: str | None, unix_socket: str | None) -> int:
     """Serve the models over HTTP until Ctrl-C.
 
     Examples: `mlxr serve`, `mlxr serve --port 8080 --engine mlx`.

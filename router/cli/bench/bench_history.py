@@ -1,21 +1,18 @@
 """`mlxr bench history`, `show`, `diff` and `delete`: runs that were measured before. Not here: measuring."""
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from router.cli.bench.bench_output import check_forms, print_run, terminal, write_page
 from router.cli.terminal.context import CommandError, current_paths, open_registry, open_registry_for_reading
+from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import plural, print_json, print_table
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.verbs import argument, option, verb
 
 if TYPE_CHECKING:
     from registry.bench_record import BenchRecord
     from registry.store import Registry
     from registry.store.benches import BenchHead
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, with every field.")]
-RunId = Annotated[str, typer.Argument(metavar="ID", help="As `mlxr bench history` shows it, or its beginning.")]
 
 NUM_SHOWN = 30
 """Runs in a list without --all."""
@@ -23,17 +20,11 @@ NUM_SHOWN = 30
 NUM_ALL = 100_000
 
 
-def register(bench: typer.Typer) -> None:
-    """Add the verbs."""
-    for name, verb in (("history", history), ("show", show), ("diff", diff), ("delete", delete)):
-        bench.command(name, cls=QuickCommand)(verb)
-
-
-def history(
-    model: Annotated[str | None, typer.Argument(help="Model or alias, also one that is gone; without it all.")] = None,
-    show_all: Annotated[bool, typer.Option("--all", help="Also older runs, and repeated requests of users.")] = False,
-    is_json: JsonFlag = False,
-) -> None:
+@verb
+@argument("model", required=False, help="Model or alias, also one that is gone; without it all.")
+@option("--all", "show_all", is_flag=True, help="Also older runs, and repeated requests of users.")
+@json_option(ALL_FIELDS)
+def history(model: str | None, show_all: bool, is_json: bool) -> None:
     """List runs, newest first.
 
     Examples: `mlxr bench history smollm2-135m-instruct`, `mlxr bench history --all --json`.
@@ -68,13 +59,13 @@ def _rows(found: "tuple[BenchHead, ...]") -> list[tuple[object, ...]]:
     return rows
 
 
-def show(
-    run_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Without it the newest run.")] = None,
-    is_json: Annotated[bool, typer.Option("--json", help="Print every sample and the summary as JSON.")] = False,
-    is_csv: Annotated[bool, typer.Option("--csv", help="Print one line per figure.")] = False,
-    is_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
-    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page with plots as well.")] = None,
-) -> None:
+@verb
+@argument("run_id", required=False, metavar="ID", help="Without it the newest run.")
+@json_option("Print every sample and the summary as JSON.")
+@option("--csv", "is_csv", is_flag=True, help="Print one line per figure.")
+@option("--markdown", "is_markdown", is_flag=True, help="Print Markdown.")
+@option("--html", metavar="FILE", help="Write a page with plots as well.")
+def show(run_id: str | None, is_json: bool, is_csv: bool, is_markdown: bool, html: str | None) -> None:
     """Show a run.
 
     Examples: `mlxr bench show`, `mlxr bench show b-1f3a9c --html report.html`.
@@ -86,12 +77,12 @@ def show(
     print_run(record, is_json=is_json, is_csv=is_csv, is_markdown=is_markdown)
 
 
-def diff(
-    before: RunId,
-    after: RunId,
-    show_all: Annotated[bool, typer.Option("--all", help="Also figures that did not change.")] = False,
-    is_json: JsonFlag = False,
-) -> None:
+@verb
+@argument("before", metavar="ID", help="As `mlxr bench history` shows it, or its beginning.")
+@argument("after", metavar="ID", help="As `mlxr bench history` shows it, or its beginning.")
+@option("--all", "show_all", is_flag=True, help="Also figures that did not change.")
+@json_option(ALL_FIELDS)
+def diff(before: str, after: str, show_all: bool, is_json: bool) -> None:
     """Say what got slower or faster from one run to the other beyond the intervals, and what else differs.
 
     Example: `mlxr bench diff b-1f3a9c b-20c4d7`.
@@ -107,11 +98,11 @@ def diff(
     print_diff(found, terminal(), show_all=show_all)
 
 
-def delete(
-    run_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="The run, or its beginning.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="All runs of this model instead.")] = None,
-    is_json: JsonFlag = False,
-) -> None:
+@verb
+@argument("run_id", required=False, metavar="ID", help="The run, or its beginning.")
+@option("--model", metavar="NAME", help="All runs of this model instead.")
+@json_option(ALL_FIELDS)
+def delete(run_id: str | None, model: str | None, is_json: bool) -> None:
     """Forget a run, or all runs of a model; nothing else forgets those of a model that is removed.
 
     Examples: `mlxr bench delete b-1f3a9c`, `mlxr bench delete --model smollm2-135m-instruct`.

@@ -5,13 +5,14 @@ report (`bench_output.py`), runs of before (`bench_history.py`).
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
+import click
 
 from router.cli.bench.bench_output import check_forms, print_run, write_page
 from router.cli.terminal.context import CommandError, current_paths, open_registry
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.options import json_option
+from router.cli.terminal.verbs import argument, option, verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,34 +27,40 @@ EXIT_INTERRUPTED: Final = 130
 EXIT_FAILURE: Final = 1
 
 
-def register(bench: typer.Typer) -> None:
-    """Add the verb, which is the group's default."""
-    bench.command("run", cls=QuickCommand)(run)
-
-
+@verb
+@argument("model", help="Model, alias or NAME@ENGINE.")
+@option("--a", metavar="WHO", help="First contestant; the others are held against it.")
+@option("--b", metavar="WHO", help="Second contestant.")
+@option("--contestant", "--c", "c", multiple=True, metavar="WHO", help="A further one; may be repeated.")
+@option("--scenarios", metavar="NAME,...", help="Only these kinds of work.")
+@option("--prompts", metavar="FILE", help="Your own prompts: a text, or JSON lines.")
+@option("--max-tokens", type=click.IntRange(1, 100_000), default=128, help="Longest answer to your own prompts.")
+@option("--repeats", type=click.IntRange(1, 1000), default=5, help="Rounds.")
+@option("--minutes", type=click.FloatRange(0.1, 1440), default=5.0, help="When to stop at the latest.")
+@option("--parallel", type=click.IntRange(2, 64), default=4, help="Streams of the parallel scenario.")
+@option("--seed", type=click.IntRange(0), default=0, help="Of texts, order and statistics.")
+@option("--quality/--no-quality", default=True, help="Compare answers and perplexity as well.")
+@json_option("Print every sample and the summary as JSON.")
+@option("--csv", "is_csv", is_flag=True, help="Print one line per figure.")
+@option("--markdown", "is_markdown", is_flag=True, help="Print Markdown.")
+@option("--html", metavar="FILE", help="Write a page with plots as well.")
 def run(
-    model: Annotated[str, typer.Argument(help="Model, alias or NAME@ENGINE.")],
-    a: Annotated[
-        str | None, typer.Option("--a", metavar="WHO", help="First contestant; the others are held against it.")
-    ] = None,
-    b: Annotated[str | None, typer.Option("--b", metavar="WHO", help="Second contestant.")] = None,
-    c: Annotated[
-        list[str] | None, typer.Option("--contestant", "--c", metavar="WHO", help="A further one; may be repeated.")
-    ] = None,
-    scenarios: Annotated[str | None, typer.Option(metavar="NAME,...", help="Only these kinds of work.")] = None,
-    prompts: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Your own prompts: a text, or JSON lines.")
-    ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Longest answer to your own prompts.")] = 128,
-    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Rounds.")] = 5,
-    minutes: Annotated[float, typer.Option(min=0.1, max=1440, help="When to stop at the latest.")] = 5.0,
-    parallel: Annotated[int, typer.Option(min=2, max=64, help="Streams of the parallel scenario.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Of texts, order and statistics.")] = 0,
-    quality: Annotated[bool, typer.Option(help="Compare answers and perplexity as well.")] = True,
-    is_json: Annotated[bool, typer.Option("--json", help="Print every sample and the summary as JSON.")] = False,
-    is_csv: Annotated[bool, typer.Option("--csv", help="Print one line per figure.")] = False,
-    is_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
-    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page with plots as well.")] = None,
+    model: str,
+    a: str | None,
+    b: str | None,
+    c: tuple[str, ...],
+    scenarios: str | None,
+    prompts: str | None,
+    max_tokens: int,
+    repeats: int,
+    minutes: float,
+    parallel: int,
+    seed: int,
+    quality: bool,
+    is_json: bool,
+    is_csv: bool,
+    is_markdown: bool,
+    html: str | None,
 ) -> int:
     """Measure a model on both engines, and keep the run. Ctrl-C keeps what was measured until then.
 

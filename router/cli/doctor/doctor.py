@@ -1,22 +1,18 @@
 """`mlxr doctor`: what works here, what is missing, and the command that mends it. Prints what `checks.py` finds."""
 
-from typing import Annotated, Final
-
-import typer
+from typing import Final
 
 from router.cli.terminal.context import current_paths
+from router.cli.terminal.options import json_option
 from router.cli.terminal.output import has_colour, print_json, shown
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.verbs import verb
 
 _COLOURS: Final = {"ok": "32", "note": "2", "warning": "33", "broken": "31"}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("doctor", cls=QuickCommand)(doctor)
-
-
-def doctor(is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> int:
+@verb
+@json_option()
+def doctor(is_json: bool) -> int:
     """Check machine and installation; exit code 1 when something is broken.
 
     Examples: `mlxr doctor`, `mlxr doctor --json`.

@@ -1,8 +1,6 @@
 """`mlxr models adapters` and `mlxr models adapter …`: LoRA adapters of models."""
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from router.cli.terminal.context import (
     CommandError,
@@ -11,37 +9,21 @@ from router.cli.terminal.context import (
     open_registry,
     open_registry_for_reading,
 )
+from router.cli.terminal.options import engine_option, json_option
 from router.cli.terminal.output import print_json, print_table, size
-from router.cli.terminal.quick import QuickCommand, QuickGroup
+from router.cli.terminal.verbs import argument, option, verb
 
 if TYPE_CHECKING:
     from registry.catalogue import Adapter, Model
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _HEAD = ("ADAPTER", "ENGINE", "METHOD", "RANK", "ALPHA", "SCALE", "SIZE", "STATUS", "PATH")
 
-adapter_group = typer.Typer(
-    name="adapter",
-    cls=QuickGroup,
-    no_args_is_help=True,
-    help="Add and remove LoRA adapters of a model.",
-    rich_markup_mode=None,
-)
 
-
-def register(models: typer.Typer) -> None:
-    """Add the verbs."""
-    models.command("adapters", cls=QuickCommand)(list_adapters)
-    adapter_group.command("add", cls=QuickCommand)(add)
-    adapter_group.command("rm", cls=QuickCommand)(remove)
-    models.add_typer(adapter_group)
-
-
-def list_adapters(
-    name: Annotated[str | None, typer.Argument(help="Only those of this model.")] = None,
-    is_json: JsonFlag = False,
-) -> None:
+@verb
+@argument("name", required=False, help="Only those of this model.")
+@json_option()
+def list_adapters(name: str | None, is_json: bool) -> None:
     """List the LoRA adapters that are registered, of all models or of one.
 
     Examples: `mlxr models adapters`, `mlxr models adapters qwen3-4b --json`.
@@ -58,15 +40,13 @@ def list_adapters(
         print(f"There are no adapters{of}. `mlxr models adapter add BASE PATH` adds one.")
 
 
-def add(
-    base: Annotated[str, typer.Argument(help="Model that it changes, or an alias.")],
-    path: Annotated[str, typer.Argument(help="A LoRA .gguf file, or a folder that mlx-lm wrote.")],
-    name: Annotated[
-        str | None, typer.Option(help="What requests name it by; left out = derived from the path.")
-    ] = None,
-    scale: Annotated[str, typer.Option(metavar="X", help="What its effect is multiplied by.")] = "1",
-    is_json: JsonFlag = False,
-) -> None:
+@verb
+@argument("base", help="Model that it changes, or an alias.")
+@argument("path", help="A LoRA .gguf file, or a folder that mlx-lm wrote.")
+@option("--name", help="What requests name it by; left out = derived from the path.")
+@option("--scale", default="1", metavar="X", help="What its effect is multiplied by.")
+@json_option()
+def add(base: str, path: str, name: str | None, scale: str, is_json: bool) -> None:
     """Register a LoRA adapter for a model, where it lies; requests then ask for BASE+NAME. Nothing is copied.
 
     The same name may stand for two adapters, one for each engine. Adding one again reads its files anew.
@@ -88,12 +68,12 @@ def add(
         print(f"{adapter.reference}: runs on {adapter.engine}. Try: mlxr run {adapter.reference}@{adapter.engine}")
 
 
-def remove(
-    reference: Annotated[str, typer.Argument(metavar="BASE+NAME", help="The adapter with its model.")],
-    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="Only the one for mlx or llamacpp.")] = None,
-    files: Annotated[bool, typer.Option("--files", help="Also delete its files.")] = False,
-    is_json: JsonFlag = False,
-) -> None:
+@verb
+@argument("reference", metavar="BASE+NAME", help="The adapter with its model.")
+@engine_option("Only the one for mlx or llamacpp.")
+@option("--files", is_flag=True, help="Also delete its files.")
+@json_option()
+def remove(reference: str, engine: str | None, files: bool, is_json: bool) -> None:
     """Forget an adapter. Its files are left unless --files is given.
 
     Examples: `mlxr models adapter rm qwen3-4b+pirate`, `mlxr models adapter rm qwen3-4b+pirate --engine mlx --files`.

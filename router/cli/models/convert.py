@@ -8,14 +8,13 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
-
-import typer
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from router.cli.models.conversion_report import parity_words
 from router.cli.terminal.context import CommandError, current_paths, open_registry, running_instance
+from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import print_json, shown
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.verbs import option, verb
 
 if TYPE_CHECKING:
     from router.config.instance import RunningInstance
@@ -25,22 +24,28 @@ if TYPE_CHECKING:
     from router.jobs.convert.report import ConversionReport, ConversionWish
 
 
-def register(models: typer.Typer) -> None:
-    """Add the verb."""
-    models.command("convert", cls=QuickCommand)(convert)
-
-
+@verb
+@model_argument()
+@option("--to", default="mlx", metavar="FORMAT", help="mlx.")
+@option("--bits", type=int, default=4, metavar="N", help="2, 3, 4, 5, 6 or 8.")
+@option("--group-size", type=int, default=64, metavar="N", help="32, 64 or 128.")
+@option("--dtype", metavar="TYPE", help="float16, bfloat16 or float32.")
+@option("--quantize/--no-quantize", default=True, help="Quantize the weights.")
+@option("--as", "new_name", metavar="NAME", help="Model that gets the result.")
+@option("--force", is_flag=True, help="Keep it whatever the comparison says.")
+@option("--cancel", is_flag=True, help="Stop what the server is making of the model.")
+@json_option()
 def convert(
-    name: Annotated[str, typer.Argument(help="Model or alias.")],
-    to: Annotated[str, typer.Option(metavar="FORMAT", help="mlx.")] = "mlx",
-    bits: Annotated[int, typer.Option(metavar="N", help="2, 3, 4, 5, 6 or 8.")] = 4,
-    group_size: Annotated[int, typer.Option("--group-size", metavar="N", help="32, 64 or 128.")] = 64,
-    dtype: Annotated[str | None, typer.Option(metavar="TYPE", help="float16, bfloat16 or float32.")] = None,
-    quantize: Annotated[bool, typer.Option(help="Quantize the weights.")] = True,
-    new_name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Model that gets the result.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Keep it whatever the comparison says.")] = False,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Stop what the server is making of the model.")] = False,
-    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    name: str,
+    to: str,
+    bits: int,
+    group_size: int,
+    dtype: str | None,
+    quantize: bool,
+    new_name: str | None,
+    force: bool,
+    cancel: bool,
+    is_json: bool,
 ) -> None:
     """Make an MLX folder from a model's GGUF, or a quantized one from a folder of float weights.
 
@@ -147,7 +152,7 @@ def _check(to: str, bits: int, group_size: int, dtype: str | None) -> None:
         )
     from router.jobs.convert.report import Bits, Dtype, GroupSize
 
-    for option, value, allowed in (
+    for flag, value, allowed in (
         ("--to", to, ("mlx",)),
         ("--bits", bits, get_args(Bits)),
         ("--group-size", group_size, get_args(GroupSize)),
@@ -155,7 +160,7 @@ def _check(to: str, bits: int, group_size: int, dtype: str | None) -> None:
     ):
         if value not in allowed:
             words = ", ".join(str(item) for item in allowed if item is not None)
-            raise CommandError(f"{option} {value} is not possible; choose {words}.", exit_code=2)
+            raise CommandError(f"{flag} {value} is not possible; choose {words}.", exit_code=2)
 
 
 def _printer(*, is_quiet: bool) -> Callable[[str, float | None], None]:

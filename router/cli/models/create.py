@@ -4,13 +4,12 @@ Not here: reading a Modelfile (`router.protocols.ollama.models.modelfile`), and 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from router.cli.terminal.context import CommandError, current_paths, open_registry
+from router.cli.terminal.options import json_option
 from router.cli.terminal.output import print_json
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.verbs import argument, option, verb
 
 if TYPE_CHECKING:
     from registry.making.making import Made
@@ -20,16 +19,11 @@ if TYPE_CHECKING:
 _PATH_BEGINNINGS = ("/", "./", "../", "~")
 
 
-def register(models: typer.Typer) -> None:
-    """Add the verb."""
-    models.command("create", cls=QuickCommand)(create)
-
-
-def create(
-    name: Annotated[str, typer.Argument(help="Name of the new model.")],
-    file: Annotated[str, typer.Option("--file", "-f", metavar="MODELFILE", help="The recipe.")] = "Modelfile",
-    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+@verb
+@argument("name", help="Name of the new model.")
+@option("--file", "-f", default="Modelfile", metavar="MODELFILE", help="The recipe.")
+@json_option()
+def create(name: str, file: str, is_json: bool) -> None:
     """Make a model out of another one, or of a GGUF file or an MLX folder, with settings, by a Modelfile.
 
     The bytes are shared with the source where the disk allows it. FROM, PARAMETER, SYSTEM, TEMPLATE (in Jinja), MESSAGE

@@ -1,8 +1,8 @@
 """`mlxr models fit`: what a model takes per engine, and whether this machine has it. The sums are `memory_fit`'s."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from router.cli.terminal.context import (
     CommandError,
@@ -11,8 +11,9 @@ from router.cli.terminal.context import (
     open_registry_for_reading,
     read_config,
 )
+from router.cli.terminal.options import engine_option, json_option, model_argument
 from router.cli.terminal.output import print_facts, print_json, print_table, size
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.verbs import option, verb
 
 if TYPE_CHECKING:
     from registry.catalogue import Artifact, Model
@@ -22,19 +23,14 @@ if TYPE_CHECKING:
 EXIT_DOES_NOT_FIT = 1
 
 
-def register(models: typer.Typer) -> None:
-    """Add the verb."""
-    models.command("fit", cls=QuickCommand)(fit)
-
-
-def fit(
-    name: Annotated[str, typer.Argument(help="Model or alias, perhaps with +ADAPTER.")],
-    ctx: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tokens of one request.")] = None,
-    parallel: Annotated[int | None, typer.Option(min=1, metavar="N", help="Requests at a time.")] = None,
-    kv: Annotated[str | None, typer.Option(metavar="TYPE", help="KV cache on llamacpp, e.g. q8_0.")] = None,
-    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="mlx or llamacpp only.")] = None,
-    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> int:
+@verb
+@model_argument("Model or alias, perhaps with +ADAPTER.")
+@option("--ctx", type=click.IntRange(1), metavar="N", help="Tokens of one request.")
+@option("--parallel", type=click.IntRange(1), metavar="N", help="Requests at a time.")
+@option("--kv", metavar="TYPE", help="KV cache on llamacpp, e.g. q8_0.")
+@engine_option("mlx or llamacpp only.")
+@json_option()
+def fit(name: str, ctx: int | None, parallel: int | None, kv: str | None, engine: str | None, is_json: bool) -> int:
     """Tell how much memory a model takes on each engine, and whether that is there. Exit code 1: it fits on none.
 
     What the options leave open is as the model's settings and the config have it.

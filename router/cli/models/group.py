@@ -4,58 +4,23 @@ Not here: showing what is in it (`model_list.py`, `model_show.py`), what is set 
 models out (`removal.py`).
 """
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from router.cli.models import (
-    adapters,
-    convert,
-    create,
-    fit,
-    model_list,
-    model_settings,
-    model_show,
-    removal,
-    verify,
-)
-from router.cli.pulling import pull, pulls, search
 from router.cli.terminal.context import CommandError, check_engine, current_paths, open_registry
+from router.cli.terminal.options import config_option, engine_option, json_option, model_argument
 from router.cli.terminal.output import plural, print_json, shown
-from router.cli.terminal.quick import QuickCommand, QuickGroup
+from router.cli.terminal.verbs import argument, option, verb
 
 if TYPE_CHECKING:
     from registry.catalogue import Model
     from registry.scan.discovery import ScanFailure, ScanReport
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-models = typer.Typer(
-    name="models",
-    cls=QuickGroup,
-    no_args_is_help=True,
-    help="Get, list, show, find, add and remove models.",
-    rich_markup_mode=None,
-)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the group."""
-    for verbs in (model_list, model_show, create, pull, pulls, search, model_settings, removal):
-        verbs.register(models)
-    fit.register(models)
-    convert.register(models)
-    verify.register(models)
-    adapters.register(models)
-    app.add_typer(models)
-
-
-@models.command("scan", cls=QuickCommand)
-def scan(
-    config: Annotated[str | None, typer.Option(metavar="FILE", help="Config file, instead of mlxr's own.")] = None,
-    rescue: Annotated[bool, typer.Option(help="Put a damaged catalogue aside and start a new one.")] = False,
-    is_json: JsonFlag = False,
-) -> None:
+@verb
+@config_option()
+@option("--rescue/--no-rescue", default=False, help="Put a damaged catalogue aside and start a new one.")
+@json_option()
+def scan(config: str | None, rescue: bool, is_json: bool) -> None:
     """Look for models in mlxr's folder, the config's extra folders and the stores of other tools.
 
     Examples: `mlxr models scan`, `mlxr models scan --json`.
@@ -105,13 +70,12 @@ def _print_failures(word: str, failures: "tuple[ScanFailure, ...]") -> None:
         print(f"  {word:<8} {shown(failure.path)}: {shown(failure.reason)}")
 
 
-@models.command("add", cls=QuickCommand)
-def add(
-    path: Annotated[str, typer.Argument(help="A .gguf file, or a folder with an MLX model.")],
-    name: Annotated[str | None, typer.Option(help="Name of the model, or of the one this is another form of.")] = None,
-    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="Also set the model's engine.")] = None,
-    is_json: JsonFlag = False,
-) -> None:
+@verb
+@argument("path", help="A .gguf file, or a folder with an MLX model.")
+@option("--name", help="Name of the model, or of the one this is another form of.")
+@engine_option("Also set the model's engine.")
+@json_option()
+def add(path: str, name: str | None, engine: str | None, is_json: bool) -> None:
     """Put a model into the catalogue where it lies; nothing is copied.
 
     Examples: `mlxr models add ~/models/qwen3-4b-q4_k_m.gguf`, `mlxr models add ./qwen3-4b-mlx --name qwen3-4b`.
@@ -147,11 +111,10 @@ def _registered(model: "Model") -> dict[str, Any]:
     }
 
 
-@models.command("link", cls=QuickCommand)
-def link(
-    source: Annotated[str, typer.Argument(help="Model that is given up.")],
-    target: Annotated[str, typer.Argument(help="Model that gets its artifacts.")],
-) -> None:
+@verb
+@argument("source", help="Model that is given up.")
+@argument("target", help="Model that gets its artifacts.")
+def link(source: str, target: str) -> None:
     """Make the artifacts of one model artifacts of another: two forms of one model under one name.
 
     Example: `mlxr models link qwen3-4b-mlx qwen3-4b`.
@@ -161,11 +124,10 @@ def link(
     print(f"{model.name}: runs on {' and '.join(model.engines) or 'no engine'}.")
 
 
-@models.command("unlink", cls=QuickCommand)
-def unlink(
-    name: Annotated[str, typer.Argument(help="Model or alias.")],
-    artifact_format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="gguf or mlx.")],
-) -> None:
+@verb
+@model_argument()
+@option("--format", "artifact_format", required=True, metavar="FORMAT", help="gguf or mlx.")
+def unlink(name: str, artifact_format: str) -> None:
     """Make one artifact of a model a model of its own.
 
     Example: `mlxr models unlink qwen3-4b --format mlx`.

@@ -1,9 +1,7 @@
 """`mlxr models list`: what is in the catalogue, as far as it is asked for."""
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from router.cli.terminal.context import (
     CommandError,
@@ -12,8 +10,9 @@ from router.cli.terminal.context import (
     current_paths,
     open_registry_for_reading,
 )
+from router.cli.terminal.options import engine_option, json_option
 from router.cli.terminal.output import count, print_json, print_table, size
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.verbs import argument, option, verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,20 +25,15 @@ SORTS: Final = ("name", "size", "parameters", "context", "used", "added", "speed
 _AGES: Final = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"))
 
 
-def register(models: typer.Typer) -> None:
-    """Add the verb."""
-    models.command("list", cls=QuickCommand)(list_models)
-
-
+@verb
+@argument("text", required=False, help="Only models with this in their name, alias or path.")
+@engine_option("Only models that this engine runs.")
+@option("--arch", metavar="ARCH", help="Only models of this architecture.")
+@option("--min-context", metavar="TOKENS", help="Only models trained for at least this context; 32k is 32768.")
+@option("--sort", default="name", metavar="KEY", help=f"One of {', '.join(SORTS)}.")
+@json_option()
 def list_models(
-    text: Annotated[str | None, typer.Argument(help="Only models with this in their name, alias or path.")] = None,
-    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="Only models that this engine runs.")] = None,
-    arch: Annotated[str | None, typer.Option(metavar="ARCH", help="Only models of this architecture.")] = None,
-    min_context: Annotated[
-        str | None, typer.Option(metavar="TOKENS", help="Only models trained for at least this context; 32k is 32768.")
-    ] = None,
-    sort: Annotated[str, typer.Option(metavar="KEY", help=f"One of {', '.join(SORTS)}.")] = "name",
-    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    text: str | None, engine: str | None, arch: str | None, min_context: str | None, sort: str, is_json: bool
 ) -> None:
     """List the models.
 

@@ -2,13 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from router.cli.terminal.context import CommandError, current_paths, open_registry, open_registry_for_reading
+from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import plural, print_facts, print_json
-from router.cli.terminal.quick import QuickCommand, QuickGroup
+from router.cli.terminal.verbs import argument, option, verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,31 +18,12 @@ if TYPE_CHECKING:
 MAX_IMPORT_BYTES = 16 << 20
 """Two hundred models with the longest templates and prompts there may be."""
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-settings_group = typer.Typer(
-    name="settings",
-    cls=QuickGroup,
-    no_args_is_help=True,
-    help="Write all models' settings to a YAML file, or read them from one.",
-    rich_markup_mode=None,
-)
-
-
-def register(models: typer.Typer) -> None:
-    """Add the verbs."""
-    models.command("set", cls=QuickCommand)(set_values)
-    models.command("alias", cls=QuickCommand)(alias)
-    settings_group.command("export", cls=QuickCommand)(export_settings)
-    settings_group.command("import", cls=QuickCommand)(import_settings)
-    models.add_typer(settings_group)
-
-
-def set_values(
-    name: Annotated[str, typer.Argument(help="Model or alias.")],
-    pairs: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="KEY= takes the setting away.")],
-    is_json: JsonFlag = False,
-) -> None:
+@verb
+@model_argument()
+@argument("pairs", nargs=-1, required=True, metavar="KEY=VALUE...", help="KEY= takes the setting away.")
+@json_option()
+def set_values(name: str, pairs: tuple[str, ...], is_json: bool) -> None:
     """Set what one model does differently: engine, context, sampling defaults, system prompt and more.
 
     The keys: engine, context_length, kv_type, parallel, workers, keep_alive_s, temperature, top_p, top_k, min_p,
@@ -92,11 +72,11 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def alias(
-    name: Annotated[str, typer.Argument(help="Model or alias.")],
-    other: Annotated[str, typer.Argument(metavar="ALIAS", help="The other name.")],
-    remove: Annotated[bool, typer.Option("--remove", help="Take the alias away.")] = False,
-) -> None:
+@verb
+@model_argument()
+@argument("other", metavar="ALIAS", help="The other name.")
+@option("--remove", is_flag=True, help="Take the alias away.")
+def alias(name: str, other: str, remove: bool) -> None:
     """Give a model another name, or take one away.
 
     Examples: `mlxr models alias qwen3-4b gpt-4`, `mlxr models alias qwen3-4b gpt-4 --remove`.
@@ -113,9 +93,9 @@ def alias(
     print(f"{model.name}: {', '.join(model.aliases) or 'no other names'}")
 
 
-def export_settings(
-    file: Annotated[str | None, typer.Argument(help="YAML file to write; left out = print.")] = None,
-) -> None:
+@verb
+@argument("file", required=False, help="YAML file to write; left out = print.")
+def export_settings(file: str | None) -> None:
     """Write what is set on the models, their aliases too.
 
     Examples: `mlxr models settings export`, `mlxr models settings export models.yaml`.
@@ -143,10 +123,10 @@ def _entry(model: "Model", *, has_aliases: bool = False) -> dict[str, Any]:
     return entry | ({"aliases": list(model.aliases)} if has_aliases and model.aliases else {})
 
 
-def import_settings(
-    file: Annotated[str, typer.Argument(help="YAML file, as export writes it.")],
-    skip_unknown: Annotated[bool, typer.Option("--skip-unknown", help="Pass over models that are not here.")] = False,
-) -> None:
+@verb
+@argument("file", help="YAML file, as export writes it.")
+@option("--skip-unknown", is_flag=True, help="Pass over models that are not here.")
+def import_settings(file: str, skip_unknown: bool) -> None:
     """Set what a file says, on all models in it or on none. What it does not say of such a model is taken away.
 
     Aliases are added, never taken away. Example: `mlxr models settings import models.yaml`.

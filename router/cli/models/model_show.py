@@ -2,16 +2,15 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from router.cli.models.adapters import adapter_facts, description
 from router.cli.models.conversion_report import report_facts, stored_report
 from router.cli.models.model_list import ago, resident_engines
 from router.cli.terminal.context import CommandError, current_paths, open_registry_for_reading, read_config
+from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import count, print_facts, print_json, shown, shown_answer, size
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.verbs import option, verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,16 +24,11 @@ MAX_SHOWN_CHARS = 200
 """A system prompt or template of a setting is cut here; `--json` and `settings export` have all of it."""
 
 
-def register(models: typer.Typer) -> None:
-    """Add the verb."""
-    models.command("show", cls=QuickCommand)(show)
-
-
-def show(
-    name: Annotated[str, typer.Argument(help="Model or alias.")],
-    template: Annotated[bool, typer.Option("--template", help="Print the chat template and nothing else.")] = False,
-    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+@verb
+@model_argument()
+@option("--template", is_flag=True, help="Print the chat template and nothing else.")
+@json_option()
+def show(name: str, template: bool, is_json: bool) -> None:
     """Show everything that is known of a model, and what requests to it may ask.
 
     Examples: `mlxr models show smollm2-135m-instruct`, `mlxr models show smollm2-135m-instruct --template`.

@@ -1,13 +1,12 @@
 """`mlxr models rm`: say exactly what goes and what stays, ask, and keep off a model that is being served."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from router.cli.terminal.context import CommandError, client_if_running, current_paths, open_registry
+from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import print_json, shown, size
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.verbs import option, verb
 
 if TYPE_CHECKING:
     from registry.removing.removal import RemovalReport
@@ -16,17 +15,12 @@ if TYPE_CHECKING:
 MAX_LISTED_FILES = 20
 
 
-def register(models: typer.Typer) -> None:
-    """Add the verb."""
-    models.command("rm", cls=QuickCommand)(remove)
-
-
-def remove(
-    name: Annotated[str, typer.Argument(help="Model or alias.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    files: Annotated[bool, typer.Option("--files", help="Also delete files outside mlxr's own folder.")] = False,
-    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+@verb
+@model_argument()
+@option("--yes", "-y", is_flag=True, help="Do not ask.")
+@option("--files", is_flag=True, help="Also delete files outside mlxr's own folder.")
+@json_option()
+def remove(name: str, yes: bool, files: bool, is_json: bool) -> None:
     """Remove a model. Files in mlxr's own folder are deleted; others are left unless --files is given.
 
     Examples: `mlxr models rm qwen3-4b`, `mlxr models rm qwen3-4b --yes --files`.

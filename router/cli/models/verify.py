@@ -2,13 +2,12 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from router.cli.terminal.context import current_paths, open_registry
+from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import plural, print_json, shown, size
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.verbs import verb
 
 if TYPE_CHECKING:
     from registry.checksums.verification import Verified
@@ -17,15 +16,10 @@ EXIT_SOMETHING_WRONG = 1
 _REDRAW_S = 0.2
 
 
-def register(models: typer.Typer) -> None:
-    """Add the verb."""
-    models.command("verify", cls=QuickCommand)(verify)
-
-
-def verify(
-    name: Annotated[str | None, typer.Argument(help="Model or alias; all models without it.")] = None,
-    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> int:
+@verb
+@model_argument("Model or alias; all models without it.", is_required=False)
+@json_option()
+def verify(name: str | None, is_json: bool) -> int:
     """Hash and parse model files again, and mark those that are damaged. Exit code 1: something is wrong.
 
     Examples: `mlxr models verify`, `mlxr models verify qwen3-4b --json`.

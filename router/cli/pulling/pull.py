@@ -9,13 +9,12 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
-
-import typer
+from typing import TYPE_CHECKING, Any, cast
 
 from router.cli.terminal.context import CommandError, current_paths, open_registry, read_config, running_instance
+from router.cli.terminal.options import engine_option, json_option
 from router.cli.terminal.output import shown, size
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.verbs import argument, option, verb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,19 +30,22 @@ if TYPE_CHECKING:
 ENGINES = ("mlx", "llamacpp", "both")
 
 
-def register(models: typer.Typer) -> None:
-    """Add the verb."""
-    models.command("pull", cls=QuickCommand)(pull)
-
-
+@verb
+@argument("reference", help="ORG/REPO[:QUANT|/FILE][@REVISION], an https address, or a path.")
+@engine_option("mlx, llamacpp or both.")
+@option("--vision", is_flag=True, help="Also get the vision projector of a GGUF model.")
+@option("--name", metavar="NAME", help="Name of the model, or of the one it joins.")
+@option("--endpoint", metavar="URL", help="Another hub; pulls in this terminal.")
+@option("--dry-run", is_flag=True, help="Only show what would be fetched.")
+@json_option("Print one JSON event per line.")
 def pull(
-    reference: Annotated[str, typer.Argument(help="ORG/REPO[:QUANT|/FILE][@REVISION], an https address, or a path.")],
-    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="mlx, llamacpp or both.")] = None,
-    vision: Annotated[bool, typer.Option("--vision", help="Also get the vision projector of a GGUF model.")] = False,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the model, or of the one it joins.")] = None,
-    endpoint: Annotated[str | None, typer.Option(metavar="URL", help="Another hub; pulls in this terminal.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be fetched.")] = False,
-    is_json: Annotated[bool, typer.Option("--json", help="Print one JSON event per line.")] = False,
+    reference: str,
+    engine: str | None,
+    vision: bool,
+    name: str | None,
+    endpoint: str | None,
+    dry_run: bool,
+    is_json: bool,
 ) -> int:
     """Get a model. Without a quantization it is Q4_K_M, or the nearest below it that fits into memory.
 

@@ -2,22 +2,18 @@
 
 import time
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
-
-import typer
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from router.cli.terminal.context import CommandError, current_paths, running_instance
+from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import plural, print_json, print_table, shown, size
-from router.cli.terminal.quick import QuickCommand, QuickGroup
+from router.cli.terminal.verbs import argument, option, verb
 
 if TYPE_CHECKING:
     from router.cli.client.pulls import PullClient
     from router.jobs.pull_events import PullInfo
     from router.jobs.pulls import Pulls
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, with every field.")]
-AllFlag = Annotated[bool, typer.Option("--all", help="Also those that ended more than a day ago.")]
-PullId = Annotated[str, typer.Argument(metavar="ID", help="As `mlxr models pulls` shows it.")]
 
 RECENT_S: Final = 86_400.0
 """How long a pull that has ended stays in the short list."""
@@ -26,29 +22,11 @@ MAX_REFERENCE_CHARS: Final = 60
 
 _T = TypeVar("_T")
 
-pulls = typer.Typer(
-    name="pulls",
-    cls=QuickGroup,
-    help="List, pause, resume and cancel pulls of models.",
-    epilog="Examples: `mlxr models pulls`, `mlxr models pulls pause 3`.",
-    rich_markup_mode=None,
-)
 
-
-def register(models: typer.Typer) -> None:
-    """Add the group."""
-    models.add_typer(pulls)
-
-
-@pulls.callback(invoke_without_command=True)
-def root(ctx: typer.Context, show_all: AllFlag = False, is_json: JsonFlag = False) -> None:
-    """List, pause, resume and cancel pulls of models."""
-    if ctx.invoked_subcommand is None:
-        list_pulls(show_all=show_all, is_json=is_json)
-
-
-@pulls.command("list", cls=QuickCommand)
-def list_pulls(show_all: AllFlag = False, is_json: JsonFlag = False) -> None:
+@verb
+@option("--all", "show_all", is_flag=True, help="Also those that ended more than a day ago.")
+@json_option(ALL_FIELDS)
+def list_pulls(show_all: bool, is_json: bool) -> None:
     """List the pulls that run, wait, were stopped or have failed, oldest first; `mlxr models pulls` does the same.
 
     Examples: `mlxr models pulls list`, `mlxr models pulls list --all --json`.
@@ -91,8 +69,10 @@ def _short(reference: str) -> str:
     return text if len(text) <= MAX_REFERENCE_CHARS else "..." + text[-MAX_REFERENCE_CHARS + 3 :]
 
 
-@pulls.command("pause", cls=QuickCommand)
-def pause(pull_id: PullId, is_json: JsonFlag = False) -> None:
+@verb
+@argument("pull_id", metavar="ID", help="As `mlxr models pulls` shows it.")
+@json_option(ALL_FIELDS)
+def pause(pull_id: str, is_json: bool) -> None:
     """Stop a pull; what came is kept.
 
     Example: `mlxr models pulls pause 3`.
@@ -102,8 +82,10 @@ def pause(pull_id: PullId, is_json: JsonFlag = False) -> None:
     _tell(info, f"is paused; `mlxr models pulls resume {number}` goes on.", is_json=is_json)
 
 
-@pulls.command("cancel", cls=QuickCommand)
-def cancel(pull_id: PullId, is_json: JsonFlag = False) -> None:
+@verb
+@argument("pull_id", metavar="ID", help="As `mlxr models pulls` shows it.")
+@json_option(ALL_FIELDS)
+def cancel(pull_id: str, is_json: bool) -> None:
     """Stop a pull and throw away what came.
 
     Example: `mlxr models pulls cancel 3`.
@@ -113,8 +95,10 @@ def cancel(pull_id: PullId, is_json: JsonFlag = False) -> None:
     _tell(info, "is cancelled; what was half there is deleted.", is_json=is_json)
 
 
-@pulls.command("resume", cls=QuickCommand)
-def resume(pull_id: PullId, is_json: JsonFlag = False) -> int:
+@verb
+@argument("pull_id", metavar="ID", help="As `mlxr models pulls` shows it.")
+@json_option(ALL_FIELDS)
+def resume(pull_id: str, is_json: bool) -> int:
     """Go on with a pull that was stopped or has failed; a running server does it, or this terminal.
 
     Example: `mlxr models pulls resume 3`.
@@ -134,8 +118,9 @@ def resume(pull_id: PullId, is_json: JsonFlag = False) -> int:
     return 0
 
 
-@pulls.command("clean", cls=QuickCommand)
-def clean(is_json: JsonFlag = False) -> None:
+@verb
+@json_option(ALL_FIELDS)
+def clean(is_json: bool) -> None:
     """Delete partial files that no pull needs any more, as `mlxr doctor` finds them.
 
     Example: `mlxr models pulls clean`.

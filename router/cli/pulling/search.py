@@ -3,13 +3,14 @@
 import os
 import shutil
 import textwrap
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
+import click
 
 from router.cli.terminal.context import CommandError, current_paths, read_config
+from router.cli.terminal.options import engine_option, json_option
 from router.cli.terminal.output import bold, count, print_json, shown, size
-from router.cli.terminal.quick import QuickCommand
+from router.cli.terminal.verbs import argument, option, verb
 
 if TYPE_CHECKING:
     from registry.hub import HubSettings, SearchHit
@@ -18,18 +19,13 @@ MAX_LIMIT: Final = 100
 _ENGINES: Final = {"llamacpp": "gguf", "mlx": "mlx"}
 
 
-def register(models: typer.Typer) -> None:
-    """Add the verb."""
-    models.command("search", cls=QuickCommand)(search)
-
-
-def search(
-    text: Annotated[str, typer.Argument(help="What the names have in them; @AUTHOR alone lists an author's.")],
-    author: Annotated[str | None, typer.Argument(metavar="[@AUTHOR]", help="Only of this organization.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=MAX_LIMIT, help="At most so many.")] = 10,
-    engine: Annotated[str | None, typer.Option(metavar="ENGINE", help="Only for mlx, or only for llamacpp.")] = None,
-    is_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+@verb
+@argument("text", help="What the names have in them; @AUTHOR alone lists an author's.")
+@argument("author", required=False, metavar="@AUTHOR", help="Only of this organization.")
+@option("--limit", type=click.IntRange(1, MAX_LIMIT), default=10, help="At most so many.")
+@engine_option("Only for mlx, or only for llamacpp.")
+@json_option()
+def search(text: str, author: str | None, limit: int, engine: str | None, is_json: bool) -> None:
     """Look for models on the hub, most downloads first.
 
     Examples: `mlxr models search qwen3 @unsloth`, `mlxr models search "llama 3.2" --engine mlx --limit 20`.

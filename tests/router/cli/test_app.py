@@ -2,17 +2,27 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from router.cli.app import main
+from router.cli.app import ROOT, main
+from router.cli.terminal.verbs import LazyVerb
 from router.version import VERSION
 from tests.router.cli.conftest import Mlxr
 
-ALL_VERBS = ["serve", "run", "engine", "ps", "stop", "doctor", "config show", "config check", "config path"]
-ALL_VERBS += [f"models {verb}" for verb in ("list", "show", "scan", "add", "rm", "link", "unlink")]
-ALL_VERBS += ["requests", "requests list", "requests cancel"]
+
+def verbs_under(group: click.Group, *words: str) -> Iterator[tuple[str, LazyVerb]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from verbs_under(command, *words, name)
+        elif isinstance(command, LazyVerb):
+            yield " ".join((*words, name)), command
+
+
+ALL_VERBS = dict(verbs_under(ROOT))
 VERBS = ("serve", "run", "models", "engine", "ps", "stop", "requests", "config", "doctor")
 
 
@@ -42,14 +52,26 @@ def test_without_a_verb_the_help_is_printed(mlxr: Mlxr) -> None:
 def test_every_verb_has_help_with_an_example(mlxr: Mlxr, verb: str) -> None:
     result = mlxr(*verb.split(), "--help")
     assert result.exit_code == 0
-    assert "Example" in result.out
+    assert "Example" in result.out or ALL_VERBS[verb].hidden
+
+
+@pytest.mark.parametrize("verb", ALL_VERBS.values(), ids=ALL_VERBS)
+def test_a_group_tells_of_each_verb_what_its_own_help_begins_with(verb: LazyVerb) -> None:
+    assert verb.get_short_help_str() == verb.loaded().get_short_help_str()
+
+
+@pytest.mark.parametrize(("group", "verb"), [("requests", "requests list"), ("models pulls", "models pulls list")])
+def test_some_groups_alone_mean_a_verb(mlxr: Mlxr, group: str, verb: str) -> None:
+    assert mlxr(*group.split()) == mlxr(*verb.split())
+    assert mlxr(*group.split(), "--json") == mlxr(*verb.split(), "--json")
+    assert mlxr(*group.split(), "no-such-verb").err == "mlxr: No such command 'no-such-verb'.\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["modls"], "Did you mean 'models'"),
-        (["models", "list", "--jsn"], "No such option: --jsn"),
+        (["models", "list", "--jsn"], "No such option '--jsn'. Did you mean '--json'?"),
         (["models", "show"], "Missing argument 'name'"),
         (["serve", "--port", "70000"], "--port"),
         (["serve", "--port", "x"], "--port"),

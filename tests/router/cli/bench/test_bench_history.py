@@ -6,12 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 
 from registry.bench_record import BenchRecord
 from registry.store import Registry
-from router.cli.bench.group import BenchGroup
-from router.cli.terminal.quick import QuickCommand
 from router.config.paths import Paths
 from tests.router.cli.conftest import Mlxr
 from tests.support.bench_records import make_record, make_run, make_sample
@@ -117,41 +114,6 @@ def test_runs_are_deleted_only_when_asked(mlxr: Mlxr) -> None:
     assert mlxr("bench", "delete", "b-000001").exit_code == 1
     assert json.loads(mlxr("bench", "delete", "--model", "m", "--json").out) == {"deleted": "m", "num_deleted": 1}
     assert mlxr("bench", "history").out.startswith("There are no runs.")
-
-
-def group() -> tuple[typer.Typer, list[str]]:
-    """A group like the real one, whose default verb only notes what it was given."""
-    said: list[str] = []
-    app = typer.Typer()
-    bench = typer.Typer(name="bench", cls=BenchGroup, no_args_is_help=True)
-    app.add_typer(bench)
-
-    @bench.command("run", cls=QuickCommand)
-    def run(model: str, repeats: int = 5) -> None:
-        said.append(f"run {model} {repeats}")
-
-    @bench.command("history", cls=QuickCommand)
-    def history(model: str = typer.Argument(default="all")) -> None:
-        said.append(f"history {model}")
-
-    return app, said
-
-
-@pytest.mark.parametrize(
-    ("arguments", "meant"),
-    [
-        (["qwen3"], "run qwen3 5"),
-        (["qwen3", "--repeats", "3"], "run qwen3 3"),
-        (["--repeats", "3", "qwen3"], "run qwen3 3"),
-        (["run", "history"], "run history 5"),
-        (["history"], "history all"),
-        (["history", "qwen3"], "history qwen3"),
-    ],
-)
-def test_a_word_that_is_no_verb_is_the_model(arguments: list[str], meant: str) -> None:
-    app, said = group()
-    app(["bench", *arguments], standalone_mode=False)
-    assert said == [meant]
 
 
 def test_the_help_of_the_group_names_its_verbs(mlxr: Mlxr) -> None:
