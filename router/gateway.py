@@ -134,13 +134,13 @@ class _Gateway:
                 options.paths.registry_db,
                 max_upload_bytes=options.config.server.max_upload_bytes,
             )
-            services.conversions = conversions = Conversions(converter)
-            services.benches = benches = self._benches()
+            services.conversions = Conversions(converter, services.jobs)
+            services.benches = self._benches(services)
             services.responses = self._responses(services)
             services.batches = self._batches(services)
             server = _create_server(services)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
-            stops = [conversions.close, benches.close, server.stop]
+            stops = [services.jobs.close, server.stop]
             if services.pulls is not None:
                 stops.insert(0, services.pulls.close)
             with _stopping_on_signals(*stops):
@@ -160,8 +160,6 @@ class _Gateway:
                 tasks.create_task(services.keeper.run()),
                 tasks.create_task(_outlived("pulls", _run_pulls(services))),
                 tasks.create_task(shadow.run()),
-                *([tasks.create_task(services.conversions.run())] if services.conversions is not None else []),
-                *([tasks.create_task(services.benches.run())] if services.benches is not None else []),
                 *(
                     tasks.create_task(_outlived(what, part.run()))
                     for what, part in (("stored responses", services.responses), ("batches", services.batches))
@@ -169,7 +167,8 @@ class _Gateway:
                 ),
             ]
             try:
-                await server.wait_stopped()
+                async with services.jobs:
+                    await server.wait_stopped()
             finally:
                 for watcher in watchers:
                     watcher.cancel()
@@ -230,8 +229,9 @@ class _Gateway:
             is_busy=lambda: any(worker.num_running for worker in services.supervisor.workers),
         )
 
-    def _benches(self) -> BenchRuns:
-        return BenchRuns(self._options.paths.registry_db, worker_environment(self._options.environment))
+    def _benches(self, services: Services) -> BenchRuns:
+        environment = worker_environment(self._options.environment)
+        return BenchRuns(self._options.paths.registry_db, environment, services.jobs)
 
     def _converter(self) -> Converter:
         paths = self._options.paths

@@ -8,6 +8,7 @@ from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Conversions
 from router.jobs.desk import ResponsesDesk
+from router.jobs.job import Jobs
 from router.jobs.pulls import Pulls
 from router.models.defaults import RequestDefaults
 from router.models.directory import ModelDirectory
@@ -27,6 +28,7 @@ class Services:
         started_at: Monotonic seconds.
         requests: Those that have not ended.
         keeper: Keeps the registry true to the disk; has the progress of checksums.
+        jobs: Everything long that runs for clients.
         conversions: Runs the conversions that clients ask for.
         benches: Runs the benchmarks that clients ask for.
         responses: What is kept of responses, and those that run in the background.
@@ -42,6 +44,7 @@ class Services:
     started_at: float = dataclasses.field(default_factory=time.monotonic)
     requests: RequestRegister = dataclasses.field(default_factory=RequestRegister)
     keeper: ModelKeeper | None = None
+    jobs: Jobs = dataclasses.field(default_factory=Jobs)
     pulls: Pulls | None = None
     conversions: Conversions | None = None
     benches: BenchRuns | None = None

@@ -1,13 +1,14 @@
 """The benchmarks that a server runs for clients, one at a time, each in a process of its own; and the runs of before.
 
-A client that leaves stops nothing. Not here: the measuring (`process`), and HTTP (`router.protocols.control.bench`).
+Not here: the measuring (`router.bench.process`), and HTTP (`router.protocols.control.bench`).
 """
 
 import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ from registry.store import Registry
 from registry.store.benches import BenchHead
 from router.bench.events import BENCH_END, BenchEvent, BenchFailed, BenchStarted
 from router.bench.plan.wish import BenchOrder, BenchWish
-from router.errors import ShuttingDownError
+from router.jobs.job import Follower, Job, JobKind, Jobs
 from router.work_errors import BenchRunningError
 
 logger = logging.getLogger(__name__)
@@ -30,66 +31,47 @@ END_TIMEOUT_S: Final = 20.0
 MAX_LINE_BYTES: Final = 1 << 20
 _COMMAND: Final = (sys.executable, "-P", "-m", "router.bench.process")
 _EVENTS: Final = msgspec.json.Decoder(BenchEvent)
+_BENCH: Final = JobKind[BenchEvent](name="bench")
+_THE_ONE: Final = "of this server"
 
 
 class BenchRuns:
-    """Those of a server. `run` is its task.
+    """Those of a server; `jobs` runs them.
 
     Args:
         environment: Of the processes; no secrets.
     """
 
-    def __init__(self, database: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, database: Path, environment: Mapping[str, str], jobs: Jobs) -> None:
         self._database = database
         self._environment = environment
-        self._group: asyncio.TaskGroup | None = None
-        self._running: _Run | None = None
-
-    async def run(self) -> None:
-        """Let benchmarks be started, until cancelled; one that runs then ends and keeps what it has."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            try:
-                await asyncio.get_running_loop().create_future()
-            finally:
-                self.close()
-
-    def close(self) -> None:
-        """Take no more, and end the one that runs."""
-        self._group = None
-        if self._running is not None:
-            self._running.stop()
+        self._jobs = jobs
 
     @property
     def running(self) -> str | None:
         """Id of the one that runs; None also while it has just begun."""
-        return None if self._running is None else self._running.bench_id
+        job = self._jobs.get(_BENCH, _THE_ONE)
+        started = None if job is None else job.last(BenchStarted)
+        return None if started is None else started.bench_id
 
-    def start(self, wish: BenchWish, *, url: str, unix_socket: str | None = None) -> AsyncIterator[BenchEvent]:
+    def start(self, wish: BenchWish, *, url: str, unix_socket: str | None = None) -> Follower[BenchEvent]:
         """Begin a benchmark.
-
-        Returns:
-            Its events, a final one last. Whether anybody follows them changes nothing.
 
         Raises:
             BenchRunningError: Another one runs.
             ShuttingDownError: The server is about to end, or just starts.
         """
-        if self._group is None:
-            raise ShuttingDownError
-        if self._running is not None:
+        if self._jobs.get(_BENCH, _THE_ONE) is not None:
             raise BenchRunningError
         order = BenchOrder(wish=wish, url=url, unix_socket=unix_socket, database=str(self._database))
-        self._running = run = _Run()
-        self._group.create_task(self._follow(run, order))
-        return run.events()
+        return self._jobs.start(_BENCH, _THE_ONE, partial(_measure, order, self._environment)).follow()
 
     def stop(self) -> bool:
         """End the one that runs, if any, and tell whether one did; what it has measured is kept."""
-        if self._running is None:
-            return False
-        self._running.stop()
-        return True
+        job = self._jobs.get(_BENCH, _THE_ONE)
+        if job is not None:
+            job.stop("cancelled")
+        return job is not None
 
     async def heads(self, model: str | None, limit: int) -> tuple[BenchHead, ...]:
         """List runs, newest first.
@@ -120,98 +102,56 @@ class BenchRuns:
 
         return await in_thread(read)
 
-    async def _follow(self, run: "_Run", order: BenchOrder) -> None:
-        try:
-            await run.follow(order, self._environment)
-        finally:
-            self._running = None
-            run.end("its process ended without a result")
 
-
-class _Run:
-    """One benchmark and who follows it."""
-
-    def __init__(self) -> None:
-        self.bench_id: str | None = None
-        self._events: list[BenchEvent] = []
-        self._changed = asyncio.Event()
-        self._process: asyncio.subprocess.Process | None = None
-        self._is_stopped = False
-        self._has_ended = False
-        self._last: BenchEvent | None = None
-
-    def stop(self) -> None:
-        """Tell the process to end: its stdin is its lifeline."""
-        self._is_stopped = True
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-
-    def end(self, reason: str) -> None:
-        """Tell the final event: the process's own, or else that it failed."""
-        if self._has_ended:
-            return
-        self._has_ended = True
-        self._add(self._last or BenchFailed(code="bench_failed", message=f"The benchmark failed: {reason}."))
-
-    async def follow(self, order: BenchOrder, environment: Mapping[str, str]) -> None:
-        """Start the process and take in its events until it has ended; when cancelled, let it end in order."""
-        try:
-            self._process = process = await asyncio.create_subprocess_exec(
-                *_COMMAND,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                env=dict(environment),
-                limit=MAX_LINE_BYTES,
-                start_new_session=True,  # Ctrl-C at the server's terminal is for the server
-            )
-        except OSError as exc:
-            self.end(f"its process could not be started: {exc.strerror}")
-            return
-        assert process.stdin is not None
-        process.stdin.write(msgspec.json.encode(order) + b"\n")
-        if self._is_stopped:
-            process.stdin.close()
-        reading = asyncio.ensure_future(self._read(process))
-        try:
-            await asyncio.shield(reading)
-        finally:
-            if not reading.done():
-                self.stop()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(reading, END_TIMEOUT_S)
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
-            try:
-                event = _EVENTS.decode(line)
-            except msgspec.DecodeError as exc:
-                logger.warning("the benchmark's process said something odd: %s", exc)
-                continue
-            if isinstance(event, BenchStarted):
-                self.bench_id = event.bench_id
-            if isinstance(event, BENCH_END):
-                self._last = event  # told when the process is gone, and another one may begin
-            else:
-                self._add(event)
+async def _measure(order: BenchOrder, environment: Mapping[str, str], job: Job[BenchEvent]) -> BenchEvent:
+    """Pass on what the process tells; one that is to stop ends in order and keeps what it has measured."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *_COMMAND,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=dict(environment),
+            limit=MAX_LINE_BYTES,
+            start_new_session=True,  # Ctrl-C at the server's terminal is for the server
+        )
+    except OSError as exc:
+        return _failed(f"its process could not be started: {exc.strerror}")
+    except asyncio.CancelledError:
+        return _failed("it was stopped before its process had started")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(msgspec.json.encode(order) + b"\n")
+    reading = asyncio.ensure_future(_read(process.stdout, job))
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([reading])
+        process.stdin.close()  # its lifeline
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), END_TIMEOUT_S)
+            async with asyncio.timeout(END_TIMEOUT_S):
+                await asyncio.wait([reading])
+                await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        reading.cancel()
+        await process.wait()
+    end = reading.result() if reading.done() and not reading.cancelled() else None
+    return end or _failed("its process ended without a result")
 
-    def _add(self, event: BenchEvent) -> None:
-        self._events.append(event)
-        self._changed.set()
-        self._changed = asyncio.Event()
 
-    async def events(self) -> AsyncIterator[BenchEvent]:
-        place = 0
-        while True:
-            while place < len(self._events):
-                event = self._events[place]
-                place += 1
-                yield event
-                if isinstance(event, BENCH_END):
-                    return
-            await self._changed.wait()
+async def _read(lines: asyncio.StreamReader, job: Job[BenchEvent]) -> BenchEvent | None:
+    """Tell all events but the last, which is told when the process is gone and another one may begin."""
+    async for line in lines:
+        try:
+            event = _EVENTS.decode(line)
+        except msgspec.DecodeError as exc:
+            logger.warning("the benchmark's process said something odd: %s", exc)
+            continue
+        if isinstance(event, BENCH_END):
+            return event
+        job.tell(event)
+    return None
+
+
+def _failed(reason: str) -> BenchFailed:
+    return BenchFailed(code="bench_failed", message=f"The benchmark failed: {reason}.")

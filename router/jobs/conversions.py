@@ -1,23 +1,23 @@
-"""The conversions that a server runs for clients: begun, followed by any number of them, stopped on request.
+"""The conversions that a server runs for clients.
 
-They are the server's: a client that leaves stops nothing. Nothing is stored: one that the server's end cut off is begun
-anew by whoever wants it. Not here: the work (`converter.py`), conversions that belong to a pull (`pulls.py`), and HTTP.
+Nothing is stored: one that the server's end cut off is begun anew by whoever wants it. Not here: the work
+(`converter.py`), conversions that belong to a pull (`pulls.py`), and HTTP.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from registry.catalogue import EngineName
 from registry.errors import RegistryError
 from registry.pull.events import Converting, Failed
-from router.errors import ShuttingDownError
 from router.jobs.convert.converter import Converter
 from router.jobs.convert.report import ConversionReport, ConversionWish
+from router.jobs.job import Follower, Job, JobKind, Jobs
 from router.work_errors import ConversionError, ConversionNotFoundError, ConversionStoppedError
 
 logger = logging.getLogger(__name__)
@@ -57,38 +57,26 @@ ConversionEnd = ConversionDone | Failed | ConversionStopped
 ConversionEvent = ConversionStarted | Converting | ConversionEnd
 CONVERSION_END: Final = (ConversionDone, Failed, ConversionStopped)
 
+_CONVERSION: Final = JobKind[ConversionEvent](name="conversion", slot_of=type)
+
+
+class _Name(NamedTuple):
+    model: str
+    folder: Path
+
 
 class Conversions:
-    """Those of a server. `run` is its task."""
+    """Those of a server; `jobs` runs them."""
 
-    def __init__(self, converter: Converter) -> None:
+    def __init__(self, converter: Converter, jobs: Jobs) -> None:
         self._converter = converter
-        self._running: dict[Path, _Conversion] = {}
-        self._group: asyncio.TaskGroup | None = None
+        self._jobs = jobs
 
-    async def run(self) -> None:
-        """Let conversions be started, until cancelled; what runs then is stopped."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            try:
-                await asyncio.get_running_loop().create_future()
-            finally:
-                self.close()
-
-    def close(self) -> None:
-        """Take no more, and stop what runs; those who follow are told so."""
-        self._group = None
-        for conversion in self._running.values():
-            conversion.stop("shutting_down")
-
-    async def start(self, name: str, wish: ConversionWish, *, is_forced: bool) -> AsyncIterator[ConversionEvent]:
+    async def start(self, name: str, wish: ConversionWish, *, is_forced: bool) -> Follower[ConversionEvent]:
         """Begin a conversion, or follow the one that makes the same.
 
         Args:
             is_forced: Keep a result that the comparison speaks against.
-
-        Returns:
-            Its events, a final one last. Whether anybody follows them changes nothing.
 
         Raises:
             ConversionError: It cannot be done, or too many wait.
@@ -96,18 +84,16 @@ class Conversions:
             ShuttingDownError: The server is about to end, or just starts.
         """
         plan = await self._converter.plan(name, wish)
-        if self._group is None:
-            raise ShuttingDownError
-        conversion = self._running.get(plan.folder)
-        is_joined = conversion is not None
-        if conversion is None:
-            if len(self._running) >= MAX_WAITING:
-                raise ConversionError(f"{len(self._running)} conversions run or wait; try again when one has ended.")
-            conversion = self._running[plan.folder] = _Conversion(plan.model)
-            work = self._convert(plan.folder, conversion, wish, is_forced=is_forced)
-            conversion.task = self._group.create_task(work)
-        started = ConversionStarted(model=plan.model, path=str(plan.folder), is_joined=is_joined)
-        return conversion.events(started)
+        key = _Name(plan.model, plan.folder)
+        job = self._jobs.get(_CONVERSION, key)
+        started = ConversionStarted(model=plan.model, path=str(plan.folder), is_joined=job is not None)
+        if job is None:
+            num_running = len(self._jobs.running(_CONVERSION))
+            if num_running >= MAX_WAITING:
+                raise ConversionError(f"{num_running} conversions run or wait; try again when one has ended.")
+            work = partial(self._convert, plan.model, wish, is_forced=is_forced)
+            job = self._jobs.start(_CONVERSION, key, work)
+        return job.follow(first=started)
 
     async def cancel(self, name: str) -> int:
         """Stop what is being made of a model.
@@ -121,71 +107,27 @@ class Conversions:
         Raises:
             ConversionNotFoundError: There is none.
         """
-        found = [conversion for conversion in self._running.values() if conversion.model == name]
+        found = [job for job in self._jobs.running(_CONVERSION) if job.name.model == name]
         if not found:
             raise ConversionNotFoundError(f"Nothing is being made of {name[:128]!a} by `mlxr models convert`.")
-        for conversion in found:
-            conversion.stop("cancelled")
-        await asyncio.wait([conversion.task for conversion in found if conversion.task is not None])
+        for job in found:
+            job.stop("cancelled")
+        for job in found:
+            await job.wait()
         return len(found)
 
-    async def _convert(self, key: Path, conversion: "_Conversion", wish: ConversionWish, *, is_forced: bool) -> None:
-        end: ConversionEnd
+    async def _convert(
+        self, model: str, wish: ConversionWish, job: Job[ConversionEvent], *, is_forced: bool
+    ) -> ConversionEnd:
+        def tell(step: str, share: float | None) -> None:
+            job.tell(Converting(step=step, share=share))
+
         try:
-            made = await self._converter.convert(
-                conversion.model, wish, on_progress=conversion.tell, is_forced=is_forced
-            )
+            made = await self._converter.convert(model, wish, on_progress=tell, is_forced=is_forced)
         except (asyncio.CancelledError, ConversionStoppedError):
-            # Cancelled by `stop` only: the group's own end comes after `close`.
-            end = ConversionStopped(state=conversion.stop_state or "shutting_down")
+            return ConversionStopped(state="cancelled" if job.stop_reason == "cancelled" else "shutting_down")
         except (ConversionError, RegistryError) as exc:
-            logger.info("the conversion of %s failed: %s", conversion.model, exc)
-            end = Failed(code=exc.code, message=str(exc))
-        else:
-            new = made.registered
-            end = ConversionDone(model=new.model, engines=new.engines, path=new.path, report=made.report)
-        del self._running[key]
-        conversion.end(end)
-
-
-class _Conversion:
-    """One conversion and those who follow it; a slow one misses steps that newer ones replaced, never the end."""
-
-    def __init__(self, model: str) -> None:
-        self.model = model
-        self.task: asyncio.Task[None] | None = None
-        self.stop_state: Literal["cancelled", "shutting_down"] | None = None
-        self._step: Converting | None = None
-        self._end: ConversionEnd | None = None
-        self._changed = asyncio.Event()
-
-    def stop(self, state: Literal["cancelled", "shutting_down"]) -> None:
-        if self.stop_state is None and self.task is not None:
-            self.stop_state = state
-            self.task.cancel()
-
-    def tell(self, step: str, share: float | None) -> None:
-        self._step = Converting(step=step, share=share)
-        self._wake()
-
-    def end(self, event: ConversionEnd) -> None:
-        self._end = event
-        self._wake()
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def events(self, started: ConversionStarted) -> AsyncIterator[ConversionEvent]:
-        yield started
-        told: Converting | None = None
-        while True:
-            if self._step is not told:
-                told = self._step
-                assert told is not None
-                yield told
-            elif self._end is not None:
-                yield self._end
-                return
-            else:
-                await self._changed.wait()
+            logger.info("the conversion of %s failed: %s", model, exc)
+            return Failed(code=exc.code, message=str(exc))
+        new = made.registered
+        return ConversionDone(model=new.model, engines=new.engines, path=new.path, report=made.report)

@@ -106,10 +106,10 @@ def _convert_by_server(
 ) -> "ConversionDone":
     """Let the server convert, and watch."""
     from registry.pull.events import Converting, Failed
-    from router.cli.client.conversions import ConversionClient
+    from router.cli.client.jobs import JobClient
     from router.jobs.conversions import ConversionDone, ConversionStopped
 
-    with ConversionClient(instance) as client:
+    with JobClient(instance) as client:
         try:
             with closing(client.convert(name, wish, is_forced=is_forced)) as events:
                 for event in events:
@@ -134,11 +134,11 @@ def _convert_by_server(
 
 
 def _cancel(instance: "RunningInstance | None", name: str) -> None:
-    from router.cli.client.conversions import ConversionClient
+    from router.cli.client.jobs import JobClient
 
     if instance is None:
         raise CommandError("No server runs; a conversion of a terminal ends with Ctrl-C there.")
-    with ConversionClient(instance) as client:
+    with JobClient(instance) as client:
         client.cancel_conversion(name)
     print(f"The conversion of {shown(name)} was stopped; nothing of it was kept.")
 

@@ -144,11 +144,11 @@ async def _follow(
 
 def _pull_by_server(instance: "RunningInstance", reference: str, wishes: "Wishes", *, is_json: bool) -> int:
     from router.cli.client.base import ServerUnreachableError
-    from router.cli.client.pulls import PullClient
+    from router.cli.client.jobs import JobClient
     from router.cli.pulling.pull_progress import printer_for
 
     follower = _Follower()
-    with printer_for(is_json=is_json) as printer, PullClient(instance) as client:
+    with printer_for(is_json=is_json) as printer, JobClient(instance) as client:
         try:
             with closing(client.pull(reference, wishes)) as events:
                 for event in events:

@@ -10,7 +10,7 @@ from router.cli.terminal.output import plural, print_json, print_table, shown, s
 from router.cli.terminal.verbs import argument, option, verb
 
 if TYPE_CHECKING:
-    from router.cli.client.pulls import PullClient
+    from router.cli.client.jobs import JobClient
     from router.jobs.pull_events import PullInfo
     from router.jobs.pulls import Pulls
 
@@ -110,9 +110,9 @@ def resume(pull_id: str, is_json: bool) -> int:
         from router.cli.pulling.pull import pull_here
 
         return pull_here(paths, lambda here: here.resume(number), is_json=is_json)
-    from router.cli.client.pulls import PullClient
+    from router.cli.client.jobs import JobClient
 
-    with PullClient(instance) as client:
+    with JobClient(instance) as client:
         info = client.change_pull(number, "resume")
     _tell(info, "goes on in the server; `mlxr models pulls` shows how far it is.", is_json=is_json)
     return 0
@@ -141,16 +141,14 @@ def clean(is_json: bool) -> None:
         print(f"{plural(len(orphans), 'partial file')} deleted, {size(freed)} freed.")
 
 
-def _ask(
-    by_server: "Callable[[PullClient], _T]", in_this_process: "Callable[[Pulls], Coroutine[Any, Any, _T]]"
-) -> "_T":
+def _ask(by_server: "Callable[[JobClient], _T]", in_this_process: "Callable[[Pulls], Coroutine[Any, Any, _T]]") -> "_T":
     """Ask the running server, or without one look for ourselves."""
     paths = current_paths()
     instance = running_instance(paths)
     if instance is not None:
-        from router.cli.client.pulls import PullClient
+        from router.cli.client.jobs import JobClient
 
-        with PullClient(instance) as client:
+        with JobClient(instance) as client:
             return by_server(client)
     import asyncio
 

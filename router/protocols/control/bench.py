@@ -1,7 +1,5 @@
 """Routes of benchmarks: start one and follow it, end it, look at those of before."""
 
-from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +10,6 @@ from litestar.types import ASGIApp
 
 from registry.errors import BenchNotFoundError
 from registry.store.benches import BenchHead
-from router.bench.events import BenchEvent
 from router.bench.plan.contestants import contestants_of
 from router.bench.plan.scenarios import chosen_scenarios
 from router.bench.plan.wish import BenchWish
@@ -20,9 +17,8 @@ from router.bench.report.tables import as_builtins
 from router.errors import InvalidRequestError, UnavailableError
 from router.http.asgi import json_reply
 from router.http.body import read_json
-from router.http.error_response import Dialect
-from router.http.streaming import SSE_KEEP_ALIVE, EventStream, error_chunk
 from router.jobs.benches import BenchRuns
+from router.protocols.job_stream import job_stream
 from router.services import Services
 
 DEFAULT_LIMIT: Final = 50
@@ -55,15 +51,8 @@ async def start_bench(request: Request[Any, Any, Any], services: NamedDependency
     chosen_scenarios(wish.scenarios, wish.prompts, num_parallel=wish.num_parallel, max_tokens=wish.max_tokens)
     if services.url is None:
         raise UnavailableError("The server cannot measure now: it is starting.")
-    events = _runs(services).start(wish, url=services.url)
-    keepalive_s = services.config.server.keepalive_s
-    return EventStream(
-        _encoded(events),
-        encode_error=partial(error_chunk, dialect=Dialect.OPENAI),
-        keep_alive=SSE_KEEP_ALIVE,
-        keep_alive_s=keepalive_s,
-        commit_after_s=keepalive_s,
-    )
+    follower = _runs(services).start(wish, url=services.url)
+    return job_stream(follower, keepalive_s=services.config.server.keepalive_s)
 
 
 @post("/v1/mlxr/bench/stop", status_code=200)
@@ -103,11 +92,6 @@ def _runs(services: Services) -> BenchRuns:
     if services.benches is None:
         raise UnavailableError("The server cannot measure now: it is starting.")
     return services.benches
-
-
-async def _encoded(events: AsyncIterator[BenchEvent]) -> AsyncIterator[bytes]:
-    async for event in events:
-        yield b"data: " + msgspec.json.encode(event) + b"\n\n"
 
 
 BENCH_ROUTES = (start_bench, stop_bench, list_benches, get_bench)

@@ -1,7 +1,5 @@
 """Routes of conversions: start one and follow it, stop it."""
 
-from collections.abc import AsyncIterator
-from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -13,10 +11,9 @@ from msgspec import Meta
 from router.errors import UnavailableError
 from router.http.asgi import json_reply
 from router.http.body import read_json
-from router.http.error_response import Dialect
-from router.http.streaming import SSE_KEEP_ALIVE, EventStream, error_chunk
-from router.jobs.conversions import ConversionEvent, Conversions
+from router.jobs.conversions import Conversions
 from router.jobs.convert.report import Bits, ConversionWish, Dtype, GroupSize
+from router.protocols.job_stream import job_stream
 from router.services import Services
 
 ModelName = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -58,15 +55,8 @@ async def convert_model(request: Request[Any, Any, Any], services: NamedDependen
     """Make the MLX form of a model; the answer is a stream of events. It goes on when its client leaves."""
     body = await read_json(request, ConvertRequest, limit_bytes=services.config.server.max_body_bytes)
     wish = ConversionWish(bits=body.bits, group_size=body.group_size, dtype=body.dtype, name=body.name)
-    events = await _conversions(services).start(body.model, wish, is_forced=body.force)
-    keepalive_s = services.config.server.keepalive_s
-    return EventStream(
-        _encoded(events),
-        encode_error=partial(error_chunk, dialect=Dialect.OPENAI),
-        keep_alive=SSE_KEEP_ALIVE,
-        keep_alive_s=keepalive_s,
-        commit_after_s=keepalive_s,
-    )
+    follower = await _conversions(services).start(body.model, wish, is_forced=body.force)
+    return job_stream(follower, keepalive_s=services.config.server.keepalive_s)
 
 
 @post("/v1/mlxr/models/convert/cancel", status_code=200)
@@ -81,11 +71,6 @@ def _conversions(services: Services) -> Conversions:
     if services.conversions is None:
         raise UnavailableError("The server cannot convert now: it is starting.")
     return services.conversions
-
-
-async def _encoded(events: AsyncIterator[ConversionEvent]) -> AsyncIterator[bytes]:
-    async for event in events:
-        yield b"data: " + msgspec.json.encode(event) + b"\n\n"
 
 
 CONVERSION_ROUTES = (convert_model, cancel_conversion)

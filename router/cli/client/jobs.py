@@ -1,0 +1,119 @@
+"""The client's calls about long work of a server, for the command line. Not here: the connection and its errors."""
+
+import contextlib
+from collections.abc import Generator
+from typing import Any
+
+import msgspec
+
+from registry.pull import Wishes
+from router.cli.client.base import (
+    CONNECT_TIMEOUT_S,
+    STOP_TIMEOUT_S,
+    STREAM_SILENCE_S,
+    Client,
+    ServerAnswerError,
+    answer_error,
+    error_of,
+)
+from router.jobs.conversions import CONVERSION_END, ConversionEvent
+from router.jobs.convert.report import ConversionWish
+from router.jobs.pull_events import FINAL_EVENTS, ModelPullEvent, PullInfo, PullList
+
+PULL_PATH = "/v1/mlxr/models/pull"
+PULLS_PATH = "/v1/mlxr/models/pulls"
+CONVERT_PATH = "/v1/mlxr/models/convert"
+
+
+class _Cancelled(msgspec.Struct, frozen=True, kw_only=True):
+    model: str
+    cancelled: int
+
+
+class JobClient(Client):
+    """Talks to one running gateway. Use it in a `with`. Its jobs go on when nobody follows them."""
+
+    def pull(self, reference: str, wishes: Wishes) -> Generator[ModelPullEvent, None, None]:
+        """Have the server pull a model, and follow that.
+
+        Args:
+            wishes: What of it; the server looks at the memory itself.
+        """
+        body = {"reference": reference, "engine": wishes.engine, "vision": wishes.vision, "name": wishes.name}
+        return self._follow(PULL_PATH, body, ModelPullEvent, FINAL_EVENTS, "pull")
+
+    def pulls(self) -> tuple[PullInfo, ...]:
+        """Ask for all pulls, oldest first."""
+        return self._decode(self._request("GET", PULLS_PATH), PullList).pulls
+
+    def change_pull(self, pull_id: int, change: str) -> PullInfo:
+        """Pause, resume or cancel a pull.
+
+        Args:
+            change: `pause`, `resume` or `cancel`.
+
+        Raises:
+            ClientError: Or a subclass; with status 404 there is no such pull, with 409 it cannot be done.
+        """
+        return self._decode(self._request("POST", f"{PULLS_PATH}/{pull_id}/{change}", {}), PullInfo)
+
+    def convert(self, name: str, wish: ConversionWish, *, is_forced: bool) -> Generator[ConversionEvent, None, None]:
+        """Have the server convert a model, and follow that.
+
+        Args:
+            is_forced: Keep a result that the comparison speaks against.
+        """
+        body = {"model": name, "force": is_forced} | msgspec.to_builtins(wish)
+        return self._follow(CONVERT_PATH, body, ConversionEvent, CONVERSION_END, "conversion")
+
+    def cancel_conversion(self, name: str) -> int:
+        """Stop what is being made of a model.
+
+        Raises:
+            ClientError: Or a subclass; with status 404 there is nothing to stop.
+        """
+        answer = self._request("POST", f"{CONVERT_PATH}/cancel", {"model": name}, STOP_TIMEOUT_S)
+        return self._decode(answer, _Cancelled).cancelled
+
+    def _follow(
+        self, path: str, body: dict[str, Any], type_: Any, ends: tuple[type, ...], what: str
+    ) -> Generator[Any, None, None]:
+        """Begin a job, and read its stream of events to the last.
+
+        Args:
+            type_: Of the events, a union of tagged Structs; one of `ends` is the last.
+            what: The kind of job, for people.
+
+        Raises:
+            ClientError: Or a subclass, also midway.
+        """
+        import httpx
+
+        timeout = httpx.Timeout(STREAM_SILENCE_S, connect=CONNECT_TIMEOUT_S)
+        request = self._client().build_request("POST", path, json=body, timeout=timeout)
+        with self._foreign_errors():
+            response = self._client().send(request, stream=True)
+            with contextlib.closing(response):
+                if response.status_code != httpx.codes.OK:
+                    response.read()
+                    raise answer_error(response)
+                for line in response.iter_lines():
+                    if line.startswith("data:"):
+                        event = _event(line.removeprefix("data:").strip(), type_, response.status_code)
+                        yield event
+                        if isinstance(event, ends):
+                            return
+        raise ServerAnswerError(f"The stream ended before the {what} did.", status=200, code="stream_cut")
+
+
+def _event(data: str, type_: Any, status: int) -> Any:
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except msgspec.DecodeError as exc:
+        value: Any = msgspec.json.decode(data) if data.startswith('{"error"') else None
+        if isinstance(value, dict):
+            raise error_of(value.get("error"), status) from None
+        raise ServerAnswerError(
+            f"The server tells something that this mlxr does not understand ({exc}); is it another version?",
+            status=status,
+        ) from exc

@@ -1,0 +1,275 @@
+"""Long work that others may follow: what all kinds of it have in common, and the one place where it runs.
+
+A kind of job is a `JobKind` and an async function that is given its job, tells it events as it goes on, and returns the
+last one. Not here: what a job does, and what is stored of it.
+"""
+
+import asyncio
+import dataclasses
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from functools import partial
+from itertools import islice
+from typing import Any, Final, Generic, Literal, Self, TypeVar
+
+from router.errors import ShuttingDownError
+
+logger = logging.getLogger(__name__)
+
+EventT = TypeVar("EventT")
+_T = TypeVar("_T")
+
+StopReason = Literal["paused", "cancelled", "shutting_down"]
+
+_END: Final = object()
+"""The slot of every last event."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JobKind(Generic[EventT]):
+    """What jobs of one kind have in common.
+
+    Attributes:
+        slot_of: Events of one slot replace each other, for those who come late and for those who read slowly; an event
+            of the slot None is told to those who follow now and not kept. Without the function every event is kept.
+        kept_s: How long a job that has ended can still be found and followed.
+        ends_late: It belongs to requests: `Jobs.close` leaves it running, only the end of the jobs' context stops it.
+    """
+
+    name: str
+    slot_of: Callable[[EventT], Hashable | None] | None = None
+    kept_s: float = 0.0
+    ends_late: bool = False
+
+
+class Job(Generic[EventT]):
+    """One piece of work; it goes on whoever follows it and whoever leaves. `Jobs.start` makes it.
+
+    Args:
+        name: Hashable; what it is found by among those of its kind.
+
+    Attributes:
+        stop_reason: What the first `stop` said; None = nobody wants it to stop.
+        on_abandoned: Called when the last of its followers has left before its end.
+    """
+
+    def __init__(self, kind: JobKind[EventT], name: Any) -> None:
+        self.kind = kind
+        self.name = name
+        self.stop_reason: StopReason | None = None
+        self.on_abandoned: Callable[[], object] | None = None
+        self._kept: dict[Hashable, EventT] = {}
+        self._followers: set[Follower[EventT]] = set()
+        self._ended = asyncio.Event()
+        self._task: asyncio.Task[EventT | None]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its last event was told."""
+        return self._ended.is_set()
+
+    def last(self, type_: type[_T]) -> _T | None:
+        """Return the last event of a type that is kept."""
+        return next((event for event in reversed(self._kept.values()) if isinstance(event, type_)), None)
+
+    def tell(self, event: EventT) -> None:
+        """Hand an event to all followers."""
+        slot_of = self.kind.slot_of
+        self._put(len(self._kept) if slot_of is None else slot_of(event), event)
+
+    def forget_events(self) -> None:
+        """Keep nothing of what was told until now."""
+        self._kept.clear()
+
+    def stop(self, reason: StopReason) -> None:
+        """Cancel the work, which then says how it ends. The first to ask decides the reason."""
+        if self.stop_reason is None and not self.has_ended:
+            self.stop_reason = reason
+            # Not at once: work that is cancelled before its first step could not say how it ends.
+            asyncio.get_running_loop().call_soon(self._task.cancel)
+
+    def follow(self, *, first: EventT | None = None, skip: int = 0) -> "Follower[EventT]":
+        """Follow it from now on; what is kept is told before.
+
+        Args:
+            first: Told to this follower before everything else.
+            skip: How many of the events that are kept it knows already.
+        """
+        before = [] if first is None else [(None, first)]
+        follower = Follower(self, [*before, *islice(self._kept.items(), skip, None)])
+        self._followers.add(follower)
+        return follower
+
+    async def wait(self) -> None:
+        """Wait for its end."""
+        await self._ended.wait()
+
+    def run(self, group: asyncio.TaskGroup, work: "Work[EventT]", on_end: Callable[[], None]) -> None:
+        """Begin; for `Jobs` alone.
+
+        Args:
+            on_end: Called before the last event is told, so that whoever hears of the end finds everything as it stays.
+        """
+        self._task = group.create_task(self._work(work))
+        self._task.add_done_callback(partial(self._on_done, on_end))
+
+    def leave(self, follower: "Follower[EventT]") -> None:
+        """Follow no longer; for `Follower` alone."""
+        if follower not in self._followers:
+            return
+        self._followers.discard(follower)
+        if not self._followers and not self.has_ended and self.on_abandoned is not None:
+            self.on_abandoned()
+
+    async def _work(self, work: "Work[EventT]") -> EventT | None:
+        try:
+            return await work(self)
+        except Exception:  # a defect costs its job, and no other one
+            logger.exception("a defect has ended the %s %s", self.kind.name, self.name)
+            return None
+
+    def _on_done(self, on_end: Callable[[], None], task: "asyncio.Task[EventT | None]") -> None:
+        on_end()
+        self._ended.set()
+        end = None if task.cancelled() else task.result()
+        if end is not None:
+            self._put(_END, end)
+        for follower in self._followers:
+            follower.wake()
+
+    def _put(self, slot: Hashable | None, event: EventT) -> None:
+        if slot is not None:
+            self._kept[slot] = event
+        for follower in self._followers:
+            follower.put(slot, event)
+
+
+Work = Callable[[Job[EventT]], Awaitable[EventT | None]]
+"""Tells its job events and returns the last one, also when it is cancelled or fails; None = it has none."""
+
+
+class Follower(Generic[EventT]):
+    """One who follows a job: an async iterator of its events to the last. Close it with `aclose`.
+
+    A slow one misses events that later ones of their slot replaced, and nothing else.
+    """
+
+    def __init__(self, job: Job[EventT], events: Iterable[tuple[Hashable | None, EventT]]) -> None:
+        self._job = job
+        self._events = deque(events)
+        self._has_news = asyncio.Event()
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> EventT:
+        """Return the next event."""
+        if not await self._has_more():
+            raise StopAsyncIteration
+        return self._events.popleft()[1]
+
+    async def next_batch(self) -> list[EventT]:
+        """Return all events that are there, waiting for one at least; nothing after the last."""
+        await self._has_more()
+        batch = [event for _, event in self._events]
+        self._events.clear()
+        return batch
+
+    async def aclose(self) -> None:
+        """Leave; a second call does nothing."""
+        self._job.leave(self)
+
+    def put(self, slot: Hashable | None, event: EventT) -> None:
+        """Take an event; for `Job` alone."""
+        if slot is not None and self._events and self._events[-1][0] == slot:
+            self._events.pop()
+        self._events.append((slot, event))
+        self._has_news.set()
+
+    def wake(self) -> None:
+        """Look again whether there is anything to come; for `Job` alone."""
+        self._has_news.set()
+
+    async def _has_more(self) -> bool:
+        while not self._events and not self._job.has_ended:
+            self._has_news.clear()
+            await self._has_news.wait()
+        return bool(self._events)
+
+
+class Jobs:
+    """Everything long that a process runs. Use as an async context manager: leaving it stops all and waits for it."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[tuple[str, Hashable], Job[Any]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._is_closed = False
+
+    async def __aenter__(self) -> Self:
+        self._group = await asyncio.TaskGroup().__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+        for job in self._jobs.values():
+            job.stop("shutting_down")
+        assert self._group is not None
+        # Without the error: each job ends by itself, and nothing is cut off in the middle of its last steps.
+        await self._group.__aexit__(None, None, None)
+
+    def close(self) -> None:
+        """Take no more, and stop what does not belong to requests; those who follow are told so."""
+        self._is_closed = True
+        for job in self._jobs.values():
+            if not job.kind.ends_late:
+                job.stop("shutting_down")
+
+    def check_open(self) -> None:
+        """Do nothing when jobs can be started.
+
+        Raises:
+            ShuttingDownError: The process is about to end, or just starts.
+        """
+        if self._group is None or self._is_closed:
+            raise ShuttingDownError
+
+    def start(self, kind: JobKind[EventT], name: Hashable, work: "Work[EventT]") -> Job[EventT]:
+        """Begin a job; none of that name runs.
+
+        Raises:
+            ShuttingDownError: The process is about to end, or just starts.
+        """
+        self.check_open()
+        assert self._group is not None
+        job = self._jobs[kind.name, name] = Job(kind, name)
+        job.run(self._group, work, partial(self._on_end, job))
+        return job
+
+    def get(self, kind: JobKind[EventT], name: Hashable) -> Job[EventT] | None:
+        """Return a job that runs, or has ended less than `kept_s` ago; None for all others."""
+        return self._jobs.get((kind.name, name))
+
+    def running(self, kind: JobKind[EventT]) -> list[Job[EventT]]:
+        """List the jobs of a kind that have not ended, oldest first."""
+        return [job for job in self._jobs.values() if job.kind.name == kind.name and not job.has_ended]
+
+    async def stop_all(self, kind: JobKind[EventT]) -> None:
+        """Stop the jobs of a kind and wait for their ends."""
+        for job in (running := self.running(kind)):
+            job.stop("shutting_down")
+        for job in running:
+            await job.wait()
+
+    def forget(self, job: Job[Any]) -> None:
+        """Let a job that has ended be found no longer."""
+        key = (job.kind.name, job.name)
+        if self._jobs.get(key) is job:
+            del self._jobs[key]
+
+    def _on_end(self, job: Job[Any]) -> None:
+        if job.kind.kept_s:
+            asyncio.get_running_loop().call_later(job.kind.kept_s, self.forget, job)
+        else:
+            self.forget(job)
