@@ -47,17 +47,17 @@ ROOT: Final = Group(
         "models": Group(
             "Get, list, show, find, add and remove models.",
             {
-                "scan": "models.group:scan",
-                "add": "models.group:add",
-                "link": "models.group:link",
-                "unlink": "models.group:unlink",
-                "list": "models.model_list:list_models",
-                "show": "models.model_show:show",
+                "scan": "models.catalogue:scan",
+                "add": "models.catalogue:add",
+                "link": "models.catalogue:link",
+                "unlink": "models.catalogue:unlink",
+                "list": "models.listing:list_models",
+                "show": "models.show:show",
                 "create": "models.create:create",
                 "pull": "pulling.pull:pull",
                 "search": "pulling.search:search",
-                "set": "models.model_settings:set_values",
-                "alias": "models.model_settings:alias",
+                "set": "models.settings:set_values",
+                "alias": "models.settings:alias",
                 "rm": "models.removal:remove",
                 "fit": "models.fit:fit",
                 "convert": "models.convert:convert",
@@ -78,8 +78,8 @@ ROOT: Final = Group(
                 "settings": Group(
                     "Write all models' settings to a YAML file, or read them from one.",
                     {
-                        "export": "models.model_settings:export_settings",
-                        "import": "models.model_settings:import_settings",
+                        "export": "models.settings:export_settings",
+                        "import": "models.settings:import_settings",
                     },
                 ),
                 "adapter": Group(
@@ -102,11 +102,11 @@ ROOT: Final = Group(
         "bench": OpenGroup(
             "Measure the two engines on the same model, and look at what was measured before.",
             {
-                "run": "bench.bench_run:run",
-                "history": "bench.bench_history:history",
-                "show": "bench.bench_history:show",
-                "diff": "bench.bench_history:diff",
-                "delete": "bench.bench_history:delete",
+                "run": "bench.run:run",
+                "history": "bench.history:history",
+                "show": "bench.history:show",
+                "diff": "bench.history:diff",
+                "delete": "bench.history:delete",
             },
             subcommand_metavar="MODEL [OPTIONS] | COMMAND [ARGS]...",
             epilog="Examples: `mlxr bench smollm2-135m-instruct`, `mlxr bench history smollm2-135m-instruct`.",

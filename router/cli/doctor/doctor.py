@@ -1,4 +1,4 @@
-"""`mlxr doctor`: what works here, what is missing, and the command that mends it. Prints what `checks.py` finds."""
+"""`mlxr doctor`: what works here, what is missing, and the command that mends it. Not here: the questions."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ def doctor(is_json: bool) -> int:
 
     Examples: `mlxr doctor`, `mlxr doctor --json`.
     """
-    from router.cli.doctor.checks import all_checks
+    from router.cli.doctor.installation import all_checks
 
     checks = all_checks(current_paths())
     num_broken = sum(check.state == "broken" for check in checks)

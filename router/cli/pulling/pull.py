@@ -1,7 +1,7 @@
 """`mlxr models pull`: get a model from a hub, a web address or a path, and put it into the catalogue.
 
 A running server does the work, so that closing the terminal stops nothing; without one this process does. Not here:
-showing it (`pull_progress.py`), `--dry-run` (`pull_plan.py`), and the list of pulls (`pulls.py`).
+showing it (`progress.py`), `--dry-run` (`plan.py`), and the list of pulls (`pulls.py`).
 """
 
 import os
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from registry.pull import Wishes
     from registry.pull.events import Registered
-    from router.cli.pulling.pull_progress import PullPrinter
+    from router.cli.pulling.progress import PullPrinter
     from router.config.instance import RunningInstance
     from router.config.paths import Paths
     from router.jobs.pull_events import ModelPullEvent
@@ -56,7 +56,7 @@ def pull(
     import asyncio
 
     from registry.pull import Wishes
-    from router.cli.pulling.pull_plan import show_plan
+    from router.cli.pulling.plan import show_plan
 
     paths = current_paths()
     wishes = Wishes(engine=cast("Any", engine), vision=vision, name=_checked_name(name))
@@ -107,7 +107,7 @@ def pull_here(
     """
     import asyncio
 
-    from router.cli.pulling.pull_progress import printer_for
+    from router.cli.pulling.progress import printer_for
 
     follower = _Follower()
     with printer_for(is_json=is_json) as printer:
@@ -145,7 +145,7 @@ async def _follow(
 def _pull_by_server(instance: "RunningInstance", reference: str, wishes: "Wishes", *, is_json: bool) -> int:
     from router.cli.client.base import ServerUnreachableError
     from router.cli.client.jobs import JobClient
-    from router.cli.pulling.pull_progress import printer_for
+    from router.cli.pulling.progress import printer_for
 
     follower = _Follower()
     with printer_for(is_json=is_json) as printer, JobClient(instance) as client:
@@ -209,7 +209,7 @@ def _conclude(follower: _Follower, *, is_json: bool, hint: str) -> int:
 
 
 def _print_models(models: "list[Registered]") -> None:
-    from router.cli.pulling.pull_fit import fit_of
+    from router.cli.pulling.fit import fit_of
 
     for name, engines in {model.model: model.engines for model in models}.items():
         if engines:
@@ -255,7 +255,7 @@ def _exists(text: str) -> bool:
 def _register_local(path: Path, name: str | None, *, dry_run: bool, is_json: bool) -> int:
     from registry.pull.events import Registered
     from registry.scan.discovery import register_path
-    from router.cli.pulling.pull_progress import JSONPrinter
+    from router.cli.pulling.progress import JSONPrinter
 
     if dry_run:
         print(f"{shown(path)} would be registered where it lies; nothing is fetched or copied.")

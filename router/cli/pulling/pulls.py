@@ -46,7 +46,7 @@ def list_pulls(show_all: bool, is_json: bool) -> None:
 
 
 def _row(info: "PullInfo") -> tuple[object, ...]:
-    from router.cli.pulling.pull_progress import duration
+    from router.cli.pulling.progress import duration
 
     share = f"{100 * info.done_bytes // info.total_bytes} %" if info.total_bytes else None
     if info.step is not None:

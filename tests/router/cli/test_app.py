@@ -170,5 +170,5 @@ def test_interrupts_inside_a_verb_are_exit_code_130(monkeypatch: pytest.MonkeyPa
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("router.cli.models.model_list.current_paths", interrupt)
+    monkeypatch.setattr("router.cli.models.listing.current_paths", interrupt)
     assert main(["models", "list"]) == 130

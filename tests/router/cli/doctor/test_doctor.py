@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 
-from router.cli.doctor import checks
+from router.cli.doctor import installation
 from router.cli.doctor.check import Check
-from router.cli.doctor.checks import check_config, check_disk, check_engine, check_folders, check_registry, check_server
+from router.cli.doctor.installation import (
+    check_config,
+    check_disk,
+    check_engine,
+    check_folders,
+    check_registry,
+    check_server,
+)
 from router.cli.doctor.macos import describe
 from router.config.paths import Paths
 from tests.router.cli.conftest import Mlxr
@@ -66,7 +73,7 @@ def test_an_engine_that_kills_its_process_is_broken() -> None:
 
 
 def test_an_engine_that_hangs_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "PROBE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(installation, "PROBE_TIMEOUT_S", 0.05)
     check = check_engine("mlx", process("import signal; signal.pause()"))
     assert check.state == "broken"
     assert "no answer" in check.found
@@ -145,9 +152,9 @@ def test_doctor_prints_and_exits_by_what_is_broken(
     del stub
     good = Check(name="a", state="ok", found="fine\x1b")
     bad = Check(name="bb", state="broken", found="gone", remedy="make setup")
-    monkeypatch.setattr(checks, "all_checks", lambda _paths: (good,))
+    monkeypatch.setattr(installation, "all_checks", lambda _paths: (good,))
     assert mlxr("doctor") == (0, "ok       a  fine\\x1b\n", "")
-    monkeypatch.setattr(checks, "all_checks", lambda _paths: (good, bad))
+    monkeypatch.setattr(installation, "all_checks", lambda _paths: (good, bad))
     result = mlxr("doctor")
     assert result.exit_code == 1
     assert result.out.splitlines()[1:] == ["broken   bb  gone", "             -> make setup"]

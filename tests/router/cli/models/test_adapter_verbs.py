@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from router.cli.doctor.checks_models import check_model_folders
+from router.cli.doctor.model_folders import check_model_folders
 from router.config.paths import Paths
 from tests.router.cli.conftest import Mlxr
 from tests.support import tiny_adapter

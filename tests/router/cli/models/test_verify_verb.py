@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from router.cli.doctor.checks_models import check_model_folders
+from router.cli.doctor.model_folders import check_model_folders
 from router.config.paths import Paths
 from tests.router.cli.conftest import Mlxr
 
@@ -89,13 +89,13 @@ def test_the_doctor_names_partial_files_that_no_pull_needs(paths: Paths, owned: 
 
 
 def test_the_doctors_whole_report_has_them(paths: Paths, owned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from router.cli.doctor import checks
+    from router.cli.doctor import installation
     from router.cli.doctor.check import Check
 
-    monkeypatch.setattr(checks, "_start_probe", lambda _engine: None)
-    monkeypatch.setattr(checks, "check_engine", lambda engine, _process: Check(name=engine, state="ok", found=""))
+    monkeypatch.setattr(installation, "_start_probe", lambda _engine: None)
+    monkeypatch.setattr(installation, "check_engine", lambda engine, _process: Check(name=engine, state="ok", found=""))
     owned.unlink()
-    assert "vanished" in {check.name for check in checks.all_checks(paths)}
+    assert "vanished" in {check.name for check in installation.all_checks(paths)}
 
 
 def test_without_a_catalogue_nothing_is_asked(paths: Paths) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from router.cli.models.model_list import ago
+from router.cli.models.listing import ago
 from router.config.paths import Paths
 from tests.registry.ollama_builder import put_model
 from tests.router.cli.conftest import Mlxr

@@ -59,7 +59,7 @@ def _print(plan: "PullPlan", pulls: "Pulls") -> None:
 
 def _memory(part: "PlannedPart", pulls: "Pulls") -> str:
     """Say whether a part fits: by its header's facts when it is here, else by its size."""
-    from router.cli.pulling.pull_fit import fit_of
+    from router.cli.pulling.fit import fit_of
 
     fit = fit_of(str(pulls.path_of(part)))
     if fit is not None:

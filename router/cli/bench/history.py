@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from router.cli.bench.bench_output import check_forms, print_run, terminal, write_page
+from router.cli.bench.report import check_forms, print_run, terminal, write_page
 from router.cli.terminal.context import CommandError, current_paths, open_registry, open_registry_for_reading
 from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import plural, print_json, print_table

@@ -1,7 +1,7 @@
 """`mlxr bench MODEL`: measure a model on its engines, or anything else that speaks the same API beside it.
 
 The running server is measured; without one, one is started for the run. Not here: the measuring (`router.bench`), the
-report (`bench_output.py`), runs of before (`bench_history.py`).
+report (`report.py`), runs of before (`history.py`).
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from router.cli.bench.bench_output import check_forms, print_run, write_page
+from router.cli.bench.report import check_forms, print_run, write_page
 from router.cli.terminal.context import CommandError, current_paths, open_registry
 from router.cli.terminal.options import json_option
 from router.cli.terminal.verbs import argument, option, verb
@@ -109,8 +109,8 @@ def exit_code_of(record: "BenchRecord") -> int:
 def _measured(wish: "BenchWish") -> "BenchRecord":
     from router.bench.plan.contestants import contestants_of
     from router.bench.plan.scenarios import chosen_scenarios
-    from router.cli.bench.bench_progress import printer_for
     from router.cli.bench.own_server import server_for
+    from router.cli.bench.progress import printer_for
 
     paths = current_paths()
     with open_registry(paths) as registry:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.cli.models.adapters import adapter_facts, description
 from router.cli.models.conversion_report import report_facts, stored_report
-from router.cli.models.model_list import ago, resident_engines
+from router.cli.models.listing import ago, resident_engines
 from router.cli.terminal.context import CommandError, current_paths, open_registry_for_reading, read_config
 from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import count, print_facts, print_json, shown, shown_answer, size

@@ -6,7 +6,7 @@ import pytest
 
 from registry.pull.events import Converting, Planned, Progress, Registered, Retrying
 from registry.pull.plan import PullPlan
-from router.cli.pulling.pull_progress import BarPrinter, JSONPrinter, LinePrinter, duration, numbers_of, percent_of
+from router.cli.pulling.progress import BarPrinter, JSONPrinter, LinePrinter, duration, numbers_of, percent_of
 from router.jobs.pull_events import Started
 
 

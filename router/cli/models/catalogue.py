@@ -1,6 +1,6 @@
 """`mlxr models …`: getting models into the catalogue.
 
-Not here: showing what is in it (`model_list.py`, `model_show.py`), what is set on it (`model_settings.py`), and taking
+Not here: showing what is in it (`list.py`, `show.py`), what is set on it (`settings.py`), and taking
 models out (`removal.py`).
 """
 

@@ -1,6 +1,6 @@
 """The doctor's questions about model folders: what lies there that nothing needs, and what is gone. Nothing is changed.
 
-Not here: the other questions (`checks.py`), and damage inside files (`mlxr models verify`).
+Not here: the other questions (`installation.py`), and damage inside files (`mlxr models verify`).
 """
 
 import shlex

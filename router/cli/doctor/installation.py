@@ -15,7 +15,7 @@ from registry.errors import DatabaseError
 from router.cli.client.base import Client, ClientError
 from router.cli.doctor import macos
 from router.cli.doctor.check import Check
-from router.cli.doctor.checks_models import check_model_folders
+from router.cli.doctor.model_folders import check_model_folders
 from router.cli.terminal.context import open_registry_for_reading, read_config, running_instance
 from router.cli.terminal.output import plural, size
 from router.config.paths import Paths
