@@ -10,7 +10,7 @@ from backends.logits import Candidate, Likelihoods, LogitsEditor
 from backends.output.detokenizer import Detokenizer
 from backends.sequence import Sequence
 from backends.wire.messages import Delta, Event, Finished, Generate, PrefillProgress, SequenceTimings, Usage
-from backends.wire.output import Output, OutputParser, PositionLogprobs, TokenLogprob
+from backends.wire.output import FinishReason, Output, OutputParser, PositionLogprobs, TokenLogprob
 
 
 class TokenText:
@@ -147,7 +147,7 @@ class Generation:
             return Output(text)
         return _joined(self._parsed(text), self._parser.flush())
 
-    def _finished(self, reason: str, output: Output, now: float) -> Finished:
+    def _finished(self, reason: FinishReason, output: Output, now: float) -> Finished:
         prefill_at = self._received_at if self._prefill_at is None else self._prefill_at
         first_token_at = now if self._first_token_at is None else self._first_token_at
         timings = SequenceTimings(

@@ -13,7 +13,7 @@ Rules:
 import msgspec
 
 from backends.embedding import Pooling
-from backends.wire.output import Output
+from backends.wire.output import FinishReason, Output
 from backends.wire.prompts import Prompt
 from backends.wire.questions import Answer, Question
 from backends.wire.request import SequenceSpec
@@ -255,13 +255,12 @@ class Finished(_Message, frozen=True, array_like=True, tag=True):
     """Terminal: the sequence ended by itself.
 
     Attributes:
-        reason: `stop` (end token or stop string), `length`, or `tool_calls`.
         stopped_by: The stop string that ended it, or None.
         token_ids: Prompt and answer, an end token too; None = nobody wanted them.
     """
 
     sequence_id: int
-    reason: str
+    reason: FinishReason
     output: Output
     usage: Usage
     timings: SequenceTimings

@@ -1,8 +1,12 @@
 """What a sequence puts out, piece by piece, and the interface of what takes its text apart."""
 
 import abc
+from typing import Literal
 
 import msgspec
+
+FinishReason = Literal["stop", "length", "tool_calls"]
+"""Why a sequence ended: by an end token or stop string, by its bound, or so that its calls are made."""
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, array_like=True):

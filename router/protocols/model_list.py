@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 
 from router.http.asgi import json_reply
 from router.protocols.anthropic.models import VERSION_HEADER, model_info, model_page
+from router.protocols.openai.answer_schemas import ModelList
 from router.protocols.openai.model_objects import adapter_object, model_object, model_objects
 from router.services import Services
 
@@ -21,7 +22,7 @@ async def list_models(request: _AnyRequest, services: NamedDependency[Services])
     models = services.models.list()
     if VERSION_HEADER in request.headers:
         return json_reply(model_page(models, request.query_params))
-    return json_reply({"object": "list", "data": [item for model in models for item in model_objects(model)]})
+    return json_reply(ModelList([item for model in models for item in model_objects(model)]))
 
 
 @get("/v1/models/{model_id:path}")

@@ -30,7 +30,7 @@ from backends.wire.messages import (
     SequenceTimings,
     Usage,
 )
-from backends.wire.output import Output
+from backends.wire.output import FinishReason, Output
 from backends.wire.prompts import ForkPrompt, Prompt
 from backends.wire.request import SequenceSpec
 from router.errors import (
@@ -81,12 +81,11 @@ class SequenceEnd(msgspec.Struct, frozen=True):
     """How one sequence ended.
 
     Attributes:
-        reason: `stop`, `length` or `tool_calls`.
         stopped_by: The stop string that ended it, or None.
         token_ids: Prompt and answer, where they were wanted.
     """
 
-    reason: str
+    reason: FinishReason
     usage: Usage
     timings: SequenceTimings
     stopped_by: str | None = None

@@ -4,12 +4,40 @@ Source: OpenAI API reference, "The chat completion object" (`logprobs.content`);
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
-from backends.wire.output import PositionLogprobs, TokenLogprob
+from backends.wire import output
+from router.protocols.answers import AnswerBody
 
 FLOOR: Final = -9999.0
 """What stands for minus infinity, which JSON cannot say. Source: OpenAI API reference, `logprob`."""
+
+
+class TokenLogprob(AnswerBody, frozen=True):
+    """A token and its log probability, -9999 for minus infinity."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class PositionLogprob(TokenLogprob, frozen=True, kw_only=True):
+    """A token that was drawn, and the likeliest ones at its place."""
+
+    top_logprobs: list[TokenLogprob]
+
+
+def position_logprobs(positions: Iterable[output.PositionLogprobs]) -> list[PositionLogprob]:
+    """Return an object per drawn token."""
+    return [
+        PositionLogprob(
+            token=token_text(position.drawn.piece),
+            logprob=number_of(position.drawn),
+            bytes=list(position.drawn.piece),
+            top_logprobs=[TokenLogprob(token_text(top.piece), number_of(top), list(top.piece)) for top in position.top],
+        )
+        for position in positions
+    ]
 
 
 def token_text(piece: bytes) -> str:
@@ -20,17 +48,6 @@ def token_text(piece: bytes) -> str:
         return "bytes:" + "".join(f"\\x{byte:02x}" for byte in piece)
 
 
-def position_entries(positions: Iterable[PositionLogprobs]) -> list[dict[str, Any]]:
-    """Return an object per drawn token, each with the likeliest ones at its place."""
-    return [
-        {**_entry(position.drawn), "top_logprobs": [_entry(token) for token in position.top]} for position in positions
-    ]
-
-
-def number_of(token: TokenLogprob) -> float:
+def number_of(token: output.TokenLogprob) -> float:
     """Return a log probability that JSON can say."""
     return max(token.logprob, FLOOR)
-
-
-def _entry(token: TokenLogprob) -> dict[str, Any]:
-    return {"token": token_text(token.piece), "logprob": number_of(token), "bytes": list(token.piece)}

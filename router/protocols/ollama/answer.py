@@ -12,7 +12,7 @@ import msgspec
 
 from backends.wire.output import Output, PositionLogprobs, ToolCallDelta
 from router.errors import EngineCrashedError
-from router.protocols.fields.logprobs import position_entries
+from router.protocols.fields.logprobs import position_logprobs
 from router.protocols.ollama.durations import nanoseconds, timestamp
 from router.requests.generation import Generation, GenerationEvent, OutputEvent, SequenceEnd
 
@@ -63,7 +63,7 @@ class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
             content = {"response": text, **more}
         line = {"model": self.model, "created_at": timestamp(self.clock()), **content, "done": False}
         if logprobs:
-            line["logprobs"] = position_entries(logprobs)
+            line["logprobs"] = position_logprobs(logprobs)
         return line
 
     def last_line(self, line: dict[str, Any], end: SequenceEnd, generation: Generation) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from router.protocols.fields.json_types import JSONObject
+from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.ollama.models.listing import ListedModel, LoadedModel
-from router.protocols.openai.answer_schemas import PositionLogprob
 
 DoneReason = Literal["stop", "length", "load", "unload"]
 

@@ -1,24 +1,43 @@
-"""The parts of answers that streams and whole bodies share, and whole bodies. No I/O.
+"""Whole answers of the OpenAI API, and the parts that they share with streams. No I/O.
 
 Source: OpenAI API reference, "The chat completion object" and "The completion object"; for `timings`, llama.cpp's
 tools/server (server-task.cpp, `result_timings::to_json`).
 """
 
+import codecs
 import secrets
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import msgspec
+from msgspec import UNSET
 
-from backends.wire.output import Output, PositionLogprobs
-from router.errors import EngineCrashedError
-from router.protocols.openai.logprobs import CompletionLogprobs, chat_logprobs
-from router.requests.generation import Generation, GenerationEvent, OutputEvent, SequenceEnd
+from backends.wire.output import PositionLogprobs
+from registry.catalogue import EngineName
+from router.protocols.fields.logprobs import number_of, position_logprobs, token_text
+from router.protocols.openai.answer_schemas import (
+    AnswerMessage,
+    AnswerToolCall,
+    CalledFunction,
+    ChatChoice,
+    ChatCompletion,
+    ChatLogprobs,
+    CompletionTokensDetails,
+    PromptTokensDetails,
+    TextChoice,
+    TextCompletion,
+    TextLogprobs,
+    Timings,
+    Usage,
+)
+from router.protocols.openai.schemas import ServiceTier
+from router.requests.collected import CollectedOutput
+from router.requests.generation import Generation, SequenceEnd
 
 
-class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What all chunks of one answer share.
+class CompletionHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What the answer and all chunks of one chat or text completion share.
 
     Attributes:
         answer_id: `chatcmpl-…` or `cmpl-…`.
@@ -30,10 +49,10 @@ class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     model: str
     is_chat: bool
-    service_tier: str | None = None
+    service_tier: ServiceTier | None = None
 
     @classmethod
-    def new(cls, model: str, *, is_chat: bool, service_tier: str | None = None) -> "AnswerHead":
+    def new(cls, model: str, *, is_chat: bool, service_tier: ServiceTier | None = None) -> "CompletionHead":
         """Return a head with a fresh id and the current time."""
         prefix = "chatcmpl-" if is_chat else "cmpl-"
         return cls(
@@ -44,139 +63,112 @@ class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
             service_tier=service_tier,
         )
 
-    def body(self, kind: str) -> dict[str, Any]:
-        """Return the fields that every object of the answer begins with."""
-        tier = {} if self.service_tier is None else {"service_tier": self.service_tier}
-        return {"id": self.answer_id, "object": kind, "created": self.created, "model": self.model, **tier}
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of the objects that have them."""
+        return {
+            "id": self.answer_id,
+            "created": self.created,
+            "model": self.model,
+            "service_tier": UNSET if self.service_tier is None else self.service_tier,
+        }
 
 
-class ChoiceParts:
-    """The output of one sequence, collected.
-
-    Attributes:
-        end: How it ended, once it has.
-    """
+class TextLogprobsWriter:
+    """Writes the `logprobs` of one choice of a text completion, whose offsets run through all of its chunks."""
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._reasoning: list[str] = []
-        self._calls: dict[int, tuple[str | None, str | None, list[str]]] = {}
-        self._logprobs: list[PositionLogprobs] = []
-        self.end: SequenceEnd | None = None
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._num_chars = 0
 
-    def add(self, output: Output) -> None:
-        """Take over what is new."""
-        self._texts.append(output.text)
-        self._reasoning.append(output.reasoning)
-        self._logprobs += output.logprobs
-        for call in output.tool_calls:
-            if call.index not in self._calls:
-                self._calls[call.index] = (call.call_id, call.name, [])
-            self._calls[call.index][2].append(call.arguments)
-
-    def choice(self, index: int, reason: str, *, is_chat: bool, has_logprobs: bool, echo: str = "") -> dict[str, Any]:
-        """Return the choice object.
-
-        Args:
-            is_chat: In which shape.
-            echo: What stands before the text of a text completion.
-        """
-        logprobs: dict[str, Any] | None = None
-        if has_logprobs:
-            logprobs = chat_logprobs(self._logprobs) if is_chat else CompletionLogprobs().shape(self._logprobs)
-        content: dict[str, Any] = {"message": self._message()} if is_chat else {"text": echo + "".join(self._texts)}
-        return {"index": index, **content, "logprobs": logprobs, "finish_reason": reason}
-
-    def _message(self) -> dict[str, Any]:
-        text = "".join(self._texts)
-        message: dict[str, Any] = {
-            "role": "assistant",
-            "content": None if self._calls and not text else text,
-            "refusal": None,
-        }
-        if reasoning := "".join(self._reasoning):
-            message["reasoning_content"] = reasoning
-        if self._calls:
-            message["tool_calls"] = [
-                {"id": call_id, "type": "function", "function": {"name": name, "arguments": "".join(arguments)}}
-                for _, (call_id, name, arguments) in sorted(self._calls.items())
-            ]
-        return message
+    def write(self, positions: Iterable[PositionLogprobs]) -> TextLogprobs:
+        """Return the object for the next tokens."""
+        shown = TextLogprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
+        for position in positions:
+            drawn = position.drawn
+            shown.tokens.append(token_text(drawn.piece))
+            shown.token_logprobs.append(number_of(drawn))
+            # "there may be up to logprobs+1 elements in the response": the drawn token is always among them.
+            shown.top_logprobs.append({token_text(token.piece): number_of(token) for token in (drawn, *position.top)})
+            shown.text_offset.append(self._num_chars)
+            self._num_chars += len(self._decoder.decode(drawn.piece))
+        return shown
 
 
-class WholeAnswer:
-    """Collects the events of one request; its tail is the whole body.
-
-    Args:
-        generation: For its request, and its queue and load times at the end.
-        echoes: Per prompt, what stands before each of its answers; () = nothing.
-    """
-
-    media_type = None
-    keep_alive = None
-
-    def __init__(self, head: AnswerHead, generation: Generation, echoes: tuple[str, ...] = ()) -> None:
-        self._head = head
-        self._generation = generation
-        self._echoes = echoes
-        self._parts = [ChoiceParts() for _ in range(generation.request.num_sequences)]
-
-    def encode(self, events: list[GenerationEvent]) -> bytes:
-        """Take the events over; there is nothing to send yet."""
-        for event in events:
-            if isinstance(event, OutputEvent):
-                part = self._parts[event.index]
-                part.add(event.output)
-                part.end = event.end
-        return b""
-
-    def tail(self) -> bytes:
-        """Return the body.
-
-        Raises:
-            EngineCrashedError: Some answer has no end.
-        """
-        ends = [part.end for part in self._parts if part.end is not None]
-        if len(ends) < len(self._parts):
-            raise EngineCrashedError("the engine ended the request without an answer")
-        return full_answer(self._head, self._generation, self._parts, ends, echoes=self._echoes)
+def chat_logprobs(positions: Iterable[PositionLogprobs]) -> ChatLogprobs:
+    """Return the `logprobs` of a chat's choice."""
+    return ChatLogprobs(content=position_logprobs(positions), refusal=None)
 
 
-def full_answer(
-    head: AnswerHead,
+def completion_of(
+    head: CompletionHead,
     generation: Generation,
-    parts: Sequence[ChoiceParts],
-    ends: Sequence[SequenceEnd],
+    outputs: Sequence[CollectedOutput],
     *,
     echoes: Sequence[str] = (),
-) -> bytes:
-    """Return the body of an answer that is not streamed.
+) -> ChatCompletion | TextCompletion:
+    """Return an answer that is not streamed.
 
     Args:
-        generation: For the request, and its queue and load times.
-        parts: Per sequence, its output.
-        ends: Per sequence, how it ended.
-        echoes: Per prompt, what stands before each of its answers; () = nothing.
+        outputs: Per sequence; all have ended.
+        echoes: Per prompt, what stands before each of its texts; () = nothing.
+
+    Raises:
+        EngineCrashedError: One has not.
     """
     request = generation.request
+    ends = [output.end for output in outputs]
     has_logprobs = request.spec.sampling.num_logprobs is not None
-    choices = [
-        part.choice(
-            index,
-            end.reason,
-            is_chat=head.is_chat,
-            has_logprobs=has_logprobs,
-            echo=echoes[index // request.num_choices] if echoes else "",
+    shared = {
+        **head.fields,
+        "usage": usage_of(ends, request.num_choices),
+        "timings": timings_of(ends, generation, request.num_choices),
+    }
+    if head.is_chat:
+        return ChatCompletion(
+            object="chat.completion",
+            choices=[
+                ChatChoice(
+                    index=index,
+                    message=_message(output),
+                    logprobs=chat_logprobs(output.logprobs) if has_logprobs else None,
+                    finish_reason=output.end.reason,
+                )
+                for index, output in enumerate(outputs)
+            ],
+            **shared,
         )
-        for index, (part, end) in enumerate(zip(parts, ends, strict=True))
+    return TextCompletion(
+        object="text_completion",
+        choices=[
+            TextChoice(
+                index=index,
+                text=(echoes[index // request.num_choices] if echoes else "") + output.text,
+                logprobs=TextLogprobsWriter().write(output.logprobs) if has_logprobs else None,
+                finish_reason=output.end.reason,
+            )
+            for index, output in enumerate(outputs)
+        ],
+        **shared,
+    )
+
+
+def _message(output: CollectedOutput) -> AnswerMessage:
+    text = output.text
+    calls = [
+        AnswerToolCall(id=call.call_id, type="function", function=CalledFunction(call.name, call.text))
+        for _, call in sorted(output.calls.items())
     ]
-    kind = "chat.completion" if head.is_chat else "text_completion"
-    usage = usage_of(ends, request.num_choices)
-    timings = timings_of(ends, generation, request.num_choices)
-    return msgspec.json.encode({**head.body(kind), "choices": choices, "usage": usage, "timings": timings})
+    return AnswerMessage(
+        role="assistant",
+        content=None if calls and not text else text,
+        refusal=None,
+        reasoning_content=output.reasoning or UNSET,
+        tool_calls=calls or UNSET,
+    )
 
 
-def usage_of(ends: Sequence[SequenceEnd], num_choices: int = 1) -> dict[str, Any]:
+def usage_of(ends: Sequence[SequenceEnd], num_choices: int = 1) -> Usage:
     """Return OpenAI's usage object: every answer counts, every prompt counts once.
 
     Args:
@@ -186,16 +178,16 @@ def usage_of(ends: Sequence[SequenceEnd], num_choices: int = 1) -> dict[str, Any
     firsts = ends[::num_choices]
     prompt = sum(end.usage.num_prompt_tokens for end in firsts)
     output = sum(end.usage.num_output_tokens for end in ends)
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": output,
-        "total_tokens": prompt + output,
-        "prompt_tokens_details": {"cached_tokens": sum(end.usage.num_cached_tokens for end in firsts)},
-        "completion_tokens_details": {"reasoning_tokens": sum(end.usage.num_reasoning_tokens for end in ends)},
-    }
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=output,
+        total_tokens=prompt + output,
+        prompt_tokens_details=PromptTokensDetails(sum(end.usage.num_cached_tokens for end in firsts)),
+        completion_tokens_details=CompletionTokensDetails(sum(end.usage.num_reasoning_tokens for end in ends)),
+    )
 
 
-def timings_of(ends: Sequence[SequenceEnd], generation: Generation, num_choices: int = 1) -> dict[str, Any]:
+def timings_of(ends: Sequence[SequenceEnd], generation: Generation, num_choices: int = 1) -> Timings:
     """Return llama-server's timings object with mlxr's fields; sequences add up, a prompt counts once."""
     firsts = ends[::num_choices]
     cached = sum(end.usage.num_cached_tokens for end in firsts)
@@ -223,7 +215,7 @@ def timings_object(
     num_decoded: int,
     predicted_ms: float,
     queue_ms: float,
-) -> dict[str, Any]:
+) -> Timings:
     """Return the timings object; a rate is absent (null) where no time was measured.
 
     Args:
@@ -233,21 +225,21 @@ def timings_object(
         num_predicted: Tokens of the answer.
     """
     choice = generation.choice
-    return {
-        "cache_n": num_cached,
-        "prompt_n": num_prefilled,
-        "prompt_ms": round(prompt_ms, 3),
-        "prompt_per_token_ms": _ratio(prompt_ms, num_prefilled),
-        "prompt_per_second": _ratio(num_prefilled * 1000, prompt_ms),
-        "predicted_n": num_predicted,
-        "predicted_ms": round(predicted_ms, 3),
-        "predicted_per_token_ms": _ratio(predicted_ms, num_decoded),
-        "predicted_per_second": _ratio(num_decoded * 1000, predicted_ms),
-        "engine": None if choice is None else choice.target.engine,
-        "engine_reason": None if choice is None else choice.reason.value,
-        "load_ms": round(generation.load_ms, 3),
-        "queue_ms": round(generation.queue_ms + queue_ms, 3),
-    }
+    return Timings(
+        cache_n=num_cached,
+        prompt_n=num_prefilled,
+        prompt_ms=round(prompt_ms, 3),
+        prompt_per_token_ms=_ratio(prompt_ms, num_prefilled),
+        prompt_per_second=_ratio(num_prefilled * 1000, prompt_ms),
+        predicted_n=num_predicted,
+        predicted_ms=round(predicted_ms, 3),
+        predicted_per_token_ms=_ratio(predicted_ms, num_decoded),
+        predicted_per_second=_ratio(num_decoded * 1000, predicted_ms),
+        engine=None if choice is None else cast("EngineName", choice.target.engine),
+        engine_reason=None if choice is None else choice.reason,
+        load_ms=round(generation.load_ms, 3),
+        queue_ms=round(generation.queue_ms + queue_ms, 3),
+    )
 
 
 def _ratio(numerator: float, denominator: float) -> float | None:

@@ -1,34 +1,28 @@
-"""Answers of the OpenAI API as Structs, for the API's document and for tests.
-
-What is sent is made by `answer`, `encoding`, `embeddings` and `model_objects`.
-
-A field that is left out where there is nothing to say is UNSET here; one that is null then is `None`.
+"""Answers of the OpenAI API.
 
 Source: OpenAI API reference, "The chat completion object", "The chat completion chunk object", "The completion object",
 "The embedding object", "The model object"; llama.cpp, tools/server, for `timings` and `prompt_progress`.
 """
 
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from backends.embedding import Pooling
+from backends.wire.output import FinishReason
+from registry.catalogue import EngineName
 from router.models.targets import EngineReason
+from router.protocols.answers import AnswerBody
+from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.openai.schemas import ServiceTier
 
-FinishReason = Literal["stop", "length", "tool_calls"]
-EngineName = Literal["mlx", "llamacpp"]
-
-
-class _Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all of them have in common."""
-
+_ObjectT = TypeVar("_ObjectT")
+_ChoiceT = TypeVar("_ChoiceT")
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
-class Timings(_Answer, frozen=True, kw_only=True):
+class Timings(AnswerBody, frozen=True, kw_only=True):
     """llama-server's figures and mlxr's; milliseconds and tokens; a rate is null where there is nothing to divide."""
 
     cache_n: int
@@ -46,19 +40,19 @@ class Timings(_Answer, frozen=True, kw_only=True):
     queue_ms: float
 
 
-class PromptTokensDetails(_Answer, frozen=True):
+class PromptTokensDetails(AnswerBody, frozen=True):
     """Of the prompt's tokens."""
 
     cached_tokens: int
 
 
-class CompletionTokensDetails(_Answer, frozen=True):
+class CompletionTokensDetails(AnswerBody, frozen=True):
     """Of the answer's tokens."""
 
     reasoning_tokens: int
 
 
-class Usage(_Answer, frozen=True, kw_only=True):
+class Usage(AnswerBody, frozen=True, kw_only=True):
     """Tokens; every answer counts, every prompt counts once."""
 
     prompt_tokens: int
@@ -68,31 +62,14 @@ class Usage(_Answer, frozen=True, kw_only=True):
     completion_tokens_details: CompletionTokensDetails
 
 
-class TokenLogprob(_Answer, frozen=True):
-    """A token and its log probability, -9999 for minus infinity."""
-
-    token: str
-    logprob: float
-    bytes: list[int]
-
-
-class PositionLogprob(_Answer, frozen=True, kw_only=True):
-    """A token that was drawn, and the likeliest ones at its place."""
-
-    token: str
-    logprob: float
-    bytes: list[int]
-    top_logprobs: list[TokenLogprob]
-
-
-class ChatLogprobs(_Answer, frozen=True):
+class ChatLogprobs(AnswerBody, frozen=True):
     """Log probabilities of a chat's choice."""
 
     content: list[PositionLogprob]
     refusal: None
 
 
-class TextLogprobs(_Answer, frozen=True, kw_only=True):
+class TextLogprobs(AnswerBody, frozen=True, kw_only=True):
     """Log probabilities of a text completion's choice."""
 
     tokens: list[str]
@@ -101,17 +78,49 @@ class TextLogprobs(_Answer, frozen=True, kw_only=True):
     text_offset: list[int]
 
 
+class PromptProgress(AnswerBody, frozen=True, kw_only=True):
+    """How far the prompt is, in tokens."""
+
+    total: int
+    cache: int
+    processed: int
+    time_ms: int
+
+
+class _Completion(AnswerBody, Generic[_ObjectT, _ChoiceT], frozen=True, kw_only=True):
+    id: str
+    object: _ObjectT
+    created: int
+    model: str
+    service_tier: ServiceTier | UnsetType = UNSET
+    choices: list[_ChoiceT]
+    usage: Usage
+    timings: Timings
+
+
+class _Chunk(AnswerBody, Generic[_ObjectT, _ChoiceT], frozen=True, kw_only=True):
+    id: str
+    object: _ObjectT
+    created: int
+    model: str
+    service_tier: ServiceTier | UnsetType = UNSET
+    choices: list[_ChoiceT]
+    usage: Usage | UnsetType | None = UNSET
+    timings: Timings | UnsetType = UNSET
+    prompt_progress: PromptProgress | UnsetType = UNSET
+
+
 # ---- chats -----------------------------------------------------------------------------------------------------------
 
 
-class CalledFunction(_Answer, frozen=True):
+class CalledFunction(AnswerBody, frozen=True):
     """What is called; the arguments are JSON text."""
 
     name: str
     arguments: str
 
 
-class AnswerToolCall(_Answer, frozen=True, kw_only=True):
+class AnswerToolCall(AnswerBody, frozen=True, kw_only=True):
     """A call that the model made."""
 
     id: str
@@ -119,7 +128,7 @@ class AnswerToolCall(_Answer, frozen=True, kw_only=True):
     function: CalledFunction
 
 
-class AnswerMessage(_Answer, frozen=True, kw_only=True):
+class AnswerMessage(AnswerBody, frozen=True, kw_only=True):
     """What the model said."""
 
     role: Literal["assistant"]
@@ -129,7 +138,7 @@ class AnswerMessage(_Answer, frozen=True, kw_only=True):
     tool_calls: list[AnswerToolCall] | UnsetType = UNSET
 
 
-class ChatChoice(_Answer, frozen=True, kw_only=True):
+class ChatChoice(AnswerBody, frozen=True, kw_only=True):
     """One answer."""
 
     index: int
@@ -138,36 +147,27 @@ class ChatChoice(_Answer, frozen=True, kw_only=True):
     finish_reason: FinishReason
 
 
-class ChatCompletion(_Answer, frozen=True, kw_only=True):
+class ChatCompletion(_Completion[Literal["chat.completion"], ChatChoice], frozen=True, kw_only=True):
     """The answer of POST /v1/chat/completions."""
 
-    id: str
-    object: Literal["chat.completion"]
-    created: int
-    model: str
-    service_tier: ServiceTier | UnsetType = UNSET
-    choices: list[ChatChoice]
-    usage: Usage
-    timings: Timings
 
-
-class FunctionFragment(_Answer, frozen=True):
+class FunctionFragment(AnswerBody, frozen=True, kw_only=True):
     """A piece of a call; the name comes first."""
 
-    arguments: str
     name: str | UnsetType = UNSET
+    arguments: str
 
 
-class ToolCallFragment(_Answer, frozen=True, kw_only=True):
+class ToolCallFragment(AnswerBody, frozen=True, kw_only=True):
     """A piece of the call `index`."""
 
     index: int
-    function: FunctionFragment
     id: str | UnsetType = UNSET
     type: Literal["function"] | UnsetType = UNSET
+    function: FunctionFragment
 
 
-class Delta(_Answer, frozen=True, kw_only=True):
+class Delta(AnswerBody, frozen=True, kw_only=True):
     """What is new."""
 
     role: Literal["assistant"] | UnsetType = UNSET
@@ -176,7 +176,7 @@ class Delta(_Answer, frozen=True, kw_only=True):
     tool_calls: list[ToolCallFragment] | UnsetType = UNSET
 
 
-class ChatChunkChoice(_Answer, frozen=True, kw_only=True):
+class ChatChunkChoice(AnswerBody, frozen=True, kw_only=True):
     """What is new of one answer."""
 
     index: int
@@ -185,33 +185,14 @@ class ChatChunkChoice(_Answer, frozen=True, kw_only=True):
     finish_reason: FinishReason | None
 
 
-class PromptProgress(_Answer, frozen=True, kw_only=True):
-    """How far the prompt is, in tokens."""
-
-    total: int
-    cache: int
-    processed: int
-    time_ms: int
-
-
-class ChatChunk(_Answer, frozen=True, kw_only=True):
+class ChatChunk(_Chunk[Literal["chat.completion.chunk"], ChatChunkChoice], frozen=True, kw_only=True):
     """One event of a streamed chat; the last one before `[DONE]` has the usage where it was asked for."""
-
-    id: str
-    object: Literal["chat.completion.chunk"]
-    created: int
-    model: str
-    service_tier: ServiceTier | UnsetType = UNSET
-    choices: list[ChatChunkChoice]
-    usage: Usage | UnsetType | None = UNSET
-    timings: Timings | UnsetType = UNSET
-    prompt_progress: PromptProgress | UnsetType = UNSET
 
 
 # ---- texts -----------------------------------------------------------------------------------------------------------
 
 
-class TextChoice(_Answer, frozen=True, kw_only=True):
+class TextChoice(AnswerBody, frozen=True, kw_only=True):
     """One text."""
 
     index: int
@@ -220,20 +201,11 @@ class TextChoice(_Answer, frozen=True, kw_only=True):
     finish_reason: FinishReason
 
 
-class TextCompletion(_Answer, frozen=True, kw_only=True):
+class TextCompletion(_Completion[Literal["text_completion"], TextChoice], frozen=True, kw_only=True):
     """The answer of POST /v1/completions."""
 
-    id: str
-    object: Literal["text_completion"]
-    created: int
-    model: str
-    service_tier: ServiceTier | UnsetType = UNSET
-    choices: list[TextChoice]
-    usage: Usage
-    timings: Timings
 
-
-class TextChunkChoice(_Answer, frozen=True, kw_only=True):
+class TextChunkChoice(AnswerBody, frozen=True, kw_only=True):
     """What is new of one text."""
 
     index: int
@@ -242,56 +214,43 @@ class TextChunkChoice(_Answer, frozen=True, kw_only=True):
     finish_reason: FinishReason | None
 
 
-class TextChunk(_Answer, frozen=True, kw_only=True):
+class TextChunk(_Chunk[Literal["text_completion"], TextChunkChoice], frozen=True, kw_only=True):
     """One event of a streamed text."""
-
-    id: str
-    object: Literal["text_completion"]
-    created: int
-    model: str
-    service_tier: ServiceTier | UnsetType = UNSET
-    choices: list[TextChunkChoice]
-    usage: Usage | UnsetType | None = UNSET
-    timings: Timings | UnsetType = UNSET
-    prompt_progress: PromptProgress | UnsetType = UNSET
 
 
 # ---- others ----------------------------------------------------------------------------------------------------------
 
 
-class InputTokens(_Answer, frozen=True):
+class InputTokens(AnswerBody, frozen=True, tag_field="object", tag="response.input_tokens"):
     """How many tokens a prompt has."""
 
-    object: Literal["response.input_tokens"]
     input_tokens: int
 
 
-class Embedding(_Answer, frozen=True, kw_only=True):
+class Embedding(AnswerBody, frozen=True, tag_field="object", tag="embedding"):
     """One vector of length 1: numbers, or float32 in base64."""
 
-    object: Literal["embedding"]
     index: int
     embedding: list[float] | str
 
 
-class EmbeddingUsage(_Answer, frozen=True):
+class EmbeddingUsage(AnswerBody, frozen=True):
     """Tokens of all inputs."""
 
     prompt_tokens: int
     total_tokens: int
 
 
-class Embeddings(_Answer, frozen=True, kw_only=True):
+class Embeddings(AnswerBody, frozen=True, kw_only=True, tag_field="object", tag="list"):
     """The answer of POST /v1/embeddings."""
 
-    object: Literal["list"]
     data: list[Embedding]
     model: str
     usage: EmbeddingUsage
     pooling: Pooling
 
 
-class ModelObject(_Answer, frozen=True, kw_only=True):
+class ModelObject(AnswerBody, frozen=True, kw_only=True):
     """A model, or one with an adapter over it: then `parent` names the model."""
 
     id: str
@@ -304,14 +263,13 @@ class ModelObject(_Answer, frozen=True, kw_only=True):
     parent: str | UnsetType = UNSET
 
 
-class ModelList(_Answer, frozen=True):
+class ModelList(AnswerBody, frozen=True, tag_field="object", tag="list"):
     """All models."""
 
-    object: Literal["list"]
     data: list[ModelObject]
 
 
-class DeletedModel(_Answer, frozen=True, kw_only=True):
+class DeletedModel(AnswerBody, frozen=True, kw_only=True):
     """A model that is gone."""
 
     id: str

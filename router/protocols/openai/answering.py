@@ -4,13 +4,14 @@ from backends.wire.prompts import TextPrompt
 from router.errors import InvalidRequestError
 from router.http.body import decode_json
 from router.protocols.fields.capabilities import CHAT, COMPLETIONS
-from router.protocols.openai.answer import AnswerHead, WholeAnswer
-from router.protocols.openai.encoding import StreamEncoder, StreamWishes
+from router.protocols.openai.answer import CompletionHead, completion_of
+from router.protocols.openai.encoding import CompletionStream, StreamOptions
 from router.protocols.openai.progress import PrefillWatch, WatchedEncoder
 from router.protocols.openai.scheduling import scheduled, tier_used
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.openai.validation import chat_generation, completion_generation, with_allowed_values
 from router.protocols.serving import Answering
+from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, GenerationRequest
 from router.requests.headers import HeaderWishes
 from router.requests.register import AnswerEncoder
@@ -49,7 +50,7 @@ def openai_answering(
     """
     wanted = scheduled(_generation_request(services, body, engine, wishes, has_events=has_events), body, wishes)
     tier = tier_used(body, wanted.spec.priority)
-    head = AnswerHead.new(body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)
+    head = CompletionHead.new(body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)
     return Answering(
         answer_id=head.answer_id,
         protocol="openai",
@@ -77,21 +78,24 @@ def _generation_request(
 def _encoder(
     services: Services,
     body: ChatRequest | CompletionRequest,
-    head: AnswerHead,
+    head: CompletionHead,
     generation: Generation,
     *,
     has_events: bool,
 ) -> AnswerEncoder:
     echoes = _echoes(body, generation.request)
     if not body.stream:
-        return WholeAnswer(head, generation, echoes)
-    wishes = StreamWishes(
+        return WholeAnswer(
+            generation.request.num_sequences,
+            lambda outputs: completion_of(head, generation, outputs, echoes=echoes),
+        )
+    options = StreamOptions(
         includes_usage=body.stream_options is not None and body.stream_options.include_usage,
         has_progress=bool(body.return_progress),
         has_timings=bool(body.timings_per_token),
         echoes=echoes,
     )
-    encoder = StreamEncoder(head, generation, wishes)
+    encoder = CompletionStream(head, generation, options)
     return WatchedEncoder(encoder, PrefillWatch(services.supervisor, generation.request)) if has_events else encoder
 
 

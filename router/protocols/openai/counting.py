@@ -20,6 +20,7 @@ from router.models.targets import Purpose
 from router.models.wish import Wish
 from router.protocols.choice import wish_or_default
 from router.protocols.fields.capabilities import CHAT
+from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.openai.schemas import ChatRequest
 from router.protocols.openai.validation import chat_generation, with_allowed_values
 from router.requests.asking import ask
@@ -44,7 +45,7 @@ async def count_input_tokens(request: _AnyRequest, services: NamedDependency[Ser
     work = ask(services.supervisor, wish, CountTokens(prompt), timeout_s=timeout_s)
     count = (await until_disconnect(request.receive, work)).answer
     assert isinstance(count, TokenCount)
-    return json_reply({"object": "response.input_tokens", "input_tokens": count.num_tokens})
+    return json_reply(InputTokens(count.num_tokens))
 
 
 async def read_chat(request: _AnyRequest, services: Services) -> tuple[Wish, ChatPrompt]:

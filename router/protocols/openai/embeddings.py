@@ -6,7 +6,7 @@ Source: OpenAI API reference, "Create embeddings". `pooling` is an extension, in
 import asyncio
 import binascii
 import secrets
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from litestar import Request, post
@@ -21,6 +21,8 @@ from router.http.body import decode_json
 from router.models.load_settings import AS_CONFIGURED, LoadSettings
 from router.models.targets import Purpose
 from router.protocols.fields.vectors import numbers_of
+from router.protocols.openai.answer_schemas import Embedding, EmbeddingUsage
+from router.protocols.openai.answer_schemas import Embeddings as EmbeddingList
 from router.protocols.openai.schemas import TokenId
 from router.protocols.serving import arrive, embeddings
 from router.requests.embedding import Embeddings, EmbeddingWanted
@@ -108,25 +110,20 @@ def inputs_of(value: str | list[Any]) -> list[str | list[int]]:
 
 async def embeddings_body(request: EmbeddingRequest, result: Embeddings) -> bytes:
     """Encode the answer, giving way to other requests now and then."""
-    encode = _base64 if request.encoding_format == "base64" else _floats
-    parts = [b'{"object":"list","data":[']
+    shown = _base64 if request.encoding_format == "base64" else numbers_of
+    data = []
     for index, vector in enumerate(result.vectors):
-        comma = b"," if index else b""
-        head = b'{"object":"embedding","index":' + str(index).encode() + b',"embedding":'
-        parts += [comma, head, encode(vector), b"}"]
+        data.append(msgspec.Raw(msgspec.json.encode(Embedding(index, shown(vector)))))
         if (index + 1) % _VECTORS_PER_TURN == 0:
             await asyncio.sleep(0)
-    rest = {
-        "model": request.model,
-        "usage": {"prompt_tokens": result.num_tokens, "total_tokens": result.num_tokens},
-        "pooling": result.pooling.value,
-    }
-    return b"".join([*parts, b"],", msgspec.json.encode(rest)[1:]])
+    answer = EmbeddingList(
+        data=cast("list[Embedding]", data),
+        model=request.model,
+        usage=EmbeddingUsage(result.num_tokens, result.num_tokens),
+        pooling=result.pooling,
+    )
+    return msgspec.json.encode(answer)
 
 
-def _floats(vector: bytes) -> bytes:
-    return msgspec.json.encode(numbers_of(vector))
-
-
-def _base64(vector: bytes) -> bytes:
-    return b'"' + binascii.b2a_base64(vector, newline=False) + b'"'
+def _base64(vector: bytes) -> str:
+    return binascii.b2a_base64(vector, newline=False).decode()

@@ -9,18 +9,38 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
-from backends.wire.output import Output, ToolCallDelta
+from backends.wire.output import FinishReason, Output, ToolCallDelta
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
-from router.protocols.openai.answer import AnswerHead, timings_object, timings_of, usage_of
-from router.protocols.openai.logprobs import CompletionLogprobs, chat_logprobs
+from router.protocols.answers import TEXT_PLACE, EncodedAhead, sse_event
+from router.protocols.openai.answer import (
+    CompletionHead,
+    TextLogprobsWriter,
+    chat_logprobs,
+    timings_object,
+    timings_of,
+    usage_of,
+)
+from router.protocols.openai.answer_schemas import (
+    ChatChunk,
+    ChatChunkChoice,
+    ChatLogprobs,
+    Delta,
+    FunctionFragment,
+    PromptProgress,
+    TextChunk,
+    TextChunkChoice,
+    TextLogprobs,
+    Timings,
+    ToolCallFragment,
+)
 from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent, SequenceEnd
 
 DONE = b"data: [DONE]\n\n"
-_encode = msgspec.json.Encoder().encode
 
 
-class StreamWishes(msgspec.Struct, frozen=True, kw_only=True):
+class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a stream carries beside the answers.
 
     Attributes:
@@ -46,10 +66,10 @@ class _Clocked:
         self.num_tokens = 0
 
 
-class StreamEncoder:
+class CompletionStream:
     """Turns the events of one request into SSE chunks.
 
-    The text of a token is the hot path: everything around it is encoded once per stream.
+    A token that brings text, or thinking, is the hot path: everything around it is encoded once per sequence.
 
     Args:
         generation: For its request, and its queue and load times at the end.
@@ -61,64 +81,56 @@ class StreamEncoder:
 
     def __init__(
         self,
-        head: AnswerHead,
+        head: CompletionHead,
         generation: Generation,
-        wishes: StreamWishes,
+        options: StreamOptions,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         request = generation.request
         self._generation = generation
         self._is_chat = head.is_chat
-        self._wishes = wishes
+        self._options = options
         self._clock = clock
         self._num_choices = request.num_choices
         self._has_logprobs = request.spec.sampling.num_logprobs is not None
-        self._is_plain = not self._has_logprobs and not wishes.has_timings
+        self._is_plain = not self._has_logprobs and not options.has_timings
         self._calls_tools = request.spec.output is not None and request.spec.output.tools is not None
         self._ends: dict[int, SequenceEnd] = {}
         self._started: set[int] = set()
         self._has_role: set[int] = set()
         self._clocked: dict[int, _Clocked] = {}
-        self._offsets: dict[int, CompletionLogprobs] = {}
-        self._prefix = (
-            b"data: " + _encode(head.body("chat.completion.chunk" if head.is_chat else "text_completion"))[:-1]
-        )
-        usage = b',"usage":null' if wishes.includes_usage else b""
-        self._suffix = (b"}" if head.is_chat else b"") + b',"logprobs":null,"finish_reason":null}]' + usage + b"}\n\n"
-        self._openings: dict[int, bytes] = {}
+        self._logprobs: dict[int, TextLogprobsWriter] = {}
+        self._texts: dict[int, EncodedAhead] = {}
+        self._thoughts: dict[int, EncodedAhead] = {}
+        fields = head.fields | {"choices": [], "usage": None if options.includes_usage else UNSET}
+        self._empty: ChatChunk | TextChunk
+        if head.is_chat:
+            self._empty = ChatChunk(object="chat.completion.chunk", **fields)
+        else:
+            self._empty = TextChunk(object="text_completion", **fields)
 
     def encode(self, events: list[GenerationEvent]) -> bytes:
         """Return the chunks for one batch of events, ready for one write; b"" when there is nothing to say."""
-        return b"".join([self._chunk(event) for event in events])
+        return b"".join([self._event(event) for event in events])
 
     def tail(self) -> bytes:
         """Return what comes after the last event: usage when asked for, then [DONE]."""
-        if not self._wishes.includes_usage:
+        if not self._options.includes_usage:
             return DONE
         ends = [end for _, end in sorted(self._ends.items())]
-        return self._prefix + b',"choices":[],"usage":' + _encode(usage_of(ends, self._num_choices)) + b"}\n\n" + DONE
+        return sse_event(msgspec.structs.replace(self._empty, usage=usage_of(ends, self._num_choices))) + DONE
 
-    def _chunk(self, event: GenerationEvent) -> bytes:
+    def _event(self, event: GenerationEvent) -> bytes:
         if type(event) is ProgressEvent:
             return self._on_progress(event)
         assert type(event) is OutputEvent
         index, output = event.index, event.output
         start = b"" if index in self._started else self._start(index)
-        if self._is_plain and not output.reasoning and not output.tool_calls:
-            text = self._opening(index) + _encode(output.text) + self._suffix if output.text else b""
-        else:
-            text = self._rich_chunks(event)
-        end = b"" if event.end is None else self._end_chunk(index, event.end)
-        return start + text + end
-
-    def _opening(self, index: int) -> bytes:
-        opening = self._openings.get(index)
-        if opening is None:
-            field = b'"delta":{"content":' if self._is_chat else b'"text":'
-            opening = self._prefix + b',"choices":[{"index":' + str(index).encode() + b"," + field
-            self._openings[index] = opening
-        return opening
+        is_plain = self._is_plain and not output.tool_calls
+        chunks = self._plain(index, output) if is_plain else self._rich(event)
+        end = b"" if event.end is None else self._end(index, event.end)
+        return start + chunks + end
 
     def _start(self, index: int) -> bytes:
         """Return what comes before the first output of a sequence."""
@@ -132,73 +144,95 @@ class StreamEncoder:
                 chunks = self._on_progress(done)
         if self._is_chat and index not in self._has_role:
             # No content at all beside tool calls, as in an answer that is not streamed.
-            chunks += self._choice_chunk(
-                index, {"delta": {"role": "assistant", "content": None if self._calls_tools else ""}}
-            )
-        if self._wishes.echoes and (echo := self._wishes.echoes[index // self._num_choices]):
-            chunks += self._choice_chunk(index, {"text": echo})
+            chunks += self._chunk(index, Delta(role="assistant", content=None if self._calls_tools else ""))
+        if self._options.echoes and (echo := self._options.echoes[index // self._num_choices]):
+            chunks += self._chunk(index, echo)
         return chunks
 
-    def _rich_chunks(self, event: OutputEvent) -> bytes:
-        """Return the chunks of an output that is more than text, or that has something beside it."""
-        index, output = event.index, event.output
-        contents = _chat_contents(output) if self._is_chat else [{"text": output.text}] if output.text else []
-        if not contents and output.logprobs:
-            contents = [{"delta": {"content": ""}} if self._is_chat else {"text": ""}]
-        extras: dict[str, Any] = {}
-        if self._wishes.has_timings:
-            extras["timings"] = self._live_timings(event)
-        logprobs = self._logprobs(index, output) if contents else None
-        chunks = []
-        for content in contents:
-            chunks.append(self._choice_chunk(index, content, logprobs=logprobs, extras=extras))
-            logprobs = None  # the tokens are told once
-        return b"".join(chunks)
+    def _plain(self, index: int, output: Output) -> bytes:
+        """Return the chunks of an output that is thinking and text alone, with nothing beside it."""
+        chunks = b""
+        if output.reasoning and self._is_chat:
+            thoughts = self._thoughts.get(index)
+            if thoughts is None:
+                chunk = self._chunk(index, Delta(reasoning_content=TEXT_PLACE))
+                thoughts = self._thoughts[index] = EncodedAhead(chunk)
+            chunks = thoughts.with_text(output.reasoning)
+        if output.text:
+            texts = self._texts.get(index)
+            if texts is None:
+                chunk = self._chunk(index, Delta(content=TEXT_PLACE) if self._is_chat else TEXT_PLACE)
+                texts = self._texts[index] = EncodedAhead(chunk)
+            chunks += texts.with_text(output.text)
+        return chunks
 
-    def _logprobs(self, index: int, output: Output) -> dict[str, Any] | None:
+    def _rich(self, event: OutputEvent) -> bytes:
+        """Return the chunks of any output, with what is wanted beside it."""
+        index, output = event.index, event.output
+        contents = _deltas(output) if self._is_chat else [output.text] if output.text else []
+        if not contents and output.logprobs:
+            contents = [Delta(content="") if self._is_chat else ""]
+        timings = self._live_timings(event) if self._options.has_timings else UNSET
+        logprobs = self._shown_logprobs(index, output) if contents else None
+        chunks = b""
+        for content in contents:
+            chunks += self._chunk(index, content, logprobs=logprobs, timings=timings)
+            logprobs = None  # the tokens are told once
+        return chunks
+
+    def _shown_logprobs(self, index: int, output: Output) -> ChatLogprobs | TextLogprobs | None:
         if not self._has_logprobs or not output.logprobs:
             return None
         if self._is_chat:
             return chat_logprobs(output.logprobs)
-        return self._offsets.setdefault(index, CompletionLogprobs()).shape(output.logprobs)
+        return self._logprobs.setdefault(index, TextLogprobsWriter()).write(output.logprobs)
 
-    def _choice_chunk(
+    def _chunk(
         self,
         index: int,
-        content: dict[str, Any],
+        content: Delta | str,
         *,
-        logprobs: dict[str, Any] | None = None,
-        reason: str | None = None,
-        extras: dict[str, Any] | None = None,
+        logprobs: ChatLogprobs | TextLogprobs | None = None,
+        reason: FinishReason | None = None,
+        **extras: Any,
     ) -> bytes:
-        choice = {"index": index, **content, "logprobs": logprobs, "finish_reason": reason}
-        usage = {"usage": None} if self._wishes.includes_usage else {}
-        return self._prefix + b"," + _encode({"choices": [choice], **usage, **(extras or {})})[1:] + b"\n\n"
+        """Return a chunk of one choice.
 
-    def _end_chunk(self, index: int, end: SequenceEnd) -> bytes:
+        Args:
+            content: A chat's delta, or a text.
+            **extras: Fields of the chunk beside its choice.
+        """
+        shared: dict[str, Any] = {"index": index, "logprobs": logprobs, "finish_reason": reason}
+        choice: ChatChunkChoice | TextChunkChoice
+        if isinstance(content, Delta):
+            choice = ChatChunkChoice(delta=content, **shared)
+        else:
+            choice = TextChunkChoice(text=content, **shared)
+        return sse_event(msgspec.structs.replace(self._empty, choices=[choice], **extras))
+
+    def _end(self, index: int, end: SequenceEnd) -> bytes:
         self._ends[index] = end
-        content: dict[str, Any] = {"delta": {}} if self._is_chat else {"text": ""}
-        timings = timings_of([end], self._generation)
-        return self._choice_chunk(index, content, reason=end.reason, extras={"timings": timings})
+        content = Delta() if self._is_chat else ""
+        return self._chunk(index, content, reason=end.reason, timings=timings_of([end], self._generation))
 
     def _on_progress(self, event: ProgressEvent) -> bytes:
         """Remember how far a prompt is; return llama-server's chunk where it is wanted."""
         index = event.index
         clocked = self._clocked.setdefault(index, _Clocked(self._clock()))
         clocked.progress = event
-        if not self._wishes.has_progress or index % self._num_choices:
+        if not self._options.has_progress or index % self._num_choices:
             return b""
         self._has_role.add(index)
-        content: dict[str, Any] = {"delta": {"role": "assistant", "content": None}} if self._is_chat else {"text": ""}
-        progress = {
-            "total": event.num_total,
-            "cache": event.num_cached,
-            "processed": event.num_done,
-            "time_ms": round((self._clock() - clocked.accepted_at) * 1000),
-        }
-        return self._choice_chunk(index, content, extras={"prompt_progress": progress})
+        progress = PromptProgress(
+            total=event.num_total,
+            cache=event.num_cached,
+            processed=event.num_done,
+            time_ms=round((self._clock() - clocked.accepted_at) * 1000),
+        )
+        content = Delta(role="assistant", content=None) if self._is_chat else ""
+        return self._chunk(index, content, prompt_progress=progress)
 
-    def _live_timings(self, event: OutputEvent) -> dict[str, Any]:
+    def _live_timings(self, event: OutputEvent) -> Timings:
         """Return the timings so far, by the gateway's own clock; the last chunk has the worker's."""
         now = self._clock()
         clocked = self._clocked.setdefault(event.index, _Clocked(now))
@@ -216,19 +250,22 @@ class StreamEncoder:
         )
 
 
-def _chat_contents(output: Output) -> list[dict[str, Any]]:
+def _deltas(output: Output) -> list[Delta | str]:
     """Return the deltas of an output in the order in which models write: thinking, text, calls."""
-    deltas: list[dict[str, Any]] = []
+    deltas: list[Delta | str] = []
     if output.reasoning:
-        deltas.append({"reasoning_content": output.reasoning})
+        deltas.append(Delta(reasoning_content=output.reasoning))
     if output.text:
-        deltas.append({"content": output.text})
-    deltas += [{"tool_calls": [_call_fragment(call)]} for call in output.tool_calls]
-    return [{"delta": delta} for delta in deltas]
+        deltas.append(Delta(content=output.text))
+    return [*deltas, *(Delta(tool_calls=[_call_fragment(call)]) for call in output.tool_calls)]
 
 
-def _call_fragment(call: ToolCallDelta) -> dict[str, Any]:
+def _call_fragment(call: ToolCallDelta) -> ToolCallFragment:
     if call.name is None:
-        return {"index": call.index, "function": {"arguments": call.arguments}}
-    function = {"name": call.name, "arguments": call.arguments}
-    return {"index": call.index, "id": call.call_id, "type": "function", "function": function}
+        return ToolCallFragment(index=call.index, function=FunctionFragment(arguments=call.arguments))
+    return ToolCallFragment(
+        index=call.index,
+        id=call.call_id or "",
+        type="function",
+        function=FunctionFragment(name=call.name, arguments=call.arguments),
+    )

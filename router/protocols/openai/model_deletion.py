@@ -10,6 +10,7 @@ from litestar.types import ASGIApp
 
 from router.errors import ModelInUseError, UnavailableError
 from router.http.asgi import json_reply
+from router.protocols.openai.answer_schemas import DeletedModel
 from router.services import Services
 
 
@@ -24,4 +25,4 @@ async def delete_model(model_id: FromPath[str], services: NamedDependency[Servic
         raise UnavailableError("The server cannot remove models now; try again in a moment.")
     await services.making.remove(name)
     services.models.forget()
-    return json_reply({"id": name, "object": "model", "deleted": True})
+    return json_reply(DeletedModel(id=name, object="model", deleted=True))

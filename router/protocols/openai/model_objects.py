@@ -3,40 +3,42 @@
 Source: OpenAI API reference, "The model object"; `parent` names the model that an adapter changes, as other servers do.
 """
 
-from typing import Any
+import msgspec
 
 from registry.catalogue import Model
 from router.models.adapters import find_adapters
+from router.protocols.openai.answer_schemas import ModelObject
 
 
-def model_objects(model: Model) -> list[dict[str, Any]]:
+def model_objects(model: Model) -> list[ModelObject]:
     """Return a model and its adapters."""
     return [model_object(model), *(adapter_object(model, name) for name in model.adapter_names)]
 
 
-def model_object(model: Model) -> dict[str, Any]:
+def model_object(model: Model) -> ModelObject:
     """Return a model without its adapters."""
-    return {
-        "id": model.name,
-        "object": "model",
-        "created": int(model.created_at),
-        "owned_by": "mlxr",
-        "engines": list(model.engines),
-        "context_length": model.context_length,
-        "aliases": list(model.aliases),
-    }
+    return ModelObject(
+        id=model.name,
+        object="model",
+        created=int(model.created_at),
+        owned_by="mlxr",
+        engines=list(model.engines),
+        context_length=model.context_length,
+        aliases=list(model.aliases),
+    )
 
 
-def adapter_object(model: Model, name: str) -> dict[str, Any]:
+def adapter_object(model: Model, name: str) -> ModelObject:
     """Return a model with one of its adapters over it.
 
     Raises:
         AdapterNotFoundError: It has none of this name.
     """
     adapters = find_adapters(model, name)
-    return model_object(model) | {
-        "id": f"{model.name}+{name}",
-        "parent": model.name,
-        "engines": [engine for engine in model.engines if engine in adapters],
-        "aliases": [f"{alias}+{name}" for alias in model.aliases],
-    }
+    return msgspec.structs.replace(
+        model_object(model),
+        id=f"{model.name}+{name}",
+        parent=model.name,
+        engines=[engine for engine in model.engines if engine in adapters],
+        aliases=[f"{alias}+{name}" for alias in model.aliases],
+    )

@@ -13,7 +13,8 @@ import msgspec
 from router.errors import InvalidRequestError
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.placement.lifecycle import WorkerState
-from router.protocols.openai.encoding import StreamEncoder
+from router.protocols.answers import sse_event
+from router.protocols.openai.encoding import CompletionStream
 from router.requests.generation import GenerationEvent, GenerationRequest, ProgressEvent
 from router.requests.register import Reading
 from router.workers.supervisor import Supervisor
@@ -114,7 +115,7 @@ class PrefillWatch:
             round(done / total, 4) if total else 0.0,
             round(now - self._started_at, 3),
         )
-        return b"event: prefill_progress\ndata: " + msgspec.json.encode(data) + b"\n\n"
+        return sse_event(data, "prefill_progress")
 
     def _status(self) -> str:
         if self.is_done:
@@ -135,7 +136,7 @@ class WatchedEncoder:
     media_type = SSE
     keep_alive = SSE_KEEP_ALIVE
 
-    def __init__(self, encoder: StreamEncoder, watch: PrefillWatch) -> None:
+    def __init__(self, encoder: CompletionStream, watch: PrefillWatch) -> None:
         self._encoder = encoder
         self.watch = watch
 

@@ -4,16 +4,18 @@ Source: OpenAI API reference, "Create chat completion", `service_tier`: "When th
 response body will include the service_tier value based on the processing mode actually used".
 """
 
+from typing import Final
+
 import msgspec
 
 from backends.sequence import Priority
-from router.protocols.openai.schemas import ChatRequest, CompletionRequest
+from router.protocols.openai.schemas import ChatRequest, CompletionRequest, ServiceTier
 from router.requests.generation import GenerationRequest
 from router.requests.headers import HeaderWishes
 
-_FLEX = "flex"
-_DEFAULT = "default"
-_PRIORITY = "priority"
+_FLEX: Final = "flex"
+_DEFAULT: Final = "default"
+_PRIORITY: Final = "priority"
 
 
 def scheduled(
@@ -29,7 +31,7 @@ def scheduled(
     return msgspec.structs.replace(request, spec=spec)
 
 
-def tier_used(body: ChatRequest | CompletionRequest, priority: Priority) -> str | None:
+def tier_used(body: ChatRequest | CompletionRequest, priority: Priority) -> ServiceTier | None:
     """Return the tier to tell the client; None where it did not ask for one."""
     if body.service_tier is None:
         return None

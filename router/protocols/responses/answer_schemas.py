@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from router.protocols.openai.answer_schemas import PositionLogprob, Timings
+from router.protocols.fields.logprobs import PositionLogprob
+from router.protocols.openai.answer_schemas import Timings
 from router.protocols.openai.schemas import JsonObjectFormat, ServiceTier, TextFormat
 from router.protocols.responses.schemas import AllowedToolsChoice, FunctionTool, JsonSchemaFormat, NamedChoice
 

@@ -15,6 +15,7 @@ from router.http.asgi import json_reply
 from router.http.streaming import until_disconnect
 from router.models.targets import Purpose
 from router.protocols.choice import wish_or_default
+from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.responses.answering import decode_response
 from router.protocols.responses.conversation import read_conversation
 from router.protocols.responses.schemas import ResponseRequest
@@ -49,4 +50,4 @@ async def count_response_tokens(request: Request[Any, Any, Any], services: Named
     )
     count = (await until_disconnect(request.receive, work)).answer
     assert isinstance(count, TokenCount)
-    return json_reply({"object": "response.input_tokens", "input_tokens": count.num_tokens})
+    return json_reply(InputTokens(count.num_tokens))

@@ -7,7 +7,7 @@ Source: OpenAI API reference, "Streaming events" of the Responses API.
 
 import msgspec
 
-from router.protocols.openai.answer_schemas import PositionLogprob
+from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.responses.answer_schemas import OutputItem, OutputTextContent, ReasoningContent, Response
 
 

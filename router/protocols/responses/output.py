@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from backends.wire.output import Output, PositionLogprobs, ToolCallDelta
-from router.protocols.fields.logprobs import position_entries
+from router.protocols.fields.logprobs import PositionLogprob, position_logprobs
 from router.protocols.responses.items import Item, fresh_id, seal_reasoning
 
 Emit = Callable[[str, dict[str, Any]], None]
@@ -42,7 +42,7 @@ class OutputItems:
         self._has_logprobs = has_logprobs
         self._seals_reasoning = seals_reasoning
         self._open: _OpenItem | None = None
-        self._logprobs: list[dict[str, Any]] = []
+        self._logprobs: list[PositionLogprob] = []
         self._untold: list[PositionLogprobs] = []
         self.items: list[Item] = []
 
@@ -102,11 +102,11 @@ class OutputItems:
         part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
         self._emit("response.content_part.added", {**self._place, "content_index": 0, "part": part})
 
-    def _new_logprobs(self) -> list[dict[str, Any]]:
+    def _new_logprobs(self) -> list[PositionLogprob]:
         """Return those of the tokens that have brought text since the last time."""
         if not self._untold:
             return []
-        entries, self._untold = position_entries(self._untold), []
+        entries, self._untold = position_logprobs(self._untold), []
         self._logprobs += entries
         return entries
 

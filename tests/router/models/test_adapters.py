@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from registry.adapters.facts import AdapterFacts
 from registry.adapters.registration import register_adapter
@@ -189,10 +190,10 @@ class TestMemory:
 def test_lists_have_each_adapter_once_beside_its_base() -> None:
     known = model(adapter("llamacpp"), adapter("mlx"), adapter("mlx", "owl"))
     base, fox, owl = model_objects(known)
-    assert (base["id"], fox["id"], owl["id"]) == ("m", "m+fox", "m+owl")
-    assert "parent" not in base
-    assert (fox["parent"], fox["engines"], fox["aliases"]) == ("m", ["llamacpp", "mlx"], ["nick+fox"])
-    assert owl["engines"] == ["mlx"]
+    assert (base.id, fox.id, owl.id) == ("m", "m+fox", "m+owl")
+    assert base.parent is UNSET
+    assert (fox.parent, fox.engines, fox.aliases) == ("m", ["llamacpp", "mlx"], ["nick+fox"])
+    assert owl.engines == ["mlx"]
     with pytest.raises(AdapterNotFoundError):
         adapter_object(known, "bat")
 

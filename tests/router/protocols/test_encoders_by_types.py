@@ -11,7 +11,7 @@ import pytest
 
 from backends.sequence import SamplingParams
 from backends.wire.messages import SequenceTimings, Usage
-from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
+from backends.wire.output import FinishReason, Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import SequenceSpec
 from router.bench.report.tables import as_builtins
@@ -22,17 +22,18 @@ from router.protocols.anthropic.encoding import AnthropicAnswer, AnthropicHead, 
 from router.protocols.ollama.answer import AnswerHead as OllamaHead
 from router.protocols.ollama.answer import WholeAnswer as OllamaAnswer
 from router.protocols.ollama.encoding import StreamEncoder as OllamaStream
-from router.protocols.openai.answer import AnswerHead, WholeAnswer
-from router.protocols.openai.encoding import StreamEncoder, StreamWishes
+from router.protocols.openai.answer import CompletionHead, completion_of
+from router.protocols.openai.encoding import CompletionStream, StreamOptions
 from router.protocols.responses.encoding import LOGPROBS, SEALED_REASONING, ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.schemas import ResponseRequest
+from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent, SequenceEnd
 from router.requests.register import AnswerEncoder
 from tests.support.api_answers import check_answer, endpoint_of
 from tests.support.bench_records import make_run
 
-OPENAI_WISHES = StreamWishes(includes_usage=True, has_progress=True, has_timings=True)
+OPENAI_OPTIONS = StreamOptions(includes_usage=True, has_progress=True, has_timings=True)
 SAMPLING = SamplingParams(num_logprobs=1)
 WANTED = GenerationRequest(
     wish=Wish("m"), prompts=(TextPrompt("p"),), spec=SequenceSpec(sampling=SAMPLING, max_tokens=None, stop=("!",))
@@ -66,8 +67,10 @@ GENERATION = cast("Generation", Served())
 
 
 def openai(*, is_chat: bool, is_stream: bool) -> AnswerEncoder:
-    head = AnswerHead(answer_id="a", created=7, model="m", is_chat=is_chat, service_tier="flex")
-    return StreamEncoder(head, GENERATION, OPENAI_WISHES) if is_stream else WholeAnswer(head, GENERATION)
+    head = CompletionHead(answer_id="a", created=7, model="m", is_chat=is_chat, service_tier="flex")
+    if is_stream:
+        return CompletionStream(head, GENERATION, OPENAI_OPTIONS)
+    return WholeAnswer(1, lambda outputs: completion_of(head, GENERATION, outputs))
 
 
 def anthropic(*, is_stream: bool, hides: bool = False) -> AnswerEncoder:
@@ -104,7 +107,7 @@ ENCODERS: dict[str, tuple[str, Callable[[], AnswerEncoder]]] = {
     "response": ("/v1/responses", lambda: response(is_stream=False)),
     "response stream": ("/v1/responses", lambda: response(is_stream=True)),
 }
-ENDS = [("stop", None), ("stop", "!"), ("length", None), ("tool_calls", None)]
+ENDS: list[tuple[FinishReason, str | None]] = [("stop", None), ("stop", "!"), ("length", None), ("tool_calls", None)]
 
 
 def check(path: str, encoder: AnswerEncoder, body: bytes) -> None:

@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import msgspec
@@ -6,20 +7,30 @@ from backends.sequence import SamplingParams
 from backends.wire.messages import SequenceTimings, Usage
 from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
-from router.protocols.openai.answer import AnswerHead, ChoiceParts, full_answer, timings_of, usage_of
-from router.requests.generation import SequenceEnd
+from router.protocols.fields.logprobs import FLOOR
+from router.protocols.openai.answer import CompletionHead, TextLogprobsWriter, completion_of, timings_of, usage_of
+from router.requests.collected import CollectedOutput
+from router.requests.generation import Generation, OutputEvent, SequenceEnd
 from tests.router.protocols.openai.test_encoding import CHAT, END, TEXT, TIMINGS, served
 
 
-def parts(*outputs: Output) -> ChoiceParts:
-    collected = ChoiceParts()
+def collected(*outputs: Output) -> CollectedOutput:
+    found = CollectedOutput()
     for output in outputs:
-        collected.add(output)
-    return collected
+        found.add(OutputEvent(0, output))
+    found.add(OutputEvent(0, Output(), 0, END))
+    return found
+
+
+def full_answer(
+    head: CompletionHead, generation: Generation, outputs: list[CollectedOutput], echoes: tuple[str, ...] = ()
+) -> bytes:
+    return msgspec.json.encode(completion_of(head, generation, outputs, echoes=echoes))
 
 
 def message(*outputs: Output) -> dict[str, Any]:
-    found: dict[str, Any] = parts(*outputs).choice(0, "stop", is_chat=True, has_logprobs=False)["message"]
+    body = msgspec.json.decode(full_answer(CHAT, served(), [collected(*outputs)]))
+    found: dict[str, Any] = body["choices"][0]["message"]
     return found
 
 
@@ -28,12 +39,12 @@ def test_whole_answers_to_the_letter() -> None:
         b'"usage":{"prompt_tokens":10,"completion_tokens":3,"total_tokens":13,"prompt_tokens_details":'
         b'{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":0}},"timings":' + TIMINGS + b"}"
     )
-    texts = [parts(Output("a"), Output("b"))]
-    assert full_answer(CHAT, served(), texts, [END]) == (
+    texts = [collected(Output("a"), Output("b"))]
+    assert full_answer(CHAT, served(), texts) == (
         b'{"id":"chatcmpl-1","object":"chat.completion","created":7,"model":"m","choices":[{"index":0,"message":'
         b'{"role":"assistant","content":"ab","refusal":null},"logprobs":null,"finish_reason":"stop"}],' + usage
     )
-    assert full_answer(TEXT, served(), texts, [END]) == (
+    assert full_answer(TEXT, served(), texts) == (
         b'{"id":"cmpl-1","object":"text_completion","created":7,"model":"m","choices":[{"index":0,"text":"ab",'
         b'"logprobs":null,"finish_reason":"stop"}],' + usage
     )
@@ -66,41 +77,63 @@ def test_text_beside_calls_stays_and_an_empty_answer_is_an_empty_text() -> None:
 def test_log_probabilities_are_there_when_asked_for_even_if_there_are_none() -> None:
     position = PositionLogprobs(TokenLogprob(1, b"a", -0.5))
     generation = served(sampling=SamplingParams(num_logprobs=0))
-    body = msgspec.json.decode(full_answer(CHAT, generation, [parts(Output("a", logprobs=(position,)))], [END]))
+    body = msgspec.json.decode(full_answer(CHAT, generation, [collected(Output("a", logprobs=(position,)))]))
     assert body["choices"][0]["logprobs"]["content"][0]["logprob"] == -0.5
-    empty = msgspec.json.decode(full_answer(CHAT, generation, [parts()], [END]))
+    empty = msgspec.json.decode(full_answer(CHAT, generation, [collected()]))
     assert empty["choices"][0]["logprobs"] == {"content": [], "refusal": None}
 
 
 def test_an_echo_stands_before_each_answer_of_its_prompt() -> None:
     generation = served(num_choices=2, prompts=(TextPrompt("p"), TextPrompt("q")))
-    texts = [parts(Output(letter)) for letter in "abcd"]
-    body = msgspec.json.decode(full_answer(TEXT, generation, texts, [END] * 4, echoes=("p", "q")))
+    texts = [collected(Output(letter)) for letter in "abcd"]
+    body = msgspec.json.decode(full_answer(TEXT, generation, texts, echoes=("p", "q")))
     assert [choice["text"] for choice in body["choices"]] == ["pa", "pb", "qc", "qd"]
 
 
 def test_answers_add_up_and_each_prompt_counts_once() -> None:
     thinking = SequenceEnd("stop", Usage(10, 4, 3, 2), END.timings)
     two_prompts = usage_of([thinking, END])
-    assert two_prompts["total_tokens"] == 26
-    assert two_prompts["completion_tokens_details"] == {"reasoning_tokens": 2}
+    assert two_prompts.total_tokens == 26
+    assert two_prompts.completion_tokens_details.reasoning_tokens == 2
     one_prompt = usage_of([END] * 4, num_choices=4)
-    assert (one_prompt["prompt_tokens"], one_prompt["completion_tokens"]) == (10, 12)
-    assert one_prompt["prompt_tokens_details"] == {"cached_tokens": 4}
+    assert (one_prompt.prompt_tokens, one_prompt.completion_tokens) == (10, 12)
+    assert one_prompt.prompt_tokens_details.cached_tokens == 4
     timings = timings_of([END, END], served())
-    assert (timings["predicted_n"], timings["predicted_ms"], timings["predicted_per_second"]) == (6, 16.0, 250.0)
-    assert timings_of([END, END], served(), num_choices=2)["prompt_n"] == 6
+    assert (timings.predicted_n, timings.predicted_ms, timings.predicted_per_second) == (6, 16.0, 250.0)
+    assert timings_of([END, END], served(), num_choices=2).prompt_n == 6
 
 
 def test_a_rate_without_a_measured_time_is_absent() -> None:
     one_token = SequenceEnd("length", Usage(1, 1, 1), SequenceTimings(0.0, 0.0, 0.0))
-    timings: dict[str, Any] = timings_of([one_token], served())
+    timings = timings_of([one_token], served())
     for name in ("prompt_per_token_ms", "prompt_per_second", "predicted_per_token_ms", "predicted_per_second"):
-        assert timings[name] is None
+        assert getattr(timings, name) is None
 
 
 def test_heads_are_unique_and_say_what_they_are() -> None:
-    assert AnswerHead.new("m", is_chat=True).answer_id.startswith("chatcmpl-")
-    assert AnswerHead.new("m", is_chat=False).answer_id.startswith("cmpl-")
-    assert len({AnswerHead.new("m", is_chat=True).answer_id for _ in range(100)}) == 100
-    assert msgspec.json.decode(msgspec.json.encode(AnswerHead.new("a\x1b", is_chat=True).body("x")))["model"] == "a\x1b"
+    assert CompletionHead.new("m", is_chat=True).answer_id.startswith("chatcmpl-")
+    assert CompletionHead.new("m", is_chat=False).answer_id.startswith("cmpl-")
+    assert len({CompletionHead.new("m", is_chat=True).answer_id for _ in range(100)}) == 100
+
+
+def position(piece: bytes, *top: tuple[bytes, float]) -> PositionLogprobs:
+    tokens = tuple(TokenLogprob(index, each, logprob) for index, (each, logprob) in enumerate(top))
+    return PositionLogprobs(TokenLogprob(9, piece, -0.5), tokens)
+
+
+def test_log_probabilities_of_texts_have_the_drawn_token_among_the_likeliest() -> None:
+    assert msgspec.to_builtins(TextLogprobsWriter().write([position(b"a", (b"b", -0.25)), position(b"xy")])) == {
+        "tokens": ["a", "xy"],
+        "token_logprobs": [-0.5, -0.5],
+        "top_logprobs": [{"a": -0.5, "b": -0.25}, {"xy": -0.5}],
+        "text_offset": [0, 1],
+    }
+    impossible = PositionLogprobs(TokenLogprob(1, b"a", -math.inf), (TokenLogprob(1, b"a", -math.inf),))
+    assert TextLogprobsWriter().write([impossible]).top_logprobs == [{"a": FLOOR}]
+
+
+def test_offsets_count_characters_even_where_tokens_cut_them() -> None:
+    writer, euro = TextLogprobsWriter(), "€".encode()
+    first = writer.write([position(b"a"), position(euro[:2])])
+    second = writer.write([position(euro[2:]), position(b"b")])
+    assert first.text_offset + second.text_offset == [0, 1, 1, 2]

@@ -12,12 +12,12 @@ from backends.wire.prompts import TextPrompt
 from backends.wire.request import OutputSpec, SequenceSpec, Tool, ToolUse
 from router.models.targets import Choice, EngineReason, Target
 from router.models.wish import Wish
-from router.protocols.openai.answer import AnswerHead
-from router.protocols.openai.encoding import StreamEncoder, StreamWishes
+from router.protocols.openai.answer import CompletionHead
+from router.protocols.openai.encoding import CompletionStream, StreamOptions
 from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent, SequenceEnd
 
-CHAT = AnswerHead(answer_id="chatcmpl-1", created=7, model="m", is_chat=True)
-TEXT = AnswerHead(answer_id="cmpl-1", created=7, model="m", is_chat=False)
+CHAT = CompletionHead(answer_id="chatcmpl-1", created=7, model="m", is_chat=True)
+TEXT = CompletionHead(answer_id="cmpl-1", created=7, model="m", is_chat=False)
 END = SequenceEnd("stop", Usage(10, 4, 3), SequenceTimings(1.0, 12.0, 8.0))
 TIMINGS = (
     b'{"cache_n":4,"prompt_n":6,"prompt_ms":12.0,"prompt_per_token_ms":2.0,"prompt_per_second":500.0,'
@@ -26,7 +26,7 @@ TIMINGS = (
 )
 HEAD = b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"m",'
 TEXT_HEAD = b'data: {"id":"cmpl-1","object":"text_completion","created":7,"model":"m",'
-PLAIN = StreamWishes()
+PLAIN = StreamOptions()
 
 
 def served(**wishes: Any) -> Generation:
@@ -60,7 +60,7 @@ def deltas(chunks: bytes) -> list[dict[str, Any]]:
 
 
 def test_a_chat_stream() -> None:
-    encoder = StreamEncoder(CHAT, served(), PLAIN)
+    encoder = CompletionStream(CHAT, served(), PLAIN)
     assert encoder.encode([text_event(0, 'a"\n')]) == (
         HEAD
         + b'"choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}'
@@ -79,7 +79,7 @@ def test_a_chat_stream() -> None:
 
 
 def test_a_chat_stream_with_usage_has_null_before_and_the_figures_in_a_chunk_without_choices() -> None:
-    encoder = StreamEncoder(CHAT, served(), StreamWishes(includes_usage=True))
+    encoder = CompletionStream(CHAT, served(), StreamOptions(includes_usage=True))
     chunks = encoder.encode([text_event(0, "", END)])
     assert chunks == (
         HEAD
@@ -98,7 +98,7 @@ def test_a_chat_stream_with_usage_has_null_before_and_the_figures_in_a_chunk_wit
 
 
 def test_a_text_stream_of_two_prompts() -> None:
-    encoder = StreamEncoder(TEXT, served(), PLAIN)
+    encoder = CompletionStream(TEXT, served(), PLAIN)
     assert encoder.encode([text_event(1, "x"), text_event(0, "y", END)]) == (
         TEXT_HEAD
         + b'"choices":[{"index":1,"text":"x","logprobs":null,"finish_reason":null}]}\n\n'
@@ -112,7 +112,7 @@ def test_a_text_stream_of_two_prompts() -> None:
 
 
 def test_choices_of_one_prompt_interleave_and_count_the_prompt_once() -> None:
-    encoder = StreamEncoder(CHAT, served(num_choices=2), StreamWishes(includes_usage=True))
+    encoder = CompletionStream(CHAT, served(num_choices=2), StreamOptions(includes_usage=True))
     chunks = encoder.encode([text_event(1, "b"), text_event(0, "a"), text_event(1, "", END), text_event(0, "", END)])
     shown = [(c["choices"][0]["index"], c["choices"][0]["delta"].get("content")) for c in decoded(chunks)]
     assert shown == [(1, ""), (1, "b"), (0, ""), (0, "a"), (1, None), (0, None)]
@@ -121,7 +121,7 @@ def test_choices_of_one_prompt_interleave_and_count_the_prompt_once() -> None:
 
 
 def test_reasoning_comes_in_a_field_of_its_own_before_the_text() -> None:
-    encoder = StreamEncoder(CHAT, served(), PLAIN)
+    encoder = CompletionStream(CHAT, served(), PLAIN)
     chunks = encoder.encode([OutputEvent(0, Output("so", "hm"), 2)])
     assert deltas(chunks) == [{"role": "assistant", "content": ""}, {"reasoning_content": "hm"}, {"content": "so"}]
 
@@ -137,7 +137,7 @@ def test_tool_calls_have_id_type_and_name_in_their_first_fragment_only() -> None
         ToolCallDelta(1, "call_2", "g", "{}"),
     )
     tools = OutputSpec(tools=ToolUse((Tool("f", {}), Tool("g", {}))))
-    encoder = StreamEncoder(CHAT, served(output=tools), PLAIN)
+    encoder = CompletionStream(CHAT, served(output=tools), PLAIN)
     end = SequenceEnd("tool_calls", END.usage, END.timings)
     chunks = encoder.encode([OutputEvent(0, Output(tool_calls=calls), 4, end)])
     assert deltas(chunks) == [
@@ -160,7 +160,7 @@ TWO = PositionLogprobs(TokenLogprob(3, b"bc", -0.25))
 
 
 def test_log_probabilities_come_with_the_text_of_their_tokens_once() -> None:
-    encoder = StreamEncoder(CHAT, served(sampling=SamplingParams(num_logprobs=2)), PLAIN)
+    encoder = CompletionStream(CHAT, served(sampling=SamplingParams(num_logprobs=2)), PLAIN)
     chunks = decoded(
         encoder.encode([OutputEvent(0, Output("a", "t", logprobs=(ONE,)), 1), OutputEvent(0, Output(logprobs=(TWO,)))])
     )
@@ -177,7 +177,7 @@ def test_log_probabilities_come_with_the_text_of_their_tokens_once() -> None:
 
 
 def test_offsets_run_through_the_chunks_of_a_text_completion() -> None:
-    encoder = StreamEncoder(TEXT, served(sampling=SamplingParams(num_logprobs=0)), PLAIN)
+    encoder = CompletionStream(TEXT, served(sampling=SamplingParams(num_logprobs=0)), PLAIN)
     events = [OutputEvent(0, Output("a", logprobs=(ONE,)), 1), OutputEvent(0, Output("bc", logprobs=(TWO, ONE)), 2)]
     told = [chunk["choices"][0]["logprobs"]["text_offset"] for chunk in decoded(encoder.encode([*events]))]
     assert told == [[0], [1, 3]]
@@ -185,7 +185,7 @@ def test_offsets_run_through_the_chunks_of_a_text_completion() -> None:
 
 def test_an_echo_comes_first_in_every_choice_of_its_prompt() -> None:
     generation = served(num_choices=2, prompts=(TextPrompt("p"), TextPrompt("q")))
-    encoder = StreamEncoder(TEXT, generation, StreamWishes(echoes=("p", "q")))
+    encoder = CompletionStream(TEXT, generation, StreamOptions(echoes=("p", "q")))
     chunks = decoded(encoder.encode([text_event(3, "x"), text_event(0, "y"), text_event(3, "z")]))
     shown = [(chunk["choices"][0]["index"], chunk["choices"][0]["text"]) for chunk in chunks]
     assert shown == [(3, "q"), (3, "x"), (0, "p"), (0, "y"), (3, "z")]
@@ -193,7 +193,7 @@ def test_an_echo_comes_first_in_every_choice_of_its_prompt() -> None:
 
 def test_prompt_progress_is_llama_servers_and_ends_at_the_total() -> None:
     clock = itertools.count(100.0, 0.5)
-    encoder = StreamEncoder(CHAT, served(), StreamWishes(has_progress=True), clock=lambda: next(clock))
+    encoder = CompletionStream(CHAT, served(), StreamOptions(has_progress=True), clock=lambda: next(clock))
     chunks = encoder.encode([ProgressEvent(0, 0, 10, 0), ProgressEvent(0, 6, 10, 2)])
     assert chunks.startswith(
         HEAD + b'"choices":[{"index":0,"delta":{"role":"assistant","content":null},"logprobs":null,'
@@ -207,16 +207,16 @@ def test_prompt_progress_is_llama_servers_and_ends_at_the_total() -> None:
 
 
 def test_progress_is_told_once_per_prompt_and_only_when_wanted() -> None:
-    quiet = StreamEncoder(CHAT, served(), PLAIN)
+    quiet = CompletionStream(CHAT, served(), PLAIN)
     assert quiet.encode([ProgressEvent(0, 1, 2, 0)]) == b""
-    encoder = StreamEncoder(CHAT, served(num_choices=2), StreamWishes(has_progress=True))
+    encoder = CompletionStream(CHAT, served(num_choices=2), StreamOptions(has_progress=True))
     chunks = decoded(encoder.encode([ProgressEvent(0, 1, 2, 0), ProgressEvent(1, 1, 2, 0)]))
     assert [chunk["choices"][0]["index"] for chunk in chunks] == [0]
 
 
 def test_timings_in_every_chunk_count_up() -> None:
     now = [0.0]
-    encoder = StreamEncoder(CHAT, served(), StreamWishes(has_timings=True), clock=lambda: now[0])
+    encoder = CompletionStream(CHAT, served(), StreamOptions(has_timings=True), clock=lambda: now[0])
     encoder.encode([ProgressEvent(0, 0, 10, 0)])
     now[0] = 0.1
     first = decoded(encoder.encode([text_event(0, "a")]))[-1]["timings"]

@@ -16,7 +16,7 @@ from backends.wire.request import SequenceSpec
 from router.errors import InvalidRequestError
 from router.models.wish import Wish
 from router.placement.lifecycle import WorkerState
-from router.protocols.openai.encoding import StreamEncoder
+from router.protocols.openai.encoding import CompletionStream
 from router.protocols.openai.progress import PrefillWatch, WatchedEncoder, chunks_with_progress, wants_prefill_events
 from router.requests.generation import GenerationRequest, OutputEvent, ProgressEvent
 from router.workers.supervisor import Supervisor
@@ -135,7 +135,7 @@ async def test_leaving_the_stream_in_its_prefill_ends_the_generation() -> None:
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     clock = Clock()
     watch = PrefillWatch(supervisor_with(), request_for(), clock=clock)
-    encoder = WatchedEncoder(cast("StreamEncoder", SimpleNamespace(encode=lambda _: b"")), watch)
+    encoder = WatchedEncoder(cast("CompletionStream", SimpleNamespace(encode=lambda _: b"")), watch)
     chunks = chunks_with_progress(reading(), watch)
     assert data_of(await anext(chunks))["status"] == "processing"
     clock.now += 2.0

@@ -7,7 +7,7 @@ import pytest
 
 from backends.sequence import SamplingParams
 from backends.wire.messages import SequenceTimings, Usage
-from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
+from backends.wire.output import FinishReason, Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import SequenceSpec
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
@@ -25,7 +25,7 @@ WANTED = GenerationRequest(
 )
 
 
-def end(reason: str = "stop") -> SequenceEnd:
+def end(reason: FinishReason = "stop") -> SequenceEnd:
     return SequenceEnd(reason, Usage(10, 4, 3, 1), SequenceTimings(1.0, 12.0, 8.0))
 
 
@@ -38,9 +38,11 @@ class Written:
         head = ResponseHead(
             response_id="resp_1", created_at=7, request=request, wanted=WANTED, service_tier=None, is_stored=True
         )
-        self.encoder = ResponseEncoder(head, _served(), self.kept.append, clock=lambda: 9.5)
+        self.encoder = ResponseEncoder(
+            head, _served(), lambda body: self.kept.append(msgspec.to_builtins(body)), clock=lambda: 9.5
+        )
 
-    def events(self, *outputs: Output, reason: str = "stop") -> list[Event]:
+    def events(self, *outputs: Output, reason: FinishReason = "stop") -> list[Event]:
         chunks = [self.encoder.encode([OutputEvent(0, output, 1)]) for output in outputs]
         chunks.append(self.encoder.encode([OutputEvent(0, Output(), 0, end(reason))]))
         return decoded(b"".join([*chunks, self.encoder.tail()]))

@@ -1,0 +1,83 @@
+"""What the answers of all protocols have in common: their base, pages of lists, and answers that are encoded ahead.
+
+Each answer is one Struct: encoders encode it, the API's document shows it, the client and the tests decode it. A field
+that is left out where there is nothing to say is UNSET; one that is null then is None.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast
+
+import msgspec
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Identified(Protocol):
+    """Something with an id."""
+
+    @property
+    def id(self) -> str:
+        """By which clients name it."""
+
+
+_T = TypeVar("_T", bound=Identified)
+
+
+class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of answers and their parts."""
+
+
+class Page(AnswerBody, Generic[_T], frozen=True, tag_field="object", tag="list"):
+    """A part of a list of objects with ids."""
+
+    data: list[_T]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+    @classmethod
+    def of(cls, items: Sequence[_T], *, after: str | None, limit: int) -> Self | None:
+        """Return the page behind the item with the id `after`, or the first one; None = there is no such item."""
+        begin = 0
+        if after is not None:
+            begin = next((index + 1 for index, item in enumerate(items) if item.id == after), -1)
+            if begin < 0:
+                return None
+        page = list(items[begin : begin + limit])
+        return cls(
+            data=page,
+            first_id=page[0].id if page else None,
+            last_id=page[-1].id if page else None,
+            has_more=begin + limit < len(items),
+        )
+
+
+TEXT_PLACE: Final = cast("str", msgspec.Raw(b"\0"))
+"""Stands in a Struct for a text that is not there yet; JSON has no such byte."""
+
+
+class EncodedAhead:
+    """What a stream sends with every token: encoded once, around the one text in it that is new each time.
+
+    Args:
+        encoded: A Struct's JSON, with `TEXT_PLACE` where the text is to be, as it goes over the wire.
+    """
+
+    __slots__ = ("_after", "_before")
+
+    def __init__(self, encoded: bytes) -> None:
+        self._before, self._after = encoded.split(b"\0")
+
+    def with_text(self, text: str) -> bytes:
+        """Return it with a text in its place."""
+        return self._before + _encode(text) + self._after
+
+
+def sse_event(data: Any, name: str | None = None) -> bytes:
+    """Return an event of a stream. Source: WHATWG HTML, section 9.2.6.
+
+    Args:
+        data: Anything that msgspec encodes.
+    """
+    head = b"data: " if name is None else b"event: " + name.encode() + b"\ndata: "
+    return head + _encode(data) + b"\n\n"
