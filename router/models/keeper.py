@@ -25,6 +25,7 @@ from registry.scan.candidates import ScanRoot
 from registry.scan.discovery import scan
 from registry.scan.watch import FileWatch
 from registry.store import Registry
+from router.status import HashProgress
 
 logger = logging.getLogger(__name__)
 
@@ -35,20 +36,6 @@ RETRY_S = 10.0
 """From a scan that failed to the next."""
 
 _THREAD_NICENESS = 10
-
-
-class HashProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the checksums are.
-
-    Attributes:
-        num_artifacts_left: Artifacts not finished, the one in work among them.
-        path: The first file of the one in work.
-    """
-
-    num_artifacts_left: int
-    done_bytes: int
-    total_bytes: int
-    path: str
 
 
 class ModelKeeper:

@@ -19,9 +19,10 @@ from router.models.load_spec import load_spec_for
 from router.models.targets import ENGINES, Target
 from router.placement.lifecycle import WorkerState, check_transition
 from router.placement.situation import PlacedWorker
+from router.status import Swap
 from router.workers.launch import WorkerLaunch
 from router.workers.messages import Message, WorkerChanged, WorkerGone
-from router.workers.residency import ManagedWorker, Swap, run_worker, stop_worker
+from router.workers.residency import ManagedWorker, run_worker, stop_worker
 
 logger = logging.getLogger(__name__)
 

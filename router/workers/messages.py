@@ -5,7 +5,8 @@ import dataclasses
 
 from backends.sequence import Priority
 from router.config import Config
-from router.workers.residency import StopReport, Swap
+from router.status import Swap
+from router.workers.residency import StopReport
 from router.workers.waiting import Ticket
 
 

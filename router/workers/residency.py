@@ -13,6 +13,7 @@ from router.models.targets import Target
 from router.placement import readings as memory
 from router.placement.lifecycle import WorkerState
 from router.placement.readings import Footprint
+from router.status import Swap
 from router.workers.client import WorkerClient, start_worker
 from router.workers.launch import WorkerLaunch
 
@@ -25,45 +26,6 @@ RECLAIM_SETTLED_S = 0.25 if sys.platform == "linux" else None
 Linux frees a process's memory before the process can be reaped, so what is missing then was taken by others meanwhile.
 Elsewhere (Metal's wired memory) it may come back late: the whole timeout is waited.
 """
-
-
-class Swap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One load or one unload, as measured; absent = not measured.
-
-    Attributes:
-        at: Seconds since 1970.
-        event: `load` or `unload`.
-        engine: `mlx` or `llamacpp`.
-        load_ms: From the decision to load to the model being ready, the start of the process included.
-        unload_ms: From the decision to stop to the memory being back.
-        freed_bytes: Resident memory of the worker just before it was told to end; the process is reaped, so it is free.
-        rss_before_bytes: The same figure, under the name that `workers` uses.
-        anonymous_before_bytes: The part that is no mapped file.
-        is_memory_back: Whether available memory rose by RECLAIM_SHARE of the anonymous part in time.
-    """
-
-    at: float
-    event: str
-    model: str
-    engine: str
-    reason: str | None = None
-    load_ms: float | None = None
-    unload_ms: float | None = None
-    freed_bytes: int | None = None
-    rss_before_bytes: int | None = None
-    anonymous_before_bytes: int | None = None
-    available_before_bytes: int | None = None
-    available_after_bytes: int | None = None
-    is_memory_back: bool | None = None
-
-    def log_line(self) -> str:
-        """Return the record as one line for the log."""
-        fields = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
-        del fields["at"], fields["event"]
-        text = " ".join(
-            f"{name}={value:.1f}" if isinstance(value, float) else f"{name}={value}" for name, value in fields.items()
-        )
-        return f"{self.event} {text}"
 
 
 class StopReport(msgspec.Struct, frozen=True):

@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from router.workers.residency import StopReport, Swap
+from router.status import Swap
+from router.workers.residency import StopReport
 
 
 @dataclasses.dataclass(slots=True)

@@ -23,6 +23,7 @@ from router.placement.dispatching import Dispatch
 from router.placement.keep_alive import expires_at
 from router.placement.lifecycle import WorkerState
 from router.placement.situation import PlacementLimits, WaitingRequest
+from router.status import Swap
 from router.workers.faults import WorkerFaults
 from router.workers.fleet import Fleet
 from router.workers.gate import Gate
@@ -38,7 +39,7 @@ from router.workers.messages import (
     WorkerChanged,
     WorkerGone,
 )
-from router.workers.residency import ManagedWorker, StopReport, Swap
+from router.workers.residency import ManagedWorker, StopReport
 from router.workers.stop_commands import StopCommands
 from router.workers.waiting import Lease, Ticket
 

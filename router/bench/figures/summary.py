@@ -84,8 +84,19 @@ class BenchSummary(msgspec.Struct, frozen=True, kw_only=True):
     sides: tuple[ContestantFigures, ...]
 
 
+class BenchRun(BenchRecord, frozen=True, kw_only=True):
+    """A run with every sample, and its summary."""
+
+    summary: BenchSummary
+
+
 Rounds = Mapping[int, float]
 """Round to figure."""
+
+
+def summed_up(record: BenchRecord) -> BenchRun:
+    """Return a run with its summary."""
+    return BenchRun(**msgspec.structs.asdict(record), summary=summarize(record))
 
 
 def summarize(record: BenchRecord) -> BenchSummary:

@@ -10,56 +10,13 @@ import httpx
 import msgspec
 
 from router.bench.machine.watch import pids_listening_on
+from router.status import RequestList, Status, StopResponse, WorkerStatus
 
 STOP_TIMEOUT_S: Final = 180.0
 _QUICK_TIMEOUT_S: Final = 10.0
 _TOKENIZE_TIMEOUT_S: Final = 600.0
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _T = TypeVar("_T")
-
-
-class WorkerFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker of our server, as `GET /v1/mlxr/status` has it, as far as benchmarks use it."""
-
-    pid: int | None = None
-    engine: str
-    model: str | None = None
-    state: str = ""
-    context_length: int | None = None
-    devices: tuple[str, ...] = ()
-    engine_versions: dict[str, str] = {}
-    features: str = ""
-    num_threads: int | None = None
-
-
-class SwapFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A load or an unload of our server."""
-
-    at: float
-    event: str
-    engine: str
-    unload_ms: float | None = None
-    freed_bytes: int | None = None
-
-
-class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Our server's status."""
-
-    pid: int
-    workers: tuple[WorkerFacts, ...] = ()
-    swaps: tuple[SwapFacts, ...] = ()
-
-    def workers_of(self, engine: str | None) -> tuple[WorkerFacts, ...]:
-        """Return the workers of an engine that have a model."""
-        return tuple(worker for worker in self.workers if worker.engine == engine and worker.model is not None)
-
-
-class _Stopped(msgspec.Struct, frozen=True):
-    stopped: bool = False
-
-
-class _RequestList(msgspec.Struct, frozen=True):
-    requests: tuple[dict[str, Any], ...] = ()
 
 
 class TextToken(msgspec.Struct, frozen=True):
@@ -81,20 +38,27 @@ class _Props(msgspec.Struct, frozen=True):
     default_generation_settings: dict[str, Any] = {}
 
 
-async def server_facts(http: httpx.AsyncClient) -> ServerFacts | None:
+async def server_status(http: httpx.AsyncClient) -> Status | None:
     """Return our server's status; None = it does not answer."""
-    return await _asked(http, "GET", "/v1/mlxr/status", ServerFacts)
+    return await _asked(http, "GET", "/v1/mlxr/status", Status)
+
+
+def workers_of(status: Status, engine: str | None) -> list[WorkerStatus]:
+    """Return the workers of an engine that have a model."""
+    return [worker for worker in status.workers if worker.engine == engine and worker.model is not None]
 
 
 async def stop_model(http: httpx.AsyncClient, model: str) -> bool:
     """Unload a model of our server; tell whether it was loaded."""
-    done = await _asked(http, "POST", "/v1/mlxr/models/stop", _Stopped, body={"model": model}, timeout_s=STOP_TIMEOUT_S)
+    done = await _asked(
+        http, "POST", "/v1/mlxr/models/stop", StopResponse, body={"model": model}, timeout_s=STOP_TIMEOUT_S
+    )
     return done is not None and done.stopped
 
 
 async def num_requests(http: httpx.AsyncClient) -> int:
     """Return how many requests our server has."""
-    found = await _asked(http, "GET", "/v1/mlxr/requests", _RequestList)
+    found = await _asked(http, "GET", "/v1/mlxr/requests", RequestList)
     return 0 if found is None else len(found.requests)
 
 

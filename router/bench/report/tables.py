@@ -2,11 +2,8 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from registry.bench_record import BenchRecord
 from router.bench.figures.figures import KINDS, KINDS_BY_NAME, SIDE_KINDS
@@ -38,21 +35,6 @@ CSV_HEAD: Final = (
     "ratio_high",
     "verdict",
 )
-
-
-def as_json(record: BenchRecord) -> str:
-    """Write a run with every sample, and its summary under `summary`.
-
-    Returns:
-        Indented JSON in ASCII.
-    """
-    return json.dumps(as_builtins(record), indent=2) + "\n"
-
-
-def as_builtins(record: BenchRecord) -> dict[str, Any]:
-    """Give what `as_json` writes as dicts and lists."""
-    fields: dict[str, Any] = msgspec.to_builtins(record)
-    return fields | {"summary": msgspec.to_builtins(summarize(record))}
 
 
 def as_csv(record: BenchRecord) -> str:

@@ -14,7 +14,13 @@ import msgspec
 from registry.bench_record import BenchContestant, BenchSample
 from router.bench.events import BenchProgress, BenchSampled, BenchStep
 from router.bench.machine.energy import EnergyMeter
-from router.bench.machine.server_facts import foreign_context_length, foreign_pids, num_requests, tokens_of
+from router.bench.machine.server_facts import (
+    foreign_context_length,
+    foreign_pids,
+    num_requests,
+    tokens_of,
+    workers_of,
+)
 from router.bench.machine.watch import Stretch, StretchWatch, ThermalSensor, peak_memory_of
 from router.bench.plan.scenarios import Scenario, why_skipped
 from router.bench.plan.schedule import first_lap_share_s
@@ -186,14 +192,14 @@ async def _note_facts(course: Course, measurer: Measurer) -> tuple[int, ...] | N
             course.change(index, context_length=await foreign_context_length(measurer.http, contestant.model))
         return foreign_pids(measurer.http)
     facts = course.residence.facts
-    workers = () if facts is None else facts.workers_of(contestant.engine)
+    workers = [] if facts is None else workers_of(facts, contestant.engine)
     if facts is None or not workers:
         return None
     worker = workers[0]
     course.change(
         index,
         context_length=worker.context_length,
-        devices=worker.devices,
+        devices=tuple(worker.devices),
         engine_versions=worker.engine_versions,
         features=worker.features,
         num_threads=worker.num_threads,

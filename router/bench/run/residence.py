@@ -9,10 +9,11 @@ import time
 import httpx
 
 from registry.bench_record import BenchLoad
-from router.bench.machine.server_facts import ServerFacts, server_facts, stop_model
+from router.bench.machine.server_facts import server_status, stop_model
 from router.bench.run.book import Book
 from router.bench.run.client import Answer
 from router.bench.run.measurer import Measurer
+from router.status import Status
 
 
 class Residence:
@@ -29,15 +30,15 @@ class Residence:
         self._seen_at = 0.0
         self._engine: str | None = None
         self.resident: int | None = None
-        self.facts: ServerFacts | None = None
+        self.facts: Status | None = None
 
     async def clear(self) -> None:
         """Unload whatever is loaded, so that the next load is a cold one."""
-        facts = await server_facts(self._http)
+        facts = await server_status(self._http)
         models = {worker.model for worker in facts.workers if worker.model is not None} if facts is not None else set()
         for model in sorted(models):
             await stop_model(self._http, model)
-        self._note_unload(await server_facts(self._http))
+        self._note_unload(await server_status(self._http))
         self.resident = self._engine = None
 
     async def enter(self, measurer: Measurer) -> str | None:
@@ -50,7 +51,7 @@ class Residence:
         answer = await measurer.warm_up()
         if measurer.contestant.is_foreign:
             return answer.error
-        self.facts = await server_facts(self._http)
+        self.facts = await server_status(self._http)
         load_ms = _load_ms(answer)
         if load_ms or self.resident != measurer.index:
             self._note_unload(self.facts)
@@ -68,9 +69,9 @@ class Residence:
         self.resident, self._engine = measurer.index, measurer.contestant.engine
         return None
 
-    def _note_unload(self, facts: ServerFacts | None) -> None:
+    def _note_unload(self, facts: Status | None) -> None:
         """Look for the end of the contestant that was resident."""
-        swaps = () if facts is None else facts.swaps
+        swaps = [] if facts is None else facts.swaps
         new = [swap for swap in swaps if swap.event == "unload" and swap.at > self._seen_at]
         self._seen_at = max((swap.at for swap in swaps), default=self._seen_at)
         own = [swap for swap in new if swap.engine == self._engine]

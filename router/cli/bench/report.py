@@ -31,10 +31,14 @@ def print_run(record: "BenchRecord", *, is_json: bool = False, is_csv: bool = Fa
     Args:
         is_csv: One line per figure.
     """
-    from router.bench.report.tables import as_builtins, as_csv, as_markdown
+    from router.bench.report.tables import as_csv, as_markdown
 
     if is_json:
-        print_json(as_builtins(record))
+        import msgspec
+
+        from router.bench.figures.summary import summed_up
+
+        print_json(msgspec.to_builtins(summed_up(record)))
     elif is_csv:
         print(as_csv(record), end="")
     elif is_markdown:

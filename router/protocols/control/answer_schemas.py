@@ -1,9 +1,7 @@
-"""Answers of mlxr's own API as Structs, for its document and for tests, where the code that sends them has none."""
+"""Answers of mlxr's own API as its document shows them, where the code that sends them has no Structs."""
 
 import msgspec
 
-from registry.bench_record import BenchRecord
-from router.bench.figures.summary import BenchSummary
 from router.protocols.fields.capabilities import Support
 from router.protocols.fields.json_types import JSONObject, JSONValue
 
@@ -34,12 +32,6 @@ class CapabilityReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     engines: list[str]
     fields: list[FieldCapability]
     endpoints: list[PathCapability]
-
-
-class BenchRun(BenchRecord, frozen=True, kw_only=True):
-    """A run with every sample, and its summary."""
-
-    summary: BenchSummary
 
 
 class OpenAPIDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,10 +10,10 @@ from litestar.types import ASGIApp
 
 from registry.errors import BenchNotFoundError
 from registry.store.benches import BenchHead
+from router.bench.figures.summary import summed_up
 from router.bench.plan.contestants import contestants_of
 from router.bench.plan.scenarios import chosen_scenarios
 from router.bench.plan.wish import BenchWish
-from router.bench.report.tables import as_builtins
 from router.errors import InvalidRequestError, UnavailableError
 from router.http.asgi import json_reply
 from router.http.body import read_json
@@ -77,7 +77,7 @@ async def list_benches(request: Request[Any, Any, Any], services: NamedDependenc
 @get("/v1/mlxr/bench/{bench_id:str}")
 async def get_bench(bench_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """Give one run: every sample, and the summary."""
-    return json_reply(as_builtins(await _runs(services).record(bench_id)))
+    return json_reply(summed_up(await _runs(services).record(bench_id)))
 
 
 def _limit(text: str | None) -> int:

@@ -7,11 +7,11 @@ from backends.sequence import Priority
 from router.models.targets import Choice, Target
 from router.models.wish import Wish
 from router.placement.lifecycle import WorkerState
-from router.protocols.control.schemas import RequestStatus
 from router.requests.generation import Generation
 from router.requests.register import RunningRequest
 from router.requests.running_embedding import RunningEmbedding
 from router.services import Services
+from router.status import RequestStatus
 
 _SERVING = frozenset({WorkerState.READY, WorkerState.DRAINING})
 

@@ -17,10 +17,11 @@ from router.protocols.control.document import get_document
 from router.protocols.control.engine import explain_engine
 from router.protocols.control.pulls import PULL_ROUTES
 from router.protocols.control.requests import request_status
-from router.protocols.control.schemas import CancelResponse, RequestList, StopRequest, StopResponse
+from router.protocols.control.schemas import StopRequest
 from router.protocols.control.status import health, status
 from router.protocols.fields.capabilities import ENGINES, report
 from router.services import Services
+from router.status import CancelResponse, RequestList, StopResponse
 
 
 @get("/health")

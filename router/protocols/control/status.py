@@ -14,8 +14,8 @@ from router.models.load_spec import load_spec_for
 from router.models.targets import Target
 from router.placement import readings as memory
 from router.placement.lifecycle import WorkerState
-from router.protocols.control.schemas import Health, QueueStatus, ResidentModel, Status, WaitingTarget, WorkerStatus
 from router.services import Services
+from router.status import Health, QueueStatus, ResidentModel, Status, WaitingTarget, WorkerStatus
 from router.workers.residency import ManagedWorker
 
 _RESIDENT = frozenset({WorkerState.READY, WorkerState.DRAINING})

@@ -4,7 +4,9 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from router import status
 from router.bench.events import BenchEvent
+from router.bench.figures.summary import BenchRun
 from router.bench.plan.wish import BenchWish
 from router.http.error_schemas import OpenAIError
 from router.jobs.conversions import ConversionEvent
@@ -24,13 +26,13 @@ _EXPLAINED: Final = (
 )
 
 _STATUS: Final = (
-    row("mlxr", "GET", "/health", "Answer at once, whatever the engines do.", schemas.Health),
+    row("mlxr", "GET", "/health", "Answer at once, whatever the engines do.", status.Health),
     row("mlxr", "GET", "/schema", _DOCUMENT, answers.OpenAPIDocument),
     row("mlxr", "GET", "/schema/openapi.json", _DOCUMENT, answers.OpenAPIDocument),
-    row("mlxr", "GET", "/v1/mlxr/status", "Tell what runs, waits, and was loaded.", schemas.Status),
+    row("mlxr", "GET", "/v1/mlxr/status", "Tell what runs, waits, and was loaded.", status.Status),
     row("mlxr", "GET", "/v1/mlxr/capabilities", "Tell what is honoured.", answers.CapabilityReport, query=(MODEL,)),
-    row("mlxr", "GET", "/v1/mlxr/requests", "List the requests that run or wait.", schemas.RequestList),
-    row("mlxr", "POST", "/v1/mlxr/requests/{request_id:str}/cancel", "End a request.", schemas.CancelResponse),
+    row("mlxr", "GET", "/v1/mlxr/requests", "List the requests that run or wait.", status.RequestList),
+    row("mlxr", "POST", "/v1/mlxr/requests/{request_id:str}/cancel", "End a request.", status.CancelResponse),
     row(
         "mlxr",
         "GET",
@@ -39,7 +41,7 @@ _STATUS: Final = (
         Explanation,
         query=_EXPLAINED,
     ),
-    row("mlxr", "POST", "/v1/mlxr/models/stop", "Unload a model.", schemas.StopResponse, body=schemas.StopRequest),
+    row("mlxr", "POST", "/v1/mlxr/models/stop", "Unload a model.", status.StopResponse, body=schemas.StopRequest),
 )
 _PULLS: Final = (
     row(
@@ -94,7 +96,7 @@ _BENCHES: Final = (
         bench.BenchList,
         query=(Parameter(name="model", type=str, what="Only runs of this one."), page_limit(bench.MAX_LIMIT)),
     ),
-    row("mlxr", "GET", "/v1/mlxr/bench/{bench_id:str}", "Give one benchmark.", answers.BenchRun),
+    row("mlxr", "GET", "/v1/mlxr/bench/{bench_id:str}", "Give one benchmark.", BenchRun),
 )
 
 MLXR_ENDPOINTS: Final[tuple[Endpoint, ...]] = (*_STATUS, *_PULLS, *_CONVERSIONS, *_BENCHES)

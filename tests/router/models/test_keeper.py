@@ -6,7 +6,8 @@ import pytest
 
 from registry.scan.candidates import ScanRoot
 from registry.store import Registry
-from router.models.keeper import HashProgress, ModelKeeper
+from router.models.keeper import ModelKeeper
+from router.status import HashProgress
 from tests.registry.gguf_builder import llama_model
 
 

@@ -14,7 +14,6 @@ from backends.wire.messages import SequenceTimings, Usage
 from backends.wire.output import FinishReason, Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import SequenceSpec
-from router.bench.report.tables import as_builtins
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
 from router.models.targets import Choice, EngineReason, Target
 from router.models.wish import Wish
@@ -31,7 +30,6 @@ from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent, SequenceEnd
 from router.requests.register import AnswerEncoder
 from tests.support.api_answers import check_answer, endpoint_of
-from tests.support.bench_records import make_run
 
 OPENAI_OPTIONS = StreamOptions(includes_usage=True, has_progress=True, has_timings=True)
 SAMPLING = SamplingParams(num_logprobs=1)
@@ -139,8 +137,3 @@ def test_responses_that_fail_are_of_the_documents_types(error: Exception, *, is_
     body = encoder.queued() if is_background else b""
     body += encoder.encode([OutputEvent(0, THOUGHT, 1, None)]) + encoder.failed(error)
     check("/v1/responses", encoder, body)
-
-
-def test_benchmarks_are_of_the_documents_types() -> None:
-    body = msgspec.json.encode(as_builtins(make_run()))
-    check_answer(endpoint_of("GET", "/v1/mlxr/bench/x"), 200, {"content-type": "application/json"}, body)

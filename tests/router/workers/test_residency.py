@@ -1,6 +1,7 @@
 import msgspec
 
-from router.workers.residency import ManagedWorker, Swap
+from router.status import Swap
+from router.workers.residency import ManagedWorker
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
 

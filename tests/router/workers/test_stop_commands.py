@@ -1,6 +1,7 @@
 import asyncio
 
-from router.workers.residency import StopReport, Swap
+from router.status import Swap
+from router.workers.residency import StopReport
 from router.workers.stop_commands import StopCommands, combined
 
 

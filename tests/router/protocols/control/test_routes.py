@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from backends.fake.engine import FakeOptions
-from router.models.keeper import HashProgress, ModelKeeper
+from router.models.keeper import ModelKeeper
+from router.status import HashProgress
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
 

@@ -1,0 +1,208 @@
+"""What a running gateway tells of itself: the bodies of `/health`, `/v1/mlxr/status` and `/v1/mlxr/requests`.
+
+The gateway encodes them, the API's document shows them, the command line and the benchmark decode them. Units stand in
+the names; absent = not measured. Light on purpose: the command line imports it.
+"""
+
+import msgspec
+
+
+class ResidentModel(msgspec.Struct, frozen=True):
+    """A loaded model, `name` or `name+adapter`."""
+
+    model: str
+    engine: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Body of GET /health."""
+
+    status: str
+    resident: list[ResidentModel]
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker process.
+
+    Attributes:
+        state: loading, ready, busy, draining, standby or stopping.
+        num_background: Those of them that run in the background.
+        load_fraction: Share of a running load, 0..1.
+        devices: Where weights and cache are, by the engine's own account.
+        load: What of the load is not as the config has it.
+        num_threads: Compute threads (llamacpp); null = the engine chooses.
+        expires_at: When the model is unloaded if no request comes, seconds since 1970; null = it stays, or is used.
+    """
+
+    id: int
+    pid: int | None
+    engine: str
+    model: str | None
+    adapter: str | None
+    state: str
+    rss_bytes: int | None
+    num_running: int
+    num_background: int
+    num_waiting: int | None
+    load_ms: float | None
+    load_fraction: float | None
+    loaded_at: float | None
+    context_length: int | None
+    devices: list[str]
+    engine_versions: dict[str, str]
+    features: str
+    path: str | None
+    load: dict[str, int | str]
+    num_threads: int | None
+    expires_at: float | None
+
+
+class WaitingTarget(msgspec.Struct, frozen=True):
+    """Requests that wait for one model, `name` or `name+adapter`, on one engine."""
+
+    model: str
+    engine: str
+    num_waiting: int
+
+
+class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The queue in front of the workers.
+
+    Attributes:
+        num_background: Those of them that are background requests.
+    """
+
+    num_waiting: int
+    num_background: int
+    limit: int
+    limit_background: int
+    oldest_wait_s: float | None
+    by_target: list[WaitingTarget]
+
+
+class Swap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One load or one unload, as measured; absent = not measured.
+
+    Attributes:
+        at: Seconds since 1970.
+        event: `load` or `unload`.
+        engine: `mlx` or `llamacpp`.
+        load_ms: From the decision to load to the model being ready, the start of the process included.
+        unload_ms: From the decision to stop to the memory being back.
+        freed_bytes: Resident memory of the worker just before it was told to end; the process is reaped, so it is free.
+        rss_before_bytes: The same figure, under the name that `workers` uses.
+        anonymous_before_bytes: The part that is no mapped file.
+        is_memory_back: Whether available memory rose by RECLAIM_SHARE of the anonymous part in time.
+    """
+
+    at: float
+    event: str
+    model: str
+    engine: str
+    reason: str | None = None
+    load_ms: float | None = None
+    unload_ms: float | None = None
+    freed_bytes: int | None = None
+    rss_before_bytes: int | None = None
+    anonymous_before_bytes: int | None = None
+    available_before_bytes: int | None = None
+    available_after_bytes: int | None = None
+    is_memory_back: bool | None = None
+
+    def log_line(self) -> str:
+        """Return the record as one line for the log."""
+        fields = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        del fields["at"], fields["event"]
+        text = " ".join(
+            f"{name}={value:.1f}" if isinstance(value, float) else f"{name}={value}" for name, value in fields.items()
+        )
+        return f"{self.event} {text}"
+
+
+class HashProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the checksums are.
+
+    Attributes:
+        num_artifacts_left: Artifacts not finished, the one in work among them.
+        path: The first file of the one in work.
+    """
+
+    num_artifacts_left: int
+    done_bytes: int
+    total_bytes: int
+    path: str
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of GET /v1/mlxr/status.
+
+    Attributes:
+        checksums: How far the checksums of model files are; null when none are being computed.
+    """
+
+    version: str
+    pid: int
+    uptime_s: float
+    url: str | None
+    engine_setting: str
+    config_error: str | None
+    residency: str
+    standby: bool
+    workers: list[WorkerStatus]
+    queue: QueueStatus
+    swaps: list[Swap]
+    memory_total_bytes: int
+    memory_available_bytes: int
+    gateway_rss_bytes: int | None
+    checksums: HashProgress | None
+
+
+class StopResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """What stopping did; figures are null when the model was not loaded."""
+
+    stopped: bool
+    freed_bytes: int | None
+    unload_ms: float | None
+
+
+class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One request that runs or waits; token counts are null before its prompt was tokenized.
+
+    Attributes:
+        id: The answer's id, also in the header X-Request-Id.
+        state: queued, loading (its model), prefill or decode.
+        session: Its conversation, by X-Session-Id or prompt_cache_key.
+        is_client_gone: Whether it only waits for the same request to come again.
+        started_at: Seconds since 1970.
+        age_s: Seconds since then.
+        prompt_tokens_cached: Those that had not to be computed.
+        output_tokens: Of each of its sequences so far.
+    """
+
+    id: str
+    protocol: str
+    model: str
+    engine: str | None
+    state: str
+    priority: str
+    session: str | None
+    client: str
+    is_client_gone: bool
+    started_at: float
+    age_s: float
+    prompt_tokens: int | None
+    prompt_tokens_done: int | None
+    prompt_tokens_cached: int | None
+    output_tokens: list[int]
+
+
+class RequestList(msgspec.Struct, frozen=True):
+    """Body of GET /v1/mlxr/requests, in the order of arrival."""
+
+    requests: list[RequestStatus]
+
+
+class CancelResponse(msgspec.Struct, frozen=True):
+    """What was cancelled, as it stood then."""
+
+    cancelled: RequestStatus
