@@ -1,11 +1,13 @@
 """What the catalogue holds: models, their artifacts, and files that are neither. Plain data, no database."""
 
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
-from registry.adapters.facts import AdapterFacts
-from registry.facts import ArtifactFormat, ModelFacts
+from registry.facts import AdapterFacts, ArtifactFormat, ModelFacts
 from registry.settings import NO_SETTINGS, ModelSettings
 
 EngineName = Literal["mlx", "llamacpp"]
@@ -31,15 +33,13 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
         mmproj_path: The vision projector beside a GGUF model, if any.
         size_bytes: Sum over `files`.
         mtime_ns: Newest modification time over `files`; with `size_bytes` it tells whether anything changed.
-        sha256: Of a single file, once it is known. Of several files it is that of the lines that `sha256sum` prints for
-            them, sorted by file name.
+        sha256: The `combined_sha256` of its files, once it is known.
         status: `ok`; `bad` (no longer parses); `missing` (gone from disk); `unsupported` (no engine would load it).
         reason: Why the status is not `ok`.
         is_owned: It lies in mlxr's own models folder, so mlxr may delete its files.
         copies: Other paths where the same bytes lie, sorted.
         layout: Of the folder it was found in.
         root: That folder; None when it was registered by its path.
-        prefill_tokens_per_s: Measured on this machine; None until then.
     """
 
     id: int
@@ -58,8 +58,6 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     copies: tuple[str, ...] = ()
     layout: Layout = "plain"
     root: str | None = None
-    prefill_tokens_per_s: float | None = None
-    decode_tokens_per_s: float | None = None
 
     @property
     def engine(self) -> EngineName:
@@ -196,8 +194,6 @@ class ArtifactSummary(msgspec.Struct, frozen=True, kw_only=True):
     quantization: str | None
     parameter_count: int | None
     context_length: int | None
-    prefill_tokens_per_s: float | None
-    decode_tokens_per_s: float | None
 
     @property
     def engine(self) -> EngineName:
@@ -241,6 +237,20 @@ class FileHash(msgspec.Struct, frozen=True, kw_only=True):
     is_computed: bool
 
 
+def combined_sha256(hashes: Iterable[FileHash]) -> str | None:
+    """Give one checksum for all files of an artifact.
+
+    Returns:
+        The checksum of a single file; of several that of the lines that `sha256sum` prints for them, sorted by file
+        name. None without files.
+    """
+    pairs = sorted((Path(item.path).name, item.sha256) for item in hashes)
+    if len(pairs) <= 1:
+        return pairs[0][1] if pairs else None
+    lines = "".join(f"{sha256}  {name}\n" for name, sha256 in pairs)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+
 class ArtifactDraft(msgspec.Struct, frozen=True, kw_only=True):
     """An artifact as found on disk, before it has a model.
 
@@ -265,6 +275,11 @@ class ArtifactDraft(msgspec.Struct, frozen=True, kw_only=True):
     layout: Layout = "plain"
     root: str | None = None
     hashes: tuple[FileHash, ...] = ()
+
+    @property
+    def claimed_sha256(self) -> str | None:
+        """The artifact's checksum as the names of its files say it; None unless every file has one."""
+        return combined_sha256(self.hashes) if len(self.hashes) == len(self.files) else None
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

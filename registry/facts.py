@@ -1,17 +1,15 @@
-"""What the registry knows about a model from its files: the Structs that both parsers fill.
+"""What the registry knows of models and adapters from their files: the Structs that the parsers fill.
 
 Everything here is plain data that goes through JSON and back unchanged. Not here: how the facts are read (`gguf/`,
-`mlx_dir.py`) and how much memory a load takes (these are the inputs of that sum, not its result).
+`mlx/`, `adapters/`) and how much memory a load takes (these are the inputs of that sum, not its result).
 """
 
 import enum
 import hashlib
 import re
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
-
-from registry.memory_facts import MemoryFacts
 
 _TOOLS_PATTERN = re.compile(r"\btools?\b|\btool_calls\b")
 _THINKING_PATTERN = re.compile(r"<think>|<\|think|enable_thinking|reasoning_content|<\|channel\|>")
@@ -145,6 +143,32 @@ class SplitFacts(msgspec.Struct, frozen=True, kw_only=True):
     num_tensors: int | None = None
 
 
+class MemoryFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The inputs of a memory estimate.
+
+    Attributes:
+        num_heads: Query heads, the most of any layer; None when unknown.
+        feed_forward_length: Width inside the feed-forward part for one token, all experts it uses together; None when
+            unknown.
+        num_attention_layers: Layers that keep keys and values; None = all.
+        recurrent_bytes: State of one sequence in layers without attention, in float32; 0 without such layers.
+        latent_length: Elements kept per token and layer where keys and values are kept in compressed form (multi-head
+            latent attention) and `KVGeometry` gives the expanded one; None otherwise.
+        half_bytes: Bytes of weights in 16-bit or 8-bit floats.
+        float8_bytes: Those of them in 8-bit floats.
+        type_bytes: Bytes of matrices per GGUF tensor type, embeddings included; empty for other formats.
+    """
+
+    num_heads: int | None = None
+    feed_forward_length: int | None = None
+    num_attention_layers: int | None = None
+    recurrent_bytes: int = 0
+    latent_length: int | None = None
+    half_bytes: int = 0
+    float8_bytes: int = 0
+    type_bytes: dict[str, int] = {}
+
+
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """Free text about the origin, cleaned for display. Untrusted: never a path, never markup."""
 
@@ -204,6 +228,35 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     loadable: bool = True
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+class AdapterFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the files of one adapter say.
+
+    Attributes:
+        format: `gguf` or `mlx`; it decides the engine.
+        method: How its matrices change the base: `lora`, or `dora` (mlx only).
+        architecture: Of the base it was made for; None where its files do not say (mlx).
+        rank: Inner dimension of its matrices, the largest of them.
+        scale: What the product of its matrices is multiplied by: alpha / rank in a GGUF, `scale` in an MLX folder.
+        weight_bytes: Bytes of tensor data.
+        title: What it calls itself, cleaned for display. Untrusted.
+    """
+
+    format: ArtifactFormat
+    method: Literal["lora", "dora"]
+    architecture: str | None
+    rank: int
+    scale: float
+    num_tensors: int
+    num_weights: int
+    weight_bytes: int
+    title: str | None = None
+
+    @property
+    def alpha(self) -> float:
+        """The scale in the words of most training tools: alpha = scale * rank."""
+        return self.scale * self.rank
 
 
 def clean_text(text: object) -> str | None:

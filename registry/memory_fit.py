@@ -15,8 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from registry.catalogue import EngineName
-from registry.facts import ModelFacts
-from registry.memory_facts import MemoryFacts
+from registry.facts import MemoryFacts, ModelFacts
 
 KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 

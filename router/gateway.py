@@ -108,14 +108,14 @@ class _Gateway:
         options = self._options
         with (
             InstanceLock.acquire(options.paths) as lock,
-            Registry.open(options.paths.registry_db, busy_timeout_s=REGISTRY_BUSY_TIMEOUT_S) as registry,
+            Registry(options.paths.registry_db, busy_timeout_s=REGISTRY_BUSY_TIMEOUT_S) as registry,
         ):
             models = ModelDirectory(
                 registry,
                 engine_setting=options.config.engine,
                 is_apple_silicon=_is_apple_silicon(),
                 what_changed=what_changed,
-                auto=(auto := AutoLearning(registry, machine_id=machine_id())),
+                auto=(auto := AutoLearning(registry.benches, machine_id=machine_id())),
             )
             supervisor = Supervisor(
                 options.config,
@@ -288,7 +288,7 @@ async def _outlived(what: str, work: Coroutine[Any, Any, None]) -> None:
 
 def _shadow(services: Services, registry: Registry) -> Shadow:
     def keep(record: BenchRecord) -> None:
-        registry.add_bench(record)
+        registry.benches.add(record)
         services.models.forget()  # a write of our own is not noticed as another process's is
 
     return Shadow(services, machine=bench_machine(), engine_versions=installed_versions(), keep=keep)

@@ -40,7 +40,7 @@ def register_gguf(registry: Registry, gguf: Path) -> None:
     Another checkout may have registered its own copy, and may be gone by now: this one takes its place. A GGUF that the
     user put under this name stays.
     """
-    model = registry.find_model(MODEL_NAME)
+    model = registry.models.find(MODEL_NAME)
     known = None if model is None else model.artifact_for("llamacpp")
     if known is not None and Path(known.path) != gguf:
         if Path(known.path).parent.name != gguf.parent.name:
@@ -65,7 +65,7 @@ def convert(gguf: Path, folder: Path) -> None:
 
 def pre_tokenizer_of(registry: Registry) -> str:
     """Return how the GGUF says that text is cut before it is tokenized."""
-    artifact = registry.get_model(MODEL_NAME).artifact_for("llamacpp")
+    artifact = registry.models.get(MODEL_NAME).artifact_for("llamacpp")
     tokenizer = None if artifact is None else artifact.facts.tokenizer
     return "" if tokenizer is None or tokenizer.pre is None else tokenizer.pre
 
@@ -76,7 +76,7 @@ def main() -> None:
     paths.ensure_folders()
     gguf = bundled_gguf()
     mlx_folder = paths.models_dir / f"{MODEL_NAME}-mlx-4bit"
-    with Registry.open(paths.registry_db) as registry:
+    with Registry(paths.registry_db) as registry:
         register_gguf(registry, gguf)
         if not mlx_folder.exists():
             print(f"setup: converting {MODEL_NAME} to MLX, once (about 15 s)")

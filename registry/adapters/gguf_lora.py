@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from registry.adapters.facts import AdapterFacts
 from registry.errors import ArtifactError
-from registry.facts import ArtifactFormat, clean_text
+from registry.facts import AdapterFacts, ArtifactFormat, clean_text
 from registry.gguf.files import read_header
 from registry.gguf.header import GGUFHeader
 

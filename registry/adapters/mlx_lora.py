@@ -10,9 +10,8 @@ import re
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from registry.adapters.facts import AdapterFacts
 from registry.errors import ArtifactError
-from registry.facts import ArtifactFormat, clean_text
+from registry.facts import AdapterFacts, ArtifactFormat, clean_text
 from registry.mlx.config import Config, read_object
 from registry.mlx.folder import read_tensors
 from registry.mlx.safetensors import TensorInfo, read_tensor_infos

@@ -9,12 +9,11 @@ import os
 from pathlib import Path
 from typing import Final
 
-from registry.adapters.facts import AdapterFacts
 from registry.adapters.gguf_lora import check_gguf_base, read_gguf_lora
 from registry.adapters.mlx_lora import CONFIG_NAME, WEIGHTS_NAME, check_mlx_base, read_mlx_lora
 from registry.catalogue import ENGINE_OF_FORMAT, Adapter, AdapterDraft, Artifact, Model
 from registry.errors import ArtifactError, InvalidSettingError
-from registry.facts import ArtifactFormat
+from registry.facts import AdapterFacts, ArtifactFormat
 from registry.files import as_artifact_error
 from registry.names import MAX_ADAPTER_CHARS, check_adapter_name, strip_suffixes
 from registry.store import Registry
@@ -50,7 +49,7 @@ def register_adapter(
         raise ArtifactError("not_found", "the path has a NUL byte")
     path = Path(os.path.abspath(path))  # noqa: PTH100 - lexical, so that links stay links
     _check_path(path)
-    model = registry.get_model(base)
+    model = registry.models.get(base)
     files, facts = _checked_mlx(path, model) if path.is_dir() else _checked_gguf(path, model)
     size_bytes, mtime_ns = _fingerprint(files)
     draft = AdapterDraft(
@@ -63,7 +62,7 @@ def register_adapter(
         scale=scale,
         facts=facts,
     )
-    return registry.put_adapter(model.name, draft)
+    return registry.adapters.put(model.name, draft)
 
 
 def _check_path(path: Path) -> None:

@@ -28,9 +28,9 @@ def remove_adapter(
         AdapterNotFoundError: The model has no such adapter.
         ArtifactError: A file cannot be deleted; the adapter is forgotten all the same.
     """
-    forgotten = registry.remove_adapter(base, name, engine)
+    forgotten = registry.adapters.remove(base, name, engine)
     if is_deleting_files:
-        needed = {adapter.path for model in registry.list_models() for adapter in model.adapters}
+        needed = {adapter.path for model in registry.models.list() for adapter in model.adapters}
         for adapter in forgotten:
             if adapter.path not in needed:
                 _delete(adapter)

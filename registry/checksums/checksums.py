@@ -1,4 +1,4 @@
-"""SHA-256 of model files: computing it, reading it off the names that other tools give, and one sum for several files.
+"""SHA-256 of model files: computing it, and reading it off the names that other tools give.
 
 Not here: which files are hashed, and when (`hashing.py`).
 """
@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -37,20 +37,6 @@ def sha256_of_blob_name(name: str) -> str | None:
     """
     match = _BLOB_NAME.fullmatch(name)
     return None if match is None else match["sha256"]
-
-
-def combined_sha256(hashes: Iterable[FileHash]) -> str | None:
-    """Give one checksum for all files of an artifact.
-
-    Returns:
-        The checksum of a single file; of several that of the lines that `sha256sum` prints for them, sorted by file
-        name. None without files.
-    """
-    pairs = sorted((Path(item.path).name, item.sha256) for item in hashes)
-    if len(pairs) <= 1:
-        return pairs[0][1] if pairs else None
-    lines = "".join(f"{sha256}  {name}\n" for name, sha256 in pairs)
-    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def hash_file(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from registry.catalogue import FileHash
-from registry.checksums.checksums import HashingStoppedError, combined_sha256, hash_file
+from registry.catalogue import FileHash, combined_sha256
+from registry.checksums.checksums import HashingStoppedError, hash_file
 from registry.errors import ArtifactError
 from registry.store import Registry
 
@@ -51,9 +51,9 @@ def pending_hashes(registry: Registry) -> tuple[HashTask, ...]:
     Returns:
         Tasks: first the artifacts that have the size of another and so may have its bytes, then small ones first.
     """
-    artifacts = registry.hashable_artifacts()
+    artifacts = registry.artifacts.hashable()
     num_of_size = Counter(size_bytes for _, size_bytes, _ in artifacts)
-    known = registry.file_hashes(file for _, _, files in artifacts for file in files)
+    known = registry.files.hashes(file for _, _, files in artifacts for file in files)
     tasks = []
     for artifact_id, size_bytes, files in artifacts:
         left = tuple(file for file in files if not _is_computed(file, known.get(file)))
@@ -82,7 +82,7 @@ def hash_artifact(
     Raises:
         HashingStoppedError: `should_stop` said so.
     """
-    said = registry.file_hashes(task.left)
+    said = registry.files.hashes(task.left)
     for file in task.left:
         try:
             computed = hash_file(file, on_progress=on_progress, should_stop=should_stop)
@@ -93,22 +93,22 @@ def hash_artifact(
         problem = _contradiction(computed, said.get(file))
         if problem is not None:
             with registry.write():
-                registry.put_hashes([computed])
-                registry.mark_artifact(task.artifact_id, "bad", problem)
+                registry.files.put_hashes([computed])
+                registry.artifacts.mark(task.artifact_id, "bad", problem)
             return HashedArtifact(artifact_id=task.artifact_id, problem=problem)
-        registry.put_hashes([computed])
+        registry.files.put_hashes([computed])
     return _conclude(registry, task)
 
 
 def _conclude(registry: Registry, task: HashTask) -> HashedArtifact:
     """Give the artifact its checksum and bring it together with its equals."""
-    hashes = registry.file_hashes(task.files)
+    hashes = registry.files.hashes(task.files)
     sha256 = combined_sha256(hashes.values()) if has_all(task.files, hashes) else None
     if sha256 is None:
         return HashedArtifact(artifact_id=task.artifact_id, problem="its files changed meanwhile")
     with registry.write():
-        registry.set_sha256(task.artifact_id, sha256)
-        merged = registry.merge_equal(task.artifact_id)
+        registry.artifacts.set_sha256(task.artifact_id, sha256)
+        merged = registry.copies.merge_equal(task.artifact_id)
     return HashedArtifact(artifact_id=task.artifact_id, sha256=sha256, merged=merged)
 
 

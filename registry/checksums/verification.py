@@ -12,8 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from registry.catalogue import Artifact, FileHash
-from registry.checksums.checksums import combined_sha256, hash_file, sha256_of_blob_name
+from registry.catalogue import Artifact, FileHash, combined_sha256
+from registry.checksums.checksums import hash_file, sha256_of_blob_name
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, ModelFacts
 from registry.files import open_regular, pread_exact
@@ -21,7 +21,6 @@ from registry.gguf.files import read_header
 from registry.gguf.split import facts_from_headers
 from registry.mlx.folder import read_mlx_dir
 from registry.store import Registry
-from registry.store.pulls import PullStore
 
 _GIT_PIECE_BYTES = 4 << 20
 
@@ -79,7 +78,7 @@ def verify(registry: Registry, artifact: Artifact, *, on_progress: Callable[[int
     gone = next((file for file in artifact.files if not Path(file).exists()), None)
     if gone is not None:
         reason = f"{gone} is gone"
-        registry.mark_artifact(artifact.id, "missing", reason)
+        registry.artifacts.mark(artifact.id, "missing", reason)
         return msgspec.structs.replace(base, state="missing", problem=reason)
     if _fingerprint(artifact) != (artifact.size_bytes, artifact.mtime_ns):
         problem = "its files were replaced or written to since the last scan; `mlxr models scan` reads them"
@@ -106,13 +105,13 @@ def _read_again(
     num_compared = sum(item.path in known for item in computed)
     base = msgspec.structs.replace(base, num_bytes=num_bytes, num_compared=num_compared)
     if problem is not None:
-        registry.mark_artifact(artifact.id, "bad", problem)
+        registry.artifacts.mark(artifact.id, "bad", problem)
         return msgspec.structs.replace(base, state="bad", problem=problem)
     with registry.write():
-        registry.put_hashes(computed)
+        registry.files.put_hashes(computed)
         checksum = combined_sha256(computed)
         if checksum is not None:
-            registry.set_sha256(artifact.id, checksum)
+            registry.artifacts.set_sha256(artifact.id, checksum)
     return base
 
 
@@ -128,17 +127,16 @@ def _known_checksums(registry: Registry, artifact: Artifact) -> dict[str, str]:
         named = sha256_of_blob_name(Path(file).resolve().name)
         if named is not None:
             known[file] = named
-    for path, item in registry.file_hashes(artifact.files).items():
+    for path, item in registry.files.hashes(artifact.files).items():
         info = Path(path).stat()
         if (item.size_bytes, item.mtime_ns) == (info.st_size, info.st_mtime_ns):
             known[path] = item.sha256
-    with PullStore.open(registry.path, is_read_only=True) as pulls:
-        for file in artifact.files:
-            kind, _, value = (pulls.blob_at(file) or "").partition("-")
-            if kind == "sha256":
-                known[file] = value
-            elif kind == "sha1":
-                known[file] = f"git:{value}"
+    for file in artifact.files:
+        kind, _, value = (registry.files.blob_at(file) or "").partition("-")
+        if kind == "sha256":
+            known[file] = value
+        elif kind == "sha1":
+            known[file] = f"git:{value}"
     return known
 
 

@@ -6,8 +6,8 @@ Source: llama.cpp, llama-hparams.cpp, `n_embd_r` and `n_embd_s` (elements of a r
 
 from typing import Protocol
 
+from registry.facts import MemoryFacts
 from registry.gguf.tensors import TensorTypeTotals
-from registry.memory_facts import MemoryFacts
 
 _FLOAT_BYTES = 4
 

@@ -17,8 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from registry.catalogue import Artifact, FileHash, Model, SkippedFile
-from registry.checksums.checksums import combined_sha256
+from registry.catalogue import Artifact, FileHash, Model, SkippedFile, combined_sha256
 from registry.checksums.hashing import has_all
 from registry.errors import ArtifactError, ModelExistsError, PullDiskFullError
 from registry.facts import ArtifactFormat
@@ -32,7 +31,6 @@ from registry.scan.folders import file_candidate
 from registry.scan.inspection import inspect
 from registry.settings import ENGINE_KEY, SETTING_KEYS, check_settings, set_settings
 from registry.store import Registry
-from registry.store.apart import is_apart, mark_apart
 
 FOLDER: Final = "made"
 RESERVE_BYTES: Final = 1 << 30
@@ -83,11 +81,11 @@ def make_from_model(
         PullStoreError: The files cannot be put into their place.
     """
     check_settings(changes or {})
-    model = registry.get_model(source)
+    model = registry.models.get(source)
     engine = {} if model.engine is None else {ENGINE_KEY: model.engine}
     settings = engine | set_settings(model.settings) | dict(changes or {})
     if name == model.name:
-        model = registry.change_settings(name, settings)
+        model = registry.models.change_settings(name, settings)
     else:
         check_may_be_made(registry, name)
         forms = [_form_of(artifact, name) for artifact in model.artifacts if artifact.status == "ok"]
@@ -132,14 +130,14 @@ def check_may_be_made(registry: Registry, name: str) -> None:
         ModelExistsError: It is that of a model that was not made, or an alias.
     """
     check_model_name(name)
-    known = registry.find_exactly(name)
+    known = registry.models.find_exactly(name)
     if known is None:
         return
     if known.name != name:
         raise ModelExistsError(
             f"{name!r} is another name of {known.name!r}; `mlxr models alias {known.name} {name} --remove` frees it."
         )
-    if not is_apart(registry, name):
+    if not registry.models.is_apart(name):
         raise ModelExistsError(
             f"{name!r} is a model with files of its own, which would be lost. Delete it first, or choose another name."
         )
@@ -188,21 +186,21 @@ def _make(registry: Registry, models_dir: Path, name: str, forms: Sequence[Form]
         _check_files(form)
     _check_space(models_dir, [path for form in forms for _, path in form.files])
     paths = [_put(models_dir, name, form) for form in forms]
-    known = registry.find_exactly(name)
+    known = registry.models.find_exactly(name)
     stale = [] if known is None else [item for item in known.artifacts if Path(item.path) not in paths]
     if stale:
         remove_artifacts(registry, stale)
     with registry.write():
         for form, path in zip(forms, paths, strict=True):
-            registry.put_hashes(_same_hashes(registry, form, path))
+            registry.files.put_hashes(_same_hashes(registry, form, path))
             register_path(registry, path, name=name, is_owned=True)
-        for artifact in registry.get_model(name).artifacts:
-            hashes = registry.file_hashes(artifact.files)
+        for artifact in registry.models.get(name).artifacts:
+            hashes = registry.files.hashes(artifact.files)
             sha256 = combined_sha256(hashes.values()) if has_all(artifact.files, hashes) else None
             if artifact.sha256 is None and sha256 is not None:
-                registry.set_sha256(artifact.id, sha256)
-        mark_apart(registry, name)
-        return registry.change_settings(name, dict.fromkeys(SETTING_KEYS) | dict(settings))
+                registry.artifacts.set_sha256(artifact.id, sha256)
+        registry.models.keep_apart(name)
+        return registry.models.change_settings(name, dict.fromkeys(SETTING_KEYS) | dict(settings))
 
 
 def _check_files(form: Form) -> None:
@@ -269,7 +267,7 @@ def _candidate(stage: Path, form: Form) -> Candidate:
 def _same_hashes(registry: Registry, form: Form, path: Path) -> Iterable[FileHash]:
     """Give the files the checksums that are known of their bytes under their other names."""
     folder = path if form.format is ArtifactFormat.MLX else path.parent
-    known = registry.file_hashes(str(source) for _, source in form.files)
+    known = registry.files.hashes(str(source) for _, source in form.files)
     for file, source in form.files:
         own = folder / file
         info, item = own.stat(), known.get(str(source))

@@ -17,8 +17,8 @@ from typing import Final, Self
 from registry.errors import ArtifactError, PullDiskFullError
 from registry.pull.disk import free_bytes, make_folder, move, sync_file, translate_os_errors
 from registry.pull.folder import fingerprint
-from registry.store.blobs import places_of
-from registry.store.pulls import PulledFile, PullStore
+from registry.store import Registry
+from registry.store.files import VerifiedFile
 
 FOLDER: Final = ".uploads"
 RESERVE_BYTES: Final = 1 << 30
@@ -127,8 +127,8 @@ def find_blob(database: Path, sha256: str) -> Path | None:
     Returns:
         A file that did not change since its bytes were seen, or None.
     """
-    with PullStore.open(database) as store:
-        for place in places_of(store, sha256):
+    with Registry(database) as registry:
+        for place in registry.files.with_sha256(sha256):
             real = Path(os.path.realpath(place.path))
             if fingerprint(real) == (place.size_bytes, place.mtime_ns):
                 return real
@@ -143,8 +143,8 @@ def note_blob(database: Path, sha256: str, path: Path) -> None:
     """
     info = fingerprint(path)
     if info is not None:
-        with PullStore.open(database) as store:
-            store.note_file(f"sha256-{sha256}", PulledFile(str(path), *info))
+        with Registry(database) as registry:
+            registry.files.put_verified(f"sha256-{sha256}", VerifiedFile(str(path), *info))
 
 
 def drop_upload(models_dir: Path, database: Path, sha256: str) -> None:
@@ -156,8 +156,8 @@ def drop_upload(models_dir: Path, database: Path, sha256: str) -> None:
     path = models_dir / FOLDER / f"sha256-{sha256}"
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
-    with PullStore.open(database) as store:
-        store.forget_file(str(path))
+    with Registry(database) as registry:
+        registry.files.forget_verified(str(path))
 
 
 def check_room(folder: Path, size_bytes: int) -> None:

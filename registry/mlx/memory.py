@@ -6,7 +6,7 @@ relatives (`kv_latent, k_pe = cache.update_and_fetch(...)`).
 
 from collections.abc import Mapping
 
-from registry.memory_facts import MemoryFacts
+from registry.facts import MemoryFacts
 from registry.mlx.config import Config
 from registry.mlx.safetensors import TensorInfo
 

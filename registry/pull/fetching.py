@@ -20,7 +20,8 @@ from registry.pull.plan import PlannedFile, PlannedPart
 from registry.pull.progress import ProgressMeter
 from registry.pull.threads import in_thread
 from registry.pull.transfer import Transfer, TransferSettings, segment_bytes_for
-from registry.store.pulls import PulledFile, PullStore
+from registry.store import Registry
+from registry.store.files import VerifiedFile
 
 _T = TypeVar("_T")
 Origin = Literal["fetched", "present", "linked"]
@@ -127,22 +128,22 @@ class Fetcher:
             partial.close()
 
     async def _known(self, file: PlannedFile) -> list[Path]:
-        return await self.with_store(lambda store: known_files(store, blob_of(file), file.size_bytes))
+        return await self.with_store(lambda registry: known_files(registry, blob_of(file), file.size_bytes))
 
-    async def with_store(self, work: Callable[[PullStore], _T]) -> _T:
+    async def with_store(self, work: Callable[[Registry], _T]) -> _T:
         """Do something with the catalogue, in a thread and on a connection of its own."""
 
         def run() -> _T:
-            with PullStore.open(self._database) as store:
-                return work(store)
+            with Registry(self._database) as registry:
+                return work(registry)
 
         return await in_thread(run)
 
     def _note(self, file: PlannedFile, path: Path) -> None:
         info = fingerprint(path)
         if info is not None:
-            with PullStore.open(self._database) as store:
-                store.note_file(blob_of(file), PulledFile(str(path), *info))
+            with Registry(self._database) as registry:
+                registry.files.put_verified(blob_of(file), VerifiedFile(str(path), *info))
 
     async def _hash_of(self, path: Path, file: PlannedFile) -> str:
         with open_regular(path) as (fd, info):

@@ -11,10 +11,10 @@ from registry.pull.disk import free_bytes, translate_os_errors
 from registry.pull.folder import PullFolder, blob_of, fingerprint
 from registry.pull.partial import partial_bytes
 from registry.pull.plan import PlannedFile, PlannedPart, PullPlan
-from registry.store.pulls import PullStore
+from registry.store import Registry
 
 
-def look(plan: PullPlan, folder: PullFolder, store: PullStore, *, reserve_bytes: int) -> PullPlan:
+def look(plan: PullPlan, folder: PullFolder, registry: Registry, *, reserve_bytes: int) -> PullPlan:
     """Note in a plan what is there.
 
     Args:
@@ -27,7 +27,7 @@ def look(plan: PullPlan, folder: PullFolder, store: PullStore, *, reserve_bytes:
         PullStoreError: The disk cannot be looked at.
     """
     parts = tuple(
-        msgspec.structs.replace(part, files=tuple(_look_at(folder, store, part, file) for file in part.files))
+        msgspec.structs.replace(part, files=tuple(_look_at(folder, registry, part, file) for file in part.files))
         for part in plan.parts
     )
     with translate_os_errors(folder.models_dir):
@@ -35,10 +35,10 @@ def look(plan: PullPlan, folder: PullFolder, store: PullStore, *, reserve_bytes:
     return msgspec.structs.replace(plan, parts=parts, free_bytes=free, reserve_bytes=reserve_bytes)
 
 
-def _look_at(folder: PullFolder, store: PullStore, part: PlannedPart, file: PlannedFile) -> PlannedFile:
+def _look_at(folder: PullFolder, registry: Registry, part: PlannedPart, file: PlannedFile) -> PlannedFile:
     size = file.size_bytes
     target, staged = folder.target(part, file), folder.staged(part, file)
-    known = known_files(store, blob_of(file), size)
+    known = known_files(registry, blob_of(file), size)
     if target in known:
         return msgspec.structs.replace(file, state="present", done_bytes=size)
     if known or _has_size(target, size) or _has_size(staged, size):
@@ -47,7 +47,7 @@ def _look_at(folder: PullFolder, store: PullStore, part: PlannedPart, file: Plan
     return msgspec.structs.replace(file, state="partial" if done else "missing", done_bytes=done)
 
 
-def known_files(store: PullStore, blob: str, size_bytes: int) -> list[Path]:
+def known_files(registry: Registry, blob: str, size_bytes: int) -> list[Path]:
     """List the files that have certain bytes and did not change since that was seen.
 
     Args:
@@ -55,7 +55,7 @@ def known_files(store: PullStore, blob: str, size_bytes: int) -> list[Path]:
     """
     return [
         Path(file.path)
-        for file in store.files_of(blob)
+        for file in registry.files.verified(blob)
         if file.size_bytes == size_bytes and fingerprint(Path(file.path)) == (file.size_bytes, file.mtime_ns)
     ]
 

@@ -21,7 +21,8 @@ from registry.pull.orphans import discard
 from registry.pull.plan import PullPlan, Wishes
 from registry.pull.puller import Puller, PullResult
 from registry.pull.threads import in_thread
-from registry.store.pulls import PullRecord, PullStore, PullWish
+from registry.store import Registry
+from registry.store.pulls import PullRecord, PullWish
 
 _LOCK_TIMEOUT_S: Final = 2.0
 """Others hold a pull's lock for a moment when they look whether it runs."""
@@ -99,7 +100,7 @@ class PullManager:
                 return handle
         self._check_room()
         text = msgspec.json.encode(wishes).decode()
-        record = await self._with_store(lambda store: store.add_pull(reference, text))
+        record = await self._with_store(lambda registry: registry.pulls.add(reference, text))
         return self._launch(record)
 
     async def resume(self, pull_id: int) -> PullHandle:
@@ -121,7 +122,7 @@ class PullManager:
         if status.is_alive:
             raise PullConflictError(f"Pull {pull_id} runs in another process.")
         self._check_room()
-        record = await self._with_store(lambda store: store.set_state(pull_id, "queued"))
+        record = await self._with_store(lambda registry: registry.pulls.set_state(pull_id, "queued"))
         return self._launch(record)
 
     async def resume_interrupted(self) -> tuple[PullHandle, ...]:
@@ -148,7 +149,7 @@ class PullManager:
 
     async def list_pulls(self) -> tuple[PullStatus, ...]:
         """List all pulls, oldest first."""
-        records = await self._with_store(PullStore.list_pulls)
+        records = await self._with_store(lambda registry: registry.pulls.list())
         return tuple([await self._status(record) for record in records])
 
     async def get(self, pull_id: int) -> PullStatus:
@@ -157,7 +158,7 @@ class PullManager:
         Raises:
             PullNotFoundError: There is none.
         """
-        return await self._status(await self._with_store(lambda store: store.get_pull(pull_id)))
+        return await self._status(await self._with_store(lambda registry: registry.pulls.get(pull_id)))
 
     async def forget(self, pull_id: int) -> None:
         """Take a pull out of the list; its files stay.
@@ -168,7 +169,7 @@ class PullManager:
         """
         if (await self.get(pull_id)).is_alive:
             raise PullConflictError(f"Pull {pull_id} runs; pause or cancel it first.")
-        await self._with_store(lambda store: store.forget_pull(pull_id))
+        await self._with_store(lambda registry: registry.pulls.forget(pull_id))
 
     def handle_of(self, pull_id: int) -> PullHandle | None:
         """Give a pull that this process runs.
@@ -201,7 +202,7 @@ class PullManager:
                     fetched = await self._work(handle, plan)
                 if self._conclude is not None:
                     await self._conclude(handle, fetched)
-                await self._with_store(lambda store: store.set_state(handle.id, "done"))
+                await self._with_store(lambda registry: registry.pulls.set_state(handle.id, "done"))
                 result = fetched
             event = Done(paths=tuple(map(str, result.paths)))
         except asyncio.CancelledError:
@@ -221,13 +222,15 @@ class PullManager:
             raise asyncio.CancelledError
 
     async def _work(self, handle: PullHandle, plan: PullPlan | None) -> PullResult:
-        await self._with_store(lambda store: store.set_state(handle.id, "running"))
+        await self._with_store(lambda registry: registry.pulls.set_state(handle.id, "running"))
         if plan is None:
             plan = await self._puller.plan(handle.reference, handle.wishes)
             text = msgspec.json.encode(plan).decode()
             total_bytes, done_bytes = plan.total_bytes, plan.done_bytes
             await self._with_store(
-                lambda store: store.set_plan(handle.id, text, total_bytes=total_bytes, done_bytes=done_bytes)
+                lambda registry: registry.pulls.set_plan(
+                    handle.id, text, total_bytes=total_bytes, done_bytes=done_bytes
+                )
             )
 
         def tell(event: PullEvent) -> None:
@@ -235,19 +238,19 @@ class PullManager:
                 handle.tell(event)
 
         result = await self._puller.fetch(plan, tell)
-        await self._with_store(lambda store: store.set_done_bytes(handle.id, result.plan.total_bytes))
+        await self._with_store(lambda registry: registry.pulls.set_done_bytes(handle.id, result.plan.total_bytes))
         return result
 
     async def _failed(self, pull_id: int, error: RegistryError) -> Failed:
         with contextlib.suppress(RegistryError):  # What failed may be the catalogue itself.
             await self._with_store(
-                lambda store: store.set_state(pull_id, "failed", error_code=error.code, error=str(error))
+                lambda registry: registry.pulls.set_state(pull_id, "failed", error_code=error.code, error=str(error))
             )
         return Failed(code=error.code, message=str(error))
 
     async def _stopped(self, pull_id: int, state: StopState) -> Stopped:
         with contextlib.suppress(RegistryError):
-            record = await self._with_store(lambda store: store.set_state(pull_id, state))
+            record = await self._with_store(lambda registry: registry.pulls.set_state(pull_id, state))
             if state == "cancelled" and record.plan is not None:
                 plan = msgspec.json.decode(record.plan, type=PullPlan)
                 await in_thread(lambda: discard(plan, self._puller.folder))
@@ -278,8 +281,10 @@ class PullManager:
             await asyncio.wait([task])
 
     async def _look_for_wishes(self, handle: PullHandle) -> None:
-        def look(store: PullStore) -> PullWish | None:
-            return store.set_done_bytes(handle.id, handle.progress.done_bytes if handle.progress is not None else None)
+        def look(registry: Registry) -> PullWish | None:
+            return registry.pulls.set_done_bytes(
+                handle.id, handle.progress.done_bytes if handle.progress is not None else None
+            )
 
         while True:
             await asyncio.sleep(self._poll_s)
@@ -296,11 +301,13 @@ class PullManager:
         status = await self.get(pull_id)
         state = status.record.state
         if status.is_alive:
-            await self._with_store(lambda store: store.want(pull_id, "pause" if wish == "pause" else "cancel"))
+            await self._with_store(
+                lambda registry: registry.pulls.want(pull_id, "pause" if wish == "pause" else "cancel")
+            )
             return
         if state in {"done", "cancelled"} or (state == "paused" and wish == "pause"):
             raise PullConflictError(f"Pull {pull_id} is {state} already.")
-        record = await self._with_store(lambda store: store.set_state(pull_id, _STOPS[wish]))
+        record = await self._with_store(lambda registry: registry.pulls.set_state(pull_id, _STOPS[wish]))
         if wish == "cancel" and record.plan is not None:
             plan = msgspec.json.decode(record.plan, type=PullPlan)
             await in_thread(lambda: discard(plan, self._puller.folder))
@@ -325,9 +332,9 @@ class PullManager:
         lock.release()
         return not is_free
 
-    async def _with_store(self, work: Callable[[PullStore], _T]) -> _T:
+    async def _with_store(self, work: Callable[[Registry], _T]) -> _T:
         def run() -> _T:
-            with PullStore.open(self._puller.database) as store:
-                return work(store)
+            with Registry(self._puller.database) as registry:
+                return work(registry)
 
         return await in_thread(run)

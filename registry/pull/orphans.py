@@ -13,7 +13,7 @@ import msgspec
 from registry.pull.disk import Lock, translate_os_errors
 from registry.pull.folder import REPLACED_PREFIX, STAGE_PREFIX, PullFolder, blob_of
 from registry.pull.plan import PullPlan
-from registry.store.pulls import PullStore
+from registry.store import Registry
 
 
 class Orphan(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +28,9 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
 
 
-def find_orphans(folder: PullFolder, store: PullStore, *, now: float, min_age_s: float = 3600.0) -> tuple[Orphan, ...]:
+def find_orphans(
+    folder: PullFolder, registry: Registry, *, now: float, min_age_s: float = 3600.0
+) -> tuple[Orphan, ...]:
     """List what no pull in the list may still use.
 
     Args:
@@ -42,7 +44,7 @@ def find_orphans(folder: PullFolder, store: PullStore, *, now: float, min_age_s:
         return ()
     plans = [
         msgspec.json.decode(record.plan, type=PullPlan)
-        for record in store.list_pulls()
+        for record in registry.pulls.list()
         if record.plan is not None and record.state not in {"done", "cancelled"}
     ]
     needed = {path for plan in plans for path in _paths_of(plan, folder)}

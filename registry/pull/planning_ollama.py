@@ -99,8 +99,8 @@ def _is_here(database: Path, name: str, layer: Layer, target: Path) -> bool:
     """Tell whether the name stands for these very bytes in a place of their own, such as Ollama's store."""
     if not database.exists():
         return False
-    with Registry.open(database) as registry:
-        model = registry.find_exactly(name)
+    with Registry(database) as registry:
+        model = registry.models.find_exactly(name)
     artifact = None if model is None else model.artifact_for("llamacpp")
     if model is None or artifact is None or (model.name == name and artifact.path == str(target)):
         return False

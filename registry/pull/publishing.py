@@ -14,10 +14,11 @@ from registry.pull.disk import make_folder, move, translate_os_errors
 from registry.pull.folder import PullFolder, blob_of, fingerprint
 from registry.pull.plan import PlannedFile, PlannedPart
 from registry.pull.planning import is_mlx_file
-from registry.store.pulls import PulledFile, PullStore
+from registry.store import Registry
+from registry.store.files import VerifiedFile
 
 
-def publish(part: PlannedPart, folder: PullFolder, store: PullStore) -> Path:
+def publish(part: PlannedPart, folder: PullFolder, registry: Registry) -> Path:
     """Put a part in its place.
 
     Args:
@@ -35,17 +36,17 @@ def publish(part: PlannedPart, folder: PullFolder, store: PullStore) -> Path:
             make_folder(target.parent, folder.models_dir)
             _check_replaceable(target)
             for file in part.files:
-                _note(store, file, folder.staged(part, file), folder.target(part, file))
+                _note(registry, file, folder.staged(part, file), folder.target(part, file))
             _swap(stage, target, folder.replaced_dir(part))
         else:
             for file in reversed(part.files):
                 staged, final = folder.staged(part, file), folder.target(part, file)
                 make_folder(final.parent, folder.models_dir)
-                _note(store, file, staged, final)
+                _note(registry, file, staged, final)
                 move(staged, final)
             shutil.rmtree(stage, ignore_errors=True)
     for file in part.files:
-        store.forget_file(str(folder.staged(part, file)))
+        registry.files.forget_verified(str(folder.staged(part, file)))
     return folder.result(part)
 
 
@@ -59,11 +60,11 @@ def tidy(part: PlannedPart, folder: PullFolder) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _note(store: PullStore, file: PlannedFile, staged: Path, final: Path) -> None:
+def _note(registry: Registry, file: PlannedFile, staged: Path, final: Path) -> None:
     """Tell before the rename: others who look for the bytes find them under one of both names at any time."""
     info = fingerprint(staged)
     if info is not None:
-        store.note_file(blob_of(file), PulledFile(str(final), *info))
+        registry.files.put_verified(blob_of(file), VerifiedFile(str(final), *info))
 
 
 def _check_replaceable(target: Path) -> None:

@@ -38,7 +38,7 @@ from registry.pull.progress import ProgressMeter
 from registry.pull.publishing import publish, tidy
 from registry.pull.threads import in_thread
 from registry.pull.transfer import TransferSettings
-from registry.store.pulls import PullStore
+from registry.store import Registry
 
 _ENGINES: Final[dict[ArtifactFormat, EngineName]] = {ArtifactFormat.GGUF: "llamacpp", ArtifactFormat.MLX: "mlx"}
 
@@ -131,8 +131,8 @@ class Puller:
         """
 
         def run() -> PullPlan:
-            with PullStore.open(self.database) as store:
-                return look(plan, self.folder, store, reserve_bytes=self.settings.reserve_bytes)
+            with Registry(self.database) as registry:
+                return look(plan, self.folder, registry, reserve_bytes=self.settings.reserve_bytes)
 
         return await in_thread(run)
 
@@ -176,7 +176,7 @@ class Puller:
             for file in part.files:
                 if file.size_bytes >= settings.large_bytes:
                     await fetcher.obtain(part, file)
-            return await fetcher.with_store(lambda store: publish(part, self.folder, store))
+            return await fetcher.with_store(lambda registry: publish(part, self.folder, registry))
 
     def _web_of(self, plan: PullPlan) -> Web:
         """Give the connections that a plan's files are fetched over: each has its own origin, and so its own token."""

@@ -41,7 +41,7 @@ def remove_model(registry: Registry, name: str, *, is_deleting_foreign_files: bo
         ModelNotFoundError: There is no such model.
         ArtifactError: A file cannot be deleted; the model is gone from the lists, and the next scan tries again.
     """
-    artifacts = registry.get_model(name).artifacts
+    artifacts = registry.models.get(name).artifacts
     return remove_artifacts(registry, artifacts, is_deleting_foreign_files=is_deleting_foreign_files)
 
 
@@ -60,7 +60,7 @@ def remove_artifacts(
     report = report_of(planned)
     with registry.write():
         for item in planned:
-            registry.begin_removal(item.artifact_id, item.deletions)
+            registry.removals.begin(item.artifact_id, item.deletions)
     failures = finish_removals(registry)
     if failures:
         raise failures[0]
@@ -74,13 +74,13 @@ def finish_removals(registry: Registry) -> tuple[ArtifactError, ...]:
         Why some could not be ended; they stay begun.
     """
     failures = []
-    for artifact_id, deletions in registry.pending_removals():
+    for artifact_id, deletions in registry.removals.pending():
         try:
             _delete(deletions)
         except ArtifactError as exc:
             failures.append(exc)
         else:
-            registry.finish_removal(artifact_id)
+            registry.removals.finish(artifact_id)
     return tuple(failures)
 
 

@@ -54,7 +54,7 @@ def plan(
     ids = {artifact.id for artifact in artifacts}
     places: dict[int, list[Place]] = {artifact.id: [] for artifact in artifacts}
     needed: set[str] = set()
-    for artifact_id, place in registry.places():
+    for artifact_id, place in registry.artifacts.places():
         if artifact_id in ids:
             places[artifact_id].append(place)
         else:

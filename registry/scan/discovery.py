@@ -31,7 +31,7 @@ def scan(registry: Registry, roots: Iterable[ScanRoot], *, watched: set[str] | N
             the same.
     """
     finish_removals(registry)
-    look = Scan(registry.known_files())
+    look = Scan(registry.files.known())
     for root in roots:
         look.visit(root)
     look.visit_others()
@@ -71,8 +71,8 @@ def register_path(registry: Registry, path: Path | str, *, name: str | None = No
     if len(wanted) > 1:
         names = ", ".join(sorted(Path(draft.path).name for draft in wanted)[:5])
         raise ArtifactError("several_models", f"there are several models in this folder ({names}); name one", path=path)
-    artifact, _ = registry.add_artifact(wanted[0], model_name=name)
-    return registry.get_model(artifact.model_name)
+    artifact, _ = registry.artifacts.add(wanted[0], model_name=name)
+    return registry.models.get(artifact.model_name)
 
 
 def _candidates_at(path: Path, *, is_owned: bool) -> tuple[Candidate, ...]:

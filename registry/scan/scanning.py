@@ -168,20 +168,21 @@ class Scan:
         # First what is gone: a file that moved is then found again as the missing artifact that it was.
         missing = self._record_missing(registry)
         changes: dict[str, list[str]] = {"added": [], "updated": [], "unchanged": [], "copied": []}
-        registry.forget_found_names(draft.name for draft in self.drafts.values())
+        registry.aliases.forget_found(draft.name for draft in self.drafts.values())
         for draft in self._in_order():
-            artifact, change = registry.add_artifact(draft)
+            artifact, change = registry.artifacts.add(draft)
             changes[change].append(draft.path if change == "copied" else artifact.path)
         changes["copied"] += self._record_links(registry)
-        registry.set_found_names(self._names())
+        registry.aliases.set_found(self._names())
         for item in self.skipped.values():
             known = self._known.get(item.path)
             if known is not None and known.artifact_id is not None and item.kind == "bad":
-                registry.set_fingerprint(known.artifact_id, size_bytes=item.size_bytes, mtime_ns=item.mtime_ns)
-                registry.mark_artifact(known.artifact_id, "bad", item.reason)
+                registry.artifacts.mark_broken(
+                    known.artifact_id, item.reason, size_bytes=item.size_bytes, mtime_ns=item.mtime_ns
+                )
             elif _is_text(item.path):
-                registry.skip_file(item)
-        registry.forget_skipped(self._gone_skipped())
+                registry.files.skip(item)
+        registry.files.forget_skipped(self._gone_skipped())
         moved = {str(path) for path in changes["updated"]}
         return ScanReport(
             added=tuple(changes["added"]),
@@ -212,16 +213,16 @@ class Scan:
                 gone[path] = file
             elif known.is_copy:
                 copies[known.artifact_id].append(path)
-        registry.forget_copies(path for path in gone if self._known[path].is_copy)
+        registry.copies.forget(path for path in gone if self._known[path].is_copy)
         missing = []
         for path, file in gone.items():
             known = self._known[path]
             if known.is_copy or known.artifact_id is None:
                 continue
             if copies[known.artifact_id]:
-                registry.promote_copy(copies[known.artifact_id][0])
+                registry.copies.promote(copies[known.artifact_id][0])
             else:
-                registry.mark_artifact(known.artifact_id, "missing", f"{file} is gone")
+                registry.artifacts.mark(known.artifact_id, "missing", f"{file} is gone")
                 missing.append(path)
         return missing
 
@@ -232,9 +233,9 @@ class Scan:
             known, candidate = self._known.get(path), self._seen[path]
             if known is not None and (known.status == "ignored" or (known.is_copy and _looks_same(candidate, known))):
                 continue
-            artifact = registry.find_artifact(first)
+            artifact = registry.artifacts.find(first)
             if artifact is not None and artifact.path != path and _is_text(path):
-                registry.put_copy(artifact.id, draft_of(candidate, artifact.facts))
+                registry.copies.put(artifact.id, draft_of(candidate, artifact.facts))
                 new.append(path)
         return new
 

@@ -1,31 +1,52 @@
-"""Writing artifacts and skipped files: what scans, pulls and removals do to the catalogue."""
+"""Artifacts in the catalogue: what scans and pulls find, and which model it belongs to.
 
-from collections.abc import Iterable
+The rule for a newly found artifact: it joins the model of its derived name when that model has no artifact of its
+format yet and is the same base model. Otherwise it gets a model of its own, under the first free of these names:
+`name`, `org/name`, `name-<quantization>`, `name-2`, `name-3` and so on. The user's own links stand above this; a known
+artifact keeps its model.
+"""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
-from registry.catalogue import Artifact, ArtifactDraft, Model, SkippedFile
-from registry.errors import ArtifactConflictError, ModelExistsError
-from registry.facts import ModelFacts
-from registry.names import check_model_name
-from registry.scan.linking import can_join, candidate_names
-from registry.store.copies import CopyWriter, claimed_sha256
+from registry.catalogue import Artifact, ArtifactDraft, Model, Place
+from registry.errors import ModelExistsError
+from registry.facts import ArtifactFormat, ModelFacts
+from registry.names import check_model_name, with_suffix
+from registry.store.copies import Copies
+from registry.store.database import CatalogueDatabase
+from registry.store.files import Files
+from registry.store.models import Models, check_format_is_free
+from registry.store.reading import decode_paths, read_artifact
+
+PARAMETER_TOLERANCE: Final = 0.02
+"""Converters drop or add small tensors (rotary frequencies, biases); another size of a family differs far more."""
 
 _MAX_SQL_INTEGER: Final = (1 << 63) - 1
+_PLACE_COLUMNS: Final = ("files", "mmproj_path", "size_bytes", "is_owned", "layout", "root")
 
 Change = Literal["added", "updated", "unchanged", "copied"]
 
 
-class ArtifactWriter(CopyWriter):
-    """The writes that concern artifacts."""
+class Artifacts:
+    """The artifacts of the catalogue."""
 
-    def add_artifact(self, draft: ArtifactDraft, *, model_name: str | None = None) -> tuple[Artifact, Change]:
+    def __init__(self, database: CatalogueDatabase, models: Models, files: Files, copies: Copies) -> None:
+        self._database = database
+        self._models = models
+        self._files = files
+        self._copies = copies
+
+    def add(self, draft: ArtifactDraft, *, model_name: str | None = None) -> tuple[Artifact, Change]:
         """Record an artifact, new or known.
 
         An artifact that is known, by its path or its origin or because a missing one with the same facts turned up
         elsewhere, keeps its model. One whose bytes are known to be those of another artifact becomes a copy of it, if
-        no name is given. Any other joins or founds a model by the rule of `linking.py`.
+        no name is given.
 
         Args:
             model_name: The model it must belong to, made when absent.
@@ -38,68 +59,104 @@ class ArtifactWriter(CopyWriter):
             ModelExistsError: The name is an alias of another model.
             InvalidModelNameError: `model_name` is no name.
         """
-        with self.write():
-            self.rows("DELETE FROM skipped_files WHERE path = ?", draft.path)
-            self.put_hashes(draft.hashes)
-            holder = self._holder_of_copy(draft, model_name)
+        with self._database.write():
+            self._files.forget_skipped([draft.path])
+            self._files.put_hashes(draft.hashes)
+            holder = self._copies.artifact_of(draft, model_name)
             if holder is not None:
-                return self._artifact(holder), "unchanged"
+                return read_artifact(self._database, holder), "unchanged"
             known = self._find_known(draft)
             if known is None:
-                same = self._find_same_bytes(draft) if model_name is None else None
+                same = self._copies.artifact_with_bytes_of(draft) if model_name is None else None
                 if same is not None:
-                    self.put_copy(same, draft)
-                    return self._artifact(same), "copied"
+                    self._copies.put(same, draft)
+                    return read_artifact(self._database, same), "copied"
                 model_id = self._choose_model(draft) if model_name is None else self._claim(model_name, draft, None)
-                return self._artifact(self._insert(draft, model_id)), "added"
+                return read_artifact(self._database, self._insert(draft, model_id)), "added"
             self._free_path(draft.path, known)
-            before = self._artifact(known)
+            before = read_artifact(self._database, known)
             if model_name is not None and model_name != before.model_name:
-                self._move(known, self._claim(model_name, draft, known))
+                self._models.move_artifact(known, self._claim(model_name, draft, known))
             self._update(known, draft)
-            after = self._artifact(known)
+            after = read_artifact(self._database, known)
             return after, "unchanged" if after == before else "updated"
 
-    def mark_artifact(self, artifact_id: int, status: Literal["bad", "missing"], reason: str) -> None:
-        """Say that an artifact cannot be used now. A later scan that finds it whole again undoes this."""
-        with self.write():
-            self.rows("UPDATE artifacts SET status = ?, reason = ? WHERE id = ?", status, reason, artifact_id)
+    def find(self, path: Path | str) -> Artifact | None:
+        """Give the artifact that has this path, as stored: absolute."""
+        with self._database.read():
+            rows = self._database.rows("SELECT id FROM artifacts WHERE path = ? AND removal IS NULL", str(path))
+            return read_artifact(self._database, rows[0][0]) if rows else None
 
-    def set_fingerprint(self, artifact_id: int, *, size_bytes: int, mtime_ns: int) -> None:
-        """Record how big and new an artifact's files are, so that a broken one is not parsed again until it changes.
+    def mark(self, artifact_id: int, status: Literal["bad", "missing"], reason: str) -> None:
+        """Say that an artifact cannot be used now. A later scan that finds it whole again undoes this."""
+        with self._database.write():
+            self._database.rows("UPDATE artifacts SET status = ?, reason = ? WHERE id = ?", status, reason, artifact_id)
+
+    def mark_broken(self, artifact_id: int, reason: str, *, size_bytes: int, mtime_ns: int) -> None:
+        """Mark an artifact bad with the size and time of its files, so that it is not parsed again until they change.
 
         Args:
             mtime_ns: Newest over its files.
         """
         sql = "UPDATE artifacts SET size_bytes = ?, mtime_ns = ? WHERE id = ?"
-        with self.write():
-            self.rows(sql, size_bytes, mtime_ns, artifact_id)
+        with self._database.write():
+            self._database.rows(sql, size_bytes, mtime_ns, artifact_id)
+            self.mark(artifact_id, "bad", reason)
 
-    def skip_file(self, skipped: SkippedFile) -> None:
-        """Remember a file that is no artifact, in the place of what was known of it."""
-        values = (*(getattr(skipped, name) for name in SkippedFile.__struct_fields__), self.clock())
-        with self.write():
-            self.rows(
-                "INSERT OR REPLACE INTO skipped_files (path, size_bytes, mtime_ns, kind, code, reason, seen_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                *values,
+    def set_sha256(self, artifact_id: int, sha256: str) -> None:
+        """Record the checksum of an artifact, the `combined_sha256` of its files."""
+        with self._database.write():
+            self._database.rows("UPDATE artifacts SET sha256 = ? WHERE id = ?", sha256, artifact_id)
+
+    def hashable(self) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
+        """List row, size in bytes and files of the artifacts whose files are there."""
+        with self._database.decoding():
+            return tuple(
+                (artifact_id, size_bytes, decode_paths(files))
+                for artifact_id, size_bytes, files in self._database.rows(
+                    "SELECT id, size_bytes, files FROM artifacts "
+                    "WHERE removal IS NULL AND status IN ('ok', 'unsupported') ORDER BY id"
+                )
             )
 
-    def forget_skipped(self, paths: Iterable[str]) -> None:
-        """Forget skipped files, because they are gone or are wanted again."""
-        with self.write():
-            for path in paths:
-                self.rows("DELETE FROM skipped_files WHERE path = ?", path)
+    def places(self) -> tuple[tuple[int, Place], ...]:
+        """List row and paths of all artifacts, of each the path that engines are given first."""
+        own = ", ".join(f"artifacts.{name}" for name in _PLACE_COLUMNS)
+        copied = ", ".join(f"copies.{name}" for name in _PLACE_COLUMNS)
+        sql = (
+            f"SELECT artifacts.id, 0 AS is_copy, format, artifacts.path, {own} FROM artifacts WHERE removal IS NULL "  # noqa: S608 - own names
+            f"UNION ALL SELECT artifact_id, 1, format, copies.path, {copied} FROM copies "
+            "JOIN artifacts ON artifacts.id = artifact_id WHERE removal IS NULL ORDER BY 1, 2, 4"
+        )
+        with self._database.decoding():
+            return tuple(
+                (
+                    artifact_id,
+                    Place(
+                        format=ArtifactFormat(kind),
+                        path=path,
+                        files=decode_paths(files),
+                        mmproj_path=mmproj_path,
+                        size_bytes=size_bytes,
+                        is_owned=bool(is_owned),
+                        layout=layout,
+                        root=root,
+                    ),
+                )
+                for artifact_id, _, kind, path, files, mmproj_path, size_bytes, is_owned, layout, root in (
+                    self._database.rows(sql)
+                )
+            )
 
     # --- inside a transaction -------------------------------------------------------------------------------------
 
     def _find_known(self, draft: ArtifactDraft) -> int | None:
         # The origin first: a tag of a store, or a repository, may have moved on to other bytes.
-        rows = self.rows("SELECT id FROM artifacts WHERE origin = ?", draft.origin) if draft.origin is not None else []
+        rows = self._database.rows("SELECT id FROM artifacts WHERE origin = ?", draft.origin)  # NULL equals nothing
         if not rows:
-            rows = self.rows("SELECT id FROM artifacts WHERE path = ?", draft.path)
+            rows = self._database.rows("SELECT id FROM artifacts WHERE path = ?", draft.path)
         if not rows:
-            rows = self.rows(
+            rows = self._database.rows(
                 "SELECT id FROM artifacts WHERE status = 'missing' AND format = ? AND size_bytes = ? AND facts = ?",
                 draft.format,
                 draft.size_bytes,
@@ -109,86 +166,51 @@ class ArtifactWriter(CopyWriter):
 
     def _free_path(self, path: str, artifact_id: int) -> None:
         """Take a path from another artifact that had it: two tags of a store have changed places."""
-        rows = self.rows("SELECT id FROM artifacts WHERE path = ? AND id <> ?", path, artifact_id)
+        rows = self._database.rows("SELECT id FROM artifacts WHERE path = ? AND id <> ?", path, artifact_id)
         for (other_id,) in rows:
-            (old_path,) = self.rows("SELECT path FROM artifacts WHERE id = ?", artifact_id)[0]
-            self.rows("UPDATE artifacts SET path = ? WHERE id = ?", f"{path}#{other_id}", other_id)
-            self.rows("UPDATE artifacts SET path = ? WHERE id = ?", path, artifact_id)
-            self.rows("UPDATE artifacts SET path = ? WHERE id = ?", old_path, other_id)
-            self.mark_artifact(other_id, "missing", "its name stands for other files now")
+            (old_path,) = self._database.rows("SELECT path FROM artifacts WHERE id = ?", artifact_id)[0]
+            for changed_id, new_path in ((other_id, f"{path}#{other_id}"), (artifact_id, path), (other_id, old_path)):
+                self._database.rows("UPDATE artifacts SET path = ? WHERE id = ?", new_path, changed_id)
+            self.mark(other_id, "missing", "its name stands for other files now")
 
     def _choose_model(self, draft: ArtifactDraft) -> int:
-        for name in candidate_names(draft, self.find_exactly(draft.name)):
-            model = self.find_exactly(name)
-            if model is None and not self.rows("SELECT 1 FROM models WHERE name = ?", name):
-                return self._create_model(name)
+        for name in _candidate_names(draft, self._models.find_exactly(draft.name)):
+            model = self._models.find_exactly(name)
+            if model is None and not self._models.has_row(name):
+                return self._models.create(name)
             # Only the plain name is joined: a name with a suffix stands for one artifact that had to stand apart.
-            if model is not None and model.name == name == draft.name and can_join(model, draft):
-                return self._model_id(name)
-        raise AssertionError  # candidate_names never ends
+            if model is not None and model.name == name == draft.name and _can_join(model, draft):
+                return self._models.row_of(name)
+        raise AssertionError  # _candidate_names never ends
 
     def _claim(self, name: str, draft: ArtifactDraft, artifact_id: int | None) -> int:
         """Give the row of the model that the user named, made when absent."""
         check_model_name(name)
-        model = self.find_exactly(name)
+        model = self._models.find_exactly(name)
         if model is None:
-            rows = self.rows("SELECT id FROM models WHERE name = ?", name)
-            return rows[0][0] if rows else self._create_model(name)
+            return self._models.row_of(name) if self._models.has_row(name) else self._models.create(name)
         if model.name != name:
             raise ModelExistsError(f"{name!r} is an alias of {model.name!r}. Choose another name or remove the alias.")
-        self._check_format_free(model, draft.format, artifact_id)
-        return self._model_id(name)
-
-    def _check_format_free(self, model: Model, kind: str, artifact_id: int | None) -> None:
-        for artifact in model.artifacts:
-            if artifact.format == kind and artifact.id != artifact_id:
-                raise ArtifactConflictError(
-                    f"{model.name!r} already has a {kind} artifact: {artifact.path}. "
-                    "Choose another name, or take that one off with `mlxr models unlink`."
-                )
-
-    def _create_model(self, name: str) -> int:
-        model_id: int = self.rows(
-            "INSERT INTO models (name, created_at) VALUES (?, ?) RETURNING id", check_model_name(name), self.clock()
-        )[0][0]
-        return model_id
-
-    def _model_id(self, name: str) -> int:
-        model_id: int = self.rows("SELECT id FROM models WHERE name = ?", name)[0][0]
-        return model_id
-
-    def _move(self, artifact_id: int, model_id: int) -> None:
-        (old_id,) = self.rows("SELECT model_id FROM artifacts WHERE id = ?", artifact_id)[0]
-        self.rows("UPDATE artifacts SET model_id = ? WHERE id = ?", model_id, artifact_id)
-        # They were made for this artifact; one whose name is taken there goes with the old model.
-        self.rows(
-            "UPDATE OR IGNORE adapters SET model_id = ? WHERE model_id = ? "
-            "AND format = (SELECT format FROM artifacts WHERE id = ?)",
-            model_id,
-            old_id,
-            artifact_id,
-        )
-        self._drop_if_empty(old_id)
-
-    def _drop_if_empty(self, model_id: int) -> None:
-        self.rows(
-            "DELETE FROM models WHERE id = ? AND NOT EXISTS (SELECT 1 FROM artifacts WHERE model_id = models.id)",
-            model_id,
-        )
+        check_format_is_free(model, draft.format, but_for=artifact_id)
+        return self._models.row_of(name)
 
     def _insert(self, draft: ArtifactDraft, model_id: int) -> int:
-        columns = _columns(draft) | {"model_id": model_id, "added_at": self.clock(), "sha256": claimed_sha256(draft)}
+        columns = _columns(draft) | {
+            "model_id": model_id,
+            "added_at": self._database.clock(),
+            "sha256": draft.claimed_sha256,
+        }
         marks = ", ".join("?" * len(columns))
         sql = f"INSERT INTO artifacts ({', '.join(columns)}) VALUES ({marks}) RETURNING id"  # noqa: S608 - own names
-        artifact_id: int = self.rows(sql, *columns.values())[0][0]
+        artifact_id: int = self._database.rows(sql, *columns.values())[0][0]
         return artifact_id
 
     def _update(self, artifact_id: int, draft: ArtifactDraft) -> None:
         columns = _columns(draft) | {"removal": None}
         # A checksum is of the bytes that were there; other bytes have another one.
         changes = ", ".join(f"{name} = ?" for name in columns)
-        self.rows(
-            "UPDATE artifacts SET sha256 = CASE WHEN path = ? AND size_bytes = ? AND mtime_ns = ? THEN sha256 END, "  # noqa: S608
+        self._database.rows(
+            "UPDATE artifacts SET sha256 = CASE WHEN path = ? AND size_bytes = ? AND mtime_ns = ? THEN sha256 END, "  # noqa: S608 - own names
             f"{changes} WHERE id = ?",
             draft.path,
             draft.size_bytes,
@@ -196,9 +218,8 @@ class ArtifactWriter(CopyWriter):
             *columns.values(),
             artifact_id,
         )
-        sha256 = claimed_sha256(draft)
-        if sha256 is not None:
-            self.set_sha256(artifact_id, sha256)
+        if draft.claimed_sha256 is not None:
+            self.set_sha256(artifact_id, draft.claimed_sha256)
 
 
 def _columns(draft: ArtifactDraft) -> dict[str, object]:
@@ -231,3 +252,43 @@ def _json(value: ModelFacts | tuple[str, ...]) -> str:
 def _sql_integer(value: int | None) -> int | None:
     """Leave out what SQLite's 64-bit integers cannot hold; the facts keep it."""
     return value if value is not None and -_MAX_SQL_INTEGER <= value <= _MAX_SQL_INTEGER else None
+
+
+def _candidate_names(draft: ArtifactDraft, model: Model | None) -> Iterator[str]:
+    """List the names to try for an artifact, best first, without end.
+
+    Args:
+        model: The model that has the plain name, if any.
+    """
+    yield draft.name
+    label = draft.facts.quantization.label if draft.facts.quantization is not None else draft.format.value
+    if draft.organization is not None and model is not None and not _is_same_base(model, draft.facts):
+        yield f"{draft.organization}/{draft.name}"
+    yield with_suffix(draft.name, label)
+    for number in itertools.count(2):
+        yield with_suffix(draft.name, str(number))
+
+
+def _can_join(model: Model, draft: ArtifactDraft) -> bool:
+    has_format = any(artifact.format is draft.format for artifact in model.artifacts)
+    return not has_format and _is_same_base(model, draft.facts)
+
+
+def _is_same_base(model: Model, facts: ModelFacts) -> bool:
+    """Tell whether facts describe the same base model as a model's artifacts.
+
+    Compared are layers, width and parameters, not architecture names, which the two formats spell differently. The
+    parameters may differ by one embedding matrix more: a format may store a tied output matrix a second time.
+    """
+    return all(_are_same_base(artifact.facts, facts) for artifact in model.artifacts)
+
+
+def _are_same_base(one: ModelFacts, other: ModelFacts) -> bool:
+    if one.kv is None or other.kv is None:
+        return False
+    if one.kv.num_layers != other.kv.num_layers or one.embedding_length != other.embedding_length:
+        return False
+    difference = abs(one.parameter_count - other.parameter_count)
+    tolerance = PARAMETER_TOLERANCE * max(one.parameter_count, other.parameter_count)
+    tied = (one.vocabulary_size or 0) * (one.embedding_length or 0)
+    return difference <= tolerance or abs(difference - tied) <= tolerance

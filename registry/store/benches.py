@@ -51,14 +51,21 @@ class BenchHead(msgspec.Struct, frozen=True, kw_only=True):
 _HEADS: Final = msgspec.json.Decoder(BenchHead)
 
 
-class BenchWriter(CatalogueDatabase):
-    """The reads and writes that concern runs of the benchmark."""
+class Benches:
+    """The runs of the benchmark; they outlive their model.
 
-    def add_bench(self, record: BenchRecord) -> BenchHead:
+    `bench_id` is a run's name, or a beginning that only it has; a method that is given another one raises a
+    BenchNotFoundError.
+    """
+
+    def __init__(self, database: CatalogueDatabase) -> None:
+        self._database = database
+
+    def add(self, record: BenchRecord) -> BenchHead:
         """Keep a run; the oldest of its model and source go when there are too many. One of the same id is replaced."""
         head = _head_of(record)
-        with self.write():
-            self.rows(
+        with self._database.write():
+            self._database.rows(
                 "INSERT OR REPLACE INTO benches (bench_id, model, created_at, source, head, record) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
                 record.bench_id,
@@ -71,33 +78,28 @@ class BenchWriter(CatalogueDatabase):
             self._drop_oldest(record.model, record.source)
         return head
 
-    def bench(self, bench_id: str) -> BenchRecord:
-        """Give one run with all its samples. What a newer mlxr added to it is left out.
-
-        Args:
-            bench_id: Its name, or a beginning that only it has.
-
-        Raises:
-            BenchNotFoundError: There is none, or there are several that begin so.
-        """
-        with self.read():
+    def get(self, bench_id: str) -> BenchRecord:
+        """Give one run with all its samples. What a newer mlxr added to it is left out."""
+        with self._database.read():
             full_id = self._full_id(bench_id)
-            ((model, packed),) = self.rows("SELECT model, record FROM benches WHERE bench_id = ?", full_id)
+            ((model, packed),) = self._database.rows("SELECT model, record FROM benches WHERE bench_id = ?", full_id)
         record = _unpacked(packed, model)
         if record is None:
             advice = f"`mlxr bench delete {full_id}` takes it away"
-            raise RegistryCorruptError(f"The run {full_id} in the catalogue {self.path} cannot be read; {advice}.")
+            raise RegistryCorruptError(
+                f"The run {full_id} in the catalogue {self._database.path} cannot be read; {advice}."
+            )
         return record
 
-    def benches(self, model: str | None = None, *, source: str | None = None, limit: int = 50) -> tuple[BenchHead, ...]:
+    def list(self, model: str | None = None, *, source: str | None = None, limit: int = 50) -> tuple[BenchHead, ...]:
         """List runs, newest first, without their samples.
 
         Args:
             model: Its name, not an alias; also of a model that is gone. None = of all.
             source: `bench` or `shadow`; None = both.
         """
-        with self.read():
-            rows = self.rows(
+        with self._database.read():
+            rows = self._database.rows(
                 "SELECT model, head FROM benches WHERE (?1 IS NULL OR model = ?1) AND (?2 IS NULL OR source = ?2) "
                 "ORDER BY created_at DESC, bench_id LIMIT ?3",
                 model,
@@ -106,53 +108,23 @@ class BenchWriter(CatalogueDatabase):
             )
         return tuple(msgspec.structs.replace(_HEADS.decode(head), model=name) for name, head in rows)
 
-    def bench_records(self, model: str, since: float) -> tuple[BenchRecord, ...]:
-        """Give the runs of a model with all their samples, oldest first, of every source.
-
-        Args:
-            model: Its name, not an alias.
-            since: Seconds since 1970; older runs are left out.
-
-        Returns:
-            The runs; one that cannot be read is left out (`bench` says so).
-        """
-        with self.read():
-            rows = self.rows(
-                "SELECT model, record FROM benches WHERE model = ? AND created_at >= ? ORDER BY created_at, bench_id",
-                model,
-                since,
-            )
-        found = [_unpacked(packed, name) for name, packed in rows]
-        return tuple(record for record in found if record is not None)
-
-    def delete_bench(self, bench_id: str) -> str:
-        """Forget a run.
-
-        Args:
-            bench_id: Its name, or a beginning that only it has.
-
-        Raises:
-            BenchNotFoundError: There is none, or there are several that begin so.
-        """
-        with self.write():
+    def delete(self, bench_id: str) -> str:
+        """Forget a run; return its whole name."""
+        with self._database.write():
             full_id = self._full_id(bench_id)
-            self.rows("DELETE FROM benches WHERE bench_id = ?", full_id)
+            self._database.rows("DELETE FROM benches WHERE bench_id = ?", full_id)
         return full_id
 
-    def delete_benches(self, model: str) -> int:
-        """Forget all runs of a model.
-
-        Args:
-            model: Its name; also of a model that is gone.
-        """
-        with self.write():
-            return len(self.rows("DELETE FROM benches WHERE model = ? RETURNING bench_id", model))
+    def delete_all(self, model: str) -> int:
+        """Forget all runs of a model, also of one that is gone; return how many."""
+        with self._database.write():
+            return len(self._database.rows("DELETE FROM benches WHERE model = ? RETURNING bench_id", model))
 
     # --- inside a transaction -------------------------------------------------------------------------------------
 
     def _full_id(self, beginning: str) -> str:
         """Find the only run whose name is this, or begins so."""
-        rows = self.rows(
+        rows = self._database.rows(
             "SELECT bench_id FROM benches WHERE substr(bench_id, 1, length(?1)) = ?1 ORDER BY bench_id <> ?1 LIMIT 2",
             beginning,
         )
@@ -165,7 +137,7 @@ class BenchWriter(CatalogueDatabase):
 
     def _drop_oldest(self, model: str, source: str) -> None:
         """Keep the newest within the limits; the one that was just written stays whatever its size."""
-        self.rows(
+        self._database.rows(
             "DELETE FROM benches WHERE bench_id IN (SELECT bench_id FROM (SELECT bench_id, "
             "ROW_NUMBER() OVER newest AS place, SUM(LENGTH(record)) OVER newest AS total FROM benches "
             "WHERE model = ? AND source = ? WINDOW newest AS (ORDER BY created_at DESC, bench_id)) "

@@ -1,36 +1,66 @@
-"""The Registry: what users set on models, on top of reading and of artifacts."""
+"""Models in the catalogue: finding them, what users set on them, and which artifacts are one model."""
 
+import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from registry.catalogue import EngineSetting, Model
-from registry.errors import ModelExistsError, ModelNotFoundError
+from registry.catalogue import Model, ModelSummary
+from registry.errors import ArtifactConflictError, ModelExistsError, ModelNotFoundError
 from registry.facts import ArtifactFormat
 from registry.names import check_model_name, with_suffix
 from registry.settings import ENGINE_KEY, check_settings
-from registry.store.adapters import AdapterWriter
-from registry.store.benches import BenchWriter
+from registry.store.database import CatalogueDatabase
+from registry.store.reading import read_models, read_summaries
+
+DEFAULT_TAG: Final = "latest"
 
 
-class Registry(AdapterWriter, BenchWriter):
-    """The catalogue: models, artifacts, aliases, settings, runs of the benchmark.
+class Models:
+    """The models of the catalogue; `name` is a name or an alias without an engine.
 
-    Open it with `Registry.open`, and close it.
+    A method that is given the name of no model raises a ModelNotFoundError, with names that look like it.
     """
 
-    def set_engine(self, name: str, engine: EngineSetting | None) -> Model:
-        """Set a model's own engine setting.
+    def __init__(self, database: CatalogueDatabase) -> None:
+        self._database = database
 
-        Args:
-            engine: `auto`, `mlx`, `llamacpp`, or None to follow the global setting again.
+    def list(self) -> tuple[Model, ...]:
+        """List all models by name, those whose artifacts are all missing too, those being removed not."""
+        with self._database.read():
+            return read_models(self._database, "1")
 
-        Raises:
-            ModelNotFoundError: There is no such model.
-            InvalidSettingError: There is no such engine.
-        """
-        return self.change_settings(name, {ENGINE_KEY: engine})
+    def summaries(self) -> tuple[ModelSummary, ...]:
+        """List the same models without the facts of their files: the quick list."""
+        with self._database.read():
+            return read_summaries(self._database)
+
+    def get(self, name: str) -> Model:
+        """Give the model of a name."""
+        with self._database.read():
+            model = self.find(name)
+            if model is not None:
+                return model
+            names = [row[0] for row in self._database.rows("SELECT name FROM models UNION SELECT alias FROM aliases")]
+        raise ModelNotFoundError(name, difflib.get_close_matches(name, names, n=3, cutoff=0.5))
+
+    def find(self, name: str) -> Model | None:
+        """Give the model of a name, or None."""
+        model = self.find_exactly(name)
+        if model is None and ":" not in name:
+            # As Ollama has it: a name without a tag means the tag `latest`.
+            model = self.find_exactly(f"{name}:{DEFAULT_TAG}")
+        return model
+
+    def find_exactly(self, name: str) -> Model | None:
+        """Give the model of a name as it is written, or None."""
+        with self._database.read():
+            # A name and an alias are never the same text; Aliases.set and Artifacts.add see to it.
+            models = read_models(
+                self._database, "name = ? OR id = (SELECT model_id FROM aliases WHERE alias = ?)", name, name
+            )
+        return models[0] if models else None
 
     def change_settings(self, name: str, changes: Mapping[str, Any | None]) -> Model:
         """Set settings of a model or take them away, all or none.
@@ -39,59 +69,46 @@ class Registry(AdapterWriter, BenchWriter):
             changes: Key -> value, None takes a setting away. The keys are `settings.SETTING_KEYS`.
 
         Raises:
-            ModelNotFoundError: There is no such model.
             InvalidSettingError: A key is unknown, or a value is of another type or out of its range.
         """
         checked = check_settings(changes)
-        with self.write():
-            model = self.get_model(name)
-            model_id = self._model_id(model.name)
+        with self._database.write():
+            model = self.get(name)
+            model_id = self.row_of(model.name)
             for key, value in checked.items():
                 if key == ENGINE_KEY:
-                    self.rows("UPDATE models SET engine = ? WHERE id = ?", value, model_id)
+                    self._database.rows("UPDATE models SET engine = ? WHERE id = ?", value, model_id)
                 elif value is None:
-                    self.rows("DELETE FROM settings WHERE model_id = ? AND key = ?", model_id, key)
+                    self._database.rows("DELETE FROM settings WHERE model_id = ? AND key = ?", model_id, key)
                 else:
-                    text = msgspec.json.encode(value).decode("utf-8")
-                    self.rows(
-                        "INSERT OR REPLACE INTO settings (model_id, key, value) VALUES (?, ?, ?)", model_id, key, text
+                    self._database.rows(
+                        "INSERT OR REPLACE INTO settings (model_id, key, value) VALUES (?, ?, ?)",
+                        model_id,
+                        key,
+                        msgspec.json.encode(value).decode("utf-8"),
                     )
-            return self.get_model(name)
-
-    def set_alias(self, alias: str, name: str) -> Model:
-        """Give a model another name; an alias that exists is moved.
-
-        Raises:
-            InvalidModelNameError: `alias` is no name.
-            ModelExistsError: `alias` is the name of a model.
-            ModelNotFoundError: There is no model `name`.
-        """
-        check_model_name(alias)
-        with self.write():
-            model = self.get_model(name)
-            if self.rows("SELECT 1 FROM models WHERE name = ?", alias):
-                raise ModelExistsError(f"{alias!r} is the name of a model, so it cannot be an alias.")
-            self.rows(
-                "INSERT OR REPLACE INTO aliases (alias, model_id, is_found) VALUES (?, ?, 0)",
-                alias,
-                self._model_id(model.name),
-            )
-            return self.get_model(name)
-
-    def remove_alias(self, alias: str) -> None:
-        """Take an alias away.
-
-        Raises:
-            ModelNotFoundError: There is no such alias.
-        """
-        with self.write():
-            if not self.rows("DELETE FROM aliases WHERE alias = ? RETURNING alias", alias):
-                raise ModelNotFoundError(alias)
+            return self.get(name)
 
     def touch_last_used(self, name: str) -> None:
         """Note that a model was used now. An unknown name is ignored: the model may have been removed meanwhile."""
-        with self.write():
-            self.rows("UPDATE models SET last_used_at = ? WHERE name = ?", self.clock(), name)
+        with self._database.write():
+            self._database.rows("UPDATE models SET last_used_at = ? WHERE name = ?", self._database.clock(), name)
+
+    def rename(self, name: str, new_name: str) -> Model:
+        """Give a model another name; the old one is free then.
+
+        Raises:
+            InvalidModelNameError: `new_name` is no name.
+            ModelExistsError: `new_name` is taken.
+        """
+        check_model_name(new_name)
+        with self._database.write():
+            model = self.get(name)
+            if new_name != model.name and self._is_taken(new_name):
+                raise ModelExistsError(f"The name {new_name!r} is taken.")
+            self._database.rows("UPDATE models SET name = ? WHERE name = ?", new_name, model.name)
+            self._database.rows("UPDATE benches SET model = ? WHERE model = ?", new_name, model.name)
+            return self.get(new_name)
 
     def link(self, source: str, target: str) -> Model:
         """Make all artifacts of one model artifacts of another; the first model is gone then.
@@ -99,20 +116,19 @@ class Registry(AdapterWriter, BenchWriter):
         Known artifacts keep their model in every scan, so this lasts.
 
         Args:
-            source: The model that is given up, or an alias of it.
-            target: The model that stays, or an alias of it.
+            source: The model that is given up.
+            target: The model that stays.
 
         Raises:
-            ModelNotFoundError: There is no such model.
             ArtifactConflictError: Both have an artifact of one format.
         """
-        with self.write():
-            model, into = self.get_model(source), self.get_model(target)
+        with self._database.write():
+            model, into = self.get(source), self.get(target)
             if model.name != into.name:
                 for artifact in model.artifacts:
-                    self._check_format_free(into, artifact.format, None)
-                    self._move(artifact.id, self._model_id(into.name))
-            return self.get_model(into.name)
+                    check_format_is_free(into, artifact.format)
+                    self.move_artifact(artifact.id, self.row_of(into.name))
+            return self.get(into.name)
 
     def unlink(self, name: str, artifact_format: ArtifactFormat) -> Model:
         """Make one artifact of a model a model of its own; every later scan leaves it so.
@@ -121,10 +137,10 @@ class Registry(AdapterWriter, BenchWriter):
             The new model, named after the old one and the format. The same model when it has no other artifact.
 
         Raises:
-            ModelNotFoundError: There is no such model, or it has no such artifact.
+            ModelNotFoundError: Also when the model has no such artifact.
         """
-        with self.write():
-            model = self.get_model(name)
+        with self._database.write():
+            model = self.get(name)
             artifact = next((item for item in model.artifacts if item.format is artifact_format), None)
             if artifact is None:
                 raise ModelNotFoundError(f"{model.name} ({artifact_format.value})")
@@ -135,26 +151,80 @@ class Registry(AdapterWriter, BenchWriter):
             while self._is_taken(new_name):
                 number += 1
                 new_name = with_suffix(base, str(number))
-            self._move(artifact.id, self._create_model(new_name))
-            return self.get_model(new_name)
+            self.move_artifact(artifact.id, self.create(new_name))
+            return self.get(new_name)
 
-    def rename_model(self, name: str, new_name: str) -> Model:
-        """Give a model another name; the old one is free then.
+    def keep_apart(self, name: str) -> None:
+        """Keep a model that was made under a name of its own apart from others with the same bytes.
 
-        Raises:
-            InvalidModelNameError: `new_name` is no name.
-            ModelNotFoundError: There is no such model.
-            ModelExistsError: `new_name` is taken.
+        An alias or an unknown name changes nothing.
         """
-        check_model_name(new_name)
-        with self.write():
-            model = self.get_model(name)
-            if new_name != model.name and self._is_taken(new_name):
-                raise ModelExistsError(f"The name {new_name!r} is taken.")
-            self.rows("UPDATE models SET name = ? WHERE name = ?", new_name, model.name)
-            self.rows("UPDATE benches SET model = ? WHERE model = ?", new_name, model.name)
-            return self.get_model(new_name)
+        with self._database.write():
+            self._database.rows("UPDATE models SET is_apart = 1 WHERE name = ?", name)
+
+    def is_apart(self, name: str) -> bool:
+        """Tell whether equal bytes do not make a model one with others."""
+        with self._database.read():
+            return bool(self._database.rows("SELECT 1 FROM models WHERE name = ? AND is_apart", name))
+
+    # --- rows, for the other parts, inside a transaction ----------------------------------------------------------
+
+    def row_of(self, name: str) -> int:
+        """Give the row of a model; `name` is its own name."""
+        model_id: int = self._database.rows("SELECT id FROM models WHERE name = ?", name)[0][0]
+        return model_id
+
+    def has_row(self, name: str) -> bool:
+        """Tell whether a model has this name as its own, also one that is being removed."""
+        return bool(self._database.rows("SELECT 1 FROM models WHERE name = ?", name))
+
+    def create(self, name: str) -> int:
+        """Make a model without artifacts; return its row."""
+        model_id: int = self._database.rows(
+            "INSERT INTO models (name, created_at) VALUES (?, ?) RETURNING id",
+            check_model_name(name),
+            self._database.clock(),
+        )[0][0]
+        return model_id
+
+    def move_artifact(self, artifact_id: int, model_id: int) -> None:
+        """Give an artifact to another model; the one that has none left is gone then."""
+        (old_id,) = self._database.rows("SELECT model_id FROM artifacts WHERE id = ?", artifact_id)[0]
+        self._database.rows("UPDATE artifacts SET model_id = ? WHERE id = ?", model_id, artifact_id)
+        # They were made for this artifact; one whose name is taken there goes with the old model.
+        self._database.rows(
+            "UPDATE OR IGNORE adapters SET model_id = ? WHERE model_id = ? "
+            "AND format = (SELECT format FROM artifacts WHERE id = ?)",
+            model_id,
+            old_id,
+            artifact_id,
+        )
+        self.drop_if_empty(old_id)
+
+    def drop_if_empty(self, model_id: int) -> None:
+        """Take a model out that has no artifact left, not even one that is being removed."""
+        self._database.rows(
+            "DELETE FROM models WHERE id = ? AND NOT EXISTS (SELECT 1 FROM artifacts WHERE model_id = models.id)",
+            model_id,
+        )
 
     def _is_taken(self, name: str) -> bool:
         sql = "SELECT 1 FROM models WHERE name = ? UNION SELECT 1 FROM aliases WHERE alias = ?"
-        return bool(self.rows(sql, name, name))
+        return bool(self._database.rows(sql, name, name))
+
+
+def check_format_is_free(model: Model, kind: ArtifactFormat, *, but_for: int | None = None) -> None:
+    """Refuse a second artifact of a format.
+
+    Args:
+        but_for: The row of an artifact that does not count.
+
+    Raises:
+        ArtifactConflictError: The model has another one.
+    """
+    for artifact in model.artifacts:
+        if artifact.format is kind and artifact.id != but_for:
+            raise ArtifactConflictError(
+                f"{model.name!r} already has a {kind} artifact: {artifact.path}. "
+                "Choose another name, or take that one off with `mlxr models unlink`."
+            )

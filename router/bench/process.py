@@ -27,12 +27,12 @@ def main() -> int:
     """Run; return the exit code."""
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=BenchOrder)
     try:
-        with Registry.open(order.database) as registry:
+        with Registry(order.database) as registry:
             record = asyncio.run(_run(order, registry))
             if not record.samples:
                 _tell(BenchFailed(code="bench_stopped", message="It was stopped before anything was measured."))
                 return 1
-            registry.add_bench(record)
+            registry.benches.add(record)
     except (RouterError, RegistryError) as exc:
         _tell(BenchFailed(code=exc.code, message=str(exc)))
         return 1
@@ -45,7 +45,7 @@ async def _run(order: BenchOrder, registry: Registry) -> BenchRecord:
     means = BenchMeans(
         url=order.url,
         unix_socket=order.unix_socket,
-        get_model=registry.get_model,
+        get_model=registry.models.get,
         machine=bench_machine(),
         thermal=thermal_sensor(),
         meter=meter,

@@ -103,7 +103,7 @@ def _show(paths: "Paths", config: str | None, model: str | None, *, is_json: boo
             facts["server"] = client.status().engine_setting
     if model is not None:
         with open_registry_for_reading(paths) as registry:
-            found = registry.get_model(model)
+            found = registry.models.get(model)
         facts |= {"model": found.name, "model_setting": found.engine, "model_engines": found.engines}
     if is_json:
         print_json(facts)
@@ -172,7 +172,7 @@ def _why_no_effect(status: "ServerStatus") -> str:
 def _set_model(paths: "Paths", name: str, setting: str, *, is_json: bool) -> None:
     own = None if setting == GLOBAL_WORD else setting
     with open_registry(paths) as registry:
-        model = registry.set_engine(name, own)  # type: ignore[arg-type]  # checked by check_engine
+        model = registry.models.change_settings(name, {"engine": own})
     if own in {"mlx", "llamacpp"} and own not in model.engines:
         has = ", ".join(model.engines) or "no engine"
         print(

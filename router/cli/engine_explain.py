@@ -64,7 +64,7 @@ def _explained_here(paths: "Paths", model: str, size: "RequestSize") -> "Explana
             registry,
             engine_setting=read_config(paths).engine,
             is_apple_silicon=sys.platform == "darwin" and platform.machine() == "arm64",
-            auto=AutoLearning(registry, machine_id=machine_id()),
+            auto=AutoLearning(registry.benches, machine_id=machine_id()),
         )
         return explain(models, models.wish_for(model, None), size)
 

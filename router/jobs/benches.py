@@ -81,8 +81,8 @@ class BenchRuns:
         """
 
         def read() -> tuple[BenchHead, ...]:
-            with Registry.open(self._database) as registry:
-                return registry.benches(model, limit=limit)
+            with Registry(self._database) as registry:
+                return registry.benches.list(model, limit=limit)
 
         return await in_thread(read)
 
@@ -97,8 +97,8 @@ class BenchRuns:
         """
 
         def read() -> BenchRecord:
-            with Registry.open(self._database) as registry:
-                return registry.bench(bench_id)
+            with Registry(self._database) as registry:
+                return registry.benches.get(bench_id)
 
         return await in_thread(read)
 

@@ -16,7 +16,6 @@ from registry.pull.puller import PullResult
 from registry.scan.discovery import register_path
 from registry.settings import set_settings
 from registry.store import Registry
-from registry.store.apart import mark_apart
 
 SMALL_BYTES: Final = 64 << 20
 """Files whose checksum no hub told are read at once when they are no more than that: an MLX folder's small ones."""
@@ -37,11 +36,11 @@ def register_pulled(
     Raises:
         RegistryError: It cannot be registered; its files stay.
     """
-    with Registry.open(database) as registry:
-        registry.put_hashes(_proved(result.plan, PullFolder(models_dir)))
+    with Registry(database) as registry:
+        registry.files.put_hashes(_proved(result.plan, PullFolder(models_dir)))
         paths = [str(path) for path in result.paths]
         with registry.write():
-            before = {summary.name for summary in registry.list_summaries()}
+            before = {summary.name for summary in registry.models.summaries()}
             own_name = name or result.plan.name
             models = [
                 register_path(registry, path, name=own_name, is_owned=result.is_owned) for path in dict.fromkeys(paths)
@@ -52,7 +51,7 @@ def register_pulled(
         for model in models:
             _conclude_hashes(registry, [item for item in model.artifacts if item.path in paths and item.sha256 is None])
         # Equal bytes may have made two models one; the name that was given up is an alias then.
-        models = [registry.get_model(model.name) for model in models]
+        models = [registry.models.get(model.name) for model in models]
         return tuple(
             Registered(model=model.name, engines=model.engines, path=path)
             for model, path in zip(models, dict.fromkeys(paths), strict=True)
@@ -61,20 +60,20 @@ def register_pulled(
 
 def _call(registry: Registry, model: Model, called: str, *, is_new: bool) -> Model:
     """Give a model the name that was asked for, beside the one under which it may be known already."""
-    known = registry.find_exactly(called)
+    known = registry.models.find_exactly(called)
     if known is not None and known.name == model.name:
         return model
-    return registry.rename_model(model.name, called) if is_new else registry.set_alias(called, model.name)
+    return registry.models.rename(model.name, called) if is_new else registry.aliases.set(called, model.name)
 
 
 def _set_as_published(registry: Registry, plan: PullPlan) -> None:
     """Put what a publisher says of a model into its settings; a user's other settings stay."""
-    model = None if plan.name is None else registry.find_exactly(plan.name)
+    model = None if plan.name is None else registry.models.find_exactly(plan.name)
     if model is None or model.name != plan.name:
         return  # The bytes are another model's, whose settings are its user's.
     if plan.parts:
-        mark_apart(registry, model.name)
-    registry.change_settings(model.name, set_settings(plan.settings))
+        registry.models.keep_apart(model.name)
+    registry.models.change_settings(model.name, set_settings(plan.settings))
 
 
 def _proved(plan: PullPlan, folder: PullFolder) -> Iterable[FileHash]:
@@ -91,7 +90,7 @@ def _proved(plan: PullPlan, folder: PullFolder) -> Iterable[FileHash]:
 def _conclude_hashes(registry: Registry, artifacts: Sequence[Artifact]) -> None:
     """Give artifacts their checksum, where next to nothing is left to read for it."""
     for artifact in artifacts:
-        known = registry.file_hashes(artifact.files)
+        known = registry.files.hashes(artifact.files)
         left = tuple(file for file in artifact.files if file not in known or not known[file].is_computed)
         sizes = [info[0] for file in left if (info := fingerprint(Path(file))) is not None]
         if sum(sizes) <= SMALL_BYTES:

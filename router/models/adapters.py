@@ -7,8 +7,7 @@ from msgspec.structs import replace
 
 from registry.catalogue import Adapter, Artifact, Model
 from registry.errors import AdapterNotFoundError
-from registry.facts import ArtifactFormat, ModelFacts
-from registry.memory_facts import MemoryFacts
+from registry.facts import ArtifactFormat, MemoryFacts, ModelFacts
 from router.errors import EngineNotAvailableError
 
 _FLOAT_BYTES = 4

@@ -81,7 +81,7 @@ class ModelDirectory:
         try:
             self._forget_if_changed()
             if name not in self._fresh:
-                self._known[name] = self._registry.get_model(name)
+                self._known[name] = self._registry.models.get(name)
                 self._fresh.add(name)
         except ModelNotFoundError:
             self._known.pop(name, None)
@@ -96,7 +96,7 @@ class ModelDirectory:
         """Return all models."""
         self._forget_if_changed()
         if self._listed is None:
-            self._listed = self._registry.list_models()
+            self._listed = self._registry.models.list()
         return self._listed
 
     def wish_for(
@@ -194,7 +194,7 @@ class ModelDirectory:
         self._noted_at[name] = now
         self._listed = None
         try:
-            self._registry.touch_last_used(name)
+            self._registry.models.touch_last_used(name)
         except DatabaseError as exc:
             logger.debug("the time of last use was not written: %s", exc)
 

@@ -109,7 +109,7 @@ class ModelKeeper:
         """Scan once; tell whether that went well."""
         watched: set[str] = set()
         try:
-            with Registry.open(self._registry_db) as registry:
+            with Registry(self._registry_db) as registry:
                 report = scan(registry, self._roots, watched=watched)
         except RegistryError as exc:
             logger.warning("the scan for models failed: %s", exc)
@@ -129,7 +129,7 @@ class ModelKeeper:
     def _hash_all(self) -> None:
         _lower_thread_priority()
         try:
-            with Registry.open(self._registry_db) as registry:
+            with Registry(self._registry_db) as registry:
                 _HashRun(registry, self._should_stop, self._set_progress).run(pending_hashes(registry))
         except HashingStoppedError:
             pass

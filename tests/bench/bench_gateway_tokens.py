@@ -64,7 +64,7 @@ def main() -> None:
         home = Path(folder) / "home"
         paths = Paths.under(home)
         paths.ensure_folders()
-        with Registry.open(paths.registry_db) as registry:
+        with Registry(paths.registry_db) as registry:
             register_path(registry, tiny_model.write_gguf(Path(folder) / "tiny.gguf"), name="tiny")
         config = {"generation": {"parallel": 32}, "limits": {"max_queue": 100}, "models": {"hf_cache": False}}
         # The step time keeps the fake engine from outrunning its readers, as no engine does.

@@ -95,7 +95,7 @@ def http_rate(path: str, num_threads: int) -> float:
         home = Path(folder)
         paths = Paths.under(home)
         paths.ensure_folders()
-        with Registry.open(paths.registry_db) as registry:
+        with Registry(paths.registry_db) as registry:
             register_path(registry, path, name="model")
         config = {
             "engine": "llamacpp",

@@ -49,7 +49,7 @@ def first_scan_with_vocabularies(folder: Path, num_files: int, num_vocabularies:
         if index * num_vocabularies % num_files < num_vocabularies:
             data = like.replace(b"t0000-", b"t%04d-" % index)
         (models / f"model-{index:04}.gguf").write_bytes(data)
-    with Registry.open(folder / f"vocabularies-{num_vocabularies}.sqlite3") as registry:
+    with Registry(folder / f"vocabularies-{num_vocabularies}.sqlite3") as registry:
         return milliseconds(lambda: scan(registry, [ScanRoot(path=models)]), 1) / num_files
 
 
@@ -66,7 +66,7 @@ def main() -> None:
         roots = [ScanRoot(path=models, is_owned=True)]
         first: list[float] = []
         for index in range(num_rounds):
-            with Registry.open(Path(folder) / f"{index}.sqlite3") as registry:
+            with Registry(Path(folder) / f"{index}.sqlite3") as registry:
                 first.append(milliseconds(lambda registry=registry: scan(registry, roots), 1))  # type: ignore[misc]
         print(f"{num_files} GGUF files, medians of {num_rounds} rounds")
         print(f"  first scan:                 {statistics.median(first):8.1f} ms")
@@ -76,22 +76,20 @@ def main() -> None:
         if sys.argv[3:]:
             per_file = first_scan_with_vocabularies(Path(folder), num_files, num_files)
             print(f"  {num_files} files, a vocabulary each:{per_file * num_files:10.1f} ms")
-        with Registry.open(Path(folder) / "0.sqlite3") as registry:
+        with Registry(Path(folder) / "0.sqlite3") as registry:
             print(f"  scan, nothing changed:      {milliseconds(lambda: scan(registry, roots), num_rounds):8.1f} ms")
             watched: set[str] = set()
             scan(registry, roots, watched=watched)
             watch = FileWatch(watched)
             print(f"  one look of the watch:      {milliseconds(watch.look, num_rounds):8.1f} ms")
             rounds = num_rounds * 4
-            print(f"  list_summaries:             {milliseconds(registry.list_summaries, rounds):8.2f} ms")
-            print(f"  list_models, with facts:    {milliseconds(registry.list_models, rounds):8.2f} ms")
-            print(
-                f"  get_model by name:          {milliseconds(lambda: registry.get_model('model-500'), rounds):8.2f} ms"
-            )
-            registry.set_alias("another", "model-500")
-            print(
-                f"  get_model by alias:         {milliseconds(lambda: registry.get_model('another'), rounds):8.2f} ms"
-            )
+            print(f"  summaries:                  {milliseconds(registry.models.summaries, rounds):8.2f} ms")
+            print(f"  models, with facts:         {milliseconds(registry.models.list, rounds):8.2f} ms")
+            by_name = milliseconds(lambda: registry.models.get("model-500"), rounds)
+            print(f"  model by name:              {by_name:8.2f} ms")
+            registry.aliases.set("another", "model-500")
+            by_alias = milliseconds(lambda: registry.models.get("another"), rounds)
+            print(f"  model by alias:             {by_alias:8.2f} ms")
 
 
 if __name__ == "__main__":

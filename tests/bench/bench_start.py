@@ -53,7 +53,7 @@ def main() -> None:
         home = Path(folder) / "home"
         paths = Paths.under(home)
         paths.ensure_folders()
-        with Registry.open(paths.registry_db) as registry:
+        with Registry(paths.registry_db) as registry:
             register_path(registry, tiny_model.write_gguf(Path(folder) / "tiny.gguf"), name="tiny")
         start(home)  # writes the config file and the bytecode
         bare, listing, starts = [], [], []

@@ -41,7 +41,7 @@ def make_home(tiny_gguf: Path, tiny_mlx: Path) -> Callable[[Path], Path]:
     def make(home: Path) -> Path:
         paths = Paths.under(home)
         paths.ensure_folders()
-        with Registry.open(paths.registry_db) as registry:
+        with Registry(paths.registry_db) as registry:
             register_path(registry, tiny_gguf, name="tiny")
             register_path(registry, tiny_mlx, name="tiny")
         return home
@@ -75,7 +75,7 @@ def real_gateway(
     bundled_mlx: Path,
 ) -> Iterator[GatewayProcess]:
     home = make_home(tmp_path_factory.mktemp("real") / "home")
-    with Registry.open(Paths.under(home).registry_db) as registry:
+    with Registry(Paths.under(home).registry_db) as registry:
         register_path(registry, bundled_gguf, name=BUNDLED)
         register_path(registry, bundled_mlx, name=BUNDLED)
     gateway = GatewayProcess(home)
@@ -88,7 +88,7 @@ def tooled_gateway(
     tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path], tooled: tuple[Path, Path]
 ) -> Iterator[GatewayProcess]:
     home = make_home(tmp_path_factory.mktemp("tooled") / "home")
-    with Registry.open(Paths.under(home).registry_db) as registry:
+    with Registry(Paths.under(home).registry_db) as registry:
         for path in tooled:
             register_path(registry, path, name="tooled")
     gateway = GatewayProcess(home, config={"standby": True})

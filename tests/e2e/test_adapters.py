@@ -57,9 +57,9 @@ def make_home_with_adapters(
     merged_gguf = tiny_model.write_gguf(folder / "merged.gguf", tensors=merged)
 
     def make(home: Path) -> Path:
-        with Registry.open(Paths.under(make_home(home)).registry_db) as registry:
+        with Registry(Paths.under(make_home(home)).registry_db) as registry:
             register_path(registry, merged_gguf, name="merged")
-            registry.set_alias("nick", "tiny")
+            registry.aliases.set("nick", "tiny")
             for path in loras.values():
                 register_adapter(registry, "tiny", path, name="fox")
             register_adapter(registry, "tiny", owl)

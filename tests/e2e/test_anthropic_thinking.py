@@ -32,7 +32,7 @@ def client(
 ) -> Iterator[anthropic.Anthropic]:
     home = make_home(tmp_path_factory.mktemp("thinker") / "home")
     options: dict[str, Any] = {"chat_template": TEMPLATE, "context_length": 4096}
-    with Registry.open(Paths.under(home).registry_db) as registry:
+    with Registry(Paths.under(home).registry_db) as registry:
         register_path(registry, tiny_model.write_gguf(home / "thinker.gguf", name="thinker", **options), name="thinker")
         register_path(registry, tiny_model.write_mlx(home / "thinker-mlx", name="thinker", **options), name="thinker")
     gateway = GatewayProcess(home)

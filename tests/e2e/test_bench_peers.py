@@ -25,7 +25,7 @@ def test_llama_server_is_measured_by_its_address(
     llama_server: Path, tmp_path: Path, bundled_gguf: Path, make_home: Callable[[Path], Path]
 ) -> None:
     home = make_home(tmp_path / "home")
-    with Registry.open(Paths.under(home).registry_db) as registry:
+    with Registry(Paths.under(home).registry_db) as registry:
         register_path(registry, bundled_gguf, name="real")
     gateway = GatewayProcess(home)
     try:

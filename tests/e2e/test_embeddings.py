@@ -23,7 +23,7 @@ HI = [{"role": "user", "content": "hi <|im_end|>"}]
 def gateway(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Path]) -> Iterator[GatewayProcess]:
     home = make_home(tmp_path_factory.mktemp("embeddings") / "home")
     bert = tiny_bert.write_gguf(tmp_path_factory.mktemp("bert") / "bert.gguf")
-    with Registry.open(Paths.under(home).registry_db) as registry:
+    with Registry(Paths.under(home).registry_db) as registry:
         register_path(registry, bert, name="bert")
     gateway = GatewayProcess(home)
     yield gateway

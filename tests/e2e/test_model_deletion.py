@@ -19,7 +19,7 @@ def test_a_model_is_deleted_with_the_files_that_are_ours_only(
     paths = Paths.under(home)
     ours = Path(shutil.copy(tiny_gguf, paths.models_dir / "ours.gguf"))
     ours.write_bytes(ours.read_bytes() + b"\0" * 4)  # other bytes: not the same artifact
-    with Registry.open(paths.registry_db) as registry:
+    with Registry(paths.registry_db) as registry:
         register_path(registry, ours, name="org/ours", is_owned=True)
     gateway = start_gateway()
     with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as client:

@@ -59,7 +59,7 @@ def test_equal_files_become_one_model_in_the_background(
     gateway = start_gateway()
     wait_until(lambda: "moving" not in names(gateway), 20, "the checksums are computed")
     assert status_of(gateway) == 200  # The name goes on as an alias.
-    with Registry.open(Paths.under(gateway.home).registry_db, is_read_only=True) as registry:
-        assert registry.get_model("moving").name == "tiny"
+    with Registry(Paths.under(gateway.home).registry_db, is_read_only=True) as registry:
+        assert registry.models.get("moving").name == "tiny"
     shown = run_cli(gateway.home, "models", "show", "moving").stdout
     assert "also at" in shown

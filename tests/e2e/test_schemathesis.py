@@ -93,7 +93,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, tiny_gguf: Path, tiny_mlx:
     home = tmp_path_factory.mktemp("schemathesis") / "home"
     paths = Paths.under(home)
     paths.ensure_folders()
-    with Registry.open(paths.registry_db) as registry:
+    with Registry(paths.registry_db) as registry:
         register_path(registry, tiny_gguf, name=MODEL)
         register_path(registry, tiny_mlx, name=MODEL)
     weights = tiny_gguf.read_bytes()

@@ -9,7 +9,7 @@ from registry.store import Registry
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Registry]:
     """A new catalogue."""
-    with Registry.open(tmp_path / "registry.sqlite3") as opened:
+    with Registry(tmp_path / "registry.sqlite3") as opened:
         yield opened
 
 

@@ -16,11 +16,11 @@ from registry.scan.candidates import ScanRoot
 from registry.scan.discovery import scan
 from registry.store import Registry
 from registry.removing.removal import remove_model
-with Registry.open(sys.argv[1]) as store:
+with Registry(sys.argv[1]) as store:
     if sys.argv[2:]:
         print("ready", flush=True)
         scan(store, [ScanRoot(path=Path(sys.argv[2]), is_owned=True)])
-    for model in store.list_models() if not sys.argv[2:] else ():
+    for model in store.models.list() if not sys.argv[2:] else ():
         print(model.name, flush=True)
         remove_model(store, model.name, is_deleting_foreign_files=True)
     print("done", flush=True)

@@ -22,7 +22,7 @@ def scan_plain(store: Registry, *folders: Path) -> ScanReport:
 
 
 def names(store: Registry) -> list[str]:
-    return [model.name for model in store.list_models()]
+    return [model.name for model in store.models.list()]
 
 
 def split_file(number: int, count: int) -> bytes:

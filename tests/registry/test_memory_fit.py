@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.facts import ArtifactFormat, KVGeometry, ModelFacts, ModelKind, Quantization, TokenizerFacts
-from registry.memory_facts import MemoryFacts
+from registry.facts import ArtifactFormat, KVGeometry, MemoryFacts, ModelFacts, ModelKind, Quantization, TokenizerFacts
 from registry.memory_fit import FitSettings, Machine, check_fit, largest_context, memory_need
 
 PC = Machine(has_metal=False, is_arm=False)

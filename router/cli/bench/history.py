@@ -32,7 +32,7 @@ def history(model: str | None, show_all: bool, is_json: bool) -> None:
     with open_registry_for_reading(current_paths()) as registry:
         name = None if model is None else _model_name(registry, model)
         source, limit = (None, NUM_ALL) if show_all else ("bench", NUM_SHOWN)
-        found = registry.benches(name, source=source, limit=limit)
+        found = registry.benches.list(name, source=source, limit=limit)
     if is_json:
         print_json(found)
     elif found:
@@ -111,10 +111,10 @@ def delete(run_id: str | None, model: str | None, is_json: bool) -> None:
         raise CommandError("Name one run, or a model with --model.", exit_code=2)
     with open_registry(current_paths()) as registry:
         if run_id is not None:
-            what, num_deleted = registry.delete_bench(run_id), 1
+            what, num_deleted = registry.benches.delete(run_id), 1
         else:
             what = _model_name(registry, str(model))
-            num_deleted = registry.delete_benches(what)
+            num_deleted = registry.benches.delete_all(what)
     if is_json:
         print_json({"deleted": what, "num_deleted": num_deleted})
     else:
@@ -123,15 +123,15 @@ def delete(run_id: str | None, model: str | None, is_json: bool) -> None:
 
 def _model_name(registry: "Registry", name: str) -> str:
     """Follow an alias; a name that no model has stays, because runs outlive their model."""
-    model = registry.find_model(name)
+    model = registry.models.find(name)
     return name if model is None else model.name
 
 
 def _run(run_id: str | None) -> "BenchRecord":
     with open_registry_for_reading(current_paths()) as registry:
         if run_id is not None:
-            return registry.bench(run_id)
-        newest = registry.benches(source="bench", limit=1)
+            return registry.benches.get(run_id)
+        newest = registry.benches.list(source="bench", limit=1)
         if not newest:
             raise CommandError("There are no runs yet; `mlxr bench MODEL` measures one.")
-        return registry.bench(newest[0].bench_id)
+        return registry.benches.get(newest[0].bench_id)

@@ -115,13 +115,13 @@ def _measured(wish: "BenchWish") -> "BenchRecord":
     paths = current_paths()
     with open_registry(paths) as registry:
         # Looked at before a server is started for it.
-        contestants_of(wish.model, wish.contestants, registry.get_model)
+        contestants_of(wish.model, wish.contestants, registry.models.get)
         chosen_scenarios(wish.scenarios, wish.prompts, num_parallel=wish.num_parallel, max_tokens=wish.max_tokens)
         with server_for(paths) as instance, printer_for() as printer:
             record = _run(wish, instance, registry, printer.show)
         if not record.samples:
             raise CommandError("The benchmark was stopped before anything was measured.", exit_code=EXIT_INTERRUPTED)
-        registry.add_bench(record)
+        registry.benches.add(record)
         return record
 
 
@@ -140,7 +140,7 @@ def _run(
     means = BenchMeans(
         url=reachable_url(instance.url),
         unix_socket=instance.unix_socket,
-        get_model=registry.get_model,
+        get_model=registry.models.get,
         machine=bench_machine(),
         thermal=thermal_sensor(),
         meter=meter,

@@ -159,8 +159,8 @@ def check_registry(paths: Paths) -> Iterable[Check]:
         return
     try:
         with open_registry_for_reading(paths) as registry:
-            models = registry.list_models()
-            failures = registry.list_failures()
+            models = registry.models.list()
+            failures = registry.files.failures()
     except DatabaseError as exc:
         yield Check(name="models", state="broken", found=str(exc), remedy="mlxr models scan --rescue")
         return

@@ -42,7 +42,7 @@ def check_model_folders(paths: Paths) -> Iterable[Check]:
 
 
 def _vanished(registry: "Registry") -> Iterator[Finding]:
-    for model in registry.list_models():
+    for model in registry.models.list():
         for artifact in model.artifacts:
             gone = next((file for file in artifact.files if not Path(file).exists()), None)
             if gone is not None:
@@ -71,11 +71,11 @@ def _partial(paths: Paths) -> Iterator[Finding]:
     """Look for pulls that wait for somebody to go on with them, and for partial files that no pull needs."""
     from registry.pull.folder import PullFolder
     from registry.pull.orphans import find_orphans
-    from registry.store.pulls import PullStore
+    from registry.store import Registry
 
-    with PullStore.open(paths.registry_db, is_read_only=True) as store:
-        orphans = find_orphans(PullFolder(paths.models_dir), store, now=time.time())
-        stopped = [record for record in store.list_pulls() if _waits_for_somebody(record, paths)]
+    with Registry(paths.registry_db, is_read_only=True) as registry:
+        orphans = find_orphans(PullFolder(paths.models_dir), registry, now=time.time())
+        stopped = [record for record in registry.pulls.list() if _waits_for_somebody(record, paths)]
     for record in stopped:
         share = f", {100 * record.done_bytes // record.total_bytes} % done" if record.total_bytes else ""
         state = "was interrupted" if record.state in {"queued", "running"} else f"is {record.state}"
@@ -118,7 +118,7 @@ def _strays(registry: "Registry", paths: Paths) -> Iterator[Finding]:
         candidates = tuple(find_candidates(ScanRoot(path=paths.models_dir, is_owned=True)))
     except ArtifactError:  # there is no such folder yet
         return
-    known = registry.known_files()
+    known = registry.files.known()
     unknown = [candidate.path for candidate in candidates if str(candidate.path) not in known]
     if unknown:
         found = f"{plural(len(unknown), 'model')} not in the catalogue, e.g. {unknown[0]}"
@@ -128,7 +128,7 @@ def _strays(registry: "Registry", paths: Paths) -> Iterator[Finding]:
     files = list(_visible_files(paths.models_dir))
     # What lies in a folder of mlx-lm's is somebody's training, whether it is registered or not.
     trained = {path.parent for path in files if path.name == CONFIG_NAME}
-    registered = {adapter.path for model in registry.list_models() for adapter in model.adapters}
+    registered = {adapter.path for model in registry.models.list() for adapter in model.adapters}
     unused = sorted(str(folder) for folder in trained if str(folder) not in registered)
     if unused:
         found = f"{plural(len(unused), 'adapter')} of no model, e.g. {unused[0]}"

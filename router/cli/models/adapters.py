@@ -29,7 +29,7 @@ def list_adapters(name: str | None, is_json: bool) -> None:
     Examples: `mlxr models adapters`, `mlxr models adapters qwen3-4b --json`.
     """
     with open_registry_for_reading(current_paths()) as registry:
-        models = registry.list_models() if name is None else (registry.get_model(name),)
+        models = registry.models.list() if name is None else (registry.models.get(name),)
     adapters = [adapter for model in models for adapter in model.adapters]
     if is_json:
         print_json([description(adapter) for adapter in adapters])

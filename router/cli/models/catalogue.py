@@ -35,7 +35,7 @@ def scan(config: str | None, rescue: bool, is_json: bool) -> None:
         _put_catalogue_aside()
     with open_registry(paths) as registry:
         report = scan_folders(registry, roots)
-        found = registry.list_summaries()
+        found = registry.models.summaries()
     if is_json:
         print_json(report)
     else:
@@ -90,7 +90,7 @@ def add(path: str, name: str | None, engine: str | None, is_json: bool) -> None:
     with open_registry(paths) as registry:
         model = register_path(registry, given, name=name, is_owned=given.is_relative_to(paths.models_dir))
         if engine is not None:
-            model = registry.set_engine(model.name, engine)  # type: ignore[arg-type]  # checked above
+            model = registry.models.change_settings(model.name, {"engine": engine})
     if is_json:
         print_json(_registered(model))
     else:
@@ -120,7 +120,7 @@ def link(source: str, target: str) -> None:
     Example: `mlxr models link qwen3-4b-mlx qwen3-4b`.
     """
     with open_registry(current_paths()) as registry:
-        model = registry.link(source, target)
+        model = registry.models.link(source, target)
     print(f"{model.name}: runs on {' and '.join(model.engines) or 'no engine'}.")
 
 
@@ -137,5 +137,5 @@ def unlink(name: str, artifact_format: str) -> None:
     if artifact_format not in {item.value for item in ArtifactFormat}:
         raise CommandError(f"There is no format {artifact_format!r}; choose gguf or mlx.", exit_code=2)
     with open_registry(current_paths()) as registry:
-        model = registry.unlink(name, ArtifactFormat(artifact_format))
+        model = registry.models.unlink(name, ArtifactFormat(artifact_format))
     print(f"The {artifact_format} artifact of {name} is now the model {model.name}.")

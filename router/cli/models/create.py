@@ -55,7 +55,7 @@ def create(name: str, file: str, is_json: bool) -> None:
             f"{file}: ADAPTER: register it with `mlxr models adapter add BASE PATH`, and ask for BASE+ADAPTER."
         )
     with open_registry(current_paths()) as registry:
-        own_name = next((each for each in names if registry.find_exactly(each) is not None), names[-1])
+        own_name = next((each for each in names if registry.models.find_exactly(each) is not None), names[-1])
         made = _make(registry, own_name, modelfile, path.absolute().parent, settings)
     if is_json:
         print_json({"name": made.model.name, "engines": made.model.engines, "settings": settings})

@@ -45,7 +45,7 @@ def fit(name: str, ctx: int | None, parallel: int | None, kv: str | None, engine
     paths = current_paths()
     with open_registry_for_reading(paths) as registry:
         base, plus, adapter = name.partition("+")
-        model = registry.get_model(base)
+        model = registry.models.get(base)
     artifacts = [item for item in model.artifacts if engine in {None, item.engine} and item.status == "ok"]
     artifacts = [_with_memory_facts(item) for item in artifacts]
     if plus:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 SORTS: Final = ("name", "size", "parameters", "context", "used", "added", "speed")
 
+UNMEASURED: Final = {"prefill_tokens_per_s": None, "decode_tokens_per_s": None}
+"""What lists have a place for and nothing measures of an artifact; `mlxr bench` does, of a run."""
+
 _AGES: Final = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"))
 
 
@@ -44,7 +47,7 @@ def list_models(
         raise CommandError(f"Models cannot be sorted by {sort!r}; choose {', '.join(SORTS)}.", exit_code=2)
     paths = current_paths()
     with open_registry_for_reading(paths) as registry:
-        known = registry.list_summaries()
+        known = registry.models.summaries()
     min_tokens = None if min_context is None else _tokens(min_context)
     found = [model for model in known if _is_wanted(model, text, engine, arch, min_tokens)]
     found.sort(key=_sort_key(sort))
@@ -102,14 +105,13 @@ def summary_of(model: "ModelSummary", resident: dict[str, str] | None = None) ->
 def _artifact_summary(artifact: "ArtifactSummary") -> dict[str, Any]:
     from msgspec.structs import asdict
 
-    return {"engine": artifact.engine, **asdict(artifact)}
+    return {"engine": artifact.engine, **asdict(artifact), **UNMEASURED}
 
 
 def _row(model: "ModelSummary", resident: dict[str, str]) -> tuple[object, ...]:
     artifacts = model.artifacts
     labels = [artifact.quantization for artifact in artifacts if artifact.quantization is not None]
     remarks = [f"{artifact.format} {artifact.status}" for artifact in artifacts if artifact.status != "ok"]
-    speed = _most(artifacts, "decode_tokens_per_s")
     return (
         model.name,
         ", ".join(model.engines) or None,
@@ -118,7 +120,7 @@ def _row(model: "ModelSummary", resident: dict[str, str]) -> tuple[object, ...]:
         count(_most(artifacts, "parameter_count") or None),
         _most(artifacts, "context_length") or None,
         size(_num_bytes(model)),
-        round(speed, 1) if speed else None,
+        UNMEASURED["decode_tokens_per_s"],
         resident.get(model.name),
         None if model.last_used_at is None else ago(time.time() - model.last_used_at),
         ", ".join(remarks),
@@ -172,6 +174,6 @@ def _sort_key(sort: str) -> "Callable[[ModelSummary], tuple[Any, str]]":
         "context": lambda model: _most(model.artifacts, "context_length"),
         "used": lambda model: model.last_used_at or 0.0,
         "added": lambda model: model.created_at,
-        "speed": lambda model: _most(model.artifacts, "decode_tokens_per_s"),
+        "speed": lambda _model: 0,
     }
     return lambda model: (-keys[sort](model), model.name)

@@ -29,7 +29,7 @@ def remove(name: str, yes: bool, files: bool, is_json: bool) -> None:
 
     paths = current_paths()
     with open_registry(paths) as registry:
-        model = registry.get_model(name)
+        model = registry.models.get(name)
         _check_not_served(paths, model.name)
         plan = plan_removal(registry, model.artifacts, is_deleting_foreign_files=files)
         if not is_json:

@@ -36,7 +36,7 @@ def set_values(name: str, pairs: tuple[str, ...], is_json: bool) -> None:
     changes = settings_from_text(dict(_pair(text) for text in pairs))
     _check_template(changes.get("template"))
     with open_registry(current_paths()) as registry:
-        model = registry.change_settings(name, changes)
+        model = registry.models.change_settings(name, changes)
     if is_json:
         print_json(_entry(model))
         return
@@ -83,13 +83,13 @@ def alias(name: str, other: str, remove: bool) -> None:
     """
     with open_registry(current_paths()) as registry:
         if not remove:
-            model = registry.set_alias(other, name)
+            model = registry.aliases.set(other, name)
         else:
-            model = registry.get_model(name)
+            model = registry.models.get(name)
             if other not in model.aliases:
                 raise CommandError(f"{other!r} is no alias of {model.name}.")
-            registry.remove_alias(other)
-            model = registry.get_model(model.name)
+            registry.aliases.remove(other)
+            model = registry.models.get(model.name)
     print(f"{model.name}: {', '.join(model.aliases) or 'no other names'}")
 
 
@@ -103,7 +103,7 @@ def export_settings(file: str | None) -> None:
     from router.config.yaml_writer import dump
 
     with open_registry_for_reading(current_paths()) as registry:
-        entries = {model.name: _entry(model, has_aliases=True) for model in registry.list_models()}
+        entries = {model.name: _entry(model, has_aliases=True) for model in registry.models.list()}
     entries = {name: entry for name, entry in entries.items() if entry}
     text = dump({"models": entries})
     if file is None:
@@ -133,7 +133,7 @@ def import_settings(file: str, skip_unknown: bool) -> None:
     """
     entries = _read_entries(Path(file).expanduser())
     with open_registry(current_paths()) as registry, registry.write():
-        skipped = [name for name in entries if registry.find_model(name) is None]
+        skipped = [name for name in entries if registry.models.find(name) is None]
         if skipped and not skip_unknown:
             raise CommandError(
                 f"{file}: these models are not here: {', '.join(skipped[:5])}; --skip-unknown passes over them."
@@ -175,9 +175,9 @@ def _apply(registry: "Registry", name: str, entry: "Mapping[str, Any]", file: st
         raise CommandError(f"{file}: {name}: aliases must be a list of names.")
     try:
         _check_template(values.get("template"))
-        model = registry.change_settings(name, dict.fromkeys(SETTING_KEYS) | values)
+        model = registry.models.change_settings(name, dict.fromkeys(SETTING_KEYS) | values)
         for other in aliases:
             if other not in model.aliases:
-                registry.set_alias(other, model.name)
+                registry.aliases.set(other, model.name)
     except (CommandError, RegistryError) as exc:
         raise CommandError(f"{file}: {name}: {exc}") from exc

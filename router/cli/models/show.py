@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.cli.models.adapters import adapter_facts, description
 from router.cli.models.conversion_report import report_facts, stored_report
-from router.cli.models.listing import ago, resident_engines
+from router.cli.models.listing import UNMEASURED, ago, resident_engines
 from router.cli.terminal.context import CommandError, current_paths, open_registry_for_reading, read_config
 from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import count, print_facts, print_json, shown, shown_answer, size
@@ -37,8 +37,8 @@ def show(name: str, template: bool, is_json: bool) -> None:
 
     paths = current_paths()
     with open_registry_for_reading(paths) as registry:
-        model = registry.get_model(name)
-        hashes = registry.file_hashes(file for artifact in model.artifacts for file in artifact.files)
+        model = registry.models.get(name)
+        hashes = registry.files.hashes(file for artifact in model.artifacts for file in artifact.files)
     if template:
         print(shown_answer(_template(model)))
         return
@@ -83,6 +83,7 @@ def _description(model: "Model", hashes: "dict[str, FileHash]") -> dict[str, Any
             {"path": file, "sha256": item.sha256 if (item := _valid(file, hashes)) is not None else None}
             for file in source.files
         ]
+        artifact.update(UNMEASURED)
         artifact["conversion"] = to_builtins(stored_report(source))
     return plain
 
@@ -195,13 +196,7 @@ def _more_facts(artifact: "Artifact") -> list[tuple[str, object]]:
         ("rope scaling", artifact.facts.rope_scaling_type),
         ("pooling", artifact.facts.pooling_type),
         ("tokenizer", None if tokenizer is None else " ".join(filter(None, (tokenizer.model, tokenizer.pre)))),
-        ("prefill", _speed(artifact.prefill_tokens_per_s)),
-        ("decode", _speed(artifact.decode_tokens_per_s)),
     ]
-
-
-def _speed(tokens_per_s: float | None) -> str | None:
-    return None if tokens_per_s is None else f"{tokens_per_s:.1f} tokens/s"
 
 
 def _keeper(artifact: "Artifact") -> str:

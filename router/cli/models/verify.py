@@ -28,7 +28,7 @@ def verify(name: str | None, is_json: bool) -> int:
     from registry.checksums.verification import verify as verify_artifact
 
     with open_registry(current_paths()) as registry:
-        models = registry.list_models() if name is None else (registry.get_model(name),)
+        models = registry.models.list() if name is None else (registry.models.get(name),)
         artifacts = [artifact for model in models for artifact in model.artifacts]
         bar = _Bar(size_to_verify(artifacts), is_shown=not is_json and sys.stderr.isatty())
         results = []

@@ -43,7 +43,7 @@ def fit_of(path: str) -> PulledFit | None:
 
     paths = current_paths()
     with open_registry_for_reading(paths) as registry:
-        found = [(model, item) for model in registry.list_models() for item in model.artifacts if item.path == path]
+        found = [(model, item) for model in registry.models.list() for item in model.artifacts if item.path == path]
     if not found:
         return None
     model, artifact = found[0]

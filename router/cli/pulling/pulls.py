@@ -127,13 +127,13 @@ def clean(is_json: bool) -> None:
     """
     from registry.pull import find_orphans, remove_orphans
     from registry.pull.folder import PullFolder
-    from registry.store.pulls import PullStore
+    from registry.store import Registry
     from router.cli.terminal.context import open_registry
 
     paths = current_paths()
     open_registry(paths).close()
-    with PullStore.open(paths.registry_db) as store:
-        orphans = find_orphans(PullFolder(paths.models_dir), store, now=time.time())
+    with Registry(paths.registry_db) as registry:
+        orphans = find_orphans(PullFolder(paths.models_dir), registry, now=time.time())
     freed = remove_orphans(orphans)
     if is_json:
         print_json({"removed": orphans, "freed_bytes": freed})

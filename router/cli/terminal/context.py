@@ -77,7 +77,7 @@ def open_registry(paths: Paths) -> "Registry":
     from registry.store import Registry
 
     paths.ensure_folders()
-    return Registry.open(paths.registry_db)
+    return Registry(paths.registry_db)
 
 
 def open_registry_for_reading(paths: Paths) -> "Registry":
@@ -94,7 +94,7 @@ def open_registry_for_reading(paths: Paths) -> "Registry":
 
     if paths.registry_db.exists():
         try:
-            return Registry.open(paths.registry_db, is_read_only=True)
+            return Registry(paths.registry_db, is_read_only=True)
         except RegistryReadOnlyError:
             pass
     return open_registry(paths)

@@ -74,7 +74,7 @@ def plan_conversion(
         raise ConversionError("--dtype bfloat16 is not possible from a GGUF; use float16 or float32.")
     label = f"{wish.bits}bit-g{wish.group_size}" if wish.bits is not None else dtype
     name = wish.name or (f"{model.name}-{label}" if is_folder else model.name)
-    taken = registry.find_model(name)
+    taken = registry.models.find(name)
     if taken is not None and taken.artifact_for("mlx") is not None:
         raise ConversionError(
             f"{name} has an MLX artifact already; give the new one a name with --as NAME, "

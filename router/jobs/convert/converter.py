@@ -58,7 +58,7 @@ class Converter:
         """
 
         def work() -> ConversionPlan:
-            with Registry.open(self._database) as registry:
+            with Registry(self._database) as registry:
                 return self._plan(registry, name, wish)
 
         return await in_thread(work)
@@ -105,7 +105,7 @@ class Converter:
 
     def _convert(self, name: str, wish: ConversionWish, means: ConversionMeans, *, is_forced: bool) -> Converted:
         try:
-            with Registry.open(self._database) as registry:
+            with Registry(self._database) as registry:
                 plan = self._plan(registry, name, wish)
                 model, report = convert(registry, plan, means, is_forced=is_forced)
         except OSError as exc:
@@ -115,7 +115,7 @@ class Converter:
         )
 
     def _plan(self, registry: Registry, name: str, wish: ConversionWish) -> ConversionPlan:
-        model = registry.get_model(name)
+        model = registry.models.get(name)
         return plan_conversion(registry, model, wish, self._models_dir, has_metal=this_machine().has_metal)
 
 

@@ -37,12 +37,12 @@ UNKNOWN_SIZE: Final = RequestSize(512, 256)
 
 
 class BenchHistory(Protocol):
-    """Where the runs are kept: the registry."""
+    """Where the runs are kept: the registry's `benches`."""
 
-    def benches(self, model: str | None = None, *, limit: int = 50) -> tuple[BenchHead, ...]:
+    def list(self, model: str | None = None, *, limit: int = 50) -> tuple[BenchHead, ...]:
         """List runs, newest first."""
 
-    def bench(self, bench_id: str) -> BenchRecord:
+    def get(self, bench_id: str) -> BenchRecord:
         """Give one run."""
 
 
@@ -150,7 +150,7 @@ class AutoLearning:
 
     def _learned(self, model: str, artifact_versions: dict[str, str], known: "_Learned | None") -> "_Learned":
         """Read the newest runs, unless they are those that are known."""
-        heads = self._history.benches(model, limit=MAX_RUNS)
+        heads = self._history.list(model, limit=MAX_RUNS)
         bench_ids = tuple(head.bench_id for head in heads)
         if known is not None and (known.bench_ids, known.artifact_versions) == (bench_ids, artifact_versions):
             return known
@@ -158,7 +158,7 @@ class AutoLearning:
             engine: EngineState(artifact_version=own, engine_versions=self._engine_versions.get(engine, {}))
             for engine, own in artifact_versions.items()
         }
-        records = [self._history.bench(head.bench_id) for head in heads if not head.is_void]
+        records = [self._history.get(head.bench_id) for head in heads if not head.is_void]
         speeds = learn(records, states, machine_id=self._machine_id, now=self._wall_clock())
         return _Learned(bench_ids, artifact_versions, speeds)
 

@@ -96,7 +96,7 @@ def test_it_ends_when_the_one_who_started_it_does(tiny_gguf: Path, tmp_path: Pat
 def paths(tmp_path: Path, tiny_gguf: Path) -> Paths:
     paths = Paths.under(tmp_path / "home")
     paths.ensure_folders()
-    with Registry.open(paths.registry_db) as registry:
+    with Registry(paths.registry_db) as registry:
         shutil.copy(tiny_gguf, paths.models_dir / "tiny.gguf")
         scan(registry, [ScanRoot(path=paths.models_dir, is_owned=True)])
     return paths
@@ -124,10 +124,10 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
 
 def check_nothing_is_half_made(paths: Paths) -> bool:
     """Scan as the server does; return whether the whole result is there."""
-    with Registry.open(paths.registry_db) as registry:
+    with Registry(paths.registry_db) as registry:
         report = scan(registry, [ScanRoot(path=paths.models_dir, is_owned=True)])
         assert report.failed == ()
-        (model,) = registry.list_models()
+        (model,) = registry.models.list()
     assert all(artifact.status == "ok" for artifact in model.artifacts)
     folders = [item for item in paths.models_dir.iterdir() if item.is_dir() and not item.name.startswith(".")]
     for folder in folders:
@@ -152,8 +152,8 @@ def test_killed_at_random_moments_it_leaves_nothing_half_made(paths: Paths, tmp_
             process.communicate()
         if check_nothing_is_half_made(paths):
             num_whole += 1
-            with Registry.open(paths.registry_db) as registry:
-                artifact = registry.get_model("tiny").artifact_for("mlx")
+            with Registry(paths.registry_db) as registry:
+                artifact = registry.models.get("tiny").artifact_for("mlx")
                 assert artifact is not None
                 remove_artifacts(registry, [artifact])
             assert not Path(artifact.path).exists()
@@ -170,13 +170,13 @@ def test_a_folder_that_was_renamed_but_not_registered_is_taken_up(paths: Paths, 
     process = start_conversion(paths, tmp_path / "home")
     assert process.wait(120) == 0
     process.communicate()
-    with Registry.open(paths.registry_db) as registry:
-        artifact = registry.get_model("tiny").artifact_for("mlx")
+    with Registry(paths.registry_db) as registry:
+        artifact = registry.models.get("tiny").artifact_for("mlx")
     assert artifact is not None
     assert (Path(artifact.path) / REPORT_NAME).exists()
     for file in paths.data_dir.glob(f"{paths.registry_db.name}*"):
         file.unlink()
-    with Registry.open(paths.registry_db) as registry:
+    with Registry(paths.registry_db) as registry:
         register_path(registry, paths.models_dir / "tiny.gguf", name="tiny", is_owned=True)
     started_at = time.monotonic()
     process = start_conversion(paths, tmp_path / "home")
@@ -184,8 +184,8 @@ def test_a_folder_that_was_renamed_but_not_registered_is_taken_up(paths: Paths, 
     assert process.returncode == 0, err.decode()
     assert json.loads(out)["path"] == artifact.path
     assert time.monotonic() - started_at < CONVERSION_S
-    with Registry.open(paths.registry_db) as registry:
-        assert registry.get_model("tiny").artifact_for("mlx") is not None
+    with Registry(paths.registry_db) as registry:
+        assert registry.models.get("tiny").artifact_for("mlx") is not None
 
 
 def test_leftovers_of_a_running_conversion_are_left_alone(tmp_path: Path) -> None:

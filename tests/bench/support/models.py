@@ -26,7 +26,7 @@ def bundled_mlx() -> Path | None:
     paths = paths_from_env(os.environ)
     if not paths.registry_db.exists():
         return None
-    with Registry.open(paths.registry_db) as registry:
-        model = registry.find_model(MODEL)
+    with Registry(paths.registry_db) as registry:
+        model = registry.models.find(MODEL)
         artifact = None if model is None else model.artifact_for("mlx")
     return None if artifact is None or not Path(artifact.path).exists() else Path(artifact.path)

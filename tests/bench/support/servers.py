@@ -82,7 +82,7 @@ def gateway_with(models: dict[str, list[Path]], config: dict[str, Any]) -> Itera
     with tempfile.TemporaryDirectory() as folder:
         paths = Paths.under(Path(folder))
         paths.ensure_folders()
-        with Registry.open(paths.registry_db) as registry:
+        with Registry(paths.registry_db) as registry:
             for name, files in models.items():
                 for file in files:
                     register_path(registry, file, name=name)

@@ -34,7 +34,7 @@ WIDTH, RANK = tiny_model.WIDTH, tiny_adapter.RANK
 
 @pytest.fixture
 def registry(tmp_path: Path, tiny_gguf: Path, tiny_mlx: Path) -> Iterator[Registry]:
-    with Registry.open(tmp_path / "registry.sqlite3") as opened:
+    with Registry(tmp_path / "registry.sqlite3") as opened:
         register_path(opened, tiny_gguf, name="tiny")
         register_path(opened, tiny_mlx, name="tiny")
         yield opened
@@ -77,8 +77,8 @@ class TestFacts:
         assert (gguf.facts.architecture, mlx.facts.architecture) == ("llama", None)
         assert gguf.size_bytes == gguf_lora.stat().st_size
         assert mlx.size_bytes == sum(file.stat().st_size for file in mlx_lora.iterdir())
-        assert registry.get_model("tiny").adapters == (gguf, mlx)
-        (summary,) = registry.list_summaries()
+        assert registry.models.get("tiny").adapters == (gguf, mlx)
+        (summary,) = registry.models.summaries()
         assert summary.adapters == (("fox", "llamacpp"), ("fox", "mlx"))
 
     def test_an_alpha_of_zero_means_a_scale_of_one(self, registry: Registry, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ class TestRegistering:
         assert what_changed(first) == f"{gguf_lora} was changed"
         second = register_adapter(registry, "tiny", gguf_lora, name="fox", scale=-0.5)
         assert (second.facts.scale, second.scale, what_changed(second)) == (1.0, -0.5, None)
-        assert registry.get_model("tiny").adapters == (second,)
+        assert registry.models.get("tiny").adapters == (second,)
         gguf_lora.unlink()
         assert what_changed(second) == f"{gguf_lora} is gone"
 
@@ -165,7 +165,7 @@ class TestRegistering:
         assert [(item.path, item.code) for item in report.skipped] == [(str(gguf_lora), "lora")]
         assert "mlxr models adapter add" in report.skipped[0].reason
         assert report.failed == ()
-        (model,) = registry.list_models()
+        (model,) = registry.models.list()
         assert list(model.adapters) == adapters
 
 
@@ -179,8 +179,8 @@ class TestBelonging:
         register_path(registry, path, name="twin")
         register_adapter(registry, "twin", gguf_lora, name="fox")
         hash_all(registry)
-        assert registry.get_model("twin").name == "tiny"
-        assert [item.reference for item in registry.get_model("tiny").adapters] == ["tiny+fox"]
+        assert registry.models.get("twin").name == "tiny"
+        assert [item.reference for item in registry.models.get("tiny").adapters] == ["tiny+fox"]
 
     def test_equal_models_stay_apart_where_one_adapter_would_be_lost(
         self, registry: Registry, gguf_lora: Path, tiny_gguf: Path
@@ -192,20 +192,20 @@ class TestBelonging:
         for base, adapter in (("tiny", gguf_lora), ("twin", other)):
             register_adapter(registry, base, adapter, name="fox")
         hash_all(registry)
-        assert [model.name for model in registry.list_models()] == ["tiny", "twin"]
-        assert [model.adapters[0].path for model in registry.list_models()] == [str(gguf_lora), str(other)]
+        assert [model.name for model in registry.models.list()] == ["tiny", "twin"]
+        assert [model.adapters[0].path for model in registry.models.list()] == [str(gguf_lora), str(other)]
 
     def test_it_goes_with_the_artifact_that_it_changes(
         self, registry: Registry, gguf_lora: Path, mlx_lora: Path
     ) -> None:
         for path in (gguf_lora, mlx_lora):
             register_adapter(registry, "tiny", path, name="fox")
-        registry.unlink("tiny", ArtifactFormat.MLX)
-        assert [(item.name, item.engine) for item in registry.get_model("tiny-mlx").adapters] == [("fox", "mlx")]
-        assert [(item.name, item.engine) for item in registry.get_model("tiny").adapters] == [("fox", "llamacpp")]
-        registry.link("tiny-mlx", "tiny")
-        assert [item.engine for item in registry.get_model("tiny").adapters] == ["llamacpp", "mlx"]
-        assert registry.rename_model("tiny", "small").adapters[0].reference == "small+fox"
+        registry.models.unlink("tiny", ArtifactFormat.MLX)
+        assert [(item.name, item.engine) for item in registry.models.get("tiny-mlx").adapters] == [("fox", "mlx")]
+        assert [(item.name, item.engine) for item in registry.models.get("tiny").adapters] == [("fox", "llamacpp")]
+        registry.models.link("tiny-mlx", "tiny")
+        assert [item.engine for item in registry.models.get("tiny").adapters] == ["llamacpp", "mlx"]
+        assert registry.models.rename("tiny", "small").adapters[0].reference == "small+fox"
 
     def test_it_is_forgotten_with_its_base_and_its_files_stay(
         self, registry: Registry, gguf_lora: Path, mlx_lora: Path, tiny_gguf: Path
@@ -213,7 +213,7 @@ class TestBelonging:
         for path in (gguf_lora, mlx_lora):
             register_adapter(registry, "tiny", path)
         remove_model(registry, "tiny")
-        assert registry.list_models() == ()
+        assert registry.models.list() == ()
         assert register_path(registry, tiny_gguf, name="tiny").adapters == ()
         assert gguf_lora.exists()
         assert len(list(mlx_lora.iterdir())) == 2

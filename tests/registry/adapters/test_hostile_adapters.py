@@ -21,7 +21,7 @@ WIDTH, RANK = tiny_model.WIDTH, tiny_adapter.RANK
 
 @pytest.fixture
 def registry(tmp_path: Path, tiny_gguf: Path, tiny_mlx: Path) -> Iterator[Registry]:
-    with Registry.open(tmp_path / "registry.sqlite3") as opened:
+    with Registry(tmp_path / "registry.sqlite3") as opened:
         register_path(opened, tiny_gguf, name="tiny")
         register_path(opened, tiny_mlx, name="tiny")
         yield opened
@@ -41,7 +41,7 @@ def refusal(registry: Registry, path: Path, base: str = "tiny") -> ArtifactError
     with pytest.raises(ArtifactError) as caught:
         register_adapter(registry, base, path)
     assert str(path) in str(caught.value), "the message names the file"
-    assert registry.get_model(base).adapters == ()
+    assert registry.models.get(base).adapters == ()
     return caught.value
 
 
@@ -74,7 +74,7 @@ class TestHostileGGUF:
         register_adapter(registry, "tiny", lora_file(tmp_path / "a.gguf", tensor_pair()))
         embedding = tensor_pair("token_embd.weight", a=(4, len(tiny_model.vocabulary())), b=(4, WIDTH))
         register_adapter(registry, "tiny", lora_file(tmp_path / "b.gguf", embedding))
-        assert {adapter.name for adapter in registry.get_model("tiny").adapters} == {"a", "b"}
+        assert {adapter.name for adapter in registry.models.get("tiny").adapters} == {"a", "b"}
 
     @pytest.mark.parametrize(
         ("tensors", "code", "words"),

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.checksums.checksums import HashingStoppedError, combined_sha256, hash_file
+from registry.catalogue import combined_sha256
+from registry.checksums.checksums import HashingStoppedError, hash_file
 from registry.checksums.hashing import hash_artifact, pending_hashes
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat
@@ -52,16 +53,16 @@ def test_a_hard_link_is_a_copy_and_takes_over_when_the_first_path_is_gone(
     os.link(first, second)
     look(store, own, extra)
     look(store, own, extra)
-    (model,) = store.list_models()
+    (model,) = store.models.list()
     assert (model.artifacts[0].path, model.artifacts[0].copies) == (str(first), (str(second),))
     first.unlink()
     look(store, own, extra)
-    (model,) = store.list_models()
+    (model,) = store.models.list()
     assert (model.name, model.artifacts[0].path, model.artifacts[0].copies) == ("tiny", str(second), ())
     assert (model.artifacts[0].status, model.artifacts[0].is_owned) == ("ok", False)
     second.unlink()
     look(store, own, extra)
-    assert store.get_model("tiny").artifacts[0].status == "missing"
+    assert store.models.get("tiny").artifacts[0].status == "missing"
 
 
 def test_a_known_path_stays_the_first_whatever_is_found_before_it(store: Registry, own: Path, extra: Path) -> None:
@@ -70,7 +71,7 @@ def test_a_known_path_stays_the_first_whatever_is_found_before_it(store: Registr
     look(store, extra)
     os.link(known, own / "a.gguf")
     look(store, own, extra)
-    (model,) = store.list_models()
+    (model,) = store.models.list()
     assert (model.artifacts[0].path, model.artifacts[0].copies) == (str(known), (str(own / "a.gguf"),))
 
 
@@ -80,32 +81,32 @@ def test_a_copy_that_vanishes_or_becomes_something_else_is_one_no_more(store: Re
     look(store, own, extra)
     (extra / "tiny.gguf").unlink()
     look(store, own, extra)
-    assert store.get_model("tiny").artifacts[0].copies == ()
+    assert store.models.get("tiny").artifacts[0].copies == ()
     os.link(own / "tiny.gguf", extra / "tiny.gguf")
     look(store, own, extra)
     (extra / "tiny.gguf").unlink()
     (extra / "tiny.gguf").write_bytes(llama_model(llama__context_length=None) + b"\0")
     look(store, own, extra)
-    assert [model.artifacts[0].copies for model in store.list_models()] == [(), ()]
+    assert [model.artifacts[0].copies for model in store.models.list()] == [(), ()]
 
 
 def test_equal_files_become_one_model_once_their_checksums_are_known(store: Registry, own: Path, extra: Path) -> None:
     (own / "tiny.gguf").write_bytes(DATA)
     (extra / "tiny-by-another-name.gguf").write_bytes(DATA)
     look(store, own, extra)
-    store.change_settings("tiny-by-another-name", {"temperature": 0.5, "engine": "llamacpp"})
-    store.set_alias("nickname", "tiny-by-another-name")
-    assert len(store.list_models()) == 2
+    store.models.change_settings("tiny-by-another-name", {"temperature": 0.5, "engine": "llamacpp"})
+    store.aliases.set("nickname", "tiny-by-another-name")
+    assert len(store.models.list()) == 2
     hash_all(store)
-    (model,) = store.list_models()
+    (model,) = store.models.list()
     assert model.name == "tiny"
     assert model.artifacts[0].copies == (str(extra / "tiny-by-another-name.gguf"),)
     assert model.artifacts[0].sha256 == hash_file(own / "tiny.gguf").sha256
     assert model.aliases == ("nickname", "tiny-by-another-name")
     assert (model.settings, model.engine) == (ModelSettings(temperature=0.5), "llamacpp")
-    assert store.get_model("tiny-by-another-name").name == "tiny"
+    assert store.models.get("tiny-by-another-name").name == "tiny"
     look(store, own, extra)
-    assert len(store.list_models()) == 1
+    assert len(store.models.list()) == 1
     assert pending_hashes(store) == ()
 
 
@@ -117,14 +118,14 @@ def test_the_model_that_is_known_longest_keeps_its_name_and_gets_mlxrs_own_file(
     (own / "newer.gguf").write_bytes(DATA)
     look(store, own, extra)
     hash_all(store)
-    (model,) = store.list_models()
+    (model,) = store.models.list()
     assert (model.name, model.aliases) == ("older", ("newer",))
     (artifact,) = model.artifacts
     assert (artifact.path, artifact.copies) == (str(own / "newer.gguf"), (str(extra / "older.gguf"),))
     assert artifact.is_owned
     assert pending_hashes(store) == ()
     look(store, own, extra)
-    assert store.get_model("older").artifacts == (artifact,)
+    assert store.models.get("older").artifacts == (artifact,)
     assert remove_model(store, "older").deleted == (str(own / "newer.gguf"),)
 
 
@@ -132,9 +133,9 @@ def test_models_that_both_have_settings_stay_apart(store: Registry, own: Path, e
     for folder, name in ((own, "a"), (extra, "b")):
         (folder / f"{name}.gguf").write_bytes(DATA)
         look(store, folder)
-        store.change_settings(name, {"seed": len(name)})
+        store.models.change_settings(name, {"seed": len(name)})
     hash_all(store)
-    assert [model.name for model in store.list_models()] == ["a", "b"]
+    assert [model.name for model in store.models.list()] == ["a", "b"]
 
 
 def test_a_model_is_not_torn_apart_for_an_equal_file(store: Registry, own: Path, extra: Path) -> None:
@@ -144,7 +145,7 @@ def test_a_model_is_not_torn_apart_for_an_equal_file(store: Registry, own: Path,
         write_mlx_dir(folder / f"{name}-4bit", extra={"note.txt": name})
         look(store, folder)
     hash_all(store)
-    assert [model.engines for model in store.list_models()] == [("llamacpp", "mlx")] * 2
+    assert [model.engines for model in store.models.list()] == [("llamacpp", "mlx")] * 2
 
 
 def test_equal_folders_become_one_model(store: Registry, own: Path, extra: Path) -> None:
@@ -152,7 +153,7 @@ def test_equal_folders_become_one_model(store: Registry, own: Path, extra: Path)
         write_mlx_dir(folder / name)
     look(store, own, extra)
     hash_all(store)
-    (model,) = store.list_models()
+    (model,) = store.models.list()
     assert model.artifacts[0].copies == (str(extra / "b"),)
     assert model.artifacts[0].format is ArtifactFormat.MLX
     files = [hash_file(path) for path in (own / "a").iterdir()]
@@ -178,17 +179,17 @@ def test_a_blob_of_the_hf_cache_has_its_checksum_in_its_name(store: Registry, ow
     hash_all(store)
     report = scan(store, [ScanRoot(path=tmp_path / "hub", layout="hf_cache")])
     assert report.copied == (str(link),)
-    assert store.get_model("tiny").artifacts[0].copies == (str(link),)
+    assert store.models.get("tiny").artifacts[0].copies == (str(link),)
 
 
 def test_bytes_that_are_not_what_the_name_says_make_the_artifact_bad(store: Registry, tmp_path: Path) -> None:
     root = ScanRoot(path=tmp_path / "hub", layout="hf_cache")
     link = hub_with(tmp_path / "hub", DATA, "e" * 64)
     scan(store, [root])
-    assert store.get_model("hubbed").artifacts[0].sha256 == "e" * 64
+    assert store.models.get("hubbed").artifacts[0].sha256 == "e" * 64
     hash_all(store)
     scan(store, [root])
-    (artifact,) = store.get_model("hubbed").artifacts
+    (artifact,) = store.models.get("hubbed").artifacts
     assert artifact.status == "bad"
     assert artifact.reason is not None
     assert "damaged" in artifact.reason
@@ -211,9 +212,9 @@ def test_a_changed_file_is_hashed_again(store: Registry, own: Path) -> None:
     hash_all(store)
     (own / "tiny.gguf").write_bytes(DATA + b"\0")
     look(store, own)
-    assert store.get_model("tiny").artifacts[0].sha256 is None
+    assert store.models.get("tiny").artifacts[0].sha256 is None
     hash_all(store)
-    assert store.get_model("tiny").artifacts[0].sha256 == hash_file(own / "tiny.gguf").sha256
+    assert store.models.get("tiny").artifacts[0].sha256 == hash_file(own / "tiny.gguf").sha256
 
 
 def test_hashing_stops_when_asked_and_goes_on_later(store: Registry, own: Path) -> None:
@@ -245,7 +246,7 @@ def test_removing_takes_own_paths_and_leaves_the_users(store: Registry, own: Pat
     assert (report.deleted, report.kept) == ((str(own / "tiny.gguf"),), (str(extra / "tiny.gguf"),))
     assert report.freed_bytes == 0
     look(store, own, extra)
-    assert store.list_models() == ()
+    assert store.models.list() == ()
     assert register_path(store, extra / "tiny.gguf").name == "tiny"
 
 
@@ -256,7 +257,7 @@ def test_a_copy_that_is_registered_under_a_name_of_its_own_gets_it(store: Regist
     assert register_path(store, extra / "tiny.gguf").name == "tiny"
     assert register_path(store, extra / "tiny.gguf", name="mine").name == "mine"
     look(store, own, extra)
-    assert [model.name for model in store.list_models()] == ["mine", "tiny"]
+    assert [model.name for model in store.models.list()] == ["mine", "tiny"]
 
 
 def test_a_registered_path_outside_the_roots_is_followed(store: Registry, own: Path, extra: Path) -> None:
@@ -270,15 +271,15 @@ def test_a_registered_path_outside_the_roots_is_followed(store: Registry, own: P
     (extra / "other-mlx" / "config.json").touch()
     report = scan(store, [ScanRoot(path=own, is_owned=True)])
     assert set(report.updated) == {str(path), str(extra / "other-mlx")}
-    assert what_changed(store.get_model("mine").artifacts[0]) is None
-    assert what_changed(store.get_model("other").artifacts[0]) is None
+    assert what_changed(store.models.get("mine").artifacts[0]) is None
+    assert what_changed(store.models.get("other").artifacts[0]) is None
     path.rename(extra / "away")
     assert scan(store, [ScanRoot(path=own, is_owned=True)]).missing == (str(path),)
     (extra / "away").rename(path)
     assert scan(store, [ScanRoot(path=own, is_owned=True)]).updated == (str(path),)
     path.write_bytes(b"broken")
     assert len(scan(store, [ScanRoot(path=own, is_owned=True)]).failed) == 1
-    assert store.get_model("mine").artifacts[0].status == "bad"
+    assert store.models.get("mine").artifacts[0].status == "bad"
 
 
 def test_a_copy_outside_the_roots_that_becomes_something_else_is_forgotten(
@@ -290,7 +291,7 @@ def test_a_copy_outside_the_roots_that_becomes_something_else_is_forgotten(
     (extra / "tiny.gguf").unlink()
     (extra / "tiny.gguf").write_bytes(DATA + b"\0")
     look(store, own)
-    assert store.get_model("tiny").artifacts[0].copies == ()
+    assert store.models.get("tiny").artifacts[0].copies == ()
 
 
 def test_lm_studios_folders_give_publisher_and_name(store: Registry, tmp_path: Path) -> None:
@@ -303,6 +304,6 @@ def test_lm_studios_folders_give_publisher_and_name(store: Registry, tmp_path: P
     (root / "stray.gguf").write_bytes(DATA)
     report = scan(store, [ScanRoot(path=root, layout="lm_studio"), ScanRoot(path=root / "no", layout="lm_studio")])
     assert report.failed == ()
-    assert [model.name for model in store.list_models()] == ["second/tiny", "tiny"]
-    assert store.get_model("tiny").engines == ("llamacpp", "mlx")
-    assert store.get_model("tiny").artifacts[0].layout == "lm_studio"
+    assert [model.name for model in store.models.list()] == ["second/tiny", "tiny"]
+    assert store.models.get("tiny").engines == ("llamacpp", "mlx")
+    assert store.models.get("tiny").artifacts[0].layout == "lm_studio"

@@ -10,12 +10,12 @@ from registry.catalogue import Artifact
 from registry.checksums.verification import read_facts, size_to_verify, verify
 from registry.scan.discovery import register_path, scan
 from registry.store import Registry
-from registry.store.pulls import PulledFile, PullStore
+from registry.store.files import VerifiedFile
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
-    with Registry.open(tmp_path / "registry.sqlite3") as registry:
+    with Registry(tmp_path / "registry.sqlite3") as registry:
         yield registry
 
 
@@ -30,7 +30,7 @@ def added(registry: Registry, path: Path) -> Artifact:
 
 
 def now(registry: Registry, path: Path) -> Artifact:
-    artifact = registry.find_artifact(path)
+    artifact = registry.artifacts.find(path)
     assert artifact is not None
     return artifact
 
@@ -72,8 +72,8 @@ def test_what_the_hub_said_counts_from_the_first_time_on(registry: Registry, ggu
     data = gguf.read_bytes()
     git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
     value = hashlib.sha256(data).hexdigest() if kind == "sha256" else git
-    with PullStore.open(registry.path) as pulls:
-        pulls.note_file(f"{kind}-{value}", PulledFile(str(gguf), len(data), gguf.stat().st_mtime_ns))
+    with Registry(registry.path) as pulls:
+        pulls.files.put_verified(f"{kind}-{value}", VerifiedFile(str(gguf), len(data), gguf.stat().st_mtime_ns))
     artifact = added(registry, gguf)
     result = verify(registry, artifact)
     assert (result.state, result.num_compared) == ("ok", 1)

@@ -34,7 +34,7 @@ class Bench:
 
     def __init__(self, root: Path) -> None:
         self.models_dir = root / "models"
-        self.registry = Registry.open(root / "registry.sqlite3")
+        self.registry = Registry(root / "registry.sqlite3")
         self.base = root / "elsewhere" / "base-Q4_0.gguf"
         self.base.parent.mkdir()
         self.base.write_bytes(MODEL)
@@ -65,13 +65,13 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_what_is_made_shares_the_bytes_and_has_settings_of_its_own(bench: Bench) -> None:
-    bench.registry.change_settings("base", {"temperature": 0.5, "top_k": 40, "engine": "llamacpp"})
+    bench.registry.models.change_settings("base", {"temperature": 0.5, "top_k": 40, "engine": "llamacpp"})
     made = bench.make("mario:latest", system="You are Mario.", temperature=0.9)
     assert made.settings == ModelSettings(temperature=0.9, top_k=40, system="You are Mario.")
     assert made.engine == "llamacpp"
     assert made.artifacts[0].is_owned
     assert Path(made.artifacts[0].path).samefile(bench.base)
-    assert bench.registry.get_model("base").settings == ModelSettings(temperature=0.5, top_k=40)
+    assert bench.registry.models.get("base").settings == ModelSettings(temperature=0.5, top_k=40)
     assert bench.files() == {"made/_/mario/latest/gguf/mario.gguf"}
 
 
@@ -80,29 +80,29 @@ def test_both_forms_are_taken_along(bench: Bench) -> None:
     made = bench.make("me/mario:x")
     assert made.engines == ("llamacpp", "mlx")
     bench.scan()
-    assert bench.registry.get_model("me/mario:x") == made
+    assert bench.registry.models.get("me/mario:x") == made
 
 
 def test_equal_bytes_do_not_make_them_one(bench: Bench) -> None:
     bench.make("mario:latest", system="You are Mario.")
     bench.hash_all()
     bench.scan()
-    assert [model.name for model in bench.registry.list_models()] == ["base", "mario:latest"]
-    assert len({model.artifacts[0].sha256 for model in bench.registry.list_models()}) == 1
+    assert [model.name for model in bench.registry.models.list()] == ["base", "mario:latest"]
+    assert len({model.artifacts[0].sha256 for model in bench.registry.models.list()}) == 1
     other = bench.base.with_name("other.gguf")
     other.write_bytes(MODEL)
     register_path(bench.registry, other)
     bench.hash_all()
-    assert bench.registry.get_model("mario:latest").artifacts[0].copies == ()
+    assert bench.registry.models.get("mario:latest").artifacts[0].copies == ()
 
 
 def test_known_checksums_are_not_computed_again(bench: Bench) -> None:
     bench.hash_all()
     made = make_from_model(bench.registry, bench.models_dir, "mario:latest", "base")
-    known = bench.registry.file_hashes(made.model.artifacts[0].files)
+    known = bench.registry.files.hashes(made.model.artifacts[0].files)
     assert [item.is_computed for item in known.values()] == [True]
     assert isinstance(next(iter(known.values())), FileHash)
-    assert made.layers == (bench.registry.get_model("base").artifacts[0].sha256,)
+    assert made.layers == (bench.registry.models.get("base").artifacts[0].sha256,)
 
 
 def test_either_can_be_removed_without_the_other(bench: Bench) -> None:
@@ -113,7 +113,7 @@ def test_either_can_be_removed_without_the_other(bench: Bench) -> None:
     assert not Path(made.artifacts[0].path).exists()
     assert Path(second.artifacts[0].path).read_bytes() == MODEL
     bench.scan()
-    assert bench.registry.get_model("luigi:latest").engines == ("llamacpp",)
+    assert bench.registry.models.get("luigi:latest").engines == ("llamacpp",)
 
 
 def test_making_it_again_replaces_it_with_all_of_its_settings(bench: Bench) -> None:
@@ -130,14 +130,14 @@ def test_making_it_again_replaces_it_with_all_of_its_settings(bench: Bench) -> N
 
 def test_a_model_made_of_itself_only_gets_the_settings(bench: Bench) -> None:
     assert bench.make("base", system="Be brief.").settings == ModelSettings(system="Be brief.")
-    assert bench.registry.get_model("base").artifacts[0].path == str(bench.base)
+    assert bench.registry.models.get("base").artifacts[0].path == str(bench.base)
 
 
 def test_nothing_that_was_not_made_is_overwritten(bench: Bench) -> None:
     other = bench.base.with_name("other.gguf")
     other.write_bytes(MODEL)
     register_path(bench.registry, other, name="other")
-    bench.registry.set_alias("another", "other")
+    bench.registry.aliases.set("another", "other")
     with pytest.raises(ModelExistsError, match="files of its own"):
         bench.make("other")
     with pytest.raises(ModelExistsError, match="alias"):
@@ -153,14 +153,14 @@ def test_mistakes_leave_nothing_behind(bench: Bench) -> None:
     with pytest.raises(InvalidSettingError):
         bench.make("mario", temperature=99)
     assert bench.files() == set()
-    assert [model.name for model in bench.registry.list_models()] == ["base"]
+    assert [model.name for model in bench.registry.models.list()] == ["base"]
 
 
 @pytest.mark.parametrize("name", ["x:.", "x:.hidden", "x:_", "x:-", "x"])
 def test_odd_tags_have_folders_that_a_scan_sees(bench: Bench, name: str) -> None:
     made = bench.make(name)
     bench.scan()
-    assert bench.registry.get_model(name) == made
+    assert bench.registry.models.get(name) == made
     assert all("/." not in file for file in bench.files())
 
 
@@ -206,4 +206,4 @@ def test_files_that_are_no_model_are_refused_and_leave_nothing(bench: Bench, tmp
     with pytest.raises(ArtifactError):
         make_from_files(bench.registry, bench.models_dir, "mine:latest", [("a.gguf", blob), ("b.gguf", blob)])
     assert bench.files() == set()
-    assert bench.registry.find_exactly("mine:latest") is None
+    assert bench.registry.models.find_exactly("mine:latest") is None

@@ -27,14 +27,14 @@ def test_reads_the_current_snapshot_of_the_hf_cache(store: Registry, tmp_path: P
     ref.write_text(old)
     roots = [ScanRoot(path=hub, layout="hf_cache")]
     scan(store, roots)
-    (model,) = store.list_models()
+    (model,) = store.models.list()
     assert model.name == "tiny"
     assert f"/snapshots/{old}/" in model.artifacts[0].path
 
     hf_file(hub, "Bartowski/Tiny-GGUF", new, "Tiny-Q4_0.gguf", llama_model(llama__context_length=u32(77)))
     ref.write_text(new)
     report = scan(store, roots)
-    (model,) = store.list_models()
+    (model,) = store.models.list()
     assert f"/snapshots/{new}/" in model.artifacts[0].path
     assert model.artifacts[0].facts.context_length == 77
     assert len(report.updated) == 1
@@ -58,5 +58,5 @@ def test_an_mlx_repository_is_named_after_the_repository(store: Registry, tmp_pa
         hf_file(hub, "mlx-community/Tiny-Llama-4bit", "d" * 40, file.name, file.read_bytes())
     hf_file(hub, "org/Tiny-Llama-GGUF", "e" * 40, "Tiny-Llama-Q4_K_M.gguf", llama_model())
     scan(store, [ScanRoot(path=hub, layout="hf_cache")])
-    (model,) = store.list_models()
+    (model,) = store.models.list()
     assert (model.name, model.engines) == ("tiny-llama", ("llamacpp", "mlx"))

@@ -33,8 +33,8 @@ def test_names_are_kept_and_the_blob_is_served_where_it_lies(store: Registry, ol
     put_model(ollama, "mine:latest", OTHER, namespace="Somebody")
     report = look(store, ollama)
     assert len(report.added) == 2
-    assert [model.name for model in store.list_models()] == ["smol:135m-instruct-q4_0", "somebody/mine:latest"]
-    (artifact,) = store.get_model("smol:135m-instruct-q4_0").artifacts
+    assert [model.name for model in store.models.list()] == ["smol:135m-instruct-q4_0", "somebody/mine:latest"]
+    (artifact,) = store.models.get("smol:135m-instruct-q4_0").artifacts
     assert artifact.path == str(blob_path(ollama, DATA))
     assert (artifact.status, artifact.is_owned, artifact.layout) == ("ok", False, "ollama")
     assert artifact.sha256 == Path(artifact.path).name.removeprefix("sha256-")
@@ -44,31 +44,31 @@ def test_names_are_kept_and_the_blob_is_served_where_it_lies(store: Registry, ol
 def test_a_name_without_a_tag_means_latest(store: Registry, ollama: Path) -> None:
     put_model(ollama, "smol:latest", DATA)
     look(store, ollama)
-    assert store.get_model("smol").name == "smol:latest"
+    assert store.models.get("smol").name == "smol:latest"
 
 
 def test_two_tags_of_one_blob_are_one_model_with_two_names(store: Registry, ollama: Path) -> None:
     put_model(ollama, "smol:135m", DATA)
     put_model(ollama, "smol:latest", DATA)
     look(store, ollama)
-    (model,) = store.list_models()
+    (model,) = store.models.list()
     assert (model.name, model.aliases) == ("smol:latest", ("smol:135m",))
     (ollama / "manifests" / HOST / "library" / "smol" / "135m").unlink()
     look(store, ollama)
-    assert store.get_model("smol").aliases == ()
+    assert store.models.get("smol").aliases == ()
 
 
 def test_a_tag_that_is_pulled_anew_keeps_its_settings(store: Registry, ollama: Path) -> None:
     put_model(ollama, "smol:latest", DATA)
     put_model(ollama, "smol:135m", DATA)
     look(store, ollama)
-    store.change_settings("smol", {"temperature": 0.5})
+    store.models.change_settings("smol", {"temperature": 0.5})
     put_model(ollama, "smol:latest", OTHER)
     look(store, ollama)
     look(store, ollama)
-    assert store.get_model("smol:latest").artifacts[0].path == str(blob_path(ollama, OTHER))
-    assert store.get_model("smol:latest").settings == ModelSettings(temperature=0.5)
-    assert store.get_model("smol:135m").artifacts[0].path == str(blob_path(ollama, DATA))
+    assert store.models.get("smol:latest").artifacts[0].path == str(blob_path(ollama, OTHER))
+    assert store.models.get("smol:latest").settings == ModelSettings(temperature=0.5)
+    assert store.models.get("smol:135m").artifacts[0].path == str(blob_path(ollama, DATA))
 
 
 def test_tags_that_change_places_end_in_the_right_places(store: Registry, ollama: Path) -> None:
@@ -79,16 +79,16 @@ def test_tags_that_change_places_end_in_the_right_places(store: Registry, ollama
     put_model(ollama, "a:2", DATA)
     look(store, ollama)
     look(store, ollama)
-    assert store.get_model("a:1").artifacts[0].path == str(blob_path(ollama, OTHER))
-    assert store.get_model("a:2").artifacts[0].path == str(blob_path(ollama, DATA))
-    assert {model.artifacts[0].status for model in store.list_models()} == {"ok"}
+    assert store.models.get("a:1").artifacts[0].path == str(blob_path(ollama, OTHER))
+    assert store.models.get("a:2").artifacts[0].path == str(blob_path(ollama, DATA))
+    assert {model.artifacts[0].status for model in store.models.list()} == {"ok"}
 
 
 def test_the_projector_that_the_manifest_names_belongs_to_the_model(store: Registry, ollama: Path) -> None:
     projector = build({"general.architecture": text("clip"), "clip.x": Value(7, 1)}, [Tensor()])
     put_manifest(ollama, "eye:1b", [layer(ollama, DATA, "model"), layer(ollama, projector, "projector")])
     look(store, ollama)
-    assert store.get_model("eye:1b").artifacts[0].mmproj_path == str(blob_path(ollama, projector))
+    assert store.models.get("eye:1b").artifacts[0].mmproj_path == str(blob_path(ollama, projector))
     assert look(store, ollama).updated == ()
 
 
@@ -100,7 +100,7 @@ def test_the_same_bytes_in_mlxrs_folder_are_one_artifact(store: Registry, ollama
     (own / "smol.gguf").symlink_to(blob_path(ollama, DATA))
     report = scan(store, [ScanRoot(path=own, is_owned=True), ScanRoot(path=ollama, layout="ollama")])
     assert report.copied == (str(own / "smol.gguf"),)
-    (model,) = store.list_models()
+    (model,) = store.models.list()
     assert model.name == "smol:135m"
     assert model.artifacts[0].copies == (str(own / "smol.gguf"),)
 
@@ -132,7 +132,7 @@ def test_a_hostile_manifest_is_a_failure_and_hides_nothing_else(store: Registry,
     bad.parent.mkdir(parents=True)
     bad.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     report = look(store, ollama)
-    assert [model.name for model in store.list_models()] == ["good:1b"]
+    assert [model.name for model in store.models.list()] == ["good:1b"]
     assert len(report.failed) == 1
     assert look(store, ollama).failed == report.failed
 
@@ -141,7 +141,7 @@ def test_a_size_that_is_not_the_blobs_is_a_failure(store: Registry, ollama: Path
     put_manifest(ollama, "bad:1b", [layer(ollama, DATA, "model", size=len(DATA) - 1)])
     (failure,) = look(store, ollama).failed
     assert failure.code == "wrong_size"
-    assert store.list_models() == ()
+    assert store.models.list() == ()
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_what_is_more_or_less_than_one_gguf_is_no_model(
     put_manifest(ollama, "x:1b", [layer(ollama, data, kind) for kind, data in layers])
     report = look(store, ollama)
     assert [item.code for item in report.skipped] == [code]
-    assert (report.failed, store.list_models()) == ((), ())
+    assert (report.failed, store.models.list()) == ((), ())
 
 
 def test_odd_entries_among_the_manifests_are_passed_over(store: Registry, ollama: Path) -> None:
@@ -196,7 +196,7 @@ def test_removing_with_files_takes_the_names_and_what_no_other_name_needs(store:
     gone = [put_model(ollama, name, DATA, extra=shared) for name in ("smol:135m", "smol:latest")]
     stays = put_model(ollama, "other:1b", OTHER, extra=shared)
     look(store, ollama)
-    model = store.get_model("smol")
+    model = store.models.get("smol")
     plan = plan_removal(store, model.artifacts, is_deleting_foreign_files=True)
     assert remove_model(store, "smol", is_deleting_foreign_files=True) == plan
     assert [path.exists() for path in gone] == [False, False]
@@ -205,7 +205,7 @@ def test_removing_with_files_takes_the_names_and_what_no_other_name_needs(store:
     assert stays.exists()
     assert blob_path(ollama, OTHER).exists()
     assert len(list((ollama / "blobs").iterdir())) == 3
-    assert [model.name for model in store.list_models()] == ["other:1b"]
+    assert [model.name for model in store.models.list()] == ["other:1b"]
     assert look(store, ollama).added == ()
 
 
@@ -221,12 +221,12 @@ def test_no_blob_goes_while_a_manifest_cannot_be_read(store: Registry, ollama: P
 def test_a_name_that_was_pulled_anew_between_plan_and_deletion_stays(store: Registry, ollama: Path) -> None:
     manifest = put_model(ollama, "smol:135m", DATA)
     look(store, ollama)
-    (artifact,) = store.get_model("smol:135m").artifacts
+    (artifact,) = store.models.get("smol:135m").artifacts
     from registry.removing.removal import finish_removals
     from registry.removing.removal_plan import plan
 
     (planned,) = plan(store, [artifact], is_deleting_foreign_files=True)
-    store.begin_removal(planned.artifact_id, planned.deletions)
+    store.removals.begin(planned.artifact_id, planned.deletions)
     put_model(ollama, "smol:135m", OTHER)
     put_model(ollama, "again:1b", DATA)
     assert finish_removals(store) == ()
@@ -237,5 +237,5 @@ def test_a_name_that_was_pulled_anew_between_plan_and_deletion_stays(store: Regi
 def test_a_blob_is_not_followed_out_of_a_digest(store: Registry, ollama: Path) -> None:
     digest = put_blob(ollama, DATA)
     put_manifest(ollama, "x:1b", [{"mediaType": MODEL_LAYER["mediaType"], "digest": digest + "x", "size": len(DATA)}])
-    assert store.list_models() == ()
+    assert store.models.list() == ()
     assert [item.code for item in look(store, ollama).failed] == ["bad_manifest"]

@@ -10,7 +10,7 @@ from registry.errors import PullConflictError, PullNotFoundError
 from registry.pull import PullHandle, PullManager, Wishes, find_orphans, remove_orphans
 from registry.pull.events import Done, FileStarted, Planned, Progress, Stopped, Waiting
 from registry.pull.folder import PullFolder
-from registry.store.pulls import PullStore
+from registry.store import Registry
 from tests.support.hub_faults import Fault
 from tests.support.pull_bench import final_files, hidden_files, payload, small_puller
 from tests.support.stub_hub import StubHub
@@ -173,10 +173,10 @@ async def test_orphans_are_what_no_pull_comes_back_for(stalling: StubHub, tmp_pa
     (folder.partial_dir / "stage-old").mkdir()
     (folder.partial_dir / "stage-old" / "x").write_bytes(b"x" * 5_000)
     later = time.time() + 7_200
-    with PullStore.open(tmp_path / "registry.sqlite3") as store:
+    with Registry(tmp_path / "registry.sqlite3") as store:
         assert find_orphans(folder, store, now=time.time()) == ()
         assert [orphan.kind for orphan in find_orphans(folder, store, now=later)] == ["stage"]
-        store.forget_pull(handle.id)
+        store.pulls.forget(handle.id)
         orphans = find_orphans(folder, store, now=later)
         assert sorted(orphan.kind for orphan in orphans) == ["partial", "stage", "stage"]
         assert remove_orphans(orphans) >= 5_000
@@ -218,6 +218,6 @@ def test_a_replaced_folder_is_no_orphan_while_the_new_one_is_not_in_its_place(tm
     folder = PullFolder(tmp_path / "models")
     for name in ("stage-1", "replaced-1", "replaced-2"):
         (folder.partial_dir / name).mkdir(parents=True)
-    with PullStore.open(tmp_path / "registry.sqlite3") as store:
+    with Registry(tmp_path / "registry.sqlite3") as store:
         orphans = find_orphans(folder, store, now=time.time() + 7_200)
     assert [Path(orphan.path).name for orphan in orphans] == ["replaced-2"]

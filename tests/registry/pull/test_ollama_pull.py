@@ -234,7 +234,7 @@ async def test_a_name_that_has_these_bytes_elsewhere_needs_no_transfer(tmp_path:
     elsewhere.write_bytes(MODEL)
     with (
         StubOllamaRegistry({NAME: published(MODEL, system="Hi.")}) as registry,
-        Registry.open(tmp_path / "registry.sqlite3") as catalogue,
+        Registry(tmp_path / "registry.sqlite3") as catalogue,
     ):
         register_path(catalogue, elsewhere, name="tiny:135m")
         for task in pending_hashes(catalogue):

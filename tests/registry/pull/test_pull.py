@@ -61,11 +61,11 @@ async def test_what_was_pulled_can_be_registered_and_needs_no_second_transfer(tm
         assert num_served(hub) == num_bytes
     assert {event.origin for event in events if isinstance(event, FileDone)} == {"present"}
     assert final_files(tmp_path) == under(MLX, SAFE) | under(GGUF, dict(list(GGUF_FILES.items())[:2]))
-    with Registry.open(tmp_path / "registry.sqlite3") as registry:
+    with Registry(tmp_path / "registry.sqlite3") as registry:
         model = register_path(registry, one.paths[0], is_owned=one.is_owned)
         assert model.artifacts[0].mmproj_path == str(tmp_path / "models" / GGUF / "mmproj-tiny-F16.gguf")
         assert register_path(registry, two.paths[0], is_owned=two.is_owned).engines == ("mlx",)
-        assert all(artifact.is_owned for model in registry.list_models() for artifact in model.artifacts)
+        assert all(artifact.is_owned for model in registry.models.list() for artifact in model.artifacts)
 
 
 async def test_both_engines_find_the_sibling_or_say_that_it_must_be_converted(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ async def test_right_files_that_nobody_vouches_for_are_read_and_kept(tmp_path: P
 async def test_a_scan_never_sees_half_a_model(tmp_path: Path) -> None:
     shards = {f"m-Q8_0-0000{number}-of-00002.gguf": payload(number, 100_000) for number in (1, 2)}
     weights = {**MLX_FILES, "model.safetensors": payload(3, 100_000)}
-    with StubHub({GGUF: shards, MLX: weights}) as hub, Registry.open(tmp_path / "registry.sqlite3") as registry:
+    with StubHub({GGUF: shards, MLX: weights}) as hub, Registry(tmp_path / "registry.sqlite3") as registry:
         hub.faults[GGUF, "m-Q8_0-00002-of-00002.gguf"] = [Fault("stall", after=9_000, is_forever=True)]
         hub.faults[MLX, "model.safetensors"] = [Fault("stall", after=9_000, is_forever=True)]
         async with small_puller(hub, tmp_path) as puller:

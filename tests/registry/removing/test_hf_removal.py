@@ -74,7 +74,7 @@ def test_of_the_last_snapshot_nothing_is_left(store: Registry, cached: Repositor
     cached.put_text("refs/pr/3", NEW)
     cached.put_text(f".no_exist/{NEW}/adapter_config.json", "")
     scan(store, [cached.root])
-    planned = plan_removal(store, store.get_model("hubbed").artifacts, is_deleting_foreign_files=True)
+    planned = plan_removal(store, store.models.get("hubbed").artifacts, is_deleting_foreign_files=True)
     assert cached.files(), "planning changed nothing"
     report = remove_model(store, "hubbed", is_deleting_foreign_files=True)
     assert report == planned
@@ -129,7 +129,7 @@ def test_two_snapshots_of_one_artifact_go_with_their_blob(store: Registry, cache
         register_path(store, link)
     for task in pending_hashes(store):
         hash_artifact(store, task)
-    (artifact,) = store.get_model("hubbed").artifacts
+    (artifact,) = store.models.get("hubbed").artifacts
     assert artifact.copies == (str(links[1]),)
     remove_model(store, "hubbed", is_deleting_foreign_files=True)
     assert not cached.path.exists()
@@ -143,7 +143,7 @@ def test_a_snapshot_that_is_a_model_goes_with_what_lies_beside_its_weights(
     cached.put(NEW, "README.md", b"# read me")
     cached.put(NEW, ".gitattributes", b"*.safetensors filter=lfs")
     scan(store, [cached.root])
-    (name,) = (model.name for model in store.list_models())
+    (name,) = (model.name for model in store.models.list())
     remove_model(store, name, is_deleting_foreign_files=True)
     assert not cached.path.exists()
 
@@ -153,7 +153,7 @@ def test_folders_below_a_snapshot_that_is_a_model_stay(store: Registry, cached: 
     cached.put_folder(NEW, tmp_path / "mlx")
     weights = cached.put(NEW, "original/consolidated.pth", b"other weights")
     scan(store, [cached.root])
-    (name,) = (model.name for model in store.list_models())
+    (name,) = (model.name for model in store.models.list())
     remove_model(store, name, is_deleting_foreign_files=True)
     assert weights.exists()
     assert [path.name for path in weights.parent.parent.iterdir()] == ["original"]
@@ -163,8 +163,8 @@ def test_folders_below_a_snapshot_that_is_a_model_stay(store: Registry, cached: 
 def test_a_ref_that_moved_on_in_between_stays(store: Registry, cached: Repository) -> None:
     cached.put(NEW, "hubbed.gguf", llama_model())
     scan(store, [cached.root])
-    (planned,) = plan(store, store.get_model("hubbed").artifacts, is_deleting_foreign_files=True)
-    store.begin_removal(planned.artifact_id, planned.deletions)
+    (planned,) = plan(store, store.models.get("hubbed").artifacts, is_deleting_foreign_files=True)
+    store.removals.begin(planned.artifact_id, planned.deletions)
     cached.put(OLD, "README.md", b"new", ref="main")  # Another tool downloads meanwhile.
     assert finish_removals(store) == ()
     assert cached.files() >= {"refs/main", f"snapshots/{OLD}/README.md"}
@@ -178,15 +178,15 @@ def test_stopped_after_each_step_it_is_ended_by_the_next_scan(store: Registry, c
         cached.put(NEW, "sub/hubbed.gguf", llama_model())
         cached.put_text(f".no_exist/{NEW}/x.json", "")
         register_path(store, cached.path / "snapshots" / NEW / "sub" / "hubbed.gguf", name="hubbed")
-        (planned,) = plan(store, store.get_model("hubbed").artifacts, is_deleting_foreign_files=True)
+        (planned,) = plan(store, store.models.get("hubbed").artifacts, is_deleting_foreign_files=True)
         num_steps = len(planned.deletions)
-        store.begin_removal(planned.artifact_id, planned.deletions)
+        store.removals.begin(planned.artifact_id, planned.deletions)
         for deletion in planned.deletions[:step]:
             path = Path(deletion.path)
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
         scan(store, [cached.root])
-        assert store.pending_removals() == ()
-        assert store.list_models() == ()
+        assert store.removals.pending() == ()
+        assert store.models.list() == ()
         assert not cached.path.exists()
         step += 1
     assert num_steps > 8
@@ -204,13 +204,13 @@ def test_rows_and_cache_agree_after_a_kill_in_the_middle(tmp_path: Path) -> None
             repository.put(NEW, "marker.json", str(index).encode())
             repository.put(OLD, f"m{index}.gguf", llama_model() + bytes(index), ref=None)
         root = ScanRoot(path=hub, layout="hf_cache")
-        with Registry.open(path) as store:
+        with Registry(path) as store:
             scan(store, [root])
         killed_at_random(rng, str(path), longest_s=0.03)
-        with Registry.open(path) as store:
-            num_cut += len(store.pending_removals())
+        with Registry(path) as store:
+            num_cut += len(store.removals.pending())
             assert finish_removals(store) == ()
-            models = {artifact.path for model in store.list_models() for artifact in model.artifacts}
+            models = {artifact.path for model in store.models.list() for artifact in model.artifacts}
             for snapshot in hub.glob(f"models--*/snapshots/{NEW}"):
                 assert str(snapshot) in models
                 assert all(link.exists() for link in snapshot.iterdir())
@@ -287,7 +287,7 @@ def test_a_blob_that_a_link_elsewhere_needs_stays(store: Registry, own: Path, tm
     (link / "model.safetensors").unlink()
     (link / "model.safetensors").symlink_to(f"../../blobs/{blob.name}")
     scan(store, [ScanRoot(path=own, is_owned=True), ScanRoot(path=hub, layout="hf_cache")])
-    assert {model.name for model in store.list_models()} == {"hubbed", "linked"}
+    assert {model.name for model in store.models.list()} == {"hubbed", "linked"}
     remove_model(store, "hubbed", is_deleting_foreign_files=True)
     assert blob.exists()
     assert not (link / "model.safetensors").is_symlink()

@@ -29,32 +29,32 @@ def own(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path, own: Path) -> Iterator[Registry]:
-    with Registry.open(tmp_path / "registry.sqlite3") as opened:
+    with Registry(tmp_path / "registry.sqlite3") as opened:
         (own / "tiny-Q4_0.gguf").write_bytes(llama_model())
         write_mlx_dir(own / "tiny-4bit")
         scan(opened, [ScanRoot(path=own, is_owned=True)])
-        assert [model.name for model in opened.list_models()] == ["tiny"]
+        assert [model.name for model in opened.models.list()] == ["tiny"]
         yield opened
 
 
 def test_removes_own_files_and_tells_before_what_it_will_do(store: Registry, own: Path) -> None:
-    model = store.get_model("tiny")
+    model = store.models.get("tiny")
     plan = plan_removal(store, model.artifacts)
     assert len(plan.deleted) == 4
     assert plan.kept == ()
     assert plan.freed_bytes == sum(artifact.size_bytes for artifact in model.artifacts)
     assert remove_model(store, "tiny") == plan
     assert list(own.iterdir()) == []
-    assert store.list_models() == ()
+    assert store.models.list() == ()
     assert scan(store, [ScanRoot(path=own, is_owned=True)]).added == ()
     with pytest.raises(ModelNotFoundError):
         remove_model(store, "tiny")
 
 
 def test_removes_one_artifact_and_keeps_the_model(store: Registry, own: Path) -> None:
-    model = store.get_model("tiny")
+    model = store.models.get("tiny")
     remove_artifacts(store, model.artifacts[1:])
-    assert store.get_model("tiny").engines == ("llamacpp",)
+    assert store.models.get("tiny").engines == ("llamacpp",)
     assert [path.name for path in own.iterdir()] == ["tiny-Q4_0.gguf"]
 
 
@@ -78,7 +78,7 @@ def test_a_file_that_another_artifact_needs_stays(store: Registry, own: Path) ->
     for label in ("Q4_0", "Q8_0"):
         (folder / f"vision-{label}.gguf").write_bytes(llama_model())
     scan(store, [ScanRoot(path=own, is_owned=True)])
-    first, second = (model.name for model in store.list_models() if "vision" in model.name)
+    first, second = (model.name for model in store.models.list() if "vision" in model.name)
     assert str(projector) in remove_model(store, first).kept
     assert projector.exists()
     assert str(projector) in remove_model(store, second).deleted
@@ -104,7 +104,7 @@ def test_files_behind_a_linked_folder_are_not_mlxrs_to_delete(store: Registry, o
     (own / "their-mlx").symlink_to(tmp_path / "their-mlx", target_is_directory=True)
     scan(store, [ScanRoot(path=own, is_owned=True)])
     for name in ("theirs", "their"):
-        assert not store.get_model(name).artifacts[0].is_owned
+        assert not store.models.get(name).artifacts[0].is_owned
         remove_model(store, name)
     assert (outside / "theirs.gguf").exists()
     assert (tmp_path / "their-mlx" / "config.json").exists()
@@ -121,7 +121,7 @@ def test_what_the_user_put_into_the_folder_stays(store: Registry, own: Path) -> 
 def test_a_file_that_is_gone_already_is_no_error(store: Registry, own: Path) -> None:
     (own / "tiny-Q4_0.gguf").unlink()
     remove_model(store, "tiny")
-    assert store.list_models() == ()
+    assert store.models.list() == ()
 
 
 def test_a_file_that_cannot_be_deleted_keeps_the_removal_open(
@@ -134,11 +134,11 @@ def test_a_file_that_cannot_be_deleted_keeps_the_removal_open(
         patch.setattr(registry.removing.removal, "_delete", refuse)
         with pytest.raises(ArtifactError):
             remove_model(store, "tiny")
-    assert store.list_models() == ()
-    assert store.find_artifact(own / "tiny-Q4_0.gguf") is None
-    assert len(store.pending_removals()) == 2
+    assert store.models.list() == ()
+    assert store.artifacts.find(own / "tiny-Q4_0.gguf") is None
+    assert len(store.removals.pending()) == 2
     scan(store, [ScanRoot(path=own, is_owned=True)])
-    assert store.pending_removals() == ()
+    assert store.removals.pending() == ()
     assert list(own.iterdir()) == []
 
 
@@ -147,22 +147,22 @@ def test_a_folder_that_became_a_link_to_elsewhere_is_not_followed(store: Registr
     folder.mkdir()
     (folder / "inner.gguf").write_bytes(llama_model(llama__context_length=None) + b"\0")
     scan(store, [ScanRoot(path=own, is_owned=True)])
-    artifacts = store.get_model("inner").artifacts
+    artifacts = store.models.get("inner").artifacts
     folder.rename(outside)
     folder.symlink_to(outside, target_is_directory=True)
     assert plan_removal(store, artifacts).deleted == ()
     for artifact in artifacts:
-        store.begin_removal(artifact.id, [Deletion(artifact.path, "plain", str(own))])
+        store.removals.begin(artifact.id, [Deletion(artifact.path, "plain", str(own))])
     assert finish_removals(store) == ()
     assert (outside / "inner.gguf").exists()
-    assert "inner" not in {model.name for model in store.list_models()}
+    assert "inner" not in {model.name for model in store.models.list()}
 
 
 def test_a_removal_that_an_older_version_began_is_ended(store: Registry, own: Path) -> None:
     with store.write():
         store.rows("UPDATE artifacts SET removal = 'delete', removal_files = NULL")
     scan(store, [ScanRoot(path=own, is_owned=True)])
-    assert store.list_models() == ()
+    assert store.models.list() == ()
     assert list(own.iterdir()) == []
 
 
@@ -173,14 +173,14 @@ def test_rows_and_files_agree_after_a_kill_in_the_middle_of_a_removal(tmp_path: 
         own, path = tmp_path / f"models-{number}", tmp_path / f"{number}.sqlite3"
         for index in range(4):
             write_mlx_dir(own / f"m{index}", extra={f"f{file}.txt": "" for file in range(4)})
-        with Registry.open(path) as store:
+        with Registry(path) as store:
             scan(store, [ScanRoot(path=own, is_owned=True)])
         killed_at_random(rng, str(path), longest_s=0.02)
-        with Registry.open(path) as store:
-            num_cut += len(store.pending_removals())
+        with Registry(path) as store:
+            num_cut += len(store.removals.pending())
             assert finish_removals(store) == ()
             on_disk = {folder.name for folder in own.iterdir()}
-            assert {model.name for model in store.list_models()} == on_disk
+            assert {model.name for model in store.models.list()} == on_disk
             report = scan(store, [ScanRoot(path=own, is_owned=True)])
             assert (report.added, report.missing, report.failed) == ((), (), ())
             assert report.num_unchanged == len(on_disk)
@@ -195,16 +195,16 @@ def test_of_ollamas_store_nothing_is_left_half_after_a_kill(tmp_path: Path) -> N
         for index in range(3):
             put_model(folder, f"m{index}:1b", llama_model() + b"\0" * index, extra=b"shared")
         root = ScanRoot(path=folder, layout="ollama")
-        with Registry.open(path) as store:
+        with Registry(path) as store:
             scan(store, [root])
-            model = store.get_model("m1:1b")
+            model = store.models.get("m1:1b")
             (planned,) = plan(store, model.artifacts, is_deleting_foreign_files=True)
-            store.begin_removal(planned.artifact_id, planned.deletions)
+            store.removals.begin(planned.artifact_id, planned.deletions)
             for deletion in planned.deletions[: rng.randrange(len(planned.deletions) + 1)]:
                 Path(deletion.path).unlink()
-        with Registry.open(path) as store:
+        with Registry(path) as store:
             scan(store, [root])
-            assert [model.name for model in store.list_models()] == ["m0:1b", "m2:1b"]
+            assert [model.name for model in store.models.list()] == ["m0:1b", "m2:1b"]
         in_use = blobs_in_use(folder)
         assert in_use is not None
         assert {blob.name for blob in (folder / "blobs").iterdir()} == set(in_use)
@@ -219,12 +219,12 @@ def test_rows_and_files_agree_after_a_kill_in_the_middle_of_a_scan(tmp_path: Pat
     counts = set()
     for number in range(NUM_KILLS):
         path = tmp_path / f"{number}.sqlite3"
-        Registry.open(path).close()
+        Registry(path).close()
         killed_at_random(rng, str(path), str(own), longest_s=0.08)
-        with Registry.open(path) as store:
-            counts.add(len(store.list_models()))
+        with Registry(path) as store:
+            counts.add(len(store.models.list()))
             report = scan(store, [ScanRoot(path=own, is_owned=True)])
             assert len(report.added) + report.num_unchanged == 60
             assert (report.updated, report.missing, report.failed) == ((), (), ())
-            assert len(store.list_models()) == 60
+            assert len(store.models.list()) == 60
     assert counts <= {0, 60}  # A scan is one transaction.

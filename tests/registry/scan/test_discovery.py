@@ -23,7 +23,7 @@ def test_finds_both_formats_and_makes_them_one_model(store: Registry, models: Pa
     report = scan_plain(store, models)
     assert set(report.added) == {str(gguf), str(mlx)}
     assert report.failed == ()
-    model = store.get_model("tiny-llama")
+    model = store.models.get("tiny-llama")
     assert model.engines == ("llamacpp", "mlx")
     assert [artifact.path for artifact in model.artifacts] == [str(gguf), str(mlx)]
     assert str(mlx / "config.json") in model.artifacts[1].files
@@ -34,7 +34,7 @@ def test_a_second_scan_changes_nothing_and_opens_nothing(store: Registry, models
     write_mlx_dir(models / "b")
     write(models / "bad.gguf", BROKEN)
     scan_plain(store, models)
-    before = store.list_models()
+    before = store.models.list()
     # Another content behind the same size and time would be seen if the file were opened again.
     info = path.stat()
     path.write_bytes(b"X" * info.st_size)
@@ -42,7 +42,7 @@ def test_a_second_scan_changes_nothing_and_opens_nothing(store: Registry, models
     report = scan_plain(store, models)
     assert (report.added, report.updated, report.missing, report.num_unchanged) == ((), (), (), 2)
     assert [failure.path for failure in report.failed] == [str(models / "bad.gguf")]
-    assert store.list_models() == before
+    assert store.models.list() == before
 
 
 def test_a_changed_file_is_read_again(store: Registry, models: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_changed_file_is_read_again(store: Registry, models: Path) -> None:
     scan_plain(store, models)
     write(path, llama_model(llama__context_length=u32(99_999)))
     assert scan_plain(store, models).updated == (str(path),)
-    assert store.get_model("a").artifacts[0].facts.context_length == 99_999
+    assert store.models.get("a").artifacts[0].facts.context_length == 99_999
 
 
 def test_a_bad_file_is_listed_with_its_reason_and_stops_nothing(store: Registry, models: Path) -> None:
@@ -65,13 +65,13 @@ def test_a_bad_file_is_listed_with_its_reason_and_stops_nothing(store: Registry,
         ("pickle", "pickle_weights"),
     ]
     assert "get it again" in report.failed[0].reason
-    assert [failure.path for failure in store.list_failures()] == [failure.path for failure in report.failed]
+    assert [failure.path for failure in store.files.failures()] == [failure.path for failure in report.failed]
     write(models / "aaa.gguf")
     assert scan_plain(store, models).added == (str(models / "aaa.gguf"),)
-    assert len(store.list_failures()) == 1
+    assert len(store.files.failures()) == 1
     shutil.rmtree(models / "pickle")
     scan_plain(store, models)
-    assert store.list_failures() == ()
+    assert store.files.failures() == ()
 
 
 def test_a_file_that_breaks_later_keeps_its_model(store: Registry, models: Path) -> None:
@@ -80,13 +80,13 @@ def test_a_file_that_breaks_later_keeps_its_model(store: Registry, models: Path)
     write(path, BROKEN)
     report = scan_plain(store, models)
     assert [failure.code for failure in report.failed] == ["data_past_end"]
-    artifact = store.get_model("a").artifacts[0]
+    artifact = store.models.get("a").artifacts[0]
     assert artifact.status == "bad"
     assert artifact.reason is not None
     assert "incomplete" in artifact.reason
     write(path)
     scan_plain(store, models)
-    assert store.get_model("a").artifacts[0].status == "ok"
+    assert store.models.get("a").artifacts[0].status == "ok"
 
 
 def test_a_file_that_vanishes_is_missing_until_it_is_back(store: Registry, models: Path) -> None:
@@ -94,31 +94,31 @@ def test_a_file_that_vanishes_is_missing_until_it_is_back(store: Registry, model
     scan_plain(store, models)
     path.rename(models / "hidden.part")
     assert scan_plain(store, models).missing == (str(path),)
-    model = store.get_model("a")
+    model = store.models.get("a")
     assert (model.artifacts[0].status, model.engines) == ("missing", ())
     assert scan_plain(store, models).missing == ()
     (models / "hidden.part").rename(path)
     assert scan_plain(store, models).updated == (str(path),)
-    assert store.get_model("a").engines == ("llamacpp",)
+    assert store.models.get("a").engines == ("llamacpp",)
 
 
 def test_a_file_that_moves_keeps_model_and_settings(store: Registry, models: Path) -> None:
     path = write(models / "a.gguf")
     scan_plain(store, models)
-    store.change_settings("a", {"context_length": 512})
+    store.models.change_settings("a", {"context_length": 512})
     (models / "sub").mkdir()
     path.rename(models / "sub" / "renamed.gguf")
     scan_plain(store, models)
-    model = store.get_model("a")
+    model = store.models.get("a")
     assert model.settings == ModelSettings(context_length=512)
     assert model.artifacts[0].path == str(models / "sub" / "renamed.gguf")
-    assert len(store.list_models()) == 1
+    assert len(store.models.list()) == 1
 
 
 def test_a_split_set_is_one_model(store: Registry, models: Path) -> None:
     paths = [write(models / f"Big-Q8_0-0000{number + 1}-of-00003.gguf", split_file(number, 3)) for number in range(3)]
     scan_plain(store, models)
-    (model,) = store.list_models()
+    (model,) = store.models.list()
     assert model.name == "big"
     assert model.artifacts[0].files == tuple(map(str, paths))
     assert model.artifacts[0].facts.parameter_count == 3 * 128
@@ -138,7 +138,7 @@ def test_an_incomplete_set_is_a_failure_until_it_is_complete(store: Registry, mo
     assert report.failed == ()
     (models / "big-00003-of-00003.gguf").unlink()
     scan_plain(store, models)
-    assert store.get_model("big").engines == ()
+    assert store.models.get("big").engines == ()
 
 
 def test_shards_that_are_of_different_sets_are_refused(store: Registry, models: Path) -> None:
@@ -156,12 +156,12 @@ def test_a_projector_belongs_to_the_model_beside_it(store: Registry, models: Pat
     report = scan_plain(store, models)
     assert [failure.code for failure in report.skipped] == ["mmproj"]
     for name in ("vision", "vision-f32"):
-        assert store.get_model(name).artifacts[0].mmproj_path == str(projector)
-    assert store.get_model("text").artifacts[0].mmproj_path is None
+        assert store.models.get(name).artifacts[0].mmproj_path == str(projector)
+    assert store.models.get("text").artifacts[0].mmproj_path is None
     assert scan_plain(store, models).updated == ()
     projector.unlink()
     assert len(scan_plain(store, models).updated) == 2
-    assert store.get_model("vision").artifacts[0].mmproj_path is None
+    assert store.models.get("vision").artifacts[0].mmproj_path is None
 
 
 def test_a_projector_among_different_models_goes_by_name(store: Registry, models: Path) -> None:
@@ -169,8 +169,8 @@ def test_a_projector_among_different_models_goes_by_name(store: Registry, models
     write(models / "two-Q4_0.gguf")
     projector = write(models / "mmproj-two-f16.gguf", MMPROJ)
     scan_plain(store, models)
-    assert store.get_model("one").artifacts[0].mmproj_path is None
-    assert store.get_model("two").artifacts[0].mmproj_path == str(projector)
+    assert store.models.get("one").artifacts[0].mmproj_path is None
+    assert store.models.get("two").artifacts[0].mmproj_path == str(projector)
 
 
 def test_what_is_no_model_is_said_to_be_that(store: Registry, models: Path) -> None:

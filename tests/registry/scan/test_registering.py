@@ -87,7 +87,7 @@ def test_an_unlinked_artifact_stays_unlinked(store: Registry, models: Path) -> N
     write(models / "tiny-Q4_0.gguf")
     mlx = write_mlx_dir(models / "tiny-4bit")
     scan_plain(store, models)
-    store.unlink("tiny", ArtifactFormat.MLX)
+    store.models.unlink("tiny", ArtifactFormat.MLX)
     write_mlx_dir(mlx, config={"max_position_embeddings": 4096})
     scan_plain(store, models)
     assert names(store) == ["tiny", "tiny-mlx"]

@@ -14,7 +14,7 @@ from tests.registry.ollama_builder import put_model
 
 def watch_of(tmp_path: Path, *roots: ScanRoot) -> FileWatch:
     watched: set[str] = set()
-    with Registry.open(tmp_path / "r.sqlite3") as store:
+    with Registry(tmp_path / "r.sqlite3") as store:
         scan(store, roots, watched=watched)
     return FileWatch(watched)
 
@@ -106,9 +106,9 @@ def test_what_changed_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "m" / "a.gguf"
     path.parent.mkdir()
     path.write_bytes(llama_model())
-    with Registry.open(tmp_path / "r.sqlite3") as store:
+    with Registry(tmp_path / "r.sqlite3") as store:
         scan(store, [ScanRoot(path=path.parent)])
-        (artifact,) = store.get_model("a").artifacts
+        (artifact,) = store.models.get("a").artifacts
     assert what_changed(artifact) is None
     assert what_changed(msgspec.structs.replace(artifact, files=(artifact.path, "/no/such\0file"))) is not None
     os.utime(path, ns=(1, 1))

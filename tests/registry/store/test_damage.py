@@ -27,28 +27,28 @@ PROJECT = Path(__file__).parents[3]
 
 
 def test_a_damaged_file_is_named_with_the_way_out_and_rescued(store: Registry) -> None:
-    store.add_artifact(make_draft("/m/a.gguf"))
+    store.artifacts.add(make_draft("/m/a.gguf"))
     store.close()
     data = store.path.read_bytes()
     store.path.write_bytes(b"not a database at all" + data[21:])
     with pytest.raises(RegistryCorruptError, match="--rescue"):
-        Registry.open(store.path)
+        Registry(store.path)
     aside = rescue_registry(store.path)
     assert aside is not None
     assert ".corrupt-" in aside.name
     assert aside.read_bytes().startswith(b"not a database")
-    with Registry.open(store.path) as fresh:
-        assert fresh.list_models() == ()
+    with Registry(store.path) as fresh:
+        assert fresh.models.list() == ()
     assert rescue_registry(store.path) not in {None, aside}
     assert rescue_registry(store.path) is None
 
 
 def test_a_truncated_file_is_an_error_of_ours_or_nothing_is_missing(store: Registry) -> None:
     for index in range(60):
-        store.add_artifact(make_draft(f"/m/{index}.gguf", name=f"m{index}"))
+        store.artifacts.add(make_draft(f"/m/{index}.gguf", name=f"m{index}"))
     store.close()
-    with Registry.open(store.path) as opened:
-        whole = opened.list_models()
+    with Registry(store.path) as opened:
+        whole = opened.models.list()
     data = store.path.read_bytes()
     assert len(data) > 40_000
     num_refused = 0
@@ -56,9 +56,9 @@ def test_a_truncated_file_is_an_error_of_ours_or_nothing_is_missing(store: Regis
     for size in [*range(2, 200, 17), *range(1_000, len(data), 4_099)]:
         store.path.write_bytes(data[:size])
         try:
-            with Registry.open(store.path) as opened:
+            with Registry(store.path) as opened:
                 # What is cut off may be an index, which this does not read.
-                assert opened.list_models() == whole
+                assert opened.models.list() == whole
         except DatabaseError:
             num_refused += 1
     assert num_refused > 20
@@ -66,7 +66,7 @@ def test_a_truncated_file_is_an_error_of_ours_or_nothing_is_missing(store: Regis
 
 def test_random_damage_is_an_error_of_ours_or_harmless(store: Registry) -> None:
     for index in range(30):
-        store.add_artifact(make_draft(f"/m/{index}.gguf", name=f"m{index}"))
+        store.artifacts.add(make_draft(f"/m/{index}.gguf", name=f"m{index}"))
     store.close()
     data = store.path.read_bytes()
     rng = random.Random(7)
@@ -79,9 +79,9 @@ def test_random_damage_is_an_error_of_ours_or_harmless(store: Registry) -> None:
         for suffix in ("-wal", "-shm"):
             store.path.with_name(store.path.name + suffix).unlink(missing_ok=True)
         try:
-            with Registry.open(store.path) as opened:
-                assert len(opened.list_models()) <= 30
-                assert len(opened.known_files()) <= 30
+            with Registry(store.path) as opened:
+                assert len(opened.models.list()) <= 30
+                assert len(opened.files.known()) <= 30
         except DatabaseError:
             num_refused += 1
     assert num_refused > 20
@@ -93,7 +93,7 @@ def test_a_newer_schema_is_refused(store: Registry) -> None:
     connection.execute("PRAGMA user_version = 999")
     connection.close()
     with pytest.raises(SchemaTooNewError, match="newer mlxr"):
-        Registry.open(store.path)
+        Registry(store.path)
 
 
 def test_migrations_are_applied_in_order_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,17 +103,17 @@ def test_migrations_are_applied_in_order_once(tmp_path: Path, monkeypatch: pytes
         (folder / file.name).write_text(file.read_text())
     monkeypatch.setattr(Registry, "MIGRATIONS", folder)
     path = tmp_path / "r.sqlite3"
-    with Registry.open(path) as store:
-        store.add_artifact(make_draft("/m/a.gguf"))
+    with Registry(path) as store:
+        store.artifacts.add(make_draft("/m/a.gguf"))
     (folder / "0900_more.sql").write_text(
         "-- a; semicolon\nALTER TABLE models ADD COLUMN note TEXT;\nCREATE TABLE x (y);\n"
     )
     for _ in range(2):
-        with Registry.open(path) as store:
+        with Registry(path) as store:
             assert names(store) == ["m"]
     (folder / "0901_broken.sql").write_text("CREATE TABLE z (y);\nCREATE TABLE x (y);\n")
     with pytest.raises(DatabaseError):
-        Registry.open(path)
+        Registry(path)
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA user_version").fetchone() == (900,)
     assert connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'z'").fetchall() == []
@@ -129,18 +129,18 @@ from registry.errors import RegistryReadOnlyError
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
-with Registry.open(sys.argv[1], is_read_only=True) as store:
-    print([model.name for model in store.list_models()])
+with Registry(sys.argv[1], is_read_only=True) as store:
+    print([model.name for model in store.models.list()])
 try:
-    with Registry.open(sys.argv[1]) as store:
-        store.touch_last_used("m")
+    with Registry(sys.argv[1]) as store:
+        store.models.touch_last_used("m")
 except RegistryReadOnlyError as exc:
     print("read-only")
 """
 
 
 def test_a_catalogue_in_a_read_only_folder_can_be_read(store: Registry) -> None:
-    store.add_artifact(make_draft("/m/a.gguf"))
+    store.artifacts.add(make_draft("/m/a.gguf"))
     store.close()
     folder = store.path.parent
     # A copy of the code, because the checkout may lie where nobody but root can read.
@@ -159,36 +159,36 @@ def test_a_catalogue_in_a_read_only_folder_can_be_read(store: Registry) -> None:
 
 
 def test_a_read_only_registry_does_not_write(store: Registry) -> None:
-    store.add_artifact(make_draft("/m/a.gguf"))
-    with Registry.open(store.path, is_read_only=True) as reader, pytest.raises(RegistryReadOnlyError):
-        reader.touch_last_used("m")
+    store.artifacts.add(make_draft("/m/a.gguf"))
+    with Registry(store.path, is_read_only=True) as reader, pytest.raises(RegistryReadOnlyError):
+        reader.models.touch_last_used("m")
     with pytest.raises(RegistryReadOnlyError):
-        Registry.open(store.path.parent / "absent.sqlite3", is_read_only=True)
+        Registry(store.path.parent / "absent.sqlite3", is_read_only=True)
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RegistryReadOnlyError):
-        Registry.open(tmp_path / "file" / "r.sqlite3")
+        Registry(tmp_path / "file" / "r.sqlite3")
     with pytest.raises(RegistryReadOnlyError):
-        Registry.open(tmp_path)
+        Registry(tmp_path)
 
 
 def test_a_full_database_rolls_back_and_works_again(store: Registry) -> None:
-    store.add_artifact(make_draft("/m/a.gguf"))
+    store.artifacts.add(make_draft("/m/a.gguf"))
     (pages,) = store.rows("PRAGMA page_count")[0]
     store.rows(f"PRAGMA max_page_count = {pages}")
 
     def fill() -> None:
         with store.write():
             for index in range(1_000):
-                store.add_artifact(make_draft(f"/m/{index}.gguf", name=f"m{index}"))
+                store.artifacts.add(make_draft(f"/m/{index}.gguf", name=f"m{index}"))
 
     with pytest.raises(RegistryFullError):
         fill()
     assert names(store) == ["m"]
     store.rows("PRAGMA max_page_count = 1000000")
-    store.add_artifact(make_draft("/m/b.gguf", name="n"))
+    store.artifacts.add(make_draft("/m/b.gguf", name="n"))
     assert names(store) == ["m", "n"]
 
 
@@ -217,7 +217,7 @@ def test_the_thread_rule_is_enforced(store: Registry) -> None:
 
     def use() -> None:
         try:
-            store.list_models()
+            store.models.list()
         except DatabaseError as exc:
             caught.append(exc)
 

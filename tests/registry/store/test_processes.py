@@ -26,44 +26,44 @@ def test_an_error_undoes_the_whole_transaction(store: Registry) -> None:
 
     def fail_halfway() -> None:
         with store.write():
-            store.add_artifact(make_draft("/m/a.gguf"))
+            store.artifacts.add(make_draft("/m/a.gguf"))
             raise KeyError
 
     with pytest.raises(KeyError):
         fail_halfway()
     assert names(store) == []
-    store.add_artifact(make_draft("/m/a.gguf"))
+    store.artifacts.add(make_draft("/m/a.gguf"))
     assert names(store) == ["m"]
 
 
 def test_data_version_changes_with_the_writes_of_others_only(store: Registry) -> None:
     before = store.data_version
-    store.add_artifact(make_draft("/m/a.gguf"))
+    store.artifacts.add(make_draft("/m/a.gguf"))
     assert store.data_version == before
-    with Registry.open(store.path) as other:
-        other.touch_last_used("m")
+    with Registry(store.path) as other:
+        other.models.touch_last_used("m")
     assert store.data_version != before
 
 
 def test_reading_goes_on_while_another_process_writes(store: Registry) -> None:
-    store.add_artifact(make_draft("/m/a.gguf"))
-    with Registry.open(store.path, busy_timeout_s=0) as other, store.write():
-        store.set_engine("m", "mlx")
-        assert other.get_model("m").engine is None
-        with Registry.open(store.path, is_read_only=True) as reader:
-            assert [model.name for model in reader.list_models()] == ["m"]
+    store.artifacts.add(make_draft("/m/a.gguf"))
+    with Registry(store.path, busy_timeout_s=0) as other, store.write():
+        store.models.change_settings("m", {"engine": "mlx"})
+        assert other.models.get("m").engine is None
+        with Registry(store.path, is_read_only=True) as reader:
+            assert [model.name for model in reader.models.list()] == ["m"]
         with pytest.raises(RegistryBusyError, match="try again"):
-            other.set_engine("m", "auto")
-    assert store.get_model("m").engine == "mlx"
+            other.models.change_settings("m", {"engine": "auto"})
+    assert store.models.get("m").engine == "mlx"
 
 
 def test_a_waiting_writer_gets_its_turn(store: Registry) -> None:
-    store.add_artifact(make_draft("/m/a.gguf"))
+    store.artifacts.add(make_draft("/m/a.gguf"))
     has_lock, is_waiting = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with Registry.open(store.path) as other, other.write():
-            other.touch_last_used("m")
+        with Registry(store.path) as other, other.write():
+            other.models.touch_last_used("m")
             has_lock.set()
             is_waiting.wait(10)
 
@@ -71,9 +71,9 @@ def test_a_waiting_writer_gets_its_turn(store: Registry) -> None:
     thread.start()
     assert has_lock.wait(10)
     is_waiting.set()
-    store.set_engine("m", "mlx")
+    store.models.change_settings("m", {"engine": "mlx"})
     thread.join()
-    model = store.get_model("m")
+    model = store.models.get("m")
     assert model.engine == "mlx"
     assert model.last_used_at is not None
 
@@ -85,12 +85,12 @@ from tests.registry.catalogue_builder import make_draft, make_facts
 from registry.settings import ModelSettings
 from registry.store import Registry
 from registry.facts import ArtifactFormat
-with Registry.open(sys.argv[1], busy_timeout_s=60) as store:
+with Registry(sys.argv[1], busy_timeout_s=60) as store:
     for index in range(int(sys.argv[3])):
         name = f"{{sys.argv[2]}}-{{index}}"
         with store.write():
-            store.add_artifact(make_draft(f"/{{name}}/a.gguf", name=name))
-            store.add_artifact(make_draft(f"/{{name}}/mlx", name=name, facts=make_facts(ArtifactFormat.MLX)))
+            store.artifacts.add(make_draft(f"/{{name}}/a.gguf", name=name))
+            store.artifacts.add(make_draft(f"/{{name}}/mlx", name=name, facts=make_facts(ArtifactFormat.MLX)))
         print(name, flush=True)
 """
 
@@ -107,7 +107,7 @@ def test_two_processes_write_at_once(store: Registry) -> None:
         out, _ = writer.communicate(timeout=120)
         assert writer.returncode == 0
         assert len(out.split()) == 40
-    models = store.list_models()
+    models = store.models.list()
     assert len(models) == 80
     assert all(model.engines == ("llamacpp", "mlx") for model in models)
 
@@ -123,13 +123,13 @@ def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(tmp_path: Path) 
         acknowledged += writer.stdout.read().split()
         writer.wait()
         writer.stdout.close()
-        with Registry.open(path) as store:
-            models = store.list_models()
+        with Registry(path) as store:
+            models = store.models.list()
             found = {model.name for model in models}
             # The last line may be cut in the pipe, but then it is no name that counts.
             assert {name for name in acknowledged if re.fullmatch(r"k-\d+", name)} <= found | {acknowledged[-1]}
             assert all(model.engines == ("llamacpp", "mlx") for model in models), "half a transaction"
-            store.set_engine(models[0].name, "mlx")
+            store.models.change_settings(models[0].name, {"engine": "mlx"})
 
 
 def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
@@ -138,5 +138,5 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     for writer in writers:
         writer.communicate(timeout=120)
         assert writer.returncode == 0
-    with Registry.open(path) as store:
+    with Registry(path) as store:
         assert names(store) == ["a-0", "b-0", "c-0"]

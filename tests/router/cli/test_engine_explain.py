@@ -24,8 +24,8 @@ def model(mlxr: Mlxr, tiny_gguf: Path, tiny_mlx: Path) -> str:
 
 def measure(paths: Paths, model: str) -> None:
     """Put a run on this machine into the history: mlx prefills quicker, llamacpp decodes quicker."""
-    with Registry.open(paths.registry_db) as registry:
-        versions = {artifact.engine: artifact.version for artifact in registry.get_model(model).artifacts}
+    with Registry(paths.registry_db) as registry:
+        versions = {artifact.engine: artifact.version for artifact in registry.models.get(model).artifacts}
         contestants = tuple(
             contestant(engine, artifact_version=versions[engine], engine_versions=installed_versions()[engine])
             for engine in ("llamacpp", "mlx")
@@ -40,7 +40,7 @@ def measure(paths: Paths, model: str) -> None:
                 bench_id=f"b-{number}",
                 load_ms=(100.0, 100.0),
             )
-            registry.add_bench(msgspec.structs.replace(run, model=model))
+            registry.benches.add(msgspec.structs.replace(run, model=model))
 
 
 def test_without_figures_it_says_so_and_how_to_get_them(mlxr: Mlxr, model: str) -> None:

@@ -41,7 +41,7 @@ async def shadow_of(front: FakeFront, clock: Time | None = None) -> AsyncGenerat
         front.services,
         machine=BenchMachine(machine_id="here", system="test"),
         engine_versions={},
-        keep=front.registry.add_bench,
+        keep=front.registry.benches.add,
         clock=clock or time.monotonic,
         seed=1,
     )
@@ -56,7 +56,8 @@ async def shadow_of(front: FakeFront, clock: Time | None = None) -> AsyncGenerat
 
 
 def kept(front: FakeFront) -> tuple[BenchRecord, ...]:
-    return front.registry.bench_records("m", 0.0)
+    benches = front.registry.benches
+    return tuple(benches.get(head.bench_id) for head in reversed(benches.list("m")))
 
 
 def resident_engines(front: FakeFront) -> list[str]:

@@ -9,12 +9,10 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
-from registry.adapters.facts import AdapterFacts
 from registry.adapters.registration import register_adapter
 from registry.catalogue import Adapter, Artifact, Model
 from registry.errors import AdapterNotFoundError, InvalidModelNameError
-from registry.facts import ArtifactFormat, ModelKind
-from registry.memory_facts import MemoryFacts
+from registry.facts import AdapterFacts, ArtifactFormat, MemoryFacts, ModelKind
 from registry.memory_fit import FitSettings, Machine, memory_need
 from registry.scan.discovery import register_path
 from registry.scan.watch import what_changed
@@ -210,9 +208,9 @@ class Times:
 class TestDirectory:
     @pytest.fixture
     def registry(self, tmp_path: Path, tiny_gguf: Path) -> Iterator[Registry]:
-        with Registry.open(tmp_path / "registry.sqlite3") as opened:
+        with Registry(tmp_path / "registry.sqlite3") as opened:
             register_path(opened, tiny_gguf, name="tiny")
-            opened.set_alias("nick", "tiny")
+            opened.aliases.set("nick", "tiny")
             register_adapter(opened, "tiny", tiny_adapter.write_gguf_lora(tmp_path / "fox.gguf"))
             yield opened
 

@@ -29,10 +29,10 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def registry(path: Path) -> Iterator[Registry]:
-    with Registry.open(path) as opened:
-        opened.add_artifact(make_draft("/m/a.gguf"))
-        opened.add_artifact(make_draft("/m/mlx", facts=make_facts(ArtifactFormat.MLX)))
-        opened.add_artifact(make_draft("/g.gguf", name="only-gguf", facts=make_facts(parameter_count=7)))
+    with Registry(path) as opened:
+        opened.artifacts.add(make_draft("/m/a.gguf"))
+        opened.artifacts.add(make_draft("/m/mlx", facts=make_facts(ArtifactFormat.MLX)))
+        opened.artifacts.add(make_draft("/g.gguf", name="only-gguf", facts=make_facts(parameter_count=7)))
         yield opened
 
 
@@ -80,8 +80,8 @@ def test_a_change_by_another_process_is_seen(registry: Registry, path: Path) -> 
     models = directory(registry)
     models.get("m")
     assert not models.has_changed()
-    with Registry.open(path) as other:
-        other.set_engine("m", "mlx")
+    with Registry(path) as other:
+        other.models.change_settings("m", {"engine": "mlx"})
     assert models.has_changed()
     models.forget()
     assert models.resolve(Wish("m")).target.engine == "mlx"
@@ -91,8 +91,8 @@ def test_a_change_by_another_process_is_seen(registry: Registry, path: Path) -> 
 def test_a_model_that_is_gone_is_not_served_from_memory(registry: Registry, path: Path) -> None:
     models = directory(registry)
     models.get("only-gguf")
-    with Registry.open(path) as other:
-        other.rename_model("only-gguf", "renamed")
+    with Registry(path) as other:
+        other.models.rename("only-gguf", "renamed")
     for _ in range(2):
         with pytest.raises(ModelNotFoundError):
             models.get("only-gguf")
@@ -105,7 +105,7 @@ def test_known_models_outlive_a_database_that_breaks(registry: Registry, monkeyp
     def broken(*_: object) -> None:
         raise RegistryCorruptError("disk image is malformed")
 
-    monkeypatch.setattr(registry, "get_model", broken)
+    monkeypatch.setattr(registry.models, "get", broken)
     models.forget()  # it changed, and cannot be read any more
     assert models.get("m") == known
     with pytest.raises(RegistryCorruptError):
@@ -119,7 +119,7 @@ def test_the_time_of_last_use_is_written_now_and_then(registry: Registry, monkey
     clock = Times()
     models = directory(registry, clock)
     written: list[str] = []
-    monkeypatch.setattr(registry, "touch_last_used", written.append)
+    monkeypatch.setattr(registry.models, "touch_last_used", written.append)
     for _ in range(3):
         models.note_use("m")
     models.note_use("only-gguf")
@@ -132,7 +132,7 @@ def test_a_use_that_cannot_be_written_is_no_error(registry: Registry, monkeypatc
     def busy(_: str) -> None:
         raise RegistryBusyError("another process writes")
 
-    monkeypatch.setattr(registry, "touch_last_used", busy)
+    monkeypatch.setattr(registry.models, "touch_last_used", busy)
     models = directory(registry)
     models.note_use("m")
     assert models.get("m").last_used_at is None
@@ -162,6 +162,6 @@ def test_the_list_is_read_again_after_changes_only(registry: Registry, path: Pat
     models = directory(registry)
     listed = models.list()
     assert models.list() is listed
-    with Registry.open(path) as other:
-        other.add_artifact(make_draft("/new.gguf", name="new", facts=make_facts(parameter_count=9)))
+    with Registry(path) as other:
+        other.artifacts.add(make_draft("/new.gguf", name="new", facts=make_facts(parameter_count=9)))
     assert "new" in {model.name for model in models.list()}

@@ -35,12 +35,12 @@ async def test_what_changes_on_disk_changes_in_the_catalogue(tmp_path: Path, own
     async with asyncio.timeout(20):
         task = asyncio.create_task(keeper.run())
         await eventually(lambda: keeper.num_scans == 1)
-        with Registry.open(tmp_path / "r.sqlite3") as registry:
+        with Registry(tmp_path / "r.sqlite3") as registry:
             (own / "b.gguf").write_bytes(llama_model() + b"\0")
-            await eventually(lambda: len(registry.list_models()) == 2)
+            await eventually(lambda: len(registry.models.list()) == 2)
             (own / "a.gguf").unlink()
-            await eventually(lambda: registry.get_model("a").artifacts[0].status == "missing")
-            await eventually(lambda: registry.get_model("b").artifacts[0].sha256 is not None)
+            await eventually(lambda: registry.models.get("a").artifacts[0].status == "missing")
+            await eventually(lambda: registry.models.get("b").artifacts[0].sha256 is not None)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -54,9 +54,9 @@ async def test_equal_files_become_one_model_in_the_background(tmp_path: Path, ow
     keeper._set_progress = seen.append  # type: ignore[method-assign, assignment]
     async with asyncio.timeout(20):
         task = asyncio.create_task(keeper.run())
-        with Registry.open(tmp_path / "r.sqlite3") as registry:
-            await eventually(lambda: [model.name for model in registry.list_models()] == ["a"])
-            assert registry.get_model("c").name == "a"
+        with Registry(tmp_path / "r.sqlite3") as registry:
+            await eventually(lambda: [model.name for model in registry.models.list()] == ["a"])
+            assert registry.models.get("c").name == "a"
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -80,8 +80,8 @@ async def test_checksums_wait_while_the_machine_is_busy_and_end_with_the_server(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    with Registry.open(tmp_path / "r.sqlite3") as registry:
-        assert registry.get_model("a").artifacts[0].sha256 is None
+    with Registry(tmp_path / "r.sqlite3") as registry:
+        assert registry.models.get("a").artifacts[0].sha256 is None
 
 
 async def test_a_scan_that_fails_is_logged_and_tried_again(

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from registry.memory_facts import MemoryFacts
+from registry.facts import MemoryFacts
 from registry.store import Registry
 from router.config import Config, EngineSetting, LimitsConfig
 from router.errors import InsufficientMemoryError
@@ -43,9 +43,9 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def directory(path: Path) -> Iterator[ModelDirectory]:
     unknown = msgspec.structs.replace(facts(), memory=None)
-    with Registry.open(path) as registry:
-        registry.add_artifact(make_draft("/m/big.gguf", name="big", facts=facts(memory=MemoryFacts())))
-        registry.add_artifact(make_draft("/m/old.gguf", name="old", facts=unknown))
+    with Registry(path) as registry:
+        registry.artifacts.add(make_draft("/m/big.gguf", name="big", facts=facts(memory=MemoryFacts())))
+        registry.artifacts.add(make_draft("/m/old.gguf", name="old", facts=unknown))
         yield ModelDirectory(registry, engine_setting=EngineSetting.AUTO, is_apple_silicon=False)
 
 
@@ -96,8 +96,8 @@ def test_a_models_own_settings_are_what_is_checked_and_another_load_is_another_c
 ) -> None:
     machine.available_bytes = 8 * GIB
     check.check(directory.resolve(Wish("big")).target, Config(), [])
-    with Registry.open(path) as registry:
-        registry.change_settings("big", {"context_length": 1_000_000, "parallel": 1})
+    with Registry(path) as registry:
+        registry.models.change_settings("big", {"context_length": 1_000_000, "parallel": 1})
     with pytest.raises(InsufficientMemoryError, match="mlxr models set big context_length="):
         check.check(directory.resolve(Wish("big")).target, Config(), [])
 

@@ -21,9 +21,9 @@ def registry_db(paths: Paths) -> Path:
 
 
 def keep(registry_db: Path, *records: BenchRecord) -> None:
-    with Registry.open(registry_db) as registry:
+    with Registry(registry_db) as registry:
         for record in records:
-            registry.add_bench(record)
+            registry.benches.add(record)
 
 
 @pytest.fixture

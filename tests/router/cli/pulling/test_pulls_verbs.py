@@ -7,15 +7,15 @@ import pytest
 
 from registry.pull.disk import Lock
 from registry.pull.folder import PullFolder
-from registry.store.pulls import PullStore
+from registry.store import Registry
 from router.config.paths import Paths
 from tests.router.cli.conftest import Mlxr
 
 
 @pytest.fixture
-def store(paths: Paths) -> PullStore:
+def store(paths: Paths) -> Registry:
     paths.ensure_folders()
-    return PullStore.open(paths.registry_db)
+    return Registry(paths.registry_db)
 
 
 def test_without_pulls_the_list_says_how_to_begin(mlxr: Mlxr) -> None:
@@ -23,12 +23,12 @@ def test_without_pulls_the_list_says_how_to_begin(mlxr: Mlxr) -> None:
     assert json.loads(mlxr("models", "pulls", "--json").out) == []
 
 
-def test_the_list_has_what_is_open_and_what_ended_lately(mlxr: Mlxr, store: PullStore) -> None:
+def test_the_list_has_what_is_open_and_what_ended_lately(mlxr: Mlxr, store: Registry) -> None:
     with store:
         for state in ("paused", "done"):
-            store.set_state(store.add_pull(f"a/{state}", "{}").id, state)
-        old = store.add_pull("a/old", "{}").id
-        store.set_state(old, "cancelled")
+            store.pulls.set_state(store.pulls.add(f"a/{state}", "{}").id, state)
+        old = store.pulls.add("a/old", "{}").id
+        store.pulls.set_state(old, "cancelled")
         with store.write():
             store.rows("UPDATE pulls SET updated_at = 1 WHERE id = ?", old)
     assert [pull["reference"] for pull in json.loads(mlxr("models", "pulls", "--json").out)] == ["a/paused", "a/done"]
@@ -47,14 +47,14 @@ def test_what_is_no_number_makes_no_sense(mlxr: Mlxr) -> None:
     assert mlxr("models", "pulls", "pause", "9" * 30).exit_code == 2
 
 
-def test_the_doctor_names_pulls_that_nobody_goes_on_with(mlxr: Mlxr, paths: Paths, store: PullStore) -> None:
+def test_the_doctor_names_pulls_that_nobody_goes_on_with(mlxr: Mlxr, paths: Paths, store: Registry) -> None:
     folder = PullFolder(paths.models_dir)
     folder.partial_dir.mkdir(parents=True)
     with store:
-        stopped, killed, alive = (store.add_pull(f"a/{name}", "{}").id for name in ("stopped", "killed", "alive"))
-        store.set_state(stopped, "paused")
-        store.set_state(killed, "running")
-        store.set_state(alive, "running")
+        stopped, killed, alive = (store.pulls.add(f"a/{name}", "{}").id for name in ("stopped", "killed", "alive"))
+        store.pulls.set_state(stopped, "paused")
+        store.pulls.set_state(killed, "running")
+        store.pulls.set_state(alive, "running")
     lock = Lock(folder.pull_lock(alive))
     assert lock.try_acquire()
     try:

@@ -11,7 +11,7 @@ from registry.errors import DatabaseError
 from registry.store import Registry
 from registry.store.benches import BenchHead
 from router.models.auto.decision import SWAP_PATIENCE_S
-from router.models.auto.learning import AutoLearning, Resident, installed_versions
+from router.models.auto.learning import AutoLearning, BenchHistory, Resident, installed_versions
 from router.models.size import RequestSize
 from tests.router.models.auto.histories import ARTIFACTS, HERE, VERSIONS, compared
 
@@ -30,8 +30,8 @@ def artifacts(**versions: str) -> dict[str, Artifact]:
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
-    with Registry.open(tmp_path / "registry.db") as registry:
-        registry.add_bench(compared((200.0, 60.0), (1000.0, 20.0)))
+    with Registry(tmp_path / "registry.db") as registry:
+        registry.benches.add(compared((200.0, 60.0), (1000.0, 20.0)))
         yield registry
 
 
@@ -39,9 +39,9 @@ class Time:
     now = 0.0
 
 
-def learning(registry: object) -> AutoLearning:
+def learning(history: BenchHistory) -> AutoLearning:
     return AutoLearning(
-        registry,  # type: ignore[arg-type]
+        history,
         machine_id=HERE,
         engine_versions=VERSIONS,
         wall_clock=lambda: NOW,
@@ -50,11 +50,11 @@ def learning(registry: object) -> AutoLearning:
 
 
 def test_the_choice_follows_the_history_when_it_is_renewed(registry: Registry) -> None:
-    auto = learning(registry)
+    auto = learning(registry.benches)
     assert auto.decide("m", artifacts(), LONG).engine == "mlx"
     assert auto.decide("m", artifacts(), SHORT).engine == "llamacpp"
-    registry.add_bench(compared((1000.0, 20.0), (200.0, 60.0), created_at=1500.0, bench_id="b-2"))
-    registry.add_bench(compared((1000.0, 20.0), (200.0, 60.0), created_at=1600.0, bench_id="b-3"))
+    registry.benches.add(compared((1000.0, 20.0), (200.0, 60.0), created_at=1500.0, bench_id="b-2"))
+    registry.benches.add(compared((1000.0, 20.0), (200.0, 60.0), created_at=1600.0, bench_id="b-3"))
     assert auto.decide("m", artifacts(), LONG).engine == "mlx", "it looks when it is told that something changed"
     auto.forget()
     assert auto.decide("m", artifacts(), LONG).engine == "llamacpp"
@@ -62,20 +62,20 @@ def test_the_choice_follows_the_history_when_it_is_renewed(registry: Registry) -
 
 
 def test_other_files_make_the_history_void(registry: Registry) -> None:
-    auto = learning(registry)
+    auto = learning(registry.benches)
     assert auto.decide("m", artifacts(mlx="mlx-2"), LONG).engine is None
     assert auto.decide("m", artifacts(), LONG).engine == "mlx"
 
 
 def test_a_model_without_history_is_not_decided(registry: Registry) -> None:
-    assert learning(registry).decide("other", artifacts(), LONG).engine is None
+    assert learning(registry.benches).decide("other", artifacts(), LONG).engine is None
 
 
 class Broken:
-    def benches(self, *_: object, **__: object) -> tuple[BenchHead, ...]:
+    def list(self, *_: object, **__: object) -> tuple[BenchHead, ...]:
         raise DatabaseError("gone")
 
-    def bench(self, _: str) -> BenchRecord:
+    def get(self, _: str) -> BenchRecord:
         raise DatabaseError("gone")
 
 
@@ -85,7 +85,7 @@ def test_a_history_that_cannot_be_read_decides_nothing_and_says_so(caplog: pytes
 
 
 def test_requests_that_would_have_been_faster_elsewhere_add_up_to_a_swap(registry: Registry) -> None:
-    auto = learning(registry)
+    auto = learning(registry.benches)
     resident = "mlx"
     auto.resident_of = lambda _model: Resident(resident)
     chosen = []
@@ -105,7 +105,7 @@ def test_requests_that_would_have_been_faster_elsewhere_add_up_to_a_swap(registr
 
 
 def test_a_conversation_stays_where_its_cache_is(registry: Registry) -> None:
-    auto = learning(registry)
+    auto = learning(registry.benches)
     auto.resident_of = lambda _model: Resident("llamacpp")
     talk = RequestSize(4000, 50, ((1, 2000), (2, 3950)))
     decision = auto.decide("m", artifacts(), talk)

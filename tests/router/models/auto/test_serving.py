@@ -20,7 +20,7 @@ QUICK_PREFILL, QUICK_DECODE = (5000.0, 20.0), (200.0, 100.0)
 
 def measured(front: FakeFront, llamacpp: tuple[float, float], mlx: tuple[float, float], bench_id: str) -> BenchRecord:
     """Return a run on this front's own artifacts, begun just now."""
-    artifacts = {artifact.engine: artifact for artifact in front.registry.get_model("m").artifacts}
+    artifacts = {artifact.engine: artifact for artifact in front.registry.models.get("m").artifacts}
     contestants = tuple(
         contestant(engine, artifact_version=artifacts[engine].version) for engine in ("llamacpp", "mlx")
     )
@@ -39,7 +39,7 @@ def measured(front: FakeFront, llamacpp: tuple[float, float], mlx: tuple[float, 
 def renew(front: FakeFront, llamacpp: tuple[float, float], mlx: tuple[float, float]) -> None:
     """Measure twice, as often as it takes to have enough samples."""
     for number in range(2):
-        front.registry.add_bench(measured(front, llamacpp, mlx, f"b-{time.time_ns()}-{number}"))
+        front.registry.benches.add(measured(front, llamacpp, mlx, f"b-{time.time_ns()}-{number}"))
     assert front.models.auto is not None
     front.models.auto.forget()
 

@@ -110,10 +110,10 @@ def test_zero_is_neutral_in_either_number_type_but_a_boolean_is_no_number() -> N
 
 
 def test_the_report_is_about_usable_artifacts(tmp_path: Any) -> None:
-    with Registry.open(tmp_path / "r.sqlite3") as registry:
-        registry.add_artifact(make_draft("/m/a.gguf"))
-        registry.add_artifact(make_draft("/m/mlx", facts=make_facts(ArtifactFormat.MLX)))
-        model = registry.get_model("m")
+    with Registry(tmp_path / "r.sqlite3") as registry:
+        registry.artifacts.add(make_draft("/m/a.gguf"))
+        registry.artifacts.add(make_draft("/m/mlx", facts=make_facts(ArtifactFormat.MLX)))
+        model = registry.models.get("m")
     assert report(model)["engines"] == list(ENGINES)
     assert report(model, "mlx")["engines"] == ["mlx"]
     assert report(model)["model"] == "m"

@@ -15,10 +15,10 @@ from tests.registry.catalogue_builder import make_draft, make_facts
 
 @pytest.fixture
 def models(tmp_path: Path) -> Iterator[ModelDirectory]:
-    with Registry.open(tmp_path / "registry.sqlite3") as registry:
+    with Registry(tmp_path / "registry.sqlite3") as registry:
         names = ("plain", "tagged:135m", "newest:latest", "org/repo", "org/pulled:q4_k_m")
         for number, name in enumerate(names):
-            registry.add_artifact(
+            registry.artifacts.add(
                 make_draft(f"/{number}.gguf", name=name, facts=make_facts(parameter_count=number + 1))
             )
         yield ModelDirectory(registry, engine_setting=EngineSetting.AUTO, is_apple_silicon=False)

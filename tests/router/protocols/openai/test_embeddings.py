@@ -123,7 +123,7 @@ async def test_lone_surrogates_are_refused_and_nul_is_text(front: FakeFront) -> 
 async def test_an_embedding_model_embeds_and_does_not_chat(front: FakeFront) -> None:
     registry = front.models._registry
     facts = msgspec.structs.replace(make_facts(parameter_count=9), kind=ModelKind.EMBEDDING)
-    registry.add_artifact(make_draft("/bert.gguf", name="bert", facts=facts))
+    registry.artifacts.add(make_draft("/bert.gguf", name="bert", facts=facts))
     assert len(await vectors(front, model="bert")) == 1
     for response in (await front.chat(model="bert"), await front.complete(model="bert")):
         error = response.json()["error"]

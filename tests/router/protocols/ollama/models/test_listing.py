@@ -34,10 +34,10 @@ SETTINGS = ModelSettings(
 
 
 def register(folder: Path, *paths: Path, **settings: Any) -> Model:
-    with Registry.open(folder / "registry.sqlite3") as registry:
+    with Registry(folder / "registry.sqlite3") as registry:
         for path in paths:
             register_path(registry, path, name="tiny")
-        return registry.change_settings("tiny", settings) if settings else registry.get_model("tiny")
+        return registry.models.change_settings("tiny", settings) if settings else registry.models.get("tiny")
 
 
 @with_front()
