@@ -4,16 +4,21 @@ Works on the host, on one row of float32 logits; sequences that ask for nothing 
 never leave the engine.
 """
 
+import abc
 import math
+from collections import deque
+from collections.abc import Iterable
 from collections.abc import Sequence as Tokens
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from backends.constraints.base import Logits, Matcher
 from backends.sequence import SamplingParams
-from backends.token_counts import TokenCounts
+
+Logits = np.ndarray[Any, np.dtype[np.float32]]
+"""float32, shape (vocab_size,), on the host."""
+Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 LOWEST_LOGPROB = -9999.0
 """Reported instead of minus infinity, which JSON cannot say.
@@ -25,6 +30,7 @@ _STRONGEST_PENALTY = 1e6
 """Stronger repetition penalties count as this one, which decides every draw already; float32 ends at 3.4e38."""
 _BLOCK = 128
 """Tokens of a block (those at equal distance) whose maximum is looked at first where the likeliest are searched."""
+_INITIAL_CAPACITY = 64
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -39,6 +45,89 @@ class Likelihoods(msgspec.Struct, frozen=True):
 
     drawn: Candidate
     top: tuple[Candidate, ...]
+
+
+class Matcher(abc.ABC):
+    """Follows one answer through its grammar."""
+
+    @abc.abstractmethod
+    def mask(self, logits: Logits) -> None:
+        """Set the logits of all tokens that cannot come next to -inf, in place.
+
+        Where the grammar is complete only end tokens are left; never is nothing left. A model without end tokens cannot
+        say that it is done: there a complete grammar leaves the logits as they are, and the caller ends the sequence by
+        `is_complete`.
+
+        Raises:
+            ConstraintError: The grammar turned out too complex to be followed any further.
+        """
+
+    @abc.abstractmethod
+    def accept(self, token_id: int) -> None:
+        """Go on by the token that was drawn; an end token after a complete answer is fine."""
+
+    @property
+    @abc.abstractmethod
+    def is_complete(self) -> bool:
+        """Whether the answer is whole and nothing but an end token can follow; the sequence can end without one."""
+
+    @abc.abstractmethod
+    def copy(self) -> "Matcher":
+        """Return an independent matcher in the same state."""
+
+
+class TokenCounts:
+    """How often each token occurs among the last ones of a growing list, ready to index logits with.
+
+    Every `push` takes the same short time, however long the list.
+
+    Args:
+        window: How many of the last tokens count, >= 1; None = all.
+    """
+
+    def __init__(self, window: int | None, token_ids: Iterable[int] = ()) -> None:
+        self._window = window
+        self._recent: deque[int] = deque()
+        self._places: dict[int, int] = {}
+        self._ids: Integers = np.zeros(_INITIAL_CAPACITY, np.int64)
+        self._counts: Integers = np.zeros(_INITIAL_CAPACITY, np.int64)
+        for token_id in token_ids:
+            self.push(token_id)
+
+    def push(self, token_id: int) -> None:
+        """Append a token; the oldest one of a full window drops out."""
+        if self._window is not None:
+            if len(self._recent) == self._window:
+                self._drop(self._recent.popleft())
+            self._recent.append(token_id)
+        place = self._places.get(token_id)
+        if place is None:
+            place = self._places[token_id] = len(self._places)
+            if place == len(self._ids):
+                self._ids = np.concatenate([self._ids, np.zeros_like(self._ids)])
+                self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
+            self._ids[place] = token_id
+            self._counts[place] = 0
+        self._counts[place] += 1
+
+    def within(self, vocab_size: int) -> tuple[Integers, Integers]:
+        """Return the different tokens below `vocab_size`, in any order, and how often each occurs; both int64, (n,)."""
+        num_ids = len(self._places)
+        ids, counts = self._ids[:num_ids], self._counts[:num_ids]
+        if num_ids and int(ids.max()) >= vocab_size:
+            is_inside = ids < vocab_size
+            return ids[is_inside], counts[is_inside]
+        return ids, counts
+
+    def _drop(self, token_id: int) -> None:
+        place = self._places[token_id]
+        self._counts[place] -= 1
+        if self._counts[place] == 0:
+            del self._places[token_id]
+            last = len(self._places)
+            if place != last:
+                self._ids[place], self._counts[place] = self._ids[last], self._counts[last]
+                self._places[int(self._ids[place])] = place
 
 
 class LogitsEditor:

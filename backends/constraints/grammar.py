@@ -9,11 +9,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from backends.constraints.gbnf import lark_from_gbnf
 from backends.constraints.limits import MAX_PAREN_DEPTH, MAX_REPETITION, check_size
-from backends.constraints.schema import prepared_schema
 from backends.errors import ConstraintError
-from backends.wire.request import Constraint, ConstraintKind
+from backends.wire.request import Constraint
 
 MAX_LARK_BYTES = 1 << 20
 """Grammars for tool calls are written by mlxr around the schemas of up to a few hundred tools."""
@@ -71,23 +69,6 @@ class AnswerGrammar(msgspec.Struct, frozen=True):
 def source_of(constraint: Constraint) -> GrammarSource:
     """Return the source that a request's constraint stands for."""
     return GrammarSource(GrammarKind(constraint.kind.value), constraint.text, constraint.param)
-
-
-def check_caps(constraint: Constraint) -> None:
-    """Refuse a constraint that is too large, or that asks for what cannot be kept.
-
-    Raises:
-        ConstraintError: What is wrong with it, with the allowed range; `param` is the constraint's.
-    """
-    match constraint.kind:
-        case ConstraintKind.JSON_OBJECT:
-            pass
-        case ConstraintKind.JSON_SCHEMA:
-            prepared_schema(constraint.text, param=constraint.param)
-        case ConstraintKind.GBNF:
-            lark_from_gbnf(constraint.text, param=constraint.param)
-        case ConstraintKind.REGEX:
-            check_regex(constraint.text, param=constraint.param)
 
 
 def check_regex(text: str, *, param: str) -> None:

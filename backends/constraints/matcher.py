@@ -3,8 +3,8 @@
 import numpy as np
 from llguidance import LLMatcher
 
-from backends.constraints.base import Logits, Matcher
 from backends.errors import ConstraintError
+from backends.logits import Logits, Matcher
 
 _MAX_WORDS = 300
 """Characters of the library's message that reach the client."""

@@ -10,10 +10,9 @@ import math
 import numpy as np
 
 from backends.base import Chunk, Engine, StepPlan
-from backends.constraints.base import Logits, Matcher
 from backends.converting.convert_messages import ParityReading
 from backends.errors import EngineError
-from backends.logits import LogitsEditor
+from backends.logits import Logits, LogitsEditor, Matcher
 from backends.sequence import SamplingParams, Sequence
 
 TEXT = (

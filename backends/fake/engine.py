@@ -24,12 +24,11 @@ from backends.base import (
     StepResult,
     Tokenizer,
 )
-from backends.constraints.base import Logits
 from backends.embedding import Encoder, EncoderSpec
 from backends.errors import BackendError, EngineError, LoadError
 from backends.fake.caches import FakeCaches
 from backends.fake.embedding import FakeEncoder
-from backends.logits import LogitsEditor
+from backends.logits import Logits, LogitsEditor
 from backends.sequence import Sequence
 from backends.wire.messages import LoadedModel, LoadSpec
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import llama_cpp
 import numpy as np
 
-from backends.embedding import Encoder, EncoderSpec, Pooling
+from backends.embedding import Encoder, EncoderSpec, Floats, Pooler, normalised
 from backends.errors import EngineError
 from backends.llamacpp.adapters import LoraAdapter
-from backends.pooling import Floats, Pooler, normalised
+from backends.wire.request import Pooling
 
 # Source: llama.h, "llama_decode": "2 - aborted".
 _DECODE_OK = 0

@@ -8,7 +8,7 @@ import struct
 import llama_cpp
 import numpy as np
 
-from backends.constraints.base import Logits
+from backends.logits import Logits
 from backends.sequence import SamplingParams
 
 _MIN_KEEP = 1

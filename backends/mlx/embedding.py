@@ -8,10 +8,9 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm.models.cache import make_prompt_cache
 
-from backends.embedding import Encoder, EncoderSpec
+from backends.embedding import Encoder, EncoderSpec, Floats, Pooler
 from backends.errors import EngineError, UnsupportedByModelError
 from backends.mlx.library import mlx_errors
-from backends.pooling import Floats, Pooler
 
 FIRST_STEP_TOKENS = 8
 """Tokens of a piece before the machine's rate is known."""

@@ -8,11 +8,10 @@ import dataclasses
 import functools
 
 from backends.base import Tokenizer
-from backends.constraints.base import Matcher
 from backends.constraints.compiler import ConstraintCompiler, PendingMatcher
 from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource, source_of
 from backends.errors import PromptError
-from backends.logits import LogitsEditor, needs_editor
+from backends.logits import LogitsEditor, Matcher, needs_editor
 from backends.output.answer import Generation, TokenText
 from backends.output.formats import Thinking
 from backends.output.grammar import tool_grammar

@@ -10,11 +10,21 @@ from collections import deque
 from collections.abc import Callable
 
 from backends.base import Engine
-from backends.embedding import Encoder, EncoderSpec, Pooling
+from backends.embedding import Encoder, EncoderSpec
 from backends.errors import BackendError, ContextLengthError, PromptError, UnsupportedByModelError
-from backends.process.failures import failed
-from backends.wire.messages import Aborted, Embed, Embedded, Event, Finished, LoadedModel, SequenceTimings, Usage
+from backends.wire.messages import (
+    Aborted,
+    Embed,
+    Embedded,
+    Event,
+    Failed,
+    Finished,
+    LoadedModel,
+    SequenceTimings,
+    Usage,
+)
 from backends.wire.output import Output
+from backends.wire.request import Pooling
 
 QUICK_BYTES_PER_TOKEN = 8
 """Texts up to this many bytes per token of the context are tokenized without a look at the longest token."""
@@ -101,7 +111,7 @@ class EmbeddingQueue:
             return self._embed(job, max_tokens, should_abort)
         except BackendError as exc:
             self._end(job)
-            return [failed(job.message.sequence_id, exc)]
+            return [Failed.of(job.message.sequence_id, exc)]
 
     def _embed(self, job: _Job, max_tokens: int, should_abort: Callable[[int], bool]) -> list[Event]:
         sequence_id = job.message.sequence_id

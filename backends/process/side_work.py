@@ -6,9 +6,8 @@ from backends.base import Engine
 from backends.errors import BackendError
 from backends.process.answers import answer
 from backends.process.embedding_queue import EmbeddingQueue
-from backends.process.failures import failed
 from backends.prompting.intake import Intake
-from backends.wire.messages import Answered, Ask, Embed, Event, LoadedModel
+from backends.wire.messages import Answered, Ask, Embed, Event, Failed, LoadedModel
 
 FIRST_MIXED_TOKENS = 8
 """Tokens that are embedded between two steps of running sequences, before it is known how long that takes."""
@@ -48,7 +47,7 @@ class SideWork:
         try:
             return [Answered(message.sequence_id, answer(message.question, self._engine.tokenizer, self._intake))]
         except BackendError as exc:
-            return [failed(message.sequence_id, exc)]
+            return [Failed.of(message.sequence_id, exc)]
 
     def cancel(self, sequence_id: int) -> list[Event]:
         """Give a request up at once; return its terminal message, nothing for one that is not here."""

@@ -32,7 +32,6 @@ from backends.errors import (
 )
 from backends.output.answer import Generation
 from backends.process.admission import Admission, Admitted, Refused
-from backends.process.failures import failed
 from backends.process.loading import load_model
 from backends.process.side_work import SideWork
 from backends.wire.channel import Channel, ChannelClosedError
@@ -190,7 +189,7 @@ class Worker:
             return
         if not self._can_generate:
             error = UnsupportedByModelError("model: this model can only embed texts; use /v1/embeddings", param="model")
-            self._outbox.append(failed(message.sequence_id, error))
+            self._outbox.append(Failed.of(message.sequence_id, error))
             return
         result = self._admission.submit(message, self._clock())
         if result is not None:
@@ -209,7 +208,7 @@ class Worker:
 
     def _start(self, result: Admitted | Refused) -> None:
         if isinstance(result, Refused):
-            self._outbox.append(failed(result.sequence_id, result.error))
+            self._outbox.append(Failed.of(result.sequence_id, result.error))
             return
         assert self._batcher is not None
         sequence = result.generation.sequence
@@ -290,7 +289,7 @@ class Worker:
         except BackendError as exc:
             for chunk in plan.chunks:
                 self._forget(chunk.sequence.sequence_id)
-                self._outbox.append(failed(chunk.sequence.sequence_id, exc))
+                self._outbox.append(Failed.of(chunk.sequence.sequence_id, exc))
             return
         if self._channel_error is not None:
             raise self._channel_error
@@ -314,7 +313,7 @@ class Worker:
             self._outbox += events
         for sequence_id, error in result.errors.items():
             self._forget(sequence_id)
-            self._outbox.append(failed(sequence_id, error))
+            self._outbox.append(Failed.of(sequence_id, error))
 
     def _should_abort(self, step_ids: set[int]) -> bool:
         """Look at the channel from inside a long step: is one of the step's requests, or all, to be given up?"""

@@ -13,7 +13,6 @@ from backends.base import Tokenizer
 from backends.errors import PromptError, TemplateError, UnsupportedByModelError
 from backends.output.formats import OutputFormat, Thinking, detect_format
 from backends.output.harmony import HarmonySyntax
-from backends.output.instructions import tool_instructions
 from backends.prompting.chat_template import RESERVED_VARIABLES, ChatTemplate
 from backends.prompting.control_text import ControlTextMarker, Piece
 from backends.wire.prompts import ChatPrompt
@@ -213,3 +212,16 @@ def _as_text(message: dict[str, Any]) -> dict[str, Any]:
     texts = [f"<tool_call>\n{json.dumps(call['function'], ensure_ascii=False)}\n</tool_call>" for call in calls]
     content = "\n".join([message["content"], *texts] if message.get("content") else texts)
     return {key: value for key, value in message.items() if key != "tool_calls"} | {"content": content}
+
+
+def tool_instructions(tools: list[dict[str, Any]]) -> str:
+    """Return what a system message has to say about tools whose calls are expected in Hermes' format."""
+    lines = "\n".join(msgspec.json.encode(tool).decode() for tool in tools)
+    return (
+        "You can call functions to help with the user's request. These are their signatures, one JSON object a line, "
+        f"between <tools> and </tools>:\n<tools>\n{lines}\n</tools>\n\n"
+        "To call a function, write a JSON object with its name and its arguments between <tool_call> and "
+        "</tool_call>, once for each call:\n"
+        '<tool_call>\n{"name": "function-name", "arguments": {"argument-name": "value"}}\n</tool_call>\n'
+        "Call a function only where it helps; otherwise answer in words."
+    )

@@ -6,13 +6,13 @@ constraint, is only begun here.
 
 import bisect
 import math
+from typing import Any
 
 import msgspec
 
 from backends.base import Tokenizer
 from backends.errors import ContextLengthError, PromptError, UnsupportedByModelError
 from backends.prompting.conversation import Conversation, Rendered
-from backends.prompting.turns import shorter_conversations
 from backends.sequence import Sequence
 from backends.wire.messages import Generate, LoadedModel
 from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
@@ -193,3 +193,18 @@ class Intake:
         before = self._tokenizer.encode(prefix, add_bos=False, parse_control=False)
         after = self._tokenizer.encode(suffix, add_bos=False, parse_control=False)
         return [*bos, infill.prefix_id, *before, infill.suffix_id, *after, infill.middle_id]
+
+
+def shorter_conversations(messages: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return a conversation without its oldest turn, without its two oldest, and so on to its last turn.
+
+    A turn begins with a message of the user; answers, calls and their results stay with it. System messages stay.
+
+    Returns:
+        The longest first; nothing where there is one turn only.
+    """
+    starts = [index for index, message in enumerate(messages) if message["role"] == "user"]
+    return [
+        [*(message for message in messages[:start] if message["role"] == "system"), *messages[start:]]
+        for start in starts[1:]
+    ]

@@ -49,11 +49,6 @@ class FrameDecoder(Generic[MessageT]):
         self._decoder: msgspec.msgpack.Decoder[MessageT] = msgspec.msgpack.Decoder(message_type)
         self._buffer = bytearray()
 
-    @property
-    def has_partial(self) -> bool:
-        """Whether bytes of an unfinished frame are held."""
-        return bool(self._buffer)
-
     def feed(self, data: bytes) -> Iterator[MessageT]:
         """Add `data`, yield every message that is now whole.
 

@@ -12,11 +12,11 @@ Rules:
 
 import msgspec
 
-from backends.embedding import Pooling
+from backends.errors import BackendError, ContextLengthError, PromptError
 from backends.wire.output import FinishReason, Output
 from backends.wire.prompts import Prompt
 from backends.wire.questions import Answer, Question
-from backends.wire.request import SequenceSpec
+from backends.wire.request import Pooling, SequenceSpec
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -303,6 +303,14 @@ class Failed(_Message, frozen=True, array_like=True, tag=True):
     message: str
     param: str | None = None
     details: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, sequence_id: int, exc: BackendError) -> "Failed":
+        """Return the message for a request that ended with `exc`."""
+        details = {}
+        if isinstance(exc, ContextLengthError):
+            details = {"n_prompt_tokens": exc.num_prompt_tokens, "n_ctx": exc.context_length}
+        return cls(sequence_id, exc.code, str(exc), exc.param if isinstance(exc, PromptError) else None, details)
 
 
 class Aborted(_Message, frozen=True, array_like=True, tag=True):

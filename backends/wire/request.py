@@ -11,6 +11,15 @@ import msgspec
 from backends.sequence import Priority, SamplingParams
 
 
+class Pooling(enum.StrEnum):
+    """How the hidden states of a text's tokens become one vector."""
+
+    MEAN = "mean"
+    CLS = "cls"
+    LAST = "last"
+    RANK = "rank"
+
+
 class ConstraintKind(enum.StrEnum):
     """What kind of text a constraint is."""
 

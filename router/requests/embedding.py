@@ -7,9 +7,9 @@ import asyncio
 
 import msgspec
 
-from backends.embedding import Pooling
 from backends.sequence import Priority
 from backends.wire.messages import Aborted, Answered, Embed, Embedded, Failed, Finished
+from backends.wire.request import Pooling
 from router.errors import EngineCrashedError, RouterError
 from router.models.targets import Choice, Target
 from router.models.wish import Wish

@@ -66,8 +66,7 @@ class WorkerClient(asyncio.Protocol):
         loaded: What it has loaded, once it has.
         load_fraction: Share of the load that is done, 0..1, or None before.
         last_sign_at: Monotonic time of its last frame.
-        num_streams: Requests' sequences that have not ended.
-        progress: Of the generations among them, by sequence id.
+        progress: Of the generations that have not ended, by sequence id.
         is_closed: Whether the channel has ended: the process is gone, or about to be.
     """
 
@@ -124,11 +123,6 @@ class WorkerClient(asyncio.Protocol):
         """Process id."""
         assert self._process is not None
         return self._process.pid
-
-    @property
-    def num_streams(self) -> int:
-        """Sequences that have not ended."""
-        return len(self._streams)
 
     @property
     def is_owing(self) -> bool:

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.constraints.base import Logits, Matcher
 from backends.errors import ConstraintError
-from backends.logits import LOWEST_LOGPROB, Likelihoods, LogitsEditor, likelihoods, needs_editor
+from backends.logits import LOWEST_LOGPROB, Likelihoods, Logits, LogitsEditor, Matcher, likelihoods, needs_editor
 from backends.sequence import SamplingParams
 
 VOCAB_SIZE = 24

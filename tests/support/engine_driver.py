@@ -12,8 +12,7 @@ from backends.base import Engine, StepPlan, StepResult
 from backends.batching import rounds
 from backends.batching.batcher import Batcher
 from backends.batching.capacity import BatchLimits
-from backends.constraints.base import Matcher
-from backends.logits import Likelihoods, LogitsEditor
+from backends.logits import Likelihoods, LogitsEditor, Matcher
 from backends.process.admission import Admitted, Refused
 from backends.process.worker import Worker
 from backends.sequence import SamplingParams

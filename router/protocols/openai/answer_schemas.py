@@ -8,8 +8,8 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from backends.embedding import Pooling
 from backends.wire.output import FinishReason
+from backends.wire.request import Pooling
 from registry.catalogue import EngineName
 from router.models.targets import EngineReason
 from router.protocols.answers import AnswerBody

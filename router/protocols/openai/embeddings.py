@@ -14,7 +14,7 @@ from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 from msgspec import Meta
 
-from backends.embedding import Pooling
+from backends.wire.request import Pooling
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.body import decode_json

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from backends.base import Tokenizer
-from backends.constraints.base import Matcher
 from backends.constraints.compiler import ConstraintCompiler
 from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource
 from backends.errors import ConstraintError
+from backends.logits import Matcher
 from tests.support import tiny_model
 
 Compile = Callable[..., Matcher]

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from backends.constraints.base import Logits, Matcher
 from backends.constraints.compiler import ConstraintCompiler
 from backends.constraints.grammar import GrammarKind
 from backends.errors import ConstraintError
+from backends.logits import Logits, Matcher
 from tests.backends.constraints.conftest import ByteTokenizer, Compile, compiled
 from tests.support import tiny_model
 

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from backends.embedding import EncoderSpec, Pooling
+from backends.embedding import EncoderSpec
 from backends.engines import create_engine
 from backends.errors import LoadError
 from backends.wire.messages import LoadSpec
+from backends.wire.request import Pooling
 from tests.support import tiny_adapter, tiny_model
 from tests.support.engine_driver import EngineDriver
 

@@ -7,9 +7,9 @@ import jsonschema  # type: ignore[import-untyped]
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from backends.constraints.base import Matcher
 from backends.constraints.compiler import ConstraintCompiler
 from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource
+from backends.logits import Matcher
 from backends.sequence import SamplingParams
 from backends.wire.messages import Finished
 from tests.backends.constraints.test_json_schemas import NODE, schemas

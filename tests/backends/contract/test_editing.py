@@ -7,9 +7,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from backends.constraints.base import Logits, Matcher
 from backends.errors import ConstraintError
-from backends.logits import Likelihoods
+from backends.logits import Likelihoods, Logits, Matcher
 from backends.sequence import SamplingParams
 from tests.backends.conftest import LoadedEngine
 from tests.support.engine_driver import GREEDY, Answer, EngineDriver

@@ -8,10 +8,11 @@ import llama_cpp
 import numpy as np
 import pytest
 
-from backends.embedding import EncoderSpec, Pooling
+from backends.embedding import EncoderSpec
 from backends.process.side_work import SideWork
 from backends.prompting.intake import Intake
 from backends.wire.messages import Aborted, Embed, Embedded, Event, Failed, Finished
+from backends.wire.request import Pooling
 from tests.backends.conftest import CONTEXT_LENGTH, LoadedEngine
 
 TEXT = "the quick brown fox jumps over one lazy dog, and back again; so it goes on"

@@ -6,8 +6,9 @@ from pathlib import Path
 import llama_cpp
 import pytest
 
-from backends.embedding import EncoderSpec, Pooling
+from backends.embedding import EncoderSpec
 from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids
+from backends.wire.request import Pooling
 from tests.support import tiny_bert
 
 IDS = [tiny_bert.CLS_ID, 5, 6, 7, 8, tiny_bert.SEP_ID]

@@ -7,7 +7,6 @@ import llama_cpp
 import numpy as np
 import pytest
 
-from backends.embedding import Pooling
 from backends.wire.messages import (
     Aborted,
     Answered,
@@ -38,7 +37,7 @@ from backends.wire.questions import (
     Tokenize,
     Tokens,
 )
-from backends.wire.request import SequenceSpec
+from backends.wire.request import Pooling, SequenceSpec
 from tests.support import tiny_bert
 from tests.support.engine_driver import GREEDY
 from tests.support.worker_process import WorkerProcess

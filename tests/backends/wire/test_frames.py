@@ -63,19 +63,12 @@ def test_messages_survive_a_cut_at_every_position(messages: list[object], kind: 
         first = list(decoder.feed(data[:position]))
         assert first == messages[: len(first)]
         assert first + list(decoder.feed(data[position:])) == messages
-        assert not decoder.has_partial
 
 
 def test_messages_survive_byte_by_byte() -> None:
     decoder: FrameDecoder[list[Command]] = FrameDecoder(list[Command])
     data = b"".join(encoded(message) for message in COMMANDS)
     assert [message for byte in data for message in decoder.feed(bytes([byte]))] == COMMANDS
-
-
-def test_a_partial_frame_is_known_to_be_partial() -> None:
-    decoder: FrameDecoder[list[Command]] = FrameDecoder(list[Command])
-    assert list(decoder.feed(encoded([])[:-1])) == []
-    assert decoder.has_partial
 
 
 @pytest.mark.parametrize("length", [MAX_FRAME_BYTES + 1, 2**32 - 1])

@@ -60,7 +60,7 @@ async def test_one_bad_prompt_of_several_ends_them_all(fleet: FakeFleet) -> None
     assert isinstance(error, ContextLengthExceededError)
     assert (error.num_prompt_tokens, error.context_length, error.param) == (16, 16, "prompt")
     await fleet.until(
-        lambda: all(w.client is not None and w.client.num_streams == 0 for w in fleet.supervisor.workers),
+        lambda: all(w.client is not None and not w.client.progress for w in fleet.supervisor.workers),
         "nothing runs on",
     )
     assert await fleet.answer(prompts=["ok"])

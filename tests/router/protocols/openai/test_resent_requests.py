@@ -90,7 +90,7 @@ async def test_a_whole_answer_is_taken_over_in_every_phase(front: FakeFront, *, 
         holder = front.fleet.holder
         assert holder is not None
         assert holder.client is not None
-        await front.fleet.until(lambda: holder.client.num_streams == 0, "it is over")  # type: ignore[union-attr]
+        await front.fleet.until(lambda: not holder.client.progress, "it is over")  # type: ignore[union-attr]
     again = await send(front, content)
     assert again.status_code == 200
     assert again.json()["id"] == again.headers["x-request-id"] == running.facts.request_id
@@ -142,7 +142,7 @@ async def test_after_the_window_it_is_cancelled_and_the_same_request_starts_anew
     holder = front.fleet.holder
     assert holder is not None
     await front.fleet.until(lambda: holder.num_running == 0, "its place is free")
-    assert holder.client is None or holder.client.num_streams == 0
+    assert holder.client is None or not holder.client.progress
     again = await send(front, body_of(stream=stream, max_tokens=3))
     assert again.headers["x-request-id"] != running.facts.request_id
 

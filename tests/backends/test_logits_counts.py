@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.token_counts import TokenCounts
+from backends.logits import TokenCounts
 
 
 @given(

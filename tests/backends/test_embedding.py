@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from backends.embedding import Pooling
+from backends.embedding import Pooler, normalised
 from backends.errors import EngineError
-from backends.pooling import Pooler, normalised
+from backends.wire.request import Pooling
 
 STATES = np.array([[3, 0], [0, 4], [1, 1], [-2, 5]], np.float32)
 

@@ -5,8 +5,7 @@ import pytest
 
 from backends.errors import ContextLengthError
 from backends.fake.engine import FakeTokenizer
-from backends.prompting.intake import ANSWER_SHARE, Intake
-from backends.prompting.turns import shorter_conversations
+from backends.prompting.intake import ANSWER_SHARE, Intake, shorter_conversations
 from backends.sequence import SamplingParams
 from backends.wire.messages import Generate
 from backends.wire.prompts import ChatPrompt
