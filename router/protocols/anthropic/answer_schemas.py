@@ -5,27 +5,22 @@ Source: Anthropic API reference, "Create a Message", "Streaming Messages", "Coun
 
 from typing import Literal
 
-import msgspec
-
+from router.protocols.answers import AnswerBody
 from router.protocols.fields.json_types import JSONObject
 
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded"]
 
 
-class _Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all of them have in common."""
-
-
 # ---- messages --------------------------------------------------------------------------------------------------------
 
 
-class OutputTokensDetails(_Answer, frozen=True):
+class OutputTokensDetails(AnswerBody, frozen=True):
     """Of the answer's tokens."""
 
     thinking_tokens: int
 
 
-class Usage(_Answer, frozen=True, kw_only=True):
+class Usage(AnswerBody, frozen=True, kw_only=True):
     """Tokens; the prompt's are the sum of the three kinds of input."""
 
     input_tokens: int
@@ -36,20 +31,20 @@ class Usage(_Answer, frozen=True, kw_only=True):
     service_tier: Literal["standard"]
 
 
-class AnswerText(_Answer, frozen=True, tag_field="type", tag="text"):
+class AnswerText(AnswerBody, frozen=True, tag_field="type", tag="text"):
     """Text."""
 
     text: str
 
 
-class AnswerThinking(_Answer, frozen=True, tag_field="type", tag="thinking"):
+class AnswerThinking(AnswerBody, frozen=True, tag_field="type", tag="thinking"):
     """What the model thought; the signature proves nothing."""
 
     thinking: str
     signature: str
 
 
-class AnswerToolUse(_Answer, frozen=True, kw_only=True, tag_field="type", tag="tool_use"):
+class AnswerToolUse(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="tool_use"):
     """A call that the model made."""
 
     id: str
@@ -60,7 +55,7 @@ class AnswerToolUse(_Answer, frozen=True, kw_only=True, tag_field="type", tag="t
 AnswerBlock = AnswerText | AnswerThinking | AnswerToolUse
 
 
-class AnswerMessage(_Answer, frozen=True, kw_only=True):
+class AnswerMessage(AnswerBody, frozen=True, kw_only=True):
     """The answer of POST /v1/messages."""
 
     id: str
@@ -76,38 +71,38 @@ class AnswerMessage(_Answer, frozen=True, kw_only=True):
 # ---- events ----------------------------------------------------------------------------------------------------------
 
 
-class MessageStart(_Answer, frozen=True, tag_field="type", tag="message_start"):
+class MessageStart(AnswerBody, frozen=True, tag_field="type", tag="message_start"):
     """The message, empty."""
 
     message: AnswerMessage
 
 
-class ContentBlockStart(_Answer, frozen=True, tag_field="type", tag="content_block_start"):
+class ContentBlockStart(AnswerBody, frozen=True, tag_field="type", tag="content_block_start"):
     """A block opens, empty."""
 
     index: int
     content_block: AnswerBlock
 
 
-class TextDelta(_Answer, frozen=True, tag_field="type", tag="text_delta"):
+class TextDelta(AnswerBody, frozen=True, tag_field="type", tag="text_delta"):
     """More text."""
 
     text: str
 
 
-class ThinkingDelta(_Answer, frozen=True, tag_field="type", tag="thinking_delta"):
+class ThinkingDelta(AnswerBody, frozen=True, tag_field="type", tag="thinking_delta"):
     """More thinking."""
 
     thinking: str
 
 
-class SignatureDelta(_Answer, frozen=True, tag_field="type", tag="signature_delta"):
+class SignatureDelta(AnswerBody, frozen=True, tag_field="type", tag="signature_delta"):
     """The end of thinking."""
 
     signature: str
 
 
-class InputJsonDelta(_Answer, frozen=True, tag_field="type", tag="input_json_delta"):
+class InputJsonDelta(AnswerBody, frozen=True, tag_field="type", tag="input_json_delta"):
     """More of a call's arguments, as JSON text."""
 
     partial_json: str
@@ -116,38 +111,38 @@ class InputJsonDelta(_Answer, frozen=True, tag_field="type", tag="input_json_del
 BlockPart = TextDelta | ThinkingDelta | SignatureDelta | InputJsonDelta
 
 
-class ContentBlockDelta(_Answer, frozen=True, tag_field="type", tag="content_block_delta"):
+class ContentBlockDelta(AnswerBody, frozen=True, tag_field="type", tag="content_block_delta"):
     """The open block grows."""
 
     index: int
     delta: BlockPart
 
 
-class ContentBlockStop(_Answer, frozen=True, tag_field="type", tag="content_block_stop"):
+class ContentBlockStop(AnswerBody, frozen=True, tag_field="type", tag="content_block_stop"):
     """The open block is complete."""
 
     index: int
 
 
-class Stop(_Answer, frozen=True):
+class Stop(AnswerBody, frozen=True):
     """Why the answer ended."""
 
     stop_reason: StopReason
     stop_sequence: str | None
 
 
-class MessageDelta(_Answer, frozen=True, tag_field="type", tag="message_delta"):
+class MessageDelta(AnswerBody, frozen=True, tag_field="type", tag="message_delta"):
     """The answer has ended."""
 
     delta: Stop
     usage: Usage
 
 
-class MessageStop(_Answer, frozen=True, tag_field="type", tag="message_stop"):
+class MessageStop(AnswerBody, frozen=True, tag_field="type", tag="message_stop"):
     """The last event."""
 
 
-class Ping(_Answer, frozen=True, tag_field="type", tag="ping"):
+class Ping(AnswerBody, frozen=True, tag_field="type", tag="ping"):
     """Nothing, while nothing else comes."""
 
 
@@ -158,13 +153,13 @@ StreamEvent = MessageStart | BlockEvent | MessageDelta | MessageStop | Ping
 # ---- others ----------------------------------------------------------------------------------------------------------
 
 
-class InputTokens(_Answer, frozen=True):
+class InputTokens(AnswerBody, frozen=True):
     """The answer of POST /v1/messages/count_tokens."""
 
     input_tokens: int
 
 
-class ModelInfo(_Answer, frozen=True, kw_only=True):
+class ModelInfo(AnswerBody, frozen=True, kw_only=True):
     """A model, or one with an adapter over it."""
 
     id: str
@@ -176,7 +171,7 @@ class ModelInfo(_Answer, frozen=True, kw_only=True):
     max_tokens: None
 
 
-class ModelPage(_Answer, frozen=True, kw_only=True):
+class ModelPage(AnswerBody, frozen=True, kw_only=True):
     """A page of models, for clients that send `anthropic-version`."""
 
     data: list[ModelInfo]

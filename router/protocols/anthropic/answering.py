@@ -5,10 +5,11 @@ from typing import Final
 
 import msgspec
 
-from router.protocols.anthropic.encoding import AnthropicAnswer, AnthropicHead, AnthropicStream
+from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
 from router.protocols.anthropic.schemas import MessagesRequest, ThinkingAdaptive, ThinkingEnabled
 from router.protocols.anthropic.validation import decode_request, generation_for
 from router.protocols.serving import Answering, Arrival
+from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation
 from router.requests.headers import MAX_SESSION_CHARS
 from router.requests.register import AnswerEncoder
@@ -40,7 +41,7 @@ def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
     )
 
     def encoder(_: Generation) -> AnswerEncoder:
-        return AnthropicStream(head) if body.stream else AnthropicAnswer(head)
+        return AnthropicStream(head) if body.stream else WholeAnswer(1, lambda outputs: message_of(head, outputs[0]))
 
     return Answering(
         answer_id=head.answer_id,

@@ -1,8 +1,4 @@
-"""The content blocks of an answer: what opens, grows and closes as it is generated, and the whole blocks of it. Pure.
-
-Streams and whole answers are both made of these events, so that they say the same. Blocks never overlap: what comes
-next closes what was open.
-"""
+"""The content blocks of an answer: what opens, grows and closes as it is generated, and whole ones. Pure."""
 
 import base64
 import hashlib
@@ -27,8 +23,8 @@ from router.protocols.anthropic.answer_schemas import (
     TextDelta,
     ThinkingDelta,
 )
+from router.requests.collected import CallPart, CollectedOutput
 
-_SIGNATURE_PREFIX: Final = "mlxr:"
 _NO_TEXT: Final = AnswerText("")
 _NO_THINKING: Final = AnswerThinking("", "")
 _TOKEN: Final = re.compile(r'\s+|"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]|[^\s\[\]{},:"]+|"', re.DOTALL)
@@ -36,8 +32,24 @@ _SCALAR: Final = re.compile(r"true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _CLOSERS: Final = {"{": "}", "[": "]"}
 
 
+class Signature:
+    """Signs thinking: clients want that and send it back. It is a checksum, by no key: it proves nothing."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=24)
+
+    def add(self, thinking: str) -> None:
+        """Take in more of it."""
+        self._digest.update(thinking.encode())
+
+    @property
+    def text(self) -> str:
+        """As it stands in a block."""
+        return "mlxr:" + base64.urlsafe_b64encode(self._digest.digest()).decode()
+
+
 class BlockWriter:
-    """Turns the output of one sequence into blocks.
+    """Turns the output of one sequence into blocks, which never overlap: what comes next closes what was open.
 
     Args:
         hides_thinking: Whether thinking blocks are to be empty but for their signature.
@@ -48,7 +60,7 @@ class BlockWriter:
         self._num_blocks = 0
         self._open: AnswerBlock | None = None
         self._call_index: int | None = None
-        self._signature = hashlib.blake2b(digest_size=24)
+        self._signature = Signature()
 
     def write(self, output: Output) -> list[BlockEvent]:
         """Return what new output comes to.
@@ -62,7 +74,7 @@ class BlockWriter:
             self._write_call(calls.pop(0), events)
         if output.reasoning:
             self._ensure_open(_NO_THINKING, events)
-            self._signature.update(output.reasoning.encode())
+            self._signature.add(output.reasoning)
             if not self._hides_thinking:
                 events.append(self._delta(ThinkingDelta(output.reasoning)))
         if output.text:
@@ -104,44 +116,24 @@ class BlockWriter:
         if self._open is None:
             return
         if isinstance(self._open, AnswerThinking):
-            # Clients want one and send it back. It is a checksum, by no key: it proves nothing, and is not looked at.
-            digest = base64.urlsafe_b64encode(self._signature.digest()).decode()
-            events.append(self._delta(SignatureDelta(_SIGNATURE_PREFIX + digest)))
+            events.append(self._delta(SignatureDelta(self._signature.text)))
         events.append(ContentBlockStop(self._num_blocks - 1))
         self._open = None
 
 
-class BlockCollector:
-    """Puts blocks together again."""
-
-    def __init__(self) -> None:
-        self._parts: list[tuple[AnswerBlock, list[BlockPart]]] = []
-
-    def add(self, events: list[BlockEvent]) -> None:
-        """Take over the next events."""
-        for event in events:
-            match event:
-                case ContentBlockStart(content_block=block):
-                    self._parts.append((block, []))
-                case ContentBlockDelta(delta=part):
-                    self._parts[-1][1].append(part)
-
-    def content(self) -> list[AnswerBlock]:
-        """Return the blocks."""
-        return [_filled(block, parts) for block, parts in self._parts]
-
-
-def _filled(block: AnswerBlock, parts: list[BlockPart]) -> AnswerBlock:
-    match block:
-        case AnswerText():
-            return AnswerText("".join([part.text for part in parts if isinstance(part, TextDelta)]))
-        case AnswerThinking():
-            thinking = "".join([part.thinking for part in parts if isinstance(part, ThinkingDelta)])
-            signature = "".join([part.signature for part in parts if isinstance(part, SignatureDelta)])
-            return AnswerThinking(thinking, signature)
-        case AnswerToolUse():
-            arguments = "".join([part.partial_json for part in parts if isinstance(part, InputJsonDelta)])
-            return AnswerToolUse(id=block.id, name=block.name, input=complete_part(arguments))
+def blocks_of(output: CollectedOutput, *, hides_thinking: bool = False) -> list[AnswerBlock]:
+    """Return the blocks of a whole answer: the same that a `BlockWriter` writes piece by piece."""
+    blocks: list[AnswerBlock] = []
+    signature = Signature()
+    for part in output.parts:
+        if isinstance(part, CallPart):
+            blocks.append(AnswerToolUse(id=part.call_id, name=part.name, input=complete_part(part.text)))
+        elif part.kind == "text":
+            blocks.append(AnswerText(part.text))
+        else:
+            signature.add(part.text)
+            blocks.append(AnswerThinking("" if hides_thinking else part.text, signature.text))
+    return blocks
 
 
 def complete_part(text: str) -> dict[str, Any]:

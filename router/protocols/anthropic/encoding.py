@@ -15,14 +15,13 @@ import msgspec
 from backends.wire.messages import Usage
 from router.errors import EngineCrashedError
 from router.http.streaming import SSE
+from router.protocols.answers import sse_event
 from router.protocols.anthropic import answer_schemas as answers
-from router.protocols.anthropic.blocks import BlockCollector, BlockWriter
-from router.requests.generation import GenerationEvent, OutputEvent, ProgressEvent, SequenceEnd
+from router.protocols.anthropic.blocks import BlockWriter, blocks_of
+from router.requests.collected import CollectedOutput
+from router.requests.generation import GenerationEvent, ProgressEvent, SequenceEnd
 
-_encode = msgspec.json.Encoder().encode
-_BEGINNINGS: Final = {
-    kind: f"event: {kind.__struct_config__.tag}\ndata: ".encode() for kind in get_args(answers.StreamEvent)
-}
+_NAMES: Final = {kind: str(kind.__struct_config__.tag) for kind in get_args(answers.StreamEvent)}
 _NOTHING: Final = Usage(0, 0, 0)
 
 
@@ -73,35 +72,15 @@ class AnthropicHead(msgspec.Struct, frozen=True, kw_only=True):
         return answers.Stop("end_turn", None)
 
 
-class AnthropicAnswer:
-    """Collects the events of one request; its tail is the whole body."""
+def message_of(head: AnthropicHead, output: CollectedOutput) -> answers.AnswerMessage:
+    """Return an answer that is not streamed.
 
-    media_type = None
-    keep_alive = None
-
-    def __init__(self, head: AnthropicHead) -> None:
-        self._head = head
-        self._writer = BlockWriter(hides_thinking=head.hides_thinking)
-        self._collector = BlockCollector()
-        self._end: SequenceEnd | None = None
-
-    def encode(self, events: list[GenerationEvent]) -> bytes:
-        """Take the events over; there is nothing to send yet."""
-        for event in events:
-            if isinstance(event, OutputEvent):
-                self._collector.add(self._writer.write(event.output))
-                self._end = event.end
-        return b""
-
-    def tail(self) -> bytes:
-        """Return the body.
-
-        Raises:
-            EngineCrashedError: The answer has no end.
-        """
-        end = _ended(self._end)
-        self._collector.add(self._writer.finish())
-        return _encode(self._head.message(self._collector.content(), end.usage, self._head.stop(end)))
+    Raises:
+        EngineCrashedError: It has no end.
+    """
+    end = output.end
+    content = blocks_of(output, hides_thinking=head.hides_thinking)
+    return head.message(content, end.usage, head.stop(end))
 
 
 class AnthropicStream:
@@ -134,7 +113,9 @@ class AnthropicStream:
         Raises:
             EngineCrashedError: The answer has no end.
         """
-        end = _ended(self._end)
+        end = self._end
+        if end is None:
+            raise EngineCrashedError("the engine ended the request without an answer")
         delta = answers.MessageDelta(self._head.stop(end), _usage(end.usage))
         return _framed([*self._writer.finish(), delta, answers.MessageStop()])
 
@@ -172,12 +153,6 @@ def _usage(usage: Usage) -> answers.Usage:
     )
 
 
-def _ended(end: SequenceEnd | None) -> SequenceEnd:
-    if end is None:
-        raise EngineCrashedError("the engine ended the request without an answer")
-    return end
-
-
 def _framed(events: Iterable[answers.StreamEvent]) -> bytes:
     """Write events as a stream of them carries them."""
-    return b"".join([_BEGINNINGS[type(event)] + _encode(event) + b"\n\n" for event in events])
+    return b"".join([sse_event(event, _NAMES[type(event)]) for event in events])

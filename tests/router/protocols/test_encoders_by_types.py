@@ -17,7 +17,7 @@ from backends.wire.request import SequenceSpec
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
 from router.models.targets import Choice, EngineReason, Target
 from router.models.wish import Wish
-from router.protocols.anthropic.encoding import AnthropicAnswer, AnthropicHead, AnthropicStream
+from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
 from router.protocols.ollama.answer import AnswerHead as OllamaHead
 from router.protocols.ollama.answer import WholeAnswer as OllamaAnswer
 from router.protocols.ollama.encoding import StreamEncoder as OllamaStream
@@ -73,7 +73,7 @@ def openai(*, is_chat: bool, is_stream: bool) -> AnswerEncoder:
 
 def anthropic(*, is_stream: bool, hides: bool = False) -> AnswerEncoder:
     head = AnthropicHead(answer_id="a", model="m", max_tokens=9, stop_sequences=("!",), hides_thinking=hides)
-    return AnthropicStream(head) if is_stream else AnthropicAnswer(head)
+    return AnthropicStream(head) if is_stream else WholeAnswer(1, lambda outputs: message_of(head, outputs[0]))
 
 
 def ollama(*, is_chat: bool, is_stream: bool) -> AnswerEncoder:

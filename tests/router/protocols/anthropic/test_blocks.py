@@ -13,7 +13,10 @@ from router.protocols.anthropic.answer_schemas import (
     ContentBlockStart,
     ContentBlockStop,
 )
-from router.protocols.anthropic.blocks import BlockCollector, BlockWriter
+from router.protocols.anthropic.blocks import BlockWriter, blocks_of
+from router.requests.collected import CollectedOutput
+from router.requests.generation import OutputEvent
+from tests.support.anthropic_stream import content_of
 
 CALL = Output(tool_calls=(ToolCallDelta(0, "call_1", "weather"), ToolCallDelta(0, arguments='{"town": "Bern"}')))
 SECOND = Output(tool_calls=(ToolCallDelta(1, "call_2", "weather"), ToolCallDelta(1, arguments="{}")))
@@ -25,10 +28,15 @@ def events_of(outputs: list[Output], **options: bool) -> list[BlockEvent]:
     return [event for output in outputs for event in writer.write(output)] + writer.finish()
 
 
-def content_of(outputs: list[Output], **options: bool) -> list[dict[str, Any]]:
-    collector = BlockCollector()
-    collector.add(events_of(outputs, **options))
-    blocks: list[dict[str, Any]] = msgspec.to_builtins(collector.content())
+def streamed(outputs: list[Output], **options: bool) -> list[dict[str, Any]]:
+    return content_of(msgspec.to_builtins(events_of(outputs, **options)))
+
+
+def whole(outputs: list[Output], **options: bool) -> list[dict[str, Any]]:
+    collected = CollectedOutput()
+    for output in outputs:
+        collected.add(OutputEvent(0, output))
+    blocks: list[dict[str, Any]] = msgspec.to_builtins(blocks_of(collected, **options))
     return blocks
 
 
@@ -71,7 +79,7 @@ def can_follow(last: Output, output: Output) -> bool:
 
 
 def test_an_answer_has_its_blocks_in_order() -> None:
-    thinking, text, first, second, last = content_of(ANSWER)
+    thinking, text, first, second, last = whole(ANSWER)
     assert thinking.pop("signature").startswith("mlxr:")
     assert thinking == {"type": "thinking", "thinking": "hm, well"}
     assert text == {"type": "text", "text": "Let me look."}
@@ -81,11 +89,12 @@ def test_an_answer_has_its_blocks_in_order() -> None:
 
 
 @given(st.data())
-def test_any_cut_gives_the_same_message(data: st.DataObject) -> None:
+def test_any_cut_gives_the_same_message_streamed_or_whole(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 8))
     pieces = [piece for output in ANSWER for piece in pieces_of(output, size)]
     borders = data.draw(st.lists(st.booleans(), min_size=len(pieces), max_size=len(pieces)))
-    assert content_of(merged(pieces, borders)) == content_of(ANSWER)
+    for answer in (pieces, merged(pieces, borders)):
+        assert streamed(answer) == whole(answer) == whole(ANSWER)
 
 
 @given(size=st.integers(1, 8))
@@ -107,8 +116,8 @@ def test_blocks_open_grow_and_close_one_after_the_other(size: int) -> None:
 
 
 def test_hidden_thinking_leaves_its_signature_only() -> None:
-    shown, hidden = content_of(ANSWER)[0], content_of(ANSWER, hides_thinking=True)[0]
-    assert hidden == shown | {"thinking": ""}
+    shown, hidden = whole(ANSWER)[0], whole(ANSWER, hides_thinking=True)[0]
+    assert hidden == streamed(ANSWER, hides_thinking=True)[0] == shown | {"thinking": ""}
 
 
 def test_nothing_is_no_block() -> None:
@@ -117,4 +126,4 @@ def test_nothing_is_no_block() -> None:
 
 def test_a_cut_call_has_what_was_complete() -> None:
     cut = Output(tool_calls=(ToolCallDelta(0, "c", "f"), ToolCallDelta(0, arguments='{"a": 1, "b": "x')))
-    assert content_of([cut])[0]["input"] == {"a": 1}
+    assert whole([cut])[0]["input"] == {"a": 1}

@@ -9,9 +9,8 @@ import msgspec
 import pytest
 
 from backends.fake.engine import FakeOptions
-from router.protocols.anthropic.answer_schemas import BlockEvent
-from router.protocols.anthropic.blocks import BlockCollector
 from router.requests.register import RunningRequest
+from tests.support.anthropic_stream import content_of
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
 
@@ -45,16 +44,13 @@ def events_of(response: httpx.Response) -> list[Any]:
 def message_of(events: list[Any]) -> dict[str, Any]:
     """Put a stream together as clients do."""
     message: dict[str, Any] = {}
-    collector = BlockCollector()
     for event in events:
         match event["type"]:
             case "message_start":
                 message = event["message"]
-            case "content_block_start" | "content_block_delta" | "content_block_stop":
-                collector.add([msgspec.convert(event, BlockEvent)])
             case "message_delta":
                 message |= event["delta"] | {"usage": event["usage"]}
-    return message | {"content": msgspec.to_builtins(collector.content())}
+    return message | {"content": content_of(events)}
 
 
 def without_id(message: dict[str, Any]) -> dict[str, Any]:
