@@ -6,7 +6,9 @@ They are among the running requests like all others. Not here: what is kept of t
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from backends.errors import BackendError
 from registry.errors import RegistryError
@@ -52,7 +54,7 @@ class BackgroundResponse:
         return self._ended.is_set()
 
     @property
-    def live_body(self) -> dict[str, Any]:
+    def live_body(self) -> msgspec.Struct:
         """The object of one that has not ended."""
         return self._encoder.live_body
 

@@ -10,7 +10,6 @@ from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.responses import answer_schemas as answers
 from router.protocols.responses import items, schemas
 from router.protocols.responses.counting import CountedRequest
-from router.protocols.responses.event_schemas import StreamEvent
 
 READ_BY_TYPE: Final[tuple[Any, ...]] = (
     items.InputMessage,
@@ -26,7 +25,7 @@ READ_BY_TYPE: Final[tuple[Any, ...]] = (
 )
 """Objects within requests that are read by their `type`."""
 
-_EVENTS: Final = Stream(SSE, (StreamEvent, OpenAIError))
+_EVENTS: Final = Stream(SSE, (answers.StreamEvent, OpenAIError))
 _ONE: Final = "/v1/responses/{response_id:str}"
 _INCLUDE: Final = Parameter(
     name="include",

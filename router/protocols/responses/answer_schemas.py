@@ -1,15 +1,13 @@
-"""Answers of the Responses API as Structs, for the API's document and for tests.
+"""Answers of the Responses API, and the events of its streams.
 
-What is sent is made by `head`, `output`, `encoding` and `lookup`.
-
-Source: OpenAI API reference, "The response object", "List input items", "Delete a model response".
+Source: OpenAI API reference, "The response object", "List input items", "Delete a model response", "Streaming events".
 """
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from router.protocols.answers import AnswerBody, Page
 from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.openai.answer_schemas import Timings
 from router.protocols.openai.schemas import JsonObjectFormat, ServiceTier, TextFormat
@@ -19,20 +17,16 @@ ItemStatus = Literal["in_progress", "completed", "incomplete"]
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
 
-class _Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all of them have in common."""
-
-
 # ---- items -----------------------------------------------------------------------------------------------------------
 
 
-class InputTextContent(_Answer, frozen=True, tag_field="type", tag="input_text"):
+class InputTextContent(AnswerBody, frozen=True, tag_field="type", tag="input_text"):
     """What somebody said."""
 
     text: str
 
 
-class OutputTextContent(_Answer, frozen=True, kw_only=True, tag_field="type", tag="output_text"):
+class OutputTextContent(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="output_text"):
     """What the model said; `logprobs` are there in answers, not in what clients sent back."""
 
     text: str
@@ -40,39 +34,39 @@ class OutputTextContent(_Answer, frozen=True, kw_only=True, tag_field="type", ta
     logprobs: list[PositionLogprob] | UnsetType = UNSET
 
 
-class ReasoningContent(_Answer, frozen=True, tag_field="type", tag="reasoning_text"):
+class ReasoningContent(AnswerBody, frozen=True, tag_field="type", tag="reasoning_text"):
     """What the model thought."""
 
     text: str
 
 
-class SummaryContent(_Answer, frozen=True, tag_field="type", tag="summary_text"):
+class SummaryContent(AnswerBody, frozen=True, tag_field="type", tag="summary_text"):
     """A summary of it, as a client sent it back."""
 
     text: str
 
 
-class MessageItem(_Answer, frozen=True, kw_only=True, tag_field="type", tag="message"):
+class MessageItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="message"):
     """A message."""
 
     id: str
     role: Literal["user", "assistant", "system", "developer"]
-    status: ItemStatus
     content: list[InputTextContent | OutputTextContent]
+    status: ItemStatus
     phase: str | UnsetType = UNSET
 
 
-class FunctionCallItem(_Answer, frozen=True, kw_only=True, tag_field="type", tag="function_call"):
+class FunctionCallItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="function_call"):
     """A call that the model made; the arguments are JSON text."""
 
     id: str
-    status: ItemStatus
     call_id: str
     name: str
     arguments: str
+    status: ItemStatus
 
 
-class FunctionCallOutputItem(_Answer, frozen=True, kw_only=True, tag_field="type", tag="function_call_output"):
+class FunctionCallOutputItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="function_call_output"):
     """What a call came to."""
 
     id: str
@@ -81,13 +75,13 @@ class FunctionCallOutputItem(_Answer, frozen=True, kw_only=True, tag_field="type
     output: str
 
 
-class ReasoningItem(_Answer, frozen=True, kw_only=True, tag_field="type", tag="reasoning"):
+class ReasoningItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="reasoning"):
     """What the model thought."""
 
     id: str
-    status: ItemStatus
     summary: list[SummaryContent]
     content: list[ReasoningContent]
+    status: ItemStatus
     encrypted_content: str | UnsetType = UNSET
 
 
@@ -98,47 +92,47 @@ KeptItem = OutputItem | FunctionCallOutputItem
 # ---- responses -------------------------------------------------------------------------------------------------------
 
 
-class ResponseError(_Answer, frozen=True):
+class ResponseError(AnswerBody, frozen=True):
     """Why a response failed; mlxr's own code stands before the message."""
 
     code: Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]
     message: str
 
 
-class IncompleteDetails(_Answer, frozen=True):
+class IncompleteDetails(AnswerBody, frozen=True):
     """Why an answer was cut."""
 
     reason: Literal["max_output_tokens"]
 
 
-class ReasoningShown(_Answer, frozen=True):
+class ReasoningShown(AnswerBody, frozen=True):
     """As it was asked for."""
 
     effort: str | None
     summary: str | None
 
 
-class TextShown(_Answer, frozen=True):
+class TextShown(AnswerBody, frozen=True):
     """As it was asked for."""
 
     format: TextFormat | JsonObjectFormat | JsonSchemaFormat
     verbosity: str | None
 
 
-class InputTokensDetails(_Answer, frozen=True):
+class InputTokensDetails(AnswerBody, frozen=True):
     """Of the input's tokens."""
 
     cached_tokens: int
     cache_write_tokens: int
 
 
-class OutputTokensDetails(_Answer, frozen=True):
+class OutputTokensDetails(AnswerBody, frozen=True):
     """Of the output's tokens."""
 
     reasoning_tokens: int
 
 
-class ResponseUsage(_Answer, frozen=True, kw_only=True):
+class ResponseUsage(AnswerBody, frozen=True, kw_only=True):
     """Tokens."""
 
     input_tokens: int
@@ -148,7 +142,7 @@ class ResponseUsage(_Answer, frozen=True, kw_only=True):
     total_tokens: int
 
 
-class Response(_Answer, frozen=True, kw_only=True):
+class Response(AnswerBody, frozen=True, kw_only=True):
     """A response, in any of its states."""
 
     id: str
@@ -184,7 +178,7 @@ class Response(_Answer, frozen=True, kw_only=True):
     timings: Timings | UnsetType = UNSET
 
 
-class DeletedResponse(_Answer, frozen=True, kw_only=True):
+class DeletedResponse(AnswerBody, frozen=True, kw_only=True):
     """A response that is gone."""
 
     id: str
@@ -192,11 +186,143 @@ class DeletedResponse(_Answer, frozen=True, kw_only=True):
     deleted: Literal[True]
 
 
-class InputItemList(_Answer, frozen=True, kw_only=True):
+class InputItemList(Page[KeptItem], frozen=True):
     """What a response was made from."""
 
-    object: Literal["list"]
-    data: list[KeptItem]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
+
+# ---- events ----------------------------------------------------------------------------------------------------------
+
+
+class _Event(AnswerBody, frozen=True, kw_only=True):
+    """What all of them have in common: their number, from 0."""
+
+    sequence_number: int
+
+
+class _StateEvent(_Event, frozen=True, kw_only=True):
+    response: Response
+
+
+class _ItemEvent(_Event, frozen=True, kw_only=True):
+    output_index: int
+    item: OutputItem
+
+
+class _InItemEvent(_Event, frozen=True, kw_only=True):
+    item_id: str
+    output_index: int
+
+
+class _InPartEvent(_InItemEvent, frozen=True, kw_only=True):
+    content_index: int
+
+
+class ResponseCreated(_StateEvent, frozen=True, tag_field="type", tag="response.created"):
+    """The response is there."""
+
+
+class ResponseQueued(_StateEvent, frozen=True, tag_field="type", tag="response.queued"):
+    """It waits, in the background."""
+
+
+class ResponseInProgress(_StateEvent, frozen=True, tag_field="type", tag="response.in_progress"):
+    """It runs."""
+
+
+class ResponseCompleted(_StateEvent, frozen=True, tag_field="type", tag="response.completed"):
+    """It has ended by itself."""
+
+
+class ResponseIncomplete(_StateEvent, frozen=True, tag_field="type", tag="response.incomplete"):
+    """It was cut."""
+
+
+class ResponseFailed(_StateEvent, frozen=True, tag_field="type", tag="response.failed"):
+    """It ended with an error, or was cancelled; the object says which."""
+
+
+class OutputItemAdded(_ItemEvent, frozen=True, tag_field="type", tag="response.output_item.added"):
+    """An item begins."""
+
+
+class OutputItemDone(_ItemEvent, frozen=True, tag_field="type", tag="response.output_item.done"):
+    """An item is complete."""
+
+
+class ContentPartAdded(_InPartEvent, frozen=True, kw_only=True, tag_field="type", tag="response.content_part.added"):
+    """A part of an item begins."""
+
+    part: OutputTextContent | ReasoningContent
+
+
+class ContentPartDone(_InPartEvent, frozen=True, kw_only=True, tag_field="type", tag="response.content_part.done"):
+    """A part of an item is complete."""
+
+    part: OutputTextContent | ReasoningContent
+
+
+class OutputTextDelta(_InItemEvent, frozen=True, kw_only=True, tag_field="type", tag="response.output_text.delta"):
+    """More text."""
+
+    delta: str
+    content_index: int
+    logprobs: list[PositionLogprob]
+
+
+class OutputTextDone(_InPartEvent, frozen=True, kw_only=True, tag_field="type", tag="response.output_text.done"):
+    """All of the text."""
+
+    text: str
+    logprobs: list[PositionLogprob]
+
+
+class ReasoningTextDelta(
+    _InItemEvent, frozen=True, kw_only=True, tag_field="type", tag="response.reasoning_text.delta"
+):
+    """More thinking."""
+
+    delta: str
+    content_index: int
+
+
+class ReasoningTextDone(_InPartEvent, frozen=True, kw_only=True, tag_field="type", tag="response.reasoning_text.done"):
+    """All of the thinking."""
+
+    text: str
+
+
+class ArgumentsDelta(
+    _InItemEvent, frozen=True, kw_only=True, tag_field="type", tag="response.function_call_arguments.delta"
+):
+    """More of a call's arguments."""
+
+    delta: str
+
+
+class ArgumentsDone(
+    _InItemEvent, frozen=True, kw_only=True, tag_field="type", tag="response.function_call_arguments.done"
+):
+    """All of a call's arguments."""
+
+    name: str
+    arguments: str
+
+
+StreamEvent = (
+    ResponseCreated
+    | ResponseQueued
+    | ResponseInProgress
+    | ResponseCompleted
+    | ResponseIncomplete
+    | ResponseFailed
+    | OutputItemAdded
+    | OutputItemDone
+    | ContentPartAdded
+    | ContentPartDone
+    | OutputTextDelta
+    | OutputTextDone
+    | ReasoningTextDelta
+    | ReasoningTextDone
+    | ArgumentsDelta
+    | ArgumentsDone
+)

@@ -1,7 +1,7 @@
 """From a request of the Responses API to what the router answers."""
 
 import time
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -12,7 +12,9 @@ from router.http.body import decode_json
 from router.http.streaming import until_disconnect
 from router.jobs.background import BackgroundResponse
 from router.protocols.fields.capabilities import RESPONSES
+from router.protocols.openai.schemas import ServiceTier
 from router.protocols.openai.validation import with_allowed_values
+from router.protocols.responses.answer_schemas import Response
 from router.protocols.responses.conversation import Conversation, read_conversation
 from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
@@ -91,15 +93,15 @@ def response_answering(services: Services, asked: AskedResponse) -> Answering:
     head = asked.head
 
     def encoder(generation: Generation) -> ResponseEncoder:
-        return ResponseEncoder(head, generation, lambda body: keep(services, asked, body))
+        return ResponseEncoder(head, generation, lambda response: keep(services, asked, response))
 
     return Answering(answer_id=head.response_id, protocol="openai", wanted=head.wanted, encoder=encoder)
 
 
-def keep(services: Services, asked: AskedResponse, body: dict[str, Any]) -> None:
+def keep(services: Services, asked: AskedResponse, response: Response) -> None:
     """Keep a response as it is now, where it is to be kept."""
     if asked.head.is_stored and services.responses is not None:
-        services.responses.conversations.keep(asked.conversation.stored(asked.head, body))
+        services.responses.conversations.keep(asked.conversation.stored(asked.head, response))
 
 
 def start_in_background(services: Services, arrival: Arrival, asked: AskedResponse) -> BackgroundResponse:
@@ -156,7 +158,7 @@ def _scheduled(
     return msgspec.structs.replace(wanted, spec=spec)
 
 
-def _tier(body: ResponseRequest, priority: Priority) -> str | None:
+def _tier(body: ResponseRequest, priority: Priority) -> ServiceTier | None:
     """Return the tier to tell the client; None where it did not ask for one."""
     if body.service_tier is None:
         return None

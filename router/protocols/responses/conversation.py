@@ -1,10 +1,9 @@
 """What a request goes on from: the items of the stored responses before it, and those that it refers to by id."""
 
-from typing import Any
-
 import msgspec
 
 from router.errors import InvalidRequestError, PreviousResponseNotFoundError, StoreUnavailableError
+from router.protocols.responses.answer_schemas import Response
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import Item, ItemReference, read_items
 from router.protocols.responses.schemas import ResponseRequest
@@ -28,16 +27,16 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         """All of them, in order."""
         return [*self.history, *self.own]
 
-    def stored(self, head: ResponseHead, body: dict[str, Any]) -> StoredResponse:
-        """Return what is to be kept of the response."""
+    def stored(self, head: ResponseHead, response: Response) -> StoredResponse:
+        """Return what is to be kept of a response."""
         return StoredResponse(
             response_id=head.response_id,
             root_id=self.root_id or head.response_id,
             previous_id=head.request.previous_response_id,
             created_at=float(head.created_at),
-            status=body["status"],
+            status=response.status,
             input=msgspec.json.encode(self.own),
-            body=msgspec.json.encode(body),
+            body=msgspec.json.encode(response),
         )
 
 

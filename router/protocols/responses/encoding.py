@@ -5,19 +5,36 @@ Source: OpenAI API reference, "Streaming events" of the Responses API; there is 
 
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from router.errors import EngineCrashedError
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
-from router.protocols.responses.head import ResponseHead, end_fields, failure_fields
-from router.protocols.responses.output import OutputItems
+from router.protocols.responses.answer_schemas import (
+    Response,
+    ResponseCompleted,
+    ResponseCreated,
+    ResponseFailed,
+    ResponseIncomplete,
+    ResponseInProgress,
+    ResponseQueued,
+    StreamEvent,
+)
+from router.protocols.responses.head import ResponseHead
+from router.protocols.responses.output import EventWriter, OutputItems
 from router.requests.generation import Generation, GenerationEvent, OutputEvent, SequenceEnd
 
 LOGPROBS: Final = "message.output_text.logprobs"
 SEALED_REASONING: Final = "reasoning.encrypted_content"
-_encode = msgspec.json.Encoder().encode
+
+# A response that was cancelled has no event of its own in the API; its object says so.
+_LAST_EVENTS: Final[dict[str, type[StreamEvent]]] = {
+    "completed": ResponseCompleted,
+    "incomplete": ResponseIncomplete,
+    "failed": ResponseFailed,
+    "cancelled": ResponseFailed,
+}
 
 
 class ResponseEncoder:
@@ -35,7 +52,7 @@ class ResponseEncoder:
         self,
         head: ResponseHead,
         generation: Generation,
-        on_end: Callable[[dict[str, Any]], None],
+        on_end: Callable[[Response], None],
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -43,13 +60,12 @@ class ResponseEncoder:
         self._generation = generation
         self._on_end = on_end
         self._clock = clock
+        self._is_stream = bool(head.request.stream)
+        self._events = EventWriter(is_on=self._is_stream)
         include = head.request.include or []
         self._items = OutputItems(
-            self._emit, has_logprobs=LOGPROBS in include, seals_reasoning=SEALED_REASONING in include
+            self._events, has_logprobs=LOGPROBS in include, seals_reasoning=SEALED_REASONING in include
         )
-        self._is_stream = bool(head.request.stream)
-        self._chunks: list[bytes] = []
-        self._number = 0
         self._end: SequenceEnd | None = None
         self.has_begun = False
 
@@ -59,9 +75,9 @@ class ResponseEncoder:
         return SSE if self._is_stream else None
 
     @property
-    def live_body(self) -> dict[str, Any]:
+    def live_body(self) -> Response:
         """The object of a response that has not ended."""
-        return self._head.body("in_progress" if self.has_begun else "queued", self._items.so_far())
+        return self._head.response("in_progress" if self.has_begun else "queued", self._items.so_far())
 
     def encode(self, events: list[GenerationEvent]) -> bytes:
         """Return the stream's events for these; b"" when there is nothing to say."""
@@ -70,7 +86,7 @@ class ResponseEncoder:
             if isinstance(event, OutputEvent):
                 self._items.add(event.output)
                 self._end = event.end or self._end
-        return self._taken()
+        return self._events.taken()
 
     def tail(self) -> bytes:
         """Return what comes after the last event: the ends of the items and of the response, or the whole body.
@@ -81,49 +97,33 @@ class ResponseEncoder:
         end = self._end
         if end is None:
             raise EngineCrashedError("the engine ended the request without an answer")
-        is_cut = end.reason == "length"
-        self._items.finish(is_cut=is_cut)
-        status = "incomplete" if is_cut else "completed"
-        fields = end_fields(end, self._generation, self._clock())
-        return self._ended(self._head.body(status, self._items.items, **fields))
+        self._items.finish(is_cut=end.reason == "length")
+        return self._ended(self._head.ended(self._items.items, end, self._generation, self._clock()))
 
     def failed(self, error: BaseException) -> bytes:
         """Return how the stream ends with an error; the object has what was written so far."""
         self._begin()
-        status, fields = failure_fields(error, is_background=bool(self._head.request.background))
-        return self._ended(self._head.body(status, self._items.so_far(), **fields))
+        return self._ended(self._head.failed(self._items.so_far(), error))
 
     def queued(self) -> bytes:
         """Return the first events of a response that is to run in the background."""
-        body = self._head.body("queued", [])
-        self._emit("response.created", {"response": body})
-        self._emit("response.queued", {"response": body})
-        return self._taken()
+        response = self._head.response("queued", [])
+        self._events.write(ResponseCreated, response=response)
+        self._events.write(ResponseQueued, response=response)
+        return self._events.taken()
 
     def _begin(self) -> None:
         if self.has_begun:
             return
         self.has_begun = True
-        body = self._head.body("in_progress", [])
-        if not self._number:
-            self._emit("response.created", {"response": body})
-        self._emit("response.in_progress", {"response": body})
+        response = self._head.response("in_progress", [])
+        if not self._events.number:
+            self._events.write(ResponseCreated, response=response)
+        self._events.write(ResponseInProgress, response=response)
 
-    def _ended(self, body: dict[str, Any]) -> bytes:
-        self._on_end(body)
+    def _ended(self, response: Response) -> bytes:
+        self._on_end(response)
         if not self._is_stream:
-            return _encode(body)
-        # A response that was cancelled has no event of its own in the API; its object says so.
-        event = "response.failed" if body["status"] == "cancelled" else f"response.{body['status']}"
-        self._emit(event, {"response": body})
-        return self._taken()
-
-    def _emit(self, event: str, fields: dict[str, Any]) -> None:
-        if self._is_stream:
-            data = _encode({"type": event, "sequence_number": self._number, **fields})
-            self._chunks.append(b"event: " + event.encode() + b"\ndata: " + data + b"\n\n")
-            self._number += 1
-
-    def _taken(self) -> bytes:
-        chunks, self._chunks = b"".join(self._chunks), []
-        return chunks
+            return msgspec.json.encode(response)
+        self._events.write(_LAST_EVENTS[response.status], response=response)
+        return self._events.taken()

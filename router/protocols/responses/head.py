@@ -1,9 +1,9 @@
-"""The response object: what is known of it from its request, and how it is written in each state. Pure.
+"""The response object: what is known of it from its request, and what each of its states adds. Pure.
 
 Source: OpenAI API reference, "The response object".
 """
 
-from typing import Any, Final
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
@@ -11,7 +11,27 @@ from router.errors import RequestCancelledError
 from router.http.error_response import Dialect, error_object
 from router.http.error_table import row_for
 from router.protocols.openai.answer import timings_of
-from router.protocols.responses.schemas import ResponseRequest
+from router.protocols.openai.schemas import ServiceTier, TextFormat
+from router.protocols.responses.answer_schemas import (
+    IncompleteDetails,
+    InputTokensDetails,
+    OutputItem,
+    OutputTokensDetails,
+    ReasoningShown,
+    Response,
+    ResponseError,
+    ResponseStatus,
+    ResponseUsage,
+    TextShown,
+)
+from router.protocols.responses.schemas import (
+    AllowedToolsChoice,
+    FunctionTool,
+    NamedChoice,
+    ReasoningConfig,
+    ResponseRequest,
+    TextConfig,
+)
 from router.requests.generation import Generation, GenerationRequest, SequenceEnd
 
 _TOO_MANY: Final = 429
@@ -32,102 +52,95 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     request: ResponseRequest
     wanted: GenerationRequest
-    service_tier: str | None
+    service_tier: ServiceTier | None
     is_stored: bool
 
-    def body(self, status: str, output: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
+    def response(self, status: ResponseStatus, output: list[OutputItem], **fields: Any) -> Response:
         """Return the object.
 
         Args:
-            status: `queued`, `in_progress`, `completed`, `incomplete`, `failed` or `cancelled`.
-            **fields: Those that have a value now: error, incomplete_details, usage, completed_at, timings.
+            **fields: Those that have a value now: completed_at, error, incomplete_details, usage, timings.
         """
         request, sampling = self.request, self.wanted.spec.sampling
-        reasoning, text = request.reasoning, request.text
-        text_format: dict[str, Any] = {"type": "text"}
-        if text is not None and text.format is not None:
-            text_format = msgspec.to_builtins(text.format)
-        return {
-            "id": self.response_id,
-            "object": "response",
-            "created_at": self.created_at,
-            "completed_at": None,
-            "status": status,
-            "background": bool(request.background),
-            "error": None,
-            "incomplete_details": None,
-            "instructions": request.instructions,
-            "max_output_tokens": request.max_output_tokens,
-            "max_tool_calls": request.max_tool_calls,
-            "model": request.model,
-            "output": output,
-            "parallel_tool_calls": request.parallel_tool_calls is not False,
-            "previous_response_id": request.previous_response_id,
-            "prompt_cache_key": request.prompt_cache_key,
-            "reasoning": {
-                "effort": None if reasoning is None else reasoning.effort,
-                "summary": None if reasoning is None else reasoning.summary,
-            },
-            "safety_identifier": request.safety_identifier,
-            "service_tier": self.service_tier,
-            "store": self.is_stored,
-            "temperature": sampling.temperature,
-            "text": {"format": text_format, "verbosity": None if text is None else text.verbosity},
-            "tool_choice": request.tool_choice or "auto",
-            "tools": request.tools or [],
-            "top_logprobs": request.top_logprobs or 0,
-            "top_p": sampling.top_p,
-            "truncation": request.truncation or "disabled",
-            "usage": None,
-            "user": request.user,
-            "metadata": request.metadata or {},
-            **fields,
-        }
+        reasoning, text = request.reasoning or ReasoningConfig(), request.text or TextConfig()
+        response = Response(
+            id=self.response_id,
+            object="response",
+            created_at=self.created_at,
+            completed_at=None,
+            status=status,
+            background=bool(request.background),
+            error=None,
+            incomplete_details=None,
+            instructions=request.instructions,
+            max_output_tokens=request.max_output_tokens,
+            max_tool_calls=request.max_tool_calls,
+            model=request.model,
+            output=output,
+            parallel_tool_calls=request.parallel_tool_calls is not False,
+            previous_response_id=request.previous_response_id,
+            prompt_cache_key=request.prompt_cache_key,
+            reasoning=ReasoningShown(reasoning.effort, reasoning.summary),
+            safety_identifier=request.safety_identifier,
+            service_tier=self.service_tier,
+            store=self.is_stored,
+            temperature=sampling.temperature,
+            text=TextShown(text.format or TextFormat(), text.verbosity),
+            # Choice and tools were checked, and are shown as the client wrote them.
+            tool_choice=cast("str | NamedChoice | AllowedToolsChoice", request.tool_choice or "auto"),
+            tools=cast("list[FunctionTool]", request.tools or []),
+            top_logprobs=request.top_logprobs or 0,
+            top_p=sampling.top_p,
+            truncation=request.truncation or "disabled",
+            usage=None,
+            user=request.user,
+            metadata=request.metadata or {},
+        )
+        return msgspec.structs.replace(response, **fields) if fields else response
+
+    def ended(self, output: list[OutputItem], end: SequenceEnd, generation: Generation, now: float) -> Response:
+        """Return the object of a response whose answer has ended.
+
+        Args:
+            now: Seconds since 1970.
+        """
+        is_cut = end.reason == "length"
+        return self.response(
+            "incomplete" if is_cut else "completed",
+            output,
+            completed_at=None if is_cut else int(now),
+            incomplete_details=IncompleteDetails("max_output_tokens") if is_cut else None,
+            usage=usage_of(end),
+            timings=timings_of([end], generation),
+        )
+
+    def failed(self, output: list[OutputItem], error: BaseException) -> Response:
+        """Return the object of a response that ended with an error; in the background, to be cancelled is none."""
+        if self.request.background and isinstance(error, RequestCancelledError):
+            return self.response("cancelled", output)
+        shown = error_object(error, Dialect.OPENAI)["error"]
+        message = f"{shown['code']}: {shown['message']}"
+        return self.response("failed", output, error=ResponseError(_code_of(error), message))
 
 
-def usage_object(end: SequenceEnd) -> dict[str, Any]:
+def usage_of(end: SequenceEnd) -> ResponseUsage:
     """Return the usage object of an answer."""
     usage = end.usage
-    return {
-        "input_tokens": usage.num_prompt_tokens,
-        "input_tokens_details": {
-            "cached_tokens": usage.num_cached_tokens,
-            # What was not in the cache is computed, and is in it then.
-            "cache_write_tokens": usage.num_prompt_tokens - usage.num_cached_tokens,
-        },
-        "output_tokens": usage.num_output_tokens,
-        "output_tokens_details": {"reasoning_tokens": usage.num_reasoning_tokens},
-        "total_tokens": usage.num_prompt_tokens + usage.num_output_tokens,
-    }
+    return ResponseUsage(
+        input_tokens=usage.num_prompt_tokens,
+        # What was not in the cache is computed, and is in it then.
+        input_tokens_details=InputTokensDetails(
+            cached_tokens=usage.num_cached_tokens, cache_write_tokens=usage.num_prompt_tokens - usage.num_cached_tokens
+        ),
+        output_tokens=usage.num_output_tokens,
+        output_tokens_details=OutputTokensDetails(usage.num_reasoning_tokens),
+        total_tokens=usage.num_prompt_tokens + usage.num_output_tokens,
+    )
 
 
-def end_fields(end: SequenceEnd, generation: Generation, now: float) -> dict[str, Any]:
-    """Return what an answer's end adds to the object.
-
-    Args:
-        now: Seconds since 1970.
-    """
-    is_cut = end.reason == "length"
-    return {
-        "completed_at": None if is_cut else int(now),
-        "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
-        "usage": usage_object(end),
-        "timings": timings_of([end], generation),
-    }
-
-
-def failure_fields(error: BaseException, *, is_background: bool) -> tuple[str, dict[str, Any]]:
-    """Return the status of a response that ended with an error, and what the error adds to the object.
-
-    Args:
-        is_background: Whether it ran in the background: then being cancelled is a state of its own.
-    """
-    if is_background and isinstance(error, RequestCancelledError):
-        return "cancelled", {}
+def _code_of(error: BaseException) -> Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]:
+    """Return the code that the API knows; ours, which says more, stands before the message."""
     row = row_for(type(error))
-    shown = error_object(error, Dialect.OPENAI)["error"]
-    # The codes that the API knows; ours, which says more, stands before the message.
-    code = "server_error"
-    if row is not None and row.status < _FIRST_SERVER_STATUS:
-        code = "rate_limit_exceeded" if row.status == _TOO_MANY else "invalid_prompt"
-    return "failed", {"error": {"code": code, "message": f"{shown['code']}: {shown['message']}"}}
+    if row is None or row.status >= _FIRST_SERVER_STATUS:
+        return "server_error"
+    return "rate_limit_exceeded" if row.status == _TOO_MANY else "invalid_prompt"

@@ -19,6 +19,7 @@ from router.http.error_response import Dialect
 from router.http.streaming import SSE_KEEP_ALIVE, EventStream, error_chunk
 from router.jobs.background import FOLLOWABLE_S, BackgroundResponse
 from router.jobs.desk import ResponsesDesk
+from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem
 from router.protocols.responses.conversation import chain_items
 from router.protocols.responses.validation import check_include
 from router.services import Services
@@ -74,7 +75,7 @@ async def delete_response(response_id: FromPath[str], services: NamedDependency[
         await running.cancel()
         desk.background.forget(response_id)
     await desk.conversations.delete(response_id)
-    return json_reply({"id": response_id, "object": "response", "deleted": True})
+    return json_reply(DeletedResponse(id=response_id, object="response", deleted=True))
 
 
 @post("/v1/responses/{response_id:str}/cancel", status_code=200)
@@ -104,20 +105,12 @@ async def list_input_items(
     if order not in {"asc", "desc"}:
         raise InvalidRequestError(f"order: {order!r:.40} is not known; send asc or desc", "order")
     chain = await _desk(services, response_id).conversations.history(response_id)
-    items = [*chain_items(chain[:-1]), *chain[-1].input_items]
-    ordered = items if order == "asc" else items[::-1]
-    begin = _place_after(ordered, _one(parameters, "after"))
-    end = begin + (limit or DEFAULT_LIMIT)
-    page = ordered[begin:end]
-    return json_reply(
-        {
-            "object": "list",
-            "data": page,
-            "first_id": page[0]["id"] if page else None,
-            "last_id": page[-1]["id"] if page else None,
-            "has_more": end < len(ordered),
-        }
-    )
+    items = msgspec.convert([*chain_items(chain[:-1]), *chain[-1].input_items], list[KeptItem])
+    after = _one(parameters, "after")
+    page = InputItemList.of(items if order == "asc" else items[::-1], after=after, limit=limit or DEFAULT_LIMIT)
+    if page is None:
+        raise InvalidRequestError(f"after: there is no item {after!r:.80} in this response's input", "after")
+    return json_reply(page)
 
 
 def event_stream(services: Services, running: BackgroundResponse, after: int) -> EventStream:
@@ -170,12 +163,3 @@ def _number(parameters: _Parameters, name: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         raise InvalidRequestError(f"{name}: {text!r:.40} is no whole number from 0 on", name)
     return int(text)
-
-
-def _place_after(items: list[dict[str, Any]], item_id: str | None) -> int:
-    if item_id is None:
-        return 0
-    for index, item in enumerate(items):
-        if item["id"] == item_id:
-            return index + 1
-    raise InvalidRequestError(f"after: there is no item {item_id!r:.80} in this response's input", "after")

@@ -5,49 +5,92 @@ Streams and whole bodies come from the same items, so that they cannot differ.
 Source: OpenAI API reference, "Streaming events" of the Responses API.
 """
 
-from collections.abc import Callable
 from typing import Any
 
+import msgspec
+from msgspec import UNSET
+
 from backends.wire.output import Output, PositionLogprobs, ToolCallDelta
+from router.protocols.answers import sse_event
 from router.protocols.fields.logprobs import PositionLogprob, position_logprobs
-from router.protocols.responses.items import Item, fresh_id, seal_reasoning
+from router.protocols.responses.answer_schemas import (
+    ArgumentsDelta,
+    ArgumentsDone,
+    ContentPartAdded,
+    ContentPartDone,
+    FunctionCallItem,
+    ItemStatus,
+    MessageItem,
+    OutputItem,
+    OutputItemAdded,
+    OutputItemDone,
+    OutputTextContent,
+    OutputTextDelta,
+    OutputTextDone,
+    ReasoningContent,
+    ReasoningItem,
+    ReasoningTextDelta,
+    ReasoningTextDone,
+    StreamEvent,
+)
+from router.protocols.responses.items import fresh_id, seal_reasoning
 
-Emit = Callable[[str, dict[str, Any]], None]
 
+class EventWriter:
+    """Numbers the events of one stream, and encodes them.
 
-class _OpenItem:
-    """The item that is being written.
+    Args:
+        is_on: False = nobody wants any.
 
     Attributes:
-        texts: The pieces of its text, or of its arguments.
-        key: Of a call, its index in the answer; None for others.
+        number: Of the next one, from 0.
     """
 
-    def __init__(self, item: Item, key: int | None = None) -> None:
-        self.item = item
-        self.texts: list[str] = []
-        self.key = key
+    def __init__(self, *, is_on: bool) -> None:
+        self._is_on = is_on
+        self._chunks: list[bytes] = []
+        self.number = 0
+
+    def write(self, kind: type[StreamEvent], **fields: Any) -> None:
+        """Add an event with all of its fields but its number."""
+        if self._is_on:
+            event: msgspec.Struct = kind(sequence_number=self.number, **fields)
+            self._chunks.append(sse_event(event, str(event.__struct_config__.tag)))
+            self.number += 1
+
+    def taken(self) -> bytes:
+        """Return what was added since the last time."""
+        chunks, self._chunks = b"".join(self._chunks), []
+        return chunks
 
 
 class OutputItems:
     """Takes an answer's output and tells what becomes of its items: thinking, text and calls, in their order.
 
     Args:
-        emit: Called with the type and the fields of every event.
         seals_reasoning: Whether thoughts are wanted as `encrypted_content` too.
+
+    Attributes:
+        items: Those that are complete.
     """
 
-    def __init__(self, emit: Emit, *, has_logprobs: bool, seals_reasoning: bool) -> None:
-        self._emit = emit
+    def __init__(self, events: EventWriter, *, has_logprobs: bool, seals_reasoning: bool) -> None:
+        self._events = events
         self._has_logprobs = has_logprobs
         self._seals_reasoning = seals_reasoning
-        self._open: _OpenItem | None = None
+        self._open: OutputItem | None = None
+        self._call_index: int | None = None
+        self._texts: list[str] = []
         self._logprobs: list[PositionLogprob] = []
         self._untold: list[PositionLogprobs] = []
-        self.items: list[Item] = []
+        self.items: list[OutputItem] = []
 
     def add(self, output: Output) -> None:
-        """Take over what is new."""
+        """Take over what is new; the rest of a call that is open comes before what is behind it."""
+        open_call = self._call_index
+        for call in output.tool_calls:
+            if call.index == open_call:
+                self._add_call(call)
         if output.reasoning:
             self._add_reasoning(output.reasoning)
         if self._has_logprobs and not output.reasoning and not output.tool_calls:
@@ -55,7 +98,8 @@ class OutputItems:
         if output.text:
             self._add_text(output.text)
         for call in output.tool_calls:
-            self._add_call(call)
+            if call.index != open_call:
+                self._add_call(call)
 
     def finish(self, *, is_cut: bool) -> None:
         """End the last item; an answer without any has an empty text.
@@ -67,40 +111,49 @@ class OutputItems:
             self._open_message()
         self._close("incomplete" if is_cut else "completed")
 
-    def so_far(self) -> list[Item]:
+    def so_far(self) -> list[OutputItem]:
         """Return all items as they stand, for an answer that ends with an error."""
         if self._open is None:
             return list(self.items)
         return [*self.items, self._written(self._open, "incomplete")]
 
-    @property
-    def _place(self) -> dict[str, Any]:
+    def _tell(self, kind: type[StreamEvent], **fields: Any) -> None:
+        """Tell of the open item."""
         assert self._open is not None
-        return {"item_id": self._open.item["id"], "output_index": len(self.items)}
+        self._events.write(kind, item_id=self._open.id, output_index=len(self.items), **fields)
 
     def _add_reasoning(self, text: str) -> None:
-        if self._kind != "reasoning":
-            self._begin({"id": fresh_id("rs"), "type": "reasoning", "summary": [], "content": []})
-            part = {"type": "reasoning_text", "text": ""}
-            self._emit("response.content_part.added", {**self._place, "content_index": 0, "part": part})
-        self._push("response.reasoning_text.delta", text, {"content_index": 0})
+        if not isinstance(self._open, ReasoningItem):
+            self._begin(ReasoningItem(id=fresh_id("rs"), summary=[], content=[], status="in_progress"))
+            self._tell(ContentPartAdded, content_index=0, part=ReasoningContent(""))
+        self._texts.append(text)
+        self._tell(ReasoningTextDelta, delta=text, content_index=0)
 
     def _add_text(self, text: str) -> None:
-        if self._kind != "message":
+        if not isinstance(self._open, MessageItem):
             self._open_message()
-        self._push("response.output_text.delta", text, {"content_index": 0, "logprobs": self._new_logprobs()})
+        self._texts.append(text)
+        self._tell(OutputTextDelta, delta=text, content_index=0, logprobs=self._new_logprobs())
 
     def _add_call(self, call: ToolCallDelta) -> None:
-        if self._open is None or self._open.key != call.index:
-            item = {"id": fresh_id("fc"), "type": "function_call", "call_id": call.call_id, "name": call.name}
-            self._begin({**item, "arguments": ""}, call.index)
+        if self._call_index != call.index:
+            self._begin(
+                FunctionCallItem(
+                    id=fresh_id("fc"),
+                    call_id=call.call_id or "",
+                    name=call.name or "",
+                    arguments="",
+                    status="in_progress",
+                )
+            )
+            self._call_index = call.index
         if call.arguments:
-            self._push("response.function_call_arguments.delta", call.arguments, {})
+            self._texts.append(call.arguments)
+            self._tell(ArgumentsDelta, delta=call.arguments)
 
     def _open_message(self) -> None:
-        self._begin({"id": fresh_id("msg"), "type": "message", "role": "assistant", "content": []})
-        part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-        self._emit("response.content_part.added", {**self._place, "content_index": 0, "part": part})
+        self._begin(MessageItem(id=fresh_id("msg"), role="assistant", content=[], status="in_progress"))
+        self._tell(ContentPartAdded, content_index=0, part=OutputTextContent(text="", annotations=[], logprobs=[]))
 
     def _new_logprobs(self) -> list[PositionLogprob]:
         """Return those of the tokens that have brought text since the last time."""
@@ -110,57 +163,39 @@ class OutputItems:
         self._logprobs += entries
         return entries
 
-    @property
-    def _kind(self) -> str | None:
-        return None if self._open is None else self._open.item["type"]
+    def _begin(self, item: OutputItem) -> None:
+        self._close("completed")
+        self._open = item
+        self._events.write(OutputItemAdded, output_index=len(self.items), item=item)
 
-    def _begin(self, item: Item, key: int | None = None) -> None:
-        if self._open is not None:
-            self._close("completed")
-        self._open = _OpenItem(item, key)
-        self._emit(
-            "response.output_item.added",
-            {"output_index": len(self.items), "item": {**item, "status": "in_progress"}},
-        )
-
-    def _push(self, event: str, delta: str, fields: dict[str, Any]) -> None:
-        assert self._open is not None
-        self._open.texts.append(delta)
-        self._emit(event, {**self._place, "delta": delta, **fields})
-
-    def _close(self, status: str) -> None:
+    def _close(self, status: ItemStatus) -> None:
         if self._open is None:
             return
-        place, kind = self._place, self._kind
-        item = self._written(self._open, status)
-        if kind == "function_call":
-            told = {"name": item["name"], "arguments": item["arguments"]}
-            self._emit("response.function_call_arguments.done", {**place, **told})
-        else:
-            self._close_part(place, item["content"][0] if item["content"] else {"type": "reasoning_text", "text": ""})
-        self._emit("response.output_item.done", {"output_index": len(self.items), "item": item})
+        match item := self._written(self._open, status):
+            case FunctionCallItem(name=name, arguments=arguments):
+                self._tell(ArgumentsDone, name=name, arguments=arguments)
+            case ReasoningItem(content=[part]):
+                self._tell(ReasoningTextDone, content_index=0, text=part.text)
+                self._tell(ContentPartDone, content_index=0, part=part)
+            case MessageItem(content=[OutputTextContent() as part]):
+                self._tell(OutputTextDone, content_index=0, text=part.text, logprobs=part.logprobs)
+                self._tell(ContentPartDone, content_index=0, part=part)
+        self._events.write(OutputItemDone, output_index=len(self.items), item=item)
         self.items.append(item)
-        self._open = None
-        self._logprobs = []
+        self._open = self._call_index = None
+        self._texts, self._logprobs = [], []
 
-    def _close_part(self, place: dict[str, Any], part: dict[str, Any]) -> None:
-        told: dict[str, Any] = {**place, "content_index": 0, "text": part["text"]}
-        if part["type"] == "output_text":
-            self._emit("response.output_text.done", {**told, "logprobs": part["logprobs"]})
-        else:
-            self._emit("response.reasoning_text.done", told)
-        self._emit("response.content_part.done", {**place, "content_index": 0, "part": part})
-
-    def _written(self, written: _OpenItem, status: str) -> Item:
-        text = "".join(written.texts)
-        item = {**written.item, "status": status}
-        match item["type"]:
-            case "function_call":
-                return {**item, "arguments": text}
-            case "reasoning":
-                sealed = {"encrypted_content": seal_reasoning(text)} if self._seals_reasoning else {}
-                return {**item, "content": [{"type": "reasoning_text", "text": text}], **sealed}
-            case _:
+    def _written(self, item: OutputItem, status: ItemStatus) -> OutputItem:
+        """Return the open item with what has been written of it."""
+        text = "".join(self._texts)
+        match item:
+            case FunctionCallItem():
+                return msgspec.structs.replace(item, arguments=text, status=status)
+            case ReasoningItem():
+                sealed = seal_reasoning(text) if self._seals_reasoning else UNSET
+                part = ReasoningContent(text)
+                return msgspec.structs.replace(item, content=[part], status=status, encrypted_content=sealed)
+            case MessageItem():
                 self._new_logprobs()
-                part = {"type": "output_text", "text": text, "annotations": [], "logprobs": list(self._logprobs)}
-                return {**item, "content": [part]}
+                said = OutputTextContent(text=text, annotations=[], logprobs=list(self._logprobs))
+                return msgspec.structs.replace(item, content=[said], status=status)

@@ -13,6 +13,7 @@ from backends.wire.request import SequenceSpec
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
 from router.models.targets import Choice, EngineReason, Target
 from router.models.wish import Wish
+from router.protocols.responses.answer_schemas import MessageItem, StreamEvent
 from router.protocols.responses.encoding import LOGPROBS, SEALED_REASONING, ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import read_items
@@ -34,7 +35,7 @@ class Written:
 
     def __init__(self, **fields: Any) -> None:
         request = msgspec.convert({"model": "m", "input": "hi", "stream": True} | fields, ResponseRequest)
-        self.kept: list[Event] = []
+        self.kept: list[Any] = []
         head = ResponseHead(
             response_id="resp_1", created_at=7, request=request, wanted=WANTED, service_tier=None, is_stored=True
         )
@@ -66,6 +67,7 @@ def decoded(chunks: bytes) -> list[Event]:
         name, _, data = block.partition("\n")
         event = msgspec.json.decode(data.removeprefix("data: "))
         assert name == f"event: {event['type']}"
+        msgspec.json.decode(data.removeprefix("data: "), type=StreamEvent)
         events.append(event)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     return events
@@ -116,6 +118,15 @@ def test_a_text() -> None:
         "total_tokens": 13,
     }
     assert written.kept == [final]
+
+
+def test_the_rest_of_a_call_comes_before_the_text_behind_it() -> None:
+    begun = Output(tool_calls=(ToolCallDelta(0, "call_a", "f", "{"),))
+    ended = Output("so", tool_calls=(ToolCallDelta(0, arguments="}"), ToolCallDelta(1, "call_b", "g", "{}")))
+    output = Written().events(begun, ended)[-1]["response"]["output"]
+    assert [item["type"] for item in output] == ["function_call", "message", "function_call"]
+    assert [item.get("arguments") for item in output] == ["{}", None, "{}"]
+    assert output[1]["content"][0]["text"] == "so"
 
 
 def test_thoughts_then_a_text_then_two_calls() -> None:
@@ -250,10 +261,13 @@ def test_an_error_in_a_stream_is_a_failed_response_with_what_was_written(error: 
 
 def test_a_background_response_is_queued_first_and_can_be_cancelled() -> None:
     written = Written(background=True)
-    assert written.encoder.live_body["status"] == "queued"
+    assert written.encoder.live_body.status == "queued"
     begun = written.encoder.queued() + written.encoder.encode([OutputEvent(0, Output("He"), 1)])
-    assert written.encoder.live_body["status"] == "in_progress"
-    assert written.encoder.live_body["output"][0]["content"][0]["text"] == "He"
+    live = written.encoder.live_body
+    (item,) = live.output
+    assert live.status == "in_progress"
+    assert isinstance(item, MessageItem)
+    assert item.content[0].text == "He"
     events = decoded(begun + written.encoder.failed(RequestCancelledError()))
     assert names(events)[:3] == ["created", "queued", "in_progress"]
     assert (events[-1]["response"]["status"], events[-1]["response"]["error"]) == ("cancelled", None)
