@@ -7,18 +7,17 @@ from typing import Final, Literal
 
 import msgspec
 
+from registry.engines import EngineKind, EngineSetting
 from registry.facts import AdapterFacts, ArtifactFormat, ModelFacts
 from registry.settings import NO_SETTINGS, ModelSettings
 
-EngineName = Literal["mlx", "llamacpp"]
-EngineSetting = Literal["auto", "mlx", "llamacpp"]
 ArtifactStatus = Literal["ok", "bad", "missing", "unsupported"]
 Layout = Literal["plain", "hf_cache", "lm_studio", "ollama"]
 """How the folder is laid out that a model was found in: a tree of any kind, or the store of another tool."""
 
-ENGINE_OF_FORMAT: Final[dict[ArtifactFormat, EngineName]] = {
-    ArtifactFormat.GGUF: "llamacpp",
-    ArtifactFormat.MLX: "mlx",
+ENGINE_OF_FORMAT: Final[dict[ArtifactFormat, EngineKind]] = {
+    ArtifactFormat.GGUF: EngineKind.LLAMACPP,
+    ArtifactFormat.MLX: EngineKind.MLX,
 }
 
 
@@ -60,7 +59,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     root: str | None = None
 
     @property
-    def engine(self) -> EngineName:
+    def engine(self) -> EngineKind:
         """The engine that runs this format."""
         return ENGINE_OF_FORMAT[self.format]
 
@@ -96,7 +95,7 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     facts: AdapterFacts
 
     @property
-    def engine(self) -> EngineName:
+    def engine(self) -> EngineKind:
         """The engine that runs this format."""
         return ENGINE_OF_FORMAT[self.format]
 
@@ -147,7 +146,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     adapters: tuple[Adapter, ...] = ()
 
     @property
-    def engines(self) -> tuple[EngineName, ...]:
+    def engines(self) -> tuple[EngineKind, ...]:
         """The engines that have an artifact with status `ok`."""
         return tuple(artifact.engine for artifact in self.artifacts if artifact.status == "ok")
 
@@ -161,15 +160,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         """The longest context that one of its artifacts was made for, in tokens; None = not known."""
         return max((artifact.facts.context_length or 0 for artifact in self.artifacts), default=0) or None
 
-    def artifact_for(self, engine: EngineName) -> Artifact | None:
-        """Give the artifact that an engine runs, whatever its status.
-
-        Args:
-            engine: `mlx` or `llamacpp`.
-
-        Returns:
-            The artifact, or None when the model has none of that format.
-        """
+    def artifact_for(self, engine: EngineKind) -> Artifact | None:
+        """Give the artifact that an engine runs, whatever its status; None when there is none of its format."""
         return next((artifact for artifact in self.artifacts if artifact.engine == engine), None)
 
     def adapters_named(self, name: str) -> tuple[Adapter, ...]:
@@ -196,7 +188,7 @@ class ArtifactSummary(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | None
 
     @property
-    def engine(self) -> EngineName:
+    def engine(self) -> EngineKind:
         """The engine that runs this format."""
         return ENGINE_OF_FORMAT[self.format]
 
@@ -214,10 +206,10 @@ class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...]
     created_at: float
     last_used_at: float | None
-    adapters: tuple[tuple[str, EngineName], ...] = ()
+    adapters: tuple[tuple[str, EngineKind], ...] = ()
 
     @property
-    def engines(self) -> tuple[EngineName, ...]:
+    def engines(self) -> tuple[EngineKind, ...]:
         """The engines that have an artifact with status `ok`."""
         return tuple(artifact.engine for artifact in self.artifacts if artifact.status == "ok")
 

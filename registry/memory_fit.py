@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from registry.catalogue import EngineName
+from registry.engines import EngineKind
 from registry.facts import MemoryFacts, ModelFacts
 
 KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
@@ -31,10 +31,10 @@ KV_ELEMENT_BYTES: Final[dict[KVType, float]] = {
 }
 """Bytes per element. Source: ggml-common.h, the block structs (32 elements each)."""
 
-RUNTIME_BYTES: Final[dict[EngineName, int]] = {"llamacpp": 62 << 20, "mlx": 92 << 20}
+RUNTIME_BYTES: Final[dict[EngineKind, int]] = {EngineKind.LLAMACPP: 62 << 20, EngineKind.MLX: 92 << 20}
 """A worker with a model of 1 MB: the interpreter, the engine's libraries and their buffers. Measured on Linux."""
 
-VOCABULARY_ENTRY_BYTES: Final[dict[EngineName, int]] = {"llamacpp": 185, "mlx": 268}
+VOCABULARY_ENTRY_BYTES: Final[dict[EngineKind, int]] = {EngineKind.LLAMACPP: 185, EngineKind.MLX: 268}
 """Per token and per merge rule, in the library's tables. Measured with 49,152 tokens and 48,900 merges; on mlx without
 what parsing leaves behind, which the first caches take up."""
 
@@ -101,7 +101,7 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
         compute_bytes: Activations, masks, scores and other intermediate results of a step.
     """
 
-    engine: EngineName
+    engine: EngineKind
     context_length: int
     weights_bytes: int
     mapped_bytes: int
@@ -218,7 +218,7 @@ def _llamacpp_need(facts: ModelFacts, settings: FitSettings, machine: Machine) -
     else:
         scores_bytes = cells * step_tokens * _FLOAT_BYTES * ((memory.num_heads or 32) + 1)
     return MemoryNeed(
-        engine="llamacpp",
+        engine=EngineKind.LLAMACPP,
         context_length=settings.context_length,
         weights_bytes=facts.weight_bytes,
         mapped_bytes=facts.weight_bytes - repacked_bytes if settings.uses_mmap else 0,
@@ -227,8 +227,8 @@ def _llamacpp_need(facts: ModelFacts, settings: FitSettings, machine: Machine) -
         kept_bytes=kv_bytes if settings.keeps_caches else 0,
         compute_bytes=_activation_bytes(facts, step_tokens) + scores_bytes,
         output_bytes=_output_bytes(facts, settings.parallel),
-        vocabulary_bytes=_vocabulary_bytes(facts, "llamacpp"),
-        runtime_bytes=RUNTIME_BYTES["llamacpp"],
+        vocabulary_bytes=_vocabulary_bytes(facts, EngineKind.LLAMACPP),
+        runtime_bytes=RUNTIME_BYTES[EngineKind.LLAMACPP],
     )
 
 
@@ -249,7 +249,7 @@ def _mlx_need(facts: ModelFacts, settings: FitSettings, machine: Machine) -> Mem
     scores_bytes = 0 if machine.has_metal else (memory.num_heads or 32) * step_tokens * tokens * _FLOAT_BYTES
     growing_bytes = kv_bytes // max(1, facts.kv.num_layers if facts.kv else 1)
     return MemoryNeed(
-        engine="mlx",
+        engine=EngineKind.MLX,
         context_length=settings.context_length,
         weights_bytes=weights_bytes,
         mapped_bytes=0,
@@ -258,8 +258,8 @@ def _mlx_need(facts: ModelFacts, settings: FitSettings, machine: Machine) -> Mem
         kept_bytes=kept_bytes if settings.keeps_caches else 0,
         compute_bytes=_activation_bytes(facts, step_tokens) + max(scores_bytes, growing_bytes),
         output_bytes=_output_bytes(facts, settings.parallel),
-        vocabulary_bytes=_vocabulary_bytes(facts, "mlx"),
-        runtime_bytes=RUNTIME_BYTES["mlx"],
+        vocabulary_bytes=_vocabulary_bytes(facts, EngineKind.MLX),
+        runtime_bytes=RUNTIME_BYTES[EngineKind.MLX],
     )
 
 
@@ -307,7 +307,7 @@ def _output_bytes(facts: ModelFacts, parallel: int) -> int:
     return 2 * parallel * (facts.vocabulary_size or 0) * _FLOAT_BYTES
 
 
-def _vocabulary_bytes(facts: ModelFacts, engine: EngineName) -> int:
+def _vocabulary_bytes(facts: ModelFacts, engine: EngineKind) -> int:
     tokenizer = facts.tokenizer
     num_tokens = facts.vocabulary_size or 0 if tokenizer is None else tokenizer.num_tokens or 0
     num_merges = num_tokens if tokenizer is None or tokenizer.num_merges is None else tokenizer.num_merges

@@ -14,12 +14,11 @@ The character `+` is in no name.
 import re
 from typing import Final, NamedTuple
 
+from registry.engines import ENGINE_SETTINGS, EngineSetting
 from registry.errors import InvalidModelNameError
 
 MAX_NAME_CHARS: Final = 128
 MAX_ADAPTER_CHARS: Final = 64
-
-ENGINES: Final = ("auto", "mlx", "llamacpp")
 
 _SEGMENT: Final = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"
 _NAME_PATTERN: Final = re.compile(rf"(?:{_SEGMENT}/)?{_SEGMENT}(?::[a-z0-9._-]+)?", re.ASCII)
@@ -51,12 +50,12 @@ class ModelReference(NamedTuple):
     """What a request calls a model by.
 
     Attributes:
-        engine: `auto`, `mlx` or `llamacpp`; None when the reference leaves it open.
+        engine: None when the reference leaves it open.
         adapter: A valid adapter name; None = the base alone.
     """
 
     name: str
-    engine: str | None
+    engine: EngineSetting | None
     adapter: str | None = None
 
 
@@ -125,9 +124,10 @@ def parse_model_reference(text: str) -> ModelReference:
     adapter = check_adapter_name(adapter_name) if plus else None
     if not at:
         return ModelReference(name, None, adapter)
-    if engine not in ENGINES:
-        raise InvalidModelNameError(f"{engine!r} is no engine. After '@' stands one of {', '.join(ENGINES)}.")
-    return ModelReference(name, engine, adapter)
+    try:
+        return ModelReference(name, EngineSetting(engine), adapter)
+    except ValueError:
+        raise InvalidModelNameError(f"{engine!r} is no engine. After '@' stands one of {ENGINE_SETTINGS}.") from None
 
 
 def parse_shard_name(file_name: str) -> ShardName | None:

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from registry.engines import ENGINE_SETTINGS, EngineSetting
 from registry.errors import InvalidSettingError
-from registry.names import ENGINES
 
 MAX_TEXT_BYTES: Final = 64 << 10
 """A system prompt or a template fits; a model does not."""
@@ -153,9 +153,10 @@ def decode_settings(rows: Mapping[str, bytes | str]) -> ModelSettings:
 
 def _checked(key: str, value: Any) -> Any:
     if key == ENGINE_KEY:
-        if value is not None and value not in ENGINES:
-            raise InvalidSettingError(f"engine: {value!r:.40} is no engine; choose one of {', '.join(ENGINES)}.")
-        return value
+        try:
+            return None if value is None else EngineSetting(value)
+        except ValueError:
+            raise InvalidSettingError(f"engine: {value!r:.40} is no engine; choose one of {ENGINE_SETTINGS}.") from None
     kind = _type_of(key)
     try:
         checked = msgspec.convert(value, kind)

@@ -7,9 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
-import platform
 import signal
-import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import partial
@@ -45,7 +43,7 @@ from router.models.auto.learning import AutoLearning, installed_versions
 from router.models.directory import ModelDirectory
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
-from router.placement.budget import read_budget
+from router.placement.budget import read_budget, this_machine
 from router.protocols.batches.execution import run_line
 from router.services import Services
 from router.stores.conversations import Conversations
@@ -113,7 +111,7 @@ class _Gateway:
             models = ModelDirectory(
                 registry,
                 engine_setting=options.config.engine,
-                is_apple_silicon=_is_apple_silicon(),
+                is_apple_silicon=this_machine().has_metal,
                 what_changed=what_changed,
                 auto=(auto := AutoLearning(registry.benches, machine_id=machine_id())),
             )
@@ -256,7 +254,7 @@ class _Gateway:
             options.paths.models_dir,
             options.paths.registry_db,
             converter=converter,
-            budget_bytes=weights_budget(read_budget(has_metal=_is_apple_silicon())),
+            budget_bytes=weights_budget(read_budget(has_metal=this_machine().has_metal)),
         )
 
     def _launch_for(self) -> Callable[[str], WorkerLaunch]:
@@ -338,10 +336,6 @@ def _http_limits(config: Config) -> HttpLimits:
         write_stall_s=server.write_stall_s,
         max_connections=server.max_connections,
     )
-
-
-def _is_apple_silicon() -> bool:
-    return sys.platform == "darwin" and platform.machine() == "arm64"
 
 
 @contextlib.contextmanager

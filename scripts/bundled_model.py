@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from backends.converting.pre_tokenizers import correct_pre_tokenizer
+from registry.engines import EngineKind
 from registry.errors import RegistryError
 from registry.removing.removal import remove_artifacts
 from registry.scan.discovery import register_path
@@ -41,7 +42,7 @@ def register_gguf(registry: Registry, gguf: Path) -> None:
     user put under this name stays.
     """
     model = registry.models.find(MODEL_NAME)
-    known = None if model is None else model.artifact_for("llamacpp")
+    known = None if model is None else model.artifact_for(EngineKind.LLAMACPP)
     if known is not None and Path(known.path) != gguf:
         if Path(known.path).parent.name != gguf.parent.name:
             print(f"setup: {MODEL_NAME} has a GGUF of your own, {known.path}; it stays")
@@ -65,7 +66,7 @@ def convert(gguf: Path, folder: Path) -> None:
 
 def pre_tokenizer_of(registry: Registry) -> str:
     """Return how the GGUF says that text is cut before it is tokenized."""
-    artifact = registry.models.get(MODEL_NAME).artifact_for("llamacpp")
+    artifact = registry.models.get(MODEL_NAME).artifact_for(EngineKind.LLAMACPP)
     tokenizer = None if artifact is None else artifact.facts.tokenizer
     return "" if tokenizer is None or tokenizer.pre is None else tokenizer.pre
 

@@ -7,7 +7,8 @@ registered.
 from contextlib import suppress
 from pathlib import Path
 
-from registry.catalogue import Adapter, EngineName
+from registry.catalogue import Adapter
+from registry.engines import EngineKind
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat
 from registry.files import as_artifact_error
@@ -15,7 +16,7 @@ from registry.store import Registry
 
 
 def remove_adapter(
-    registry: Registry, base: str, name: str, *, engine: EngineName | None = None, is_deleting_files: bool = False
+    registry: Registry, base: str, name: str, *, engine: EngineKind | None = None, is_deleting_files: bool = False
 ) -> tuple[Adapter, ...]:
     """Forget an adapter of a model.
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from registry.catalogue import EngineName
+from registry.engines import EngineKind
 from registry.pull.plan import PullPlan
 
 
@@ -83,7 +83,7 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True, tag="registered"):
     """
 
     model: str
-    engines: tuple[EngineName, ...]
+    engines: tuple[EngineKind, ...]
     path: str
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from registry.catalogue import EngineName
+from registry.engines import EngineKind, PullEngines
 from registry.facts import ArtifactFormat
 from registry.settings import NO_SETTINGS, ModelSettings
 
@@ -23,7 +23,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
         called: Another name that the model is to have: its own when it is new and `name` is None, else an alias.
     """
 
-    engine: Literal["mlx", "llamacpp", "both"] | None = None
+    engine: PullEngines | None = None
     vision: bool = False
     budget_bytes: int | None = None
     mlx_bits: int = 4
@@ -94,7 +94,7 @@ class PullPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     reference: str
     parts: tuple[PlannedPart, ...] = ()
-    needs_conversion: tuple[EngineName, ...] = ()
+    needs_conversion: tuple[EngineKind, ...] = ()
     notes: tuple[str, ...] = ()
     fits_memory: bool | None = None
     local_path: str | None = None

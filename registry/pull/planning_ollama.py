@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registry.engines import EngineKind
 from registry.errors import HubAnswerError, InvalidSettingError, PullConflictError
 from registry.facts import ArtifactFormat
 from registry.hub.ollama.client import OllamaRegistry
@@ -101,7 +102,7 @@ def _is_here(database: Path, name: str, layer: Layer, target: Path) -> bool:
         return False
     with Registry(database) as registry:
         model = registry.models.find_exactly(name)
-    artifact = None if model is None else model.artifact_for("llamacpp")
+    artifact = None if model is None else model.artifact_for(EngineKind.LLAMACPP)
     if model is None or artifact is None or (model.name == name and artifact.path == str(target)):
         return False
     if artifact.sha256 == sha256_of(layer) and artifact.status == "ok":

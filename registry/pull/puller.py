@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial as bind
 from pathlib import Path
-from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
-from registry.catalogue import EngineName
+from registry.catalogue import ENGINE_OF_FORMAT
+from registry.engines import EngineKind, PullEngines
 from registry.errors import HubAuthError, HubGatedError, HubNotFoundError, NothingToPullError, PullDiskFullError
 from registry.facts import ArtifactFormat
 from registry.hub.addresses import is_private, origin_of
@@ -39,8 +39,6 @@ from registry.pull.publishing import publish, tidy
 from registry.pull.threads import in_thread
 from registry.pull.transfer import TransferSettings
 from registry.store import Registry
-
-_ENGINES: Final[dict[ArtifactFormat, EngineName]] = {ArtifactFormat.GGUF: "llamacpp", ArtifactFormat.MLX: "mlx"}
 
 
 class PullSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,16 +204,16 @@ class Puller:
                 continue
             sibling = await self._find_sibling(info.repo, kind, wishes)
             if sibling is None:
-                missing.append(_ENGINES[kind])
-                notes.append(f"No repository has {info.repo} for {_ENGINES[kind]}; it must be converted.")
+                missing.append(ENGINE_OF_FORMAT[kind])
+                notes.append(f"No repository has {info.repo} for {ENGINE_OF_FORMAT[kind]}; it must be converted.")
                 continue
-            notes.append(f"For {_ENGINES[kind]}: {sibling.repo}.")
+            notes.append(f"For {ENGINE_OF_FORMAT[kind]}: {sibling.repo}.")
             parts.append(self._plan_part(sibling, HubReference(repo=sibling.repo), wishes, kind))
         if is_part_named and ArtifactFormat.GGUF not in formats:
             raise NothingToPullError(f"{info.repo} has no GGUF files, so there is nothing to choose by ':' or '/'.")
         if missing and not parts:
             parts = [self._plan_part(info, reference, wishes, kind) for kind in formats]
-        if "llamacpp" in missing and wanted == (ArtifactFormat.GGUF,):
+        if EngineKind.LLAMACPP in missing and wanted == (ArtifactFormat.GGUF,):
             raise NothingToPullError(f"{info.repo} has no GGUF form, and none was found beside it. Pull it for mlx.")
         return PullPlan(reference=text, parts=tuple(parts), needs_conversion=tuple(missing), notes=tuple(notes))
 
@@ -289,11 +287,11 @@ def _wanted(formats: tuple[ArtifactFormat, ...], wishes: Wishes, repo: str) -> t
             f"{repo} has neither GGUF files nor a config.json with safetensors; there is nothing to run in it."
         )
     match wishes.engine:
-        case "both":
+        case PullEngines.BOTH:
             return (ArtifactFormat.GGUF, ArtifactFormat.MLX)
-        case "mlx":
+        case PullEngines.MLX:
             return (ArtifactFormat.MLX,)
-        case "llamacpp":
+        case PullEngines.LLAMACPP:
             return (ArtifactFormat.GGUF,)
         case None:
             return formats[:1]

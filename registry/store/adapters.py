@@ -2,7 +2,8 @@
 
 import msgspec
 
-from registry.catalogue import Adapter, AdapterDraft, EngineName
+from registry.catalogue import Adapter, AdapterDraft
+from registry.engines import EngineKind
 from registry.errors import AdapterNotFoundError, ArtifactConflictError
 from registry.names import check_adapter_name
 from registry.store.database import CatalogueDatabase
@@ -52,7 +53,7 @@ class Adapters:
             found = self._models.get(model.name).adapters_named(draft.name)
             return next(adapter for adapter in found if adapter.format is draft.format)
 
-    def remove(self, model_name: str, name: str, engine: EngineName | None = None) -> tuple[Adapter, ...]:
+    def remove(self, model_name: str, name: str, engine: EngineKind | None = None) -> tuple[Adapter, ...]:
         """Forget an adapter; its files stay.
 
         Args:

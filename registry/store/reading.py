@@ -11,10 +11,10 @@ from registry.catalogue import (
     Adapter,
     Artifact,
     ArtifactSummary,
-    EngineName,
     Model,
     ModelSummary,
 )
+from registry.engines import EngineKind, EngineSetting
 from registry.facts import AdapterFacts, ArtifactFormat, ModelFacts
 from registry.settings import NO_SETTINGS, decode_settings
 from registry.store.database import CatalogueDatabase
@@ -52,7 +52,7 @@ def read_models(database: CatalogueDatabase, where: str, *values: object) -> tup
             Model(
                 name=name,
                 artifacts=tuple(artifacts[model_id]),
-                engine=engine,
+                engine=None if engine is None else EngineSetting(engine),
                 aliases=tuple(aliases.get(model_id, ())),
                 settings=decode_settings(settings[model_id]) if model_id in settings else NO_SETTINGS,
                 created_at=created_at,
@@ -92,7 +92,7 @@ def read_summaries(database: CatalogueDatabase) -> tuple[ModelSummary, ...]:
             ModelSummary(
                 name=name,
                 artifacts=tuple(artifacts[model_id]),
-                engine=engine,
+                engine=None if engine is None else EngineSetting(engine),
                 aliases=tuple(aliases.get(model_id, ())),
                 created_at=created_at,
                 last_used_at=last_used_at,
@@ -181,9 +181,9 @@ def _read_adapters(database: CatalogueDatabase, where: str) -> Mapping[int, list
     return adapters
 
 
-def _adapter_labels(database: CatalogueDatabase) -> Mapping[int, list[tuple[str, EngineName]]]:
+def _adapter_labels(database: CatalogueDatabase) -> Mapping[int, list[tuple[str, EngineKind]]]:
     """Give name and engine of every adapter by its model's row, sorted."""
-    labels: defaultdict[int, list[tuple[str, EngineName]]] = defaultdict(list)
+    labels: defaultdict[int, list[tuple[str, EngineKind]]] = defaultdict(list)
     for model_id, name, kind in database.rows("SELECT model_id, name, format FROM adapters ORDER BY name, format"):
         labels[model_id].append((name, ENGINE_OF_FORMAT[_FORMATS[kind]]))
     return labels

@@ -4,6 +4,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from registry.engines import EngineSetting
 from router.cli.engine_explain import check_explain, explain_engine
 from router.cli.terminal.context import (
     CommandError,
@@ -73,14 +74,14 @@ def engine(
         return
     if explained is not None or prompt_tokens is not None or answer_tokens is not None:
         raise CommandError("Only `mlxr engine explain MODEL` takes a second word, --prompt-tokens or --answer-tokens.")
-    check_engine(setting, others=(GLOBAL_WORD,) if model is not None else ())
+    own = check_engine(setting, others=(GLOBAL_WORD,) if model is not None else ())
     paths = current_paths()
     if setting is None:
         _show(paths, config, model, is_json=is_json)
     elif model is None:
         _set_global(paths, config, setting, is_json=is_json)
     else:
-        _set_model(paths, model, setting, is_json=is_json)
+        _set_model(paths, model, own, is_json=is_json)
 
 
 def _config_file(paths: "Paths", given: str | None) -> "Path":
@@ -169,15 +170,15 @@ def _why_no_effect(status: "ServerStatus") -> str:
     )
 
 
-def _set_model(paths: "Paths", name: str, setting: str, *, is_json: bool) -> None:
-    own = None if setting == GLOBAL_WORD else setting
+def _set_model(paths: "Paths", name: str, own: "EngineSetting | None", *, is_json: bool) -> None:
     with open_registry(paths) as registry:
         model = registry.models.change_settings(name, {"engine": own})
-    if own in {"mlx", "llamacpp"} and own not in model.engines:
+    engine = None if own is None else own.engine
+    if engine is not None and engine.kind not in model.engines:
         has = ", ".join(model.engines) or "no engine"
         print(
-            f"mlxr: warning: {model.name} has no usable artifact for {own} (it runs on {has}), so its requests will be "
-            f"refused; `mlxr models add PATH --name {model.name}` adds one.",
+            f"mlxr: warning: {model.name} has no usable artifact for {engine} (it runs on {has}), so its requests will "
+            f"be refused; `mlxr models add PATH --name {model.name}` adds one.",
             file=sys.stderr,
         )
     if is_json:

@@ -51,19 +51,17 @@ def explain_engine(model: str, prompt_tokens: str | None, answer_tokens: str | N
 
 
 def _explained_here(paths: "Paths", model: str, size: "RequestSize") -> "Explanation":
-    import platform
-    import sys
-
     from router.bench.machine.machine import machine_id
     from router.models.auto.learning import AutoLearning
     from router.models.directory import ModelDirectory
+    from router.placement.budget import this_machine
     from router.protocols.control.explain import explain
 
     with open_registry_for_reading(paths) as registry:
         models = ModelDirectory(
             registry,
             engine_setting=read_config(paths).engine,
-            is_apple_silicon=sys.platform == "darwin" and platform.machine() == "arm64",
+            is_apple_silicon=this_machine().has_metal,
             auto=AutoLearning(registry.benches, machine_id=machine_id()),
         )
         return explain(models, models.wish_for(model, None), size)

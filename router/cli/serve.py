@@ -33,17 +33,16 @@ def serve(host: str | None, port: int | None, config: str | None, engine: str | 
     from router.cli.terminal.log_setup import configure_logging
     from router.config.load import Overrides, apply_overrides, load_config
     from router.config.reference import ensure_config_file
-    from router.config.schema import EngineSetting
     from router.gateway import GatewayOptions, run_gateway
 
-    check_engine(engine)
+    setting = check_engine(engine)
     paths = current_paths()
     file = config_file(paths, config)
     overrides = Overrides(
         host=host,
         port=port,
         unix_socket=None if unix_socket is None else str(Path(unix_socket).absolute()),
-        engine=None if engine is None else EngineSetting(engine),
+        engine=setting,
     )
     paths.ensure_folders()
     ensure_config_file(file)

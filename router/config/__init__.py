@@ -7,7 +7,6 @@ from router.config.roots import scan_roots
 from router.config.schema import (
     CacheConfig,
     Config,
-    EngineSetting,
     FlashAttention,
     GenerationConfig,
     LimitsConfig,
@@ -27,7 +26,6 @@ __all__ = [
     "CacheConfig",
     "Config",
     "ConversationsConfig",
-    "EngineSetting",
     "FlashAttention",
     "GenerationConfig",
     "LimitsConfig",

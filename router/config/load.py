@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from registry.credentials import without_credentials
-from router.config.schema import Config, EngineSetting
+from registry.engines import EngineSetting
+from router.config.schema import Config
 from router.config.yaml_text import MAX_TEXT_BYTES, KeyPath, YAMLTextError, dotted, parse
 from router.errors import ConfigError
 

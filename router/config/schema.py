@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from registry.engines import EngineSetting
 from registry.settings import KVType
 from router.config.background import MAX_SECONDS, BatchesConfig, ConversationsConfig, Seconds, ShadowConfig
 
@@ -34,14 +35,6 @@ SocketPath = Annotated[
 Origin = Annotated[
     str, Meta(pattern=r"^https?://[^/\s]+$", description="an origin like http://localhost:3000, without a path")
 ]
-
-
-class EngineSetting(enum.StrEnum):
-    """Which engine serves a model when neither the request nor the model says."""
-
-    AUTO = "auto"
-    MLX = "mlx"
-    LLAMACPP = "llamacpp"
 
 
 class Residency(enum.StrEnum):

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from registry.catalogue import EngineName
+from registry.engines import EngineKind
 from registry.errors import RegistryError
 from registry.pull.events import Converting, Failed
 from router.jobs.convert.converter import Converter
@@ -38,7 +38,7 @@ class ConversionDone(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     """The result can be used now."""
 
     model: str
-    engines: tuple[EngineName, ...]
+    engines: tuple[EngineKind, ...]
     path: str
     report: ConversionReport
 

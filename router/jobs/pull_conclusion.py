@@ -4,6 +4,7 @@ import logging
 import shlex
 from pathlib import Path
 
+from registry.engines import EngineKind
 from registry.errors import PullUnfinishedError, RegistryError
 from registry.pull import PullHandle, PullResult
 from registry.pull.events import Converting, Registered
@@ -38,7 +39,7 @@ class PullConclusion:
         for model in models:
             handle.tell(model)
         logger.info("pull %d brought %s", handle.id, ", ".join(model.model for model in models))
-        if "mlx" in result.plan.needs_conversion and "mlx" not in models[0].engines:
+        if EngineKind.MLX in result.plan.needs_conversion and EngineKind.MLX not in models[0].engines:
             await self._convert(handle, models[0].model)
 
     async def _register(self, handle: PullHandle, result: PullResult) -> tuple[Registered, ...]:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from registry.engines import PullEngines
 from registry.pull.events import FINAL_EVENTS, PullEvent, Registered
 from registry.pull.manager import PullStatus
 from registry.pull.plan import Wishes
@@ -64,7 +65,7 @@ class PullInfo(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     reference: str
     state: PullState
-    engine: Literal["mlx", "llamacpp", "both"] | None = None
+    engine: PullEngines | None = None
     vision: bool = False
     name: str | None = None
     called: str | None = None

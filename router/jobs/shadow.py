@@ -22,6 +22,7 @@ from backends.errors import BackendError
 from backends.sequence import Priority
 from backends.wire.messages import SequenceTimings, Usage
 from registry.bench_record import BenchContestant, BenchLoad, BenchMachine, BenchRecord, BenchSample, BenchScenario
+from registry.engines import EngineKind, EngineSetting
 from registry.errors import RegistryError
 from router.config import ShadowConfig
 from router.errors import RouterError
@@ -75,7 +76,7 @@ class Shadow:
         services: Services,
         *,
         machine: BenchMachine,
-        engine_versions: dict[str, dict[str, str]],
+        engine_versions: dict[EngineKind, dict[str, str]],
         keep: Callable[[BenchRecord], object],
         clock: Callable[[], float] = time.monotonic,
         seed: int | None = None,
@@ -136,12 +137,12 @@ class Shadow:
         first = _measured(generation)
         return None if first is None else Remembered(request, first)
 
-    def _other_engine(self, target: Target) -> str | None:
+    def _other_engine(self, target: Target) -> EngineKind | None:
         try:
             engines = usable_artifacts(self._services.models.get(target.model), Purpose.GENERATE)
         except RegistryError:
             return None
-        return next((engine for engine in engines if engine != target.engine), None)
+        return next((engine for engine in engines if engine is not target.engine.kind), None)
 
     async def _repeat(self, remembered: Remembered) -> None:
         """Send the request to the other engine, keep what it took, and put the first engine back."""
@@ -158,10 +159,10 @@ class Shadow:
         except (RouterError, BackendError, RegistryError) as exc:
             logger.info("a request was not repeated on %s: %s", other, exc)
 
-    async def _generate(self, request: GenerationRequest, engine: str) -> Measured | None:
+    async def _generate(self, request: GenerationRequest, engine: EngineKind) -> Measured | None:
         """Return what the other engine takes; None when somebody came meanwhile."""
         bound = MAX_TOKENS if request.spec.max_tokens is None else min(MAX_TOKENS, request.spec.max_tokens)
-        wish = msgspec.structs.replace(request.wish, engine=engine, keep_alive_s=None)
+        wish = msgspec.structs.replace(request.wish, engine=EngineSetting(engine), keep_alive_s=None)
         spec = msgspec.structs.replace(request.spec, max_tokens=bound, priority=Priority.BACKGROUND, session_id=None)
         repeated = msgspec.structs.replace(request, wish=wish, spec=spec)
         generation = Generation(self._services.supervisor, repeated)
@@ -182,7 +183,7 @@ class Shadow:
         """Load the first engine again, so that the next request does not wait for it."""
         if self._is_anybody_here():
             return  # what they asked for is being loaded
-        wish = Wish(target.model, target.engine, load=target.load)
+        wish = Wish(target.model, EngineSetting(str(target.engine)), load=target.load)
         lease = await self._services.supervisor.lease(wish, 0, Priority.BACKGROUND)
         lease.release()
 
@@ -211,12 +212,12 @@ class Shadow:
 
     def _contestant(self, target: Target) -> BenchContestant:
         return BenchContestant(
-            label=target.engine,
+            label=str(target.engine),
             model=target.model,
-            engine=target.engine,
+            engine=str(target.engine),
             artifact_path=target.path,
             artifact_version=target.version,
-            engine_versions=self._engine_versions.get(target.engine, {}),
+            engine_versions=self._engine_versions.get(target.engine.kind, {}),
         )
 
 

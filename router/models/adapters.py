@@ -1,11 +1,12 @@
 """Which adapter a request means, and what it adds to a load. Pure: registry entries in, targets' parts out."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import msgspec
 from msgspec.structs import replace
 
 from registry.catalogue import Adapter, Artifact, Model
+from registry.engines import EngineKind
 from registry.errors import AdapterNotFoundError
 from registry.facts import ArtifactFormat, MemoryFacts, ModelFacts
 from router.errors import EngineNotAvailableError
@@ -31,42 +32,44 @@ class TargetAdapter(msgspec.Struct, frozen=True):
     num_weights: int
 
 
-def find_adapters(model: Model, name: str) -> dict[str, Adapter]:
+def find_adapters(model: Model, name: str) -> dict[EngineKind, Adapter]:
     """Return the adapters of a name by their engine, one at least.
 
     Raises:
         AdapterNotFoundError: The model has none of this name.
     """
-    found = {str(adapter.engine): adapter for adapter in model.adapters_named(name)}
+    found = {adapter.engine: adapter for adapter in model.adapters_named(name)}
     if not found:
         raise AdapterNotFoundError(model.name, name, [adapter.name for adapter in model.adapters])
     return found
 
 
 def artifacts_under(
-    artifacts: Mapping[str, Artifact], adapters: Mapping[str, Adapter], reference: str, wanted: Collection[str]
-) -> dict[str, Artifact]:
+    artifacts: Mapping[EngineKind, Artifact],
+    adapters: Mapping[EngineKind, Adapter],
+    reference: str,
+    wanted: EngineKind | None,
+) -> dict[EngineKind, Artifact]:
     """Return the artifacts that an adapter can be laid over.
 
     Args:
         adapters: Of `find_adapters`.
         reference: `name+adapter`, for the message.
-        wanted: The engine that is set; empty for `auto`.
+        wanted: The engine that is set; None for `auto`.
 
     Raises:
         EngineNotAvailableError: There is none for the engines that are wanted.
     """
     both = {engine: artifact for engine, artifact in artifacts.items() if engine in adapters}
-    missing = next((engine for engine in wanted if engine not in both), None)
-    if missing is None and both:
+    if both and (wanted is None or wanted in both):
         return both
-    missing = missing or next(iter(adapters))
+    missing = wanted or next(iter(adapters))
     name, _, adapter = reference.partition("+")
     if missing not in adapters:
-        kind = "MLX adapter folder" if missing == "mlx" else "GGUF adapter"
+        kind = "MLX adapter folder" if missing is EngineKind.MLX else "GGUF adapter"
         remedy = f"mlxr models adapter add {name} PATH --name {adapter}   (PATH: its {kind})"
     else:
-        kind = "MLX folder" if missing == "mlx" else "GGUF file"
+        kind = "MLX folder" if missing is EngineKind.MLX else "GGUF file"
         remedy = f"mlxr models add PATH --name {name}   (PATH: the model's {kind}, which the adapter changes)"
     raise EngineNotAvailableError(reference, missing, sorted(both), remedy)
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from registry.catalogue import Adapter, Artifact, Model
+from registry.engines import EngineKind, EngineSetting
 from registry.errors import DatabaseError, ModelNotFoundError
 from registry.names import parse_model_reference
 from registry.store import Registry
-from router.config import EngineSetting
 from router.errors import InvalidRequestError, ModelLoadFailedError
+from router.http.headers import ENGINE_HEADER
 from router.models.adapters import find_adapters
 from router.models.auto.learning import AutoLearning
 from router.models.load_settings import AS_CONFIGURED, LoadSettings
@@ -119,9 +120,9 @@ class ModelDirectory:
         """
         name, engine, adapter = parse_model_reference(reference)
         if engine_header is not None:
-            header_engine = parse_engine(engine_header.strip(), param="X-Mlxr-Engine").value
+            header_engine = parse_engine(engine_header.strip(), param=ENGINE_HEADER)
             if engine is not None and engine != header_engine:
-                message = f"model says engine {engine}, X-Mlxr-Engine says {header_engine}; send one of the two"
+                message = f"model says engine {engine}, {ENGINE_HEADER} says {header_engine}; send one of the two"
                 raise InvalidRequestError(message, "model")
             engine = header_engine
         model = self.get(name)
@@ -139,7 +140,7 @@ class ModelDirectory:
         model = self.get(wish.model)
         choice = choose(
             model,
-            wish=None if wish.engine is None else EngineSetting(wish.engine),
+            wish=wish.engine,
             global_setting=self.engine_setting,
             is_apple_silicon=self._is_apple_silicon,
             purpose=wish.purpose,
@@ -164,9 +165,9 @@ class ModelDirectory:
             return
         artifacts = usable_artifacts(self.get(wish.model), wish.purpose)
         decision = self.auto.decide(choice.target.model, artifacts, wish.size)
-        self.auto.note(choice.target.model, choice.target.engine, wish.size, decision)
+        self.auto.note(choice.target.model, choice.target.engine.kind, wish.size, decision)
 
-    def _picked(self, model: str, artifacts: Mapping[str, Artifact], wish: Wish) -> str | None:
+    def _picked(self, model: str, artifacts: Mapping[EngineKind, Artifact], wish: Wish) -> EngineKind | None:
         """Return the engine that is expected to answer sooner; the benchmark measures no adapters and no embeddings."""
         if self.auto is None or wish.purpose is not Purpose.GENERATE or wish.adapter is not None:
             return None

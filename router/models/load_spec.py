@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from backends.wire.messages import LoadSpec
+from registry.engines import EngineKind
 from router.config import Config
 from router.models.load_settings import config_for
 from router.models.targets import Target
@@ -37,7 +38,7 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
             saved_caches_dir=str(saved_caches_dir / _key_of(target)),
             saved_caches_max_bytes=config.cache.max_bytes,
         )
-    if target.engine == "mlx":
+    if target.engine.kind is EngineKind.MLX:
         return msgspec.structs.replace(
             spec,
             kv_type=target.load.kv_type,  # for the engine to refuse: the config's is llamacpp's alone

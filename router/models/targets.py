@@ -24,13 +24,12 @@ from typing import Literal
 import msgspec
 
 from registry.catalogue import Artifact, Model
+from registry.engines import Engine, EngineKind, EngineSetting
 from registry.facts import ModelKind
-from router.config import EngineSetting
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.adapters import TargetAdapter, artifacts_under, find_adapters, target_adapter
 from router.models.load_settings import AS_CONFIGURED, LoadSettings, load_settings_of, overlaid
 
-ENGINES = ("mlx", "llamacpp")
 _KV_BLOCK = 32
 """Elements of a block of every quantized type. Source: ggml-common.h."""
 FOREVER_S = math.inf
@@ -68,14 +67,13 @@ class Target(msgspec.Struct, frozen=True):
     """One artifact of one model, and how it is loaded: what a worker is told to load.
 
     Attributes:
-        engine: `mlx` or `llamacpp`.
         version: Another one when the files have changed, although the path is the same.
         load: What of the load is not as the config has it, by the model's settings and the request's own.
         adapter: What is laid over the model, or None.
     """
 
     model: str
-    engine: str
+    engine: Engine
     artifact_id: int
     path: str
     version: str = ""
@@ -110,7 +108,7 @@ def parse_engine(text: str, *, param: str) -> EngineSetting:
     """Return the engine setting that a client wrote.
 
     Raises:
-        InvalidRequestError: It is none of auto, mlx, llamacpp.
+        InvalidRequestError: It is none.
     """
     try:
         return EngineSetting(text)
@@ -127,7 +125,7 @@ def choose(
     purpose: Purpose = Purpose.GENERATE,
     load: LoadSettings = AS_CONFIGURED,
     adapter: str | None = None,
-    pick_auto: Callable[[Mapping[str, Artifact]], str | None] = lambda _artifacts: None,
+    pick_auto: Callable[[Mapping[EngineKind, Artifact]], EngineKind | None] = lambda _artifacts: None,
 ) -> Choice:
     """Return what serves a request for `model`.
 
@@ -153,24 +151,24 @@ def choose(
         raise ModelLoadFailedError(f"the model '{model.name}' cannot be served: {_why_unusable(model)}")
     adapters = {} if adapter is None else find_adapters(model, adapter)
     if adapter is not None:
-        wanted = () if setting is EngineSetting.AUTO else (setting.value,)
+        wanted = None if setting.engine is None else setting.engine.kind
         by_engine = artifacts_under(by_engine, adapters, f"{model.name}+{adapter}", wanted)
-    if setting is EngineSetting.AUTO:
+    engine = setting.engine
+    if engine is None:
         picked = pick_auto(by_engine) if len(by_engine) > 1 else None
-        engine, reason = (
+        kind, reason = (
             _auto(by_engine, is_apple_silicon=is_apple_silicon)
             if picked is None
             else (picked, EngineReason.AUTO_MEASURED)
         )
-    else:
-        engine = setting.value
-    artifact = by_engine.get(engine)
+        engine = Engine(kind)
+    artifact = by_engine.get(engine.kind)
     if artifact is None:
-        raise EngineNotAvailableError(model.name, engine, sorted(by_engine), _remedy(model.name, engine))
-    _check_wished_load(model.name, engine, load)
+        raise EngineNotAvailableError(model.name, str(engine), sorted(by_engine), _remedy(model.name, engine.kind))
+    _check_wished_load(model.name, engine.kind, load)
     loaded_with = overlaid(load_settings_of(model.settings), load)
     _check_kv_type(model.name, artifact, loaded_with.kv_type)
-    overlay = target_adapter(adapters[engine]) if adapter is not None else None
+    overlay = target_adapter(adapters[engine.kind]) if adapter is not None else None
     target = Target(model.name, engine, artifact.id, artifact.path, artifact.version, loaded_with, overlay)
     return Choice(target, reason, keep_alive_seconds(model.settings.keep_alive_s))
 
@@ -182,25 +180,25 @@ def _setting(
     if wish is not None:
         return wish, EngineReason.REQUEST
     if model.engine is not None:
-        return EngineSetting(model.engine), EngineReason.MODEL_SETTING
+        return model.engine, EngineReason.MODEL_SETTING
     return global_setting, EngineReason.GLOBAL_SETTING
 
 
-def usable_artifacts(model: Model, purpose: Purpose) -> dict[str, Artifact]:
+def usable_artifacts(model: Model, purpose: Purpose) -> dict[EngineKind, Artifact]:
     """Return the first usable artifact per engine; mlx-lm has no code for models that only embed."""
-    by_engine: dict[str, Artifact] = {}
+    by_engine: dict[EngineKind, Artifact] = {}
     for artifact in model.artifacts:
-        is_encoder_folder = artifact.facts.kind is ModelKind.EMBEDDING and artifact.engine == "mlx"
+        is_encoder_folder = artifact.facts.kind is ModelKind.EMBEDDING and artifact.engine is EngineKind.MLX
         if artifact.status == "ok" and artifact.facts.kind in _KINDS[purpose] and not is_encoder_folder:
             by_engine.setdefault(artifact.engine, artifact)
     return by_engine
 
 
-def _auto(by_engine: dict[str, Artifact], *, is_apple_silicon: bool) -> tuple[str, EngineReason]:
-    if is_apple_silicon and "mlx" in by_engine:
-        return "mlx", EngineReason.AUTO_APPLE_SILICON
-    if "llamacpp" in by_engine:
-        return "llamacpp", EngineReason.AUTO_GGUF
+def _auto(by_engine: dict[EngineKind, Artifact], *, is_apple_silicon: bool) -> tuple[EngineKind, EngineReason]:
+    if is_apple_silicon and EngineKind.MLX in by_engine:
+        return EngineKind.MLX, EngineReason.AUTO_APPLE_SILICON
+    if EngineKind.LLAMACPP in by_engine:
+        return EngineKind.LLAMACPP, EngineReason.AUTO_GGUF
     return next(iter(by_engine)), EngineReason.AUTO_ONLY
 
 
@@ -216,10 +214,10 @@ def _why_artifact_unusable(artifact: Artifact) -> str:
     return f"its {artifact.format} artifact is of kind {kind}, which the {engine} engine cannot run"
 
 
-def _check_wished_load(name: str, engine: str, load: LoadSettings) -> None:
+def _check_wished_load(name: str, engine: EngineKind, load: LoadSettings) -> None:
     """Refuse what a request wants of the load and the engine cannot do."""
     for key, value in (("kv_type", load.kv_type), ("threads", load.threads)):
-        if engine == "mlx" and value is not None:
+        if engine is EngineKind.MLX and value is not None:
             message = f"{key}: the mlx engine has no such setting of a load; leave it out, or ask '{name}@llamacpp'"
             raise InvalidRequestError(message, key)
 
@@ -232,7 +230,7 @@ def _check_kv_type(name: str, artifact: Artifact, kv_type: str | None) -> None:
     if kv_type is None:
         return
     kv = artifact.facts.kv
-    if artifact.engine == "mlx":
+    if artifact.engine is EngineKind.MLX:
         problem = f"which mlx does not have; use '{name}@llamacpp'"
     elif kv_type.startswith("q") and kv is not None and (kv.key_length % _KV_BLOCK or kv.value_length % _KV_BLOCK):
         problem = f"for which its heads must have a multiple of {_KV_BLOCK} elements; use f16"
@@ -244,6 +242,6 @@ def _check_kv_type(name: str, artifact: Artifact, kv_type: str | None) -> None:
     )
 
 
-def _remedy(name: str, engine: str) -> str:
-    kind = "MLX folder" if engine == "mlx" else "GGUF file"
+def _remedy(name: str, engine: EngineKind) -> str:
+    kind = "MLX folder" if engine is EngineKind.MLX else "GGUF file"
     return f"mlxr models add PATH --name {name}   (PATH: its {kind})"

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from registry.engines import EngineSetting
 from router.models.load_settings import AS_CONFIGURED, LoadSettings
 from router.models.size import RequestSize
 from router.models.targets import Purpose
@@ -20,7 +21,7 @@ class Wish(msgspec.Struct, frozen=True):
     """
 
     model: str
-    engine: str | None = None
+    engine: EngineSetting | None = None
     purpose: Purpose = Purpose.GENERATE
     load: LoadSettings = AS_CONFIGURED
     keep_alive_s: float | None = None

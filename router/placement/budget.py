@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from registry.catalogue import EngineName
+from registry.engines import EngineKind
 from registry.memory_fit import Machine
 from router.placement import readings as memory
 
@@ -35,16 +35,12 @@ class MemoryBudget(msgspec.Struct, frozen=True, kw_only=True):
     available_bytes: int
     wired_limit_bytes: int | None = None
 
-    def available_for(self, engine: EngineName) -> int:
-        """Give what an engine's worker may take now: with Metal no more than the wired limit.
+    def available_for(self, engine: EngineKind) -> int:
+        """Give the bytes that an engine's worker may take now.
 
-        Args:
-            engine: `mlx` or `llamacpp`; the latter computes on the CPU and is not limited by Metal.
-
-        Returns:
-            Bytes.
+        With Metal no more than the wired limit; llamacpp computes on the CPU and is not limited by it.
         """
-        if engine == "mlx" and self.wired_limit_bytes is not None:
+        if engine is EngineKind.MLX and self.wired_limit_bytes is not None:
             return min(self.available_bytes, self.wired_limit_bytes)
         return self.available_bytes
 

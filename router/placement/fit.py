@@ -5,7 +5,7 @@ Not here: the sums (`registry.memory_fit`) and the readings (`memory_budget`).
 
 from collections.abc import Sequence
 
-from registry.catalogue import EngineName
+from registry.engines import EngineKind
 from registry.facts import ModelFacts
 from registry.memory_fit import Fit, FitSettings, Machine, MemoryNeed, check_fit, largest_context, memory_need
 from router.config import Config
@@ -13,14 +13,14 @@ from router.errors import InsufficientMemoryError
 from router.models.load_settings import AS_CONFIGURED, LoadSettings, config_for
 
 
-def fit_settings_for(config: Config, engine: EngineName, load: LoadSettings = AS_CONFIGURED) -> FitSettings:
+def fit_settings_for(config: Config, engine: EngineKind, load: LoadSettings = AS_CONFIGURED) -> FitSettings:
     """Give the settings with which a model is loaded.
 
     Args:
         load: What differs from the config for this model.
     """
     config = config_for(config, load)
-    is_llamacpp = engine == "llamacpp"
+    is_llamacpp = engine is EngineKind.LLAMACPP
     return FitSettings(
         context_length=config.generation.context_length,
         parallel=config.generation.parallel,
@@ -88,7 +88,7 @@ def way_out(model: str, need: MemoryNeed, context_length: int | None) -> str:
         need: What does not fit.
         context_length: The longest context that fits, None without one.
     """
-    kv = ", a quantized KV cache (kv_type)" if need.engine == "llamacpp" else ""
+    kv = ", a quantized KV cache (kv_type)" if need.engine is EngineKind.LLAMACPP else ""
     if context_length is None:
         return "It does not fit with any context; use a smaller quantization or a smaller model, or end other programs."
     return (

@@ -14,11 +14,12 @@ from litestar.types import ASGIApp
 from router.http.asgi import json_reply
 from router.http.body import read_body
 from router.http.error_response import Dialect
+from router.http.headers import ENGINE_HEADER, REQUEST_ID_HEADER
 from router.http.streaming import EventStream, error_chunk, until_disconnect
 from router.requests.embedding import EmbeddingRun, Embeddings, EmbeddingWanted
 from router.requests.facts import RequestFacts
 from router.requests.generation import Generation, GenerationRequest
-from router.requests.headers import ENGINE_HEADER, REQUEST_ID_HEADER, HeaderWishes, header_wishes
+from router.requests.headers import HeaderWishes, header_wishes
 from router.requests.register import AnswerEncoder, RunningRequest, whole_answer
 from router.requests.resend import fingerprint
 from router.services import Services

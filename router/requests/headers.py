@@ -14,15 +14,8 @@ from registry.errors import InvalidSettingError
 from registry.settings import settings_from_text
 from router.config.background import MAX_SECONDS
 from router.errors import InvalidRequestError
+from router.http.headers import LOAD_HEADER, PRIORITY_HEADER, SESSION_HEADER, TIMEOUT_HEADER
 from router.models.load_settings import AS_CONFIGURED, LoadSettings
-
-ENGINE_HEADER: Final = "X-Mlxr-Engine"
-PRIORITY_HEADER: Final = "X-Mlxr-Priority"
-SESSION_HEADER: Final = "X-Session-Id"
-TIMEOUT_HEADER: Final = "X-Mlxr-Timeout"
-LOAD_HEADER: Final = "X-Mlxr-Load"
-REQUEST_ID_HEADER: Final = b"x-request-id"
-"""Of the answer: by which id the request is listed and can be cancelled."""
 
 MAX_SESSION_CHARS: Final = 512
 

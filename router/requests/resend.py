@@ -8,16 +8,17 @@ import hashlib
 from collections.abc import Mapping
 from typing import Final
 
-RELEVANT_HEADERS: Final = (
-    "authorization",
-    "x-api-key",
-    "x-mlxr-engine",
-    "x-mlxr-load",
-    "x-mlxr-priority",
-    "x-mlxr-prefill-progress",
-    "x-mlxr-timeout",
-    "x-session-id",
+from router.http.headers import (
+    ENGINE_HEADER,
+    LOAD_HEADER,
+    PRIORITY_HEADER,
+    PROGRESS_HEADER,
+    SESSION_HEADER,
+    TIMEOUT_HEADER,
 )
+
+_OWN: Final = (ENGINE_HEADER, LOAD_HEADER, PRIORITY_HEADER, PROGRESS_HEADER, TIMEOUT_HEADER, SESSION_HEADER)
+RELEVANT_HEADERS: Final = ("authorization", "x-api-key", *(name.lower() for name in _OWN))
 """Those that say who asks and how to answer. Others differ when a client tries again, such as its count of retries."""
 
 MAX_KEPT_BYTES: Final = 1 << 20

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from backends.llamacpp.threads import default_num_threads
+from registry.engines import Engine, EngineKind
 from router.config import Config
 from router.errors import EngineCrashedError, RouterError
 from router.models.load_spec import load_spec_for
-from router.models.targets import ENGINES, Target
+from router.models.targets import Target
 from router.placement.lifecycle import WorkerState, check_transition
 from router.placement.situation import PlacedWorker
 from router.status import Swap
@@ -34,7 +35,7 @@ class Fleet:
     """Owns the workers.
 
     Args:
-        launch_for: Engine name to how its worker is started.
+        launch_for: Name of an engine to how its worker is started.
         saved_caches_dir: Where caches are saved when the config wants that.
         post: Puts a message into the supervisor's inbox.
         clock: Monotonic seconds.
@@ -56,7 +57,7 @@ class Fleet:
         self._saved_caches_dir = saved_caches_dir
         self._clock = clock
         self._workers: dict[int, ManagedWorker] = {}
-        self._broken_standby: set[str] = set()
+        self._broken_standby: set[Engine] = set()
         self._ids = itertools.count(1)
         self._tasks: asyncio.TaskGroup | None = None
         self.swaps: deque[Swap] = deque(maxlen=NUM_SWAPS_KEPT)
@@ -156,20 +157,20 @@ class Fleet:
                 at=worker.loaded_at,
                 event="load",
                 model=worker.target.label,
-                engine=worker.engine,
+                engine=str(worker.engine),
                 load_ms=worker.load_ms,
             )
         )
         return True
 
-    def _standby_for(self, engine: str) -> ManagedWorker | None:
+    def _standby_for(self, engine: Engine) -> ManagedWorker | None:
         """Return a waiting worker; one that has just died is none, though it is not reaped yet."""
         for worker in self:
             if worker.target is None and worker.engine == engine and worker.state in _UNLOADED and not worker.has_died:
                 return worker
         return None
 
-    def _launch(self, engine: str, config: Config) -> ManagedWorker:
+    def _launch(self, engine: Engine, config: Config) -> ManagedWorker:
         assert self._tasks is not None
         worker = ManagedWorker(worker_id=next(self._ids), engine=engine, state_since=self._clock())
         self._workers[worker.worker_id] = worker
@@ -181,7 +182,7 @@ class Fleet:
         changed = WorkerChanged(worker.worker_id)
         swap, error = await run_worker(
             worker,
-            self._launch_for(worker.engine),
+            self._launch_for(worker.engine.kind),
             on_change=lambda: self._post(changed),
             reclaim_timeout_s=reclaim_timeout_s,
         )
@@ -202,11 +203,11 @@ class Fleet:
             for worker in idle:
                 self.stop(worker, "standby is off", config)
         elif all(worker.state is not WorkerState.LOADING for worker in self):
-            for engine in ENGINES:
+            for engine in map(Engine, EngineKind):
                 if engine not in self._broken_standby and all(worker.engine != engine for worker in idle):
                     self._launch(engine, config)
 
-    def give_up_standby(self, engine: str, words: str) -> None:
+    def give_up_standby(self, engine: Engine, words: str) -> None:
         """Start no standby worker for an engine that breaks, until a model has been loaded on it."""
         logger.warning("no standby worker for %s: %s", engine, words)
         self._broken_standby.add(engine)

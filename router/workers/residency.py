@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from backends.sequence import Priority
+from registry.engines import Engine
 from router.models.targets import Target
 from router.placement import readings as memory
 from router.placement.lifecycle import WorkerState
@@ -57,7 +58,7 @@ class ManagedWorker:
     """
 
     worker_id: int
-    engine: str
+    engine: Engine
     state_since: float
     client: WorkerClient | None = None
     target: Target | None = None
@@ -168,7 +169,7 @@ async def _unload_of(worker: ManagedWorker, reclaim_timeout_s: float) -> Swap:
         at=time.time(),
         event="unload",
         model=worker.target.label,
-        engine=worker.engine,
+        engine=str(worker.engine),
         reason=worker.stop_reason or "died",
         unload_ms=None if worker.stopping_at is None else (time.monotonic() - worker.stopping_at) * 1000,
         freed_bytes=None if before is None else before.rss_bytes,

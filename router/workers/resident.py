@@ -24,4 +24,4 @@ def resident_of(supervisor: "Supervisor", model: str) -> Resident:
     newest = max(workers, key=lambda worker: worker.state is not WorkerState.DRAINING)
     assert newest.target is not None
     is_busy = any(worker.num_running for worker in workers) or bool(supervisor.waiting)
-    return Resident(newest.target.engine, is_busy)
+    return Resident(newest.target.engine.kind, is_busy)

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from registry.bench_record import BenchSample
+from registry.engines import EngineKind
 from router.bench.figures.statistics import Interval
 from router.bench.figures.summary import Figure, summarize
 from router.bench.plan.contestants import Contestant
@@ -59,7 +60,7 @@ async def measure(first: str, second: str) -> dict[str, Figure]:
 
 
 def measurer(number: int, http: httpx.AsyncClient) -> Measurer:
-    contestant = Contestant(label=f"{number}", model="tiny", engine="llamacpp")
+    contestant = Contestant(label=f"{number}", model="tiny", engine=EngineKind.LLAMACPP)
     return Measurer(number, contestant, http, seed=1, started_at=time.monotonic())
 
 

@@ -8,8 +8,9 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from registry.engines import EngineSetting
 from router import gateway
-from router.config import Config, EngineSetting, LimitsConfig, LoggingConfig, LogLevel, ModelsConfig, ServerConfig
+from router.config import Config, LimitsConfig, LoggingConfig, LogLevel, ModelsConfig, ServerConfig
 from router.services import Services
 
 

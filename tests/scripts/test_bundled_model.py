@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from registry.engines import EngineKind
 from registry.scan.discovery import register_path
 from registry.store import Registry
 
@@ -37,7 +38,7 @@ def copy_in(folder: Path, gguf: Path) -> Path:
 
 
 def path_of(registry: Registry) -> str:
-    artifact = registry.models.get(NAME).artifact_for("llamacpp")
+    artifact = registry.models.get(NAME).artifact_for(EngineKind.LLAMACPP)
     assert artifact is not None
     return artifact.path
 

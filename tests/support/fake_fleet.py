@@ -18,6 +18,7 @@ from backends.fake.engine import FakeOptions
 from backends.sequence import SamplingParams
 from backends.wire.prompts import Prompt, TextPrompt
 from backends.wire.request import SequenceSpec
+from registry.engines import Engine, EngineKind, EngineSetting
 from registry.errors import ModelNotFoundError
 from router.config import Config, GenerationConfig, LimitsConfig
 from router.errors import RouterError
@@ -121,15 +122,15 @@ class FakeFleet:
         """Remember nothing."""
 
     def resolve(self, wish: Wish) -> Choice:
-        engine = wish.engine or self.engine_setting
+        engine = Engine.parse(wish.engine or self.engine_setting)
         match wish.model:
             case "m":
                 load = overlaid(self.load, wish.load)
-                number = 1 if engine == "mlx" else 2
+                number = 1 if engine.kind is EngineKind.MLX else 2
                 target = Target("m", engine, number, f"/m/{engine}", load=load)
                 return Choice(target, EngineReason.REQUEST, wish.keep_alive_s)
             case "other":
-                return Choice(Target("other", "llamacpp", 3, "/other"), EngineReason.AUTO_ONLY)
+                return Choice(Target("other", Engine(EngineKind.LLAMACPP), 3, "/other"), EngineReason.AUTO_ONLY)
             case _:
                 raise ModelNotFoundError(wish.model)
 
@@ -160,7 +161,7 @@ class FakeFleet:
         return Generation(
             self.supervisor,
             GenerationRequest(
-                wish=Wish(model, engine or None),
+                wish=Wish(model, EngineSetting(engine) if engine else None),
                 prompts=tuple[Prompt, ...](TextPrompt(prompt) for prompt in prompts),
                 spec=SequenceSpec(SamplingParams(temperature=0.0), max_tokens, **spec),
                 prompt_param="prompt",

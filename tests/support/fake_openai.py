@@ -13,10 +13,11 @@ import httpx
 import msgspec
 
 from backends.fake.engine import FakeOptions
+from registry.engines import EngineSetting
 from registry.facts import ArtifactFormat
 from registry.store import Registry
 from router.app import create_app
-from router.config import Config, EngineSetting, ServerConfig
+from router.config import Config, ServerConfig
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.server import HttpServer, guarded, run

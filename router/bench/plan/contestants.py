@@ -11,9 +11,10 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from registry.bench_record import BenchContestant
-from registry.catalogue import Artifact, EngineName, Model
+from registry.catalogue import Artifact, Model
+from registry.engines import EngineKind, EngineSetting
 from registry.errors import InvalidModelNameError, InvalidSettingError
-from registry.names import ENGINES, parse_model_reference
+from registry.names import parse_model_reference
 from registry.settings import settings_from_text
 from router.bench.plan.wish import MAX_CONTESTANTS
 from router.work_errors import BenchError
@@ -38,7 +39,7 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         label: As the user named it; other than those of the others.
-        engine: `mlx` or `llamacpp`; None = a server by URL.
+        engine: None = a server by URL.
         url: Of that server, up to its `/v1`; may hold a user and a password. None = ours.
         settings: Of the load, by their full names.
         artifact: Its files; None = a server by URL.
@@ -46,7 +47,7 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
 
     label: str
     model: str
-    engine: EngineName | None = None
+    engine: EngineKind | None = None
     url: str | None = None
     settings: dict[str, str] = {}
     artifact: Artifact | None = None
@@ -106,7 +107,7 @@ def contestants_of(reference: str, texts: Sequence[str], get_model: Callable[[st
     model = get_model(name)
     if len(found) < 2:  # noqa: PLR2004 - two make a comparison
         taken = {one.engine for one in found if one.model == model.name}
-        others = [engine for engine in ENGINES if engine in model.engines and engine not in taken]
+        others = [engine for engine in EngineKind if engine in model.engines and engine not in taken]
         found += [_ours(engine, model, engine, {}) for engine in others]
     if not found:
         raise BenchError(
@@ -134,7 +135,7 @@ def _parsed(text: str, name: str, get_model: Callable[[str], Model]) -> Contesta
         if settings:
             raise BenchError(f"{first}: settings cannot be given to a server by URL; start it with them.")
         return _foreign(first, name)
-    if first in ENGINES:
+    if first in set(EngineSetting):
         return _ours(" ".join(words), get_model(name), first, settings)
     own_name, engine = _name_and_engine(first)
     model = get_model(own_name)
@@ -148,23 +149,24 @@ def _parsed(text: str, name: str, get_model: Callable[[str], Model]) -> Contesta
     return _ours(" ".join(words), model, engine or model.engines[0], settings)
 
 
-def _name_and_engine(reference: str) -> tuple[str, str | None]:
+def _name_and_engine(reference: str) -> tuple[str, EngineKind | None]:
     try:
-        name, engine, adapter = parse_model_reference(reference)
+        name, setting, adapter = parse_model_reference(reference)
     except InvalidModelNameError as exc:
         raise BenchError(f"{reference[:80]!r} is no engine (mlx, llamacpp), model or URL: {exc}") from exc
     if adapter is not None:
         raise BenchError(f"{reference}: adapters are not measured; name the model alone.")
-    return name, None if engine == "auto" else engine
+    engine = None if setting is None else setting.engine
+    return name, None if engine is None else engine.kind
 
 
 def _ours(label: str, model: Model, engine: str, settings: dict[str, str]) -> Contestant:
     artifact = next((each for each in model.artifacts if each.engine == engine and each.status == "ok"), None)
     if artifact is None:
         have = ", ".join(model.engines) or "no engine"
-        hint = f"; make the other form with `mlxr models convert {model.name}`" if engine == "mlx" else ""
+        hint = f"; make the other form with `mlxr models convert {model.name}`" if engine == EngineKind.MLX else ""
         raise BenchError(f"The model '{model.name}' cannot run on {engine}; it runs on {have}{hint}.")
-    if engine == "mlx" and (wrong := sorted(LLAMACPP_KEYS & settings.keys())):
+    if engine == EngineKind.MLX and (wrong := sorted(LLAMACPP_KEYS & settings.keys())):
         raise BenchError(f"{label}: {wrong[0]} is a setting of llamacpp; mlx does not have it.")
     return Contestant(label=label, model=model.name, engine=artifact.engine, settings=settings, artifact=artifact)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from registry.bench_record import BenchContestant, BenchNotice, BenchSample
+from registry.engines import EngineKind
 from router.bench.machine.watch import Stretch
 from router.bench.plan.scenarios import Scenario
 
@@ -48,7 +49,9 @@ def notices_of(
 
 def _offloads(contestants: Sequence[BenchContestant]) -> Iterator[BenchNotice]:
     for one in contestants:
-        if one.engine == "llamacpp" and any(word in device.lower() for device in one.devices for word in _GPU_WORDS):
+        if one.engine == EngineKind.LLAMACPP and any(
+            word in device.lower() for device in one.devices for word in _GPU_WORDS
+        ):
             where = ", ".join(one.devices)
             message = f"{one.label}: llamacpp did not compute on the CPU alone, but on {where}."
             yield BenchNotice(code="metal_offload", message=message, is_void=True)

@@ -13,7 +13,7 @@ from registry.bench_record import BenchSample
 from router.bench.plan.contestants import Contestant
 from router.bench.plan.scenarios import Ask, Scenario, asks_of, next_turn
 from router.bench.run.client import Answer, stream_answer
-from router.requests.headers import ENGINE_HEADER, LOAD_HEADER
+from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 
 _WARM_UP: Final = "Say hello to the harbour master in one sentence."
 _WARM_UP_TOKENS: Final = 8

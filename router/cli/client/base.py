@@ -17,6 +17,7 @@ import msgspec
 
 from router.cli.client.status import ServerStatus
 from router.config.instance import RunningInstance
+from router.http.headers import ENGINE_HEADER
 
 if TYPE_CHECKING:
     import httpx
@@ -31,8 +32,6 @@ STOP_TIMEOUT_S: Final = 120.0
 
 STREAM_SILENCE_S: Final = 600.0
 """Longest silence inside a stream. The server sends a comment each few seconds, also while a request waits."""
-
-ENGINE_HEADER: Final = "X-Mlxr-Engine"
 
 _T = TypeVar("_T")
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from registry.engines import EngineKind
 from registry.errors import DatabaseError
 from router.cli.client.base import Client, ClientError
 from router.cli.doctor import macos
@@ -54,10 +55,10 @@ def all_checks(paths: Paths) -> tuple[Check, ...]:
     Returns:
         The answers, in the order in which to show them.
     """
-    probes = [_start_probe(engine) for engine in ("llamacpp", "mlx")]  # they run while the rest is asked
+    probes = [_start_probe(engine) for engine in sorted(EngineKind)]  # they run while the rest is asked
     checks = [check_version(), check_memory(), *check_metal(), check_disk(paths), *check_folders(paths)]
     checks += [check_config(paths), *check_registry(paths), *check_model_folders(paths), check_server(paths)]
-    engines = [check_engine(engine, process) for engine, process in zip(("llamacpp", "mlx"), probes, strict=True)]
+    engines = [check_engine(engine, process) for engine, process in zip(sorted(EngineKind), probes, strict=True)]
     return (checks[0], *engines, *checks[1:])
 
 
@@ -77,7 +78,6 @@ def check_engine(engine: str, process: "subprocess.Popen[bytes]") -> Check:
     """Judge an engine by its probe.
 
     Args:
-        engine: `llamacpp` or `mlx`.
         process: The running `backends.probe`.
     """
     name = f"engine {engine}"

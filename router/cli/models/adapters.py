@@ -80,13 +80,15 @@ def remove(reference: str, engine: str | None, files: bool, is_json: bool) -> No
     """
     from registry.adapters.removal import remove_adapter
 
-    check_engine(engine)
+    setting = check_engine(engine)
     base, plus, name = reference.partition("+")
-    if not plus or engine == "auto":
+    wanted = None if setting is None else setting.engine
+    if not plus or (setting is not None and wanted is None):
         message = "Name the adapter with its model, BASE+NAME" if not plus else "--engine is mlx or llamacpp here"
         raise CommandError(f"{message}; `mlxr models adapters` lists them.", exit_code=2)
     with open_registry(current_paths()) as registry:
-        gone = remove_adapter(registry, base, name, engine=engine, is_deleting_files=files)  # type: ignore[arg-type]  # checked above
+        kind = None if wanted is None else wanted.kind
+        gone = remove_adapter(registry, base, name, engine=kind, is_deleting_files=files)
     if is_json:
         print_json([description(adapter) for adapter in gone])
         return

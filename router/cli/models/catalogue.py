@@ -84,13 +84,13 @@ def add(path: str, name: str | None, engine: str | None, is_json: bool) -> None:
 
     from registry.scan.discovery import register_path
 
-    check_engine(engine)
+    setting = check_engine(engine)
     paths = current_paths()
     given = Path(path).expanduser().absolute()
     with open_registry(paths) as registry:
         model = register_path(registry, given, name=name, is_owned=given.is_relative_to(paths.models_dir))
-        if engine is not None:
-            model = registry.models.change_settings(model.name, {"engine": engine})
+        if setting is not None:
+            model = registry.models.change_settings(model.name, {"engine": setting})
     if is_json:
         print_json(_registered(model))
     else:

@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from registry.engines import EngineSetting
 from router.cli.terminal.context import (
     CommandError,
     check_engine,
@@ -150,7 +151,7 @@ def _is_wanted(
         places = (model.name, *model.aliases, *(artifact.path for artifact in model.artifacts))
         if not any(text.lower() in place.lower() for place in places):
             return False
-    if engine not in {None, "auto"} and engine not in model.engines:
+    if engine not in {None, EngineSetting.AUTO} and engine not in model.engines:
         return False
     if arch is not None and all((artifact.architecture or "").lower() != arch.lower() for artifact in model.artifacts):
         return False

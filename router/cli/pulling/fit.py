@@ -5,6 +5,7 @@ Not here: models of which nothing but their files' sizes is known (`router.jobs.
 
 from typing import NamedTuple
 
+from registry.engines import EngineKind
 from router.cli.terminal.context import current_paths, open_registry_for_reading, read_config
 
 
@@ -51,6 +52,6 @@ def fit_of(path: str) -> PulledFit | None:
     settings = fit_settings_for(read_config(paths), artifact.engine, load_settings_of(model.settings))
     need = memory_need(artifact.facts, settings, machine)
     budget = read_budget(has_metal=machine.has_metal)
-    is_wired = artifact.engine == "mlx" and budget.wired_limit_bytes is not None
+    is_wired = artifact.engine is EngineKind.MLX and budget.wired_limit_bytes is not None
     limit = budget.wired_limit_bytes if is_wired else budget.total_bytes
     return PulledFit(need.required_bytes, need.context_length, limit or budget.total_bytes)

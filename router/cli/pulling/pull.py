@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from router.cli.terminal.context import CommandError, current_paths, open_registry, read_config, running_instance
 from router.cli.terminal.options import engine_option, json_option
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from router.config.paths import Paths
     from router.jobs.pull_events import ModelPullEvent
     from router.jobs.pulls import Pulls
-
-ENGINES = ("mlx", "llamacpp", "both")
 
 
 @verb
@@ -51,15 +49,16 @@ def pull(
 
     Examples: `mlxr models pull Qwen/Qwen3-4B-GGUF`, `mlxr models pull unsloth/Qwen3-4B-GGUF:Q8_0 --engine both`.
     """
-    if engine not in {None, *ENGINES}:
-        raise CommandError(f"There is no engine {engine!r}; choose {', '.join(ENGINES)}.", exit_code=2)
     import asyncio
 
+    from registry.engines import PullEngines
     from registry.pull import Wishes
     from router.cli.pulling.plan import show_plan
 
+    if engine is not None and engine not in set(PullEngines):
+        raise CommandError(f"There is no engine {engine!r}; choose {', '.join(PullEngines)}.", exit_code=2)
     paths = current_paths()
-    wishes = Wishes(engine=cast("Any", engine), vision=vision, name=_checked_name(name))
+    wishes = Wishes(engine=None if engine is None else PullEngines(engine), vision=vision, name=_checked_name(name))
     path = _local_path(reference)
     if path is not None:
         return _register_local(path, name, dry_run=dry_run, is_json=is_json)

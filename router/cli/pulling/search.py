@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from registry.hub import HubSettings, SearchHit
 
 MAX_LIMIT: Final = 100
-_ENGINES: Final = {"llamacpp": "gguf", "mlx": "mlx"}
 
 
 @verb
@@ -32,18 +31,20 @@ def search(text: str, author: str | None, limit: int, engine: str | None, is_jso
     """
     import asyncio
 
+    from registry.catalogue import ENGINE_OF_FORMAT
     from router.config.hub import hub_settings
     from router.jobs.pulls import weights_budget
     from router.placement.budget import read_budget, this_machine
 
-    if engine is not None and engine not in _ENGINES:
-        raise CommandError(f"There is no engine {engine!r}; choose {', '.join(_ENGINES)}.", exit_code=2)
+    formats = {kind.value: form.value for form, kind in ENGINE_OF_FORMAT.items()}
+    if engine is not None and engine not in formats:
+        raise CommandError(f"There is no engine {engine!r}; choose {', '.join(formats)}.", exit_code=2)
     if text.startswith("@") and author is None:
         text, author = "", text
     if author is not None and not author.startswith("@"):
         text, author = f"{text} {author}", None
     hub = hub_settings(read_config(current_paths()), os.environ)
-    hits = asyncio.run(_ask(hub, text, None if author is None else author[1:], limit, engine))
+    hits = asyncio.run(_ask(hub, text, None if author is None else author[1:], limit, formats.get(engine or "")))
     budget_bytes = weights_budget(read_budget(has_metal=this_machine().has_metal))
     found = [_found(hit, budget_bytes) for hit in hits]
     if is_json:
@@ -54,30 +55,28 @@ def search(text: str, author: str | None, limit: int, engine: str | None, is_jso
         _print(found, budget_bytes)
 
 
-async def _ask(
-    hub: "HubSettings", text: str, author: str | None, limit: int, engine: str | None
-) -> "tuple[SearchHit, ...]":
+async def _ask(hub: "HubSettings", text: str, author: str | None, limit: int, library: Any) -> "tuple[SearchHit, ...]":
     from registry.hub import HubClient, Web
 
-    library: Any = None if engine is None else _ENGINES[engine]
     async with Web(hub) as web:
         return await HubClient(web).search(text, author=author, library=library, limit=limit)
 
 
 def _found(hit: "SearchHit", budget_bytes: int) -> dict[str, Any]:
     """Give what is shown of a repository; `fits` is None where nothing is known of its files."""
+    from registry.engines import EngineKind
     from registry.pull.planning import has_mlx
     from registry.pull.quants import gguf_sets
 
     files = () if hit.info is None else hit.info.files
     sizes: list[tuple[str, str | None, int]] = [
-        ("llamacpp", item.label or item.files[0].path, item.size_bytes)
+        (EngineKind.LLAMACPP, item.label or item.files[0].path, item.size_bytes)
         for item in gguf_sets(files)
         if not item.num_missing
     ]
     if hit.info is not None and has_mlx(hit.info):
         weights = sum(file.size_bytes for file in files if file.path.endswith(".safetensors") and "/" not in file.path)
-        sizes.append(("mlx", None, weights))
+        sizes.append((EngineKind.MLX, None, weights))
     choices = [
         {"engine": engine, "quantization": label, "size_bytes": num_bytes, "fits": num_bytes <= budget_bytes}
         for engine, label, num_bytes in sizes

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from router.config.paths import Paths, paths_from_env
 
 if TYPE_CHECKING:
+    from registry.engines import EngineSetting
     from registry.store import Registry
     from router.cli.client.base import Client
     from router.config import Config
@@ -107,20 +108,21 @@ def running_instance(paths: Paths) -> "RunningInstance | None":
     return read_instance(paths)
 
 
-def check_engine(name: str | None, *, others: tuple[str, ...] = ()) -> str | None:
-    """Check an engine named on the command line.
-
-    Args:
-        name: What was given; None passes.
+def check_engine(name: str | None, *, others: tuple[str, ...] = ()) -> "EngineSetting | None":
+    """Return the engine setting that was given on the command line; None for None and for one of `others`.
 
     Raises:
         CommandError: There is no such engine.
     """
-    from registry.names import ENGINES
+    from registry.engines import EngineSetting
 
-    if name is not None and name not in (*ENGINES, *others):
-        raise CommandError(f"There is no engine {name!r}; choose {', '.join((*ENGINES, *others))}.", exit_code=2)
-    return name
+    if name is None or name in others:
+        return None
+    try:
+        return EngineSetting(name)
+    except ValueError:
+        message = f"There is no engine {name!r}; choose {', '.join((*EngineSetting, *others))}."
+        raise CommandError(message, exit_code=2) from None
 
 
 def client_if_running(paths: Paths) -> "Client | None":

@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from registry.catalogue import Artifact, Model
+from registry.engines import EngineKind
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, ModelFacts, ModelKind
 from registry.mlx.folder import read_mlx_dir
@@ -75,7 +76,7 @@ def plan_conversion(
     label = f"{wish.bits}bit-g{wish.group_size}" if wish.bits is not None else dtype
     name = wish.name or (f"{model.name}-{label}" if is_folder else model.name)
     taken = registry.models.find(name)
-    if taken is not None and taken.artifact_for("mlx") is not None:
+    if taken is not None and taken.artifact_for(EngineKind.MLX) is not None:
         raise ConversionError(
             f"{name} has an MLX artifact already; give the new one a name with --as NAME, "
             f"or make the old one a model of its own: mlxr models unlink {name} --format mlx"
@@ -171,7 +172,7 @@ def _make(plan: ConversionPlan, out: Path, means: ConversionMeans) -> Conversion
 
 
 def _choose_source(model: Model) -> Artifact:
-    gguf, folder = model.artifact_for("llamacpp"), model.artifact_for("mlx")
+    gguf, folder = model.artifact_for(EngineKind.LLAMACPP), model.artifact_for(EngineKind.MLX)
     usable = [item for item in (gguf, folder) if item is not None and item.status == "ok"]
     if not usable:
         raise ConversionError(f"{model.name} has no usable artifact to convert; see `mlxr models show {model.name}`.")
@@ -211,7 +212,7 @@ def _compare(plan: ConversionPlan, out: Path, means: ConversionMeans) -> Parity:
     means.on_progress("reading with the source", None)
     before = read_parity(plan.source.engine, plan.source.path, environment=environment, stopper=stopper)
     means.on_progress("reading with the result", None)
-    after = read_parity("mlx", str(out), environment=environment, stopper=stopper, token_ids=before.token_ids)
+    after = read_parity(EngineKind.MLX, str(out), environment=environment, stopper=stopper, token_ids=before.token_ids)
     same = sum(one == other for one, other in zip(before.likeliest_ids, after.likeliest_ids, strict=True))
     return Parity(
         num_tokens=len(before.likeliest_ids),

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from registry.engines import EngineKind
 from router.models.auto.speeds import EngineSpeeds, bucket_of
 from router.models.size import RequestSize
 
@@ -35,7 +36,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         since_swap_s: Seconds since the last swap that was decided here; None = there was none.
     """
 
-    resident: str | None = None
+    resident: EngineKind | None = None
     is_busy: bool = False
     num_cached_tokens: int = 0
     credit_s: float = 0.0
@@ -49,7 +50,7 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
         load_s: Until the model is loaded, the other engine's unload included; 0 where it is resident.
     """
 
-    engine: str
+    engine: EngineKind
     load_s: float
     prefill_s: float
     decode_s: float
@@ -74,13 +75,13 @@ class AutoDecision(msgspec.Struct, frozen=True, kw_only=True):
         gain_s: What the other engine would have taken less without any load; negative = more. It goes into the credit.
     """
 
-    engine: str | None
+    engine: EngineKind | None
     why: str
     expectations: tuple[Expectation, ...] = ()
     gain_s: float = 0.0
 
 
-def decide(speeds: Mapping[str, EngineSpeeds], size: RequestSize, standing: Standing) -> AutoDecision:
+def decide(speeds: Mapping[EngineKind, EngineSpeeds], size: RequestSize, standing: Standing) -> AutoDecision:
     """Pick an engine.
 
     Args:

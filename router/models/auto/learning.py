@@ -15,6 +15,7 @@ import msgspec
 
 from registry.bench_record import BenchRecord
 from registry.catalogue import Artifact
+from registry.engines import EngineKind
 from registry.errors import RegistryError
 from registry.store.benches import BenchHead
 from router.models.auto.decision import AutoDecision, Standing, decide, new_credit_s
@@ -23,9 +24,9 @@ from router.models.size import RequestSize
 
 logger = logging.getLogger(__name__)
 
-ENGINE_PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
-    "llamacpp": ("llama-cpp-python",),
-    "mlx": ("mlx", "mlx-lm"),
+ENGINE_PACKAGES: Final[Mapping[EngineKind, tuple[str, ...]]] = {
+    EngineKind.LLAMACPP: ("llama-cpp-python",),
+    EngineKind.MLX: ("mlx", "mlx-lm"),
 }
 """Distributions whose versions make figures old."""
 MAX_RUNS: Final = 12
@@ -53,7 +54,7 @@ class Resident(msgspec.Struct, frozen=True):
         engine: On which engine, or being loaded there; None = on none.
     """
 
-    engine: str | None = None
+    engine: EngineKind | None = None
     is_busy: bool = False
 
 
@@ -74,7 +75,7 @@ class AutoLearning:
         history: BenchHistory,
         *,
         machine_id: str,
-        engine_versions: Mapping[str, Mapping[str, str]] | None = None,
+        engine_versions: Mapping[EngineKind, Mapping[str, str]] | None = None,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -94,7 +95,7 @@ class AutoLearning:
         """Look at the history again at the next request; what was learned from the last requests stays."""
         self._fresh.clear()
 
-    def speeds(self, model: str, artifacts: Mapping[str, Artifact]) -> dict[str, EngineSpeeds]:
+    def speeds(self, model: str, artifacts: Mapping[EngineKind, Artifact]) -> dict[EngineKind, EngineSpeeds]:
         """Return what was measured of each engine; engines without figures are left out.
 
         Args:
@@ -113,7 +114,7 @@ class AutoLearning:
         self._fresh.add(model)
         return learned.speeds
 
-    def decide(self, model: str, artifacts: Mapping[str, Artifact], size: RequestSize | None) -> AutoDecision:
+    def decide(self, model: str, artifacts: Mapping[EngineKind, Artifact], size: RequestSize | None) -> AutoDecision:
         """Pick the engine for a request; nothing is remembered of it.
 
         Args:
@@ -124,7 +125,7 @@ class AutoLearning:
         speeds = self.speeds(model, artifacts)
         return decide(speeds, size, self._standing(model, size))
 
-    def note(self, model: str, engine: str, size: RequestSize | None, decision: AutoDecision) -> None:
+    def note(self, model: str, engine: EngineKind, size: RequestSize | None, decision: AutoDecision) -> None:
         """Take over that a request goes to an engine."""
         standing = self._standing(model, size or UNKNOWN_SIZE)
         if standing.resident is not None and engine != standing.resident:
@@ -148,7 +149,7 @@ class AutoLearning:
             since_swap_s=None if swapped_at is None else self._clock() - swapped_at,
         )
 
-    def _learned(self, model: str, artifact_versions: dict[str, str], known: "_Learned | None") -> "_Learned":
+    def _learned(self, model: str, artifact_versions: dict[EngineKind, str], known: "_Learned | None") -> "_Learned":
         """Read the newest runs, unless they are those that are known."""
         heads = self._history.list(model, limit=MAX_RUNS)
         bench_ids = tuple(head.bench_id for head in heads)
@@ -172,13 +173,13 @@ class _Learned(msgspec.Struct, frozen=True):
     """
 
     bench_ids: tuple[str, ...]
-    artifact_versions: dict[str, str]
-    speeds: dict[str, EngineSpeeds]
+    artifact_versions: dict[EngineKind, str]
+    speeds: dict[EngineKind, EngineSpeeds]
 
 
-def installed_versions() -> dict[str, dict[str, str]]:
+def installed_versions() -> dict[EngineKind, dict[str, str]]:
     """Return the versions of the engines' libraries, without importing them."""
-    found: dict[str, dict[str, str]] = {}
+    found: dict[EngineKind, dict[str, str]] = {}
     for engine, names in ENGINE_PACKAGES.items():
         found[engine] = {}
         for name in names:

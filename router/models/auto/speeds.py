@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from registry.bench_record import BenchContestant, BenchLoad, BenchRecord, BenchSample
+from registry.engines import EngineKind
 
 BUCKET_LIMITS: Final = (128, 512, 2048, 8192)
 """Prompt lengths in tokens; a bucket holds those up to its limit, and one more those above the last."""
@@ -41,7 +42,6 @@ class EngineSpeeds(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured of one engine with one model; None = not measured.
 
     Attributes:
-        engine: `mlx` or `llamacpp`.
         prefill: Computed prompt tokens per second, for each bucket of prompt lengths.
         decode: Answer tokens per second of one sequence, for each bucket of prompt lengths.
         unload_s: From the decision to end it to the memory being back.
@@ -49,7 +49,7 @@ class EngineSpeeds(msgspec.Struct, frozen=True, kw_only=True):
         measured_at: When the newest of them began, seconds since 1970.
     """
 
-    engine: str
+    engine: EngineKind
     prefill: tuple[float | None, ...] = (None,) * NUM_BUCKETS
     decode: tuple[float | None, ...] = (None,) * NUM_BUCKETS
     load_s: float | None = None
@@ -65,8 +65,8 @@ def bucket_of(num_prompt_tokens: int) -> int:
 
 
 def learn(
-    records: Iterable[BenchRecord], states: Mapping[str, EngineState], *, machine_id: str, now: float
-) -> dict[str, EngineSpeeds]:
+    records: Iterable[BenchRecord], states: Mapping[EngineKind, EngineState], *, machine_id: str, now: float
+) -> dict[EngineKind, EngineSpeeds]:
     """Return what the history says of each engine; engines without any figure are left out.
 
     Args:
@@ -92,7 +92,7 @@ def learn(
 class _Collected:
     """The samples of one engine, newest runs first, until there are enough of each kind."""
 
-    def __init__(self, engine: str, state: EngineState) -> None:
+    def __init__(self, engine: EngineKind, state: EngineState) -> None:
         self._engine = engine
         self._state = state
         self._prefill: list[list[float]] = [[] for _ in range(NUM_BUCKETS)]

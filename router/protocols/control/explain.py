@@ -2,6 +2,7 @@
 
 import msgspec
 
+from registry.engines import EngineKind
 from router.errors import InvalidRequestError
 from router.models.adapters import find_adapters
 from router.models.auto.decision import Expectation
@@ -98,7 +99,7 @@ def explain(models: ModelDirectory, wish: Wish, size: RequestSize) -> Explanatio
     is_measured = choice.reason is EngineReason.AUTO_MEASURED
     return Explanation(
         model=model.name,
-        engine=choice.target.engine,
+        engine=str(choice.target.engine),
         reason=choice.reason.value,
         why=decision.why if is_measured or choice.reason.value.startswith("auto") else _set_by(choice.reason),
         is_auto=choice.reason.value.startswith("auto"),
@@ -110,7 +111,9 @@ def explain(models: ModelDirectory, wish: Wish, size: RequestSize) -> Explanatio
     )
 
 
-def _row(engine: str, speeds: EngineSpeeds | None, expected: Expectation | None, bucket: int) -> EngineExpectation:
+def _row(
+    engine: EngineKind, speeds: EngineSpeeds | None, expected: Expectation | None, bucket: int
+) -> EngineExpectation:
     if speeds is None:
         return EngineExpectation(engine=engine)
     return EngineExpectation(

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, get, post
@@ -11,6 +11,7 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 from msgspec import Meta
 
+from registry.engines import PullEngines
 from registry.errors import PullNotFoundError
 from registry.hub.references import MAX_REFERENCE_CHARS
 from registry.pull import Wishes
@@ -36,7 +37,7 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     reference: Annotated[str, Meta(min_length=1, max_length=MAX_REFERENCE_CHARS)]
-    engine: Literal["mlx", "llamacpp", "both"] | None = None
+    engine: PullEngines | None = None
     vision: bool = False
     name: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
 

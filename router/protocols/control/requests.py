@@ -68,7 +68,7 @@ def _status(
         id=running.facts.request_id,
         protocol=running.facts.protocol,
         model=wish.label,
-        engine=None if choice is None else choice.target.engine,
+        engine=None if choice is None else str(choice.target.engine),
         state=state,
         priority=priority.value,
         session=session,

@@ -19,7 +19,7 @@ from router.protocols.control.pulls import PULL_ROUTES
 from router.protocols.control.requests import request_status
 from router.protocols.control.schemas import StopRequest
 from router.protocols.control.status import health, status
-from router.protocols.fields.capabilities import ENGINES, report
+from router.protocols.fields.capabilities import report
 from router.services import Services
 from router.status import CancelResponse, RequestList, StopResponse
 
@@ -61,8 +61,8 @@ async def get_capabilities(request: Request[Any, Any, Any], services: NamedDepen
     if reference is None:
         return json_reply(report())
     wish = services.models.wish_for(reference, None)
-    engine = wish.engine if wish.engine in ENGINES else None
-    return json_reply(report(services.models.get(wish.model), engine))
+    engine = None if wish.engine is None else wish.engine.engine
+    return json_reply(report(services.models.get(wish.model), None if engine is None else engine.kind))
 
 
 @get("/v1/mlxr/requests")

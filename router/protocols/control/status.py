@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 
 from backends.llamacpp.threads import default_num_threads
 from backends.sequence import Priority
+from registry.engines import EngineKind
 from router.config import Config
 from router.models.load_settings import LoadSettings
 from router.models.load_spec import load_spec_for
@@ -24,7 +25,7 @@ _RESIDENT = frozenset({WorkerState.READY, WorkerState.DRAINING})
 def health(services: Services) -> Health:
     """Return what is resident."""
     resident = [
-        ResidentModel(worker.target.label, worker.engine)
+        ResidentModel(worker.target.label, str(worker.engine))
         for worker in services.supervisor.workers
         if worker.target is not None and worker.state in _RESIDENT
     ]
@@ -64,7 +65,7 @@ def _worker(worker: ManagedWorker, expires_at: float | None, config: Config) -> 
     return WorkerStatus(
         id=worker.worker_id,
         pid=worker.pid,
-        engine=worker.engine,
+        engine=str(worker.engine),
         model=None if worker.target is None else worker.target.model,
         adapter=None if worker.target is None or worker.target.adapter is None else worker.target.adapter.name,
         state=_state(worker),
@@ -93,7 +94,7 @@ def _set_of(load: LoadSettings) -> dict[str, int | str]:
 
 
 def _num_threads(target: Target, config: Config) -> int | None:
-    if target.engine != "llamacpp":
+    if target.engine.kind is not EngineKind.LLAMACPP:
         return None
     num_cores = default_num_threads()
     return load_spec_for(target, config, num_cores=num_cores).num_threads or num_cores
@@ -112,7 +113,7 @@ def _state(worker: ManagedWorker) -> str:
 
 def _queue(services: Services) -> QueueStatus:
     waiting = services.supervisor.waiting
-    counts = Counter((request.target.label, request.target.engine) for request in waiting)
+    counts = Counter((request.target.label, str(request.target.engine)) for request in waiting)
     oldest = min((request.arrived_at for request in waiting), default=None)
     return QueueStatus(
         num_waiting=len(waiting),

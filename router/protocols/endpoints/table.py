@@ -7,8 +7,10 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
 
+from registry.engines import EngineSetting
 from router.http.error_response import Dialect
 from router.http.error_schemas import AnthropicError, OllamaError, OpenAIError
+from router.http.headers import ENGINE_HEADER, LOAD_HEADER, PRIORITY_HEADER, SESSION_HEADER, TIMEOUT_HEADER
 from router.protocols.endpoints import anthropic, responses
 from router.protocols.endpoints.anthropic import ANTHROPIC_ENDPOINTS
 from router.protocols.endpoints.base import Endpoint, Parameter, Protocol
@@ -19,14 +21,7 @@ from router.protocols.endpoints.ollama import OLLAMA_ENDPOINTS
 from router.protocols.endpoints.openai import OPENAI_ENDPOINTS
 from router.protocols.endpoints.responses import RESPONSES_ENDPOINTS
 from router.protocols.fields.tools import AllowedChoice, NamedChoice
-from router.requests.headers import (
-    ENGINE_HEADER,
-    LOAD_HEADER,
-    MAX_SESSION_CHARS,
-    PRIORITY_HEADER,
-    SESSION_HEADER,
-    TIMEOUT_HEADER,
-)
+from router.requests.headers import MAX_SESSION_CHARS
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *OPENAI_ENDPOINTS,
@@ -62,7 +57,7 @@ ERRORS: Final[dict[Dialect, Any]] = {
 """The shape of errors, by dialect."""
 
 WISH_HEADERS: Final = (
-    Parameter(name=ENGINE_HEADER, type=Literal["auto", "mlx", "llamacpp"], what="The engine that is to serve it."),
+    Parameter(name=ENGINE_HEADER, type=EngineSetting, what="The engine that is to serve it."),
     Parameter(name=LOAD_HEADER, type=str, what="How the model is to be loaded: KEY=VALUE, KEY=VALUE."),
     Parameter(name=PRIORITY_HEADER, type=Literal["interactive", "background"], what="Comes before the body's."),
     Parameter(

@@ -13,9 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from registry.catalogue import Model
+from registry.engines import EngineKind
 from registry.facts import ModelKind
 
-ENGINES: Final = ("llamacpp", "mlx")
+ENGINES: Final = tuple(sorted(EngineKind))
 CHAT: Final = "chat"
 COMPLETIONS: Final = "completions"
 RESPONSES: Final = "responses"
@@ -50,10 +51,10 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
     support: Support = Support.HONOURED
     allowed: str = ""
     neutral: tuple[Any, ...] = ()
-    overrides: dict[str, Support] = {}
+    overrides: dict[EngineKind, Support] = {}
     hint: str = ""
 
-    def support_on(self, engine: str) -> Support:
+    def support_on(self, engine: EngineKind) -> Support:
         """Return what becomes of the field on one engine."""
         return self.overrides.get(engine, self.support)
 
@@ -74,7 +75,7 @@ class EndpointCapability(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     what: str
-    engines: tuple[str, ...] = ENGINES
+    engines: tuple[EngineKind, ...] = ENGINES
     generates: bool = True
 
 
@@ -245,7 +246,7 @@ def capability(endpoint: str, name: str) -> Capability | None:
     return _BY_NAME.get((endpoint, name))
 
 
-def unsupported(endpoint: str, engine: str, prefix: str = "") -> tuple[Capability, ...]:
+def unsupported(endpoint: str, engine: EngineKind, prefix: str = "") -> tuple[Capability, ...]:
     """Return the fields that one endpoint does not honour on one engine.
 
     Args:
@@ -256,7 +257,7 @@ def unsupported(endpoint: str, engine: str, prefix: str = "") -> tuple[Capabilit
     return _UNSUPPORTED[endpoint, engine, prefix]
 
 
-def _unsupported_rows(endpoint: str, engine: str, prefix: str) -> tuple[Capability, ...]:
+def _unsupported_rows(endpoint: str, engine: EngineKind, prefix: str) -> tuple[Capability, ...]:
     return tuple(
         row
         for row in CAPABILITIES
@@ -276,12 +277,12 @@ _UNSUPPORTED: Final = {
 }
 
 
-def generating_engines(model: Model | None) -> tuple[str, ...]:
+def generating_engines(model: Model | None) -> tuple[EngineKind, ...]:
     """Return the engines that can generate text with a model; both, when no model is named."""
     return _engines_with(model, frozenset({ModelKind.MODEL}))
 
 
-def report(model: Model | None = None, engine: str | None = None) -> dict[str, Any]:
+def report(model: Model | None = None, engine: EngineKind | None = None) -> dict[str, Any]:
     """Return the table as data, for the endpoint and for `mlxr models show --json`.
 
     Args:
@@ -318,7 +319,7 @@ def report(model: Model | None = None, engine: str | None = None) -> dict[str, A
     }
 
 
-def _engines_with(model: Model | None, kinds: frozenset[ModelKind]) -> tuple[str, ...]:
+def _engines_with(model: Model | None, kinds: frozenset[ModelKind]) -> tuple[EngineKind, ...]:
     if model is None:
         return ENGINES
     usable = {

@@ -10,6 +10,7 @@ from backends.wire.questions import ApplyTemplate, Describe, Description, Detoke
 from router.errors import InvalidRequestError, UnavailableError
 from router.http.asgi import json_reply
 from router.http.body import read_json
+from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 from router.http.streaming import until_disconnect
 from router.models.wish import Wish
 from router.protocols.choice import model_in_query, resident_workers, wish_or_default
@@ -18,7 +19,7 @@ from router.protocols.llamaserver.props import props_of, slots_of
 from router.protocols.llamaserver.schemas import DetokenizeRequest, TokenizeRequest
 from router.protocols.openai.counting import read_chat
 from router.requests.asking import Reply, ask
-from router.requests.headers import ENGINE_HEADER, LOAD_HEADER, wished_load
+from router.requests.headers import wished_load
 from router.services import Services
 from router.workers.residency import ManagedWorker
 
@@ -112,7 +113,9 @@ async def _ask(request: _AnyRequest, services: Services, wish: Wish, question: Q
 def _holder(services: Services, wish: Wish) -> ManagedWorker | None:
     for worker in resident_workers(services):
         target = worker.target
-        if target is not None and target.label == wish.label and wish.engine in {None, "auto", target.engine}:
+        if target is None or target.label != wish.label:
+            continue
+        if wish.engine is None or wish.engine.engine in {None, target.engine}:
             return worker
     return None
 

@@ -63,7 +63,7 @@ def asked_model(services: Services, arrival: Arrival, body: _AnyBody, purpose: P
     target = services.models.resolve(wish).target
     model = services.models.get(wish.model)
     options = body.options or _NO_OPTIONS
-    check_options(options, services.config, target.engine)
+    check_options(options, services.config, target.engine.kind)
     artifact = services.models.artifact_of(target)
     by_options = load_wishes(options, services.config, load_settings_of(model.settings), artifact)
     wish = msgspec.structs.replace(

@@ -16,6 +16,7 @@ from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from router.http.asgi import json_reply
+from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import until_disconnect
 from router.models.targets import Purpose
 from router.protocols.fields.vectors import numbers_of, shortened
@@ -25,7 +26,6 @@ from router.protocols.ollama.loading import load_or_unload
 from router.protocols.ollama.schemas import EmbeddingsRequest, EmbedRequest
 from router.protocols.serving import Arrival, arrive, embeddings
 from router.requests.embedding import Embeddings, EmbeddingWanted
-from router.requests.headers import REQUEST_ID_HEADER
 from router.services import Services
 
 _VECTORS_PER_TURN: Final = 16

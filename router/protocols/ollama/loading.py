@@ -11,11 +11,11 @@ from litestar.types import ASGIApp
 
 from router.http.asgi import json_reply
 from router.http.error_response import Dialect
+from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import NDJSON, EventStream, error_chunk, until_disconnect
 from router.protocols.ollama.answer import AnswerHead
 from router.protocols.ollama.asked import AskedModel
 from router.protocols.serving import Arrival
-from router.requests.headers import REQUEST_ID_HEADER
 from router.services import Services
 
 LOADED: Final = "load"

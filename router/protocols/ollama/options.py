@@ -11,6 +11,7 @@ ones, its Python client (`Options`).
 from typing import Any, Final
 
 from registry.catalogue import Artifact
+from registry.engines import EngineKind
 from router.config import Config
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts
@@ -24,7 +25,9 @@ _NO_SEED: Final = -1
 _ALL_THREADS: Final = 0
 
 
-def _honoured(name: str, allowed: str, overrides: dict[str, Support] | None = None, hint: str = "") -> Capability:
+def _honoured(
+    name: str, allowed: str, overrides: dict[EngineKind, Support] | None = None, hint: str = ""
+) -> Capability:
     return Capability(name=name, allowed=allowed, endpoints=_ENDPOINTS, overrides=overrides or {}, hint=hint)
 
 
@@ -55,7 +58,7 @@ OPTIONS: Final[tuple[Capability, ...]] = (
     _honoured(
         "num_thread",
         "1 to 1024 (llamacpp), 0 = as the engine likes; another value loads the model anew",
-        {"mlx": Support.REFUSED},
+        {EngineKind.MLX: Support.REFUSED},
         "mlx chooses its threads itself; leave it out",
     ),
     # Without an effect, by their own definition.
@@ -68,7 +71,7 @@ OPTIONS: Final[tuple[Capability, ...]] = (
         endpoints=_ENDPOINTS,
         support=Support.REFUSED,
         neutral=(0, -1),
-        overrides={"mlx": Support.NEUTRAL_ONLY},
+        overrides={EngineKind.MLX: Support.NEUTRAL_ONLY},
         hint="llamacpp runs on the CPU by its nature here, so that it must be 0 or absent; for the GPU of a Mac, use "
         "NAME@mlx",
     ),
@@ -101,7 +104,7 @@ def with_allowed_values(error: InvalidRequestError) -> InvalidRequestError:
     return type(error)(f"{str(error).removesuffix('.')}; allowed: {row.allowed}.", error.param)
 
 
-def check_options(options: Options, config: Config, engine: str) -> None:
+def check_options(options: Options, config: Config, engine: EngineKind) -> None:
     """Refuse what the engine does not honour, unless it asks for what is so anyway.
 
     Raises:
@@ -111,7 +114,7 @@ def check_options(options: Options, config: Config, engine: str) -> None:
         value = getattr(options, row.name)
         if value is None or row.support_on(engine) in {Support.HONOURED, Support.LABEL}:
             continue
-        if engine == "mlx" and row.name == "num_gpu" and value != -1:
+        if engine is EngineKind.MLX and row.name == "num_gpu" and value != -1:
             raise _refusal(row.name, _NUM_GPU_ON_MLX)
         if not row.is_neutral(value) and not _is_so_anyway(row.name, value, config, engine):
             raise _refusal(row.name, row.hint)
@@ -121,15 +124,15 @@ def _refusal(name: str, hint: str) -> UnsupportedFieldError:
     return UnsupportedFieldError(f"options.{name} is not supported: {hint}", f"options.{name}")
 
 
-def _is_so_anyway(name: str, value: Any, config: Config, engine: str) -> bool:
+def _is_so_anyway(name: str, value: Any, config: Config, engine: EngineKind) -> bool:
     match name, engine:
-        case "num_thread", "mlx":
+        case "num_thread", EngineKind.MLX:
             return bool(value == _ALL_THREADS)
-        case "num_batch", "llamacpp":
+        case "num_batch", EngineKind.LLAMACPP:
             return bool(value == config.llamacpp.batch_tokens)
         case "num_batch", _:
             return bool(value == config.mlx.prefill_step_tokens)
-        case "use_mmap", "llamacpp":
+        case "use_mmap", EngineKind.LLAMACPP:
             return bool(value == config.llamacpp.mmap)
         case _:
             return False

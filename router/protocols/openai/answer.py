@@ -8,13 +8,12 @@ import codecs
 import secrets
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
 from backends.wire.output import PositionLogprobs
-from registry.catalogue import EngineName
 from router.protocols.fields.logprobs import number_of, position_logprobs, token_text
 from router.protocols.openai.answer_schemas import (
     AnswerMessage,
@@ -235,7 +234,7 @@ def timings_object(
         predicted_ms=round(predicted_ms, 3),
         predicted_per_token_ms=_ratio(predicted_ms, num_decoded),
         predicted_per_second=_ratio(num_decoded * 1000, predicted_ms),
-        engine=None if choice is None else cast("EngineName", choice.target.engine),
+        engine=None if choice is None else choice.target.engine.kind,
         engine_reason=None if choice is None else choice.reason,
         load_ms=round(generation.load_ms, 3),
         queue_ms=round(generation.queue_ms + queue_ms, 3),

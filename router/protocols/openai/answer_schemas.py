@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from backends.wire.output import FinishReason
 from backends.wire.request import Pooling
-from registry.catalogue import EngineName
+from registry.engines import EngineKind
 from router.models.targets import EngineReason
 from router.protocols.answers import AnswerBody
 from router.protocols.fields.logprobs import PositionLogprob
@@ -34,7 +34,7 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
     predicted_ms: float
     predicted_per_token_ms: float | None
     predicted_per_second: float | None
-    engine: EngineName | None
+    engine: EngineKind | None
     engine_reason: EngineReason | None
     load_ms: float
     queue_ms: float
@@ -257,7 +257,7 @@ class ModelObject(AnswerBody, frozen=True, kw_only=True):
     object: Literal["model"]
     created: int
     owned_by: Literal["mlxr"]
-    engines: list[EngineName]
+    engines: list[EngineKind]
     context_length: int | None
     aliases: list[str]
     parent: str | UnsetType = UNSET

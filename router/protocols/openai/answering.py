@@ -68,7 +68,7 @@ def _generation_request(
     has_events: bool,
 ) -> GenerationRequest:
     wish = services.models.wish_for(body.model, engine_header, load=headers.load)
-    engine = services.models.resolve(wish).target.engine
+    engine = services.models.resolve(wish).target.engine.kind
     defaults = services.defaults_for(wish.model)
     if isinstance(body, ChatRequest):
         return chat_generation(body, wish, defaults, engine=engine, has_progress_header=has_events)

@@ -15,6 +15,7 @@ from backends.wire.questions import CountTokens, TokenCount
 from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
 from router.http.body import read_json
+from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 from router.http.streaming import until_disconnect
 from router.models.targets import Purpose
 from router.models.wish import Wish
@@ -24,7 +25,7 @@ from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.openai.schemas import ChatRequest
 from router.protocols.openai.validation import chat_generation, with_allowed_values
 from router.requests.asking import ask
-from router.requests.headers import ENGINE_HEADER, LOAD_HEADER, wished_load
+from router.requests.headers import wished_load
 from router.services import Services
 
 _AnyRequest = Request[Any, Any, Any]
@@ -61,7 +62,7 @@ async def read_chat(request: _AnyRequest, services: Services) -> tuple[Wish, Cha
         raise with_allowed_values(exc, CHAT) from exc
     load = wished_load(request.headers.get(LOAD_HEADER))
     wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), Purpose.GENERATE, load)
-    engine = services.models.resolve(wish).target.engine
+    engine = services.models.resolve(wish).target.engine.kind
     prompt = chat_generation(body, wish, services.defaults_for(wish.model), engine=engine).prompts[0]
     assert isinstance(prompt, ChatPrompt)
     return wish, prompt

@@ -18,6 +18,7 @@ from backends.wire.request import Pooling
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.body import decode_json
+from router.http.headers import REQUEST_ID_HEADER
 from router.models.load_settings import AS_CONFIGURED, LoadSettings
 from router.models.targets import Purpose
 from router.protocols.fields.vectors import numbers_of
@@ -26,7 +27,6 @@ from router.protocols.openai.answer_schemas import Embeddings as EmbeddingList
 from router.protocols.openai.schemas import TokenId
 from router.protocols.serving import arrive, embeddings
 from router.requests.embedding import Embeddings, EmbeddingWanted
-from router.requests.headers import REQUEST_ID_HEADER
 from router.services import Services
 
 MAX_INPUTS = 2048

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from registry.engines import EngineKind
 from router.errors import InvalidJSONError, InvalidRequestError, UnsupportedFieldError
 from router.http.body import decode_json
 from router.protocols.fields.capabilities import CHAT, MESSAGE_FIELDS, PART_FIELDS, Capability, unsupported
@@ -20,7 +21,7 @@ class _AnyObject(msgspec.Struct):
     """A JSON object of which nothing is known."""
 
 
-def template_messages(messages: list[ChatMessage], engine: str) -> list[dict[str, Any]]:
+def template_messages(messages: list[ChatMessage], engine: EngineKind) -> list[dict[str, Any]]:
     """Return what the template is given.
 
     Raises:
@@ -34,7 +35,7 @@ def template_messages(messages: list[ChatMessage], engine: str) -> list[dict[str
 class _MessageReader:
     """Reads messages for one engine, whose rows of the table are looked up once."""
 
-    def __init__(self, engine: str) -> None:
+    def __init__(self, engine: EngineKind) -> None:
         self._message_rows = [
             (row.name.removeprefix(MESSAGE_FIELDS), row) for row in unsupported(CHAT, engine, MESSAGE_FIELDS)
         ]

@@ -20,7 +20,7 @@ async def delete_model(model_id: FromPath[str], services: NamedDependency[Servic
     name = services.models.get(model_id.removeprefix("/")).name
     for worker in services.supervisor.workers:
         if worker.target is not None and worker.target.model == name:
-            raise ModelInUseError(name, worker.target.engine)
+            raise ModelInUseError(name, str(worker.target.engine))
     if services.making is None:
         raise UnavailableError("The server cannot remove models now; try again in a moment.")
     await services.making.remove(name)

@@ -19,7 +19,6 @@ from router.requests.generation import GenerationEvent, GenerationRequest, Progr
 from router.requests.register import Reading
 from router.workers.supervisor import Supervisor
 
-PROGRESS_HEADER: Final = "x-mlxr-prefill-progress"
 INTERVAL_S: Final = 2.0
 """Time between two events; the first comes when the prompt was accepted, or after this time in the queue."""
 _SERVING: Final = frozenset({WorkerState.READY, WorkerState.DRAINING})

@@ -8,8 +8,9 @@ from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from router.http.error_response import Dialect
+from router.http.headers import PROGRESS_HEADER
 from router.protocols.openai.answering import decode_request, openai_answering
-from router.protocols.openai.progress import PROGRESS_HEADER, WatchedEncoder, chunks_with_progress, wants_prefill_events
+from router.protocols.openai.progress import WatchedEncoder, chunks_with_progress, wants_prefill_events
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.serving import Answering, Arrival, arrive, reply, start_or_rejoin
 from router.requests.register import RunningRequest

@@ -11,6 +11,7 @@ import msgspec
 
 from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from backends.wire.request import OutputSpec, SequenceSpec
+from registry.engines import EngineKind
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.models.wish import Wish
@@ -30,7 +31,12 @@ _TRAILING: Final = re.compile(r"(\[\])+\Z")
 
 
 def chat_generation(
-    request: ChatRequest, wish: Wish, defaults: RequestDefaults, *, engine: str, has_progress_header: bool = False
+    request: ChatRequest,
+    wish: Wish,
+    defaults: RequestDefaults,
+    *,
+    engine: EngineKind,
+    has_progress_header: bool = False,
 ) -> GenerationRequest:
     """Return what a chat request asks for.
 
@@ -81,7 +87,7 @@ def completion_generation(
     wish: Wish,
     defaults: RequestDefaults,
     *,
-    engine: str,
+    engine: EngineKind,
     has_progress_header: bool = False,
 ) -> GenerationRequest:
     """Return what a text completion asks for; arguments as in `chat_generation`.
@@ -128,7 +134,7 @@ def with_allowed_values(error: InvalidRequestError, endpoint: str) -> InvalidReq
     return error
 
 
-def _check_common(request: ChatRequest | CompletionRequest, endpoint: str, engine: str) -> None:
+def _check_common(request: ChatRequest | CompletionRequest, endpoint: str, engine: EngineKind) -> None:
     for name in _STREAM_ONLY:
         if getattr(request, name) not in (None, False) and not request.stream:
             raise InvalidRequestError(f"{name} is only allowed together with stream: true", name)

@@ -57,7 +57,7 @@ async def read_request(
     body = decode_response(raw, ResponseRequest)
     is_stored = _is_stored(services, body)
     wish = services.models.wish_for(body.model, engine, load=wishes.load)
-    engine_name = services.models.resolve(wish).target.engine
+    engine_name = services.models.resolve(wish).target.engine.kind
     conversation = await read_conversation(services, body)
     defaults = services.defaults_for(wish.model)
     wanted = response_generation(body, wish, defaults, conversation.items, engine=engine_name)

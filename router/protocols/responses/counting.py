@@ -37,7 +37,7 @@ async def count_response_tokens(request: Request[Any, Any, Any], services: Named
     arrival = await arrive(request, services)
     body = decode_response(arrival.raw, CountedRequest)
     wish = wish_or_default(services, body.model, arrival.engine, Purpose.GENERATE, arrival.wishes.load)
-    engine = services.models.resolve(wish).target.engine
+    engine = services.models.resolve(wish).target.engine.kind
     conversation = await read_conversation(services, body)
     wanted = response_generation(body, wish, services.defaults_for(wish.model), conversation.items, engine=engine)
     services.models.note_use(wish.model)

@@ -7,6 +7,7 @@ import msgspec
 
 from backends.wire.prompts import ChatPrompt
 from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
+from registry.engines import EngineKind
 from router.errors import InvalidRequestError, MissingFieldError, UnsupportedFieldError
 from router.http.body import convert_part
 from router.models.defaults import RequestDefaults, stop_texts, with_system
@@ -28,7 +29,7 @@ _NAMED_CHOICES: Final = ("function", "allowed_tools")
 
 
 def response_generation(
-    request: ResponseRequest, wish: Wish, defaults: RequestDefaults, items: Iterable[Item], *, engine: str
+    request: ResponseRequest, wish: Wish, defaults: RequestDefaults, items: Iterable[Item], *, engine: EngineKind
 ) -> GenerationRequest:
     """Return what a request asks for.
 
@@ -78,7 +79,7 @@ def response_generation(
     )
 
 
-def check_fields(request: ResponseRequest, engine: str) -> None:
+def check_fields(request: ResponseRequest, engine: EngineKind) -> None:
     """Refuse what is not honoured, and fields that contradict each other.
 
     Raises:

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from registry.engines import EngineKind
 from registry.removing.removal import remove_artifacts
 from registry.scan.discovery import ScanRoot, register_path, scan
 from registry.store import Registry
@@ -153,7 +154,7 @@ def test_killed_at_random_moments_it_leaves_nothing_half_made(paths: Paths, tmp_
         if check_nothing_is_half_made(paths):
             num_whole += 1
             with Registry(paths.registry_db) as registry:
-                artifact = registry.models.get("tiny").artifact_for("mlx")
+                artifact = registry.models.get("tiny").artifact_for(EngineKind.MLX)
                 assert artifact is not None
                 remove_artifacts(registry, [artifact])
             assert not Path(artifact.path).exists()
@@ -171,7 +172,7 @@ def test_a_folder_that_was_renamed_but_not_registered_is_taken_up(paths: Paths, 
     assert process.wait(120) == 0
     process.communicate()
     with Registry(paths.registry_db) as registry:
-        artifact = registry.models.get("tiny").artifact_for("mlx")
+        artifact = registry.models.get("tiny").artifact_for(EngineKind.MLX)
     assert artifact is not None
     assert (Path(artifact.path) / REPORT_NAME).exists()
     for file in paths.data_dir.glob(f"{paths.registry_db.name}*"):
@@ -185,7 +186,7 @@ def test_a_folder_that_was_renamed_but_not_registered_is_taken_up(paths: Paths, 
     assert json.loads(out)["path"] == artifact.path
     assert time.monotonic() - started_at < CONVERSION_S
     with Registry(paths.registry_db) as registry:
-        assert registry.models.get("tiny").artifact_for("mlx") is not None
+        assert registry.models.get("tiny").artifact_for(EngineKind.MLX) is not None
 
 
 def test_leftovers_of_a_running_conversion_are_left_alone(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from registry.engines import EngineKind
 from registry.store import Registry
 from router.config.paths import paths_from_env
 
@@ -28,5 +29,5 @@ def bundled_mlx() -> Path | None:
         return None
     with Registry(paths.registry_db) as registry:
         model = registry.models.find(MODEL)
-        artifact = None if model is None else model.artifact_for("mlx")
+        artifact = None if model is None else model.artifact_for(EngineKind.MLX)
     return None if artifact is None or not Path(artifact.path).exists() else Path(artifact.path)

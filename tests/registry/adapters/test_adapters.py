@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from registry.adapters.registration import register_adapter
 from registry.adapters.removal import remove_adapter
 from registry.checksums.hashing import hash_artifact, pending_hashes
+from registry.engines import EngineKind
 from registry.errors import (
     AdapterNotFoundError,
     ArtifactConflictError,
@@ -223,10 +224,10 @@ class TestBelonging:
     ) -> None:
         for path in (gguf_lora, mlx_lora):
             register_adapter(registry, "tiny", path, name="fox")
-        (gone,) = remove_adapter(registry, "tiny", "fox", engine="mlx", is_deleting_files=True)
+        (gone,) = remove_adapter(registry, "tiny", "fox", engine=EngineKind.MLX, is_deleting_files=True)
         assert (gone.engine, mlx_lora.exists(), gguf_lora.exists()) == ("mlx", False, True)
         with pytest.raises(AdapterNotFoundError, match="It has: tiny\\+fox"):
-            remove_adapter(registry, "tiny", "fox", engine="mlx")
+            remove_adapter(registry, "tiny", "fox", engine=EngineKind.MLX)
         remove_adapter(registry, "tiny", "fox")
         with pytest.raises(AdapterNotFoundError, match="It has none"):
             remove_adapter(registry, "tiny", "fox")

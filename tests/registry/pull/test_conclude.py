@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from registry.engines import EngineKind
 from registry.errors import PullUnfinishedError
 from registry.pull import PullHandle, PullManager, PullResult
 from registry.pull.events import Converting, Done, Failed, Registered, Stopped
@@ -25,7 +26,7 @@ class Conclusion:
 
     async def __call__(self, handle: PullHandle, result: PullResult) -> None:
         self.num_begun += 1
-        handle.tell(Registered(model="m", engines=("llamacpp",), path=str(result.paths[0])))
+        handle.tell(Registered(model="m", engines=(EngineKind.LLAMACPP,), path=str(result.paths[0])))
         for share in (0.0, 0.5):
             handle.tell(Converting(step="converting", share=share))
         self.is_reached.set()
@@ -44,7 +45,7 @@ async def test_late_followers_hear_of_it_and_the_end_comes_after_it(tmp_path: Pa
             events = handle.events()
             heard = [await anext(events) for _ in range(4)]
             assert heard[2:] == [
-                Registered(model="m", engines=("llamacpp",), path=str(tmp_path / "models" / REPO / NAME)),
+                Registered(model="m", engines=(EngineKind.LLAMACPP,), path=str(tmp_path / "models" / REPO / NAME)),
                 Converting(step="converting", share=0.5),
             ]
             conclusion.goes_on.set()

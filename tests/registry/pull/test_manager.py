@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.engines import PullEngines
 from registry.errors import PullConflictError, PullNotFoundError
 from registry.pull import PullHandle, PullManager, Wishes, find_orphans, remove_orphans
 from registry.pull.events import Done, FileStarted, Planned, Progress, Stopped, Waiting
@@ -77,7 +78,7 @@ async def test_two_processes_worth_of_managers_share_one_transfer(hub: StubHub, 
         handles = [
             await one.start(REPO),
             await other.start(REPO),
-            await other.start(REPO, Wishes(engine="llamacpp")),
+            await other.start(REPO, Wishes(engine=PullEngines.LLAMACPP)),
         ]
         for handle in handles:
             await handle.wait()
@@ -186,7 +187,7 @@ async def test_orphans_are_what_no_pull_comes_back_for(stalling: StubHub, tmp_pa
 async def test_a_pull_that_waits_for_its_turn_is_not_taken_for_interrupted(stalling: StubHub, tmp_path: Path) -> None:
     async with managing(stalling, tmp_path, max_running=1) as runner, managing(stalling, tmp_path) as other:
         first = await begun(runner)
-        second = await runner.start(REPO, Wishes(engine="llamacpp"))
+        second = await runner.start(REPO, Wishes(engine=PullEngines.LLAMACPP))
         async with asyncio.timeout(10):
             while not all(status.is_alive for status in await other.list_pulls()):
                 pass

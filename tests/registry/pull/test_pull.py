@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.engines import PullEngines
 from registry.errors import HubAnswerError, NothingToPullError, PullConflictError, PullStoreError
 from registry.facts import ArtifactFormat
 from registry.pull import Wishes, publishing
@@ -71,24 +72,24 @@ async def test_what_was_pulled_can_be_registered_and_needs_no_second_transfer(tm
 async def test_both_engines_find_the_sibling_or_say_that_it_must_be_converted(tmp_path: Path) -> None:
     with StubHub({GGUF: GGUF_FILES, MLX: MLX_FILES}) as hub:
         async with small_puller(hub, tmp_path) as puller:
-            plan = await puller.plan(GGUF, Wishes(engine="both"))
+            plan = await puller.plan(GGUF, Wishes(engine=PullEngines.BOTH))
             assert [(part.repo, part.format) for part in plan.parts] == [
                 (GGUF, ArtifactFormat.GGUF),
                 (MLX, ArtifactFormat.MLX),
             ]
             assert all(part.commit == COMMIT for part in plan.parts)
             assert plan.needs_conversion == ()
-            only = await puller.plan(GGUF, Wishes(engine="mlx"))
+            only = await puller.plan(GGUF, Wishes(engine=PullEngines.MLX))
             assert [part.repo for part in only.parts] == [MLX]
             del hub.repos[MLX]
-            plan = await puller.plan(GGUF, Wishes(engine="both"))
+            plan = await puller.plan(GGUF, Wishes(engine=PullEngines.BOTH))
             assert (len(plan.parts), plan.needs_conversion) == (1, ("mlx",))
-            plan = await puller.plan(GGUF, Wishes(engine="mlx"))
+            plan = await puller.plan(GGUF, Wishes(engine=PullEngines.MLX))
             assert (len(plan.parts), plan.needs_conversion) == (1, ("mlx",))
             assert "must be converted" in plan.notes[0]
             hub.repos = {"org/x": MLX_FILES}
             with pytest.raises(NothingToPullError, match="no GGUF form"):
-                await puller.plan("org/x", Wishes(engine="llamacpp"))
+                await puller.plan("org/x", Wishes(engine=PullEngines.LLAMACPP))
             with pytest.raises(NothingToPullError, match="nothing to choose"):
                 await puller.plan("org/x:Q4_0")
 

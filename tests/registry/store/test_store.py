@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from registry.catalogue import SkippedFile
+from registry.engines import EngineKind
 from registry.errors import (
     ArtifactConflictError,
     InvalidModelNameError,
@@ -71,7 +72,7 @@ def test_both_formats_of_one_base_become_one_model(store: Registry) -> None:
     store.artifacts.add(make_draft("/m/mlx", facts=make_facts(MLX, parameter_count=1_010_000, label="4bit-g32")))
     model = store.models.get("m")
     assert model.engines == ("llamacpp", "mlx")
-    artifact = model.artifact_for("mlx")
+    artifact = model.artifact_for(EngineKind.MLX)
     assert artifact is not None
     assert artifact.path == "/m/mlx"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from registry.engines import EngineKind
 from registry.store import Registry
 from router.bench.machine.machine import machine_id
 from router.config.paths import Paths
@@ -28,7 +29,7 @@ def measure(paths: Paths, model: str) -> None:
         versions = {artifact.engine: artifact.version for artifact in registry.models.get(model).artifacts}
         contestants = tuple(
             contestant(engine, artifact_version=versions[engine], engine_versions=installed_versions()[engine])
-            for engine in ("llamacpp", "mlx")
+            for engine in (EngineKind.LLAMACPP, EngineKind.MLX)
         )
         for number in range(2):
             run = compared(

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from registry.engines import EngineSetting
 from router.cli import engine as engine_verb
-from router.config import EngineSetting, load_config
+from router.config import load_config
 from router.config.paths import Paths
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import StubGateway

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.config import EngineSetting, load_config, parse_config, set_value
+from registry.engines import EngineSetting
+from router.config import load_config, parse_config, set_value
 from router.config.edit import edited
 from router.config.reference import reference_text
 from router.errors import ConfigError

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from router.config import Config, EngineSetting, Overrides, apply_overrides, load_config, parse_config
+from registry.engines import EngineSetting
+from router.config import Config, Overrides, apply_overrides, load_config, parse_config
 from router.errors import ConfigError
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from router.config import Config, EngineSetting, load_config
+from registry.engines import EngineSetting
+from router.config import Config, load_config
 from router.config.edit import write_atomically
 from router.config.watch import ConfigWatcher
 from router.errors import ConfigError

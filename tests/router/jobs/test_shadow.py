@@ -61,7 +61,7 @@ def kept(front: FakeFront) -> tuple[BenchRecord, ...]:
 
 
 def resident_engines(front: FakeFront) -> list[str]:
-    return [worker.target.engine for worker in front.supervisor.workers if worker.target is not None]
+    return [str(worker.target.engine) for worker in front.supervisor.workers if worker.target is not None]
 
 
 @with_front(config=shadowing(), llamacpp=QUICK, mlx=QUICK)

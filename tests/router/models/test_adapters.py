@@ -11,13 +11,13 @@ from msgspec import UNSET
 
 from registry.adapters.registration import register_adapter
 from registry.catalogue import Adapter, Artifact, Model
+from registry.engines import Engine, EngineKind, EngineSetting
 from registry.errors import AdapterNotFoundError, InvalidModelNameError
 from registry.facts import AdapterFacts, ArtifactFormat, MemoryFacts, ModelKind
 from registry.memory_fit import FitSettings, Machine, memory_need
 from registry.scan.discovery import register_path
 from registry.scan.watch import what_changed
 from registry.store import Registry
-from router.config import EngineSetting
 from router.errors import EngineNotAvailableError, ModelLoadFailedError
 from router.models.adapters import TargetAdapter, facts_with
 from router.models.directory import CHECK_FILES_INTERVAL_S, ModelDirectory
@@ -73,7 +73,9 @@ def adapter(engine: str, name: str = "fox", *, weight_bytes: int = 1000, num_wei
     )
 
 
-def model(*adapters: Adapter, artifacts: tuple[Artifact, ...] | None = None, engine: Any = None) -> Model:
+def model(
+    *adapters: Adapter, artifacts: tuple[Artifact, ...] | None = None, engine: EngineSetting | None = None
+) -> Model:
     return Model(
         name="m",
         artifacts=(artifact("llamacpp"), artifact("mlx")) if artifacts is None else artifacts,
@@ -101,7 +103,7 @@ class TestEngine:
     def test_auto_takes_the_engine_that_has_the_adapter(self, engine: str, *, is_mac: bool) -> None:
         other = "mlx" if engine == "llamacpp" else "llamacpp"
         target = choice_of(model(adapter(engine), adapter(other, "owl")), is_mac=is_mac).target
-        assert (target.engine, target.path, target.label) == (engine, f"/models/{engine}", "m+fox")
+        assert (str(target.engine), target.path, target.label) == (engine, f"/models/{engine}", "m+fox")
         assert target.adapter is not None
         assert (target.adapter.path, target.adapter.scale) == (f"/loras/{engine}/fox", 0.5)
 
@@ -109,12 +111,12 @@ class TestEngine:
         both = model(adapter("llamacpp"), adapter("mlx"))
         assert choice_of(both).reason is EngineReason.AUTO_GGUF
         assert choice_of(both, is_mac=True).reason is EngineReason.AUTO_APPLE_SILICON
-        assert choice_of(both, EngineSetting.MLX).target.engine == "mlx"
+        assert choice_of(both, EngineSetting.MLX).target.engine == Engine(EngineKind.MLX)
 
     @pytest.mark.parametrize("level", ["request", "model", "config"])
     def test_an_engine_that_is_set_and_lacks_it_is_refused_with_the_way_out(self, level: str) -> None:
         mlx = EngineSetting.MLX
-        known = model(adapter("llamacpp"), engine="mlx" if level == "model" else None)
+        known = model(adapter("llamacpp"), engine=mlx if level == "model" else None)
         with pytest.raises(EngineNotAvailableError) as caught:
             choice_of(
                 known,

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from registry.engines import Engine, EngineKind, EngineSetting
 from registry.errors import InvalidModelNameError, ModelNotFoundError, RegistryBusyError, RegistryCorruptError
 from registry.facts import ArtifactFormat
 from registry.store import Registry
-from router.config import EngineSetting
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.directory import CHECK_FILES_INTERVAL_S, NOTE_USE_INTERVAL_S, ModelDirectory
 from router.models.wish import Wish
@@ -43,9 +43,9 @@ def directory(registry: Registry, clock: Times | None = None) -> ModelDirectory:
 def test_a_reference_may_name_the_engine_and_so_may_the_header(registry: Registry) -> None:
     models = directory(registry)
     assert models.wish_for("m", None) == Wish("m", None)
-    assert models.wish_for("M@mlx", None) == Wish("m", "mlx")
-    assert models.wish_for("m", " mlx ") == Wish("m", "mlx")
-    assert models.wish_for("m@mlx", "mlx") == Wish("m", "mlx")
+    assert models.wish_for("M@mlx", None) == Wish("m", EngineSetting.MLX)
+    assert models.wish_for("m", " mlx ") == Wish("m", EngineSetting.MLX)
+    assert models.wish_for("m@mlx", EngineSetting.MLX) == Wish("m", EngineSetting.MLX)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_a_reference_that_means_nothing_is_refused(
 
 def test_a_wish_is_resolved_under_the_settings_in_force(registry: Registry) -> None:
     models = directory(registry)
-    assert models.resolve(Wish("m")).target.engine == "llamacpp"
+    assert models.resolve(Wish("m")).target.engine == Engine(EngineKind.LLAMACPP)
     models.engine_setting = EngineSetting.MLX
     assert models.resolve(Wish("m")).target.path == "/m/mlx"
-    assert models.resolve(Wish("m", "llamacpp")).target.path == "/m/a.gguf"
+    assert models.resolve(Wish("m", EngineSetting.LLAMACPP)).target.path == "/m/a.gguf"
     with pytest.raises(EngineNotAvailableError):
         models.resolve(Wish("only-gguf"))
 
@@ -84,7 +84,7 @@ def test_a_change_by_another_process_is_seen(registry: Registry, path: Path) -> 
         other.models.change_settings("m", {"engine": "mlx"})
     assert models.has_changed()
     models.forget()
-    assert models.resolve(Wish("m")).target.engine == "mlx"
+    assert models.resolve(Wish("m")).target.engine == Engine(EngineKind.MLX)
     assert not models.has_changed()
 
 
@@ -147,15 +147,15 @@ def test_files_that_changed_or_vanished_are_not_served(registry: Registry) -> No
         what_changed=lambda artifact: changes.get(artifact.id),
         clock=clock,
     )
-    target = models.resolve(Wish("m", "llamacpp")).target
+    target = models.resolve(Wish("m", EngineSetting.LLAMACPP)).target
     changes[target.artifact_id] = "/m/a.gguf is gone"
-    assert models.resolve(Wish("m", "llamacpp")).target == target  # looked at just now
+    assert models.resolve(Wish("m", EngineSetting.LLAMACPP)).target == target  # looked at just now
     clock.now += CHECK_FILES_INTERVAL_S
     with pytest.raises(ModelLoadFailedError, match=r"/m/a\.gguf is gone.*mlxr models scan"):
-        models.resolve(Wish("m", "llamacpp"))
-    assert models.resolve(Wish("m", "mlx")).target.engine == "mlx"
+        models.resolve(Wish("m", EngineSetting.LLAMACPP))
+    assert models.resolve(Wish("m", EngineSetting.MLX)).target.engine == Engine(EngineKind.MLX)
     changes.clear()
-    assert models.resolve(Wish("m", "llamacpp")).target == target
+    assert models.resolve(Wish("m", EngineSetting.LLAMACPP)).target == target
 
 
 def test_the_list_is_read_again_after_changes_only(registry: Registry, path: Path) -> None:

@@ -5,9 +5,9 @@ import msgspec
 import pytest
 
 from registry.catalogue import Artifact, Model
+from registry.engines import Engine, EngineKind, EngineSetting
 from registry.facts import ArtifactFormat, KVGeometry, ModelKind
 from registry.settings import NO_SETTINGS, ModelSettings
-from router.config import EngineSetting
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.load_settings import LoadSettings
 from router.models.targets import EngineReason, Purpose, choose, parse_engine
@@ -38,7 +38,13 @@ def artifact(engine: str, *, kind: ModelKind = ModelKind.MODEL, **changes: Any) 
 
 def model(*artifacts: Artifact, engine: Any = None, settings: ModelSettings = NO_SETTINGS) -> Model:
     return Model(
-        name="m", artifacts=artifacts, engine=engine, aliases=(), settings=settings, created_at=0.0, last_used_at=None
+        name="m",
+        artifacts=artifacts,
+        engine=None if engine is None else EngineSetting(engine),
+        aliases=(),
+        settings=settings,
+        created_at=0.0,
+        last_used_at=None,
     )
 
 
@@ -61,7 +67,7 @@ def test_the_first_level_that_is_set_wins(
     wish: EngineSetting | None, own: str | None, global_setting: EngineSetting, engine: str, reason: EngineReason
 ) -> None:
     choice = choose(model(*BOTH, engine=own), wish=wish, global_setting=global_setting, is_apple_silicon=False)
-    assert (choice.target.engine, choice.reason) == (engine, reason)
+    assert (str(choice.target.engine), choice.reason) == (engine, reason)
     assert choice.target.path == f"/models/{engine}"
 
 
@@ -77,13 +83,13 @@ def test_the_first_level_that_is_set_wins(
 def test_auto(engines: list[str], *, is_apple_silicon: bool, engine: str, reason: EngineReason) -> None:
     artifacts = [artifact(name) for name in engines]
     choice = choose(model(*artifacts), wish=None, global_setting=AUTO, is_apple_silicon=is_apple_silicon)
-    assert (choice.target.engine, choice.reason) == (engine, reason)
+    assert (str(choice.target.engine), choice.reason) == (engine, reason)
 
 
 def test_auto_passes_over_an_artifact_that_cannot_be_used() -> None:
     broken = artifact("mlx", status="missing", reason="/models/mlx is gone")
     choice = choose(model(artifact("llamacpp"), broken), wish=None, global_setting=AUTO, is_apple_silicon=True)
-    assert choice.target.engine == "llamacpp"
+    assert choice.target.engine == Engine(EngineKind.LLAMACPP)
 
 
 def test_a_wish_that_cannot_be_met_names_the_engines_and_the_command() -> None:
@@ -112,7 +118,7 @@ def test_an_embedding_model_is_served_for_embeddings_and_named_as_such_for_text(
     encoder = model(artifact("llamacpp", kind=ModelKind.EMBEDDING))
     for purpose in (Purpose.EMBED, Purpose.DESCRIBE):
         choice = choose(encoder, wish=None, global_setting=AUTO, is_apple_silicon=False, purpose=purpose)
-        assert choice.target.engine == "llamacpp"
+        assert choice.target.engine == Engine(EngineKind.LLAMACPP)
     with pytest.raises(InvalidRequestError, match="POST /v1/embeddings") as caught:
         choose(encoder, wish=None, global_setting=AUTO, is_apple_silicon=False)
     assert caught.value.param == "model"
@@ -122,7 +128,7 @@ def test_any_decoder_can_embed() -> None:
     choice = choose(
         model(artifact("mlx")), wish=None, global_setting=AUTO, is_apple_silicon=False, purpose=Purpose.EMBED
     )
-    assert choice.target.engine == "mlx"
+    assert choice.target.engine == Engine(EngineKind.MLX)
 
 
 def test_an_unknown_engine_is_refused_by_name() -> None:

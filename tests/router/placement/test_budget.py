@@ -3,6 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from registry.engines import EngineKind
 from router.placement import readings as memory
 from router.placement.budget import MemoryBudget, Run, read_budget, wired_limit_bytes
 
@@ -43,7 +44,7 @@ def test_a_system_without_the_setting_has_the_default() -> None:
 
 def test_metal_is_limited_and_the_cpu_is_not() -> None:
     budget = MemoryBudget(total_bytes=64 * GIB, available_bytes=60 * GIB, wired_limit_bytes=48 * GIB)
-    assert (budget.available_for("mlx"), budget.available_for("llamacpp")) == (48 * GIB, 60 * GIB)
+    assert (budget.available_for(EngineKind.MLX), budget.available_for(EngineKind.LLAMACPP)) == (48 * GIB, 60 * GIB)
 
 
 def test_without_metal_nobody_is_asked_for_a_limit() -> None:

@@ -1,5 +1,6 @@
 import pytest
 
+from registry.engines import EngineKind
 from registry.memory_fit import FitSettings, Machine, memory_need
 from router.config import Config
 from router.http.error_table import row_for
@@ -36,10 +37,10 @@ def test_when_no_context_fits_a_smaller_model_is_the_way_out() -> None:
     assert "does not fit with any context" in str(error)
 
 
-@pytest.mark.parametrize("engine", ["mlx", "llamacpp"])
-def test_the_configs_values_are_those_of_the_load(engine: str) -> None:
+@pytest.mark.parametrize("engine", EngineKind)
+def test_the_configs_values_are_those_of_the_load(engine: EngineKind) -> None:
     config = Config()
-    settings = fit_settings_for(config, engine)  # type: ignore[arg-type]
+    settings = fit_settings_for(config, engine)
     assert settings.context_length == config.generation.context_length
     assert settings.parallel == config.generation.parallel
-    assert settings.step_tokens == (config.llamacpp.batch_tokens if engine == "llamacpp" else None)
+    assert settings.step_tokens == (config.llamacpp.batch_tokens if engine is EngineKind.LLAMACPP else None)

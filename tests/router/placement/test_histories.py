@@ -7,15 +7,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from backends.sequence import Priority
+from registry.engines import Engine, EngineKind
 from router.models.targets import Target
 from router.placement.lifecycle import WorkerState
 from router.placement.situation import PlacementLimits
 from tests.support.fake_placement import SimulatedFleet, SimulatedRequest
 
 TARGETS = (
-    Target("m", "mlx", 1, "/m"),
-    Target("m", "llamacpp", 2, "/m.gguf"),
-    Target("other", "llamacpp", 3, "/o.gguf"),
+    Target("m", Engine(EngineKind.MLX), 1, "/m"),
+    Target("m", Engine(EngineKind.LLAMACPP), 2, "/m.gguf"),
+    Target("other", Engine(EngineKind.LLAMACPP), 3, "/o.gguf"),
 )
 MAX_SERVICE_S = 8.0
 LIMITS = PlacementLimits(swap_max_wait_s=10.0, swap_drain_timeout_s=30.0, background_max_wait_s=60.0)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from backends.fake.engine import FakeOptions
+from registry.engines import Engine, EngineKind
 from registry.settings import ModelSettings
 from router.models.targets import FOREVER_S, Target, keep_alive_seconds
 from router.models.wish import Wish
@@ -18,8 +19,8 @@ from router.placement.situation import PlacedWorker, PlacementLimits, WaitingReq
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 from tests.support.fake_placement import SimulatedFleet
 
-TARGET = Target("m", "mlx", 1, "/m")
-OTHER = Target("other", "mlx", 2, "/o")
+TARGET = Target("m", Engine(EngineKind.MLX), 1, "/m")
+OTHER = Target("other", Engine(EngineKind.MLX), 2, "/o")
 LIMITS = PlacementLimits(swap_max_wait_s=10.0, swap_drain_timeout_s=30.0, keep_alive_s=60.0)
 READY = PlacedWorker(7, TARGET, WorkerState.READY, 0, 0, 4, 100.0, used_at=110.0)
 

@@ -14,6 +14,7 @@ from backends.wire.messages import SequenceTimings, Usage
 from backends.wire.output import FinishReason, Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import SequenceSpec
+from registry.engines import Engine, EngineKind
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
 from router.models.targets import Choice, EngineReason, Target
 from router.models.wish import Wish
@@ -55,7 +56,7 @@ OUTPUTS = {
 class Served:
     """What encoders read of a generation."""
 
-    choice = Choice(Target("m", "mlx", 1, "/m"), EngineReason.REQUEST)
+    choice = Choice(Target("m", Engine(EngineKind.MLX), 1, "/m"), EngineReason.REQUEST)
     queue_ms = 2.0
     load_ms = 5.0
     request = WANTED

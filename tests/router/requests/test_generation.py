@@ -10,6 +10,7 @@ from backends.sequence import SamplingParams
 from backends.wire.messages import Failed
 from backends.wire.prompts import ForkPrompt, TextPrompt, TokenPrompt
 from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
+from registry.engines import Engine, EngineKind
 from router.errors import ContextLengthExceededError, InvalidRequestError, RouterError, UnsupportedFieldError
 from router.models.wish import Wish
 from router.requests.generation import (
@@ -42,7 +43,7 @@ async def test_every_sequence_has_its_text_its_end_and_its_counts(fleet: FakeFle
     assert {end.reason for end in ends.values()} == {"stop"}
     assert [ends[index].usage.num_prompt_tokens for index in range(3)] == [2, 3, 2]
     assert generation.choice is not None
-    assert generation.choice.target.engine == "llamacpp"
+    assert generation.choice.target.engine == Engine(EngineKind.LLAMACPP)
 
 
 @with_fleet(make_config(parallel=1), llamacpp=FakeOptions(decode_s=0.005))

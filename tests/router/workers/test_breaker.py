@@ -1,10 +1,11 @@
 import pytest
 
+from registry.engines import Engine, EngineKind
 from router.errors import UnavailableError
 from router.models.targets import Target
 from router.workers.breaker import MAX_FAILURES, OPEN_S, LoadBreaker
 
-BAD, GOOD = Target("bad", "mlx", 1, "/b"), Target("good", "mlx", 2, "/g")
+BAD, GOOD = Target("bad", Engine(EngineKind.MLX), 1, "/b"), Target("good", Engine(EngineKind.MLX), 2, "/g")
 
 
 def opened(now: float = 100.0) -> LoadBreaker:

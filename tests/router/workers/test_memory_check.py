@@ -6,9 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from registry.engines import Engine, EngineKind, EngineSetting
 from registry.facts import MemoryFacts
 from registry.store import Registry
-from router.config import Config, EngineSetting, LimitsConfig
+from router.config import Config, LimitsConfig
 from router.errors import InsufficientMemoryError
 from router.models.directory import ModelDirectory
 from router.models.targets import Target
@@ -86,7 +87,7 @@ def test_what_is_not_known_or_not_to_be_checked_passes(
 ) -> None:
     machine.available_bytes = 0
     check.check(directory.resolve(Wish("old")).target, Config(), [])
-    check.check(Target("gone", "mlx", 99, "/gone"), Config(), [])
+    check.check(Target("gone", Engine(EngineKind.MLX), 99, "/gone"), Config(), [])
     unchecked = msgspec.structs.replace(Config(), limits=LimitsConfig(check_memory=False))
     check.check(directory.resolve(Wish("big")).target, unchecked, [])
 

@@ -4,6 +4,7 @@ import asyncio
 
 from backends.fake.engine import FakeOptions
 from backends.sequence import Priority
+from registry.engines import EngineSetting
 from router.errors import QueueFullError, UnavailableError
 from router.models.wish import Wish
 from router.workers.waiting import Lease
@@ -14,7 +15,9 @@ BACKGROUND, INTERACTIVE = Priority.BACKGROUND, Priority.INTERACTIVE
 
 def asked(fleet: FakeFleet, priority: Priority, model: str = "m", num_sequences: int = 1) -> "asyncio.Task[Lease]":
     name, _, engine = model.partition("@")
-    return asyncio.create_task(fleet.supervisor.lease(Wish(name, engine or None), num_sequences, priority))
+    return asyncio.create_task(
+        fleet.supervisor.lease(Wish(name, EngineSetting(engine) if engine else None), num_sequences, priority)
+    )
 
 
 async def num_waiting(fleet: FakeFleet, number: int) -> None:

@@ -1,5 +1,6 @@
 import msgspec
 
+from registry.engines import Engine, EngineKind
 from router.status import Swap
 from router.workers.residency import ManagedWorker
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
@@ -12,7 +13,7 @@ def test_a_swaps_log_line_has_what_was_measured_and_nothing_else() -> None:
 
 
 def test_a_worker_without_a_process_is_not_stalled() -> None:
-    assert not ManagedWorker(worker_id=1, engine="mlx", state_since=0.0).is_stalled(1e9, 1.0)
+    assert not ManagedWorker(worker_id=1, engine=Engine(EngineKind.MLX), state_since=0.0).is_stalled(1e9, 1.0)
 
 
 @with_fleet(make_config())

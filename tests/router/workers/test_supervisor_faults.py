@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backends.fake.engine import FakeOptions
+from registry.engines import EngineKind
 from router.errors import (
     EngineCrashedError,
     EngineTimeoutError,
@@ -157,7 +158,7 @@ def num_standby(fleet: FakeFleet) -> int:
 @with_fleet(make_config(standby=True))
 async def test_a_standby_worker_takes_the_next_load_and_is_replaced(fleet: FakeFleet) -> None:
     await fleet.until(lambda: num_standby(fleet) == 2, "one per engine waits")
-    pids = {worker.pid for worker in fleet.supervisor.workers if worker.engine == "llamacpp"}
+    pids = {worker.pid for worker in fleet.supervisor.workers if worker.engine.kind is EngineKind.LLAMACPP}
     await fleet.answer("m@llamacpp")
     assert {fleet.pid} == pids
     await fleet.until(lambda: num_standby(fleet) == 2, "the one that was used is replaced")
@@ -177,7 +178,7 @@ async def test_the_next_standby_worker_lets_the_first_answer_go_first(fleet: Fak
 
 @with_fleet(make_config(standby=True), mlx=["garbage at once", FakeOptions()])
 async def test_a_standby_engine_that_breaks_is_not_started_for_ever(fleet: FakeFleet) -> None:
-    await fleet.until(lambda: [worker.engine for worker in fleet.supervisor.workers] == ["llamacpp"], "it is gone")
+    await fleet.until(lambda: [worker.engine.kind for worker in fleet.supervisor.workers] == ["llamacpp"], "it is gone")
     await fleet.answer("m@llamacpp")
     assert fleet.num_launches["mlx"] == 1
     await fleet.answer("m@mlx")

@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.sequence import Priority
+from registry.engines import Engine, EngineKind
 from router.errors import ModelLoadFailedError, UnavailableError
 from router.models.targets import Choice, EngineReason, Target
 from router.models.wish import Wish
 from router.workers.waiting import MAX_RETRY_AFTER_S, Lease, Ticket, WaitingQueue
 
-MLX, GGUF = Target("m", "mlx", 1, "/m"), Target("m", "llamacpp", 2, "/m.gguf")
+MLX, GGUF = Target("m", Engine(EngineKind.MLX), 1, "/m"), Target("m", Engine(EngineKind.LLAMACPP), 2, "/m.gguf")
 
 
 def ticket(ticket_id: int, target: Target = MLX, *, priority: Priority = Priority.INTERACTIVE) -> Ticket:

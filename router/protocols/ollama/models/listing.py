@@ -123,7 +123,7 @@ def _loaded(services: Services, target: Target, workers: list[ManagedWorker]) ->
         expires_at=_expires_at(services, workers),
         size_vram=0 if is_on_cpu else size,
         context_length=models[0].context_length,
-        engine=target.engine,
+        engine=str(target.engine),
     )
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from registry.engines import EngineKind
 from registry.pull.events import Converting, Planned, Progress, Registered, Retrying
 from registry.pull.plan import PullPlan
 from router.cli.pulling.progress import BarPrinter, JSONPrinter, LinePrinter, duration, numbers_of, percent_of
@@ -52,7 +53,7 @@ def test_the_bar_takes_every_event(capfd: pytest.CaptureFixture[str]) -> None:
         bars.show(Started(id=1, reference="a/b"))
         bars.show(Planned(plan=plan, total_bytes=1000, needed_bytes=500))
         bars.show(progress(500, speed=100.0))
-        bars.show(Registered(model="b", engines=("mlx",), path="/x"))
+        bars.show(Registered(model="b", engines=(EngineKind.MLX,), path="/x"))
         bars.show(Converting(step="converting", share=0.5))
     err = capfd.readouterr().err
     assert "a/b (): 0 files, 1.0 kB; 500 B of it are here. For mlx: a/c." in err

@@ -9,13 +9,14 @@ from registry.bench_record import (
     BenchSample,
     BenchScenario,
 )
+from registry.engines import EngineKind
 
 HERE = "this-machine"
-VERSIONS = {"llamacpp": {"llama-cpp-python": "1.0"}, "mlx": {"mlx": "2.0", "mlx-lm": "3.0"}}
-ARTIFACTS = {"llamacpp": "gguf-1", "mlx": "mlx-1"}
+VERSIONS = {EngineKind.LLAMACPP: {"llama-cpp-python": "1.0"}, EngineKind.MLX: {"mlx": "2.0", "mlx-lm": "3.0"}}
+ARTIFACTS = {EngineKind.LLAMACPP: "gguf-1", EngineKind.MLX: "mlx-1"}
 
 
-def contestant(engine: str, **changes: object) -> BenchContestant:
+def contestant(engine: EngineKind, **changes: object) -> BenchContestant:
     facts = {
         "label": engine,
         "model": "m",
@@ -64,7 +65,7 @@ def record(
         repeats=1,
         is_complete=True,
         machine=BenchMachine(machine_id=machine_id, system="test"),
-        contestants=contestants or (contestant("llamacpp"), contestant("mlx")),
+        contestants=contestants or (contestant(EngineKind.LLAMACPP), contestant(EngineKind.MLX)),
         scenarios=(BenchScenario(name="s", what="a test"),),
         samples=samples,
         loads=tuple(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry.engines import EngineKind
 from router.models.auto.decision import MARGIN, SWAP_PATIENCE_S, AutoDecision, Standing, decide, new_credit_s
 from router.models.auto.speeds import NUM_BUCKETS, EngineSpeeds
 from router.models.size import RequestSize
@@ -14,7 +15,7 @@ SHORT, LONG = RequestSize(100, 50), RequestSize(4000, 50)
 
 
 def speeds(
-    engine: str, prefill: float | None, decode: float | None, load_s: float | None = 1.0, unload_s: float = 0.5
+    engine: EngineKind, prefill: float | None, decode: float | None, load_s: float | None = 1.0, unload_s: float = 0.5
 ) -> EngineSpeeds:
     return EngineSpeeds(
         engine=engine,
@@ -26,9 +27,9 @@ def speeds(
     )
 
 
-PREFILLS = speeds("mlx", 1000.0, 20.0)
-DECODES = speeds("llamacpp", 200.0, 60.0)
-BOTH = {"mlx": PREFILLS, "llamacpp": DECODES}
+PREFILLS = speeds(EngineKind.MLX, 1000.0, 20.0)
+DECODES = speeds(EngineKind.LLAMACPP, 200.0, 60.0)
+BOTH = {EngineKind.MLX: PREFILLS, EngineKind.LLAMACPP: DECODES}
 
 
 def engine_for(size: RequestSize, standing: Standing | None = None) -> str | None:
@@ -49,21 +50,21 @@ def test_the_numbers_add_up() -> None:
 
 
 def test_a_swap_costs_the_unload_too() -> None:
-    decision = decide(BOTH, SHORT, Standing(resident="mlx"))
+    decision = decide(BOTH, SHORT, Standing(resident=EngineKind.MLX))
     by_engine = {each.engine: each for each in decision.expectations}
-    assert (by_engine["mlx"].load_s, by_engine["llamacpp"].load_s) == (0.0, 1.5)
+    assert (by_engine[EngineKind.MLX].load_s, by_engine[EngineKind.LLAMACPP].load_s) == (0.0, 1.5)
 
 
 def test_a_request_that_saves_more_than_the_swap_costs_swaps() -> None:
-    assert engine_for(LONG, Standing(resident="llamacpp")) == "mlx"
+    assert engine_for(LONG, Standing(resident=EngineKind.LLAMACPP)) == EngineKind.MLX
 
 
 def test_one_that_saves_less_stays_until_several_would_have_paid_for_it() -> None:
-    standing, engines = Standing(resident="mlx"), []
+    standing, engines = Standing(resident=EngineKind.MLX), []
     for _ in range(2):
         decision = decide(BOTH, SHORT, standing)
         engines.append(decision.engine)
-        standing = Standing(resident="mlx", credit_s=new_credit_s(standing, decision))
+        standing = Standing(resident=EngineKind.MLX, credit_s=new_credit_s(standing, decision))
     assert engines == ["mlx", "llamacpp"]
     assert standing.credit_s == 0.0, "who was just loaded owes nothing"
 
@@ -71,9 +72,9 @@ def test_one_that_saves_less_stays_until_several_would_have_paid_for_it() -> Non
 @pytest.mark.parametrize(
     "standing",
     [
-        Standing(resident="llamacpp", is_busy=True),
-        Standing(resident="llamacpp", since_swap_s=SWAP_PATIENCE_S - 1),
-        Standing(resident="llamacpp", num_cached_tokens=3900),
+        Standing(resident=EngineKind.LLAMACPP, is_busy=True),
+        Standing(resident=EngineKind.LLAMACPP, since_swap_s=SWAP_PATIENCE_S - 1),
+        Standing(resident=EngineKind.LLAMACPP, num_cached_tokens=3900),
     ],
     ids=["it is at work", "it was just loaded", "it has the conversation"],
 )
@@ -84,22 +85,22 @@ def test_the_resident_engine_serves_all_the_same(standing: Standing) -> None:
 
 
 def test_a_small_difference_changes_nothing() -> None:
-    near = {"mlx": PREFILLS, "llamacpp": speeds("llamacpp", 1000.0, 20.0 * (1 + MARGIN / 2))}
-    assert decide(near, LONG, Standing(resident="mlx", credit_s=100.0)).engine == "mlx"
+    near = {EngineKind.MLX: PREFILLS, EngineKind.LLAMACPP: speeds(EngineKind.LLAMACPP, 1000.0, 20.0 * (1 + MARGIN / 2))}
+    assert decide(near, LONG, Standing(resident=EngineKind.MLX, credit_s=100.0)).engine == EngineKind.MLX
 
 
 @pytest.mark.parametrize(
     "known",
     [
         {},
-        {"mlx": PREFILLS},
-        {"mlx": PREFILLS, "llamacpp": speeds("llamacpp", None, 60.0)},
-        {"mlx": PREFILLS, "llamacpp": speeds("llamacpp", 200.0, None)},
-        {"mlx": PREFILLS, "llamacpp": speeds("llamacpp", 200.0, 60.0, load_s=None)},
+        {EngineKind.MLX: PREFILLS},
+        {EngineKind.MLX: PREFILLS, EngineKind.LLAMACPP: speeds(EngineKind.LLAMACPP, None, 60.0)},
+        {EngineKind.MLX: PREFILLS, EngineKind.LLAMACPP: speeds(EngineKind.LLAMACPP, 200.0, None)},
+        {EngineKind.MLX: PREFILLS, EngineKind.LLAMACPP: speeds(EngineKind.LLAMACPP, 200.0, 60.0, load_s=None)},
     ],
     ids=["nothing", "one engine", "no prefill", "no decode", "no load"],
 )
-def test_what_was_not_measured_is_not_guessed(known: dict[str, EngineSpeeds]) -> None:
+def test_what_was_not_measured_is_not_guessed(known: dict[EngineKind, EngineSpeeds]) -> None:
     decision = decide(known, LONG, Standing())
     assert decision.engine is None
     assert decision.expectations == ()
@@ -113,7 +114,7 @@ def run_s(engine: EngineSpeeds, size: RequestSize) -> float:
 
 def serve(sizes: list[RequestSize], gap_s: float) -> tuple[int, float, list[AutoDecision]]:
     """Serve requests one after the other; return the swaps, the time in all, and the decisions."""
-    resident: str | None = None
+    resident: EngineKind | None = None
     now, credit_s, total_s, swaps = 0.0, 0.0, 0.0, 0
     swapped_at: float | None = None
     decisions = []
@@ -162,4 +163,4 @@ def test_the_same_numbers_give_the_same_choice_in_any_order() -> None:
     for _ in range(20):
         names = list(BOTH)
         rng.shuffle(names)
-        assert decide({name: BOTH[name] for name in names}, LONG, Standing()).engine == "mlx"
+        assert decide({name: BOTH[name] for name in names}, LONG, Standing()).engine == EngineKind.MLX

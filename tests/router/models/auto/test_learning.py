@@ -7,6 +7,7 @@ import pytest
 
 from registry.bench_record import BenchRecord
 from registry.catalogue import Artifact
+from registry.engines import EngineKind
 from registry.errors import DatabaseError
 from registry.store import Registry
 from registry.store.benches import BenchHead
@@ -24,8 +25,8 @@ class FakeArtifact:
         self.version = version
 
 
-def artifacts(**versions: str) -> dict[str, Artifact]:
-    return {engine: FakeArtifact(own) for engine, own in (ARTIFACTS | versions).items()}  # type: ignore[misc]
+def artifacts(**versions: str) -> dict[EngineKind, Artifact]:
+    return {engine: FakeArtifact(versions.get(engine, own)) for engine, own in ARTIFACTS.items()}  # type: ignore[misc]
 
 
 @pytest.fixture
@@ -57,14 +58,14 @@ def test_the_choice_follows_the_history_when_it_is_renewed(registry: Registry) -
     registry.benches.add(compared((1000.0, 20.0), (200.0, 60.0), created_at=1600.0, bench_id="b-3"))
     assert auto.decide("m", artifacts(), LONG).engine == "mlx", "it looks when it is told that something changed"
     auto.forget()
-    assert auto.decide("m", artifacts(), LONG).engine == "llamacpp"
-    assert auto.decide("m", artifacts(), SHORT).engine == "mlx"
+    assert auto.decide("m", artifacts(), LONG).engine == EngineKind.LLAMACPP
+    assert auto.decide("m", artifacts(), SHORT).engine == EngineKind.MLX
 
 
 def test_other_files_make_the_history_void(registry: Registry) -> None:
     auto = learning(registry.benches)
     assert auto.decide("m", artifacts(mlx="mlx-2"), LONG).engine is None
-    assert auto.decide("m", artifacts(), LONG).engine == "mlx"
+    assert auto.decide("m", artifacts(), LONG).engine == EngineKind.MLX
 
 
 def test_a_model_without_history_is_not_decided(registry: Registry) -> None:
@@ -86,7 +87,7 @@ def test_a_history_that_cannot_be_read_decides_nothing_and_says_so(caplog: pytes
 
 def test_requests_that_would_have_been_faster_elsewhere_add_up_to_a_swap(registry: Registry) -> None:
     auto = learning(registry.benches)
-    resident = "mlx"
+    resident = EngineKind.MLX
     auto.resident_of = lambda _model: Resident(resident)
     chosen = []
     for _ in range(6):
@@ -101,24 +102,24 @@ def test_requests_that_would_have_been_faster_elsewhere_add_up_to_a_swap(registr
     assert decision.engine == "llamacpp"
     assert "no swap within" in decision.why
     Time.now += SWAP_PATIENCE_S
-    assert auto.decide("m", artifacts(), LONG).engine == "mlx"
+    assert auto.decide("m", artifacts(), LONG).engine == EngineKind.MLX
 
 
 def test_a_conversation_stays_where_its_cache_is(registry: Registry) -> None:
     auto = learning(registry.benches)
-    auto.resident_of = lambda _model: Resident("llamacpp")
+    auto.resident_of = lambda _model: Resident(EngineKind.LLAMACPP)
     talk = RequestSize(4000, 50, ((1, 2000), (2, 3950)))
     decision = auto.decide("m", artifacts(), talk)
     assert decision.engine == "mlx", "nobody has it yet"
-    auto.note("m", "llamacpp", talk, decision)
+    auto.note("m", EngineKind.LLAMACPP, talk, decision)
     Time.now += SWAP_PATIENCE_S
     later = RequestSize(4100, 50, ((1, 2000), (2, 3950), (3, 4100)))
-    assert auto.decide("m", artifacts(), later).engine == "llamacpp"
+    assert auto.decide("m", artifacts(), later).engine == EngineKind.LLAMACPP
     stranger = RequestSize(4100, 50, ((9, 2000), (8, 3950), (7, 4100)))
-    assert auto.decide("m", artifacts(), stranger).engine == "mlx"
+    assert auto.decide("m", artifacts(), stranger).engine == EngineKind.MLX
 
 
 def test_the_installed_versions_are_found_without_importing() -> None:
     found = installed_versions()
-    assert found["llamacpp"]["llama-cpp-python"]
-    assert set(found["mlx"]) == {"mlx", "mlx-lm"}
+    assert found[EngineKind.LLAMACPP]["llama-cpp-python"]
+    assert set(found[EngineKind.MLX]) == {EngineKind.MLX, "mlx-lm"}

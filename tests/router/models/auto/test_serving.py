@@ -8,7 +8,7 @@ import pytest
 
 from backends.fake.engine import FakeOptions
 from registry.bench_record import BenchRecord
-from router.config import EngineSetting
+from registry.engines import EngineKind, EngineSetting
 from router.models.auto.decision import SWAP_PATIENCE_S
 from router.models.targets import EngineReason
 from tests.router.models.auto.histories import compared, contestant
@@ -22,7 +22,8 @@ def measured(front: FakeFront, llamacpp: tuple[float, float], mlx: tuple[float, 
     """Return a run on this front's own artifacts, begun just now."""
     artifacts = {artifact.engine: artifact for artifact in front.registry.models.get("m").artifacts}
     contestants = tuple(
-        contestant(engine, artifact_version=artifacts[engine].version) for engine in ("llamacpp", "mlx")
+        contestant(engine, artifact_version=artifacts[engine].version)
+        for engine in (EngineKind.LLAMACPP, EngineKind.MLX)
     )
     return compared(
         llamacpp,

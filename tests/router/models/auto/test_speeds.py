@@ -3,6 +3,7 @@
 import pytest
 
 from registry.bench_record import BenchNotice, BenchRecord
+from registry.engines import EngineKind
 from router.models.auto.speeds import BUCKET_LIMITS, MAX_AGE_S, NUM_BUCKETS, EngineSpeeds, EngineState, bucket_of, learn
 from tests.router.models.auto.histories import ARTIFACTS, HERE, VERSIONS, compared, contestant, record, sample
 
@@ -12,7 +13,7 @@ STATES = {
 NOW = 2000.0
 
 
-def learned(*records: BenchRecord, now: float = NOW) -> dict[str, EngineSpeeds]:
+def learned(*records: BenchRecord, now: float = NOW) -> dict[EngineKind, EngineSpeeds]:
     return learn(records, STATES, machine_id=HERE, now=now)
 
 
@@ -23,7 +24,7 @@ def test_every_length_has_a_bucket() -> None:
 
 def test_rates_are_medians_of_the_samples_of_a_length_and_loads_of_all() -> None:
     found = learned(compared((200.0, 100.0), (400.0, 50.0)))
-    llamacpp, mlx = found["llamacpp"], found["mlx"]
+    llamacpp, mlx = found[EngineKind.LLAMACPP], found[EngineKind.MLX]
     assert llamacpp.prefill == pytest.approx((200.0,) * NUM_BUCKETS)
     assert (llamacpp.decode[0], mlx.decode[0]) == pytest.approx((100.0, 50.0))
     assert (llamacpp.load_s, llamacpp.unload_s, mlx.load_s) == (1.0, 0.1, 2.0)
@@ -32,12 +33,12 @@ def test_rates_are_medians_of_the_samples_of_a_length_and_loads_of_all() -> None
 
 def test_a_length_without_samples_has_the_figure_of_the_nearest() -> None:
     run = record(sample(0, prompt=100, prefill=100.0, decode=10.0), sample(0, prompt=9000, prefill=900.0, decode=90.0))
-    assert learned(run)["llamacpp"].prefill == pytest.approx((100.0, 100.0, 100.0, 900.0, 900.0))
+    assert learned(run)[EngineKind.LLAMACPP].prefill == pytest.approx((100.0, 100.0, 100.0, 900.0, 900.0))
 
 
 def test_cached_tokens_are_no_work() -> None:
     run = record(sample(0, prompt=1000, cached=900, prefill=50.0, decode=10.0))
-    assert learned(run)["llamacpp"].prefill[bucket_of(1000)] == pytest.approx(50.0)
+    assert learned(run)[EngineKind.LLAMACPP].prefill[bucket_of(1000)] == pytest.approx(50.0)
 
 
 def test_requests_beside_others_and_tiny_ones_say_nothing() -> None:
@@ -55,7 +56,7 @@ def test_a_newer_run_replaces_an_older_one() -> None:
     new = [
         compared((20.0, 10.0), (40.0, 5.0), created_at=1500.0 + number, bench_id=f"b-{number}") for number in range(2)
     ]
-    found = learned(old, *new)["llamacpp"]
+    found = learned(old, *new)[EngineKind.LLAMACPP]
     assert found.prefill[0] == pytest.approx(20.0)
     assert found.decode[0] == pytest.approx(10.0)
 
@@ -66,10 +67,10 @@ def test_a_newer_run_replaces_an_older_one() -> None:
         compared((1.0, 1.0), (1.0, 1.0), machine_id="another"),
         compared((1.0, 1.0), (1.0, 1.0), notices=(BenchNotice(code="void", message="", is_void=True),)),
         compared((1.0, 1.0), (1.0, 1.0), created_at=NOW - MAX_AGE_S - 1),
-        compared((1.0, 1.0), (1.0, 1.0), contestants=(contestant("llamacpp", artifact_version="x"),) * 2),
-        compared((1.0, 1.0), (1.0, 1.0), contestants=(contestant("llamacpp", url="http://x"),) * 2),
-        compared((1.0, 1.0), (1.0, 1.0), contestants=(contestant("llamacpp", settings={"ctx": "1"}),) * 2),
-        compared((1.0, 1.0), (1.0, 1.0), contestants=(contestant("mlx", engine_versions={"mlx": "1.9"}),) * 2),
+        compared((1.0, 1.0), (1.0, 1.0), contestants=(contestant(EngineKind.LLAMACPP, artifact_version="x"),) * 2),
+        compared((1.0, 1.0), (1.0, 1.0), contestants=(contestant(EngineKind.LLAMACPP, url="http://x"),) * 2),
+        compared((1.0, 1.0), (1.0, 1.0), contestants=(contestant(EngineKind.LLAMACPP, settings={"ctx": "1"}),) * 2),
+        compared((1.0, 1.0), (1.0, 1.0), contestants=(contestant(EngineKind.MLX, engine_versions={"mlx": "1.9"}),) * 2),
     ],
     ids=["another machine", "void", "too old", "other files", "by URL", "other settings", "other version"],
 )

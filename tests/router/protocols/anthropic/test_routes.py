@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from backends.fake.engine import FakeOptions
+from registry.engines import Engine, EngineKind
 from router.requests.register import RunningRequest
 from tests.support.anthropic_stream import content_of
 from tests.support.fake_fleet import make_config
@@ -196,7 +197,7 @@ async def test_headers_mean_what_they_mean_everywhere(front: FakeFront) -> None:
     assert on_mlx.status_code == 200
     assert front.fleet.holder is not None
     assert front.fleet.holder.target is not None
-    assert front.fleet.holder.target.engine == "mlx"
+    assert front.fleet.holder.target.engine == Engine(EngineKind.MLX)
     wrong = await front.client.post(MESSAGES, json=BODY, headers={"X-Mlxr-Priority": "high"})
     assert wrong.status_code == 400
     assert wrong.json()["error"]["message"].startswith("X-Mlxr-Priority")

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from registry.engines import EngineKind
 from registry.facts import ArtifactFormat
 from registry.store import Registry
 from router.protocols.fields.capabilities import (
@@ -115,7 +116,7 @@ def test_the_report_is_about_usable_artifacts(tmp_path: Any) -> None:
         registry.artifacts.add(make_draft("/m/mlx", facts=make_facts(ArtifactFormat.MLX)))
         model = registry.models.get("m")
     assert report(model)["engines"] == list(ENGINES)
-    assert report(model, "mlx")["engines"] == ["mlx"]
+    assert report(model, EngineKind.MLX)["engines"] == [EngineKind.MLX]
     assert report(model)["model"] == "m"
     assert len(report(model)["fields"]) == len(CAPABILITIES)
     assert len(report()["endpoints"]) == len(ENDPOINTS)

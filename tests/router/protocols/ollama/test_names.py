@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from registry.engines import EngineSetting
 from registry.errors import InvalidModelNameError
 from registry.store import Registry
-from router.config import EngineSetting
 from router.models.directory import ModelDirectory
 from router.protocols.ollama.names import OllamaModelNotFoundError, display_name, model_named, wish_for
 from tests.registry.catalogue_builder import make_draft, make_facts

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from registry.catalogue import Artifact
+from registry.engines import EngineKind
 from router.config import Config
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults
@@ -81,17 +82,17 @@ def test_every_refused_option_is_tried_below() -> None:
 @pytest.mark.parametrize("name", ASKING)
 def test_what_is_not_honoured_is_refused_by_its_name(name: str) -> None:
     with pytest.raises(UnsupportedFieldError, match=f"options.{name} is not supported: ") as caught:
-        check_options(options(**{name: ASKING[name]}), CONFIG, "llamacpp")
+        check_options(options(**{name: ASKING[name]}), CONFIG, EngineKind.LLAMACPP)
     assert caught.value.param == f"options.{name}"
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_null_asks_for_nothing(engine: str) -> None:
+def test_null_asks_for_nothing(engine: EngineKind) -> None:
     check_options(options(**dict.fromkeys(Options.__struct_fields__)), CONFIG, engine)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_what_asks_for_nothing_passes(engine: str) -> None:
+def test_what_asks_for_nothing_passes(engine: EngineKind) -> None:
     for row in OPTIONS:
         for value in row.neutral if row.name != "num_gpu" else (-1,):
             check_options(options(**{row.name: value}), CONFIG, engine)
@@ -99,23 +100,25 @@ def test_what_asks_for_nothing_passes(engine: str) -> None:
 
 
 def test_what_is_so_anyway_passes() -> None:
-    check_options(options(use_mmap=CONFIG.llamacpp.mmap, num_batch=CONFIG.llamacpp.batch_tokens), CONFIG, "llamacpp")
-    check_options(options(num_batch=CONFIG.mlx.prefill_step_tokens), CONFIG, "mlx")
+    check_options(
+        options(use_mmap=CONFIG.llamacpp.mmap, num_batch=CONFIG.llamacpp.batch_tokens), CONFIG, EngineKind.LLAMACPP
+    )
+    check_options(options(num_batch=CONFIG.mlx.prefill_step_tokens), CONFIG, EngineKind.MLX)
 
 
 def test_layers_on_a_gpu_are_a_matter_of_the_engine() -> None:
-    check_options(options(num_gpu=0), CONFIG, "llamacpp")
+    check_options(options(num_gpu=0), CONFIG, EngineKind.LLAMACPP)
     with pytest.raises(UnsupportedFieldError, match="CPU by its nature"):
-        check_options(options(num_gpu=99), CONFIG, "llamacpp")
+        check_options(options(num_gpu=99), CONFIG, EngineKind.LLAMACPP)
     for number in (0, 99):
         with pytest.raises(UnsupportedFieldError, match="whole model"):
-            check_options(options(num_gpu=number), CONFIG, "mlx")
+            check_options(options(num_gpu=number), CONFIG, EngineKind.MLX)
 
 
 def test_threads_are_llamacpps() -> None:
-    check_options(options(num_thread=3), CONFIG, "llamacpp")
+    check_options(options(num_thread=3), CONFIG, EngineKind.LLAMACPP)
     with pytest.raises(UnsupportedFieldError, match=r"options\.num_thread.*mlx chooses"):
-        check_options(options(num_thread=3), CONFIG, "mlx")
+        check_options(options(num_thread=3), CONFIG, EngineKind.MLX)
 
 
 def test_a_context_loads_anew_unless_it_is_so_anyway() -> None:

@@ -10,6 +10,7 @@ from backends.wire.messages import SequenceTimings, Usage
 from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import OutputSpec, SequenceSpec, Tool, ToolUse
+from registry.engines import Engine, EngineKind
 from router.models.targets import Choice, EngineReason, Target
 from router.models.wish import Wish
 from router.protocols.openai.answer import CompletionHead
@@ -35,7 +36,7 @@ def served(**wishes: Any) -> Generation:
     spec = SequenceSpec(**{name: request.pop(name) for name in SequenceSpec.__struct_fields__ if name in request})
 
     class Served:
-        choice = Choice(Target("m", "mlx", 1, "/m"), EngineReason.REQUEST)
+        choice = Choice(Target("m", Engine(EngineKind.MLX), 1, "/m"), EngineReason.REQUEST)
         queue_ms = 2.0
         load_ms = 5.0
 

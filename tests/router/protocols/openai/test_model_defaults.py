@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from backends.wire.prompts import ChatPrompt
+from registry.engines import EngineKind
 from registry.settings import ModelSettings, PresetMessage
 from router.config import GenerationConfig
 from router.errors import InvalidRequestError
@@ -31,13 +32,13 @@ HI = {"role": "user", "content": "hi"}
 def complete(settings: dict[str, Any], **body: Any) -> GenerationRequest:
     request = msgspec.convert({"model": "m", "prompt": "p"} | body, CompletionRequest)
     defaults = RequestDefaults.of(CONFIG, ModelSettings(**settings))
-    return completion_generation(request, Wish("m"), defaults, engine="mlx")
+    return completion_generation(request, Wish("m"), defaults, engine=EngineKind.MLX)
 
 
 def messages_of(settings: dict[str, Any], *messages: dict[str, Any]) -> list[dict[str, Any]]:
     request = msgspec.convert({"model": "m", "messages": list(messages)}, ChatRequest)
     defaults = RequestDefaults.of(CONFIG, ModelSettings(**settings))
-    (prompt,) = chat_generation(request, Wish("m"), defaults, engine="mlx").prompts
+    (prompt,) = chat_generation(request, Wish("m"), defaults, engine=EngineKind.MLX).prompts
     assert isinstance(prompt, ChatPrompt)
     return prompt.messages
 

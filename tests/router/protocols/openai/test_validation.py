@@ -5,6 +5,7 @@ import pytest
 
 from backends.wire.prompts import ChatPrompt, TextPrompt, TokenPrompt
 from backends.wire.request import OutputSpec
+from registry.engines import EngineKind
 from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFieldError
 from router.http.body import decode_json
 from router.models.defaults import RequestDefaults
@@ -20,12 +21,12 @@ DEFAULTS = RequestDefaults(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max
 def chat(*, defaults: RequestDefaults = DEFAULTS, has_progress_header: bool = False, **body: Any) -> GenerationRequest:
     plain = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
     request = decode_json(msgspec.json.encode(plain | body), ChatRequest)
-    return chat_generation(request, Wish("m"), defaults, engine="mlx", has_progress_header=has_progress_header)
+    return chat_generation(request, Wish("m"), defaults, engine=EngineKind.MLX, has_progress_header=has_progress_header)
 
 
 def complete(**body: Any) -> GenerationRequest:
     request = decode_json(msgspec.json.encode({"model": "m", "prompt": "p"} | body), CompletionRequest)
-    return completion_generation(request, Wish("m"), DEFAULTS, engine="mlx")
+    return completion_generation(request, Wish("m"), DEFAULTS, engine=EngineKind.MLX)
 
 
 def prompt_of(**body: Any) -> ChatPrompt:

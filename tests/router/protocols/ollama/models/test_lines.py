@@ -1,5 +1,6 @@
 """Which lines a pull's events become."""
 
+from registry.engines import EngineKind
 from registry.facts import ArtifactFormat
 from registry.pull import PlannedFile, PlannedPart, PullPlan
 from registry.pull.events import Done, FileDone, FileStarted, Planned, Progress, Registered, Retrying, Waiting
@@ -43,7 +44,7 @@ def test_one_file_is_followed_to_its_end() -> None:
         Retrying(path="m.gguf", reason="r", delay_s=1),
         progress(50),
         FileDone(path="m.gguf", origin="fetched"),
-        Registered(model="m", engines=("llamacpp",), path="/m.gguf"),
+        Registered(model="m", engines=(EngineKind.LLAMACPP,), path="/m.gguf"),
         Done(paths=("/m.gguf",)),
     ) == [
         StatusLine(status="a note"),

@@ -1,0 +1,12 @@
+"""The headers of mlxr's own, by name. Not here: what they may say (`router.requests.headers`)."""
+
+from typing import Final
+
+ENGINE_HEADER: Final = "X-Mlxr-Engine"
+PRIORITY_HEADER: Final = "X-Mlxr-Priority"
+SESSION_HEADER: Final = "X-Session-Id"
+TIMEOUT_HEADER: Final = "X-Mlxr-Timeout"
+LOAD_HEADER: Final = "X-Mlxr-Load"
+PROGRESS_HEADER: Final = "X-Mlxr-Prefill-Progress"
+REQUEST_ID_HEADER: Final = b"x-request-id"
+"""Of the answer: by which id the request is listed and can be cancelled."""
