@@ -1,8 +1,33 @@
-"""Embeddings as numbers, for the protocols' answers. Pure."""
+"""Embeddings as the protocols' answers have them."""
 
 import array
+import asyncio
 import math
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+_VECTORS_PER_TURN: Final = 16
+"""After this many vectors are encoded, other requests get their turn."""
+
+
+async def encoded(vectors: Sequence[bytes], shown: Callable[[int, bytes], Any]) -> list[Any]:
+    """Encode many vectors, giving way to other requests now and then.
+
+    Args:
+        shown: What stands for a vector of some number in the answer.
+
+    Returns:
+        JSON that is ready, in the place of what was shown.
+    """
+    parts = []
+    for number, vector in enumerate(vectors, 1):
+        parts.append(msgspec.Raw(msgspec.json.encode(shown(number - 1, vector))))
+        if number % _VECTORS_PER_TURN == 0:
+            await asyncio.sleep(0)
+    return parts
 
 
 def numbers_of(vector: bytes) -> list[float]:

@@ -1,13 +1,13 @@
-"""Answers of Ollama's API as Structs, for the API's document and for tests, where the code that sends them has none.
+"""Answers of Ollama's API, as they are sent and as the API's document shows them.
 
 Source: Ollama, api/types.go and docs/api.md. `prompt_cached_count`, `engine` and `mlxr` are our own.
 """
 
 from typing import Literal
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
+from router.protocols.answers import AnswerBody
 from router.protocols.fields.json_types import JSONObject
 from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.ollama.models.listing import ListedModel, LoadedModel
@@ -15,30 +15,26 @@ from router.protocols.ollama.models.listing import ListedModel, LoadedModel
 DoneReason = Literal["stop", "length", "load", "unload"]
 
 
-class _Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all of them have in common."""
-
-
-class Version(_Answer, frozen=True):
+class Version(AnswerBody, frozen=True):
     """Of Ollama's API that is spoken, and of mlxr."""
 
     version: str
     mlxr: str
 
 
-class TagsAnswer(_Answer, frozen=True):
+class TagsAnswer(AnswerBody, frozen=True):
     """All models."""
 
     models: list[ListedModel]
 
 
-class LoadedAnswer(_Answer, frozen=True):
+class LoadedAnswer(AnswerBody, frozen=True):
     """The models that are loaded."""
 
     models: list[LoadedModel]
 
 
-class AnswerFunction(_Answer, frozen=True, kw_only=True):
+class AnswerFunction(AnswerBody, frozen=True, kw_only=True):
     """What is called; the arguments are an object."""
 
     index: int
@@ -46,14 +42,14 @@ class AnswerFunction(_Answer, frozen=True, kw_only=True):
     arguments: JSONObject
 
 
-class AnswerToolCall(_Answer, frozen=True, kw_only=True):
+class AnswerToolCall(AnswerBody, frozen=True, kw_only=True):
     """A call that the model made."""
 
-    function: AnswerFunction
     id: str | UnsetType = UNSET
+    function: AnswerFunction
 
 
-class AnswerMessage(_Answer, frozen=True, kw_only=True):
+class AnswerMessage(AnswerBody, frozen=True, kw_only=True):
     """What the model said, or a part of it."""
 
     role: Literal["assistant"]
@@ -62,11 +58,12 @@ class AnswerMessage(_Answer, frozen=True, kw_only=True):
     tool_calls: list[AnswerToolCall] | UnsetType = UNSET
 
 
-class _Line(_Answer, frozen=True, kw_only=True):
-    """What lines of chats and texts share: the last one has counts, and times in nanoseconds."""
+class ChatLine(AnswerBody, frozen=True, kw_only=True):
+    """One line of a chat's stream, or the whole answer; the last line has counts, and times in nanoseconds."""
 
     model: str
     created_at: str
+    message: AnswerMessage
     done: bool
     logprobs: list[PositionLogprob] | UnsetType = UNSET
     done_reason: DoneReason | UnsetType = UNSET
@@ -79,22 +76,31 @@ class _Line(_Answer, frozen=True, kw_only=True):
     eval_duration: int | UnsetType = UNSET
 
 
-class ChatLine(_Line, frozen=True, kw_only=True):
-    """One line of a chat's stream, or the whole answer."""
+class GenerateLine(AnswerBody, frozen=True, kw_only=True):
+    """One line of a text's stream, or the whole answer; the last line as a chat's, `context` has all of its tokens."""
 
-    message: AnswerMessage
-
-
-class GenerateLine(_Line, frozen=True, kw_only=True):
-    """One line of a text's stream, or the whole answer; `context` has prompt and answer as tokens."""
-
+    model: str
+    created_at: str
     response: str
     thinking: str | UnsetType = UNSET
     tool_calls: list[AnswerToolCall] | UnsetType = UNSET
+    done: bool
+    logprobs: list[PositionLogprob] | UnsetType = UNSET
+    done_reason: DoneReason | UnsetType = UNSET
     context: list[int] | UnsetType = UNSET
+    total_duration: int | UnsetType = UNSET
+    load_duration: int | UnsetType = UNSET
+    prompt_eval_count: int | UnsetType = UNSET
+    prompt_cached_count: int | UnsetType = UNSET
+    prompt_eval_duration: int | UnsetType = UNSET
+    eval_count: int | UnsetType = UNSET
+    eval_duration: int | UnsetType = UNSET
 
 
-class EmbedAnswer(_Answer, frozen=True, kw_only=True):
+AnswerLine = ChatLine | GenerateLine
+
+
+class EmbedAnswer(AnswerBody, frozen=True, kw_only=True):
     """One vector per input; without input the model was only loaded."""
 
     model: str
@@ -104,7 +110,7 @@ class EmbedAnswer(_Answer, frozen=True, kw_only=True):
     prompt_eval_count: int | UnsetType = UNSET
 
 
-class EmbeddingAnswer(_Answer, frozen=True):
+class EmbeddingAnswer(AnswerBody, frozen=True):
     """The vector of one text; empty where there was none."""
 
     embedding: list[float]

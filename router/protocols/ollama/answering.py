@@ -4,18 +4,18 @@ from collections.abc import Callable
 
 import msgspec
 
-from router.protocols.ollama.answer import AnswerHead, WholeAnswer
 from router.protocols.ollama.asked import AskedModel
-from router.protocols.ollama.encoding import StreamEncoder
+from router.protocols.ollama.encoding import OllamaHead, OllamaStream, whole_line
 from router.protocols.ollama.schemas import ChatRequest, GenerateRequest
 from router.protocols.ollama.validation import chat_generation, text_generation
 from router.protocols.serving import Answering, Arrival
+from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, GenerationRequest
 from router.requests.register import AnswerEncoder
 
 
 def ollama_answering(
-    body: ChatRequest | GenerateRequest, asked: AskedModel, arrival: Arrival, head: AnswerHead
+    body: ChatRequest | GenerateRequest, asked: AskedModel, arrival: Arrival, head: OllamaHead
 ) -> Answering:
     """Return what a request asks for.
 
@@ -38,8 +38,8 @@ def _wanted(body: ChatRequest | GenerateRequest, asked: AskedModel) -> Generatio
     return text_generation(body, asked.wish, asked.defaults, asked.template)
 
 
-def _encoder(body: ChatRequest | GenerateRequest, head: AnswerHead) -> Callable[[Generation], AnswerEncoder]:
+def _encoder(body: ChatRequest | GenerateRequest, head: OllamaHead) -> Callable[[Generation], AnswerEncoder]:
     # Source: docs/api.md: "stream: if false the response will be returned as a single response object".
     if body.stream is False:
-        return lambda generation: WholeAnswer(head, generation)
-    return lambda generation: StreamEncoder(head, generation)
+        return lambda generation: WholeAnswer(1, lambda outputs: whole_line(head, generation, outputs[0]))
+    return lambda generation: OllamaStream(head, generation)

@@ -5,12 +5,10 @@ length. Returns error if false and context length is exceeded. Defaults to true"
 `dimensions`, which cuts a vector and brings it to the length 1 again.
 """
 
-import asyncio
 import secrets
 import time
-from typing import Any, Final
+from typing import Any
 
-import msgspec
 from litestar import Request, post
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
@@ -19,7 +17,8 @@ from router.http.asgi import json_reply
 from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import until_disconnect
 from router.models.targets import Purpose
-from router.protocols.fields.vectors import numbers_of, shortened
+from router.protocols.fields.vectors import encoded, numbers_of, shortened
+from router.protocols.ollama.answer_schemas import EmbedAnswer, EmbeddingAnswer
 from router.protocols.ollama.asked import AskedModel, asked_model, decode_body
 from router.protocols.ollama.durations import nanoseconds
 from router.protocols.ollama.loading import load_or_unload
@@ -28,8 +27,6 @@ from router.protocols.serving import Arrival, arrive, embeddings
 from router.requests.embedding import Embeddings, EmbeddingWanted
 from router.services import Services
 
-_VECTORS_PER_TURN: Final = 16
-"""After this many vectors are encoded, other requests get their turn."""
 _AnyRequest = Request[Any, Any, Any]
 
 
@@ -43,16 +40,21 @@ async def embed(request: _AnyRequest, services: NamedDependency[Services]) -> AS
     inputs = [body.input] if isinstance(body.input, str) else list(body.input or [])
     if not any(inputs):
         await until_disconnect(request.receive, load_or_unload(services, asked))
-        return json_reply({"model": body.model, "embeddings": []})
+        return json_reply(EmbedAnswer(model=body.model, embeddings=[]))
     result, headers = await _vectors(services, arrival, asked, inputs, truncates=body.truncate is not False)
-    rest = {
-        "total_duration": nanoseconds((time.monotonic() - started_at) * 1000),
-        "load_duration": nanoseconds(result.load_ms),
-        "prompt_eval_count": result.num_tokens,
-    }
-    vectors = await _encoded(result.vectors, body.dimensions or None)
-    head = b'{"model":' + msgspec.json.encode(body.model) + b',"embeddings":['
-    return json_reply(b"".join([head, vectors, b"],", msgspec.json.encode(rest)[1:]]), headers=headers)
+    size = body.dimensions
+
+    def shown(_: int, vector: bytes) -> list[float]:
+        return shortened(numbers_of(vector), size) if size else numbers_of(vector)
+
+    answer = EmbedAnswer(
+        model=body.model,
+        embeddings=await encoded(result.vectors, shown),
+        total_duration=nanoseconds((time.monotonic() - started_at) * 1000),
+        load_duration=nanoseconds(result.load_ms),
+        prompt_eval_count=result.num_tokens,
+    )
+    return json_reply(answer, headers=headers)
 
 
 @post("/api/embeddings", status_code=200)
@@ -63,9 +65,9 @@ async def embed_one(request: _AnyRequest, services: NamedDependency[Services]) -
     asked = asked_model(services, arrival, body, Purpose.EMBED)
     if not body.prompt:
         await until_disconnect(request.receive, load_or_unload(services, asked))
-        return json_reply({"embedding": []})
+        return json_reply(EmbeddingAnswer([]))
     result, headers = await _vectors(services, arrival, asked, [body.prompt], truncates=False, param="prompt")
-    return json_reply({"embedding": numbers_of(result.vectors[0])}, headers=headers)
+    return json_reply(EmbeddingAnswer(numbers_of(result.vectors[0])), headers=headers)
 
 
 async def _vectors(
@@ -83,14 +85,3 @@ async def _vectors(
     answer_id = "ollama-" + secrets.token_hex(12)
     result = await embeddings(services, arrival, wanted, answer_id=answer_id, protocol="ollama")
     return result, [(REQUEST_ID_HEADER, answer_id.encode())]
-
-
-async def _encoded(vectors: list[bytes], num_dimensions: int | None) -> bytes:
-    """Encode the vectors, giving way to other requests now and then."""
-    parts = []
-    for index, vector in enumerate(vectors):
-        numbers = numbers_of(vector)
-        parts.append(msgspec.json.encode(numbers if num_dimensions is None else shortened(numbers, num_dimensions)))
-        if (index + 1) % _VECTORS_PER_TURN == 0:
-            await asyncio.sleep(0)
-    return b",".join(parts)

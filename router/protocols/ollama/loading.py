@@ -13,8 +13,8 @@ from router.http.asgi import json_reply
 from router.http.error_response import Dialect
 from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import NDJSON, EventStream, error_chunk, until_disconnect
-from router.protocols.ollama.answer import AnswerHead
 from router.protocols.ollama.asked import AskedModel
+from router.protocols.ollama.encoding import OllamaHead
 from router.protocols.serving import Arrival
 from router.services import Services
 
@@ -48,7 +48,7 @@ async def load_or_unload(services: Services, asked: AskedModel) -> str:
 
 
 async def reply_to_empty(
-    services: Services, arrival: Arrival, asked: AskedModel, head: AnswerHead, *, is_stream: bool
+    services: Services, arrival: Arrival, asked: AskedModel, head: OllamaHead, *, is_stream: bool
 ) -> ASGIApp:
     """Answer a request without a prompt; a stream is kept alive during the load.
 
@@ -72,9 +72,9 @@ async def reply_to_empty(
     )
 
 
-async def _lines(services: Services, asked: AskedModel, head: AnswerHead) -> AsyncGenerator[bytes, None]:
+async def _lines(services: Services, asked: AskedModel, head: OllamaHead) -> AsyncGenerator[bytes, None]:
     yield _body(head, await load_or_unload(services, asked)) + b"\n"
 
 
-def _body(head: AnswerHead, reason: str) -> bytes:
-    return msgspec.json.encode(head.line() | {"done": True, "done_reason": reason})
+def _body(head: OllamaHead, reason: str) -> bytes:
+    return msgspec.json.encode(msgspec.structs.replace(head.line(), done=True, done_reason=reason))

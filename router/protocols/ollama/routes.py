@@ -9,10 +9,11 @@ from litestar.types import ASGIApp
 from router.http.asgi import BytesResponse, json_reply
 from router.http.error_response import Dialect
 from router.models.targets import Purpose
-from router.protocols.ollama.answer import AnswerHead
+from router.protocols.ollama.answer_schemas import Version
 from router.protocols.ollama.answering import ollama_answering
 from router.protocols.ollama.asked import asked_model, decode_body
 from router.protocols.ollama.embeddings import embed, embed_one
+from router.protocols.ollama.encoding import OllamaHead
 from router.protocols.ollama.loading import reply_to_empty
 from router.protocols.ollama.models.listing import list_loaded, list_models
 from router.protocols.ollama.models.show import show_model
@@ -37,7 +38,7 @@ def say_hello() -> ASGIApp:
 @get("/api/version")
 async def get_version(services: NamedDependency[Services]) -> ASGIApp:
     """Tell the version of Ollama's API, and our own."""
-    return json_reply({"version": API_VERSION, "mlxr": services.version})
+    return json_reply(Version(API_VERSION, services.version))
 
 
 @post("/api/chat", status_code=200)
@@ -72,7 +73,7 @@ async def _serve(request: _AnyRequest, services: Services, schema: type[ChatRequ
     arrival = await arrive(request, services)
     body = decode_body(arrival.raw, schema)
     asked = asked_model(services, arrival, body, Purpose.GENERATE)
-    answer_head = AnswerHead.new(body.model, is_chat=isinstance(body, ChatRequest))
+    answer_head = OllamaHead.new(body.model, is_chat=isinstance(body, ChatRequest))
     if not (body.messages if isinstance(body, ChatRequest) else body.prompt or body.suffix):
         return await reply_to_empty(services, arrival, asked, answer_head, is_stream=body.stream is not False)
     running = start_or_rejoin(services, arrival, lambda: ollama_answering(body, asked, arrival, answer_head))

@@ -3,10 +3,9 @@
 Source: OpenAI API reference, "Create embeddings". `pooling` is an extension, in the request and in the answer.
 """
 
-import asyncio
 import binascii
 import secrets
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, post
@@ -21,7 +20,7 @@ from router.http.body import decode_json
 from router.http.headers import REQUEST_ID_HEADER
 from router.models.load_settings import AS_CONFIGURED, LoadSettings
 from router.models.targets import Purpose
-from router.protocols.fields.vectors import numbers_of
+from router.protocols.fields.vectors import encoded, numbers_of
 from router.protocols.openai.answer_schemas import Embedding, EmbeddingUsage
 from router.protocols.openai.answer_schemas import Embeddings as EmbeddingList
 from router.protocols.openai.schemas import TokenId
@@ -32,8 +31,6 @@ from router.services import Services
 MAX_INPUTS = 2048
 """Source: OpenAI API reference, "Create embeddings": "any array must be 2048 dimensions or less"."""
 MAX_INPUT_TOKENS = 262_144
-_VECTORS_PER_TURN = 16
-"""After this many vectors are encoded, other requests get their turn."""
 _AnyRequest = Request[Any, Any, Any]
 
 
@@ -111,13 +108,8 @@ def inputs_of(value: str | list[Any]) -> list[str | list[int]]:
 async def embeddings_body(request: EmbeddingRequest, result: Embeddings) -> bytes:
     """Encode the answer, giving way to other requests now and then."""
     shown = _base64 if request.encoding_format == "base64" else numbers_of
-    data = []
-    for index, vector in enumerate(result.vectors):
-        data.append(msgspec.Raw(msgspec.json.encode(Embedding(index, shown(vector)))))
-        if (index + 1) % _VECTORS_PER_TURN == 0:
-            await asyncio.sleep(0)
     answer = EmbeddingList(
-        data=cast("list[Embedding]", data),
+        data=await encoded(result.vectors, lambda index, vector: Embedding(index, shown(vector))),
         model=request.model,
         usage=EmbeddingUsage(result.num_tokens, result.num_tokens),
         pooling=result.pooling,

@@ -19,9 +19,7 @@ from router.errors import EngineCrashedError, QueueFullError, RequestCancelledEr
 from router.models.targets import Choice, EngineReason, Target
 from router.models.wish import Wish
 from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
-from router.protocols.ollama.answer import AnswerHead as OllamaHead
-from router.protocols.ollama.answer import WholeAnswer as OllamaAnswer
-from router.protocols.ollama.encoding import StreamEncoder as OllamaStream
+from router.protocols.ollama.encoding import OllamaHead, OllamaStream, whole_line
 from router.protocols.openai.answer import CompletionHead, completion_of
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
 from router.protocols.responses.encoding import LOGPROBS, SEALED_REASONING, ResponseEncoder
@@ -79,7 +77,9 @@ def anthropic(*, is_stream: bool, hides: bool = False) -> AnswerEncoder:
 
 def ollama(*, is_chat: bool, is_stream: bool) -> AnswerEncoder:
     head = OllamaHead(answer_id="a", model="m", is_chat=is_chat, started_at=0.0)
-    return OllamaStream(head, GENERATION) if is_stream else OllamaAnswer(head, GENERATION)
+    if is_stream:
+        return OllamaStream(head, GENERATION)
+    return WholeAnswer(1, lambda outputs: whole_line(head, GENERATION, outputs[0]))
 
 
 def response(*, is_stream: bool, **fields: Any) -> ResponseEncoder:
