@@ -2,18 +2,18 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
+import msgspec
 
-from router.cli.terminal.context import CommandError, current_paths, running_instance
+from router.cli.client.batches import FINAL_STATES, BatchClient, BatchInfo, EndedLine
+from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import plural, print_json, print_table, shown
 from router.cli.terminal.verbs import argument, option, verb
-
-if TYPE_CHECKING:
-    from router.cli.client.batches import BatchClient, BatchInfo, EndedLine
-
+from router.config.instance import read_instance
+from router.jobs.batches.base import output_text
 
 POLL_S: Final = 0.3
 MAX_SHOWN_CHARS: Final = 72
@@ -109,19 +109,16 @@ def cancel(batch_id: str, is_json: bool) -> None:
         print(f"{shown(info.id)} is {info.status}.")
 
 
-def _client() -> "BatchClient":
-    instance = running_instance(current_paths())
+def _client() -> BatchClient:
+    instance = read_instance(current_paths())
     if instance is None:
         raise CommandError("No mlxr server is running; start one with `mlxr serve` in another terminal.")
-    from router.cli.client.batches import BatchClient
 
     return BatchClient(instance)
 
 
 def _endpoint_of(file: Path) -> str:
     """Read the first line's url, which is that of all lines."""
-    import msgspec
-
     with file.open("rb") as lines:
         first = next((line for line in lines if line.strip()), b"")
     try:
@@ -134,10 +131,8 @@ def _endpoint_of(file: Path) -> str:
     return url
 
 
-def _follow(client: "BatchClient", batch_id: str, *, is_json: bool) -> "BatchInfo":
+def _follow(client: BatchClient, batch_id: str, *, is_json: bool) -> BatchInfo:
     """Show each line as it ends; return the batch once it is final."""
-    from router.cli.client.batches import FINAL_STATES
-
     place = 0
     while True:
         info = client.batch(batch_id)
@@ -153,11 +148,9 @@ def _follow(client: "BatchClient", batch_id: str, *, is_json: bool) -> "BatchInf
         time.sleep(POLL_S)
 
 
-def _shown_end(end: "EndedLine", num_total: int) -> str:
+def _shown_end(end: EndedLine, num_total: int) -> str:
     head = f"[{end.place}/{num_total}] {shown(end.custom_id)}"
     if end.is_ok:
-        from router.jobs.batches.base import output_text
-
         text = shown(output_text(end.result["response"]["body"]))
         return f"{head}  {end.duration_s:.1f} s  {text[:MAX_SHOWN_CHARS]}"
     error = end.result["error"] or end.result["response"]["body"]["error"]
@@ -165,12 +158,11 @@ def _shown_end(end: "EndedLine", num_total: int) -> str:
 
 
 def _print_line(value: Any) -> None:
-    import msgspec
 
     print(msgspec.json.encode(value).decode(), flush=True)
 
 
-def _print_summary(info: "BatchInfo", wall_s: float | None) -> None:
+def _print_summary(info: BatchInfo, wall_s: float | None) -> None:
     counts = info.request_counts
     work = f"the lines took {info.work_seconds:.1f} s in all"
     if wall_s is not None:
@@ -187,7 +179,7 @@ def _print_summary(info: "BatchInfo", wall_s: float | None) -> None:
             print(f"  {what}: GET /v1/files/{file_id}/content")
 
 
-def _row(info: "BatchInfo") -> tuple[object, ...]:
+def _row(info: BatchInfo) -> tuple[object, ...]:
     counts = info.request_counts
     work = f"{info.work_seconds:.1f} s"
     return (

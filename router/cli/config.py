@@ -1,14 +1,19 @@
 """`mlxr config …`: look at the config, check it, find it. Editing is the user's, or `mlxr engine`'s."""
 
+import json
 import re
 import sys
 from typing import Any, Final
+
+import msgspec
 
 from registry.credentials import MASK, without_credentials
 from router.cli.terminal.context import CommandError, config_file, current_paths, read_config
 from router.cli.terminal.options import config_option, json_option
 from router.cli.terminal.output import bold, print_json, shown
 from router.cli.terminal.verbs import argument, verb
+from router.config.reference import ensure_config_file, json_schema
+from router.config.schema import Config
 
 SECRET_NAME: Final = re.compile(r"token|key|secret|password", re.IGNORECASE)
 """Keys whose values are never printed. Numbers and switches are no secrets: `max_tokens` is a count."""
@@ -22,10 +27,6 @@ def show(config: str | None, is_json: bool) -> None:
 
     Examples: `mlxr config show`, `mlxr config show --json`.
     """
-    import msgspec
-
-    from router.config.schema import Config
-
     value = masked(msgspec.to_builtins(read_config(current_paths(), config)))
     if is_json:
         print_json(value)
@@ -55,8 +56,6 @@ def path() -> None:
 
     Example: `$EDITOR "$(mlxr config path)"`.
     """
-    from router.config.reference import ensure_config_file
-
     file = current_paths().config_file
     try:
         ensure_config_file(file)
@@ -68,8 +67,6 @@ def path() -> None:
 @verb
 def schema() -> None:
     """Print the JSON Schema of the config, for editors."""
-    from router.config.reference import json_schema
-
     sys.stdout.write(json_schema().decode())
 
 
@@ -106,6 +103,5 @@ def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def _yaml(value: Any) -> str:
-    import json
 
     return shown(value) if isinstance(value, str) else json.dumps(value)

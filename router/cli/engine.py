@@ -2,31 +2,23 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from registry.engines import EngineSetting
+from router.cli.client.base import Client
+from router.cli.client.status import ServerStatus
 from router.cli.engine_explain import check_explain, explain_engine
-from router.cli.terminal.context import (
-    CommandError,
-    check_engine,
-    client_if_running,
-    config_file,
-    current_paths,
-    open_registry,
-    open_registry_for_reading,
-    read_config,
-    running_instance,
-)
+from router.cli.terminal.catalogue import open_registry, open_registry_for_reading
+from router.cli.terminal.context import CommandError, check_engine, config_file, current_paths, read_config
 from router.cli.terminal.options import config_option, json_option
 from router.cli.terminal.output import print_facts, print_json
+from router.cli.terminal.server import client_if_running
 from router.cli.terminal.verbs import argument, option, verb
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from router.cli.client.base import Client
-    from router.cli.client.status import ServerStatus
-    from router.config.paths import Paths
+from router.config.edit import set_value
+from router.config.instance import read_instance
+from router.config.paths import Paths
+from router.config.reference import ensure_config_file
 
 EFFECT_TIMEOUT_S = 10.0
 """How long to wait for the server to follow; it looks at its config each half second."""
@@ -84,17 +76,15 @@ def engine(
         _set_model(paths, model, own, is_json=is_json)
 
 
-def _config_file(paths: "Paths", given: str | None) -> "Path":
+def _config_file(paths: Paths, given: str | None) -> Path:
     """Give the file that counts: the named one, else the running server's, else mlxr's own."""
-    from pathlib import Path
-
-    instance = running_instance(paths)
+    instance = read_instance(paths)
     if given is None and instance is not None and instance.config_file is not None:
         return Path(instance.config_file)
     return config_file(paths, given)
 
 
-def _show(paths: "Paths", config: str | None, model: str | None, *, is_json: bool) -> None:
+def _show(paths: Paths, config: str | None, model: str | None, *, is_json: bool) -> None:
     facts: dict[str, Any] = {
         "engine": str(read_config(paths, str(_existing(_config_file(paths, config)) or "") or None).engine)
     }
@@ -120,13 +110,11 @@ def _show(paths: "Paths", config: str | None, model: str | None, *, is_json: boo
     )
 
 
-def _existing(path: "Path") -> "Path | None":
+def _existing(path: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def _set_global(paths: "Paths", config: str | None, setting: str, *, is_json: bool) -> None:
-    from router.config.edit import set_value
-    from router.config.reference import ensure_config_file
+def _set_global(paths: Paths, config: str | None, setting: str, *, is_json: bool) -> None:
 
     file = _config_file(paths, config)
     ensure_config_file(file)
@@ -145,7 +133,7 @@ def _set_global(paths: "Paths", config: str | None, setting: str, *, is_json: bo
         print(f"The running server now uses engine: {setting}.")
 
 
-def _wait_for_effect(client: "Client", setting: str) -> None:
+def _wait_for_effect(client: Client, setting: str) -> None:
     """Return when the running server says that it follows.
 
     Raises:
@@ -161,7 +149,7 @@ def _wait_for_effect(client: "Client", setting: str) -> None:
         time.sleep(_POLL_INTERVAL_S)
 
 
-def _why_no_effect(status: "ServerStatus") -> str:
+def _why_no_effect(status: ServerStatus) -> str:
     if status.config_error is not None:
         return f"The setting is stored, but the running server cannot use the config: {status.config_error}"
     return (
@@ -170,7 +158,7 @@ def _why_no_effect(status: "ServerStatus") -> str:
     )
 
 
-def _set_model(paths: "Paths", name: str, own: "EngineSetting | None", *, is_json: bool) -> None:
+def _set_model(paths: Paths, name: str, own: EngineSetting | None, *, is_json: bool) -> None:
     with open_registry(paths) as registry:
         model = registry.models.change_settings(name, {"engine": own})
     engine = None if own is None else own.engine
@@ -185,5 +173,5 @@ def _set_model(paths: "Paths", name: str, own: "EngineSetting | None", *, is_jso
         print_json({"model": model.name, "engine": model.engine, "engines": model.engines})
         return
     print(f"{model.name}: engine {model.engine or 'as set globally'}")
-    if running_instance(paths) is not None:
+    if read_instance(paths) is not None:
         print("The running server uses it from the next request.")

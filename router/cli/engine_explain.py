@@ -1,21 +1,21 @@
 """`mlxr engine explain`: which engine would serve a request, and by which measured figures."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from router.cli.terminal.context import (
-    CommandError,
-    client_if_running,
-    current_paths,
-    open_registry_for_reading,
-    read_config,
-)
+import msgspec
+
+from router.bench.machine.machine import machine_id
+from router.cli.terminal.catalogue import open_registry_for_reading
+from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.output import print_facts, print_json, print_table
-
-if TYPE_CHECKING:
-    from router.config.paths import Paths
-    from router.models.size import RequestSize
-    from router.protocols.control.explain import EngineExpectation, Explanation
+from router.cli.terminal.server import client_if_running
+from router.config.paths import Paths
+from router.models.auto.learning import AutoLearning
+from router.models.directory import ModelDirectory
+from router.models.size import RequestSize
+from router.placement.budget import this_machine
+from router.protocols.control.explain import EngineExpectation, Explanation, explain, request_size
 
 _DAY_S = 86_400
 
@@ -32,10 +32,6 @@ def explain_engine(model: str, prompt_tokens: str | None, answer_tokens: str | N
         RegistryError: There is no such model.
         ClientError: The server's answer.
     """
-    import msgspec
-
-    from router.protocols.control.explain import request_size
-
     paths = current_paths()
     size = request_size(prompt_tokens, answer_tokens)
     client = client_if_running(paths)
@@ -50,12 +46,7 @@ def explain_engine(model: str, prompt_tokens: str | None, answer_tokens: str | N
     _print(found, has_server=client is not None)
 
 
-def _explained_here(paths: "Paths", model: str, size: "RequestSize") -> "Explanation":
-    from router.bench.machine.machine import machine_id
-    from router.models.auto.learning import AutoLearning
-    from router.models.directory import ModelDirectory
-    from router.placement.budget import this_machine
-    from router.protocols.control.explain import explain
+def _explained_here(paths: Paths, model: str, size: RequestSize) -> Explanation:
 
     with open_registry_for_reading(paths) as registry:
         models = ModelDirectory(
@@ -67,7 +58,7 @@ def _explained_here(paths: "Paths", model: str, size: "RequestSize") -> "Explana
         return explain(models, models.wish_for(model, None), size)
 
 
-def _print(found: "Explanation", *, has_server: bool) -> None:
+def _print(found: Explanation, *, has_server: bool) -> None:
     loaded = found.resident or ("nowhere" if has_server else "nowhere (no server is running)")
     print_facts(
         [
@@ -88,7 +79,7 @@ def _print(found: "Explanation", *, has_server: bool) -> None:
         print(f"\nNot all of that was measured here; `mlxr bench {found.model}` does it.")
 
 
-def _row(each: "EngineExpectation") -> list[str]:
+def _row(each: EngineExpectation) -> list[str]:
     times = [_seconds(value) for value in (each.load_s, each.prefill_s, each.decode_s, each.total_s)]
     return [each.engine, *times, _rate(each.prefill_tokens_per_s), _rate(each.decode_tokens_per_s), _when(each)]
 
@@ -101,7 +92,7 @@ def _rate(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def _when(each: "EngineExpectation") -> str:
+def _when(each: EngineExpectation) -> str:
     if each.measured_at is None:
         return "-"
     days = int((time.time() - each.measured_at) // _DAY_S)

@@ -1,15 +1,13 @@
 """`mlxr ps` and `mlxr stop`: what the running server has loaded, and unloading it."""
 
 import time
-from typing import TYPE_CHECKING
 
-from router.cli.terminal.context import client_if_running, client_or_error, current_paths
+from router.cli.client.status import ServerStatus, WorkerStatus
+from router.cli.terminal.context import current_paths
 from router.cli.terminal.options import json_option
 from router.cli.terminal.output import plural, print_json, print_table, size
+from router.cli.terminal.server import client_if_running, client_or_error
 from router.cli.terminal.verbs import argument, verb
-
-if TYPE_CHECKING:
-    from router.cli.client.status import ServerStatus, WorkerStatus
 
 _HEAD = ("MODEL", "ENGINE", "STATE", "PID", "MEMORY", "RUNNING", "WAITING", "CONTEXT", "LOADED FOR", "UNLOADS")
 
@@ -29,7 +27,7 @@ def list_workers(is_json: bool) -> None:
         print_json(client.status_document()) if is_json else _print_status(client.status())
 
 
-def _print_status(status: "ServerStatus") -> None:
+def _print_status(status: ServerStatus) -> None:
     print(f"mlxr {status.version}, process {status.pid}, {status.url or 'starting'}, engine: {status.engine_setting}")
     if status.config_error is not None:
         print(f"The config file cannot be used, the last good one counts: {status.config_error}")
@@ -62,7 +60,7 @@ def _print_status(status: "ServerStatus") -> None:
         print(f"Computing checksums in the background: {done} of {total}, {left} left.")
 
 
-def _state(worker: "WorkerStatus") -> str:
+def _state(worker: WorkerStatus) -> str:
     is_loading = worker.state == "loading" and worker.load_fraction is not None
     return f"loading {worker.load_fraction:.0%}" if is_loading else worker.state
 

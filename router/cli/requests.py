@@ -1,14 +1,11 @@
 """`mlxr requests`: what the running server works on, and ending one of it."""
 
-from typing import TYPE_CHECKING
-
-from router.cli.terminal.context import client_if_running, client_or_error, current_paths
+from router.cli.client.base import RequestStatus
+from router.cli.terminal.context import current_paths
 from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import print_json, print_table, shown
+from router.cli.terminal.server import client_if_running, client_or_error
 from router.cli.terminal.verbs import argument, verb
-
-if TYPE_CHECKING:
-    from router.cli.client.base import RequestStatus
 
 
 @verb
@@ -34,7 +31,7 @@ def list_requests(is_json: bool) -> None:
     print_table(head, [_row(request) for request in requests])
 
 
-def _row(request: "RequestStatus") -> tuple[object, ...]:
+def _row(request: RequestStatus) -> tuple[object, ...]:
     return (
         request.id,
         request.model,
@@ -50,7 +47,7 @@ def _row(request: "RequestStatus") -> tuple[object, ...]:
     )
 
 
-def _prompt(request: "RequestStatus") -> str | None:
+def _prompt(request: RequestStatus) -> str | None:
     if request.prompt_tokens is None:
         return None
     return f"{request.prompt_tokens_done or 0}/{request.prompt_tokens}"

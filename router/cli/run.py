@@ -1,18 +1,19 @@
 """`mlxr run`: ask a model of the running server, once or in a conversation. Starts no server of its own."""
 
+import os
+import stat
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
-from router.cli.terminal.context import CommandError, check_engine, client_or_error, current_paths
+from router.cli.client.base import ChatDelta, Client, ClientError
+from router.cli.terminal.context import CommandError, check_engine, current_paths
 from router.cli.terminal.options import engine_option
 from router.cli.terminal.output import dim, has_colour, shown, shown_answer
+from router.cli.terminal.server import client_or_error
 from router.cli.terminal.verbs import argument, option, verb
-
-if TYPE_CHECKING:
-    from router.cli.client.base import ChatDelta, Client
 
 HELP_TEXT: Final = "/bye or Ctrl-D leaves, /clear forgets the conversation, Ctrl-C stops an answer."
 
@@ -67,9 +68,6 @@ def _full_prompt(prompt: str | None) -> str | None:
 
 def _has_input() -> bool:
     """Tell whether stdin is a pipe or a file, and not e.g. a socket that a service inherits and never closes."""
-    import os
-    import stat
-
     mode = os.fstat(sys.stdin.fileno()).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
@@ -86,7 +84,7 @@ class Conversation:
 
     def __init__(
         self,
-        client: "Client",
+        client: Client,
         body: dict[str, Any],
         messages: list[dict[str, str]],
         *,
@@ -107,8 +105,6 @@ class Conversation:
             ClientError: The server cannot answer; what was said is forgotten again.
             KeyboardInterrupt: The user stopped the answer; what came until then is remembered.
         """
-        from router.cli.client.base import ClientError
-
         self._messages.append({"role": "user", "content": text})
         answer: list[str] = []
         try:
@@ -135,10 +131,8 @@ class Conversation:
         else:
             self._messages.pop()
 
-    def _print(self, answer: list[str]) -> "ChatDelta":
+    def _print(self, answer: list[str]) -> ChatDelta:
         """Print the answer as it comes and collect it; give the end's reason and figures."""
-        from router.cli.client.base import ChatDelta
-
         is_terminal = sys.stdout.isatty()
         end = ChatDelta()
         # Closing the stream, also on Ctrl-C, makes the server stop the answer.
@@ -175,7 +169,6 @@ class Conversation:
                     self._ask_and_go_on(text)
 
     def _ask_and_go_on(self, text: str) -> None:
-        from router.cli.client.base import ClientError
 
         try:
             self.ask(text)

@@ -2,17 +2,19 @@
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
+from registry.catalogue import Model
 from router.cli.terminal.context import check_engine, config_file, current_paths
+from router.cli.terminal.log_setup import configure_logging
 from router.cli.terminal.options import config_option, engine_option
 from router.cli.terminal.verbs import option, verb
+from router.config.load import Overrides, apply_overrides, load_config
+from router.config.reference import ensure_config_file
+from router.gateway import GatewayOptions, run_gateway
 from router.version import VERSION
-
-if TYPE_CHECKING:
-    from registry.catalogue import Model
 
 MAX_PORT = 65_535
 
@@ -28,13 +30,6 @@ def serve(host: str | None, port: int | None, config: str | None, engine: str | 
 
     Examples: `mlxr serve`, `mlxr serve --port 8080 --engine mlx`.
     """
-    from pathlib import Path
-
-    from router.cli.terminal.log_setup import configure_logging
-    from router.config.load import Overrides, apply_overrides, load_config
-    from router.config.reference import ensure_config_file
-    from router.gateway import GatewayOptions, run_gateway
-
     setting = check_engine(engine)
     paths = current_paths()
     file = config_file(paths, config)
@@ -62,7 +57,7 @@ def serve(host: str | None, port: int | None, config: str | None, engine: str | 
     )
 
 
-def _print_banner(url: str, models: "Sequence[Model]") -> None:
+def _print_banner(url: str, models: Sequence[Model]) -> None:
     """Say where the server is, what it has, and one line to try."""
     print(f"mlxr {VERSION} serves on {url} (Ctrl-C stops it)")
     if not models:

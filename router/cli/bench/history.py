@@ -1,18 +1,17 @@
 """`mlxr bench history`, `show`, `diff` and `delete`: runs that were measured before. Not here: measuring."""
 
-from typing import TYPE_CHECKING
-
+from registry.bench_record import BenchRecord
+from registry.store import Registry
+from registry.store.benches import BenchHead
+from router.bench.figures.diff import diff_runs
+from router.bench.report.amounts import moment
+from router.bench.report.changes import print_diff
 from router.cli.bench.report import check_forms, print_run, terminal, write_page
-from router.cli.terminal.context import CommandError, current_paths, open_registry, open_registry_for_reading
+from router.cli.terminal.catalogue import open_registry, open_registry_for_reading
+from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import plural, print_json, print_table
 from router.cli.terminal.verbs import argument, option, verb
-
-if TYPE_CHECKING:
-    from registry.bench_record import BenchRecord
-    from registry.store import Registry
-    from registry.store.benches import BenchHead
-
 
 NUM_SHOWN = 30
 """Runs in a list without --all."""
@@ -42,8 +41,7 @@ def history(model: str | None, show_all: bool, is_json: bool) -> None:
         print(f"{what} `mlxr bench {model or 'MODEL'}` measures one.")
 
 
-def _rows(found: "tuple[BenchHead, ...]") -> list[tuple[object, ...]]:
-    from router.bench.report.amounts import moment
+def _rows(found: tuple[BenchHead, ...]) -> list[tuple[object, ...]]:
 
     rows: list[tuple[object, ...]] = []
     for head in found:
@@ -87,13 +85,10 @@ def diff(before: str, after: str, show_all: bool, is_json: bool) -> None:
 
     Example: `mlxr bench diff b-1f3a9c b-20c4d7`.
     """
-    from router.bench.figures.diff import diff_runs
-
     found = diff_runs(_run(before), _run(after))
     if is_json:
         print_json(found)
         return
-    from router.bench.report.changes import print_diff
 
     print_diff(found, terminal(), show_all=show_all)
 
@@ -121,13 +116,13 @@ def delete(run_id: str | None, model: str | None, is_json: bool) -> None:
         print(f"{what}: {plural(num_deleted, 'run')} deleted.")
 
 
-def _model_name(registry: "Registry", name: str) -> str:
+def _model_name(registry: Registry, name: str) -> str:
     """Follow an alias; a name that no model has stays, because runs outlive their model."""
     model = registry.models.find(name)
     return name if model is None else model.name
 
 
-def _run(run_id: str | None) -> "BenchRecord":
+def _run(run_id: str | None) -> BenchRecord:
     with open_registry_for_reading(current_paths()) as registry:
         if run_id is not None:
             return registry.benches.get(run_id)

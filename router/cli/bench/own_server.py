@@ -6,12 +6,14 @@ Not here: what the command does with it.
 import contextlib
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Final, Self
 
-from router.cli.terminal.context import CommandError, running_instance
-from router.config.instance import RunningInstance
+from router.cli.terminal.context import CommandError
+from router.config.instance import RunningInstance, read_instance
 from router.config.paths import Paths
 
 START_TIMEOUT_S: Final = 60.0
@@ -26,7 +28,7 @@ def server_for(paths: Paths) -> Iterator[RunningInstance]:
     Raises:
         CommandError: It could not be started; the text has its own last words.
     """
-    running = running_instance(paths)
+    running = read_instance(paths)
     if running is not None:
         yield running
         return
@@ -49,9 +51,7 @@ def server_for(paths: Paths) -> Iterator[RunningInstance]:
 class _Tail:
     """Reads a process's stderr, so that it never blocks, and keeps its last lines."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
-        import threading
-        from collections import deque
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
 
         self._lines: deque[bytes] = deque(maxlen=5)
         self._pipe = process.stderr
@@ -75,10 +75,10 @@ class _Tail:
             self._lines.append(line)
 
 
-def _started(process: "subprocess.Popen[bytes]", paths: Paths, tail: _Tail) -> RunningInstance:
+def _started(process: subprocess.Popen[bytes], paths: Paths, tail: _Tail) -> RunningInstance:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
-        instance = running_instance(paths)
+        instance = read_instance(paths)
         if instance is not None:
             return instance
         if process.poll() is not None:
@@ -87,7 +87,7 @@ def _started(process: "subprocess.Popen[bytes]", paths: Paths, tail: _Tail) -> R
     raise CommandError(f"The server did not start within {START_TIMEOUT_S:g} s; try `mlxr serve` in another terminal.")
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(STOP_TIMEOUT_S)

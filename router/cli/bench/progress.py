@@ -2,13 +2,13 @@
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from router.bench.events import BenchProgress, BenchSampled, BenchStarted, BenchStep
 from router.cli.terminal.output import shown
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
 
 
 class BenchPrinter(Protocol):
@@ -69,8 +69,6 @@ class BarPrinter:
     """For terminals."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
         columns = (BarColumn(24), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
         console = Console(stderr=True, markup=False, highlight=False)

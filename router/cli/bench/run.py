@@ -4,24 +4,34 @@ The running server is measured; without one, one is started for the run. Not her
 report (`report.py`), runs of before (`history.py`).
 """
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
+from registry.bench_record import BenchRecord
+from registry.store import Registry
+from router.bench.events import BenchProgress
+from router.bench.machine.energy import energy_meter
+from router.bench.machine.machine import bench_machine
+from router.bench.machine.watch import thermal_sensor
+from router.bench.plan.contestants import contestants_of
+from router.bench.plan.prompts_file import read_prompts
+from router.bench.plan.scenarios import chosen_scenarios
+from router.bench.plan.wish import BenchWish
+from router.bench.run.runner import BenchMeans, run_bench
+from router.cli.bench.own_server import server_for
+from router.cli.bench.progress import printer_for
 from router.cli.bench.report import check_forms, print_run, write_page
-from router.cli.terminal.context import CommandError, current_paths, open_registry
+from router.cli.client.base import reachable_url
+from router.cli.terminal.catalogue import open_registry
+from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import json_option
 from router.cli.terminal.verbs import argument, option, verb
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from registry.bench_record import BenchRecord
-    from registry.store import Registry
-    from router.bench.events import BenchProgress
-    from router.bench.plan.wish import BenchWish
-    from router.config.instance import RunningInstance
+from router.config.instance import RunningInstance
+from router.work_errors import BenchError
 
 EXIT_INTERRUPTED: Final = 130
 EXIT_FAILURE: Final = 1
@@ -74,9 +84,6 @@ def run(
     """
     check_forms(is_json=is_json, is_csv=is_csv, is_markdown=is_markdown)
     who = tuple(text for text in (a, b, *(c or ())) if text is not None)
-    from router.bench.plan.prompts_file import read_prompts
-    from router.bench.plan.wish import BenchWish
-    from router.work_errors import BenchError
 
     try:
         wish = BenchWish(
@@ -100,17 +107,13 @@ def run(
     return exit_code_of(record)
 
 
-def exit_code_of(record: "BenchRecord") -> int:
+def exit_code_of(record: BenchRecord) -> int:
     """Return how the command ends: 1 when a contestant gave no answer at all."""
     answered = {sample.contestant for sample in record.samples if sample.error is None}
     return 0 if answered == set(range(len(record.contestants))) else EXIT_FAILURE
 
 
-def _measured(wish: "BenchWish") -> "BenchRecord":
-    from router.bench.plan.contestants import contestants_of
-    from router.bench.plan.scenarios import chosen_scenarios
-    from router.cli.bench.own_server import server_for
-    from router.cli.bench.progress import printer_for
+def _measured(wish: BenchWish) -> BenchRecord:
 
     paths = current_paths()
     with open_registry(paths) as registry:
@@ -126,15 +129,8 @@ def _measured(wish: "BenchWish") -> "BenchRecord":
 
 
 def _run(
-    wish: "BenchWish", instance: "RunningInstance", registry: "Registry", on_event: "Callable[[BenchProgress], None]"
-) -> "BenchRecord":
-    import asyncio
-
-    from router.bench.machine.energy import energy_meter
-    from router.bench.machine.machine import bench_machine
-    from router.bench.machine.watch import thermal_sensor
-    from router.bench.run.runner import BenchMeans, run_bench
-    from router.cli.client.base import reachable_url
+    wish: BenchWish, instance: RunningInstance, registry: Registry, on_event: Callable[[BenchProgress], None]
+) -> BenchRecord:
 
     meter = energy_meter()
     means = BenchMeans(

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from router.cli.doctor.installation import all_checks
 from router.cli.terminal.context import current_paths
 from router.cli.terminal.options import json_option
 from router.cli.terminal.output import has_colour, print_json, shown
@@ -17,8 +18,6 @@ def doctor(is_json: bool) -> int:
 
     Examples: `mlxr doctor`, `mlxr doctor --json`.
     """
-    from router.cli.doctor.installation import all_checks
-
     checks = all_checks(current_paths())
     num_broken = sum(check.state == "broken" for check in checks)
     if is_json:

@@ -17,10 +17,13 @@ from router.cli.client.base import Client, ClientError
 from router.cli.doctor import macos
 from router.cli.doctor.check import Check
 from router.cli.doctor.model_folders import check_model_folders
-from router.cli.terminal.context import open_registry_for_reading, read_config, running_instance
+from router.cli.terminal.catalogue import open_registry_for_reading
+from router.cli.terminal.context import read_config
 from router.cli.terminal.output import plural, size
+from router.config.instance import read_instance
 from router.config.paths import Paths
 from router.errors import ConfigError
+from router.placement.readings import available_bytes, total_bytes
 from router.version import VERSION
 
 PROBE_TIMEOUT_S: Final = 60.0
@@ -69,12 +72,12 @@ def check_version() -> Check:
     return Check(name="mlxr", state="ok", found=found)
 
 
-def _start_probe(engine: str) -> "subprocess.Popen[bytes]":
+def _start_probe(engine: str) -> subprocess.Popen[bytes]:
     argv = [sys.executable, "-P", "-m", "backends.probe", "--engine", engine]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
 
 
-def check_engine(engine: str, process: "subprocess.Popen[bytes]") -> Check:
+def check_engine(engine: str, process: subprocess.Popen[bytes]) -> Check:
     """Judge an engine by its probe.
 
     Args:
@@ -104,8 +107,6 @@ def check_engine(engine: str, process: "subprocess.Popen[bytes]") -> Check:
 
 def check_memory() -> Check:
     """Look at the memory."""
-    from router.placement.readings import available_bytes, total_bytes
-
     available = available_bytes()
     found = f"{size(available)} available of {size(total_bytes())}"
     if available < LOW_MEMORY_BYTES:
@@ -181,7 +182,7 @@ def check_registry(paths: Paths) -> Iterable[Check]:
 
 def check_server(paths: Paths) -> Check:
     """Ask the running server."""
-    instance = running_instance(paths)
+    instance = read_instance(paths)
     if instance is None:
         return Check(name="server", state="note", found="not running; `mlxr serve` starts it")
     try:

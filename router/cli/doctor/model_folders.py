@@ -7,18 +7,22 @@ import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from registry.adapters.mlx_lora import CONFIG_NAME
 from registry.errors import ArtifactError, RegistryError
+from registry.pull.disk import Lock
+from registry.pull.folder import PullFolder
+from registry.pull.orphans import find_orphans
+from registry.scan.discovery import ScanRoot
+from registry.scan.folders import find_candidates
 from registry.scan.watch import what_changed
+from registry.store import Registry
+from registry.store.pulls import PullRecord
 from router.cli.doctor.check import Check
-from router.cli.terminal.context import open_registry_for_reading
+from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.output import plural
 from router.config.paths import Paths
-
-if TYPE_CHECKING:
-    from registry.store import Registry
-    from registry.store.pulls import PullRecord
+from router.jobs.convert.scratch import leftovers
 
 Finding = tuple[str, str, str]
 """Name, what was found, and the command that mends it."""
@@ -41,7 +45,7 @@ def check_model_folders(paths: Paths) -> Iterable[Check]:
         yield Check(name=name, state="warning", found=found, remedy=remedy)
 
 
-def _vanished(registry: "Registry") -> Iterator[Finding]:
+def _vanished(registry: Registry) -> Iterator[Finding]:
     for model in registry.models.list():
         for artifact in model.artifacts:
             gone = next((file for file in artifact.files if not Path(file).exists()), None)
@@ -59,7 +63,6 @@ def _vanished(registry: "Registry") -> Iterator[Finding]:
 
 
 def _leftovers(paths: Paths) -> Iterator[Finding]:
-    from router.jobs.convert.scratch import leftovers
 
     folders = leftovers(paths.models_dir)
     if folders:
@@ -69,10 +72,6 @@ def _leftovers(paths: Paths) -> Iterator[Finding]:
 
 def _partial(paths: Paths) -> Iterator[Finding]:
     """Look for pulls that wait for somebody to go on with them, and for partial files that no pull needs."""
-    from registry.pull.folder import PullFolder
-    from registry.pull.orphans import find_orphans
-    from registry.store import Registry
-
     with Registry(paths.registry_db, is_read_only=True) as registry:
         orphans = find_orphans(PullFolder(paths.models_dir), registry, now=time.time())
         stopped = [record for record in registry.pulls.list() if _waits_for_somebody(record, paths)]
@@ -90,11 +89,8 @@ def _partial(paths: Paths) -> Iterator[Finding]:
         yield "partial files", f"{what}, e.g. {orphans[0].path}", "mlxr models pulls clean"
 
 
-def _waits_for_somebody(record: "PullRecord", paths: Paths) -> bool:
+def _waits_for_somebody(record: PullRecord, paths: Paths) -> bool:
     """Tell whether a pull is neither at its end nor in the hands of a process."""
-    from registry.pull.disk import Lock
-    from registry.pull.folder import PullFolder
-
     if record.state in {"paused", "failed"}:
         return True
     path = PullFolder(paths.models_dir).pull_lock(record.id)
@@ -108,12 +104,8 @@ def _waits_for_somebody(record: "PullRecord", paths: Paths) -> bool:
     return is_free
 
 
-def _strays(registry: "Registry", paths: Paths) -> Iterator[Finding]:
+def _strays(registry: Registry, paths: Paths) -> Iterator[Finding]:
     """Compare mlxr's own models folder with the catalogue."""
-    from registry.adapters.mlx_lora import CONFIG_NAME
-    from registry.scan.discovery import ScanRoot
-    from registry.scan.folders import find_candidates
-
     try:
         candidates = tuple(find_candidates(ScanRoot(path=paths.models_dir, is_owned=True)))
     except ArtifactError:  # there is no such folder yet

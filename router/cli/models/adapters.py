@@ -1,21 +1,17 @@
 """`mlxr models adapters` and `mlxr models adapter …`: LoRA adapters of models."""
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from router.cli.terminal.context import (
-    CommandError,
-    check_engine,
-    current_paths,
-    open_registry,
-    open_registry_for_reading,
-)
+from registry.adapters.registration import register_adapter
+from registry.adapters.removal import remove_adapter
+from registry.catalogue import Adapter, Model
+from registry.scan.watch import what_changed
+from router.cli.terminal.catalogue import open_registry, open_registry_for_reading
+from router.cli.terminal.context import CommandError, check_engine, current_paths
 from router.cli.terminal.options import engine_option, json_option
 from router.cli.terminal.output import print_json, print_table, size
 from router.cli.terminal.verbs import argument, option, verb
-
-if TYPE_CHECKING:
-    from registry.catalogue import Adapter, Model
-
 
 _HEAD = ("ADAPTER", "ENGINE", "METHOD", "RANK", "ALPHA", "SCALE", "SIZE", "STATUS", "PATH")
 
@@ -54,10 +50,6 @@ def add(base: str, path: str, name: str | None, scale: str, is_json: bool) -> No
     Examples: `mlxr models adapter add qwen3-4b ~/loras/pirate-f16.gguf`,
     `mlxr models adapter add qwen3-4b ./adapters --name pirate --scale 0.8`.
     """
-    from pathlib import Path
-
-    from registry.adapters.registration import register_adapter
-
     factor = _number(scale)
     given = Path(path).expanduser().absolute()
     with open_registry(current_paths()) as registry:
@@ -78,8 +70,6 @@ def remove(reference: str, engine: str | None, files: bool, is_json: bool) -> No
 
     Examples: `mlxr models adapter rm qwen3-4b+pirate`, `mlxr models adapter rm qwen3-4b+pirate --engine mlx --files`.
     """
-    from registry.adapters.removal import remove_adapter
-
     setting = check_engine(engine)
     base, plus, name = reference.partition("+")
     wanted = None if setting is None else setting.engine
@@ -97,14 +87,12 @@ def remove(reference: str, engine: str | None, files: bool, is_json: bool) -> No
         print(f"{adapter.reference} is forgotten on {adapter.engine}; {left}.")
 
 
-def description(adapter: "Adapter") -> dict[str, Any]:
+def description(adapter: Adapter) -> dict[str, Any]:
     """Give what JSON says of an adapter.
 
     Returns:
         Plain values; `problem` is why it cannot be used now, or null.
     """
-    from registry.scan.watch import what_changed
-
     facts = adapter.facts
     return {
         "model": adapter.model_name,
@@ -125,7 +113,7 @@ def description(adapter: "Adapter") -> dict[str, Any]:
     }
 
 
-def adapter_facts(model: "Model") -> list[tuple[str, object]]:
+def adapter_facts(model: Model) -> list[tuple[str, object]]:
     """Give the lines about a model's adapters for `mlxr models show`."""
     return [("adapter", _line(description(adapter))) for adapter in model.adapters]
 
@@ -139,7 +127,7 @@ def _line(plain: dict[str, Any]) -> str:
     )
 
 
-def _row(adapter: "Adapter") -> tuple[object, ...]:
+def _row(adapter: Adapter) -> tuple[object, ...]:
     plain = description(adapter)
     return (
         plain["reference"],

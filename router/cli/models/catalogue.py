@@ -4,16 +4,21 @@ Not here: showing what is in it (`list.py`, `show.py`), what is set on it (`sett
 models out (`removal.py`).
 """
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from router.cli.terminal.context import CommandError, check_engine, current_paths, open_registry
+from registry.catalogue import Model
+from registry.facts import ArtifactFormat
+from registry.scan.discovery import ScanFailure, ScanReport, register_path
+from registry.scan.discovery import scan as scan_folders
+from registry.store.database import rescue_registry
+from router.cli.terminal.catalogue import open_registry
+from router.cli.terminal.context import CommandError, check_engine, current_paths, read_config
 from router.cli.terminal.options import config_option, engine_option, json_option, model_argument
 from router.cli.terminal.output import plural, print_json, shown
 from router.cli.terminal.verbs import argument, option, verb
-
-if TYPE_CHECKING:
-    from registry.catalogue import Model
-    from registry.scan.discovery import ScanFailure, ScanReport
+from router.config.instance import read_instance
+from router.config.roots import scan_roots
 
 
 @verb
@@ -25,10 +30,6 @@ def scan(config: str | None, rescue: bool, is_json: bool) -> None:
 
     Examples: `mlxr models scan`, `mlxr models scan --json`.
     """
-    from registry.scan.discovery import scan as scan_folders
-    from router.cli.terminal.context import read_config
-    from router.config.roots import scan_roots
-
     paths = current_paths()
     roots = scan_roots(read_config(paths, config), paths)
     if rescue:
@@ -43,18 +44,16 @@ def scan(config: str | None, rescue: bool, is_json: bool) -> None:
 
 
 def _put_catalogue_aside() -> None:
-    from registry.store.database import rescue_registry
-    from router.cli.terminal.context import running_instance
 
     paths = current_paths()
-    if running_instance(paths) is not None:
+    if read_instance(paths) is not None:
         raise CommandError("The running server uses the catalogue; stop the server first.")
     aside = rescue_registry(paths.registry_db)
     if aside is not None:
         print(f"The old catalogue is now {shown(aside)}.")
 
 
-def _print_report(report: "ScanReport", num_models: int) -> None:
+def _print_report(report: ScanReport, num_models: int) -> None:
     counts = (("new", report.added), ("changed", report.updated), ("copy", report.copied), ("missing", report.missing))
     parts = [f"{len(items)} {word}" for word, items in counts if items]
     print(f"{plural(num_models, 'model')} known: {', '.join([*parts, f'{report.num_unchanged} unchanged'])}.")
@@ -65,7 +64,7 @@ def _print_report(report: "ScanReport", num_models: int) -> None:
     _print_failures("no model", report.skipped)
 
 
-def _print_failures(word: str, failures: "tuple[ScanFailure, ...]") -> None:
+def _print_failures(word: str, failures: tuple[ScanFailure, ...]) -> None:
     for failure in failures:
         print(f"  {word:<8} {shown(failure.path)}: {shown(failure.reason)}")
 
@@ -80,10 +79,6 @@ def add(path: str, name: str | None, engine: str | None, is_json: bool) -> None:
 
     Examples: `mlxr models add ~/models/qwen3-4b-q4_k_m.gguf`, `mlxr models add ./qwen3-4b-mlx --name qwen3-4b`.
     """
-    from pathlib import Path
-
-    from registry.scan.discovery import register_path
-
     setting = check_engine(engine)
     paths = current_paths()
     given = Path(path).expanduser().absolute()
@@ -97,7 +92,7 @@ def add(path: str, name: str | None, engine: str | None, is_json: bool) -> None:
         print(f"{model.name}: runs on {' and '.join(model.engines) or 'no engine'}. Try: mlxr run {model.name}")
 
 
-def _registered(model: "Model") -> dict[str, Any]:
+def _registered(model: Model) -> dict[str, Any]:
     """Give what `list` says of it, from the full form."""
     return {
         "name": model.name,
@@ -132,8 +127,6 @@ def unlink(name: str, artifact_format: str) -> None:
 
     Example: `mlxr models unlink qwen3-4b --format mlx`.
     """
-    from registry.facts import ArtifactFormat
-
     if artifact_format not in {item.value for item in ArtifactFormat}:
         raise CommandError(f"There is no format {artifact_format!r}; choose gguf or mlx.", exit_code=2)
     with open_registry(current_paths()) as registry:

@@ -1,24 +1,20 @@
 """How a converted artifact compares with its source, for people. Not here: measuring it (`router.jobs.convert`)."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from registry.catalogue import Artifact
-    from router.jobs.convert.report import ConversionReport, Parity
+from registry.catalogue import Artifact
+from router.jobs.convert.report import ConversionReport, Parity, read_report
 
 
-def stored_report(artifact: "Artifact") -> "ConversionReport | None":
+def stored_report(artifact: Artifact) -> ConversionReport | None:
     """Give what a conversion of ours stored beside the weights; None for what came another way."""
     if artifact.format != "mlx":
         return None
-    from pathlib import Path
-
-    from router.jobs.convert.report import read_report
 
     return read_report(Path(artifact.path))
 
 
-def report_facts(report: "ConversionReport | None") -> list[tuple[str, object]]:
+def report_facts(report: ConversionReport | None) -> list[tuple[str, object]]:
     """List what `models show` says of a conversion.
 
     Args:
@@ -38,7 +34,7 @@ def report_facts(report: "ConversionReport | None") -> list[tuple[str, object]]:
     ]
 
 
-def parity_words(parity: "Parity") -> str:
+def parity_words(parity: Parity) -> str:
     """Say how two models read the fixed text."""
     words = (
         f"at {parity.num_tokens} places {parity.agreement:.0%} the same, perplexity {parity.perplexity:.2f} "

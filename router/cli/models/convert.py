@@ -4,24 +4,28 @@ A running server does it, so that closing the terminal stops nothing; without on
 Not here: the work (`router.jobs.convert.conversion`), and what the server runs (`router.jobs.conversions`).
 """
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast, get_args
 
+from registry.pull.events import Converting, Failed
+from router.cli.client.jobs import JobClient
 from router.cli.models.conversion_report import parity_words
-from router.cli.terminal.context import CommandError, current_paths, open_registry, running_instance
+from router.cli.terminal.catalogue import open_registry
+from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import print_json, shown
 from router.cli.terminal.verbs import option, verb
-
-if TYPE_CHECKING:
-    from router.config.instance import RunningInstance
-    from router.config.paths import Paths
-    from router.jobs.conversions import ConversionDone
-    from router.jobs.convert.conversion import OnProgress
-    from router.jobs.convert.report import ConversionReport, ConversionWish
+from router.config.instance import RunningInstance, read_instance
+from router.config.paths import Paths
+from router.jobs.conversions import ConversionDone, ConversionStopped
+from router.jobs.convert.conversion import OnProgress
+from router.jobs.convert.converter import Converted, Converter
+from router.jobs.convert.report import Bits, ConversionReport, ConversionWish, Dtype, GroupSize
+from router.workers.launch import worker_environment
 
 
 @verb
@@ -54,10 +58,9 @@ def convert(
     Examples: `mlxr models convert qwen3-4b`, `mlxr models convert qwen3-4b --bits 8 --group-size 32`.
     """
     _check(to, bits, group_size, dtype)
-    from router.jobs.convert.report import ConversionWish
 
     paths = current_paths()
-    instance = running_instance(paths)
+    instance = read_instance(paths)
     if cancel:
         _cancel(instance, name)
         return
@@ -81,15 +84,9 @@ def convert(
 
 
 def _convert_here(
-    paths: "Paths", name: str, wish: "ConversionWish", on_progress: "OnProgress", *, is_forced: bool
-) -> "ConversionDone":
+    paths: Paths, name: str, wish: ConversionWish, on_progress: OnProgress, *, is_forced: bool
+) -> ConversionDone:
     """Convert in this process's children."""
-    import asyncio
-
-    from router.jobs.conversions import ConversionDone
-    from router.jobs.convert.converter import Converted, Converter
-    from router.workers.launch import worker_environment
-
     open_registry(paths).close()
 
     async def work() -> Converted:
@@ -102,13 +99,9 @@ def _convert_here(
 
 
 def _convert_by_server(
-    instance: "RunningInstance", name: str, wish: "ConversionWish", on_progress: "OnProgress", *, is_forced: bool
-) -> "ConversionDone":
+    instance: RunningInstance, name: str, wish: ConversionWish, on_progress: OnProgress, *, is_forced: bool
+) -> ConversionDone:
     """Let the server convert, and watch."""
-    from registry.pull.events import Converting, Failed
-    from router.cli.client.jobs import JobClient
-    from router.jobs.conversions import ConversionDone, ConversionStopped
-
     with JobClient(instance) as client:
         try:
             with closing(client.convert(name, wish, is_forced=is_forced)) as events:
@@ -133,8 +126,7 @@ def _convert_by_server(
     raise AssertionError("a stream without its last event raises")
 
 
-def _cancel(instance: "RunningInstance | None", name: str) -> None:
-    from router.cli.client.jobs import JobClient
+def _cancel(instance: RunningInstance | None, name: str) -> None:
 
     if instance is None:
         raise CommandError("No server runs; a conversion of a terminal ends with Ctrl-C there.")
@@ -150,7 +142,6 @@ def _check(to: str, bits: int, group_size: int, dtype: str | None) -> None:
             "llama.cpp's convert_hf_to_gguf.py and add it with `mlxr models add`.",
             exit_code=2,
         )
-    from router.jobs.convert.report import Bits, Dtype, GroupSize
 
     for flag, value, allowed in (
         ("--to", to, ("mlx",)),
@@ -181,7 +172,7 @@ def _printer(*, is_quiet: bool) -> Callable[[str, float | None], None]:
     return on_progress
 
 
-def _print_report(report: "ConversionReport") -> None:
+def _print_report(report: ConversionReport) -> None:
     parity = report.parity
     if parity is None:
         print(f"Not compared with the source: {report.parity_skipped}.")

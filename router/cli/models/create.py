@@ -4,17 +4,20 @@ Not here: reading a Modelfile (`router.protocols.ollama.models.modelfile`), and 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from router.cli.terminal.context import CommandError, current_paths, open_registry
+from registry.making.making import Made, make_from_files, make_from_model
+from registry.names import parse_shard_name
+from registry.store import Registry
+from router.cli.terminal.catalogue import open_registry
+from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import json_option
 from router.cli.terminal.output import print_json
 from router.cli.terminal.verbs import argument, option, verb
-
-if TYPE_CHECKING:
-    from registry.making.making import Made
-    from registry.store import Registry
-    from router.protocols.ollama.models.modelfile import Modelfile
+from router.errors import InvalidRequestError
+from router.protocols.ollama.models.modelfile import Modelfile, parse_modelfile
+from router.protocols.ollama.models.names import names_to_make, without_host
+from router.protocols.ollama.models.recipe import settings_of
+from router.protocols.ollama.models.schemas import CreateMessage
 
 _PATH_BEGINNINGS = ("/", "./", "../", "~")
 
@@ -31,12 +34,6 @@ def create(name: str, file: str, is_json: bool) -> None:
 
     Examples: `mlxr models create mario -f Modelfile`, `mlxr models create mario --json`.
     """
-    from router.errors import InvalidRequestError
-    from router.protocols.ollama.models.modelfile import parse_modelfile
-    from router.protocols.ollama.models.names import names_to_make
-    from router.protocols.ollama.models.recipe import settings_of
-    from router.protocols.ollama.models.schemas import CreateMessage
-
     path = Path(file).expanduser()
     try:
         modelfile = parse_modelfile(_text_of(path))
@@ -64,9 +61,7 @@ def create(name: str, file: str, is_json: bool) -> None:
         print(f"{made.model.name}: runs on {engines}. Try: mlxr run {made.model.name}")
 
 
-def _make(registry: "Registry", name: str, modelfile: "Modelfile", folder: Path, settings: dict[str, object]) -> "Made":
-    from registry.making.making import make_from_files, make_from_model
-    from router.protocols.ollama.models.names import without_host
+def _make(registry: Registry, name: str, modelfile: Modelfile, folder: Path, settings: dict[str, object]) -> Made:
 
     models_dir = current_paths().models_dir
     source = modelfile.source
@@ -77,7 +72,6 @@ def _make(registry: "Registry", name: str, modelfile: "Modelfile", folder: Path,
 
 
 def _files_at(path: Path) -> list[tuple[str, Path]]:
-    from registry.names import parse_shard_name
 
     if path.is_dir():
         return [(item.name, item) for item in sorted(path.iterdir()) if item.is_file()]

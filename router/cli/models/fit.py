@@ -1,24 +1,24 @@
 """`mlxr models fit`: what a model takes per engine, and whether this machine has it. The sums are `memory_fit`'s."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from msgspec import to_builtins
+from msgspec.structs import replace
 
-from router.cli.terminal.context import (
-    CommandError,
-    check_engine,
-    current_paths,
-    open_registry_for_reading,
-    read_config,
-)
+from registry.catalogue import Artifact, Model
+from registry.checksums.verification import read_facts
+from registry.errors import ArtifactError
+from registry.memory_fit import KV_ELEMENT_BYTES, FitSettings, Machine, check_fit, largest_context, memory_need
+from router.cli.terminal.catalogue import open_registry_for_reading
+from router.cli.terminal.context import CommandError, check_engine, current_paths, read_config
 from router.cli.terminal.options import engine_option, json_option, model_argument
 from router.cli.terminal.output import print_facts, print_json, print_table, size
 from router.cli.terminal.verbs import option, verb
-
-if TYPE_CHECKING:
-    from registry.catalogue import Artifact, Model
-    from registry.memory_fit import FitSettings, Machine
-    from router.placement.budget import MemoryBudget
+from router.models.adapters import facts_with, find_adapters, target_adapter
+from router.models.load_settings import load_settings_of
+from router.placement.budget import MemoryBudget, read_budget, this_machine
+from router.placement.fit import fit_settings_for
 
 EXIT_DOES_NOT_FIT = 1
 
@@ -37,10 +37,6 @@ def fit(name: str, ctx: int | None, parallel: int | None, kv: str | None, engine
 
     Examples: `mlxr models fit qwen3-4b`, `mlxr models fit qwen3-4b --ctx 32768 --parallel 4 --kv q8_0`.
     """
-    from router.models.load_settings import load_settings_of
-    from router.placement.budget import read_budget, this_machine
-    from router.placement.fit import fit_settings_for
-
     check_engine(engine)
     paths = current_paths()
     with open_registry_for_reading(paths) as registry:
@@ -63,13 +59,8 @@ def fit(name: str, ctx: int | None, parallel: int | None, kv: str | None, engine
     return 0 if any(report["fits"] for report in reports) else EXIT_DOES_NOT_FIT
 
 
-def _with_memory_facts(artifact: "Artifact") -> "Artifact":
+def _with_memory_facts(artifact: Artifact) -> Artifact:
     """Read the files again where an older mlxr left out what memory depends on; what cannot be read is estimated."""
-    from msgspec.structs import replace
-
-    from registry.checksums.verification import read_facts
-    from registry.errors import ArtifactError
-
     if artifact.facts.memory is not None:
         return artifact
     try:
@@ -78,12 +69,8 @@ def _with_memory_facts(artifact: "Artifact") -> "Artifact":
         return artifact
 
 
-def _under_adapter(model: "Model", name: str, artifacts: "list[Artifact]") -> "list[Artifact]":
+def _under_adapter(model: Model, name: str, artifacts: list[Artifact]) -> list[Artifact]:
     """Give the artifacts that an adapter of this name can change, with its weights among theirs."""
-    from msgspec.structs import replace
-
-    from router.models.adapters import facts_with, find_adapters, target_adapter
-
     adapters = find_adapters(model, name)
     return [
         replace(item, facts=facts_with(item.facts, target_adapter(adapters[item.engine])))
@@ -92,12 +79,8 @@ def _under_adapter(model: "Model", name: str, artifacts: "list[Artifact]") -> "l
     ]
 
 
-def _settings(settings: "FitSettings", ctx: int | None, parallel: int | None, kv: str | None) -> "FitSettings":
+def _settings(settings: FitSettings, ctx: int | None, parallel: int | None, kv: str | None) -> FitSettings:
     """Put the command line's wishes over the model's settings and the config."""
-    from msgspec.structs import replace
-
-    from registry.memory_fit import KV_ELEMENT_BYTES
-
     if kv is not None and kv not in KV_ELEMENT_BYTES:
         raise CommandError(f"There is no KV type {kv!r}; choose {', '.join(KV_ELEMENT_BYTES)}.", exit_code=2)
     return replace(
@@ -109,12 +92,7 @@ def _settings(settings: "FitSettings", ctx: int | None, parallel: int | None, kv
     )
 
 
-def _report(
-    artifact: "Artifact", settings: "FitSettings", machine: "Machine", budget: "MemoryBudget"
-) -> dict[str, Any]:
-    from msgspec import to_builtins
-
-    from registry.memory_fit import check_fit, largest_context, memory_need
+def _report(artifact: Artifact, settings: FitSettings, machine: Machine, budget: MemoryBudget) -> dict[str, Any]:
 
     need = memory_need(artifact.facts, settings, machine)
     available = budget.available_for(artifact.engine)
@@ -131,7 +109,7 @@ def _report(
     }
 
 
-def _print(reports: list[dict[str, Any]], budget: "MemoryBudget") -> None:
+def _print(reports: list[dict[str, Any]], budget: MemoryBudget) -> None:
     head = ("ENGINE", "CONTEXT", "WEIGHTS", "KV CACHE", "BUFFERS", "NEEDS", "KEPT CACHES", "AVAILABLE", "FITS", "UP TO")
     print_table(head, [_row(report) for report in reports])
     print()

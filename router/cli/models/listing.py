@@ -1,25 +1,21 @@
 """`mlxr models list`: what is in the catalogue, as far as it is asked for."""
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
+from msgspec.structs import asdict
+
+from registry.catalogue import ArtifactSummary, ModelSummary
 from registry.engines import EngineSetting
-from router.cli.terminal.context import (
-    CommandError,
-    check_engine,
-    client_if_running,
-    current_paths,
-    open_registry_for_reading,
-)
+from router.cli.client.base import ClientError
+from router.cli.terminal.catalogue import open_registry_for_reading
+from router.cli.terminal.context import CommandError, check_engine, current_paths
 from router.cli.terminal.options import engine_option, json_option
 from router.cli.terminal.output import count, print_json, print_table, size
+from router.cli.terminal.server import client_if_running
 from router.cli.terminal.verbs import argument, option, verb
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from registry.catalogue import ArtifactSummary, ModelSummary
-    from router.config.paths import Paths
+from router.config.paths import Paths
 
 SORTS: Final = ("name", "size", "parameters", "context", "used", "added", "speed")
 
@@ -65,7 +61,7 @@ def list_models(
         print("`mlxr models add PATH` adds a file, `mlxr models scan` looks for those that are here.")
 
 
-def resident_engines(paths: "Paths") -> dict[str, str]:
+def resident_engines(paths: Paths) -> dict[str, str]:
     """Ask the running server which models are loaded.
 
     Returns:
@@ -74,7 +70,6 @@ def resident_engines(paths: "Paths") -> dict[str, str]:
     client = client_if_running(paths)
     if client is None:
         return {}
-    from router.cli.client.base import ClientError
 
     try:
         with client:
@@ -85,7 +80,7 @@ def resident_engines(paths: "Paths") -> dict[str, str]:
     return {worker.model: worker.engine for worker in workers if worker.model is not None and worker.state in loaded}
 
 
-def summary_of(model: "ModelSummary", resident: dict[str, str] | None = None) -> dict[str, Any]:
+def summary_of(model: ModelSummary, resident: dict[str, str] | None = None) -> dict[str, Any]:
     """Give what JSON lists say of a model.
 
     Args:
@@ -103,13 +98,12 @@ def summary_of(model: "ModelSummary", resident: dict[str, str] | None = None) ->
     }
 
 
-def _artifact_summary(artifact: "ArtifactSummary") -> dict[str, Any]:
-    from msgspec.structs import asdict
+def _artifact_summary(artifact: ArtifactSummary) -> dict[str, Any]:
 
     return {"engine": artifact.engine, **asdict(artifact), **UNMEASURED}
 
 
-def _row(model: "ModelSummary", resident: dict[str, str]) -> tuple[object, ...]:
+def _row(model: ModelSummary, resident: dict[str, str]) -> tuple[object, ...]:
     artifacts = model.artifacts
     labels = [artifact.quantization for artifact in artifacts if artifact.quantization is not None]
     remarks = [f"{artifact.format} {artifact.status}" for artifact in artifacts if artifact.status != "ok"]
@@ -145,7 +139,7 @@ def _tokens(text: str) -> int:
 
 
 def _is_wanted(
-    model: "ModelSummary", text: str | None, engine: str | None, arch: str | None, min_tokens: int | None
+    model: ModelSummary, text: str | None, engine: str | None, arch: str | None, min_tokens: int | None
 ) -> bool:
     if text is not None:
         places = (model.name, *model.aliases, *(artifact.path for artifact in model.artifacts))
@@ -158,15 +152,15 @@ def _is_wanted(
     return min_tokens is None or _most(model.artifacts, "context_length") >= min_tokens
 
 
-def _most(artifacts: "Sequence[ArtifactSummary]", field: str) -> Any:
+def _most(artifacts: Sequence[ArtifactSummary], field: str) -> Any:
     return max((getattr(artifact, field) or 0 for artifact in artifacts), default=0)
 
 
-def _num_bytes(model: "ModelSummary") -> int:
+def _num_bytes(model: ModelSummary) -> int:
     return sum(artifact.size_bytes for artifact in model.artifacts)
 
 
-def _sort_key(sort: str) -> "Callable[[ModelSummary], tuple[Any, str]]":
+def _sort_key(sort: str) -> Callable[[ModelSummary], tuple[Any, str]]:
     """Names go up, everything else begins with the most."""
     keys: dict[str, Callable[[ModelSummary], Any]] = {
         "name": lambda _model: 0,

@@ -1,16 +1,15 @@
 """`mlxr models rm`: say exactly what goes and what stays, ask, and keep off a model that is being served."""
 
 import sys
-from typing import TYPE_CHECKING
 
-from router.cli.terminal.context import CommandError, client_if_running, current_paths, open_registry
+from registry.removing.removal import RemovalReport, plan_removal, remove_model
+from router.cli.terminal.catalogue import open_registry
+from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import print_json, shown, size
+from router.cli.terminal.server import client_if_running
 from router.cli.terminal.verbs import option, verb
-
-if TYPE_CHECKING:
-    from registry.removing.removal import RemovalReport
-    from router.config.paths import Paths
+from router.config.paths import Paths
 
 MAX_LISTED_FILES = 20
 
@@ -25,8 +24,6 @@ def remove(name: str, yes: bool, files: bool, is_json: bool) -> None:
 
     Examples: `mlxr models rm qwen3-4b`, `mlxr models rm qwen3-4b --yes --files`.
     """
-    from registry.removing.removal import plan_removal, remove_model
-
     paths = current_paths()
     with open_registry(paths) as registry:
         model = registry.models.get(name)
@@ -48,7 +45,7 @@ def remove(name: str, yes: bool, files: bool, is_json: bool) -> None:
         print(f"{model.name} is removed; {size(report.freed_bytes)} freed.")
 
 
-def _check_not_served(paths: "Paths", name: str) -> None:
+def _check_not_served(paths: Paths, name: str) -> None:
     client = client_if_running(paths)
     if client is None:
         return
@@ -60,7 +57,7 @@ def _check_not_served(paths: "Paths", name: str) -> None:
                 )
 
 
-def _print_plan(name: str, plan: "RemovalReport") -> None:
+def _print_plan(name: str, plan: RemovalReport) -> None:
     print(f"Removing {shown(name)} from the catalogue.")
     if plan.deleted:
         print(f"{_these(plan.deleted)} will be deleted ({size(plan.freed_bytes)}):")

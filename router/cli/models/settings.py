@@ -1,19 +1,24 @@
 """`mlxr models set`, `alias` and `settings`: what users set on one model, and taking all of it elsewhere as YAML."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from router.cli.terminal.context import CommandError, current_paths, open_registry, open_registry_for_reading
+from backends.errors import TemplateError
+from backends.prompting.chat_template import check_template
+from registry.catalogue import Model
+from registry.errors import RegistryError
+from registry.settings import ENGINE_KEY, SETTING_KEYS, set_settings, settings_from_text
+from registry.store import Registry
+from router.cli.terminal.catalogue import open_registry, open_registry_for_reading
+from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import plural, print_facts, print_json
 from router.cli.terminal.verbs import argument, option, verb
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from registry.catalogue import Model
-    from registry.store import Registry
+from router.config.edit import write_atomically
+from router.config.yaml_text import YAMLTextError, parse
+from router.config.yaml_writer import dump
 
 MAX_IMPORT_BYTES = 16 << 20
 """Two hundred models with the longest templates and prompts there may be."""
@@ -31,8 +36,6 @@ def set_values(name: str, pairs: tuple[str, ...], is_json: bool) -> None:
 
     Examples: `mlxr models set qwen3-4b temperature=0.7 top_p=0.9`, `mlxr models set qwen3-4b system=@prompt.txt seed=`.
     """
-    from registry.settings import settings_from_text
-
     changes = settings_from_text(dict(_pair(text) for text in pairs))
     _check_template(changes.get("template"))
     with open_registry(current_paths()) as registry:
@@ -48,8 +51,6 @@ def _check_template(template: object) -> None:
     """Refuse a chat template that does not compile; the worker would refuse it in the load."""
     if not isinstance(template, str):
         return
-    from backends.errors import TemplateError
-    from backends.prompting.chat_template import check_template
 
     try:
         check_template(template)
@@ -100,8 +101,6 @@ def export_settings(file: str | None) -> None:
 
     Examples: `mlxr models settings export`, `mlxr models settings export models.yaml`.
     """
-    from router.config.yaml_writer import dump
-
     with open_registry_for_reading(current_paths()) as registry:
         entries = {model.name: _entry(model, has_aliases=True) for model in registry.models.list()}
     entries = {name: entry for name, entry in entries.items() if entry}
@@ -109,14 +108,12 @@ def export_settings(file: str | None) -> None:
     if file is None:
         sys.stdout.write(text)
         return
-    from router.config.edit import write_atomically
 
     write_atomically(Path(file).expanduser().absolute(), text.encode())
     print(f"Wrote the settings of {plural(len(entries), 'model')} to {file}.")
 
 
-def _entry(model: "Model", *, has_aliases: bool = False) -> dict[str, Any]:
-    from registry.settings import ENGINE_KEY, set_settings
+def _entry(model: Model, *, has_aliases: bool = False) -> dict[str, Any]:
 
     entry: dict[str, Any] = {} if model.engine is None else {ENGINE_KEY: model.engine}
     entry |= set_settings(model.settings)
@@ -145,7 +142,6 @@ def import_settings(file: str, skip_unknown: bool) -> None:
 
 
 def _read_entries(path: Path) -> dict[str, dict[str, Any]]:
-    from router.config.yaml_text import YAMLTextError, parse
 
     try:
         document = parse(path.read_bytes().decode("utf-8-sig"), max_bytes=MAX_IMPORT_BYTES)
@@ -165,9 +161,7 @@ def _read_entries(path: Path) -> dict[str, dict[str, Any]]:
     return models
 
 
-def _apply(registry: "Registry", name: str, entry: "Mapping[str, Any]", file: str) -> None:
-    from registry.errors import RegistryError
-    from registry.settings import SETTING_KEYS
+def _apply(registry: Registry, name: str, entry: Mapping[str, Any], file: str) -> None:
 
     values = dict(entry)
     aliases: Sequence[Any] = values.pop("aliases", ())

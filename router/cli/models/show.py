@@ -1,22 +1,32 @@
 """`mlxr models show`: everything that is known of one model."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+from registry.catalogue import Artifact, FileHash, Model
+from registry.facts import ArtifactFormat
+from registry.gguf import read_header
+from registry.memory_fit import memory_need
+from registry.mlx.folder import read_chat_template
+from registry.settings import set_settings
 from router.cli.models.adapters import adapter_facts, description
 from router.cli.models.conversion_report import report_facts, stored_report
 from router.cli.models.listing import UNMEASURED, ago, resident_engines
-from router.cli.terminal.context import CommandError, current_paths, open_registry_for_reading, read_config
+from router.cli.terminal.catalogue import open_registry_for_reading
+from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import count, print_facts, print_json, shown, shown_answer, size
 from router.cli.terminal.verbs import option, verb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from registry.catalogue import Artifact, FileHash, Model
-    from router.config import Config
+from router.config import Config
+from router.models.load_settings import load_settings_of
+from router.placement.budget import this_machine
+from router.placement.fit import fit_settings_for
+from router.protocols.fields.capabilities import CAPABILITIES, generating_engines, report
 
 SHOWN_CONTEXTS = (2048, 8192, 32_768, 131_072)
 
@@ -33,8 +43,6 @@ def show(name: str, template: bool, is_json: bool) -> None:
 
     Examples: `mlxr models show smollm2-135m-instruct`, `mlxr models show smollm2-135m-instruct --template`.
     """
-    from registry.settings import set_settings
-
     paths = current_paths()
     with open_registry_for_reading(paths) as registry:
         model = registry.models.get(name)
@@ -67,11 +75,7 @@ def show(name: str, template: bool, is_json: bool) -> None:
     _print_capabilities(model)
 
 
-def _description(model: "Model", hashes: "dict[str, FileHash]") -> dict[str, Any]:
-    from msgspec import to_builtins
-
-    from registry.settings import set_settings
-    from router.protocols.fields.capabilities import report
+def _description(model: Model, hashes: dict[str, FileHash]) -> dict[str, Any]:
 
     plain: dict[str, Any] = to_builtins(model) | {
         "settings": set_settings(model.settings),
@@ -88,7 +92,7 @@ def _description(model: "Model", hashes: "dict[str, FileHash]") -> dict[str, Any
     return plain
 
 
-def _valid(file: str, hashes: "dict[str, FileHash]") -> "FileHash | None":
+def _valid(file: str, hashes: dict[str, FileHash]) -> FileHash | None:
     """Give a checksum if the file still is as it was then."""
     known = hashes.get(file)
     try:
@@ -99,12 +103,8 @@ def _valid(file: str, hashes: "dict[str, FileHash]") -> "FileHash | None":
     return known if is_same else None
 
 
-def _template(model: "Model") -> str:
+def _template(model: Model) -> str:
     """Give the template in force: the user's own, or that of the first artifact that has one."""
-    from registry.facts import ArtifactFormat
-    from registry.gguf import read_header
-    from registry.mlx.folder import read_chat_template
-
     if model.settings.template is not None:
         return model.settings.template
     for artifact in model.artifacts:
@@ -118,10 +118,8 @@ def _template(model: "Model") -> str:
     raise CommandError(f"{model.name} has no chat template; {remedy}.")
 
 
-def _print_capabilities(model: "Model") -> None:
+def _print_capabilities(model: Model) -> None:
     """Print the names of all fields per engine and by what becomes of them; engines that agree share a block."""
-    from router.protocols.fields.capabilities import CAPABILITIES, generating_engines
-
     blocks: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for engine in generating_engines(model):
         by_support: dict[str, list[str]] = {}
@@ -134,7 +132,7 @@ def _print_capabilities(model: "Model") -> None:
         print_facts([("requests on", " and ".join(engines)), *facts])
 
 
-def _print_artifact(artifact: "Artifact") -> None:
+def _print_artifact(artifact: Artifact) -> None:
     facts, quantization = artifact.facts, artifact.facts.quantization
     bits = None if quantization is None else quantization.bits_per_weight
     template = facts.chat_template
@@ -169,15 +167,8 @@ def _print_artifact(artifact: "Artifact") -> None:
     )
 
 
-def _needs(artifact: "Artifact", model: "Model", config: "Config") -> "Iterator[str]":
+def _needs(artifact: Artifact, model: Model, config: Config) -> Iterator[str]:
     """Tell what a load takes for some contexts, e.g. `8192 tokens: 1.2 GB`; `mlxr models fit` has the details."""
-    from msgspec.structs import replace
-
-    from registry.memory_fit import memory_need
-    from router.models.load_settings import load_settings_of
-    from router.placement.budget import this_machine
-    from router.placement.fit import fit_settings_for
-
     machine, settings = this_machine(), fit_settings_for(config, artifact.engine, load_settings_of(model.settings))
     longest = artifact.facts.context_length
     for context in SHOWN_CONTEXTS:
@@ -186,7 +177,7 @@ def _needs(artifact: "Artifact", model: "Model", config: "Config") -> "Iterator[
             yield f"{context} tokens: {size(memory_need(artifact.facts, wanted, machine).required_bytes)}"
 
 
-def _more_facts(artifact: "Artifact") -> list[tuple[str, object]]:
+def _more_facts(artifact: Artifact) -> list[tuple[str, object]]:
     kv, tokenizer = artifact.facts.kv, artifact.facts.tokenizer
     heads = None if kv is None else sorted(set(kv.num_kv_heads))
     return [
@@ -199,14 +190,14 @@ def _more_facts(artifact: "Artifact") -> list[tuple[str, object]]:
     ]
 
 
-def _keeper(artifact: "Artifact") -> str:
+def _keeper(artifact: Artifact) -> str:
     if artifact.is_owned:
         return "mlxr"
     others = {"hf_cache": "Hugging Face's cache", "lm_studio": "LM Studio", "ollama": "Ollama"}
     return f"{others.get(artifact.layout, 'you')} (removing the model leaves the files)"
 
 
-def _print_files(artifact: "Artifact", hashes: "dict[str, FileHash]") -> None:
+def _print_files(artifact: Artifact, hashes: dict[str, FileHash]) -> None:
     """Print a line for each file in the form of `sha256sum`, so that it can be checked with that."""
     folder = Path(artifact.path) if len(artifact.files) > 1 else Path(artifact.path).parent
     print(f"files in {shown(folder if folder.is_dir() else folder.parent)}")

@@ -2,15 +2,14 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
-from router.cli.terminal.context import current_paths, open_registry
+from registry.checksums.verification import Verified, size_to_verify
+from registry.checksums.verification import verify as verify_artifact
+from router.cli.terminal.catalogue import open_registry
+from router.cli.terminal.context import current_paths
 from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import plural, print_json, shown, size
 from router.cli.terminal.verbs import verb
-
-if TYPE_CHECKING:
-    from registry.checksums.verification import Verified
 
 EXIT_SOMETHING_WRONG = 1
 _REDRAW_S = 0.2
@@ -24,9 +23,6 @@ def verify(name: str | None, is_json: bool) -> int:
 
     Examples: `mlxr models verify`, `mlxr models verify qwen3-4b --json`.
     """
-    from registry.checksums.verification import size_to_verify
-    from registry.checksums.verification import verify as verify_artifact
-
     with open_registry(current_paths()) as registry:
         models = registry.models.list() if name is None else (registry.models.get(name),)
         artifacts = [artifact for model in models for artifact in model.artifacts]
@@ -48,7 +44,7 @@ def verify(name: str | None, is_json: bool) -> int:
     return EXIT_SOMETHING_WRONG if num_wrong else 0
 
 
-def _print(result: "Verified") -> None:
+def _print(result: Verified) -> None:
     print(f"{result.state:<8} {shown(result.model_name)} ({result.format})  {shown(result.path)}")
     if result.problem is not None:
         print(f"         {shown(result.problem)}")

@@ -6,7 +6,12 @@ Not here: models of which nothing but their files' sizes is known (`router.jobs.
 from typing import NamedTuple
 
 from registry.engines import EngineKind
-from router.cli.terminal.context import current_paths, open_registry_for_reading, read_config
+from registry.memory_fit import memory_need
+from router.cli.terminal.catalogue import open_registry_for_reading
+from router.cli.terminal.context import current_paths, read_config
+from router.models.load_settings import load_settings_of
+from router.placement.budget import read_budget, this_machine
+from router.placement.fit import fit_settings_for
 
 
 class PulledFit(NamedTuple):
@@ -37,11 +42,6 @@ def fit_of(path: str) -> PulledFit | None:
         RegistryError: The catalogue cannot be read.
         ConfigError: The config cannot be used.
     """
-    from registry.memory_fit import memory_need
-    from router.models.load_settings import load_settings_of
-    from router.placement.budget import read_budget, this_machine
-    from router.placement.fit import fit_settings_for
-
     paths = current_paths()
     with open_registry_for_reading(paths) as registry:
         found = [(model, item) for model in registry.models.list() for item in model.artifacts if item.path == path]

@@ -1,19 +1,18 @@
 """`mlxr models pull --dry-run`: what a pull would fetch, and whether disk and memory have room for it."""
 
-from typing import TYPE_CHECKING
+import msgspec
 
+from registry.pull import PlannedPart, PullPlan, Wishes
+from router.cli.pulling.fit import fit_of
 from router.cli.terminal.output import print_facts, print_json, print_table, size
-
-if TYPE_CHECKING:
-    from registry.pull import PlannedPart, PullPlan, Wishes
-    from router.jobs.pulls import Pulls
+from router.jobs.pulls import Pulls
 
 EXIT_DOES_NOT_FIT = 1
 
 _STATES = {"missing": None, "partial": "a part", "linkable": "the same bytes", "present": "yes"}
 
 
-async def show_plan(pulls: "Pulls", reference: str, wishes: "Wishes", *, is_json: bool) -> int:
+async def show_plan(pulls: Pulls, reference: str, wishes: Wishes, *, is_json: bool) -> int:
     """Ask the hub, and print what it would be.
 
     Args:
@@ -28,8 +27,6 @@ async def show_plan(pulls: "Pulls", reference: str, wishes: "Wishes", *, is_json
     async with pulls:
         plan = await pulls.plan(reference, wishes)
     if is_json:
-        import msgspec
-
         sums = {"total_bytes": plan.total_bytes, "needed_bytes": plan.needed_bytes}
         print_json(msgspec.to_builtins(plan) | sums | {"is_disk_enough": plan.is_disk_enough})
     else:
@@ -37,7 +34,7 @@ async def show_plan(pulls: "Pulls", reference: str, wishes: "Wishes", *, is_json
     return 0 if plan.is_disk_enough else EXIT_DOES_NOT_FIT
 
 
-def _print(plan: "PullPlan", pulls: "Pulls") -> None:
+def _print(plan: PullPlan, pulls: Pulls) -> None:
     rows = [
         (f"{part.folder}/{file.path}", size(file.size_bytes), _STATES[file.state])
         for part in plan.parts
@@ -57,10 +54,8 @@ def _print(plan: "PullPlan", pulls: "Pulls") -> None:
     )
 
 
-def _memory(part: "PlannedPart", pulls: "Pulls") -> str:
+def _memory(part: PlannedPart, pulls: Pulls) -> str:
     """Say whether a part fits: by its header's facts when it is here, else by its size."""
-    from router.cli.pulling.fit import fit_of
-
     fit = fit_of(str(pulls.path_of(part)))
     if fit is not None:
         word = "fits" if fit.is_fitting else "too large for this machine"

@@ -4,9 +4,15 @@ Progress goes to stderr, so that stdout has only the result; with `--json` all e
 events come from (`pull.py`).
 """
 
+import json
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
 
 from registry.pull.events import (
     Converting,
@@ -21,9 +27,6 @@ from registry.pull.events import (
 )
 from router.cli.terminal.output import plural, shown, size
 from router.jobs.pull_events import ModelPullEvent, Started
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
 
 STEP_PERCENT: Final = 5
 
@@ -64,10 +67,6 @@ class JSONPrinter:
 
     def show(self, event: ModelPullEvent) -> None:
         """Print an event."""
-        import json
-
-        import msgspec
-
         print(json.dumps(msgspec.to_builtins(event)), flush=True)
 
 
@@ -113,9 +112,6 @@ class BarPrinter(LinePrinter):
 
     def __init__(self) -> None:
         super().__init__()
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as Bars
 
         self._bars = Bars(
             TextColumn("{task.description}", markup=False),

@@ -4,28 +4,39 @@ A running server does the work, so that closing the terminal stops nothing; with
 showing it (`progress.py`), `--dry-run` (`plan.py`), and the list of pulls (`pulls.py`).
 """
 
+import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from router.cli.terminal.context import CommandError, current_paths, open_registry, read_config, running_instance
+from registry.engines import PullEngines
+from registry.errors import InvalidReferenceError
+from registry.hub.references import LocalReference, parse_pull_reference
+from registry.names import check_model_name
+from registry.pull import Wishes
+from registry.pull.events import Done, Failed, Registered, Stopped
+from registry.scan.discovery import register_path
+from router.cli.client.base import ServerUnreachableError
+from router.cli.client.jobs import JobClient
+from router.cli.pulling.fit import fit_of
+from router.cli.pulling.plan import show_plan
+from router.cli.pulling.progress import JSONPrinter, PullPrinter, printer_for
+from router.cli.terminal.catalogue import open_registry
+from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.options import engine_option, json_option
 from router.cli.terminal.output import shown, size
 from router.cli.terminal.verbs import argument, option, verb
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from registry.pull import Wishes
-    from registry.pull.events import Registered
-    from router.cli.pulling.progress import PullPrinter
-    from router.config.instance import RunningInstance
-    from router.config.paths import Paths
-    from router.jobs.pull_events import ModelPullEvent
-    from router.jobs.pulls import Pulls
+from router.config.hub import hub_settings
+from router.config.instance import RunningInstance, read_instance
+from router.config.paths import Paths
+from router.jobs.convert.converter import Converter
+from router.jobs.pull_events import ModelPullEvent, Started
+from router.jobs.pulls import Pulls, weights_budget
+from router.placement.budget import read_budget, this_machine
+from router.workers.launch import worker_environment
 
 
 @verb
@@ -49,12 +60,6 @@ def pull(
 
     Examples: `mlxr models pull Qwen/Qwen3-4B-GGUF`, `mlxr models pull unsloth/Qwen3-4B-GGUF:Q8_0 --engine both`.
     """
-    import asyncio
-
-    from registry.engines import PullEngines
-    from registry.pull import Wishes
-    from router.cli.pulling.plan import show_plan
-
     if engine is not None and engine not in set(PullEngines):
         raise CommandError(f"There is no engine {engine!r}; choose {', '.join(PullEngines)}.", exit_code=2)
     paths = current_paths()
@@ -64,13 +69,13 @@ def pull(
         return _register_local(path, name, dry_run=dry_run, is_json=is_json)
     if dry_run:
         return asyncio.run(show_plan(open_pulls(paths, endpoint), reference, wishes, is_json=is_json))
-    instance = running_instance(paths) if endpoint is None else None
+    instance = read_instance(paths) if endpoint is None else None
     if instance is not None:
         return _pull_by_server(instance, reference, wishes, is_json=is_json)
     return pull_here(paths, lambda pulls: pulls.start(reference, wishes), endpoint=endpoint, is_json=is_json)
 
 
-def open_pulls(paths: "Paths", endpoint: str | None = None) -> "Pulls":
+def open_pulls(paths: Paths, endpoint: str | None = None) -> Pulls:
     """Give what runs pulls in this process.
 
     Args:
@@ -79,12 +84,6 @@ def open_pulls(paths: "Paths", endpoint: str | None = None) -> "Pulls":
     Returns:
         Not yet entered.
     """
-    from router.config.hub import hub_settings
-    from router.jobs.convert.converter import Converter
-    from router.jobs.pulls import Pulls, weights_budget
-    from router.placement.budget import read_budget, this_machine
-    from router.workers.launch import worker_environment
-
     open_registry(paths).close()
     hub = hub_settings(read_config(paths), os.environ, endpoint=endpoint)
     budget = weights_budget(read_budget(has_metal=this_machine().has_metal))
@@ -92,9 +91,27 @@ def open_pulls(paths: "Paths", endpoint: str | None = None) -> "Pulls":
     return Pulls(hub, paths.models_dir, paths.registry_db, converter=converter, budget_bytes=budget)
 
 
+class _Follower:
+    """Keeps what the end of a pull needs to know of its events."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.models: list[Registered] = []
+        self.final: ModelPullEvent | None = None
+
+    def take(self, event: ModelPullEvent) -> None:
+
+        match event:
+            case Started(id=number):
+                self.number = number
+            case Registered():
+                self.models.append(event)
+        self.final = event
+
+
 def pull_here(
-    paths: "Paths",
-    begin: "Callable[[Pulls], Coroutine[Any, Any, AsyncIterator[ModelPullEvent]]]",
+    paths: Paths,
+    begin: Callable[[Pulls], Coroutine[Any, Any, AsyncIterator[ModelPullEvent]]],
     *,
     endpoint: str | None = None,
     is_json: bool,
@@ -104,10 +121,6 @@ def pull_here(
     Raises:
         CommandError: It failed or was stopped.
     """
-    import asyncio
-
-    from router.cli.pulling.progress import printer_for
-
     follower = _Follower()
     with printer_for(is_json=is_json) as printer:
         try:
@@ -122,12 +135,11 @@ def pull_here(
 
 
 async def _follow(
-    pulls: "Pulls",
-    begin: "Callable[[Pulls], Coroutine[Any, Any, AsyncIterator[ModelPullEvent]]]",
-    follower: "_Follower",
-    printer: "PullPrinter",
+    pulls: Pulls,
+    begin: Callable[[Pulls], Coroutine[Any, Any, AsyncIterator[ModelPullEvent]]],
+    follower: _Follower,
+    printer: PullPrinter,
 ) -> None:
-    import asyncio
 
     async with pulls:
         events = await begin(pulls)
@@ -141,10 +153,7 @@ async def _follow(
             raise
 
 
-def _pull_by_server(instance: "RunningInstance", reference: str, wishes: "Wishes", *, is_json: bool) -> int:
-    from router.cli.client.base import ServerUnreachableError
-    from router.cli.client.jobs import JobClient
-    from router.cli.pulling.progress import printer_for
+def _pull_by_server(instance: RunningInstance, reference: str, wishes: Wishes, *, is_json: bool) -> int:
 
     follower = _Follower()
     with printer_for(is_json=is_json) as printer, JobClient(instance) as client:
@@ -168,30 +177,8 @@ def _pull_by_server(instance: "RunningInstance", reference: str, wishes: "Wishes
     return _conclude(follower, is_json=is_json, hint=hint)
 
 
-class _Follower:
-    """Keeps what the end of a pull needs to know of its events."""
-
-    def __init__(self) -> None:
-        self.number: int | None = None
-        self.models: list[Registered] = []
-        self.final: ModelPullEvent | None = None
-
-    def take(self, event: "ModelPullEvent") -> None:
-        from registry.pull.events import Registered
-        from router.jobs.pull_events import Started
-
-        match event:
-            case Started(id=number):
-                self.number = number
-            case Registered():
-                self.models.append(event)
-        self.final = event
-
-
 def _conclude(follower: _Follower, *, is_json: bool, hint: str) -> int:
     """Say how it ended."""
-    from registry.pull.events import Done, Failed, Stopped
-
     match follower.final:
         case Failed(code=code, message=message):
             raise CommandError(message + (hint if code in {"hub_unauthorized", "hub_gated"} else ""))
@@ -207,8 +194,7 @@ def _conclude(follower: _Follower, *, is_json: bool, hint: str) -> int:
     return 0
 
 
-def _print_models(models: "list[Registered]") -> None:
-    from router.cli.pulling.fit import fit_of
+def _print_models(models: list[Registered]) -> None:
 
     for name, engines in {model.model: model.engines for model in models}.items():
         if engines:
@@ -223,7 +209,6 @@ def _print_models(models: "list[Registered]") -> None:
 
 
 def _checked_name(name: str | None) -> str | None:
-    from registry.names import check_model_name
 
     if name is not None:
         check_model_name(name)
@@ -232,9 +217,6 @@ def _checked_name(name: str | None) -> str | None:
 
 def _local_path(reference: str) -> Path | None:
     """Give the path that a reference means; anything that exists here and is no ORG/REPO counts as one."""
-    from registry.errors import InvalidReferenceError
-    from registry.hub.references import LocalReference, parse_pull_reference
-
     try:
         is_local = isinstance(parse_pull_reference(reference), LocalReference)
     except InvalidReferenceError as exc:
@@ -252,9 +234,6 @@ def _exists(text: str) -> bool:
 
 
 def _register_local(path: Path, name: str | None, *, dry_run: bool, is_json: bool) -> int:
-    from registry.pull.events import Registered
-    from registry.scan.discovery import register_path
-    from router.cli.pulling.progress import JSONPrinter
 
     if dry_run:
         print(f"{shown(path)} would be registered where it lies; nothing is fetched or copied.")

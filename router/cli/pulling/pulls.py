@@ -1,19 +1,24 @@
 """`mlxr models pulls`: the pulls there are, and pausing, resuming and cancelling them, with a server or without."""
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from router.cli.terminal.context import CommandError, current_paths, running_instance
+from registry.pull import find_orphans, remove_orphans
+from registry.pull.folder import PullFolder
+from registry.store import Registry
+from router.cli.client.jobs import JobClient
+from router.cli.pulling.progress import duration
+from router.cli.pulling.pull import open_pulls, pull_here
+from router.cli.terminal.catalogue import open_registry
+from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import plural, print_json, print_table, shown, size
 from router.cli.terminal.verbs import argument, option, verb
-
-if TYPE_CHECKING:
-    from router.cli.client.jobs import JobClient
-    from router.jobs.pull_events import PullInfo
-    from router.jobs.pulls import Pulls
-
+from router.config.instance import read_instance
+from router.jobs.pull_events import ENDED_STATES, PullInfo
+from router.jobs.pulls import Pulls
 
 RECENT_S: Final = 86_400.0
 """How long a pull that has ended stays in the short list."""
@@ -31,8 +36,6 @@ def list_pulls(show_all: bool, is_json: bool) -> None:
 
     Examples: `mlxr models pulls list`, `mlxr models pulls list --all --json`.
     """
-    from router.jobs.pull_events import ENDED_STATES
-
     found = _ask(lambda client: client.pulls(), lambda here: here.list_pulls())
     since = time.time() - RECENT_S
     listed = [info for info in found if show_all or info.state not in ENDED_STATES or info.updated_at > since]
@@ -45,8 +48,7 @@ def list_pulls(show_all: bool, is_json: bool) -> None:
         print("There are no pulls. `mlxr models pull ORG/REPO` begins one.")
 
 
-def _row(info: "PullInfo") -> tuple[object, ...]:
-    from router.cli.pulling.progress import duration
+def _row(info: PullInfo) -> tuple[object, ...]:
 
     share = f"{100 * info.done_bytes // info.total_bytes} %" if info.total_bytes else None
     if info.step is not None:
@@ -105,12 +107,9 @@ def resume(pull_id: str, is_json: bool) -> int:
     """
     number = _number(pull_id)
     paths = current_paths()
-    instance = running_instance(paths)
+    instance = read_instance(paths)
     if instance is None:
-        from router.cli.pulling.pull import pull_here
-
         return pull_here(paths, lambda here: here.resume(number), is_json=is_json)
-    from router.cli.client.jobs import JobClient
 
     with JobClient(instance) as client:
         info = client.change_pull(number, "resume")
@@ -125,11 +124,6 @@ def clean(is_json: bool) -> None:
 
     Example: `mlxr models pulls clean`.
     """
-    from registry.pull import find_orphans, remove_orphans
-    from registry.pull.folder import PullFolder
-    from registry.store import Registry
-    from router.cli.terminal.context import open_registry
-
     paths = current_paths()
     open_registry(paths).close()
     with Registry(paths.registry_db) as registry:
@@ -141,18 +135,13 @@ def clean(is_json: bool) -> None:
         print(f"{plural(len(orphans), 'partial file')} deleted, {size(freed)} freed.")
 
 
-def _ask(by_server: "Callable[[JobClient], _T]", in_this_process: "Callable[[Pulls], Coroutine[Any, Any, _T]]") -> "_T":
+def _ask(by_server: Callable[[JobClient], _T], in_this_process: Callable[[Pulls], Coroutine[Any, Any, _T]]) -> _T:
     """Ask the running server, or without one look for ourselves."""
     paths = current_paths()
-    instance = running_instance(paths)
+    instance = read_instance(paths)
     if instance is not None:
-        from router.cli.client.jobs import JobClient
-
         with JobClient(instance) as client:
             return by_server(client)
-    import asyncio
-
-    from router.cli.pulling.pull import open_pulls
 
     async def look() -> _T:
         async with open_pulls(paths) as here:
@@ -161,7 +150,7 @@ def _ask(by_server: "Callable[[JobClient], _T]", in_this_process: "Callable[[Pul
     return asyncio.run(look())
 
 
-def _tell(info: "PullInfo", what: str, *, is_json: bool) -> None:
+def _tell(info: PullInfo, what: str, *, is_json: bool) -> None:
     if is_json:
         print_json(info)
         return

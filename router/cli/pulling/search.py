@@ -1,19 +1,25 @@
 """`mlxr models search`: models on the hub, with the size of each quantization and whether it fits here."""
 
+import asyncio
 import os
 import shutil
 import textwrap
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
+from registry.catalogue import ENGINE_OF_FORMAT
+from registry.engines import EngineKind
+from registry.hub import HubClient, HubSettings, SearchHit, Web
+from registry.pull.planning import has_mlx
+from registry.pull.quants import gguf_sets
 from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.options import engine_option, json_option
 from router.cli.terminal.output import bold, count, print_json, shown, size
 from router.cli.terminal.verbs import argument, option, verb
-
-if TYPE_CHECKING:
-    from registry.hub import HubSettings, SearchHit
+from router.config.hub import hub_settings
+from router.jobs.pulls import weights_budget
+from router.placement.budget import read_budget, this_machine
 
 MAX_LIMIT: Final = 100
 
@@ -29,13 +35,6 @@ def search(text: str, author: str | None, limit: int, engine: str | None, is_jso
 
     Examples: `mlxr models search qwen3 @unsloth`, `mlxr models search "llama 3.2" --engine mlx --limit 20`.
     """
-    import asyncio
-
-    from registry.catalogue import ENGINE_OF_FORMAT
-    from router.config.hub import hub_settings
-    from router.jobs.pulls import weights_budget
-    from router.placement.budget import read_budget, this_machine
-
     formats = {kind.value: form.value for form, kind in ENGINE_OF_FORMAT.items()}
     if engine is not None and engine not in formats:
         raise CommandError(f"There is no engine {engine!r}; choose {', '.join(formats)}.", exit_code=2)
@@ -55,19 +54,14 @@ def search(text: str, author: str | None, limit: int, engine: str | None, is_jso
         _print(found, budget_bytes)
 
 
-async def _ask(hub: "HubSettings", text: str, author: str | None, limit: int, library: Any) -> "tuple[SearchHit, ...]":
-    from registry.hub import HubClient, Web
+async def _ask(hub: HubSettings, text: str, author: str | None, limit: int, library: Any) -> tuple[SearchHit, ...]:
 
     async with Web(hub) as web:
         return await HubClient(web).search(text, author=author, library=library, limit=limit)
 
 
-def _found(hit: "SearchHit", budget_bytes: int) -> dict[str, Any]:
+def _found(hit: SearchHit, budget_bytes: int) -> dict[str, Any]:
     """Give what is shown of a repository; `fits` is None where nothing is known of its files."""
-    from registry.engines import EngineKind
-    from registry.pull.planning import has_mlx
-    from registry.pull.quants import gguf_sets
-
     files = () if hit.info is None else hit.info.files
     sizes: list[tuple[str, str | None, int]] = [
         (EngineKind.LLAMACPP, item.label or item.files[0].path, item.size_bytes)

@@ -152,9 +152,9 @@ def test_doctor_prints_and_exits_by_what_is_broken(
     del stub
     good = Check(name="a", state="ok", found="fine\x1b")
     bad = Check(name="bb", state="broken", found="gone", remedy="make setup")
-    monkeypatch.setattr(installation, "all_checks", lambda _paths: (good,))
+    monkeypatch.setattr("router.cli.doctor.doctor.all_checks", lambda _paths: (good,))
     assert mlxr("doctor") == (0, "ok       a  fine\\x1b\n", "")
-    monkeypatch.setattr(installation, "all_checks", lambda _paths: (good, bad))
+    monkeypatch.setattr("router.cli.doctor.doctor.all_checks", lambda _paths: (good, bad))
     result = mlxr("doctor")
     assert result.exit_code == 1
     assert result.out.splitlines()[1:] == ["broken   bb  gone", "             -> make setup"]
