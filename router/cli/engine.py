@@ -7,7 +7,6 @@ from typing import Any
 
 from registry.engines import EngineSetting
 from router.cli.client.base import Client
-from router.cli.client.status import ServerStatus
 from router.cli.engine_explain import check_explain, explain_engine
 from router.cli.terminal.catalogue import open_registry, open_registry_for_reading
 from router.cli.terminal.context import CommandError, check_engine, config_file, current_paths, read_config
@@ -19,6 +18,7 @@ from router.config.edit import set_value
 from router.config.instance import read_instance
 from router.config.paths import Paths
 from router.config.reference import ensure_config_file
+from router.status import Status
 
 EFFECT_TIMEOUT_S = 10.0
 """How long to wait for the server to follow; it looks at its config each half second."""
@@ -149,7 +149,7 @@ def _wait_for_effect(client: Client, setting: str) -> None:
         time.sleep(_POLL_INTERVAL_S)
 
 
-def _why_no_effect(status: ServerStatus) -> str:
+def _why_no_effect(status: Status) -> str:
     if status.config_error is not None:
         return f"The setting is stored, but the running server cannot use the config: {status.config_error}"
     return (

@@ -2,12 +2,12 @@
 
 import time
 
-from router.cli.client.status import ServerStatus, WorkerStatus
 from router.cli.terminal.context import current_paths
 from router.cli.terminal.options import json_option
 from router.cli.terminal.output import plural, print_json, print_table, size
 from router.cli.terminal.server import client_if_running, client_or_error
 from router.cli.terminal.verbs import argument, verb
+from router.status import Status, WorkerStatus
 
 _HEAD = ("MODEL", "ENGINE", "STATE", "PID", "MEMORY", "RUNNING", "WAITING", "CONTEXT", "LOADED FOR", "UNLOADS")
 
@@ -27,7 +27,7 @@ def list_workers(is_json: bool) -> None:
         print_json(client.status_document()) if is_json else _print_status(client.status())
 
 
-def _print_status(status: ServerStatus) -> None:
+def _print_status(status: Status) -> None:
     print(f"mlxr {status.version}, process {status.pid}, {status.url or 'starting'}, engine: {status.engine_setting}")
     if status.config_error is not None:
         print(f"The config file cannot be used, the last good one counts: {status.config_error}")

@@ -1,11 +1,11 @@
 """`mlxr requests`: what the running server works on, and ending one of it."""
 
-from router.cli.client.base import RequestStatus
 from router.cli.terminal.context import current_paths
 from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import print_json, print_table, shown
 from router.cli.terminal.server import client_if_running, client_or_error
 from router.cli.terminal.verbs import argument, verb
+from router.status import RequestStatus
 
 
 @verb

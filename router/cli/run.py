@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import click
 
-from router.cli.client.base import ChatDelta, Client, ClientError
+from router.cli.client.base import Client, ClientError
 from router.cli.terminal.context import CommandError, check_engine, current_paths
 from router.cli.terminal.options import engine_option
 from router.cli.terminal.output import dim, has_colour, shown, shown_answer
 from router.cli.terminal.server import client_or_error
 from router.cli.terminal.verbs import argument, option, verb
+from router.protocols.openai.answer_schemas import Timings
 
 HELP_TEXT: Final = "/bye or Ctrl-D leaves, /clear forgets the conversation, Ctrl-C stops an answer."
 
@@ -108,7 +109,7 @@ class Conversation:
         self._messages.append({"role": "user", "content": text})
         answer: list[str] = []
         try:
-            end = self._print(answer)
+            reason, timings = self._print(answer)
         except ClientError:
             self._messages.pop()
             raise
@@ -119,10 +120,10 @@ class Conversation:
             if answer:
                 print(flush=True)
         self._remember(answer)
-        if end.finish_reason == "length":
+        if reason == "length":
             print("mlxr: the answer was cut at the token limit", file=sys.stderr)
-        if self._has_stats and end.timings is not None:
-            print(stats_line(end.timings), file=sys.stderr)
+        if self._has_stats and timings is not None:
+            print(stats_line(timings), file=sys.stderr)
 
     def _remember(self, answer: list[str]) -> None:
         """Keep the answer, or forget the question when nothing of an answer came."""
@@ -131,23 +132,25 @@ class Conversation:
         else:
             self._messages.pop()
 
-    def _print(self, answer: list[str]) -> ChatDelta:
+    def _print(self, answer: list[str]) -> tuple[str | None, Timings | None]:
         """Print the answer as it comes and collect it; give the end's reason and figures."""
         is_terminal = sys.stdout.isatty()
-        end = ChatDelta()
+        reason: str | None = None
+        timings: Timings | None = None
         # Closing the stream, also on Ctrl-C, makes the server stop the answer.
         with closing(
             self._client.stream_chat(self._body | {"messages": self._messages}, engine=self._engine)
         ) as stream:
-            for delta in stream:
-                if delta.reasoning and has_colour():
-                    print(dim(shown_answer(delta.reasoning)), end="", flush=True)
-                if delta.text:
-                    answer.append(delta.text)
-                    print(shown_answer(delta.text) if is_terminal else delta.text, end="", flush=True)
-                reason, timings = delta.finish_reason or end.finish_reason, delta.timings or end.timings
-                end = ChatDelta(finish_reason=reason, timings=timings)
-        return end
+            for chunk in stream:
+                timings = chunk.timings or timings
+                for choice in chunk.choices:
+                    reason = choice.finish_reason or reason
+                    if choice.delta.reasoning_content and has_colour():
+                        print(dim(shown_answer(choice.delta.reasoning_content)), end="", flush=True)
+                    if text := choice.delta.content:
+                        answer.append(text)
+                        print(shown_answer(text) if is_terminal else text, end="", flush=True)
+        return reason, timings
 
     def loop(self) -> None:
         """Ask what the user types, until they leave."""
@@ -189,25 +192,20 @@ def _typed() -> str | None:
             print(f"\n{dim(HELP_TEXT)}")
 
 
-def stats_line(timings: dict[str, Any]) -> str:
+def stats_line(timings: Timings) -> str:
     """Write the server's figures of one answer on one line.
 
-    Args:
-        timings: The `timings` object of the last chunk.
-
     Returns:
-        E.g. `prompt 12 tokens at 245.1/s, answer 64 tokens at 90.2/s, engine llamacpp, load 0.31 s`.
+        E.g. `prompt 12 tokens at 245.1/s, answer 64 tokens at 90.2/s, engine llamacpp, load 0.31 s, queue 0.00 s`.
     """
     parts = []
-    for word, prefix in (("prompt", "prompt"), ("answer", "predicted")):
-        rate = timings.get(f"{prefix}_per_second")
-        at = f" at {rate:.1f}/s" if isinstance(rate, int | float) else ""
-        parts.append(f"{word} {timings.get(f'{prefix}_n', '?')} tokens{at}")
-    if timings.get("cache_n"):
-        parts.append(f"{timings['cache_n']} of the prompt cached")
-    if timings.get("engine"):
-        parts.append(f"engine {timings['engine']}")
-    for word, key in (("load", "load_ms"), ("queue", "queue_ms")):
-        if isinstance(timings.get(key), int | float):
-            parts.append(f"{word} {timings[key] / 1000:.2f} s")
-    return shown(", ".join(parts))
+    for word, number, rate in (
+        ("prompt", timings.prompt_n, timings.prompt_per_second),
+        ("answer", timings.predicted_n, timings.predicted_per_second),
+    ):
+        parts.append(f"{word} {number} tokens" + ("" if rate is None else f" at {rate:.1f}/s"))
+    if timings.cache_n:
+        parts.append(f"{timings.cache_n} of the prompt cached")
+    if timings.engine is not None:
+        parts.append(f"engine {timings.engine}")
+    return ", ".join([*parts, f"load {timings.load_ms / 1000:.2f} s", f"queue {timings.queue_ms / 1000:.2f} s"])

@@ -15,14 +15,15 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from router.cli.client.status import ServerStatus
 from router.config.instance import RunningInstance
 from router.http.headers import ENGINE_HEADER
+from router.status import CancelResponse, RequestList, RequestStatus, Status, StopResponse
 
 if TYPE_CHECKING:
     import httpx
 
     from router.protocols.control.explain import Explanation
+    from router.protocols.openai.answer_schemas import ChatChunk
 
 CONNECT_TIMEOUT_S: Final = 3.0
 ANSWER_TIMEOUT_S: Final = 30.0
@@ -65,57 +66,6 @@ class ServerAnswerError(ClientError):
         self.code = code or "unexpected_answer"
 
 
-class StopResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of `POST /v1/mlxr/models/stop`.
-
-    Attributes:
-        stopped: False when the model was not loaded.
-    """
-
-    stopped: bool
-    freed_bytes: int | None = None
-    unload_ms: float | None = None
-
-
-class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One request that runs or waits, as `GET /v1/mlxr/requests` has it, as far as commands use it."""
-
-    id: str
-    model: str
-    engine: str | None = None
-    state: str
-    priority: str = "interactive"
-    session: str | None = None
-    client: str | None = None
-    age_s: float = 0.0
-    prompt_tokens: int | None = None
-    prompt_tokens_done: int | None = None
-    prompt_tokens_cached: int | None = None
-    output_tokens: tuple[int, ...] = ()
-
-
-class _RequestList(msgspec.Struct, frozen=True):
-    requests: tuple[RequestStatus, ...]
-
-
-class _CancelResult(msgspec.Struct, frozen=True):
-    cancelled: RequestStatus
-
-
-class ChatDelta(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of a streamed answer.
-
-    Attributes:
-        finish_reason: Why the answer ended; None before its end.
-        timings: What the server measured; with the last piece.
-    """
-
-    text: str = ""
-    reasoning: str = ""
-    finish_reason: str | None = None
-    timings: dict[str, Any] | None = None
-
-
 class Client:
     """Talks to one running gateway. Use it in a `with`."""
 
@@ -130,9 +80,9 @@ class Client:
         if self._http is not None:
             self._http.close()
 
-    def status(self) -> ServerStatus:
+    def status(self) -> Status:
         """Ask for the server's state."""
-        return self._decode(self._request("GET", "/v1/mlxr/status"), ServerStatus)
+        return self._decode(self._request("GET", "/v1/mlxr/status"), Status)
 
     def status_document(self) -> dict[str, Any]:
         """Ask for the server's state as it stands in the answer, with every field.
@@ -153,18 +103,18 @@ class Client:
         query = f"model={quote(model, safe='')}&prompt_tokens={prompt_tokens}&answer_tokens={answer_tokens}"
         return self._decode(self._request("GET", f"/v1/mlxr/engine/explain?{query}"), Explanation)
 
-    def stop_model(self, name: str) -> StopResult:
+    def stop_model(self, name: str) -> StopResponse:
         """Unload a model.
 
         Raises:
             ClientError: Or a subclass; with status 404 there is no such model.
         """
         body = {"model": name}
-        return self._decode(self._request("POST", "/v1/mlxr/models/stop", body, STOP_TIMEOUT_S), StopResult)
+        return self._decode(self._request("POST", "/v1/mlxr/models/stop", body, STOP_TIMEOUT_S), StopResponse)
 
-    def requests(self) -> tuple[RequestStatus, ...]:
+    def requests(self) -> list[RequestStatus]:
         """Ask for the requests that run or wait, in the order of their arrival."""
-        return self._decode(self._request("GET", "/v1/mlxr/requests"), _RequestList).requests
+        return self._decode(self._request("GET", "/v1/mlxr/requests"), RequestList).requests
 
     def requests_document(self) -> dict[str, Any]:
         """Ask for the same as it stands in the answer, with every field."""
@@ -177,37 +127,54 @@ class Client:
             ClientError: Or a subclass; with status 404 there is no such request.
         """
         path = f"/v1/mlxr/requests/{quote(request_id, safe='')}/cancel"
-        return self._decode(self._request("POST", path, {}), _CancelResult).cancelled
+        return self._decode(self._request("POST", path, {}), CancelResponse).cancelled
 
-    def stream_chat(self, body: dict[str, Any], *, engine: str | None = None) -> Generator[ChatDelta, None, None]:
+    def stream_chat(self, body: dict[str, Any], *, engine: str | None = None) -> Generator["ChatChunk", None, None]:
         """Have a conversation continued; closing the iterator cancels the answer.
 
         Args:
             body: Of `POST /v1/chat/completions`, without `stream`.
             engine: The engine to use; None leaves it to the settings.
 
-        Yields:
-            The pieces of the answer, the last one with `finish_reason`.
-
         Raises:
             ClientError: Or a subclass, also midway.
         """
-        import httpx
+        from router.protocols.openai.answer_schemas import ChatChunk
 
         headers = {} if engine is None else {ENGINE_HEADER: engine}
+        return self._events("/v1/chat/completions", body | {"stream": True}, ChatChunk, "answer", headers=headers)
+
+    def _events(
+        self, path: str, body: dict[str, Any], type_: Any, what: str, *, headers: dict[str, str] | None = None
+    ) -> Generator[Any, None, None]:
+        """Ask, and read the stream of events until `[DONE]`, or as long as events are wanted.
+
+        Args:
+            type_: Of the events.
+            what: Comes by them, for people.
+
+        Raises:
+            ClientError: Or a subclass, also midway.
+
+        Source: WHATWG HTML, section 9.2.6 (event streams); the server writes one `data` line per event.
+        """
+        import httpx
+
         timeout = httpx.Timeout(STREAM_SILENCE_S, connect=CONNECT_TIMEOUT_S)
-        request = self._client().build_request(
-            "POST", "/v1/chat/completions", json=body | {"stream": True}, headers=headers, timeout=timeout
-        )
+        request = self._client().build_request("POST", path, json=body, headers=headers, timeout=timeout)
         with self._foreign_errors():
             response = self._client().send(request, stream=True)
-            try:
+            with contextlib.closing(response):
                 if response.status_code != httpx.codes.OK:
                     response.read()
                     raise answer_error(response)
-                yield from _deltas(response.iter_lines(), response.status_code)
-            finally:
-                response.close()
+                for line in response.iter_lines():
+                    data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+                    if data == "[DONE]":
+                        return
+                    if data:
+                        yield _event(data, type_, response.status_code)
+        raise ServerAnswerError(f"The stream ended before the {what} did.", status=200, code="stream_cut")
 
     def _request(
         self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = ANSWER_TIMEOUT_S
@@ -264,37 +231,18 @@ def reachable_url(url: str) -> str:
     return url if host is None else f"{parts.scheme}://{host}:{parts.port}"
 
 
-def _deltas(lines: Iterator[str], status: int) -> Iterator[ChatDelta]:
-    """Read the events of a stream, until `[DONE]`.
-
-    Source: WHATWG HTML, section 9.2.6 (event streams); the server writes one `data` line per event.
-    """
-    for line in lines:
-        if not line.startswith("data:"):
-            continue
-        data = line.removeprefix("data:").strip()
-        if data == "[DONE]":
-            return
-        try:
-            chunk = msgspec.json.decode(data)
-        except msgspec.DecodeError as exc:
-            raise ServerAnswerError(f"The stream carries something that is not JSON ({exc}).", status=status) from exc
-        if isinstance(chunk, dict):
-            if "error" in chunk:
-                raise error_of(chunk["error"], status)
-            yield _delta(chunk)
-    raise ServerAnswerError("The stream ended before the answer did.", status=status, code="stream_cut")
-
-
-def _delta(chunk: dict[str, Any]) -> ChatDelta:
-    choice = (chunk.get("choices") or [{}])[0]
-    delta = choice.get("delta") or {}
-    return ChatDelta(
-        text=delta.get("content") or "",
-        reasoning=delta.get("reasoning_content") or "",
-        finish_reason=choice.get("finish_reason"),
-        timings=chunk.get("timings"),
-    )
+def _event(data: str, type_: Any, status: int) -> Any:
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except msgspec.ValidationError as exc:
+        if data.startswith('{"error"'):
+            raise error_of(msgspec.json.decode(data)["error"], status) from None
+        raise ServerAnswerError(
+            f"The server tells something that this mlxr does not understand ({exc}); is it another version?",
+            status=status,
+        ) from exc
+    except msgspec.DecodeError as exc:
+        raise ServerAnswerError(f"The stream carries something that is not JSON ({exc}).", status=status) from exc
 
 
 def answer_error(response: "httpx.Response") -> ServerAnswerError:

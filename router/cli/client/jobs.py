@@ -1,21 +1,12 @@
 """The client's calls about long work of a server, for the command line. Not here: the connection and its errors."""
 
-import contextlib
 from collections.abc import Generator
 from typing import Any
 
 import msgspec
 
 from registry.pull import Wishes
-from router.cli.client.base import (
-    CONNECT_TIMEOUT_S,
-    STOP_TIMEOUT_S,
-    STREAM_SILENCE_S,
-    Client,
-    ServerAnswerError,
-    answer_error,
-    error_of,
-)
+from router.cli.client.base import STOP_TIMEOUT_S, Client
 from router.jobs.conversions import CONVERSION_END, ConversionEvent
 from router.jobs.convert.report import ConversionWish
 from router.jobs.pull_events import FINAL_EVENTS, ModelPullEvent, PullInfo, PullList
@@ -87,33 +78,7 @@ class JobClient(Client):
         Raises:
             ClientError: Or a subclass, also midway.
         """
-        import httpx
-
-        timeout = httpx.Timeout(STREAM_SILENCE_S, connect=CONNECT_TIMEOUT_S)
-        request = self._client().build_request("POST", path, json=body, timeout=timeout)
-        with self._foreign_errors():
-            response = self._client().send(request, stream=True)
-            with contextlib.closing(response):
-                if response.status_code != httpx.codes.OK:
-                    response.read()
-                    raise answer_error(response)
-                for line in response.iter_lines():
-                    if line.startswith("data:"):
-                        event = _event(line.removeprefix("data:").strip(), type_, response.status_code)
-                        yield event
-                        if isinstance(event, ends):
-                            return
-        raise ServerAnswerError(f"The stream ended before the {what} did.", status=200, code="stream_cut")
-
-
-def _event(data: str, type_: Any, status: int) -> Any:
-    try:
-        return msgspec.json.decode(data, type=type_)
-    except msgspec.DecodeError as exc:
-        value: Any = msgspec.json.decode(data) if data.startswith('{"error"') else None
-        if isinstance(value, dict):
-            raise error_of(value.get("error"), status) from None
-        raise ServerAnswerError(
-            f"The server tells something that this mlxr does not understand ({exc}); is it another version?",
-            status=status,
-        ) from exc
+        for event in self._events(path, body, type_, what):
+            yield event
+            if isinstance(event, ends):
+                return

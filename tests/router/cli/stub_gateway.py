@@ -8,46 +8,121 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from backends.wire.output import FinishReason
+from registry.engines import EngineKind
 from router.config.instance import InstanceLock, RunningInstance
 from router.config.paths import Paths
+from router.protocols.answers import sse_event
+from router.protocols.openai.answer_schemas import ChatChunk, ChatChunkChoice, Delta, Timings
+from router.status import QueueStatus, Status, WaitingTarget, WorkerStatus
+
+TIMINGS: Final = Timings(
+    cache_n=0,
+    prompt_n=12,
+    prompt_ms=1.0,
+    prompt_per_token_ms=None,
+    prompt_per_second=245.14,
+    predicted_n=64,
+    predicted_ms=1.0,
+    predicted_per_token_ms=None,
+    predicted_per_second=90.2,
+    engine=EngineKind.LLAMACPP,
+    engine_reason=None,
+    load_ms=310.0,
+    queue_ms=0.0,
+)
 
 
-def chunk(text: str | None = None, **fields: Any) -> str:
-    """One `chat.completion.chunk` as an SSE event; `fields` go to the choice, `timings` to the top."""
-    timings = fields.pop("timings", None)
-    delta = {"content": text} if text is not None else {}
-    body: dict[str, Any] = {"choices": [{"index": 0, "delta": delta, "finish_reason": None} | fields]}
-    if timings is not None:
-        body["timings"] = timings
-    return f"data: {json.dumps(body)}\n\n"
+def chunk(
+    text: str | UnsetType = UNSET,
+    *,
+    reasoning: str | UnsetType = UNSET,
+    reason: FinishReason | None = None,
+    timings: Timings | UnsetType = UNSET,
+) -> ChatChunk:
+    delta = Delta(content=text, reasoning_content=reasoning)
+    return ChatChunk(
+        id="chatcmpl-1",
+        object="chat.completion.chunk",
+        created=7,
+        model="m",
+        choices=[ChatChunkChoice(index=0, delta=delta, logprobs=None, finish_reason=reason)],
+        timings=timings,
+    )
 
 
 def worker(model: str | None, **fields: Any) -> dict[str, Any]:
-    facts = {"id": 1, "pid": 42, "engine": "llamacpp", "model": model, "state": "ready", "rss_bytes": 350_000_000}
-    return facts | {"num_running": 0, "num_waiting": None, "context_length": 512, "loaded_at": 0.0} | fields
+    status = WorkerStatus(
+        id=1,
+        pid=42,
+        engine="llamacpp",
+        model=model,
+        adapter=None,
+        state="ready",
+        rss_bytes=350_000_000,
+        num_running=0,
+        num_background=0,
+        num_waiting=None,
+        load_ms=None,
+        load_fraction=None,
+        loaded_at=0.0,
+        context_length=512,
+        devices=[],
+        engine_versions={},
+        features="",
+        path=None,
+        load={},
+        num_threads=None,
+        expires_at=None,
+    )
+    return msgspec.to_builtins(status) | fields  # type: ignore[no-any-return]
+
+
+def queue(*targets: WaitingTarget) -> dict[str, Any]:
+    num_waiting = sum(target.num_waiting for target in targets)
+    status = QueueStatus(
+        num_waiting=num_waiting,
+        num_background=0,
+        limit=64,
+        limit_background=1024,
+        oldest_wait_s=None,
+        by_target=list(targets),
+    )
+    return msgspec.to_builtins(status)  # type: ignore[no-any-return]
+
+
+STATUS: Final = Status(
+    version="0.1.0",
+    pid=7,
+    uptime_s=1.0,
+    url=None,
+    engine_setting="auto",
+    config_error=None,
+    residency="exclusive",
+    standby=False,
+    workers=[],
+    queue=msgspec.convert(queue(), QueueStatus),
+    swaps=[],
+    memory_total_bytes=16 << 30,
+    memory_available_bytes=8 << 30,
+    gateway_rss_bytes=None,
+    checksums=None,
+)
 
 
 class StubGateway:
     """What the server answers, settable while it runs, and what it was asked."""
 
     def __init__(self) -> None:
-        self.status: dict[str, Any] = {
-            "version": "0.1.0",
-            "pid": 7,
-            "url": None,
-            "uptime_s": 1.0,
-            "engine_setting": "auto",
-            "config_error": None,
-            "workers": [],
-            "queue": {"num_waiting": 0, "limit": 64, "oldest_wait_s": None, "by_target": []},
-            "swaps": [],
-            "further": "fields are ignored",
-        }
+        self.status: dict[str, Any] = msgspec.to_builtins(STATUS) | {"further": "fields are ignored"}
         self.status_of: Callable[[], dict[str, Any]] = lambda: self.status
         self.answers: dict[str, tuple[int, str]] = {}
-        self.events: list[str] = []
+        self.events: list[ChatChunk | str] = []
         self.requests: list[tuple[str, Any, dict[str, str]]] = []
         self.was_hung_up = threading.Event()
         self.is_endless = False
@@ -93,11 +168,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
         for event in self.stub.events:
-            self.wfile.write(event.encode())
+            self.wfile.write(event.encode() if isinstance(event, str) else sse_event(event))
             self.wfile.flush()
         try:
             while self.stub.is_endless:
-                self.wfile.write(chunk("more ").encode())
+                self.wfile.write(sse_event(chunk("more ")))
                 self.wfile.flush()
         except (BrokenPipeError, ConnectionResetError):
             self.stub.was_hung_up.set()

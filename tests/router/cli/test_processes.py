@@ -1,8 +1,11 @@
 import json
 import time
 
+import msgspec
+
+from router.status import HashProgress, WaitingTarget
 from tests.router.cli.conftest import Mlxr
-from tests.router.cli.stub_gateway import StubGateway, worker
+from tests.router.cli.stub_gateway import StubGateway, queue, worker
 
 
 def test_ps_without_a_server(mlxr: Mlxr) -> None:
@@ -19,8 +22,7 @@ def test_ps_lists_workers_and_the_queue(mlxr: Mlxr, stub: StubGateway) -> None:
         worker("c", expires_at=time.time() + 300),
     ]
     stub.status["config_error"] = "server.yaml, line 3: oops"
-    targets = [{"model": "b", "engine": "mlx", "num_waiting": 1}]
-    stub.status["queue"] = {"num_waiting": 1, "limit": 64, "oldest_wait_s": 0.5, "by_target": targets}
+    stub.status["queue"] = queue(WaitingTarget("b", "mlx", 1))
     out = mlxr("ps").out
     assert "a\\x1b" in out
     assert "UNLOADS" in out
@@ -58,5 +60,6 @@ def test_stop_needs_a_server(mlxr: Mlxr) -> None:
 
 def test_ps_says_how_far_the_checksums_are(mlxr: Mlxr, stub: StubGateway) -> None:
     assert "checksums" not in mlxr("ps").out
-    stub.status["checksums"] = {"num_artifacts_left": 2, "done_bytes": 1_500_000_000, "total_bytes": 4_000_000_000}
+    progress = HashProgress(num_artifacts_left=2, done_bytes=1_500_000_000, total_bytes=4_000_000_000, path="/m")
+    stub.status["checksums"] = msgspec.to_builtins(progress)
     assert "Computing checksums in the background: 1.5 GB of 4.0 GB, 2 models left." in mlxr("ps").out

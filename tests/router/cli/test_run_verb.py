@@ -4,14 +4,14 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from router.cli.run import stats_line
 from tests.router.cli.conftest import Mlxr
-from tests.router.cli.stub_gateway import StubGateway, chunk
+from tests.router.cli.stub_gateway import TIMINGS, StubGateway, chunk
 
 DONE = "data: [DONE]\n\n"
-TIMINGS = {"prompt_n": 12, "prompt_per_second": 245.14, "predicted_n": 64, "predicted_per_second": 90.2}
 
 
 class Terminal(io.StringIO):
@@ -23,7 +23,8 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def answering(stub: StubGateway) -> StubGateway:
-    stub.events = [chunk("Hel"), chunk("lo"), chunk(finish_reason="stop", timings=TIMINGS), DONE]
+    without_choices = msgspec.structs.replace(chunk(), choices=[])
+    stub.events = [chunk("Hel"), chunk("lo"), chunk(reason="stop", timings=TIMINGS), without_choices, DONE]
     return stub
 
 
@@ -74,12 +75,12 @@ def test_what_is_not_given_is_not_sent(mlxr: Mlxr, answering: StubGateway) -> No
 
 @pytest.mark.usefixtures("terminal")
 def test_figures_and_a_cut_answer_go_to_stderr(mlxr: Mlxr, answering: StubGateway) -> None:
-    answering.events[2] = chunk(finish_reason="length", timings=TIMINGS)
+    answering.events[2] = chunk(reason="length", timings=TIMINGS)
     result = mlxr("run", "m", "Hi", "--stats")
     assert result.out == "Hello\n"
     first, second = result.err.splitlines()
     assert first == "mlxr: the answer was cut at the token limit"
-    assert second == "prompt 12 tokens at 245.1/s, answer 64 tokens at 90.2/s"
+    assert second.startswith("prompt 12 tokens at 245.1/s, answer 64 tokens at 90.2/s, engine llamacpp")
 
 
 def test_piped_input_is_the_prompt_or_is_added_to_it(
@@ -164,7 +165,9 @@ def test_a_failed_question_is_forgotten_and_the_conversation_goes_on(
     assert [message["content"] for message in last_body(stub)["messages"]] == ["two"]
 
 
-def test_the_stats_line_survives_missing_figures() -> None:
-    assert stats_line({}) == "prompt ? tokens, answer ? tokens"
-    full = TIMINGS | {"cache_n": 3, "engine": "mlx\x1b", "load_ms": 310.0, "queue_ms": 0}
-    assert stats_line(full).endswith("3 of the prompt cached, engine mlx\\x1b, load 0.31 s, queue 0.00 s")
+def test_the_stats_line_leaves_out_what_was_not_measured() -> None:
+    figures = msgspec.structs.replace(TIMINGS, cache_n=3, predicted_per_second=None)
+    assert stats_line(figures) == (
+        "prompt 12 tokens at 245.1/s, answer 64 tokens, 3 of the prompt cached, engine llamacpp, load 0.31 s, "
+        "queue 0.00 s"
+    )

@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from router.cli.client.base import (
-    ChatDelta,
     Client,
     ClientError,
     ServerAnswerError,
     ServerUnreachableError,
-    StopResult,
     reachable_url,
 )
 from router.config.instance import RunningInstance, read_instance
 from router.config.paths import Paths
-from tests.router.cli.stub_gateway import StubGateway, chunk, running_stub, unused_port, worker
+from router.protocols.openai.answer_schemas import ChatChunk
+from router.status import StopResponse
+from tests.router.cli.stub_gateway import TIMINGS, StubGateway, chunk, running_stub, unused_port, worker
 
 BODY: dict[str, Any] = {"model": "m", "messages": []}
 DONE = "data: [DONE]\n\n"
@@ -53,38 +53,27 @@ def test_status_is_read_and_unknown_fields_are_ignored(stub: StubGateway, client
 def test_stopping_a_model(stub: StubGateway, client: Client) -> None:
     answer = {"stopped": True, "freed_bytes": 5, "unload_ms": 1.5}
     stub.answers["/v1/mlxr/models/stop"] = (200, json.dumps(answer))
-    assert client.stop_model("m") == StopResult(stopped=True, freed_bytes=5, unload_ms=1.5)
+    assert client.stop_model("m") == StopResponse(stopped=True, freed_bytes=5, unload_ms=1.5)
     assert stub.requests[-1][:2] == ("/v1/mlxr/models/stop", {"model": "m"})
 
 
 def test_a_stream_gives_text_reasoning_reason_and_timings(stub: StubGateway, client: Client) -> None:
     stub.events = [
         ": keep-alive\n\n",
-        chunk("a"),
-        "data: " + json.dumps({"choices": [{"delta": {"reasoning_content": "r", "content": None}}]}) + "\n\n",
-        chunk(finish_reason="stop", timings={"predicted_n": 1}),
+        *(told := [chunk("a"), chunk(reasoning="r"), chunk(reason="stop", timings=TIMINGS)]),
         DONE,
     ]
-    assert list(client.stream_chat(BODY, engine="mlx")) == [
-        ChatDelta(text="a"),
-        ChatDelta(reasoning="r"),
-        ChatDelta(finish_reason="stop", timings={"predicted_n": 1}),
-    ]
+    assert list(client.stream_chat(BODY, engine="mlx")) == told
     _, body, headers = stub.requests[-1]
     assert body == BODY | {"stream": True}
     assert {key.lower(): value for key, value in headers.items()}["x-mlxr-engine"] == "mlx"
-
-
-def test_the_usage_chunk_without_choices_is_harmless(stub: StubGateway, client: Client) -> None:
-    stub.events = ['data: {"choices": [], "usage": {}}\n\n', DONE]
-    assert list(client.stream_chat(BODY)) == [ChatDelta()]
 
 
 def test_an_error_in_mid_stream_is_raised_after_the_text(stub: StubGateway, client: Client) -> None:
     error = {"error": {"message": "The engine died.", "type": "server_error", "code": "engine_crashed"}}
     stub.events = [chunk("a"), f"data: {json.dumps(error)}\n\n"]
     stream = client.stream_chat(BODY)
-    assert next(stream).text == "a"
+    assert next(stream).choices[0].delta.content == "a"
     with pytest.raises(ServerAnswerError, match="The engine died") as caught:
         next(stream)
     assert caught.value.code == "engine_crashed"
@@ -92,10 +81,15 @@ def test_an_error_in_mid_stream_is_raised_after_the_text(stub: StubGateway, clie
 
 @pytest.mark.parametrize(
     ("events", "message"),
-    [([], "ended before"), ([chunk("a")], "ended before"), (["data: {nonsense\n\n"], "not JSON")],
+    [
+        ([], "ended before"),
+        ([chunk("a")], "ended before"),
+        (["data: {nonsense\n\n"], "not JSON"),
+        (["data: {}\n\n"], "does not understand"),
+    ],
 )
 def test_a_stream_without_its_end_is_an_error(
-    stub: StubGateway, client: Client, events: list[str], message: str
+    stub: StubGateway, client: Client, events: list[ChatChunk | str], message: str
 ) -> None:
     stub.events = events
     with pytest.raises(ServerAnswerError, match=message):
@@ -105,7 +99,7 @@ def test_a_stream_without_its_end_is_an_error(
 def test_closing_the_stream_hangs_up(stub: StubGateway, client: Client) -> None:
     stub.is_endless = True
     stream = client.stream_chat(BODY)
-    assert next(stream).text == "more "
+    assert next(stream).choices[0].delta.content == "more "
     stream.close()
     assert stub.was_hung_up.wait(10)
 
