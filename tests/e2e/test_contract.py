@@ -7,8 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from router.protocols.fields.capabilities import CHAT, COMPLETIONS
-from tests.support.capability_samples import HONOURED, MODEL_DEPENDENT, PATHS, PLAIN, REFUSED
+from tests.support.capability_samples import CHAT, COMPLETIONS, HONOURED, MODEL_DEPENDENT, PATHS, PLAIN, REFUSED
 from tests.support.gateway_process import GatewayProcess
 
 ENGINES = pytest.mark.parametrize("engine", ["llamacpp", "mlx"])

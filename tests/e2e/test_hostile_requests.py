@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from router.protocols.fields.capabilities import CHAT
 from tests.backends.constraints.test_hostile import (
     FOLLOWED_EXPRESSIONS,
     FOLLOWED_GRAMMARS,
@@ -15,7 +14,7 @@ from tests.backends.constraints.test_hostile import (
     REFUSED_GRAMMARS,
     REFUSED_SCHEMAS,
 )
-from tests.support.capability_samples import PATHS, PLAIN
+from tests.support.capability_samples import CHAT, PATHS, PLAIN
 from tests.support.gateway_process import GatewayProcess
 
 # The server's own bound is 2 s for the compilation; the answer's few tokens come on top.

@@ -5,9 +5,10 @@ A sample is the part of a body that is laid over a plain request of its endpoint
 
 from typing import Any, Final
 
-from router.protocols.fields.capabilities import CHAT, COMPLETIONS
-
 Body = dict[str, Any]
+
+CHAT: Final = "chat"
+COMPLETIONS: Final = "completions"
 
 PLAIN: Final[dict[str, Body]] = {
     CHAT: {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 6, "temperature": 0},
@@ -93,6 +94,8 @@ HONOURED: Final[dict[str, dict[str, Body]]] = {
             ]
         },
         "messages[].content": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]},
+        "messages[].content[].type": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]},
+        "messages[].content[].text": {"messages": [{"role": "user", "content": [{"type": "text", "text": ""}]}]},
         "messages[].name": {"messages": [{"role": "user", "content": "Hello", "name": "eve"}]},
         "messages[].reasoning_content": {
             "messages": [

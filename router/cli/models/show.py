@@ -26,7 +26,8 @@ from router.config import Config
 from router.models.load_settings import load_settings_of
 from router.placement.budget import this_machine
 from router.placement.fit import fit_settings_for
-from router.protocols.fields.capabilities import CAPABILITIES, generating_engines, report
+from router.protocols.control.capabilities import field_rows, report
+from router.protocols.fields.capabilities import generating_engines
 
 SHOWN_CONTEXTS = (2048, 8192, 32_768, 131_072)
 
@@ -122,9 +123,9 @@ def _print_capabilities(model: Model) -> None:
     """Print the names of all fields per engine and by what becomes of them; engines that agree share a block."""
     blocks: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for engine in generating_engines(model):
-        by_support: dict[str, list[str]] = {}
-        for row in CAPABILITIES:
-            by_support.setdefault(row.support_on(engine).value, []).append(row.name)
+        by_support: dict[str, dict[str, None]] = {}
+        for row in field_rows():
+            by_support.setdefault(row.support_on(engine).value, {})[row.name] = None
         facts = tuple((support, ", ".join(names)) for support, names in by_support.items())
         blocks.setdefault(facts, []).append(engine)
     for facts, engines in blocks.items():

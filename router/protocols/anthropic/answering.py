@@ -7,7 +7,8 @@ import msgspec
 
 from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
 from router.protocols.anthropic.schemas import MessagesRequest, ThinkingAdaptive, ThinkingEnabled
-from router.protocols.anthropic.validation import decode_request, generation_for
+from router.protocols.anthropic.validation import generation_for
+from router.protocols.fields.support import decode_body
 from router.protocols.serving import Answering, Arrival
 from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation
@@ -26,7 +27,7 @@ def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
         RouterError: It is not valid.
         RegistryError: There is no such model.
     """
-    body = decode_request(arrival.raw)
+    body = decode_body(arrival.raw, MessagesRequest)
     headers = arrival.wishes
     if headers.session_id is None:
         headers = msgspec.structs.replace(headers, session_id=_agent_session(arrival.request.headers))

@@ -21,6 +21,3 @@ class ThreadsUnsupportedError(UnsupportedFieldError):
         "error_code": "thread_unsupported_request",
         "unsupported": ["thread"],
     }
-
-    def __init__(self) -> None:
-        super().__init__("thread is not supported: conversations are not stored; send all of it in messages", "thread")

@@ -17,7 +17,9 @@ from router.http.litestar_errors import POST_OK
 from router.http.streaming import until_disconnect
 from router.protocols.anthropic.answer_schemas import InputTokens
 from router.protocols.anthropic.answering import anthropic_answering
-from router.protocols.anthropic.validation import decode_count, prompt_for
+from router.protocols.anthropic.schemas import CountRequest
+from router.protocols.anthropic.validation import prompt_for
+from router.protocols.fields.support import decode_body
 from router.protocols.serving import arrive, reply, start_or_rejoin
 from router.requests.asking import ask
 from router.services import Services
@@ -41,7 +43,7 @@ async def create_message(request: _AnyRequest, services: NamedDependency[Service
 async def count_message_tokens(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Count the tokens of a conversation, cached or not, without answering it."""
     arrival = await arrive(request, services)
-    body = decode_count(arrival.raw)
+    body = decode_body(arrival.raw, CountRequest)
     wish = services.models.wish_for(body.model, arrival.engine, load=arrival.wishes.load)
     services.models.resolve(wish)
     question = CountTokens(prompt_for(body, services.defaults_for(wish.model)))

@@ -1,7 +1,7 @@
 """Requests of the Anthropic Messages API, exactly typed; unknown fields are refused by the decoder.
 
-Fields that are not honoured are declared too, so that `validation` can refuse them by their meaning, or accept the
-value that asks for nothing. Definitions of tools are read by `tools`: what is wrong with one hangs on its `type`.
+Fields that are not honoured are declared too, so that they can be refused by name, or accept the value that asks for
+nothing (`fields/support.py`). Definitions of tools are read by `tools`: what is wrong with one hangs on its `type`.
 
 Source: Anthropic API reference, "Create a Message" and "Count tokens in a Message", and the types of its Python client.
 """
@@ -12,12 +12,16 @@ import msgspec
 from msgspec import Meta
 
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
+from router.protocols.fields.support import LABEL, honoured, refused
 
 MAX_STOPS = 16
 MAX_STOP_CHARS = 256
 MAX_MESSAGES = 100_000
 MAX_TOOLS = 512
 MIN_THINKING_TOKENS = 1024
+
+CLEAR_THINKING = "clear_thinking_20251015"
+"""The one edit of a context that can ask for nothing: with `keep: all`."""
 
 ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
 CallId = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -82,7 +86,9 @@ class ToolResultBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="typ
     """What a call came to."""
 
     tool_use_id: CallId
-    content: str | list[TextBlock] | None = None
+    content: Annotated[
+        str | list[TextBlock] | None, honoured("in results of tools; send what images and documents say as text")
+    ] = None
     is_error: bool | None = None
     cache_control: CacheControl | None = None
     toolset_name: str | None = None
@@ -94,8 +100,11 @@ ContentBlock = TextBlock | ThinkingBlock | RedactedThinkingBlock | ToolUseBlock 
 class Message(msgspec.Struct, forbid_unknown_fields=True):
     """One turn of the conversation, or part of one: turns of the same role in a row are one."""
 
-    role: Literal["user", "assistant", "system"]
-    content: str | list[ContentBlock]
+    role: Annotated[
+        Literal["user", "assistant", "system"],
+        honoured("a system prompt for all of it belongs in system"),
+    ]
+    content: Annotated[str | list[ContentBlock], honoured("send what images and documents say as text")]
 
 
 # ---- tools -----------------------------------------------------------------------------------------------------------
@@ -179,7 +188,7 @@ class OutputConfig(msgspec.Struct, forbid_unknown_fields=True):
 
     format: OutputFormat | None = None
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
-    task_budget: Refused = None
+    task_budget: Annotated[Refused, refused("leave it out; max_tokens bounds the answer")] = None
 
 
 class Metadata(msgspec.Struct, forbid_unknown_fields=True):
@@ -202,14 +211,21 @@ class _Prompting(msgspec.Struct, kw_only=True):
     thinking: ThinkingEnabled | ThinkingAdaptive | ThinkingDisabled | None = None
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
-    # Labels: every prompt is kept, and whose account it is makes no difference.
-    cache_control: CacheControl | None = None
-    user_profile_id: str | None = None
-    workspace_id: str | None = None
-    # Not honoured.
-    context_management: Refused = None
-    mcp_servers: list[Refused] | None = None
-    speed: str | None = None
+    # Every prompt is kept, and whose account it is makes no difference.
+    cache_control: Annotated[CacheControl | None, LABEL] = None
+    user_profile_id: Annotated[str | None, LABEL] = None
+    workspace_id: Annotated[str | None, LABEL] = None
+    context_management: Annotated[
+        Refused,
+        refused(
+            f"nothing is taken out of a conversation here, and an edit {CLEAR_THINKING} with keep: all is the only one "
+            "that asks for nothing; leave it out"
+        ),
+    ] = None
+    mcp_servers: Annotated[
+        list[Refused] | None, refused("mlxr calls no servers; offer their tools as tools of your own", [])
+    ] = None
+    speed: Annotated[str | None, refused("leave it out, or send standard", "standard")] = None
 
 
 class CountRequest(_Prompting, kw_only=True, forbid_unknown_fields=True):
@@ -225,13 +241,13 @@ class MessagesRequest(_Prompting, kw_only=True, forbid_unknown_fields=True):
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
     stop_sequences: Annotated[list[StopText], Meta(max_length=MAX_STOPS)] | None = None
-    # Labels: there is one tier, and who asks makes no difference.
-    metadata: Metadata | None = None
-    service_tier: Literal["auto", "standard_only"] | None = None
-    # Not honoured.
-    container: Refused = None
-    inference_geo: str | None = None
-    diagnostics: Refused = None
-    compaction: Refused = None
-    fallbacks: list[Refused] | None = None
-    thread: Refused = None
+    metadata: Annotated[Metadata | None, LABEL] = None
+    service_tier: Annotated[Literal["auto", "standard_only"] | None, LABEL] = None
+    container: Annotated[Refused, refused("there is no code execution here; leave it out")] = None
+    inference_geo: Annotated[str | None, refused("answers are computed on this machine; leave it out")] = None
+    diagnostics: Annotated[Refused, refused("why a prompt was not in the cache is not told; leave it out")] = None
+    compaction: Annotated[
+        Refused, refused("conversations are not shortened here; shorten them before you send them")
+    ] = None
+    fallbacks: Annotated[list[Refused] | None, refused("only the model that is named answers; leave it out", [])] = None
+    thread: Annotated[Refused, refused("conversations are not stored; send all of it in messages")] = None

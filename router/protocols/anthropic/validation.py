@@ -1,6 +1,5 @@
 """Anthropic requests to `GenerationRequest`s: every field is honoured, a label, or refused by its meaning. Pure."""
 
-import re
 from typing import Any, Final
 
 import msgspec
@@ -9,12 +8,12 @@ from backends.sequence import Priority
 from backends.wire.prompts import ChatPrompt
 from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
 from router.errors import InvalidRequestError, UnsupportedFieldError
-from router.http.body import decode_json
 from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.models.wish import Wish
 from router.protocols.anthropic.errors import ThreadsUnsupportedError
 from router.protocols.anthropic.messages import PromptMessages, read_messages
 from router.protocols.anthropic.schemas import (
+    CLEAR_THINKING,
     MAX_STOPS,
     CountRequest,
     MessagesRequest,
@@ -25,6 +24,7 @@ from router.protocols.anthropic.schemas import (
 from router.protocols.anthropic.tools import request_tools
 from router.protocols.fields.constraints import checked_constraint
 from router.protocols.fields.sampling import SamplingWishes, sampling_params
+from router.protocols.fields.support import not_honoured
 from router.protocols.fields.tools import RequestTools
 from router.requests.generation import GenerationRequest
 from router.requests.headers import HeaderWishes
@@ -33,54 +33,6 @@ _AnyBody = MessagesRequest | CountRequest
 
 _EFFORTS: Final = {"max": "xhigh"}
 """Efforts that have another name for the templates."""
-
-# Field -> values that ask for nothing beside null, and what to do instead.
-_REFUSED: Final[dict[str, tuple[tuple[Any, ...], str]]] = {
-    "mcp_servers": (([],), "mlxr calls no servers; offer their tools as tools of your own"),
-    "container": ((), "there is no code execution here; leave it out"),
-    "speed": (("standard",), "leave it out, or send standard"),
-    "inference_geo": ((), "answers are computed on this machine; leave it out"),
-    "diagnostics": ((), "why a prompt was not in the cache is not told; leave it out"),
-    "compaction": ((), "conversations are not shortened here; shorten them before you send them"),
-    "fallbacks": (([],), "only the model that is named answers; leave it out"),
-    "output_config.task_budget": ((), "leave it out; max_tokens bounds the answer"),
-}
-_KEPT_THINKING: Final = "clear_thinking_20251015"
-"""The one edit of a context that can ask for nothing: with `keep: all`."""
-
-_HINTS: Final = {
-    "messages[].content[].type": "only text, thinking, redacted_thinking, tool_use and tool_result blocks are "
-    "understood: send what images and documents say as text",
-    "messages[].content[].content[].type": "only text blocks are understood in results of tools: send what images and "
-    "documents say as text",
-    "system[].type": "only text blocks are understood",
-    "thinking.type": "send enabled, adaptive or disabled",
-    "tool_choice.type": "send auto, any, tool or none",
-    "output_config.format.type": "send json_schema",
-    "output_format.type": "send json_schema",
-    "messages[].role": "send user, assistant or system; a system prompt for all of it belongs in system",
-}
-_INDEX: Final = re.compile(r"\[[^\]]*\]")
-
-
-def decode_request(raw: bytes) -> MessagesRequest:
-    """Read the body of a request for an answer.
-
-    Raises:
-        InvalidRequestError: It is not valid; the message names the field and the way out.
-    """
-    try:
-        return decode_json(raw, MessagesRequest)
-    except InvalidRequestError as exc:
-        raise _with_hint(exc) from exc
-
-
-def decode_count(raw: bytes) -> CountRequest:
-    """Read the body of a request for a count; errors as in `decode_request`."""
-    try:
-        return decode_json(raw, CountRequest)
-    except InvalidRequestError as exc:
-        raise _with_hint(exc) from exc
 
 
 def generation_for(
@@ -126,7 +78,7 @@ def prompt_for(request: _AnyBody, defaults: RequestDefaults, tools: RequestTools
         UnsupportedFieldError: A field that is not honoured has a value that asks for something.
         InvalidRequestError: A message or a tool is not as it must be.
     """
-    _check_refused(request)
+    _check_honoured(request)
     tools = request_tools(request) if tools is None else tools
     conversation = read_messages(request.messages, request.system)
     effort = None if request.output_config is None else request.output_config.effort
@@ -175,33 +127,15 @@ def _constraint(request: _AnyBody) -> Constraint | None:
     return checked_constraint(Constraint(ConstraintKind.JSON_SCHEMA, schema, param))
 
 
-def _check_refused(request: _AnyBody) -> None:
-    for name, (neutral, hint) in _REFUSED.items():
-        value: Any = request
-        for part in name.split("."):
-            value = getattr(value, part, None)
-        if value is not None and value not in neutral:
-            raise UnsupportedFieldError(f"{name} is not supported: {hint}", name)
-    if isinstance(request, MessagesRequest) and request.thread is not None:
-        raise ThreadsUnsupportedError
-    _check_context_edits(request.context_management)
+def _check_honoured(request: _AnyBody) -> None:
+    for name, field in not_honoured(request):
+        if name == "context_management" and _keeps_everything(request.context_management):
+            continue
+        kind = ThreadsUnsupportedError if name == "thread" else UnsupportedFieldError
+        raise kind(f"{name} is not supported: {field.hint}", name)
 
 
-def _check_context_edits(wanted: Any) -> None:
-    """Refuse edits of the conversation, but for one that keeps everything, which coding agents send."""
-    if wanted is None:
-        return
-    edits = wanted.get("edits", []) if isinstance(wanted, dict) and set(wanted) <= {"edits"} else [None]
-    for edit in edits if isinstance(edits, list) else [None]:
-        if edit != {"type": _KEPT_THINKING, "keep": "all"}:
-            raise UnsupportedFieldError(
-                "context_management is not supported: nothing is taken out of a conversation here, and an edit "
-                f"{_KEPT_THINKING} with keep: all is the only one that asks for nothing; leave it out",
-                "context_management",
-            )
-
-
-def _with_hint(error: InvalidRequestError) -> InvalidRequestError:
-    """Return a decoder's error with the way out, where the decoder cannot know it."""
-    hint = _HINTS.get(_INDEX.sub("[]", error.param or ""))
-    return error if hint is None else type(error)(f"{str(error).removesuffix('.')}; {hint}.", error.param)
+def _keeps_everything(wanted: Any) -> bool:
+    """Tell whether edits of the conversation take nothing out of it; coding agents send such."""
+    edits = wanted.get("edits", []) if isinstance(wanted, dict) and wanted.keys() <= {"edits"} else None
+    return isinstance(edits, list) and all(edit == {"type": CLEAR_THINKING, "keep": "all"} for edit in edits)

@@ -22,7 +22,8 @@ from router.errors import (
 )
 from router.http.error_response import Dialect, render
 from router.jobs.batches.base import Batch, Line, LineEnd, output_text, result_line
-from router.protocols.openai.answering import decode_request, openai_answering
+from router.protocols.fields.support import decode_body
+from router.protocols.openai.answering import openai_answering
 from router.protocols.openai.embeddings import embeddings_body, new_embedding_id, read_embedding_request
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.responses.answering import read_request, response_answering
@@ -125,8 +126,9 @@ async def _attempt(services: Services, batch: Batch, body: bytes) -> tuple[str, 
             _check_whole(asked.head.request.background, "background")
             answering = response_answering(services, asked)
         case endpoint:
-            schema = CompletionRequest if endpoint == "/v1/completions" else ChatRequest
-            request = decode_request(body, schema)
+            is_text = endpoint == "/v1/completions"
+            schema: type[ChatRequest | CompletionRequest] = CompletionRequest if is_text else ChatRequest
+            request = decode_body(body, schema)
             _check_whole(request.stream, "stream")
             answering = openai_answering(services, request, engine=None, wishes=_WISHES)
     assert isinstance(answering.wanted, GenerationRequest)

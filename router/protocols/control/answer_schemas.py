@@ -2,8 +2,8 @@
 
 import msgspec
 
-from router.protocols.fields.capabilities import Support
 from router.protocols.fields.json_types import JSONObject, JSONValue
+from router.protocols.fields.support import Support
 
 
 class FieldCapability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.protocols.choice import model_in_query
 from router.protocols.control.bench import BENCH_ROUTES
+from router.protocols.control.capabilities import report
 from router.protocols.control.conversions import CONVERSION_ROUTES
 from router.protocols.control.document import get_document
 from router.protocols.control.engine import explain_engine
@@ -19,7 +20,6 @@ from router.protocols.control.pulls import PULL_ROUTES
 from router.protocols.control.requests import request_status
 from router.protocols.control.schemas import StopRequest
 from router.protocols.control.status import health, status
-from router.protocols.fields.capabilities import report
 from router.services import Services
 from router.status import CancelResponse, RequestList, StopResponse
 

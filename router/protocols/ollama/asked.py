@@ -1,27 +1,24 @@
 """Which model a request of Ollama's API means, and how it is to be loaded and kept."""
 
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from backends.sequence import Priority
 from registry.catalogue import Artifact
 from registry.facts import ChatTemplateFacts
-from router.errors import InvalidRequestError
-from router.http.body import decode_json
 from router.models.defaults import RequestDefaults
 from router.models.load_settings import load_settings_of, overlaid
 from router.models.targets import Purpose
 from router.models.wish import Wish
 from router.protocols.ollama.durations import keep_alive_seconds
 from router.protocols.ollama.names import wish_for
-from router.protocols.ollama.options import check_options, load_wishes, with_allowed_values
+from router.protocols.ollama.options import check_options, load_wishes
 from router.protocols.ollama.schemas import ChatRequest, EmbeddingsRequest, EmbedRequest, GenerateRequest, Options
 from router.protocols.serving import Arrival
 from router.services import Services
 
 _AnyBody = ChatRequest | GenerateRequest | EmbedRequest | EmbeddingsRequest
-_BodyT = TypeVar("_BodyT", bound=ChatRequest | GenerateRequest | EmbedRequest | EmbeddingsRequest)
 _NO_OPTIONS: Final = Options()
 
 
@@ -37,18 +34,6 @@ class AskedModel(msgspec.Struct, frozen=True, kw_only=True):
     defaults: RequestDefaults
     template: ChatTemplateFacts | None
     priority: Priority
-
-
-def decode_body(raw: bytes, schema: type[_BodyT]) -> _BodyT:
-    """Read a body.
-
-    Raises:
-        InvalidRequestError: It is not valid; the message names the field and what it may be.
-    """
-    try:
-        return decode_json(raw, schema)
-    except InvalidRequestError as exc:
-        raise with_allowed_values(exc) from exc
 
 
 def asked_model(services: Services, arrival: Arrival, body: _AnyBody, purpose: Purpose) -> AskedModel:

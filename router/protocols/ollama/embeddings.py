@@ -17,9 +17,10 @@ from router.http.asgi import json_reply
 from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import until_disconnect
 from router.models.targets import Purpose
+from router.protocols.fields.support import decode_body
 from router.protocols.fields.vectors import encoded, numbers_of, shortened
 from router.protocols.ollama.answer_schemas import EmbedAnswer, EmbeddingAnswer
-from router.protocols.ollama.asked import AskedModel, asked_model, decode_body
+from router.protocols.ollama.asked import AskedModel, asked_model
 from router.protocols.ollama.durations import nanoseconds
 from router.protocols.ollama.loading import load_or_unload
 from router.protocols.ollama.schemas import EmbeddingsRequest, EmbedRequest

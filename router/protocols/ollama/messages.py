@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.protocols.fields.support import not_honoured
 from router.protocols.ollama.schemas import Message, ToolCall
 
 _ROLES: Final = {
@@ -17,7 +18,6 @@ _ROLES: Final = {
     "assistant": "assistant",
     "tool": "tool",
 }
-IMAGES_REFUSED: Final = "images are not understood by this version of mlxr; send text"
 
 
 def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -46,8 +46,8 @@ class _Reader:
             raise InvalidRequestError(
                 f"{path}: {message.role!r:.40} is not known; use system, user, assistant or tool", path
             )
-        if message.images:
-            raise UnsupportedFieldError(f"{where}.images: {IMAGES_REFUSED}", f"{where}.images")
+        for name, field in not_honoured(message):
+            raise UnsupportedFieldError(f"{where}.{name}: {field.hint}", f"{where}.{name}")
         read: dict[str, Any] = {"role": role, "content": message.content or ""}
         if message.thinking:
             _only_for(role, "assistant", f"{where}.thinking")

@@ -9,9 +9,10 @@ from litestar.types import ASGIApp
 from router.http.asgi import BytesResponse, json_reply
 from router.http.error_response import Dialect
 from router.models.targets import Purpose
+from router.protocols.fields.support import decode_body
 from router.protocols.ollama.answer_schemas import Version
 from router.protocols.ollama.answering import ollama_answering
-from router.protocols.ollama.asked import asked_model, decode_body
+from router.protocols.ollama.asked import asked_model
 from router.protocols.ollama.embeddings import embed, embed_one
 from router.protocols.ollama.encoding import OllamaHead
 from router.protocols.ollama.loading import reply_to_empty

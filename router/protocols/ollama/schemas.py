@@ -1,10 +1,13 @@
 """Requests of Ollama's API for inference, exactly typed; unknown fields are refused by the decoder.
 
-Null is as good as absent everywhere, as for a Go program. The ranges are the engines' own. What is not honoured is
-refused in `options` and `validation`.
+Null is as good as absent everywhere, as for a Go program. The ranges are the engines' own. What becomes of each field
+stands beside it (`fields/support.py`), also of the options that Ollama had once and that clients still know. One that
+an engine does not honour passes only with a value that asks for nothing; anything else is refused by its name, where
+Ollama itself would only warn in its log.
 
-Source: Ollama, api/types.go and docs/api.md. `temperature`, `top_p`, `max_output_tokens` and `tool_choice` beside the
-options are not Ollama's, which drops them: the AI SDK's provider sends them so, and means them.
+Source: Ollama, api/types.go (`Options`, `Runner`), docs/api.md and docs/modelfile.md ("Valid Parameters and Values");
+for the older options, its Python client (`Options`). `temperature`, `top_p`, `max_output_tokens` and `tool_choice`
+beside the options are not Ollama's, which drops them: the AI SDK's provider sends them so, and means them.
 """
 
 from typing import Annotated
@@ -12,71 +15,111 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from registry.engines import EngineKind
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
+from router.protocols.fields.support import LABEL, honoured, refused
 from router.protocols.fields.tools import FunctionDefinition, FunctionName
+from router.protocols.openai.schemas import (
+    MAX_TOOLS,
+    MinP,
+    Penalty,
+    PenaltyWindow,
+    PositiveCount,
+    RepetitionPenalty,
+    Seed,
+    StopList,
+    StopText,
+    Temperature,
+    TokenId,
+    TopLogprobs,
+    TopP,
+)
 
-MAX_STOPS = 16
 MAX_MESSAGES = 10_000
-MAX_TOOLS = 128
-MAX_TOP_LOGPROBS = 20
 MAX_CONTEXT_IDS = 1_000_000
 MAX_INPUTS = 2048
 
 ModelName = Annotated[str, Meta(min_length=1, max_length=512)]
-StopText = Annotated[str, Meta(min_length=1, max_length=256)]
-StopList = Annotated[list[StopText], Meta(max_length=MAX_STOPS)]
-Probability = Annotated[float, Meta(ge=0, le=1)]
-Temperature = Annotated[float, Meta(ge=0, le=5)]
-PositiveProbability = Annotated[float, Meta(gt=0, le=1)]
-Penalty = Annotated[float, Meta(ge=-2, le=2)]
-AnyInteger = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-PositiveCount = Annotated[int, Meta(ge=1, le=1_000_000_000)]
-TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-TopLogprobs = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
+AnyInteger = Seed
 CallId = Annotated[str, Meta(max_length=256)]
 ToolChoiceObject = Annotated[
     JSONObject, read_by_type("ToolChoice", "openai.NamedChoice", "openai.AllowedChoice", "responses.NamedChoice")
 ]
 
 
+_NO_IMAGES = refused("images are not understood by this version of mlxr; send text", [])
+_OLD = refused("neither engine has it; leave it out", False)
+
+
 class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`options`: everything that Ollama documents, or once did; `options` has what becomes of each."""
+    """`options`: everything that Ollama documents, or once did."""
 
     # How tokens are drawn.
     temperature: Temperature | None = None
-    top_k: Annotated[int, Meta(ge=-1, le=1_000_000)] | None = None
-    top_p: PositiveProbability | None = None
-    min_p: Probability | None = None
-    typical_p: PositiveProbability | None = None
-    seed: AnyInteger | None = None
-    repeat_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
-    repeat_last_n: Annotated[int, Meta(ge=-1, le=1_000_000)] | None = None
+    top_k: Annotated[Annotated[int, Meta(ge=-1, le=1_000_000)] | None, honoured("0 and -1 = all")] = None
+    top_p: TopP | None = None
+    min_p: MinP | None = None
+    typical_p: Annotated[TopP | None, honoured("1 is off")] = None
+    seed: Annotated[Seed | None, honoured("-1 = another one each time")] = None
+    repeat_penalty: Annotated[RepetitionPenalty | None, honoured("1 is off")] = None
+    repeat_last_n: Annotated[PenaltyWindow | None, honoured("tokens; 0 = penalties off, -1 = all")] = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    num_predict: Annotated[int, Meta(ge=-2, le=1_000_000_000)] | None = None
+    num_predict: Annotated[
+        Annotated[int, Meta(ge=-2, le=1_000_000_000)] | None, honoured("-1 and -2 = what the context leaves, but not 0")
+    ] = None
     stop: StopText | StopList | None = None
     # How the model is loaded.
-    num_ctx: Annotated[int, Meta(ge=16, le=10_000_000)] | None = None
-    num_thread: Annotated[int, Meta(ge=0, le=1024)] | None = None
-    num_gpu: AnyInteger | None = None
-    main_gpu: AnyInteger | None = None
-    num_batch: AnyInteger | None = None
-    use_mmap: bool | None = None
-    use_mlock: bool | None = None
-    numa: bool | None = None
-    low_vram: bool | None = None
-    f16_kv: bool | None = None
-    vocab_only: bool | None = None
-    logits_all: bool | None = None
-    embedding_only: bool | None = None
-    draft_num_predict: AnyInteger | None = None
-    # What only works together with something that is not here.
-    num_keep: AnyInteger | None = None
-    mirostat: AnyInteger | None = None
-    mirostat_tau: float | None = None
-    mirostat_eta: float | None = None
-    tfs_z: float | None = None
-    penalize_newline: bool | None = None
+    num_ctx: Annotated[
+        Annotated[int, Meta(ge=16, le=10_000_000)] | None,
+        honoured("tokens, at most what the model was made for; another value loads the model anew"),
+    ] = None
+    num_thread: Annotated[
+        Annotated[int, Meta(ge=0, le=1024)] | None,
+        honoured(
+            "of llamacpp, 0 = as the engine likes; another value loads the model anew",
+            {EngineKind.MLX: refused("mlx chooses its threads itself; leave it out", 0)},
+        ),
+    ] = None
+    num_gpu: Annotated[
+        AnyInteger | None,
+        refused(
+            "llamacpp runs on the CPU by its nature here, so that it must be 0 or absent; for the GPU of a Mac, use "
+            "NAME@mlx",
+            *(0, -1),
+            engines={
+                EngineKind.MLX: refused(
+                    "mlx places the whole model on its device; leave it out, or use NAME@llamacpp for the CPU", -1
+                )
+            },
+        ),
+    ] = None
+    main_gpu: Annotated[AnyInteger | None, refused("there is no choice of GPUs; leave it out", 0)] = None
+    num_batch: Annotated[
+        AnyInteger | None,
+        refused("set llamacpp.batch_tokens or mlx.prefill_step_tokens in the config, for all models"),
+    ] = None
+    use_mmap: Annotated[bool | None, refused("set llamacpp.mmap in the config, for all models")] = None
+    use_mlock: Annotated[bool | None, refused("memory is not locked here; leave it out", False)] = None
+    numa: Annotated[bool | None, _OLD] = None
+    low_vram: Annotated[bool | None, _OLD] = None
+    f16_kv: Annotated[
+        bool | None, refused("use `mlxr models set NAME kv_type=...` for the type of the KV cache", True)
+    ] = None
+    vocab_only: Annotated[bool | None, refused("a model is loaded whole or not at all; leave it out", False)] = None
+    logits_all: Annotated[bool | None, refused("use logprobs", False)] = None
+    embedding_only: Annotated[bool | None, refused("use POST /api/embed", False)] = None
+    draft_num_predict: Annotated[
+        AnyInteger | None, refused("no draft model is used here; leave it out, or send 0", 0)
+    ] = None
+    num_keep: Annotated[AnyInteger | None, LABEL] = None  # of a context that is shifted, which none is here
+    mirostat: Annotated[AnyInteger | None, refused("neither engine has it; use temperature, top_p and min_p", 0)] = None
+    mirostat_tau: Annotated[float | None, LABEL] = None  # of mirostat, which must be off
+    mirostat_eta: Annotated[float | None, LABEL] = None
+    tfs_z: Annotated[float | None, refused("neither engine has it; use min_p or typical_p", 1)] = None
+    penalize_newline: Annotated[
+        bool | None, refused("penalties count newlines like any other token; leave it out", True)
+    ] = None
 
 
 class CalledFunction(msgspec.Struct, forbid_unknown_fields=True):
@@ -102,7 +145,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     role: Annotated[str, Meta(max_length=32)]
     content: str | None = None
     thinking: str | None = None
-    images: list[Refused] | None = None
+    images: Annotated[list[Refused] | None, _NO_IMAGES] = None
     tool_calls: list[ToolCall] | None = None
     tool_name: Annotated[str, Meta(max_length=256)] | None = None
     tool_call_id: CallId | None = None
@@ -131,7 +174,10 @@ class _Generation(_Request, kw_only=True):
     format: str | JSONSchema | None = None
     think: bool | str | None = None
     truncate: bool | None = None
-    shift: bool | None = None
+    shift: Annotated[
+        bool | None,
+        refused("nothing is dropped from a running answer's context here; it ends with done_reason length", False),
+    ] = None
     logprobs: bool | None = None
     top_logprobs: TopLogprobs | None = None
 
@@ -143,7 +189,7 @@ class ChatRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
     tools: Annotated[list[ToolDefinition], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: str | ToolChoiceObject | None = None
     temperature: Temperature | None = None
-    top_p: PositiveProbability | None = None
+    top_p: TopP | None = None
     max_output_tokens: PositiveCount | None = None
 
 
@@ -153,10 +199,17 @@ class GenerateRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
     prompt: str | None = None
     suffix: str | None = None
     system: str | None = None
-    template: str | None = None
+    template: Annotated[
+        str | None,
+        refused(
+            "Go templates are not rendered; the model's own chat template is used. Leave it out, send raw: true with a "
+            "prompt that is ready, or set a Jinja template with `mlxr models set NAME template=...`",
+            "",
+        ),
+    ] = None
     context: Annotated[list[TokenId], Meta(max_length=MAX_CONTEXT_IDS)] | None = None
     raw: bool | None = None
-    images: list[Refused] | None = None
+    images: Annotated[list[Refused] | None, _NO_IMAGES] = None
 
 
 class EmbedRequest(_Request, kw_only=True, forbid_unknown_fields=True):

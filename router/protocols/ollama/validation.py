@@ -13,8 +13,9 @@ from router.models.defaults import RequestDefaults, with_system
 from router.models.wish import Wish
 from router.protocols.fields.constraints import checked_constraint
 from router.protocols.fields.sampling import sampling_params
+from router.protocols.fields.support import not_honoured
 from router.protocols.fields.tools import RequestTools, tools_for
-from router.protocols.ollama.messages import IMAGES_REFUSED, template_messages
+from router.protocols.ollama.messages import template_messages
 from router.protocols.ollama.options import max_tokens, sampling_wishes, stop_of
 from router.protocols.ollama.schemas import ChatRequest, GenerateRequest, Options, ToolDefinition
 from router.requests.generation import GenerationRequest
@@ -74,9 +75,9 @@ def text_generation(
 def _generation(
     request: _AnyRequest, wish: Wish, defaults: RequestDefaults, prompt: Prompt, output: OutputSpec | None
 ) -> GenerationRequest:
-    if request.shift:
-        message = "shift: nothing is dropped from a running answer's context here; it ends with done_reason length"
-        raise UnsupportedFieldError(message, "shift")
+    for name, field in not_honoured(request):
+        if not name.startswith("options."):  # which hang on the engine, and were looked at with it
+            raise UnsupportedFieldError(f"{name}: {field.hint}", name)
     if request.top_logprobs and not request.logprobs:
         raise InvalidRequestError("top_logprobs is only allowed together with logprobs: true", "top_logprobs")
     options = request.options or Options()
@@ -161,14 +162,6 @@ def _constraint(wanted: str | dict[str, Any] | None) -> Constraint | None:
 
 
 def _check_text(request: GenerateRequest) -> None:
-    if request.template:
-        raise UnsupportedFieldError(
-            "template: Go templates are not rendered; the model's own chat template is used. Leave it out, send raw: "
-            "true with a prompt that is ready, or set a Jinja template with `mlxr models set NAME template=...`",
-            "template",
-        )
-    if request.images:
-        raise UnsupportedFieldError(f"images: {IMAGES_REFUSED}", "images")
     if request.raw and (request.system or request.context):
         name = "system" if request.system else "context"
         raise InvalidRequestError(f"{name}: raw mode does not support template, system, or context", name)

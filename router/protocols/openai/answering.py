@@ -1,33 +1,18 @@
 """From OpenAI chats and text completions to what the router answers, by whatever way they came."""
 
 from backends.wire.prompts import TextPrompt
-from router.errors import InvalidRequestError
-from router.http.body import decode_json
-from router.protocols.fields.capabilities import CHAT, COMPLETIONS
 from router.protocols.openai.answer import CompletionHead, completion_of
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
 from router.protocols.openai.progress import PrefillWatch, WatchedEncoder
 from router.protocols.openai.scheduling import scheduled, tier_used
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
-from router.protocols.openai.validation import chat_generation, completion_generation, with_allowed_values
+from router.protocols.openai.validation import chat_generation, completion_generation
 from router.protocols.serving import Answering
 from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, GenerationRequest
 from router.requests.headers import HeaderWishes
 from router.requests.register import AnswerEncoder
 from router.services import Services
-
-
-def decode_request(raw: bytes, schema: type[ChatRequest | CompletionRequest]) -> ChatRequest | CompletionRequest:
-    """Read a body.
-
-    Raises:
-        InvalidRequestError: It is not valid; the message names the field and what it may be.
-    """
-    try:
-        return decode_json(raw, schema)
-    except InvalidRequestError as exc:
-        raise with_allowed_values(exc, CHAT if schema is ChatRequest else COMPLETIONS) from exc
 
 
 def openai_answering(

@@ -12,18 +12,17 @@ from msgspec import Meta
 
 from backends.wire.prompts import ChatPrompt
 from backends.wire.questions import CountTokens, TokenCount
-from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
-from router.http.body import read_json
+from router.http.body import read_body
 from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 from router.http.streaming import until_disconnect
 from router.models.targets import Purpose
 from router.models.wish import Wish
 from router.protocols.choice import wish_or_default
-from router.protocols.fields.capabilities import CHAT
+from router.protocols.fields.support import decode_body
 from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.openai.schemas import ChatRequest
-from router.protocols.openai.validation import chat_generation, with_allowed_values
+from router.protocols.openai.validation import chat_generation
 from router.requests.asking import ask
 from router.requests.headers import wished_load
 from router.services import Services
@@ -56,10 +55,8 @@ async def read_chat(request: _AnyRequest, services: Services) -> tuple[Wish, Cha
         RouterError: The request is not valid, or the model cannot be served.
         RegistryError: There is no such model, or the registry cannot be read.
     """
-    try:
-        body = await read_json(request, PromptRequest, limit_bytes=services.config.server.max_body_bytes)
-    except InvalidRequestError as exc:
-        raise with_allowed_values(exc, CHAT) from exc
+    raw = await read_body(request.scope, request.receive, limit_bytes=services.config.server.max_body_bytes)
+    body = decode_body(raw, PromptRequest)
     load = wished_load(request.headers.get(LOAD_HEADER))
     wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), Purpose.GENERATE, load)
     engine = services.models.resolve(wish).target.engine.kind

@@ -11,7 +11,7 @@ import msgspec
 from registry.engines import EngineKind
 from router.errors import InvalidJSONError, InvalidRequestError, UnsupportedFieldError
 from router.http.body import decode_json
-from router.protocols.fields.capabilities import CHAT, MESSAGE_FIELDS, PART_FIELDS, Capability, unsupported
+from router.protocols.fields.support import not_honoured
 from router.protocols.openai.schemas import ChatMessage, TextPart, ToolCall
 
 _ROLES: Final = {"developer": "system"}
@@ -28,52 +28,40 @@ def template_messages(messages: list[ChatMessage], engine: EngineKind) -> list[d
         UnsupportedFieldError: Something in a message is not honoured.
         InvalidRequestError: A message lacks something, or has it where it does not belong.
     """
-    reader = _MessageReader(engine)
-    return [reader.read(message, f"messages[{index}]") for index, message in enumerate(messages)]
+    return [_read(message, f"messages[{index}]", engine) for index, message in enumerate(messages)]
 
 
-class _MessageReader:
-    """Reads messages for one engine, whose rows of the table are looked up once."""
+def _read(message: ChatMessage, where: str, engine: EngineKind) -> dict[str, Any]:
+    _refuse_unsupported(message, where, engine)
+    rendered: dict[str, Any] = {
+        "role": _ROLES.get(message.role, message.role),
+        "content": _content(message, where, engine),
+    }
+    if message.name is not None:
+        rendered["name"] = message.name
+    if message.reasoning_content is not None:
+        _only_for(message, "reasoning_content", "assistant", where)
+        rendered["reasoning_content"] = message.reasoning_content
+    return rendered | _tool_fields(message, where)
 
-    def __init__(self, engine: EngineKind) -> None:
-        self._message_rows = [
-            (row.name.removeprefix(MESSAGE_FIELDS), row) for row in unsupported(CHAT, engine, MESSAGE_FIELDS)
-        ]
-        self._part_rows = [(row.name.removeprefix(PART_FIELDS), row) for row in unsupported(CHAT, engine, PART_FIELDS)]
 
-    def read(self, message: ChatMessage, where: str) -> dict[str, Any]:
-        """Return one message as the template is given it."""
-        _refuse(message, self._message_rows, where)
-        rendered: dict[str, Any] = {
-            "role": _ROLES.get(message.role, message.role),
-            "content": self._content(message, where),
-        }
-        if message.name is not None:
-            rendered["name"] = message.name
-        if message.reasoning_content is not None:
-            _only_for(message, "reasoning_content", "assistant", where)
-            rendered["reasoning_content"] = message.reasoning_content
-        return rendered | _tool_fields(message, where)
+def _content(message: ChatMessage, where: str, engine: EngineKind) -> str | None:
+    if message.content is None:
+        if message.tool_calls:
+            return None
+        raise InvalidRequestError(f"{where}.content: a text is needed", f"{where}.content")
+    if isinstance(message.content, str):
+        return message.content
+    return "\n".join(_text(part, f"{where}.content[{index}]", engine) for index, part in enumerate(message.content))
 
-    def _content(self, message: ChatMessage, where: str) -> str | None:
-        if message.content is None:
-            if message.tool_calls:
-                return None
-            raise InvalidRequestError(f"{where}.content: a text is needed", f"{where}.content")
-        return message.content if isinstance(message.content, str) else self._joined(message.content, where)
 
-    def _joined(self, parts: list[TextPart], where: str) -> str:
-        texts = []
-        for index, part in enumerate(parts):
-            place = f"{where}.content[{index}]"
-            if part.type != "text":
-                problem = f"{place}.type: only text parts are supported, got {part.type!r:.40}"
-                raise UnsupportedFieldError(problem, place)
-            _refuse(part, self._part_rows, place)
-            if part.text is None:
-                raise InvalidRequestError(f"{place}.text: a text part needs a text", f"{place}.text")
-            texts.append(part.text)
-        return "\n".join(texts)
+def _text(part: TextPart, where: str, engine: EngineKind) -> str:
+    if part.type != "text":
+        raise UnsupportedFieldError(f"{where}.type: only text parts are supported, got {part.type!r:.40}", where)
+    _refuse_unsupported(part, where, engine)
+    if part.text is None:
+        raise InvalidRequestError(f"{where}.text: a text part needs a text", f"{where}.text")
+    return part.text
 
 
 def _tool_fields(message: ChatMessage, where: str) -> dict[str, Any]:
@@ -99,14 +87,11 @@ def _only_for(message: ChatMessage, name: str, role: str, where: str) -> None:
         )
 
 
-def _refuse(part: ChatMessage | TextPart, rows: list[tuple[str, Capability]], where: str) -> None:
-    for name, row in rows:
-        if not row.is_neutral(getattr(part, name)):
-            raise UnsupportedFieldError(_refusal(f"{where}.{name}", row.hint), f"{where}.{name}")
-
-
-def _refusal(path: str, hint: str) -> str:
-    return f"{path} is not supported: {hint}" if hint else f"{path} is not supported; leave it out"
+def _refuse_unsupported(part: ChatMessage | TextPart, where: str, engine: EngineKind) -> None:
+    for name, field in not_honoured(part, engine):
+        path = f"{where}.{name}"
+        way_out = f": {field.hint}" if field.hint else "; leave it out"
+        raise UnsupportedFieldError(f"{path} is not supported{way_out}", path)
 
 
 def _call(call: ToolCall, where: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from litestar.types import ASGIApp
 
 from router.http.error_response import Dialect
 from router.http.headers import PROGRESS_HEADER
-from router.protocols.openai.answering import decode_request, openai_answering
+from router.protocols.fields.support import decode_body
+from router.protocols.openai.answering import openai_answering
 from router.protocols.openai.progress import WatchedEncoder, chunks_with_progress, wants_prefill_events
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.serving import Answering, Arrival, arrive, reply, start_or_rejoin
@@ -43,7 +44,7 @@ async def _serve(request: _AnyRequest, services: Services, schema: type[ChatRequ
 
 def _answering(services: Services, arrival: Arrival, schema: type[ChatRequest | CompletionRequest]) -> Answering:
     has_events = wants_prefill_events(arrival.request.headers.get(PROGRESS_HEADER))
-    body = decode_request(arrival.raw, schema)
+    body = decode_body(arrival.raw, schema)
     return openai_answering(services, body, engine=arrival.engine, wishes=arrival.wishes, has_events=has_events)
 
 

@@ -12,10 +12,8 @@ from router.errors import InvalidRequestError
 from router.models.defaults import RequestDefaults
 from router.protocols.fields import sampling
 from router.protocols.fields.sampling import SamplingWishes
-from router.protocols.openai.schemas import ChatRequest, CompletionRequest
+from router.protocols.openai.schemas import MAX_BIAS, MAX_BIASES, ChatRequest, CompletionRequest
 
-MAX_BIASES: Final = 1024
-MAX_BIAS: Final = 100
 _MAX_TOKEN_ID: Final = 2**31 - 1
 _MAX_ID_CHARS: Final = 10
 _PAIR: Final = 2

@@ -1,8 +1,8 @@
 """Requests of the OpenAI API that mlxr understands, exactly typed; unknown fields are refused by the decoder.
 
-Every field has a row in `fields/capabilities.py`; those that are not honoured are declared too, so that they can be
-refused by name, or accept the value that means "nothing special". Ranges that are wider than OpenAI's are the
-engines' own. What a type cannot say (tool_choice, logit_bias) is any JSON for the decoder, and checked by hand.
+Fields that are not honoured are declared too, so that they can be refused by name, or accept the value that means
+"nothing special" (`fields/support.py`). Ranges that are wider than OpenAI's are the engines' own. What a type cannot
+say (tool_choice, logit_bias) is any JSON for the decoder, and checked by hand.
 
 Source: OpenAI API reference, "Create chat completion" and "Create completion"; llama.cpp's tools/server/README.md for
 `grammar`, `repeat_penalty`, `repeat_last_n`, `return_progress`, `timings_per_token`, `cache_prompt` and `id_slot`.
@@ -13,45 +13,67 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from router.protocols.fields.constraints import MAX_CONSTRAINT_BYTES
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused
+from router.protocols.fields.support import LABEL, honoured, neutral_only, refused
 from router.protocols.fields.tools import FunctionDefinition, FunctionName, ToolChoiceObject
 
 MAX_STOPS = 16
 MAX_STOP_CHARS = 256
 MAX_MESSAGES = 10_000
 MAX_PROMPTS = 64
+MAX_BIASES = 1024
+MAX_BIAS = 100
+MAX_TEMPLATE_KWARGS_BYTES = 16_384
 MAX_CHOICES = 8
 MAX_TOP_LOGPROBS = 20
-MAX_GRAMMAR_CHARS = 65_536
 MAX_CACHE_KEY_CHARS = 512
+MAX_TOOLS = 128
 
 StopText = Annotated[str, Meta(min_length=1, max_length=MAX_STOP_CHARS)]
 StopList = Annotated[list[StopText], Meta(max_length=MAX_STOPS)]
 PositiveCount = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+ModelReference = Annotated[
+    str,
+    Meta(min_length=1, max_length=256),
+    honoured("a name of GET /v1/models, an alias, or NAME@mlx, NAME@llamacpp, NAME@auto"),
+]
+Temperature = Annotated[float, Meta(ge=0, le=5), honoured("0 is greedy")]
+TopP = Annotated[float, Meta(gt=0, le=1)]
+TopK = Annotated[int, Meta(ge=0, le=1_000_000), honoured("0 is off")]
+MinP = Annotated[float, Meta(ge=0, le=1)]
+Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 RepetitionPenalty = Annotated[float, Meta(gt=0, le=10)]
 PenaltyWindow = Annotated[int, Meta(ge=-1, le=1_000_000)]
-GrammarText = Annotated[str, Meta(min_length=1, max_length=MAX_GRAMMAR_CHARS)]
+GrammarText = Annotated[str, Meta(min_length=1, max_length=MAX_CONSTRAINT_BYTES)]
 TopLogprobs = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
-ServiceTier = Literal["auto", "default", "priority", "flex"]
+ServiceTier = Annotated[Literal["auto", "default", "priority", "flex"], honoured("flex runs in the background")]
+CacheKey = Annotated[str, Meta(max_length=MAX_CACHE_KEY_CHARS), honoured("the same as the header X-Session-Id")]
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 CallId = Annotated[str, Meta(min_length=1, max_length=256)]
-Bias = Annotated[Any, Meta(title="Bias", extra_json_schema={"type": "number", "minimum": -100, "maximum": 100})]
+Bias = Annotated[
+    Any, Meta(title="Bias", extra_json_schema={"type": "number", "minimum": -MAX_BIAS, "maximum": MAX_BIAS})
+]
 BiasPair = Annotated[
     Any, Meta(title="BiasPair", extra_json_schema={"type": "array", "items": {"type": "number"}, "maxItems": 2})
 ]
 LogitBias = dict[str, Bias] | list[BiasPair]
-"""Token id to bias, or pairs of them; read by `sampling`, with what is wrong in words."""
+"""Token id to bias, or pairs of them; read by hand, with what is wrong in words."""
+
+_ONLY_TEXT = refused("only text is understood; send a part of type text")
+_ONLY_STREAMED = honoured("only with stream: true")
 
 
 class TextPart(msgspec.Struct, forbid_unknown_fields=True):
     """One part of a message's content."""
 
-    type: str
+    type: Annotated[str, honoured("text is the only one")]
     text: str | None = None
-    image_url: Refused = None
-    input_audio: Refused = None
-    file: Refused = None
+    image_url: Annotated[Refused, _ONLY_TEXT] = None
+    input_audio: Annotated[Refused, _ONLY_TEXT] = None
+    file: Annotated[Refused, _ONLY_TEXT] = None
 
 
 class FunctionCall(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,16 +100,16 @@ class ChatMessage(msgspec.Struct, forbid_unknown_fields=True):
     """One message of the conversation; `parsed` is the content as OpenAI's own client read it, without effect."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
-    name: str | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: list[ToolCall] | None = None
-    tool_call_id: CallId | None = None
-    function_call: Refused = None
-    audio: Refused = None
-    annotations: JSONValue = None
-    parsed: JSONValue = None
+    content: Annotated[str | list[TextPart] | None, honoured("may be null beside tool_calls")] = None
+    name: Annotated[str | None, honoured("shown where the model's template shows names")] = None
+    refusal: Annotated[str | None, neutral_only("")] = None
+    reasoning_content: Annotated[str | None, honoured("of assistant messages")] = None
+    tool_calls: Annotated[list[ToolCall] | None, honoured("of assistant messages")] = None
+    tool_call_id: Annotated[CallId | None, honoured("of tool messages, which need it")] = None
+    function_call: Annotated[Refused, refused("it is the old form of tool_calls; send tool_calls")] = None
+    audio: Annotated[Refused, neutral_only()] = None
+    annotations: Annotated[JSONValue, neutral_only([])] = None
+    parsed: Annotated[JSONValue, LABEL] = None
 
 
 class ToolDefinition(msgspec.Struct, forbid_unknown_fields=True):
@@ -123,46 +145,49 @@ class JsonSchemaFormat(msgspec.Struct, forbid_unknown_fields=True, tag_field="ty
 class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     """What a stream carries beside the text."""
 
-    include_usage: bool = False
-    include_obfuscation: bool = False
+    include_usage: Annotated[bool, _ONLY_STREAMED] = False
+    include_obfuscation: Annotated[bool, neutral_only(False)] = False
 
 
 class _Generation(msgspec.Struct, kw_only=True):
     """Fields that both endpoints share."""
 
-    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    model: ModelReference
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
-    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    typical_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    typical_p: Annotated[TopP | None, honoured("1 is off")] = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
-    repetition_penalty: RepetitionPenalty | None = None
-    repeat_penalty: RepetitionPenalty | None = None
-    repeat_last_n: PenaltyWindow | None = None
-    repetition_context_size: PenaltyWindow | None = None
-    logit_bias: LogitBias | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    repetition_penalty: Annotated[RepetitionPenalty | None, honoured("1 is off; also called repeat_penalty")] = None
+    repeat_penalty: Annotated[RepetitionPenalty | None, honoured("the same as repetition_penalty")] = None
+    repeat_last_n: Annotated[
+        PenaltyWindow | None, honoured("tokens; 0 = penalties off, -1 = all; also repetition_context_size")
+    ] = None
+    repetition_context_size: Annotated[PenaltyWindow | None, honoured("the same as repeat_last_n")] = None
+    logit_bias: Annotated[
+        LogitBias | None,
+        honoured(f"up to {MAX_BIASES} token ids, or pairs of them, each with a number from -{MAX_BIAS} to {MAX_BIAS}"),
+    ] = None
+    seed: Seed | None = None
     max_tokens: PositiveCount | None = None
     stop: StopText | StopList | None = None
     ignore_eos: bool | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
-    grammar: GrammarText | None = None
-    regex: GrammarText | None = None
-    return_progress: bool | None = None
-    timings_per_token: bool | None = None
-    cache_prompt: bool | None = None
-    id_slot: int | None = None
-    # How it is scheduled, and which conversation it belongs to.
+    grammar: Annotated[GrammarText | None, honoured(f"in GBNF, of up to {MAX_CONSTRAINT_BYTES} bytes")] = None
+    regex: Annotated[GrammarText | None, honoured(f"of up to {MAX_CONSTRAINT_BYTES} bytes")] = None
+    return_progress: Annotated[bool | None, _ONLY_STREAMED] = None
+    timings_per_token: Annotated[bool | None, _ONLY_STREAMED] = None
+    cache_prompt: Annotated[bool | None, neutral_only(True)] = None
+    id_slot: Annotated[int | None, neutral_only(-1)] = None
     service_tier: ServiceTier | None = None
-    prompt_cache_key: Annotated[str, Meta(max_length=MAX_CACHE_KEY_CHARS)] | None = None
-    # Labels without an effect on the answer, by OpenAI's own definition.
-    user: str | None = None
-    metadata: dict[str, str] | None = None
+    prompt_cache_key: CacheKey | None = None
+    user: Annotated[str | None, LABEL] = None
+    metadata: Annotated[dict[str, str] | None, LABEL] = None
 
 
 class ChatRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
@@ -171,35 +196,43 @@ class ChatRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: PositiveCount | None = None
     logprobs: bool | None = None
-    top_logprobs: TopLogprobs | None = None
-    tools: Annotated[list[ToolDefinition], Meta(max_length=128)] | None = None
-    tool_choice: str | ToolChoiceObject | None = None
+    top_logprobs: Annotated[TopLogprobs | None, honoured("only with logprobs: true")] = None
+    tools: Annotated[
+        Annotated[list[ToolDefinition], Meta(max_length=MAX_TOOLS)] | None,
+        honoured("functions, each with another name"),
+    ] = None
+    tool_choice: Annotated[
+        str | ToolChoiceObject | None, honoured("none, auto or required; of type function or allowed_tools")
+    ] = None
     parallel_tool_calls: bool | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning_effort: ReasoningEffort | None = None
     enable_thinking: bool | None = None
-    chat_template_kwargs: JSONObject | None = None
+    chat_template_kwargs: Annotated[
+        JSONObject | None, honoured(f"of up to {MAX_TEMPLATE_KWARGS_BYTES} bytes of JSON")
+    ] = None
     reasoning_format: Literal["none", "auto", "deepseek"] | None = None
-    # Labels and hints without an effect on the answer.
-    safety_identifier: str | None = None
-    prompt_cache_retention: str | None = None
-    # Not honoured.
-    functions: list[Refused] | None = None
-    function_call: Refused = None
-    verbosity: str | None = None
-    modalities: list[str] | None = None
-    audio: Refused = None
-    prediction: Refused = None
-    web_search_options: Refused = None
-    store: bool | None = None
+    safety_identifier: Annotated[str | None, LABEL] = None
+    prompt_cache_retention: Annotated[str | None, LABEL] = None
+    functions: Annotated[list[Refused] | None, refused("it is the old form of tools; send tools", [])] = None
+    function_call: Annotated[
+        Refused, refused("it is the old form of tool_choice; send tool_choice", "none", "auto")
+    ] = None
+    verbosity: Annotated[str | None, neutral_only()] = None
+    modalities: Annotated[list[str] | None, neutral_only(["text"])] = None
+    audio: Annotated[Refused, neutral_only()] = None
+    prediction: Annotated[Refused, neutral_only()] = None
+    web_search_options: Annotated[Refused, neutral_only()] = None
+    store: Annotated[bool | None, neutral_only(False)] = None
 
 
 class CompletionRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/completions."""
 
-    # A list is of texts, of token ids (one prompt), or of lists of token ids; `validation` refuses mixtures.
-    prompt: str | Annotated[list[str | TokenId | list[TokenId]], Meta(min_length=1)]
-    echo: bool | None = None
+    prompt: Annotated[
+        str | Annotated[list[str | TokenId | list[TokenId]], Meta(min_length=1)],
+        honoured(f"up to {MAX_PROMPTS} prompts, or one of token ids; no mixture"),
+    ]
+    echo: Annotated[bool | None, honoured("for prompts that are texts, without logprobs")] = None
     logprobs: TopLogprobs | None = None
-    suffix: str | None = None
-    # Not honoured.
-    best_of: int | None = None
+    suffix: Annotated[str | None, honoured("for models that can infill, with one prompt that is a text")] = None
+    best_of: Annotated[int | None, neutral_only(1)] = None

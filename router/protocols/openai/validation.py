@@ -1,10 +1,8 @@
 """OpenAI requests to `GenerationRequest`s: every field is honoured, neutral, or refused by name. Pure.
 
-Nothing is silently ignored: `fields/capabilities.py` has a row for every field, and one that the engine does not honour
-passes only with a value that asks for nothing.
+Nothing is silently ignored: a field that the engine does not honour passes only with a value that asks for nothing.
 """
 
-import re
 from typing import Any, Final
 
 import msgspec
@@ -15,19 +13,22 @@ from registry.engines import EngineKind
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.models.wish import Wish
-from router.protocols.fields.capabilities import CHAT, COMPLETIONS, capability, unsupported
+from router.protocols.fields.support import refuse_unsupported
 from router.protocols.openai.constraints import request_constraint
 from router.protocols.openai.messages import template_messages
 from router.protocols.openai.sampling import sampling_params
-from router.protocols.openai.schemas import MAX_PROMPTS, MAX_STOPS, ChatRequest, CompletionRequest
+from router.protocols.openai.schemas import (
+    MAX_PROMPTS,
+    MAX_STOPS,
+    MAX_TEMPLATE_KWARGS_BYTES,
+    ChatRequest,
+    CompletionRequest,
+)
 from router.protocols.openai.tools import request_tools
 from router.requests.generation import GenerationRequest
 
-MAX_TEMPLATE_KWARGS_BYTES: Final = 16_384
 _RESERVED_KWARGS: Final = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
 _STREAM_ONLY: Final = ("stream_options", "return_progress", "timings_per_token")
-_INDEX: Final = re.compile(r"\[[^\]]*\]")
-_TRAILING: Final = re.compile(r"(\[\])+\Z")
 
 
 def chat_generation(
@@ -47,7 +48,7 @@ def chat_generation(
         UnsupportedFieldError: A field that is not honoured has a value that asks for something.
         InvalidRequestError: A value is out of range, or two fields contradict each other.
     """
-    _check_common(request, CHAT, engine)
+    _check_common(request, engine)
     if request.max_tokens is not None and request.max_completion_tokens is not None:
         raise InvalidRequestError("max_tokens is the old name of max_completion_tokens; send one of them", "max_tokens")
     max_tokens = request.max_completion_tokens if request.max_tokens is None else request.max_tokens
@@ -96,7 +97,7 @@ def completion_generation(
         UnsupportedFieldError: A field that is not honoured has a value that asks for something.
         InvalidRequestError: A value is out of range, the prompt mixes types, or two fields contradict each other.
     """
-    _check_common(request, COMPLETIONS, engine)
+    _check_common(request, engine)
     prompts = _prompts(request.prompt)
     if request.echo:
         _check_echo(request, prompts)
@@ -118,43 +119,11 @@ def completion_generation(
     )
 
 
-def with_allowed_values(error: InvalidRequestError, endpoint: str) -> InvalidRequestError:
-    """Return a decoder's error with the field's allowed values in its message.
-
-    Args:
-        error: Its `param` is the path of the field, or None.
-        endpoint: `chat` or `completions`.
-    """
-    path = _INDEX.sub("[]", error.param or "")
-    while path:
-        row = capability(endpoint, _TRAILING.sub("", path))
-        if row is not None and row.allowed:
-            return type(error)(f"{str(error).removesuffix('.')}; allowed: {row.allowed}.", error.param)
-        path = path.rpartition(".")[0]
-    return error
-
-
-def _check_common(request: ChatRequest | CompletionRequest, endpoint: str, engine: EngineKind) -> None:
+def _check_common(request: ChatRequest | CompletionRequest, engine: EngineKind) -> None:
     for name in _STREAM_ONLY:
         if getattr(request, name) not in (None, False) and not request.stream:
             raise InvalidRequestError(f"{name} is only allowed together with stream: true", name)
-    for row in unsupported(endpoint, engine):
-        value: Any = request
-        for name in row.name.split("."):
-            value = getattr(value, name, None)
-        if not row.is_neutral(value):
-            raise UnsupportedFieldError(refusal(row.name, row.neutral, row.hint), row.name)
-
-
-def refusal(name: str, neutral: tuple[Any, ...], hint: str) -> str:
-    """Return what is said of a field that is not honoured.
-
-    Args:
-        hint: What to do instead, or "".
-    """
-    values = ", ".join(msgspec.json.encode(value).decode() for value in neutral)
-    way_out = hint or ("leave it out" + (f", or send {values}" if values else ""))
-    return f"{name} is not supported by this version of mlxr; {way_out}"
+    refuse_unsupported(request, engine)
 
 
 def _wants_progress(request: ChatRequest | CompletionRequest, *, has_progress_header: bool) -> bool:

@@ -1,19 +1,16 @@
 """From a request of the Responses API to what the router answers."""
 
 import time
-from typing import TypeVar
 
 import msgspec
 
 from backends.sequence import Priority
-from router.errors import InvalidRequestError, QueueFullError, StoreUnavailableError
+from router.errors import QueueFullError, StoreUnavailableError
 from router.http.asgi import Receive
-from router.http.body import decode_json
 from router.http.streaming import until_disconnect
 from router.jobs.background import BackgroundResponse
-from router.protocols.fields.capabilities import RESPONSES
+from router.protocols.fields.support import decode_body
 from router.protocols.openai.schemas import ServiceTier
-from router.protocols.openai.validation import with_allowed_values
 from router.protocols.responses.answer_schemas import Response
 from router.protocols.responses.conversation import Conversation, read_conversation
 from router.protocols.responses.encoding import ResponseEncoder
@@ -30,7 +27,6 @@ from router.services import Services
 from router.stores.conversations import Conversations
 
 _BUSY_RETRY_S = 5.0
-RequestT = TypeVar("RequestT", bound=ResponseRequest)
 
 
 class AskedResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +50,7 @@ async def read_request(
         RegistryError: There is no such model.
         BackendError: The model's template, where turns have to be counted.
     """
-    body = decode_response(raw, ResponseRequest)
+    body = decode_body(raw, ResponseRequest)
     is_stored = _is_stored(services, body)
     wish = services.models.wish_for(body.model, engine, load=wishes.load)
     engine_name = services.models.resolve(wish).target.engine.kind
@@ -74,18 +70,6 @@ async def read_request(
         is_stored=is_stored,
     )
     return AskedResponse(head=head, conversation=conversation)
-
-
-def decode_response(raw: bytes, schema: type[RequestT]) -> RequestT:
-    """Read a body.
-
-    Raises:
-        InvalidRequestError: It is not valid; the message names the field and what it may be.
-    """
-    try:
-        return decode_json(raw, schema)
-    except InvalidRequestError as exc:
-        raise with_allowed_values(exc, RESPONSES) from exc
 
 
 def response_answering(services: Services, asked: AskedResponse) -> Answering:

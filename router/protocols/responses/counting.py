@@ -15,8 +15,8 @@ from router.http.asgi import json_reply
 from router.http.streaming import until_disconnect
 from router.models.targets import Purpose
 from router.protocols.choice import wish_or_default
+from router.protocols.fields.support import decode_body
 from router.protocols.openai.answer_schemas import InputTokens
-from router.protocols.responses.answering import decode_response
 from router.protocols.responses.conversation import read_conversation
 from router.protocols.responses.schemas import ResponseRequest
 from router.protocols.responses.validation import response_generation
@@ -35,7 +35,7 @@ class CountedRequest(ResponseRequest, kw_only=True, forbid_unknown_fields=True):
 async def count_response_tokens(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
     """Count a request's prompt tokens, those of its conversation among them."""
     arrival = await arrive(request, services)
-    body = decode_response(arrival.raw, CountedRequest)
+    body = decode_body(arrival.raw, CountedRequest)
     wish = wish_or_default(services, body.model, arrival.engine, Purpose.GENERATE, arrival.wishes.load)
     engine = services.models.resolve(wish).target.engine.kind
     conversation = await read_conversation(services, body)

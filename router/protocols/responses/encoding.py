@@ -23,10 +23,8 @@ from router.protocols.responses.answer_schemas import (
 )
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.output import EventWriter, OutputItems
+from router.protocols.responses.schemas import LOGPROBS, SEALED_REASONING
 from router.requests.generation import Generation, GenerationEvent, OutputEvent, SequenceEnd
-
-LOGPROBS: Final = "message.output_text.logprobs"
-SEALED_REASONING: Final = "reasoning.encrypted_content"
 
 # A response that was cancelled has no event of its own in the API; its object says so.
 _LAST_EVENTS: Final[dict[str, type[StreamEvent]]] = {

@@ -1,7 +1,7 @@
 """Requests of the Responses API that mlxr understands, exactly typed; unknown fields are refused by the decoder.
 
-Every field has a row in `fields/capabilities.py`. Items and tools are read by their `type` (`items`, `validation`), so
-that one that is not understood is refused by its name.
+Fields that are not honoured are declared too, to be refused by name (`fields/support.py`). Items and tools are read by
+their `type` (`items`, `validation`), so that one that is not understood is refused by its name.
 
 Source: OpenAI API reference, "Create a model response".
 """
@@ -12,21 +12,32 @@ import msgspec
 from msgspec import Meta
 
 from router.protocols.fields.json_types import JSONObject, JSONSchema, Refused, read_by_type
+from router.protocols.fields.support import LABEL, honoured, neutral_only, refused
 from router.protocols.fields.tools import FunctionName
 from router.protocols.openai.schemas import (
-    MAX_CACHE_KEY_CHARS,
     MAX_MESSAGES,
+    MAX_TOOLS,
+    CacheKey,
     JsonObjectFormat,
+    MinP,
+    ModelReference,
     Penalty,
     PositiveCount,
+    ReasoningEffort,
     RepetitionPenalty,
+    Seed,
     ServiceTier,
+    Temperature,
     TextFormat,
+    TopK,
     TopLogprobs,
+    TopP,
 )
 
-MAX_TOOLS = 128
 MAX_ID_CHARS = 256
+LOGPROBS = "message.output_text.logprobs"
+SEALED_REASONING = "reasoning.encrypted_content"
+INCLUDABLE = (LOGPROBS, SEALED_REASONING)
 
 ResponseId = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 ItemObject = Annotated[
@@ -59,71 +70,77 @@ class TextConfig(msgspec.Struct, forbid_unknown_fields=True):
     """What the answer's text looks like."""
 
     format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
-    verbosity: str | None = None
+    verbosity: Annotated[str | None, neutral_only("medium")] = None
 
 
 class ReasoningConfig(msgspec.Struct, forbid_unknown_fields=True):
     """How the model thinks."""
 
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
-    summary: str | None = None
-    generate_summary: str | None = None
-    context: str | None = None
-    mode: str | None = None
+    effort: ReasoningEffort | None = None
+    summary: Annotated[str | None, neutral_only("auto")] = None
+    generate_summary: Annotated[str | None, refused("it is the old form of reasoning.summary", "auto")] = None
+    context: Annotated[str | None, neutral_only("auto")] = None
+    mode: Annotated[str | None, neutral_only("standard")] = None
 
 
 class ResponseStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     """What a stream carries beside the events."""
 
-    include_obfuscation: bool = False
+    include_obfuscation: Annotated[bool, neutral_only(False)] = False
 
 
 class ResponseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/responses."""
 
-    model: Annotated[str, Meta(min_length=1, max_length=256)]
-    input: str | Annotated[list[ItemObject], Meta(max_length=MAX_MESSAGES)] | None = None
-    instructions: str | None = None
-    previous_response_id: ResponseId | None = None
-    store: bool | None = None
-    background: bool | None = None
+    model: ModelReference
+    input: Annotated[
+        str | Annotated[list[ItemObject], Meta(max_length=MAX_MESSAGES)] | None,
+        honoured("messages, calls, their outputs, reasoning"),
+    ] = None
+    instructions: Annotated[str | None, honoured("of this response only")] = None
+    previous_response_id: Annotated[ResponseId | None, honoured("of a stored response")] = None
+    store: Annotated[bool | None, honoured("true where nothing is sent")] = None
+    background: Annotated[bool | None, honoured("true needs a response that is stored")] = None
     stream: bool | None = None
     stream_options: ResponseStreamOptions | None = None
-    include: list[str] | None = None
-    truncation: Literal["auto", "disabled"] | None = None
+    include: Annotated[list[str] | None, honoured(", ".join(INCLUDABLE))] = None
+    truncation: Annotated[
+        Literal["auto", "disabled"] | None, honoured("auto: the oldest turns go where there is no room")
+    ] = None
     max_output_tokens: PositiveCount | None = None
-    temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    top_logprobs: TopLogprobs | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_logprobs: Annotated[TopLogprobs | None, honoured(f"only with include: {LOGPROBS}")] = None
     text: TextConfig | None = None
     reasoning: ReasoningConfig | None = None
-    tools: Annotated[list[ToolObject], Meta(max_length=MAX_TOOLS)] | None = None
-    tool_choice: str | ChoiceObject | None = None
+    tools: Annotated[
+        Annotated[list[ToolObject], Meta(max_length=MAX_TOOLS)] | None, honoured("functions, each with another name")
+    ] = None
+    tool_choice: Annotated[
+        str | ChoiceObject | None, honoured("none, auto or required; of type function or allowed_tools")
+    ] = None
     parallel_tool_calls: bool | None = None
-    # How it is scheduled, and which conversation it belongs to.
     service_tier: ServiceTier | None = None
-    prompt_cache_key: Annotated[str, Meta(max_length=MAX_CACHE_KEY_CHARS)] | None = None
+    prompt_cache_key: CacheKey | None = None
     # Fields of mlxr's own, the same as in chats.
-    top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
-    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    seed: Seed | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
-    repetition_penalty: RepetitionPenalty | None = None
-    # Labels without an effect on the answer.
-    metadata: dict[str, str] | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_retention: str | None = None
-    max_tool_calls: PositiveCount | None = None
-    # Not honoured.
-    conversation: Refused = None
-    prompt: Refused = None
-    moderation: Refused = None
-    context_management: Refused = None
-    prompt_cache_options: Refused = None
-    access_programs: Refused = None
-    image: Refused = None
+    repetition_penalty: Annotated[RepetitionPenalty | None, honoured("1 is off")] = None
+    metadata: Annotated[dict[str, str] | None, LABEL] = None
+    user: Annotated[str | None, LABEL] = None
+    safety_identifier: Annotated[str | None, LABEL] = None
+    prompt_cache_retention: Annotated[str | None, LABEL] = None
+    max_tool_calls: Annotated[PositiveCount | None, honoured("of built-in tools, which are none")] = None
+    conversation: Annotated[Refused, refused("go on from a response with previous_response_id")] = None
+    prompt: Annotated[Refused, refused("there are no stored prompts; send instructions and input")] = None
+    moderation: Annotated[Refused, neutral_only()] = None
+    context_management: Annotated[Refused, refused("send truncation: auto", [])] = None
+    prompt_cache_options: Annotated[Refused, neutral_only()] = None
+    access_programs: Annotated[Refused, neutral_only()] = None
+    image: Annotated[Refused, neutral_only()] = None
 
 
 class FunctionTool(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

@@ -12,19 +12,16 @@ from router.errors import InvalidRequestError, MissingFieldError, UnsupportedFie
 from router.http.body import convert_part
 from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.models.wish import Wish
-from router.protocols.fields.capabilities import RESPONSES, unsupported
 from router.protocols.fields.constraints import checked_constraint
 from router.protocols.fields.sampling import SamplingWishes, sampling_params
+from router.protocols.fields.support import refuse_unsupported
 from router.protocols.fields.tools import FunctionDefinition, RequestTools, tools_for
 from router.protocols.openai.schemas import MAX_STOPS, JsonObjectFormat
-from router.protocols.openai.validation import refusal
-from router.protocols.responses.encoding import LOGPROBS, SEALED_REASONING
 from router.protocols.responses.items import Item
 from router.protocols.responses.messages import conversation_messages
-from router.protocols.responses.schemas import FunctionTool, JsonSchemaFormat, ResponseRequest
+from router.protocols.responses.schemas import INCLUDABLE, LOGPROBS, FunctionTool, JsonSchemaFormat, ResponseRequest
 from router.requests.generation import GenerationRequest
 
-INCLUDABLE: Final = (LOGPROBS, SEALED_REASONING)
 _NAMED_CHOICES: Final = ("function", "allowed_tools")
 
 
@@ -86,12 +83,7 @@ def check_fields(request: ResponseRequest, engine: EngineKind) -> None:
         UnsupportedFieldError: A field that is not honoured has a value that asks for something.
         InvalidRequestError: Two fields contradict each other.
     """
-    for row in unsupported(RESPONSES, engine):
-        value: Any = request
-        for name in row.name.split("."):
-            value = getattr(value, name, None)
-        if not row.is_neutral(value):
-            raise UnsupportedFieldError(refusal(row.name, row.neutral, row.hint), row.name)
+    refuse_unsupported(request, engine)
     if request.stream_options is not None and not request.stream:
         raise InvalidRequestError("stream_options is only allowed together with stream: true", "stream_options")
     if request.background and request.store is False:

@@ -22,9 +22,9 @@ from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, 
 from router.protocols.ollama.encoding import OllamaHead, OllamaStream, whole_line
 from router.protocols.openai.answer import CompletionHead, completion_of
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
-from router.protocols.responses.encoding import LOGPROBS, SEALED_REASONING, ResponseEncoder
+from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
-from router.protocols.responses.schemas import ResponseRequest
+from router.protocols.responses.schemas import LOGPROBS, SEALED_REASONING, ResponseRequest
 from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent, SequenceEnd
 from router.requests.register import AnswerEncoder

@@ -13,7 +13,9 @@ from backends.wire.prompts import ChatPrompt
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults
 from router.models.wish import Wish
-from router.protocols.anthropic.validation import decode_count, decode_request, generation_for, prompt_for
+from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
+from router.protocols.anthropic.validation import generation_for, prompt_for
+from router.protocols.fields.support import decode_body
 from router.requests.generation import GenerationRequest
 from router.requests.headers import HeaderWishes
 
@@ -23,7 +25,7 @@ DEFAULTS = RequestDefaults(temperature=0.5, top_k=40, stop=("END",), system="Be 
 
 
 def generation(defaults: RequestDefaults = DEFAULTS, **fields: Any) -> GenerationRequest:
-    request = decode_request(msgspec.json.encode(BODY | fields))
+    request = decode_body(msgspec.json.encode(BODY | fields), MessagesRequest)
     return generation_for(request, Wish("m"), defaults, HeaderWishes())
 
 
@@ -97,7 +99,7 @@ def test_a_schema_constrains_the_answer(place: str) -> None:
 
 
 def test_headers_schedule() -> None:
-    request = decode_request(msgspec.json.encode(BODY))
+    request = decode_body(msgspec.json.encode(BODY), MessagesRequest)
     headers = HeaderWishes(priority=Priority.BACKGROUND, session_id="s")
     wanted = generation_for(request, Wish("m"), DEFAULTS, headers)
     assert (wanted.spec.priority, wanted.spec.session_id) == (Priority.BACKGROUND, "s")
@@ -154,7 +156,7 @@ def test_other_edits_of_the_context_are_refused_whatever_they_are(wanted: Any) -
     ("fields", "param", "hint"),
     [
         ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, ".content[0].type", "as text"),
-        ({"system": [{"type": "image"}]}, "system[0].type", "only text"),
+        ({"system": [{"type": "image"}]}, "system[0].type", "of type text"),
         ({"thinking": {"type": "between_tools"}}, "thinking.type", "adaptive"),
         ({"tool_choice": {"type": "required"}}, "tool_choice.type", "any"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", "system"),
@@ -177,10 +179,10 @@ def test_a_result_of_a_tool_may_only_be_text() -> None:
 
 def test_a_count_takes_what_makes_a_prompt_and_nothing_else() -> None:
     body = {name: BODY[name] for name in ("model", "messages")}
-    counted = prompt_for(decode_count(msgspec.json.encode(body)), DEFAULTS)
+    counted = prompt_for(decode_body(msgspec.json.encode(body), CountRequest), DEFAULTS)
     assert counted == prompt()
     with pytest.raises(InvalidRequestError, match="max_tokens"):
-        decode_count(msgspec.json.encode(BODY))
+        decode_body(msgspec.json.encode(BODY), CountRequest)
 
 
 JSON = st.recursive(

@@ -11,21 +11,21 @@ from router.config import Config
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults
 from router.models.load_settings import AS_CONFIGURED, LoadSettings
-from router.protocols.fields.capabilities import ENGINES, Support
+from router.protocols.fields.capabilities import ENGINES
 from router.protocols.fields.sampling import sampling_params
+from router.protocols.fields.support import Support, fields_of
 from router.protocols.ollama.options import (
-    OPTIONS,
     check_options,
     load_wishes,
     max_tokens,
     sampling_wishes,
     stop_of,
-    with_allowed_values,
 )
 from router.protocols.ollama.schemas import Options
 from tests.registry.catalogue_builder import make_facts
 
 CONFIG = Config()
+FIELDS = fields_of(Options)
 DEFAULTS = RequestDefaults(temperature=0.25, top_k=7, max_tokens=99, stop=("END",))
 ASKING: dict[str, Any] = {
     "num_gpu": 1,
@@ -69,14 +69,8 @@ def artifact(context_length: int) -> Artifact:
     )
 
 
-def test_every_option_has_a_row() -> None:
-    assert sorted(row.name for row in OPTIONS) == sorted(Options.__struct_fields__)
-
-
 def test_every_refused_option_is_tried_below() -> None:
-    refused = {row.name for row in OPTIONS if row.support is Support.REFUSED}
-    assert refused == set(ASKING)
-    assert all(row.hint for row in OPTIONS if row.support is Support.REFUSED)
+    assert {path for path, row in FIELDS.items() if row.field.support is Support.REFUSED} == set(ASKING)
 
 
 @pytest.mark.parametrize("name", ASKING)
@@ -93,9 +87,9 @@ def test_null_asks_for_nothing(engine: EngineKind) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_what_asks_for_nothing_passes(engine: EngineKind) -> None:
-    for row in OPTIONS:
-        for value in row.neutral if row.name != "num_gpu" else (-1,):
-            check_options(options(**{row.name: value}), CONFIG, engine)
+    for path, row in FIELDS.items():
+        for value in row.field.on(engine).neutral:
+            check_options(options(**{path: value}), CONFIG, engine)
     check_options(options(mirostat=0, mirostat_tau=5.0, mirostat_eta=0.1, num_keep=4, num_thread=0), CONFIG, engine)
 
 
@@ -182,10 +176,3 @@ def test_stop_texts_join_the_models() -> None:
     assert stop_of(options(stop="a"), DEFAULTS) == ("a", "END")
     assert stop_of(options(stop=["a", "END"]), DEFAULTS) == ("a", "END")
     assert stop_of(options(), DEFAULTS) == ("END",)
-
-
-def test_an_error_says_what_is_allowed() -> None:
-    error = with_allowed_values(InvalidRequestError("The field 'options.top_p': no.", "options.top_p"))
-    assert str(error) == "The field 'options.top_p': no; allowed: a number above 0, up to 1."
-    for param in ("top_p", "options.numa", None, "options"):
-        assert str(with_allowed_values(InvalidRequestError("no.", param))) == "no."

@@ -164,10 +164,10 @@ async def test_every_bad_value_is_refused_with_the_name_of_its_field(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"temperature": 9}, "allowed: a number from 0 (greedy) to 5."),
+        ({"temperature": 9}, "allowed: a number from 0 to 5; 0 is greedy."),
         ({"n": 9}, "allowed: a whole number from 1 to 8."),
         ({"top_p": 0}, "allowed: a number above 0, up to 1."),
-        ({"stop": [""]}, "allowed: up to 16 texts of 1 to 256 characters."),
+        ({"stop": [""]}, "characters or a list of up to 16 texts of 1 to 256 characters."),
         ({"reasoning_effort": "max"}, "allowed: none, minimal, low, medium, high or xhigh."),
     ],
 )

@@ -10,9 +10,8 @@ from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFie
 from router.http.body import decode_json
 from router.models.defaults import RequestDefaults
 from router.models.wish import Wish
-from router.protocols.fields.capabilities import CHAT, COMPLETIONS
 from router.protocols.openai.schemas import ChatMessage, ChatRequest, CompletionRequest, StreamOptions, TextPart
-from router.protocols.openai.validation import chat_generation, completion_generation, with_allowed_values
+from router.protocols.openai.validation import chat_generation, completion_generation
 from router.requests.generation import GenerationRequest
 
 DEFAULTS = RequestDefaults(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max_tokens=99)
@@ -136,27 +135,6 @@ def test_an_unknown_field_is_refused_by_name() -> None:
 @pytest.mark.parametrize("struct", [ChatMessage, TextPart, StreamOptions])
 def test_nested_objects_refuse_unknown_fields_too(struct: type[msgspec.Struct]) -> None:
     assert struct.__struct_config__.forbid_unknown_fields
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "param", "words"),
-    [
-        (CHAT, "temperature", "allowed: a number from 0 (greedy) to 5."),
-        (CHAT, "stop[3]", "allowed: up to 16 texts"),
-        (CHAT, "messages[2].role", "allowed: system, developer"),
-        (CHAT, "tools[0].function.name", "allowed: up to 128 tools"),
-        (COMPLETIONS, "prompt[0][1]", "allowed: a text, up to 64 texts"),
-    ],
-)
-def test_a_decoders_error_says_what_is_allowed(endpoint: str, param: str, words: str) -> None:
-    error = with_allowed_values(InvalidRequestError(f"The field '{param}': bad.", param), endpoint)
-    assert words in str(error)
-    assert error.param == param
-
-
-def test_a_decoders_error_about_no_field_of_the_table_stays_as_it_is() -> None:
-    for error in (InvalidRequestError("no param"), UnknownFieldError("unknown", "x.y")):
-        assert with_allowed_values(error, CHAT) is error
 
 
 @pytest.mark.parametrize(

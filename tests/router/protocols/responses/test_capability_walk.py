@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from router.protocols.fields.capabilities import CAPABILITIES, RESPONSES, Support
+from router.protocols.control.capabilities import field_rows
+from router.protocols.fields.support import Support
 from tests.support.fake_openai import FakeFront, with_front
 from tests.support.response_samples import HONOURED, MODEL_DEPENDENT, PATH, PLAIN, REFUSED, REFUSED_PARTS
 
@@ -17,8 +18,9 @@ async def ask(front: FakeFront, sample: Body) -> Any:
 
 @with_front()
 async def test_every_no_is_a_400_that_names_the_field_before_any_model_is_touched(front: FakeFront) -> None:
-    refused = [row for row in CAPABILITIES if RESPONSES in row.endpoints and row.support is not Support.HONOURED]
-    cases = [REFUSED[row.name] for row in refused if row.support is not Support.LABEL]
+    not_honoured = (Support.NEUTRAL_ONLY, Support.REFUSED)
+    refused = [row for row in field_rows() if "responses" in row.endpoints and row.field.support in not_honoured]
+    cases = [REFUSED[row.name] for row in refused]
     assert len(cases) == len(REFUSED)
     for sample, param in [*cases, *REFUSED_PARTS.values()]:
         for stream in (False, True):
@@ -32,10 +34,10 @@ async def test_every_no_is_a_400_that_names_the_field_before_any_model_is_touche
 
 @with_front()
 async def test_every_neutral_value_is_accepted(front: FakeFront) -> None:
-    for row in CAPABILITIES:
-        if row.support is Support.HONOURED or RESPONSES not in row.endpoints:
+    for row in field_rows():
+        if row.field.support is Support.HONOURED or "responses" not in row.endpoints:
             continue
-        for value in (None, *row.neutral):
+        for value in (None, *row.field.neutral):
             field, _, inner = row.name.partition(".")
             sample = {field: {inner: value} if inner else value}
             if field == "stream_options":

@@ -15,10 +15,10 @@ from router.errors import EngineCrashedError, QueueFullError, RequestCancelledEr
 from router.models.targets import Choice, EngineReason, Target
 from router.models.wish import Wish
 from router.protocols.responses.answer_schemas import MessageItem, StreamEvent
-from router.protocols.responses.encoding import LOGPROBS, SEALED_REASONING, ResponseEncoder
+from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import read_items
-from router.protocols.responses.schemas import ResponseRequest
+from router.protocols.responses.schemas import LOGPROBS, SEALED_REASONING, ResponseRequest
 from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent, SequenceEnd
 
 Event = dict[str, Any]
