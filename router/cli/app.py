@@ -12,9 +12,12 @@ from typing import Final
 
 import click
 
+from registry.errors import RegistryError
+from router.cli.client.errors import ClientError
 from router.cli.terminal.context import CommandError
 from router.cli.terminal.output import shown
 from router.cli.terminal.verbs import Group, LazyVerb, OpenGroup
+from router.errors import RouterError
 from router.version import VERSION
 
 EXIT_FAILURE = 1
@@ -148,20 +151,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return _end_quietly()
-    except (click.ClickException, CommandError, OSError) as exc:
-        return _complain(exc)
-    except _our_errors() as exc:
+    except (click.ClickException, CommandError, ClientError, RegistryError, RouterError, OSError) as exc:
         return _complain(exc)
     return exit_code or 0
-
-
-def _our_errors() -> tuple[type[Exception], ...]:
-    """List the bases of every error of ours. Imported only when something was raised that is none of the above."""
-    from registry.errors import RegistryError
-    from router.cli.client.base import ClientError
-    from router.errors import RouterError
-
-    return (RegistryError, RouterError, ClientError)
 
 
 def _complain(error: Exception) -> int:

@@ -158,7 +158,6 @@ def _shown_end(end: EndedLine, num_total: int) -> str:
 
 
 def _print_line(value: Any) -> None:
-
     print(msgspec.json.encode(value).decode(), flush=True)
 
 

@@ -103,5 +103,4 @@ def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def _yaml(value: Any) -> str:
-
     return shown(value) if isinstance(value, str) else json.dumps(value)

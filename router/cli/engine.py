@@ -2,11 +2,11 @@
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from registry.engines import EngineSetting
-from router.cli.client.base import Client
 from router.cli.engine_explain import check_explain, explain_engine
 from router.cli.terminal.catalogue import open_registry, open_registry_for_reading
 from router.cli.terminal.context import CommandError, check_engine, config_file, current_paths, read_config
@@ -115,14 +115,13 @@ def _existing(path: Path) -> Path | None:
 
 
 def _set_global(paths: Paths, config: str | None, setting: str, *, is_json: bool) -> None:
-
     file = _config_file(paths, config)
     ensure_config_file(file)
     has_changed = set_value(file, ("engine",), setting)
     client = client_if_running(paths)
     if client is not None:
         with client:
-            _wait_for_effect(client, setting)
+            _wait_for_effect(client.status, setting)
     if is_json:
         print_json({"engine": setting, "changed": has_changed, "server": None if client is None else setting})
         return
@@ -133,7 +132,7 @@ def _set_global(paths: Paths, config: str | None, setting: str, *, is_json: bool
         print(f"The running server now uses engine: {setting}.")
 
 
-def _wait_for_effect(client: Client, setting: str) -> None:
+def _wait_for_effect(read_status: Callable[[], Status], setting: str) -> None:
     """Return when the running server says that it follows.
 
     Raises:
@@ -141,7 +140,7 @@ def _wait_for_effect(client: Client, setting: str) -> None:
     """
     deadline = time.monotonic() + EFFECT_TIMEOUT_S
     while True:
-        status = client.status()
+        status = read_status()
         if status.engine_setting == setting:
             return
         if time.monotonic() >= deadline:

@@ -2,6 +2,7 @@
 
 import time
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -39,7 +40,8 @@ def explain_engine(model: str, prompt_tokens: str | None, answer_tokens: str | N
         found = _explained_here(paths, model, size)
     else:
         with client:
-            found = client.explain_engine(model, size.num_prompt_tokens, size.num_answer_tokens)
+            lengths = f"prompt_tokens={size.num_prompt_tokens}&answer_tokens={size.num_answer_tokens}"
+            found = client.get(f"/v1/mlxr/engine/explain?model={quote(model, safe='')}&{lengths}", Explanation)
     if is_json:
         print_json(msgspec.to_builtins(found))
         return
@@ -47,7 +49,6 @@ def explain_engine(model: str, prompt_tokens: str | None, answer_tokens: str | N
 
 
 def _explained_here(paths: Paths, model: str, size: RequestSize) -> Explanation:
-
     with open_registry_for_reading(paths) as registry:
         models = ModelDirectory(
             registry,

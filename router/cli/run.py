@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import click
 
-from router.cli.client.base import Client, ClientError
+from router.cli.client.base import Client
+from router.cli.client.errors import ClientError
 from router.cli.terminal.context import CommandError, check_engine, current_paths
 from router.cli.terminal.options import engine_option
 from router.cli.terminal.output import dim, has_colour, shown, shown_answer
@@ -172,7 +173,6 @@ class Conversation:
                     self._ask_and_go_on(text)
 
     def _ask_and_go_on(self, text: str) -> None:
-
         try:
             self.ask(text)
         except KeyboardInterrupt:

@@ -42,7 +42,6 @@ def history(model: str | None, show_all: bool, is_json: bool) -> None:
 
 
 def _rows(found: tuple[BenchHead, ...]) -> list[tuple[object, ...]]:
-
     rows: list[tuple[object, ...]] = []
     for head in found:
         notes = [

@@ -52,7 +52,6 @@ class _Tail:
     """Reads a process's stderr, so that it never blocks, and keeps its last lines."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
-
         self._lines: deque[bytes] = deque(maxlen=5)
         self._pipe = process.stderr
         self._thread = threading.Thread(target=self._follow, daemon=True)

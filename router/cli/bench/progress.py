@@ -69,7 +69,6 @@ class BarPrinter:
     """For terminals."""
 
     def __init__(self) -> None:
-
         columns = (BarColumn(24), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
         console = Console(stderr=True, markup=False, highlight=False)
         self._progress: Progress = Progress(*columns, console=console, transient=True)

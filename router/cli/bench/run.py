@@ -114,7 +114,6 @@ def exit_code_of(record: BenchRecord) -> int:
 
 
 def _measured(wish: BenchWish) -> BenchRecord:
-
     paths = current_paths()
     with open_registry(paths) as registry:
         # Looked at before a server is started for it.
@@ -131,7 +130,6 @@ def _measured(wish: BenchWish) -> BenchRecord:
 def _run(
     wish: BenchWish, instance: RunningInstance, registry: Registry, on_event: Callable[[BenchProgress], None]
 ) -> BenchRecord:
-
     meter = energy_meter()
     means = BenchMeans(
         url=reachable_url(instance.url),

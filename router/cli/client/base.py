@@ -1,29 +1,21 @@
 """A small synchronous client of a running gateway, for the command line.
 
-Every failure is one of three errors whose text is one sentence for a person. httpx is imported with the first request,
-because it takes longer than most commands. Not here: finding the server (`instance.py`) and printing.
-
-    ClientError                 client_error
-    ├── ServerUnreachableError  server_unreachable   nobody answers, or not in time
-    └── ServerAnswerError       the server's own     it answered with an error, or with something else than agreed
+Not here: finding the server (`router.cli.terminal.server`), what can go wrong (`errors.py`) and printing.
 """
 
 import contextlib
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
+import httpx
 import msgspec
 
+from router.cli.client.errors import ServerAnswerError, ServerUnreachableError
 from router.config.instance import RunningInstance
 from router.http.headers import ENGINE_HEADER
+from router.protocols.openai.answer_schemas import ChatChunk
 from router.status import CancelResponse, RequestList, RequestStatus, Status, StopResponse
-
-if TYPE_CHECKING:
-    import httpx
-
-    from router.protocols.control.explain import Explanation
-    from router.protocols.openai.answer_schemas import ChatChunk
 
 CONNECT_TIMEOUT_S: Final = 3.0
 ANSWER_TIMEOUT_S: Final = 30.0
@@ -35,35 +27,6 @@ STREAM_SILENCE_S: Final = 600.0
 """Longest silence inside a stream. The server sends a comment each few seconds, also while a request waits."""
 
 _T = TypeVar("_T")
-
-
-class ClientError(Exception):
-    """Base of what the client raises.
-
-    Attributes:
-        code: Stable, machine-readable name of the failure.
-    """
-
-    code: str = "client_error"
-
-
-class ServerUnreachableError(ClientError):
-    """Nobody answers at the address, or not in time."""
-
-    code = "server_unreachable"
-
-
-class ServerAnswerError(ClientError):
-    """The server answered with an error, or with something else than was agreed.
-
-    Attributes:
-        status: HTTP status; of a stream that failed midway the one it began with.
-    """
-
-    def __init__(self, message: str, *, status: int, code: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code or "unexpected_answer"
 
 
 class Client:
@@ -80,28 +43,17 @@ class Client:
         if self._http is not None:
             self._http.close()
 
+    def get(self, path: str, answer: type[_T]) -> _T:
+        """Ask for what stands at a path; `dict` gives every field as it stands in the answer."""
+        return self._decode(self._request("GET", path), answer)
+
     def status(self) -> Status:
         """Ask for the server's state."""
-        return self._decode(self._request("GET", "/v1/mlxr/status"), Status)
+        return self.get("/v1/mlxr/status", Status)
 
     def status_document(self) -> dict[str, Any]:
-        """Ask for the server's state as it stands in the answer, with every field.
-
-        Returns:
-            The JSON object.
-        """
-        return self._decode(self._request("GET", "/v1/mlxr/status"), dict[str, Any])
-
-    def explain_engine(self, model: str, prompt_tokens: int, answer_tokens: int) -> "Explanation":
-        """Ask which engine would serve a request of a model.
-
-        Raises:
-            ClientError: Or a subclass; with status 404 there is no such model.
-        """
-        from router.protocols.control.explain import Explanation
-
-        query = f"model={quote(model, safe='')}&prompt_tokens={prompt_tokens}&answer_tokens={answer_tokens}"
-        return self._decode(self._request("GET", f"/v1/mlxr/engine/explain?{query}"), Explanation)
+        """Ask for the same with every field."""
+        return self.get("/v1/mlxr/status", dict[str, Any])
 
     def stop_model(self, name: str) -> StopResponse:
         """Unload a model.
@@ -114,11 +66,11 @@ class Client:
 
     def requests(self) -> list[RequestStatus]:
         """Ask for the requests that run or wait, in the order of their arrival."""
-        return self._decode(self._request("GET", "/v1/mlxr/requests"), RequestList).requests
+        return self.get("/v1/mlxr/requests", RequestList).requests
 
     def requests_document(self) -> dict[str, Any]:
-        """Ask for the same as it stands in the answer, with every field."""
-        return self._decode(self._request("GET", "/v1/mlxr/requests"), dict[str, Any])
+        """Ask for the same with every field."""
+        return self.get("/v1/mlxr/requests", dict[str, Any])
 
     def cancel_request(self, request_id: str) -> RequestStatus:
         """End a request; its own client gets an error.
@@ -129,7 +81,7 @@ class Client:
         path = f"/v1/mlxr/requests/{quote(request_id, safe='')}/cancel"
         return self._decode(self._request("POST", path, {}), CancelResponse).cancelled
 
-    def stream_chat(self, body: dict[str, Any], *, engine: str | None = None) -> Generator["ChatChunk", None, None]:
+    def stream_chat(self, body: dict[str, Any], *, engine: str | None = None) -> Generator[ChatChunk, None, None]:
         """Have a conversation continued; closing the iterator cancels the answer.
 
         Args:
@@ -139,8 +91,6 @@ class Client:
         Raises:
             ClientError: Or a subclass, also midway.
         """
-        from router.protocols.openai.answer_schemas import ChatChunk
-
         headers = {} if engine is None else {ENGINE_HEADER: engine}
         return self._events("/v1/chat/completions", body | {"stream": True}, ChatChunk, "answer", headers=headers)
 
@@ -158,8 +108,6 @@ class Client:
 
         Source: WHATWG HTML, section 9.2.6 (event streams); the server writes one `data` line per event.
         """
-        import httpx
-
         timeout = httpx.Timeout(STREAM_SILENCE_S, connect=CONNECT_TIMEOUT_S)
         request = self._client().build_request("POST", path, json=body, headers=headers, timeout=timeout)
         with self._foreign_errors():
@@ -178,9 +126,7 @@ class Client:
 
     def _request(
         self, method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = ANSWER_TIMEOUT_S
-    ) -> "httpx.Response":
-        import httpx
-
+    ) -> httpx.Response:
         with self._foreign_errors():
             timeout = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)
             response = self._client().request(method, path, json=body, timeout=timeout)
@@ -188,10 +134,8 @@ class Client:
             raise answer_error(response)
         return response
 
-    def _client(self) -> "httpx.Client":
+    def _client(self) -> httpx.Client:
         if self._http is None:
-            import httpx
-
             # trust_env off: a proxy of the environment has no business between two processes of this machine.
             socket = self._instance.unix_socket
             transport = httpx.HTTPTransport(uds=socket) if socket is not None else None
@@ -201,8 +145,6 @@ class Client:
     @contextlib.contextmanager
     def _foreign_errors(self) -> Iterator[None]:
         """Turn httpx's errors into ours."""
-        import httpx
-
         where = self._instance.unix_socket or self._instance.url
         try:
             yield
@@ -213,7 +155,7 @@ class Client:
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise ServerUnreachableError(f"The connection to the server at {where} broke: {exc}.") from exc
 
-    def _decode(self, response: "httpx.Response", type_: type[_T]) -> _T:
+    def _decode(self, response: httpx.Response, type_: type[_T]) -> _T:
         try:
             return msgspec.json.decode(response.content, type=type_)
         except msgspec.DecodeError as exc:
@@ -245,7 +187,7 @@ def _event(data: str, type_: Any, status: int) -> Any:
         raise ServerAnswerError(f"The stream carries something that is not JSON ({exc}).", status=status) from exc
 
 
-def answer_error(response: "httpx.Response") -> ServerAnswerError:
+def answer_error(response: httpx.Response) -> ServerAnswerError:
     """Read the error that an answer carries."""
     try:
         body = msgspec.json.decode(response.content)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+import httpx
 import msgspec
 
 from router.cli.client.base import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Client, answer_error
@@ -91,8 +92,6 @@ class BatchClient(Client):
         Raises:
             OSError: The file cannot be read.
         """
-        import httpx
-
         timeout = httpx.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         with path.open("rb") as file, self._foreign_errors():
             files = {"file": (path.name, file)}
@@ -107,16 +106,16 @@ class BatchClient(Client):
 
     def batches(self) -> tuple[BatchInfo, ...]:
         """Ask for the newest batches, at most 100."""
-        return self._decode(self._request("GET", "/v1/batches?limit=100"), _Page).data
+        return self.get("/v1/batches?limit=100", _Page).data
 
     def batch(self, batch_id: str) -> BatchInfo:
         """Ask for one batch."""
-        return self._decode(self._request("GET", self._path(batch_id)), BatchInfo)
+        return self.get(self._path(batch_id), BatchInfo)
 
     def document(self, path: str) -> dict[str, Any]:
         """Ask for a batch, or for the list (`path` = ""), as it stands in the answer."""
         where = "/v1/batches?limit=100" if not path else self._path(path)
-        return self._decode(self._request("GET", where), dict[str, Any])
+        return self.get(where, dict[str, Any])
 
     def cancel(self, batch_id: str) -> BatchInfo:
         """Cancel one batch."""
@@ -125,12 +124,10 @@ class BatchClient(Client):
     def ends(self, batch_id: str, after: int) -> tuple[EndedLine, ...]:
         """Ask for the lines that have ended behind a place."""
         path = f"/v1/mlxr/batches/{quote(batch_id, safe='')}/ends?after={after}"
-        return self._decode(self._request("GET", path), _Ends).data
+        return self.get(path, _Ends).data
 
     def content(self, file_id: str) -> Iterator[bytes]:
         """Yield the bytes of a file."""
-        import httpx
-
         path = f"/v1/files/{quote(file_id, safe='')}/content"
         timeout = httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         with self._foreign_errors(), self._client().stream("GET", path, timeout=timeout) as response:

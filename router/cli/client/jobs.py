@@ -35,7 +35,7 @@ class JobClient(Client):
 
     def pulls(self) -> tuple[PullInfo, ...]:
         """Ask for all pulls, oldest first."""
-        return self._decode(self._request("GET", PULLS_PATH), PullList).pulls
+        return self.get(PULLS_PATH, PullList).pulls
 
     def change_pull(self, pull_id: int, change: str) -> PullInfo:
         """Pause, resume or cancel a pull.

@@ -13,7 +13,8 @@ import msgspec
 
 from registry.engines import EngineKind
 from registry.errors import DatabaseError
-from router.cli.client.base import Client, ClientError
+from router.cli.client.base import Client
+from router.cli.client.errors import ClientError
 from router.cli.doctor import macos
 from router.cli.doctor.check import Check
 from router.cli.doctor.model_folders import check_model_folders

@@ -63,7 +63,6 @@ def _vanished(registry: Registry) -> Iterator[Finding]:
 
 
 def _leftovers(paths: Paths) -> Iterator[Finding]:
-
     folders = leftovers(paths.models_dir)
     if folders:
         found = f"{plural(len(folders), 'folder')} of conversions that were killed, e.g. {folders[0]}"

@@ -44,7 +44,6 @@ def scan(config: str | None, rescue: bool, is_json: bool) -> None:
 
 
 def _put_catalogue_aside() -> None:
-
     paths = current_paths()
     if read_instance(paths) is not None:
         raise CommandError("The running server uses the catalogue; stop the server first.")

@@ -127,7 +127,6 @@ def _convert_by_server(
 
 
 def _cancel(instance: RunningInstance | None, name: str) -> None:
-
     if instance is None:
         raise CommandError("No server runs; a conversion of a terminal ends with Ctrl-C there.")
     with JobClient(instance) as client:

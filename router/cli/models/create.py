@@ -62,7 +62,6 @@ def create(name: str, file: str, is_json: bool) -> None:
 
 
 def _make(registry: Registry, name: str, modelfile: Modelfile, folder: Path, settings: dict[str, object]) -> Made:
-
     models_dir = current_paths().models_dir
     source = modelfile.source
     near = folder / Path(source).expanduser()
@@ -72,7 +71,6 @@ def _make(registry: Registry, name: str, modelfile: Modelfile, folder: Path, set
 
 
 def _files_at(path: Path) -> list[tuple[str, Path]]:
-
     if path.is_dir():
         return [(item.name, item) for item in sorted(path.iterdir()) if item.is_file()]
     if not path.is_file():

@@ -93,7 +93,6 @@ def _settings(settings: FitSettings, ctx: int | None, parallel: int | None, kv: 
 
 
 def _report(artifact: Artifact, settings: FitSettings, machine: Machine, budget: MemoryBudget) -> dict[str, Any]:
-
     need = memory_need(artifact.facts, settings, machine)
     available = budget.available_for(artifact.engine)
     answer = check_fit(need, available_bytes=available)

@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 
 from registry.catalogue import ArtifactSummary, ModelSummary
 from registry.engines import EngineSetting
-from router.cli.client.base import ClientError
+from router.cli.client.errors import ClientError
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import CommandError, check_engine, current_paths
 from router.cli.terminal.options import engine_option, json_option
@@ -99,7 +99,6 @@ def summary_of(model: ModelSummary, resident: dict[str, str] | None = None) -> d
 
 
 def _artifact_summary(artifact: ArtifactSummary) -> dict[str, Any]:
-
     return {"engine": artifact.engine, **asdict(artifact), **UNMEASURED}
 
 

@@ -114,7 +114,6 @@ def export_settings(file: str | None) -> None:
 
 
 def _entry(model: Model, *, has_aliases: bool = False) -> dict[str, Any]:
-
     entry: dict[str, Any] = {} if model.engine is None else {ENGINE_KEY: model.engine}
     entry |= set_settings(model.settings)
     return entry | ({"aliases": list(model.aliases)} if has_aliases and model.aliases else {})
@@ -142,7 +141,6 @@ def import_settings(file: str, skip_unknown: bool) -> None:
 
 
 def _read_entries(path: Path) -> dict[str, dict[str, Any]]:
-
     try:
         document = parse(path.read_bytes().decode("utf-8-sig"), max_bytes=MAX_IMPORT_BYTES)
     except UnicodeDecodeError as exc:
@@ -162,7 +160,6 @@ def _read_entries(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _apply(registry: Registry, name: str, entry: Mapping[str, Any], file: str) -> None:
-
     values = dict(entry)
     aliases: Sequence[Any] = values.pop("aliases", ())
     if not isinstance(aliases, list | tuple) or not all(isinstance(item, str) for item in aliases):

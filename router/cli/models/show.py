@@ -77,7 +77,6 @@ def show(name: str, template: bool, is_json: bool) -> None:
 
 
 def _description(model: Model, hashes: dict[str, FileHash]) -> dict[str, Any]:
-
     plain: dict[str, Any] = to_builtins(model) | {
         "settings": set_settings(model.settings),
         "adapters": [description(adapter) for adapter in model.adapters],

@@ -19,7 +19,7 @@ from registry.names import check_model_name
 from registry.pull import Wishes
 from registry.pull.events import Done, Failed, Registered, Stopped
 from registry.scan.discovery import register_path
-from router.cli.client.base import ServerUnreachableError
+from router.cli.client.errors import ServerUnreachableError
 from router.cli.client.jobs import JobClient
 from router.cli.pulling.fit import fit_of
 from router.cli.pulling.plan import show_plan
@@ -100,7 +100,6 @@ class _Follower:
         self.final: ModelPullEvent | None = None
 
     def take(self, event: ModelPullEvent) -> None:
-
         match event:
             case Started(id=number):
                 self.number = number
@@ -140,7 +139,6 @@ async def _follow(
     follower: _Follower,
     printer: PullPrinter,
 ) -> None:
-
     async with pulls:
         events = await begin(pulls)
         try:
@@ -154,7 +152,6 @@ async def _follow(
 
 
 def _pull_by_server(instance: RunningInstance, reference: str, wishes: Wishes, *, is_json: bool) -> int:
-
     follower = _Follower()
     with printer_for(is_json=is_json) as printer, JobClient(instance) as client:
         try:
@@ -195,7 +192,6 @@ def _conclude(follower: _Follower, *, is_json: bool, hint: str) -> int:
 
 
 def _print_models(models: list[Registered]) -> None:
-
     for name, engines in {model.model: model.engines for model in models}.items():
         if engines:
             print(f"{name}: runs on {' and '.join(engines)}. Try: mlxr run {name}")
@@ -209,7 +205,6 @@ def _print_models(models: list[Registered]) -> None:
 
 
 def _checked_name(name: str | None) -> str | None:
-
     if name is not None:
         check_model_name(name)
     return name
@@ -234,7 +229,6 @@ def _exists(text: str) -> bool:
 
 
 def _register_local(path: Path, name: str | None, *, dry_run: bool, is_json: bool) -> int:
-
     if dry_run:
         print(f"{shown(path)} would be registered where it lies; nothing is fetched or copied.")
         return 0

@@ -49,7 +49,6 @@ def list_pulls(show_all: bool, is_json: bool) -> None:
 
 
 def _row(info: PullInfo) -> tuple[object, ...]:
-
     share = f"{100 * info.done_bytes // info.total_bytes} %" if info.total_bytes else None
     if info.step is not None:
         share = None if info.step_share is None else f"{info.step_share:.0%}".replace("%", " %")

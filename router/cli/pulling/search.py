@@ -55,7 +55,6 @@ def search(text: str, author: str | None, limit: int, engine: str | None, is_jso
 
 
 async def _ask(hub: HubSettings, text: str, author: str | None, limit: int, library: Any) -> tuple[SearchHit, ...]:
-
     async with Web(hub) as web:
         return await HubClient(web).search(text, author=author, library=library, limit=limit)
 

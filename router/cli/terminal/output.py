@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
+
 _UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]",
 )
@@ -45,8 +47,6 @@ def print_json(value: Any) -> None:
     Args:
         value: Structs, and what JSON has.
     """
-    import msgspec
-
     print(json.dumps(msgspec.to_builtins(value), indent=2))
 
 

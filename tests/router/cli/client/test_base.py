@@ -5,13 +5,8 @@ from typing import Any
 
 import pytest
 
-from router.cli.client.base import (
-    Client,
-    ClientError,
-    ServerAnswerError,
-    ServerUnreachableError,
-    reachable_url,
-)
+from router.cli.client.base import Client, reachable_url
+from router.cli.client.errors import ClientError, ServerAnswerError, ServerUnreachableError
 from router.config.instance import RunningInstance, read_instance
 from router.config.paths import Paths
 from router.protocols.openai.answer_schemas import ChatChunk
