@@ -41,7 +41,6 @@ from router.placement.keep_alive import expires_at
 from router.placement.lifecycle import WorkerState
 from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest
 
-_SERVING = frozenset({WorkerState.READY, WorkerState.DRAINING})
 _GETTING_READY = frozenset({WorkerState.STARTING, WorkerState.LOADING})
 _NO_HOMES: Mapping[str, int] = types.MappingProxyType({})
 
@@ -101,7 +100,7 @@ def decide(
     queue = gate_order(waiting, limits, now)
     if not workers:
         return [StartWorker(queue[0].target)] if queue else []  # 5
-    serving = [worker for worker in workers if worker.state in _SERVING]  # none: 1, 2
+    serving = [worker for worker in workers if worker.state.is_resident]  # none: 1, 2
     unwanted = [worker for worker in serving if worker.is_unwanted]
     effects: list[Effect] = [effect for worker in unwanted for effect in _end(worker, limits, now)]  # 3b, 4a
     wanted = [worker for worker in serving if not worker.is_unwanted]

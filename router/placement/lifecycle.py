@@ -23,6 +23,11 @@ class WorkerState(enum.StrEnum):
     STOPPING = "stopping"
     GONE = "gone"
 
+    @property
+    def is_resident(self) -> bool:
+        """Whether its model is loaded."""
+        return self in {WorkerState.READY, WorkerState.DRAINING}
+
 
 _S = WorkerState
 TRANSITIONS: dict[WorkerState, frozenset[WorkerState]] = {

@@ -6,16 +6,13 @@ from router.errors import MissingFieldError
 from router.models.load_settings import AS_CONFIGURED, LoadSettings
 from router.models.targets import Purpose
 from router.models.wish import Wish
-from router.placement.lifecycle import WorkerState
 from router.services import Services
 from router.workers.residency import ManagedWorker
-
-_RESIDENT = frozenset({WorkerState.READY, WorkerState.DRAINING})
 
 
 def resident_workers(services: Services) -> list[ManagedWorker]:
     """Return the workers whose model is loaded."""
-    return [worker for worker in services.supervisor.workers if worker.target is not None and worker.state in _RESIDENT]
+    return [worker for worker in services.supervisor.workers if worker.target is not None and worker.state.is_resident]
 
 
 def model_in_query(parameters: Mapping[str, str]) -> str | None:

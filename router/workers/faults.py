@@ -24,7 +24,6 @@ CHECK_INTERVAL_S = 1.0
 KILL_SHARE = 1.25
 """Share of the memory limit over which a worker is not given the time to finish."""
 _GETTING_READY = frozenset({WorkerState.STARTING, WorkerState.LOADING})
-_SERVING = frozenset({WorkerState.READY, WorkerState.DRAINING})
 
 
 class WorkerFaults:
@@ -77,7 +76,7 @@ class WorkerFaults:
         logger.warning("the %s worker died while it was %s%s", worker.engine, worker.previous_state, words)
         if worker.previous_state is WorkerState.LOADING and worker.died_as_standby:
             return  # those who wait get a fresh process
-        if worker.previous_state not in _SERVING:
+        if not worker.previous_state.is_resident:
             model = "" if worker.target is None else f" '{worker.target.label}'"
             self._note_failure(
                 worker, ModelLoadFailedError(f"the {worker.engine} engine died while it loaded{model}{words}")
@@ -150,4 +149,4 @@ class WorkerFaults:
 def _is_memory_due(worker: ManagedWorker, now: float) -> bool:
     """Tell whether a serving worker has done something since it was looked at, and that was a while ago."""
     is_used = worker.num_running > 0 or worker.used_at > worker.memory_checked_at
-    return worker.state in _SERVING and is_used and now >= worker.memory_checked_at + CHECK_INTERVAL_S
+    return worker.state.is_resident and is_used and now >= worker.memory_checked_at + CHECK_INTERVAL_S

@@ -3,32 +3,30 @@
 import time
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from backends.sequence import Priority
 from router.models.targets import Choice, Target
 from router.models.wish import Wish
-from router.placement.lifecycle import WorkerState
 from router.requests.generation import Generation
 from router.requests.register import RunningRequest
 from router.requests.running_embedding import RunningEmbedding
 from router.services import Services
 from router.status import RequestStatus
 
-_SERVING = frozenset({WorkerState.READY, WorkerState.DRAINING})
-
 
 def request_status(services: Services, running: RunningRequest | RunningEmbedding) -> RequestStatus:
     """Return what is known of a request now."""
     if isinstance(running, RunningEmbedding):
-        return _embedding_status(services, running)
+        run = running.run
+        state = "prefill" if run.is_embedding else _waiting_state(services, run.waits_for)
+        status = _status(running, run.wanted.wish, run.choice, state, run.wanted.priority)
+        return replace(status, prompt_tokens_done=run.num_tokens_done if run.is_embedding else None)
     generation = running.generation
     request = generation.request
     prompts = generation.progress[:: request.num_choices]
-    return _status(
-        running,
-        request.wish,
-        generation.choice,
-        state=_state(services, generation),
-        priority=request.spec.priority,
+    return replace(
+        _status(running, request.wish, generation.choice, _state(services, generation), request.spec.priority),
         session=request.spec.session_id,
         is_client_gone=not running.has_reader,
         prompt_tokens=_sum([progress.num_prompt_tokens for progress in prompts]),
@@ -38,32 +36,10 @@ def request_status(services: Services, running: RunningRequest | RunningEmbeddin
     )
 
 
-def _embedding_status(services: Services, running: RunningEmbedding) -> RequestStatus:
-    run = running.run
-    return _status(
-        running,
-        run.wanted.wish,
-        run.choice,
-        state="prefill" if run.is_embedding else _waiting_state(services, run.waits_for),
-        priority=run.wanted.priority,
-        prompt_tokens_done=run.num_tokens_done if run.is_embedding else None,
-    )
-
-
 def _status(
-    running: RunningRequest | RunningEmbedding,
-    wish: Wish,
-    choice: Choice | None,
-    *,
-    state: str,
-    priority: Priority,
-    session: str | None = None,
-    is_client_gone: bool = False,
-    prompt_tokens: int | None = None,
-    prompt_tokens_done: int | None = None,
-    prompt_tokens_cached: int | None = None,
-    output_tokens: list[int] | None = None,
+    running: RunningRequest | RunningEmbedding, wish: Wish, choice: Choice | None, state: str, priority: Priority
 ) -> RequestStatus:
+    """Return what requests of all kinds have; of the others nothing is known."""
     return RequestStatus(
         id=running.facts.request_id,
         protocol=running.facts.protocol,
@@ -71,15 +47,15 @@ def _status(
         engine=None if choice is None else str(choice.target.engine),
         state=state,
         priority=priority.value,
-        session=session,
+        session=None,
         client=running.facts.client,
-        is_client_gone=is_client_gone,
+        is_client_gone=False,
         started_at=round(running.started_at, 3),
         age_s=round(time.monotonic() - running.arrived_at, 3),
-        prompt_tokens=prompt_tokens,
-        prompt_tokens_done=prompt_tokens_done,
-        prompt_tokens_cached=prompt_tokens_cached,
-        output_tokens=output_tokens or [],
+        prompt_tokens=None,
+        prompt_tokens_done=None,
+        prompt_tokens_cached=None,
+        output_tokens=[],
     )
 
 
@@ -91,7 +67,7 @@ def _state(services: Services, generation: Generation) -> str:
 
 
 def _waiting_state(services: Services, target: Target | None) -> str:
-    is_loading = any(worker.target == target and worker.state not in _SERVING for worker in services.supervisor.workers)
+    is_loading = any(worker.target == target and not worker.state.is_resident for worker in services.supervisor.workers)
     return "loading" if target is not None and is_loading else "queued"
 
 

@@ -19,15 +19,13 @@ from router.services import Services
 from router.status import Health, QueueStatus, ResidentModel, Status, WaitingTarget, WorkerStatus
 from router.workers.residency import ManagedWorker
 
-_RESIDENT = frozenset({WorkerState.READY, WorkerState.DRAINING})
-
 
 def health(services: Services) -> Health:
     """Return what is resident."""
     resident = [
         ResidentModel(worker.target.label, str(worker.engine))
         for worker in services.supervisor.workers
-        if worker.target is not None and worker.state in _RESIDENT
+        if worker.target is not None and worker.state.is_resident
     ]
     return Health("ok", resident)
 

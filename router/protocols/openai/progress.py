@@ -12,7 +12,6 @@ import msgspec
 
 from router.errors import InvalidRequestError
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
-from router.placement.lifecycle import WorkerState
 from router.protocols.answers import sse_event
 from router.protocols.openai.encoding import CompletionStream
 from router.requests.generation import GenerationEvent, GenerationRequest, ProgressEvent
@@ -21,7 +20,6 @@ from router.workers.supervisor import Supervisor
 
 INTERVAL_S: Final = 2.0
 """Time between two events; the first comes when the prompt was accepted, or after this time in the queue."""
-_SERVING: Final = frozenset({WorkerState.READY, WorkerState.DRAINING})
 
 
 class PrefillProgress(msgspec.Struct, frozen=True):
@@ -123,7 +121,7 @@ class PrefillWatch:
             return "processing"
         model = self._request.wish.model
         is_loading = any(
-            worker.target is not None and worker.target.model == model and worker.state not in _SERVING
+            worker.target is not None and worker.target.model == model and not worker.state.is_resident
             for worker in self._supervisor.workers
         )
         return "loading" if is_loading else "queued"
