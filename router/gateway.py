@@ -4,12 +4,10 @@ Composition only; what each part does stands in its own module. Never imports an
 """
 
 import asyncio
-import contextlib
 import logging
 import os
-import signal
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +29,7 @@ from router.config.watch import ConfigWatcher
 from router.errors import ConfigError
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
-from router.http.server import Addresses, HttpServer, guarded, run
+from router.http.server import Addresses, HttpServer, guarded, run, stopping_on_signals
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Conversions
@@ -45,6 +43,7 @@ from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
 from router.placement.budget import read_budget, this_machine
 from router.protocols.batches.execution import run_line
+from router.protocols.table import DIALECTS
 from router.services import Services
 from router.stores.conversations import Conversations
 from router.version import VERSION
@@ -141,7 +140,7 @@ class _Gateway:
             stops = [services.jobs.close, server.stop]
             if services.pulls is not None:
                 stops.insert(0, services.pulls.close)
-            with _stopping_on_signals(*stops):
+            with stopping_on_signals(*stops):
                 addresses = await server.start()
                 self._on_started(services, lock, addresses)
                 await self._run_parts(services, server, _shadow(services, registry))
@@ -297,11 +296,18 @@ def _create_server(services: Services) -> HttpServer:
     limits = _http_limits(services.config)
     rules = _host_rules(services.config)
     return HttpServer(
-        guarded(create_app(services), rules=rules, limits=limits, access_logger=logging.getLogger("mlxr.access")),
+        guarded(
+            create_app(services),
+            rules=rules,
+            limits=limits,
+            dialects=DIALECTS,
+            access_logger=logging.getLogger("mlxr.access"),
+        ),
         host=config.host,
         port=config.port,
         unix_socket=None if config.unix_socket is None else Path(config.unix_socket),
         limits=limits,
+        dialects=DIALECTS,
         drain_timeout_s=config.drain_timeout_s,
     )
 
@@ -336,16 +342,3 @@ def _http_limits(config: Config) -> HttpLimits:
         write_stall_s=server.write_stall_s,
         max_connections=server.max_connections,
     )
-
-
-@contextlib.contextmanager
-def _stopping_on_signals(*stops: Callable[[], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
-        loop.add_signal_handler(number, lambda: [stop() for stop in stops])
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -32,7 +32,6 @@ class Services:
         conversions: Runs the conversions that clients ask for.
         benches: Runs the benchmarks that clients ask for.
         responses: What is kept of responses, and those that run in the background.
-        document: The API's, once somebody has asked for it.
     """
 
     config: Config
@@ -51,7 +50,6 @@ class Services:
     making: ModelMaking | None = None
     responses: ResponsesDesk | None = None
     batches: Batches | None = None
-    document: bytes | None = None
 
     def defaults_for(self, model: str) -> RequestDefaults:
         """Return what requests for a model get that do not say otherwise; errors as in `ModelDirectory.get`."""

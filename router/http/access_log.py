@@ -14,6 +14,7 @@ from typing import Any
 
 from router.errors import ShuttingDownError
 from router.http.asgi import App, Receive, Scope, Send, error_reply
+from router.http.dialect import Dialects
 
 __all__ = ["AccessLog", "quoted"]
 
@@ -34,8 +35,9 @@ class AccessLog:
         logger: Where the records go, at INFO, or DEBUG for what is polled; their fields are in `record.http`, too.
     """
 
-    def __init__(self, app: App, *, logger: logging.Logger) -> None:
+    def __init__(self, app: App, *, logger: logging.Logger, dialects: Dialects) -> None:
         self._app = app
+        self._dialects = dialects
         self._logger = logger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +62,8 @@ class AccessLog:
             if status is None:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LAST_WORD_S):
-                        await error_reply(ShuttingDownError(), scope["path"]).send(noting_send)
+                        dialect = self._dialects.of(scope["path"])
+                        await error_reply(ShuttingDownError(), dialect).send(noting_send)
         finally:
             self._log(scope, status, time.monotonic() - started_at)
 

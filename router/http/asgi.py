@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from router.http.error_response import dialect_of, render
+from router.http.dialect import Dialect, Dialects
+from router.http.error_response import render
 
 __all__ = ["App", "BytesResponse", "Receive", "Scope", "Send", "error_app", "error_reply", "json_reply"]
 
@@ -55,24 +56,20 @@ def json_reply(value: Any, *, status: int = 200, headers: list[tuple[bytes, byte
     return BytesResponse(body, status=status, headers=[(b"content-type", b"application/json"), *(headers or [])])
 
 
-def error_reply(error: BaseException, path: str) -> BytesResponse:
-    """Answer with an error, in the dialect of the request's path.
+def error_reply(error: BaseException, dialect: Dialect) -> BytesResponse:
+    """Answer with an error.
 
     Args:
         error: One of our errors; anything else becomes a 500 without its text.
     """
-    response = render(error, dialect_of(path))
+    response = render(error, dialect)
     return BytesResponse(response.body, status=response.status, headers=response.headers)
 
 
-def error_app(error: BaseException) -> App:
-    """Make an app that answers every request with one error.
-
-    Returns:
-        The app; it speaks the dialect of each request's path.
-    """
+def error_app(error: BaseException, dialects: Dialects) -> App:
+    """Make an app that answers every request with one error, in the dialect of its path."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's signature
-        await error_reply(error, scope["path"]).send(send)
+        await error_reply(error, dialects.of(scope["path"])).send(send)
 
     return app

@@ -5,6 +5,8 @@ its nearest listed ancestor; the three bases have no row, so that a new class ca
 all subclasses).
 """
 
+from typing import Final, Literal
+
 import msgspec
 
 from backends import errors as backend_errors
@@ -47,6 +49,10 @@ from router.work_errors import (
     ResponseNotFoundError,
 )
 
+ErrorType = Literal[
+    "invalid_request_error", "permission_error", "rate_limit_error", "server_error", "unavailable_error"
+]
+
 
 class ErrorRow(msgspec.Struct, frozen=True):
     """How one class of errors leaves the gateway.
@@ -57,14 +63,14 @@ class ErrorRow(msgspec.Struct, frozen=True):
     """
 
     status: int
-    type: str
+    type: ErrorType
     closes: bool = False
 
 
-_INVALID = "invalid_request_error"
-_PERMISSION = "permission_error"
-_SERVER = "server_error"
-_UNAVAILABLE = "unavailable_error"
+_INVALID: Final = "invalid_request_error"
+_PERMISSION: Final = "permission_error"
+_SERVER: Final = "server_error"
+_UNAVAILABLE: Final = "unavailable_error"
 
 # 499 is nginx's "client closed request": nobody receives it, the access log shows it. A request that was cancelled by
 # its id has it as well, because clients send a 409 or a 5xx again by themselves (OpenAI's does), and nobody wants that.

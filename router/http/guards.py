@@ -19,6 +19,7 @@ from router.errors import (
     URLTooLongError,
 )
 from router.http.asgi import App, BytesResponse, Receive, Scope, Send, error_reply
+from router.http.dialect import Dialects
 from router.http.hosts import HostRules
 from router.http.limits import UPLOAD_PREFIX, HttpLimits
 
@@ -42,8 +43,9 @@ class Guards:
         limits: Limits of URL, headers and declared body.
     """
 
-    def __init__(self, app: App, *, rules: HostRules, limits: HttpLimits) -> None:
+    def __init__(self, app: App, *, rules: HostRules, limits: HttpLimits, dialects: Dialects) -> None:
         self._app = app
+        self._dialects = dialects
         self._rules = rules
         self._limits = limits
 
@@ -58,7 +60,7 @@ class Guards:
         try:
             origin = self._check(scope)
         except RouterError as error:
-            await error_reply(error, scope["path"]).send(send)
+            await error_reply(error, self._dialects.of(scope["path"])).send(send)
             return
         if origin is None:
             await self._app(scope, receive, send)

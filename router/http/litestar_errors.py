@@ -21,7 +21,8 @@ from router.errors import (
     RouteNotFoundError,
     RouterError,
 )
-from router.http.error_response import dialect_of, render
+from router.http.dialect import Dialects
+from router.http.error_response import render
 from router.http.error_table import row_for
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class LitestarSettings(TypedDict):
     request_max_body_size: int
 
 
-def litestar_settings(*, max_body_bytes: int) -> LitestarSettings:
+def litestar_settings(*, max_body_bytes: int, dialects: Dialects) -> LitestarSettings:
     """Return what every Litestar app of the gateway is created with: `Litestar(handlers, **litestar_settings(...))`.
 
     Args:
@@ -55,13 +56,14 @@ def litestar_settings(*, max_body_bytes: int) -> LitestarSettings:
     Returns:
         Keyword arguments: exception handlers for every exception, no debug pages, no logging set-up of Litestar's.
     """
+    answer = _Answering(dialects)
     return {
         "exception_handlers": {
-            RouterError: _answer,
-            BackendError: _answer,
-            RegistryError: _answer,
-            HTTPException: _answer_litestar,
-            Exception: _answer,
+            RouterError: answer.ours,
+            BackendError: answer.ours,
+            RegistryError: answer.ours,
+            HTTPException: answer.litestars,
+            Exception: answer.ours,
         },
         "debug": False,
         "logging_config": None,
@@ -69,24 +71,29 @@ def litestar_settings(*, max_body_bytes: int) -> LitestarSettings:
     }
 
 
-def _answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Answer one of our errors, or a defect: its traceback goes to the log and nowhere else."""
-    path = request.scope["path"]
-    if row_for(type(error)) is None:
-        _logger.error("defect in %s %r", request.method, path, exc_info=error)
-    elif isinstance(error, ClientDisconnectedError):
-        _logger.debug("client went away in %s %r", request.method, path)
-    response = render(error, dialect_of(path))
-    headers = {name.decode(): value.decode() for name, value in response.headers if name != b"content-type"}
-    return Response(response.body, status_code=response.status, headers=headers, media_type="application/json")
+class _Answering:
+    """Answers errors in the dialect of the request's path."""
 
+    def __init__(self, dialects: Dialects) -> None:
+        self._dialects = dialects
 
-def _answer_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Answer what Litestar itself refuses: an unknown path, a wrong method, a parameter that is no number."""
-    response = _answer(request, _ours(request, error))
-    if error.headers and "allow" in {name.lower() for name in error.headers}:
-        response.headers["allow"] = next(value for name, value in error.headers.items() if name.lower() == "allow")
-    return response
+    def ours(self, request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        """Answer one of our errors, or a defect: its traceback goes to the log and nowhere else."""
+        path = request.scope["path"]
+        if row_for(type(error)) is None:
+            _logger.error("defect in %s %r", request.method, path, exc_info=error)
+        elif isinstance(error, ClientDisconnectedError):
+            _logger.debug("client went away in %s %r", request.method, path)
+        response = render(error, self._dialects.of(path))
+        headers = {name.decode(): value.decode() for name, value in response.headers if name != b"content-type"}
+        return Response(response.body, status_code=response.status, headers=headers, media_type="application/json")
+
+    def litestars(self, request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+        """Answer what Litestar itself refuses: an unknown path, a wrong method, a parameter that is no number."""
+        response = self.ours(request, _ours(request, error))
+        if error.headers and "allow" in {name.lower() for name in error.headers}:
+            response.headers["allow"] = next(value for name, value in error.headers.items() if name.lower() == "allow")
+        return response
 
 
 def _ours(request: Request[Any, Any, Any], error: HTTPException) -> Exception:

@@ -23,7 +23,8 @@ from router.errors import (
     URLTooLongError,
 )
 from router.http.asgi import error_app
-from router.http.error_response import dialect_of, render
+from router.http.dialect import Dialect, Dialects
+from router.http.error_response import render
 from router.http.limits import UPLOAD_PREFIX, UPLOAD_STEP_BYTES, HttpLimits
 
 __all__ = ["DeadlineProtocol"]
@@ -53,10 +54,12 @@ class DeadlineProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: HttpLimits,
+        dialects: Dialects,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.timeout_keep_alive = limits.idle_timeout_s  # type: ignore[assignment]  # call_later takes floats
         self._limits = limits
+        self._dialects = dialects
         self._served_app = self.app
         self._deadline: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
@@ -72,7 +75,9 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         timeout_s = self._limits.header_timeout_s
         if len(self.connections) > self._limits.max_connections:
-            self._served_app = error_app(TooManyConnectionsError("The server has too many connections."))
+            self._served_app = error_app(
+                TooManyConnectionsError("The server has too many connections."), self._dialects
+            )
             timeout_s = min(timeout_s, _REFUSAL_TIMEOUT_S)
         self._set_deadline(timeout_s)
 
@@ -125,7 +130,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         # RFC 9112 section 3.2.2: the absolute form is for proxies, and its host would overrule the Host header.
         is_our_form = self.url.startswith(b"/") or self.url == b"*"
         refusal = MalformedRequestError("The request target must be a path.")
-        self.app = self._served_app if is_our_form and b"#" not in self.url else error_app(refusal)
+        self.app = self._served_app if is_our_form and b"#" not in self.url else error_app(refusal, self._dialects)
         super().on_headers_complete()
         self._is_in_body = True
         self._num_step_bytes = 0
@@ -227,7 +232,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             # The deadline of a body whose answer is out already: nothing more to say.
             answer_is_owed = not self._is_in_body
         if answer_is_owed:
-            self.transport.write(_raw_response(error, self._path()))
+            self.transport.write(_raw_response(error, self._dialects.of(self._path())))
         self._close()
 
     def _close(self) -> None:
@@ -239,8 +244,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         return url.partition(b"?")[0].decode("latin-1")
 
 
-def _raw_response(error: RouterError, path: str) -> bytes:
-    response = render(error, dialect_of(path))
+def _raw_response(error: RouterError, dialect: Dialect) -> bytes:
+    response = render(error, dialect)
     headers = [header for header in response.headers if header[0] != b"connection"]
     lines = [name + b": " + value + b"\r\n" for name, value in headers]
     return b"".join([STATUS_LINE[response.status], *lines, b"connection: close\r\n\r\n", response.body])

@@ -13,7 +13,7 @@ import functools
 import logging
 import signal
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,13 +27,14 @@ from uvicorn.server import ServerState
 from router.errors import StartupError
 from router.http.access_log import AccessLog
 from router.http.asgi import App
+from router.http.dialect import Dialects
 from router.http.guards import Guards
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.protocol import DeadlineProtocol
 from router.http.sockets import BACKLOG, UnixSocket, bind_tcp, bind_unix
 
-__all__ = ["Addresses", "HttpServer", "guarded", "run", "serve"]
+__all__ = ["Addresses", "HttpServer", "guarded", "run", "stopping_on_signals"]
 
 T = TypeVar("T")
 
@@ -57,13 +58,17 @@ class Addresses(msgspec.Struct, frozen=True):
     unix_socket: Path | None
 
 
-def guarded(app: App, *, rules: HostRules, limits: HttpLimits, access_logger: logging.Logger) -> App:
+def guarded(
+    app: App, *, rules: HostRules, limits: HttpLimits, dialects: Dialects, access_logger: logging.Logger
+) -> App:
     """Put the layers around an app that every request passes: access log, then guards.
 
     Args:
         limits: Limits of URL, headers and declared body.
     """
-    return AccessLog(Guards(app, rules=rules, limits=limits), logger=access_logger)
+    return AccessLog(
+        Guards(app, rules=rules, limits=limits, dialects=dialects), logger=access_logger, dialects=dialects
+    )
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -72,44 +77,17 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-async def serve(
-    app: App,
-    *,
-    host: str,
-    port: int,
-    unix_socket: Path | None = None,
-    limits: HttpLimits,
-    on_started: Callable[[Addresses], None] | None = None,
-    drain_timeout_s: float = 30.0,
-) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once.
-
-    Args:
-        app: The app, with its guards (`guarded`).
-        port: Port; 0 for a free one.
-        unix_socket: A path to listen on as well.
-        on_started: Called once, when requests are served.
-
-    Raises:
-        AddressInUseError: Another program listens on the address.
-        SocketInUseError: A server answers on the unix socket.
-        BindError: An address cannot be used.
-        StartupError: The app's own start failed; the log has the cause.
-    """
-    server = HttpServer(
-        app, host=host, port=port, unix_socket=unix_socket, limits=limits, drain_timeout_s=drain_timeout_s
-    )
+@contextlib.contextmanager
+def stopping_on_signals(*stops: Callable[[], None]) -> Iterator[None]:
+    """Call some functions on each SIGTERM and SIGINT, in the event loop."""
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for number in signals:
-        loop.add_signal_handler(number, server.stop)
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, lambda: [stop() for stop in stops])
     try:
-        addresses = await server.start()
-        if on_started is not None:
-            on_started(addresses)
-        await server.wait_stopped()
+        yield
     finally:
-        for number in signals:
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 
@@ -130,11 +108,13 @@ class HttpServer:
         port: int,
         unix_socket: Path | None = None,
         limits: HttpLimits,
+        dialects: Dialects,
         drain_timeout_s: float = 30.0,
     ) -> None:
         self._address = (host, port)
         self._unix_path = unix_socket
         self._limits = limits
+        self._dialects = dialects
         self._drain_timeout_s = drain_timeout_s
         self._config = uvicorn.Config(
             app,
@@ -203,7 +183,12 @@ class HttpServer:
     async def _listen(self, tcp: list[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
         factory = functools.partial(
-            DeadlineProtocol, self._config, self._state, self._lifespan.state, limits=self._limits
+            DeadlineProtocol,
+            self._config,
+            self._state,
+            self._lifespan.state,
+            limits=self._limits,
+            dialects=self._dialects,
         )
         for sock in tcp:
             self._listeners.append(await loop.create_server(factory, sock=sock, backlog=BACKLOG))

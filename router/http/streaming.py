@@ -10,16 +10,15 @@ and one that waits for the disconnect. Keep-alives hang on a timer, so that a ch
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from typing import TypeVar
-
-import msgspec
 
 from backends.errors import BackendError
 from registry.errors import RegistryError
 from router.errors import ClientDisconnectedError, RouterError, ShuttingDownError
 from router.http.asgi import Receive, Scope, Send, error_reply
-from router.http.error_response import Dialect, error_object
+from router.http.dialect import Dialect
+from router.http.error_response import error_chunk
 
 __all__ = [
     "NDJSON",
@@ -27,7 +26,6 @@ __all__ = [
     "SSE_KEEP_ALIVE",
     "EventStream",
     "cancelled_on_disconnect",
-    "error_chunk",
     "until_disconnect",
 ]
 
@@ -88,26 +86,6 @@ async def until_disconnect(receive: Receive, work: Awaitable[T]) -> T:
         return await work
 
 
-def error_chunk(error: BaseException, dialect: Dialect) -> bytes:
-    """Encode an error within a stream as each protocol has it.
-
-    Args:
-        error: One of our errors; anything else is shown as an internal error without its text.
-        dialect: OpenAI and Anthropic stream SSE, Ollama NDJSON.
-
-    Returns:
-        One chunk: `data: {...}` for OpenAI, `event: error` for Anthropic, one line for Ollama.
-    """
-    body = msgspec.json.encode(error_object(error, dialect))
-    match dialect:
-        case Dialect.OPENAI:
-            return b"data: " + body + b"\n\n"
-        case Dialect.ANTHROPIC:
-            return b"event: error\ndata: " + body + b"\n\n"
-        case Dialect.OLLAMA:
-            return body + b"\n"
-
-
 class EventStream:
     """A streamed response. An ASGI app; a Litestar handler annotated `-> ASGIApp` may return it.
 
@@ -116,7 +94,7 @@ class EventStream:
 
     Args:
         chunks: Ready bytes; each becomes one write. Before the first it may raise one of our errors.
-        encode_error: Makes the chunk for an error after the first chunk, e.g. `error_chunk` with the dialect.
+        dialect: Of errors, before the first chunk and after it.
         media_type: `SSE` or `NDJSON`.
         keep_alive: What to send when nothing was sent for a while; `None` for nothing.
         keep_alive_s: Seconds of silence before a keep-alive, and between two.
@@ -128,7 +106,7 @@ class EventStream:
         self,
         chunks: AsyncIterator[bytes],
         *,
-        encode_error: Callable[[BaseException], bytes],
+        dialect: Dialect,
         media_type: bytes = SSE,
         headers: list[tuple[bytes, bytes]] | None = None,
         keep_alive: bytes | None = None,
@@ -136,7 +114,7 @@ class EventStream:
         commit_after_s: float | None = None,
     ) -> None:
         self._chunks = chunks
-        self._encode_error = encode_error
+        self._dialect = dialect
         self._headers = [
             (b"content-type", media_type),
             (b"cache-control", b"no-store"),
@@ -151,17 +129,17 @@ class EventStream:
         self._timer: asyncio.TimerHandle | None = None
         self._ping: asyncio.Task[None] | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Send the stream until it ends, fails or loses its client."""
         try:
             with contextlib.suppress(ClientDisconnectedError):
                 async with cancelled_on_disconnect(receive):
-                    await self._send_all(scope, send)
+                    await self._send_all(send)
         except asyncio.CancelledError:
             # A disconnect is handled above: this is the server, which ends what has not ended by itself.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_WORD_S):
-                    await self._end_with_error(ShuttingDownError(), scope, send)
+                    await self._end_with_error(ShuttingDownError(), send)
             raise
         finally:
             self._stop_timer()
@@ -171,7 +149,7 @@ class EventStream:
             if close is not None:
                 await close()
 
-    async def _send_all(self, scope: Scope, send: Send) -> None:
+    async def _send_all(self, send: Send) -> None:
         loop = asyncio.get_running_loop()
         self._sent_at = loop.time()
         num_sent = 0
@@ -189,17 +167,17 @@ class EventStream:
                 if num_sent % _CHUNKS_PER_TURN == 0:
                     await asyncio.sleep(0)
         except _OUR_ERRORS as error:
-            await self._end_with_error(error, scope, send)
+            await self._end_with_error(error, send)
             return
         await self._end(b"", send)
 
-    async def _end_with_error(self, error: BaseException, scope: Scope, send: Send) -> None:
+    async def _end_with_error(self, error: BaseException, send: Send) -> None:
         self._stop_timer()
         await self._finish_ping()
         if self._is_started:
-            await self._end(self._encode_error(error), send)
+            await self._end(error_chunk(error, self._dialect), send)
         else:
-            await error_reply(error, scope["path"]).send(send)
+            await error_reply(error, self._dialect).send(send)
 
     async def _end(self, last_chunk: bytes, send: Send) -> None:
         self._stop_timer()

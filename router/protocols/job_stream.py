@@ -2,13 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from functools import partial
 from typing import TypeVar
 
 import msgspec
 
-from router.http.error_response import Dialect
-from router.http.streaming import SSE_KEEP_ALIVE, EventStream, error_chunk
+from router.http.dialect import OPENAI
+from router.http.streaming import SSE_KEEP_ALIVE, EventStream
 from router.jobs.job import Follower
 
 EventT = TypeVar("EventT")
@@ -25,7 +24,7 @@ def job_stream(
     """Return the events of a job as a response; the job goes on when its client leaves."""
     return EventStream(
         _chunks(follower, encode),
-        encode_error=partial(error_chunk, dialect=Dialect.OPENAI),
+        dialect=OPENAI,
         headers=headers,
         keep_alive=SSE_KEEP_ALIVE,
         keep_alive_s=keepalive_s,

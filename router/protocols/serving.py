@@ -13,9 +13,9 @@ from litestar.types import ASGIApp
 
 from router.http.asgi import json_reply
 from router.http.body import read_body
-from router.http.error_response import Dialect
+from router.http.dialect import OPENAI, Dialect
 from router.http.headers import ENGINE_HEADER, REQUEST_ID_HEADER
-from router.http.streaming import EventStream, error_chunk, until_disconnect
+from router.http.streaming import EventStream, until_disconnect
 from router.requests.embedding import EmbeddingRun, Embeddings, EmbeddingWanted
 from router.requests.facts import RequestFacts
 from router.requests.generation import Generation, GenerationRequest
@@ -144,8 +144,8 @@ async def reply(
     services: Services,
     arrival: Arrival,
     running: RunningRequest,
-    dialect: Dialect,
     *,
+    dialect: Dialect = OPENAI,
     chunks: Callable[[RunningRequest], AsyncIterator[bytes]] = RunningRequest.follow,
     headers: tuple[tuple[bytes, bytes], ...] = (),
 ) -> ASGIApp:
@@ -157,7 +157,7 @@ async def reply(
     keepalive_s = services.config.server.keepalive_s
     return EventStream(
         chunks(running),
-        encode_error=lambda error: error_chunk(error, dialect),
+        dialect=dialect,
         media_type=media_type,
         headers=own,
         keep_alive=running.encoder.keep_alive,

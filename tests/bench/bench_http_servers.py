@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,8 @@ def make_app() -> Any:
     from litestar import Litestar, Request, get, post
     from litestar.types import ASGIApp
 
-    from router.http.error_response import Dialect
-    from router.http.streaming import EventStream, error_chunk
+    from router.http.dialect import OPENAI
+    from router.http.streaming import EventStream
 
     async def chunks(num_chunks: int, pause_s: float) -> AsyncIterator[bytes]:
         for _ in range(num_chunks):
@@ -46,7 +45,7 @@ def make_app() -> Any:
             yield CHUNK
 
     def stream_of(num_chunks: int, pause_s: float) -> EventStream:
-        return EventStream(chunks(num_chunks, pause_s), encode_error=partial(error_chunk, dialect=Dialect.OPENAI))
+        return EventStream(chunks(num_chunks, pause_s), dialect=OPENAI)
 
     @get("/health")
     async def health() -> dict[str, str]:
@@ -86,10 +85,10 @@ def serve(kind: str, path: str) -> None:
     elif kind == "mlxr":
         from router.http.limits import HttpLimits
         from router.http.server import run
-        from router.http.server import serve as serve_here
+        from tests.support.http_serving import serve as serve_here
 
         limits = HttpLimits(header_timeout_s=3.0, body_timeout_s=3.0)
-        run(serve_here(make_app(), host="127.0.0.1", port=0, unix_socket=Path(path), limits=limits))
+        run(serve_here(make_app(), unix_socket=Path(path), limits=limits))
     else:
         import uvicorn
 

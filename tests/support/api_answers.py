@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from router.protocols.endpoints.base import SSE, Answer, Endpoint
-from router.protocols.endpoints.table import ENDPOINTS, ERRORS
+from router.protocols.endpoint import Answer, Endpoint
+from router.protocols.table import DIALECTS, ENDPOINTS
 
 _FIRST_ERROR = 400
 
@@ -27,12 +27,12 @@ def check_answer(endpoint: Endpoint, status: int, headers: Mapping[str, str], bo
         return
     if status >= _FIRST_ERROR:
         assert media == "application/json", (status, media)
-        decode_any(body, (ERRORS[endpoint.dialect],))
+        decode_any(body, (DIALECTS.of(endpoint.url).shape,))
         return
-    if endpoint.stream is not None and media == endpoint.stream.media:
+    if endpoint.stream is not None and media == endpoint.stream.media.decode():
         assert status == 200
         for piece in _pieces(media, body.decode()):
-            decode_any(piece, endpoint.stream.events)
+            decode_any(piece, endpoint.stream_types)
         return
     answer = endpoint.answers.get(status)
     assert answer is not None, f"{endpoint.method} {endpoint.path} has no answer with {status}"
@@ -59,7 +59,7 @@ def _pattern(row: Endpoint) -> str:
 
 
 def _pieces(media: str, text: str) -> list[str]:
-    if media != SSE:
+    if media != "text/event-stream":
         return text.splitlines()
     blocks = [block for block in text.split("\n\n") if block and not block.startswith(":")]
     data = [line.removeprefix("data: ") for block in blocks for line in block.split("\n") if line.startswith("data: ")]

@@ -28,6 +28,7 @@ from router.models.directory import ModelDirectory
 from router.models.targets import Choice
 from router.models.wish import Wish
 from router.protocols.batches.execution import run_line
+from router.protocols.table import DIALECTS
 from router.requests.register import RunningRequest
 from router.services import Services
 from router.stores.conversations import Conversations
@@ -79,9 +80,13 @@ class FakeFront:
         self._batches = asyncio.create_task(self.services.batches.run())
         limits = HttpLimits()
         app = guarded(
-            create_app(self.services), rules=HostRules(), limits=limits, access_logger=logging.getLogger("tests.access")
+            create_app(self.services),
+            rules=HostRules(),
+            limits=limits,
+            dialects=DIALECTS,
+            access_logger=logging.getLogger("tests.access"),
         )
-        self.server = HttpServer(app, host="127.0.0.1", port=0, limits=limits)
+        self.server = HttpServer(app, host="127.0.0.1", port=0, limits=limits, dialects=DIALECTS)
         host, port = (await self.server.start()).tcp[0]
         self._served = asyncio.create_task(self.server.wait_stopped())
         self.client = httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=WITHIN_S)

@@ -26,8 +26,7 @@ from router.config import Config
 from router.models.load_settings import load_settings_of
 from router.placement.budget import this_machine
 from router.placement.fit import fit_settings_for
-from router.protocols.control.capabilities import field_rows, report
-from router.protocols.fields.capabilities import generating_engines
+from router.protocols.control.capabilities import capability_report, field_rows, generating_engines
 
 SHOWN_CONTEXTS = (2048, 8192, 32_768, 131_072)
 
@@ -77,10 +76,12 @@ def show(name: str, template: bool, is_json: bool) -> None:
 
 
 def _description(model: Model, hashes: dict[str, FileHash]) -> dict[str, Any]:
+    from router.protocols.table import ENDPOINTS  # what declares them is too much for a look at a model
+
     plain: dict[str, Any] = to_builtins(model) | {
         "settings": set_settings(model.settings),
         "adapters": [description(adapter) for adapter in model.adapters],
-        "capabilities": report(model),
+        "capabilities": to_builtins(capability_report(ENDPOINTS, model)),
     }
     for artifact, source in zip(plain["artifacts"], model.artifacts, strict=True):
         artifact["files"] = [

@@ -6,19 +6,20 @@ fields what it wants. Keys (`x-api-key`, `Authorization`) are accepted and not l
 
 from typing import Any, Final
 
-from litestar import Request, Router, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from backends.wire.questions import CountTokens, TokenCount
 from router.http.asgi import json_reply
-from router.http.error_response import Dialect
-from router.http.litestar_errors import POST_OK
-from router.http.streaming import until_disconnect
-from router.protocols.anthropic.answer_schemas import InputTokens
+from router.http.streaming import SSE, until_disconnect
+from router.protocols.anthropic.answer_schemas import AnswerMessage, InputTokens, StreamEvent
 from router.protocols.anthropic.answering import anthropic_answering
-from router.protocols.anthropic.schemas import CountRequest
+from router.protocols.anthropic.api import ANTHROPIC_API
+from router.protocols.anthropic.errors import ANTHROPIC_ERRORS
+from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
 from router.protocols.anthropic.validation import prompt_for
+from router.protocols.endpoint import Stream
 from router.protocols.fields.support import decode_body
 from router.protocols.serving import arrive, reply, start_or_rejoin
 from router.requests.asking import ask
@@ -30,18 +31,27 @@ REQUEST_ID_HEADER: Final = b"request-id"
 _AnyRequest = Request[Any, Any, Any]
 
 
-@post("/v1/messages", status_code=POST_OK)
+@ANTHROPIC_API.post(
+    "/v1/messages",
+    AnswerMessage,
+    body=MessagesRequest,
+    stream=Stream(SSE, (StreamEvent,)),
+    has_request_headers=True,
+    use="generate",
+)
 async def create_message(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
-    """Answer a conversation, streamed or whole."""
+    """Answer a conversation."""
     arrival = await arrive(request, services)
     running = start_or_rejoin(services, arrival, lambda: anthropic_answering(services, arrival))
     own = ((REQUEST_ID_HEADER, running.facts.request_id.encode()),)
-    return await reply(services, arrival, running, Dialect.ANTHROPIC, headers=own)
+    return await reply(services, arrival, running, dialect=ANTHROPIC_ERRORS, headers=own)
 
 
-@post("/v1/messages/count_tokens", status_code=POST_OK)
+@ANTHROPIC_API.post(
+    "/v1/messages/count_tokens", InputTokens, body=CountRequest, has_request_headers=True, use="generate"
+)
 async def count_message_tokens(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
-    """Count the tokens of a conversation, cached or not, without answering it."""
+    """Count a conversation's tokens."""
     arrival = await arrive(request, services)
     body = decode_body(arrival.raw, CountRequest)
     wish = services.models.wish_for(body.model, arrival.engine, load=arrival.wishes.load)
@@ -54,4 +64,4 @@ async def count_message_tokens(request: _AnyRequest, services: NamedDependency[S
     return json_reply(InputTokens(count.num_tokens))
 
 
-anthropic_router = Router(path="/", route_handlers=[create_message, count_message_tokens])
+ROUTES: Final = (create_message, count_message_tokens)

@@ -20,7 +20,8 @@ from router.errors import (
     RouterError,
     ShuttingDownError,
 )
-from router.http.error_response import Dialect, render
+from router.http.dialect import OPENAI
+from router.http.error_response import render
 from router.jobs.batches.base import Batch, Line, LineEnd, output_text, result_line
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.answering import openai_answering
@@ -60,7 +61,7 @@ async def run_line(services: Services, batch: Batch, line: Line, body: bytes) ->
     except ShuttingDownError:
         raise
     except _OUR_ERRORS as exc:
-        response = render(exc, Dialect.OPENAI)
+        response = render(exc, OPENAI)
         status, answer = response.status, response.body
     duration_s = time.monotonic() - started_at
     is_ok = status == _OK

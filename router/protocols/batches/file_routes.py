@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from litestar import Request, delete, get, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -24,15 +24,20 @@ from router.errors import (
     UnsupportedFieldError,
 )
 from router.http.asgi import json_reply
-from router.http.error_response import Dialect
-from router.http.streaming import EventStream, error_chunk
+from router.http.dialect import OPENAI
+from router.http.streaming import EventStream
 from router.jobs.batches.base import StoredFile
 from router.jobs.batches.files import drop_file, read_part
 from router.jobs.batches.runner import Batches
+from router.protocols.batches.answer_schemas import DeletedFile, FileForm, FileList, FileObject
 from router.protocols.batches.objects import file_object, page_of
 from router.protocols.batches.uploads import Form, take_form
+from router.protocols.endpoint import AFTER, BINARY, FORM, ORDER, Answer, Body, Parameter, page_limit
+from router.protocols.openai.api import OPENAI_API
 from router.services import Services
 from router.work_errors import FileInUseError, FileNotFoundHereError
+
+_FILES: Final = (AFTER, page_limit(10_000), ORDER, Parameter(name="purpose", type=str, what="Only files of this one."))
 
 PURPOSES: Final = ("batch",)
 MAX_LIMIT: Final = 10_000
@@ -43,9 +48,9 @@ _OVERHEAD_BYTES: Final = 64 << 10
 _MAX_DIGITS: Final = 12
 
 
-@post("/v1/files", status_code=200)
+@OPENAI_API.post("/v1/files", FileObject, body=Body(FileForm, FORM))
 async def upload_file(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
-    """Take a file, as it comes."""
+    """Take a file."""
     batches = batches_of(services)
     limits = services.config.batches
     num_kept = sum(file.num_bytes for file in await batches.store.call(lambda store: store.files()))
@@ -68,9 +73,9 @@ async def upload_file(request: Request[Any, Any, Any], services: NamedDependency
     return json_reply(file_object(file))
 
 
-@get("/v1/files")
+@OPENAI_API.get("/v1/files", FileList, query=_FILES)
 async def list_files(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
-    """List all files, the newest first unless `order=asc`."""
+    """List files."""
     batches = batches_of(services)
     after, limit, others = limits_of(
         request, ("after", "limit", "order", "purpose"), max_limit=MAX_LIMIT, default=MAX_LIMIT
@@ -86,26 +91,26 @@ async def list_files(request: Request[Any, Any, Any], services: NamedDependency[
     return json_reply(page)
 
 
-@get("/v1/files/{file_id:str}")
+@OPENAI_API.get("/v1/files/{file_id:str}", FileObject)
 async def get_file(file_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
-    """Describe one file."""
+    """Describe a file."""
     return json_reply(file_object(await _found(batches_of(services), file_id)))
 
 
-@get("/v1/files/{file_id:str}/content")
+@OPENAI_API.get("/v1/files/{file_id:str}/content", answers={200: Answer((bytes,), BINARY)})
 async def get_file_content(file_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
-    """Send a file, a part after the other."""
+    """Send a file."""
     batches = batches_of(services)
     file = await _found(batches, file_id)
     return EventStream(
         _content(batches.files_dir, file),
-        encode_error=lambda error: error_chunk(error, Dialect.OPENAI),
+        dialect=OPENAI,
         media_type=b"application/octet-stream",
         headers=[(b"content-length", str(file.num_bytes).encode())],
     )
 
 
-@delete("/v1/files/{file_id:str}", status_code=200)
+@OPENAI_API.delete("/v1/files/{file_id:str}", DeletedFile)
 async def delete_file(file_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """Delete a file that no running batch needs."""
     batches = batches_of(services)

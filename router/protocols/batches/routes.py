@@ -9,7 +9,7 @@ import time
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from litestar import Request, Router, get, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -21,10 +21,18 @@ from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.jobs.batches.base import Batch, FailurePolicy
 from router.jobs.batches.runner import Batches
+from router.protocols.batches.answer_schemas import BatchList, BatchObject, EndList
 from router.protocols.batches.file_routes import FILE_ROUTES, batches_of, limits_of
 from router.protocols.batches.objects import batch_object, page_of
+from router.protocols.control.api import MLXR_API
+from router.protocols.endpoint import AFTER, Parameter, page_limit
+from router.protocols.openai.api import OPENAI_API
 from router.services import Services
 from router.work_errors import BatchNotFoundError, FileNotFoundHereError
+
+_PLACE: Final = Parameter(
+    name="after", type=Annotated[int, Meta(ge=0, le=10**9 - 1)], what="Place of the end that the list begins behind."
+)
 
 MAX_WINDOW_S: Final = 30 * 86_400
 MAX_METADATA: Final = 16
@@ -53,9 +61,9 @@ class BatchRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     token_budget: Annotated[int, Meta(ge=1, le=10**15)] | None = None
 
 
-@post("/v1/batches", status_code=200)
+@OPENAI_API.post("/v1/batches", BatchObject, body=BatchRequest)
 async def create_batch(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
-    """Take a batch in; its lines are checked and run beside everything else."""
+    """Begin a batch."""
     batches = batches_of(services)
     body = await read_json(request, BatchRequest, limit_bytes=services.config.server.max_body_bytes)
     window_s = window_seconds(body.completion_window)
@@ -83,9 +91,9 @@ async def create_batch(request: Request[Any, Any, Any], services: NamedDependenc
     return json_reply(await _shown(batches, await batches.start(batch)))
 
 
-@get("/v1/batches")
+@OPENAI_API.get("/v1/batches", BatchList, query=(AFTER, page_limit(100)))
 async def list_batches(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
-    """List all batches, the newest first."""
+    """List batches."""
     batches = batches_of(services)
     after, limit, _ = limits_of(request, ("after", "limit"), max_limit=100, default=20)
     found = await batches.store.call(lambda store: [(each, store.tally(each.batch_id)) for each in store.batches()])
@@ -95,25 +103,25 @@ async def list_batches(request: Request[Any, Any, Any], services: NamedDependenc
     return json_reply(page)
 
 
-@get("/v1/batches/{batch_id:str}")
+@OPENAI_API.get("/v1/batches/{batch_id:str}", BatchObject)
 async def get_batch(batch_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
-    """Describe one batch."""
+    """Describe a batch."""
     batches = batches_of(services)
     return json_reply(await _shown(batches, await _found(batches, batch_id)))
 
 
-@post("/v1/batches/{batch_id:str}/cancel", status_code=200)
+@OPENAI_API.post("/v1/batches/{batch_id:str}/cancel", BatchObject)
 async def cancel_batch(batch_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
-    """Let a batch come to its end early; what was answered stays."""
+    """Let a batch come to its end early."""
     batches = batches_of(services)
     return json_reply(await _shown(batches, await batches.cancel(await _found(batches, batch_id))))
 
 
-@get("/v1/mlxr/batches/{batch_id:str}/ends")
+@MLXR_API.get("/v1/mlxr/batches/{batch_id:str}/ends", EndList, query=(_PLACE,))
 async def list_ends(
     request: Request[Any, Any, Any], batch_id: FromPath[str], services: NamedDependency[Services]
 ) -> ASGIApp:
-    """List the lines that have ended, in the order of their ends, with their results; `?after=` goes on behind one."""
+    """List the lines of a batch that have ended."""
     batches = batches_of(services)
     text = request.query_params.get("after", "0")
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
@@ -159,7 +167,4 @@ async def _shown(batches: Batches, batch: Batch) -> dict[str, Any]:
     return batch_object(batch, await batches.store.call(lambda store: store.tally(batch.batch_id)))
 
 
-batches_router = Router(
-    path="/",
-    route_handlers=[create_batch, list_batches, get_batch, cancel_batch, list_ends, *FILE_ROUTES],
-)
+ROUTES: Final = (create_batch, list_batches, get_batch, cancel_batch, list_ends, *FILE_ROUTES)

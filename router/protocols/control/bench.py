@@ -3,23 +3,29 @@
 from typing import Any, Final
 
 import msgspec
-from litestar import Request, get, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from registry.errors import BenchNotFoundError
 from registry.store.benches import BenchHead
-from router.bench.figures.summary import summed_up
+from router.bench.events import BenchEvent
+from router.bench.figures.summary import BenchRun, summed_up
 from router.bench.plan.contestants import contestants_of
 from router.bench.plan.scenarios import chosen_scenarios
 from router.bench.plan.wish import BenchWish
 from router.errors import InvalidRequestError, UnavailableError
 from router.http.asgi import json_reply
 from router.http.body import read_json
+from router.http.streaming import SSE
 from router.jobs.benches import BenchRuns
+from router.protocols.control.api import MLXR_API
+from router.protocols.endpoint import Parameter, Stream, page_limit
 from router.protocols.job_stream import job_stream
 from router.services import Services
+
+_MODEL: Final = Parameter(name="model", type=str, what="Only runs of this one.")
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 1000
@@ -43,9 +49,9 @@ class BenchStopResponse(msgspec.Struct, frozen=True, kw_only=True):
     stopped: str | None
 
 
-@post("/v1/mlxr/bench", status_code=200)
+@MLXR_API.post("/v1/mlxr/bench", body=BenchWish, answers={}, stream=Stream(SSE, (BenchEvent,)))
 async def start_bench(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
-    """Measure; the answer is a stream of events. It goes on when its client leaves."""
+    """Measure; the answer is a stream of events."""
     wish = await read_json(request, BenchWish, limit_bytes=services.config.server.max_body_bytes)
     contestants_of(wish.model, wish.contestants, services.models.get)
     chosen_scenarios(wish.scenarios, wish.prompts, num_parallel=wish.num_parallel, max_tokens=wish.max_tokens)
@@ -55,9 +61,9 @@ async def start_bench(request: Request[Any, Any, Any], services: NamedDependency
     return job_stream(follower, keepalive_s=services.config.server.keepalive_s)
 
 
-@post("/v1/mlxr/bench/stop", status_code=200)
+@MLXR_API.post("/v1/mlxr/bench/stop", BenchStopResponse)
 async def stop_bench(services: NamedDependency[Services]) -> ASGIApp:
-    """End the one that runs; what it has measured is kept."""
+    """End the benchmark that runs."""
     runs = _runs(services)
     stopped = runs.running
     if not runs.stop():
@@ -65,18 +71,18 @@ async def stop_bench(services: NamedDependency[Services]) -> ASGIApp:
     return json_reply(BenchStopResponse(stopped=stopped))
 
 
-@get("/v1/mlxr/bench")
+@MLXR_API.get("/v1/mlxr/bench", BenchList, query=(_MODEL, page_limit(MAX_LIMIT)))
 async def list_benches(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
-    """List runs, newest first; `?model=NAME&limit=N`."""
+    """List benchmarks, newest first."""
     model = request.query_params.get("model")
     limit = _limit(request.query_params.get("limit"))
     runs = _runs(services)
     return json_reply(BenchList(benches=await runs.heads(model, limit), running=runs.running))
 
 
-@get("/v1/mlxr/bench/{bench_id:str}")
+@MLXR_API.get("/v1/mlxr/bench/{bench_id:str}", BenchRun)
 async def get_bench(bench_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
-    """Give one run: every sample, and the summary."""
+    """Give one benchmark."""
     return json_reply(summed_up(await _runs(services).record(bench_id)))
 
 

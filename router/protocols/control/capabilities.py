@@ -3,16 +3,23 @@
 Light on purpose: the command line imports it.
 """
 
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from registry.catalogue import Model
 from registry.engines import EngineKind
-from router.protocols.fields.capabilities import ENDPOINTS, able_engines, generating_engines
+from registry.facts import ModelKind
+from router.protocols.control.answer_schemas import CapabilityReport, FieldCapability, PathCapability
 from router.protocols.fields.support import Field, Support, fields_of
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.responses.schemas import ResponseRequest
+
+if TYPE_CHECKING:
+    from router.protocols.endpoint import Endpoint
+
+ENGINES: Final = tuple(sorted(EngineKind))
 
 BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "chat": ChatRequest,
@@ -51,37 +58,60 @@ def field_rows() -> list[FieldRow]:
     return list(rows.values())
 
 
-def report(model: Model | None = None, engine: EngineKind | None = None) -> dict[str, Any]:
-    """Return what is honoured as data.
+def capability_report(
+    endpoints: "Iterable[Endpoint]", model: Model | None = None, engine: EngineKind | None = None
+) -> CapabilityReport:
+    """Return what is honoured.
 
     Args:
+        endpoints: Those that need nothing of a model are left out.
         model: Only the engines that it has usable artifacts for; None = both engines.
         engine: Only this one of them; None = all.
     """
     engines = [name for name in able_engines(model) if engine in (None, name)]
     generating = [name for name in generating_engines(model) if name in engines]
     fields = [
-        {
-            "name": row.name,
-            "endpoints": row.endpoints,
-            "engines": {name: row.support_on(name).value for name in generating},
-            "allowed": row.allowed or None,
-            "neutral": [None, *row.field.neutral],
-            "hint": row.field.hint or None,
-        }
+        FieldCapability(
+            name=row.name,
+            endpoints=row.endpoints,
+            engines={name: row.support_on(name) for name in generating},
+            allowed=row.allowed or None,
+            neutral=[None, *row.field.neutral],
+            hint=row.field.hint or None,
+        )
         for row in field_rows()
     ]
-    endpoints = [
-        {
-            "path": row.path,
-            "what": row.what,
-            "engines": {name: name in row.engines and (name in generating or not row.generates) for name in engines},
-        }
-        for row in ENDPOINTS
+    paths = [
+        PathCapability(
+            path=f"{row.method} {row.url}",
+            what=row.summary[:1].lower() + row.summary[1:].removesuffix("."),
+            engines={name: name in generating or row.use == "embed" for name in engines},
+        )
+        for row in endpoints
+        if row.use is not None
     ]
-    return {
-        "model": None if model is None else model.name,
-        "engines": engines,
-        "fields": fields if generating else [],
-        "endpoints": endpoints,
+    return CapabilityReport(
+        model=None if model is None else model.name,
+        engines=[*engines],
+        fields=fields if generating else [],
+        endpoints=paths,
+    )
+
+
+def able_engines(model: Model | None) -> tuple[EngineKind, ...]:
+    """Return the engines that can do anything with a model; both, when no model is named."""
+    return _engines_with(model, frozenset({ModelKind.MODEL, ModelKind.EMBEDDING}))
+
+
+def generating_engines(model: Model | None) -> tuple[EngineKind, ...]:
+    """Return the engines that can generate text with a model; both, when no model is named."""
+    return _engines_with(model, frozenset({ModelKind.MODEL}))
+
+
+def _engines_with(model: Model | None, kinds: frozenset[ModelKind]) -> tuple[EngineKind, ...]:
+    if model is None:
+        return ENGINES
+    usable = {
+        artifact.engine for artifact in model.artifacts if artifact.status == "ok" and artifact.facts.kind in kinds
     }
+    return tuple(name for name in ENGINES if name in usable)

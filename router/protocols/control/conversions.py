@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 from msgspec import Meta
@@ -11,8 +11,11 @@ from msgspec import Meta
 from router.errors import UnavailableError
 from router.http.asgi import json_reply
 from router.http.body import read_json
-from router.jobs.conversions import Conversions
+from router.http.streaming import SSE
+from router.jobs.conversions import ConversionEvent, Conversions
 from router.jobs.convert.report import Bits, ConversionWish, Dtype, GroupSize
+from router.protocols.control.api import MLXR_API
+from router.protocols.endpoint import Stream
 from router.protocols.job_stream import job_stream
 from router.services import Services
 
@@ -50,18 +53,18 @@ class ConvertCancelResponse(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: int
 
 
-@post("/v1/mlxr/models/convert", status_code=200)
+@MLXR_API.post("/v1/mlxr/models/convert", body=ConvertRequest, answers={}, stream=Stream(SSE, (ConversionEvent,)))
 async def convert_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
-    """Make the MLX form of a model; the answer is a stream of events. It goes on when its client leaves."""
+    """Make the MLX form of a model; the answer is a stream of events."""
     body = await read_json(request, ConvertRequest, limit_bytes=services.config.server.max_body_bytes)
     wish = ConversionWish(bits=body.bits, group_size=body.group_size, dtype=body.dtype, name=body.name)
     follower = await _conversions(services).start(body.model, wish, is_forced=body.force)
     return job_stream(follower, keepalive_s=services.config.server.keepalive_s)
 
 
-@post("/v1/mlxr/models/convert/cancel", status_code=200)
+@MLXR_API.post("/v1/mlxr/models/convert/cancel", ConvertCancelResponse, body=ConvertCancelRequest)
 async def cancel_conversion(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
-    """Stop what is being made of a model; answers when nothing of it is left."""
+    """Stop what is being made of a model."""
     body = await read_json(request, ConvertCancelRequest, limit_bytes=services.config.server.max_body_bytes)
     name = services.models.get(body.model).name
     return json_reply(ConvertCancelResponse(model=name, cancelled=await _conversions(services).cancel(name)))

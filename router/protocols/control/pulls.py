@@ -1,11 +1,10 @@
 """Routes of pulls: start one and follow it, list them, pause, resume and cancel them."""
 
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, get, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -18,10 +17,12 @@ from registry.pull import Wishes
 from router.errors import UnavailableError
 from router.http.asgi import json_reply
 from router.http.body import read_json
-from router.http.error_response import Dialect
-from router.http.streaming import SSE_KEEP_ALIVE, EventStream, error_chunk
+from router.http.dialect import OPENAI
+from router.http.streaming import SSE, SSE_KEEP_ALIVE, EventStream
 from router.jobs.pull_events import ModelPullEvent, PullInfo, PullList
 from router.jobs.pulls import Pulls
+from router.protocols.control.api import MLXR_API
+from router.protocols.endpoint import Stream
 from router.services import Services
 
 MAX_PULL_ID_DIGITS = 15
@@ -42,35 +43,35 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
 
 
-@post("/v1/mlxr/models/pull", status_code=200)
+@MLXR_API.post("/v1/mlxr/models/pull", body=PullRequest, answers={}, stream=Stream(SSE, (ModelPullEvent,)))
 async def pull_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
-    """Pull a model; the answer is a stream of events. The pull goes on when its client leaves."""
+    """Pull a model; the answer is a stream of events."""
     body = await read_json(request, PullRequest, limit_bytes=services.config.server.max_body_bytes)
     wishes = Wishes(engine=body.engine, vision=body.vision, name=body.name)
     events = await _pulls(services).start(body.reference, wishes)
     keepalive_s = services.config.server.keepalive_s
     return EventStream(
         _encoded(events),
-        encode_error=partial(error_chunk, dialect=Dialect.OPENAI),
+        dialect=OPENAI,
         keep_alive=SSE_KEEP_ALIVE,
         keep_alive_s=keepalive_s,
         commit_after_s=keepalive_s,
     )
 
 
-@get("/v1/mlxr/models/pulls")
+@MLXR_API.get("/v1/mlxr/models/pulls", PullList)
 async def list_pulls(services: NamedDependency[Services]) -> ASGIApp:
     """List all pulls, oldest first."""
     return json_reply(PullList(await _pulls(services).list_pulls()))
 
 
-@post("/v1/mlxr/models/pulls/{pull_id:str}/pause", status_code=200)
+@MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/pause", PullInfo)
 async def pause_pull(pull_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """Stop a pull; what came is kept."""
     return json_reply(await _pulls(services).pause(_number(pull_id)))
 
 
-@post("/v1/mlxr/models/pulls/{pull_id:str}/resume", status_code=200)
+@MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/resume", PullInfo)
 async def resume_pull(pull_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """Go on with a pull."""
     pulls, number = _pulls(services), _number(pull_id)
@@ -79,7 +80,7 @@ async def resume_pull(pull_id: FromPath[str], services: NamedDependency[Services
     return json_reply(info)
 
 
-@post("/v1/mlxr/models/pulls/{pull_id:str}/cancel", status_code=200)
+@MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/cancel", PullInfo)
 async def cancel_pull(pull_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """Stop a pull and throw away what came."""
     return json_reply(await _pulls(services).cancel(_number(pull_id)))

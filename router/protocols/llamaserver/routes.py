@@ -1,8 +1,8 @@
 """Routes of llama-server's introspection. Whatever takes the model's vocabulary or template is asked of its worker."""
 
-from typing import Any
+from typing import Any, Final
 
-from litestar import Request, Router, get, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
@@ -14,22 +14,27 @@ from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 from router.http.streaming import until_disconnect
 from router.models.wish import Wish
 from router.protocols.choice import model_in_query, resident_workers, wish_or_default
+from router.protocols.endpoint import MODEL, Parameter
 from router.protocols.llamaserver import answer_schemas as answers
+from router.protocols.llamaserver.api import LLAMASERVER_API
 from router.protocols.llamaserver.props import props_of, slots_of
 from router.protocols.llamaserver.schemas import DetokenizeRequest, TokenizeRequest
-from router.protocols.openai.counting import read_chat
+from router.protocols.openai.counting import PromptRequest, read_chat
 from router.requests.asking import Reply, ask
 from router.requests.headers import wished_load
 from router.services import Services
 from router.workers.residency import ManagedWorker
 
+_AUTOLOAD: Final = Parameter(name="autoload", type=bool, what="false = refuse where the model is not loaded.")
+_FAIL: Final = Parameter(name="fail_on_no_slot", type=bool, what="Answer 503 when no place is free.")
+
 _AnyRequest = Request[Any, Any, Any]
 _NO = frozenset({"false", "0", "no", "off"})
 
 
-@post("/tokenize", status_code=200)
+@LLAMASERVER_API.post("/tokenize", answers.Tokenized, body=TokenizeRequest, use="generate")
 async def tokenize(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
-    """Return a text's tokens."""
+    """List a text's tokens."""
     body = await read_json(request, TokenizeRequest, limit_bytes=services.config.server.max_body_bytes)
     load = wished_load(request.headers.get(LOAD_HEADER))
     wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
@@ -42,9 +47,9 @@ async def tokenize(request: _AnyRequest, services: NamedDependency[Services]) ->
     return json_reply(answers.Tokenized([answers.TokenPiece(number, _text_or_bytes(piece)) for number, piece in pairs]))
 
 
-@post("/detokenize", status_code=200)
+@LLAMASERVER_API.post("/detokenize", answers.Detokenized, body=DetokenizeRequest, use="generate")
 async def detokenize(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
-    """Return the text of tokens."""
+    """Write the text of tokens."""
     body = await read_json(request, DetokenizeRequest, limit_bytes=services.config.server.max_body_bytes)
     load = wished_load(request.headers.get(LOAD_HEADER))
     wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
@@ -53,18 +58,18 @@ async def detokenize(request: _AnyRequest, services: NamedDependency[Services]) 
     return json_reply(answers.Detokenized(text.text))
 
 
-@post("/apply-template", status_code=200)
+@LLAMASERVER_API.post("/apply-template", answers.TemplateApplied, body=PromptRequest, use="generate")
 async def apply_template(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
-    """Return a conversation as the model's template writes it."""
+    """Write a conversation as the model's template does."""
     wish, prompt = await read_chat(request, services)
     text = (await _ask(request, services, wish, ApplyTemplate(prompt), "messages")).answer
     assert isinstance(text, Text)
     return json_reply(answers.TemplateApplied(text.text))
 
 
-@get("/props")
+@LLAMASERVER_API.get("/props", answers.Props, query=(MODEL, _AUTOLOAD), use="generate")
 async def get_props(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
-    """Describe a model, which is loaded for it unless `autoload=false`."""
+    """Describe a model and the defaults of requests."""
     model = model_in_query(request.query_params)
     wish = wish_or_default(services, model, request.headers.get(ENGINE_HEADER))
     if request.query_params.get("autoload", "").lower() in _NO and _holder(services, wish) is None:
@@ -84,9 +89,9 @@ async def get_props(request: _AnyRequest, services: NamedDependency[Services]) -
     )
 
 
-@get("/slots")
+@LLAMASERVER_API.get("/slots", list[answers.Slot], query=(MODEL, _FAIL), use="generate")
 async def get_slots(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
-    """List the places in the batch of a loaded model; none where it is not loaded."""
+    """List the places in a loaded model's batch."""
     model = model_in_query(request.query_params)
     if model is None and not resident_workers(services):
         holder = None
@@ -100,7 +105,7 @@ async def get_slots(request: _AnyRequest, services: NamedDependency[Services]) -
     return json_reply(slots)
 
 
-llamaserver_router = Router(path="/", route_handlers=[tokenize, detokenize, apply_template, get_props, get_slots])
+ROUTES: Final = (tokenize, detokenize, apply_template, get_props, get_slots)
 
 
 async def _ask(request: _AnyRequest, services: Services, wish: Wish, question: Question, prompt_param: str) -> Reply:

@@ -10,7 +10,6 @@ from msgspec import UNSET, UnsetType
 from router.protocols.answers import AnswerBody
 from router.protocols.fields.json_types import JSONObject
 from router.protocols.fields.logprobs import PositionLogprob
-from router.protocols.ollama.models.listing import ListedModel, LoadedModel
 
 DoneReason = Literal["stop", "length", "load", "unload"]
 
@@ -20,18 +19,6 @@ class Version(AnswerBody, frozen=True):
 
     version: str
     mlxr: str
-
-
-class TagsAnswer(AnswerBody, frozen=True):
-    """All models."""
-
-    models: list[ListedModel]
-
-
-class LoadedAnswer(AnswerBody, frozen=True):
-    """The models that are loaded."""
-
-    models: list[LoadedModel]
 
 
 class AnswerFunction(AnswerBody, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import secrets
 import time
 from typing import Any
 
-from litestar import Request, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
@@ -20,6 +20,7 @@ from router.models.targets import Purpose
 from router.protocols.fields.support import decode_body
 from router.protocols.fields.vectors import encoded, numbers_of, shortened
 from router.protocols.ollama.answer_schemas import EmbedAnswer, EmbeddingAnswer
+from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.asked import AskedModel, asked_model
 from router.protocols.ollama.durations import nanoseconds
 from router.protocols.ollama.loading import load_or_unload
@@ -31,9 +32,9 @@ from router.services import Services
 _AnyRequest = Request[Any, Any, Any]
 
 
-@post("/api/embed", status_code=200)
+@OLLAMA_API.post("/api/embed", EmbedAnswer, body=EmbedRequest, has_request_headers=True, use="embed")
 async def embed(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
-    """Return one vector per input; without any, load the model."""
+    """Embed texts."""
     started_at = time.monotonic()
     arrival = await arrive(request, services)
     body = decode_body(arrival.raw, EmbedRequest)
@@ -58,9 +59,9 @@ async def embed(request: _AnyRequest, services: NamedDependency[Services]) -> AS
     return json_reply(answer, headers=headers)
 
 
-@post("/api/embeddings", status_code=200)
+@OLLAMA_API.post("/api/embeddings", EmbeddingAnswer, body=EmbeddingsRequest, has_request_headers=True, use="embed")
 async def embed_one(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
-    """Return the vector of one text; without one, load the model."""
+    """Embed one text."""
     arrival = await arrive(request, services)
     body = decode_body(arrival.raw, EmbeddingsRequest)
     asked = asked_model(services, arrival, body, Purpose.EMBED)

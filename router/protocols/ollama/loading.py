@@ -10,11 +10,11 @@ import msgspec
 from litestar.types import ASGIApp
 
 from router.http.asgi import json_reply
-from router.http.error_response import Dialect
 from router.http.headers import REQUEST_ID_HEADER
-from router.http.streaming import NDJSON, EventStream, error_chunk, until_disconnect
+from router.http.streaming import NDJSON, EventStream, until_disconnect
 from router.protocols.ollama.asked import AskedModel
 from router.protocols.ollama.encoding import OllamaHead
+from router.protocols.ollama.errors import OLLAMA_ERRORS
 from router.protocols.serving import Arrival
 from router.services import Services
 
@@ -63,7 +63,7 @@ async def reply_to_empty(
     keepalive_s = services.config.server.keepalive_s
     return EventStream(
         _lines(services, asked, head),
-        encode_error=lambda error: error_chunk(error, Dialect.OLLAMA),
+        dialect=OLLAMA_ERRORS,
         media_type=NDJSON,
         headers=headers,
         keep_alive=msgspec.json.encode(head.line()) + b"\n",

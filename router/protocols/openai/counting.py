@@ -5,7 +5,7 @@ Source: llama.cpp, tools/server/README.md, and OpenAI API reference, "Get input 
 
 from typing import Annotated, Any
 
-from litestar import Request, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 from msgspec import Meta
@@ -21,6 +21,7 @@ from router.models.wish import Wish
 from router.protocols.choice import wish_or_default
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.answer_schemas import InputTokens
+from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.schemas import ChatRequest
 from router.protocols.openai.validation import chat_generation
 from router.requests.asking import ask
@@ -36,9 +37,9 @@ class PromptRequest(ChatRequest, kw_only=True, forbid_unknown_fields=True):
     model: Annotated[str, Meta(min_length=1, max_length=256)] | None = None  # type: ignore[assignment]
 
 
-@post("/v1/chat/completions/input_tokens", status_code=200)
+@OPENAI_API.post("/v1/chat/completions/input_tokens", InputTokens, body=PromptRequest, use="generate")
 async def count_input_tokens(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
-    """Count a chat's prompt tokens."""
+    """Count a conversation's tokens."""
     wish, prompt = await read_chat(request, services)
     services.models.note_use(wish.model)
     timeout_s = services.config.limits.stall_timeout_s

@@ -8,7 +8,7 @@ import secrets
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Request, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 from msgspec import Meta
@@ -23,6 +23,7 @@ from router.models.targets import Purpose
 from router.protocols.fields.vectors import encoded, numbers_of
 from router.protocols.openai.answer_schemas import Embedding, EmbeddingUsage
 from router.protocols.openai.answer_schemas import Embeddings as EmbeddingList
+from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.schemas import TokenId
 from router.protocols.serving import arrive, embeddings
 from router.requests.embedding import Embeddings, EmbeddingWanted
@@ -46,9 +47,9 @@ class EmbeddingRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     user: str | None = None
 
 
-@post("/v1/embeddings", status_code=200)
+@OPENAI_API.post("/v1/embeddings", EmbeddingList, body=EmbeddingRequest, has_request_headers=True, use="embed")
 async def create_embeddings(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
-    """Return one vector per input."""
+    """Embed texts."""
     arrival = await arrive(request, services)
     body, wanted = read_embedding_request(services, arrival.raw, arrival.engine, arrival.wishes.load)
     answer_id = new_embedding_id()

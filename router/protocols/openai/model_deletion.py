@@ -3,7 +3,6 @@
 Source: OpenAI API reference, "Delete a fine-tuned model".
 """
 
-from litestar import delete
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -11,12 +10,13 @@ from litestar.types import ASGIApp
 from router.errors import ModelInUseError, UnavailableError
 from router.http.asgi import json_reply
 from router.protocols.openai.answer_schemas import DeletedModel
+from router.protocols.openai.api import OPENAI_API
 from router.services import Services
 
 
-@delete("/v1/models/{model_id:path}", status_code=200)
+@OPENAI_API.delete("/v1/models/{model_id:path}", DeletedModel)
 async def delete_model(model_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
-    """Remove a model that is not loaded; names may contain a slash."""
+    """Remove a model that is not loaded."""
     name = services.models.get(model_id.removeprefix("/")).name
     for worker in services.supervisor.workers:
         if worker.target is not None and worker.target.model == name:

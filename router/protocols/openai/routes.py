@@ -1,17 +1,28 @@
 """Routes of the OpenAI API: decode, ask for a generation, encode."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
-from litestar import Request, Router, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
-from router.http.error_response import Dialect
 from router.http.headers import PROGRESS_HEADER
+from router.http.streaming import SSE
+from router.protocols.endpoint import Stream
 from router.protocols.fields.support import decode_body
+from router.protocols.openai.answer_schemas import ChatChunk, ChatCompletion, TextChunk, TextCompletion
 from router.protocols.openai.answering import openai_answering
-from router.protocols.openai.progress import WatchedEncoder, chunks_with_progress, wants_prefill_events
+from router.protocols.openai.api import OPENAI_API
+from router.protocols.openai.counting import count_input_tokens
+from router.protocols.openai.embeddings import create_embeddings
+from router.protocols.openai.model_deletion import delete_model
+from router.protocols.openai.progress import (
+    PrefillProgress,
+    WatchedEncoder,
+    chunks_with_progress,
+    wants_prefill_events,
+)
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.serving import Answering, Arrival, arrive, reply, start_or_rejoin
 from router.requests.register import RunningRequest
@@ -20,26 +31,40 @@ from router.services import Services
 _AnyRequest = Request[Any, Any, Any]
 
 
-@post("/v1/chat/completions", status_code=200)
+@OPENAI_API.post(
+    "/v1/chat/completions",
+    ChatCompletion,
+    body=ChatRequest,
+    stream=Stream(SSE, (ChatChunk, PrefillProgress)),
+    has_request_headers=True,
+    use="generate",
+)
 async def create_chat_completion(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
-    """Answer a conversation, streamed or whole."""
+    """Answer a conversation."""
     return await _serve(request, services, ChatRequest)
 
 
-@post("/v1/completions", status_code=200)
+@OPENAI_API.post(
+    "/v1/completions",
+    TextCompletion,
+    body=CompletionRequest,
+    stream=Stream(SSE, (TextChunk, PrefillProgress)),
+    has_request_headers=True,
+    use="generate",
+)
 async def create_completion(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
-    """Continue one text or several, streamed or whole."""
+    """Continue texts."""
     return await _serve(request, services, CompletionRequest)
 
 
-openai_router = Router(path="/", route_handlers=[create_chat_completion, create_completion])
+ROUTES: Final = (create_chat_completion, create_completion, count_input_tokens, create_embeddings, delete_model)
 
 
 async def _serve(request: _AnyRequest, services: Services, schema: type[ChatRequest | CompletionRequest]) -> ASGIApp:
     """Answer with what the same request was already being given, or with a new generation."""
     arrival = await arrive(request, services)
     running = start_or_rejoin(services, arrival, lambda: _answering(services, arrival, schema))
-    return await reply(services, arrival, running, Dialect.OPENAI, chunks=_chunks)
+    return await reply(services, arrival, running, chunks=_chunks)
 
 
 def _answering(services: Services, arrival: Arrival, schema: type[ChatRequest | CompletionRequest]) -> Answering:

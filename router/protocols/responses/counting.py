@@ -5,7 +5,7 @@ Source: OpenAI API reference, "Get input token counts".
 
 from typing import Annotated, Any
 
-from litestar import Request, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 from msgspec import Meta
@@ -17,6 +17,7 @@ from router.models.targets import Purpose
 from router.protocols.choice import wish_or_default
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.answer_schemas import InputTokens
+from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import read_conversation
 from router.protocols.responses.schemas import ResponseRequest
 from router.protocols.responses.validation import response_generation
@@ -31,9 +32,9 @@ class CountedRequest(ResponseRequest, kw_only=True, forbid_unknown_fields=True):
     model: Annotated[str, Meta(min_length=1, max_length=256)] | None = None  # type: ignore[assignment]
 
 
-@post("/v1/responses/input_tokens", status_code=200)
+@RESPONSES_API.post("/v1/responses/input_tokens", InputTokens, body=CountedRequest, use="generate")
 async def count_response_tokens(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
-    """Count a request's prompt tokens, those of its conversation among them."""
+    """Count a response's input tokens."""
     arrival = await arrive(request, services)
     body = decode_body(arrival.raw, CountedRequest)
     wish = wish_or_default(services, body.model, arrival.engine, Purpose.GENERATE, arrival.wishes.load)

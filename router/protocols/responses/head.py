@@ -8,8 +8,8 @@ from typing import Any, Final, Literal, cast
 import msgspec
 
 from router.errors import RequestCancelledError
-from router.http.error_response import Dialect, error_object
-from router.http.error_table import row_for
+from router.http.dialect import openai_error
+from router.http.error_response import shown_error
 from router.protocols.openai.answer import timings_of
 from router.protocols.openai.schemas import ServiceTier, TextFormat
 from router.protocols.responses.answer_schemas import (
@@ -118,9 +118,11 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
         """Return the object of a response that ended with an error; in the background, to be cancelled is none."""
         if self.request.background and isinstance(error, RequestCancelledError):
             return self.response("cancelled", output)
-        shown = error_object(error, Dialect.OPENAI)["error"]
-        message = f"{shown['code']}: {shown['message']}"
-        return self.response("failed", output, error=ResponseError(_code_of(error), message))
+        shown = shown_error(error)
+        said = openai_error(shown).error
+        return self.response(
+            "failed", output, error=ResponseError(_code_of(shown.row.status), f"{said.code}: {said.message}")
+        )
 
 
 def usage_of(end: SequenceEnd) -> ResponseUsage:
@@ -138,9 +140,8 @@ def usage_of(end: SequenceEnd) -> ResponseUsage:
     )
 
 
-def _code_of(error: BaseException) -> Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]:
+def _code_of(status: int) -> Literal["server_error", "rate_limit_exceeded", "invalid_prompt"]:
     """Return the code that the API knows; ours, which says more, stands before the message."""
-    row = row_for(type(error))
-    if row is None or row.status >= _FIRST_SERVER_STATUS:
+    if status >= _FIRST_SERVER_STATUS:
         return "server_error"
-    return "rate_limit_exceeded" if row.status == _TOO_MANY else "invalid_prompt"
+    return "rate_limit_exceeded" if status == _TOO_MANY else "invalid_prompt"

@@ -5,25 +5,45 @@ items".
 """
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from litestar import Request, delete, get, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
+from msgspec import Meta
 
 from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFieldError
 from router.http.asgi import json_reply
-from router.http.error_response import Dialect
-from router.http.streaming import SSE_KEEP_ALIVE, EventStream, error_chunk
+from router.http.dialect import OPENAI
+from router.http.streaming import SSE, SSE_KEEP_ALIVE, EventStream
 from router.jobs.background import FOLLOWABLE_S, BackgroundResponse
 from router.jobs.desk import ResponsesDesk
-from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem
+from router.protocols.endpoint import AFTER, ORDER, Parameter, Stream, page_limit
+from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
+from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import chain_items
 from router.protocols.responses.validation import check_include
 from router.services import Services
 from router.work_errors import ResponseNotFoundError
+
+_ONE: Final = "/v1/responses/{response_id:str}"
+_INCLUDE: Final = Parameter(
+    name="include",
+    type=Literal["message.output_text.logprobs", "reasoning.encrypted_content"],
+    what="Without effect: what is kept is shown.",
+)
+_FOLLOWED: Final = (
+    _INCLUDE,
+    Parameter(name="stream", type=bool, what="The events of one that runs in the background."),
+    Parameter(
+        name="starting_after",
+        type=Annotated[int, Meta(ge=0, le=10**10 - 1)],
+        what="Number of the event that the stream begins behind.",
+    ),
+    Parameter(name="include_obfuscation", type=Literal["false"], what="Without effect."),
+)
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
@@ -37,7 +57,7 @@ class _Kind(msgspec.Struct):
     background: bool
 
 
-@get("/v1/responses/{response_id:str}")
+@RESPONSES_API.get(_ONE, Response, query=_FOLLOWED, stream=Stream(SSE, (StreamEvent,)))
 async def get_response(
     request: Request[Any, Any, Any], response_id: FromPath[str], services: NamedDependency[Services]
 ) -> ASGIApp:
@@ -66,7 +86,7 @@ async def get_response(
     return json_reply((await desk.conversations.get(response_id)).body)
 
 
-@delete("/v1/responses/{response_id:str}", status_code=200)
+@RESPONSES_API.delete(_ONE, DeletedResponse)
 async def delete_response(response_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """Forget a response; one that runs is cancelled."""
     desk = _desk(services, response_id)
@@ -78,9 +98,9 @@ async def delete_response(response_id: FromPath[str], services: NamedDependency[
     return json_reply(DeletedResponse(id=response_id, object="response", deleted=True))
 
 
-@post("/v1/responses/{response_id:str}/cancel", status_code=200)
+@RESPONSES_API.post(f"{_ONE}/cancel", Response)
 async def cancel_response(response_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
-    """End a response that runs in the background; return it as it is then. One that has ended stays as it is."""
+    """End a response that runs in the background."""
     desk = _desk(services, response_id)
     running = desk.background.get(response_id)
     if running is not None:
@@ -91,11 +111,11 @@ async def cancel_response(response_id: FromPath[str], services: NamedDependency[
     return json_reply(found.body)
 
 
-@get("/v1/responses/{response_id:str}/input_items")
+@RESPONSES_API.get(f"{_ONE}/input_items", InputItemList, query=(AFTER, _INCLUDE, page_limit(MAX_LIMIT), ORDER))
 async def list_input_items(
     request: Request[Any, Any, Any], response_id: FromPath[str], services: NamedDependency[Services]
 ) -> ASGIApp:
-    """List what a response was made from: the conversation before it, and its own input."""
+    """List what a response was made from."""
     parameters = _parameters(request, ("after", "include", "include[]", "limit", "order"))
     check_include([*parameters.get("include", []), *parameters.get("include[]", [])])
     limit = _number(parameters, "limit")
@@ -119,7 +139,7 @@ def event_stream(services: Services, running: BackgroundResponse, after: int) ->
     chunks: AsyncIterator[bytes] = running.follow(after)
     return EventStream(
         chunks,
-        encode_error=lambda error: error_chunk(error, Dialect.OPENAI),
+        dialect=OPENAI,
         headers=[(b"x-request-id", running.response_id.encode())],
         keep_alive=SSE_KEEP_ALIVE,
         keep_alive_s=keepalive_s,

@@ -1,9 +1,9 @@
 """Routes of the Responses API: create a response. The other ones are in `lookup` and `counting`."""
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, Final
 
-from litestar import Request, Router, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
@@ -11,7 +11,9 @@ from backends.errors import BackendError
 from registry.errors import RegistryError
 from router.errors import RouterError
 from router.http.asgi import json_reply
-from router.http.error_response import Dialect
+from router.http.streaming import SSE
+from router.protocols.endpoint import Stream
+from router.protocols.responses.answer_schemas import Response, StreamEvent
 from router.protocols.responses.answering import (
     AskedResponse,
     encoder_of,
@@ -19,6 +21,7 @@ from router.protocols.responses.answering import (
     response_answering,
     start_in_background,
 )
+from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.counting import count_response_tokens
 from router.protocols.responses.lookup import (
     cancel_response,
@@ -27,14 +30,22 @@ from router.protocols.responses.lookup import (
     get_response,
     list_input_items,
 )
+from router.protocols.responses.schemas import ResponseRequest
 from router.protocols.serving import Answering, arrive, reply, start_or_rejoin
 from router.requests.register import RunningRequest
 from router.services import Services
 
 
-@post("/v1/responses", status_code=200)
+@RESPONSES_API.post(
+    "/v1/responses",
+    Response,
+    body=ResponseRequest,
+    stream=Stream(SSE, (StreamEvent,)),
+    has_request_headers=True,
+    use="generate",
+)
 async def create_response(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
-    """Answer, streamed or whole or in the background; a request that was sent again gets what runs for it."""
+    """Answer, and keep the conversation to go on from."""
     arrival = await arrive(request, services)
     asked: AskedResponse | None = None
     if services.requests.attachable(arrival.seal) is None:
@@ -50,7 +61,7 @@ async def create_response(request: Request[Any, Any, Any], services: NamedDepend
         return response_answering(services, asked)
 
     running = start_or_rejoin(services, arrival, answering)
-    return await reply(services, arrival, running, Dialect.OPENAI, chunks=_chunks)
+    return await reply(services, arrival, running, chunks=_chunks)
 
 
 async def _chunks(running: RunningRequest) -> AsyncGenerator[bytes, None]:
@@ -67,14 +78,11 @@ async def _chunks(running: RunningRequest) -> AsyncGenerator[bytes, None]:
         await reading.aclose()
 
 
-responses_router = Router(
-    path="/",
-    route_handlers=[
-        create_response,
-        count_response_tokens,
-        get_response,
-        delete_response,
-        cancel_response,
-        list_input_items,
-    ],
+ROUTES: Final = (
+    create_response,
+    count_response_tokens,
+    get_response,
+    delete_response,
+    cancel_response,
+    list_input_items,
 )

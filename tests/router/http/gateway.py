@@ -6,7 +6,6 @@ import inspect
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,12 +17,14 @@ from litestar.types import ASGIApp
 from router.errors import EngineCrashedError, QueueFullError
 from router.http.asgi import json_reply
 from router.http.body import read_json
-from router.http.error_response import Dialect
+from router.http.dialect import OPENAI, Dialects
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.litestar_errors import POST_OK, litestar_settings
 from router.http.server import Addresses, HttpServer, guarded, run
-from router.http.streaming import EventStream, error_chunk, until_disconnect
+from router.http.streaming import EventStream, until_disconnect
+from router.protocols.anthropic.errors import ANTHROPIC_ERRORS
+from router.protocols.ollama.errors import OLLAMA_ERRORS
 
 WITHIN_S = 5.0
 
@@ -38,6 +39,9 @@ LIMITS = HttpLimits(
     write_stall_s=0.3,
     max_connections=200,
 )
+
+
+DIALECTS = Dialects({"/api": OLLAMA_ERRORS, "/v1/messages": ANTHROPIC_ERRORS})
 
 
 class Echo(msgspec.Struct, forbid_unknown_fields=True):
@@ -100,13 +104,15 @@ def make_app(events: Events) -> Litestar:
 
     @get("/v1/stream/{kind:str}")
     async def stream(kind: FromPath[str]) -> ASGIApp:
-        return EventStream(chunks_of(kind, events), encode_error=partial(error_chunk, dialect=Dialect.OPENAI))
+        return EventStream(chunks_of(kind, events), dialect=OPENAI)
 
     @get(["/v1/boom", "/api/boom"])
     async def boom() -> None:
         raise ValueError("secret path /root/.ssh")
 
-    return Litestar([health, echo, wait, stream, boom], **litestar_settings(max_body_bytes=LIMITS.max_body_bytes))
+    return Litestar(
+        [health, echo, wait, stream, boom], **litestar_settings(max_body_bytes=LIMITS.max_body_bytes, dialects=DIALECTS)
+    )
 
 
 class Reply(msgspec.Struct):
@@ -170,10 +176,17 @@ class Gateway:
             make_app(self.events),
             rules=HostRules(),
             limits=limits,
+            dialects=DIALECTS,
             access_logger=self.logger,
         )
         self.server = HttpServer(
-            app, host="127.0.0.1", port=0, unix_socket=unix_socket, limits=limits, drain_timeout_s=drain_s
+            app,
+            host="127.0.0.1",
+            port=0,
+            unix_socket=unix_socket,
+            limits=limits,
+            dialects=DIALECTS,
+            drain_timeout_s=drain_s,
         )
         self.addresses = Addresses((), None)
         self._peers: list[Peer] = []

@@ -8,6 +8,7 @@ from router.http.asgi import json_reply
 from router.http.guards import Guards
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
+from router.protocols.table import DIALECTS
 
 LIMITS = HttpLimits(max_body_bytes=1000, max_header_bytes=500, max_headers=10, max_url_bytes=100)
 TCP = ("127.0.0.1", 11434)
@@ -62,7 +63,7 @@ async def call(
         ],
         "server": server,
     }
-    await Guards(app, rules=HostRules(), limits=LIMITS)(scope, receive, result.send)
+    await Guards(app, rules=HostRules(), limits=LIMITS, dialects=DIALECTS)(scope, receive, result.send)
     return result
 
 
@@ -203,7 +204,7 @@ async def test_lifespan_passes_and_websockets_do_not() -> None:
     async def receive() -> Any:
         raise AssertionError
 
-    guards = Guards(app, rules=HostRules(), limits=LIMITS)
+    guards = Guards(app, rules=HostRules(), limits=LIMITS, dialects=DIALECTS)
     await guards({"type": "lifespan"}, receive, result.send)
     await guards({"type": "websocket"}, receive, result.send)
     assert seen == ["lifespan"]

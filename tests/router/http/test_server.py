@@ -200,15 +200,15 @@ def test_what_is_not_a_socket_is_left_alone(tmp_path: Path) -> None:
 PROGRAM = """
     import logging
     from pathlib import Path
-    from router.http.server import run, serve
+    from router.http.server import run
     from tests.router.http.gateway import LIMITS, Events, make_app
+    from tests.support.http_serving import serve
 
     def started(addresses):
         print(addresses.tcp[0][1], flush=True)
 
     async def main():
-        await serve(make_app(Events()), host="127.0.0.1", port=0, unix_socket=Path({path!r}), limits=LIMITS,
-                    on_started=started, drain_timeout_s=30)
+        await serve(make_app(Events()), unix_socket=Path({path!r}), limits=LIMITS, on_started=started)
 
     run(main())
 """

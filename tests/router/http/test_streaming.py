@@ -1,23 +1,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 
 from router.errors import ClientDisconnectedError, EngineCrashedError, QueueFullError
-from router.http.error_response import Dialect
+from router.http.dialect import OPENAI, Dialect
+from router.http.error_response import error_chunk
 from router.http.streaming import (
     SSE_KEEP_ALIVE,
     EventStream,
     cancelled_on_disconnect,
-    error_chunk,
     until_disconnect,
 )
+from router.protocols.anthropic.errors import ANTHROPIC_ERRORS
+from router.protocols.ollama.errors import OLLAMA_ERRORS
 
 WITHIN_S = 5.0
-openai_error: Callable[[BaseException], bytes] = partial(error_chunk, dialect=Dialect.OPENAI)
 
 
 class Client:
@@ -92,7 +92,7 @@ class Source:
 
 async def test_chunks_are_passed_on_as_they_are() -> None:
     client, source = Client(), Source(b"data: 1\n\n", b"data: [DONE]\n\n")
-    await client.read(EventStream(source.chunks(), encode_error=openai_error))
+    await client.read(EventStream(source.chunks(), dialect=OPENAI))
     assert client.status == 200
     assert client.body == b"data: 1\n\ndata: [DONE]\n\n"
     assert client.is_complete
@@ -101,7 +101,7 @@ async def test_chunks_are_passed_on_as_they_are() -> None:
 
 async def test_headers_keep_proxies_from_holding_the_stream_back() -> None:
     client = Client()
-    stream = EventStream(Source(b"x").chunks(), encode_error=openai_error, headers=[(b"x-request-id", b"1")])
+    stream = EventStream(Source(b"x").chunks(), dialect=OPENAI, headers=[(b"x-request-id", b"1")])
     await client.read(stream)
     assert client.headers == {
         b"content-type": b"text/event-stream",
@@ -113,13 +113,13 @@ async def test_headers_keep_proxies_from_holding_the_stream_back() -> None:
 
 async def test_a_stream_without_chunks_is_an_empty_success() -> None:
     client = Client()
-    await client.read(EventStream(Source().chunks(), encode_error=openai_error))
+    await client.read(EventStream(Source().chunks(), dialect=OPENAI))
     assert (client.status, client.body, client.is_complete) == (200, b"", True)
 
 
 async def test_an_error_before_the_first_chunk_is_a_plain_http_error() -> None:
     client, source = Client(), Source(QueueFullError(retry_after_s=3))
-    await client.read(EventStream(source.chunks(), encode_error=openai_error))
+    await client.read(EventStream(source.chunks(), dialect=OPENAI))
     assert client.status == 429
     assert client.headers[b"retry-after"] == b"3"
     assert client.headers[b"content-type"] == b"application/json"
@@ -127,16 +127,15 @@ async def test_an_error_before_the_first_chunk_is_a_plain_http_error() -> None:
     assert client.is_complete
 
 
-async def test_an_error_before_the_first_chunk_speaks_the_dialect_of_the_path() -> None:
+async def test_an_error_before_the_first_chunk_is_an_answer_in_the_streams_dialect() -> None:
     client = Client()
-    stream = EventStream(Source(EngineCrashedError("gone")).chunks(), encode_error=openai_error)
-    await client.read(stream, "/api/chat")
+    await client.read(EventStream(Source(EngineCrashedError("gone")).chunks(), dialect=OLLAMA_ERRORS))
     assert (client.status, client.body) == (502, b'{"error":"gone"}')
 
 
 async def test_an_error_after_the_first_chunk_is_the_last_chunk() -> None:
     client, source = Client(), Source(b"data: 1\n\n", EngineCrashedError("gone"), b"data: [DONE]\n\n")
-    await client.read(EventStream(source.chunks(), encode_error=openai_error))
+    await client.read(EventStream(source.chunks(), dialect=OPENAI))
     assert client.status == 200
     first, last, empty = client.body.split(b"\n\n")
     assert (first, empty) == (b"data: 1", b"")
@@ -147,7 +146,7 @@ async def test_an_error_after_the_first_chunk_is_the_last_chunk() -> None:
 async def test_a_defect_propagates_to_the_server_and_still_closes_the_iterator() -> None:
     client, source = Client(), Source(b"data: 1\n\n", ValueError("defect"))
     with pytest.raises(ValueError, match="defect"):
-        await client.read(EventStream(source.chunks(), encode_error=openai_error))
+        await client.read(EventStream(source.chunks(), dialect=OPENAI))
     assert source.is_closed
     assert not client.is_complete
 
@@ -155,7 +154,7 @@ async def test_a_defect_propagates_to_the_server_and_still_closes_the_iterator()
 @pytest.mark.parametrize("chunks_before", [0, 1], ids=["before the first chunk", "after the first chunk"])
 async def test_a_disconnect_closes_the_iterator_at_once_and_in_the_request_task(chunks_before: int) -> None:
     client, source = Client(), Source(*[b"x"] * chunks_before, asyncio.Event())
-    stream = EventStream(source.chunks(), encode_error=openai_error)
+    stream = EventStream(source.chunks(), dialect=OPENAI)
     async with asyncio.TaskGroup() as group:
         request = group.create_task(client.read(stream))
         await asyncio.sleep(0)
@@ -182,14 +181,14 @@ async def test_a_disconnect_closes_an_iterator_that_is_not_a_generator() -> None
 
     client, chunks = Client(), Chunks()
     client.gone.set()
-    await client.read(EventStream(chunks, encode_error=openai_error))
+    await client.read(EventStream(chunks, dialect=OPENAI))
     assert chunks.is_closed
     assert client.messages == []
 
 
 async def test_cancellation_from_outside_is_not_taken_for_a_disconnect() -> None:
     client, source = Client(), Source(b"x", asyncio.Event())
-    request = asyncio.create_task(client.read(EventStream(source.chunks(), encode_error=openai_error)))
+    request = asyncio.create_task(client.read(EventStream(source.chunks(), dialect=OPENAI)))
     await client.until(lambda: len(client.messages) == 2)
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -200,7 +199,7 @@ async def test_cancellation_from_outside_is_not_taken_for_a_disconnect() -> None
 async def test_a_silent_stream_is_kept_alive_between_chunks() -> None:
     more = asyncio.Event()
     client, source = Client(), Source(b"data: 1\n\n", more, b"data: 2\n\n")
-    stream = EventStream(source.chunks(), encode_error=openai_error, keep_alive=SSE_KEEP_ALIVE, keep_alive_s=0.01)
+    stream = EventStream(source.chunks(), dialect=OPENAI, keep_alive=SSE_KEEP_ALIVE, keep_alive_s=0.01)
     async with asyncio.TaskGroup() as group:
         group.create_task(client.read(stream))
         await client.until(lambda: client.body.count(SSE_KEEP_ALIVE) >= 3)
@@ -213,7 +212,7 @@ async def test_a_keep_alive_commits_the_status_only_when_that_is_allowed() -> No
     more = asyncio.Event()
     client, source = Client(), Source(more, QueueFullError(retry_after_s=1))
     stream = EventStream(
-        source.chunks(), encode_error=openai_error, keep_alive=SSE_KEEP_ALIVE, keep_alive_s=0.01, commit_after_s=0.01
+        source.chunks(), dialect=OPENAI, keep_alive=SSE_KEEP_ALIVE, keep_alive_s=0.01, commit_after_s=0.01
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(client.read(stream))
@@ -228,7 +227,7 @@ async def test_a_keep_alive_commits_the_status_only_when_that_is_allowed() -> No
 async def test_without_leave_to_commit_the_first_chunk_is_awaited_in_silence() -> None:
     more = asyncio.Event()
     client, source = Client(), Source(more, QueueFullError(retry_after_s=1))
-    stream = EventStream(source.chunks(), encode_error=openai_error, keep_alive=SSE_KEEP_ALIVE, keep_alive_s=0.001)
+    stream = EventStream(source.chunks(), dialect=OPENAI, keep_alive=SSE_KEEP_ALIVE, keep_alive_s=0.001)
     asyncio.get_running_loop().call_later(0.05, more.set)
     await client.read(stream)
     assert client.status == 429
@@ -237,7 +236,7 @@ async def test_without_leave_to_commit_the_first_chunk_is_awaited_in_silence() -
 async def test_keep_alives_do_not_pile_up_while_the_client_does_not_read() -> None:
     more = asyncio.Event()
     client, source = Client(), Source(b"1", more, b"2")
-    stream = EventStream(source.chunks(), encode_error=openai_error, keep_alive=b":", keep_alive_s=0.001)
+    stream = EventStream(source.chunks(), dialect=OPENAI, keep_alive=b":", keep_alive_s=0.001)
     async with asyncio.TaskGroup() as group:
         group.create_task(client.read(stream))
         await client.until(lambda: b":" in client.body)
@@ -258,7 +257,7 @@ async def test_no_task_outlives_the_stream() -> None:
     client = Client()
     stream = EventStream(
         Source(b"1", b"2").chunks(),
-        encode_error=openai_error,
+        dialect=OPENAI,
         keep_alive=b":",
         keep_alive_s=0.001,
         commit_after_s=0.001,
@@ -316,8 +315,8 @@ async def test_the_rest_of_a_request_is_not_a_disconnect() -> None:
 @pytest.mark.parametrize(
     ("dialect", "chunk"),
     [
-        (Dialect.ANTHROPIC, b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"gone"}}\n\n'),
-        (Dialect.OLLAMA, b'{"error":"gone"}\n'),
+        (ANTHROPIC_ERRORS, b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"gone"}}\n\n'),
+        (OLLAMA_ERRORS, b'{"error":"gone"}\n'),
     ],
 )
 def test_each_protocol_has_its_own_error_within_a_stream(dialect: Dialect, chunk: bytes) -> None:

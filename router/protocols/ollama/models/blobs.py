@@ -6,7 +6,7 @@ The body goes to disk as it comes. Not here: what is made of it (`management_cre
 from collections.abc import AsyncIterator
 from typing import Any
 
-from litestar import HttpMethod, Request, post, route
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
@@ -14,11 +14,13 @@ from litestar.types import ASGIApp
 from router.errors import ClientDisconnectedError, InvalidRequestError, UnsupportedMediaTypeError
 from router.http.asgi import BytesResponse
 from router.models.making import ModelMaking
+from router.protocols.endpoint import BINARY, Answer, Body
+from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.models.recipe import digest_hex
 from router.services import Services
 
 
-@route("/api/blobs/{digest:str}", http_method=HttpMethod.HEAD)
+@OLLAMA_API.head("/api/blobs/{digest:str}", answers={200: Answer()})
 async def has_blob(digest: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """Tell whether there are such bytes."""
     try:
@@ -29,11 +31,11 @@ async def has_blob(digest: FromPath[str], services: NamedDependency[Services]) -
     return BytesResponse(b"", status=200 if is_there else 404, headers=[])
 
 
-@post("/api/blobs/{digest:str}", status_code=201)
+@OLLAMA_API.post("/api/blobs/{digest:str}", body=Body(bytes, BINARY), answers={200: Answer(), 201: Answer()})
 async def put_blob(
     request: Request[Any, Any, Any], digest: FromPath[str], services: NamedDependency[Services]
 ) -> ASGIApp:
-    """Take a file."""
+    """Take a file: 201, or 200 where it was there."""
     sha256 = digest_hex(digest)
     encoding = request.headers.get("content-encoding", "identity").lower()
     media_type = request.headers.get("content-type", "").lower()

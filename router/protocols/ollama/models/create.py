@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any, Final
 
 import msgspec
-from litestar import Request, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
@@ -17,6 +17,9 @@ from registry.errors import ModelNotFoundError
 from registry.making.making import Made
 from registry.pull.threads import in_thread
 from router.http.body import read_json
+from router.http.streaming import NDJSON
+from router.protocols.endpoint import Stream
+from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.models.blobs import making_of
 from router.protocols.ollama.models.lines import PULLING_MANIFEST, SUCCESS, WRITING_MANIFEST
 from router.protocols.ollama.models.names import model_of, names_to_make, pull_name_of
@@ -30,7 +33,7 @@ _LAYERS: Final = ("template", "system", "messages", "license")
 """Settings that are layers of their own in Ollama; all others are the parameters' layer together."""
 
 
-@post("/api/create", status_code=200)
+@OLLAMA_API.post("/api/create", StatusLine, body=CreateRequest, stream=Stream(NDJSON, (StatusLine,)))
 async def create_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
     """Make a model."""
     body = await read_json(request, CreateRequest, limit_bytes=services.config.server.max_body_bytes)

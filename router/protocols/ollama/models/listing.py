@@ -7,7 +7,6 @@ import time
 from typing import Final
 
 import msgspec
-from litestar import get
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
@@ -19,7 +18,9 @@ from router.models.directory import ModelDirectory
 from router.models.targets import Purpose, Target
 from router.models.wish import Wish
 from router.placement import readings as memory
+from router.protocols.answers import AnswerBody
 from router.protocols.choice import resident_workers
+from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.durations import MAX_KEEP_ALIVE_S, timestamp
 from router.protocols.ollama.models.details import (
     ModelDetails,
@@ -63,16 +64,28 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
 
 
-@get("/api/tags")
+class TagsAnswer(AnswerBody, frozen=True):
+    """All models."""
+
+    models: list[ListedModel]
+
+
+class LoadedAnswer(AnswerBody, frozen=True):
+    """The models that are loaded."""
+
+    models: list[LoadedModel]
+
+
+@OLLAMA_API.get("/api/tags", TagsAnswer)
 async def list_models(services: NamedDependency[Services]) -> ASGIApp:
-    """List all models that can be used, the newest first."""
+    """List the models."""
     found = [(shown_artifact(services.models, model), model) for model in services.models.list()]
     shown = [(artifact, model) for artifact, model in found if artifact is not None]
     shown.sort(key=lambda pair: -pair[0].mtime_ns)
     return json_reply({"models": [_listed(artifact, model) for artifact, model in shown]})
 
 
-@get("/api/ps")
+@OLLAMA_API.get("/api/ps", LoadedAnswer)
 async def list_loaded(services: NamedDependency[Services]) -> ASGIApp:
     """List the models that are loaded."""
     by_target: dict[Target, list[ManagedWorker]] = {}

@@ -7,11 +7,10 @@ command line. Not here: the transfer (`registry.pull`).
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from functools import partial
 from typing import Any
 
 import msgspec
-from litestar import Request, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
@@ -22,8 +21,10 @@ from registry.pull.events import Failed, Stopped
 from router.errors import NotImplementedHereError, UnavailableError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.body import read_json
-from router.http.error_response import Dialect
-from router.http.streaming import NDJSON, EventStream, error_chunk, until_disconnect
+from router.http.streaming import NDJSON, EventStream, until_disconnect
+from router.protocols.endpoint import Stream
+from router.protocols.ollama.api import OLLAMA_API
+from router.protocols.ollama.errors import OLLAMA_ERRORS
 from router.protocols.ollama.models.lines import PULLING_MANIFEST, PullLines
 from router.protocols.ollama.models.names import PullName, model_of, pull_name_of
 from router.protocols.ollama.models.schemas import PullRequest, PushRequest, StatusLine
@@ -33,9 +34,9 @@ _ANY = Request[Any, Any, Any]
 _encoder = msgspec.json.Encoder()
 
 
-@post("/api/pull", status_code=200)
+@OLLAMA_API.post("/api/pull", StatusLine, body=PullRequest, stream=Stream(NDJSON, (StatusLine,)))
 async def pull_model(request: _ANY, services: NamedDependency[Services]) -> ASGIApp:
-    """Pull a model by a name of Ollama's library or of the hub."""
+    """Pull a model."""
     body = await read_json(request, PullRequest, limit_bytes=services.config.server.max_body_bytes)
     name = pull_name_of(model_of(body.model, body.name))
     if body.insecure:
@@ -46,7 +47,7 @@ async def pull_model(request: _ANY, services: NamedDependency[Services]) -> ASGI
     return await lines_reply(request, pull_lines(services, name), is_stream=body.stream is not False)
 
 
-@post("/api/push", status_code=200)
+@OLLAMA_API.post("/api/push", body=PushRequest, answers={})
 async def push_model(request: _ANY, services: NamedDependency[Services]) -> ASGIApp:
     """Refuse: models go nowhere from here."""
     await read_json(request, PushRequest, limit_bytes=services.config.server.max_body_bytes)
@@ -87,7 +88,7 @@ async def lines_reply(request: _ANY, lines: AsyncGenerator[StatusLine, None], *,
     """
     if not is_stream:
         return json_reply(await until_disconnect(request.receive, _last(lines)))
-    return EventStream(_encoded(lines), encode_error=partial(error_chunk, dialect=Dialect.OLLAMA), media_type=NDJSON)
+    return EventStream(_encoded(lines), dialect=OLLAMA_ERRORS, media_type=NDJSON)
 
 
 def pull_error(event: Failed) -> RegistryError:

@@ -1,25 +1,28 @@
 """Routes of Ollama's API that manage models: copy and delete here, the others in modules of their own."""
 
-from typing import Any
+from typing import Any, Final
 
-from litestar import Request, Router, delete, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from router.http.asgi import BytesResponse
 from router.http.body import read_json
+from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.models.blobs import has_blob, making_of, put_blob
 from router.protocols.ollama.models.create import create_model, name_of_new
+from router.protocols.ollama.models.listing import list_loaded, list_models
 from router.protocols.ollama.models.names import alias_meant, model_of, names_to_make
 from router.protocols.ollama.models.pulls import pull_model, push_model
 from router.protocols.ollama.models.schemas import CopyRequest, DeleteRequest
+from router.protocols.ollama.models.show import show_model
 from router.protocols.ollama.names import model_named
 from router.services import Services
 
 
-@post("/api/copy", status_code=200)
+@OLLAMA_API.post("/api/copy", body=CopyRequest)
 async def copy_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
-    """Give a model a second name that lives on by itself: the same bytes, and the settings as they are now."""
+    """Give a model a second name."""
     body = await read_json(request, CopyRequest, limit_bytes=services.config.server.max_body_bytes)
     names = names_to_make(model_of(body.destination, field="destination"))
     source = model_named(services.models, model_of(body.source, field="source"))
@@ -30,9 +33,9 @@ async def copy_model(request: Request[Any, Any, Any], services: NamedDependency[
     return BytesResponse(b"", status=200, headers=[])
 
 
-@delete("/api/delete", status_code=200)
+@OLLAMA_API.delete("/api/delete", body=DeleteRequest)
 async def delete_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
-    """Remove a model, with the files that are mlxr's own; by another name than its own, only that name."""
+    """Remove a model."""
     body = await read_json(request, DeleteRequest, limit_bytes=services.config.server.max_body_bytes)
     wanted = model_of(body.model, body.name)
     model = model_named(services.models, wanted)
@@ -46,7 +49,15 @@ async def delete_model(request: Request[Any, Any, Any], services: NamedDependenc
     return BytesResponse(b"", status=200, headers=[])
 
 
-ollama_management_router = Router(
-    path="/",
-    route_handlers=[pull_model, push_model, create_model, has_blob, put_blob, copy_model, delete_model],
+MODEL_ROUTES: Final = (
+    list_models,
+    list_loaded,
+    show_model,
+    pull_model,
+    push_model,
+    create_model,
+    has_blob,
+    put_blob,
+    copy_model,
+    delete_model,
 )

@@ -8,7 +8,7 @@ import json
 from typing import Any, Final
 
 import msgspec
-from litestar import Request, post
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
@@ -21,6 +21,7 @@ from router.errors import MissingFieldError, ModelLoadFailedError, UnsupportedFi
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.protocols.fields.json_types import JSONObject
+from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.models.details import ModelDetails, capabilities_of, details_of, gguf_keys, modified_at
 from router.protocols.ollama.models.listing import shown_artifact
 from router.protocols.ollama.names import display_name, model_named
@@ -80,7 +81,7 @@ class ShowResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     modified_at: str
 
 
-@post("/api/show", status_code=200)
+@OLLAMA_API.post("/api/show", ShowResponse, body=ShowRequest)
 async def show_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
     """Describe a model."""
     body = await read_json(request, ShowRequest, limit_bytes=services.config.server.max_body_bytes)

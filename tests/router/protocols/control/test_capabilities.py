@@ -1,15 +1,17 @@
 """The report of capabilities against the samples; that these are answered as it says is tested over HTTP."""
 
-from typing import Any
+from pathlib import Path
 
 import msgspec
+import pytest
 
+from registry.catalogue import Model
 from registry.engines import EngineKind
-from registry.facts import ArtifactFormat
+from registry.facts import ArtifactFormat, ModelKind
 from registry.store import Registry
-from router.protocols.control.capabilities import BODIES, field_rows, report
-from router.protocols.fields.capabilities import ENDPOINTS, ENGINES
+from router.protocols.control.capabilities import BODIES, ENGINES, capability_report, field_rows
 from router.protocols.fields.support import Support
+from router.protocols.table import ENDPOINTS
 from tests.registry.catalogue_builder import make_draft, make_facts
 from tests.support import capability_samples, response_samples
 
@@ -40,14 +42,29 @@ def test_every_row_has_a_sample_and_every_sample_a_row() -> None:
     assert set(HONOURED) == set(BODIES)
 
 
-def test_the_report_is_about_usable_artifacts(tmp_path: Any) -> None:
-    with Registry(tmp_path / "r.sqlite3") as registry:
-        registry.artifacts.add(make_draft("/m/a.gguf"))
-        registry.artifacts.add(make_draft("/m/mlx", facts=make_facts(ArtifactFormat.MLX)))
-        model = registry.models.get("m")
-    assert report(model)["engines"] == list(ENGINES)
-    assert report(model, EngineKind.MLX)["engines"] == ["mlx"]
-    assert report(model)["model"] == "m"
-    assert len(report(model)["fields"]) == len(field_rows())
-    assert len(report()["endpoints"]) == len(ENDPOINTS)
-    assert msgspec.json.decode(msgspec.json.encode(report())) == report()
+def model_of(path: Path, kind: ModelKind = ModelKind.MODEL) -> Model:
+    with Registry(path) as registry:
+        for file, form in (("/m/a.gguf", ArtifactFormat.GGUF), ("/m/mlx", ArtifactFormat.MLX)):
+            facts = msgspec.structs.replace(make_facts(form), kind=kind)
+            registry.artifacts.add(make_draft(file, facts=facts))
+        return registry.models.get("m")
+
+
+def test_the_report_is_about_usable_artifacts(tmp_path: Path) -> None:
+    model = model_of(tmp_path / "r.sqlite3")
+    report = capability_report(ENDPOINTS, model)
+    assert (report.model, report.engines, len(report.fields)) == ("m", list(ENGINES), len(field_rows()))
+    assert capability_report(ENDPOINTS, model, EngineKind.MLX).engines == ["mlx"]
+
+
+def test_endpoints_that_need_nothing_of_a_model_are_left_out() -> None:
+    paths = [row.path for row in capability_report(ENDPOINTS).endpoints]
+    assert "POST /v1/chat/completions" in paths
+    assert "GET /health" not in paths
+
+
+@pytest.mark.parametrize(("path", "works"), [("POST /v1/embeddings", True), ("POST /v1/messages", False)])
+def test_a_model_that_only_embeds_has_the_endpoints_that_embed(tmp_path: Path, path: str, *, works: bool) -> None:
+    report = capability_report(ENDPOINTS, model_of(tmp_path / "r.sqlite3", ModelKind.EMBEDDING))
+    assert report.fields == []
+    assert {row.path: row.engines["llamacpp"] for row in report.endpoints}[path] is works

@@ -11,7 +11,7 @@ from router.config import Config
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults
 from router.models.load_settings import AS_CONFIGURED, LoadSettings
-from router.protocols.fields.capabilities import ENGINES
+from router.protocols.control.capabilities import ENGINES
 from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import Support, fields_of
 from router.protocols.ollama.options import (

@@ -1,12 +1,9 @@
-"""The API's document and the table behind it, against the app, the error table and the request's own types."""
+"""The API's document and the declarations behind it, against the app, the error table and the request's own types."""
 
-import ast
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,14 +12,12 @@ from msgspec import inspect
 
 from router.app import create_app
 from router.config import Config
-from router.http.error_response import Dialect, dialect_of
-from router.http.error_schemas import OpenAIErrorObject
+from router.http.dialect import OPENAI
 from router.http.error_table import ERROR_ROWS
-from router.protocols.endpoints.base import Endpoint, Protocol
-from router.protocols.endpoints.openapi import api_document
-from router.protocols.endpoints.table import ENDPOINTS, ERRORS, PROTOCOLS, READ_BY_TYPE
-from router.protocols.fields.capabilities import ENDPOINTS as CAPABLE
+from router.protocols.endpoint import Endpoint
 from router.protocols.fields.json_types import ANY_TITLES
+from router.protocols.openapi import api_document
+from router.protocols.table import APIS, DIALECTS, ENDPOINTS
 from router.services import Services
 from tests.support.fake_openai import FakeFront, with_front
 
@@ -31,7 +26,7 @@ SAYS_SOMETHING = {"type", "$ref", "enum", "const", "anyOf"}
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return msgspec.json.decode(msgspec.json.encode(api_document("1.2.3")), type=dict[str, Any])
+    return msgspec.json.decode(msgspec.json.encode(api_document("1.2.3", ENDPOINTS, DIALECTS)), type=dict[str, Any])
 
 
 def all_schemas(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -61,7 +56,7 @@ def _within(place: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str,
             yield from _within(f"{place}.{key}[{index}]", each)
 
 
-def test_the_table_and_the_app_have_the_same_endpoints() -> None:
+def test_the_app_has_the_endpoints_that_are_declared() -> None:
     services = Services(Config(), models=None, supervisor=None, version="1")  # type: ignore[arg-type]  # no request
     app = create_app(services)
     routes = [
@@ -75,22 +70,14 @@ def test_the_table_and_the_app_have_the_same_endpoints() -> None:
 
 
 @pytest.mark.parametrize("row", ENDPOINTS, ids=lambda row: f"{row.method} {row.url}")
-def test_errors_come_in_the_dialect_that_the_table_says(row: Endpoint) -> None:
-    assert dialect_of(row.url) is row.dialect
-
-
-def test_what_models_can_do_is_in_the_table() -> None:
-    assert {row.path for row in CAPABLE} <= {f"{row.method} {row.url}" for row in ENDPOINTS}
+def test_errors_come_in_the_dialect_of_the_protocol_or_in_openais(row: Endpoint) -> None:
+    assert DIALECTS.of(row.url) in {row.api.dialect, OPENAI}
 
 
 def test_the_documentation_lists_all_endpoints() -> None:
-    lines = (Path(__file__).parents[4] / "docs" / "api.md").read_text().splitlines()
+    lines = (Path(__file__).parents[3] / "docs" / "api.md").read_text().splitlines()
     shown = lines[lines.index("## All endpoints") + 4 :]
-    assert shown == [f"| `{row.method} {row.url}` | {row.protocol} | {row.summary} |" for row in ENDPOINTS]
-
-
-def test_every_protocol_is_described_and_has_endpoints() -> None:
-    assert set(PROTOCOLS) == set(get_args(Protocol)) == {row.protocol for row in ENDPOINTS}
+    assert shown == [f"| `{row.method} {row.url}` | {row.api.name} | {row.summary} |" for row in ENDPOINTS]
 
 
 def test_no_schema_says_nothing_unless_it_says_so_by_its_name(document: dict[str, Any]) -> None:
@@ -128,13 +115,11 @@ def test_patterns_are_those_of_json_schema(document: dict[str, Any]) -> None:
 
 
 def test_errors_name_every_status_of_the_error_table(document: dict[str, Any]) -> None:
-    for dialect in Dialect:
+    for dialect in ("openai", "ollama", "anthropic"):
         shown = " ".join(
-            document["components"]["responses"][f"{dialect.value}.{kind}"]["description"] for kind in ("4XX", "5XX")
+            document["components"]["responses"][f"{dialect}.{kind}"]["description"] for kind in ("4XX", "5XX")
         )
         assert all(f"{row.status}: " in shown for row in ERROR_ROWS.values())
-    types: Any = OpenAIErrorObject.__annotations__["type"]
-    assert {row.type for row in ERROR_ROWS.values()} == set(get_args(types))
 
 
 def test_no_struct_of_the_api_has_a_bare_any() -> None:
@@ -149,11 +134,10 @@ def test_no_struct_of_the_api_has_a_bare_any() -> None:
 def _types() -> Iterator[Any]:
     for row in ENDPOINTS:
         yield from (type_ for answer in row.answers.values() for type_ in answer.types)
-        yield from () if row.stream is None else row.stream.events
+        yield from row.stream_types
         yield from () if row.body is None else (row.body.type,)
-    for types in READ_BY_TYPE.values():
-        yield from types
-    yield from ERRORS.values()
+    for api in APIS:
+        yield from (*api.read_by_type, api.dialect.shape)
 
 
 def _find_any(info: Any, place: str, bare: list[str], seen: set[type]) -> None:
@@ -186,13 +170,3 @@ async def test_the_document_is_served_and_made_once(front: FakeFront) -> None:
     assert first.headers["content-type"] == "application/json"
     assert first.content == again.content
     assert first.json()["info"]["version"] == "0.0.0"
-    assert front.services.document == first.content
-
-
-def test_the_start_of_the_gateway_does_without_the_table() -> None:
-    code = (
-        "import sys, router.gateway; print([name for name in sys.modules if 'openapi' in name or 'endpoints' in name])"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    loaded = [name for name in ast.literal_eval(ran.stdout) if name.startswith("router.")]
-    assert loaded == []

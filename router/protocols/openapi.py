@@ -1,4 +1,4 @@
-"""The API's document, OpenAPI 3.1, out of the table of endpoints. Pure; not imported at the start.
+"""The API's document, OpenAPI 3.1, out of the declarations of endpoints. Pure.
 
 Types become components by msgspec, one namespace per protocol: `ollama.ChatRequest`. OpenAPI 3.1 has no word for the
 pieces of a stream: their schema stands under `x-item-schema` of its media type.
@@ -6,17 +6,21 @@ pieces of a stream: their schema stands under `x-item-schema` of its media type.
 Source: OpenAPI Specification 3.1.1; JSON Schema 2020-12.
 """
 
+import functools
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
-from router.http.error_response import Dialect
+from registry.engines import EngineSetting
+from router.http.dialect import Dialect, Dialects
 from router.http.error_table import ERROR_ROWS
-from router.protocols.endpoints.base import JSON, Answer, Endpoint, Parameter
-from router.protocols.endpoints.table import ENDPOINTS, ERRORS, PROTOCOLS, READ_BY_TYPE, WISH_HEADERS
+from router.http.headers import ENGINE_HEADER, LOAD_HEADER, PRIORITY_HEADER, SESSION_HEADER, TIMEOUT_HEADER
+from router.protocols.endpoint import JSON, Answer, Api, Endpoint, Parameter
 from router.protocols.fields.json_types import JSONObject
+from router.requests.headers import MAX_SESSION_CHARS
 
 _REF: Final = "#/components/schemas/{protocol}.{{name}}"
 _BYTES: Final = {"type": "string", "format": "binary"}
@@ -28,21 +32,53 @@ _CAVEAT: Final = (
 )
 
 
-def api_document(version: str, endpoints: Sequence[Endpoint] = ENDPOINTS) -> JSONObject:
-    """Return the document."""
-    components = _Components(endpoints)
+REQUEST_HEADERS: Final = (
+    Parameter(name=ENGINE_HEADER, type=EngineSetting, what="The engine that is to serve it."),
+    Parameter(name=LOAD_HEADER, type=str, what="How the model is to be loaded: KEY=VALUE, KEY=VALUE."),
+    Parameter(name=PRIORITY_HEADER, type=Literal["interactive", "background"], what="Comes before the body's."),
+    Parameter(
+        name=SESSION_HEADER,
+        type=Annotated[str, Meta(min_length=1, max_length=MAX_SESSION_CHARS)],
+        what="The conversation that it belongs to.",
+    ),
+    Parameter(name=TIMEOUT_HEADER, type=Annotated[float, Meta(gt=0)], what="Seconds that it may take."),
+)
+"""Headers that say how a request is served, whatever its protocol."""
+
+
+class ApiDocument:
+    """The document as it is served: made when somebody asks for it the first time, and kept."""
+
+    def __init__(self, version: str, endpoints: Sequence[Endpoint], dialects: Dialects) -> None:
+        self._version = version
+        self._endpoints = endpoints
+        self._dialects = dialects
+
+    @functools.cached_property
+    def text(self) -> bytes:
+        """JSON; making it takes a while."""
+        return msgspec.json.encode(api_document(self._version, self._endpoints, self._dialects))
+
+
+def api_document(version: str, endpoints: Sequence[Endpoint], dialects: Dialects) -> JSONObject:
+    """Return the document of some endpoints."""
+    components = _Components(endpoints, dialects)
     paths: dict[str, JSONObject] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.url, {})[endpoint.method.lower()] = _operation(endpoint, components)
     return {
         "openapi": "3.1.0",
         "info": {"title": "mlxr", "version": version, "description": _CAVEAT},
-        "tags": [{"name": name, "description": what} for name, what in PROTOCOLS.items()],
+        "tags": [{"name": api.name, "description": api.what} for api in components.apis],
         "paths": paths,
         "components": {
             "schemas": components.schemas,
-            "responses": {_error_name(*key): _error(*key, components) for key in _error_keys()},
-            "parameters": {header.name: _parameter(header, "header") for header in WISH_HEADERS},
+            "responses": {
+                _error_name(dialect, kind): _error(dialect, kind, components)
+                for dialect in components.dialects
+                for kind in _KINDS
+            },
+            "parameters": {header.name: _parameter(header, "header") for header in REQUEST_HEADERS},
         },
     }
 
@@ -54,20 +90,27 @@ class _Components:
         schemas: By `PROTOCOL.NAME`.
     """
 
-    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], dialects: Dialects) -> None:
+        self.apis: list[Api] = list({row.api.name: row.api for row in endpoints}.values())
+        self.dialects: list[Dialect] = list({(each := dialects.of(row.url)).name: each for row in endpoints}.values())
         self.schemas: dict[str, JSONObject] = {}
+        self._dialect_of = dialects.of
         self._uses: dict[tuple[str, int], JSONObject] = {}
-        for protocol in PROTOCOLS:
-            types = {id(type_): type_ for row in endpoints if row.protocol == protocol for type_ in _types_of(row)}
-            types |= {id(type_): type_ for type_ in READ_BY_TYPE.get(protocol, ())}
-            self._add(protocol, list(types.values()))
-        for dialect, type_ in ERRORS.items():
-            self._add(dialect.value, [type_])
+        for api in self.apis:
+            types = {id(type_): type_ for row in endpoints if row.api is api for type_ in _types_of(row)}
+            types |= {id(type_): type_ for type_ in api.read_by_type}
+            self._add(api.name, list(types.values()))
+        for dialect in self.dialects:
+            self._add(dialect.name, [dialect.shape])
 
     def schema(self, protocol: str, types: Sequence[Any]) -> JSONObject:
         """Return the schema of what is of any of some types."""
         uses = [_BYTES if type_ is bytes else self._uses[protocol, id(type_)] for type_ in types]
         return uses[0] if len(uses) == 1 else {"anyOf": uses}
+
+    def dialect_of(self, endpoint: Endpoint) -> Dialect:
+        """Return the dialect of an endpoint's errors."""
+        return self._dialect_of(endpoint.url)
 
     def _add(self, protocol: str, types: list[Any]) -> None:
         uses, parts = msgspec.json.schema_components(types, ref_template=_REF.format(protocol=protocol))
@@ -77,7 +120,7 @@ class _Components:
 
 def _types_of(endpoint: Endpoint) -> list[Any]:
     types = [type_ for answer in endpoint.answers.values() for type_ in answer.types]
-    types += [] if endpoint.stream is None else endpoint.stream.events
+    types += endpoint.stream_types
     types += [] if endpoint.body is None else [endpoint.body.type]
     return [type_ for type_ in types if type_ is not bytes]
 
@@ -93,20 +136,20 @@ def _portable(schema: Any) -> Any:
 
 
 def _operation(endpoint: Endpoint, components: _Components) -> JSONObject:
-    headers = [{"$ref": f"#/components/parameters/{header.name}"} for header in WISH_HEADERS]
+    headers = [{"$ref": f"#/components/parameters/{header.name}"} for header in REQUEST_HEADERS]
     operation: JSONObject = {
         "operationId": _operation_id(endpoint),
         "summary": endpoint.summary,
-        "tags": [endpoint.protocol],
+        "tags": [endpoint.api.name],
         "parameters": [
             *(_path_parameter(name) for name in endpoint.path_parameters),
             *(_parameter(each, "query") for each in endpoint.query),
-            *(headers if endpoint.has_wishes else []),
+            *(headers if endpoint.has_request_headers else []),
         ],
         "responses": _responses(endpoint, components),
     }
     if endpoint.body is not None:
-        schema = components.schema(endpoint.protocol, [endpoint.body.type])
+        schema = components.schema(endpoint.api.name, [endpoint.body.type])
         operation["requestBody"] = {"required": True, "content": {endpoint.body.media: {"schema": schema}}}
     return operation
 
@@ -121,12 +164,13 @@ def _path_parameter(name: str) -> JSONObject:
 
 
 def _parameter(parameter: Parameter, place: str) -> JSONObject:
+    (use,), parts = msgspec.json.schema_components([parameter.type], ref_template="{name}")
     return {
         "name": parameter.name,
         "in": place,
         "description": parameter.what,
         "required": parameter.is_required,
-        "schema": msgspec.json.schema(parameter.type),
+        "schema": parts.get(use.get("$ref", ""), use),
     }
 
 
@@ -135,17 +179,18 @@ def _responses(endpoint: Endpoint, components: _Components) -> JSONObject:
     responses = {str(status): _answer(endpoint, status, answer, components) for status, answer in answers.items()}
     if endpoint.method == "HEAD":
         return responses | {"4XX": {"description": "Refused; without a body."}, "5XX": {"description": "Not now."}}
-    errors = {kind: {"$ref": f"#/components/responses/{_error_name(endpoint.dialect, kind)}"} for kind in _KINDS}
+    dialect = components.dialect_of(endpoint)
+    errors = {kind: {"$ref": f"#/components/responses/{_error_name(dialect, kind)}"} for kind in _KINDS}
     return responses | errors
 
 
 def _answer(endpoint: Endpoint, status: int, answer: Answer, components: _Components) -> JSONObject:
     content: JSONObject = {}
     if answer.types:
-        content[answer.media] = {"schema": components.schema(endpoint.protocol, answer.types)}
+        content[answer.media] = {"schema": components.schema(endpoint.api.name, answer.types)}
     if endpoint.stream is not None:
-        items = components.schema(endpoint.protocol, endpoint.stream.events)
-        content[endpoint.stream.media] = {"schema": {"type": "string"}, "x-item-schema": items}
+        items = components.schema(endpoint.api.name, endpoint.stream_types)
+        content[endpoint.stream.media.decode()] = {"schema": {"type": "string"}, "x-item-schema": items}
     description = "Done." if status == 200 else "Made."  # noqa: PLR2004 - the two that there are
     return {"description": description, **({"content": content} if content else {})}
 
@@ -153,12 +198,8 @@ def _answer(endpoint: Endpoint, status: int, answer: Answer, components: _Compon
 _KINDS: Final = ("4XX", "5XX")
 
 
-def _error_keys() -> list[tuple[Dialect, str]]:
-    return [(dialect, kind) for dialect in ERRORS for kind in _KINDS]
-
-
 def _error_name(dialect: Dialect, kind: str) -> str:
-    return f"{dialect.value}.{kind}"
+    return f"{dialect.name}.{kind}"
 
 
 def _error(dialect: Dialect, kind: str, components: _Components) -> JSONObject:
@@ -168,5 +209,5 @@ def _error(dialect: Dialect, kind: str, components: _Components) -> JSONObject:
         if (row.status >= _SERVER_ERRORS) == (kind == "5XX"):
             codes.setdefault(row.status, set()).add(str(getattr(error, "code", "")))
     lines = [f"{status}: {', '.join(sorted(names))}" for status, names in sorted(codes.items())]
-    schema = components.schema(dialect.value, [ERRORS[dialect]])
+    schema = components.schema(dialect.name, [dialect.shape])
     return {"description": "; ".join(lines), "content": {JSON: {"schema": schema}}}

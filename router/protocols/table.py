@@ -1,0 +1,33 @@
+"""All protocols and their endpoints. A new protocol is a folder with its `ROUTES`, and a line here."""
+
+from typing import Final
+
+from litestar.handlers import HTTPRouteHandler
+
+from router.http.dialect import Dialects
+from router.protocols.anthropic.routes import ROUTES as ANTHROPIC
+from router.protocols.batches.routes import ROUTES as BATCHES
+from router.protocols.control.routes import ROUTES as CONTROL
+from router.protocols.endpoint import Api, Endpoint, endpoints_of
+from router.protocols.llamaserver.routes import ROUTES as LLAMASERVER
+from router.protocols.model_list import ROUTES as MODEL_LIST
+from router.protocols.ollama.routes import ROUTES as OLLAMA
+from router.protocols.openai.routes import ROUTES as OPENAI
+from router.protocols.responses.routes import ROUTES as RESPONSES
+
+ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
+    *OPENAI,
+    *MODEL_LIST,
+    *BATCHES,
+    *RESPONSES,
+    *ANTHROPIC,
+    *OLLAMA,
+    *LLAMASERVER,
+    *CONTROL,
+)
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = tuple(row for route in ROUTES for row in endpoints_of(route))
+
+APIS: Final[tuple[Api, ...]] = tuple({row.api.name: row.api for row in ENDPOINTS}.values())
+
+DIALECTS: Final = Dialects({prefix: api.dialect for api in APIS for prefix in api.prefixes})
