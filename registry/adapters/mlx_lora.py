@@ -18,7 +18,6 @@ from registry.mlx.safetensors import TensorInfo, read_tensor_infos
 
 CONFIG_NAME: Final = "adapter_config.json"
 WEIGHTS_NAME: Final = "adapters.safetensors"
-PEFT_WEIGHTS_NAME: Final = "adapter_model.safetensors"
 
 MAX_RANK: Final = 65_536
 

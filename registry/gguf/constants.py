@@ -80,7 +80,6 @@ TYPE_STRING: Final = 8
 TYPE_ARRAY: Final = 9
 TYPE_BOOL: Final = 7
 TYPE_UINT32: Final = 4
-UNSIGNED_TYPES: Final = (0, 2, 4, 10)
 
 SCALAR_FORMATS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
 """Value type -> struct code. Source: docs/gguf.md, enum gguf_metadata_value_type."""

@@ -8,6 +8,8 @@ Not here: whether anything has such a name, and the names of models in the catal
               | a path that starts with "/", "./" or "../"
 
 A hub is a stranger: the names in its answers go through the same checks as what users type.
+
+Source of Ollama's names: ollama, `types/model/name.go` (the parts of a name and their defaults).
 """
 
 import re
@@ -18,13 +20,15 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from registry.credentials import without_credentials
-from registry.errors import InvalidReferenceError
-from registry.hub.ollama.names import SCHEME, OllamaReference, parse_ollama_name
+from registry.errors import InvalidModelNameError, InvalidReferenceError
+from registry.names import check_model_name
 
 MAX_REFERENCE_CHARS: Final = 2_048
 MAX_PATH_CHARS: Final = 512
 MAX_SEGMENT_BYTES: Final = 255
 """Longest file name of the usual file systems."""
+
+OLLAMA_SCHEME: Final = "ollama://"
 
 _REPO_PART: Final = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
 _REPO: Final = re.compile(rf"{_REPO_PART}/{_REPO_PART}", re.ASCII)
@@ -34,6 +38,11 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HUB_HOSTS: Final = ("https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/")
 _HUB_PAGE: Final = re.compile(r"(?P<repo>[^/]+/[^/]+)/(?:resolve|blob)/(?P<revision>[^/]+)/(?P<file>[^?]+)(?:\?.*)?")
+_OLLAMA_NAMESPACE: Final = "library"
+_OLLAMA_TAG: Final = "latest"
+_OLLAMA_PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}", re.ASCII)
+_OLLAMA_HOSTS: Final = ("registry.ollama.ai/", "ollama.com/", "www.ollama.com/")
+"""The public registry under its several names; another one is set in the config, not in a name."""
 _GRAMMAR: Final = "ORG/REPO[:QUANT|/FILE][@REVISION], https://HOST/FILE.gguf, ollama://MODEL[:TAG] or a local path"
 
 
@@ -65,6 +74,31 @@ class LocalReference(msgspec.Struct, frozen=True, kw_only=True, tag="local"):
     path: str
 
 
+class OllamaReference(msgspec.Struct, frozen=True, kw_only=True, tag="ollama"):
+    """A model of an Ollama registry. The parts are safe as names of folders and in addresses.
+
+    Attributes:
+        namespace: Who publishes it; `library` for Ollama's own.
+        model: Without a tag, as typed.
+        tag: As typed; `latest` without one.
+    """
+
+    namespace: str
+    model: str
+    tag: str
+
+    @property
+    def repository(self) -> str:
+        """`NAMESPACE/MODEL`, as addresses have it."""
+        return f"{self.namespace}/{self.model}"
+
+    @property
+    def name(self) -> str:
+        """The model's name in the catalogue."""
+        own = f"{self.model}:{self.tag}".lower()
+        return own if self.namespace == _OLLAMA_NAMESPACE else f"{self.namespace.lower()}/{own}"
+
+
 PullReference = HubReference | UrlReference | LocalReference | OllamaReference
 
 
@@ -84,8 +118,8 @@ def parse_pull_reference(text: str) -> PullReference:
         raise InvalidReferenceError(f"{shown} has control characters or broken text in it; write {_GRAMMAR}.")
     if text.startswith(("/", "./", "../")):
         return LocalReference(path=text)
-    if text.lower().startswith(SCHEME):
-        return parse_ollama_name(text[len(SCHEME) :])
+    if text.lower().startswith(OLLAMA_SCHEME):
+        return parse_ollama_name(text[len(OLLAMA_SCHEME) :])
     prefix = next((host for host in _HUB_HOSTS if text.lower().startswith(host)), None)
     if prefix is not None:
         return _parse_hub(text[len(prefix) :], shown)
@@ -133,6 +167,38 @@ def _parse_url(text: str, shown: str) -> UrlReference:
     if path_problem(name) is not None or name.startswith(".") or not name.lower().endswith(".gguf"):
         raise InvalidReferenceError(f"{shown} is no .gguf file; only those are pulled from a plain URL.")
     return UrlReference(url=text, file_name=name)
+
+
+def parse_ollama_name(text: str) -> OllamaReference:
+    """Take a name in an Ollama registry apart, `[NAMESPACE/]MODEL[:TAG]`.
+
+    Args:
+        text: E.g. `smollm2:135m`, `user/model`, `ollama.com/library/qwen3:0.6b`.
+
+    Raises:
+        InvalidReferenceError: It is no such name.
+    """
+    shown = ascii(text[:80])
+    named = text.removeprefix("https://")
+    host = next((host for host in _OLLAMA_HOSTS if named.lower().startswith(host)), "")
+    path, colon, tag = named[len(host) :].partition(":")
+    namespace, slash, model = path.rpartition("/")
+    if "/" in namespace:
+        raise InvalidReferenceError(
+            f"{shown} is no model of the Ollama registry: write [NAMESPACE/]MODEL[:TAG], or hf.co/ORG/REPO[:QUANT] for "
+            "one of the hub. Another registry is set by hub.ollama_registry in the config."
+        )
+    reference = OllamaReference(
+        namespace=namespace if slash else _OLLAMA_NAMESPACE, model=model, tag=tag if colon else _OLLAMA_TAG
+    )
+    parts = [reference.namespace, reference.model, reference.tag]
+    if any(_OLLAMA_PART.fullmatch(part) is None or ".." in part for part in parts):
+        raise InvalidReferenceError(f"{shown} is no model's name; write [NAMESPACE/]MODEL[:TAG], e.g. smollm2:135m.")
+    try:
+        check_model_name(reference.name)
+    except InvalidModelNameError as exc:
+        raise InvalidReferenceError(f"{shown} cannot be used here: {exc}") from exc
+    return reference
 
 
 def has_unprintable(text: str) -> bool:

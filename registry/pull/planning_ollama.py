@@ -22,8 +22,8 @@ from registry.hub.ollama.manifest import (
     RemoteManifest,
     sha256_of,
 )
-from registry.hub.ollama.names import OllamaReference
 from registry.hub.ollama.parameters import settings_of_parameters
+from registry.hub.references import OllamaReference
 from registry.names import parse_shard_name
 from registry.places.ollama import Layer
 from registry.pull.folder import PullFolder

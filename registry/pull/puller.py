@@ -21,10 +21,15 @@ from registry.facts import ArtifactFormat
 from registry.hub.addresses import is_private, origin_of
 from registry.hub.answers import RepoInfo
 from registry.hub.client import HubClient
-from registry.hub.ollama.client import OllamaRegistry
-from registry.hub.ollama.names import OllamaReference
-from registry.hub.ollama_web import OllamaWeb
-from registry.hub.references import HubReference, LocalReference, UrlReference, is_repo_id, parse_pull_reference
+from registry.hub.ollama.client import OllamaRegistry, OllamaWeb
+from registry.hub.references import (
+    HubReference,
+    LocalReference,
+    OllamaReference,
+    UrlReference,
+    is_repo_id,
+    parse_pull_reference,
+)
 from registry.hub.web import HubSettings, Web
 from registry.pull.disk import locked, make_folder, translate_os_errors
 from registry.pull.events import Done, Listener, Planned, Waiting

@@ -5,22 +5,45 @@ weights (`registry.pull`).
 """
 
 import hashlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from registry.errors import HubAnswerError
+from registry.errors import HubAnswerError, HubAuthError, HubNotFoundError
+from registry.hub.addresses import short
 from registry.hub.client import HubClient
 from registry.hub.ollama.manifest import RemoteManifest, read_remote_manifest, sha256_of
-from registry.hub.ollama.names import OllamaReference
+from registry.hub.references import OllamaReference
+from registry.hub.web import Web
 from registry.places.ollama import MAX_MANIFEST_BYTES, Layer
 
+if TYPE_CHECKING:
+    import httpx
+
 MANIFEST_TYPE: Final = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+class OllamaWeb(Web):
+    """Connections to an Ollama registry: the same rules, and its own words for a refusal."""
+
+    def _refusal(self, response: "httpx.Response", url: str, *, is_redirected: bool) -> Exception:
+        error = super()._refusal(response, url, is_redirected=is_redirected)
+        if isinstance(error, HubAuthError):
+            return HubAuthError(
+                f"{short(url)} answered {response.status_code}: only public models can be pulled from an Ollama "
+                "registry; check the name."
+            )
+        if isinstance(error, HubNotFoundError):
+            return HubNotFoundError(
+                f"pull model manifest: file does not exist ({short(url)} answered {response.status_code}): the "
+                "registry has no such model or tag."
+            )
+        return error
 
 
 class OllamaRegistry:
     """Asks one registry.
 
     Args:
-        client: On a `registry.hub.ollama_web.OllamaWeb` that has no token.
+        client: On an `OllamaWeb` that has no token.
     """
 
     def __init__(self, client: HubClient) -> None:

@@ -9,8 +9,7 @@ import msgspec
 
 from registry.errors import HubAnswerError, NothingToPullError
 from registry.hub.answers import MAX_FILE_BYTES
-from registry.hub.ollama.names import OllamaReference
-from registry.hub.references import is_sha256
+from registry.hub.references import OllamaReference, is_sha256
 from registry.places.ollama import ADAPTER_LAYER, MAX_LAYERS, MODEL_LAYER, PROJECTOR_LAYER, Layer
 
 PARAMETERS_LAYER: Final = "application/vnd.ollama.image.params"

@@ -124,11 +124,6 @@ class ConversationStore(Store):
         rows = self.rows(f"SELECT {_COLUMNS} FROM responses WHERE status IN ('queued', 'in_progress')")  # noqa: S608 - constants
         return tuple(_response(row) for row in rows)
 
-    def num_bytes(self) -> int:
-        """Return the size of all inputs and answers that are kept."""
-        size: int = self.rows("SELECT coalesce(sum(num_bytes), 0) FROM responses")[0][0]
-        return size
-
 
 def _response(row: tuple[Any, ...]) -> StoredResponse:
     names = ("response_id", "root_id", "previous_id", "created_at", "status", "input", "body")

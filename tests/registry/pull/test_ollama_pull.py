@@ -20,9 +20,8 @@ from registry.errors import (
     PullError,
 )
 from registry.hub.client import HubClient
-from registry.hub.ollama.client import OllamaRegistry
+from registry.hub.ollama.client import OllamaRegistry, OllamaWeb
 from registry.hub.ollama.manifest import LICENSE_LAYER
-from registry.hub.ollama_web import OllamaWeb
 from registry.hub.web import HubSettings, Web
 from registry.pull import Puller, PullSettings, Wishes, open_puller
 from registry.pull.events import PullEvent

@@ -7,8 +7,7 @@ from typing import Final, NamedTuple
 
 from registry.catalogue import Model
 from registry.errors import InvalidModelNameError
-from registry.hub.ollama.names import SCHEME, parse_ollama_name
-from registry.hub.references import HubReference, parse_pull_reference
+from registry.hub.references import OLLAMA_SCHEME, HubReference, parse_ollama_name, parse_pull_reference
 from registry.names import check_model_name
 from router.errors import InvalidRequestError, MissingFieldError
 from router.protocols.ollama.names import display_name
@@ -59,7 +58,7 @@ def pull_name_of(text: str) -> PullName:
     host = next((host for host in _HUB_HOSTS if text.lower().startswith(host)), None)
     if host is None:
         parse_ollama_name(text)
-        return PullName(f"{SCHEME}{text}", None)
+        return PullName(f"{OLLAMA_SCHEME}{text}", None)
     # Ollama's clients add the tag to names that have none; no repository has a quantization of that name.
     path = text[len(host) :].removesuffix(_LATEST)
     reference = parse_pull_reference(f"hf.co/{path}")
