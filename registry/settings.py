@@ -12,14 +12,24 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from registry.engines import ENGINE_SETTINGS, EngineSetting
+from registry.engines import ENGINE_SETTINGS, EngineKind, EngineSetting
 from registry.errors import InvalidSettingError
 
 MAX_TEXT_BYTES: Final = 64 << 10
 """A system prompt or a template fits; a model does not."""
 
+ContextLength = Annotated[int, Meta(ge=16, le=10_000_000)]
+Parallel = Annotated[int, Meta(ge=1, le=256)]
+Workers = Annotated[int, Meta(ge=1, le=64)]
+Threads = Annotated[int, Meta(ge=1, le=1024)]
 KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 """Element types of a KV cache, under the names that ggml gives them."""
+MaxTokens = Annotated[int, Meta(ge=1, le=10_000_000)]
+Temperature = Annotated[float, Meta(ge=0, le=5)]
+TopP = Annotated[float, Meta(gt=0, le=1)]
+TopK = Annotated[int, Meta(ge=1, le=1_000_000)]
+MinP = Annotated[float, Meta(ge=0, le=1)]
+NonEmpty = Annotated[str, Meta(min_length=1)]
 
 FOREVER: Final = "forever"
 
@@ -33,16 +43,52 @@ class PresetMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A message that every conversation of a model has at its beginning."""
 
     role: Literal["system", "user", "assistant"]
-    content: Annotated[str, Meta(min_length=1)]
+    content: NonEmpty
 
 
-class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One model's own settings; None leaves a thing to the config and to the request.
+class LoadSetting(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a setting of a load may stand beside the model's own settings, and which engines have it.
+
+    Attributes:
+        section: Of the config, which has it under the same name for all models; None = the config has it not.
+        engine: The only engine that has it; None = all do.
+        is_in_header: Whether a request may have it, in the header `X-Mlxr-Load`.
+    """
+
+    section: str | None = None
+    engine: EngineKind | None = None
+    is_in_header: bool = True
+
+
+_FOR_ALL: Final = LoadSetting(section="generation")
+_FOR_LLAMACPP: Final = LoadSetting(section="llamacpp", engine=EngineKind.LLAMACPP)
+
+
+class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a model is loaded; None leaves a thing to the level below: the request's over the model's over the config's.
+
+    The one table of such settings: a field and its `LoadSetting` are all that one needs to be set on models, sent in
+    the header and told to the worker, where `LoadSpec` has it. With another value the same files are another target.
 
     Attributes:
         context_length: Tokens one request may use, prompt and answer together.
         parallel: Sequences that a worker may run at a time.
-        threads: Compute threads of each worker on llamacpp; mlx chooses its own.
+        threads: Compute threads of each worker; mlx chooses its own.
+        template: Jinja chat template in the place of the model's own.
+    """
+
+    context_length: Annotated[ContextLength, _FOR_ALL] | None = None
+    kv_type: Annotated[KVType, _FOR_LLAMACPP] | None = None
+    parallel: Annotated[Parallel, _FOR_ALL] | None = None
+    workers: Annotated[Workers, _FOR_ALL] | None = None
+    threads: Annotated[Threads, _FOR_LLAMACPP] | None = None
+    template: Annotated[NonEmpty, LoadSetting(is_in_header=False)] | None = None
+
+
+class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True):
+    """One model's own settings; None leaves a thing to the config and to the request.
+
+    Attributes:
         keep_alive_s: How long it stays loaded after its last request; 0 = not at all, `forever` = until it must go.
         temperature: 0 is greedy.
         top_p: Smallest set of tokens whose probability reaches this.
@@ -52,37 +98,40 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         seed: Of requests that give none.
         stop: Texts that end an answer, beside a request's own.
         system: System prompt of conversations that begin without one.
-        template: Jinja chat template in the place of the model's own.
         messages: What conversations begin with, behind the system prompt.
         license: Text of the model's licence; it is shown and does nothing.
     """
 
-    context_length: Annotated[int, Meta(ge=16, le=10_000_000)] | None = None
-    kv_type: KVType | None = None
-    parallel: Annotated[int, Meta(ge=1, le=256)] | None = None
-    workers: Annotated[int, Meta(ge=1, le=64)] | None = None
-    threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
     keep_alive_s: Annotated[float, Meta(ge=0, le=1e9)] | Literal["forever"] | None = None
-    temperature: Annotated[float, Meta(ge=0, le=5)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
     repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
+    max_tokens: MaxTokens | None = None
     stop: (
         Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(min_length=1, max_length=16)]
         | None
     ) = None
-    system: Annotated[str, Meta(min_length=1)] | None = None
-    template: Annotated[str, Meta(min_length=1)] | None = None
+    system: NonEmpty | None = None
     messages: Annotated[tuple[PresetMessage, ...], Meta(min_length=1, max_length=MAX_PRESET_MESSAGES)] | None = None
-    license: Annotated[str, Meta(min_length=1)] | None = None
+    license: NonEmpty | None = None
 
 
 NO_SETTINGS: Final = ModelSettings()
 
 _TYPES: Final[dict[str, Any]] = typing.get_type_hints(ModelSettings, include_extras=True)
+
+LOAD_SETTINGS: Final[Mapping[str, LoadSetting]] = {
+    name: typing.get_args(_TYPES[name])[0].__metadata__[-1] for name in LoadSettings.__struct_fields__
+}
+"""By name, in the order of the Struct."""
+
+_PLAIN_TYPES: Final = {
+    key: getattr(typing.get_args(kind)[0], "__origin__", typing.get_args(kind)[0]) for key, kind in _TYPES.items()
+}
+"""Without range and None."""
 
 ENGINE_KEY: Final = "engine"
 """Set like the others, stored with the model itself."""
@@ -186,7 +235,8 @@ def _type_of(key: str) -> Any:
 
 
 def _from_text(key: str, text: str) -> Any:
-    if key in {ENGINE_KEY, "kv_type", "system", "template", "license"}:
+    plain = _PLAIN_TYPES.get(key)
+    if key == ENGINE_KEY or plain is str or typing.get_origin(plain) is Literal:
         return text
     if key == "keep_alive_s":
         return text if text == FOREVER else _seconds(text)

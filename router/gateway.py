@@ -41,7 +41,7 @@ from router.models.auto.learning import AutoLearning, installed_versions
 from router.models.directory import ModelDirectory
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
-from router.placement.budget import read_budget, this_machine
+from router.placement.memory import read_budget, this_machine
 from router.protocols.batches.execution import run_line
 from router.protocols.table import DIALECTS
 from router.services import Services
@@ -253,7 +253,7 @@ class _Gateway:
             options.paths.models_dir,
             options.paths.registry_db,
             converter=converter,
-            budget_bytes=weights_budget(read_budget(has_metal=this_machine().has_metal)),
+            budget_bytes=weights_budget(read_budget()),
         )
 
     def _launch_for(self) -> Callable[[str], WorkerLaunch]:

@@ -15,7 +15,7 @@ from router.config.paths import Paths
 from router.models.auto.learning import AutoLearning
 from router.models.directory import ModelDirectory
 from router.models.size import RequestSize
-from router.placement.budget import this_machine
+from router.placement.memory import this_machine
 from router.protocols.control.explain import EngineExpectation, Explanation, explain, request_size
 
 _DAY_S = 86_400

@@ -14,7 +14,19 @@ import msgspec
 from msgspec import Meta
 
 from registry.engines import EngineSetting
-from registry.settings import KVType
+from registry.settings import (
+    ContextLength,
+    KVType,
+    MaxTokens,
+    MinP,
+    NonEmpty,
+    Parallel,
+    Temperature,
+    Threads,
+    TopK,
+    TopP,
+    Workers,
+)
 from router.config.background import MAX_SECONDS, BatchesConfig, ConversationsConfig, Seconds, ShadowConfig
 
 MAX_SOCKET_PATH_CHARS = 103
@@ -22,7 +34,6 @@ MAX_SOCKET_PATH_CHARS = 103
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-NonEmpty = Annotated[str, Meta(min_length=1)]
 AbsolutePath = Annotated[str, Meta(pattern=r"^(/|~/)", max_length=4096, description="a path that begins with / or ~/")]
 SocketPath = Annotated[
     str,
@@ -195,14 +206,14 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         allow_special_in_content: Whether control tokens written in messages count as such, instead of as text.
     """
 
-    context_length: Annotated[int, Meta(ge=16, le=10_000_000)] = 8192
-    parallel: Annotated[int, Meta(ge=1, le=256)] = 8
-    workers: Annotated[int, Meta(ge=1, le=64)] = 1
-    max_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
-    temperature: Annotated[float, Meta(ge=0, le=5)] = 1.0
-    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    context_length: ContextLength = 8192
+    parallel: Parallel = 8
+    workers: Workers = 1
+    max_tokens: MaxTokens | None = None
+    temperature: Temperature = 1.0
+    top_p: TopP = 1.0
+    top_k: TopK | None = None
+    min_p: MinP = 0.0
     allow_special_in_content: bool = False
 
 
@@ -234,7 +245,7 @@ class LlamaCppConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         flash_attention: auto lets llama.cpp decide by the model.
     """
 
-    threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    threads: Threads | None = None
     batch_tokens: Annotated[int, Meta(ge=16, le=65_536)] = 512
     kv_cells: Annotated[int, Meta(ge=16, le=100_000_000)] | None = None
     mmap: bool = True

@@ -39,7 +39,7 @@ from router.errors import ShuttingDownError
 from router.jobs.convert.converter import Converter
 from router.jobs.pull_conclusion import PullConclusion
 from router.jobs.pull_events import ModelPullEvent, PullInfo, Started, info_of
-from router.placement.budget import MemoryBudget
+from router.placement.memory import MemoryBudget
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,13 @@ from registry.catalogue import Adapter, Artifact, Model
 from registry.engines import EngineKind, EngineSetting
 from registry.errors import DatabaseError, ModelNotFoundError
 from registry.names import parse_model_reference
+from registry.settings import LoadSettings
 from registry.store import Registry
 from router.errors import InvalidRequestError, ModelLoadFailedError
 from router.http.headers import ENGINE_HEADER
 from router.models.adapters import find_adapters
 from router.models.auto.learning import AutoLearning
-from router.models.load_settings import AS_CONFIGURED, LoadSettings
+from router.models.load_settings import AS_CONFIGURED
 from router.models.targets import Choice, EngineReason, Purpose, Target, choose, parse_engine, usable_artifacts
 from router.models.wish import Wish
 

@@ -2,37 +2,21 @@
 
 These values are part of the `Target`: the same files loaded otherwise are another target, so that a changed setting
 makes the next request swap as it would for another model, and nothing else has to know of it. What the config itself
-says is no part of it: an edit of the config counts from the next load. Not here: settings that need no load
-(`request_defaults`), and the load itself (`load_spec`).
+says is no part of it: an edit of the config counts from the next load. Not here: which settings there are
+(`registry.settings.LoadSettings`), those that need no load (`defaults`), and the load itself (`load_spec`).
 """
 
+from collections import defaultdict
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import asdict, replace
 
-from registry.settings import KVType, ModelSettings
+from registry.engines import EngineKind
+from registry.settings import LOAD_SETTINGS, LoadSettings, ModelSettings
 from router.config import Config
 
 _S = TypeVar("_S", bound=msgspec.Struct)
-
-
-class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings of a load; None leaves a thing to the level below.
-
-    Attributes:
-        context_length: Tokens one request may use.
-        parallel: Sequences that a worker may run at a time.
-        template: Chat template in the place of the model's own.
-    """
-
-    context_length: int | None = None
-    parallel: int | None = None
-    workers: int | None = None
-    threads: int | None = None
-    kv_type: KVType | None = None
-    template: str | None = None
-
 
 AS_CONFIGURED = LoadSettings()
 """Nothing differs from the config."""
@@ -40,7 +24,7 @@ AS_CONFIGURED = LoadSettings()
 
 def load_settings_of(settings: ModelSettings) -> LoadSettings:
     """Return what of a model's settings makes another load of it."""
-    return LoadSettings(**{name: getattr(settings, name) for name in LoadSettings.__struct_fields__})
+    return LoadSettings(**{name: getattr(settings, name) for name in LOAD_SETTINGS})
 
 
 def overlaid(lower: LoadSettings, upper: LoadSettings) -> LoadSettings:
@@ -52,12 +36,22 @@ def config_for(config: Config, load: LoadSettings) -> Config:
     """Return the config as it is for one target."""
     if load == AS_CONFIGURED:
         return config
-    generation = {name: getattr(load, name) for name in ("context_length", "parallel", "workers")}
-    return replace(
-        config,
-        generation=_changed(config.generation, generation),
-        llamacpp=_changed(config.llamacpp, {"kv_type": load.kv_type, "threads": load.threads}),
-    )
+    changes: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for name, setting in LOAD_SETTINGS.items():
+        if setting.section is not None:
+            changes[setting.section][name] = getattr(load, name)
+    sections = {section: _changed(getattr(config, section), own) for section, own in changes.items()}
+    return replace(config, **sections)
+
+
+def settings_in_force(config: Config, engine: EngineKind, load: LoadSettings) -> dict[str, Any]:
+    """Return every setting that the engine has, as it is for one target."""
+    config = config_for(config, load)
+    return {
+        name: getattr(load if setting.section is None else getattr(config, setting.section), name)
+        for name, setting in LOAD_SETTINGS.items()
+        if setting.engine in {None, engine}
+    }
 
 
 def _changed(struct: _S, changes: dict[str, Any]) -> _S:

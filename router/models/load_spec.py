@@ -1,15 +1,40 @@
-"""Config and target to what a worker is told to load. Pure."""
+"""Config, artifact and settings to what a worker is told to load. Pure."""
 
 import hashlib
 from pathlib import Path
+from typing import Any, Final
 
-import msgspec
+from msgspec.structs import replace
 
 from backends.wire.messages import LoadSpec
 from registry.engines import EngineKind
+from registry.settings import LoadSettings
 from router.config import Config
-from router.models.load_settings import config_for
+from router.models.load_settings import AS_CONFIGURED, settings_in_force
 from router.models.targets import Target
+
+_WORKERS_NAMES: Final = {"parallel": "max_sequences", "threads": "num_threads", "template": "chat_template"}
+"""Settings that a worker knows by other names than users."""
+
+
+def load_spec(model_path: str, engine: EngineKind, config: Config, load: LoadSettings = AS_CONFIGURED) -> LoadSpec:
+    """Return how an engine loads an artifact by itself, without an adapter and without saved caches.
+
+    Args:
+        load: What is otherwise than the config says.
+    """
+    settings = {
+        _WORKERS_NAMES.get(name, name): value for name, value in settings_in_force(config, engine, load).items()
+    }
+    del settings["workers"]  # each is told of itself alone
+    return LoadSpec(
+        model_path=model_path,
+        cache_slots=config.cache.slots,
+        background_max_wait_s=config.limits.background_max_wait_s,
+        session_ttl_s=config.cache.session_ttl_s,
+        **settings,
+        **_of_engine(config, engine),
+    )
 
 
 def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_caches_dir: Path | None = None) -> LoadSpec:
@@ -20,41 +45,34 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
         num_cores: Cores for all workers of a model together, >= 1.
         saved_caches_dir: Where caches are saved, if the config wants that.
     """
-    config = config_for(config, target.load)
-    spec = LoadSpec(
-        model_path=target.path,
-        context_length=config.generation.context_length,
-        max_sequences=config.generation.parallel,
-        cache_slots=config.cache.slots,
-        background_max_wait_s=config.limits.background_max_wait_s,
-        session_ttl_s=config.cache.session_ttl_s,
-        chat_template=target.load.template,
-        adapter_path=None if target.adapter is None else target.adapter.path,
-        adapter_scale=1.0 if target.adapter is None else target.adapter.scale,
-    )
+    spec = load_spec(target.path, target.engine.kind, config, target.load)
+    num_workers = target.load.workers or config.generation.workers
+    if target.engine.kind is EngineKind.LLAMACPP and spec.num_threads is None and num_workers > 1:
+        spec = replace(spec, num_threads=max(1, num_cores // num_workers))  # a single one chooses them itself
+    if target.adapter is not None:
+        spec = replace(spec, adapter_path=target.adapter.path, adapter_scale=target.adapter.scale)
     if config.cache.persist and saved_caches_dir is not None:
-        spec = msgspec.structs.replace(
-            spec,
-            saved_caches_dir=str(saved_caches_dir / _key_of(target)),
-            saved_caches_max_bytes=config.cache.max_bytes,
-        )
-    if target.engine.kind is EngineKind.MLX:
-        return msgspec.structs.replace(
-            spec,
-            kv_type=target.load.kv_type,  # for the engine to refuse: the config's is llamacpp's alone
-            step_tokens=config.mlx.prefill_step_tokens,
-            cache_limit_bytes=config.mlx.cache_limit_bytes,
-            wired_limit_bytes=config.mlx.wired_limit_bytes,
-        )
-    return msgspec.structs.replace(
-        spec,
-        step_tokens=config.llamacpp.batch_tokens,
-        kv_cells=config.llamacpp.kv_cells,
-        num_threads=_num_threads(config, num_cores),
-        use_mmap=config.llamacpp.mmap,
-        flash_attention=config.llamacpp.flash_attention.value,
-        kv_type=config.llamacpp.kv_type,
-    )
+        folder = str(saved_caches_dir / _key_of(target))
+        spec = replace(spec, saved_caches_dir=folder, saved_caches_max_bytes=config.cache.max_bytes)
+    return spec
+
+
+def _of_engine(config: Config, engine: EngineKind) -> dict[str, Any]:
+    """Return what only the config says of an engine's loads, for all models alike."""
+    match engine:
+        case EngineKind.MLX:
+            return {
+                "step_tokens": config.mlx.prefill_step_tokens,
+                "cache_limit_bytes": config.mlx.cache_limit_bytes,
+                "wired_limit_bytes": config.mlx.wired_limit_bytes,
+            }
+        case EngineKind.LLAMACPP:
+            return {
+                "step_tokens": config.llamacpp.batch_tokens,
+                "kv_cells": config.llamacpp.kv_cells,
+                "use_mmap": config.llamacpp.mmap,
+                "flash_attention": config.llamacpp.flash_attention.value,
+            }
 
 
 def _key_of(target: Target) -> str:
@@ -63,11 +81,3 @@ def _key_of(target: Target) -> str:
     if target.adapter is not None:
         text += f"\n{target.adapter.path}\n{target.adapter.version}\n{target.adapter.scale!r}"
     return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).hexdigest()
-
-
-def _num_threads(config: Config, num_cores: int) -> int | None:
-    """Return the threads of each worker; a single one chooses them itself."""
-    num_workers = config.generation.workers
-    if config.llamacpp.threads is not None or num_workers == 1:
-        return config.llamacpp.threads
-    return max(1, num_cores // num_workers)

@@ -26,9 +26,10 @@ import msgspec
 from registry.catalogue import Artifact, Model
 from registry.engines import Engine, EngineKind, EngineSetting
 from registry.facts import ModelKind
+from registry.settings import LOAD_SETTINGS, LoadSettings
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.adapters import TargetAdapter, artifacts_under, find_adapters, target_adapter
-from router.models.load_settings import AS_CONFIGURED, LoadSettings, load_settings_of, overlaid
+from router.models.load_settings import AS_CONFIGURED, load_settings_of, overlaid
 
 _KV_BLOCK = 32
 """Elements of a block of every quantized type. Source: ggml-common.h."""
@@ -216,10 +217,10 @@ def _why_artifact_unusable(artifact: Artifact) -> str:
 
 def _check_wished_load(name: str, engine: EngineKind, load: LoadSettings) -> None:
     """Refuse what a request wants of the load and the engine cannot do."""
-    for key, value in (("kv_type", load.kv_type), ("threads", load.threads)):
-        if engine is EngineKind.MLX and value is not None:
-            message = f"{key}: the mlx engine has no such setting of a load; leave it out, or ask '{name}@llamacpp'"
-            raise InvalidRequestError(message, key)
+    for key, setting in LOAD_SETTINGS.items():
+        if setting.engine not in {None, engine} and getattr(load, key) is not None:
+            way_out = f"leave it out, or ask '{name}@{setting.engine}'"
+            raise InvalidRequestError(f"{key}: the {engine} engine has no such setting of a load; {way_out}", key)
 
 
 def _check_kv_type(name: str, artifact: Artifact, kv_type: str | None) -> None:

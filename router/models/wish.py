@@ -3,7 +3,8 @@
 import msgspec
 
 from registry.engines import EngineSetting
-from router.models.load_settings import AS_CONFIGURED, LoadSettings
+from registry.settings import LoadSettings
+from router.models.load_settings import AS_CONFIGURED
 from router.models.size import RequestSize
 from router.models.targets import Purpose
 

@@ -1,42 +1,73 @@
 """Whether a load would fit, to be asked before anything is unloaded for it; and the refusal with its numbers. Pure.
 
-Not here: the sums (`registry.memory_fit`) and the readings (`memory_budget`).
+Not here: what it takes (`memory_need`) and what there is (`memory`).
 """
 
 from collections.abc import Sequence
 
+import msgspec
+
+from backends.wire.messages import LoadSpec
 from registry.engines import EngineKind
 from registry.facts import ModelFacts
-from registry.memory_fit import Fit, FitSettings, Machine, MemoryNeed, check_fit, largest_context, memory_need
-from router.config import Config
 from router.errors import InsufficientMemoryError
-from router.models.load_settings import AS_CONFIGURED, LoadSettings, config_for
+from router.placement.memory import Machine
+from router.placement.memory_need import CELL_PADDING, MemoryNeed, memory_need
 
 
-def fit_settings_for(config: Config, engine: EngineKind, load: LoadSettings = AS_CONFIGURED) -> FitSettings:
-    """Give the settings with which a model is loaded.
+class Fit(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a load fits into `free_bytes`.
+
+    Attributes:
+        has_room_for_kept: It can keep the caches of ended answers as well.
+    """
+
+    is_fitting: bool
+    has_room_for_kept: bool
+    free_bytes: int
+
+
+def check_fit(need: MemoryNeed, *, available_bytes: int, reclaimable_bytes: int = 0) -> Fit:
+    """Tell whether a load fits, to be asked before anything is unloaded for it.
 
     Args:
-        load: What differs from the config for this model.
+        available_bytes: What new work could take now without swapping; on a Mac no more than the limits allow.
+        reclaimable_bytes: What comes back when the workers end that are to make room (their anonymous memory: mapped
+            files count as available already).
     """
-    config = config_for(config, load)
-    is_llamacpp = engine is EngineKind.LLAMACPP
-    return FitSettings(
-        context_length=config.generation.context_length,
-        parallel=config.generation.parallel,
-        kv_cells=config.llamacpp.kv_cells if is_llamacpp else None,
-        step_tokens=config.llamacpp.batch_tokens if is_llamacpp else config.mlx.prefill_step_tokens,
-        kv_type=config.llamacpp.kv_type if is_llamacpp else None,
-        has_flash_attention=config.llamacpp.flash_attention.value != "off",
-        keeps_caches=config.cache.slots != 0,
-        uses_mmap=config.llamacpp.mmap,
+    free_bytes = available_bytes + reclaimable_bytes
+    return Fit(
+        is_fitting=need.required_bytes <= free_bytes,
+        has_room_for_kept=need.total_bytes <= free_bytes,
+        free_bytes=free_bytes,
     )
+
+
+def largest_context(facts: ModelFacts, spec: LoadSpec, machine: Machine, *, free_bytes: int) -> int | None:
+    """Give the longest context that fits, all else unchanged.
+
+    Args:
+        spec: How it is loaded; `context_length` is the upper bound.
+
+    Returns:
+        Tokens, a multiple of 256; None when not even 256 fit.
+    """
+    bound = min(spec.context_length, facts.context_length or spec.context_length) // CELL_PADDING
+    low, high = 0, bound
+    while low < high:
+        middle = (low + high + 1) // 2
+        trial = msgspec.structs.replace(spec, context_length=middle * CELL_PADDING, kv_cells=None)
+        if memory_need(facts, trial, machine).required_bytes <= free_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    return low * CELL_PADDING or None
 
 
 def refusal(
     model: str,
     facts: ModelFacts,
-    settings: FitSettings,
+    spec: LoadSpec,
     machine: Machine,
     *,
     available_bytes: int,
@@ -53,41 +84,32 @@ def refusal(
     Returns:
         None when it fits, else the error to answer with (503 insufficient_memory).
     """
-    need = memory_need(facts, settings, machine)
+    need = memory_need(facts, spec, machine)
     fit = check_fit(need, available_bytes=available_bytes, reclaimable_bytes=reclaimable_bytes)
     if fit.is_fitting:
         return None
-    context = largest_context(facts, settings, machine, free_bytes=fit.free_bytes)
+    context = largest_context(facts, spec, machine, free_bytes=fit.free_bytes)
     return InsufficientMemoryError(
-        needed_bytes=fit.needed_bytes,
+        needed_bytes=need.required_bytes,
         available_bytes=fit.free_bytes,
-        message=f"model: {numbers(model, need, fit, unloading)} {way_out(model, need, context)}",
+        message=f"model: {_numbers(model, need, fit, unloading)} {_way_out(model, need, context)}",
     )
 
 
-def numbers(model: str, need: MemoryNeed, fit: Fit, unloading: Sequence[str] = ()) -> str:
-    """Say what a model needs and what there is, in one sentence.
-
-    Args:
-        fit: The answer of `check_fit`.
-    """
+def _numbers(model: str, need: MemoryNeed, fit: Fit, unloading: Sequence[str] = ()) -> str:
+    """Say what a model needs and what there is, in one sentence."""
     after = (
         f"would be free after unloading {' and '.join(repr(name) for name in unloading)}" if unloading else "is free"
     )
     return (
-        f"'{model}' on {need.engine} needs {_gb(fit.needed_bytes)} at a context of {need.context_length} tokens "
+        f"'{model}' on {need.engine} needs {_gb(need.required_bytes)} at a context of {need.context_length} tokens "
         f"(weights {_gb(need.weights_bytes)}, KV cache {_gb(need.kv_bytes)}, buffers {_gb(need.buffers_bytes)}); "
         f"{_gb(fit.free_bytes)} {after}."
     )
 
 
-def way_out(model: str, need: MemoryNeed, context_length: int | None) -> str:
-    """Say what would help, best first.
-
-    Args:
-        need: What does not fit.
-        context_length: The longest context that fits, None without one.
-    """
+def _way_out(model: str, need: MemoryNeed, context_length: int | None) -> str:
+    """Say what would help, best first; `context_length` is the longest that fits."""
     kv = ", a quantized KV cache (kv_type)" if need.engine is EngineKind.LLAMACPP else ""
     if context_length is None:
         return "It does not fit with any context; use a smaller quantization or a smaller model, or end other programs."

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from registry.settings import LoadSettings
 from router.errors import MissingFieldError
-from router.models.load_settings import AS_CONFIGURED, LoadSettings
+from router.models.load_settings import AS_CONFIGURED
 from router.models.targets import Purpose
 from router.models.wish import Wish
 from router.services import Services

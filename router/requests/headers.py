@@ -11,16 +11,19 @@ import msgspec
 
 from backends.sequence import Priority
 from registry.errors import InvalidSettingError
-from registry.settings import settings_from_text
+from registry.settings import LOAD_SETTINGS, LoadSettings, settings_from_text
 from router.config.background import MAX_SECONDS
 from router.errors import InvalidRequestError
 from router.http.headers import LOAD_HEADER, PRIORITY_HEADER, SESSION_HEADER, TIMEOUT_HEADER
-from router.models.load_settings import AS_CONFIGURED, LoadSettings
+from router.models.load_settings import AS_CONFIGURED
 
 MAX_SESSION_CHARS: Final = 512
 
-LOAD_KEYS: Final = ("context_length", "parallel", "workers", "kv_type", "threads")
-"""What of a load a header may say. A template is too long for one."""
+LOAD_KEYS: Final = sorted(
+    (name for name, setting in LOAD_SETTINGS.items() if setting.is_in_header),
+    key=lambda name: LOAD_SETTINGS[name].engine is not None,
+)
+"""Those of all engines first."""
 
 
 class HeaderWishes(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from router.config import Config
 from router.errors import EngineCrashedError, EngineTimeoutError, ModelLoadFailedError, RouterError
 from router.models.load_settings import config_for
 from router.models.targets import Target
-from router.placement import readings as memory
+from router.placement import memory
 from router.placement.lifecycle import WorkerState
 from router.workers.breaker import OPEN_S, LoadBreaker
 from router.workers.fleet import Fleet

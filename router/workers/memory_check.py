@@ -1,4 +1,4 @@
-"""Refuses a load that cannot fit, before anything is unloaded for it: readings around the pure `load_check`."""
+"""Refuses a load that cannot fit, before anything is unloaded for it: readings around the pure `fit`."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,10 +7,11 @@ from typing import Final
 from registry.catalogue import Artifact
 from router.config import Config
 from router.models.adapters import facts_with
+from router.models.load_spec import load_spec
 from router.models.targets import Target
-from router.placement import readings as memory
-from router.placement.budget import MemoryBudget, read_budget, this_machine
-from router.placement.fit import fit_settings_for, refusal
+from router.placement import memory
+from router.placement.fit import refusal
+from router.placement.memory import MemoryBudget, read_budget, this_machine
 from router.workers.residency import ManagedWorker
 
 VALID_S: Final = 1.0
@@ -58,7 +59,7 @@ class MemoryCheck:
         error = refusal(
             target.label,
             facts_with(artifact.facts, target.adapter),
-            fit_settings_for(config, artifact.engine, target.load),
+            load_spec(artifact.path, artifact.engine, config, target.load),
             self._machine,
             available_bytes=self._read().available_for(artifact.engine),
             reclaimable_bytes=sum(footprint.anonymous_bytes for footprint in footprints if footprint is not None),
@@ -69,4 +70,4 @@ class MemoryCheck:
         self._fitting = {known: at for known, at in self._fitting.items() if now - at < VALID_S} | {target: now}
 
     def _read_budget(self) -> MemoryBudget:
-        return read_budget(has_metal=self._machine.has_metal)
+        return read_budget(self._machine)

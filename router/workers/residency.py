@@ -11,9 +11,9 @@ import msgspec
 from backends.sequence import Priority
 from registry.engines import Engine
 from router.models.targets import Target
-from router.placement import readings as memory
+from router.placement import memory
 from router.placement.lifecycle import WorkerState
-from router.placement.readings import Footprint
+from router.placement.memory import Footprint
 from router.status import Swap
 from router.workers.client import WorkerClient, start_worker
 from router.workers.launch import WorkerLaunch

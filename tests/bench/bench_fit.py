@@ -24,7 +24,7 @@ def main() -> None:
             weights, kv, kept, buffers = (size / MIB for size in sizes)
             print(
                 f"{need.engine:9} {context_length:7} {weights:8.1f} {kv:7.1f} {kept:7.1f} {buffers:8.1f} "
-                f"{need.resident_bytes / MIB:9.1f} {measured / MIB:9.1f} MiB  {row.deviation:+.1%}",
+                f"{(need.total_bytes + need.cold_bytes) / MIB:9.1f} {measured / MIB:9.1f} MiB  {row.deviation:+.1%}",
                 flush=True,
             )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.memory_fit import KVType
+from registry.settings import KVType
 from router.config.paths import paths_from_env
 from tests.support.memory_table import compare
 

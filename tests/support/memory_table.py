@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from backends.wire.messages import LoadSpec
 from registry.facts import ModelFacts
 from registry.gguf.files import read_header
 from registry.gguf.split import facts_from_headers
-from registry.memory_fit import FitSettings, KVType, MemoryNeed, memory_need
 from registry.mlx.folder import read_mlx_dir
-from router.placement.budget import this_machine
+from registry.settings import KVType
+from router.placement.memory import this_machine
+from router.placement.memory_need import MemoryNeed, memory_need
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 280
@@ -24,7 +26,7 @@ class Comparison(NamedTuple):
     @property
     def deviation(self) -> float:
         """How far the estimate is off, as a share of what was measured."""
-        return self.need.resident_bytes / self.measured_bytes - 1
+        return (self.need.total_bytes + self.need.cold_bytes) / self.measured_bytes - 1
 
 
 def facts_of(path: Path) -> ModelFacts:
@@ -32,7 +34,7 @@ def facts_of(path: Path) -> ModelFacts:
 
 
 def compare(path: Path, context_length: int, kv_type: KVType | None = None) -> Comparison:
-    settings = FitSettings(context_length=context_length, kv_type=kv_type)
+    settings = LoadSpec(model_path="", context_length=context_length, kv_type=kv_type)
     need = memory_need(facts_of(path), settings, this_machine())
     argv = [sys.executable, "-m", "tests.support.memory_probe", need.engine, str(path), str(context_length)]
     argv += [] if kv_type is None else [kv_type]

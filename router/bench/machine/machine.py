@@ -16,7 +16,7 @@ from typing import Final
 import psutil
 
 from registry.bench_record import BenchMachine
-from router.placement import readings as memory
+from router.placement import memory
 
 Run = Callable[[Sequence[str]], str]
 

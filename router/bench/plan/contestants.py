@@ -4,7 +4,7 @@ Not here: what the server says of it once it is loaded (`server_facts`).
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,20 +15,13 @@ from registry.catalogue import Artifact, Model
 from registry.engines import EngineKind, EngineSetting
 from registry.errors import InvalidModelNameError, InvalidSettingError
 from registry.names import parse_model_reference
-from registry.settings import settings_from_text
+from registry.settings import LOAD_SETTINGS, settings_from_text
 from router.bench.plan.wish import MAX_CONTESTANTS
 from router.work_errors import BenchError
 
-SHORT_KEYS: Final[Mapping[str, str]] = {
-    "ctx": "context_length",
-    "context_length": "context_length",
-    "kv": "kv_type",
-    "kv_type": "kv_type",
-    "parallel": "parallel",
-    "workers": "workers",
-    "threads": "threads",
-}
-LLAMACPP_KEYS: Final = frozenset({"kv_type", "threads"})
+_SHORT_KEYS: Final = {"ctx": "context_length", "kv": "kv_type"}
+_KEYS: Final = {name: name for name, setting in LOAD_SETTINGS.items() if setting.is_in_header} | _SHORT_KEYS
+_SHOWN_KEYS: Final = ", ".join(f"{key}=" for key in sorted(set(_KEYS) - set(_SHORT_KEYS.values())))
 MAX_LABEL_CHARS: Final = 120
 
 _URL: Final = re.compile(r"https?://", re.IGNORECASE)
@@ -166,8 +159,10 @@ def _ours(label: str, model: Model, engine: str, settings: dict[str, str]) -> Co
         have = ", ".join(model.engines) or "no engine"
         hint = f"; make the other form with `mlxr models convert {model.name}`" if engine == EngineKind.MLX else ""
         raise BenchError(f"The model '{model.name}' cannot run on {engine}; it runs on {have}{hint}.")
-    if engine == EngineKind.MLX and (wrong := sorted(LLAMACPP_KEYS & settings.keys())):
-        raise BenchError(f"{label}: {wrong[0]} is a setting of llamacpp; mlx does not have it.")
+    for key in sorted(settings):
+        owner = LOAD_SETTINGS[key].engine
+        if owner not in {None, artifact.engine}:
+            raise BenchError(f"{label}: {key} is a setting of {owner}; {engine} does not have it.")
     return Contestant(label=label, model=model.name, engine=artifact.engine, settings=settings, artifact=artifact)
 
 
@@ -191,11 +186,9 @@ def _settings_of(text: str, words: Sequence[str]) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for word in words:
         short, sign, value = word.partition("=")
-        key = SHORT_KEYS.get(short)
+        key = _KEYS.get(short)
         if key is None or not sign or not value:
-            raise BenchError(
-                f"{text[:80]!r}: {word!r} is not understood; settings are ctx=, kv=, parallel=, threads=, workers=."
-            )
+            raise BenchError(f"{text[:80]!r}: {word!r} is not understood; settings are {_SHOWN_KEYS}.")
         if key in pairs:
             raise BenchError(f"{text[:80]!r}: {short} is there twice.")
         pairs[key] = value

@@ -24,7 +24,7 @@ from router.cli.terminal.output import plural, size
 from router.config.instance import read_instance
 from router.config.paths import Paths
 from router.errors import ConfigError
-from router.placement.readings import available_bytes, total_bytes
+from router.placement.memory import available_bytes, total_bytes
 from router.version import VERSION
 
 PROBE_TIMEOUT_S: Final = 60.0

@@ -6,10 +6,10 @@ import click
 from msgspec import to_builtins
 from msgspec.structs import replace
 
+from backends.wire.messages import LoadSpec
 from registry.catalogue import Artifact, Model
 from registry.checksums.verification import read_facts
 from registry.errors import ArtifactError
-from registry.memory_fit import KV_ELEMENT_BYTES, FitSettings, Machine, check_fit, largest_context, memory_need
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import CommandError, check_engine, current_paths, read_config
 from router.cli.terminal.options import engine_option, json_option, model_argument
@@ -17,8 +17,10 @@ from router.cli.terminal.output import print_facts, print_json, print_table, siz
 from router.cli.terminal.verbs import option, verb
 from router.models.adapters import facts_with, find_adapters, target_adapter
 from router.models.load_settings import load_settings_of
-from router.placement.budget import MemoryBudget, read_budget, this_machine
-from router.placement.fit import fit_settings_for
+from router.models.load_spec import load_spec
+from router.placement.fit import check_fit, largest_context
+from router.placement.memory import Machine, MemoryBudget, read_budget, this_machine
+from router.placement.memory_need import KV_ELEMENT_BYTES, memory_need
 
 EXIT_DOES_NOT_FIT = 1
 
@@ -49,9 +51,12 @@ def fit(name: str, ctx: int | None, parallel: int | None, kv: str | None, engine
     if not artifacts:
         raise CommandError(f"{name} has no usable artifact{f' for {engine}' if engine else ''}.")
     config, machine, load = read_config(paths), this_machine(), load_settings_of(model.settings)
-    budget = read_budget(has_metal=machine.has_metal)
-    stored = {item.engine: fit_settings_for(config, item.engine, load) for item in artifacts}
-    reports = [_report(item, _settings(stored[item.engine], ctx, parallel, kv), machine, budget) for item in artifacts]
+    budget = read_budget(machine)
+    specs = [load_spec(item.path, item.engine, config, load) for item in artifacts]
+    reports = [
+        _report(item, _wanted(spec, ctx, parallel, kv), machine, budget)
+        for item, spec in zip(artifacts, specs, strict=True)
+    ]
     if is_json:
         print_json({"model": model.name + plus + adapter, "total_bytes": budget.total_bytes, "engines": reports})
     else:
@@ -79,21 +84,21 @@ def _under_adapter(model: Model, name: str, artifacts: list[Artifact]) -> list[A
     ]
 
 
-def _settings(settings: FitSettings, ctx: int | None, parallel: int | None, kv: str | None) -> FitSettings:
+def _wanted(spec: LoadSpec, ctx: int | None, parallel: int | None, kv: str | None) -> LoadSpec:
     """Put the command line's wishes over the model's settings and the config."""
     if kv is not None and kv not in KV_ELEMENT_BYTES:
         raise CommandError(f"There is no KV type {kv!r}; choose {', '.join(KV_ELEMENT_BYTES)}.", exit_code=2)
     return replace(
-        settings,
-        context_length=ctx or settings.context_length,
-        parallel=parallel or settings.parallel,
-        kv_cells=None if ctx else settings.kv_cells,
-        kv_type=kv or settings.kv_type,
+        spec,
+        context_length=ctx or spec.context_length,
+        max_sequences=parallel or spec.max_sequences,
+        kv_cells=None if ctx else spec.kv_cells,
+        kv_type=kv or spec.kv_type,
     )
 
 
-def _report(artifact: Artifact, settings: FitSettings, machine: Machine, budget: MemoryBudget) -> dict[str, Any]:
-    need = memory_need(artifact.facts, settings, machine)
+def _report(artifact: Artifact, spec: LoadSpec, machine: Machine, budget: MemoryBudget) -> dict[str, Any]:
+    need = memory_need(artifact.facts, spec, machine)
     available = budget.available_for(artifact.engine)
     answer = check_fit(need, available_bytes=available)
     report: dict[str, Any] = to_builtins(need)
@@ -103,8 +108,8 @@ def _report(artifact: Artifact, settings: FitSettings, machine: Machine, budget:
         "available_bytes": available,
         "fits": answer.is_fitting,
         "fits_with_kept_caches": answer.has_room_for_kept,
-        "largest_context": largest_context(artifact.facts, settings, machine, free_bytes=available),
-        "parallel": settings.parallel,
+        "largest_context": largest_context(artifact.facts, spec, machine, free_bytes=available),
+        "parallel": spec.max_sequences,
     }
 
 

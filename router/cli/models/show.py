@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from registry.catalogue import Artifact, FileHash, Model
 from registry.facts import ArtifactFormat
 from registry.gguf import read_header
-from registry.memory_fit import memory_need
 from registry.mlx.folder import read_chat_template
 from registry.settings import set_settings
 from router.cli.models.adapters import adapter_facts, description
@@ -24,8 +23,9 @@ from router.cli.terminal.output import count, print_facts, print_json, shown, sh
 from router.cli.terminal.verbs import option, verb
 from router.config import Config
 from router.models.load_settings import load_settings_of
-from router.placement.budget import this_machine
-from router.placement.fit import fit_settings_for
+from router.models.load_spec import load_spec
+from router.placement.memory import this_machine
+from router.placement.memory_need import memory_need
 from router.protocols.control.capabilities import capability_report, field_rows, generating_engines
 
 SHOWN_CONTEXTS = (2048, 8192, 32_768, 131_072)
@@ -170,11 +170,12 @@ def _print_artifact(artifact: Artifact) -> None:
 
 def _needs(artifact: Artifact, model: Model, config: Config) -> Iterator[str]:
     """Tell what a load takes for some contexts, e.g. `8192 tokens: 1.2 GB`; `mlxr models fit` has the details."""
-    machine, settings = this_machine(), fit_settings_for(config, artifact.engine, load_settings_of(model.settings))
+    machine = this_machine()
+    spec = load_spec(artifact.path, artifact.engine, config, load_settings_of(model.settings))
     longest = artifact.facts.context_length
     for context in SHOWN_CONTEXTS:
         if longest is None or context <= longest:
-            wanted = replace(settings, context_length=context, kv_cells=None)
+            wanted = replace(spec, context_length=context, kv_cells=None)
             yield f"{context} tokens: {size(memory_need(artifact.facts, wanted, machine).required_bytes)}"
 
 

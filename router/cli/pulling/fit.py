@@ -6,12 +6,12 @@ Not here: models of which nothing but their files' sizes is known (`router.jobs.
 from typing import NamedTuple
 
 from registry.engines import EngineKind
-from registry.memory_fit import memory_need
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import current_paths, read_config
 from router.models.load_settings import load_settings_of
-from router.placement.budget import read_budget, this_machine
-from router.placement.fit import fit_settings_for
+from router.models.load_spec import load_spec
+from router.placement.memory import read_budget, this_machine
+from router.placement.memory_need import memory_need
 
 
 class PulledFit(NamedTuple):
@@ -49,9 +49,9 @@ def fit_of(path: str) -> PulledFit | None:
         return None
     model, artifact = found[0]
     machine = this_machine()
-    settings = fit_settings_for(read_config(paths), artifact.engine, load_settings_of(model.settings))
-    need = memory_need(artifact.facts, settings, machine)
-    budget = read_budget(has_metal=machine.has_metal)
+    spec = load_spec(artifact.path, artifact.engine, read_config(paths), load_settings_of(model.settings))
+    need = memory_need(artifact.facts, spec, machine)
+    budget = read_budget(machine)
     is_wired = artifact.engine is EngineKind.MLX and budget.wired_limit_bytes is not None
     limit = budget.wired_limit_bytes if is_wired else budget.total_bytes
     return PulledFit(need.required_bytes, need.context_length, limit or budget.total_bytes)

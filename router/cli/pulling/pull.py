@@ -35,7 +35,7 @@ from router.config.paths import Paths
 from router.jobs.convert.converter import Converter
 from router.jobs.pull_events import ModelPullEvent, Started
 from router.jobs.pulls import Pulls, weights_budget
-from router.placement.budget import read_budget, this_machine
+from router.placement.memory import read_budget
 from router.workers.launch import worker_environment
 
 
@@ -86,7 +86,7 @@ def open_pulls(paths: Paths, endpoint: str | None = None) -> Pulls:
     """
     open_registry(paths).close()
     hub = hub_settings(read_config(paths), os.environ, endpoint=endpoint)
-    budget = weights_budget(read_budget(has_metal=this_machine().has_metal))
+    budget = weights_budget(read_budget())
     converter = Converter(paths.registry_db, paths.models_dir, worker_environment(os.environ))
     return Pulls(hub, paths.models_dir, paths.registry_db, converter=converter, budget_bytes=budget)
 

@@ -19,7 +19,7 @@ from router.cli.terminal.output import bold, count, print_json, shown, size
 from router.cli.terminal.verbs import argument, option, verb
 from router.config.hub import hub_settings
 from router.jobs.pulls import weights_budget
-from router.placement.budget import read_budget, this_machine
+from router.placement.memory import read_budget
 
 MAX_LIMIT: Final = 100
 
@@ -44,7 +44,7 @@ def search(text: str, author: str | None, limit: int, engine: str | None, is_jso
         text, author = f"{text} {author}", None
     hub = hub_settings(read_config(current_paths()), os.environ)
     hits = asyncio.run(_ask(hub, text, None if author is None else author[1:], limit, formats.get(engine or "")))
-    budget_bytes = weights_budget(read_budget(has_metal=this_machine().has_metal))
+    budget_bytes = weights_budget(read_budget())
     found = [_found(hit, budget_bytes) for hit in hits]
     if is_json:
         print_json(found)

@@ -11,15 +11,17 @@ from pathlib import Path
 
 import msgspec
 
+from backends.wire.messages import LoadSpec
 from registry.facts import ModelFacts
-from registry.memory_fit import FitSettings, check_fit, memory_need
 from registry.pull.events import Registered
 from registry.pull.threads import in_thread
 from registry.store import Registry
 from router.jobs.convert.conversion import ConversionMeans, ConversionPlan, OnProgress, convert, plan_conversion
 from router.jobs.convert.process import Stopper
 from router.jobs.convert.report import ConversionReport, ConversionWish
-from router.placement.budget import read_budget, this_machine
+from router.placement.fit import check_fit
+from router.placement.memory import read_budget, this_machine
+from router.placement.memory_need import memory_need
 from router.work_errors import ConversionError
 
 _PARITY_CONTEXT_LENGTH = 512
@@ -121,7 +123,7 @@ class Converter:
 
 def _can_load(facts: ModelFacts) -> bool:
     machine = this_machine()
-    settings = FitSettings(context_length=_PARITY_CONTEXT_LENGTH, parallel=1, keeps_caches=False)
-    need = memory_need(facts, settings, machine)
-    budget = read_budget(has_metal=machine.has_metal)
+    spec = LoadSpec(model_path="", context_length=_PARITY_CONTEXT_LENGTH, max_sequences=1, cache_slots=0)
+    need = memory_need(facts, spec, machine)
+    budget = read_budget(machine)
     return check_fit(need, available_bytes=budget.available_for(need.engine)).is_fitting

@@ -9,11 +9,11 @@ from msgspec.structs import asdict
 from backends.llamacpp.threads import default_num_threads
 from backends.sequence import Priority
 from registry.engines import EngineKind
+from registry.settings import LoadSettings
 from router.config import Config
-from router.models.load_settings import LoadSettings
 from router.models.load_spec import load_spec_for
 from router.models.targets import Target
-from router.placement import readings as memory
+from router.placement import memory
 from router.placement.lifecycle import WorkerState
 from router.services import Services
 from router.status import Health, QueueStatus, ResidentModel, Status, WaitingTarget, WorkerStatus

@@ -9,8 +9,9 @@ from typing import Final
 
 from registry.catalogue import Model
 from registry.errors import InvalidModelNameError, ModelNotFoundError
+from registry.settings import LoadSettings
 from router.models.directory import ModelDirectory
-from router.models.load_settings import AS_CONFIGURED, LoadSettings
+from router.models.load_settings import AS_CONFIGURED
 from router.models.targets import Purpose
 from router.models.wish import Wish
 

@@ -4,10 +4,11 @@ from typing import Any, Final
 
 from registry.catalogue import Artifact
 from registry.engines import EngineKind
+from registry.settings import LoadSettings
 from router.config import Config
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts
-from router.models.load_settings import LoadSettings, config_for
+from router.models.load_settings import config_for
 from router.protocols.fields.sampling import SamplingWishes
 from router.protocols.fields.support import not_honoured
 from router.protocols.ollama.schemas import Options

@@ -14,11 +14,12 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from backends.wire.request import Pooling
+from registry.settings import LoadSettings
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.body import decode_json
 from router.http.headers import REQUEST_ID_HEADER
-from router.models.load_settings import AS_CONFIGURED, LoadSettings
+from router.models.load_settings import AS_CONFIGURED
 from router.models.targets import Purpose
 from router.protocols.fields.vectors import encoded, numbers_of
 from router.protocols.openai.answer_schemas import Embedding, EmbeddingUsage

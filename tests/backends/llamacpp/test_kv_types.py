@@ -10,8 +10,9 @@ from backends.llamacpp.engine import LlamaCppEngine
 from backends.wire.messages import LoadedModel, LoadSpec
 from registry.gguf.files import read_header
 from registry.gguf.split import facts_from_headers
-from registry.memory_fit import FitSettings, KVType, memory_need
-from router.placement.budget import this_machine
+from registry.settings import KVType
+from router.placement.memory import this_machine
+from router.placement.memory_need import memory_need
 from tests.backends.conftest import LoadedEngine
 from tests.support.engine_driver import GREEDY, EngineDriver, user_says
 
@@ -48,7 +49,7 @@ def test_a_cache_of_another_type_answers_and_has_the_size_that_was_estimated(
     usual_mib = usual._log.cache_mib
     usual.close()
     engine, model = load(bundled_gguf, kv_type=kv_type)
-    settings = FitSettings(context_length=CONTEXT_LENGTH, parallel=2, kv_type=kv_type)
+    settings = LoadSpec(model_path="", context_length=CONTEXT_LENGTH, max_sequences=2, kv_type=kv_type)
     need = memory_need(facts_from_headers([read_header(bundled_gguf)]), settings, this_machine())
     assert engine._log.cache_mib == pytest.approx(need.kv_bytes / (1 << 20), abs=0.01)
     assert usual_mib == pytest.approx(22.5, abs=0.01)

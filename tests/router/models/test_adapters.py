@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
+from backends.wire.messages import LoadSpec
 from registry.adapters.registration import register_adapter
 from registry.catalogue import Adapter, Artifact, Model
 from registry.engines import Engine, EngineKind, EngineSetting
 from registry.errors import AdapterNotFoundError, InvalidModelNameError
 from registry.facts import AdapterFacts, ArtifactFormat, MemoryFacts, ModelKind
-from registry.memory_fit import FitSettings, Machine, memory_need
 from registry.scan.discovery import register_path
 from registry.scan.watch import what_changed
 from registry.store import Registry
@@ -22,6 +22,8 @@ from router.errors import EngineNotAvailableError, ModelLoadFailedError
 from router.models.adapters import TargetAdapter, facts_with
 from router.models.directory import CHECK_FILES_INTERVAL_S, ModelDirectory
 from router.models.targets import Choice, EngineReason, Purpose, choose
+from router.placement.memory import Machine
+from router.placement.memory_need import memory_need
 from router.protocols.openai.model_objects import adapter_object, model_objects
 from tests.registry.catalogue_builder import make_facts
 from tests.support import tiny_adapter
@@ -166,7 +168,7 @@ class TestMemory:
     def test_its_weights_count(self) -> None:
         facts = make_facts()
         overlay = self.overlay(weight_bytes=1000, num_weights=500)
-        settings = FitSettings()
+        settings = LoadSpec(model_path="")
         before, after = (
             memory_need(each, settings, NO_METAL).required_bytes for each in (facts, facts_with(facts, overlay))
         )
@@ -178,7 +180,8 @@ class TestMemory:
         facts = msgspec.structs.replace(facts, memory=MemoryFacts())
         overlay = self.overlay(weight_bytes=weight_bytes, num_weights=500)
         before, after = (
-            memory_need(each, FitSettings(), NO_METAL).weights_bytes for each in (facts, facts_with(facts, overlay))
+            memory_need(each, LoadSpec(model_path=""), NO_METAL).weights_bytes
+            for each in (facts, facts_with(facts, overlay))
         )
         assert after - before == expected
 

@@ -1,15 +1,21 @@
 """Settings of a load: the request's over the model's over the config's, and what a change of them does."""
 
 import asyncio
+from typing import Any
 
 import pytest
+from msgspec import inspect
 
 from backends.fake.engine import FakeOptions
-from registry.settings import ModelSettings
+from registry.engines import EngineKind
+from registry.settings import LOAD_SETTINGS, LoadSettings, ModelSettings, settings_from_text
 from router.config import Config, GenerationConfig
-from router.errors import ModelLoadFailedError
-from router.models.load_settings import AS_CONFIGURED, LoadSettings, config_for, load_settings_of, overlaid
+from router.errors import InvalidRequestError, ModelLoadFailedError
+from router.http.headers import LOAD_HEADER
+from router.models.load_settings import AS_CONFIGURED, config_for, load_settings_of, overlaid
+from router.models.load_spec import load_spec
 from router.models.wish import Wish
+from router.requests.headers import header_wishes
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
 SLOW = FakeOptions(decode_s=0.01)
@@ -77,8 +83,45 @@ async def test_a_model_may_have_more_workers_than_the_config_says(fleet: FakeFle
     assert fleet.num_launches["llamacpp"] == 3
 
 
-def test_every_setting_of_a_load_is_one_of_a_model() -> None:
-    assert set(LoadSettings.__struct_fields__) <= set(ModelSettings.__struct_fields__)
+def example(name: str) -> Any:
+    """Return a value that a setting may have and that nothing has by default."""
+    union: Any = inspect.type_info(LoadSettings)
+    field = next(field.type for field in union.fields if field.name == name)
+    kind = next(kind for kind in field.types if not isinstance(kind, inspect.NoneType))
+    match kind:
+        case inspect.IntType():
+            return (kind.ge or 0) + 1
+        case inspect.LiteralType():
+            return kind.values[0]
+        case inspect.StrType():
+            return "text"
+    raise AssertionError(f"say here what {name} may be")
+
+
+@pytest.mark.parametrize("name", LOAD_SETTINGS)
+def test_a_setting_of_a_load_is_one_field_and_all_else_follows(name: str) -> None:
+    """A new one fails here until the worker's `LoadSpec`, and the config where its row says so, have it as well."""
+    setting, value = LOAD_SETTINGS[name], example(name)
+    assert settings_from_text({name: str(value)}) == {name: value}
+    load = load_settings_of(ModelSettings(**{name: value}))
+    assert load == LoadSettings(**{name: value})
+    if setting.is_in_header:
+        assert header_wishes({LOAD_HEADER: f"{name}={value}"}).load == load
+    else:
+        with pytest.raises(InvalidRequestError):
+            header_wishes({LOAD_HEADER: f"{name}={value}"})
+    if setting.section is not None:
+        own, configs = inspect.type_info(ModelSettings), inspect.type_info(type(getattr(Config(), setting.section)))
+        ranges = [next(field.type for field in kind.fields if field.name == name) for kind in (own, configs)]  # type: ignore[attr-defined]
+        assert ranges[1] in (ranges[0], ranges[0].types[0]), "the same type and range, perhaps with null"
+
+
+@pytest.mark.parametrize("name", LOAD_SETTINGS)
+def test_only_the_engines_that_have_a_setting_are_told(name: str) -> None:
+    load = LoadSettings(**{name: example(name)})
+    for engine in EngineKind:
+        is_told = load_spec("/m", engine, Config(), load) != load_spec("/m", engine, Config())
+        assert is_told == (LOAD_SETTINGS[name].engine in {None, engine} and name != "workers")
 
 
 @with_fleet()

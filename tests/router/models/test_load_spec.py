@@ -5,9 +5,9 @@ import pytest
 
 from backends.wire.messages import LoadSpec
 from registry.engines import Engine, EngineKind
+from registry.settings import LoadSettings
 from router.config import CacheConfig, Config, GenerationConfig, LimitsConfig, LlamaCppConfig, MLXConfig
 from router.models.adapters import TargetAdapter
-from router.models.load_settings import LoadSettings
 from router.models.load_spec import load_spec_for
 from router.models.targets import Target
 

@@ -7,9 +7,8 @@ import pytest
 from registry.catalogue import Artifact, Model
 from registry.engines import Engine, EngineKind, EngineSetting
 from registry.facts import ArtifactFormat, KVGeometry, ModelKind
-from registry.settings import NO_SETTINGS, ModelSettings
+from registry.settings import NO_SETTINGS, LoadSettings, ModelSettings
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
-from router.models.load_settings import LoadSettings
 from router.models.targets import EngineReason, Purpose, choose, parse_engine
 from tests.registry.catalogue_builder import make_facts
 

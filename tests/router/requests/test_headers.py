@@ -3,8 +3,8 @@ import re
 import pytest
 
 from backends.sequence import Priority
+from registry.settings import LoadSettings
 from router.errors import InvalidRequestError
-from router.models.load_settings import LoadSettings
 from router.requests.headers import HeaderWishes, header_wishes
 
 

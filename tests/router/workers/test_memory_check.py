@@ -14,12 +14,12 @@ from router.errors import InsufficientMemoryError
 from router.models.directory import ModelDirectory
 from router.models.targets import Target
 from router.models.wish import Wish
-from router.placement.budget import MemoryBudget
 from router.placement.lifecycle import WorkerState
+from router.placement.memory import MemoryBudget
 from router.workers.memory_check import VALID_S, MemoryCheck
 from router.workers.residency import ManagedWorker
 from tests.registry.catalogue_builder import make_draft
-from tests.registry.test_memory_fit import GIB, facts
+from tests.router.placement.test_memory_need import GIB, facts
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
 

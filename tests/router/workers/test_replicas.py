@@ -12,7 +12,7 @@ from backends.sequence import Priority
 from router.config import Config
 from router.errors import EngineCrashedError, RouterError
 from router.models.wish import Wish
-from router.placement import readings as memory
+from router.placement import memory
 from router.workers import faults
 from router.workers.waiting import Lease
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes

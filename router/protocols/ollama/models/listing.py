@@ -17,7 +17,7 @@ from router.http.asgi import json_reply
 from router.models.directory import ModelDirectory
 from router.models.targets import Purpose, Target
 from router.models.wish import Wish
-from router.placement import readings as memory
+from router.placement import memory
 from router.protocols.answers import AnswerBody
 from router.protocols.choice import resident_workers
 from router.protocols.ollama.api import OLLAMA_API

@@ -7,10 +7,11 @@ import pytest
 
 from registry.catalogue import Artifact
 from registry.engines import EngineKind
+from registry.settings import LoadSettings
 from router.config import Config
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults
-from router.models.load_settings import AS_CONFIGURED, LoadSettings
+from router.models.load_settings import AS_CONFIGURED
 from router.protocols.control.capabilities import ENGINES
 from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import Support, fields_of

@@ -1,8 +1,8 @@
-"""How much memory a load takes, from facts and settings alone, and whether that fits. Pure: nothing is measured here.
+"""How much memory a load takes, from facts and load alone. Pure: nothing is measured here.
 
 What is counted is what a worker holds when its cache is full and the answers before it are kept: the pages it touches,
 not what it reserves (llama.cpp reserves logits for every token of a step and touches those of the last). Not here: what
-this machine has (`router.placement.budget`), and who acts on the result.
+this machine has (`memory`), and whether a load fits into it (`fit`).
 
 Sources: llama.cpp, llama-kv-cache.cpp (cells are padded to 256; every cell is cleared, hence touched, at the load),
 llama-graph.cpp (the mask is float16 with flash attention, float32 without), ggml-cpu/repack.cpp (types that are copied
@@ -10,16 +10,16 @@ into another order); mlx-lm, models/cache.py (caches grow by 256 tokens; a growi
 were measured with tests/bench/bench_fit.py.
 """
 
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
+from backends.wire.messages import LoadSpec
 from registry.engines import EngineKind
 from registry.facts import MemoryFacts, ModelFacts
+from router.placement.memory import Machine
 
-KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
-
-KV_ELEMENT_BYTES: Final[dict[KVType, float]] = {
+KV_ELEMENT_BYTES: Final[dict[str, float]] = {
     "f32": 4,
     "f16": 2,
     "bf16": 2,
@@ -44,47 +44,12 @@ STEP_TOKENS: Final = 512
 CPU_STEP_TOKENS: Final = 64
 """Of a step, on mlx without Metal."""
 
-_CELL_PADDING: Final = 256
+CELL_PADDING: Final = 256
 _FLOAT_BYTES: Final = 4
 _REPACKED_ON_X86: Final = frozenset({"Q4_0", "Q4_K", "Q2_K", "IQ4_NL"})
 _REPACKED_ON_ARM: Final = _REPACKED_ON_X86 | {"Q5_K", "Q6_K", "Q8_0"}
 _QUANTIZED_FLOAT_SHARE: Final = 0.12
 """Scales and biases in 16 bits among 4-bit weights in groups of 64; used where an older mlxr read the facts."""
-
-
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides how an engine keeps weights.
-
-    Attributes:
-        has_metal: MLX computes on a GPU, in the weights' own type; on a CPU it converts them to float32.
-        is_arm: llama.cpp's CPU kernels for ARM have an order of their own for more types.
-    """
-
-    has_metal: bool
-    is_arm: bool
-
-
-class FitSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model is to be loaded; the same values as in a worker's load.
-
-    Attributes:
-        context_length: Tokens of one sequence, >= 1; lowered to the model's own limit.
-        parallel: Sequences in the batch, >= 1.
-        kv_cells: Tokens that all sequences together may hold; None = the context length.
-        step_tokens: Token budget of a step; None = the engine's default.
-        kv_type: Element type of the KV cache (llamacpp); None = float16, or float32 for float32 weights.
-        keeps_caches: The caches of ended answers are kept for the next ones.
-        uses_mmap: Weights are mapped from the file (llamacpp).
-    """
-
-    context_length: int = 8192
-    parallel: int = 8
-    kv_cells: int | None = None
-    step_tokens: int | None = None
-    kv_type: KVType | None = None
-    has_flash_attention: bool = True
-    keeps_caches: bool = True
-    uses_mmap: bool = True
 
 
 class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,8 +59,7 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
         context_length: Tokens of one sequence, after the model's own limit.
         weights_bytes: In the form in which the engine computes with them.
         mapped_bytes: Those of them that stay pages of the file: evictable, but read for every token.
-        cold_bytes: Pages of the file that were read at the load and are not needed any more; not in any sum but
-            `resident_bytes`.
+        cold_bytes: Pages of the file that were read at the load and are not needed any more; not in any sum.
         kv_bytes: Keys, values and recurrent states of sequences that compute.
         kept_bytes: The same of ended answers, at most.
         compute_bytes: Activations, masks, scores and other intermediate results of a step.
@@ -128,28 +92,8 @@ class MemoryNeed(msgspec.Struct, frozen=True, kw_only=True):
         """What it grows to when it keeps the caches of ended answers."""
         return self.required_bytes + self.kept_bytes
 
-    @property
-    def resident_bytes(self) -> int:
-        """What the system shows as the process's resident memory then, if it has no better use for the cold pages."""
-        return self.total_bytes + self.cold_bytes
 
-
-class Fit(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a load fits.
-
-    Attributes:
-        has_room_for_kept: It can keep the caches of ended answers as well.
-        missing_bytes: The difference when it does not fit, else 0.
-    """
-
-    is_fitting: bool
-    has_room_for_kept: bool
-    needed_bytes: int
-    free_bytes: int
-    missing_bytes: int
-
-
-def memory_need(facts: ModelFacts, settings: FitSettings, machine: Machine) -> MemoryNeed:
+def memory_need(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> MemoryNeed:
     """Add up what a load takes.
 
     Args:
@@ -158,83 +102,44 @@ def memory_need(facts: ModelFacts, settings: FitSettings, machine: Machine) -> M
     Returns:
         The parts. Without a KV shape in the facts the caches count 0.
     """
-    context_length = min(settings.context_length, facts.context_length or settings.context_length)
-    settings = msgspec.structs.replace(settings, context_length=context_length)
-    return _llamacpp_need(facts, settings, machine) if facts.format == "gguf" else _mlx_need(facts, settings, machine)
+    context_length = min(spec.context_length, facts.context_length or spec.context_length)
+    spec = msgspec.structs.replace(spec, context_length=context_length)
+    return _llamacpp_need(facts, spec, machine) if facts.format == "gguf" else _mlx_need(facts, spec, machine)
 
 
-def check_fit(need: MemoryNeed, *, available_bytes: int, reclaimable_bytes: int = 0) -> Fit:
-    """Tell whether a load fits, to be asked before anything is unloaded for it.
-
-    Args:
-        available_bytes: What new work could take now without swapping; on a Mac no more than the limits allow.
-        reclaimable_bytes: What comes back when the workers end that are to make room (their anonymous memory: mapped
-            files count as available already).
-    """
-    free_bytes = available_bytes + reclaimable_bytes
-    return Fit(
-        is_fitting=need.required_bytes <= free_bytes,
-        has_room_for_kept=need.total_bytes <= free_bytes,
-        needed_bytes=need.required_bytes,
-        free_bytes=free_bytes,
-        missing_bytes=max(0, need.required_bytes - free_bytes),
-    )
-
-
-def largest_context(facts: ModelFacts, settings: FitSettings, machine: Machine, *, free_bytes: int) -> int | None:
-    """Give the longest context that fits, other settings unchanged.
-
-    Args:
-        settings: How it is loaded; `context_length` is the upper bound.
-
-    Returns:
-        Tokens, a multiple of 256; None when not even 256 fit.
-    """
-    bound = min(settings.context_length, facts.context_length or settings.context_length) // _CELL_PADDING
-    low, high = 0, bound
-    while low < high:
-        middle = (low + high + 1) // 2
-        trial = msgspec.structs.replace(settings, context_length=middle * _CELL_PADDING, kv_cells=None)
-        if memory_need(facts, trial, machine).required_bytes <= free_bytes:
-            low = middle
-        else:
-            high = middle - 1
-    return low * _CELL_PADDING or None
-
-
-def _llamacpp_need(facts: ModelFacts, settings: FitSettings, machine: Machine) -> MemoryNeed:
+def _llamacpp_need(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> MemoryNeed:
     memory = facts.memory or MemoryFacts()
-    cells = _padded(max(settings.context_length, settings.kv_cells or 0))
+    cells = _padded(max(spec.context_length, spec.kv_cells or 0))
     is_float32 = facts.quantization is not None and facts.quantization.from_file_type == "F32"
     # Source: backends/llamacpp/engine.py: float32 weights get a float32 cache, and no flash attention.
-    kv_type: KVType = settings.kv_type or ("f32" if is_float32 else "f16")
+    kv_type = spec.kv_type or ("f32" if is_float32 else "f16")
     kv_bytes = round(cells * _token_bytes(facts, KV_ELEMENT_BYTES[kv_type]))
     repacked_types = _REPACKED_ON_ARM if machine.is_arm else _REPACKED_ON_X86
     repacked_bytes = sum(size for name, size in memory.type_bytes.items() if name in repacked_types)
-    step_tokens = min(settings.step_tokens or STEP_TOKENS, cells)
+    step_tokens = min(spec.step_tokens or STEP_TOKENS, cells)
     is_quantized = KV_ELEMENT_BYTES[kv_type] < KV_ELEMENT_BYTES["f16"]  # which needs flash attention
-    if is_quantized or (settings.has_flash_attention and not is_float32):
+    if is_quantized or (spec.flash_attention != "off" and not is_float32):
         scores_bytes = cells * step_tokens * 2
     else:
         scores_bytes = cells * step_tokens * _FLOAT_BYTES * ((memory.num_heads or 32) + 1)
     return MemoryNeed(
         engine=EngineKind.LLAMACPP,
-        context_length=settings.context_length,
+        context_length=spec.context_length,
         weights_bytes=facts.weight_bytes,
-        mapped_bytes=facts.weight_bytes - repacked_bytes if settings.uses_mmap else 0,
-        cold_bytes=repacked_bytes if settings.uses_mmap else 0,
-        kv_bytes=kv_bytes + memory.recurrent_bytes * settings.parallel,
-        kept_bytes=kv_bytes if settings.keeps_caches else 0,
+        mapped_bytes=facts.weight_bytes - repacked_bytes if spec.use_mmap else 0,
+        cold_bytes=repacked_bytes if spec.use_mmap else 0,
+        kv_bytes=kv_bytes + memory.recurrent_bytes * spec.max_sequences,
+        kept_bytes=kv_bytes if spec.cache_slots != 0 else 0,
         compute_bytes=_activation_bytes(facts, step_tokens) + scores_bytes,
-        output_bytes=_output_bytes(facts, settings.parallel),
+        output_bytes=_output_bytes(facts, spec.max_sequences),
         vocabulary_bytes=_vocabulary_bytes(facts, EngineKind.LLAMACPP),
         runtime_bytes=RUNTIME_BYTES[EngineKind.LLAMACPP],
     )
 
 
-def _mlx_need(facts: ModelFacts, settings: FitSettings, machine: Machine) -> MemoryNeed:
+def _mlx_need(facts: ModelFacts, spec: LoadSpec, machine: Machine) -> MemoryNeed:
     memory = facts.memory or MemoryFacts(half_bytes=_guessed_half_bytes(facts))
-    tokens = max(settings.context_length, settings.kv_cells or 0)
+    tokens = max(spec.context_length, spec.kv_cells or 0)
     if machine.has_metal:
         weights_bytes = facts.weight_bytes
         element_bytes = 2 if memory.half_bytes else _FLOAT_BYTES
@@ -242,29 +147,29 @@ def _mlx_need(facts: ModelFacts, settings: FitSettings, machine: Machine) -> Mem
         # Source: backends/mlx/engine.py: `set_dtype(mx.float32)` where there is no Metal; packed integers stay.
         weights_bytes = facts.weight_bytes + memory.half_bytes + 2 * memory.float8_bytes
         element_bytes = _FLOAT_BYTES
-    kept_bytes = round(_mlx_kv_bytes(facts, settings, element_bytes, tokens))
-    kv_bytes = round(_mlx_kv_bytes(facts, settings, element_bytes, tokens + _CELL_PADDING))
-    step_tokens = settings.step_tokens or (STEP_TOKENS if machine.has_metal else CPU_STEP_TOKENS)
+    kept_bytes = round(_mlx_kv_bytes(facts, spec, element_bytes, tokens))
+    kv_bytes = round(_mlx_kv_bytes(facts, spec, element_bytes, tokens + CELL_PADDING))
+    step_tokens = spec.step_tokens or (STEP_TOKENS if machine.has_metal else CPU_STEP_TOKENS)
     # Metal's attention kernel keeps no scores; the CPU's fallback has them for all heads of a layer.
     scores_bytes = 0 if machine.has_metal else (memory.num_heads or 32) * step_tokens * tokens * _FLOAT_BYTES
     growing_bytes = kv_bytes // max(1, facts.kv.num_layers if facts.kv else 1)
     return MemoryNeed(
         engine=EngineKind.MLX,
-        context_length=settings.context_length,
+        context_length=spec.context_length,
         weights_bytes=weights_bytes,
         mapped_bytes=0,
         cold_bytes=0,
-        kv_bytes=kv_bytes + memory.recurrent_bytes * settings.parallel,
-        kept_bytes=kept_bytes if settings.keeps_caches else 0,
+        kv_bytes=kv_bytes + memory.recurrent_bytes * spec.max_sequences,
+        kept_bytes=kept_bytes if spec.cache_slots != 0 else 0,
         compute_bytes=_activation_bytes(facts, step_tokens) + max(scores_bytes, growing_bytes),
-        output_bytes=_output_bytes(facts, settings.parallel),
+        output_bytes=_output_bytes(facts, spec.max_sequences),
         vocabulary_bytes=_vocabulary_bytes(facts, EngineKind.MLX),
         runtime_bytes=RUNTIME_BYTES[EngineKind.MLX],
     )
 
 
 def _padded(cells: int) -> int:
-    return -(-cells // _CELL_PADDING) * _CELL_PADDING
+    return -(-cells // CELL_PADDING) * CELL_PADDING
 
 
 def _token_bytes(facts: ModelFacts, element_bytes: float) -> float:
@@ -276,7 +181,7 @@ def _token_bytes(facts: ModelFacts, element_bytes: float) -> float:
     return facts.kv.kv_bytes_per_token(element_bytes) * share
 
 
-def _mlx_kv_bytes(facts: ModelFacts, settings: FitSettings, element_bytes: float, tokens: int) -> float:
+def _mlx_kv_bytes(facts: ModelFacts, spec: LoadSpec, element_bytes: float, tokens: int) -> float:
     if facts.kv is None:
         return 0
     latent_length = facts.memory.latent_length if facts.memory is not None else None
@@ -288,7 +193,7 @@ def _mlx_kv_bytes(facts: ModelFacts, settings: FitSettings, element_bytes: float
         return tokens * token_bytes
     # mlx-lm gives windowed layers a rotating cache per sequence.
     windowed_share = min(1.0, num_windowed / facts.kv.num_layers)
-    windowed_tokens = min(tokens, window * settings.parallel)
+    windowed_tokens = min(tokens, window * spec.max_sequences)
     return token_bytes * (tokens * (1 - windowed_share) + windowed_tokens * windowed_share)
 
 

@@ -3,8 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends.wire.messages import LoadSpec
 from registry.facts import ArtifactFormat, KVGeometry, MemoryFacts, ModelFacts, ModelKind, Quantization, TokenizerFacts
-from registry.memory_fit import FitSettings, Machine, check_fit, largest_context, memory_need
+from router.placement.fit import check_fit, largest_context
+from router.placement.memory import Machine
+from router.placement.memory_need import memory_need
 
 PC = Machine(has_metal=False, is_arm=False)
 MAC = Machine(has_metal=True, is_arm=True)
@@ -36,7 +39,7 @@ def facts(
 
 
 def kv_bytes(model: ModelFacts, machine: Machine = PC, **settings: object) -> int:
-    return memory_need(model, FitSettings(**settings), machine).kv_bytes  # type: ignore[arg-type]
+    return memory_need(model, LoadSpec(model_path="", **settings), machine).kv_bytes  # type: ignore[arg-type]
 
 
 def test_a_float16_cache_has_the_textbook_size() -> None:
@@ -50,13 +53,13 @@ def test_quantized_caches_take_what_their_blocks_take() -> None:
 
 
 def test_float32_weights_have_a_float32_cache_and_scores_for_every_head() -> None:
-    need = memory_need(facts(label="F32"), FitSettings(context_length=8192), PC)
+    need = memory_need(facts(label="F32"), LoadSpec(model_path="", context_length=8192), PC)
     assert need.kv_bytes == 2 * GIB
     assert need.compute_bytes > 8192 * 512 * 4 * 32
 
 
 def test_the_context_is_lowered_to_the_models_own() -> None:
-    need = memory_need(facts(), FitSettings(context_length=1 << 20), PC)
+    need = memory_need(facts(), LoadSpec(model_path="", context_length=1 << 20), PC)
     assert need.context_length == 131_072
 
 
@@ -67,7 +70,7 @@ def test_more_cells_than_one_context_count() -> None:
 def test_layers_without_attention_have_a_state_per_sequence_instead_of_cells() -> None:
     kv = KVGeometry(num_layers=32, num_kv_heads=(8, 0, 0, 0) * 8, key_length=128, value_length=128)
     model = facts(kv=kv, memory=MemoryFacts(num_heads=32, recurrent_bytes=1_000_000))
-    assert kv_bytes(model, context_length=8192, parallel=3) == GIB // 4 + 3_000_000
+    assert kv_bytes(model, context_length=8192, max_sequences=3) == GIB // 4 + 3_000_000
 
 
 def test_one_attention_layer_in_four_has_a_quarter_of_the_cells() -> None:
@@ -88,7 +91,7 @@ def test_a_window_bounds_its_layers_on_mlx_but_not_on_llamacpp() -> None:
         sliding_window=1024,
         num_windowed_layers=24,
     )
-    need = {"context_length": 32_768 - 256, "parallel": 1}
+    need = {"context_length": 32_768 - 256, "max_sequences": 1}
     all_cells = 32_768 * 32 * 8 * 256 * 2
     mlx = facts(ArtifactFormat.MLX, kv=kv, memory=MemoryFacts(half_bytes=1))
     assert kv_bytes(mlx, MAC, **need) == all_cells // 4 + 1024 * 24 * 8 * 256 * 2
@@ -97,46 +100,47 @@ def test_a_window_bounds_its_layers_on_mlx_but_not_on_llamacpp() -> None:
 
 def test_mlx_on_a_cpu_takes_twice_what_16_bit_weights_take_on_disk() -> None:
     model = facts(ArtifactFormat.MLX, label="BF16", memory=MemoryFacts(half_bytes=4 * GIB))
-    assert memory_need(model, FitSettings(), PC).weights_bytes == 8 * GIB
-    assert memory_need(model, FitSettings(), MAC).weights_bytes == 4 * GIB
-    assert memory_need(model, FitSettings(), PC).kv_bytes == 2 * memory_need(model, FitSettings(), MAC).kv_bytes
+    assert memory_need(model, LoadSpec(model_path=""), PC).weights_bytes == 8 * GIB
+    assert memory_need(model, LoadSpec(model_path=""), MAC).weights_bytes == 4 * GIB
+    assert (
+        memory_need(model, LoadSpec(model_path=""), PC).kv_bytes
+        == 2 * memory_need(model, LoadSpec(model_path=""), MAC).kv_bytes
+    )
 
 
 def test_facts_of_an_older_mlxr_still_give_an_estimate() -> None:
     model = msgspec.structs.replace(facts(ArtifactFormat.MLX, label="BF16"), memory=None)
-    assert memory_need(model, FitSettings(), PC).weights_bytes == 8 * GIB
+    assert memory_need(model, LoadSpec(model_path=""), PC).weights_bytes == 8 * GIB
     gguf = msgspec.structs.replace(facts(), memory=None)
-    assert memory_need(gguf, FitSettings(), PC).required_bytes > 4 * GIB
+    assert memory_need(gguf, LoadSpec(model_path=""), PC).required_bytes > 4 * GIB
 
 
 def test_repacked_weights_are_counted_once_and_their_pages_are_cold() -> None:
     model = facts(memory=MemoryFacts(type_bytes={"Q4_K": 3 * GIB, "Q6_K": GIB}))
-    on_pc, on_mac = (memory_need(model, FitSettings(), machine) for machine in (PC, MAC))
+    on_pc, on_mac = (memory_need(model, LoadSpec(model_path=""), machine) for machine in (PC, MAC))
     assert (on_pc.weights_bytes, on_pc.mapped_bytes, on_pc.cold_bytes) == (4 * GIB, GIB, 3 * GIB)
     assert (on_mac.mapped_bytes, on_mac.cold_bytes) == (0, 4 * GIB)
-    assert on_pc.resident_bytes == on_pc.total_bytes + 3 * GIB
-    assert memory_need(model, FitSettings(uses_mmap=False), PC).cold_bytes == 0
+    assert memory_need(model, LoadSpec(model_path="", use_mmap=False), PC).cold_bytes == 0
 
 
 def test_kept_caches_are_no_reason_to_refuse() -> None:
-    need = memory_need(facts(), FitSettings(), PC)
+    need = memory_need(facts(), LoadSpec(model_path=""), PC)
     assert need.kept_bytes > 0
-    assert memory_need(facts(), FitSettings(keeps_caches=False), PC).kept_bytes == 0
+    assert memory_need(facts(), LoadSpec(model_path="", cache_slots=0), PC).kept_bytes == 0
     fit = check_fit(need, available_bytes=need.required_bytes)
     assert fit.is_fitting
     assert not fit.has_room_for_kept
 
 
 def test_what_would_be_unloaded_counts_as_free() -> None:
-    need = memory_need(facts(), FitSettings(), PC)
+    need = memory_need(facts(), LoadSpec(model_path=""), PC)
     assert not check_fit(need, available_bytes=need.required_bytes - 1).is_fitting
-    assert check_fit(need, available_bytes=need.required_bytes - 1).missing_bytes == 1
     assert check_fit(need, available_bytes=need.required_bytes - 1, reclaimable_bytes=1).is_fitting
 
 
 @given(free_bytes=st.integers(0, 40 * GIB), kv_type=st.sampled_from(["f16", "q8_0", "q4_0"]))
 def test_the_largest_context_fits_and_the_next_larger_does_not(free_bytes: int, kv_type: str) -> None:
-    settings = FitSettings(context_length=131_072, kv_type=kv_type)  # type: ignore[arg-type]
+    settings = LoadSpec(model_path="", context_length=131_072, kv_type=kv_type)
     found = largest_context(facts(), settings, PC, free_bytes=free_bytes)
 
     def fits(context_length: int) -> bool:
@@ -156,7 +160,9 @@ def test_more_never_takes_less(
     engine_format: ArtifactFormat, contexts: tuple[int, int], parallels: tuple[int, int]
 ) -> None:
     small, large = (
-        memory_need(facts(engine_format), FitSettings(context_length=context, parallel=parallel), PC).required_bytes
+        memory_need(
+            facts(engine_format), LoadSpec(model_path="", context_length=context, max_sequences=parallel), PC
+        ).required_bytes
         for context, parallel in zip(sorted(contexts), sorted(parallels), strict=True)
     )
     assert small <= large
