@@ -7,13 +7,15 @@ from typing import Any, Final
 import click
 import msgspec
 
-from router.cli.client.batches import FINAL_STATES, BatchClient, BatchInfo, EndedLine
+from router.cli.client.batches import BatchClient
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import plural, print_json, print_table, shown
 from router.cli.terminal.verbs import argument, option, verb
 from router.config.instance import read_instance
-from router.jobs.batches.base import output_text
+from router.http.dialect import OpenAIError
+from router.jobs.batches.base import EndedLine, output_text
+from router.protocols.batches.objects import BatchObject
 
 POLL_S: Final = 0.3
 MAX_SHOWN_CHARS: Final = 72
@@ -131,7 +133,7 @@ def _endpoint_of(file: Path) -> str:
     return url
 
 
-def _follow(client: BatchClient, batch_id: str, *, is_json: bool) -> BatchInfo:
+def _follow(client: BatchClient, batch_id: str, *, is_json: bool) -> BatchObject:
     """Show each line as it ends; return the batch once it is final."""
     place = 0
     while True:
@@ -143,25 +145,27 @@ def _follow(client: BatchClient, batch_id: str, *, is_json: bool) -> BatchInfo:
                     _print_line(end)
                 else:
                     print(_shown_end(end, info.request_counts.total), flush=True)
-        if info.status in FINAL_STATES:
+        if info.status.is_final:
             return info
         time.sleep(POLL_S)
 
 
 def _shown_end(end: EndedLine, num_total: int) -> str:
     head = f"[{end.place}/{num_total}] {shown(end.custom_id)}"
-    if end.is_ok:
-        text = shown(output_text(end.result["response"]["body"]))
+    response, error = end.result.response, end.result.error
+    if end.is_ok and response is not None:
+        text = shown(output_text(msgspec.json.decode(response.body)))
         return f"{head}  {end.duration_s:.1f} s  {text[:MAX_SHOWN_CHARS]}"
-    error = end.result["error"] or end.result["response"]["body"]["error"]
-    return f"{head}  failed: {shown(error['code'])}: {shown(error['message'])}"
+    told = error if response is None else msgspec.json.decode(response.body, type=OpenAIError).error
+    assert told is not None, "a line has an answer or an error"
+    return f"{head}  failed: {shown(told.code)}: {shown(told.message)}"
 
 
 def _print_line(value: Any) -> None:
     print(msgspec.json.encode(value).decode(), flush=True)
 
 
-def _print_summary(info: BatchInfo, wall_s: float | None) -> None:
+def _print_summary(info: BatchObject, wall_s: float | None) -> None:
     counts = info.request_counts
     work = f"the lines took {info.work_seconds:.1f} s in all"
     if wall_s is not None:
@@ -178,7 +182,7 @@ def _print_summary(info: BatchInfo, wall_s: float | None) -> None:
             print(f"  {what}: GET /v1/files/{file_id}/content")
 
 
-def _row(info: BatchInfo) -> tuple[object, ...]:
+def _row(info: BatchObject) -> tuple[object, ...]:
     counts = info.request_counts
     work = f"{info.work_seconds:.1f} s"
     return (

@@ -1,4 +1,4 @@
-"""The client's calls about batches, for the command line. Not here: the connection and its errors (`client.py`)."""
+"""The client's calls about batches, for the command line. Not here: the connection and its errors (`base`)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,81 +6,12 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
-import msgspec
 
 from router.cli.client.base import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Client, answer_error
+from router.jobs.batches.base import EndedLine
+from router.protocols.batches.objects import BatchList, BatchObject, EndList, FileObject
 
 UPLOAD_TIMEOUT_S: Final = 600.0
-FINAL_STATES: Final = frozenset({"completed", "failed", "expired", "cancelled"})
-
-
-class LineCounts(msgspec.Struct, frozen=True):
-    """Lines of a batch."""
-
-    total: int
-    completed: int
-    failed: int
-
-
-class BatchProblem(msgspec.Struct, frozen=True):
-    """Why a batch failed."""
-
-    code: str
-    message: str
-    line: int | None = None
-
-
-class BatchErrors(msgspec.Struct, frozen=True):
-    """All of that."""
-
-    data: tuple[BatchProblem, ...] = ()
-
-
-class BatchUsage(msgspec.Struct, frozen=True):
-    """Tokens of all lines that were answered."""
-
-    input_tokens: int
-    output_tokens: int
-    total_tokens: int
-
-
-class BatchInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One batch, as `GET /v1/batches/ID` has it, as far as commands use it."""
-
-    id: str
-    endpoint: str
-    status: str
-    created_at: int
-    request_counts: LineCounts
-    usage: BatchUsage
-    work_seconds: float
-    errors: BatchErrors | None = None
-    output_file_id: str | None = None
-    error_file_id: str | None = None
-    completed_at: int | None = None
-
-
-class EndedLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A line that has ended, as `GET /v1/mlxr/batches/ID/ends` has it."""
-
-    place: int
-    line: int
-    custom_id: str
-    is_ok: bool
-    duration_s: float
-    result: dict[str, Any]
-
-
-class _Page(msgspec.Struct, frozen=True):
-    data: tuple[BatchInfo, ...]
-
-
-class _Ends(msgspec.Struct, frozen=True):
-    data: tuple[EndedLine, ...]
-
-
-class _Uploaded(msgspec.Struct, frozen=True):
-    id: str
 
 
 class BatchClient(Client):
@@ -98,33 +29,33 @@ class BatchClient(Client):
             response = self._client().post("/v1/files", files=files, data={"purpose": "batch"}, timeout=timeout)
         if response.status_code != httpx.codes.OK:
             raise answer_error(response)
-        return self._decode(response, _Uploaded).id
+        return self._decode(response, FileObject).id
 
-    def start(self, body: dict[str, Any]) -> BatchInfo:
+    def start(self, body: dict[str, Any]) -> BatchObject:
         """Begin a batch with the body of `POST /v1/batches`."""
-        return self._decode(self._request("POST", "/v1/batches", body), BatchInfo)
+        return self._decode(self._request("POST", "/v1/batches", body), BatchObject)
 
-    def batches(self) -> tuple[BatchInfo, ...]:
+    def batches(self) -> list[BatchObject]:
         """Ask for the newest batches, at most 100."""
-        return self.get("/v1/batches?limit=100", _Page).data
+        return self.get("/v1/batches?limit=100", BatchList).data
 
-    def batch(self, batch_id: str) -> BatchInfo:
+    def batch(self, batch_id: str) -> BatchObject:
         """Ask for one batch."""
-        return self.get(self._path(batch_id), BatchInfo)
+        return self.get(self._path(batch_id), BatchObject)
 
     def document(self, path: str) -> dict[str, Any]:
         """Ask for a batch, or for the list (`path` = ""), as it stands in the answer."""
         where = "/v1/batches?limit=100" if not path else self._path(path)
         return self.get(where, dict[str, Any])
 
-    def cancel(self, batch_id: str) -> BatchInfo:
+    def cancel(self, batch_id: str) -> BatchObject:
         """Cancel one batch."""
-        return self._decode(self._request("POST", f"{self._path(batch_id)}/cancel", {}), BatchInfo)
+        return self._decode(self._request("POST", f"{self._path(batch_id)}/cancel", {}), BatchObject)
 
-    def ends(self, batch_id: str, after: int) -> tuple[EndedLine, ...]:
+    def ends(self, batch_id: str, after: int) -> list[EndedLine]:
         """Ask for the lines that have ended behind a place."""
         path = f"/v1/mlxr/batches/{quote(batch_id, safe='')}/ends?after={after}"
-        return self.get(path, _Ends).data
+        return self.get(path, EndList).data
 
     def content(self, file_id: str) -> Iterator[bytes]:
         """Yield the bytes of a file."""

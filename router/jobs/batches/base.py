@@ -1,9 +1,10 @@
 """What is known of a file, a batch and a line: plain data. Not here: how it is kept and shown (`store`, `objects`)."""
 
 import enum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 
 ENDPOINTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
 
@@ -162,16 +163,58 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     work_s: float = 0.0
 
 
-def result_line(batch_id: str, line: Line, *, response: dict[str, Any] | None, error: dict[str, Any] | None) -> bytes:
-    """Return a line of a file of results. Source: OpenAI API reference, "The request output object"."""
+_ANY_OBJECT: Final = {
+    "type": "object",
+    "additionalProperties": {"title": "JSONValue", "description": "Any JSON value."},
+}
+
+
+class LineResponse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the endpoint answered: the body is of the endpoint's own shape, or an error."""
+
+    status_code: int
+    request_id: str | None
+    body: Annotated[msgspec.Raw, Meta(extra_json_schema=_ANY_OBJECT)]
+
+
+class LineError(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a line was not run."""
+
+    code: str
+    message: str
+
+
+class LineResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A line of a file of results. Source: OpenAI API reference, "The request output object"."""
+
+    id: str
+    custom_id: str
+    response: LineResponse | None
+    error: LineError | None
+
+
+class EndedLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A line that has ended; `place` is what `after` goes on behind."""
+
+    place: int
+    line: int
+    custom_id: str
+    is_ok: bool
+    duration_s: float
+    result: LineResult
+
+
+def result_line(
+    batch_id: str, line: Line, *, response: LineResponse | None = None, error: LineError | None = None
+) -> bytes:
+    """Return a line of a file of results."""
     request_id = f"batch_req_{batch_id.removeprefix('batch_')}_{line.number}"
-    body = {"id": request_id, "custom_id": line.custom_id, "response": response, "error": error}
-    return msgspec.json.encode(body)
+    return msgspec.json.encode(LineResult(id=request_id, custom_id=line.custom_id, response=response, error=error))
 
 
 def not_run(batch: Batch, line: Line, code: str, message: str) -> LineEnd:
     """Return the end of a line that never started, or was given up."""
-    result = result_line(batch.batch_id, line, response=None, error={"code": code, "message": message})
+    result = result_line(batch.batch_id, line, error=LineError(code, message))
     return LineEnd(number=line.number, is_ok=False, result=result)
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from router.jobs.batches.base import Batch, BatchStatus, Line, LineEnd, StoredFile, Tally
+from router.jobs.batches.base import Batch, BatchStatus, EndedLine, Line, LineEnd, LineResult, StoredFile, Tally
 from router.stores.base import Store
 
 _LINE_COLUMNS: Final = "number, custom_id, offset, num_bytes, depends_on, is_ok"
@@ -153,8 +153,8 @@ class BatchStore(Store):
                 )
             )
 
-    def ended_after(self, batch_id: str, place: int, limit: int) -> list[tuple[int, int, str, bool, float, bytes]]:
-        """Return ends in their order: place, line number, custom id, whether it was answered, seconds, result."""
+    def ended_after(self, batch_id: str, place: int, limit: int) -> list[EndedLine]:
+        """Return the lines that have ended behind a place, in the order of their ends."""
         rows = self.rows(
             "SELECT ended, number, custom_id, is_ok, duration_s, result FROM lines "
             "WHERE batch_id = ? AND ended > ? ORDER BY ended LIMIT ?",
@@ -162,7 +162,17 @@ class BatchStore(Store):
             place,
             limit,
         )
-        return [(row[0], row[1], row[2], bool(row[3]), row[4], row[5]) for row in rows]
+        return [
+            EndedLine(
+                place=ended,
+                line=number,
+                custom_id=custom_id,
+                is_ok=bool(is_ok),
+                duration_s=round(duration_s, 3),
+                result=msgspec.json.decode(result, type=LineResult),
+            )
+            for ended, number, custom_id, is_ok, duration_s, result in rows
+        ]
 
     def tally(self, batch_id: str) -> Tally:
         """Return what has become of a batch's lines, in sum."""

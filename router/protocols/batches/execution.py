@@ -22,7 +22,7 @@ from router.errors import (
 )
 from router.http.dialect import OPENAI
 from router.http.error_response import render
-from router.jobs.batches.base import Batch, Line, LineEnd, output_text, result_line
+from router.jobs.batches.base import Batch, Line, LineEnd, LineResponse, output_text, result_line
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.answering import openai_answering
 from router.protocols.openai.embeddings import embeddings_body, new_embedding_id, read_embedding_request
@@ -61,12 +61,12 @@ async def run_line(services: Services, batch: Batch, line: Line, body: bytes) ->
     except ShuttingDownError:
         raise
     except _OUR_ERRORS as exc:
-        response = render(exc, OPENAI)
-        status, answer = response.status, response.body
+        rendered = render(exc, OPENAI)
+        status, answer = rendered.status, rendered.body
     duration_s = time.monotonic() - started_at
     is_ok = status == _OK
-    shown = {"status_code": status, "request_id": request_id, "body": msgspec.Raw(answer)}
-    result = result_line(batch.batch_id, line, response=shown, error=None)
+    response = LineResponse(status_code=status, request_id=request_id, body=msgspec.Raw(answer))
+    result = result_line(batch.batch_id, line, response=response)
     if not is_ok:
         return LineEnd(number=line.number, is_ok=False, result=result, duration_s=duration_s)
     told = msgspec.json.decode(answer)

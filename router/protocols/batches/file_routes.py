@@ -29,9 +29,8 @@ from router.http.streaming import EventStream
 from router.jobs.batches.base import StoredFile
 from router.jobs.batches.files import drop_file, read_part
 from router.jobs.batches.runner import Batches
-from router.protocols.batches.answer_schemas import DeletedFile, FileForm, FileList, FileObject
-from router.protocols.batches.objects import file_object, page_of
-from router.protocols.batches.uploads import Form, take_form
+from router.protocols.batches.objects import DeletedFile, FileList, FileObject
+from router.protocols.batches.uploads import FileForm, Form, take_form
 from router.protocols.endpoint import AFTER, BINARY, FORM, ORDER, Answer, Body, Parameter, page_limit
 from router.protocols.openai.api import OPENAI_API
 from router.services import Services
@@ -70,7 +69,7 @@ async def upload_file(request: Request[Any, Any, Any], services: NamedDependency
     except BaseException:
         drop_file(batches.files_dir, file_id)
         raise
-    return json_reply(file_object(file))
+    return json_reply(FileObject.of(file))
 
 
 @OPENAI_API.get("/v1/files", FileList, query=_FILES)
@@ -84,8 +83,8 @@ async def list_files(request: Request[Any, Any, Any], services: NamedDependency[
     if order not in {"asc", "desc"}:
         raise InvalidRequestError(f"order: {order!r:.40} is not known; send asc or desc", "order")
     files = await batches.store.call(lambda store: store.files())
-    shown = [file_object(file) for file in files if others.get("purpose", file.purpose) == file.purpose]
-    page = page_of(shown if order == "desc" else shown[::-1], after=after, limit=limit)
+    shown = [FileObject.of(file) for file in files if others.get("purpose", file.purpose) == file.purpose]
+    page = FileList.of(shown if order == "desc" else shown[::-1], after=after, limit=limit)
     if page is None:
         raise InvalidRequestError(f"after: there is no file {after!r:.80}", "after")
     return json_reply(page)
@@ -94,7 +93,7 @@ async def list_files(request: Request[Any, Any, Any], services: NamedDependency[
 @OPENAI_API.get("/v1/files/{file_id:str}", FileObject)
 async def get_file(file_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """Describe a file."""
-    return json_reply(file_object(await _found(batches_of(services), file_id)))
+    return json_reply(FileObject.of(await _found(batches_of(services), file_id)))
 
 
 @OPENAI_API.get("/v1/files/{file_id:str}/content", answers={200: Answer((bytes,), BINARY)})
@@ -120,7 +119,7 @@ async def delete_file(file_id: FromPath[str], services: NamedDependency[Services
             raise FileInUseError(file.file_id, batch.batch_id)
     await batches.store.call(lambda store: store.delete_file(file.file_id))
     await in_thread(partial(drop_file, batches.files_dir, file.file_id))
-    return json_reply({"id": file.file_id, "object": "file", "deleted": True})
+    return json_reply(DeletedFile(id=file.file_id, object="file", deleted=True))
 
 
 def batches_of(services: Services) -> Batches:

@@ -1,93 +1,166 @@
-"""Files and batches as the API shows them. Pure.
+"""Files and batches as the API shows them; the command line decodes them too. Pure.
 
-Source: OpenAI API reference, "The file object" and "The batch object".
+Source: OpenAI API reference, "The file object" and "The batch object"; `failure_policy`, `token_budget` and
+`work_seconds` are mlxr's own.
 """
 
-from typing import Any
+from typing import Literal, Self
 
-import msgspec
-
-from router.jobs.batches.base import Batch, StoredFile, Tally
-
-
-def file_object(file: StoredFile) -> dict[str, Any]:
-    """Return the object of a file."""
-    return {
-        "id": file.file_id,
-        "object": "file",
-        "bytes": file.num_bytes,
-        "created_at": int(file.created_at),
-        "expires_at": _seconds(file.expires_at),
-        "filename": file.filename,
-        "purpose": file.purpose,
-        "status": "processed",
-        "status_details": None,
-    }
+from router.jobs.batches.base import Batch, BatchStatus, EndedLine, FailurePolicy, Problem, StoredFile, Tally
+from router.protocols.answers import AnswerBody, Page
 
 
-def batch_object(batch: Batch, tally: Tally) -> dict[str, Any]:
-    """Return the object of a batch.
+class FileObject(AnswerBody, frozen=True, kw_only=True):
+    """A file."""
 
-    Args:
-        tally: Of its lines. `work_seconds`, the sum of what they took, is mlxr's own, like policy and budget.
-    """
-    errors = None
-    if batch.problems:
-        errors = {"object": "list", "data": [msgspec.to_builtins(problem) for problem in batch.problems]}
-    return {
-        "id": batch.batch_id,
-        "object": "batch",
-        "endpoint": batch.endpoint,
-        "errors": errors,
-        "input_file_id": batch.input_file_id,
-        "completion_window": batch.completion_window,
-        "status": batch.status.value,
-        "output_file_id": batch.output_file_id,
-        "error_file_id": batch.error_file_id,
-        "created_at": int(batch.created_at),
-        "in_progress_at": _seconds(batch.in_progress_at),
-        "expires_at": int(batch.expires_at),
-        "finalizing_at": _seconds(batch.finalizing_at),
-        "completed_at": _seconds(batch.completed_at),
-        "failed_at": _seconds(batch.failed_at),
-        "expired_at": _seconds(batch.expired_at),
-        "cancelling_at": _seconds(batch.cancelling_at),
-        "cancelled_at": _seconds(batch.cancelled_at),
-        "request_counts": {"total": tally.num_total, "completed": tally.num_ok, "failed": tally.num_failed},
-        "usage": {
-            "input_tokens": tally.num_input_tokens,
-            "input_tokens_details": {"cached_tokens": tally.num_cached_tokens},
-            "output_tokens": tally.num_output_tokens,
-            "output_tokens_details": {"reasoning_tokens": tally.num_reasoning_tokens},
-            "total_tokens": tally.num_input_tokens + tally.num_output_tokens,
-        },
-        "metadata": batch.metadata,
-        "failure_policy": batch.failure_policy.value,
-        "token_budget": batch.token_budget,
-        "work_seconds": round(tally.work_s, 3),
-    }
+    id: str
+    object: Literal["file"]
+    bytes: int
+    created_at: int
+    expires_at: int | None
+    filename: str
+    purpose: str
+    status: Literal["processed"]
+    status_details: None
+
+    @classmethod
+    def of(cls, file: StoredFile) -> Self:
+        """Return what is shown of a file."""
+        return cls(
+            id=file.file_id,
+            object="file",
+            bytes=file.num_bytes,
+            created_at=int(file.created_at),
+            expires_at=_seconds(file.expires_at),
+            filename=file.filename,
+            purpose=file.purpose,
+            status="processed",
+            status_details=None,
+        )
 
 
-def page_of(items: list[dict[str, Any]], *, after: str | None, limit: int) -> dict[str, Any] | None:
-    """Return a page of a list of objects, or None when there is no object to begin after.
+class FileList(Page[FileObject], frozen=True):
+    """A page of files."""
 
-    Args:
-        items: All, in their order.
-        after: Id of the object before the first one; None = from the beginning.
-    """
-    begin = 0
-    if after is not None:
-        begin = next((index + 1 for index, item in enumerate(items) if item["id"] == after), -1)
-        if begin < 0:
-            return None
-    page = items[begin : begin + limit]
-    return {
-        "object": "list",
-        "data": page,
-        "first_id": page[0]["id"] if page else None,
-        "last_id": page[-1]["id"] if page else None,
-        "has_more": begin + limit < len(items),
-    }
+
+class DeletedFile(AnswerBody, frozen=True, kw_only=True):
+    """A file that is gone."""
+
+    id: str
+    object: Literal["file"]
+    deleted: Literal[True]
+
+
+class BatchErrors(AnswerBody, frozen=True, tag_field="object", tag="list"):
+    """Why a batch failed."""
+
+    data: list[Problem]
+
+
+class RequestCounts(AnswerBody, frozen=True):
+    """Lines of a batch."""
+
+    total: int
+    completed: int
+    failed: int
+
+
+class CachedTokens(AnswerBody, frozen=True):
+    """Of the input's tokens."""
+
+    cached_tokens: int
+
+
+class ReasoningTokens(AnswerBody, frozen=True):
+    """Of the output's tokens."""
+
+    reasoning_tokens: int
+
+
+class BatchUsage(AnswerBody, frozen=True, kw_only=True):
+    """Tokens of all lines so far."""
+
+    input_tokens: int
+    input_tokens_details: CachedTokens
+    output_tokens: int
+    output_tokens_details: ReasoningTokens
+    total_tokens: int
+
+
+class BatchObject(AnswerBody, frozen=True, kw_only=True):
+    """A batch; `work_seconds` is the sum of what its lines took."""
+
+    id: str
+    object: Literal["batch"]
+    endpoint: str
+    errors: BatchErrors | None
+    input_file_id: str
+    completion_window: str
+    status: BatchStatus
+    output_file_id: str | None
+    error_file_id: str | None
+    created_at: int
+    in_progress_at: int | None
+    expires_at: int
+    finalizing_at: int | None
+    completed_at: int | None
+    failed_at: int | None
+    expired_at: int | None
+    cancelling_at: int | None
+    cancelled_at: int | None
+    request_counts: RequestCounts
+    usage: BatchUsage
+    metadata: dict[str, str] | None
+    failure_policy: FailurePolicy
+    token_budget: int | None
+    work_seconds: float
+
+    @classmethod
+    def of(cls, batch: Batch, tally: Tally) -> Self:
+        """Return what is shown of a batch and of what has become of its lines."""
+        usage = BatchUsage(
+            input_tokens=tally.num_input_tokens,
+            input_tokens_details=CachedTokens(tally.num_cached_tokens),
+            output_tokens=tally.num_output_tokens,
+            output_tokens_details=ReasoningTokens(tally.num_reasoning_tokens),
+            total_tokens=tally.num_input_tokens + tally.num_output_tokens,
+        )
+        return cls(
+            id=batch.batch_id,
+            object="batch",
+            endpoint=batch.endpoint,
+            errors=BatchErrors(list(batch.problems)) if batch.problems else None,
+            input_file_id=batch.input_file_id,
+            completion_window=batch.completion_window,
+            status=batch.status,
+            output_file_id=batch.output_file_id,
+            error_file_id=batch.error_file_id,
+            created_at=int(batch.created_at),
+            in_progress_at=_seconds(batch.in_progress_at),
+            expires_at=int(batch.expires_at),
+            finalizing_at=_seconds(batch.finalizing_at),
+            completed_at=_seconds(batch.completed_at),
+            failed_at=_seconds(batch.failed_at),
+            expired_at=_seconds(batch.expired_at),
+            cancelling_at=_seconds(batch.cancelling_at),
+            cancelled_at=_seconds(batch.cancelled_at),
+            request_counts=RequestCounts(tally.num_total, tally.num_ok, tally.num_failed),
+            usage=usage,
+            metadata=batch.metadata,
+            failure_policy=batch.failure_policy,
+            token_budget=batch.token_budget,
+            work_seconds=round(tally.work_s, 3),
+        )
+
+
+class BatchList(Page[BatchObject], frozen=True):
+    """A page of batches."""
+
+
+class EndList(AnswerBody, frozen=True, tag_field="object", tag="list"):
+    """The lines that have ended, in the order of their ends."""
+
+    data: list[EndedLine]
 
 
 def _seconds(moment: float | None) -> int | None:

@@ -21,9 +21,8 @@ from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.jobs.batches.base import Batch, FailurePolicy
 from router.jobs.batches.runner import Batches
-from router.protocols.batches.answer_schemas import BatchList, BatchObject, EndList
 from router.protocols.batches.file_routes import FILE_ROUTES, batches_of, limits_of
-from router.protocols.batches.objects import batch_object, page_of
+from router.protocols.batches.objects import BatchList, BatchObject, EndList
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import AFTER, Parameter, page_limit
 from router.protocols.openai.api import OPENAI_API
@@ -97,7 +96,7 @@ async def list_batches(request: Request[Any, Any, Any], services: NamedDependenc
     batches = batches_of(services)
     after, limit, _ = limits_of(request, ("after", "limit"), max_limit=100, default=20)
     found = await batches.store.call(lambda store: [(each, store.tally(each.batch_id)) for each in store.batches()])
-    page = page_of([batch_object(batch, tally) for batch, tally in found], after=after, limit=limit)
+    page = BatchList.of([BatchObject.of(batch, tally) for batch, tally in found], after=after, limit=limit)
     if page is None:
         raise InvalidRequestError(f"after: there is no batch {after!r:.80}", "after")
     return json_reply(page)
@@ -128,18 +127,7 @@ async def list_ends(
         raise InvalidRequestError(f"after: {text!r:.40} is no whole number from 0 on", "after")
     batch = await _found(batches, batch_id)
     ends = await batches.store.call(lambda store: store.ended_after(batch.batch_id, int(text), _MAX_ENDS))
-    data = [
-        {
-            "place": place,
-            "line": number,
-            "custom_id": custom_id,
-            "is_ok": is_ok,
-            "duration_s": round(duration_s, 3),
-            "result": msgspec.Raw(result),
-        }
-        for place, number, custom_id, is_ok, duration_s, result in ends
-    ]
-    return json_reply({"object": "list", "data": data})
+    return json_reply(EndList(ends))
 
 
 def window_seconds(text: str) -> float:
@@ -163,8 +151,8 @@ async def _found(batches: Batches, batch_id: str) -> Batch:
     return batch
 
 
-async def _shown(batches: Batches, batch: Batch) -> dict[str, Any]:
-    return batch_object(batch, await batches.store.call(lambda store: store.tally(batch.batch_id)))
+async def _shown(batches: Batches, batch: Batch) -> BatchObject:
+    return BatchObject.of(batch, await batches.store.call(lambda store: store.tally(batch.batch_id)))
 
 
 ROUTES: Final = (create_batch, list_batches, get_batch, cancel_batch, list_ends, *FILE_ROUTES)

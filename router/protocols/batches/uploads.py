@@ -6,9 +6,10 @@ Source: RFC 7578; OpenAI API reference, "Upload file". The form is taken apart b
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 from multipart import (  # type: ignore[import-untyped]
     MultipartError,
     MultipartSegment,
@@ -32,6 +33,17 @@ MAX_FIELDS: Final = 16
 MAX_NAME_CHARS: Final = 256
 _BUFFER_BYTES: Final = 1 << 20
 _FIELDS: Final = ("purpose", "expires_after[anchor]", "expires_after[seconds]")
+
+
+class FileForm(msgspec.Struct, frozen=True, kw_only=True):
+    """The form of an upload, for the API's document; its fields are text."""
+
+    file: Annotated[str, Meta(extra_json_schema={"format": "binary"}, description="The bytes.")]
+    purpose: Literal["batch"]
+    anchor: Literal["created_at"] | UnsetType = msgspec.field(default=UNSET, name="expires_after[anchor]")
+    seconds: Annotated[str, Meta(pattern="^[0-9]{4,7}$")] | UnsetType = msgspec.field(
+        default=UNSET, name="expires_after[seconds]"
+    )
 
 
 class Form(msgspec.Struct, frozen=True):

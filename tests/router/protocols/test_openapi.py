@@ -143,7 +143,7 @@ def _types() -> Iterator[Any]:
 def _find_any(info: Any, place: str, bare: list[str], seen: set[type]) -> None:
     """Walk all types within a type; `bare` gets the places of those that say nothing and have no name."""
     match info:
-        case inspect.Metadata(type=inspect.AnyType(), extra_json_schema=said):
+        case inspect.Metadata(type=inspect.AnyType() | inspect.RawType(), extra_json_schema=said):
             if said is None or (said.get("title") not in ANY_TITLES and "type" not in said):
                 bare.append(place)
         case inspect.AnyType() | inspect.RawType():
