@@ -11,7 +11,7 @@ import msgspec
 from registry.catalogue import Model
 from registry.engines import EngineKind
 from registry.facts import ModelKind
-from router.protocols.control.answer_schemas import CapabilityReport, FieldCapability, PathCapability
+from router.protocols.fields.json_types import JSONValue
 from router.protocols.fields.support import Field, Support, fields_of
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.responses.schemas import ResponseRequest
@@ -27,6 +27,34 @@ BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "responses": ResponseRequest,
 }
 """The endpoints whose fields are told, by the names that they have there."""
+
+
+class FieldCapability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What becomes of one field of requests on each engine."""
+
+    name: str
+    endpoints: list[str]
+    engines: dict[str, Support]
+    allowed: str | None
+    neutral: list[JSONValue]
+    hint: str | None
+
+
+class PathCapability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An endpoint, and on which engines it works."""
+
+    path: str
+    what: str
+    engines: dict[str, bool]
+
+
+class CapabilityReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is honoured, of a model or of both engines."""
+
+    model: str | None
+    engines: list[str]
+    fields: list[FieldCapability]
+    endpoints: list[PathCapability]
 
 
 class FieldRow(msgspec.Struct, frozen=True):

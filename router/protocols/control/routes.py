@@ -1,30 +1,55 @@
 """Routes of mlxr's own API."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import msgspec
 from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
+from msgspec import Meta
 
+from registry.pull.threads import in_thread
 from router.errors import InvalidRequestError, RequestNotFoundError
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.protocols.choice import model_in_query
-from router.protocols.control.answer_schemas import CapabilityReport
 from router.protocols.control.api import MLXR_API
 from router.protocols.control.bench import BENCH_ROUTES
-from router.protocols.control.capabilities import capability_report
+from router.protocols.control.capabilities import CapabilityReport, capability_report
 from router.protocols.control.conversions import CONVERSION_ROUTES
-from router.protocols.control.document import get_document
-from router.protocols.control.engine import explain_engine
+from router.protocols.control.explain import MAX_TOKENS, Explanation, explain, request_size
 from router.protocols.control.pulls import PULL_ROUTES
 from router.protocols.control.requests import request_status
-from router.protocols.control.schemas import StopRequest
 from router.protocols.control.status import health, status
-from router.protocols.endpoint import MODEL, Endpoint
+from router.protocols.endpoint import MODEL, Endpoint, Parameter
+from router.protocols.fields.json_types import JSONObject
+from router.protocols.openapi import ApiDocument
 from router.services import Services
 from router.status import CancelResponse, Health, RequestList, Status, StopResponse
+
+_Tokens = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
+_EXPLAINED: Final = (
+    Parameter(name="model", type=str, what="Its name.", is_required=True),
+    Parameter(name="prompt_tokens", type=_Tokens, what="Of the request."),
+    Parameter(name="answer_tokens", type=_Tokens, what="Expected of its answer."),
+)
+
+
+class StopRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of POST /v1/mlxr/models/stop."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class OpenAPIDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """This document."""
+
+    openapi: str
+    info: JSONObject
+    paths: JSONObject
+    components: JSONObject
+    tags: list[JSONObject]
 
 
 @MLXR_API.get("/health", Health)
@@ -89,6 +114,22 @@ async def cancel_request(request_id: FromPath[str], services: NamedDependency[Se
     stood = request_status(services, running)
     running.cancel()
     return json_reply(CancelResponse(stood))
+
+
+@MLXR_API.get("/v1/mlxr/engine/explain", Explanation, query=_EXPLAINED)
+async def explain_engine(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """Tell which engine would serve a request, and why."""
+    reference = model_in_query(request.query_params)
+    if not reference:
+        raise InvalidRequestError("model: it is missing; send ?model=NAME", "model")
+    size = request_size(request.query_params.get("prompt_tokens"), request.query_params.get("answer_tokens"))
+    return json_reply(explain(services.models, services.models.wish_for(reference, None), size))
+
+
+@(MLXR_API.get("/schema", OpenAPIDocument) | MLXR_API.get("/schema/openapi.json", OpenAPIDocument))
+async def get_document(document: NamedDependency[ApiDocument]) -> ASGIApp:
+    """Describe the API: this document."""
+    return json_reply(await in_thread(lambda: document.text))
 
 
 ROUTES: Final = (
