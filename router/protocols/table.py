@@ -10,14 +10,14 @@ from router.protocols.batches.routes import ROUTES as BATCHES
 from router.protocols.control.routes import ROUTES as CONTROL
 from router.protocols.endpoint import Api, Endpoint, endpoints_of
 from router.protocols.llamaserver.routes import ROUTES as LLAMASERVER
-from router.protocols.model_list import ROUTES as MODEL_LIST
+from router.protocols.models import ROUTES as MODELS
 from router.protocols.ollama.routes import ROUTES as OLLAMA
 from router.protocols.openai.routes import ROUTES as OPENAI
 from router.protocols.responses.routes import ROUTES as RESPONSES
 
 ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
     *OPENAI,
-    *MODEL_LIST,
+    *MODELS,
     *BATCHES,
     *RESPONSES,
     *ANTHROPIC,

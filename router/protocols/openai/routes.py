@@ -16,7 +16,6 @@ from router.protocols.openai.answering import openai_answering
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.counting import count_input_tokens
 from router.protocols.openai.embeddings import create_embeddings
-from router.protocols.openai.model_deletion import delete_model
 from router.protocols.openai.progress import (
     PrefillProgress,
     WatchedEncoder,
@@ -57,7 +56,7 @@ async def create_completion(request: _AnyRequest, services: NamedDependency[Serv
     return await _serve(request, services, CompletionRequest)
 
 
-ROUTES: Final = (create_chat_completion, create_completion, count_input_tokens, create_embeddings, delete_model)
+ROUTES: Final = (create_chat_completion, create_completion, count_input_tokens, create_embeddings)
 
 
 async def _serve(request: _AnyRequest, services: Services, schema: type[ChatRequest | CompletionRequest]) -> ASGIApp:

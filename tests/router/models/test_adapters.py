@@ -24,7 +24,7 @@ from router.models.directory import CHECK_FILES_INTERVAL_S, ModelDirectory
 from router.models.targets import Choice, EngineReason, Purpose, choose
 from router.placement.memory import Machine
 from router.placement.memory_need import memory_need
-from router.protocols.openai.model_objects import adapter_object, model_objects
+from router.protocols.models import adapter_object, model_objects
 from tests.registry.catalogue_builder import make_facts
 from tests.support import tiny_adapter
 

@@ -1,0 +1,108 @@
+"""Models over HTTP: list, describe, remove. Two protocols ask by one path: OpenAI's, and Anthropic's by its header.
+
+A list has each model, and each of its adapters as a model of its own.
+
+Source: OpenAI API reference, "The model object", "Delete a fine-tuned model"; `parent` names the model that an adapter
+changes, as other servers do.
+"""
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Request
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+from msgspec import Meta
+
+from registry.catalogue import Model
+from router.errors import ModelInUseError, UnavailableError
+from router.http.asgi import json_reply
+from router.models.adapters import find_adapters
+from router.protocols.anthropic.answer_schemas import ModelInfo, ModelPage
+from router.protocols.anthropic.models import VERSION_HEADER, model_info, model_page
+from router.protocols.endpoint import Parameter
+from router.protocols.openai.answer_schemas import DeletedModel, ModelList, ModelObject
+from router.protocols.openai.api import OPENAI_API
+from router.services import Services
+
+_PAGE: Final = (
+    Parameter(
+        name="limit", type=Annotated[int, Meta(ge=1, le=1000)], what="Entries of the page, with anthropic-version."
+    ),
+    Parameter(name="after_id", type=str, what="Id of the model before the page, with anthropic-version."),
+    Parameter(name="before_id", type=str, what="Id of the model behind the page, with anthropic-version."),
+)
+
+_AnyRequest = Request[Any, Any, Any]
+
+
+@OPENAI_API.get("/v1/models", ModelList, ModelPage, query=_PAGE)
+async def list_models(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+    """List the models, in Anthropic's shape for clients that send anthropic-version."""
+    models = services.models.list()
+    if VERSION_HEADER in request.headers:
+        return json_reply(model_page(models, request.query_params))
+    return json_reply(ModelList([item for model in models for item in model_objects(model)]))
+
+
+@OPENAI_API.get("/v1/models/{model_id:path}", ModelObject, ModelInfo)
+async def get_model(request: _AnyRequest, model_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+    """Describe a model, perhaps with an adapter."""
+    name, plus, adapter = model_id.removeprefix("/").partition("+")
+    model = services.models.get(name)
+    listed = adapter_object(model, adapter) if plus else model_object(model)  # an error where there is no such adapter
+    if VERSION_HEADER in request.headers:
+        return json_reply(model_info(model, adapter if plus else None))
+    return json_reply(listed)
+
+
+@OPENAI_API.delete("/v1/models/{model_id:path}", DeletedModel)
+async def delete_model(model_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+    """Remove a model that is not loaded."""
+    name = services.models.get(model_id.removeprefix("/")).name
+    for worker in services.supervisor.workers:
+        if worker.target is not None and worker.target.model == name:
+            raise ModelInUseError(name, str(worker.target.engine))
+    if services.making is None:
+        raise UnavailableError("The server cannot remove models now; try again in a moment.")
+    await services.making.remove(name)
+    services.models.forget()
+    return json_reply(DeletedModel(id=name, object="model", deleted=True))
+
+
+ROUTES: Final = (list_models, get_model, delete_model)
+
+
+def model_objects(model: Model) -> list[ModelObject]:
+    """Return a model and its adapters."""
+    return [model_object(model), *(adapter_object(model, name) for name in model.adapter_names)]
+
+
+def model_object(model: Model) -> ModelObject:
+    """Return a model without its adapters."""
+    return ModelObject(
+        id=model.name,
+        object="model",
+        created=int(model.created_at),
+        owned_by="mlxr",
+        engines=list(model.engines),
+        context_length=model.context_length,
+        aliases=list(model.aliases),
+    )
+
+
+def adapter_object(model: Model, name: str) -> ModelObject:
+    """Return a model with one of its adapters over it.
+
+    Raises:
+        AdapterNotFoundError: It has none of this name.
+    """
+    adapters = find_adapters(model, name)
+    return msgspec.structs.replace(
+        model_object(model),
+        id=f"{model.name}+{name}",
+        parent=model.name,
+        engines=[engine for engine in model.engines if engine in adapters],
+        aliases=[f"{alias}+{name}" for alias in model.aliases],
+    )
