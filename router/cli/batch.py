@@ -21,6 +21,9 @@ POLL_S: Final = 0.3
 MAX_SHOWN_CHARS: Final = 72
 
 
+_batch_argument: Final = argument("batch_id", metavar="ID", help="As `mlxr batch list` shows it.")
+
+
 @verb
 @argument(
     "file", type=click.Path(path_type=Path), metavar="FILE.jsonl", help="One request a line, as for POST /v1/batches."
@@ -80,7 +83,7 @@ def list_batches(is_json: bool) -> None:
 
 
 @verb
-@argument("batch_id", metavar="ID", help="As `mlxr batch list` shows it.")
+@_batch_argument
 @json_option(ALL_FIELDS)
 def show(batch_id: str, is_json: bool) -> None:
     """Show one batch, with what is wrong with it.
@@ -96,7 +99,7 @@ def show(batch_id: str, is_json: bool) -> None:
 
 
 @verb
-@argument("batch_id", metavar="ID", help="As `mlxr batch list` shows it.")
+@_batch_argument
 @json_option(ALL_FIELDS)
 def cancel(batch_id: str, is_json: bool) -> None:
     """End a batch early; what was answered stays.

@@ -1,12 +1,8 @@
-"""`mlxr bench history`, `show`, `diff` and `delete`: runs that were measured before. Not here: measuring."""
+"""`mlxr bench history` and `delete`: the runs that there are. Not here: showing one (`report.py`)."""
 
-from registry.bench_record import BenchRecord
 from registry.store import Registry
 from registry.store.benches import BenchHead
-from router.bench.figures.diff import diff_runs
 from router.bench.report.amounts import moment
-from router.bench.report.changes import print_diff
-from router.cli.bench.report import check_forms, print_run, terminal, write_page
 from router.cli.terminal.catalogue import open_registry, open_registry_for_reading
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import ALL_FIELDS, json_option
@@ -57,42 +53,6 @@ def _rows(found: tuple[BenchHead, ...]) -> list[tuple[object, ...]]:
 
 
 @verb
-@argument("run_id", required=False, metavar="ID", help="Without it the newest run.")
-@json_option("Print every sample and the summary as JSON.")
-@option("--csv", "is_csv", is_flag=True, help="Print one line per figure.")
-@option("--markdown", "is_markdown", is_flag=True, help="Print Markdown.")
-@option("--html", metavar="FILE", help="Write a page with plots as well.")
-def show(run_id: str | None, is_json: bool, is_csv: bool, is_markdown: bool, html: str | None) -> None:
-    """Show a run.
-
-    Examples: `mlxr bench show`, `mlxr bench show b-1f3a9c --html report.html`.
-    """
-    check_forms(is_json=is_json, is_csv=is_csv, is_markdown=is_markdown)
-    record = _run(run_id)
-    if html is not None:
-        write_page(record, html)
-    print_run(record, is_json=is_json, is_csv=is_csv, is_markdown=is_markdown)
-
-
-@verb
-@argument("before", metavar="ID", help="As `mlxr bench history` shows it, or its beginning.")
-@argument("after", metavar="ID", help="As `mlxr bench history` shows it, or its beginning.")
-@option("--all", "show_all", is_flag=True, help="Also figures that did not change.")
-@json_option(ALL_FIELDS)
-def diff(before: str, after: str, show_all: bool, is_json: bool) -> None:
-    """Say what got slower or faster from one run to the other beyond the intervals, and what else differs.
-
-    Example: `mlxr bench diff b-1f3a9c b-20c4d7`.
-    """
-    found = diff_runs(_run(before), _run(after))
-    if is_json:
-        print_json(found)
-        return
-
-    print_diff(found, terminal(), show_all=show_all)
-
-
-@verb
 @argument("run_id", required=False, metavar="ID", help="The run, or its beginning.")
 @option("--model", metavar="NAME", help="All runs of this model instead.")
 @json_option(ALL_FIELDS)
@@ -119,13 +79,3 @@ def _model_name(registry: Registry, name: str) -> str:
     """Follow an alias; a name that no model has stays, because runs outlive their model."""
     model = registry.models.find(name)
     return name if model is None else model.name
-
-
-def _run(run_id: str | None) -> BenchRecord:
-    with open_registry_for_reading(current_paths()) as registry:
-        if run_id is not None:
-            return registry.benches.get(run_id)
-        newest = registry.benches.list(source="bench", limit=1)
-        if not newest:
-            raise CommandError("There are no runs yet; `mlxr bench MODEL` measures one.")
-        return registry.benches.get(newest[0].bench_id)

@@ -1,39 +1,61 @@
-"""Printing a run in the form that was asked for; `mlxr bench MODEL` and `mlxr bench show` do it alike. Not a verb."""
+"""`mlxr bench show` and `diff`, and a run in the form that was asked for. Not here: measuring one (`run.py`)."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 from rich.console import Console
 
 from registry.bench_record import BenchRecord
+from router.bench.figures.diff import diff_runs
 from router.bench.figures.summary import summed_up
+from router.bench.report.changes import print_diff
 from router.bench.report.page import as_page
 from router.bench.report.tables import as_csv, as_markdown
 from router.bench.report.terminal import print_report
-from router.cli.terminal.context import CommandError
+from router.cli.terminal.catalogue import open_registry_for_reading
+from router.cli.terminal.context import CommandError, current_paths
+from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import has_colour, print_json, shown
+from router.cli.terminal.verbs import argument, option, verb
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_run_argument = partial(argument, metavar="ID", help="As `mlxr bench history` shows it, or its beginning.")
 
 
-def check_forms(*, is_json: bool, is_csv: bool, is_markdown: bool) -> None:
+def form_options(function: _F) -> _F:
+    """Declare in which form a run is reported; what the user chose goes to `check_form` and `report`."""
+    function = option("--html", metavar="FILE", help="Write a page with plots as well.")(function)
+    function = option("--markdown", "is_markdown", is_flag=True, help="Print Markdown.")(function)
+    function = option("--csv", "is_csv", is_flag=True, help="Print one line per figure.")(function)
+    return json_option("Print every sample and the summary as JSON.")(function)
+
+
+def check_form(*, is_json: bool, is_csv: bool, is_markdown: bool, html: str | None) -> None:
     """See that at most one form was asked for on stdout.
-
-    Args:
-        is_csv: `--csv`.
 
     Raises:
         CommandError: There are several.
     """
+    del html
     if is_json + is_csv + is_markdown > 1:
         raise CommandError("Choose one of --json, --csv and --markdown.", exit_code=2)
 
 
-def print_run(record: BenchRecord, *, is_json: bool = False, is_csv: bool = False, is_markdown: bool = False) -> None:
-    """Print a run on stdout: as a report for people, or in the form that was asked for.
+def report(record: BenchRecord, *, is_json: bool, is_csv: bool, is_markdown: bool, html: str | None) -> None:
+    """Print a run on stdout, for people or in the form that was asked for; write it as an HTML page before, if wanted.
 
-    Args:
-        is_csv: One line per figure.
+    Raises:
+        OSError: The page cannot be written.
     """
+    if html is not None:
+        path = Path(html).expanduser()
+        path.write_text(as_page(record), encoding="utf-8")
+        print(f"The report is in {shown(path)}.", file=sys.stderr)
     if is_json:
         print_json(msgspec.to_builtins(summed_up(record)))
     elif is_csv:
@@ -41,23 +63,48 @@ def print_run(record: BenchRecord, *, is_json: bool = False, is_csv: bool = Fals
     elif is_markdown:
         print(as_markdown(record), end="")
     else:
-        print_report(record, terminal())
+        print_report(record, _terminal())
 
 
-def write_page(record: BenchRecord, file: str) -> None:
-    """Write a run as one HTML page that needs nothing else, and say where it is on stderr.
+@verb
+@argument("run_id", required=False, metavar="ID", help="Without it the newest run.")
+@form_options
+def show(run_id: str | None, **form: Any) -> None:
+    """Show a run.
 
-    Args:
-        file: Where; a file that is there is replaced.
-
-    Raises:
-        OSError: It cannot be written.
+    Examples: `mlxr bench show`, `mlxr bench show b-1f3a9c --html report.html`.
     """
-    path = Path(file).expanduser()
-    path.write_text(as_page(record), encoding="utf-8")
-    print(f"The report is in {shown(path)}.", file=sys.stderr)
+    check_form(**form)
+    report(_run(run_id), **form)
 
 
-def terminal() -> Console:
+@verb
+@_run_argument("before")
+@_run_argument("after")
+@option("--all", "show_all", is_flag=True, help="Also figures that did not change.")
+@json_option(ALL_FIELDS)
+def diff(before: str, after: str, show_all: bool, is_json: bool) -> None:
+    """Say what got slower or faster from one run to the other beyond the intervals, and what else differs.
+
+    Example: `mlxr bench diff b-1f3a9c b-20c4d7`.
+    """
+    found = diff_runs(_run(before), _run(after))
+    if is_json:
+        print_json(found)
+    else:
+        print_diff(found, _terminal(), show_all=show_all)
+
+
+def _run(run_id: str | None) -> BenchRecord:
+    with open_registry_for_reading(current_paths()) as registry:
+        if run_id is not None:
+            return registry.benches.get(run_id)
+        newest = registry.benches.list(source="bench", limit=1)
+        if not newest:
+            raise CommandError("There are no runs yet; `mlxr bench MODEL` measures one.")
+        return registry.benches.get(newest[0].bench_id)
+
+
+def _terminal() -> Console:
     """Give what reports are printed on: stdout, with colour where that is possible."""
     return Console(no_color=not has_colour(), highlight=False, markup=False, emoji=False)

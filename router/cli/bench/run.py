@@ -7,7 +7,7 @@ report (`report.py`), runs of before (`history.py`).
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -24,11 +24,10 @@ from router.bench.plan.wish import BenchWish
 from router.bench.run.runner import BenchMeans, run_bench
 from router.cli.bench.own_server import server_for
 from router.cli.bench.progress import printer_for
-from router.cli.bench.report import check_forms, print_run, write_page
+from router.cli.bench.report import check_form, form_options, report
 from router.cli.client.base import reachable_url
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, current_paths
-from router.cli.terminal.options import json_option
 from router.cli.terminal.verbs import argument, option, verb
 from router.config.instance import RunningInstance
 from router.work_errors import BenchError
@@ -50,10 +49,7 @@ EXIT_FAILURE: Final = 1
 @option("--parallel", type=click.IntRange(2, 64), default=4, help="Streams of the parallel scenario.")
 @option("--seed", type=click.IntRange(0), default=0, help="Of texts, order and statistics.")
 @option("--quality/--no-quality", default=True, help="Compare answers and perplexity as well.")
-@json_option("Print every sample and the summary as JSON.")
-@option("--csv", "is_csv", is_flag=True, help="Print one line per figure.")
-@option("--markdown", "is_markdown", is_flag=True, help="Print Markdown.")
-@option("--html", metavar="FILE", help="Write a page with plots as well.")
+@form_options
 def run(
     model: str,
     a: str | None,
@@ -67,10 +63,7 @@ def run(
     parallel: int,
     seed: int,
     quality: bool,
-    is_json: bool,
-    is_csv: bool,
-    is_markdown: bool,
-    html: str | None,
+    **form: Any,
 ) -> int:
     """Measure a model on both engines, and keep the run. Ctrl-C keeps what was measured until then.
 
@@ -82,9 +75,8 @@ def run(
     `mlxr bench qwen3-4b --b http://127.0.0.1:8080#qwen3 --minutes 20`,
     `mlxr bench qwen3-4b --prompts mine.jsonl --html report.html`.
     """
-    check_forms(is_json=is_json, is_csv=is_csv, is_markdown=is_markdown)
-    who = tuple(text for text in (a, b, *(c or ())) if text is not None)
-
+    check_form(**form)
+    who = tuple(text for text in (a, b, *c) if text is not None)
     try:
         wish = BenchWish(
             model=model,
@@ -101,9 +93,7 @@ def run(
         record = _measured(wish)
     except BenchError as exc:
         raise CommandError(str(exc), exit_code=2) from exc
-    if html is not None:
-        write_page(record, html)
-    print_run(record, is_json=is_json, is_csv=is_csv, is_markdown=is_markdown)
+    report(record, **form)
     return exit_code_of(record)
 
 

@@ -1,6 +1,6 @@
-"""`mlxr models …`: getting models into the catalogue.
+"""`mlxr models scan`, `add`, `link`, `unlink` and `alias`: getting models into the catalogue, and their names there.
 
-Not here: showing what is in it (`list.py`, `show.py`), what is set on it (`settings.py`), and taking
+Not here: showing what is in it (`listing.py`, `show.py`), what is set on it (`settings.py`), and taking
 models out (`removal.py`).
 """
 
@@ -131,3 +131,24 @@ def unlink(name: str, artifact_format: str) -> None:
     with open_registry(current_paths()) as registry:
         model = registry.models.unlink(name, ArtifactFormat(artifact_format))
     print(f"The {artifact_format} artifact of {name} is now the model {model.name}.")
+
+
+@verb
+@model_argument()
+@argument("other", metavar="ALIAS", help="The other name.")
+@option("--remove", is_flag=True, help="Take the alias away.")
+def alias(name: str, other: str, remove: bool) -> None:
+    """Give a model another name, or take one away.
+
+    Examples: `mlxr models alias qwen3-4b gpt-4`, `mlxr models alias qwen3-4b gpt-4 --remove`.
+    """
+    with open_registry(current_paths()) as registry:
+        if not remove:
+            model = registry.aliases.set(other, name)
+        else:
+            model = registry.models.get(name)
+            if other not in model.aliases:
+                raise CommandError(f"{other!r} is no alias of {model.name}.")
+            registry.aliases.remove(other)
+            model = registry.models.get(model.name)
+    print(f"{model.name}: {', '.join(model.aliases) or 'no other names'}")

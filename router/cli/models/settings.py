@@ -1,4 +1,4 @@
-"""`mlxr models set`, `alias` and `settings`: what users set on one model, and taking all of it elsewhere as YAML."""
+"""`mlxr models set` and `settings`: what users set on one model, and taking all of it elsewhere as YAML."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -71,27 +71,6 @@ def _pair(text: str) -> tuple[str, str]:
         if not value:
             raise CommandError(f"{path}: the file is empty; `{key}=` takes the setting away.")
     return key, value
-
-
-@verb
-@model_argument()
-@argument("other", metavar="ALIAS", help="The other name.")
-@option("--remove", is_flag=True, help="Take the alias away.")
-def alias(name: str, other: str, remove: bool) -> None:
-    """Give a model another name, or take one away.
-
-    Examples: `mlxr models alias qwen3-4b gpt-4`, `mlxr models alias qwen3-4b gpt-4 --remove`.
-    """
-    with open_registry(current_paths()) as registry:
-        if not remove:
-            model = registry.aliases.set(other, name)
-        else:
-            model = registry.models.get(name)
-            if other not in model.aliases:
-                raise CommandError(f"{other!r} is no alias of {model.name}.")
-            registry.aliases.remove(other)
-            model = registry.models.get(model.name)
-    print(f"{model.name}: {', '.join(model.aliases) or 'no other names'}")
 
 
 @verb

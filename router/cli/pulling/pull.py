@@ -21,8 +21,7 @@ from registry.pull.events import Done, Failed, Registered, Stopped
 from registry.scan.discovery import register_path
 from router.cli.client.errors import ServerUnreachableError
 from router.cli.client.jobs import JobClient
-from router.cli.pulling.fit import fit_of
-from router.cli.pulling.plan import show_plan
+from router.cli.pulling.plan import fit_of, show_plan
 from router.cli.pulling.progress import JSONPrinter, PullPrinter, printer_for
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, current_paths, read_config

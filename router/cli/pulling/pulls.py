@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+import click
+
 from registry.pull import find_orphans, remove_orphans
 from registry.pull.folder import PullFolder
 from registry.store import Registry
@@ -26,6 +28,15 @@ RECENT_S: Final = 86_400.0
 MAX_REFERENCE_CHARS: Final = 60
 
 _T = TypeVar("_T")
+
+
+def _number(_context: click.Context, _argument: click.Parameter, text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 15:  # noqa: PLR2004 - far below SQLite's limit
+        raise CommandError(f"{text[:40]!r} is no number of a pull; `mlxr models pulls` lists them.", exit_code=2)
+    return int(text)
+
+
+_pull_argument: Final = argument("number", metavar="ID", callback=_number, help="As `mlxr models pulls` shows it.")
 
 
 @verb
@@ -71,45 +82,41 @@ def _short(reference: str) -> str:
 
 
 @verb
-@argument("pull_id", metavar="ID", help="As `mlxr models pulls` shows it.")
+@_pull_argument
 @json_option(ALL_FIELDS)
-def pause(pull_id: str, is_json: bool) -> None:
+def pause(number: int, is_json: bool) -> None:
     """Stop a pull; what came is kept.
 
     Example: `mlxr models pulls pause 3`.
     """
-    number = _number(pull_id)
     info = _ask(lambda client: client.change_pull(number, "pause"), lambda here: here.pause(number))
     _tell(info, f"is paused; `mlxr models pulls resume {number}` goes on.", is_json=is_json)
 
 
 @verb
-@argument("pull_id", metavar="ID", help="As `mlxr models pulls` shows it.")
+@_pull_argument
 @json_option(ALL_FIELDS)
-def cancel(pull_id: str, is_json: bool) -> None:
+def cancel(number: int, is_json: bool) -> None:
     """Stop a pull and throw away what came.
 
     Example: `mlxr models pulls cancel 3`.
     """
-    number = _number(pull_id)
     info = _ask(lambda client: client.change_pull(number, "cancel"), lambda here: here.cancel(number))
     _tell(info, "is cancelled; what was half there is deleted.", is_json=is_json)
 
 
 @verb
-@argument("pull_id", metavar="ID", help="As `mlxr models pulls` shows it.")
+@_pull_argument
 @json_option(ALL_FIELDS)
-def resume(pull_id: str, is_json: bool) -> int:
+def resume(number: int, is_json: bool) -> int:
     """Go on with a pull that was stopped or has failed; a running server does it, or this terminal.
 
     Example: `mlxr models pulls resume 3`.
     """
-    number = _number(pull_id)
     paths = current_paths()
     instance = read_instance(paths)
     if instance is None:
         return pull_here(paths, lambda here: here.resume(number), is_json=is_json)
-
     with JobClient(instance) as client:
         info = client.change_pull(number, "resume")
     _tell(info, "goes on in the server; `mlxr models pulls` shows how far it is.", is_json=is_json)
@@ -156,9 +163,3 @@ def _tell(info: PullInfo, what: str, *, is_json: bool) -> None:
     if info.state == "running":  # in another process, which looks at wishes once a second
         what = "will be stopped by the process that runs it, in a moment."
     print(f"Pull {info.id} of {shown(_short(info.reference))} {what}")
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 15:  # noqa: PLR2004 - far below SQLite's limit
-        raise CommandError(f"{text[:40]!r} is no number of a pull; `mlxr models pulls` lists them.", exit_code=2)
-    return int(text)
