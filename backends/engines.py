@@ -27,15 +27,15 @@ def create_engine(name: str, options: str = "{}") -> Engine:
 def _create(name: str, options: str) -> Engine:
     match name:
         case "llamacpp":
-            from backends.llamacpp.engine import LlamaCppEngine
+            from backends.llamacpp.engine import LlamaCppEngine  # noqa: PLC0415 - a worker loads one library
 
             return LlamaCppEngine()
         case "mlx":
-            from backends.mlx.engine import MLXEngine
+            from backends.mlx.engine import MLXEngine  # noqa: PLC0415 - a worker loads one library
 
             return MLXEngine()
         case "fake":
-            from backends.fake.engine import FakeEngine
+            from backends.fake.engine import FakeEngine  # noqa: PLC0415 - a worker loads one library
 
             return FakeEngine.from_json(options)
         case _:

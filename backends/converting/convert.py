@@ -34,7 +34,7 @@ def convert(arguments: argparse.Namespace) -> ConvertReply:
     """
     source, out = Path(arguments.source), Path(arguments.out)
     if source.is_dir():
-        from backends.mlx.conversion import convert_folder
+        from backends.mlx.conversion import convert_folder  # noqa: PLC0415 - mlx is not needed for the rest
 
         convert_folder(source, out, dtype=arguments.dtype, bits=arguments.bits, group_size=arguments.group_size)
     else:

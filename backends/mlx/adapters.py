@@ -20,8 +20,7 @@ def lay_adapter_over(model: Any, spec: LoadSpec) -> None:
     if spec.adapter_path is None:
         return
     with mlx_errors(LoadError, f"load the adapter {spec.adapter_path}"):
-        # Imported late: it brings mlx's optimizers.
-        from mlx_lm.tuner.utils import load_adapters
+        from mlx_lm.tuner.utils import load_adapters  # noqa: PLC0415 - it brings mlx's optimizers
 
         load_adapters(model, str(Path(spec.adapter_path)))
         model.eval()  # dropout is for training

@@ -10,13 +10,14 @@ can be drawn.
 
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import mlx_lm
 from mlx_lm.generate import BatchGenerator
-from mlx_lm.models.cache import can_trim_prompt_cache
+from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
 
 from backends.base import Chunk, Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult
 from backends.embedding import Encoder, EncoderSpec
@@ -82,8 +83,6 @@ class MLXEngine(Engine):
 
     def info(self) -> EngineInfo:
         """Return library versions and the device."""
-        from importlib.metadata import version
-
         versions = {"mlx": version("mlx"), "mlx-lm": version("mlx-lm")}
         return EngineInfo(self.name, versions, _device_name())
 
@@ -267,8 +266,6 @@ class MLXEngine(Engine):
         )
 
     def _empty_cache(self) -> list[Any]:
-        from mlx_lm.models.cache import make_prompt_cache
-
         return list(make_prompt_cache(self._model))
 
     def _submit(self, sequence: Sequence) -> None:

@@ -27,7 +27,7 @@ def origin_of(url: str) -> Origin | None:
     Returns:
         The origin, or None when it is no http(s) address, or has a user in it.
     """
-    import httpx
+    import httpx  # noqa: PLC0415 - a gateway that pulls nothing does without
 
     try:
         parts = httpx.URL(url)

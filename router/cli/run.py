@@ -155,7 +155,7 @@ class Conversation:
 
     def loop(self) -> None:
         """Ask what the user types, until they leave."""
-        import readline  # noqa: F401 - importing it gives input() its line editing
+        import readline  # noqa: F401, PLC0415 - importing it gives input() its line editing
 
         print(dim(HELP_TEXT))
         while (text := _typed()) is not None:

@@ -109,8 +109,8 @@ def _scalar_text(value: Scalar) -> str:
 
 def _edited_by_round_trip(text: str, key: tuple[str, ...], value: Scalar) -> str:
     """Add a key that is not there yet; ruamel.yaml keeps the comments and may align some spaces anew."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.comments import CommentedMap
+    from ruamel.yaml import YAML  # noqa: PLC0415 - slow, and most verbs read no YAML
+    from ruamel.yaml.comments import CommentedMap  # noqa: PLC0415 - slow, and most verbs read no YAML
 
     yaml = YAML(typ="rt", pure=True)
     yaml.preserve_quotes = True

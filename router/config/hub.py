@@ -52,7 +52,7 @@ def _proxy(endpoint: str, environment: Mapping[str, str]) -> str | None:
 def _checked_proxy(proxy: str | None) -> str | None:
     if proxy is None:
         return None
-    import httpx  # takes longer than most commands
+    import httpx  # noqa: PLC0415 - takes longer than most commands
 
     address = proxy if "://" in proxy else f"http://{proxy}"  # curl takes it so
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import inspect
 
 from registry.credentials import without_credentials
 from registry.engines import EngineSetting
@@ -184,8 +185,6 @@ def key_paths() -> list[KeyPath]:
 
 def _expected(path: KeyPath) -> str:
     """Say what a key takes: from the Structs, so that type and range are named whatever was wrong."""
-    from msgspec import inspect
-
     info: Any = inspect.type_info(Config)
     for part in path:
         info = _child(info, part)
@@ -195,8 +194,6 @@ def _expected(path: KeyPath) -> str:
 
 
 def _kind(info: Any) -> str:
-    from msgspec import inspect
-
     match info:
         case inspect.EnumType():
             return "one of " + ", ".join(member.value for member in info.cls)
@@ -213,8 +210,6 @@ def _kind(info: Any) -> str:
 
 
 def _number(info: Any) -> str:
-    from msgspec import inspect
-
     kind = "int" if isinstance(info, inspect.IntType) else "number"
     low = f" > {info.gt:g}" if info.gt is not None else "" if info.ge is None else f" >= {info.ge:.12g}"
     high = "" if info.le is None else f"{' and' if low else ''} <= {info.le:.12g}"
@@ -222,8 +217,6 @@ def _number(info: Any) -> str:
 
 
 def _child(info: Any, part: str | int) -> Any:
-    from msgspec import inspect
-
     _, info = _unwrapped(info)
     if isinstance(info, inspect.StructType):
         return next((field.type for field in info.fields if field.encode_name == part), info)
@@ -232,8 +225,6 @@ def _child(info: Any, part: str | int) -> Any:
 
 def _unwrapped(info: Any) -> tuple[str | None, Any]:
     """Look through `… | None` and `Annotated` to the type inside; give our description of it as well."""
-    from msgspec import inspect
-
     description: str | None = None
     while True:
         if isinstance(info, inspect.Metadata):

@@ -126,7 +126,7 @@ def paths_from_env(environ: Mapping[str, str]) -> Paths:
     home = environ.get(HOME_VARIABLE)
     if home:
         return Paths.under(_from_tilde(home, user_home), user_home=user_home, hf_cache_dir=hf_cache_dir)
-    from platformdirs import PlatformDirs  # only without MLXR_HOME: it reads os.environ by itself
+    from platformdirs import PlatformDirs  # noqa: PLC0415 - it reads os.environ by itself
 
     dirs = PlatformDirs("mlxr", appauthor=False)
     # Without XDG_RUNTIME_DIR platformdirs falls back to a name in /tmp that anybody could have taken before us.

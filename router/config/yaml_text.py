@@ -75,8 +75,8 @@ def compose(text: str) -> "Node | None":
     Raises:
         YAMLTextError: It is no YAML.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml import YAML  # noqa: PLC0415 - slow, and most verbs read no YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError  # noqa: PLC0415 - slow, and most verbs read no YAML
 
     try:
         # Composing stops before any object is built: no tag is acted upon.

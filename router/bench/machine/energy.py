@@ -4,6 +4,7 @@ One interface for both: a meter that counts joules from some moment on. RAPL cou
 powermetrics the chip (CPU, GPU and neural engine). Neither counts memory on all machines, nor screens and disks.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -106,8 +107,6 @@ def powermetrics_joules(lines: Iterable[str]) -> Iterable[float]:
 def energy_meter() -> EnergyMeter | None:
     """Return a meter, None where the system does not tell or we may not know."""
     if sys.platform == "darwin":
-        import os
-
         if os.geteuid() != 0:
             return None
         try:

@@ -76,7 +76,7 @@ def show(name: str, template: bool, is_json: bool) -> None:
 
 
 def _description(model: Model, hashes: dict[str, FileHash]) -> dict[str, Any]:
-    from router.protocols.table import ENDPOINTS  # what declares them is too much for a look at a model
+    from router.protocols.table import ENDPOINTS  # noqa: PLC0415 - too much for a look at a model
 
     plain: dict[str, Any] = to_builtins(model) | {
         "settings": set_settings(model.settings),

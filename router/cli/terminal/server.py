@@ -15,7 +15,7 @@ def client_if_running(paths: Paths) -> "Client | None":
     instance = read_instance(paths)
     if instance is None:
         return None
-    from router.cli.client.base import Client
+    from router.cli.client.base import Client  # noqa: PLC0415 - with httpx it takes longer than most verbs
 
     return Client(instance)
 

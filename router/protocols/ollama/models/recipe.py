@@ -179,7 +179,7 @@ def _check_jinja(template: str) -> None:
             "template is used; or give one in Jinja, as in tokenizer_config.json.",
             "template",
         )
-    from backends.prompting.chat_template import check_template  # with Jinja, which nothing else in the gateway needs
+    from backends.prompting.chat_template import check_template  # noqa: PLC0415 - with Jinja, needed here only
 
     try:
         check_template(template)
