@@ -15,7 +15,7 @@ from backends.converting.pre_tokenizers import correct_pre_tokenizer
 from registry.engines import EngineKind
 from registry.errors import RegistryError
 from registry.removing.removal import remove_artifacts
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import paths_from_env
 

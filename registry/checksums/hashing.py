@@ -6,13 +6,13 @@ when to do it (the server does it in the background), and a single file's checks
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from registry.catalogue import FileHash, combined_sha256
-from registry.checksums.checksums import HashingStoppedError, hash_file
+from registry.catalogue import FileHash
+from registry.checksums.sha256 import HashingStoppedError, hash_file
 from registry.errors import ArtifactError
 from registry.store import Registry
 
@@ -102,19 +102,13 @@ def hash_artifact(
 
 def _conclude(registry: Registry, task: HashTask) -> HashedArtifact:
     """Give the artifact its checksum and bring it together with its equals."""
-    hashes = registry.files.hashes(task.files)
-    sha256 = combined_sha256(hashes.values()) if has_all(task.files, hashes) else None
+    sha256 = registry.files.sha256_of(task.files)
     if sha256 is None:
         return HashedArtifact(artifact_id=task.artifact_id, problem="its files changed meanwhile")
     with registry.write():
         registry.artifacts.set_sha256(task.artifact_id, sha256)
         merged = registry.copies.merge_equal(task.artifact_id)
     return HashedArtifact(artifact_id=task.artifact_id, sha256=sha256, merged=merged)
-
-
-def has_all(files: Sequence[str], hashes: Collection[str]) -> bool:
-    """Tell whether each file has a checksum."""
-    return all(file in hashes for file in files)
 
 
 def _contradiction(computed: FileHash, said: FileHash | None) -> str | None:

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from registry.catalogue import Artifact, FileHash, combined_sha256
-from registry.checksums.checksums import hash_file, sha256_of_blob_name
+from registry.checksums.sha256 import hash_file, sha256_of_blob_name
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, ModelFacts
 from registry.files import open_regular, pread_exact

@@ -18,10 +18,10 @@ from registry.pull.inventory import known_files
 from registry.pull.partial import FileHasher, PartialFile, remove_partial
 from registry.pull.plan import PlannedFile, PlannedPart
 from registry.pull.progress import ProgressMeter
-from registry.pull.threads import in_thread
 from registry.pull.transfer import Transfer, TransferSettings, segment_bytes_for
 from registry.store import Registry
 from registry.store.files import VerifiedFile
+from registry.threads import in_thread
 
 _T = TypeVar("_T")
 Origin = Literal["fetched", "present", "linked"]

@@ -20,9 +20,9 @@ from registry.pull.handle import PullHandle, StopState
 from registry.pull.orphans import discard
 from registry.pull.plan import PullPlan, Wishes
 from registry.pull.puller import Puller, PullResult
-from registry.pull.threads import in_thread
 from registry.store import Registry
 from registry.store.pulls import PullRecord, PullWish
+from registry.threads import in_thread
 
 _LOCK_TIMEOUT_S: Final = 2.0
 """Others hold a pull's lock for a moment when they look whether it runs."""

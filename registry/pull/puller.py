@@ -1,7 +1,7 @@
 """A pull from beginning to end: reference -> plan -> files in their places. One at a time; no state is stored.
 
 Not here: the list of pulls, pausing and going on after a crash (`manager.py`), and registering what came
-(`registry.scan.discovery.register_path`).
+(`registry.scan.register_path`).
 """
 
 import asyncio
@@ -41,9 +41,9 @@ from registry.pull.planning import has_gguf, has_mlx, plan_gguf, plan_mlx, sibli
 from registry.pull.planning_ollama import plan_ollama
 from registry.pull.progress import ProgressMeter
 from registry.pull.publishing import publish, tidy
-from registry.pull.threads import in_thread
 from registry.pull.transfer import TransferSettings
 from registry.store import Registry
+from registry.threads import in_thread
 
 
 class PullSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ from registry.pull.partial import HASH_BYTES, FileHasher, PartialFile
 from registry.pull.plan import PlannedFile
 from registry.pull.ranges import PARTIAL, Span, announced_span
 from registry.pull.segments import Segment, prefix_end
-from registry.pull.threads import in_thread
+from registry.threads import in_thread
 
 
 class TransferSettings(msgspec.Struct, frozen=True, kw_only=True):

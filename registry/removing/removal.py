@@ -13,8 +13,8 @@ from registry.catalogue import Artifact, Deletion
 from registry.errors import ArtifactError
 from registry.files import as_artifact_error
 from registry.places.ollama import blobs_in_use, read_manifest, stands_for
-from registry.removing.hf_removal import is_hf_file_free
-from registry.removing.removal_plan import RemovalReport, is_inside, plan, report_of
+from registry.removing.hf_cache import is_hf_file_free
+from registry.removing.plan import RemovalReport, is_inside, plan, report_of
 from registry.store import Registry
 
 __all__ = ["RemovalReport", "finish_removals", "plan_removal", "remove_artifacts", "remove_model"]

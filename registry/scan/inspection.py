@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from registry.catalogue import ArtifactDraft, FileHash, SkippedFile
-from registry.checksums.checksums import sha256_of_blob_name
+from registry.checksums.sha256 import sha256_of_blob_name
 from registry.errors import ArtifactError, GGUFError
 from registry.facts import ArtifactFormat, ModelFacts, ModelKind
 from registry.gguf import KnownVocabularies, read_header

@@ -41,7 +41,7 @@ class CatalogueDatabase(Database):
         clock: Gives seconds since 1970.
     """
 
-    MIGRATIONS: ClassVar = Path(__file__).parents[1] / "migrations"
+    MIGRATIONS: ClassVar = Path(__file__).parent / "migrations"
 
     def __init__(
         self,

@@ -1,9 +1,9 @@
 """What is remembered of files, whatever artifact they are part of: checksums, and those that are no artifact."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from registry.catalogue import FileHash, KnownFile, SkippedFile
+from registry.catalogue import FileHash, KnownFile, SkippedFile, combined_sha256
 from registry.store.database import CatalogueDatabase
 from registry.store.reading import decode_paths
 
@@ -112,6 +112,11 @@ class Files:
             row[0]: FileHash(path=row[0], size_bytes=row[1], mtime_ns=row[2], sha256=row[3], is_computed=bool(row[4]))
             for row in rows
         }
+
+    def sha256_of(self, files: Sequence[str]) -> str | None:
+        """Give the `combined_sha256` of an artifact's files; None unless each has a checksum."""
+        known = self.hashes(files)
+        return combined_sha256(known.values()) if all(file in known for file in files) else None
 
     def put_verified(self, blob: str, file: VerifiedFile) -> None:
         """Remember a file that was verified on arrival, or is in a moment.

@@ -1,8 +1,8 @@
-"""Which folders the config has scanned for models. Not here: the scan (`registry.scan.discovery`)."""
+"""Which folders the config has scanned for models. Not here: the scan (`registry.scan`)."""
 
 from pathlib import Path
 
-from registry.scan.candidates import ScanRoot
+from registry.scan import ScanRoot
 from router.config.paths import Paths
 from router.config.schema import Config
 

@@ -15,9 +15,9 @@ from typing import Final
 import msgspec
 
 from registry.bench_record import BenchRecord
-from registry.pull.threads import in_thread
 from registry.store import Registry
 from registry.store.benches import BenchHead
+from registry.threads import in_thread
 from router.bench.events import BENCH_END, BenchEvent, BenchFailed, BenchStarted
 from router.bench.plan.wish import BenchOrder, BenchWish
 from router.jobs.job import Follower, Job, JobKind, Jobs

@@ -8,7 +8,7 @@ from registry.engines import EngineKind
 from registry.errors import PullUnfinishedError, RegistryError
 from registry.pull import PullHandle, PullResult
 from registry.pull.events import Converting, Registered
-from registry.pull.threads import in_thread
+from registry.threads import in_thread
 from router.jobs.convert.converter import Converter
 from router.jobs.convert.report import ConversionWish
 from router.jobs.pulled import register_pulled

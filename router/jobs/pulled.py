@@ -13,7 +13,7 @@ from registry.pull.events import Registered
 from registry.pull.folder import PullFolder, fingerprint
 from registry.pull.plan import PullPlan
 from registry.pull.puller import PullResult
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.settings import set_settings
 from registry.store import Registry
 

@@ -1,7 +1,7 @@
 """Keeping the catalogue true while the server runs: a scan at the start, more when files change, checksums meanwhile.
 
 All of it in threads of their own, with connections of their own; the gateway learns of changes as it learns of those of
-other processes. Not here: what a scan does (`registry.scan.discovery`), and what follows for requests
+other processes. Not here: what a scan does (`registry.scan`), and what follows for requests
 (`model_directory.py`).
 """
 
@@ -18,11 +18,10 @@ from pathlib import Path
 
 import msgspec
 
-from registry.checksums.checksums import HashingStoppedError
 from registry.checksums.hashing import HashTask, hash_artifact, pending_hashes
+from registry.checksums.sha256 import HashingStoppedError
 from registry.errors import RegistryError
-from registry.scan.candidates import ScanRoot
-from registry.scan.discovery import scan
+from registry.scan import ScanRoot, scan
 from registry.scan.watch import FileWatch
 from registry.store import Registry
 from router.status import HashProgress

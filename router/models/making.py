@@ -11,14 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from registry.catalogue import Model
+from registry.creating.models import create_from_files, create_from_model
+from registry.creating.uploads import Upload, drop_upload, find_blob, note_blob
 from registry.errors import ArtifactError
-from registry.making.making import Made, make_from_files, make_from_model
-from registry.making.uploads import Upload, drop_upload, find_blob, note_blob
 from registry.pull.disk import locked, make_folder, translate_os_errors
 from registry.pull.folder import PARTIAL_NAME
-from registry.pull.threads import in_thread
 from registry.removing.removal import remove_model
 from registry.store import Registry
+from registry.threads import in_thread
 from router.errors import InvalidRequestError, RequestTooLargeError
 
 MAX_UPLOADS: Final = 4
@@ -37,16 +38,16 @@ class ModelMaking:
         self._max_upload_bytes = max_upload_bytes
         self._upload_slots = asyncio.Semaphore(MAX_UPLOADS)
 
-    async def make_from_model(self, name: str, source: str, changes: Mapping[str, Any] | None = None) -> Made:
-        """Make a model of another; arguments and errors as of `registry.making.making.make_from_model`."""
+    async def create_from_model(self, name: str, source: str, changes: Mapping[str, Any] | None = None) -> Model:
+        """Make a model of another; arguments and errors as of `registry.creating.models.create_from_model`."""
         async with self._naming(name):
             return await self._with_registry(
-                lambda registry: make_from_model(registry, self._models_dir, name, source, changes)
+                lambda registry: create_from_model(registry, self._models_dir, name, source, changes)
             )
 
-    async def make_from_files(
+    async def create_from_files(
         self, name: str, files: Sequence[tuple[str, str]], changes: Mapping[str, Any] | None = None
-    ) -> Made:
+    ) -> Model:
         """Make a model of uploads.
 
         Args:
@@ -54,7 +55,7 @@ class ModelMaking:
 
         Raises:
             InvalidRequestError: A file was not uploaded.
-            RegistryError: As of `registry.making.making.make_from_files`.
+            RegistryError: As of `registry.creating.models.create_from_files`.
         """
         async with self._naming(name):
             found: list[tuple[str, Path]] = []
@@ -69,7 +70,7 @@ class ModelMaking:
                 found.append((file, path))
                 proved[path] = sha256
             made = await self._with_registry(
-                lambda registry: make_from_files(registry, self._models_dir, name, found, changes, sha256s=proved)
+                lambda registry: create_from_files(registry, self._models_dir, name, found, changes, sha256s=proved)
             )
             await in_thread(partial(self._keep_blobs, made, [sha256 for _, sha256 in files]))
             return made
@@ -106,7 +107,7 @@ class ModelMaking:
         return await self._with_registry(run)
 
     async def find_blob(self, sha256: str) -> Path | None:
-        """Find a file with certain bytes; arguments and errors as of `registry.making.uploads.find_blob`."""
+        """Find a file with certain bytes; arguments and errors as of `registry.creating.uploads.find_blob`."""
         return await in_thread(partial(find_blob, self._database, sha256))
 
     async def take_upload(self, sha256: str, chunks: AsyncIterator[bytes], *, size_bytes: int | None) -> None:
@@ -150,10 +151,10 @@ class ModelMaking:
                 buffer.clear()
         await in_thread(partial(upload.write, bytes(buffer)))
 
-    def _keep_blobs(self, made: Made, digests: Sequence[str]) -> None:
+    def _keep_blobs(self, made: Model, digests: Sequence[str]) -> None:
         """Find the uploads under their places in the model from now on, and let go of their first names."""
-        if len(digests) == 1 and len(made.model.artifacts) == 1:
-            note_blob(self._database, digests[0], Path(made.model.artifacts[0].path))
+        if len(digests) == 1 and len(made.artifacts) == 1:
+            note_blob(self._database, digests[0], Path(made.artifacts[0].path))
             drop_upload(self._models_dir, self._database, digests[0])
 
     @asynccontextmanager

@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
 
-    from registry.scan.discovery import register_path
+    from registry.scan import register_path
     from registry.store import Registry
     from router.config.paths import Paths, paths_from_env
     from tests.support.gateway_process import GatewayProcess

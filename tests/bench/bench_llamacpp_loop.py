@@ -85,7 +85,7 @@ def bare_rate(path: str, num_threads: int) -> float:
 
 def http_rate(path: str, num_threads: int) -> float:
     """Tokens per second that a client on a plain socket receives from a gateway."""
-    from registry.scan.discovery import register_path
+    from registry.scan import register_path
     from registry.store import Registry
     from router.config.paths import Paths
     from tests.support.gateway_process import GatewayProcess

@@ -15,8 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from registry.scan.candidates import ScanRoot
-from registry.scan.discovery import scan
+from registry.scan import ScanRoot, scan
 from registry.scan.watch import FileWatch
 from registry.store import Registry
 from tests.registry.gguf_builder import STRING, array, llama_model

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths, paths_from_env
 from tests.support import tiny_model

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from registry.adapters.registration import register_adapter
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths
 from tests.support import tiny_adapter, tiny_model

@@ -8,7 +8,7 @@ import anthropic
 import pytest
 from anthropic.types import MessageParam, TextBlock, ThinkingBlock
 
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths
 from tests.support import tiny_model

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths
 from tests.bench.support.servers import peer_tool, running, start_llama_server

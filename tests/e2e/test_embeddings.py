@@ -8,7 +8,7 @@ import numpy as np
 import openai
 import pytest
 
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths
 from tests.support import tiny_bert

@@ -7,7 +7,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths
 from tests.support.gateway_process import GatewayProcess

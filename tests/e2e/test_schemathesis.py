@@ -22,7 +22,7 @@ from schemathesis.checks import (
     status_code_conformance,
 )
 
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths
 from router.protocols.endpoint import Endpoint

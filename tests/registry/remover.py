@@ -12,8 +12,8 @@ REMOVER = f"""
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(PROJECT)!r})
-from registry.scan.candidates import ScanRoot
-from registry.scan.discovery import scan
+from registry.scan import ScanRoot
+from registry.scan import scan
 from registry.store import Registry
 from registry.removing.removal import remove_model
 with Registry(sys.argv[1]) as store:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from registry.scan.discovery import ScanReport, ScanRoot, scan
+from registry.scan import ScanReport, ScanRoot, scan
 from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, Value, build, llama_metadata, llama_model, text
 

@@ -6,7 +6,7 @@ PROJECT = Path(__file__).parents[2]
 
 CODE = """
 import sys
-import registry.store, registry.scan.discovery, registry.removing.removal, registry.gguf
+import registry.store, registry.scan, registry.removing.removal, registry.gguf
 heavy = {"numpy", "gguf", "mlx", "llama_cpp", "mlx_lm", "asyncio", "litestar", "httpx", "backends", "router"}
 print(sorted(heavy & set(sys.modules)))
 """

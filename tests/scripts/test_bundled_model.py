@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from registry.engines import EngineKind
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.store import Registry
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "bundled_model.py"

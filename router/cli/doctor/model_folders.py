@@ -13,7 +13,7 @@ from registry.errors import ArtifactError, RegistryError
 from registry.pull.disk import Lock
 from registry.pull.folder import PullFolder
 from registry.pull.orphans import find_orphans
-from registry.scan.discovery import ScanRoot
+from registry.scan import ScanRoot
 from registry.scan.folders import find_candidates
 from registry.scan.watch import what_changed
 from registry.store import Registry

@@ -9,8 +9,8 @@ from typing import Any
 
 from registry.catalogue import Model
 from registry.facts import ArtifactFormat
-from registry.scan.discovery import ScanFailure, ScanReport, register_path
-from registry.scan.discovery import scan as scan_folders
+from registry.scan import ScanFailure, ScanReport, register_path
+from registry.scan import scan as scan_folders
 from registry.store.database import rescue_registry
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, check_engine, current_paths, read_config

@@ -1,11 +1,12 @@
 """`mlxr models create`: a model out of a Modelfile, as Ollama has them; files that it names are opened, here only.
 
-Not here: reading a Modelfile (`router.protocols.ollama.models.modelfile`), and the making (`registry.making.making`).
+Not here: reading a Modelfile (`router.protocols.ollama.models.modelfile`), and the making (`registry.creating.models`).
 """
 
 from pathlib import Path
 
-from registry.making.making import Made, make_from_files, make_from_model
+from registry.catalogue import Model
+from registry.creating.models import create_from_files, create_from_model
 from registry.names import parse_shard_name
 from registry.store import Registry
 from router.cli.terminal.catalogue import open_registry
@@ -55,19 +56,19 @@ def create(name: str, file: str, is_json: bool) -> None:
         own_name = next((each for each in names if registry.models.find_exactly(each) is not None), names[-1])
         made = _make(registry, own_name, modelfile, path.absolute().parent, settings)
     if is_json:
-        print_json({"name": made.model.name, "engines": made.model.engines, "settings": settings})
+        print_json({"name": made.name, "engines": made.engines, "settings": settings})
     else:
-        engines = " and ".join(made.model.engines) or "no engine"
-        print(f"{made.model.name}: runs on {engines}. Try: mlxr run {made.model.name}")
+        engines = " and ".join(made.engines) or "no engine"
+        print(f"{made.name}: runs on {engines}. Try: mlxr run {made.name}")
 
 
-def _make(registry: Registry, name: str, modelfile: Modelfile, folder: Path, settings: dict[str, object]) -> Made:
+def _make(registry: Registry, name: str, modelfile: Modelfile, folder: Path, settings: dict[str, object]) -> Model:
     models_dir = current_paths().models_dir
     source = modelfile.source
     near = folder / Path(source).expanduser()
     if source.startswith(_PATH_BEGINNINGS) or (source.lower().endswith(".gguf") and near.exists()):
-        return make_from_files(registry, models_dir, name, _files_at(near), settings)
-    return make_from_model(registry, models_dir, name, without_host(source), settings)
+        return create_from_files(registry, models_dir, name, _files_at(near), settings)
+    return create_from_model(registry, models_dir, name, without_host(source), settings)
 
 
 def _files_at(path: Path) -> list[tuple[str, Path]]:

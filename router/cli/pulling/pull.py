@@ -18,7 +18,7 @@ from registry.hub.references import LocalReference, parse_pull_reference
 from registry.names import check_model_name
 from registry.pull import Wishes
 from registry.pull.events import Done, Failed, Registered, Stopped
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from router.cli.client.errors import ServerUnreachableError
 from router.cli.client.jobs import JobClient
 from router.cli.pulling.plan import fit_of, show_plan

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from registry.pull.threads import in_thread
+from registry.threads import in_thread
 from router.config import Config
 from router.errors import ShuttingDownError, StoreUnavailableError
 from router.jobs.batches.base import Batch, BatchStatus, Line, LineEnd, Problem

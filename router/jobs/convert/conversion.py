@@ -24,7 +24,7 @@ from registry.engines import EngineKind
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, ModelFacts, ModelKind
 from registry.mlx.folder import read_mlx_dir
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.store import Registry
 from router.jobs.convert.process import Stopper, read_parity, run_converter
 from router.jobs.convert.report import REPORT_NAME, ConversionReport, ConversionWish, Dtype, Parity, read_report

@@ -14,8 +14,8 @@ import msgspec
 from backends.wire.messages import LoadSpec
 from registry.facts import ModelFacts
 from registry.pull.events import Registered
-from registry.pull.threads import in_thread
 from registry.store import Registry
+from registry.threads import in_thread
 from router.jobs.convert.conversion import ConversionMeans, ConversionPlan, OnProgress, convert, plan_conversion
 from router.jobs.convert.process import Stopper
 from router.jobs.convert.report import ConversionReport, ConversionWish

@@ -15,7 +15,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from registry.pull.threads import in_thread
+from registry.threads import in_thread
 from router.errors import (
     InvalidRequestError,
     RequestTooLargeError,

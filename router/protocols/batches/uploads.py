@@ -17,7 +17,7 @@ from multipart import (  # type: ignore[import-untyped]
     parse_options_header,
 )
 
-from registry.pull.threads import in_thread
+from registry.threads import in_thread
 from router.errors import (
     ClientDisconnectedError,
     InvalidRequestError,

@@ -15,7 +15,7 @@ import pytest
 
 from registry.engines import EngineKind
 from registry.removing.removal import remove_artifacts
-from registry.scan.discovery import ScanRoot, register_path, scan
+from registry.scan import ScanRoot, register_path, scan
 from registry.store import Registry
 from router.config.paths import Paths
 from router.jobs.convert.report import REPORT_NAME, read_report

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import httpx
 import psutil
 
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths
 from tests.support.gateway_process import GatewayProcess

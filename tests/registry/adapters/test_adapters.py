@@ -24,8 +24,7 @@ from registry.errors import (
 )
 from registry.facts import ArtifactFormat
 from registry.removing.removal import remove_model
-from registry.scan.candidates import ScanRoot
-from registry.scan.discovery import register_path, scan
+from registry.scan import ScanRoot, register_path, scan
 from registry.scan.watch import what_changed
 from registry.store import Registry
 from tests.support import tiny_adapter, tiny_model

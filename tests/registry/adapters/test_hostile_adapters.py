@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from registry.adapters.registration import register_adapter
 from registry.errors import ArtifactError
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.store import Registry
 from tests.registry.gguf_builder import LLAMA_TENSORS, Tensor, Value, array, build, f32, llama_metadata, text, u32
 from tests.support import tiny_adapter, tiny_model

@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from registry.catalogue import combined_sha256
-from registry.checksums.checksums import HashingStoppedError, hash_file
 from registry.checksums.hashing import hash_artifact, pending_hashes
+from registry.checksums.sha256 import HashingStoppedError, hash_file
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat
 from registry.removing.removal import remove_model
-from registry.scan.candidates import ScanRoot
-from registry.scan.discovery import register_path, scan
+from registry.scan import ScanRoot, register_path, scan
 from registry.scan.watch import what_changed
 from registry.settings import ModelSettings
 from registry.store import Registry

@@ -8,7 +8,7 @@ import pytest
 
 from registry.catalogue import Artifact
 from registry.checksums.verification import read_facts, size_to_verify, verify
-from registry.scan.discovery import register_path, scan
+from registry.scan import register_path, scan
 from registry.store import Registry
 from registry.store.files import VerifiedFile
 

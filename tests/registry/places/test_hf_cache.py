@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from registry.scan.discovery import ScanRoot, scan
+from registry.scan import ScanRoot, scan
 from registry.store import Registry
 from tests.registry.gguf_builder import llama_model, u32
 from tests.registry.mlx_builder import write_mlx_dir

@@ -6,8 +6,7 @@ import pytest
 
 from registry.places.ollama import MAX_MANIFEST_BYTES
 from registry.removing.removal import plan_removal, remove_model
-from registry.scan.candidates import ScanRoot
-from registry.scan.discovery import ScanReport, scan
+from registry.scan import ScanReport, ScanRoot, scan
 from registry.settings import ModelSettings
 from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, Value, build, llama_model, text
@@ -222,8 +221,8 @@ def test_a_name_that_was_pulled_anew_between_plan_and_deletion_stays(store: Regi
     manifest = put_model(ollama, "smol:135m", DATA)
     look(store, ollama)
     (artifact,) = store.models.get("smol:135m").artifacts
+    from registry.removing.plan import plan
     from registry.removing.removal import finish_removals
-    from registry.removing.removal_plan import plan
 
     (planned,) = plan(store, [artifact], is_deleting_foreign_files=True)
     store.removals.begin(planned.artifact_id, planned.deletions)

@@ -25,7 +25,7 @@ from registry.hub.ollama.manifest import LICENSE_LAYER
 from registry.hub.web import HubSettings, Web
 from registry.pull import Puller, PullSettings, Wishes, open_puller
 from registry.pull.events import PullEvent
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.settings import ModelSettings, PresetMessage
 from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, build, llama_metadata

@@ -12,7 +12,7 @@ from registry.facts import ArtifactFormat
 from registry.pull import Wishes, publishing
 from registry.pull.disk import move
 from registry.pull.events import FileDone, PullEvent
-from registry.scan.discovery import ScanRoot, register_path, scan
+from registry.scan import ScanRoot, register_path, scan
 from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, Value, build, llama_metadata, text
 from tests.registry.mlx_builder import CONFIG, TENSORS, safetensors

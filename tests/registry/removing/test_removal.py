@@ -9,10 +9,9 @@ import registry.removing.removal
 from registry.catalogue import Deletion
 from registry.errors import ArtifactError, ModelNotFoundError
 from registry.places.ollama import blobs_in_use
+from registry.removing.plan import plan
 from registry.removing.removal import finish_removals, plan_removal, remove_artifacts, remove_model
-from registry.removing.removal_plan import plan
-from registry.scan.candidates import ScanRoot
-from registry.scan.discovery import register_path, scan
+from registry.scan import ScanRoot, register_path, scan
 from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, Value, build, llama_model, text
 from tests.registry.mlx_builder import write_mlx_dir

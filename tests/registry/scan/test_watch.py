@@ -3,8 +3,7 @@ from pathlib import Path
 
 import msgspec
 
-from registry.scan.candidates import ScanRoot
-from registry.scan.discovery import scan
+from registry.scan import ScanRoot, scan
 from registry.scan.watch import MAX_UNSETTLED_S, SETTLE_S, FileWatch, what_changed
 from registry.store import Registry
 from tests.registry.gguf_builder import llama_model

@@ -15,7 +15,7 @@ from registry.catalogue import Adapter, Artifact, Model
 from registry.engines import Engine, EngineKind, EngineSetting
 from registry.errors import AdapterNotFoundError, InvalidModelNameError
 from registry.facts import AdapterFacts, ArtifactFormat, MemoryFacts, ModelKind
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.scan.watch import what_changed
 from registry.store import Registry
 from router.errors import EngineNotAvailableError, ModelLoadFailedError

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.scan.candidates import ScanRoot
+from registry.scan import ScanRoot
 from registry.store import Registry
 from router.models.keeper import ModelKeeper
 from router.status import HashProgress

@@ -13,9 +13,9 @@ from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
+from registry.catalogue import Model
 from registry.errors import ModelNotFoundError
-from registry.making.making import Made
-from registry.pull.threads import in_thread
+from registry.threads import in_thread
 from router.http.body import read_json
 from router.http.streaming import NDJSON
 from router.protocols.endpoint import Stream
@@ -57,7 +57,7 @@ async def _creation(services: Services, names: tuple[str, ...], recipe: Recipe) 
             async for line in lines:
                 yield line
         source = model_named(services.models, recipe.source).name
-        made = await making_of(services).make_from_model(name, source, recipe.settings)
+        made = await making_of(services).create_from_model(name, source, recipe.settings)
     services.models.forget()
     for line in _layer_lines(made, recipe):
         yield line
@@ -65,8 +65,8 @@ async def _creation(services: Services, names: tuple[str, ...], recipe: Recipe) 
     yield SUCCESS
 
 
-async def _made_of_files(services: Services, name: str, recipe: Recipe) -> Made:
-    return await making_of(services).make_from_files(name, recipe.files, recipe.settings)
+async def _made_of_files(services: Services, name: str, recipe: Recipe) -> Model:
+    return await making_of(services).create_from_files(name, recipe.files, recipe.settings)
 
 
 async def _fetch_source(services: Services, source: str) -> AsyncGenerator[StatusLine, None]:
@@ -82,9 +82,10 @@ async def _fetch_source(services: Services, source: str) -> AsyncGenerator[Statu
         services.models.forget()
 
 
-def _layer_lines(made: Made, recipe: Recipe) -> Iterator[StatusLine]:
-    for digest in made.layers:
-        yield StatusLine(status=f"using existing layer sha256:{digest}")
+def _layer_lines(made: Model, recipe: Recipe) -> Iterator[StatusLine]:
+    for artifact in made.artifacts:
+        if artifact.sha256 is not None:
+            yield StatusLine(status=f"using existing layer sha256:{artifact.sha256}")
     parts: dict[str, Any] = {name: recipe.settings[name] for name in _LAYERS if name in recipe.settings}
     parameters = {name: value for name, value in recipe.settings.items() if name not in _LAYERS}
     if parameters:

@@ -28,7 +28,7 @@ async def copy_model(request: Request[Any, Any, Any], services: NamedDependency[
     source = model_named(services.models, model_of(body.source, field="source"))
     name = await name_of_new(services, names)
     if name != source.name:
-        await making_of(services).make_from_model(name, source.name)
+        await making_of(services).create_from_model(name, source.name)
         services.models.forget()
     return BytesResponse(b"", status=200, headers=[])
 

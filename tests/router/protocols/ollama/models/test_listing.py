@@ -9,7 +9,7 @@ import pytest
 
 from registry.catalogue import Artifact, Model
 from registry.facts import ChatTemplateFacts, ModelKind
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.settings import ModelSettings, PresetMessage
 from registry.store import Registry
 from router.protocols.ollama.models.details import capabilities_of, details_of, digest_of, gguf_keys, human_number

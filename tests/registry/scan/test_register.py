@@ -8,7 +8,7 @@ import pytest
 from registry.errors import ArtifactConflictError, ArtifactError, InvalidModelNameError
 from registry.facts import ArtifactFormat
 from registry.removing.removal import remove_model
-from registry.scan.discovery import register_path
+from registry.scan import register_path
 from registry.store import Registry
 from tests.registry.mlx_builder import write_mlx_dir
 from tests.registry.scan_steps import BROKEN, LORA, MMPROJ, names, scan_plain, split_file, write

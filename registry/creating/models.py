@@ -17,16 +17,15 @@ from typing import Any, Final
 
 import msgspec
 
-from registry.catalogue import Artifact, FileHash, Model, SkippedFile, combined_sha256
-from registry.checksums.hashing import has_all
+from registry.catalogue import Artifact, FileHash, Model, SkippedFile
 from registry.errors import ArtifactError, ModelExistsError, PullDiskFullError
 from registry.facts import ArtifactFormat
 from registry.names import check_model_name, parse_shard_name
 from registry.pull.disk import free_bytes, link_or_copy, make_folder, move, translate_os_errors
 from registry.pull.folder import PARTIAL_NAME
 from registry.removing.removal import remove_artifacts
+from registry.scan import register_path
 from registry.scan.candidates import Candidate, Source, mlx_candidate
-from registry.scan.discovery import register_path
 from registry.scan.folders import file_candidate
 from registry.scan.inspection import inspect
 from registry.settings import ENGINE_KEY, SETTING_KEYS, check_settings, set_settings
@@ -37,7 +36,7 @@ RESERVE_BYTES: Final = 1 << 30
 """Disk space that copies leave free."""
 
 
-class Form(msgspec.Struct, frozen=True, kw_only=True):
+class _Files(msgspec.Struct, frozen=True, kw_only=True):
     """The files of one artifact that is to be made.
 
     Attributes:
@@ -51,20 +50,9 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     sha256s: dict[Path, str] = {}
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What was made.
-
-    Attributes:
-        layers: SHA-256 of its artifacts, as far as they are known.
-    """
-
-    model: Model
-    layers: tuple[str, ...]
-
-
-def make_from_model(
+def create_from_model(
     registry: Registry, models_dir: Path, name: str, source: str, changes: Mapping[str, Any] | None = None
-) -> Made:
+) -> Model:
     """Make a model of another one, with its settings and some of its own.
 
     Args:
@@ -85,17 +73,15 @@ def make_from_model(
     engine = {} if model.engine is None else {ENGINE_KEY: model.engine}
     settings = engine | set_settings(model.settings) | dict(changes or {})
     if name == model.name:
-        model = registry.models.change_settings(name, settings)
-    else:
-        check_may_be_made(registry, name)
-        forms = [_form_of(artifact, name) for artifact in model.artifacts if artifact.status == "ok"]
-        if not forms:
-            raise ArtifactError("not_found", f"{model.name} has no files that could be used; see `mlxr models list`")
-        model = _make(registry, models_dir, name, forms, settings)
-    return Made(model=model, layers=tuple(item.sha256 for item in model.artifacts if item.sha256 is not None))
+        return registry.models.change_settings(name, settings)
+    check_may_be_created(registry, name)
+    parts = [_files_of(artifact, name) for artifact in model.artifacts if artifact.status == "ok"]
+    if not parts:
+        raise ArtifactError("not_found", f"{model.name} has no files that could be used; see `mlxr models list`")
+    return _create(registry, models_dir, name, parts, settings)
 
 
-def make_from_files(
+def create_from_files(
     registry: Registry,
     models_dir: Path,
     name: str,
@@ -103,26 +89,25 @@ def make_from_files(
     changes: Mapping[str, Any] | None = None,
     *,
     sha256s: Mapping[Path, str] | None = None,
-) -> Made:
+) -> Model:
     """Make a model of files that are on this machine.
 
     Args:
-        name: Of what is made; see `make_from_model`.
+        name: Of what is made; see `create_from_model`.
         files: Name -> where the bytes are; names are checked, and safe below any folder.
         sha256s: Checksums that were proved of some of the files.
 
     Raises:
         ArtifactError: The files are no model.
-        RegistryError: As from `make_from_model`.
+        RegistryError: As from `create_from_model`.
     """
     check_settings(changes or {})
-    check_may_be_made(registry, name)
-    form = msgspec.structs.replace(_form_of_files(name, files), sha256s=dict(sha256s or {}))
-    model = _make(registry, models_dir, name, [form], dict(changes or {}))
-    return Made(model=model, layers=tuple(item.sha256 for item in model.artifacts if item.sha256 is not None))
+    check_may_be_created(registry, name)
+    part = msgspec.structs.replace(_named_files(name, files), sha256s=dict(sha256s or {}))
+    return _create(registry, models_dir, name, [part], dict(changes or {}))
 
 
-def check_may_be_made(registry: Registry, name: str) -> None:
+def check_may_be_created(registry: Registry, name: str) -> None:
     """Refuse a name whose model would be lost.
 
     Raises:
@@ -143,29 +128,28 @@ def check_may_be_made(registry: Registry, name: str) -> None:
         )
 
 
-def _form_of(artifact: Artifact, name: str) -> Form:
+def _files_of(artifact: Artifact, name: str) -> _Files:
     sources = [Path(file) for file in artifact.files]
     if artifact.format is ArtifactFormat.MLX:
-        root = Path(artifact.path)
-        return Form(format=artifact.format, files=tuple((file.relative_to(root).as_posix(), file) for file in sources))
-    names = [file.name for file in sources] if len(sources) > 1 else [_file_name(name)]
-    files = list(zip(names, sources, strict=True))
-    if artifact.mmproj_path is None:
-        return Form(format=artifact.format, files=tuple(files))
-    projector = (f"mmproj-{_file_name(name)}", Path(artifact.mmproj_path))
-    return Form(format=artifact.format, files=(*files, projector))
+        names = [file.relative_to(artifact.path).as_posix() for file in sources]
+    else:
+        names = [file.name for file in sources] if len(sources) > 1 else [_file_name(name)]
+    if artifact.mmproj_path is not None:
+        names.append(f"mmproj-{_file_name(name)}")
+        sources.append(Path(artifact.mmproj_path))
+    return _Files(format=artifact.format, files=tuple(zip(names, sources, strict=True)))
 
 
-def _form_of_files(name: str, files: Sequence[tuple[str, Path]]) -> Form:
+def _named_files(name: str, files: Sequence[tuple[str, Path]]) -> _Files:
     if any(file == "config.json" for file, _ in files):
-        return Form(format=ArtifactFormat.MLX, files=tuple(files))
+        return _Files(format=ArtifactFormat.MLX, files=tuple(files))
     if len(files) == 1:
-        return Form(format=ArtifactFormat.GGUF, files=((_file_name(name), files[0][1]),))
+        return _Files(format=ArtifactFormat.GGUF, files=((_file_name(name), files[0][1]),))
     if not files or any(parse_shard_name(file) is None for file, _ in files):
         raise ArtifactError(
             "not_a_model", "the files are neither one GGUF file, nor a split set of them, nor an MLX folder"
         )
-    return Form(format=ArtifactFormat.GGUF, files=tuple(sorted(files)))
+    return _Files(format=ArtifactFormat.GGUF, files=tuple(sorted(files)))
 
 
 def _file_name(name: str) -> str:
@@ -181,32 +165,28 @@ def _folder_of(name: str) -> str:
     return f"{FOLDER}/{organization or '_'}/{segment}/{tag if tag[:1].isalnum() else f'@{tag}'}"
 
 
-def _make(registry: Registry, models_dir: Path, name: str, forms: Sequence[Form], settings: Mapping[str, Any]) -> Model:
-    for form in forms:
-        _check_files(form)
-    _check_space(models_dir, [path for form in forms for _, path in form.files])
-    paths = [_put(models_dir, name, form) for form in forms]
+def _create(
+    registry: Registry, models_dir: Path, name: str, parts: Sequence[_Files], settings: Mapping[str, Any]
+) -> Model:
+    for file, path in (file for part in parts for file in part.files):
+        if not path.is_file():
+            raise ArtifactError("not_found", f"the file {file} is gone; `mlxr models scan` brings the list up to date")
+    _check_space(models_dir, [path for part in parts for _, path in part.files])
+    paths = [_put(models_dir, name, part) for part in parts]
     known = registry.models.find_exactly(name)
     stale = [] if known is None else [item for item in known.artifacts if Path(item.path) not in paths]
     if stale:
         remove_artifacts(registry, stale)
     with registry.write():
-        for form, path in zip(forms, paths, strict=True):
-            registry.files.put_hashes(_same_hashes(registry, form, path))
+        for part, path in zip(parts, paths, strict=True):
+            registry.files.put_hashes(_same_hashes(registry, part, path))
             register_path(registry, path, name=name, is_owned=True)
         for artifact in registry.models.get(name).artifacts:
-            hashes = registry.files.hashes(artifact.files)
-            sha256 = combined_sha256(hashes.values()) if has_all(artifact.files, hashes) else None
+            sha256 = registry.files.sha256_of(artifact.files)
             if artifact.sha256 is None and sha256 is not None:
                 registry.artifacts.set_sha256(artifact.id, sha256)
         registry.models.keep_apart(name)
         return registry.models.change_settings(name, dict.fromkeys(SETTING_KEYS) | dict(settings))
-
-
-def _check_files(form: Form) -> None:
-    for file, path in form.files:
-        if not path.is_file():
-            raise ArtifactError("not_found", f"the file {file} is gone; `mlxr models scan` brings the list up to date")
 
 
 def _check_space(models_dir: Path, files: Iterable[Path]) -> None:
@@ -226,21 +206,23 @@ def _check_space(models_dir: Path, files: Iterable[Path]) -> None:
         )
 
 
-def _put(models_dir: Path, name: str, form: Form) -> Path:
-    """Gather a form's files, look whether they are a model, and put them into their place; return what to register."""
-    key = hashlib.sha256(f"{name}\0{form.format}".encode()).hexdigest()[:40]
+def _put(models_dir: Path, name: str, part: _Files) -> Path:
+    """Gather a part's files, look whether they are a model, and put them into their place; return what to register."""
+    key = hashlib.sha256(f"{name}\0{part.format}".encode()).hexdigest()[:40]
     stage = models_dir / PARTIAL_NAME / f"made-{key}"
     replaced = models_dir / PARTIAL_NAME / f"replaced-{key}"
-    target = models_dir / _folder_of(name) / form.format.value
+    target = models_dir / _folder_of(name) / part.format.value
     with translate_os_errors(target):
         models_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         for old in (stage, replaced):
             shutil.rmtree(old, ignore_errors=True)
         try:
-            for file, source in form.files:
+            for file, source in part.files:
                 make_folder((stage / file).parent, models_dir)
                 link_or_copy(Path(os.path.realpath(source)), stage / file)
-            _check_is_model(stage, form)
+            result = inspect(_candidate(stage, part))
+            if isinstance(result, SkippedFile):
+                raise ArtifactError(result.code, f"the files are no model: {result.reason}")
             make_folder(target.parent, models_dir)
             if target.exists():
                 move(target, replaced)
@@ -248,35 +230,29 @@ def _put(models_dir: Path, name: str, form: Form) -> Path:
         finally:
             for old in (stage, replaced):
                 shutil.rmtree(old, ignore_errors=True)
-    return target if form.format is ArtifactFormat.MLX else target / form.files[0][0]
+    return target if part.format is ArtifactFormat.MLX else target / part.files[0][0]
 
 
-def _check_is_model(stage: Path, form: Form) -> None:
-    result = inspect(_candidate(stage, form))
-    if isinstance(result, SkippedFile):
-        raise ArtifactError(result.code, f"the files are no model: {result.reason}")
-
-
-def _candidate(stage: Path, form: Form) -> Candidate:
-    if form.format is ArtifactFormat.GGUF:
-        return file_candidate(stage / form.files[0][0], is_owned=True)
+def _candidate(stage: Path, part: _Files) -> Candidate:
+    if part.format is ArtifactFormat.GGUF:
+        return file_candidate(stage / part.files[0][0], is_owned=True)
     with os.scandir(stage) as entries:
         return mlx_candidate(stage, sorted(entries, key=lambda entry: entry.name), Source(path=stage, root=str(stage)))
 
 
-def _same_hashes(registry: Registry, form: Form, path: Path) -> Iterable[FileHash]:
+def _same_hashes(registry: Registry, part: _Files, path: Path) -> Iterable[FileHash]:
     """Give the files the checksums that are known of their bytes under their other names."""
-    folder = path if form.format is ArtifactFormat.MLX else path.parent
-    known = registry.files.hashes(str(source) for _, source in form.files)
-    for file, source in form.files:
+    folder = path if part.format is ArtifactFormat.MLX else path.parent
+    known = registry.files.hashes(str(source) for _, source in part.files)
+    for file, source in part.files:
         own = folder / file
         info, item = own.stat(), known.get(str(source))
-        if source in form.sha256s:
+        if source in part.sha256s:
             yield FileHash(
                 path=str(own),
                 size_bytes=info.st_size,
                 mtime_ns=info.st_mtime_ns,
-                sha256=form.sha256s[source],
+                sha256=part.sha256s[source],
                 is_computed=True,
             )
         elif item is not None and (item.size_bytes, item.mtime_ns) == (info.st_size, info.st_mtime_ns):

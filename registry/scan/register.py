@@ -1,45 +1,16 @@
-"""Keeping the catalogue true to the disk: scans of folders, and registering one path.
-
-A scan has three parts: ask the catalogue what it knows, look at the disk (no lock is held meanwhile), write the
-differences in one transaction. Not here: how the differences are found (`scanning.py`).
-"""
+"""Putting one file or folder into the catalogue, where it lies."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 from registry.catalogue import Model
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat
 from registry.removing.removal import finish_removals
-from registry.scan.candidates import Candidate, ScanRoot
+from registry.scan.candidates import Candidate
 from registry.scan.folders import file_candidate, folder_candidates
-from registry.scan.scanning import Scan, ScanFailure, ScanReport
+from registry.scan.seen import Seen
 from registry.store import Registry
-
-__all__ = ["ScanFailure", "ScanReport", "ScanRoot", "register_path", "scan"]
-
-
-def scan(registry: Registry, roots: Iterable[ScanRoot], *, watched: set[str] | None = None) -> ScanReport:
-    """Look through folders and bring the catalogue up to date.
-
-    Artifacts outside the roots are looked at where they are. A bad file is reported and never ends the scan.
-
-    Args:
-        roots: Where to look; another tool's store that does not exist is left out silently.
-        watched: Gets every file and folder that decided the result: while these are unchanged, another scan would find
-            the same.
-    """
-    finish_removals(registry)
-    look = Scan(registry.files.known())
-    for root in roots:
-        look.visit(root)
-    look.visit_others()
-    look.attach_projectors()
-    if watched is not None:
-        watched |= look.watched()
-    with registry.write():
-        return look.record(registry)
 
 
 def register_path(registry: Registry, path: Path | str, *, name: str | None = None, is_owned: bool = False) -> Model:
@@ -61,13 +32,13 @@ def register_path(registry: Registry, path: Path | str, *, name: str | None = No
     finish_removals(registry)
     path = Path(os.path.abspath(path))  # noqa: PTH100 - lexical, so that links stay links
     is_owned = is_owned and not (path.is_dir() and path.is_symlink())
-    look = Scan({})
+    seen = Seen({})
     for candidate in _candidates_at(path, is_owned=is_owned):
-        look.add(candidate)
-    look.attach_projectors()
-    wanted = [item for item in look.drafts.values() if path.is_dir() or str(path) in item.files]
+        seen.add(candidate)
+    seen.attach_projectors()
+    wanted = [item for item in seen.drafts.values() if path.is_dir() or str(path) in item.files]
     if not wanted:
-        raise _why_not(path, look)
+        raise _why_not(path, seen)
     if len(wanted) > 1:
         names = ", ".join(sorted(Path(draft.path).name for draft in wanted)[:5])
         raise ArtifactError("several_models", f"there are several models in this folder ({names}); name one", path=path)
@@ -92,8 +63,8 @@ def _candidates_at(path: Path, *, is_owned: bool) -> tuple[Candidate, ...]:
     return (own, *projectors)
 
 
-def _why_not(path: Path, look: "Scan") -> ArtifactError:
-    for item in look.skipped.values():
+def _why_not(path: Path, seen: Seen) -> ArtifactError:
+    for item in seen.skipped.values():
         if path.is_dir() or item.path == str(path):
             return ArtifactError(item.code, item.reason, path=Path(item.path))
     return ArtifactError("not_a_model", "there is no GGUF file and no MLX model here", path=path)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from registry.creating import uploads
+from registry.creating.uploads import KEPT_S, Upload, drop_upload, find_blob, note_blob
 from registry.errors import ArtifactError, PullDiskFullError, PullStoreError
-from registry.making import uploads
-from registry.making.uploads import KEPT_S, Upload, drop_upload, find_blob, note_blob
 
 DATA = os.urandom(200_000)
 HEX = hashlib.sha256(DATA).hexdigest()

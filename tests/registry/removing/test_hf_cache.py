@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from registry.checksums.hashing import hash_artifact, pending_hashes
+from registry.removing.plan import plan
 from registry.removing.removal import finish_removals, plan_removal, remove_model
-from registry.removing.removal_plan import plan
-from registry.scan.candidates import ScanRoot
-from registry.scan.discovery import register_path, scan
+from registry.scan import ScanRoot, register_path, scan
 from registry.store import Registry
 from tests.registry.gguf_builder import llama_model
 from tests.registry.mlx_builder import write_mlx_dir

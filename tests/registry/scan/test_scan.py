@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.scan.discovery import ScanRoot, register_path, scan
+from registry.scan import ScanRoot, register_path, scan
 from registry.settings import ModelSettings
 from registry.store import Registry
 from tests.registry.gguf_builder import LLAMA_TENSORS, build, llama_metadata, llama_model, text, u32

@@ -15,7 +15,7 @@ from registry.catalogue import Artifact, Deletion, Place
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat
 from registry.places import ollama
-from registry.removing.hf_removal import wanted_of_hf_cache
+from registry.removing.hf_cache import wanted_of_hf_cache
 from registry.store import Registry
 
 

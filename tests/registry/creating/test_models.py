@@ -9,6 +9,8 @@ import pytest
 
 from registry.catalogue import FileHash, Model
 from registry.checksums.hashing import hash_artifact, pending_hashes
+from registry.creating import models
+from registry.creating.models import create_from_files, create_from_model
 from registry.errors import (
     ArtifactError,
     InvalidModelNameError,
@@ -17,10 +19,8 @@ from registry.errors import (
     ModelNotFoundError,
     PullDiskFullError,
 )
-from registry.making import making
-from registry.making.making import make_from_files, make_from_model
 from registry.removing.removal import remove_model
-from registry.scan.discovery import ScanRoot, register_path, scan
+from registry.scan import ScanRoot, register_path, scan
 from registry.settings import ModelSettings, set_settings
 from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, build, llama_metadata
@@ -46,7 +46,7 @@ class Bench:
         (self.mlx / "tokenizer.json").write_text("{}")
 
     def make(self, name: str, source: str = "base", **settings: object) -> Model:
-        return make_from_model(self.registry, self.models_dir, name, source, settings).model
+        return create_from_model(self.registry, self.models_dir, name, source, settings)
 
     def files(self) -> set[str]:
         return {path.relative_to(self.models_dir).as_posix() for path in self.models_dir.rglob("*") if path.is_file()}
@@ -98,11 +98,11 @@ def test_equal_bytes_do_not_make_them_one(bench: Bench) -> None:
 
 def test_known_checksums_are_not_computed_again(bench: Bench) -> None:
     bench.hash_all()
-    made = make_from_model(bench.registry, bench.models_dir, "mario:latest", "base")
-    known = bench.registry.files.hashes(made.model.artifacts[0].files)
+    made = create_from_model(bench.registry, bench.models_dir, "mario:latest", "base")
+    known = bench.registry.files.hashes(made.artifacts[0].files)
     assert [item.is_computed for item in known.values()] == [True]
     assert isinstance(next(iter(known.values())), FileHash)
-    assert made.layers == (bench.registry.models.get("base").artifacts[0].sha256,)
+    assert made.artifacts[0].sha256 == bench.registry.models.get("base").artifacts[0].sha256
 
 
 def test_either_can_be_removed_without_the_other(bench: Bench) -> None:
@@ -171,7 +171,7 @@ def test_a_source_whose_file_is_gone_is_told(bench: Bench) -> None:
 
 
 def test_a_disk_without_room_for_copies_is_told_before(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(making, "free_bytes", lambda _: 1000)
+    monkeypatch.setattr(models, "free_bytes", lambda _: 1000)
     assert bench.make("linked:latest")
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(PullDiskFullError, match="reserve"):
@@ -182,19 +182,19 @@ def test_a_file_becomes_a_model(bench: Bench, tmp_path: Path) -> None:
     blob = tmp_path / "blob"
     blob.write_bytes(MODEL)
     sha256 = hashlib.sha256(MODEL).hexdigest()
-    made = make_from_files(
+    made = create_from_files(
         bench.registry, bench.models_dir, "mine:latest", [("a.gguf", blob)], {"top_k": 5}, sha256s={blob: sha256}
     )
-    assert made.layers == (sha256,)
-    assert not [task for task in pending_hashes(bench.registry) if task.artifact_id == made.model.artifacts[0].id]
-    assert made.model.engines == ("llamacpp",)
-    assert set_settings(made.model.settings) == {"top_k": 5}
+    assert made.artifacts[0].sha256 == sha256
+    assert not [task for task in pending_hashes(bench.registry) if task.artifact_id == made.artifacts[0].id]
+    assert made.engines == ("llamacpp",)
+    assert set_settings(made.settings) == {"top_k": 5}
 
 
 def test_the_files_of_a_folder_become_a_model(bench: Bench) -> None:
     files = [(path.name, path) for path in bench.mlx.iterdir()]
-    made = make_from_files(bench.registry, bench.models_dir, "mine:latest", files)
-    assert made.model.engines == ("mlx",)
+    made = create_from_files(bench.registry, bench.models_dir, "mine:latest", files)
+    assert made.engines == ("mlx",)
 
 
 @pytest.mark.parametrize("data", [b"", b"GGUF", MODEL[:-40], b"\0" * 5000])
@@ -202,8 +202,8 @@ def test_files_that_are_no_model_are_refused_and_leave_nothing(bench: Bench, tmp
     blob = tmp_path / "blob"
     blob.write_bytes(data)
     with pytest.raises(ArtifactError):
-        make_from_files(bench.registry, bench.models_dir, "mine:latest", [("a.gguf", blob)])
+        create_from_files(bench.registry, bench.models_dir, "mine:latest", [("a.gguf", blob)])
     with pytest.raises(ArtifactError):
-        make_from_files(bench.registry, bench.models_dir, "mine:latest", [("a.gguf", blob), ("b.gguf", blob)])
+        create_from_files(bench.registry, bench.models_dir, "mine:latest", [("a.gguf", blob), ("b.gguf", blob)])
     assert bench.files() == set()
     assert bench.registry.models.find_exactly("mine:latest") is None

@@ -1,0 +1,176 @@
+"""What one scan has seen: the candidates of its folders, and what became of those that had to be opened.
+
+Not here: the differences to the catalogue (`scanning.py`); how folders are walked (`folders.py`) and files are read
+(`inspection.py`).
+"""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import msgspec
+
+from registry.catalogue import ArtifactDraft, KnownFile, SkippedFile
+from registry.errors import ArtifactError
+from registry.facts import ArtifactFormat
+from registry.gguf import KnownVocabularies
+from registry.scan.candidates import Candidate, ScanRoot
+from registry.scan.folders import file_candidate, find_candidates, folder_candidates
+from registry.scan.inspection import MMPROJ_CODE, choose_projector, inspect
+
+
+class ScanFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """A file or folder that could not become an artifact."""
+
+    path: str
+    code: str
+    reason: str
+
+
+class Seen:
+    """What one scan has seen so far, beside what the catalogue knows."""
+
+    def __init__(self, known: dict[str, KnownFile]) -> None:
+        self.known = known
+        self.candidates: dict[str, Candidate] = {}
+        self._inodes: dict[tuple[int, int], str] = {}
+        self.links: dict[str, str] = {}
+        self._folders: list[Path] = []
+        self._vocabularies = KnownVocabularies()
+        self.roots: list[str] = []
+        self.root_failures: list[ScanFailure] = []
+        self.drafts: dict[str, ArtifactDraft] = {}
+        self.skipped: dict[str, SkippedFile] = {}
+
+    def visit(self, root: ScanRoot) -> None:
+        """Walk one root."""
+        try:
+            for candidate in find_candidates(root, self._folders):
+                self.add(candidate)
+            self.roots.append(os.path.abspath(root.path))  # noqa: PTH100 - as the candidates' paths
+        except ArtifactError as exc:
+            self._folders.append(root.path)
+            if root.layout == "plain" or exc.code != "not_found":
+                self.root_failures.append(ScanFailure(path=str(root.path), code=exc.code, reason=exc.reason))
+
+    def visit_others(self) -> None:
+        """Look again at known artifacts that no root showed, because they were registered by their path."""
+        for path, known in self.known.items():
+            if path in self.candidates or known.artifact_id is None or known.is_copy or known.status == "ignored":
+                continue
+            if is_changed(known):
+                for candidate in _candidates_named(Path(path)):
+                    self.add(candidate)
+
+    def add(self, candidate: Candidate) -> None:
+        """Take in one candidate: open it unless it is known and looks the same, or is another link to a file."""
+        path = str(candidate.path)
+        if path in self.candidates:
+            return
+        self.candidates[path] = candidate
+        if candidate.inode is not None and not self._is_first_link(path, candidate.inode):
+            return
+        known = self.known.get(path)
+        if known is not None and known.status == "ignored":
+            return
+        if known is None or not looks_same(candidate, known):
+            self._inspect(candidate)
+
+    def _is_first_link(self, path: str, inode: tuple[int, int]) -> bool:
+        """Note that a file has several paths. The one that the catalogue gives to engines counts as the first."""
+        first = self._inodes.setdefault(inode, path)
+        if first == path:
+            return True
+        if self._is_known_artifact(path):
+            if not self._is_known_artifact(first):
+                self._inodes[inode] = path
+                self.links[first] = path
+                self.drafts.pop(first, None)
+                self.skipped.pop(first, None)
+            return True
+        self.links[path] = first
+        return False
+
+    def _is_known_artifact(self, path: str) -> bool:
+        known = self.known.get(path)
+        return known is not None and known.artifact_id is not None and not known.is_copy
+
+    def watched(self) -> set[str]:
+        """Give the paths of `scan`'s `watched`."""
+        files = {str(file) for candidate in self.candidates.values() for file in candidate.files}
+        known = {file for item in self.known.values() for file in item.files}
+        return files | known | set(map(str, self._folders))
+
+    def _inspect(self, candidate: Candidate) -> None:
+        result = inspect(candidate, self._vocabularies)
+        if isinstance(result, ArtifactDraft):
+            self.drafts[result.path] = result
+        else:
+            self.skipped[result.path] = result
+
+    def attach_projectors(self) -> None:
+        """Give every GGUF model the projector beside it; a known model whose projector changed is opened again."""
+        projectors: defaultdict[Path, list[str]] = defaultdict(list)
+        models: defaultdict[Path, list[str]] = defaultdict(list)
+        for path, candidate in self.candidates.items():
+            if candidate.format is not ArtifactFormat.GGUF or candidate.layout == "ollama" or path in self.links:
+                continue  # Ollama's names say which projector is whose.
+            if self._code(path) == MMPROJ_CODE:
+                projectors[candidate.path.parent].append(candidate.path.name)
+            elif self._is_model(path):
+                models[candidate.path.parent].append(candidate.path.name)
+        for folder, names in models.items():
+            for name in names:
+                chosen = choose_projector(name, tuple(names), tuple(projectors[folder])) if projectors[folder] else None
+                self._attach(str(folder / name), None if chosen is None else str(folder / chosen))
+
+    def _attach(self, path: str, projector: str | None) -> None:
+        known = self.known.get(path)
+        if path not in self.drafts and known is not None and known.mmproj_path != projector:
+            self._inspect(self.candidates[path])
+        if path in self.drafts:
+            self.drafts[path] = msgspec.structs.replace(self.drafts[path], mmproj_path=projector)
+
+    def _code(self, path: str) -> str | None:
+        if path in self.skipped:
+            return self.skipped[path].code
+        known = self.known.get(path)
+        return known.code if known is not None and path not in self.drafts else None
+
+    def _is_model(self, path: str) -> bool:
+        known = self.known.get(path)
+        is_known_model = known is not None and not known.is_copy and known.status in {"ok", "unsupported"}
+        return path in self.drafts or (is_known_model and path not in self.skipped)
+
+
+def looks_same(candidate: Candidate, known: KnownFile) -> bool:
+    """Tell whether a candidate looks as it did when it was opened last."""
+    same_bytes = (candidate.size_bytes, candidate.mtime_ns) == (known.size_bytes, known.mtime_ns)
+    if not same_bytes or known.status == "missing":
+        return False
+    if known.artifact_id is None:
+        return candidate.problem is None or candidate.problem.code == known.code
+    if known.origin != candidate.origin:
+        return False
+    return known.files == tuple(map(str, candidate.files)) and (candidate.problem is None or known.status == "bad")
+
+
+def is_changed(known: KnownFile) -> bool:
+    """Tell whether all files are there and look otherwise, or are there again."""
+    try:
+        infos = [Path(file).stat() for file in known.files]
+    except OSError:
+        return False
+    fingerprint = (sum(info.st_size for info in infos), max((info.st_mtime_ns for info in infos), default=0))
+    return known.status == "missing" or fingerprint != (known.size_bytes, known.mtime_ns)
+
+
+def _candidates_named(path: Path) -> tuple[Candidate, ...]:
+    """Give the candidate of a path that was registered, if it is still one."""
+    try:
+        if path.is_dir():
+            here = folder_candidates(path, is_owned=False)
+            return tuple(item for item in here if item.path == path)
+        return (file_candidate(path, is_owned=False),)
+    except ArtifactError:
+        return ()
