@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 from msgspec import Meta
 
-from registry.pull.threads import in_thread
+from registry.threads import in_thread
 from router.errors import InvalidRequestError, RequestNotFoundError
 from router.http.asgi import json_reply
 from router.http.body import read_json
