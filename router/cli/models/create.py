@@ -16,9 +16,9 @@ from router.cli.terminal.output import print_json
 from router.cli.terminal.verbs import argument, option, verb
 from router.errors import InvalidRequestError
 from router.protocols.ollama.models.modelfile import Modelfile, parse_modelfile
-from router.protocols.ollama.models.names import names_to_make, without_host
 from router.protocols.ollama.models.recipe import settings_of
 from router.protocols.ollama.models.schemas import CreateMessage
+from router.protocols.ollama.names import names_to_make, without_host
 
 _PATH_BEGINNINGS = ("/", "./", "../", "~")
 

@@ -1,15 +1,18 @@
-"""Models under the names that Ollama's clients use: with a tag, perhaps with a host. Not here: the names' own grammar.
+"""Names that Ollama's clients give to models: with a tag, perhaps with a host. Not here: the names' own grammar.
 
 Ollama's `NAME` and `NAME:latest` are the same model; so they are here, whether the registry's name has the tag or not.
 What it pulls from the hub it calls `hf.co/ORG/REPO:QUANT`; a pull of that makes `org/repo:quant` here.
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from registry.catalogue import Model
 from registry.errors import InvalidModelNameError, ModelNotFoundError
+from registry.hub.references import OLLAMA_SCHEME, HubReference, parse_ollama_name, parse_pull_reference
+from registry.names import check_model_name
 from registry.settings import LoadSettings
+from router.errors import InvalidRequestError, MissingFieldError
 from router.models.directory import ModelDirectory
 from router.models.load_settings import AS_CONFIGURED
 from router.models.targets import Purpose
@@ -17,6 +20,8 @@ from router.models.wish import Wish
 
 LATEST: Final = ":latest"
 _HOSTS: Final = ("registry.ollama.ai/", "library/", "hf.co/", "huggingface.co/")
+_HUB_HOSTS: Final = ("https://hf.co/", "https://huggingface.co/", "hf.co/", "huggingface.co/")
+_OWN_HOSTS: Final = ("registry.ollama.ai/library/", "registry.ollama.ai/", "library/")
 
 
 class OllamaModelNotFoundError(ModelNotFoundError):
@@ -60,6 +65,96 @@ def model_named(models: ModelDirectory, reference: str) -> Model:
 def display_name(name: str) -> str:
     """Return a model's name as Ollama shows it: always with a tag."""
     return name if ":" in name else name + LATEST
+
+
+class PullName(NamedTuple):
+    """What a name means as a pull.
+
+    Attributes:
+        called: The name that the model is to have beside its own; None when its own is the one that was asked for.
+    """
+
+    reference: str
+    called: str | None
+
+
+def model_of(model: str | None, name: str | None = None, *, field: str = "model") -> str:
+    """Give the model that a request is about.
+
+    Args:
+        field: How the first is called, for the error.
+
+    Raises:
+        MissingFieldError: Neither is there.
+    """
+    wanted = (model or name or "").strip()
+    if not wanted:
+        raise MissingFieldError(f"The field '{field}' is required.", field)
+    return wanted
+
+
+def pull_name_of(text: str) -> PullName:
+    """Tell what is to be pulled.
+
+    Args:
+        text: `MODEL:TAG`, `USER/MODEL:TAG` or `hf.co/ORG/REPO:QUANT`.
+
+    Returns:
+        The reference, and the name that clients go on using.
+
+    Raises:
+        InvalidReferenceError: It means nothing.
+    """
+    host = next((host for host in _HUB_HOSTS if text.lower().startswith(host)), None)
+    if host is None:
+        parse_ollama_name(text)
+        return PullName(f"{OLLAMA_SCHEME}{text}", None)
+    # Ollama's clients add the tag to names that have none; no repository has a quantization of that name.
+    path = text[len(host) :].removesuffix(LATEST)
+    reference = parse_pull_reference(f"hf.co/{path}")
+    assert isinstance(reference, HubReference)
+    called = f"{reference.repo}:{reference.quant}".lower() if reference.quant else f"{reference.repo}{LATEST}".lower()
+    try:
+        return PullName(f"hf.co/{path}", check_model_name(called))
+    except InvalidModelNameError:
+        return PullName(f"hf.co/{path}", None)
+
+
+def names_to_make(text: str) -> tuple[str, ...]:
+    """Give the names under which something that is made may be there already, the name of something new last.
+
+    Args:
+        text: As a client writes it: any case, perhaps without a tag.
+
+    Raises:
+        InvalidRequestError: It is no name.
+    """
+    base = without_host(text)
+    try:
+        check_model_name(base)
+        full = check_model_name(display_name(base))
+    except InvalidModelNameError as exc:
+        raise InvalidRequestError(f"invalid model name: {exc}", "model") from exc
+    return (full.removesuffix(LATEST), full) if full.endswith(LATEST) else (full,)
+
+
+def alias_meant(model: Model, text: str) -> str | None:
+    """Tell whether a model was asked for by one of its other names.
+
+    Returns:
+        That other name; None when the model's own was meant.
+    """
+    wanted = display_name(without_host(text))
+    if wanted == display_name(model.name):
+        return None
+    return next((alias for alias in model.aliases if display_name(alias) == wanted), None)
+
+
+def without_host(text: str) -> str:
+    """Take off the hosts that names may begin with."""
+    base = text.strip().lower()
+    host = next((host for host in (*_HUB_HOSTS, *_OWN_HOSTS) if base.startswith(host)), "")
+    return base[len(host) :]
 
 
 def _candidates(reference: str) -> Iterator[str]:

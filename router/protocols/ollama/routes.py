@@ -1,4 +1,4 @@
-"""Routes of Ollama's API for inference: decode, ask for a generation, encode. The other routes are in `management`."""
+"""Routes of Ollama's API for inference: decode, ask for a generation, encode. Routes about models: `models`."""
 
 from typing import Any, Final
 

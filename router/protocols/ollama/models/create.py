@@ -1,6 +1,6 @@
 """POST /api/create: a model out of another or out of uploads, with settings, told in Ollama's lines.
 
-Not here: what the request means (`management_recipe.py`), and the making (`router.models.making`).
+Not here: what the request means (`recipe`), and the making (`router.models.making`).
 """
 
 import hashlib
@@ -18,15 +18,14 @@ from registry.errors import ModelNotFoundError
 from registry.threads import in_thread
 from router.http.body import read_json
 from router.http.streaming import NDJSON
+from router.models.making import ModelMaking
 from router.protocols.endpoint import Stream
 from router.protocols.ollama.api import OLLAMA_API
-from router.protocols.ollama.models.blobs import making_of
 from router.protocols.ollama.models.lines import PULLING_MANIFEST, SUCCESS, WRITING_MANIFEST
-from router.protocols.ollama.models.names import model_of, names_to_make, pull_name_of
 from router.protocols.ollama.models.pulls import lines_reply, pull_lines
 from router.protocols.ollama.models.recipe import Recipe, recipe_of
 from router.protocols.ollama.models.schemas import CreateRequest, StatusLine
-from router.protocols.ollama.names import model_named
+from router.protocols.ollama.names import model_named, model_of, names_to_make, pull_name_of
 from router.services import Services
 
 _LAYERS: Final = ("template", "system", "messages", "license")
@@ -40,6 +39,12 @@ async def create_model(request: Request[Any, Any, Any], services: NamedDependenc
     names = names_to_make(model_of(body.model, body.name))
     recipe = await in_thread(lambda: recipe_of(body))  # a template takes a while to compile
     return await lines_reply(request, _creation(services, names, recipe), is_stream=body.stream is not False)
+
+
+def making_of(services: Services) -> ModelMaking:
+    """Give what makes models; every gateway has it."""
+    assert services.making is not None
+    return services.making
 
 
 async def name_of_new(services: Services, names: tuple[str, ...]) -> str:

@@ -1,6 +1,6 @@
 """Ollama's recipe for a model, as text: FROM, PARAMETER, SYSTEM, TEMPLATE, ADAPTER, MESSAGE, LICENSE. Pure.
 
-Not here: what becomes of it (`management_recipe.py`); nothing that a line names is opened.
+Not here: what becomes of it (`recipe`); nothing that a line names is opened.
 
 Source: ollama, `docs/modelfile.md` ("Format") and `parser/parser.go` (quotes, comments, which lines may repeat).
 """

@@ -26,8 +26,8 @@ from router.protocols.endpoint import Stream
 from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.errors import OLLAMA_ERRORS
 from router.protocols.ollama.models.lines import PULLING_MANIFEST, PullLines
-from router.protocols.ollama.models.names import PullName, model_of, pull_name_of
 from router.protocols.ollama.models.schemas import PullRequest, PushRequest, StatusLine
+from router.protocols.ollama.names import PullName, model_of, pull_name_of
 from router.services import Services
 
 _ANY = Request[Any, Any, Any]

@@ -1,22 +1,25 @@
-"""Routes of Ollama's API that manage models: copy and delete here, the others in modules of their own."""
+"""Routes of Ollama's API that manage models: copies, deletions and uploads here, the others in modules of their own."""
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from litestar import Request
 from litestar.di import NamedDependency
+from litestar.params import FromPath
 from litestar.types import ASGIApp
 
+from router.errors import ClientDisconnectedError, InvalidRequestError, UnsupportedMediaTypeError
 from router.http.asgi import BytesResponse
 from router.http.body import read_json
+from router.protocols.endpoint import BINARY, Answer, Body
 from router.protocols.ollama.api import OLLAMA_API
-from router.protocols.ollama.models.blobs import has_blob, making_of, put_blob
-from router.protocols.ollama.models.create import create_model, name_of_new
+from router.protocols.ollama.models.create import create_model, making_of, name_of_new
 from router.protocols.ollama.models.listing import list_loaded, list_models
-from router.protocols.ollama.models.names import alias_meant, model_of, names_to_make
 from router.protocols.ollama.models.pulls import pull_model, push_model
+from router.protocols.ollama.models.recipe import digest_hex
 from router.protocols.ollama.models.schemas import CopyRequest, DeleteRequest
 from router.protocols.ollama.models.show import show_model
-from router.protocols.ollama.names import model_named
+from router.protocols.ollama.names import alias_meant, model_named, model_of, names_to_make
 from router.services import Services
 
 
@@ -49,6 +52,35 @@ async def delete_model(request: Request[Any, Any, Any], services: NamedDependenc
     return BytesResponse(b"", status=200, headers=[])
 
 
+@OLLAMA_API.head("/api/blobs/{digest:str}", answers={200: Answer()})
+async def has_blob(digest: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+    """Tell whether there are such bytes."""
+    try:
+        sha256 = digest_hex(digest)
+    except InvalidRequestError:
+        return BytesResponse(b"", status=400, headers=[])
+    is_there = await making_of(services).find_blob(sha256) is not None
+    return BytesResponse(b"", status=200 if is_there else 404, headers=[])
+
+
+@OLLAMA_API.post("/api/blobs/{digest:str}", body=Body(bytes, BINARY), answers={200: Answer(), 201: Answer()})
+async def put_blob(
+    request: Request[Any, Any, Any], digest: FromPath[str], services: NamedDependency[Services]
+) -> ASGIApp:
+    """Take a file: 201, or 200 where it was there."""
+    sha256 = digest_hex(digest)
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    media_type = request.headers.get("content-type", "").lower()
+    if encoding != "identity" or media_type.startswith("multipart/"):
+        raise UnsupportedMediaTypeError("Send the bytes of the file as they are: no form, no compression.")
+    making = making_of(services)
+    if await making.find_blob(sha256) is not None:
+        return BytesResponse(b"", status=200, headers=[])
+    declared = request.headers.get("content-length")
+    await making.take_upload(sha256, _chunks(request), size_bytes=None if declared is None else int(declared))
+    return BytesResponse(b"", status=201, headers=[])
+
+
 MODEL_ROUTES: Final = (
     list_models,
     list_loaded,
@@ -61,3 +93,13 @@ MODEL_ROUTES: Final = (
     copy_model,
     delete_model,
 )
+
+
+async def _chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
+    while True:
+        message: Any = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnectedError
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
