@@ -73,15 +73,19 @@ def with_system(
     return [{"role": "system", "content": system}, *messages]
 
 
-def stop_texts(own: tuple[str, ...], defaults: RequestDefaults, max_texts: int, param: str = "stop") -> tuple[str, ...]:
+def stop_texts(
+    said: str | Sequence[str] | None, defaults: RequestDefaults, max_texts: int, param: str = "stop"
+) -> tuple[str, ...]:
     """Return a request's stop texts and its model's, each once.
 
     Args:
+        said: By the request; a text is one of them.
         max_texts: That a request of this protocol may have.
 
     Raises:
         InvalidRequestError: They are too many together.
     """
+    own = (said,) if isinstance(said, str) else tuple(said or ())
     texts = tuple(dict.fromkeys(own + defaults.stop)) if defaults.stop else own
     if len(texts) > max(max_texts, len(own)):
         raise InvalidRequestError(

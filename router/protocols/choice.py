@@ -1,14 +1,42 @@
-"""Which model a request means that need not name one: llama-server has one model, and its clients rely on that."""
+"""Which model a request means. It need not name one where only one can be meant, as clients of llama-server do."""
 
 from collections.abc import Mapping
 
+import msgspec
+
+from registry.engines import EngineKind
 from registry.settings import LoadSettings
 from router.errors import MissingFieldError
+from router.models.defaults import RequestDefaults
 from router.models.load_settings import AS_CONFIGURED
 from router.models.targets import Purpose
 from router.models.wish import Wish
 from router.services import Services
 from router.workers.residency import ManagedWorker
+
+
+class ChosenModel(msgspec.Struct, frozen=True):
+    """The model of a request.
+
+    Attributes:
+        engine: That would serve it now.
+        defaults: What the request gets that does not say otherwise.
+    """
+
+    wish: Wish
+    engine: EngineKind
+    defaults: RequestDefaults
+
+
+def chosen_model(services: Services, wish: Wish) -> ChosenModel:
+    """Return what a request has to know of its model.
+
+    Raises:
+        RouterError: It cannot be served.
+        RegistryError: There is no such model, or the registry cannot be read.
+    """
+    engine = services.models.resolve(wish).target.engine.kind
+    return ChosenModel(wish, engine, services.defaults_for(wish.model))
 
 
 def resident_workers(services: Services) -> list[ManagedWorker]:

@@ -6,8 +6,9 @@ from typing import Final
 import msgspec
 
 from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
+from router.protocols.anthropic.request import generation_for
 from router.protocols.anthropic.schemas import MessagesRequest, ThinkingAdaptive, ThinkingEnabled
-from router.protocols.anthropic.validation import generation_for
+from router.protocols.choice import chosen_model
 from router.protocols.fields.support import decode_body
 from router.protocols.serving import Answering, Arrival
 from router.requests.collected import WholeAnswer
@@ -31,8 +32,7 @@ def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
     headers = arrival.wishes
     if headers.session_id is None:
         headers = msgspec.structs.replace(headers, session_id=_agent_session(arrival.request.headers))
-    wish = services.models.wish_for(body.model, arrival.engine, load=arrival.wishes.load)
-    services.models.resolve(wish)
+    model = chosen_model(services, services.models.wish_for(body.model, arrival.engine, load=headers.load))
     head = AnthropicHead(
         answer_id=AnthropicHead.new_id(),
         model=body.model,
@@ -47,7 +47,7 @@ def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
     return Answering(
         answer_id=head.answer_id,
         protocol="anthropic",
-        wanted=generation_for(body, wish, services.defaults_for(wish.model), headers),
+        wanted=generation_for(body, model, headers),
         encoder=encoder,
     )
 

@@ -17,8 +17,8 @@ from router.protocols.anthropic.answer_schemas import AnswerMessage, InputTokens
 from router.protocols.anthropic.answering import anthropic_answering
 from router.protocols.anthropic.api import ANTHROPIC_API
 from router.protocols.anthropic.errors import ANTHROPIC_ERRORS
+from router.protocols.anthropic.request import prompt_for
 from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
-from router.protocols.anthropic.validation import prompt_for
 from router.protocols.endpoint import Stream
 from router.protocols.fields.support import decode_body
 from router.protocols.serving import arrive, reply, start_or_rejoin

@@ -1,7 +1,7 @@
 """Requests of the Anthropic Messages API, exactly typed; unknown fields are refused by the decoder.
 
 Fields that are not honoured are declared too, so that they can be refused by name, or accept the value that asks for
-nothing (`fields/support.py`). Definitions of tools are read by `tools`: what is wrong with one hangs on its `type`.
+nothing (`fields/support.py`). Definitions of tools are read by `request`: what is wrong with one hangs on its `type`.
 
 Source: Anthropic API reference, "Create a Message" and "Count tokens in a Message", and the types of its Python client.
 """

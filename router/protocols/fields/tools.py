@@ -57,7 +57,36 @@ class AllowedChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type"
 
 
 ToolChoiceObject = Annotated[JSONObject, read_by_type("ToolChoice", "openai.NamedChoice", "openai.AllowedChoice")]
-"""`tool_choice` as an object, read by `tools_for`."""
+"""`tool_choice` as an object, read by `read_choice`."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """Which tools an answer may call, whatever the protocol.
+
+    Attributes:
+        named: The one that must be called; None = there is none.
+        allowed: The only ones that may be; None = all of them.
+    """
+
+    mode: ToolChoice = ToolChoice.AUTO
+    named: str | None = None
+    allowed: list[str] | None = None
+
+
+class ToolPaths(msgspec.Struct, frozen=True, kw_only=True):
+    """Where tools and the choice among them stand in a body, for errors.
+
+    Attributes:
+        function: With `{}` for the tool's number.
+        allowed: Where `mode` and `tools` of a choice of some stand.
+        required: The word for a choice of whichever.
+    """
+
+    function: str = "tools[{}].function"
+    parameters: str = "parameters"
+    named: str = "tool_choice.function.name"
+    allowed: str = "tool_choice.allowed_tools"
+    required: str = "required"
 
 
 class RequestTools(msgspec.Struct, frozen=True):
@@ -72,38 +101,81 @@ class RequestTools(msgspec.Struct, frozen=True):
     use: ToolUse | None
 
 
+_PATHS: Final = ToolPaths()
+
+
 def tools_for(
-    functions: Sequence[FunctionDefinition], tool_choice: str | dict[str, Any] | None, *, is_parallel: bool
+    functions: Sequence[FunctionDefinition], choice: Choice, *, is_parallel: bool, paths: ToolPaths = _PATHS
 ) -> RequestTools:
     """Return the tools that a request may use.
 
-    `tool_choice: none` takes the tools away altogether: a model that does not see them does not call them.
+    A choice of none takes the tools away altogether: a model that does not see them does not call them.
 
     Args:
-        tool_choice: `none`, `auto`, `required` or one of OpenAI's objects; None = as the model likes.
         is_parallel: Whether one answer may have several calls.
 
     Raises:
-        InvalidRequestError: A tool or the choice is not well formed, or they do not fit each other.
+        InvalidRequestError: A tool is not well formed, or the choice does not fit the tools.
     """
-    names = _checked_names(functions)
-    choice, named, allowed = _choice(tool_choice, names)
+    allowed = _allowed(choice, _checked_names(functions, paths), paths)
     chosen = [function for function in functions if function.name in allowed]
-    if choice is ToolChoice.NONE or not chosen:
+    if choice.mode is ToolChoice.NONE or not chosen:
         return RequestTools([], None)
     tools = tuple(Tool(function.name, _parameters(function), bool(function.strict)) for function in chosen)
-    return RequestTools([_shown(function) for function in chosen], ToolUse(tools, choice, named, is_parallel))
+    use = ToolUse(tools, choice.mode, choice.named, is_parallel)
+    return RequestTools([_shown(function) for function in chosen], use)
 
 
-def _checked_names(functions: Sequence[FunctionDefinition]) -> list[str]:
-    names: list[str] = []
-    for index, function in enumerate(functions):
-        path = f"tools[{index}].function"
-        if function.name in names:
-            raise InvalidRequestError(f"{path}.name: {function.name} is there twice; names differ", f"{path}.name")
-        names.append(function.name)
-        check_parameters(function.parameters, f"{path}.parameters")
-    return names
+def read_choice(choice: str | dict[str, Any] | None) -> Choice:
+    """Read `tool_choice` as OpenAI's chats and Ollama have it: `none`, `auto`, `required` or one of OpenAI's objects.
+
+    Raises:
+        InvalidRequestError: It is none of these.
+    """
+    if choice is None or isinstance(choice, str):
+        return choice_of_word(choice)
+    wanted = choice_object(choice, NamedChoice | AllowedChoice)
+    if isinstance(wanted, NamedChoice):
+        return Choice(ToolChoice.REQUIRED, wanted.function.name)
+    names = [tool.function.name for tool in wanted.allowed_tools.tools]
+    return choice_of_some(wanted.allowed_tools.mode, names, _PATHS.allowed)
+
+
+def choice_object(choice: dict[str, Any], forms: Any) -> Any:
+    """Read `tool_choice` as one of the objects that a protocol has for it.
+
+    Raises:
+        InvalidRequestError: It is none of them.
+    """
+    try:
+        return msgspec.convert(choice, forms)
+    except msgspec.ValidationError as exc:
+        raise InvalidRequestError(
+            f"tool_choice: {exc}; allowed are none, auto, required, an object of type function with function.name, "
+            "and one of type allowed_tools",
+            "tool_choice",
+        ) from exc
+
+
+def choice_of_word(word: str | None) -> Choice:
+    """Return the choice that `none`, `auto` and `required` are; None = it is not said.
+
+    Raises:
+        InvalidRequestError: It is another word.
+    """
+    return Choice() if word is None else Choice(_mode(word, "tool_choice", ("none", "auto", "required")))
+
+
+def choice_of_some(mode: str, names: list[str], path: str) -> Choice:
+    """Return the choice of some tools.
+
+    Raises:
+        InvalidRequestError: `mode` is neither auto nor required, or there are no names.
+    """
+    wanted = _mode(mode, f"{path}.mode", ("auto", "required"))
+    if not names:
+        raise InvalidRequestError(f"{path}.tools: name at least one tool", f"{path}.tools")
+    return Choice(wanted, allowed=names)
 
 
 def check_parameters(parameters: dict[str, Any] | None, path: str) -> None:
@@ -124,6 +196,27 @@ def check_parameters(parameters: dict[str, Any] | None, path: str) -> None:
         raise InvalidRequestError(f"{path}: at most {MAX_PARAMETERS_BYTES} bytes of JSON, got {num_bytes}", path)
 
 
+def _checked_names(functions: Sequence[FunctionDefinition], paths: ToolPaths) -> list[str]:
+    names: list[str] = []
+    for index, function in enumerate(functions):
+        path = paths.function.format(index)
+        if function.name in names:
+            raise InvalidRequestError(f"{path}.name: {function.name} is there twice; names differ", f"{path}.name")
+        names.append(function.name)
+        check_parameters(function.parameters, f"{path}.{paths.parameters}")
+    return names
+
+
+def _allowed(choice: Choice, names: list[str], paths: ToolPaths) -> list[str]:
+    if choice.named is not None:
+        return [_known(choice.named, names, paths.named)]
+    if choice.allowed is not None:
+        return [_known(name, names, f"{paths.allowed}.tools") for name in choice.allowed]
+    if choice.mode is ToolChoice.REQUIRED and not names:
+        raise InvalidRequestError(f"tool_choice: {paths.required} needs tools, and there are none", "tool_choice")
+    return names
+
+
 def _parameters(function: FunctionDefinition) -> dict[str, Any]:
     return _NO_PARAMETERS if function.parameters is None else function.parameters
 
@@ -133,41 +226,10 @@ def _shown(function: FunctionDefinition) -> dict[str, Any]:
     return {"type": "function", "function": {**plain, "parameters": _parameters(function)}}
 
 
-def _choice(choice: str | dict[str, Any] | None, names: list[str]) -> tuple[ToolChoice, str | None, list[str]]:
-    """Return the mode, the one tool that must be called, and the tools that may be."""
-    if choice is None:
-        return ToolChoice.AUTO, None, names
-    if isinstance(choice, str):
-        return _needing_tools(_mode(choice, "tool_choice", ("none", "auto", "required")), names), None, names
-    try:
-        wanted = msgspec.convert(choice, NamedChoice | AllowedChoice)
-    except msgspec.ValidationError as exc:
-        raise InvalidRequestError(
-            f"tool_choice: {exc}; allowed are none, auto, required, an object of type function with function.name, "
-            "and one of type allowed_tools",
-            "tool_choice",
-        ) from exc
-    if isinstance(wanted, NamedChoice):
-        name = _known(wanted.function.name, names, "tool_choice.function.name")
-        return ToolChoice.REQUIRED, name, [name]
-    path = "tool_choice.allowed_tools"
-    mode = _mode(wanted.allowed_tools.mode, f"{path}.mode", ("auto", "required"))
-    allowed = [_known(tool.function.name, names, f"{path}.tools") for tool in wanted.allowed_tools.tools]
-    if not allowed:
-        raise InvalidRequestError(f"{path}.tools: name at least one tool", f"{path}.tools")
-    return mode, None, allowed
-
-
 def _mode(text: str, path: str, allowed: tuple[str, ...]) -> ToolChoice:
     if text not in allowed:
         raise InvalidRequestError(f"{path}: {text!r:.40} is not known; allowed are {', '.join(allowed)}", path)
     return ToolChoice(text)
-
-
-def _needing_tools(choice: ToolChoice, names: list[str]) -> ToolChoice:
-    if choice is ToolChoice.REQUIRED and not names:
-        raise InvalidRequestError("tool_choice: required needs tools, and there are none", "tool_choice")
-    return choice
 
 
 def _known(name: str, names: list[str], path: str) -> str:

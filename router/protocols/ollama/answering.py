@@ -1,21 +1,60 @@
-"""From Ollama's chats and texts to what the router answers."""
+"""From Ollama's requests to the model that is to serve them, and to what the router answers."""
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
-from router.protocols.ollama.asked import AskedModel
+from backends.sequence import Priority
+from registry.facts import ChatTemplateFacts
+from router.models.load_settings import load_settings_of, overlaid
+from router.models.targets import Purpose
+from router.protocols.ollama.durations import keep_alive_seconds
 from router.protocols.ollama.encoding import OllamaHead, OllamaStream, whole_line
-from router.protocols.ollama.schemas import ChatRequest, GenerateRequest
-from router.protocols.ollama.validation import chat_generation, text_generation
+from router.protocols.ollama.names import wish_for
+from router.protocols.ollama.options import check_options, load_wishes
+from router.protocols.ollama.request import RequestedModel, generation_for
+from router.protocols.ollama.schemas import ChatRequest, EmbeddingsRequest, EmbedRequest, GenerateRequest, Options
 from router.protocols.serving import Answering, Arrival
 from router.requests.collected import WholeAnswer
-from router.requests.generation import Generation, GenerationRequest
+from router.requests.generation import Generation
 from router.requests.register import AnswerEncoder
+from router.services import Services
+
+_AnyBody = ChatRequest | GenerateRequest | EmbedRequest | EmbeddingsRequest
+_NO_OPTIONS: Final = Options()
+
+
+def requested_model(services: Services, arrival: Arrival, body: _AnyBody, purpose: Purpose) -> RequestedModel:
+    """Return what a request asks for.
+
+    Raises:
+        RouterError: The model cannot be served, or an option cannot be honoured.
+        RegistryError: There is no such model, or the registry cannot be read.
+    """
+    by_header = arrival.wishes.load
+    wish = wish_for(services.models, body.model, arrival.engine, purpose, by_header)
+    target = services.models.resolve(wish).target
+    model = services.models.get(wish.model)
+    options = body.options or _NO_OPTIONS
+    check_options(options, services.config, target.engine.kind)
+    artifact = services.models.artifact_of(target)
+    by_options = load_wishes(options, services.config, load_settings_of(model.settings), artifact)
+    wish = msgspec.structs.replace(
+        wish, load=overlaid(by_options, by_header), keep_alive_s=keep_alive_seconds(body.keep_alive)
+    )
+    own = model.settings.template
+    of_artifact = None if artifact is None else artifact.facts.chat_template
+    return RequestedModel(
+        wish=wish,
+        defaults=services.defaults_for(wish.model),
+        template=of_artifact if own is None else ChatTemplateFacts.from_text(own),
+        priority=arrival.wishes.priority or Priority.INTERACTIVE,
+    )
 
 
 def ollama_answering(
-    body: ChatRequest | GenerateRequest, asked: AskedModel, arrival: Arrival, head: OllamaHead
+    body: ChatRequest | GenerateRequest, model: RequestedModel, arrival: Arrival, head: OllamaHead
 ) -> Answering:
     """Return what a request asks for.
 
@@ -25,17 +64,8 @@ def ollama_answering(
     Raises:
         InvalidRequestError: It is not valid.
     """
-    wanted = _wanted(body, asked)
-    session_id = arrival.wishes.session_id or wanted.spec.session_id
-    spec = msgspec.structs.replace(wanted.spec, priority=asked.priority, session_id=session_id)
-    wanted = msgspec.structs.replace(wanted, spec=spec)
+    wanted = generation_for(body, model, arrival.wishes.session_id)
     return Answering(answer_id=head.answer_id, protocol="ollama", wanted=wanted, encoder=_encoder(body, head))
-
-
-def _wanted(body: ChatRequest | GenerateRequest, asked: AskedModel) -> GenerationRequest:
-    if isinstance(body, ChatRequest):
-        return chat_generation(body, asked.wish, asked.defaults, asked.template)
-    return text_generation(body, asked.wish, asked.defaults, asked.template)
 
 
 def _encoder(body: ChatRequest | GenerateRequest, head: OllamaHead) -> Callable[[Generation], AnswerEncoder]:

@@ -20,10 +20,11 @@ from router.models.targets import Purpose
 from router.protocols.fields.support import decode_body
 from router.protocols.fields.vectors import encoded, numbers_of, shortened
 from router.protocols.ollama.answer_schemas import EmbedAnswer, EmbeddingAnswer
+from router.protocols.ollama.answering import requested_model
 from router.protocols.ollama.api import OLLAMA_API
-from router.protocols.ollama.asked import AskedModel, asked_model
 from router.protocols.ollama.durations import nanoseconds
 from router.protocols.ollama.loading import load_or_unload
+from router.protocols.ollama.request import RequestedModel
 from router.protocols.ollama.schemas import EmbeddingsRequest, EmbedRequest
 from router.protocols.serving import Arrival, arrive, embeddings
 from router.requests.embedding import Embeddings, EmbeddingWanted
@@ -38,7 +39,7 @@ async def embed(request: _AnyRequest, services: NamedDependency[Services]) -> AS
     started_at = time.monotonic()
     arrival = await arrive(request, services)
     body = decode_body(arrival.raw, EmbedRequest)
-    asked = asked_model(services, arrival, body, Purpose.EMBED)
+    asked = requested_model(services, arrival, body, Purpose.EMBED)
     inputs = [body.input] if isinstance(body.input, str) else list(body.input or [])
     if not any(inputs):
         await until_disconnect(request.receive, load_or_unload(services, asked))
@@ -64,7 +65,7 @@ async def embed_one(request: _AnyRequest, services: NamedDependency[Services]) -
     """Embed one text."""
     arrival = await arrive(request, services)
     body = decode_body(arrival.raw, EmbeddingsRequest)
-    asked = asked_model(services, arrival, body, Purpose.EMBED)
+    asked = requested_model(services, arrival, body, Purpose.EMBED)
     if not body.prompt:
         await until_disconnect(request.receive, load_or_unload(services, asked))
         return json_reply(EmbeddingAnswer([]))
@@ -75,7 +76,7 @@ async def embed_one(request: _AnyRequest, services: NamedDependency[Services]) -
 async def _vectors(
     services: Services,
     arrival: Arrival,
-    asked: AskedModel,
+    asked: RequestedModel,
     inputs: list[str],
     *,
     truncates: bool,

@@ -12,9 +12,9 @@ from litestar.types import ASGIApp
 from router.http.asgi import json_reply
 from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import NDJSON, EventStream, until_disconnect
-from router.protocols.ollama.asked import AskedModel
 from router.protocols.ollama.encoding import OllamaHead
 from router.protocols.ollama.errors import OLLAMA_ERRORS
+from router.protocols.ollama.request import RequestedModel
 from router.protocols.serving import Arrival
 from router.services import Services
 
@@ -22,12 +22,12 @@ LOADED: Final = "load"
 UNLOADED: Final = "unload"
 
 
-def is_unload(asked: AskedModel) -> bool:
+def is_unload(asked: RequestedModel) -> bool:
     """Tell whether a request without a prompt wants the model to go."""
     return asked.wish.keep_alive_s == 0
 
 
-async def load_or_unload(services: Services, asked: AskedModel) -> str:
+async def load_or_unload(services: Services, asked: RequestedModel) -> str:
     """Load a model for the time that the request says, or unload it when its running answers are done.
 
     Returns:
@@ -48,7 +48,7 @@ async def load_or_unload(services: Services, asked: AskedModel) -> str:
 
 
 async def reply_to_empty(
-    services: Services, arrival: Arrival, asked: AskedModel, head: OllamaHead, *, is_stream: bool
+    services: Services, arrival: Arrival, asked: RequestedModel, head: OllamaHead, *, is_stream: bool
 ) -> ASGIApp:
     """Answer a request without a prompt; a stream is kept alive during the load.
 
@@ -72,7 +72,7 @@ async def reply_to_empty(
     )
 
 
-async def _lines(services: Services, asked: AskedModel, head: OllamaHead) -> AsyncGenerator[bytes, None]:
+async def _lines(services: Services, asked: RequestedModel, head: OllamaHead) -> AsyncGenerator[bytes, None]:
     yield _body(head, await load_or_unload(services, asked)) + b"\n"
 
 

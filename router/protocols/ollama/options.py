@@ -1,20 +1,15 @@
-"""Ollama's options: what they come to on an engine. What becomes of each stands beside it, in `schemas`. Pure."""
+"""Ollama's options that hang on the engine, or change how a model is loaded. Pure."""
 
-from typing import Any, Final
+from typing import Any
 
 from registry.catalogue import Artifact
 from registry.engines import EngineKind
 from registry.settings import LoadSettings
 from router.config import Config
-from router.errors import InvalidRequestError, UnsupportedFieldError
-from router.models.defaults import RequestDefaults, stop_texts
+from router.errors import UnsupportedFieldError
 from router.models.load_settings import config_for
-from router.protocols.fields.sampling import SamplingWishes
 from router.protocols.fields.support import not_honoured
 from router.protocols.ollama.schemas import Options
-from router.protocols.openai.schemas import MAX_STOPS
-
-_NO_SEED: Final = -1
 
 
 def check_options(options: Options, config: Config, engine: EngineKind) -> None:
@@ -57,44 +52,3 @@ def load_wishes(options: Options, config: Config, of_model: LoadSettings, artifa
         context_length=None if is_same_context else num_ctx,
         threads=None if num_thread == present.llamacpp.threads else num_thread,
     )
-
-
-def sampling_wishes(options: Options, *, num_logprobs: int | None) -> SamplingWishes:
-    """Return what the options say of how tokens are drawn."""
-    return SamplingWishes(
-        temperature=options.temperature,
-        top_k=None if options.top_k is None else max(0, options.top_k),
-        typical_p=options.typical_p,
-        top_p=options.top_p,
-        min_p=options.min_p,
-        seed=None if options.seed == _NO_SEED else options.seed,
-        repetition_penalty=options.repeat_penalty,
-        penalty_window=options.repeat_last_n,
-        frequency_penalty=options.frequency_penalty,
-        presence_penalty=options.presence_penalty,
-        num_logprobs=num_logprobs,
-    )
-
-
-def max_tokens(options: Options, defaults: RequestDefaults) -> int | None:
-    """Return the upper bound of the answer; None = what the context leaves.
-
-    Raises:
-        InvalidRequestError: It is 0.
-    """
-    if options.num_predict is None:
-        return defaults.max_tokens
-    if options.num_predict == 0:
-        message = "options.num_predict: an answer has at least one token; send 1 or more, or -1 for no bound"
-        raise InvalidRequestError(message, "options.num_predict")
-    return options.num_predict if options.num_predict > 0 else None
-
-
-def stop_of(options: Options, defaults: RequestDefaults) -> tuple[str, ...]:
-    """Return the request's stop texts and the model's.
-
-    Raises:
-        InvalidRequestError: They are too many together.
-    """
-    own = (options.stop,) if isinstance(options.stop, str) else tuple(options.stop or ())
-    return stop_texts(own, defaults, MAX_STOPS, "options.stop")

@@ -12,9 +12,8 @@ from router.models.targets import Purpose
 from router.protocols.endpoint import TEXT, Answer, Stream
 from router.protocols.fields.support import decode_body
 from router.protocols.ollama import answer_schemas as answers
-from router.protocols.ollama.answering import ollama_answering
+from router.protocols.ollama.answering import ollama_answering, requested_model
 from router.protocols.ollama.api import OLLAMA_API
-from router.protocols.ollama.asked import asked_model
 from router.protocols.ollama.embeddings import embed, embed_one
 from router.protocols.ollama.encoding import OllamaHead
 from router.protocols.ollama.errors import OLLAMA_ERRORS
@@ -76,7 +75,7 @@ ROUTES: Final = (say_hello, get_version, chat, generate, embed, embed_one, *MODE
 async def _serve(request: _AnyRequest, services: Services, schema: type[ChatRequest | GenerateRequest]) -> ASGIApp:
     arrival = await arrive(request, services)
     body = decode_body(arrival.raw, schema)
-    asked = asked_model(services, arrival, body, Purpose.GENERATE)
+    asked = requested_model(services, arrival, body, Purpose.GENERATE)
     answer_head = OllamaHead.new(body.model, is_chat=isinstance(body, ChatRequest))
     if not (body.messages if isinstance(body, ChatRequest) else body.prompt or body.suffix):
         return await reply_to_empty(services, arrival, asked, answer_head, is_stream=body.stream is not False)

@@ -1,12 +1,12 @@
 """From OpenAI chats and text completions to what the router answers, by whatever way they came."""
 
 from backends.wire.prompts import TextPrompt
+from router.protocols.choice import chosen_model
 from router.protocols.openai.answer import CompletionHead, completion_of
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
 from router.protocols.openai.progress import PrefillWatch, WatchedEncoder
-from router.protocols.openai.scheduling import scheduled, tier_used
+from router.protocols.openai.request import generation_for, tier_used
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
-from router.protocols.openai.validation import chat_generation, completion_generation
 from router.protocols.serving import Answering
 from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, GenerationRequest
@@ -33,8 +33,9 @@ def openai_answering(
         RouterError: It is not valid.
         RegistryError: There is no such model.
     """
-    wanted = scheduled(_generation_request(services, body, engine, wishes, has_events=has_events), body, wishes)
-    tier = tier_used(body, wanted.spec.priority)
+    model = chosen_model(services, services.models.wish_for(body.model, engine, load=wishes.load))
+    wanted = generation_for(body, model, wishes, has_events=has_events)
+    tier = tier_used(body.service_tier, wanted.spec.priority)
     head = CompletionHead.new(body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)
     return Answering(
         answer_id=head.answer_id,
@@ -42,22 +43,6 @@ def openai_answering(
         wanted=wanted,
         encoder=lambda generation: _encoder(services, body, head, generation, has_events=has_events),
     )
-
-
-def _generation_request(
-    services: Services,
-    body: ChatRequest | CompletionRequest,
-    engine_header: str | None,
-    headers: HeaderWishes,
-    *,
-    has_events: bool,
-) -> GenerationRequest:
-    wish = services.models.wish_for(body.model, engine_header, load=headers.load)
-    engine = services.models.resolve(wish).target.engine.kind
-    defaults = services.defaults_for(wish.model)
-    if isinstance(body, ChatRequest):
-        return chat_generation(body, wish, defaults, engine=engine, has_progress_header=has_events)
-    return completion_generation(body, wish, defaults, engine=engine, has_progress_header=has_events)
 
 
 def _encoder(

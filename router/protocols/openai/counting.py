@@ -18,14 +18,14 @@ from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 from router.http.streaming import until_disconnect
 from router.models.targets import Purpose
 from router.models.wish import Wish
-from router.protocols.choice import wish_or_default
+from router.protocols.choice import chosen_model, wish_or_default
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.openai.api import OPENAI_API
+from router.protocols.openai.request import generation_for
 from router.protocols.openai.schemas import ChatRequest
-from router.protocols.openai.validation import chat_generation
 from router.requests.asking import ask
-from router.requests.headers import wished_load
+from router.requests.headers import HeaderWishes, wished_load
 from router.services import Services
 
 _AnyRequest = Request[Any, Any, Any]
@@ -60,7 +60,6 @@ async def read_chat(request: _AnyRequest, services: Services) -> tuple[Wish, Cha
     body = decode_body(raw, PromptRequest)
     load = wished_load(request.headers.get(LOAD_HEADER))
     wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), Purpose.GENERATE, load)
-    engine = services.models.resolve(wish).target.engine.kind
-    prompt = chat_generation(body, wish, services.defaults_for(wish.model), engine=engine).prompts[0]
+    prompt = generation_for(body, chosen_model(services, wish), HeaderWishes()).prompts[0]
     assert isinstance(prompt, ChatPrompt)
     return wish, prompt

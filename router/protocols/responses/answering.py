@@ -4,23 +4,23 @@ import time
 
 import msgspec
 
-from backends.sequence import Priority
 from router.errors import QueueFullError, StoreUnavailableError
 from router.http.asgi import Receive
 from router.http.streaming import until_disconnect
 from router.jobs.background import BackgroundResponse
+from router.protocols.choice import chosen_model
 from router.protocols.fields.support import decode_body
-from router.protocols.openai.schemas import ServiceTier
+from router.protocols.openai.request import tier_used
 from router.protocols.responses.answer_schemas import Response
-from router.protocols.responses.conversation import Conversation, read_conversation
+from router.protocols.responses.conversation import RequestItems, request_items
 from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import fresh_id
+from router.protocols.responses.request import generation_for
 from router.protocols.responses.schemas import ResponseRequest
 from router.protocols.responses.truncation import fitted
-from router.protocols.responses.validation import response_generation
 from router.protocols.serving import Answering, Arrival, start
-from router.requests.generation import Generation, GenerationRequest
+from router.requests.generation import Generation
 from router.requests.headers import HeaderWishes
 from router.requests.register import RunningRequest
 from router.services import Services
@@ -33,7 +33,7 @@ class AskedResponse(msgspec.Struct, frozen=True, kw_only=True):
     """A valid request of the API."""
 
     head: ResponseHead
-    conversation: Conversation
+    items: RequestItems
 
 
 async def read_request(
@@ -52,12 +52,9 @@ async def read_request(
     """
     body = decode_body(raw, ResponseRequest)
     is_stored = _is_stored(services, body)
-    wish = services.models.wish_for(body.model, engine, load=wishes.load)
-    engine_name = services.models.resolve(wish).target.engine.kind
-    conversation = await read_conversation(services, body)
-    defaults = services.defaults_for(wish.model)
-    wanted = response_generation(body, wish, defaults, conversation.items, engine=engine_name)
-    wanted = _scheduled(wanted, body, wishes, conversation)
+    model = chosen_model(services, services.models.wish_for(body.model, engine, load=wishes.load))
+    items = await request_items(services, body)
+    wanted = generation_for(body, items, model, wishes)
     if body.truncation == "auto":
         fitting = fitted(services, wanted)
         wanted = await (fitting if receive is None else until_disconnect(receive, fitting))
@@ -66,10 +63,10 @@ async def read_request(
         created_at=int(time.time()),
         request=body,
         wanted=wanted,
-        service_tier=_tier(body, wanted.spec.priority),
+        service_tier=tier_used(body.service_tier, wanted.spec.priority),
         is_stored=is_stored,
     )
-    return AskedResponse(head=head, conversation=conversation)
+    return AskedResponse(head=head, items=items)
 
 
 def response_answering(services: Services, asked: AskedResponse) -> Answering:
@@ -85,7 +82,7 @@ def response_answering(services: Services, asked: AskedResponse) -> Answering:
 def keep(services: Services, asked: AskedResponse, response: Response) -> None:
     """Keep a response as it is now, where it is to be kept."""
     if asked.head.is_stored and services.responses is not None:
-        services.responses.conversations.keep(asked.conversation.stored(asked.head, response))
+        services.responses.conversations.keep(asked.items.stored(asked.head, response))
 
 
 def start_in_background(services: Services, arrival: Arrival, asked: AskedResponse) -> BackgroundResponse:
@@ -126,26 +123,3 @@ def _is_stored(services: Services, body: ResponseRequest) -> bool:
             param="store",
         )
     return keeps and body.store is not False
-
-
-def _scheduled(
-    wanted: GenerationRequest, body: ResponseRequest, wishes: HeaderWishes, conversation: Conversation
-) -> GenerationRequest:
-    """Return the request with its priority and its conversation; headers come before the body."""
-    is_background = body.service_tier == "flex" or (bool(body.background) and body.service_tier in {None, "auto"})
-    by_body = Priority.BACKGROUND if is_background else Priority.INTERACTIVE
-    spec = msgspec.structs.replace(
-        wanted.spec,
-        priority=by_body if wishes.priority is None else wishes.priority,
-        session_id=wishes.session_id or body.prompt_cache_key or conversation.root_id,
-    )
-    return msgspec.structs.replace(wanted, spec=spec)
-
-
-def _tier(body: ResponseRequest, priority: Priority) -> ServiceTier | None:
-    """Return the tier to tell the client; None where it did not ask for one."""
-    if body.service_tier is None:
-        return None
-    if priority is Priority.BACKGROUND:
-        return "flex"
-    return "priority" if body.service_tier == "priority" else "default"

@@ -11,7 +11,7 @@ from router.services import Services
 from router.stores.conversations import StoredResponse
 
 
-class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+class RequestItems(msgspec.Struct, frozen=True, kw_only=True):
     """The items of one request.
 
     Attributes:
@@ -23,7 +23,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     root_id: str | None
 
     @property
-    def items(self) -> list[Item]:
+    def all(self) -> list[Item]:
         """All of them, in order."""
         return [*self.history, *self.own]
 
@@ -40,7 +40,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-async def read_conversation(services: Services, request: ResponseRequest) -> Conversation:
+async def request_items(services: Services, request: ResponseRequest) -> RequestItems:
     """Return the items of a request.
 
     Raises:
@@ -51,7 +51,7 @@ async def read_conversation(services: Services, request: ResponseRequest) -> Con
     own = read_items(request.input)
     history, root_id = await _history(services, request.previous_response_id)
     found = [await _referred(services, item, history) if isinstance(item, ItemReference) else item for item in own]
-    return Conversation(history=history, own=found, root_id=root_id)
+    return RequestItems(history=history, own=found, root_id=root_id)
 
 
 def chain_items(chain: tuple[StoredResponse, ...]) -> list[Item]:

@@ -14,13 +14,13 @@ from backends.wire.questions import CountTokens, TokenCount
 from router.http.asgi import json_reply
 from router.http.streaming import until_disconnect
 from router.models.targets import Purpose
-from router.protocols.choice import wish_or_default
+from router.protocols.choice import chosen_model, wish_or_default
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.responses.api import RESPONSES_API
-from router.protocols.responses.conversation import read_conversation
+from router.protocols.responses.conversation import request_items
+from router.protocols.responses.request import generation_for
 from router.protocols.responses.schemas import ResponseRequest
-from router.protocols.responses.validation import response_generation
 from router.protocols.serving import arrive
 from router.requests.asking import ask
 from router.services import Services
@@ -38,9 +38,8 @@ async def count_response_tokens(request: Request[Any, Any, Any], services: Named
     arrival = await arrive(request, services)
     body = decode_body(arrival.raw, CountedRequest)
     wish = wish_or_default(services, body.model, arrival.engine, Purpose.GENERATE, arrival.wishes.load)
-    engine = services.models.resolve(wish).target.engine.kind
-    conversation = await read_conversation(services, body)
-    wanted = response_generation(body, wish, services.defaults_for(wish.model), conversation.items, engine=engine)
+    model = chosen_model(services, wish)
+    wanted = generation_for(body, await request_items(services, body), model, arrival.wishes)
     services.models.note_use(wish.model)
     work = ask(
         services.supervisor,

@@ -24,7 +24,7 @@ from router.protocols.endpoint import AFTER, ORDER, Parameter, Stream, page_limi
 from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
 from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import chain_items
-from router.protocols.responses.validation import check_include
+from router.protocols.responses.request import check_include
 from router.services import Services
 from router.work_errors import ResponseNotFoundError
 

@@ -43,28 +43,6 @@ def conversation_messages(items: Iterable[Item], instructions: str | None) -> li
     return _without_open_thoughts(messages)
 
 
-def turns(messages: list[Message]) -> list[list[Message]]:
-    """Cut a conversation at its user messages; what comes before the first is a turn of its own."""
-    cut: list[list[Message]] = []
-    for message in messages:
-        if not cut or message["role"] == "user":
-            cut.append([])
-        cut[-1].append(message)
-    return cut
-
-
-def without_oldest_turns(messages: list[Message], num_dropped: int) -> list[Message]:
-    """Return a conversation without its oldest turns; system messages stay, wherever they are."""
-    system = [message for message in messages if message["role"] == "system"]
-    said = turns([message for message in messages if message["role"] != "system"])
-    return [*system, *(message for turn in said[num_dropped:] for message in turn)]
-
-
-def num_droppable_turns(messages: list[Message]) -> int:
-    """Return how many turns there are beside the last, which is what is asked."""
-    return max(0, len(turns([message for message in messages if message["role"] != "system"])) - 1)
-
-
 def _add_message(messages: list[Message], item: Item) -> None:
     text = "\n".join(part["text"] for part in item["content"])
     role = "system" if item["role"] == "developer" else item["role"]

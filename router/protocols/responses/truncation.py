@@ -11,7 +11,7 @@ import msgspec
 from backends.wire.prompts import ChatPrompt
 from backends.wire.questions import CountTokens, TokenCount
 from router.errors import ContextLengthExceededError
-from router.protocols.responses.messages import num_droppable_turns, without_oldest_turns
+from router.protocols.responses.messages import Message
 from router.requests.asking import ask
 from router.requests.generation import GenerationRequest
 from router.services import Services
@@ -64,3 +64,25 @@ async def _fits(services: Services, wanted: GenerationRequest, prompt: ChatPromp
     if wanted.spec.max_tokens is not None:
         room = min(wanted.spec.max_tokens, reply.model.context_length // 2)
     return reply.answer.num_tokens + room <= reply.model.context_length
+
+
+def _turns(messages: list[Message]) -> list[list[Message]]:
+    """Cut a conversation at its user messages; what comes before the first is a turn of its own."""
+    cut: list[list[Message]] = []
+    for message in messages:
+        if not cut or message["role"] == "user":
+            cut.append([])
+        cut[-1].append(message)
+    return cut
+
+
+def without_oldest_turns(messages: list[Message], num_dropped: int) -> list[Message]:
+    """Return a conversation without its oldest turns; system messages stay, wherever they are."""
+    system = [message for message in messages if message["role"] == "system"]
+    said = _turns([message for message in messages if message["role"] != "system"])
+    return [*system, *(message for turn in said[num_dropped:] for message in turn)]
+
+
+def num_droppable_turns(messages: list[Message]) -> int:
+    """Return how many turns there are beside the last, which is what is asked."""
+    return max(0, len(_turns([message for message in messages if message["role"] != "system"])) - 1)

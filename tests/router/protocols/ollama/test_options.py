@@ -9,25 +9,19 @@ from registry.catalogue import Artifact
 from registry.engines import EngineKind
 from registry.settings import LoadSettings
 from router.config import Config
-from router.errors import InvalidRequestError, UnsupportedFieldError
-from router.models.defaults import RequestDefaults
+from router.errors import UnsupportedFieldError
 from router.models.load_settings import AS_CONFIGURED
 from router.protocols.control.capabilities import ENGINES
-from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import Support, fields_of
 from router.protocols.ollama.options import (
     check_options,
     load_wishes,
-    max_tokens,
-    sampling_wishes,
-    stop_of,
 )
 from router.protocols.ollama.schemas import Options
 from tests.registry.catalogue_builder import make_facts
 
 CONFIG = Config()
 FIELDS = fields_of(Options)
-DEFAULTS = RequestDefaults(temperature=0.25, top_k=7, max_tokens=99, stop=("END",))
 ASKING: dict[str, Any] = {
     "num_gpu": 1,
     "main_gpu": 1,
@@ -137,43 +131,3 @@ def test_threads_load_anew_unless_it_is_so_anyway() -> None:
     assert load == LoadSettings(threads=3)
     assert load_wishes(options(num_thread=3), CONFIG, LoadSettings(threads=3), None) == AS_CONFIGURED
     assert load_wishes(options(num_thread=0), CONFIG, AS_CONFIGURED, None) == AS_CONFIGURED
-
-
-def test_sampling_comes_as_the_engines_have_it() -> None:
-    wanted = options(
-        temperature=0.5,
-        top_k=-1,
-        top_p=0.8,
-        min_p=0.1,
-        typical_p=0.7,
-        seed=42,
-        repeat_penalty=1.3,
-        repeat_last_n=-1,
-        presence_penalty=0.5,
-        frequency_penalty=-0.5,
-    )
-    params = sampling_params(sampling_wishes(wanted, num_logprobs=3), DEFAULTS)
-    assert (params.temperature, params.top_k, params.top_p, params.min_p) == (0.5, None, 0.8, 0.1)
-    assert (params.typical_p, params.seed, params.num_logprobs) == (0.7, 42, 3)
-    assert (params.repetition_penalty, params.presence_penalty, params.frequency_penalty) == (1.3, 0.5, -0.5)
-    assert (params.repetition_window, params.penalty_window) == (None, None)
-
-
-def test_what_is_left_open_is_the_models() -> None:
-    params = sampling_params(sampling_wishes(options(seed=-1), num_logprobs=None), DEFAULTS)
-    assert (params.temperature, params.top_k, params.seed, params.num_logprobs) == (0.25, 7, None, None)
-
-
-def test_the_length_of_an_answer() -> None:
-    assert max_tokens(options(), DEFAULTS) == 99
-    assert max_tokens(options(num_predict=5), DEFAULTS) == 5
-    assert max_tokens(options(num_predict=-1), DEFAULTS) is None
-    assert max_tokens(options(num_predict=-2), DEFAULTS) is None
-    with pytest.raises(InvalidRequestError, match=r"options\.num_predict"):
-        max_tokens(options(num_predict=0), DEFAULTS)
-
-
-def test_stop_texts_join_the_models() -> None:
-    assert stop_of(options(stop="a"), DEFAULTS) == ("a", "END")
-    assert stop_of(options(stop=["a", "END"]), DEFAULTS) == ("a", "END")
-    assert stop_of(options(), DEFAULTS) == ("END",)

@@ -4,7 +4,7 @@ import pytest
 
 from backends.wire.prompts import ChatPrompt
 from router.errors import InvalidRequestError, UnsupportedFieldError
-from tests.router.protocols.openai.test_validation import chat
+from tests.router.protocols.openai.test_request import chat
 
 
 def rendered(*messages: dict[str, Any]) -> list[dict[str, Any]]:

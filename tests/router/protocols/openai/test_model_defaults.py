@@ -12,9 +12,11 @@ from router.config import GenerationConfig
 from router.errors import InvalidRequestError
 from router.models.defaults import RequestDefaults
 from router.models.wish import Wish
+from router.protocols.choice import ChosenModel
+from router.protocols.openai.request import generation_for
 from router.protocols.openai.schemas import MAX_STOPS, ChatRequest, CompletionRequest
-from router.protocols.openai.validation import chat_generation, completion_generation
 from router.requests.generation import GenerationRequest
+from router.requests.headers import HeaderWishes
 
 CONFIG = GenerationConfig(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max_tokens=99)
 EVERYTHING: dict[str, Any] = {
@@ -32,13 +34,13 @@ HI = {"role": "user", "content": "hi"}
 def complete(settings: dict[str, Any], **body: Any) -> GenerationRequest:
     request = msgspec.convert({"model": "m", "prompt": "p"} | body, CompletionRequest)
     defaults = RequestDefaults.of(CONFIG, ModelSettings(**settings))
-    return completion_generation(request, Wish("m"), defaults, engine=EngineKind.MLX)
+    return generation_for(request, ChosenModel(Wish("m"), EngineKind.MLX, defaults), HeaderWishes())
 
 
 def messages_of(settings: dict[str, Any], *messages: dict[str, Any]) -> list[dict[str, Any]]:
     request = msgspec.convert({"model": "m", "messages": list(messages)}, ChatRequest)
     defaults = RequestDefaults.of(CONFIG, ModelSettings(**settings))
-    (prompt,) = chat_generation(request, Wish("m"), defaults, engine=EngineKind.MLX).prompts
+    (prompt,) = generation_for(request, ChosenModel(Wish("m"), EngineKind.MLX, defaults), HeaderWishes()).prompts
     assert isinstance(prompt, ChatPrompt)
     return prompt.messages
 

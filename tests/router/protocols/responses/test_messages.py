@@ -4,7 +4,7 @@ import pytest
 
 from router.errors import InvalidRequestError
 from router.protocols.responses.items import Item, read_items
-from router.protocols.responses.messages import conversation_messages, num_droppable_turns, without_oldest_turns
+from router.protocols.responses.messages import conversation_messages
 
 
 def messages_of(*sent: Any, instructions: str | None = None) -> list[dict[str, Any]]:
@@ -88,22 +88,3 @@ def test_a_call_that_was_cut_is_left_out_and_its_output_refused() -> None:
     assert conversation_messages([cut], None) == []
     with pytest.raises(InvalidRequestError, match="No tool call found"):
         messages_of({"type": "function_call_output", "call_id": "a", "output": "1"})
-
-
-def test_the_oldest_turns_go_whole_and_system_messages_stay() -> None:
-    messages = messages_of(
-        {"role": "user", "content": "1"},
-        call("a"),
-        {"type": "function_call_output", "call_id": "a", "output": "x"},
-        {"role": "assistant", "content": "one"},
-        {"role": "system", "content": "rule"},
-        {"role": "user", "content": "2"},
-        {"role": "assistant", "content": "two"},
-        {"role": "user", "content": "3"},
-        instructions="first",
-    )
-    assert num_droppable_turns(messages) == 2
-    system = [{"role": "system", "content": "first"}, {"role": "system", "content": "rule"}]
-    assert without_oldest_turns(messages, 1) == [*system, *messages[-3:]]
-    assert without_oldest_turns(messages, 2) == [*system, messages[-1]]
-    assert num_droppable_turns(messages_of({"role": "user", "content": "1"})) == 0

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from backends.sequence import Priority
 from backends.wire.prompts import ChatPrompt
+from registry.engines import EngineKind
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults
 from router.models.wish import Wish
+from router.protocols.anthropic.request import generation_for, prompt_for
 from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
-from router.protocols.anthropic.validation import generation_for, prompt_for
+from router.protocols.choice import ChosenModel
 from router.protocols.fields.support import decode_body
 from router.requests.generation import GenerationRequest
 from router.requests.headers import HeaderWishes
@@ -26,7 +28,7 @@ DEFAULTS = RequestDefaults(temperature=0.5, top_k=40, stop=("END",), system="Be 
 
 def generation(defaults: RequestDefaults = DEFAULTS, **fields: Any) -> GenerationRequest:
     request = decode_body(msgspec.json.encode(BODY | fields), MessagesRequest)
-    return generation_for(request, Wish("m"), defaults, HeaderWishes())
+    return generation_for(request, ChosenModel(Wish("m"), EngineKind.MLX, defaults), HeaderWishes())
 
 
 def prompt(**fields: Any) -> ChatPrompt:
@@ -101,7 +103,7 @@ def test_a_schema_constrains_the_answer(place: str) -> None:
 def test_headers_schedule() -> None:
     request = decode_body(msgspec.json.encode(BODY), MessagesRequest)
     headers = HeaderWishes(priority=Priority.BACKGROUND, session_id="s")
-    wanted = generation_for(request, Wish("m"), DEFAULTS, headers)
+    wanted = generation_for(request, ChosenModel(Wish("m"), EngineKind.MLX, DEFAULTS), headers)
     assert (wanted.spec.priority, wanted.spec.session_id) == (Priority.BACKGROUND, "s")
     assert generation().spec.priority is Priority.INTERACTIVE
 

@@ -5,7 +5,7 @@ import pytest
 from backends.sequence import SamplingParams
 from router.errors import InvalidRequestError
 from router.requests.generation import NUM_SEEDS
-from tests.router.protocols.openai.test_validation import chat, complete
+from tests.router.protocols.openai.test_request import chat, complete
 
 
 def sampling(**body: Any) -> SamplingParams:

@@ -12,8 +12,8 @@ from registry.settings import PresetMessage
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults
 from router.models.wish import Wish
+from router.protocols.ollama.request import RequestedModel, generation_for
 from router.protocols.ollama.schemas import ChatRequest, GenerateRequest
-from router.protocols.ollama.validation import chat_generation, text_generation
 from router.requests.generation import GenerationRequest
 
 DEFAULTS = RequestDefaults()
@@ -27,14 +27,14 @@ def chat(
     facts: ChatTemplateFacts | None = PLAIN, defaults: RequestDefaults = DEFAULTS, **body: Any
 ) -> GenerationRequest:
     request = msgspec.convert({"model": "m", "messages": [USER], **body}, ChatRequest)
-    return chat_generation(request, Wish("m"), defaults, facts)
+    return generation_for(request, RequestedModel(wish=Wish("m"), defaults=defaults, template=facts), None)
 
 
 def text(
     facts: ChatTemplateFacts | None = PLAIN, defaults: RequestDefaults = DEFAULTS, **body: Any
 ) -> GenerationRequest:
     request = msgspec.convert({"model": "m", "prompt": "hi", **body}, GenerateRequest)
-    return text_generation(request, Wish("m"), defaults, facts)
+    return generation_for(request, RequestedModel(wish=Wish("m"), defaults=defaults, template=facts), None)
 
 
 def chat_prompt(wanted: GenerationRequest) -> ChatPrompt:
@@ -214,3 +214,45 @@ class TestTexts:
 
     def test_empty_values_ask_for_nothing(self) -> None:
         text(template="", images=[], system="", context=[], suffix="", raw=False, format="", think="")
+
+
+class TestOptions:
+    MODELS = RequestDefaults(temperature=0.25, top_k=7, max_tokens=99, stop=("END",))
+
+    def test_sampling_comes_as_the_engines_have_it(self) -> None:
+        options = {
+            "temperature": 0.5,
+            "top_k": -1,
+            "top_p": 0.8,
+            "min_p": 0.1,
+            "typical_p": 0.7,
+            "seed": 42,
+            "repeat_penalty": 1.3,
+            "repeat_last_n": -1,
+            "presence_penalty": 0.5,
+            "frequency_penalty": -0.5,
+        }
+        params = chat(defaults=self.MODELS, options=options, logprobs=True, top_logprobs=3).spec.sampling
+        assert (params.temperature, params.top_k, params.top_p, params.min_p) == (0.5, None, 0.8, 0.1)
+        assert (params.typical_p, params.seed, params.num_logprobs) == (0.7, 42, 3)
+        assert (params.repetition_penalty, params.presence_penalty, params.frequency_penalty) == (1.3, 0.5, -0.5)
+        assert (params.repetition_window, params.penalty_window) == (None, None)
+
+    def test_what_is_left_open_is_the_models(self) -> None:
+        params = chat(defaults=self.MODELS, options={"seed": -1}).spec.sampling
+        assert (params.temperature, params.top_k, params.seed, params.num_logprobs) == (0.25, 7, None, None)
+
+    @pytest.mark.parametrize(("options", "expected"), [({}, 99), ({"num_predict": 5}, 5), ({"num_predict": -1}, None)])
+    def test_the_length_of_an_answer(self, options: dict[str, int], expected: int | None) -> None:
+        assert text(defaults=self.MODELS, options=options).spec.max_tokens == expected
+
+    def test_an_answer_of_no_tokens_is_refused(self) -> None:
+        with pytest.raises(InvalidRequestError, match=r"options\.num_predict"):
+            text(options={"num_predict": 0})
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [({"stop": "a"}, ("a", "END")), ({"stop": ["a", "END"]}, ("a", "END")), ({}, ("END",))],
+    )
+    def test_stop_texts_join_the_models(self, options: dict[str, Any], expected: tuple[str, ...]) -> None:
+        assert chat(defaults=self.MODELS, options=options).spec.stop == expected

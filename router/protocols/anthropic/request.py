@@ -1,4 +1,4 @@
-"""Anthropic requests to `GenerationRequest`s: every field is honoured, a label, or refused by its meaning. Pure."""
+"""Bodies of Anthropic's Messages API to `GenerationRequest`s, field by field: honoured, a label, or refused. Pure."""
 
 from typing import Any, Final
 
@@ -6,26 +6,36 @@ import msgspec
 
 from backends.sequence import Priority
 from backends.wire.prompts import ChatPrompt
-from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
+from backends.wire.request import Constraint, OutputSpec, SequenceSpec, ToolChoice
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts, with_system
-from router.models.wish import Wish
 from router.protocols.anthropic.errors import ThreadsUnsupportedError
 from router.protocols.anthropic.messages import PromptMessages, read_messages
 from router.protocols.anthropic.schemas import (
     CLEAR_THINKING,
     MAX_STOPS,
+    AnyChoice,
     CountRequest,
     MessagesRequest,
+    NamedChoice,
+    NoChoice,
     ThinkingAdaptive,
     ThinkingDisabled,
     ThinkingEnabled,
+    ToolDefinition,
 )
-from router.protocols.anthropic.tools import request_tools
-from router.protocols.fields.constraints import checked_constraint
-from router.protocols.fields.sampling import SamplingWishes, sampling_params
+from router.protocols.choice import ChosenModel
+from router.protocols.fields.constraints import schema_constraint
+from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import not_honoured
-from router.protocols.fields.tools import RequestTools
+from router.protocols.fields.tools import (
+    Choice,
+    FunctionDefinition,
+    RequestTools,
+    ToolPaths,
+    check_parameters,
+    tools_for,
+)
 from router.requests.generation import GenerationRequest
 from router.requests.headers import HeaderWishes
 
@@ -33,11 +43,12 @@ _AnyBody = MessagesRequest | CountRequest
 
 _EFFORTS: Final = {"max": "xhigh"}
 """Efforts that have another name for the templates."""
+_CUSTOM: Final = (None, "custom")
+_DIRECT: Final = "direct"
+_PATHS: Final = ToolPaths(function="tools[{}]", parameters="input_schema", named="tool_choice.name", required="any")
 
 
-def generation_for(
-    request: MessagesRequest, wish: Wish, defaults: RequestDefaults, headers: HeaderWishes
-) -> GenerationRequest:
+def generation_for(request: MessagesRequest, model: ChosenModel, headers: HeaderWishes) -> GenerationRequest:
     """Return what a request asks for.
 
     Raises:
@@ -49,15 +60,14 @@ def generation_for(
         raise InvalidRequestError(
             f"{path}: it must be below max_tokens ({request.max_tokens}), got {request.thinking.budget_tokens}", path
         )
-    tools = request_tools(request)
-    wishes = SamplingWishes(temperature=request.temperature, top_p=request.top_p, top_k=request.top_k)
+    tools, defaults = request_tools(request), model.defaults
     return GenerationRequest(
-        wish=wish,
+        wish=model.wish,
         prompts=(prompt_for(request, defaults, tools),),
         spec=SequenceSpec(
-            sampling=sampling_params(wishes, defaults),
+            sampling=sampling_params(request, defaults),
             max_tokens=request.max_tokens,
-            stop=stop_texts(tuple(request.stop_sequences or ()), defaults, MAX_STOPS, "stop_sequences"),
+            stop=stop_texts(request.stop_sequences, defaults, MAX_STOPS, "stop_sequences"),
             constraint=_constraint(request),
             output=OutputSpec(splits_reasoning=True, tools=tools.use),
             priority=headers.priority or Priority.INTERACTIVE,
@@ -121,10 +131,7 @@ def _constraint(request: _AnyBody) -> Constraint | None:
         if wanted is not None:
             raise InvalidRequestError(f"output_format is the old name of {param}; send one of them", "output_format")
         wanted, param = request.output_format, "output_format"
-    if wanted is None:
-        return None
-    schema = msgspec.json.encode(wanted.schema).decode()
-    return checked_constraint(Constraint(ConstraintKind.JSON_SCHEMA, schema, param))
+    return None if wanted is None else schema_constraint(wanted.schema, param)
 
 
 def _check_honoured(request: _AnyBody) -> None:
@@ -139,3 +146,63 @@ def _keeps_everything(wanted: Any) -> bool:
     """Tell whether edits of the conversation take nothing out of it; coding agents send such."""
     edits = wanted.get("edits", []) if isinstance(wanted, dict) and wanted.keys() <= {"edits"} else None
     return isinstance(edits, list) and all(edit == {"type": CLEAR_THINKING, "keep": "all"} for edit in edits)
+
+
+def request_tools(request: _AnyBody) -> RequestTools:
+    """Return the tools that a request may use.
+
+    Raises:
+        UnsupportedFieldError: A tool is one that Anthropic's servers run, or that only its models know.
+        InvalidRequestError: A tool or the choice is not well formed, or they do not fit each other.
+    """
+    functions = [_function(raw, f"tools[{index}]") for index, raw in enumerate(request.tools or [])]
+    choice = request.tool_choice
+    is_parallel = choice is None or not choice.disable_parallel_tool_use
+    return tools_for(functions, _choice(request), is_parallel=is_parallel, paths=_PATHS)
+
+
+def _definition(raw: dict[str, Any], path: str) -> ToolDefinition:
+    kind = raw.get("type")
+    if kind not in _CUSTOM:
+        raise UnsupportedFieldError(
+            f"{path}.type: {kind!r:.60} is not supported: only Anthropic's servers and models bring such tools with "
+            "them; leave it out, or define a tool of your own with name, description and input_schema",
+            f"{path}.type",
+        )
+    try:
+        return msgspec.convert(raw, ToolDefinition)
+    except msgspec.ValidationError as exc:
+        problem, _, place = str(exc).partition(" - at `$")
+        place = path + place.removesuffix("`")
+        raise InvalidRequestError(f"{place}: {problem[:1].lower()}{problem[1:]}", place) from exc
+
+
+def _function(raw: dict[str, Any], path: str) -> FunctionDefinition:
+    tool = _definition(raw, path)
+    if tool.defer_loading:
+        raise UnsupportedFieldError(
+            f"{path}.defer_loading is not supported: there is no search for tools; leave it out",
+            f"{path}.defer_loading",
+        )
+    if tool.allowed_callers is not None and _DIRECT not in tool.allowed_callers:
+        raise UnsupportedFieldError(
+            f"{path}.allowed_callers: only the model itself calls tools; name direct", f"{path}.allowed_callers"
+        )
+    check_parameters(tool.input_schema, f"{path}.input_schema")
+    schema = {"type": "object", **tool.input_schema}
+    if tool.input_examples:
+        schema["examples"] = tool.input_examples  # where models look for examples of JSON
+        check_parameters(schema, f"{path}.input_examples")
+    return FunctionDefinition(tool.name, tool.description, schema, True if tool.strict else None)
+
+
+def _choice(request: _AnyBody) -> Choice:
+    match request.tool_choice:
+        case NoChoice():
+            return Choice(ToolChoice.NONE)
+        case AnyChoice():
+            return Choice(ToolChoice.REQUIRED)
+        case NamedChoice(name=name):
+            return Choice(ToolChoice.REQUIRED, name)
+        case _:
+            return Choice()

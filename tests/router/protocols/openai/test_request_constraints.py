@@ -5,8 +5,8 @@ import pytest
 
 from backends.wire.request import Constraint, ConstraintKind
 from router.errors import InvalidRequestError
-from tests.router.protocols.openai.test_tools import tool
-from tests.router.protocols.openai.test_validation import chat, complete
+from tests.router.protocols.openai.test_request import chat, complete
+from tests.router.protocols.openai.test_request_tools import tool
 
 JSON_OBJECT = {"type": "json_object"}
 SCHEMA = {"type": "object", "properties": {"ä": {"type": "integer"}}}

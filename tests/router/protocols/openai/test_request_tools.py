@@ -5,7 +5,7 @@ import pytest
 from backends.wire.prompts import ChatPrompt
 from backends.wire.request import Tool, ToolChoice, ToolUse
 from router.errors import InvalidRequestError
-from tests.router.protocols.openai.test_validation import chat
+from tests.router.protocols.openai.test_request import chat
 
 SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}}
 

@@ -10,9 +10,11 @@ from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFie
 from router.http.body import decode_json
 from router.models.defaults import RequestDefaults
 from router.models.wish import Wish
+from router.protocols.choice import ChosenModel
+from router.protocols.openai.request import generation_for
 from router.protocols.openai.schemas import ChatMessage, ChatRequest, CompletionRequest, StreamOptions, TextPart
-from router.protocols.openai.validation import chat_generation, completion_generation
 from router.requests.generation import GenerationRequest
+from router.requests.headers import HeaderWishes
 
 DEFAULTS = RequestDefaults(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max_tokens=99)
 
@@ -20,12 +22,14 @@ DEFAULTS = RequestDefaults(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max
 def chat(*, defaults: RequestDefaults = DEFAULTS, has_progress_header: bool = False, **body: Any) -> GenerationRequest:
     plain = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
     request = decode_json(msgspec.json.encode(plain | body), ChatRequest)
-    return chat_generation(request, Wish("m"), defaults, engine=EngineKind.MLX, has_progress_header=has_progress_header)
+    return generation_for(
+        request, ChosenModel(Wish("m"), EngineKind.MLX, defaults), HeaderWishes(), has_events=has_progress_header
+    )
 
 
 def complete(**body: Any) -> GenerationRequest:
     request = decode_json(msgspec.json.encode({"model": "m", "prompt": "p"} | body), CompletionRequest)
-    return completion_generation(request, Wish("m"), DEFAULTS, engine=EngineKind.MLX)
+    return generation_for(request, ChosenModel(Wish("m"), EngineKind.MLX, DEFAULTS), HeaderWishes())
 
 
 def prompt_of(**body: Any) -> ChatPrompt:

@@ -7,8 +7,8 @@ import pytest
 
 from backends.wire.request import ToolChoice
 from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.protocols.anthropic.request import request_tools
 from router.protocols.anthropic.schemas import MessagesRequest
-from router.protocols.anthropic.tools import request_tools
 from router.protocols.fields.tools import RequestTools
 
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"town": {"type": "string"}}}

@@ -1,48 +1,68 @@
-"""Ollama's chats and texts to `GenerationRequest`s: every field is honoured, neutral, or refused by name. Pure."""
+"""Bodies of Ollama's chats and texts to `GenerationRequest`s, field by field: honoured, neutral, or refused. Pure."""
 
 import hashlib
 from typing import Any, Final
 
 import msgspec
 
+from backends.sequence import Priority
 from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt
-from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
+from backends.wire.request import Constraint, OutputSpec, SequenceSpec
 from registry.facts import ChatTemplateFacts
 from router.errors import InvalidRequestError, UnsupportedFieldError
-from router.models.defaults import RequestDefaults, with_system
+from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.models.wish import Wish
-from router.protocols.fields.constraints import checked_constraint
+from router.protocols.fields.constraints import object_constraint, schema_constraint
 from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import not_honoured
-from router.protocols.fields.tools import RequestTools, tools_for
+from router.protocols.fields.tools import FunctionDefinition, RequestTools, read_choice, tools_for
 from router.protocols.ollama.messages import template_messages
-from router.protocols.ollama.options import max_tokens, sampling_wishes, stop_of
 from router.protocols.ollama.schemas import ChatRequest, GenerateRequest, Options, ToolDefinition
+from router.protocols.openai.schemas import MAX_STOPS
 from router.requests.generation import GenerationRequest
 
+_NO_SEED: Final = -1
 _EFFORTS: Final = {"low": "low", "medium": "medium", "high": "high", "max": "xhigh"}
 _SESSION_IDS: Final = 64
 """Tokens of a context that tell one conversation from another."""
 _AnyRequest = ChatRequest | GenerateRequest
 
 
-def chat_generation(
-    request: ChatRequest, wish: Wish, defaults: RequestDefaults, template: ChatTemplateFacts | None
-) -> GenerationRequest:
-    """Return what a chat asks for.
+class RequestedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request asks to be served by.
+
+    Attributes:
+        wish: Model and engine, how it is loaded and how long it stays.
+        template: Of the model, or the user's own in its place; None = there is none.
+    """
+
+    wish: Wish
+    defaults: RequestDefaults
+    template: ChatTemplateFacts | None
+    priority: Priority = Priority.INTERACTIVE
+
+
+def generation_for(request: _AnyRequest, model: RequestedModel, session_id: str | None) -> GenerationRequest:
+    """Return what a request asks for.
 
     Args:
-        template: Of the model; None = it has none.
+        request: Its prompt is not empty.
+        session_id: By header; None = it does not say.
 
     Raises:
         UnsupportedFieldError: A field that is not honoured asks for something.
         InvalidRequestError: A value is out of range, or two fields contradict each other.
     """
-    request = _with_options(request)
+    if isinstance(request, ChatRequest):
+        return _chat(_with_options(request), model, session_id)
+    return _text(request, model, session_id)
+
+
+def _chat(request: ChatRequest, model: RequestedModel, session_id: str | None) -> GenerationRequest:
     messages = template_messages(request.messages or [])
     continuation = _continuation(messages)
-    tools = _tools(request)
-    thinking, effort = _thinking(request, template)
+    tools, defaults = _tools(request), model.defaults
+    thinking, effort = _thinking(request, model.template)
     prompt = ChatPrompt(
         with_system(messages, defaults.system, defaults.messages),
         tools=tools.shown,
@@ -53,47 +73,63 @@ def chat_generation(
         continuation=continuation,
         truncates=bool(request.truncate),
     )
-    return _generation(request, wish, defaults, prompt, OutputSpec(splits_reasoning=True, tools=tools.use))
+    spec = _spec(request, model, session_id, output=OutputSpec(splits_reasoning=True, tools=tools.use))
+    return GenerationRequest(wish=model.wish, prompts=(prompt,), spec=spec, prompt_param="messages")
 
 
-def text_generation(
-    request: GenerateRequest, wish: Wish, defaults: RequestDefaults, template: ChatTemplateFacts | None
-) -> GenerationRequest:
-    """Return what `/api/generate` asks for; arguments and errors as in `chat_generation`, the prompt is not empty."""
+def _text(request: GenerateRequest, model: RequestedModel, session_id: str | None) -> GenerationRequest:
     _check_text(request)
-    prompt = _prompt(request, defaults, template)
+    prompt = _prompt(request, model.defaults, model.template)
+    if session_id is None and request.context:
+        session_id = _session_of(request.context)
     output = OutputSpec(splits_reasoning=True) if isinstance(prompt, ChatPrompt) else None
-    wanted = _generation(request, wish, defaults, prompt, output)
-    spec = msgspec.structs.replace(
-        wanted.spec,
-        wants_token_ids=not request.raw,
-        session_id=_session_of(request.context) if request.context else None,
-    )
-    return msgspec.structs.replace(wanted, spec=spec, prompt_param="prompt")
+    spec = _spec(request, model, session_id, output=output, wants_token_ids=not request.raw)
+    return GenerationRequest(wish=model.wish, prompts=(prompt,), spec=spec, prompt_param="prompt")
 
 
-def _generation(
-    request: _AnyRequest, wish: Wish, defaults: RequestDefaults, prompt: Prompt, output: OutputSpec | None
-) -> GenerationRequest:
+def _spec(
+    request: _AnyRequest,
+    model: RequestedModel,
+    session_id: str | None,
+    *,
+    output: OutputSpec | None,
+    wants_token_ids: bool = False,
+) -> SequenceSpec:
+    """Return what both endpoints say alike."""
     for name, field in not_honoured(request):
         if not name.startswith("options."):  # which hang on the engine, and were looked at with it
             raise UnsupportedFieldError(f"{name}: {field.hint}", name)
     if request.top_logprobs and not request.logprobs:
         raise InvalidRequestError("top_logprobs is only allowed together with logprobs: true", "top_logprobs")
-    options = request.options or Options()
-    num_logprobs = (request.top_logprobs or 0) if request.logprobs else None
-    return GenerationRequest(
-        wish=wish,
-        prompts=(prompt,),
-        spec=SequenceSpec(
-            sampling=sampling_params(sampling_wishes(options, num_logprobs=num_logprobs), defaults),
-            max_tokens=max_tokens(options, defaults),
-            stop=stop_of(options, defaults),
-            constraint=_constraint(request.format),
-            output=output,
+    options, defaults = request.options or Options(), model.defaults
+    return SequenceSpec(
+        sampling=sampling_params(
+            options,
+            defaults,
+            top_k=None if options.top_k is None else max(0, options.top_k),
+            seed=None if options.seed == _NO_SEED else options.seed,
+            repetition_penalty=options.repeat_penalty,
+            penalty_window=options.repeat_last_n,
+            num_logprobs=(request.top_logprobs or 0) if request.logprobs else None,
         ),
-        prompt_param="messages",
+        max_tokens=_max_tokens(options, defaults),
+        stop=stop_texts(options.stop, defaults, MAX_STOPS, "options.stop"),
+        constraint=_constraint(request.format),
+        output=output,
+        priority=model.priority,
+        session_id=session_id,
+        wants_token_ids=wants_token_ids,
     )
+
+
+def _max_tokens(options: Options, defaults: RequestDefaults) -> int | None:
+    """Return the upper bound of the answer; None = what the context leaves."""
+    if options.num_predict is None:
+        return defaults.max_tokens
+    if options.num_predict == 0:
+        message = "options.num_predict: an answer has at least one token; send 1 or more, or -1 for no bound"
+        raise InvalidRequestError(message, "options.num_predict")
+    return options.num_predict if options.num_predict > 0 else None
 
 
 def _with_options(request: ChatRequest) -> ChatRequest:
@@ -119,10 +155,10 @@ def _tools(request: ChatRequest) -> RequestTools:
     if isinstance(choice, dict) and isinstance(choice.get("name"), str):
         # The shape of OpenAI's Responses, which the AI SDK's provider sends.
         choice = {"type": choice.get("type"), "function": {"name": choice["name"]}}
-    return tools_for(functions, choice, is_parallel=True)
+    return tools_for(functions, read_choice(choice), is_parallel=True)
 
 
-def _function(tool: ToolDefinition, index: int) -> Any:
+def _function(tool: ToolDefinition, index: int) -> FunctionDefinition:
     path = f"tools[{index}]"
     if tool.type not in {None, "", "function"}:
         raise InvalidRequestError(f"{path}.type: {tool.type!r:.40} is not known; use function", f"{path}.type")
@@ -154,11 +190,10 @@ def _constraint(wanted: str | dict[str, Any] | None) -> Constraint | None:
     if wanted is None or wanted == "":
         return None
     if isinstance(wanted, dict):
-        schema = msgspec.json.encode(wanted).decode()
-        return checked_constraint(Constraint(ConstraintKind.JSON_SCHEMA, schema, "format"))
+        return schema_constraint(wanted, "format")
     if wanted != "json":
         raise InvalidRequestError(f'format: {wanted!r:.40} is not known; use "json" or a JSON schema', "format")
-    return Constraint(ConstraintKind.JSON_OBJECT, "", "format")
+    return object_constraint("format")
 
 
 def _check_text(request: GenerateRequest) -> None:

@@ -1,0 +1,289 @@
+"""Bodies of chats and text completions to `GenerationRequest`s, field by field. Pure.
+
+Nothing is silently ignored: a field that the engine does not honour passes only with a value that asks for nothing.
+
+Source: OpenAI API reference, "Create chat completion", `service_tier`: "When the service_tier parameter is set, the
+response body will include the service_tier value based on the processing mode actually used".
+"""
+
+import math
+from typing import Any, Final
+
+import msgspec
+
+from backends.sequence import Priority
+from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
+from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
+from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.models.defaults import stop_texts, with_system
+from router.protocols.choice import ChosenModel
+from router.protocols.fields.constraints import checked_constraint, object_constraint, schema_constraint
+from router.protocols.fields.sampling import sampling_params
+from router.protocols.fields.support import refuse_unsupported
+from router.protocols.fields.tools import read_choice, tools_for
+from router.protocols.openai.messages import template_messages
+from router.protocols.openai.schemas import (
+    MAX_BIAS,
+    MAX_BIASES,
+    MAX_PROMPTS,
+    MAX_STOPS,
+    MAX_TEMPLATE_KWARGS_BYTES,
+    ChatRequest,
+    CompletionRequest,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    ServiceTier,
+)
+from router.requests.generation import GenerationRequest
+from router.requests.headers import HeaderWishes
+
+_STREAM_ONLY: Final = ("stream_options", "return_progress", "timings_per_token")
+_RESERVED_KWARGS: Final = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
+_MAX_TOKEN_ID: Final = 2**31 - 1
+_MAX_ID_CHARS: Final = 10
+_PAIR: Final = 2
+
+
+def generation_for(
+    request: ChatRequest | CompletionRequest,
+    model: ChosenModel,
+    headers: HeaderWishes,
+    *,
+    has_events: bool = False,
+) -> GenerationRequest:
+    """Return what a request asks for.
+
+    Args:
+        has_events: Whether events of the prefill's progress were asked for by header.
+
+    Raises:
+        UnsupportedFieldError: A field that is not honoured has a value that asks for something.
+        InvalidRequestError: A value is out of range, or two fields contradict each other.
+    """
+    for name in _STREAM_ONLY:
+        if getattr(request, name) not in (None, False) and not request.stream:
+            raise InvalidRequestError(f"{name} is only allowed together with stream: true", name)
+    refuse_unsupported(request, model.engine)
+    if isinstance(request, ChatRequest):
+        prompt_param, (prompts, spec) = "messages", _chat(request, model, headers)
+    else:
+        prompt_param, (prompts, spec) = "prompt", _completion(request, model, headers)
+    shows_progress = bool(request.return_progress or request.timings_per_token or has_events)
+    return GenerationRequest(
+        wish=model.wish,
+        prompts=prompts,
+        spec=spec,
+        prompt_param=prompt_param,
+        num_choices=request.n or 1,
+        wants_progress=bool(request.stream) and shows_progress,
+    )
+
+
+def tier_used(asked: ServiceTier | None, priority: Priority) -> ServiceTier | None:
+    """Return the tier to tell the client; None where it did not ask for one."""
+    if asked is None:
+        return None
+    if priority is Priority.BACKGROUND:
+        return "flex"
+    return "priority" if asked == "priority" else "default"
+
+
+def _chat(request: ChatRequest, model: ChosenModel, headers: HeaderWishes) -> tuple[tuple[Prompt, ...], SequenceSpec]:
+    if request.max_tokens is not None and request.max_completion_tokens is not None:
+        raise InvalidRequestError("max_tokens is the old name of max_completion_tokens; send one of them", "max_tokens")
+    max_tokens = request.max_completion_tokens if request.max_tokens is None else request.max_tokens
+    if request.top_logprobs and not request.logprobs:
+        raise InvalidRequestError("top_logprobs is only allowed together with logprobs: true", "top_logprobs")
+    functions = [tool.function for tool in request.tools or []]
+    is_parallel = request.parallel_tool_calls is not False
+    tools = tools_for(functions, read_choice(request.tool_choice), is_parallel=is_parallel)
+    kwargs, enable_thinking = _template_kwargs(request)
+    defaults = model.defaults
+    prompt = ChatPrompt(
+        with_system(template_messages(request.messages, model.engine), defaults.system, defaults.messages),
+        tools=tools.shown,
+        template_kwargs=kwargs,
+        enable_thinking=enable_thinking,
+        reasoning_effort=request.reasoning_effort,
+        allows_control_tokens=defaults.allow_special_in_content,
+    )
+    num_logprobs = (request.top_logprobs or 0) if request.logprobs else None
+    output = OutputSpec(request.reasoning_format != "none", tools.use)
+    return (prompt,), _spec(request, model, headers, max_tokens=max_tokens, num_logprobs=num_logprobs, output=output)
+
+
+def _completion(
+    request: CompletionRequest, model: ChosenModel, headers: HeaderWishes
+) -> tuple[tuple[Prompt, ...], SequenceSpec]:
+    prompts = _prompts(request.prompt)
+    if request.echo:
+        _check_echo(request, prompts)
+    if request.suffix:
+        prompts = (_infill_prompt(prompts, request.suffix),)
+    return prompts, _spec(request, model, headers, max_tokens=request.max_tokens, num_logprobs=request.logprobs)
+
+
+def _spec(
+    request: ChatRequest | CompletionRequest,
+    model: ChosenModel,
+    headers: HeaderWishes,
+    *,
+    max_tokens: int | None,
+    num_logprobs: int | None,
+    output: OutputSpec | None = None,
+) -> SequenceSpec:
+    """Return what both endpoints say alike; headers come before the body."""
+    defaults = model.defaults
+    by_body = Priority.BACKGROUND if request.service_tier == "flex" else Priority.INTERACTIVE
+    return SequenceSpec(
+        sampling=sampling_params(
+            request,
+            defaults,
+            penalty_window=_either(request, "repeat_last_n", "repetition_context_size"),
+            repetition_penalty=_either(request, "repetition_penalty", "repeat_penalty"),
+            logit_bias=_logit_bias(request.logit_bias),
+            num_logprobs=num_logprobs,
+        ),
+        max_tokens=defaults.max_tokens if max_tokens is None else max_tokens,
+        stop=stop_texts(request.stop, defaults, MAX_STOPS),
+        ignore_eos=bool(request.ignore_eos),
+        constraint=_constraint(request),
+        output=output,
+        priority=headers.priority or by_body,
+        session_id=headers.session_id or request.prompt_cache_key or None,
+    )
+
+
+# ---- prompts ---------------------------------------------------------------------------------------------------------
+
+
+def _template_kwargs(request: ChatRequest) -> tuple[dict[str, Any], bool | None]:
+    """Return the template's further variables, and the wish for thinking from wherever it stands."""
+    kwargs = dict(request.chat_template_kwargs or {})
+    path = "chat_template_kwargs"
+    num_bytes = len(msgspec.json.encode(kwargs))
+    if num_bytes > MAX_TEMPLATE_KWARGS_BYTES:
+        raise InvalidRequestError(f"{path}: at most {MAX_TEMPLATE_KWARGS_BYTES} bytes of JSON, got {num_bytes}", path)
+    for name in _RESERVED_KWARGS:
+        if name in kwargs:
+            reserved = f"{path}.{name}"
+            raise InvalidRequestError(f"{reserved}: the template gets this from mlxr; leave it out", reserved)
+    inner = kwargs.pop("enable_thinking", None)
+    if inner is not None and not isinstance(inner, bool):
+        raise InvalidRequestError(f"{path}.enable_thinking must be true or false", f"{path}.enable_thinking")
+    if None not in (inner, request.enable_thinking) and inner != request.enable_thinking:
+        raise InvalidRequestError(f"enable_thinking and {path}.enable_thinking differ; send one", "enable_thinking")
+    wanted = inner if request.enable_thinking is None else request.enable_thinking
+    effort = request.reasoning_effort
+    if wanted is not None and effort is not None and wanted == (effort == "none"):
+        problem = f"reasoning_effort: {effort} contradicts enable_thinking: {str(wanted).lower()}; send one"
+        raise InvalidRequestError(problem, "reasoning_effort")
+    return kwargs, wanted
+
+
+def _prompts(prompt: str | list[Any]) -> tuple[Prompt, ...]:
+    if isinstance(prompt, str):
+        return (TextPrompt(prompt),)
+    kinds = {type(item) for item in prompt}
+    if len(kinds) > 1:
+        problem = "prompt: a list must be all texts, all token ids, or all lists of token ids, not a mixture"
+        raise InvalidRequestError(problem, "prompt")
+    if kinds == {int}:
+        return (TokenPrompt(prompt),)
+    if len(prompt) > MAX_PROMPTS:
+        raise InvalidRequestError(f"prompt: at most {MAX_PROMPTS} prompts in one request, got {len(prompt)}", "prompt")
+    return tuple(TextPrompt(item) if isinstance(item, str) else TokenPrompt(item) for item in prompt)
+
+
+def _check_echo(request: CompletionRequest, prompts: tuple[Prompt, ...]) -> None:
+    if request.logprobs is not None:
+        problem = "together with logprobs: the prompt's own are not computed; send one of them"
+    elif not all(isinstance(prompt, TextPrompt) for prompt in prompts):
+        problem = "for a prompt of token ids; send the prompt as text, or put its text before the answer yourself"
+    else:
+        return
+    raise UnsupportedFieldError(f"echo is not supported {problem}", "echo")
+
+
+def _infill_prompt(prompts: tuple[Prompt, ...], suffix: str) -> TextPrompt:
+    match prompts:
+        case (TextPrompt(text=text),):
+            return TextPrompt(text, suffix)
+        case _:
+            problem = "suffix is not supported for several prompts or token ids; send one prompt that is a text"
+            raise UnsupportedFieldError(problem, "suffix")
+
+
+# ---- what answers look like ------------------------------------------------------------------------------------------
+
+
+def _constraint(request: ChatRequest | CompletionRequest) -> Constraint | None:
+    """Return what the answer must match: at most one of response_format, grammar and regex."""
+    wanted = request.response_format
+    found = {
+        "response_format": wanted if isinstance(wanted, JsonObjectFormat | JsonSchemaFormat) else None,
+        "grammar": request.grammar,
+        "regex": request.regex,
+    }
+    names = [name for name, value in found.items() if value is not None]
+    if len(names) > 1:
+        raise InvalidRequestError(f"{' and '.join(names)} constrain the same answer; send one of them", names[1])
+    if request.grammar is not None:
+        return checked_constraint(ConstraintKind.GBNF, request.grammar, "grammar")
+    if request.regex is not None:
+        return checked_constraint(ConstraintKind.REGEX, request.regex, "regex")
+    if isinstance(wanted, JsonSchemaFormat):
+        return schema_constraint(wanted.json_schema.schema, "response_format")
+    return object_constraint("response_format") if isinstance(wanted, JsonObjectFormat) else None
+
+
+# ---- how tokens are drawn --------------------------------------------------------------------------------------------
+
+
+def _either(request: ChatRequest | CompletionRequest, name: str, alias: str) -> Any:
+    value, other = getattr(request, name), getattr(request, alias)
+    if value is not None and other is not None and value != other:
+        raise InvalidRequestError(f"{alias} is another name of {name} and has another value; send one of them", alias)
+    return other if value is None else value
+
+
+def _logit_bias(bias: dict[str, Any] | list[Any] | None) -> tuple[tuple[int, float], ...]:
+    """Read OpenAI's object of token id to bias, or llama-server's list of pairs."""
+    if not bias:
+        return ()
+    if len(bias) > MAX_BIASES:
+        raise _bias_error(f"at most {MAX_BIASES} tokens, got {len(bias)}")
+    if isinstance(bias, dict):
+        return tuple((_token_id(key), _bias(value)) for key, value in bias.items())
+    pairs: dict[int, float] = {}
+    for pair in bias:
+        if not isinstance(pair, list) or len(pair) != _PAIR:
+            raise _bias_error("a list must have pairs [token id, bias]")
+        if not isinstance(pair[0], int) or isinstance(pair[0], bool):
+            raise _bias_error(f"a token id is a whole number, got {pair[0]!r:.40}")
+        token_id = _token_id(str(pair[0]))
+        if token_id in pairs:
+            raise _bias_error(f"token id {token_id} is there twice")
+        pairs[token_id] = _bias(pair[1])
+    return tuple(pairs.items())
+
+
+def _token_id(text: str) -> int:
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_ID_CHARS
+    if not is_number or int(text) > _MAX_TOKEN_ID:
+        raise _bias_error(f"a token id is a whole number from 0 to {_MAX_TOKEN_ID}, got {text!r:.40}")
+    if text != str(int(text)):
+        raise _bias_error(f"a token id has no leading zeros, got {text!r}")
+    return int(text)
+
+
+def _bias(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _bias_error(f"a bias is a number, got {value!r:.40}")
+    if abs(value) > MAX_BIAS:
+        raise _bias_error(f"a bias is a number from -{MAX_BIAS} to {MAX_BIAS}, got {value!r:.40}")
+    return float(value)
+
+
+def _bias_error(problem: str) -> InvalidRequestError:
+    return InvalidRequestError(f"logit_bias: {problem}", "logit_bias")

@@ -1,0 +1,155 @@
+"""Bodies of the Responses API to `GenerationRequest`s, field by field: honoured, neutral, or refused by name. Pure."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from backends.sequence import Priority
+from backends.wire.prompts import ChatPrompt
+from backends.wire.request import Constraint, OutputSpec, SequenceSpec, ToolChoice
+from router.errors import InvalidRequestError, MissingFieldError, UnsupportedFieldError
+from router.http.body import convert_part
+from router.models.defaults import RequestDefaults, stop_texts, with_system
+from router.protocols.choice import ChosenModel
+from router.protocols.fields.constraints import object_constraint, schema_constraint
+from router.protocols.fields.sampling import sampling_params
+from router.protocols.fields.support import refuse_unsupported
+from router.protocols.fields.tools import (
+    Choice,
+    FunctionDefinition,
+    RequestTools,
+    ToolPaths,
+    choice_object,
+    choice_of_some,
+    choice_of_word,
+    tools_for,
+)
+from router.protocols.openai.schemas import MAX_STOPS, JsonObjectFormat
+from router.protocols.responses.conversation import RequestItems
+from router.protocols.responses.messages import conversation_messages
+from router.protocols.responses.schemas import (
+    INCLUDABLE,
+    LOGPROBS,
+    AllowedToolsChoice,
+    FunctionTool,
+    JsonSchemaFormat,
+    NamedChoice,
+    ResponseRequest,
+)
+from router.requests.generation import GenerationRequest
+from router.requests.headers import HeaderWishes
+
+_CHOICES: Final = ("function", "allowed_tools")
+_PATHS: Final = ToolPaths(function="tools[{}]", named="tool_choice.name", allowed="tool_choice")
+
+
+def generation_for(
+    request: ResponseRequest, items: RequestItems, model: ChosenModel, headers: HeaderWishes
+) -> GenerationRequest:
+    """Return what a request asks for.
+
+    Raises:
+        UnsupportedFieldError: A field that is not honoured has a value that asks for something.
+        InvalidRequestError: A value is out of range, or two fields contradict each other.
+    """
+    refuse_unsupported(request, model.engine)
+    _check_fields(request)
+    tools, defaults = _tools(request), model.defaults
+    has_logprobs = LOGPROBS in (request.include or [])
+    return GenerationRequest(
+        wish=model.wish,
+        prompts=(_prompt(request, items, defaults, tools),),
+        spec=SequenceSpec(
+            sampling=sampling_params(
+                request, defaults, num_logprobs=(request.top_logprobs or 0) if has_logprobs else None
+            ),
+            max_tokens=defaults.max_tokens if request.max_output_tokens is None else request.max_output_tokens,
+            stop=stop_texts((), defaults, MAX_STOPS),
+            constraint=_constraint(request),
+            output=OutputSpec(splits_reasoning=True, tools=tools.use),
+            priority=headers.priority or _priority(request),
+            session_id=headers.session_id or request.prompt_cache_key or items.root_id,
+        ),
+        prompt_param="input",
+        # A stream begins when the prompt is taken in, not when it is evaluated.
+        wants_progress=bool(request.stream),
+    )
+
+
+def check_include(include: Iterable[str]) -> None:
+    """Refuse what cannot be included.
+
+    Raises:
+        UnsupportedFieldError: There is something else than `INCLUDABLE`.
+    """
+    for name in include:
+        if name not in INCLUDABLE:
+            known = " and ".join(INCLUDABLE)
+            raise UnsupportedFieldError(f"include: {name!r:.80} is not supported; there are {known}", "include")
+
+
+def _check_fields(request: ResponseRequest) -> None:
+    """Refuse fields that contradict each other."""
+    if request.stream_options is not None and not request.stream:
+        raise InvalidRequestError("stream_options is only allowed together with stream: true", "stream_options")
+    if request.background and request.store is False:
+        raise InvalidRequestError(
+            "background: a response that is not stored cannot be polled; send store: true", "store"
+        )
+    check_include(request.include or [])
+    if request.top_logprobs and LOGPROBS not in (request.include or []):
+        raise InvalidRequestError(f"top_logprobs is only allowed together with include: {LOGPROBS}", "top_logprobs")
+
+
+def _prompt(
+    request: ResponseRequest, items: RequestItems, defaults: RequestDefaults, tools: RequestTools
+) -> ChatPrompt:
+    messages = conversation_messages(items.all, request.instructions)
+    if not messages:
+        raise MissingFieldError("The field 'input' is required: there is nothing to answer.", "input")
+    return ChatPrompt(
+        with_system(messages, defaults.system, defaults.messages),
+        tools=tools.shown,
+        reasoning_effort=None if request.reasoning is None else request.reasoning.effort,
+        allows_control_tokens=defaults.allow_special_in_content,
+    )
+
+
+def _constraint(request: ResponseRequest) -> Constraint | None:
+    wanted = None if request.text is None else request.text.format
+    if isinstance(wanted, JsonSchemaFormat):
+        return schema_constraint(wanted.schema, "text.format")
+    return object_constraint("text.format") if isinstance(wanted, JsonObjectFormat) else None
+
+
+def _priority(request: ResponseRequest) -> Priority:
+    is_background = request.background and request.service_tier in {None, "auto"}
+    return Priority.BACKGROUND if request.service_tier == "flex" or is_background else Priority.INTERACTIVE
+
+
+def _tools(request: ResponseRequest) -> RequestTools:
+    functions = [_function(tool, f"tools[{index}]") for index, tool in enumerate(request.tools or [])]
+    choice, is_parallel = _choice(request.tool_choice), request.parallel_tool_calls is not False
+    return tools_for(functions, choice, is_parallel=is_parallel, paths=_PATHS)
+
+
+def _function(tool: dict[str, Any], where: str) -> FunctionDefinition:
+    kind = tool.get("type")
+    if kind != "function":
+        path = f"{where}.type"
+        raise UnsupportedFieldError(f"{path}: {kind!r:.60} is not supported; send tools of type function", path)
+    function = convert_part(tool, FunctionTool, where)
+    return FunctionDefinition(function.name, function.description, function.parameters, function.strict)
+
+
+def _choice(choice: str | dict[str, Any] | None) -> Choice:
+    if choice is None or isinstance(choice, str):
+        return choice_of_word(choice)
+    kind = choice.get("type")
+    if kind not in _CHOICES:
+        known = "none, auto, required, and objects of type function or allowed_tools"
+        problem = f"tool_choice.type: {kind!r:.60} is not supported; send {known}"
+        raise UnsupportedFieldError(problem, "tool_choice.type")
+    wanted = choice_object(choice, NamedChoice | AllowedToolsChoice)
+    if isinstance(wanted, NamedChoice):
+        return Choice(ToolChoice.REQUIRED, wanted.name)
+    return choice_of_some(wanted.mode, [tool.name for tool in wanted.tools], _PATHS.allowed)
