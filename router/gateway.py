@@ -20,7 +20,7 @@ from registry.scan.watch import what_changed
 from registry.store import Registry
 from router.app import create_app
 from router.bench.machine.machine import bench_machine, machine_id
-from router.config import Config, Overrides, apply_overrides
+from router.config import Config, CurrentConfig, Overrides, apply_overrides
 from router.config.hub import hub_settings
 from router.config.instance import InstanceLock, RunningInstance
 from router.config.paths import Paths
@@ -56,8 +56,6 @@ logger = logging.getLogger(__name__)
 
 REGISTRY_POLL_S = 0.5
 """How often the registry is asked whether another process changed it; a query of microseconds."""
-
-_READ_AT_START = ("server", "models", "hub", "logging")
 
 REGISTRY_BUSY_TIMEOUT_S = 0.05
 """How long the event loop may wait for another writer; the one thing it writes, the time of last use, can be missed."""
@@ -107,15 +105,16 @@ class _Gateway:
             InstanceLock.acquire(options.paths) as lock,
             Registry(options.paths.registry_db, busy_timeout_s=REGISTRY_BUSY_TIMEOUT_S) as registry,
         ):
+            current = CurrentConfig(options.config)
             models = ModelDirectory(
                 registry,
-                engine_setting=options.config.engine,
+                current=current,
                 is_apple_silicon=this_machine().has_metal,
                 what_changed=what_changed,
                 auto=(auto := AutoLearning(registry.benches, machine_id=machine_id())),
             )
             supervisor = Supervisor(
-                options.config,
+                current,
                 resolve=models.resolve,
                 note_choice=models.note_choice,
                 launch_for=self._launch_for(),
@@ -123,7 +122,7 @@ class _Gateway:
                 saved_caches_dir=options.paths.saved_caches_dir,
             )
             auto.resident_of = lambda model: resident_of(supervisor, model)
-            services = Services(options.config, models, supervisor, VERSION)
+            services = Services(current, models, supervisor, VERSION)
             converter = self._converter()
             services.pulls = self._pulls(converter)
             services.making = ModelMaking(
@@ -202,10 +201,9 @@ class _Gateway:
                     overrides, engine = msgspec.structs.replace(overrides, engine=None), change.engine
                 config = apply_overrides(change, overrides)
             except ConfigError as exc:
-                services.config_error = str(exc)
+                services.current_config.error = str(exc)
                 logger.warning("the config file is not used: %s", exc)
             else:
-                services.config_error = None
                 _apply(services, config)
 
     async def _watch_registry(self, services: Services) -> None:
@@ -314,13 +312,10 @@ def _create_server(services: Services) -> HttpServer:
 
 def _apply(services: Services, config: Config) -> None:
     """Put a new config into force; what only a restart can change is said in the log."""
-    for section in _READ_AT_START:
-        if getattr(config, section) != getattr(services.config, section):
-            logger.warning("changes under %s: take effect after a restart", section)
+    for section in services.current_config.take_over(config):
+        logger.warning("changes under %s: take effect after a restart", section)
     logger.info("the config file changed: engine is %s", config.engine.value)
-    services.config = msgspec.structs.replace(config, server=services.config.server)
-    services.models.engine_setting = config.engine
-    services.supervisor.set_config(services.config)
+    services.supervisor.refresh()
 
 
 def _host_rules(config: Config) -> HostRules:

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 
-from router.config import Config
+from router.config import Config, CurrentConfig
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Conversions
@@ -20,11 +20,11 @@ from router.workers.supervisor import Supervisor
 
 @dataclasses.dataclass(slots=True)
 class Services:
-    """One per gateway; `config` is replaced as a whole when the file changes.
+    """One per gateway.
 
     Attributes:
+        current_config: Knows the config in force.
         url: Where the server listens, once it does.
-        config_error: Why the last edit of the config file was refused, or None.
         started_at: Monotonic seconds.
         requests: Those that have not ended.
         keeper: Keeps the registry true to the disk; has the progress of checksums.
@@ -34,12 +34,11 @@ class Services:
         responses: What is kept of responses, and those that run in the background.
     """
 
-    config: Config
+    current_config: CurrentConfig
     models: ModelDirectory
     supervisor: Supervisor
     version: str
     url: str | None = None
-    config_error: str | None = None
     started_at: float = dataclasses.field(default_factory=time.monotonic)
     requests: RequestRegister = dataclasses.field(default_factory=RequestRegister)
     keeper: ModelKeeper | None = None
@@ -50,6 +49,11 @@ class Services:
     making: ModelMaking | None = None
     responses: ResponsesDesk | None = None
     batches: Batches | None = None
+
+    @property
+    def config(self) -> Config:
+        """The one in force."""
+        return self.current_config.config
 
     def defaults_for(self, model: str) -> RequestDefaults:
         """Return what requests for a model get that do not say otherwise; errors as in `ModelDirectory.get`."""

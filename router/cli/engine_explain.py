@@ -11,6 +11,7 @@ from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.output import print_facts, print_json, print_table
 from router.cli.terminal.server import client_if_running
+from router.config import CurrentConfig
 from router.config.paths import Paths
 from router.models.auto.learning import AutoLearning
 from router.models.directory import ModelDirectory
@@ -52,7 +53,7 @@ def _explained_here(paths: Paths, model: str, size: RequestSize) -> Explanation:
     with open_registry_for_reading(paths) as registry:
         models = ModelDirectory(
             registry,
-            engine_setting=read_config(paths).engine,
+            current=CurrentConfig(read_config(paths)),
             is_apple_silicon=this_machine().has_metal,
             auto=AutoLearning(registry.benches, machine_id=machine_id()),
         )

@@ -1,6 +1,7 @@
 """The server's config: Structs, loading, editing, watching."""
 
 from router.config.background import BatchesConfig, ConversationsConfig, ShadowConfig
+from router.config.current import CurrentConfig
 from router.config.edit import set_value
 from router.config.load import Overrides, apply_overrides, load_config, parse_config
 from router.config.roots import scan_roots
@@ -26,6 +27,7 @@ __all__ = [
     "CacheConfig",
     "Config",
     "ConversationsConfig",
+    "CurrentConfig",
     "FlashAttention",
     "GenerationConfig",
     "LimitsConfig",

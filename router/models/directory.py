@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from registry.catalogue import Adapter, Artifact, Model
-from registry.engines import EngineKind, EngineSetting
+from registry.engines import EngineKind
 from registry.errors import DatabaseError, ModelNotFoundError
 from registry.names import parse_model_reference
 from registry.settings import LoadSettings
 from registry.store import Registry
+from router.config import CurrentConfig
 from router.errors import InvalidRequestError, ModelLoadFailedError
 from router.http.headers import ENGINE_HEADER
 from router.models.adapters import find_adapters
@@ -37,6 +38,7 @@ class ModelDirectory:
     """Owned by the event loop's thread, like the Registry connection under it.
 
     Args:
+        current: Knows the config in force, whose engine setting is the lowest level.
         what_changed: Says what is not as the registry has it of an artifact's or adapter's files; None = all is taken
             to be unchanged.
         auto: What `engine: auto` has learned; None = nothing.
@@ -47,14 +49,14 @@ class ModelDirectory:
         self,
         registry: Registry,
         *,
-        engine_setting: EngineSetting,
+        current: CurrentConfig,
         is_apple_silicon: bool,
         what_changed: Callable[[Artifact | Adapter], str | None] | None = None,
         auto: AutoLearning | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
-        self.engine_setting = engine_setting
+        self._current = current
         self._is_apple_silicon = is_apple_silicon
         self._what_changed = what_changed
         self.auto = auto
@@ -142,7 +144,7 @@ class ModelDirectory:
         choice = choose(
             model,
             wish=wish.engine,
-            global_setting=self.engine_setting,
+            global_setting=self._current.config.engine,
             is_apple_silicon=self._is_apple_silicon,
             purpose=wish.purpose,
             load=wish.load,

@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 
 from backends.sequence import Priority
-from router.config import Config
 from router.status import Swap
 from router.workers.residency import StopReport
 from router.workers.waiting import Ticket
@@ -59,9 +58,7 @@ class StopModel:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SettingsChanged:
-    """Config or registry settings changed; None leaves the config as it is."""
-
-    config: Config | None
+    """Settings of the config or the registry changed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

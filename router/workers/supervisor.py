@@ -14,7 +14,7 @@ from typing import assert_never
 
 from backends.sequence import Priority
 from registry.errors import RegistryError
-from router.config import Config
+from router.config import Config, CurrentConfig
 from router.errors import RouterError, ShuttingDownError, UnavailableError
 from router.models.targets import Choice, Target
 from router.models.wish import Wish
@@ -51,7 +51,7 @@ class Supervisor:
     """Owns the workers; `run` is its task.
 
     Args:
-        config: In force at the start; `set_config` replaces it.
+        current: Knows the config in force; `refresh` is to be called when it is another one.
         resolve: Wish to choice, from the registry and the settings in force; raises RouterError or RegistryError.
         launch_for: Engine name to how its worker is started.
         note_choice: Told of every request that is taken in, and where it goes.
@@ -63,7 +63,7 @@ class Supervisor:
 
     def __init__(
         self,
-        config: Config,
+        current: CurrentConfig,
         *,
         resolve: Callable[[Wish], Choice],
         launch_for: Callable[[str], WorkerLaunch],
@@ -72,7 +72,7 @@ class Supervisor:
         saved_caches_dir: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config = config
+        self._current = current
         self._resolve = resolve
         self._note_choice = note_choice
         self._check_load = check_load
@@ -160,13 +160,9 @@ class Supervisor:
         self._inbox.put_nowait(StopModel(model, done))
         return await done
 
-    def set_config(self, config: Config) -> None:
-        """Take over new settings; requests that wait without an engine of their own are resolved again."""
-        self._inbox.put_nowait(SettingsChanged(config))
-
     def refresh(self) -> None:
-        """Resolve waiting requests again: the registry's settings changed."""
-        self._inbox.put_nowait(SettingsChanged(None))
+        """Resolve waiting requests again: settings of the config or the registry changed."""
+        self._inbox.put_nowait(SettingsChanged())
 
     def close(self) -> None:
         """Refuse what waits, stop every worker, and let `run` return."""
@@ -231,12 +227,16 @@ class Supervisor:
                 self._on_worker_gone(message)
             case StopModel():
                 self._on_stop_model(message)
-            case SettingsChanged(config=config):
-                self._on_settings_changed(config)
+            case SettingsChanged():
+                self._on_settings_changed()
             case Close():
                 self._on_close()
             case _:
                 assert_never(message)
+
+    @property
+    def _config(self) -> Config:
+        return self._current.config
 
     # ---- messages ---------------------------------------------------------------------------------------------------
 
@@ -285,8 +285,7 @@ class Supervisor:
         for worker in loading:
             self._fleet.stop(worker, "stopped by command", self._config)
 
-    def _on_settings_changed(self, config: Config | None) -> None:
-        self._config = config or self._config
+    def _on_settings_changed(self) -> None:
         for ticket in self._gate.queue:
             try:
                 ticket.choice = self._resolve(ticket.wish)

@@ -10,23 +10,22 @@ import pytest
 
 from registry.engines import EngineSetting
 from router import gateway
-from router.config import Config, LimitsConfig, LoggingConfig, LogLevel, ModelsConfig, ServerConfig
+from router.config import Config, CurrentConfig, LimitsConfig, LoggingConfig, LogLevel, ModelsConfig, ServerConfig
 from router.services import Services
 
 
 def services_with(config: Config) -> Any:
-    taken: list[Config] = []
-    supervisor = SimpleNamespace(set_config=taken.append, taken=taken)
-    return SimpleNamespace(config=config, models=SimpleNamespace(engine_setting=config.engine), supervisor=supervisor)
+    refreshed: list[None] = []
+    supervisor = SimpleNamespace(refresh=lambda: refreshed.append(None), refreshed=refreshed)
+    return SimpleNamespace(current_config=CurrentConfig(config), supervisor=supervisor)
 
 
 def test_engine_and_limits_are_in_force_at_once() -> None:
     services = services_with(Config())
     changed = Config(engine=EngineSetting.MLX, limits=LimitsConfig(max_queue=3))
     gateway._apply(cast("Services", services), changed)
-    assert services.models.engine_setting is EngineSetting.MLX
-    assert services.supervisor.taken == [changed]
-    assert services.config == changed
+    assert services.current_config.config == changed
+    assert len(services.supervisor.refreshed) == 1
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from backends.wire.prompts import Prompt, TextPrompt
 from backends.wire.request import SequenceSpec
 from registry.engines import Engine, EngineKind, EngineSetting
 from registry.errors import ModelNotFoundError
-from router.config import Config, GenerationConfig, LimitsConfig
+from router.config import Config, CurrentConfig, GenerationConfig, LimitsConfig
 from router.errors import RouterError
 from router.http.server import run
 from router.models.load_settings import AS_CONFIGURED, overlaid
@@ -48,6 +48,7 @@ class RogueLaunch(WorkerLaunch, frozen=True):
 def make_config(*, parallel: int = 4, workers: int = 1, standby: bool = False, **limits: float) -> Config:
     defaults = {"swap_max_wait_s": 0.3, "reclaim_timeout_s": 0.1, "stop_timeout_s": 1.0}
     return Config(
+        engine=EngineSetting.LLAMACPP,
         standby=standby,
         generation=GenerationConfig(parallel=parallel, workers=workers),
         limits=msgspec.convert(defaults | limits, LimitsConfig),
@@ -72,17 +73,15 @@ class FakeFleet:
     Attributes:
         scripts: Per engine, the options of its next workers; the last one stays for all that follow.
         num_launches: Worker processes started, per engine.
-        engine_setting: What a wish without an engine means.
         load: The settings of the model `m`.
     """
 
     def __init__(self, config: Config | None = None, **scripts: FakeOptions | str | list[FakeOptions | str]) -> None:
-        self.config = config or make_config()
+        self.current_config = CurrentConfig(config or make_config())
         self.scripts: dict[str, list[FakeOptions | str]] = {"mlx": [FakeOptions()], "llamacpp": [FakeOptions()]}
         for engine, script in scripts.items():
             self.scripts[engine] = script if isinstance(script, list) else [script]
         self.num_launches = {"mlx": 0, "llamacpp": 0}
-        self.engine_setting = "llamacpp"
         self.load = AS_CONFIGURED
         self.max_workers_seen = 0
 
@@ -92,7 +91,7 @@ class FakeFleet:
         await first.communicate()
         self._num_fds = psutil.Process().num_fds()
         self.supervisor = Supervisor(
-            self.config,
+            self.current_config,
             resolve=self.resolve,
             launch_for=self._launch_for,
             note_choice=self.note_choice,
@@ -100,6 +99,15 @@ class FakeFleet:
         )
         self._task = asyncio.create_task(self.supervisor.run())
         return self
+
+    def set_engine(self, engine: EngineSetting) -> None:
+        """Change what a wish without an engine means."""
+        self.set_config(msgspec.structs.replace(self.current_config.config, engine=engine))
+
+    def set_config(self, config: Config) -> None:
+        """Put another config into force."""
+        self.current_config.take_over(config)
+        self.supervisor.refresh()
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
@@ -122,7 +130,8 @@ class FakeFleet:
         """Remember nothing."""
 
     def resolve(self, wish: Wish) -> Choice:
-        engine = Engine.parse(wish.engine or self.engine_setting)
+        engine = (wish.engine or self.current_config.config.engine).engine
+        assert engine is not None
         match wish.model:
             case "m":
                 load = overlaid(self.load, wish.load)

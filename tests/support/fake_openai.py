@@ -13,7 +13,6 @@ import httpx
 import msgspec
 
 from backends.fake.engine import FakeOptions
-from registry.engines import EngineSetting
 from registry.facts import ArtifactFormat
 from registry.store import Registry
 from router.app import create_app
@@ -60,18 +59,17 @@ class FakeFront:
         self.fleet = _Fleet(config, **scripts)
         self.fleet.models = self.models = ModelDirectory(
             registry,
-            engine_setting=EngineSetting.LLAMACPP,
+            current=self.fleet.current_config,
             is_apple_silicon=False,
             auto=(auto := AutoLearning(registry.benches, machine_id="here", engine_versions={})),
         )
         auto.resident_of = lambda model: resident_of(self.supervisor, model)
         self.registry = registry
-        self._config = config
         self._conversations_db = registry.path.with_name("conversations.sqlite3")
 
     async def __aenter__(self) -> Self:
         await self.fleet.__aenter__()
-        self.services = Services(self._config, self.models, self.supervisor, "0.0.0")
+        self.services = Services(self.fleet.current_config, self.models, self.supervisor, "0.0.0")
         conversations = Conversations(self._conversations_db, lambda: self.services.config.conversations)
         self.services.responses = ResponsesDesk(conversations)
         self._desk = asyncio.create_task(self.services.responses.run())

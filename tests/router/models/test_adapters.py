@@ -18,6 +18,7 @@ from registry.facts import AdapterFacts, ArtifactFormat, MemoryFacts, ModelKind
 from registry.scan import register_path
 from registry.scan.watch import what_changed
 from registry.store import Registry
+from router.config import Config, CurrentConfig
 from router.errors import EngineNotAvailableError, ModelLoadFailedError
 from router.models.adapters import TargetAdapter, facts_with
 from router.models.directory import CHECK_FILES_INTERVAL_S, ModelDirectory
@@ -222,7 +223,7 @@ class TestDirectory:
     def directory(self, registry: Registry, clock: Times) -> ModelDirectory:
         return ModelDirectory(
             registry,
-            engine_setting=EngineSetting.AUTO,
+            current=CurrentConfig(Config()),
             is_apple_silicon=False,
             what_changed=what_changed,
             clock=clock,

@@ -7,6 +7,7 @@ from registry.engines import Engine, EngineKind, EngineSetting
 from registry.errors import InvalidModelNameError, ModelNotFoundError, RegistryBusyError, RegistryCorruptError
 from registry.facts import ArtifactFormat
 from registry.store import Registry
+from router.config import Config, CurrentConfig
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.directory import CHECK_FILES_INTERVAL_S, NOTE_USE_INTERVAL_S, ModelDirectory
 from router.models.wish import Wish
@@ -37,7 +38,7 @@ def registry(path: Path) -> Iterator[Registry]:
 
 
 def directory(registry: Registry, clock: Times | None = None) -> ModelDirectory:
-    return ModelDirectory(registry, engine_setting=EngineSetting.AUTO, is_apple_silicon=False, clock=clock or Times())
+    return ModelDirectory(registry, current=CurrentConfig(Config()), is_apple_silicon=False, clock=clock or Times())
 
 
 def test_a_reference_may_name_the_engine_and_so_may_the_header(registry: Registry) -> None:
@@ -67,9 +68,10 @@ def test_a_reference_that_means_nothing_is_refused(
 
 
 def test_a_wish_is_resolved_under_the_settings_in_force(registry: Registry) -> None:
-    models = directory(registry)
+    current = CurrentConfig(Config())
+    models = ModelDirectory(registry, current=current, is_apple_silicon=False)
     assert models.resolve(Wish("m")).target.engine == Engine(EngineKind.LLAMACPP)
-    models.engine_setting = EngineSetting.MLX
+    current.take_over(Config(engine=EngineSetting.MLX))
     assert models.resolve(Wish("m")).target.path == "/m/mlx"
     assert models.resolve(Wish("m", EngineSetting.LLAMACPP)).target.path == "/m/a.gguf"
     with pytest.raises(EngineNotAvailableError):
@@ -142,7 +144,7 @@ def test_files_that_changed_or_vanished_are_not_served(registry: Registry) -> No
     clock, changes = Times(), dict[int, str]()
     models = ModelDirectory(
         registry,
-        engine_setting=EngineSetting.AUTO,
+        current=CurrentConfig(Config()),
         is_apple_silicon=False,
         what_changed=lambda artifact: changes.get(artifact.id),
         clock=clock,

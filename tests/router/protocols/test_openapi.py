@@ -11,7 +11,7 @@ from litestar.routes import HTTPRoute
 from msgspec import inspect
 
 from router.app import create_app
-from router.config import Config
+from router.config import Config, CurrentConfig
 from router.http.dialect import OPENAI
 from router.http.error_table import ERROR_ROWS
 from router.protocols.endpoint import Endpoint
@@ -57,7 +57,7 @@ def _within(place: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str,
 
 
 def test_the_app_has_the_endpoints_that_are_declared() -> None:
-    services = Services(Config(), models=None, supervisor=None, version="1")  # type: ignore[arg-type]  # no request
+    services = Services(CurrentConfig(Config()), models=None, supervisor=None, version="1")  # type: ignore[arg-type]  # no request
     app = create_app(services)
     routes = [
         (method, re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path_format))

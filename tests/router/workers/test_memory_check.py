@@ -6,10 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from registry.engines import Engine, EngineKind, EngineSetting
+from registry.engines import Engine, EngineKind
 from registry.facts import MemoryFacts
 from registry.store import Registry
-from router.config import Config, LimitsConfig
+from router.config import Config, CurrentConfig, LimitsConfig
 from router.errors import InsufficientMemoryError
 from router.models.directory import ModelDirectory
 from router.models.targets import Target
@@ -47,7 +47,7 @@ def directory(path: Path) -> Iterator[ModelDirectory]:
     with Registry(path) as registry:
         registry.artifacts.add(make_draft("/m/big.gguf", name="big", facts=facts(memory=MemoryFacts())))
         registry.artifacts.add(make_draft("/m/old.gguf", name="old", facts=unknown))
-        yield ModelDirectory(registry, engine_setting=EngineSetting.AUTO, is_apple_silicon=False)
+        yield ModelDirectory(registry, current=CurrentConfig(Config()), is_apple_silicon=False)
 
 
 @pytest.fixture

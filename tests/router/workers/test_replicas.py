@@ -152,7 +152,7 @@ async def test_a_worker_over_its_memory_limit_finishes_and_is_replaced(
 ) -> None:
     monkeypatch.setattr(faults, "CHECK_INTERVAL_S", 0.02)
     config = make_config(workers=num_workers)
-    fleet.supervisor.set_config(config)
+    fleet.set_config(config)
     await fleet.answer(max_tokens=1)
     await all_ready(fleet, num_workers)
     old = fleet.ready[0]
@@ -162,9 +162,9 @@ async def test_a_worker_over_its_memory_limit_finishes_and_is_replaced(
     started = asyncio.Event()
     running = asyncio.create_task(fleet.answer(max_tokens=100, on_text=lambda _: started.set()))
     await started.wait()
-    fleet.supervisor.set_config(with_limit(config, int(rss_bytes / 1.1)))
+    fleet.set_config(with_limit(config, int(rss_bytes / 1.1)))
     await fleet.until(lambda: old.state.value == "draining", "it takes nothing new")
-    fleet.supervisor.set_config(config)
+    fleet.set_config(config)
     assert len(await running) == 100
     assert len(await fleet.answer(max_tokens=1)) == 1
     await all_ready(fleet, num_workers)

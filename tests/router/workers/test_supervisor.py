@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from backends.fake.engine import FakeOptions
+from registry.engines import EngineSetting
 from router.errors import (
     EngineCrashedError,
     InvalidRequestError,
@@ -111,15 +112,14 @@ async def test_a_settings_change_resolves_those_again_who_left_the_engine_open(f
     open_one = asyncio.create_task(fleet.answer("m"))
     fixed_one = asyncio.create_task(fleet.answer("m@llamacpp"))
     await fleet.until(lambda: fleet.state == "loading", "it loads")
-    fleet.engine_setting = "mlx"
-    fleet.supervisor.refresh()
+    fleet.set_engine(EngineSetting.MLX)
     await asyncio.gather(open_one, fixed_one)
     assert [swap.engine for swap in fleet.supervisor.swaps if swap.event == "load"] == ["llamacpp", "mlx"]
 
 
 @with_fleet()
 async def test_a_refresh_does_not_bring_an_old_config_back(fleet: FakeFleet) -> None:
-    fleet.supervisor.set_config(make_config(parallel=7))
+    fleet.set_config(make_config(parallel=7))
     fleet.supervisor.refresh()
     await fleet.answer()
     assert fleet.holder is not None
@@ -225,7 +225,7 @@ async def test_a_wait_in_the_queue_has_a_limit(fleet: FakeFleet) -> None:
     started = asyncio.Event()
     running = asyncio.create_task(fleet.answer(max_tokens=100, on_text=lambda _: started.set()))
     await started.wait()
-    fleet.supervisor.set_config(make_config(queue_timeout_s=0.3, swap_max_wait_s=60))
+    fleet.set_config(make_config(queue_timeout_s=0.3, swap_max_wait_s=60))
     _, error = await fleet.outcome("m@mlx")
     assert isinstance(error, UnavailableError)
     assert "0.3 s" in str(error)
@@ -366,8 +366,7 @@ async def test_two_hundred_random_operations_end_every_request_in_one_way(fleet:
             case "kill" if fleet.state in {"ready", "draining"}:
                 os.kill(fleet.pid, signal.SIGKILL)
             case "flip":
-                fleet.engine_setting = rng.choice(["mlx", "llamacpp"])
-                fleet.supervisor.refresh()
+                fleet.set_engine(rng.choice([EngineSetting.MLX, EngineSetting.LLAMACPP]))
             case "stop":
                 stops.append(asyncio.create_task(fleet.supervisor.stop_model(rng.choice(["m", "other"]))))
         await asyncio.sleep(rng.choice([0, 0, 0.01, 0.03]))

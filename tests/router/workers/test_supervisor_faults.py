@@ -162,7 +162,7 @@ async def test_a_standby_worker_takes_the_next_load_and_is_replaced(fleet: FakeF
     await fleet.answer("m@llamacpp")
     assert {fleet.pid} == pids
     await fleet.until(lambda: num_standby(fleet) == 2, "the one that was used is replaced")
-    fleet.supervisor.set_config(make_config(standby=False))
+    fleet.set_config(make_config(standby=False))
     await fleet.until(lambda: len(fleet.supervisor.workers) == 1, "turned off, they end")
 
 

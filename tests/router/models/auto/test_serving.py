@@ -54,7 +54,7 @@ async def ask(front: FakeFront, num_chars: int, max_tokens: int = 100) -> dict[s
 
 @with_front(llamacpp=FakeOptions(), mlx=FakeOptions())
 async def test_the_choice_flips_when_the_speeds_flip_and_the_history_is_renewed(front: FakeFront) -> None:
-    front.models.engine_setting = EngineSetting.AUTO
+    front.fleet.set_engine(EngineSetting.AUTO)
     assert (await ask(front, 100))["engine_reason"] == EngineReason.AUTO_GGUF.value
     renew(front, QUICK_PREFILL, QUICK_DECODE)
     first = await ask(front, 4000, max_tokens=4)
@@ -71,7 +71,7 @@ async def test_the_choice_flips_when_the_speeds_flip_and_the_history_is_renewed(
 
 @with_front(llamacpp=FakeOptions(), mlx=FakeOptions())
 async def test_alternating_prompts_do_not_thrash(front: FakeFront) -> None:
-    front.models.engine_setting = EngineSetting.AUTO
+    front.fleet.set_engine(EngineSetting.AUTO)
     renew(front, QUICK_PREFILL, QUICK_DECODE)
     engines = [
         (await ask(front, 4000 if number % 2 else 40, max_tokens=4 if number % 2 else 100))["engine"]
@@ -83,7 +83,7 @@ async def test_alternating_prompts_do_not_thrash(front: FakeFront) -> None:
 @pytest.mark.parametrize("setting", ["m@mlx", "m@llamacpp"])
 @with_front(llamacpp=FakeOptions(), mlx=FakeOptions())
 async def test_what_the_request_says_goes_before_what_was_learned(front: FakeFront, *, setting: str) -> None:
-    front.models.engine_setting = EngineSetting.AUTO
+    front.fleet.set_engine(EngineSetting.AUTO)
     renew(front, QUICK_PREFILL, QUICK_DECODE)
     answer = (await front.chat(model=setting, max_tokens=2)).json()["timings"]
     assert (answer["engine"], answer["engine_reason"]) == (setting.partition("@")[2], EngineReason.REQUEST.value)
@@ -91,7 +91,7 @@ async def test_what_the_request_says_goes_before_what_was_learned(front: FakeFro
 
 @with_front(llamacpp=FakeOptions(), mlx=FakeOptions())
 async def test_the_explanation_has_the_numbers_that_decide(front: FakeFront) -> None:
-    front.models.engine_setting = EngineSetting.AUTO
+    front.fleet.set_engine(EngineSetting.AUTO)
     bare = (await front.client.get(EXPLAIN, params={"model": "m"})).json()
     assert (bare["engine"], bare["is_auto"], bare["resident"]) == ("llamacpp", True, None)
     assert all(each["total_s"] is None and each["num_samples"] == 0 for each in bare["engines"])
@@ -107,7 +107,7 @@ async def test_the_explanation_has_the_numbers_that_decide(front: FakeFront) -> 
     assert found["prompt_bucket"] == [512, 2048]
     assert llamacpp["num_samples"] == 12
     assert len(llamacpp["bench_ids"]) == 2
-    front.models.engine_setting = EngineSetting.MLX
+    front.fleet.set_engine(EngineSetting.MLX)
     fixed = (await front.client.get(EXPLAIN, params=query)).json()
     assert (fixed["engine"], fixed["is_auto"]) == ("mlx", False)
     assert "is set" in fixed["why"]

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from registry.catalogue import Model
-from registry.engines import EngineSetting
 from registry.errors import InvalidModelNameError, InvalidReferenceError
 from registry.store import Registry
+from router.config import Config, CurrentConfig
 from router.errors import InvalidRequestError, MissingFieldError
 from router.models.directory import ModelDirectory
 from router.protocols.ollama.names import (
@@ -32,7 +32,7 @@ def models(tmp_path: Path) -> Iterator[ModelDirectory]:
             registry.artifacts.add(
                 make_draft(f"/{number}.gguf", name=name, facts=make_facts(parameter_count=number + 1))
             )
-        yield ModelDirectory(registry, engine_setting=EngineSetting.AUTO, is_apple_silicon=False)
+        yield ModelDirectory(registry, current=CurrentConfig(Config()), is_apple_silicon=False)
 
 
 @pytest.mark.parametrize(
