@@ -134,11 +134,7 @@ ROOT: Final = Group(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        argv: Arguments without the program's name; None = the process's own.
-    """
+    """Run the command line on arguments without the program's name; None = the process's own."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 shows escapes, no traceback
     try:

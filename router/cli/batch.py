@@ -11,8 +11,8 @@ from router.cli.client.batches import BatchClient
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import plural, print_json, print_table, shown
+from router.cli.terminal.server import instance_or_error
 from router.cli.terminal.verbs import argument, option, verb
-from router.config.instance import read_instance
 from router.http.dialect import OpenAIError
 from router.jobs.batches.base import EndedLine, output_text
 from router.protocols.batches.objects import BatchObject
@@ -115,11 +115,7 @@ def cancel(batch_id: str, is_json: bool) -> None:
 
 
 def _client() -> BatchClient:
-    instance = read_instance(current_paths())
-    if instance is None:
-        raise CommandError("No mlxr server is running; start one with `mlxr serve` in another terminal.")
-
-    return BatchClient(instance)
+    return BatchClient(instance_or_error(current_paths()))
 
 
 def _endpoint_of(file: Path) -> str:

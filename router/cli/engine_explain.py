@@ -25,10 +25,6 @@ _DAY_S = 86_400
 def explain_engine(model: str, prompt_tokens: str | None, answer_tokens: str | None, *, is_json: bool) -> None:
     """Print the decision; a running server is asked, because it knows what is loaded.
 
-    Args:
-        prompt_tokens: Length of the prompt that is meant, or None.
-        answer_tokens: Expected length of the answer, or None.
-
     Raises:
         RouterError: A length is no number, or the model cannot be served.
         RegistryError: There is no such model.
@@ -103,14 +99,10 @@ def _when(each: EngineExpectation) -> str:
 
 
 def check_explain(model: str | None, others: dict[str, Any]) -> str:
-    """Return the model that `explain` is about.
-
-    Args:
-        model: What stands after `explain`.
-        others: Options that mean nothing here, by their name; None or False = not given.
+    """Return the model that `explain` is about, which stands after that word.
 
     Raises:
-        CommandError: There is none, or an option is given that means nothing here.
+        CommandError: There is none, or one of the `others` is given, which mean nothing here.
     """
     for name, value in others.items():
         if value:

@@ -80,7 +80,6 @@ class Conversation:
     Args:
         body: What every request has, without the messages.
         messages: What was said so far; grows.
-        engine: The engine to use, or None.
         has_stats: Print a line of figures after each answer.
     """
 

@@ -24,7 +24,10 @@ from router.gateway import GatewayOptions, run_gateway
 from router.version import VERSION
 
 MAX_PORT = 65_535
+
 MAX_LOG_BYTES: Final = 10_000_000
+"""A log file of that size is put aside."""
+
 NUM_OLD_LOGS: Final = 3
 
 
@@ -108,8 +111,7 @@ def configure_logging(config: LoggingConfig, log_file: Path) -> None:
     """Send the process's log to stderr, and to the log file if the config wants that.
 
     Args:
-        config: Level, format, file or not.
-        log_file: Its folder exists; at 10 MB it is put aside, three old ones are kept.
+        log_file: Its folder exists.
 
     Raises:
         OSError: The file cannot be opened.

@@ -1,32 +1,16 @@
 """Shows how far a benchmark is, on stderr: a bar on a terminal, one line per sample elsewhere. Not here: the report."""
 
 import sys
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from router.bench.events import BenchProgress, BenchSampled, BenchStarted, BenchStep
-from router.cli.terminal.output import shown
+from router.cli.terminal.output import Printer, shown
 
 
-class BenchPrinter(Protocol):
-    """Whoever shows events; used in a `with`."""
-
-    def __enter__(self) -> Self:
-        """Begin."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Leave the terminal as it was."""
-
-    def show(self, event: BenchProgress) -> None:
-        """Show one event."""
-
-
-def printer_for() -> BenchPrinter:
+def printer_for() -> Printer[BenchProgress]:
     """Choose by where stderr goes."""
     return BarPrinter() if sys.stderr.isatty() else LinePrinter()
 
@@ -45,14 +29,8 @@ def sample_line(event: BenchSampled) -> str:
     return f"{where}: first token after {event.ttft_ms or 0.0:.0f} ms, {event.tokens_per_s or 0.0:.1f} tokens/s"
 
 
-class LinePrinter:
+class LinePrinter(Printer[BenchProgress]):
     """For files and pipes."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def show(self, event: BenchProgress) -> None:
         """Print the beginning and every sample."""
@@ -65,7 +43,7 @@ class LinePrinter:
                 pass
 
 
-class BarPrinter:
+class BarPrinter(Printer[BenchProgress]):
     """For terminals."""
 
     def __init__(self) -> None:

@@ -54,11 +54,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def all_checks(paths: Paths) -> tuple[Check, ...]:
-    """Ask everything.
-
-    Returns:
-        The answers, in the order in which to show them.
-    """
+    """Ask everything; give the answers in the order in which to show them."""
     probes = [_start_probe(engine) for engine in sorted(EngineKind)]  # they run while the rest is asked
     checks = [check_version(), check_memory(), *check_metal(), check_disk(paths), *check_folders(paths)]
     checks += [check_config(paths), *check_registry(paths), *check_model_folders(paths), check_server(paths)]
@@ -79,11 +75,7 @@ def _start_probe(engine: str) -> subprocess.Popen[bytes]:
 
 
 def check_engine(engine: str, process: subprocess.Popen[bytes]) -> Check:
-    """Judge an engine by its probe.
-
-    Args:
-        process: The running `backends.probe`.
-    """
+    """Judge an engine by its probe."""
     name = f"engine {engine}"
     with process:
         try:

@@ -25,11 +25,7 @@ def read_sysctl() -> str:
 
 
 def describe(output: str) -> str:
-    """Say what the output means.
-
-    Args:
-        output: Of `sysctl`.
-    """
+    """Say what the output of `sysctl` means."""
     values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in output.splitlines())}
     chip = values.get("machdep.cpu.brand_string", "unknown chip")
     memory = values.get("hw.memsize", "")

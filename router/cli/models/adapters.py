@@ -88,11 +88,7 @@ def remove(reference: str, engine: str | None, files: bool, is_json: bool) -> No
 
 
 def description(adapter: Adapter) -> dict[str, Any]:
-    """Give what JSON says of an adapter.
-
-    Returns:
-        Plain values; `problem` is why it cannot be used now, or null.
-    """
+    """Give what JSON says of an adapter; `problem` is why it cannot be used now, or null."""
     facts = adapter.facts
     return {
         "model": adapter.model_name,

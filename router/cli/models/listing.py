@@ -62,11 +62,7 @@ def list_models(
 
 
 def resident_engines(paths: Paths) -> dict[str, str]:
-    """Ask the running server which models are loaded.
-
-    Returns:
-        Model -> engine; empty when no server runs, or none that answers.
-    """
+    """Ask the running server which models are loaded: model -> engine. None are when no server runs or answers."""
     client = client_if_running(paths)
     if client is None:
         return {}
@@ -81,11 +77,7 @@ def resident_engines(paths: Paths) -> dict[str, str]:
 
 
 def summary_of(model: ModelSummary, resident: dict[str, str] | None = None) -> dict[str, Any]:
-    """Give what JSON lists say of a model.
-
-    Args:
-        resident: Of `resident_engines`; None = nothing is known of it.
-    """
+    """Give what JSON lists say of a model; without `resident_engines`, nothing is known of where it is loaded."""
     return {
         "name": model.name,
         "aliases": model.aliases,

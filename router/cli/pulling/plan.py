@@ -21,13 +21,7 @@ _STATES = {"missing": None, "partial": "a part", "linkable": "the same bytes", "
 
 
 async def show_plan(pulls: Pulls, reference: str, wishes: Wishes, *, is_json: bool) -> int:
-    """Ask the hub, and print what it would be.
-
-    Args:
-        pulls: Not yet entered.
-
-    Returns:
-        The exit code: 1 when the disk has no room for it.
+    """Ask the hub, and print what it would be; exit code 1 when the disk has no room for it.
 
     Raises:
         RegistryError: It cannot be pulled.
@@ -92,15 +86,7 @@ class PulledFit(NamedTuple):
 
 
 def fit_of(path: str) -> PulledFit | None:
-    """Look an artifact up and add up what it takes.
-
-    Returns:
-        The numbers; None when the catalogue does not know it.
-
-    Raises:
-        RegistryError: The catalogue cannot be read.
-        ConfigError: The config cannot be used.
-    """
+    """Look an artifact up and add up what it takes; None when the catalogue does not know it."""
     paths = current_paths()
     with open_registry_for_reading(paths) as registry:
         found = [(model, item) for model in registry.models.list() for item in model.artifacts if item.path == path]

@@ -6,8 +6,7 @@ events come from (`pull.py`).
 
 import json
 import sys
-from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import msgspec
 from rich.console import Console
@@ -25,7 +24,7 @@ from registry.pull.events import (
     Verifying,
     Waiting,
 )
-from router.cli.terminal.output import plural, shown, size
+from router.cli.terminal.output import Printer, plural, shown, size
 from router.jobs.pull_events import ModelPullEvent, Started
 
 STEP_PERCENT: Final = 5
@@ -34,54 +33,27 @@ _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 
 
-class PullPrinter(Protocol):
-    """Whoever shows events; used in a `with`."""
-
-    def __enter__(self) -> Self:
-        """Begin."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Leave the terminal as it was."""
-
-    def show(self, event: ModelPullEvent) -> None:
-        """Show one event."""
-
-
-def printer_for(*, is_json: bool) -> PullPrinter:
+def printer_for(*, is_json: bool) -> Printer[ModelPullEvent]:
     """Choose by where the output goes."""
     if is_json:
         return JSONPrinter()
     return BarPrinter() if sys.stderr.isatty() else LinePrinter()
 
 
-class JSONPrinter:
+class JSONPrinter(Printer[ModelPullEvent]):
     """One object a line, on stdout."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Do nothing."""
 
     def show(self, event: ModelPullEvent) -> None:
         """Print an event."""
         print(json.dumps(msgspec.to_builtins(event)), flush=True)
 
 
-class LinePrinter:
+class LinePrinter(Printer[ModelPullEvent]):
     """Lines for logs and pipes."""
 
     def __init__(self) -> None:
         self._next_percent = 0
         self._last_said = ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Do nothing."""
 
     def show(self, event: ModelPullEvent) -> None:
         """Print what is worth a line."""

@@ -22,11 +22,11 @@ from registry.scan import register_path
 from router.cli.client.errors import ServerUnreachableError
 from router.cli.client.jobs import JobClient
 from router.cli.pulling.plan import fit_of, show_plan
-from router.cli.pulling.progress import JSONPrinter, PullPrinter, printer_for
+from router.cli.pulling.progress import JSONPrinter, printer_for
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.options import engine_option, json_option
-from router.cli.terminal.output import shown, size
+from router.cli.terminal.output import Printer, shown, size
 from router.cli.terminal.verbs import argument, option, verb
 from router.config.hub import hub_settings
 from router.config.instance import RunningInstance, read_instance
@@ -75,14 +75,7 @@ def pull(
 
 
 def open_pulls(paths: Paths, endpoint: str | None = None) -> Pulls:
-    """Give what runs pulls in this process.
-
-    Args:
-        paths: Where everything lies; folders and catalogue are made when needed.
-
-    Returns:
-        Not yet entered.
-    """
+    """Give what runs pulls in this process, not yet entered; folders and catalogue are made when needed."""
     open_registry(paths).close()
     hub = hub_settings(read_config(paths), os.environ, endpoint=endpoint)
     budget = weights_budget(read_budget())
@@ -136,7 +129,7 @@ async def _follow(
     pulls: Pulls,
     begin: Callable[[Pulls], Coroutine[Any, Any, AsyncIterator[ModelPullEvent]]],
     follower: _Follower,
-    printer: PullPrinter,
+    printer: Printer[ModelPullEvent],
 ) -> None:
     async with pulls:
         events = await begin(pulls)

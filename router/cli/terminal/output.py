@@ -9,9 +9,11 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Generic, Self, TypeVar
 
 import msgspec
+
+_EventT = TypeVar("_EventT")
 
 _UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]",
@@ -23,11 +25,7 @@ _UNSAFE_BUT_LINES: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e
 
 
 def shown(text: object) -> str:
-    r"""Make a text that others wrote safe to print on one line.
-
-    Returns:
-        The text with its control characters escaped, `\x1b` for ESC.
-    """
+    r"""Make a text that others wrote safe to print on one line: control characters are escaped, `\x1b` for ESC."""
     return _UNSAFE.sub(_escaped, str(text))
 
 
@@ -42,21 +40,12 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as indented JSON, with only ASCII characters.
-
-    Args:
-        value: Structs, and what JSON has.
-    """
+    """Print Structs, and what JSON has, as indented JSON with only ASCII characters."""
     print(json.dumps(msgspec.to_builtins(value), indent=2))
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print aligned columns; cells are made safe, None is a dash.
-
-    Args:
-        head: One title per column.
-        rows: The cells; numbers are aligned right.
-    """
+    """Print aligned columns, those of numbers to the right; cells are made safe, None is a dash."""
     table = [["-" if cell is None else shown(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [list(head), *table]) for i in range(len(head))]
     is_number = [_is_number_column([row[i] for row in rows]) for i in range(len(head))]
@@ -99,14 +88,7 @@ def dim(text: str) -> str:
 
 
 def size(num_bytes: int | None) -> str | None:
-    """Write a size for people.
-
-    Args:
-        num_bytes: Bytes, or None.
-
-    Returns:
-        E.g. `98.0 MB` (powers of 1000, as disks and hubs count), or None.
-    """
+    """Write a size for people, e.g. `98.0 MB` (powers of 1000, as disks and hubs count); None stays None."""
     if num_bytes is None:
         return None
     value = float(num_bytes)
@@ -130,3 +112,17 @@ def count(number: int | None) -> str | None:
 def plural(number: int, noun: str) -> str:
     """Write a number and a noun, e.g. `1 file`, `2 files`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+class Printer(Generic[_EventT]):
+    """Shows the events of some work; used in a `with`, which leaves the terminal as it was."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing; those that draw in place end it here."""
+
+    def show(self, event: _EventT) -> None:
+        """Show one event."""
+        raise NotImplementedError
