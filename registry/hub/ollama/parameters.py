@@ -13,18 +13,19 @@ import msgspec
 from registry.errors import InvalidSettingError
 from registry.settings import check_settings
 
-_SETTINGS: Final = {
-    "num_ctx": "context_length",
+SETTINGS: Final = {
     "temperature": "temperature",
-    "top_p": "top_p",
     "top_k": "top_k",
+    "top_p": "top_p",
     "min_p": "min_p",
     "repeat_penalty": "repetition_penalty",
     "seed": "seed",
     "num_predict": "max_tokens",
+    "num_ctx": "context_length",
     "num_thread": "threads",
     "stop": "stop",
 }
+"""Parameter -> setting, in the order in which they are shown."""
 _UNSET: Final = frozenset({"top_k", "seed", "num_predict", "num_thread"})
 """Of these, a value under what the setting begins with means "no limit" or "another one each time"."""
 
@@ -69,7 +70,7 @@ def settings_of_parameters(parameters: Mapping[str, Any]) -> ParameterSettings:
     settings: dict[str, Any] = {}
     problems: dict[str, str] = {}
     for name, value in parameters.items():
-        setting = _SETTINGS.get(name)
+        setting = SETTINGS.get(name)
         if setting is None:
             if _plain(value) not in _NEUTRAL.get(name, ()):
                 problems[name] = _why_not(name)
@@ -109,5 +110,5 @@ def _plain(value: Any) -> Any:
 def _why_not(name: str) -> str:
     if name == "num_gpu":
         return "num_gpu: the llamacpp engine computes on the CPU and takes 0 only; use the mlx engine for the GPU."
-    known = ", ".join(_SETTINGS)
+    known = ", ".join(SETTINGS)
     return f"{name!r:.60} cannot be set on a model here; what can: {known}."

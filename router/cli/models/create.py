@@ -17,7 +17,6 @@ from router.cli.terminal.verbs import argument, option, verb
 from router.errors import InvalidRequestError
 from router.protocols.ollama.models.modelfile import Modelfile, parse_modelfile
 from router.protocols.ollama.models.recipe import settings_of
-from router.protocols.ollama.models.schemas import CreateMessage
 from router.protocols.ollama.names import names_to_make, without_host
 
 _PATH_BEGINNINGS = ("/", "./", "../", "~")
@@ -43,7 +42,7 @@ def create(name: str, file: str, is_json: bool) -> None:
             parameters=modelfile.parameters,
             system=modelfile.system,
             template=modelfile.template,
-            messages=[CreateMessage(role=item.role, content=item.content) for item in modelfile.messages],
+            messages=modelfile.messages,
             licenses=modelfile.licenses,
         )
     except InvalidRequestError as exc:

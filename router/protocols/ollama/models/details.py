@@ -11,7 +11,6 @@ import msgspec
 from registry.catalogue import Artifact, Model
 from registry.facts import ArtifactFormat, ModelFacts, ModelKind
 from registry.settings import NO_SETTINGS
-from router.protocols.ollama.durations import timestamp
 
 _FORMATS: Final = {ArtifactFormat.GGUF: "gguf", ArtifactFormat.MLX: "safetensors"}
 
@@ -77,11 +76,6 @@ def digest_of(model: Model, artifact: Artifact) -> str:
     return hashlib.sha256(digest.encode() + msgspec.json.encode(model.settings)).hexdigest()
 
 
-def modified_at(artifact: Artifact) -> str:
-    """Return when its files were changed last."""
-    return timestamp(artifact.mtime_ns)
-
-
 def human_number(number: int) -> str:
     """Return a number of parameters as Ollama writes it: `134.52M`, `8B`."""
     for unit, value, digits in (("B", 1_000_000_000, 1), ("M", 1_000_000, 2), ("K", 1_000, 0)):
@@ -89,19 +83,6 @@ def human_number(number: int) -> str:
             is_whole = number % value == 0
             return f"{number / value:.{0 if is_whole else digits}f}{unit}"
     return str(number)
-
-
-def artifact_shown(model: Model, preferred_id: int | None) -> Artifact | None:
-    """Return which of a model's artifacts a list shows.
-
-    Args:
-        preferred_id: Of the one that would serve it now; None = none would.
-
-    Returns:
-        None when none of them is of use.
-    """
-    usable = [artifact for artifact in model.artifacts if artifact.status == "ok"]
-    return next((artifact for artifact in usable if artifact.id == preferred_id), usable[0] if usable else None)
 
 
 def gguf_keys(facts: ModelFacts) -> dict[str, Any]:

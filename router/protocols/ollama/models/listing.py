@@ -24,11 +24,9 @@ from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.durations import MAX_KEEP_ALIVE_S, timestamp
 from router.protocols.ollama.models.details import (
     ModelDetails,
-    artifact_shown,
     capabilities_of,
     details_of,
     digest_of,
-    modified_at,
 )
 from router.protocols.ollama.names import display_name
 from router.services import Services
@@ -82,7 +80,7 @@ async def list_models(services: NamedDependency[Services]) -> ASGIApp:
     found = [(shown_artifact(services.models, model), model) for model in services.models.list()]
     shown = [(artifact, model) for artifact, model in found if artifact is not None]
     shown.sort(key=lambda pair: -pair[0].mtime_ns)
-    return json_reply({"models": [_listed(artifact, model) for artifact, model in shown]})
+    return json_reply(TagsAnswer([_listed(artifact, model) for artifact, model in shown]))
 
 
 @OLLAMA_API.get("/api/ps", LoadedAnswer)
@@ -93,16 +91,17 @@ async def list_loaded(services: NamedDependency[Services]) -> ASGIApp:
         assert worker.target is not None
         by_target.setdefault(worker.target, []).append(worker)
     loaded = [_loaded(services, target, workers) for target, workers in by_target.items()]
-    return json_reply({"models": [each for each in loaded if each is not None]})
+    return json_reply(LoadedAnswer([each for each in loaded if each is not None]))
 
 
 def shown_artifact(models: ModelDirectory, model: Model) -> Artifact | None:
-    """Return the artifact that would serve a model now, or else any that is of use."""
+    """Return the artifact that would serve a model now, or else any that is of use; None = none is."""
     try:
         preferred = models.resolve(Wish(model.name, None, Purpose.DESCRIBE)).target.artifact_id
     except (RouterError, RegistryError):
         preferred = None
-    return artifact_shown(model, preferred)
+    usable = [artifact for artifact in model.artifacts if artifact.status == "ok"]
+    return next((artifact for artifact in usable if artifact.id == preferred), usable[0] if usable else None)
 
 
 def _listed(artifact: Artifact, model: Model) -> ListedModel:
@@ -110,7 +109,7 @@ def _listed(artifact: Artifact, model: Model) -> ListedModel:
     return ListedModel(
         name=name,
         model=name,
-        modified_at=modified_at(artifact),
+        modified_at=timestamp(artifact.mtime_ns),
         size=artifact.size_bytes,
         digest=digest_of(model, artifact),
         details=details_of(artifact.facts),

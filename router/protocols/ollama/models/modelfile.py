@@ -1,15 +1,21 @@
-"""Ollama's recipe for a model, as text: FROM, PARAMETER, SYSTEM, TEMPLATE, ADAPTER, MESSAGE, LICENSE. Pure.
+"""Ollama's recipe for a model, read and written: FROM, PARAMETER, SYSTEM, TEMPLATE, ADAPTER, MESSAGE, LICENSE. Pure.
 
 Not here: what becomes of it (`recipe`); nothing that a line names is opened.
 
 Source: ollama, `docs/modelfile.md` ("Format") and `parser/parser.go` (quotes, comments, which lines may repeat).
 """
 
+import json
 from typing import Any, Final
 
 import msgspec
 
+from registry.catalogue import Artifact, Model
+from registry.hub.ollama.parameters import SETTINGS
+from registry.settings import ModelSettings
 from router.errors import InvalidRequestError
+from router.protocols.ollama.models.schemas import CreateMessage
+from router.protocols.ollama.names import display_name
 
 MAX_MODELFILE_BYTES: Final = 1 << 20
 """Texts of its parts are held to the limits of settings, which are smaller."""
@@ -17,13 +23,6 @@ MAX_MODELFILE_BYTES: Final = 1 << 20
 _ROLES: Final = ("system", "user", "assistant")
 _REPEATED: Final = frozenset({"stop"})
 _MULTILINE: Final = '"""'
-
-
-class ModelfileMessage(msgspec.Struct, frozen=True):
-    """A MESSAGE line."""
-
-    role: str
-    content: str
 
 
 class Modelfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +43,7 @@ class Modelfile(msgspec.Struct, frozen=True, kw_only=True):
     system: str | None = None
     template: str | None = None
     adapters: tuple[str, ...] = ()
-    messages: tuple[ModelfileMessage, ...] = ()
+    messages: tuple[CreateMessage, ...] = ()
     licenses: tuple[str, ...] = ()
 
 
@@ -62,6 +61,34 @@ def parse_modelfile(text: str) -> Modelfile:
     return reader.result()
 
 
+def parameters_of(settings: ModelSettings) -> list[tuple[str, str]]:
+    """Return a model's settings as parameters: name and value, texts in quotes."""
+    pairs = []
+    for name, setting in SETTINGS.items():
+        value = getattr(settings, setting)
+        values = value if isinstance(value, tuple) else () if value is None else (value,)
+        pairs += [(name, json.dumps(each, ensure_ascii=False)) for each in values]
+    return pairs
+
+
+def modelfile_of(model: Model, artifact: Artifact) -> str:
+    """Return a Modelfile that makes this model of its file."""
+    settings = model.settings
+    lines = [
+        "# Modelfile written by mlxr",
+        "# To build a new one on this, replace FROM with:",
+        f"# FROM {display_name(model.name)}",
+        "",
+        f"FROM {artifact.path}",
+    ]
+    for keyword, text in (("TEMPLATE", settings.template), ("SYSTEM", settings.system)):
+        lines += [] if text is None else [f"{keyword} {_quoted(text)}"]
+    lines += [f"PARAMETER {name} {value}" for name, value in parameters_of(settings)]
+    lines += [f"MESSAGE {message.role} {_quoted(message.content)}" for message in settings.messages or ()]
+    lines += [] if settings.license is None else [f"LICENSE {_quoted(settings.license)}"]
+    return "\n".join(lines) + "\n"
+
+
 class _Reader:
     """Goes through the lines once."""
 
@@ -73,7 +100,7 @@ class _Reader:
         self._parameters: dict[str, Any] = {}
         self._texts: dict[str, str] = {}
         self._adapters: list[str] = []
-        self._messages: list[ModelfileMessage] = []
+        self._messages: list[CreateMessage] = []
         self._licenses: list[str] = []
 
     def next_command(self) -> tuple[int, str, str] | None:
@@ -104,7 +131,7 @@ class _Reader:
                 role, content = _split(rest)
                 if role.lower() not in _ROLES:
                     raise _error(number, f"MESSAGE needs a role of {', '.join(_ROLES)}; there is {role[:40]!a}")
-                self._messages.append(ModelfileMessage(role.lower(), self._value(number, content)))
+                self._messages.append(CreateMessage(role=role.lower(), content=self._value(number, content)))
             case "license":
                 self._licenses.append(self._value(number, rest))
             case _:
@@ -160,3 +187,7 @@ def _split(text: str) -> tuple[str, str]:
 
 def _error(number: int, problem: str) -> InvalidRequestError:
     return InvalidRequestError(f"Modelfile, line {number}: {problem}.", "modelfile")
+
+
+def _quoted(text: str) -> str:
+    return f'"""{text}"""' if '"' in text or "\n" in text else f'"{text}"'

@@ -138,7 +138,7 @@ def _from_modelfile(request: CreateRequest, modelfile: Modelfile) -> CreateReque
         system=modelfile.system,
         parameters=modelfile.parameters,
         license=list(modelfile.licenses),
-        messages=[CreateMessage(role=item.role, content=item.content) for item in modelfile.messages],
+        messages=list(modelfile.messages),
     )
 
 

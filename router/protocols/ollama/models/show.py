@@ -4,7 +4,6 @@ Source: Ollama, api/types.go (`ShowResponse`), server/routes.go (`GetModelInfo`)
 """
 
 import asyncio
-import json
 from typing import Any, Final
 
 import msgspec
@@ -16,31 +15,18 @@ from registry.catalogue import Artifact, Model
 from registry.facts import ArtifactFormat
 from registry.gguf import read_header
 from registry.mlx.folder import read_chat_template
-from registry.settings import ModelSettings
 from router.errors import MissingFieldError, ModelLoadFailedError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.protocols.fields.json_types import JSONObject
 from router.protocols.ollama.api import OLLAMA_API
-from router.protocols.ollama.models.details import ModelDetails, capabilities_of, details_of, gguf_keys, modified_at
+from router.protocols.ollama.durations import timestamp
+from router.protocols.ollama.models.details import ModelDetails, capabilities_of, details_of, gguf_keys
 from router.protocols.ollama.models.listing import shown_artifact
-from router.protocols.ollama.names import display_name, model_named
+from router.protocols.ollama.models.modelfile import modelfile_of, parameters_of
+from router.protocols.ollama.names import model_named
 from router.protocols.ollama.schemas import ShowRequest
 from router.services import Services
-
-_PARAMETERS: Final = {
-    "temperature": "temperature",
-    "top_k": "top_k",
-    "top_p": "top_p",
-    "min_p": "min_p",
-    "repetition_penalty": "repeat_penalty",
-    "seed": "seed",
-    "max_tokens": "num_predict",
-    "context_length": "num_ctx",
-    "threads": "num_thread",
-    "stop": "stop",
-}
-"""A model's settings under the names that Ollama has for them."""
 
 _HIDDEN_KEYS: Final = ("general.name", "tokenizer.chat_template")
 """Ollama leaves them out of `model_info`; the template has a field of its own."""
@@ -121,7 +107,7 @@ def shown(model: Model, artifact: Artifact, info: FileInfo) -> ShowResponse:
     can_infill = any(key in info.keys for key in _INFILL_KEYS)
     return ShowResponse(
         license=settings.license or artifact.facts.provenance.license or "",
-        modelfile=modelfile(model, artifact),
+        modelfile=modelfile_of(model, artifact),
         parameters="\n".join(f"{name:<30} {value}" for name, value in parameters_of(settings)),
         template=settings.template or info.template or "",
         system=settings.system or "",
@@ -129,37 +115,5 @@ def shown(model: Model, artifact: Artifact, info: FileInfo) -> ShowResponse:
         messages=[ShownMessage(message.role, message.content) for message in settings.messages or ()],
         model_info=info.keys,
         capabilities=capabilities_of(model, artifact.facts, can_infill=can_infill),
-        modified_at=modified_at(artifact),
+        modified_at=timestamp(artifact.mtime_ns),
     )
-
-
-def parameters_of(settings: ModelSettings) -> list[tuple[str, str]]:
-    """Return a model's settings as parameters: name and value, texts in quotes."""
-    pairs = []
-    for key, name in _PARAMETERS.items():
-        value = getattr(settings, key)
-        values = value if isinstance(value, tuple) else () if value is None else (value,)
-        pairs += [(name, json.dumps(each, ensure_ascii=False)) for each in values]
-    return pairs
-
-
-def modelfile(model: Model, artifact: Artifact) -> str:
-    """Return a Modelfile that makes this model of its file."""
-    settings = model.settings
-    lines = [
-        "# Modelfile written by mlxr",
-        "# To build a new one on this, replace FROM with:",
-        f"# FROM {display_name(model.name)}",
-        "",
-        f"FROM {artifact.path}",
-    ]
-    for keyword, text in (("TEMPLATE", settings.template), ("SYSTEM", settings.system)):
-        lines += [] if text is None else [f"{keyword} {_quoted(text)}"]
-    lines += [f"PARAMETER {name} {value}" for name, value in parameters_of(settings)]
-    lines += [f"MESSAGE {message.role} {_quoted(message.content)}" for message in settings.messages or ()]
-    lines += [] if settings.license is None else [f"LICENSE {_quoted(settings.license)}"]
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    return f'"""{text}"""' if '"' in text or "\n" in text else f'"{text}"'

@@ -13,7 +13,8 @@ from registry.scan import register_path
 from registry.settings import ModelSettings, PresetMessage
 from registry.store import Registry
 from router.protocols.ollama.models.details import capabilities_of, details_of, digest_of, gguf_keys, human_number
-from router.protocols.ollama.models.show import file_info, modelfile, parameters_of, shown
+from router.protocols.ollama.models.modelfile import modelfile_of, parameters_of
+from router.protocols.ollama.models.show import file_info, shown
 from tests.registry.catalogue_builder import make_facts
 from tests.support import tiny_model
 from tests.support.fake_openai import FakeFront, with_front
@@ -109,7 +110,7 @@ def test_settings_are_shown_as_ollama_has_them(tmp_path: Path, tiny_gguf: Path) 
     assert response["license"] == "Free."
     assert response["messages"] == [{"role": "user", "content": "Hi"}]
     assert response["parameters"].splitlines() == [f"{name:<30} {value}" for name, value in parameters_of(SETTINGS)]
-    assert modelfile(model, found).splitlines()[4:] == [
+    assert modelfile_of(model, found).splitlines()[4:] == [
         f"FROM {tiny_gguf}",
         'SYSTEM "Be kind."',
         "PARAMETER temperature 0.5",

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import InvalidRequestError
-from router.protocols.ollama.models.modelfile import MAX_MODELFILE_BYTES, Modelfile, ModelfileMessage, parse_modelfile
+from router.protocols.ollama.models.modelfile import MAX_MODELFILE_BYTES, Modelfile, parse_modelfile
+from router.protocols.ollama.models.schemas import CreateMessage
 
 WHOLE = """\
 # a comment
@@ -40,8 +41,8 @@ def test_every_command_is_read() -> None:
         template="{{ messages[0].content }}",
         adapters=("./lora.gguf",),
         messages=(
-            ModelfileMessage("user", "Is Toronto in Canada?"),
-            ModelfileMessage("assistant", "yes,\nindeed"),
+            CreateMessage(role="user", content="Is Toronto in Canada?"),
+            CreateMessage(role="assistant", content="yes,\nindeed"),
         ),
         licenses=("MIT", "Apache\n2.0"),
     )
