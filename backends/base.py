@@ -9,12 +9,12 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import msgspec
 
 from backends.embedding import Encoder, EncoderSpec
-from backends.errors import BackendError, UnsupportedByModelError
+from backends.errors import BackendError
 from backends.logits import Likelihoods, LogitsEditor
 from backends.sequence import Sequence
 from backends.wire.messages import LoadedModel, LoadSpec
@@ -32,27 +32,37 @@ class EngineInfo(msgspec.Struct, frozen=True):
     features: str
 
 
-class EngineCapabilities(msgspec.Struct, frozen=True):
-    """What the loaded engine can do; decided by the library and the model's memory, never by a model's name.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BatchLimits:
+    """What a loaded engine can hold and should do in one step; decided by the library and the model's memory.
+
+    A slot is taken by a sequence's first chunk, a fork or a loaded cache, kept while the sequence runs, is held or
+    retired, and given back by `remove` or an eviction. Whoever plans sees to it that there is one, for a fork as well.
 
     Attributes:
-        can_abort_step: A running step can be given up in the middle.
-        can_cut_cache: The tail of a sequence's cache can be removed (not so for recurrent memory).
-            Where it cannot, a fork begins with all that its source's cache holds, or not at all.
-        forks_share_cells: A fork of a running or held sequence holds its source's cells, and not a copy of them. A fork
-            of a retired one always has cells of its own.
+        max_sequences: Sequences that compute in one step, >= 1.
+        num_slots: Sequences whose cache it can hold at once, >= max_sequences.
+        num_cells: Tokens that the caches of live sequences together may hold.
+        step_tokens: Token budget of one step.
+        num_retired_tokens: Tokens that the caches of retired sequences together may hold, beside the cells: cells that
+            are only kept slow down the attention of all who compute. 0 = none are kept.
+        can_cut_cache: The tail of a sequence's cache can be removed (not so for recurrent memory). Where it cannot, a
+            fork begins with a retired sequence's whole cache, or not at all.
+        forks_share_cells: A fork of a live sequence holds its source's cells, and not a copy of them. A fork of a
+            retired one always has cells of its own.
+        background_max_wait_s: How long interactive sequences may hold a background one.
+        session_ttl_s: How long the cache of a session's last answer is kept before others.
     """
 
-    can_abort_step: bool
-    can_cut_cache: bool
-    forks_share_cells: bool
-
-
-class EngineMemory(msgspec.Struct, frozen=True):
-    """Bytes the engine's library holds by its own account; None where it keeps no account."""
-
-    active_bytes: int | None
-    cached_bytes: int | None
+    max_sequences: int
+    num_slots: int
+    num_cells: int
+    step_tokens: int
+    num_retired_tokens: int = 0
+    can_cut_cache: bool = True
+    forks_share_cells: bool = True
+    background_max_wait_s: float = 60.0
+    session_ttl_s: float = 600.0
 
 
 class InfillTokens(NamedTuple):
@@ -182,13 +192,17 @@ class StepResult:
     errors: dict[int, BackendError] = dataclasses.field(default_factory=dict)
     was_aborted: bool = False
 
+    def add(self, sequence_id: int, token_id: int, likelihoods: Likelihoods | None) -> None:
+        """Note a drawn token."""
+        self.tokens[sequence_id] = token_id
+        if likelihoods is not None:
+            self.likelihoods[sequence_id] = likelihoods
+
 
 class Engine(abc.ABC):
-    """One engine with at most one loaded model."""
+    """An engine's libraries; a model that they have loaded is a `LoadedEngine`."""
 
-    name: str
-    tokenizer: Tokenizer
-    capabilities: EngineCapabilities
+    name: ClassVar[str]
 
     @abc.abstractmethod
     def info(self) -> EngineInfo:
@@ -199,8 +213,8 @@ class Engine(abc.ABC):
         """
 
     @abc.abstractmethod
-    def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> LoadedModel:
-        """Load the model; afterwards `tokenizer` and `capabilities` are set.
+    def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedEngine":
+        """Load a model.
 
         Args:
             on_progress: Called with the share that is done, 0..1, as often as the library tells.
@@ -209,28 +223,44 @@ class Engine(abc.ABC):
             LoadError: The engine refused it, in its own words.
         """
 
-    @property
-    @abc.abstractmethod
-    def step_tokens(self) -> int:
-        """Token budget of one step."""
 
-    @property
-    @abc.abstractmethod
-    def num_slots(self) -> int:
-        """Sequences whose cache it can hold at once, >= the loaded spec's `max_sequences`.
+class LoadedEngine(abc.ABC):
+    """An engine with its model, and the sequences in it.
 
-        A slot is taken by a first chunk, a fork or a loaded cache, kept while the sequence runs, is held or retired,
-        and given back by `remove` or an eviction. The caller sees to it that there is one, for a fork as well.
-        """
+    Args:
+        step_tokens: Token budget of one step.
+        num_slots: Sequences whose cache it can hold at once, >= the spec's `max_sequences`.
 
-    @property
-    @abc.abstractmethod
-    def num_retired_tokens(self) -> int:
-        """Tokens that the caches of all retired sequences may hold together.
+    Attributes:
+        closing_ids: Tokens that the model wants after a text that is embedded, e.g. BERT's separator.
+    """
 
-        These caches are kept beside the `kv_cells` and hold none of them: cells that are only kept slow down the
-        attention of all who compute. The caller brings the sum back under this limit by evictions with its next plan.
-        """
+    def __init__(
+        self,
+        spec: LoadSpec,
+        model: LoadedModel,
+        tokenizer: Tokenizer,
+        *,
+        step_tokens: int,
+        num_slots: int,
+        can_cut_cache: bool,
+        forks_share_cells: bool,
+        closing_ids: tuple[int, ...] = (),
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.closing_ids = closing_ids
+        self.limits = BatchLimits(
+            max_sequences=model.max_sequences,
+            num_slots=num_slots,
+            num_cells=model.kv_cells,
+            step_tokens=step_tokens,
+            num_retired_tokens=model.kv_cells if num_slots > model.max_sequences else 0,
+            can_cut_cache=can_cut_cache,
+            forks_share_cells=forks_share_cells,
+            background_max_wait_s=spec.background_max_wait_s,
+            session_ttl_s=spec.session_ttl_s,
+        )
 
     @abc.abstractmethod
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
@@ -240,6 +270,7 @@ class Engine(abc.ABC):
             editor: To be asked before and told after every draw; None = the logits are drawn from as they are.
         """
 
+    @abc.abstractmethod
     def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
         """Let an inserted sequence begin with the cached beginning of another one, which keeps it.
 
@@ -251,9 +282,8 @@ class Engine(abc.ABC):
         Returns:
             Whether it was done; the target is computed from its beginning otherwise.
         """
-        del source_id, target_id, num_tokens
-        return False
 
+    @abc.abstractmethod
     def retire(self, sequence_id: int) -> int:
         """End a sequence but keep its cache, as a beginning for others; its cells, its sampler and its editor go.
 
@@ -264,9 +294,8 @@ class Engine(abc.ABC):
         Returns:
             How many of its first tokens the cache holds; 0 = nothing was kept, and the sequence is removed.
         """
-        self.remove(sequence_id)
-        return 0
 
+    @abc.abstractmethod
     def save_cache(self, sequence_id: int, path: Path) -> int:
         """Write the cache of a sequence that is not in the batch (held or retired) to a file, which it replaces.
 
@@ -279,9 +308,8 @@ class Engine(abc.ABC):
         Raises:
             EngineError: It cannot be written.
         """
-        del sequence_id, path
-        return 0
 
+    @abc.abstractmethod
     def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
         """Read what `save_cache` wrote into a new retired sequence.
 
@@ -295,8 +323,6 @@ class Engine(abc.ABC):
         Returns:
             How many of `token_ids` the cache holds; 0 = none, and the sequence does not exist.
         """
-        del path, sequence_id, token_ids
-        return 0
 
     @abc.abstractmethod
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
@@ -316,11 +342,7 @@ class Engine(abc.ABC):
     def remove(self, sequence_id: int) -> None:
         """Forget a sequence, live or retired, and free its slot and cells at once; unknown ids are ignored."""
 
-    @property
-    def closing_ids(self) -> tuple[int, ...]:
-        """Tokens that the loaded model wants after a text that is embedded, e.g. BERT's separator."""
-        return ()
-
+    @abc.abstractmethod
     def create_encoder(self, spec: EncoderSpec) -> Encoder:
         """Return what embeds inputs with the loaded model, beside its sequences; to be closed.
 
@@ -328,14 +350,7 @@ class Engine(abc.ABC):
             UnsupportedByModelError: The model has no hidden states to offer.
             EngineError: There is no memory for it.
         """
-        raise UnsupportedByModelError(
-            f"model: the {self.name} engine has no embeddings for this model ({spec.pooling} pooling)", param="model"
-        )
-
-    @abc.abstractmethod
-    def memory(self) -> EngineMemory:
-        """Return what the library says it holds."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Free everything; the process is about to end."""
+        """Free everything, the model too."""

@@ -7,7 +7,7 @@ never leave the engine.
 import abc
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Tokens
 from typing import Any
 
@@ -200,6 +200,16 @@ class LogitsEditor:
         if raw is None:
             return None
         return likelihoods(raw, token_id, self._sampling.num_logprobs or 0)
+
+    def draw(self, logits: Logits, sample: Callable[[], int]) -> tuple[int, Likelihoods | None]:
+        """Edit a row, let `sample` draw from it, and take the token over; return both.
+
+        Raises:
+            ConstraintError: The constraint cannot be followed any further.
+        """
+        self.edit(logits)
+        token_id = sample()
+        return token_id, self.accept(token_id)
 
     def _penalize_repetition(self, logits: Logits, repeated: TokenCounts) -> None:
         """Divide positive logits, multiply negative ones; what the model forbids stays forbidden."""

@@ -26,9 +26,9 @@ first sooner or later.
 
 from typing import NamedTuple
 
-from backends.base import Chunk, StepPlan, StepResult
+from backends.base import BatchLimits, Chunk, StepPlan, StepResult
 from backends.batching.beginnings import Beginning, Beginnings
-from backends.batching.capacity import BatchLimits, Capacity
+from backends.batching.capacity import Capacity
 from backends.batching.cells import SharedCells
 from backends.batching.pace import SHORT_PREFILL_TOKENS, Pace
 from backends.batching.prefix import PrefixIndex

@@ -4,8 +4,7 @@ A live sequence with a slot claims a cell for each of its tokens, computed or no
 once. Retired sequences have slots too, but no cells: the engine keeps their caches beside them.
 """
 
-import dataclasses
-
+from backends.base import BatchLimits
 from backends.batching.beginnings import Beginning
 from backends.batching.cells import SharedCells
 from backends.batching.retained import RetainedCaches
@@ -13,33 +12,6 @@ from backends.batching.roster import Member, Roster
 
 GROWTH_TOKENS = 8
 """Cells left free for each running sequence when another one is admitted, so that it is not evicted at once again."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class BatchLimits:
-    """What the engine can hold and should do in one step.
-
-    Attributes:
-        max_sequences: Sequences that compute in one step, >= 1.
-        num_slots: Sequences whose cache the engine can hold, >= max_sequences.
-        num_cells: Tokens that the caches of live sequences together may hold.
-        num_retired_tokens: Tokens that the caches of retired sequences together may hold; 0 = none are kept.
-        can_cut_cache: Whether a sequence can begin with any part of another one's cache, or with a retired one's whole
-            cache only.
-        forks_share_cells: Whether a fork of a live sequence holds its source's cells, or a copy of them.
-        background_max_wait_s: How long interactive sequences may hold a background one.
-        session_ttl_s: How long the cache of a session's last answer is kept before others.
-    """
-
-    max_sequences: int
-    num_slots: int
-    num_cells: int
-    step_tokens: int
-    num_retired_tokens: int = 0
-    can_cut_cache: bool = True
-    forks_share_cells: bool = True
-    background_max_wait_s: float = 60.0
-    session_ttl_s: float = 600.0
 
 
 class Capacity:

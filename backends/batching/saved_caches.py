@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from backends.base import Engine
+from backends.base import LoadedEngine
 from backends.batching.prefix import num_common_tokens
 from backends.cache_files import read_header
 from backends.errors import EngineError
@@ -61,7 +61,7 @@ class SavedCaches:
             saved.token_ids[: num_known + MIN_TOKENS] == token_ids[: num_known + MIN_TOKENS] for saved in self._saved
         )
 
-    def restore(self, engine: Engine, sequence_id: int, token_ids: list[int], num_known: int) -> list[int]:
+    def restore(self, engine: LoadedEngine, sequence_id: int, token_ids: list[int], num_known: int) -> list[int]:
         """Read the file with the longest beginning of a prompt into a retired sequence.
 
         Args:
@@ -73,7 +73,7 @@ class SavedCaches:
         best, most = None, num_known + MIN_TOKENS - 1
         for saved in self._saved:
             num_common = num_common_tokens(saved.token_ids, token_ids, 0)
-            if num_common > most and (num_common == len(saved.token_ids) or engine.capabilities.can_cut_cache):
+            if num_common > most and (num_common == len(saved.token_ids) or engine.limits.can_cut_cache):
                 best, most = saved, num_common
         if best is None:
             return []
@@ -81,7 +81,7 @@ class SavedCaches:
         num_restored = engine.load_cache(best.path, sequence_id, best.token_ids)
         return best.token_ids[:num_restored]
 
-    def save(self, engine: Engine, sequence_ids: Iterable[int]) -> None:
+    def save(self, engine: LoadedEngine, sequence_ids: Iterable[int]) -> None:
         """Write retired sequences, in this order, until the time or the room is used up.
 
         Files whose tokens are the beginning of a newly written one go, and then the oldest ones until the root keeps
@@ -97,7 +97,7 @@ class SavedCaches:
                 num_left -= self._save_one(engine, sequence_id)
         prune(self._folder.parent, self._max_bytes)
 
-    def _save_one(self, engine: Engine, sequence_id: int) -> int:
+    def _save_one(self, engine: LoadedEngine, sequence_id: int) -> int:
         part = self._folder / f"{sequence_id & (2**64 - 1)}.new"
         num_bytes = engine.save_cache(sequence_id, part)
         header = read_header(part)

@@ -86,9 +86,9 @@ def parity(arguments: argparse.Namespace) -> ConvertReply:
     engine = create_engine(arguments.engine)
     engine.info()
     spec = LoadSpec(model_path=arguments.source, context_length=PARITY_CONTEXT_LENGTH, max_sequences=1, cache_slots=0)
-    engine.load(spec, lambda _share: None)
+    loaded = engine.load(spec, lambda _share: None)
     token_ids = None if arguments.token_ids is None else [int(item) for item in arguments.token_ids.split(",")]
-    return ConvertReply(parity=read_parity(engine, token_ids))
+    return ConvertReply(parity=read_parity(loaded, token_ids))
 
 
 def _end_with_parent() -> None:

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from backends.base import Chunk, Engine, StepPlan
+from backends.base import Chunk, LoadedEngine, StepPlan
 from backends.converting.convert_messages import ParityReading
 from backends.errors import EngineError
 from backends.logits import Logits, LogitsEditor, Matcher
@@ -56,7 +56,7 @@ class _ForcedText(Matcher):
         return copied
 
 
-def read_parity(engine: Engine, token_ids: list[int] | None = None) -> ParityReading:
+def read_parity(engine: LoadedEngine, token_ids: list[int] | None = None) -> ParityReading:
     """Force the text through a loaded engine with nothing in its batch.
 
     Args:
@@ -76,7 +76,7 @@ def read_parity(engine: Engine, token_ids: list[int] | None = None) -> ParityRea
     likeliest_ids: list[int] = []
     logprobs: list[float] = []
     while len(logprobs) < len(forced):
-        num_tokens = min(engine.step_tokens, sequence.num_pending)
+        num_tokens = min(engine.limits.step_tokens, sequence.num_pending)
         result = engine.step(StepPlan((Chunk(sequence, sequence.num_computed, num_tokens),)), lambda: False)
         sequence.num_computed = result.num_computed.get(1, sequence.num_computed)
         if 1 in result.errors:

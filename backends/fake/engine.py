@@ -10,20 +10,12 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from backends.base import (
-    Engine,
-    EngineCapabilities,
-    EngineInfo,
-    EngineMemory,
-    InfillTokens,
-    StepPlan,
-    StepResult,
-    Tokenizer,
-)
+from backends.base import Engine, EngineInfo, InfillTokens, LoadedEngine, StepPlan, StepResult, Tokenizer
 from backends.embedding import Encoder, EncoderSpec
 from backends.errors import BackendError, EngineError, LoadError
 from backends.fake.caches import FakeCaches
@@ -41,7 +33,6 @@ _UNLIKELY_LOGIT = -30.0
 _GREEDY_LEAD = 3.0
 _END_LEAD = 1000.0
 _DEFAULT_STEP_TOKENS = 512
-_EXTRA_SLOTS = 24
 _SLICE_S = 0.005
 _TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -127,43 +118,18 @@ class FakeEngine(Engine):
 
     def __init__(self, options: FakeOptions | None = None) -> None:
         self._options = options or FakeOptions()
-        self._generators: dict[int, random.Random] = {}
-        self._editors: dict[int, LogitsEditor] = {}
-        self._ballast = b""
-        self._step_tokens = _DEFAULT_STEP_TOKENS
-        self._num_slots = 1
-        self._num_retired_tokens = 0
-        self._caches = FakeCaches(1, 0)
-        self.tokenizer = FakeTokenizer()
-        self.capabilities = EngineCapabilities(can_abort_step=True, can_cut_cache=True, forks_share_cells=True)
 
     @classmethod
     def from_json(cls, options: str) -> "FakeEngine":
         """Build from the worker's command line."""
         return cls(msgspec.json.decode(options, type=FakeOptions))
 
-    @property
-    def step_tokens(self) -> int:
-        """Token budget of one step."""
-        return self._step_tokens
-
-    @property
-    def num_slots(self) -> int:
-        """Sequences whose cache it can hold at once."""
-        return self._num_slots
-
-    @property
-    def num_retired_tokens(self) -> int:
-        """Tokens that the caches of all retired sequences may hold together: as many as there are cells."""
-        return self._num_retired_tokens
-
     def info(self) -> EngineInfo:
         """Return fixed facts."""
         return EngineInfo(self.name, {"fake": "1"}, "no computation")
 
-    def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> LoadedModel:
+    def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedFake":
         """Take the set time and memory, or fail as set."""
-        started_at = time.monotonic()
         if self._options.crash_at_load:
             os.abort()
         for tenth in range(10):
@@ -171,29 +137,47 @@ class FakeEngine(Engine):
             on_progress((tenth + 1) / 10)
         if self._options.load_error is not None:
             raise LoadError(self._options.load_error)
-        self._ballast = b"\1" * self._options.ballast_bytes
-        context_length = min(spec.context_length, self._options.context_length)
-        self._step_tokens = max(spec.step_tokens or _DEFAULT_STEP_TOKENS, spec.max_sequences)
-        extra = max(_EXTRA_SLOTS, spec.max_sequences) if spec.cache_slots is None else spec.cache_slots
-        self._num_slots = spec.max_sequences + extra
-        self._num_retired_tokens = kv_cells = max(context_length, spec.kv_cells or 0)
-        self._caches = FakeCaches(self._num_slots, kv_cells)
-        return LoadedModel(
-            context_length=context_length,
-            max_sequences=spec.max_sequences,
-            kv_cells=kv_cells,
-            vocab_size=self.tokenizer.vocab_size,
-            has_chat_template=True,
-            load_ms=(time.monotonic() - started_at) * 1000,
-            devices=("fake",),
+        return LoadedFake(spec, self._options)
+
+
+class _Live(NamedTuple):
+    """A sequence that was inserted and has not ended."""
+
+    generator: random.Random
+    editor: LogitsEditor | None
+
+
+class LoadedFake(LoadedEngine):
+    """What a load of the fake engine gives."""
+
+    def __init__(self, spec: LoadSpec, options: FakeOptions) -> None:
+        self._options = options
+        self._ballast = b"\1" * options.ballast_bytes
+        tokenizer = FakeTokenizer()
+        context_length = min(spec.context_length, options.context_length)
+        super().__init__(
+            spec,
+            LoadedModel(
+                context_length=context_length,
+                max_sequences=spec.max_sequences,
+                kv_cells=max(context_length, spec.kv_cells or 0),
+                vocab_size=tokenizer.vocab_size,
+                devices=("fake",),
+            ),
+            tokenizer,
+            step_tokens=max(spec.step_tokens or _DEFAULT_STEP_TOKENS, spec.max_sequences),
+            num_slots=spec.max_sequences + spec.num_spare_slots,
+            can_cut_cache=True,
+            forks_share_cells=True,
         )
+        self._caches = FakeCaches(self.limits.num_slots, self.limits.num_cells)
+        self._live: dict[int, _Live] = {}
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Give the sequence its own generator."""
-        if editor is not None:
-            self._editors[sequence.sequence_id] = editor
         seed = sequence.sampling.seed
-        self._generators[sequence.sequence_id] = random.Random(os.urandom(8) if seed is None else seed)  # noqa: S311 - not cryptography
+        generator = random.Random(os.urandom(8) if seed is None else seed)  # noqa: S311 - not cryptography
+        self._live[sequence.sequence_id] = _Live(generator, editor)
 
     def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
         """Let both hold the same cells; after a retired one, cells of its own."""
@@ -201,16 +185,11 @@ class FakeEngine(Engine):
 
     def retire(self, sequence_id: int) -> int:
         """Keep the sequence's tokens beside the cells."""
-        num_tokens = self._caches.retire(sequence_id)
-        self._forget(sequence_id)
-        return num_tokens
+        self._live.pop(sequence_id, None)
+        return self._caches.retire(sequence_id)
 
     def save_cache(self, sequence_id: int, path: Path) -> int:
-        """Write the sequence's tokens.
-
-        Raises:
-            EngineError: The file cannot be written.
-        """
+        """Write the sequence's tokens."""
         return self._caches.save(sequence_id, path)
 
     def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
@@ -218,11 +197,7 @@ class FakeEngine(Engine):
         return self._caches.load(path, sequence_id, token_ids)
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
-        """Take the set time, then draw.
-
-        Raises:
-            EngineError: As set, or a chunk does not fit what the caches hold.
-        """
+        """Take the set time, then draw; fail as set, or where a chunk does not fit what the caches hold."""
         for sequence_id in plan.evicted:
             self._caches.remove(sequence_id)
         result = StepResult()
@@ -246,19 +221,11 @@ class FakeEngine(Engine):
     def remove(self, sequence_id: int) -> None:
         """Drop the cache, the generator and the editor."""
         self._caches.remove(sequence_id)
-        self._forget(sequence_id)
-
-    def _forget(self, sequence_id: int) -> None:
-        self._editors.pop(sequence_id, None)
-        self._generators.pop(sequence_id, None)
+        self._live.pop(sequence_id, None)
 
     def create_encoder(self, spec: EncoderSpec) -> Encoder:
         """Embed at the set time per prompt token."""
         return FakeEncoder(spec, self._options.prefill_s_per_token)
-
-    def memory(self) -> EngineMemory:
-        """Return the ballast."""
-        return EngineMemory(len(self._ballast), None)
 
     def close(self) -> None:
         """Drop the ballast."""
@@ -283,28 +250,22 @@ class FakeEngine(Engine):
 
     def _draw(self, sequence: Sequence, result: StepResult) -> None:
         sequence_id = sequence.sequence_id
-        editor = self._editors.get(sequence_id)
+        generator, editor = self._live[sequence_id]
         if editor is None:
-            result.tokens[sequence_id] = self._drawn_plainly(sequence)
+            result.tokens[sequence_id] = self._drawn_plainly(sequence, generator)
             return
+        logits = self._logits(sequence)
         try:
-            logits = self._logits(sequence)
-            editor.edit(logits)
-            token_id = self._drawn_from(logits, sequence)
-            likelihoods = editor.accept(token_id)
+            result.add(sequence_id, *editor.draw(logits, lambda: _drawn_from(logits, sequence, generator)))
         except BackendError as exc:
             result.errors[sequence_id] = exc
-            return
-        result.tokens[sequence_id] = token_id
-        if likelihoods is not None:
-            result.likelihoods[sequence_id] = likelihoods
 
-    def _drawn_plainly(self, sequence: Sequence) -> int:
+    def _drawn_plainly(self, sequence: Sequence, generator: random.Random) -> int:
         if sequence.num_output_tokens == self._options.answer_tokens:
             return _IM_END
         if sequence.sampling.is_greedy:
             return _greedy_choice(sequence)
-        return _ALPHABET[int(self._generators[sequence.sequence_id].random() * len(_ALPHABET))]
+        return _ALPHABET[int(generator.random() * len(_ALPHABET))]
 
     def _logits(self, sequence: Sequence) -> Logits:
         """Return logits from which an unedited draw gives what `_drawn_plainly` gives; float32, shape (vocab_size,)."""
@@ -317,18 +278,19 @@ class FakeEngine(Engine):
             logits[_IM_END] = _END_LEAD
         return logits
 
-    def _drawn_from(self, logits: Logits, sequence: Sequence) -> int:
-        """Draw by the edited logits; temperature and filters are left out, as in plain draws."""
-        if sequence.sampling.is_greedy:
-            return int(logits.argmax())
-        letters = np.array(sorted(set(_ALPHABET), key=_ALPHABET.index))
-        others = np.setdiff1d(np.arange(len(logits)), letters)
-        ordered = np.concatenate([letters, others])
-        sums = np.cumsum(np.exp(logits[ordered].astype(np.float64) - logits.max()))
-        at = self._generators[sequence.sequence_id].random() * sums[-1]
-        return int(ordered[np.searchsorted(sums, at, side="right")])
-
 
 def _greedy_choice(sequence: Sequence) -> int:
     digest = zlib.crc32(b",".join(str(token_id).encode() for token_id in sequence.token_ids[-8:]))
     return _ALPHABET[digest % len(_ALPHABET)]
+
+
+def _drawn_from(logits: Logits, sequence: Sequence, generator: random.Random) -> int:
+    """Draw by the edited logits; temperature and filters are left out, as in plain draws."""
+    if sequence.sampling.is_greedy:
+        return int(logits.argmax())
+    letters = np.array(sorted(set(_ALPHABET), key=_ALPHABET.index))
+    others = np.setdiff1d(np.arange(len(logits)), letters)
+    ordered = np.concatenate([letters, others])
+    sums = np.cumsum(np.exp(logits[ordered].astype(np.float64) - logits.max()))
+    at = generator.random() * sums[-1]
+    return int(ordered[np.searchsorted(sums, at, side="right")])

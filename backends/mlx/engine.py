@@ -8,18 +8,19 @@ A sequence with an editor costs the whole batch its pipelining: its logits have 
 can be drawn.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 import mlx_lm
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
 
-from backends.base import Chunk, Engine, EngineCapabilities, EngineInfo, EngineMemory, StepPlan, StepResult
+from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, StepPlan, StepResult
 from backends.embedding import Encoder, EncoderSpec
 from backends.errors import EngineError, LoadError
 from backends.logits import LogitsEditor
@@ -40,7 +41,6 @@ FIRST_STEP_TOKENS = 8
 TARGET_STEP_S = 0.4
 """A prefill chunk cannot be given up in the middle: its size is kept to about this time, and a cancel acts in 1 s."""
 MIN_STEP_TOKENS = 2
-_EXTRA_SLOTS = 24
 
 
 class MLXEngine(Engine):
@@ -48,169 +48,185 @@ class MLXEngine(Engine):
 
     name = "mlx"
 
-    def __init__(self) -> None:
-        self._generator: BatchGenerator | None = None
-        self._model: Any = None
-        self._closing_ids: tuple[int, ...] = ()
-        self._step_tokens = METAL_STEP_TOKENS if _has_metal() else CPU_STEP_TOKENS
-        self._num_slots = 1
-        self._num_retired_tokens = 0
-        self._prefill_tokens = FIRST_STEP_TOKENS
-        self._samplers: dict[int, Sampler] = {}
-        self._editors: dict[int, LogitsEditor] = {}
-        self._edited_draws: dict[int, EditedDraws] = {}
-        self._uids: dict[int, int] = {}
-        self._sequence_ids: dict[int, int] = {}
-        self._sequences: dict[int, Sequence] = {}
-        self._kept: dict[int, KeptCache] = {}
-        self._token_ids: dict[int, list[int]] = {}
-        self._fingerprint = ""
-
-    @property
-    def step_tokens(self) -> int:
-        """Token budget of one prefill chunk; the generator's chunk adapts below it."""
-        return self._step_tokens
-
-    @property
-    def num_slots(self) -> int:
-        """Sequences whose cache it can hold at once."""
-        return self._num_slots
-
-    @property
-    def num_retired_tokens(self) -> int:
-        """Tokens that the caches of all retired sequences may hold together: as many as there are cells."""
-        return self._num_retired_tokens
-
     def info(self) -> EngineInfo:
         """Return library versions and the device."""
         versions = {"mlx": version("mlx"), "mlx-lm": version("mlx-lm")}
         return EngineInfo(self.name, versions, _device_name())
 
-    def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> LoadedModel:
+    def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedMLX":
         """Load an MLX folder.
 
         Raises:
             LoadError: mlx-lm refused it or its adapter.
         """
         check_kv_type(spec.kv_type)
-        started_at = time.monotonic()
         on_progress(0.0)
         with mlx_errors(LoadError, f"load {spec.model_path}"):
             if spec.cache_limit_bytes is not None:
                 mx.set_cache_limit(spec.cache_limit_bytes)
-            self._model, wrapper, config = mlx_lm.load(
+            model, wrapper, config = mlx_lm.load(
                 str(Path(spec.model_path)),
                 tokenizer_config={"trust_remote_code": False},
                 return_config=True,
                 trust_remote_code=False,
             )
-            lay_adapter_over(self._model, spec)
+            lay_adapter_over(model, spec)
             if not _has_metal():
                 # Half precision runs tens of times slower than float32 on MLX's CPU build.
-                self._model.set_dtype(mx.float32)
-                mx.eval(self._model.parameters())
-            end_ids = frozenset(getattr(wrapper, "eos_token_ids", None) or ())
-            self.tokenizer = MLXTokenizer(wrapper, end_ids)
-            self._closing_ids = closing_ids(wrapper)
-            self._step_tokens = spec.step_tokens or self._step_tokens
-            extra = max(_EXTRA_SLOTS, spec.max_sequences) if spec.cache_slots is None else spec.cache_slots
-            self._num_slots = spec.max_sequences + extra
-            self._fingerprint = fingerprint_of(config, self._model)
-            self._generator = self._create_generator(spec)
+                model.set_dtype(mx.float32)
+                mx.eval(model.parameters())
+            loaded = LoadedMLX(spec, model, wrapper, config)
             if spec.wired_limit_bytes is not None and _has_metal():
                 mx.set_wired_limit(spec.wired_limit_bytes)  # after the generator, which sets Metal's recommendation
         on_progress(1.0)
-        self.capabilities = EngineCapabilities(
-            can_abort_step=False,
-            can_cut_cache=can_trim_prompt_cache(self._empty_cache()),
-            forks_share_cells=False,
-        )
+        return loaded
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Live:
+    """A sequence that was inserted and has not ended.
+
+    Attributes:
+        kept: Its cache while it is not in the generator; None = nothing is computed, or it is in there.
+        uid: The generator's number for it; None while it is not in there.
+        draws: Its edited draws since it was last given to the generator; None without an editor.
+    """
+
+    sequence: Sequence
+    sampler: Sampler
+    editor: LogitsEditor | None
+    kept: KeptCache | None = None
+    uid: int | None = None
+    draws: EditedDraws | None = None
+
+
+class _Retired(NamedTuple):
+    """An ended sequence's cache, and the tokens that it covers."""
+
+    kept: KeptCache
+    token_ids: list[int]
+
+
+class PrefillSize:
+    """How many tokens a step may prefill, so that it takes about TARGET_STEP_S.
+
+    Attributes:
+        num_tokens: MIN_STEP_TOKENS to `max_tokens`.
+    """
+
+    def __init__(self, max_tokens: int) -> None:
+        self._max_tokens = max_tokens
+        self.num_tokens = FIRST_STEP_TOKENS
+
+    def adapt(self, num_tokens: int, duration_s: float) -> None:
+        """Size the next step by the rate just seen."""
+        target = int(num_tokens / duration_s * TARGET_STEP_S)
+        if duration_s <= TARGET_STEP_S:  # a short one, because there was no more to do, says nothing of longer ones
+            target = max(target, self.num_tokens)
+        # At most doubled: the first steps include the compilation of kernels and tell little.
+        self.num_tokens = max(MIN_STEP_TOKENS, min(self._max_tokens, self.num_tokens * 2, target))
+
+
+class LoadedMLX(LoadedEngine):
+    """A model in mlx-lm's hands.
+
+    Args:
+        model: From mlx-lm, as its adapter has changed it.
+        wrapper: mlx-lm's tokenizer.
+        config: The model folder's config.json.
+    """
+
+    def __init__(self, spec: LoadSpec, model: Any, wrapper: Any, config: dict[str, Any]) -> None:
+        self._model = model
+        tokenizer = MLXTokenizer(wrapper, frozenset(getattr(wrapper, "eos_token_ids", None) or ()))
         context_length = _context_length(spec, config)
-        self._num_retired_tokens = max(context_length, spec.kv_cells or 0)
-        return LoadedModel(
-            context_length=context_length,
-            max_sequences=spec.max_sequences,
-            kv_cells=max(context_length, spec.kv_cells or 0),
-            vocab_size=self.tokenizer.vocab_size,
-            has_chat_template=self.tokenizer.chat_template is not None,
-            load_ms=(time.monotonic() - started_at) * 1000,
-            devices=(_device_name(),),
+        step_tokens = spec.step_tokens or (METAL_STEP_TOKENS if _has_metal() else CPU_STEP_TOKENS)
+        super().__init__(
+            spec,
+            LoadedModel(
+                context_length=context_length,
+                max_sequences=spec.max_sequences,
+                kv_cells=max(context_length, spec.kv_cells or 0),
+                vocab_size=tokenizer.vocab_size,
+                devices=(_device_name(),),
+            ),
+            tokenizer,
+            step_tokens=step_tokens,
+            num_slots=spec.max_sequences + spec.num_spare_slots,
+            can_cut_cache=can_trim_prompt_cache(make_prompt_cache(model)),
+            forks_share_cells=False,
+            closing_ids=closing_ids(wrapper),
         )
+        self._generator = BatchGenerator(
+            model,
+            completion_batch_size=spec.max_sequences,
+            prefill_batch_size=spec.max_sequences,
+            # The most that it evaluates at once; `_set_chunk` says how much of it a step is to do.
+            prefill_step_size=step_tokens,
+        )
+        self._fingerprint = fingerprint_of(config, model)
+        self._prefill = PrefillSize(step_tokens)
+        self._live: dict[int, _Live] = {}
+        self._by_uid: dict[int, _Live] = {}
+        self._retired: dict[int, _Retired] = {}
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Create the sequence's sampler; the generator gets it with its first chunk."""
-        self._samplers[sequence.sequence_id] = create_sampler(sequence.sampling)
-        self._token_ids[sequence.sequence_id] = sequence.token_ids
-        if editor is not None:
-            self._editors[sequence.sequence_id] = editor
+        self._live[sequence.sequence_id] = _Live(sequence, create_sampler(sequence.sampling), editor)
 
     def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
         """Copy the source's cache, cut it and keep it until the target's first step.
 
         Caches that cannot be cut (recurrent, or a window that has gone round) begin others as a whole only.
         """
-        if target_id in self._uids or target_id in self._kept:
+        target = self._live.get(target_id)
+        if target is None or target.uid is not None or target.kept is not None:
             return False
         try:
             cache = self._cache_of(source_id)
-            if cache is None or not cache.cut(num_tokens):
-                return False
         except EngineError:  # the source is untouched, and the target can be computed from its beginning
             return False
-        self._kept[target_id] = cache
+        if cache is None or not cache.cut(num_tokens):
+            return False
+        target.kept = cache
         return True
 
     def retire(self, sequence_id: int) -> int:
         """Take the sequence out of the generator and keep its cache as it is."""
-        try:
-            cache = self._cache_of(sequence_id)
-        except EngineError:
-            cache = None
-        token_ids = self._token_ids.get(sequence_id, [])
+        kept = self._retirable(sequence_id)
         self.remove(sequence_id)
-        if cache is None or not 0 < cache.num_tokens <= len(token_ids):
+        if kept is None:
             return 0
-        self._kept[sequence_id] = cache
-        self._token_ids[sequence_id] = token_ids[: cache.num_tokens]
-        return cache.num_tokens
+        self._retired[sequence_id] = kept
+        return len(kept.token_ids)
 
     def save_cache(self, sequence_id: int, path: Path) -> int:
-        """Write the sequence's cache as safetensors.
-
-        Raises:
-            EngineError: It cannot be written.
-        """
-        cache = self._cache_of(sequence_id)
-        token_ids = self._token_ids.get(sequence_id, [])
-        if cache is None or not 0 < cache.num_tokens <= len(token_ids):
-            return 0
-        return cache.save(path, token_ids, self._fingerprint)
+        """Write the sequence's cache as safetensors."""
+        saved = self._retired.get(sequence_id) or self._retirable(sequence_id)
+        return 0 if saved is None else saved.kept.save(path, saved.token_ids, self._fingerprint)
 
     def load_cache(self, path: Path, sequence_id: int, token_ids: list[int]) -> int:
         """Read a cache back, if it is this model's and undamaged."""
         cache = KeptCache.load(path, token_ids, self._fingerprint)
         if cache is None:
             return 0
-        self._kept[sequence_id] = cache
-        self._token_ids[sequence_id] = token_ids[: cache.num_tokens]
+        self._retired[sequence_id] = _Retired(cache, token_ids[: cache.num_tokens])
         return cache.num_tokens
 
     def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
-        """Let the generator do its next step for the sequences of the plan.
-
-        Raises:
-            EngineError: The model code or mlx failed.
-        """
+        """Let the generator do its next step for the sequences of the plan."""
         del should_abort  # nothing to be done inside a step; chunks are kept short instead
-        assert self._generator is not None
         for sequence_id in plan.evicted:
             self._drop_cache(sequence_id)
-        held = self._hold_all_but({chunk.sequence.sequence_id for chunk in plan.chunks})
+        planned_ids = {chunk.sequence.sequence_id for chunk in plan.chunks}
+        submitted = {live.sequence.sequence_id: live for live in self._by_uid.values()}
+        held = {sequence_id: self._hold(submitted[sequence_id]) for sequence_id in submitted.keys() - planned_ids}
         if not plan.chunks:
             return StepResult(num_computed=held)
         for chunk in plan.chunks:
-            if chunk.sequence.sequence_id not in self._uids:
-                self._submit(chunk.sequence)
+            live = self._live[chunk.sequence.sequence_id]
+            if live.uid is None:
+                self._submit(live)
         self._set_chunk(plan.chunks)
         with mlx_errors(EngineError, "compute the step"):
             started_at = time.monotonic()
@@ -218,81 +234,46 @@ class MLXEngine(Engine):
             duration_s = time.monotonic() - started_at
         result = self._collect(prompts, answers)
         result.num_computed |= held
-        prefilling = {self._sequence_ids[response.uid] for response in prompts}
+        prefilling = {self._by_uid[response.uid].sequence.sequence_id for response in prompts}
         starts = {chunk.sequence.sequence_id: chunk.start for chunk in plan.chunks}
         num_prefilled = sum(result.num_computed[i] - starts[i] for i in prefilling & starts.keys())
         if num_prefilled > 0:
-            self._adapt_prefill(num_prefilled, duration_s)
+            self._prefill.adapt(num_prefilled, duration_s)
         return result
 
     def remove(self, sequence_id: int) -> None:
         """Forget the sequence and its cache, live or retired."""
         self._drop_cache(sequence_id)
-        self._token_ids.pop(sequence_id, None)
-        self._samplers.pop(sequence_id, None)
-        self._editors.pop(sequence_id, None)
-
-    @property
-    def closing_ids(self) -> tuple[int, ...]:
-        """Return what the tokenizer itself puts after a text."""
-        return self._closing_ids
+        self._live.pop(sequence_id, None)
 
     def create_encoder(self, spec: EncoderSpec) -> Encoder:
-        """Make a cache for one request's embeddings.
-
-        Raises:
-            UnsupportedByModelError: The model's code has no part that returns hidden states.
-        """
-        return MLXEncoder(self._model, spec, step_tokens=self._step_tokens)
-
-    def memory(self) -> EngineMemory:
-        """Return MLX's own account."""
-        return EngineMemory(mx.get_active_memory(), mx.get_cache_memory())
+        """Make a cache for one request's embeddings."""
+        return MLXEncoder(self._model, spec, step_tokens=self.limits.step_tokens)
 
     def close(self) -> None:
         """Drop the generator and the model."""
-        if self._generator is not None:
-            self._generator.close()
-            self._generator = None
+        self._generator.close()
         self._model = None
 
-    def _create_generator(self, spec: LoadSpec) -> BatchGenerator:
-        return BatchGenerator(
-            self._model,
-            completion_batch_size=spec.max_sequences,
-            prefill_batch_size=spec.max_sequences,
-            # The most that it evaluates at once; `_set_chunk` says how much of it a step is to do.
-            prefill_step_size=self._step_tokens,
-        )
-
-    def _empty_cache(self) -> list[Any]:
-        return list(make_prompt_cache(self._model))
-
-    def _submit(self, sequence: Sequence) -> None:
-        assert self._generator is not None
-        sequence_id = sequence.sequence_id
-        kept = self._kept.pop(sequence_id, None)
-        done = kept.num_tokens if kept else 0
-        sampler = self._samplers[sequence_id]
-        if isinstance(sampler, SeededSampler):
-            sampler.position = sequence.num_output_tokens
-        processors: list[EditedDraws] = []
-        editor = self._editors.get(sequence_id)
-        if editor is not None:
-            draws = self._edited_draws[sequence_id] = EditedDraws(editor)
-            processors = [draws]
+    def _submit(self, live: _Live) -> None:
+        sequence, kept = live.sequence, live.kept
+        live.kept = None
+        num_done = 0 if kept is None else kept.num_tokens
+        if isinstance(live.sampler, SeededSampler):
+            live.sampler.position = sequence.num_output_tokens
+        if live.editor is not None:
+            live.draws = EditedDraws(live.editor)
         (uid,) = self._generator.insert(
-            [sequence.token_ids[done:]],
+            [sequence.token_ids[num_done:]],
             # Ends are decided by the shared code; the generator must not end a sequence by itself.
             max_tokens=[sequence.max_output_tokens + 1],
-            caches=[kept.layers] if kept else None,
-            all_tokens=[sequence.token_ids[:done]],
-            samplers=[sampler],
-            logits_processors=[processors],
+            caches=None if kept is None else [kept.layers],
+            all_tokens=[sequence.token_ids[:num_done]],
+            samplers=[live.sampler],
+            logits_processors=[[] if live.draws is None else [live.draws]],
         )
-        self._uids[sequence_id] = uid
-        self._sequence_ids[uid] = sequence_id
-        self._sequences[sequence_id] = sequence
+        live.uid = uid
+        self._by_uid[uid] = live
 
     def _cache_of(self, sequence_id: int) -> KeptCache | None:
         """Return a copy of a sequence's cache, wherever it is; None where it has none.
@@ -300,81 +281,77 @@ class MLXEngine(Engine):
         Raises:
             EngineError: There is no memory for the copy.
         """
-        kept = self._kept.get(sequence_id)
-        if kept is not None:
-            return kept.copied()
-        uid = self._uids.get(sequence_id)
-        if uid is None:
-            return None
-        assert self._generator is not None
+        retired = self._retired.get(sequence_id)
+        if retired is not None:
+            return retired.kept.copied()
+        live = self._live.get(sequence_id)
+        if live is None or live.uid is None:
+            return None if live is None or live.kept is None else live.kept.copied()
         with mlx_errors(EngineError, "copy a cache"):
             # Not yet begun, it is what the sequence was submitted with, and the generator's.
-            cache = KeptCache.of(self._generator.extract_cache([uid])[uid]).copied()
+            cache = KeptCache.of(self._generator.extract_cache([live.uid])[live.uid]).copied()
         return cache if cache.num_tokens else None
 
-    def _hold_all_but(self, planned_ids: set[int]) -> dict[int, int]:
-        """Take everybody else out of the generator; return how many of their tokens their caches hold now."""
-        return {sequence_id: self._hold(sequence_id) for sequence_id in list(self._uids.keys() - planned_ids)}
-
-    def _hold(self, sequence_id: int) -> int:
-        """Take a sequence out of the generator, keeping its cache; return how many of its tokens that holds."""
+    def _retirable(self, sequence_id: int) -> _Retired | None:
+        """Return what could be kept of a live sequence."""
+        live = self._live.get(sequence_id)
         try:
             cache = self._cache_of(sequence_id)
+        except EngineError:
+            return None
+        if live is None or cache is None or not 0 < cache.num_tokens <= len(live.sequence.token_ids):
+            return None
+        return _Retired(cache, live.sequence.token_ids[: cache.num_tokens])
+
+    def _hold(self, live: _Live) -> int:
+        """Take a sequence out of the generator, keeping its cache; return how many of its tokens that holds."""
+        sequence = live.sequence
+        try:
+            cache = self._cache_of(sequence.sequence_id)
         except EngineError:  # it can be computed again
             cache = None
-        self._drop_cache(sequence_id)
-        if cache is None:
-            return 0
+        self._drop_cache(sequence.sequence_id)
         # The cache may cover the newest token already; it has to be computed again to draw the next one.
-        if not cache.cut(min(cache.num_tokens, len(self._token_ids[sequence_id]) - 1)):
+        if cache is None or not cache.cut(min(cache.num_tokens, len(sequence.token_ids) - 1)):
             return 0
-        self._kept[sequence_id] = cache
+        live.kept = cache
         return cache.num_tokens
 
     def _drop_cache(self, sequence_id: int) -> None:
-        self._kept.pop(sequence_id, None)
-        self._sequences.pop(sequence_id, None)
-        self._edited_draws.pop(sequence_id, None)
-        uid = self._uids.pop(sequence_id, None)
-        if uid is not None:
-            assert self._generator is not None
-            del self._sequence_ids[uid]
-            self._generator.remove([uid])
+        self._retired.pop(sequence_id, None)
+        live = self._live.get(sequence_id)
+        if live is None:
+            return
+        live.kept = live.draws = None
+        if live.uid is not None:
+            del self._by_uid[live.uid]
+            self._generator.remove([live.uid])
+            live.uid = None
 
     def _collect(self, prompts: list[Any], answers: list[Any]) -> StepResult:
         result = StepResult()
         for response in prompts:
-            sequence_id = self._sequence_ids[response.uid]
-            sequence = self._sequences[sequence_id]
+            sequence = self._by_uid[response.uid].sequence
             done, total = response.progress
             computed = len(sequence.token_ids) - (total - done)
-            result.num_computed[sequence_id] = min(computed, len(sequence.token_ids) - 1)
+            result.num_computed[sequence.sequence_id] = min(computed, len(sequence.token_ids) - 1)
         for response in answers:
-            sequence_id = self._sequence_ids[response.uid]
-            result.num_computed[sequence_id] = len(self._sequences[sequence_id].token_ids)
-            draws = self._edited_draws.get(sequence_id)
-            if draws is not None and draws.error is not None:
-                result.errors[sequence_id] = draws.error
-                continue
-            result.tokens[sequence_id] = response.token
-            if draws is not None and draws.likelihoods is not None:
-                result.likelihoods[sequence_id] = draws.likelihoods
+            live = self._by_uid[response.uid]
+            sequence_id = live.sequence.sequence_id
+            result.num_computed[sequence_id] = len(live.sequence.token_ids)
+            if live.draws is None:
+                result.tokens[sequence_id] = response.token
+            elif live.draws.error is not None:
+                result.errors[sequence_id] = live.draws.error
+            else:
+                result.add(sequence_id, response.token, live.draws.likelihoods)
         return result
 
     def _set_chunk(self, chunks: tuple[Chunk, ...]) -> None:
         """Share the step's prefill tokens among the prompts that are to be evaluated; never more than were planned."""
-        assert self._generator is not None
         planned = [chunk.num_tokens for chunk in chunks if not chunk.sequence.is_decoding]
-        budget = min(self._prefill_tokens, sum(planned))
+        budget = min(self._prefill.num_tokens, sum(planned))
         self._generator.prefill_step_size = max(MIN_STEP_TOKENS, budget // max(1, len(planned)))
-
-    def _adapt_prefill(self, num_tokens: int, duration_s: float) -> None:
-        """Size the next step's prefill so that it takes about TARGET_STEP_S at the rate just seen."""
-        target = int(num_tokens / duration_s * TARGET_STEP_S)
-        if duration_s <= TARGET_STEP_S:  # a short one, because there was no more to do, says nothing of longer ones
-            target = max(target, self._prefill_tokens)
-        # At most doubled: the first steps include the compilation of kernels and tell little.
-        self._prefill_tokens = max(MIN_STEP_TOKENS, min(self._step_tokens, self._prefill_tokens * 2, target))
 
 
 def _has_metal() -> bool:

@@ -47,7 +47,7 @@ class _Held:
     logprobs: tuple[PositionLogprobs, ...] = ()
 
 
-class Generation:
+class RunningAnswer:
     """The running answer.
 
     Args:
@@ -57,6 +57,7 @@ class Generation:
 
     Attributes:
         editor: For the engine, once the constraint is compiled; None = the logits are drawn from as they are.
+        is_paused: Whether its client was told to wait before it could start.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Generation:
     ) -> None:
         self.sequence = sequence
         self.editor: LogitsEditor | None = None
+        self.is_paused = False
         self._wants_token_ids = message.spec.wants_token_ids
         self._ignore_eos = message.spec.ignore_eos
         self._tokens = tokens

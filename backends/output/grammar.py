@@ -1,4 +1,4 @@
-"""Grammars that force valid tool calls, in the format that the model writes.
+"""Grammars that force valid tool calls in the format that the model writes, and allow what comes before an answer.
 
 What a grammar admits, the format's parser turns into calls. Where a format writes JSON, arguments are held to the
 tool's schema exactly. In tagged formats and Gemma's, the declared properties come in order, the required ones always;
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from backends.errors import ConstraintError
-from backends.output.formats import OutputFormat, ToolSyntax
+from backends.output.formats import OutputFormat, Thinking, ToolSyntax
 from backends.output.gemma_grammar import GemmaValues
 from backends.output.harmony import HarmonySyntax
 from backends.output.json_calls import JsonSyntax
@@ -26,6 +26,8 @@ from backends.wire.request import Tool, ToolUse
 
 _STRING = frozenset(("string",))
 _PYTHON_KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_NOTHING = '""'
+_BLANKS = "BLANKS: /[ \\t\\r\\n]{1,8}/"
 _ANY_KEY = "/[A-Za-z_][A-Za-z0-9_]{0,63}/"
 
 
@@ -48,6 +50,35 @@ def tool_grammar(fmt: OutputFormat, tools: ToolUse, control_ids: Mapping[str, in
         )
     lark.define("start", _ToolGrammar(lark).calls(fmt.tools, chosen, is_parallel=tools.is_parallel))
     return lark.text()
+
+
+def answer_opening(fmt: OutputFormat, control_ids: Mapping[str, int], thinking: Thinking) -> str | None:
+    """Return Lark rules for what comes before a constrained answer: its thinking, and the head of its message.
+
+    A grammar that forbids it would make a model answer without the thinking that it was trained to begin with.
+
+    Args:
+        control_ids: Text of each control token -> its id.
+
+    Returns:
+        The rules `opening`, before calls as well as before text, and `head`, after it and before text only; None where
+        nothing comes before either.
+    """
+    lark = Lark({text: control_ids[text] for text in sorted(fmt.visible_control_texts) if text in control_ids})
+    if isinstance(fmt.tools, HarmonySyntax):
+        syntax = fmt.tools
+        analysis = lark.literal(f"{syntax.channel}analysis{syntax.message}")
+        lark.define("opening", f"({analysis} {lark.until(syntax.end)} {lark.literal(syntax.start + 'assistant')})?")
+        lark.define("head", lark.literal(f"{syntax.channel}final{syntax.message}"))
+        return lark.text()
+    if fmt.reasoning is None or thinking is Thinking.OVER:
+        return None
+    thoughts = f"{lark.until(fmt.reasoning.close)} BLANKS?"
+    if thinking is Thinking.POSSIBLE:
+        thoughts = f"({lark.literal(fmt.reasoning.open)} {thoughts})?"
+    lark.define("opening", thoughts)
+    lark.define("head", _NOTHING)
+    return f"{lark.text()}{_BLANKS}\n"
 
 
 class _ToolGrammar:

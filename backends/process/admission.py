@@ -4,56 +4,30 @@ The compilation runs beside the engine's steps: a request that waits for it is p
 then.
 """
 
-import dataclasses
 import functools
+from typing import NamedTuple
 
 from backends.base import Tokenizer
 from backends.constraints.compiler import ConstraintCompiler, PendingMatcher
 from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource, source_of
 from backends.errors import PromptError
 from backends.logits import LogitsEditor, Matcher, needs_editor
-from backends.output.answer import Generation, TokenText
+from backends.output.answer import RunningAnswer, TokenText
 from backends.output.formats import Thinking
-from backends.output.grammar import tool_grammar
-from backends.output.openings import answer_opening
+from backends.output.grammar import answer_opening, tool_grammar
 from backends.output.parser import create_parser
 from backends.prompting.intake import Intake, PreparedPrompt
 from backends.sequence import Sequence
-from backends.wire.messages import Generate, LoadedModel
-from backends.wire.output import OutputParser
+from backends.wire.messages import Failed, Generate, LoadedModel
 from backends.wire.prompts import ForkPrompt
 from backends.wire.request import ToolChoice
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Admitted:
-    """A generation that can start.
-
-    Attributes:
-        generation: With its waiting sequence and its editor.
-        is_paused: The client was told to wait before it could start.
-    """
-
-    generation: Generation
-    is_paused: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Refused:
-    """A request that cannot be served."""
-
-    sequence_id: int
-    error: PromptError
-
-
-@dataclasses.dataclass(slots=True)
-class _Pending:
+class _Pending(NamedTuple):
     """A request whose constraint is being compiled."""
 
-    generation: Generation
-    message: Generate
+    answer: RunningAnswer
     matcher: PendingMatcher
-    is_paused: bool = False
 
 
 class Admission:
@@ -71,8 +45,8 @@ class Admission:
         """Whether `poll` will have something to tell."""
         return bool(self._pending)
 
-    def submit(self, message: Generate, now: float) -> Admitted | Refused | None:
-        """Take a request; None = it is pending.
+    def submit(self, message: Generate, now: float) -> RunningAnswer | Failed | None:
+        """Take a request; return it as it can start, or why it cannot; None = it is pending.
 
         Args:
             now: Seconds of a monotonic clock.
@@ -81,32 +55,25 @@ class Admission:
             prompt = self._prompt(message)
             sequence = self.intake.sequence_for(message, list(prompt.token_ids))
             grammar = self._grammar(message, prompt)
-            generation = self._generation(message, sequence, prompt, now)
+            answer = self._answer(message, sequence, prompt, now)
         except PromptError as exc:
-            return Refused(message.sequence_id, exc)
+            return Failed.of(message.sequence_id, exc)
         self._prompts[message.sequence_id] = prompt
         if grammar is None:
-            generation.editor = _editor(message, sequence, None)
-            return Admitted(generation)
-        pending = _Pending(generation, message, self._compiler.submit(grammar))
-        self._pending[message.sequence_id] = pending
+            answer.editor = _editor(sequence, None)
+            return answer
+        pending = self._pending[message.sequence_id] = _Pending(answer, self._compiler.submit(grammar))
         return self._poll_one(pending, now)
 
-    def poll(self, now: float) -> list[Admitted | Refused]:
+    def poll(self, now: float) -> list[RunningAnswer | Failed]:
         """Return what has become of pending requests."""
         results = (self._poll_one(pending, now) for pending in list(self._pending.values()))
         return [result for result in results if result is not None]
 
-    def pause(self, sequence_id: int, *, is_paused: bool) -> None:
-        """Note whether a pending request is to start paused; others are ignored."""
+    def pending(self, sequence_id: int) -> RunningAnswer | None:
+        """Return a pending request's answer."""
         pending = self._pending.get(sequence_id)
-        if pending is not None:
-            pending.is_paused = is_paused
-
-    def pending(self, sequence_id: int) -> Generation | None:
-        """Return a pending request's generation."""
-        pending = self._pending.get(sequence_id)
-        return None if pending is None else pending.generation
+        return None if pending is None else pending.answer
 
     def pending_ids(self) -> list[int]:
         """Return the sequence ids of all pending requests."""
@@ -121,18 +88,17 @@ class Admission:
         self._pending.pop(sequence_id, None)
         self._prompts.pop(sequence_id, None)
 
-    def _poll_one(self, pending: _Pending, now: float) -> Admitted | Refused | None:
-        sequence_id = pending.message.sequence_id
+    def _poll_one(self, pending: _Pending, now: float) -> RunningAnswer | Failed | None:
+        answer = pending.answer
         result = pending.matcher.poll(now)
         if result is None:
             return None
-        del self._pending[sequence_id]
+        del self._pending[answer.sequence.sequence_id]
         if isinstance(result, PromptError):
-            self.forget(sequence_id)
-            return Refused(sequence_id, result)
-        generation = pending.generation
-        generation.editor = _editor(pending.message, generation.sequence, result)
-        return Admitted(generation, pending.is_paused)
+            self.forget(answer.sequence.sequence_id)
+            return Failed.of(answer.sequence.sequence_id, result)
+        answer.editor = _editor(answer.sequence, result)
+        return answer
 
     def _prompt(self, message: Generate) -> PreparedPrompt:
         if not isinstance(message.prompt, ForkPrompt):
@@ -144,10 +110,9 @@ class Admission:
 
     def _grammar(self, message: Generate, prompt: PreparedPrompt) -> AnswerGrammar | None:
         """Return what the answer must match: calls where they are required, text or calls where there is a choice."""
-        output = message.spec.output
+        constraint, output = message.spec.constraint, message.spec.output
         tools = None if output is None else output.tools
         must_call = tools is not None and tools.choice is ToolChoice.REQUIRED
-        constraint = message.spec.constraint
         text = None if constraint is None or must_call else source_of(constraint)
         if text is None and not must_call:
             return None
@@ -171,18 +136,19 @@ class Admission:
         tags = self.intake.conversation.format.reasoning
         return tags is None or len(self._tokenizer.encode(tags.open, add_bos=False)) == 1
 
-    def _generation(self, message: Generate, sequence: Sequence, prompt: PreparedPrompt, now: float) -> Generation:
-        if prompt.rendered is None or message.spec.output is None:
-            return Generation(message, sequence, TokenText(self._tokenizer), None, now)
+    def _answer(self, message: Generate, sequence: Sequence, prompt: PreparedPrompt, now: float) -> RunningAnswer:
+        output = message.spec.output
+        if prompt.rendered is None or output is None:
+            return RunningAnswer(message, sequence, TokenText(self._tokenizer), None, now)
         output_format = self.intake.conversation.format
         is_thinking = output_format.thinking_after(prompt.rendered.text) is Thinking.OPEN
-        parser: OutputParser = create_parser(output_format, message.spec.output, starts_in_reasoning=is_thinking)
+        parser = create_parser(output_format, output, starts_in_reasoning=is_thinking)
         control_ids = self._tokenizer.control_ids
         visible_ids = frozenset(control_ids[text] for text in output_format.visible_control_texts)
-        return Generation(message, sequence, TokenText(self._tokenizer, visible_ids), parser, now)
+        return RunningAnswer(message, sequence, TokenText(self._tokenizer, visible_ids), parser, now)
 
 
-def _editor(message: Generate, sequence: Sequence, matcher: Matcher | None) -> LogitsEditor | None:
-    if not needs_editor(message.spec.sampling, is_constrained=matcher is not None):
+def _editor(sequence: Sequence, matcher: Matcher | None) -> LogitsEditor | None:
+    if not needs_editor(sequence.sampling, is_constrained=matcher is not None):
         return None
-    return LogitsEditor(message.spec.sampling, matcher, sequence.token_ids)
+    return LogitsEditor(sequence.sampling, matcher, sequence.token_ids)

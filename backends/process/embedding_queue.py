@@ -9,7 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 
-from backends.base import Engine
+from backends.base import LoadedEngine
 from backends.embedding import Encoder, EncoderSpec
 from backends.errors import BackendError, ContextLengthError, PromptError, UnsupportedByModelError
 from backends.wire.messages import (
@@ -28,6 +28,9 @@ from backends.wire.request import Pooling
 
 QUICK_BYTES_PER_TOKEN = 8
 """Texts up to this many bytes per token of the context are tokenized without a look at the longest token."""
+FIRST_MIXED_TOKENS = 8
+"""Tokens that are embedded between two steps of running sequences, before it is known how long that takes."""
+MAX_MIXED_TOKENS = 128
 MAX_INPUT_BYTES = 256 * 1024
 """Longest text of one input: tokenizing it is one piece of work."""
 
@@ -59,17 +62,15 @@ class EmbeddingQueue:
 
     Args:
         clock: Monotonic seconds.
-
-    Attributes:
-        has_evaluated: Whether the last `step` evaluated tokens.
     """
 
-    def __init__(self, engine: Engine, model: LoadedModel, clock: Callable[[], float]) -> None:
+    def __init__(self, engine: LoadedEngine, model: LoadedModel, clock: Callable[[], float]) -> None:
         self._engine = engine
         self._model = model
         self._clock = clock
         self._jobs: deque[_Job] = deque()
-        self.has_evaluated = False
+        self._mixed_tokens = FIRST_MIXED_TOKENS
+        self._ended_at: float | None = None
 
     @property
     def has_work(self) -> bool:
@@ -93,25 +94,42 @@ class EmbeddingQueue:
                 return [Aborted(sequence_id, job.usage)]
         return []
 
-    def step(self, max_tokens: int, should_abort: Callable[[int], bool]) -> list[Event]:
+    def step(self, should_abort: Callable[[int], bool], *, is_alone: bool) -> list[Event]:
         """Do the next piece of work: tokenize one input, or evaluate some tokens of one.
 
+        Beside sequences, a piece takes about as long as their step between it and the last.
+
         Args:
-            max_tokens: Most tokens to evaluate in it.
             should_abort: To be asked now and then with the request's id; True means that its cancel has arrived.
+            is_alone: Whether no sequence runs that the piece would hold up.
         """
         job = self._jobs[0]
-        self.has_evaluated = False
+        is_tokenizing = len(job.inputs) < len(job.message.inputs)
+        step_tokens = self._engine.limits.step_tokens
+        last_ended_at, started_at = self._ended_at, self._clock()
         if job.started_at is None:
-            job.started_at = self._clock()
+            job.started_at = started_at
+        events: list[Event] = []
         try:
-            if len(job.inputs) < len(job.message.inputs):
+            if is_tokenizing:
                 job.inputs.append(self._token_ids(job))
-                return []
-            return self._embed(job, max_tokens, should_abort)
+            else:
+                events = self._embed(
+                    job, step_tokens if is_alone else min(step_tokens, self._mixed_tokens), should_abort
+                )
         except BackendError as exc:
             self._end(job)
-            return [Failed.of(job.message.sequence_id, exc)]
+            events = [Failed.of(job.message.sequence_id, exc)]
+        self._ended_at = None if is_alone else self._clock()
+        if not is_tokenizing and last_ended_at is not None and self._ended_at is not None:
+            self._adapt(piece_s=self._ended_at - started_at, gap_s=started_at - last_ended_at)
+        return events
+
+    def _adapt(self, *, piece_s: float, gap_s: float) -> None:
+        if piece_s > gap_s:
+            self._mixed_tokens = max(1, self._mixed_tokens // 2)
+        elif piece_s < gap_s / 2:
+            self._mixed_tokens = min(MAX_MIXED_TOKENS, self._mixed_tokens * 2)
 
     def _embed(self, job: _Job, max_tokens: int, should_abort: Callable[[int], bool]) -> list[Event]:
         sequence_id = job.message.sequence_id
@@ -122,7 +140,6 @@ class EmbeddingQueue:
         if not job.is_started:
             job.encoder.start(token_ids)
             job.is_started = True
-        self.has_evaluated = True
         vector = job.encoder.step(max_tokens, lambda: should_abort(sequence_id))
         if vector is None:
             return []

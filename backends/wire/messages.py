@@ -18,6 +18,8 @@ from backends.wire.prompts import Prompt
 from backends.wire.questions import Answer, Question
 from backends.wire.request import Pooling, SequenceSpec
 
+_SPARE_SLOTS = 24
+
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Base of all messages; the tag is the class name."""
@@ -43,8 +45,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         wired_limit_bytes: Metal's wired memory limit for MLX; None = the engine's default.
         saved_caches_dir: Folder of this artifact's saved caches, absolute; None = none are saved or read.
         saved_caches_max_bytes: Cap of that folder and its siblings together.
-        cache_slots: Sequences beyond `max_sequences` whose cache is kept (ended ones, held ones), >= 0; None = the
-            engine's default. None are kept where the model's memory makes each of them costly.
+        cache_slots: Sequences beyond `max_sequences` whose cache is kept (ended ones, held ones), >= 0; None = 24, or
+            as many again where that is more. None are kept where the model's memory makes each of them costly.
         background_max_wait_s: How long interactive sequences may hold a background one, before it goes on for a while.
         session_ttl_s: How long the cache of a session's last answer is kept before those of no session.
         chat_template: The user's Jinja template, in the place of the model's own; None = that.
@@ -72,6 +74,11 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     adapter_path: str | None = None
     adapter_scale: float = 1.0
 
+    @property
+    def num_spare_slots(self) -> int:
+        """Slots beyond `max_sequences`."""
+        return max(_SPARE_SLOTS, self.max_sequences) if self.cache_slots is None else self.cache_slots
+
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker knows about the model it has loaded.
@@ -80,7 +87,6 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
         context_length: Tokens one sequence may hold, after the engine's and the model's limits.
         max_sequences: Sequences that may be in the batch at once.
         kv_cells: Tokens that all sequences together may hold.
-        load_ms: Time the engine took to load, milliseconds.
         devices: Where the weights and the cache are, e.g. `("CPU",)`; llamacpp proves here that nothing was offloaded.
         can_generate: Whether it can continue a text; an encoder can only embed it.
         pooling: How the model's makers want its embeddings pooled; None = they do not say.
@@ -90,8 +96,6 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     max_sequences: int
     kv_cells: int
     vocab_size: int
-    has_chat_template: bool
-    load_ms: float
     devices: tuple[str, ...]
     can_generate: bool = True
     pooling: Pooling | None = None

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from backends.base import Engine
-from backends.engines import create_engine
+from backends.base import LoadedEngine
 from backends.wire.messages import LoadedModel, LoadSpec
+from tests.support.bare_engine import engine_of
 from tests.support.engine_driver import EngineDriver
 
 ENGINES = ("fake", "llamacpp", "mlx")
@@ -18,7 +18,7 @@ MAX_SEQUENCES = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class LoadedEngine:
+class EngineUnderTest:
     """An engine after its load.
 
     Attributes:
@@ -26,21 +26,23 @@ class LoadedEngine:
         progress: The shares it reported.
     """
 
-    engine: Engine
-    model: LoadedModel
+    name: str
+    engine: LoadedEngine
     path: Path
     progress: list[float]
 
+    @property
+    def model(self) -> LoadedModel:
+        return self.engine.model
+
 
 @pytest.fixture(scope="session")
-def loaded_engines(tiny_gguf: Path, tiny_mlx: Path) -> Iterator[Callable[[str], LoadedEngine]]:
+def loaded_engines(tiny_gguf: Path, tiny_mlx: Path) -> Iterator[Callable[[str], EngineUnderTest]]:
     paths = {"fake": tiny_gguf, "llamacpp": tiny_gguf, "mlx": tiny_mlx}
-    loaded: dict[str, LoadedEngine] = {}
+    loaded: dict[str, EngineUnderTest] = {}
 
-    def get(name: str) -> LoadedEngine:
+    def get(name: str) -> EngineUnderTest:
         if name not in loaded:
-            engine = create_engine(name)
-            engine.info()
             progress: list[float] = []
             spec = LoadSpec(
                 model_path=str(paths[name]),
@@ -50,7 +52,7 @@ def loaded_engines(tiny_gguf: Path, tiny_mlx: Path) -> Iterator[Callable[[str], 
                 step_tokens=64,
                 num_threads=1,
             )
-            loaded[name] = LoadedEngine(engine, engine.load(spec, progress.append), paths[name], progress)
+            loaded[name] = EngineUnderTest(name, engine_of(name).load(spec, progress.append), paths[name], progress)
         return loaded[name]
 
     yield get
@@ -59,32 +61,32 @@ def loaded_engines(tiny_gguf: Path, tiny_mlx: Path) -> Iterator[Callable[[str], 
 
 
 @pytest.fixture(params=ENGINES)
-def loaded(request: pytest.FixtureRequest, loaded_engines: Callable[[str], LoadedEngine]) -> LoadedEngine:
+def loaded(request: pytest.FixtureRequest, loaded_engines: Callable[[str], EngineUnderTest]) -> EngineUnderTest:
     return loaded_engines(request.param)
 
 
 @pytest.fixture(params=REAL_ENGINES)
-def loaded_real(request: pytest.FixtureRequest, loaded_engines: Callable[[str], LoadedEngine]) -> LoadedEngine:
+def loaded_real(request: pytest.FixtureRequest, loaded_engines: Callable[[str], EngineUnderTest]) -> EngineUnderTest:
     return loaded_engines(request.param)
 
 
 @pytest.fixture
-def driver(loaded: LoadedEngine) -> Iterator[EngineDriver]:
-    driver = EngineDriver(loaded.engine, loaded.model)
+def driver(loaded: EngineUnderTest) -> Iterator[EngineDriver]:
+    driver = EngineDriver(loaded.engine)
     yield driver
     driver.close()
 
 
 @pytest.fixture
-def real_driver(loaded_real: LoadedEngine) -> Iterator[EngineDriver]:
-    driver = EngineDriver(loaded_real.engine, loaded_real.model)
+def real_driver(loaded_real: EngineUnderTest) -> Iterator[EngineDriver]:
+    driver = EngineDriver(loaded_real.engine)
     yield driver
     driver.close()
 
 
 @pytest.fixture
-def tight_driver(loaded: LoadedEngine) -> Iterator[EngineDriver]:
+def tight_driver(loaded: EngineUnderTest) -> Iterator[EngineDriver]:
     """An engine on which only 64 tokens fit, all sequences together."""
-    driver = EngineDriver(loaded.engine, loaded.model, context_length=64, kv_cells=64)
+    driver = EngineDriver(loaded.engine, context_length=64, kv_cells=64)
     yield driver
     driver.close()

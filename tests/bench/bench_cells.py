@@ -45,7 +45,6 @@ class Bench:
 
     def __init__(self, path: str, num_threads: int, flash_attention: str) -> None:
         self._clock: Callable[[], float] = time.process_time if num_threads == 1 else time.perf_counter
-        self._engine = LlamaCppEngine()
         spec = LoadSpec(
             model_path=path,
             context_length=CONTEXT_LENGTH,
@@ -54,7 +53,7 @@ class Bench:
             num_threads=num_threads,
             flash_attention=flash_attention,
         )
-        self._engine.load(spec, lambda _fraction: None)
+        self._engine = LlamaCppEngine().load(spec, lambda _fraction: None)
         self._bare = BareEngine(self._engine)
         self._folder = tempfile.TemporaryDirectory()
         self._donor = self._finished(text_ids(OTHER_TOKENS))

@@ -3,13 +3,14 @@
 For what an engine promises of held, retired and saved sequences; whoever wants events takes `engine_driver`.
 """
 
+import functools
 import random
 from collections.abc import Iterable
 
-from backends.base import Chunk, Engine, StepPlan, StepResult
+from backends.base import Chunk, Engine, LoadedEngine, StepPlan, StepResult
 from backends.engines import create_engine
 from backends.sequence import SamplingParams, Sequence
-from backends.wire.messages import LoadedModel, LoadSpec
+from backends.wire.messages import LoadSpec
 
 GREEDY = SamplingParams(temperature=0)
 MAX_STEPS = 2_000
@@ -22,13 +23,9 @@ def text_ids(num: int, seed: int = 0) -> list[int]:
 
 
 class BareEngine:
-    """An engine and the sequences that a test has put into it.
+    """An engine and the sequences that a test has put into it."""
 
-    Args:
-        engine: Loaded.
-    """
-
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: LoadedEngine) -> None:
         self.engine = engine
         self.sequences: dict[int, Sequence] = {}
         self._last_id = 0
@@ -100,13 +97,17 @@ class BareEngine:
             self.engine.remove(sequence_id)
 
 
-def second_engine(first: Engine, spec: LoadSpec) -> tuple[Engine, LoadedModel]:
-    """Load another engine of the same kind; the library's log goes back to the first one, which outlives it."""
-    engine = create_engine(first.name)
-    model = engine.load(spec, lambda _fraction: None)
-    if first.name == "llamacpp":
-        first.__dict__["_log"].listen()
-    return engine, model
+def load(name: str, spec: LoadSpec) -> LoadedEngine:
+    """Load a model on the engine of this process."""
+    return engine_of(name).load(spec, lambda _fraction: None)
+
+
+@functools.cache
+def engine_of(name: str) -> Engine:
+    """Return the one engine of a kind in this process: llama.cpp has one log."""
+    engine = create_engine(name)
+    engine.info()
+    return engine
 
 
 def answer_of(sequence: Sequence) -> list[int]:

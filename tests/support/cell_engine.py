@@ -8,9 +8,8 @@ import dataclasses
 import zlib
 from collections.abc import Callable
 
-from backends.base import StepPlan, StepResult
+from backends.base import BatchLimits, StepPlan, StepResult
 from backends.batching.batcher import Batcher, Drop, Fork
-from backends.batching.capacity import BatchLimits
 from backends.sequence import Priority, SamplingParams, Sequence
 
 

@@ -8,13 +8,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from backends.base import Engine, StepPlan, StepResult
-from backends.batching import rounds
+from backends.base import BatchLimits, LoadedEngine, StepPlan, StepResult
 from backends.batching.batcher import Batcher
-from backends.batching.capacity import BatchLimits
 from backends.logits import Likelihoods, LogitsEditor, Matcher
-from backends.process.admission import Admitted, Refused
-from backends.process.worker import Worker
+from backends.output.answer import RunningAnswer
+from backends.process.serving import Serving
 from backends.sequence import SamplingParams
 from backends.wire.channel import Channel
 from backends.wire.messages import (
@@ -29,8 +27,6 @@ from backends.wire.messages import (
     Failed,
     Finished,
     Generate,
-    LoadedModel,
-    LoadSpec,
     Pause,
     PrefillProgress,
     Resume,
@@ -89,15 +85,15 @@ class NotingBatcher(Batcher):
             self.likelihoods.setdefault(sequence_id, []).append(likelihoods)
 
 
-class MatchingWorker(Worker):
+class MatchingServing(Serving):
     """Constrains the next request by a matcher of the test's own."""
 
     matcher: Matcher | None = None
 
-    def _start(self, result: Admitted | Refused) -> None:
-        if self.matcher is not None and isinstance(result, Admitted):
-            sequence = result.generation.sequence
-            result.generation.editor = LogitsEditor(sequence.sampling, self.matcher, sequence.token_ids)
+    def _start(self, result: RunningAnswer | Failed) -> None:
+        if self.matcher is not None and isinstance(result, RunningAnswer):
+            sequence = result.sequence
+            result.editor = LogitsEditor(sequence.sampling, self.matcher, sequence.token_ids)
         super()._start(result)
 
 
@@ -169,22 +165,20 @@ class EngineDriver:
     """One worker around a loaded engine.
 
     Args:
-        engine: Loaded, with nothing in its batch.
-        model: Its limits, perhaps narrowed by the test.
+        engine: With nothing in its batch.
         keeps_ended: Whether the caches of ended sequences stay, as they do in a worker.
+        **narrowed: Limits of the model that are to be lower than they are.
     """
 
-    def __init__(self, engine: Engine, model: LoadedModel, *, keeps_ended: bool = False, **narrowed: int) -> None:
+    def __init__(self, engine: LoadedEngine, *, keeps_ended: bool = False, **narrowed: int) -> None:
         self.engine = engine
-        self.model = msgspec.structs.replace(model, **narrowed)
+        self.model = msgspec.structs.replace(engine.model, **narrowed)
         self.channel = MemoryChannel()
-        self.worker = MatchingWorker(self.channel, engine, import_ms=0)
-        limits = rounds.limits_of(engine, self.model, LoadSpec(model_path=""))
+        limits = dataclasses.replace(engine.limits, num_cells=self.model.kv_cells)
         if not keeps_ended:
             limits = dataclasses.replace(limits, num_retired_tokens=0)
-        self.worker._serve(self.model, limits)
         self.batcher = NotingBatcher(limits)
-        self.worker._batcher = self.batcher
+        self.worker = MatchingServing(self.channel, engine, self.model, self.batcher)
         self.answers: dict[int, Answer] = {}
         self._sequences: dict[int, list[int]] = {}
 
@@ -209,9 +203,9 @@ class EngineDriver:
         self.worker.matcher = matcher
         self.handle(message)
         self.worker.matcher = None
-        generation = self.worker._generations.get(sequence_id)
-        if generation is not None:
-            self._sequences[sequence_id] = generation.sequence.token_ids
+        answer = self.worker._answers.get(sequence_id)
+        if answer is not None:
+            self._sequences[sequence_id] = answer.sequence.token_ids
         return sequence_id
 
     def handle(self, command: Command) -> None:
@@ -242,7 +236,7 @@ class EngineDriver:
 
     def step(self) -> None:
         """Do one step as the worker's loop does."""
-        self.worker._step(self.batcher)
+        self.worker._step()
         self._collect()
 
     def step_until(self, is_reached: Callable[[], bool]) -> None:
@@ -275,7 +269,7 @@ class EngineDriver:
 
     def close(self) -> None:
         """Take whatever is left out of the engine, so that the next test finds it empty."""
-        for sequence_id in list(self.worker._generations):
+        for sequence_id in list(self.worker._answers):
             self.cancel(sequence_id)
         for sequence_id in self.batcher.retired_ids:
             self.engine.remove(sequence_id)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import backends.process.worker  # noqa: F401 - a worker has all of this in memory
-from backends.base import Chunk, Engine, StepPlan
+from backends.base import Chunk, LoadedEngine, StepPlan
 from backends.engines import create_engine
 from backends.sequence import SamplingParams, Sequence
 from backends.wire.messages import LoadSpec
@@ -22,11 +22,12 @@ PIECE_TOKENS = 512
 def main(engine_name: str, path: str, context_length: int, kv_type: str | None = None) -> None:
     engine = create_engine(engine_name)
     engine.info()
-    engine.load(LoadSpec(model_path=path, context_length=context_length, kv_type=kv_type), lambda _share: None)
+    spec = LoadSpec(model_path=path, context_length=context_length, kv_type=kv_type)
+    loaded = engine.load(spec, lambda _share: None)
     if engine_name == "mlx":
-        _fill_mlx(engine, context_length)
+        _fill_mlx(loaded, context_length)
     else:
-        _fill_llamacpp(engine, context_length)
+        _fill_llamacpp(loaded, context_length)
     print(json.dumps({"peak_bytes": _status("VmHWM"), "rss_bytes": _status("VmRSS")}))
 
 
@@ -35,22 +36,25 @@ def _status(name: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
 
 
-def _sequence(engine: Engine, sequence_id: int, num_tokens: int) -> Sequence:
-    token_ids = [5 + index % 200 for index in range(num_tokens)]
-    sequence = Sequence(sequence_id, token_ids, num_tokens, 4, SamplingParams(temperature=0))
+def _token_ids(num_tokens: int) -> list[int]:
+    return [5 + index % 200 for index in range(num_tokens)]
+
+
+def _sequence(engine: LoadedEngine, sequence_id: int, num_tokens: int) -> Sequence:
+    sequence = Sequence(sequence_id, _token_ids(num_tokens), num_tokens, 4, SamplingParams(temperature=0))
     engine.insert(sequence)
     return sequence
 
 
-def _compute(engine: Engine, sequence: Sequence, end: int) -> None:
+def _compute(engine: LoadedEngine, sequence: Sequence, end: int) -> None:
     """Compute a sequence's tokens up to `end`, in the engine's own steps."""
     while sequence.num_computed < end:
-        num_tokens = min(engine.step_tokens, end - sequence.num_computed)
+        num_tokens = min(engine.limits.step_tokens, end - sequence.num_computed)
         result = engine.step(StepPlan((Chunk(sequence, sequence.num_computed, num_tokens),)), lambda: False)
         sequence.num_computed = result.num_computed.get(sequence.sequence_id, sequence.num_computed)
 
 
-def _fill_llamacpp(engine: Engine, context_length: int) -> None:
+def _fill_llamacpp(engine: LoadedEngine, context_length: int) -> None:
     num_pieces = context_length // PIECE_TOKENS
     first = _sequence(engine, 1, PIECE_TOKENS + 1)
     _compute(engine, first, PIECE_TOKENS)
@@ -63,22 +67,24 @@ def _fill_llamacpp(engine: Engine, context_length: int) -> None:
         engine.retire(sequence_id)
 
 
-def _fill_mlx(engine: Engine, context_length: int) -> None:
+def _fill_mlx(engine: LoadedEngine, context_length: int) -> None:
     import mlx.core as mx
+    from mlx_lm.models.cache import make_prompt_cache
 
     from backends.mlx.caches import KeptCache
-    from backends.mlx.engine import MLXEngine
+    from backends.mlx.engine import LoadedMLX, _Retired
 
-    assert isinstance(engine, MLXEngine)
-    num_held = context_length - engine.step_tokens - 1
-    layers = engine._empty_cache()
+    assert isinstance(engine, LoadedMLX)
+    num_held = context_length - engine.limits.step_tokens - 1
+    layers = make_prompt_cache(engine._model)
     for index, layer in enumerate(layers):
         attention = engine._model.layers[index].self_attn
         shape = (1, attention.n_kv_heads, num_held, attention.k_proj.weight.shape[0] // attention.n_kv_heads)
         layer.keys, layer.values, layer.offset = mx.full(shape, 0.01), mx.full(shape, 0.01), num_held
         mx.eval(layer.keys, layer.values)
-    engine._kept[1] = KeptCache(layers, num_held)  # the answer before
-    engine._prefill_tokens = engine.step_tokens
+    token_ids = _token_ids(num_held)
+    engine._retired[1] = _Retired(KeptCache(layers, num_held), token_ids)  # the answer before
+    engine._prefill.num_tokens = engine.limits.step_tokens
     sequence = _sequence(engine, 2, context_length - 1)
     assert engine.fork(1, 2, num_held)
     sequence.num_computed = num_held

@@ -9,9 +9,7 @@ import sys
 from backends.wire.channel import Channel
 from backends.wire.messages import Generate, Hello, Load, Loaded, LoadedModel
 
-_MODEL = LoadedModel(
-    context_length=64, max_sequences=4, kv_cells=64, vocab_size=4, has_chat_template=False, load_ms=0.0, devices=()
-)
+_MODEL = LoadedModel(context_length=64, max_sequences=4, kv_cells=64, vocab_size=4, devices=())
 
 
 def main(fd: int, mode: str) -> int:

@@ -4,8 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from backends.base import StepPlan
-from backends.batching.capacity import BatchLimits
+from backends.base import BatchLimits, StepPlan
 from backends.sequence import Priority
 from tests.support.cell_engine import Driven, sequence_of
 

@@ -4,9 +4,8 @@ import dataclasses
 
 import pytest
 
-from backends.base import Chunk, StepResult
+from backends.base import BatchLimits, Chunk, StepResult
 from backends.batching.batcher import Fork
-from backends.batching.capacity import BatchLimits
 from tests.support.cell_engine import Cache, Driven, sequence_of
 
 SYSTEM = [3] * 60

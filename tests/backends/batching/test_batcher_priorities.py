@@ -4,9 +4,8 @@ import dataclasses
 
 import pytest
 
-from backends.base import Chunk, StepPlan
+from backends.base import BatchLimits, Chunk, StepPlan
 from backends.batching.batcher import Fork
-from backends.batching.capacity import BatchLimits
 from backends.batching.pace import SHORT_PREFILL_TOKENS
 from backends.batching.roster import SLICE_TOKENS
 from backends.sequence import Priority, SequenceState

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backends.batching.saved_caches import MIN_TOKENS, SUFFIX, SavedCaches, prune
-from tests.backends.conftest import ENGINES, LoadedEngine
+from tests.backends.conftest import ENGINES, EngineUnderTest
 from tests.support.bare_engine import BareEngine, text_ids
 
 PLENTY_BYTES = 2**30
@@ -16,7 +16,7 @@ NEW_ID = -1
 
 @pytest.fixture(params=ENGINES)
 def bare(request: pytest.FixtureRequest, loaded_engines: object) -> Iterator[BareEngine]:
-    loaded: LoadedEngine = loaded_engines(request.param)  # type: ignore[operator]
+    loaded: EngineUnderTest = loaded_engines(request.param)  # type: ignore[operator]
     bare = BareEngine(loaded.engine)
     yield bare
     bare.engine.remove(NEW_ID)

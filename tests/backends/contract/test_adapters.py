@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from backends.embedding import EncoderSpec
-from backends.engines import create_engine
 from backends.errors import LoadError
 from backends.wire.messages import LoadSpec
 from backends.wire.request import Pooling
 from tests.support import tiny_adapter, tiny_model
+from tests.support.bare_engine import load as load_on
 from tests.support.engine_driver import EngineDriver
 
 ENGINES = pytest.mark.parametrize("engine", ["llamacpp", "mlx"])
@@ -61,8 +61,6 @@ def load() -> Iterator[Load]:
     drivers: list[EngineDriver] = []
 
     def load_one(engine_name: str, path: Path, adapter: Path | None = None, scale: float = 1.0) -> EngineDriver:
-        engine = create_engine(engine_name)
-        engine.info()
         spec = LoadSpec(
             model_path=str(path),
             context_length=128,
@@ -71,7 +69,7 @@ def load() -> Iterator[Load]:
             adapter_path=None if adapter is None else str(adapter),
             adapter_scale=scale,
         )
-        drivers.append(EngineDriver(engine, engine.load(spec, lambda _share: None)))
+        drivers.append(EngineDriver(load_on(engine_name, spec)))
         return drivers[-1]
 
     yield load_one

@@ -10,7 +10,7 @@ import pytest
 from backends.errors import ConstraintError
 from backends.logits import Likelihoods, Logits, Matcher
 from backends.sequence import SamplingParams
-from tests.backends.conftest import LoadedEngine
+from tests.backends.conftest import EngineUnderTest
 from tests.support.engine_driver import GREEDY, Answer, EngineDriver
 
 DIGIT_IDS = tuple(b"0123456789")
@@ -122,13 +122,13 @@ class TestPenalties:
         assert text in ("ABABAB", "BABABA")
 
     def test_change_the_answer_in_the_same_way_on_both_engines(
-        self, loaded_engines: Callable[[str], LoadedEngine]
+        self, loaded_engines: Callable[[str], EngineUnderTest]
     ) -> None:
         for prompt in PROMPTS:
             token_ids = []
             for name in ("llamacpp", "mlx"):
                 loaded = loaded_engines(name)
-                driver = EngineDriver(loaded.engine, loaded.model)
+                driver = EngineDriver(loaded.engine)
                 plain = driver.answer(prompt, max_tokens=32, ignore_eos=True).token_ids
                 penalized = driver.answer(prompt, PENALTIES, max_tokens=32, ignore_eos=True).token_ids
                 assert penalized != plain
@@ -274,13 +274,13 @@ class TestLogprobs:
         assert top_ids(report) == top_ids(plain)
         assert [c.logprob for c in report.top] == pytest.approx([c.logprob for c in plain.top], abs=1e-4)
 
-    def test_are_equal_on_both_engines(self, loaded_engines: Callable[[str], LoadedEngine]) -> None:
+    def test_are_equal_on_both_engines(self, loaded_engines: Callable[[str], EngineUnderTest]) -> None:
         sampling = msgspec.structs.replace(GREEDY, num_logprobs=20)
         for prompt in (*PROMPTS, LONG_PROMPT):
             answers = []
             for name in ("llamacpp", "mlx"):
                 loaded = loaded_engines(name)
-                driver = EngineDriver(loaded.engine, loaded.model)
+                driver = EngineDriver(loaded.engine)
                 answers.append(driver.answer(prompt, sampling, max_tokens=24, ignore_eos=True))
             ours, theirs = answers
             assert ours.token_ids == theirs.token_ids

@@ -9,20 +9,19 @@ import numpy as np
 import pytest
 
 from backends.embedding import EncoderSpec
-from backends.process.side_work import SideWork
-from backends.prompting.intake import Intake
+from backends.process.embedding_queue import EmbeddingQueue
 from backends.wire.messages import Aborted, Embed, Embedded, Event, Failed, Finished
 from backends.wire.request import Pooling
-from tests.backends.conftest import CONTEXT_LENGTH, LoadedEngine
+from tests.backends.conftest import CONTEXT_LENGTH, EngineUnderTest
 
 TEXT = "the quick brown fox jumps over one lazy dog, and back again; so it goes on"
 IDS = list(TEXT.encode())
 TOLERANCE = 1e-3
 
-LoadedEngines = Callable[[str], LoadedEngine]
+EnginesUnderTest = Callable[[str], EngineUnderTest]
 
 
-def vector_of(loaded: LoadedEngine, token_ids: list[int], pooling: Pooling, piece_tokens: int = 512) -> np.ndarray:
+def vector_of(loaded: EngineUnderTest, token_ids: list[int], pooling: Pooling, piece_tokens: int = 512) -> np.ndarray:
     encoder = loaded.engine.create_encoder(EncoderSpec(pooling, len(token_ids)))
     try:
         encoder.start(token_ids)
@@ -35,27 +34,28 @@ def vector_of(loaded: LoadedEngine, token_ids: list[int], pooling: Pooling, piec
         encoder.close()
 
 
-def side_work(loaded: LoadedEngine) -> SideWork:
+def queue_of(loaded: EngineUnderTest) -> EmbeddingQueue:
     ticks = itertools.count()
-    return SideWork(loaded.engine, loaded.model, Intake(loaded.engine.tokenizer, loaded.model), lambda: next(ticks))
+    return EmbeddingQueue(loaded.engine, loaded.model, lambda: next(ticks))
 
 
-def events_of(loaded: LoadedEngine, message: Embed) -> list[Event]:
-    work = side_work(loaded)
-    events = work.take(message)
+def events_of(loaded: EngineUnderTest, message: Embed) -> list[Event]:
+    work = queue_of(loaded)
+    work.add(message)
+    events: list[Event] = []
     while work.has_work:
         events += work.step(lambda _: False, is_alone=True)
     return events
 
 
-def failure_of(loaded: LoadedEngine, message: Embed) -> Failed:
+def failure_of(loaded: EngineUnderTest, message: Embed) -> Failed:
     (event,) = events_of(loaded, message)
     assert isinstance(event, Failed), event
     return event
 
 
 @pytest.mark.parametrize("pooling", [Pooling.MEAN, Pooling.LAST])
-def test_both_engines_give_the_same_vector(loaded_engines: LoadedEngines, pooling: Pooling) -> None:
+def test_both_engines_give_the_same_vector(loaded_engines: EnginesUnderTest, pooling: Pooling) -> None:
     first, second = (vector_of(loaded_engines(name), IDS, pooling) for name in ("llamacpp", "mlx"))
     assert first.shape == second.shape == (64,)
     assert np.abs(first - second).max() < TOLERANCE
@@ -66,7 +66,7 @@ def test_both_engines_give_the_same_vector(loaded_engines: LoadedEngines, poolin
     [(Pooling.MEAN, llama_cpp.LLAMA_POOLING_TYPE_MEAN), (Pooling.LAST, llama_cpp.LLAMA_POOLING_TYPE_LAST)],
 )
 def test_llamacpp_gives_what_the_library_itself_pools(
-    loaded_engines: LoadedEngines, tiny_gguf: Path, pooling: Pooling, number: int
+    loaded_engines: EnginesUnderTest, tiny_gguf: Path, pooling: Pooling, number: int
 ) -> None:
     loaded = loaded_engines("llamacpp")
     oracle = llama_cpp.Llama(
@@ -78,14 +78,14 @@ def test_llamacpp_gives_what_the_library_itself_pools(
 
 
 @pytest.mark.parametrize("pooling", [Pooling.MEAN, Pooling.LAST, Pooling.CLS])
-def test_the_size_of_the_pieces_does_not_matter(loaded: LoadedEngine, pooling: Pooling) -> None:
+def test_the_size_of_the_pieces_does_not_matter(loaded: EngineUnderTest, pooling: Pooling) -> None:
     whole = vector_of(loaded, IDS, pooling)
     assert np.linalg.norm(whole) == pytest.approx(1, abs=1e-6)
     for piece_tokens in (1, 7, len(IDS) - 1):
         assert np.abs(vector_of(loaded, IDS, pooling, piece_tokens) - whole).max() < TOLERANCE
 
 
-def test_inputs_do_not_see_each_other(loaded: LoadedEngine) -> None:
+def test_inputs_do_not_see_each_other(loaded: EngineUnderTest) -> None:
     events = events_of(loaded, Embed(5, [TEXT, "x", TEXT[:9], IDS]))
     *embedded, finished = events
     assert isinstance(finished, Finished)
@@ -100,7 +100,7 @@ def test_inputs_do_not_see_each_other(loaded: LoadedEngine) -> None:
         assert np.abs(vector - vector_of(loaded, token_ids, Pooling.MEAN)).max() < TOLERANCE
 
 
-def test_an_input_may_fill_the_context_and_not_more(loaded: LoadedEngine) -> None:
+def test_an_input_may_fill_the_context_and_not_more(loaded: EngineUnderTest) -> None:
     events = events_of(loaded, Embed(1, [IDS[:3], [65] * CONTEXT_LENGTH]))
     assert isinstance(events[-1], Finished)
     failed = failure_of(loaded, Embed(1, [IDS[:3], [65] * (CONTEXT_LENGTH + 1)]))
@@ -108,22 +108,22 @@ def test_an_input_may_fill_the_context_and_not_more(loaded: LoadedEngine) -> Non
     assert failed.details == {"n_prompt_tokens": CONTEXT_LENGTH + 1, "n_ctx": CONTEXT_LENGTH}
 
 
-def test_megabytes_are_refused_without_being_tokenized(loaded: LoadedEngine) -> None:
+def test_megabytes_are_refused_without_being_tokenized(loaded: EngineUnderTest) -> None:
     failed = failure_of(loaded, Embed(1, ["a" * 3_000_000]))
     assert (failed.code, failed.param) == ("context_length_exceeded", "input")
     assert "at least" in failed.message
 
 
 @pytest.mark.parametrize("token_id", [-1, 10**8])
-def test_ids_outside_the_vocabulary_are_refused_by_input(loaded: LoadedEngine, token_id: int) -> None:
+def test_ids_outside_the_vocabulary_are_refused_by_input(loaded: EngineUnderTest, token_id: int) -> None:
     assert failure_of(loaded, Embed(1, ["a", [65, token_id]])).param == "input[1]"
 
 
-def test_a_cancel_ends_a_request_wherever_it_is(loaded: LoadedEngine) -> None:
+def test_a_cancel_ends_a_request_wherever_it_is(loaded: EngineUnderTest) -> None:
     for num_steps in range(12):
-        work = side_work(loaded)
-        work.take(Embed(1, [IDS, IDS]))
-        work.take(Embed(2, ["x"]))
+        work = queue_of(loaded)
+        work.add(Embed(1, [IDS, IDS]))
+        work.add(Embed(2, ["x"]))
         events: list[Event] = []
         for _ in range(num_steps):
             events += work.step(lambda _: False, is_alone=False)
@@ -139,14 +139,14 @@ def test_a_cancel_ends_a_request_wherever_it_is(loaded: LoadedEngine) -> None:
         assert [type(event) for event in rest] == [Embedded, Finished]
 
 
-def test_generation_is_not_disturbed(loaded_real: LoadedEngine) -> None:
+def test_generation_is_not_disturbed(loaded_real: EngineUnderTest) -> None:
     from tests.support.engine_driver import EngineDriver
 
-    driver = EngineDriver(loaded_real.engine, loaded_real.model)
+    driver = EngineDriver(loaded_real.engine)
     alone = driver.answer("the fox", max_tokens=12).text
     sequence_id = driver.submit("the fox", max_tokens=12)
-    work = side_work(loaded_real)
-    work.take(Embed(99, [IDS, IDS]))
+    work = queue_of(loaded_real)
+    work.add(Embed(99, [IDS, IDS]))
     events: list[Event] = []
     while work.has_work or driver.has_work:
         if driver.has_work:

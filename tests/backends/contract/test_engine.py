@@ -12,7 +12,8 @@ import pytest
 from backends.errors import LoadError
 from backends.sequence import SamplingParams
 from backends.wire.messages import LoadSpec
-from tests.backends.conftest import CONTEXT_LENGTH, LoadedEngine
+from tests.backends.conftest import CONTEXT_LENGTH, EngineUnderTest
+from tests.support.bare_engine import load
 from tests.support.engine_driver import GREEDY, Answer, EngineDriver, user_says
 
 PROMPTS = ("The quick brown fox", "a", "Übermut tut selten gut: 日本語 🙂", "x" * 90)
@@ -26,46 +27,42 @@ def never() -> bool:
 
 
 class TestLoad:
-    def test_reports_progress_up_to_all(self, loaded: LoadedEngine) -> None:
+    def test_reports_progress_up_to_all(self, loaded: EngineUnderTest) -> None:
         assert loaded.progress == sorted(loaded.progress)
         assert loaded.progress[-1] == 1.0
         assert all(0 <= fraction <= 1 for fraction in loaded.progress)
 
-    def test_tells_the_limits_of_what_it_loaded(self, loaded: LoadedEngine) -> None:
+    def test_tells_the_limits_of_what_it_loaded(self, loaded: EngineUnderTest) -> None:
         model = loaded.model
         assert model.context_length == CONTEXT_LENGTH
         assert model.max_sequences == 4
         assert model.kv_cells >= 4 * CONTEXT_LENGTH
         assert model.vocab_size == loaded.engine.tokenizer.vocab_size
-        assert model.has_chat_template
-        assert model.load_ms > 0
+        assert loaded.engine.tokenizer.chat_template is not None
         assert model.devices
 
     def test_lowers_the_context_to_what_the_model_was_trained_for(
-        self, tiny_mlx: Path, tiny_gguf: Path, loaded_engines: Callable[[str], LoadedEngine]
+        self, tiny_mlx: Path, tiny_gguf: Path, loaded_engines: Callable[[str], EngineUnderTest]
     ) -> None:
-        from backends.mlx.engine import MLXEngine
-
         del tiny_gguf, loaded_engines
-        engine = MLXEngine()
-        model = engine.load(LoadSpec(model_path=str(tiny_mlx), context_length=100_000), lambda _fraction: None)
-        assert model.context_length == 512
+        engine = load("mlx", LoadSpec(model_path=str(tiny_mlx), context_length=100_000))
+        assert engine.model.context_length == 512
         engine.close()
 
     @pytest.mark.parametrize("name", ["llamacpp", "mlx"])
     def test_missing_path_is_a_load_error_with_words(
-        self, name: str, loaded_engines: Callable[[str], LoadedEngine], tmp_path: Path
+        self, name: str, loaded_engines: Callable[[str], EngineUnderTest], tmp_path: Path
     ) -> None:
-        engine = loaded_engines(name).engine
+        del loaded_engines
         with pytest.raises(LoadError, match="nowhere") as caught:
-            engine.load(LoadSpec(model_path=str(tmp_path / "nowhere")), lambda _fraction: None)
+            load(name, LoadSpec(model_path=str(tmp_path / "nowhere")))
         assert len(str(caught.value)) > len(str(tmp_path)) + 20
 
     @pytest.mark.parametrize("name", ["llamacpp", "mlx"])
     def test_garbage_is_a_load_error_with_words(
-        self, name: str, loaded_engines: Callable[[str], LoadedEngine], tmp_path: Path
+        self, name: str, loaded_engines: Callable[[str], EngineUnderTest], tmp_path: Path
     ) -> None:
-        engine = loaded_engines(name).engine
+        del loaded_engines
         if name == "mlx":
             (tmp_path / "config.json").write_text('{"model_type": "no_such_model"}')
             (tmp_path / "model.safetensors").write_bytes(b"garbage")
@@ -74,7 +71,7 @@ class TestLoad:
             path = tmp_path / "garbage.gguf"
             path.write_bytes(b"GGUF garbage")
         with pytest.raises(LoadError, match="could not load"):
-            engine.load(LoadSpec(model_path=str(path)), lambda _fraction: None)
+            load(name, LoadSpec(model_path=str(path)))
 
 
 class TestAnswers:
@@ -311,11 +308,11 @@ class TestSampling:
 
 class TestTwoEnginesOneModel:
     @pytest.mark.parametrize("prompt", [*PROMPTS, "<|im_start|>user\nHello<|im_end|>\n", LONG_PROMPT])
-    def test_greedy_tokens_are_identical(self, loaded_engines: Callable[[str], LoadedEngine], prompt: str) -> None:
+    def test_greedy_tokens_are_identical(self, loaded_engines: Callable[[str], EngineUnderTest], prompt: str) -> None:
         answers: list[Answer] = []
         for name in ("llamacpp", "mlx"):
             loaded = loaded_engines(name)
-            answers.append(EngineDriver(loaded.engine, loaded.model).answer(prompt, max_tokens=32))
+            answers.append(EngineDriver(loaded.engine).answer(prompt, max_tokens=32))
         assert answers[0].num_prompt_tokens == answers[1].num_prompt_tokens
         assert answers[0].token_ids == answers[1].token_ids
         assert answers[0].text == answers[1].text

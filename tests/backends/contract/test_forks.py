@@ -8,7 +8,7 @@ import pytest
 from backends.sequence import SamplingParams
 from backends.wire.messages import PrefillProgress
 from backends.wire.prompts import ForkPrompt
-from tests.backends.conftest import MAX_SEQUENCES, LoadedEngine
+from tests.backends.conftest import MAX_SEQUENCES, EngineUnderTest
 from tests.support.engine_driver import GREEDY, EngineDriver
 
 SEEDED = SamplingParams(temperature=0.9, top_p=0.95, min_p=0.01)
@@ -64,11 +64,11 @@ def test_only_one_of_the_choices_evaluates_the_prompt(driver: EngineDriver) -> N
     num_prefilled = 0
     sequence_ids = submit_choices(driver, LONG_PROMPT, [seeded(seed) for seed in range(4)], 3)
     while not all(driver.num_output_tokens(i) for i in sequence_ids):
-        before = {i: driver.worker._generations[i].sequence.num_computed for i in sequence_ids}
-        cached = {i: driver.worker._generations[i].sequence.num_cached_tokens for i in sequence_ids}
+        before = {i: driver.worker._answers[i].sequence.num_computed for i in sequence_ids}
+        cached = {i: driver.worker._answers[i].sequence.num_cached_tokens for i in sequence_ids}
         driver.step()
         for i in sequence_ids:
-            sequence = driver.worker._generations[i].sequence
+            sequence = driver.worker._answers[i].sequence
             just_cached = sequence.num_cached_tokens - cached[i]
             num_prefilled += min(sequence.num_computed, NUM_TOKENS) - min(before[i], NUM_TOKENS) - just_cached
     assert num_prefilled == NUM_TOKENS + 3
@@ -158,10 +158,10 @@ def test_cell_pressure_evicts_forks_and_gives_the_same_text(tight_driver: Engine
     assert driver.num_free_cells == 64
 
 
-def test_shared_cells_really_are_shared(loaded_engines: Callable[[str], LoadedEngine]) -> None:
+def test_shared_cells_really_are_shared(loaded_engines: Callable[[str], EngineUnderTest]) -> None:
     """The engine has 1,024 cells: two prompts of 480 tokens fit in, four copies of one do not."""
     loaded = loaded_engines("llamacpp")
-    driver = EngineDriver(loaded.engine, loaded.model, context_length=500)
+    driver = EngineDriver(loaded.engine, context_length=500)
     assert loaded.model.kv_cells == 1024
     for letter in "xyz":
         sequence_ids = submit_choices(driver, letter * 480, [seeded(seed) for seed in range(4)], 5)
@@ -174,10 +174,10 @@ def test_shared_cells_really_are_shared(loaded_engines: Callable[[str], LoadedEn
 
 @pytest.mark.parametrize("name", ["llamacpp", "mlx"])
 def test_a_fork_of_what_is_not_in_the_cache_is_refused(
-    name: str, loaded_engines: Callable[[str], LoadedEngine]
+    name: str, loaded_engines: Callable[[str], EngineUnderTest]
 ) -> None:
     loaded = loaded_engines(name)
-    driver = EngineDriver(loaded.engine, loaded.model)
+    driver = EngineDriver(loaded.engine)
     source, target = driver.submit(LONG_PROMPT, GREEDY), driver.submit("x", GREEDY)
     assert not driver.engine.fork(987_654, target, 5)
     assert not driver.engine.fork(source, target, 5), "nothing is computed yet"

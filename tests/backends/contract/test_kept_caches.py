@@ -6,8 +6,8 @@ import pytest
 
 from backends.sequence import SamplingParams
 from backends.wire.messages import LoadSpec
-from tests.backends.conftest import CONTEXT_LENGTH, MAX_SEQUENCES, LoadedEngine
-from tests.support.bare_engine import GREEDY, BareEngine, answer_of, second_engine, text_ids
+from tests.backends.conftest import CONTEXT_LENGTH, MAX_SEQUENCES, EngineUnderTest
+from tests.support.bare_engine import GREEDY, BareEngine, answer_of, load, text_ids
 
 PROMPT = text_ids(150)
 OTHER = text_ids(40, seed=1)
@@ -18,7 +18,7 @@ NUM = 12
 
 
 @pytest.fixture
-def bare(loaded: LoadedEngine) -> Iterator[BareEngine]:
+def bare(loaded: EngineUnderTest) -> Iterator[BareEngine]:
     bare = BareEngine(loaded.engine)
     yield bare
     bare.close()
@@ -100,11 +100,11 @@ class TestRetired:
         bare.retire(third)
         assert bare.run(first, second, num_tokens=30) == expected
 
-    def test_kept_caches_take_no_cells(self, bare: BareEngine, loaded: LoadedEngine) -> None:
+    def test_kept_caches_take_no_cells(self, bare: BareEngine, loaded: EngineUnderTest) -> None:
         """Kept and running together are several times what there are cells for."""
         alone = bare.fresh_answer(PROMPT, NUM)
         num_kept = 0
-        for seed in range(min(20, bare.engine.num_slots - MAX_SEQUENCES)):
+        for seed in range(min(20, bare.engine.limits.num_slots - MAX_SEQUENCES)):
             sequence = bare.insert(text_ids(200, seed))
             bare.run(sequence, num_tokens=1)
             num_kept += bare.retire(sequence)
@@ -114,7 +114,7 @@ class TestRetired:
 
     def test_every_slot_can_be_used_and_used_again(self, bare: BareEngine) -> None:
         for _ in range(2):
-            kept = [bare.insert(text_ids(8, seed)) for seed in range(bare.engine.num_slots - 1)]
+            kept = [bare.insert(text_ids(8, seed)) for seed in range(bare.engine.limits.num_slots - 1)]
             for sequence in kept:
                 bare.run(sequence, num_tokens=1)
                 assert bare.retire(sequence)
@@ -229,13 +229,13 @@ class TestForksOfForks:
 @pytest.mark.parametrize(("cache_slots", "num_slots"), [(None, 26), (3, 5), (0, 2)])
 @pytest.mark.parametrize("name", ["fake", "llamacpp", "mlx"])
 def test_slots_are_what_the_spec_says(
-    name: str, cache_slots: int | None, num_slots: int, loaded_engines: Callable[[str], LoadedEngine]
+    name: str, cache_slots: int | None, num_slots: int, loaded_engines: Callable[[str], EngineUnderTest]
 ) -> None:
     loaded = loaded_engines(name)
     spec = LoadSpec(
         model_path=str(loaded.path), context_length=CONTEXT_LENGTH, max_sequences=2, cache_slots=cache_slots
     )
-    engine, model = second_engine(loaded.engine, spec)
-    assert engine.num_slots == num_slots
-    assert engine.num_retired_tokens == model.kv_cells
+    engine = load(name, spec)
+    assert engine.limits.num_slots == num_slots
+    assert engine.limits.num_retired_tokens == (engine.model.kv_cells if num_slots > 2 else 0)
     engine.close()

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from backends.base import Engine
+from backends.base import LoadedEngine
 from backends.errors import EngineError
 from backends.wire.messages import LoadSpec
-from tests.backends.conftest import CONTEXT_LENGTH, LoadedEngine
+from tests.backends.conftest import CONTEXT_LENGTH, EngineUnderTest
 from tests.support import tiny_model
-from tests.support.bare_engine import BareEngine, second_engine, text_ids
+from tests.support.bare_engine import BareEngine, load, text_ids
 
 PROMPT = text_ids(150)
 OTHER = text_ids(40, seed=1)
@@ -18,7 +18,7 @@ NUM = 12
 
 
 @pytest.fixture
-def bare(loaded: LoadedEngine) -> Iterator[BareEngine]:
+def bare(loaded: EngineUnderTest) -> Iterator[BareEngine]:
     bare = BareEngine(loaded.engine)
     yield bare
     bare.close()
@@ -55,7 +55,7 @@ def test_a_loaded_cache_is_the_beginning_of_the_same_text(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_another_engine_of_the_kind_can_load_it(loaded: LoadedEngine, bare: BareEngine, tmp_path: Path) -> None:
+def test_another_engine_of_the_kind_can_load_it(loaded: EngineUnderTest, bare: BareEngine, tmp_path: Path) -> None:
     """Also one with other limits: what is saved does not depend on them."""
     token_ids = saved(bare, tmp_path / "cache")
     expected = bare.fresh_answer(token_ids + OTHER, NUM)
@@ -77,7 +77,9 @@ def test_a_cache_of_another_text_is_not_loaded(bare: BareEngine, tmp_path: Path)
     assert bare.fork(9_999, 1, PROMPT) is None
 
 
-def test_a_cache_of_another_engine_is_not_loaded(loaded_engines: Callable[[str], LoadedEngine], tmp_path: Path) -> None:
+def test_a_cache_of_another_engine_is_not_loaded(
+    loaded_engines: Callable[[str], EngineUnderTest], tmp_path: Path
+) -> None:
     for name in ("fake", "llamacpp", "mlx"):
         bare = BareEngine(loaded_engines(name).engine)
         token_ids = saved(bare, tmp_path / name)
@@ -88,7 +90,7 @@ def test_a_cache_of_another_engine_is_not_loaded(loaded_engines: Callable[[str],
 
 @pytest.mark.parametrize("name", ["llamacpp", "mlx"])
 def test_a_cache_of_a_model_of_another_shape_is_not_loaded(
-    name: str, loaded_engines: Callable[[str], LoadedEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, loaded_engines: Callable[[str], EngineUnderTest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = loaded_engines(name)
     bare = BareEngine(loaded.engine)
@@ -141,7 +143,7 @@ def test_a_file_that_cannot_be_written_is_an_error_that_names_it(bare: BareEngin
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
-def other_engine(loaded: LoadedEngine, path: Path | None = None, max_sequences: int = 4) -> Engine:
+def other_engine(loaded: EngineUnderTest, path: Path | None = None, max_sequences: int = 4) -> LoadedEngine:
     spec = LoadSpec(
         model_path=str(path or loaded.path),
         context_length=CONTEXT_LENGTH,
@@ -149,4 +151,4 @@ def other_engine(loaded: LoadedEngine, path: Path | None = None, max_sequences: 
         step_tokens=64,
         num_threads=1,
     )
-    return second_engine(loaded.engine, spec)[0]
+    return load(loaded.name, spec)

@@ -7,7 +7,7 @@ import pytest
 from backends.base import StepPlan
 from backends.sequence import SamplingParams
 from backends.wire.messages import LoadSpec
-from tests.backends.conftest import LoadedEngine
+from tests.backends.conftest import EngineUnderTest
 from tests.backends.contract.test_engine import LONG_PROMPT, PROMPTS, SAMPLINGS, never
 from tests.support.engine_driver import EngineDriver
 
@@ -159,16 +159,15 @@ class TestCellShortage:
 class TestAbort:
     @pytest.mark.parametrize("name", ["fake", "llamacpp"])
     def test_an_aborted_prefill_leaves_the_engine_sound(
-        self, name: str, loaded_engines: Callable[[str], LoadedEngine]
+        self, name: str, loaded_engines: Callable[[str], EngineUnderTest]
     ) -> None:
         loaded = loaded_engines(name)
-        driver = EngineDriver(loaded.engine, loaded.model)
+        driver = EngineDriver(loaded.engine)
         if name == "fake":
             from backends.fake.engine import FakeEngine, FakeOptions
 
             engine = FakeEngine(FakeOptions(prefill_s_per_token=0.0001))
-            model = engine.load(LoadSpec(model_path="", step_tokens=64), lambda _fraction: None)
-            driver = EngineDriver(engine, model)
+            driver = EngineDriver(engine.load(LoadSpec(model_path="", step_tokens=64), lambda _fraction: None))
         alone = driver.answer(LONG_PROMPT).token_ids
         sequence_id = driver.submit(LONG_PROMPT)
         driver.step()

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backends.base import Tokenizer
-from tests.backends.conftest import LoadedEngine
+from tests.backends.conftest import EngineUnderTest
 from tests.support import tiny_model
 
 TEXTS = [
@@ -25,7 +25,7 @@ TEXTS = [
 
 
 @pytest.fixture
-def pair(loaded_engines: Callable[[str], LoadedEngine]) -> tuple[Tokenizer, Tokenizer]:
+def pair(loaded_engines: Callable[[str], EngineUnderTest]) -> tuple[Tokenizer, Tokenizer]:
     return loaded_engines("llamacpp").engine.tokenizer, loaded_engines("mlx").engine.tokenizer
 
 

@@ -1,60 +1,46 @@
 """KV caches of other types: they answer, and take less memory by the library's own account."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from backends.errors import LoadError
-from backends.llamacpp.engine import LlamaCppEngine
-from backends.wire.messages import LoadedModel, LoadSpec
+from backends.llamacpp.engine import LlamaCppEngine, LoadedLlamaCpp
+from backends.wire.messages import LoadSpec
 from registry.gguf.files import read_header
 from registry.gguf.split import facts_from_headers
 from registry.settings import KVType
 from router.placement.memory import this_machine
 from router.placement.memory_need import memory_need
-from tests.backends.conftest import LoadedEngine
+from tests.support.bare_engine import engine_of
 from tests.support.engine_driver import GREEDY, EngineDriver, user_says
 
 CONTEXT_LENGTH = 1024
 QUESTION = "What is the capital of France? Answer in one short sentence."
 
 
-@pytest.fixture
-def load(loaded_engines: Callable[[str], LoadedEngine]) -> Callable[..., tuple[LlamaCppEngine, LoadedModel]]:
-    """Return a function that loads with a log of its own; the session's engine gets the library's log back."""
-    usual = loaded_engines("llamacpp").engine
-    assert isinstance(usual, LlamaCppEngine)
-
-    def load_engine(path: Path, **options: object) -> tuple[LlamaCppEngine, LoadedModel]:
-        engine = LlamaCppEngine()
-        try:
-            spec = LoadSpec(model_path=str(path), context_length=CONTEXT_LENGTH, max_sequences=2, **options)  # type: ignore[arg-type]
-            return engine, engine.load(spec, lambda _share: None)
-        except LoadError:
-            engine.close()
-            raise
-        finally:
-            usual._log.listen()
-
-    return load_engine
+def load(path: Path, **options: object) -> tuple[LoadedLlamaCpp, float]:
+    """Load a GGUF; return it, and the size of its cache in MiB by the library's own account."""
+    engine = engine_of("llamacpp")
+    assert isinstance(engine, LlamaCppEngine)
+    spec = LoadSpec(model_path=str(path), context_length=CONTEXT_LENGTH, max_sequences=2, **options)  # type: ignore[arg-type]
+    return engine.load(spec, lambda _share: None), engine._log.cache_mib
 
 
 @pytest.mark.real_model
 @pytest.mark.parametrize("kv_type", ["q8_0", "q4_0", "bf16"])
 def test_a_cache_of_another_type_answers_and_has_the_size_that_was_estimated(
-    bundled_gguf: Path, load: Callable[..., tuple[LlamaCppEngine, LoadedModel]], kv_type: KVType
+    bundled_gguf: Path, kv_type: KVType
 ) -> None:
-    usual, _ = load(bundled_gguf)
-    usual_mib = usual._log.cache_mib
+    usual, usual_mib = load(bundled_gguf)
     usual.close()
-    engine, model = load(bundled_gguf, kv_type=kv_type)
+    engine, cache_mib = load(bundled_gguf, kv_type=kv_type)
     settings = LoadSpec(model_path="", context_length=CONTEXT_LENGTH, max_sequences=2, kv_type=kv_type)
     need = memory_need(facts_from_headers([read_header(bundled_gguf)]), settings, this_machine())
-    assert engine._log.cache_mib == pytest.approx(need.kv_bytes / (1 << 20), abs=0.01)
+    assert cache_mib == pytest.approx(need.kv_bytes / (1 << 20), abs=0.01)
     assert usual_mib == pytest.approx(22.5, abs=0.01)
-    assert engine._log.cache_mib < usual_mib or kv_type == "bf16"
-    driver = EngineDriver(engine, model)
+    assert cache_mib < usual_mib or kv_type == "bf16"
+    driver = EngineDriver(engine)
     text = driver.answer(user_says(QUESTION), GREEDY).text
     driver.close()
     engine.close()
@@ -62,32 +48,26 @@ def test_a_cache_of_another_type_answers_and_has_the_size_that_was_estimated(
 
 
 @pytest.mark.real_model
-def test_quantized_values_without_flash_attention_are_refused_by_name(
-    bundled_gguf: Path, load: Callable[..., tuple[LlamaCppEngine, LoadedModel]]
-) -> None:
+def test_quantized_values_without_flash_attention_are_refused_by_name(bundled_gguf: Path) -> None:
     with pytest.raises(LoadError, match=r"kv_type q8_0 needs flash attention.*set that to auto or on"):
         load(bundled_gguf, kv_type="q8_0", flash_attention="off")
 
 
-def test_a_model_whose_heads_cannot_be_quantized_is_refused_with_a_way_out(
-    tiny_gguf: Path, load: Callable[..., tuple[LlamaCppEngine, LoadedModel]]
-) -> None:
+def test_a_model_whose_heads_cannot_be_quantized_is_refused_with_a_way_out(tiny_gguf: Path) -> None:
     """The tiny model's heads are 16 wide, a block has 32."""
     with pytest.raises(LoadError, match=r"with a KV cache of type q4_0: .*kv_type f16 always works"):
         load(tiny_gguf, kv_type="q4_0")
 
 
 @pytest.mark.parametrize("kv_type", ["f16", "f32"])
-def test_float_types_load_on_any_model(
-    tiny_gguf: Path, load: Callable[..., tuple[LlamaCppEngine, LoadedModel]], kv_type: str
-) -> None:
-    engine, model = load(tiny_gguf, kv_type=kv_type)
-    driver = EngineDriver(engine, model)
+def test_float_types_load_on_any_model(tiny_gguf: Path, kv_type: str) -> None:
+    engine, _ = load(tiny_gguf, kv_type=kv_type)
+    driver = EngineDriver(engine)
     assert driver.answer(user_says("hi"), GREEDY, max_tokens=4).finished.usage.num_output_tokens > 0
     driver.close()
     engine.close()
 
 
-def test_an_unknown_type_is_refused(tiny_gguf: Path, load: Callable[..., tuple[LlamaCppEngine, LoadedModel]]) -> None:
+def test_an_unknown_type_is_refused(tiny_gguf: Path) -> None:
     with pytest.raises(LoadError, match="choose f32, f16, bf16, q8_0"):
         load(tiny_gguf, kv_type="q2")

@@ -11,7 +11,8 @@ from backends.errors import LoadError
 from backends.llamacpp.engine import LlamaCppEngine
 from backends.llamacpp.library import LibraryLog
 from backends.wire.messages import LoadSpec
-from tests.backends.conftest import LoadedEngine
+from tests.backends.conftest import EngineUnderTest
+from tests.support.bare_engine import engine_of
 
 INFO, WARN, ERROR, DEBUG = 2, 3, 4, 1
 CPU_LINES = [
@@ -74,27 +75,22 @@ def test_reset_forgets() -> None:
     assert (log.words, log.devices) == ("", set())
 
 
-def test_a_real_load_is_on_the_cpu_only(loaded_engines: Callable[[str], LoadedEngine]) -> None:
+def test_a_real_load_is_on_the_cpu_only(loaded_engines: Callable[[str], EngineUnderTest]) -> None:
     devices = loaded_engines("llamacpp").model.devices
     assert "CPU" in devices
     assert all(device.startswith("CPU") for device in devices)
 
 
-def test_a_load_that_leaves_the_cpu_fails(
-    loaded_engines: Callable[[str], LoadedEngine], monkeypatch: pytest.MonkeyPatch, tiny_gguf: Path
-) -> None:
+def test_a_load_that_leaves_the_cpu_fails(tiny_gguf: Path) -> None:
     """A line of a Metal build, spoken in the middle of a real load."""
-    loaded = loaded_engines("llamacpp")
-    engine = LlamaCppEngine.__new__(LlamaCppEngine)
-    engine.__dict__.update(loaded.engine.__dict__)  # shares the process's one log
+    engine = engine_of("llamacpp")
+    assert isinstance(engine, LlamaCppEngine)
 
     def report(_fraction: float) -> None:
         engine._log._on_log(INFO, METAL_LINES[3][0].encode(), None)
 
-    monkeypatch.setattr(engine, "_samplers", {})
     with pytest.raises(LoadError, match="Metal"):
         engine.load(LoadSpec(model_path=str(tiny_gguf), context_length=64), report)
-    engine.close()
 
 
 def test_an_engine_outlives_those_that_came_after_it(tiny_gguf: Path) -> None:
@@ -108,13 +104,13 @@ def test_an_engine_outlives_those_that_came_after_it(tiny_gguf: Path) -> None:
         "    engine = create_engine('llamacpp')\n"
         "    engine.info()\n"
         "    spec = LoadSpec(model_path=sys.argv[1], context_length=256, max_sequences=4, num_threads=1)\n"
-        "    return engine, engine.load(spec, lambda _share: None)\n"
-        "engine, model = load()\n"
-        "later, _ = load()\n"
+        "    return engine.load(spec, lambda _share: None)\n"
+        "engine = load()\n"
+        "later = load()\n"
         "later.close()\n"
         "del later\n"
         "gc.collect()\n"
-        "driver = EngineDriver(engine, model)\n"
+        "driver = EngineDriver(engine)\n"
         "for length in range(20):\n"
         "    driver.answer('abc' * length, GREEDY, max_tokens=8)\n"
     )

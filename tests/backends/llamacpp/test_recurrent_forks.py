@@ -1,6 +1,6 @@
 """Kept caches of a model that has a state instead of a cache: it cannot be cut, only begun with as a whole."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +8,10 @@ import llama_cpp
 import numpy as np
 import pytest
 
-from backends.llamacpp.engine import LlamaCppEngine
+from backends.llamacpp.engine import LoadedLlamaCpp
 from backends.wire.messages import LoadSpec
-from tests.backends.conftest import LoadedEngine
 from tests.support import tiny_model
-from tests.support.bare_engine import BareEngine, second_engine, text_ids
+from tests.support.bare_engine import BareEngine, load, text_ids
 
 INNER = 2 * tiny_model.WIDTH
 STATE, RANK, KERNEL = 8, 4, 4
@@ -78,21 +77,21 @@ def recurrent_weights() -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
 
 
 @pytest.fixture
-def bare(loaded_engines: Callable[[str], LoadedEngine], tmp_path: Path) -> Iterator[BareEngine]:
+def bare(tmp_path: Path) -> Iterator[BareEngine]:
     path = write_recurrent_gguf(tmp_path / "recurrent.gguf")
     spec = LoadSpec(
         model_path=str(path), context_length=256, max_sequences=4, kv_cells=512, step_tokens=64, num_threads=1
     )
-    engine, _model = second_engine(loaded_engines("llamacpp").engine, spec)
+    engine = load("llamacpp", spec)
     yield BareEngine(engine)
     engine.close()
 
 
 def test_the_library_says_what_it_is(bare: BareEngine) -> None:
-    assert isinstance(bare.engine, LlamaCppEngine)
+    assert isinstance(bare.engine, LoadedLlamaCpp)
     assert llama_cpp.llama_model_is_recurrent(bare.engine._model)
-    assert not bare.engine.capabilities.can_cut_cache
-    assert bare.engine.num_slots == 4, "each costs memory"
+    assert not bare.engine.limits.can_cut_cache
+    assert bare.engine.limits.num_slots == 4, "each costs memory"
 
 
 @pytest.mark.parametrize("is_retired", [True, False])

@@ -1,6 +1,6 @@
 """Forks on a model some of whose layers see a window only: their memory may have dropped what a fork would need."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import llama_cpp
@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from backends.llamacpp.caches import num_slots_for
-from backends.llamacpp.engine import LlamaCppEngine
+from backends.llamacpp.engine import LoadedLlamaCpp
 from backends.sequence import SamplingParams
 from backends.wire.messages import LoadSpec
 from backends.wire.prompts import ForkPrompt
-from tests.backends.conftest import LoadedEngine
 from tests.support import tiny_model
-from tests.support.bare_engine import BareEngine, text_ids
+from tests.support.bare_engine import BareEngine, load, text_ids
 from tests.support.engine_driver import EngineDriver
 
 WINDOW = 16
@@ -65,17 +64,15 @@ def write_windowed_gguf(path: Path) -> Path:
 
 
 @pytest.fixture
-def driver(loaded_engines: Callable[[str], LoadedEngine], tmp_path: Path) -> Iterator[EngineDriver]:
-    engine = LlamaCppEngine.__new__(LlamaCppEngine)
-    engine.__dict__.update(loaded_engines("llamacpp").engine.__dict__)  # shares the process's one log
-    engine.__dict__.update(_samplers={}, _editors={}, _token_ids={})
+def driver(tmp_path: Path) -> Iterator[EngineDriver]:
     path = write_windowed_gguf(tmp_path / "windowed.gguf")
     spec = LoadSpec(
         model_path=str(path), context_length=256, max_sequences=3, kv_cells=512, step_tokens=64, num_threads=1
     )
-    model = engine.load(spec, lambda _fraction: None)
+    engine = load("llamacpp", spec)
+    assert isinstance(engine, LoadedLlamaCpp)
     assert llama_cpp.llama_model_n_swa(engine._model) == WINDOW
-    yield EngineDriver(engine, model)
+    yield EngineDriver(engine)
     engine.close()
 
 
@@ -133,5 +130,6 @@ def test_forks_of_retired_sequences_are_right_or_refused(
 def test_slots_are_added_where_they_take_no_memory(
     driver: EngineDriver, num_slots: int, *, has_full_windows: bool
 ) -> None:
-    assert isinstance(driver.engine, LlamaCppEngine)
-    assert num_slots_for(driver.engine._model, 3, None, has_full_windows=has_full_windows) == num_slots
+    assert isinstance(driver.engine, LoadedLlamaCpp)
+    spec = LoadSpec(model_path="", max_sequences=3)
+    assert num_slots_for(driver.engine._model, spec, has_full_windows=has_full_windows) == num_slots

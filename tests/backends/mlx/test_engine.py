@@ -9,13 +9,17 @@ import mlx.core as mx
 import pytest
 
 from backends.errors import LoadError
-from backends.mlx.engine import TARGET_STEP_S, MLXEngine
+from backends.mlx.engine import TARGET_STEP_S, LoadedMLX, MLXEngine, PrefillSize
 from backends.sequence import SamplingParams
 from backends.wire.messages import LoadSpec
 from backends.wire.prompts import ForkPrompt
-from tests.backends.conftest import LoadedEngine
+from tests.backends.conftest import EngineUnderTest
 from tests.support.bare_engine import BareEngine, text_ids
 from tests.support.engine_driver import EngineDriver
+
+
+def never_told(_share: float) -> None:
+    pass
 
 
 @pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16], ids=["float16", "bfloat16"])
@@ -29,9 +33,8 @@ def test_half_precision_folders_work(tiny_mlx: Path, tmp_path: Path, dtype: mx.D
     config = json.loads((folder / "config.json").read_text())
     config["torch_dtype"] = str(dtype).rpartition(".")[2]
     (folder / "config.json").write_text(json.dumps(config))
-    engine = MLXEngine()
-    model = engine.load(LoadSpec(model_path=str(folder), context_length=64, max_sequences=2), lambda _fraction: None)
-    driver = EngineDriver(engine, model)
+    engine = MLXEngine().load(LoadSpec(model_path=str(folder), context_length=64, max_sequences=2), never_told)
+    driver = EngineDriver(engine)
     first, second = driver.answer("abc", max_tokens=8), driver.answer("abc", max_tokens=8)
     assert first.token_ids == second.token_ids
     assert len(first.token_ids) == 8
@@ -40,12 +43,12 @@ def test_half_precision_folders_work(tiny_mlx: Path, tmp_path: Path, dtype: mx.D
     engine.close()
 
 
-def test_a_steps_prefill_is_shared_among_prompts(loaded_engines: Callable[[str], LoadedEngine]) -> None:
+def test_a_steps_prefill_is_shared_among_prompts(loaded_engines: Callable[[str], EngineUnderTest]) -> None:
     """Four prompts at once must not take four times the time that a cancel may wait."""
     loaded = loaded_engines("mlx")
     engine = loaded.engine
-    assert isinstance(engine, MLXEngine)
-    engine._prefill_tokens = 8
+    assert isinstance(engine, LoadedMLX)
+    engine._prefill.num_tokens = 8
     bare = BareEngine(engine)
     sequences = [bare.insert(text_ids(16)) for _ in range(4)]
     bare.step(*sequences)
@@ -54,15 +57,15 @@ def test_a_steps_prefill_is_shared_among_prompts(loaded_engines: Callable[[str],
 
 
 def test_prefill_steps_grow_to_the_rate_and_shrink_with_it() -> None:
-    engine = MLXEngine()
-    first = engine._prefill_tokens
-    engine._adapt_prefill(first, 0.001)
-    assert engine._prefill_tokens == first * 2
-    engine._prefill_tokens = 64
-    engine._adapt_prefill(64, TARGET_STEP_S * 4)
-    assert engine._prefill_tokens == 16
-    engine._adapt_prefill(1, 3600)
-    assert engine._prefill_tokens == 2
+    size = PrefillSize(64)
+    first = size.num_tokens
+    size.adapt(first, 0.001)
+    assert size.num_tokens == first * 2
+    size.num_tokens = 64
+    size.adapt(64, TARGET_STEP_S * 4)
+    assert size.num_tokens == 16
+    size.adapt(1, 3600)
+    assert size.num_tokens == 2
 
 
 @pytest.mark.parametrize(("has_metal", "limits"), [(True, [123]), (False, [])])
@@ -72,8 +75,7 @@ def test_the_wired_limit_is_set_where_there_is_metal(
     given: list[int] = []
     monkeypatch.setattr("backends.mlx.engine._has_metal", lambda: has_metal)
     monkeypatch.setattr("backends.mlx.engine.mx.set_wired_limit", given.append)
-    engine = MLXEngine()
-    engine.load(LoadSpec(model_path=str(tiny_mlx), wired_limit_bytes=123), lambda _fraction: None)
+    engine = MLXEngine().load(LoadSpec(model_path=str(tiny_mlx), wired_limit_bytes=123), never_told)
     assert given == limits
     engine.close()
 
@@ -86,11 +88,10 @@ def windowed(tiny_mlx: Path, tmp_path: Path) -> Iterator[EngineDriver]:
     config = json.loads((folder / "config.json").read_text())
     config |= {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16}
     (folder / "config.json").write_text(json.dumps(config))
-    engine = MLXEngine()
-    model = engine.load(
-        LoadSpec(model_path=str(folder), context_length=128, max_sequences=3, kv_cells=400), lambda _fraction: None
+    engine = MLXEngine().load(
+        LoadSpec(model_path=str(folder), context_length=128, max_sequences=3, kv_cells=400), never_told
     )
-    yield EngineDriver(engine, model)
+    yield EngineDriver(engine)
     engine.close()
 
 
@@ -146,23 +147,21 @@ def test_windowed_sequences_that_were_held_go_on(windowed: EngineDriver, num_pro
     bare.close()
 
 
-def test_a_plan_bounds_the_prefill(loaded_engines: Callable[[str], LoadedEngine]) -> None:
+def test_a_plan_bounds_the_prefill(loaded_engines: Callable[[str], EngineUnderTest]) -> None:
     engine = loaded_engines("mlx").engine
-    assert isinstance(engine, MLXEngine)
-    engine._prefill_tokens = 64
+    assert isinstance(engine, LoadedMLX)
+    engine._prefill.num_tokens = 64
     bare = BareEngine(engine)
     sequences = [bare.insert(text_ids(100, seed)) for seed in range(2)]
     bare.step(sequences[0], max_tokens=10)
     assert sequences[0].num_computed == 10
-    assert engine._prefill_tokens >= 64, "a small budget says nothing of the machine"
-    engine._prefill_tokens = 64
+    assert engine._prefill.num_tokens >= 64, "a small budget says nothing of the machine"
+    engine._prefill.num_tokens = 64
     bare.step(*sequences, max_tokens=200)
     assert [sequence.num_computed for sequence in sequences] == [10 + 32, 32]
     bare.close()
 
 
 def test_another_type_of_the_kv_cache_is_refused(tiny_mlx: Path) -> None:
-    engine = MLXEngine()
     with pytest.raises(LoadError, match="kv_type q8_0: on mlx the KV cache always has"):
-        engine.load(LoadSpec(model_path=str(tiny_mlx), kv_type="q8_0"), lambda _share: None)
-    engine.close()
+        MLXEngine().load(LoadSpec(model_path=str(tiny_mlx), kv_type="q8_0"), never_told)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from backends.process.admission import Admission, Admitted, Refused
+from backends.output.answer import RunningAnswer
+from backends.process.admission import Admission
 from backends.sequence import SamplingParams
-from backends.wire.messages import Generate, LoadedModel
+from backends.wire.messages import Failed, Generate, LoadedModel
 from backends.wire.prompts import ChatPrompt
 from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
 from tests.backends.constraints.conftest import ByteTokenizer
@@ -54,8 +55,6 @@ def first_tokens(tokenizer: ByteTokenizer, *, enable_thinking: bool | None = Non
         max_sequences=1,
         kv_cells=200,
         vocab_size=tokenizer.vocab_size,
-        has_chat_template=True,
-        load_ms=0,
         devices=("none",),
     )
     admission = Admission(tokenizer, model)
@@ -65,10 +64,10 @@ def first_tokens(tokenizer: ByteTokenizer, *, enable_thinking: bool | None = Non
     result = admission.submit(message, time.monotonic())
     while result is None:
         result = next(iter(admission.poll(time.monotonic())), None)
-    assert isinstance(result, Admitted), result
-    assert result.generation.editor is not None
+    assert isinstance(result, RunningAnswer), result
+    assert result.editor is not None
     logits = np.zeros(tokenizer.vocab_size, np.float32)
-    result.generation.editor.edit(logits)
+    result.editor.edit(logits)
     return set(np.flatnonzero(np.isfinite(logits)).tolist())
 
 
@@ -96,8 +95,6 @@ def test_what_cannot_be_compiled_is_refused(text: str) -> None:
             max_sequences=1,
             kv_cells=200,
             vocab_size=261,
-            has_chat_template=True,
-            load_ms=0,
             devices=(),
         ),
     )
@@ -108,6 +105,6 @@ def test_what_cannot_be_compiled_is_refused(text: str) -> None:
     )
     while result is None:
         result = next(iter(admission.poll(time.monotonic())), None)
-    assert isinstance(result, Refused)
-    assert result.error.param == "regex"
+    assert isinstance(result, Failed)
+    assert result.param == "regex"
     assert not admission.has_pending

@@ -17,8 +17,6 @@ MODEL = LoadedModel(
     max_sequences=1,
     kv_cells=CONTEXT_LENGTH,
     vocab_size=FakeTokenizer.vocab_size,
-    has_chat_template=True,
-    load_ms=0,
     devices=("fake",),
 )
 IM_START, IM_END = 256, 257

@@ -49,7 +49,6 @@ def test_it_stands_in_the_place_of_the_models(model_path: Callable[[str], Path],
     with WorkerProcess(engine) as worker:
         loaded = worker.load(model_path(engine), context_length=256, max_sequences=2, chat_template=OWN)
         assert isinstance(loaded, Loaded)
-        assert loaded.model.has_chat_template
         description = ask(worker, Describe())
         assert isinstance(description, Description)
         assert description.chat_template == OWN

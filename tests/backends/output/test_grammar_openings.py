@@ -7,8 +7,7 @@ from backends.constraints.compiler import ConstraintCompiler
 from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource
 from backends.output import formats
 from backends.output.formats import OutputFormat, Thinking
-from backends.output.grammar import tool_grammar
-from backends.output.openings import answer_opening
+from backends.output.grammar import answer_opening, tool_grammar
 from backends.wire.request import ToolChoice, ToolUse
 from tests.backends.constraints.conftest import ByteTokenizer, matcher_of, matches
 from tests.backends.output.answer_cases import FORMATS, TOOLS, parse

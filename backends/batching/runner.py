@@ -1,0 +1,106 @@
+"""Between the batcher's decisions and an engine: has them done, and tells back what came of them.
+
+No decisions in here, and nothing of requests or events.
+"""
+
+import time
+from collections.abc import Callable
+
+from backends.base import LoadedEngine, StepPlan, StepResult
+from backends.batching.batcher import Batcher, Drop
+from backends.batching.saved_caches import SavedCaches
+from backends.logits import LogitsEditor
+from backends.sequence import Sequence
+
+
+class BatchRunner:
+    """Owns the batch of one loaded engine.
+
+    Args:
+        saved: The caches of this artifact that are on disk; None = none are read or written.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        engine: LoadedEngine,
+        batcher: Batcher,
+        saved: SavedCaches | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.batcher = batcher
+        self._engine = engine
+        self._saved = saved
+        self._clock = clock
+
+    def start(self, sequence: Sequence, editor: LogitsEditor | None) -> None:
+        """Queue a sequence, after the saved cache that it could begin with was read."""
+        if self._saved is not None:
+            self._restore(self._saved, sequence.token_ids)
+        self._engine.insert(sequence, editor)
+        self.batcher.add(sequence, self._clock())
+
+    def plan(self, now: float) -> StepPlan:
+        """Let waiting sequences begin, with another one's cache where there is one; return the next step."""
+        for action in self.batcher.admit(now):
+            if isinstance(action, Drop):
+                self._engine.remove(action.sequence_id)
+            else:
+                is_done = self._engine.fork(action.source_id, action.target_id, action.num_tokens)
+                self.batcher.on_fork(action.target_id, is_done=is_done)
+        return self.batcher.plan(now)
+
+    def step(self, plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
+        """Have a plan done; arguments and errors as in `LoadedEngine.step`."""
+        started_at = self._clock()
+        result = self._engine.step(plan, should_abort)
+        if not result.was_aborted:
+            self._observe(plan, result, self._clock() - started_at)
+        self.batcher.on_step(result)
+        return result
+
+    def retire(self, sequence_id: int) -> None:
+        """End a sequence whose cache is sound, and keep it as a beginning for others where that is possible."""
+        if not self.batcher.can_retire(sequence_id):
+            self.remove(sequence_id)
+            return
+        num_kept = self._engine.retire(sequence_id)
+        self._remove_all(self.batcher.retire(sequence_id, num_kept, self._clock()))
+
+    def remove(self, sequence_id: int) -> None:
+        """End a sequence and its cache; unknown ids are ignored."""
+        self.batcher.remove(sequence_id)
+        self._engine.remove(sequence_id)
+
+    def save(self) -> None:
+        """Write the kept caches to disk, the last used first, as far as there is time and room."""
+        if self._saved is not None:
+            self._saved.save(self._engine, reversed(self.batcher.retired_ids))
+
+    def _restore(self, saved: SavedCaches, token_ids: list[int]) -> None:
+        """Read the saved cache that a new prompt could begin with, where it is worth it and there is a slot."""
+        num_ready = self.batcher.num_ready(token_ids)
+        if not saved.could_help(token_ids, num_ready):
+            return
+        now = self._clock()
+        needless_ids = self.batcher.free_slot(now)
+        if needless_ids is None:
+            return
+        self._remove_all(needless_ids)
+        sequence_id = saved.next_id()
+        held = saved.restore(self._engine, sequence_id, token_ids, self.batcher.num_ready(token_ids))
+        if held:
+            self._remove_all(self.batcher.adopt(sequence_id, held, now, is_pinned=True))
+
+    def _remove_all(self, sequence_ids: tuple[int, ...]) -> None:
+        for sequence_id in sequence_ids:
+            self._engine.remove(sequence_id)
+
+    def _observe(self, plan: StepPlan, result: StepResult, duration_s: float) -> None:
+        """Let the batcher learn what a step took; decode chunks come first in a plan."""
+        num_decoding = sum(chunk.sequence.is_decoding for chunk in plan.chunks)
+        num_prefilled = sum(
+            max(0, result.num_computed.get(chunk.sequence.sequence_id, chunk.start) - chunk.start)
+            for chunk in plan.chunks[num_decoding:]
+        )
+        self.batcher.pace.observe(num_decoding, num_prefilled, duration_s)
