@@ -6,9 +6,9 @@ No engine, clock, I/O or log in here: events and `now` in, effects out. One roun
     plan = batcher.plan(now); let the engine do it; tell `on_step`
 
 How it decides:
-    1. Order: urgent sequences first, each class first come, first served (`roster`). `max_sequences` of them compute.
+    1. Order: urgent sequences first, each class first come, first served (`live`). `max_sequences` of them compute.
     2. A waiting sequence is admitted when it would compute, there is a slot, and all its tokens fit into the cells. It
-       begins with the longest beginning that a cache holds (`beginnings`), or waits for a longer one that is on its
+       begins with the longest beginning that a cache holds (`prefix_reuse`), or waits for a longer one that is on its
        way and lets those behind it go first. Who does not fit holds up those behind it.
     3. Retired sequences (ended ones whose cache the engine keeps beside the cells) give their slots to live ones and to
        each other, by least recent use, those of a session last.
@@ -17,8 +17,8 @@ How it decides:
        sequence waits again, at its old place, and is computed anew from what caches still hold of it.
     5. An urgent sequence that does not fit beside background ones evicts those, the newest first. Where nobody could
        compute, because only paused sequences have cells, these are evicted for whoever waits. Both only where it helps.
-    6. In the step, decode comes first; the prefill budget is what `pace` allows beside it, more for short prompts than
-       for long ones. Who is left out is held: it keeps slot and cells.
+    6. In the step, decode comes first; the prefill budget is what `prefill_budget` allows beside it, more for short
+       prompts than for long ones. Who is left out is held: it keeps slot and cells.
 
 Every sequence ends: the first in order always computes or, alone in the end, fits; and every background sequence is
 first sooner or later.
@@ -27,13 +27,12 @@ first sooner or later.
 from typing import NamedTuple
 
 from backends.base import BatchLimits, Chunk, StepPlan, StepResult
-from backends.batching.beginnings import Beginning, Beginnings
-from backends.batching.capacity import Capacity
-from backends.batching.cells import SharedCells
-from backends.batching.pace import SHORT_PREFILL_TOKENS, Pace
-from backends.batching.prefix import PrefixIndex
-from backends.batching.retained import RetainedCaches, Retired
-from backends.batching.roster import Member, Roster
+from backends.batching.capacity import Capacity, SharedCells
+from backends.batching.live import LiveSequence, LiveSequences
+from backends.batching.prefill_budget import SHORT_PREFILL_TOKENS, PrefillBudget
+from backends.batching.prefix_index import PrefixIndex
+from backends.batching.prefix_reuse import CachedPrefix, PrefixReuse
+from backends.batching.retired import RetiredCache, RetiredCaches
 from backends.sequence import Sequence
 
 
@@ -59,29 +58,29 @@ class Drop(NamedTuple):
 class _Blocked(NamedTuple):
     """The first waiting sequence that did not fit, and what it would begin with."""
 
-    member: Member
-    beginning: Beginning
+    member: LiveSequence
+    beginning: CachedPrefix
 
 
 class Batcher:
     """Owns the sequences of one worker and decides what each step does.
 
     Attributes:
-        pace: Sizes prefill beside decode; the caller lets it observe the steps.
+        prefill_budget: Sizes prefill beside decode; the caller lets it observe the steps.
     """
 
     def __init__(self, limits: BatchLimits) -> None:
-        self.pace = Pace()
+        self.prefill_budget = PrefillBudget()
         self._limits = limits
-        self._roster = Roster()
-        self._retained = RetainedCaches()
+        self._live = LiveSequences()
+        self._retired = RetiredCaches()
         self._index = PrefixIndex()
         self._shared = SharedCells()
-        self._capacity = Capacity(limits, self._roster, self._retained, self._shared)
-        self._beginnings = Beginnings(
+        self._capacity = Capacity(limits, self._live, self._retired, self._shared)
+        self._reuse = PrefixReuse(
             self._index,
-            self._roster,
-            self._retained,
+            self._live,
+            self._retired,
             can_cut_cache=limits.can_cut_cache,
             prefers_live=limits.forks_share_cells,
         )
@@ -93,17 +92,17 @@ class Batcher:
     @property
     def num_running(self) -> int:
         """Live sequences with a slot, held and paused ones included."""
-        return len(self._roster.residents)
+        return len(self._live.residents)
 
     @property
     def num_waiting(self) -> int:
         """Live sequences without one."""
-        return len(self._roster.waiting)
+        return len(self._live.waiting)
 
     @property
     def retired_ids(self) -> list[int]:
         """Ended sequences whose cache is kept, the least recently used first."""
-        return self._retained.sequence_ids
+        return self._retired.sequence_ids
 
     @property
     def num_free_cells(self) -> int:
@@ -113,24 +112,24 @@ class Batcher:
     @property
     def has_work(self) -> bool:
         """Whether there is a live sequence that is not paused."""
-        return self._roster.has_work
+        return self._live.has_work
 
     def add(self, sequence: Sequence, now: float) -> None:
         """Queue a sequence; its prompt and answer together must fit the cells."""
         assert sequence.num_prompt_tokens + sequence.max_output_tokens <= self._limits.num_cells, "checked at intake"
-        self._roster.add(sequence, now)
+        self._live.add(sequence, now)
         self._index.insert(sequence.sequence_id, sequence.token_ids)
 
     def remove(self, sequence_id: int) -> None:
         """Forget a sequence, live or retired; unknown ids are ignored."""
-        self._roster.remove(sequence_id)
-        self._retained.remove(sequence_id)
+        self._live.remove(sequence_id)
+        self._retired.remove(sequence_id)
         self._shared.release(sequence_id)
         self._index.remove(sequence_id)
 
     def can_retire(self, sequence_id: int) -> bool:
         """Tell whether a live sequence that ends has a cache that is to be kept."""
-        member = self._roster.get(sequence_id)
+        member = self._live.get(sequence_id)
         return (
             self._limits.num_retired_tokens > 0
             and member is not None
@@ -149,18 +148,18 @@ class Batcher:
             Retired sequences that are needless now or too many, perhaps this one; the engine is to remove them.
         """
         self._now = now
-        member = self._roster.get(sequence_id)
+        member = self._live.get(sequence_id)
         if member is None or num_tokens == 0:
             self.remove(sequence_id)
             return ()
-        self._roster.remove(sequence_id)
+        self._live.remove(sequence_id)
         self._shared.release(sequence_id)
         is_pinned = member.sequence.session_id is not None
         return self.adopt(sequence_id, member.sequence.token_ids[:num_tokens], now, is_pinned=is_pinned)
 
     def num_ready(self, token_ids: list[int]) -> int:
         """Return how many first tokens of a prompt would not have to be computed."""
-        return self._beginnings.num_ready(token_ids)
+        return self._reuse.num_ready(token_ids)
 
     def free_slot(self, now: float) -> tuple[int, ...] | None:
         """Make room for a retired sequence from elsewhere, to be told by `adopt`.
@@ -169,7 +168,7 @@ class Batcher:
             Retired sequences that the engine is to remove for it; None = there is no slot for it.
         """
         self._now = now
-        num_live = len(self._roster.residents) + len(self._superseded)
+        num_live = len(self._live.residents) + len(self._superseded)
         if self._limits.num_retired_tokens == 0 or num_live >= self._limits.num_slots:
             return None
         return () if self._capacity.has_free_slot else (self._drop_one(),)
@@ -188,38 +187,38 @@ class Batcher:
         self._now = now
         self._index.insert(sequence_id, token_ids)
         pinned_until = now + self._limits.session_ttl_s if is_pinned else None
-        self._retained.add(Retired(sequence_id, len(token_ids), pinned_until))
+        self._retired.add(RetiredCache(sequence_id, len(token_ids), pinned_until))
         dropped = self._drop_needless(sequence_id, token_ids)
-        while self._retained.num_tokens > self._limits.num_retired_tokens:
+        while self._retired.num_tokens > self._limits.num_retired_tokens:
             dropped.append(self._drop_one())
         return tuple(dropped)
 
     def pause(self, sequence_id: int) -> None:
         """Hold a sequence until `resume`; unknown ids are ignored."""
-        self._roster.pause(sequence_id)
+        self._live.pause(sequence_id)
 
     def resume(self, sequence_id: int, now: float) -> None:
         """Let a paused sequence go on; ignored when it is not paused."""
-        self._roster.resume(sequence_id, now)
+        self._live.resume(sequence_id, now)
 
     def admit(self, now: float) -> list[Fork | Drop]:
         """Admit waiting sequences; return what the engine has to do for it, in this order, before the next plan."""
         assert not self._superseded, "the plan that takes them out comes first"
         self._now = now
         self._blocked = None
-        self._roster.grant_slices(now, self._limits.background_max_wait_s, self._limits.max_sequences)
+        self._live.grant_slices(now, self._limits.background_max_wait_s, self._limits.max_sequences)
         actions: list[Fork | Drop] = []
-        if not self._roster.waiting:
+        if not self._live.waiting:
             return actions
         ahead_ids: set[int] = set()
-        for member in self._roster.queue():
+        for member in self._live.queue():
             if not self._has_place(member):
                 break
-            beginning = self._beginnings.best_for(member, ahead_ids)
+            beginning = self._reuse.best_for(member, ahead_ids)
             if beginning.is_coming:
                 ahead_ids.add(member.sequence.sequence_id)
                 continue
-            if not self._capacity.has_room(member, beginning, self._roster.residents):
+            if not self._capacity.has_room(member, beginning, self._live.residents):
                 self._blocked = _Blocked(member, beginning)
                 break
             self._begin(member, beginning, actions)
@@ -228,9 +227,9 @@ class Batcher:
     def on_fork(self, target_id: int, *, is_done: bool) -> None:
         """Note whether a fork could be done; its target is computed from its first token otherwise."""
         fork = self._forks.pop(target_id)
-        member = self._roster.get(target_id)
+        member = self._live.get(target_id)
         assert member is not None, "forks are answered at once"
-        retired = self._retained.get(fork.source_id)
+        retired = self._retired.get(fork.source_id)
         if not is_done:
             member.refused_ids.add(fork.source_id)
             member.sequence.num_computed = member.sequence.num_cached_tokens = 0
@@ -247,7 +246,7 @@ class Batcher:
         evicted += self._evict_for_blocked()
         chunks: list[Chunk] = []
         prefilling: list[Sequence] = []
-        for member in self._roster.runnable()[: self._limits.max_sequences]:
+        for member in self._live.runnable()[: self._limits.max_sequences]:
             sequence = member.sequence
             if sequence.is_decoding:
                 chunks.append(Chunk(sequence, sequence.num_computed, 1))
@@ -263,8 +262,8 @@ class Batcher:
         """Return what each prompt gets of the step; short prompts may pass long ones beside running streams."""
         long_room = short_room = self._limits.step_tokens - num_decoding
         if num_decoding and long_room > 0:
-            short_room = self.pace.short_budget(short_room)
-            long_room = self.pace.budget(num_decoding, long_room)
+            short_room = self.prefill_budget.short_budget(short_room)
+            long_room = self.prefill_budget.budget(num_decoding, long_room)
         chunks: list[Chunk] = []
         for sequence in prefilling:
             is_short = len(sequence.token_ids) - sequence.num_cached_tokens <= SHORT_PREFILL_TOKENS
@@ -278,7 +277,7 @@ class Batcher:
     def on_step(self, result: StepResult) -> None:
         """Take over what the engine did."""
         for sequence_id, num_computed in result.num_computed.items():
-            member = self._roster.get(sequence_id)
+            member = self._live.get(sequence_id)
             if member is None or not member.is_resident:
                 continue
             sequence = member.sequence
@@ -287,7 +286,7 @@ class Batcher:
                 sequence.num_cached_tokens = min(sequence.num_cached_tokens, num_computed)
             sequence.num_computed = num_computed
         for sequence_id, token_id in result.tokens.items():
-            member = self._roster.get(sequence_id)
+            member = self._live.get(sequence_id)
             if member is not None:
                 member.sequence.token_ids.append(token_id)
                 if member.num_slice_tokens:
@@ -295,14 +294,14 @@ class Batcher:
 
     # ---- admission ---------------------------------------------------------------------------------------------------
 
-    def _has_place(self, member: Member) -> bool:
+    def _has_place(self, member: LiveSequence) -> bool:
         """Tell whether it would compute, if it were admitted."""
-        unpaused = [other for other in self._roster.residents if not other.is_paused]
+        unpaused = [other for other in self._live.residents if not other.is_paused]
         if member.is_urgent:
             return sum(other.is_urgent for other in unpaused) < self._limits.max_sequences
         return len(unpaused) < self._limits.max_sequences
 
-    def _begin(self, member: Member, beginning: Beginning, actions: list[Fork | Drop]) -> None:
+    def _begin(self, member: LiveSequence, beginning: CachedPrefix, actions: list[Fork | Drop]) -> None:
         """Admit a sequence that fits, taking its slot from a retired one where needed."""
         sequence, source_id, num_tokens = member.sequence, beginning.source_id, beginning.num_tokens
         while not self._capacity.has_free_slot:
@@ -310,15 +309,15 @@ class Batcher:
             actions.append(Drop(dropped_id))
             if dropped_id == source_id:
                 source_id, num_tokens = None, 0
-        self._roster.admit(member)
+        self._live.admit(member)
         if source_id is not None:
             fork = Fork(source_id, sequence.sequence_id, num_tokens)
             self._forks[sequence.sequence_id] = fork
             actions.append(fork)
             sequence.num_computed = num_tokens
             sequence.num_cached_tokens = min(num_tokens, sequence.num_prompt_tokens)
-            if source_id in self._retained:
-                self._retained.touch(source_id)
+            if source_id in self._retired:
+                self._retired.touch(source_id)
             elif self._limits.forks_share_cells:
                 self._shared.share(source_id, sequence.sequence_id, num_tokens)
 
@@ -330,8 +329,8 @@ class Batcher:
         if self._capacity.num_free >= 0:
             return evicted
         self._blocked = None  # who is evicted now must not be evicted for
-        first = next(iter(self._roster.runnable()), None)
-        victims = [member for member in self._roster.residents if member is not first]
+        first = next(iter(self._live.runnable()), None)
+        victims = [member for member in self._live.residents if member is not first]
         victims.sort(key=lambda member: (not member.is_urgent, member.is_paused, member.arrival))
         while self._capacity.num_free < 0 and victims:
             evicted.append(self._evict(victims.pop()))
@@ -342,53 +341,53 @@ class Batcher:
         if self._blocked is None:
             return []
         member, beginning = self._blocked
-        residents = self._roster.residents
+        residents = self._live.residents
         victims = [other for other in residents if not other.is_urgent] if member.is_urgent else []
-        if all(other in victims for other in self._roster.runnable()):  # only paused ones would be left
+        if all(other in victims for other in self._live.runnable()):  # only paused ones would be left
             victims = [other for other in residents if other not in victims] + victims
         remaining = [other for other in residents if other not in victims]
         if not self._capacity.has_room(member, beginning, remaining):
             return []
         evicted: list[int] = []
-        while not self._capacity.has_room(member, beginning, self._roster.residents):
+        while not self._capacity.has_room(member, beginning, self._live.residents):
             evicted.append(self._evict(victims.pop()))
         return evicted
 
-    def _evict(self, victim: Member) -> int:
-        self._roster.send_back(victim)
+    def _evict(self, victim: LiveSequence) -> int:
+        self._live.send_back(victim)
         self._shared.release(victim.sequence.sequence_id)
         return victim.sequence.sequence_id
 
-    def _stands_for(self, member: Member, retired: Retired) -> bool:
+    def _stands_for(self, member: LiveSequence, retired: RetiredCache) -> bool:
         """Tell whether a sequence that has all of a retired one's tokens will be as good a beginning for others."""
         is_pinned = retired.is_pinned(self._now) and member.sequence.session_id is None
         return self._limits.can_cut_cache and not is_pinned
 
     def _drop_one(self, spared_id: int | None = None) -> int:
         """Forget the retired sequence whose turn it is."""
-        sequence_id = self._retained.victim(self._now, spared_id)
+        sequence_id = self._retired.victim(self._now, spared_id)
         assert sequence_id is not None, "live sequences alone are never too many"
         self.remove(sequence_id)
         return sequence_id
 
     def _drop_needless(self, sequence_id: int, token_ids: list[int]) -> list[int]:
         """Let retired sequences go whose tokens are the beginning of another one's, now that this one has retired."""
-        newest = self._retained.get(sequence_id)
+        newest = self._retired.get(sequence_id)
         assert newest is not None, "just retired"
         dropped: list[int] = []
         for match in self._index.lookup(token_ids):
-            other = self._retained.get(match.sequence_id)
+            other = self._retired.get(match.sequence_id)
             if other is None or other is newest or match.num_tokens < min(newest.num_tokens, other.num_tokens):
                 continue
             shorter, longer = (other, newest) if other.num_tokens <= newest.num_tokens else (newest, other)
             pins = [r.pinned_until for r in (shorter, longer) if r.pinned_until is not None]
             longer.pinned_until = max(pins, default=None)
             if not self._limits.can_cut_cache:
-                self._retained.supersede(shorter.sequence_id)
+                self._retired.supersede(shorter.sequence_id)
                 continue
             self.remove(shorter.sequence_id)
             dropped.append(shorter.sequence_id)
             if shorter is newest:
-                self._retained.touch(longer.sequence_id)
+                self._retired.touch(longer.sequence_id)
                 break
         return dropped

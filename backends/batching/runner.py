@@ -103,4 +103,4 @@ class BatchRunner:
             max(0, result.num_computed.get(chunk.sequence.sequence_id, chunk.start) - chunk.start)
             for chunk in plan.chunks[num_decoding:]
         )
-        self.batcher.pace.observe(num_decoding, num_prefilled, duration_s)
+        self.batcher.prefill_budget.observe(num_decoding, num_prefilled, duration_s)

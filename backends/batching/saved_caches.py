@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from backends.base import LoadedEngine
-from backends.batching.prefix import num_common_tokens
+from backends.batching.prefix_index import num_common_tokens
 from backends.cache_files import read_header
 from backends.errors import EngineError
 

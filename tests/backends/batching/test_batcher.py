@@ -162,7 +162,7 @@ class BatcherMachine(RuleBasedStateMachine):
     @invariant()
     def cells_are_counted(self) -> None:
         if hasattr(self, "driven"):
-            engine, residents = self.driven.engine, self.driven.batcher._roster.residents
+            engine, residents = self.driven.engine, self.driven.batcher._live.residents
             num_pending = sum(member.sequence.num_pending for member in residents)
             assert self.driven.batcher._capacity.num_free == NUM_CELLS - engine.num_cells_held - num_pending
 

@@ -6,8 +6,8 @@ import pytest
 
 from backends.base import BatchLimits, Chunk, StepPlan
 from backends.batching.batcher import Fork
-from backends.batching.pace import SHORT_PREFILL_TOKENS
-from backends.batching.roster import SLICE_TOKENS
+from backends.batching.live import SLICE_TOKENS
+from backends.batching.prefill_budget import SHORT_PREFILL_TOKENS
 from backends.sequence import Priority, SequenceState
 from tests.support.cell_engine import Driven, sequence_of
 
@@ -40,17 +40,17 @@ class TestSteps:
         stream = driven.add(sequence_of(1, 10, 100))
         for _ in range(8):
             driven.step()
-            driven.batcher.pace.observe(1, 0, 0.020)
+            driven.batcher.prefill_budget.observe(1, 0, 0.020)
         prompt = driven.add(sequence_of(2, 200, 4))
-        driven.batcher.pace.observe(0, 50, 50 * 0.005)
+        driven.batcher.prefill_budget.observe(0, 50, 50 * 0.005)
         assert driven.step().chunks == (Chunk(stream, 17, 1), Chunk(prompt, 0, 6))
 
     def test_short_prompts_pass_a_long_one_beside_a_stream(self) -> None:
         driven = driven_of(max_sequences=4)
         stream = driven.add(sequence_of(1, 10, 100))
         driven.step()
-        driven.batcher.pace.observe(1, 0, 0.020)
-        driven.batcher.pace.observe(0, 50, 50 * 0.005)
+        driven.batcher.prefill_budget.observe(1, 0, 0.020)
+        driven.batcher.prefill_budget.observe(0, 50, 50 * 0.005)
         long = driven.add(sequence_of(2, SHORT_PREFILL_TOKENS + 1, 4))
         short = driven.add(sequence_of(3, 30, 4))
         assert driven.step().chunks == (Chunk(stream, 10, 1), Chunk(long, 0, 6), Chunk(short, 0, 30))

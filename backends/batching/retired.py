@@ -7,7 +7,7 @@ import dataclasses
 
 
 @dataclasses.dataclass(slots=True)
-class Retired:
+class RetiredCache:
     """An ended sequence.
 
     Attributes:
@@ -24,7 +24,7 @@ class Retired:
         return self.pinned_until is not None and now < self.pinned_until
 
 
-class RetainedCaches:
+class RetiredCaches:
     """Owns the retired sequences of one worker, from the least to the most recently used.
 
     Attributes:
@@ -32,7 +32,7 @@ class RetainedCaches:
     """
 
     def __init__(self) -> None:
-        self._retired: dict[int, Retired] = {}
+        self._retired: dict[int, RetiredCache] = {}
         self.num_tokens = 0
 
     def __len__(self) -> int:
@@ -46,11 +46,11 @@ class RetainedCaches:
         """Their ids, the least recently used first."""
         return list(self._retired)
 
-    def get(self, sequence_id: int) -> Retired | None:
+    def get(self, sequence_id: int) -> RetiredCache | None:
         """Return a retired sequence, None for others."""
         return self._retired.get(sequence_id)
 
-    def add(self, retired: Retired) -> None:
+    def add(self, retired: RetiredCache) -> None:
         """Keep one, as the most recently used."""
         assert retired.sequence_id not in self._retired, "a sequence ends only once"
         assert retired.num_tokens >= 1, "nothing is not kept"
@@ -67,7 +67,7 @@ class RetainedCaches:
         retired.pinned_until = None
         self._retired = {sequence_id: retired, **self._retired}
 
-    def remove(self, sequence_id: int) -> Retired | None:
+    def remove(self, sequence_id: int) -> RetiredCache | None:
         """Forget one; return it, None for an unknown id."""
         retired = self._retired.pop(sequence_id, None)
         if retired is not None:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from backends.batching.prefix import Match, PrefixIndex, _Node
+from backends.batching.prefix_index import Match, PrefixIndex, _Node
 
 TOKENS = st.lists(st.integers(0, 2), max_size=12)
 

@@ -181,7 +181,7 @@ class TestRetired:
         driven.step()
         assert driven.batcher.retired_ids == [1]
         driven.run()
-        retired = driven.batcher._retained.get(2)
+        retired = driven.batcher._retired.get(2)
         assert driven.batcher.retired_ids == [2]
         assert retired is not None
         assert retired.is_pinned(driven.now), "what takes its place is kept as long"

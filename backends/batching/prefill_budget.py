@@ -31,7 +31,7 @@ _NUM_SAMPLES = 5
 _MIN_COST_S = 1e-7
 
 
-class Pace:
+class PrefillBudget:
     """Learns from the steps of one engine with one model."""
 
     def __init__(self) -> None:

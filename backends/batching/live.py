@@ -9,7 +9,7 @@ import bisect
 import dataclasses
 import operator
 
-from backends.batching.prefix import Match
+from backends.batching.prefix_index import Match
 from backends.sequence import Priority, Sequence, SequenceState
 
 SLICE_TOKENS = 32
@@ -22,7 +22,7 @@ _BY_ARRIVAL = operator.attrgetter("arrival")
 
 
 @dataclasses.dataclass(slots=True, eq=False)
-class Member:
+class LiveSequence:
     """A live sequence.
 
     Attributes:
@@ -56,7 +56,7 @@ class Member:
         return self.sequence.priority is Priority.INTERACTIVE or self.num_slice_tokens > 0
 
 
-class Roster:
+class LiveSequences:
     """Owns the live sequences.
 
     Attributes:
@@ -64,9 +64,9 @@ class Roster:
     """
 
     def __init__(self) -> None:
-        self.residents: list[Member] = []
-        self.waiting: list[Member] = []
-        self._members: dict[int, Member] = {}
+        self.residents: list[LiveSequence] = []
+        self.waiting: list[LiveSequence] = []
+        self._members: dict[int, LiveSequence] = {}
         self._num_arrivals = 0
         self._num_background = 0
 
@@ -86,20 +86,20 @@ class Roster:
             for member in self._members.values()
         )
 
-    def get(self, sequence_id: int) -> Member | None:
+    def get(self, sequence_id: int) -> LiveSequence | None:
         """Return a live sequence, None for others."""
         return self._members.get(sequence_id)
 
-    def add(self, sequence: Sequence, now: float) -> Member:
+    def add(self, sequence: Sequence, now: float) -> LiveSequence:
         """Take up a new sequence; it waits."""
         self._num_arrivals += 1
-        member = Member(sequence, self._num_arrivals, now)
+        member = LiveSequence(sequence, self._num_arrivals, now)
         self._members[sequence.sequence_id] = member
         self.waiting.append(member)
         self._num_background += sequence.priority is Priority.BACKGROUND
         return member
 
-    def remove(self, sequence_id: int) -> Member | None:
+    def remove(self, sequence_id: int) -> LiveSequence | None:
         """Forget a sequence; return it, None for an unknown id."""
         member = self._members.pop(sequence_id, None)
         if member is not None:
@@ -107,14 +107,14 @@ class Roster:
             self._num_background -= member.sequence.priority is Priority.BACKGROUND
         return member
 
-    def admit(self, member: Member) -> None:
+    def admit(self, member: LiveSequence) -> None:
         """Let a waiting sequence have slot and cells."""
         self.waiting.remove(member)
         bisect.insort(self.residents, member, key=_BY_ARRIVAL)
         member.is_resident = True
         member.sequence.state = SequenceState.RUNNING
 
-    def send_back(self, member: Member) -> None:
+    def send_back(self, member: LiveSequence) -> None:
         """Let a resident sequence wait again, with nothing computed."""
         self.residents.remove(member)
         bisect.insort(self.waiting, member, key=_BY_ARRIVAL)
@@ -139,12 +139,12 @@ class Roster:
             member.sequence.state = SequenceState.RUNNING if member.is_resident else SequenceState.WAITING
             member.held_since = now
 
-    def queue(self) -> list[Member]:
+    def queue(self) -> list[LiveSequence]:
         """Return who waits for slot and cells, in order, without those that are held or paused."""
         unpaused = [member for member in self.waiting if not member.is_paused]
         return self._in_order(unpaused)
 
-    def runnable(self) -> list[Member]:
+    def runnable(self) -> list[LiveSequence]:
         """Return the residents that could compute now, in order."""
         unpaused = [member for member in self.residents if not member.is_paused]
         return self._in_order(unpaused)
@@ -170,7 +170,7 @@ class Roster:
         for member in due[: max(0, num_slices)]:
             member.num_slice_tokens = SLICE_TOKENS
 
-    def _in_order(self, members: list[Member]) -> list[Member]:
+    def _in_order(self, members: list[LiveSequence]) -> list[LiveSequence]:
         if not self._num_background:
             return members
         urgent = [member for member in members if member.is_urgent]

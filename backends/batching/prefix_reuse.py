@@ -7,16 +7,16 @@ the step's prefill tokens anyway.
 from collections.abc import Collection
 from typing import NamedTuple
 
-from backends.batching.prefix import Match, PrefixIndex
-from backends.batching.retained import RetainedCaches
-from backends.batching.roster import Member, Roster
+from backends.batching.live import LiveSequence, LiveSequences
+from backends.batching.prefix_index import Match, PrefixIndex
+from backends.batching.retired import RetiredCaches
 
 MIN_GAIN_TOKENS = 32
 """A wait must save at least so many tokens: fewer (a template's first words) are computed in no time. Who has begun to
 wait goes on until all of it is there."""
 
 
-class Beginning(NamedTuple):
+class CachedPrefix(NamedTuple):
     """The first tokens that a sequence need not compute.
 
     Attributes:
@@ -30,7 +30,7 @@ class Beginning(NamedTuple):
     is_coming: bool = False
 
 
-class Beginnings:
+class PrefixReuse:
     """Asks the index and the books of who holds what.
 
     Args:
@@ -41,19 +41,19 @@ class Beginnings:
     def __init__(
         self,
         index: PrefixIndex,
-        roster: Roster,
-        retained: RetainedCaches,
+        live: LiveSequences,
+        retired: RetiredCaches,
         *,
         can_cut_cache: bool,
         prefers_live: bool,
     ) -> None:
         self._index = index
-        self._roster = roster
-        self._retained = retained
+        self._live = live
+        self._retired = retired
         self._can_cut_cache = can_cut_cache
         self._prefers_live = prefers_live
 
-    def best_for(self, member: Member, ahead_ids: Collection[int]) -> Beginning:
+    def best_for(self, member: LiveSequence, ahead_ids: Collection[int]) -> CachedPrefix:
         """Return the longest beginning.
 
         Args:
@@ -63,7 +63,7 @@ class Beginnings:
             member.matches = self._index.lookup(member.sequence.token_ids)
             member.matches_version = self._index.version
         most = len(member.sequence.token_ids) - 1  # the last one has to be computed, to draw after it
-        best, num_coming = Beginning(), 0
+        best, num_coming = CachedPrefix(), 0
         for match in member.matches:
             limit = min(match.num_tokens, most)
             if limit < best.num_tokens:
@@ -72,7 +72,7 @@ class Beginnings:
                 continue
             num_ready = self._num_ready(match, limit)
             if self._is_better(match.sequence_id, num_ready, best):
-                best = Beginning(match.sequence_id, num_ready)
+                best = CachedPrefix(match.sequence_id, num_ready)
             if limit > num_coming and self._is_coming(match.sequence_id, member, ahead_ids):
                 num_coming = limit
         gain = num_coming - best.num_tokens
@@ -86,28 +86,28 @@ class Beginnings:
         matches = self._index.lookup(token_ids)
         return max((self._num_ready(match, min(match.num_tokens, most)) for match in matches), default=0)
 
-    def _is_better(self, sequence_id: int, num_ready: int, best: Beginning) -> bool:
+    def _is_better(self, sequence_id: int, num_ready: int, best: CachedPrefix) -> bool:
         if num_ready != best.num_tokens or best.source_id is None:
             return num_ready > best.num_tokens
-        is_live = sequence_id not in self._retained
-        return is_live == self._prefers_live and (best.source_id in self._retained) == self._prefers_live
+        is_live = sequence_id not in self._retired
+        return is_live == self._prefers_live and (best.source_id in self._retired) == self._prefers_live
 
     def _num_ready(self, match: Match, limit: int) -> int:
         """Return how many of the common tokens, at most `limit`, are in the other one's cache and can be taken."""
-        retired = self._retained.get(match.sequence_id)
+        retired = self._retired.get(match.sequence_id)
         if retired is not None:
             num_ready = min(limit, retired.num_tokens)
             return num_ready if self._can_cut_cache or num_ready == retired.num_tokens else 0
-        other = self._roster.get(match.sequence_id)
+        other = self._live.get(match.sequence_id)
         if other is None or not other.is_resident or not self._can_cut_cache:
             return 0
         return min(limit, other.sequence.num_computed)
 
-    def _is_coming(self, sequence_id: int, member: Member, ahead_ids: Collection[int]) -> bool:
+    def _is_coming(self, sequence_id: int, member: LiveSequence, ahead_ids: Collection[int]) -> bool:
         """Tell whether another one's tokens, as far as they are not ready, will be computed before `member`'s."""
         if not self._can_cut_cache:
             return False
-        other = self._roster.get(sequence_id)
+        other = self._live.get(sequence_id)
         if other is None or other.is_paused:
             return False
         if not other.is_resident:

@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from backends.batching.cells import SharedCells
+from backends.batching.capacity import SharedCells
 
 
 class CellsMachine(RuleBasedStateMachine):

@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from backends.batching.pace import MAX_SLOWDOWN, MIN_TOKENS, PROBE_INTERVAL, SAFE_TOKENS, SHORT_PREFILL_TOKENS, Pace
+from backends.batching.prefill_budget import (
+    MAX_SLOWDOWN,
+    MIN_TOKENS,
+    PROBE_INTERVAL,
+    SAFE_TOKENS,
+    SHORT_PREFILL_TOKENS,
+    PrefillBudget,
+)
 
 Machine = Callable[[int, int], float]
 """Seconds that a step takes, by the tokens it decodes and those it prefills."""
@@ -35,7 +42,7 @@ def allowed_s(machine: Machine, num_decode: int) -> float:
     return 1.01 * max(MAX_SLOWDOWN * machine(num_decode, 0), machine(num_decode, MIN_TOKENS))
 
 
-def mixed_steps(pace: Pace, machine: Machine, num_decode: int, num: int) -> tuple[list[int], list[float]]:
+def mixed_steps(pace: PrefillBudget, machine: Machine, num_decode: int, num: int) -> tuple[list[int], list[float]]:
     """Do steps of both kinds of work; return their prefill tokens and durations."""
     budgets, durations = [], []
     for _ in range(num):
@@ -50,7 +57,7 @@ def mixed_steps(pace: Pace, machine: Machine, num_decode: int, num: int) -> tupl
 def test_steps_with_prefill_stay_within_the_promise_once_the_machine_is_known(
     machine: Machine, num_decode: int
 ) -> None:
-    pace = Pace()
+    pace = PrefillBudget()
     pace.observe(0, 300, machine(0, 300))
     for _ in range(10):
         pace.observe(num_decode, 0, machine(num_decode, 0))
@@ -63,19 +70,19 @@ def test_steps_with_prefill_stay_within_the_promise_once_the_machine_is_known(
 
 
 def test_the_first_step_with_prefill_uses_what_prefill_alone_cost() -> None:
-    pace = Pace()
+    pace = PrefillBudget()
     pace.observe(0, 512, cpu(0, 512))
     pace.observe(1, 0, cpu(1, 0))
     assert cpu(1, pace.budget(1, 512)) <= allowed_s(cpu, 1)
 
 
 def test_an_unknown_machine_gets_a_safe_budget() -> None:
-    assert Pace().budget(1, 512) == SAFE_TOKENS
-    assert Pace().budget(1, 5) == 5
+    assert PrefillBudget().budget(1, 512) == SAFE_TOKENS
+    assert PrefillBudget().budget(1, 5) == 5
 
 
 def test_prefill_never_starves_and_never_exceeds_the_step() -> None:
-    slow, fast = Pace(), Pace()
+    slow, fast = PrefillBudget(), PrefillBudget()
     for pace in (slow, fast):
         pace.observe(1, 0, 0.01)
     for _ in range(20):
@@ -94,7 +101,7 @@ def test_hiccups_of_the_machine_change_nothing(seed: int) -> None:
     def noisy(num_decode: int, num_prefill: int) -> float:
         return cpu(num_decode, num_prefill) * (10 if rng.random() < 0.1 else rng.uniform(0.9, 1.1))
 
-    pace = Pace()
+    pace = PrefillBudget()
     for _ in range(10):
         pace.observe(4, 0, noisy(4, 0))
     budgets, _ = mixed_steps(pace, noisy, 4, 300)
@@ -104,7 +111,7 @@ def test_hiccups_of_the_machine_change_nothing(seed: int) -> None:
 
 
 def test_it_follows_a_machine_that_becomes_slower_in_prefill() -> None:
-    pace = Pace()
+    pace = PrefillBudget()
     pace.observe(4, 0, cpu(4, 0))
     before, _ = mixed_steps(pace, cpu, 4, 40)
 
@@ -118,7 +125,7 @@ def test_it_follows_a_machine_that_becomes_slower_in_prefill() -> None:
 
 def test_it_follows_a_machine_that_others_use_as_well_now() -> None:
     """All takes ten times as long; the budget must not shrink, as if only prefill had become slower."""
-    pace = Pace()
+    pace = PrefillBudget()
     for _ in range(10):
         pace.observe(1, 0, cpu(1, 0))
     before, _ = mixed_steps(pace, cpu, 1, 20)
@@ -127,7 +134,7 @@ def test_it_follows_a_machine_that_others_use_as_well_now() -> None:
 
 
 def test_more_streams_have_longer_steps_and_take_more_prefill() -> None:
-    pace = Pace()
+    pace = PrefillBudget()
     pace.observe(0, 512, cpu(0, 512))
     for num_decode in (1, 8):
         pace.observe(num_decode, 0, cpu(num_decode, 0))
@@ -136,11 +143,11 @@ def test_more_streams_have_longer_steps_and_take_more_prefill() -> None:
 
 
 def test_short_prompts_get_what_half_a_second_takes() -> None:
-    pace = Pace()
+    pace = PrefillBudget()
     assert 1 <= pace.short_budget(512) <= SHORT_PREFILL_TOKENS, "nothing is known yet"
     pace.observe(0, 100, 100 * 0.004)
     assert pace.short_budget(512) == 125
     assert pace.short_budget(50) == 50
-    pace = Pace()
+    pace = PrefillBudget()
     pace.observe(0, 2, 4.0)
     assert pace.short_budget(512) == 1
