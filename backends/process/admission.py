@@ -116,7 +116,7 @@ class Admission:
         text = None if constraint is None or must_call else source_of(constraint)
         if text is None and not must_call:
             return None
-        output_format, control_ids = self.intake.conversation.format, self._tokenizer.control_ids
+        output_format, control_ids = self.intake.renderer.format, self._tokenizer.control_ids
         calls = None
         if tools is not None:
             calls = GrammarSource(GrammarKind.LARK, tool_grammar(output_format, tools, control_ids), "tools")
@@ -133,14 +133,14 @@ class Admission:
 
         Where it is mere text of the template, a model held to a grammar would be led into thoughts that never end.
         """
-        tags = self.intake.conversation.format.reasoning
+        tags = self.intake.renderer.format.reasoning
         return tags is None or len(self._tokenizer.encode(tags.open, add_bos=False)) == 1
 
     def _answer(self, message: Generate, sequence: Sequence, prompt: PreparedPrompt, now: float) -> RunningAnswer:
         output = message.spec.output
         if prompt.rendered is None or output is None:
             return RunningAnswer(message, sequence, TokenText(self._tokenizer), None, now)
-        output_format = self.intake.conversation.format
+        output_format = self.intake.renderer.format
         is_thinking = output_format.thinking_after(prompt.rendered.text) is Thinking.OPEN
         parser = create_parser(output_format, output, starts_in_reasoning=is_thinking)
         control_ids = self._tokenizer.control_ids

@@ -37,7 +37,7 @@ def answer(question: Question, tokenizer: Tokenizer, intake: Intake) -> Answer:
             data = b"".join(_piece(tokenizer, token_id) for token_id in token_ids)
             return Text(data.decode(errors="replace"))
         case ApplyTemplate(prompt=chat):
-            return Text(intake.conversation.render(chat).text)
+            return Text(intake.renderer.render(chat).text)
         case CountTokens(prompt=prompt):
             return TokenCount(len(intake.prepare(prompt).token_ids))
         case Describe():

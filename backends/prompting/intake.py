@@ -12,7 +12,7 @@ import msgspec
 
 from backends.base import Tokenizer
 from backends.errors import ContextLengthError, PromptError, UnsupportedByModelError
-from backends.prompting.conversation import Conversation, Rendered
+from backends.prompting.renderer import ChatRenderer, Rendered
 from backends.sequence import Sequence
 from backends.wire.messages import Generate, LoadedModel
 from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
@@ -41,7 +41,7 @@ class Intake:
         self._tokenizer = tokenizer
         self._context_length = model.context_length
         self._vocab_size = tokenizer.vocab_size
-        self.conversation = Conversation(tokenizer)
+        self.renderer = ChatRenderer(tokenizer)
 
     def prepare(self, prompt: Prompt) -> PreparedPrompt:
         """Return the tokens of a prompt that is not a fork.
@@ -136,7 +136,7 @@ class Intake:
         return prompt
 
     def _chat(self, prompt: ChatPrompt) -> PreparedPrompt:
-        rendered = self.conversation.render(prompt)
+        rendered = self.renderer.render(prompt)
         token_ids = self._encode_rendered(rendered, has_bos=not prompt.context_ids)
         if prompt.context_ids:
             self.check_ids(prompt.context_ids, "context")

@@ -7,7 +7,7 @@ import pytest
 
 from backends.output import formats
 from backends.output.formats import HERMES, Thinking, ToolSyntax, detect_format
-from backends.prompting.conversation import tool_instructions
+from backends.prompting.renderer import tool_instructions
 from tests.backends.output.answer_cases import TOOLS, parse
 
 SHOWS_TOOLS = "{%- if tools %}{{ tools | tojson }}{% endif %}"

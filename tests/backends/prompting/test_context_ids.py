@@ -5,14 +5,14 @@ import pytest
 from backends.errors import PromptError, UnsupportedByModelError
 from backends.fake.engine import FakeTokenizer
 from backends.output.answer import RunningAnswer, TokenText
-from backends.prompting.conversation import Conversation
 from backends.prompting.intake import Intake
+from backends.prompting.renderer import ChatRenderer
 from backends.sequence import SamplingParams, Sequence
 from backends.wire.messages import Finished, Generate
 from backends.wire.prompts import ChatPrompt, TextPrompt
 from backends.wire.request import SequenceSpec
-from tests.backends.prompting.test_conversation import render
 from tests.backends.prompting.test_intake import IM_END, MODEL
+from tests.backends.prompting.test_renderer import render
 
 USER = [{"role": "user", "content": "next"}]
 GREETING = "{% if messages[0].role != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}"
@@ -24,7 +24,7 @@ def ids_after(context_ids: list[int]) -> list[int]:
 
 
 def test_the_turn_begins_with_what_closes_the_answer_before() -> None:
-    text = Conversation(FakeTokenizer()).render(ChatPrompt(USER, context_ids=[1])).text
+    text = ChatRenderer(FakeTokenizer()).render(ChatPrompt(USER, context_ids=[1])).text
     assert text == "<|im_end|>\n<|im_start|>user\nnext<|im_end|>\n<|im_start|>assistant\n"
 
 

@@ -36,7 +36,7 @@ class Rendered(msgspec.Struct, frozen=True):
     pieces: list[Piece]
 
 
-class Conversation:
+class ChatRenderer:
     """Renders chats with the loaded model's template.
 
     Args:
