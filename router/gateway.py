@@ -221,7 +221,7 @@ class _Gateway:
             scan_roots(options.config, options.paths),
             is_watching=models.watch,
             is_hashing=models.hash_files,
-            is_busy=lambda: any(worker.num_running for worker in services.supervisor.workers),
+            is_busy=lambda: any(worker.use.num_running for worker in services.supervisor.workers),
         )
 
     def _benches(self, services: Services) -> BenchRuns:

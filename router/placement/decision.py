@@ -191,7 +191,7 @@ def _decide_ready(
         ]
     if own:
         return [*dispatches_for(own, wanted, limits, now, homes)]  # 4b, 4c
-    is_idle = all(worker.num_running == 0 for worker in wanted)
+    is_idle = all(worker.use.num_running == 0 for worker in wanted)
     is_pause = others[0].is_urgent(limits, now) or now >= _quiet_at(wanted, limits)
     if is_time_up or (is_idle and is_pause):  # 4c, 4d
         return [
@@ -213,7 +213,7 @@ def _others(queue: Sequence[WaitingRequest], target: Target) -> list[WaitingRequ
 def _is_time_up(
     first_other: WaitingRequest, wanted: Sequence[PlacedWorker], limits: PlacementLimits, now: float
 ) -> bool:
-    is_in_use = any(worker.num_interactive for worker in wanted) and not first_other.is_urgent(limits, now)
+    is_in_use = any(worker.use.num_interactive for worker in wanted) and not first_other.is_urgent(limits, now)
     return not is_in_use and now >= _time_is_up_at(first_other, wanted, limits, now)
 
 
@@ -227,13 +227,13 @@ def _time_is_up_at(
 
 def _quiet_at(wanted: Sequence[PlacedWorker], limits: PlacementLimits) -> float:
     """Return when the pause after the last interactive request was or is long enough for background work to swap."""
-    times = [worker.interactive_at for worker in wanted if worker.interactive_at is not None]
+    times = [worker.use.interactive_at for worker in wanted if worker.use.interactive_at is not None]
     return max(times) + limits.swap_max_wait_s if times else float("-inf")
 
 
 def _end(worker: PlacedWorker, limits: PlacementLimits, now: float) -> list[Effect]:
     """Return the next step of ending a ready or draining worker, if it is time for one."""
-    if worker.num_running == 0:
+    if worker.use.num_running == 0:
         return [StopWorker(worker.worker_id)]
     if worker.state is WorkerState.READY:
         return [DrainWorker(worker.worker_id)]

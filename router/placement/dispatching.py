@@ -78,9 +78,9 @@ def dispatches_for(
 def has_free_place(priority: Priority, num_ahead: int, workers: Sequence[PlacedWorker]) -> bool:
     """Tell whether one more request of one sequence fits after `num_ahead` sequences that wait for the same target."""
     if priority is Priority.INTERACTIVE:
-        num_free = sum(max(0, worker.max_sequences - worker.num_interactive) for worker in workers)
+        num_free = sum(max(0, worker.max_sequences - worker.use.num_interactive) for worker in workers)
     else:
-        num_free = sum(max(0, worker.max_sequences - worker.num_running) for worker in workers)
+        num_free = sum(max(0, worker.max_sequences - worker.use.num_running) for worker in workers)
     return num_ahead < num_free
 
 
@@ -91,8 +91,8 @@ class _Load:
         self.worker_id = worker.worker_id
         self._max_sequences = worker.max_sequences
         self._num_running = {
-            Priority.INTERACTIVE: worker.num_interactive,
-            Priority.BACKGROUND: worker.num_background,
+            Priority.INTERACTIVE: worker.use.num_interactive,
+            Priority.BACKGROUND: worker.use.num_background,
         }
 
     @property

@@ -18,11 +18,11 @@ def expires_at(workers: Sequence[PlacedWorker], limits: PlacementLimits) -> floa
         Monotonic seconds; None while it is used, is not ready, or is kept forever.
     """
     ready = [worker for worker in workers if worker.state is WorkerState.READY]
-    if not ready or any(worker.num_running or worker.num_leases for worker in workers):
+    if not ready or any(worker.use.num_running or worker.use.num_leases for worker in workers):
         return None
-    last = max(ready, key=lambda worker: worker.used_at)
-    keep_alive_s = limits.keep_alive_s if last.keep_alive_s is None else last.keep_alive_s
+    last = max(ready, key=lambda worker: worker.use.used_at)
+    keep_alive_s = limits.keep_alive_s if last.use.keep_alive_s is None else last.use.keep_alive_s
     if keep_alive_s is None or math.isinf(keep_alive_s):
         return None
     # A model that was loaded for a client who left has never been used.
-    return max(last.used_at, min(worker.state_since for worker in ready)) + keep_alive_s
+    return max(last.use.used_at, min(worker.state_since for worker in ready)) + keep_alive_s

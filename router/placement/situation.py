@@ -57,29 +57,22 @@ class WaitingRequest:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class PlacedWorker:
-    """One worker that has, or is to have, a model.
+class WorkerUse:
+    """What requests make of a worker.
 
     Attributes:
+        num_interactive: Sequences of interactive requests it serves.
         num_background: Sequences of background requests it serves, those that it holds included.
-        state_since: Monotonic seconds.
-        is_unwanted: It is to go, whoever waits: by a command, or because it holds too much memory.
-        interactive_at: When it last took or gave back an interactive request, monotonic; None = never.
         num_leases: Requests it serves, those without a sequence included.
+        interactive_at: When it last took or gave back an interactive request, monotonic; None = never.
         used_at: When it last took or gave back any request, monotonic.
         keep_alive_s: What its last request or that one's model said of staying loaded when idle; None = nothing.
     """
 
-    worker_id: int
-    target: Target
-    state: WorkerState
-    num_interactive: int
-    num_background: int
-    max_sequences: int
-    state_since: float
-    is_unwanted: bool = False
-    interactive_at: float | None = None
+    num_interactive: int = 0
+    num_background: int = 0
     num_leases: int = 0
+    interactive_at: float | None = None
     used_at: float = 0.0
     keep_alive_s: float | None = None
 
@@ -87,3 +80,37 @@ class PlacedWorker:
     def num_running(self) -> int:
         """Sequences it serves."""
         return self.num_interactive + self.num_background
+
+    def with_lease(self, priority: Priority, num_sequences: int, now: float, keep_alive_s: float | None) -> "WorkerUse":
+        """Return the use after a lease was granted."""
+        granted = self._changed(priority, num_sequences, 1, now)
+        return dataclasses.replace(granted, keep_alive_s=keep_alive_s)
+
+    def without_lease(self, priority: Priority, num_sequences: int, now: float) -> "WorkerUse":
+        """Return the use after a lease came back."""
+        return self._changed(priority, -num_sequences, -1, now)
+
+    def _changed(self, priority: Priority, num_sequences: int, num_leases: int, now: float) -> "WorkerUse":
+        changed = dataclasses.replace(self, num_leases=self.num_leases + num_leases, used_at=now)
+        if priority is Priority.BACKGROUND:
+            return dataclasses.replace(changed, num_background=self.num_background + num_sequences)
+        return dataclasses.replace(changed, num_interactive=self.num_interactive + num_sequences, interactive_at=now)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PlacedWorker:
+    """One worker that has, or is to have, a model.
+
+    Attributes:
+        state_since: Monotonic seconds.
+        max_sequences: Places in its batch.
+        is_unwanted: It is to go, whoever waits: by a command, or because it holds too much memory.
+    """
+
+    worker_id: int
+    target: Target
+    state: WorkerState
+    state_since: float
+    max_sequences: int
+    use: WorkerUse = WorkerUse()
+    is_unwanted: bool = False

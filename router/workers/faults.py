@@ -113,7 +113,7 @@ class WorkerFaults:
         for worker in self._fleet:
             if worker.state in _GETTING_READY:
                 yield worker.state_since + config.limits.load_timeout_s
-            elif worker.num_running:
+            elif worker.use.num_running:
                 yield now + CHECK_INTERVAL_S
         if self._replicas_again_at is not None and now < self._replicas_again_at:
             yield self._replicas_again_at
@@ -148,5 +148,5 @@ class WorkerFaults:
 
 def _is_memory_due(worker: ManagedWorker, now: float) -> bool:
     """Tell whether a serving worker has done something since it was looked at, and that was a while ago."""
-    is_used = worker.num_running > 0 or worker.used_at > worker.memory_checked_at
+    is_used = worker.use.num_running > 0 or worker.use.used_at > worker.memory_checked_at
     return worker.state.is_resident and is_used and now >= worker.memory_checked_at + CHECK_INTERVAL_S

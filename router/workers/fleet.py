@@ -108,15 +108,10 @@ class Fleet:
                 worker.worker_id,
                 worker.target,
                 WorkerState.STOPPING if worker.has_died else worker.state,
-                worker.num_interactive,
-                worker.num_background,
-                worker.max_sequences,
                 worker.state_since,
+                worker.max_sequences,
+                worker.use,
                 worker.unwanted_reason is not None,
-                worker.interactive_at,
-                worker.num_leases,
-                worker.used_at,
-                worker.keep_alive_s,
             )
             for worker in self
             if worker.target is not None

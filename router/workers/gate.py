@@ -56,9 +56,7 @@ class Gate:
         # The load that this request waited for, if it arrived before the model was ready.
         has_waited_for_load = ticket.arrived_at < worker.ready_at and not worker.is_extra
         load_ms = min(waited_ms, worker.load_ms or 0.0) if has_waited_for_load else 0.0
-        worker.add_running(ticket.priority, ticket.num_sequences, now)
-        worker.num_leases += 1
-        worker.keep_alive_s = ticket.choice.keep_alive_s
+        worker.use = worker.use.with_lease(ticket.priority, ticket.num_sequences, now, ticket.choice.keep_alive_s)
         if ticket.session_id is not None:
             self.homes.settle(ticket.session_id, worker.worker_id)
 
@@ -75,8 +73,7 @@ class Gate:
         """Free the places of a lease."""
         worker = self._fleet.get(message.worker_id)
         if worker is not None:
-            worker.add_running(message.priority, -message.num_sequences, self._clock())
-            worker.num_leases -= 1
+            worker.use = worker.use.without_lease(message.priority, message.num_sequences, self._clock())
 
     def refuse_late(self, config: Config, now: float) -> None:
         """Turn away those that have waited for longer than the config allows."""

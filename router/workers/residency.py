@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from backends.sequence import Priority
 from registry.engines import Engine
 from router.models.targets import Target
 from router.placement import memory
 from router.placement.lifecycle import WorkerState
 from router.placement.memory import Footprint
+from router.placement.situation import WorkerUse
 from router.status import Swap
 from router.workers.client import WorkerClient, start_worker
 from router.workers.launch import WorkerLaunch
@@ -49,9 +49,6 @@ class ManagedWorker:
         ready_at: When the model was ready, monotonic.
         loaded_at: The same in seconds since 1970.
         is_extra: Others served its target already when it was started.
-        num_leases: All leases, those without a sequence included.
-        keep_alive_s: What the last lease's request said of staying loaded when idle; None = nothing.
-        interactive_at: When it last took or gave back an interactive request, monotonic.
         memory_checked_at: When its memory was last looked at, monotonic.
         unwanted_reason: Why it is to go, whoever waits; None while it may stay.
         stopping_at: When it was told to, monotonic.
@@ -70,13 +67,8 @@ class ManagedWorker:
     loaded_at: float | None = None
     load_ms: float | None = None
     is_extra: bool = False
-    num_interactive: int = 0
-    num_background: int = 0
-    num_leases: int = 0
-    keep_alive_s: float | None = None
     max_sequences: int = 1
-    interactive_at: float | None = None
-    used_at: float = 0.0
+    use: WorkerUse = dataclasses.field(default_factory=WorkerUse)
     memory_checked_at: float = 0.0
     unwanted_reason: str | None = None
     stop_reason: str | None = None
@@ -90,11 +82,6 @@ class ManagedWorker:
         return None if self.client is None else self.client.pid
 
     @property
-    def num_running(self) -> int:
-        """Sequences of granted leases."""
-        return self.num_interactive + self.num_background
-
-    @property
     def has_died(self) -> bool:
         """Whether its channel has ended, which comes before its exit is seen."""
         return self.client is not None and self.client.is_closed
@@ -103,15 +90,6 @@ class ManagedWorker:
     def died_as_standby(self) -> bool:
         """Whether a worker that is gone had a target given to it but never began with it."""
         return self.was_standby and self.client is not None and not self.client.load_fraction
-
-    def add_running(self, priority: Priority, num_sequences: int, now: float) -> None:
-        """Count the sequences of a lease that is granted, or, as a negative number, given back."""
-        self.used_at = now
-        if priority is Priority.INTERACTIVE:
-            self.num_interactive += num_sequences
-            self.interactive_at = now
-        else:
-            self.num_background += num_sequences
 
     def is_stalled(self, now: float, stall_timeout_s: float) -> bool:
         """Tell whether it owes answers and has been silent for too long."""

@@ -23,5 +23,5 @@ def resident_of(supervisor: "Supervisor", model: str) -> Resident:
     # A worker that drains goes, unless it is the only one.
     newest = max(workers, key=lambda worker: worker.state is not WorkerState.DRAINING)
     assert newest.target is not None
-    is_busy = any(worker.num_running for worker in workers) or bool(supervisor.waiting)
+    is_busy = any(worker.use.num_running for worker in workers) or bool(supervisor.waiting)
     return Resident(newest.target.engine.kind, is_busy)

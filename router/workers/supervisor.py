@@ -334,7 +334,7 @@ class Supervisor:
         if self._is_closing or self._gate.queue:
             return
         loaded_at = max((worker.ready_at for worker in self._fleet), default=0.0)
-        is_first_answer = any(worker.num_running for worker in self._fleet)
+        is_first_answer = any(worker.use.num_running for worker in self._fleet)
         if not is_first_answer or self._clock() - loaded_at >= STANDBY_PATIENCE_S:
             self._fleet.ensure_standby(self._config)
 

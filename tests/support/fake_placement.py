@@ -8,7 +8,7 @@ from router.models.targets import Target
 from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
 from router.placement.dispatching import Dispatch
 from router.placement.lifecycle import WorkerState, check_transition
-from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest
+from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest, WorkerUse
 
 MAX_EFFECT_ROUNDS = 100
 """Rounds of decisions at one moment; more would be a loop without end."""
@@ -282,14 +282,16 @@ class SimulatedFleet:
                 worker.worker_id,
                 worker.target,
                 worker.state,
-                worker.num_running(Priority.INTERACTIVE),
-                worker.num_running(Priority.BACKGROUND),
-                self.max_sequences,
                 worker.state_since,
+                self.max_sequences,
+                WorkerUse(
+                    worker.num_running(Priority.INTERACTIVE),
+                    worker.num_running(Priority.BACKGROUND),
+                    len(worker.running),
+                    worker.interactive_at,
+                    worker.used_at,
+                ),
                 worker.is_unwanted,
-                worker.interactive_at,
-                len(worker.running),
-                worker.used_at,
             )
             for worker in self.workers
         ]

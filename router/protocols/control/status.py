@@ -68,8 +68,8 @@ def _worker(worker: ManagedWorker, expires_at: float | None, config: Config) -> 
         adapter=None if worker.target is None or worker.target.adapter is None else worker.target.adapter.name,
         state=_state(worker),
         rss_bytes=None if worker.pid is None else memory.rss_of(worker.pid),
-        num_running=worker.num_running,
-        num_background=worker.num_background,
+        num_running=worker.use.num_running,
+        num_background=worker.use.num_background,
         num_waiting=None if heartbeat is None else heartbeat.num_waiting,
         load_ms=worker.load_ms,
         load_fraction=None if client is None else client.load_fraction,
@@ -104,7 +104,7 @@ def _state(worker: ManagedWorker) -> str:
         case WorkerState.STARTING | WorkerState.STANDBY:
             return "standby" if worker.target is None else "loading"
         case WorkerState.READY:
-            return "busy" if worker.num_running else "ready"
+            return "busy" if worker.use.num_running else "ready"
         case state:
             return state.value
 

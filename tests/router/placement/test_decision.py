@@ -8,7 +8,7 @@ from router.models.targets import Target
 from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
 from router.placement.dispatching import Dispatch
 from router.placement.lifecycle import WorkerState
-from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest
+from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest, WorkerUse
 from tests.support.fake_placement import SimulatedFleet
 
 LIMITS = PlacementLimits(swap_max_wait_s=10.0, swap_drain_timeout_s=30.0)
@@ -34,7 +34,7 @@ def worker(
     max_sequences: int = 4,
     is_unwanted: bool = False,
 ) -> PlacedWorker:
-    return PlacedWorker(7, target, state, num_running, 0, max_sequences, since, is_unwanted)
+    return PlacedWorker(7, target, state, since, max_sequences, WorkerUse(num_running), is_unwanted)
 
 
 def decided(waiting: list[WaitingRequest], placed: PlacedWorker | None, now: float = 1.0) -> list[Effect]:
@@ -153,7 +153,7 @@ def test_rule_4b_background_work_for_another_model_waits_for_a_pause_in_the_conv
     waiting = [background(1, GGUF, at=0)]
     in_use = worker(WorkerState.READY, num_running=1)
     assert decided(waiting, in_use, now=50) == []
-    just_left = dataclasses.replace(worker(WorkerState.READY), interactive_at=50.0)
+    just_left = dataclasses.replace(worker(WorkerState.READY), use=WorkerUse(interactive_at=50.0))
     assert decided(waiting, just_left, now=50.1) == []
     assert next_deadline(waiting, [just_left], LIMITS, 50.1) == 60
     assert next_deadline([background(1, GGUF, at=55)], [just_left], LIMITS, 55.1) == 60
@@ -200,7 +200,7 @@ def test_rule_4e_a_worker_that_ends_is_replaced_when_it_is_gone_and_not_before()
     ready = replica(1, WorkerState.READY)
     assert decide([], [ready, replica(2, WorkerState.STOPPING)], TWO, 1.0) == []
     assert decide([], [ready], TWO, 1.0) == [StartWorker(MLX)]
-    assert decide([request(1, GGUF)], [dataclasses.replace(ready, num_interactive=1)], TWO, 1.0) == []
+    assert decide([request(1, GGUF)], [dataclasses.replace(ready, use=WorkerUse(num_interactive=1))], TWO, 1.0) == []
 
 
 def test_rule_4a_an_unwanted_worker_drains_while_the_others_serve() -> None:

@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 
 from backends.sequence import Priority
@@ -7,7 +5,7 @@ from registry.engines import Engine, EngineKind
 from router.models.targets import Target
 from router.placement.dispatching import Dispatch, dispatches_for, gate_order, has_free_place
 from router.placement.lifecycle import WorkerState
-from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest
+from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest, WorkerUse
 
 LIMITS = PlacementLimits(swap_max_wait_s=10.0, swap_drain_timeout_s=30.0, background_max_wait_s=60.0)
 TARGET = Target("m", Engine(EngineKind.MLX), 1, "/m")
@@ -21,7 +19,7 @@ def request(
 
 
 def worker(worker_id: int = 1, num_interactive: int = 0, num_background: int = 0) -> PlacedWorker:
-    return PlacedWorker(worker_id, TARGET, WorkerState.READY, num_interactive, num_background, 4, 0.0)
+    return PlacedWorker(worker_id, TARGET, WorkerState.READY, 0.0, 4, WorkerUse(num_interactive, num_background))
 
 
 def served(
@@ -86,4 +84,4 @@ def test_a_place_is_free_when_those_ahead_leave_one() -> None:
     assert has_free_place(INTERACTIVE, 0, workers)
     assert not has_free_place(INTERACTIVE, 1, workers)
     assert not has_free_place(BACKGROUND, 0, workers)
-    assert has_free_place(BACKGROUND, 1, [dataclasses.replace(workers[0], num_interactive=1)])
+    assert has_free_place(BACKGROUND, 1, [worker(1, 1, 1)])

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import math
 import time
+from typing import Any
 
 import pytest
 
@@ -15,14 +16,18 @@ from router.models.wish import Wish
 from router.placement.decision import Effect, StopWorker, decide, next_deadline
 from router.placement.keep_alive import expires_at
 from router.placement.lifecycle import WorkerState
-from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest
+from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest, WorkerUse
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 from tests.support.fake_placement import SimulatedFleet
 
 TARGET = Target("m", Engine(EngineKind.MLX), 1, "/m")
 OTHER = Target("other", Engine(EngineKind.MLX), 2, "/o")
 LIMITS = PlacementLimits(swap_max_wait_s=10.0, swap_drain_timeout_s=30.0, keep_alive_s=60.0)
-READY = PlacedWorker(7, TARGET, WorkerState.READY, 0, 0, 4, 100.0, used_at=110.0)
+READY = PlacedWorker(7, TARGET, WorkerState.READY, 100.0, 4, WorkerUse(used_at=110.0))
+
+
+def used(**use: Any) -> PlacedWorker:
+    return dataclasses.replace(READY, use=dataclasses.replace(READY.use, **use))
 
 
 def decided(*workers: PlacedWorker, now: float, waiting: tuple[WaitingRequest, ...] = ()) -> list[Effect]:
@@ -41,9 +46,9 @@ def test_an_idle_model_goes_when_its_time_is_up_and_not_before() -> None:
 @pytest.mark.parametrize(
     "used",
     [
-        dataclasses.replace(READY, num_interactive=1),
-        dataclasses.replace(READY, num_background=1),
-        dataclasses.replace(READY, num_leases=1),
+        used(num_interactive=1),
+        used(num_background=1),
+        used(num_leases=1),
     ],
 )
 def test_a_model_that_is_used_stays_even_by_a_request_without_sequences(used: PlacedWorker) -> None:
@@ -52,7 +57,7 @@ def test_a_model_that_is_used_stays_even_by_a_request_without_sequences(used: Pl
 
 
 def test_a_model_that_was_loaded_for_nobody_has_its_time_from_the_load() -> None:
-    assert expires_at([dataclasses.replace(READY, used_at=0.0)], LIMITS) == 160.0
+    assert expires_at([used(used_at=0.0)], LIMITS) == 160.0
 
 
 @pytest.mark.parametrize(
@@ -63,12 +68,12 @@ def test_the_last_requests_own_time_goes_before_the_config(
     of_config: float | None, own: float | None, expected: float | None
 ) -> None:
     limits = dataclasses.replace(LIMITS, keep_alive_s=of_config)
-    assert expires_at([dataclasses.replace(READY, keep_alive_s=own)], limits) == expected
+    assert expires_at([used(keep_alive_s=own)], limits) == expected
 
 
 def test_of_several_workers_the_one_used_last_tells_the_time_and_all_go() -> None:
-    older = dataclasses.replace(READY, worker_id=8, used_at=105.0, keep_alive_s=1.0)
-    loading = dataclasses.replace(READY, worker_id=9, state=WorkerState.LOADING, used_at=0.0)
+    older = dataclasses.replace(used(used_at=105.0, keep_alive_s=1.0), worker_id=8)
+    loading = dataclasses.replace(used(used_at=0.0), worker_id=9, state=WorkerState.LOADING)
     assert expires_at([READY, older], LIMITS) == 170.0
     assert decided(READY, older, loading, now=170.0) == [StopWorker(number, "idle") for number in (7, 8, 9)]
 
@@ -113,7 +118,7 @@ async def test_an_idle_model_is_unloaded_and_loaded_again_for_the_next_request(f
 async def test_a_request_may_keep_the_model_for_longer_than_the_config(fleet: FakeFleet) -> None:
     kept = await fleet.supervisor.lease(Wish("m", keep_alive_s=FOREVER_S))
     kept.release()
-    await fleet.until(lambda: fleet.holder is not None and fleet.holder.num_leases == 0, "it is given back")
+    await fleet.until(lambda: fleet.holder is not None and fleet.holder.use.num_leases == 0, "it is given back")
     assert fleet.supervisor.expires_at is None
     assert fleet.state == "ready"
     last = await fleet.supervisor.lease(Wish("m", keep_alive_s=0.0), 0)
@@ -140,7 +145,7 @@ async def test_a_time_that_comes_between_decision_and_wait_is_not_missed(
 
     def lose_time() -> None:
         nonlocal lost_s, was_running
-        is_running = any(worker.num_running for worker in supervisor.workers)
+        is_running = any(worker.use.num_running for worker in supervisor.workers)
         if was_running and not is_running:
             lost_s = 1.0
         was_running = is_running

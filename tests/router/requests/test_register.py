@@ -79,7 +79,7 @@ async def test_an_answer_that_has_become_too_long_is_not_found_again(fleet: Fake
     assert list(front.register) == []
     holder = fleet.holder
     assert holder is not None
-    await fleet.until(lambda: holder.num_running == 0, "its place is free", within_s=1.0)
+    await fleet.until(lambda: holder.use.num_running == 0, "its place is free", within_s=1.0)
 
 
 @with_fleet(make_config(parallel=1), llamacpp=FakeOptions(decode_s=0.005))

@@ -28,7 +28,7 @@ async def num_waiting(fleet: FakeFleet, number: int) -> None:
 async def test_an_interactive_request_is_served_while_background_work_fills_the_batch(fleet: FakeFleet) -> None:
     expected = await fleet.answer(max_tokens=120)
     jobs = [asyncio.create_task(fleet.answer(max_tokens=120, priority=BACKGROUND)) for _ in range(6)]
-    await fleet.until(lambda: fleet.ready[0].num_background == 4, "the batch is full")
+    await fleet.until(lambda: fleet.ready[0].use.num_background == 4, "the batch is full")
     assert len(await fleet.answer(max_tokens=5)) == 5
     assert not any(job.done() for job in jobs), "it overtook all of them"
     assert [await job for job in jobs] == [expected] * 6, "and took nothing from them"
@@ -64,7 +64,7 @@ async def test_background_work_that_has_aged_is_let_in_beside_a_full_batch(fleet
     started_at = asyncio.get_running_loop().time()
     job = await asked(fleet, BACKGROUND)
     assert asyncio.get_running_loop().time() - started_at >= 0.2
-    assert (fleet.ready[0].num_interactive, fleet.ready[0].num_background) == (2, 1)
+    assert (fleet.ready[0].use.num_interactive, fleet.ready[0].use.num_background) == (2, 1)
     for lease in [*chats, job]:
         lease.release()
 

@@ -40,7 +40,7 @@ async def test_further_workers_follow_the_first_and_requests_are_spread_over_the
     await fleet.answer(max_tokens=1)
     await all_ready(fleet, 3)
     running = [asyncio.create_task(fleet.answer(max_tokens=40)) for _ in range(6)]
-    await fleet.until(lambda: [worker.num_running for worker in fleet.ready] == [2, 2, 2], "they are spread")
+    await fleet.until(lambda: [worker.use.num_running for worker in fleet.ready] == [2, 2, 2], "they are spread")
     assert len(set(await asyncio.gather(*running))) == 1
     assert len(worker_processes()) == 3
 
@@ -235,6 +235,6 @@ async def test_a_hundred_random_operations_on_replicas_end_every_request_in_one_
             text, error = request.result()
             assert text or error is not None
     assert fleet.supervisor.waiting == ()
-    await fleet.until(lambda: all(w.num_running == 0 for w in fleet.supervisor.workers), "every place came back")
+    await fleet.until(lambda: all(w.use.num_running == 0 for w in fleet.supervisor.workers), "every place came back")
     assert await fleet.answer("m@mlx")
     await all_ready(fleet)

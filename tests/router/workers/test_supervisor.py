@@ -139,7 +139,7 @@ async def test_a_cancelled_request_frees_its_place_within_a_second(fleet: FakeFl
     if phase == "decode":
         await started.wait()
     else:
-        await fleet.until(lambda: fleet.holder is not None and fleet.holder.num_running == 1, "it runs")
+        await fleet.until(lambda: fleet.holder is not None and fleet.holder.use.num_running == 1, "it runs")
     doomed.cancel()
     async with asyncio.timeout(1.0):
         assert await fleet.answer(prompts=["x"], max_tokens=1)
@@ -381,5 +381,5 @@ async def test_two_hundred_random_operations_end_every_request_in_one_way(fleet:
                 error, (EngineCrashedError, UnavailableError, QueueFullError, ModelLoadFailedError)
             )
     assert fleet.supervisor.waiting == ()
-    await fleet.until(lambda: all(w.num_running == 0 for w in fleet.supervisor.workers), "every place came back")
+    await fleet.until(lambda: all(w.use.num_running == 0 for w in fleet.supervisor.workers), "every place came back")
     assert await fleet.answer("m@mlx")

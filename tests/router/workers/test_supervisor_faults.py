@@ -87,7 +87,7 @@ async def test_a_killed_worker_ends_its_streams_and_the_next_request_gets_a_new_
     started = asyncio.Event()
     streams = [asyncio.create_task(fleet.outcome(max_tokens=None, on_text=lambda _: started.set())) for _ in range(3)]
     await started.wait()
-    await fleet.until(lambda: fleet.holder is not None and fleet.holder.num_running == 3, "all run")
+    await fleet.until(lambda: fleet.holder is not None and fleet.holder.use.num_running == 3, "all run")
     await asyncio.sleep(0.05)
     old_pid = fleet.pid
     fleet.scripts["llamacpp"] = [FakeOptions()]

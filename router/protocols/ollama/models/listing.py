@@ -144,7 +144,7 @@ def _expires_at(services: Services, workers: list[ManagedWorker]) -> str:
     now = time.monotonic()
     expires_at = services.supervisor.expires_at
     if expires_at is None:
-        last = max(workers, key=lambda worker: worker.used_at)
-        wish_s = services.config.limits.keep_alive_s if last.keep_alive_s is None else last.keep_alive_s
+        last = max(workers, key=lambda worker: worker.use.used_at)
+        wish_s = services.config.limits.keep_alive_s if last.use.keep_alive_s is None else last.use.keep_alive_s
         expires_at = now + (_FOREVER_S if wish_s is None or wish_s > MAX_KEEP_ALIVE_S else wish_s)
     return timestamp(time.time_ns() + round((expires_at - now) * 1e9))

@@ -92,7 +92,7 @@ def test_cancelling_ends_a_request_in_every_phase_and_tells_its_client(phase: st
         assert (gone.status_code, gone.json()["error"]["code"]) == (404, "request_not_found")
         holder = front.fleet.holder
         assert holder is not None
-        await front.fleet.until(lambda: holder.num_running == 0, "its place is free", within_s=1.0)
+        await front.fleet.until(lambda: holder.use.num_running == 0, "its place is free", within_s=1.0)
 
     check()
 

@@ -76,7 +76,7 @@ async def test_the_status_follows_a_worker_through_its_life(front: FakeFront) ->
     assert busy["rss_bytes"] > 1 << 20
     assert busy["devices"] == ["fake"]
     await request
-    await front.fleet.until(lambda: front.fleet.holder is not None and not front.fleet.holder.num_running, "idle")
+    await front.fleet.until(lambda: front.fleet.holder is not None and not front.fleet.holder.use.num_running, "idle")
     assert (await status(front))["workers"][0]["state"] == "ready"
 
 

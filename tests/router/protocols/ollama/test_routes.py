@@ -115,7 +115,7 @@ async def test_nothing_to_answer_loads_and_unloads(front: FakeFront, path: str, 
 async def test_a_model_stays_as_long_as_its_last_request_says(front: FakeFront) -> None:
     async def kept() -> float | None:
         await asyncio.sleep(0)
-        return next(worker.keep_alive_s for worker in front.supervisor.workers if worker.target is not None)
+        return next(worker.use.keep_alive_s for worker in front.supervisor.workers if worker.target is not None)
 
     for keep_alive, seconds in (("1h", 3600.0), (-1, float("inf")), (7, 7.0)):
         await post(front, "/api/generate", prompt="hi", keep_alive=keep_alive, options={"num_predict": 1})

@@ -139,7 +139,7 @@ async def test_a_client_that_leaves_frees_the_worker(front: FakeFront) -> None:
         await front.client.post("/v1/embeddings", json={"model": "m", "input": "a" * 4000}, timeout=1)
     holder = front.fleet.holder
     assert holder is not None
-    await front.fleet.until(lambda: holder.num_running == 0, "its place is free", within_s=1)
+    await front.fleet.until(lambda: holder.use.num_running == 0, "its place is free", within_s=1)
     async with asyncio.timeout(1):
         assert len(await vectors(front, input="abc")) == 1
 
@@ -157,6 +157,8 @@ async def test_streams_go_on_beside_a_long_request(front: FakeFront) -> None:
 @with_front(llamacpp=[FakeOptions(prefill_s_per_token=0.002), FakeOptions()])
 async def test_a_request_survives_the_death_of_its_worker_once(front: FakeFront) -> None:
     request = asyncio.create_task(embed(front, input="a" * 2000))
-    await front.fleet.until(lambda: front.fleet.holder is not None and front.fleet.holder.num_running == 1, "it runs")
+    await front.fleet.until(
+        lambda: front.fleet.holder is not None and front.fleet.holder.use.num_running == 1, "it runs"
+    )
     front.fleet.holder.client.kill()  # type: ignore[union-attr]
     assert (await request).status_code == 200

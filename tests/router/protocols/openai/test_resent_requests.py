@@ -141,7 +141,7 @@ async def test_after_the_window_it_is_cancelled_and_the_same_request_starts_anew
     await front.fleet.until(lambda: not list(front.services.requests), "it has ended")
     holder = front.fleet.holder
     assert holder is not None
-    await front.fleet.until(lambda: holder.num_running == 0, "its place is free")
+    await front.fleet.until(lambda: holder.use.num_running == 0, "its place is free")
     assert holder.client is None or not holder.client.progress
     again = await send(front, body_of(stream=stream, max_tokens=3))
     assert again.headers["x-request-id"] != running.facts.request_id

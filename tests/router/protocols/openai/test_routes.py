@@ -181,7 +181,7 @@ async def test_a_client_that_goes_away_frees_its_place_within_a_second(front: Fa
     doomed = asyncio.create_task(front.chat(max_tokens=None, stream=stream))
     holder = front.fleet.holder
     assert holder is not None
-    await front.fleet.until(lambda: holder.num_running == 1, "it runs")
+    await front.fleet.until(lambda: holder.use.num_running == 1, "it runs")
     doomed.cancel()
     async with asyncio.timeout(1.0):
         assert (await front.chat(max_tokens=1)).status_code == 200

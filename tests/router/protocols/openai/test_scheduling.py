@@ -101,7 +101,7 @@ async def test_a_stall_in_mid_stream_ends_it_with_an_error_and_frees_its_place(f
     assert "[DONE]" not in response.text
     holder = front.fleet.holder
     assert holder is not None
-    await front.fleet.until(lambda: holder.num_running == 0, "its place is free")
+    await front.fleet.until(lambda: holder.use.num_running == 0, "its place is free")
 
 
 @with_front(config=make_config(inter_token_timeout_s=0.2), llamacpp=FakeOptions(decode_s=0.02, answer_tokens=30))
