@@ -9,7 +9,16 @@ from backends.base import Tokenizer
 from backends.logits import Candidate, Likelihoods, LogitsEditor
 from backends.output.detokenizer import Detokenizer
 from backends.sequence import Sequence
-from backends.wire.messages import Delta, Event, Finished, Generate, PrefillProgress, SequenceTimings, Usage
+from backends.wire.messages import (
+    Delta,
+    Event,
+    Finished,
+    Generate,
+    PrefillProgress,
+    SequenceEnd,
+    SequenceTimings,
+    Usage,
+)
 from backends.wire.output import FinishReason, Output, OutputParser, PositionLogprobs, TokenLogprob
 
 
@@ -162,7 +171,8 @@ class RunningAnswer:
         output = _with_logprobs(output, self._held.logprobs)
         stopped_by = self._detokenizer.stopped_by
         token_ids = list(self.sequence.token_ids) if self._wants_token_ids else None
-        return Finished(self.sequence.sequence_id, reason, output, self.usage, timings, stopped_by, token_ids)
+        end = SequenceEnd(reason, self.usage, timings, stopped_by, token_ids)
+        return Finished(self.sequence.sequence_id, output, end)
 
     def _progress(self) -> list[Event]:
         sequence = self.sequence

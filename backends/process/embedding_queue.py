@@ -20,6 +20,7 @@ from backends.wire.messages import (
     Failed,
     Finished,
     LoadedModel,
+    SequenceEnd,
     SequenceTimings,
     Usage,
 )
@@ -148,7 +149,7 @@ class EmbeddingQueue:
         events: list[Event] = [Embedded(sequence_id, job.num_done - 1, vector, len(token_ids))]
         if job.num_done == len(job.inputs):
             self._end(job)
-            events.append(Finished(sequence_id, "stop", Output(), job.usage, self._timings(job)))
+            events.append(Finished(sequence_id, Output(), SequenceEnd("stop", job.usage, self._timings(job))))
         return events
 
     def _end(self, job: _Job) -> None:

@@ -131,6 +131,21 @@ class SequenceTimings(msgspec.Struct, frozen=True, array_like=True):
     decode_ms: float
 
 
+class SequenceEnd(msgspec.Struct, frozen=True, array_like=True):
+    """How a sequence ended.
+
+    Attributes:
+        stopped_by: The stop string that ended it, or None.
+        token_ids: Prompt and answer, an end token too; None = nobody wanted them.
+    """
+
+    reason: FinishReason
+    usage: Usage
+    timings: SequenceTimings
+    stopped_by: str | None = None
+    token_ids: list[int] | None = None
+
+
 # ---- gateway -> worker ----------------------------------------------------------------------------------------------
 
 
@@ -256,20 +271,11 @@ class Delta(_Message, frozen=True, array_like=True, tag=True):
 
 
 class Finished(_Message, frozen=True, array_like=True, tag=True):
-    """Terminal: the sequence ended by itself.
-
-    Attributes:
-        stopped_by: The stop string that ended it, or None.
-        token_ids: Prompt and answer, an end token too; None = nobody wanted them.
-    """
+    """Terminal: the sequence ended by itself, with its last output, perhaps an empty one."""
 
     sequence_id: int
-    reason: FinishReason
     output: Output
-    usage: Usage
-    timings: SequenceTimings
-    stopped_by: str | None = None
-    token_ids: list[int] | None = None
+    end: SequenceEnd
 
 
 class Answered(_Message, frozen=True, array_like=True, tag=True):

@@ -10,13 +10,13 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from backends.wire.messages import Aborted, Answered, Ask, Failed, LoadedModel
+from backends.wire.messages import Answered, Ask, LoadedModel
 from backends.wire.questions import Answer, Question
 from router.errors import EngineCrashedError, EngineTimeoutError
 from router.models.wish import Wish
-from router.requests.generation import error_of
-from router.workers.client import WorkerClient
-from router.workers.streams import TaskEvent, TaskStream
+from router.requests.generation import raise_failure
+from router.workers.base import WorkerLink
+from router.workers.streams import TaskStream
 from router.workers.supervisor import Supervisor
 from router.workers.waiting import Lease
 
@@ -25,10 +25,10 @@ class Reply(msgspec.Struct, frozen=True):
     """An answer, and who gave it.
 
     Attributes:
-        client: The worker; another one may have the model by now.
+        client: What answered; another one may have the model by now.
     """
 
-    client: WorkerClient
+    client: WorkerLink
     model: LoadedModel
     path: str
     answer: Answer
@@ -66,7 +66,7 @@ async def _ask_once(
                     if isinstance(event, Answered):
                         assert lease.client.loaded is not None
                         return Reply(lease.client, lease.client.loaded, lease.choice.target.path, event.answer)
-                    _raise_for(event, prompt_param)
+                    raise_failure(event, prompt_param)
     except TimeoutError as exc:
         raise EngineTimeoutError(f"the engine did not answer within {timeout_s:g} s") from exc
     finally:
@@ -81,11 +81,3 @@ async def _events(lease: Lease, request: Ask) -> AsyncGenerator[TaskStream, None
         yield stream
     finally:
         lease.client.cancel(stream)
-
-
-def _raise_for(event: TaskEvent, prompt_param: str) -> None:
-    """Raise what a terminal message means that is no answer."""
-    if isinstance(event, Failed):
-        raise error_of(event, event.param if event.param and event.param.startswith(prompt_param) else prompt_param)
-    if isinstance(event, Aborted):
-        raise EngineCrashedError("the engine gave the request up because it was told to stop")

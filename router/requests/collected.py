@@ -8,9 +8,10 @@ from typing import Literal
 
 import msgspec
 
+from backends.wire.messages import SequenceEnd
 from backends.wire.output import PositionLogprobs, ToolCallDelta
 from router.errors import EngineCrashedError
-from router.requests.generation import GenerationEvent, OutputEvent, SequenceEnd
+from router.requests.generation import GenerationEvent, OutputEvent
 
 
 class OutputPart(msgspec.Struct):

@@ -3,20 +3,17 @@
 It is listed among the requests that run and can be ended by its id, like a generation. Not here: any protocol's shapes.
 """
 
-import asyncio
-
 import msgspec
 
 from backends.sequence import Priority
-from backends.wire.messages import Aborted, Answered, Embed, Embedded, Failed, Finished
+from backends.wire.messages import Embed, Embedded, Finished
 from backends.wire.request import Pooling
-from router.errors import EngineCrashedError, RouterError
-from router.models.targets import Choice, Target
+from router.errors import EngineCrashedError
 from router.models.wish import Wish
-from router.requests.generation import error_of
-from router.workers.streams import TaskEvent, TaskStream
+from router.requests.generation import raise_failure
+from router.requests.leased import LeasedRequest
+from router.workers.streams import TaskStream
 from router.workers.supervisor import Supervisor
-from router.workers.waiting import Lease, Ticket
 
 
 class EmbeddingWanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,35 +48,24 @@ class Embeddings(msgspec.Struct, frozen=True):
     queue_ms: float = 0.0
 
 
-class EmbeddingRun:
+class EmbeddingRun(LeasedRequest[TaskStream]):
     """A running request. `result` is awaited once; whoever leaves it early gives everything back.
 
     A worker that dies is replaced, once, unseen.
 
     Attributes:
-        choice: The model and engine that serve it, once they do.
         num_tokens_done: Tokens of the inputs that are embedded.
     """
 
     def __init__(self, supervisor: Supervisor, wanted: EmbeddingWanted) -> None:
-        self._supervisor = supervisor
+        super().__init__(supervisor)
         self.wanted = wanted
-        self.choice: Choice | None = None
         self.num_tokens_done = 0
-        self._ticket: Ticket | None = None
-        self._lease: Lease | None = None
-        self._stream: TaskStream | None = None
-        self._error: RouterError | None = None
 
     @property
     def is_embedding(self) -> bool:
         """Whether a worker has it."""
         return self._stream is not None
-
-    @property
-    def waits_for(self) -> Target | None:
-        """What the request waits for in the queue; None before and after."""
-        return None if self._ticket is None else self._ticket.choice.target
 
     async def result(self) -> Embeddings:
         """Wait for the vectors.
@@ -96,22 +82,11 @@ class EmbeddingRun:
                 raise
             return await self._once()
 
-    def fail(self, error: RouterError) -> None:
-        """End the request now; who waits for the result gets the error."""
-        if self._error is not None:
-            return
-        self._error = error
-        if self._ticket is not None:
-            self._supervisor.withdraw(self._ticket)
-        if self._stream is not None:
-            self._stream.fail(error)
-
     async def _once(self) -> Embeddings:
         wanted = self.wanted
         self.num_tokens_done = 0
-        lease = self._lease = await self._leased()
         try:
-            self.choice = lease.choice
+            lease = await self._leased(wanted.wish, 1, wanted.priority)
             assert lease.client.loaded is not None
             used = lease.client.loaded.pooling or wanted.pooling or Pooling.MEAN
             self._stream = lease.client.submit(Embed(0, wanted.inputs, wanted.pooling, wanted.truncates))
@@ -119,22 +94,7 @@ class EmbeddingRun:
             return Embeddings(vectors, num_tokens, used, lease.load_ms, lease.queue_ms)
         finally:
             self._give_back()
-
-    async def _leased(self) -> Lease:
-        if self._error is not None:
-            raise self._error
-        wanted = self.wanted
-        ticket = self._ticket = self._supervisor.submit(wanted.wish, 1, wanted.priority)
-        try:
-            await asyncio.wait([ticket.lease])
-        except asyncio.CancelledError:
-            self._supervisor.withdraw(ticket)
-            raise
-        finally:
-            self._ticket = None
-        if self._error is not None:
-            raise self._error
-        return ticket.lease.result()
+            self._stream = None
 
     async def _vectors(self, stream: TaskStream) -> tuple[list[bytes], int]:
         vectors: list[bytes] = []
@@ -144,23 +104,6 @@ class EmbeddingRun:
                     vectors.append(event.vector)
                     self.num_tokens_done += event.num_tokens
                 elif isinstance(event, Finished):
-                    return vectors, event.usage.num_prompt_tokens
+                    return vectors, event.end.usage.num_prompt_tokens
                 else:
-                    self._raise_for(event)
-
-    def _give_back(self) -> None:
-        if self._lease is not None:
-            lease, self._lease = self._lease, None
-            if self._stream is not None:
-                lease.client.cancel(self._stream)
-                self._stream = None
-            lease.release()
-
-    def _raise_for(self, event: TaskEvent) -> None:
-        """Raise what a terminal message means that is no answer."""
-        if isinstance(event, Failed):
-            param = self.wanted.input_param
-            raise error_of(event, event.param if event.param and event.param.startswith(param) else param)
-        if isinstance(event, Aborted):
-            raise EngineCrashedError("the engine gave the request up because it was told to stop")
-        assert not isinstance(event, Answered), "an embedding is no question"
+                    raise_failure(event, self.wanted.input_param)

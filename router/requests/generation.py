@@ -4,7 +4,6 @@ Protocol packages turn their requests into `GenerationRequest` and these events 
 events, and what becomes of them when nobody does, is `requests`' business.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
@@ -27,10 +26,9 @@ from backends.wire.messages import (
     Finished,
     Generate,
     PrefillProgress,
-    SequenceTimings,
-    Usage,
+    SequenceEnd,
 )
-from backends.wire.output import FinishReason, Output
+from backends.wire.output import Output
 from backends.wire.prompts import ForkPrompt, Prompt
 from backends.wire.request import SequenceSpec
 from router.errors import (
@@ -41,12 +39,10 @@ from router.errors import (
     UnsupportedFieldError,
 )
 from router.models.size import size_of
-from router.models.targets import Choice, Target
 from router.models.wish import Wish
-from router.workers.client import RequestStream, StreamEvent
-from router.workers.streams import SequenceProgress
+from router.requests.leased import LeasedRequest
+from router.workers.streams import RequestStream, SequenceProgress, StreamEvent, TaskEvent
 from router.workers.supervisor import Supervisor
-from router.workers.waiting import Lease, Ticket
 
 NUM_SEEDS: Final = 2**32 - 1
 """Seeds are taken modulo this: llama.cpp reads 2**32 - 1 as "no seed". Source: llama.h, LLAMA_DEFAULT_SEED."""
@@ -75,21 +71,6 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     def num_sequences(self) -> int:
         """Answers in all; number p * num_choices + i is the i-th answer to prompt p."""
         return len(self.prompts) * self.num_choices
-
-
-class SequenceEnd(msgspec.Struct, frozen=True):
-    """How one sequence ended.
-
-    Attributes:
-        stopped_by: The stop string that ended it, or None.
-        token_ids: Prompt and answer, where they were wanted.
-    """
-
-    reason: FinishReason
-    usage: Usage
-    timings: SequenceTimings
-    stopped_by: str | None = None
-    token_ids: list[int] | None = None
 
 
 class OutputEvent(msgspec.Struct, frozen=True):
@@ -122,7 +103,7 @@ class ProgressEvent(msgspec.Struct, frozen=True):
 GenerationEvent = OutputEvent | ProgressEvent
 
 
-class Generation:
+class Generation(LeasedRequest[RequestStream]):
     """A running request. Read it with `next` until None, then or earlier `close` it; `events` does both.
 
     A reader that is cancelled in `next` leaves the request as it is: whoever calls `next` after it goes on where it
@@ -132,7 +113,8 @@ class Generation:
         clock: Monotonic seconds.
 
     Attributes:
-        choice: The model and engine that serve it, once they do.
+        queue_ms: Time in the queue, of all its leases together.
+        load_ms: Time for loads, likewise.
         progress: What was seen of its sequences, in their order; () until a worker has them.
         has_output: Whether anything was read that belongs to an answer.
         last_read_at: When something was read last, or None.
@@ -141,22 +123,16 @@ class Generation:
     def __init__(
         self, supervisor: Supervisor, request: GenerationRequest, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._supervisor = supervisor
+        super().__init__(supervisor)
         self._clock = clock
         self.request = request
-        self.choice: Choice | None = None
         self.queue_ms = 0.0
         self.load_ms = 0.0
         self.progress: tuple[SequenceProgress, ...] = ()
         self.has_output = False
         self.last_read_at: float | None = None
         self._num_open = request.num_sequences
-        self._ticket: Ticket | None = None
-        self._lease: Lease | None = None
-        self._stream: RequestStream | None = None
-        self._index_of: dict[int, int] = {}
         self._is_retry = False
-        self._error: RouterError | None = None
 
     async def next(self) -> list[GenerationEvent] | None:
         """Return what the next step brought, at least one event; None after the end.
@@ -171,7 +147,7 @@ class Generation:
                 stream = self._stream or await self._start()
                 events = await stream.read()
                 self.last_read_at = self._clock()
-                batch = self._translated_batch(events)
+                batch = self._translated_batch(stream, events)
             except EngineCrashedError:
                 self._give_back()
                 if self.has_output or self._is_retry or self._error is not None:
@@ -192,13 +168,9 @@ class Generation:
             self.close()
 
     def fail(self, error: RouterError) -> None:
-        """End the request now; a reader gets the error after what has come already. Nothing happens after the end."""
-        if not self._num_open or self._error is not None:
-            return
-        self._error = error
-        self._give_back()
-        if self._stream is not None:
-            self._stream.fail(error)
+        """End the request now, as `LeasedRequest.fail` does, unless it has ended."""
+        if self._num_open:
+            super().fail(error)
 
     def close(self) -> None:
         """Give the place and the sequences back, or the place in the queue; nothing is to be read any more."""
@@ -210,53 +182,28 @@ class Generation:
         """Whether something has come that nobody has read yet."""
         return self._stream is not None and self._stream.has_unread
 
-    @property
-    def waits_for(self) -> Target | None:
-        """What the request waits for in the queue; None before and after."""
-        return None if self._ticket is None else self._ticket.choice.target
-
     async def _start(self) -> RequestStream:
         """Wait for the lease and hand the sequences over; a wait that is cancelled keeps its place in the queue."""
-        if self._error is not None:
-            raise self._error
         request = self.request
-        if self._ticket is None:
-            self._ticket = self._supervisor.submit(
-                _sized(request), request.num_sequences, request.spec.priority, request.spec.session_id
-            )
-        ticket = self._ticket
-        await asyncio.wait([ticket.lease])
-        if self._error is not None:
-            raise self._error
-        self._ticket = None
-        self._lease = lease = ticket.lease.result()
-        self._take_over(lease)
+        lease = await self._leased(
+            _sized(request), request.num_sequences, request.spec.priority, request.spec.session_id
+        )
+        self.queue_ms += lease.queue_ms
+        self.load_ms += lease.load_ms
         self._stream = stream = lease.client.generate(generate_messages(request))
-        self._index_of = {sequence_id: index for index, sequence_id in enumerate(stream.sequence_ids)}
         self._num_open = request.num_sequences
         self.progress = tuple(lease.client.progress[sequence_id] for sequence_id in stream.sequence_ids)
         return stream
 
-    def _give_back(self) -> None:
-        if self._ticket is not None:
-            ticket, self._ticket = self._ticket, None
-            self._supervisor.withdraw(ticket)
-        if self._lease is not None:
-            lease, self._lease = self._lease, None
-            if self._stream is not None:
-                lease.client.cancel(self._stream)
-            lease.release()
-
-    def _translated_batch(self, events: list[StreamEvent]) -> list[GenerationEvent]:
+    def _translated_batch(self, stream: RequestStream, events: list[StreamEvent]) -> list[GenerationEvent]:
         batch: list[GenerationEvent] = []
-        for index, event in enumerate(events):
+        for number, event in enumerate(events):
             try:
-                translated = self._translated(event)
+                translated = self._translated(event, stream.index_of(event.sequence_id))
             except (RouterError, BackendError):
                 if not batch:
                     raise
-                assert self._stream is not None
-                self._stream.unread(events[index:])  # what came before it is read first
+                stream.unread(events[number:])  # what came before it is read first
                 break
             if translated is not None:
                 batch.append(translated)
@@ -264,29 +211,22 @@ class Generation:
             self._give_back()
         return batch
 
-    def _take_over(self, lease: Lease) -> None:
-        self.choice = lease.choice
-        self.queue_ms += lease.queue_ms
-        self.load_ms += lease.load_ms
-
-    def _translated(self, event: StreamEvent) -> GenerationEvent | None:
+    def _translated(self, event: StreamEvent, index: int) -> GenerationEvent | None:
         match event:
-            case Delta(sequence_id=sequence_id, output=output, num_tokens=num_tokens):
+            case Delta(output=output, num_tokens=num_tokens):
                 self.has_output = True
-                return OutputEvent(self._index_of[sequence_id], output, num_tokens)
-            case Finished(sequence_id=sequence_id, output=output):
+                return OutputEvent(index, output, num_tokens)
+            case Finished(output=output, end=end):
                 self.has_output = True
                 self._num_open -= 1
-                index = self._index_of[sequence_id]
-                self.progress[index].note_end(event.usage, event.timings)
-                end = SequenceEnd(event.reason, event.usage, event.timings, event.stopped_by, event.token_ids)
+                self.progress[index].note_end(end)
                 return OutputEvent(index, output, 0, end)
             case Accepted() | PrefillProgress():
-                return self._progress(event, self._index_of[event.sequence_id])
+                return self._progress(event, index)
             case Failed():
                 raise error_of(event, self.request.prompt_param)
             case Aborted():
-                raise EngineCrashedError("the engine gave the request up because it was told to stop")
+                raise _gave_up()
 
     def _progress(self, event: Accepted | PrefillProgress, index: int) -> ProgressEvent | None:
         if not self.request.wants_progress:
@@ -297,7 +237,7 @@ class Generation:
 
 
 def generate_messages(request: GenerationRequest) -> list[Generate]:
-    """Return one message per sequence; `WorkerClient.generate` gives them their ids.
+    """Return one message per sequence; `WorkerLink.generate` gives them their ids.
 
     The first answer to a prompt has the prompt, the others are forks of it, named by its place in the list.
     """
@@ -346,3 +286,19 @@ def error_of(event: Failed, prompt_param: str) -> Exception:
             return EngineError(event.message)
         case _:
             return InvalidRequestError(event.message, param)
+
+
+def raise_failure(event: TaskEvent, param: str) -> None:
+    """Raise what an event means that is no answer.
+
+    Args:
+        param: The request's field at fault where the worker does not name a part of it.
+    """
+    if isinstance(event, Failed):
+        raise error_of(event, event.param if event.param and event.param.startswith(param) else param)
+    if isinstance(event, Aborted):
+        raise _gave_up()
+
+
+def _gave_up() -> EngineCrashedError:
+    return EngineCrashedError("the engine gave the request up because it was told to stop")

@@ -45,10 +45,9 @@ from backends.wire.messages import (
 )
 from backends.wire.prompts import ForkPrompt
 from router.errors import EngineCrashedError, InvalidRequestError, ModelLoadFailedError, RouterError
+from router.workers.base import WorkerLink
 from router.workers.launch import WorkerLaunch
-from router.workers.streams import RequestStream, SequenceProgress, StreamEvent, TaskStream
-
-__all__ = ["RequestStream", "StreamEvent", "TaskStream", "WorkerClient", "start_worker"]
+from router.workers.streams import RequestStream, SequenceProgress, TaskStream
 
 logger = logging.getLogger(__name__)
 
@@ -58,20 +57,17 @@ LAST_WORDS_S = 1.0
 """How long the pipes of a reaped process are read: its last frames are in there; its children may hold them open."""
 
 
-class WorkerClient(asyncio.Protocol):
+class WorkerClient(WorkerLink, asyncio.Protocol):
     """One worker process; create it with `start_worker`.
 
     Attributes:
-        hello: Its first message, once it came.
-        loaded: What it has loaded, once it has.
         load_fraction: Share of the load that is done, 0..1, or None before.
         last_sign_at: Monotonic time of its last frame.
-        progress: Of the generations that have not ended, by sequence id.
-        is_closed: Whether the channel has ended: the process is gone, or about to be.
     """
 
-    def __init__(self, engine: str, on_change: Callable[[], None]) -> None:
+    def __init__(self, engine: str, process: asyncio.subprocess.Process, on_change: Callable[[], None]) -> None:
         self.engine = engine
+        self._process = process
         self.hello: Hello | None = None
         self.loaded: LoadedModel | None = None
         self.heartbeat: Heartbeat | None = None
@@ -81,7 +77,6 @@ class WorkerClient(asyncio.Protocol):
         self._encoder = FrameEncoder()
         self._decoder: FrameDecoder[list[Event]] = FrameDecoder(list[Event])
         self._transport: asyncio.Transport | None = None
-        self._process: asyncio.subprocess.Process | None = None
         self._stderr_tail = bytearray()
         self._streams: dict[int, RequestStream | TaskStream] = {}
         self.progress: dict[int, SequenceProgress] = {}
@@ -90,7 +85,7 @@ class WorkerClient(asyncio.Protocol):
         self.is_closed = False
         self._takes_requests = True
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._stderr_reader: asyncio.Task[None] | None = None
+        self._stderr_reader = asyncio.create_task(self._read_stderr())
 
     # ---- asyncio.Protocol -------------------------------------------------------------------------------------------
 
@@ -121,7 +116,6 @@ class WorkerClient(asyncio.Protocol):
     @property
     def pid(self) -> int:
         """Process id."""
-        assert self._process is not None
         return self._process.pid
 
     @property
@@ -134,11 +128,6 @@ class WorkerClient(asyncio.Protocol):
         """Why the load failed, in the engine's words, or None."""
         return self._load_error
 
-    def attach(self, process: asyncio.subprocess.Process) -> None:
-        """Take over the started process and watch its stderr."""
-        self._process = process
-        self._stderr_reader = asyncio.create_task(self._read_stderr())
-
     def load(self, spec: LoadSpec) -> None:
         """Tell the worker to load; `loaded` or `load_error` is set when it answered."""
         self.load_fraction = 0.0
@@ -150,14 +139,12 @@ class WorkerClient(asyncio.Protocol):
 
     def kill(self) -> None:
         """End the process at once."""
-        if self._process is not None and self._process.returncode is None:
+        if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
     async def wait(self) -> int:
         """Wait until the process has ended and is reaped; fail every open stream; return the exit code."""
-        assert self._process is not None
-        assert self._stderr_reader is not None
         code = await self._process.wait()
         await asyncio.wait([self._stderr_reader, self._lost], timeout=LAST_WORDS_S)
         self._stderr_reader.cancel()
@@ -172,7 +159,6 @@ class WorkerClient(asyncio.Protocol):
 
     async def has_ended(self, timeout_s: float) -> bool:
         """Wait for the process to end, at most `timeout_s`."""
-        assert self._process is not None
         try:
             async with asyncio.timeout(timeout_s):
                 await self._process.wait()
@@ -197,14 +183,7 @@ class WorkerClient(asyncio.Protocol):
     # ---- for requests -----------------------------------------------------------------------------------------------
 
     def generate(self, requests: Sequence[Generate]) -> RequestStream:
-        """Start the sequences of one request; the ids in `requests` are replaced.
-
-        A `ForkPrompt` in there names its source by its place in `requests`, before its own; it is replaced as well.
-
-        Raises:
-            EngineCrashedError: The process is gone, or about to go.
-            InvalidRequestError: A prompt does not fit into a frame.
-        """
+        """Send the sequences of one request."""
         sequence_ids = tuple(range(self._next_id, self._next_id + len(requests)))
         numbered = [
             _with_ids(request, sequence_id, sequence_ids)
@@ -219,12 +198,7 @@ class WorkerClient(asyncio.Protocol):
         return stream
 
     def submit(self, request: Ask | Embed) -> TaskStream:
-        """Start something that is no generation; the id in `request` is replaced.
-
-        Raises:
-            EngineCrashedError: The process is gone, or about to go.
-            InvalidRequestError: The request does not fit into a frame.
-        """
+        """Send something that is no generation."""
         sequence_id = self._next_id
         stream = TaskStream((sequence_id,), self._send)
         self._submit([msgspec.structs.replace(request, sequence_id=sequence_id)], stream)
@@ -311,7 +285,6 @@ class WorkerClient(asyncio.Protocol):
                 assert_never(event)
 
     async def _read_stderr(self) -> None:
-        assert self._process is not None
         assert self._process.stderr is not None
         while data := await self._process.stderr.read(65536):
             self._stderr_tail += data
@@ -348,7 +321,6 @@ async def start_worker(launch: WorkerLaunch, on_change: Callable[[], None]) -> W
     """
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    client = WorkerClient(launch.engine, on_change)
     try:
         with theirs:
             process = await asyncio.create_subprocess_exec(
@@ -365,6 +337,6 @@ async def start_worker(launch: WorkerLaunch, on_change: Callable[[], None]) -> W
         ours.close()
         raise
     ours.setblocking(False)
+    client = WorkerClient(launch.engine, process, on_change)
     await loop.create_connection(lambda: client, sock=ours)
-    client.attach(process)
     return client

@@ -21,8 +21,8 @@ from backends.wire.messages import (
     Pause,
     PrefillProgress,
     Resume,
+    SequenceEnd,
     SequenceTimings,
-    Usage,
 )
 from router.errors import RouterError
 
@@ -40,7 +40,7 @@ class _Stream(Generic[_EventT]):
     When the reader falls behind by MAX_BUFFERED_CHARS the sequences are paused in the worker until the buffer is empty.
 
     Attributes:
-        sequence_ids: Ids on the worker's channel, in the order of the request's prompts.
+        sequence_ids: Consecutive ids on the worker's channel, in the order of the request's prompts.
         is_paused: Whether the worker was told to pause its sequences.
     """
 
@@ -68,6 +68,10 @@ class _Stream(Generic[_EventT]):
         """End the stream with an error once its events are read."""
         self._error = error
         self._wake()
+
+    def index_of(self, sequence_id: int) -> int:
+        """Return which of the request's sequences an event belongs to, from 0."""
+        return sequence_id - self.sequence_ids[0]
 
     @property
     def has_unread(self) -> bool:
@@ -146,9 +150,10 @@ class SequenceProgress:
                 self.num_evaluated = num_done
                 self.num_cached = num_cached
 
-    def note_end(self, usage: Usage, timings: SequenceTimings) -> None:
+    def note_end(self, end: SequenceEnd) -> None:
         """Take over the counts and times of a sequence that has finished."""
+        usage = end.usage
         self.num_prompt_tokens = self.num_evaluated = usage.num_prompt_tokens
         self.num_cached = usage.num_cached_tokens
         self.num_output_tokens = usage.num_output_tokens
-        self.timings = timings
+        self.timings = end.timings

@@ -13,7 +13,7 @@ from router.errors import RouterError
 from router.models.targets import Choice, Target
 from router.models.wish import Wish
 from router.placement.situation import WaitingRequest
-from router.workers.client import WorkerClient
+from router.workers.base import WorkerLink
 
 MAX_RETRY_AFTER_S = 60.0
 _FIRST_GUESS_S = 5.0
@@ -29,7 +29,7 @@ class Lease:
     """
 
     def __init__(
-        self, client: WorkerClient, choice: Choice, *, queue_ms: float, load_ms: float, release: Callable[[], None]
+        self, client: WorkerLink, choice: Choice, *, queue_ms: float, load_ms: float, release: Callable[[], None]
     ) -> None:
         self.client = client
         self.choice = choice

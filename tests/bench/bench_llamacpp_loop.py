@@ -48,7 +48,7 @@ def worker_rate(path: str, num_threads: int) -> float:
         num_before = worker.answer(1).num_deltas
         finished = worker.wait_for(Finished, TIMEOUT_S)
         duration_s = time.monotonic() - started_at
-        return (finished.usage.num_output_tokens - num_before) / duration_s
+        return (finished.end.usage.num_output_tokens - num_before) / duration_s
 
 
 def bare_rate(path: str, num_threads: int) -> float:

@@ -30,6 +30,7 @@ from backends.wire.messages import (
     Pause,
     PrefillProgress,
     Resume,
+    SequenceEnd,
     Terminal,
 )
 from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
@@ -124,6 +125,10 @@ class Answer:
         return terminal
 
     @property
+    def end(self) -> SequenceEnd:
+        return self.finished.end
+
+    @property
     def failed(self) -> Failed:
         (terminal,) = self.terminals
         assert isinstance(terminal, Failed), terminal
@@ -131,7 +136,7 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        return self.finished.reason
+        return self.end.reason
 
     def take(self, event: Event) -> None:
         """Take over one event, checking the order that the messages module promises."""

@@ -12,14 +12,14 @@ from typing import Final, get_args
 
 import msgspec
 
-from backends.wire.messages import Usage
+from backends.wire.messages import SequenceEnd, Usage
 from router.errors import EngineCrashedError
 from router.http.streaming import SSE
 from router.protocols.answers import sse_event
 from router.protocols.anthropic import answer_schemas as answers
 from router.protocols.anthropic.blocks import BlockWriter, blocks_of
 from router.requests.collected import CollectedOutput
-from router.requests.generation import GenerationEvent, ProgressEvent, SequenceEnd
+from router.requests.generation import GenerationEvent, ProgressEvent
 
 _NAMES: Final = {kind: str(kind.__struct_config__.tag) for kind in get_args(answers.StreamEvent)}
 _NOTHING: Final = Usage(0, 0, 0)

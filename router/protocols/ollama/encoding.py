@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from backends.wire.messages import SequenceEnd
 from backends.wire.output import Output, PositionLogprobs, ToolCallDelta
 from router.http.streaming import NDJSON
 from router.protocols.fields.logprobs import position_logprobs
@@ -24,7 +25,7 @@ from router.protocols.ollama.answer_schemas import (
 )
 from router.protocols.ollama.durations import nanoseconds, timestamp
 from router.requests.collected import CollectedOutput
-from router.requests.generation import Generation, GenerationEvent, OutputEvent, SequenceEnd
+from router.requests.generation import Generation, GenerationEvent, OutputEvent
 
 _encode = msgspec.json.Encoder().encode
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from backends.wire.messages import SequenceEnd
 from backends.wire.output import PositionLogprobs
 from router.protocols.fields.logprobs import number_of, position_logprobs, token_text
 from router.protocols.openai.answer_schemas import (
@@ -32,7 +33,7 @@ from router.protocols.openai.answer_schemas import (
 )
 from router.protocols.openai.schemas import ServiceTier
 from router.requests.collected import CollectedOutput
-from router.requests.generation import Generation, SequenceEnd
+from router.requests.generation import Generation
 
 
 class CompletionHead(msgspec.Struct, frozen=True, kw_only=True):

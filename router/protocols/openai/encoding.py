@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from backends.wire.messages import SequenceEnd
 from backends.wire.output import FinishReason, Output, ToolCallDelta
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.protocols.answers import TEXT_PLACE, EncodedAhead, sse_event
@@ -35,7 +36,7 @@ from router.protocols.openai.answer_schemas import (
     Timings,
     ToolCallFragment,
 )
-from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent, SequenceEnd
+from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent
 
 DONE = b"data: [DONE]\n\n"
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from backends.wire.messages import SequenceEnd
 from router.errors import EngineCrashedError
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.protocols.responses.answer_schemas import (
@@ -24,7 +25,7 @@ from router.protocols.responses.answer_schemas import (
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.output import EventWriter, OutputItems
 from router.protocols.responses.schemas import LOGPROBS, SEALED_REASONING
-from router.requests.generation import Generation, GenerationEvent, OutputEvent, SequenceEnd
+from router.requests.generation import Generation, GenerationEvent, OutputEvent
 
 # A response that was cancelled has no event of its own in the API; its object says so.
 _LAST_EVENTS: Final[dict[str, type[StreamEvent]]] = {

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, cast
 
 import msgspec
 
+from backends.wire.messages import SequenceEnd
 from router.errors import RequestCancelledError
 from router.http.dialect import openai_error
 from router.http.error_response import shown_error
@@ -32,7 +33,7 @@ from router.protocols.responses.schemas import (
     ResponseRequest,
     TextConfig,
 )
-from router.requests.generation import Generation, GenerationRequest, SequenceEnd
+from router.requests.generation import Generation, GenerationRequest
 
 _TOO_MANY: Final = 429
 _FIRST_SERVER_STATUS: Final = 500

@@ -53,7 +53,7 @@ def test_every_finished_answer_validates(real_driver: EngineDriver) -> None:
             (terminal,) = answer.terminals
             assert isinstance(terminal, Finished), terminal
             num_run += 1
-            if terminal.reason == "stop":
+            if terminal.end.reason == "stop":
                 num_finished += 1
                 jsonschema.Draft202012Validator(whole).validate(json.loads(answer.text))
 

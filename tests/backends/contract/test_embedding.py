@@ -95,7 +95,7 @@ def test_inputs_do_not_see_each_other(loaded: EngineUnderTest) -> None:
         assert (event.sequence_id, event.index) == (5, index)
         vectors.append(np.frombuffer(event.vector, "<f4"))
     assert [event.num_tokens for event in embedded if isinstance(event, Embedded)] == [len(IDS), 1, 9, len(IDS)]
-    assert finished.usage.num_prompt_tokens == 2 * len(IDS) + 10
+    assert finished.end.usage.num_prompt_tokens == 2 * len(IDS) + 10
     for vector, token_ids in zip(vectors, (IDS, [ord("x")], IDS[:9], IDS), strict=True):
         assert np.abs(vector - vector_of(loaded, token_ids, Pooling.MEAN)).max() < TOLERANCE
 

@@ -149,7 +149,7 @@ class TestEnds:
         answer = driver.answer("abc", max_tokens=max_tokens)
         assert answer.reason == "length"
         assert len(answer.token_ids) == max_tokens
-        usage = answer.finished.usage
+        usage = answer.end.usage
         assert (usage.num_prompt_tokens, usage.num_output_tokens) == (3, max_tokens)
 
     def test_without_max_tokens_the_context_is_the_end(self, driver: EngineDriver) -> None:
@@ -161,7 +161,7 @@ class TestEnds:
         assert len(driver.answer("x" * 255, max_tokens=9).token_ids) == 1
 
     def test_timings_are_not_negative(self, driver: EngineDriver) -> None:
-        timings = driver.answer("abc").finished.timings
+        timings = driver.answer("abc").end.timings
         assert min(timings.queue_ms, timings.prefill_ms, timings.decode_ms) >= 0
         assert timings.prefill_ms + timings.decode_ms > 0
 
@@ -173,7 +173,7 @@ class TestEnds:
         answer = driver.answer("abc", max_tokens=40, stop=(stop, "\0never\0"))
         assert answer.reason == "stop"
         assert answer.text == whole[: whole.index(stop)]
-        assert answer.finished.usage.num_output_tokens < 40
+        assert answer.end.usage.num_output_tokens < 40
 
     def test_text_held_for_a_stop_string_comes_at_the_end(self, driver: EngineDriver) -> None:
         whole = driver.answer("abc", max_tokens=12).text
@@ -190,7 +190,7 @@ class TestEnds:
         assert real_driver.engine.tokenizer.is_end(answer.token_ids[-1])
         assert not any(real_driver.engine.tokenizer.is_end(token_id) for token_id in answer.token_ids[:-1])
         assert "<|im_end|>" not in answer.text
-        assert answer.finished.usage.num_output_tokens == len(answer.token_ids)
+        assert answer.end.usage.num_output_tokens == len(answer.token_ids)
 
 
 class TestRefusals:

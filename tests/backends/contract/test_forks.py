@@ -32,7 +32,7 @@ def submit_choices(driver: EngineDriver, prompt: str, samplings: list[SamplingPa
 
 
 def num_cached(driver: EngineDriver, sequence_id: int) -> int:
-    return driver.answers[sequence_id].finished.usage.num_cached_tokens
+    return driver.answers[sequence_id].end.usage.num_cached_tokens
 
 
 def alone(driver: EngineDriver, prompt: str, sampling: SamplingParams, max_tokens: int) -> list[int]:

@@ -48,7 +48,7 @@ class TestRemoval:
         driver.cancel(987_654)
         driver.pause(987_654)
         driver.resume(987_654)
-        assert driver.answer("abc", max_tokens=3).finished.usage.num_output_tokens == 3
+        assert driver.answer("abc", max_tokens=3).end.usage.num_output_tokens == 3
 
     def test_an_empty_plan_is_harmless(self, driver: EngineDriver) -> None:
         alone = driver.answer("abc").text

@@ -63,7 +63,7 @@ def test_a_model_whose_heads_cannot_be_quantized_is_refused_with_a_way_out(tiny_
 def test_float_types_load_on_any_model(tiny_gguf: Path, kv_type: str) -> None:
     engine, _ = load(tiny_gguf, kv_type=kv_type)
     driver = EngineDriver(engine)
-    assert driver.answer(user_says("hi"), GREEDY, max_tokens=4).finished.usage.num_output_tokens > 0
+    assert driver.answer(user_says("hi"), GREEDY, max_tokens=4).end.usage.num_output_tokens > 0
     driver.close()
     engine.close()
 

@@ -20,4 +20,4 @@ def test_any_step_size_loads_and_answers(tiny_gguf: Path, step_tokens: int) -> N
         for sequence_id, prompt in enumerate(prompts, start=1):
             worker.send(Generate(sequence_id, prompt, SequenceSpec(SamplingParams(temperature=0), max_tokens=5)))
         for _ in prompts:
-            assert worker.wait_for(Finished).usage.num_output_tokens <= 5
+            assert worker.wait_for(Finished).end.usage.num_output_tokens <= 5

@@ -176,7 +176,7 @@ class TestTurns:
             events = read_until_end(worker, 1)
             assert [type(event) for event in events] == [Embedded, Finished]
             answer = worker.answer(2)
-            assert len(answer.text) == answer.finished.usage.num_output_tokens == 3
+            assert len(answer.text) == answer.end.usage.num_output_tokens == 3
             assert any(isinstance(event, Heartbeat) for event in worker.events)
 
     def test_a_question_is_answered_in_the_middle_of_a_long_request(self) -> None:

@@ -17,7 +17,7 @@ def generate(
 
 
 def num_cached(worker: WorkerProcess, sequence_id: int) -> int:
-    return worker.answer(sequence_id).finished.usage.num_cached_tokens
+    return worker.answer(sequence_id).end.usage.num_cached_tokens
 
 
 def test_the_next_turn_of_a_chat_computes_only_what_is_new() -> None:

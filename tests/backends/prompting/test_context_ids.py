@@ -58,4 +58,4 @@ def test_the_end_tells_the_tokens_where_they_are_wanted(*, is_wanted: bool) -> N
     generation = RunningAnswer(message, sequence, TokenText(tokenizer), None, 0.0)
     sequence.token_ids.append(IM_END)
     (finished,) = (event for event in generation.on_token(IM_END, None, 1.0) if isinstance(event, Finished))
-    assert finished.token_ids == ([97, 98, IM_END] if is_wanted else None)
+    assert finished.end.token_ids == ([97, 98, IM_END] if is_wanted else None)

@@ -54,7 +54,7 @@ def test_it_stands_in_the_place_of_the_models(model_path: Callable[[str], Path],
         assert description.chat_template == OWN
         assert ask(worker, ApplyTemplate(ChatPrompt(HI)), 2) == Text("[user]hi<|im_end|>")
         worker.send(Generate(3, ChatPrompt(HI), SequenceSpec(GREEDY, max_tokens=4)))
-        assert worker.wait_for(Finished).usage.num_prompt_tokens == len("[user]hi") + 1
+        assert worker.wait_for(Finished).end.usage.num_prompt_tokens == len("[user]hi") + 1
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -22,6 +22,7 @@ from backends.wire.messages import (
     Generate,
     Load,
     LoadSpec,
+    SequenceEnd,
     SequenceTimings,
     Shutdown,
     Usage,
@@ -46,7 +47,10 @@ COMMANDS: list[list[Command]] = [
 ]
 EVENTS: list[list[Event]] = [
     [Accepted(1, 10), Delta(1, Output("a\0ü"), 1)],
-    [Finished(1, "stop", Output(), Usage(1, 2, 3), SequenceTimings(0.5, 1.5, 2.5)), Aborted(2, Usage(0, 0, 0))],
+    [
+        Finished(1, Output(), SequenceEnd("stop", Usage(1, 2, 3), SequenceTimings(0.5, 1.5, 2.5))),
+        Aborted(2, Usage(0, 0, 0)),
+    ],
     [Failed(3, "engine_error", "words", None, {"n_ctx": 5})],
 ]
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from backends.sequence import SamplingParams
-from backends.wire.messages import SequenceTimings, Usage
+from backends.wire.messages import SequenceEnd, SequenceTimings, Usage
 from backends.wire.output import FinishReason, Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import SequenceSpec
@@ -26,7 +26,7 @@ from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.schemas import LOGPROBS, SEALED_REASONING, ResponseRequest
 from router.requests.collected import WholeAnswer
-from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent, SequenceEnd
+from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent
 from router.requests.register import AnswerEncoder
 from tests.support.api_answers import check_answer, endpoint_of
 

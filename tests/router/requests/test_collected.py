@@ -1,11 +1,11 @@
 import msgspec
 import pytest
 
-from backends.wire.messages import SequenceTimings, Usage
+from backends.wire.messages import SequenceEnd, SequenceTimings, Usage
 from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from router.errors import EngineCrashedError
 from router.requests.collected import CallPart, CollectedOutput, WholeAnswer
-from router.requests.generation import OutputEvent, ProgressEvent, SequenceEnd
+from router.requests.generation import OutputEvent, ProgressEvent
 
 END = SequenceEnd("stop", Usage(1, 0, 1), SequenceTimings(0.0, 0.0, 0.0))
 

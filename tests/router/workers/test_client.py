@@ -3,18 +3,29 @@ import asyncio
 import pytest
 
 from backends.sequence import SamplingParams
-from backends.wire.messages import Command, Delta, Finished, Generate, Pause, Resume, SequenceTimings, Usage
+from backends.wire.messages import (
+    Command,
+    Delta,
+    Finished,
+    Generate,
+    Pause,
+    Resume,
+    SequenceEnd,
+    SequenceTimings,
+    Usage,
+)
 from backends.wire.output import Output
 from backends.wire.prompts import ForkPrompt, Prompt, TextPrompt, TokenPrompt
 from backends.wire.request import SequenceSpec
 from router.errors import EngineCrashedError
 from router.workers import client as worker_client
 from router.workers import streams
-from router.workers.client import RequestStream, start_worker
+from router.workers.client import start_worker
 from router.workers.launch import WorkerLaunch
+from router.workers.streams import RequestStream
 from tests.support.fake_fleet import ENVIRONMENT
 
-END = Finished(1, "stop", Output(), Usage(1, 0, 1), SequenceTimings(0.0, 0.0, 0.0))
+END = Finished(1, Output(), SequenceEnd("stop", Usage(1, 0, 1), SequenceTimings(0.0, 0.0, 0.0)))
 
 
 def stream_with_log() -> tuple[RequestStream, list[Command]]:

@@ -14,6 +14,7 @@ from router.errors import EngineCrashedError, RouterError
 from router.models.wish import Wish
 from router.placement import memory
 from router.workers import faults
+from router.workers.client import WorkerClient
 from router.workers.waiting import Lease
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 
@@ -84,7 +85,9 @@ async def test_a_session_goes_to_the_worker_that_served_it_last_while_that_lives
 
     async def pid_for(session_id: str) -> int:
         leases.append(await fleet.supervisor.lease(Wish("m"), session_id=session_id))
-        return leases[-1].client.pid
+        worker = leases[-1].client
+        assert isinstance(worker, WorkerClient)
+        return worker.pid
 
     def release_all() -> None:
         while leases:

@@ -5,11 +5,11 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from backends.wire.messages import SequenceTimings, Usage
+from backends.wire.messages import SequenceEnd, SequenceTimings, Usage
 from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from router.protocols.ollama.encoding import OllamaHead, OllamaStream, whole_line
 from router.requests.collected import WholeAnswer
-from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent, SequenceEnd
+from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent
 
 NOW_NS = 1_700_000_000_000_000_001
 HEAD = b'{"model":"m:1b","created_at":"2023-11-14T22:13:20.000000001Z",'

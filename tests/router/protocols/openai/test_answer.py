@@ -4,13 +4,13 @@ from typing import Any
 import msgspec
 
 from backends.sequence import SamplingParams
-from backends.wire.messages import SequenceTimings, Usage
+from backends.wire.messages import SequenceEnd, SequenceTimings, Usage
 from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
 from router.protocols.fields.logprobs import FLOOR
 from router.protocols.openai.answer import CompletionHead, TextLogprobsWriter, completion_of, timings_of, usage_of
 from router.requests.collected import CollectedOutput
-from router.requests.generation import Generation, OutputEvent, SequenceEnd
+from router.requests.generation import Generation, OutputEvent
 from tests.router.protocols.openai.test_encoding import CHAT, END, TEXT, TIMINGS, served
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 
 from backends.sequence import SamplingParams
-from backends.wire.messages import SequenceTimings, Usage
+from backends.wire.messages import SequenceEnd, SequenceTimings, Usage
 from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import OutputSpec, SequenceSpec, Tool, ToolUse
@@ -15,7 +15,7 @@ from router.models.targets import Choice, EngineReason, Target
 from router.models.wish import Wish
 from router.protocols.openai.answer import CompletionHead
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
-from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent, SequenceEnd
+from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent
 
 CHAT = CompletionHead(answer_id="chatcmpl-1", created=7, model="m", is_chat=True)
 TEXT = CompletionHead(answer_id="cmpl-1", created=7, model="m", is_chat=False)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from backends.sequence import SamplingParams
-from backends.wire.messages import SequenceTimings, Usage
+from backends.wire.messages import SequenceEnd, SequenceTimings, Usage
 from backends.wire.output import FinishReason, Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import SequenceSpec
@@ -19,7 +19,7 @@ from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import read_items
 from router.protocols.responses.schemas import LOGPROBS, SEALED_REASONING, ResponseRequest
-from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent, SequenceEnd
+from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent
 
 Event = dict[str, Any]
 WANTED = GenerationRequest(

@@ -1,0 +1,70 @@
+"""A request's way through the queue to a worker and back: what generations and embeddings have in common."""
+
+import asyncio
+from typing import Generic, TypeVar
+
+from backends.sequence import Priority
+from router.errors import RouterError
+from router.models.targets import Choice, Target
+from router.models.wish import Wish
+from router.workers.streams import RequestStream, TaskStream
+from router.workers.supervisor import Supervisor
+from router.workers.waiting import Lease, Ticket
+
+_StreamT = TypeVar("_StreamT", RequestStream, TaskStream)
+
+
+class LeasedRequest(Generic[_StreamT]):
+    """One that waits for a worker, has one, or had one.
+
+    Attributes:
+        choice: The model and engine that serve it, once they do.
+    """
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.choice: Choice | None = None
+        self._supervisor = supervisor
+        self._ticket: Ticket | None = None
+        self._lease: Lease | None = None
+        self._stream: _StreamT | None = None
+        self._error: RouterError | None = None
+
+    @property
+    def waits_for(self) -> Target | None:
+        """What the request waits for in the queue; None before and after."""
+        return None if self._ticket is None else self._ticket.choice.target
+
+    def fail(self, error: RouterError) -> None:
+        """End the request now; a reader gets the error after what has come already. Nothing happens after the end."""
+        if self._error is not None:
+            return
+        self._error = error
+        self._give_back()
+        if self._stream is not None:
+            self._stream.fail(error)
+
+    async def _leased(self, wish: Wish, num_sequences: int, priority: Priority, session_id: str | None = None) -> Lease:
+        """Wait for a worker; a wait that is cancelled keeps its place in the queue until `_give_back`."""
+        if self._error is not None:
+            raise self._error
+        if self._ticket is None:
+            self._ticket = self._supervisor.submit(wish, num_sequences, priority, session_id)
+        granted = self._ticket.lease
+        await asyncio.wait([granted])
+        if self._error is not None:
+            raise self._error
+        self._ticket = None
+        self._lease = lease = granted.result()
+        self.choice = lease.choice
+        return lease
+
+    def _give_back(self) -> None:
+        """Give up the worker with all that it does for the request, or the place in the queue."""
+        if self._ticket is not None:
+            ticket, self._ticket = self._ticket, None
+            self._supervisor.withdraw(ticket)
+        if self._lease is not None:
+            lease, self._lease = self._lease, None
+            if self._stream is not None:
+                lease.client.cancel(self._stream)
+            lease.release()
