@@ -38,13 +38,7 @@ def create(name: str, file: str, is_json: bool) -> None:
     try:
         modelfile = parse_modelfile(_text_of(path))
         names = names_to_make(name)
-        settings = settings_of(
-            parameters=modelfile.parameters,
-            system=modelfile.system,
-            template=modelfile.template,
-            messages=modelfile.messages,
-            licenses=modelfile.licenses,
-        )
+        settings = settings_of(modelfile)
     except InvalidRequestError as exc:
         raise CommandError(f"{file}: {exc}") from exc
     if modelfile.adapters:

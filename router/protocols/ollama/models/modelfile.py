@@ -8,13 +8,11 @@ Source: ollama, `docs/modelfile.md` ("Format") and `parser/parser.go` (quotes, c
 import json
 from typing import Any, Final
 
-import msgspec
-
 from registry.catalogue import Artifact, Model
 from registry.hub.ollama.parameters import SETTINGS
 from registry.settings import ModelSettings
 from router.errors import InvalidRequestError
-from router.protocols.ollama.models.schemas import CreateMessage
+from router.protocols.ollama.models.schemas import CreateMessage, RecipeParts
 from router.protocols.ollama.names import display_name
 
 MAX_MODELFILE_BYTES: Final = 1 << 20
@@ -25,26 +23,14 @@ _REPEATED: Final = frozenset({"stop"})
 _MULTILINE: Final = '"""'
 
 
-class Modelfile(msgspec.Struct, frozen=True, kw_only=True):
-    """What the lines say.
+class Modelfile(RecipeParts, frozen=True, kw_only=True):
+    """What the lines say: of several SYSTEM and TEMPLATE the last one, of the others all of them, in order.
 
     Attributes:
         source: FROM: a model's name, a path or `@sha256:DIGEST`.
-        parameters: Name -> text; `stop` has a list.
-        system: SYSTEM; the last one counts.
-        template: TEMPLATE; the last one counts.
-        adapters: ADAPTER, in order.
-        messages: MESSAGE, in order.
-        licenses: LICENSE, in order.
     """
 
     source: str
-    parameters: dict[str, Any] = {}
-    system: str | None = None
-    template: str | None = None
-    adapters: tuple[str, ...] = ()
-    messages: tuple[CreateMessage, ...] = ()
-    licenses: tuple[str, ...] = ()
 
 
 def parse_modelfile(text: str) -> Modelfile:
@@ -150,9 +136,9 @@ class _Reader:
             parameters=self._parameters,
             system=self._texts.get("system"),
             template=self._texts.get("template"),
-            adapters=tuple(self._adapters),
-            messages=tuple(self._messages),
-            licenses=tuple(self._licenses),
+            adapters={str(number): path for number, path in enumerate(self._adapters)},
+            messages=self._messages,
+            license=self._licenses,
         )
 
     def _take_parameter(self, number: int, name: str, value: str) -> None:

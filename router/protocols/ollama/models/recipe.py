@@ -5,7 +5,7 @@ such a file makes no difference to the answer.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +16,7 @@ from registry.hub.references import is_sha256, path_problem
 from registry.settings import check_settings
 from router.errors import InvalidRequestError, MissingFieldError, UnsupportedFieldError
 from router.protocols.ollama.models.modelfile import Modelfile, parse_modelfile
-from router.protocols.ollama.models.schemas import CreateMessage, CreateRequest
+from router.protocols.ollama.models.schemas import CreateMessage, CreateRequest, RecipeParts
 
 _DIGEST_PREFIX: Final = "sha256:"
 _GO_TEMPLATE: Final = re.compile(r"\{\{-?(?:[^{}]*[\s(,])?(?:\.|\$\.?)[A-Za-z]")
@@ -59,27 +59,10 @@ def recipe_of(request: CreateRequest) -> Recipe:
             "and name it in 'files', or run `mlxr models create NAME -f Modelfile` on the server's machine.",
             "from",
         )
-    return Recipe(
-        source=request.source,
-        files=files,
-        settings=settings_of(
-            parameters=request.parameters or {},
-            system=request.system,
-            template=request.template,
-            messages=request.messages or (),
-            licenses=[request.license] if isinstance(request.license, str) else request.license or [],
-        ),
-    )
+    return Recipe(source=request.source, files=files, settings=settings_of(request))
 
 
-def settings_of(
-    *,
-    parameters: Mapping[str, Any],
-    system: str | None,
-    template: str | None,
-    messages: Sequence[CreateMessage],
-    licenses: Sequence[str],
-) -> dict[str, Any]:
+def settings_of(parts: RecipeParts) -> dict[str, Any]:
     """Turn the parts of a recipe into settings. Empty texts count as absent, as in Ollama.
 
     Returns:
@@ -89,17 +72,18 @@ def settings_of(
         InvalidRequestError: A parameter has no setting, or the template is not Jinja.
         InvalidSettingError: A text is too long.
     """
-    read = settings_of_parameters(parameters)
+    read = settings_of_parameters(parts.parameters or {})
     for name, problem in read.problems.items():
         raise UnsupportedFieldError(f"parameters.{name}: {problem}", f"parameters.{name}")
     settings = dict(read.settings)
-    if template:
-        _check_jinja(template)
-        settings["template"] = template
-    if system:
-        settings["system"] = system
-    if messages:
-        settings["messages"] = [_message(message, index) for index, message in enumerate(messages)]
+    if parts.template:
+        _check_jinja(parts.template)
+        settings["template"] = parts.template
+    if parts.system:
+        settings["system"] = parts.system
+    if parts.messages:
+        settings["messages"] = [_message(message, index) for index, message in enumerate(parts.messages)]
+    licenses = [parts.license] if isinstance(parts.license, str) else parts.license or []
     license_text = "\n\n".join(filter(None, licenses))
     if license_text:
         settings["license"] = license_text
@@ -133,12 +117,7 @@ def _from_modelfile(request: CreateRequest, modelfile: Modelfile) -> CreateReque
         request,
         source=None if is_blob else modelfile.source,
         files={"model.gguf": digest} if is_blob else None,
-        adapters={str(number): digest for number, digest in enumerate(modelfile.adapters)} or None,
-        template=modelfile.template,
-        system=modelfile.system,
-        parameters=modelfile.parameters,
-        license=list(modelfile.licenses),
-        messages=list(modelfile.messages),
+        **{name: getattr(modelfile, name) for name in RecipeParts.__struct_fields__},
     )
 
 

@@ -50,19 +50,28 @@ class CreateMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tool_calls: list[Refused] | None = None
 
 
-class CreateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"source": "from"}):
-    """Body of POST /api/create; `modelfile` and `path` are those of old clients."""
+class RecipeParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model is to have beside its weights, by a request or by a Modelfile.
 
-    model: Name | None = None
-    name: Name | None = None
-    source: Name | None = None
-    files: Files | None = None
+    Attributes:
+        adapters: Of a Modelfile, their numbers and paths.
+    """
+
     adapters: Files | None = None
     template: str | None = None
     license: str | Annotated[list[str], Meta(max_length=MAX_TEXTS)] | None = None
     system: str | None = None
     parameters: JSONObject | None = None
     messages: Annotated[list[CreateMessage], Meta(max_length=MAX_TEXTS)] | None = None
+
+
+class CreateRequest(RecipeParts, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"source": "from"}):
+    """Body of POST /api/create; `modelfile` and `path` are those of old clients."""
+
+    model: Name | None = None
+    name: Name | None = None
+    source: Name | None = None
+    files: Files | None = None
     quantize: str | None = None
     quantization: str | None = None
     modelfile: str | None = None

@@ -39,12 +39,12 @@ def test_every_command_is_read() -> None:
         parameters={"temperature": "0.7", "stop": ["<|im_end|>", "###"], "num_ctx": "4096"},
         system="\nYou are Mario.\n# this is no comment\n",
         template="{{ messages[0].content }}",
-        adapters=("./lora.gguf",),
-        messages=(
+        adapters={"0": "./lora.gguf"},
+        messages=[
             CreateMessage(role="user", content="Is Toronto in Canada?"),
             CreateMessage(role="assistant", content="yes,\nindeed"),
-        ),
-        licenses=("MIT", "Apache\n2.0"),
+        ],
+        license=["MIT", "Apache\n2.0"],
     )
 
 
