@@ -53,7 +53,7 @@ def _explained_here(paths: Paths, model: str, size: RequestSize) -> Explanation:
             is_apple_silicon=this_machine().has_metal,
             auto=AutoLearning(registry.benches, machine_id=machine_id()),
         )
-        return explain(models, models.wish_for(model, None), size)
+        return explain(models, models.model_request(model, None), size)
 
 
 def _print(found: Explanation, *, has_server: bool) -> None:

@@ -26,8 +26,8 @@ from registry.engines import EngineKind, EngineSetting
 from registry.errors import RegistryError
 from router.config import ShadowConfig
 from router.errors import RouterError
+from router.models.model_request import ModelRequest
 from router.models.targets import Purpose, Target, usable_artifacts
-from router.models.wish import Wish
 from router.requests.generation import Generation, GenerationRequest
 from router.requests.register import RunningRequest
 from router.services import Services
@@ -129,7 +129,7 @@ class Shadow:
     def _memory_of(self, generation: Generation) -> Remembered | None:
         """Return a request that ended well and means the same on the other engine, or None."""
         request, choice = generation.request, generation.choice
-        is_plain = request.num_sequences == 1 and request.wish.adapter is None
+        is_plain = request.num_sequences == 1 and request.model_request.adapter is None
         if choice is None or not is_plain or request.spec.priority is not Priority.INTERACTIVE:
             return None
         if self._other_engine(choice.target) is None:
@@ -162,9 +162,9 @@ class Shadow:
     async def _generate(self, request: GenerationRequest, engine: EngineKind) -> Measured | None:
         """Return what the other engine takes; None when somebody came meanwhile."""
         bound = MAX_TOKENS if request.spec.max_tokens is None else min(MAX_TOKENS, request.spec.max_tokens)
-        wish = msgspec.structs.replace(request.wish, engine=EngineSetting(engine), keep_alive_s=None)
+        model_request = msgspec.structs.replace(request.model_request, engine=EngineSetting(engine), keep_alive_s=None)
         spec = msgspec.structs.replace(request.spec, max_tokens=bound, priority=Priority.BACKGROUND, session_id=None)
-        repeated = msgspec.structs.replace(request, wish=wish, spec=spec)
+        repeated = msgspec.structs.replace(request, model_request=model_request, spec=spec)
         generation = Generation(self._services.supervisor, repeated)
         reading = asyncio.ensure_future(_read_to_end(generation))
         try:
@@ -183,8 +183,8 @@ class Shadow:
         """Load the first engine again, so that the next request does not wait for it."""
         if self._is_anybody_here():
             return  # what they asked for is being loaded
-        wish = Wish(target.model, EngineSetting(str(target.engine)), load=target.load)
-        lease = await self._services.supervisor.lease(wish, 0, Priority.BACKGROUND)
+        model_request = ModelRequest(target.model, EngineSetting(str(target.engine)), load=target.load)
+        lease = await self._services.supervisor.lease(model_request, 0, Priority.BACKGROUND)
         lease.release()
 
     def _record(self, first: Measured, second: Measured) -> BenchRecord:

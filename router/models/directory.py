@@ -21,8 +21,8 @@ from router.http.headers import ENGINE_HEADER
 from router.models.adapters import find_adapters
 from router.models.auto.learning import AutoLearning
 from router.models.load_settings import AS_CONFIGURED
+from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, Purpose, Target, choose, parse_engine, usable_artifacts
-from router.models.wish import Wish
 
 logger = logging.getLogger(__name__)
 
@@ -103,13 +103,13 @@ class ModelDirectory:
             self._listed = self._registry.models.list()
         return self._listed
 
-    def wish_for(
+    def model_request(
         self,
         reference: str,
         engine_header: str | None,
         purpose: Purpose = Purpose.GENERATE,
         load: LoadSettings = AS_CONFIGURED,
-    ) -> Wish:
+    ) -> ModelRequest:
         """Return what a request asks for.
 
         Args:
@@ -131,25 +131,25 @@ class ModelDirectory:
         model = self.get(name)
         if adapter is not None:
             find_adapters(model, adapter)
-        return Wish(model.name, engine, purpose, load, adapter=adapter)
+        return ModelRequest(model.name, engine, purpose, load, adapter=adapter)
 
-    def resolve(self, wish: Wish) -> Choice:
-        """Return the artifact and engine that a wish means under the settings in force.
+    def resolve(self, model_request: ModelRequest) -> Choice:
+        """Return the artifact and engine that a request means under the settings in force.
 
         Raises:
-            RouterError: The wish cannot be met.
+            RouterError: The request cannot be met.
             RegistryError: The model is gone, or the registry cannot be read.
         """
-        model = self.get(wish.model)
+        model = self.get(model_request.model)
         choice = choose(
             model,
-            wish=wish.engine,
+            requested=model_request.engine,
             global_setting=self._current.config.engine,
             is_apple_silicon=self._is_apple_silicon,
-            purpose=wish.purpose,
-            load=wish.load,
-            adapter=wish.adapter,
-            pick_auto=lambda artifacts: self._picked(model.name, artifacts, wish),
+            purpose=model_request.purpose,
+            load=model_request.load,
+            adapter=model_request.adapter,
+            pick_auto=lambda artifacts: self._picked(model.name, artifacts, model_request),
         )
         for artifact in model.artifacts:
             if artifact.id == choice.target.artifact_id:
@@ -160,21 +160,25 @@ class ModelDirectory:
             if choice.target.adapter is not None and adapter.id == choice.target.adapter.adapter_id:
                 remedy = f"`mlxr models adapter add {model.name} {adapter.path} --name {adapter.name}` reads it anew"
                 self._check_files(adapter, f"the adapter '{adapter.reference}'", remedy)
-        return choice if wish.keep_alive_s is None else replace(choice, keep_alive_s=wish.keep_alive_s)
+        return (
+            choice if model_request.keep_alive_s is None else replace(choice, keep_alive_s=model_request.keep_alive_s)
+        )
 
-    def note_choice(self, wish: Wish, choice: Choice) -> None:
+    def note_choice(self, model_request: ModelRequest, choice: Choice) -> None:
         """Take over that a request goes where `resolve` said; what `auto` decides next hangs on it."""
         if self.auto is None or choice.reason is not EngineReason.AUTO_MEASURED:
             return
-        artifacts = usable_artifacts(self.get(wish.model), wish.purpose)
-        decision = self.auto.decide(choice.target.model, artifacts, wish.size)
-        self.auto.note(choice.target.model, choice.target.engine.kind, wish.size, decision)
+        artifacts = usable_artifacts(self.get(model_request.model), model_request.purpose)
+        decision = self.auto.decide(choice.target.model, artifacts, model_request.size)
+        self.auto.note(choice.target.model, choice.target.engine.kind, model_request.size, decision)
 
-    def _picked(self, model: str, artifacts: Mapping[EngineKind, Artifact], wish: Wish) -> EngineKind | None:
+    def _picked(
+        self, model: str, artifacts: Mapping[EngineKind, Artifact], model_request: ModelRequest
+    ) -> EngineKind | None:
         """Return the engine that is expected to answer sooner; the benchmark measures no adapters and no embeddings."""
-        if self.auto is None or wish.purpose is not Purpose.GENERATE or wish.adapter is not None:
+        if self.auto is None or model_request.purpose is not Purpose.GENERATE or model_request.adapter is not None:
             return None
-        return self.auto.decide(model, artifacts, wish.size).engine
+        return self.auto.decide(model, artifacts, model_request.size).engine
 
     def _check_files(self, artifact: Artifact | Adapter, what: str, remedy: str) -> None:
         """Refuse to serve files that are not those that the registry knows."""

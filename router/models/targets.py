@@ -120,7 +120,7 @@ def parse_engine(text: str, *, param: str) -> EngineSetting:
 def choose(
     model: Model,
     *,
-    wish: EngineSetting | None,
+    requested: EngineSetting | None,
     global_setting: EngineSetting,
     is_apple_silicon: bool,
     purpose: Purpose = Purpose.GENERATE,
@@ -131,7 +131,7 @@ def choose(
     """Return what serves a request for `model`.
 
     Args:
-        wish: The request's own setting, or None.
+        requested: The request's own setting, or None.
         load: What the request itself wants of the load; it goes before the model's settings.
         adapter: What is to be laid over the model, or None.
         pick_auto: Picks for `auto` between the engines that can serve; None = it cannot tell.
@@ -143,7 +143,7 @@ def choose(
         AdapterNotFoundError: The model has no such adapter.
         ModelLoadFailedError: The model has no usable artifact at all, or is to be loaded as the engine cannot.
     """
-    setting, reason = _setting(model, wish, global_setting)
+    setting, reason = _setting(model, requested, global_setting)
     by_engine = usable_artifacts(model, purpose)
     if not by_engine and purpose is Purpose.GENERATE and usable_artifacts(model, Purpose.EMBED):
         message = f"model: '{model.name}' is an embedding model, it does not generate text; use POST /v1/embeddings"
@@ -166,7 +166,7 @@ def choose(
     artifact = by_engine.get(engine.kind)
     if artifact is None:
         raise EngineNotAvailableError(model.name, str(engine), sorted(by_engine), _remedy(model.name, engine.kind))
-    _check_wished_load(model.name, engine.kind, load)
+    _check_requested_load(model.name, engine.kind, load)
     loaded_with = overlaid(load_settings_of(model.settings), load)
     _check_kv_type(model.name, artifact, loaded_with.kv_type)
     overlay = target_adapter(adapters[engine.kind]) if adapter is not None else None
@@ -175,11 +175,11 @@ def choose(
 
 
 def _setting(
-    model: Model, wish: EngineSetting | None, global_setting: EngineSetting
+    model: Model, requested: EngineSetting | None, global_setting: EngineSetting
 ) -> tuple[EngineSetting, EngineReason]:
     """Return the first engine setting that is set, and whose it is."""
-    if wish is not None:
-        return wish, EngineReason.REQUEST
+    if requested is not None:
+        return requested, EngineReason.REQUEST
     if model.engine is not None:
         return model.engine, EngineReason.MODEL_SETTING
     return global_setting, EngineReason.GLOBAL_SETTING
@@ -215,7 +215,7 @@ def _why_artifact_unusable(artifact: Artifact) -> str:
     return f"its {artifact.format} artifact is of kind {kind}, which the {engine} engine cannot run"
 
 
-def _check_wished_load(name: str, engine: EngineKind, load: LoadSettings) -> None:
+def _check_requested_load(name: str, engine: EngineKind, load: LoadSettings) -> None:
     """Refuse what a request wants of the load and the engine cannot do."""
     for key, setting in LOAD_SETTINGS.items():
         if setting.engine not in {None, engine} and getattr(load, key) is not None:

@@ -9,8 +9,8 @@ from registry.settings import LoadSettings
 from router.errors import MissingFieldError
 from router.models.defaults import RequestDefaults
 from router.models.load_settings import AS_CONFIGURED
+from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
-from router.models.wish import Wish
 from router.services import Services
 from router.workers.residency import ManagedWorker
 
@@ -23,20 +23,20 @@ class ChosenModel(msgspec.Struct, frozen=True):
         defaults: What the request gets that does not say otherwise.
     """
 
-    wish: Wish
+    model_request: ModelRequest
     engine: EngineKind
     defaults: RequestDefaults
 
 
-def chosen_model(services: Services, wish: Wish) -> ChosenModel:
+def chosen_model(services: Services, model_request: ModelRequest) -> ChosenModel:
     """Return what a request has to know of its model.
 
     Raises:
         RouterError: It cannot be served.
         RegistryError: There is no such model, or the registry cannot be read.
     """
-    engine = services.models.resolve(wish).target.engine.kind
-    return ChosenModel(wish, engine, services.defaults_for(wish.model))
+    engine = services.models.resolve(model_request).target.engine.kind
+    return ChosenModel(model_request, engine, services.defaults_for(model_request.model))
 
 
 def resident_workers(services: Services) -> list[ManagedWorker]:
@@ -54,14 +54,14 @@ def model_in_query(parameters: Mapping[str, str]) -> str | None:
     return None if model is None else model.replace(" ", "+")
 
 
-def wish_or_default(
+def model_request_or_default(
     services: Services,
     model: str | None,
     engine_header: str | None,
     purpose: Purpose = Purpose.DESCRIBE,
     load: LoadSettings = AS_CONFIGURED,
-) -> Wish:
-    """Return the wish for a named model, or for the only one that can be meant.
+) -> ModelRequest:
+    """Return the request for a named model, or for the only one that can be meant.
 
     Args:
         model: As the client named it; None = the one that is loaded, or else the only one there is.
@@ -74,14 +74,14 @@ def wish_or_default(
         RegistryError: There is no such model, or the registry cannot be read.
     """
     if model is not None:
-        return services.models.wish_for(model, engine_header, purpose, load)
+        return services.models.model_request(model, engine_header, purpose, load)
     resident = resident_workers(services)
     if len(resident) == 1 and resident[0].target is not None:
         target = resident[0].target
         # On the engine where it is, lest a look at a model moves it.
         reference = target.label if engine_header is not None else f"{target.label}@{target.engine}"
-        return services.models.wish_for(reference, engine_header, purpose)
+        return services.models.model_request(reference, engine_header, purpose)
     known = services.models.list()
     if len(known) == 1:
-        return services.models.wish_for(known[0].name, engine_header, purpose)
+        return services.models.model_request(known[0].name, engine_header, purpose)
     raise MissingFieldError("The field 'model' is required: more than one model could be meant.", "model")

@@ -19,7 +19,7 @@ from router.http.streaming import EventStream, until_disconnect
 from router.requests.embedding import EmbeddingRun, Embeddings, EmbeddingWanted
 from router.requests.facts import RequestFacts
 from router.requests.generation import Generation, GenerationRequest
-from router.requests.headers import HeaderWishes, header_wishes
+from router.requests.headers import RequestHeaders, read_headers
 from router.requests.register import AnswerEncoder, RunningRequest, whole_answer
 from router.requests.resend import fingerprint
 from router.services import Services
@@ -49,7 +49,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     request: Request[Any, Any, Any]
     raw: bytes
     seal: bytes
-    wishes: HeaderWishes
+    headers: RequestHeaders
 
     @property
     def engine(self) -> str | None:
@@ -68,7 +68,7 @@ async def arrive(request: Request[Any, Any, Any], services: Services) -> Arrival
         request=request,
         raw=raw,
         seal=fingerprint(request.scope["path"], request.headers, raw),
-        wishes=header_wishes(request.headers),
+        headers=read_headers(request.headers),
     )
 
 
@@ -86,7 +86,7 @@ def start_or_rejoin(services: Services, arrival: Arrival, answering: Callable[[]
         answering(),
         client=_client_of(arrival.request),
         seal=arrival.seal,
-        timeout_s=arrival.wishes.timeout_s,
+        timeout_s=arrival.headers.timeout_s,
     )
 
 
@@ -100,7 +100,7 @@ def start(
         seal: What only the same request has; None = it cannot be taken over.
         timeout_s: Its own limit for the whole request, or None.
     """
-    services.models.note_use(answering.wanted.wish.model)
+    services.models.note_use(answering.wanted.model_request.model)
     facts = RequestFacts(
         request_id=answering.answer_id,
         protocol=answering.protocol,
@@ -126,14 +126,14 @@ async def embeddings(
         BackendError: The engine.
         RegistryError: The model is unknown.
     """
-    if arrival.wishes.priority is not None:
-        wanted = msgspec.structs.replace(wanted, priority=arrival.wishes.priority)
-    services.models.note_use(wanted.wish.model)
+    if arrival.headers.priority is not None:
+        wanted = msgspec.structs.replace(wanted, priority=arrival.headers.priority)
+    services.models.note_use(wanted.model_request.model)
     facts = RequestFacts(
         request_id=answer_id,
         protocol=protocol,
         client=_client_of(arrival.request),
-        timeout_s=arrival.wishes.timeout_s,
+        timeout_s=arrival.headers.timeout_s,
     )
     run = EmbeddingRun(services.supervisor, wanted)
     running = services.requests.start_embedding(facts, run, services.config.limits)

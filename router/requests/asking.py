@@ -13,7 +13,7 @@ import msgspec
 from backends.wire.messages import Answered, Ask, LoadedModel
 from backends.wire.questions import Answer, Question
 from router.errors import EngineCrashedError, EngineTimeoutError
-from router.models.wish import Wish
+from router.models.model_request import ModelRequest
 from router.requests.generation import raise_failure
 from router.workers.base import WorkerLink
 from router.workers.streams import TaskStream
@@ -35,7 +35,12 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 async def ask(
-    supervisor: Supervisor, wish: Wish, question: Question, *, timeout_s: float, prompt_param: str = "messages"
+    supervisor: Supervisor,
+    model_request: ModelRequest,
+    question: Question,
+    *,
+    timeout_s: float,
+    prompt_param: str = "messages",
 ) -> Reply:
     """Put a question to a model, which is loaded for it if need be.
 
@@ -49,16 +54,16 @@ async def ask(
         BackendError: The model's template, or the engine.
     """
     try:
-        return await _ask_once(supervisor, wish, question, timeout_s, prompt_param)
+        return await _ask_once(supervisor, model_request, question, timeout_s, prompt_param)
     except EngineCrashedError:
-        return await _ask_once(supervisor, wish, question, timeout_s, prompt_param)
+        return await _ask_once(supervisor, model_request, question, timeout_s, prompt_param)
 
 
 async def _ask_once(
-    supervisor: Supervisor, wish: Wish, question: Question, timeout_s: float, prompt_param: str
+    supervisor: Supervisor, model_request: ModelRequest, question: Question, timeout_s: float, prompt_param: str
 ) -> Reply:
     # No place in the batch: a question does not wait for running sequences to end.
-    lease = await supervisor.lease(wish, 0)
+    lease = await supervisor.lease(model_request, 0)
     try:
         async with asyncio.timeout(timeout_s), _events(lease, Ask(0, question)) as stream:
             while True:

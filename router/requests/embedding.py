@@ -9,7 +9,7 @@ from backends.sequence import Priority
 from backends.wire.messages import Embed, Embedded, Finished
 from backends.wire.request import Pooling
 from router.errors import EngineCrashedError
-from router.models.wish import Wish
+from router.models.model_request import ModelRequest
 from router.requests.generation import raise_failure
 from router.requests.leased import LeasedRequest
 from router.workers.streams import TaskStream
@@ -26,7 +26,7 @@ class EmbeddingWanted(msgspec.Struct, frozen=True, kw_only=True):
         truncates: Whether the end of an input is left out where the context does not hold all of it.
     """
 
-    wish: Wish
+    model_request: ModelRequest
     inputs: list[str | list[int]]
     pooling: Pooling | None = None
     priority: Priority = Priority.INTERACTIVE
@@ -86,7 +86,7 @@ class EmbeddingRun(LeasedRequest[TaskStream]):
         wanted = self.wanted
         self.num_tokens_done = 0
         try:
-            lease = await self._leased(wanted.wish, 1, wanted.priority)
+            lease = await self._leased(wanted.model_request, 1, wanted.priority)
             assert lease.client.loaded is not None
             used = lease.client.loaded.pooling or wanted.pooling or Pooling.MEAN
             self._stream = lease.client.submit(Embed(0, wanted.inputs, wanted.pooling, wanted.truncates))

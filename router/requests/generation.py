@@ -38,8 +38,8 @@ from router.errors import (
     RouterError,
     UnsupportedFieldError,
 )
+from router.models.model_request import ModelRequest
 from router.models.size import size_of
-from router.models.wish import Wish
 from router.requests.leased import LeasedRequest
 from router.workers.streams import RequestStream, SequenceProgress, StreamEvent, TaskEvent
 from router.workers.supervisor import Supervisor
@@ -60,7 +60,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
         wants_progress: Whether `ProgressEvent`s are wanted.
     """
 
-    wish: Wish
+    model_request: ModelRequest
     prompts: tuple[Prompt, ...]
     spec: SequenceSpec
     prompt_param: str = "messages"
@@ -251,9 +251,9 @@ def generate_messages(request: GenerationRequest) -> list[Generate]:
     return messages
 
 
-def _sized(request: GenerationRequest) -> Wish:
-    """Return the wish with how much work the request is: it decides which engine is expected to answer sooner."""
-    return msgspec.structs.replace(request.wish, size=size_of(request.prompts, request.spec.max_tokens))
+def _sized(request: GenerationRequest) -> ModelRequest:
+    """Return the request for a model with how much work it is: it decides which engine is expected to answer sooner."""
+    return msgspec.structs.replace(request.model_request, size=size_of(request.prompts, request.spec.max_tokens))
 
 
 def _with_seed(spec: SequenceSpec, number: int) -> SequenceSpec:

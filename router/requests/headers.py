@@ -26,7 +26,7 @@ LOAD_KEYS: Final = sorted(
 """Those of all engines first."""
 
 
-class HeaderWishes(msgspec.Struct, frozen=True, kw_only=True):
+class RequestHeaders(msgspec.Struct, frozen=True, kw_only=True):
     """What the headers ask for; None = they do not say.
 
     Attributes:
@@ -40,7 +40,7 @@ class HeaderWishes(msgspec.Struct, frozen=True, kw_only=True):
     load: LoadSettings = AS_CONFIGURED
 
 
-def header_wishes(headers: Mapping[str, str]) -> HeaderWishes:
+def read_headers(headers: Mapping[str, str]) -> RequestHeaders:
     """Read the headers.
 
     Args:
@@ -49,15 +49,15 @@ def header_wishes(headers: Mapping[str, str]) -> HeaderWishes:
     Raises:
         InvalidRequestError: One has a value that it cannot have; `param` is its name.
     """
-    return HeaderWishes(
+    return RequestHeaders(
         priority=_priority(headers.get(PRIORITY_HEADER)),
         session_id=_session_id(headers.get(SESSION_HEADER)),
         timeout_s=_timeout_s(headers.get(TIMEOUT_HEADER)),
-        load=wished_load(headers.get(LOAD_HEADER)),
+        load=read_load_header(headers.get(LOAD_HEADER)),
     )
 
 
-def wished_load(text: str | None) -> LoadSettings:
+def read_load_header(text: str | None) -> LoadSettings:
     """Read how a request wants its model loaded: `context_length=4096, kv_type=q8_0`.
 
     Args:

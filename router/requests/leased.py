@@ -5,8 +5,8 @@ from typing import Generic, TypeVar
 
 from backends.sequence import Priority
 from router.errors import RouterError
+from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
-from router.models.wish import Wish
 from router.workers.streams import RequestStream, TaskStream
 from router.workers.supervisor import Supervisor
 from router.workers.waiting import Lease, Ticket
@@ -43,12 +43,14 @@ class LeasedRequest(Generic[_StreamT]):
         if self._stream is not None:
             self._stream.fail(error)
 
-    async def _leased(self, wish: Wish, num_sequences: int, priority: Priority, session_id: str | None = None) -> Lease:
+    async def _leased(
+        self, model_request: ModelRequest, num_sequences: int, priority: Priority, session_id: str | None = None
+    ) -> Lease:
         """Wait for a worker; a wait that is cancelled keeps its place in the queue until `_give_back`."""
         if self._error is not None:
             raise self._error
         if self._ticket is None:
-            self._ticket = self._supervisor.submit(wish, num_sequences, priority, session_id)
+            self._ticket = self._supervisor.submit(model_request, num_sequences, priority, session_id)
         granted = self._ticket.lease
         await asyncio.wait([granted])
         if self._error is not None:

@@ -16,8 +16,8 @@ from backends.sequence import Priority
 from registry.errors import RegistryError
 from router.config import Config, CurrentConfig
 from router.errors import RouterError, ShuttingDownError, UnavailableError
+from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
-from router.models.wish import Wish
 from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
 from router.placement.dispatching import Dispatch
 from router.placement.keep_alive import expires_at
@@ -52,7 +52,7 @@ class Supervisor:
 
     Args:
         current: Knows the config in force; `refresh` is to be called when it is another one.
-        resolve: Wish to choice, from the registry and the settings in force; raises RouterError or RegistryError.
+        resolve: Request to choice, from the registry and the settings in force; raises RouterError or RegistryError.
         launch_for: Engine name to how its worker is started.
         note_choice: Told of every request that is taken in, and where it goes.
         check_load: Refuses a target that cannot be loaded when the given workers are gone (InsufficientMemoryError);
@@ -65,9 +65,9 @@ class Supervisor:
         self,
         current: CurrentConfig,
         *,
-        resolve: Callable[[Wish], Choice],
+        resolve: Callable[[ModelRequest], Choice],
         launch_for: Callable[[str], WorkerLaunch],
-        note_choice: Callable[[Wish, Choice], None] = lambda _wish, _choice: None,
+        note_choice: Callable[[ModelRequest, Choice], None] = lambda _request, _choice: None,
         check_load: Callable[[Target, Config, Sequence[ManagedWorker]], None] | None = None,
         saved_caches_dir: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -92,12 +92,12 @@ class Supervisor:
 
     async def lease(
         self,
-        wish: Wish,
+        model_request: ModelRequest,
         num_sequences: int = 1,
         priority: Priority = Priority.INTERACTIVE,
         session_id: str | None = None,
     ) -> Lease:
-        """Wait for a worker that has what `wish` means resident.
+        """Wait for a worker that has what `model_request` means resident.
 
         Args:
             num_sequences: Places in the batch it needs; 0 for what takes none and waits for none.
@@ -105,10 +105,10 @@ class Supervisor:
 
         Raises:
             QueueFullError: Too many wait already.
-            RouterError: The wish cannot be met, the load failed, the wait was too long, or the server shuts down.
+            RouterError: The request cannot be met, the load failed, the wait was too long, or the server shuts down.
             RegistryError: The model is unknown.
         """
-        ticket = self.submit(wish, num_sequences, priority, session_id)
+        ticket = self.submit(model_request, num_sequences, priority, session_id)
         try:
             return await ticket.lease
         except asyncio.CancelledError:
@@ -117,7 +117,7 @@ class Supervisor:
 
     def submit(
         self,
-        wish: Wish,
+        model_request: ModelRequest,
         num_sequences: int = 1,
         priority: Priority = Priority.INTERACTIVE,
         session_id: str | None = None,
@@ -129,14 +129,16 @@ class Supervisor:
         """
         if self._is_closing:
             raise ShuttingDownError
-        choice = self._resolve(wish)
+        choice = self._resolve(model_request)
         self._faults.check(choice.target)
         holders = [worker for worker in self._fleet if worker.target is not None]
         if self._check_load is not None and all(worker.target != choice.target for worker in holders):
             self._check_load(choice.target, self._config, holders)
         granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        ticket = Ticket(next(self._ids), wish, choice, num_sequences, priority, session_id, self._clock(), granted)
-        self._note_choice(wish, choice)
+        ticket = Ticket(
+            next(self._ids), model_request, choice, num_sequences, priority, session_id, self._clock(), granted
+        )
+        self._note_choice(model_request, choice)
         self._inbox.put_nowait(Submit(ticket))
         return ticket
 
@@ -288,7 +290,7 @@ class Supervisor:
     def _on_settings_changed(self) -> None:
         for ticket in self._gate.queue:
             try:
-                ticket.choice = self._resolve(ticket.wish)
+                ticket.choice = self._resolve(ticket.model_request)
             except (RouterError, RegistryError) as exc:
                 self._gate.queue.fail(ticket, exc)
 

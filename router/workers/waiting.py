@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 from backends.sequence import Priority
 from router.errors import RouterError
+from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
-from router.models.wish import Wish
 from router.placement.situation import WaitingRequest
 from router.workers.base import WorkerLink
 
@@ -55,7 +55,7 @@ class Ticket:
     """
 
     ticket_id: int
-    wish: Wish
+    model_request: ModelRequest
     choice: Choice
     num_sequences: int
     priority: Priority

@@ -24,8 +24,8 @@ from router.config import Config, CurrentConfig, GenerationConfig, LimitsConfig
 from router.errors import RouterError
 from router.http.server import run
 from router.models.load_settings import AS_CONFIGURED, overlaid
+from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, Target
-from router.models.wish import Wish
 from router.placement.lifecycle import WorkerState
 from router.requests.generation import Generation, GenerationRequest, OutputEvent
 from router.workers.launch import WorkerLaunch
@@ -101,7 +101,7 @@ class FakeFleet:
         return self
 
     def set_engine(self, engine: EngineSetting) -> None:
-        """Change what a wish without an engine means."""
+        """Change what a request without an engine means."""
         self.set_config(msgspec.structs.replace(self.current_config.config, engine=engine))
 
     def set_config(self, config: Config) -> None:
@@ -126,22 +126,22 @@ class FakeFleet:
 
     # ---- what the supervisor asks -----------------------------------------------------------------------------------
 
-    def note_choice(self, wish: Wish, choice: Choice) -> None:
+    def note_choice(self, model_request: ModelRequest, choice: Choice) -> None:
         """Remember nothing."""
 
-    def resolve(self, wish: Wish) -> Choice:
-        engine = (wish.engine or self.current_config.config.engine).engine
+    def resolve(self, model_request: ModelRequest) -> Choice:
+        engine = (model_request.engine or self.current_config.config.engine).engine
         assert engine is not None
-        match wish.model:
+        match model_request.model:
             case "m":
-                load = overlaid(self.load, wish.load)
+                load = overlaid(self.load, model_request.load)
                 number = 1 if engine.kind is EngineKind.MLX else 2
                 target = Target("m", engine, number, f"/m/{engine}", load=load)
-                return Choice(target, EngineReason.REQUEST, wish.keep_alive_s)
+                return Choice(target, EngineReason.REQUEST, model_request.keep_alive_s)
             case "other":
                 return Choice(Target("other", Engine(EngineKind.LLAMACPP), 3, "/other"), EngineReason.AUTO_ONLY)
             case _:
-                raise ModelNotFoundError(wish.model)
+                raise ModelNotFoundError(model_request.model)
 
     def check_load(self, target: Target, config: Config, workers: Sequence[ManagedWorker]) -> None:
         """Let every load pass."""
@@ -158,7 +158,7 @@ class FakeFleet:
 
     def generation(
         self,
-        wish: str = "m",
+        reference: str = "m",
         *,
         prompts: Sequence[str] = ("tell me",),
         max_tokens: int | None = 8,
@@ -166,11 +166,11 @@ class FakeFleet:
         wants_progress: bool = False,
         **spec: Any,
     ) -> Generation:
-        model, _, engine = wish.partition("@")
+        model, _, engine = reference.partition("@")
         return Generation(
             self.supervisor,
             GenerationRequest(
-                wish=Wish(model, EngineSetting(engine) if engine else None),
+                model_request=ModelRequest(model, EngineSetting(engine) if engine else None),
                 prompts=tuple[Prompt, ...](TextPrompt(prompt) for prompt in prompts),
                 spec=SequenceSpec(SamplingParams(temperature=0.0), max_tokens, **spec),
                 prompt_param="prompt",
@@ -179,21 +179,21 @@ class FakeFleet:
             ),
         )
 
-    async def answer(self, wish: str = "m", **request: Any) -> str:
+    async def answer(self, reference: str = "m", **request: Any) -> str:
         """Generate to the end; return the text of the first sequence."""
-        text, error = await self.outcome(wish, **request)
+        text, error = await self.outcome(reference, **request)
         if error is not None:
             raise error
         return text
 
     async def outcome(
-        self, wish: str = "m", *, on_text: Callable[[str], None] | None = None, **request: Any
+        self, reference: str = "m", *, on_text: Callable[[str], None] | None = None, **request: Any
     ) -> tuple[str, RouterError | None]:
         """Generate; return the text of the first sequence and the error that ended it, if any."""
         texts: list[str] = []
         num_ends = 0
         try:
-            async for events in self.generation(wish, **request).events():
+            async for events in self.generation(reference, **request).events():
                 assert num_ends == 0 or len(request.get("prompts", ())) > 1, "something came after the end"
                 for event in events:
                     assert isinstance(event, OutputEvent), "nobody asked for progress"

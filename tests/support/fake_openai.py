@@ -24,8 +24,8 @@ from router.jobs.batches.runner import Batches
 from router.jobs.desk import ResponsesDesk
 from router.models.auto.learning import AutoLearning
 from router.models.directory import ModelDirectory
+from router.models.model_request import ModelRequest
 from router.models.targets import Choice
-from router.models.wish import Wish
 from router.protocols.batches.execution import run_line
 from router.protocols.table import DIALECTS
 from router.requests.register import RunningRequest
@@ -42,11 +42,11 @@ class _Fleet(FakeFleet):
 
     models: ModelDirectory
 
-    def resolve(self, wish: Wish) -> Choice:
-        return self.models.resolve(wish)
+    def resolve(self, model_request: ModelRequest) -> Choice:
+        return self.models.resolve(model_request)
 
-    def note_choice(self, wish: Wish, choice: Choice) -> None:
-        self.models.note_choice(wish, choice)
+    def note_choice(self, model_request: ModelRequest, choice: Choice) -> None:
+        self.models.note_choice(model_request, choice)
 
 
 class FakeFront:

@@ -37,7 +37,7 @@ from router.protocols.fields.tools import (
     tools_for,
 )
 from router.requests.generation import GenerationRequest
-from router.requests.headers import HeaderWishes
+from router.requests.headers import RequestHeaders
 
 _AnyBody = MessagesRequest | CountRequest
 
@@ -48,7 +48,7 @@ _DIRECT: Final = "direct"
 _PATHS: Final = ToolPaths(function="tools[{}]", parameters="input_schema", named="tool_choice.name", required="any")
 
 
-def generation_for(request: MessagesRequest, model: ChosenModel, headers: HeaderWishes) -> GenerationRequest:
+def generation_for(request: MessagesRequest, model: ChosenModel, headers: RequestHeaders) -> GenerationRequest:
     """Return what a request asks for.
 
     Raises:
@@ -62,7 +62,7 @@ def generation_for(request: MessagesRequest, model: ChosenModel, headers: Header
         )
     tools, defaults = request_tools(request), model.defaults
     return GenerationRequest(
-        wish=model.wish,
+        model_request=model.model_request,
         prompts=(prompt_for(request, defaults, tools),),
         spec=SequenceSpec(
             sampling=sampling_params(request, defaults),
@@ -107,7 +107,7 @@ def prompt_for(request: _AnyBody, defaults: RequestDefaults, tools: RequestTools
 
 
 def _thinking(request: _AnyBody, conversation: PromptMessages) -> bool | None:
-    """Return the wish; None = as the template has it. Without the field nobody expects thinking."""
+    """Return whether to think; None = as the template has it. Without the field nobody expects thinking."""
     match request.thinking:
         case ThinkingEnabled():
             if conversation.continuation:

@@ -54,11 +54,11 @@ async def count_message_tokens(request: _AnyRequest, services: NamedDependency[S
     """Count a conversation's tokens."""
     arrival = await arrive(request, services)
     body = decode_body(arrival.raw, CountRequest)
-    wish = services.models.wish_for(body.model, arrival.engine, load=arrival.wishes.load)
-    services.models.resolve(wish)
-    question = CountTokens(prompt_for(body, services.defaults_for(wish.model)))
-    services.models.note_use(wish.model)
-    work = ask(services.supervisor, wish, question, timeout_s=services.config.limits.stall_timeout_s)
+    model_request = services.models.model_request(body.model, arrival.engine, load=arrival.headers.load)
+    services.models.resolve(model_request)
+    question = CountTokens(prompt_for(body, services.defaults_for(model_request.model)))
+    services.models.note_use(model_request.model)
+    work = ask(services.supervisor, model_request, question, timeout_s=services.config.limits.stall_timeout_s)
     count = (await until_disconnect(request.receive, work)).answer
     assert isinstance(count, TokenCount)
     return json_reply(InputTokens(count.num_tokens))

@@ -32,7 +32,7 @@ from router.protocols.serving import start
 from router.requests.embedding import EmbeddingRun
 from router.requests.facts import RequestFacts
 from router.requests.generation import GenerationRequest
-from router.requests.headers import HeaderWishes
+from router.requests.headers import RequestHeaders
 from router.requests.register import RunningRequest, whole_answer
 from router.requests.running_embedding import RunningEmbedding
 from router.services import Services
@@ -40,7 +40,7 @@ from router.services import Services
 MAX_ATTEMPTS: Final = 5
 """Times that a line is tried whose worker dies."""
 _OK: Final = 200
-_WISHES: Final = HeaderWishes(priority=Priority.BACKGROUND)
+_HEADERS: Final = RequestHeaders(priority=Priority.BACKGROUND)
 _OUR_ERRORS = (RouterError, BackendError, RegistryError)
 
 
@@ -122,7 +122,7 @@ async def _attempt(services: Services, batch: Batch, body: bytes) -> tuple[str, 
         case "/v1/embeddings":
             return await _embed(services, body, client)
         case "/v1/responses":
-            asked = await read_request(services, body, engine=None, wishes=_WISHES)
+            asked = await read_request(services, body, engine=None, headers=_HEADERS)
             _check_whole(asked.head.request.stream, "stream")
             _check_whole(asked.head.request.background, "background")
             answering = response_answering(services, asked)
@@ -131,7 +131,7 @@ async def _attempt(services: Services, batch: Batch, body: bytes) -> tuple[str, 
             schema: type[ChatRequest | CompletionRequest] = CompletionRequest if is_text else ChatRequest
             request = decode_body(body, schema)
             _check_whole(request.stream, "stream")
-            answering = openai_answering(services, request, engine=None, wishes=_WISHES)
+            answering = openai_answering(services, request, engine=None, headers=_HEADERS)
     assert isinstance(answering.wanted, GenerationRequest)
     running: RunningRequest = start(services, answering, client=client)
     answer = await whole_answer(running.follow())
@@ -143,7 +143,7 @@ async def _attempt(services: Services, batch: Batch, body: bytes) -> tuple[str, 
 async def _embed(services: Services, body: bytes, client: str) -> tuple[str, bytes]:
     request, wanted = read_embedding_request(services, body, None)
     wanted = msgspec.structs.replace(wanted, priority=Priority.BACKGROUND)
-    services.models.note_use(wanted.wish.model)
+    services.models.note_use(wanted.model_request.model)
     facts = RequestFacts(request_id=new_embedding_id(), protocol="openai", client=client)
     run = EmbeddingRun(services.supervisor, wanted)
     running: RunningEmbedding = services.requests.start_embedding(facts, run, services.config.limits)

@@ -8,9 +8,9 @@ from router.models.adapters import find_adapters
 from router.models.auto.decision import Expectation
 from router.models.auto.speeds import BUCKET_LIMITS, EngineSpeeds
 from router.models.directory import ModelDirectory
+from router.models.model_request import ModelRequest
 from router.models.size import USUAL_ANSWER_TOKENS, RequestSize
 from router.models.targets import EngineReason, usable_artifacts
-from router.models.wish import Wish
 
 DEFAULT_PROMPT_TOKENS = 512
 MAX_TOKENS = 10_000_000
@@ -72,22 +72,22 @@ def request_size(prompt_tokens: str | None, answer_tokens: str | None) -> Reques
     )
 
 
-def explain(models: ModelDirectory, wish: Wish, size: RequestSize) -> Explanation:
+def explain(models: ModelDirectory, model_request: ModelRequest, size: RequestSize) -> Explanation:
     """Return who would serve a request, and why.
 
     Args:
         models: With what `auto` has learned.
 
     Raises:
-        RouterError: The wish cannot be met.
+        RouterError: The request cannot be met.
         RegistryError: The model is unknown.
     """
-    wish = msgspec.structs.replace(wish, size=size)
-    choice = models.resolve(wish)
-    model = models.get(wish.model)
-    artifacts = usable_artifacts(model, wish.purpose)
-    if wish.adapter is not None:
-        having = find_adapters(model, wish.adapter)
+    model_request = msgspec.structs.replace(model_request, size=size)
+    choice = models.resolve(model_request)
+    model = models.get(model_request.model)
+    artifacts = usable_artifacts(model, model_request.purpose)
+    if model_request.adapter is not None:
+        having = find_adapters(model, model_request.adapter)
         artifacts = {engine: artifact for engine, artifact in artifacts.items() if engine in having}
     auto = models.auto
     assert auto is not None, "who explains has what auto learned"

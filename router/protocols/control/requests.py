@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from backends.sequence import Priority
+from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
-from router.models.wish import Wish
 from router.requests.generation import Generation
 from router.requests.register import RunningRequest
 from router.requests.running_embedding import RunningEmbedding
@@ -20,13 +20,13 @@ def request_status(services: Services, running: RunningRequest | RunningEmbeddin
     if isinstance(running, RunningEmbedding):
         run = running.run
         state = "prefill" if run.is_embedding else _waiting_state(services, run.waits_for)
-        status = _status(running, run.wanted.wish, run.choice, state, run.wanted.priority)
+        status = _status(running, run.wanted.model_request, run.choice, state, run.wanted.priority)
         return replace(status, prompt_tokens_done=run.num_tokens_done if run.is_embedding else None)
     generation = running.generation
     request = generation.request
     prompts = generation.progress[:: request.num_choices]
     return replace(
-        _status(running, request.wish, generation.choice, _state(services, generation), request.spec.priority),
+        _status(running, request.model_request, generation.choice, _state(services, generation), request.spec.priority),
         session=request.spec.session_id,
         is_client_gone=not running.has_reader,
         prompt_tokens=_sum([progress.num_prompt_tokens for progress in prompts]),
@@ -37,13 +37,17 @@ def request_status(services: Services, running: RunningRequest | RunningEmbeddin
 
 
 def _status(
-    running: RunningRequest | RunningEmbedding, wish: Wish, choice: Choice | None, state: str, priority: Priority
+    running: RunningRequest | RunningEmbedding,
+    model_request: ModelRequest,
+    choice: Choice | None,
+    state: str,
+    priority: Priority,
 ) -> RequestStatus:
     """Return what requests of all kinds have; of the others nothing is known."""
     return RequestStatus(
         id=running.facts.request_id,
         protocol=running.facts.protocol,
-        model=wish.label,
+        model=model_request.label,
         engine=None if choice is None else str(choice.target.engine),
         state=state,
         priority=priority.value,

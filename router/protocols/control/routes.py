@@ -68,10 +68,10 @@ async def get_status(services: NamedDependency[Services]) -> ASGIApp:
 async def stop_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
     """Unload a model."""
     body = await read_json(request, StopRequest, limit_bytes=services.config.server.max_body_bytes)
-    wish = services.models.wish_for(body.model, None)
-    if wish.engine is not None:
-        raise InvalidRequestError(f"model: a model is unloaded from any engine; write '{wish.label}'", "model")
-    report = await services.supervisor.stop_model(wish.label)
+    model_request = services.models.model_request(body.model, None)
+    if model_request.engine is not None:
+        raise InvalidRequestError(f"model: a model is unloaded from any engine; write '{model_request.label}'", "model")
+    report = await services.supervisor.stop_model(model_request.label)
     swap = report.swap
     return json_reply(
         StopResponse(
@@ -92,10 +92,10 @@ async def get_capabilities(
     reference = model_in_query(request.query_params)
     if reference is None:
         return json_reply(capability_report(endpoints))
-    wish = services.models.wish_for(reference, None)
-    engine = None if wish.engine is None else wish.engine.engine
+    model_request = services.models.model_request(reference, None)
+    engine = None if model_request.engine is None else model_request.engine.engine
     return json_reply(
-        capability_report(endpoints, services.models.get(wish.model), None if engine is None else engine.kind)
+        capability_report(endpoints, services.models.get(model_request.model), None if engine is None else engine.kind)
     )
 
 
@@ -123,7 +123,7 @@ async def explain_engine(request: Request[Any, Any, Any], services: NamedDepende
     if not reference:
         raise InvalidRequestError("model: it is missing; send ?model=NAME", "model")
     size = request_size(request.query_params.get("prompt_tokens"), request.query_params.get("answer_tokens"))
-    return json_reply(explain(services.models, services.models.wish_for(reference, None), size))
+    return json_reply(explain(services.models, services.models.model_request(reference, None), size))
 
 
 @(MLXR_API.get("/schema", OpenAPIDocument) | MLXR_API.get("/schema/openapi.json", OpenAPIDocument))

@@ -12,8 +12,8 @@ from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 from router.http.streaming import until_disconnect
-from router.models.wish import Wish
-from router.protocols.choice import model_in_query, resident_workers, wish_or_default
+from router.models.model_request import ModelRequest
+from router.protocols.choice import model_in_query, model_request_or_default, resident_workers
 from router.protocols.endpoint import MODEL, Parameter
 from router.protocols.llamaserver import answer_schemas as answers
 from router.protocols.llamaserver.api import LLAMASERVER_API
@@ -21,7 +21,7 @@ from router.protocols.llamaserver.props import props_of, slots_of
 from router.protocols.llamaserver.schemas import DetokenizeRequest, TokenizeRequest
 from router.protocols.openai.counting import PromptRequest, read_chat
 from router.requests.asking import Reply, ask
-from router.requests.headers import wished_load
+from router.requests.headers import read_load_header
 from router.services import Services
 from router.workers.residency import ManagedWorker
 
@@ -36,10 +36,10 @@ _NO = frozenset({"false", "0", "no", "off"})
 async def tokenize(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """List a text's tokens."""
     body = await read_json(request, TokenizeRequest, limit_bytes=services.config.server.max_body_bytes)
-    load = wished_load(request.headers.get(LOAD_HEADER))
-    wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
+    load = read_load_header(request.headers.get(LOAD_HEADER))
+    model_request = model_request_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
     question = Tokenize(body.content, body.add_special, body.parse_special, body.with_pieces)
-    tokens = (await _ask(request, services, wish, question, "content")).answer
+    tokens = (await _ask(request, services, model_request, question, "content")).answer
     assert isinstance(tokens, Tokens)
     if tokens.pieces is None:
         return json_reply(answers.Tokenized(tokens.token_ids))
@@ -51,9 +51,9 @@ async def tokenize(request: _AnyRequest, services: NamedDependency[Services]) ->
 async def detokenize(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Write the text of tokens."""
     body = await read_json(request, DetokenizeRequest, limit_bytes=services.config.server.max_body_bytes)
-    load = wished_load(request.headers.get(LOAD_HEADER))
-    wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
-    text = (await _ask(request, services, wish, Detokenize(body.tokens), "tokens")).answer
+    load = read_load_header(request.headers.get(LOAD_HEADER))
+    model_request = model_request_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
+    text = (await _ask(request, services, model_request, Detokenize(body.tokens), "tokens")).answer
     assert isinstance(text, Text)
     return json_reply(answers.Detokenized(text.text))
 
@@ -61,8 +61,8 @@ async def detokenize(request: _AnyRequest, services: NamedDependency[Services]) 
 @LLAMASERVER_API.post("/apply-template", answers.TemplateApplied, body=PromptRequest, use="generate")
 async def apply_template(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Write a conversation as the model's template does."""
-    wish, prompt = await read_chat(request, services)
-    text = (await _ask(request, services, wish, ApplyTemplate(prompt), "messages")).answer
+    model_request, prompt = await read_chat(request, services)
+    text = (await _ask(request, services, model_request, ApplyTemplate(prompt), "messages")).answer
     assert isinstance(text, Text)
     return json_reply(answers.TemplateApplied(text.text))
 
@@ -71,19 +71,21 @@ async def apply_template(request: _AnyRequest, services: NamedDependency[Service
 async def get_props(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Describe a model and the defaults of requests."""
     model = model_in_query(request.query_params)
-    wish = wish_or_default(services, model, request.headers.get(ENGINE_HEADER))
-    if request.query_params.get("autoload", "").lower() in _NO and _holder(services, wish) is None:
-        raise InvalidRequestError(f"the model '{wish.label}' is not loaded; leave autoload out to load it", "autoload")
-    reply = await _ask(request, services, wish, Describe(), "model")
+    model_request = model_request_or_default(services, model, request.headers.get(ENGINE_HEADER))
+    if request.query_params.get("autoload", "").lower() in _NO and _holder(services, model_request) is None:
+        raise InvalidRequestError(
+            f"the model '{model_request.label}' is not loaded; leave autoload out to load it", "autoload"
+        )
+    reply = await _ask(request, services, model_request, Describe(), "model")
     assert isinstance(reply.answer, Description)
     return json_reply(
         props_of(
-            name=wish.label,
+            name=model_request.label,
             path=reply.path,
             model=reply.model,
             hello=reply.client.hello,
             description=reply.answer,
-            defaults=services.defaults_for(wish.model),
+            defaults=services.defaults_for(model_request.model),
             version=services.version,
         )
     )
@@ -96,7 +98,7 @@ async def get_slots(request: _AnyRequest, services: NamedDependency[Services]) -
     if model is None and not resident_workers(services):
         holder = None
     else:
-        holder = _holder(services, wish_or_default(services, model, request.headers.get(ENGINE_HEADER)))
+        holder = _holder(services, model_request_or_default(services, model, request.headers.get(ENGINE_HEADER)))
     slots: list[answers.Slot] = []
     if holder is not None and holder.client is not None and holder.client.loaded is not None:
         slots = slots_of(holder.client.loaded, list(holder.client.progress.values()))
@@ -108,19 +110,21 @@ async def get_slots(request: _AnyRequest, services: NamedDependency[Services]) -
 ROUTES: Final = (tokenize, detokenize, apply_template, get_props, get_slots)
 
 
-async def _ask(request: _AnyRequest, services: Services, wish: Wish, question: Question, prompt_param: str) -> Reply:
-    services.models.note_use(wish.model)
+async def _ask(
+    request: _AnyRequest, services: Services, model_request: ModelRequest, question: Question, prompt_param: str
+) -> Reply:
+    services.models.note_use(model_request.model)
     timeout_s = services.config.limits.stall_timeout_s
-    work = ask(services.supervisor, wish, question, timeout_s=timeout_s, prompt_param=prompt_param)
+    work = ask(services.supervisor, model_request, question, timeout_s=timeout_s, prompt_param=prompt_param)
     return await until_disconnect(request.receive, work)
 
 
-def _holder(services: Services, wish: Wish) -> ManagedWorker | None:
+def _holder(services: Services, model_request: ModelRequest) -> ManagedWorker | None:
     for worker in resident_workers(services):
         target = worker.target
-        if target is None or target.label != wish.label:
+        if target is None or target.label != model_request.label:
             continue
-        if wish.engine is None or wish.engine.engine in {None, target.engine}:
+        if model_request.engine is None or model_request.engine.engine in {None, target.engine}:
             return worker
     return None
 

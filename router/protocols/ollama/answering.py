@@ -11,8 +11,8 @@ from router.models.load_settings import load_settings_of, overlaid
 from router.models.targets import Purpose
 from router.protocols.ollama.durations import keep_alive_seconds
 from router.protocols.ollama.encoding import OllamaHead, OllamaStream, whole_line
-from router.protocols.ollama.names import wish_for
-from router.protocols.ollama.options import check_options, load_wishes
+from router.protocols.ollama.names import model_request_for
+from router.protocols.ollama.options import check_options, requested_load
 from router.protocols.ollama.request import RequestedModel, generation_for
 from router.protocols.ollama.schemas import ChatRequest, EmbeddingsRequest, EmbedRequest, GenerateRequest, Options
 from router.protocols.serving import Answering, Arrival
@@ -32,24 +32,24 @@ def requested_model(services: Services, arrival: Arrival, body: _AnyBody, purpos
         RouterError: The model cannot be served, or an option cannot be honoured.
         RegistryError: There is no such model, or the registry cannot be read.
     """
-    by_header = arrival.wishes.load
-    wish = wish_for(services.models, body.model, arrival.engine, purpose, by_header)
-    target = services.models.resolve(wish).target
-    model = services.models.get(wish.model)
+    by_header = arrival.headers.load
+    model_request = model_request_for(services.models, body.model, arrival.engine, purpose, by_header)
+    target = services.models.resolve(model_request).target
+    model = services.models.get(model_request.model)
     options = body.options or _NO_OPTIONS
     check_options(options, services.config, target.engine.kind)
     artifact = services.models.artifact_of(target)
-    by_options = load_wishes(options, services.config, load_settings_of(model.settings), artifact)
-    wish = msgspec.structs.replace(
-        wish, load=overlaid(by_options, by_header), keep_alive_s=keep_alive_seconds(body.keep_alive)
+    by_options = requested_load(options, services.config, load_settings_of(model.settings), artifact)
+    model_request = msgspec.structs.replace(
+        model_request, load=overlaid(by_options, by_header), keep_alive_s=keep_alive_seconds(body.keep_alive)
     )
     own = model.settings.template
     of_artifact = None if artifact is None else artifact.facts.chat_template
     return RequestedModel(
-        wish=wish,
-        defaults=services.defaults_for(wish.model),
+        model_request=model_request,
+        defaults=services.defaults_for(model_request.model),
         template=of_artifact if own is None else ChatTemplateFacts.from_text(own),
-        priority=arrival.wishes.priority or Priority.INTERACTIVE,
+        priority=arrival.headers.priority or Priority.INTERACTIVE,
     )
 
 
@@ -64,7 +64,7 @@ def ollama_answering(
     Raises:
         InvalidRequestError: It is not valid.
     """
-    wanted = generation_for(body, model, arrival.wishes.session_id)
+    wanted = generation_for(body, model, arrival.headers.session_id)
     return Answering(answer_id=head.answer_id, protocol="ollama", wanted=wanted, encoder=_encoder(body, head))
 
 

@@ -83,7 +83,11 @@ async def _vectors(
     param: str = "input",
 ) -> tuple[Embeddings, list[tuple[bytes, bytes]]]:
     wanted = EmbeddingWanted(
-        wish=asked.wish, inputs=[*inputs], priority=asked.priority, input_param=param, truncates=truncates
+        model_request=asked.model_request,
+        inputs=[*inputs],
+        priority=asked.priority,
+        input_param=param,
+        truncates=truncates,
     )
     answer_id = "ollama-" + secrets.token_hex(12)
     result = await embeddings(services, arrival, wanted, answer_id=answer_id, protocol="ollama")

@@ -24,7 +24,7 @@ UNLOADED: Final = "unload"
 
 def is_unload(asked: RequestedModel) -> bool:
     """Tell whether a request without a prompt wants the model to go."""
-    return asked.wish.keep_alive_s == 0
+    return asked.model_request.keep_alive_s == 0
 
 
 async def load_or_unload(services: Services, asked: RequestedModel) -> str:
@@ -38,11 +38,11 @@ async def load_or_unload(services: Services, asked: RequestedModel) -> str:
         RegistryError: There is no such model.
     """
     if is_unload(asked):
-        await services.supervisor.stop_model(asked.wish.model)
+        await services.supervisor.stop_model(asked.model_request.model)
         return UNLOADED
-    services.models.note_use(asked.wish.model)
+    services.models.note_use(asked.model_request.model)
     # No place in the batch: nothing is to be computed.
-    lease = await services.supervisor.lease(asked.wish, 0, asked.priority)
+    lease = await services.supervisor.lease(asked.model_request, 0, asked.priority)
     lease.release()
     return LOADED
 

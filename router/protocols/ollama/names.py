@@ -15,8 +15,8 @@ from registry.settings import LoadSettings
 from router.errors import InvalidRequestError, MissingFieldError
 from router.models.directory import ModelDirectory
 from router.models.load_settings import AS_CONFIGURED
+from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
-from router.models.wish import Wish
 
 LATEST: Final = ":latest"
 _HOSTS: Final = ("registry.ollama.ai/", "library/", "hf.co/", "huggingface.co/")
@@ -32,14 +32,14 @@ class OllamaModelNotFoundError(ModelNotFoundError):
         self.args = (f"model '{name:.200}' not found",)
 
 
-def wish_for(
+def model_request_for(
     models: ModelDirectory,
     reference: str,
     engine_header: str | None,
     purpose: Purpose = Purpose.GENERATE,
     load: LoadSettings = AS_CONFIGURED,
-) -> Wish:
-    """Return what a request asks for; arguments as in `ModelDirectory.wish_for`.
+) -> ModelRequest:
+    """Return what a request asks for; arguments as in `ModelDirectory.model_request`.
 
     Raises:
         OllamaModelNotFoundError: There is no such model.
@@ -48,7 +48,7 @@ def wish_for(
     """
     for candidate in _candidates(reference):
         try:
-            return models.wish_for(candidate, engine_header, purpose, load)
+            return models.model_request(candidate, engine_header, purpose, load)
         except ModelNotFoundError:
             continue
         except InvalidModelNameError:
@@ -58,8 +58,8 @@ def wish_for(
 
 
 def model_named(models: ModelDirectory, reference: str) -> Model:
-    """Return a model by any of its names; errors as in `wish_for`."""
-    return models.get(wish_for(models, reference, None, Purpose.DESCRIBE).model)
+    """Return a model by any of its names; errors as in `model_request_for`."""
+    return models.get(model_request_for(models, reference, None, Purpose.DESCRIBE).model)
 
 
 def display_name(name: str) -> str:

@@ -35,7 +35,7 @@ def _is_so_anyway(name: str, value: Any, config: Config, engine: EngineKind) -> 
             return False
 
 
-def load_wishes(options: Options, config: Config, of_model: LoadSettings, artifact: Artifact | None) -> LoadSettings:
+def requested_load(options: Options, config: Config, of_model: LoadSettings, artifact: Artifact | None) -> LoadSettings:
     """Return what the options ask of the load; nothing where it is so anyway, so that nothing is loaded anew.
 
     Args:

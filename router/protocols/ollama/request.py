@@ -11,7 +11,7 @@ from backends.wire.request import Constraint, OutputSpec, SequenceSpec
 from registry.facts import ChatTemplateFacts
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts, with_system
-from router.models.wish import Wish
+from router.models.model_request import ModelRequest
 from router.protocols.fields.constraints import object_constraint, schema_constraint
 from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import not_honoured
@@ -32,11 +32,11 @@ class RequestedModel(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks to be served by.
 
     Attributes:
-        wish: Model and engine, how it is loaded and how long it stays.
+        model_request: Model and engine, how it is loaded and how long it stays.
         template: Of the model, or the user's own in its place; None = there is none.
     """
 
-    wish: Wish
+    model_request: ModelRequest
     defaults: RequestDefaults
     template: ChatTemplateFacts | None
     priority: Priority = Priority.INTERACTIVE
@@ -74,7 +74,7 @@ def _chat(request: ChatRequest, model: RequestedModel, session_id: str | None) -
         truncates=bool(request.truncate),
     )
     spec = _spec(request, model, session_id, output=OutputSpec(splits_reasoning=True, tools=tools.use))
-    return GenerationRequest(wish=model.wish, prompts=(prompt,), spec=spec, prompt_param="messages")
+    return GenerationRequest(model_request=model.model_request, prompts=(prompt,), spec=spec, prompt_param="messages")
 
 
 def _text(request: GenerateRequest, model: RequestedModel, session_id: str | None) -> GenerationRequest:
@@ -84,7 +84,7 @@ def _text(request: GenerateRequest, model: RequestedModel, session_id: str | Non
         session_id = _session_of(request.context)
     output = OutputSpec(splits_reasoning=True) if isinstance(prompt, ChatPrompt) else None
     spec = _spec(request, model, session_id, output=output, wants_token_ids=not request.raw)
-    return GenerationRequest(wish=model.wish, prompts=(prompt,), spec=spec, prompt_param="prompt")
+    return GenerationRequest(model_request=model.model_request, prompts=(prompt,), spec=spec, prompt_param="prompt")
 
 
 def _spec(
@@ -168,7 +168,7 @@ def _function(tool: ToolDefinition, index: int) -> FunctionDefinition:
 
 
 def _thinking(request: _AnyRequest, template: ChatTemplateFacts | None) -> tuple[bool | None, str | None]:
-    """Return the wish for thinking, and how much of it.
+    """Return whether to think, and how much.
 
     A model that does not think refuses in Ollama's words. One that always thinks goes on to do so: the AI SDK's
     provider sends `false` with every request, and the thoughts are apart from the answer anyway.

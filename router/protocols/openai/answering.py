@@ -10,7 +10,7 @@ from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.serving import Answering
 from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, GenerationRequest
-from router.requests.headers import HeaderWishes
+from router.requests.headers import RequestHeaders
 from router.requests.register import AnswerEncoder
 from router.services import Services
 
@@ -20,7 +20,7 @@ def openai_answering(
     body: ChatRequest | CompletionRequest,
     *,
     engine: str | None,
-    wishes: HeaderWishes,
+    headers: RequestHeaders,
     has_events: bool = False,
 ) -> Answering:
     """Return what a request asks for.
@@ -33,8 +33,8 @@ def openai_answering(
         RouterError: It is not valid.
         RegistryError: There is no such model.
     """
-    model = chosen_model(services, services.models.wish_for(body.model, engine, load=wishes.load))
-    wanted = generation_for(body, model, wishes, has_events=has_events)
+    model = chosen_model(services, services.models.model_request(body.model, engine, load=headers.load))
+    wanted = generation_for(body, model, headers, has_events=has_events)
     tier = tier_used(body.service_tier, wanted.spec.priority)
     head = CompletionHead.new(body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)
     return Answering(

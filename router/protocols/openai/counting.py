@@ -16,16 +16,16 @@ from router.http.asgi import json_reply
 from router.http.body import read_body
 from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 from router.http.streaming import until_disconnect
+from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
-from router.models.wish import Wish
-from router.protocols.choice import chosen_model, wish_or_default
+from router.protocols.choice import chosen_model, model_request_or_default
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.request import generation_for
 from router.protocols.openai.schemas import ChatRequest
 from router.requests.asking import ask
-from router.requests.headers import HeaderWishes, wished_load
+from router.requests.headers import RequestHeaders, read_load_header
 from router.services import Services
 
 _AnyRequest = Request[Any, Any, Any]
@@ -40,16 +40,16 @@ class PromptRequest(ChatRequest, kw_only=True, forbid_unknown_fields=True):
 @OPENAI_API.post("/v1/chat/completions/input_tokens", InputTokens, body=PromptRequest, use="generate")
 async def count_input_tokens(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Count a conversation's tokens."""
-    wish, prompt = await read_chat(request, services)
-    services.models.note_use(wish.model)
+    model_request, prompt = await read_chat(request, services)
+    services.models.note_use(model_request.model)
     timeout_s = services.config.limits.stall_timeout_s
-    work = ask(services.supervisor, wish, CountTokens(prompt), timeout_s=timeout_s)
+    work = ask(services.supervisor, model_request, CountTokens(prompt), timeout_s=timeout_s)
     count = (await until_disconnect(request.receive, work)).answer
     assert isinstance(count, TokenCount)
     return json_reply(InputTokens(count.num_tokens))
 
 
-async def read_chat(request: _AnyRequest, services: Services) -> tuple[Wish, ChatPrompt]:
+async def read_chat(request: _AnyRequest, services: Services) -> tuple[ModelRequest, ChatPrompt]:
     """Read the body of a chat that is not to be answered, by the same rules as one that is.
 
     Raises:
@@ -58,8 +58,10 @@ async def read_chat(request: _AnyRequest, services: Services) -> tuple[Wish, Cha
     """
     raw = await read_body(request.scope, request.receive, limit_bytes=services.config.server.max_body_bytes)
     body = decode_body(raw, PromptRequest)
-    load = wished_load(request.headers.get(LOAD_HEADER))
-    wish = wish_or_default(services, body.model, request.headers.get(ENGINE_HEADER), Purpose.GENERATE, load)
-    prompt = generation_for(body, chosen_model(services, wish), HeaderWishes()).prompts[0]
+    load = read_load_header(request.headers.get(LOAD_HEADER))
+    model_request = model_request_or_default(
+        services, body.model, request.headers.get(ENGINE_HEADER), Purpose.GENERATE, load
+    )
+    prompt = generation_for(body, chosen_model(services, model_request), RequestHeaders()).prompts[0]
     assert isinstance(prompt, ChatPrompt)
-    return wish, prompt
+    return model_request, prompt

@@ -52,7 +52,7 @@ class EmbeddingRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
 async def create_embeddings(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Embed texts."""
     arrival = await arrive(request, services)
-    body, wanted = read_embedding_request(services, arrival.raw, arrival.engine, arrival.wishes.load)
+    body, wanted = read_embedding_request(services, arrival.raw, arrival.engine, arrival.headers.load)
     answer_id = new_embedding_id()
     result = await embeddings(services, arrival, wanted, answer_id=answer_id, protocol="openai")
     return json_reply(await embeddings_body(body, result), headers=[(REQUEST_ID_HEADER, answer_id.encode())])
@@ -75,7 +75,7 @@ def read_embedding_request(
         message = "dimensions: no model here is known to bear shorter vectors (Matryoshka); leave it out"
         raise UnsupportedFieldError(message, "dimensions")
     wanted = EmbeddingWanted(
-        wish=services.models.wish_for(body.model, engine, Purpose.EMBED, load),
+        model_request=services.models.model_request(body.model, engine, Purpose.EMBED, load),
         inputs=inputs_of(body.input),
         pooling=None if body.pooling is None else Pooling(body.pooling),
     )

@@ -119,7 +119,7 @@ class PrefillWatch:
             return "done"
         if self._progress:
             return "processing"
-        model = self._request.wish.model
+        model = self._request.model_request.model
         is_loading = any(
             worker.target is not None and worker.target.model == model and not worker.state.is_resident
             for worker in self._supervisor.workers

@@ -35,7 +35,7 @@ from router.protocols.openai.schemas import (
     ServiceTier,
 )
 from router.requests.generation import GenerationRequest
-from router.requests.headers import HeaderWishes
+from router.requests.headers import RequestHeaders
 
 _STREAM_ONLY: Final = ("stream_options", "return_progress", "timings_per_token")
 _RESERVED_KWARGS: Final = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
@@ -47,7 +47,7 @@ _PAIR: Final = 2
 def generation_for(
     request: ChatRequest | CompletionRequest,
     model: ChosenModel,
-    headers: HeaderWishes,
+    headers: RequestHeaders,
     *,
     has_events: bool = False,
 ) -> GenerationRequest:
@@ -70,7 +70,7 @@ def generation_for(
         prompt_param, (prompts, spec) = "prompt", _completion(request, model, headers)
     shows_progress = bool(request.return_progress or request.timings_per_token or has_events)
     return GenerationRequest(
-        wish=model.wish,
+        model_request=model.model_request,
         prompts=prompts,
         spec=spec,
         prompt_param=prompt_param,
@@ -88,7 +88,7 @@ def tier_used(asked: ServiceTier | None, priority: Priority) -> ServiceTier | No
     return "priority" if asked == "priority" else "default"
 
 
-def _chat(request: ChatRequest, model: ChosenModel, headers: HeaderWishes) -> tuple[tuple[Prompt, ...], SequenceSpec]:
+def _chat(request: ChatRequest, model: ChosenModel, headers: RequestHeaders) -> tuple[tuple[Prompt, ...], SequenceSpec]:
     if request.max_tokens is not None and request.max_completion_tokens is not None:
         raise InvalidRequestError("max_tokens is the old name of max_completion_tokens; send one of them", "max_tokens")
     max_tokens = request.max_completion_tokens if request.max_tokens is None else request.max_tokens
@@ -113,7 +113,7 @@ def _chat(request: ChatRequest, model: ChosenModel, headers: HeaderWishes) -> tu
 
 
 def _completion(
-    request: CompletionRequest, model: ChosenModel, headers: HeaderWishes
+    request: CompletionRequest, model: ChosenModel, headers: RequestHeaders
 ) -> tuple[tuple[Prompt, ...], SequenceSpec]:
     prompts = _prompts(request.prompt)
     if request.echo:
@@ -126,7 +126,7 @@ def _completion(
 def _spec(
     request: ChatRequest | CompletionRequest,
     model: ChosenModel,
-    headers: HeaderWishes,
+    headers: RequestHeaders,
     *,
     max_tokens: int | None,
     num_logprobs: int | None,
@@ -158,7 +158,7 @@ def _spec(
 
 
 def _template_kwargs(request: ChatRequest) -> tuple[dict[str, Any], bool | None]:
-    """Return the template's further variables, and the wish for thinking from wherever it stands."""
+    """Return the template's further variables, and whether to think, from wherever it stands."""
     kwargs = dict(request.chat_template_kwargs or {})
     path = "chat_template_kwargs"
     num_bytes = len(msgspec.json.encode(kwargs))

@@ -21,7 +21,7 @@ from router.protocols.responses.schemas import ResponseRequest
 from router.protocols.responses.truncation import fitted
 from router.protocols.serving import Answering, Arrival, start
 from router.requests.generation import Generation
-from router.requests.headers import HeaderWishes
+from router.requests.headers import RequestHeaders
 from router.requests.register import RunningRequest
 from router.services import Services
 from router.stores.conversations import Conversations
@@ -37,7 +37,7 @@ class AskedResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_request(
-    services: Services, raw: bytes, *, engine: str | None, wishes: HeaderWishes, receive: Receive | None = None
+    services: Services, raw: bytes, *, engine: str | None, headers: RequestHeaders, receive: Receive | None = None
 ) -> AskedResponse:
     """Read a request, by whatever way it came, with what it goes on from.
 
@@ -52,9 +52,9 @@ async def read_request(
     """
     body = decode_body(raw, ResponseRequest)
     is_stored = _is_stored(services, body)
-    model = chosen_model(services, services.models.wish_for(body.model, engine, load=wishes.load))
+    model = chosen_model(services, services.models.model_request(body.model, engine, load=headers.load))
     items = await request_items(services, body)
-    wanted = generation_for(body, items, model, wishes)
+    wanted = generation_for(body, items, model, headers)
     if body.truncation == "auto":
         fitting = fitted(services, wanted)
         wanted = await (fitting if receive is None else until_disconnect(receive, fitting))
@@ -95,7 +95,7 @@ def start_in_background(services: Services, arrival: Arrival, asked: AskedRespon
     if desk is None or not desk.background.has_room:
         raise QueueFullError(retry_after_s=_BUSY_RETRY_S)
     running = start(
-        services, response_answering(services, asked), client="background", timeout_s=arrival.wishes.timeout_s
+        services, response_answering(services, asked), client="background", timeout_s=arrival.headers.timeout_s
     )
     encoder = encoder_of(running)
     keep(services, asked, encoder.live_body)

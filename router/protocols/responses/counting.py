@@ -14,7 +14,7 @@ from backends.wire.questions import CountTokens, TokenCount
 from router.http.asgi import json_reply
 from router.http.streaming import until_disconnect
 from router.models.targets import Purpose
-from router.protocols.choice import chosen_model, wish_or_default
+from router.protocols.choice import chosen_model, model_request_or_default
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.responses.api import RESPONSES_API
@@ -37,13 +37,15 @@ async def count_response_tokens(request: Request[Any, Any, Any], services: Named
     """Count a response's input tokens."""
     arrival = await arrive(request, services)
     body = decode_body(arrival.raw, CountedRequest)
-    wish = wish_or_default(services, body.model, arrival.engine, Purpose.GENERATE, arrival.wishes.load)
-    model = chosen_model(services, wish)
-    wanted = generation_for(body, await request_items(services, body), model, arrival.wishes)
-    services.models.note_use(wish.model)
+    model_request = model_request_or_default(
+        services, body.model, arrival.engine, Purpose.GENERATE, arrival.headers.load
+    )
+    model = chosen_model(services, model_request)
+    wanted = generation_for(body, await request_items(services, body), model, arrival.headers)
+    services.models.note_use(model_request.model)
     work = ask(
         services.supervisor,
-        wish,
+        model_request,
         CountTokens(wanted.prompts[0]),
         timeout_s=services.config.limits.stall_timeout_s,
         prompt_param=wanted.prompt_param,

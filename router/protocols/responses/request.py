@@ -36,14 +36,14 @@ from router.protocols.responses.schemas import (
     ResponseRequest,
 )
 from router.requests.generation import GenerationRequest
-from router.requests.headers import HeaderWishes
+from router.requests.headers import RequestHeaders
 
 _CHOICES: Final = ("function", "allowed_tools")
 _PATHS: Final = ToolPaths(function="tools[{}]", named="tool_choice.name", allowed="tool_choice")
 
 
 def generation_for(
-    request: ResponseRequest, items: RequestItems, model: ChosenModel, headers: HeaderWishes
+    request: ResponseRequest, items: RequestItems, model: ChosenModel, headers: RequestHeaders
 ) -> GenerationRequest:
     """Return what a request asks for.
 
@@ -56,7 +56,7 @@ def generation_for(
     tools, defaults = _tools(request), model.defaults
     has_logprobs = LOGPROBS in (request.include or [])
     return GenerationRequest(
-        wish=model.wish,
+        model_request=model.model_request,
         prompts=(_prompt(request, items, defaults, tools),),
         spec=SequenceSpec(
             sampling=sampling_params(

@@ -50,7 +50,7 @@ async def create_response(request: Request[Any, Any, Any], services: NamedDepend
     asked: AskedResponse | None = None
     if services.requests.attachable(arrival.seal) is None:
         asked = await read_request(
-            services, arrival.raw, engine=arrival.engine, wishes=arrival.wishes, receive=request.receive
+            services, arrival.raw, engine=arrival.engine, headers=arrival.headers, receive=request.receive
         )
         if asked.head.request.background:
             response = start_in_background(services, arrival, asked)

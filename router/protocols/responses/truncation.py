@@ -55,7 +55,11 @@ async def _fits(services: Services, wanted: GenerationRequest, prompt: ChatPromp
     timeout_s = services.config.limits.stall_timeout_s
     try:
         reply = await ask(
-            services.supervisor, wanted.wish, CountTokens(prompt), timeout_s=timeout_s, prompt_param=wanted.prompt_param
+            services.supervisor,
+            wanted.model_request,
+            CountTokens(prompt),
+            timeout_s=timeout_s,
+            prompt_param=wanted.prompt_param,
         )
     except ContextLengthExceededError:
         return False  # so long that it was not even counted

@@ -92,12 +92,12 @@ def model(
 
 def choice_of(
     known: Model,
-    wish: EngineSetting | None = None,
+    requested: EngineSetting | None = None,
     *,
     setting: EngineSetting = EngineSetting.AUTO,
     is_mac: bool = False,
 ) -> Choice:
-    return choose(known, wish=wish, global_setting=setting, is_apple_silicon=is_mac, adapter="fox")
+    return choose(known, requested=requested, global_setting=setting, is_apple_silicon=is_mac, adapter="fox")
 
 
 class TestEngine:
@@ -143,7 +143,7 @@ class TestEngine:
 
     def test_it_is_another_target_than_the_base_and_than_another_version(self) -> None:
         known = model(adapter("llamacpp"))
-        base = choose(known, wish=None, global_setting=EngineSetting.AUTO, is_apple_silicon=False).target
+        base = choose(known, requested=None, global_setting=EngineSetting.AUTO, is_apple_silicon=False).target
         changed = model(msgspec.structs.replace(adapter("llamacpp"), mtime_ns=4))
         assert len({base, choice_of(known).target, choice_of(changed).target}) == 3
         assert (base.model, base.label, base.adapter) == ("m", "m", None)
@@ -153,7 +153,7 @@ class TestEngine:
         known = model(adapter("llamacpp"), artifacts=(encoder,))
         choice = choose(
             known,
-            wish=None,
+            requested=None,
             global_setting=EngineSetting.AUTO,
             is_apple_silicon=False,
             purpose=Purpose.EMBED,
@@ -232,31 +232,36 @@ class TestDirectory:
     def test_references_by_name_alias_and_engine(self, registry: Registry) -> None:
         models = self.directory(registry, Times())
         for reference, engine in (("tiny+fox", None), ("NICK+Fox@llamacpp", "llamacpp")):
-            wish = models.wish_for(reference, None)
-            assert (wish.model, wish.adapter, wish.engine, wish.label) == ("tiny", "fox", engine, "tiny+fox")
-            assert models.resolve(wish).target.label == "tiny+fox"
-        assert models.wish_for("tiny", None).adapter is None
+            request = models.model_request(reference, None)
+            assert (request.model, request.adapter, request.engine, request.label) == (
+                "tiny",
+                "fox",
+                engine,
+                "tiny+fox",
+            )
+            assert models.resolve(request).target.label == "tiny+fox"
+        assert models.model_request("tiny", None).adapter is None
         with pytest.raises(AdapterNotFoundError, match=r"It has: tiny\+fox"):
-            models.wish_for("tiny+owl", None)
+            models.model_request("tiny+owl", None)
         with pytest.raises(InvalidModelNameError, match="one adapter at a time"):
-            models.wish_for("tiny+fox+owl", None)
+            models.model_request("tiny+fox+owl", None)
 
     def test_a_changed_or_vanished_file_is_refused_until_it_is_read_anew(
         self, registry: Registry, tmp_path: Path
     ) -> None:
         clock = Times()
         models = self.directory(registry, clock)
-        wish = models.wish_for("tiny+fox", None)
-        before = models.resolve(wish).target
+        request = models.model_request("tiny+fox", None)
+        before = models.resolve(request).target
         os.utime(tmp_path / "fox.gguf", ns=(1, 1))
         clock.now += CHECK_FILES_INTERVAL_S
         with pytest.raises(ModelLoadFailedError, match=r"fox.gguf was changed; .*adapter add tiny .*--name fox"):
-            models.resolve(wish)
-        assert models.resolve(models.wish_for("tiny", None)).target.adapter is None
+            models.resolve(request)
+        assert models.resolve(models.model_request("tiny", None)).target.adapter is None
         register_adapter(registry, "tiny", tmp_path / "fox.gguf")
         models.forget()
-        assert models.resolve(wish).target != before
+        assert models.resolve(request).target != before
         (tmp_path / "fox.gguf").unlink()
         clock.now += CHECK_FILES_INTERVAL_S
         with pytest.raises(ModelLoadFailedError, match=r"fox\.gguf is gone"):
-            models.resolve(wish)
+            models.resolve(request)

@@ -10,7 +10,7 @@ from registry.store import Registry
 from router.config import Config, CurrentConfig
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.directory import CHECK_FILES_INTERVAL_S, NOTE_USE_INTERVAL_S, ModelDirectory
-from router.models.wish import Wish
+from router.models.model_request import ModelRequest
 from tests.registry.catalogue_builder import make_draft, make_facts
 
 
@@ -43,10 +43,10 @@ def directory(registry: Registry, clock: Times | None = None) -> ModelDirectory:
 
 def test_a_reference_may_name_the_engine_and_so_may_the_header(registry: Registry) -> None:
     models = directory(registry)
-    assert models.wish_for("m", None) == Wish("m", None)
-    assert models.wish_for("M@mlx", None) == Wish("m", EngineSetting.MLX)
-    assert models.wish_for("m", " mlx ") == Wish("m", EngineSetting.MLX)
-    assert models.wish_for("m@mlx", EngineSetting.MLX) == Wish("m", EngineSetting.MLX)
+    assert models.model_request("m", None) == ModelRequest("m", None)
+    assert models.model_request("M@mlx", None) == ModelRequest("m", EngineSetting.MLX)
+    assert models.model_request("m", " mlx ") == ModelRequest("m", EngineSetting.MLX)
+    assert models.model_request("m@mlx", EngineSetting.MLX) == ModelRequest("m", EngineSetting.MLX)
 
 
 @pytest.mark.parametrize(
@@ -64,18 +64,18 @@ def test_a_reference_that_means_nothing_is_refused(
     registry: Registry, reference: str, header: str | None, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        directory(registry).wish_for(reference, header)
+        directory(registry).model_request(reference, header)
 
 
 def test_a_wish_is_resolved_under_the_settings_in_force(registry: Registry) -> None:
     current = CurrentConfig(Config())
     models = ModelDirectory(registry, current=current, is_apple_silicon=False)
-    assert models.resolve(Wish("m")).target.engine == Engine(EngineKind.LLAMACPP)
+    assert models.resolve(ModelRequest("m")).target.engine == Engine(EngineKind.LLAMACPP)
     current.take_over(Config(engine=EngineSetting.MLX))
-    assert models.resolve(Wish("m")).target.path == "/m/mlx"
-    assert models.resolve(Wish("m", EngineSetting.LLAMACPP)).target.path == "/m/a.gguf"
+    assert models.resolve(ModelRequest("m")).target.path == "/m/mlx"
+    assert models.resolve(ModelRequest("m", EngineSetting.LLAMACPP)).target.path == "/m/a.gguf"
     with pytest.raises(EngineNotAvailableError):
-        models.resolve(Wish("only-gguf"))
+        models.resolve(ModelRequest("only-gguf"))
 
 
 def test_a_change_by_another_process_is_seen(registry: Registry, path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_change_by_another_process_is_seen(registry: Registry, path: Path) -> 
         other.models.change_settings("m", {"engine": "mlx"})
     assert models.has_changed()
     models.forget()
-    assert models.resolve(Wish("m")).target.engine == Engine(EngineKind.MLX)
+    assert models.resolve(ModelRequest("m")).target.engine == Engine(EngineKind.MLX)
     assert not models.has_changed()
 
 
@@ -149,15 +149,15 @@ def test_files_that_changed_or_vanished_are_not_served(registry: Registry) -> No
         what_changed=lambda artifact: changes.get(artifact.id),
         clock=clock,
     )
-    target = models.resolve(Wish("m", EngineSetting.LLAMACPP)).target
+    target = models.resolve(ModelRequest("m", EngineSetting.LLAMACPP)).target
     changes[target.artifact_id] = "/m/a.gguf is gone"
-    assert models.resolve(Wish("m", EngineSetting.LLAMACPP)).target == target  # looked at just now
+    assert models.resolve(ModelRequest("m", EngineSetting.LLAMACPP)).target == target  # looked at just now
     clock.now += CHECK_FILES_INTERVAL_S
     with pytest.raises(ModelLoadFailedError, match=r"/m/a\.gguf is gone.*mlxr models scan"):
-        models.resolve(Wish("m", EngineSetting.LLAMACPP))
-    assert models.resolve(Wish("m", EngineSetting.MLX)).target.engine == Engine(EngineKind.MLX)
+        models.resolve(ModelRequest("m", EngineSetting.LLAMACPP))
+    assert models.resolve(ModelRequest("m", EngineSetting.MLX)).target.engine == Engine(EngineKind.MLX)
     changes.clear()
-    assert models.resolve(Wish("m", EngineSetting.LLAMACPP)).target == target
+    assert models.resolve(ModelRequest("m", EngineSetting.LLAMACPP)).target == target
 
 
 def test_the_list_is_read_again_after_changes_only(registry: Registry, path: Path) -> None:

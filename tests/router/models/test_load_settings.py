@@ -14,8 +14,8 @@ from router.errors import InvalidRequestError, ModelLoadFailedError
 from router.http.headers import LOAD_HEADER
 from router.models.load_settings import AS_CONFIGURED, config_for, load_settings_of, overlaid
 from router.models.load_spec import load_spec
-from router.models.wish import Wish
-from router.requests.headers import header_wishes
+from router.models.model_request import ModelRequest
+from router.requests.headers import read_headers
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
 SLOW = FakeOptions(decode_s=0.01)
@@ -63,10 +63,10 @@ async def test_running_answers_finish_before_a_changed_setting_counts(fleet: Fak
 
 @with_fleet(make_config(parallel=4))
 async def test_a_request_may_want_another_load_for_itself(fleet: FakeFleet) -> None:
-    """Two wishes for one model that differ in the load are two targets, as any two models are."""
-    usual = await fleet.supervisor.lease(Wish("m"))
+    """Two requests for one model that differ in the load are two targets, as any two models are."""
+    usual = await fleet.supervisor.lease(ModelRequest("m"))
     usual.release()
-    longer = await fleet.supervisor.lease(Wish("m", load=LoadSettings(context_length=777)))
+    longer = await fleet.supervisor.lease(ModelRequest("m", load=LoadSettings(context_length=777)))
     assert longer.client.loaded is not None
     assert longer.client.loaded.context_length == 777
     assert longer.client.loaded.max_sequences == 4
@@ -106,10 +106,10 @@ def test_a_setting_of_a_load_is_one_field_and_all_else_follows(name: str) -> Non
     load = load_settings_of(ModelSettings(**{name: value}))
     assert load == LoadSettings(**{name: value})
     if setting.is_in_header:
-        assert header_wishes({LOAD_HEADER: f"{name}={value}"}).load == load
+        assert read_headers({LOAD_HEADER: f"{name}={value}"}).load == load
     else:
         with pytest.raises(InvalidRequestError):
-            header_wishes({LOAD_HEADER: f"{name}={value}"})
+            read_headers({LOAD_HEADER: f"{name}={value}"})
     if setting.section is not None:
         own, configs = inspect.type_info(ModelSettings), inspect.type_info(type(getattr(Config(), setting.section)))
         ranges = [next(field.type for field in kind.fields if field.name == name) for kind in (own, configs)]  # type: ignore[attr-defined]

@@ -51,7 +51,7 @@ BOTH = (artifact("llamacpp"), artifact("mlx"))
 
 
 @pytest.mark.parametrize(
-    ("wish", "own", "global_setting", "engine", "reason"),
+    ("requested", "own", "global_setting", "engine", "reason"),
     [
         (MLX, "llamacpp", LLAMACPP, "mlx", EngineReason.REQUEST),
         (None, "mlx", LLAMACPP, "mlx", EngineReason.MODEL_SETTING),
@@ -63,9 +63,11 @@ BOTH = (artifact("llamacpp"), artifact("mlx"))
     ],
 )
 def test_the_first_level_that_is_set_wins(
-    wish: EngineSetting | None, own: str | None, global_setting: EngineSetting, engine: str, reason: EngineReason
+    requested: EngineSetting | None, own: str | None, global_setting: EngineSetting, engine: str, reason: EngineReason
 ) -> None:
-    choice = choose(model(*BOTH, engine=own), wish=wish, global_setting=global_setting, is_apple_silicon=False)
+    choice = choose(
+        model(*BOTH, engine=own), requested=requested, global_setting=global_setting, is_apple_silicon=False
+    )
     assert (str(choice.target.engine), choice.reason) == (engine, reason)
     assert choice.target.path == f"/models/{engine}"
 
@@ -81,19 +83,19 @@ def test_the_first_level_that_is_set_wins(
 )
 def test_auto(engines: list[str], *, is_apple_silicon: bool, engine: str, reason: EngineReason) -> None:
     artifacts = [artifact(name) for name in engines]
-    choice = choose(model(*artifacts), wish=None, global_setting=AUTO, is_apple_silicon=is_apple_silicon)
+    choice = choose(model(*artifacts), requested=None, global_setting=AUTO, is_apple_silicon=is_apple_silicon)
     assert (str(choice.target.engine), choice.reason) == (engine, reason)
 
 
 def test_auto_passes_over_an_artifact_that_cannot_be_used() -> None:
     broken = artifact("mlx", status="missing", reason="/models/mlx is gone")
-    choice = choose(model(artifact("llamacpp"), broken), wish=None, global_setting=AUTO, is_apple_silicon=True)
+    choice = choose(model(artifact("llamacpp"), broken), requested=None, global_setting=AUTO, is_apple_silicon=True)
     assert choice.target.engine == Engine(EngineKind.LLAMACPP)
 
 
 def test_a_wish_that_cannot_be_met_names_the_engines_and_the_command() -> None:
     with pytest.raises(EngineNotAvailableError) as caught:
-        choose(model(artifact("llamacpp")), wish=MLX, global_setting=AUTO, is_apple_silicon=True)
+        choose(model(artifact("llamacpp")), requested=MLX, global_setting=AUTO, is_apple_silicon=True)
     assert caught.value.param == "model"
     for words in ("'m' cannot run on 'mlx'", "artifacts for: llamacpp", "mlxr models add PATH --name m"):
         assert words in str(caught.value)
@@ -110,22 +112,22 @@ def test_a_wish_that_cannot_be_met_names_the_engines_and_the_command() -> None:
 )
 def test_a_model_without_a_usable_artifact_says_why(artifacts: list[Artifact], words: str) -> None:
     with pytest.raises(ModelLoadFailedError, match=words):
-        choose(model(*artifacts), wish=None, global_setting=AUTO, is_apple_silicon=False)
+        choose(model(*artifacts), requested=None, global_setting=AUTO, is_apple_silicon=False)
 
 
 def test_an_embedding_model_is_served_for_embeddings_and_named_as_such_for_text() -> None:
     encoder = model(artifact("llamacpp", kind=ModelKind.EMBEDDING))
     for purpose in (Purpose.EMBED, Purpose.DESCRIBE):
-        choice = choose(encoder, wish=None, global_setting=AUTO, is_apple_silicon=False, purpose=purpose)
+        choice = choose(encoder, requested=None, global_setting=AUTO, is_apple_silicon=False, purpose=purpose)
         assert choice.target.engine == Engine(EngineKind.LLAMACPP)
     with pytest.raises(InvalidRequestError, match="POST /v1/embeddings") as caught:
-        choose(encoder, wish=None, global_setting=AUTO, is_apple_silicon=False)
+        choose(encoder, requested=None, global_setting=AUTO, is_apple_silicon=False)
     assert caught.value.param == "model"
 
 
 def test_any_decoder_can_embed() -> None:
     choice = choose(
-        model(artifact("mlx")), wish=None, global_setting=AUTO, is_apple_silicon=False, purpose=Purpose.EMBED
+        model(artifact("mlx")), requested=None, global_setting=AUTO, is_apple_silicon=False, purpose=Purpose.EMBED
     )
     assert choice.target.engine == Engine(EngineKind.MLX)
 
@@ -139,22 +141,23 @@ def test_an_unknown_engine_is_refused_by_name() -> None:
 def test_the_models_settings_make_another_target_of_it_and_the_requests_go_before_them() -> None:
     own = model(*BOTH, settings=ModelSettings(context_length=100, parallel=2, temperature=0.1))
     usual, plain = (
-        choose(each, wish=None, global_setting=LLAMACPP, is_apple_silicon=False).target for each in (own, model(*BOTH))
+        choose(each, requested=None, global_setting=LLAMACPP, is_apple_silicon=False).target
+        for each in (own, model(*BOTH))
     )
     assert usual != plain
     assert usual.load == LoadSettings(context_length=100, parallel=2)
     longer = choose(
-        own, wish=None, global_setting=LLAMACPP, is_apple_silicon=False, load=LoadSettings(context_length=300)
+        own, requested=None, global_setting=LLAMACPP, is_apple_silicon=False, load=LoadSettings(context_length=300)
     )
     assert longer.target.load == LoadSettings(context_length=300, parallel=2)
 
 
 def test_a_type_of_the_kv_cache_is_refused_on_mlx_before_anything_is_unloaded() -> None:
     own = model(*BOTH, settings=ModelSettings(kv_type="bf16"))
-    target = choose(own, wish=LLAMACPP, global_setting=AUTO, is_apple_silicon=False).target
+    target = choose(own, requested=LLAMACPP, global_setting=AUTO, is_apple_silicon=False).target
     assert target.load.kv_type == "bf16"
     with pytest.raises(ModelLoadFailedError, match="which mlx does not have; use 'm@llamacpp', or take"):
-        choose(own, wish=MLX, global_setting=AUTO, is_apple_silicon=False)
+        choose(own, requested=MLX, global_setting=AUTO, is_apple_silicon=False)
 
 
 @pytest.mark.parametrize(
@@ -166,12 +169,12 @@ def test_a_quantized_kv_cache_needs_heads_that_blocks_fit_into(kv_type: Any, wid
     gguf = msgspec.structs.replace(gguf, facts=msgspec.structs.replace(gguf.facts, kv=kv))
     own = model(gguf, settings=ModelSettings(kv_type=kv_type))
     with pytest.raises(ModelLoadFailedError, match="multiple of 32") if is_refused else contextlib.nullcontext():
-        choose(own, wish=None, global_setting=AUTO, is_apple_silicon=False)
+        choose(own, requested=None, global_setting=AUTO, is_apple_silicon=False)
 
 
 @pytest.mark.parametrize("load", [LoadSettings(kv_type="f16"), LoadSettings(threads=2)])
 def test_a_request_cannot_want_of_mlx_what_only_llamacpp_has(load: LoadSettings) -> None:
     with pytest.raises(InvalidRequestError, match="leave it out, or ask 'm@llamacpp'"):
-        choose(model(*BOTH), wish=MLX, global_setting=AUTO, is_apple_silicon=False, load=load)
-    choice = choose(model(*BOTH), wish=LLAMACPP, global_setting=AUTO, is_apple_silicon=False, load=load)
+        choose(model(*BOTH), requested=MLX, global_setting=AUTO, is_apple_silicon=False, load=load)
+    choice = choose(model(*BOTH), requested=LLAMACPP, global_setting=AUTO, is_apple_silicon=False, load=load)
     assert choice.target.load == load

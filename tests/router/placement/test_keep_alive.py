@@ -11,8 +11,8 @@ import pytest
 from backends.fake.engine import FakeOptions
 from registry.engines import Engine, EngineKind
 from registry.settings import ModelSettings
+from router.models.model_request import ModelRequest
 from router.models.targets import FOREVER_S, Target, keep_alive_seconds
-from router.models.wish import Wish
 from router.placement.decision import Effect, StopWorker, decide, next_deadline
 from router.placement.keep_alive import expires_at
 from router.placement.lifecycle import WorkerState
@@ -116,12 +116,12 @@ async def test_an_idle_model_is_unloaded_and_loaded_again_for_the_next_request(f
 
 @with_fleet(make_config(keep_alive_s=0.0))
 async def test_a_request_may_keep_the_model_for_longer_than_the_config(fleet: FakeFleet) -> None:
-    kept = await fleet.supervisor.lease(Wish("m", keep_alive_s=FOREVER_S))
+    kept = await fleet.supervisor.lease(ModelRequest("m", keep_alive_s=FOREVER_S))
     kept.release()
     await fleet.until(lambda: fleet.holder is not None and fleet.holder.use.num_leases == 0, "it is given back")
     assert fleet.supervisor.expires_at is None
     assert fleet.state == "ready"
-    last = await fleet.supervisor.lease(Wish("m", keep_alive_s=0.0), 0)
+    last = await fleet.supervisor.lease(ModelRequest("m", keep_alive_s=0.0), 0)
     assert fleet.state == "ready", "a request without sequences uses it too"
     assert fleet.supervisor.expires_at is None
     last.release()

@@ -16,8 +16,8 @@ from backends.wire.prompts import TextPrompt
 from backends.wire.request import SequenceSpec
 from registry.engines import Engine, EngineKind
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
+from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, Target
-from router.models.wish import Wish
 from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
 from router.protocols.ollama.encoding import OllamaHead, OllamaStream, whole_line
 from router.protocols.openai.answer import CompletionHead, completion_of
@@ -33,7 +33,9 @@ from tests.support.api_answers import check_answer, endpoint_of
 OPENAI_OPTIONS = StreamOptions(includes_usage=True, has_progress=True, has_timings=True)
 SAMPLING = SamplingParams(num_logprobs=1)
 WANTED = GenerationRequest(
-    wish=Wish("m"), prompts=(TextPrompt("p"),), spec=SequenceSpec(sampling=SAMPLING, max_tokens=None, stop=("!",))
+    model_request=ModelRequest("m"),
+    prompts=(TextPrompt("p"),),
+    spec=SequenceSpec(sampling=SAMPLING, max_tokens=None, stop=("!",)),
 )
 DRAWN = PositionLogprobs(TokenLogprob(5, b"x", -0.5), (TokenLogprob(6, b"\xff", float("-inf")),))
 CALLS = (ToolCallDelta(0, "id0", "f", '{"a"'), ToolCallDelta(0, None, None, ":1}"), ToolCallDelta(1, "id1", "g", "{}"))

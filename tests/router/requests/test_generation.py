@@ -12,7 +12,7 @@ from backends.wire.prompts import ForkPrompt, TextPrompt, TokenPrompt
 from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
 from registry.engines import Engine, EngineKind
 from router.errors import ContextLengthExceededError, InvalidRequestError, RouterError, UnsupportedFieldError
-from router.models.wish import Wish
+from router.models.model_request import ModelRequest
 from router.requests.generation import (
     NUM_SEEDS,
     Generation,
@@ -136,10 +136,12 @@ def test_the_workers_own_param_is_kept_unless_it_is_the_prompt() -> None:
     assert bias.param == "logit_bias"
 
 
-def request_for(**wishes: Any) -> GenerationRequest:
-    plain: dict[str, Any] = {"sampling": SamplingParams(), "max_tokens": 5} | wishes
+def request_for(**headers: Any) -> GenerationRequest:
+    plain: dict[str, Any] = {"sampling": SamplingParams(), "max_tokens": 5} | headers
     spec = SequenceSpec(**{name: plain.pop(name) for name in SequenceSpec.__struct_fields__ if name in plain})
-    return GenerationRequest(wish=Wish("m"), prompts=(TextPrompt("a"), TextPrompt("b")), spec=spec, **plain)
+    return GenerationRequest(
+        model_request=ModelRequest("m"), prompts=(TextPrompt("a"), TextPrompt("b")), spec=spec, **plain
+    )
 
 
 def test_answers_to_one_prompt_are_forks_of_its_first_with_seeds_that_follow_it() -> None:

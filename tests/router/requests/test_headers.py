@@ -5,17 +5,17 @@ import pytest
 from backends.sequence import Priority
 from registry.settings import LoadSettings
 from router.errors import InvalidRequestError
-from router.requests.headers import HeaderWishes, header_wishes
+from router.requests.headers import RequestHeaders, read_headers
 
 
 def test_headers_that_are_absent_say_nothing() -> None:
-    assert header_wishes({}) == HeaderWishes()
+    assert read_headers({}) == RequestHeaders()
 
 
 def test_what_they_say_is_read() -> None:
     headers = {"X-Mlxr-Priority": " Background ", "X-Session-Id": " talk 7 ", "X-Mlxr-Timeout": "2.5"}
-    assert header_wishes(headers) == HeaderWishes(priority=Priority.BACKGROUND, session_id="talk 7", timeout_s=2.5)
-    assert header_wishes({"X-Mlxr-Priority": "interactive"}).priority is Priority.INTERACTIVE
+    assert read_headers(headers) == RequestHeaders(priority=Priority.BACKGROUND, session_id="talk 7", timeout_s=2.5)
+    assert read_headers({"X-Mlxr-Priority": "interactive"}).priority is Priority.INTERACTIVE
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,13 @@ def test_what_they_say_is_read() -> None:
 )
 def test_what_they_cannot_say_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(InvalidRequestError, match=name) as caught:
-        header_wishes({name: value})
+        read_headers({name: value})
     assert caught.value.param == name
 
 
 def test_a_load_is_read_with_its_types() -> None:
-    wished = header_wishes({"X-Mlxr-Load": "context_length=4096, kv_type=q8_0 parallel=2,threads=3"}).load
-    assert wished == LoadSettings(context_length=4096, kv_type="q8_0", parallel=2, threads=3)
+    asked = read_headers({"X-Mlxr-Load": "context_length=4096, kv_type=q8_0 parallel=2,threads=3"}).load
+    assert asked == LoadSettings(context_length=4096, kv_type="q8_0", parallel=2, threads=3)
 
 
 @pytest.mark.parametrize(
@@ -51,5 +51,5 @@ def test_a_load_is_read_with_its_types() -> None:
 )
 def test_a_load_that_cannot_be_is_refused_by_name(text: str, words: str) -> None:
     with pytest.raises(InvalidRequestError, match=re.escape(words)) as caught:
-        header_wishes({"X-Mlxr-Load": text})
+        read_headers({"X-Mlxr-Load": text})
     assert caught.value.param == "X-Mlxr-Load"

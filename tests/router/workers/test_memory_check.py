@@ -12,8 +12,8 @@ from registry.store import Registry
 from router.config import Config, CurrentConfig, LimitsConfig
 from router.errors import InsufficientMemoryError
 from router.models.directory import ModelDirectory
+from router.models.model_request import ModelRequest
 from router.models.targets import Target
-from router.models.wish import Wish
 from router.placement.lifecycle import WorkerState
 from router.placement.memory import MemoryBudget
 from router.workers.memory_check import VALID_S, MemoryCheck
@@ -63,7 +63,7 @@ def check(directory: ModelDirectory, machine: Machine) -> MemoryCheck:
 def test_what_fits_passes_and_is_not_measured_again_at_once(
     directory: ModelDirectory, machine: Machine, check: MemoryCheck
 ) -> None:
-    target = directory.resolve(Wish("big")).target
+    target = directory.resolve(ModelRequest("big")).target
     check.check(target, Config(), [])
     machine.available_bytes = GIB
     check.check(target, Config(), [])
@@ -74,7 +74,7 @@ def test_what_fits_passes_and_is_not_measured_again_at_once(
 
 
 def test_a_refusal_is_not_remembered(directory: ModelDirectory, machine: Machine, check: MemoryCheck) -> None:
-    target = directory.resolve(Wish("big")).target
+    target = directory.resolve(ModelRequest("big")).target
     machine.available_bytes = GIB
     with pytest.raises(InsufficientMemoryError):
         check.check(target, Config(), [])
@@ -86,21 +86,21 @@ def test_what_is_not_known_or_not_to_be_checked_passes(
     directory: ModelDirectory, machine: Machine, check: MemoryCheck
 ) -> None:
     machine.available_bytes = 0
-    check.check(directory.resolve(Wish("old")).target, Config(), [])
+    check.check(directory.resolve(ModelRequest("old")).target, Config(), [])
     check.check(Target("gone", Engine(EngineKind.MLX), 99, "/gone"), Config(), [])
     unchecked = msgspec.structs.replace(Config(), limits=LimitsConfig(check_memory=False))
-    check.check(directory.resolve(Wish("big")).target, unchecked, [])
+    check.check(directory.resolve(ModelRequest("big")).target, unchecked, [])
 
 
 def test_a_models_own_settings_are_what_is_checked_and_another_load_is_another_check(
     path: Path, directory: ModelDirectory, machine: Machine, check: MemoryCheck
 ) -> None:
     machine.available_bytes = 8 * GIB
-    check.check(directory.resolve(Wish("big")).target, Config(), [])
+    check.check(directory.resolve(ModelRequest("big")).target, Config(), [])
     with Registry(path) as registry:
         registry.models.change_settings("big", {"context_length": 1_000_000, "parallel": 1})
     with pytest.raises(InsufficientMemoryError, match="mlxr models set big context_length="):
-        check.check(directory.resolve(Wish("big")).target, Config(), [])
+        check.check(directory.resolve(ModelRequest("big")).target, Config(), [])
 
 
 class _Refusing(FakeFleet):

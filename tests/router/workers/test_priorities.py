@@ -6,7 +6,7 @@ from backends.fake.engine import FakeOptions
 from backends.sequence import Priority
 from registry.engines import EngineSetting
 from router.errors import QueueFullError, UnavailableError
-from router.models.wish import Wish
+from router.models.model_request import ModelRequest
 from router.workers.waiting import Lease
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
@@ -16,7 +16,7 @@ BACKGROUND, INTERACTIVE = Priority.BACKGROUND, Priority.INTERACTIVE
 def asked(fleet: FakeFleet, priority: Priority, model: str = "m", num_sequences: int = 1) -> "asyncio.Task[Lease]":
     name, _, engine = model.partition("@")
     return asyncio.create_task(
-        fleet.supervisor.lease(Wish(name, EngineSetting(engine) if engine else None), num_sequences, priority)
+        fleet.supervisor.lease(ModelRequest(name, EngineSetting(engine) if engine else None), num_sequences, priority)
     )
 
 
@@ -40,7 +40,7 @@ async def test_interactive_requests_overtake_background_ones_and_keep_their_orde
     order: list[str] = []
 
     async def take_turn(name: str, priority: Priority) -> None:
-        lease = await fleet.supervisor.lease(Wish("m"), 1, priority)
+        lease = await fleet.supervisor.lease(ModelRequest("m"), 1, priority)
         order.append(name)
         lease.release()
 

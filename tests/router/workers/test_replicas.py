@@ -11,7 +11,7 @@ from backends.fake.engine import FakeOptions
 from backends.sequence import Priority
 from router.config import Config
 from router.errors import EngineCrashedError, RouterError
-from router.models.wish import Wish
+from router.models.model_request import ModelRequest
 from router.placement import memory
 from router.workers import faults
 from router.workers.client import WorkerClient
@@ -84,7 +84,7 @@ async def test_a_session_goes_to_the_worker_that_served_it_last_while_that_lives
     leases: list[Lease] = []
 
     async def pid_for(session_id: str) -> int:
-        leases.append(await fleet.supervisor.lease(Wish("m"), session_id=session_id))
+        leases.append(await fleet.supervisor.lease(ModelRequest("m"), session_id=session_id))
         worker = leases[-1].client
         assert isinstance(worker, WorkerClient)
         return worker.pid

@@ -22,7 +22,7 @@ from router.errors import (
     ShuttingDownError,
     UnavailableError,
 )
-from router.models.wish import Wish
+from router.models.model_request import ModelRequest
 from router.requests.generation import GenerationEvent, OutputEvent
 from router.workers import faults, streams
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
@@ -175,7 +175,7 @@ async def test_a_lease_that_comes_as_its_client_goes_is_given_back(
 ) -> None:
     """The place is granted and the client is cancelled in the same turn of the loop."""
     await fleet.answer()
-    asker = asyncio.create_task(fleet.supervisor.lease(Wish("m")))
+    asker = asyncio.create_task(fleet.supervisor.lease(ModelRequest("m")))
     grant = fleet.supervisor._gate.grant
 
     def grant_and_cancel(*arguments: Any) -> None:
@@ -357,9 +357,9 @@ async def test_two_hundred_random_operations_end_every_request_in_one_way(fleet:
     for _ in range(200):
         match rng.choices(["submit", "cancel", "kill", "flip", "stop"], [60, 15, 8, 10, 4])[0]:
             case "submit":
-                wish = rng.choice(["m", "m@mlx", "m@llamacpp", "other"])
+                reference = rng.choice(["m", "m@mlx", "m@llamacpp", "other"])
                 prompts = ["p"] * rng.choice([1, 1, 2, 5])
-                outcome = fleet.outcome(wish, prompts=prompts, max_tokens=rng.randint(1, 100))
+                outcome = fleet.outcome(reference, prompts=prompts, max_tokens=rng.randint(1, 100))
                 requests.append(asyncio.create_task(outcome))
             case "cancel" if requests:
                 rng.choice(requests).cancel()

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from backends.sequence import Priority
 from registry.engines import Engine, EngineKind
 from router.errors import ModelLoadFailedError, UnavailableError
+from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, Target
-from router.models.wish import Wish
 from router.workers.waiting import MAX_RETRY_AFTER_S, Lease, Ticket, WaitingQueue
 
 MLX, GGUF = Target("m", Engine(EngineKind.MLX), 1, "/m"), Target("m", Engine(EngineKind.LLAMACPP), 2, "/m.gguf")
@@ -18,7 +18,7 @@ def ticket(ticket_id: int, target: Target = MLX, *, priority: Priority = Priorit
     lease: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
     return Ticket(
         ticket_id,
-        Wish("m"),
+        ModelRequest("m"),
         Choice(target, EngineReason.REQUEST),
         1,
         priority,

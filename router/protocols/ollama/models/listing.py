@@ -15,8 +15,8 @@ from registry.errors import RegistryError
 from router.errors import RouterError
 from router.http.asgi import json_reply
 from router.models.directory import ModelDirectory
+from router.models.model_request import ModelRequest
 from router.models.targets import Purpose, Target
-from router.models.wish import Wish
 from router.placement import memory
 from router.protocols.answers import AnswerBody
 from router.protocols.choice import resident_workers
@@ -97,7 +97,7 @@ async def list_loaded(services: NamedDependency[Services]) -> ASGIApp:
 def shown_artifact(models: ModelDirectory, model: Model) -> Artifact | None:
     """Return the artifact that would serve a model now, or else any that is of use; None = none is."""
     try:
-        preferred = models.resolve(Wish(model.name, None, Purpose.DESCRIBE)).target.artifact_id
+        preferred = models.resolve(ModelRequest(model.name, None, Purpose.DESCRIBE)).target.artifact_id
     except (RouterError, RegistryError):
         preferred = None
     usable = [artifact for artifact in model.artifacts if artifact.status == "ok"]

@@ -13,13 +13,13 @@ from backends.wire.prompts import ChatPrompt
 from registry.engines import EngineKind
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults
-from router.models.wish import Wish
+from router.models.model_request import ModelRequest
 from router.protocols.anthropic.request import generation_for, prompt_for
 from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
 from router.protocols.choice import ChosenModel
 from router.protocols.fields.support import decode_body
 from router.requests.generation import GenerationRequest
-from router.requests.headers import HeaderWishes
+from router.requests.headers import RequestHeaders
 
 BODY: dict[str, Any] = {"model": "m", "max_tokens": 2000, "messages": [{"role": "user", "content": "hi"}]}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
@@ -28,7 +28,7 @@ DEFAULTS = RequestDefaults(temperature=0.5, top_k=40, stop=("END",), system="Be 
 
 def generation(defaults: RequestDefaults = DEFAULTS, **fields: Any) -> GenerationRequest:
     request = decode_body(msgspec.json.encode(BODY | fields), MessagesRequest)
-    return generation_for(request, ChosenModel(Wish("m"), EngineKind.MLX, defaults), HeaderWishes())
+    return generation_for(request, ChosenModel(ModelRequest("m"), EngineKind.MLX, defaults), RequestHeaders())
 
 
 def prompt(**fields: Any) -> ChatPrompt:
@@ -62,7 +62,7 @@ def test_the_models_system_prompt_is_for_requests_without_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("thinking", "wish", "is_optional"),
+    ("thinking", "expected", "is_optional"),
     [
         (None, False, True),
         ({"type": "enabled", "budget_tokens": 1024}, True, True),
@@ -70,9 +70,11 @@ def test_the_models_system_prompt_is_for_requests_without_one() -> None:
         ({"type": "disabled"}, False, False),
     ],
 )
-def test_thinking_is_a_permission_and_its_absence_is_held_to(thinking: Any, wish: Any, *, is_optional: bool) -> None:
+def test_thinking_is_a_permission_and_its_absence_is_held_to(
+    thinking: Any, expected: Any, *, is_optional: bool
+) -> None:
     shown = prompt(thinking=thinking)
-    assert (shown.enable_thinking, shown.is_thinking_optional) == (wish, is_optional)
+    assert (shown.enable_thinking, shown.is_thinking_optional) == (expected, is_optional)
 
 
 def test_efforts_have_the_templates_names() -> None:
@@ -102,8 +104,8 @@ def test_a_schema_constrains_the_answer(place: str) -> None:
 
 def test_headers_schedule() -> None:
     request = decode_body(msgspec.json.encode(BODY), MessagesRequest)
-    headers = HeaderWishes(priority=Priority.BACKGROUND, session_id="s")
-    wanted = generation_for(request, ChosenModel(Wish("m"), EngineKind.MLX, DEFAULTS), headers)
+    headers = RequestHeaders(priority=Priority.BACKGROUND, session_id="s")
+    wanted = generation_for(request, ChosenModel(ModelRequest("m"), EngineKind.MLX, DEFAULTS), headers)
     assert (wanted.spec.priority, wanted.spec.session_id) == (Priority.BACKGROUND, "s")
     assert generation().spec.priority is Priority.INTERACTIVE
 

@@ -17,9 +17,9 @@ from router.protocols.ollama.names import (
     display_name,
     model_named,
     model_of,
+    model_request_for,
     names_to_make,
     pull_name_of,
-    wish_for,
 )
 from tests.registry.catalogue_builder import make_draft, make_facts
 
@@ -56,8 +56,8 @@ def test_a_name_finds_its_model(models: ModelDirectory, reference: str, name: st
 
 
 def test_an_engine_may_follow(models: ModelDirectory) -> None:
-    wish = wish_for(models, "plain:latest@llamacpp", None)
-    assert (wish.model, wish.engine) == ("plain", "llamacpp")
+    model_request = model_request_for(models, "plain:latest@llamacpp", None)
+    assert (model_request.model, model_request.engine) == ("plain", "llamacpp")
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,13 @@ def test_an_engine_may_follow(models: ModelDirectory) -> None:
 )
 def test_an_unknown_one_is_not_found_in_ollamas_words(models: ModelDirectory, reference: str) -> None:
     with pytest.raises(OllamaModelNotFoundError) as caught:
-        wish_for(models, reference, None)
+        model_request_for(models, reference, None)
     assert str(caught.value) == f"model '{reference}' not found"
 
 
 def test_an_unknown_engine_is_said_to_be_one(models: ModelDirectory) -> None:
     with pytest.raises(InvalidModelNameError, match="'gpu' is no engine"):
-        wish_for(models, "plain@gpu", None)
+        model_request_for(models, "plain@gpu", None)
 
 
 def test_names_are_shown_with_a_tag() -> None:

@@ -11,7 +11,7 @@ from registry.facts import ChatTemplateFacts
 from registry.settings import PresetMessage
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults
-from router.models.wish import Wish
+from router.models.model_request import ModelRequest
 from router.protocols.ollama.request import RequestedModel, generation_for
 from router.protocols.ollama.schemas import ChatRequest, GenerateRequest
 from router.requests.generation import GenerationRequest
@@ -27,14 +27,18 @@ def chat(
     facts: ChatTemplateFacts | None = PLAIN, defaults: RequestDefaults = DEFAULTS, **body: Any
 ) -> GenerationRequest:
     request = msgspec.convert({"model": "m", "messages": [USER], **body}, ChatRequest)
-    return generation_for(request, RequestedModel(wish=Wish("m"), defaults=defaults, template=facts), None)
+    return generation_for(
+        request, RequestedModel(model_request=ModelRequest("m"), defaults=defaults, template=facts), None
+    )
 
 
 def text(
     facts: ChatTemplateFacts | None = PLAIN, defaults: RequestDefaults = DEFAULTS, **body: Any
 ) -> GenerationRequest:
     request = msgspec.convert({"model": "m", "prompt": "hi", **body}, GenerateRequest)
-    return generation_for(request, RequestedModel(wish=Wish("m"), defaults=defaults, template=facts), None)
+    return generation_for(
+        request, RequestedModel(model_request=ModelRequest("m"), defaults=defaults, template=facts), None
+    )
 
 
 def chat_prompt(wanted: GenerationRequest) -> ChatPrompt:

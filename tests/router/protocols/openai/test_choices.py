@@ -25,26 +25,26 @@ def streamed_texts(objects: list[Any]) -> dict[int, str]:
 
 @with_front()
 async def test_answers_to_one_prompt_differ_and_the_first_is_that_of_a_single_one(front: FakeFront) -> None:
-    wish = {"temperature": 1, "seed": 7, "max_tokens": 12}
-    several = (await front.chat(**wish, n=4)).json()
+    fields = {"temperature": 1, "seed": 7, "max_tokens": 12}
+    several = (await front.chat(**fields, n=4)).json()
     assert [choice["index"] for choice in several["choices"]] == [0, 1, 2, 3]
     assert len(set(texts(several))) == 4
-    alone = (await front.chat(**wish)).json()
+    alone = (await front.chat(**fields)).json()
     assert texts(alone) == texts(several)[:1]
     assert several["usage"]["prompt_tokens"] == alone["usage"]["prompt_tokens"]
     assert several["usage"]["completion_tokens"] == 48
-    second = (await front.chat(**(wish | {"seed": 8}))).json()
+    second = (await front.chat(**(fields | {"seed": 8}))).json()
     assert texts(second) == texts(several)[1:2]
 
 
 @with_front()
 async def test_choices_of_several_prompts_are_numbered_as_openai_does(front: FakeFront) -> None:
-    wish = {"temperature": 1, "seed": 7, "max_tokens": 12}
-    both = (await front.complete(prompt=["one", "two"], n=2, **wish)).json()
+    fields = {"temperature": 1, "seed": 7, "max_tokens": 12}
+    both = (await front.complete(prompt=["one", "two"], n=2, **fields)).json()
     assert [choice["index"] for choice in both["choices"]] == [0, 1, 2, 3]
-    assert texts(both)[2:] == texts((await front.complete(prompt="two", n=2, **wish)).json())
+    assert texts(both)[2:] == texts((await front.complete(prompt="two", n=2, **fields)).json())
     assert both["usage"]["prompt_tokens"] == 6
-    streamed = await front.complete(prompt=["one", "two"], n=2, stream=True, **wish)
+    streamed = await front.complete(prompt=["one", "two"], n=2, stream=True, **fields)
     assert streamed_texts(sse_objects(streamed)) == dict(enumerate(texts(both)))
 
 

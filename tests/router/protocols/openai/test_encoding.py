@@ -11,8 +11,8 @@ from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCal
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import OutputSpec, SequenceSpec, Tool, ToolUse
 from registry.engines import Engine, EngineKind
+from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, Target
-from router.models.wish import Wish
 from router.protocols.openai.answer import CompletionHead
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
 from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent
@@ -30,9 +30,13 @@ TEXT_HEAD = b'data: {"id":"cmpl-1","object":"text_completion","created":7,"model
 PLAIN = StreamOptions()
 
 
-def served(**wishes: Any) -> Generation:
+def served(**headers: Any) -> Generation:
     """What the encoders read of a generation that mlx serves."""
-    request: dict[str, Any] = {"wish": Wish("m"), "prompts": (TextPrompt("p"),), "sampling": SamplingParams()} | wishes
+    request: dict[str, Any] = {
+        "model_request": ModelRequest("m"),
+        "prompts": (TextPrompt("p"),),
+        "sampling": SamplingParams(),
+    } | headers
     spec = SequenceSpec(**{name: request.pop(name) for name in SequenceSpec.__struct_fields__ if name in request})
 
     class Served:

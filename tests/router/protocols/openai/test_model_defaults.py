@@ -11,12 +11,12 @@ from registry.settings import ModelSettings, PresetMessage
 from router.config import GenerationConfig
 from router.errors import InvalidRequestError
 from router.models.defaults import RequestDefaults
-from router.models.wish import Wish
+from router.models.model_request import ModelRequest
 from router.protocols.choice import ChosenModel
 from router.protocols.openai.request import generation_for
 from router.protocols.openai.schemas import MAX_STOPS, ChatRequest, CompletionRequest
 from router.requests.generation import GenerationRequest
-from router.requests.headers import HeaderWishes
+from router.requests.headers import RequestHeaders
 
 CONFIG = GenerationConfig(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max_tokens=99)
 EVERYTHING: dict[str, Any] = {
@@ -34,13 +34,15 @@ HI = {"role": "user", "content": "hi"}
 def complete(settings: dict[str, Any], **body: Any) -> GenerationRequest:
     request = msgspec.convert({"model": "m", "prompt": "p"} | body, CompletionRequest)
     defaults = RequestDefaults.of(CONFIG, ModelSettings(**settings))
-    return generation_for(request, ChosenModel(Wish("m"), EngineKind.MLX, defaults), HeaderWishes())
+    return generation_for(request, ChosenModel(ModelRequest("m"), EngineKind.MLX, defaults), RequestHeaders())
 
 
 def messages_of(settings: dict[str, Any], *messages: dict[str, Any]) -> list[dict[str, Any]]:
     request = msgspec.convert({"model": "m", "messages": list(messages)}, ChatRequest)
     defaults = RequestDefaults.of(CONFIG, ModelSettings(**settings))
-    (prompt,) = generation_for(request, ChosenModel(Wish("m"), EngineKind.MLX, defaults), HeaderWishes()).prompts
+    (prompt,) = generation_for(
+        request, ChosenModel(ModelRequest("m"), EngineKind.MLX, defaults), RequestHeaders()
+    ).prompts
     assert isinstance(prompt, ChatPrompt)
     return prompt.messages
 

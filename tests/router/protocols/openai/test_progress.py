@@ -14,7 +14,7 @@ from backends.wire.output import Output
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import SequenceSpec
 from router.errors import InvalidRequestError
-from router.models.wish import Wish
+from router.models.model_request import ModelRequest
 from router.placement.lifecycle import WorkerState
 from router.protocols.openai.encoding import CompletionStream
 from router.protocols.openai.progress import PrefillWatch, WatchedEncoder, chunks_with_progress, wants_prefill_events
@@ -28,7 +28,7 @@ LONG = "x" * 3000
 
 def request_for(num_prompts: int = 1, num_choices: int = 1) -> GenerationRequest:
     return GenerationRequest(
-        wish=Wish("m"),
+        model_request=ModelRequest("m"),
         prompts=(TextPrompt("a"),) * num_prompts,
         num_choices=num_choices,
         spec=SequenceSpec(sampling=SamplingParams(), max_tokens=1, stop=()),

@@ -9,12 +9,12 @@ from registry.engines import EngineKind
 from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFieldError
 from router.http.body import decode_json
 from router.models.defaults import RequestDefaults
-from router.models.wish import Wish
+from router.models.model_request import ModelRequest
 from router.protocols.choice import ChosenModel
 from router.protocols.openai.request import generation_for
 from router.protocols.openai.schemas import ChatMessage, ChatRequest, CompletionRequest, StreamOptions, TextPart
 from router.requests.generation import GenerationRequest
-from router.requests.headers import HeaderWishes
+from router.requests.headers import RequestHeaders
 
 DEFAULTS = RequestDefaults(temperature=0.7, top_p=0.9, top_k=40, min_p=0.05, max_tokens=99)
 
@@ -23,13 +23,16 @@ def chat(*, defaults: RequestDefaults = DEFAULTS, has_progress_header: bool = Fa
     plain = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
     request = decode_json(msgspec.json.encode(plain | body), ChatRequest)
     return generation_for(
-        request, ChosenModel(Wish("m"), EngineKind.MLX, defaults), HeaderWishes(), has_events=has_progress_header
+        request,
+        ChosenModel(ModelRequest("m"), EngineKind.MLX, defaults),
+        RequestHeaders(),
+        has_events=has_progress_header,
     )
 
 
 def complete(**body: Any) -> GenerationRequest:
     request = decode_json(msgspec.json.encode({"model": "m", "prompt": "p"} | body), CompletionRequest)
-    return generation_for(request, ChosenModel(Wish("m"), EngineKind.MLX, DEFAULTS), HeaderWishes())
+    return generation_for(request, ChosenModel(ModelRequest("m"), EngineKind.MLX, DEFAULTS), RequestHeaders())
 
 
 def prompt_of(**body: Any) -> ChatPrompt:

@@ -12,8 +12,8 @@ from backends.wire.prompts import TextPrompt
 from backends.wire.request import SequenceSpec
 from registry.engines import Engine, EngineKind
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
+from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, Target
-from router.models.wish import Wish
 from router.protocols.responses.answer_schemas import MessageItem, StreamEvent
 from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
@@ -23,7 +23,9 @@ from router.requests.generation import Generation, GenerationRequest, OutputEven
 
 Event = dict[str, Any]
 WANTED = GenerationRequest(
-    wish=Wish("m"), prompts=(TextPrompt("p"),), spec=SequenceSpec(sampling=SamplingParams(), max_tokens=None, stop=())
+    model_request=ModelRequest("m"),
+    prompts=(TextPrompt("p"),),
+    spec=SequenceSpec(sampling=SamplingParams(), max_tokens=None, stop=()),
 )
 
 

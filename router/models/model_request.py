@@ -9,7 +9,7 @@ from router.models.size import RequestSize
 from router.models.targets import Purpose
 
 
-class Wish(msgspec.Struct, frozen=True):
+class ModelRequest(msgspec.Struct, frozen=True):
     """What a request asks for: a model, and perhaps an engine.
 
     Attributes:
