@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Conversions
 from router.jobs.convert.converter import Converter
 from router.jobs.desk import ResponsesDesk
-from router.jobs.pulls import Pulls, weights_budget
+from router.jobs.pulls import Pulls, open_pulls, weights_budget
 from router.jobs.shadow import Shadow
 from router.models.auto.learning import AutoLearning, installed_versions
 from router.models.directory import ModelDirectory
@@ -124,7 +125,6 @@ class _Gateway:
             auto.resident_of = lambda model: resident_of(supervisor, model)
             services = Services(current, models, supervisor, VERSION)
             converter = self._converter()
-            services.pulls = self._pulls(converter)
             services.making = ModelMaking(
                 options.paths.models_dir,
                 options.paths.registry_db,
@@ -136,15 +136,18 @@ class _Gateway:
             services.batches = self._batches(services)
             server = _create_server(services)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
-            stops = [services.jobs.close, server.stop]
-            if services.pulls is not None:
-                stops.insert(0, services.pulls.close)
-            with stopping_on_signals(*stops):
+            with stopping_on_signals(services.jobs.close, server.stop):
                 addresses = await server.start()
                 self._on_started(services, lock, addresses)
-                await self._run_parts(services, server, _shadow(services, registry))
+                await self._run_parts(services, server, _shadow(services, registry), self._pulls(services, converter))
 
-    async def _run_parts(self, services: Services, server: HttpServer, shadow: Shadow) -> None:
+    async def _run_parts(
+        self,
+        services: Services,
+        server: HttpServer,
+        shadow: Shadow,
+        pulls: AbstractAsyncContextManager[Pulls] | None,
+    ) -> None:
         """Run everything beside the server until it has stopped, then end it in order."""
         services.keeper = self._keeper(services)
         services.requests.on_end = shadow.observe
@@ -154,7 +157,7 @@ class _Gateway:
                 tasks.create_task(self._watch_config(services)),
                 tasks.create_task(self._watch_registry(services)),
                 tasks.create_task(services.keeper.run()),
-                tasks.create_task(_outlived("pulls", _run_pulls(services))),
+                *([] if pulls is None else [tasks.create_task(_outlived("pulls", _run_pulls(services, pulls)))]),
                 tasks.create_task(shadow.run()),
                 *(
                     tasks.create_task(_outlived(what, part.run()))
@@ -238,7 +241,7 @@ class _Gateway:
     def _batches(self, services: Services) -> Batches:
         return Batches(self._options.paths.batches_dir, lambda: services.config, partial(run_line, services))
 
-    def _pulls(self, converter: Converter) -> Pulls | None:
+    def _pulls(self, services: Services, converter: Converter) -> AbstractAsyncContextManager[Pulls] | None:
         """Make what pulls models; without a usable hub models are served all the same."""
         options = self._options
         try:
@@ -246,10 +249,11 @@ class _Gateway:
         except ConfigError as exc:
             logger.warning("models cannot be pulled: %s", exc)
             return None
-        return Pulls(
+        return open_pulls(
             hub,
             options.paths.models_dir,
             options.paths.registry_db,
+            services.jobs,
             converter=converter,
             budget_bytes=weights_budget(read_budget()),
         )
@@ -261,12 +265,13 @@ class _Gateway:
         return lambda engine: WorkerLaunch(engine, environment)
 
 
-async def _run_pulls(services: Services) -> None:
-    """Run the pulls beside everything else; a hub that cannot be used must not keep models from being served."""
-    if services.pulls is None:
-        return
+async def _run_pulls(services: Services, opening: AbstractAsyncContextManager[Pulls]) -> None:
+    """Let models be pulled, until cancelled; a hub that cannot be used must not keep models from being served."""
     try:
-        await services.pulls.run()
+        async with opening as pulls:
+            services.pulls = pulls
+            await pulls.resume_interrupted()
+            await asyncio.get_running_loop().create_future()
     except RegistryError as exc:
         logger.warning("models cannot be pulled: %s", exc)
     finally:

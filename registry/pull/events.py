@@ -1,12 +1,28 @@
-"""What a pull tells while it goes on: the same Structs for progress bars, `--json` lines and server-sent events."""
+"""What a pull tells while it goes on: the same Structs for progress bars, `--json` lines and server-sent events.
+
+A stream is `started`, then the transfer's events, `registered` for each artifact that came, `converting` and
+`registered` where a form has to be made, and one of `done`, `failed` and `stopped` at its end.
+"""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from registry.engines import EngineKind
 from registry.pull.plan import PullPlan
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
+    """The pull is in the list; what each of those who follow hears first.
+
+    Attributes:
+        is_joined: It ran already, or goes on where it was stopped.
+    """
+
+    id: int
+    reference: str
+    is_joined: bool = False
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True, tag="planned"):
@@ -99,10 +115,10 @@ class Converting(msgspec.Struct, frozen=True, kw_only=True, tag="converting"):
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
-    """All files are in their places.
+    """All files are in their places, and registered.
 
     Attributes:
-        paths: What to register: one file or folder per part.
+        paths: One file or folder per part.
     """
 
     paths: tuple[str, ...]
@@ -126,7 +142,8 @@ class Stopped(msgspec.Struct, frozen=True, kw_only=True, tag="stopped"):
 
 
 PullEvent = (
-    Planned
+    Started
+    | Planned
     | Waiting
     | FileStarted
     | Progress
@@ -140,5 +157,5 @@ PullEvent = (
     | Stopped
 )
 Listener = Callable[[PullEvent], None]
-FINAL_EVENTS = (Done, Failed, Stopped)
-"""Exactly one of these ends every pull that a manager runs."""
+PULL_END: Final = (Done, Failed, Stopped)
+"""Exactly one of these ends every pull."""

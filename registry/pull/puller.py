@@ -1,6 +1,6 @@
 """A pull from beginning to end: reference -> plan -> files in their places. One at a time; no state is stored.
 
-Not here: the list of pulls, pausing and going on after a crash (`manager.py`), and registering what came
+Not here: the list of pulls, pausing and going on after a crash (`router.jobs.pulls`), and registering what came
 (`registry.scan.register_path`).
 """
 
@@ -32,7 +32,7 @@ from registry.hub.references import (
 )
 from registry.hub.web import HubSettings, Web
 from registry.pull.disk import locked, make_folder, translate_os_errors
-from registry.pull.events import Done, Listener, Planned, Waiting
+from registry.pull.events import Listener, Planned, Waiting
 from registry.pull.fetching import Fetcher
 from registry.pull.folder import PullFolder
 from registry.pull.inventory import look
@@ -143,10 +143,9 @@ class Puller:
         """Do what a plan says. Cancelling the task stops it; what came so far is kept.
 
         Args:
-            tell: Takes the events, Planned first and Done last; returns at once.
+            tell: Takes the events, Planned first; returns at once.
         """
         if plan.local_path is not None:
-            tell(Done(paths=(plan.local_path,)))
             return PullResult(plan=plan, paths=(Path(plan.local_path),), is_owned=False)
         plan = await self.look(plan)
         tell(Planned(plan=plan, total_bytes=plan.total_bytes, needed_bytes=plan.needed_bytes))
@@ -165,7 +164,6 @@ class Puller:
                 meter.set_present(f"{part.folder}/{file.path}", file.done_bytes)
         fetcher = Fetcher(self._web_of(plan), self.folder, self.database, self.settings.transfer, meter, tell)
         paths = [await self._fetch_part(fetcher, part, tell) for part in plan.parts]
-        tell(Done(paths=tuple(map(str, paths))))
         return PullResult(plan=plan, paths=tuple(paths), is_owned=True)
 
     async def _fetch_part(self, fetcher: Fetcher, part: PlannedPart, tell: Listener) -> Path:
@@ -264,21 +262,6 @@ def _for_ollama(hub: HubSettings) -> HubSettings:
     origin = origin_of(hub.ollama_endpoint) if hub.proxy is not None else None
     proxy = None if origin is not None and is_private(origin.host) else hub.proxy
     return msgspec.structs.replace(hub, endpoint=hub.ollama_endpoint, token=None, proxy=proxy)
-
-
-async def pull(
-    reference: str,
-    *,
-    hub: HubSettings,
-    models_dir: Path,
-    database: Path,
-    tell: Listener,
-    wishes: Wishes | None = None,
-    settings: PullSettings | None = None,
-) -> PullResult:
-    """Plan and fetch in one call, for a caller that wants no list of pulls."""
-    async with open_puller(hub, models_dir, database, settings) as puller:
-        return await puller.fetch(await puller.plan(reference, wishes), tell)
 
 
 def _formats(info: RepoInfo) -> tuple[ArtifactFormat, ...]:

@@ -125,6 +125,7 @@ async def _measure(order: BenchOrder, environment: Mapping[str, str], job: Job[B
     try:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([reading])
+        job.is_ending = True
         process.stdin.close()  # its lifeline
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_TIMEOUT_S):

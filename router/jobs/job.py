@@ -51,6 +51,7 @@ class Job(Generic[EventT]):
 
     Attributes:
         stop_reason: What the first `stop` said; None = nobody wants it to stop.
+        is_ending: Set by the work when it has come to its end by itself: a stop comes too late then.
         on_abandoned: Called when the last of its followers has left before its end.
     """
 
@@ -58,6 +59,7 @@ class Job(Generic[EventT]):
         self.kind = kind
         self.name = name
         self.stop_reason: StopReason | None = None
+        self.is_ending = False
         self.on_abandoned: Callable[[], object] | None = None
         self._kept: dict[Hashable, EventT] = {}
         self._followers: set[Follower[EventT]] = set()
@@ -84,10 +86,10 @@ class Job(Generic[EventT]):
 
     def stop(self, reason: StopReason) -> None:
         """Cancel the work, which then says how it ends. The first to ask decides the reason."""
-        if self.stop_reason is None and not self.has_ended:
+        if self.stop_reason is None and not self.is_ending:
             self.stop_reason = reason
             # Not at once: work that is cancelled before its first step could not say how it ends.
-            asyncio.get_running_loop().call_soon(self._task.cancel)
+            asyncio.get_running_loop().call_soon(self._cancel)
 
     def follow(self, *, first: EventT | None = None, skip: int = 0) -> "Follower[EventT]":
         """Follow it from now on; what is kept is told before.
@@ -98,7 +100,8 @@ class Job(Generic[EventT]):
         """
         before = [] if first is None else [(None, first)]
         follower = Follower(self, [*before, *islice(self._kept.items(), skip, None)])
-        self._followers.add(follower)
+        if not self.has_ended:
+            self._followers.add(follower)
         return follower
 
     async def wait(self) -> None:
@@ -116,11 +119,18 @@ class Job(Generic[EventT]):
 
     def leave(self, follower: "Follower[EventT]") -> None:
         """Follow no longer; for `Follower` alone."""
-        if follower not in self._followers:
-            return
-        self._followers.discard(follower)
-        if not self._followers and not self.has_ended and self.on_abandoned is not None:
-            self.on_abandoned()
+        if self.is_followed_by(follower):
+            self._followers.discard(follower)
+            if not self._followers and self.on_abandoned is not None:
+                self.on_abandoned()
+
+    def is_followed_by(self, follower: "Follower[EventT]") -> bool:
+        """Whether more may come for it; for `Follower` alone."""
+        return follower in self._followers
+
+    def _cancel(self) -> None:
+        if not self.is_ending:
+            self._task.cancel()
 
     async def _work(self, work: "Work[EventT]") -> EventT | None:
         try:
@@ -131,11 +141,13 @@ class Job(Generic[EventT]):
 
     def _on_done(self, on_end: Callable[[], None], task: "asyncio.Task[EventT | None]") -> None:
         on_end()
+        self.is_ending = True
         self._ended.set()
         end = None if task.cancelled() else task.result()
         if end is not None:
             self._put(_END, end)
-        for follower in self._followers:
+        followers, self._followers = self._followers, set()
+        for follower in followers:
             follower.wake()
 
     def _put(self, slot: Hashable | None, event: EventT) -> None:
@@ -193,7 +205,7 @@ class Follower(Generic[EventT]):
         self._has_news.set()
 
     async def _has_more(self) -> bool:
-        while not self._events and not self._job.has_ended:
+        while not self._events and self._job.is_followed_by(self):
             self._has_news.clear()
             await self._has_news.wait()
         return bool(self._events)

@@ -1,50 +1,17 @@
-"""What a pull tells those who follow it, over HTTP and on the command line: its own events, and which pull it is.
-
-One tagged Struct per event; `type` is its tag. A stream is `started`, then the transfer's events, `registered` for
-each artifact that came, `converting` and `registered` where a form has to be made, and one of `done`, `failed` and
-`stopped` at its end. Not here: the pull's own events
-(`registry.pull.events`).
-"""
+"""A pull as its list shows it, over HTTP and on the command line."""
 
 from typing import Final, Literal
 
 import msgspec
 
 from registry.engines import PullEngines
-from registry.pull.events import FINAL_EVENTS, PullEvent, Registered
-from registry.pull.manager import PullStatus
 from registry.pull.plan import Wishes
+from registry.store.pulls import PullRecord
 
 PullState = Literal["queued", "running", "interrupted", "paused", "failed", "done", "cancelled"]
 
 ENDED_STATES: Final = frozenset({"done", "cancelled"})
 """Nothing is left to go on with."""
-
-
-class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
-    """The pull is in the list; the first event.
-
-    Attributes:
-        is_joined: It ran already, or goes on where it was stopped.
-    """
-
-    id: int
-    reference: str
-    is_joined: bool = False
-
-
-ModelPullEvent = PullEvent | Started
-__all__ = [
-    "ENDED_STATES",
-    "FINAL_EVENTS",
-    "ModelPullEvent",
-    "PullInfo",
-    "PullList",
-    "PullState",
-    "Registered",
-    "Started",
-    "info_of",
-]
 
 
 class PullInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,14 +54,13 @@ class PullList(msgspec.Struct, frozen=True):
     pulls: tuple[PullInfo, ...]
 
 
-def info_of(status: PullStatus) -> PullInfo:
+def info_of(record: PullRecord) -> PullInfo:
     """Give what is shown of a stored pull."""
-    record = status.record
     wishes = msgspec.json.decode(record.wishes, type=Wishes)
     return PullInfo(
         id=record.id,
         reference=record.reference,
-        state="interrupted" if status.is_interrupted else record.state,
+        state=record.state,
         engine=wishes.engine,
         vision=wishes.vision,
         name=wishes.name,

@@ -1,30 +1,88 @@
-"""Puts what a pull brought into the catalogue, with the checksums that were proved on the way. Blocking.
+"""What follows the transfer of a pull: its files become a model, and the form that no repository has is made.
 
 Not here: the pull (`registry.pull`), and who calls this when (`pulls.py`).
 """
 
+import logging
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from registry.catalogue import Artifact, FileHash, Model
 from registry.checksums.hashing import HashTask, hash_artifact
-from registry.pull.events import Registered
+from registry.engines import EngineKind
+from registry.errors import PullUnfinishedError, RegistryError
+from registry.pull.events import Converting, PullEvent, Registered
 from registry.pull.folder import PullFolder, fingerprint
-from registry.pull.plan import PullPlan
+from registry.pull.plan import PullPlan, Wishes
 from registry.pull.puller import PullResult
 from registry.scan import register_path
 from registry.settings import set_settings
 from registry.store import Registry
+from registry.threads import in_thread
+from router.jobs.convert.converter import Converter
+from router.jobs.convert.report import ConversionWish
+from router.jobs.job import Job
+from router.work_errors import ConversionError
+
+logger = logging.getLogger(__name__)
 
 SMALL_BYTES: Final = 64 << 20
 """Files whose checksum no hub told are read at once when they are no more than that: an MLX folder's small ones."""
 
 
+class PullConclusion:
+    """See the module."""
+
+    def __init__(self, database: Path, models_dir: Path, converter: Converter) -> None:
+        self._database = database
+        self._models_dir = models_dir
+        self._converter = converter
+
+    async def conclude(self, job: Job[PullEvent], wishes: Wishes, result: PullResult) -> None:
+        """Register what came, and make the MLX form that no repository has.
+
+        Raises:
+            PullUnfinishedError: That cannot be done; the files stay.
+        """
+        models = await self._register(wishes, result)
+        for model in models:
+            job.tell(model)
+        logger.info("pull %d brought %s", job.name, ", ".join(model.model for model in models))
+        if EngineKind.MLX in result.plan.needs_conversion and EngineKind.MLX not in models[0].engines:
+            await self._convert(job, models[0].model)
+
+    async def _register(self, wishes: Wishes, result: PullResult) -> tuple[Registered, ...]:
+        try:
+            return await in_thread(
+                lambda: register_pulled(
+                    self._database, self._models_dir, result, name=wishes.name, called=wishes.called
+                )
+            )
+        except OSError as exc:
+            code, message = "unreadable", f"{exc.filename or self._models_dir}: {exc.strerror or exc}."
+        except RegistryError as exc:
+            code, message = exc.code, str(exc)
+        remedy = f"mlxr models add {' '.join(shlex.quote(str(path)) for path in result.paths[:1])}"
+        raise PullUnfinishedError(code, f"{message} The files came: `{remedy}`, with another --name, registers them.")
+
+    async def _convert(self, job: Job[PullEvent], model: str) -> None:
+        def tell(step: str, share: float | None) -> None:
+            job.tell(Converting(step=step, share=share))
+
+        try:
+            converted = await self._converter.convert(model, ConversionWish(), on_progress=tell)
+        except (ConversionError, RegistryError) as exc:
+            words = f"{model} is there and runs on llamacpp, but was not converted for mlx: {exc}"
+            raise PullUnfinishedError(exc.code, words) from exc
+        job.tell(converted.registered)
+
+
 def register_pulled(
     database: Path, models_dir: Path, result: PullResult, *, name: str | None, called: str | None = None
 ) -> tuple[Registered, ...]:
-    """Register all that came. Doing it again changes nothing.
+    """Register all that came, with the checksums that were proved on the way. Blocking; again, it changes nothing.
 
     Args:
         name: The model that gets it; None derives it, or takes the plan's.

@@ -1,6 +1,7 @@
 """A changed config file, what needs a restart, and what the gateway survives."""
 
 import asyncio
+import contextlib
 import logging
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,6 +12,7 @@ import pytest
 from registry.engines import EngineSetting
 from router import gateway
 from router.config import Config, CurrentConfig, LimitsConfig, LoggingConfig, LogLevel, ModelsConfig, ServerConfig
+from router.jobs.pulls import Pulls
 from router.services import Services
 
 
@@ -47,11 +49,11 @@ def test_what_is_read_at_the_start_only_is_named(section: str, value: object, ca
 
 def test_a_defect_in_pulls_ends_pulls_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     class BrokenPulls:
-        async def run(self) -> None:
+        async def resume_interrupted(self) -> None:
             raise ExceptionGroup("pulls", [ValueError("a defect")])
 
     services = services_with(Config())
-    services.pulls = BrokenPulls()
-    asyncio.run(gateway._outlived("pulls", gateway._run_pulls(cast("Services", services))))
+    opening = contextlib.nullcontext(cast("Pulls", BrokenPulls()))
+    asyncio.run(gateway._outlived("pulls", gateway._run_pulls(cast("Services", services), opening)))
     assert services.pulls is None
     assert "a defect has ended pulls; restart mlxr" in caplog.text

@@ -83,21 +83,17 @@ class PullProcesses:
 async def _pull(root: str, url: str, reference: str, token: str, fd: int) -> None:
     from registry.hub.web import HubSettings
     from registry.pull.events import Progress, PullEvent
-    from registry.pull.puller import PullSettings, pull
+    from registry.pull.puller import PullSettings, open_puller
     from tests.support.pull_bench import SMALL
 
     def tell(event: PullEvent) -> None:
         if isinstance(event, Progress):
             os.write(fd, COUNT.pack(event.done_bytes))
 
-    await pull(
-        reference,
-        hub=HubSettings(endpoint=url, token=token),
-        models_dir=Path(root) / "models",
-        database=Path(root) / "registry.sqlite3",
-        tell=tell,
-        settings=PullSettings(transfer=SMALL, reserve_bytes=0, progress_interval_s=0.0),
-    )
+    hub = HubSettings(endpoint=url, token=token)
+    settings = PullSettings(transfer=SMALL, reserve_bytes=0, progress_interval_s=0.0)
+    async with open_puller(hub, Path(root) / "models", Path(root) / "registry.sqlite3", settings) as puller:
+        await puller.fetch(await puller.plan(reference), tell)
 
 
 def _main() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 
 from registry.pull import Wishes
+from registry.pull.events import PULL_END, PullEvent
 from router.cli.client.base import STOP_TIMEOUT_S, Client
 from router.jobs.conversions import CONVERSION_END, ConversionEvent
 from router.jobs.convert.report import ConversionWish
-from router.jobs.pull_events import FINAL_EVENTS, ModelPullEvent, PullInfo, PullList
+from router.jobs.pull_events import PullInfo, PullList
 
 PULL_PATH = "/v1/mlxr/models/pull"
 PULLS_PATH = "/v1/mlxr/models/pulls"
@@ -24,14 +25,14 @@ class _Cancelled(msgspec.Struct, frozen=True, kw_only=True):
 class JobClient(Client):
     """Talks to one running gateway. Use it in a `with`. Its jobs go on when nobody follows them."""
 
-    def pull(self, reference: str, wishes: Wishes) -> Generator[ModelPullEvent, None, None]:
+    def pull(self, reference: str, wishes: Wishes) -> Generator[PullEvent, None, None]:
         """Have the server pull a model, and follow that.
 
         Args:
             wishes: What of it; the server looks at the memory itself.
         """
         body = {"reference": reference, "engine": wishes.engine, "vision": wishes.vision, "name": wishes.name}
-        return self._follow(PULL_PATH, body, ModelPullEvent, FINAL_EVENTS, "pull")
+        return self._follow(PULL_PATH, body, PullEvent, PULL_END, "pull")
 
     def pulls(self) -> tuple[PullInfo, ...]:
         """Ask for all pulls, oldest first."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from registry.adapters.mlx_lora import CONFIG_NAME
 from registry.errors import ArtifactError, RegistryError
-from registry.pull.disk import Lock
 from registry.pull.folder import PullFolder
 from registry.pull.orphans import find_orphans
+from registry.pull.ownership import is_owned
 from registry.scan import ScanRoot
 from registry.scan.folders import find_candidates
 from registry.scan.watch import what_changed
@@ -92,15 +92,7 @@ def _waits_for_somebody(record: PullRecord, paths: Paths) -> bool:
     """Tell whether a pull is neither at its end nor in the hands of a process."""
     if record.state in {"paused", "failed"}:
         return True
-    path = PullFolder(paths.models_dir).pull_lock(record.id)
-    if record.state not in {"queued", "running"}:
-        return False
-    if not path.parent.is_dir():
-        return True
-    lock = Lock(path)
-    is_free = lock.try_acquire()
-    lock.release()
-    return is_free
+    return record.state in {"queued", "running"} and not is_owned(PullFolder(paths.models_dir), record.id)
 
 
 def _strays(registry: Registry, paths: Paths) -> Iterator[Finding]:

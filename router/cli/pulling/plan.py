@@ -1,5 +1,6 @@
 """What a pull would fetch (`mlxr models pull --dry-run`), and whether disk and memory have room for it."""
 
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
 import msgspec
@@ -20,13 +21,15 @@ EXIT_DOES_NOT_FIT = 1
 _STATES = {"missing": None, "partial": "a part", "linkable": "the same bytes", "present": "yes"}
 
 
-async def show_plan(pulls: Pulls, reference: str, wishes: Wishes, *, is_json: bool) -> int:
+async def show_plan(
+    opening: AbstractAsyncContextManager[Pulls], reference: str, wishes: Wishes, *, is_json: bool
+) -> int:
     """Ask the hub, and print what it would be; exit code 1 when the disk has no room for it.
 
     Raises:
         RegistryError: It cannot be pulled.
     """
-    async with pulls:
+    async with opening as pulls:
         plan = await pulls.plan(reference, wishes)
     if is_json:
         sums = {"total_bytes": plan.total_bytes, "needed_bytes": plan.needed_bytes}

@@ -19,13 +19,14 @@ from registry.pull.events import (
     FileStarted,
     Planned,
     Progress,
+    PullEvent,
     Registered,
     Retrying,
+    Started,
     Verifying,
     Waiting,
 )
 from router.cli.terminal.output import Printer, plural, shown, size
-from router.jobs.pull_events import ModelPullEvent, Started
 
 STEP_PERCENT: Final = 5
 
@@ -33,29 +34,29 @@ _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 
 
-def printer_for(*, is_json: bool) -> Printer[ModelPullEvent]:
+def printer_for(*, is_json: bool) -> Printer[PullEvent]:
     """Choose by where the output goes."""
     if is_json:
         return JSONPrinter()
     return BarPrinter() if sys.stderr.isatty() else LinePrinter()
 
 
-class JSONPrinter(Printer[ModelPullEvent]):
+class JSONPrinter(Printer[PullEvent]):
     """One object a line, on stdout."""
 
-    def show(self, event: ModelPullEvent) -> None:
+    def show(self, event: PullEvent) -> None:
         """Print an event."""
         print(json.dumps(msgspec.to_builtins(event)), flush=True)
 
 
-class LinePrinter(Printer[ModelPullEvent]):
+class LinePrinter(Printer[PullEvent]):
     """Lines for logs and pipes."""
 
     def __init__(self) -> None:
         self._next_percent = 0
         self._last_said = ""
 
-    def show(self, event: ModelPullEvent) -> None:
+    def show(self, event: PullEvent) -> None:
         """Print what is worth a line."""
         if isinstance(event, Progress):
             percent = percent_of(event)
@@ -104,7 +105,7 @@ class BarPrinter(LinePrinter):
         """Stop drawing; the bar stays as it is."""
         self._bars.stop()
 
-    def show(self, event: ModelPullEvent) -> None:
+    def show(self, event: PullEvent) -> None:
         """Move the bar, or print a line above it."""
         if isinstance(event, Progress):
             self._update(completed=event.done_bytes, total=event.total_bytes, numbers=numbers_of(event))
@@ -166,7 +167,7 @@ def duration(seconds: float) -> str:
     return f"{whole // _MINUTE_S} min {whole % _MINUTE_S:02d} s" if whole >= _MINUTE_S else f"{whole} s"
 
 
-def sentence_of(event: ModelPullEvent) -> str | None:
+def sentence_of(event: PullEvent) -> str | None:
     """Say what an event means; None for those that need no words."""
     match event:
         case Started(is_joined=True, id=number):

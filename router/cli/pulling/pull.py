@@ -8,7 +8,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from registry.errors import InvalidReferenceError
 from registry.hub.references import LocalReference, parse_pull_reference
 from registry.names import check_model_name
 from registry.pull import Wishes
-from registry.pull.events import Done, Failed, Registered, Stopped
+from registry.pull.events import Done, Failed, PullEvent, Registered, Started, Stopped
 from registry.scan import register_path
 from router.cli.client.errors import ServerUnreachableError
 from router.cli.client.jobs import JobClient
@@ -32,8 +32,8 @@ from router.config.hub import hub_settings
 from router.config.instance import RunningInstance, read_instance
 from router.config.paths import Paths
 from router.jobs.convert.converter import Converter
-from router.jobs.pull_events import ModelPullEvent, Started
-from router.jobs.pulls import Pulls, weights_budget
+from router.jobs.job import Jobs
+from router.jobs.pulls import Pulls, open_pulls, weights_budget
 from router.placement.memory import read_budget
 from router.workers.launch import worker_environment
 
@@ -67,20 +67,25 @@ def pull(
     if path is not None:
         return _register_local(path, name, dry_run=dry_run, is_json=is_json)
     if dry_run:
-        return asyncio.run(show_plan(open_pulls(paths, endpoint), reference, wishes, is_json=is_json))
+        return asyncio.run(show_plan(pulls_here(paths, endpoint), reference, wishes, is_json=is_json))
     instance = read_instance(paths) if endpoint is None else None
     if instance is not None:
         return _pull_by_server(instance, reference, wishes, is_json=is_json)
     return pull_here(paths, lambda pulls: pulls.start(reference, wishes), endpoint=endpoint, is_json=is_json)
 
 
-def open_pulls(paths: Paths, endpoint: str | None = None) -> Pulls:
-    """Give what runs pulls in this process, not yet entered; folders and catalogue are made when needed."""
+@asynccontextmanager
+async def pulls_here(paths: Paths, endpoint: str | None = None) -> AsyncIterator[Pulls]:
+    """Open what runs pulls in this process; folders and catalogue are made when needed."""
     open_registry(paths).close()
     hub = hub_settings(read_config(paths), os.environ, endpoint=endpoint)
     budget = weights_budget(read_budget())
     converter = Converter(paths.registry_db, paths.models_dir, worker_environment(os.environ))
-    return Pulls(hub, paths.models_dir, paths.registry_db, converter=converter, budget_bytes=budget)
+    async with (
+        Jobs() as jobs,
+        open_pulls(hub, paths.models_dir, paths.registry_db, jobs, converter=converter, budget_bytes=budget) as pulls,
+    ):
+        yield pulls
 
 
 class _Follower:
@@ -89,9 +94,9 @@ class _Follower:
     def __init__(self) -> None:
         self.number: int | None = None
         self.models: list[Registered] = []
-        self.final: ModelPullEvent | None = None
+        self.final: PullEvent | None = None
 
-    def take(self, event: ModelPullEvent) -> None:
+    def take(self, event: PullEvent) -> None:
         match event:
             case Started(id=number):
                 self.number = number
@@ -102,7 +107,7 @@ class _Follower:
 
 def pull_here(
     paths: Paths,
-    begin: Callable[[Pulls], Coroutine[Any, Any, AsyncIterator[ModelPullEvent]]],
+    begin: Callable[[Pulls], Coroutine[Any, Any, AsyncIterator[PullEvent]]],
     *,
     endpoint: str | None = None,
     is_json: bool,
@@ -115,7 +120,7 @@ def pull_here(
     follower = _Follower()
     with printer_for(is_json=is_json) as printer:
         try:
-            asyncio.run(_follow(open_pulls(paths, endpoint), begin, follower, printer))
+            asyncio.run(_follow(pulls_here(paths, endpoint), begin, follower, printer))
         except KeyboardInterrupt:
             printer.__exit__(None, None, None)
             if follower.number is not None:
@@ -126,12 +131,12 @@ def pull_here(
 
 
 async def _follow(
-    pulls: Pulls,
-    begin: Callable[[Pulls], Coroutine[Any, Any, AsyncIterator[ModelPullEvent]]],
+    opening: AbstractAsyncContextManager[Pulls],
+    begin: Callable[[Pulls], Coroutine[Any, Any, AsyncIterator[PullEvent]]],
     follower: _Follower,
-    printer: Printer[ModelPullEvent],
+    printer: Printer[PullEvent],
 ) -> None:
-    async with pulls:
+    async with opening as pulls:
         events = await begin(pulls)
         try:
             async for event in events:

@@ -12,7 +12,7 @@ from registry.pull.folder import PullFolder
 from registry.store import Registry
 from router.cli.client.jobs import JobClient
 from router.cli.pulling.progress import duration
-from router.cli.pulling.pull import open_pulls, pull_here
+from router.cli.pulling.pull import pull_here, pulls_here
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import ALL_FIELDS, json_option
@@ -150,7 +150,7 @@ def _ask(by_server: Callable[[JobClient], _T], in_this_process: Callable[[Pulls]
             return by_server(client)
 
     async def look() -> _T:
-        async with open_pulls(paths) as here:
+        async with pulls_here(paths) as here:
             return await in_this_process(here)
 
     return asyncio.run(look())

@@ -1,6 +1,5 @@
 """Routes of pulls: start one and follow it, list them, pause, resume and cancel them."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import msgspec
@@ -14,15 +13,16 @@ from registry.engines import PullEngines
 from registry.errors import PullNotFoundError
 from registry.hub.references import MAX_REFERENCE_CHARS
 from registry.pull import Wishes
+from registry.pull.events import PullEvent
 from router.errors import UnavailableError
 from router.http.asgi import json_reply
 from router.http.body import read_json
-from router.http.dialect import OPENAI
-from router.http.streaming import SSE, SSE_KEEP_ALIVE, EventStream
-from router.jobs.pull_events import ModelPullEvent, PullInfo, PullList
+from router.http.streaming import SSE
+from router.jobs.pull_events import PullInfo, PullList
 from router.jobs.pulls import Pulls
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Stream
+from router.protocols.job_stream import job_stream
 from router.services import Services
 
 MAX_PULL_ID_DIGITS = 15
@@ -43,20 +43,13 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
 
 
-@MLXR_API.post("/v1/mlxr/models/pull", body=PullRequest, answers={}, stream=Stream(SSE, (ModelPullEvent,)))
+@MLXR_API.post("/v1/mlxr/models/pull", body=PullRequest, answers={}, stream=Stream(SSE, (PullEvent,)))
 async def pull_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
     """Pull a model; the answer is a stream of events."""
     body = await read_json(request, PullRequest, limit_bytes=services.config.server.max_body_bytes)
     wishes = Wishes(engine=body.engine, vision=body.vision, name=body.name)
-    events = await _pulls(services).start(body.reference, wishes)
-    keepalive_s = services.config.server.keepalive_s
-    return EventStream(
-        _encoded(events),
-        dialect=OPENAI,
-        keep_alive=SSE_KEEP_ALIVE,
-        keep_alive_s=keepalive_s,
-        commit_after_s=keepalive_s,
-    )
+    follower = await _pulls(services).start(body.reference, wishes)
+    return job_stream(follower, keepalive_s=services.config.server.keepalive_s)
 
 
 @MLXR_API.get("/v1/mlxr/models/pulls", PullList)
@@ -75,9 +68,8 @@ async def pause_pull(pull_id: FromPath[str], services: NamedDependency[Services]
 async def resume_pull(pull_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """Go on with a pull."""
     pulls, number = _pulls(services), _number(pull_id)
-    await pulls.resume(number)
-    info: PullInfo = await pulls.get(number)
-    return json_reply(info)
+    await (await pulls.resume(number)).aclose()
+    return json_reply(await pulls.get(number))
 
 
 @MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/cancel", PullInfo)
@@ -87,7 +79,7 @@ async def cancel_pull(pull_id: FromPath[str], services: NamedDependency[Services
 
 
 def _pulls(services: Services) -> Pulls:
-    if services.pulls is None or not services.pulls.is_open:
+    if services.pulls is None:
         raise UnavailableError("The server cannot pull now: it is starting, or its log says what is wrong with hub.")
     return services.pulls
 
@@ -96,11 +88,6 @@ def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_PULL_ID_DIGITS):
         raise PullNotFoundError(f"There is no pull {text[:40]!a}; GET /v1/mlxr/models/pulls lists those there are.")
     return int(text)
-
-
-async def _encoded(events: AsyncIterator[ModelPullEvent]) -> AsyncIterator[bytes]:
-    async for event in events:
-        yield b"data: " + msgspec.json.encode(event) + b"\n\n"
 
 
 PULL_ROUTES = (pull_model, list_pulls, pause_pull, resume_pull, cancel_pull)

@@ -145,6 +145,24 @@ async def test_a_job_that_is_stopped_at_once_still_says_how_it_ends() -> None:
         assert jobs.get(KIND, 1) is None
 
 
+async def test_a_stop_that_comes_too_late_changes_nothing() -> None:
+    goes_on = asyncio.Event()
+
+    async def work(job: Job[Event]) -> Event:
+        job.is_ending = True
+        await goes_on.wait()
+        return End("done")
+
+    async with Jobs() as jobs:
+        job = jobs.start(KIND, 1, work)
+        job.stop("cancelled")
+        await turns()
+        job.stop("paused")
+        await turns()
+        goes_on.set()
+        assert await heard(job.follow()) == [End("done")]
+
+
 async def test_nobody_hears_of_the_end_before_the_job_is_gone() -> None:
     steps = Steps()
     async with Jobs() as jobs:

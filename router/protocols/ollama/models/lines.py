@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from registry.pull import PlannedFile
-from registry.pull.events import Converting, Done, FileDone, FileStarted, Planned, Progress
-from router.jobs.pull_events import ModelPullEvent
+from registry.pull.events import Converting, Done, FileDone, FileStarted, Planned, Progress, PullEvent
 from router.protocols.ollama.models.schemas import StatusLine
 
 PULLING_MANIFEST: Final = StatusLine(status="pulling manifest")
@@ -27,7 +26,7 @@ class PullLines:
         self._started: list[str] = []
         self._is_done: set[str] = set()
 
-    def take(self, event: ModelPullEvent) -> Iterator[StatusLine]:
+    def take(self, event: PullEvent) -> Iterator[StatusLine]:
         """Give the lines for an event.
 
         Yields:

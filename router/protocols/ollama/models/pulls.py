@@ -64,7 +64,7 @@ async def pull_lines(services: Services, name: PullName) -> AsyncGenerator[Statu
         UnavailableError: Nothing can be pulled now.
         RegistryError: The pull failed, or was paused or cancelled by somebody else.
     """
-    if services.pulls is None or not services.pulls.is_open:
+    if services.pulls is None:
         raise UnavailableError("The server cannot pull now: it is starting, or its log says what is wrong with hub.")
     yield PULLING_MANIFEST
     lines = PullLines()

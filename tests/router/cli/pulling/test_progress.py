@@ -5,10 +5,9 @@ import json
 import pytest
 
 from registry.engines import EngineKind
-from registry.pull.events import Converting, Planned, Progress, Registered, Retrying
+from registry.pull.events import Converting, Planned, Progress, Registered, Retrying, Started
 from registry.pull.plan import PullPlan
 from router.cli.pulling.progress import BarPrinter, JSONPrinter, LinePrinter, duration, numbers_of, percent_of
-from router.jobs.pull_events import Started
 
 
 def progress(done: int, total: int = 1000, speed: float | None = None) -> Progress:

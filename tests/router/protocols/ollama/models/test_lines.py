@@ -3,8 +3,18 @@
 from registry.engines import EngineKind
 from registry.facts import ArtifactFormat
 from registry.pull import PlannedFile, PlannedPart, PullPlan
-from registry.pull.events import Done, FileDone, FileStarted, Planned, Progress, Registered, Retrying, Waiting
-from router.jobs.pull_events import ModelPullEvent, Started
+from registry.pull.events import (
+    Done,
+    FileDone,
+    FileStarted,
+    Planned,
+    Progress,
+    PullEvent,
+    Registered,
+    Retrying,
+    Started,
+    Waiting,
+)
 from router.protocols.ollama.models.lines import PullLines
 from router.protocols.ollama.models.schemas import StatusLine
 
@@ -22,7 +32,7 @@ def progress(done: int) -> Progress:
     return Progress(done_bytes=done, total_bytes=300, bytes_per_s=None, eta_s=None)
 
 
-def told(*events: ModelPullEvent) -> list[StatusLine]:
+def told(*events: PullEvent) -> list[StatusLine]:
     lines = PullLines()
     return [line for event in events for line in lines.take(event)]
 

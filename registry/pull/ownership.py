@@ -1,0 +1,44 @@
+"""Which process has a pull in its hands: a lock that goes with the process. Not here: the rows of the pulls."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from registry.errors import PullConflictError
+from registry.pull.disk import Lock, locked, make_folder, translate_os_errors
+from registry.pull.folder import PullFolder
+
+_LOCK_TIMEOUT_S: Final = 2.0
+"""Others hold a pull's lock for a moment when they look whether it runs."""
+
+
+@asynccontextmanager
+async def owned(folder: PullFolder, pull_id: int) -> AsyncIterator[None]:
+    """Have a pull while the body runs.
+
+    Raises:
+        PullConflictError: Another process has it.
+        PullStoreError: The folder of the locks cannot be made.
+    """
+    with translate_os_errors(folder.partial_dir):
+        folder.models_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder.partial_dir, folder.models_dir)
+    async with AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(_LOCK_TIMEOUT_S):
+                await stack.enter_async_context(locked(folder.pull_lock(pull_id)))
+        except TimeoutError as exc:
+            raise PullConflictError(f"Pull {pull_id} runs in another process.") from exc
+        yield
+
+
+def is_owned(folder: PullFolder, pull_id: int) -> bool:
+    """Tell whether any process has a pull."""
+    lock = Lock(folder.pull_lock(pull_id))
+    try:
+        is_free = lock.try_acquire()
+    except OSError:
+        return False  # Without a folder for locks nothing runs.
+    lock.release()
+    return not is_free
