@@ -128,8 +128,13 @@ class CompletionStream:
         assert type(event) is OutputEvent
         index, output = event.index, event.output
         start = b"" if index in self._started else self._start(index)
-        is_plain = self._is_plain and not output.tool_calls
-        chunks = self._plain(index, output) if is_plain else self._rich(event)
+        if output.tool_calls or not self._is_plain:
+            chunks = self._rich(event)
+        else:
+            chunks = self._thought(index, output.reasoning) if output.reasoning else b""
+            if output.text:
+                ahead = self._texts.get(index) or self._text_ahead(index)
+                chunks += ahead.with_text(output.text)
         end = b"" if event.end is None else self._end(index, event.end)
         return start + chunks + end
 
@@ -150,22 +155,19 @@ class CompletionStream:
             chunks += self._chunk(index, echo)
         return chunks
 
-    def _plain(self, index: int, output: Output) -> bytes:
-        """Return the chunks of an output that is thinking and text alone, with nothing beside it."""
-        chunks = b""
-        if output.reasoning and self._is_chat:
-            thoughts = self._thoughts.get(index)
-            if thoughts is None:
-                chunk = self._chunk(index, Delta(reasoning_content=TEXT_PLACE))
-                thoughts = self._thoughts[index] = EncodedAhead(chunk)
-            chunks = thoughts.with_text(output.reasoning)
-        if output.text:
-            texts = self._texts.get(index)
-            if texts is None:
-                chunk = self._chunk(index, Delta(content=TEXT_PLACE) if self._is_chat else TEXT_PLACE)
-                texts = self._texts[index] = EncodedAhead(chunk)
-            chunks += texts.with_text(output.text)
-        return chunks
+    def _text_ahead(self, index: int) -> EncodedAhead:
+        content = Delta(content=TEXT_PLACE) if self._is_chat else TEXT_PLACE
+        ahead = self._texts[index] = EncodedAhead(self._chunk(index, content))
+        return ahead
+
+    def _thought(self, index: int, text: str) -> bytes:
+        if not self._is_chat:
+            return b""
+        ahead = self._thoughts.get(index)
+        if ahead is None:
+            ahead = EncodedAhead(self._chunk(index, Delta(reasoning_content=TEXT_PLACE)))
+            self._thoughts[index] = ahead
+        return ahead.with_text(text)
 
     def _rich(self, event: OutputEvent) -> bytes:
         """Return the chunks of any output, with what is wanted beside it."""

@@ -308,13 +308,11 @@ class ArgumentsDone(
     arguments: str
 
 
+StateEvent = (
+    ResponseCreated | ResponseQueued | ResponseInProgress | ResponseCompleted | ResponseIncomplete | ResponseFailed
+)
 StreamEvent = (
-    ResponseCreated
-    | ResponseQueued
-    | ResponseInProgress
-    | ResponseCompleted
-    | ResponseIncomplete
-    | ResponseFailed
+    StateEvent
     | OutputItemAdded
     | OutputItemDone
     | ContentPartAdded

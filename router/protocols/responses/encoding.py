@@ -20,7 +20,7 @@ from router.protocols.responses.answer_schemas import (
     ResponseIncomplete,
     ResponseInProgress,
     ResponseQueued,
-    StreamEvent,
+    StateEvent,
 )
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.output import EventWriter, OutputItems
@@ -28,7 +28,7 @@ from router.protocols.responses.schemas import LOGPROBS, SEALED_REASONING
 from router.requests.generation import Generation, GenerationEvent, OutputEvent
 
 # A response that was cancelled has no event of its own in the API; its object says so.
-_LAST_EVENTS: Final[dict[str, type[StreamEvent]]] = {
+_LAST_EVENTS: Final[dict[str, type[StateEvent]]] = {
     "completed": ResponseCompleted,
     "incomplete": ResponseIncomplete,
     "failed": ResponseFailed,
@@ -107,8 +107,8 @@ class ResponseEncoder:
     def queued(self) -> bytes:
         """Return the first events of a response that is to run in the background."""
         response = self._head.response("queued", [])
-        self._events.write(ResponseCreated, response=response)
-        self._events.write(ResponseQueued, response=response)
+        self._tell(ResponseCreated, response)
+        self._tell(ResponseQueued, response)
         return self._events.taken()
 
     def _begin(self) -> None:
@@ -117,12 +117,15 @@ class ResponseEncoder:
         self.has_begun = True
         response = self._head.response("in_progress", [])
         if not self._events.number:
-            self._events.write(ResponseCreated, response=response)
-        self._events.write(ResponseInProgress, response=response)
+            self._tell(ResponseCreated, response)
+        self._tell(ResponseInProgress, response)
+
+    def _tell(self, kind: type[StateEvent], response: Response) -> None:
+        self._events.write(kind(sequence_number=self._events.number, response=response))
 
     def _ended(self, response: Response) -> bytes:
         self._on_end(response)
         if not self._is_stream:
             return msgspec.json.encode(response)
-        self._events.write(_LAST_EVENTS[response.status], response=response)
+        self._tell(_LAST_EVENTS[response.status], response)
         return self._events.taken()

@@ -5,7 +5,7 @@ Streams and whole bodies come from the same items, so that they cannot differ.
 Source: OpenAI API reference, "Streaming events" of the Responses API.
 """
 
-from typing import Any
+from typing import TypedDict
 
 import msgspec
 from msgspec import UNSET
@@ -37,7 +37,7 @@ from router.protocols.responses.items import fresh_id, seal_reasoning
 
 
 class EventWriter:
-    """Numbers the events of one stream, and encodes them.
+    """Encodes the events of one stream.
 
     Args:
         is_on: False = nobody wants any.
@@ -51,10 +51,9 @@ class EventWriter:
         self._chunks: list[bytes] = []
         self.number = 0
 
-    def write(self, kind: type[StreamEvent], **fields: Any) -> None:
-        """Add an event with all of its fields but its number."""
+    def write(self, event: StreamEvent) -> None:
+        """Add the next event."""
         if self._is_on:
-            event: msgspec.Struct = kind(sequence_number=self.number, **fields)
             self._chunks.append(sse_event(event, str(event.__struct_config__.tag)))
             self.number += 1
 
@@ -62,6 +61,12 @@ class EventWriter:
         """Return what was added since the last time."""
         chunks, self._chunks = b"".join(self._chunks), []
         return chunks
+
+
+class _Place(TypedDict):
+    sequence_number: int
+    item_id: str
+    output_index: int
 
 
 class OutputItems:
@@ -117,23 +122,24 @@ class OutputItems:
             return list(self.items)
         return [*self.items, self._written(self._open, "incomplete")]
 
-    def _tell(self, kind: type[StreamEvent], **fields: Any) -> None:
-        """Tell of the open item."""
+    @property
+    def _place(self) -> _Place:
+        """The fields of an event that say of what it tells: of the open item."""
         assert self._open is not None
-        self._events.write(kind, item_id=self._open.id, output_index=len(self.items), **fields)
+        return {"sequence_number": self._events.number, "item_id": self._open.id, "output_index": len(self.items)}
 
     def _add_reasoning(self, text: str) -> None:
         if not isinstance(self._open, ReasoningItem):
             self._begin(ReasoningItem(id=fresh_id("rs"), summary=[], content=[], status="in_progress"))
-            self._tell(ContentPartAdded, content_index=0, part=ReasoningContent(""))
+            self._events.write(ContentPartAdded(**self._place, content_index=0, part=ReasoningContent("")))
         self._texts.append(text)
-        self._tell(ReasoningTextDelta, delta=text, content_index=0)
+        self._events.write(ReasoningTextDelta(**self._place, delta=text, content_index=0))
 
     def _add_text(self, text: str) -> None:
         if not isinstance(self._open, MessageItem):
             self._open_message()
         self._texts.append(text)
-        self._tell(OutputTextDelta, delta=text, content_index=0, logprobs=self._new_logprobs())
+        self._events.write(OutputTextDelta(**self._place, delta=text, content_index=0, logprobs=self._new_logprobs()))
 
     def _add_call(self, call: ToolCallDelta) -> None:
         if self._call_index != call.index:
@@ -149,11 +155,12 @@ class OutputItems:
             self._call_index = call.index
         if call.arguments:
             self._texts.append(call.arguments)
-            self._tell(ArgumentsDelta, delta=call.arguments)
+            self._events.write(ArgumentsDelta(**self._place, delta=call.arguments))
 
     def _open_message(self) -> None:
         self._begin(MessageItem(id=fresh_id("msg"), role="assistant", content=[], status="in_progress"))
-        self._tell(ContentPartAdded, content_index=0, part=OutputTextContent(text="", annotations=[], logprobs=[]))
+        part = OutputTextContent(text="", annotations=[], logprobs=[])
+        self._events.write(ContentPartAdded(**self._place, content_index=0, part=part))
 
     def _new_logprobs(self) -> list[PositionLogprob]:
         """Return those of the tokens that have brought text since the last time."""
@@ -166,21 +173,23 @@ class OutputItems:
     def _begin(self, item: OutputItem) -> None:
         self._close("completed")
         self._open = item
-        self._events.write(OutputItemAdded, output_index=len(self.items), item=item)
+        number, index = self._events.number, len(self.items)
+        self._events.write(OutputItemAdded(sequence_number=number, output_index=index, item=item))
 
     def _close(self, status: ItemStatus) -> None:
         if self._open is None:
             return
+        write = self._events.write
         match item := self._written(self._open, status):
             case FunctionCallItem(name=name, arguments=arguments):
-                self._tell(ArgumentsDone, name=name, arguments=arguments)
+                write(ArgumentsDone(**self._place, name=name, arguments=arguments))
             case ReasoningItem(content=[part]):
-                self._tell(ReasoningTextDone, content_index=0, text=part.text)
-                self._tell(ContentPartDone, content_index=0, part=part)
+                write(ReasoningTextDone(**self._place, content_index=0, text=part.text))
+                write(ContentPartDone(**self._place, content_index=0, part=part))
             case MessageItem(content=[OutputTextContent() as part]):
-                self._tell(OutputTextDone, content_index=0, text=part.text, logprobs=part.logprobs)
-                self._tell(ContentPartDone, content_index=0, part=part)
-        self._events.write(OutputItemDone, output_index=len(self.items), item=item)
+                write(OutputTextDone(**self._place, content_index=0, text=part.text, logprobs=list(self._logprobs)))
+                write(ContentPartDone(**self._place, content_index=0, part=part))
+        write(OutputItemDone(sequence_number=self._events.number, output_index=len(self.items), item=item))
         self.items.append(item)
         self._open = self._call_index = None
         self._texts, self._logprobs = [], []
