@@ -1,4 +1,4 @@
-"""The command line: `mlxr`. One file per verb group; each imports what it needs inside the verb, to start quickly."""
+"""The command line: `mlxr`. One file per verb or group of verbs, imported when a verb of it is called."""
 
 from router.cli.app import main
 

@@ -1,1 +1,1 @@
-"""What all verbs share: options, output, logging, quick start."""
+"""What all verbs share: how they are declared, what they need and how they print."""
