@@ -28,9 +28,19 @@ from router.errors import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["MAX_CONTAINERS", "MAX_NESTING", "MAX_STRINGS", "convert_part", "decode_json", "read_body", "read_json"]
+__all__ = [
+    "MAX_CONTAINERS",
+    "MAX_NESTING",
+    "MAX_STRINGS",
+    "convert_part",
+    "decode_json",
+    "decode_object",
+    "read_body",
+    "read_json",
+]
 
 T = TypeVar("T", bound=msgspec.Struct)
+PartT = TypeVar("PartT")
 
 # Levels of arrays and objects in a body. A JSON schema of 64 levels, the deepest that is accepted elsewhere, takes two
 # levels of JSON for each of its own ("properties" and the property); the recursion limit of CPython is 1000.
@@ -124,26 +134,16 @@ def decode_json(body: bytes, struct_type: type[T]) -> T:
         UnknownFieldError: `struct_type` forbids unknown fields and one is there.
         InvalidRequestError: A field has another type or value than `struct_type` says.
     """
-    if not body.strip():
-        raise InvalidJSONError("The request body is empty; send a JSON object.")
-    outside = _text_outside_strings(body)
-    _check_structure(outside)
-    try:
-        tree = _tree_of(body, struct_type)
-        decoded = msgspec.convert(tree, struct_type)
-    except msgspec.ValidationError as exc:
-        raise _field_error(str(exc)) from exc
-    except msgspec.DecodeError as exc:
-        raise InvalidJSONError(f"The request body is not valid JSON: {exc}.") from exc
-    except UnicodeDecodeError as exc:
-        raise InvalidJSONError("The request body is not valid UTF-8.") from exc
-    if _num_keys(tree) != outside.count(b":"):
-        raise _duplicate_key_error(body)
-    return decoded
+    return convert_part(_checked_tree(body, struct_type), struct_type)
 
 
-def convert_part(value: object, struct_type: type[T], where: str) -> T:
-    """Read a part of a decoded body as a Struct, where only its content says which one it is.
+def decode_object(body: bytes) -> dict[str, Any]:
+    """Decode any JSON object, as strictly; errors as of `decode_json`."""
+    return convert_part(_checked_tree(body, dict), dict[str, Any])
+
+
+def convert_part(value: object, type_: type[PartT], where: str = "") -> PartT:
+    """Read a part of a decoded body, such as a Struct of which only the content says which one it is.
 
     Args:
         value: Objects, lists and plain values, as `decode_json` gives them for `Any`.
@@ -153,7 +153,7 @@ def convert_part(value: object, struct_type: type[T], where: str) -> T:
         InvalidRequestError: Errors as of `decode_json`; `param` begins with `where`.
     """
     try:
-        return msgspec.convert(value, struct_type)
+        return msgspec.convert(value, type_)
     except msgspec.ValidationError as exc:
         raise _field_error(str(exc), where) from exc
 
@@ -209,13 +209,35 @@ def _nesting_of(structure: bytes) -> int:
     return MAX_NESTING + 1
 
 
-def _tree_of(body: bytes, struct_type: type[msgspec.Struct]) -> Any:
-    """Parse a body; a number out of range is looked for once more by types, which know its field."""
+def _checked_tree(body: bytes, type_: Any) -> Any:
+    """Parse a body within the limits of this module.
+
+    Args:
+        type_: That it is to be: it knows the field of a number that is out of range.
+    """
+    if not body.strip():
+        raise InvalidJSONError("The request body is empty; send a JSON object.")
+    outside = _text_outside_strings(body)
+    _check_structure(outside)
     try:
-        return msgspec.json.decode(body)
-    except msgspec.ValidationError:
-        msgspec.json.decode(body, type=struct_type)
-        raise
+        tree = msgspec.json.decode(body)
+    except msgspec.ValidationError as exc:
+        raise _out_of_range(body, type_, exc) from exc
+    except msgspec.DecodeError as exc:
+        raise InvalidJSONError(f"The request body is not valid JSON: {exc}.") from exc
+    except UnicodeDecodeError as exc:
+        raise InvalidJSONError("The request body is not valid UTF-8.") from exc
+    if _num_keys(tree) != outside.count(b":"):
+        raise _duplicate_key_error(body)
+    return tree
+
+
+def _out_of_range(body: bytes, type_: Any, error: msgspec.ValidationError) -> InvalidRequestError:
+    try:
+        msgspec.json.decode(body, type=type_)
+    except msgspec.ValidationError as exc:
+        return _field_error(str(exc))
+    return _field_error(str(error))
 
 
 def _num_keys(tree: Any) -> int:

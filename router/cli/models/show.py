@@ -26,7 +26,7 @@ from router.models.load_settings import load_settings_of
 from router.models.load_spec import load_spec
 from router.placement.memory import this_machine
 from router.placement.memory_need import memory_need
-from router.protocols.control.capabilities import capability_report, field_rows, generating_engines
+from router.protocols.control.capabilities import capability_report, field_capabilities, generating_engines
 
 SHOWN_CONTEXTS = (2048, 8192, 32_768, 131_072)
 
@@ -124,8 +124,8 @@ def _print_capabilities(model: Model) -> None:
     blocks: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for engine in generating_engines(model):
         by_support: dict[str, dict[str, None]] = {}
-        for row in field_rows():
-            by_support.setdefault(row.support_on(engine).value, {})[row.name] = None
+        for row in field_capabilities([engine]):
+            by_support.setdefault(row.engines[engine].value, {})[row.name] = None
         facts = tuple((support, ", ".join(names)) for support, names in by_support.items())
         blocks.setdefault(facts, []).append(engine)
     for facts, engines in blocks.items():

@@ -1,5 +1,6 @@
-"""Bodies of Anthropic's Messages API to `GenerationRequest`s, field by field: honoured, a label, or refused. Pure."""
+"""Bodies of Anthropic's Messages API to what the router answers: every field is honoured, a label, or refused."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -9,6 +10,7 @@ from backends.wire.prompts import ChatPrompt
 from backends.wire.request import Constraint, OutputSpec, SequenceSpec, ToolChoice
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts, with_system
+from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
 from router.protocols.anthropic.errors import ThreadsUnsupportedError
 from router.protocols.anthropic.messages import PromptMessages, read_messages
 from router.protocols.anthropic.schemas import (
@@ -24,10 +26,10 @@ from router.protocols.anthropic.schemas import (
     ThinkingEnabled,
     ToolDefinition,
 )
-from router.protocols.choice import ChosenModel
+from router.protocols.choice import ChosenModel, chosen_model
 from router.protocols.fields.constraints import schema_constraint
 from router.protocols.fields.sampling import sampling_params
-from router.protocols.fields.support import not_honoured
+from router.protocols.fields.support import decode_body, not_honoured
 from router.protocols.fields.tools import (
     Choice,
     FunctionDefinition,
@@ -36,9 +38,15 @@ from router.protocols.fields.tools import (
     check_parameters,
     tools_for,
 )
-from router.requests.generation import GenerationRequest
-from router.requests.headers import RequestHeaders
+from router.protocols.serving import Answering, Arrival
+from router.requests.collected import WholeAnswer
+from router.requests.generation import Generation, GenerationRequest
+from router.requests.headers import MAX_SESSION_CHARS, RequestHeaders
+from router.requests.register import AnswerEncoder
+from router.services import Services
 
+SESSION_HEADER: Final = "X-Claude-Code-Session-Id"
+"""By which Claude Code names a conversation; X-Session-Id goes before it."""
 _AnyBody = MessagesRequest | CountRequest
 
 _EFFORTS: Final = {"max": "xhigh"}
@@ -46,6 +54,46 @@ _EFFORTS: Final = {"max": "xhigh"}
 _CUSTOM: Final = (None, "custom")
 _DIRECT: Final = "direct"
 _PATHS: Final = ToolPaths(function="tools[{}]", parameters="input_schema", named="tool_choice.name", required="any")
+
+
+def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
+    """Return what a request asks for.
+
+    Raises:
+        RouterError: It is not valid.
+        RegistryError: There is no such model.
+    """
+    body = decode_body(arrival.raw, MessagesRequest)
+    headers = arrival.headers
+    if headers.session_id is None:
+        headers = msgspec.structs.replace(headers, session_id=_agent_session(arrival.request.headers))
+    model = chosen_model(services, services.models.model_request(body.model, arrival.engine, load=headers.load))
+    head = AnthropicHead(
+        answer_id=AnthropicHead.new_id(),
+        model=body.model,
+        max_tokens=body.max_tokens,
+        stop_sequences=tuple(body.stop_sequences or ()),
+        hides_thinking=_hides_thinking(body),
+    )
+
+    def encoder(_: Generation) -> AnswerEncoder:
+        return AnthropicStream(head) if body.stream else WholeAnswer(1, lambda outputs: message_of(head, outputs[0]))
+
+    return Answering(
+        answer_id=head.answer_id,
+        protocol="anthropic",
+        wanted=generation_for(body, model, headers),
+        encoder=encoder,
+    )
+
+
+def _agent_session(headers: Mapping[str, str]) -> str | None:
+    name = headers.get(SESSION_HEADER, "").strip()
+    return name if 0 < len(name) <= MAX_SESSION_CHARS else None
+
+
+def _hides_thinking(body: MessagesRequest) -> bool:
+    return isinstance(body.thinking, ThinkingEnabled | ThinkingAdaptive) and body.thinking.display == "omitted"
 
 
 def generation_for(request: MessagesRequest, model: ChosenModel, headers: RequestHeaders) -> GenerationRequest:

@@ -14,10 +14,9 @@ from backends.wire.questions import CountTokens, TokenCount
 from router.http.asgi import json_reply
 from router.http.streaming import SSE, until_disconnect
 from router.protocols.anthropic.answer_schemas import AnswerMessage, InputTokens, StreamEvent
-from router.protocols.anthropic.answering import anthropic_answering
 from router.protocols.anthropic.api import ANTHROPIC_API
 from router.protocols.anthropic.errors import ANTHROPIC_ERRORS
-from router.protocols.anthropic.request import prompt_for
+from router.protocols.anthropic.request import anthropic_answering, prompt_for
 from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
 from router.protocols.endpoint import Stream
 from router.protocols.fields.support import decode_body

@@ -12,7 +12,7 @@ from registry.catalogue import Model
 from registry.engines import EngineKind
 from registry.facts import ModelKind
 from router.protocols.fields.json_types import JSONValue
-from router.protocols.fields.support import Field, Support, fields_of
+from router.protocols.fields.support import Support, fields_of
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.responses.schemas import ResponseRequest
 
@@ -57,32 +57,20 @@ class CapabilityReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     endpoints: list[PathCapability]
 
 
-class FieldRow(msgspec.Struct, frozen=True):
-    """A field of one endpoint or of several that say the same of it.
-
-    Attributes:
-        endpoints: Of `BODIES`.
-        allowed: As in `RequestField`.
-    """
-
-    name: str
-    endpoints: list[str]
-    allowed: str
-    field: Field
-
-    def support_on(self, engine: EngineKind) -> Support:
-        """Return what becomes of the field on one engine."""
-        return self.field.on(engine).support
-
-
-def field_rows() -> list[FieldRow]:
-    """Return a row for every field."""
-    rows: dict[tuple[str, ...], FieldRow] = {}
+def field_capabilities(engines: Iterable[EngineKind]) -> list[FieldCapability]:
+    """Return what becomes of every field on some engines; endpoints that say the same of one share a row."""
+    rows: dict[bytes, FieldCapability] = {}
     for endpoint, body in BODIES.items():
         for path, found in fields_of(body).items():
-            field = found.field
-            said = (path, found.allowed, field.support, repr(field.neutral), field.hint)
-            rows.setdefault(said, FieldRow(path, [], found.allowed, field)).endpoints.append(endpoint)
+            row = FieldCapability(
+                name=path,
+                endpoints=[],
+                engines={engine: found.field.on(engine).support for engine in engines},
+                allowed=found.allowed or None,
+                neutral=[None, *found.field.neutral],
+                hint=found.field.hint or None,
+            )
+            rows.setdefault(msgspec.json.encode(row), row).endpoints.append(endpoint)
     return list(rows.values())
 
 
@@ -98,17 +86,6 @@ def capability_report(
     """
     engines = [name for name in able_engines(model) if engine in (None, name)]
     generating = [name for name in generating_engines(model) if name in engines]
-    fields = [
-        FieldCapability(
-            name=row.name,
-            endpoints=row.endpoints,
-            engines={name: row.support_on(name) for name in generating},
-            allowed=row.allowed or None,
-            neutral=[None, *row.field.neutral],
-            hint=row.field.hint or None,
-        )
-        for row in field_rows()
-    ]
     paths = [
         PathCapability(
             path=f"{row.method} {row.url}",
@@ -121,7 +98,7 @@ def capability_report(
     return CapabilityReport(
         model=None if model is None else model.name,
         engines=[*engines],
-        fields=fields if generating else [],
+        fields=field_capabilities(generating) if generating else [],
         endpoints=paths,
     )
 

@@ -20,11 +20,10 @@ from router.models.targets import Purpose
 from router.protocols.fields.support import decode_body
 from router.protocols.fields.vectors import encoded, numbers_of, shortened
 from router.protocols.ollama.answer_schemas import EmbedAnswer, EmbeddingAnswer
-from router.protocols.ollama.answering import requested_model
 from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.durations import nanoseconds
 from router.protocols.ollama.loading import load_or_unload
-from router.protocols.ollama.request import RequestedModel
+from router.protocols.ollama.requested_model import RequestedModel, requested_model
 from router.protocols.ollama.schemas import EmbeddingsRequest, EmbedRequest
 from router.protocols.serving import Arrival, arrive, embeddings
 from router.requests.embedding import Embeddings, EmbeddingWanted

@@ -14,7 +14,7 @@ from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import NDJSON, EventStream, until_disconnect
 from router.protocols.ollama.encoding import OllamaHead
 from router.protocols.ollama.errors import OLLAMA_ERRORS
-from router.protocols.ollama.request import RequestedModel
+from router.protocols.ollama.requested_model import RequestedModel
 from router.protocols.serving import Arrival
 from router.services import Services
 
@@ -22,12 +22,12 @@ LOADED: Final = "load"
 UNLOADED: Final = "unload"
 
 
-def is_unload(asked: RequestedModel) -> bool:
+def is_unload(model: RequestedModel) -> bool:
     """Tell whether a request without a prompt wants the model to go."""
-    return asked.model_request.keep_alive_s == 0
+    return model.model_request.keep_alive_s == 0
 
 
-async def load_or_unload(services: Services, asked: RequestedModel) -> str:
+async def load_or_unload(services: Services, model: RequestedModel) -> str:
     """Load a model for the time that the request says, or unload it when its running answers are done.
 
     Returns:
@@ -37,18 +37,18 @@ async def load_or_unload(services: Services, asked: RequestedModel) -> str:
         RouterError: The model cannot be loaded, or the server shuts down.
         RegistryError: There is no such model.
     """
-    if is_unload(asked):
-        await services.supervisor.stop_model(asked.model_request.model)
+    if is_unload(model):
+        await services.supervisor.stop_model(model.model_request.model)
         return UNLOADED
-    services.models.note_use(asked.model_request.model)
+    services.models.note_use(model.model_request.model)
     # No place in the batch: nothing is to be computed.
-    lease = await services.supervisor.lease(asked.model_request, 0, asked.priority)
+    lease = await services.supervisor.lease(model.model_request, 0, model.priority)
     lease.release()
     return LOADED
 
 
 async def reply_to_empty(
-    services: Services, arrival: Arrival, asked: RequestedModel, head: OllamaHead, *, is_stream: bool
+    services: Services, arrival: Arrival, model: RequestedModel, head: OllamaHead, *, is_stream: bool
 ) -> ASGIApp:
     """Answer a request without a prompt; a stream is kept alive during the load.
 
@@ -58,11 +58,11 @@ async def reply_to_empty(
     """
     headers = [(REQUEST_ID_HEADER, head.answer_id.encode())]
     if not is_stream:
-        reason = await until_disconnect(arrival.request.receive, load_or_unload(services, asked))
+        reason = await until_disconnect(arrival.request.receive, load_or_unload(services, model))
         return json_reply(_body(head, reason), headers=headers)
     keepalive_s = services.config.server.keepalive_s
     return EventStream(
-        _lines(services, asked, head),
+        _lines(services, model, head),
         dialect=OLLAMA_ERRORS,
         media_type=NDJSON,
         headers=headers,
@@ -72,8 +72,8 @@ async def reply_to_empty(
     )
 
 
-async def _lines(services: Services, asked: RequestedModel, head: OllamaHead) -> AsyncGenerator[bytes, None]:
-    yield _body(head, await load_or_unload(services, asked)) + b"\n"
+async def _lines(services: Services, model: RequestedModel, head: OllamaHead) -> AsyncGenerator[bytes, None]:
+    yield _body(head, await load_or_unload(services, model)) + b"\n"
 
 
 def _body(head: OllamaHead, reason: str) -> bytes:

@@ -1,25 +1,29 @@
-"""Bodies of Ollama's chats and texts to `GenerationRequest`s, field by field: honoured, neutral, or refused. Pure."""
+"""Bodies of Ollama's chats and texts to what the router answers: every field is honoured, neutral, or refused."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
-from backends.sequence import Priority
 from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt
 from backends.wire.request import Constraint, OutputSpec, SequenceSpec
 from registry.facts import ChatTemplateFacts
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts, with_system
-from router.models.model_request import ModelRequest
 from router.protocols.fields.constraints import object_constraint, schema_constraint
 from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import not_honoured
 from router.protocols.fields.tools import FunctionDefinition, RequestTools, read_choice, tools_for
+from router.protocols.ollama.encoding import OllamaHead, OllamaStream, whole_line
 from router.protocols.ollama.messages import template_messages
+from router.protocols.ollama.requested_model import RequestedModel
 from router.protocols.ollama.schemas import ChatRequest, GenerateRequest, Options, ToolDefinition
 from router.protocols.openai.schemas import MAX_STOPS
-from router.requests.generation import GenerationRequest
+from router.protocols.serving import Answering, Arrival
+from router.requests.collected import WholeAnswer
+from router.requests.generation import Generation, GenerationRequest
+from router.requests.register import AnswerEncoder
 
 _NO_SEED: Final = -1
 _EFFORTS: Final = {"low": "low", "medium": "medium", "high": "high", "max": "xhigh"}
@@ -28,18 +32,26 @@ _SESSION_IDS: Final = 64
 _AnyRequest = ChatRequest | GenerateRequest
 
 
-class RequestedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request asks to be served by.
+def ollama_answering(
+    body: ChatRequest | GenerateRequest, model: RequestedModel, arrival: Arrival, head: OllamaHead
+) -> Answering:
+    """Return what a request asks for.
 
-    Attributes:
-        model_request: Model and engine, how it is loaded and how long it stays.
-        template: Of the model, or the user's own in its place; None = there is none.
+    Args:
+        body: The request; its prompt is not empty.
+
+    Raises:
+        InvalidRequestError: It is not valid.
     """
+    wanted = generation_for(body, model, arrival.headers.session_id)
+    return Answering(answer_id=head.answer_id, protocol="ollama", wanted=wanted, encoder=_encoder(body, head))
 
-    model_request: ModelRequest
-    defaults: RequestDefaults
-    template: ChatTemplateFacts | None
-    priority: Priority = Priority.INTERACTIVE
+
+def _encoder(body: ChatRequest | GenerateRequest, head: OllamaHead) -> Callable[[Generation], AnswerEncoder]:
+    # Source: docs/api.md: "stream: if false the response will be returned as a single response object".
+    if body.stream is False:
+        return lambda generation: WholeAnswer(1, lambda outputs: whole_line(head, generation, outputs[0]))
+    return lambda generation: OllamaStream(head, generation)
 
 
 def generation_for(request: _AnyRequest, model: RequestedModel, session_id: str | None) -> GenerationRequest:

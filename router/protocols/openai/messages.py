@@ -6,19 +6,13 @@ carry is refused by its path.
 
 from typing import Any, Final
 
-import msgspec
-
 from registry.engines import EngineKind
-from router.errors import InvalidJSONError, InvalidRequestError, UnsupportedFieldError
-from router.http.body import decode_json
+from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.http.body import decode_object
 from router.protocols.fields.support import not_honoured
 from router.protocols.openai.schemas import ChatMessage, TextPart, ToolCall
 
 _ROLES: Final = {"developer": "system"}
-
-
-class _AnyObject(msgspec.Struct):
-    """A JSON object of which nothing is known."""
 
 
 def template_messages(messages: list[ChatMessage], engine: EngineKind) -> list[dict[str, Any]]:
@@ -112,9 +106,7 @@ def call_arguments(text: str, path: str) -> dict[str, Any]:
         return {}
     try:
         # With the bounds of a request's body: nesting, twice the same key, integers that no frame can carry.
-        decode_json(text.encode(), _AnyObject)
-    except InvalidJSONError as exc:
+        return decode_object(text.encode())
+    except InvalidRequestError as exc:
         problem = str(exc).replace("The request body", "the text")
         raise InvalidRequestError(f"{path} must be the JSON text of an object: {problem}", path) from exc
-    arguments: dict[str, Any] = msgspec.json.decode(text)
-    return arguments

@@ -9,7 +9,7 @@ from registry.catalogue import Model
 from registry.engines import EngineKind
 from registry.facts import ArtifactFormat, ModelKind
 from registry.store import Registry
-from router.protocols.control.capabilities import BODIES, ENGINES, capability_report, field_rows
+from router.protocols.control.capabilities import BODIES, ENGINES, capability_report, field_capabilities
 from router.protocols.fields.support import Support
 from router.protocols.table import ENDPOINTS
 from tests.registry.catalogue_builder import make_draft, make_facts
@@ -17,13 +17,14 @@ from tests.support import capability_samples, response_samples
 
 HONOURED = {**capability_samples.HONOURED, "responses": response_samples.HONOURED}
 REFUSED = {**response_samples.REFUSED, **capability_samples.REFUSED}
+ROWS = field_capabilities([EngineKind.MLX])
 MODEL_DEPENDENT = capability_samples.MODEL_DEPENDENT | response_samples.MODEL_DEPENDENT
 
 
 def test_a_row_is_of_all_endpoints_that_say_the_same() -> None:
-    found = [(endpoint, row.name) for row in field_rows() for endpoint in row.endpoints]
+    found = [(endpoint, row.name) for row in ROWS for endpoint in row.endpoints]
     assert len(found) == len(set(found))
-    rows = {(row.name, *row.endpoints): row.support_on(EngineKind.MLX).value for row in field_rows()}
+    rows = {(row.name, *row.endpoints): row.engines[EngineKind.MLX].value for row in ROWS}
     assert rows["temperature", "chat", "completions", "responses"] == "honoured"
     assert rows["prompt", "completions"] == "honoured"
     assert rows["prompt", "responses"] == "refused"
@@ -31,13 +32,13 @@ def test_a_row_is_of_all_endpoints_that_say_the_same() -> None:
 
 
 def test_every_row_has_a_sample_and_every_sample_a_row() -> None:
-    for row in field_rows():
-        if row.field.support in (Support.HONOURED, Support.LABEL):
+    for row in ROWS:
+        if row.engines[EngineKind.MLX] in (Support.HONOURED, Support.LABEL):
             assert row.allowed, row.name
             assert all(row.name in HONOURED[endpoint] for endpoint in row.endpoints), row.name
         else:
             assert row.name in REFUSED, row.name
-    names = {row.name for row in field_rows()}
+    names = {row.name for row in ROWS}
     assert set().union(*HONOURED.values(), REFUSED, MODEL_DEPENDENT) <= names
     assert set(HONOURED) == set(BODIES)
 
@@ -53,7 +54,7 @@ def model_of(path: Path, kind: ModelKind = ModelKind.MODEL) -> Model:
 def test_the_report_is_about_usable_artifacts(tmp_path: Path) -> None:
     model = model_of(tmp_path / "r.sqlite3")
     report = capability_report(ENDPOINTS, model)
-    assert (report.model, report.engines, len(report.fields)) == ("m", list(ENGINES), len(field_rows()))
+    assert (report.model, report.engines, len(report.fields)) == ("m", list(ENGINES), len(ROWS))
     assert capability_report(ENDPOINTS, model, EngineKind.MLX).engines == ["mlx"]
 
 

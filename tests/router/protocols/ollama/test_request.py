@@ -12,7 +12,8 @@ from registry.settings import PresetMessage
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults
 from router.models.model_request import ModelRequest
-from router.protocols.ollama.request import RequestedModel, generation_for
+from router.protocols.ollama.request import generation_for
+from router.protocols.ollama.requested_model import RequestedModel
 from router.protocols.ollama.schemas import ChatRequest, GenerateRequest
 from router.requests.generation import GenerationRequest
 

@@ -4,12 +4,20 @@ from typing import Any
 
 import pytest
 
-from router.protocols.control.capabilities import field_rows
+from registry.engines import EngineKind
+from router.protocols.control.capabilities import field_capabilities
 from router.protocols.fields.support import Support
 from tests.support.fake_openai import FakeFront, with_front
 from tests.support.response_samples import HONOURED, MODEL_DEPENDENT, PATH, PLAIN, REFUSED, REFUSED_PARTS
 
 Body = dict[str, Any]
+
+ROWS = [
+    (row, row.engines[EngineKind.LLAMACPP])
+    for row in field_capabilities([EngineKind.LLAMACPP])
+    if "responses" in row.endpoints
+]
+"""Fields, and what becomes of them on the engine that serves here."""
 
 
 async def ask(front: FakeFront, sample: Body) -> Any:
@@ -19,8 +27,7 @@ async def ask(front: FakeFront, sample: Body) -> Any:
 @with_front()
 async def test_every_no_is_a_400_that_names_the_field_before_any_model_is_touched(front: FakeFront) -> None:
     not_honoured = (Support.NEUTRAL_ONLY, Support.REFUSED)
-    refused = [row for row in field_rows() if "responses" in row.endpoints and row.field.support in not_honoured]
-    cases = [REFUSED[row.name] for row in refused]
+    cases = [REFUSED[row.name] for row, support in ROWS if support in not_honoured]
     assert len(cases) == len(REFUSED)
     for sample, param in [*cases, *REFUSED_PARTS.values()]:
         for stream in (False, True):
@@ -34,10 +41,10 @@ async def test_every_no_is_a_400_that_names_the_field_before_any_model_is_touche
 
 @with_front()
 async def test_every_neutral_value_is_accepted(front: FakeFront) -> None:
-    for row in field_rows():
-        if row.field.support is Support.HONOURED or "responses" not in row.endpoints:
+    for row, support in ROWS:
+        if support is Support.HONOURED:
             continue
-        for value in (None, *row.field.neutral):
+        for value in row.neutral:
             field, _, inner = row.name.partition(".")
             sample = {field: {inner: value} if inner else value}
             if field == "stream_options":

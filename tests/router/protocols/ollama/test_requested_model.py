@@ -13,7 +13,7 @@ from router.errors import UnsupportedFieldError
 from router.models.load_settings import AS_CONFIGURED
 from router.protocols.control.capabilities import ENGINES
 from router.protocols.fields.support import Support, fields_of
-from router.protocols.ollama.options import (
+from router.protocols.ollama.requested_model import (
     check_options,
     requested_load,
 )

@@ -1,0 +1,110 @@
+"""The model that a request of Ollama's API is to be served by, and how its options want it loaded and kept."""
+
+from typing import Any, Final
+
+import msgspec
+
+from backends.sequence import Priority
+from registry.catalogue import Artifact
+from registry.engines import EngineKind
+from registry.facts import ChatTemplateFacts
+from registry.settings import LoadSettings
+from router.config import Config
+from router.errors import UnsupportedFieldError
+from router.models.defaults import RequestDefaults
+from router.models.load_settings import config_for, load_settings_of, overlaid
+from router.models.model_request import ModelRequest
+from router.models.targets import Purpose
+from router.protocols.fields.support import not_honoured
+from router.protocols.ollama.durations import keep_alive_seconds
+from router.protocols.ollama.names import model_request_for
+from router.protocols.ollama.schemas import ChatRequest, EmbeddingsRequest, EmbedRequest, GenerateRequest, Options
+from router.protocols.serving import Arrival
+from router.services import Services
+
+_AnyBody = ChatRequest | GenerateRequest | EmbedRequest | EmbeddingsRequest
+_NO_OPTIONS: Final = Options()
+
+
+class RequestedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request asks to be served by.
+
+    Attributes:
+        model_request: Model and engine, how it is loaded and how long it stays.
+        template: Of the model, or the user's own in its place; None = there is none.
+    """
+
+    model_request: ModelRequest
+    defaults: RequestDefaults
+    template: ChatTemplateFacts | None
+    priority: Priority = Priority.INTERACTIVE
+
+
+def requested_model(services: Services, arrival: Arrival, body: _AnyBody, purpose: Purpose) -> RequestedModel:
+    """Return what a request asks for.
+
+    Raises:
+        RouterError: The model cannot be served, or an option cannot be honoured.
+        RegistryError: There is no such model, or the registry cannot be read.
+    """
+    by_header = arrival.headers.load
+    model_request = model_request_for(services.models, body.model, arrival.engine, purpose, by_header)
+    target = services.models.resolve(model_request).target
+    model = services.models.get(model_request.model)
+    options = body.options or _NO_OPTIONS
+    check_options(options, services.config, target.engine.kind)
+    artifact = services.models.artifact_of(target)
+    by_options = requested_load(options, services.config, load_settings_of(model.settings), artifact)
+    model_request = msgspec.structs.replace(
+        model_request, load=overlaid(by_options, by_header), keep_alive_s=keep_alive_seconds(body.keep_alive)
+    )
+    own = model.settings.template
+    of_artifact = None if artifact is None else artifact.facts.chat_template
+    return RequestedModel(
+        model_request=model_request,
+        defaults=services.defaults_for(model_request.model),
+        template=of_artifact if own is None else ChatTemplateFacts.from_text(own),
+        priority=arrival.headers.priority or Priority.INTERACTIVE,
+    )
+
+
+def check_options(options: Options, config: Config, engine: EngineKind) -> None:
+    """Refuse what the engine does not honour, unless it asks for what is so anyway.
+
+    Raises:
+        UnsupportedFieldError: An option asks for something that cannot be done; the message names it.
+    """
+    for name, field in not_honoured(options, engine):
+        if not _is_so_anyway(name, getattr(options, name), config, engine):
+            raise UnsupportedFieldError(f"options.{name} is not supported: {field.hint}", f"options.{name}")
+
+
+def _is_so_anyway(name: str, value: Any, config: Config, engine: EngineKind) -> bool:
+    match name, engine:
+        case "num_batch", EngineKind.LLAMACPP:
+            return bool(value == config.llamacpp.batch_tokens)
+        case "num_batch", _:
+            return bool(value == config.mlx.prefill_step_tokens)
+        case "use_mmap", EngineKind.LLAMACPP:
+            return bool(value == config.llamacpp.mmap)
+        case _:
+            return False
+
+
+def requested_load(options: Options, config: Config, of_model: LoadSettings, artifact: Artifact | None) -> LoadSettings:
+    """Return what the options ask of the load; nothing where it is so anyway, so that nothing is loaded anew.
+
+    Args:
+        of_model: The model's own settings of its load.
+        artifact: What is to be loaded, for how much context it was made; None = not known.
+    """
+    present = config_for(config, of_model)
+    num_ctx, num_thread = options.num_ctx, options.num_thread or None
+    trained = None if artifact is None else artifact.facts.context_length
+    if num_ctx is not None and trained is not None:
+        num_ctx = min(num_ctx, trained)
+    is_same_context = num_ctx == min(present.generation.context_length, trained or present.generation.context_length)
+    return LoadSettings(
+        context_length=None if is_same_context else num_ctx,
+        threads=None if num_thread == present.llamacpp.threads else num_thread,
+    )
