@@ -11,11 +11,15 @@ import msgspec
 from litestar import Request
 from litestar.types import ASGIApp
 
+from backends.wire.prompts import Prompt
+from backends.wire.questions import CountTokens, Question, TokenCount
 from router.http.asgi import json_reply
 from router.http.body import read_body
 from router.http.dialect import OPENAI, Dialect
 from router.http.headers import ENGINE_HEADER, REQUEST_ID_HEADER
 from router.http.streaming import EventStream, until_disconnect
+from router.models.model_request import ModelRequest
+from router.requests.asking import Reply, ask
 from router.requests.embedding import EmbeddingRun, Embeddings, EmbeddingWanted
 from router.requests.facts import RequestFacts
 from router.requests.generation import Generation, GenerationRequest
@@ -110,6 +114,35 @@ def start(
     )
     generation = Generation(services.supervisor, answering.wanted)
     return services.requests.start(facts, generation, answering.encoder(generation), services.config.limits)
+
+
+async def ask_model(
+    services: Services,
+    request: Request[Any, Any, Any],
+    model_request: ModelRequest,
+    question: Question,
+    *,
+    prompt_param: str = "messages",
+) -> Reply:
+    """Return the answer to a question, as long as its client is there; errors as in `asking.ask`."""
+    services.models.note_use(model_request.model)
+    timeout_s = services.config.limits.stall_timeout_s
+    work = ask(services.supervisor, model_request, question, timeout_s=timeout_s, prompt_param=prompt_param)
+    return await until_disconnect(request.receive, work)
+
+
+async def count_tokens(
+    services: Services,
+    request: Request[Any, Any, Any],
+    model_request: ModelRequest,
+    prompt: Prompt,
+    *,
+    prompt_param: str = "messages",
+) -> int:
+    """Return how many tokens a prompt has; errors as in `ask_model`."""
+    found = await ask_model(services, request, model_request, CountTokens(prompt), prompt_param=prompt_param)
+    assert isinstance(found.answer, TokenCount)
+    return found.answer.num_tokens
 
 
 async def embeddings(

@@ -10,9 +10,8 @@ from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
-from backends.wire.questions import CountTokens, TokenCount
 from router.http.asgi import json_reply
-from router.http.streaming import SSE, until_disconnect
+from router.http.streaming import SSE
 from router.protocols.anthropic.answer_schemas import AnswerMessage, InputTokens, StreamEvent
 from router.protocols.anthropic.api import ANTHROPIC_API
 from router.protocols.anthropic.errors import ANTHROPIC_ERRORS
@@ -20,8 +19,7 @@ from router.protocols.anthropic.request import anthropic_answering, prompt_for
 from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
 from router.protocols.endpoint import Stream
 from router.protocols.fields.support import decode_body
-from router.protocols.serving import arrive, reply, start_or_rejoin
-from router.requests.asking import ask
+from router.protocols.serving import arrive, count_tokens, reply, start_or_rejoin
 from router.services import Services
 
 REQUEST_ID_HEADER: Final = b"request-id"
@@ -55,12 +53,8 @@ async def count_message_tokens(request: _AnyRequest, services: NamedDependency[S
     body = decode_body(arrival.raw, CountRequest)
     model_request = services.models.model_request(body.model, arrival.engine, load=arrival.headers.load)
     services.models.resolve(model_request)
-    question = CountTokens(prompt_for(body, services.defaults_for(model_request.model)))
-    services.models.note_use(model_request.model)
-    work = ask(services.supervisor, model_request, question, timeout_s=services.config.limits.stall_timeout_s)
-    count = (await until_disconnect(request.receive, work)).answer
-    assert isinstance(count, TokenCount)
-    return json_reply(InputTokens(count.num_tokens))
+    prompt = prompt_for(body, services.defaults_for(model_request.model))
+    return json_reply(InputTokens(await count_tokens(services, request, model_request, prompt)))
 
 
 ROUTES: Final = (create_message, count_message_tokens)

@@ -6,12 +6,11 @@ from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
-from backends.wire.questions import ApplyTemplate, Describe, Description, Detokenize, Question, Text, Tokenize, Tokens
+from backends.wire.questions import ApplyTemplate, Describe, Description, Detokenize, Text, Tokenize, Tokens
 from router.errors import InvalidRequestError, UnavailableError
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.http.headers import ENGINE_HEADER, LOAD_HEADER
-from router.http.streaming import until_disconnect
 from router.models.model_request import ModelRequest
 from router.protocols.choice import model_in_query, model_request_or_default, resident_workers
 from router.protocols.endpoint import MODEL, Parameter
@@ -20,7 +19,7 @@ from router.protocols.llamaserver.api import LLAMASERVER_API
 from router.protocols.llamaserver.props import props_of, slots_of
 from router.protocols.llamaserver.schemas import DetokenizeRequest, TokenizeRequest
 from router.protocols.openai.counting import PromptRequest, read_chat
-from router.requests.asking import Reply, ask
+from router.protocols.serving import ask_model
 from router.requests.headers import read_load_header
 from router.services import Services
 from router.workers.residency import ManagedWorker
@@ -39,7 +38,7 @@ async def tokenize(request: _AnyRequest, services: NamedDependency[Services]) ->
     load = read_load_header(request.headers.get(LOAD_HEADER))
     model_request = model_request_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
     question = Tokenize(body.content, body.add_special, body.parse_special, body.with_pieces)
-    tokens = (await _ask(request, services, model_request, question, "content")).answer
+    tokens = (await ask_model(services, request, model_request, question, prompt_param="content")).answer
     assert isinstance(tokens, Tokens)
     if tokens.pieces is None:
         return json_reply(answers.Tokenized(tokens.token_ids))
@@ -53,7 +52,7 @@ async def detokenize(request: _AnyRequest, services: NamedDependency[Services]) 
     body = await read_json(request, DetokenizeRequest, limit_bytes=services.config.server.max_body_bytes)
     load = read_load_header(request.headers.get(LOAD_HEADER))
     model_request = model_request_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
-    text = (await _ask(request, services, model_request, Detokenize(body.tokens), "tokens")).answer
+    text = (await ask_model(services, request, model_request, Detokenize(body.tokens), prompt_param="tokens")).answer
     assert isinstance(text, Text)
     return json_reply(answers.Detokenized(text.text))
 
@@ -62,7 +61,7 @@ async def detokenize(request: _AnyRequest, services: NamedDependency[Services]) 
 async def apply_template(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Write a conversation as the model's template does."""
     model_request, prompt = await read_chat(request, services)
-    text = (await _ask(request, services, model_request, ApplyTemplate(prompt), "messages")).answer
+    text = (await ask_model(services, request, model_request, ApplyTemplate(prompt), prompt_param="messages")).answer
     assert isinstance(text, Text)
     return json_reply(answers.TemplateApplied(text.text))
 
@@ -76,7 +75,7 @@ async def get_props(request: _AnyRequest, services: NamedDependency[Services]) -
         raise InvalidRequestError(
             f"the model '{model_request.label}' is not loaded; leave autoload out to load it", "autoload"
         )
-    reply = await _ask(request, services, model_request, Describe(), "model")
+    reply = await ask_model(services, request, model_request, Describe(), prompt_param="model")
     assert isinstance(reply.answer, Description)
     return json_reply(
         props_of(
@@ -108,15 +107,6 @@ async def get_slots(request: _AnyRequest, services: NamedDependency[Services]) -
 
 
 ROUTES: Final = (tokenize, detokenize, apply_template, get_props, get_slots)
-
-
-async def _ask(
-    request: _AnyRequest, services: Services, model_request: ModelRequest, question: Question, prompt_param: str
-) -> Reply:
-    services.models.note_use(model_request.model)
-    timeout_s = services.config.limits.stall_timeout_s
-    work = ask(services.supervisor, model_request, question, timeout_s=timeout_s, prompt_param=prompt_param)
-    return await until_disconnect(request.receive, work)
 
 
 def _holder(services: Services, model_request: ModelRequest) -> ManagedWorker | None:

@@ -11,11 +11,9 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from backends.wire.prompts import ChatPrompt
-from backends.wire.questions import CountTokens, TokenCount
 from router.http.asgi import json_reply
 from router.http.body import read_body
 from router.http.headers import ENGINE_HEADER, LOAD_HEADER
-from router.http.streaming import until_disconnect
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
 from router.protocols.choice import chosen_model, model_request_or_default
@@ -24,7 +22,7 @@ from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.request import generation_for
 from router.protocols.openai.schemas import ChatRequest
-from router.requests.asking import ask
+from router.protocols.serving import count_tokens
 from router.requests.headers import RequestHeaders, read_load_header
 from router.services import Services
 
@@ -41,12 +39,7 @@ class PromptRequest(ChatRequest, kw_only=True, forbid_unknown_fields=True):
 async def count_input_tokens(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Count a conversation's tokens."""
     model_request, prompt = await read_chat(request, services)
-    services.models.note_use(model_request.model)
-    timeout_s = services.config.limits.stall_timeout_s
-    work = ask(services.supervisor, model_request, CountTokens(prompt), timeout_s=timeout_s)
-    count = (await until_disconnect(request.receive, work)).answer
-    assert isinstance(count, TokenCount)
-    return json_reply(InputTokens(count.num_tokens))
+    return json_reply(InputTokens(await count_tokens(services, request, model_request, prompt)))
 
 
 async def read_chat(request: _AnyRequest, services: Services) -> tuple[ModelRequest, ChatPrompt]:

@@ -1,18 +1,23 @@
-"""Routes of the Responses API: create a response. The other ones are in `lookup` and `counting`."""
+"""Routes of the Responses API: create a response, count its input. The other ones are in `lookup`."""
 
 from collections.abc import AsyncGenerator
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
+from msgspec import Meta
 
 from backends.errors import BackendError
 from registry.errors import RegistryError
 from router.errors import RouterError
 from router.http.asgi import json_reply
 from router.http.streaming import SSE
+from router.models.targets import Purpose
+from router.protocols.choice import chosen_model, model_request_or_default
 from router.protocols.endpoint import Stream
+from router.protocols.fields.support import decode_body
+from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.responses.answer_schemas import Response, StreamEvent
 from router.protocols.responses.answering import (
     AskedResponse,
@@ -22,7 +27,7 @@ from router.protocols.responses.answering import (
     start_in_background,
 )
 from router.protocols.responses.api import RESPONSES_API
-from router.protocols.responses.counting import count_response_tokens
+from router.protocols.responses.conversation import request_items
 from router.protocols.responses.lookup import (
     cancel_response,
     delete_response,
@@ -30,8 +35,9 @@ from router.protocols.responses.lookup import (
     get_response,
     list_input_items,
 )
+from router.protocols.responses.request import generation_for
 from router.protocols.responses.schemas import ResponseRequest
-from router.protocols.serving import Answering, arrive, reply, start_or_rejoin
+from router.protocols.serving import Answering, arrive, count_tokens, reply, start_or_rejoin
 from router.requests.register import RunningRequest
 from router.services import Services
 
@@ -62,6 +68,27 @@ async def create_response(request: Request[Any, Any, Any], services: NamedDepend
 
     running = start_or_rejoin(services, arrival, answering)
     return await reply(services, arrival, running, chunks=_chunks)
+
+
+class CountedRequest(ResponseRequest, kw_only=True, forbid_unknown_fields=True):
+    """A request that is not to be answered: its model may be left out where only one can be meant."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)] | None = None  # type: ignore[assignment]
+
+
+@RESPONSES_API.post("/v1/responses/input_tokens", InputTokens, body=CountedRequest, use="generate")
+async def count_response_tokens(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+    """Count a response's input tokens."""
+    arrival = await arrive(request, services)
+    body = decode_body(arrival.raw, CountedRequest)
+    model_request = model_request_or_default(
+        services, body.model, arrival.engine, Purpose.GENERATE, arrival.headers.load
+    )
+    model = chosen_model(services, model_request)
+    wanted = generation_for(body, await request_items(services, body), model, arrival.headers)
+    (prompt,) = wanted.prompts
+    num_tokens = await count_tokens(services, request, model_request, prompt, prompt_param=wanted.prompt_param)
+    return json_reply(InputTokens(num_tokens))
 
 
 async def _chunks(running: RunningRequest) -> AsyncGenerator[bytes, None]:
