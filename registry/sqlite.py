@@ -14,6 +14,9 @@ from typing import Any, ClassVar, Final, Self
 
 BUSY_TIMEOUT_S: Final = 5.0
 
+_FAILURES: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises; it decodes names from a damaged schema before it hands them over."""
+
 
 class Database(ABC):
     """A SQLite file, for the thread that opened it; made and migrated when needed. Close it, or use it in a `with`.
@@ -105,8 +108,10 @@ class Database(ABC):
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Run one statement, with `?` for every value."""
-        with self._translated():
+        try:
             return self._connection.execute(sql, values).fetchall()
+        except _FAILURES as exc:
+            raise self.error_for(exc) from exc
 
     @property
     def data_version(self) -> int:
@@ -121,8 +126,7 @@ class Database(ABC):
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, UnicodeDecodeError) as exc:
-            # sqlite3 decodes names from a damaged schema before it hands them over.
+        except _FAILURES as exc:
             raise self.error_for(exc) from exc
 
     def _set_up(self, *, is_read_only: bool) -> None:
