@@ -6,18 +6,18 @@ from registry.catalogue import Adapter, AdapterDraft
 from registry.engines import EngineKind
 from registry.errors import AdapterNotFoundError, ArtifactConflictError
 from registry.names import check_adapter_name
-from registry.store.database import CatalogueDatabase
+from registry.store.database import CatalogueDatabase, Part
 from registry.store.models import Models
 
 
-class Adapters:
+class Adapters(Part):
     """The adapters of the catalogue; `model_name` is their base, or an alias of it.
 
     A method that is given the name of no model raises a ModelNotFoundError.
     """
 
     def __init__(self, database: CatalogueDatabase, models: Models) -> None:
-        self._database = database
+        super().__init__(database)
         self._models = models
 
     def put(self, model_name: str, draft: AdapterDraft) -> Adapter:
@@ -28,7 +28,7 @@ class Adapters:
             ArtifactConflictError: The base has another adapter of that name and format.
         """
         check_adapter_name(draft.name)
-        with self._database.write():
+        with self._write():
             model = self._models.get(model_name)
             for adapter in model.adapters_named(draft.name):
                 if adapter.format is draft.format and adapter.path != draft.path:
@@ -36,20 +36,9 @@ class Adapters:
                         f"{adapter.reference!r} is already an adapter for {adapter.engine}: {adapter.path}. Choose "
                         f"another --name, or take that one off with `mlxr models adapter rm {adapter.reference}`."
                     )
-            self._database.rows(
-                "INSERT OR REPLACE INTO adapters (model_id, name, format, path, files, size_bytes, mtime_ns, scale, "
-                "facts, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                self._models.row_of(model.name),
-                draft.name,
-                draft.format.value,
-                draft.path,
-                msgspec.json.encode(draft.files).decode(),
-                draft.size_bytes,
-                draft.mtime_ns,
-                draft.scale,
-                msgspec.json.encode(draft.facts).decode(),
-                self._database.clock(),
-            )
+            values = msgspec.structs.asdict(draft)
+            values |= {name: msgspec.json.encode(values[name]).decode() for name in ("files", "facts")}
+            self._put("adapters", model_id=self._models.row_of(model.name), added_at=self._now(), **values)
             found = self._models.get(model.name).adapters_named(draft.name)
             return next(adapter for adapter in found if adapter.format is draft.format)
 
@@ -62,11 +51,11 @@ class Adapters:
         Raises:
             AdapterNotFoundError: It has no such adapter.
         """
-        with self._database.write():
+        with self._write():
             model = self._models.get(model_name)
             found = tuple(item for item in model.adapters_named(name) if engine in {None, item.engine})
             if not found:
                 raise AdapterNotFoundError(model.name, name, [adapter.name for adapter in model.adapters])
             for adapter in found:
-                self._database.rows("DELETE FROM adapters WHERE id = ?", adapter.id)
+                self._rows("DELETE FROM adapters WHERE id = ?", adapter.id)
         return found

@@ -18,7 +18,7 @@ from registry.errors import ModelExistsError
 from registry.facts import ArtifactFormat, ModelFacts
 from registry.names import check_model_name, with_suffix
 from registry.store.copies import Copies
-from registry.store.database import CatalogueDatabase
+from registry.store.database import CatalogueDatabase, Part
 from registry.store.files import Files
 from registry.store.models import Models, check_format_is_free
 from registry.store.reading import decode_paths, read_artifact
@@ -32,11 +32,11 @@ _PLACE_COLUMNS: Final = ("files", "mmproj_path", "size_bytes", "is_owned", "layo
 Change = Literal["added", "updated", "unchanged", "copied"]
 
 
-class Artifacts:
+class Artifacts(Part):
     """The artifacts of the catalogue."""
 
     def __init__(self, database: CatalogueDatabase, models: Models, files: Files, copies: Copies) -> None:
-        self._database = database
+        super().__init__(database)
         self._models = models
         self._files = files
         self._copies = copies
@@ -59,7 +59,7 @@ class Artifacts:
             ModelExistsError: The name is an alias of another model.
             InvalidModelNameError: `model_name` is no name.
         """
-        with self._database.write():
+        with self._write():
             self._files.forget_skipped([draft.path])
             self._files.put_hashes(draft.hashes)
             holder = self._copies.artifact_of(draft, model_name)
@@ -83,14 +83,14 @@ class Artifacts:
 
     def find(self, path: Path | str) -> Artifact | None:
         """Give the artifact that has this path, as stored: absolute."""
-        with self._database.read():
-            rows = self._database.rows("SELECT id FROM artifacts WHERE path = ? AND removal IS NULL", str(path))
+        with self._read():
+            rows = self._rows("SELECT id FROM artifacts WHERE path = ? AND removal IS NULL", str(path))
             return read_artifact(self._database, rows[0][0]) if rows else None
 
     def mark(self, artifact_id: int, status: Literal["bad", "missing"], reason: str) -> None:
         """Say that an artifact cannot be used now. A later scan that finds it whole again undoes this."""
-        with self._database.write():
-            self._database.rows("UPDATE artifacts SET status = ?, reason = ? WHERE id = ?", status, reason, artifact_id)
+        with self._write():
+            self._rows("UPDATE artifacts SET status = ?, reason = ? WHERE id = ?", status, reason, artifact_id)
 
     def mark_broken(self, artifact_id: int, reason: str, *, size_bytes: int, mtime_ns: int) -> None:
         """Mark an artifact bad with the size and time of its files, so that it is not parsed again until they change.
@@ -99,21 +99,21 @@ class Artifacts:
             mtime_ns: Newest over its files.
         """
         sql = "UPDATE artifacts SET size_bytes = ?, mtime_ns = ? WHERE id = ?"
-        with self._database.write():
-            self._database.rows(sql, size_bytes, mtime_ns, artifact_id)
+        with self._write():
+            self._rows(sql, size_bytes, mtime_ns, artifact_id)
             self.mark(artifact_id, "bad", reason)
 
     def set_sha256(self, artifact_id: int, sha256: str) -> None:
         """Record the checksum of an artifact, the `combined_sha256` of its files."""
-        with self._database.write():
-            self._database.rows("UPDATE artifacts SET sha256 = ? WHERE id = ?", sha256, artifact_id)
+        with self._write():
+            self._rows("UPDATE artifacts SET sha256 = ? WHERE id = ?", sha256, artifact_id)
 
     def hashable(self) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
         """List row, size in bytes and files of the artifacts whose files are there."""
         with self._database.decoding():
             return tuple(
                 (artifact_id, size_bytes, decode_paths(files))
-                for artifact_id, size_bytes, files in self._database.rows(
+                for artifact_id, size_bytes, files in self._rows(
                     "SELECT id, size_bytes, files FROM artifacts "
                     "WHERE removal IS NULL AND status IN ('ok', 'unsupported') ORDER BY id"
                 )
@@ -144,7 +144,7 @@ class Artifacts:
                     ),
                 )
                 for artifact_id, _, kind, path, files, mmproj_path, size_bytes, is_owned, layout, root in (
-                    self._database.rows(sql)
+                    self._rows(sql)
                 )
             )
 
@@ -152,11 +152,11 @@ class Artifacts:
 
     def _find_known(self, draft: ArtifactDraft) -> int | None:
         # The origin first: a tag of a store, or a repository, may have moved on to other bytes.
-        rows = self._database.rows("SELECT id FROM artifacts WHERE origin = ?", draft.origin)  # NULL equals nothing
+        rows = self._rows("SELECT id FROM artifacts WHERE origin = ?", draft.origin)  # NULL equals nothing
         if not rows:
-            rows = self._database.rows("SELECT id FROM artifacts WHERE path = ?", draft.path)
+            rows = self._rows("SELECT id FROM artifacts WHERE path = ?", draft.path)
         if not rows:
-            rows = self._database.rows(
+            rows = self._rows(
                 "SELECT id FROM artifacts WHERE status = 'missing' AND format = ? AND size_bytes = ? AND facts = ?",
                 draft.format,
                 draft.size_bytes,
@@ -166,11 +166,11 @@ class Artifacts:
 
     def _free_path(self, path: str, artifact_id: int) -> None:
         """Take a path from another artifact that had it: two tags of a store have changed places."""
-        rows = self._database.rows("SELECT id FROM artifacts WHERE path = ? AND id <> ?", path, artifact_id)
+        rows = self._rows("SELECT id FROM artifacts WHERE path = ? AND id <> ?", path, artifact_id)
         for (other_id,) in rows:
-            (old_path,) = self._database.rows("SELECT path FROM artifacts WHERE id = ?", artifact_id)[0]
+            (old_path,) = self._rows("SELECT path FROM artifacts WHERE id = ?", artifact_id)[0]
             for changed_id, new_path in ((other_id, f"{path}#{other_id}"), (artifact_id, path), (other_id, old_path)):
-                self._database.rows("UPDATE artifacts SET path = ? WHERE id = ?", new_path, changed_id)
+                self._rows("UPDATE artifacts SET path = ? WHERE id = ?", new_path, changed_id)
             self.mark(other_id, "missing", "its name stands for other files now")
 
     def _choose_model(self, draft: ArtifactDraft) -> int:
@@ -197,19 +197,19 @@ class Artifacts:
     def _insert(self, draft: ArtifactDraft, model_id: int) -> int:
         columns = _columns(draft) | {
             "model_id": model_id,
-            "added_at": self._database.clock(),
+            "added_at": self._now(),
             "sha256": draft.claimed_sha256,
         }
         marks = ", ".join("?" * len(columns))
         sql = f"INSERT INTO artifacts ({', '.join(columns)}) VALUES ({marks}) RETURNING id"  # noqa: S608 - own names
-        artifact_id: int = self._database.rows(sql, *columns.values())[0][0]
+        artifact_id: int = self._rows(sql, *columns.values())[0][0]
         return artifact_id
 
     def _update(self, artifact_id: int, draft: ArtifactDraft) -> None:
         columns = _columns(draft) | {"removal": None}
         # A checksum is of the bytes that were there; other bytes have another one.
         changes = ", ".join(f"{name} = ?" for name in columns)
-        self._database.rows(
+        self._rows(
             "UPDATE artifacts SET sha256 = CASE WHEN path = ? AND size_bytes = ? AND mtime_ns = ? THEN sha256 END, "  # noqa: S608 - own names
             f"{changes} WHERE id = ?",
             draft.path,

@@ -7,7 +7,7 @@ import msgspec
 
 from registry.bench_record import BenchRecord
 from registry.errors import BenchNotFoundError, RegistryCorruptError
-from registry.store.database import CatalogueDatabase
+from registry.store.database import Part
 
 MAX_RUNS: Final = 200
 """Runs kept of one model and source; the oldest go."""
@@ -51,38 +51,34 @@ class BenchHead(msgspec.Struct, frozen=True, kw_only=True):
 _HEADS: Final = msgspec.json.Decoder(BenchHead)
 
 
-class Benches:
+class Benches(Part):
     """The runs of the benchmark; they outlive their model.
 
     `bench_id` is a run's name, or a beginning that only it has; a method that is given another one raises a
     BenchNotFoundError.
     """
 
-    def __init__(self, database: CatalogueDatabase) -> None:
-        self._database = database
-
     def add(self, record: BenchRecord) -> BenchHead:
         """Keep a run; the oldest of its model and source go when there are too many. One of the same id is replaced."""
         head = _head_of(record)
-        with self._database.write():
-            self._database.rows(
-                "INSERT OR REPLACE INTO benches (bench_id, model, created_at, source, head, record) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                record.bench_id,
-                record.model,
-                record.created_at,
-                record.source,
-                msgspec.json.encode(head).decode(),
-                zlib.compress(msgspec.json.encode(record)),
+        with self._write():
+            self._put(
+                "benches",
+                bench_id=record.bench_id,
+                model=record.model,
+                created_at=record.created_at,
+                source=record.source,
+                head=msgspec.json.encode(head).decode(),
+                record=zlib.compress(msgspec.json.encode(record)),
             )
             self._drop_oldest(record.model, record.source)
         return head
 
     def get(self, bench_id: str) -> BenchRecord:
         """Give one run with all its samples. What a newer mlxr added to it is left out."""
-        with self._database.read():
+        with self._read():
             full_id = self._full_id(bench_id)
-            ((model, packed),) = self._database.rows("SELECT model, record FROM benches WHERE bench_id = ?", full_id)
+            ((model, packed),) = self._rows("SELECT model, record FROM benches WHERE bench_id = ?", full_id)
         record = _unpacked(packed, model)
         if record is None:
             advice = f"`mlxr bench delete {full_id}` takes it away"
@@ -98,8 +94,8 @@ class Benches:
             model: Its name, not an alias; also of a model that is gone. None = of all.
             source: `bench` or `shadow`; None = both.
         """
-        with self._database.read():
-            rows = self._database.rows(
+        with self._read():
+            rows = self._rows(
                 "SELECT model, head FROM benches WHERE (?1 IS NULL OR model = ?1) AND (?2 IS NULL OR source = ?2) "
                 "ORDER BY created_at DESC, bench_id LIMIT ?3",
                 model,
@@ -110,21 +106,21 @@ class Benches:
 
     def delete(self, bench_id: str) -> str:
         """Forget a run; return its whole name."""
-        with self._database.write():
+        with self._write():
             full_id = self._full_id(bench_id)
-            self._database.rows("DELETE FROM benches WHERE bench_id = ?", full_id)
+            self._rows("DELETE FROM benches WHERE bench_id = ?", full_id)
         return full_id
 
     def delete_all(self, model: str) -> int:
         """Forget all runs of a model, also of one that is gone; return how many."""
-        with self._database.write():
-            return len(self._database.rows("DELETE FROM benches WHERE model = ? RETURNING bench_id", model))
+        with self._write():
+            return len(self._rows("DELETE FROM benches WHERE model = ? RETURNING bench_id", model))
 
     # --- inside a transaction -------------------------------------------------------------------------------------
 
     def _full_id(self, beginning: str) -> str:
         """Find the only run whose name is this, or begins so."""
-        rows = self._database.rows(
+        rows = self._rows(
             "SELECT bench_id FROM benches WHERE substr(bench_id, 1, length(?1)) = ?1 ORDER BY bench_id <> ?1 LIMIT 2",
             beginning,
         )
@@ -137,7 +133,7 @@ class Benches:
 
     def _drop_oldest(self, model: str, source: str) -> None:
         """Keep the newest within the limits; the one that was just written stays whatever its size."""
-        self._database.rows(
+        self._rows(
             "DELETE FROM benches WHERE bench_id IN (SELECT bench_id FROM (SELECT bench_id, "
             "ROW_NUMBER() OVER newest AS place, SUM(LENGTH(record)) OVER newest AS total FROM benches "
             "WHERE model = ? AND source = ? WINDOW newest AS (ORDER BY created_at DESC, bench_id)) "

@@ -7,18 +7,19 @@ import msgspec
 
 from registry.catalogue import Artifact, ArtifactDraft, Model
 from registry.settings import NO_SETTINGS
-from registry.store.database import CatalogueDatabase
+from registry.store.database import CatalogueDatabase, Part
 from registry.store.models import Models
 from registry.store.reading import read_artifact
 
-_COLUMNS: Final = "path, origin, files, mmproj_path, size_bytes, mtime_ns, is_owned, layout, root"
+_NAMES: Final = ("path", "origin", "files", "mmproj_path", "size_bytes", "mtime_ns", "is_owned", "layout", "root")
+_COLUMNS: Final = ", ".join(_NAMES)
 
 
-class Copies:
+class Copies(Part):
     """The paths where the bytes of an artifact lie, beside the one that engines are given."""
 
     def __init__(self, database: CatalogueDatabase, models: Models) -> None:
-        self._database = database
+        super().__init__(database)
         self._models = models
 
     def put(self, artifact_id: int, draft: ArtifactDraft) -> None:
@@ -27,37 +28,27 @@ class Copies:
         Args:
             draft: What lies there; its facts and names do not count.
         """
-        with self._database.write():
-            self._database.rows("DELETE FROM skipped_files WHERE path = ?", draft.path)
-            self._database.rows(
-                f"REPLACE INTO copies (artifact_id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - own names
-                artifact_id,
-                draft.path,
-                draft.origin,
-                msgspec.json.encode(draft.files).decode("utf-8"),
-                draft.mmproj_path,
-                draft.size_bytes,
-                draft.mtime_ns,
-                int(draft.is_owned),
-                draft.layout,
-                draft.root,
-            )
+        with self._write():
+            self._rows("DELETE FROM skipped_files WHERE path = ?", draft.path)
+            values = {name: getattr(draft, name) for name in _NAMES}
+            files = msgspec.json.encode(draft.files).decode()
+            self._put("copies", artifact_id=artifact_id, **values | {"files": files})
 
     def forget(self, paths: Iterable[str]) -> None:
         """Forget paths of artifacts where their bytes lie no more."""
-        with self._database.write():
+        with self._write():
             for path in paths:
-                self._database.rows("DELETE FROM copies WHERE path = ?", path)
+                self._rows("DELETE FROM copies WHERE path = ?", path)
 
     def promote(self, path: str) -> None:
         """Make a copy the path that engines are given, in the place of one that is gone."""
-        with self._database.write():
-            (artifact_id,) = self._database.rows("SELECT artifact_id FROM copies WHERE path = ?", path)[0]
+        with self._write():
+            (artifact_id,) = self._rows("SELECT artifact_id FROM copies WHERE path = ?", path)[0]
             # What the copy's origin stands for may have become an artifact of its own meanwhile.
-            self._database.rows(
+            self._rows(
                 "UPDATE copies SET origin = NULL WHERE path = ? AND origin IN (SELECT origin FROM artifacts)", path
             )
-            self._database.rows(
+            self._rows(
                 f"UPDATE artifacts SET ({_COLUMNS}) = (SELECT {_COLUMNS} FROM copies WHERE path = ?) WHERE id = ?",  # noqa: S608 - own names
                 path,
                 artifact_id,
@@ -71,10 +62,10 @@ class Copies:
         its artifact becomes a name of the other: its aliases, settings and artifact of the other format go along.
         Two models that the user has set things on stay apart, and so do two that both have another artifact.
         """
-        with self._database.write():
+        with self._write():
             ids = [
                 row[0]
-                for row in self._database.rows(
+                for row in self._rows(
                     "SELECT other.id FROM artifacts AS this JOIN artifacts AS other ON other.sha256 = this.sha256 "
                     "AND other.size_bytes = this.size_bytes AND other.format = this.format "
                     "WHERE this.id = ? AND other.removal IS NULL AND other.status IN ('ok', 'unsupported') AND NOT "
@@ -91,7 +82,7 @@ class Copies:
 
     def artifact_of(self, draft: ArtifactDraft, model_name: str | None) -> int | None:
         """Give the artifact that a draft is a known copy of; a copy that became something else is forgotten."""
-        rows = self._database.rows(
+        rows = self._rows(
             "SELECT artifact_id, copies.size_bytes, copies.mtime_ns, artifacts.sha256, models.name FROM copies "
             "JOIN artifacts ON artifacts.id = artifact_id JOIN models ON models.id = model_id "
             "WHERE copies.path = ? AND removal IS NULL",
@@ -108,7 +99,7 @@ class Copies:
 
     def artifact_with_bytes_of(self, draft: ArtifactDraft) -> int | None:
         """Give an artifact that has the bytes which the names of a draft's files say."""
-        rows = self._database.rows(
+        rows = self._rows(
             "SELECT artifacts.id FROM artifacts JOIN models ON models.id = model_id "
             "WHERE sha256 = ? AND size_bytes = ? AND format = ? AND removal IS NULL "
             "AND status IN ('ok', 'unsupported') AND NOT is_apart ORDER BY 1",
@@ -127,20 +118,20 @@ class Copies:
         gone = self._models.get(other.model_name)
         into_id, gone_id = self._models.row_of(into.name), self._models.row_of(gone.name)
         # One that is being removed stays with its model until it is gone.
-        num_artifacts = len(self._database.rows("SELECT 1 FROM artifacts WHERE model_id = ?", gone_id))
+        num_artifacts = len(self._rows("SELECT 1 FROM artifacts WHERE model_id = ?", gone_id))
         has_hidden = num_artifacts > len(gone.artifacts)
         if into_id != gone_id and (has_hidden or not _can_merge(into, gone, other)):
             return None
-        self._database.rows("UPDATE copies SET artifact_id = ? WHERE artifact_id = ?", kept_id, other_id)
+        self._rows("UPDATE copies SET artifact_id = ? WHERE artifact_id = ?", kept_id, other_id)
         self._copy_row(other_id, kept_id)
-        self._database.rows("DELETE FROM artifacts WHERE id = ?", other_id)
+        self._rows("DELETE FROM artifacts WHERE id = ?", other_id)
         if into_id != gone_id:
             self._absorb(into_id, gone_id, gone.name, is_found=other.layout == "ollama")
         return other.path
 
     def _copy_row(self, artifact_id: int, copied_id: int) -> None:
         """Make the path of one artifact a copy of another, or of itself."""
-        self._database.rows(
+        self._rows(
             f"INSERT OR REPLACE INTO copies (artifact_id, {_COLUMNS}) SELECT ?, {_COLUMNS} FROM artifacts WHERE id = ?",  # noqa: S608 - own names
             copied_id,
             artifact_id,
@@ -148,22 +139,20 @@ class Copies:
 
     def _own_path_first(self, artifact_id: int, copies: list[str]) -> list[str]:
         """Give engines mlxr's own file if there is one, which nobody else deletes; return the copies then."""
-        ((path, is_owned),) = self._database.rows("SELECT path, is_owned FROM artifacts WHERE id = ?", artifact_id)
-        own = self._database.rows(
-            "SELECT path FROM copies WHERE artifact_id = ? AND is_owned ORDER BY path", artifact_id
-        )
+        ((path, is_owned),) = self._rows("SELECT path, is_owned FROM artifacts WHERE id = ?", artifact_id)
+        own = self._rows("SELECT path FROM copies WHERE artifact_id = ? AND is_owned ORDER BY path", artifact_id)
         if is_owned or not own:
             return copies
         self._copy_row(artifact_id, artifact_id)
-        self._database.rows("UPDATE artifacts SET origin = NULL WHERE id = ?", artifact_id)
+        self._rows("UPDATE artifacts SET origin = NULL WHERE id = ?", artifact_id)
         self.promote(own[0][0])
         return [*(copy for copy in copies if copy != own[0][0]), path]
 
     def _absorb(self, into_id: int, gone_id: int, gone_name: str, *, is_found: bool) -> None:
         """Move everything that a model still has to another one; its name becomes an alias."""
         for table in ("aliases", "settings", "artifacts", "adapters"):
-            self._database.rows(f"UPDATE {table} SET model_id = ? WHERE model_id = ?", into_id, gone_id)  # noqa: S608 - own names
-        self._database.rows(
+            self._rows(f"UPDATE {table} SET model_id = ? WHERE model_id = ?", into_id, gone_id)  # noqa: S608 - own names
+        self._rows(
             "UPDATE models SET engine = COALESCE(engine, (SELECT engine FROM models WHERE id = ?)), last_used_at = "
             "(SELECT MAX(last_used_at) FROM models WHERE id IN (?, ?)) WHERE id = ?",
             gone_id,
@@ -171,16 +160,11 @@ class Copies:
             gone_id,
             into_id,
         )
-        self._database.rows(
+        self._rows(
             "UPDATE benches SET model = (SELECT name FROM models WHERE id = ?) WHERE model = ?", into_id, gone_name
         )
-        self._database.rows("DELETE FROM models WHERE id = ?", gone_id)
-        self._database.rows(
-            "INSERT OR REPLACE INTO aliases (alias, model_id, is_found) VALUES (?, ?, ?)",
-            gone_name,
-            into_id,
-            int(is_found),
-        )
+        self._rows("DELETE FROM models WHERE id = ?", gone_id)
+        self._put("aliases", alias=gone_name, model_id=into_id, is_found=is_found)
 
 
 def _can_merge(into: Model, gone: Model, artifact: Artifact) -> bool:

@@ -106,6 +106,18 @@ class CatalogueDatabase(Database):
             ) from exc
 
 
+class Part:
+    """What every part of the catalogue has of its connection. Any method of a part may raise a `DatabaseError`."""
+
+    def __init__(self, database: CatalogueDatabase) -> None:
+        self._database = database
+        self._rows = database.rows
+        self._put = database.put
+        self._read = database.read
+        self._write = database.write
+        self._now = database.clock
+
+
 def rescue_registry(path: Path) -> Path | None:
     """Put a damaged catalogue aside, so that the next open starts with an empty one and a scan fills it.
 

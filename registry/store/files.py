@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from registry.catalogue import FileHash, KnownFile, SkippedFile, combined_sha256
-from registry.store.database import CatalogueDatabase
+from registry.store.database import Part
 from registry.store.reading import decode_paths
 
 
@@ -20,27 +22,22 @@ class VerifiedFile(NamedTuple):
     mtime_ns: int
 
 
-class Files:
+class Files(Part):
     """The files that the catalogue remembers."""
-
-    def __init__(self, database: CatalogueDatabase) -> None:
-        self._database = database
 
     def known(self) -> dict[str, KnownFile]:
         """Give what a scan compares with: path -> what is known of it, with its size and time.
 
         Artifacts that are being removed count as ignored.
         """
-        with self._database.read(), self._database.decoding():
+        with self._read(), self._database.decoding():
             known = {
                 row[0]: KnownFile(
                     artifact_id=None, size_bytes=row[1], mtime_ns=row[2], status=row[3], code=row[4], reason=row[5]
                 )
-                for row in self._database.rows(
-                    "SELECT path, size_bytes, mtime_ns, kind, code, reason FROM skipped_files"
-                )
+                for row in self._rows("SELECT path, size_bytes, mtime_ns, kind, code, reason FROM skipped_files")
             }
-            for path, *values, status, files, is_copy in self._database.rows(
+            for path, *values, status, files, is_copy in self._rows(
                 "SELECT copies.path, artifact_id, copies.mmproj_path, copies.size_bytes, copies.mtime_ns, "
                 "copies.origin, CASE WHEN removal IS NULL THEN status ELSE 'ignored' END, copies.files, 1 "
                 "FROM copies JOIN artifacts ON artifacts.id = artifact_id UNION ALL "
@@ -61,19 +58,14 @@ class Files:
 
     def skip(self, skipped: SkippedFile) -> None:
         """Remember a file that is no artifact, in the place of what was known of it."""
-        with self._database.write():
-            self._database.rows(
-                "INSERT OR REPLACE INTO skipped_files (path, size_bytes, mtime_ns, kind, code, reason, seen_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                *(getattr(skipped, name) for name in SkippedFile.__struct_fields__),
-                self._database.clock(),
-            )
+        with self._write():
+            self._put("skipped_files", seen_at=self._now(), **msgspec.structs.asdict(skipped))
 
     def forget_skipped(self, paths: Iterable[str]) -> None:
         """Forget files that are no artifacts, because they are gone or are wanted again."""
-        with self._database.write():
+        with self._write():
             for path in paths:
-                self._database.rows("DELETE FROM skipped_files WHERE path = ?", path)
+                self._rows("DELETE FROM skipped_files WHERE path = ?", path)
 
     def failures(self) -> tuple[SkippedFile, ...]:
         """List the model files that could not be read at the last scan, by path.
@@ -82,14 +74,14 @@ class Files:
         """
         columns = SkippedFile.__struct_fields__
         sql = f"SELECT {', '.join(columns)} FROM skipped_files WHERE kind = 'bad' ORDER BY path"  # noqa: S608 - own names
-        rows = self._database.rows(sql)
+        rows = self._rows(sql)
         return tuple(SkippedFile(**dict(zip(columns, row, strict=True))) for row in rows)
 
     def put_hashes(self, hashes: Iterable[FileHash]) -> None:
         """Record checksums. What was computed is not replaced by what a name says of the same file."""
-        with self._database.write():
+        with self._write():
             for item in hashes:
-                self._database.rows(
+                self._rows(
                     "INSERT INTO file_hashes (path, size_bytes, mtime_ns, sha256, is_computed, hashed_at) "
                     "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET size_bytes = excluded.size_bytes, "
                     "mtime_ns = excluded.mtime_ns, sha256 = excluded.sha256, is_computed = excluded.is_computed, "
@@ -100,14 +92,14 @@ class Files:
                     item.mtime_ns,
                     item.sha256,
                     int(item.is_computed),
-                    self._database.clock(),
+                    self._now(),
                 )
 
     def hashes(self, paths: Iterable[str]) -> dict[str, FileHash]:
         """Give the checksums that are known: path -> checksum, with the size and time that the file had then."""
         sql = "SELECT path, size_bytes, mtime_ns, sha256, is_computed FROM file_hashes WHERE path = ?"
-        with self._database.read():
-            rows = [row for path in paths for row in self._database.rows(sql, path)]
+        with self._read():
+            rows = [row for path in paths for row in self._rows(sql, path)]
         return {
             row[0]: FileHash(path=row[0], size_bytes=row[1], mtime_ns=row[2], sha256=row[3], is_computed=bool(row[4]))
             for row in rows
@@ -124,33 +116,27 @@ class Files:
         Args:
             blob: Kind and value of the hash of its bytes, `sha256-…` or `sha1-…` (git's).
         """
-        with self._database.write():
-            self._database.rows(
-                "INSERT OR REPLACE INTO pulled_files (path, blob, size_bytes, mtime_ns) VALUES (?, ?, ?, ?)",
-                file.path,
-                blob,
-                file.size_bytes,
-                file.mtime_ns,
-            )
+        with self._write():
+            self._put("pulled_files", blob=blob, **file._asdict())
 
     def forget_verified(self, path: str) -> None:
         """Forget that a file was verified on arrival: it is gone, or is another one now."""
-        with self._database.write():
-            self._database.rows("DELETE FROM pulled_files WHERE path = ?", path)
+        with self._write():
+            self._rows("DELETE FROM pulled_files WHERE path = ?", path)
 
     def verified(self, blob: str) -> tuple[VerifiedFile, ...]:
         """List the files that had these bytes on arrival."""
         sql = "SELECT path, size_bytes, mtime_ns FROM pulled_files WHERE blob = ? ORDER BY path"
-        return tuple(VerifiedFile(*row) for row in self._database.rows(sql, blob))
+        return tuple(VerifiedFile(*row) for row in self._rows(sql, blob))
 
     def blob_at(self, path: str) -> str | None:
         """Give kind and value of the hash that a file had on arrival."""
-        rows = self._database.rows("SELECT blob FROM pulled_files WHERE path = ?", path)
+        rows = self._rows("SELECT blob FROM pulled_files WHERE path = ?", path)
         return rows[0][0] if rows else None
 
     def with_sha256(self, sha256: str) -> tuple[VerifiedFile, ...]:
         """List the files that had these bytes, on arrival or when they were hashed since."""
-        rows = self._database.rows(
+        rows = self._rows(
             "SELECT path, size_bytes, mtime_ns FROM pulled_files WHERE blob = ? UNION ALL "
             "SELECT path, size_bytes, mtime_ns FROM file_hashes WHERE sha256 = ? AND is_computed",
             f"sha256-{sha256}",

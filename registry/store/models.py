@@ -11,38 +11,35 @@ from registry.errors import ArtifactConflictError, ModelExistsError, ModelNotFou
 from registry.facts import ArtifactFormat
 from registry.names import check_model_name, with_suffix
 from registry.settings import ENGINE_KEY, check_settings
-from registry.store.database import CatalogueDatabase
+from registry.store.database import Part
 from registry.store.reading import read_models, read_summaries
 
 DEFAULT_TAG: Final = "latest"
 
 
-class Models:
+class Models(Part):
     """The models of the catalogue; `name` is a name or an alias without an engine.
 
     A method that is given the name of no model raises a ModelNotFoundError, with names that look like it.
     """
 
-    def __init__(self, database: CatalogueDatabase) -> None:
-        self._database = database
-
     def list(self) -> tuple[Model, ...]:
         """List all models by name, those whose artifacts are all missing too, those being removed not."""
-        with self._database.read():
+        with self._read():
             return read_models(self._database, "1")
 
     def summaries(self) -> tuple[ModelSummary, ...]:
         """List the same models without the facts of their files: the quick list."""
-        with self._database.read():
+        with self._read():
             return read_summaries(self._database)
 
     def get(self, name: str) -> Model:
         """Give the model of a name."""
-        with self._database.read():
+        with self._read():
             model = self.find(name)
             if model is not None:
                 return model
-            names = [row[0] for row in self._database.rows("SELECT name FROM models UNION SELECT alias FROM aliases")]
+            names = [row[0] for row in self._rows("SELECT name FROM models UNION SELECT alias FROM aliases")]
         raise ModelNotFoundError(name, difflib.get_close_matches(name, names, n=3, cutoff=0.5))
 
     def find(self, name: str) -> Model | None:
@@ -55,7 +52,7 @@ class Models:
 
     def find_exactly(self, name: str) -> Model | None:
         """Give the model of a name as it is written, or None."""
-        with self._database.read():
+        with self._read():
             # A name and an alias are never the same text; Aliases.set and Artifacts.add see to it.
             models = read_models(
                 self._database, "name = ? OR id = (SELECT model_id FROM aliases WHERE alias = ?)", name, name
@@ -72,27 +69,22 @@ class Models:
             InvalidSettingError: A key is unknown, or a value is of another type or out of its range.
         """
         checked = check_settings(changes)
-        with self._database.write():
+        with self._write():
             model = self.get(name)
             model_id = self.row_of(model.name)
             for key, value in checked.items():
                 if key == ENGINE_KEY:
-                    self._database.rows("UPDATE models SET engine = ? WHERE id = ?", value, model_id)
+                    self._rows("UPDATE models SET engine = ? WHERE id = ?", value, model_id)
                 elif value is None:
-                    self._database.rows("DELETE FROM settings WHERE model_id = ? AND key = ?", model_id, key)
+                    self._rows("DELETE FROM settings WHERE model_id = ? AND key = ?", model_id, key)
                 else:
-                    self._database.rows(
-                        "INSERT OR REPLACE INTO settings (model_id, key, value) VALUES (?, ?, ?)",
-                        model_id,
-                        key,
-                        msgspec.json.encode(value).decode("utf-8"),
-                    )
+                    self._put("settings", model_id=model_id, key=key, value=msgspec.json.encode(value).decode())
             return self.get(name)
 
     def touch_last_used(self, name: str) -> None:
         """Note that a model was used now. An unknown name is ignored: the model may have been removed meanwhile."""
-        with self._database.write():
-            self._database.rows("UPDATE models SET last_used_at = ? WHERE name = ?", self._database.clock(), name)
+        with self._write():
+            self._rows("UPDATE models SET last_used_at = ? WHERE name = ?", self._now(), name)
 
     def rename(self, name: str, new_name: str) -> Model:
         """Give a model another name; the old one is free then.
@@ -102,12 +94,12 @@ class Models:
             ModelExistsError: `new_name` is taken.
         """
         check_model_name(new_name)
-        with self._database.write():
+        with self._write():
             model = self.get(name)
             if new_name != model.name and self._is_taken(new_name):
                 raise ModelExistsError(f"The name {new_name!r} is taken.")
-            self._database.rows("UPDATE models SET name = ? WHERE name = ?", new_name, model.name)
-            self._database.rows("UPDATE benches SET model = ? WHERE model = ?", new_name, model.name)
+            self._rows("UPDATE models SET name = ? WHERE name = ?", new_name, model.name)
+            self._rows("UPDATE benches SET model = ? WHERE model = ?", new_name, model.name)
             return self.get(new_name)
 
     def link(self, source: str, target: str) -> Model:
@@ -122,7 +114,7 @@ class Models:
         Raises:
             ArtifactConflictError: Both have an artifact of one format.
         """
-        with self._database.write():
+        with self._write():
             model, into = self.get(source), self.get(target)
             if model.name != into.name:
                 for artifact in model.artifacts:
@@ -139,7 +131,7 @@ class Models:
         Raises:
             ModelNotFoundError: Also when the model has no such artifact.
         """
-        with self._database.write():
+        with self._write():
             model = self.get(name)
             artifact = next((item for item in model.artifacts if item.format is artifact_format), None)
             if artifact is None:
@@ -159,40 +151,40 @@ class Models:
 
         An alias or an unknown name changes nothing.
         """
-        with self._database.write():
-            self._database.rows("UPDATE models SET is_apart = 1 WHERE name = ?", name)
+        with self._write():
+            self._rows("UPDATE models SET is_apart = 1 WHERE name = ?", name)
 
     def is_apart(self, name: str) -> bool:
         """Tell whether equal bytes do not make a model one with others."""
-        with self._database.read():
-            return bool(self._database.rows("SELECT 1 FROM models WHERE name = ? AND is_apart", name))
+        with self._read():
+            return bool(self._rows("SELECT 1 FROM models WHERE name = ? AND is_apart", name))
 
     # --- rows, for the other parts, inside a transaction ----------------------------------------------------------
 
     def row_of(self, name: str) -> int:
         """Give the row of a model; `name` is its own name."""
-        model_id: int = self._database.rows("SELECT id FROM models WHERE name = ?", name)[0][0]
+        model_id: int = self._rows("SELECT id FROM models WHERE name = ?", name)[0][0]
         return model_id
 
     def has_row(self, name: str) -> bool:
         """Tell whether a model has this name as its own, also one that is being removed."""
-        return bool(self._database.rows("SELECT 1 FROM models WHERE name = ?", name))
+        return bool(self._rows("SELECT 1 FROM models WHERE name = ?", name))
 
     def create(self, name: str) -> int:
         """Make a model without artifacts; return its row."""
-        model_id: int = self._database.rows(
+        model_id: int = self._rows(
             "INSERT INTO models (name, created_at) VALUES (?, ?) RETURNING id",
             check_model_name(name),
-            self._database.clock(),
+            self._now(),
         )[0][0]
         return model_id
 
     def move_artifact(self, artifact_id: int, model_id: int) -> None:
         """Give an artifact to another model; the one that has none left is gone then."""
-        (old_id,) = self._database.rows("SELECT model_id FROM artifacts WHERE id = ?", artifact_id)[0]
-        self._database.rows("UPDATE artifacts SET model_id = ? WHERE id = ?", model_id, artifact_id)
+        (old_id,) = self._rows("SELECT model_id FROM artifacts WHERE id = ?", artifact_id)[0]
+        self._rows("UPDATE artifacts SET model_id = ? WHERE id = ?", model_id, artifact_id)
         # They were made for this artifact; one whose name is taken there goes with the old model.
-        self._database.rows(
+        self._rows(
             "UPDATE OR IGNORE adapters SET model_id = ? WHERE model_id = ? "
             "AND format = (SELECT format FROM artifacts WHERE id = ?)",
             model_id,
@@ -203,14 +195,14 @@ class Models:
 
     def drop_if_empty(self, model_id: int) -> None:
         """Take a model out that has no artifact left, not even one that is being removed."""
-        self._database.rows(
+        self._rows(
             "DELETE FROM models WHERE id = ? AND NOT EXISTS (SELECT 1 FROM artifacts WHERE model_id = models.id)",
             model_id,
         )
 
     def _is_taken(self, name: str) -> bool:
         sql = "SELECT 1 FROM models WHERE name = ? UNION SELECT 1 FROM aliases WHERE alias = ?"
-        return bool(self._database.rows(sql, name, name))
+        return bool(self._rows(sql, name, name))
 
 
 def check_format_is_free(model: Model, kind: ArtifactFormat, *, but_for: int | None = None) -> None:

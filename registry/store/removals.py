@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from registry.catalogue import Deletion, SkippedFile
-from registry.store.database import CatalogueDatabase
+from registry.store.database import CatalogueDatabase, Part
 from registry.store.files import Files
 from registry.store.models import Models
 from registry.store.reading import decode_paths
@@ -15,11 +15,11 @@ from registry.store.reading import decode_paths
 _DELETIONS: Final = msgspec.json.Decoder(tuple[Deletion, ...])
 
 
-class Removals:
+class Removals(Part):
     """The removals that were begun and not finished."""
 
     def __init__(self, database: CatalogueDatabase, models: Models, files: Files) -> None:
-        self._database = database
+        super().__init__(database)
         self._models = models
         self._files = files
 
@@ -30,8 +30,8 @@ class Removals:
             deletions: The files, in the order in which to delete them; none = it is only unregistered.
         """
         files = tuple(deletions)
-        with self._database.write():
-            self._database.rows(
+        with self._write():
+            self._rows(
                 "UPDATE artifacts SET removal = ?, removal_files = ? WHERE id = ?",
                 "delete" if files else "unregister",
                 msgspec.json.encode(files).decode("utf-8"),
@@ -43,7 +43,7 @@ class Removals:
         with self._database.decoding():
             return tuple(
                 (artifact_id, _begun_long_ago(*artifact) if deletions is None else _DELETIONS.decode(deletions))
-                for artifact_id, deletions, *artifact in self._database.rows(
+                for artifact_id, deletions, *artifact in self._rows(
                     "SELECT id, removal_files, removal, files, path, format FROM artifacts WHERE removal IS NOT NULL"
                 )
             )
@@ -53,11 +53,9 @@ class Removals:
 
         A path that stays on disk is remembered as ignored, so that the next scan does not bring it back.
         """
-        with self._database.write(), self._database.decoding():
-            copies = self._database.rows(
-                "SELECT path, size_bytes, mtime_ns FROM copies WHERE artifact_id = ?", artifact_id
-            )
-            rows = self._database.rows(
+        with self._write(), self._database.decoding():
+            copies = self._rows("SELECT path, size_bytes, mtime_ns FROM copies WHERE artifact_id = ?", artifact_id)
+            rows = self._rows(
                 "DELETE FROM artifacts WHERE id = ? "
                 "RETURNING model_id, removal, removal_files, path, size_bytes, mtime_ns",
                 artifact_id,
