@@ -6,7 +6,7 @@ format.
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -83,6 +83,16 @@ def pread_exact(fd: int, size: int, offset: int) -> bytes:
         parts.append(chunk)
         done += len(chunk)
     return b"".join(parts)
+
+
+def size_and_time(files: Iterable[Path | str]) -> tuple[int, int]:
+    """Give the size of some files together, in bytes, and the newest time of modification, ns; links are followed.
+
+    Raises:
+        OSError: One is not there.
+    """
+    infos = [os.stat(file) for file in files]  # noqa: PTH116 - thousands of files
+    return sum(info.st_size for info in infos), max((info.st_mtime_ns for info in infos), default=0)
 
 
 def as_artifact_error(exc: OSError, path: Path) -> ArtifactError:

@@ -113,7 +113,7 @@ class Database(ABC):
         except _FAILURES as exc:
             raise self.error_for(exc) from exc
 
-    def put(self, table: str, **row: object) -> None:
+    def put_row(self, table: str, **row: object) -> None:
         """Insert a row, in the place of one that has the same key."""
         marks = ", ".join("?" * len(row))
         self.rows(f"INSERT OR REPLACE INTO {table} ({', '.join(row)}) VALUES ({marks})", *row.values())  # noqa: S608 - own names

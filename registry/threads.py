@@ -7,7 +7,10 @@ then may already be another file's. Here a cancelled task waits for its thread f
 import asyncio
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
+
+from registry.store import Registry
 
 _T = TypeVar("_T")
 
@@ -31,3 +34,13 @@ async def in_thread(work: Callable[[], _T]) -> _T:
         if not future.cancelled():
             future.exception()  # Looked at, so that the loop does not report it.
         raise
+
+
+async def with_registry(database: Path, work: Callable[[Registry], _T]) -> _T:
+    """Do something with the catalogue, in a thread and on a connection of its own."""
+
+    def run() -> _T:
+        with Registry(database) as registry:
+            return work(registry)
+
+    return await in_thread(run)

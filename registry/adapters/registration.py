@@ -14,7 +14,7 @@ from registry.adapters.mlx_lora import CONFIG_NAME, WEIGHTS_NAME, check_mlx_base
 from registry.catalogue import ENGINE_OF_FORMAT, Adapter, AdapterDraft, Artifact, Model
 from registry.errors import ArtifactError, InvalidSettingError
 from registry.facts import AdapterFacts, ArtifactFormat
-from registry.files import as_artifact_error
+from registry.files import as_artifact_error, size_and_time
 from registry.names import MAX_ADAPTER_CHARS, check_adapter_name, strip_suffixes
 from registry.store import Registry
 
@@ -51,7 +51,10 @@ def register_adapter(
     _check_path(path)
     model = registry.models.get(base)
     files, facts = _checked_mlx(path, model) if path.is_dir() else _checked_gguf(path, model)
-    size_bytes, mtime_ns = _fingerprint(files)
+    try:
+        size_bytes, mtime_ns = size_and_time(files)
+    except OSError as exc:
+        raise as_artifact_error(exc, files[0]) from exc
     draft = AdapterDraft(
         name=name or _name_for(path, facts),
         format=facts.format,
@@ -104,14 +107,6 @@ def _base_of(model: Model, kind: ArtifactFormat, path: Path) -> Artifact:
             path=path,
         )
     return artifact
-
-
-def _fingerprint(files: tuple[Path, ...]) -> tuple[int, int]:
-    try:
-        infos = [file.stat() for file in files]
-    except OSError as exc:
-        raise as_artifact_error(exc, files[0]) from exc
-    return sum(info.st_size for info in infos), max(info.st_mtime_ns for info in infos)
 
 
 def _name_for(path: Path, facts: AdapterFacts) -> str:

@@ -4,7 +4,6 @@ Equal bytes become one artifact; bytes that are not what the name of their file 
 when to do it (the server does it in the background), and a single file's checksum (`checksums.py`).
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import msgspec
 from registry.catalogue import FileHash
 from registry.checksums.sha256 import HashingStoppedError, hash_file
 from registry.errors import ArtifactError
+from registry.files import size_and_time
 from registry.store import Registry
 
 
@@ -124,14 +124,13 @@ def _is_computed(file: str, known: FileHash | None) -> bool:
     if known is None or not known.is_computed:
         return False
     try:
-        info = os.stat(file)  # noqa: PTH116 - thousands of files
+        return size_and_time([file]) == (known.size_bytes, known.mtime_ns)
     except OSError:
         return True  # Gone: nothing is left to hash.
-    return (info.st_size, info.st_mtime_ns) == (known.size_bytes, known.mtime_ns)
 
 
 def _size(file: str) -> int:
     try:
-        return os.stat(file).st_size  # noqa: PTH116 - thousands of files
+        return size_and_time([file])[0]
     except OSError:
         return 0

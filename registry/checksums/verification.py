@@ -16,7 +16,7 @@ from registry.catalogue import Artifact, FileHash, combined_sha256
 from registry.checksums.sha256 import hash_file, sha256_of_blob_name
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, ModelFacts
-from registry.files import open_regular, pread_exact
+from registry.files import open_regular, pread_exact, size_and_time
 from registry.gguf.files import read_header
 from registry.gguf.split import facts_from_headers
 from registry.mlx.folder import read_mlx_dir
@@ -80,7 +80,7 @@ def verify(registry: Registry, artifact: Artifact, *, on_progress: Callable[[int
         reason = f"{gone} is gone"
         registry.artifacts.mark(artifact.id, "missing", reason)
         return msgspec.structs.replace(base, state="missing", problem=reason)
-    if _fingerprint(artifact) != (artifact.size_bytes, artifact.mtime_ns):
+    if size_and_time(artifact.files) != (artifact.size_bytes, artifact.mtime_ns):
         problem = "its files were replaced or written to since the last scan; `mlxr models scan` reads them"
         return msgspec.structs.replace(base, state="changed", problem=problem)
     return _read_again(registry, artifact, base, on_progress)
@@ -115,11 +115,6 @@ def _read_again(
     return base
 
 
-def _fingerprint(artifact: Artifact) -> tuple[int, int]:
-    stats = [Path(file).stat() for file in artifact.files]
-    return sum(info.st_size for info in stats), max((info.st_mtime_ns for info in stats), default=0)
-
-
 def _known_checksums(registry: Registry, artifact: Artifact) -> dict[str, str]:
     """Give what each file's checksum should be: `<64 hex>` of its bytes, or `git:<40 hex>` as git names them."""
     known: dict[str, str] = {}
@@ -128,8 +123,7 @@ def _known_checksums(registry: Registry, artifact: Artifact) -> dict[str, str]:
         if named is not None:
             known[file] = named
     for path, item in registry.files.hashes(artifact.files).items():
-        info = Path(path).stat()
-        if (item.size_bytes, item.mtime_ns) == (info.st_size, info.st_mtime_ns):
+        if (item.size_bytes, item.mtime_ns) == size_and_time([path]):
             known[path] = item.sha256
     for file in artifact.files:
         kind, _, value = (registry.files.blob_at(file) or "").partition("-")

@@ -4,10 +4,9 @@ Not here: the transfer itself (`transfer.py`) and the last step into the models 
 """
 
 import time
-from collections.abc import Callable
 from functools import partial as bind
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from registry.files import open_regular
 from registry.hub.web import Web
@@ -21,9 +20,8 @@ from registry.pull.progress import ProgressMeter
 from registry.pull.transfer import Transfer, TransferSettings, segment_bytes_for
 from registry.store import Registry
 from registry.store.files import VerifiedFile
-from registry.threads import in_thread
+from registry.threads import in_thread, with_registry
 
-_T = TypeVar("_T")
 Origin = Literal["fetched", "present", "linked"]
 
 
@@ -128,16 +126,9 @@ class Fetcher:
             partial.close()
 
     async def _known(self, file: PlannedFile) -> list[Path]:
-        return await self.with_store(lambda registry: known_files(registry, blob_of(file), file.size_bytes))
-
-    async def with_store(self, work: Callable[[Registry], _T]) -> _T:
-        """Do something with the catalogue, in a thread and on a connection of its own."""
-
-        def run() -> _T:
-            with Registry(self._database) as registry:
-                return work(registry)
-
-        return await in_thread(run)
+        return await with_registry(
+            self._database, lambda registry: known_files(registry, blob_of(file), file.size_bytes)
+        )
 
     def _note(self, file: PlannedFile, path: Path) -> None:
         info = fingerprint(path)

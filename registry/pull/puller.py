@@ -42,8 +42,7 @@ from registry.pull.planning_ollama import plan_ollama
 from registry.pull.progress import ProgressMeter
 from registry.pull.publishing import publish, tidy
 from registry.pull.transfer import TransferSettings
-from registry.store import Registry
-from registry.threads import in_thread
+from registry.threads import in_thread, with_registry
 
 
 class PullSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,12 +131,10 @@ class Puller:
         Raises:
             PullStoreError: The disk cannot be looked at.
         """
-
-        def run() -> PullPlan:
-            with Registry(self.database) as registry:
-                return look(plan, self.folder, registry, reserve_bytes=self.settings.reserve_bytes)
-
-        return await in_thread(run)
+        return await with_registry(
+            self.database,
+            lambda registry: look(plan, self.folder, registry, reserve_bytes=self.settings.reserve_bytes),
+        )
 
     async def fetch(self, plan: PullPlan, tell: Listener) -> PullResult:
         """Do what a plan says. Cancelling the task stops it; what came so far is kept.
@@ -177,7 +174,7 @@ class Puller:
             for file in part.files:
                 if file.size_bytes >= settings.large_bytes:
                     await fetcher.obtain(part, file)
-            return await fetcher.with_store(lambda registry: publish(part, self.folder, registry))
+            return await with_registry(self.database, lambda registry: publish(part, self.folder, registry))
 
     def _web_of(self, plan: PullPlan) -> Web:
         """Give the connections that a plan's files are fetched over: each has its own origin, and so its own token."""

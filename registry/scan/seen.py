@@ -13,6 +13,7 @@ import msgspec
 from registry.catalogue import ArtifactDraft, KnownFile, SkippedFile
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat
+from registry.files import size_and_time
 from registry.gguf import KnownVocabularies
 from registry.scan.candidates import Candidate, ScanRoot
 from registry.scan.folders import file_candidate, find_candidates, folder_candidates
@@ -158,11 +159,10 @@ def looks_same(candidate: Candidate, known: KnownFile) -> bool:
 def is_changed(known: KnownFile) -> bool:
     """Tell whether all files are there and look otherwise, or are there again."""
     try:
-        infos = [Path(file).stat() for file in known.files]
+        now = size_and_time(known.files)
     except OSError:
         return False
-    fingerprint = (sum(info.st_size for info in infos), max((info.st_mtime_ns for info in infos), default=0))
-    return known.status == "missing" or fingerprint != (known.size_bytes, known.mtime_ns)
+    return known.status == "missing" or now != (known.size_bytes, known.mtime_ns)
 
 
 def _candidates_named(path: Path) -> tuple[Candidate, ...]:

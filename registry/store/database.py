@@ -112,7 +112,7 @@ class Part:
     def __init__(self, database: CatalogueDatabase) -> None:
         self._database = database
         self._rows = database.rows
-        self._put = database.put
+        self._put = database.put_row
         self._read = database.read
         self._write = database.write
         self._now = database.clock

@@ -15,9 +15,8 @@ from typing import Final
 import msgspec
 
 from registry.bench_record import BenchRecord
-from registry.store import Registry
 from registry.store.benches import BenchHead
-from registry.threads import in_thread
+from registry.threads import with_registry
 from router.bench.events import BENCH_END, BenchEvent, BenchFailed, BenchStarted
 from router.bench.plan.wish import BenchOrder, BenchWish
 from router.jobs.job import Follower, Job, JobKind, Jobs
@@ -79,12 +78,7 @@ class BenchRuns:
         Args:
             model: Only those of this model.
         """
-
-        def read() -> tuple[BenchHead, ...]:
-            with Registry(self._database) as registry:
-                return registry.benches.list(model, limit=limit)
-
-        return await in_thread(read)
+        return await with_registry(self._database, lambda registry: registry.benches.list(model, limit=limit))
 
     async def record(self, bench_id: str) -> BenchRecord:
         """Give one run.
@@ -95,12 +89,7 @@ class BenchRuns:
         Raises:
             BenchNotFoundError: There is none.
         """
-
-        def read() -> BenchRecord:
-            with Registry(self._database) as registry:
-                return registry.benches.get(bench_id)
-
-        return await in_thread(read)
+        return await with_registry(self._database, lambda registry: registry.benches.get(bench_id))
 
 
 async def _measure(order: BenchOrder, environment: Mapping[str, str], job: Job[BenchEvent]) -> BenchEvent:

@@ -5,11 +5,11 @@ Not here: what a protocol asks for and how it is told (`router.protocols.ollama`
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from registry.catalogue import Model
 from registry.creating.models import create_from_files, create_from_model
@@ -19,14 +19,13 @@ from registry.pull.disk import locked, make_folder, translate_os_errors
 from registry.pull.folder import PARTIAL_NAME
 from registry.removing.removal import remove_model
 from registry.store import Registry
-from registry.threads import in_thread
+from registry.threads import in_thread, with_registry
 from router.errors import InvalidRequestError, RequestTooLargeError
 
 MAX_UPLOADS: Final = 4
 """At a time; others wait. One alone keeps a disk busy."""
 
 _BUFFER_BYTES: Final = 1 << 20
-_T = TypeVar("_T")
 
 
 class ModelMaking:
@@ -41,8 +40,8 @@ class ModelMaking:
     async def create_from_model(self, name: str, source: str, changes: Mapping[str, Any] | None = None) -> Model:
         """Make a model of another; arguments and errors as of `registry.creating.models.create_from_model`."""
         async with self._naming(name):
-            return await self._with_registry(
-                lambda registry: create_from_model(registry, self._models_dir, name, source, changes)
+            return await with_registry(
+                self._database, lambda registry: create_from_model(registry, self._models_dir, name, source, changes)
             )
 
     async def create_from_files(
@@ -69,8 +68,9 @@ class ModelMaking:
                     )
                 found.append((file, path))
                 proved[path] = sha256
-            made = await self._with_registry(
-                lambda registry: create_from_files(registry, self._models_dir, name, found, changes, sha256s=proved)
+            made = await with_registry(
+                self._database,
+                lambda registry: create_from_files(registry, self._models_dir, name, found, changes, sha256s=proved),
             )
             await in_thread(partial(self._keep_blobs, made, [sha256 for _, sha256 in files]))
             return made
@@ -78,7 +78,7 @@ class ModelMaking:
     async def remove(self, name: str) -> None:
         """Remove a model, with the files that are mlxr's own; errors as of `registry.removing.removal.remove_model`."""
         async with self._naming(name):
-            await self._with_registry(lambda registry: remove_model(registry, name))
+            await with_registry(self._database, lambda registry: remove_model(registry, name))
 
     async def remove_alias(self, alias: str) -> None:
         """Take away a name of a model that keeps another.
@@ -96,7 +96,7 @@ class ModelMaking:
                 )
             registry.aliases.remove(alias)
 
-        await self._with_registry(run)
+        await with_registry(self._database, run)
 
     async def name_for(self, *candidates: str) -> str | None:
         """Give the first of some names that a model or an alias has; errors as of the registry."""
@@ -104,7 +104,7 @@ class ModelMaking:
         def run(registry: Registry) -> str | None:
             return next((name for name in candidates if registry.models.find_exactly(name) is not None), None)
 
-        return await self._with_registry(run)
+        return await with_registry(self._database, run)
 
     async def find_blob(self, sha256: str) -> Path | None:
         """Find a file with certain bytes; arguments and errors as of `registry.creating.uploads.find_blob`."""
@@ -166,10 +166,3 @@ class ModelMaking:
             make_folder(folder, self._models_dir)
         async with locked(folder / f"name-{hashlib.sha256(name.encode()).hexdigest()[:40]}.lock"):
             yield
-
-    async def _with_registry(self, work: Callable[[Registry], _T]) -> _T:
-        def run() -> _T:
-            with Registry(self._database) as registry:
-                return work(registry)
-
-        return await in_thread(run)

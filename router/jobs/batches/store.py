@@ -24,9 +24,13 @@ class BatchStore(Store):
     def put_file(self, file: StoredFile) -> None:
         """Note a file whose bytes are in their place."""
         with self.write():
-            self._connection.execute(
-                "INSERT OR REPLACE INTO files (id, purpose, num_bytes, created_at, body) VALUES (?, ?, ?, ?, ?)",
-                (file.file_id, file.purpose, file.num_bytes, file.created_at, msgspec.json.encode(file)),
+            self.put_row(
+                "files",
+                id=file.file_id,
+                purpose=file.purpose,
+                num_bytes=file.num_bytes,
+                created_at=file.created_at,
+                body=msgspec.json.encode(file),
             )
 
     def file(self, file_id: str) -> StoredFile | None:

@@ -15,7 +15,7 @@ from backends.wire.messages import LoadSpec
 from registry.facts import ModelFacts
 from registry.pull.events import Registered
 from registry.store import Registry
-from registry.threads import in_thread
+from registry.threads import in_thread, with_registry
 from router.jobs.convert.conversion import ConversionMeans, ConversionPlan, OnProgress, convert, plan_conversion
 from router.jobs.convert.process import Stopper
 from router.jobs.convert.report import ConversionReport, ConversionWish
@@ -58,12 +58,7 @@ class Converter:
             ConversionError: It cannot be done.
             ModelNotFoundError: There is no such model.
         """
-
-        def work() -> ConversionPlan:
-            with Registry(self._database) as registry:
-                return self._plan(registry, name, wish)
-
-        return await in_thread(work)
+        return await with_registry(self._database, lambda registry: self._plan(registry, name, wish))
 
     async def convert(
         self, name: str, wish: ConversionWish, *, on_progress: OnProgress, is_forced: bool = False
