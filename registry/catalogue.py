@@ -161,15 +161,11 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         return max((artifact.facts.context_length or 0 for artifact in self.artifacts), default=0) or None
 
     def artifact_for(self, engine: EngineKind) -> Artifact | None:
-        """Give the artifact that an engine runs, whatever its status; None when there is none of its format."""
+        """Give the artifact that an engine runs, whatever its status."""
         return next((artifact for artifact in self.artifacts if artifact.engine == engine), None)
 
     def adapters_named(self, name: str) -> tuple[Adapter, ...]:
-        """Give the adapters of a name, at most one of each format.
-
-        Args:
-            name: What stands after the `+`.
-        """
+        """Give the adapters of a name, at most one of each format."""
         return tuple(adapter for adapter in self.adapters if adapter.name == name)
 
 
@@ -230,11 +226,9 @@ class FileHash(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def combined_sha256(hashes: Iterable[FileHash]) -> str | None:
-    """Give one checksum for all files of an artifact.
+    """Give one checksum for all files of an artifact: that of a single file; None without files.
 
-    Returns:
-        The checksum of a single file; of several that of the lines that `sha256sum` prints for them, sorted by file
-        name. None without files.
+    Of several it is that of the lines that `sha256sum` prints for them, sorted by file name.
     """
     pairs = sorted((Path(item.path).name, item.sha256) for item in hashes)
     if len(pairs) <= 1:

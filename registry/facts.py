@@ -71,13 +71,10 @@ class KVGeometry(msgspec.Struct, frozen=True, kw_only=True):
     num_windowed_layers: int | None = None
 
     def kv_bytes_per_token(self, bytes_per_element: float) -> float:
-        """Give the KV-cache bytes that one token takes over all layers, windowing ignored.
+        """Give the KV-cache bytes that one token takes over all layers, windowing ignored, not rounded.
 
         Args:
             bytes_per_element: 2 for float16; quantized caches have fractions (q8_0: 34 / 32).
-
-        Returns:
-            Bytes, not rounded.
         """
         return sum(self.num_kv_heads) * (self.key_length + self.value_length) * bytes_per_element
 
@@ -262,11 +259,8 @@ class AdapterFacts(msgspec.Struct, frozen=True, kw_only=True):
 def clean_text(text: object) -> str | None:
     """Make a stranger's text safe to show: no control or direction characters, at most MAX_PROVENANCE_CHARS.
 
-    Args:
-        text: The field's value; anything but text counts as absent.
-
     Returns:
-        The cleaned text, or None when nothing is left.
+        The cleaned text; None when nothing is left, or it is no text.
     """
     if not isinstance(text, str):
         return None

@@ -15,13 +15,10 @@ from registry.errors import ArtifactError
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
-    """Open a regular file for reading.
+    """Open a regular file for reading; give its descriptor and stat.
 
     Symlinks are resolved first (the HF cache is made of them); the result is then opened without following any more,
-    without blocking, and must be a regular file.
-
-    Yields:
-        The descriptor and its stat. Read with `os.pread`: a mapped file that is truncated kills the process.
+    without blocking, and must be a regular file. Read with `os.pread`: a mapped file that is truncated kills a process.
 
     Raises:
         ArtifactError: not_found, unreadable, symlink_loop or not_a_regular_file; also for an I/O error in the body.
@@ -47,9 +44,6 @@ def open_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
 def read_small(path: Path, max_bytes: int) -> bytes:
     """Read a whole file that must be small.
 
-    Returns:
-        Its bytes.
-
     Raises:
         ArtifactError: As open_regular, or too_large.
     """
@@ -60,17 +54,7 @@ def read_small(path: Path, max_bytes: int) -> bytes:
 
 
 def pread_exact(fd: int, size: int, offset: int) -> bytes:
-    """Read `size` bytes at `offset`, or fewer when the file ends.
-
-    Args:
-        size: Bytes wanted.
-
-    Returns:
-        The bytes.
-
-    Raises:
-        OSError: The read failed.
-    """
+    """Read `size` bytes at `offset`, or fewer when the file ends."""
     chunk = os.pread(fd, size, offset)
     if len(chunk) == size or not chunk:
         return chunk

@@ -73,11 +73,7 @@ class ShardName(NamedTuple):
 
 
 def check_model_name(name: str) -> str:
-    """Check a name against the grammar.
-
-    Raises:
-        InvalidModelNameError: It is no model name.
-    """
+    """Check a name against the grammar; one that breaks it is an InvalidModelNameError."""
     if len(name) > MAX_NAME_CHARS:
         raise InvalidModelNameError(f"A model name has at most {MAX_NAME_CHARS} characters; this one has {len(name)}.")
     if _NAME_PATTERN.fullmatch(name) is None or ".." in name:
@@ -89,11 +85,7 @@ def check_model_name(name: str) -> str:
 
 
 def check_adapter_name(name: str) -> str:
-    """Check the name of an adapter, what stands after the `+`, against the grammar.
-
-    Raises:
-        InvalidModelNameError: It is no adapter name.
-    """
+    """Check an adapter's name against the grammar; one that breaks it is an InvalidModelNameError."""
     if "+" in name:
         raise InvalidModelNameError(f"{name[:80]!r}: a model takes one adapter at a time; write NAME+ADAPTER.")
     if len(name) > MAX_ADAPTER_CHARS or _ADAPTER_PATTERN.fullmatch(name) is None or ".." in name:
@@ -105,13 +97,7 @@ def check_adapter_name(name: str) -> str:
 
 
 def parse_model_reference(text: str) -> ModelReference:
-    """Take a reference apart.
-
-    Args:
-        text: `name`, `name+adapter`, `name@engine` or `name+adapter@engine`. Upper case is read as lower case.
-
-    Returns:
-        The name, and the engine and the adapter if they are given.
+    """Take a reference apart: `name`, `name+adapter`, `name@engine` or `name+adapter@engine`, in lower or upper case.
 
     Raises:
         InvalidModelNameError: A name breaks the grammar, there are several adapters, or the engine is unknown.
@@ -131,14 +117,7 @@ def parse_model_reference(text: str) -> ModelReference:
 
 
 def parse_shard_name(file_name: str) -> ShardName | None:
-    """Recognise a file of a split GGUF set.
-
-    Args:
-        file_name: Without folders.
-
-    Returns:
-        Its place, or None when the name is not of that form or counts wrongly.
-    """
+    """Recognise a file of a split GGUF set by its name; None when it is not of that form or counts wrongly."""
     match = _SHARD_PATTERN.fullmatch(file_name)
     if match is None:
         return None
@@ -165,13 +144,9 @@ def derive_name(*hints: str | None) -> str:
 
 
 def strip_suffixes(text: str) -> str:
-    """Reduce a file or folder name to the name of the model in it.
+    """Reduce a file or folder name to the name of the model in it; empty when nothing is left.
 
-    Args:
-        text: E.g. `SmolLM2-135M-Instruct.Q4_1.gguf`.
-
-    Returns:
-        E.g. `smollm2-135m-instruct`; empty when nothing is left.
+    `SmolLM2-135M-Instruct.Q4_1.gguf` becomes `smollm2-135m-instruct`.
     """
     shard = parse_shard_name(text)
     stem = shard.prefix if shard is not None else re.sub(r"\.gguf\Z", "", text, flags=re.IGNORECASE)
@@ -182,23 +157,12 @@ def strip_suffixes(text: str) -> str:
 
 
 def sanitise_org(text: str | None) -> str | None:
-    """Make an organization's name fit to stand before the slash.
-
-    Args:
-        text: E.g. `HuggingFaceTB`.
-
-    Returns:
-        A valid segment, or None when nothing is left.
-    """
+    """Make an organization's name a valid segment before the slash; None when nothing is left."""
     return _sanitise(text or "")[:40].rstrip("._-") or None
 
 
 def with_suffix(name: str, suffix: str) -> str:
-    """Append a suffix to a name, shortening the name when both are too long together.
-
-    Args:
-        suffix: E.g. a quantization label or a number.
-    """
+    """Append e.g. a quantization to a name, shortening the name when both are too long together."""
     tail = _sanitise(suffix)
     if not tail:
         return name

@@ -16,14 +16,7 @@ _T = TypeVar("_T")
 
 
 async def in_thread(work: Callable[[], _T]) -> _T:
-    """Run blocking work in a thread, and wait for its end whatever happens to this task.
-
-    Args:
-        work: Takes seconds at most.
-
-    Raises:
-        asyncio.CancelledError: After the work has ended.
-    """
+    """Run blocking work of some seconds at most in a thread, and wait for its end even when this task is cancelled."""
     future = asyncio.get_running_loop().run_in_executor(None, work)
     try:
         return await asyncio.shield(future)

@@ -44,7 +44,6 @@ def read_gguf_lora(path: Path) -> GGUFLora:
     """Read an adapter's header.
 
     Raises:
-        GGUFError: The header breaks the format.
         ArtifactError: not_an_adapter, unsupported_adapter or bad_adapter; or the file cannot be read.
     """
     header = read_header(path, keeps_shapes=True)

@@ -40,13 +40,9 @@ class MLXLora(NamedTuple):
 
 
 def read_mlx_lora(folder: Path) -> MLXLora:
-    """Read an adapter's config and the header of its weights.
-
-    Args:
-        folder: The folder that holds adapter_config.json.
+    """Read an adapter's adapter_config.json and the header of its weights.
 
     Raises:
-        MLXDirError: A file is no JSON, or no safetensors file.
         ArtifactError: not_an_adapter, unsupported_adapter or bad_adapter; or a file cannot be read.
     """
     config = read_object(folder, CONFIG_NAME)

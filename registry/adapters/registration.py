@@ -29,17 +29,13 @@ def register_adapter(
     """Put an adapter into the catalogue, where it lies. Doing it again reads its files anew.
 
     Args:
-        base: The model that it changes, or an alias of it.
         path: A GGUF file, or a folder that mlx-lm wrote.
         name: What requests name it by, after the `+`; None derives it from the file or folder.
         scale: What its effect is multiplied by; 1 = as its makers have it.
 
     Raises:
-        ModelNotFoundError: There is no such base.
-        InvalidModelNameError: `name` is no adapter name.
-        InvalidSettingError: `scale` is out of range.
         ArtifactError: It is no adapter, is broken, or does not fit the base.
-        ArtifactConflictError: The base has another adapter of that name for the engine.
+        RegistryError: As from `Adapters.put`; or `scale` is out of range.
     """
     if not math.isfinite(scale) or abs(scale) > MAX_SCALE:
         raise InvalidSettingError(f"An adapter's scale is a number from -{MAX_SCALE:g} to {MAX_SCALE:g}, not {scale}.")

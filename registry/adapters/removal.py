@@ -25,7 +25,6 @@ def remove_adapter(
         is_deleting_files: Also delete its files. One that is registered for another model too stays.
 
     Raises:
-        ModelNotFoundError: There is no such model.
         AdapterNotFoundError: The model has no such adapter.
         ArtifactError: A file cannot be deleted; the adapter is forgotten all the same.
     """

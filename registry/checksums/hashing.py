@@ -46,11 +46,7 @@ class HashedArtifact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pending_hashes(registry: Registry) -> tuple[HashTask, ...]:
-    """List what is left to do.
-
-    Returns:
-        Tasks: first the artifacts that have the size of another and so may have its bytes, then small ones first.
-    """
+    """List what is left to do: first what has the size of another and so may have its bytes, then small ones first."""
     artifacts = registry.artifacts.hashable()
     num_of_size = Counter(size_bytes for _, size_bytes, _ in artifacts)
     known = registry.files.hashes(file for _, _, files in artifacts for file in files)
@@ -75,12 +71,8 @@ def hash_artifact(
     """Compute the checksums of an artifact's files, record them, and act on what they say.
 
     Args:
-        task: From `pending_hashes`.
         on_progress: Called with the number of bytes of each piece that was read.
-        should_stop: Asked between pieces; files that were finished before are kept.
-
-    Raises:
-        HashingStoppedError: `should_stop` said so.
+        should_stop: Asked between pieces; files that were finished before are kept. A HashingStoppedError follows.
     """
     said = registry.files.hashes(task.left)
     for file in task.left:

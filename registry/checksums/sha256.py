@@ -27,14 +27,7 @@ class HashingStoppedError(ArtifactError):
 
 
 def sha256_of_blob_name(name: str) -> str | None:
-    """Read the checksum off the name of a content-addressed file.
-
-    Args:
-        name: A file name without folders: `<64 hex>` (HF cache) or `sha256-<64 hex>` (Ollama).
-
-    Returns:
-        The checksum, or None when the name is of another kind.
-    """
+    """Read the checksum off a content-addressed file's name: `<64 hex>` (HF cache) or `sha256-<64 hex>` (Ollama)."""
     match = _BLOB_NAME.fullmatch(name)
     return None if match is None else match["sha256"]
 
@@ -48,11 +41,7 @@ def hash_file(
     """Compute the checksum of a file, without pushing other data out of the system's cache.
 
     Args:
-        path: A regular file, or a link to one.
         on_progress: Called with the number of bytes of each piece.
-
-    Returns:
-        The checksum with the size and time of the file.
 
     Raises:
         HashingStoppedError: `should_stop` said so.

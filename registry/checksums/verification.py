@@ -47,11 +47,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_facts(artifact: Artifact) -> ModelFacts:
-    """Read an artifact's facts from its files again.
-
-    Raises:
-        ArtifactError: They cannot be read, or are no model any more.
-    """
+    """Read an artifact's facts from its files again; an ArtifactError says that they are no model any more."""
     if artifact.format is ArtifactFormat.MLX:
         return read_mlx_dir(artifact.path)
     return facts_from_headers([read_header(Path(file)) for file in artifact.files])
@@ -135,11 +131,7 @@ def _known_checksums(registry: Registry, artifact: Artifact) -> dict[str, str]:
 
 
 def _contradiction(computed: FileHash, known: str | None) -> str | None:
-    """Compare a file's checksum with what it should be.
-
-    Raises:
-        ArtifactError: It cannot be read.
-    """
+    """Compare a file's checksum with what it should be."""
     if known is None:
         return None
     found = _git_sha1(computed.path) if known.startswith("git:") else computed.sha256

@@ -60,13 +60,8 @@ def create_from_model(
         source: Name or alias of the other model.
 
     Raises:
-        InvalidModelNameError: `name` is no name.
-        ModelNotFoundError: There is no model `source`.
-        ModelExistsError: `name` is that of a model that was not made, or an alias.
-        InvalidSettingError: A setting cannot be stored.
-        ArtifactError: The source's files are not as they should be.
-        PullDiskFullError: There is no space for copies.
-        PullStoreError: The files cannot be put into their place.
+        RegistryError: A name or setting is none, the source is not there or not as it should be, `name` is that of a
+            model that was not made, or its files cannot be put into their place.
     """
     check_settings(changes or {})
     model = registry.models.get(source)
@@ -90,16 +85,11 @@ def create_from_files(
     *,
     sha256s: Mapping[Path, str] | None = None,
 ) -> Model:
-    """Make a model of files that are on this machine.
+    """Make a model of files that are on this machine; see `create_from_model`.
 
     Args:
-        name: Of what is made; see `create_from_model`.
         files: Name -> where the bytes are; names are checked, and safe below any folder.
         sha256s: Checksums that were proved of some of the files.
-
-    Raises:
-        ArtifactError: The files are no model.
-        RegistryError: As from `create_from_model`.
     """
     check_settings(changes or {})
     check_may_be_created(registry, name)
@@ -111,7 +101,6 @@ def check_may_be_created(registry: Registry, name: str) -> None:
     """Refuse a name whose model would be lost.
 
     Raises:
-        InvalidModelNameError: It is no name.
         ModelExistsError: It is that of a model that was not made, or an alias.
     """
     check_model_name(name)

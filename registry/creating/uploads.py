@@ -32,6 +32,8 @@ SYNC_BYTES: Final = 64 << 20
 class Upload:
     """One file on its way. Open it with `begin`, and close it.
 
+    A method may raise a PullDiskFullError (there is no room) or a PullStoreError (it cannot be written).
+
     Args:
         sha256: What the bytes must have: 64 hex digits, checked.
     """
@@ -50,12 +52,7 @@ class Upload:
         """Begin an upload.
 
         Args:
-            sha256: Of the whole: 64 hex digits, checked.
             size_bytes: Of the whole, when the client says it.
-
-        Raises:
-            PullDiskFullError: There is no room for it.
-            PullStoreError: The folder cannot be written.
         """
         folder = models_dir / FOLDER
         with translate_os_errors(folder):
@@ -68,15 +65,7 @@ class Upload:
         return cls(models_dir, database, sha256, path, fd)
 
     def write(self, data: bytes) -> None:
-        """Write what came.
-
-        Args:
-            data: The next bytes.
-
-        Raises:
-            PullDiskFullError: There is no space.
-            PullStoreError: It cannot be written.
-        """
+        """Write what came."""
         assert self._fd is not None
         view = memoryview(data)
         with translate_os_errors(self._path):
@@ -94,7 +83,6 @@ class Upload:
 
         Raises:
             ArtifactError: digest_mismatch: the bytes have another checksum; they are thrown away.
-            PullStoreError: It cannot be kept.
         """
         assert self._fd is not None
         digest = self._hash.hexdigest()
@@ -119,14 +107,7 @@ class Upload:
 
 
 def find_blob(database: Path, sha256: str) -> Path | None:
-    """Find a file with certain bytes: uploaded, pulled, or hashed wherever it lies.
-
-    Args:
-        sha256: 64 hex digits, checked.
-
-    Returns:
-        A file that did not change since its bytes were seen, or None.
-    """
+    """Find an unchanged file with certain bytes: uploaded, pulled, or hashed wherever it lies."""
     with Registry(database) as registry:
         for place in registry.files.with_sha256(sha256):
             real = Path(os.path.realpath(place.path))
@@ -136,11 +117,7 @@ def find_blob(database: Path, sha256: str) -> Path | None:
 
 
 def note_blob(database: Path, sha256: str, path: Path) -> None:
-    """Remember that a file has certain bytes.
-
-    Args:
-        sha256: Of its bytes, proved.
-    """
+    """Remember that a file was proved to have certain bytes."""
     info = fingerprint(path)
     if info is not None:
         with Registry(database) as registry:
@@ -148,11 +125,7 @@ def note_blob(database: Path, sha256: str, path: Path) -> None:
 
 
 def drop_upload(models_dir: Path, database: Path, sha256: str) -> None:
-    """Let go of an upload whose bytes have a better name now; others that need it find them there.
-
-    Args:
-        sha256: 64 hex digits, checked.
-    """
+    """Let go of an upload whose bytes have a better name now; others that need it find them there."""
     path = models_dir / FOLDER / f"sha256-{sha256}"
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
@@ -161,12 +134,7 @@ def drop_upload(models_dir: Path, database: Path, sha256: str) -> None:
 
 
 def check_room(folder: Path, size_bytes: int) -> None:
-    """Refuse what would fill the disk.
-
-    Raises:
-        PullDiskFullError: It would leave less than the reserve.
-        OSError: The disk cannot be looked at.
-    """
+    """Refuse what would leave less than the reserve on the disk."""
     free = free_bytes(folder)
     if size_bytes > free - RESERVE_BYTES:
         raise PullDiskFullError(

@@ -74,11 +74,7 @@ class HeaderFields:
 
 
 def facts_from_header(header: GGUFHeader) -> ModelFacts:
-    """Give the facts of one GGUF file.
-
-    Returns:
-        The facts; of a split set, of this file alone.
-    """
+    """Give the facts of one GGUF file; of a split set, of this file alone."""
     fields = HeaderFields(header)
     kind = _kind(fields)
     reasons = reasons_not_loadable(header, kind)
@@ -113,17 +109,13 @@ def facts_from_header(header: GGUFHeader) -> ModelFacts:
 
 
 def quantization_of(file_type: int | None, tensor_types: dict[str, TensorTypeTotals]) -> Quantization | None:
-    """Name the quantization, from what the file says and from what its tensors are.
+    """Name the quantization, from what the file says and from what its tensors are; None when neither says anything.
 
     llama.cpp takes the most frequent tensor type when `general.file_type` is absent. So do we, among matrices only:
     norms and biases stay F32 in every file and are the majority in some architectures.
 
     Args:
-        file_type: `general.file_type`, if any.
         tensor_types: Type name -> totals.
-
-    Returns:
-        The quantization, or None when neither source says anything.
     """
     said = None if file_type is None else FILE_TYPES.get(file_type & ~FILE_TYPE_GUESSED)
     totals = {name: total for name, total in tensor_types.items() if total.num_matrices} or tensor_types

@@ -11,14 +11,10 @@ from registry.gguf.vocabularies import KnownVocabularies
 def read_header(
     path: Path | str, *, vocabularies: KnownVocabularies | None = None, keeps_shapes: bool = False
 ) -> GGUFHeader:
-    """Read and parse the header of one GGUF file.
+    """Read and parse the header of one GGUF file; of a split set, of this file only.
 
     Args:
-        path: A regular file, or a symlink to one.
         vocabularies: Of the files before this one; makes the next with the same quicker.
-
-    Returns:
-        The header. Of a split set, this file's only.
 
     Raises:
         GGUFError: The header breaks a rule of the format or a limit.

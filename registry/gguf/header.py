@@ -103,14 +103,11 @@ class GGUFHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_header(data: bytes, *, file_size_bytes: int | None = None) -> GGUFHeader:
-    """Parse a header that is in memory.
+    """Parse a header that is in memory; errors as of `parse_source`.
 
     Args:
         data: The file from its start, at least up to the tensor data.
         file_size_bytes: Size of the whole file, when `data` is only its beginning.
-
-    Raises:
-        GGUFError: A rule of the format or a limit is broken.
     """
     size = len(data) if file_size_bytes is None else file_size_bytes
     return parse_source(lambda offset, count: data[offset : offset + count], size)
@@ -127,7 +124,6 @@ def parse_source(
     """Parse a header that is brought piece by piece.
 
     Args:
-        fetch: Brings bytes.
         window_bytes: How much to fetch at a time, at least 64.
         keeps_shapes: Fill `tensor_shapes`.
 

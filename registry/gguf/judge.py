@@ -21,23 +21,12 @@ _BYTE_TOKEN_MODELS = frozenset({"llama", "t5", "plamo2"})
 
 
 def reasons_not_loadable(header: GGUFHeader, kind: ModelKind) -> tuple[str, ...]:
-    """List what makes llama.cpp refuse the file or abort on it.
-
-    Args:
-        kind: What the file is for; only models and embedding models are loaded on their own.
-
-    Returns:
-        One sentence per reason; empty when nothing is known against the file.
-    """
+    """Give one sentence per reason why the engine would not load a file; empty when nothing is known against it."""
     return tuple(_reasons(header, kind))
 
 
 def warnings_for(header: GGUFHeader) -> tuple[str, ...]:
-    """List what is odd about the file but does not stop it from loading.
-
-    Returns:
-        One sentence per oddity.
-    """
+    """Give one sentence per oddity that does not keep a file from being loaded."""
     warnings = []
     if TEMPLATE_KEY in header.omitted_strings:
         warnings.append(f"the chat template has {header.omitted_strings[TEMPLATE_KEY]} bytes and is not used")

@@ -23,13 +23,10 @@ class ArchitectureFields(Protocol):
 
 
 def memory_facts(fields: ArchitectureFields, tensor_types: dict[str, TensorTypeTotals]) -> MemoryFacts:
-    """Give what the header says of memory.
+    """Give what the header says of memory; of a split set, sizes are those of this file.
 
     Args:
         tensor_types: Type name -> totals, of this file.
-
-    Returns:
-        The facts; of a split set, sizes are those of this file.
     """
     num_layers = max(1, min(fields.arch_integer("block_count") or 1, 1024))
     heads = fields.arch_integers("attention.head_count", num_layers)

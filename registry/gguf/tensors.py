@@ -26,15 +26,7 @@ class TensorTypeTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def padded(size: int, alignment: int) -> int:
-    """Round a size up to the alignment.
-
-    Args:
-        size: Bytes.
-        alignment: Bytes, positive.
-
-    Returns:
-        The least multiple of `alignment` that is not below `size`.
-    """
+    """Round a size up to the least multiple of the alignment, both in bytes."""
     return (size + alignment - 1) // alignment * alignment
 
 
@@ -61,14 +53,7 @@ class TensorReader:
         self._totals: dict[int, list[int]] = {}
 
     def read_all(self, num_tensors: int) -> None:
-        """Read all descriptions.
-
-        Args:
-            num_tensors: How many there are; the caller has checked it against MAX_TENSORS.
-
-        Raises:
-            GGUFError: One of them breaks a rule of the format.
-        """
+        """Read all descriptions; the caller has checked their number against MAX_TENSORS."""
         for _ in range(num_tensors):
             name = self._read_name()
             dims = self._read_shape()

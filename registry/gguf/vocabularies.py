@@ -31,18 +31,7 @@ class KnownVocabularies:
         self._num_bytes = 0
 
     def skip(self, cursor: Cursor, num_strings: int, *, is_searching_byte_tokens: bool) -> bool:
-        """Step over strings, as `Cursor.skip_strings` does.
-
-        Args:
-            num_strings: How many there are; the caller has checked it.
-            is_searching_byte_tokens: Also look for malformed byte tokens.
-
-        Returns:
-            True when a malformed byte token was seen.
-
-        Raises:
-            GGUFError: truncated or header_too_large.
-        """
+        """Step over strings, as `Cursor.skip_strings` does."""
         key = (cursor.layout.order, num_strings, is_searching_byte_tokens)
         for region in self._regions.get(key, ()):
             if cursor.skip_if_equal(region.data):

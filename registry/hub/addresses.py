@@ -22,11 +22,7 @@ class Origin(NamedTuple):
 
 
 def origin_of(url: str) -> Origin | None:
-    """Give scheme, host and port of an address.
-
-    Returns:
-        The origin, or None when it is no http(s) address, or has a user in it.
-    """
+    """Give scheme, host and port of an address; None when it is no http(s) address, or has a user in it."""
     import httpx  # noqa: PLC0415 - a gateway that pulls nothing does without
 
     try:
@@ -48,11 +44,7 @@ def may_be_address(url: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, by its name alone.
-
-    Returns:
-        True for `localhost`, names below it, and loopback addresses.
-    """
+    """Tell whether a host is this machine by its name alone: `localhost`, names below it, and loopback addresses."""
     address = _address(host)
     if address is not None:
         return address.is_loopback
@@ -62,8 +54,7 @@ def is_loopback(host: str) -> bool:
 def is_private(host: str) -> bool:
     """Tell whether a host is no public one, by its name alone; nothing is looked up.
 
-    Returns:
-        True for this machine, for addresses that are not global, and for numbers that only a resolver takes for one.
+    This machine, addresses that are not global, and numbers that only a resolver takes for an address are none.
     """
     address = _address(host)
     if address is not None:
@@ -81,9 +72,8 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def short(url: str) -> str:
-    """Make an address fit for a message: without its query, which may hold a signature, and without a password.
+    """Make an address fit for a message, at most 200 printable characters.
 
-    Returns:
-        At most 200 printable characters.
+    Its query, which may hold a signature, and a password are left out.
     """
     return ascii(without_credentials(url.partition("?")[0])[:200])[1:-1]

@@ -93,10 +93,7 @@ class _Model(msgspec.Struct):
 
 
 def read_repo_info(body: bytes) -> RepoInfo:
-    """Read the answer to a question about one repository.
-
-    Args:
-        body: JSON, its size checked by the caller.
+    """Read the answer to a question about one repository; the caller has checked its size.
 
     Raises:
         HubAnswerError: It is malformed, or has names or numbers that no hub may send.
@@ -122,17 +119,7 @@ def read_repo_info(body: bytes) -> RepoInfo:
 
 
 def read_search_page(body: bytes) -> tuple[SearchHit, ...]:
-    """Read one page of a search. Repositories with names that cannot be pulled are left out.
-
-    Args:
-        body: JSON, its size checked by the caller.
-
-    Returns:
-        The repositories, without their files.
-
-    Raises:
-        HubAnswerError: It is malformed.
-    """
+    """Read one page of a search, without files. Repositories with names that cannot be pulled are left out."""
     return tuple(
         SearchHit(repo=model.id, num_downloads=_count(model.downloads), tags=_tags(model.tags))
         for model in _decode(body, list[_Model])
@@ -141,11 +128,7 @@ def read_search_page(body: bytes) -> tuple[SearchHit, ...]:
 
 
 def next_page_of(link: str | None) -> str | None:
-    """Find the next page in a Link header.
-
-    Returns:
-        Its address, unchecked; None on the last page.
-    """
+    """Find the address of the next page in a Link header, unchecked; None on the last page."""
     match = _NEXT_LINK.search(link[:8_192]) if link else None
     return match[1] if match else None
 

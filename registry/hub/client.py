@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class HubClient:
-    """Asks one hub.
+    """Asks one hub. Any method may raise a HubError.
 
     Args:
         retry: How patient to be with an answer.
@@ -52,14 +52,11 @@ class HubClient:
         self._draw = draw
 
     async def model_info(self, repo: str, revision: str | None = None) -> RepoInfo:
-        """Look up a repository.
+        """Look up a repository at the commit that the revision means now.
 
         Args:
             repo: `ORG/REPO`, checked.
             revision: Branch, tag or commit, checked; None is the default branch.
-
-        Returns:
-            Its files at the commit that the revision means now.
         """
         at = f"/revision/{quote(revision, safe='')}" if revision else ""
         body, _ = await self._ask(f"{self.web.endpoint}/api/models/{repo}{at}?blobs=true")
@@ -77,14 +74,10 @@ class HubClient:
 
         Args:
             author: Only those of this organization or user.
-            library: Only those for one engine.
             limit: At most so many, 1 to 100.
 
         Returns:
             What was found; a repository that could not be looked into has no `info`.
-
-        Raises:
-            HubError: Or a subclass: the search itself failed.
         """
         limit = max(1, min(limit, MAX_HITS))
         values = {"search": text[:200], "sort": "downloads", "direction": "-1", "limit": str(limit)}
@@ -112,14 +105,10 @@ class HubClient:
         return SearchHit(repo=hit.repo, num_downloads=hit.num_downloads, tags=hit.tags or info.tags, info=info)
 
     async def size_of(self, url: str) -> int:
-        """Ask how large a file on a web server is, by asking for its first byte.
-
-        Returns:
-            Its size in bytes.
+        """Ask how large a file on a web server is, in bytes, by asking for its first byte.
 
         Raises:
             HubAnswerError: The server does not say.
-            HubError: Or another subclass.
         """
 
         async def ask() -> int:

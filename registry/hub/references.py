@@ -207,10 +207,7 @@ def has_unprintable(text: str) -> bool:
 
 
 def path_problem(path: str) -> str | None:
-    """Judge the path of a file in a repository, as a user or a hub names it.
-
-    Args:
-        path: Relative, with `/` between folders.
+    """Judge the path of a file in a repository, as a user or a hub names it, with `/` between folders.
 
     Returns:
         What is wrong, to stand behind "the file's name"; None when it is safe below any folder.
@@ -228,11 +225,7 @@ def path_problem(path: str) -> str | None:
 
 
 def is_repo_id(text: str) -> bool:
-    """Tell whether a text is `ORG/REPO`.
-
-    Returns:
-        True when it is, and is safe as two folders' names.
-    """
+    """Tell whether a text is `ORG/REPO`, and safe as two folders' names."""
     return _REPO.fullmatch(text) is not None and ".." not in text
 
 

@@ -58,26 +58,16 @@ class Backoff:
         self._num_violations = 0
 
     def on_progress(self, now: float) -> None:
-        """Note that something new came: patience starts anew.
-
-        Args:
-            now: Seconds of the same clock.
-        """
+        """Note that something new came: patience starts anew."""
         self._progress_at = now
         self._num_failures = 0
         self._num_violations = 0
 
     def delay_after(self, trouble: TroubleError, now: float) -> float | None:
-        """Decide about another attempt.
+        """Decide about another attempt: give the seconds to wait before it, or None to give up.
 
         The wait is drawn evenly between nothing and its bound ("full jitter"), so that many clients that failed
         together do not come back together.
-
-        Args:
-            now: Seconds of the same clock.
-
-        Returns:
-            Seconds to wait before it, or None to give up.
         """
         policy = self._policy
         self._num_violations += trouble.is_violation

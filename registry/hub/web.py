@@ -86,11 +86,7 @@ class Answer:
         self.url = str(response.url)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Give the body as it comes.
-
-        Raises:
-            TroubleError: It broke off or went silent.
-        """
+        """Give the body as it comes; a TroubleError says that it broke off or went silent."""
         with translate_errors():
             async for chunk in self._response.aiter_raw():
                 yield chunk
@@ -110,11 +106,7 @@ class Web:
 
     @cached_property
     def origin(self) -> Origin:
-        """Where the hub is.
-
-        Raises:
-            HubUnreachableError: Its address is none.
-        """
+        """Where the hub is; a HubUnreachableError says that its address is none."""
         origin = origin_of(self.endpoint)
         if origin is None:
             raise self._no_address()
@@ -136,14 +128,11 @@ class Web:
 
     @asynccontextmanager
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[Answer]:
-        """Make one GET request, following redirects.
-
-        Yields:
-            The answer of status 200 or 206; the connection is given back afterwards.
+        """Make one GET request, following redirects; give the answer of status 200 or 206, for the time of the context.
 
         Raises:
             TroubleError: Another attempt may help.
-            HubError: Or a subclass: it will not.
+            HubError: It will not.
         """
         http = await self._client()
         async with contextlib.AsyncExitStack() as stack:
@@ -258,12 +247,9 @@ def _make_client(settings: HubSettings, num_connections: int) -> "httpx.AsyncCli
 
 
 def retry_after_s(value: str | None, now: dt.datetime) -> float | None:
-    """Read a Retry-After header.
+    """Read a Retry-After header: seconds from now, at least 0; None when there is none or it makes no sense.
 
     Source: RFC 9110, 10.2.3: a date, or a number of seconds.
-
-    Returns:
-        Seconds from now, at least 0; None when there is none or it makes no sense.
     """
     if value is None:
         return None

@@ -76,10 +76,7 @@ class Config:
 
 
 def read_object(folder: Path, name: str, max_bytes: int = MAX_CONFIG_BYTES) -> dict[str, Any] | None:
-    """Read a JSON object from a file of the folder.
-
-    Returns:
-        The object, or None when there is no such file.
+    """Read a JSON object from a file of the folder; None when there is no such file.
 
     Raises:
         MLXDirError: bad_json: the file is no JSON object.
@@ -96,17 +93,13 @@ def read_object(folder: Path, name: str, max_bytes: int = MAX_CONFIG_BYTES) -> d
 
 
 def read_chat_template(folder: Path | str) -> str | None:
-    """Give the chat template of an MLX folder.
+    """Give the Jinja source of the chat template; None when there is none or it is larger than MAX_TEMPLATE_BYTES.
 
     Source: transformers, PreTrainedTokenizerBase: chat_template.jinja, then chat_template.json, then the key
     `chat_template` of tokenizer_config.json, which is a text or a list of named templates.
 
-    Returns:
-        The Jinja source, or None when there is none or it is larger than MAX_TEMPLATE_BYTES.
-
     Raises:
-        MLXDirError: One of the files is no JSON.
-        ArtifactError: One of the files cannot be read.
+        ArtifactError: As `read_object`.
     """
     folder = Path(folder)
     try:

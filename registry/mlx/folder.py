@@ -54,13 +54,9 @@ class _Weights(NamedTuple):
 
 
 def list_model_files(folder: Path) -> tuple[Path, ...]:
-    """List the files of an MLX folder that belong to the model, sorted by name.
+    """List the files of an MLX folder that belong to the model, sorted by name; sub-folders are not entered.
 
-    Args:
-        folder: The model's folder. Sub-folders are not entered.
-
-    Returns:
-        Regular files, symlinks to them included; hidden ones left out.
+    Links to regular files are among them, hidden ones not.
 
     Raises:
         ArtifactError: The folder cannot be listed, or is too full to be a model.
@@ -80,9 +76,6 @@ def list_model_files(folder: Path) -> tuple[Path, ...]:
 
 def read_mlx_dir(folder: Path | str) -> ModelFacts:
     """Read the facts of an MLX model folder.
-
-    Args:
-        folder: The folder that holds config.json.
 
     Raises:
         MLXDirError: no_config, bad_json, no_weights, pickle_weights, incomplete, index_escapes or bad_safetensors.
@@ -125,15 +118,7 @@ def read_mlx_dir(folder: Path | str) -> ModelFacts:
 
 
 def read_tensors(folder: Path) -> dict[str, TensorInfo]:
-    """Read the header of every weight file of an MLX model folder.
-
-    Returns:
-        Tensor name -> what it is.
-
-    Raises:
-        MLXDirError: As `read_mlx_dir`.
-        ArtifactError: A file cannot be read.
-    """
+    """Read the header of every weight file of a folder: tensor name -> what it is; errors as of `read_mlx_dir`."""
     return _read_tensors(folder, {path.name for path in list_model_files(folder)})
 
 

@@ -16,12 +16,7 @@ _FLOAT_BYTES = 4
 
 
 def memory_facts(config: Config, tensors: Mapping[str, TensorInfo]) -> MemoryFacts:
-    """Give what a folder says of memory.
-
-    Args:
-        config: Its config.json.
-        tensors: The tensors of all its files, by name.
-    """
+    """Give what a folder's config.json and all its tensors say of memory."""
     num_layers = config.integer("num_hidden_layers") or 0
     interval = config.integer("full_attention_interval")
     state = _linear_state(config) or _scan_state(config)

@@ -74,10 +74,7 @@ _ENTRY_DECODER: Final = msgspec.json.Decoder(_Entry)
 
 
 def read_tensor_infos(path: Path) -> dict[str, TensorInfo]:
-    """Read the header of one safetensors file.
-
-    Returns:
-        Tensor name -> what it is, in the file's order.
+    """Read the header of one file: tensor name -> what it is, in the file's order.
 
     Raises:
         MLXDirError: bad_safetensors: the header breaks the format, or the data it announces is not in the file.

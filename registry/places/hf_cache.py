@@ -22,11 +22,7 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
 def repository_of(path: Path) -> Path | None:
-    """Find the repository's folder that a snapshot's file lies in.
-
-    Returns:
-        The folder `models--ORG--NAME`, or None when the path is not one of a snapshot.
-    """
+    """Find the folder `models--ORG--NAME` that a snapshot's file lies in; None when the path is not one."""
     for folder in path.parents:
         if folder.name == "snapshots" and REPOSITORY.fullmatch(folder.parent.name) is not None:
             return folder.parent
@@ -34,11 +30,7 @@ def repository_of(path: Path) -> Path | None:
 
 
 def blob_of(link: Path) -> Path | None:
-    """Find the blob that a snapshot's file stands for.
-
-    Returns:
-        The blob, in the repository's own `blobs`; None when the path is no such link.
-    """
+    """Find the blob in the repository's own `blobs` that a snapshot's file stands for; None when it is no such link."""
     repository = repository_of(link)
     if repository is None or not link.is_symlink():
         return None
@@ -50,7 +42,6 @@ def is_blob_needed(blob: Path, *, but_for: frozenset[Path] = frozenset()) -> boo
     """Tell whether a snapshot links to a blob.
 
     Args:
-        blob: In a repository's `blobs`.
         but_for: Links that do not count.
     """
     real = os.path.realpath(blob)
@@ -59,14 +50,7 @@ def is_blob_needed(blob: Path, *, but_for: frozenset[Path] = frozenset()) -> boo
 
 
 def commit_of_ref(ref: Path) -> str | None:
-    """Read which commit a branch or tag names.
-
-    Args:
-        ref: A file below `refs`.
-
-    Returns:
-        The commit; None when the file is not there or holds something else.
-    """
+    """Read which commit a file below `refs` names; None when it is not there or holds something else."""
     try:
         with open_regular(ref) as (fd, _):
             commit = pread_exact(fd, 64, 0).decode("ascii", "replace").strip()
@@ -76,14 +60,7 @@ def commit_of_ref(ref: Path) -> str | None:
 
 
 def current_snapshot(repository: Path) -> Path | None:
-    """Find the snapshot that `refs/main` names, or the newest one.
-
-    Args:
-        repository: A folder `models--ORG--NAME`.
-
-    Returns:
-        The snapshot's folder, or None when there is none.
-    """
+    """Find the folder of the snapshot that `refs/main` names, or of the newest one; None when there is none."""
     snapshots = repository / "snapshots"
     # Only branches that were asked for have a file; the newest snapshot stands in for main.
     commit = commit_of_ref(repository / "refs" / "main")

@@ -86,10 +86,9 @@ def blob_name(layer: Layer) -> str:
 
 
 def manifest_files(root: Path, folders: list[Path] | None = None) -> Iterator[Path]:
-    """List the manifests' files: regular files exactly four folders deep; links to folders are not followed.
+    """List the manifests' files, sorted by folder: regular files exactly four folders deep.
 
-    Yields:
-        Paths, sorted by folder.
+    Links to folders are not followed.
     """
     num_left = MAX_MANIFESTS
     pending = [(root / "manifests", 0)]
@@ -113,10 +112,7 @@ def manifest_files(root: Path, folders: list[Path] | None = None) -> Iterator[Pa
 
 
 def read_manifest(root: Path, path: Path) -> Manifest:
-    """Read one manifest.
-
-    Args:
-        path: The manifest's file, from `manifest_files`.
+    """Read one manifest, of `manifest_files`.
 
     Raises:
         ArtifactError: bad_manifest: it is no manifest, or says what no store would. Or it cannot be read.
@@ -154,11 +150,7 @@ def stands_for(manifest: Manifest, blob_names: frozenset[str]) -> bool:
 
 
 def blobs_in_use(root: Path) -> frozenset[str] | None:
-    """Name the blobs that some manifest needs.
-
-    Returns:
-        File names; None when a manifest cannot be read, so that any blob may be in use.
-    """
+    """Name the blobs that some manifest needs; None when one cannot be read, so that any blob may be in use."""
     names: set[str] = set()
     for path in manifest_files(root):
         try:
@@ -171,10 +163,7 @@ def blobs_in_use(root: Path) -> frozenset[str] | None:
 
 
 def model_layer(manifest: Manifest) -> Layer:
-    """Give the layer that has a model's weights.
-
-    Returns:
-        The only layer of its kind.
+    """Give the only layer that has a model's weights.
 
     Raises:
         ArtifactError: no_weights, several_weights or has_adapter: the name means more or less than one file of weights.

@@ -24,12 +24,7 @@ _LOCK_POLL_S: Final = (0.01, 0.5)
 
 @contextmanager
 def translate_os_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors about the models folder into ours.
-
-    Raises:
-        PullDiskFullError: There is no space.
-        PullStoreError: Anything else.
-    """
+    """Turn the system's errors about the models folder into a PullDiskFullError or a PullStoreError."""
     try:
         yield
     except OSError as exc:
@@ -46,11 +41,7 @@ def store_error(exc: OSError, path: Path) -> PullError:
 
 
 def sync_file(fd: int) -> None:
-    """Have a file's bytes on the disk.
-
-    Raises:
-        OSError: They cannot be written.
-    """
+    """Have a file's bytes on the disk."""
     full_sync = getattr(fcntl, "F_FULLFSYNC", None)
     if full_sync is not None:
         # Source: Apple, fsync(2): fsync leaves bytes in the drive's own cache; F_FULLFSYNC does not.
@@ -61,14 +52,7 @@ def sync_file(fd: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have a folder's entries on the disk.
-
-    Args:
-        folder: It must exist.
-
-    Raises:
-        OSError: It cannot be opened.
-    """
+    """Have the entries of a folder, which exists, on the disk."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with contextlib.suppress(OSError):  # Some network file systems cannot; then there is nothing to wait for.
@@ -80,12 +64,8 @@ def sync_folder(folder: Path) -> None:
 def make_folder(folder: Path, base: Path) -> None:
     """Make a folder and those above it up to a base, durably, without following a link out of the base.
 
-    Args:
-        folder: Below `base`.
-
     Raises:
         PullStoreError: Something else has the name, or leads elsewhere.
-        OSError: It cannot be made.
     """
     current = base
     for part in folder.relative_to(base).parts:
@@ -100,14 +80,7 @@ def make_folder(folder: Path, base: Path) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a file or folder durably; a file in the way is replaced.
-
-    Args:
-        source: What to rename; its content is on the disk.
-
-    Raises:
-        OSError: It cannot be done.
-    """
+    """Rename a file or folder, whose content is on the disk, durably; a file in the way is replaced."""
     source.replace(target)
     sync_folder(target.parent)
     if source.parent != target.parent:
@@ -115,14 +88,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it where that cannot be.
-
-    Args:
-        target: Must not exist.
-
-    Raises:
-        OSError: It cannot be done; nothing is left behind.
-    """
+    """Give a file a second, free name, or copy it where that cannot be; on failure nothing is left behind."""
     try:
         os.link(source, target, follow_symlinks=True)
     except OSError as exc:
@@ -142,14 +108,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Tell how much may be written on a folder's disk.
-
-    Returns:
-        Bytes that this user may take.
-
-    Raises:
-        OSError: It cannot be told.
-    """
+    """Tell how many bytes this user may write on a folder's disk."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free
@@ -167,11 +126,7 @@ class Lock:
         self._fd: int | None = None
 
     def try_acquire(self) -> bool:
-        """Take the lock if nobody has it.
-
-        Raises:
-            OSError: The file cannot be made.
-        """
+        """Take the lock if nobody has it."""
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -200,9 +155,6 @@ async def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Async
 
     Args:
         on_wait: Called once when somebody else has it.
-
-    Raises:
-        PullStoreError: The file cannot be made.
     """
     lock = Lock(path)
     delay_s, longest_s = _LOCK_POLL_S

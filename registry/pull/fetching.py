@@ -49,11 +49,7 @@ class Fetcher:
         self._tell = tell
 
     async def is_in_place(self, part: PlannedPart) -> bool:
-        """Tell whether all files of a part are where they belong, reading those that nobody vouches for.
-
-        Raises:
-            PullStoreError: A file cannot be read.
-        """
+        """Tell whether all files of a part are where they belong, reading those that nobody vouches for."""
         for file in part.files:
             if not await self._is_right(file, self._folder.target(part, file)):
                 return False

@@ -82,11 +82,7 @@ def blob_of(file: PlannedFile) -> str:
 
 
 def fingerprint(path: Path) -> tuple[int, int] | None:
-    """Give size and modification time of a regular file, links not followed.
-
-    Returns:
-        Bytes and nanoseconds, or None when there is no such file.
-    """
+    """Give bytes and modification time, ns, of a regular file, links not followed; None when there is none."""
     try:
         info = path.lstat()
     except OSError:

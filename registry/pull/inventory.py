@@ -15,16 +15,10 @@ from registry.store import Registry
 
 
 def look(plan: PullPlan, folder: PullFolder, registry: Registry, *, reserve_bytes: int) -> PullPlan:
-    """Note in a plan what is there.
+    """Note in a plan the states of its files and the disk's space.
 
     Args:
         reserve_bytes: Disk space that must stay free.
-
-    Returns:
-        The plan with the states of its files and the disk's space.
-
-    Raises:
-        PullStoreError: The disk cannot be looked at.
     """
     parts = tuple(
         msgspec.structs.replace(part, files=tuple(_look_at(folder, registry, part, file) for file in part.files))
@@ -48,11 +42,7 @@ def _look_at(folder: PullFolder, registry: Registry, part: PlannedPart, file: Pl
 
 
 def known_files(registry: Registry, blob: str, size_bytes: int) -> list[Path]:
-    """List the files that have certain bytes and did not change since that was seen.
-
-    Args:
-        blob: What the bytes are.
-    """
+    """List the files that have certain bytes and did not change since that was seen."""
     return [
         Path(file.path)
         for file in registry.files.verified(blob)

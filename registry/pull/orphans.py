@@ -36,9 +36,6 @@ def find_orphans(
     Args:
         now: Seconds since 1970.
         min_age_s: What is younger may belong to a pull that is in no list.
-
-    Raises:
-        PullStoreError: The folder cannot be read.
     """
     if not folder.partial_dir.is_dir():
         return ()
@@ -58,14 +55,7 @@ def find_orphans(
 
 
 def remove_orphans(orphans: Iterable[Orphan]) -> int:
-    """Take orphans away.
-
-    Returns:
-        Bytes that were freed.
-
-    Raises:
-        PullStoreError: One cannot be removed.
-    """
+    """Take orphans away; return the bytes that were freed."""
     num_freed = 0
     for orphan in orphans:
         if not _is_in_use(Path(orphan.path)):
@@ -75,11 +65,7 @@ def remove_orphans(orphans: Iterable[Orphan]) -> int:
 
 
 def discard(plan: PullPlan, folder: PullFolder) -> None:
-    """Throw away what a cancelled pull has of its files, unless somebody else is fetching the same bytes.
-
-    Raises:
-        PullStoreError: It cannot be done.
-    """
+    """Throw away what a cancelled pull has of its files, unless somebody else is fetching the same bytes."""
     for path in _paths_of(plan, folder):
         if path.exists() and not _is_in_use(path):
             _remove(path)

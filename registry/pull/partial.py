@@ -41,8 +41,7 @@ class _Marks(msgspec.Struct, kw_only=True):
 class PartialFile:
     """A file on its way. Open it with `open`, and close it.
 
-    Args:
-        path: Of the bytes.
+    Any method may raise a PullDiskFullError or a PullStoreError.
     """
 
     def __init__(self, path: Path, fd: int, marks: _Marks) -> None:
@@ -58,13 +57,6 @@ class PartialFile:
         Args:
             path: `KEY.part`.
             segment_bytes: Of the segments, when it is begun.
-
-        Returns:
-            The file; its segments say what is there.
-
-        Raises:
-            PullDiskFullError: There is no space even for an empty one.
-            PullStoreError: It cannot be opened.
         """
         with translate_os_errors(path):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -100,15 +92,7 @@ class PartialFile:
         self._marks.etag = etag if etag is not None and _STRONG_ETAG.fullmatch(etag) is not None else None
 
     def write(self, data: bytes, offset: int) -> None:
-        """Write bytes to their place.
-
-        Args:
-            data: The bytes.
-
-        Raises:
-            PullDiskFullError: There is no space.
-            PullStoreError: It cannot be written.
-        """
+        """Write bytes to their place."""
         view = memoryview(data)
         with translate_os_errors(self._path):
             while view:
@@ -116,11 +100,7 @@ class PartialFile:
                 view, offset = view[written:], offset + written
 
     def snapshot(self) -> bytes:
-        """Take the marks as they are now, to be stored later.
-
-        Returns:
-            What `store` wants.
-        """
+        """Take the marks as they are now, for `store`."""
         return msgspec.json.encode(self._marks)
 
     def store(self, snapshot: bytes) -> None:
@@ -128,10 +108,6 @@ class PartialFile:
 
         Args:
             snapshot: Taken when all bytes below the marks were written.
-
-        Raises:
-            PullDiskFullError: There is no space.
-            PullStoreError: It cannot be written.
         """
         path = _marks_path(self._path)
         fresh = path.with_suffix(".json.new")
@@ -146,11 +122,7 @@ class PartialFile:
             move(fresh, path)
 
     def reset(self, segment_bytes: int) -> None:
-        """Throw away what is there and begin anew.
-
-        Raises:
-            PullStoreError: It cannot be done.
-        """
+        """Throw away what is there and begin anew."""
         with translate_os_errors(self._path):
             _marks_path(self._path).unlink(missing_ok=True)
             os.ftruncate(self._fd, 0)
@@ -163,14 +135,7 @@ class PartialFile:
         return FileHasher(self._fd, self.size_bytes, kind)
 
     def finish(self, target: Path) -> None:
-        """Give the complete, verified file its next name.
-
-        Args:
-            target: On the same file system; its folder exists.
-
-        Raises:
-            PullStoreError: It cannot be done.
-        """
+        """Give the complete, verified file its next name, in a folder of the same file system."""
         with translate_os_errors(target):
             sync_file(self._fd)
             move(self._path, target)
@@ -198,14 +163,7 @@ class FileHasher:
             self._hash = hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False)
 
     def advance(self, end: int) -> None:
-        """Hash some more, at most HASH_BYTES.
-
-        Args:
-            end: All bytes below this offset are there.
-
-        Raises:
-            PullStoreError: They cannot be read.
-        """
+        """Hash some more of the bytes below an offset, which are there; at most HASH_BYTES."""
         data = pread_exact(self._fd, min(end - self.position, HASH_BYTES), self.position)
         if not data:
             raise PullStoreError("A partial file became shorter while it was read. Resume the pull.")
@@ -235,28 +193,14 @@ def _load(path: Path, size_bytes: int) -> _Marks | None:
 
 
 def remove_partial(path: Path) -> None:
-    """Throw away a file on its way and its marks, if there are any.
-
-    Args:
-        path: `KEY.part`.
-
-    Raises:
-        PullStoreError: It cannot be done.
-    """
+    """Throw away a file on its way, `KEY.part`, and its marks, if there are any."""
     with translate_os_errors(path):
         _marks_path(path).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
 
 def partial_bytes(path: Path, size_bytes: int) -> int:
-    """Tell how much of a file is there, without opening it for good.
-
-    Args:
-        path: `KEY.part`.
-
-    Returns:
-        Bytes below the marks.
-    """
+    """Tell how many bytes of a file on its way, `KEY.part`, are below its marks."""
     try:
         is_there = path.stat().st_size == size_bytes
     except OSError:

@@ -164,11 +164,7 @@ def _check_shards(repo: str, names: Sequence[str]) -> None:
 
 
 def siblings_of(repo: str, wanted: ArtifactFormat, *, mlx_bits: int = 4) -> tuple[str, ...]:
-    """List repositories that may have the same model in the other format.
-
-    Args:
-        repo: `ORG/REPO`.
-    """
+    """List repositories that may have the same model as `ORG/REPO` in the other format."""
     org, _, name = repo.partition("/")
     if wanted is ArtifactFormat.MLX:
         base = _GGUF_ENDING.sub("", name)

@@ -56,7 +56,6 @@ async def plan_ollama(
         The plan; without parts when the model is here already, from elsewhere.
 
     Raises:
-        PullError: Or a subclass: it cannot be pulled.
         PullConflictError: Another model has the name.
     """
     manifest = await source.manifest(reference)

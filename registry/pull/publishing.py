@@ -19,16 +19,11 @@ from registry.store.files import VerifiedFile
 
 
 def publish(part: PlannedPart, folder: PullFolder, registry: Registry) -> Path:
-    """Put a part in its place.
-
-    Args:
-        part: All its files are in the stage.
-        store: Is told where the verified files are now.
+    """Put a part, all of whose files are in the stage, in its place.
 
     Raises:
         PullConflictError: Something else lies where an MLX folder would go.
-        PullDiskFullError: There is no space.
-        PullStoreError: It cannot be done.
+        PullError: There is no space, or it cannot be done.
     """
     stage, target = folder.stage_dir(part), folder.target_dir(part)
     with translate_os_errors(target):
@@ -51,11 +46,7 @@ def publish(part: PlannedPart, folder: PullFolder, registry: Registry) -> Path:
 
 
 def tidy(part: PlannedPart, folder: PullFolder) -> None:
-    """Throw away what a crash left of a part that is in its place.
-
-    Args:
-        part: All its files are where they belong.
-    """
+    """Throw away what a crash left of a part that is in its place."""
     for path in (folder.stage_dir(part), folder.replaced_dir(part)):
         shutil.rmtree(path, ignore_errors=True)
 

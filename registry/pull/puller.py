@@ -73,7 +73,7 @@ class PullResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Puller:
-    """Plans and fetches.
+    """Plans and fetches. Any method may raise a PullError.
 
     Args:
         ollama: Whom to ask for names of Ollama's; None = nobody.
@@ -95,16 +95,10 @@ class Puller:
         self.settings = settings or PullSettings()
 
     async def plan(self, reference: str, wishes: Wishes | None = None) -> PullPlan:
-        """Find out what a pull would do.
+        """Find out what a pull would do, and what of it is on the disk already.
 
         Args:
-            reference: What to pull; `remote_names.py` has the grammar.
-
-        Returns:
-            The plan, with what is on the disk already.
-
-        Raises:
-            PullError: Or a subclass: it cannot be pulled.
+            reference: What to pull; `registry.hub.references` has the grammar.
         """
         wishes = wishes or Wishes()
         match parse_pull_reference(reference):
@@ -126,11 +120,7 @@ class Puller:
         return await self.look(plan)
 
     async def look(self, plan: PullPlan) -> PullPlan:
-        """Note in a plan what is on the disk now.
-
-        Raises:
-            PullStoreError: The disk cannot be looked at.
-        """
+        """Note in a plan what is on the disk now."""
         return await with_registry(
             self.database,
             lambda registry: look(plan, self.folder, registry, reserve_bytes=self.settings.reserve_bytes),
@@ -241,11 +231,7 @@ class Puller:
 async def open_puller(
     hub: HubSettings, models_dir: Path, database: Path, settings: PullSettings | None = None
 ) -> AsyncIterator[Puller]:
-    """Open the connections to a hub for some pulls.
-
-    Raises:
-        HubUnreachableError: The settings make no sense.
-    """
+    """Open the connections to a hub for some pulls."""
     settings = settings or PullSettings()
     async with AsyncExitStack() as stack:
         num_connections = 4 * settings.transfer.num_connections

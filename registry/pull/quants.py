@@ -49,11 +49,7 @@ class GGUFSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def gguf_sets(files: Sequence[HubFile]) -> tuple[GGUFSet, ...]:
-    """Group the GGUF models of a repository.
-
-    Returns:
-        The models, smallest first; projectors, importance matrices and the like left out.
-    """
+    """Group the GGUF models of a repository, smallest first; projectors, importance matrices and the like left out."""
     groups: defaultdict[tuple[str, int], dict[int, HubFile]] = defaultdict(dict)
     for file in files:
         name = file.path.rpartition("/")[2]
@@ -76,13 +72,9 @@ def gguf_sets(files: Sequence[HubFile]) -> tuple[GGUFSet, ...]:
 
 
 def label_of(path: str) -> str | None:
-    """Find the quantization in a file's path; the file's name speaks before its folders'.
+    """Find the quantization in a file's path without its shard number, e.g. `UD-Q4_K_XL`; None when it has none.
 
-    Args:
-        path: Of a file, without its shard number.
-
-    Returns:
-        The label in upper case, e.g. `UD-Q4_K_XL`, or None.
+    The file's name speaks before its folders'.
     """
     stem = re.sub(r"\.gguf\Z", "", path, flags=re.IGNORECASE)
     for part in reversed(stem.split("/")):
@@ -93,14 +85,7 @@ def label_of(path: str) -> str | None:
 
 
 def bits_of(label: str | None) -> float | None:
-    """Rank a quantization.
-
-    Args:
-        label: As `label_of` gives it.
-
-    Returns:
-        About its bits per weight, enough to tell which of two is larger; None when unknown.
-    """
+    """Give about the bits per weight of a `label_of`, enough to tell which of two is larger; None when unknown."""
     if label is None:
         return None
     plain = label.removeprefix("UD-").removeprefix("I1-")
@@ -114,11 +99,7 @@ def bits_of(label: str | None) -> float | None:
 
 
 def projectors(files: Sequence[HubFile]) -> tuple[HubFile, ...]:
-    """List the vision projectors of a repository, the one to take first.
-
-    Returns:
-        The projectors: half precision before others, as they are small and lose most.
-    """
+    """List the vision projectors of a repository: half precision first, as they are small and lose most."""
     found = []
     for file in files:
         name = file.path.rpartition("/")[2]
@@ -130,15 +111,12 @@ def projectors(files: Sequence[HubFile]) -> tuple[HubFile, ...]:
 
 
 def choose_default(sets: Sequence[GGUFSet], budget_bytes: int | None) -> GGUFSet | None:
-    """Choose when the user named no quantization.
+    """Choose when the user named no quantization; None when nothing fits.
 
     Q4_K_M if it is there and fits; else the nearest below it that fits; else the nearest above it that fits.
 
     Args:
         budget_bytes: Weights that fit; None = any.
-
-    Returns:
-        The choice, or None when nothing fits.
     """
     fitting = [item for item in sets if budget_bytes is None or item.size_bytes <= budget_bytes]
     for item in fitting:

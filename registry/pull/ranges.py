@@ -23,11 +23,7 @@ class Span(NamedTuple):
 
 
 def announced_span(status: int, headers: Mapping[str, str], asked: Span, size_bytes: int) -> Span:
-    """Check what an answer announces against what was asked for.
-
-    Args:
-        status: 206, or 200 for the whole file.
-        asked: The bytes that were asked for.
+    """Check what an answer of status 200 or 206 announces against the bytes that were asked for.
 
     Returns:
         The bytes that will come: from the first that was asked for, perhaps not up to the last.

@@ -24,21 +24,13 @@ class Segment(msgspec.Struct, kw_only=True):
 
 
 def cut(size_bytes: int, segment_bytes: int) -> list[Segment]:
-    """Cut a file into segments.
-
-    Returns:
-        The segments, in order, nothing done; one empty segment for an empty file.
-    """
+    """Cut a file into segments, in order, nothing done; one empty segment for an empty file."""
     starts = range(0, max(size_bytes, 1), segment_bytes)
     return [Segment(start=start, end=min(start + segment_bytes, size_bytes), done=start) for start in starts]
 
 
 def is_sound(segments: Sequence[Segment], size_bytes: int) -> bool:
-    """Tell whether segments that were stored cover a file once, without a gap.
-
-    Args:
-        segments: In order.
-    """
+    """Tell whether segments that were stored cover a file once, in order, without a gap."""
     end = 0
     for segment in segments:
         if segment.start != end or not segment.start <= segment.done <= segment.end:
@@ -53,11 +45,7 @@ def num_done(segments: Sequence[Segment]) -> int:
 
 
 def prefix_end(segments: Sequence[Segment]) -> int:
-    """Give the offset up to which nothing is missing.
-
-    Args:
-        segments: Of one file, in order.
-    """
+    """Give the offset up to which nothing is missing, of a file's segments in order."""
     end = 0
     for segment in segments:
         end = segment.done

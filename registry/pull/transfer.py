@@ -110,13 +110,10 @@ class Transfer:
         self._is_open = asyncio.Event()
 
     async def run(self) -> str:
-        """Fetch what is missing and verify the whole.
-
-        Returns:
-            The hash of the bytes in hex: the kind that was announced, else SHA-256.
+        """Fetch what is missing and verify the whole; give its hash in hex: the kind that was announced, else SHA-256.
 
         Raises:
-            PullError: Or a subclass. What came so far is kept, unless its hash is wrong.
+            PullError: What came so far is kept, unless its hash is wrong.
         """
         try:
             for is_last in (False, True):
@@ -342,11 +339,7 @@ class Transfer:
 
 
 def segment_bytes_for(file: PlannedFile, settings: TransferSettings, *, has_ranges: bool = True) -> int:
-    """Choose the size of a file's segments.
-
-    Returns:
-        Bytes; the whole file's when one request is to fetch it.
-    """
+    """Choose the bytes of a file's segments; the whole file's when one request is to fetch it."""
     is_cut = has_ranges and file.size_bytes >= settings.large_bytes
     return settings.segment_bytes if is_cut else max(1, file.size_bytes)
 

@@ -39,11 +39,7 @@ def wanted_of_hf_cache(places: Sequence[Place], is_needed: Callable[[str], bool]
 
 
 def is_hf_file_free(path: Path, root: str) -> bool:
-    """Tell, when its turn has come, whether nothing in the cache needs a file any more.
-
-    Args:
-        path: A file or link that was planned to go.
-    """
+    """Tell, when its turn has come, whether nothing in the cache needs a file any more."""
     if path.parent.name == "blobs":
         return not is_blob_needed(path)
     inside = Path(os.path.realpath(path.parent)) / path.name

@@ -46,11 +46,7 @@ class PlannedRemoval(msgspec.Struct, frozen=True, kw_only=True):
 def plan(
     registry: Registry, artifacts: Sequence[Artifact], *, is_deleting_foreign_files: bool
 ) -> tuple[PlannedRemoval, ...]:
-    """Plan the removal of artifacts.
-
-    Args:
-        is_deleting_foreign_files: Also delete files outside mlxr's own models folder.
-    """
+    """Plan the removal of artifacts."""
     ids = {artifact.id for artifact in artifacts}
     places: dict[int, list[Place]] = {artifact.id: [] for artifact in artifacts}
     needed: set[str] = set()
@@ -119,10 +115,9 @@ def _is_needed(path: str, needed: frozenset[str]) -> bool:
 
 
 def is_inside(path: Path, root: str) -> bool:
-    """Tell whether a file, or the folder itself, really lies in a root, whatever the folders on the way have become.
+    """Tell whether a file, link or folder really lies in a root, whatever the folders on the way have become.
 
     Args:
-        path: The file; when it is a link, the link is meant.
         root: A folder, its links resolved when it was registered.
     """
     parent = Path(os.path.realpath(path.parent))

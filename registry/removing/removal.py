@@ -23,24 +23,12 @@ __all__ = ["RemovalReport", "finish_removals", "plan_removal", "remove_artifacts
 def plan_removal(
     registry: Registry, artifacts: Sequence[Artifact], *, is_deleting_foreign_files: bool = False
 ) -> RemovalReport:
-    """Tell what a removal would do, so that the user can be asked.
-
-    Args:
-        is_deleting_foreign_files: Also delete files outside mlxr's own models folder.
-    """
+    """Tell what a removal would do, so that the user can be asked; arguments as of `remove_artifacts`."""
     return report_of(plan(registry, artifacts, is_deleting_foreign_files=is_deleting_foreign_files))
 
 
 def remove_model(registry: Registry, name: str, *, is_deleting_foreign_files: bool = False) -> RemovalReport:
-    """Remove a model: its rows, and the files of artifacts that lie in mlxr's own models folder.
-
-    Args:
-        is_deleting_foreign_files: Also delete files outside mlxr's own models folder.
-
-    Raises:
-        ModelNotFoundError: There is no such model.
-        ArtifactError: A file cannot be deleted; the model is gone from the lists, and the next scan tries again.
-    """
+    """Remove a model; arguments and errors as of `remove_artifacts`."""
     artifacts = registry.models.get(name).artifacts
     return remove_artifacts(registry, artifacts, is_deleting_foreign_files=is_deleting_foreign_files)
 
@@ -54,7 +42,7 @@ def remove_artifacts(
         is_deleting_foreign_files: Also delete files outside mlxr's own models folder.
 
     Raises:
-        ArtifactError: A file cannot be deleted; the next scan tries again.
+        ArtifactError: A file cannot be deleted; the artifacts are gone from the lists, and the next scan tries again.
     """
     planned = plan(registry, artifacts, is_deleting_foreign_files=is_deleting_foreign_files)
     report = report_of(planned)

@@ -33,13 +33,10 @@ MAX_ENTRIES: Final = 200_000
 
 
 def find_candidates(root: ScanRoot, folders: list[Path] | None = None) -> Iterator[Candidate]:
-    """Walk a root.
+    """Walk a root, and give everything that looks like a model, sound or not.
 
     Args:
         folders: Gets every folder whose entries decided what was found, so that somebody may watch them.
-
-    Yields:
-        Everything that looks like a model, sound or not.
 
     Raises:
         ArtifactError: The root itself cannot be listed.
@@ -115,14 +112,7 @@ def _visible_folders(folder: Path) -> list[str]:
 
 
 def folder_candidates(folder: Path, *, is_owned: bool) -> tuple[Candidate, ...]:
-    """List the candidates of one folder, its sub-folders left out.
-
-    Args:
-        is_owned: It lies in mlxr's own models folder.
-
-    Raises:
-        ArtifactError: The folder cannot be listed.
-    """
+    """List the candidates of one folder, its sub-folders left out; it must be one that can be listed."""
     return tuple(_candidates(folder, _list(folder), _source_of(folder, is_owned=is_owned)))
 
 
@@ -198,14 +188,7 @@ def _candidates(folder: Path, entries: list[os.DirEntry[str]], source: Source) -
 
 
 def file_candidate(path: Path, *, is_owned: bool) -> Candidate:
-    """Make the candidate of a GGUF file that is named on its own, whatever its suffix; a shard brings its whole set.
-
-    Args:
-        is_owned: It lies in mlxr's own models folder.
-
-    Raises:
-        ArtifactError: Its folder cannot be listed.
-    """
+    """Make the candidate of a GGUF file that is named on its own, whatever its suffix; a shard brings its whole set."""
     folder = path.parent
     shard = parse_shard_name(path.name)
     if shard is not None and shard.num_files > 1:

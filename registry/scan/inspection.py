@@ -75,11 +75,7 @@ def draft_of(candidate: Candidate, facts: ModelFacts) -> ArtifactDraft:
 
 
 def claimed_hashes(candidate: Candidate) -> Iterator[FileHash]:
-    """Read checksums off the names of content-addressed files.
-
-    Yields:
-        A checksum for each file whose name, or the name of what it links to, is one.
-    """
+    """Read checksums off the names of content-addressed files, or off the names of what links lead to."""
     if candidate.layout not in {"hf_cache", "ollama"}:
         return
     for file in candidate.files:
@@ -105,11 +101,7 @@ def _projector_of(candidate: Candidate) -> str | None:
 
 
 def skipped(candidate: Candidate, *, kind: str, code: str, reason: str) -> SkippedFile:
-    """Describe a candidate that is no artifact.
-
-    Args:
-        kind: `bad` or `not_a_model`.
-    """
+    """Describe a candidate that is no artifact; `kind` is `bad` or `not_a_model`."""
     return SkippedFile(
         path=str(candidate.path),
         size_bytes=candidate.size_bytes,
@@ -123,26 +115,20 @@ def skipped(candidate: Candidate, *, kind: str, code: str, reason: str) -> Skipp
 def projector_stem(file_name: str) -> str:
     """Give the model name that a projector's file name speaks of; empty for a bare `mmproj-f16.gguf`.
 
-    Args:
-        file_name: E.g. `mmproj-gemma-3-4b-it-f16.gguf`.
-
-    Returns:
-        E.g. `gemma-3-4b-it`.
+    `mmproj-gemma-3-4b-it-f16.gguf` speaks of `gemma-3-4b-it`.
     """
     stem = re.sub(r"\.gguf\Z", "", file_name, flags=re.IGNORECASE)
     return strip_suffixes(_MMPROJ_PATTERN.sub("-", stem))
 
 
 def choose_projector(model_file: str, neighbours: tuple[str, ...], projectors: tuple[str, ...]) -> str | None:
-    """Choose the projector that belongs to a model in the same folder.
+    """Choose among the projectors of a folder the one that belongs to a model in it, all by their file names.
+
+    It names this model, or can only mean this one because every model of the folder is a form of the same; float16
+    goes before others.
 
     Args:
-        neighbours: File names of all models in the folder, this one included.
-        projectors: File names of the projectors in the folder.
-
-    Returns:
-        The file name of one that names this model, or of one that can only mean this model because every model of the
-        folder is a form of the same; float16 before others. None when there is none.
+        neighbours: All models in the folder, this one included.
     """
     name = strip_suffixes(model_file)
     fitting = [projector for projector in projectors if projector_stem(projector) == name]

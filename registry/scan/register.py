@@ -23,9 +23,7 @@ def register_path(registry: Registry, path: Path | str, *, name: str | None = No
 
     Raises:
         ArtifactError: It is no model, is broken, or the folder holds several.
-        ArtifactConflictError: The named model already has another artifact of this format.
-        InvalidModelNameError: `name` is no name.
-        ModelExistsError: `name` is an alias.
+        RegistryError: As from `Artifacts.add`.
     """
     if "\0" in str(path):
         raise ArtifactError("not_found", "the path has a NUL byte")

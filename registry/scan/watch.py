@@ -48,13 +48,10 @@ class FileWatch:
         return has_changed
 
     def is_due(self, now: float) -> bool:
-        """Look, and tell whether it is time to act on changes: they settled, or go on for long.
+        """Look, and tell, once for each batch, whether it is time to act on changes: they settled, or go on for long.
 
         Args:
             now: Monotonic seconds.
-
-        Returns:
-            True once for each batch of changes.
         """
         if self.look():
             self._moved_at = now
@@ -68,11 +65,7 @@ class FileWatch:
 
 
 def what_changed(artifact: Artifact | Adapter) -> str | None:
-    """Compare the files of an artifact or adapter with what the catalogue has; for the moment before they are served.
-
-    Returns:
-        What is not as it was, or None. The next scan looks into it, if it is an artifact.
-    """
+    """Say what of an artifact's or adapter's files is not as in the catalogue, or None; for when they are served."""
     size_bytes, mtime_ns = 0, 0
     for file in artifact.files:
         mark = _mark(file)

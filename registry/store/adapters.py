@@ -24,7 +24,6 @@ class Adapters(Part):
         """Record an adapter of a model; one with the same name and path is replaced.
 
         Raises:
-            InvalidModelNameError: Its name is none.
             ArtifactConflictError: The base has another adapter of that name and format.
         """
         check_adapter_name(draft.name)
@@ -43,13 +42,10 @@ class Adapters(Part):
             return next(adapter for adapter in found if adapter.format is draft.format)
 
     def remove(self, model_name: str, name: str, engine: EngineKind | None = None) -> tuple[Adapter, ...]:
-        """Forget an adapter; its files stay.
+        """Forget an adapter; its files stay. One that is none is an AdapterNotFoundError.
 
         Args:
             engine: Only the one for this engine; None = for both.
-
-        Raises:
-            AdapterNotFoundError: It has no such adapter.
         """
         with self._write():
             model = self._models.get(model_name)

@@ -20,9 +20,7 @@ class Aliases(Part):
         """Give a model another name; an alias that exists is moved.
 
         Raises:
-            InvalidModelNameError: `alias` is no name.
             ModelExistsError: `alias` is the name of a model.
-            ModelNotFoundError: There is no model `name`.
         """
         check_model_name(alias)
         with self._write():
@@ -33,11 +31,7 @@ class Aliases(Part):
             return self._models.get(name)
 
     def remove(self, alias: str) -> None:
-        """Take an alias away.
-
-        Raises:
-            ModelNotFoundError: There is no such alias.
-        """
+        """Take an alias away; one that is none is a ModelNotFoundError."""
         with self._write():
             if not self._rows("DELETE FROM aliases WHERE alias = ? RETURNING alias", alias):
                 raise ModelNotFoundError(alias)

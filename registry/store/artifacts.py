@@ -255,11 +255,7 @@ def _sql_integer(value: int | None) -> int | None:
 
 
 def _candidate_names(draft: ArtifactDraft, model: Model | None) -> Iterator[str]:
-    """List the names to try for an artifact, best first, without end.
-
-    Args:
-        model: The model that has the plain name, if any.
-    """
+    """List the names to try for an artifact, best first, without end; `model` has the plain name, if any has."""
     yield draft.name
     label = draft.facts.quantization.label if draft.facts.quantization is not None else draft.format.value
     if draft.organization is not None and model is not None and not _is_same_base(model, draft.facts):

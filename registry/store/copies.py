@@ -23,11 +23,7 @@ class Copies(Part):
         self._models = models
 
     def put(self, artifact_id: int, draft: ArtifactDraft) -> None:
-        """Record another path of an artifact.
-
-        Args:
-            draft: What lies there; its facts and names do not count.
-        """
+        """Record another path of an artifact; facts and names of the draft do not count."""
         with self._write():
             self._rows("DELETE FROM skipped_files WHERE path = ?", draft.path)
             values = {name: getattr(draft, name) for name in _NAMES}

@@ -121,14 +121,10 @@ class Part:
 def rescue_registry(path: Path) -> Path | None:
     """Put a damaged catalogue aside, so that the next open starts with an empty one and a scan fills it.
 
-    Args:
-        path: The catalogue's file. No connection to it may be open.
+    No connection to it may be open. One that cannot be renamed is a RegistryReadOnlyError.
 
     Returns:
         Where it is now, or None when there was none.
-
-    Raises:
-        RegistryReadOnlyError: It cannot be renamed.
     """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     target = path.with_name(f"{path.name}.corrupt-{stamp}")

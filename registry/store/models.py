@@ -66,7 +66,7 @@ class Models(Part):
             changes: Key -> value, None takes a setting away. The keys are `settings.SETTING_KEYS`.
 
         Raises:
-            InvalidSettingError: A key is unknown, or a value is of another type or out of its range.
+            InvalidSettingError: As from `check_settings`.
         """
         checked = check_settings(changes)
         with self._write():
@@ -90,7 +90,6 @@ class Models(Part):
         """Give a model another name; the old one is free then.
 
         Raises:
-            InvalidModelNameError: `new_name` is no name.
             ModelExistsError: `new_name` is taken.
         """
         check_model_name(new_name)
@@ -105,14 +104,7 @@ class Models(Part):
     def link(self, source: str, target: str) -> Model:
         """Make all artifacts of one model artifacts of another; the first model is gone then.
 
-        Known artifacts keep their model in every scan, so this lasts.
-
-        Args:
-            source: The model that is given up.
-            target: The model that stays.
-
-        Raises:
-            ArtifactConflictError: Both have an artifact of one format.
+        Known artifacts keep their model in every scan, so this lasts. Two of one format are an ArtifactConflictError.
         """
         with self._write():
             model, into = self.get(source), self.get(target)
@@ -206,13 +198,10 @@ class Models(Part):
 
 
 def check_format_is_free(model: Model, kind: ArtifactFormat, *, but_for: int | None = None) -> None:
-    """Refuse a second artifact of a format.
+    """Refuse a second artifact of a format by an ArtifactConflictError.
 
     Args:
         but_for: The row of an artifact that does not count.
-
-    Raises:
-        ArtifactConflictError: The model has another one.
     """
     for artifact in model.artifacts:
         if artifact.format is kind and artifact.id != but_for:

@@ -28,11 +28,7 @@ T = TypeVar("T")
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turn the disk's errors into ours.
-
-    Raises:
-        StoreUnavailableError: In place of theirs.
-    """
+    """Turn the disk's errors into a StoreUnavailableError."""
     try:
         yield
     except OSError as exc:
@@ -86,8 +82,7 @@ class StoreThread(Generic[StoreT]):
     async def call(self, job: Callable[[StoreT], T]) -> T:
         """Run a job after all that were given before; return what it returns.
 
-        Raises:
-            StoreUnavailableError: The store could not be opened, or the job could not use it.
+        A StoreUnavailableError says that the store could not be opened, or that the job could not use it.
         """
         if self._is_closed:
             raise StoreUnavailableError(_CLOSED)

@@ -40,7 +40,7 @@ class OllamaWeb(Web):
 
 
 class OllamaRegistry:
-    """Asks one registry.
+    """Asks one registry. Any method may raise a HubError.
 
     Args:
         client: On an `OllamaWeb` that has no token.
@@ -65,15 +65,7 @@ class OllamaRegistry:
         return read_remote_manifest(body, reference)
 
     async def layer(self, reference: OllamaReference, layer: Layer, *, limit_bytes: int) -> bytes:
-        """Fetch a small layer.
-
-        Returns:
-            Its bytes, which have the digest.
-
-        Raises:
-            HubAnswerError: They have another digest or size.
-            HubError: Or another subclass.
-        """
+        """Fetch a small layer; its bytes have the digest, or it is a HubAnswerError."""
         if layer.size > limit_bytes:
             raise HubAnswerError(f"{reference.name} has a {layer.media_type} of {layer.size} bytes; {limit_bytes} do.")
         body = await self._client.small(self.blob_url(reference, layer), accept="*/*", limit_bytes=limit_bytes)

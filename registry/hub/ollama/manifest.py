@@ -44,10 +44,7 @@ def sha256_of(layer: Layer) -> str:
 
 
 def read_remote_manifest(body: bytes, reference: OllamaReference) -> RemoteManifest:
-    """Read a manifest.
-
-    Args:
-        body: JSON, its size checked by the caller.
+    """Read a manifest; the caller has checked its size.
 
     Raises:
         HubAnswerError: It is malformed, or says what no registry may say.

@@ -63,9 +63,6 @@ def settings_of_parameters(parameters: Mapping[str, Any]) -> ParameterSettings:
 
     Args:
         parameters: Name -> value; numbers may be written as texts, `stop` may be one text or a list.
-
-    Returns:
-        The settings, and what could not be made one.
     """
     settings: dict[str, Any] = {}
     problems: dict[str, str] = {}

@@ -57,12 +57,7 @@ class Conversations:
         self._evict()
 
     async def get(self, response_id: str) -> StoredResponse:
-        """Return a response.
-
-        Raises:
-            ResponseNotFoundError: None of that id is kept.
-            StoreUnavailableError: The file cannot be used.
-        """
+        """Return a response; one that is not kept is a ResponseNotFoundError."""
         found = await self._thread.call(lambda store: store.get(response_id))
         if found is None:
             raise ResponseNotFoundError(response_id)
@@ -73,7 +68,6 @@ class Conversations:
 
         Raises:
             PreviousResponseNotFoundError: None of that id is kept.
-            StoreUnavailableError: The file cannot be used.
         """
         chain = await self._thread.call(lambda store: store.chain(previous_id))
         if not chain:
@@ -88,11 +82,7 @@ class Conversations:
         return chain
 
     async def item(self, item_id: str) -> dict[str, Any] | None:
-        """Return an item of a kept response, or None.
-
-        Raises:
-            StoreUnavailableError: The file cannot be used.
-        """
+        """Return an item of a kept response, or None."""
         return await self._thread.call(lambda store: store.item(item_id))
 
     async def delete(self, response_id: str) -> None:
@@ -101,11 +91,7 @@ class Conversations:
             raise ResponseNotFoundError(response_id)
 
     async def unfinished(self) -> tuple[StoredResponse, ...]:
-        """Return the responses that the end of an earlier gateway cut off.
-
-        Raises:
-            StoreUnavailableError: The file cannot be used.
-        """
+        """Return the responses that the end of an earlier gateway cut off."""
         return await self._thread.call(ConversationStore.unfinished)
 
     def _evict(self) -> None:
