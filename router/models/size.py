@@ -56,13 +56,13 @@ def size_of(prompts: Sequence[Prompt], max_tokens: int | None) -> RequestSize:
 
 def _beginnings(prompt: ChatPrompt) -> list[tuple[int, int]]:
     tools = msgspec.json.encode(prompt.tools) if prompt.tools else b""
-    seal, num_chars = hash(tools), len(tools)
+    digest, num_chars = hash(tools), len(tools)
     found: list[tuple[int, int]] = []
     for message in prompt.messages:
         text = _text_of(message)
-        seal = hash((seal, message.get("role"), text))
+        digest = hash((digest, message.get("role"), text))
         num_chars += len(text)
-        found.append((seal, num_chars // CHARS_PER_TOKEN))
+        found.append((digest, num_chars // CHARS_PER_TOKEN))
     return found
 
 

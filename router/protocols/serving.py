@@ -47,12 +47,12 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """A request whose body was read.
 
     Attributes:
-        seal: What only the same request has.
+        fingerprint: What only the same request has.
     """
 
     request: Request[Any, Any, Any]
     raw: bytes
-    seal: bytes
+    fingerprint: bytes
     headers: RequestHeaders
 
     @property
@@ -71,7 +71,7 @@ async def arrive(request: Request[Any, Any, Any], services: Services) -> Arrival
     return Arrival(
         request=request,
         raw=raw,
-        seal=fingerprint(request.scope["path"], request.headers, raw),
+        fingerprint=fingerprint(request.scope["path"], request.headers, raw),
         headers=read_headers(request.headers),
     )
 
@@ -82,26 +82,31 @@ def start_or_rejoin(services: Services, arrival: Arrival, answering: Callable[[]
     Args:
         answering: Says what is asked for; called for a request that is new. Its errors are the request's.
     """
-    running = services.requests.attachable(arrival.seal)
+    running = services.requests.attachable(arrival.fingerprint)
     if running is not None:
         return running
     return start(
         services,
         answering(),
         client=_client_of(arrival.request),
-        seal=arrival.seal,
+        fingerprint=arrival.fingerprint,
         timeout_s=arrival.headers.timeout_s,
     )
 
 
 def start(
-    services: Services, answering: Answering, *, client: str, seal: bytes | None = None, timeout_s: float | None = None
+    services: Services,
+    answering: Answering,
+    *,
+    client: str,
+    fingerprint: bytes | None = None,
+    timeout_s: float | None = None,
 ) -> RunningRequest:
     """Take a request in; also one that nobody sent by HTTP.
 
     Args:
         client: Who asks, for the list of running requests.
-        seal: What only the same request has; None = it cannot be taken over.
+        fingerprint: What only the same request has; None = it cannot be taken over.
         timeout_s: Its own limit for the whole request, or None.
     """
     services.models.note_use(answering.wanted.model_request.model)
@@ -109,7 +114,7 @@ def start(
         request_id=answering.answer_id,
         protocol=answering.protocol,
         client=client,
-        fingerprint=seal,
+        fingerprint=fingerprint,
         timeout_s=timeout_s,
     )
     generation = Generation(services.supervisor, answering.wanted)

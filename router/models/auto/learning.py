@@ -131,15 +131,15 @@ class AutoLearning:
         if standing.resident is not None and engine != standing.resident:
             self._swapped_at[model] = self._clock()
         self._credit_s[model] = new_credit_s(standing, decision)
-        for seal, num_tokens in (size or UNKNOWN_SIZE).beginnings:
-            self._beginnings[model, engine, seal] = num_tokens
-            self._beginnings.move_to_end((model, engine, seal))
+        for digest, num_tokens in (size or UNKNOWN_SIZE).beginnings:
+            self._beginnings[model, engine, digest] = num_tokens
+            self._beginnings.move_to_end((model, engine, digest))
         while len(self._beginnings) > MAX_BEGINNINGS:
             self._beginnings.popitem(last=False)
 
     def _standing(self, model: str, size: RequestSize) -> Standing:
         resident = self.resident_of(model)
-        known = [self._beginnings.get((model, resident.engine or "", seal), 0) for seal, _ in size.beginnings]
+        known = [self._beginnings.get((model, resident.engine or "", digest), 0) for digest, _ in size.beginnings]
         swapped_at = self._swapped_at.get(model)
         return Standing(
             resident=resident.engine,

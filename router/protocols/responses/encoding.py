@@ -24,7 +24,7 @@ from router.protocols.responses.answer_schemas import (
 )
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.output import EventWriter, OutputItems
-from router.protocols.responses.schemas import LOGPROBS, SEALED_REASONING
+from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS
 from router.requests.generation import Generation, GenerationEvent, OutputEvent
 
 # A response that was cancelled has no event of its own in the API; its object says so.
@@ -63,7 +63,7 @@ class ResponseEncoder:
         self._events = EventWriter(is_on=self._is_stream)
         include = head.request.include or []
         self._items = OutputItems(
-            self._events, has_logprobs=LOGPROBS in include, seals_reasoning=SEALED_REASONING in include
+            self._events, has_logprobs=LOGPROBS in include, encodes_reasoning=ENCRYPTED_REASONING in include
         )
         self._end: SequenceEnd | None = None
         self.has_begun = False

@@ -24,7 +24,7 @@ from router.protocols.responses.schemas import MAX_ID_CHARS
 
 Item = dict[str, Any]
 
-_SEALED: Final = "mlxr1."
+_ENCODED: Final = "mlxr1."
 _TEXT_PARTS: Final = {"input_text", "output_text", "text"}
 _OTHER_PARTS: Final = {"input_image": "image_url", "input_file": "file_id", "input_audio": "input_audio"}
 _READ: Final = "message, function_call, function_call_output, reasoning and item_reference"
@@ -149,12 +149,12 @@ def fresh_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(16)}"
 
 
-def seal_reasoning(text: str) -> str:
+def encoded_reasoning(text: str) -> str:
     """Return what `encrypted_content` is here: the thoughts, in a form that clients hand back unread.
 
     It is not encrypted. Nothing has left the user's machine that could be hidden from the user.
     """
-    return _SEALED + base64.urlsafe_b64encode(text.encode()).decode()
+    return _ENCODED + base64.urlsafe_b64encode(text.encode()).decode()
 
 
 def _read(item: dict[str, Any], where: str) -> Item | ItemReference:
@@ -230,7 +230,7 @@ def _call_output(output: InputFunctionCallOutput, where: str) -> Item:
 def _reasoning(item: InputReasoning, where: str) -> Item:
     text = "".join(part.text for part in item.content or [])
     if not text and item.encrypted_content:
-        text = _unsealed(item.encrypted_content, f"{where}.encrypted_content")
+        text = _decoded_reasoning(item.encrypted_content, f"{where}.encrypted_content")
     return {
         "id": item.id or fresh_id("rs"),
         "type": "reasoning",
@@ -240,10 +240,10 @@ def _reasoning(item: InputReasoning, where: str) -> Item:
     }
 
 
-def _unsealed(sealed: str, where: str) -> str:
+def _decoded_reasoning(encoded: str, where: str) -> str:
     try:
-        if not sealed.startswith(_SEALED):
+        if not encoded.startswith(_ENCODED):
             raise InvalidRequestError(f"{where}: it is not from this server; leave the item out", where)
-        return base64.b64decode(sealed.removeprefix(_SEALED), altchars=b"-_", validate=True).decode()
+        return base64.b64decode(encoded.removeprefix(_ENCODED), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as exc:
         raise InvalidRequestError(f"{where}: it was changed on its way; send it as it came", where) from exc

@@ -33,7 +33,7 @@ from router.protocols.responses.answer_schemas import (
     ReasoningTextDone,
     StreamEvent,
 )
-from router.protocols.responses.items import fresh_id, seal_reasoning
+from router.protocols.responses.items import encoded_reasoning, fresh_id
 
 
 class EventWriter:
@@ -73,16 +73,16 @@ class OutputItems:
     """Takes an answer's output and tells what becomes of its items: thinking, text and calls, in their order.
 
     Args:
-        seals_reasoning: Whether thoughts are wanted as `encrypted_content` too.
+        encodes_reasoning: Whether thoughts are wanted as `encrypted_content` too.
 
     Attributes:
         items: Those that are complete.
     """
 
-    def __init__(self, events: EventWriter, *, has_logprobs: bool, seals_reasoning: bool) -> None:
+    def __init__(self, events: EventWriter, *, has_logprobs: bool, encodes_reasoning: bool) -> None:
         self._events = events
         self._has_logprobs = has_logprobs
-        self._seals_reasoning = seals_reasoning
+        self._encodes_reasoning = encodes_reasoning
         self._open: OutputItem | None = None
         self._call_index: int | None = None
         self._texts: list[str] = []
@@ -201,9 +201,9 @@ class OutputItems:
             case FunctionCallItem():
                 return msgspec.structs.replace(item, arguments=text, status=status)
             case ReasoningItem():
-                sealed = seal_reasoning(text) if self._seals_reasoning else UNSET
+                encoded = encoded_reasoning(text) if self._encodes_reasoning else UNSET
                 part = ReasoningContent(text)
-                return msgspec.structs.replace(item, content=[part], status=status, encrypted_content=sealed)
+                return msgspec.structs.replace(item, content=[part], status=status, encrypted_content=encoded)
             case MessageItem():
                 self._new_logprobs()
                 said = OutputTextContent(text=text, annotations=[], logprobs=list(self._logprobs))

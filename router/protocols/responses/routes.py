@@ -54,7 +54,7 @@ async def create_response(request: Request[Any, Any, Any], services: NamedDepend
     """Answer, and keep the conversation to go on from."""
     arrival = await arrive(request, services)
     asked: AskedResponse | None = None
-    if services.requests.attachable(arrival.seal) is None:
+    if services.requests.attachable(arrival.fingerprint) is None:
         asked = await read_request(
             services, arrival.raw, engine=arrival.engine, headers=arrival.headers, receive=request.receive
         )

@@ -36,8 +36,8 @@ from router.protocols.openai.schemas import (
 
 MAX_ID_CHARS = 256
 LOGPROBS = "message.output_text.logprobs"
-SEALED_REASONING = "reasoning.encrypted_content"
-INCLUDABLE = (LOGPROBS, SEALED_REASONING)
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+INCLUDABLE = (LOGPROBS, ENCRYPTED_REASONING)
 
 ResponseId = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 ItemObject = Annotated[

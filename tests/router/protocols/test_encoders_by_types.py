@@ -24,7 +24,7 @@ from router.protocols.openai.answer import CompletionHead, completion_of
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
 from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
-from router.protocols.responses.schemas import LOGPROBS, SEALED_REASONING, ResponseRequest
+from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS, ResponseRequest
 from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent
 from router.requests.register import AnswerEncoder
@@ -85,7 +85,7 @@ def ollama(*, is_chat: bool, is_stream: bool) -> AnswerEncoder:
 
 
 def response(*, is_stream: bool, **fields: Any) -> ResponseEncoder:
-    body = {"model": "m", "input": "hi", "stream": is_stream, "include": [LOGPROBS, SEALED_REASONING], **fields}
+    body = {"model": "m", "input": "hi", "stream": is_stream, "include": [LOGPROBS, ENCRYPTED_REASONING], **fields}
     request = msgspec.convert(body, ResponseRequest)
     head = ResponseHead(
         response_id="r", created_at=7, request=request, wanted=WANTED, service_tier="default", is_stored=True

@@ -15,7 +15,7 @@ from router.requests.generation import GenerationEvent
 from router.requests.register import RequestRegister, RunningRequest, whole_answer
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
-SEAL = b"same"
+FINGERPRINT = b"same"
 
 
 class Lengths:
@@ -44,7 +44,7 @@ class Front:
         self._ids = (f"id-{number}" for number in itertools.count(1))
 
     def start(self, *, chunk_bytes: int = 1, max_tokens: int | None = 8) -> RunningRequest:
-        facts = RequestFacts(request_id=next(self._ids), protocol="test", client="here", fingerprint=SEAL)
+        facts = RequestFacts(request_id=next(self._ids), protocol="test", client="here", fingerprint=FINGERPRINT)
         generation = self._fleet.generation(max_tokens=max_tokens)
         return self.register.start(facts, generation, Lengths(chunk_bytes), self._limits)
 
@@ -55,15 +55,15 @@ async def test_a_request_is_found_again_only_while_nobody_reads_it(fleet: FakeFl
     running = front.start()
     reading = running.follow()
     first = await anext(reading)
-    assert front.register.attachable(SEAL) is None
+    assert front.register.attachable(FINGERPRINT) is None
     await reading.aclose()
     await reading.aclose()
     assert front.register.attachable(b"other") is None
-    assert front.register.attachable(SEAL) is running
+    assert front.register.attachable(FINGERPRINT) is running
     answer = await whole_answer(running.follow())
     assert answer.startswith(first)
     assert answer.endswith(b".")
-    assert front.register.attachable(SEAL) is None
+    assert front.register.attachable(FINGERPRINT) is None
     assert list(front.register) == []
 
 
@@ -75,7 +75,7 @@ async def test_an_answer_that_has_become_too_long_is_not_found_again(fleet: Fake
     for _ in range(3):
         await anext(reading)
     await reading.aclose()
-    assert front.register.attachable(SEAL) is None
+    assert front.register.attachable(FINGERPRINT) is None
     assert list(front.register) == []
     holder = fleet.holder
     assert holder is not None

@@ -18,7 +18,7 @@ from router.protocols.responses.answer_schemas import MessageItem, StreamEvent
 from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import read_items
-from router.protocols.responses.schemas import LOGPROBS, SEALED_REASONING, ResponseRequest
+from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS, ResponseRequest
 from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent
 
 Event = dict[str, Any]
@@ -232,8 +232,8 @@ def test_log_probabilities_are_those_of_the_text_alone() -> None:
     assert part["logprobs"][2]["top_logprobs"] == [{"token": "!", "logprob": -4.0, "bytes": [33]}]
 
 
-def test_sealed_thoughts_come_back_as_they_were() -> None:
-    final = Written(include=[SEALED_REASONING]).events(Output(reasoning="hm €"), Output("x"))[-1]["response"]
+def test_encoded_thoughts_come_back_as_they_were() -> None:
+    final = Written(include=[ENCRYPTED_REASONING]).events(Output(reasoning="hm €"), Output("x"))[-1]["response"]
     sent = {key: final["output"][0][key] for key in ("id", "type", "summary", "encrypted_content")}
     (item,) = read_items([sent])
     assert isinstance(item, dict)
