@@ -173,7 +173,7 @@ class PullError(RegistryError):
 
 
 class InvalidReferenceError(PullError):
-    """A text that names nothing that could be pulled; `remote_names.py` has the grammar."""
+    """A text that names nothing that could be pulled; `hub/references.py` has the grammar."""
 
     code = "invalid_pull_reference"
 

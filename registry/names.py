@@ -1,6 +1,6 @@
 """Model names: their grammar, references as requests write them, and names derived from files.
 
-Not here: whether a name is taken (`store.py`).
+Not here: whether a name is taken (`registry.store`).
 
     name       = [org "/"] segment [":" tag]    at most 128 characters in all
     segment    = [a-z0-9] or [a-z0-9] [a-z0-9._-]* [a-z0-9], without ".."

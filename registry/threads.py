@@ -6,13 +6,17 @@ then may already be another file's. Here a cancelled task waits for its thread f
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
+from registry.disk import Lock, translate_os_errors
 from registry.store import Registry
 
 _T = TypeVar("_T")
+_LOCK_POLL_S: Final = (0.01, 0.5)
+"""First and longest wait between two looks at another's lock."""
 
 
 async def in_thread(work: Callable[[], _T]) -> _T:
@@ -37,3 +41,27 @@ async def with_registry(database: Path, work: Callable[[Registry], _T]) -> _T:
             return work(registry)
 
     return await in_thread(run)
+
+
+@asynccontextmanager
+async def locked(path: Path, on_wait: Callable[[], None] | None = None) -> AsyncIterator[None]:
+    """Hold a lock, waiting for it as long as it takes.
+
+    Args:
+        on_wait: Called once when somebody else has it.
+    """
+    lock = Lock(path)
+    delay_s, longest_s = _LOCK_POLL_S
+    while True:
+        with translate_os_errors(path):
+            if lock.try_acquire():
+                break
+        if on_wait is not None:
+            on_wait()
+            on_wait = None
+        await asyncio.sleep(delay_s)
+        delay_s = min(longest_s, 2 * delay_s)
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,7 +1,7 @@
 """The checksums of known models, one artifact at a time, and what follows from them.
 
 Equal bytes become one artifact; bytes that are not what the name of their file says make an artifact bad. Not here:
-when to do it (the server does it in the background), and a single file's checksum (`checksums.py`).
+when to do it (the server does it in the background), and a single file's checksum (`sha256.py`).
 """
 
 from collections import Counter

@@ -18,10 +18,10 @@ from typing import Any, Final
 import msgspec
 
 from registry.catalogue import Artifact, FileHash, Model, SkippedFile
+from registry.disk import RESERVE_BYTES, free_bytes, link_or_copy, make_folder, move, translate_os_errors
 from registry.errors import ArtifactError, ModelExistsError, PullDiskFullError
 from registry.facts import ArtifactFormat
 from registry.names import check_model_name, parse_shard_name
-from registry.pull.disk import free_bytes, link_or_copy, make_folder, move, translate_os_errors
 from registry.pull.folder import PARTIAL_NAME
 from registry.removing.removal import remove_artifacts
 from registry.scan import register_path
@@ -32,8 +32,6 @@ from registry.settings import ENGINE_KEY, SETTING_KEYS, check_settings, set_sett
 from registry.store import Registry
 
 FOLDER: Final = "made"
-RESERVE_BYTES: Final = 1 << 30
-"""Disk space that copies leave free."""
 
 
 class _Files(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
     models/.uploads/sha256-HEX          verified, until it is used, or a week
     models/.uploads/RANDOM.part         on its way
 
-Blocking, one `Upload` per thread at a time. Not here: HTTP, and what is made of the files (`making.py`).
+Blocking, one `Upload` per thread at a time. Not here: HTTP, and what is made of the files (`models.py`).
 """
 
 import contextlib
@@ -14,14 +14,13 @@ import time
 from pathlib import Path
 from typing import Final, Self
 
+from registry.disk import RESERVE_BYTES, free_bytes, make_folder, move, sync_file, translate_os_errors
 from registry.errors import ArtifactError, PullDiskFullError
-from registry.pull.disk import free_bytes, make_folder, move, sync_file, translate_os_errors
 from registry.pull.folder import fingerprint
 from registry.store import Registry
 from registry.store.files import VerifiedFile
 
 FOLDER: Final = ".uploads"
-RESERVE_BYTES: Final = 1 << 30
 KEPT_S: Final = 7 * 86_400.0
 """What nobody used for so long goes at the next upload."""
 

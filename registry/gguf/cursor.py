@@ -51,10 +51,9 @@ class Layout:
 class Cursor:
     """Reads values one after the other; every read is checked against the size of the file first.
 
+    One that goes too far is a GGUFError: truncated or header_too_large.
+
     Args:
-        fetch: Brings bytes.
-        file_size_bytes: Size of the whole file; no read goes past it.
-        layout: Byte order.
         position: Where to start, in bytes from the start of the file.
         window_bytes: How much to fetch at a time, at least 64.
     """
@@ -82,14 +81,7 @@ class Cursor:
         return self._limit - self.position
 
     def read(self, layout: struct.Struct) -> tuple[int, ...]:
-        """Read fixed-size numbers and step over them.
-
-        Args:
-            layout: Their struct. Float codes give floats; the annotation names the common case.
-
-        Raises:
-            GGUFError: truncated or header_too_large.
-        """
+        """Read fixed-size numbers and step over them. Float codes give floats; the annotation names the common case."""
         size = layout.size
         if self._index + size > len(self._window):
             self._ensure(size)
@@ -98,17 +90,7 @@ class Cursor:
         return values
 
     def read_bytes(self, size: int) -> bytes:
-        """Read `size` bytes and step over them; the caller has checked `size` against a limit of its own.
-
-        Args:
-            size: Number of bytes, at most MAX_TEMPLATE_BYTES.
-
-        Returns:
-            The bytes.
-
-        Raises:
-            GGUFError: truncated or header_too_large.
-        """
+        """Read bytes and step over them; the caller has checked `size` against a limit of its own."""
         end = self._index + size
         if end > len(self._window):
             self._ensure(size)
@@ -118,32 +100,17 @@ class Cursor:
         return data
 
     def skip(self, size: int) -> None:
-        """Step over `size` bytes without reading them.
-
-        Args:
-            size: Number of bytes; any non-negative number is safe.
-
-        Raises:
-            GGUFError: truncated or header_too_large.
-        """
+        """Step over `size` bytes without reading them; any number from 0 is safe."""
         if size > self.num_bytes_left:
             raise self._end_error(self.position, size)
         self._index += size
 
     def bytes_at(self, position: int, size: int) -> bytes:
-        """Give bytes from anywhere in the file, without moving; fewer where the file has become shorter.
-
-        Args:
-            size: Number of bytes; the caller has checked it against a limit of its own.
-        """
+        """Give bytes from anywhere in the file, without moving; fewer where the file has become shorter."""
         return self._fetch(position, size)
 
     def skip_if_equal(self, data: bytes) -> bool:
-        """Step over bytes if they are these.
-
-        Returns:
-            Whether they are; nothing moves if not.
-        """
+        """Step over bytes if they are these, and tell whether they are."""
         size = len(data)
         if size > self.num_bytes_left:
             return False
@@ -161,14 +128,8 @@ class Cursor:
         """Step over length-prefixed strings; the one loop whose cost grows with the vocabulary.
 
         Args:
-            count: Number of strings; the caller has checked it against MAX_STRING_ELEMENTS.
-            is_searching_byte_tokens: Also look for malformed byte tokens.
-
-        Returns:
-            True when a malformed byte token was seen.
-
-        Raises:
-            GGUFError: truncated or header_too_large.
+            count: The caller has checked it against MAX_STRING_ELEMENTS.
+            is_searching_byte_tokens: Also look for malformed byte tokens; tell whether one was seen.
         """
         has_bad_token = False
         while count:

@@ -1,6 +1,6 @@
 """The JSON files of an MLX model folder, read with limits and looked up by type.
 
-Not here: the weights (`safetensors.py`) and the facts that follow (`mlx_dir.py`).
+Not here: the weights (`safetensors.py`) and the facts that follow (`folder.py`).
 
 Source: Hugging Face transformers, PretrainedConfig and PreTrainedTokenizerBase: the keys and their older synonyms.
 """

@@ -1,6 +1,6 @@
 """The header of a safetensors file: names, types and shapes of its tensors.
 
-Not here: tensor data, and what the tensors mean (`mlx_dir.py`).
+Not here: tensor data, and what the tensors mean (`folder.py`).
 
 Source: huggingface/safetensors, README, "Format": 8 bytes little-endian header size N, N bytes of JSON, then the data.
 """

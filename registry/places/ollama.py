@@ -4,7 +4,7 @@
     blobs/sha256-HEX                        the layers themselves
 
 Everything in a manifest is a stranger's: a digest must be 64 hex digits, so that it cannot lead out of `blobs`, and the
-size must be that of the file. Not here: what a layer of weights turns out to be (`inspection.py`).
+size must be that of the file. Not here: what a layer of weights turns out to be (`registry.scan.inspection`).
 
 Source: ollama, `types/model/name.go` (the parts of a name), `server/manifest.go`, `server/layer.go` (the layout).
 """

@@ -8,9 +8,9 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Literal
 
+from registry.disk import link_or_copy, make_folder, translate_os_errors
 from registry.files import open_regular
 from registry.hub.web import Web
-from registry.pull.disk import link_or_copy, locked, make_folder, translate_os_errors
 from registry.pull.events import FileDone, FileStarted, Listener, Retrying, Verifying, Waiting
 from registry.pull.folder import PullFolder, blob_of, fingerprint
 from registry.pull.inventory import known_files
@@ -20,7 +20,7 @@ from registry.pull.progress import ProgressMeter
 from registry.pull.transfer import Transfer, TransferSettings, segment_bytes_for
 from registry.store import Registry
 from registry.store.files import VerifiedFile
-from registry.threads import in_thread, with_registry
+from registry.threads import in_thread, locked, with_registry
 
 Origin = Literal["fetched", "present", "linked"]
 

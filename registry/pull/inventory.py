@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from registry.pull.disk import free_bytes, translate_os_errors
+from registry.disk import free_bytes, translate_os_errors
 from registry.pull.folder import PullFolder, blob_of, fingerprint
 from registry.pull.partial import partial_bytes
 from registry.pull.plan import PlannedFile, PlannedPart, PullPlan

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from registry.pull.disk import Lock, translate_os_errors
+from registry.disk import Lock, translate_os_errors
 from registry.pull.folder import REPLACED_PREFIX, STAGE_PREFIX, PullFolder, blob_of
 from registry.pull.plan import PullPlan
 from registry.store import Registry

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+from registry.disk import Lock, make_folder, translate_os_errors
 from registry.errors import PullConflictError
-from registry.pull.disk import Lock, locked, make_folder, translate_os_errors
 from registry.pull.folder import PullFolder
+from registry.threads import locked
 
 _LOCK_TIMEOUT_S: Final = 2.0
 """Others hold a pull's lock for a moment when they look whether it runs."""

@@ -14,9 +14,9 @@ from typing import Final, Literal, Self
 
 import msgspec
 
+from registry.disk import move, sync_file, translate_os_errors
 from registry.errors import PullStoreError
 from registry.files import pread_exact
-from registry.pull.disk import move, sync_file, translate_os_errors
 from registry.pull.segments import Segment, cut, is_sound, num_done
 
 HASH_BYTES: Final = 4 << 20

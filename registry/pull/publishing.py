@@ -8,9 +8,9 @@ when the new one is there. A crash anywhere leaves what the next run of the same
 import shutil
 from pathlib import Path
 
+from registry.disk import make_folder, move, translate_os_errors
 from registry.errors import PullConflictError
 from registry.facts import ArtifactFormat
-from registry.pull.disk import make_folder, move, translate_os_errors
 from registry.pull.folder import PullFolder, blob_of, fingerprint
 from registry.pull.plan import PlannedFile, PlannedPart
 from registry.pull.planning import is_mlx_file

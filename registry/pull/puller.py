@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from registry.catalogue import ENGINE_OF_FORMAT
+from registry.disk import RESERVE_BYTES, make_folder, translate_os_errors
 from registry.engines import EngineKind, PullEngines
 from registry.errors import HubAuthError, HubGatedError, HubNotFoundError, NothingToPullError, PullDiskFullError
 from registry.facts import ArtifactFormat
@@ -31,7 +32,6 @@ from registry.hub.references import (
     parse_pull_reference,
 )
 from registry.hub.web import HubSettings, Web
-from registry.pull.disk import locked, make_folder, translate_os_errors
 from registry.pull.events import Listener, Planned, Waiting
 from registry.pull.fetching import Fetcher
 from registry.pull.folder import PullFolder
@@ -42,7 +42,7 @@ from registry.pull.planning_ollama import plan_ollama
 from registry.pull.progress import ProgressMeter
 from registry.pull.publishing import publish, tidy
 from registry.pull.transfer import TransferSettings
-from registry.threads import in_thread, with_registry
+from registry.threads import in_thread, locked, with_registry
 
 
 class PullSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ class PullSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     transfer: TransferSettings = TransferSettings()
-    reserve_bytes: int = 1 << 30
+    reserve_bytes: int = RESERVE_BYTES
     progress_interval_s: float = 0.2
     local_paths: bool = True
 

@@ -1,7 +1,7 @@
 """Which files go with an artifact, by the layout of the store that they lie in. Looks at the disk, changes nothing.
 
 Files in mlxr's own folder go; others only when that is asked for. In the HF cache what
-`hf_removal.py` lists. In Ollama's store the names go that stand for the weights, then the blobs that no other name
+`hf_cache.py` lists. In Ollama's store the names go that stand for the weights, then the blobs that no other name
 needs.
 """
 

@@ -1,15 +1,15 @@
 """Removing models so that a crash at any moment leaves catalogue and disk in agreement.
 
 Row first marked, with the files that go; then the files; then the row. Whatever was begun is ended by the next scan.
-Not here: which files those are (`removal_plan.py`), and asking the user.
+Not here: which files those are (`plan.py`), and asking the user.
 """
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from registry.catalogue import Artifact, Deletion
+from registry.disk import sync_folder
 from registry.errors import ArtifactError
 from registry.files import as_artifact_error
 from registry.places.ollama import blobs_in_use, read_manifest, stands_for
@@ -88,7 +88,10 @@ def _delete(deletions: Sequence[Deletion]) -> None:
                 path.unlink(missing_ok=True)
         except OSError as exc:
             raise as_artifact_error(exc, path) from exc
-    _sync_folders({Path(item.path).parent for item in deletions})
+    # On disk before the row goes: otherwise a power cut could bring the files back unseen.
+    for folder in {Path(item.path).parent for item in deletions}:
+        with suppress(OSError):
+            sync_folder(folder)
 
 
 def _is_free(path: Path, deletion: Deletion, blobs: frozenset[str]) -> bool:
@@ -105,14 +108,3 @@ def _is_free(path: Path, deletion: Deletion, blobs: frozenset[str]) -> bool:
         except ArtifactError:
             return False
     return True
-
-
-def _sync_folders(folders: set[Path]) -> None:
-    """Have the deletions on disk before the row goes: otherwise a power cut could bring the files back unseen."""
-    for folder in folders:
-        with suppress(OSError):
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)

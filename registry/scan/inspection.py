@@ -1,6 +1,6 @@
 """From a candidate to what the catalogue records: an artifact's draft, or why it is none. Opens the files.
 
-Not here: finding candidates (`folders.py`) and recording the result (`discovery.py`).
+Not here: finding candidates (`folders.py`) and recording the result (`scanning.py`).
 """
 
 import os

@@ -14,12 +14,12 @@ from typing import Any, Final
 from registry.catalogue import Model
 from registry.creating.models import create_from_files, create_from_model
 from registry.creating.uploads import Upload, drop_upload, find_blob, note_blob
+from registry.disk import make_folder, translate_os_errors
 from registry.errors import ArtifactError
-from registry.pull.disk import locked, make_folder, translate_os_errors
 from registry.pull.folder import PARTIAL_NAME
 from registry.removing.removal import remove_model
 from registry.store import Registry
-from registry.threads import in_thread, with_registry
+from registry.threads import in_thread, locked, with_registry
 from router.errors import InvalidRequestError, RequestTooLargeError
 
 MAX_UPLOADS: Final = 4

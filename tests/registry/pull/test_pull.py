@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from registry.disk import move
 from registry.engines import PullEngines
 from registry.errors import HubAnswerError, NothingToPullError, PullConflictError, PullStoreError
 from registry.facts import ArtifactFormat
 from registry.pull import Wishes, publishing
-from registry.pull.disk import move
 from registry.pull.events import FileDone, PullEvent
 from registry.scan import ScanRoot, register_path, scan
 from registry.store import Registry

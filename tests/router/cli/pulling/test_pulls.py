@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from registry.pull.disk import Lock
+from registry.disk import Lock
 from registry.pull.folder import PullFolder
 from registry.store import Registry
 from router.config.paths import Paths

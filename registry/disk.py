@@ -1,25 +1,25 @@
-"""The file system's side of a pull: errors made ours, durable renames, links, free space, locks between processes.
+"""Writing into the models folder: errors made ours, durable renames, links, free space, locks between processes.
 
-Not here: which file goes where (`folder.py`).
+Not here: which file goes where (`registry.pull.folder`), and reading what others wrote (`files.py`).
 """
 
-import asyncio
 import contextlib
 import errno
 import fcntl
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from registry.errors import PullDiskFullError, PullError, PullStoreError
+from registry.errors import PullDiskFullError, PullStoreError
+
+RESERVE_BYTES: Final = 1 << 30
+"""Disk space that stays free."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CANNOT_LINK: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES})
-_LOCK_POLL_S: Final = (0.01, 0.5)
-"""First and longest wait between two looks at another's lock."""
 
 
 @contextmanager
@@ -28,16 +28,11 @@ def translate_os_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise store_error(exc, path) from exc
-
-
-def store_error(exc: OSError, path: Path) -> PullError:
-    """Turn one error of the system into ours."""
-    if exc.errno in _FULL:
-        return PullDiskFullError(
-            f"The disk with {path.parent} is full. What was fetched is kept: free some space and resume the pull."
-        )
-    return PullStoreError(f"{path} cannot be written: {exc.strerror or exc}. Check its folder and owner.")
+        if exc.errno in _FULL:
+            raise PullDiskFullError(
+                f"The disk with {path.parent} is full. What was fetched is kept: free some space and resume the pull."
+            ) from exc
+        raise PullStoreError(f"{path} cannot be written: {exc.strerror or exc}. Check its folder and owner.") from exc
 
 
 def sync_file(fd: int) -> None:
@@ -147,27 +142,3 @@ class Lock:
             self._path.unlink(missing_ok=True)
             os.close(self._fd)
             self._fd = None
-
-
-@asynccontextmanager
-async def locked(path: Path, on_wait: Callable[[], None] | None = None) -> AsyncIterator[None]:
-    """Hold a lock, waiting for it as long as it takes.
-
-    Args:
-        on_wait: Called once when somebody else has it.
-    """
-    lock = Lock(path)
-    delay_s, longest_s = _LOCK_POLL_S
-    while True:
-        with translate_os_errors(path):
-            if lock.try_acquire():
-                break
-        if on_wait is not None:
-            on_wait()
-            on_wait = None
-        await asyncio.sleep(delay_s)
-        delay_s = min(longest_s, 2 * delay_s)
-    try:
-        yield
-    finally:
-        lock.release()
