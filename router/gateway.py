@@ -31,11 +31,11 @@ from router.errors import ConfigError
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.server import Addresses, HttpServer, guarded, run, stopping_on_signals
+from router.jobs.background import end_cut_off
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Conversions
 from router.jobs.convert.converter import Converter
-from router.jobs.desk import ResponsesDesk
 from router.jobs.pulls import Pulls, open_pulls, weights_budget
 from router.jobs.shadow import Shadow
 from router.models.auto.learning import AutoLearning, installed_versions
@@ -123,7 +123,8 @@ class _Gateway:
                 saved_caches_dir=options.paths.saved_caches_dir,
             )
             auto.resident_of = lambda model: resident_of(supervisor, model)
-            services = Services(current, models, supervisor, VERSION)
+            conversations = Conversations(options.paths.conversations_db, lambda: current.config.conversations)
+            services = Services(current, models, supervisor, conversations, VERSION)
             converter = self._converter()
             services.making = ModelMaking(
                 options.paths.models_dir,
@@ -132,7 +133,6 @@ class _Gateway:
             )
             services.conversions = Conversions(converter, services.jobs)
             services.benches = self._benches(services)
-            services.responses = self._responses(services)
             services.batches = self._batches(services)
             server = _create_server(services)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
@@ -159,10 +159,11 @@ class _Gateway:
                 tasks.create_task(services.keeper.run()),
                 *([] if pulls is None else [tasks.create_task(_outlived("pulls", _run_pulls(services, pulls)))]),
                 tasks.create_task(shadow.run()),
+                tasks.create_task(_outlived("stored responses", _keep_responses(services))),
                 *(
-                    tasks.create_task(_outlived(what, part.run()))
-                    for what, part in (("stored responses", services.responses), ("batches", services.batches))
-                    if part is not None
+                    [tasks.create_task(_outlived("batches", services.batches.run()))]
+                    if services.batches is not None
+                    else []
                 ),
             ]
             try:
@@ -235,9 +236,6 @@ class _Gateway:
         paths = self._options.paths
         return Converter(paths.registry_db, paths.models_dir, worker_environment(self._options.environment))
 
-    def _responses(self, services: Services) -> ResponsesDesk:
-        return ResponsesDesk(Conversations(self._options.paths.conversations_db, lambda: services.config.conversations))
-
     def _batches(self, services: Services) -> Batches:
         return Batches(self._options.paths.batches_dir, lambda: services.config, partial(run_line, services))
 
@@ -278,6 +276,15 @@ async def _run_pulls(services: Services, opening: AbstractAsyncContextManager[Pu
         services.pulls = None
 
 
+async def _keep_responses(services: Services) -> None:
+    """Keep responses until cancelled; then write everything."""
+    try:
+        await end_cut_off(services.conversations, services.jobs)
+        await services.conversations.run()
+    finally:
+        await services.conversations.close()
+
+
 async def _outlived(what: str, work: Coroutine[Any, Any, None]) -> None:
     """Run a part of the gateway without which requests can be answered."""
     try:
@@ -291,7 +298,15 @@ def _shadow(services: Services, registry: Registry) -> Shadow:
         registry.benches.add(record)
         services.models.forget()  # a write of our own is not noticed as another process's is
 
-    return Shadow(services, machine=bench_machine(), engine_versions=installed_versions(), keep=keep)
+    return Shadow(
+        services.current_config,
+        services.models,
+        services.supervisor,
+        services.requests,
+        machine=bench_machine(),
+        engine_versions=installed_versions(),
+        keep=keep,
+    )
 
 
 def _create_server(services: Services) -> HttpServer:

@@ -7,7 +7,6 @@ from router.config import Config, CurrentConfig
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import Conversions
-from router.jobs.desk import ResponsesDesk
 from router.jobs.job import Jobs
 from router.jobs.pulls import Pulls
 from router.models.defaults import RequestDefaults
@@ -15,6 +14,7 @@ from router.models.directory import ModelDirectory
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
 from router.requests.register import RequestRegister
+from router.stores.conversations import Conversations
 from router.workers.supervisor import Supervisor
 
 
@@ -31,12 +31,13 @@ class Services:
         jobs: Everything long that runs for clients.
         conversions: Runs the conversions that clients ask for.
         benches: Runs the benchmarks that clients ask for.
-        responses: What is kept of responses, and those that run in the background.
+        conversations: What is kept of responses.
     """
 
     current_config: CurrentConfig
     models: ModelDirectory
     supervisor: Supervisor
+    conversations: Conversations
     version: str
     url: str | None = None
     started_at: float = dataclasses.field(default_factory=time.monotonic)
@@ -47,7 +48,6 @@ class Services:
     conversions: Conversions | None = None
     benches: BenchRuns | None = None
     making: ModelMaking | None = None
-    responses: ResponsesDesk | None = None
     batches: Batches | None = None
 
     @property

@@ -4,17 +4,27 @@ They are among the running requests like all others. Not here: what is kept of t
 """
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import AsyncIterator
-from typing import Final
+from contextlib import aclosing
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from backends.errors import BackendError
 from registry.errors import RegistryError
-from router.errors import InvalidRequestError, RouterError, ShuttingDownError
-from router.protocols.responses.encoding import ResponseEncoder
+from router.errors import (
+    InvalidRequestError,
+    RequestCancelledError,
+    RouterError,
+    ShuttingDownError,
+    StoreUnavailableError,
+)
+from router.jobs.job import Job, JobKind, Jobs
 from router.requests.register import RunningRequest
+from router.stores.conversations import Conversations
+
+logger = logging.getLogger(__name__)
 
 FOLLOWABLE_S: Final = 300.0
 """How long the events of a response that has ended can still be read."""
@@ -24,6 +34,25 @@ MAX_RUNNING: Final = 1_000
 """Responses that run or wait in the background."""
 
 _OUR_ERRORS = (RouterError, BackendError, RegistryError)
+_RESPONSE: Final = JobKind[bytes](name="response", ends_late=True)
+
+
+class BackgroundEncoder(Protocol):
+    """Writes one response; what it returns is whole server-sent events."""
+
+    @property
+    def media_type(self) -> bytes | None:
+        """Of the stream; None = the answer is one JSON body."""
+
+    @property
+    def live_body(self) -> Any:
+        """The object of a response that has not ended."""
+
+    def queued(self) -> bytes:
+        """Return the first events."""
+
+    def failed(self, error: BaseException) -> bytes:
+        """Return how the stream ends with an error."""
 
 
 class BackgroundResponse:
@@ -33,52 +62,34 @@ class BackgroundResponse:
         running: What generates it; this object reads it.
     """
 
-    def __init__(self, running: RunningRequest, encoder: ResponseEncoder) -> None:
+    def __init__(self, jobs: Jobs, running: RunningRequest, encoder: BackgroundEncoder) -> None:
+        self._jobs = jobs
         self._running = running
         self._encoder = encoder
-        self._events: list[bytes] = []
         self._num_bytes = 0
-        self._news = asyncio.Event()
-        self._ended = asyncio.Event()
+        self.response_id = running.facts.request_id
         self.is_stream = encoder.media_type is not None
-        self._note(encoder.queued())
-
-    @property
-    def response_id(self) -> str:
-        """Its id."""
-        return self._running.facts.request_id
+        kept_s = FOLLOWABLE_S if self.is_stream else 0.0
+        self._job = jobs.start(_RESPONSE, self.response_id, self._run, about=self, kept_s=kept_s)
 
     @property
     def has_ended(self) -> bool:
         """Whether it has its last state."""
-        return self._ended.is_set()
+        return self._job.has_ended
 
     @property
-    def live_body(self) -> msgspec.Struct:
+    def live_body(self) -> Any:
         """The object of one that has not ended."""
         return self._encoder.live_body
 
-    async def run(self) -> None:
-        """Read the answer to its end."""
-        reading = self._running.follow()
-        try:
-            async for chunk in reading:
-                self._note(chunk if self.is_stream else b"")
-        except _OUR_ERRORS as exc:
-            self._note(self._encoder.failed(exc))
-        except asyncio.CancelledError:
-            self._note(self._encoder.failed(ShuttingDownError()))
-            raise
-        finally:
-            await reading.aclose()
-            self._ended.set()
-            self._tell()
-
     async def cancel(self) -> None:
         """End it now, if it has not ended; return when it has its last state."""
-        if not self.has_ended:
-            self._running.cancel()
-            await self._ended.wait()
+        self._job.stop("cancelled")
+        await self._job.wait()
+
+    def forget(self) -> None:
+        """Drop the events of one that has ended."""
+        self._jobs.forget(self._job)
 
     async def follow(self, after: int) -> AsyncIterator[bytes]:
         """Yield the events behind number `after`, to the last.
@@ -86,78 +97,64 @@ class BackgroundResponse:
         Raises:
             InvalidRequestError: There were too many to be kept.
         """
-        at = after + 1
-        while True:
-            news = self._news
-            if self._num_bytes > MAX_EVENT_BYTES:
-                raise InvalidRequestError("The response is too long to be followed; get it without stream.", "stream")
-            if at < len(self._events):
-                chunk, at = b"".join(self._events[at:]), len(self._events)
-                yield chunk
-            elif self.has_ended:
-                return
-            else:
-                await news.wait()
+        async with aclosing(self._job.follow(skip=after + 1)) as follower:
+            while self._num_bytes <= MAX_EVENT_BYTES and (events := await follower.next_batch()):
+                yield b"".join(events)
+        if self._num_bytes > MAX_EVENT_BYTES:
+            raise InvalidRequestError("The response is too long to be followed; get it without stream.", "stream")
 
-    def _note(self, chunk: bytes) -> None:
-        """Keep the events of a chunk; the number of an event is its place."""
-        if not self.is_stream or not chunk:
+    async def _run(self, job: Job[bytes]) -> None:
+        """Read the answer to its end; the number of an event is its place among those that the job keeps."""
+        self._tell(job, self._encoder.queued())
+        reading = self._running.follow()
+        try:
+            async for chunk in reading:
+                self._tell(job, chunk)
+        except _OUR_ERRORS as exc:
+            self._tell(job, self._encoder.failed(exc))
+        except asyncio.CancelledError:
+            is_cancelled = job.stop_reason == "cancelled"
+            self._tell(job, self._encoder.failed(RequestCancelledError() if is_cancelled else ShuttingDownError()))
+        finally:
+            await reading.aclose()
+
+    def _tell(self, job: Job[bytes], chunk: bytes) -> None:
+        if not self.is_stream or self._num_bytes > MAX_EVENT_BYTES:
             return
         self._num_bytes += len(chunk)
         if self._num_bytes > MAX_EVENT_BYTES:
-            self._events = []
-        else:
-            self._events += [block + b"\n\n" for block in chunk.split(b"\n\n") if block]
-        self._tell()
-
-    def _tell(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+            job.forget_events()
+            job.tell(b"")  # so that those who wait for events look
+            return
+        for block in chunk.split(b"\n\n"):
+            if block:
+                job.tell(block + b"\n\n")
 
 
-class BackgroundResponses:
-    """Those of a gateway. `run` is their task."""
+def has_room(jobs: Jobs) -> bool:
+    """Tell whether another response may be started.
 
-    def __init__(self) -> None:
-        self._responses: dict[str, BackgroundResponse] = {}
-        self._tasks: asyncio.TaskGroup | None = None
+    Raises:
+        ShuttingDownError: The process is about to end, or just starts.
+    """
+    jobs.check_open()
+    return len(jobs.running(_RESPONSE)) < MAX_RUNNING
 
-    async def run(self) -> None:
-        """Let responses run until cancelled; those that run then have failed."""
-        try:
-            async with asyncio.TaskGroup() as self._tasks:
-                await asyncio.get_running_loop().create_future()
-        finally:
-            self._tasks = None
 
-    @property
-    def has_room(self) -> bool:
-        """Whether another one may be started."""
-        num_running = sum(not response.has_ended for response in self._responses.values())
-        return self._tasks is not None and num_running < MAX_RUNNING
+def find_response(jobs: Jobs, response_id: str) -> BackgroundResponse | None:
+    """Return one that runs, or that has ended a short while ago; None for all others."""
+    job = jobs.get(_RESPONSE, response_id)
+    return None if job is None else job.about
 
-    def start(self, running: RunningRequest, encoder: ResponseEncoder) -> BackgroundResponse:
-        """Let a response run; `has_room` says whether it can."""
-        assert self._tasks is not None
-        response = BackgroundResponse(running, encoder)
-        self._responses[response.response_id] = response
-        self._tasks.create_task(self._run(response))
-        return response
 
-    def get(self, response_id: str) -> BackgroundResponse | None:
-        """Return one that runs, or that has ended a short while ago; None for all others."""
-        return self._responses.get(response_id)
-
-    async def _run(self, response: BackgroundResponse) -> None:
-        try:
-            await response.run()
-        finally:
-            if response.is_stream:
-                with contextlib.suppress(RuntimeError):  # the loop is closing
-                    asyncio.get_running_loop().call_later(FOLLOWABLE_S, self.forget, response.response_id)
-            else:
-                self.forget(response.response_id)
-
-    def forget(self, response_id: str) -> None:
-        """Drop the events of one that has ended."""
-        self._responses.pop(response_id, None)
+async def end_cut_off(conversations: Conversations, jobs: Jobs) -> None:
+    """Say of the responses that the end of an earlier gateway cut off that they have failed."""
+    try:
+        for response in await conversations.unfinished():
+            if find_response(jobs, response.response_id) is None:
+                error = {"code": "server_error", "message": "The server ended before the response did; ask again."}
+                body = msgspec.json.decode(response.body) | {"status": "failed", "error": error}
+                failed = msgspec.structs.replace(response, status="failed", body=msgspec.json.encode(body))
+                conversations.keep(failed)
+    except StoreUnavailableError as exc:
+        logger.warning("responses are not stored: %s", exc)

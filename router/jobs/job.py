@@ -33,13 +33,11 @@ class JobKind(Generic[EventT]):
     Attributes:
         slot_of: Events of one slot replace each other, for those who come late and for those who read slowly; an event
             of the slot None is told to those who follow now and not kept. Without the function every event is kept.
-        kept_s: How long a job that has ended can still be found and followed.
         ends_late: It belongs to requests: `Jobs.close` leaves it running, only the end of the jobs' context stops it.
     """
 
     name: str
     slot_of: Callable[[EventT], Hashable | None] | None = None
-    kept_s: float = 0.0
     ends_late: bool = False
 
 
@@ -48,6 +46,8 @@ class Job(Generic[EventT]):
 
     Args:
         name: Hashable; what it is found by among those of its kind.
+        about: What its owner keeps with it.
+        kept_s: How long it can still be found and followed when it has ended.
 
     Attributes:
         stop_reason: What the first `stop` said; None = nobody wants it to stop.
@@ -55,9 +55,11 @@ class Job(Generic[EventT]):
         on_abandoned: Called when the last of its followers has left before its end.
     """
 
-    def __init__(self, kind: JobKind[EventT], name: Any) -> None:
+    def __init__(self, kind: JobKind[EventT], name: Any, about: Any = None, kept_s: float = 0.0) -> None:
         self.kind = kind
         self.name = name
+        self.about = about
+        self.kept_s = kept_s
         self.stop_reason: StopReason | None = None
         self.is_ending = False
         self.on_abandoned: Callable[[], object] | None = None
@@ -247,15 +249,23 @@ class Jobs:
         if self._group is None or self._is_closed:
             raise ShuttingDownError
 
-    def start(self, kind: JobKind[EventT], name: Hashable, work: "Work[EventT]") -> Job[EventT]:
-        """Begin a job; none of that name runs.
+    def start(
+        self,
+        kind: JobKind[EventT],
+        name: Hashable,
+        work: "Work[EventT]",
+        *,
+        about: object = None,
+        kept_s: float = 0.0,
+    ) -> Job[EventT]:
+        """Begin a job; none of that name runs. Arguments as `Job` has them.
 
         Raises:
             ShuttingDownError: The process is about to end, or just starts.
         """
         self.check_open()
         assert self._group is not None
-        job = self._jobs[kind.name, name] = Job(kind, name)
+        job = self._jobs[kind.name, name] = Job(kind, name, about, kept_s)
         job.run(self._group, work, partial(self._on_end, job))
         return job
 
@@ -281,7 +291,7 @@ class Jobs:
             del self._jobs[key]
 
     def _on_end(self, job: Job[Any]) -> None:
-        if job.kind.kept_s:
-            asyncio.get_running_loop().call_later(job.kind.kept_s, self.forget, job)
+        if job.kept_s:
+            asyncio.get_running_loop().call_later(job.kept_s, self.forget, job)
         else:
             self.forget(job)

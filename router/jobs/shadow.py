@@ -24,13 +24,15 @@ from backends.wire.messages import SequenceTimings, Usage
 from registry.bench_record import BenchContestant, BenchLoad, BenchMachine, BenchRecord, BenchSample, BenchScenario
 from registry.engines import EngineKind, EngineSetting
 from registry.errors import RegistryError
-from router.config import ShadowConfig
+from router.config import CurrentConfig, ShadowConfig
 from router.errors import RouterError
+from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose, Target, usable_artifacts
 from router.requests.generation import Generation, GenerationRequest
-from router.requests.register import RunningRequest
-from router.services import Services
+from router.requests.register import RequestRegister, RunningRequest
+from router.version import VERSION
+from router.workers.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +75,10 @@ class Shadow:
 
     def __init__(
         self,
-        services: Services,
+        current_config: CurrentConfig,
+        models: ModelDirectory,
+        supervisor: Supervisor,
+        requests: RequestRegister,
         *,
         machine: BenchMachine,
         engine_versions: dict[EngineKind, dict[str, str]],
@@ -81,7 +86,10 @@ class Shadow:
         clock: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
-        self._services = services
+        self._current_config = current_config
+        self._models = models
+        self._supervisor = supervisor
+        self._requests = requests
         self._machine = machine
         self._engine_versions = engine_versions
         self._keep = keep
@@ -114,10 +122,10 @@ class Shadow:
 
     @property
     def _settings(self) -> ShadowConfig:
-        return self._services.config.shadow
+        return self._current_config.config.shadow
 
     def _is_anybody_here(self) -> bool:
-        return any(True for _ in self._services.requests)
+        return any(True for _ in self._requests)
 
     def _may_repeat(self) -> bool:
         now = self._clock()
@@ -139,7 +147,7 @@ class Shadow:
 
     def _other_engine(self, target: Target) -> EngineKind | None:
         try:
-            engines = usable_artifacts(self._services.models.get(target.model), Purpose.GENERATE)
+            engines = usable_artifacts(self._models.get(target.model), Purpose.GENERATE)
         except RegistryError:
             return None
         return next((engine for engine in engines if engine is not target.engine.kind), None)
@@ -165,7 +173,7 @@ class Shadow:
         model_request = msgspec.structs.replace(request.model_request, engine=EngineSetting(engine), keep_alive_s=None)
         spec = msgspec.structs.replace(request.spec, max_tokens=bound, priority=Priority.BACKGROUND, session_id=None)
         repeated = msgspec.structs.replace(request, model_request=model_request, spec=spec)
-        generation = Generation(self._services.supervisor, repeated)
+        generation = Generation(self._supervisor, repeated)
         reading = asyncio.ensure_future(_read_to_end(generation))
         try:
             while not reading.done():
@@ -184,7 +192,7 @@ class Shadow:
         if self._is_anybody_here():
             return  # what they asked for is being loaded
         model_request = ModelRequest(target.model, EngineSetting(str(target.engine)), load=target.load)
-        lease = await self._services.supervisor.lease(model_request, 0, Priority.BACKGROUND)
+        lease = await self._supervisor.lease(model_request, 0, Priority.BACKGROUND)
         lease.release()
 
     def _record(self, first: Measured, second: Measured) -> BenchRecord:
@@ -194,7 +202,7 @@ class Shadow:
             model=first.target.model,
             created_at=time.time(),
             duration_s=0.0,
-            version=self._services.version,
+            version=VERSION,
             seed=0,
             repeats=1,
             is_complete=True,

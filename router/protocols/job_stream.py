@@ -1,8 +1,8 @@
 """What all routes of jobs have in common: a job's events as a stream of server-sent events."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 
@@ -10,20 +10,20 @@ from router.http.dialect import OPENAI
 from router.http.streaming import SSE_KEEP_ALIVE, EventStream
 from router.jobs.job import Follower
 
-EventT = TypeVar("EventT")
 _encode = msgspec.json.Encoder().encode
 
 
-def job_stream(
-    follower: Follower[EventT],
-    *,
-    keepalive_s: float,
-    encode: Callable[[EventT], bytes] = lambda event: b"data: " + _encode(event) + b"\n\n",
-    headers: list[tuple[bytes, bytes]] | None = None,
-) -> EventStream:
+def job_stream(follower: Follower[Any], *, keepalive_s: float) -> EventStream:
     """Return the events of a job as a response; the job goes on when its client leaves."""
+    return long_stream(_encoded(follower), keepalive_s=keepalive_s)
+
+
+def long_stream(
+    chunks: AsyncIterator[bytes], *, keepalive_s: float, headers: list[tuple[bytes, bytes]] | None = None
+) -> EventStream:
+    """Return server-sent events that may be long in coming as a response."""
     return EventStream(
-        _chunks(follower, encode),
+        chunks,
         dialect=OPENAI,
         headers=headers,
         keep_alive=SSE_KEEP_ALIVE,
@@ -32,7 +32,7 @@ def job_stream(
     )
 
 
-async def _chunks(follower: Follower[EventT], encode: Callable[[EventT], bytes]) -> AsyncIterator[bytes]:
+async def _encoded(follower: Follower[Any]) -> AsyncIterator[bytes]:
     async with aclosing(follower):
         while events := await follower.next_batch():
-            yield b"".join(map(encode, events))
+            yield b"".join(b"data: " + _encode(event) + b"\n\n" for event in events)

@@ -21,7 +21,6 @@ from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.server import HttpServer, guarded, run
 from router.jobs.batches.runner import Batches
-from router.jobs.desk import ResponsesDesk
 from router.models.auto.learning import AutoLearning
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
@@ -69,10 +68,10 @@ class FakeFront:
 
     async def __aenter__(self) -> Self:
         await self.fleet.__aenter__()
-        self.services = Services(self.fleet.current_config, self.models, self.supervisor, "0.0.0")
-        conversations = Conversations(self._conversations_db, lambda: self.services.config.conversations)
-        self.services.responses = ResponsesDesk(conversations)
-        self._desk = asyncio.create_task(self.services.responses.run())
+        current = self.fleet.current_config
+        conversations = Conversations(self._conversations_db, lambda: current.config.conversations)
+        self.services = Services(current, self.models, self.supervisor, conversations, "0.0.0")
+        await self.services.jobs.__aenter__()
         folder = self._conversations_db.with_name("batches")
         self.services.batches = Batches(folder, lambda: self.services.config, partial(run_line, self.services))
         self._batches = asyncio.create_task(self.services.batches.run())
@@ -100,10 +99,15 @@ class FakeFront:
         self.server.stop()
         self.server.stop()
         await self._served
-        for task in (self._batches, self._desk):
-            task.cancel()
-            await asyncio.wait([task])
+        await self.end_jobs()
+        self._batches.cancel()
+        await asyncio.wait([self._batches])
+        await self.services.conversations.close()
         await self.fleet.close()
+
+    async def end_jobs(self) -> None:
+        """End what runs without clients, as the end of the gateway does; a second call does nothing."""
+        await self.services.jobs.__aexit__()
 
     @property
     def supervisor(self) -> Supervisor:

@@ -7,7 +7,7 @@ import msgspec
 from router.errors import QueueFullError, StoreUnavailableError
 from router.http.asgi import Receive
 from router.http.streaming import until_disconnect
-from router.jobs.background import BackgroundResponse
+from router.jobs.background import BackgroundResponse, has_room
 from router.protocols.choice import chosen_model
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.request import tier_used
@@ -24,7 +24,6 @@ from router.requests.generation import Generation
 from router.requests.headers import RequestHeaders
 from router.requests.register import RunningRequest
 from router.services import Services
-from router.stores.conversations import Conversations
 
 _BUSY_RETRY_S = 5.0
 
@@ -81,8 +80,8 @@ def response_answering(services: Services, asked: AskedResponse) -> Answering:
 
 def keep(services: Services, asked: AskedResponse, response: Response) -> None:
     """Keep a response as it is now, where it is to be kept."""
-    if asked.head.is_stored and services.responses is not None:
-        services.responses.conversations.keep(asked.items.stored(asked.head, response))
+    if asked.head.is_stored:
+        services.conversations.keep(asked.items.stored(asked.head, response))
 
 
 def start_in_background(services: Services, arrival: Arrival, asked: AskedResponse) -> BackgroundResponse:
@@ -90,16 +89,16 @@ def start_in_background(services: Services, arrival: Arrival, asked: AskedRespon
 
     Raises:
         QueueFullError: Too many run already.
+        ShuttingDownError: The server is about to end.
     """
-    desk = services.responses
-    if desk is None or not desk.background.has_room:
+    if not has_room(services.jobs):
         raise QueueFullError(retry_after_s=_BUSY_RETRY_S)
     running = start(
         services, response_answering(services, asked), client="background", timeout_s=arrival.headers.timeout_s
     )
     encoder = encoder_of(running)
     keep(services, asked, encoder.live_body)
-    return desk.background.start(running, encoder)
+    return BackgroundResponse(services.jobs, running, encoder)
 
 
 def encoder_of(running: RunningRequest) -> ResponseEncoder:
@@ -114,8 +113,7 @@ def _is_stored(services: Services, body: ResponseRequest) -> bool:
     Raises:
         StoreUnavailableError: It has to be, and cannot.
     """
-    conversations: Conversations | None = None if services.responses is None else services.responses.conversations
-    keeps = conversations is not None and conversations.keeps
+    keeps = services.conversations.keeps
     if (body.store or body.background) and not keeps:
         raise StoreUnavailableError(
             "Responses are not stored: conversations.max_bytes is 0, or the log says what is wrong with the database. "

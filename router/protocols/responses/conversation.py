@@ -2,7 +2,7 @@
 
 import msgspec
 
-from router.errors import InvalidRequestError, PreviousResponseNotFoundError, StoreUnavailableError
+from router.errors import InvalidRequestError, StoreUnavailableError
 from router.protocols.responses.answer_schemas import Response
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import Item, ItemReference, read_items
@@ -62,9 +62,7 @@ def chain_items(chain: tuple[StoredResponse, ...]) -> list[Item]:
 async def _history(services: Services, previous_id: str | None) -> tuple[list[Item], str | None]:
     if previous_id is None:
         return [], None
-    if services.responses is None:
-        raise PreviousResponseNotFoundError(previous_id)
-    chain = await services.responses.conversations.chain(previous_id)
+    chain = await services.conversations.chain(previous_id)
     if chain[-1].status in {"queued", "in_progress"}:
         raise InvalidRequestError(
             f"previous_response_id: {previous_id} is {chain[-1].status}; wait for its end", "previous_response_id"
@@ -74,9 +72,9 @@ async def _history(services: Services, previous_id: str | None) -> tuple[list[It
 
 async def _referred(services: Services, reference: ItemReference, history: list[Item]) -> Item:
     found = next((item for item in history if item["id"] == reference.item_id), None)
-    if found is None and services.responses is not None:
+    if found is None:
         try:
-            found = await services.responses.conversations.item(reference.item_id)
+            found = await services.conversations.item(reference.item_id)
         except StoreUnavailableError:
             found = None
     if found is None:

@@ -4,7 +4,6 @@ Source: OpenAI API reference, "Get a model response", "Delete a model response",
 items".
 """
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -16,17 +15,15 @@ from msgspec import Meta
 
 from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFieldError
 from router.http.asgi import json_reply
-from router.http.dialect import OPENAI
-from router.http.streaming import SSE, SSE_KEEP_ALIVE, EventStream
-from router.jobs.background import FOLLOWABLE_S, BackgroundResponse
-from router.jobs.desk import ResponsesDesk
+from router.http.streaming import SSE, EventStream
+from router.jobs.background import FOLLOWABLE_S, BackgroundResponse, find_response
 from router.protocols.endpoint import AFTER, ORDER, Parameter, Stream, page_limit
+from router.protocols.job_stream import long_stream
 from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
 from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import chain_items
 from router.protocols.responses.request import check_include
 from router.services import Services
-from router.work_errors import ResponseNotFoundError
 
 _ONE: Final = "/v1/responses/{response_id:str}"
 _INCLUDE: Final = Parameter(
@@ -66,13 +63,12 @@ async def get_response(
     check_include([*parameters.get("include", []), *parameters.get("include[]", [])])
     if _flag(parameters, "include_obfuscation"):
         raise UnsupportedFieldError("include_obfuscation is not supported; leave it out", "include_obfuscation")
-    desk = _desk(services, response_id)
-    running = desk.background.get(response_id)
+    running = find_response(services.jobs, response_id)
     after = _number(parameters, "starting_after")
     if _flag(parameters, "stream"):
         if running is None or not running.is_stream:
             # A response that is not kept is not there, whatever is wanted of it.
-            await desk.conversations.get(response_id)
+            await services.conversations.get(response_id)
             raise InvalidRequestError(
                 f"stream: {response_id} has no events to follow; only a response that was created with background: "
                 f"true and stream: true has, until {FOLLOWABLE_S:.0f} s after its end. Get it without stream.",
@@ -83,29 +79,27 @@ async def get_response(
         raise InvalidRequestError("starting_after is only allowed together with stream=true", "starting_after")
     if running is not None and not running.has_ended:
         return json_reply(running.live_body)
-    return json_reply((await desk.conversations.get(response_id)).body)
+    return json_reply((await services.conversations.get(response_id)).body)
 
 
 @RESPONSES_API.delete(_ONE, DeletedResponse)
 async def delete_response(response_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """Forget a response; one that runs is cancelled."""
-    desk = _desk(services, response_id)
-    running = desk.background.get(response_id)
+    running = find_response(services.jobs, response_id)
     if running is not None:
         await running.cancel()
-        desk.background.forget(response_id)
-    await desk.conversations.delete(response_id)
+        running.forget()
+    await services.conversations.delete(response_id)
     return json_reply(DeletedResponse(id=response_id, object="response", deleted=True))
 
 
 @RESPONSES_API.post(f"{_ONE}/cancel", Response)
 async def cancel_response(response_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """End a response that runs in the background."""
-    desk = _desk(services, response_id)
-    running = desk.background.get(response_id)
+    running = find_response(services.jobs, response_id)
     if running is not None:
         await running.cancel()
-    found = await desk.conversations.get(response_id)
+    found = await services.conversations.get(response_id)
     if not msgspec.json.decode(found.body, type=_Kind).background:
         raise InvalidRequestError(f"Cannot cancel a synchronous response: {response_id}.", "response_id")
     return json_reply(found.body)
@@ -124,7 +118,7 @@ async def list_input_items(
     order = _one(parameters, "order") or "desc"
     if order not in {"asc", "desc"}:
         raise InvalidRequestError(f"order: {order!r:.40} is not known; send asc or desc", "order")
-    chain = await _desk(services, response_id).conversations.history(response_id)
+    chain = await services.conversations.history(response_id)
     items = msgspec.convert([*chain_items(chain[:-1]), *chain[-1].input_items], list[KeptItem])
     after = _one(parameters, "after")
     page = InputItemList.of(items if order == "asc" else items[::-1], after=after, limit=limit or DEFAULT_LIMIT)
@@ -135,22 +129,8 @@ async def list_input_items(
 
 def event_stream(services: Services, running: BackgroundResponse, after: int) -> EventStream:
     """Return the events of a response that runs, those behind number `after`; whoever leaves ends nothing."""
-    keepalive_s = services.config.server.keepalive_s
-    chunks: AsyncIterator[bytes] = running.follow(after)
-    return EventStream(
-        chunks,
-        dialect=OPENAI,
-        headers=[(b"x-request-id", running.response_id.encode())],
-        keep_alive=SSE_KEEP_ALIVE,
-        keep_alive_s=keepalive_s,
-        commit_after_s=keepalive_s,
-    )
-
-
-def _desk(services: Services, response_id: str) -> ResponsesDesk:
-    if services.responses is None:
-        raise ResponseNotFoundError(response_id)
-    return services.responses
+    headers = [(b"x-request-id", running.response_id.encode())]
+    return long_stream(running.follow(after), keepalive_s=services.config.server.keepalive_s, headers=headers)
 
 
 def _parameters(request: Request[Any, Any, Any], known: tuple[str, ...]) -> _Parameters:

@@ -4,9 +4,11 @@ import asyncio
 from typing import Any
 
 import msgspec
+import pytest
 
 from backends.fake.engine import FakeOptions
 from backends.sequence import Priority
+from router.jobs import background
 from tests.support.fake_openai import FakeFront, with_front
 
 PATH = "/v1/responses"
@@ -135,13 +137,22 @@ async def test_one_that_cannot_be_served_has_failed(front: FakeFront) -> None:
 async def test_the_end_of_the_gateway_is_the_end_of_those_that_run(front: FakeFront) -> None:
     body = await begun(front, max_output_tokens=4000)
     await front.fleet.until(lambda: bool(front.running[0].generation.has_output), "it writes")
-    assert front.services.responses is not None
-    conversations = front.services.responses.conversations
-    background = front.services.responses.background.get(body["id"])
-    assert background is not None
-    ended = asyncio.ensure_future(conversations.get(body["id"]))
-    await ended
-    front._desk.cancel()
-    await asyncio.wait([front._desk])
-    assert background.has_ended
+    await front.end_jobs()
     assert front.running == []
+    kept = msgspec.json.decode((await front.services.conversations.get(body["id"])).body)
+    assert kept["status"] == "failed"
+    assert kept["output"][0]["content"][0]["text"]
+
+
+@with_front(llamacpp=ENDLESS)
+async def test_one_that_is_too_long_is_followed_no_more_and_goes_on(
+    front: FakeFront, *, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "MAX_EVENT_BYTES", 20_000)
+    response = await front.client.post(PATH, json=body_of(stream=True, max_output_tokens=200))
+    events = events_of(response.text)
+    assert "too long to be followed" in events[-1]["error"]["message"]
+    response_id = events[0]["response"]["id"]
+    late = await front.client.get(f"{PATH}/{response_id}?stream=true&starting_after=100000")
+    assert (late.status_code, late.json()["error"]["param"]) == (400, "stream")
+    assert (await polled(front, response_id))["status"] == "incomplete"

@@ -194,19 +194,19 @@ async def test_the_last_follower_who_leaves_is_noticed() -> None:
 
 
 async def test_a_job_that_has_ended_is_found_for_a_while() -> None:
-    kept = JobKind[Event](name="kept", kept_s=30.0)
     steps = Steps()
     async with Jobs() as jobs:
-        job = jobs.start(kept, 1, steps)
+        job = jobs.start(KIND, 1, steps, about="this", kept_s=30.0)
         steps.tell(Lasting(1))
         steps.tell(End("done"))
         await job.wait()
-        assert jobs.get(kept, 1) is job
-        assert jobs.running(kept) == []
+        assert jobs.get(KIND, 1) is job
+        assert job.about == "this"
+        assert jobs.running(KIND) == []
         assert await heard(job.follow()) == [Lasting(1), End("done")]
-        again = jobs.start(kept, 1, Steps())
+        again = jobs.start(KIND, 1, Steps())
         jobs.forget(job)
-        assert jobs.get(kept, 1) is again
+        assert jobs.get(KIND, 1) is again
 
 
 async def test_a_defect_costs_its_own_job_only(caplog: pytest.LogCaptureFixture) -> None:

@@ -38,7 +38,10 @@ class Time:
 @contextlib.asynccontextmanager
 async def shadow_of(front: FakeFront, clock: Time | None = None) -> AsyncGenerator[Shadow, None]:
     shadow = Shadow(
-        front.services,
+        front.services.current_config,
+        front.services.models,
+        front.services.supervisor,
+        front.services.requests,
         machine=BenchMachine(machine_id="here", system="test"),
         engine_versions={},
         keep=front.registry.benches.add,

@@ -57,7 +57,7 @@ def _within(place: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str,
 
 
 def test_the_app_has_the_endpoints_that_are_declared() -> None:
-    services = Services(CurrentConfig(Config()), models=None, supervisor=None, version="1")  # type: ignore[arg-type]  # no request
+    services = Services(CurrentConfig(Config()), models=None, supervisor=None, conversations=None, version="1")  # type: ignore[arg-type]  # no request
     app = create_app(services)
     routes = [
         (method, re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path_format))
