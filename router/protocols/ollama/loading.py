@@ -32,10 +32,6 @@ async def load_or_unload(services: Services, model: RequestedModel) -> str:
 
     Returns:
         What was done, as `done_reason` says it.
-
-    Raises:
-        RouterError: The model cannot be loaded, or the server shuts down.
-        RegistryError: There is no such model.
     """
     if is_unload(model):
         await services.supervisor.stop_model(model.model_request.model)
@@ -50,12 +46,7 @@ async def load_or_unload(services: Services, model: RequestedModel) -> str:
 async def reply_to_empty(
     services: Services, arrival: Arrival, model: RequestedModel, head: OllamaHead, *, is_stream: bool
 ) -> ASGIApp:
-    """Answer a request without a prompt; a stream is kept alive during the load.
-
-    Raises:
-        RouterError: Where nothing is streamed, the errors of `load_or_unload`.
-        RegistryError: The same.
-    """
+    """Answer a request without a prompt; a stream is kept alive during the load."""
     headers = [(REQUEST_ID_HEADER, head.answer_id.encode())]
     if not is_stream:
         reason = await until_disconnect(arrival.request.receive, load_or_unload(services, model))

@@ -80,12 +80,7 @@ async def pull_lines(services: Services, name: PullName) -> AsyncGenerator[Statu
 
 
 async def lines_reply(request: _ANY, lines: AsyncGenerator[StatusLine, None], *, is_stream: bool) -> ASGIApp:
-    """Answer with lines as they come, or with the last one.
-
-    Raises:
-        RouterError: Not streaming: what the lines raise; the client went away.
-        RegistryError: Not streaming: what the lines raise.
-    """
+    """Answer with lines as they come, or with the last one."""
     if not is_stream:
         return json_reply(await until_disconnect(request.receive, _last(lines)))
     return EventStream(_encoded(lines), dialect=OLLAMA_ERRORS, media_type=NDJSON)
