@@ -43,7 +43,7 @@ def status(services: Services) -> Status:
         url=services.url,
         engine_setting=config.engine.value,
         config_error=services.current_config.error,
-        residency=config.residency.value,
+        residency=config.residency,
         standby=config.standby,
         workers=[_worker(worker, expires_at, config) for worker in services.supervisor.workers],
         queue=_queue(services),
