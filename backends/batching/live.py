@@ -10,7 +10,8 @@ import dataclasses
 import operator
 
 from backends.batching.prefix_index import Match
-from backends.sequence import Priority, Sequence, SequenceState
+from backends.sequence import Sequence, SequenceState
+from backends.wire.request import Priority
 
 SLICE_TOKENS = 32
 """Tokens that a background sequence may draw as if it were interactive, once it was held for too long.

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from backends.errors import BackendError
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from registry.errors import RegistryError
 from router.errors import (
     EngineCrashedError,

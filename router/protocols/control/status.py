@@ -7,7 +7,7 @@ from collections import Counter
 from msgspec.structs import asdict
 
 from backends.llamacpp.threads import default_num_threads
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from registry.engines import EngineKind
 from registry.settings import LoadSettings
 from router.config import Config

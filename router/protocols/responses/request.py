@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from backends.sequence import Priority
 from backends.wire.prompts import ChatPrompt
-from backends.wire.request import Constraint, OutputSpec, SequenceSpec, ToolChoice
+from backends.wire.request import Constraint, OutputSpec, Priority, SequenceSpec, ToolChoice
 from router.errors import InvalidRequestError, MissingFieldError, UnsupportedFieldError
 from router.http.body import convert_part
 from router.models.defaults import RequestDefaults, stop_texts, with_system

@@ -8,7 +8,8 @@ from backends.base import BatchLimits, Chunk, StepPlan
 from backends.batching.batcher import Fork
 from backends.batching.live import SLICE_TOKENS
 from backends.batching.prefill_budget import SHORT_PREFILL_TOKENS
-from backends.sequence import Priority, SequenceState
+from backends.sequence import SequenceState
+from backends.wire.request import Priority
 from tests.support.cell_engine import Driven, sequence_of
 
 LIMITS = BatchLimits(max_sequences=2, num_slots=8, num_cells=1000, step_tokens=50, background_max_wait_s=60)
