@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from backends.errors import BackendError
+from backends.wire.messages import Usage
 from backends.wire.request import Priority
 from registry.errors import RegistryError
 from router.errors import (
@@ -70,36 +71,26 @@ async def run_line(services: Services, batch: Batch, line: Line, body: bytes) ->
     if not is_ok:
         return LineEnd(number=line.number, is_ok=False, result=result, duration_s=duration_s)
     told = msgspec.json.decode(answer)
-    usage = _Usage.of(told.get("usage") or {})
     return LineEnd(
         number=line.number,
         is_ok=True,
         result=result,
         output=output_text(told),
-        num_input_tokens=usage.num_input,
-        num_output_tokens=usage.num_output,
-        num_cached_tokens=usage.num_cached,
-        num_reasoning_tokens=usage.num_reasoning,
+        usage=_usage_of(told.get("usage") or {}),
         duration_s=duration_s,
     )
 
 
-class _Usage(msgspec.Struct, frozen=True):
-    num_input: int
-    num_output: int
-    num_cached: int
-    num_reasoning: int
-
-    @classmethod
-    def of(cls, usage: dict[str, Any]) -> "_Usage":
-        details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-        of_answer = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
-        return cls(
-            usage.get("prompt_tokens") or usage.get("input_tokens") or 0,
-            usage.get("completion_tokens") or usage.get("output_tokens") or 0,
-            details.get("cached_tokens") or 0,
-            of_answer.get("reasoning_tokens") or 0,
-        )
+def _usage_of(usage: dict[str, Any]) -> Usage:
+    """Return the tokens of an answer of any endpoint."""
+    of_prompt = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    of_answer = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    return Usage(
+        usage.get("prompt_tokens") or usage.get("input_tokens") or 0,
+        of_prompt.get("cached_tokens") or 0,
+        usage.get("completion_tokens") or usage.get("output_tokens") or 0,
+        of_answer.get("reasoning_tokens") or 0,
+    )
 
 
 async def _answer(services: Services, batch: Batch, body: bytes) -> tuple[str, bytes]:

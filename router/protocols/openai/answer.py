@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from backends.wire.messages import SequenceEnd
 from backends.wire.output import PositionLogprobs
+from router.protocols.answers import CachedTokens, ReasoningTokens
 from router.protocols.fields.logprobs import number_of, position_logprobs, token_text
 from router.protocols.openai import answer_schemas as answers
 from router.protocols.openai.schemas import ServiceTier
@@ -168,8 +169,8 @@ def usage_of(ends: Sequence[SequenceEnd], num_choices: int = 1) -> answers.Usage
         prompt_tokens=prompt,
         completion_tokens=output,
         total_tokens=prompt + output,
-        prompt_tokens_details=answers.PromptTokensDetails(sum(end.usage.num_cached_tokens for end in firsts)),
-        completion_tokens_details=answers.CompletionTokensDetails(sum(end.usage.num_reasoning_tokens for end in ends)),
+        prompt_tokens_details=CachedTokens(sum(end.usage.num_cached_tokens for end in firsts)),
+        completion_tokens_details=ReasoningTokens(sum(end.usage.num_reasoning_tokens for end in ends)),
     )
 
 

@@ -11,6 +11,7 @@ from backends.wire.messages import SequenceEnd
 from router.errors import RequestCancelledError
 from router.http.dialect import openai_error
 from router.http.error_response import shown_error
+from router.protocols.answers import ReasoningTokens
 from router.protocols.openai.answer import timings_of
 from router.protocols.openai.schemas import ServiceTier, TextFormat
 from router.protocols.responses import answer_schemas as answers
@@ -126,8 +127,8 @@ def usage_of(end: SequenceEnd) -> answers.ResponseUsage:
             cached_tokens=usage.num_cached_tokens, cache_write_tokens=usage.num_prompt_tokens - usage.num_cached_tokens
         ),
         output_tokens=usage.num_output_tokens,
-        output_tokens_details=answers.OutputTokensDetails(usage.num_reasoning_tokens),
-        total_tokens=usage.num_prompt_tokens + usage.num_output_tokens,
+        output_tokens_details=ReasoningTokens(usage.num_reasoning_tokens),
+        total_tokens=usage.num_tokens,
     )
 
 
