@@ -29,13 +29,11 @@ from router.protocols.openai.answering import openai_answering
 from router.protocols.openai.embeddings import embeddings_body, new_embedding_id, read_embedding_request
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.responses.answering import read_request, response_answering
-from router.protocols.serving import start
-from router.requests.embedding import EmbeddingRun
+from router.protocols.serving import start, start_embedding
 from router.requests.facts import RequestFacts
 from router.requests.generation import GenerationRequest
 from router.requests.headers import RequestHeaders
 from router.requests.register import RunningRequest, whole_answer
-from router.requests.running_embedding import RunningEmbedding
 from router.services import Services
 
 MAX_ATTEMPTS: Final = 5
@@ -134,11 +132,9 @@ async def _attempt(services: Services, batch: Batch, body: bytes) -> tuple[str, 
 async def _embed(services: Services, body: bytes, client: str) -> tuple[str, bytes]:
     request, wanted = read_embedding_request(services, body, None)
     wanted = msgspec.structs.replace(wanted, priority=Priority.BACKGROUND)
-    services.models.note_use(wanted.model_request.model)
     facts = RequestFacts(request_id=new_embedding_id(), protocol="openai", client=client)
-    run = EmbeddingRun(services.supervisor, wanted)
-    running: RunningEmbedding = services.requests.start_embedding(facts, run, services.config.limits)
-    return facts.request_id, await embeddings_body(request, await running.result())
+    vectors = await start_embedding(services, wanted, facts).result()
+    return facts.request_id, await embeddings_body(request, vectors)
 
 
 def _check_whole(value: bool | None, name: str) -> None:  # noqa: FBT001 - a field's value
