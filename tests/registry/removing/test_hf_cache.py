@@ -1,7 +1,6 @@
 """Removing from the Hugging Face cache: what goes, in which order, what stays, and kills in between."""
 
 import os
-import random
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from registry.scan import ScanRoot, register_path, scan
 from registry.store import Registry
 from tests.registry.gguf_builder import llama_model
 from tests.registry.mlx_builder import write_mlx_dir
-from tests.registry.remover import NUM_KILLS, killed_at_random
+from tests.registry.remover import killed_at, spread, steps_of
 
 OLD, NEW = "a" * 40, "b" * 40
 
@@ -192,20 +191,24 @@ def test_stopped_after_each_step_it_is_ended_by_the_next_scan(store: Registry, c
 
 
 def test_rows_and_cache_agree_after_a_kill_in_the_middle(tmp_path: Path) -> None:
-    rng = random.Random(20_261_123)
-    num_cut = 0
-    for number in range(NUM_KILLS // 2):
-        hub, path = tmp_path / f"hub-{number}", tmp_path / f"{number}.sqlite3"
-        write_mlx_dir(tmp_path / "mlx", extra={f"f{file}.txt": str(file) for file in range(4)})
+    write_mlx_dir(tmp_path / "mlx", extra={f"f{file}.txt": str(file) for file in range(4)})
+
+    def make(name: str) -> tuple[Path, Path]:
+        hub, path = tmp_path / f"hub-{name}", tmp_path / f"{name}.sqlite3"
         for index in range(4):
             repository = Repository(hub, f"models--o--m{index}")
             repository.put_folder(NEW, tmp_path / "mlx")
             repository.put(NEW, "marker.json", str(index).encode())
             repository.put(OLD, f"m{index}.gguf", llama_model() + bytes(index), ref=None)
-        root = ScanRoot(path=hub, layout="hf_cache")
         with Registry(path) as store:
-            scan(store, [root])
-        killed_at_random(rng, str(path), longest_s=0.03)
+            scan(store, [ScanRoot(path=hub, layout="hf_cache")])
+        return hub, path
+
+    steps = steps_of(str(make("whole")[1]))
+    num_cut = 0
+    for step in spread(steps, 16):
+        hub, path = make(str(step))
+        killed_at(step, str(path))
         with Registry(path) as store:
             num_cut += len(store.removals.pending())
             assert finish_removals(store) == ()
@@ -219,7 +222,7 @@ def test_rows_and_cache_agree_after_a_kill_in_the_middle(tmp_path: Path) -> None
             assert {ref.parent.parent for ref in hub.glob("*/refs/main")} == {
                 snapshot.parent.parent for snapshot in hub.glob(f"*/snapshots/{NEW}")
             }
-    assert num_cut > 0
+    assert num_cut > 4, "some hit the middle of one"
 
 
 def hf_link(hub: Path, commit: str, blob: Path) -> Path:
