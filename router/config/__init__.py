@@ -17,6 +17,7 @@ from router.config.schema import (
     LogLevel,
     MLXConfig,
     ModelsConfig,
+    Residency,
     ServerConfig,
     is_loopback,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "MLXConfig",
     "ModelsConfig",
     "Overrides",
+    "Residency",
     "ServerConfig",
     "ShadowConfig",
     "apply_overrides",

@@ -8,7 +8,7 @@ Units stand in the names: `_s` seconds, `_bytes`, `_tokens`. `None` always means
 
 import enum
 import ipaddress
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -46,6 +46,12 @@ SocketPath = Annotated[
 Origin = Annotated[
     str, Meta(pattern=r"^https?://[^/\s]+$", description="an origin like http://localhost:3000, without a path")
 ]
+
+
+class Residency(enum.StrEnum):
+    """How many models may be loaded at a time."""
+
+    EXCLUSIVE = "exclusive"
 
 
 class FlashAttention(enum.StrEnum):
@@ -345,7 +351,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     engine: EngineSetting = EngineSetting.AUTO
-    residency: Literal["exclusive"] = "exclusive"
+    residency: Residency = Residency.EXCLUSIVE
     standby: bool = False
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()

@@ -81,9 +81,6 @@ def stop_texts(
     Args:
         said: By the request; a text is one of them.
         max_texts: That a request of this protocol may have.
-
-    Raises:
-        InvalidRequestError: They are too many together.
     """
     own = (said,) if isinstance(said, str) else tuple(said or ())
     texts = tuple(dict.fromkeys(own + defaults.stop)) if defaults.stop else own

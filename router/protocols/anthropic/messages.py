@@ -42,11 +42,7 @@ class PromptMessages(msgspec.Struct, frozen=True):
 
 
 def read_messages(messages: list[Message], system: str | list[TextBlock] | None) -> PromptMessages:
-    """Return what the template is given.
-
-    Raises:
-        InvalidRequestError: A block stands where it cannot, or answers no call.
-    """
+    """Return what the template is given."""
     reader = _Reader()
     text = _system_text(system)
     if text:

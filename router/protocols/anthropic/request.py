@@ -1,12 +1,16 @@
-"""Bodies of Anthropic's Messages API to what the router answers: every field is honoured, a label, or refused."""
+"""Bodies of Anthropic's Messages API to what the router answers: every field is honoured, a label, or refused.
+
+Whatever is refused is an `InvalidRequestError` that names the field.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
+from backends.sequence import Priority
 from backends.wire.prompts import ChatPrompt
-from backends.wire.request import Constraint, OutputSpec, Priority, SequenceSpec, ToolChoice
+from backends.wire.request import Constraint, OutputSpec, SequenceSpec, ToolChoice
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
@@ -56,12 +60,7 @@ _PATHS: Final = ToolPaths(function="tools[{}]", parameters="input_schema", named
 
 
 def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
-    """Return what a request asks for.
-
-    Raises:
-        RouterError: It is not valid.
-        RegistryError: There is no such model.
-    """
+    """Return what a request asks for."""
     body = decode_body(arrival.raw, MessagesRequest)
     headers = arrival.headers
     if headers.session_id is None:
@@ -96,12 +95,7 @@ def _hides_thinking(body: MessagesRequest) -> bool:
 
 
 def generation_for(request: MessagesRequest, model: ChosenModel, headers: RequestHeaders) -> GenerationRequest:
-    """Return what a request asks for.
-
-    Raises:
-        UnsupportedFieldError: A field that is not honoured has a value that asks for something.
-        InvalidRequestError: A value is out of range, or two fields contradict each other.
-    """
+    """Return what a request asks for."""
     if isinstance(request.thinking, ThinkingEnabled) and request.thinking.budget_tokens >= request.max_tokens:
         path = "thinking.budget_tokens"
         raise InvalidRequestError(
@@ -130,10 +124,6 @@ def prompt_for(request: _AnyBody, defaults: RequestDefaults, tools: RequestTools
 
     Args:
         tools: Those of the request; None = they are read here.
-
-    Raises:
-        UnsupportedFieldError: A field that is not honoured has a value that asks for something.
-        InvalidRequestError: A message or a tool is not as it must be.
     """
     _check_honoured(request)
     tools = request_tools(request) if tools is None else tools
@@ -196,12 +186,7 @@ def _keeps_everything(wanted: Any) -> bool:
 
 
 def request_tools(request: _AnyBody) -> RequestTools:
-    """Return the tools that a request may use.
-
-    Raises:
-        UnsupportedFieldError: A tool is one that Anthropic's servers run, or that only its models know.
-        InvalidRequestError: A tool or the choice is not well formed, or they do not fit each other.
-    """
+    """Return the tools that a request may use."""
     functions = [_function(raw, f"tools[{index}]") for index, raw in enumerate(request.tools or [])]
     choice = request.tool_choice
     is_parallel = choice is None or not choice.disable_parallel_tool_use

@@ -15,11 +15,7 @@ MAX_CONSTRAINT_BYTES: Final = 65_536
 
 
 def checked_constraint(kind: ConstraintKind, text: str, param: str) -> Constraint:
-    """Return a constraint that is not too long.
-
-    Raises:
-        InvalidRequestError: It is.
-    """
+    """Return a constraint that is not too long."""
     num_bytes = len(text.encode())
     if num_bytes > MAX_CONSTRAINT_BYTES:
         raise InvalidRequestError(f"{param}: at most {MAX_CONSTRAINT_BYTES} bytes, got {num_bytes}", param)

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import inspect
 
 from registry.engines import EngineKind
-from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFieldError
+from router.errors import InvalidJSONError, InvalidRequestError, UnknownFieldError, UnsupportedFieldError
 from router.http.body import decode_json
 from router.protocols.fields.words import words_of
 
@@ -129,11 +129,7 @@ def not_honoured(part: msgspec.Struct, engine: EngineKind | None = None) -> Iter
 
 
 def refuse_unsupported(body: msgspec.Struct, engine: EngineKind) -> None:
-    """Refuse a body that asks for something in vain, in the words of OpenAI's protocols.
-
-    Raises:
-        UnsupportedFieldError: The message names the field and the way out.
-    """
+    """Refuse a body that asks for something in vain, in the words of OpenAI's protocols."""
     for path, field in not_honoured(body, engine):
         values = ", ".join(msgspec.json.encode(value).decode() for value in field.neutral)
         way_out = field.hint or ("leave it out" + (f", or send {values}" if values else ""))
@@ -141,11 +137,7 @@ def refuse_unsupported(body: msgspec.Struct, engine: EngineKind) -> None:
 
 
 def decode_body(raw: bytes, body: type[BodyT]) -> BodyT:
-    """Read a body.
-
-    Raises:
-        InvalidRequestError: It is not valid; the message names the field and what it may be.
-    """
+    """Read a body."""
     try:
         return decode_json(raw, body)
     except InvalidRequestError as exc:
@@ -154,7 +146,7 @@ def decode_body(raw: bytes, body: type[BodyT]) -> BodyT:
 
 def with_allowed_values(error: InvalidRequestError, body: type[msgspec.Struct]) -> InvalidRequestError:
     """Return a decoder's error that says what the field may be, or the object that it lies in."""
-    if isinstance(error, UnknownFieldError):
+    if isinstance(error, UnknownFieldError | InvalidJSONError):
         return error
     fields = fields_of(body)
     path = _INDEX.sub("[]", error.param or "")

@@ -1,6 +1,7 @@
 """The tools of a request, by whatever protocol: what the template shows to the model, what the answer may call. Pure.
 
-A tool is a function here, as OpenAI and Ollama write them; `tools[i].function` is its place in a body of both.
+A tool is a function here, as OpenAI and Ollama write them. Whatever is refused is an `InvalidRequestError` that names
+its place in the body.
 """
 
 from collections.abc import Sequence
@@ -113,9 +114,6 @@ def tools_for(
 
     Args:
         is_parallel: Whether one answer may have several calls.
-
-    Raises:
-        InvalidRequestError: A tool is not well formed, or the choice does not fit the tools.
     """
     allowed = _allowed(choice, _checked_names(functions, paths), paths)
     chosen = [function for function in functions if function.name in allowed]
@@ -127,11 +125,7 @@ def tools_for(
 
 
 def read_choice(choice: str | dict[str, Any] | None) -> Choice:
-    """Read `tool_choice` as OpenAI's chats and Ollama have it: `none`, `auto`, `required` or one of OpenAI's objects.
-
-    Raises:
-        InvalidRequestError: It is none of these.
-    """
+    """Read `tool_choice` as OpenAI's chats and Ollama have it: a word, or one of OpenAI's objects."""
     if choice is None or isinstance(choice, str):
         return choice_of_word(choice)
     wanted = choice_object(choice, NamedChoice | AllowedChoice)
@@ -142,11 +136,7 @@ def read_choice(choice: str | dict[str, Any] | None) -> Choice:
 
 
 def choice_object(choice: dict[str, Any], forms: Any) -> Any:
-    """Read `tool_choice` as one of the objects that a protocol has for it.
-
-    Raises:
-        InvalidRequestError: It is none of them.
-    """
+    """Read `tool_choice` as one of the objects that a protocol has for it."""
     try:
         return msgspec.convert(choice, forms)
     except msgspec.ValidationError as exc:
@@ -158,20 +148,12 @@ def choice_object(choice: dict[str, Any], forms: Any) -> Any:
 
 
 def choice_of_word(word: str | None) -> Choice:
-    """Return the choice that `none`, `auto` and `required` are; None = it is not said.
-
-    Raises:
-        InvalidRequestError: It is another word.
-    """
+    """Return the choice that `none`, `auto` and `required` are; None = it is not said."""
     return Choice() if word is None else Choice(_mode(word, "tool_choice", ("none", "auto", "required")))
 
 
 def choice_of_some(mode: str, names: list[str], path: str) -> Choice:
-    """Return the choice of some tools.
-
-    Raises:
-        InvalidRequestError: `mode` is neither auto nor required, or there are no names.
-    """
+    """Return the choice of some tools."""
     wanted = _mode(mode, f"{path}.mode", ("auto", "required"))
     if not names:
         raise InvalidRequestError(f"{path}.tools: name at least one tool", f"{path}.tools")
@@ -183,9 +165,6 @@ def check_parameters(parameters: dict[str, Any] | None, path: str) -> None:
 
     Args:
         parameters: The schema; None = the tool has none.
-
-    Raises:
-        InvalidRequestError: It is of no object, or too long.
     """
     if parameters is None:
         return

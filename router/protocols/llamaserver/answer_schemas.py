@@ -5,37 +5,40 @@ Source: llama.cpp, tools/server/README.md.
 
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
-from router.protocols.answers import AnswerBody
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all of them have in common."""
 
 
-class TokenPiece(AnswerBody, frozen=True):
+class TokenPiece(_Answer, frozen=True):
     """A token and what it writes: text, or bytes that are no text by themselves."""
 
     id: int
     piece: str | list[int]
 
 
-class Tokenized(AnswerBody, frozen=True):
+class Tokenized(_Answer, frozen=True):
     """A text's tokens, with their pieces where these were asked for."""
 
     tokens: Sequence[int | TokenPiece]
 
 
-class Detokenized(AnswerBody, frozen=True):
+class Detokenized(_Answer, frozen=True):
     """The text of tokens."""
 
     content: str
 
 
-class TemplateApplied(AnswerBody, frozen=True):
+class TemplateApplied(_Answer, frozen=True):
     """A conversation as the model's template writes it."""
 
     prompt: str
 
 
-class DefaultParams(AnswerBody, frozen=True, kw_only=True):
+class DefaultParams(_Answer, frozen=True, kw_only=True):
     """Defaults of requests, by llama-server's names; -1 = no limit."""
 
     n_predict: int
@@ -48,14 +51,14 @@ class DefaultParams(AnswerBody, frozen=True, kw_only=True):
     stop: list[str]
 
 
-class DefaultSettings(AnswerBody, frozen=True):
+class DefaultSettings(_Answer, frozen=True):
     """Defaults of requests, and the context in tokens."""
 
     params: DefaultParams
     n_ctx: int
 
 
-class Modalities(AnswerBody, frozen=True):
+class Modalities(_Answer, frozen=True):
     """What a model takes beside text."""
 
     vision: bool
@@ -63,7 +66,7 @@ class Modalities(AnswerBody, frozen=True):
     audio: bool
 
 
-class Props(AnswerBody, frozen=True, kw_only=True):
+class Props(_Answer, frozen=True, kw_only=True):
     """A model and the defaults of requests."""
 
     default_generation_settings: DefaultSettings
@@ -81,7 +84,7 @@ class Props(AnswerBody, frozen=True, kw_only=True):
     is_sleeping: bool
 
 
-class NextToken(AnswerBody, frozen=True, kw_only=True):
+class NextToken(_Answer, frozen=True, kw_only=True):
     """How far an answer is."""
 
     has_next_token: bool
@@ -89,7 +92,7 @@ class NextToken(AnswerBody, frozen=True, kw_only=True):
     n_remain: int | UnsetType = UNSET
 
 
-class Slot(AnswerBody, frozen=True, kw_only=True):
+class Slot(_Answer, frozen=True, kw_only=True):
     """A place in the batch; what is not known is left out."""
 
     id: int

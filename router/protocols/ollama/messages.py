@@ -21,12 +21,7 @@ _ROLES: Final = {
 
 
 def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return what the template is given.
-
-    Raises:
-        UnsupportedFieldError: A message has images.
-        InvalidRequestError: A role is unknown, or a message has what its role has not.
-    """
+    """Return what the template is given."""
     reader = _Reader()
     return [reader.read(message, f"messages[{index}]") for index, message in enumerate(messages)]
 

@@ -1,4 +1,7 @@
-"""Bodies of Ollama's chats and texts to what the router answers: every field is honoured, neutral, or refused."""
+"""Bodies of Ollama's chats and texts to what the router answers: every field is honoured, neutral, or refused.
+
+Whatever is refused is an `InvalidRequestError` that names the field.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -39,9 +42,6 @@ def ollama_answering(
 
     Args:
         body: The request; its prompt is not empty.
-
-    Raises:
-        InvalidRequestError: It is not valid.
     """
     wanted = generation_for(body, model, arrival.headers.session_id)
     return Answering(answer_id=head.answer_id, protocol="ollama", wanted=wanted, encoder=_encoder(body, head))
@@ -60,10 +60,6 @@ def generation_for(request: _AnyRequest, model: RequestedModel, session_id: str 
     Args:
         request: Its prompt is not empty.
         session_id: By header; None = it does not say.
-
-    Raises:
-        UnsupportedFieldError: A field that is not honoured asks for something.
-        InvalidRequestError: A value is out of range, or two fields contradict each other.
     """
     if isinstance(request, ChatRequest):
         return _chat(_with_options(request), model, session_id)

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from backends.wire.request import Priority
+from backends.sequence import Priority
 from registry.catalogue import Artifact
 from registry.engines import EngineKind
 from registry.facts import ChatTemplateFacts
@@ -41,12 +41,7 @@ class RequestedModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def requested_model(services: Services, arrival: Arrival, body: _AnyBody, purpose: Purpose) -> RequestedModel:
-    """Return what a request asks for.
-
-    Raises:
-        RouterError: The model cannot be served, or an option cannot be honoured.
-        RegistryError: There is no such model, or the registry cannot be read.
-    """
+    """Return what a request asks for."""
     by_header = arrival.headers.load
     model_request = model_request_for(services.models, body.model, arrival.engine, purpose, by_header)
     target = services.models.resolve(model_request).target
@@ -69,11 +64,7 @@ def requested_model(services: Services, arrival: Arrival, body: _AnyBody, purpos
 
 
 def check_options(options: Options, config: Config, engine: EngineKind) -> None:
-    """Refuse what the engine does not honour, unless it asks for what is so anyway.
-
-    Raises:
-        UnsupportedFieldError: An option asks for something that cannot be done; the message names it.
-    """
+    """Refuse what the engine does not honour, unless it asks for what is so anyway."""
     for name, field in not_honoured(options, engine):
         if not _is_so_anyway(name, getattr(options, name), config, engine):
             raise UnsupportedFieldError(f"options.{name} is not supported: {field.hint}", f"options.{name}")

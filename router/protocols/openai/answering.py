@@ -28,10 +28,6 @@ def openai_answering(
     Args:
         engine: What the header X-Mlxr-Engine says, or None.
         has_events: Whether named events of the prefill's progress are wanted.
-
-    Raises:
-        RouterError: It is not valid.
-        RegistryError: There is no such model.
     """
     model = chosen_model(services, services.models.model_request(body.model, engine, load=headers.load))
     wanted = generation_for(body, model, headers, has_events=has_events)

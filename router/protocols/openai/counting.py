@@ -3,12 +3,11 @@
 Source: llama.cpp, tools/server/README.md, and OpenAI API reference, "Get input token counts", for the answer's shape.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
-from msgspec import Meta
 
 from backends.wire.prompts import ChatPrompt
 from router.http.asgi import json_reply
@@ -21,7 +20,7 @@ from router.protocols.fields.support import decode_body
 from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.request import generation_for
-from router.protocols.openai.schemas import ChatRequest
+from router.protocols.openai.schemas import ChatRequest, ModelReference
 from router.protocols.serving import count_tokens
 from router.requests.headers import RequestHeaders, read_load_header
 from router.services import Services
@@ -32,7 +31,7 @@ _AnyRequest = Request[Any, Any, Any]
 class PromptRequest(ChatRequest, kw_only=True, forbid_unknown_fields=True):
     """A chat that is not to be answered: its model may be left out where only one can be meant."""
 
-    model: Annotated[str, Meta(min_length=1, max_length=256)] | None = None  # type: ignore[assignment]
+    model: ModelReference | None = None  # type: ignore[assignment]
 
 
 @OPENAI_API.post("/v1/chat/completions/input_tokens", InputTokens, body=PromptRequest, use="generate")
@@ -43,12 +42,7 @@ async def count_input_tokens(request: _AnyRequest, services: NamedDependency[Ser
 
 
 async def read_chat(request: _AnyRequest, services: Services) -> tuple[ModelRequest, ChatPrompt]:
-    """Read the body of a chat that is not to be answered, by the same rules as one that is.
-
-    Raises:
-        RouterError: The request is not valid, or the model cannot be served.
-        RegistryError: There is no such model, or the registry cannot be read.
-    """
+    """Read the body of a chat that is not to be answered, by the same rules as one that is."""
     raw = await read_body(request.scope, request.receive, limit_bytes=services.config.server.max_body_bytes)
     body = decode_body(raw, PromptRequest)
     load = read_load_header(request.headers.get(LOAD_HEADER))

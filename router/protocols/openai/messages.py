@@ -16,12 +16,7 @@ _ROLES: Final = {"developer": "system"}
 
 
 def template_messages(messages: list[ChatMessage], engine: EngineKind) -> list[dict[str, Any]]:
-    """Return what the template is given.
-
-    Raises:
-        UnsupportedFieldError: Something in a message is not honoured.
-        InvalidRequestError: A message lacks something, or has it where it does not belong.
-    """
+    """Return what the template is given."""
     return [_read(message, f"messages[{index}]", engine) for index, message in enumerate(messages)]
 
 
@@ -98,9 +93,6 @@ def call_arguments(text: str, path: str) -> dict[str, Any]:
 
     Args:
         text: The arguments' JSON.
-
-    Raises:
-        InvalidRequestError: It is no JSON object, or one beyond the bounds of a request's body.
     """
     if not text.strip():
         return {}

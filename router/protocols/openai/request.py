@@ -1,6 +1,7 @@
 """Bodies of chats and text completions to `GenerationRequest`s, field by field. Pure.
 
 Nothing is silently ignored: a field that the engine does not honour passes only with a value that asks for nothing.
+Whatever is refused is an `InvalidRequestError` that names the field.
 
 Source: OpenAI API reference, "Create chat completion", `service_tier`: "When the service_tier parameter is set, the
 response body will include the service_tier value based on the processing mode actually used".
@@ -11,8 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
+from backends.sequence import Priority
 from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
-from backends.wire.request import Constraint, ConstraintKind, OutputSpec, Priority, SequenceSpec
+from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import stop_texts, with_system
 from router.protocols.choice import ChosenModel
@@ -54,10 +56,6 @@ def generation_for(
 
     Args:
         has_events: Whether events of the prefill's progress were asked for by header.
-
-    Raises:
-        UnsupportedFieldError: A field that is not honoured has a value that asks for something.
-        InvalidRequestError: A value is out of range, or two fields contradict each other.
     """
     for name in _STREAM_ONLY:
         if getattr(request, name) not in (None, False) and not request.stream:

@@ -149,20 +149,30 @@ class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     include_obfuscation: Annotated[bool, neutral_only(False)] = False
 
 
-class _Generation(msgspec.Struct, kw_only=True):
-    """Fields that both endpoints share."""
+class RequestFields(msgspec.Struct, kw_only=True):
+    """Fields that all of OpenAI's endpoints share that generate."""
 
     model: ModelReference
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
     top_k: TopK | None = None
     min_p: MinP | None = None
-    typical_p: Annotated[TopP | None, honoured("1 is off")] = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
-    repetition_penalty: Annotated[RepetitionPenalty | None, honoured("1 is off; also called repeat_penalty")] = None
+    repetition_penalty: Annotated[RepetitionPenalty | None, honoured("1 is off")] = None
+    seed: Seed | None = None
+    service_tier: ServiceTier | None = None
+    prompt_cache_key: CacheKey | None = None
+    user: Annotated[str | None, LABEL] = None
+    metadata: Annotated[dict[str, str] | None, LABEL] = None
+
+
+class _Completion(RequestFields, kw_only=True):
+    """Fields that chats and text completions share."""
+
+    stream_options: StreamOptions | None = None
+    typical_p: Annotated[TopP | None, honoured("1 is off")] = None
     repeat_penalty: Annotated[RepetitionPenalty | None, honoured("the same as repetition_penalty")] = None
     repeat_last_n: Annotated[
         PenaltyWindow | None, honoured("tokens; 0 = penalties off, -1 = all; also repetition_context_size")
@@ -172,7 +182,6 @@ class _Generation(msgspec.Struct, kw_only=True):
         LogitBias | None,
         honoured(f"up to {MAX_BIASES} token ids, or pairs of them, each with a number from -{MAX_BIAS} to {MAX_BIAS}"),
     ] = None
-    seed: Seed | None = None
     max_tokens: PositiveCount | None = None
     stop: StopText | StopList | None = None
     ignore_eos: bool | None = None
@@ -184,13 +193,9 @@ class _Generation(msgspec.Struct, kw_only=True):
     timings_per_token: Annotated[bool | None, _ONLY_STREAMED] = None
     cache_prompt: Annotated[bool | None, neutral_only(True)] = None
     id_slot: Annotated[int | None, neutral_only(-1)] = None
-    service_tier: ServiceTier | None = None
-    prompt_cache_key: CacheKey | None = None
-    user: Annotated[str | None, LABEL] = None
-    metadata: Annotated[dict[str, str] | None, LABEL] = None
 
 
-class ChatRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
+class ChatRequest(_Completion, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/chat/completions."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
@@ -225,7 +230,7 @@ class ChatRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
     store: Annotated[bool | None, neutral_only(False)] = None
 
 
-class CompletionRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
+class CompletionRequest(_Completion, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/completions."""
 
     prompt: Annotated[

@@ -126,10 +126,6 @@ def read_items(sent: str | list[dict[str, Any]] | None) -> list[Item | ItemRefer
 
     Args:
         sent: The field `input`.
-
-    Raises:
-        UnsupportedFieldError: An item, or a part of one, is of a type that is not understood.
-        InvalidRequestError: An item is not of its form.
     """
     if sent is None:
         return []

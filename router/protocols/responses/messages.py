@@ -20,9 +20,6 @@ def conversation_messages(items: Iterable[Item], instructions: str | None) -> li
     Args:
         items: Of the whole conversation, as they are kept.
         instructions: Of this request alone; they come first.
-
-    Raises:
-        InvalidRequestError: A call's output comes without its call.
     """
     messages: list[Message] = [] if instructions is None else [{"role": "system", "content": instructions}]
     called: set[str] = set()

@@ -1,10 +1,14 @@
-"""Bodies of the Responses API to `GenerationRequest`s, field by field: honoured, neutral, or refused by name. Pure."""
+"""Bodies of the Responses API to `GenerationRequest`s, field by field: honoured, neutral, or refused by name. Pure.
+
+Whatever is refused is an `InvalidRequestError` that names the field.
+"""
 
 from collections.abc import Iterable
 from typing import Any, Final
 
+from backends.sequence import Priority
 from backends.wire.prompts import ChatPrompt
-from backends.wire.request import Constraint, OutputSpec, Priority, SequenceSpec, ToolChoice
+from backends.wire.request import Constraint, OutputSpec, SequenceSpec, ToolChoice
 from router.errors import InvalidRequestError, MissingFieldError, UnsupportedFieldError
 from router.http.body import convert_part
 from router.models.defaults import RequestDefaults, stop_texts, with_system
@@ -44,12 +48,7 @@ _PATHS: Final = ToolPaths(function="tools[{}]", named="tool_choice.name", allowe
 def generation_for(
     request: ResponseRequest, items: RequestItems, model: ChosenModel, headers: RequestHeaders
 ) -> GenerationRequest:
-    """Return what a request asks for.
-
-    Raises:
-        UnsupportedFieldError: A field that is not honoured has a value that asks for something.
-        InvalidRequestError: A value is out of range, or two fields contradict each other.
-    """
+    """Return what a request asks for."""
     refuse_unsupported(request, model.engine)
     _check_fields(request)
     tools, defaults = _tools(request), model.defaults
@@ -75,11 +74,7 @@ def generation_for(
 
 
 def check_include(include: Iterable[str]) -> None:
-    """Refuse what cannot be included.
-
-    Raises:
-        UnsupportedFieldError: There is something else than `INCLUDABLE`.
-    """
+    """Refuse what cannot be included."""
     for name in include:
         if name not in INCLUDABLE:
             known = " and ".join(INCLUDABLE)

@@ -17,21 +17,12 @@ from router.protocols.fields.tools import FunctionName
 from router.protocols.openai.schemas import (
     MAX_MESSAGES,
     MAX_TOOLS,
-    CacheKey,
     JsonObjectFormat,
-    MinP,
-    ModelReference,
-    Penalty,
     PositiveCount,
     ReasoningEffort,
-    RepetitionPenalty,
-    Seed,
-    ServiceTier,
-    Temperature,
+    RequestFields,
     TextFormat,
-    TopK,
     TopLogprobs,
-    TopP,
 )
 
 MAX_ID_CHARS = 256
@@ -89,10 +80,9 @@ class ResponseStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     include_obfuscation: Annotated[bool, neutral_only(False)] = False
 
 
-class ResponseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class ResponseRequest(RequestFields, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/responses."""
 
-    model: ModelReference
     input: Annotated[
         str | Annotated[list[ItemObject], Meta(max_length=MAX_MESSAGES)] | None,
         honoured("messages, calls, their outputs, reasoning"),
@@ -101,15 +91,12 @@ class ResponseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     previous_response_id: Annotated[ResponseId | None, honoured("of a stored response")] = None
     store: Annotated[bool | None, honoured("true where nothing is sent")] = None
     background: Annotated[bool | None, honoured("true needs a response that is stored")] = None
-    stream: bool | None = None
     stream_options: ResponseStreamOptions | None = None
     include: Annotated[list[str] | None, honoured(", ".join(INCLUDABLE))] = None
     truncation: Annotated[
         Literal["auto", "disabled"] | None, honoured("auto: the oldest turns go where there is no room")
     ] = None
     max_output_tokens: PositiveCount | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
     top_logprobs: Annotated[TopLogprobs | None, honoured(f"only with include: {LOGPROBS}")] = None
     text: TextConfig | None = None
     reasoning: ReasoningConfig | None = None
@@ -120,17 +107,6 @@ class ResponseRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         str | ChoiceObject | None, honoured("none, auto or required; of type function or allowed_tools")
     ] = None
     parallel_tool_calls: bool | None = None
-    service_tier: ServiceTier | None = None
-    prompt_cache_key: CacheKey | None = None
-    # Fields of mlxr's own, the same as in chats.
-    top_k: TopK | None = None
-    min_p: MinP | None = None
-    seed: Seed | None = None
-    frequency_penalty: Penalty | None = None
-    presence_penalty: Penalty | None = None
-    repetition_penalty: Annotated[RepetitionPenalty | None, honoured("1 is off")] = None
-    metadata: Annotated[dict[str, str] | None, LABEL] = None
-    user: Annotated[str | None, LABEL] = None
     safety_identifier: Annotated[str | None, LABEL] = None
     prompt_cache_retention: Annotated[str | None, LABEL] = None
     max_tool_calls: Annotated[PositiveCount | None, honoured("of built-in tools, which are none")] = None
