@@ -15,7 +15,7 @@ from msgspec import inspect
 
 from registry.credentials import without_credentials
 from registry.engines import EngineSetting
-from router.config.schema import Config
+from router.config.schema import AbsolutePath, Config, SocketPath
 from router.config.yaml_text import MAX_TEXT_BYTES, KeyPath, YAMLTextError, dotted, parse
 from router.errors import ConfigError
 
@@ -23,19 +23,14 @@ _ERROR_PATH = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>\$[^`]*)`)?", re.DOTA
 _PATH_PART = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 
+_PATH_TYPES = (AbsolutePath | None, SocketPath | None, tuple[AbsolutePath, ...])
+
 MAX_SHOWN_CHARS = 60
 """How much of a wrong value a message repeats."""
 
 
 class Overrides(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line says instead of the file; None = the file counts.
-
-    Attributes:
-        host: Instead of `server.host`.
-        port: Instead of `server.port`.
-        unix_socket: Instead of `server.unix_socket`.
-        engine: Instead of `engine`.
-    """
+    """What the command line says instead of the file's `engine` and keys of `server`; None = the file counts."""
 
     host: str | None = None
     port: int | None = None
@@ -256,23 +251,21 @@ def _clean(text: str) -> str:
 
 
 def _with_home(config: Config, user_home: Path) -> Config:
-    def expanded(path: str) -> str:
-        return str(user_home / path[2:]) if path.startswith("~/") else path
+    """Put the home folder into every path, known by its type."""
 
-    def maybe(path: str | None) -> str | None:
-        return None if path is None else expanded(path)
+    def expanded(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(expanded, value))
+        return str(user_home / value[2:]) if value is not None and value.startswith("~/") else value
 
+    sections = {
+        section.name: {
+            key.name: expanded(getattr(getattr(config, section.name), key.name))
+            for key in msgspec.structs.fields(section.type)
+            if key.type in _PATH_TYPES
+        }
+        for section in msgspec.structs.fields(Config)
+        if _is_section(section.type)
+    }
     replace = msgspec.structs.replace
-    models, server = config.models, config.server
-    return replace(
-        config,
-        models=replace(
-            models,
-            extra_folders=tuple(map(expanded, models.extra_folders)),
-            hf_cache_dir=maybe(models.hf_cache_dir),
-            lm_studio_dir=maybe(models.lm_studio_dir),
-            ollama_dir=maybe(models.ollama_dir),
-        ),
-        hub=replace(config.hub, ca_file=maybe(config.hub.ca_file)),
-        server=replace(server, unix_socket=maybe(server.unix_socket)),
-    )
+    return replace(config, **{name: replace(getattr(config, name), **paths) for name, paths in sections.items()})

@@ -8,7 +8,7 @@ rebinding, CVE-2024-28224). An IP address cannot be rebound; a name can.
 import ipaddress
 import re
 
-__all__ = ["HostRules", "is_loopback"]
+from router.config.schema import is_loopback
 
 # RFC 9112 section 3.2: Host = uri-host [ ":" port ]. No userinfo, no zone, no percent-encoding, no trailing dot.
 _HOST = re.compile(
@@ -17,19 +17,6 @@ _HOST = re.compile(
 )
 _MAX_HOST_CHARS = 261  # a name of 255 and a port
 _WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
-
-
-def is_loopback(name: str) -> bool:
-    """Tell whether a host name or address means this machine and no other.
-
-    Args:
-        name: Lower-case host without a port; IPv6 in brackets or without.
-
-    Returns:
-        True for `localhost`, 127.0.0.0/8 and ::1.
-    """
-    address = _address(name)
-    return name == "localhost" if address is None else address.is_loopback
 
 
 class HostRules:

@@ -16,20 +16,12 @@ from router.errors import InvalidRequestError
 
 
 class RequestDefaults(msgspec.Struct, frozen=True, kw_only=True):
-    """Defaults of a request for one model.
+    """Defaults of a request for one model; the fields are those of `GenerationConfig` and `ModelSettings`.
 
     Attributes:
-        max_tokens: Longest answer; None = what the context leaves.
-        temperature: 0 is greedy.
-        top_p: Smallest set of tokens whose probability reaches this.
-        top_k: The k most likely tokens; None = all.
-        min_p: Drop tokens less likely than this share of the likeliest.
-        repetition_penalty: Divides the logits of tokens that were there already; 1 = off.
+        max_tokens: None = what the context leaves.
+        top_k: None = all.
         seed: None = another one each time.
-        stop: Texts that end an answer beside the request's own.
-        system: System prompt of conversations that have none.
-        messages: What conversations begin with, behind the system prompt.
-        allow_special_in_content: Whether control tokens written in messages count as such.
     """
 
     max_tokens: int | None = None

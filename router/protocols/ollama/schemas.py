@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from registry.engines import EngineKind
+from registry.settings import ContextLength
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
 from router.protocols.fields.support import LABEL, honoured, refused
 from router.protocols.fields.tools import FunctionDefinition, FunctionName
@@ -71,7 +72,7 @@ class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     stop: StopText | StopList | None = None
     # How the model is loaded.
     num_ctx: Annotated[
-        Annotated[int, Meta(ge=16, le=10_000_000)] | None,
+        ContextLength | None,
         honoured("tokens, at most what the model was made for; another value loads the model anew"),
     ] = None
     num_thread: Annotated[

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from registry import settings
 from router.protocols.fields.constraints import MAX_CONSTRAINT_BYTES
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused
 from router.protocols.fields.support import LABEL, honoured, neutral_only, refused
@@ -38,10 +39,10 @@ ModelReference = Annotated[
     Meta(min_length=1, max_length=256),
     honoured("a name of GET /v1/models, an alias, or NAME@mlx, NAME@llamacpp, NAME@auto"),
 ]
-Temperature = Annotated[float, Meta(ge=0, le=5), honoured("0 is greedy")]
-TopP = Annotated[float, Meta(gt=0, le=1)]
+Temperature = Annotated[settings.Temperature, honoured("0 is greedy")]
+TopP = settings.TopP
 TopK = Annotated[int, Meta(ge=0, le=1_000_000), honoured("0 is off")]
-MinP = Annotated[float, Meta(ge=0, le=1)]
+MinP = settings.MinP
 Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.http.hosts import HostRules, is_loopback
+from router.config import is_loopback
+from router.http.hosts import HostRules
 
 DEFAULT = HostRules("127.0.0.1", allowed_hosts=("Box.lan", "proxy.lan:8080"), allowed_origins=("app://obsidian.md",))
 

@@ -1,6 +1,7 @@
 """Settings of a load: the request's over the model's over the config's, and what a change of them does."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,3 +132,10 @@ async def test_a_template_that_cannot_be_used_is_the_loads_error(fleet: FakeFlee
         await fleet.answer()
     fleet.load = LoadSettings(template="{{ messages }}")
     assert await fleet.answer()
+
+
+@pytest.mark.parametrize("name", LOAD_SETTINGS)
+def test_the_docs_name_every_setting_of_a_load(name: str) -> None:
+    docs = Path(__file__).parents[3] / "docs"
+    assert f"`{name}`" in (docs / "registry.md").read_text().partition("## Settings")[2]
+    assert (f"`{name}`" in (docs / "api.md").read_text()) == LOAD_SETTINGS[name].is_in_header
