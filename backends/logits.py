@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from backends.sequence import SamplingParams
+from backends.wire.request import SamplingParams
 
 Logits = np.ndarray[Any, np.dtype[np.float32]]
 """float32, shape (vocab_size,), on the host."""

@@ -3,62 +3,7 @@
 import dataclasses
 import enum
 
-import msgspec
-
-GREEDY_BELOW = 1e-5
-"""Temperatures below this are greedy: dividing by them overflows float32 long before they change a draw."""
-
-
-class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """How tokens are drawn, the same meaning on every engine.
-
-    The logits are changed in this order: logit_bias, repetition, frequency and presence penalty, the constraint's mask.
-    Then filters apply in this order: top_k, typical_p, top_p, min_p, temperature; then one draw with the sequence's own
-    generator.
-
-    Attributes:
-        temperature: >= 0; below GREEDY_BELOW, above all at 0, it is greedy and makes the filters irrelevant.
-        top_k: Keep the k most likely tokens, >= 1; None = all.
-        typical_p: Keep the tokens whose information is nearest to the expected one, up to this probability,
-            0 < typical_p <= 1; 1 = all.
-        top_p: Keep the smallest set whose probability reaches top_p, 0 < top_p <= 1.
-        min_p: Drop tokens less likely than min_p times the most likely, 0..1.
-        seed: Start of the sequence's own random generator, 0..2**32-1; None = a fresh one.
-        repetition_penalty: > 0; logits of tokens in the window are divided by it where positive, multiplied where
-            negative; 1 = off.
-        repetition_window: How many of the last tokens, prompt included, count for it, >= 1; None = all.
-        frequency_penalty: -2..2, subtracted once per occurrence in the answer so far; 0 = off.
-        presence_penalty: -2..2, subtracted once from every token that occurs in the answer so far; 0 = off.
-        penalty_window: How many of the answer's last tokens count for these two, >= 1; None = all.
-        logit_bias: Pairs of token id and a number, -100..100, added to its logit.
-        num_logprobs: How many of the likeliest tokens to report with each drawn one, 0..20; None = no report.
-    """
-
-    temperature: float = 1.0
-    top_k: int | None = None
-    typical_p: float = 1.0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    seed: int | None = None
-    repetition_penalty: float = 1.0
-    repetition_window: int | None = 64
-    frequency_penalty: float = 0.0
-    presence_penalty: float = 0.0
-    penalty_window: int | None = None
-    logit_bias: tuple[tuple[int, float], ...] = ()
-    num_logprobs: int | None = None
-
-    @property
-    def is_greedy(self) -> bool:
-        """Whether the most likely token is taken, always."""
-        return self.temperature < GREEDY_BELOW
-
-
-class Priority(enum.Enum):
-    """Who goes first where not everybody can: at the queue, for a place in the batch, and in it."""
-
-    INTERACTIVE = "interactive"
-    BACKGROUND = "background"
+from backends.wire.request import Priority, SamplingParams
 
 
 class SequenceState(enum.Enum):

@@ -69,11 +69,10 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.size_bytes:x}-{self.mtime_ns:x}"
 
 
-class Adapter(msgspec.Struct, frozen=True, kw_only=True):
-    """A LoRA adapter of one model, for one engine.
+class AdapterDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """An adapter as found on disk, checked against its base.
 
     Attributes:
-        id: Row number; another one after it was registered anew.
         name: What stands after the `+`; unique for the base and the format.
         format: `gguf` or `mlx`.
         path: The `.gguf` file, or the folder that mlx-lm wrote.
@@ -83,8 +82,6 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
         scale: What the user wants its effect multiplied by; 1 = as its makers have it.
     """
 
-    id: int
-    model_name: str
     name: str
     format: ArtifactFormat
     path: str
@@ -93,6 +90,17 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     mtime_ns: int
     scale: float = 1.0
     facts: AdapterFacts
+
+
+class Adapter(AdapterDraft, frozen=True, kw_only=True):
+    """A LoRA adapter of one model, for one engine.
+
+    Attributes:
+        id: Row number; another one after it was registered anew.
+    """
+
+    id: int
+    model_name: str
 
     @property
     def engine(self) -> EngineKind:
@@ -108,19 +116,6 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     def version(self) -> str:
         """A text that is another one when the files are others, although the path is the same."""
         return f"{self.size_bytes:x}-{self.mtime_ns:x}"
-
-
-class AdapterDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """An adapter as found on disk, checked against its base; the attributes are those of Adapter."""
-
-    name: str
-    format: ArtifactFormat
-    path: str
-    files: tuple[str, ...]
-    size_bytes: int
-    mtime_ns: int
-    scale: float = 1.0
-    facts: AdapterFacts
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

@@ -349,7 +349,8 @@ class Batcher:
         if not self._capacity.has_room(member, beginning, remaining):
             return []
         evicted: list[int] = []
-        while not self._capacity.has_room(member, beginning, self._live.residents):
+        # Without its source the beginning is lost; those that are left and share it begin the member in the next round.
+        while victims and not self._capacity.has_room(member, beginning, self._live.residents):
             evicted.append(self._evict(victims.pop()))
         return evicted
 

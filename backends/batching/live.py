@@ -10,7 +10,8 @@ import dataclasses
 import operator
 
 from backends.batching.prefix_index import Match
-from backends.sequence import Priority, Sequence, SequenceState
+from backends.sequence import Sequence, SequenceState
+from backends.wire.request import Priority
 
 SLICE_TOKENS = 32
 """Tokens that a background sequence may draw as if it were interactive, once it was held for too long.
@@ -164,7 +165,8 @@ class LiveSequences:
         held = [m for m in self.residents if m.sequence.priority is Priority.BACKGROUND and not m.is_paused]
         waiting = [m for m in self.waiting if m.sequence.priority is Priority.BACKGROUND and not m.is_paused]
         held += waiting[: max(0, num_places - len(held))]
-        num_slices = max(1, num_places // 2) - sum(member.is_urgent for member in held)
+        num_granted = sum(member.num_slice_tokens > 0 for member in self._members.values())
+        num_slices = max(1, num_places // 2) - num_granted
         due = [m for m in held if not m.is_urgent and now - m.held_since >= max_wait_s]
         due.sort(key=operator.attrgetter("held_since"))
         for member in due[: max(0, num_slices)]:

@@ -13,7 +13,8 @@ from backends.base import Chunk, LoadedEngine, StepPlan
 from backends.converting.convert_messages import ParityReading
 from backends.errors import EngineError
 from backends.logits import Logits, LogitsEditor, Matcher
-from backends.sequence import SamplingParams, Sequence
+from backends.sequence import Sequence
+from backends.wire.request import SamplingParams
 
 TEXT = (
     "The river rises in the hills and runs south for 340 kilometres before it reaches the sea. In spring, when the "

@@ -9,7 +9,7 @@ import llama_cpp
 import numpy as np
 
 from backends.logits import Logits
-from backends.sequence import SamplingParams
+from backends.wire.request import SamplingParams
 
 _MIN_KEEP = 1
 _LEAST_PROBABILITY = 1e-30

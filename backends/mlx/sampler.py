@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import mlx.core as mx
 
-from backends.sequence import SamplingParams
+from backends.wire.request import SamplingParams
 
 _POSITION_BITS = 24
 """More positions than any context has; seed and position together make a 64-bit key."""

@@ -116,6 +116,11 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
     num_output_tokens: int
     num_reasoning_tokens: int = 0
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of prompt and answer."""
+        return self.num_prompt_tokens + self.num_output_tokens
+
 
 class SequenceTimings(msgspec.Struct, frozen=True, array_like=True):
     """Where one sequence's time went inside the worker, milliseconds.

@@ -12,8 +12,7 @@ from typing import Final, NamedTuple
 
 from registry.errors import ArtifactError
 from registry.facts import AdapterFacts, ArtifactFormat, clean_text
-from registry.gguf.files import read_header
-from registry.gguf.header import GGUFHeader
+from registry.gguf.header import GGUFHeader, read_header
 
 _Shape = tuple[int, ...]
 

@@ -7,10 +7,12 @@ Source: ggml, docs/gguf.md, section "File Structure"; llama.cpp's gguf.cpp where
 """
 
 import struct
+from pathlib import Path
 
 import msgspec
 
 from registry.errors import GGUFError
+from registry.files import open_regular, pread_exact
 from registry.gguf.constants import (
     DEFAULT_ALIGNMENT,
     KEPT_ARRAY_SUFFIXES,
@@ -102,15 +104,30 @@ class GGUFHeader(msgspec.Struct, frozen=True, kw_only=True):
         return value if isinstance(value, str) else None
 
 
-def parse_header(data: bytes, *, file_size_bytes: int | None = None) -> GGUFHeader:
-    """Parse a header that is in memory; errors as of `parse_source`.
+def read_header(
+    path: Path | str, *, vocabularies: KnownVocabularies | None = None, keeps_shapes: bool = False
+) -> GGUFHeader:
+    """Read and parse the header of one GGUF file; of a split set, of this file only.
 
     Args:
-        data: The file from its start, at least up to the tensor data.
-        file_size_bytes: Size of the whole file, when `data` is only its beginning.
+        vocabularies: Of the files before this one; makes the next with the same quicker.
+
+    Raises:
+        GGUFError: The header breaks a rule of the format or a limit.
+        ArtifactError: There is no such file, or it is no regular file, or it cannot be read.
     """
-    size = len(data) if file_size_bytes is None else file_size_bytes
-    return parse_source(lambda offset, count: data[offset : offset + count], size)
+    path = Path(path)
+    with open_regular(path) as (fd, info):
+        try:
+            return parse_source(
+                lambda offset, size: pread_exact(fd, size, offset),
+                info.st_size,
+                vocabularies=vocabularies,
+                keeps_shapes=keeps_shapes,
+            )
+        except GGUFError as exc:
+            exc.path = path
+            raise
 
 
 def parse_source(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from registry.errors import ArtifactError, MLXDirError
+from registry.errors import MLXDirError
 from registry.facts import (
     ArtifactFormat,
     ChatTemplateFacts,
@@ -284,6 +284,3 @@ def is_mlx_dir(names: set[str]) -> bool:
     return CONFIG_NAME in names and any(
         name.endswith(".safetensors") or name in {INDEX_NAME, "pytorch_model.bin"} for name in names
     )
-
-
-__all__ = ["ArtifactError", "is_mlx_dir", "list_model_files", "read_chat_template", "read_mlx_dir", "read_tensors"]

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from registry.engines import EngineKind
-from registry.pull.plan import PullPlan
+from registry.pull_record import PullPlan
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):

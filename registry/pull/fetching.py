@@ -15,9 +15,9 @@ from registry.pull.events import FileDone, FileStarted, Listener, Retrying, Veri
 from registry.pull.folder import PullFolder, blob_of, fingerprint
 from registry.pull.inventory import known_files
 from registry.pull.partial import FileHasher, PartialFile, remove_partial
-from registry.pull.plan import PlannedFile, PlannedPart
 from registry.pull.progress import ProgressMeter
 from registry.pull.transfer import Transfer, TransferSettings, segment_bytes_for
+from registry.pull_record import PlannedFile, PlannedPart
 from registry.store import Registry
 from registry.store.files import VerifiedFile
 from registry.threads import in_thread, locked, with_registry

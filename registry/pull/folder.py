@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from registry.facts import ArtifactFormat
-from registry.pull.plan import PlannedFile, PlannedPart
+from registry.pull_record import PlannedFile, PlannedPart
 
 PARTIAL_NAME: Final = ".partial"
 STAGE_PREFIX: Final = "stage-"

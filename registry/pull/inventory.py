@@ -10,7 +10,7 @@ import msgspec
 from registry.disk import free_bytes, translate_os_errors
 from registry.pull.folder import PullFolder, blob_of, fingerprint
 from registry.pull.partial import partial_bytes
-from registry.pull.plan import PlannedFile, PlannedPart, PullPlan
+from registry.pull_record import PlannedFile, PlannedPart, PullPlan
 from registry.store import Registry
 
 

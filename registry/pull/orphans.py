@@ -12,7 +12,7 @@ import msgspec
 
 from registry.disk import Lock, translate_os_errors
 from registry.pull.folder import REPLACED_PREFIX, STAGE_PREFIX, PullFolder, blob_of
-from registry.pull.plan import PullPlan
+from registry.pull_record import PullPlan
 from registry.store import Registry
 
 
@@ -39,12 +39,7 @@ def find_orphans(
     """
     if not folder.partial_dir.is_dir():
         return ()
-    plans = [
-        msgspec.json.decode(record.plan, type=PullPlan)
-        for record in registry.pulls.list()
-        if record.plan is not None and record.state not in {"done", "cancelled"}
-    ]
-    needed = {path for plan in plans for path in _paths_of(plan, folder)}
+    needed = {path for plan in registry.pulls.open_plans() for path in _paths_of(plan, folder)}
     found = []
     with translate_os_errors(folder.partial_dir):
         for path in sorted(folder.partial_dir.iterdir()):

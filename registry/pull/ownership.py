@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+from msgspec.structs import replace
+
 from registry.disk import Lock, make_folder, translate_os_errors
 from registry.errors import PullConflictError
 from registry.pull.folder import PullFolder
+from registry.pull_record import PullInfo
 from registry.threads import locked
 
 _LOCK_TIMEOUT_S: Final = 2.0
@@ -34,8 +37,13 @@ async def owned(folder: PullFolder, pull_id: int) -> AsyncIterator[None]:
         yield
 
 
-def is_owned(folder: PullFolder, pull_id: int) -> bool:
-    """Tell whether any process has a pull."""
+def as_it_is(pull: PullInfo, folder: PullFolder) -> PullInfo:
+    """Give a pull that no job of this process runs, as it is stored, with its true state."""
+    is_interrupted = pull.state in {"queued", "running"} and not _is_owned(pull.id, folder)
+    return replace(pull, state="interrupted") if is_interrupted else pull
+
+
+def _is_owned(pull_id: int, folder: PullFolder) -> bool:
     lock = Lock(folder.pull_lock(pull_id))
     try:
         is_free = lock.try_acquire()

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -17,7 +18,6 @@ import msgspec
 from registry.disk import move, sync_file, translate_os_errors
 from registry.errors import PullStoreError
 from registry.files import pread_exact
-from registry.pull.segments import Segment, cut, is_sound, num_done
 
 HASH_BYTES: Final = 4 << 20
 """Read at once for a hash; some milliseconds of work."""
@@ -27,6 +27,24 @@ _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]{1,200}"')
 """Source: RFC 9110, 8.8.3. Weak ones (`W/"..."`) say nothing about bytes, and If-Range must not have them."""
 
 HashKind = Literal["sha256", "git_sha1"]
+
+
+class Segment(msgspec.Struct, kw_only=True):
+    """A piece of a file. Changed in place as bytes come.
+
+    Attributes:
+        start: Offset of its first byte.
+        done: Offset behind the last byte that is there, counted from `start` without a gap.
+    """
+
+    start: int
+    end: int
+    done: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it is there."""
+        return self.done == self.end
 
 
 class _Marks(msgspec.Struct, kw_only=True):
@@ -207,3 +225,34 @@ def partial_bytes(path: Path, size_bytes: int) -> int:
         return 0
     marks = _load(path, size_bytes) if is_there else None
     return num_done(marks.segments) if marks is not None else 0
+
+
+def cut(size_bytes: int, segment_bytes: int) -> list[Segment]:
+    """Cut a file into segments, in order, nothing done; one empty segment for an empty file."""
+    starts = range(0, max(size_bytes, 1), segment_bytes)
+    return [Segment(start=start, end=min(start + segment_bytes, size_bytes), done=start) for start in starts]
+
+
+def is_sound(segments: Sequence[Segment], size_bytes: int) -> bool:
+    """Tell whether segments that were stored cover a file once, in order, without a gap."""
+    end = 0
+    for segment in segments:
+        if segment.start != end or not segment.start <= segment.done <= segment.end:
+            return False
+        end = segment.end
+    return end == size_bytes and bool(segments)
+
+
+def num_done(segments: Sequence[Segment]) -> int:
+    """Count the bytes that are there."""
+    return sum(segment.done - segment.start for segment in segments)
+
+
+def prefix_end(segments: Sequence[Segment]) -> int:
+    """Give the offset up to which nothing is missing, of a file's segments in order."""
+    end = 0
+    for segment in segments:
+        end = segment.done
+        if not segment.is_complete:
+            break
+    return end

@@ -13,8 +13,8 @@ from registry.errors import NothingToPullError
 from registry.facts import ArtifactFormat
 from registry.hub.answers import HubFile, RepoInfo
 from registry.hub.references import HubReference
-from registry.pull.plan import PlannedFile, PlannedPart, Wishes
 from registry.pull.quants import GGUFSet, choose_default, gguf_sets, projectors
+from registry.pull_record import PlannedFile, PlannedPart, PullOptions
 
 _MLX_SUFFIXES: Final = (".safetensors", ".json", ".jinja", ".txt", ".tiktoken")
 _MLX_NAMES: Final = frozenset({"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"})
@@ -37,7 +37,7 @@ def has_mlx(info: RepoInfo) -> bool:
     return "config.json" in names and any(name.endswith(".safetensors") and "/" not in name for name in names)
 
 
-def plan_gguf(info: RepoInfo, reference: HubReference, wishes: Wishes, endpoint: str) -> PlannedPart:
+def plan_gguf(info: RepoInfo, reference: HubReference, options: PullOptions, endpoint: str) -> PlannedPart:
     """Choose the files of one GGUF model.
 
     Args:
@@ -47,14 +47,14 @@ def plan_gguf(info: RepoInfo, reference: HubReference, wishes: Wishes, endpoint:
         NothingToPullError: It is not there, is not complete, is not clear, or nothing fits.
     """
     sets = gguf_sets(info.files)
-    chosen = _choose_set(info, sets, reference, wishes)
+    chosen = _choose_set(info, sets, reference, options)
     if chosen.num_missing:
         raise NothingToPullError(
             f"{info.repo}: of the files of {chosen.files[0].path}, {chosen.num_missing} are missing in the repository; "
             "choose another quantization."
         )
     files = [_planned(info, file, file.path, endpoint) for file in chosen.files]
-    projector = _projector(info, reference) if wishes.vision else None
+    projector = _projector(info, reference) if options.vision else None
     if projector is not None:
         # Beside the model, wherever the repository has it: that is where engines and scans look for it.
         folder = chosen.files[0].path.rpartition("/")[0]
@@ -71,7 +71,7 @@ def plan_gguf(info: RepoInfo, reference: HubReference, wishes: Wishes, endpoint:
     )
 
 
-def _choose_set(info: RepoInfo, sets: Sequence[GGUFSet], reference: HubReference, wishes: Wishes) -> GGUFSet:
+def _choose_set(info: RepoInfo, sets: Sequence[GGUFSet], reference: HubReference, options: PullOptions) -> GGUFSet:
     if reference.file is not None:
         found = [item for item in sets if any(file.path == reference.file for file in item.files)]
         if not found:
@@ -88,11 +88,11 @@ def _choose_set(info: RepoInfo, sets: Sequence[GGUFSet], reference: HubReference
             raise NothingToPullError(f"{info.repo} has several {wanted} models ({names}); name one: {info.repo}/FILE.")
         raise NothingToPullError(f"{info.repo} has nothing in {wanted}. It has {_offer(sets)}.")
     complete = [item for item in sets if not item.num_missing]
-    chosen = choose_default(complete, wishes.budget_bytes)
+    chosen = choose_default(complete, options.budget_bytes)
     if chosen is None and complete:
         smallest = complete[0]
         raise NothingToPullError(
-            f"Nothing of {info.repo} fits into {wishes.budget_bytes} bytes; the smallest is {_name(smallest)} with "
+            f"Nothing of {info.repo} fits into {options.budget_bytes} bytes; the smallest is {_name(smallest)} with "
             f"{smallest.size_bytes}. {info.repo}:{smallest.label or 'QUANT'} takes it all the same."
         )
     return chosen or sets[0]
@@ -163,12 +163,12 @@ def _check_shards(repo: str, names: Sequence[str]) -> None:
                 raise NothingToPullError(f"{repo} is incomplete: it has {name} but not {other}. Take another revision.")
 
 
-def siblings_of(repo: str, wanted: ArtifactFormat, *, mlx_bits: int = 4) -> tuple[str, ...]:
+def siblings_of(repo: str, wanted: ArtifactFormat) -> tuple[str, ...]:
     """List repositories that may have the same model as `ORG/REPO` in the other format."""
     org, _, name = repo.partition("/")
     if wanted is ArtifactFormat.MLX:
         base = _GGUF_ENDING.sub("", name)
-        names = (f"{base}-{mlx_bits}bit", f"{base}-mlx-{mlx_bits}bit", f"{base}-MLX-{mlx_bits}bit")
+        names = (f"{base}-4bit", f"{base}-mlx-4bit", f"{base}-MLX-4bit")
         found = [f"mlx-community/{names[0]}", *(f"{org}/{item}" for item in names), f"{org}/{base}-mlx"]
         found += [f"{org}/{base}-MLX", f"lmstudio-community/{names[2]}"]
     else:

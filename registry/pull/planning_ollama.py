@@ -27,7 +27,7 @@ from registry.hub.references import OllamaReference
 from registry.names import parse_shard_name
 from registry.places.ollama import Layer
 from registry.pull.folder import PullFolder
-from registry.pull.plan import PlannedFile, PlannedPart, PullPlan
+from registry.pull_record import PlannedFile, PlannedPart, PullPlan
 from registry.settings import MAX_TEXT_BYTES, ModelSettings, check_settings
 from registry.store import Registry
 from registry.threads import in_thread

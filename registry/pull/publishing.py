@@ -12,8 +12,8 @@ from registry.disk import make_folder, move, translate_os_errors
 from registry.errors import PullConflictError
 from registry.facts import ArtifactFormat
 from registry.pull.folder import PullFolder, blob_of, fingerprint
-from registry.pull.plan import PlannedFile, PlannedPart
 from registry.pull.planning import is_mlx_file
+from registry.pull_record import PlannedFile, PlannedPart
 from registry.store import Registry
 from registry.store.files import VerifiedFile
 

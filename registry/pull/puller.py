@@ -36,12 +36,12 @@ from registry.pull.events import Listener, Planned, Waiting
 from registry.pull.fetching import Fetcher
 from registry.pull.folder import PullFolder
 from registry.pull.inventory import look
-from registry.pull.plan import PlannedFile, PlannedPart, PullPlan, Wishes
 from registry.pull.planning import has_gguf, has_mlx, plan_gguf, plan_mlx, siblings_of
 from registry.pull.planning_ollama import plan_ollama
 from registry.pull.progress import ProgressMeter
 from registry.pull.publishing import publish, tidy
 from registry.pull.transfer import TransferSettings
+from registry.pull_record import PlannedFile, PlannedPart, PullOptions, PullPlan
 from registry.threads import in_thread, locked, with_registry
 
 
@@ -94,13 +94,13 @@ class Puller:
         self.database = database
         self.settings = settings or PullSettings()
 
-    async def plan(self, reference: str, wishes: Wishes | None = None) -> PullPlan:
+    async def plan(self, reference: str, options: PullOptions | None = None) -> PullPlan:
         """Find out what a pull would do, and what of it is on the disk already.
 
         Args:
             reference: What to pull; `registry.hub.references` has the grammar.
         """
-        wishes = wishes or Wishes()
+        options = options or PullOptions()
         match parse_pull_reference(reference):
             case LocalReference(path=path):
                 if not self.settings.local_paths:
@@ -111,12 +111,12 @@ class Puller:
             case OllamaReference() as name:
                 if self.ollama is None:
                     raise NothingToPullError("No registry of Ollama's is set up here.")
-                plan = await plan_ollama(reference, name, self.ollama, self.folder, self.database, name=wishes.name)
+                plan = await plan_ollama(reference, name, self.ollama, self.folder, self.database, name=options.name)
             case HubReference() as hub:
-                plan = await self._plan_hub(reference, hub, wishes)
-        if wishes.budget_bytes is not None:
+                plan = await self._plan_hub(reference, hub, options)
+        if options.budget_bytes is not None:
             weights = max((part.total_bytes for part in plan.parts), default=0)
-            plan = msgspec.structs.replace(plan, fits_memory=weights <= wishes.budget_bytes)
+            plan = msgspec.structs.replace(plan, fits_memory=weights <= options.budget_bytes)
         return await self.look(plan)
 
     async def look(self, plan: PullPlan) -> PullPlan:
@@ -182,40 +182,42 @@ class Puller:
         folder = f"url/{host[:100]}-{place}"
         return PlannedPart(format=ArtifactFormat.GGUF, repo=None, commit=None, folder=folder, files=(file,))
 
-    async def _plan_hub(self, text: str, reference: HubReference, wishes: Wishes) -> PullPlan:
+    async def _plan_hub(self, text: str, reference: HubReference, options: PullOptions) -> PullPlan:
         info = await self.hub.model_info(reference.repo, reference.revision)
         formats = _formats(info)
-        wanted = _wanted(formats, wishes, info.repo)
+        wanted = _wanted(formats, options, info.repo)
         is_part_named = reference.quant is not None or reference.file is not None
         parts, missing, notes = [], [], []
         for kind in wanted:
             if kind in formats:
-                parts.append(self._plan_part(info, reference, wishes, kind))
+                parts.append(self._plan_part(info, reference, options, kind))
                 continue
-            sibling = await self._find_sibling(info.repo, kind, wishes)
+            sibling = await self._find_sibling(info.repo, kind)
             if sibling is None:
                 missing.append(ENGINE_OF_FORMAT[kind])
                 notes.append(f"No repository has {info.repo} for {ENGINE_OF_FORMAT[kind]}; it must be converted.")
                 continue
             notes.append(f"For {ENGINE_OF_FORMAT[kind]}: {sibling.repo}.")
-            parts.append(self._plan_part(sibling, HubReference(repo=sibling.repo), wishes, kind))
+            parts.append(self._plan_part(sibling, HubReference(repo=sibling.repo), options, kind))
         if is_part_named and ArtifactFormat.GGUF not in formats:
             raise NothingToPullError(f"{info.repo} has no GGUF files, so there is nothing to choose by ':' or '/'.")
         if missing and not parts:
-            parts = [self._plan_part(info, reference, wishes, kind) for kind in formats]
+            parts = [self._plan_part(info, reference, options, kind) for kind in formats]
         if EngineKind.LLAMACPP in missing and wanted == (ArtifactFormat.GGUF,):
             raise NothingToPullError(f"{info.repo} has no GGUF form, and none was found beside it. Pull it for mlx.")
         return PullPlan(reference=text, parts=tuple(parts), needs_conversion=tuple(missing), notes=tuple(notes))
 
-    def _plan_part(self, info: RepoInfo, reference: HubReference, wishes: Wishes, kind: ArtifactFormat) -> PlannedPart:
+    def _plan_part(
+        self, info: RepoInfo, reference: HubReference, options: PullOptions, kind: ArtifactFormat
+    ) -> PlannedPart:
         endpoint = self.hub.web.endpoint
         if kind is ArtifactFormat.GGUF:
-            return plan_gguf(info, reference, wishes, endpoint)
+            return plan_gguf(info, reference, options, endpoint)
         return plan_mlx(info, endpoint)
 
-    async def _find_sibling(self, repo: str, kind: ArtifactFormat, wishes: Wishes) -> RepoInfo | None:
+    async def _find_sibling(self, repo: str, kind: ArtifactFormat) -> RepoInfo | None:
         has_kind = has_gguf if kind is ArtifactFormat.GGUF else has_mlx
-        for candidate in siblings_of(repo, kind, mlx_bits=wishes.mlx_bits):
+        for candidate in siblings_of(repo, kind):
             if not is_repo_id(candidate):
                 continue
             try:
@@ -252,12 +254,12 @@ def _formats(info: RepoInfo) -> tuple[ArtifactFormat, ...]:
     return tuple(kind for kind, is_there in has.items() if is_there)
 
 
-def _wanted(formats: tuple[ArtifactFormat, ...], wishes: Wishes, repo: str) -> tuple[ArtifactFormat, ...]:
+def _wanted(formats: tuple[ArtifactFormat, ...], options: PullOptions, repo: str) -> tuple[ArtifactFormat, ...]:
     if not formats:
         raise NothingToPullError(
             f"{repo} has neither GGUF files nor a config.json with safetensors; there is nothing to run in it."
         )
-    match wishes.engine:
+    match options.engine:
         case PullEngines.BOTH:
             return (ArtifactFormat.GGUF, ArtifactFormat.MLX)
         case PullEngines.MLX:

@@ -20,10 +20,9 @@ from registry.errors import HubAuthError, HubBusyError, HubNotFoundError, PullEr
 from registry.hub.addresses import origin_of
 from registry.hub.retry import Backoff, RetryPolicy, TroubleError
 from registry.hub.web import Answer, Web
-from registry.pull.partial import HASH_BYTES, FileHasher, PartialFile
-from registry.pull.plan import PlannedFile
+from registry.pull.partial import HASH_BYTES, FileHasher, PartialFile, Segment, prefix_end
 from registry.pull.ranges import PARTIAL, Span, announced_span
-from registry.pull.segments import Segment, prefix_end
+from registry.pull_record import PlannedFile
 from registry.threads import in_thread
 
 

@@ -103,83 +103,50 @@ def gguf_candidate(
     folder: Path, names: tuple[str, ...], source: Source, problem: ArtifactError | None = None
 ) -> Candidate:
     """Make the candidate of one GGUF file or set."""
-    files = tuple(folder / name for name in names)
-    size_bytes, mtime_ns, inode, stat_problem = _fingerprint(files)
-    return Candidate(
-        format=ArtifactFormat.GGUF,
-        path=files[0],
-        files=files,
-        size_bytes=size_bytes,
-        mtime_ns=mtime_ns,
-        inode=inode,
-        is_owned=source.owns(folder),
-        hints=(names[0], folder.name, *([source.repository] if source.repository else [])),
-        organization=source.organization,
-        origin=source.origin_of(files[0]),
-        problem=stat_problem or problem,
-        layout=source.layout,
-        root=source.root,
+    path = folder / names[0]
+    return _looked_at(
+        Candidate(
+            format=ArtifactFormat.GGUF,
+            path=path,
+            files=tuple(folder / name for name in names),
+            is_owned=source.owns(folder),
+            hints=(names[0], folder.name, *([source.repository] if source.repository else [])),
+            organization=source.organization,
+            origin=source.origin_of(path),
+            problem=problem,
+            layout=source.layout,
+            root=source.root,
+        )
     )
 
 
 def mlx_candidate(folder: Path, entries: list[os.DirEntry[str]], source: Source) -> Candidate:
     """Make the candidate of an MLX folder."""
-    files = tuple(folder / entry.name for entry in entries if not is_folder(entry))
-    size_bytes, mtime_ns, _, problem = _fingerprint(files)
     info = folder.stat()
     is_top = folder == source.path and source.repository is not None
-    return Candidate(
-        format=ArtifactFormat.MLX,
-        path=folder,
-        files=files,
-        size_bytes=size_bytes,
-        mtime_ns=mtime_ns,
-        inode=(info.st_dev, info.st_ino),
-        is_owned=source.owns(folder),
-        # A snapshot folder is named after its commit; the repository has the name.
-        hints=(source.repository or folder.name,) if is_top else (folder.name, source.repository or ""),
-        organization=source.organization,
-        origin=source.origin_of(folder),
-        problem=problem,
-        layout=source.layout,
-        root=source.root,
+    candidate = _looked_at(
+        Candidate(
+            format=ArtifactFormat.MLX,
+            path=folder,
+            files=tuple(folder / entry.name for entry in entries if not is_folder(entry)),
+            is_owned=source.owns(folder),
+            # A snapshot folder is named after its commit; the repository has the name.
+            hints=(source.repository or folder.name,) if is_top else (folder.name, source.repository or ""),
+            organization=source.organization,
+            origin=source.origin_of(folder),
+            layout=source.layout,
+            root=source.root,
+        )
     )
-
-
-def _fingerprint(files: tuple[Path, ...]) -> tuple[int, int, tuple[int, int] | None, ArtifactError | None]:
-    size_bytes, mtime_ns = 0, 0
-    inode = None
-    for file in files:
-        try:
-            info = file.stat()
-        except OSError as exc:
-            return size_bytes, mtime_ns, inode, as_artifact_error(exc, file)
-        if not stat.S_ISREG(info.st_mode):
-            return (
-                size_bytes,
-                mtime_ns,
-                inode,
-                ArtifactError("not_a_regular_file", "it is not a regular file", path=file),
-            )
-        size_bytes += info.st_size
-        mtime_ns = max(mtime_ns, info.st_mtime_ns)
-        inode = inode or (info.st_dev, info.st_ino)
-    return size_bytes, mtime_ns, inode, None
+    return msgspec.structs.replace(candidate, inode=(info.st_dev, info.st_ino))
 
 
 def manifest_candidate(file: Path, root: str, problem: ArtifactError) -> Candidate:
     """Make the candidate that stands for a manifest of Ollama that means no file of weights."""
-    size_bytes, mtime_ns, _, stat_problem = _fingerprint((file,))
-    return Candidate(
-        format=ArtifactFormat.GGUF,
-        path=file,
-        files=(file,),
-        size_bytes=size_bytes,
-        mtime_ns=mtime_ns,
-        layout="ollama",
-        root=root,
-        problem=stat_problem or problem,
+    candidate = Candidate(
+        format=ArtifactFormat.GGUF, path=file, files=(file,), layout="ollama", root=root, problem=problem
     )
+    return msgspec.structs.replace(_looked_at(candidate), inode=None)
 
 
 def ollama_candidate(path: Path, root: str, blob: str, users: list[tuple[ollama.Manifest, ollama.Layer]]) -> Candidate:
@@ -187,23 +154,39 @@ def ollama_candidate(path: Path, root: str, blob: str, users: list[tuple[ollama.
     users = sorted(users, key=lambda user: (not user[0].name.endswith(":latest"), user[0].name))
     manifest = users[0][0]
     file = path / "blobs" / blob
-    size_bytes, mtime_ns, inode, problem = _fingerprint((file,))
-    sizes = {layer.size for _, layer in users}
-    if problem is None and sizes != {size_bytes}:
-        text = ", ".join(map(str, sorted(sizes)))
-        problem = ArtifactError("wrong_size", f"it has {size_bytes} bytes; {manifest.name} says {text}", path=file)
     projectors = manifest.layers_of(ollama.PROJECTOR_LAYER)
-    return Candidate(
-        format=ArtifactFormat.GGUF,
-        path=file,
-        files=(file,),
-        size_bytes=size_bytes,
-        mtime_ns=mtime_ns,
-        inode=inode,
-        origin=manifest.origin,
-        problem=problem,
-        layout="ollama",
-        root=root,
-        names=tuple(dict.fromkeys(user.name for user, _ in users)),
-        projector=path / "blobs" / ollama.blob_name(projectors[0]) if projectors else None,
+    candidate = _looked_at(
+        Candidate(
+            format=ArtifactFormat.GGUF,
+            path=file,
+            files=(file,),
+            origin=manifest.origin,
+            layout="ollama",
+            root=root,
+            names=tuple(dict.fromkeys(user.name for user, _ in users)),
+            projector=path / "blobs" / ollama.blob_name(projectors[0]) if projectors else None,
+        )
     )
+    sizes = {layer.size for _, layer in users}
+    if candidate.problem is None and sizes != {candidate.size_bytes}:
+        text = f"it has {candidate.size_bytes} bytes; {manifest.name} says {', '.join(map(str, sorted(sizes)))}"
+        return msgspec.structs.replace(candidate, problem=ArtifactError("wrong_size", text, path=file))
+    return candidate
+
+
+def _looked_at(candidate: Candidate) -> Candidate:
+    """Note size, time and inode of the files; one that is not there or no regular file is the first problem."""
+    size_bytes, mtime_ns, inode, problem = 0, 0, None, candidate.problem
+    for file in candidate.files:
+        try:
+            info = file.stat()
+        except OSError as exc:
+            problem = as_artifact_error(exc, file)
+            break
+        if not stat.S_ISREG(info.st_mode):
+            problem = ArtifactError("not_a_regular_file", "it is not a regular file", path=file)
+            break
+        size_bytes += info.st_size
+        mtime_ns = max(mtime_ns, info.st_mtime_ns)
+        inode = inode or (info.st_dev, info.st_ino)
+    return msgspec.structs.replace(candidate, size_bytes=size_bytes, mtime_ns=mtime_ns, inode=inode, problem=problem)

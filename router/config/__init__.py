@@ -17,7 +17,6 @@ from router.config.schema import (
     LogLevel,
     MLXConfig,
     ModelsConfig,
-    Residency,
     ServerConfig,
     is_loopback,
 )
@@ -38,7 +37,6 @@ __all__ = [
     "MLXConfig",
     "ModelsConfig",
     "Overrides",
-    "Residency",
     "ServerConfig",
     "ShadowConfig",
     "apply_overrides",

@@ -190,8 +190,9 @@ def _expected(path: KeyPath) -> str:
 
 def _kind(info: Any) -> str:
     match info:
-        case inspect.EnumType():
-            return "one of " + ", ".join(member.value for member in info.cls)
+        case inspect.EnumType() | inspect.LiteralType():
+            values = [member.value for member in info.cls] if isinstance(info, inspect.EnumType) else info.values
+            return "one of " + ", ".join(map(str, values))
         case inspect.StructType():
             return "keys and values"
         case inspect.VarTupleType():

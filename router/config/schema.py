@@ -8,7 +8,7 @@ Units stand in the names: `_s` seconds, `_bytes`, `_tokens`. `None` always means
 
 import enum
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -46,12 +46,6 @@ SocketPath = Annotated[
 Origin = Annotated[
     str, Meta(pattern=r"^https?://[^/\s]+$", description="an origin like http://localhost:3000, without a path")
 ]
-
-
-class Residency(enum.StrEnum):
-    """How many models may be loaded at a time."""
-
-    EXCLUSIVE = "exclusive"
 
 
 class FlashAttention(enum.StrEnum):
@@ -351,7 +345,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     engine: EngineSetting = EngineSetting.AUTO
-    residency: Residency = Residency.EXCLUSIVE
+    residency: Literal["exclusive"] = "exclusive"
     standby: bool = False
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()

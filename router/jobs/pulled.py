@@ -15,8 +15,8 @@ from registry.engines import EngineKind
 from registry.errors import PullUnfinishedError, RegistryError
 from registry.pull.events import Converting, PullEvent, Registered
 from registry.pull.folder import PullFolder, fingerprint
-from registry.pull.plan import PullPlan, Wishes
 from registry.pull.puller import PullResult
+from registry.pull_record import PullOptions, PullPlan
 from registry.scan import register_path
 from registry.settings import set_settings
 from registry.store import Registry
@@ -40,24 +40,24 @@ class PullConclusion:
         self._models_dir = models_dir
         self._converter = converter
 
-    async def conclude(self, job: Job[PullEvent], wishes: Wishes, result: PullResult) -> None:
+    async def conclude(self, job: Job[PullEvent], options: PullOptions, result: PullResult) -> None:
         """Register what came, and make the MLX form that no repository has.
 
         Raises:
             PullUnfinishedError: That cannot be done; the files stay.
         """
-        models = await self._register(wishes, result)
+        models = await self._register(options, result)
         for model in models:
             job.tell(model)
         logger.info("pull %d brought %s", job.name, ", ".join(model.model for model in models))
         if EngineKind.MLX in result.plan.needs_conversion and EngineKind.MLX not in models[0].engines:
             await self._convert(job, models[0].model)
 
-    async def _register(self, wishes: Wishes, result: PullResult) -> tuple[Registered, ...]:
+    async def _register(self, options: PullOptions, result: PullResult) -> tuple[Registered, ...]:
         try:
             return await in_thread(
                 lambda: register_pulled(
-                    self._database, self._models_dir, result, name=wishes.name, called=wishes.called
+                    self._database, self._models_dir, result, name=options.name, called=options.called
                 )
             )
         except OSError as exc:

@@ -25,16 +25,16 @@ from registry.errors import (
 )
 from registry.hub import HubSettings
 from registry.hub.references import LocalReference, parse_pull_reference
-from registry.pull import PlannedPart, Puller, PullPlan, PullResult, PullSettings, Wishes, open_puller
+from registry.pull import Puller, PullResult, PullSettings, open_puller
 from registry.pull.events import Converting, Done, Failed, Planned, Progress, PullEvent, Registered, Started, Stopped
 from registry.pull.orphans import discard
-from registry.pull.ownership import is_owned, owned
+from registry.pull.ownership import as_it_is, owned
+from registry.pull_record import PlannedPart, PullInfo, PullOptions, PullPlan
 from registry.store import Registry
-from registry.store.pulls import PullRecord, PullWish
+from registry.store.pulls import StopRequest
 from registry.threads import in_thread
 from router.jobs.convert.converter import Converter
 from router.jobs.job import Follower, Job, JobKind, Jobs
-from router.jobs.pull_events import PullInfo, info_of
 from router.jobs.pulled import PullConclusion
 from router.placement.memory import MemoryBudget
 
@@ -44,12 +44,12 @@ WEIGHTS_SHARE: Final = 0.8
 """Of the memory that an engine may have at most; the rest is for the cache, buffers and the system."""
 
 _T = TypeVar("_T")
-Conclude = Callable[[Job[PullEvent], Wishes, PullResult], Awaitable[None]]
+Conclude = Callable[[Job[PullEvent], PullOptions, PullResult], Awaitable[None]]
 """What follows when all files are in their places, while the pull still counts as running: it may tell events; an error
 of the registry's fails the pull; it is cancelled when the pull is stopped, and done anew when that goes on."""
 
 _StoppedState = Literal["paused", "cancelled"]
-_WANTED: Final[dict[_StoppedState, PullWish]] = {"paused": "pause", "cancelled": "cancel"}
+_REQUESTS: Final[dict[_StoppedState, StopRequest]] = {"paused": "pause", "cancelled": "cancel"}
 _MISTAKES: Final = (InvalidReferenceError, NothingToPullError, HubNotFoundError)
 """What was asked for is not there: there is nothing to go on with, and the list is kept clear of it."""
 
@@ -65,6 +65,12 @@ def _slot_of(event: PullEvent) -> Hashable | None:
 
 
 _PULL: Final = JobKind[PullEvent](name="pull", slot_of=_slot_of)
+
+
+class PullList(msgspec.Struct, frozen=True):
+    """Body of GET /v1/mlxr/models/pulls, oldest first."""
+
+    pulls: tuple[PullInfo, ...]
 
 
 def weights_budget(budget: MemoryBudget) -> int:
@@ -128,13 +134,13 @@ class Pulls:
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
-    async def plan(self, reference: str, wishes: Wishes) -> PullPlan:
+    async def plan(self, reference: str, options: PullOptions) -> PullPlan:
         """Find out what a pull would do, and do nothing.
 
         Raises:
             RegistryError: It cannot be pulled.
         """
-        return await self._puller.plan(reference, replace(wishes, budget_bytes=self.budget_bytes))
+        return await self._puller.plan(reference, replace(options, budget_bytes=self.budget_bytes))
 
     def path_of(self, part: PlannedPart) -> Path:
         """Tell where a part of a plan will be: its folder, or its first file."""
@@ -146,19 +152,21 @@ class Pulls:
         Raises:
             PullNotFoundError: There is none.
         """
-        return self._info(await self._with_registry(lambda registry: registry.pulls.get(pull_id)))
+        return self._as_it_is(await self._with_registry(lambda registry: registry.pulls.get(pull_id)))
 
     async def list_pulls(self) -> tuple[PullInfo, ...]:
         """List all pulls, oldest first."""
-        return tuple(self._info(record) for record in await self._with_registry(lambda registry: registry.pulls.list()))
+        return tuple(self._as_it_is(pull) for pull in await self._with_registry(lambda registry: registry.pulls.list()))
 
     # --- changing ---------------------------------------------------------------------------------------------------
 
-    async def start(self, reference: str, wishes: Wishes, *, is_paused_when_left: bool = False) -> Follower[PullEvent]:
+    async def start(
+        self, reference: str, options: PullOptions, *, is_paused_when_left: bool = False
+    ) -> Follower[PullEvent]:
         """Begin a pull, or follow the one that does the same: one that runs, or that was stopped on its way.
 
         Args:
-            wishes: What of it; memory is looked at here.
+            options: What of it; memory is looked at here.
             is_paused_when_left: When the last of its followers goes, it is paused, unless somebody started it who
                 wants it to go on by itself.
 
@@ -173,9 +181,9 @@ class Pulls:
             )
         self._jobs.check_open()
         async with self._changing:
-            before = await self._find_open(reference, wishes)
+            before = await self._find_open(reference, options)
             running = None if before is None else self._jobs.get(_PULL, before)
-            job = await (self._begin(reference, wishes) if before is None else self._go_on(before))
+            job = await (self._begin(reference, options) if before is None else self._go_on(before))
         if not is_paused_when_left:
             job.on_abandoned = None
         elif job is not running:
@@ -232,16 +240,16 @@ class Pulls:
         async with self._changing:
             info = await self.get(pull_id)
             if info.state in {"queued", "running"}:  # in another process, which looks at this now and then
-                await self._with_registry(lambda registry: registry.pulls.want(pull_id, _WANTED[state]))
+                await self._with_registry(lambda registry: registry.pulls.ask_to_stop(pull_id, _REQUESTS[state]))
             elif info.state in {"done", "cancelled", state}:
                 raise PullConflictError(f"Pull {pull_id} is {info.state} already.")
             else:
                 await self._note_stopped(pull_id, state)
             return await self.get(pull_id)
 
-    async def _find_open(self, reference: str, wishes: Wishes) -> int | None:
+    async def _find_open(self, reference: str, options: PullOptions) -> int | None:
         """Find a pull of the same that runs here, or was stopped without having failed; forget those that ended."""
-        wanted = (reference, wishes.engine, wishes.vision, wishes.name, wishes.called)
+        wanted = (reference, options.engine, options.vision, options.name, options.called)
         for info in await self.list_pulls():
             if (info.reference, info.engine, info.vision, info.name, info.called) != wanted:
                 continue
@@ -255,10 +263,10 @@ class Pulls:
         with contextlib.suppress(RegistryError):  # A row too many does no harm.
             await self._with_registry(lambda registry: registry.pulls.forget(pull_id))
 
-    async def _begin(self, reference: str, wishes: Wishes) -> Job[PullEvent]:
+    async def _begin(self, reference: str, options: PullOptions) -> Job[PullEvent]:
         self._check_room()
-        text = msgspec.json.encode(replace(wishes, budget_bytes=self.budget_bytes)).decode()
-        return self._launch(await self._with_registry(lambda registry: registry.pulls.add(reference, text)))
+        options = replace(options, budget_bytes=self.budget_bytes)
+        return self._launch(await self._with_registry(lambda registry: registry.pulls.add(reference, options)))
 
     async def _go_on(self, pull_id: int) -> Job[PullEvent]:
         if (job := self._jobs.get(_PULL, pull_id)) is not None:
@@ -278,66 +286,60 @@ class Pulls:
         if num_pulls >= self._max_pulls:
             raise PullConflictError(f"{num_pulls} pulls run or wait already; try again when one has ended.")
 
-    def _launch(self, record: PullRecord) -> Job[PullEvent]:
-        return self._jobs.start(_PULL, record.id, partial(self._pull, record))
+    def _launch(self, pull: PullInfo) -> Job[PullEvent]:
+        return self._jobs.start(_PULL, pull.id, partial(self._pull, pull))
 
     # --- running ----------------------------------------------------------------------------------------------------
 
-    async def _pull(self, record: PullRecord, job: Job[PullEvent]) -> PullEvent:
-        wishes = msgspec.json.decode(record.wishes, type=Wishes)
+    async def _pull(self, pull: PullInfo, job: Job[PullEvent]) -> PullEvent:
         listening = asyncio.create_task(self._listen(job))
         try:
-            async with owned(self._puller.folder, record.id):
+            async with owned(self._puller.folder, pull.id):
+                options = await self._with_registry(lambda registry: registry.pulls.options_of(pull.id))
                 async with self._slots:
-                    result = await self._fetch(record, wishes, job)
-                await self._conclude(job, wishes, result)
+                    result = await self._fetch(pull, options, job)
+                await self._conclude(job, options, result)
                 job.is_ending = True
-                await self._with_registry(lambda registry: registry.pulls.set_state(record.id, "done"))
+                await self._with_registry(lambda registry: registry.pulls.set_state(pull.id, "done"))
         except asyncio.CancelledError:
             state = job.stop_reason if job.stop_reason in {"paused", "cancelled"} else "queued"
             with contextlib.suppress(RegistryError):
-                await self._note_stopped(record.id, state)
+                await self._note_stopped(pull.id, state)
             return Stopped(state=state)
         except RegistryError as exc:
             job.is_ending = True
-            logger.info("pull %d of %s failed: %s", record.id, record.reference, exc)
-            await self._note_failed(record.id, exc)
+            logger.info("pull %d of %s failed: %s", pull.id, pull.reference, exc)
+            await self._note_failed(pull.id, exc)
             return Failed(code=exc.code, message=str(exc))
         finally:
             listening.cancel()
             await asyncio.wait([listening])
-        logger.info("pull %d is done", record.id)
+        logger.info("pull %d is done", pull.id)
         return Done(paths=tuple(map(str, result.paths)))
 
-    async def _fetch(self, record: PullRecord, wishes: Wishes, job: Job[PullEvent]) -> PullResult:
-        await self._with_registry(lambda registry: registry.pulls.set_state(record.id, "running"))
-        if record.plan is not None:
-            plan = msgspec.json.decode(record.plan, type=PullPlan)
-        else:
-            plan = await self._puller.plan(record.reference, wishes)
-            text, total_bytes, done_bytes = msgspec.json.encode(plan).decode(), plan.total_bytes, plan.done_bytes
-            await self._with_registry(
-                lambda registry: registry.pulls.set_plan(
-                    record.id, text, total_bytes=total_bytes, done_bytes=done_bytes
-                )
-            )
+    async def _fetch(self, pull: PullInfo, options: PullOptions, job: Job[PullEvent]) -> PullResult:
+        await self._with_registry(lambda registry: registry.pulls.set_state(pull.id, "running"))
+        plan = await self._with_registry(lambda registry: registry.pulls.plan_of(pull.id))
+        if plan is None:
+            plan = new = await self._puller.plan(pull.reference, options)
+            await self._with_registry(lambda registry: registry.pulls.set_plan(pull.id, new))
         result = await self._puller.fetch(plan, job.tell)
-        await self._with_registry(lambda registry: registry.pulls.set_done_bytes(record.id, result.plan.total_bytes))
+        await self._with_registry(lambda registry: registry.pulls.set_done_bytes(pull.id, result.plan.total_bytes))
         return result
 
     async def _listen(self, job: Job[PullEvent]) -> None:
         """Note how far a pull is, and stop it when another process wants that."""
-        states = {wanted: state for state, wanted in _WANTED.items()}
+        states = {request: state for state, request in _REQUESTS.items()}
 
-        def look(registry: Registry) -> PullWish | None:
+        def look(registry: Registry) -> StopRequest | None:
             progress = job.last(Progress)
             return registry.pulls.set_done_bytes(job.name, None if progress is None else progress.done_bytes)
 
         while True:
             await asyncio.sleep(self._poll_s)
             with contextlib.suppress(RegistryError):  # A busy catalogue stops no pull; the next look comes soon.
-                if (wanted := await self._with_registry(look)) is not None:
-                    job.stop(states[wanted])
+                if (request := await self._with_registry(look)) is not None:
+                    job.stop(states[request])
 
     async def _note_failed(self, pull_id: int, error: RegistryError) -> None:
         if isinstance(error, _MISTAKES):
@@ -349,16 +351,15 @@ class Pulls:
             )
 
     async def _note_stopped(self, pull_id: int, state: Literal["paused", "cancelled", "queued"]) -> None:
-        record = await self._with_registry(lambda registry: registry.pulls.set_state(pull_id, state))
-        if state == "cancelled" and record.plan is not None:
-            plan = msgspec.json.decode(record.plan, type=PullPlan)
-            await in_thread(lambda: discard(plan, self._puller.folder))
+        await self._with_registry(lambda registry: registry.pulls.set_state(pull_id, state))
+        if state == "cancelled":
+            plan = await self._with_registry(lambda registry: registry.pulls.plan_of(pull_id))
+            if plan is not None:
+                await in_thread(partial(discard, plan, self._puller.folder))
 
-    def _info(self, record: PullRecord) -> PullInfo:
-        info, job = info_of(record), self._jobs.get(_PULL, record.id)
-        if job is None:
-            is_interrupted = info.state in {"queued", "running"} and not is_owned(self._puller.folder, record.id)
-            return replace(info, state="interrupted") if is_interrupted else info
+    def _as_it_is(self, info: PullInfo) -> PullInfo:
+        if (job := self._jobs.get(_PULL, info.id)) is None:
+            return as_it_is(info, self._puller.folder)
         if (now := job.last(Progress)) is None:
             return info
         info = replace(info, done_bytes=now.done_bytes, bytes_per_s=now.bytes_per_s, eta_s=now.eta_s)

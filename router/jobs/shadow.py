@@ -19,8 +19,8 @@ from typing import Final
 import msgspec
 
 from backends.errors import BackendError
-from backends.sequence import Priority
 from backends.wire.messages import SequenceTimings, Usage
+from backends.wire.request import Priority
 from registry.bench_record import BenchContestant, BenchLoad, BenchMachine, BenchRecord, BenchSample, BenchScenario
 from registry.engines import EngineKind, EngineSetting
 from registry.errors import RegistryError

@@ -21,7 +21,7 @@ among these the one with the lowest id.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest
 
 

@@ -6,7 +6,7 @@ worker (`dispatching`).
 
 import dataclasses
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from router.models.targets import Target
 from router.placement.lifecycle import WorkerState
 

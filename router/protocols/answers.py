@@ -27,6 +27,18 @@ class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of answers and their parts."""
 
 
+class CachedTokens(AnswerBody, frozen=True):
+    """Of the prompt's tokens."""
+
+    cached_tokens: int
+
+
+class ReasoningTokens(AnswerBody, frozen=True):
+    """Of the answer's tokens."""
+
+    reasoning_tokens: int
+
+
 class Page(AnswerBody, Generic[_T], frozen=True, tag_field="object", tag="list"):
     """A part of a list of objects with ids."""
 

@@ -26,6 +26,7 @@ from router.requests.generation import Generation, GenerationRequest
 from router.requests.headers import RequestHeaders, read_headers
 from router.requests.register import AnswerEncoder, RunningRequest, whole_answer
 from router.requests.resend import fingerprint
+from router.requests.running_embedding import RunningEmbedding
 from router.services import Services
 
 
@@ -166,16 +167,16 @@ async def embeddings(
     """
     if arrival.headers.priority is not None:
         wanted = msgspec.structs.replace(wanted, priority=arrival.headers.priority)
+    client, timeout_s = _client_of(arrival.request), arrival.headers.timeout_s
+    facts = RequestFacts(request_id=answer_id, protocol=protocol, client=client, timeout_s=timeout_s)
+    return await until_disconnect(arrival.request.receive, start_embedding(services, wanted, facts).result())
+
+
+def start_embedding(services: Services, wanted: EmbeddingWanted, facts: RequestFacts) -> RunningEmbedding:
+    """Take a request for vectors in; also one that nobody sent by HTTP."""
     services.models.note_use(wanted.model_request.model)
-    facts = RequestFacts(
-        request_id=answer_id,
-        protocol=protocol,
-        client=_client_of(arrival.request),
-        timeout_s=arrival.headers.timeout_s,
-    )
     run = EmbeddingRun(services.supervisor, wanted)
-    running = services.requests.start_embedding(facts, run, services.config.limits)
-    return await until_disconnect(arrival.request.receive, running.result())
+    return services.requests.start_embedding(facts, run, services.config.limits)
 
 
 async def reply(

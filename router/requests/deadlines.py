@@ -5,7 +5,7 @@ Not the timers, nor what happens when a deadline has passed (`requests`), nor a 
 
 import msgspec
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from router.config import LimitsConfig
 
 

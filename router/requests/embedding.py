@@ -5,9 +5,8 @@ It is listed among the requests that run and can be ended by its id, like a gene
 
 import msgspec
 
-from backends.sequence import Priority
 from backends.wire.messages import Embed, Embedded, Finished
-from backends.wire.request import Pooling
+from backends.wire.request import Pooling, Priority
 from router.errors import EngineCrashedError
 from router.models.model_request import ModelRequest
 from router.requests.generation import raise_failure

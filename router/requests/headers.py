@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from registry.errors import InvalidSettingError
 from registry.settings import LOAD_SETTINGS, LoadSettings, settings_from_text
 from router.config.background import MAX_SECONDS

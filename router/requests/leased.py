@@ -3,7 +3,7 @@
 import asyncio
 from typing import Generic, TypeVar
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from router.errors import RouterError
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target

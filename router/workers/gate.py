@@ -5,7 +5,7 @@ Part of the supervisor's task. Not the decision who is served next (`placement`,
 
 from collections.abc import Callable
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from router.config import Config
 from router.errors import QueueFullError, UnavailableError
 from router.models.load_settings import config_for

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from router.status import Swap
 from router.workers.residency import StopReport
 from router.workers.waiting import Ticket

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import assert_never
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from registry.errors import RegistryError
 from router.config import Config, CurrentConfig
 from router.errors import RouterError, ShuttingDownError, UnavailableError

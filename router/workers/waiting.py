@@ -8,7 +8,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from router.errors import RouterError
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target

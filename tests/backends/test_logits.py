@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backends.errors import ConstraintError
 from backends.logits import LOWEST_LOGPROB, Likelihoods, Logits, LogitsEditor, Matcher, likelihoods, needs_editor
-from backends.sequence import SamplingParams
+from backends.wire.request import SamplingParams
 
 VOCAB_SIZE = 24
 LOGIT = st.floats(-40, 40, width=32)

@@ -16,7 +16,8 @@ from pathlib import Path
 import gguf
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from registry.gguf import facts_from_header, read_header
+from registry.gguf import read_header
+from registry.gguf.facts import facts_from_header
 
 DEFAULT_ROUNDS = 5
 

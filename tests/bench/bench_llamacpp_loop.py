@@ -33,10 +33,9 @@ TIMEOUT_S = 300.0
 
 def worker_rate(path: str, num_threads: int) -> float:
     """Tokens per second between the first and the last text that a client of the worker receives."""
-    from backends.sequence import SamplingParams
     from backends.wire.messages import Finished, Generate
     from backends.wire.prompts import TextPrompt
-    from backends.wire.request import SequenceSpec
+    from backends.wire.request import SamplingParams, SequenceSpec
     from tests.support.worker_process import WorkerProcess
 
     with WorkerProcess("llamacpp") as worker:

@@ -20,7 +20,7 @@ with atheris.instrument_imports():
 
     from registry.errors import GGUFError
     from registry.facts import ModelFacts
-    from registry.gguf import facts_from_header
+    from registry.gguf.facts import facts_from_header
     from registry.gguf.header import parse_source
 
 SMALL_WINDOW_BYTES = 64

@@ -26,8 +26,8 @@ with atheris.instrument_imports():
     from registry.hub.answers import RepoInfo, next_page_of, read_repo_info, read_search_page
     from registry.hub.references import HubReference, has_unprintable
     from registry.hub.web import retry_after_s
-    from registry.pull.plan import PlannedPart, Wishes
     from registry.pull.planning import has_gguf, has_mlx, plan_gguf, plan_mlx, siblings_of
+    from registry.pull_record import PlannedPart, PullOptions
 
 ENDPOINT = "https://hub.example"
 FOLDER = "/models"
@@ -94,8 +94,8 @@ def _plan(info: "RepoInfo") -> None:
     siblings_of(info.repo, ArtifactFormat.MLX)
     try:
         if has_gguf(info):
-            _check_places(plan_gguf(info, reference, Wishes(), ENDPOINT))
-            _check_places(plan_gguf(info, reference, Wishes(vision=True), ENDPOINT))
+            _check_places(plan_gguf(info, reference, PullOptions(), ENDPOINT))
+            _check_places(plan_gguf(info, reference, PullOptions(vision=True), ENDPOINT))
     except PullError as exc:
         _check_message(exc)
     try:

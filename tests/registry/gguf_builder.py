@@ -3,6 +3,8 @@
 import struct
 from typing import Any, NamedTuple
 
+from registry.gguf.header import GGUFHeader, parse_source
+
 CODES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9
 
@@ -132,3 +134,9 @@ LLAMA_TENSORS = [Tensor(b"token_embd.weight", (64, 5)), Tensor(b"output_norm.wei
 
 def llama_model(**changes: Value | None) -> bytes:
     return build(llama_metadata(**changes), LLAMA_TENSORS)
+
+
+def parse_header(data: bytes, *, file_size_bytes: int | None = None) -> GGUFHeader:
+    """Parse a header that is in memory: a whole file, or the beginning of a larger one."""
+    size = len(data) if file_size_bytes is None else file_size_bytes
+    return parse_source(lambda offset, count: data[offset : offset + count], size)

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 
 from backends.base import Chunk, Engine, LoadedEngine, StepPlan, StepResult
 from backends.engines import create_engine
-from backends.sequence import SamplingParams, Sequence
+from backends.sequence import Sequence
 from backends.wire.messages import LoadSpec
+from backends.wire.request import SamplingParams
 
 GREEDY = SamplingParams(temperature=0)
 MAX_STEPS = 2_000

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from backends.base import BatchLimits, StepPlan, StepResult
 from backends.batching.batcher import Batcher, Drop, Fork
-from backends.sequence import Priority, SamplingParams, Sequence
+from backends.sequence import Sequence
+from backends.wire.request import Priority, SamplingParams
 
 
 def sequence_of(

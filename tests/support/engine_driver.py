@@ -13,7 +13,6 @@ from backends.batching.batcher import Batcher
 from backends.logits import Likelihoods, LogitsEditor, Matcher
 from backends.output.answer import RunningAnswer
 from backends.process.serving import Serving
-from backends.sequence import SamplingParams
 from backends.wire.channel import Channel
 from backends.wire.messages import (
     Aborted,
@@ -34,7 +33,7 @@ from backends.wire.messages import (
     Terminal,
 )
 from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
-from backends.wire.request import SequenceSpec
+from backends.wire.request import SamplingParams, SequenceSpec
 
 GREEDY = SamplingParams(temperature=0)
 MAX_STEPS = 20_000

@@ -15,9 +15,8 @@ import msgspec
 import psutil
 
 from backends.fake.engine import FakeOptions
-from backends.sequence import SamplingParams
 from backends.wire.prompts import Prompt, TextPrompt
-from backends.wire.request import SequenceSpec
+from backends.wire.request import SamplingParams, SequenceSpec
 from registry.engines import Engine, EngineKind, EngineSetting
 from registry.errors import ModelNotFoundError
 from router.config import Config, CurrentConfig, GenerationConfig, LimitsConfig

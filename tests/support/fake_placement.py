@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from router.models.targets import Target
 from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
 from router.placement.dispatching import Dispatch

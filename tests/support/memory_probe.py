@@ -13,8 +13,9 @@ from pathlib import Path
 import backends.process.worker  # noqa: F401 - a worker has all of this in memory
 from backends.base import Chunk, LoadedEngine, StepPlan
 from backends.engines import create_engine
-from backends.sequence import SamplingParams, Sequence
+from backends.sequence import Sequence
 from backends.wire.messages import LoadSpec
+from backends.wire.request import SamplingParams
 
 PIECE_TOKENS = 512
 

@@ -10,9 +10,9 @@ from registry.hub.client import HubClient
 from registry.hub.retry import RetryPolicy
 from registry.hub.web import HubSettings, Web
 from registry.pull.events import PullEvent
-from registry.pull.plan import Wishes
 from registry.pull.puller import Puller, PullResult, PullSettings
 from registry.pull.transfer import TransferSettings
+from registry.pull_record import PullOptions
 from tests.support.stub_hub import StubHub
 
 RETRY = RetryPolicy(base_s=0.001, cap_s=0.01, give_up_after_s=1.0, max_retry_after_s=5.0)
@@ -51,14 +51,14 @@ async def pull_once(
     root: Path,
     reference: str,
     *,
-    wishes: Wishes | None = None,
+    options: PullOptions | None = None,
     token: str | None = None,
     transfer: TransferSettings = SMALL,
     stall_s: float = 5.0,
     events: list[PullEvent] | None = None,
 ) -> PullResult:
     async with small_puller(hub, root, token=token, transfer=transfer, stall_s=stall_s) as puller:
-        plan = await puller.plan(reference, wishes)
+        plan = await puller.plan(reference, options)
         return await puller.fetch(plan, (events if events is not None else []).append)
 
 

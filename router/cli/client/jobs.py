@@ -5,12 +5,13 @@ from typing import Any
 
 import msgspec
 
-from registry.pull import Wishes
+from registry.pull import PullOptions
 from registry.pull.events import PULL_END, PullEvent
+from registry.pull_record import PullInfo
 from router.cli.client.base import STOP_TIMEOUT_S, Client
 from router.jobs.conversions import CONVERSION_END, ConversionEvent
 from router.jobs.convert.report import ConversionWish
-from router.jobs.pull_events import PullInfo, PullList
+from router.jobs.pulls import PullList
 
 PULL_PATH = "/v1/mlxr/models/pull"
 PULLS_PATH = "/v1/mlxr/models/pulls"
@@ -25,13 +26,13 @@ class _Cancelled(msgspec.Struct, frozen=True, kw_only=True):
 class JobClient(Client):
     """Talks to one running gateway. Use it in a `with`. Its jobs go on when nobody follows them."""
 
-    def pull(self, reference: str, wishes: Wishes) -> Generator[PullEvent, None, None]:
+    def pull(self, reference: str, options: PullOptions) -> Generator[PullEvent, None, None]:
         """Have the server pull a model, and follow that.
 
         Args:
-            wishes: What of it; the server looks at the memory itself.
+            options: What of it; the server looks at the memory itself.
         """
-        body = {"reference": reference, "engine": wishes.engine, "vision": wishes.vision, "name": wishes.name}
+        body = {"reference": reference, "engine": options.engine, "vision": options.vision, "name": options.name}
         return self._follow(PULL_PATH, body, PullEvent, PULL_END, "pull")
 
     def pulls(self) -> tuple[PullInfo, ...]:

@@ -12,12 +12,11 @@ from registry.adapters.mlx_lora import CONFIG_NAME
 from registry.errors import ArtifactError, RegistryError
 from registry.pull.folder import PullFolder
 from registry.pull.orphans import find_orphans
-from registry.pull.ownership import is_owned
+from registry.pull.ownership import as_it_is
 from registry.scan import ScanRoot
 from registry.scan.folders import find_candidates
 from registry.scan.watch import what_changed
 from registry.store import Registry
-from registry.store.pulls import PullRecord
 from router.cli.doctor.check import Check
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.output import plural
@@ -73,26 +72,19 @@ def _partial(paths: Paths) -> Iterator[Finding]:
     """Look for pulls that wait for somebody to go on with them, and for partial files that no pull needs."""
     with Registry(paths.registry_db, is_read_only=True) as registry:
         orphans = find_orphans(PullFolder(paths.models_dir), registry, now=time.time())
-        stopped = [record for record in registry.pulls.list() if _waits_for_somebody(record, paths)]
-    for record in stopped:
-        share = f", {100 * record.done_bytes // record.total_bytes} % done" if record.total_bytes else ""
-        state = "was interrupted" if record.state in {"queued", "running"} else f"is {record.state}"
-        found = f"pull {record.id} of {record.reference.partition('?')[0]} {state}{share}"
-        remedy = (
-            f"mlxr models pulls resume {record.id}   (or, to delete what came: mlxr models pulls cancel {record.id})"
-        )
+        pulls = [as_it_is(pull, PullFolder(paths.models_dir)) for pull in registry.pulls.list()]
+    for pull in pulls:
+        if pull.state not in {"paused", "failed", "interrupted"}:
+            continue
+        share = f", {100 * pull.done_bytes // pull.total_bytes} % done" if pull.total_bytes else ""
+        state = "was interrupted" if pull.state == "interrupted" else f"is {pull.state}"
+        found = f"pull {pull.id} of {pull.reference.partition('?')[0]} {state}{share}"
+        remedy = f"mlxr models pulls resume {pull.id}   (or, to delete what came: mlxr models pulls cancel {pull.id})"
         yield "unfinished pull", found, remedy
     if orphans:
         num_bytes = sum(orphan.size_bytes for orphan in orphans)
         what = f"{plural(len(orphans), 'partial file')} that no pull needs ({num_bytes / 1e9:.1f} GB)"
         yield "partial files", f"{what}, e.g. {orphans[0].path}", "mlxr models pulls clean"
-
-
-def _waits_for_somebody(record: PullRecord, paths: Paths) -> bool:
-    """Tell whether a pull is neither at its end nor in the hands of a process."""
-    if record.state in {"paused", "failed"}:
-        return True
-    return record.state in {"queued", "running"} and not is_owned(PullFolder(paths.models_dir), record.id)
 
 
 def _strays(registry: Registry, paths: Paths) -> Iterator[Finding]:

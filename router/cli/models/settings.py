@@ -93,7 +93,7 @@ def export_settings(file: str | None) -> None:
 
 
 def _entry(model: Model, *, has_aliases: bool = False) -> dict[str, Any]:
-    entry: dict[str, Any] = {} if model.engine is None else {ENGINE_KEY: model.engine}
+    entry: dict[str, Any] = {} if model.engine is None else {ENGINE_KEY: model.engine.value}
     entry |= set_settings(model.settings)
     return entry | ({"aliases": list(model.aliases)} if has_aliases and model.aliases else {})
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from registry.catalogue import Artifact, FileHash, Model
 from registry.facts import ArtifactFormat
 from registry.gguf import read_header
-from registry.mlx.folder import read_chat_template
+from registry.mlx.config import read_chat_template
 from registry.settings import set_settings
 from router.cli.models.adapters import adapter_facts, description
 from router.cli.models.conversion_report import report_facts, stored_report

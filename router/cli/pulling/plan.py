@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from registry.engines import EngineKind
-from registry.pull import PlannedPart, PullPlan, Wishes
+from registry.pull import PlannedPart, PullOptions, PullPlan
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import current_paths, read_config
 from router.cli.terminal.output import print_facts, print_json, print_table, size
@@ -22,7 +22,7 @@ _STATES = {"missing": None, "partial": "a part", "linkable": "the same bytes", "
 
 
 async def show_plan(
-    opening: AbstractAsyncContextManager[Pulls], reference: str, wishes: Wishes, *, is_json: bool
+    opening: AbstractAsyncContextManager[Pulls], reference: str, options: PullOptions, *, is_json: bool
 ) -> int:
     """Ask the hub, and print what it would be; exit code 1 when the disk has no room for it.
 
@@ -30,7 +30,7 @@ async def show_plan(
         RegistryError: It cannot be pulled.
     """
     async with opening as pulls:
-        plan = await pulls.plan(reference, wishes)
+        plan = await pulls.plan(reference, options)
     if is_json:
         sums = {"total_bytes": plan.total_bytes, "needed_bytes": plan.needed_bytes}
         print_json(msgspec.to_builtins(plan) | sums | {"is_disk_enough": plan.is_disk_enough})

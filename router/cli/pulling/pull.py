@@ -16,7 +16,7 @@ from registry.engines import PullEngines
 from registry.errors import InvalidReferenceError
 from registry.hub.references import LocalReference, parse_pull_reference
 from registry.names import check_model_name
-from registry.pull import Wishes
+from registry.pull import PullOptions
 from registry.pull.events import Done, Failed, PullEvent, Registered, Started, Stopped
 from registry.scan import register_path
 from router.cli.client.errors import ServerUnreachableError
@@ -62,16 +62,18 @@ def pull(
     if engine is not None and engine not in set(PullEngines):
         raise CommandError(f"There is no engine {engine!r}; choose {', '.join(PullEngines)}.", exit_code=2)
     paths = current_paths()
-    wishes = Wishes(engine=None if engine is None else PullEngines(engine), vision=vision, name=_checked_name(name))
+    options = PullOptions(
+        engine=None if engine is None else PullEngines(engine), vision=vision, name=_checked_name(name)
+    )
     path = _local_path(reference)
     if path is not None:
         return _register_local(path, name, dry_run=dry_run, is_json=is_json)
     if dry_run:
-        return asyncio.run(show_plan(pulls_here(paths, endpoint), reference, wishes, is_json=is_json))
+        return asyncio.run(show_plan(pulls_here(paths, endpoint), reference, options, is_json=is_json))
     instance = read_instance(paths) if endpoint is None else None
     if instance is not None:
-        return _pull_by_server(instance, reference, wishes, is_json=is_json)
-    return pull_here(paths, lambda pulls: pulls.start(reference, wishes), endpoint=endpoint, is_json=is_json)
+        return _pull_by_server(instance, reference, options, is_json=is_json)
+    return pull_here(paths, lambda pulls: pulls.start(reference, options), endpoint=endpoint, is_json=is_json)
 
 
 @asynccontextmanager
@@ -148,11 +150,11 @@ async def _follow(
             raise
 
 
-def _pull_by_server(instance: RunningInstance, reference: str, wishes: Wishes, *, is_json: bool) -> int:
+def _pull_by_server(instance: RunningInstance, reference: str, options: PullOptions, *, is_json: bool) -> int:
     follower = _Follower()
     with printer_for(is_json=is_json) as printer, JobClient(instance) as client:
         try:
-            with closing(client.pull(reference, wishes)) as events:
+            with closing(client.pull(reference, options)) as events:
                 for event in events:
                     follower.take(event)
                     printer.show(event)

@@ -9,6 +9,7 @@ import click
 
 from registry.pull import find_orphans, remove_orphans
 from registry.pull.folder import PullFolder
+from registry.pull_record import ENDED_STATES, PullInfo
 from registry.store import Registry
 from router.cli.client.jobs import JobClient
 from router.cli.pulling.progress import duration
@@ -19,7 +20,6 @@ from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import plural, print_json, print_table, shown, size
 from router.cli.terminal.verbs import argument, option, verb
 from router.config.instance import read_instance
-from router.jobs.pull_events import ENDED_STATES, PullInfo
 from router.jobs.pulls import Pulls
 
 RECENT_S: Final = 86_400.0

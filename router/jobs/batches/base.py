@@ -6,6 +6,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from backends.wire.messages import Usage
+
 ENDPOINTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
 
 
@@ -134,8 +136,6 @@ class LineEnd(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         result: Its line in a file of results, JSON.
         output: The text of its answer, for lines that depend on it.
-        num_cached_tokens: Tokens of the prompt that were not computed.
-        num_reasoning_tokens: Tokens of the answer that brought reasoning only.
         duration_s: From its start to its end; 0 = it never started.
     """
 
@@ -143,24 +143,18 @@ class LineEnd(msgspec.Struct, frozen=True, kw_only=True):
     is_ok: bool
     result: bytes
     output: str = ""
-    num_input_tokens: int = 0
-    num_output_tokens: int = 0
-    num_cached_tokens: int = 0
-    num_reasoning_tokens: int = 0
+    usage: Usage = Usage(0, 0, 0)
     duration_s: float = 0.0
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """What has become of a batch's lines, in sum."""
 
-    num_total: int = 0
-    num_ok: int = 0
-    num_failed: int = 0
-    num_input_tokens: int = 0
-    num_output_tokens: int = 0
-    num_cached_tokens: int = 0
-    num_reasoning_tokens: int = 0
-    work_s: float = 0.0
+    num_total: int
+    num_ok: int
+    num_failed: int
+    work_s: float
+    usage: Usage
 
 
 _ANY_OBJECT: Final = {

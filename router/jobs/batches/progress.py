@@ -55,7 +55,7 @@ class BatchRun:
 
     def on_end(self, line: Line, end: LineEnd) -> list[LineEnd]:
         """Take over how a line ended; return that end, and those of lines that can no longer be answered."""
-        self.num_tokens += end.num_input_tokens + end.num_output_tokens
+        self.num_tokens += end.usage.num_tokens
         lost = self._graph.end(line.number, is_ok=end.is_ok)
         if not end.is_ok:
             self._note_failure(line)

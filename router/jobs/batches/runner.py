@@ -145,7 +145,7 @@ class Batches:
         """Run lines until all have ended: this is the one place that starts and ends them."""
         lines = await self.store.call(lambda store: store.lines(run.batch.batch_id))
         tally = await self.store.call(lambda store: store.tally(run.batch.batch_id))
-        run.begin(lines, tally.num_input_tokens + tally.num_output_tokens)
+        run.begin(lines, tally.usage.num_tokens)
         if run.batch.status is BatchStatus.CANCELLING:
             run.stop("batch_cancelled", "The batch was cancelled before this line was answered.", cuts_running=True)
         await self._end(run, run.lost_before())

@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
+from backends.wire.messages import Usage
 from router.jobs.batches.base import Batch, BatchStatus, EndedLine, Line, LineEnd, LineResult, StoredFile, Tally
 from router.stores.base import Store
 
@@ -124,10 +125,10 @@ class BatchStore(Store):
                     (
                         last + num_ended + 1,
                         end.is_ok,
-                        end.num_input_tokens,
-                        end.num_output_tokens,
-                        end.num_cached_tokens,
-                        end.num_reasoning_tokens,
+                        end.usage.num_prompt_tokens,
+                        end.usage.num_output_tokens,
+                        end.usage.num_cached_tokens,
+                        end.usage.num_reasoning_tokens,
                         end.duration_s,
                         end.output,
                         end.result,
@@ -181,12 +182,12 @@ class BatchStore(Store):
     def tally(self, batch_id: str) -> Tally:
         """Return what has become of a batch's lines, in sum."""
         row = self.rows(
-            "SELECT count(*), coalesce(sum(is_ok), 0), coalesce(sum(NOT is_ok), 0), coalesce(sum(input_tokens), 0), "
-            "coalesce(sum(output_tokens), 0), coalesce(sum(cached_tokens), 0), coalesce(sum(reasoning_tokens), 0), "
-            "coalesce(sum(duration_s), 0.0) FROM lines WHERE batch_id = ?",
+            "SELECT count(*), coalesce(sum(is_ok), 0), coalesce(sum(NOT is_ok), 0), coalesce(sum(duration_s), 0.0), "
+            "coalesce(sum(input_tokens), 0), coalesce(sum(cached_tokens), 0), coalesce(sum(output_tokens), 0), "
+            "coalesce(sum(reasoning_tokens), 0) FROM lines WHERE batch_id = ?",
             batch_id,
         )[0]
-        return msgspec.convert(dict(zip(Tally.__struct_fields__, row, strict=True)), Tally)
+        return Tally(num_total=row[0], num_ok=row[1], num_failed=row[2], work_s=row[3], usage=Usage(*row[4:]))
 
     def unfinished(self) -> list[Batch]:
         """Return the batches that something is still to happen to, the oldest first."""

@@ -17,10 +17,7 @@ MAX_PAGE: Final = 1000
 
 
 def model_page(models: Sequence[Model], query: Mapping[str, str]) -> ModelPage:
-    """Return a page of all models and their adapters.
-
-    Args:
-        query: Of the URL: `limit`, and `after_id` or `before_id`.
+    """Return the page of all models and their adapters that a URL asks for by `limit`, and `after_id` or `before_id`.
 
     Raises:
         InvalidRequestError: The limit is none.

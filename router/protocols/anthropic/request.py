@@ -8,9 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from backends.sequence import Priority
 from backends.wire.prompts import ChatPrompt
-from backends.wire.request import Constraint, OutputSpec, SequenceSpec, ToolChoice
+from backends.wire.request import Constraint, OutputSpec, Priority, SequenceSpec, ToolChoice
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of

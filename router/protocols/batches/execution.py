@@ -10,7 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from backends.errors import BackendError
-from backends.sequence import Priority
+from backends.wire.messages import Usage
+from backends.wire.request import Priority
 from registry.errors import RegistryError
 from router.errors import (
     EngineCrashedError,
@@ -28,13 +29,11 @@ from router.protocols.openai.answering import openai_answering
 from router.protocols.openai.embeddings import embeddings_body, new_embedding_id, read_embedding_request
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.responses.answering import read_request, response_answering
-from router.protocols.serving import start
-from router.requests.embedding import EmbeddingRun
+from router.protocols.serving import start, start_embedding
 from router.requests.facts import RequestFacts
 from router.requests.generation import GenerationRequest
 from router.requests.headers import RequestHeaders
 from router.requests.register import RunningRequest, whole_answer
-from router.requests.running_embedding import RunningEmbedding
 from router.services import Services
 
 MAX_ATTEMPTS: Final = 5
@@ -70,36 +69,26 @@ async def run_line(services: Services, batch: Batch, line: Line, body: bytes) ->
     if not is_ok:
         return LineEnd(number=line.number, is_ok=False, result=result, duration_s=duration_s)
     told = msgspec.json.decode(answer)
-    usage = _Usage.of(told.get("usage") or {})
     return LineEnd(
         number=line.number,
         is_ok=True,
         result=result,
         output=output_text(told),
-        num_input_tokens=usage.num_input,
-        num_output_tokens=usage.num_output,
-        num_cached_tokens=usage.num_cached,
-        num_reasoning_tokens=usage.num_reasoning,
+        usage=_usage_of(told.get("usage") or {}),
         duration_s=duration_s,
     )
 
 
-class _Usage(msgspec.Struct, frozen=True):
-    num_input: int
-    num_output: int
-    num_cached: int
-    num_reasoning: int
-
-    @classmethod
-    def of(cls, usage: dict[str, Any]) -> "_Usage":
-        details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-        of_answer = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
-        return cls(
-            usage.get("prompt_tokens") or usage.get("input_tokens") or 0,
-            usage.get("completion_tokens") or usage.get("output_tokens") or 0,
-            details.get("cached_tokens") or 0,
-            of_answer.get("reasoning_tokens") or 0,
-        )
+def _usage_of(usage: dict[str, Any]) -> Usage:
+    """Return the tokens of an answer of any endpoint."""
+    of_prompt = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    of_answer = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    return Usage(
+        usage.get("prompt_tokens") or usage.get("input_tokens") or 0,
+        of_prompt.get("cached_tokens") or 0,
+        usage.get("completion_tokens") or usage.get("output_tokens") or 0,
+        of_answer.get("reasoning_tokens") or 0,
+    )
 
 
 async def _answer(services: Services, batch: Batch, body: bytes) -> tuple[str, bytes]:
@@ -143,11 +132,9 @@ async def _attempt(services: Services, batch: Batch, body: bytes) -> tuple[str, 
 async def _embed(services: Services, body: bytes, client: str) -> tuple[str, bytes]:
     request, wanted = read_embedding_request(services, body, None)
     wanted = msgspec.structs.replace(wanted, priority=Priority.BACKGROUND)
-    services.models.note_use(wanted.model_request.model)
     facts = RequestFacts(request_id=new_embedding_id(), protocol="openai", client=client)
-    run = EmbeddingRun(services.supervisor, wanted)
-    running: RunningEmbedding = services.requests.start_embedding(facts, run, services.config.limits)
-    return facts.request_id, await embeddings_body(request, await running.result())
+    vectors = await start_embedding(services, wanted, facts).result()
+    return facts.request_id, await embeddings_body(request, vectors)
 
 
 def _check_whole(value: bool | None, name: str) -> None:  # noqa: FBT001 - a field's value

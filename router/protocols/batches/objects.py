@@ -7,7 +7,7 @@ Source: OpenAI API reference, "The file object" and "The batch object"; `failure
 from typing import Literal, Self
 
 from router.jobs.batches.base import Batch, BatchStatus, EndedLine, FailurePolicy, Problem, StoredFile, Tally
-from router.protocols.answers import AnswerBody, Page
+from router.protocols.answers import AnswerBody, CachedTokens, Page, ReasoningTokens
 
 
 class FileObject(AnswerBody, frozen=True, kw_only=True):
@@ -65,18 +65,6 @@ class RequestCounts(AnswerBody, frozen=True):
     failed: int
 
 
-class CachedTokens(AnswerBody, frozen=True):
-    """Of the input's tokens."""
-
-    cached_tokens: int
-
-
-class ReasoningTokens(AnswerBody, frozen=True):
-    """Of the output's tokens."""
-
-    reasoning_tokens: int
-
-
 class BatchUsage(AnswerBody, frozen=True, kw_only=True):
     """Tokens of all lines so far."""
 
@@ -119,11 +107,11 @@ class BatchObject(AnswerBody, frozen=True, kw_only=True):
     def of(cls, batch: Batch, tally: Tally) -> Self:
         """Return what is shown of a batch and of what has become of its lines."""
         usage = BatchUsage(
-            input_tokens=tally.num_input_tokens,
-            input_tokens_details=CachedTokens(tally.num_cached_tokens),
-            output_tokens=tally.num_output_tokens,
-            output_tokens_details=ReasoningTokens(tally.num_reasoning_tokens),
-            total_tokens=tally.num_input_tokens + tally.num_output_tokens,
+            input_tokens=tally.usage.num_prompt_tokens,
+            input_tokens_details=CachedTokens(tally.usage.num_cached_tokens),
+            output_tokens=tally.usage.num_output_tokens,
+            output_tokens_details=ReasoningTokens(tally.usage.num_reasoning_tokens),
+            total_tokens=tally.usage.num_tokens,
         )
         return cls(
             id=batch.batch_id,

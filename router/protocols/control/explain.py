@@ -6,7 +6,7 @@ from registry.engines import EngineKind
 from router.errors import InvalidRequestError
 from router.models.adapters import find_adapters
 from router.models.auto.decision import Expectation
-from router.models.auto.speeds import BUCKET_LIMITS, EngineSpeeds
+from router.models.auto.speeds import BUCKET_LIMITS, EngineSpeeds, bucket_of
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.models.size import USUAL_ANSWER_TOKENS, RequestSize
@@ -77,10 +77,6 @@ def explain(models: ModelDirectory, model_request: ModelRequest, size: RequestSi
 
     Args:
         models: With what `auto` has learned.
-
-    Raises:
-        RouterError: The request cannot be met.
-        RegistryError: The model is unknown.
     """
     model_request = msgspec.structs.replace(model_request, size=size)
     choice = models.resolve(model_request)
@@ -95,18 +91,18 @@ def explain(models: ModelDirectory, model_request: ModelRequest, size: RequestSi
     speeds = auto.speeds(model.name, artifacts)
     expected = {each.engine: each for each in decision.expectations}
     ordered = sorted(artifacts, key=lambda engine: (engine not in expected, _total(expected.get(engine)), engine))
-    bucket = next((index for index, limit in enumerate(BUCKET_LIMITS) if size.num_prompt_tokens <= limit), -1)
-    is_measured = choice.reason is EngineReason.AUTO_MEASURED
+    bucket = bucket_of(size.num_prompt_tokens)
+    is_auto = choice.reason.value.startswith("auto")
     return Explanation(
         model=model.name,
         engine=str(choice.target.engine),
         reason=choice.reason.value,
-        why=decision.why if is_measured or choice.reason.value.startswith("auto") else _set_by(choice.reason),
-        is_auto=choice.reason.value.startswith("auto"),
+        why=decision.why if is_auto else _set_by(choice.reason),
+        is_auto=is_auto,
         resident=auto.resident_of(model.name).engine,
         prompt_tokens=size.num_prompt_tokens,
         answer_tokens=size.num_answer_tokens,
-        prompt_bucket=_limits(bucket),
+        prompt_bucket=((0, *BUCKET_LIMITS)[bucket], (*BUCKET_LIMITS, None)[bucket]),
         engines=tuple(_row(engine, speeds.get(engine), expected.get(engine), bucket) for engine in ordered),
     )
 
@@ -116,17 +112,23 @@ def _row(
 ) -> EngineExpectation:
     if speeds is None:
         return EngineExpectation(engine=engine)
-    return EngineExpectation(
+    row = EngineExpectation(
         engine=engine,
-        load_s=speeds.load_s if expected is None else expected.load_s,
-        prefill_s=None if expected is None else expected.prefill_s,
-        decode_s=None if expected is None else expected.decode_s,
-        total_s=None if expected is None else expected.total_s,
+        load_s=speeds.load_s,
         prefill_tokens_per_s=speeds.prefill[bucket],
         decode_tokens_per_s=speeds.decode[bucket],
         num_samples=speeds.num_samples,
         measured_at=speeds.measured_at,
         bench_ids=speeds.bench_ids,
+    )
+    if expected is None:
+        return row
+    return msgspec.structs.replace(
+        row,
+        load_s=expected.load_s,
+        prefill_s=expected.prefill_s,
+        decode_s=expected.decode_s,
+        total_s=expected.total_s,
     )
 
 
@@ -136,12 +138,6 @@ def _total(expected: Expectation | None) -> float:
 
 def _set_by(reason: EngineReason) -> str:
     return f"the engine is set ({reason.value}); `auto` would compare the figures below"
-
-
-def _limits(bucket: int) -> tuple[int, int | None]:
-    if bucket == -1:
-        return BUCKET_LIMITS[-1], None
-    return (BUCKET_LIMITS[bucket - 1] if bucket else 0), BUCKET_LIMITS[bucket]
 
 
 def _tokens(text: str | None, name: str, default: int) -> int:

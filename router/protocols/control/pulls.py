@@ -12,14 +12,14 @@ from msgspec import Meta
 from registry.engines import PullEngines
 from registry.errors import PullNotFoundError
 from registry.hub.references import MAX_REFERENCE_CHARS
-from registry.pull import Wishes
+from registry.pull import PullOptions
 from registry.pull.events import PullEvent
+from registry.pull_record import PullInfo
 from router.errors import UnavailableError
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.http.streaming import SSE
-from router.jobs.pull_events import PullInfo, PullList
-from router.jobs.pulls import Pulls
+from router.jobs.pulls import PullList, Pulls
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Stream
 from router.protocols.job_stream import job_stream
@@ -47,8 +47,8 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 async def pull_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
     """Pull a model; the answer is a stream of events."""
     body = await read_json(request, PullRequest, limit_bytes=services.config.server.max_body_bytes)
-    wishes = Wishes(engine=body.engine, vision=body.vision, name=body.name)
-    follower = await _pulls(services).start(body.reference, wishes)
+    options = PullOptions(engine=body.engine, vision=body.vision, name=body.name)
+    follower = await _pulls(services).start(body.reference, options)
     return job_stream(follower, keepalive_s=services.config.server.keepalive_s)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
 from router.requests.generation import Generation

@@ -7,7 +7,7 @@ from collections import Counter
 from msgspec.structs import asdict
 
 from backends.llamacpp.threads import default_num_threads
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from registry.engines import EngineKind
 from registry.settings import LoadSettings
 from router.config import Config
@@ -43,7 +43,7 @@ def status(services: Services) -> Status:
         url=services.url,
         engine_setting=config.engine.value,
         config_error=services.current_config.error,
-        residency=config.residency.value,
+        residency=config.residency,
         standby=config.standby,
         workers=[_worker(worker, expires_at, config) for worker in services.supervisor.workers],
         queue=_queue(services),

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from backends.sequence import SamplingParams
+from backends.wire.request import SamplingParams
 from router.models.defaults import RequestDefaults
 from router.requests.generation import NUM_SEEDS
 

@@ -5,40 +5,37 @@ Source: llama.cpp, tools/server/README.md.
 
 from collections.abc import Sequence
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
-
-class _Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What all of them have in common."""
+from router.protocols.answers import AnswerBody
 
 
-class TokenPiece(_Answer, frozen=True):
+class TokenPiece(AnswerBody, frozen=True):
     """A token and what it writes: text, or bytes that are no text by themselves."""
 
     id: int
     piece: str | list[int]
 
 
-class Tokenized(_Answer, frozen=True):
+class Tokenized(AnswerBody, frozen=True):
     """A text's tokens, with their pieces where these were asked for."""
 
     tokens: Sequence[int | TokenPiece]
 
 
-class Detokenized(_Answer, frozen=True):
+class Detokenized(AnswerBody, frozen=True):
     """The text of tokens."""
 
     content: str
 
 
-class TemplateApplied(_Answer, frozen=True):
+class TemplateApplied(AnswerBody, frozen=True):
     """A conversation as the model's template writes it."""
 
     prompt: str
 
 
-class DefaultParams(_Answer, frozen=True, kw_only=True):
+class DefaultParams(AnswerBody, frozen=True, kw_only=True):
     """Defaults of requests, by llama-server's names; -1 = no limit."""
 
     n_predict: int
@@ -51,14 +48,14 @@ class DefaultParams(_Answer, frozen=True, kw_only=True):
     stop: list[str]
 
 
-class DefaultSettings(_Answer, frozen=True):
+class DefaultSettings(AnswerBody, frozen=True):
     """Defaults of requests, and the context in tokens."""
 
     params: DefaultParams
     n_ctx: int
 
 
-class Modalities(_Answer, frozen=True):
+class Modalities(AnswerBody, frozen=True):
     """What a model takes beside text."""
 
     vision: bool
@@ -66,7 +63,7 @@ class Modalities(_Answer, frozen=True):
     audio: bool
 
 
-class Props(_Answer, frozen=True, kw_only=True):
+class Props(AnswerBody, frozen=True, kw_only=True):
     """A model and the defaults of requests."""
 
     default_generation_settings: DefaultSettings
@@ -84,7 +81,7 @@ class Props(_Answer, frozen=True, kw_only=True):
     is_sleeping: bool
 
 
-class NextToken(_Answer, frozen=True, kw_only=True):
+class NextToken(AnswerBody, frozen=True, kw_only=True):
     """How far an answer is."""
 
     has_next_token: bool
@@ -92,7 +89,7 @@ class NextToken(_Answer, frozen=True, kw_only=True):
     n_remain: int | UnsetType = UNSET
 
 
-class Slot(_Answer, frozen=True, kw_only=True):
+class Slot(AnswerBody, frozen=True, kw_only=True):
     """A place in the batch; what is not known is left out."""
 
     id: int

@@ -33,11 +33,7 @@ def props_of(
     defaults: RequestDefaults,
     version: str,
 ) -> Props:
-    """Return the properties of a model.
-
-    Args:
-        hello: What its worker said of its libraries.
-    """
+    """Return the properties of a model."""
     libraries = {} if hello is None else hello.versions
     return Props(
         default_generation_settings=DefaultSettings(_params(defaults), model.context_length),

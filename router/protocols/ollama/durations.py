@@ -23,13 +23,10 @@ MAX_KEEP_ALIVE_S: Final = 1e9
 
 
 def keep_alive_seconds(value: str | float | None) -> float | None:
-    """Return how long a model is to stay loaded.
+    """Return how many seconds a model is to stay loaded, from 0 to infinity; None = the request does not say.
 
     Args:
         value: `keep_alive` of a request: a duration, or seconds as a number or in a text; negative = forever.
-
-    Returns:
-        Seconds from 0, infinite for forever; None = the request does not say.
 
     Raises:
         InvalidRequestError: It is no duration.
@@ -62,10 +59,6 @@ def nanoseconds(milliseconds: float) -> int:
 
 
 def timestamp(time_ns: int) -> str:
-    """Return a moment as RFC 3339 in UTC with nanoseconds.
-
-    Args:
-        time_ns: Since 1970.
-    """
+    """Return a moment, in nanoseconds since 1970, as RFC 3339 in UTC."""
     seconds, rest = divmod(time_ns, 1_000_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09}Z"

@@ -4,7 +4,6 @@ Source: Ollama, docs/api.md, "Load a model" and "Unload a model"; server/routes.
 """
 
 from collections.abc import AsyncGenerator
-from typing import Final
 
 import msgspec
 from litestar.types import ASGIApp
@@ -12,50 +11,30 @@ from litestar.types import ASGIApp
 from router.http.asgi import json_reply
 from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import NDJSON, EventStream, until_disconnect
+from router.protocols.ollama.answer_schemas import DoneReason
 from router.protocols.ollama.encoding import OllamaHead
 from router.protocols.ollama.errors import OLLAMA_ERRORS
 from router.protocols.ollama.requested_model import RequestedModel
 from router.protocols.serving import Arrival
 from router.services import Services
 
-LOADED: Final = "load"
-UNLOADED: Final = "unload"
 
-
-def is_unload(model: RequestedModel) -> bool:
-    """Tell whether a request without a prompt wants the model to go."""
-    return model.model_request.keep_alive_s == 0
-
-
-async def load_or_unload(services: Services, model: RequestedModel) -> str:
-    """Load a model for the time that the request says, or unload it when its running answers are done.
-
-    Returns:
-        What was done, as `done_reason` says it.
-
-    Raises:
-        RouterError: The model cannot be loaded, or the server shuts down.
-        RegistryError: There is no such model.
-    """
-    if is_unload(model):
+async def load_or_unload(services: Services, model: RequestedModel) -> DoneReason:
+    """Load a model for the time that the request says, or unload it when its running answers are done; return which."""
+    if model.model_request.keep_alive_s == 0:
         await services.supervisor.stop_model(model.model_request.model)
-        return UNLOADED
+        return "unload"
     services.models.note_use(model.model_request.model)
     # No place in the batch: nothing is to be computed.
     lease = await services.supervisor.lease(model.model_request, 0, model.priority)
     lease.release()
-    return LOADED
+    return "load"
 
 
 async def reply_to_empty(
     services: Services, arrival: Arrival, model: RequestedModel, head: OllamaHead, *, is_stream: bool
 ) -> ASGIApp:
-    """Answer a request without a prompt; a stream is kept alive during the load.
-
-    Raises:
-        RouterError: Where nothing is streamed, the errors of `load_or_unload`.
-        RegistryError: The same.
-    """
+    """Answer a request without a prompt; a stream is kept alive during the load."""
     headers = [(REQUEST_ID_HEADER, head.answer_id.encode())]
     if not is_stream:
         reason = await until_disconnect(arrival.request.receive, load_or_unload(services, model))
@@ -76,5 +55,5 @@ async def _lines(services: Services, model: RequestedModel, head: OllamaHead) ->
     yield _body(head, await load_or_unload(services, model)) + b"\n"
 
 
-def _body(head: OllamaHead, reason: str) -> bytes:
+def _body(head: OllamaHead, reason: DoneReason) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(head.line(), done=True, done_reason=reason))

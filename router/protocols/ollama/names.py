@@ -39,12 +39,10 @@ def model_request_for(
     purpose: Purpose = Purpose.GENERATE,
     load: LoadSettings = AS_CONFIGURED,
 ) -> ModelRequest:
-    """Return what a request asks for; arguments as in `ModelDirectory.model_request`.
+    """Return what a request asks for; arguments and errors as in `ModelDirectory.model_request`.
 
     Raises:
         OllamaModelNotFoundError: There is no such model.
-        InvalidRequestError: An unknown engine, or two that differ.
-        RegistryError: The registry cannot be read, or the name after an `@` is no engine.
     """
     for candidate in _candidates(reference):
         try:
@@ -79,10 +77,7 @@ class PullName(NamedTuple):
 
 
 def model_of(model: str | None, name: str | None = None, *, field: str = "model") -> str:
-    """Give the model that a request is about.
-
-    Args:
-        field: How the first is called, for the error.
+    """Give the model that a request is about, by either of its fields.
 
     Raises:
         MissingFieldError: Neither is there.
@@ -94,13 +89,7 @@ def model_of(model: str | None, name: str | None = None, *, field: str = "model"
 
 
 def pull_name_of(text: str) -> PullName:
-    """Tell what is to be pulled.
-
-    Args:
-        text: `MODEL:TAG`, `USER/MODEL:TAG` or `hf.co/ORG/REPO:QUANT`.
-
-    Returns:
-        The reference, and the name that clients go on using.
+    """Tell what `MODEL:TAG`, `USER/MODEL:TAG` or `hf.co/ORG/REPO:QUANT` means as a pull.
 
     Raises:
         InvalidReferenceError: It means nothing.
@@ -123,9 +112,6 @@ def pull_name_of(text: str) -> PullName:
 def names_to_make(text: str) -> tuple[str, ...]:
     """Give the names under which something that is made may be there already, the name of something new last.
 
-    Args:
-        text: As a client writes it: any case, perhaps without a tag.
-
     Raises:
         InvalidRequestError: It is no name.
     """
@@ -139,11 +125,7 @@ def names_to_make(text: str) -> tuple[str, ...]:
 
 
 def alias_meant(model: Model, text: str) -> str | None:
-    """Tell whether a model was asked for by one of its other names.
-
-    Returns:
-        That other name; None when the model's own was meant.
-    """
+    """Return the other name by which a model was asked for; None when its own was meant."""
     wanted = display_name(without_host(text))
     if wanted == display_name(model.name):
         return None

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from registry.catalogue import Artifact
 from registry.engines import EngineKind
 from registry.facts import ChatTemplateFacts

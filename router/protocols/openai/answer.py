@@ -15,22 +15,9 @@ from msgspec import UNSET
 
 from backends.wire.messages import SequenceEnd
 from backends.wire.output import PositionLogprobs
+from router.protocols.answers import CachedTokens, ReasoningTokens
 from router.protocols.fields.logprobs import number_of, position_logprobs, token_text
-from router.protocols.openai.answer_schemas import (
-    AnswerMessage,
-    AnswerToolCall,
-    CalledFunction,
-    ChatChoice,
-    ChatCompletion,
-    ChatLogprobs,
-    CompletionTokensDetails,
-    PromptTokensDetails,
-    TextChoice,
-    TextCompletion,
-    TextLogprobs,
-    Timings,
-    Usage,
-)
+from router.protocols.openai import answer_schemas as answers
 from router.protocols.openai.schemas import ServiceTier
 from router.requests.collected import CollectedOutput
 from router.requests.generation import Generation
@@ -81,9 +68,9 @@ class TextLogprobsWriter:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._num_chars = 0
 
-    def write(self, positions: Iterable[PositionLogprobs]) -> TextLogprobs:
+    def write(self, positions: Iterable[PositionLogprobs]) -> answers.TextLogprobs:
         """Return the object for the next tokens."""
-        shown = TextLogprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
+        shown = answers.TextLogprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
         for position in positions:
             drawn = position.drawn
             shown.tokens.append(token_text(drawn.piece))
@@ -95,9 +82,9 @@ class TextLogprobsWriter:
         return shown
 
 
-def chat_logprobs(positions: Iterable[PositionLogprobs]) -> ChatLogprobs:
+def chat_logprobs(positions: Iterable[PositionLogprobs]) -> answers.ChatLogprobs:
     """Return the `logprobs` of a chat's choice."""
-    return ChatLogprobs(content=position_logprobs(positions), refusal=None)
+    return answers.ChatLogprobs(content=position_logprobs(positions), refusal=None)
 
 
 def completion_of(
@@ -106,7 +93,7 @@ def completion_of(
     outputs: Sequence[CollectedOutput],
     *,
     echoes: Sequence[str] = (),
-) -> ChatCompletion | TextCompletion:
+) -> answers.ChatCompletion | answers.TextCompletion:
     """Return an answer that is not streamed.
 
     Args:
@@ -125,10 +112,10 @@ def completion_of(
         "timings": timings_of(ends, generation, request.num_choices),
     }
     if head.is_chat:
-        return ChatCompletion(
+        return answers.ChatCompletion(
             object="chat.completion",
             choices=[
-                ChatChoice(
+                answers.ChatChoice(
                     index=index,
                     message=_message(output),
                     logprobs=chat_logprobs(output.logprobs) if has_logprobs else None,
@@ -138,10 +125,10 @@ def completion_of(
             ],
             **shared,
         )
-    return TextCompletion(
+    return answers.TextCompletion(
         object="text_completion",
         choices=[
-            TextChoice(
+            answers.TextChoice(
                 index=index,
                 text=(echoes[index // request.num_choices] if echoes else "") + output.text,
                 logprobs=TextLogprobsWriter().write(output.logprobs) if has_logprobs else None,
@@ -153,13 +140,13 @@ def completion_of(
     )
 
 
-def _message(output: CollectedOutput) -> AnswerMessage:
+def _message(output: CollectedOutput) -> answers.AnswerMessage:
     text = output.text
     calls = [
-        AnswerToolCall(id=call.call_id, type="function", function=CalledFunction(call.name, call.text))
+        answers.AnswerToolCall(id=call.call_id, type="function", function=answers.CalledFunction(call.name, call.text))
         for _, call in sorted(output.calls.items())
     ]
-    return AnswerMessage(
+    return answers.AnswerMessage(
         role="assistant",
         content=None if calls and not text else text,
         refusal=None,
@@ -168,7 +155,7 @@ def _message(output: CollectedOutput) -> AnswerMessage:
     )
 
 
-def usage_of(ends: Sequence[SequenceEnd], num_choices: int = 1) -> Usage:
+def usage_of(ends: Sequence[SequenceEnd], num_choices: int = 1) -> answers.Usage:
     """Return OpenAI's usage object: every answer counts, every prompt counts once.
 
     Args:
@@ -178,54 +165,34 @@ def usage_of(ends: Sequence[SequenceEnd], num_choices: int = 1) -> Usage:
     firsts = ends[::num_choices]
     prompt = sum(end.usage.num_prompt_tokens for end in firsts)
     output = sum(end.usage.num_output_tokens for end in ends)
-    return Usage(
+    return answers.Usage(
         prompt_tokens=prompt,
         completion_tokens=output,
         total_tokens=prompt + output,
-        prompt_tokens_details=PromptTokensDetails(sum(end.usage.num_cached_tokens for end in firsts)),
-        completion_tokens_details=CompletionTokensDetails(sum(end.usage.num_reasoning_tokens for end in ends)),
+        prompt_tokens_details=CachedTokens(sum(end.usage.num_cached_tokens for end in firsts)),
+        completion_tokens_details=ReasoningTokens(sum(end.usage.num_reasoning_tokens for end in ends)),
     )
 
 
-def timings_of(ends: Sequence[SequenceEnd], generation: Generation, num_choices: int = 1) -> Timings:
-    """Return llama-server's timings object with mlxr's fields; sequences add up, a prompt counts once."""
-    firsts = ends[::num_choices]
-    cached = sum(end.usage.num_cached_tokens for end in firsts)
-    predicted_n = sum(end.usage.num_output_tokens for end in ends)
-    return timings_object(
-        generation,
-        num_cached=cached,
-        num_prefilled=sum(end.usage.num_prompt_tokens for end in firsts) - cached,
-        prompt_ms=sum(end.timings.prefill_ms for end in firsts),
-        num_predicted=predicted_n,
-        # The first token belongs to the prefill: decode time covers the ones after it.
-        num_decoded=predicted_n - len(ends),
-        predicted_ms=sum(end.timings.decode_ms for end in ends),
-        queue_ms=max((end.timings.queue_ms for end in ends), default=0.0),
-    )
+def timings_of(ends: Sequence[SequenceEnd], generation: Generation, num_choices: int = 1) -> answers.Timings:
+    """Return llama-server's timings object with mlxr's fields; sequences add up, a prompt counts once.
 
-
-def timings_object(
-    generation: Generation,
-    *,
-    num_cached: int,
-    num_prefilled: int,
-    prompt_ms: float,
-    num_predicted: int,
-    num_decoded: int,
-    predicted_ms: float,
-    queue_ms: float,
-) -> Timings:
-    """Return the timings object; a rate is absent (null) where no time was measured.
+    A rate is null where no time was measured.
 
     Args:
         generation: For the engine, and the queue and load times.
-        num_cached: Prompt tokens that were not computed.
-        num_prefilled: Prompt tokens that were.
-        num_predicted: Tokens of the answer.
     """
+    firsts = ends[::num_choices]
+    num_cached = sum(end.usage.num_cached_tokens for end in firsts)
+    num_prefilled = sum(end.usage.num_prompt_tokens for end in firsts) - num_cached
+    prompt_ms = sum(end.timings.prefill_ms for end in firsts)
+    num_predicted = sum(end.usage.num_output_tokens for end in ends)
+    # The first token belongs to the prefill: decode time covers the ones after it.
+    num_decoded = max(0, num_predicted - len(ends))
+    predicted_ms = sum(end.timings.decode_ms for end in ends)
+    queue_ms = max((end.timings.queue_ms for end in ends), default=0.0)
     choice = generation.choice
-    return Timings(
+    return answers.Timings(
         cache_n=num_cached,
         prompt_n=num_prefilled,
         prompt_ms=round(prompt_ms, 3),

@@ -12,7 +12,7 @@ from backends.wire.output import FinishReason
 from backends.wire.request import Pooling
 from registry.engines import EngineKind
 from router.models.targets import EngineReason
-from router.protocols.answers import AnswerBody
+from router.protocols.answers import AnswerBody, CachedTokens, ReasoningTokens
 from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.openai.schemas import ServiceTier
 
@@ -40,26 +40,14 @@ class Timings(AnswerBody, frozen=True, kw_only=True):
     queue_ms: float
 
 
-class PromptTokensDetails(AnswerBody, frozen=True):
-    """Of the prompt's tokens."""
-
-    cached_tokens: int
-
-
-class CompletionTokensDetails(AnswerBody, frozen=True):
-    """Of the answer's tokens."""
-
-    reasoning_tokens: int
-
-
 class Usage(AnswerBody, frozen=True, kw_only=True):
     """Tokens; every answer counts, every prompt counts once."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
-    prompt_tokens_details: PromptTokensDetails
-    completion_tokens_details: CompletionTokensDetails
+    prompt_tokens_details: CachedTokens
+    completion_tokens_details: ReasoningTokens
 
 
 class ChatLogprobs(AnswerBody, frozen=True):

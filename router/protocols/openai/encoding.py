@@ -11,31 +11,13 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from backends.wire.messages import SequenceEnd
+from backends.wire.messages import SequenceEnd, SequenceTimings, Usage
 from backends.wire.output import FinishReason, Output, ToolCallDelta
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.protocols.answers import TEXT_PLACE, EncodedAhead, sse_event
-from router.protocols.openai.answer import (
-    CompletionHead,
-    TextLogprobsWriter,
-    chat_logprobs,
-    timings_object,
-    timings_of,
-    usage_of,
-)
-from router.protocols.openai.answer_schemas import (
-    ChatChunk,
-    ChatChunkChoice,
-    ChatLogprobs,
-    Delta,
-    FunctionFragment,
-    PromptProgress,
-    TextChunk,
-    TextChunkChoice,
-    TextLogprobs,
-    Timings,
-    ToolCallFragment,
-)
+from router.protocols.openai import answer_schemas as answers
+from router.protocols.openai.answer import CompletionHead, TextLogprobsWriter, chat_logprobs, timings_of, usage_of
+from router.protocols.openai.answer_schemas import Delta
 from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent
 
 DONE = b"data: [DONE]\n\n"
@@ -57,14 +39,27 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     echoes: tuple[str, ...] = ()
 
 
-class _Clocked:
-    """What is known of one sequence while it runs, by the gateway's clock, for `timings` and `prompt_progress`."""
+class _Choice:
+    """One answer of a request while it runs; times by the gateway's clock, monotonic seconds.
 
-    def __init__(self, now: float) -> None:
+    Attributes:
+        first_at: When its first output came, or None.
+        num_tokens: Of its output so far.
+        text: What is sent with a text, once there was one; `thought` likewise.
+        end: How it ended, once it has.
+    """
+
+    def __init__(self, index: int, now: float) -> None:
+        self.index = index
         self.accepted_at = now
         self.first_at: float | None = None
-        self.progress = ProgressEvent(0, 0, 0, 0)
+        self.progress = ProgressEvent(index, 0, 0, 0)
         self.num_tokens = 0
+        self.has_role = False
+        self.text: EncodedAhead | None = None
+        self.thought: EncodedAhead | None = None
+        self.logprobs = TextLogprobsWriter()
+        self.end: SequenceEnd | None = None
 
 
 class CompletionStream:
@@ -88,28 +83,22 @@ class CompletionStream:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        request = generation.request
+        spec = generation.request.spec
         self._generation = generation
         self._is_chat = head.is_chat
         self._options = options
         self._clock = clock
-        self._num_choices = request.num_choices
-        self._has_logprobs = request.spec.sampling.num_logprobs is not None
+        self._num_choices = generation.request.num_choices
+        self._has_logprobs = spec.sampling.num_logprobs is not None
         self._is_plain = not self._has_logprobs and not options.has_timings
-        self._calls_tools = request.spec.output is not None and request.spec.output.tools is not None
-        self._ends: dict[int, SequenceEnd] = {}
-        self._started: set[int] = set()
-        self._has_role: set[int] = set()
-        self._clocked: dict[int, _Clocked] = {}
-        self._logprobs: dict[int, TextLogprobsWriter] = {}
-        self._texts: dict[int, EncodedAhead] = {}
-        self._thoughts: dict[int, EncodedAhead] = {}
+        self._calls_tools = spec.output is not None and spec.output.tools is not None
+        self._choices: dict[int, _Choice] = {}
         fields = head.fields | {"choices": [], "usage": None if options.includes_usage else UNSET}
-        self._empty: ChatChunk | TextChunk
+        self._empty: answers.ChatChunk | answers.TextChunk
         if head.is_chat:
-            self._empty = ChatChunk(object="chat.completion.chunk", **fields)
+            self._empty = answers.ChatChunk(object="chat.completion.chunk", **fields)
         else:
-            self._empty = TextChunk(object="text_completion", **fields)
+            self._empty = answers.TextChunk(object="text_completion", **fields)
 
     def encode(self, events: list[GenerationEvent]) -> bytes:
         """Return the chunks for one batch of events, ready for one write; b"" when there is nothing to say."""
@@ -119,83 +108,74 @@ class CompletionStream:
         """Return what comes after the last event: usage when asked for, then [DONE]."""
         if not self._options.includes_usage:
             return DONE
-        ends = [end for _, end in sorted(self._ends.items())]
+        ends = [choice.end for _, choice in sorted(self._choices.items()) if choice.end is not None]
         return sse_event(msgspec.structs.replace(self._empty, usage=usage_of(ends, self._num_choices))) + DONE
 
     def _event(self, event: GenerationEvent) -> bytes:
+        choice = self._choices.get(event.index)
+        if choice is None:
+            choice = self._choices[event.index] = _Choice(event.index, self._clock())
         if type(event) is ProgressEvent:
-            return self._on_progress(event)
+            return self._on_progress(choice, event)
         assert type(event) is OutputEvent
-        index, output = event.index, event.output
-        start = b"" if index in self._started else self._start(index)
+        output = event.output
+        start = self._start(choice) if choice.first_at is None else b""
         if output.tool_calls or not self._is_plain:
-            chunks = self._rich(event)
+            chunks = self._rich(choice, event)
         else:
-            chunks = self._thought(index, output.reasoning) if output.reasoning else b""
+            chunks = self._thought(choice, output.reasoning) if output.reasoning and self._is_chat else b""
             if output.text:
-                ahead = self._texts.get(index) or self._text_ahead(index)
-                chunks += ahead.with_text(output.text)
-        end = b"" if event.end is None else self._end(index, event.end)
+                chunks += (choice.text or self._text_ahead(choice)).with_text(output.text)
+        end = b"" if event.end is None else self._end(choice, event.end)
         return start + chunks + end
 
-    def _start(self, index: int) -> bytes:
+    def _start(self, choice: _Choice) -> bytes:
         """Return what comes before the first output of a sequence."""
-        self._started.add(index)
+        choice.first_at = self._clock()
         chunks = b""
-        clocked = self._clocked.get(index)
-        if clocked is not None:
-            clocked.first_at = self._clock()
-            if clocked.progress.num_done < clocked.progress.num_total:
-                done = msgspec.structs.replace(clocked.progress, num_done=clocked.progress.num_total)
-                chunks = self._on_progress(done)
-        if self._is_chat and index not in self._has_role:
+        if choice.progress.num_done < choice.progress.num_total:
+            chunks = self._on_progress(
+                choice, msgspec.structs.replace(choice.progress, num_done=choice.progress.num_total)
+            )
+        if self._is_chat and not choice.has_role:
             # No content at all beside tool calls, as in an answer that is not streamed.
-            chunks += self._chunk(index, Delta(role="assistant", content=None if self._calls_tools else ""))
-        if self._options.echoes and (echo := self._options.echoes[index // self._num_choices]):
-            chunks += self._chunk(index, echo)
+            chunks += self._chunk(choice, Delta(role="assistant", content=None if self._calls_tools else ""))
+        if self._options.echoes and (echo := self._options.echoes[choice.index // self._num_choices]):
+            chunks += self._chunk(choice, echo)
         return chunks
 
-    def _text_ahead(self, index: int) -> EncodedAhead:
+    def _text_ahead(self, choice: _Choice) -> EncodedAhead:
         content = Delta(content=TEXT_PLACE) if self._is_chat else TEXT_PLACE
-        ahead = self._texts[index] = EncodedAhead(self._chunk(index, content))
-        return ahead
+        choice.text = EncodedAhead(self._chunk(choice, content))
+        return choice.text
 
-    def _thought(self, index: int, text: str) -> bytes:
-        if not self._is_chat:
-            return b""
-        ahead = self._thoughts.get(index)
-        if ahead is None:
-            ahead = EncodedAhead(self._chunk(index, Delta(reasoning_content=TEXT_PLACE)))
-            self._thoughts[index] = ahead
-        return ahead.with_text(text)
+    def _thought(self, choice: _Choice, text: str) -> bytes:
+        if choice.thought is None:
+            choice.thought = EncodedAhead(self._chunk(choice, Delta(reasoning_content=TEXT_PLACE)))
+        return choice.thought.with_text(text)
 
-    def _rich(self, event: OutputEvent) -> bytes:
+    def _rich(self, choice: _Choice, event: OutputEvent) -> bytes:
         """Return the chunks of any output, with what is wanted beside it."""
-        index, output = event.index, event.output
+        output = event.output
         contents = _deltas(output) if self._is_chat else [output.text] if output.text else []
         if not contents and output.logprobs:
             contents = [Delta(content="") if self._is_chat else ""]
-        timings = self._live_timings(event) if self._options.has_timings else UNSET
-        logprobs = self._shown_logprobs(index, output) if contents else None
+        timings = self._live_timings(choice, event) if self._options.has_timings else UNSET
+        logprobs: answers.ChatLogprobs | answers.TextLogprobs | None = None
+        if contents and self._has_logprobs and output.logprobs:
+            logprobs = chat_logprobs(output.logprobs) if self._is_chat else choice.logprobs.write(output.logprobs)
         chunks = b""
         for content in contents:
-            chunks += self._chunk(index, content, logprobs=logprobs, timings=timings)
+            chunks += self._chunk(choice, content, logprobs=logprobs, timings=timings)
             logprobs = None  # the tokens are told once
         return chunks
 
-    def _shown_logprobs(self, index: int, output: Output) -> ChatLogprobs | TextLogprobs | None:
-        if not self._has_logprobs or not output.logprobs:
-            return None
-        if self._is_chat:
-            return chat_logprobs(output.logprobs)
-        return self._logprobs.setdefault(index, TextLogprobsWriter()).write(output.logprobs)
-
     def _chunk(
         self,
-        index: int,
+        choice: _Choice,
         content: Delta | str,
         *,
-        logprobs: ChatLogprobs | TextLogprobs | None = None,
+        logprobs: answers.ChatLogprobs | answers.TextLogprobs | None = None,
         reason: FinishReason | None = None,
         **extras: Any,
     ) -> bytes:
@@ -205,52 +185,42 @@ class CompletionStream:
             content: A chat's delta, or a text.
             **extras: Fields of the chunk beside its choice.
         """
-        shared: dict[str, Any] = {"index": index, "logprobs": logprobs, "finish_reason": reason}
-        choice: ChatChunkChoice | TextChunkChoice
+        fields: dict[str, Any] = {"index": choice.index, "logprobs": logprobs, "finish_reason": reason}
+        shown: answers.ChatChunkChoice | answers.TextChunkChoice
         if isinstance(content, Delta):
-            choice = ChatChunkChoice(delta=content, **shared)
+            shown = answers.ChatChunkChoice(delta=content, **fields)
         else:
-            choice = TextChunkChoice(text=content, **shared)
-        return sse_event(msgspec.structs.replace(self._empty, choices=[choice], **extras))
+            shown = answers.TextChunkChoice(text=content, **fields)
+        return sse_event(msgspec.structs.replace(self._empty, choices=[shown], **extras))
 
-    def _end(self, index: int, end: SequenceEnd) -> bytes:
-        self._ends[index] = end
+    def _end(self, choice: _Choice, end: SequenceEnd) -> bytes:
+        choice.end = end
         content = Delta() if self._is_chat else ""
-        return self._chunk(index, content, reason=end.reason, timings=timings_of([end], self._generation))
+        return self._chunk(choice, content, reason=end.reason, timings=timings_of([end], self._generation))
 
-    def _on_progress(self, event: ProgressEvent) -> bytes:
+    def _on_progress(self, choice: _Choice, event: ProgressEvent) -> bytes:
         """Remember how far a prompt is; return llama-server's chunk where it is wanted."""
-        index = event.index
-        clocked = self._clocked.setdefault(index, _Clocked(self._clock()))
-        clocked.progress = event
-        if not self._options.has_progress or index % self._num_choices:
+        choice.progress = event
+        if not self._options.has_progress or choice.index % self._num_choices:
             return b""
-        self._has_role.add(index)
-        progress = PromptProgress(
+        choice.has_role = True
+        progress = answers.PromptProgress(
             total=event.num_total,
             cache=event.num_cached,
             processed=event.num_done,
-            time_ms=round((self._clock() - clocked.accepted_at) * 1000),
+            time_ms=round((self._clock() - choice.accepted_at) * 1000),
         )
         content = Delta(role="assistant", content=None) if self._is_chat else ""
-        return self._chunk(index, content, prompt_progress=progress)
+        return self._chunk(choice, content, prompt_progress=progress)
 
-    def _live_timings(self, event: OutputEvent) -> Timings:
+    def _live_timings(self, choice: _Choice, event: OutputEvent) -> answers.Timings:
         """Return the timings so far, by the gateway's own clock; the last chunk has the worker's."""
         now = self._clock()
-        clocked = self._clocked.setdefault(event.index, _Clocked(now))
-        clocked.num_tokens += event.num_tokens
-        first_at = now if clocked.first_at is None else clocked.first_at
-        return timings_object(
-            self._generation,
-            num_cached=clocked.progress.num_cached,
-            num_prefilled=clocked.progress.num_total - clocked.progress.num_cached,
-            prompt_ms=(first_at - clocked.accepted_at) * 1000,
-            num_predicted=clocked.num_tokens,
-            num_decoded=max(0, clocked.num_tokens - 1),
-            predicted_ms=(now - first_at) * 1000,
-            queue_ms=0.0,
-        )
+        first_at = now if choice.first_at is None else choice.first_at
+        choice.num_tokens += event.num_tokens
+        usage = Usage(choice.progress.num_total, choice.progress.num_cached, choice.num_tokens)
+        times = SequenceTimings(0.0, (first_at - choice.accepted_at) * 1000, (now - first_at) * 1000)
+        return timings_of([SequenceEnd("stop", usage, times)], self._generation)
 
 
 def _deltas(output: Output) -> list[Delta | str]:
@@ -263,12 +233,12 @@ def _deltas(output: Output) -> list[Delta | str]:
     return [*deltas, *(Delta(tool_calls=[_call_fragment(call)]) for call in output.tool_calls)]
 
 
-def _call_fragment(call: ToolCallDelta) -> ToolCallFragment:
+def _call_fragment(call: ToolCallDelta) -> answers.ToolCallFragment:
     if call.name is None:
-        return ToolCallFragment(index=call.index, function=FunctionFragment(arguments=call.arguments))
-    return ToolCallFragment(
+        return answers.ToolCallFragment(index=call.index, function=answers.FunctionFragment(arguments=call.arguments))
+    return answers.ToolCallFragment(
         index=call.index,
         id=call.call_id or "",
         type="function",
-        function=FunctionFragment(name=call.name, arguments=call.arguments),
+        function=answers.FunctionFragment(name=call.name, arguments=call.arguments),
     )

@@ -12,9 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from backends.sequence import Priority
 from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
-from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
+from backends.wire.request import Constraint, ConstraintKind, OutputSpec, Priority, SequenceSpec
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import stop_texts, with_system
 from router.protocols.choice import ChosenModel

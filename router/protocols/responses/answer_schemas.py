@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from router.protocols.answers import AnswerBody, Page
+from router.protocols.answers import AnswerBody, Page, ReasoningTokens
 from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.openai.answer_schemas import Timings
 from router.protocols.openai.schemas import JsonObjectFormat, ServiceTier, TextFormat
@@ -126,19 +126,13 @@ class InputTokensDetails(AnswerBody, frozen=True):
     cache_write_tokens: int
 
 
-class OutputTokensDetails(AnswerBody, frozen=True):
-    """Of the output's tokens."""
-
-    reasoning_tokens: int
-
-
 class ResponseUsage(AnswerBody, frozen=True, kw_only=True):
     """Tokens."""
 
     input_tokens: int
     input_tokens_details: InputTokensDetails
     output_tokens: int
-    output_tokens_details: OutputTokensDetails
+    output_tokens_details: ReasoningTokens
     total_tokens: int
 
 

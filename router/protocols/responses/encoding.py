@@ -12,16 +12,8 @@ import msgspec
 from backends.wire.messages import SequenceEnd
 from router.errors import EngineCrashedError
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
-from router.protocols.responses.answer_schemas import (
-    Response,
-    ResponseCompleted,
-    ResponseCreated,
-    ResponseFailed,
-    ResponseIncomplete,
-    ResponseInProgress,
-    ResponseQueued,
-    StateEvent,
-)
+from router.protocols.responses import answer_schemas as answers
+from router.protocols.responses.answer_schemas import Response, StateEvent
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.output import EventWriter, OutputItems
 from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS
@@ -29,10 +21,10 @@ from router.requests.generation import Generation, GenerationEvent, OutputEvent
 
 # A response that was cancelled has no event of its own in the API; its object says so.
 _LAST_EVENTS: Final[dict[str, type[StateEvent]]] = {
-    "completed": ResponseCompleted,
-    "incomplete": ResponseIncomplete,
-    "failed": ResponseFailed,
-    "cancelled": ResponseFailed,
+    "completed": answers.ResponseCompleted,
+    "incomplete": answers.ResponseIncomplete,
+    "failed": answers.ResponseFailed,
+    "cancelled": answers.ResponseFailed,
 }
 
 
@@ -107,8 +99,8 @@ class ResponseEncoder:
     def queued(self) -> bytes:
         """Return the first events of a response that is to run in the background."""
         response = self._head.response("queued", [])
-        self._tell(ResponseCreated, response)
-        self._tell(ResponseQueued, response)
+        self._tell(answers.ResponseCreated, response)
+        self._tell(answers.ResponseQueued, response)
         return self._events.taken()
 
     def _begin(self) -> None:
@@ -117,8 +109,8 @@ class ResponseEncoder:
         self.has_begun = True
         response = self._head.response("in_progress", [])
         if not self._events.number:
-            self._tell(ResponseCreated, response)
-        self._tell(ResponseInProgress, response)
+            self._tell(answers.ResponseCreated, response)
+        self._tell(answers.ResponseInProgress, response)
 
     def _tell(self, kind: type[StateEvent], response: Response) -> None:
         self._events.write(kind(sequence_number=self._events.number, response=response))

@@ -11,20 +11,11 @@ from backends.wire.messages import SequenceEnd
 from router.errors import RequestCancelledError
 from router.http.dialect import openai_error
 from router.http.error_response import shown_error
+from router.protocols.answers import ReasoningTokens
 from router.protocols.openai.answer import timings_of
 from router.protocols.openai.schemas import ServiceTier, TextFormat
-from router.protocols.responses.answer_schemas import (
-    IncompleteDetails,
-    InputTokensDetails,
-    OutputItem,
-    OutputTokensDetails,
-    ReasoningShown,
-    Response,
-    ResponseError,
-    ResponseStatus,
-    ResponseUsage,
-    TextShown,
-)
+from router.protocols.responses import answer_schemas as answers
+from router.protocols.responses.answer_schemas import OutputItem, Response
 from router.protocols.responses.schemas import (
     AllowedToolsChoice,
     FunctionTool,
@@ -56,7 +47,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: ServiceTier | None
     is_stored: bool
 
-    def response(self, status: ResponseStatus, output: list[OutputItem], **fields: Any) -> Response:
+    def response(self, status: answers.ResponseStatus, output: list[OutputItem], **fields: Any) -> Response:
         """Return the object.
 
         Args:
@@ -81,12 +72,12 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             parallel_tool_calls=request.parallel_tool_calls is not False,
             previous_response_id=request.previous_response_id,
             prompt_cache_key=request.prompt_cache_key,
-            reasoning=ReasoningShown(reasoning.effort, reasoning.summary),
+            reasoning=answers.ReasoningShown(reasoning.effort, reasoning.summary),
             safety_identifier=request.safety_identifier,
             service_tier=self.service_tier,
             store=self.is_stored,
             temperature=sampling.temperature,
-            text=TextShown(text.format or TextFormat(), text.verbosity),
+            text=answers.TextShown(text.format or TextFormat(), text.verbosity),
             # Choice and tools were checked, and are shown as the client wrote them.
             tool_choice=cast("str | NamedChoice | AllowedToolsChoice", request.tool_choice or "auto"),
             tools=cast("list[FunctionTool]", request.tools or []),
@@ -110,7 +101,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             "incomplete" if is_cut else "completed",
             output,
             completed_at=None if is_cut else int(now),
-            incomplete_details=IncompleteDetails("max_output_tokens") if is_cut else None,
+            incomplete_details=answers.IncompleteDetails("max_output_tokens") if is_cut else None,
             usage=usage_of(end),
             timings=timings_of([end], generation),
         )
@@ -122,22 +113,22 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
         shown = shown_error(error)
         said = openai_error(shown).error
         return self.response(
-            "failed", output, error=ResponseError(_code_of(shown.row.status), f"{said.code}: {said.message}")
+            "failed", output, error=answers.ResponseError(_code_of(shown.row.status), f"{said.code}: {said.message}")
         )
 
 
-def usage_of(end: SequenceEnd) -> ResponseUsage:
+def usage_of(end: SequenceEnd) -> answers.ResponseUsage:
     """Return the usage object of an answer."""
     usage = end.usage
-    return ResponseUsage(
+    return answers.ResponseUsage(
         input_tokens=usage.num_prompt_tokens,
         # What was not in the cache is computed, and is in it then.
-        input_tokens_details=InputTokensDetails(
+        input_tokens_details=answers.InputTokensDetails(
             cached_tokens=usage.num_cached_tokens, cache_write_tokens=usage.num_prompt_tokens - usage.num_cached_tokens
         ),
         output_tokens=usage.num_output_tokens,
-        output_tokens_details=OutputTokensDetails(usage.num_reasoning_tokens),
-        total_tokens=usage.num_prompt_tokens + usage.num_output_tokens,
+        output_tokens_details=ReasoningTokens(usage.num_reasoning_tokens),
+        total_tokens=usage.num_tokens,
     )
 
 

@@ -13,26 +13,8 @@ from msgspec import UNSET
 from backends.wire.output import Output, PositionLogprobs, ToolCallDelta
 from router.protocols.answers import sse_event
 from router.protocols.fields.logprobs import PositionLogprob, position_logprobs
-from router.protocols.responses.answer_schemas import (
-    ArgumentsDelta,
-    ArgumentsDone,
-    ContentPartAdded,
-    ContentPartDone,
-    FunctionCallItem,
-    ItemStatus,
-    MessageItem,
-    OutputItem,
-    OutputItemAdded,
-    OutputItemDone,
-    OutputTextContent,
-    OutputTextDelta,
-    OutputTextDone,
-    ReasoningContent,
-    ReasoningItem,
-    ReasoningTextDelta,
-    ReasoningTextDone,
-    StreamEvent,
-)
+from router.protocols.responses import answer_schemas as answers
+from router.protocols.responses.answer_schemas import ItemStatus, OutputItem, StreamEvent
 from router.protocols.responses.items import encoded_reasoning, fresh_id
 
 
@@ -129,22 +111,26 @@ class OutputItems:
         return {"sequence_number": self._events.number, "item_id": self._open.id, "output_index": len(self.items)}
 
     def _add_reasoning(self, text: str) -> None:
-        if not isinstance(self._open, ReasoningItem):
-            self._begin(ReasoningItem(id=fresh_id("rs"), summary=[], content=[], status="in_progress"))
-            self._events.write(ContentPartAdded(**self._place, content_index=0, part=ReasoningContent("")))
+        if not isinstance(self._open, answers.ReasoningItem):
+            self._begin(answers.ReasoningItem(id=fresh_id("rs"), summary=[], content=[], status="in_progress"))
+            self._events.write(
+                answers.ContentPartAdded(**self._place, content_index=0, part=answers.ReasoningContent(""))
+            )
         self._texts.append(text)
-        self._events.write(ReasoningTextDelta(**self._place, delta=text, content_index=0))
+        self._events.write(answers.ReasoningTextDelta(**self._place, delta=text, content_index=0))
 
     def _add_text(self, text: str) -> None:
-        if not isinstance(self._open, MessageItem):
+        if not isinstance(self._open, answers.MessageItem):
             self._open_message()
         self._texts.append(text)
-        self._events.write(OutputTextDelta(**self._place, delta=text, content_index=0, logprobs=self._new_logprobs()))
+        self._events.write(
+            answers.OutputTextDelta(**self._place, delta=text, content_index=0, logprobs=self._new_logprobs())
+        )
 
     def _add_call(self, call: ToolCallDelta) -> None:
         if self._call_index != call.index:
             self._begin(
-                FunctionCallItem(
+                answers.FunctionCallItem(
                     id=fresh_id("fc"),
                     call_id=call.call_id or "",
                     name=call.name or "",
@@ -155,12 +141,12 @@ class OutputItems:
             self._call_index = call.index
         if call.arguments:
             self._texts.append(call.arguments)
-            self._events.write(ArgumentsDelta(**self._place, delta=call.arguments))
+            self._events.write(answers.ArgumentsDelta(**self._place, delta=call.arguments))
 
     def _open_message(self) -> None:
-        self._begin(MessageItem(id=fresh_id("msg"), role="assistant", content=[], status="in_progress"))
-        part = OutputTextContent(text="", annotations=[], logprobs=[])
-        self._events.write(ContentPartAdded(**self._place, content_index=0, part=part))
+        self._begin(answers.MessageItem(id=fresh_id("msg"), role="assistant", content=[], status="in_progress"))
+        part = answers.OutputTextContent(text="", annotations=[], logprobs=[])
+        self._events.write(answers.ContentPartAdded(**self._place, content_index=0, part=part))
 
     def _new_logprobs(self) -> list[PositionLogprob]:
         """Return those of the tokens that have brought text since the last time."""
@@ -174,22 +160,26 @@ class OutputItems:
         self._close("completed")
         self._open = item
         number, index = self._events.number, len(self.items)
-        self._events.write(OutputItemAdded(sequence_number=number, output_index=index, item=item))
+        self._events.write(answers.OutputItemAdded(sequence_number=number, output_index=index, item=item))
 
     def _close(self, status: ItemStatus) -> None:
         if self._open is None:
             return
         write = self._events.write
         match item := self._written(self._open, status):
-            case FunctionCallItem(name=name, arguments=arguments):
-                write(ArgumentsDone(**self._place, name=name, arguments=arguments))
-            case ReasoningItem(content=[part]):
-                write(ReasoningTextDone(**self._place, content_index=0, text=part.text))
-                write(ContentPartDone(**self._place, content_index=0, part=part))
-            case MessageItem(content=[OutputTextContent() as part]):
-                write(OutputTextDone(**self._place, content_index=0, text=part.text, logprobs=list(self._logprobs)))
-                write(ContentPartDone(**self._place, content_index=0, part=part))
-        write(OutputItemDone(sequence_number=self._events.number, output_index=len(self.items), item=item))
+            case answers.FunctionCallItem(name=name, arguments=arguments):
+                write(answers.ArgumentsDone(**self._place, name=name, arguments=arguments))
+            case answers.ReasoningItem(content=[part]):
+                write(answers.ReasoningTextDone(**self._place, content_index=0, text=part.text))
+                write(answers.ContentPartDone(**self._place, content_index=0, part=part))
+            case answers.MessageItem(content=[answers.OutputTextContent() as part]):
+                write(
+                    answers.OutputTextDone(
+                        **self._place, content_index=0, text=part.text, logprobs=list(self._logprobs)
+                    )
+                )
+                write(answers.ContentPartDone(**self._place, content_index=0, part=part))
+        write(answers.OutputItemDone(sequence_number=self._events.number, output_index=len(self.items), item=item))
         self.items.append(item)
         self._open = self._call_index = None
         self._texts, self._logprobs = [], []
@@ -198,13 +188,13 @@ class OutputItems:
         """Return the open item with what has been written of it."""
         text = "".join(self._texts)
         match item:
-            case FunctionCallItem():
+            case answers.FunctionCallItem():
                 return msgspec.structs.replace(item, arguments=text, status=status)
-            case ReasoningItem():
+            case answers.ReasoningItem():
                 encoded = encoded_reasoning(text) if self._encodes_reasoning else UNSET
-                part = ReasoningContent(text)
+                part = answers.ReasoningContent(text)
                 return msgspec.structs.replace(item, content=[part], status=status, encrypted_content=encoded)
-            case MessageItem():
+            case answers.MessageItem():
                 self._new_logprobs()
-                said = OutputTextContent(text=text, annotations=[], logprobs=list(self._logprobs))
+                said = answers.OutputTextContent(text=text, annotations=[], logprobs=list(self._logprobs))
                 return msgspec.structs.replace(item, content=[said], status=status)

@@ -6,9 +6,8 @@ Whatever is refused is an `InvalidRequestError` that names the field.
 from collections.abc import Iterable
 from typing import Any, Final
 
-from backends.sequence import Priority
 from backends.wire.prompts import ChatPrompt
-from backends.wire.request import Constraint, OutputSpec, SequenceSpec, ToolChoice
+from backends.wire.request import Constraint, OutputSpec, Priority, SequenceSpec, ToolChoice
 from router.errors import InvalidRequestError, MissingFieldError, UnsupportedFieldError
 from router.http.body import convert_part
 from router.models.defaults import RequestDefaults, stop_texts, with_system

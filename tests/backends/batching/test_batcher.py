@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from backends.base import BatchLimits, StepPlan
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from tests.support.cell_engine import Driven, sequence_of
 
 NUM_CELLS = 130

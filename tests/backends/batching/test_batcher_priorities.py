@@ -8,7 +8,8 @@ from backends.base import BatchLimits, Chunk, StepPlan
 from backends.batching.batcher import Fork
 from backends.batching.live import SLICE_TOKENS
 from backends.batching.prefill_budget import SHORT_PREFILL_TOKENS
-from backends.sequence import Priority, SequenceState
+from backends.sequence import SequenceState
+from backends.wire.request import Priority
 from tests.support.cell_engine import Driven, sequence_of
 
 LIMITS = BatchLimits(max_sequences=2, num_slots=8, num_cells=1000, step_tokens=50, background_max_wait_s=60)
@@ -35,7 +36,7 @@ class TestSteps:
         driven.add(sequence_of(1, 120, 4))
         assert [driven.step().chunks[0].num_tokens for _ in range(3)] == [50, 50, 20]
 
-    def test_beside_a_stream_prefill_gets_what_the_pace_allows(self) -> None:
+    def test_beside_a_stream_prefill_gets_what_the_budget_allows(self) -> None:
         driven = driven_of()
         stream = driven.add(sequence_of(1, 10, 100))
         for _ in range(8):
@@ -267,3 +268,17 @@ class TestShortage:
         driven.run()
         assert driven.forked == [Fork(1, 2, 40)] * 2
         assert second.num_cached_tokens == 40
+
+    def test_an_evicted_one_may_have_been_the_beginning_of_the_one_that_waits(self) -> None:
+        """Others share its cells, so that the one that waits fits once it is gone, with their beginning."""
+        driven = driven_of(max_sequences=3, num_slots=3, num_cells=130, num_retired_tokens=130)
+        prompt = [5] * 100
+        driven.add(sequence_of(1, prompt, 1))
+        driven.run()
+        driven.add(sequence_of(2, prompt, 1, BACKGROUND))
+        driven.step(share=0)
+        for number in (3, 4, 5):
+            driven.add(sequence_of(number, prompt, 1))
+        driven.run()
+        assert 2 in driven.evicted
+        assert set(driven.done) == {1, 2, 3, 4, 5}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from backends.constraints.compiler import ConstraintCompiler
 from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource
 from backends.logits import Matcher
-from backends.sequence import SamplingParams
 from backends.wire.messages import Finished
+from backends.wire.request import SamplingParams
 from tests.backends.constraints.test_json_schemas import NODE, schemas
 from tests.support.engine_driver import EngineDriver
 

@@ -9,7 +9,7 @@ import pytest
 
 from backends.errors import ConstraintError
 from backends.logits import Likelihoods, Logits, Matcher
-from backends.sequence import SamplingParams
+from backends.wire.request import SamplingParams
 from tests.backends.conftest import EngineUnderTest
 from tests.support.engine_driver import GREEDY, Answer, EngineDriver
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from backends.errors import LoadError
-from backends.sequence import SamplingParams
 from backends.wire.messages import LoadSpec
+from backends.wire.request import SamplingParams
 from tests.backends.conftest import CONTEXT_LENGTH, EngineUnderTest
 from tests.support.bare_engine import load
 from tests.support.engine_driver import GREEDY, Answer, EngineDriver, user_says

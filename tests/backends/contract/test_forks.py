@@ -5,9 +5,9 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from backends.sequence import SamplingParams
 from backends.wire.messages import PrefillProgress
 from backends.wire.prompts import ForkPrompt
+from backends.wire.request import SamplingParams
 from tests.backends.conftest import MAX_SEQUENCES, EngineUnderTest
 from tests.support.engine_driver import GREEDY, EngineDriver
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from backends.sequence import SamplingParams
 from backends.wire.messages import LoadSpec
+from backends.wire.request import SamplingParams
 from tests.backends.conftest import CONTEXT_LENGTH, MAX_SEQUENCES, EngineUnderTest
 from tests.support.bare_engine import GREEDY, BareEngine, answer_of, load, text_ids
 

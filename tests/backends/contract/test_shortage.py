@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from backends.base import StepPlan
-from backends.sequence import SamplingParams
 from backends.wire.messages import LoadSpec
+from backends.wire.request import SamplingParams
 from tests.backends.conftest import EngineUnderTest
 from tests.backends.contract.test_engine import LONG_PROMPT, PROMPTS, SAMPLINGS, never
 from tests.support.engine_driver import EngineDriver

@@ -7,7 +7,7 @@ import pytest
 from backends.errors import LoadError
 from backends.llamacpp.engine import LlamaCppEngine, LoadedLlamaCpp
 from backends.wire.messages import LoadSpec
-from registry.gguf.files import read_header
+from registry.gguf.header import read_header
 from registry.gguf.split import facts_from_headers
 from registry.settings import KVType
 from router.placement.memory import this_machine

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from backends.llamacpp.sampler import _samplers
-from backends.sequence import SamplingParams
+from backends.wire.request import SamplingParams
 from tests.support.typical_p import kept_by_typical_p
 
 LOGITS = [math.log(p) for p in (0.4, 0.3, 0.15, 0.1, 0.05)]

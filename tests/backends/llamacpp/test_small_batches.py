@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from backends.sequence import SamplingParams
 from backends.wire.messages import Finished, Generate, Loaded
 from backends.wire.prompts import TextPrompt
-from backends.wire.request import SequenceSpec
+from backends.wire.request import SamplingParams, SequenceSpec
 from tests.support.worker_process import WorkerProcess
 
 

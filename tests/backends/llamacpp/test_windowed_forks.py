@@ -9,9 +9,9 @@ import pytest
 
 from backends.llamacpp.caches import num_slots_for
 from backends.llamacpp.engine import LoadedLlamaCpp
-from backends.sequence import SamplingParams
 from backends.wire.messages import LoadSpec
 from backends.wire.prompts import ForkPrompt
+from backends.wire.request import SamplingParams
 from tests.support import tiny_model
 from tests.support.bare_engine import BareEngine, load, text_ids
 from tests.support.engine_driver import EngineDriver

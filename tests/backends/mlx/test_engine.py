@@ -10,9 +10,9 @@ import pytest
 
 from backends.errors import LoadError
 from backends.mlx.engine import TARGET_STEP_S, LoadedMLX, MLXEngine, PrefillSize
-from backends.sequence import SamplingParams
 from backends.wire.messages import LoadSpec
 from backends.wire.prompts import ForkPrompt
+from backends.wire.request import SamplingParams
 from tests.backends.conftest import EngineUnderTest
 from tests.support.bare_engine import BareEngine, text_ids
 from tests.support.engine_driver import EngineDriver

@@ -8,10 +8,9 @@ import pytest
 
 from backends.output.answer import RunningAnswer
 from backends.process.admission import Admission
-from backends.sequence import SamplingParams
 from backends.wire.messages import Failed, Generate, LoadedModel
 from backends.wire.prompts import ChatPrompt
-from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
+from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SamplingParams, SequenceSpec
 from tests.backends.constraints.conftest import ByteTokenizer
 
 THINK_ID, END_THINK_ID = 259, 260

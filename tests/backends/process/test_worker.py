@@ -9,7 +9,6 @@ from pathlib import Path
 import gguf
 import pytest
 
-from backends.sequence import SamplingParams
 from backends.wire.frames import MAX_FRAME_BYTES
 from backends.wire.messages import (
     Aborted,
@@ -31,7 +30,7 @@ from backends.wire.messages import (
     Shutdown,
 )
 from backends.wire.prompts import TextPrompt
-from backends.wire.request import SequenceSpec
+from backends.wire.request import SamplingParams, SequenceSpec
 from tests.support.engine_driver import GREEDY
 from tests.support.worker_process import WorkerProcess
 

@@ -1,9 +1,8 @@
 """The worker as a process: what requests leave to each other, and who goes first."""
 
-from backends.sequence import Priority
 from backends.wire.messages import Cancel, Delta, Event, Finished, Generate, Pause, Resume
 from backends.wire.prompts import TextPrompt
-from backends.wire.request import SequenceSpec
+from backends.wire.request import Priority, SequenceSpec
 from tests.support.engine_driver import GREEDY
 from tests.support.worker_process import WorkerProcess
 

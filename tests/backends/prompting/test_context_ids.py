@@ -7,10 +7,10 @@ from backends.fake.engine import FakeTokenizer
 from backends.output.answer import RunningAnswer, TokenText
 from backends.prompting.intake import Intake
 from backends.prompting.renderer import ChatRenderer
-from backends.sequence import SamplingParams, Sequence
+from backends.sequence import Sequence
 from backends.wire.messages import Finished, Generate
 from backends.wire.prompts import ChatPrompt, TextPrompt
-from backends.wire.request import SequenceSpec
+from backends.wire.request import SamplingParams, SequenceSpec
 from tests.backends.prompting.test_intake import IM_END, MODEL
 from tests.backends.prompting.test_renderer import render
 

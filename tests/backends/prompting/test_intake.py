@@ -6,10 +6,9 @@ from backends.base import InfillTokens
 from backends.errors import ContextLengthError, PromptError, UnsupportedByModelError
 from backends.fake.engine import FakeTokenizer
 from backends.prompting.intake import Intake
-from backends.sequence import SamplingParams
 from backends.wire.messages import Generate, LoadedModel
 from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
-from backends.wire.request import SequenceSpec
+from backends.wire.request import SamplingParams, SequenceSpec
 
 CONTEXT_LENGTH = 100
 MODEL = LoadedModel(

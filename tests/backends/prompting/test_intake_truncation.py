@@ -6,10 +6,9 @@ import pytest
 from backends.errors import ContextLengthError
 from backends.fake.engine import FakeTokenizer
 from backends.prompting.intake import ANSWER_SHARE, Intake, shorter_conversations
-from backends.sequence import SamplingParams
 from backends.wire.messages import Generate
 from backends.wire.prompts import ChatPrompt
-from backends.wire.request import SequenceSpec
+from backends.wire.request import SamplingParams, SequenceSpec
 from tests.backends.prompting.test_intake import MODEL
 
 SYSTEM = {"role": "system", "content": "S"}

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.errors import FrameError
-from backends.sequence import SamplingParams
 from backends.wire.frames import MAX_FRAME_BYTES, FrameDecoder, FrameEncoder
 from backends.wire.messages import (
     Aborted,
@@ -29,7 +28,7 @@ from backends.wire.messages import (
 )
 from backends.wire.output import Output
 from backends.wire.prompts import ChatPrompt, TextPrompt, TokenPrompt
-from backends.wire.request import SequenceSpec
+from backends.wire.request import SamplingParams, SequenceSpec
 
 COMMANDS: list[list[Command]] = [
     [Load(LoadSpec(model_path="/models/ü.gguf", kv_cells=4096))],

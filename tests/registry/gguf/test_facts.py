@@ -7,9 +7,10 @@ import pytest
 
 from registry.errors import ArtifactError
 from registry.facts import ModelFacts, ModelKind
-from registry.gguf import TensorTypeTotals, facts_from_header, parse_header, read_header
-from registry.gguf.facts import quantization_of
+from registry.gguf import read_header
+from registry.gguf.facts import facts_from_header, quantization_of
 from registry.gguf.split import facts_from_headers
+from registry.gguf.tensors import TensorTypeTotals
 from tests.registry.gguf_builder import (
     LLAMA_TENSORS,
     STRING,
@@ -20,6 +21,7 @@ from tests.registry.gguf_builder import (
     f32,
     llama_metadata,
     llama_model,
+    parse_header,
     text,
     u32,
 )

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from registry.facts import ChatTemplateFacts, ModelFacts, ModelKind, Provenance
-from registry.gguf import facts_from_header, read_header
+from registry.gguf import read_header
+from registry.gguf.facts import facts_from_header
 
 NUM_LAYERS = 3
 WIDTH = 960

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from registry.errors import ArtifactError, GGUFError
-from registry.gguf import parse_header, read_header
-from tests.registry.gguf_builder import build, llama_model
+from registry.gguf import read_header
+from tests.registry.gguf_builder import build, llama_model, parse_header
 
 
 def test_a_symlink_to_a_gguf_is_read(tmp_path: Path) -> None:

@@ -14,9 +14,21 @@ from hypothesis import strategies as st
 
 from registry.errors import GGUFError
 from registry.gguf import constants as limits
-from registry.gguf import parse_header, read_header
+from registry.gguf import read_header
 from registry.gguf.header import GGUFHeader, parse_source
-from tests.registry.gguf_builder import STRING, Tensor, Value, array, build, encode_string, f32, llama_model, text, u32
+from tests.registry.gguf_builder import (
+    STRING,
+    Tensor,
+    Value,
+    array,
+    build,
+    encode_string,
+    f32,
+    llama_model,
+    parse_header,
+    text,
+    u32,
+)
 
 U64 = struct.Struct("<Q")
 HUGE = (1 << 64) - 1

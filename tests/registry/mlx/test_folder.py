@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from registry.errors import ArtifactError, MLXDirError
 from registry.facts import ModelFacts, ModelKind
-from registry.mlx.folder import read_chat_template, read_mlx_dir
+from registry.mlx.config import read_chat_template
+from registry.mlx.folder import read_mlx_dir
 from tests.registry.mlx_builder import CONFIG, TENSORS, safetensors, write_mlx_dir
 
 

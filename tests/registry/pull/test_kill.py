@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from registry.pull.segments import Segment
+from registry.pull.partial import Segment
 from tests.support.pull_bench import SMALL, final_files, hidden_files, payload, sha256
 from tests.support.pull_process import PullProcesses
 from tests.support.stub_hub import StubHub

@@ -23,7 +23,7 @@ from registry.hub.client import HubClient
 from registry.hub.ollama.client import OllamaRegistry, OllamaWeb
 from registry.hub.ollama.manifest import LICENSE_LAYER
 from registry.hub.web import HubSettings, Web
-from registry.pull import Puller, PullSettings, Wishes, open_puller
+from registry.pull import Puller, PullOptions, PullSettings, open_puller
 from registry.pull.events import PullEvent
 from registry.scan import register_path
 from registry.settings import ModelSettings, PresetMessage
@@ -243,7 +243,7 @@ async def test_a_name_that_has_these_bytes_elsewhere_needs_no_transfer(tmp_path:
             assert (plan.parts, plan.name, plan.settings.system) == ((), "tiny:135m", "Hi.")
             result = await puller.fetch(plan, lambda _: None)
             assert result.paths == ()
-            assert (await puller.plan(TINY, Wishes(name="other"))).parts
+            assert (await puller.plan(TINY, PullOptions(name="other"))).parts
             registry.models[NAME] = published(MODEL + bytes(32))
             with pytest.raises(PullConflictError, match="taken by other bytes"):
                 await puller.plan(TINY)

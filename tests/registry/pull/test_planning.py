@@ -4,9 +4,9 @@ from registry.errors import NothingToPullError
 from registry.facts import ArtifactFormat
 from registry.hub.answers import HubFile, RepoInfo
 from registry.hub.references import HubReference
-from registry.pull.plan import Wishes
 from registry.pull.planning import plan_gguf, plan_mlx, siblings_of
 from registry.pull.quants import bits_of, gguf_sets, label_of
+from registry.pull_record import PullOptions
 
 COMMIT = "c" * 40
 HUB = "https://hub"
@@ -22,9 +22,9 @@ def repo(*names: str | tuple[str, int], name: str = "org/m-GGUF") -> RepoInfo:
 
 
 def chosen(
-    info: RepoInfo, quant: str | None = None, file: str | None = None, wishes: Wishes | None = None
+    info: RepoInfo, quant: str | None = None, file: str | None = None, options: PullOptions | None = None
 ) -> list[str]:
-    part = plan_gguf(info, HubReference(repo=info.repo, quant=quant, file=file), wishes or Wishes(), HUB)
+    part = plan_gguf(info, HubReference(repo=info.repo, quant=quant, file=file), options or PullOptions(), HUB)
     return [item.path for item in part.files]
 
 
@@ -77,7 +77,7 @@ def test_quantizations_are_ranked() -> None:
     ],
 )
 def test_the_default_is_q4_k_m_or_the_nearest_below_that_fits(budget: int | None, expected: str) -> None:
-    assert chosen(MANY, wishes=Wishes(budget_bytes=budget)) == [expected]
+    assert chosen(MANY, options=PullOptions(budget_bytes=budget)) == [expected]
 
 
 def test_without_the_default_the_nearest_below_it_is_taken_then_the_nearest_above() -> None:
@@ -88,11 +88,11 @@ def test_without_the_default_the_nearest_below_it_is_taken_then_the_nearest_abov
 
 def test_nothing_fits_is_said_with_the_smallest_and_a_way_out() -> None:
     with pytest.raises(NothingToPullError, match=r"smallest is Q2_K with 20.*org/m-GGUF:Q2_K takes it"):
-        chosen(MANY, wishes=Wishes(budget_bytes=5))
+        chosen(MANY, options=PullOptions(budget_bytes=5))
 
 
 def test_a_tag_is_taken_in_any_case_and_whatever_fits() -> None:
-    assert chosen(MANY, "q8_0", wishes=Wishes(budget_bytes=1)) == ["m-Q8_0.gguf"]
+    assert chosen(MANY, "q8_0", options=PullOptions(budget_bytes=1)) == ["m-Q8_0.gguf"]
     assert chosen(repo("m-UD-Q4_K_XL.gguf"), "Q4_K_XL") == ["m-UD-Q4_K_XL.gguf"]
     with pytest.raises(NothingToPullError, match=r"nothing in Q5_0. It has Q2_K"):
         chosen(MANY, "Q5_0")
@@ -111,14 +111,14 @@ def test_all_files_of_a_split_set_come_in_order() -> None:
 
 
 def test_the_projector_comes_only_when_asked_for_and_lies_beside_the_model() -> None:
-    assert chosen(MANY, wishes=Wishes(vision=True)) == ["m-Q4_K_M.gguf", "mmproj-F16.gguf"]
+    assert chosen(MANY, options=PullOptions(vision=True)) == ["m-Q4_K_M.gguf", "mmproj-F16.gguf"]
     info = repo("Q8_0/m-Q8_0-00001-of-00001.gguf", "mmproj-m-f16.gguf")
-    part = plan_gguf(info, HubReference(repo=info.repo), Wishes(vision=True), HUB)
+    part = plan_gguf(info, HubReference(repo=info.repo), PullOptions(vision=True), HUB)
     assert part.has_projector
     assert part.files[-1].path == "Q8_0/mmproj-m-f16.gguf"
     assert part.files[-1].url == f"{HUB}/org/m-GGUF/resolve/{COMMIT}/mmproj-m-f16.gguf"
     with pytest.raises(NothingToPullError, match="leave out --vision"):
-        chosen(repo("m.gguf"), wishes=Wishes(vision=True))
+        chosen(repo("m.gguf"), options=PullOptions(vision=True))
 
 
 def test_mlx_folders_come_without_anything_that_runs() -> None:

@@ -10,7 +10,7 @@ from registry.disk import move
 from registry.engines import PullEngines
 from registry.errors import HubAnswerError, NothingToPullError, PullConflictError, PullStoreError
 from registry.facts import ArtifactFormat
-from registry.pull import Wishes, publishing
+from registry.pull import PullOptions, publishing
 from registry.pull.events import FileDone, PullEvent
 from registry.scan import ScanRoot, register_path, scan
 from registry.store import Registry
@@ -53,7 +53,7 @@ def under(folder: str, files: dict[str, bytes]) -> dict[str, bytes]:
 
 async def test_what_was_pulled_can_be_registered_and_needs_no_second_transfer(tmp_path: Path) -> None:
     with StubHub({GGUF: GGUF_FILES, MLX: MLX_FILES}) as hub:
-        one = await pull_once(hub, tmp_path, GGUF, wishes=Wishes(vision=True))
+        one = await pull_once(hub, tmp_path, GGUF, options=PullOptions(vision=True))
         two = await pull_once(hub, tmp_path, MLX)
         num_bytes = num_served(hub)
         events: list[PullEvent] = []
@@ -72,24 +72,24 @@ async def test_what_was_pulled_can_be_registered_and_needs_no_second_transfer(tm
 async def test_both_engines_find_the_sibling_or_say_that_it_must_be_converted(tmp_path: Path) -> None:
     with StubHub({GGUF: GGUF_FILES, MLX: MLX_FILES}) as hub:
         async with small_puller(hub, tmp_path) as puller:
-            plan = await puller.plan(GGUF, Wishes(engine=PullEngines.BOTH))
+            plan = await puller.plan(GGUF, PullOptions(engine=PullEngines.BOTH))
             assert [(part.repo, part.format) for part in plan.parts] == [
                 (GGUF, ArtifactFormat.GGUF),
                 (MLX, ArtifactFormat.MLX),
             ]
             assert all(part.commit == COMMIT for part in plan.parts)
             assert plan.needs_conversion == ()
-            only = await puller.plan(GGUF, Wishes(engine=PullEngines.MLX))
+            only = await puller.plan(GGUF, PullOptions(engine=PullEngines.MLX))
             assert [part.repo for part in only.parts] == [MLX]
             del hub.repos[MLX]
-            plan = await puller.plan(GGUF, Wishes(engine=PullEngines.BOTH))
+            plan = await puller.plan(GGUF, PullOptions(engine=PullEngines.BOTH))
             assert (len(plan.parts), plan.needs_conversion) == (1, ("mlx",))
-            plan = await puller.plan(GGUF, Wishes(engine=PullEngines.MLX))
+            plan = await puller.plan(GGUF, PullOptions(engine=PullEngines.MLX))
             assert (len(plan.parts), plan.needs_conversion) == (1, ("mlx",))
             assert "must be converted" in plan.notes[0]
             hub.repos = {"org/x": MLX_FILES}
             with pytest.raises(NothingToPullError, match="no GGUF form"):
-                await puller.plan("org/x", Wishes(engine=PullEngines.LLAMACPP))
+                await puller.plan("org/x", PullOptions(engine=PullEngines.LLAMACPP))
             with pytest.raises(NothingToPullError, match="nothing to choose"):
                 await puller.plan("org/x:Q4_0")
 
@@ -98,7 +98,7 @@ async def test_a_plan_says_what_is_there_and_what_is_needed(tmp_path: Path) -> N
     data = payload(1, 200_000)
     with StubHub({GGUF: {"m-Q4_0.gguf": data}}) as hub:
         async with small_puller(hub, tmp_path) as puller:
-            plan = await puller.plan(GGUF, Wishes(budget_bytes=300_000))
+            plan = await puller.plan(GGUF, PullOptions(budget_bytes=300_000))
             assert (plan.needed_bytes, plan.total_bytes, plan.fits_memory) == (200_000, 200_000, True)
             assert plan.parts[0].files[0].state == "missing"
             hub.faults[GGUF, "m-Q4_0.gguf"] = [Fault("none")] * 3 + [Fault("stall", is_forever=True)]
@@ -111,7 +111,7 @@ async def test_a_plan_says_what_is_there_and_what_is_needed(tmp_path: Path) -> N
             assert 0 < plan.needed_bytes < 200_000
             hub.faults.clear()
             await puller.fetch(plan, ignore)
-            plan = await puller.plan(GGUF, Wishes(budget_bytes=300_000))
+            plan = await puller.plan(GGUF, PullOptions(budget_bytes=300_000))
             assert (plan.parts[0].files[0].state, plan.needed_bytes) == ("present", 0)
 
 

@@ -16,9 +16,8 @@ from registry.errors import (
 )
 from registry.hub.retry import TroubleError
 from registry.pull.events import PullEvent, Retrying
-from registry.pull.partial import PartialFile, partial_bytes
+from registry.pull.partial import PartialFile, cut, is_sound, num_done, partial_bytes, prefix_end
 from registry.pull.ranges import Span, announced_span
-from registry.pull.segments import cut, is_sound, num_done, prefix_end
 from tests.support.hub_faults import Fault
 from tests.support.pull_bench import (
     SMALL,

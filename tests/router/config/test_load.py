@@ -5,6 +5,8 @@ import pytest
 
 from registry.engines import EngineSetting
 from router.config import Config, Overrides, apply_overrides, load_config, parse_config
+from router.config.load import key_paths
+from router.config.yaml_text import KeyPath, dotted
 from router.errors import ConfigError
 
 
@@ -43,6 +45,8 @@ def test_whole_numbers_do_for_seconds() -> None:
         ("server: {port: 70000}", "line 1: server.port: expected int >= 0 and <= 65535, got 70000"),
         ("server: {port: null}", "line 1: server.port: expected int >= 0 and <= 65535, got null"),
         ("engine: mxl", 'line 1: engine: expected one of auto, mlx, llamacpp, got "mxl"'),
+        ("residency: shared", 'line 1: residency: expected one of exclusive, got "shared"'),
+        ("llamacpp: {kv_type: q9}", "llamacpp.kv_type: expected one of bf16, f16, f32, q4_0, "),
         ("standby: yes", 'line 1: standby: expected true or false, got "yes"'),
         ("limits: 3", "line 1: limits: expected keys and values, got 3"),
         ("- a", "line 1: the file: expected keys and values, got a list"),
@@ -79,6 +83,16 @@ def test_control_characters_of_the_file_do_not_reach_the_terminal() -> None:
 
 def test_a_long_wrong_value_is_cut() -> None:
     assert len(str(refusal("engine: " + "x" * 10_000))) < 200
+
+
+@pytest.mark.parametrize("key", key_paths(), ids=dotted)
+def test_a_value_that_no_key_can_have_is_refused_with_what_it_can(key: KeyPath) -> None:
+    *sections, name = map(str, key)
+    text = "".join(f"{section}: " + "{" for section in sections) + f"{name}: [[]]" + "}" * len(sections)
+    refused = refusal(text)
+    assert refused.param is not None
+    assert refused.param.startswith(dotted(key))
+    assert "expected " in str(refused)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "my-mac.local"])  # noqa: S104 - the address to refuse

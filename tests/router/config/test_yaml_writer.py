@@ -43,5 +43,5 @@ def test_words_that_mean_something_stay_words(word: str) -> None:
 
 def test_a_text_of_several_lines_can_be_read() -> None:
     assert dump({"m": {"system": "You are kind.\nBe brief.\n"}}) == (
-        "m:\n  system: |2\n    You are kind.\n    Be brief.\n"
+        "m:\n  system: |\n    You are kind.\n    Be brief.\n"
     )

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from backends.fake.engine import FakeOptions
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from router.jobs import background
 from tests.support.fake_openai import FakeFront, with_front
 

@@ -11,7 +11,7 @@ import pytest
 
 from registry.engines import EngineKind, PullEngines
 from registry.errors import PullConflictError, PullNotFoundError, PullUnfinishedError
-from registry.pull import PullResult, Wishes, find_orphans, remove_orphans
+from registry.pull import PullOptions, PullResult, find_orphans, remove_orphans
 from registry.pull.events import (
     Converting,
     Done,
@@ -51,9 +51,9 @@ class Conclusion:
         self.goes_on = asyncio.Event()
         self.error: PullUnfinishedError | None = None
 
-    async def __call__(self, job: Job[PullEvent], wishes: Wishes, result: PullResult) -> None:
+    async def __call__(self, job: Job[PullEvent], options: PullOptions, result: PullResult) -> None:
         self.num_begun += 1
-        job.tell(Registered(model=wishes.name or "m", engines=(EngineKind.LLAMACPP,), path=str(result.paths[0])))
+        job.tell(Registered(model=options.name or "m", engines=(EngineKind.LLAMACPP,), path=str(result.paths[0])))
         for share in (0.0, 0.5):
             job.tell(Converting(step="converting", share=share))
         self.is_reached.set()
@@ -62,7 +62,7 @@ class Conclusion:
             raise self.error
 
 
-async def nothing(job: Job[PullEvent], wishes: Wishes, result: PullResult) -> None:
+async def nothing(job: Job[PullEvent], options: PullOptions, result: PullResult) -> None:
     """Conclude a pull that is not registered."""
 
 
@@ -75,7 +75,7 @@ async def pulling(hub: StubHub, root: Path, *, conclude: Conclude = nothing, **o
 
 async def begun(pulls: Pulls) -> Follower[PullEvent]:
     """A pull of which bytes have come."""
-    follower = await pulls.start(REPO, Wishes())
+    follower = await pulls.start(REPO, PullOptions())
     async with asyncio.timeout(WITHIN_S):
         async for event in follower:
             if isinstance(event, Progress) and event.done_bytes:
@@ -108,7 +108,7 @@ def stalling(hub: StubHub) -> StubHub:
 
 async def test_a_pull_tells_what_it_does_and_is_listed_as_done(hub: StubHub, tmp_path: Path) -> None:
     async with pulling(hub, tmp_path) as pulls:
-        events = await heard(await pulls.start(REPO, Wishes()))
+        events = await heard(await pulls.start(REPO, PullOptions()))
         assert isinstance(events[0], Started)
         assert isinstance(events[1], Planned)
         assert any(isinstance(event, FileStarted) for event in events)
@@ -119,7 +119,7 @@ async def test_a_pull_tells_what_it_does_and_is_listed_as_done(hub: StubHub, tmp
 
 async def test_the_same_pull_many_times_at_once_is_one_transfer(hub: StubHub, tmp_path: Path) -> None:
     async with pulling(hub, tmp_path) as pulls:
-        followers = await asyncio.gather(*(pulls.start(REPO, Wishes()) for _ in range(20)))
+        followers = await asyncio.gather(*(pulls.start(REPO, PullOptions()) for _ in range(20)))
         stories = await asyncio.gather(*map(heard, followers))
         assert len(await pulls.list_pulls()) == 1
     firsts = [story[0] for story in stories]
@@ -131,8 +131,8 @@ async def test_the_same_pull_many_times_at_once_is_one_transfer(hub: StubHub, tm
 async def test_two_processes_share_one_transfer(hub: StubHub, tmp_path: Path) -> None:
     async with pulling(hub, tmp_path) as one, pulling(hub, tmp_path) as other:
         followers = [
-            await one.start(REPO, Wishes()),
-            await other.start(REPO, Wishes(engine=PullEngines.LLAMACPP)),
+            await one.start(REPO, PullOptions()),
+            await other.start(REPO, PullOptions(engine=PullEngines.LLAMACPP)),
         ]
         for follower in followers:
             assert isinstance((await heard(follower))[-1], Done)
@@ -150,7 +150,7 @@ async def test_a_paused_pull_goes_on_where_it_was(stalling: StubHub, tmp_path: P
             await pulls.pause(number)
         stalling.faults.clear()
         stalling.served.clear()
-        again = await heard(await pulls.start(REPO, Wishes()))
+        again = await heard(await pulls.start(REPO, PullOptions()))
         assert again[0] == Started(id=number, reference=REPO, is_joined=True)
         with pytest.raises(PullConflictError, match="done"):
             await pulls.resume(number)
@@ -199,7 +199,7 @@ async def test_what_ran_when_the_process_ended_goes_on(stalling: StubHub, tmp_pa
 async def test_a_failure_is_kept_with_its_reason_and_may_be_tried_again(hub: StubHub, tmp_path: Path) -> None:
     hub.faults[REPO, NAME] = [Fault("status", status=403, is_forever=True)]
     async with pulling(hub, tmp_path) as pulls:
-        events = await heard(await pulls.start(REPO, Wishes()))
+        events = await heard(await pulls.start(REPO, PullOptions()))
         info = await pulls.get(await the_one(pulls))
         assert (info.state, info.error_code) == ("failed", "hub_unauthorized")
         assert info.error is not None
@@ -211,7 +211,7 @@ async def test_a_failure_is_kept_with_its_reason_and_may_be_tried_again(hub: Stu
 
 async def test_a_pull_of_what_is_not_there_is_not_kept(hub: StubHub, tmp_path: Path) -> None:
     async with pulling(hub, tmp_path) as pulls:
-        events = await heard(await pulls.start("org/none", Wishes()))
+        events = await heard(await pulls.start("org/none", PullOptions()))
         assert isinstance(events[-1], Failed)
         assert events[-1].code == "hub_not_found"
         assert await pulls.list_pulls() == ()
@@ -221,17 +221,17 @@ async def test_too_many_pulls_and_unknown_numbers_are_refused(stalling: StubHub,
     async with pulling(stalling, tmp_path, max_running=1, max_waiting=0) as pulls:
         await begun(pulls)
         with pytest.raises(PullConflictError, match="wait already"):
-            await pulls.start("org/other", Wishes())
+            await pulls.start("org/other", PullOptions())
         with pytest.raises(PullNotFoundError):
             await pulls.pause(99)
     with pytest.raises(ShuttingDownError):
-        await pulls.start(REPO, Wishes())
+        await pulls.start(REPO, PullOptions())
 
 
 async def test_a_pull_that_waits_for_its_turn_is_not_taken_for_interrupted(stalling: StubHub, tmp_path: Path) -> None:
     async with pulling(stalling, tmp_path, max_running=1) as runner, pulling(stalling, tmp_path) as other:
         await begun(runner)
-        follower = await runner.start(REPO, Wishes(engine=PullEngines.LLAMACPP))
+        follower = await runner.start(REPO, PullOptions(engine=PullEngines.LLAMACPP))
         async with asyncio.timeout(WITHIN_S):
             while [info.state for info in await other.list_pulls()] != ["running", "queued"]:
                 pass
@@ -245,7 +245,7 @@ async def test_whoever_waits_for_anothers_transfer_is_told(stalling: StubHub, tm
     async with pulling(stalling, tmp_path) as one, pulling(stalling, tmp_path) as other:
         await begun(one)
         first = await the_one(one)
-        follower = await other.start(REPO, Wishes(engine=PullEngines.LLAMACPP))
+        follower = await other.start(REPO, PullOptions(engine=PullEngines.LLAMACPP))
         async with asyncio.timeout(WITHIN_S):
             async for event in follower:
                 if isinstance(event, Waiting):
@@ -258,7 +258,7 @@ async def test_whoever_waits_for_anothers_transfer_is_told(stalling: StubHub, tm
 
 async def test_one_that_is_to_pause_when_left_does_so_with_its_last_follower(stalling: StubHub, tmp_path: Path) -> None:
     async with pulling(stalling, tmp_path) as pulls:
-        one, other = [await pulls.start(REPO, Wishes(), is_paused_when_left=True) for _ in range(2)]
+        one, other = [await pulls.start(REPO, PullOptions(), is_paused_when_left=True) for _ in range(2)]
         await one.aclose()
         number = await the_one(pulls)
         assert (await pulls.get(number)).state in {"queued", "running"}
@@ -266,8 +266,8 @@ async def test_one_that_is_to_pause_when_left_does_so_with_its_last_follower(sta
         async with asyncio.timeout(WITHIN_S):
             while (await pulls.get(number)).state != "paused":
                 pass
-        left = await pulls.start(REPO, Wishes(), is_paused_when_left=True)
-        kept = await pulls.start(REPO, Wishes())
+        left = await pulls.start(REPO, PullOptions(), is_paused_when_left=True)
+        kept = await pulls.start(REPO, PullOptions())
         await left.aclose()
         await kept.aclose()
         assert (await pulls.get(number)).state in {"queued", "running"}, "somebody wants it whoever follows"
@@ -279,7 +279,7 @@ async def test_one_that_is_to_pause_when_left_does_so_with_its_last_follower(sta
 async def test_late_followers_hear_of_it_and_the_end_comes_after_it(hub: StubHub, tmp_path: Path) -> None:
     conclusion = Conclusion()
     async with pulling(hub, tmp_path, conclude=conclusion) as pulls:
-        first = await pulls.start(REPO, Wishes())
+        first = await pulls.start(REPO, PullOptions())
         await conclusion.is_reached.wait()
         number = await the_one(pulls)
         info = await pulls.get(number)
@@ -301,7 +301,7 @@ async def test_its_failure_has_its_own_code_and_keeps_the_files(hub: StubHub, tm
     conclusion.error = PullUnfinishedError("conversion_failed", "it was not converted")
     conclusion.goes_on.set()
     async with pulling(hub, tmp_path, conclude=conclusion) as pulls:
-        events = await heard(await pulls.start(REPO, Wishes()))
+        events = await heard(await pulls.start(REPO, PullOptions()))
         (info,) = await pulls.list_pulls()
     assert events[-1] == Failed(code="conversion_failed", message="it was not converted")
     assert (info.state, info.error_code) == ("failed", "conversion_failed")
@@ -311,7 +311,7 @@ async def test_its_failure_has_its_own_code_and_keeps_the_files(hub: StubHub, tm
 async def test_it_is_stopped_with_the_pull_and_done_anew_without_a_transfer(hub: StubHub, tmp_path: Path) -> None:
     conclusion = Conclusion()
     async with pulling(hub, tmp_path, conclude=conclusion) as pulls:
-        follower = await pulls.start(REPO, Wishes())
+        follower = await pulls.start(REPO, PullOptions())
         await conclusion.is_reached.wait()
         number = await the_one(pulls)
         await pulls.pause(number)

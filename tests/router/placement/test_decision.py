@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from registry.engines import Engine, EngineKind
 from router.models.targets import Target
 from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline

@@ -1,6 +1,6 @@
 import pytest
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from registry.engines import Engine, EngineKind
 from router.models.targets import Target
 from router.placement.dispatching import Dispatch, dispatches_for, gate_order, has_free_place

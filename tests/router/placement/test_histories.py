@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from registry.engines import Engine, EngineKind
 from router.models.targets import Target
 from router.placement.lifecycle import WorkerState

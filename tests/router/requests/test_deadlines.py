@@ -1,6 +1,6 @@
 from typing import Any
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from router.config import LimitsConfig
 from router.requests.deadlines import Course, Deadlines, deadlines_for, next_due, seconds_to_look
 

@@ -6,10 +6,9 @@ import pytest
 
 from backends.errors import ConstraintError, EngineError, TemplateError, UnsupportedByModelError
 from backends.fake.engine import FakeOptions
-from backends.sequence import SamplingParams
 from backends.wire.messages import Failed
 from backends.wire.prompts import ForkPrompt, TextPrompt, TokenPrompt
-from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SequenceSpec
+from backends.wire.request import Constraint, ConstraintKind, OutputSpec, SamplingParams, SequenceSpec
 from registry.engines import Engine, EngineKind
 from router.errors import ContextLengthExceededError, InvalidRequestError, RouterError, UnsupportedFieldError
 from router.models.model_request import ModelRequest

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from registry.settings import LoadSettings
 from router.errors import InvalidRequestError
 from router.requests.headers import RequestHeaders, read_headers

@@ -2,7 +2,6 @@ import asyncio
 
 import pytest
 
-from backends.sequence import SamplingParams
 from backends.wire.messages import (
     Command,
     Delta,
@@ -16,7 +15,7 @@ from backends.wire.messages import (
 )
 from backends.wire.output import Output
 from backends.wire.prompts import ForkPrompt, Prompt, TextPrompt, TokenPrompt
-from backends.wire.request import SequenceSpec
+from backends.wire.request import SamplingParams, SequenceSpec
 from router.errors import EngineCrashedError
 from router.workers import client as worker_client
 from router.workers import streams

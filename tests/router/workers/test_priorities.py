@@ -3,7 +3,7 @@
 import asyncio
 
 from backends.fake.engine import FakeOptions
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from registry.engines import EngineSetting
 from router.errors import QueueFullError, UnavailableError
 from router.models.model_request import ModelRequest

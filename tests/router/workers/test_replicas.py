@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from backends.fake.engine import FakeOptions
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from router.config import Config
 from router.errors import EngineCrashedError, RouterError
 from router.models.model_request import ModelRequest

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from registry.engines import Engine, EngineKind
 from router.errors import ModelLoadFailedError, UnavailableError
 from router.models.model_request import ModelRequest

@@ -27,11 +27,7 @@ class PullLines:
         self._is_done: set[str] = set()
 
     def take(self, event: PullEvent) -> Iterator[StatusLine]:
-        """Give the lines for an event.
-
-        Yields:
-            Lines; none for what Ollama does not tell.
-        """
+        """Give the lines for an event; none for what Ollama does not tell."""
         match event:
             case Planned(plan=plan):
                 self._files = {file.path: file for part in plan.parts for file in part.files}

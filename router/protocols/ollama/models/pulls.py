@@ -16,7 +16,7 @@ from litestar.types import ASGIApp
 
 from registry import errors as registry_errors
 from registry.errors import PullConflictError, PullError, RegistryError
-from registry.pull import Wishes
+from registry.pull import PullOptions
 from registry.pull.events import Failed, Stopped
 from router.errors import NotImplementedHereError, UnavailableError, UnsupportedFieldError
 from router.http.asgi import json_reply
@@ -68,7 +68,7 @@ async def pull_lines(services: Services, name: PullName) -> AsyncGenerator[Statu
         raise UnavailableError("The server cannot pull now: it is starting, or its log says what is wrong with hub.")
     yield PULLING_MANIFEST
     lines = PullLines()
-    events = await services.pulls.start(name.reference, Wishes(called=name.called), is_paused_when_left=True)
+    events = await services.pulls.start(name.reference, PullOptions(called=name.called), is_paused_when_left=True)
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Failed):
@@ -80,12 +80,7 @@ async def pull_lines(services: Services, name: PullName) -> AsyncGenerator[Statu
 
 
 async def lines_reply(request: _ANY, lines: AsyncGenerator[StatusLine, None], *, is_stream: bool) -> ASGIApp:
-    """Answer with lines as they come, or with the last one.
-
-    Raises:
-        RouterError: Not streaming: what the lines raise; the client went away.
-        RegistryError: Not streaming: what the lines raise.
-    """
+    """Answer with lines as they come, or with the last one."""
     if not is_stream:
         return json_reply(await until_disconnect(request.receive, _last(lines)))
     return EventStream(_encoded(lines), dialect=OLLAMA_ERRORS, media_type=NDJSON)

@@ -43,8 +43,7 @@ def recipe_of(request: CreateRequest) -> Recipe:
     """Read a request.
 
     Raises:
-        InvalidRequestError: It contradicts itself, or something in it cannot be.
-        UnsupportedFieldError: It asks for what cannot be done here.
+        InvalidRequestError: It contradicts itself, or asks for what cannot be done here.
         InvalidSettingError: A text is too long.
     """
     if request.modelfile is not None and request.source is None and request.files is None:
@@ -63,15 +62,7 @@ def recipe_of(request: CreateRequest) -> Recipe:
 
 
 def settings_of(parts: RecipeParts) -> dict[str, Any]:
-    """Turn the parts of a recipe into settings. Empty texts count as absent, as in Ollama.
-
-    Returns:
-        Setting -> value, checked.
-
-    Raises:
-        InvalidRequestError: A parameter has no setting, or the template is not Jinja.
-        InvalidSettingError: A text is too long.
-    """
+    """Return the parts of a recipe as checked settings. Empty texts count as absent, as in Ollama; errors as above."""
     read = settings_of_parameters(parts.parameters or {})
     for name, problem in read.problems.items():
         raise UnsupportedFieldError(f"parameters.{name}: {problem}", f"parameters.{name}")
@@ -96,10 +87,7 @@ def is_path(source: str) -> bool:
 
 
 def digest_hex(digest: str) -> str:
-    """Check a digest.
-
-    Args:
-        digest: `sha256:` and 64 hex digits in lower case.
+    """Return the digits of a digest: `sha256:` and 64 hex digits in lower case.
 
     Raises:
         InvalidRequestError: It is none.

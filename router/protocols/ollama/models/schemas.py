@@ -96,11 +96,7 @@ class DeleteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class StatusLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of a pull or a creation.
-
-    Attributes:
-        total: Its bytes.
-    """
+    """One line of a pull or a creation; sizes in bytes."""
 
     status: str
     digest: str | None = None

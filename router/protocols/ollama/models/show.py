@@ -14,7 +14,7 @@ from litestar.types import ASGIApp
 from registry.catalogue import Artifact, Model
 from registry.facts import ArtifactFormat
 from registry.gguf import read_header
-from registry.mlx.folder import read_chat_template
+from registry.mlx.config import read_chat_template
 from router.errors import MissingFieldError, ModelLoadFailedError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.body import read_json

@@ -6,7 +6,7 @@ import pytest
 
 from registry.engines import EngineKind
 from registry.pull.events import Converting, Planned, Progress, Registered, Retrying, Started
-from registry.pull.plan import PullPlan
+from registry.pull_record import PullPlan
 from router.cli.pulling.progress import BarPrinter, JSONPrinter, LinePrinter, duration, numbers_of, percent_of
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from registry.disk import Lock
 from registry.pull.folder import PullFolder
+from registry.pull_record import PullOptions
 from registry.store import Registry
 from router.config.paths import Paths
 from tests.router.cli.conftest import Mlxr
@@ -26,8 +27,8 @@ def test_without_pulls_the_list_says_how_to_begin(mlxr: Mlxr) -> None:
 def test_the_list_has_what_is_open_and_what_ended_lately(mlxr: Mlxr, store: Registry) -> None:
     with store:
         for state in ("paused", "done"):
-            store.pulls.set_state(store.pulls.add(f"a/{state}", "{}").id, state)
-        old = store.pulls.add("a/old", "{}").id
+            store.pulls.set_state(store.pulls.add(f"a/{state}", PullOptions()).id, state)
+        old = store.pulls.add("a/old", PullOptions()).id
         store.pulls.set_state(old, "cancelled")
         with store.write():
             store.rows("UPDATE pulls SET updated_at = 1 WHERE id = ?", old)
@@ -51,7 +52,9 @@ def test_the_doctor_names_pulls_that_nobody_goes_on_with(mlxr: Mlxr, paths: Path
     folder = PullFolder(paths.models_dir)
     folder.partial_dir.mkdir(parents=True)
     with store:
-        stopped, killed, alive = (store.pulls.add(f"a/{name}", "{}").id for name in ("stopped", "killed", "alive"))
+        stopped, killed, alive = (
+            store.pulls.add(f"a/{name}", PullOptions()).id for name in ("stopped", "killed", "alive")
+        )
         store.pulls.set_state(stopped, "paused")
         store.pulls.set_state(killed, "running")
         store.pulls.set_state(alive, "running")

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from backends.fake.engine import FakeOptions
-from backends.sequence import Priority
+from backends.wire.request import Priority
 from router.config import BatchesConfig
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.sequence import Priority
 from backends.wire.prompts import ChatPrompt
+from backends.wire.request import Priority
 from registry.engines import EngineKind
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults

@@ -3,10 +3,10 @@ from typing import Any
 
 import msgspec
 
-from backends.sequence import SamplingParams
 from backends.wire.messages import SequenceEnd, SequenceTimings, Usage
 from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
+from backends.wire.request import SamplingParams
 from router.protocols.fields.logprobs import FLOOR
 from router.protocols.openai.answer import CompletionHead, TextLogprobsWriter, completion_of, timings_of, usage_of
 from router.requests.collected import CollectedOutput

@@ -5,11 +5,10 @@ from typing import Any, cast
 
 import msgspec
 
-from backends.sequence import SamplingParams
 from backends.wire.messages import SequenceEnd, SequenceTimings, Usage
 from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
-from backends.wire.request import OutputSpec, SequenceSpec, Tool, ToolUse
+from backends.wire.request import OutputSpec, SamplingParams, SequenceSpec, Tool, ToolUse
 from registry.engines import Engine, EngineKind
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, Target

@@ -9,10 +9,9 @@ import msgspec
 import pytest
 
 from backends.fake.engine import FakeOptions
-from backends.sequence import SamplingParams
 from backends.wire.output import Output
 from backends.wire.prompts import TextPrompt
-from backends.wire.request import SequenceSpec
+from backends.wire.request import SamplingParams, SequenceSpec
 from router.errors import InvalidRequestError
 from router.models.model_request import ModelRequest
 from router.placement.lifecycle import WorkerState

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from backends.sequence import SamplingParams
+from backends.wire.request import SamplingParams
 from router.errors import InvalidRequestError
 from router.requests.generation import NUM_SEEDS
 from tests.router.protocols.openai.test_request import chat, complete

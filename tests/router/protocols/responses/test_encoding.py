@@ -5,11 +5,10 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from backends.sequence import SamplingParams
 from backends.wire.messages import SequenceEnd, SequenceTimings, Usage
 from backends.wire.output import FinishReason, Output, PositionLogprobs, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
-from backends.wire.request import SequenceSpec
+from backends.wire.request import SamplingParams, SequenceSpec
 from registry.engines import Engine, EngineKind
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
 from router.models.model_request import ModelRequest

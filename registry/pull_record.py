@@ -1,6 +1,6 @@
-"""What a pull is going to do: plain data. Not here: how it is chosen (`planning.py`) or done."""
+"""A pull as data: what is asked for, what is going to be done, and how far it is. Not here: choosing and doing it."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -9,16 +9,19 @@ from registry.facts import ArtifactFormat
 from registry.settings import NO_SETTINGS, ModelSettings
 
 FileState = Literal["missing", "partial", "linkable", "present"]
+PullState = Literal["queued", "running", "interrupted", "paused", "failed", "done", "cancelled"]
+
+ENDED_STATES: Final = frozenset({"done", "cancelled"})
+"""Nothing is left to go on with."""
 
 
-class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+class PullOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the user wants of a repository.
 
     Attributes:
         engine: The engine or engines it is for; None takes what the repository has.
         vision: Also the vision projector of a GGUF model.
         budget_bytes: Weights that fit into memory; None leaves memory out of the choice.
-        mlx_bits: Bits of the MLX form that is looked for beside a GGUF repository.
         name: Of the model that gets what comes; None derives it. Not used by the transfer.
         called: Another name that the model is to have: its own when it is new and `name` is None, else an alias.
     """
@@ -26,9 +29,43 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     engine: PullEngines | None = None
     vision: bool = False
     budget_bytes: int | None = None
-    mlx_bits: int = 4
     name: str | None = None
     called: str | None = None
+
+
+class PullInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A pull in the list.
+
+    Attributes:
+        state: `interrupted`: the process that ran it is gone; resuming goes on with it. Stored as what it was before.
+        called: The other name that was asked for.
+        total_bytes: Of all files; None before the hub was asked.
+        done_bytes: As of the last look; the files themselves know better.
+        bytes_per_s: Now; None unless this process runs it.
+        eta_s: Seconds to go; None unless this process runs it.
+        step: What is done after the transfer: a step of a conversion; None unless this process is at it.
+        step_share: Of that step, 0..1; None when unknown.
+        created_at: Seconds since 1970.
+        updated_at: Seconds since 1970.
+    """
+
+    id: int
+    reference: str
+    state: PullState
+    engine: PullEngines | None = None
+    vision: bool = False
+    name: str | None = None
+    called: str | None = None
+    total_bytes: int | None = None
+    done_bytes: int = 0
+    bytes_per_s: float | None = None
+    eta_s: float | None = None
+    step: str | None = None
+    step_share: float | None = None
+    error_code: str | None = None
+    error: str | None = None
+    created_at: float
+    updated_at: float
 
 
 class PlannedFile(msgspec.Struct, frozen=True, kw_only=True):
