@@ -13,8 +13,8 @@ from typing import ClassVar, NamedTuple
 
 import msgspec
 
-from backends.embedding import Encoder, EncoderSpec
-from backends.errors import BackendError
+from backends.embedding import Encoder, EncoderSpec, Floats
+from backends.errors import BackendError, LoadError
 from backends.logits import Likelihoods, LogitsEditor
 from backends.sequence import Sequence
 from backends.wire.messages import LoadedModel, LoadSpec
@@ -136,7 +136,10 @@ class Tokenizer(abc.ABC):
 
 
 class Chunk(NamedTuple):
-    """Consecutive pending tokens of one sequence to be evaluated in one step.
+    """Consecutive pending places of one sequence to be evaluated in one step: all tokens, or all of one span's rows.
+
+    The batcher counts a row as a token, for budgets and for cells. An engine that evaluates rows gives them to the
+    library in the place of token ids; nothing is drawn after them, because a prompt does not end with a span.
 
     Attributes:
         sequence: Whose tokens; the engine reads it and never changes it.
@@ -152,6 +155,14 @@ class Chunk(NamedTuple):
     def end(self) -> int:
         """Index after the last token."""
         return self.start + self.num_tokens
+
+    @property
+    def rows(self) -> Floats | None:
+        """The rows to evaluate, shape (num_tokens, model width); None for tokens."""
+        for span in self.sequence.spans:
+            if span.start <= self.start < span.end:
+                return span.rows[self.start - span.start : self.end - span.start]
+        return None
 
     @property
     def samples(self) -> bool:
@@ -212,7 +223,6 @@ class Engine(abc.ABC):
             EngineUnavailableError: A library is missing or broken.
         """
 
-    @abc.abstractmethod
     def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedEngine":
         """Load a model.
 
@@ -222,6 +232,14 @@ class Engine(abc.ABC):
         Raises:
             LoadError: The engine refused it, in its own words.
         """
+        if spec.projector_path is not None:
+            path = spec.projector_path
+            raise LoadError(f"the {self.name} engine cannot use a projector; load the model without {path}")
+        return self._load(spec, on_progress)
+
+    @abc.abstractmethod
+    def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedEngine":
+        """Load a model that the engine has the means for; arguments and errors as in `load`."""
 
 
 class LoadedEngine(abc.ABC):
@@ -232,8 +250,11 @@ class LoadedEngine(abc.ABC):
         num_slots: Sequences whose cache it can hold at once, >= the spec's `max_sequences`.
 
     Attributes:
+        evaluates_rows: Whether sequences may have spans.
         closing_ids: Tokens that the model wants after a text that is embedded, e.g. BERT's separator.
     """
+
+    evaluates_rows: ClassVar[bool] = False
 
     def __init__(
         self,

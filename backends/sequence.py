@@ -2,6 +2,9 @@
 
 import dataclasses
 import enum
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from backends.wire.request import Priority, SamplingParams
 
@@ -14,11 +17,32 @@ class SequenceState(enum.Enum):
     PAUSED = "paused"
 
 
+class EmbeddingSpan(NamedTuple):
+    """Consecutive places of a prompt that are no tokens but rows of hidden states, such as a picture's.
+
+    In `Sequence.token_ids` these places have ids from the vocabulary's size up, made of what the rows show: sequences
+    that begin alike are found by them, as by tokens.
+
+    Attributes:
+        start: Index of the first place.
+        rows: float32, shape (places, model width), on the host.
+    """
+
+    start: int
+    rows: np.ndarray[Any, np.dtype[np.float32]]
+
+    @property
+    def end(self) -> int:
+        """Index after the last place."""
+        return self.start + len(self.rows)
+
+
 @dataclasses.dataclass(slots=True)
 class Sequence:
     """A growing list of tokens; owned and mutated by the batcher only.
 
     Attributes:
+        spans: Places of the prompt that are no tokens, in order, each with a token somewhere behind it.
         num_prompt_tokens: How many of `token_ids` are the prompt.
         num_computed: How many of `token_ids` the engine's cache holds; the rest is pending.
         max_output_tokens: Upper bound of the answer, >= 1.
@@ -38,6 +62,7 @@ class Sequence:
     num_computed: int = 0
     state: SequenceState = SequenceState.WAITING
     num_cached_tokens: int = 0
+    spans: tuple[EmbeddingSpan, ...] = ()
 
     @property
     def num_output_tokens(self) -> int:
@@ -48,6 +73,11 @@ class Sequence:
     def num_pending(self) -> int:
         """Tokens that the engine's cache does not hold yet; 1 in plain decode."""
         return len(self.token_ids) - self.num_computed
+
+    def num_alike(self, start: int) -> int:
+        """Return how many places from `start` on may be one chunk: all tokens, or all of one span."""
+        borders = (border for span in self.spans for border in (span.start, span.end))
+        return next((border for border in borders if border > start), len(self.token_ids)) - start
 
     @property
     def is_decoding(self) -> bool:

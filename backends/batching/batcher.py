@@ -267,7 +267,8 @@ class Batcher:
         chunks: list[Chunk] = []
         for sequence in prefilling:
             is_short = len(sequence.token_ids) - sequence.num_cached_tokens <= SHORT_PREFILL_TOKENS
-            num_tokens = min(short_room if is_short else long_room, sequence.num_pending)
+            num_alike = sequence.num_alike(sequence.num_computed)
+            num_tokens = min(short_room if is_short else long_room, num_alike)
             if num_tokens > 0:
                 chunks.append(Chunk(sequence, sequence.num_computed, num_tokens))
                 long_room -= num_tokens

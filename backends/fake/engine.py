@@ -128,8 +128,7 @@ class FakeEngine(Engine):
         """Return fixed facts."""
         return EngineInfo(self.name, {"fake": "1"}, "no computation")
 
-    def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedFake":
-        """Take the set time and memory, or fail as set."""
+    def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedFake":
         if self._options.crash_at_load:
             os.abort()
         for tenth in range(10):
@@ -148,7 +147,13 @@ class _Live(NamedTuple):
 
 
 class LoadedFake(LoadedEngine):
-    """What a load of the fake engine gives."""
+    """What a load of the fake engine gives.
+
+    Attributes:
+        num_rows: Rows of spans that were evaluated.
+    """
+
+    evaluates_rows = True
 
     def __init__(self, spec: LoadSpec, options: FakeOptions) -> None:
         self._options = options
@@ -172,6 +177,7 @@ class LoadedFake(LoadedEngine):
         )
         self._caches = FakeCaches(self.limits.num_slots, self.limits.num_cells)
         self._live: dict[int, _Live] = {}
+        self.num_rows = 0
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Give the sequence its own generator."""
@@ -213,6 +219,7 @@ class LoadedFake(LoadedEngine):
         for chunk in plan.chunks:
             sequence_id = chunk.sequence.sequence_id
             self._caches.evaluate(chunk)
+            self.num_rows += 0 if chunk.rows is None else len(chunk.rows)
             result.num_computed[sequence_id] = chunk.end
             if chunk.samples:
                 self._draw(chunk.sequence, result)

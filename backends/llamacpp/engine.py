@@ -57,12 +57,7 @@ class LlamaCppEngine(Engine):
         features = llama_cpp.llama_print_system_info().decode(errors="replace").strip(" |")
         return EngineInfo(self.name, {"llama-cpp-python": llama_cpp.__version__}, features)
 
-    def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedLlamaCpp":
-        """Load a GGUF onto the CPU.
-
-        Raises:
-            LoadError: The library refused the file or its adapter, it is no decoder model, or something left the CPU.
-        """
+    def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedLlamaCpp":
         self._log.reset()
         with contextlib.ExitStack() as freeing:
             model = _load_model(spec, on_progress, self._log)

@@ -53,12 +53,7 @@ class MLXEngine(Engine):
         versions = {"mlx": version("mlx"), "mlx-lm": version("mlx-lm")}
         return EngineInfo(self.name, versions, _device_name())
 
-    def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedMLX":
-        """Load an MLX folder.
-
-        Raises:
-            LoadError: mlx-lm refused it or its adapter.
-        """
+    def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedMLX":
         check_kv_type(spec.kv_type)
         on_progress(0.0)
         with mlx_errors(LoadError, f"load {spec.model_path}"):

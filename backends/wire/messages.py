@@ -52,6 +52,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         chat_template: The user's Jinja template, in the place of the model's own; None = that.
         adapter_path: LoRA adapter to lay over the model, absolute: a .gguf file (llamacpp) or a folder (mlx), or None.
         adapter_scale: What the adapter's effect is multiplied by; 1 = as its makers have it.
+        projector_path: What makes rows for the model of images, absolute, or None. No engine can use one so far.
     """
 
     model_path: str
@@ -73,6 +74,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     chat_template: str | None = None
     adapter_path: str | None = None
     adapter_scale: float = 1.0
+    projector_path: str | None = None
 
     @property
     def num_spare_slots(self) -> int:

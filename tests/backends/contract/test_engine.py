@@ -12,7 +12,7 @@ import pytest
 from backends.errors import LoadError
 from backends.wire.messages import LoadSpec
 from backends.wire.request import SamplingParams
-from tests.backends.conftest import CONTEXT_LENGTH, EngineUnderTest
+from tests.backends.conftest import CONTEXT_LENGTH, ENGINES, EngineUnderTest
 from tests.support.bare_engine import load
 from tests.support.engine_driver import GREEDY, Answer, EngineDriver, user_says
 
@@ -48,6 +48,11 @@ class TestLoad:
         engine = load("mlx", LoadSpec(model_path=str(tiny_mlx), context_length=100_000))
         assert engine.model.context_length == 512
         engine.close()
+
+    @pytest.mark.parametrize("name", ENGINES)
+    def test_a_projector_is_refused_before_anything_is_loaded(self, name: str) -> None:
+        with pytest.raises(LoadError, match=f"the {name} engine cannot use a projector; load the model without /p"):
+            load(name, LoadSpec(model_path="/nowhere", projector_path="/p"))
 
     @pytest.mark.parametrize("name", ["llamacpp", "mlx"])
     def test_missing_path_is_a_load_error_with_words(

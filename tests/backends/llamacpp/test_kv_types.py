@@ -24,7 +24,9 @@ def load(path: Path, **options: object) -> tuple[LoadedLlamaCpp, float]:
     engine = engine_of("llamacpp")
     assert isinstance(engine, LlamaCppEngine)
     spec = LoadSpec(model_path=str(path), context_length=CONTEXT_LENGTH, max_sequences=2, **options)  # type: ignore[arg-type]
-    return engine.load(spec, lambda _share: None), engine._log.cache_mib
+    loaded = engine.load(spec, lambda _share: None)
+    assert isinstance(loaded, LoadedLlamaCpp)
+    return loaded, engine._log.cache_mib
 
 
 @pytest.mark.real_model

@@ -38,6 +38,7 @@ def test_half_precision_folders_work(tiny_mlx: Path, tmp_path: Path, dtype: mx.D
     first, second = driver.answer("abc", max_tokens=8), driver.answer("abc", max_tokens=8)
     assert first.token_ids == second.token_ids
     assert len(first.token_ids) == 8
+    assert isinstance(engine, LoadedMLX)
     if not mx.metal.is_available():
         assert engine._model.layers[0].self_attn.q_proj.weight.dtype == mx.float32
     engine.close()

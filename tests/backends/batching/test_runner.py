@@ -1,0 +1,68 @@
+"""Between batcher and engine: places of a prompt that are rows and not tokens."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from backends.base import LoadedEngine
+from backends.batching.batcher import Batcher
+from backends.batching.runner import BatchRunner
+from backends.fake.engine import FakeEngine, FakeTokenizer, LoadedFake
+from backends.sequence import EmbeddingSpan, Sequence
+from backends.wire.messages import LoadSpec
+from backends.wire.request import SamplingParams
+from tests.backends.conftest import EngineUnderTest
+
+NUM_ROWS = 20
+
+
+def with_span(sequence_id: int) -> Sequence:
+    """Ten tokens, twenty rows, ten tokens."""
+    token_ids = [97] * 10 + [FakeTokenizer.vocab_size + number for number in range(NUM_ROWS)] + [98] * 10
+    spans = (EmbeddingSpan(10, np.zeros((NUM_ROWS, 8), np.float32)),)
+    return Sequence(sequence_id, token_ids, len(token_ids), 2, SamplingParams(temperature=0), spans=spans)
+
+
+def runner_of(engine: LoadedEngine) -> BatchRunner:
+    return BatchRunner(engine, Batcher(dataclasses.replace(engine.limits, step_tokens=16)))
+
+
+def chunks_of(runner: BatchRunner, sequence: Sequence) -> list[tuple[int, int, bool]]:
+    """Run a sequence to the end of its prompt; return where its chunks begin and end, and whether they are rows."""
+    chunks = []
+    while sequence.num_output_tokens == 0:
+        plan = runner.plan(0.0)
+        chunks += [(chunk.start, chunk.end, chunk.rows is not None) for chunk in plan.chunks]
+        assert all(chunk.rows is None or len(chunk.rows) == chunk.num_tokens for chunk in plan.chunks)
+        runner.step(plan, lambda: False)
+    return chunks
+
+
+def test_a_chunk_is_all_tokens_or_all_rows() -> None:
+    engine = FakeEngine().load(LoadSpec(model_path=""), lambda _share: None)
+    assert isinstance(engine, LoadedFake)
+    runner, first, second = runner_of(engine), with_span(1), with_span(2)
+    runner.start(first, None)
+    assert chunks_of(runner, first) == [(0, 10, False), (10, 26, True), (26, 30, True), (30, 40, False)]
+    assert engine.num_rows == NUM_ROWS
+    runner.remove(1)
+    runner.start(second, None)
+    chunks_of(runner, second)
+    assert engine.num_rows == 2 * NUM_ROWS
+
+
+def test_rows_are_shared_as_tokens_are() -> None:
+    engine = FakeEngine().load(LoadSpec(model_path=""), lambda _share: None)
+    assert isinstance(engine, LoadedFake)
+    runner, first, second = runner_of(engine), with_span(1), with_span(2)
+    runner.start(first, None)
+    chunks_of(runner, first)
+    runner.start(second, None)
+    assert chunks_of(runner, second)[-1] == (39, 40, False)
+    assert engine.num_rows == NUM_ROWS
+
+
+def test_an_engine_that_evaluates_no_rows_gets_none(loaded_real: EngineUnderTest) -> None:
+    with pytest.raises(AssertionError, match="cannot evaluate"):
+        runner_of(loaded_real.engine).start(with_span(1), None)
