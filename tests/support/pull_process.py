@@ -1,7 +1,7 @@
 """Runs pulls in processes that are meant to be killed.
 
 One process imports everything once and forks for each pull, so that a hundred kills do not take a hundred imports.
-Run as a script: reads a line of JSON per pull, writes the child's number and, when it has ended, its status.
+Run as a script: reads a line of JSON per pull, and writes the status of the child when it has ended.
 """
 
 import asyncio
@@ -35,7 +35,6 @@ class PullProcesses:
             bufsize=1,
         )
         os.close(write_fd)
-        self._pid = 0
 
     def __enter__(self) -> Self:
         return self
@@ -50,18 +49,15 @@ class PullProcesses:
         self._zygote.stdout.close()
         os.close(self._read_fd)
 
-    def start(self, **options: str) -> None:
+    def run(self, **options: str | int) -> int:
+        """Do a pull; give 0 when it is done, and the negative signal when it was killed at the step `kill_at`."""
         assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
         self._zygote.stdin.write(json.dumps(options) + "\n")
         self._zygote.stdin.flush()
-        self._pid = int(self._line())
-
-    def kill(self) -> None:
-        os.kill(self._pid, signal.SIGKILL)
-
-    def end(self) -> int:
-        """Wait for the end: 0 for a pull that is done, negative for a signal."""
-        return int(self._line())
+        line = self._zygote.stdout.readline()
+        assert line, "the process that forks is gone"
+        return int(line)
 
     def num_written(self) -> int | None:
         """Bytes that the last pull had written when it last said so."""
@@ -73,20 +69,31 @@ class PullProcesses:
                 break
         return COUNT.unpack(data[-COUNT.size :])[0] if data else None
 
-    def _line(self) -> str:
-        assert self._zygote.stdout is not None
-        line = self._zygote.stdout.readline()
-        assert line, "the process that forks is gone"
-        return line
+
+class Steps:
+    """Kills this process at a step: a change of the file system, or something that the pull tells."""
+
+    EVENTS = ("open", "os.rename", "os.remove", "os.truncate", "os.link", "os.mkdir")
+
+    def __init__(self, kill_at: int) -> None:
+        self._kill_at = kill_at
+        self.number = 0
+        sys.addaudithook(lambda event, _: self.take() if event in self.EVENTS else None)
+
+    def take(self) -> None:
+        self.number += 1
+        if self.number == self._kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def _pull(root: str, url: str, reference: str, token: str, fd: int) -> None:
+async def _pull(root: str, url: str, reference: str, token: str, fd: int, steps: Steps) -> None:
     from registry.hub.web import HubSettings
     from registry.pull.events import Progress, PullEvent
     from registry.pull.puller import PullSettings, open_puller
     from tests.support.pull_bench import SMALL
 
     def tell(event: PullEvent) -> None:
+        steps.take()
         if isinstance(event, Progress):
             os.write(fd, COUNT.pack(event.done_bytes))
 
@@ -106,11 +113,11 @@ def _main() -> None:
         if pid == 0:
             status = 1
             try:
-                asyncio.run(_pull(options["root"], options["url"], options["reference"], options["token"], fd))
+                steps = Steps(options.pop("kill_at"))
+                asyncio.run(_pull(**options, fd=fd, steps=steps))
                 status = 0
             finally:
                 os._exit(status)
-        print(pid, flush=True)
         _, code = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(code), flush=True)
 

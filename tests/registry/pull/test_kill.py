@@ -1,7 +1,6 @@
-"""A puller that is killed at random moments goes on from its marks and ends with the right bytes."""
+"""A puller that is killed at any step goes on from its marks and ends with the right bytes."""
 
 import random
-import threading
 from pathlib import Path
 
 import msgspec
@@ -11,7 +10,10 @@ from tests.support.pull_bench import SMALL, final_files, hidden_files, payload, 
 from tests.support.pull_process import PullProcesses
 from tests.support.stub_hub import StubHub
 
-NUM_KILLS = 100
+NUM_KILLS = 60
+NUM_STEPS = 420
+"""Of a whole pull, about."""
+
 SIZE = 700_000
 GGUF, MLX = "org/m-GGUF", "org/x"
 
@@ -45,20 +47,15 @@ def test_a_killed_pull_goes_on_from_its_marks(tmp_path: Path) -> None:
             num_pulls += 1
             root, hub.repos = tmp_path / str(num_pulls), repos(num_pulls)
             repo = rng.choice([GGUF, MLX])
-            status, longest_s = -1, 0.2
+            status = -1
             while status != 0:
                 before = {path: marks_of(root, data) for path, data in hub.repos[repo].items()}
                 num_resumed += any(before.values())
                 token = f"{num_pulls}-{num_kills}"
-                processes.start(root=str(root), url=hub.url, reference=repo, token=token)
-                timer = threading.Timer(rng.uniform(0.02, longest_s), processes.kill)
-                timer.start()
-                status = processes.end()
-                timer.cancel()
-                timer.join()
+                kill_at = rng.randrange(1, NUM_STEPS)
+                status = processes.run(root=str(root), url=hub.url, reference=repo, token=token, kill_at=kill_at)
                 assert status in {0, -9}
                 num_kills += status != 0
-                longest_s += 0.02  # A machine that is slow today must come to an end, too.
                 assert_marks_were_kept(hub, before, f"Bearer {token}")
                 assert_little_was_lost(processes, root, hub.repos[repo], is_done=status == 0)
                 if status != 0:
