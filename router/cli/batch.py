@@ -45,11 +45,11 @@ def run(file: Path, policy: str, budget: int | None, window: str, output: Path |
     """
     endpoint = _endpoint_of(file)
     with _client() as client:
-        wishes: dict[str, Any] = {"failure_policy": policy, "completion_window": window}
+        options: dict[str, Any] = {"failure_policy": policy, "completion_window": window}
         if budget is not None:
-            wishes["token_budget"] = budget
+            options["token_budget"] = budget
         started_at = time.monotonic()
-        begun = client.start({"input_file_id": client.upload(file), "endpoint": endpoint, **wishes})
+        begun = client.start({"input_file_id": client.upload(file), "endpoint": endpoint, **options})
         if not is_json:
             print(f"{begun.id}: `mlxr batch cancel {begun.id}` ends it; Ctrl-C leaves it running.")
         ended = _follow(client, begun.id, is_json=is_json)

@@ -50,7 +50,7 @@ def run(
     messages = [] if system is None else [{"role": "system", "content": system}]
     asked = _full_prompt(prompt)
     with client_or_error(current_paths()) as client:
-        chat = Conversation(client, body, messages, engine=engine, has_stats=stats)
+        chat = ChatSession(client, body, messages, engine=engine, has_stats=stats)
         if asked is not None:
             chat.ask(asked)
         else:
@@ -74,8 +74,8 @@ def _has_input() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
 
-class Conversation:
-    """A growing list of messages with one model.
+class ChatSession:
+    """A conversation at the terminal: a growing list of messages with one model.
 
     Args:
         body: What every request has, without the messages.

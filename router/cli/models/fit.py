@@ -85,7 +85,7 @@ def _under_adapter(model: Model, name: str, artifacts: list[Artifact]) -> list[A
 
 
 def _wanted(spec: LoadSpec, ctx: int | None, parallel: int | None, kv: str | None) -> LoadSpec:
-    """Put the command line's wishes over the model's settings and the config."""
+    """Put the command line's options over the model's settings and the config."""
     if kv is not None and kv not in KV_ELEMENT_BYTES:
         raise CommandError(f"There is no KV type {kv!r}; choose {', '.join(KV_ELEMENT_BYTES)}.", exit_code=2)
     return replace(

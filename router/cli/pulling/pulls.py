@@ -160,6 +160,6 @@ def _tell(info: PullInfo, what: str, *, is_json: bool) -> None:
     if is_json:
         print_json(info)
         return
-    if info.state == "running":  # in another process, which looks at wishes once a second
+    if info.state == "running":  # in another process, which looks once a second what is wanted of it
         what = "will be stopped by the process that runs it, in a moment."
     print(f"Pull {info.id} of {shown(_short(info.reference))} {what}")
