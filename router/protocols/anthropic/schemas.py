@@ -129,29 +129,26 @@ class ToolDefinition(msgspec.Struct, forbid_unknown_fields=True):
     allowed_callers: list[str] | None = None
 
 
-class AutoChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="auto"):
+class _Choice(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    disable_parallel_tool_use: bool = False
+
+
+class AutoChoice(_Choice, tag="auto"):
     """The model decides."""
 
-    disable_parallel_tool_use: bool = False
 
-
-class AnyChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="any"):
+class AnyChoice(_Choice, tag="any"):
     """Some tool must be called."""
 
-    disable_parallel_tool_use: bool = False
 
-
-class NamedChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="tool"):
+class NamedChoice(_Choice, tag="tool"):
     """This tool must be called."""
 
     name: str
-    disable_parallel_tool_use: bool = False
 
 
-class NoChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="none"):
+class NoChoice(_Choice, tag="none"):
     """No tool may be called."""
-
-    disable_parallel_tool_use: bool = False
 
 
 # ---- what answers look like ------------------------------------------------------------------------------------------

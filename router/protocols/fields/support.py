@@ -137,7 +137,7 @@ def refuse_unsupported(body: msgspec.Struct, engine: EngineKind) -> None:
 
 
 def decode_body(raw: bytes, body: type[BodyT]) -> BodyT:
-    """Read a body."""
+    """Read a body; what is wrong in it is an `InvalidRequestError` that names the field and what it may be."""
     try:
         return decode_json(raw, body)
     except InvalidRequestError as exc:
@@ -165,19 +165,18 @@ def _unsupported(body: type[msgspec.Struct], engine: EngineKind | None) -> tuple
 
 
 def _fields(info: inspect.StructType, prefix: str) -> Iterator[RequestField]:
-    hints, said = typing.get_type_hints(info.cls, include_extras=True), _said(info.cls)
+    hints = typing.get_type_hints(info.cls, include_extras=True)
     for each in info.fields:
-        path = prefix + each.encode_name
-        objects = [(struct, ending) for struct, ending in _objects(each.type) if any(_said(struct.cls).values())]
+        path, hint = prefix + each.encode_name, hints[each.name]
+        objects = [(struct, ending) for struct, ending in _objects(each.type) if _is_described(struct.cls)]
         if all(ending == "[]." for _, ending in objects):
-            yield RequestField(path, each.type, said[each.name] or _PLAIN, tuple(_literals(hints[each.name])))
+            yield RequestField(path, each.type, _said_in(hint) or _PLAIN, tuple(_literals(hint)))
         for struct, ending in objects:
             yield from _fields(struct, path + ending)
 
 
-def _said(struct: type) -> dict[str, Field | None]:
-    """Return what the annotations of a Struct say."""
-    return {name: _said_in(hint) for name, hint in typing.get_type_hints(struct, include_extras=True).items()}
+def _is_described(struct: type) -> bool:
+    return any(map(_said_in, typing.get_type_hints(struct, include_extras=True).values()))
 
 
 def _said_in(hint: Any) -> Field | None:

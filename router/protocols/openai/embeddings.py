@@ -17,15 +17,16 @@ from backends.wire.request import Pooling
 from registry.settings import LoadSettings
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.asgi import json_reply
-from router.http.body import decode_json
 from router.http.headers import REQUEST_ID_HEADER
 from router.models.load_settings import AS_CONFIGURED
 from router.models.targets import Purpose
+from router.protocols.fields.support import decode_body, not_honoured, refused
 from router.protocols.fields.vectors import encoded, numbers_of
 from router.protocols.openai.answer_schemas import Embedding, EmbeddingUsage
 from router.protocols.openai.answer_schemas import Embeddings as EmbeddingList
 from router.protocols.openai.api import OPENAI_API
-from router.protocols.openai.schemas import TokenId
+from router.protocols.openai.request import texts_or_tokens
+from router.protocols.openai.schemas import ModelReference, TokenId
 from router.protocols.serving import arrive, embeddings
 from router.requests.embedding import Embeddings, EmbeddingWanted
 from router.services import Services
@@ -39,11 +40,14 @@ _AnyRequest = Request[Any, Any, Any]
 class EmbeddingRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/embeddings."""
 
-    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    model: ModelReference
     # A list is of texts, of token ids (one input), or of lists of token ids; `inputs_of` refuses mixtures.
     input: str | Annotated[list[str | TokenId | list[TokenId]], Meta(min_length=1, max_length=MAX_INPUT_TOKENS)]
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: Annotated[int, Meta(ge=1)] | None = None
+    dimensions: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        refused("no model here is known to bear shorter vectors (Matryoshka); leave it out"),
+    ] = None
     pooling: Literal["mean", "last", "cls"] | None = None
     user: str | None = None
 
@@ -70,10 +74,9 @@ def read_embedding_request(
         RouterError: It is not valid.
         RegistryError: There is no such model.
     """
-    body = decode_json(raw, EmbeddingRequest)
-    if body.dimensions is not None:
-        message = "dimensions: no model here is known to bear shorter vectors (Matryoshka); leave it out"
-        raise UnsupportedFieldError(message, "dimensions")
+    body = decode_body(raw, EmbeddingRequest)
+    for name, field in not_honoured(body):
+        raise UnsupportedFieldError(f"{name}: {field.hint}", name)
     wanted = EmbeddingWanted(
         model_request=services.models.model_request(body.model, engine, Purpose.EMBED, load),
         inputs=inputs_of(body.input),
@@ -93,13 +96,7 @@ def inputs_of(value: str | list[Any]) -> list[str | list[int]]:
     Raises:
         InvalidRequestError: It is empty, has an empty input, mixes types, or has too many inputs.
     """
-    if isinstance(value, list) and len({type(item) for item in value}) > 1:
-        raise InvalidRequestError(
-            "input: a list must be all texts, all token ids, or all lists of token ids, not a mixture", "input"
-        )
-    inputs: list[str | list[int]] = [value] if isinstance(value, str) or isinstance(value[0], int) else list(value)
-    if len(inputs) > MAX_INPUTS:
-        raise InvalidRequestError(f"input: at most {MAX_INPUTS} inputs in one request, got {len(inputs)}", "input")
+    inputs = texts_or_tokens(value, "input", MAX_INPUTS)
     for index, each in enumerate(inputs):
         if not each:
             param = "input" if isinstance(value, str) else f"input[{index}]"

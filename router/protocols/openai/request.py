@@ -177,18 +177,24 @@ def _template_kwargs(request: ChatRequest) -> tuple[dict[str, Any], bool | None]
     return kwargs, wanted
 
 
-def _prompts(prompt: str | list[Any]) -> tuple[Prompt, ...]:
-    if isinstance(prompt, str):
-        return (TextPrompt(prompt),)
-    kinds = {type(item) for item in prompt}
+def texts_or_tokens(value: str | list[Any], param: str, most: int) -> list[str | list[int]]:
+    """Return what a field names that is one text or several, the tokens of one, or those of several."""
+    if isinstance(value, str):
+        return [value]
+    kinds = {type(item) for item in value}
     if len(kinds) > 1:
-        problem = "prompt: a list must be all texts, all token ids, or all lists of token ids, not a mixture"
-        raise InvalidRequestError(problem, "prompt")
+        problem = f"{param}: a list must be all texts, all token ids, or all lists of token ids, not a mixture"
+        raise InvalidRequestError(problem, param)
     if kinds == {int}:
-        return (TokenPrompt(prompt),)
-    if len(prompt) > MAX_PROMPTS:
-        raise InvalidRequestError(f"prompt: at most {MAX_PROMPTS} prompts in one request, got {len(prompt)}", "prompt")
-    return tuple(TextPrompt(item) if isinstance(item, str) else TokenPrompt(item) for item in prompt)
+        return [value]
+    if len(value) > most:
+        raise InvalidRequestError(f"{param}: at most {most} {param}s in one request, got {len(value)}", param)
+    return value
+
+
+def _prompts(prompt: str | list[Any]) -> tuple[Prompt, ...]:
+    parts = texts_or_tokens(prompt, "prompt", MAX_PROMPTS)
+    return tuple(TextPrompt(part) if isinstance(part, str) else TokenPrompt(part) for part in parts)
 
 
 def _check_echo(request: CompletionRequest, prompts: tuple[Prompt, ...]) -> None:

@@ -1,12 +1,11 @@
 """Routes of the Responses API: create a response, count its input. The other ones are in `lookup`."""
 
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
-from msgspec import Meta
 
 from backends.errors import BackendError
 from registry.errors import RegistryError
@@ -18,6 +17,7 @@ from router.protocols.choice import chosen_model, model_request_or_default
 from router.protocols.endpoint import Stream
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.answer_schemas import InputTokens
+from router.protocols.openai.schemas import ModelReference
 from router.protocols.responses.answer_schemas import Response, StreamEvent
 from router.protocols.responses.answering import (
     AskedResponse,
@@ -73,7 +73,7 @@ async def create_response(request: Request[Any, Any, Any], services: NamedDepend
 class CountedRequest(ResponseRequest, kw_only=True, forbid_unknown_fields=True):
     """A request that is not to be answered: its model may be left out where only one can be meant."""
 
-    model: Annotated[str, Meta(min_length=1, max_length=256)] | None = None  # type: ignore[assignment]
+    model: ModelReference | None = None  # type: ignore[assignment]
 
 
 @RESPONSES_API.post("/v1/responses/input_tokens", InputTokens, body=CountedRequest, use="generate")

@@ -11,13 +11,14 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from router.protocols.fields.json_types import JSONObject, JSONSchema, Refused, read_by_type
+from router.protocols.fields.json_types import JSONObject, Refused, read_by_type
 from router.protocols.fields.support import LABEL, honoured, neutral_only, refused
-from router.protocols.fields.tools import FunctionName
+from router.protocols.fields.tools import FunctionDefinition
 from router.protocols.openai.schemas import (
     MAX_MESSAGES,
     MAX_TOOLS,
     JsonObjectFormat,
+    JsonSchema,
     PositiveCount,
     ReasoningEffort,
     RequestFields,
@@ -48,13 +49,8 @@ ChoiceObject = Annotated[
 ]
 
 
-class JsonSchemaFormat(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="json_schema"):
+class JsonSchemaFormat(JsonSchema, forbid_unknown_fields=True, tag_field="type", tag="json_schema"):
     """JSON by a schema, whose name has no effect on the answer; nor has `strict`: the schema always holds."""
-
-    name: FunctionName
-    schema: JSONSchema
-    description: str | None = None
-    strict: bool | None = None
 
 
 class TextConfig(msgspec.Struct, forbid_unknown_fields=True):
@@ -119,14 +115,8 @@ class ResponseRequest(RequestFields, kw_only=True, forbid_unknown_fields=True):
     image: Annotated[Refused, neutral_only()] = None
 
 
-class FunctionTool(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class FunctionTool(FunctionDefinition, forbid_unknown_fields=True, tag_field="type", tag="function"):
     """A tool of type function."""
-
-    type: Literal["function"]
-    name: FunctionName
-    parameters: JSONSchema | None = None
-    strict: bool | None = None
-    description: str | None = None
 
 
 class NamedChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="function"):
