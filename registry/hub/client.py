@@ -122,21 +122,21 @@ class HubClient:
 
     async def small(self, url: str, *, accept: str, limit_bytes: int) -> bytes:
         """Ask for something small."""
+        body, _ = await self._ask(url, accept, limit_bytes)
+        return body
 
-        async def ask() -> bytes:
-            async with self.web.get(url, {"Accept": accept}) as answer:
-                return await self._read(answer, limit_bytes)
+    async def _ask(
+        self, url: str, accept: str = "application/json", limit_bytes: int = MAX_JSON_BYTES
+    ) -> tuple[bytes, str | None]:
+        """Give an answer's body and its Link header."""
 
-        return await self._patiently(url, ask)
-
-    async def _ask(self, url: str) -> tuple[bytes, str | None]:
         async def ask() -> tuple[bytes, str | None]:
-            async with self.web.get(url, {"Accept": "application/json"}) as answer:
-                return await self._read(answer), answer.headers.get("link")
+            async with self.web.get(url, {"Accept": accept}) as answer:
+                return await self._read(answer, limit_bytes), answer.headers.get("link")
 
         return await self._patiently(url, ask)
 
-    async def _read(self, answer: Answer, limit_bytes: int = MAX_JSON_BYTES) -> bytes:
+    async def _read(self, answer: Answer, limit_bytes: int) -> bytes:
         body = bytearray()
         try:
             async with asyncio.timeout(self.web.settings.answer_timeout_s):
