@@ -2,9 +2,7 @@
 
 from router.config.background import BatchesConfig, ConversationsConfig, ShadowConfig
 from router.config.current import CurrentConfig
-from router.config.edit import set_value
 from router.config.load import Overrides, apply_overrides, load_config, parse_config
-from router.config.roots import scan_roots
 from router.config.schema import (
     CacheConfig,
     Config,
@@ -43,6 +41,4 @@ __all__ = [
     "is_loopback",
     "load_config",
     "parse_config",
-    "scan_roots",
-    "set_value",
 ]

@@ -120,6 +120,11 @@ def test_models_list_and_help_import_nothing_heavy(home: Path) -> None:
         "pydantic",
         "rich",
         "ruamel",
+        "asyncio",
+        "registry.gguf",
+        "registry.scan",
+        "router.models",
+        "router.protocols",
     )
     script = (
         "import sys; from router.cli import main; "

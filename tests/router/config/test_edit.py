@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.engines import EngineSetting
-from router.config import load_config, parse_config, set_value
-from router.config.edit import edited
+from router.config import load_config, parse_config
+from router.config.edit import edited, set_value
 from router.config.reference import reference_text
 from router.errors import ConfigError
 
