@@ -34,8 +34,7 @@ from router.http.server import Addresses, HttpServer, guarded, run, stopping_on_
 from router.jobs.background import end_cut_off
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
-from router.jobs.conversions import Conversions
-from router.jobs.convert.converter import Converter
+from router.jobs.conversions import Conversions, Converter
 from router.jobs.pulls import Pulls, open_pulls, weights_budget
 from router.jobs.shadow import Shadow
 from router.models.auto.learning import AutoLearning, installed_versions

@@ -2,7 +2,7 @@
 
 Prints one line of JSON; what the libraries say goes to stderr, their progress bars included. Ends when its stdin ends,
 so that nothing goes on when the one who started it was killed. Not here: temporary folders, checks, the catalogue
-(`router.jobs.convert.conversion`).
+(`router.jobs.convert.steps`).
 """
 
 import argparse

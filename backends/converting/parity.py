@@ -2,7 +2,7 @@
 
 The text's tokens are forced one after the other; what the model thought at each place is what is kept. Both engines do
 this by the same code, so two readings of one model differ only by weights and arithmetic. Not here: two readings side
-by side, and what difference is too large (`router.jobs.convert.conversion`).
+by side, and what difference is too large (`router.jobs.convert.steps`).
 """
 
 import math

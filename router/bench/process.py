@@ -1,8 +1,8 @@
 """A benchmark in a process of its own, for a gateway: `python -m router.bench.process`.
 
-It reads one line of JSON, a `BenchOrder`, from stdin, and writes its events to stdout, one JSON object a line, the last
-one `done` or `failed`. When stdin ends, because the gateway wants it or is gone, it keeps what was measured and ends.
-Not here: the measuring (`runner`), the other side (`runs`).
+It reads one line of JSON, a `BenchAssignment`, from stdin, and writes its events to stdout, one JSON object a line, the
+last one `done` or `failed`. When stdin ends, because the gateway wants it or is gone, it keeps what was measured and
+ends. Not here: the measuring (`runner`), the other side (`router.jobs.benches`).
 """
 
 import asyncio
@@ -18,17 +18,17 @@ from router.bench.events import BenchDone, BenchEvent, BenchFailed
 from router.bench.machine.energy import energy_meter
 from router.bench.machine.machine import bench_machine
 from router.bench.machine.watch import thermal_sensor
-from router.bench.plan.wish import BenchOrder
+from router.bench.plan.options import BenchAssignment
 from router.bench.run.runner import BenchMeans, run_bench
 from router.errors import RouterError
 
 
 def main() -> int:
     """Run; return the exit code."""
-    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=BenchOrder)
+    assignment = msgspec.json.decode(sys.stdin.buffer.readline(), type=BenchAssignment)
     try:
-        with Registry(order.database) as registry:
-            record = asyncio.run(_run(order, registry))
+        with Registry(assignment.database) as registry:
+            record = asyncio.run(_run(assignment, registry))
             if not record.samples:
                 _tell(BenchFailed(code="bench_stopped", message="It was stopped before anything was measured."))
                 return 1
@@ -40,18 +40,18 @@ def main() -> int:
     return 0
 
 
-async def _run(order: BenchOrder, registry: Registry) -> BenchRecord:
+async def _run(assignment: BenchAssignment, registry: Registry) -> BenchRecord:
     meter = energy_meter()
     means = BenchMeans(
-        url=order.url,
-        unix_socket=order.unix_socket,
+        url=assignment.url,
+        unix_socket=assignment.unix_socket,
         get_model=registry.models.get,
         machine=bench_machine(),
         thermal=thermal_sensor(),
         meter=meter,
         on_event=_tell,
     )
-    task = asyncio.ensure_future(run_bench(order.wish, means))
+    task = asyncio.ensure_future(run_bench(assignment.options, means))
     loop = asyncio.get_running_loop()
     threading.Thread(target=_cancel_at_end_of_stdin, args=(loop, task), daemon=True).start()
     try:

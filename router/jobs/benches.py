@@ -18,7 +18,7 @@ from registry.bench_record import BenchRecord
 from registry.store.benches import BenchHead
 from registry.threads import with_registry
 from router.bench.events import BENCH_END, BenchEvent, BenchFailed, BenchStarted
-from router.bench.plan.wish import BenchOrder, BenchWish
+from router.bench.plan.options import BenchAssignment, BenchOptions
 from router.jobs.job import Follower, Job, JobKind, Jobs
 from router.work_errors import BenchRunningError
 
@@ -53,7 +53,7 @@ class BenchRuns:
         started = None if job is None else job.last(BenchStarted)
         return None if started is None else started.bench_id
 
-    def start(self, wish: BenchWish, *, url: str, unix_socket: str | None = None) -> Follower[BenchEvent]:
+    def start(self, options: BenchOptions, *, url: str, unix_socket: str | None = None) -> Follower[BenchEvent]:
         """Begin a benchmark.
 
         Raises:
@@ -62,8 +62,8 @@ class BenchRuns:
         """
         if self._jobs.get(_BENCH, _THE_ONE) is not None:
             raise BenchRunningError
-        order = BenchOrder(wish=wish, url=url, unix_socket=unix_socket, database=str(self._database))
-        return self._jobs.start(_BENCH, _THE_ONE, partial(_measure, order, self._environment)).follow()
+        assignment = BenchAssignment(options=options, url=url, unix_socket=unix_socket, database=str(self._database))
+        return self._jobs.start(_BENCH, _THE_ONE, partial(_measure, assignment, self._environment)).follow()
 
     def stop(self) -> bool:
         """End the one that runs, if any, and tell whether one did; what it has measured is kept."""
@@ -92,7 +92,7 @@ class BenchRuns:
         return await with_registry(self._database, lambda registry: registry.benches.get(bench_id))
 
 
-async def _measure(order: BenchOrder, environment: Mapping[str, str], job: Job[BenchEvent]) -> BenchEvent:
+async def _measure(assignment: BenchAssignment, environment: Mapping[str, str], job: Job[BenchEvent]) -> BenchEvent:
     """Pass on what the process tells; one that is to stop ends in order and keeps what it has measured."""
     try:
         process = await asyncio.create_subprocess_exec(
@@ -109,7 +109,7 @@ async def _measure(order: BenchOrder, environment: Mapping[str, str], job: Job[B
         return _failed("it was stopped before its process had started")
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(msgspec.json.encode(order) + b"\n")
+    process.stdin.write(msgspec.json.encode(assignment) + b"\n")
     reading = asyncio.ensure_future(_read(process.stdout, job))
     try:
         with contextlib.suppress(asyncio.CancelledError):

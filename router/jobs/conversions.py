@@ -1,29 +1,42 @@
-"""The conversions that a server runs for clients.
+"""Conversions of models: one at a time beside the event loop, and those that a server runs for its clients.
 
-Nothing is stored: one that the server's end cut off is begun anew by whoever wants it. Not here: the work
-(`converter.py`), conversions that belong to a pull (`pulls.py`), and HTTP.
+One at a time, because each takes all cores and the memory of a model. Nothing is stored: one that the server's end cut
+off is begun anew by whoever wants it. Not here: the steps (`convert`), conversions that belong to a pull (`pulls.py`),
+and HTTP.
 """
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import msgspec
 
+from backends.wire.messages import LoadSpec
 from registry.engines import EngineKind
 from registry.errors import RegistryError
+from registry.facts import ModelFacts
 from registry.pull.events import Converting, Failed
-from router.jobs.convert.converter import Converter
-from router.jobs.convert.report import ConversionReport, ConversionWish
+from registry.store import Registry
+from registry.threads import in_thread, with_registry
+from router.jobs.convert.process import Stopper
+from router.jobs.convert.report import ConversionOptions, ConversionReport
+from router.jobs.convert.steps import ConversionMeans, ConversionPlan, OnProgress, convert, plan_conversion
 from router.jobs.job import Follower, Job, JobKind, Jobs
+from router.placement.fit import check_fit
+from router.placement.memory import read_budget, this_machine
+from router.placement.memory_need import memory_need
 from router.work_errors import ConversionError, ConversionNotFoundError, ConversionStoppedError
 
 logger = logging.getLogger(__name__)
 
 MAX_WAITING: Final = 16
 """Conversions that run or wait; more are refused."""
+
+_PARITY_CONTEXT_LENGTH: Final = 512
 
 
 class ConversionStarted(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
@@ -60,9 +73,81 @@ CONVERSION_END: Final = (ConversionDone, Failed, ConversionStopped)
 _CONVERSION: Final = JobKind[ConversionEvent](name="conversion", slot_of=type)
 
 
-class _Name(NamedTuple):
-    model: str
-    folder: Path
+class Converter:
+    """Converts models of the catalogue.
+
+    Args:
+        environment: Of the processes; no secrets.
+    """
+
+    def __init__(self, database: Path, models_dir: Path, environment: Mapping[str, str]) -> None:
+        self._database = database
+        self._models_dir = models_dir
+        self._environment = environment
+        self._turn = asyncio.Lock()
+
+    async def plan(self, name: str, options: ConversionOptions) -> ConversionPlan:
+        """Find out what a conversion would do, and do nothing.
+
+        Raises:
+            ConversionError: It cannot be done.
+            ModelNotFoundError: There is no such model.
+        """
+        return await with_registry(self._database, lambda registry: self._plan(registry, name, options))
+
+    async def convert(
+        self, name: str, options: ConversionOptions, *, on_progress: OnProgress, is_forced: bool = False
+    ) -> ConversionDone:
+        """Convert and register, after those that were asked for before.
+
+        Cancelling the task stops it and leaves nothing of it.
+
+        Args:
+            on_progress: Told where it stands, in the event loop.
+            is_forced: Keep a result that the comparison speaks against.
+
+        Raises:
+            ConversionError: It cannot be done, or failed; nothing is left of it.
+            RegistryError: There is no such model, or the result cannot be registered.
+        """
+        if self._turn.locked():
+            on_progress("waiting for another conversion", None)
+        async with self._turn:
+            stopper = Stopper()
+            loop = asyncio.get_running_loop()
+
+            def tell(step: str, share: float | None) -> None:
+                loop.call_soon_threadsafe(on_progress, step, share)
+
+            means = ConversionMeans(
+                environment=self._environment, on_progress=tell, can_load=_can_load, stopper=stopper
+            )
+            work = asyncio.ensure_future(in_thread(lambda: self._convert(name, options, means, is_forced=is_forced)))
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                stopper.stop()
+                while not work.done():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.wait([work])
+                if not work.cancelled():
+                    work.exception()  # Looked at, so that the loop does not report it.
+                raise
+
+    def _convert(
+        self, name: str, options: ConversionOptions, means: ConversionMeans, *, is_forced: bool
+    ) -> ConversionDone:
+        try:
+            with Registry(self._database) as registry:
+                plan = self._plan(registry, name, options)
+                model, report = convert(registry, plan, means, is_forced=is_forced)
+        except OSError as exc:
+            raise ConversionError(f"{exc.filename or self._models_dir}: {exc.strerror or exc}.") from exc
+        return ConversionDone(model=model.name, engines=model.engines, path=str(plan.folder), report=report)
+
+    def _plan(self, registry: Registry, name: str, options: ConversionOptions) -> ConversionPlan:
+        model = registry.models.get(name)
+        return plan_conversion(registry, model, options, self._models_dir, has_metal=this_machine().has_metal)
 
 
 class Conversions:
@@ -72,7 +157,7 @@ class Conversions:
         self._converter = converter
         self._jobs = jobs
 
-    async def start(self, name: str, wish: ConversionWish, *, is_forced: bool) -> Follower[ConversionEvent]:
+    async def start(self, name: str, options: ConversionOptions, *, is_forced: bool) -> Follower[ConversionEvent]:
         """Begin a conversion, or follow the one that makes the same.
 
         Args:
@@ -83,16 +168,16 @@ class Conversions:
             ModelNotFoundError: There is no such model.
             ShuttingDownError: The server is about to end, or just starts.
         """
-        plan = await self._converter.plan(name, wish)
-        key = _Name(plan.model, plan.folder)
+        plan = await self._converter.plan(name, options)
+        key = plan.model, plan.folder
         job = self._jobs.get(_CONVERSION, key)
         started = ConversionStarted(model=plan.model, path=str(plan.folder), is_joined=job is not None)
         if job is None:
             num_running = len(self._jobs.running(_CONVERSION))
             if num_running >= MAX_WAITING:
                 raise ConversionError(f"{num_running} conversions run or wait; try again when one has ended.")
-            work = partial(self._convert, plan.model, wish, is_forced=is_forced)
-            job = self._jobs.start(_CONVERSION, key, work)
+            work = partial(self._convert, plan.model, options, is_forced=is_forced)
+            job = self._jobs.start(_CONVERSION, key, work, about=plan.model)
         return job.follow(first=started)
 
     async def cancel(self, name: str) -> int:
@@ -107,7 +192,7 @@ class Conversions:
         Raises:
             ConversionNotFoundError: There is none.
         """
-        found = [job for job in self._jobs.running(_CONVERSION) if job.name.model == name]
+        found = [job for job in self._jobs.running(_CONVERSION) if job.about == name]
         if not found:
             raise ConversionNotFoundError(f"Nothing is being made of {name[:128]!a} by `mlxr models convert`.")
         for job in found:
@@ -117,17 +202,23 @@ class Conversions:
         return len(found)
 
     async def _convert(
-        self, model: str, wish: ConversionWish, job: Job[ConversionEvent], *, is_forced: bool
+        self, model: str, options: ConversionOptions, job: Job[ConversionEvent], *, is_forced: bool
     ) -> ConversionEnd:
         def tell(step: str, share: float | None) -> None:
             job.tell(Converting(step=step, share=share))
 
         try:
-            made = await self._converter.convert(model, wish, on_progress=tell, is_forced=is_forced)
+            return await self._converter.convert(model, options, on_progress=tell, is_forced=is_forced)
         except (asyncio.CancelledError, ConversionStoppedError):
             return ConversionStopped(state="cancelled" if job.stop_reason == "cancelled" else "shutting_down")
         except (ConversionError, RegistryError) as exc:
             logger.info("the conversion of %s failed: %s", model, exc)
             return Failed(code=exc.code, message=str(exc))
-        new = made.registered
-        return ConversionDone(model=new.model, engines=new.engines, path=new.path, report=made.report)
+
+
+def _can_load(facts: ModelFacts) -> bool:
+    machine = this_machine()
+    spec = LoadSpec(model_path="", context_length=_PARITY_CONTEXT_LENGTH, max_sequences=1, cache_slots=0)
+    need = memory_need(facts, spec, machine)
+    budget = read_budget(machine)
+    return check_fit(need, available_bytes=budget.available_for(need.engine)).is_fitting

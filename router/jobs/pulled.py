@@ -21,8 +21,8 @@ from registry.scan import register_path
 from registry.settings import set_settings
 from registry.store import Registry
 from registry.threads import in_thread
-from router.jobs.convert.converter import Converter
-from router.jobs.convert.report import ConversionWish
+from router.jobs.conversions import Converter
+from router.jobs.convert.report import ConversionOptions
 from router.jobs.job import Job
 from router.work_errors import ConversionError
 
@@ -72,11 +72,11 @@ class PullConclusion:
             job.tell(Converting(step=step, share=share))
 
         try:
-            converted = await self._converter.convert(model, ConversionWish(), on_progress=tell)
+            made = await self._converter.convert(model, ConversionOptions(), on_progress=tell)
         except (ConversionError, RegistryError) as exc:
             words = f"{model} is there and runs on llamacpp, but was not converted for mlx: {exc}"
             raise PullUnfinishedError(exc.code, words) from exc
-        job.tell(converted.registered)
+        job.tell(Registered(model=made.model, engines=made.engines, path=made.path))
 
 
 def register_pulled(

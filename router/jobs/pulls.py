@@ -33,7 +33,7 @@ from registry.pull_record import PlannedPart, PullInfo, PullOptions, PullPlan
 from registry.store import Registry
 from registry.store.pulls import StopRequest
 from registry.threads import in_thread
-from router.jobs.convert.converter import Converter
+from router.jobs.conversions import Converter
 from router.jobs.job import Follower, Job, JobKind, Jobs
 from router.jobs.pulled import PullConclusion
 from router.placement.memory import MemoryBudget

@@ -16,7 +16,7 @@ from registry.engines import EngineKind, EngineSetting
 from registry.errors import InvalidModelNameError, InvalidSettingError
 from registry.names import parse_model_reference
 from registry.settings import LOAD_SETTINGS, settings_from_text
-from router.bench.plan.wish import MAX_CONTESTANTS
+from router.bench.plan.options import MAX_CONTESTANTS
 from router.work_errors import BenchError
 
 _SHORT_KEYS: Final = {"ctx": "context_length", "kv": "kv_type"}

@@ -22,10 +22,10 @@ from router.bench.machine.server_facts import (
     workers_of,
 )
 from router.bench.machine.watch import Stretch, StretchWatch, ThermalSensor, peak_memory_of
+from router.bench.plan.options import BenchOptions
 from router.bench.plan.scenarios import Scenario, why_skipped
 from router.bench.plan.schedule import first_lap_share_s
 from router.bench.plan.texts import generator, prose
-from router.bench.plan.wish import BenchWish
 from router.bench.run.book import Book
 from router.bench.run.measurer import Measurer
 from router.bench.run.quality import QualityReading, qualities_of, read_quality
@@ -54,7 +54,7 @@ class Course:
         share: Of the run that was told to be done.
     """
 
-    wish: BenchWish
+    options: BenchOptions
     http: httpx.AsyncClient
     book: Book
     residence: Residence
@@ -72,7 +72,7 @@ class Course:
     @property
     def box_s(self) -> float:
         """The time box."""
-        return self.wish.minutes * 60
+        return self.options.minutes * 60
 
     @property
     def elapsed_s(self) -> float:
@@ -129,7 +129,7 @@ async def run_block(
     finally:
         course.stretches.append(watch.end(num_others))
         _note_peaks(course, measurer.index, pids, energy_j)
-    if lap == 0 and course.wish.quality:
+    if lap == 0 and course.options.quality:
         course.tell(f"{label}: comparing answers")
         await _note_quality(course, measurer)
     return None
@@ -142,7 +142,7 @@ async def _run_rounds(
     for number in rounds:
         for scenario in scenarios:
             if lap == 0 and not _may_begin(course, measurer, scenario, time.monotonic() - began_at):
-                course.skip(scenario.name, f"takes too long for a time box of {course.wish.minutes:g} minutes")
+                course.skip(scenario.name, f"takes too long for a time box of {course.options.minutes:g} minutes")
                 continue
             course.tell(f"{measurer.contestant.label}: {scenario.name}, round {number + 1}")
             started_at = time.monotonic()
@@ -209,7 +209,7 @@ async def _note_facts(course: Course, measurer: Measurer) -> tuple[int, ...] | N
 
 async def _measure_ruler(course: Course, measurer: Measurer) -> None:
     """Find out how many characters of our prose make a token."""
-    text = prose(generator(course.wish.seed, "ruler"), _RULER_CHARS)
+    text = prose(generator(course.options.seed, "ruler"), _RULER_CHARS)
     tokens = await tokens_of(measurer.http, text, model=measurer.contestant.model, headers=measurer.headers)
     course.chars_per_token = len(text) / len(tokens) if tokens else USUAL_CHARS_PER_TOKEN
 

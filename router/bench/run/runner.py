@@ -20,9 +20,9 @@ from router.bench.events import BenchProgress, BenchStarted
 from router.bench.machine.energy import EnergyMeter
 from router.bench.machine.watch import ThermalSensor
 from router.bench.plan.contestants import Contestant, contestants_of
+from router.bench.plan.options import BenchOptions
 from router.bench.plan.scenarios import Scenario, chosen_scenarios
 from router.bench.plan.schedule import MIN_ROUNDS, num_rounds_of_lap, open_scenarios, turns_of
-from router.bench.plan.wish import BenchWish
 from router.bench.run.block import Course, run_block
 from router.bench.run.book import Book
 from router.bench.run.client import make_http
@@ -56,7 +56,7 @@ class BenchMeans:
     on_event: Callable[[BenchProgress], None]
 
 
-async def run_bench(wish: BenchWish, means: BenchMeans) -> BenchRecord:
+async def run_bench(options: BenchOptions, means: BenchMeans) -> BenchRecord:
     """Measure.
 
     Returns:
@@ -66,16 +66,16 @@ async def run_bench(wish: BenchWish, means: BenchMeans) -> BenchRecord:
         BenchError: It cannot be run as it was asked for.
         RegistryError: There is no such model, or the registry cannot be read.
     """
-    contestants = contestants_of(wish.model, wish.contestants, means.get_model)
+    contestants = contestants_of(options.model, options.contestants, means.get_model)
     scenarios = chosen_scenarios(
-        wish.scenarios, wish.prompts, num_parallel=wish.num_parallel, max_tokens=wish.max_tokens
+        options.scenarios, options.prompts, num_parallel=options.num_parallel, max_tokens=options.max_tokens
     )
     async with contextlib.AsyncExitStack() as stack:
         ours = await stack.enter_async_context(make_http(means.url, unix_socket=means.unix_socket))
         https = [
             ours if one.url is None else await stack.enter_async_context(make_http(one.url)) for one in contestants
         ]
-        return await _Run(wish, means, contestants, scenarios, ours, https).run()
+        return await _Run(options, means, contestants, scenarios, ours, https).run()
 
 
 class _Run:
@@ -83,28 +83,28 @@ class _Run:
 
     def __init__(
         self,
-        wish: BenchWish,
+        options: BenchOptions,
         means: BenchMeans,
         contestants: tuple[Contestant, ...],
         scenarios: tuple[Scenario, ...],
         ours: httpx.AsyncClient,
         https: list[httpx.AsyncClient],
     ) -> None:
-        self._wish = wish
+        self._options = options
         self._means = means
         self._scenarios = scenarios
         self._bench_id = f"b-{secrets.token_hex(3)}"
         self._created_at, self._started_at = time.time(), time.monotonic()
-        self._box_s = wish.minutes * 60
-        self._book = Book(len(contestants), wish.seed)
+        self._box_s = options.minutes * 60
+        self._book = Book(len(contestants), options.seed)
         self._measurers = [
-            Measurer(index, one, http, seed=wish.seed, started_at=self._started_at)
+            Measurer(index, one, http, seed=options.seed, started_at=self._started_at)
             for index, (one, http) in enumerate(zip(contestants, https, strict=True))
         ]
         self._failures = [0] * len(contestants)
-        self._model = means.get_model(contestants[0].model).name if contestants[0].url is None else wish.model
+        self._model = means.get_model(contestants[0].model).name if contestants[0].url is None else options.model
         self._course = Course(
-            wish=wish,
+            options=options,
             http=ours,
             book=self._book,
             residence=Residence(ours, self._book),
@@ -124,7 +124,7 @@ class _Run:
                 model=self._model,
                 contestants=labels,
                 scenarios=tuple(scenario.described() for scenario in self._scenarios),
-                minutes=self._wish.minutes,
+                minutes=self._options.minutes,
             )
         )
         is_interrupted = False
@@ -168,9 +168,9 @@ class _Run:
         open_now = [scenario for scenario in self._scenarios if scenario.name not in self._course.skipped]
         remaining_s = self._box_s - (time.monotonic() - self._started_at)
         states, loads_s = self._book.states(open_now, alive), self._book.loads_s(alive)
-        names = open_scenarios(states, repeats=self._wish.repeats, remaining_s=remaining_s, loads_s=loads_s)
+        names = open_scenarios(states, repeats=self._options.repeats, remaining_s=remaining_s, loads_s=loads_s)
         round_s = sum(state.cost_s for state in states if state.name in names)
-        num_left = min((self._wish.repeats - state.num_rounds for state in states if state.name in names), default=1)
+        num_left = min((self._options.repeats - state.num_rounds for state in states if state.name in names), default=1)
         affordable = max(1, int((remaining_s - loads_s) // round_s)) if round_s else 1
         num_rounds = num_rounds_of_lap(round_s=round_s, loads_s=loads_s, num_left=min(num_left, affordable))
         return names, num_rounds
@@ -182,7 +182,7 @@ class _Run:
         short = {
             scenario.name: number
             for scenario in ran
-            if (number := book.num_rounds(scenario.name, everybody)) < self._wish.repeats
+            if (number := book.num_rounds(scenario.name, everybody)) < self._options.repeats
         }
         notices = notices_of(
             course.described,
@@ -198,17 +198,17 @@ class _Run:
         }
         if unsettled:
             rounds = ", ".join(f"{name} {short[name]}" for name in sorted(unsettled))
-            message = f"Of {self._wish.repeats} rounds these were done: {rounds}; --minutes gives more time."
+            message = f"Of {self._options.repeats} rounds these were done: {rounds}; --minutes gives more time."
             notices = (*notices, BenchNotice(code="fewer_rounds", message=message))
-        least = min(self._wish.repeats, MIN_ROUNDS)
+        least = min(self._options.repeats, MIN_ROUNDS)
         return BenchRecord(
             bench_id=self._bench_id,
             model=self._model,
             created_at=self._created_at,
             duration_s=round(time.monotonic() - self._started_at, 3),
             version=VERSION,
-            seed=self._wish.seed,
-            repeats=self._wish.repeats,
+            seed=self._options.seed,
+            repeats=self._options.repeats,
             is_complete=not is_interrupted and all(short.get(scenario.name, least) >= least for scenario in ran),
             machine=self._means.machine,
             contestants=tuple(course.described),

@@ -18,9 +18,9 @@ from router.bench.machine.energy import energy_meter
 from router.bench.machine.machine import bench_machine
 from router.bench.machine.watch import thermal_sensor
 from router.bench.plan.contestants import contestants_of
+from router.bench.plan.options import BenchOptions
 from router.bench.plan.prompts_file import read_prompts
 from router.bench.plan.scenarios import chosen_scenarios
-from router.bench.plan.wish import BenchWish
 from router.bench.run.runner import BenchMeans, run_bench
 from router.cli.bench.own_server import server_for
 from router.cli.bench.progress import printer_for
@@ -78,7 +78,7 @@ def run(
     check_form(**form)
     who = tuple(text for text in (a, b, *c) if text is not None)
     try:
-        wish = BenchWish(
+        options = BenchOptions(
             model=model,
             contestants=who,
             scenarios=tuple(name.strip() for name in scenarios.split(",") if name.strip()) if scenarios else (),
@@ -90,7 +90,7 @@ def run(
             seed=seed,
             quality=quality,
         )
-        record = _measured(wish)
+        record = _measured(options)
     except BenchError as exc:
         raise CommandError(str(exc), exit_code=2) from exc
     report(record, **form)
@@ -103,14 +103,16 @@ def exit_code_of(record: BenchRecord) -> int:
     return 0 if answered == set(range(len(record.contestants))) else EXIT_FAILURE
 
 
-def _measured(wish: BenchWish) -> BenchRecord:
+def _measured(options: BenchOptions) -> BenchRecord:
     paths = current_paths()
     with open_registry(paths) as registry:
         # Looked at before a server is started for it.
-        contestants_of(wish.model, wish.contestants, registry.models.get)
-        chosen_scenarios(wish.scenarios, wish.prompts, num_parallel=wish.num_parallel, max_tokens=wish.max_tokens)
+        contestants_of(options.model, options.contestants, registry.models.get)
+        chosen_scenarios(
+            options.scenarios, options.prompts, num_parallel=options.num_parallel, max_tokens=options.max_tokens
+        )
         with server_for(paths) as instance, printer_for() as printer:
-            record = _run(wish, instance, registry, printer.show)
+            record = _run(options, instance, registry, printer.show)
         if not record.samples:
             raise CommandError("The benchmark was stopped before anything was measured.", exit_code=EXIT_INTERRUPTED)
         registry.benches.add(record)
@@ -118,7 +120,7 @@ def _measured(wish: BenchWish) -> BenchRecord:
 
 
 def _run(
-    wish: BenchWish, instance: RunningInstance, registry: Registry, on_event: Callable[[BenchProgress], None]
+    options: BenchOptions, instance: RunningInstance, registry: Registry, on_event: Callable[[BenchProgress], None]
 ) -> BenchRecord:
     meter = energy_meter()
     means = BenchMeans(
@@ -131,7 +133,7 @@ def _run(
         on_event=on_event,
     )
     try:
-        return asyncio.run(run_bench(wish, means))
+        return asyncio.run(run_bench(options, means))
     finally:
         if meter is not None:
             meter.close()

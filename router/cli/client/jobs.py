@@ -10,7 +10,7 @@ from registry.pull.events import PULL_END, PullEvent
 from registry.pull_record import PullInfo
 from router.cli.client.base import STOP_TIMEOUT_S, Client
 from router.jobs.conversions import CONVERSION_END, ConversionEvent
-from router.jobs.convert.report import ConversionWish
+from router.jobs.convert.report import ConversionOptions
 from router.jobs.pulls import PullList
 
 PULL_PATH = "/v1/mlxr/models/pull"
@@ -50,13 +50,15 @@ class JobClient(Client):
         """
         return self._decode(self._request("POST", f"{PULLS_PATH}/{pull_id}/{change}", {}), PullInfo)
 
-    def convert(self, name: str, wish: ConversionWish, *, is_forced: bool) -> Generator[ConversionEvent, None, None]:
+    def convert(
+        self, name: str, options: ConversionOptions, *, is_forced: bool
+    ) -> Generator[ConversionEvent, None, None]:
         """Have the server convert a model, and follow that.
 
         Args:
             is_forced: Keep a result that the comparison speaks against.
         """
-        body = {"model": name, "force": is_forced} | msgspec.to_builtins(wish)
+        body = {"model": name, "force": is_forced} | msgspec.to_builtins(options)
         return self._follow(CONVERT_PATH, body, ConversionEvent, CONVERSION_END, "conversion")
 
     def cancel_conversion(self, name: str) -> int:

@@ -25,8 +25,10 @@ def report_facts(report: ConversionReport | None) -> list[tuple[str, object]]:
     """
     if report is None:
         return []
-    wish = report.wish
-    how = f"{wish.dtype} floats" if wish.bits is None else f"{wish.bits} bits in groups of {wish.group_size}"
+    options = report.options
+    how = (
+        f"{options.dtype} floats" if options.bits is None else f"{options.bits} bits in groups of {options.group_size}"
+    )
     return [
         ("converted from", report.source),
         ("converted to", how),

@@ -1,7 +1,7 @@
 """`mlxr models convert`: make the MLX form of a model.
 
 A running server does it, so that closing the terminal stops nothing; without one this process does.
-Not here: the work (`router.jobs.convert.conversion`), and what the server runs (`router.jobs.conversions`).
+Not here: the work (`router.jobs.convert.steps`), and what the server runs (`router.jobs.conversions`).
 """
 
 import asyncio
@@ -21,10 +21,9 @@ from router.cli.terminal.output import print_json, shown
 from router.cli.terminal.verbs import option, verb
 from router.config.instance import RunningInstance, read_instance
 from router.config.paths import Paths
-from router.jobs.conversions import ConversionDone, ConversionStopped
-from router.jobs.convert.conversion import OnProgress
-from router.jobs.convert.converter import Converted, Converter
-from router.jobs.convert.report import Bits, ConversionReport, ConversionWish, Dtype, GroupSize
+from router.jobs.conversions import ConversionDone, ConversionStopped, Converter
+from router.jobs.convert.report import Bits, ConversionOptions, ConversionReport, Dtype, GroupSize
+from router.jobs.convert.steps import OnProgress
 from router.workers.launch import worker_environment
 
 
@@ -64,7 +63,7 @@ def convert(
     if cancel:
         _cancel(instance, name)
         return
-    wish = ConversionWish(
+    options = ConversionOptions(
         bits=cast("Any", bits if quantize else None),
         group_size=cast("Any", group_size),
         dtype=cast("Any", dtype),
@@ -73,9 +72,9 @@ def convert(
     on_progress = _printer(is_quiet=is_json)
     if instance is None:
         print("No server runs, so this terminal converts; closing it stops the conversion.", file=sys.stderr)
-        done = _convert_here(paths, name, wish, on_progress, is_forced=force)
+        done = _convert_here(paths, name, options, on_progress, is_forced=force)
     else:
-        done = _convert_by_server(instance, name, wish, on_progress, is_forced=force)
+        done = _convert_by_server(instance, name, options, on_progress, is_forced=force)
     if is_json:
         print_json({"model": done.model, "path": done.path, "report": done.report})
         return
@@ -84,27 +83,25 @@ def convert(
 
 
 def _convert_here(
-    paths: Paths, name: str, wish: ConversionWish, on_progress: OnProgress, *, is_forced: bool
+    paths: Paths, name: str, options: ConversionOptions, on_progress: OnProgress, *, is_forced: bool
 ) -> ConversionDone:
     """Convert in this process's children."""
     open_registry(paths).close()
 
-    async def work() -> Converted:
+    async def work() -> ConversionDone:
         converter = Converter(paths.registry_db, paths.models_dir, worker_environment(os.environ))
-        return await converter.convert(name, wish, on_progress=on_progress, is_forced=is_forced)
+        return await converter.convert(name, options, on_progress=on_progress, is_forced=is_forced)
 
-    made = asyncio.run(work())
-    new = made.registered
-    return ConversionDone(model=new.model, engines=new.engines, path=new.path, report=made.report)
+    return asyncio.run(work())
 
 
 def _convert_by_server(
-    instance: RunningInstance, name: str, wish: ConversionWish, on_progress: OnProgress, *, is_forced: bool
+    instance: RunningInstance, name: str, options: ConversionOptions, on_progress: OnProgress, *, is_forced: bool
 ) -> ConversionDone:
     """Let the server convert, and watch."""
     with JobClient(instance) as client:
         try:
-            with closing(client.convert(name, wish, is_forced=is_forced)) as events:
+            with closing(client.convert(name, options, is_forced=is_forced)) as events:
                 for event in events:
                     match event:
                         case Converting(step=step, share=share):

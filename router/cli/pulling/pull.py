@@ -31,7 +31,7 @@ from router.cli.terminal.verbs import argument, option, verb
 from router.config.hub import hub_settings
 from router.config.instance import RunningInstance, read_instance
 from router.config.paths import Paths
-from router.jobs.convert.converter import Converter
+from router.jobs.conversions import Converter
 from router.jobs.job import Jobs
 from router.jobs.pulls import Pulls, open_pulls, weights_budget
 from router.placement.memory import read_budget

@@ -1,6 +1,6 @@
 """Runs `backends.converting.convert` for one step of a conversion, follows its progress bar and reads its reply.
 
-Not here: what the steps are for (`conversion`).
+Not here: what the steps are for (`steps`).
 """
 
 import contextlib
@@ -11,11 +11,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final
 
 import msgspec
 
 from backends.converting.convert_messages import ConvertReply, ParityReading
+from router.jobs.convert.report import ConversionOptions
 from router.work_errors import ConversionError, ConversionStoppedError
 
 _PERCENT: Final = re.compile(rb"(\d{1,3})%\|")
@@ -61,22 +62,6 @@ class Stopper:
         finally:
             with self._lock:
                 self._process = None
-
-
-class ConversionOptions(Protocol):
-    """The part of a wish that a converter is told."""
-
-    @property
-    def bits(self) -> int | None:
-        """Of the quantized weights."""
-
-    @property
-    def group_size(self) -> int:
-        """Weights that share a scale."""
-
-    @property
-    def dtype(self) -> str | None:
-        """Of what is not quantized."""
 
 
 def run_converter(

@@ -1,6 +1,6 @@
 """What is stored beside converted weights: how they were made, and how they compare with their source.
 
-Not here: making and comparing (`conversion.py`).
+Not here: making and comparing (`steps.py`).
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ GroupSize = Literal[32, 64, 128]
 Dtype = Literal["float16", "bfloat16", "float32"]
 
 
-class ConversionWish(msgspec.Struct, frozen=True, kw_only=True):
+class ConversionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What is to come out.
 
     Attributes:
@@ -57,7 +57,7 @@ class ConversionReport(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     source_size_bytes: int
     source_sha256: str | None
-    wish: ConversionWish
+    options: ConversionOptions = msgspec.field(name="wish")
     parity: Parity | None = None
     parity_skipped: str | None = None
 

@@ -1,6 +1,6 @@
 """The hidden folders that conversions work in: locked while somebody works there, swept when nobody does.
 
-Not here: what is put into them (`conversion.py`).
+Not here: what is put into them (`steps.py`).
 """
 
 import contextlib

@@ -13,8 +13,8 @@ from registry.store.benches import BenchHead
 from router.bench.events import BenchEvent
 from router.bench.figures.summary import BenchRun, summed_up
 from router.bench.plan.contestants import contestants_of
+from router.bench.plan.options import BenchOptions
 from router.bench.plan.scenarios import chosen_scenarios
-from router.bench.plan.wish import BenchWish
 from router.errors import InvalidRequestError, UnavailableError
 from router.http.asgi import json_reply
 from router.http.body import read_json
@@ -49,15 +49,17 @@ class BenchStopResponse(msgspec.Struct, frozen=True, kw_only=True):
     stopped: str | None
 
 
-@MLXR_API.post("/v1/mlxr/bench", body=BenchWish, answers={}, stream=Stream(SSE, (BenchEvent,)))
+@MLXR_API.post("/v1/mlxr/bench", body=BenchOptions, answers={}, stream=Stream(SSE, (BenchEvent,)))
 async def start_bench(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
     """Measure; the answer is a stream of events."""
-    wish = await read_json(request, BenchWish, limit_bytes=services.config.server.max_body_bytes)
-    contestants_of(wish.model, wish.contestants, services.models.get)
-    chosen_scenarios(wish.scenarios, wish.prompts, num_parallel=wish.num_parallel, max_tokens=wish.max_tokens)
+    options = await read_json(request, BenchOptions, limit_bytes=services.config.server.max_body_bytes)
+    contestants_of(options.model, options.contestants, services.models.get)
+    chosen_scenarios(
+        options.scenarios, options.prompts, num_parallel=options.num_parallel, max_tokens=options.max_tokens
+    )
     if services.url is None:
         raise UnavailableError("The server cannot measure now: it is starting.")
-    follower = _runs(services).start(wish, url=services.url)
+    follower = _runs(services).start(options, url=services.url)
     return job_stream(follower, keepalive_s=services.config.server.keepalive_s)
 
 

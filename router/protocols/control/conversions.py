@@ -13,7 +13,7 @@ from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.http.streaming import SSE
 from router.jobs.conversions import ConversionEvent, Conversions
-from router.jobs.convert.report import Bits, ConversionWish, Dtype, GroupSize
+from router.jobs.convert.report import Bits, ConversionOptions, Dtype, GroupSize
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Stream
 from router.protocols.job_stream import job_stream
@@ -57,8 +57,8 @@ class ConvertCancelResponse(msgspec.Struct, frozen=True, kw_only=True):
 async def convert_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
     """Make the MLX form of a model; the answer is a stream of events."""
     body = await read_json(request, ConvertRequest, limit_bytes=services.config.server.max_body_bytes)
-    wish = ConversionWish(bits=body.bits, group_size=body.group_size, dtype=body.dtype, name=body.name)
-    follower = await _conversions(services).start(body.model, wish, is_forced=body.force)
+    options = ConversionOptions(bits=body.bits, group_size=body.group_size, dtype=body.dtype, name=body.name)
+    follower = await _conversions(services).start(body.model, options, is_forced=body.force)
     return job_stream(follower, keepalive_s=services.config.server.keepalive_s)
 
 

@@ -4,13 +4,13 @@ import msgspec
 import pytest
 
 from router.cli.models.conversion_report import report_facts
-from router.jobs.convert.report import REPORT_NAME, ConversionReport, ConversionWish, Parity, read_report
+from router.jobs.convert.report import REPORT_NAME, ConversionOptions, ConversionReport, Parity, read_report
 
 REPORT = ConversionReport(
     source="/m/a.gguf",
     source_size_bytes=7,
     source_sha256=None,
-    wish=ConversionWish(dtype="float16"),
+    options=ConversionOptions(dtype="float16"),
     parity=Parity(num_tokens=200, agreement=0.93, source_perplexity=9.5, perplexity=10.25, is_same_tokens=True),
 )
 
@@ -33,7 +33,7 @@ def test_a_comparison_that_was_left_out_or_cut_otherwise_is_said() -> None:
     other = msgspec.structs.replace(
         REPORT,
         parity=msgspec.structs.replace(REPORT.parity, is_same_tokens=False),
-        wish=ConversionWish(bits=None, dtype="float16"),
+        options=ConversionOptions(bits=None, dtype="float16"),
     )
     assert report_facts(other)[1:] == [
         ("converted to", "float16 floats"),

@@ -5,7 +5,7 @@ into `models/.convert-*` (discovery does not enter hidden folders); source and r
 other; what came out is written beside the weights and synced; the folder is renamed into place and registered. A kill
 at any moment leaves a hidden folder that the next conversion sweeps, or a whole, compared model.
 
-Blocking. Not here: the converters (`backends.converting`), who asks for it (`converter.py`), and what is printed.
+Blocking. Not here: the converters (`backends.converting`), who asks for it (`conversions.py`), and what is printed.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from registry.mlx.folder import read_mlx_dir
 from registry.scan import register_path
 from registry.store import Registry
 from router.jobs.convert.process import Stopper, read_parity, run_converter
-from router.jobs.convert.report import REPORT_NAME, ConversionReport, ConversionWish, Dtype, Parity, read_report
+from router.jobs.convert.report import REPORT_NAME, ConversionOptions, ConversionReport, Dtype, Parity, read_report
 from router.jobs.convert.scratch import scratch_folder, sweep
 from router.work_errors import ConversionError
 
@@ -42,13 +42,13 @@ class ConversionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be done.
 
     Attributes:
-        wish: With its dtype chosen.
+        options: With its dtype chosen.
     """
 
     source: Artifact
     model: str
     name: str
-    wish: ConversionWish
+    options: ConversionOptions
     folder: Path
     disk_bytes: int
 
@@ -58,7 +58,7 @@ OnProgress = Callable[[str, float | None], None]
 
 
 def plan_conversion(
-    registry: Registry, model: Model, wish: ConversionWish, models_dir: Path, *, has_metal: bool
+    registry: Registry, model: Model, options: ConversionOptions, models_dir: Path, *, has_metal: bool
 ) -> ConversionPlan:
     """Choose source, name and folder, and check what can be checked before anything is written.
 
@@ -70,11 +70,11 @@ def plan_conversion(
     """
     source = _choose_source(model)
     is_folder = source.format is ArtifactFormat.MLX
-    dtype: Dtype = wish.dtype or ("float16" if has_metal else "float32")
+    dtype: Dtype = options.dtype or ("float16" if has_metal else "float32")
     if dtype == "bfloat16" and not is_folder:
         raise ConversionError("--dtype bfloat16 is not possible from a GGUF; use float16 or float32.")
-    label = f"{wish.bits}bit-g{wish.group_size}" if wish.bits is not None else dtype
-    name = wish.name or (f"{model.name}-{label}" if is_folder else model.name)
+    label = f"{options.bits}bit-g{options.group_size}" if options.bits is not None else dtype
+    name = options.name or (f"{model.name}-{label}" if is_folder else model.name)
     taken = registry.models.find(name)
     if taken is not None and taken.artifact_for(EngineKind.MLX) is not None:
         raise ConversionError(
@@ -84,10 +84,12 @@ def plan_conversion(
     folder = models_dir / f"{name.replace('/', '--')}-mlx-{label}"
     num_parameters = source.facts.parameter_count
     disk_bytes = num_parameters * _DTYPE_BYTES[dtype] + SPARE_BYTES
-    if wish.bits is not None:
-        disk_bytes += int(num_parameters * (wish.bits / 8 + 2 * _DTYPE_BYTES[dtype] / wish.group_size))
-    wish = msgspec.structs.replace(wish, dtype=dtype)
-    return ConversionPlan(source=source, model=model.name, name=name, wish=wish, folder=folder, disk_bytes=disk_bytes)
+    if options.bits is not None:
+        disk_bytes += int(num_parameters * (options.bits / 8 + 2 * _DTYPE_BYTES[dtype] / options.group_size))
+    options = msgspec.structs.replace(options, dtype=dtype)
+    return ConversionPlan(
+        source=source, model=model.name, name=name, options=options, folder=folder, disk_bytes=disk_bytes
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,7 +135,7 @@ def convert(
         out = scratch / "mlx"
         report = _make(plan, out, means)
         if report.parity is not None and not is_forced:
-            _check_parity(report.parity, plan.wish)
+            _check_parity(report.parity, plan.options)
         means.on_progress("saving", None)
         (out / REPORT_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(report)))
         _sync_tree(out)
@@ -153,7 +155,7 @@ def _make(plan: ConversionPlan, out: Path, means: ConversionMeans) -> Conversion
     run_converter(
         plan.source.path,
         out,
-        plan.wish,
+        plan.options,
         pre=None if tokenizer is None else tokenizer.pre,
         environment=means.environment,
         stopper=means.stopper,
@@ -165,7 +167,7 @@ def _make(plan: ConversionPlan, out: Path, means: ConversionMeans) -> Conversion
         source=plan.source.path,
         source_size_bytes=plan.source.size_bytes,
         source_sha256=plan.source.sha256,
-        wish=plan.wish,
+        options=plan.options,
         parity=_compare(plan, out, means) if has_memory else None,
         parity_skipped=None if has_memory else "there was too little memory to load the two in turn",
     )
@@ -223,14 +225,14 @@ def _compare(plan: ConversionPlan, out: Path, means: ConversionMeans) -> Parity:
     )
 
 
-def _check_parity(parity: Parity, wish: ConversionWish) -> None:
+def _check_parity(parity: Parity, options: ConversionOptions) -> None:
     """Refuse what is plainly another model. The bounds are wide: few bits cost a lot on small models.
 
     Raises:
         ConversionError: The numbers, and the way out.
     """
     ratio, agreement = {None: (1.1, 0.9), 8: (1.2, 0.85), 6: (1.3, 0.8), 5: (1.5, 0.7), 4: (2.0, 0.5)}.get(
-        wish.bits, (4.0, 0.25)
+        options.bits, (4.0, 0.25)
     )
     is_far = parity.perplexity > parity.source_perplexity * ratio and parity.agreement < agreement
     if is_far or not math.isfinite(parity.perplexity) or parity.agreement < agreement / 2:

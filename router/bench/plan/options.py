@@ -21,7 +21,7 @@ MaxTokens = Annotated[int, Meta(ge=1, le=100_000)]
 ContestantText = Annotated[str, Meta(min_length=1, max_length=512)]
 
 
-class BenchWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BenchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One run.
 
     Attributes:
@@ -45,10 +45,10 @@ class BenchWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     quality: bool = True
 
 
-class BenchOrder(msgspec.Struct, frozen=True, kw_only=True):
+class BenchAssignment(msgspec.Struct, frozen=True, kw_only=True):
     """What the process is told."""
 
-    wish: BenchWish
+    options: BenchOptions
     url: str
     unix_socket: str | None
     database: str
