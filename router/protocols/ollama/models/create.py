@@ -55,7 +55,7 @@ async def name_of_new(services: Services, names: tuple[str, ...]) -> str:
 async def _creation(services: Services, names: tuple[str, ...], recipe: Recipe) -> AsyncGenerator[StatusLine, None]:
     name = await name_of_new(services, names)
     if recipe.source is None:
-        made = await _made_of_files(services, name, recipe)
+        made = await making_of(services).create_from_files(name, recipe.files, recipe.settings)
         yield StatusLine(status="parsing GGUF")
     else:
         async with aclosing(_fetch_source(services, recipe.source)) as lines:
@@ -68,10 +68,6 @@ async def _creation(services: Services, names: tuple[str, ...], recipe: Recipe) 
         yield line
     yield WRITING_MANIFEST
     yield SUCCESS
-
-
-async def _made_of_files(services: Services, name: str, recipe: Recipe) -> Model:
-    return await making_of(services).create_from_files(name, recipe.files, recipe.settings)
 
 
 async def _fetch_source(services: Services, source: str) -> AsyncGenerator[StatusLine, None]:
