@@ -187,7 +187,7 @@ class InputItemList(Page[KeptItem], frozen=True):
 # ---- events ----------------------------------------------------------------------------------------------------------
 
 
-class _Event(AnswerBody, frozen=True, kw_only=True):
+class _Event(AnswerBody, frozen=True, kw_only=True, tag_field="type"):
     """What all of them have in common: their number, from 0."""
 
     sequence_number: int
@@ -211,51 +211,51 @@ class _InPartEvent(_InItemEvent, frozen=True, kw_only=True):
     content_index: int
 
 
-class ResponseCreated(_StateEvent, frozen=True, tag_field="type", tag="response.created"):
+class ResponseCreated(_StateEvent, frozen=True, tag="response.created"):
     """The response is there."""
 
 
-class ResponseQueued(_StateEvent, frozen=True, tag_field="type", tag="response.queued"):
+class ResponseQueued(_StateEvent, frozen=True, tag="response.queued"):
     """It waits, in the background."""
 
 
-class ResponseInProgress(_StateEvent, frozen=True, tag_field="type", tag="response.in_progress"):
+class ResponseInProgress(_StateEvent, frozen=True, tag="response.in_progress"):
     """It runs."""
 
 
-class ResponseCompleted(_StateEvent, frozen=True, tag_field="type", tag="response.completed"):
+class ResponseCompleted(_StateEvent, frozen=True, tag="response.completed"):
     """It has ended by itself."""
 
 
-class ResponseIncomplete(_StateEvent, frozen=True, tag_field="type", tag="response.incomplete"):
+class ResponseIncomplete(_StateEvent, frozen=True, tag="response.incomplete"):
     """It was cut."""
 
 
-class ResponseFailed(_StateEvent, frozen=True, tag_field="type", tag="response.failed"):
+class ResponseFailed(_StateEvent, frozen=True, tag="response.failed"):
     """It ended with an error, or was cancelled; the object says which."""
 
 
-class OutputItemAdded(_ItemEvent, frozen=True, tag_field="type", tag="response.output_item.added"):
+class OutputItemAdded(_ItemEvent, frozen=True, tag="response.output_item.added"):
     """An item begins."""
 
 
-class OutputItemDone(_ItemEvent, frozen=True, tag_field="type", tag="response.output_item.done"):
+class OutputItemDone(_ItemEvent, frozen=True, tag="response.output_item.done"):
     """An item is complete."""
 
 
-class ContentPartAdded(_InPartEvent, frozen=True, kw_only=True, tag_field="type", tag="response.content_part.added"):
+class ContentPartAdded(_InPartEvent, frozen=True, kw_only=True, tag="response.content_part.added"):
     """A part of an item begins."""
 
     part: OutputTextContent | ReasoningContent
 
 
-class ContentPartDone(_InPartEvent, frozen=True, kw_only=True, tag_field="type", tag="response.content_part.done"):
+class ContentPartDone(_InPartEvent, frozen=True, kw_only=True, tag="response.content_part.done"):
     """A part of an item is complete."""
 
     part: OutputTextContent | ReasoningContent
 
 
-class OutputTextDelta(_InItemEvent, frozen=True, kw_only=True, tag_field="type", tag="response.output_text.delta"):
+class OutputTextDelta(_InItemEvent, frozen=True, kw_only=True, tag="response.output_text.delta"):
     """More text."""
 
     delta: str
@@ -263,39 +263,33 @@ class OutputTextDelta(_InItemEvent, frozen=True, kw_only=True, tag_field="type",
     logprobs: list[PositionLogprob]
 
 
-class OutputTextDone(_InPartEvent, frozen=True, kw_only=True, tag_field="type", tag="response.output_text.done"):
+class OutputTextDone(_InPartEvent, frozen=True, kw_only=True, tag="response.output_text.done"):
     """All of the text."""
 
     text: str
     logprobs: list[PositionLogprob]
 
 
-class ReasoningTextDelta(
-    _InItemEvent, frozen=True, kw_only=True, tag_field="type", tag="response.reasoning_text.delta"
-):
+class ReasoningTextDelta(_InItemEvent, frozen=True, kw_only=True, tag="response.reasoning_text.delta"):
     """More thinking."""
 
     delta: str
     content_index: int
 
 
-class ReasoningTextDone(_InPartEvent, frozen=True, kw_only=True, tag_field="type", tag="response.reasoning_text.done"):
+class ReasoningTextDone(_InPartEvent, frozen=True, kw_only=True, tag="response.reasoning_text.done"):
     """All of the thinking."""
 
     text: str
 
 
-class ArgumentsDelta(
-    _InItemEvent, frozen=True, kw_only=True, tag_field="type", tag="response.function_call_arguments.delta"
-):
+class ArgumentsDelta(_InItemEvent, frozen=True, kw_only=True, tag="response.function_call_arguments.delta"):
     """More of a call's arguments."""
 
     delta: str
 
 
-class ArgumentsDone(
-    _InItemEvent, frozen=True, kw_only=True, tag_field="type", tag="response.function_call_arguments.done"
-):
+class ArgumentsDone(_InItemEvent, frozen=True, kw_only=True, tag="response.function_call_arguments.done"):
     """All of a call's arguments."""
 
     name: str
