@@ -6,7 +6,6 @@ constraint, is only begun here.
 
 import bisect
 import math
-from typing import Any
 
 import msgspec
 
@@ -15,7 +14,7 @@ from backends.errors import ContextLengthError, PromptError, UnsupportedByModelE
 from backends.prompting.renderer import ChatRenderer, Rendered
 from backends.sequence import Sequence
 from backends.wire.messages import Generate, LoadedModel
-from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
+from backends.wire.prompts import ChatPrompt, Prompt, PromptMessage, TextPrompt, TokenPrompt
 
 _QUICK_BYTES_PER_TOKEN = 8
 """Texts up to this many bytes per token of the context are tokenized without a look at the longest token."""
@@ -195,7 +194,7 @@ class Intake:
         return [*bos, infill.prefix_id, *before, infill.suffix_id, *after, infill.middle_id]
 
 
-def shorter_conversations(messages: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def shorter_conversations(messages: list[PromptMessage]) -> list[list[PromptMessage]]:
     """Return a conversation without its oldest turn, without its two oldest, and so on to its last turn.
 
     A turn begins with a message of the user; answers, calls and their results stay with it. System messages stay.

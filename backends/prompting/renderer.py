@@ -15,7 +15,7 @@ from backends.output.formats import OutputFormat, Thinking, detect_format
 from backends.output.harmony import HarmonySyntax
 from backends.prompting.chat_template import RESERVED_VARIABLES, ChatTemplate
 from backends.prompting.control_text import ControlTextMarker, Piece
-from backends.wire.prompts import ChatPrompt
+from backends.wire.prompts import ChatPrompt, shown_content
 
 _NO_EFFORT: Final = "none"
 _THINKING_VARIABLES: Final = ("enable_thinking", "thinking")
@@ -70,11 +70,12 @@ class ChatRenderer:
             UnsupportedByModelError: The template has no place for something that was asked for.
             PromptError: The template refuses the messages, in its own words.
         """
+        messages: list[dict[str, Any]] = [{**message, "content": shown_content(message)} for message in prompt.messages]
         try:
-            return self._render(prompt, prompt.messages)
+            return self._render(prompt, messages)
         except PromptError:
-            moved = _late_system_as_user(prompt.messages) if prompt.can_move_system else prompt.messages
-            if moved == prompt.messages:
+            moved = _late_system_as_user(messages) if prompt.can_move_system else messages
+            if moved == messages:
                 raise
             return self._render(prompt, moved)
 

@@ -1,16 +1,43 @@
 """What a sequence continues: a conversation, a text, token ids, or the prompt of another sequence."""
 
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import msgspec
+
+
+class TextPart(msgspec.Struct, frozen=True, tag="text"):
+    """A text in a message's content."""
+
+    text: str
+
+
+ContentPart = TextPart
+"""What a message's content is made of where it is not one text; an image would be one more member of a union."""
+
+
+class PromptMessage(TypedDict):
+    """One message, in OpenAI's words, as templates know them."""
+
+    role: str
+    content: str | list[ContentPart] | None
+    name: NotRequired[str]
+    reasoning_content: NotRequired[str]
+    tool_calls: NotRequired[list[dict[str, Any]]]
+    tool_call_id: NotRequired[str]
+
+
+def shown_content(message: PromptMessage) -> str | None:
+    """Return a message's content as a template is given it: its texts, joined by line ends."""
+    content = message["content"]
+    return "\n".join(part.text for part in content) if isinstance(content, list) else content
 
 
 class ChatPrompt(msgspec.Struct, frozen=True, tag=True):
     """A conversation, rendered in the worker with the model's own template.
 
     Attributes:
-        messages: OpenAI-shaped messages; content is text (parts already joined by the gateway), or None beside tool
-            calls; the `arguments` of tool calls are JSON objects here, not texts.
+        messages: Their content is None beside tool calls and thoughts only; the `arguments` of tool calls are JSON
+            objects here, not texts.
         tools: OpenAI-shaped tools that the template is to show to the model; empty = none.
         template_kwargs: Further variables of the template, from `chat_template_kwargs`.
         enable_thinking: Wish of the request; None = as the template has it.
@@ -26,7 +53,7 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag=True):
         truncates: Whether the oldest turns are left out where the context does not hold all of them.
     """
 
-    messages: list[dict[str, Any]]
+    messages: list[PromptMessage]
     tools: list[dict[str, Any]] = []
     template_kwargs: dict[str, Any] = {}
     enable_thinking: bool | None = None

@@ -5,11 +5,12 @@ Every protocol asks here; a request's own fields go before all of it. Not here: 
 """
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 from msgspec.structs import asdict
 
+from backends.wire.prompts import PromptMessage
 from registry.settings import NO_SETTINGS, ModelSettings, PresetMessage
 from router.config import GenerationConfig
 from router.errors import InvalidRequestError
@@ -46,8 +47,8 @@ class RequestDefaults(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def with_system(
-    messages: list[dict[str, Any]], system: str | None, preset: Sequence[PresetMessage] = ()
-) -> list[dict[str, Any]]:
+    messages: list[PromptMessage], system: str | None, preset: Sequence[PresetMessage] = ()
+) -> list[PromptMessage]:
     """Return a conversation that begins as its model has it: with a system prompt, and with a preset conversation.
 
     A system prompt at the beginning of the request stays first, before the preset conversation: templates want it so.
@@ -58,7 +59,9 @@ def with_system(
     """
     if preset:
         own = messages[:1] if messages and messages[0]["role"] == "system" else []
-        shown = [{"role": item.role, "content": item.content} for item in preset if not own or item.role != "system"]
+        shown: list[PromptMessage] = [
+            {"role": item.role, "content": item.content} for item in preset if not own or item.role != "system"
+        ]
         messages = [*own, *shown, *messages[len(own) :]]
     if system is None or any(message["role"] == "system" for message in messages):
         return messages

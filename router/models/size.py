@@ -4,11 +4,11 @@ Nothing here is shown as a measured figure: lengths in tokens are estimates, and
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
+from backends.wire.prompts import ChatPrompt, Prompt, PromptMessage, TextPrompt, TokenPrompt, shown_content
 
 CHARS_PER_TOKEN: Final = 4
 """Of English text, about, with the vocabularies in use; it only has to tell short prompts from long ones."""
@@ -66,7 +66,7 @@ def _beginnings(prompt: ChatPrompt) -> list[tuple[int, int]]:
     return found
 
 
-def _text_of(message: dict[str, Any]) -> str:
-    content = message.get("content") or ""
+def _text_of(message: PromptMessage) -> str:
+    content = shown_content(message) or ""
     calls = message.get("tool_calls")
-    return f"{content}{msgspec.json.encode(calls).decode()}" if calls else str(content)
+    return f"{content}{msgspec.json.encode(calls).decode()}" if calls else content

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from backends.wire.prompts import PromptMessage, shown_content
 from router.errors import InvalidRequestError
 from router.protocols.anthropic.schemas import (
     ContentBlock,
@@ -37,7 +38,7 @@ class PromptMessages(msgspec.Struct, frozen=True):
         continuation: How the answer begins, when the last message is the assistant's; None = it is the user's.
     """
 
-    messages: list[dict[str, Any]]
+    messages: list[PromptMessage]
     continuation: str | None
 
 
@@ -61,14 +62,14 @@ def read_messages(messages: list[Message], system: str | list[TextBlock] | None)
         raise InvalidRequestError(
             f"{where}: an answer that is to be continued cannot begin with thinking; send its text only", where
         )
-    return PromptMessages(reader.turns[:-1], last["content"])
+    return PromptMessages(reader.turns[:-1], shown_content(last))
 
 
 class _Reader:
     """Collects turns; knows the calls that were made."""
 
     def __init__(self) -> None:
-        self.turns: list[dict[str, Any]] = []
+        self.turns: list[PromptMessage] = []
         self._calls: dict[str, str] = {}
 
     def read(self, message: Message, where: str) -> None:
@@ -105,7 +106,7 @@ class _Reader:
             text = f"{self.turns.pop()['content']}\n{text}"
         self.turns.append({"role": "user", "content": text})
 
-    def _result(self, block: ToolResultBlock, where: str) -> dict[str, Any]:
+    def _result(self, block: ToolResultBlock, where: str) -> PromptMessage:
         name = self._calls.get(block.tool_use_id)
         if name is None:
             path = f"{where}.tool_use_id"
@@ -116,13 +117,13 @@ class _Reader:
         return {"role": "tool", "content": shown, "tool_call_id": block.tool_use_id, "name": name}
 
     def _read_assistant(self, blocks: list[ContentBlock], where: str) -> None:
-        turn: dict[str, Any] = {"role": "assistant", "content": ""}
+        turn: PromptMessage = {"role": "assistant", "content": ""}
         if self.turns and self.turns[-1]["role"] == "assistant":
             turn = self.turns.pop()
         for index, block in enumerate(blocks):
             match block:
                 case TextBlock(text=text):
-                    turn["content"] = (turn["content"] or "") + text
+                    turn["content"] = f"{turn['content'] or ''}{text}"
                 case ThinkingBlock(thinking=thinking):
                     if thinking:
                         turn["reasoning_content"] = turn.get("reasoning_content", "") + thinking

@@ -7,6 +7,7 @@ that say which result answers which call, in their order.
 from collections.abc import Sequence
 from typing import Any, Final
 
+from backends.wire.prompts import PromptMessage
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.protocols.fields.support import not_honoured
 from router.protocols.ollama.schemas import Message, ToolCall
@@ -20,7 +21,7 @@ _ROLES: Final = {
 }
 
 
-def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+def template_messages(messages: Sequence[Message]) -> list[PromptMessage]:
     """Return what the template is given."""
     reader = _Reader()
     return [reader.read(message, f"messages[{index}]") for index, message in enumerate(messages)]
@@ -33,7 +34,7 @@ class _Reader:
         self._num_calls = 0
         self._open_calls: list[tuple[str, str]] = []
 
-    def read(self, message: Message, where: str) -> dict[str, Any]:
+    def read(self, message: Message, where: str) -> PromptMessage:
         """Return one message as the template is given it."""
         role = _ROLES.get(message.role.lower())
         if role is None:
@@ -43,14 +44,16 @@ class _Reader:
             )
         for name, field in not_honoured(message):
             raise UnsupportedFieldError(f"{where}.{name}: {field.hint}", f"{where}.{name}")
-        read: dict[str, Any] = {"role": role, "content": message.content or ""}
+        read: PromptMessage = {"role": role, "content": message.content or ""}
         if message.thinking:
             _only_for(role, "assistant", f"{where}.thinking")
             read["reasoning_content"] = message.thinking
         if message.tool_calls:
             _only_for(role, "assistant", f"{where}.tool_calls")
             read["tool_calls"] = [self._call(call, f"{where}.tool_calls[{index}]") for index, call in _each(message)]
-        return read | (self._result(message) if role == "tool" else {})
+        if role == "tool":
+            self._add_result_fields(read, message)
+        return read
 
     def _call(self, call: ToolCall, where: str) -> dict[str, Any]:
         if call.type not in {None, "", "function"}:
@@ -62,15 +65,18 @@ class _Reader:
         function = {"name": call.function.name, "arguments": call.function.arguments or {}}
         return {"id": call_id, "type": "function", "function": function}
 
-    def _result(self, message: Message) -> dict[str, Any]:
-        """Return which call a result is for: that of its id, the first of its name, or the first that has none."""
+    def _add_result_fields(self, read: PromptMessage, message: Message) -> None:
+        """Say which call a result is for: that of its id, the first of its name, or the first that has none."""
         wanted_id, wanted_name = message.tool_call_id, message.tool_name
         for index, (call_id, name) in enumerate(self._open_calls):
             if wanted_id == call_id or (not wanted_id and wanted_name in {None, "", name}):
                 del self._open_calls[index]
-                return {"tool_call_id": call_id, "name": name}
-        fields = {"tool_call_id": wanted_id, "name": wanted_name}
-        return {key: value for key, value in fields.items() if value}
+                wanted_id, wanted_name = call_id, name
+                break
+        if wanted_id:
+            read["tool_call_id"] = wanted_id
+        if wanted_name:
+            read["name"] = wanted_name
 
 
 def _each(message: Message) -> enumerate[ToolCall]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt
+from backends.wire.prompts import ChatPrompt, Prompt, PromptMessage, TextPrompt
 from backends.wire.request import Constraint, OutputSpec, SequenceSpec
 from registry.facts import ChatTemplateFacts
 from router.errors import InvalidRequestError, UnsupportedFieldError
@@ -148,7 +148,7 @@ def _with_options(request: ChatRequest) -> ChatRequest:
     return msgspec.structs.replace(request, options=msgspec.structs.replace(options, **missing)) if missing else request
 
 
-def _continuation(messages: list[dict[str, Any]]) -> str | None:
+def _continuation(messages: list[PromptMessage]) -> str | None:
     """Take the last message away if it is the beginning of the answer, as Ollama has it; return its text."""
     last = messages[-1]
     if last["role"] != "assistant" or last.keys() != {"role", "content"} or not last["content"]:
@@ -222,7 +222,7 @@ def _prompt(request: GenerateRequest, defaults: RequestDefaults, template: ChatT
         _refuse_thinking(request)
         return TextPrompt(prompt)
     thinking, effort = _thinking(request, template)
-    messages: list[dict[str, Any]] = [{"role": "user", "content": prompt}]
+    messages: list[PromptMessage] = [{"role": "user", "content": prompt}]
     if request.system:
         messages.insert(0, {"role": "system", "content": request.system})
     return ChatPrompt(

@@ -1,71 +1,72 @@
 """Chat messages of a request to those that a model's template reads. Pure.
 
-Contents are joined to one text, the arguments of tool calls become objects; whatever else a message of OpenAI's may
-carry is refused by its path.
+The arguments of tool calls become objects; what else a message of OpenAI's may carry and is not honoured is refused by
+its path.
 """
 
 from typing import Any, Final
 
+from backends.wire.prompts import ContentPart, PromptMessage, TextPart
 from registry.engines import EngineKind
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.body import decode_object
 from router.protocols.fields.support import not_honoured
-from router.protocols.openai.schemas import ChatMessage, TextPart, ToolCall
+from router.protocols.openai import schemas
+from router.protocols.openai.schemas import ChatMessage, ToolCall
 
 _ROLES: Final = {"developer": "system"}
 
 
-def template_messages(messages: list[ChatMessage], engine: EngineKind) -> list[dict[str, Any]]:
+def template_messages(messages: list[ChatMessage], engine: EngineKind) -> list[PromptMessage]:
     """Return what the template is given."""
     return [_read(message, f"messages[{index}]", engine) for index, message in enumerate(messages)]
 
 
-def _read(message: ChatMessage, where: str, engine: EngineKind) -> dict[str, Any]:
+def _read(message: ChatMessage, where: str, engine: EngineKind) -> PromptMessage:
     _refuse_unsupported(message, where, engine)
-    rendered: dict[str, Any] = {
+    read: PromptMessage = {
         "role": _ROLES.get(message.role, message.role),
         "content": _content(message, where, engine),
     }
     if message.name is not None:
-        rendered["name"] = message.name
+        read["name"] = message.name
     if message.reasoning_content is not None:
         _only_for(message, "reasoning_content", "assistant", where)
-        rendered["reasoning_content"] = message.reasoning_content
-    return rendered | _tool_fields(message, where)
+        read["reasoning_content"] = message.reasoning_content
+    _add_tool_fields(read, message, where)
+    return read
 
 
-def _content(message: ChatMessage, where: str, engine: EngineKind) -> str | None:
+def _content(message: ChatMessage, where: str, engine: EngineKind) -> str | list[ContentPart] | None:
     if message.content is None:
         if message.tool_calls:
             return None
         raise InvalidRequestError(f"{where}.content: a text is needed", f"{where}.content")
     if isinstance(message.content, str):
         return message.content
-    return "\n".join(_text(part, f"{where}.content[{index}]", engine) for index, part in enumerate(message.content))
+    return [_part(part, f"{where}.content[{index}]", engine) for index, part in enumerate(message.content)]
 
 
-def _text(part: TextPart, where: str, engine: EngineKind) -> str:
+def _part(part: schemas.TextPart, where: str, engine: EngineKind) -> ContentPart:
     if part.type != "text":
         raise UnsupportedFieldError(f"{where}.type: only text parts are supported, got {part.type!r:.40}", where)
     _refuse_unsupported(part, where, engine)
     if part.text is None:
         raise InvalidRequestError(f"{where}.text: a text part needs a text", f"{where}.text")
-    return part.text
+    return TextPart(part.text)
 
 
-def _tool_fields(message: ChatMessage, where: str) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
+def _add_tool_fields(read: PromptMessage, message: ChatMessage, where: str) -> None:
     if message.tool_calls:
         _only_for(message, "tool_calls", "assistant", where)
         calls = enumerate(message.tool_calls)
-        fields["tool_calls"] = [_call(call, f"{where}.tool_calls[{index}]") for index, call in calls]
+        read["tool_calls"] = [_call(call, f"{where}.tool_calls[{index}]") for index, call in calls]
     if message.tool_call_id is not None:
         _only_for(message, "tool_call_id", "tool", where)
-        fields["tool_call_id"] = message.tool_call_id
+        read["tool_call_id"] = message.tool_call_id
     elif message.role == "tool":
         path = f"{where}.tool_call_id"
         raise InvalidRequestError(f"{path}: a tool message says which call it answers; send the call's id", path)
-    return fields
 
 
 def _only_for(message: ChatMessage, name: str, role: str, where: str) -> None:
@@ -76,7 +77,7 @@ def _only_for(message: ChatMessage, name: str, role: str, where: str) -> None:
         )
 
 
-def _refuse_unsupported(part: ChatMessage | TextPart, where: str, engine: EngineKind) -> None:
+def _refuse_unsupported(part: ChatMessage | schemas.TextPart, where: str, engine: EngineKind) -> None:
     for name, field in not_honoured(part, engine):
         path = f"{where}.{name}"
         way_out = f": {field.hint}" if field.hint else "; leave it out"

@@ -1,16 +1,14 @@
 """Items of a conversation to the messages that a model's template reads. Pure."""
 
 from collections.abc import Iterable
-from typing import Any
 
+from backends.wire.prompts import PromptMessage
 from router.errors import InvalidRequestError
 from router.protocols.openai.messages import call_arguments
 from router.protocols.responses.items import Item
 
-Message = dict[str, Any]
 
-
-def conversation_messages(items: Iterable[Item], instructions: str | None) -> list[Message]:
+def conversation_messages(items: Iterable[Item], instructions: str | None) -> list[PromptMessage]:
     """Return what the template is given.
 
     What an assistant thought, said and called in a row is one message, as the model wrote it. System messages at the
@@ -21,7 +19,7 @@ def conversation_messages(items: Iterable[Item], instructions: str | None) -> li
         items: Of the whole conversation, as they are kept.
         instructions: Of this request alone; they come first.
     """
-    messages: list[Message] = [] if instructions is None else [{"role": "system", "content": instructions}]
+    messages: list[PromptMessage] = [] if instructions is None else [{"role": "system", "content": instructions}]
     called: set[str] = set()
     for item in items:
         match item["type"]:
@@ -40,7 +38,7 @@ def conversation_messages(items: Iterable[Item], instructions: str | None) -> li
     return _without_open_thoughts(messages)
 
 
-def _add_message(messages: list[Message], item: Item) -> None:
+def _add_message(messages: list[PromptMessage], item: Item) -> None:
     text = "\n".join(part["text"] for part in item["content"])
     role = "system" if item["role"] == "developer" else item["role"]
     last = messages[-1] if messages else None
@@ -48,18 +46,18 @@ def _add_message(messages: list[Message], item: Item) -> None:
         last["content"] = text
         return
     if role == "system" and len(messages) == 1 and last is not None and last["role"] == "system":
-        last["content"] += "\n\n" + text
+        last["content"] = f"{last['content']}\n\n{text}"
         return
     messages.append({"role": role, "content": text})
 
 
-def _add_reasoning(messages: list[Message], item: Item) -> None:
+def _add_reasoning(messages: list[PromptMessage], item: Item) -> None:
     text = "".join(part["text"] for part in item["content"])
     if text:
         messages.append({"role": "assistant", "content": None, "reasoning_content": text})
 
 
-def _add_call(messages: list[Message], item: Item) -> None:
+def _add_call(messages: list[PromptMessage], item: Item) -> None:
     arguments = call_arguments(item["arguments"], "input")
     call = {"id": item["call_id"], "type": "function", "function": {"name": item["name"], "arguments": arguments}}
     if messages and messages[-1]["role"] == "assistant":
@@ -68,7 +66,7 @@ def _add_call(messages: list[Message], item: Item) -> None:
         messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
 
 
-def _without_open_thoughts(messages: list[Message]) -> list[Message]:
+def _without_open_thoughts(messages: list[PromptMessage]) -> list[PromptMessage]:
     """Give thoughts that nothing came of an empty text: templates want a content beside no calls."""
     for message in messages:
         if _is_open_thought(message):
@@ -76,5 +74,5 @@ def _without_open_thoughts(messages: list[Message]) -> list[Message]:
     return messages
 
 
-def _is_open_thought(message: Message) -> bool:
+def _is_open_thought(message: PromptMessage) -> bool:
     return message["role"] == "assistant" and message["content"] is None and "tool_calls" not in message

@@ -8,10 +8,9 @@ from typing import Final
 
 import msgspec
 
-from backends.wire.prompts import ChatPrompt
+from backends.wire.prompts import ChatPrompt, PromptMessage
 from backends.wire.questions import CountTokens, TokenCount
 from router.errors import ContextLengthExceededError
-from router.protocols.responses.messages import Message
 from router.requests.asking import ask
 from router.requests.generation import GenerationRequest
 from router.services import Services
@@ -70,9 +69,9 @@ async def _fits(services: Services, wanted: GenerationRequest, prompt: ChatPromp
     return reply.answer.num_tokens + room <= reply.model.context_length
 
 
-def _turns(messages: list[Message]) -> list[list[Message]]:
+def _turns(messages: list[PromptMessage]) -> list[list[PromptMessage]]:
     """Cut a conversation at its user messages; what comes before the first is a turn of its own."""
-    cut: list[list[Message]] = []
+    cut: list[list[PromptMessage]] = []
     for message in messages:
         if not cut or message["role"] == "user":
             cut.append([])
@@ -80,13 +79,13 @@ def _turns(messages: list[Message]) -> list[list[Message]]:
     return cut
 
 
-def without_oldest_turns(messages: list[Message], num_dropped: int) -> list[Message]:
+def without_oldest_turns(messages: list[PromptMessage], num_dropped: int) -> list[PromptMessage]:
     """Return a conversation without its oldest turns; system messages stay, wherever they are."""
     system = [message for message in messages if message["role"] == "system"]
     said = _turns([message for message in messages if message["role"] != "system"])
     return [*system, *(message for turn in said[num_dropped:] for message in turn)]
 
 
-def num_droppable_turns(messages: list[Message]) -> int:
+def num_droppable_turns(messages: list[PromptMessage]) -> int:
     """Return how many turns there are beside the last, which is what is asked."""
     return max(0, len(_turns([message for message in messages if message["role"] != "system"])) - 1)

@@ -9,12 +9,12 @@ from backends.prompting.intake import Intake
 from backends.prompting.renderer import ChatRenderer
 from backends.sequence import Sequence
 from backends.wire.messages import Finished, Generate
-from backends.wire.prompts import ChatPrompt, TextPrompt
+from backends.wire.prompts import ChatPrompt, PromptMessage, TextPrompt
 from backends.wire.request import SamplingParams, SequenceSpec
 from tests.backends.prompting.test_intake import IM_END, MODEL
 from tests.backends.prompting.test_renderer import render
 
-USER = [{"role": "user", "content": "next"}]
+USER: list[PromptMessage] = [{"role": "user", "content": "next"}]
 GREETING = "{% if messages[0].role != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}"
 PLAIN = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 

@@ -7,22 +7,22 @@ from backends.errors import ContextLengthError
 from backends.fake.engine import FakeTokenizer
 from backends.prompting.intake import ANSWER_SHARE, Intake, shorter_conversations
 from backends.wire.messages import Generate
-from backends.wire.prompts import ChatPrompt
+from backends.wire.prompts import ChatPrompt, PromptMessage
 from backends.wire.request import SamplingParams, SequenceSpec
 from tests.backends.prompting.test_intake import MODEL
 
-SYSTEM = {"role": "system", "content": "S"}
+SYSTEM: PromptMessage = {"role": "system", "content": "S"}
 
 
-def user(text: str) -> dict[str, str]:
+def user(text: str) -> PromptMessage:
     return {"role": "user", "content": text}
 
 
-def assistant(text: str) -> dict[str, str]:
+def assistant(text: str) -> PromptMessage:
     return {"role": "assistant", "content": text}
 
 
-def prepared(messages: list[dict[str, str]], context_length: int, *, truncates: bool = True) -> str:
+def prepared(messages: list[PromptMessage], context_length: int, *, truncates: bool = True) -> str:
     intake = Intake(FakeTokenizer(), msgspec.structs.replace(MODEL, context_length=context_length))
     prompt = intake.prepare(ChatPrompt(messages, truncates=truncates))
     intake.sequence_for(Generate(1, ChatPrompt(messages), SequenceSpec(SamplingParams())), prompt.token_ids)
@@ -31,7 +31,7 @@ def prepared(messages: list[dict[str, str]], context_length: int, *, truncates: 
 
 
 def test_turns_go_from_the_oldest_on_with_all_that_belongs_to_them() -> None:
-    tool = {"role": "tool", "content": "r"}
+    tool: PromptMessage = {"role": "tool", "content": "r"}
     messages = [SYSTEM, user("1"), assistant("a"), tool, assistant("b"), user("2"), assistant("c"), user("3")]
     assert shorter_conversations(messages) == [[SYSTEM, *messages[5:]], [SYSTEM, *messages[7:]]]
 

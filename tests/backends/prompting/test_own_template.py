@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backends.wire.messages import Answered, Ask, Finished, Generate, Loaded, LoadFailed
-from backends.wire.prompts import ChatPrompt
+from backends.wire.prompts import ChatPrompt, PromptMessage
 from backends.wire.questions import (
     Answer,
     ApplyTemplate,
@@ -25,7 +25,7 @@ from tests.support.engine_driver import GREEDY
 from tests.support.worker_process import WorkerProcess
 
 OWN = "{% for m in messages %}[{{ m.role }}]{{ m.content }}<|im_end|>{% endfor %}"
-HI = [{"role": "user", "content": "hi"}]
+HI: list[PromptMessage] = [{"role": "user", "content": "hi"}]
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
 
 

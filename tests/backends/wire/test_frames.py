@@ -27,7 +27,7 @@ from backends.wire.messages import (
     Usage,
 )
 from backends.wire.output import Output
-from backends.wire.prompts import ChatPrompt, TextPrompt, TokenPrompt
+from backends.wire.prompts import ChatPrompt, TextPart, TextPrompt, TokenPrompt
 from backends.wire.request import SamplingParams, SequenceSpec
 
 COMMANDS: list[list[Command]] = [
@@ -35,7 +35,14 @@ COMMANDS: list[list[Command]] = [
     [
         Generate(
             1,
-            ChatPrompt([{"role": "user", "content": "🙂"}], template_kwargs={"x": [1, None]}),
+            ChatPrompt(
+                [
+                    {"role": "user", "content": "🙂"},
+                    {"role": "assistant", "content": None, "reasoning_content": "r", "tool_calls": [{"id": "c"}]},
+                    {"role": "tool", "content": [TextPart("a"), TextPart("b")], "name": "f", "tool_call_id": "c"},
+                ],
+                template_kwargs={"x": [1, None]},
+            ),
             SequenceSpec(SamplingParams(seed=2**32 - 1)),
         ),
         Generate(2, TextPrompt("abc"), SequenceSpec(SamplingParams(temperature=0), max_tokens=5, stop=("a", "b"))),

@@ -1,12 +1,10 @@
 """How much work a request is, told from its text."""
 
-from typing import Any
-
-from backends.wire.prompts import ChatPrompt, TextPrompt, TokenPrompt
+from backends.wire.prompts import ChatPrompt, PromptMessage, TextPart, TextPrompt, TokenPrompt
 from router.models.size import CHARS_PER_TOKEN, USUAL_ANSWER_TOKENS, size_of
 
 
-def says(*texts: str) -> list[dict[str, Any]]:
+def says(*texts: str) -> list[PromptMessage]:
     return [{"role": "user" if index % 2 == 0 else "assistant", "content": text} for index, text in enumerate(texts)]
 
 
@@ -43,7 +41,12 @@ def test_other_words_other_roles_and_other_tools_are_another_conversation() -> N
 
 def test_a_message_that_calls_tools_counts_its_calls() -> None:
     calls = [{"function": {"name": "look", "arguments": {"where": "here"}}}]
-    called = [{"role": "assistant", "content": None, "tool_calls": calls}]
+    called: list[PromptMessage] = [{"role": "assistant", "content": None, "tool_calls": calls}]
     assert (
         size_of([ChatPrompt(called)], None).num_prompt_tokens > size_of([ChatPrompt(says(""))], None).num_prompt_tokens
     )
+
+
+def test_parts_count_as_the_text_that_they_come_to() -> None:
+    parts: list[PromptMessage] = [{"role": "user", "content": [TextPart("x" * 40), TextPart("y" * 40)]}]
+    assert size_of([ChatPrompt(parts)], None) == size_of([ChatPrompt(says("x" * 40 + "\n" + "y" * 40))], None)

@@ -93,7 +93,7 @@ def test_the_beginning_does_not_hang_on_what_follows() -> None:
 
 def test_the_assistants_last_message_is_continued() -> None:
     begun = read(USER, {"role": "assistant", "content": "Sure: "})
-    assert begun == PromptMessages([USER], "Sure: ")
+    assert (begun.messages, begun.continuation) == ([USER], "Sure: ")
     assert read(USER).continuation is None
 
 

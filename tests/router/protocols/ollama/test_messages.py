@@ -5,12 +5,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from backends.wire.prompts import PromptMessage
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.protocols.ollama.messages import template_messages
 from router.protocols.ollama.schemas import Message
 
 
-def read(*messages: dict[str, Any]) -> list[dict[str, Any]]:
+def read(*messages: dict[str, Any]) -> list[PromptMessage]:
     return template_messages([msgspec.convert(message, Message) for message in messages])
 
 

@@ -2,12 +2,12 @@ from typing import Any
 
 import pytest
 
-from backends.wire.prompts import ChatPrompt
+from backends.wire.prompts import ChatPrompt, PromptMessage, TextPart
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from tests.router.protocols.openai.test_request import chat
 
 
-def rendered(*messages: dict[str, Any]) -> list[dict[str, Any]]:
+def rendered(*messages: dict[str, Any]) -> list[PromptMessage]:
     (prompt,) = chat(messages=messages).prompts
     assert isinstance(prompt, ChatPrompt)
     return prompt.messages
@@ -17,14 +17,14 @@ def call(arguments: str = "{}", **fields: Any) -> dict[str, Any]:
     return {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": arguments}, **fields}
 
 
-def test_messages_reach_the_template_as_text_with_names_and_reasoning() -> None:
+def test_messages_reach_the_worker_as_texts_with_names_and_reasoning() -> None:
     assert rendered(
         {"role": "developer", "content": "be brief"},
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "name": "eve"},
         {"role": "assistant", "content": "c", "reasoning_content": "hm"},
     ) == [
         {"role": "system", "content": "be brief"},
-        {"role": "user", "content": "a\nb", "name": "eve"},
+        {"role": "user", "content": [TextPart("a"), TextPart("b")], "name": "eve"},
         {"role": "assistant", "content": "c", "reasoning_content": "hm"},
     ]
 
@@ -41,7 +41,7 @@ def test_calls_reach_the_template_with_their_arguments_as_objects() -> None:
                 {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": {"a": [1, {"b": None}]}}}
             ],
         },
-        {"role": "tool", "content": "done", "tool_call_id": "call_1"},
+        {"role": "tool", "content": [TextPart("done")], "tool_call_id": "call_1"},
     ]
 
 

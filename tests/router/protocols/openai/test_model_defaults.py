@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from backends.wire.prompts import ChatPrompt
+from backends.wire.prompts import ChatPrompt, PromptMessage
 from registry.engines import EngineKind
 from registry.settings import ModelSettings, PresetMessage
 from router.config import GenerationConfig
@@ -37,7 +37,7 @@ def complete(settings: dict[str, Any], **body: Any) -> GenerationRequest:
     return generation_for(request, ChosenModel(ModelRequest("m"), EngineKind.MLX, defaults), RequestHeaders())
 
 
-def messages_of(settings: dict[str, Any], *messages: dict[str, Any]) -> list[dict[str, Any]]:
+def messages_of(settings: dict[str, Any], *messages: dict[str, Any]) -> list[PromptMessage]:
     request = msgspec.convert({"model": "m", "messages": list(messages)}, ChatRequest)
     defaults = RequestDefaults.of(CONFIG, ModelSettings(**settings))
     (prompt,) = generation_for(

@@ -2,12 +2,13 @@ from typing import Any
 
 import pytest
 
+from backends.wire.prompts import PromptMessage
 from router.errors import InvalidRequestError
 from router.protocols.responses.items import Item, read_items
 from router.protocols.responses.messages import conversation_messages
 
 
-def messages_of(*sent: Any, instructions: str | None = None) -> list[dict[str, Any]]:
+def messages_of(*sent: Any, instructions: str | None = None) -> list[PromptMessage]:
     items = [item for item in read_items(list(sent)) if isinstance(item, dict)]
     return conversation_messages(items, instructions)
 

@@ -7,7 +7,7 @@ import httpx
 import msgspec
 
 from backends.fake.engine import FakeOptions
-from backends.wire.prompts import ChatPrompt
+from backends.wire.prompts import ChatPrompt, PromptMessage
 from router.config import Config, ConversationsConfig
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
@@ -30,7 +30,7 @@ def text_of(body: Any) -> str:
     return "".join(part["text"] for item in body["output"] for part in item["content"])
 
 
-async def messages_given(front: FakeFront, send: Any) -> list[dict[str, Any]]:
+async def messages_given(front: FakeFront, send: Any) -> list[PromptMessage]:
     """Return the conversation that a request puts in, as the template is given it."""
     task = asyncio.ensure_future(send)
     await front.fleet.until(lambda: bool(front.running), "it runs")
@@ -195,7 +195,7 @@ async def test_truncation_drops_the_oldest_turns_whole(front: FakeFront) -> None
     assert refused.json()["error"]["code"] == "context_length_exceeded"
     messages = await messages_given(front, front.client.post(PATH, json=body | {"truncation": "auto"}))
     assert messages[0] == {"role": "system", "content": "Be brief."}
-    assert [message["content"][0] for message in messages[1:]] == ["3", "4", "5"]
+    assert [str(message["content"])[0] for message in messages[1:]] == ["3", "4", "5"]
     alone = body | {"input": "x" * 300, "truncation": "auto"}
     assert (await front.client.post(PATH, json=alone)).json()["error"]["code"] == "context_length_exceeded"
 
