@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from registry.catalogue import Adapter, Artifact, Model
-from registry.engines import EngineKind
+from registry.engines import EngineKind, EngineSetting
 from registry.errors import DatabaseError, ModelNotFoundError
 from registry.names import parse_model_reference
 from registry.settings import LoadSettings
@@ -22,7 +22,7 @@ from router.models.adapters import find_adapters
 from router.models.auto.learning import AutoLearning
 from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
-from router.models.targets import Choice, EngineReason, Purpose, Target, choose, parse_engine, usable_artifacts
+from router.models.targets import Choice, EngineReason, Purpose, Target, choose, usable_artifacts
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class ModelDirectory:
     def model_request(
         self,
         reference: str,
-        engine_header: str | None,
+        by_header: EngineSetting | None = None,
         purpose: Purpose = Purpose.GENERATE,
         load: LoadSettings = AS_CONFIGURED,
     ) -> ModelRequest:
@@ -114,24 +114,21 @@ class ModelDirectory:
 
         Args:
             reference: `name`, perhaps with `+adapter`, `@engine` or both.
-            engine_header: Value of X-Mlxr-Engine, or None.
+            by_header: The engine that the header X-Mlxr-Engine names, or None.
 
         Raises:
             InvalidModelNameError: No valid reference.
-            InvalidRequestError: An unknown engine, or two that differ.
+            InvalidRequestError: Name and header want engines that differ.
             ModelNotFoundError: There is no such model, or it has no such adapter.
         """
         name, engine, adapter = parse_model_reference(reference)
-        if engine_header is not None:
-            header_engine = parse_engine(engine_header.strip(), param=ENGINE_HEADER)
-            if engine is not None and engine != header_engine:
-                message = f"model says engine {engine}, {ENGINE_HEADER} says {header_engine}; send one of the two"
-                raise InvalidRequestError(message, "model")
-            engine = header_engine
+        if None not in {engine, by_header} and engine is not by_header:
+            message = f"model says engine {engine}, {ENGINE_HEADER} says {by_header}; send one of the two"
+            raise InvalidRequestError(message, "model")
         model = self.get(name)
         if adapter is not None:
             find_adapters(model, adapter)
-        return ModelRequest(model.name, engine, purpose, load, adapter=adapter)
+        return ModelRequest(model.name, engine or by_header, purpose, load, adapter=adapter)
 
     def resolve(self, model_request: ModelRequest) -> Choice:
         """Return the artifact and engine that a request means under the settings in force.

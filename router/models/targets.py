@@ -105,18 +105,6 @@ def keep_alive_seconds(setting: float | Literal["forever"] | None) -> float | No
     return FOREVER_S if setting == "forever" else setting
 
 
-def parse_engine(text: str, *, param: str) -> EngineSetting:
-    """Return the engine setting that a client wrote.
-
-    Raises:
-        InvalidRequestError: It is none.
-    """
-    try:
-        return EngineSetting(text)
-    except ValueError as exc:
-        raise InvalidRequestError(f"{param}: unknown engine {text!r:.40}; use auto, mlx or llamacpp", param) from exc
-
-
 def choose(
     model: Model,
     *,

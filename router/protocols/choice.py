@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from registry.engines import EngineKind
+from registry.engines import EngineKind, EngineSetting
 from registry.settings import LoadSettings
 from router.errors import MissingFieldError
 from router.models.defaults import RequestDefaults
@@ -57,7 +57,7 @@ def model_in_query(parameters: Mapping[str, str]) -> str | None:
 def model_request_or_default(
     services: Services,
     model: str | None,
-    engine_header: str | None,
+    engine: EngineSetting | None,
     purpose: Purpose = Purpose.DESCRIBE,
     load: LoadSettings = AS_CONFIGURED,
 ) -> ModelRequest:
@@ -65,7 +65,7 @@ def model_request_or_default(
 
     Args:
         model: As the client named it; None = the one that is loaded, or else the only one there is.
-        engine_header: Value of X-Mlxr-Engine, or None.
+        engine: By the header X-Mlxr-Engine, or None.
         load: What is wanted of the load of a model that was named.
 
     Raises:
@@ -74,14 +74,14 @@ def model_request_or_default(
         RegistryError: There is no such model, or the registry cannot be read.
     """
     if model is not None:
-        return services.models.model_request(model, engine_header, purpose, load)
+        return services.models.model_request(model, engine, purpose, load)
     resident = resident_workers(services)
     if len(resident) == 1 and resident[0].target is not None:
         target = resident[0].target
         # On the engine where it is, lest a look at a model moves it.
-        reference = target.label if engine_header is not None else f"{target.label}@{target.engine}"
-        return services.models.model_request(reference, engine_header, purpose)
+        reference = target.label if engine is not None else f"{target.label}@{target.engine}"
+        return services.models.model_request(reference, engine, purpose)
     known = services.models.list()
     if len(known) == 1:
-        return services.models.model_request(known[0].name, engine_header, purpose)
+        return services.models.model_request(known[0].name, engine, purpose)
     raise MissingFieldError("The field 'model' is required: more than one model could be meant.", "model")

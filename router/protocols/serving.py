@@ -16,7 +16,7 @@ from backends.wire.questions import CountTokens, Question, TokenCount
 from router.http.asgi import json_reply
 from router.http.body import read_body
 from router.http.dialect import OPENAI, Dialect
-from router.http.headers import ENGINE_HEADER, REQUEST_ID_HEADER
+from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import EventStream, until_disconnect
 from router.models.model_request import ModelRequest
 from router.requests.asking import Reply, ask
@@ -55,11 +55,6 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
     fingerprint: bytes
     headers: RequestHeaders
-
-    @property
-    def engine(self) -> str | None:
-        """The header X-Mlxr-Engine."""
-        return self.request.headers.get(ENGINE_HEADER)
 
 
 async def arrive(request: Request[Any, Any, Any], services: Services) -> Arrival:

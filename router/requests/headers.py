@@ -1,7 +1,4 @@
-"""The request headers of mlxr's own that say how a request is scheduled, the same in every protocol. Pure.
-
-Not here: what `X-Mlxr-Engine` may say, which is read with the model's name (`model_directory`).
-"""
+"""The request headers of mlxr's own, the same in every protocol: where and when a request is served. Pure."""
 
 import math
 from collections.abc import Mapping
@@ -10,11 +7,12 @@ from typing import Final
 import msgspec
 
 from backends.wire.request import Priority
+from registry.engines import EngineSetting
 from registry.errors import InvalidSettingError
 from registry.settings import LOAD_SETTINGS, LoadSettings, settings_from_text
 from router.config.background import MAX_SECONDS
 from router.errors import InvalidRequestError
-from router.http.headers import LOAD_HEADER, PRIORITY_HEADER, SESSION_HEADER, TIMEOUT_HEADER
+from router.http.headers import ENGINE_HEADER, LOAD_HEADER, PRIORITY_HEADER, SESSION_HEADER, TIMEOUT_HEADER
 from router.models.load_settings import AS_CONFIGURED
 
 MAX_SESSION_CHARS: Final = 512
@@ -30,10 +28,12 @@ class RequestHeaders(msgspec.Struct, frozen=True, kw_only=True):
     """What the headers ask for; None = they do not say.
 
     Attributes:
+        engine: Comes before the model's setting.
         timeout_s: For the whole request, above 0.
         load: How the model is to be loaded; comes before the model's settings.
     """
 
+    engine: EngineSetting | None = None
     priority: Priority | None = None
     session_id: str | None = None
     timeout_s: float | None = None
@@ -50,11 +50,27 @@ def read_headers(headers: Mapping[str, str]) -> RequestHeaders:
         InvalidRequestError: One has a value that it cannot have; `param` is its name.
     """
     return RequestHeaders(
+        engine=read_engine_header(headers.get(ENGINE_HEADER)),
         priority=_priority(headers.get(PRIORITY_HEADER)),
         session_id=_session_id(headers.get(SESSION_HEADER)),
         timeout_s=_timeout_s(headers.get(TIMEOUT_HEADER)),
         load=read_load_header(headers.get(LOAD_HEADER)),
     )
+
+
+def read_engine_header(text: str | None) -> EngineSetting | None:
+    """Read which engine a request wants; None where the header is absent.
+
+    Raises:
+        InvalidRequestError: There is no such engine.
+    """
+    if text is None:
+        return None
+    try:
+        return EngineSetting(text.strip())
+    except ValueError as exc:
+        message = f"{ENGINE_HEADER}: unknown engine {text.strip()!r:.40}; use auto, mlx or llamacpp"
+        raise InvalidRequestError(message, ENGINE_HEADER) from exc
 
 
 def read_load_header(text: str | None) -> LoadSettings:

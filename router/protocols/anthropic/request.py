@@ -64,7 +64,7 @@ def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
     headers = arrival.headers
     if headers.session_id is None:
         headers = msgspec.structs.replace(headers, session_id=_agent_session(arrival.request.headers))
-    model = chosen_model(services, services.models.model_request(body.model, arrival.engine, load=headers.load))
+    model = chosen_model(services, services.models.model_request(body.model, headers.engine, load=headers.load))
     head = AnthropicHead(
         answer_id=AnthropicHead.new_id(),
         model=body.model,

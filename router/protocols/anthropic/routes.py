@@ -51,7 +51,7 @@ async def count_message_tokens(request: _AnyRequest, services: NamedDependency[S
     """Count a conversation's tokens."""
     arrival = await arrive(request, services)
     body = decode_body(arrival.raw, CountRequest)
-    model_request = services.models.model_request(body.model, arrival.engine, load=arrival.headers.load)
+    model_request = services.models.model_request(body.model, arrival.headers.engine, load=arrival.headers.load)
     services.models.resolve(model_request)
     prompt = prompt_for(body, services.defaults_for(model_request.model))
     return json_reply(InputTokens(await count_tokens(services, request, model_request, prompt)))

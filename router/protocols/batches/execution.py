@@ -111,7 +111,7 @@ async def _attempt(services: Services, batch: Batch, body: bytes) -> tuple[str, 
         case "/v1/embeddings":
             return await _embed(services, body, client)
         case "/v1/responses":
-            asked = await read_request(services, body, engine=None, headers=_HEADERS)
+            asked = await read_request(services, body, _HEADERS)
             _check_whole(asked.head.request.stream, "stream")
             _check_whole(asked.head.request.background, "background")
             answering = response_answering(services, asked)
@@ -120,7 +120,7 @@ async def _attempt(services: Services, batch: Batch, body: bytes) -> tuple[str, 
             schema: type[ChatRequest | CompletionRequest] = CompletionRequest if is_text else ChatRequest
             request = decode_body(body, schema)
             _check_whole(request.stream, "stream")
-            answering = openai_answering(services, request, engine=None, headers=_HEADERS)
+            answering = openai_answering(services, request, _HEADERS)
     assert isinstance(answering.wanted, GenerationRequest)
     running: RunningRequest = start(services, answering, client=client)
     answer = await whole_answer(running.follow())
@@ -130,7 +130,7 @@ async def _attempt(services: Services, batch: Batch, body: bytes) -> tuple[str, 
 
 
 async def _embed(services: Services, body: bytes, client: str) -> tuple[str, bytes]:
-    request, wanted = read_embedding_request(services, body, None)
+    request, wanted = read_embedding_request(services, body, _HEADERS)
     wanted = msgspec.structs.replace(wanted, priority=Priority.BACKGROUND)
     facts = RequestFacts(request_id=new_embedding_id(), protocol="openai", client=client)
     vectors = await start_embedding(services, wanted, facts).result()

@@ -20,7 +20,7 @@ from router.protocols.llamaserver.props import props_of, slots_of
 from router.protocols.llamaserver.schemas import DetokenizeRequest, TokenizeRequest
 from router.protocols.openai.counting import PromptRequest, read_chat
 from router.protocols.serving import ask_model
-from router.requests.headers import read_load_header
+from router.requests.headers import read_engine_header, read_load_header
 from router.services import Services
 from router.workers.residency import ManagedWorker
 
@@ -36,7 +36,9 @@ async def tokenize(request: _AnyRequest, services: NamedDependency[Services]) ->
     """List a text's tokens."""
     body = await read_json(request, TokenizeRequest, limit_bytes=services.config.server.max_body_bytes)
     load = read_load_header(request.headers.get(LOAD_HEADER))
-    model_request = model_request_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
+    model_request = model_request_or_default(
+        services, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), load=load
+    )
     question = Tokenize(body.content, body.add_special, body.parse_special, body.with_pieces)
     tokens = (await ask_model(services, request, model_request, question, prompt_param="content")).answer
     assert isinstance(tokens, Tokens)
@@ -51,7 +53,9 @@ async def detokenize(request: _AnyRequest, services: NamedDependency[Services]) 
     """Write the text of tokens."""
     body = await read_json(request, DetokenizeRequest, limit_bytes=services.config.server.max_body_bytes)
     load = read_load_header(request.headers.get(LOAD_HEADER))
-    model_request = model_request_or_default(services, body.model, request.headers.get(ENGINE_HEADER), load=load)
+    model_request = model_request_or_default(
+        services, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), load=load
+    )
     text = (await ask_model(services, request, model_request, Detokenize(body.tokens), prompt_param="tokens")).answer
     assert isinstance(text, Text)
     return json_reply(answers.Detokenized(text.text))
@@ -70,7 +74,7 @@ async def apply_template(request: _AnyRequest, services: NamedDependency[Service
 async def get_props(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Describe a model and the defaults of requests."""
     model = model_in_query(request.query_params)
-    model_request = model_request_or_default(services, model, request.headers.get(ENGINE_HEADER))
+    model_request = model_request_or_default(services, model, read_engine_header(request.headers.get(ENGINE_HEADER)))
     if request.query_params.get("autoload", "").lower() in _NO and _holder(services, model_request) is None:
         raise InvalidRequestError(
             f"the model '{model_request.label}' is not loaded; leave autoload out to load it", "autoload"
@@ -97,7 +101,9 @@ async def get_slots(request: _AnyRequest, services: NamedDependency[Services]) -
     if model is None and not resident_workers(services):
         holder = None
     else:
-        holder = _holder(services, model_request_or_default(services, model, request.headers.get(ENGINE_HEADER)))
+        holder = _holder(
+            services, model_request_or_default(services, model, read_engine_header(request.headers.get(ENGINE_HEADER)))
+        )
     slots: list[answers.Slot] = []
     if holder is not None and holder.client is not None and holder.client.loaded is not None:
         slots = slots_of(holder.client.loaded, list(holder.client.progress.values()))

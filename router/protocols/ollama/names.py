@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from registry.catalogue import Model
+from registry.engines import EngineSetting
 from registry.errors import InvalidModelNameError, ModelNotFoundError
 from registry.hub.references import OLLAMA_SCHEME, HubReference, parse_ollama_name, parse_pull_reference
 from registry.names import check_model_name
@@ -35,7 +36,7 @@ class OllamaModelNotFoundError(ModelNotFoundError):
 def model_request_for(
     models: ModelDirectory,
     reference: str,
-    engine_header: str | None,
+    engine: EngineSetting | None,
     purpose: Purpose = Purpose.GENERATE,
     load: LoadSettings = AS_CONFIGURED,
 ) -> ModelRequest:
@@ -46,7 +47,7 @@ def model_request_for(
     """
     for candidate in _candidates(reference):
         try:
-            return models.model_request(candidate, engine_header, purpose, load)
+            return models.model_request(candidate, engine, purpose, load)
         except ModelNotFoundError:
             continue
         except InvalidModelNameError:

@@ -43,7 +43,7 @@ class RequestedModel(msgspec.Struct, frozen=True, kw_only=True):
 def requested_model(services: Services, arrival: Arrival, body: _AnyBody, purpose: Purpose) -> RequestedModel:
     """Return what a request asks for."""
     by_header = arrival.headers.load
-    model_request = model_request_for(services.models, body.model, arrival.engine, purpose, by_header)
+    model_request = model_request_for(services.models, body.model, arrival.headers.engine, purpose, by_header)
     target = services.models.resolve(model_request).target
     model = services.models.get(model_request.model)
     options = body.options or _NO_OPTIONS

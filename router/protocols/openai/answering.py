@@ -18,18 +18,16 @@ from router.services import Services
 def openai_answering(
     services: Services,
     body: ChatRequest | CompletionRequest,
-    *,
-    engine: str | None,
     headers: RequestHeaders,
+    *,
     has_events: bool = False,
 ) -> Answering:
     """Return what a request asks for.
 
     Args:
-        engine: What the header X-Mlxr-Engine says, or None.
         has_events: Whether named events of the prefill's progress are wanted.
     """
-    model = chosen_model(services, services.models.model_request(body.model, engine, load=headers.load))
+    model = chosen_model(services, services.models.model_request(body.model, headers.engine, load=headers.load))
     wanted = generation_for(body, model, headers, has_events=has_events)
     tier = tier_used(body.service_tier, wanted.spec.priority)
     head = CompletionHead.new(body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)

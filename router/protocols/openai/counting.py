@@ -22,7 +22,7 @@ from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.request import generation_for
 from router.protocols.openai.schemas import ChatRequest, ModelReference
 from router.protocols.serving import count_tokens
-from router.requests.headers import RequestHeaders, read_load_header
+from router.requests.headers import RequestHeaders, read_engine_header, read_load_header
 from router.services import Services
 
 _AnyRequest = Request[Any, Any, Any]
@@ -47,7 +47,7 @@ async def read_chat(request: _AnyRequest, services: Services) -> tuple[ModelRequ
     body = decode_body(raw, PromptRequest)
     load = read_load_header(request.headers.get(LOAD_HEADER))
     model_request = model_request_or_default(
-        services, body.model, request.headers.get(ENGINE_HEADER), Purpose.GENERATE, load
+        services, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), Purpose.GENERATE, load
     )
     prompt = generation_for(body, chosen_model(services, model_request), RequestHeaders()).prompts[0]
     assert isinstance(prompt, ChatPrompt)

@@ -14,11 +14,9 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from backends.wire.request import Pooling
-from registry.settings import LoadSettings
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.headers import REQUEST_ID_HEADER
-from router.models.load_settings import AS_CONFIGURED
 from router.models.targets import Purpose
 from router.protocols.fields.support import decode_body, not_honoured, refused
 from router.protocols.fields.vectors import encoded, numbers_of
@@ -29,6 +27,7 @@ from router.protocols.openai.request import texts_or_tokens
 from router.protocols.openai.schemas import ModelReference, TokenId
 from router.protocols.serving import arrive, embeddings
 from router.requests.embedding import Embeddings, EmbeddingWanted
+from router.requests.headers import RequestHeaders
 from router.services import Services
 
 MAX_INPUTS = 2048
@@ -56,19 +55,16 @@ class EmbeddingRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
 async def create_embeddings(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
     """Embed texts."""
     arrival = await arrive(request, services)
-    body, wanted = read_embedding_request(services, arrival.raw, arrival.engine, arrival.headers.load)
+    body, wanted = read_embedding_request(services, arrival.raw, arrival.headers)
     answer_id = new_embedding_id()
     result = await embeddings(services, arrival, wanted, answer_id=answer_id, protocol="openai")
     return json_reply(await embeddings_body(body, result), headers=[(REQUEST_ID_HEADER, answer_id.encode())])
 
 
 def read_embedding_request(
-    services: Services, raw: bytes, engine: str | None, load: LoadSettings = AS_CONFIGURED
+    services: Services, raw: bytes, headers: RequestHeaders
 ) -> tuple[EmbeddingRequest, EmbeddingWanted]:
     """Read a body, by whatever way it came; return it with what is to be embedded.
-
-    Args:
-        engine: The header X-Mlxr-Engine, or None.
 
     Raises:
         RouterError: It is not valid.
@@ -78,7 +74,7 @@ def read_embedding_request(
     for name, field in not_honoured(body):
         raise UnsupportedFieldError(f"{name}: {field.hint}", name)
     wanted = EmbeddingWanted(
-        model_request=services.models.model_request(body.model, engine, Purpose.EMBED, load),
+        model_request=services.models.model_request(body.model, headers.engine, Purpose.EMBED, headers.load),
         inputs=inputs_of(body.input),
         pooling=None if body.pooling is None else Pooling(body.pooling),
     )

@@ -69,7 +69,7 @@ async def _serve(request: _AnyRequest, services: Services, schema: type[ChatRequ
 def _answering(services: Services, arrival: Arrival, schema: type[ChatRequest | CompletionRequest]) -> Answering:
     has_events = wants_prefill_events(arrival.request.headers.get(PROGRESS_HEADER))
     body = decode_body(arrival.raw, schema)
-    return openai_answering(services, body, engine=arrival.engine, headers=arrival.headers, has_events=has_events)
+    return openai_answering(services, body, arrival.headers, has_events=has_events)
 
 
 def _chunks(running: RunningRequest) -> AsyncIterator[bytes]:

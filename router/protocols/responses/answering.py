@@ -36,12 +36,11 @@ class AskedResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_request(
-    services: Services, raw: bytes, *, engine: str | None, headers: RequestHeaders, receive: Receive | None = None
+    services: Services, raw: bytes, headers: RequestHeaders, receive: Receive | None = None
 ) -> AskedResponse:
     """Read a request, by whatever way it came, with what it goes on from.
 
     Args:
-        engine: The header X-Mlxr-Engine, or None.
         receive: The channel of a client that may go away; None = there is none.
 
     Raises:
@@ -51,7 +50,7 @@ async def read_request(
     """
     body = decode_body(raw, ResponseRequest)
     is_stored = _is_stored(services, body)
-    model = chosen_model(services, services.models.model_request(body.model, engine, load=headers.load))
+    model = chosen_model(services, services.models.model_request(body.model, headers.engine, load=headers.load))
     items = await request_items(services, body)
     wanted = generation_for(body, items, model, headers)
     if body.truncation == "auto":

@@ -55,9 +55,7 @@ async def create_response(request: Request[Any, Any, Any], services: NamedDepend
     arrival = await arrive(request, services)
     asked: AskedResponse | None = None
     if services.requests.attachable(arrival.fingerprint) is None:
-        asked = await read_request(
-            services, arrival.raw, engine=arrival.engine, headers=arrival.headers, receive=request.receive
-        )
+        asked = await read_request(services, arrival.raw, arrival.headers, receive=request.receive)
         if asked.head.request.background:
             response = start_in_background(services, arrival, asked)
             return event_stream(services, response, -1) if response.is_stream else json_reply(response.live_body)
@@ -82,7 +80,7 @@ async def count_response_tokens(request: Request[Any, Any, Any], services: Named
     arrival = await arrive(request, services)
     body = decode_body(arrival.raw, CountedRequest)
     model_request = model_request_or_default(
-        services, body.model, arrival.engine, Purpose.GENERATE, arrival.headers.load
+        services, body.model, arrival.headers.engine, Purpose.GENERATE, arrival.headers.load
     )
     model = chosen_model(services, model_request)
     wanted = generation_for(body, await request_items(services, body), model, arrival.headers)

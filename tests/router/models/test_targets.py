@@ -9,7 +9,7 @@ from registry.engines import Engine, EngineKind, EngineSetting
 from registry.facts import ArtifactFormat, KVGeometry, ModelKind
 from registry.settings import NO_SETTINGS, LoadSettings, ModelSettings
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
-from router.models.targets import EngineReason, Purpose, choose, parse_engine
+from router.models.targets import EngineReason, Purpose, choose
 from tests.registry.catalogue_builder import make_facts
 
 AUTO, MLX, LLAMACPP = EngineSetting.AUTO, EngineSetting.MLX, EngineSetting.LLAMACPP
@@ -130,12 +130,6 @@ def test_any_decoder_can_embed() -> None:
         model(artifact("mlx")), requested=None, global_setting=AUTO, is_apple_silicon=False, purpose=Purpose.EMBED
     )
     assert choice.target.engine == Engine(EngineKind.MLX)
-
-
-def test_an_unknown_engine_is_refused_by_name() -> None:
-    assert parse_engine("mlx", param="X-Mlxr-Engine") is MLX
-    with pytest.raises(InvalidRequestError, match="X-Mlxr-Engine: unknown engine 'vllm'; use auto, mlx or llamacpp"):
-        parse_engine("vllm", param="X-Mlxr-Engine")
 
 
 def test_the_models_settings_make_another_target_of_it_and_the_requests_go_before_them() -> None:

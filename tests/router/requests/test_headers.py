@@ -3,6 +3,7 @@ import re
 import pytest
 
 from backends.wire.request import Priority
+from registry.engines import EngineSetting
 from registry.settings import LoadSettings
 from router.errors import InvalidRequestError
 from router.requests.headers import RequestHeaders, read_headers
@@ -21,6 +22,7 @@ def test_what_they_say_is_read() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        *(("X-Mlxr-Engine", value) for value in ("", "vllm", "MLX")),
         *(("X-Mlxr-Priority", value) for value in ("", "high", "1")),
         *(("X-Session-Id", value) for value in ("", "  ", "x" * 513)),
         *(("X-Mlxr-Timeout", value) for value in ("", "0", "-1", "nan", "inf", "soon", "86401")),
@@ -30,6 +32,12 @@ def test_what_they_cannot_say_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(InvalidRequestError, match=name) as caught:
         read_headers({name: value})
     assert caught.value.param == name
+
+
+def test_an_engine_is_read_and_an_unknown_one_refused_with_those_there_are() -> None:
+    assert read_headers({"X-Mlxr-Engine": " mlx "}).engine is EngineSetting.MLX
+    with pytest.raises(InvalidRequestError, match="X-Mlxr-Engine: unknown engine 'vllm'; use auto, mlx or llamacpp"):
+        read_headers({"X-Mlxr-Engine": "vllm"})
 
 
 def test_a_load_is_read_with_its_types() -> None:
