@@ -139,7 +139,8 @@ def decode_json(body: bytes, struct_type: type[T]) -> T:
 
 def decode_object(body: bytes) -> dict[str, Any]:
     """Decode any JSON object, as strictly; errors as of `decode_json`."""
-    return convert_part(_checked_tree(body, dict), dict[str, Any])
+    tree = _checked_tree(body, dict)
+    return tree if isinstance(tree, dict) else convert_part(tree, dict)
 
 
 def convert_part(value: object, type_: type[PartT], where: str = "") -> PartT:

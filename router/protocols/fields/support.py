@@ -124,7 +124,7 @@ def not_honoured(part: msgspec.Struct, engine: EngineKind | None = None) -> Iter
         value: Any = part
         for name in names:
             value = getattr(value, name, None)
-        if not field.is_neutral(value):
+        if value is not None and not field.is_neutral(value):
             yield path, field
 
 
