@@ -223,8 +223,8 @@ class Shadow:
             label=str(target.engine),
             model=target.model,
             engine=str(target.engine),
-            artifact_path=target.path,
-            artifact_version=target.version,
+            artifact_path=target.source.path,
+            artifact_version=target.source.version,
             engine_versions=self._engine_versions.get(target.engine.kind, {}),
         )
 

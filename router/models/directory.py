@@ -74,7 +74,7 @@ class ModelDirectory:
             artifacts = self.get(target.model).artifacts
         except (ModelNotFoundError, DatabaseError):
             return None
-        return next((artifact for artifact in artifacts if artifact.id == target.artifact_id), None)
+        return next((artifact for artifact in artifacts if artifact.id == target.source.artifact_id), None)
 
     def get(self, name: str) -> Model:
         """Return a model by name or alias.
@@ -149,7 +149,7 @@ class ModelDirectory:
             pick_auto=lambda artifacts: self._picked(model.name, artifacts, model_request),
         )
         for artifact in model.artifacts:
-            if artifact.id == choice.target.artifact_id:
+            if artifact.id == choice.target.source.artifact_id:
                 self._check_files(
                     artifact, f"the model '{model.name}'", "try again in a moment, or run `mlxr models scan`"
                 )

@@ -45,7 +45,7 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
         num_cores: Cores for all workers of a model together, >= 1.
         saved_caches_dir: Where caches are saved, if the config wants that.
     """
-    spec = load_spec(target.path, target.engine.kind, config, target.load)
+    spec = load_spec(target.source.path, target.engine.kind, config, target.load)
     num_workers = target.load.workers or config.generation.workers
     if target.engine.kind is EngineKind.LLAMACPP and spec.num_threads is None and num_workers > 1:
         spec = replace(spec, num_threads=max(1, num_cores // num_workers))  # a single one chooses them itself
@@ -77,7 +77,7 @@ def _of_engine(config: Config, engine: EngineKind) -> dict[str, Any]:
 
 def _key_of(target: Target) -> str:
     """Return a file name that is another one for other weights."""
-    text = f"{target.engine}\n{target.path}\n{target.version}"
+    text = f"{target.engine}\n{target.source.path}\n{target.source.version}"
     if target.adapter is not None:
         text += f"\n{target.adapter.path}\n{target.adapter.version}\n{target.adapter.scale!r}"
     return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).hexdigest()

@@ -64,20 +64,33 @@ class EngineReason(enum.StrEnum):
     AUTO_ONLY = "auto: the only engine with an artifact"
 
 
-class Target(msgspec.Struct, frozen=True):
-    """One artifact of one model, and how it is loaded: what a worker is told to load.
+class LocalArtifact(msgspec.Struct, frozen=True):
+    """What a worker opens: an artifact of the catalogue, on this machine.
 
     Attributes:
         version: Another one when the files have changed, although the path is the same.
+    """
+
+    artifact_id: int
+    path: str
+    version: str = ""
+
+
+TargetSource = LocalArtifact
+"""Where a target's weights are; what a remote peer calls the model would be one more member of a union."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One form of one model, and how it is loaded: what serves is told to load it.
+
+    Attributes:
         load: What of the load is not as the config has it, by the model's settings and the request's own.
         adapter: What is laid over the model, or None.
     """
 
     model: str
     engine: Engine
-    artifact_id: int
-    path: str
-    version: str = ""
+    source: TargetSource
     load: LoadSettings = AS_CONFIGURED
     adapter: TargetAdapter | None = None
 
@@ -158,7 +171,8 @@ def choose(
     loaded_with = overlaid(load_settings_of(model.settings), load)
     _check_kv_type(model.name, artifact, loaded_with.kv_type)
     overlay = target_adapter(adapters[engine.kind]) if adapter is not None else None
-    target = Target(model.name, engine, artifact.id, artifact.path, artifact.version, loaded_with, overlay)
+    source = LocalArtifact(artifact.id, artifact.path, artifact.version)
+    target = Target(model.name, engine, source, loaded_with, overlay)
     return Choice(target, reason, keep_alive_seconds(model.settings.keep_alive_s))
 
 

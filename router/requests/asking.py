@@ -70,7 +70,7 @@ async def _ask_once(
                 for event in await stream.read():
                     if isinstance(event, Answered):
                         assert lease.client.loaded is not None
-                        return Reply(lease.client, lease.client.loaded, lease.choice.target.path, event.answer)
+                        return Reply(lease.client, lease.client.loaded, lease.choice.target.source.path, event.answer)
                     raise_failure(event, prompt_param)
     except TimeoutError as exc:
         raise EngineTimeoutError(f"the engine did not answer within {timeout_s:g} s") from exc

@@ -24,7 +24,7 @@ from router.errors import RouterError
 from router.http.server import run
 from router.models.load_settings import AS_CONFIGURED, overlaid
 from router.models.model_request import ModelRequest
-from router.models.targets import Choice, EngineReason, Target
+from router.models.targets import Choice, EngineReason, LocalArtifact, Target
 from router.placement.lifecycle import WorkerState
 from router.requests.generation import Generation, GenerationRequest, OutputEvent
 from router.workers.launch import WorkerLaunch
@@ -135,10 +135,12 @@ class FakeFleet:
             case "m":
                 load = overlaid(self.load, model_request.load)
                 number = 1 if engine.kind is EngineKind.MLX else 2
-                target = Target("m", engine, number, f"/m/{engine}", load=load)
+                target = Target("m", engine, LocalArtifact(number, f"/m/{engine}"), load=load)
                 return Choice(target, EngineReason.REQUEST, model_request.keep_alive_s)
             case "other":
-                return Choice(Target("other", Engine(EngineKind.LLAMACPP), 3, "/other"), EngineReason.AUTO_ONLY)
+                return Choice(
+                    Target("other", Engine(EngineKind.LLAMACPP), LocalArtifact(3, "/other")), EngineReason.AUTO_ONLY
+                )
             case _:
                 raise ModelNotFoundError(model_request.model)
 

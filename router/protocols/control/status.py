@@ -78,7 +78,7 @@ def _worker(worker: ManagedWorker, expires_at: float | None, config: Config) -> 
         devices=[] if loaded is None else list(loaded.devices),
         engine_versions={} if hello is None else hello.versions,
         features="" if hello is None else hello.features,
-        path=None if worker.target is None else worker.target.path,
+        path=None if worker.target is None else worker.target.source.path,
         load={} if worker.target is None else _set_of(worker.target.load),
         num_threads=None if worker.target is None else _num_threads(worker.target, config),
         expires_at=expires_at if worker.state is WorkerState.READY else None,

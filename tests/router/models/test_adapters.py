@@ -106,7 +106,7 @@ class TestEngine:
     def test_auto_takes_the_engine_that_has_the_adapter(self, engine: str, *, is_mac: bool) -> None:
         other = "mlx" if engine == "llamacpp" else "llamacpp"
         target = choice_of(model(adapter(engine), adapter(other, "owl")), is_mac=is_mac).target
-        assert (str(target.engine), target.path, target.label) == (engine, f"/models/{engine}", "m+fox")
+        assert (str(target.engine), target.source.path, target.label) == (engine, f"/models/{engine}", "m+fox")
         assert target.adapter is not None
         assert (target.adapter.path, target.adapter.scale) == (f"/loras/{engine}/fox", 0.5)
 

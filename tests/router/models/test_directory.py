@@ -71,8 +71,8 @@ def test_a_wish_is_resolved_under_the_settings_in_force(registry: Registry) -> N
     models = ModelDirectory(registry, current=current, is_apple_silicon=False)
     assert models.resolve(ModelRequest("m")).target.engine == Engine(EngineKind.LLAMACPP)
     current.take_over(Config(engine=EngineSetting.MLX))
-    assert models.resolve(ModelRequest("m")).target.path == "/m/mlx"
-    assert models.resolve(ModelRequest("m", EngineSetting.LLAMACPP)).target.path == "/m/a.gguf"
+    assert models.resolve(ModelRequest("m")).target.source.path == "/m/mlx"
+    assert models.resolve(ModelRequest("m", EngineSetting.LLAMACPP)).target.source.path == "/m/a.gguf"
     with pytest.raises(EngineNotAvailableError):
         models.resolve(ModelRequest("only-gguf"))
 
@@ -149,7 +149,7 @@ def test_files_that_changed_or_vanished_are_not_served(registry: Registry) -> No
         clock=clock,
     )
     target = models.resolve(ModelRequest("m", EngineSetting.LLAMACPP)).target
-    changes[target.artifact_id] = "/m/a.gguf is gone"
+    changes[target.source.artifact_id] = "/m/a.gguf is gone"
     assert models.resolve(ModelRequest("m", EngineSetting.LLAMACPP)).target == target  # looked at just now
     clock.now += CHECK_FILES_INTERVAL_S
     with pytest.raises(ModelLoadFailedError, match=r"/m/a\.gguf is gone.*mlxr models scan"):

@@ -9,7 +9,7 @@ from registry.settings import LoadSettings
 from router.config import CacheConfig, Config, GenerationConfig, LimitsConfig, LlamaCppConfig, MLXConfig
 from router.models.adapters import TargetAdapter
 from router.models.load_spec import load_spec_for
-from router.models.targets import Target
+from router.models.targets import LocalArtifact, Target
 
 FOX = TargetAdapter("fox", "/fox", "f1", scale=0.5, adapter_id=1, weight_bytes=8, num_weights=2)
 CONFIG = Config(
@@ -22,7 +22,9 @@ CONFIG = Config(
 
 
 def test_llamacpp_gets_its_own_settings_and_none_of_mlx() -> None:
-    assert load_spec_for(Target("m", Engine(EngineKind.LLAMACPP), 1, "/m.gguf"), CONFIG, num_cores=6) == LoadSpec(
+    assert load_spec_for(
+        Target("m", Engine(EngineKind.LLAMACPP), LocalArtifact(1, "/m.gguf")), CONFIG, num_cores=6
+    ) == LoadSpec(
         model_path="/m.gguf",
         context_length=1234,
         max_sequences=3,
@@ -39,7 +41,7 @@ def test_llamacpp_gets_its_own_settings_and_none_of_mlx() -> None:
 
 
 def test_mlx_gets_its_own_settings_and_none_of_llamacpp() -> None:
-    assert load_spec_for(Target("m", Engine(EngineKind.MLX), 1, "/m"), CONFIG, num_cores=6) == LoadSpec(
+    assert load_spec_for(Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")), CONFIG, num_cores=6) == LoadSpec(
         model_path="/m",
         context_length=1234,
         max_sequences=3,
@@ -60,7 +62,9 @@ def test_the_workers_of_a_model_share_the_cores_unless_the_threads_are_set(
 ) -> None:
     config = Config(generation=GenerationConfig(workers=num_workers), llamacpp=LlamaCppConfig(threads=threads))
     assert (
-        load_spec_for(Target("m", Engine(EngineKind.LLAMACPP), 1, "/m.gguf"), config, num_cores=6).num_threads
+        load_spec_for(
+            Target("m", Engine(EngineKind.LLAMACPP), LocalArtifact(1, "/m.gguf")), config, num_cores=6
+        ).num_threads
         == expected
     )
 
@@ -70,7 +74,7 @@ def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
     changed = set()
     for engine in map(Engine, EngineKind):
         config = msgspec.structs.replace(CONFIG, cache=msgspec.structs.replace(CONFIG.cache, persist=True))
-        target = Target("m", engine, 1, "/m", load=LoadSettings(template="{{ 1 }}"), adapter=FOX)
+        target = Target("m", engine, LocalArtifact(1, "/m"), load=LoadSettings(template="{{ 1 }}"), adapter=FOX)
         spec = load_spec_for(target, config, num_cores=6, saved_caches_dir=Path("/caches"))
         changed |= {name for name in LoadSpec.__struct_fields__ if getattr(spec, name) != getattr(default, name)}
     nowhere_yet = {"projector_path"}  # no engine takes one
@@ -83,33 +87,37 @@ def test_caches_are_saved_by_content_and_only_when_wanted() -> None:
     def folder(target: Target, config: Config = config) -> str | None:
         return load_spec_for(target, config, num_cores=2, saved_caches_dir=Path("/caches")).saved_caches_dir
 
-    target = Target("m", Engine(EngineKind.MLX), 1, "/m", "v1")
+    target = Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m", "v1"))
     found = {
         folder(other)
         for other in (
             target,
-            Target("m", Engine(EngineKind.MLX), 1, "/m", "v2"),
-            Target("m", Engine(EngineKind.LLAMACPP), 1, "/m", "v1"),
+            Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m", "v2")),
+            Target("m", Engine(EngineKind.LLAMACPP), LocalArtifact(1, "/m", "v1")),
         )
     }
     assert len(found) == 3
-    fox = Target("m", Engine(EngineKind.MLX), 1, "/m", "v1", adapter=FOX)
+    fox = Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m", "v1"), adapter=FOX)
     others = [
         msgspec.structs.replace(FOX, **change) for change in ({"version": "f2"}, {"scale": 1.0}, {"path": "/owl"})
     ]
     found |= {folder(fox), *(folder(msgspec.structs.replace(fox, adapter=other)) for other in others)}
     assert len(found) == 7, "a cache of the base is never one of an adapter, nor of another adapter"
     assert all(path is not None and Path(path).parent == Path("/caches") for path in found)
-    assert folder(Target("alias", Engine(EngineKind.MLX), 7, "/m", "v1")) == folder(target)
+    assert folder(Target("alias", Engine(EngineKind.MLX), LocalArtifact(7, "/m", "v1"))) == folder(target)
     assert folder(target, CONFIG) is None
 
 
 def test_a_models_own_settings_go_before_the_config() -> None:
     load = LoadSettings(context_length=4321, parallel=2, workers=3, kv_type="q4_0")
     config = Config(generation=GenerationConfig(context_length=1234, parallel=3))
-    spec = load_spec_for(Target("m", Engine(EngineKind.LLAMACPP), 1, "/m.gguf", load=load), config, num_cores=6)
+    spec = load_spec_for(
+        Target("m", Engine(EngineKind.LLAMACPP), LocalArtifact(1, "/m.gguf"), load=load), config, num_cores=6
+    )
     assert (spec.context_length, spec.max_sequences, spec.num_threads, spec.kv_type) == (4321, 2, 2, "q4_0")
 
 
 def test_the_type_of_the_cache_in_the_config_is_llamacpps_alone() -> None:
-    assert load_spec_for(Target("m", Engine(EngineKind.MLX), 1, "/m"), CONFIG, num_cores=6).kv_type is None
+    assert (
+        load_spec_for(Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")), CONFIG, num_cores=6).kv_type is None
+    )

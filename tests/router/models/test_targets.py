@@ -69,7 +69,7 @@ def test_the_first_level_that_is_set_wins(
         model(*BOTH, engine=own), requested=requested, global_setting=global_setting, is_apple_silicon=False
     )
     assert (str(choice.target.engine), choice.reason) == (engine, reason)
-    assert choice.target.path == f"/models/{engine}"
+    assert choice.target.source.path == f"/models/{engine}"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from backends.wire.request import Priority
 from registry.engines import Engine, EngineKind
-from router.models.targets import Target
+from router.models.targets import LocalArtifact, Target
 from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
 from router.placement.dispatching import Dispatch
 from router.placement.lifecycle import WorkerState
@@ -12,9 +12,9 @@ from router.placement.situation import PlacedWorker, PlacementLimits, WaitingReq
 from tests.support.fake_placement import SimulatedFleet
 
 LIMITS = PlacementLimits(swap_max_wait_s=10.0, swap_drain_timeout_s=30.0)
-MLX = Target("m", Engine(EngineKind.MLX), 1, "/m")
-GGUF = Target("m", Engine(EngineKind.LLAMACPP), 2, "/m.gguf")
-OTHER = Target("other", Engine(EngineKind.LLAMACPP), 3, "/o.gguf")
+MLX = Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m"))
+GGUF = Target("m", Engine(EngineKind.LLAMACPP), LocalArtifact(2, "/m.gguf"))
+OTHER = Target("other", Engine(EngineKind.LLAMACPP), LocalArtifact(3, "/o.gguf"))
 
 
 def request(ticket_id: int, target: Target = MLX, *, at: float = 0.0, num_sequences: int = 1) -> WaitingRequest:

@@ -2,13 +2,13 @@ import pytest
 
 from backends.wire.request import Priority
 from registry.engines import Engine, EngineKind
-from router.models.targets import Target
+from router.models.targets import LocalArtifact, Target
 from router.placement.dispatching import Dispatch, dispatches_for, gate_order, has_free_place
 from router.placement.lifecycle import WorkerState
 from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest, WorkerUse
 
 LIMITS = PlacementLimits(swap_max_wait_s=10.0, swap_drain_timeout_s=30.0, background_max_wait_s=60.0)
-TARGET = Target("m", Engine(EngineKind.MLX), 1, "/m")
+TARGET = Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m"))
 INTERACTIVE, BACKGROUND = Priority.INTERACTIVE, Priority.BACKGROUND
 
 

@@ -8,15 +8,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from backends.wire.request import Priority
 from registry.engines import Engine, EngineKind
-from router.models.targets import Target
+from router.models.targets import LocalArtifact, Target
 from router.placement.lifecycle import WorkerState
 from router.placement.situation import PlacementLimits
 from tests.support.fake_placement import SimulatedFleet, SimulatedRequest
 
 TARGETS = (
-    Target("m", Engine(EngineKind.MLX), 1, "/m"),
-    Target("m", Engine(EngineKind.LLAMACPP), 2, "/m.gguf"),
-    Target("other", Engine(EngineKind.LLAMACPP), 3, "/o.gguf"),
+    Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")),
+    Target("m", Engine(EngineKind.LLAMACPP), LocalArtifact(2, "/m.gguf")),
+    Target("other", Engine(EngineKind.LLAMACPP), LocalArtifact(3, "/o.gguf")),
 )
 MAX_SERVICE_S = 8.0
 LIMITS = PlacementLimits(swap_max_wait_s=10.0, swap_drain_timeout_s=30.0, background_max_wait_s=60.0)

@@ -12,7 +12,7 @@ from backends.fake.engine import FakeOptions
 from registry.engines import Engine, EngineKind
 from registry.settings import ModelSettings
 from router.models.model_request import ModelRequest
-from router.models.targets import FOREVER_S, Target, keep_alive_seconds
+from router.models.targets import FOREVER_S, LocalArtifact, Target, keep_alive_seconds
 from router.placement.decision import Effect, StopWorker, decide, next_deadline
 from router.placement.keep_alive import expires_at
 from router.placement.lifecycle import WorkerState
@@ -20,8 +20,8 @@ from router.placement.situation import PlacedWorker, PlacementLimits, WaitingReq
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 from tests.support.fake_placement import SimulatedFleet
 
-TARGET = Target("m", Engine(EngineKind.MLX), 1, "/m")
-OTHER = Target("other", Engine(EngineKind.MLX), 2, "/o")
+TARGET = Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m"))
+OTHER = Target("other", Engine(EngineKind.MLX), LocalArtifact(2, "/o"))
 LIMITS = PlacementLimits(swap_max_wait_s=10.0, swap_drain_timeout_s=30.0, keep_alive_s=60.0)
 READY = PlacedWorker(7, TARGET, WorkerState.READY, 100.0, 4, WorkerUse(used_at=110.0))
 

@@ -16,7 +16,7 @@ from backends.wire.request import SamplingParams, SequenceSpec
 from registry.engines import Engine, EngineKind
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
 from router.models.model_request import ModelRequest
-from router.models.targets import Choice, EngineReason, Target
+from router.models.targets import Choice, EngineReason, LocalArtifact, Target
 from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
 from router.protocols.ollama.encoding import OllamaHead, OllamaStream, whole_line
 from router.protocols.openai.answer import CompletionHead, completion_of
@@ -55,7 +55,7 @@ OUTPUTS = {
 class Served:
     """What encoders read of a generation."""
 
-    choice = Choice(Target("m", Engine(EngineKind.MLX), 1, "/m"), EngineReason.REQUEST)
+    choice = Choice(Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")), EngineReason.REQUEST)
     queue_ms = 2.0
     load_ms = 5.0
     request = WANTED

@@ -2,10 +2,13 @@ import pytest
 
 from registry.engines import Engine, EngineKind
 from router.errors import UnavailableError
-from router.models.targets import Target
+from router.models.targets import LocalArtifact, Target
 from router.workers.breaker import MAX_FAILURES, OPEN_S, LoadBreaker
 
-BAD, GOOD = Target("bad", Engine(EngineKind.MLX), 1, "/b"), Target("good", Engine(EngineKind.MLX), 2, "/g")
+BAD, GOOD = (
+    Target("bad", Engine(EngineKind.MLX), LocalArtifact(1, "/b")),
+    Target("good", Engine(EngineKind.MLX), LocalArtifact(2, "/g")),
+)
 
 
 def opened(now: float = 100.0) -> LoadBreaker:

@@ -13,7 +13,7 @@ from router.config import Config, CurrentConfig, LimitsConfig
 from router.errors import InsufficientMemoryError
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
-from router.models.targets import Target
+from router.models.targets import LocalArtifact, Target
 from router.placement.lifecycle import WorkerState
 from router.placement.memory import MemoryBudget
 from router.workers.memory_check import VALID_S, MemoryCheck
@@ -87,7 +87,7 @@ def test_what_is_not_known_or_not_to_be_checked_passes(
 ) -> None:
     machine.available_bytes = 0
     check.check(directory.resolve(ModelRequest("old")).target, Config(), [])
-    check.check(Target("gone", Engine(EngineKind.MLX), 99, "/gone"), Config(), [])
+    check.check(Target("gone", Engine(EngineKind.MLX), LocalArtifact(99, "/gone")), Config(), [])
     unchecked = msgspec.structs.replace(Config(), limits=LimitsConfig(check_memory=False))
     check.check(directory.resolve(ModelRequest("big")).target, unchecked, [])
 

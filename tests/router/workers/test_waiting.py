@@ -8,10 +8,13 @@ from backends.wire.request import Priority
 from registry.engines import Engine, EngineKind
 from router.errors import ModelLoadFailedError, UnavailableError
 from router.models.model_request import ModelRequest
-from router.models.targets import Choice, EngineReason, Target
+from router.models.targets import Choice, EngineReason, LocalArtifact, Target
 from router.workers.waiting import MAX_RETRY_AFTER_S, Lease, Ticket, WaitingQueue
 
-MLX, GGUF = Target("m", Engine(EngineKind.MLX), 1, "/m"), Target("m", Engine(EngineKind.LLAMACPP), 2, "/m.gguf")
+MLX, GGUF = (
+    Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")),
+    Target("m", Engine(EngineKind.LLAMACPP), LocalArtifact(2, "/m.gguf")),
+)
 
 
 def ticket(ticket_id: int, target: Target = MLX, *, priority: Priority = Priority.INTERACTIVE) -> Ticket:

@@ -97,7 +97,7 @@ async def list_loaded(services: NamedDependency[Services]) -> ASGIApp:
 def shown_artifact(models: ModelDirectory, model: Model) -> Artifact | None:
     """Return the artifact that would serve a model now, or else any that is of use; None = none is."""
     try:
-        preferred = models.resolve(ModelRequest(model.name, None, Purpose.DESCRIBE)).target.artifact_id
+        preferred = models.resolve(ModelRequest(model.name, None, Purpose.DESCRIBE)).target.source.artifact_id
     except (RouterError, RegistryError):
         preferred = None
     usable = [artifact for artifact in model.artifacts if artifact.status == "ok"]

@@ -11,7 +11,7 @@ from backends.wire.prompts import TextPrompt
 from backends.wire.request import OutputSpec, SamplingParams, SequenceSpec, Tool, ToolUse
 from registry.engines import Engine, EngineKind
 from router.models.model_request import ModelRequest
-from router.models.targets import Choice, EngineReason, Target
+from router.models.targets import Choice, EngineReason, LocalArtifact, Target
 from router.protocols.openai.answer import CompletionHead
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
 from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent
@@ -39,7 +39,7 @@ def served(**headers: Any) -> Generation:
     spec = SequenceSpec(**{name: request.pop(name) for name in SequenceSpec.__struct_fields__ if name in request})
 
     class Served:
-        choice = Choice(Target("m", Engine(EngineKind.MLX), 1, "/m"), EngineReason.REQUEST)
+        choice = Choice(Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")), EngineReason.REQUEST)
         queue_ms = 2.0
         load_ms = 5.0
 

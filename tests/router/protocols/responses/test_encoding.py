@@ -12,7 +12,7 @@ from backends.wire.request import SamplingParams, SequenceSpec
 from registry.engines import Engine, EngineKind
 from router.errors import EngineCrashedError, QueueFullError, RequestCancelledError
 from router.models.model_request import ModelRequest
-from router.models.targets import Choice, EngineReason, Target
+from router.models.targets import Choice, EngineReason, LocalArtifact, Target
 from router.protocols.responses.answer_schemas import MessageItem, StreamEvent
 from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
@@ -53,7 +53,7 @@ class Written:
 
 def _served() -> Generation:
     class Served:
-        choice = Choice(Target("m", Engine(EngineKind.MLX), 1, "/m"), EngineReason.REQUEST)
+        choice = Choice(Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m")), EngineReason.REQUEST)
         queue_ms = 2.0
         load_ms = 5.0
         request = WANTED
