@@ -96,10 +96,11 @@ class Pulls(Part):
         with self._write():
             self._rows("UPDATE pulls SET wanted = ? WHERE id = ?", request, pull_id)
 
-    def forget(self, pull_id: int) -> None:
-        """Take a pull out of the list."""
+    def forget(self, *pull_ids: int) -> None:
+        """Take pulls out of the list."""
         with self._write():
-            self._rows("DELETE FROM pulls WHERE id = ?", pull_id)
+            for pull_id in pull_ids:
+                self._rows("DELETE FROM pulls WHERE id = ?", pull_id)
 
     def _get(self, pull_id: int) -> PullInfo:
         return _info(self._row(_COLUMNS, pull_id))

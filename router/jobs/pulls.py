@@ -1,40 +1,34 @@
-"""The owner of all pulls of a process: their list, running them, and telling those who follow them.
+"""The owner of all pulls of a process: their list, who may change it, and who follows.
 
 A server has one for its whole life; a command without a server has one for its own. Every pull has a row in the
 catalogue and, while a process runs it, a lock that goes with that process: a row that says `running` without a lock was
-interrupted. Not here: the transfer (`registry.pull`), what follows it (`pulled.py`), HTTP and printing.
+interrupted. Not here: what a pull does (`pull_work.py`), HTTP and printing.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from registry.errors import (
-    HubNotFoundError,
-    InvalidReferenceError,
-    NothingToPullError,
-    PullConflictError,
-    RegistryError,
-)
+from registry.errors import InvalidReferenceError, PullConflictError, RegistryError
 from registry.hub import HubSettings
 from registry.hub.references import LocalReference, parse_pull_reference
-from registry.pull import Puller, PullResult, PullSettings, open_puller
-from registry.pull.events import Converting, Done, Failed, Planned, Progress, PullEvent, Registered, Started, Stopped
-from registry.pull.orphans import discard
-from registry.pull.ownership import as_it_is, owned
+from registry.pull import Puller, PullSettings, open_puller
+from registry.pull.events import Converting, Planned, Progress, PullEvent, Registered, Started
+from registry.pull.ownership import as_it_is
 from registry.pull_record import PlannedPart, PullInfo, PullOptions, PullPlan
 from registry.store import Registry
 from registry.store.pulls import StopRequest
-from registry.threads import in_thread
+from registry.threads import with_registry
 from router.jobs.conversions import Converter
 from router.jobs.job import Follower, Job, JobKind, Jobs
+from router.jobs.pull_work import STOPPED_STATES, Conclude, PullWork
 from router.jobs.pulled import PullConclusion
 from router.placement.memory import MemoryBudget
 
@@ -44,14 +38,6 @@ WEIGHTS_SHARE: Final = 0.8
 """Of the memory that an engine may have at most; the rest is for the cache, buffers and the system."""
 
 _T = TypeVar("_T")
-Conclude = Callable[[Job[PullEvent], PullOptions, PullResult], Awaitable[None]]
-"""What follows when all files are in their places, while the pull still counts as running: it may tell events; an error
-of the registry's fails the pull; it is cancelled when the pull is stopped, and done anew when that goes on."""
-
-_StoppedState = Literal["paused", "cancelled"]
-_REQUESTS: Final[dict[_StoppedState, StopRequest]] = {"paused": "pause", "cancelled": "cancel"}
-_MISTAKES: Final = (InvalidReferenceError, NothingToPullError, HubNotFoundError)
-"""What was asked for is not there: there is nothing to go on with, and the list is kept clear of it."""
 
 
 def _slot_of(event: PullEvent) -> Hashable | None:
@@ -108,8 +94,6 @@ class Pulls:
 
     Args:
         budget_bytes: Weights that fit into memory.
-        max_running: At a time; others wait. One alone fills most lines, two hide each other's pauses.
-        poll_s: Between two looks at what other processes want.
     """
 
     def __init__(
@@ -126,10 +110,8 @@ class Pulls:
         self.budget_bytes = budget_bytes
         self._puller = puller
         self._jobs = jobs
-        self._conclude = conclude
-        self._slots = asyncio.Semaphore(max_running)
+        self._work = PullWork(puller, conclude, max_running=max_running, poll_s=poll_s)
         self._max_pulls = max_running + max_waiting
-        self._poll_s = poll_s
         self._changing = asyncio.Lock()
 
     # --- asking -----------------------------------------------------------------------------------------------------
@@ -226,13 +208,14 @@ class Pulls:
             PullNotFoundError: There is none.
             PullConflictError: It has ended.
         """
-        return await self._stop(pull_id, "paused")
+        return await self._stop(pull_id, "pause")
 
     async def cancel(self, pull_id: int) -> PullInfo:
         """Stop a pull and throw away what came; otherwise as `pause`."""
-        return await self._stop(pull_id, "cancelled")
+        return await self._stop(pull_id, "cancel")
 
-    async def _stop(self, pull_id: int, state: _StoppedState) -> PullInfo:
+    async def _stop(self, pull_id: int, request: StopRequest) -> PullInfo:
+        state = STOPPED_STATES[request]
         if (job := self._jobs.get(_PULL, pull_id)) is not None:
             job.stop(state)
             await job.wait()
@@ -240,28 +223,26 @@ class Pulls:
         async with self._changing:
             info = await self.get(pull_id)
             if info.state in {"queued", "running"}:  # in another process, which looks at this now and then
-                await self._with_registry(lambda registry: registry.pulls.ask_to_stop(pull_id, _REQUESTS[state]))
+                await self._with_registry(lambda registry: registry.pulls.ask_to_stop(pull_id, request))
             elif info.state in {"done", "cancelled", state}:
                 raise PullConflictError(f"Pull {pull_id} is {info.state} already.")
             else:
-                await self._note_stopped(pull_id, state)
+                await self._work.note_stopped(pull_id, state)
             return await self.get(pull_id)
 
     async def _find_open(self, reference: str, options: PullOptions) -> int | None:
         """Find a pull of the same that runs here, or was stopped without having failed; forget those that ended."""
         wanted = (reference, options.engine, options.vision, options.name, options.called)
-        for info in await self.list_pulls():
-            if (info.reference, info.engine, info.vision, info.name, info.called) != wanted:
-                continue
-            if self._jobs.get(_PULL, info.id) is not None or info.state in {"paused", "interrupted"}:
-                return info.id
-            if info.state in {"failed", "done", "cancelled"}:  # The new one finds what this one has fetched.
-                await self._forget(info.id)
-        return None
-
-    async def _forget(self, pull_id: int) -> None:
-        with contextlib.suppress(RegistryError):  # A row too many does no harm.
-            await self._with_registry(lambda registry: registry.pulls.forget(pull_id))
+        same = [
+            info
+            for info in await self.list_pulls()
+            if (info.reference, info.engine, info.vision, info.name, info.called) == wanted
+        ]
+        here = {job.name for job in self._jobs.running(_PULL)}
+        ended = [info.id for info in same if info.state in {"failed", "done", "cancelled"} and info.id not in here]
+        with contextlib.suppress(RegistryError):  # A row too many does no harm; the new pull finds what came before.
+            await self._with_registry(lambda registry: registry.pulls.forget(*ended))
+        return next((info.id for info in same if info.id in here or info.state in {"paused", "interrupted"}), None)
 
     async def _begin(self, reference: str, options: PullOptions) -> Job[PullEvent]:
         self._check_room()
@@ -287,75 +268,7 @@ class Pulls:
             raise PullConflictError(f"{num_pulls} pulls run or wait already; try again when one has ended.")
 
     def _launch(self, pull: PullInfo) -> Job[PullEvent]:
-        return self._jobs.start(_PULL, pull.id, partial(self._pull, pull))
-
-    # --- running ----------------------------------------------------------------------------------------------------
-
-    async def _pull(self, pull: PullInfo, job: Job[PullEvent]) -> PullEvent:
-        listening = asyncio.create_task(self._listen(job))
-        try:
-            async with owned(self._puller.folder, pull.id):
-                options = await self._with_registry(lambda registry: registry.pulls.options_of(pull.id))
-                async with self._slots:
-                    result = await self._fetch(pull, options, job)
-                await self._conclude(job, options, result)
-                job.is_ending = True
-                await self._with_registry(lambda registry: registry.pulls.set_state(pull.id, "done"))
-        except asyncio.CancelledError:
-            state = job.stop_reason if job.stop_reason in {"paused", "cancelled"} else "queued"
-            with contextlib.suppress(RegistryError):
-                await self._note_stopped(pull.id, state)
-            return Stopped(state=state)
-        except RegistryError as exc:
-            job.is_ending = True
-            logger.info("pull %d of %s failed: %s", pull.id, pull.reference, exc)
-            await self._note_failed(pull.id, exc)
-            return Failed(code=exc.code, message=str(exc))
-        finally:
-            listening.cancel()
-            await asyncio.wait([listening])
-        logger.info("pull %d is done", pull.id)
-        return Done(paths=tuple(map(str, result.paths)))
-
-    async def _fetch(self, pull: PullInfo, options: PullOptions, job: Job[PullEvent]) -> PullResult:
-        await self._with_registry(lambda registry: registry.pulls.set_state(pull.id, "running"))
-        plan = await self._with_registry(lambda registry: registry.pulls.plan_of(pull.id))
-        if plan is None:
-            plan = new = await self._puller.plan(pull.reference, options)
-            await self._with_registry(lambda registry: registry.pulls.set_plan(pull.id, new))
-        result = await self._puller.fetch(plan, job.tell)
-        await self._with_registry(lambda registry: registry.pulls.set_done_bytes(pull.id, result.plan.total_bytes))
-        return result
-
-    async def _listen(self, job: Job[PullEvent]) -> None:
-        """Note how far a pull is, and stop it when another process wants that."""
-        states = {request: state for state, request in _REQUESTS.items()}
-
-        def look(registry: Registry) -> StopRequest | None:
-            progress = job.last(Progress)
-            return registry.pulls.set_done_bytes(job.name, None if progress is None else progress.done_bytes)
-
-        while True:
-            await asyncio.sleep(self._poll_s)
-            with contextlib.suppress(RegistryError):  # A busy catalogue stops no pull; the next look comes soon.
-                if (request := await self._with_registry(look)) is not None:
-                    job.stop(states[request])
-
-    async def _note_failed(self, pull_id: int, error: RegistryError) -> None:
-        if isinstance(error, _MISTAKES):
-            await self._forget(pull_id)
-            return
-        with contextlib.suppress(RegistryError):  # What failed may be the catalogue itself.
-            await self._with_registry(
-                lambda registry: registry.pulls.set_state(pull_id, "failed", error_code=error.code, error=str(error))
-            )
-
-    async def _note_stopped(self, pull_id: int, state: Literal["paused", "cancelled", "queued"]) -> None:
-        await self._with_registry(lambda registry: registry.pulls.set_state(pull_id, state))
-        if state == "cancelled":
-            plan = await self._with_registry(lambda registry: registry.pulls.plan_of(pull_id))
-            if plan is not None:
-                await in_thread(partial(discard, plan, self._puller.folder))
+        return self._jobs.start(_PULL, pull.id, partial(self._work.run, pull))
 
     def _as_it_is(self, info: PullInfo) -> PullInfo:
         if (job := self._jobs.get(_PULL, info.id)) is None:
@@ -367,8 +280,4 @@ class Pulls:
         return info if step is None else replace(info, step=step.step, step_share=step.share, bytes_per_s=None)
 
     async def _with_registry(self, work: Callable[[Registry], _T]) -> _T:
-        def run() -> _T:
-            with Registry(self._puller.database) as registry:
-                return work(registry)
-
-        return await in_thread(run)
+        return await with_registry(self._puller.database, work)

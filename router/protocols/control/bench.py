@@ -22,7 +22,7 @@ from router.http.streaming import SSE
 from router.jobs.benches import BenchRuns
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Parameter, Stream, page_limit
-from router.protocols.job_stream import job_stream
+from router.protocols.jobs import job_stream
 from router.services import Services
 
 _MODEL: Final = Parameter(name="model", type=str, what="Only runs of this one.")

@@ -16,7 +16,7 @@ from router.jobs.conversions import ConversionEvent, Conversions
 from router.jobs.convert.report import Bits, ConversionOptions, Dtype, GroupSize
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Stream
-from router.protocols.job_stream import job_stream
+from router.protocols.jobs import job_stream
 from router.services import Services
 
 ModelName = Annotated[str, Meta(min_length=1, max_length=128)]

@@ -15,14 +15,13 @@ from registry.hub.references import MAX_REFERENCE_CHARS
 from registry.pull import PullOptions
 from registry.pull.events import PullEvent
 from registry.pull_record import PullInfo
-from router.errors import UnavailableError
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.http.streaming import SSE
-from router.jobs.pulls import PullList, Pulls
+from router.jobs.pulls import PullList
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Stream
-from router.protocols.job_stream import job_stream
+from router.protocols.jobs import job_stream, pulls_of
 from router.services import Services
 
 MAX_PULL_ID_DIGITS = 15
@@ -48,26 +47,26 @@ async def pull_model(request: Request[Any, Any, Any], services: NamedDependency[
     """Pull a model; the answer is a stream of events."""
     body = await read_json(request, PullRequest, limit_bytes=services.config.server.max_body_bytes)
     options = PullOptions(engine=body.engine, vision=body.vision, name=body.name)
-    follower = await _pulls(services).start(body.reference, options)
+    follower = await pulls_of(services).start(body.reference, options)
     return job_stream(follower, keepalive_s=services.config.server.keepalive_s)
 
 
 @MLXR_API.get("/v1/mlxr/models/pulls", PullList)
 async def list_pulls(services: NamedDependency[Services]) -> ASGIApp:
     """List all pulls, oldest first."""
-    return json_reply(PullList(await _pulls(services).list_pulls()))
+    return json_reply(PullList(await pulls_of(services).list_pulls()))
 
 
 @MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/pause", PullInfo)
 async def pause_pull(pull_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """Stop a pull; what came is kept."""
-    return json_reply(await _pulls(services).pause(_number(pull_id)))
+    return json_reply(await pulls_of(services).pause(_number(pull_id)))
 
 
 @MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/resume", PullInfo)
 async def resume_pull(pull_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """Go on with a pull."""
-    pulls, number = _pulls(services), _number(pull_id)
+    pulls, number = pulls_of(services), _number(pull_id)
     await (await pulls.resume(number)).aclose()
     return json_reply(await pulls.get(number))
 
@@ -75,13 +74,7 @@ async def resume_pull(pull_id: FromPath[str], services: NamedDependency[Services
 @MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/cancel", PullInfo)
 async def cancel_pull(pull_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
     """Stop a pull and throw away what came."""
-    return json_reply(await _pulls(services).cancel(_number(pull_id)))
-
-
-def _pulls(services: Services) -> Pulls:
-    if services.pulls is None:
-        raise UnavailableError("The server cannot pull now: it is starting, or its log says what is wrong with hub.")
-    return services.pulls
+    return json_reply(await pulls_of(services).cancel(_number(pull_id)))
 
 
 def _number(text: str) -> int:

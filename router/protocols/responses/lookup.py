@@ -18,7 +18,7 @@ from router.http.asgi import json_reply
 from router.http.streaming import SSE, EventStream
 from router.jobs.background import FOLLOWABLE_S, BackgroundResponse, find_response
 from router.protocols.endpoint import AFTER, ORDER, Parameter, Stream, page_limit
-from router.protocols.job_stream import long_stream
+from router.protocols.jobs import long_stream
 from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
 from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import chain_items

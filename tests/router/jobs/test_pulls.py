@@ -29,7 +29,8 @@ from registry.pull.folder import PullFolder
 from registry.store import Registry
 from router.errors import ShuttingDownError
 from router.jobs.job import Follower, Job, Jobs
-from router.jobs.pulls import Conclude, Pulls
+from router.jobs.pull_work import Conclude
+from router.jobs.pulls import Pulls
 from tests.support.hub_faults import Fault
 from tests.support.pull_bench import final_files, hidden_files, num_served, payload, small_puller
 from tests.support.stub_hub import StubHub

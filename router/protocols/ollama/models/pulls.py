@@ -18,11 +18,12 @@ from registry import errors as registry_errors
 from registry.errors import PullConflictError, PullError, RegistryError
 from registry.pull import PullOptions
 from registry.pull.events import Failed, Stopped
-from router.errors import NotImplementedHereError, UnavailableError, UnsupportedFieldError
+from router.errors import NotImplementedHereError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.http.streaming import NDJSON, EventStream, until_disconnect
 from router.protocols.endpoint import Stream
+from router.protocols.jobs import pulls_of
 from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.errors import OLLAMA_ERRORS
 from router.protocols.ollama.models.lines import PULLING_MANIFEST, PullLines
@@ -64,12 +65,11 @@ async def pull_lines(services: Services, name: PullName) -> AsyncGenerator[Statu
         UnavailableError: Nothing can be pulled now.
         RegistryError: The pull failed, or was paused or cancelled by somebody else.
     """
-    if services.pulls is None:
-        raise UnavailableError("The server cannot pull now: it is starting, or its log says what is wrong with hub.")
+    pulls = pulls_of(services)
     yield PULLING_MANIFEST
     lines = PullLines()
-    events = await services.pulls.start(name.reference, PullOptions(called=name.called), is_paused_when_left=True)
-    async with aclosing(events):
+    options = PullOptions(called=name.called)
+    async with aclosing(await pulls.start(name.reference, options, is_paused_when_left=True)) as events:
         async for event in events:
             if isinstance(event, Failed):
                 raise pull_error(event)
