@@ -1,24 +1,63 @@
-"""The Litestar app: routes, error handlers, dependencies. No sockets, no processes."""
+"""The Litestar app: routes, error handlers, and the parts of the gateway that handlers ask for. No sockets here."""
+
+import dataclasses
+from typing import Any
 
 from litestar import Litestar
 from litestar.di import Provide
 
+from router.config.instance import ServerFacts
 from router.http.litestar_errors import litestar_settings
+from router.jobs.batches.runner import Batches
+from router.jobs.benches import BenchRuns
+from router.jobs.conversions import Conversions as ModelConversions
+from router.jobs.job import Jobs
+from router.jobs.pulls import PullAccess
+from router.models.keeper import ModelKeeper
+from router.models.making import ModelMaking
 from router.protocols.openapi import ApiDocument
+from router.protocols.serving import RequestService
 from router.protocols.table import DIALECTS, ENDPOINTS, ROUTES
-from router.services import Services
+from router.stores.conversations import Conversations
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts of a gateway. A handler is given those whose names are names of its parameters.
+
+    Attributes:
+        serving: Answers requests for models.
+        jobs: Everything long that runs for clients.
+        keeper: Keeps the registry true to the disk; has the progress of checksums.
+        conversations: What is kept of responses.
+    """
+
+    server: ServerFacts
+    serving: RequestService
+    jobs: Jobs
+    keeper: ModelKeeper
+    making: ModelMaking
+    pulls: PullAccess
+    conversions: ModelConversions
+    benches: BenchRuns
+    batches: Batches
+    conversations: Conversations
 
 
 def create_app(services: Services) -> Litestar:
     """Return the app that serves `services`."""
-    document = ApiDocument(services.version, ENDPOINTS, DIALECTS)
+    parts = {field.name: getattr(services, field.name) for field in dataclasses.fields(services)}
+    parts["endpoints"] = ENDPOINTS
+    parts["document"] = ApiDocument(services.server.version, ENDPOINTS, DIALECTS)
+    provided = {name: _provider(part) for name, part in parts.items()}
+    provided["batches"] = Provide(services.batches.opened, sync_to_thread=False)
     return Litestar(
         route_handlers=ROUTES,
-        dependencies={
-            "endpoints": Provide(lambda: ENDPOINTS, use_cache=True, sync_to_thread=False),
-            "services": Provide(lambda: services, use_cache=True, sync_to_thread=False),
-            "document": Provide(lambda: document, use_cache=True, sync_to_thread=False),
-        },
+        dependencies=provided,
         openapi_config=None,
-        **litestar_settings(max_body_bytes=services.config.server.max_body_bytes, dialects=DIALECTS),
+        **litestar_settings(max_body_bytes=services.serving.config.server.max_body_bytes, dialects=DIALECTS),
     )
+
+
+def _provider(part: Any) -> Provide:
+    return Provide(lambda: part, use_cache=True, sync_to_thread=False)

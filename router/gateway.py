@@ -8,7 +8,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,13 @@ from typing import Any
 import msgspec
 
 from registry.bench_record import BenchRecord
-from registry.errors import RegistryError
 from registry.scan.watch import what_changed
 from registry.store import Registry
-from router.app import create_app
+from router.app import Services, create_app
 from router.bench.machine.machine import bench_machine, machine_id
 from router.config import Config, CurrentConfig, Overrides, apply_overrides
 from router.config.hub import hub_settings
-from router.config.instance import InstanceLock, RunningInstance
+from router.config.instance import InstanceLock, RunningInstance, ServerFacts
 from router.config.paths import Paths
 from router.config.roots import scan_roots
 from router.config.watch import ConfigWatcher
@@ -34,8 +32,10 @@ from router.http.server import Addresses, HttpServer, guarded, run, stopping_on_
 from router.jobs.background import end_cut_off
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
-from router.jobs.conversions import Conversions, Converter
-from router.jobs.pulls import Pulls, open_pulls, weights_budget
+from router.jobs.conversions import Conversions as ModelConversions
+from router.jobs.conversions import Converter
+from router.jobs.job import Jobs
+from router.jobs.pulls import PullAccess, open_pulls, weights_budget
 from router.jobs.shadow import Shadow
 from router.models.auto.learning import AutoLearning, installed_versions
 from router.models.directory import ModelDirectory
@@ -43,8 +43,9 @@ from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
 from router.placement.memory import read_budget, this_machine
 from router.protocols.batches.execution import run_line
+from router.protocols.serving import RequestService
 from router.protocols.table import DIALECTS
-from router.services import Services
+from router.requests.register import RequestRegister
 from router.stores.conversations import Conversations
 from router.version import VERSION
 from router.workers.launch import WorkerLaunch, worker_environment
@@ -98,72 +99,91 @@ class _Gateway:
 
     def __init__(self, options: GatewayOptions) -> None:
         self._options = options
+        self._config = CurrentConfig(options.config)
+        self._environment = worker_environment(options.environment)
 
     async def serve(self) -> None:
-        options = self._options
+        paths = self._options.paths
         with (
-            InstanceLock.acquire(options.paths) as lock,
-            Registry(options.paths.registry_db, busy_timeout_s=REGISTRY_BUSY_TIMEOUT_S) as registry,
+            InstanceLock.acquire(paths) as lock,
+            Registry(paths.registry_db, busy_timeout_s=REGISTRY_BUSY_TIMEOUT_S) as registry,
         ):
-            current = CurrentConfig(options.config)
-            models = ModelDirectory(
-                registry,
-                current=current,
-                is_apple_silicon=this_machine().has_metal,
-                what_changed=what_changed,
-                auto=(auto := AutoLearning(registry.benches, machine_id=machine_id())),
-            )
-            supervisor = Supervisor(
-                current,
-                resolve=models.resolve,
-                note_choice=models.note_choice,
-                launch_for=self._launch_for(),
-                check_load=MemoryCheck(models.artifact_of).check,
-                saved_caches_dir=options.paths.saved_caches_dir,
-            )
-            auto.resident_of = lambda model: resident_of(supervisor, model)
-            conversations = Conversations(options.paths.conversations_db, lambda: current.config.conversations)
-            services = Services(current, models, supervisor, conversations, VERSION)
-            converter = self._converter()
-            services.making = ModelMaking(
-                options.paths.models_dir,
-                options.paths.registry_db,
-                max_upload_bytes=options.config.server.max_upload_bytes,
-            )
-            services.conversions = Conversions(converter, services.jobs)
-            services.benches = self._benches(services)
-            services.batches = self._batches(services)
+            serving = self._serving(registry)
+            services = self._services(serving)
+            shadow = _shadow(self._config, serving, registry)
+            serving.requests.ended.add(shadow.observe)
             server = _create_server(services)
             # The signals are ours until the last worker is gone: a second one must not leave workers behind.
             with stopping_on_signals(services.jobs.close, server.stop):
                 addresses = await server.start()
                 self._on_started(services, lock, addresses)
-                await self._run_parts(services, server, _shadow(services, registry), self._pulls(services, converter))
+                await self._run_parts(services, server, shadow)
 
-    async def _run_parts(
-        self,
-        services: Services,
-        server: HttpServer,
-        shadow: Shadow,
-        pulls: AbstractAsyncContextManager[Pulls] | None,
-    ) -> None:
+    def _serving(self, registry: Registry) -> RequestService:
+        """Compose what answers requests: the models, the workers, and the requests that run."""
+        options = self._options
+        auto = AutoLearning(
+            registry.benches,
+            machine_id=machine_id(),
+            resident_of=lambda model: resident_of(supervisor, model),
+        )
+        models = ModelDirectory(
+            registry,
+            current=self._config,
+            is_apple_silicon=this_machine().has_metal,
+            what_changed=what_changed,
+            auto=auto,
+        )
+        supervisor = Supervisor(
+            self._config,
+            resolve=models.resolve,
+            note_choice=models.note_choice,
+            launch_for=options.worker_launch or (lambda engine: WorkerLaunch(engine, self._environment)),
+            check_load=MemoryCheck(models.artifact_of).check,
+            saved_caches_dir=options.paths.saved_caches_dir,
+        )
+        return RequestService(self._config, models, supervisor, RequestRegister())
+
+    def _services(self, serving: RequestService) -> Services:
+        """Compose what stands beside that."""
+        paths, config = self._options.paths, self._config.config
+        jobs = Jobs()
+        conversations = Conversations(paths.conversations_db, lambda: self._config.config.conversations)
+        return Services(
+            server=ServerFacts(VERSION),
+            serving=serving,
+            jobs=jobs,
+            keeper=ModelKeeper(
+                paths.registry_db,
+                scan_roots(config, paths),
+                is_watching=config.models.watch,
+                is_hashing=config.models.hash_files,
+                is_busy=lambda: any(worker.use.num_running for worker in serving.supervisor.workers),
+            ),
+            making=ModelMaking(paths.models_dir, paths.registry_db, max_upload_bytes=config.server.max_upload_bytes),
+            pulls=PullAccess(),
+            conversions=ModelConversions(self._converter(), jobs),
+            benches=BenchRuns(paths.registry_db, self._environment, jobs),
+            batches=Batches(paths.batches_dir, lambda: self._config.config, partial(run_line, serving, conversations)),
+            conversations=conversations,
+        )
+
+    async def _run_parts(self, services: Services, server: HttpServer, shadow: Shadow) -> None:
         """Run everything beside the server until it has stopped, then end it in order."""
-        services.keeper = self._keeper(services)
-        services.requests.on_end = shadow.observe
+        supervisor = services.serving.supervisor
         async with asyncio.TaskGroup() as tasks:
-            supervision = tasks.create_task(services.supervisor.run())
+            supervision = tasks.create_task(supervisor.run())
             watchers = [
-                tasks.create_task(self._watch_config(services)),
-                tasks.create_task(self._watch_registry(services)),
-                tasks.create_task(services.keeper.run()),
-                *([] if pulls is None else [tasks.create_task(_outlived("pulls", _run_pulls(services, pulls)))]),
-                tasks.create_task(shadow.run()),
-                tasks.create_task(_outlived("stored responses", _keep_responses(services))),
-                *(
-                    [tasks.create_task(_outlived("batches", services.batches.run()))]
-                    if services.batches is not None
-                    else []
-                ),
+                tasks.create_task(part)
+                for part in (
+                    self._watch_config(supervisor),
+                    _watch_registry(services.serving),
+                    services.keeper.run(),
+                    shadow.run(),
+                    _outlived("pulls", self._run_pulls(services)),
+                    _outlived("stored responses", _keep_responses(services)),
+                    _outlived("batches", services.batches.run()),
+                )
             ]
             try:
                 async with services.jobs:
@@ -171,27 +191,28 @@ class _Gateway:
             finally:
                 for watcher in watchers:
                     watcher.cancel()
-                services.supervisor.close()
+                supervisor.close()
                 await supervision
 
     def _on_started(self, services: Services, lock: InstanceLock, addresses: Addresses) -> None:
+        facts = services.server
         host, port = addresses.tcp[0]
-        services.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        facts.listens_at(f"http://{f'[{host}]' if ':' in host else host}:{port}")
         lock.publish(
             RunningInstance(
                 pid=os.getpid(),
-                url=services.url,
+                url=facts.url,
                 unix_socket=None if addresses.unix_socket is None else str(addresses.unix_socket),
-                version=services.version,
+                version=facts.version,
                 started_at=time.time(),
                 config_file=str(self._options.config_file),
             )
         )
-        logger.info("serving on %s", services.url)
+        logger.info("serving on %s", facts.url)
         if self._options.on_started is not None:
             self._options.on_started(services)
 
-    async def _watch_config(self, services: Services) -> None:
+    async def _watch_config(self, supervisor: Supervisor) -> None:
         options = self._options
         overrides, engine = options.overrides, options.file_config.engine
         watcher = ConfigWatcher(options.config_file, current=options.file_config, user_home=options.paths.user_home)
@@ -204,75 +225,40 @@ class _Gateway:
                     overrides, engine = msgspec.structs.replace(overrides, engine=None), change.engine
                 config = apply_overrides(change, overrides)
             except ConfigError as exc:
-                services.current_config.error = str(exc)
+                self._config.error = str(exc)
                 logger.warning("the config file is not used: %s", exc)
             else:
-                _apply(services, config)
+                _apply(self._config, supervisor, config)
 
-    async def _watch_registry(self, services: Services) -> None:
-        while True:
-            await asyncio.sleep(REGISTRY_POLL_S)
-            if services.models.has_changed():
-                services.models.forget()
-                services.supervisor.refresh()
-
-    def _keeper(self, services: Services) -> ModelKeeper:
-        options = self._options
-        models = options.config.models
-        return ModelKeeper(
-            options.paths.registry_db,
-            scan_roots(options.config, options.paths),
-            is_watching=models.watch,
-            is_hashing=models.hash_files,
-            is_busy=lambda: any(worker.use.num_running for worker in services.supervisor.workers),
-        )
-
-    def _benches(self, services: Services) -> BenchRuns:
-        environment = worker_environment(self._options.environment)
-        return BenchRuns(self._options.paths.registry_db, environment, services.jobs)
-
-    def _converter(self) -> Converter:
-        paths = self._options.paths
-        return Converter(paths.registry_db, paths.models_dir, worker_environment(self._options.environment))
-
-    def _batches(self, services: Services) -> Batches:
-        return Batches(self._options.paths.batches_dir, lambda: services.config, partial(run_line, services))
-
-    def _pulls(self, services: Services, converter: Converter) -> AbstractAsyncContextManager[Pulls] | None:
-        """Make what pulls models; without a usable hub models are served all the same."""
+    async def _run_pulls(self, services: Services) -> None:
+        """Let models be pulled; without a usable hub models are served all the same."""
         options = self._options
         try:
             hub = hub_settings(options.config, options.environment)
         except ConfigError as exc:
             logger.warning("models cannot be pulled: %s", exc)
-            return None
-        return open_pulls(
+            return
+        opening = open_pulls(
             hub,
             options.paths.models_dir,
             options.paths.registry_db,
             services.jobs,
-            converter=converter,
+            converter=self._converter(),
             budget_bytes=weights_budget(read_budget()),
         )
+        await services.pulls.run(opening)
 
-    def _launch_for(self) -> Callable[[str], WorkerLaunch]:
-        if self._options.worker_launch is not None:
-            return self._options.worker_launch
-        environment = worker_environment(self._options.environment)
-        return lambda engine: WorkerLaunch(engine, environment)
+    def _converter(self) -> Converter:
+        paths = self._options.paths
+        return Converter(paths.registry_db, paths.models_dir, self._environment)
 
 
-async def _run_pulls(services: Services, opening: AbstractAsyncContextManager[Pulls]) -> None:
-    """Let models be pulled, until cancelled; a hub that cannot be used must not keep models from being served."""
-    try:
-        async with opening as pulls:
-            services.pulls = pulls
-            await pulls.resume_interrupted()
-            await asyncio.get_running_loop().create_future()
-    except RegistryError as exc:
-        logger.warning("models cannot be pulled: %s", exc)
-    finally:
-        services.pulls = None
+async def _watch_registry(serving: RequestService) -> None:
+    while True:
+        await asyncio.sleep(REGISTRY_POLL_S)
+        if serving.models.has_changed():
+            serving.models.forget()
+            serving.supervisor.refresh()
 
 
 async def _keep_responses(services: Services) -> None:
@@ -292,16 +278,16 @@ async def _outlived(what: str, work: Coroutine[Any, Any, None]) -> None:
         logger.exception("a defect has ended %s; restart mlxr to have them again", what)
 
 
-def _shadow(services: Services, registry: Registry) -> Shadow:
+def _shadow(config: CurrentConfig, serving: RequestService, registry: Registry) -> Shadow:
     def keep(record: BenchRecord) -> None:
         registry.benches.add(record)
-        services.models.forget()  # a write of our own is not noticed as another process's is
+        serving.models.forget()  # a write of our own is not noticed as another process's is
 
     return Shadow(
-        services.current_config,
-        services.models,
-        services.supervisor,
-        services.requests,
+        config,
+        serving.models,
+        serving.supervisor,
+        serving.requests,
         machine=bench_machine(),
         engine_versions=installed_versions(),
         keep=keep,
@@ -309,13 +295,12 @@ def _shadow(services: Services, registry: Registry) -> Shadow:
 
 
 def _create_server(services: Services) -> HttpServer:
-    config = services.config.server
-    limits = _http_limits(services.config)
-    rules = _host_rules(services.config)
+    in_force = services.serving.config
+    config, limits = in_force.server, _http_limits(in_force)
     return HttpServer(
         guarded(
             create_app(services),
-            rules=rules,
+            rules=_host_rules(in_force),
             limits=limits,
             dialects=DIALECTS,
             access_logger=logging.getLogger("mlxr.access"),
@@ -329,12 +314,12 @@ def _create_server(services: Services) -> HttpServer:
     )
 
 
-def _apply(services: Services, config: Config) -> None:
+def _apply(current: CurrentConfig, supervisor: Supervisor, config: Config) -> None:
     """Put a new config into force; what only a restart can change is said in the log."""
-    for section in services.current_config.take_over(config):
+    for section in current.take_over(config):
         logger.warning("changes under %s: take effect after a restart", section)
     logger.info("the config file changed: engine is %s", config.engine.value)
-    services.supervisor.refresh()
+    supervisor.refresh()
 
 
 def _host_rules(config: Config) -> HostRules:

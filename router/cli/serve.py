@@ -64,7 +64,7 @@ def serve(host: str | None, port: int | None, config: str | None, engine: str | 
             overrides=overrides,
             paths=paths,
             environment=os.environ,
-            on_started=lambda services: _print_banner(services.url or "", services.models.list()),
+            on_started=lambda services: _print_banner(services.server.url, services.serving.models.list()),
         )
     )
 

@@ -169,3 +169,26 @@ def _try_lock(handle: int, kind: int) -> bool:
             return False
         raise
     return True
+
+
+class ServerFacts:
+    """What this gateway says of itself.
+
+    Attributes:
+        started_at: Monotonic seconds.
+    """
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.started_at = time.monotonic()
+        self._url: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens; known before the first request is served."""
+        assert self._url is not None
+        return self._url
+
+    def listens_at(self, url: str) -> None:
+        """Take over where it listens."""
+        self._url = url

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -26,6 +27,7 @@ from registry.pull_record import PlannedPart, PullInfo, PullOptions, PullPlan
 from registry.store import Registry
 from registry.store.pulls import StopRequest
 from registry.threads import with_registry
+from router.errors import UnavailableError
 from router.jobs.conversions import Converter
 from router.jobs.job import Follower, Job, JobKind, Jobs
 from router.jobs.pull_work import STOPPED_STATES, Conclude, PullWork
@@ -66,6 +68,36 @@ def weights_budget(budget: MemoryBudget) -> int:
         Bytes.
     """
     return int(WEIGHTS_SHARE * (budget.wired_limit_bytes or budget.total_bytes))
+
+
+class PullAccess:
+    """A server's pulls, as long as there are any: it may just be starting, or have no hub that can be used."""
+
+    def __init__(self) -> None:
+        self._pulls: Pulls | None = None
+
+    def get(self) -> "Pulls":
+        """Return them.
+
+        Raises:
+            UnavailableError: Nothing can be pulled now.
+        """
+        if self._pulls is None:
+            raise UnavailableError(
+                "The server cannot pull now: it is starting, or its log says what is wrong with hub."
+            )
+        return self._pulls
+
+    async def run(self, opening: AbstractAsyncContextManager["Pulls"]) -> None:
+        """Let models be pulled, until cancelled; a hub that cannot be used must not keep models from being served."""
+        try:
+            async with opening as self._pulls:
+                await self._pulls.resume_interrupted()
+                await asyncio.get_running_loop().create_future()
+        except RegistryError as exc:
+            logger.warning("models cannot be pulled: %s", exc)
+        finally:
+            self._pulls = None
 
 
 @contextlib.asynccontextmanager

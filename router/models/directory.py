@@ -20,6 +20,7 @@ from router.errors import InvalidRequestError, ModelLoadFailedError
 from router.http.headers import ENGINE_HEADER
 from router.models.adapters import find_adapters
 from router.models.auto.learning import AutoLearning
+from router.models.defaults import RequestDefaults
 from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, Purpose, Target, choose, usable_artifacts
@@ -95,6 +96,10 @@ class ModelDirectory:
                 raise
             logger.warning("the registry cannot be read; going on with what is known of %s", name)
         return self._known[name]
+
+    def defaults_for(self, name: str) -> RequestDefaults:
+        """Return what requests for a model get that do not say otherwise; errors as in `get`."""
+        return RequestDefaults.of(self._current.config.generation, self.get(name).settings)
 
     def list(self) -> tuple[Model, ...]:
         """Return all models."""

@@ -98,11 +98,12 @@ class ModelMaking:
 
         await with_registry(self._database, run)
 
-    async def name_for(self, *candidates: str) -> str | None:
-        """Give the first of some names that a model or an alias has; errors as of the registry."""
+    async def name_of_new(self, candidates: tuple[str, ...]) -> str:
+        """Return the name of what is made: that of what it replaces, or the last one; errors as of the registry."""
 
-        def run(registry: Registry) -> str | None:
-            return next((name for name in candidates if registry.models.find_exactly(name) is not None), None)
+        def run(registry: Registry) -> str:
+            known = (name for name in candidates if registry.models.find_exactly(name) is not None)
+            return next(known, candidates[-1])
 
         return await with_registry(self._database, run)
 

@@ -11,7 +11,7 @@ from router.models.defaults import RequestDefaults
 from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
-from router.services import Services
+from router.protocols.serving import RequestService
 from router.workers.residency import ManagedWorker
 
 
@@ -28,20 +28,20 @@ class ChosenModel(msgspec.Struct, frozen=True):
     defaults: RequestDefaults
 
 
-def chosen_model(services: Services, model_request: ModelRequest) -> ChosenModel:
+def chosen_model(serving: RequestService, model_request: ModelRequest) -> ChosenModel:
     """Return what a request has to know of its model.
 
     Raises:
         RouterError: It cannot be served.
         RegistryError: There is no such model, or the registry cannot be read.
     """
-    engine = services.models.resolve(model_request).target.engine.kind
-    return ChosenModel(model_request, engine, services.defaults_for(model_request.model))
+    engine = serving.models.resolve(model_request).target.engine.kind
+    return ChosenModel(model_request, engine, serving.models.defaults_for(model_request.model))
 
 
-def resident_workers(services: Services) -> list[ManagedWorker]:
+def resident_workers(serving: RequestService) -> list[ManagedWorker]:
     """Return the workers whose model is loaded."""
-    return [worker for worker in services.supervisor.workers if worker.target is not None and worker.state.is_resident]
+    return [worker for worker in serving.supervisor.workers if worker.target is not None and worker.state.is_resident]
 
 
 def model_in_query(parameters: Mapping[str, str]) -> str | None:
@@ -55,7 +55,7 @@ def model_in_query(parameters: Mapping[str, str]) -> str | None:
 
 
 def model_request_or_default(
-    services: Services,
+    serving: RequestService,
     model: str | None,
     engine: EngineSetting | None,
     purpose: Purpose = Purpose.DESCRIBE,
@@ -74,14 +74,14 @@ def model_request_or_default(
         RegistryError: There is no such model, or the registry cannot be read.
     """
     if model is not None:
-        return services.models.model_request(model, engine, purpose, load)
-    resident = resident_workers(services)
+        return serving.models.model_request(model, engine, purpose, load)
+    resident = resident_workers(serving)
     if len(resident) == 1 and resident[0].target is not None:
         target = resident[0].target
         # On the engine where it is, lest a look at a model moves it.
         reference = target.label if engine is not None else f"{target.label}@{target.engine}"
-        return services.models.model_request(reference, engine, purpose)
-    known = services.models.list()
+        return serving.models.model_request(reference, engine, purpose)
+    known = serving.models.list()
     if len(known) == 1:
-        return services.models.model_request(known[0].name, engine, purpose)
+        return serving.models.model_request(known[0].name, engine, purpose)
     raise MissingFieldError("The field 'model' is required: more than one model could be meant.", "model")

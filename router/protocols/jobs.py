@@ -1,4 +1,4 @@
-"""What the routes of jobs have in common: a job's events as a stream, and who runs pulls."""
+"""What the routes of jobs have in common: a job's events as a stream."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -6,12 +6,9 @@ from typing import Any
 
 import msgspec
 
-from router.errors import UnavailableError
 from router.http.dialect import OPENAI
 from router.http.streaming import SSE_KEEP_ALIVE, EventStream
 from router.jobs.job import Follower
-from router.jobs.pulls import Pulls
-from router.services import Services
 
 _encode = msgspec.json.Encoder().encode
 
@@ -19,17 +16,6 @@ _encode = msgspec.json.Encoder().encode
 def job_stream(follower: Follower[Any], *, keepalive_s: float) -> EventStream:
     """Return the events of a job as a response; the job goes on when its client leaves."""
     return long_stream(_encoded(follower), keepalive_s=keepalive_s)
-
-
-def pulls_of(services: Services) -> Pulls:
-    """Return what runs pulls.
-
-    Raises:
-        UnavailableError: Nothing can be pulled now.
-    """
-    if services.pulls is None:
-        raise UnavailableError("The server cannot pull now: it is starting, or its log says what is wrong with hub.")
-    return services.pulls
 
 
 def long_stream(

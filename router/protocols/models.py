@@ -16,15 +16,16 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from registry.catalogue import Model
-from router.errors import ModelInUseError, UnavailableError
+from router.errors import ModelInUseError
 from router.http.asgi import json_reply
 from router.models.adapters import find_adapters
+from router.models.making import ModelMaking
 from router.protocols.anthropic.answer_schemas import ModelInfo, ModelPage
 from router.protocols.anthropic.models import VERSION_HEADER, model_info, model_page
 from router.protocols.endpoint import Parameter
 from router.protocols.openai.answer_schemas import DeletedModel, ModelList, ModelObject
 from router.protocols.openai.api import OPENAI_API
-from router.services import Services
+from router.protocols.serving import RequestService
 
 _PAGE: Final = (
     Parameter(
@@ -38,19 +39,19 @@ _AnyRequest = Request[Any, Any, Any]
 
 
 @OPENAI_API.get("/v1/models", ModelList, ModelPage, query=_PAGE)
-async def list_models(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def list_models(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """List the models, in Anthropic's shape for clients that send anthropic-version."""
-    models = services.models.list()
+    models = serving.models.list()
     if VERSION_HEADER in request.headers:
         return json_reply(model_page(models, request.query_params))
     return json_reply(ModelList([item for model in models for item in model_objects(model)]))
 
 
 @OPENAI_API.get("/v1/models/{model_id:path}", ModelObject, ModelInfo)
-async def get_model(request: _AnyRequest, model_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def get_model(request: _AnyRequest, model_id: FromPath[str], serving: NamedDependency[RequestService]) -> ASGIApp:
     """Describe a model, perhaps with an adapter."""
     name, plus, adapter = model_id.removeprefix("/").partition("+")
-    model = services.models.get(name)
+    model = serving.models.get(name)
     listed = adapter_object(model, adapter) if plus else model_object(model)  # an error where there is no such adapter
     if VERSION_HEADER in request.headers:
         return json_reply(model_info(model, adapter if plus else None))
@@ -58,16 +59,16 @@ async def get_model(request: _AnyRequest, model_id: FromPath[str], services: Nam
 
 
 @OPENAI_API.delete("/v1/models/{model_id:path}", DeletedModel)
-async def delete_model(model_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def delete_model(
+    model_id: FromPath[str], serving: NamedDependency[RequestService], making: NamedDependency[ModelMaking]
+) -> ASGIApp:
     """Remove a model that is not loaded."""
-    name = services.models.get(model_id.removeprefix("/")).name
-    for worker in services.supervisor.workers:
+    name = serving.models.get(model_id.removeprefix("/")).name
+    for worker in serving.supervisor.workers:
         if worker.target is not None and worker.target.model == name:
             raise ModelInUseError(name, str(worker.target.engine))
-    if services.making is None:
-        raise UnavailableError("The server cannot remove models now; try again in a moment.")
-    await services.making.remove(name)
-    services.models.forget()
+    await making.remove(name)
+    serving.models.forget()
     return json_reply(DeletedModel(id=name, object="model", deleted=True))
 
 

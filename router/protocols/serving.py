@@ -13,21 +13,23 @@ from litestar.types import ASGIApp
 
 from backends.wire.prompts import Prompt
 from backends.wire.questions import CountTokens, Question, TokenCount
+from router.config import Config, CurrentConfig
 from router.http.asgi import json_reply
 from router.http.body import read_body
 from router.http.dialect import OPENAI, Dialect
 from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import EventStream, until_disconnect
+from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.requests.asking import Reply, ask
 from router.requests.embedding import EmbeddingRun, Embeddings, EmbeddingWanted
 from router.requests.facts import RequestFacts
 from router.requests.generation import Generation, GenerationRequest
 from router.requests.headers import RequestHeaders, read_headers
-from router.requests.register import AnswerEncoder, RunningRequest, whole_answer
+from router.requests.register import AnswerEncoder, RequestRegister, RunningRequest, whole_answer
 from router.requests.resend import fingerprint
 from router.requests.running_embedding import RunningEmbedding
-from router.services import Services
+from router.workers.supervisor import Supervisor
 
 
 class Answering(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,147 +59,162 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     headers: RequestHeaders
 
 
-async def arrive(request: Request[Any, Any, Any], services: Services) -> Arrival:
-    """Read a request's body and headers.
+class RequestService:
+    """What routes of all protocols need of the gateway to answer a request."""
 
-    Raises:
-        RouterError: The body cannot be read, or a header has a value that it cannot have.
-    """
-    raw = await read_body(request.scope, request.receive, limit_bytes=services.config.server.max_body_bytes)
-    return Arrival(
-        request=request,
-        raw=raw,
-        fingerprint=fingerprint(request.scope["path"], request.headers, raw),
-        headers=read_headers(request.headers),
-    )
+    def __init__(
+        self, current_config: CurrentConfig, models: ModelDirectory, supervisor: Supervisor, requests: RequestRegister
+    ) -> None:
+        self.models = models
+        self.supervisor = supervisor
+        self.requests = requests
+        self._current_config = current_config
 
+    @property
+    def config(self) -> Config:
+        """The one in force."""
+        return self._current_config.config
 
-def start_or_rejoin(services: Services, arrival: Arrival, answering: Callable[[], Answering]) -> RunningRequest:
-    """Return what the same request was already being given, or else start it.
+    @property
+    def config_error(self) -> str | None:
+        """Why the last edit of the config file was refused, or None."""
+        return self._current_config.error
 
-    Args:
-        answering: Says what is asked for; called for a request that is new. Its errors are the request's.
-    """
-    running = services.requests.attachable(arrival.fingerprint)
-    if running is not None:
-        return running
-    return start(
-        services,
-        answering(),
-        client=_client_of(arrival.request),
-        fingerprint=arrival.fingerprint,
-        timeout_s=arrival.headers.timeout_s,
-    )
+    async def arrive(self, request: Request[Any, Any, Any]) -> Arrival:
+        """Read a request's body and headers.
 
+        Raises:
+            RouterError: The body cannot be read, or a header has a value that it cannot have.
+        """
+        raw = await read_body(request.scope, request.receive, limit_bytes=self.config.server.max_body_bytes)
+        return Arrival(
+            request=request,
+            raw=raw,
+            fingerprint=fingerprint(request.scope["path"], request.headers, raw),
+            headers=read_headers(request.headers),
+        )
 
-def start(
-    services: Services,
-    answering: Answering,
-    *,
-    client: str,
-    fingerprint: bytes | None = None,
-    timeout_s: float | None = None,
-) -> RunningRequest:
-    """Take a request in; also one that nobody sent by HTTP.
+    def start_or_rejoin(self, arrival: Arrival, answering: Callable[[], Answering]) -> RunningRequest:
+        """Return what the same request was already being given, or else start it.
 
-    Args:
-        client: Who asks, for the list of running requests.
-        fingerprint: What only the same request has; None = it cannot be taken over.
-        timeout_s: Its own limit for the whole request, or None.
-    """
-    services.models.note_use(answering.wanted.model_request.model)
-    facts = RequestFacts(
-        request_id=answering.answer_id,
-        protocol=answering.protocol,
-        client=client,
-        fingerprint=fingerprint,
-        timeout_s=timeout_s,
-    )
-    generation = Generation(services.supervisor, answering.wanted)
-    return services.requests.start(facts, generation, answering.encoder(generation), services.config.limits)
+        Args:
+            answering: Says what is asked for; called for a request that is new. Its errors are the request's.
+        """
+        running = self.requests.attachable(arrival.fingerprint)
+        if running is not None:
+            return running
+        return self.start(
+            answering(),
+            client=_client_of(arrival.request),
+            fingerprint=arrival.fingerprint,
+            timeout_s=arrival.headers.timeout_s,
+        )
 
+    def start(
+        self,
+        answering: Answering,
+        *,
+        client: str,
+        fingerprint: bytes | None = None,
+        timeout_s: float | None = None,
+    ) -> RunningRequest:
+        """Take a request in; also one that nobody sent by HTTP.
 
-async def ask_model(
-    services: Services,
-    request: Request[Any, Any, Any],
-    model_request: ModelRequest,
-    question: Question,
-    *,
-    prompt_param: str = "messages",
-) -> Reply:
-    """Return the answer to a question, as long as its client is there; errors as in `asking.ask`."""
-    services.models.note_use(model_request.model)
-    timeout_s = services.config.limits.stall_timeout_s
-    work = ask(services.supervisor, model_request, question, timeout_s=timeout_s, prompt_param=prompt_param)
-    return await until_disconnect(request.receive, work)
+        Args:
+            client: Who asks, for the list of running requests.
+            fingerprint: What only the same request has; None = it cannot be taken over.
+            timeout_s: Its own limit for the whole request, or None.
+        """
+        self.models.note_use(answering.wanted.model_request.model)
+        facts = RequestFacts(
+            request_id=answering.answer_id,
+            protocol=answering.protocol,
+            client=client,
+            fingerprint=fingerprint,
+            timeout_s=timeout_s,
+        )
+        generation = Generation(self.supervisor, answering.wanted)
+        return self.requests.start(facts, generation, answering.encoder(generation), self.config.limits)
 
+    async def ask_model(
+        self,
+        request: Request[Any, Any, Any],
+        model_request: ModelRequest,
+        question: Question,
+        *,
+        prompt_param: str = "messages",
+    ) -> Reply:
+        """Return the answer to a question, as long as its client is there; errors as in `asking.ask`."""
+        self.models.note_use(model_request.model)
+        timeout_s = self.config.limits.stall_timeout_s
+        work = ask(self.supervisor, model_request, question, timeout_s=timeout_s, prompt_param=prompt_param)
+        return await until_disconnect(request.receive, work)
 
-async def count_tokens(
-    services: Services,
-    request: Request[Any, Any, Any],
-    model_request: ModelRequest,
-    prompt: Prompt,
-    *,
-    prompt_param: str = "messages",
-) -> int:
-    """Return how many tokens a prompt has; errors as in `ask_model`."""
-    found = await ask_model(services, request, model_request, CountTokens(prompt), prompt_param=prompt_param)
-    assert isinstance(found.answer, TokenCount)
-    return found.answer.num_tokens
+    async def count_tokens(
+        self,
+        request: Request[Any, Any, Any],
+        model_request: ModelRequest,
+        prompt: Prompt,
+        *,
+        prompt_param: str = "messages",
+    ) -> int:
+        """Return how many tokens a prompt has; errors as in `ask_model`."""
+        found = await self.ask_model(request, model_request, CountTokens(prompt), prompt_param=prompt_param)
+        assert isinstance(found.answer, TokenCount)
+        return found.answer.num_tokens
 
+    async def embeddings(
+        self, arrival: Arrival, wanted: EmbeddingWanted, *, answer_id: str, protocol: str
+    ) -> Embeddings:
+        """Return vectors, as long as their client is there.
 
-async def embeddings(
-    services: Services, arrival: Arrival, wanted: EmbeddingWanted, *, answer_id: str, protocol: str
-) -> Embeddings:
-    """Return vectors, as long as their client is there.
+        Args:
+            arrival: The request; its headers' priority and time limit hold.
+            answer_id: By which the request is listed and can be cancelled.
 
-    Args:
-        arrival: The request; its headers' priority and time limit hold.
-        answer_id: By which the request is listed and can be cancelled.
+        Raises:
+            RouterError: The request cannot be served, or was ended.
+            BackendError: The engine.
+            RegistryError: The model is unknown.
+        """
+        if arrival.headers.priority is not None:
+            wanted = msgspec.structs.replace(wanted, priority=arrival.headers.priority)
+        client, timeout_s = _client_of(arrival.request), arrival.headers.timeout_s
+        facts = RequestFacts(request_id=answer_id, protocol=protocol, client=client, timeout_s=timeout_s)
+        return await until_disconnect(arrival.request.receive, self.start_embedding(wanted, facts).result())
 
-    Raises:
-        RouterError: The request cannot be served, or was ended.
-        BackendError: The engine.
-        RegistryError: The model is unknown.
-    """
-    if arrival.headers.priority is not None:
-        wanted = msgspec.structs.replace(wanted, priority=arrival.headers.priority)
-    client, timeout_s = _client_of(arrival.request), arrival.headers.timeout_s
-    facts = RequestFacts(request_id=answer_id, protocol=protocol, client=client, timeout_s=timeout_s)
-    return await until_disconnect(arrival.request.receive, start_embedding(services, wanted, facts).result())
+    def start_embedding(self, wanted: EmbeddingWanted, facts: RequestFacts) -> RunningEmbedding:
+        """Take a request for vectors in; also one that nobody sent by HTTP."""
+        self.models.note_use(wanted.model_request.model)
+        run = EmbeddingRun(self.supervisor, wanted)
+        return self.requests.start_embedding(facts, run, self.config.limits)
 
-
-def start_embedding(services: Services, wanted: EmbeddingWanted, facts: RequestFacts) -> RunningEmbedding:
-    """Take a request for vectors in; also one that nobody sent by HTTP."""
-    services.models.note_use(wanted.model_request.model)
-    run = EmbeddingRun(services.supervisor, wanted)
-    return services.requests.start_embedding(facts, run, services.config.limits)
-
-
-async def reply(
-    services: Services,
-    arrival: Arrival,
-    running: RunningRequest,
-    *,
-    dialect: Dialect = OPENAI,
-    chunks: Callable[[RunningRequest], AsyncIterator[bytes]] = RunningRequest.follow,
-    headers: tuple[tuple[bytes, bytes], ...] = (),
-) -> ASGIApp:
-    """Send an answer as its encoder wants it sent: as one body, or as a stream of its media type."""
-    own = [(REQUEST_ID_HEADER, running.facts.request_id.encode()), *headers]
-    media_type = running.encoder.media_type
-    if media_type is None:
-        return json_reply(await until_disconnect(arrival.request.receive, whole_answer(running.follow())), headers=own)
-    keepalive_s = services.config.server.keepalive_s
-    return EventStream(
-        chunks(running),
-        dialect=dialect,
-        media_type=media_type,
-        headers=own,
-        keep_alive=running.encoder.keep_alive,
-        keep_alive_s=keepalive_s,
-        commit_after_s=keepalive_s,
-    )
+    async def reply(
+        self,
+        arrival: Arrival,
+        running: RunningRequest,
+        *,
+        dialect: Dialect = OPENAI,
+        chunks: Callable[[RunningRequest], AsyncIterator[bytes]] = RunningRequest.follow,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> ASGIApp:
+        """Send an answer as its encoder wants it sent: as one body, or as a stream of its media type."""
+        own = [(REQUEST_ID_HEADER, running.facts.request_id.encode()), *headers]
+        media_type = running.encoder.media_type
+        if media_type is None:
+            return json_reply(
+                await until_disconnect(arrival.request.receive, whole_answer(running.follow())), headers=own
+            )
+        keepalive_s = self.config.server.keepalive_s
+        return EventStream(
+            chunks(running),
+            dialect=dialect,
+            media_type=media_type,
+            headers=own,
+            keep_alive=running.encoder.keep_alive,
+            keep_alive_s=keepalive_s,
+            commit_after_s=keepalive_s,
+        )
 
 
 def _client_of(request: Request[Any, Any, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Final, Protocol, Self
 
 from router.config import LimitsConfig
 from router.errors import DeadlineExceededError, RequestCancelledError, RouterError
+from router.observers import Observers
 from router.requests.deadlines import Course, Deadlines, deadlines_for, next_due, seconds_to_look
 from router.requests.embedding import EmbeddingRun
 from router.requests.facts import RequestFacts
@@ -215,11 +216,11 @@ class RequestRegister:
     """All requests of the gateway that have not ended.
 
     Attributes:
-        on_end: Called with each generation that has ended, well or not.
+        ended: Told of each generation that has ended, well or not.
     """
 
     def __init__(self) -> None:
-        self.on_end: Callable[[RunningRequest], None] = lambda _running: None
+        self.ended: Observers[RunningRequest] = Observers()
         self._requests: dict[str, RunningRequest | RunningEmbedding] = {}
 
     def __iter__(self) -> Iterator[RunningRequest | RunningEmbedding]:
@@ -266,7 +267,7 @@ class RequestRegister:
     def _on_end(self, running: RunningRequest | RunningEmbedding) -> None:
         self._requests.pop(running.facts.request_id, None)
         if isinstance(running, RunningRequest):
-            self.on_end(running)
+            self.ended.tell(running)
 
 
 async def whole_answer(reading: Reading) -> bytes:

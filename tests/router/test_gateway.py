@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 import pytest
@@ -12,22 +11,31 @@ import pytest
 from registry.engines import EngineSetting
 from router import gateway
 from router.config import Config, CurrentConfig, LimitsConfig, LoggingConfig, LogLevel, ModelsConfig, ServerConfig
-from router.jobs.pulls import Pulls
-from router.services import Services
+from router.errors import UnavailableError
+from router.jobs.pulls import PullAccess, Pulls
+from router.workers.supervisor import Supervisor
 
 
-def services_with(config: Config) -> Any:
-    refreshed: list[None] = []
-    supervisor = SimpleNamespace(refresh=lambda: refreshed.append(None), refreshed=refreshed)
-    return SimpleNamespace(current_config=CurrentConfig(config), supervisor=supervisor)
+class Refreshed:
+    """What is asked of a supervisor when a config comes into force."""
+
+    num_times = 0
+
+    def refresh(self) -> None:
+        self.num_times += 1
+
+
+def apply(config: Config) -> tuple[CurrentConfig, Refreshed]:
+    current, supervisor = CurrentConfig(Config()), Refreshed()
+    gateway._apply(current, cast("Supervisor", supervisor), config)
+    return current, supervisor
 
 
 def test_engine_and_limits_are_in_force_at_once() -> None:
-    services = services_with(Config())
     changed = Config(engine=EngineSetting.MLX, limits=LimitsConfig(max_queue=3))
-    gateway._apply(cast("Services", services), changed)
-    assert services.current_config.config == changed
-    assert len(services.supervisor.refreshed) == 1
+    current, supervisor = apply(changed)
+    assert current.config == changed
+    assert supervisor.num_times == 1
 
 
 @pytest.mark.parametrize(
@@ -39,9 +47,8 @@ def test_engine_and_limits_are_in_force_at_once() -> None:
     ],
 )
 def test_what_is_read_at_the_start_only_is_named(section: str, value: object, caplog: pytest.LogCaptureFixture) -> None:
-    services = services_with(Config())
     with caplog.at_level(logging.WARNING):
-        gateway._apply(cast("Services", services), msgspec.structs.replace(Config(), **{section: value}))
+        apply(msgspec.structs.replace(Config(), **{section: value}))
     assert [record.getMessage() for record in caplog.records] == [
         f"changes under {section}: take effect after a restart"
     ]
@@ -52,8 +59,9 @@ def test_a_defect_in_pulls_ends_pulls_and_nothing_else(caplog: pytest.LogCapture
         async def resume_interrupted(self) -> None:
             raise ExceptionGroup("pulls", [ValueError("a defect")])
 
-    services = services_with(Config())
+    pulls = PullAccess()
     opening = contextlib.nullcontext(cast("Pulls", BrokenPulls()))
-    asyncio.run(gateway._outlived("pulls", gateway._run_pulls(cast("Services", services), opening)))
-    assert services.pulls is None
+    asyncio.run(gateway._outlived("pulls", pulls.run(opening)))
+    with pytest.raises(UnavailableError):
+        pulls.get()
     assert "a defect has ended pulls; restart mlxr" in caplog.text

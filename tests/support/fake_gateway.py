@@ -27,7 +27,7 @@ def main(home: str, options: str) -> int:
             overrides=overrides,
             paths=paths,
             environment=os.environ,
-            on_started=lambda services: print(f"serves on {services.url}", flush=True),
+            on_started=lambda services: print(f"serves on {services.server.url}", flush=True),
             worker_launch=lambda _engine: WorkerLaunch("fake", environment, options),
         )
     )

@@ -15,20 +15,28 @@ import msgspec
 from backends.fake.engine import FakeOptions
 from registry.facts import ArtifactFormat
 from registry.store import Registry
-from router.app import create_app
+from router.app import Services, create_app
 from router.config import Config, ServerConfig
+from router.config.instance import ServerFacts
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.server import HttpServer, guarded, run
 from router.jobs.batches.runner import Batches
+from router.jobs.benches import BenchRuns
+from router.jobs.conversions import Conversions as ModelConversions
+from router.jobs.conversions import Converter
+from router.jobs.job import Jobs
+from router.jobs.pulls import PullAccess
 from router.models.auto.learning import AutoLearning
 from router.models.directory import ModelDirectory
+from router.models.keeper import ModelKeeper
+from router.models.making import ModelMaking
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice
 from router.protocols.batches.execution import run_line
+from router.protocols.serving import RequestService
 from router.protocols.table import DIALECTS
-from router.requests.register import RunningRequest
-from router.services import Services
+from router.requests.register import RequestRegister, RunningRequest
 from router.stores.conversations import Conversations
 from router.workers.resident import resident_of
 from router.workers.supervisor import Supervisor
@@ -60,20 +68,19 @@ class FakeFront:
             registry,
             current=self.fleet.current_config,
             is_apple_silicon=False,
-            auto=(auto := AutoLearning(registry.benches, machine_id="here", engine_versions={})),
+            auto=AutoLearning(
+                registry.benches,
+                machine_id="here",
+                resident_of=lambda model: resident_of(self.supervisor, model),
+                engine_versions={},
+            ),
         )
-        auto.resident_of = lambda model: resident_of(self.supervisor, model)
         self.registry = registry
-        self._conversations_db = registry.path.with_name("conversations.sqlite3")
 
     async def __aenter__(self) -> Self:
         await self.fleet.__aenter__()
-        current = self.fleet.current_config
-        conversations = Conversations(self._conversations_db, lambda: current.config.conversations)
-        self.services = Services(current, self.models, self.supervisor, conversations, "0.0.0")
+        self.services = self._services()
         await self.services.jobs.__aenter__()
-        folder = self._conversations_db.with_name("batches")
-        self.services.batches = Batches(folder, lambda: self.services.config, partial(run_line, self.services))
         self._batches = asyncio.create_task(self.services.batches.run())
         limits = HttpLimits()
         app = guarded(
@@ -85,14 +92,35 @@ class FakeFront:
         )
         self.server = HttpServer(app, host="127.0.0.1", port=0, limits=limits, dialects=DIALECTS)
         host, port = (await self.server.start()).tcp[0]
+        self.services.server.listens_at(f"http://{host}:{port}")
         self._served = asyncio.create_task(self.server.wait_stopped())
         self.client = httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=WITHIN_S)
         return self
 
+    def _services(self) -> Services:
+        current, jobs, database = self.fleet.current_config, Jobs(), self.registry.path
+        serving = RequestService(current, self.models, self.supervisor, RequestRegister())
+        conversations = Conversations(database.with_name("conversations.sqlite3"), lambda: current.config.conversations)
+        models_dir = database.with_name("models")
+        return Services(
+            server=ServerFacts("0.0.0"),
+            serving=serving,
+            jobs=jobs,
+            keeper=ModelKeeper(database, (), is_watching=False, is_hashing=False, is_busy=lambda: False),
+            making=ModelMaking(models_dir, database, max_upload_bytes=1 << 20),
+            pulls=PullAccess(),
+            conversions=ModelConversions(Converter(database, models_dir, {}), jobs),
+            benches=BenchRuns(database, {}, jobs),
+            batches=Batches(
+                database.with_name("batches"), lambda: current.config, partial(run_line, serving, conversations)
+            ),
+            conversations=conversations,
+        )
+
     @property
     def running(self) -> list[RunningRequest]:
         """The generations that have not ended, in the order of arrival."""
-        return [request for request in self.services.requests if isinstance(request, RunningRequest)]
+        return [request for request in self.services.serving.requests if isinstance(request, RunningRequest)]
 
     async def __aexit__(self, *_: object) -> None:
         await self.client.aclose()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -77,10 +77,15 @@ class Batches:
             self._tasks = None
             await self.store.close()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether batches are driven now."""
-        return self._tasks is not None and self.store.is_usable
+    def opened(self) -> Self:
+        """Return itself.
+
+        Raises:
+            StoreUnavailableError: No batches are driven now.
+        """
+        if self._tasks is None or not self.store.is_usable:
+            raise StoreUnavailableError("Batches cannot be used now: the server starts, or its log says what is wrong.")
+        return self
 
     async def start(self, batch: Batch) -> Batch:
         """Take a new batch in."""

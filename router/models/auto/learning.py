@@ -62,12 +62,10 @@ class AutoLearning:
     """See the module.
 
     Args:
+        resident_of: Tells what is loaded of a model.
         engine_versions: Per engine, library name to version; None = those that are installed.
         wall_clock: Seconds since 1970.
         clock: Monotonic seconds.
-
-    Attributes:
-        resident_of: Tells what is loaded of a model; to be set once the workers have an owner.
     """
 
     def __init__(
@@ -75,6 +73,7 @@ class AutoLearning:
         history: BenchHistory,
         *,
         machine_id: str,
+        resident_of: Callable[[str], Resident] = lambda _model: Resident(),
         engine_versions: Mapping[EngineKind, Mapping[str, str]] | None = None,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
@@ -89,7 +88,7 @@ class AutoLearning:
         self._credit_s: dict[str, float] = {}
         self._swapped_at: dict[str, float] = {}
         self._beginnings: OrderedDict[tuple[str, str, int], int] = OrderedDict()
-        self.resident_of: Callable[[str], Resident] = lambda _model: Resident()
+        self.resident_of = resident_of
 
     def forget(self) -> None:
         """Look at the history again at the next request; what was learned from the last requests stays."""

@@ -40,12 +40,11 @@ from router.protocols.fields.tools import (
     check_parameters,
     tools_for,
 )
-from router.protocols.serving import Answering, Arrival
+from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, GenerationRequest
 from router.requests.headers import MAX_SESSION_CHARS, RequestHeaders
 from router.requests.register import AnswerEncoder
-from router.services import Services
 
 SESSION_HEADER: Final = "X-Claude-Code-Session-Id"
 """By which Claude Code names a conversation; X-Session-Id goes before it."""
@@ -58,13 +57,13 @@ _DIRECT: Final = "direct"
 _PATHS: Final = ToolPaths(function="tools[{}]", parameters="input_schema", named="tool_choice.name", required="any")
 
 
-def anthropic_answering(services: Services, arrival: Arrival) -> Answering:
+def anthropic_answering(serving: RequestService, arrival: Arrival) -> Answering:
     """Return what a request asks for."""
     body = decode_body(arrival.raw, MessagesRequest)
     headers = arrival.headers
     if headers.session_id is None:
         headers = msgspec.structs.replace(headers, session_id=_agent_session(arrival.request.headers))
-    model = chosen_model(services, services.models.model_request(body.model, headers.engine, load=headers.load))
+    model = chosen_model(serving, serving.models.model_request(body.model, headers.engine, load=headers.load))
     head = AnthropicHead(
         answer_id=AnthropicHead.new_id(),
         model=body.model,

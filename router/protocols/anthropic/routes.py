@@ -19,8 +19,7 @@ from router.protocols.anthropic.request import anthropic_answering, prompt_for
 from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
 from router.protocols.endpoint import Stream
 from router.protocols.fields.support import decode_body
-from router.protocols.serving import arrive, count_tokens, reply, start_or_rejoin
-from router.services import Services
+from router.protocols.serving import RequestService
 
 REQUEST_ID_HEADER: Final = b"request-id"
 """Where Anthropic's clients look for the request's id."""
@@ -36,25 +35,25 @@ _AnyRequest = Request[Any, Any, Any]
     has_request_headers=True,
     use="generate",
 )
-async def create_message(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def create_message(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """Answer a conversation."""
-    arrival = await arrive(request, services)
-    running = start_or_rejoin(services, arrival, lambda: anthropic_answering(services, arrival))
+    arrival = await serving.arrive(request)
+    running = serving.start_or_rejoin(arrival, lambda: anthropic_answering(serving, arrival))
     own = ((REQUEST_ID_HEADER, running.facts.request_id.encode()),)
-    return await reply(services, arrival, running, dialect=ANTHROPIC_ERRORS, headers=own)
+    return await serving.reply(arrival, running, dialect=ANTHROPIC_ERRORS, headers=own)
 
 
 @ANTHROPIC_API.post(
     "/v1/messages/count_tokens", InputTokens, body=CountRequest, has_request_headers=True, use="generate"
 )
-async def count_message_tokens(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def count_message_tokens(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """Count a conversation's tokens."""
-    arrival = await arrive(request, services)
+    arrival = await serving.arrive(request)
     body = decode_body(arrival.raw, CountRequest)
-    model_request = services.models.model_request(body.model, arrival.headers.engine, load=arrival.headers.load)
-    services.models.resolve(model_request)
-    prompt = prompt_for(body, services.defaults_for(model_request.model))
-    return json_reply(InputTokens(await count_tokens(services, request, model_request, prompt)))
+    model_request = serving.models.model_request(body.model, arrival.headers.engine, load=arrival.headers.load)
+    serving.models.resolve(model_request)
+    prompt = prompt_for(body, serving.models.defaults_for(model_request.model))
+    return json_reply(InputTokens(await serving.count_tokens(request, model_request, prompt)))
 
 
 ROUTES: Final = (create_message, count_message_tokens)

@@ -29,12 +29,12 @@ from router.protocols.openai.answering import openai_answering
 from router.protocols.openai.embeddings import embeddings_body, new_embedding_id, read_embedding_request
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.responses.answering import read_request, response_answering
-from router.protocols.serving import start, start_embedding
+from router.protocols.serving import RequestService
 from router.requests.facts import RequestFacts
 from router.requests.generation import GenerationRequest
 from router.requests.headers import RequestHeaders
 from router.requests.register import RunningRequest, whole_answer
-from router.services import Services
+from router.stores.conversations import Conversations
 
 MAX_ATTEMPTS: Final = 5
 """Times that a line is tried whose worker dies."""
@@ -43,7 +43,9 @@ _HEADERS: Final = RequestHeaders(priority=Priority.BACKGROUND)
 _OUR_ERRORS = (RouterError, BackendError, RegistryError)
 
 
-async def run_line(services: Services, batch: Batch, line: Line, body: bytes) -> LineEnd:
+async def run_line(
+    serving: RequestService, conversations: Conversations, batch: Batch, line: Line, body: bytes
+) -> LineEnd:
     """Run a line to its end.
 
     Args:
@@ -55,7 +57,7 @@ async def run_line(services: Services, batch: Batch, line: Line, body: bytes) ->
     started_at = time.monotonic()
     request_id: str | None = None
     try:
-        request_id, answer = await _answer(services, batch, body)
+        request_id, answer = await _answer(serving, conversations, batch, body)
         status = _OK
     except ShuttingDownError:
         raise
@@ -91,12 +93,14 @@ def _usage_of(usage: dict[str, Any]) -> Usage:
     )
 
 
-async def _answer(services: Services, batch: Batch, body: bytes) -> tuple[str, bytes]:
+async def _answer(
+    serving: RequestService, conversations: Conversations, batch: Batch, body: bytes
+) -> tuple[str, bytes]:
     """Return the request's id and its whole answer, by as many attempts as it takes."""
     num_crashes = 0
     while True:
         try:
-            return await _attempt(services, batch, body)
+            return await _attempt(serving, conversations, batch, body)
         except EngineCrashedError:
             num_crashes += 1
             if num_crashes >= MAX_ATTEMPTS:
@@ -105,35 +109,37 @@ async def _answer(services: Services, batch: Batch, body: bytes) -> tuple[str, b
             await asyncio.sleep(exc.retry_after_s or 1.0)
 
 
-async def _attempt(services: Services, batch: Batch, body: bytes) -> tuple[str, bytes]:
+async def _attempt(
+    serving: RequestService, conversations: Conversations, batch: Batch, body: bytes
+) -> tuple[str, bytes]:
     client = batch.batch_id
     match batch.endpoint:
         case "/v1/embeddings":
-            return await _embed(services, body, client)
+            return await _embed(serving, body, client)
         case "/v1/responses":
-            asked = await read_request(services, body, _HEADERS)
+            asked = await read_request(serving, conversations, body, _HEADERS)
             _check_whole(asked.head.request.stream, "stream")
             _check_whole(asked.head.request.background, "background")
-            answering = response_answering(services, asked)
+            answering = response_answering(conversations, asked)
         case endpoint:
             is_text = endpoint == "/v1/completions"
             schema: type[ChatRequest | CompletionRequest] = CompletionRequest if is_text else ChatRequest
             request = decode_body(body, schema)
             _check_whole(request.stream, "stream")
-            answering = openai_answering(services, request, _HEADERS)
+            answering = openai_answering(serving, request, _HEADERS)
     assert isinstance(answering.wanted, GenerationRequest)
-    running: RunningRequest = start(services, answering, client=client)
+    running: RunningRequest = serving.start(answering, client=client)
     answer = await whole_answer(running.follow())
     if not answer:
         raise InternalError
     return running.facts.request_id, answer
 
 
-async def _embed(services: Services, body: bytes, client: str) -> tuple[str, bytes]:
-    request, wanted = read_embedding_request(services, body, _HEADERS)
+async def _embed(serving: RequestService, body: bytes, client: str) -> tuple[str, bytes]:
+    request, wanted = read_embedding_request(serving, body, _HEADERS)
     wanted = msgspec.structs.replace(wanted, priority=Priority.BACKGROUND)
     facts = RequestFacts(request_id=new_embedding_id(), protocol="openai", client=client)
-    vectors = await start_embedding(services, wanted, facts).result()
+    vectors = await serving.start_embedding(wanted, facts).result()
     return facts.request_id, await embeddings_body(request, vectors)
 
 

@@ -19,7 +19,6 @@ from registry.threads import in_thread
 from router.errors import (
     InvalidRequestError,
     RequestTooLargeError,
-    StoreUnavailableError,
     UnknownFieldError,
     UnsupportedFieldError,
 )
@@ -33,7 +32,7 @@ from router.protocols.batches.objects import DeletedFile, FileList, FileObject
 from router.protocols.batches.uploads import FileForm, Form, take_form
 from router.protocols.endpoint import AFTER, BINARY, FORM, ORDER, Answer, Body, Parameter, page_limit
 from router.protocols.openai.api import OPENAI_API
-from router.services import Services
+from router.protocols.serving import RequestService
 from router.work_errors import FileInUseError, FileNotFoundHereError
 
 _FILES: Final = (AFTER, page_limit(10_000), ORDER, Parameter(name="purpose", type=str, what="Only files of this one."))
@@ -48,10 +47,11 @@ _MAX_DIGITS: Final = 12
 
 
 @OPENAI_API.post("/v1/files", FileObject, body=Body(FileForm, FORM))
-async def upload_file(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def upload_file(
+    request: Request[Any, Any, Any], serving: NamedDependency[RequestService], batches: NamedDependency[Batches]
+) -> ASGIApp:
     """Take a file."""
-    batches = batches_of(services)
-    limits = services.config.batches
+    limits = serving.config.batches
     num_kept = sum(file.num_bytes for file in await batches.store.call(lambda store: store.files()))
     max_bytes = min(limits.max_file_bytes, limits.max_bytes - num_kept)
     if max_bytes <= 0:
@@ -73,9 +73,8 @@ async def upload_file(request: Request[Any, Any, Any], services: NamedDependency
 
 
 @OPENAI_API.get("/v1/files", FileList, query=_FILES)
-async def list_files(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def list_files(request: Request[Any, Any, Any], batches: NamedDependency[Batches]) -> ASGIApp:
     """List files."""
-    batches = batches_of(services)
     after, limit, others = limits_of(
         request, ("after", "limit", "order", "purpose"), max_limit=MAX_LIMIT, default=MAX_LIMIT
     )
@@ -91,15 +90,14 @@ async def list_files(request: Request[Any, Any, Any], services: NamedDependency[
 
 
 @OPENAI_API.get("/v1/files/{file_id:str}", FileObject)
-async def get_file(file_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def get_file(file_id: FromPath[str], batches: NamedDependency[Batches]) -> ASGIApp:
     """Describe a file."""
-    return json_reply(FileObject.of(await _found(batches_of(services), file_id)))
+    return json_reply(FileObject.of(await _found(batches, file_id)))
 
 
 @OPENAI_API.get("/v1/files/{file_id:str}/content", answers={200: Answer((bytes,), BINARY)})
-async def get_file_content(file_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def get_file_content(file_id: FromPath[str], batches: NamedDependency[Batches]) -> ASGIApp:
     """Send a file."""
-    batches = batches_of(services)
     file = await _found(batches, file_id)
     return EventStream(
         _content(batches.files_dir, file),
@@ -110,9 +108,8 @@ async def get_file_content(file_id: FromPath[str], services: NamedDependency[Ser
 
 
 @OPENAI_API.delete("/v1/files/{file_id:str}", DeletedFile)
-async def delete_file(file_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def delete_file(file_id: FromPath[str], batches: NamedDependency[Batches]) -> ASGIApp:
     """Delete a file that no running batch needs."""
-    batches = batches_of(services)
     file = await _found(batches, file_id)
     for batch in await batches.store.call(lambda store: store.unfinished()):
         if batch.input_file_id == file.file_id:
@@ -120,17 +117,6 @@ async def delete_file(file_id: FromPath[str], services: NamedDependency[Services
     await batches.store.call(lambda store: store.delete_file(file.file_id))
     await in_thread(partial(drop_file, batches.files_dir, file.file_id))
     return json_reply(DeletedFile(id=file.file_id, object="file", deleted=True))
-
-
-def batches_of(services: Services) -> Batches:
-    """Return what drives batches.
-
-    Raises:
-        StoreUnavailableError: It does not now.
-    """
-    if services.batches is None or not services.batches.is_open:
-        raise StoreUnavailableError("Batches cannot be used now: the server starts, or its log says what is wrong.")
-    return services.batches
 
 
 def limits_of(

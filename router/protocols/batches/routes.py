@@ -21,12 +21,12 @@ from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.jobs.batches.base import Batch, FailurePolicy
 from router.jobs.batches.runner import Batches
-from router.protocols.batches.file_routes import FILE_ROUTES, batches_of, limits_of
+from router.protocols.batches.file_routes import FILE_ROUTES, limits_of
 from router.protocols.batches.objects import BatchList, BatchObject, EndList
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import AFTER, Parameter, page_limit
 from router.protocols.openai.api import OPENAI_API
-from router.services import Services
+from router.protocols.serving import RequestService
 from router.work_errors import BatchNotFoundError, FileNotFoundHereError
 
 _PLACE: Final = Parameter(
@@ -61,10 +61,11 @@ class BatchRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 @OPENAI_API.post("/v1/batches", BatchObject, body=BatchRequest)
-async def create_batch(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def create_batch(
+    request: Request[Any, Any, Any], serving: NamedDependency[RequestService], batches: NamedDependency[Batches]
+) -> ASGIApp:
     """Begin a batch."""
-    batches = batches_of(services)
-    body = await read_json(request, BatchRequest, limit_bytes=services.config.server.max_body_bytes)
+    body = await read_json(request, BatchRequest, limit_bytes=serving.config.server.max_body_bytes)
     window_s = window_seconds(body.completion_window)
     file = await batches.store.call(lambda store: store.file(body.input_file_id))
     if file is None:
@@ -91,9 +92,8 @@ async def create_batch(request: Request[Any, Any, Any], services: NamedDependenc
 
 
 @OPENAI_API.get("/v1/batches", BatchList, query=(AFTER, page_limit(100)))
-async def list_batches(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def list_batches(request: Request[Any, Any, Any], batches: NamedDependency[Batches]) -> ASGIApp:
     """List batches."""
-    batches = batches_of(services)
     after, limit, _ = limits_of(request, ("after", "limit"), max_limit=100, default=20)
     found = await batches.store.call(lambda store: [(each, store.tally(each.batch_id)) for each in store.batches()])
     page = BatchList.of([BatchObject.of(batch, tally) for batch, tally in found], after=after, limit=limit)
@@ -103,25 +103,22 @@ async def list_batches(request: Request[Any, Any, Any], services: NamedDependenc
 
 
 @OPENAI_API.get("/v1/batches/{batch_id:str}", BatchObject)
-async def get_batch(batch_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def get_batch(batch_id: FromPath[str], batches: NamedDependency[Batches]) -> ASGIApp:
     """Describe a batch."""
-    batches = batches_of(services)
     return json_reply(await _shown(batches, await _found(batches, batch_id)))
 
 
 @OPENAI_API.post("/v1/batches/{batch_id:str}/cancel", BatchObject)
-async def cancel_batch(batch_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def cancel_batch(batch_id: FromPath[str], batches: NamedDependency[Batches]) -> ASGIApp:
     """Let a batch come to its end early."""
-    batches = batches_of(services)
     return json_reply(await _shown(batches, await batches.cancel(await _found(batches, batch_id))))
 
 
 @MLXR_API.get("/v1/mlxr/batches/{batch_id:str}/ends", EndList, query=(_PLACE,))
 async def list_ends(
-    request: Request[Any, Any, Any], batch_id: FromPath[str], services: NamedDependency[Services]
+    request: Request[Any, Any, Any], batch_id: FromPath[str], batches: NamedDependency[Batches]
 ) -> ASGIApp:
     """List the lines of a batch that have ended."""
-    batches = batches_of(services)
     text = request.query_params.get("after", "0")
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         raise InvalidRequestError(f"after: {text!r:.40} is no whole number from 0 on", "after")

@@ -15,7 +15,8 @@ from router.bench.figures.summary import BenchRun, summed_up
 from router.bench.plan.contestants import contestants_of
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.scenarios import chosen_scenarios
-from router.errors import InvalidRequestError, UnavailableError
+from router.config.instance import ServerFacts
+from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.http.streaming import SSE
@@ -23,7 +24,7 @@ from router.jobs.benches import BenchRuns
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Parameter, Stream, page_limit
 from router.protocols.jobs import job_stream
-from router.services import Services
+from router.protocols.serving import RequestService
 
 _MODEL: Final = Parameter(name="model", type=str, what="Only runs of this one.")
 
@@ -50,42 +51,43 @@ class BenchStopResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @MLXR_API.post("/v1/mlxr/bench", body=BenchOptions, answers={}, stream=Stream(SSE, (BenchEvent,)))
-async def start_bench(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def start_bench(
+    request: Request[Any, Any, Any],
+    serving: NamedDependency[RequestService],
+    benches: NamedDependency[BenchRuns],
+    server: NamedDependency[ServerFacts],
+) -> ASGIApp:
     """Measure; the answer is a stream of events."""
-    options = await read_json(request, BenchOptions, limit_bytes=services.config.server.max_body_bytes)
-    contestants_of(options.model, options.contestants, services.models.get)
+    options = await read_json(request, BenchOptions, limit_bytes=serving.config.server.max_body_bytes)
+    contestants_of(options.model, options.contestants, serving.models.get)
     chosen_scenarios(
         options.scenarios, options.prompts, num_parallel=options.num_parallel, max_tokens=options.max_tokens
     )
-    if services.url is None:
-        raise UnavailableError("The server cannot measure now: it is starting.")
-    follower = _runs(services).start(options, url=services.url)
-    return job_stream(follower, keepalive_s=services.config.server.keepalive_s)
+    follower = benches.start(options, url=server.url)
+    return job_stream(follower, keepalive_s=serving.config.server.keepalive_s)
 
 
 @MLXR_API.post("/v1/mlxr/bench/stop", BenchStopResponse)
-async def stop_bench(services: NamedDependency[Services]) -> ASGIApp:
+async def stop_bench(benches: NamedDependency[BenchRuns]) -> ASGIApp:
     """End the benchmark that runs."""
-    runs = _runs(services)
-    stopped = runs.running
-    if not runs.stop():
+    stopped = benches.running
+    if not benches.stop():
         raise BenchNotFoundError("No benchmark runs on this server for a client.")
     return json_reply(BenchStopResponse(stopped=stopped))
 
 
 @MLXR_API.get("/v1/mlxr/bench", BenchList, query=(_MODEL, page_limit(MAX_LIMIT)))
-async def list_benches(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def list_benches(request: Request[Any, Any, Any], benches: NamedDependency[BenchRuns]) -> ASGIApp:
     """List benchmarks, newest first."""
     model = request.query_params.get("model")
     limit = _limit(request.query_params.get("limit"))
-    runs = _runs(services)
-    return json_reply(BenchList(benches=await runs.heads(model, limit), running=runs.running))
+    return json_reply(BenchList(benches=await benches.heads(model, limit), running=benches.running))
 
 
 @MLXR_API.get("/v1/mlxr/bench/{bench_id:str}", BenchRun)
-async def get_bench(bench_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def get_bench(bench_id: FromPath[str], benches: NamedDependency[BenchRuns]) -> ASGIApp:
     """Give one benchmark."""
-    return json_reply(summed_up(await _runs(services).record(bench_id)))
+    return json_reply(summed_up(await benches.record(bench_id)))
 
 
 def _limit(text: str | None) -> int:
@@ -94,12 +96,6 @@ def _limit(text: str | None) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MAX_LIMIT:
         raise InvalidRequestError(f"limit: {text!r:.20} is no number from 1 to {MAX_LIMIT}", "limit")
     return int(text)
-
-
-def _runs(services: Services) -> BenchRuns:
-    if services.benches is None:
-        raise UnavailableError("The server cannot measure now: it is starting.")
-    return services.benches
 
 
 BENCH_ROUTES = (start_bench, stop_bench, list_benches, get_bench)

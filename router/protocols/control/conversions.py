@@ -8,7 +8,6 @@ from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 from msgspec import Meta
 
-from router.errors import UnavailableError
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.http.streaming import SSE
@@ -17,7 +16,7 @@ from router.jobs.convert.report import Bits, ConversionOptions, Dtype, GroupSize
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Stream
 from router.protocols.jobs import job_stream
-from router.services import Services
+from router.protocols.serving import RequestService
 
 ModelName = Annotated[str, Meta(min_length=1, max_length=128)]
 
@@ -54,26 +53,28 @@ class ConvertCancelResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @MLXR_API.post("/v1/mlxr/models/convert", body=ConvertRequest, answers={}, stream=Stream(SSE, (ConversionEvent,)))
-async def convert_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def convert_model(
+    request: Request[Any, Any, Any],
+    serving: NamedDependency[RequestService],
+    conversions: NamedDependency[Conversions],
+) -> ASGIApp:
     """Make the MLX form of a model; the answer is a stream of events."""
-    body = await read_json(request, ConvertRequest, limit_bytes=services.config.server.max_body_bytes)
+    body = await read_json(request, ConvertRequest, limit_bytes=serving.config.server.max_body_bytes)
     options = ConversionOptions(bits=body.bits, group_size=body.group_size, dtype=body.dtype, name=body.name)
-    follower = await _conversions(services).start(body.model, options, is_forced=body.force)
-    return job_stream(follower, keepalive_s=services.config.server.keepalive_s)
+    follower = await conversions.start(body.model, options, is_forced=body.force)
+    return job_stream(follower, keepalive_s=serving.config.server.keepalive_s)
 
 
 @MLXR_API.post("/v1/mlxr/models/convert/cancel", ConvertCancelResponse, body=ConvertCancelRequest)
-async def cancel_conversion(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def cancel_conversion(
+    request: Request[Any, Any, Any],
+    serving: NamedDependency[RequestService],
+    conversions: NamedDependency[Conversions],
+) -> ASGIApp:
     """Stop what is being made of a model."""
-    body = await read_json(request, ConvertCancelRequest, limit_bytes=services.config.server.max_body_bytes)
-    name = services.models.get(body.model).name
-    return json_reply(ConvertCancelResponse(model=name, cancelled=await _conversions(services).cancel(name)))
-
-
-def _conversions(services: Services) -> Conversions:
-    if services.conversions is None:
-        raise UnavailableError("The server cannot convert now: it is starting.")
-    return services.conversions
+    body = await read_json(request, ConvertCancelRequest, limit_bytes=serving.config.server.max_body_bytes)
+    name = serving.models.get(body.model).name
+    return json_reply(ConvertCancelResponse(model=name, cancelled=await conversions.cancel(name)))
 
 
 CONVERSION_ROUTES = (convert_model, cancel_conversion)

@@ -18,11 +18,11 @@ from registry.pull_record import PullInfo
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.http.streaming import SSE
-from router.jobs.pulls import PullList
+from router.jobs.pulls import PullAccess, PullList
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Stream
-from router.protocols.jobs import job_stream, pulls_of
-from router.services import Services
+from router.protocols.jobs import job_stream
+from router.protocols.serving import RequestService
 
 MAX_PULL_ID_DIGITS = 15
 
@@ -43,38 +43,40 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 @MLXR_API.post("/v1/mlxr/models/pull", body=PullRequest, answers={}, stream=Stream(SSE, (PullEvent,)))
-async def pull_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def pull_model(
+    request: Request[Any, Any, Any], serving: NamedDependency[RequestService], pulls: NamedDependency[PullAccess]
+) -> ASGIApp:
     """Pull a model; the answer is a stream of events."""
-    body = await read_json(request, PullRequest, limit_bytes=services.config.server.max_body_bytes)
+    body = await read_json(request, PullRequest, limit_bytes=serving.config.server.max_body_bytes)
     options = PullOptions(engine=body.engine, vision=body.vision, name=body.name)
-    follower = await pulls_of(services).start(body.reference, options)
-    return job_stream(follower, keepalive_s=services.config.server.keepalive_s)
+    follower = await pulls.get().start(body.reference, options)
+    return job_stream(follower, keepalive_s=serving.config.server.keepalive_s)
 
 
 @MLXR_API.get("/v1/mlxr/models/pulls", PullList)
-async def list_pulls(services: NamedDependency[Services]) -> ASGIApp:
+async def list_pulls(pulls: NamedDependency[PullAccess]) -> ASGIApp:
     """List all pulls, oldest first."""
-    return json_reply(PullList(await pulls_of(services).list_pulls()))
+    return json_reply(PullList(await pulls.get().list_pulls()))
 
 
 @MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/pause", PullInfo)
-async def pause_pull(pull_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def pause_pull(pull_id: FromPath[str], pulls: NamedDependency[PullAccess]) -> ASGIApp:
     """Stop a pull; what came is kept."""
-    return json_reply(await pulls_of(services).pause(_number(pull_id)))
+    return json_reply(await pulls.get().pause(_number(pull_id)))
 
 
 @MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/resume", PullInfo)
-async def resume_pull(pull_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def resume_pull(pull_id: FromPath[str], pulls: NamedDependency[PullAccess]) -> ASGIApp:
     """Go on with a pull."""
-    pulls, number = pulls_of(services), _number(pull_id)
-    await (await pulls.resume(number)).aclose()
-    return json_reply(await pulls.get(number))
+    owner, number = pulls.get(), _number(pull_id)
+    await (await owner.resume(number)).aclose()
+    return json_reply(await owner.get(number))
 
 
 @MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/cancel", PullInfo)
-async def cancel_pull(pull_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def cancel_pull(pull_id: FromPath[str], pulls: NamedDependency[PullAccess]) -> ASGIApp:
     """Stop a pull and throw away what came."""
-    return json_reply(await pulls_of(services).cancel(_number(pull_id)))
+    return json_reply(await pulls.get().cancel(_number(pull_id)))
 
 
 def _number(text: str) -> int:

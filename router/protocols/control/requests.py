@@ -8,25 +8,25 @@ from msgspec.structs import replace
 from backends.wire.request import Priority
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
+from router.protocols.serving import RequestService
 from router.requests.generation import Generation
 from router.requests.register import RunningRequest
 from router.requests.running_embedding import RunningEmbedding
-from router.services import Services
 from router.status import RequestStatus
 
 
-def request_status(services: Services, running: RunningRequest | RunningEmbedding) -> RequestStatus:
+def request_status(serving: RequestService, running: RunningRequest | RunningEmbedding) -> RequestStatus:
     """Return what is known of a request now."""
     if isinstance(running, RunningEmbedding):
         run = running.run
-        state = "prefill" if run.is_embedding else _waiting_state(services, run.waits_for)
+        state = "prefill" if run.is_embedding else _waiting_state(serving, run.waits_for)
         status = _status(running, run.wanted.model_request, run.choice, state, run.wanted.priority)
         return replace(status, prompt_tokens_done=run.num_tokens_done if run.is_embedding else None)
     generation = running.generation
     request = generation.request
     prompts = generation.progress[:: request.num_choices]
     return replace(
-        _status(running, request.model_request, generation.choice, _state(services, generation), request.spec.priority),
+        _status(running, request.model_request, generation.choice, _state(serving, generation), request.spec.priority),
         session=request.spec.session_id,
         is_client_gone=not running.has_reader,
         prompt_tokens=_sum([progress.num_prompt_tokens for progress in prompts]),
@@ -63,15 +63,15 @@ def _status(
     )
 
 
-def _state(services: Services, generation: Generation) -> str:
+def _state(serving: RequestService, generation: Generation) -> str:
     if generation.progress:
         has_output = any(progress.num_output_tokens for progress in generation.progress)
         return "decode" if has_output else "prefill"
-    return _waiting_state(services, generation.waits_for)
+    return _waiting_state(serving, generation.waits_for)
 
 
-def _waiting_state(services: Services, target: Target | None) -> str:
-    is_loading = any(worker.target == target and not worker.state.is_resident for worker in services.supervisor.workers)
+def _waiting_state(serving: RequestService, target: Target | None) -> str:
+    is_loading = any(worker.target == target and not worker.state.is_resident for worker in serving.supervisor.workers)
     return "loading" if target is not None and is_loading else "queued"
 
 

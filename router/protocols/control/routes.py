@@ -10,9 +10,11 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from registry.threads import in_thread
+from router.config.instance import ServerFacts
 from router.errors import InvalidRequestError, RequestNotFoundError
 from router.http.asgi import json_reply
 from router.http.body import read_json
+from router.models.keeper import ModelKeeper
 from router.protocols.choice import model_in_query
 from router.protocols.control.api import MLXR_API
 from router.protocols.control.bench import BENCH_ROUTES
@@ -25,7 +27,7 @@ from router.protocols.control.status import health, status
 from router.protocols.endpoint import MODEL, Endpoint, Parameter
 from router.protocols.fields.json_types import JSONObject
 from router.protocols.openapi import ApiDocument
-from router.services import Services
+from router.protocols.serving import RequestService
 from router.status import CancelResponse, Health, RequestList, Status, StopResponse
 
 _Tokens = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
@@ -53,25 +55,27 @@ class OpenAPIDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 @MLXR_API.get("/health", Health)
-async def get_health(services: NamedDependency[Services]) -> ASGIApp:
+async def get_health(serving: NamedDependency[RequestService]) -> ASGIApp:
     """Answer at once, whatever the engines do."""
-    return json_reply(health(services))
+    return json_reply(health(serving))
 
 
 @MLXR_API.get("/v1/mlxr/status", Status)
-async def get_status(services: NamedDependency[Services]) -> ASGIApp:
+async def get_status(
+    serving: NamedDependency[RequestService], server: NamedDependency[ServerFacts], keeper: NamedDependency[ModelKeeper]
+) -> ASGIApp:
     """Tell what runs, waits, and was loaded."""
-    return json_reply(status(services))
+    return json_reply(status(serving, server, keeper))
 
 
 @MLXR_API.post("/v1/mlxr/models/stop", StopResponse, body=StopRequest)
-async def stop_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def stop_model(request: Request[Any, Any, Any], serving: NamedDependency[RequestService]) -> ASGIApp:
     """Unload a model."""
-    body = await read_json(request, StopRequest, limit_bytes=services.config.server.max_body_bytes)
-    model_request = services.models.model_request(body.model, None)
+    body = await read_json(request, StopRequest, limit_bytes=serving.config.server.max_body_bytes)
+    model_request = serving.models.model_request(body.model, None)
     if model_request.engine is not None:
         raise InvalidRequestError(f"model: a model is unloaded from any engine; write '{model_request.label}'", "model")
-    report = await services.supervisor.stop_model(model_request.label)
+    report = await serving.supervisor.stop_model(model_request.label)
     swap = report.swap
     return json_reply(
         StopResponse(
@@ -85,45 +89,45 @@ async def stop_model(request: Request[Any, Any, Any], services: NamedDependency[
 @MLXR_API.get("/v1/mlxr/capabilities", CapabilityReport, query=(MODEL,))
 async def get_capabilities(
     request: Request[Any, Any, Any],
-    services: NamedDependency[Services],
+    serving: NamedDependency[RequestService],
     endpoints: NamedDependency[tuple[Endpoint, ...]],
 ) -> ASGIApp:
     """Tell what is honoured."""
     reference = model_in_query(request.query_params)
     if reference is None:
         return json_reply(capability_report(endpoints))
-    model_request = services.models.model_request(reference, None)
+    model_request = serving.models.model_request(reference, None)
     engine = None if model_request.engine is None else model_request.engine.engine
     return json_reply(
-        capability_report(endpoints, services.models.get(model_request.model), None if engine is None else engine.kind)
+        capability_report(endpoints, serving.models.get(model_request.model), None if engine is None else engine.kind)
     )
 
 
 @MLXR_API.get("/v1/mlxr/requests", RequestList)
-async def list_requests(services: NamedDependency[Services]) -> ASGIApp:
+async def list_requests(serving: NamedDependency[RequestService]) -> ASGIApp:
     """List the requests that run or wait."""
-    return json_reply(RequestList([request_status(services, running) for running in services.requests]))
+    return json_reply(RequestList([request_status(serving, running) for running in serving.requests]))
 
 
 @MLXR_API.post("/v1/mlxr/requests/{request_id:str}/cancel", CancelResponse)
-async def cancel_request(request_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def cancel_request(request_id: FromPath[str], serving: NamedDependency[RequestService]) -> ASGIApp:
     """End a request."""
-    running = services.requests.get(request_id)
+    running = serving.requests.get(request_id)
     if running is None:
         raise RequestNotFoundError(request_id)
-    stood = request_status(services, running)
+    stood = request_status(serving, running)
     running.cancel()
     return json_reply(CancelResponse(stood))
 
 
 @MLXR_API.get("/v1/mlxr/engine/explain", Explanation, query=_EXPLAINED)
-async def explain_engine(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def explain_engine(request: Request[Any, Any, Any], serving: NamedDependency[RequestService]) -> ASGIApp:
     """Tell which engine would serve a request, and why."""
     reference = model_in_query(request.query_params)
     if not reference:
         raise InvalidRequestError("model: it is missing; send ?model=NAME", "model")
     size = request_size(request.query_params.get("prompt_tokens"), request.query_params.get("answer_tokens"))
-    return json_reply(explain(services.models, services.models.model_request(reference, None), size))
+    return json_reply(explain(serving.models, serving.models.model_request(reference, None), size))
 
 
 @(MLXR_API.get("/schema", OpenAPIDocument) | MLXR_API.get("/schema/openapi.json", OpenAPIDocument))

@@ -11,47 +11,49 @@ from backends.wire.request import Priority
 from registry.engines import EngineKind
 from registry.settings import LoadSettings
 from router.config import Config
+from router.config.instance import ServerFacts
+from router.models.keeper import ModelKeeper
 from router.models.load_spec import load_spec_for
 from router.models.targets import Target
 from router.placement import memory
 from router.placement.lifecycle import WorkerState
-from router.services import Services
+from router.protocols.serving import RequestService
 from router.status import Health, QueueStatus, ResidentModel, Status, WaitingTarget, WorkerStatus
 from router.workers.residency import ManagedWorker
 
 
-def health(services: Services) -> Health:
+def health(serving: RequestService) -> Health:
     """Return what is resident."""
     resident = [
         ResidentModel(worker.target.label, str(worker.engine))
-        for worker in services.supervisor.workers
+        for worker in serving.supervisor.workers
         if worker.target is not None and worker.state.is_resident
     ]
     return Health("ok", resident)
 
 
-def status(services: Services) -> Status:
+def status(serving: RequestService, server: ServerFacts, keeper: ModelKeeper) -> Status:
     """Return everything that can be said at once."""
-    expires_at = services.supervisor.expires_at
+    expires_at = serving.supervisor.expires_at
     if expires_at is not None:
         expires_at += time.time() - time.monotonic()
-    config = services.config
+    config = serving.config
     return Status(
-        version=services.version,
+        version=server.version,
         pid=os.getpid(),
-        uptime_s=round(time.monotonic() - services.started_at, 3),
-        url=services.url,
+        uptime_s=round(time.monotonic() - server.started_at, 3),
+        url=server.url,
         engine_setting=config.engine.value,
-        config_error=services.current_config.error,
+        config_error=serving.config_error,
         residency=config.residency,
         standby=config.standby,
-        workers=[_worker(worker, expires_at, config) for worker in services.supervisor.workers],
-        queue=_queue(services),
-        swaps=list(services.supervisor.swaps),
+        workers=[_worker(worker, expires_at, config) for worker in serving.supervisor.workers],
+        queue=_queue(serving),
+        swaps=list(serving.supervisor.swaps),
         memory_total_bytes=memory.total_bytes(),
         memory_available_bytes=memory.available_bytes(),
         gateway_rss_bytes=memory.rss_of(os.getpid()),
-        checksums=None if services.keeper is None else services.keeper.progress,
+        checksums=keeper.progress,
     )
 
 
@@ -109,15 +111,15 @@ def _state(worker: ManagedWorker) -> str:
             return state.value
 
 
-def _queue(services: Services) -> QueueStatus:
-    waiting = services.supervisor.waiting
+def _queue(serving: RequestService) -> QueueStatus:
+    waiting = serving.supervisor.waiting
     counts = Counter((request.target.label, str(request.target.engine)) for request in waiting)
     oldest = min((request.arrived_at for request in waiting), default=None)
     return QueueStatus(
         num_waiting=len(waiting),
         num_background=sum(request.priority is Priority.BACKGROUND for request in waiting),
-        limit=services.config.limits.max_queue,
-        limit_background=services.config.limits.max_queue_background,
+        limit=serving.config.limits.max_queue,
+        limit_background=serving.config.limits.max_queue_background,
         oldest_wait_s=None if oldest is None else round(time.monotonic() - oldest, 3),
         by_target=[WaitingTarget(model, engine, number) for (model, engine), number in sorted(counts.items())],
     )

@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from backends.wire.questions import ApplyTemplate, Describe, Description, Detokenize, Text, Tokenize, Tokens
+from router.config.instance import ServerFacts
 from router.errors import InvalidRequestError, UnavailableError
 from router.http.asgi import json_reply
 from router.http.body import read_json
@@ -19,9 +20,8 @@ from router.protocols.llamaserver.api import LLAMASERVER_API
 from router.protocols.llamaserver.props import props_of, slots_of
 from router.protocols.llamaserver.schemas import DetokenizeRequest, TokenizeRequest
 from router.protocols.openai.counting import PromptRequest, read_chat
-from router.protocols.serving import ask_model
+from router.protocols.serving import RequestService
 from router.requests.headers import read_engine_header, read_load_header
-from router.services import Services
 from router.workers.residency import ManagedWorker
 
 _AUTOLOAD: Final = Parameter(name="autoload", type=bool, what="false = refuse where the model is not loaded.")
@@ -32,15 +32,15 @@ _NO = frozenset({"false", "0", "no", "off"})
 
 
 @LLAMASERVER_API.post("/tokenize", answers.Tokenized, body=TokenizeRequest, use="generate")
-async def tokenize(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def tokenize(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """List a text's tokens."""
-    body = await read_json(request, TokenizeRequest, limit_bytes=services.config.server.max_body_bytes)
+    body = await read_json(request, TokenizeRequest, limit_bytes=serving.config.server.max_body_bytes)
     load = read_load_header(request.headers.get(LOAD_HEADER))
     model_request = model_request_or_default(
-        services, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), load=load
+        serving, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), load=load
     )
     question = Tokenize(body.content, body.add_special, body.parse_special, body.with_pieces)
-    tokens = (await ask_model(services, request, model_request, question, prompt_param="content")).answer
+    tokens = (await serving.ask_model(request, model_request, question, prompt_param="content")).answer
     assert isinstance(tokens, Tokens)
     if tokens.pieces is None:
         return json_reply(answers.Tokenized(tokens.token_ids))
@@ -49,37 +49,39 @@ async def tokenize(request: _AnyRequest, services: NamedDependency[Services]) ->
 
 
 @LLAMASERVER_API.post("/detokenize", answers.Detokenized, body=DetokenizeRequest, use="generate")
-async def detokenize(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def detokenize(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """Write the text of tokens."""
-    body = await read_json(request, DetokenizeRequest, limit_bytes=services.config.server.max_body_bytes)
+    body = await read_json(request, DetokenizeRequest, limit_bytes=serving.config.server.max_body_bytes)
     load = read_load_header(request.headers.get(LOAD_HEADER))
     model_request = model_request_or_default(
-        services, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), load=load
+        serving, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), load=load
     )
-    text = (await ask_model(services, request, model_request, Detokenize(body.tokens), prompt_param="tokens")).answer
+    text = (await serving.ask_model(request, model_request, Detokenize(body.tokens), prompt_param="tokens")).answer
     assert isinstance(text, Text)
     return json_reply(answers.Detokenized(text.text))
 
 
 @LLAMASERVER_API.post("/apply-template", answers.TemplateApplied, body=PromptRequest, use="generate")
-async def apply_template(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def apply_template(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """Write a conversation as the model's template does."""
-    model_request, prompt = await read_chat(request, services)
-    text = (await ask_model(services, request, model_request, ApplyTemplate(prompt), prompt_param="messages")).answer
+    model_request, prompt = await read_chat(request, serving)
+    text = (await serving.ask_model(request, model_request, ApplyTemplate(prompt), prompt_param="messages")).answer
     assert isinstance(text, Text)
     return json_reply(answers.TemplateApplied(text.text))
 
 
 @LLAMASERVER_API.get("/props", answers.Props, query=(MODEL, _AUTOLOAD), use="generate")
-async def get_props(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def get_props(
+    request: _AnyRequest, serving: NamedDependency[RequestService], server: NamedDependency[ServerFacts]
+) -> ASGIApp:
     """Describe a model and the defaults of requests."""
     model = model_in_query(request.query_params)
-    model_request = model_request_or_default(services, model, read_engine_header(request.headers.get(ENGINE_HEADER)))
-    if request.query_params.get("autoload", "").lower() in _NO and _holder(services, model_request) is None:
+    model_request = model_request_or_default(serving, model, read_engine_header(request.headers.get(ENGINE_HEADER)))
+    if request.query_params.get("autoload", "").lower() in _NO and _holder(serving, model_request) is None:
         raise InvalidRequestError(
             f"the model '{model_request.label}' is not loaded; leave autoload out to load it", "autoload"
         )
-    reply = await ask_model(services, request, model_request, Describe(), prompt_param="model")
+    reply = await serving.ask_model(request, model_request, Describe(), prompt_param="model")
     assert isinstance(reply.answer, Description)
     return json_reply(
         props_of(
@@ -88,21 +90,21 @@ async def get_props(request: _AnyRequest, services: NamedDependency[Services]) -
             model=reply.model,
             hello=reply.client.hello,
             description=reply.answer,
-            defaults=services.defaults_for(model_request.model),
-            version=services.version,
+            defaults=serving.models.defaults_for(model_request.model),
+            version=server.version,
         )
     )
 
 
 @LLAMASERVER_API.get("/slots", list[answers.Slot], query=(MODEL, _FAIL), use="generate")
-async def get_slots(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def get_slots(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """List the places in a loaded model's batch."""
     model = model_in_query(request.query_params)
-    if model is None and not resident_workers(services):
+    if model is None and not resident_workers(serving):
         holder = None
     else:
         holder = _holder(
-            services, model_request_or_default(services, model, read_engine_header(request.headers.get(ENGINE_HEADER)))
+            serving, model_request_or_default(serving, model, read_engine_header(request.headers.get(ENGINE_HEADER)))
         )
     slots: list[answers.Slot] = []
     if holder is not None and holder.client is not None and holder.client.loaded is not None:
@@ -115,8 +117,8 @@ async def get_slots(request: _AnyRequest, services: NamedDependency[Services]) -
 ROUTES: Final = (tokenize, detokenize, apply_template, get_props, get_slots)
 
 
-def _holder(services: Services, model_request: ModelRequest) -> ManagedWorker | None:
-    for worker in resident_workers(services):
+def _holder(serving: RequestService, model_request: ModelRequest) -> ManagedWorker | None:
+    for worker in resident_workers(serving):
         target = worker.target
         if target is None or target.label != model_request.label:
             continue

@@ -25,25 +25,24 @@ from router.protocols.ollama.durations import nanoseconds
 from router.protocols.ollama.loading import load_or_unload
 from router.protocols.ollama.requested_model import RequestedModel, requested_model
 from router.protocols.ollama.schemas import EmbeddingsRequest, EmbedRequest
-from router.protocols.serving import Arrival, arrive, embeddings
+from router.protocols.serving import Arrival, RequestService
 from router.requests.embedding import Embeddings, EmbeddingWanted
-from router.services import Services
 
 _AnyRequest = Request[Any, Any, Any]
 
 
 @OLLAMA_API.post("/api/embed", EmbedAnswer, body=EmbedRequest, has_request_headers=True, use="embed")
-async def embed(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def embed(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """Embed texts."""
     started_at = time.monotonic()
-    arrival = await arrive(request, services)
+    arrival = await serving.arrive(request)
     body = decode_body(arrival.raw, EmbedRequest)
-    asked = requested_model(services, arrival, body, Purpose.EMBED)
+    asked = requested_model(serving, arrival, body, Purpose.EMBED)
     inputs = [body.input] if isinstance(body.input, str) else list(body.input or [])
     if not any(inputs):
-        await until_disconnect(request.receive, load_or_unload(services, asked))
+        await until_disconnect(request.receive, load_or_unload(serving, asked))
         return json_reply(EmbedAnswer(model=body.model, embeddings=[]))
-    result, headers = await _vectors(services, arrival, asked, inputs, truncates=body.truncate is not False)
+    result, headers = await _vectors(serving, arrival, asked, inputs, truncates=body.truncate is not False)
     size = body.dimensions
 
     def shown(_: int, vector: bytes) -> list[float]:
@@ -60,20 +59,20 @@ async def embed(request: _AnyRequest, services: NamedDependency[Services]) -> AS
 
 
 @OLLAMA_API.post("/api/embeddings", EmbeddingAnswer, body=EmbeddingsRequest, has_request_headers=True, use="embed")
-async def embed_one(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def embed_one(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """Embed one text."""
-    arrival = await arrive(request, services)
+    arrival = await serving.arrive(request)
     body = decode_body(arrival.raw, EmbeddingsRequest)
-    asked = requested_model(services, arrival, body, Purpose.EMBED)
+    asked = requested_model(serving, arrival, body, Purpose.EMBED)
     if not body.prompt:
-        await until_disconnect(request.receive, load_or_unload(services, asked))
+        await until_disconnect(request.receive, load_or_unload(serving, asked))
         return json_reply(EmbeddingAnswer([]))
-    result, headers = await _vectors(services, arrival, asked, [body.prompt], truncates=False, param="prompt")
+    result, headers = await _vectors(serving, arrival, asked, [body.prompt], truncates=False, param="prompt")
     return json_reply(EmbeddingAnswer(numbers_of(result.vectors[0])), headers=headers)
 
 
 async def _vectors(
-    services: Services,
+    serving: RequestService,
     arrival: Arrival,
     asked: RequestedModel,
     inputs: list[str],
@@ -89,5 +88,5 @@ async def _vectors(
         truncates=truncates,
     )
     answer_id = "ollama-" + secrets.token_hex(12)
-    result = await embeddings(services, arrival, wanted, answer_id=answer_id, protocol="ollama")
+    result = await serving.embeddings(arrival, wanted, answer_id=answer_id, protocol="ollama")
     return result, [(REQUEST_ID_HEADER, answer_id.encode())]

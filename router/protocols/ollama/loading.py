@@ -15,33 +15,32 @@ from router.protocols.ollama.answer_schemas import DoneReason
 from router.protocols.ollama.encoding import OllamaHead
 from router.protocols.ollama.errors import OLLAMA_ERRORS
 from router.protocols.ollama.requested_model import RequestedModel
-from router.protocols.serving import Arrival
-from router.services import Services
+from router.protocols.serving import Arrival, RequestService
 
 
-async def load_or_unload(services: Services, model: RequestedModel) -> DoneReason:
+async def load_or_unload(serving: RequestService, model: RequestedModel) -> DoneReason:
     """Load a model for the time that the request says, or unload it when its running answers are done; return which."""
     if model.model_request.keep_alive_s == 0:
-        await services.supervisor.stop_model(model.model_request.model)
+        await serving.supervisor.stop_model(model.model_request.model)
         return "unload"
-    services.models.note_use(model.model_request.model)
+    serving.models.note_use(model.model_request.model)
     # No place in the batch: nothing is to be computed.
-    lease = await services.supervisor.lease(model.model_request, 0, model.priority)
+    lease = await serving.supervisor.lease(model.model_request, 0, model.priority)
     lease.release()
     return "load"
 
 
 async def reply_to_empty(
-    services: Services, arrival: Arrival, model: RequestedModel, head: OllamaHead, *, is_stream: bool
+    serving: RequestService, arrival: Arrival, model: RequestedModel, head: OllamaHead, *, is_stream: bool
 ) -> ASGIApp:
     """Answer a request without a prompt; a stream is kept alive during the load."""
     headers = [(REQUEST_ID_HEADER, head.answer_id.encode())]
     if not is_stream:
-        reason = await until_disconnect(arrival.request.receive, load_or_unload(services, model))
+        reason = await until_disconnect(arrival.request.receive, load_or_unload(serving, model))
         return json_reply(_body(head, reason), headers=headers)
-    keepalive_s = services.config.server.keepalive_s
+    keepalive_s = serving.config.server.keepalive_s
     return EventStream(
-        _lines(services, model, head),
+        _lines(serving, model, head),
         dialect=OLLAMA_ERRORS,
         media_type=NDJSON,
         headers=headers,
@@ -51,8 +50,8 @@ async def reply_to_empty(
     )
 
 
-async def _lines(services: Services, model: RequestedModel, head: OllamaHead) -> AsyncGenerator[bytes, None]:
-    yield _body(head, await load_or_unload(services, model)) + b"\n"
+async def _lines(serving: RequestService, model: RequestedModel, head: OllamaHead) -> AsyncGenerator[bytes, None]:
+    yield _body(head, await load_or_unload(serving, model)) + b"\n"
 
 
 def _body(head: OllamaHead, reason: DoneReason) -> bytes:

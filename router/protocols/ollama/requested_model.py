@@ -19,8 +19,7 @@ from router.protocols.fields.support import not_honoured
 from router.protocols.ollama.durations import keep_alive_seconds
 from router.protocols.ollama.names import model_request_for
 from router.protocols.ollama.schemas import ChatRequest, EmbeddingsRequest, EmbedRequest, GenerateRequest, Options
-from router.protocols.serving import Arrival
-from router.services import Services
+from router.protocols.serving import Arrival, RequestService
 
 _AnyBody = ChatRequest | GenerateRequest | EmbedRequest | EmbeddingsRequest
 _NO_OPTIONS: Final = Options()
@@ -40,16 +39,16 @@ class RequestedModel(msgspec.Struct, frozen=True, kw_only=True):
     priority: Priority = Priority.INTERACTIVE
 
 
-def requested_model(services: Services, arrival: Arrival, body: _AnyBody, purpose: Purpose) -> RequestedModel:
+def requested_model(serving: RequestService, arrival: Arrival, body: _AnyBody, purpose: Purpose) -> RequestedModel:
     """Return what a request asks for."""
     by_header = arrival.headers.load
-    model_request = model_request_for(services.models, body.model, arrival.headers.engine, purpose, by_header)
-    target = services.models.resolve(model_request).target
-    model = services.models.get(model_request.model)
+    model_request = model_request_for(serving.models, body.model, arrival.headers.engine, purpose, by_header)
+    target = serving.models.resolve(model_request).target
+    model = serving.models.get(model_request.model)
     options = body.options or _NO_OPTIONS
-    check_options(options, services.config, target.engine.kind)
-    artifact = services.models.artifact_of(target)
-    by_options = requested_load(options, services.config, load_settings_of(model.settings), artifact)
+    check_options(options, serving.config, target.engine.kind)
+    artifact = serving.models.artifact_of(target)
+    by_options = requested_load(options, serving.config, load_settings_of(model.settings), artifact)
     model_request = msgspec.structs.replace(
         model_request, load=overlaid(by_options, by_header), keep_alive_s=keep_alive_seconds(body.keep_alive)
     )
@@ -57,7 +56,7 @@ def requested_model(services: Services, arrival: Arrival, body: _AnyBody, purpos
     of_artifact = None if artifact is None else artifact.facts.chat_template
     return RequestedModel(
         model_request=model_request,
-        defaults=services.defaults_for(model_request.model),
+        defaults=serving.models.defaults_for(model_request.model),
         template=of_artifact if own is None else ChatTemplateFacts.from_text(own),
         priority=arrival.headers.priority or Priority.INTERACTIVE,
     )

@@ -6,6 +6,7 @@ from litestar import Request
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
+from router.config.instance import ServerFacts
 from router.http.asgi import BytesResponse, json_reply
 from router.http.streaming import NDJSON
 from router.models.targets import Purpose
@@ -21,8 +22,7 @@ from router.protocols.ollama.models.routes import MODEL_ROUTES
 from router.protocols.ollama.request import ollama_answering
 from router.protocols.ollama.requested_model import requested_model
 from router.protocols.ollama.schemas import ChatRequest, GenerateRequest
-from router.protocols.serving import arrive, reply, start_or_rejoin
-from router.services import Services
+from router.protocols.serving import RequestService
 
 _AnyRequest = Request[Any, Any, Any]
 
@@ -39,9 +39,9 @@ async def say_hello() -> ASGIApp:
 
 
 @OLLAMA_API.get("/api/version", answers.Version)
-async def get_version(services: NamedDependency[Services]) -> ASGIApp:
+async def get_version(server: NamedDependency[ServerFacts]) -> ASGIApp:
     """Tell the version of the API."""
-    return json_reply(answers.Version(API_VERSION, services.version))
+    return json_reply(answers.Version(API_VERSION, server.version))
 
 
 @OLLAMA_API.post(
@@ -52,9 +52,9 @@ async def get_version(services: NamedDependency[Services]) -> ASGIApp:
     has_request_headers=True,
     use="generate",
 )
-async def chat(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def chat(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """Answer a conversation; without messages, load or unload the model."""
-    return await _serve(request, services, ChatRequest)
+    return await _serve(request, serving, ChatRequest)
 
 
 @OLLAMA_API.post(
@@ -65,20 +65,20 @@ async def chat(request: _AnyRequest, services: NamedDependency[Services]) -> ASG
     has_request_headers=True,
     use="generate",
 )
-async def generate(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def generate(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """Continue a text, or answer it; without one, load or unload the model."""
-    return await _serve(request, services, GenerateRequest)
+    return await _serve(request, serving, GenerateRequest)
 
 
 ROUTES: Final = (say_hello, get_version, chat, generate, embed, embed_one, *MODEL_ROUTES)
 
 
-async def _serve(request: _AnyRequest, services: Services, schema: type[ChatRequest | GenerateRequest]) -> ASGIApp:
-    arrival = await arrive(request, services)
+async def _serve(request: _AnyRequest, serving: RequestService, schema: type[ChatRequest | GenerateRequest]) -> ASGIApp:
+    arrival = await serving.arrive(request)
     body = decode_body(arrival.raw, schema)
-    asked = requested_model(services, arrival, body, Purpose.GENERATE)
+    asked = requested_model(serving, arrival, body, Purpose.GENERATE)
     answer_head = OllamaHead.new(body.model, is_chat=isinstance(body, ChatRequest))
     if not (body.messages if isinstance(body, ChatRequest) else body.prompt or body.suffix):
-        return await reply_to_empty(services, arrival, asked, answer_head, is_stream=body.stream is not False)
-    running = start_or_rejoin(services, arrival, lambda: ollama_answering(body, asked, arrival, answer_head))
-    return await reply(services, arrival, running, dialect=OLLAMA_ERRORS)
+        return await reply_to_empty(serving, arrival, asked, answer_head, is_stream=body.stream is not False)
+    running = serving.start_or_rejoin(arrival, lambda: ollama_answering(body, asked, arrival, answer_head))
+    return await serving.reply(arrival, running, dialect=OLLAMA_ERRORS)

@@ -7,16 +7,15 @@ from router.protocols.openai.encoding import CompletionStream, StreamOptions
 from router.protocols.openai.progress import PrefillWatch, WatchedEncoder
 from router.protocols.openai.request import generation_for, tier_used
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
-from router.protocols.serving import Answering
+from router.protocols.serving import Answering, RequestService
 from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, GenerationRequest
 from router.requests.headers import RequestHeaders
 from router.requests.register import AnswerEncoder
-from router.services import Services
 
 
 def openai_answering(
-    services: Services,
+    serving: RequestService,
     body: ChatRequest | CompletionRequest,
     headers: RequestHeaders,
     *,
@@ -27,7 +26,7 @@ def openai_answering(
     Args:
         has_events: Whether named events of the prefill's progress are wanted.
     """
-    model = chosen_model(services, services.models.model_request(body.model, headers.engine, load=headers.load))
+    model = chosen_model(serving, serving.models.model_request(body.model, headers.engine, load=headers.load))
     wanted = generation_for(body, model, headers, has_events=has_events)
     tier = tier_used(body.service_tier, wanted.spec.priority)
     head = CompletionHead.new(body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)
@@ -35,12 +34,12 @@ def openai_answering(
         answer_id=head.answer_id,
         protocol="openai",
         wanted=wanted,
-        encoder=lambda generation: _encoder(services, body, head, generation, has_events=has_events),
+        encoder=lambda generation: _encoder(serving, body, head, generation, has_events=has_events),
     )
 
 
 def _encoder(
-    services: Services,
+    serving: RequestService,
     body: ChatRequest | CompletionRequest,
     head: CompletionHead,
     generation: Generation,
@@ -60,7 +59,7 @@ def _encoder(
         echoes=echoes,
     )
     encoder = CompletionStream(head, generation, options)
-    return WatchedEncoder(encoder, PrefillWatch(services.supervisor, generation.request)) if has_events else encoder
+    return WatchedEncoder(encoder, PrefillWatch(serving.supervisor, generation.request)) if has_events else encoder
 
 
 def _echoes(body: ChatRequest | CompletionRequest, request: GenerationRequest) -> tuple[str, ...]:

@@ -21,9 +21,8 @@ from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.request import generation_for
 from router.protocols.openai.schemas import ChatRequest, ModelReference
-from router.protocols.serving import count_tokens
+from router.protocols.serving import RequestService
 from router.requests.headers import RequestHeaders, read_engine_header, read_load_header
-from router.services import Services
 
 _AnyRequest = Request[Any, Any, Any]
 
@@ -35,20 +34,20 @@ class PromptRequest(ChatRequest, kw_only=True, forbid_unknown_fields=True):
 
 
 @OPENAI_API.post("/v1/chat/completions/input_tokens", InputTokens, body=PromptRequest, use="generate")
-async def count_input_tokens(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def count_input_tokens(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """Count a conversation's tokens."""
-    model_request, prompt = await read_chat(request, services)
-    return json_reply(InputTokens(await count_tokens(services, request, model_request, prompt)))
+    model_request, prompt = await read_chat(request, serving)
+    return json_reply(InputTokens(await serving.count_tokens(request, model_request, prompt)))
 
 
-async def read_chat(request: _AnyRequest, services: Services) -> tuple[ModelRequest, ChatPrompt]:
+async def read_chat(request: _AnyRequest, serving: RequestService) -> tuple[ModelRequest, ChatPrompt]:
     """Read the body of a chat that is not to be answered, by the same rules as one that is."""
-    raw = await read_body(request.scope, request.receive, limit_bytes=services.config.server.max_body_bytes)
+    raw = await read_body(request.scope, request.receive, limit_bytes=serving.config.server.max_body_bytes)
     body = decode_body(raw, PromptRequest)
     load = read_load_header(request.headers.get(LOAD_HEADER))
     model_request = model_request_or_default(
-        services, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), Purpose.GENERATE, load
+        serving, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), Purpose.GENERATE, load
     )
-    prompt = generation_for(body, chosen_model(services, model_request), RequestHeaders()).prompts[0]
+    prompt = generation_for(body, chosen_model(serving, model_request), RequestHeaders()).prompts[0]
     assert isinstance(prompt, ChatPrompt)
     return model_request, prompt

@@ -25,10 +25,9 @@ from router.protocols.openai.answer_schemas import Embeddings as EmbeddingList
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.request import texts_or_tokens
 from router.protocols.openai.schemas import ModelReference, TokenId
-from router.protocols.serving import arrive, embeddings
+from router.protocols.serving import RequestService
 from router.requests.embedding import Embeddings, EmbeddingWanted
 from router.requests.headers import RequestHeaders
-from router.services import Services
 
 MAX_INPUTS = 2048
 """Source: OpenAI API reference, "Create embeddings": "any array must be 2048 dimensions or less"."""
@@ -52,17 +51,17 @@ class EmbeddingRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
 
 
 @OPENAI_API.post("/v1/embeddings", EmbeddingList, body=EmbeddingRequest, has_request_headers=True, use="embed")
-async def create_embeddings(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def create_embeddings(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """Embed texts."""
-    arrival = await arrive(request, services)
-    body, wanted = read_embedding_request(services, arrival.raw, arrival.headers)
+    arrival = await serving.arrive(request)
+    body, wanted = read_embedding_request(serving, arrival.raw, arrival.headers)
     answer_id = new_embedding_id()
-    result = await embeddings(services, arrival, wanted, answer_id=answer_id, protocol="openai")
+    result = await serving.embeddings(arrival, wanted, answer_id=answer_id, protocol="openai")
     return json_reply(await embeddings_body(body, result), headers=[(REQUEST_ID_HEADER, answer_id.encode())])
 
 
 def read_embedding_request(
-    services: Services, raw: bytes, headers: RequestHeaders
+    serving: RequestService, raw: bytes, headers: RequestHeaders
 ) -> tuple[EmbeddingRequest, EmbeddingWanted]:
     """Read a body, by whatever way it came; return it with what is to be embedded.
 
@@ -74,7 +73,7 @@ def read_embedding_request(
     for name, field in not_honoured(body):
         raise UnsupportedFieldError(f"{name}: {field.hint}", name)
     wanted = EmbeddingWanted(
-        model_request=services.models.model_request(body.model, headers.engine, Purpose.EMBED, headers.load),
+        model_request=serving.models.model_request(body.model, headers.engine, Purpose.EMBED, headers.load),
         inputs=inputs_of(body.input),
         pooling=None if body.pooling is None else Pooling(body.pooling),
     )

@@ -23,9 +23,8 @@ from router.protocols.openai.progress import (
     wants_prefill_events,
 )
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
-from router.protocols.serving import Answering, Arrival, arrive, reply, start_or_rejoin
+from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.register import RunningRequest
-from router.services import Services
 
 _AnyRequest = Request[Any, Any, Any]
 
@@ -38,9 +37,9 @@ _AnyRequest = Request[Any, Any, Any]
     has_request_headers=True,
     use="generate",
 )
-async def create_chat_completion(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def create_chat_completion(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """Answer a conversation."""
-    return await _serve(request, services, ChatRequest)
+    return await _serve(request, serving, ChatRequest)
 
 
 @OPENAI_API.post(
@@ -51,25 +50,27 @@ async def create_chat_completion(request: _AnyRequest, services: NamedDependency
     has_request_headers=True,
     use="generate",
 )
-async def create_completion(request: _AnyRequest, services: NamedDependency[Services]) -> ASGIApp:
+async def create_completion(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
     """Continue texts."""
-    return await _serve(request, services, CompletionRequest)
+    return await _serve(request, serving, CompletionRequest)
 
 
 ROUTES: Final = (create_chat_completion, create_completion, count_input_tokens, create_embeddings)
 
 
-async def _serve(request: _AnyRequest, services: Services, schema: type[ChatRequest | CompletionRequest]) -> ASGIApp:
+async def _serve(
+    request: _AnyRequest, serving: RequestService, schema: type[ChatRequest | CompletionRequest]
+) -> ASGIApp:
     """Answer with what the same request was already being given, or with a new generation."""
-    arrival = await arrive(request, services)
-    running = start_or_rejoin(services, arrival, lambda: _answering(services, arrival, schema))
-    return await reply(services, arrival, running, chunks=_chunks)
+    arrival = await serving.arrive(request)
+    running = serving.start_or_rejoin(arrival, lambda: _answering(serving, arrival, schema))
+    return await serving.reply(arrival, running, chunks=_chunks)
 
 
-def _answering(services: Services, arrival: Arrival, schema: type[ChatRequest | CompletionRequest]) -> Answering:
+def _answering(serving: RequestService, arrival: Arrival, schema: type[ChatRequest | CompletionRequest]) -> Answering:
     has_events = wants_prefill_events(arrival.request.headers.get(PROGRESS_HEADER))
     body = decode_body(arrival.raw, schema)
-    return openai_answering(services, body, arrival.headers, has_events=has_events)
+    return openai_answering(serving, body, arrival.headers, has_events=has_events)
 
 
 def _chunks(running: RunningRequest) -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ from router.errors import QueueFullError, StoreUnavailableError
 from router.http.asgi import Receive
 from router.http.streaming import until_disconnect
 from router.jobs.background import BackgroundResponse, has_room
+from router.jobs.job import Jobs
 from router.protocols.choice import chosen_model
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.request import tier_used
@@ -19,11 +20,11 @@ from router.protocols.responses.items import fresh_id
 from router.protocols.responses.request import generation_for
 from router.protocols.responses.schemas import ResponseRequest
 from router.protocols.responses.truncation import fitted
-from router.protocols.serving import Answering, Arrival, start
+from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.generation import Generation
 from router.requests.headers import RequestHeaders
 from router.requests.register import RunningRequest
-from router.services import Services
+from router.stores.conversations import Conversations
 
 _BUSY_RETRY_S = 5.0
 
@@ -36,7 +37,11 @@ class AskedResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_request(
-    services: Services, raw: bytes, headers: RequestHeaders, receive: Receive | None = None
+    serving: RequestService,
+    conversations: Conversations,
+    raw: bytes,
+    headers: RequestHeaders,
+    receive: Receive | None = None,
 ) -> AskedResponse:
     """Read a request, by whatever way it came, with what it goes on from.
 
@@ -49,12 +54,12 @@ async def read_request(
         BackendError: The model's template, where turns have to be counted.
     """
     body = decode_body(raw, ResponseRequest)
-    is_stored = _is_stored(services, body)
-    model = chosen_model(services, services.models.model_request(body.model, headers.engine, load=headers.load))
-    items = await request_items(services, body)
+    is_stored = _is_stored(conversations, body)
+    model = chosen_model(serving, serving.models.model_request(body.model, headers.engine, load=headers.load))
+    items = await request_items(conversations, body)
     wanted = generation_for(body, items, model, headers)
     if body.truncation == "auto":
-        fitting = fitted(services, wanted)
+        fitting = fitted(serving, wanted)
         wanted = await (fitting if receive is None else until_disconnect(receive, fitting))
     head = ResponseHead(
         response_id=fresh_id("resp"),
@@ -67,37 +72,39 @@ async def read_request(
     return AskedResponse(head=head, items=items)
 
 
-def response_answering(services: Services, asked: AskedResponse) -> Answering:
+def response_answering(conversations: Conversations, asked: AskedResponse) -> Answering:
     """Return what a request asks for."""
     head = asked.head
 
     def encoder(generation: Generation) -> ResponseEncoder:
-        return ResponseEncoder(head, generation, lambda response: keep(services, asked, response))
+        return ResponseEncoder(head, generation, lambda response: keep(conversations, asked, response))
 
     return Answering(answer_id=head.response_id, protocol="openai", wanted=head.wanted, encoder=encoder)
 
 
-def keep(services: Services, asked: AskedResponse, response: Response) -> None:
+def keep(conversations: Conversations, asked: AskedResponse, response: Response) -> None:
     """Keep a response as it is now, where it is to be kept."""
     if asked.head.is_stored:
-        services.conversations.keep(asked.items.stored(asked.head, response))
+        conversations.keep(asked.items.stored(asked.head, response))
 
 
-def start_in_background(services: Services, arrival: Arrival, asked: AskedResponse) -> BackgroundResponse:
+def start_in_background(
+    serving: RequestService, conversations: Conversations, jobs: Jobs, arrival: Arrival, asked: AskedResponse
+) -> BackgroundResponse:
     """Let a response run without its client.
 
     Raises:
         QueueFullError: Too many run already.
         ShuttingDownError: The server is about to end.
     """
-    if not has_room(services.jobs):
+    if not has_room(jobs):
         raise QueueFullError(retry_after_s=_BUSY_RETRY_S)
-    running = start(
-        services, response_answering(services, asked), client="background", timeout_s=arrival.headers.timeout_s
+    running = serving.start(
+        response_answering(conversations, asked), client="background", timeout_s=arrival.headers.timeout_s
     )
     encoder = encoder_of(running)
-    keep(services, asked, encoder.live_body)
-    return BackgroundResponse(services.jobs, running, encoder)
+    keep(conversations, asked, encoder.live_body)
+    return BackgroundResponse(jobs, running, encoder)
 
 
 def encoder_of(running: RunningRequest) -> ResponseEncoder:
@@ -106,13 +113,13 @@ def encoder_of(running: RunningRequest) -> ResponseEncoder:
     return running.encoder
 
 
-def _is_stored(services: Services, body: ResponseRequest) -> bool:
+def _is_stored(conversations: Conversations, body: ResponseRequest) -> bool:
     """Tell whether the response is to be kept.
 
     Raises:
         StoreUnavailableError: It has to be, and cannot.
     """
-    keeps = services.conversations.keeps
+    keeps = conversations.keeps
     if (body.store or body.background) and not keeps:
         raise StoreUnavailableError(
             "Responses are not stored: conversations.max_bytes is 0, or the log says what is wrong with the database. "

@@ -7,8 +7,7 @@ from router.protocols.responses.answer_schemas import Response
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import Item, ItemReference, read_items
 from router.protocols.responses.schemas import ResponseRequest
-from router.services import Services
-from router.stores.conversations import StoredResponse
+from router.stores.conversations import Conversations, StoredResponse
 
 
 class RequestItems(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +39,7 @@ class RequestItems(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-async def request_items(services: Services, request: ResponseRequest) -> RequestItems:
+async def request_items(conversations: Conversations, request: ResponseRequest) -> RequestItems:
     """Return the items of a request.
 
     Raises:
@@ -49,8 +48,8 @@ async def request_items(services: Services, request: ResponseRequest) -> Request
         InvalidRequestError: An item is not of its form, or refers to one that is not kept.
     """
     own = read_items(request.input)
-    history, root_id = await _history(services, request.previous_response_id)
-    found = [await _referred(services, item, history) if isinstance(item, ItemReference) else item for item in own]
+    history, root_id = await _history(conversations, request.previous_response_id)
+    found = [await _referred(conversations, item, history) if isinstance(item, ItemReference) else item for item in own]
     return RequestItems(history=history, own=found, root_id=root_id)
 
 
@@ -59,10 +58,10 @@ def chain_items(chain: tuple[StoredResponse, ...]) -> list[Item]:
     return [item for response in chain for item in (*response.input_items, *response.output_items)]
 
 
-async def _history(services: Services, previous_id: str | None) -> tuple[list[Item], str | None]:
+async def _history(conversations: Conversations, previous_id: str | None) -> tuple[list[Item], str | None]:
     if previous_id is None:
         return [], None
-    chain = await services.conversations.chain(previous_id)
+    chain = await conversations.chain(previous_id)
     if chain[-1].status in {"queued", "in_progress"}:
         raise InvalidRequestError(
             f"previous_response_id: {previous_id} is {chain[-1].status}; wait for its end", "previous_response_id"
@@ -70,11 +69,11 @@ async def _history(services: Services, previous_id: str | None) -> tuple[list[It
     return chain_items(chain), chain[-1].root_id
 
 
-async def _referred(services: Services, reference: ItemReference, history: list[Item]) -> Item:
+async def _referred(conversations: Conversations, reference: ItemReference, history: list[Item]) -> Item:
     found = next((item for item in history if item["id"] == reference.item_id), None)
     if found is None:
         try:
-            found = await services.conversations.item(reference.item_id)
+            found = await conversations.item(reference.item_id)
         except StoreUnavailableError:
             found = None
     if found is None:

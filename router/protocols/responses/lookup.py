@@ -17,13 +17,15 @@ from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFie
 from router.http.asgi import json_reply
 from router.http.streaming import SSE, EventStream
 from router.jobs.background import FOLLOWABLE_S, BackgroundResponse, find_response
+from router.jobs.job import Jobs
 from router.protocols.endpoint import AFTER, ORDER, Parameter, Stream, page_limit
 from router.protocols.jobs import long_stream
 from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
 from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import chain_items
 from router.protocols.responses.request import check_include
-from router.services import Services
+from router.protocols.serving import RequestService
+from router.stores.conversations import Conversations
 
 _ONE: Final = "/v1/responses/{response_id:str}"
 _INCLUDE: Final = Parameter(
@@ -56,50 +58,58 @@ class _Kind(msgspec.Struct):
 
 @RESPONSES_API.get(_ONE, Response, query=_FOLLOWED, stream=Stream(SSE, (StreamEvent,)))
 async def get_response(
-    request: Request[Any, Any, Any], response_id: FromPath[str], services: NamedDependency[Services]
+    request: Request[Any, Any, Any],
+    response_id: FromPath[str],
+    serving: NamedDependency[RequestService],
+    conversations: NamedDependency[Conversations],
+    jobs: NamedDependency[Jobs],
 ) -> ASGIApp:
     """Return a response, or the events of one that runs in the background."""
     parameters = _parameters(request, ("include", "include[]", "include_obfuscation", "starting_after", "stream"))
     check_include([*parameters.get("include", []), *parameters.get("include[]", [])])
     if _flag(parameters, "include_obfuscation"):
         raise UnsupportedFieldError("include_obfuscation is not supported; leave it out", "include_obfuscation")
-    running = find_response(services.jobs, response_id)
+    running = find_response(jobs, response_id)
     after = _number(parameters, "starting_after")
     if _flag(parameters, "stream"):
         if running is None or not running.is_stream:
             # A response that is not kept is not there, whatever is wanted of it.
-            await services.conversations.get(response_id)
+            await conversations.get(response_id)
             raise InvalidRequestError(
                 f"stream: {response_id} has no events to follow; only a response that was created with background: "
                 f"true and stream: true has, until {FOLLOWABLE_S:.0f} s after its end. Get it without stream.",
                 "stream",
             )
-        return event_stream(services, running, -1 if after is None else after)
+        return event_stream(serving, running, -1 if after is None else after)
     if after is not None:
         raise InvalidRequestError("starting_after is only allowed together with stream=true", "starting_after")
     if running is not None and not running.has_ended:
         return json_reply(running.live_body)
-    return json_reply((await services.conversations.get(response_id)).body)
+    return json_reply((await conversations.get(response_id)).body)
 
 
 @RESPONSES_API.delete(_ONE, DeletedResponse)
-async def delete_response(response_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def delete_response(
+    response_id: FromPath[str], conversations: NamedDependency[Conversations], jobs: NamedDependency[Jobs]
+) -> ASGIApp:
     """Forget a response; one that runs is cancelled."""
-    running = find_response(services.jobs, response_id)
+    running = find_response(jobs, response_id)
     if running is not None:
         await running.cancel()
         running.forget()
-    await services.conversations.delete(response_id)
+    await conversations.delete(response_id)
     return json_reply(DeletedResponse(id=response_id, object="response", deleted=True))
 
 
 @RESPONSES_API.post(f"{_ONE}/cancel", Response)
-async def cancel_response(response_id: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def cancel_response(
+    response_id: FromPath[str], conversations: NamedDependency[Conversations], jobs: NamedDependency[Jobs]
+) -> ASGIApp:
     """End a response that runs in the background."""
-    running = find_response(services.jobs, response_id)
+    running = find_response(jobs, response_id)
     if running is not None:
         await running.cancel()
-    found = await services.conversations.get(response_id)
+    found = await conversations.get(response_id)
     if not msgspec.json.decode(found.body, type=_Kind).background:
         raise InvalidRequestError(f"Cannot cancel a synchronous response: {response_id}.", "response_id")
     return json_reply(found.body)
@@ -107,7 +117,7 @@ async def cancel_response(response_id: FromPath[str], services: NamedDependency[
 
 @RESPONSES_API.get(f"{_ONE}/input_items", InputItemList, query=(AFTER, _INCLUDE, page_limit(MAX_LIMIT), ORDER))
 async def list_input_items(
-    request: Request[Any, Any, Any], response_id: FromPath[str], services: NamedDependency[Services]
+    request: Request[Any, Any, Any], response_id: FromPath[str], conversations: NamedDependency[Conversations]
 ) -> ASGIApp:
     """List what a response was made from."""
     parameters = _parameters(request, ("after", "include", "include[]", "limit", "order"))
@@ -118,7 +128,7 @@ async def list_input_items(
     order = _one(parameters, "order") or "desc"
     if order not in {"asc", "desc"}:
         raise InvalidRequestError(f"order: {order!r:.40} is not known; send asc or desc", "order")
-    chain = await services.conversations.history(response_id)
+    chain = await conversations.history(response_id)
     items = msgspec.convert([*chain_items(chain[:-1]), *chain[-1].input_items], list[KeptItem])
     after = _one(parameters, "after")
     page = InputItemList.of(items if order == "asc" else items[::-1], after=after, limit=limit or DEFAULT_LIMIT)
@@ -127,10 +137,10 @@ async def list_input_items(
     return json_reply(page)
 
 
-def event_stream(services: Services, running: BackgroundResponse, after: int) -> EventStream:
+def event_stream(serving: RequestService, running: BackgroundResponse, after: int) -> EventStream:
     """Return the events of a response that runs, those behind number `after`; whoever leaves ends nothing."""
     headers = [(b"x-request-id", running.response_id.encode())]
-    return long_stream(running.follow(after), keepalive_s=services.config.server.keepalive_s, headers=headers)
+    return long_stream(running.follow(after), keepalive_s=serving.config.server.keepalive_s, headers=headers)
 
 
 def _parameters(request: Request[Any, Any, Any], known: tuple[str, ...]) -> _Parameters:

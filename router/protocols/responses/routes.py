@@ -12,6 +12,7 @@ from registry.errors import RegistryError
 from router.errors import RouterError
 from router.http.asgi import json_reply
 from router.http.streaming import SSE
+from router.jobs.job import Jobs
 from router.models.targets import Purpose
 from router.protocols.choice import chosen_model, model_request_or_default
 from router.protocols.endpoint import Stream
@@ -37,9 +38,9 @@ from router.protocols.responses.lookup import (
 )
 from router.protocols.responses.request import generation_for
 from router.protocols.responses.schemas import ResponseRequest
-from router.protocols.serving import Answering, arrive, count_tokens, reply, start_or_rejoin
+from router.protocols.serving import Answering, RequestService
 from router.requests.register import RunningRequest
-from router.services import Services
+from router.stores.conversations import Conversations
 
 
 @RESPONSES_API.post(
@@ -50,22 +51,27 @@ from router.services import Services
     has_request_headers=True,
     use="generate",
 )
-async def create_response(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def create_response(
+    request: Request[Any, Any, Any],
+    serving: NamedDependency[RequestService],
+    conversations: NamedDependency[Conversations],
+    jobs: NamedDependency[Jobs],
+) -> ASGIApp:
     """Answer, and keep the conversation to go on from."""
-    arrival = await arrive(request, services)
+    arrival = await serving.arrive(request)
     asked: AskedResponse | None = None
-    if services.requests.attachable(arrival.fingerprint) is None:
-        asked = await read_request(services, arrival.raw, arrival.headers, receive=request.receive)
+    if serving.requests.attachable(arrival.fingerprint) is None:
+        asked = await read_request(serving, conversations, arrival.raw, arrival.headers, receive=request.receive)
         if asked.head.request.background:
-            response = start_in_background(services, arrival, asked)
-            return event_stream(services, response, -1) if response.is_stream else json_reply(response.live_body)
+            response = start_in_background(serving, conversations, jobs, arrival, asked)
+            return event_stream(serving, response, -1) if response.is_stream else json_reply(response.live_body)
 
     def answering() -> Answering:
         assert asked is not None, "nothing was awaited since the register had none to rejoin"
-        return response_answering(services, asked)
+        return response_answering(conversations, asked)
 
-    running = start_or_rejoin(services, arrival, answering)
-    return await reply(services, arrival, running, chunks=_chunks)
+    running = serving.start_or_rejoin(arrival, answering)
+    return await serving.reply(arrival, running, chunks=_chunks)
 
 
 class CountedRequest(ResponseRequest, kw_only=True, forbid_unknown_fields=True):
@@ -75,17 +81,21 @@ class CountedRequest(ResponseRequest, kw_only=True, forbid_unknown_fields=True):
 
 
 @RESPONSES_API.post("/v1/responses/input_tokens", InputTokens, body=CountedRequest, use="generate")
-async def count_response_tokens(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def count_response_tokens(
+    request: Request[Any, Any, Any],
+    serving: NamedDependency[RequestService],
+    conversations: NamedDependency[Conversations],
+) -> ASGIApp:
     """Count a response's input tokens."""
-    arrival = await arrive(request, services)
+    arrival = await serving.arrive(request)
     body = decode_body(arrival.raw, CountedRequest)
     model_request = model_request_or_default(
-        services, body.model, arrival.headers.engine, Purpose.GENERATE, arrival.headers.load
+        serving, body.model, arrival.headers.engine, Purpose.GENERATE, arrival.headers.load
     )
-    model = chosen_model(services, model_request)
-    wanted = generation_for(body, await request_items(services, body), model, arrival.headers)
+    model = chosen_model(serving, model_request)
+    wanted = generation_for(body, await request_items(conversations, body), model, arrival.headers)
     (prompt,) = wanted.prompts
-    num_tokens = await count_tokens(services, request, model_request, prompt, prompt_param=wanted.prompt_param)
+    num_tokens = await serving.count_tokens(request, model_request, prompt, prompt_param=wanted.prompt_param)
     return json_reply(InputTokens(num_tokens))
 
 

@@ -11,15 +11,15 @@ import msgspec
 from backends.wire.prompts import ChatPrompt, PromptMessage
 from backends.wire.questions import CountTokens, TokenCount
 from router.errors import ContextLengthExceededError
+from router.protocols.serving import RequestService
 from router.requests.asking import ask
 from router.requests.generation import GenerationRequest
-from router.services import Services
 
 _ANSWER_SHARE: Final = 4
 """Without a limit of its own, an answer gets at least one part in so many of the context."""
 
 
-async def fitted(services: Services, wanted: GenerationRequest) -> GenerationRequest:
+async def fitted(serving: RequestService, wanted: GenerationRequest) -> GenerationRequest:
     """Return a request whose conversation fits, or the same one when nothing more can go.
 
     Args:
@@ -33,13 +33,13 @@ async def fitted(services: Services, wanted: GenerationRequest) -> GenerationReq
     (prompt,) = wanted.prompts
     assert isinstance(prompt, ChatPrompt)
     num_turns = num_droppable_turns(prompt.messages)
-    if not num_turns or await _fits(services, wanted, prompt):
+    if not num_turns or await _fits(serving, wanted, prompt):
         return wanted
     # The fewest that have to go: below `low` it does not fit, from `high` on it does or nothing helps.
     low, high = 1, num_turns
     while low < high:
         middle = (low + high) // 2
-        if await _fits(services, wanted, _shorter(prompt, middle)):
+        if await _fits(serving, wanted, _shorter(prompt, middle)):
             high = middle
         else:
             low = middle + 1
@@ -50,11 +50,11 @@ def _shorter(prompt: ChatPrompt, num_dropped: int) -> ChatPrompt:
     return msgspec.structs.replace(prompt, messages=without_oldest_turns(prompt.messages, num_dropped))
 
 
-async def _fits(services: Services, wanted: GenerationRequest, prompt: ChatPrompt) -> bool:
-    timeout_s = services.config.limits.stall_timeout_s
+async def _fits(serving: RequestService, wanted: GenerationRequest, prompt: ChatPrompt) -> bool:
+    timeout_s = serving.config.limits.stall_timeout_s
     try:
         reply = await ask(
-            services.supervisor,
+            serving.supervisor,
             wanted.model_request,
             CountTokens(prompt),
             timeout_s=timeout_s,

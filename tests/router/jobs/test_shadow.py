@@ -38,17 +38,17 @@ class Time:
 @contextlib.asynccontextmanager
 async def shadow_of(front: FakeFront, clock: Time | None = None) -> AsyncGenerator[Shadow, None]:
     shadow = Shadow(
-        front.services.current_config,
-        front.services.models,
-        front.services.supervisor,
-        front.services.requests,
+        front.fleet.current_config,
+        front.services.serving.models,
+        front.services.serving.supervisor,
+        front.services.serving.requests,
         machine=BenchMachine(machine_id="here", system="test"),
         engine_versions={},
         keep=front.registry.benches.add,
         clock=clock or time.monotonic,
         seed=1,
     )
-    front.services.requests.on_end = shadow.observe
+    front.services.serving.requests.ended.add(shadow.observe)
     running = asyncio.create_task(shadow.run())
     try:
         yield shadow

@@ -11,14 +11,12 @@ from litestar.routes import HTTPRoute
 from msgspec import inspect
 
 from router.app import create_app
-from router.config import Config, CurrentConfig
 from router.http.dialect import OPENAI
 from router.http.error_table import ERROR_ROWS
 from router.protocols.endpoint import Endpoint
 from router.protocols.fields.json_types import ANY_TITLES
 from router.protocols.openapi import api_document
 from router.protocols.table import APIS, DIALECTS, ENDPOINTS
-from router.services import Services
 from tests.support.fake_openai import FakeFront, with_front
 
 SAYS_SOMETHING = {"type", "$ref", "enum", "const", "anyOf"}
@@ -56,12 +54,11 @@ def _within(place: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str,
             yield from _within(f"{place}.{key}[{index}]", each)
 
 
-def test_the_app_has_the_endpoints_that_are_declared() -> None:
-    services = Services(CurrentConfig(Config()), models=None, supervisor=None, conversations=None, version="1")  # type: ignore[arg-type]  # no request
-    app = create_app(services)
+@with_front()
+async def test_the_app_has_the_endpoints_that_are_declared(front: FakeFront) -> None:
     routes = [
         (method, re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path_format))
-        for route in app.routes
+        for route in create_app(front.services).routes
         if isinstance(route, HTTPRoute)
         for method in route.methods
         if method != "OPTIONS"

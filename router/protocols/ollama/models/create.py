@@ -18,6 +18,8 @@ from registry.errors import ModelNotFoundError
 from registry.threads import in_thread
 from router.http.body import read_json
 from router.http.streaming import NDJSON
+from router.jobs.pulls import PullAccess
+from router.models.directory import ModelDirectory
 from router.models.making import ModelMaking
 from router.protocols.endpoint import Stream
 from router.protocols.ollama.api import OLLAMA_API
@@ -26,61 +28,58 @@ from router.protocols.ollama.models.pulls import lines_reply, pull_lines
 from router.protocols.ollama.models.recipe import Recipe, recipe_of
 from router.protocols.ollama.models.schemas import CreateRequest, StatusLine
 from router.protocols.ollama.names import model_named, model_of, names_to_make, pull_name_of
-from router.services import Services
+from router.protocols.serving import RequestService
 
 _LAYERS: Final = ("template", "system", "messages", "license")
 """Settings that are layers of their own in Ollama; all others are the parameters' layer together."""
 
 
 @OLLAMA_API.post("/api/create", StatusLine, body=CreateRequest, stream=Stream(NDJSON, (StatusLine,)))
-async def create_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def create_model(
+    request: Request[Any, Any, Any],
+    serving: NamedDependency[RequestService],
+    making: NamedDependency[ModelMaking],
+    pulls: NamedDependency[PullAccess],
+) -> ASGIApp:
     """Make a model."""
-    body = await read_json(request, CreateRequest, limit_bytes=services.config.server.max_body_bytes)
+    body = await read_json(request, CreateRequest, limit_bytes=serving.config.server.max_body_bytes)
     names = names_to_make(model_of(body.model, body.name))
     recipe = await in_thread(lambda: recipe_of(body))  # a template takes a while to compile
-    return await lines_reply(request, _creation(services, names, recipe), is_stream=body.stream is not False)
+    lines = _creation(serving.models, making, pulls, names, recipe)
+    return await lines_reply(request, lines, is_stream=body.stream is not False)
 
 
-def making_of(services: Services) -> ModelMaking:
-    """Give what makes models; every gateway has it."""
-    assert services.making is not None
-    return services.making
-
-
-async def name_of_new(services: Services, names: tuple[str, ...]) -> str:
-    """Give the name of what is made: that of what it replaces, or the last one."""
-    return await making_of(services).name_for(*names) or names[-1]
-
-
-async def _creation(services: Services, names: tuple[str, ...], recipe: Recipe) -> AsyncGenerator[StatusLine, None]:
-    name = await name_of_new(services, names)
+async def _creation(
+    models: ModelDirectory, making: ModelMaking, pulls: PullAccess, names: tuple[str, ...], recipe: Recipe
+) -> AsyncGenerator[StatusLine, None]:
+    name = await making.name_of_new(names)
     if recipe.source is None:
-        made = await making_of(services).create_from_files(name, recipe.files, recipe.settings)
+        made = await making.create_from_files(name, recipe.files, recipe.settings)
         yield StatusLine(status="parsing GGUF")
     else:
-        async with aclosing(_fetch_source(services, recipe.source)) as lines:
+        async with aclosing(_fetch_source(models, pulls, recipe.source)) as lines:
             async for line in lines:
                 yield line
-        source = model_named(services.models, recipe.source).name
-        made = await making_of(services).create_from_model(name, source, recipe.settings)
-    services.models.forget()
+        source = model_named(models, recipe.source).name
+        made = await making.create_from_model(name, source, recipe.settings)
+    models.forget()
     for line in _layer_lines(made, recipe):
         yield line
     yield WRITING_MANIFEST
     yield SUCCESS
 
 
-async def _fetch_source(services: Services, source: str) -> AsyncGenerator[StatusLine, None]:
+async def _fetch_source(models: ModelDirectory, pulls: PullAccess, source: str) -> AsyncGenerator[StatusLine, None]:
     """Pull the source when it is not there, as Ollama does."""
     try:
-        model_named(services.models, source)
+        model_named(models, source)
     except ModelNotFoundError:
         yield PULLING_MANIFEST
-        async with aclosing(pull_lines(services, pull_name_of(source))) as lines:
+        async with aclosing(pull_lines(pulls, pull_name_of(source))) as lines:
             async for line in lines:
                 if line not in {PULLING_MANIFEST, SUCCESS, WRITING_MANIFEST}:
                     yield line
-        services.models.forget()
+        models.forget()
 
 
 def _layer_lines(made: Model, recipe: Recipe) -> Iterator[StatusLine]:

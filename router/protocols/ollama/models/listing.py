@@ -29,7 +29,7 @@ from router.protocols.ollama.models.details import (
     digest_of,
 )
 from router.protocols.ollama.names import display_name
-from router.services import Services
+from router.protocols.serving import RequestService
 from router.workers.residency import ManagedWorker
 
 _FOREVER_S: Final = 292 * 365.25 * 86_400
@@ -75,22 +75,22 @@ class LoadedAnswer(AnswerBody, frozen=True):
 
 
 @OLLAMA_API.get("/api/tags", TagsAnswer)
-async def list_models(services: NamedDependency[Services]) -> ASGIApp:
+async def list_models(serving: NamedDependency[RequestService]) -> ASGIApp:
     """List the models."""
-    found = [(shown_artifact(services.models, model), model) for model in services.models.list()]
+    found = [(shown_artifact(serving.models, model), model) for model in serving.models.list()]
     shown = [(artifact, model) for artifact, model in found if artifact is not None]
     shown.sort(key=lambda pair: -pair[0].mtime_ns)
     return json_reply(TagsAnswer([_listed(artifact, model) for artifact, model in shown]))
 
 
 @OLLAMA_API.get("/api/ps", LoadedAnswer)
-async def list_loaded(services: NamedDependency[Services]) -> ASGIApp:
+async def list_loaded(serving: NamedDependency[RequestService]) -> ASGIApp:
     """List the models that are loaded."""
     by_target: dict[Target, list[ManagedWorker]] = {}
-    for worker in resident_workers(services):
+    for worker in resident_workers(serving):
         assert worker.target is not None
         by_target.setdefault(worker.target, []).append(worker)
-    loaded = [_loaded(services, target, workers) for target, workers in by_target.items()]
+    loaded = [_loaded(serving, target, workers) for target, workers in by_target.items()]
     return json_reply(LoadedAnswer([each for each in loaded if each is not None]))
 
 
@@ -117,8 +117,8 @@ def _listed(artifact: Artifact, model: Model) -> ListedModel:
     )
 
 
-def _loaded(services: Services, target: Target, workers: list[ManagedWorker]) -> LoadedModel | None:
-    artifact = services.models.artifact_of(target)
+def _loaded(serving: RequestService, target: Target, workers: list[ManagedWorker]) -> LoadedModel | None:
+    artifact = serving.models.artifact_of(target)
     models = [worker.client.loaded for worker in workers if worker.client is not None and worker.client.loaded]
     if artifact is None or not models:
         return None
@@ -130,21 +130,21 @@ def _loaded(services: Services, target: Target, workers: list[ManagedWorker]) ->
         name=name,
         model=name,
         size=size,
-        digest=digest_of(services.models.get(target.model), artifact),
+        digest=digest_of(serving.models.get(target.model), artifact),
         details=details_of(artifact.facts),
-        expires_at=_expires_at(services, workers),
+        expires_at=_expires_at(serving, workers),
         size_vram=0 if is_on_cpu else size,
         context_length=models[0].context_length,
         engine=str(target.engine),
     )
 
 
-def _expires_at(services: Services, workers: list[ManagedWorker]) -> str:
+def _expires_at(serving: RequestService, workers: list[ManagedWorker]) -> str:
     """Return when a model goes: for one that is used, as if it were not from now on."""
     now = time.monotonic()
-    expires_at = services.supervisor.expires_at
+    expires_at = serving.supervisor.expires_at
     if expires_at is None:
         last = max(workers, key=lambda worker: worker.use.used_at)
-        wish_s = services.config.limits.keep_alive_s if last.use.keep_alive_s is None else last.use.keep_alive_s
+        wish_s = serving.config.limits.keep_alive_s if last.use.keep_alive_s is None else last.use.keep_alive_s
         expires_at = now + (_FOREVER_S if wish_s is None or wish_s > MAX_KEEP_ALIVE_S else wish_s)
     return timestamp(time.time_ns() + round((expires_at - now) * 1e9))

@@ -22,40 +22,42 @@ from router.errors import NotImplementedHereError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.http.streaming import NDJSON, EventStream, until_disconnect
+from router.jobs.pulls import PullAccess
 from router.protocols.endpoint import Stream
-from router.protocols.jobs import pulls_of
 from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.errors import OLLAMA_ERRORS
 from router.protocols.ollama.models.lines import PULLING_MANIFEST, PullLines
 from router.protocols.ollama.models.schemas import PullRequest, PushRequest, StatusLine
 from router.protocols.ollama.names import PullName, model_of, pull_name_of
-from router.services import Services
+from router.protocols.serving import RequestService
 
 _ANY = Request[Any, Any, Any]
 _encoder = msgspec.json.Encoder()
 
 
 @OLLAMA_API.post("/api/pull", StatusLine, body=PullRequest, stream=Stream(NDJSON, (StatusLine,)))
-async def pull_model(request: _ANY, services: NamedDependency[Services]) -> ASGIApp:
+async def pull_model(
+    request: _ANY, serving: NamedDependency[RequestService], pulls: NamedDependency[PullAccess]
+) -> ASGIApp:
     """Pull a model."""
-    body = await read_json(request, PullRequest, limit_bytes=services.config.server.max_body_bytes)
+    body = await read_json(request, PullRequest, limit_bytes=serving.config.server.max_body_bytes)
     name = pull_name_of(model_of(body.model, body.name))
     if body.insecure:
         raise UnsupportedFieldError(
             "insecure: which registry is asked, and whether by http, is set by hub.ollama_registry in the config.",
             "insecure",
         )
-    return await lines_reply(request, pull_lines(services, name), is_stream=body.stream is not False)
+    return await lines_reply(request, pull_lines(pulls, name), is_stream=body.stream is not False)
 
 
 @OLLAMA_API.post("/api/push", body=PushRequest, answers={})
-async def push_model(request: _ANY, services: NamedDependency[Services]) -> ASGIApp:
+async def push_model(request: _ANY, serving: NamedDependency[RequestService]) -> ASGIApp:
     """Refuse: models go nowhere from here."""
-    await read_json(request, PushRequest, limit_bytes=services.config.server.max_body_bytes)
+    await read_json(request, PushRequest, limit_bytes=serving.config.server.max_body_bytes)
     raise NotImplementedHereError("mlxr does not push models; upload the files with the tools of the hub or of Ollama.")
 
 
-async def pull_lines(services: Services, name: PullName) -> AsyncGenerator[StatusLine, None]:
+async def pull_lines(pulls: PullAccess, name: PullName) -> AsyncGenerator[StatusLine, None]:
     """Pull, and tell it.
 
     Yields:
@@ -65,11 +67,11 @@ async def pull_lines(services: Services, name: PullName) -> AsyncGenerator[Statu
         UnavailableError: Nothing can be pulled now.
         RegistryError: The pull failed, or was paused or cancelled by somebody else.
     """
-    pulls = pulls_of(services)
+    owner = pulls.get()
     yield PULLING_MANIFEST
     lines = PullLines()
     options = PullOptions(called=name.called)
-    async with aclosing(await pulls.start(name.reference, options, is_paused_when_left=True)) as events:
+    async with aclosing(await owner.start(name.reference, options, is_paused_when_left=True)) as events:
         async for event in events:
             if isinstance(event, Failed):
                 raise pull_error(event)

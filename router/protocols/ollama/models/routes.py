@@ -11,61 +11,66 @@ from litestar.types import ASGIApp
 from router.errors import ClientDisconnectedError, InvalidRequestError, UnsupportedMediaTypeError
 from router.http.asgi import BytesResponse
 from router.http.body import read_json
+from router.models.making import ModelMaking
 from router.protocols.endpoint import BINARY, Answer, Body
 from router.protocols.ollama.api import OLLAMA_API
-from router.protocols.ollama.models.create import create_model, making_of, name_of_new
+from router.protocols.ollama.models.create import create_model
 from router.protocols.ollama.models.listing import list_loaded, list_models
 from router.protocols.ollama.models.pulls import pull_model, push_model
 from router.protocols.ollama.models.recipe import digest_hex
 from router.protocols.ollama.models.schemas import CopyRequest, DeleteRequest
 from router.protocols.ollama.models.show import show_model
 from router.protocols.ollama.names import alias_meant, model_named, model_of, names_to_make
-from router.services import Services
+from router.protocols.serving import RequestService
 
 
 @OLLAMA_API.post("/api/copy", body=CopyRequest)
-async def copy_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def copy_model(
+    request: Request[Any, Any, Any], serving: NamedDependency[RequestService], making: NamedDependency[ModelMaking]
+) -> ASGIApp:
     """Give a model a second name."""
-    body = await read_json(request, CopyRequest, limit_bytes=services.config.server.max_body_bytes)
+    body = await read_json(request, CopyRequest, limit_bytes=serving.config.server.max_body_bytes)
     names = names_to_make(model_of(body.destination, field="destination"))
-    source = model_named(services.models, model_of(body.source, field="source"))
-    name = await name_of_new(services, names)
+    source = model_named(serving.models, model_of(body.source, field="source"))
+    name = await making.name_of_new(names)
     if name != source.name:
-        await making_of(services).create_from_model(name, source.name)
-        services.models.forget()
+        await making.create_from_model(name, source.name)
+        serving.models.forget()
     return BytesResponse(b"", status=200, headers=[])
 
 
 @OLLAMA_API.delete("/api/delete", body=DeleteRequest)
-async def delete_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def delete_model(
+    request: Request[Any, Any, Any], serving: NamedDependency[RequestService], making: NamedDependency[ModelMaking]
+) -> ASGIApp:
     """Remove a model."""
-    body = await read_json(request, DeleteRequest, limit_bytes=services.config.server.max_body_bytes)
+    body = await read_json(request, DeleteRequest, limit_bytes=serving.config.server.max_body_bytes)
     wanted = model_of(body.model, body.name)
-    model = model_named(services.models, wanted)
+    model = model_named(serving.models, wanted)
     alias = alias_meant(model, wanted)
     if alias is not None:
-        await making_of(services).remove_alias(alias)
+        await making.remove_alias(alias)
     else:
-        await services.supervisor.stop_model(model.name)
-        await making_of(services).remove(model.name)
-    services.models.forget()
+        await serving.supervisor.stop_model(model.name)
+        await making.remove(model.name)
+    serving.models.forget()
     return BytesResponse(b"", status=200, headers=[])
 
 
 @OLLAMA_API.head("/api/blobs/{digest:str}", answers={200: Answer()})
-async def has_blob(digest: FromPath[str], services: NamedDependency[Services]) -> ASGIApp:
+async def has_blob(digest: FromPath[str], making: NamedDependency[ModelMaking]) -> ASGIApp:
     """Tell whether there are such bytes."""
     try:
         sha256 = digest_hex(digest)
     except InvalidRequestError:
         return BytesResponse(b"", status=400, headers=[])
-    is_there = await making_of(services).find_blob(sha256) is not None
+    is_there = await making.find_blob(sha256) is not None
     return BytesResponse(b"", status=200 if is_there else 404, headers=[])
 
 
 @OLLAMA_API.post("/api/blobs/{digest:str}", body=Body(bytes, BINARY), answers={200: Answer(), 201: Answer()})
 async def put_blob(
-    request: Request[Any, Any, Any], digest: FromPath[str], services: NamedDependency[Services]
+    request: Request[Any, Any, Any], digest: FromPath[str], making: NamedDependency[ModelMaking]
 ) -> ASGIApp:
     """Take a file: 201, or 200 where it was there."""
     sha256 = digest_hex(digest)
@@ -73,7 +78,6 @@ async def put_blob(
     media_type = request.headers.get("content-type", "").lower()
     if encoding != "identity" or media_type.startswith("multipart/"):
         raise UnsupportedMediaTypeError("Send the bytes of the file as they are: no form, no compression.")
-    making = making_of(services)
     if await making.find_blob(sha256) is not None:
         return BytesResponse(b"", status=200, headers=[])
     declared = request.headers.get("content-length")

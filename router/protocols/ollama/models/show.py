@@ -26,7 +26,7 @@ from router.protocols.ollama.models.listing import shown_artifact
 from router.protocols.ollama.models.modelfile import modelfile_of, parameters_of
 from router.protocols.ollama.names import model_named
 from router.protocols.ollama.schemas import ShowRequest
-from router.services import Services
+from router.protocols.serving import RequestService
 
 _HIDDEN_KEYS: Final = ("general.name", "tokenizer.chat_template")
 """Ollama leaves them out of `model_info`; the template has a field of its own."""
@@ -68,9 +68,9 @@ class ShowResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 @OLLAMA_API.post("/api/show", ShowResponse, body=ShowRequest)
-async def show_model(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> ASGIApp:
+async def show_model(request: Request[Any, Any, Any], serving: NamedDependency[RequestService]) -> ASGIApp:
     """Describe a model."""
-    body = await read_json(request, ShowRequest, limit_bytes=services.config.server.max_body_bytes)
+    body = await read_json(request, ShowRequest, limit_bytes=serving.config.server.max_body_bytes)
     reference = body.model or body.name
     if not reference:
         raise MissingFieldError("model is required", "model")
@@ -79,8 +79,8 @@ async def show_model(request: Request[Any, Any, Any], services: NamedDependency[
     for name in ("system", "template", "options"):
         if getattr(body, name):
             raise UnsupportedFieldError(f"{name}: a model is shown as it is; leave it out", name)
-    model = model_named(services.models, reference)
-    artifact = shown_artifact(services.models, model)
+    model = model_named(serving.models, reference)
+    artifact = shown_artifact(serving.models, model)
     if artifact is None:
         raise ModelLoadFailedError(f"the model '{model.name}' has no files that can be used; see `mlxr models show`")
     # A header has megabytes of vocabulary to step over.

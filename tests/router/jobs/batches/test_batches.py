@@ -84,7 +84,7 @@ async def test_lines_are_answered_as_requests_are(front: FakeFront) -> None:
 
 @with_front(llamacpp=SLOW)
 async def test_lines_run_as_background_work_and_only_so_many_at_a_time(front: FakeFront) -> None:
-    config = msgspec.structs.replace(front.services.config, batches=BatchesConfig(parallel=2))
+    config = msgspec.structs.replace(front.services.serving.config, batches=BatchesConfig(parallel=2))
     front.fleet.set_config(config)
     batch_id = await begun(front, *(line(str(number)) for number in range(6)))
     most = 0
@@ -151,7 +151,7 @@ async def test_what_is_wrong_with_a_line_is_its_own_result(front: FakeFront) -> 
 
 @with_front(llamacpp=SLOW)
 async def test_fail_fast_starts_nothing_after_a_failure(front: FakeFront) -> None:
-    front.fleet.set_config(msgspec.structs.replace(front.services.config, batches=BatchesConfig(parallel=1)))
+    front.fleet.set_config(msgspec.structs.replace(front.services.serving.config, batches=BatchesConfig(parallel=1)))
     lines = [line("ok"), line("bad", temperature=99), *(line(str(number)) for number in range(5))]
     batch = await ended(front, await begun(front, *lines, failure_policy="fail_fast"))
     assert batch["status"] == "failed"
@@ -164,7 +164,7 @@ async def test_fail_fast_starts_nothing_after_a_failure(front: FakeFront) -> Non
 
 @with_front(llamacpp=SHORT)
 async def test_a_token_budget_ends_what_has_not_begun(front: FakeFront) -> None:
-    front.fleet.set_config(msgspec.structs.replace(front.services.config, batches=BatchesConfig(parallel=1)))
+    front.fleet.set_config(msgspec.structs.replace(front.services.serving.config, batches=BatchesConfig(parallel=1)))
     batch = await ended(front, await begun(front, *(line(str(number)) for number in range(6)), token_budget=60))
     assert batch["request_counts"] == {"total": 6, "completed": 3, "failed": 3}
     assert 60 <= batch["usage"]["total_tokens"] < 90

@@ -213,7 +213,7 @@ async def test_the_same_prompt_sent_again_joins_the_one_that_runs(front: FakeFro
             if len(seen) == 10:
                 break
     request_id = response.headers["request-id"]
-    running = front.services.requests.get(request_id)
+    running = front.services.serving.requests.get(request_id)
     assert isinstance(running, RunningRequest)
     assert running.facts.protocol == "anthropic"
     await front.fleet.until(lambda: not running.has_reader, "its client is gone")
@@ -238,8 +238,8 @@ async def test_agents_name_their_conversation(
     front: FakeFront, headers: dict[str, str], session_id: str | None
 ) -> None:
     request = asyncio.create_task(front.client.post(MESSAGES, json=BODY | {"max_tokens": 50}, headers=headers))
-    await front.fleet.until(lambda: bool(list(front.services.requests)), "it is registered")
-    (running,) = front.services.requests
+    await front.fleet.until(lambda: bool(list(front.services.serving.requests)), "it is registered")
+    (running,) = front.services.serving.requests
     assert isinstance(running, RunningRequest)
     assert running.generation.request.spec.session_id == session_id
     await request
@@ -248,9 +248,9 @@ async def test_agents_name_their_conversation(
 @with_front(llamacpp=FakeOptions(decode_s=0.01))
 async def test_a_client_that_leaves_ends_its_request(front: FakeFront) -> None:
     request = asyncio.create_task(send(front, max_tokens=5000))
-    await front.fleet.until(lambda: bool(list(front.services.requests)), "it is registered")
+    await front.fleet.until(lambda: bool(list(front.services.serving.requests)), "it is registered")
     request.cancel()
-    await front.fleet.until(lambda: not list(front.services.requests), "it has ended")
+    await front.fleet.until(lambda: not list(front.services.serving.requests), "it has ended")
 
 
 @with_front()

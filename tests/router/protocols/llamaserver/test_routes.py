@@ -143,7 +143,7 @@ async def test_an_unknown_model_is_not_found(front: FakeFront) -> None:
 
 @with_front(llamacpp=SLOW)
 async def test_a_question_is_answered_while_every_place_is_taken(front: FakeFront) -> None:
-    num_places = front.services.config.generation.parallel
+    num_places = front.services.serving.config.generation.parallel
     running = [asyncio.create_task(front.complete(max_tokens=200)) for _ in range(num_places)]
     await front.fleet.until(lambda: len(_progress(front)) == num_places, "all run")
     assert await post(front, "/tokenize", {"model": "m", "content": "x"}) == {"tokens": [120]}
@@ -174,7 +174,7 @@ async def test_slots_tell_what_is_known_of_running_sequences(front: FakeFront) -
         4,
     )
     assert all(slot == {"id": slot["id"], "n_ctx": 8192, "speculative": False, "is_processing": False} for slot in idle)
-    assert len(idle) == front.services.config.generation.parallel - 1
+    assert len(idle) == front.services.serving.config.generation.parallel - 1
     running.cancel()
 
 
@@ -185,7 +185,7 @@ async def test_properties_describe_the_model_and_the_defaults(front: FakeFront) 
     props = (await front.client.get("/props", params={"model": "m"})).json()
     assert props["default_generation_settings"]["n_ctx"] == 8192
     assert props["default_generation_settings"]["params"]["temperature"] == 1.0
-    assert props["total_slots"] == front.services.config.generation.parallel
+    assert props["total_slots"] == front.services.serving.config.generation.parallel
     assert (props["model_alias"], props["model_path"]) == ("m", "/m/a.gguf")
     assert "add_generation_prompt" in props["chat_template"]
     assert (props["bos_token"], props["eos_token"]) == ("<|im_start|>", "<|im_end|>")

@@ -29,9 +29,9 @@ async def send(front: FakeFront, content: bytes, **headers: str) -> httpx.Respon
 
 async def abandon(front: FakeFront, content: bytes, *, is_running: bool = False, **headers: str) -> RunningRequest:
     """Send a request and go away without reading anything, once it runs; return it as it is left."""
-    num_before = len(list(front.services.requests))
+    num_before = len(list(front.services.serving.requests))
     request = asyncio.create_task(send(front, content, **headers))
-    await front.fleet.until(lambda: len(list(front.services.requests)) > num_before, "it is registered")
+    await front.fleet.until(lambda: len(list(front.services.serving.requests)) > num_before, "it is registered")
     running = front.running[-1]
     await front.fleet.until(lambda: not is_running or bool(running.generation.progress), "it runs")
     request.cancel()
@@ -48,7 +48,7 @@ async def abandon_stream(front: FakeFront, content: bytes, num_chunks: int) -> t
             if len(seen) == num_chunks:
                 break
     request_id = response.headers["x-request-id"]
-    running = front.services.requests.get(request_id)
+    running = front.services.serving.requests.get(request_id)
     assert isinstance(running, RunningRequest)
     await front.fleet.until(lambda: not running.has_reader, "its client is gone")
     return request_id, seen
@@ -73,7 +73,7 @@ async def test_a_stream_sent_again_comes_from_its_start_and_is_generated_once(fr
     assert {chunk["id"] for chunk in chunks} == {request_id}
     assert chunks[-1]["choices"][0]["finish_reason"] == "length"
     assert num_sequences_seen(front) == 1
-    assert list(front.services.requests) == []
+    assert list(front.services.serving.requests) == []
 
 
 @pytest.mark.parametrize("phase", ["queued", "loading", "running", "over"])
@@ -138,7 +138,7 @@ async def test_after_the_window_it_is_cancelled_and_the_same_request_starts_anew
 ) -> None:
     content = body_of(stream=stream, max_tokens=None)
     running = await abandon(front, content)
-    await front.fleet.until(lambda: not list(front.services.requests), "it has ended")
+    await front.fleet.until(lambda: not list(front.services.serving.requests), "it has ended")
     holder = front.fleet.holder
     assert holder is not None
     await front.fleet.until(lambda: holder.use.num_running == 0, "its place is free")
@@ -150,7 +150,7 @@ async def test_after_the_window_it_is_cancelled_and_the_same_request_starts_anew
 @with_front(config=make_config(reattach_s=0), llamacpp=SLOW)
 async def test_without_a_window_it_is_cancelled_at_once(front: FakeFront) -> None:
     await abandon(front, body_of(max_tokens=None))
-    assert list(front.services.requests) == []
+    assert list(front.services.serving.requests) == []
 
 
 @with_front(config=PATIENT, llamacpp=FakeOptions(answer_tokens=2))

@@ -20,7 +20,7 @@ async def post(front: FakeFront, headers: dict[str, str], path: str = CHAT, **bo
 async def scheduling_of(front: FakeFront, headers: dict[str, str], **body: Any) -> tuple[str, str | None]:
     """Return priority and session of a running request."""
     request = asyncio.create_task(post(front, headers, max_tokens=None, **body))
-    await front.fleet.until(lambda: bool(list(front.services.requests)), "it is registered")
+    await front.fleet.until(lambda: bool(list(front.services.serving.requests)), "it is registered")
     [running] = front.running
     wanted = running.generation.request
     running.cancel()
@@ -70,7 +70,7 @@ async def test_a_bad_header_is_a_400_that_names_it(front: FakeFront) -> None:
         assert response.status_code == 400
         assert response.json()["error"]["param"] == name
     assert front.fleet.num_launches == {"mlx": 0, "llamacpp": 0}
-    assert list(front.services.requests) == []
+    assert list(front.services.serving.requests) == []
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -80,7 +80,7 @@ async def test_a_request_that_asks_for_an_answer_in_time_gets_a_504(front: FakeF
     assert response.status_code == 504
     assert response.json()["error"]["code"] == "deadline_exceeded"
     assert "0.3 s" in response.json()["error"]["message"]
-    assert list(front.services.requests) == []
+    assert list(front.services.serving.requests) == []
 
 
 @with_front(config=make_config(parallel=1, first_token_timeout_s=0.3), llamacpp=FakeOptions(load_s=5.0))
