@@ -47,6 +47,10 @@ class Client:
         """Ask for what stands at a path; `dict` gives every field as it stands in the answer."""
         return self._decode(self._request("GET", path), answer)
 
+    def post(self, path: str, answer: type[_T], body: dict[str, Any], timeout_s: float = ANSWER_TIMEOUT_S) -> _T:
+        """Have something done."""
+        return self._decode(self._request("POST", path, body, timeout_s), answer)
+
     def status(self) -> Status:
         """Ask for the server's state."""
         return self.get("/v1/mlxr/status", Status)
@@ -61,8 +65,7 @@ class Client:
         Raises:
             ClientError: Or a subclass; with status 404 there is no such model.
         """
-        body = {"model": name}
-        return self._decode(self._request("POST", "/v1/mlxr/models/stop", body, STOP_TIMEOUT_S), StopResponse)
+        return self.post("/v1/mlxr/models/stop", StopResponse, {"model": name}, STOP_TIMEOUT_S)
 
     def requests(self) -> list[RequestStatus]:
         """Ask for the requests that run or wait, in the order of their arrival."""
@@ -79,7 +82,7 @@ class Client:
             ClientError: Or a subclass; with status 404 there is no such request.
         """
         path = f"/v1/mlxr/requests/{quote(request_id, safe='')}/cancel"
-        return self._decode(self._request("POST", path, {}), CancelResponse).cancelled
+        return self.post(path, CancelResponse, {}).cancelled
 
     def stream_chat(self, body: dict[str, Any], *, engine: str | None = None) -> Generator[ChatChunk, None, None]:
         """Have a conversation continued; closing the iterator cancels the answer.

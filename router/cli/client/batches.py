@@ -33,7 +33,7 @@ class BatchClient(Client):
 
     def start(self, body: dict[str, Any]) -> BatchObject:
         """Begin a batch with the body of `POST /v1/batches`."""
-        return self._decode(self._request("POST", "/v1/batches", body), BatchObject)
+        return self.post("/v1/batches", BatchObject, body)
 
     def batches(self) -> list[BatchObject]:
         """Ask for the newest batches, at most 100."""
@@ -50,7 +50,7 @@ class BatchClient(Client):
 
     def cancel(self, batch_id: str) -> BatchObject:
         """Cancel one batch."""
-        return self._decode(self._request("POST", f"{self._path(batch_id)}/cancel", {}), BatchObject)
+        return self.post(f"{self._path(batch_id)}/cancel", BatchObject, {})
 
     def ends(self, batch_id: str, after: int) -> list[EndedLine]:
         """Ask for the lines that have ended behind a place."""

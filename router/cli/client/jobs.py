@@ -7,14 +7,11 @@ import msgspec
 
 from registry.pull import PullOptions
 from registry.pull.events import PULL_END, PullEvent
-from registry.pull_record import PullInfo
 from router.cli.client.base import STOP_TIMEOUT_S, Client
 from router.jobs.conversions import CONVERSION_END, ConversionEvent
 from router.jobs.convert.report import ConversionOptions
-from router.jobs.pulls import PullList
 
 PULL_PATH = "/v1/mlxr/models/pull"
-PULLS_PATH = "/v1/mlxr/models/pulls"
 CONVERT_PATH = "/v1/mlxr/models/convert"
 
 
@@ -35,21 +32,6 @@ class JobClient(Client):
         body = {"reference": reference, "engine": options.engine, "vision": options.vision, "name": options.name}
         return self._follow(PULL_PATH, body, PullEvent, PULL_END, "pull")
 
-    def pulls(self) -> tuple[PullInfo, ...]:
-        """Ask for all pulls, oldest first."""
-        return self.get(PULLS_PATH, PullList).pulls
-
-    def change_pull(self, pull_id: int, change: str) -> PullInfo:
-        """Pause, resume or cancel a pull.
-
-        Args:
-            change: `pause`, `resume` or `cancel`.
-
-        Raises:
-            ClientError: Or a subclass; with status 404 there is no such pull, with 409 it cannot be done.
-        """
-        return self._decode(self._request("POST", f"{PULLS_PATH}/{pull_id}/{change}", {}), PullInfo)
-
     def convert(
         self, name: str, options: ConversionOptions, *, is_forced: bool
     ) -> Generator[ConversionEvent, None, None]:
@@ -67,8 +49,7 @@ class JobClient(Client):
         Raises:
             ClientError: Or a subclass; with status 404 there is nothing to stop.
         """
-        answer = self._request("POST", f"{CONVERT_PATH}/cancel", {"model": name}, STOP_TIMEOUT_S)
-        return self._decode(answer, _Cancelled).cancelled
+        return self.post(f"{CONVERT_PATH}/cancel", _Cancelled, {"model": name}, STOP_TIMEOUT_S).cancelled
 
     def _follow(
         self, path: str, body: dict[str, Any], type_: Any, ends: tuple[type, ...], what: str

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -11,16 +11,20 @@ from registry.pull import find_orphans, remove_orphans
 from registry.pull.folder import PullFolder
 from registry.pull_record import ENDED_STATES, PullInfo
 from registry.store import Registry
-from router.cli.client.jobs import JobClient
+from router.cli.pulling.here import pull_here, pulls_here
 from router.cli.pulling.progress import duration
-from router.cli.pulling.pull import pull_here, pulls_here
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import plural, print_json, print_table, shown, size
+from router.cli.terminal.server import client_if_running
 from router.cli.terminal.verbs import argument, option, verb
-from router.config.instance import read_instance
-from router.jobs.pulls import Pulls
+from router.jobs.pulls import PullList, Pulls
+
+if TYPE_CHECKING:
+    from router.cli.client.base import Client
+
+PULLS_PATH: Final = "/v1/mlxr/models/pulls"
 
 RECENT_S: Final = 86_400.0
 """How long a pull that has ended stays in the short list."""
@@ -47,7 +51,7 @@ def list_pulls(show_all: bool, is_json: bool) -> None:
 
     Examples: `mlxr models pulls list`, `mlxr models pulls list --all --json`.
     """
-    found = _ask(lambda client: client.pulls(), lambda here: here.list_pulls())
+    found = _ask(lambda client: client.get(PULLS_PATH, PullList).pulls, lambda here: here.list_pulls())
     since = time.time() - RECENT_S
     listed = [info for info in found if show_all or info.state not in ENDED_STATES or info.updated_at > since]
     if is_json:
@@ -89,7 +93,7 @@ def pause(number: int, is_json: bool) -> None:
 
     Example: `mlxr models pulls pause 3`.
     """
-    info = _ask(lambda client: client.change_pull(number, "pause"), lambda here: here.pause(number))
+    info = _ask(lambda client: _change(client, number, "pause"), lambda here: here.pause(number))
     _tell(info, f"is paused; `mlxr models pulls resume {number}` goes on.", is_json=is_json)
 
 
@@ -101,7 +105,7 @@ def cancel(number: int, is_json: bool) -> None:
 
     Example: `mlxr models pulls cancel 3`.
     """
-    info = _ask(lambda client: client.change_pull(number, "cancel"), lambda here: here.cancel(number))
+    info = _ask(lambda client: _change(client, number, "cancel"), lambda here: here.cancel(number))
     _tell(info, "is cancelled; what was half there is deleted.", is_json=is_json)
 
 
@@ -114,11 +118,11 @@ def resume(number: int, is_json: bool) -> int:
     Example: `mlxr models pulls resume 3`.
     """
     paths = current_paths()
-    instance = read_instance(paths)
-    if instance is None:
+    client = client_if_running(paths)
+    if client is None:
         return pull_here(paths, lambda here: here.resume(number), is_json=is_json)
-    with JobClient(instance) as client:
-        info = client.change_pull(number, "resume")
+    with client:
+        info = _change(client, number, "resume")
     _tell(info, "goes on in the server; `mlxr models pulls` shows how far it is.", is_json=is_json)
     return 0
 
@@ -141,12 +145,12 @@ def clean(is_json: bool) -> None:
         print(f"{plural(len(orphans), 'partial file')} deleted, {size(freed)} freed.")
 
 
-def _ask(by_server: Callable[[JobClient], _T], in_this_process: Callable[[Pulls], Coroutine[Any, Any, _T]]) -> _T:
+def _ask(by_server: Callable[["Client"], _T], in_this_process: Callable[[Pulls], Coroutine[Any, Any, _T]]) -> _T:
     """Ask the running server, or without one look for ourselves."""
     paths = current_paths()
-    instance = read_instance(paths)
-    if instance is not None:
-        with JobClient(instance) as client:
+    client = client_if_running(paths)
+    if client is not None:
+        with client:
             return by_server(client)
 
     async def look() -> _T:
@@ -154,6 +158,10 @@ def _ask(by_server: Callable[[JobClient], _T], in_this_process: Callable[[Pulls]
             return await in_this_process(here)
 
     return asyncio.run(look())
+
+
+def _change(client: "Client", number: int, change: str) -> PullInfo:
+    return client.post(f"{PULLS_PATH}/{number}/{change}", PullInfo, {})
 
 
 def _tell(info: PullInfo, what: str, *, is_json: bool) -> None:

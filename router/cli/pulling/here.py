@@ -1,0 +1,132 @@
+"""Pulls in this process, for want of a server; and how a pull ended, whoever ran it. Not here: the verbs."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from registry.pull.events import Done, Failed, PullEvent, Registered, Started, Stopped
+from router.cli.pulling.plan import fit_of
+from router.cli.pulling.progress import printer_for
+from router.cli.terminal.catalogue import open_registry
+from router.cli.terminal.context import CommandError, read_config
+from router.cli.terminal.output import Printer, size
+from router.config.hub import hub_settings
+from router.config.paths import Paths
+from router.jobs.conversions import Converter
+from router.jobs.job import Jobs
+from router.jobs.pulls import Pulls, open_pulls, weights_budget
+from router.placement.memory import read_budget
+from router.workers.launch import worker_environment
+
+
+@asynccontextmanager
+async def pulls_here(paths: Paths, endpoint: str | None = None) -> AsyncIterator[Pulls]:
+    """Open what runs pulls in this process; folders and catalogue are made when needed."""
+    open_registry(paths).close()
+    hub = hub_settings(read_config(paths), os.environ, endpoint=endpoint)
+    budget = weights_budget(read_budget())
+    converter = Converter(paths.registry_db, paths.models_dir, worker_environment(os.environ))
+    async with (
+        Jobs() as jobs,
+        open_pulls(hub, paths.models_dir, paths.registry_db, jobs, converter=converter, budget_bytes=budget) as pulls,
+    ):
+        yield pulls
+
+
+class PullOutcome:
+    """Keeps what the end of a pull needs to know of its events."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.models: list[Registered] = []
+        self.final: PullEvent | None = None
+
+    def take(self, event: PullEvent) -> None:
+        """Keep what counts of an event."""
+        match event:
+            case Started(id=number):
+                self.number = number
+            case Registered():
+                self.models.append(event)
+        self.final = event
+
+
+def pull_here(
+    paths: Paths,
+    begin: Callable[[Pulls], Coroutine[Any, Any, AsyncIterator[PullEvent]]],
+    *,
+    endpoint: str | None = None,
+    is_json: bool,
+) -> int:
+    """Run a pull in this process to its end; Ctrl-C pauses it.
+
+    Raises:
+        CommandError: It failed or was stopped.
+    """
+    outcome = PullOutcome()
+    with printer_for(is_json=is_json) as printer:
+        try:
+            asyncio.run(_follow(pulls_here(paths, endpoint), begin, outcome, printer))
+        except KeyboardInterrupt:
+            printer.__exit__(None, None, None)
+            if outcome.number is not None:
+                advice = f"`mlxr models pulls resume {outcome.number}` goes on"
+                print(f"Pull {outcome.number} is paused; {advice}.", file=sys.stderr)
+            raise
+    return conclude(outcome, is_json=is_json, hint="")
+
+
+async def _follow(
+    opening: AbstractAsyncContextManager[Pulls],
+    begin: Callable[[Pulls], Coroutine[Any, Any, AsyncIterator[PullEvent]]],
+    outcome: PullOutcome,
+    printer: Printer[PullEvent],
+) -> None:
+    async with opening as pulls:
+        events = await begin(pulls)
+        try:
+            async for event in events:
+                outcome.take(event)
+                printer.show(event)
+        except asyncio.CancelledError:
+            if outcome.number is not None:
+                await pulls.pause(outcome.number)
+            raise
+
+
+def conclude(outcome: PullOutcome, *, is_json: bool, hint: str) -> int:
+    """Say how a pull ended; the exit code.
+
+    Raises:
+        CommandError: It failed or was stopped; `hint` is added where the hub wants to know who asks.
+    """
+    match outcome.final:
+        case Failed(code=code, message=message):
+            raise CommandError(message + (hint if code in {"hub_unauthorized", "hub_gated"} else ""))
+        case Stopped(state="queued"):
+            raise CommandError("The server was stopped; the pull goes on when it runs again.")
+        case Stopped(state="paused"):
+            raise CommandError(f"The pull was paused; `mlxr models pulls resume {outcome.number}` goes on with it.")
+        case Stopped():
+            raise CommandError("The pull was cancelled.")
+        case Done():
+            if not is_json:
+                print_models(outcome.models)
+    return 0
+
+
+def print_models(models: list[Registered]) -> None:
+    """Say of the models that a pull brought what runs them, and which are too large for this machine."""
+    for name, engines in {model.model: model.engines for model in models}.items():
+        if engines:
+            print(f"{name}: runs on {' and '.join(engines)}. Try: mlxr run {name}")
+        else:
+            print(f"{name}: is there, but no engine runs it; `mlxr models show {name}` says why.")
+    for model in models:
+        fit = fit_of(model.path)
+        if fit is not None and not fit.is_fitting:
+            numbers = f"{size(fit.required_bytes)} at a context of {fit.context_length} tokens"
+            print(f"It needs {numbers}, this machine has {size(fit.limit_bytes)}; see `mlxr models fit {model.model}`.")
