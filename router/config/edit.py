@@ -62,11 +62,7 @@ def set_value(path: Path, key: tuple[str, ...], value: Scalar) -> bool:
 
 
 def edited(text: str, key: tuple[str, ...], value: Scalar) -> str:
-    """Give the text with one key set; everything else stays as it is written.
-
-    Returns:
-        The new text; `text` itself when the key already has that value.
-    """
+    """Return the text with one key set; everything else stays as it is written."""
     root = compose(text)
     if is_same(get_at(parse(text).value, key), value):
         return text
@@ -137,14 +133,7 @@ def _represent_null(representer: Any, _value: None) -> Any:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file's content in one step; it keeps its mode.
-
-    Args:
-        path: The file; its folder exists.
-
-    Raises:
-        OSError: It cannot be written; the old file is untouched.
-    """
+    """Replace a file's content in one step; it keeps its mode, and on an OSError its content."""
     mode = path.stat().st_mode & 0o7777 if path.exists() else NEW_FILE_MODE
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

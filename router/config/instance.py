@@ -68,10 +68,7 @@ class InstanceLock:
 
     @classmethod
     def acquire(cls, paths: Paths) -> Self:
-        """Take the data folder.
-
-        Returns:
-            The lock; `release` it at the end.
+        """Take the data folder, until `release`.
 
         Raises:
             AlreadyRunningError: Another gateway has it.
@@ -90,11 +87,7 @@ class InstanceLock:
         return cls(handle, paths)
 
     def publish(self, instance: RunningInstance) -> None:
-        """Say who and where this gateway is; from now on commands find it.
-
-        Raises:
-            OSError: The file cannot be written.
-        """
+        """Say who and where this gateway is; from now on commands find it."""
         temporary = self._paths.instance_file.with_suffix(".tmp")
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
@@ -118,11 +111,7 @@ class InstanceLock:
 
 
 def read_instance(paths: Paths) -> RunningInstance | None:
-    """Tell whether a gateway runs on this data folder.
-
-    Returns:
-        The running gateway, or None. None also while one is starting and has not published itself.
-    """
+    """Return the gateway that runs on this data folder; None also while one is starting and has not said who it is."""
     instance = _read(paths.instance_file)
     return instance if instance is not None and _is_locked(paths.lock_file) else None
 

@@ -1,4 +1,4 @@
-"""Config file -> `Config`, or one `ConfigError` that names the file, the line and the key.
+"""Config file -> `Config`, or one `ConfigError` that names the file, the line and the key, whose path is its `param`.
 
 Pure but for reading the one file. Not here: where the file is (`router.config.paths`), watching it (`watch.py`).
 """
@@ -43,9 +43,6 @@ def load_config(path: Path, *, user_home: Path | None = None) -> Config:
 
     Args:
         user_home: What a leading `~/` of a path stands for; None leaves it as it is.
-
-    Raises:
-        ConfigError: The file cannot be read or used.
     """
     try:
         with path.open("rb") as file:
@@ -68,12 +65,8 @@ def parse_config(text: str, *, source: str, user_home: Path | None = None) -> Co
     """Turn a config text into a `Config`.
 
     Args:
-        text: YAML; empty = all defaults.
         source: How messages name the text, usually the file's path.
         user_home: What a leading `~/` of a path stands for; None leaves it as it is.
-
-    Raises:
-        ConfigError: It cannot be used; `param` is the key's path where one is at fault.
     """
     try:
         document = parse(text)
@@ -90,14 +83,7 @@ def parse_config(text: str, *, source: str, user_home: Path | None = None) -> Co
 
 
 def apply_overrides(config: Config, overrides: Overrides) -> Config:
-    """Put what the command line says over the file's config.
-
-    Args:
-        config: From the file; not changed.
-
-    Raises:
-        ConfigError: The two together cannot be used.
-    """
+    """Return the file's config with what the command line says over it."""
     value: dict[str, Any] = msgspec.to_builtins(config)
     given = {name: v for name, v in msgspec.to_builtins(overrides).items() if v is not None}
     if "engine" in given:
@@ -131,11 +117,7 @@ def _outwards(path: KeyPath) -> list[KeyPath]:
 
 
 def _explain(message: str, value: Any) -> tuple[KeyPath, str]:
-    """Turn msgspec's message into ours.
-
-    Returns:
-        The path of the key at fault, and a sentence that begins with it.
-    """
+    """Turn msgspec's message into the path of the key at fault and a sentence that begins with it."""
     match = _ERROR_PATH.fullmatch(message)
     assert match is not None
     what = match["what"]
@@ -164,11 +146,7 @@ def _explain_unknown(path: KeyPath) -> tuple[KeyPath, str]:
 
 
 def key_paths() -> list[KeyPath]:
-    """List every key of the config.
-
-    Returns:
-        Paths of 1 or 2 parts, sections left out, in the order of the Structs.
-    """
+    """List every key of the config as 1 or 2 parts, sections left out, in the order of the Structs."""
     paths: list[KeyPath] = []
     for field in msgspec.structs.fields(Config):
         if _is_section(field.type):

@@ -80,16 +80,7 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def under(cls, home: Path, *, user_home: Path | None = None, hf_cache_dir: Path | None = None) -> "Paths":
-        """Put everything under one folder.
-
-        Args:
-            home: That folder; made absolute.
-            user_home: What `~` stands for; None = `home`.
-            hf_cache_dir: Hugging Face's cache; None = a folder under `home`.
-
-        Returns:
-            The paths; nothing is created.
-        """
+        """Put everything under one folder, `home`."""
         root = home.absolute()
         return cls(
             data_dir=root / "data",
@@ -101,11 +92,7 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def ensure_folders(self) -> None:
-        """Create the folders that are missing, readable by this user only; folders that exist keep their mode.
-
-        Raises:
-            OSError: One of them cannot be created.
-        """
+        """Create the folders that are missing, readable by this user only; folders that exist keep their mode."""
         for folder in (self.data_dir, self.models_dir, self.config_dir, self.log_dir, self.runtime_dir):
             folder.mkdir(mode=PRIVATE_MODE, parents=True, exist_ok=True)
 
@@ -113,13 +100,7 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
 def paths_from_env(environ: Mapping[str, str]) -> Paths:
     """Choose the folders from the environment: all under `MLXR_HOME`, or where this platform puts such files.
 
-    Only the command line calls this.
-
-    Args:
-        environ: Usually `os.environ`. An empty variable counts as unset.
-
-    Returns:
-        The paths; nothing is created.
+    Only the command line calls this. An empty variable counts as unset.
     """
     user_home = Path(environ.get("HOME") or "~").expanduser()
     hf_cache_dir = _hf_cache_dir(environ, user_home)

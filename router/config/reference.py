@@ -29,11 +29,8 @@ def reference_text() -> str:
 def ensure_config_file(path: Path) -> bool:
     """Put the shipped file at `path`, and the schema that editors use beside it, unless there is a file.
 
-    Args:
-        path: Where the user's config belongs; its folder is created.
-
     Raises:
-        ConfigError: The folder or file cannot be written.
+        ConfigError: The folder, which is made, or the file cannot be written.
     """
     if path.exists():
         return False
@@ -48,11 +45,7 @@ def ensure_config_file(path: Path) -> bool:
 
 
 def json_schema() -> bytes:
-    """Generate the JSON Schema of the config from the Structs, each key with its description.
-
-    Returns:
-        Indented JSON with a final newline: the exact content of `configs/server.schema.json`.
-    """
+    """Return the JSON Schema of the config, made of the Structs: the exact content of `configs/server.schema.json`."""
     schema = msgspec.json.schema(Config)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "mlxr server.yaml"

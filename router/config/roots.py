@@ -14,13 +14,10 @@ OLLAMA_FOLDER = ".ollama/models"
 
 
 def scan_roots(config: Config, paths: Paths) -> tuple[ScanRoot, ...]:
-    """List the folders: mlxr's own, the config's, and the stores of other tools.
+    """List the folders in the order in which names are given: mlxr's own, the config's, and the stores of other tools.
 
     Args:
         config: Loaded with `user_home`, so that its folders are absolute.
-
-    Returns:
-        The roots, in the order in which names are given.
     """
     roots = [ScanRoot(path=paths.models_dir, is_owned=True)]
     roots += [ScanRoot(path=Path(folder)) for folder in config.models.extra_folders]

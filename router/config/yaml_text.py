@@ -22,7 +22,7 @@ KeyPath = tuple[str | int, ...]
 
 
 class YAMLTextError(ValueError):
-    """Text that is not the part of YAML that a config may use.
+    """Text that is not the part of YAML that a config may use; every function here may raise it.
 
     Attributes:
         line: 1-based, or None when unknown.
@@ -46,15 +46,7 @@ class Document(msgspec.Struct, frozen=True):
 
 
 def parse(text: str, *, max_bytes: int = MAX_TEXT_BYTES) -> Document:
-    """Parse a config text.
-
-    Args:
-        text: YAML 1.2.
-        max_bytes: Most that it may have as UTF-8.
-
-    Raises:
-        YAMLTextError: It is no YAML, or uses what this module refuses.
-    """
+    """Parse a config text of at most so many bytes of UTF-8."""
     if len(text.encode("utf-8", "surrogatepass")) > max_bytes:
         raise YAMLTextError(f"the file is larger than {max_bytes} bytes")
     root = compose(text)
@@ -64,17 +56,7 @@ def parse(text: str, *, max_bytes: int = MAX_TEXT_BYTES) -> Document:
 
 
 def compose(text: str) -> "Node | None":
-    """Give the tree of nodes of a text, each with its place in it.
-
-    Args:
-        text: YAML 1.2.
-
-    Returns:
-        The root; None for an empty text.
-
-    Raises:
-        YAMLTextError: It is no YAML.
-    """
+    """Return the root of a text's tree of nodes, each with its place in the text; None for an empty text."""
     from ruamel.yaml import YAML  # noqa: PLC0415 - slow, and most verbs read no YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError  # noqa: PLC0415 - slow, and most verbs read no YAML
 

@@ -1,8 +1,7 @@
-"""Which adapter a request means, and what it adds to a load. Pure: registry entries in, targets' parts out."""
+"""Which adapter a request means, and what it adds to a load. Pure: registry entries in, registry entries out."""
 
 from collections.abc import Mapping
 
-import msgspec
 from msgspec.structs import replace
 
 from registry.catalogue import Adapter, Artifact, Model
@@ -12,24 +11,6 @@ from registry.facts import ArtifactFormat, MemoryFacts, ModelFacts
 from router.errors import EngineNotAvailableError
 
 _FLOAT_BYTES = 4
-
-
-class TargetAdapter(msgspec.Struct, frozen=True):
-    """The adapter of a target: with another one, or none, it is another target.
-
-    Attributes:
-        name: What stands after the `+`.
-        version: Another one when the files have changed, although the path is the same.
-        weight_bytes: Bytes of its tensors.
-    """
-
-    name: str
-    path: str
-    version: str
-    scale: float
-    adapter_id: int
-    weight_bytes: int
-    num_weights: int
 
 
 def find_adapters(model: Model, name: str) -> dict[EngineKind, Adapter]:
@@ -53,7 +34,6 @@ def artifacts_under(
     """Return the artifacts that an adapter can be laid over.
 
     Args:
-        adapters: Of `find_adapters`.
         reference: `name+adapter`, for the message.
         wanted: The engine that is set; None for `auto`.
 
@@ -74,33 +54,17 @@ def artifacts_under(
     raise EngineNotAvailableError(reference, missing, sorted(both), remedy)
 
 
-def target_adapter(adapter: Adapter) -> TargetAdapter:
-    """Return what a target has of an adapter."""
-    return TargetAdapter(
-        adapter.name,
-        adapter.path,
-        adapter.version,
-        adapter.scale,
-        adapter.id,
-        adapter.facts.weight_bytes,
-        adapter.facts.num_weights,
-    )
-
-
-def facts_with(facts: ModelFacts, adapter: TargetAdapter | None) -> ModelFacts:
+def facts_with(facts: ModelFacts, adapter: Adapter | None) -> ModelFacts:
     """Return a model's facts with an adapter's weights among its own, for sums of memory.
 
     Neither engine maps an adapter's file; that the sum counts it among the mapped weights changes nothing in the total.
-
-    Args:
-        adapter: What is laid over it, or None.
     """
     if adapter is None:
         return facts
-    facts = replace(facts, weight_bytes=facts.weight_bytes + adapter.weight_bytes)
+    facts = replace(facts, weight_bytes=facts.weight_bytes + adapter.facts.weight_bytes)
     if facts.format is not ArtifactFormat.MLX:
         return facts
     # What is stored in halves takes twice as much where mlx computes in float32.
     memory = facts.memory or MemoryFacts()
-    half_bytes = max(0, adapter.num_weights * _FLOAT_BYTES - adapter.weight_bytes)
+    half_bytes = max(0, adapter.facts.num_weights * _FLOAT_BYTES - adapter.facts.weight_bytes)
     return replace(facts, memory=replace(memory, half_bytes=memory.half_bytes + half_bytes))

@@ -158,10 +158,10 @@ class ModelDirectory:
                 self._check_files(
                     artifact, f"the model '{model.name}'", "try again in a moment, or run `mlxr models scan`"
                 )
-        for adapter in model.adapters:
-            if choice.target.adapter is not None and adapter.id == choice.target.adapter.adapter_id:
-                remedy = f"`mlxr models adapter add {model.name} {adapter.path} --name {adapter.name}` reads it anew"
-                self._check_files(adapter, f"the adapter '{adapter.reference}'", remedy)
+        adapter = choice.target.adapter
+        if adapter is not None:
+            remedy = f"`mlxr models adapter add {model.name} {adapter.path} --name {adapter.name}` reads it anew"
+            self._check_files(adapter, f"the adapter '{adapter.reference}'", remedy)
         return (
             choice if model_request.keep_alive_s is None else replace(choice, keep_alive_s=model_request.keep_alive_s)
         )

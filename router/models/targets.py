@@ -23,12 +23,12 @@ from typing import Literal
 
 import msgspec
 
-from registry.catalogue import Artifact, Model
+from registry.catalogue import Adapter, Artifact, Model
 from registry.engines import Engine, EngineKind, EngineSetting
 from registry.facts import ModelKind
 from registry.settings import LOAD_SETTINGS, LoadSettings
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
-from router.models.adapters import TargetAdapter, artifacts_under, find_adapters, target_adapter
+from router.models.adapters import artifacts_under, find_adapters
 from router.models.load_settings import AS_CONFIGURED, load_settings_of, overlaid
 
 _KV_BLOCK = 32
@@ -92,7 +92,7 @@ class Target(msgspec.Struct, frozen=True):
     engine: Engine
     source: TargetSource
     load: LoadSettings = AS_CONFIGURED
-    adapter: TargetAdapter | None = None
+    adapter: Adapter | None = None
 
     @property
     def label(self) -> str:
@@ -170,7 +170,7 @@ def choose(
     _check_requested_load(model.name, engine.kind, load)
     loaded_with = overlaid(load_settings_of(model.settings), load)
     _check_kv_type(model.name, artifact, loaded_with.kv_type)
-    overlay = target_adapter(adapters[engine.kind]) if adapter is not None else None
+    overlay = adapters[engine.kind] if adapter is not None else None
     source = LocalArtifact(artifact.id, artifact.path, artifact.version)
     target = Target(model.name, engine, source, loaded_with, overlay)
     return Choice(target, reason, keep_alive_seconds(model.settings.keep_alive_s))

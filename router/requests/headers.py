@@ -41,10 +41,7 @@ class RequestHeaders(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_headers(headers: Mapping[str, str]) -> RequestHeaders:
-    """Read the headers.
-
-    Args:
-        headers: Of the request; found by names in any case.
+    """Read the headers, which are found by names in any case.
 
     Raises:
         InvalidRequestError: One has a value that it cannot have; `param` is its name.

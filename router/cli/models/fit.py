@@ -15,7 +15,7 @@ from router.cli.terminal.context import CommandError, check_engine, current_path
 from router.cli.terminal.options import engine_option, json_option, model_argument
 from router.cli.terminal.output import print_facts, print_json, print_table, size
 from router.cli.terminal.verbs import option, verb
-from router.models.adapters import facts_with, find_adapters, target_adapter
+from router.models.adapters import facts_with, find_adapters
 from router.models.load_settings import load_settings_of
 from router.models.load_spec import load_spec
 from router.placement.fit import check_fit, largest_context
@@ -78,7 +78,7 @@ def _under_adapter(model: Model, name: str, artifacts: list[Artifact]) -> list[A
     """Give the artifacts that an adapter of this name can change, with its weights among theirs."""
     adapters = find_adapters(model, name)
     return [
-        replace(item, facts=facts_with(item.facts, target_adapter(adapters[item.engine])))
+        replace(item, facts=facts_with(item.facts, adapters[item.engine]))
         for item in artifacts
         if item.engine in adapters
     ]

@@ -20,7 +20,7 @@ from registry.scan.watch import what_changed
 from registry.store import Registry
 from router.config import Config, CurrentConfig
 from router.errors import EngineNotAvailableError, ModelLoadFailedError
-from router.models.adapters import TargetAdapter, facts_with
+from router.models.adapters import facts_with
 from router.models.directory import CHECK_FILES_INTERVAL_S, ModelDirectory
 from router.models.targets import Choice, EngineReason, Purpose, choose
 from router.placement.memory import Machine
@@ -163,12 +163,9 @@ class TestEngine:
 
 
 class TestMemory:
-    def overlay(self, *, weight_bytes: int, num_weights: int) -> TargetAdapter:
-        return TargetAdapter("fox", "/f", "1", 1.0, 1, weight_bytes, num_weights)
-
     def test_its_weights_count(self) -> None:
         facts = make_facts()
-        overlay = self.overlay(weight_bytes=1000, num_weights=500)
+        overlay = adapter("llamacpp", weight_bytes=1000, num_weights=500)
         settings = LoadSpec(model_path="")
         before, after = (
             memory_need(each, settings, NO_METAL).required_bytes for each in (facts, facts_with(facts, overlay))
@@ -179,7 +176,7 @@ class TestMemory:
     def test_on_mlxs_cpu_halves_become_whole(self, weight_bytes: int, expected: int) -> None:
         facts = make_facts(ArtifactFormat.MLX)
         facts = msgspec.structs.replace(facts, memory=MemoryFacts())
-        overlay = self.overlay(weight_bytes=weight_bytes, num_weights=500)
+        overlay = adapter("mlx", weight_bytes=weight_bytes, num_weights=500)
         before, after = (
             memory_need(each, LoadSpec(model_path=""), NO_METAL).weights_bytes
             for each in (facts, facts_with(facts, overlay))

@@ -4,14 +4,35 @@ import msgspec
 import pytest
 
 from backends.wire.messages import LoadSpec
+from registry.catalogue import Adapter
 from registry.engines import Engine, EngineKind
+from registry.facts import AdapterFacts, ArtifactFormat
 from registry.settings import LoadSettings
 from router.config import CacheConfig, Config, GenerationConfig, LimitsConfig, LlamaCppConfig, MLXConfig
-from router.models.adapters import TargetAdapter
 from router.models.load_spec import load_spec_for
 from router.models.targets import LocalArtifact, Target
 
-FOX = TargetAdapter("fox", "/fox", "f1", scale=0.5, adapter_id=1, weight_bytes=8, num_weights=2)
+FOX = Adapter(
+    id=1,
+    model_name="m",
+    name="fox",
+    format=ArtifactFormat.MLX,
+    path="/fox",
+    files=("/fox/adapters.safetensors",),
+    size_bytes=8,
+    mtime_ns=1,
+    scale=0.5,
+    facts=AdapterFacts(
+        format=ArtifactFormat.MLX,
+        method="lora",
+        architecture=None,
+        rank=1,
+        scale=1.0,
+        num_tensors=2,
+        num_weights=2,
+        weight_bytes=8,
+    ),
+)
 CONFIG = Config(
     generation=GenerationConfig(context_length=1234, parallel=3),
     llamacpp=LlamaCppConfig(threads=5, batch_tokens=77, kv_cells=999, mmap=False, kv_type="q8_0"),
@@ -98,9 +119,7 @@ def test_caches_are_saved_by_content_and_only_when_wanted() -> None:
     }
     assert len(found) == 3
     fox = Target("m", Engine(EngineKind.MLX), LocalArtifact(1, "/m", "v1"), adapter=FOX)
-    others = [
-        msgspec.structs.replace(FOX, **change) for change in ({"version": "f2"}, {"scale": 1.0}, {"path": "/owl"})
-    ]
+    others = [msgspec.structs.replace(FOX, **change) for change in ({"mtime_ns": 2}, {"scale": 1.0}, {"path": "/owl"})]
     found |= {folder(fox), *(folder(msgspec.structs.replace(fox, adapter=other)) for other in others)}
     assert len(found) == 7, "a cache of the base is never one of an adapter, nor of another adapter"
     assert all(path is not None and Path(path).parent == Path("/caches") for path in found)
