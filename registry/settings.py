@@ -30,6 +30,8 @@ TopP = Annotated[float, Meta(gt=0, le=1)]
 TopK = Annotated[int, Meta(ge=1, le=1_000_000)]
 MinP = Annotated[float, Meta(ge=0, le=1)]
 NonEmpty = Annotated[str, Meta(min_length=1)]
+MAX_STOPS: Final = 16
+StopText = Annotated[str, Meta(min_length=1, max_length=256)]
 
 FOREVER: Final = "forever"
 
@@ -110,10 +112,7 @@ class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True)
     repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] | None = None
     max_tokens: MaxTokens | None = None
-    stop: (
-        Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...], Meta(min_length=1, max_length=16)]
-        | None
-    ) = None
+    stop: Annotated[tuple[StopText, ...], Meta(min_length=1, max_length=MAX_STOPS)] | None = None
     system: NonEmpty | None = None
     messages: Annotated[tuple[PresetMessage, ...], Meta(min_length=1, max_length=MAX_PRESET_MESSAGES)] | None = None
     license: NonEmpty | None = None

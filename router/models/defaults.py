@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from backends.wire.prompts import PromptMessage
-from registry.settings import NO_SETTINGS, ModelSettings, PresetMessage
+from registry.settings import MAX_STOPS, NO_SETTINGS, ModelSettings, PresetMessage
 from router.config import GenerationConfig
 from router.errors import InvalidRequestError
 
@@ -68,20 +68,17 @@ def with_system(
     return [{"role": "system", "content": system}, *messages]
 
 
-def stop_texts(
-    said: str | Sequence[str] | None, defaults: RequestDefaults, max_texts: int, param: str = "stop"
-) -> tuple[str, ...]:
+def stop_texts(said: str | Sequence[str] | None, defaults: RequestDefaults, param: str = "stop") -> tuple[str, ...]:
     """Return a request's stop texts and its model's, each once.
 
     Args:
         said: By the request; a text is one of them.
-        max_texts: That a request of this protocol may have.
     """
     own = (said,) if isinstance(said, str) else tuple(said or ())
     texts = tuple(dict.fromkeys(own + defaults.stop)) if defaults.stop else own
-    if len(texts) > max(max_texts, len(own)):
+    if len(texts) > max(MAX_STOPS, len(own)):
         raise InvalidRequestError(
-            f"{param}: at most {max_texts} texts with the {len(defaults.stop)} that are set on the model; send fewer, "
+            f"{param}: at most {MAX_STOPS} texts with the {len(defaults.stop)} that are set on the model; send fewer, "
             "or see `mlxr models set`",
             param,
         )

@@ -17,7 +17,6 @@ from router.protocols.anthropic.errors import ThreadsUnsupportedError
 from router.protocols.anthropic.messages import PromptMessages, read_messages
 from router.protocols.anthropic.schemas import (
     CLEAR_THINKING,
-    MAX_STOPS,
     AnyChoice,
     CountRequest,
     MessagesRequest,
@@ -106,7 +105,7 @@ def generation_for(request: MessagesRequest, model: ChosenModel, headers: Reques
         spec=SequenceSpec(
             sampling=sampling_params(request, defaults),
             max_tokens=request.max_tokens,
-            stop=stop_texts(request.stop_sequences, defaults, MAX_STOPS, "stop_sequences"),
+            stop=stop_texts(request.stop_sequences, defaults, "stop_sequences"),
             constraint=_constraint(request),
             output=OutputSpec(splits_reasoning=True, tools=tools.use),
             priority=headers.priority or Priority.INTERACTIVE,

@@ -11,11 +11,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
 from router.protocols.fields.support import LABEL, honoured, refused
 
-MAX_STOPS = 16
-MAX_STOP_CHARS = 256
 MAX_MESSAGES = 100_000
 MAX_TOOLS = 512
 MIN_THINKING_TOKENS = 1024
@@ -23,10 +22,7 @@ MIN_THINKING_TOKENS = 1024
 CLEAR_THINKING = "clear_thinking_20251015"
 """The one edit of a context that can ask for nothing: with `keep: all`."""
 
-ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
-CallId = Annotated[str, Meta(min_length=1, max_length=256)]
 ToolName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
-StopText = Annotated[str, Meta(min_length=1, max_length=MAX_STOP_CHARS)]
 Display = Literal["summarized", "omitted"]
 ToolObject = Annotated[JSONObject, read_by_type("Tool", "anthropic.ToolDefinition")]
 
@@ -74,7 +70,7 @@ class Caller(msgspec.Struct, forbid_unknown_fields=True):
 class ToolUseBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="tool_use"):
     """A call that the assistant made."""
 
-    id: CallId
+    id: ranges.CallId
     name: ToolName
     input: JSONObject
     cache_control: CacheControl | None = None
@@ -85,7 +81,7 @@ class ToolUseBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type",
 class ToolResultBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="tool_result"):
     """What a call came to."""
 
-    tool_use_id: CallId
+    tool_use_id: ranges.CallId
     content: Annotated[
         str | list[TextBlock] | None, honoured("in results of tools; send what images and documents say as text")
     ] = None
@@ -200,7 +196,7 @@ class Metadata(msgspec.Struct, forbid_unknown_fields=True):
 class _Prompting(msgspec.Struct, kw_only=True):
     """Fields that both endpoints have."""
 
-    model: ModelName
+    model: ranges.ModelReference
     messages: Annotated[list[Message], Meta(min_length=1, max_length=MAX_MESSAGES)]
     system: str | list[TextBlock] | None = None
     tools: Annotated[list[ToolObject], Meta(max_length=MAX_TOOLS)] | None = None
@@ -232,12 +228,12 @@ class CountRequest(_Prompting, kw_only=True, forbid_unknown_fields=True):
 class MessagesRequest(_Prompting, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/messages."""
 
-    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+    max_tokens: ranges.PositiveCount
     stream: bool | None = None
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
-    stop_sequences: Annotated[list[StopText], Meta(max_length=MAX_STOPS)] | None = None
+    top_p: ranges.TopP | None = None
+    top_k: ranges.TopK | None = None
+    stop_sequences: ranges.StopList | None = None
     metadata: Annotated[Metadata | None, LABEL] = None
     service_tier: Annotated[Literal["auto", "standard_only"] | None, LABEL] = None
     container: Annotated[Refused, refused("there is no code execution here; leave it out")] = None

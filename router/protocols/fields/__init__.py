@@ -1,1 +1,1 @@
-"""What several protocols share of fields and shapes, and the table of what is honoured."""
+"""What protocols share of requests and answers: what becomes of each field, and those that several of them have."""

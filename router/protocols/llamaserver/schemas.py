@@ -8,11 +8,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from router.protocols.openai.schemas import TokenId
+from router.protocols.fields.ranges import ModelReference, TokenId
 
 MAX_DETOKENIZED = 262_144
-
-ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class TokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -22,11 +20,11 @@ class TokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     add_special: bool = False
     parse_special: bool = True
     with_pieces: bool = False
-    model: ModelName | None = None
+    model: ModelReference | None = None
 
 
 class DetokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /detokenize."""
 
     tokens: Annotated[list[TokenId], Meta(max_length=MAX_DETOKENIZED)]
-    model: ModelName | None = None
+    model: ModelReference | None = None

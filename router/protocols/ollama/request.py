@@ -22,7 +22,6 @@ from router.protocols.ollama.encoding import OllamaHead, OllamaStream, whole_lin
 from router.protocols.ollama.messages import template_messages
 from router.protocols.ollama.requested_model import RequestedModel
 from router.protocols.ollama.schemas import ChatRequest, GenerateRequest, Options, ToolDefinition
-from router.protocols.openai.schemas import MAX_STOPS
 from router.protocols.serving import Answering, Arrival
 from router.requests.collected import WholeAnswer
 from router.requests.generation import Generation, GenerationRequest
@@ -121,7 +120,7 @@ def _spec(
             num_logprobs=(request.top_logprobs or 0) if request.logprobs else None,
         ),
         max_tokens=_max_tokens(options, defaults),
-        stop=stop_texts(options.stop, defaults, MAX_STOPS, "options.stop"),
+        stop=stop_texts(options.stop, defaults, "options.stop"),
         constraint=_constraint(request.format),
         output=output,
         priority=model.priority,

@@ -17,31 +17,17 @@ from msgspec import Meta
 
 from registry.engines import EngineKind
 from registry.settings import ContextLength
+from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
 from router.protocols.fields.support import LABEL, honoured, refused
 from router.protocols.fields.tools import FunctionDefinition, FunctionName
-from router.protocols.openai.schemas import (
-    MAX_TOOLS,
-    MinP,
-    Penalty,
-    PenaltyWindow,
-    PositiveCount,
-    RepetitionPenalty,
-    Seed,
-    StopList,
-    StopText,
-    Temperature,
-    TokenId,
-    TopLogprobs,
-    TopP,
-)
 
 MAX_MESSAGES = 10_000
 MAX_CONTEXT_IDS = 1_000_000
 MAX_INPUTS = 2048
 
 ModelName = Annotated[str, Meta(min_length=1, max_length=512)]
-AnyInteger = Seed
+AnyInteger = ranges.Seed
 CallId = Annotated[str, Meta(max_length=256)]
 ToolChoiceObject = Annotated[
     JSONObject, read_by_type("ToolChoice", "openai.NamedChoice", "openai.AllowedChoice", "responses.NamedChoice")
@@ -56,20 +42,20 @@ class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """`options`: everything that Ollama documents, or once did."""
 
     # How tokens are drawn.
-    temperature: Temperature | None = None
+    temperature: ranges.Temperature | None = None
     top_k: Annotated[Annotated[int, Meta(ge=-1, le=1_000_000)] | None, honoured("0 and -1 = all")] = None
-    top_p: TopP | None = None
-    min_p: MinP | None = None
-    typical_p: Annotated[TopP | None, honoured("1 is off")] = None
-    seed: Annotated[Seed | None, honoured("-1 = another one each time")] = None
-    repeat_penalty: Annotated[RepetitionPenalty | None, honoured("1 is off")] = None
-    repeat_last_n: Annotated[PenaltyWindow | None, honoured("tokens; 0 = penalties off, -1 = all")] = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
+    top_p: ranges.TopP | None = None
+    min_p: ranges.MinP | None = None
+    typical_p: Annotated[ranges.TopP | None, honoured("1 is off")] = None
+    seed: Annotated[ranges.Seed | None, honoured("-1 = another one each time")] = None
+    repeat_penalty: Annotated[ranges.RepetitionPenalty | None, honoured("1 is off")] = None
+    repeat_last_n: Annotated[ranges.PenaltyWindow | None, honoured("tokens; 0 = penalties off, -1 = all")] = None
+    presence_penalty: ranges.Penalty | None = None
+    frequency_penalty: ranges.Penalty | None = None
     num_predict: Annotated[
         Annotated[int, Meta(ge=-2, le=1_000_000_000)] | None, honoured("-1 and -2 = what the context leaves, but not 0")
     ] = None
-    stop: StopText | StopList | None = None
+    stop: ranges.StopText | ranges.StopList | None = None
     # How the model is loaded.
     num_ctx: Annotated[
         ContextLength | None,
@@ -180,18 +166,18 @@ class _Generation(_Request, kw_only=True):
         refused("nothing is dropped from a running answer's context here; it ends with done_reason length", False),
     ] = None
     logprobs: bool | None = None
-    top_logprobs: TopLogprobs | None = None
+    top_logprobs: ranges.TopLogprobs | None = None
 
 
 class ChatRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /api/chat."""
 
     messages: Annotated[list[Message], Meta(max_length=MAX_MESSAGES)] | None = None
-    tools: Annotated[list[ToolDefinition], Meta(max_length=MAX_TOOLS)] | None = None
+    tools: Annotated[list[ToolDefinition], Meta(max_length=ranges.MAX_TOOLS)] | None = None
     tool_choice: str | ToolChoiceObject | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
-    max_output_tokens: PositiveCount | None = None
+    temperature: ranges.Temperature | None = None
+    top_p: ranges.TopP | None = None
+    max_output_tokens: ranges.PositiveCount | None = None
 
 
 class GenerateRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
@@ -208,7 +194,7 @@ class GenerateRequest(_Generation, kw_only=True, forbid_unknown_fields=True):
             "",
         ),
     ] = None
-    context: Annotated[list[TokenId], Meta(max_length=MAX_CONTEXT_IDS)] | None = None
+    context: Annotated[list[ranges.TokenId], Meta(max_length=MAX_CONTEXT_IDS)] | None = None
     raw: bool | None = None
     images: Annotated[list[Refused] | None, _NO_IMAGES] = None
 

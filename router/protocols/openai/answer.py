@@ -17,8 +17,8 @@ from backends.wire.messages import SequenceEnd
 from backends.wire.output import PositionLogprobs
 from router.protocols.answers import CachedTokens, ReasoningTokens
 from router.protocols.fields.logprobs import number_of, position_logprobs, token_text
+from router.protocols.fields.ranges import ServiceTier
 from router.protocols.openai import answer_schemas as answers
-from router.protocols.openai.schemas import ServiceTier
 from router.requests.collected import CollectedOutput
 from router.requests.generation import Generation
 

@@ -14,7 +14,7 @@ from registry.engines import EngineKind
 from router.models.targets import EngineReason
 from router.protocols.answers import AnswerBody, CachedTokens, ReasoningTokens
 from router.protocols.fields.logprobs import PositionLogprob
-from router.protocols.openai.schemas import ServiceTier
+from router.protocols.fields.ranges import ServiceTier
 
 _ObjectT = TypeVar("_ObjectT")
 _ChoiceT = TypeVar("_ChoiceT")

@@ -16,11 +16,12 @@ from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
 from router.protocols.choice import chosen_model, model_request_or_default
+from router.protocols.fields.ranges import ModelReference
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.request import generation_for
-from router.protocols.openai.schemas import ChatRequest, ModelReference
+from router.protocols.openai.schemas import ChatRequest
 from router.protocols.serving import RequestService
 from router.requests.headers import RequestHeaders, read_engine_header, read_load_header
 

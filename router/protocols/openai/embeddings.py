@@ -18,13 +18,13 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.headers import REQUEST_ID_HEADER
 from router.models.targets import Purpose
+from router.protocols.fields.ranges import ModelReference, TokenId
 from router.protocols.fields.support import decode_body, not_honoured, refused
 from router.protocols.fields.vectors import encoded, numbers_of
 from router.protocols.openai.answer_schemas import Embedding, EmbeddingUsage
 from router.protocols.openai.answer_schemas import Embeddings as EmbeddingList
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.request import texts_or_tokens
-from router.protocols.openai.schemas import ModelReference, TokenId
 from router.protocols.serving import RequestService
 from router.requests.embedding import Embeddings, EmbeddingWanted
 from router.requests.headers import RequestHeaders

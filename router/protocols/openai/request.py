@@ -18,6 +18,7 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import stop_texts, with_system
 from router.protocols.choice import ChosenModel
 from router.protocols.fields.constraints import checked_constraint, object_constraint, schema_constraint
+from router.protocols.fields.ranges import ServiceTier
 from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import refuse_unsupported
 from router.protocols.fields.tools import read_choice, tools_for
@@ -26,13 +27,11 @@ from router.protocols.openai.schemas import (
     MAX_BIAS,
     MAX_BIASES,
     MAX_PROMPTS,
-    MAX_STOPS,
     MAX_TEMPLATE_KWARGS_BYTES,
     ChatRequest,
     CompletionRequest,
     JsonObjectFormat,
     JsonSchemaFormat,
-    ServiceTier,
 )
 from router.requests.generation import GenerationRequest
 from router.requests.headers import RequestHeaders
@@ -141,7 +140,7 @@ def _spec(
             num_logprobs=num_logprobs,
         ),
         max_tokens=defaults.max_tokens if max_tokens is None else max_tokens,
-        stop=stop_texts(request.stop, defaults, MAX_STOPS),
+        stop=stop_texts(request.stop, defaults),
         ignore_eos=bool(request.ignore_eos),
         constraint=_constraint(request),
         output=output,

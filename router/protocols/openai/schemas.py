@@ -13,47 +13,20 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from registry import settings
+from router.protocols.fields import ranges
 from router.protocols.fields.constraints import MAX_CONSTRAINT_BYTES
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused
 from router.protocols.fields.support import LABEL, honoured, neutral_only, refused
 from router.protocols.fields.tools import FunctionDefinition, FunctionName, ToolChoiceObject
 
-MAX_STOPS = 16
-MAX_STOP_CHARS = 256
 MAX_MESSAGES = 10_000
 MAX_PROMPTS = 64
 MAX_BIASES = 1024
 MAX_BIAS = 100
 MAX_TEMPLATE_KWARGS_BYTES = 16_384
 MAX_CHOICES = 8
-MAX_TOP_LOGPROBS = 20
-MAX_CACHE_KEY_CHARS = 512
-MAX_TOOLS = 128
 
-StopText = Annotated[str, Meta(min_length=1, max_length=MAX_STOP_CHARS)]
-StopList = Annotated[list[StopText], Meta(max_length=MAX_STOPS)]
-PositiveCount = Annotated[int, Meta(ge=1, le=1_000_000_000)]
-ModelReference = Annotated[
-    str,
-    Meta(min_length=1, max_length=256),
-    honoured("a name of GET /v1/models, an alias, or NAME@mlx, NAME@llamacpp, NAME@auto"),
-]
-Temperature = Annotated[settings.Temperature, honoured("0 is greedy")]
-TopP = settings.TopP
-TopK = Annotated[int, Meta(ge=0, le=1_000_000), honoured("0 is off")]
-MinP = settings.MinP
-Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-Penalty = Annotated[float, Meta(ge=-2, le=2)]
-RepetitionPenalty = Annotated[float, Meta(gt=0, le=10)]
-PenaltyWindow = Annotated[int, Meta(ge=-1, le=1_000_000)]
 GrammarText = Annotated[str, Meta(min_length=1, max_length=MAX_CONSTRAINT_BYTES)]
-TopLogprobs = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
-ServiceTier = Annotated[Literal["auto", "default", "priority", "flex"], honoured("flex runs in the background")]
-CacheKey = Annotated[str, Meta(max_length=MAX_CACHE_KEY_CHARS), honoured("the same as the header X-Session-Id")]
-ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
-CallId = Annotated[str, Meta(min_length=1, max_length=256)]
 Bias = Annotated[
     Any, Meta(title="Bias", extra_json_schema={"type": "number", "minimum": -MAX_BIAS, "maximum": MAX_BIAS})
 ]
@@ -91,7 +64,7 @@ class FunctionCall(msgspec.Struct, forbid_unknown_fields=True):
 class ToolCall(msgspec.Struct, forbid_unknown_fields=True):
     """One call in an assistant's message; `index` is what some clients keep from a stream."""
 
-    id: CallId
+    id: ranges.CallId
     function: FunctionCall
     type: Literal["function"] = "function"
     index: int | None = None
@@ -106,7 +79,7 @@ class ChatMessage(msgspec.Struct, forbid_unknown_fields=True):
     refusal: Annotated[str | None, neutral_only("")] = None
     reasoning_content: Annotated[str | None, honoured("of assistant messages")] = None
     tool_calls: Annotated[list[ToolCall] | None, honoured("of assistant messages")] = None
-    tool_call_id: Annotated[CallId | None, honoured("of tool messages, which need it")] = None
+    tool_call_id: Annotated[ranges.CallId | None, honoured("of tool messages, which need it")] = None
     function_call: Annotated[Refused, refused("it is the old form of tool_calls; send tool_calls")] = None
     audio: Annotated[Refused, neutral_only()] = None
     annotations: Annotated[JSONValue, neutral_only([])] = None
@@ -153,18 +126,18 @@ class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
 class RequestFields(msgspec.Struct, kw_only=True):
     """Fields that all of OpenAI's endpoints share that generate."""
 
-    model: ModelReference
+    model: ranges.ModelReference
     stream: bool | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
-    top_k: TopK | None = None
-    min_p: MinP | None = None
-    frequency_penalty: Penalty | None = None
-    presence_penalty: Penalty | None = None
-    repetition_penalty: Annotated[RepetitionPenalty | None, honoured("1 is off")] = None
-    seed: Seed | None = None
-    service_tier: ServiceTier | None = None
-    prompt_cache_key: CacheKey | None = None
+    temperature: ranges.Temperature | None = None
+    top_p: ranges.TopP | None = None
+    top_k: ranges.TopK | None = None
+    min_p: ranges.MinP | None = None
+    frequency_penalty: ranges.Penalty | None = None
+    presence_penalty: ranges.Penalty | None = None
+    repetition_penalty: Annotated[ranges.RepetitionPenalty | None, honoured("1 is off")] = None
+    seed: ranges.Seed | None = None
+    service_tier: ranges.ServiceTier | None = None
+    prompt_cache_key: ranges.CacheKey | None = None
     user: Annotated[str | None, LABEL] = None
     metadata: Annotated[dict[str, str] | None, LABEL] = None
 
@@ -173,18 +146,18 @@ class _Completion(RequestFields, kw_only=True):
     """Fields that chats and text completions share."""
 
     stream_options: StreamOptions | None = None
-    typical_p: Annotated[TopP | None, honoured("1 is off")] = None
-    repeat_penalty: Annotated[RepetitionPenalty | None, honoured("the same as repetition_penalty")] = None
+    typical_p: Annotated[ranges.TopP | None, honoured("1 is off")] = None
+    repeat_penalty: Annotated[ranges.RepetitionPenalty | None, honoured("the same as repetition_penalty")] = None
     repeat_last_n: Annotated[
-        PenaltyWindow | None, honoured("tokens; 0 = penalties off, -1 = all; also repetition_context_size")
+        ranges.PenaltyWindow | None, honoured("tokens; 0 = penalties off, -1 = all; also repetition_context_size")
     ] = None
-    repetition_context_size: Annotated[PenaltyWindow | None, honoured("the same as repeat_last_n")] = None
+    repetition_context_size: Annotated[ranges.PenaltyWindow | None, honoured("the same as repeat_last_n")] = None
     logit_bias: Annotated[
         LogitBias | None,
         honoured(f"up to {MAX_BIASES} token ids, or pairs of them, each with a number from -{MAX_BIAS} to {MAX_BIAS}"),
     ] = None
-    max_tokens: PositiveCount | None = None
-    stop: StopText | StopList | None = None
+    max_tokens: ranges.PositiveCount | None = None
+    stop: ranges.StopText | ranges.StopList | None = None
     ignore_eos: bool | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
@@ -200,18 +173,18 @@ class ChatRequest(_Completion, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/chat/completions."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
-    max_completion_tokens: PositiveCount | None = None
+    max_completion_tokens: ranges.PositiveCount | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[TopLogprobs | None, honoured("only with logprobs: true")] = None
+    top_logprobs: Annotated[ranges.TopLogprobs | None, honoured("only with logprobs: true")] = None
     tools: Annotated[
-        Annotated[list[ToolDefinition], Meta(max_length=MAX_TOOLS)] | None,
+        Annotated[list[ToolDefinition], Meta(max_length=ranges.MAX_TOOLS)] | None,
         honoured("functions, each with another name"),
     ] = None
     tool_choice: Annotated[
         str | ToolChoiceObject | None, honoured("none, auto or required; of type function or allowed_tools")
     ] = None
     parallel_tool_calls: bool | None = None
-    reasoning_effort: ReasoningEffort | None = None
+    reasoning_effort: ranges.ReasoningEffort | None = None
     enable_thinking: bool | None = None
     chat_template_kwargs: Annotated[
         JSONObject | None, honoured(f"of up to {MAX_TEMPLATE_KWARGS_BYTES} bytes of JSON")
@@ -235,10 +208,10 @@ class CompletionRequest(_Completion, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/completions."""
 
     prompt: Annotated[
-        str | Annotated[list[str | TokenId | list[TokenId]], Meta(min_length=1)],
+        str | Annotated[list[str | ranges.TokenId | list[ranges.TokenId]], Meta(min_length=1)],
         honoured(f"up to {MAX_PROMPTS} prompts, or one of token ids; no mixture"),
     ]
     echo: Annotated[bool | None, honoured("for prompts that are texts, without logprobs")] = None
-    logprobs: TopLogprobs | None = None
+    logprobs: ranges.TopLogprobs | None = None
     suffix: Annotated[str | None, honoured("for models that can infill, with one prompt that is a text")] = None
     best_of: Annotated[int | None, neutral_only(1)] = None

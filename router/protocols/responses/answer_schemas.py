@@ -9,8 +9,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from router.protocols.answers import AnswerBody, Page, ReasoningTokens
 from router.protocols.fields.logprobs import PositionLogprob
+from router.protocols.fields.ranges import ServiceTier
 from router.protocols.openai.answer_schemas import Timings
-from router.protocols.openai.schemas import JsonObjectFormat, ServiceTier, TextFormat
+from router.protocols.openai.schemas import JsonObjectFormat, TextFormat
 from router.protocols.responses.schemas import AllowedToolsChoice, FunctionTool, JsonSchemaFormat, NamedChoice
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]

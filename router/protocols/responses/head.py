@@ -12,8 +12,9 @@ from router.errors import RequestCancelledError
 from router.http.dialect import openai_error
 from router.http.error_response import shown_error
 from router.protocols.answers import ReasoningTokens
+from router.protocols.fields.ranges import ServiceTier
 from router.protocols.openai.answer import timings_of
-from router.protocols.openai.schemas import ServiceTier, TextFormat
+from router.protocols.openai.schemas import TextFormat
 from router.protocols.responses import answer_schemas as answers
 from router.protocols.responses.answer_schemas import OutputItem, Response
 from router.protocols.responses.schemas import (

@@ -17,9 +17,9 @@ from msgspec import Meta
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.body import convert_part
 from router.protocols.fields.json_types import JSONObject, JSONValue, read_by_type
+from router.protocols.fields.ranges import CallId
 from router.protocols.fields.tools import FunctionName
 from router.protocols.openai.messages import call_arguments
-from router.protocols.openai.schemas import CallId
 from router.protocols.responses.schemas import MAX_ID_CHARS
 
 Item = dict[str, Any]

@@ -25,7 +25,7 @@ from router.protocols.fields.tools import (
     choice_of_word,
     tools_for,
 )
-from router.protocols.openai.schemas import MAX_STOPS, JsonObjectFormat
+from router.protocols.openai.schemas import JsonObjectFormat
 from router.protocols.responses.conversation import RequestItems
 from router.protocols.responses.messages import conversation_messages
 from router.protocols.responses.schemas import (
@@ -60,7 +60,7 @@ def generation_for(
                 request, defaults, num_logprobs=(request.top_logprobs or 0) if has_logprobs else None
             ),
             max_tokens=defaults.max_tokens if request.max_output_tokens is None else request.max_output_tokens,
-            stop=stop_texts((), defaults, MAX_STOPS),
+            stop=stop_texts((), defaults),
             constraint=_constraint(request),
             output=OutputSpec(splits_reasoning=True, tools=tools.use),
             priority=headers.priority or _priority(request),

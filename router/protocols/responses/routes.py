@@ -16,9 +16,9 @@ from router.jobs.job import Jobs
 from router.models.targets import Purpose
 from router.protocols.choice import chosen_model, model_request_or_default
 from router.protocols.endpoint import Stream
+from router.protocols.fields.ranges import ModelReference
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.answer_schemas import InputTokens
-from router.protocols.openai.schemas import ModelReference
 from router.protocols.responses.answer_schemas import Response, StreamEvent
 from router.protocols.responses.answering import (
     AskedResponse,

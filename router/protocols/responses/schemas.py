@@ -11,20 +11,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONObject, Refused, read_by_type
 from router.protocols.fields.support import LABEL, honoured, neutral_only, refused
 from router.protocols.fields.tools import FunctionDefinition
-from router.protocols.openai.schemas import (
-    MAX_MESSAGES,
-    MAX_TOOLS,
-    JsonObjectFormat,
-    JsonSchema,
-    PositiveCount,
-    ReasoningEffort,
-    RequestFields,
-    TextFormat,
-    TopLogprobs,
-)
+from router.protocols.openai.schemas import MAX_MESSAGES, JsonObjectFormat, JsonSchema, RequestFields, TextFormat
 
 MAX_ID_CHARS = 256
 LOGPROBS = "message.output_text.logprobs"
@@ -63,7 +54,7 @@ class TextConfig(msgspec.Struct, forbid_unknown_fields=True):
 class ReasoningConfig(msgspec.Struct, forbid_unknown_fields=True):
     """How the model thinks."""
 
-    effort: ReasoningEffort | None = None
+    effort: ranges.ReasoningEffort | None = None
     summary: Annotated[str | None, neutral_only("auto")] = None
     generate_summary: Annotated[str | None, refused("it is the old form of reasoning.summary", "auto")] = None
     context: Annotated[str | None, neutral_only("auto")] = None
@@ -92,12 +83,13 @@ class ResponseRequest(RequestFields, kw_only=True, forbid_unknown_fields=True):
     truncation: Annotated[
         Literal["auto", "disabled"] | None, honoured("auto: the oldest turns go where there is no room")
     ] = None
-    max_output_tokens: PositiveCount | None = None
-    top_logprobs: Annotated[TopLogprobs | None, honoured(f"only with include: {LOGPROBS}")] = None
+    max_output_tokens: ranges.PositiveCount | None = None
+    top_logprobs: Annotated[ranges.TopLogprobs | None, honoured(f"only with include: {LOGPROBS}")] = None
     text: TextConfig | None = None
     reasoning: ReasoningConfig | None = None
     tools: Annotated[
-        Annotated[list[ToolObject], Meta(max_length=MAX_TOOLS)] | None, honoured("functions, each with another name")
+        Annotated[list[ToolObject], Meta(max_length=ranges.MAX_TOOLS)] | None,
+        honoured("functions, each with another name"),
     ] = None
     tool_choice: Annotated[
         str | ChoiceObject | None, honoured("none, auto or required; of type function or allowed_tools")
@@ -105,7 +97,7 @@ class ResponseRequest(RequestFields, kw_only=True, forbid_unknown_fields=True):
     parallel_tool_calls: bool | None = None
     safety_identifier: Annotated[str | None, LABEL] = None
     prompt_cache_retention: Annotated[str | None, LABEL] = None
-    max_tool_calls: Annotated[PositiveCount | None, honoured("of built-in tools, which are none")] = None
+    max_tool_calls: Annotated[ranges.PositiveCount | None, honoured("of built-in tools, which are none")] = None
     conversation: Annotated[Refused, refused("go on from a response with previous_response_id")] = None
     prompt: Annotated[Refused, refused("there are no stored prompts; send instructions and input")] = None
     moderation: Annotated[Refused, neutral_only()] = None

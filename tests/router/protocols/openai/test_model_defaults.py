@@ -7,14 +7,14 @@ import pytest
 
 from backends.wire.prompts import ChatPrompt, PromptMessage
 from registry.engines import EngineKind
-from registry.settings import ModelSettings, PresetMessage
+from registry.settings import MAX_STOPS, ModelSettings, PresetMessage
 from router.config import GenerationConfig
 from router.errors import InvalidRequestError
 from router.models.defaults import RequestDefaults
 from router.models.model_request import ModelRequest
 from router.protocols.choice import ChosenModel
 from router.protocols.openai.request import generation_for
-from router.protocols.openai.schemas import MAX_STOPS, ChatRequest, CompletionRequest
+from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.requests.generation import GenerationRequest
 from router.requests.headers import RequestHeaders
 
