@@ -28,17 +28,6 @@ from router.errors import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = [
-    "MAX_CONTAINERS",
-    "MAX_NESTING",
-    "MAX_STRINGS",
-    "convert_part",
-    "decode_json",
-    "decode_object",
-    "read_body",
-    "read_json",
-]
-
 T = TypeVar("T", bound=msgspec.Struct)
 PartT = TypeVar("PartT")
 
@@ -221,9 +210,9 @@ def _checked_tree(body: bytes, type_: Any) -> Any:
     outside = _text_outside_strings(body)
     _check_structure(outside)
     try:
-        tree = msgspec.json.decode(body)
+        tree = _parsed(body, type_)
     except msgspec.ValidationError as exc:
-        raise _out_of_range(body, type_, exc) from exc
+        raise _field_error(str(exc)) from exc
     except msgspec.DecodeError as exc:
         raise InvalidJSONError(f"The request body is not valid JSON: {exc}.") from exc
     except UnicodeDecodeError as exc:
@@ -233,12 +222,12 @@ def _checked_tree(body: bytes, type_: Any) -> Any:
     return tree
 
 
-def _out_of_range(body: bytes, type_: Any, error: msgspec.ValidationError) -> InvalidRequestError:
+def _parsed(body: bytes, type_: Any) -> Any:
     try:
-        msgspec.json.decode(body, type=type_)
-    except msgspec.ValidationError as exc:
-        return _field_error(str(exc))
-    return _field_error(str(error))
+        return msgspec.json.decode(body)
+    except msgspec.ValidationError:
+        msgspec.json.decode(body, type=type_)  # which names the field of the number
+        raise
 
 
 def _num_keys(tree: Any) -> int:

@@ -204,11 +204,12 @@ def _constraint(wanted: str | dict[str, Any] | None) -> Constraint | None:
 
 
 def _check_text(request: GenerateRequest) -> None:
-    if request.raw and (request.system or request.context):
-        name = "system" if request.system else "context"
+    if not (request.system or request.context):
+        return
+    name = "system" if request.system else "context"
+    if request.raw:
         raise InvalidRequestError(f"{name}: raw mode does not support template, system, or context", name)
-    if request.suffix and (request.system or request.context):
-        name = "system" if request.system else "context"
+    if request.suffix:
         raise InvalidRequestError(f"{name}: a prompt with a suffix has no place for it; leave it out", name)
 
 
