@@ -6,7 +6,6 @@ and HTTP.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping
 from functools import partial
@@ -122,17 +121,9 @@ class Converter:
             means = ConversionMeans(
                 environment=self._environment, on_progress=tell, can_load=_can_load, stopper=stopper
             )
-            work = asyncio.ensure_future(in_thread(lambda: self._convert(name, options, means, is_forced=is_forced)))
-            try:
-                return await asyncio.shield(work)
-            except asyncio.CancelledError:
-                stopper.stop()
-                while not work.done():
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await asyncio.wait([work])
-                if not work.cancelled():
-                    work.exception()  # Looked at, so that the loop does not report it.
-                raise
+            return await in_thread(
+                lambda: self._convert(name, options, means, is_forced=is_forced), on_cancel=stopper.stop
+            )
 
     def _convert(
         self, name: str, options: ConversionOptions, means: ConversionMeans, *, is_forced: bool

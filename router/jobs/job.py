@@ -9,7 +9,6 @@ import dataclasses
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable
-from functools import partial
 from itertools import islice
 from typing import Any, Final, Generic, Literal, Self, TypeVar
 
@@ -46,27 +45,37 @@ class Job(Generic[EventT]):
 
     Args:
         name: Hashable; what it is found by among those of its kind.
-        about: What its owner keeps with it.
-        kept_s: How long it can still be found and followed when it has ended.
+        on_end: Called before the last event is told, so that whoever hears of the end finds everything as it stays.
 
     Attributes:
+        about: What its owner keeps with it.
         stop_reason: What the first `stop` said; None = nobody wants it to stop.
         is_ending: Set by the work when it has come to its end by itself: a stop comes too late then.
         on_abandoned: Called when the last of its followers has left before its end.
     """
 
-    def __init__(self, kind: JobKind[EventT], name: Any, about: Any = None, kept_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        kind: JobKind[EventT],
+        name: Any,
+        work: "Work[EventT]",
+        group: asyncio.TaskGroup,
+        *,
+        about: Any,
+        on_end: Callable[["Job[EventT]"], None],
+    ) -> None:
         self.kind = kind
         self.name = name
         self.about = about
-        self.kept_s = kept_s
         self.stop_reason: StopReason | None = None
         self.is_ending = False
         self.on_abandoned: Callable[[], object] | None = None
+        self._on_end = on_end
         self._kept: dict[Hashable, EventT] = {}
         self._followers: set[Follower[EventT]] = set()
         self._ended = asyncio.Event()
-        self._task: asyncio.Task[EventT | None]
+        self._task = group.create_task(self._run(work))
+        self._task.add_done_callback(self._on_done)
 
     @property
     def has_ended(self) -> bool:
@@ -93,6 +102,10 @@ class Job(Generic[EventT]):
             # Not at once: work that is cancelled before its first step could not say how it ends.
             asyncio.get_running_loop().call_soon(self._cancel)
 
+    async def wait(self) -> None:
+        """Wait for its end."""
+        await self._ended.wait()
+
     def follow(self, *, first: EventT | None = None, skip: int = 0) -> "Follower[EventT]":
         """Follow it from now on; what is kept is told before.
 
@@ -105,19 +118,6 @@ class Job(Generic[EventT]):
         if not self.has_ended:
             self._followers.add(follower)
         return follower
-
-    async def wait(self) -> None:
-        """Wait for its end."""
-        await self._ended.wait()
-
-    def run(self, group: asyncio.TaskGroup, work: "Work[EventT]", on_end: Callable[[], None]) -> None:
-        """Begin; for `Jobs` alone.
-
-        Args:
-            on_end: Called before the last event is told, so that whoever hears of the end finds everything as it stays.
-        """
-        self._task = group.create_task(self._work(work))
-        self._task.add_done_callback(partial(self._on_done, on_end))
 
     def leave(self, follower: "Follower[EventT]") -> None:
         """Follow no longer; for `Follower` alone."""
@@ -134,21 +134,21 @@ class Job(Generic[EventT]):
         if not self.is_ending:
             self._task.cancel()
 
-    async def _work(self, work: "Work[EventT]") -> EventT | None:
+    async def _run(self, work: "Work[EventT]") -> EventT | None:
         try:
             return await work(self)
         except Exception:  # a defect costs its job, and no other one
             logger.exception("a defect has ended the %s %s", self.kind.name, self.name)
             return None
 
-    def _on_done(self, on_end: Callable[[], None], task: "asyncio.Task[EventT | None]") -> None:
-        on_end()
+    def _on_done(self, task: "asyncio.Task[EventT | None]") -> None:
+        self._on_end(self)
         self.is_ending = True
         self._ended.set()
-        end = None if task.cancelled() else task.result()
+        followers, end = list(self._followers), None if task.cancelled() else task.result()
         if end is not None:
             self._put(_END, end)
-        followers, self._followers = self._followers, set()
+        self._followers.clear()
         for follower in followers:
             follower.wake()
 
@@ -200,7 +200,7 @@ class Follower(Generic[EventT]):
         if slot is not None and self._events and self._events[-1][0] == slot:
             self._events.pop()
         self._events.append((slot, event))
-        self._has_news.set()
+        self.wake()
 
     def wake(self) -> None:
         """Look again whether there is anything to come; for `Job` alone."""
@@ -217,7 +217,7 @@ class Jobs:
     """Everything long that a process runs. Use as an async context manager: leaving it stops all and waits for it."""
 
     def __init__(self) -> None:
-        self._jobs: dict[tuple[str, Hashable], Job[Any]] = {}
+        self._jobs: dict[tuple[JobKind[Any], Hashable], Job[Any]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._is_closed = False
 
@@ -240,14 +240,15 @@ class Jobs:
             if not job.kind.ends_late:
                 job.stop("shutting_down")
 
-    def check_open(self) -> None:
-        """Do nothing when jobs can be started.
+    def check_open(self) -> asyncio.TaskGroup:
+        """Return what jobs run in.
 
         Raises:
             ShuttingDownError: The process is about to end, or just starts.
         """
         if self._group is None or self._is_closed:
             raise ShuttingDownError
+        return self._group
 
     def start(
         self,
@@ -258,24 +259,32 @@ class Jobs:
         about: object = None,
         kept_s: float = 0.0,
     ) -> Job[EventT]:
-        """Begin a job; none of that name runs. Arguments as `Job` has them.
+        """Begin a job; none of that name runs.
+
+        Args:
+            about: What its owner keeps with it.
+            kept_s: How long it can still be found and followed when it has ended.
 
         Raises:
             ShuttingDownError: The process is about to end, or just starts.
         """
-        self.check_open()
-        assert self._group is not None
-        job = self._jobs[kind.name, name] = Job(kind, name, about, kept_s)
-        job.run(self._group, work, partial(self._on_end, job))
+
+        def on_end(job: Job[EventT]) -> None:
+            if kept_s:
+                asyncio.get_running_loop().call_later(kept_s, self.forget, job)
+            else:
+                self.forget(job)
+
+        job = self._jobs[kind, name] = Job(kind, name, work, self.check_open(), about=about, on_end=on_end)
         return job
 
     def get(self, kind: JobKind[EventT], name: Hashable) -> Job[EventT] | None:
-        """Return a job that runs, or has ended less than `kept_s` ago; None for all others."""
-        return self._jobs.get((kind.name, name))
+        """Return a job that runs, or that has ended and is kept; None for all others."""
+        return self._jobs.get((kind, name))
 
     def running(self, kind: JobKind[EventT]) -> list[Job[EventT]]:
         """List the jobs of a kind that have not ended, oldest first."""
-        return [job for job in self._jobs.values() if job.kind.name == kind.name and not job.has_ended]
+        return [job for job in self._jobs.values() if job.kind is kind and not job.has_ended]
 
     async def stop_all(self, kind: JobKind[EventT]) -> None:
         """Stop the jobs of a kind and wait for their ends."""
@@ -286,12 +295,5 @@ class Jobs:
 
     def forget(self, job: Job[Any]) -> None:
         """Let a job that has ended be found no longer."""
-        key = (job.kind.name, job.name)
-        if self._jobs.get(key) is job:
-            del self._jobs[key]
-
-    def _on_end(self, job: Job[Any]) -> None:
-        if job.kept_s:
-            asyncio.get_running_loop().call_later(job.kept_s, self.forget, job)
-        else:
-            self.forget(job)
+        if self._jobs.get((job.kind, job.name)) is job:
+            del self._jobs[job.kind, job.name]

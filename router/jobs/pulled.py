@@ -20,7 +20,7 @@ from registry.pull_record import PullOptions, PullPlan
 from registry.scan import register_path
 from registry.settings import set_settings
 from registry.store import Registry
-from registry.threads import in_thread
+from registry.threads import with_registry
 from router.jobs.conversions import Converter
 from router.jobs.convert.report import ConversionOptions
 from router.jobs.job import Job
@@ -55,10 +55,8 @@ class PullConclusion:
 
     async def _register(self, options: PullOptions, result: PullResult) -> tuple[Registered, ...]:
         try:
-            return await in_thread(
-                lambda: register_pulled(
-                    self._database, self._models_dir, result, name=options.name, called=options.called
-                )
+            return await with_registry(
+                self._database, lambda registry: _register(registry, PullFolder(self._models_dir), result, options)
             )
         except OSError as exc:
             code, message = "unreadable", f"{exc.filename or self._models_dir}: {exc.strerror or exc}."
@@ -79,41 +77,31 @@ class PullConclusion:
         job.tell(Registered(model=made.model, engines=made.engines, path=made.path))
 
 
-def register_pulled(
-    database: Path, models_dir: Path, result: PullResult, *, name: str | None, called: str | None = None
+def _register(
+    registry: Registry, folder: PullFolder, result: PullResult, options: PullOptions
 ) -> tuple[Registered, ...]:
-    """Register all that came, with the checksums that were proved on the way. Blocking; again, it changes nothing.
-
-    Args:
-        name: The model that gets it; None derives it, or takes the plan's.
-        called: Another name that the model is to have; its own, when it is new and no name was given.
+    """Register all that came, with the checksums that were proved on the way; again, it changes nothing.
 
     Returns:
         One event per artifact, with the model's name in the end.
-
-    Raises:
-        RegistryError: It cannot be registered; its files stay.
     """
-    with Registry(database) as registry:
-        registry.files.put_hashes(_proved(result.plan, PullFolder(models_dir)))
-        paths = [str(path) for path in result.paths]
-        with registry.write():
-            before = {summary.name for summary in registry.models.summaries()}
-            own_name = name or result.plan.name
-            models = [
-                register_path(registry, path, name=own_name, is_owned=result.is_owned) for path in dict.fromkeys(paths)
-            ]
-            if called is not None:
-                models = [_call(registry, model, called, is_new=model.name not in before) for model in models]
-            _set_as_published(registry, result.plan)
-        for model in models:
-            _conclude_hashes(registry, [item for item in model.artifacts if item.path in paths and item.sha256 is None])
-        # Equal bytes may have made two models one; the name that was given up is an alias then.
-        models = [registry.models.get(model.name) for model in models]
-        return tuple(
-            Registered(model=model.name, engines=model.engines, path=path)
-            for model, path in zip(models, dict.fromkeys(paths), strict=True)
-        )
+    registry.files.put_hashes(_proved(result.plan, folder))
+    paths = list(dict.fromkeys(str(path) for path in result.paths))
+    with registry.write():
+        before = {summary.name for summary in registry.models.summaries()}
+        name = options.name or result.plan.name
+        models = [register_path(registry, path, name=name, is_owned=result.is_owned) for path in paths]
+        if (called := options.called) is not None:
+            models = [_call(registry, model, called, is_new=model.name not in before) for model in models]
+        _set_as_published(registry, result.plan)
+    for model in models:
+        _conclude_hashes(registry, [item for item in model.artifacts if item.path in paths and item.sha256 is None])
+    # Equal bytes may have made two models one; the name that was given up is an alias then.
+    models = [registry.models.get(model.name) for model in models]
+    return tuple(
+        Registered(model=model.name, engines=model.engines, path=path)
+        for model, path in zip(models, paths, strict=True)
+    )
 
 
 def _call(registry: Registry, model: Model, called: str, *, is_new: bool) -> Model:
