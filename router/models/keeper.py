@@ -2,7 +2,7 @@
 
 All of it in threads of their own, with connections of their own; the gateway learns of changes as it learns of those of
 other processes. Not here: what a scan does (`registry.scan`), and what follows for requests
-(`model_directory.py`).
+(`directory.py`).
 """
 
 import asyncio

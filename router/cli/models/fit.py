@@ -1,4 +1,4 @@
-"""`mlxr models fit`: what a model takes per engine, and whether this machine has it. The sums are `memory_fit`'s."""
+"""`mlxr models fit`: what a model takes per engine, and whether this machine has it. The sums are `memory_need`'s."""
 
 from typing import Any
 

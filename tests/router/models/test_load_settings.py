@@ -9,7 +9,8 @@ from msgspec import inspect
 
 from backends.fake.engine import FakeOptions
 from registry.engines import EngineKind
-from registry.settings import LOAD_SETTINGS, LoadSettings, ModelSettings, settings_from_text
+from registry.settings import LOAD_SETTINGS, SETTING_KEYS, LoadSettings, ModelSettings, settings_from_text
+from router.cli.models.settings import set_values
 from router.config import Config, GenerationConfig
 from router.errors import InvalidRequestError, ModelLoadFailedError
 from router.http.headers import LOAD_HEADER
@@ -132,6 +133,11 @@ async def test_a_template_that_cannot_be_used_is_the_loads_error(fleet: FakeFlee
         await fleet.answer()
     fleet.load = LoadSettings(template="{{ messages }}")
     assert await fleet.answer()
+
+
+@pytest.mark.parametrize("key", SETTING_KEYS)
+def test_the_help_of_the_command_names_every_setting(key: str) -> None:
+    assert f" {key}" in (set_values.help or "")
 
 
 @pytest.mark.parametrize("name", LOAD_SETTINGS)
