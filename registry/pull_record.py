@@ -121,12 +121,12 @@ class PullPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         parts: One per artifact.
-        needs_conversion: Engines that were wished for and that no repository has a form for.
+        needs_conversion: Engines that were asked for and that no repository has a form for.
         notes: Sentences for the user about what was chosen and why.
         fits_memory: Whether the weights fit into the budget; None when there is none.
-        local_path: Of a reference to this machine: nothing is fetched, this is to be registered.
+        local_path: Always None: files on this machine are registered, not pulled.
         free_bytes: On the models folder's disk; None before anybody looked.
-        name: Of the model that gets what comes, when nothing else was wished; it is kept apart from equal bytes.
+        name: Of the model that gets what comes, when no other was asked for; it is kept apart from equal bytes.
     """
 
     reference: str

@@ -50,13 +50,11 @@ class PullSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         progress_interval_s: The least time between two progress events.
-        local_paths: References to files on this machine are allowed; a server must not.
     """
 
     transfer: TransferSettings = TransferSettings()
     reserve_bytes: int = RESERVE_BYTES
     progress_interval_s: float = 0.2
-    local_paths: bool = True
 
 
 class PullResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,12 +62,10 @@ class PullResult(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         paths: What to register, one per part: an MLX folder or a model's first GGUF file.
-        is_owned: They lie in mlxr's own models folder.
     """
 
     plan: PullPlan
     paths: tuple[Path, ...]
-    is_owned: bool
 
 
 class Puller:
@@ -102,10 +98,8 @@ class Puller:
         """
         options = options or PullOptions()
         match parse_pull_reference(reference):
-            case LocalReference(path=path):
-                if not self.settings.local_paths:
-                    raise NothingToPullError("Files on the server's machine are not pulled over the network.")
-                return PullPlan(reference=reference, local_path=path)
+            case LocalReference():
+                raise NothingToPullError("Files on this machine are registered, not pulled.")
             case UrlReference() as url:
                 plan = PullPlan(reference=reference, parts=(await self._plan_url(url),))
             case OllamaReference() as name:
@@ -132,8 +126,6 @@ class Puller:
         Args:
             tell: Takes the events, Planned first; returns at once.
         """
-        if plan.local_path is not None:
-            return PullResult(plan=plan, paths=(Path(plan.local_path),), is_owned=False)
         plan = await self.look(plan)
         tell(Planned(plan=plan, total_bytes=plan.total_bytes, needed_bytes=plan.needed_bytes))
         if not plan.is_disk_enough:
@@ -151,7 +143,7 @@ class Puller:
                 meter.set_present(f"{part.folder}/{file.path}", file.done_bytes)
         fetcher = Fetcher(self._web_of(plan), self.folder, self.database, self.settings.transfer, meter, tell)
         paths = [await self._fetch_part(fetcher, part, tell) for part in plan.parts]
-        return PullResult(plan=plan, paths=tuple(paths), is_owned=True)
+        return PullResult(plan=plan, paths=tuple(paths))
 
     async def _fetch_part(self, fetcher: Fetcher, part: PlannedPart, tell: Listener) -> Path:
         async with locked(self.folder.part_lock(part), lambda: tell(Waiting(path=part.folder))):

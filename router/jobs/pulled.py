@@ -90,7 +90,7 @@ def _register(
     with registry.write():
         before = {summary.name for summary in registry.models.summaries()}
         name = options.name or result.plan.name
-        models = [register_path(registry, path, name=name, is_owned=result.is_owned) for path in paths]
+        models = [register_path(registry, path, name=name, is_owned=True) for path in paths]
         if (called := options.called) is not None:
             models = [_call(registry, model, called, is_new=model.name not in before) for model in models]
         _set_as_published(registry, result.plan)

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from registry.errors import InvalidReferenceError, PullConflictError, RegistryError
 from registry.hub import HubSettings
 from registry.hub.references import LocalReference, parse_pull_reference
-from registry.pull import Puller, PullSettings, open_puller
+from registry.pull import Puller, open_puller
 from registry.pull.events import Converting, Planned, Progress, PullEvent, Registered, Started
 from registry.pull.ownership import as_it_is
 from registry.pull_record import PlannedPart, PullInfo, PullOptions, PullPlan
@@ -113,7 +113,7 @@ async def open_pulls(
     Raises:
         HubUnreachableError: The settings make no sense.
     """
-    async with open_puller(hub, models_dir, database, PullSettings(local_paths=False)) as puller:
+    async with open_puller(hub, models_dir, database) as puller:
         conclude = PullConclusion(database, models_dir, converter).conclude
         try:
             yield Pulls(puller, jobs, conclude=conclude, budget_bytes=budget_bytes)

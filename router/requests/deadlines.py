@@ -22,7 +22,7 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     inter_token_s: float | None = None
 
 
-class Course(msgspec.Struct, frozen=True, kw_only=True):
+class RequestProgress(msgspec.Struct, frozen=True, kw_only=True):
     """How far a request is; monotonic seconds.
 
     Attributes:
@@ -63,26 +63,26 @@ def deadlines_for(limits: LimitsConfig, priority: Priority, timeout_s: float | N
     )
 
 
-def next_due(deadlines: Deadlines, course: Course) -> Due | None:
+def next_due(deadlines: Deadlines, progress: RequestProgress) -> Due | None:
     """Return the deadline that passes first if nothing more happens, or None where there is none."""
     dues = []
     if deadlines.request_s is not None:
         message = f"the request took longer than {deadlines.request_s:g} s"
-        dues.append(Due(course.arrived_at + deadlines.request_s, message))
-    if deadlines.first_token_s is not None and not course.has_output:
+        dues.append(Due(progress.arrived_at + deadlines.request_s, message))
+    if deadlines.first_token_s is not None and not progress.has_output:
         message = f"no token came within {deadlines.first_token_s:g} s of the request"
-        dues.append(Due(course.arrived_at + deadlines.first_token_s, message))
-    if deadlines.inter_token_s is not None and course.has_output:
+        dues.append(Due(progress.arrived_at + deadlines.first_token_s, message))
+    if deadlines.inter_token_s is not None and progress.has_output:
         message = f"no token came for {deadlines.inter_token_s:g} s"
-        dues.append(Due(course.moved_at + deadlines.inter_token_s, message))
+        dues.append(Due(progress.moved_at + deadlines.inter_token_s, message))
     return min(dues, key=lambda due: due.at, default=None)
 
 
-def seconds_to_look(deadlines: Deadlines, course: Course, now: float) -> float | None:
+def seconds_to_look(deadlines: Deadlines, progress: RequestProgress, now: float) -> float | None:
     """Return when to look at the deadlines again, in seconds from `now`; None where there is none.
 
     Silence counts from the last token, and nobody tells when that was: while it is limited, no look is further away.
     """
-    due = next_due(deadlines, course)
+    due = next_due(deadlines, progress)
     waits = [wait for wait in (None if due is None else due.at - now, deadlines.inter_token_s) if wait is not None]
     return max(0.0, min(waits)) if waits else None

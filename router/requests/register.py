@@ -13,7 +13,7 @@ from typing import Final, Protocol, Self
 from router.config import LimitsConfig
 from router.errors import DeadlineExceededError, RequestCancelledError, RouterError
 from router.observers import Observers
-from router.requests.deadlines import Course, Deadlines, deadlines_for, next_due, seconds_to_look
+from router.requests.deadlines import Deadlines, RequestProgress, deadlines_for, next_due, seconds_to_look
 from router.requests.embedding import EmbeddingRun
 from router.requests.facts import RequestFacts
 from router.requests.generation import Generation, GenerationEvent
@@ -80,7 +80,7 @@ class RunningRequest:
         self._is_told = False
         self._has_ended = False
         self._timer: asyncio.TimerHandle | None = None
-        self._farewell: asyncio.TimerHandle | None = None
+        self._reattach_timer: asyncio.TimerHandle | None = None
         self._arm()
 
     @property
@@ -92,9 +92,9 @@ class RunningRequest:
         """Become the reader of the answer; it begins at its start."""
         assert not self.has_reader, "an answer has one reader at a time"
         self.has_reader = True
-        if self._farewell is not None:
-            self._farewell.cancel()
-            self._farewell = None
+        if self._reattach_timer is not None:
+            self._reattach_timer.cancel()
+            self._reattach_timer = None
         return Reading(self, [] if self._kept is None else self._kept.chunks)
 
     def cancel(self) -> None:
@@ -141,7 +141,7 @@ class RunningRequest:
         if self._is_told or not self.is_attachable:
             self._end()
         else:
-            self._farewell = asyncio.get_running_loop().call_later(self._reattach_s, self._end)
+            self._reattach_timer = asyncio.get_running_loop().call_later(self._reattach_s, self._end)
 
     def _end(self) -> None:
         self.generation.close()
@@ -152,28 +152,28 @@ class RunningRequest:
         if self._has_ended:
             return
         self._has_ended = True
-        for timer in (self._timer, self._farewell):
+        for timer in (self._timer, self._reattach_timer):
             if timer is not None:
                 timer.cancel()
         self._on_end(self)
 
     def _arm(self) -> None:
         """Set the timer to the next look at the deadlines."""
-        wait_s = seconds_to_look(self._deadlines, self._course(), self._clock())
+        wait_s = seconds_to_look(self._deadlines, self._progress(), self._clock())
         if wait_s is not None:
             self._timer = asyncio.get_running_loop().call_later(wait_s, self._on_timer)
 
     def _on_timer(self) -> None:
-        due = next_due(self._deadlines, self._course())
+        due = next_due(self._deadlines, self._progress())
         if due is not None and self._clock() >= due.at:
             self.fail(DeadlineExceededError(due.message))
         else:
             self._arm()
 
-    def _course(self) -> Course:
+    def _progress(self) -> RequestProgress:
         generation = self.generation
         moved_at = self._clock() if generation.has_unread else generation.last_read_at
-        return Course(
+        return RequestProgress(
             arrived_at=self.arrived_at,
             has_output=generation.has_output,
             moved_at=self.arrived_at if moved_at is None else moved_at,

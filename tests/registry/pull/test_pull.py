@@ -63,9 +63,9 @@ async def test_what_was_pulled_can_be_registered_and_needs_no_second_transfer(tm
     assert {event.origin for event in events if isinstance(event, FileDone)} == {"present"}
     assert final_files(tmp_path) == under(MLX, SAFE) | under(GGUF, dict(list(GGUF_FILES.items())[:2]))
     with Registry(tmp_path / "registry.sqlite3") as registry:
-        model = register_path(registry, one.paths[0], is_owned=one.is_owned)
+        model = register_path(registry, one.paths[0], is_owned=True)
         assert model.artifacts[0].mmproj_path == str(tmp_path / "models" / GGUF / "mmproj-tiny-F16.gguf")
-        assert register_path(registry, two.paths[0], is_owned=two.is_owned).engines == ("mlx",)
+        assert register_path(registry, two.paths[0], is_owned=True).engines == ("mlx",)
         assert all(artifact.is_owned for model in registry.models.list() for artifact in model.artifacts)
 
 
@@ -241,7 +241,6 @@ async def test_a_hostile_name_ends_the_pull_before_anything_is_written(tmp_path:
     assert names_below(tmp_path, "*evil*") == []
 
 
-async def test_a_local_path_is_handed_on_and_a_server_may_forbid_that(tmp_path: Path) -> None:
-    with StubHub() as hub:
-        result = await pull_once(hub, tmp_path, "/models/x.gguf")
-        assert (result.paths, result.is_owned) == ((Path("/models/x.gguf"),), False)
+async def test_a_path_on_this_machine_is_not_pulled(tmp_path: Path) -> None:
+    with StubHub() as hub, pytest.raises(NothingToPullError, match="registered, not pulled"):
+        await pull_once(hub, tmp_path, "/models/x.gguf")
