@@ -26,7 +26,6 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: Row number; stays the same for the life of the artifact.
-        format: `gguf` or `mlx`.
         path: What an engine is given: the `.gguf` file (of a split set the first), or the MLX folder.
         files: Every file of it, `mmproj_path` left out.
         mmproj_path: The vision projector beside a GGUF model, if any.
@@ -74,7 +73,6 @@ class AdapterDraft(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: What stands after the `+`; unique for the base and the format.
-        format: `gguf` or `mlx`.
         path: The `.gguf` file, or the folder that mlx-lm wrote.
         files: Every file of it that is read.
         size_bytes: Sum over `files`, when it was registered.
@@ -236,7 +234,6 @@ class ArtifactDraft(msgspec.Struct, frozen=True, kw_only=True):
     """An artifact as found on disk, before it has a model.
 
     Attributes:
-        format: `gguf` or `mlx`.
         organization: Segment to put before the name when the name is taken by another model.
         origin: What stays the same when a new revision has another path; None for plain files.
         hashes: What the names of its files say of their checksums.

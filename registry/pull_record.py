@@ -93,7 +93,6 @@ class PlannedPart(msgspec.Struct, frozen=True, kw_only=True):
     """The files of one artifact.
 
     Attributes:
-        format: `gguf` or `mlx`.
         repo: `ORG/REPO`, or None for a plain URL.
         commit: That all files are fetched at; None for a plain URL.
         folder: Below the models folder. An MLX folder appears there whole or not at all.

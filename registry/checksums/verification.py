@@ -29,7 +29,6 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """What came out for one artifact.
 
     Attributes:
-        format: `gguf` or `mlx`.
         state: `ok`; `bad` (other bytes than recorded, or it does not parse); `missing`; `changed` (the files were
             replaced since the last scan, which will read them).
         problem: One sentence, None when it is ok.

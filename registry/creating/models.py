@@ -38,7 +38,6 @@ class _Files(msgspec.Struct, frozen=True, kw_only=True):
     """The files of one artifact that is to be made.
 
     Attributes:
-        format: `gguf` or `mlx`.
         files: Name in its folder -> where the bytes are; of a GGUF model the first file comes first.
         sha256s: Of these files, where the bytes are -> what was proved of them; others may be known to the catalogue.
     """
