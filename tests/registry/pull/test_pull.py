@@ -11,7 +11,7 @@ from registry.engines import PullEngines
 from registry.errors import HubAnswerError, NothingToPullError, PullConflictError, PullStoreError
 from registry.facts import ArtifactFormat
 from registry.pull import PullOptions, publishing
-from registry.pull.events import FileDone, PullEvent
+from registry.pull.events import FileDone, Progress, PullEvent
 from registry.scan import ScanRoot, register_path, scan
 from registry.store import Registry
 from tests.registry.gguf_builder import Tensor, Value, build, llama_metadata, text
@@ -102,8 +102,15 @@ async def test_a_plan_says_what_is_there_and_what_is_needed(tmp_path: Path) -> N
             assert (plan.needed_bytes, plan.total_bytes, plan.fits_memory) == (200_000, 200_000, True)
             assert plan.parts[0].files[0].state == "missing"
             hub.faults[GGUF, "m-Q4_0.gguf"] = [Fault("none")] * 3 + [Fault("stall", is_forever=True)]
-            task = asyncio.create_task(puller.fetch(plan, ignore))
-            await until_served(hub, 90_000)
+            has_come = asyncio.Event()
+
+            def tell(event: PullEvent) -> None:
+                if isinstance(event, Progress) and event.done_bytes >= 90_000:
+                    has_come.set()
+
+            task = asyncio.create_task(puller.fetch(plan, tell))
+            async with asyncio.timeout(60):
+                await has_come.wait()
             task.cancel()
             await asyncio.wait([task])
             plan = await puller.plan(GGUF)
