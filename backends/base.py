@@ -109,22 +109,39 @@ class Tokenizer(abc.ABC):
     def max_token_bytes(self) -> int:
         """At least the length of the longest token; bounds a text's tokens from below without tokenizing it."""
 
-    @abc.abstractmethod
     def is_end(self, token_id: int) -> bool:
         """Tell whether a token ends an answer."""
+        return token_id in self.end_ids
 
-    @abc.abstractmethod
     def encode(self, text: str, *, add_bos: bool, parse_control: bool = True) -> list[int]:
         """Return the token ids of `text`.
 
         Args:
-            add_bos: Whether the BOS token is put before it.
+            add_bos: Whether the BOS token is put before it, where there is one: here and not by a library, so that both
+                engines follow one rule.
             parse_control: Whether control tokens written in it become their ids, or are text like any other.
         """
+        token_ids = self._encode(text, parse_control=parse_control)
+        return [self.bos_id, *token_ids] if add_bos and self.bos_id is not None else token_ids
 
     @abc.abstractmethod
+    def _encode(self, text: str, *, parse_control: bool) -> list[int]:
+        """Return token ids without BOS."""
+
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes that a token adds to the text; b"" for control tokens."""
+        piece = self._pieces.get(token_id)
+        if piece is None:
+            piece = self._pieces[token_id] = self._bytes_of(token_id)
+        return piece
+
+    @functools.cached_property
+    def _pieces(self) -> dict[int, bytes]:
+        return {}
+
+    @abc.abstractmethod
+    def _bytes_of(self, token_id: int) -> bytes:
+        """Return what `token_bytes` tells, which asks once for each token."""
 
     def control_text(self, token_id: int) -> str:
         """Return the text of a control token, "" for all other tokens."""

@@ -102,6 +102,32 @@ class Pooler:
         return normalised(self._one)
 
 
+class PiecewiseEncoder(Encoder):
+    """One whose model attends to the past only: inputs are evaluated in pieces and pooled here."""
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        self._spec = spec
+        self._token_ids: list[int] = []
+        self._num_done = 0
+        self._pooler = Pooler(spec.pooling)
+
+    def start(self, token_ids: list[int]) -> None:
+        """Begin with an input."""
+        self._token_ids = token_ids
+        self._num_done = 0
+        self._pooler = Pooler(self._spec.pooling)
+
+    def _next_piece(self, num_tokens: int) -> list[int]:
+        """Return the tokens to evaluate now, at most so many."""
+        return self._token_ids[self._num_done : self._num_done + num_tokens]
+
+    def _take(self, states: Floats) -> bytes | None:
+        """Take a piece's hidden states, shape (tokens, width); return the vector after the last piece."""
+        self._pooler.add(states)
+        self._num_done += len(states)
+        return self._pooler.vector() if self._num_done == len(self._token_ids) else None
+
+
 def normalised(vector: Floats) -> bytes:
     """Return a vector scaled to L2 length 1, as little-endian float32.
 

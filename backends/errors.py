@@ -60,6 +60,9 @@ class PromptError(BackendError):
 class ContextLengthError(PromptError):
     """The prompt, or what it would need, is longer than the context.
 
+    Args:
+        param: The field, where it is not the prompt.
+
     Attributes:
         num_prompt_tokens: Tokens of the prompt, or a lower bound of them when it was not tokenized whole.
         context_length: Tokens that one sequence may hold.
@@ -67,13 +70,16 @@ class ContextLengthError(PromptError):
 
     code = "context_length_exceeded"
 
-    def __init__(self, *, num_prompt_tokens: int, context_length: int, is_lower_bound: bool = False) -> None:
+    def __init__(
+        self, *, num_prompt_tokens: int, context_length: int, is_lower_bound: bool = False, param: str | None = None
+    ) -> None:
+        subject, thing = ("the prompt", "the prompt") if param is None else (f"{param}: it", "it")
         at_least = "at least " if is_lower_bound else ""
         super().__init__(
-            f"the prompt has {at_least}{num_prompt_tokens} tokens but the context holds {context_length}; "
-            "shorten the prompt, or raise the model's context_length (mlxr models set) or generation.context_length in "
+            f"{subject} has {at_least}{num_prompt_tokens} tokens but the context holds {context_length}; "
+            f"shorten {thing}, or raise the model's context_length (mlxr models set) or generation.context_length in "
             "the config, if the model allows more",
-            param="messages",
+            param=param or "messages",
         )
         self.num_prompt_tokens = num_prompt_tokens
         self.context_length = context_length

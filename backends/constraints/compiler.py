@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from backends.base import Tokenizer
-from backends.constraints.assembly import assembled
-from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource
+from backends.constraints.grammar import AnswerGrammar, assembled
 from backends.constraints.matcher import GrammarMatcher, dead_end, library_error
 from backends.errors import ConstraintError
 from backends.logits import Matcher
+from backends.wire.request import Constraint, ConstraintKind
 
 COMPILE_DEADLINE_S = 2.0
 """What a grammar may take, from the moment at which its compilation begins."""
@@ -144,7 +144,7 @@ class ConstraintCompiler:
 
     def warm_up(self) -> None:
         """Start to build the vocabulary, so that the first grammar does not wait for it."""
-        self.submit(AnswerGrammar(GrammarSource(GrammarKind.REGEX, "a", "warm_up")))
+        self.submit(AnswerGrammar(Constraint(ConstraintKind.REGEX, "a", "warm_up")))
 
     def submit(self, grammar: AnswerGrammar) -> PendingMatcher:
         """Have a grammar compiled; ask the result for it by `poll`."""

@@ -1,48 +1,33 @@
-"""What can constrain an answer, and the caps that a request's constraint must keep before anything compiles it.
+"""What a whole answer must match, and the form of it that llguidance takes."""
 
-Pure: no llguidance in here, so the gateway may check a request's caps as well.
-"""
-
-import enum
+import json
 import re
 from collections.abc import Iterator
+from typing import Any, assert_never
 
 import msgspec
+from llguidance import LLMatcher
 
+from backends.constraints.gbnf import lark_from_gbnf
 from backends.constraints.limits import MAX_PAREN_DEPTH, MAX_REPETITION, check_size
+from backends.constraints.schema import prepared_schema
 from backends.errors import ConstraintError
-from backends.wire.request import Constraint
+from backends.wire.request import Constraint, ConstraintKind
 
 MAX_LARK_BYTES = 1 << 20
 """Grammars for tool calls are written by mlxr around the schemas of up to a few hundred tools."""
 
 _REGEX_PART = re.compile(r"\\.|\[\^?\]?|[\]()]|\{ *([0-9]*) *,? *([0-9]*) *\}", re.DOTALL)
 _MAX_DIGITS = 20
+_TEXT = "text"
+_CALLS = "calls"
+_OBJECT_SCHEMA = '{"type": "object"}'
+_OPTIONS = '%llguidance {"no_forcing": true}\n'
+"""Leave it to the model how a text that must come is cut into tokens.
 
-
-class GrammarKind(enum.StrEnum):
-    """How the text of a source is to be read."""
-
-    JSON_OBJECT = "json_object"
-    JSON_SCHEMA = "json_schema"
-    GBNF = "gbnf"
-    REGEX = "regex"
-    LARK = "lark"
-
-
-class GrammarSource(msgspec.Struct, frozen=True):
-    """One grammar, not compiled yet.
-
-    Attributes:
-        kind: How `text` is to be read.
-        text: The JSON schema as JSON, the GBNF, the regular expression, or the Lark grammar with a rule `start`; ""
-            for json_object.
-        param: The request's field that it comes from, for errors.
-    """
-
-    kind: GrammarKind
-    text: str
-    param: str
+Otherwise llguidance would work out all of that text again for every token and have it tokenized: 14 ms for a constant
+of 60 kB, and hundreds for what a nested repetition forces.
+"""
 
 
 class AnswerGrammar(msgspec.Struct, frozen=True):
@@ -54,8 +39,8 @@ class AnswerGrammar(msgspec.Struct, frozen=True):
         opening: Lark rules `opening` and `head`: what comes before either, and then before text; None = nothing.
     """
 
-    text: GrammarSource | None
-    calls: GrammarSource | None = None
+    text: Constraint | None
+    calls: Constraint | None = None
     opening: str | None = None
 
     @property
@@ -66,12 +51,55 @@ class AnswerGrammar(msgspec.Struct, frozen=True):
         return source.param
 
 
-def source_of(constraint: Constraint) -> GrammarSource:
-    """Return the source that a request's constraint stands for."""
-    return GrammarSource(GrammarKind(constraint.kind.value), constraint.text, constraint.param)
+def assembled(grammar: AnswerGrammar) -> str:
+    """Return the JSON text of a list of grammars, llguidance's own form.
+
+    Args:
+        grammar: What the answer must match.
+
+    Raises:
+        ConstraintError: A source breaks a cap, or cannot be kept.
+    """
+    bodies, choices = [], []
+    for name, source, head in ((_TEXT, grammar.text, "head "), (_CALLS, grammar.calls, "")):
+        if source is not None:
+            bodies.append({"name": name, **_body(source)})
+            choices.append(f"{head if grammar.opening else ''}@{name}")
+    opening = "opening " if grammar.opening else ""
+    start = f"start: {opening}({' | '.join(choices)})\n{grammar.opening or ''}"
+    return json.dumps({"grammars": [{"lark_grammar": _OPTIONS + start}, *bodies]})
 
 
-def check_regex(text: str, *, param: str) -> None:
+def inline_schema(schema: dict[str, Any], *, param: str) -> str:
+    """Return a JSON schema as an expression for use in a rule (not a terminal) of a Lark grammar.
+
+    Raises:
+        ConstraintError: It breaks a cap, or cannot be kept.
+    """
+    prepared = prepared_schema(schema, param=param)
+    return f"%json {json.dumps(prepared)}"
+
+
+def _body(source: Constraint) -> dict[str, Any]:
+    match source.kind:
+        case ConstraintKind.JSON_OBJECT:
+            return {"json_schema": prepared_schema(_OBJECT_SCHEMA, param=source.param)}
+        case ConstraintKind.JSON_SCHEMA:
+            return {"json_schema": prepared_schema(source.text, param=source.param)}
+        case ConstraintKind.GBNF:
+            return {"lark_grammar": lark_from_gbnf(source.text, param=source.param)}
+        case ConstraintKind.REGEX:
+            _check_regex(source.text, param=source.param)
+            grammar: dict[str, Any] = json.loads(LLMatcher.grammar_from_regex(source.text))["grammars"][0]
+            return {"lark_grammar": grammar["lark_grammar"]}
+        case ConstraintKind.LARK:
+            check_size(source.text, max_bytes=MAX_LARK_BYTES, param=source.param)
+            return {"lark_grammar": source.text}
+        case _:
+            assert_never(source.kind)
+
+
+def _check_regex(text: str, *, param: str) -> None:
     """Refuse a regular expression that is empty, too long, too deep or repeats too often.
 
     Whether it is well-formed is seen when it is compiled.

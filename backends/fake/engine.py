@@ -8,7 +8,7 @@ import random
 import signal
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,26 +77,13 @@ class FakeTokenizer(Tokenizer):
     max_token_bytes = len("<|im_start|>")
     bos_id = _IM_START
     infill: InfillTokens | None = None
+    end_ids = frozenset({_IM_END})
+    control_ids = _CONTROL_TEXTS
 
-    @property
-    def end_ids(self) -> frozenset[int]:
-        """Only the end-of-turn token."""
-        return frozenset({_IM_END})
-
-    @property
-    def control_ids(self) -> Mapping[str, int]:
-        """Both control tokens."""
-        return _CONTROL_TEXTS
-
-    def is_end(self, token_id: int) -> bool:
-        """Only the end-of-turn token ends."""
-        return token_id == _IM_END
-
-    def encode(self, text: str, *, add_bos: bool, parse_control: bool = True) -> list[int]:
-        """Return one id per byte; control texts become their id where they are to be parsed."""
-        token_ids = [_IM_START] if add_bos else []
+    def _encode(self, text: str, *, parse_control: bool) -> list[int]:
         if not parse_control:
-            return token_ids + list(text.encode())
+            return list(text.encode())
+        token_ids: list[int] = []
         rest = text
         while rest:
             at, control = min(((rest.find(c), c) for c in _CONTROL_TEXTS if c in rest), default=(len(rest), ""))
@@ -106,8 +93,7 @@ class FakeTokenizer(Tokenizer):
             rest = rest[at + len(control) :]
         return token_ids
 
-    def token_bytes(self, token_id: int) -> bytes:
-        """Return the byte itself."""
+    def _bytes_of(self, token_id: int) -> bytes:
         return bytes([token_id]) if token_id < _NUM_BYTES else b""
 
 

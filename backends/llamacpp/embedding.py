@@ -10,7 +10,7 @@ from collections.abc import Callable
 import llama_cpp
 import numpy as np
 
-from backends.embedding import Encoder, EncoderSpec, Floats, Pooler, normalised
+from backends.embedding import EncoderSpec, Floats, PiecewiseEncoder, normalised
 from backends.errors import EngineError
 from backends.llamacpp.adapters import LoraAdapter
 from backends.wire.request import Pooling
@@ -58,7 +58,7 @@ def sees_whole_texts(context: object) -> bool:
     return not has_cache or not llama_cpp.llama_get_causal_attn(context)
 
 
-class LlamaCppEncoder(Encoder):
+class LlamaCppEncoder(PiecewiseEncoder):
     """See the module.
 
     Args:
@@ -83,10 +83,10 @@ class LlamaCppEncoder(Encoder):
         num_threads: int,
         adapter: LoraAdapter | None = None,
     ) -> None:
+        super().__init__(spec)
         self._is_whole = is_whole
         self._step_tokens = spec.max_tokens if is_whole else min(step_tokens, spec.max_tokens)
         self._width = llama_cpp.llama_model_n_embd_out(model)
-        self._pooling = spec.pooling
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = spec.max_tokens
         params.n_batch = params.n_ubatch = self._step_tokens
@@ -106,9 +106,6 @@ class LlamaCppEncoder(Encoder):
         if adapter is not None:
             adapter.apply_to(self._context)
         self._batch: llama_cpp.llama_batch | None = llama_cpp.llama_batch_init(self._step_tokens, 0, 1)
-        self._token_ids: list[int] = []
-        self._num_done = 0
-        self._pooler = Pooler(spec.pooling)
         self._should_abort: Callable[[], bool] | None = None
         # Kept here, because the library keeps no reference of its own.
         self._on_abort = llama_cpp.ggml_abort_callback(lambda _data: self._is_abort_wanted())
@@ -116,21 +113,15 @@ class LlamaCppEncoder(Encoder):
 
     def start(self, token_ids: list[int]) -> None:
         """Begin with an input."""
-        self._token_ids = token_ids
-        self._num_done = 0
-        self._pooler = Pooler(self._pooling)
+        super().start(token_ids)
         memory = llama_cpp.llama_get_memory(self._context)
         if memory:
             llama_cpp.llama_memory_clear(memory, False)
 
     def step(self, max_tokens: int, should_abort: Callable[[], bool]) -> bytes | None:
-        """Evaluate the next piece, or the whole input where the model sees it as a whole.
-
-        Raises:
-            EngineError: llama_decode failed.
-        """
+        """Evaluate the next piece, or the whole input where the model sees it as a whole."""
         limit = self._step_tokens if self._is_whole else min(max_tokens, self._step_tokens)
-        piece = self._token_ids[self._num_done : self._num_done + limit]
+        piece = self._next_piece(limit)
         self._fill_batch(piece)
         self._should_abort = should_abort
         status = llama_cpp.llama_decode(self._context, self._batch)
@@ -141,9 +132,7 @@ class LlamaCppEncoder(Encoder):
             raise EngineError(f"llama.cpp could not embed the input: status {status}")
         if self._is_whole:
             return normalised(self._pooled_by_library())
-        self._pooler.add(self._states(len(piece)))
-        self._num_done += len(piece)
-        return self._pooler.vector() if self._num_done == len(self._token_ids) else None
+        return self._take(self._states(len(piece)))
 
     def close(self) -> None:
         """Free batch and context."""

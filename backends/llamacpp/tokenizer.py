@@ -29,7 +29,6 @@ class LlamaCppTokenizer(Tokenizer):
         template = llama_cpp.llama_model_chat_template(model, None)
         self.chat_template = template.decode(errors="replace") if template else None
         self.infill = _infill_tokens(vocab)
-        self._pieces: dict[int, bytes] = {}
 
     @functools.cached_property
     def end_ids(self) -> frozenset[int]:
@@ -52,27 +51,17 @@ class LlamaCppTokenizer(Tokenizer):
         """Tell whether the library counts the token among the ends of a generation."""
         return bool(llama_cpp.llama_vocab_is_eog(self._vocab, token_id))
 
-    def encode(self, text: str, *, add_bos: bool, parse_control: bool = True) -> list[int]:
-        """Return token ids; BOS is added here and not by the library, so that both engines follow one rule."""
+    def _encode(self, text: str, *, parse_control: bool) -> list[int]:
         data = text.encode()
         capacity = len(data) + 16
         while True:
             tokens = (llama_cpp.llama_token * capacity)()
             num = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, capacity, False, parse_control)
             if num >= 0:
-                break
+                return list(tokens[:num])
             capacity = -num
-        token_ids = list(tokens[:num])
-        return [self.bos_id, *token_ids] if add_bos and self.bos_id is not None else token_ids
 
-    def token_bytes(self, token_id: int) -> bytes:
-        """Return the token's piece, b"" for control tokens."""
-        piece = self._pieces.get(token_id)
-        if piece is None:
-            piece = self._pieces[token_id] = self._piece(token_id)
-        return piece
-
-    def _piece(self, token_id: int) -> bytes:
+    def _bytes_of(self, token_id: int) -> bytes:
         size = _PIECE_BYTES
         while True:
             buffer = ctypes.create_string_buffer(size)

@@ -8,7 +8,7 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm.models.cache import make_prompt_cache
 
-from backends.embedding import Encoder, EncoderSpec, Floats, Pooler
+from backends.embedding import EncoderSpec, Floats, PiecewiseEncoder
 from backends.errors import EngineError, UnsupportedByModelError
 from backends.mlx.library import mlx_errors
 
@@ -29,7 +29,7 @@ def closing_ids(wrapper: Any) -> tuple[int, ...]:
     return ()
 
 
-class MLXEncoder(Encoder):
+class MLXEncoder(PiecewiseEncoder):
     """See the module.
 
     Args:
@@ -42,38 +42,26 @@ class MLXEncoder(Encoder):
     def __init__(self, model: Any, spec: EncoderSpec, *, step_tokens: int) -> None:
         self._model = model
         self._decoder = _decoder_of(model)
-        self._spec = spec
+        super().__init__(spec)
         self._max_step_tokens = step_tokens
         self._piece_tokens = min(FIRST_STEP_TOKENS, step_tokens)
-        self._token_ids: list[int] = []
-        self._num_done = 0
         self._cache: list[Any] = []
-        self._pooler = Pooler(spec.pooling)
 
     def start(self, token_ids: list[int]) -> None:
         """Begin with an input."""
-        self._token_ids = token_ids
-        self._num_done = 0
-        self._pooler = Pooler(self._spec.pooling)
+        super().start(token_ids)
         with mlx_errors(EngineError, "make a cache for the input"):
             self._cache = list(make_prompt_cache(self._model))
 
     def step(self, max_tokens: int, should_abort: Callable[[], bool]) -> bytes | None:
-        """Evaluate the next piece.
-
-        Raises:
-            EngineError: The model code or mlx failed.
-        """
+        """Evaluate the next piece."""
         del should_abort  # nothing to be done inside a piece; pieces are kept short instead
-        num_tokens = min(max_tokens, self._piece_tokens)
-        piece = self._token_ids[self._num_done : self._num_done + num_tokens]
+        piece = self._next_piece(min(max_tokens, self._piece_tokens))
         started_at = time.monotonic()
         with mlx_errors(EngineError, "embed the input"):
             states = self._states(piece)
         self._adapt(len(piece), time.monotonic() - started_at)
-        self._pooler.add(states)
-        self._num_done += len(piece)
-        return self._pooler.vector() if self._num_done == len(self._token_ids) else None
+        return self._take(states)
 
     def close(self) -> None:
         """Drop the cache."""

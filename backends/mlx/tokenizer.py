@@ -44,8 +44,7 @@ class MLXTokenizer(Tokenizer):
         self._control_ids = frozenset(hf.all_special_ids) | {i for i, token in added.items() if token.special}
         self._added_ids = frozenset(added)
         self.infill = _infill_tokens(hf.get_vocab())
-        self._bytes_of = _byte_level_bytes if _is_byte_level(hf) else _sentencepiece_bytes
-        self._pieces: dict[int, bytes] = {}
+        self._unwritten = _byte_level_bytes if _is_byte_level(hf) else _sentencepiece_bytes
 
     @property
     def end_ids(self) -> frozenset[int]:
@@ -62,27 +61,15 @@ class MLXTokenizer(Tokenizer):
         """Length of the longest token as it is stored; byte-level ones are stored longer than they are."""
         return max(len((text or "").encode()) for text in self._token_texts)
 
-    def is_end(self, token_id: int) -> bool:
-        """Tell whether the model's config counts the token among its ends."""
-        return token_id in self._end_ids
-
-    def encode(self, text: str, *, add_bos: bool, parse_control: bool = True) -> list[int]:
-        """Return token ids; BOS is added here, by the same rule as on the other engine."""
+    def _encode(self, text: str, *, parse_control: bool) -> list[int]:
         token_ids: list[int] = self._hf.encode(text, add_special_tokens=False, split_special_tokens=not parse_control)
-        return [self.bos_id, *token_ids] if add_bos and self.bos_id is not None else token_ids
+        return token_ids
 
-    def token_bytes(self, token_id: int) -> bytes:
-        """Return the token's bytes, b"" for control tokens."""
-        piece = self._pieces.get(token_id)
-        if piece is None:
-            piece = self._pieces[token_id] = self._piece(token_id)
-        return piece
-
-    def _piece(self, token_id: int) -> bytes:
+    def _bytes_of(self, token_id: int) -> bytes:
         if token_id in self._control_ids or not 0 <= token_id < self.vocab_size:
             return b""
         text = self._token_texts[token_id] or ""
-        return text.encode() if token_id in self._added_ids else self._bytes_of(text)
+        return text.encode() if token_id in self._added_ids else self._unwritten(text)
 
 
 def _chat_template(hf: Any) -> str | None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from backends.constraints.assembly import inline_schema
+from backends.constraints.grammar import inline_schema
 
 _PARAM = "tools"
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from backends.base import Tokenizer
 from backends.constraints.compiler import ConstraintCompiler, PendingMatcher
-from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource, source_of
+from backends.constraints.grammar import AnswerGrammar
 from backends.errors import PromptError
 from backends.logits import LogitsEditor, Matcher, needs_editor
 from backends.output.answer import RunningAnswer, TokenText
@@ -20,7 +20,7 @@ from backends.prompting.intake import Intake, PreparedPrompt
 from backends.sequence import Sequence
 from backends.wire.messages import Failed, Generate, LoadedModel
 from backends.wire.prompts import ForkPrompt
-from backends.wire.request import ToolChoice
+from backends.wire.request import Constraint, ConstraintKind, ToolChoice
 
 
 class _Pending(NamedTuple):
@@ -113,13 +113,13 @@ class Admission:
         constraint, output = message.spec.constraint, message.spec.output
         tools = None if output is None else output.tools
         must_call = tools is not None and tools.choice is ToolChoice.REQUIRED
-        text = None if constraint is None or must_call else source_of(constraint)
+        text = None if constraint is None or must_call else constraint
         if text is None and not must_call:
             return None
         output_format, control_ids = self.intake.renderer.format, self._tokenizer.control_ids
         calls = None
         if tools is not None:
-            calls = GrammarSource(GrammarKind.LARK, tool_grammar(output_format, tools, control_ids), "tools")
+            calls = Constraint(ConstraintKind.LARK, tool_grammar(output_format, tools, control_ids), "tools")
         if prompt.rendered is None:
             return AnswerGrammar(text, calls)
         thinking = output_format.thinking_after(prompt.rendered.text)

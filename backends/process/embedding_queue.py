@@ -5,13 +5,13 @@ embeds them in order. Not the engine's part (`embedding`), not the batcher's: a 
 """
 
 import dataclasses
-import math
 from collections import deque
 from collections.abc import Callable
 
 from backends.base import LoadedEngine
 from backends.embedding import Encoder, EncoderSpec
 from backends.errors import BackendError, ContextLengthError, PromptError, UnsupportedByModelError
+from backends.prompting.intake import Intake
 from backends.wire.messages import (
     Aborted,
     Embed,
@@ -27,8 +27,6 @@ from backends.wire.messages import (
 from backends.wire.output import Output
 from backends.wire.request import Pooling
 
-QUICK_BYTES_PER_TOKEN = 8
-"""Texts up to this many bytes per token of the context are tokenized without a look at the longest token."""
 FIRST_MIXED_TOKENS = 8
 """Tokens that are embedded between two steps of running sequences, before it is known how long that takes."""
 MAX_MIXED_TOKENS = 128
@@ -65,9 +63,10 @@ class EmbeddingQueue:
         clock: Monotonic seconds.
     """
 
-    def __init__(self, engine: LoadedEngine, model: LoadedModel, clock: Callable[[], float]) -> None:
+    def __init__(self, engine: LoadedEngine, model: LoadedModel, intake: Intake, clock: Callable[[], float]) -> None:
         self._engine = engine
         self._model = model
+        self._intake = intake
         self._clock = clock
         self._jobs: deque[_Job] = deque()
         self._mixed_tokens = FIRST_MIXED_TOKENS
@@ -176,14 +175,18 @@ class EmbeddingQueue:
         index = len(job.inputs)
         param = "input" if len(job.message.inputs) == 1 else f"input[{index}]"
         given = job.message.inputs[index]
-        token_ids = self._checked(given, param) if isinstance(given, list) else self._encoded(given, param, job)
+        if isinstance(given, list):
+            self._intake.check_ids(given, param)
+        token_ids = given if isinstance(given, list) else self._encoded(given, param, job)
         if not token_ids:
             raise PromptError(f"{param}: it is empty after tokenization; send at least one token", param=param)
         if len(token_ids) > self._model.context_length and job.message.truncates:
             closing = self._engine.closing_ids if isinstance(given, str) else []
             return [*token_ids[: self._model.context_length - len(closing)], *closing]
         if len(token_ids) > self._model.context_length:
-            raise _too_long(param, len(token_ids), self._model.context_length)
+            raise ContextLengthError(
+                num_prompt_tokens=len(token_ids), context_length=self._model.context_length, param=param
+            )
         return token_ids
 
     def _encoded(self, text: str, param: str, job: _Job) -> list[int]:
@@ -197,43 +200,14 @@ class EmbeddingQueue:
         return self._encode(text, param)
 
     def _encode(self, text: str, param: str) -> list[int]:
-        """Tokenize a text with the special tokens that the model wants around it; control tokens in it are text.
-
-        Megabytes are refused without being tokenized: a text of N bytes has at least N / max_token_bytes tokens.
-        """
-        tokenizer = self._engine.tokenizer
+        """Tokenize a text with the special tokens that the model wants around it; control tokens in it are text."""
+        self._intake.check_size(text, param)
         num_bytes = len(text.encode())
-        if num_bytes > self._model.context_length * QUICK_BYTES_PER_TOKEN:
-            at_least = math.ceil(num_bytes / max(1, tokenizer.max_token_bytes))
-            if at_least > self._model.context_length:
-                raise _too_long(param, at_least, self._model.context_length, is_lower_bound=True)
         if num_bytes > MAX_INPUT_BYTES:
             raise PromptError(
                 f"{param}: {num_bytes} bytes, but one input may have {MAX_INPUT_BYTES}; embed the text in parts",
                 param=param,
             )
+        tokenizer = self._engine.tokenizer
         token_ids = tokenizer.encode(text, add_bos=tokenizer.adds_bos, parse_control=False)
         return [*token_ids, *self._engine.closing_ids]
-
-    def _checked(self, token_ids: list[int], param: str) -> list[int]:
-        for token_id in token_ids:
-            if not 0 <= token_id < self._model.vocab_size:
-                raise PromptError(
-                    f"{param}: token id {token_id} is not in the vocabulary (0 to {self._model.vocab_size - 1})",
-                    param=param,
-                )
-        return token_ids
-
-
-def _too_long(param: str, num_tokens: int, context_length: int, *, is_lower_bound: bool = False) -> BackendError:
-    error = ContextLengthError(
-        num_prompt_tokens=num_tokens, context_length=context_length, is_lower_bound=is_lower_bound
-    )
-    at_least = "at least " if is_lower_bound else ""
-    remedy = (
-        "shorten it, or raise the model's context_length (mlxr models set) or generation.context_length in the config, "
-        "if the model allows more"
-    )
-    error.args = (f"{param}: it has {at_least}{num_tokens} tokens but the context holds {context_length}; {remedy}",)
-    error.param = param
-    return error

@@ -71,7 +71,7 @@ class Serving:
         self._can_generate = model.can_generate
         self._clock = clock
         self._admission = Admission(engine.tokenizer, model)
-        self._embeddings = EmbeddingQueue(engine, model, clock)
+        self._embeddings = EmbeddingQueue(engine, model, self._admission.intake, clock)
         self._batch = BatchRunner(engine, batcher, saved, clock)
         self._batcher = batcher
         self._answers: dict[int, RunningAnswer] = {}

@@ -100,10 +100,13 @@ class Intake:
         self.check_size(text)
         return self._tokenizer.encode(text, add_bos=self._adds_bos(text))
 
-    def check_size(self, text: str) -> None:
+    def check_size(self, text: str, param: str | None = None) -> None:
         """Refuse megabytes without tokenizing them (a SentencePiece tokenizer takes minutes for one).
 
         A text of N bytes has at least N / max_token_bytes tokens.
+
+        Args:
+            param: The field of a text that is embedded; None = it is a prompt, which leaves room for an answer.
 
         Raises:
             ContextLengthError: As said; the number in it is the lower bound.
@@ -112,9 +115,9 @@ class Intake:
         if num_bytes <= self._context_length * _QUICK_BYTES_PER_TOKEN:
             return
         at_least = math.ceil(num_bytes / max(1, self._tokenizer.max_token_bytes))
-        if at_least >= self._context_length:
+        if at_least > self._context_length - (param is None):
             raise ContextLengthError(
-                num_prompt_tokens=at_least, context_length=self._context_length, is_lower_bound=True
+                num_prompt_tokens=at_least, context_length=self._context_length, is_lower_bound=True, param=param
             )
 
     def check_ids(self, token_ids: list[int], param: str) -> None:

@@ -74,12 +74,13 @@ class Pooling(enum.StrEnum):
 
 
 class ConstraintKind(enum.StrEnum):
-    """What kind of text a constraint is."""
+    """What kind of text a constraint is; LARK is what mlxr itself writes for calls, no request has it."""
 
     JSON_OBJECT = "json_object"
     JSON_SCHEMA = "json_schema"
     GBNF = "gbnf"
     REGEX = "regex"
+    LARK = "lark"
 
 
 class Constraint(msgspec.Struct, frozen=True, array_like=True):
@@ -87,7 +88,8 @@ class Constraint(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         kind: How `text` is to be read.
-        text: The JSON schema as JSON, the GBNF grammar, or the regular expression; "" for json_object.
+        text: The JSON schema as JSON, the GBNF grammar, the regular expression, or the Lark grammar with a rule
+            `start`; "" for json_object.
         param: The request's field that carries it, for errors.
     """
 

@@ -11,9 +11,10 @@ import pytest
 
 from backends.base import Tokenizer
 from backends.constraints.compiler import ConstraintCompiler
-from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource
+from backends.constraints.grammar import AnswerGrammar
 from backends.errors import ConstraintError
 from backends.logits import Matcher
+from backends.wire.request import Constraint, ConstraintKind
 from tests.support import tiny_model
 
 Compile = Callable[..., Matcher]
@@ -44,15 +45,11 @@ class ByteTokenizer(Tokenizer):
     def max_token_bytes(self) -> int:
         return 12
 
-    def is_end(self, token_id: int) -> bool:
-        return token_id in self.end_ids
-
-    def encode(self, text: str, *, add_bos: bool, parse_control: bool = True) -> list[int]:
-        assert not add_bos
+    def _encode(self, text: str, *, parse_control: bool) -> list[int]:
         assert not parse_control
         return list(text.encode())
 
-    def token_bytes(self, token_id: int) -> bytes:
+    def _bytes_of(self, token_id: int) -> bytes:
         if token_id < 256:
             return bytes([token_id])
         return b" t" if token_id == 256 else b""
@@ -91,11 +88,11 @@ class Sampler:
 
 
 def compiled(
-    compiler: ConstraintCompiler, kind: GrammarKind, text: str | dict[str, Any], *, opening: str | None = None
+    compiler: ConstraintCompiler, kind: ConstraintKind, text: str | dict[str, Any], *, opening: str | None = None
 ) -> Matcher:
     """Return the matcher of a text, waiting for it; raises what the compiler answers."""
     text = text if isinstance(text, str) else json.dumps(text)
-    return matcher_of(compiler, AnswerGrammar(GrammarSource(kind, text, "response_format"), opening=opening))
+    return matcher_of(compiler, AnswerGrammar(Constraint(kind, text, "response_format"), opening=opening))
 
 
 def matcher_of(compiler: ConstraintCompiler, grammar: AnswerGrammar) -> Matcher:
@@ -133,7 +130,7 @@ def compiler() -> Iterator[ConstraintCompiler]:
 
 @pytest.fixture
 def compile_(compiler: ConstraintCompiler) -> Compile:
-    def get(kind: GrammarKind, text: str | dict[str, Any] = "", *, opening: str | None = None) -> Matcher:
+    def get(kind: ConstraintKind, text: str | dict[str, Any] = "", *, opening: str | None = None) -> Matcher:
         return compiled(compiler, kind, text, opening=opening)
 
     return get

@@ -3,29 +3,29 @@ import time
 
 import pytest
 
-from backends.constraints.assembly import assembled
 from backends.constraints.compiler import STUCK_AFTER_S, ConstraintCompiler
-from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource
+from backends.constraints.grammar import AnswerGrammar, assembled
 from backends.errors import ConstraintError
+from backends.wire.request import Constraint, ConstraintKind
 from tests.backends.constraints.conftest import ByteTokenizer, Compile, compiled, matcher_of, matches
 
-DIGITS = GrammarSource(GrammarKind.REGEX, "[0-9]+", "regex")
+DIGITS = Constraint(ConstraintKind.REGEX, "[0-9]+", "regex")
 
 
 @pytest.mark.parametrize(
     ("kind", "text", "answers", "others"),
     [
-        (GrammarKind.JSON_OBJECT, "", ["{}", '{"a": [1, null]}', '{\n  "a": "x"\n}'], ["", "[]", "1", "{", "{}{}"]),
-        (GrammarKind.JSON_SCHEMA, {"enum": ["a", 1, None]}, ['"a"', "1", "null"], ['"b"', "2", ""]),
-        (GrammarKind.REGEX, r"\d{3}-\d{4}", ["555-1234"], ["555", "555-12345", ""]),
-        (GrammarKind.REGEX, "\\/\nstart: /b", ["/\nstart: /b"], ["b"]),
-        (GrammarKind.REGEX, "^a/b$", ["a/b"], ["a", "^a/b$"]),
-        (GrammarKind.GBNF, 'root ::= "a" x\nx ::= "b" x | "c"', ["ac", "abbc"], ["a", "abb"]),
-        (GrammarKind.LARK, 'start: "x" A+\nA: /[0-9]/\n', ["x1", "x12"], ["x", "1"]),
+        (ConstraintKind.JSON_OBJECT, "", ["{}", '{"a": [1, null]}', '{\n  "a": "x"\n}'], ["", "[]", "1", "{", "{}{}"]),
+        (ConstraintKind.JSON_SCHEMA, {"enum": ["a", 1, None]}, ['"a"', "1", "null"], ['"b"', "2", ""]),
+        (ConstraintKind.REGEX, r"\d{3}-\d{4}", ["555-1234"], ["555", "555-12345", ""]),
+        (ConstraintKind.REGEX, "\\/\nstart: /b", ["/\nstart: /b"], ["b"]),
+        (ConstraintKind.REGEX, "^a/b$", ["a/b"], ["a", "^a/b$"]),
+        (ConstraintKind.GBNF, 'root ::= "a" x\nx ::= "b" x | "c"', ["ac", "abbc"], ["a", "abb"]),
+        (ConstraintKind.LARK, 'start: "x" A+\nA: /[0-9]/\n', ["x1", "x12"], ["x", "1"]),
     ],
 )
 def test_an_answer_matches_as_a_whole(
-    compile_: Compile, kind: GrammarKind, text: str, answers: list[str], others: list[str]
+    compile_: Compile, kind: ConstraintKind, text: str, answers: list[str], others: list[str]
 ) -> None:
     matcher = compile_(kind, text)
     assert [answer for answer in answers if not matches(matcher, answer)] == []
@@ -36,8 +36,8 @@ OPENING = 'opening: "so: "\nhead: "answer "\n'
 
 
 def test_an_opening_comes_before_calls_and_a_head_between_it_and_text(compiler: ConstraintCompiler) -> None:
-    calls = GrammarSource(GrammarKind.LARK, 'start: "call()"\n', "tools")
-    text = GrammarSource(GrammarKind.REGEX, "[0-9]+", "regex")
+    calls = Constraint(ConstraintKind.LARK, 'start: "call()"\n', "tools")
+    text = Constraint(ConstraintKind.REGEX, "[0-9]+", "regex")
     both = matcher_of(compiler, AnswerGrammar(text, calls, OPENING))
     assert matches(both, "so: answer 12")
     assert matches(both, "so: call()")
@@ -50,7 +50,7 @@ def test_an_opening_comes_before_calls_and_a_head_between_it_and_text(compiler: 
 
 
 def test_each_choice_gets_a_matcher_of_its_own(compile_: Compile) -> None:
-    first, second = compile_(GrammarKind.REGEX, "ab"), compile_(GrammarKind.REGEX, "ab")
+    first, second = compile_(ConstraintKind.REGEX, "ab"), compile_(ConstraintKind.REGEX, "ab")
     first.accept(ord("a"))
     assert matches(first, "b")
     assert matches(second, "ab")
@@ -85,8 +85,8 @@ def test_a_grammar_that_takes_too_long_is_refused_at_its_deadline_and_the_thread
 
 
 def test_a_cached_grammar_is_there_at_once(compiler: ConstraintCompiler) -> None:
-    compiled(compiler, GrammarKind.REGEX, "cached[0-9]+")
-    pending = compiler.submit(AnswerGrammar(GrammarSource(GrammarKind.REGEX, "cached[0-9]+", "response_format")))
+    compiled(compiler, ConstraintKind.REGEX, "cached[0-9]+")
+    pending = compiler.submit(AnswerGrammar(Constraint(ConstraintKind.REGEX, "cached[0-9]+", "response_format")))
     assert pending.poll(time.monotonic()) is not None
 
 
@@ -113,8 +113,8 @@ def test_a_failure_that_nobody_foresaw_is_an_error_and_the_next_grammar_compiles
     compiler = ConstraintCompiler(ByteTokenizer())
     try:
         with pytest.raises(ConstraintError, match="failed"):
-            compiled(compiler, GrammarKind.REGEX, "a")
-        assert matches(compiled(compiler, GrammarKind.REGEX, "a"), "a")
+            compiled(compiler, ConstraintKind.REGEX, "a")
+        assert matches(compiled(compiler, ConstraintKind.REGEX, "a"), "a")
         assert broken_threads.acquire(timeout=10)
     finally:
         compiler.close()

@@ -3,8 +3,8 @@ import re
 import pytest
 
 from backends.constraints.gbnf import lark_from_gbnf
-from backends.constraints.grammar import GrammarKind
 from backends.errors import ConstraintError
+from backends.wire.request import ConstraintKind
 from tests.backends.constraints.conftest import Compile, Sampler, matches
 
 LIST = r"[0-9]{1,3}(?:,[0-9]{1,3})*"
@@ -46,7 +46,7 @@ ws ::= | " " | "\n" [ \t]{0,20}
 def test_a_grammar_means_what_it_means_to_llama_cpp(
     compile_: Compile, grammar: str, answers: list[str], others: list[str]
 ) -> None:
-    matcher = compile_(GrammarKind.GBNF, grammar)
+    matcher = compile_(ConstraintKind.GBNF, grammar)
     assert [answer for answer in answers if not matches(matcher, answer)] == []
     assert [other for other in others if matches(matcher, other)] == []
 
@@ -54,7 +54,7 @@ def test_a_grammar_means_what_it_means_to_llama_cpp(
 @pytest.mark.parametrize("seed", range(20))
 def test_random_answers_match_a_grammar(compile_: Compile, seed: int) -> None:
     grammar = 'root ::= item ("," item)*\nitem ::= [0-9]{1,3} | "(" root ")"'
-    matcher = compile_(GrammarKind.GBNF, grammar)
+    matcher = compile_(ConstraintKind.GBNF, grammar)
     answer = Sampler(seed, {")": 6, "(": -4}).answer(matcher, max_tokens=300)
     assert answer is not None
     text, before = answer.decode(), ""

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from backends.constraints.compiler import COMPILE_DEADLINE_S, ConstraintCompiler
-from backends.constraints.grammar import GrammarKind
 from backends.errors import ConstraintError
+from backends.wire.request import ConstraintKind
 from tests.backends.constraints.conftest import Compile, compiled, matches
 
 MAX_MASK_S = 1.0
@@ -170,19 +170,19 @@ REFUSED_LARK = {
 REFUSED = [
     (kind, text)
     for kind, cases in (
-        (GrammarKind.GBNF, REFUSED_GRAMMARS),
-        (GrammarKind.REGEX, REFUSED_EXPRESSIONS),
-        (GrammarKind.JSON_SCHEMA, REFUSED_SCHEMAS),
-        (GrammarKind.LARK, REFUSED_LARK),
+        (ConstraintKind.GBNF, REFUSED_GRAMMARS),
+        (ConstraintKind.REGEX, REFUSED_EXPRESSIONS),
+        (ConstraintKind.JSON_SCHEMA, REFUSED_SCHEMAS),
+        (ConstraintKind.LARK, REFUSED_LARK),
     )
     for text in cases.values()
 ]
 FOLLOWED = [
     (kind, text)
     for kind, cases in (
-        (GrammarKind.GBNF, FOLLOWED_GRAMMARS),
-        (GrammarKind.REGEX, FOLLOWED_EXPRESSIONS),
-        (GrammarKind.JSON_SCHEMA, FOLLOWED_SCHEMAS),
+        (ConstraintKind.GBNF, FOLLOWED_GRAMMARS),
+        (ConstraintKind.REGEX, FOLLOWED_EXPRESSIONS),
+        (ConstraintKind.JSON_SCHEMA, FOLLOWED_SCHEMAS),
     )
     for text in cases.values()
 ]
@@ -198,7 +198,7 @@ def names(*groups: dict[str, Any]) -> list[str]:
     ids=names(REFUSED_GRAMMARS, REFUSED_EXPRESSIONS, REFUSED_SCHEMAS, REFUSED_LARK),
 )
 def test_refused_within_the_deadline_by_a_short_message(
-    compiler: ConstraintCompiler, compile_: Compile, kind: GrammarKind, text: str
+    compiler: ConstraintCompiler, compile_: Compile, kind: ConstraintKind, text: str
 ) -> None:
     started_at = time.monotonic()
     with pytest.raises(ConstraintError) as caught:
@@ -207,13 +207,13 @@ def test_refused_within_the_deadline_by_a_short_message(
     assert "did not compile" not in str(caught.value)
     assert len(str(caught.value)) < 500
     assert caught.value.param == "response_format"
-    assert matches(compiled(compiler, GrammarKind.REGEX, "a"), "a")  # the thread goes on
+    assert matches(compiled(compiler, ConstraintKind.REGEX, "a"), "a")  # the thread goes on
 
 
 @pytest.mark.parametrize(
     ("kind", "text"), FOLLOWED, ids=names(FOLLOWED_GRAMMARS, FOLLOWED_EXPRESSIONS, FOLLOWED_SCHEMAS)
 )
-def test_followed_at_a_bounded_cost_per_token(compile_: Compile, kind: GrammarKind, text: str) -> None:
+def test_followed_at_a_bounded_cost_per_token(compile_: Compile, kind: ConstraintKind, text: str) -> None:
     """Or given up on the way with an error, where only the answer shows how complex it is."""
     started_at = time.monotonic()
     matcher = compile_(kind, text)

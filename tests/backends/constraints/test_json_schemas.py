@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backends.constraints.compiler import ConstraintCompiler
-from backends.constraints.grammar import GrammarKind
 from backends.errors import ConstraintError
+from backends.wire.request import ConstraintKind
 from tests.backends.constraints.conftest import Compile, Sampler, compiled, matches
 
 NUM_SCHEMAS = 220
@@ -111,7 +111,7 @@ def test_every_finished_answer_validates(compiler: ConstraintCompiler) -> None:
         schema = schema if isinstance(schema, dict) else {}
         schema = {**schema, "$defs": {"node": NODE}}
         try:
-            matcher = compiled(compiler, GrammarKind.JSON_SCHEMA, schema)
+            matcher = compiled(compiler, ConstraintKind.JSON_SCHEMA, schema)
         except ConstraintError:
             num_refused += 1
             return
@@ -170,7 +170,7 @@ def test_what_cannot_be_kept_is_refused(compile_: Compile, keyword: dict[str, An
     if keyword == {"$ref": "#"}:
         schema = keyword
     with pytest.raises(ConstraintError) as caught:
-        compile_(GrammarKind.JSON_SCHEMA, schema)
+        compile_(ConstraintKind.JSON_SCHEMA, schema)
     assert caught.value.param == "response_format"
     assert str(caught.value).startswith("response_format")
 
@@ -213,13 +213,13 @@ def test_what_cannot_be_kept_is_refused(compile_: Compile, keyword: dict[str, An
 def test_what_can_be_kept_is_kept(
     compile_: Compile, schema: dict[str, Any], answers: list[str], others: list[str]
 ) -> None:
-    matcher = compile_(GrammarKind.JSON_SCHEMA, json.dumps(schema))
+    matcher = compile_(ConstraintKind.JSON_SCHEMA, json.dumps(schema))
     assert [answer for answer in answers if not matches(matcher, answer)] == []
     assert [other for other in others if matches(matcher, other)] == []
 
 
 def test_blanks_are_bounded(compile_: Compile) -> None:
-    matcher = compile_(GrammarKind.JSON_OBJECT)
+    matcher = compile_(ConstraintKind.JSON_OBJECT)
     assert matches(matcher, '{\n  "a": [\n\t\t1,\r\n 2\n]\n}')
     assert not matches(matcher, '{"a":  1}')
     assert not matches(matcher, "{\n\n}")

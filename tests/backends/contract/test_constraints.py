@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from backends.constraints.compiler import ConstraintCompiler
-from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource
+from backends.constraints.grammar import AnswerGrammar
 from backends.logits import Matcher
 from backends.wire.messages import Finished
-from backends.wire.request import SamplingParams
+from backends.wire.request import Constraint, ConstraintKind, SamplingParams
 from tests.backends.constraints.test_json_schemas import NODE, schemas
 from tests.support.engine_driver import EngineDriver
 
@@ -66,7 +66,7 @@ def test_every_finished_answer_validates(real_driver: EngineDriver) -> None:
 def _matcher(compiler: ConstraintCompiler, schema: dict[str, Any]) -> Matcher | None:
     """Return a fresh matcher, None for a schema that is refused."""
     pending = compiler.submit(
-        AnswerGrammar(GrammarSource(GrammarKind.JSON_SCHEMA, json.dumps(schema), "response_format"))
+        AnswerGrammar(Constraint(ConstraintKind.JSON_SCHEMA, json.dumps(schema), "response_format"))
     )
     pending.wait(10)
     result = pending.poll(0)

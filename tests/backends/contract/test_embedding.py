@@ -10,6 +10,7 @@ import pytest
 
 from backends.embedding import EncoderSpec
 from backends.process.embedding_queue import EmbeddingQueue
+from backends.prompting.intake import Intake
 from backends.wire.messages import Aborted, Embed, Embedded, Event, Failed, Finished
 from backends.wire.request import Pooling
 from tests.backends.conftest import CONTEXT_LENGTH, EngineUnderTest
@@ -36,7 +37,8 @@ def vector_of(loaded: EngineUnderTest, token_ids: list[int], pooling: Pooling, p
 
 def queue_of(loaded: EngineUnderTest) -> EmbeddingQueue:
     ticks = itertools.count()
-    return EmbeddingQueue(loaded.engine, loaded.model, lambda: next(ticks))
+    intake = Intake(loaded.engine.tokenizer, loaded.model)
+    return EmbeddingQueue(loaded.engine, loaded.model, intake, lambda: next(ticks))
 
 
 def events_of(loaded: EngineUnderTest, message: Embed) -> list[Event]:

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from backends.constraints.compiler import ConstraintCompiler
-from backends.constraints.grammar import AnswerGrammar, GrammarKind, GrammarSource
+from backends.constraints.grammar import AnswerGrammar
 from backends.output import formats
 from backends.output.formats import OutputFormat, Thinking
 from backends.output.grammar import answer_opening, tool_grammar
-from backends.wire.request import ToolChoice, ToolUse
+from backends.wire.request import Constraint, ConstraintKind, ToolChoice, ToolUse
 from tests.backends.constraints.conftest import ByteTokenizer, matcher_of, matches
 from tests.backends.output.answer_cases import FORMATS, TOOLS, parse
 
-NUMBER = GrammarSource(GrammarKind.REGEX, "[0-9]+", "regex")
+NUMBER = Constraint(ConstraintKind.REGEX, "[0-9]+", "regex")
 NOW = ToolUse(TOOLS, choice=ToolChoice.REQUIRED, named="now")
 CALL = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
 HARMONY = FORMATS["harmony"]
@@ -30,7 +30,7 @@ def compiler() -> Iterator[ConstraintCompiler]:
 def grammar_of(
     fmt: OutputFormat, thinking: Thinking, *, has_text: bool = True, has_calls: bool = False
 ) -> AnswerGrammar:
-    calls = GrammarSource(GrammarKind.LARK, tool_grammar(fmt, NOW, {}), "tools") if has_calls else None
+    calls = Constraint(ConstraintKind.LARK, tool_grammar(fmt, NOW, {}), "tools") if has_calls else None
     return AnswerGrammar(NUMBER if has_text else None, calls, answer_opening(fmt, {}, thinking))
 
 

@@ -30,10 +30,9 @@ class ThinkingTokenizer(ByteTokenizer):
     def control_ids(self) -> Mapping[str, int]:
         return {**super().control_ids, "<think>": THINK_ID, "</think>": END_THINK_ID}
 
-    def encode(self, text: str, *, add_bos: bool, parse_control: bool = True) -> list[int]:  # noqa: ARG002 - text has no control tokens
-        if text == "<think>":
-            return [THINK_ID]
-        return super().encode(text, add_bos=add_bos, parse_control=False)
+    def _encode(self, text: str, *, parse_control: bool) -> list[int]:
+        del parse_control  # texts have no control tokens
+        return [THINK_ID] if text == "<think>" else super()._encode(text, parse_control=False)
 
 
 class PlainTokenizer(ThinkingTokenizer):
@@ -43,8 +42,9 @@ class PlainTokenizer(ThinkingTokenizer):
     def control_ids(self) -> Mapping[str, int]:
         return ByteTokenizer().control_ids
 
-    def encode(self, text: str, *, add_bos: bool, parse_control: bool = True) -> list[int]:  # noqa: ARG002 - text has no control tokens
-        return ByteTokenizer.encode(self, text, add_bos=add_bos, parse_control=False)
+    def _encode(self, text: str, *, parse_control: bool) -> list[int]:
+        del parse_control
+        return ByteTokenizer._encode(self, text, parse_control=False)
 
 
 def first_tokens(tokenizer: ByteTokenizer, *, enable_thinking: bool | None = None) -> set[int]:
