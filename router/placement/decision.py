@@ -3,7 +3,7 @@
 No I/O, clock or log in here: the supervisor asks with what it knows and performs the answer. Residency is exclusive:
 all workers that have a model (loading, resident, draining or stopping) have the same target; standby workers do not
 count. Who goes first among those that wait, and to which worker, stands in `dispatching`; "first" below means in its
-gate order, and "urgent" is what it says there: interactive, or background and aged.
+serving order, and "urgent" is what it says there: interactive, or background and aged.
 
 The decision, in order; the numbers stand in the code:
     1. No worker serves, one is stopping: wait until it is gone and its memory back.
@@ -36,13 +36,13 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 
 from router.models.targets import Target
-from router.placement.dispatching import Dispatch, dispatches_for, gate_order
+from router.placement.dispatching import Dispatch, dispatches_for, serving_order
 from router.placement.keep_alive import expires_at
 from router.placement.lifecycle import WorkerState
 from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest
 
 _GETTING_READY = frozenset({WorkerState.STARTING, WorkerState.LOADING})
-_NO_HOMES: Mapping[str, int] = types.MappingProxyType({})
+_NO_AFFINITY: Mapping[str, int] = types.MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def decide(
     workers: Sequence[PlacedWorker],
     limits: PlacementLimits,
     now: float,
-    homes: Mapping[str, int] = _NO_HOMES,
+    affinity: Mapping[str, int] = _NO_AFFINITY,
 ) -> list[Effect]:
     """Return what is to be done now; to be asked again whenever anything changes or `next_deadline` has come.
 
@@ -94,10 +94,10 @@ def decide(
         waiting: In any order.
         workers: Those that have a model; all have the same target.
         now: Monotonic seconds.
-        homes: Session id to the id of the worker that served it last.
+        affinity: Session id to the id of the worker that served it last.
     """
     assert len({worker.target for worker in workers}) <= 1, "exclusive residency"
-    queue = gate_order(waiting, limits, now)
+    queue = serving_order(waiting, limits, now)
     if not workers:
         return [StartWorker(queue[0].target)] if queue else []  # 5
     serving = [worker for worker in workers if worker.state.is_resident]  # none: 1, 2
@@ -107,7 +107,7 @@ def decide(
     if any(worker.state is WorkerState.DRAINING for worker in wanted):
         return effects + _decide_draining(queue, wanted, limits, now)  # 3
     if wanted:
-        return effects + _decide_ready(queue, workers, wanted, limits, now, homes)  # 4
+        return effects + _decide_ready(queue, workers, wanted, limits, now, affinity)  # 4
     return effects
 
 
@@ -147,7 +147,7 @@ def _ready_deadlines(
     for request in waiting:
         if not request.is_urgent(limits, now):
             yield request.urgent_at(limits)
-    others = _others(gate_order(waiting, limits, now), wanted[0].target)
+    others = _others(serving_order(waiting, limits, now), wanted[0].target)
     if others:
         yield _quiet_at(wanted, limits)
         yield _time_is_up_at(others[0], wanted, limits, now)
@@ -168,7 +168,7 @@ def _decide_ready(
     wanted: Sequence[PlacedWorker],
     limits: PlacementLimits,
     now: float,
-    homes: Mapping[str, int],
+    affinity: Mapping[str, int],
 ) -> list[Effect]:
     target = wanted[0].target
     others = _others(queue, target)
@@ -177,7 +177,7 @@ def _decide_ready(
         idle_until = None if queue else expires_at(workers, limits)
         if idle_until is not None and now >= idle_until:
             return [StopWorker(worker.worker_id, "idle") for worker in [*wanted, *getting_ready]]  # 4e
-        dispatches = dispatches_for(queue, wanted, limits, now, homes)  # 4b
+        dispatches = dispatches_for(queue, wanted, limits, now, affinity)  # 4b
         return [*dispatches, *_replicas(workers, target, limits)]
     is_time_up = _is_time_up(others[0], wanted, limits, now)
     if is_time_up:
@@ -190,7 +190,7 @@ def _decide_ready(
             if request.target == target and (request.is_urgent(limits, now) or not is_held_up)
         ]
     if own:
-        return [*dispatches_for(own, wanted, limits, now, homes)]  # 4b, 4c
+        return [*dispatches_for(own, wanted, limits, now, affinity)]  # 4b, 4c
     is_idle = all(worker.use.num_running == 0 for worker in wanted)
     is_pause = others[0].is_urgent(limits, now) or now >= _quiet_at(wanted, limits)
     if is_time_up or (is_idle and is_pause):  # 4c, 4d

@@ -1,8 +1,8 @@
-"""In which order waiting requests go through the gate, and which worker each of them gets. Pure.
+"""In which order waiting requests are served, and which worker each of them gets. Pure.
 
-Gate order: what is urgent before what is not; within each, first come first served. Urgent is what is interactive, and
-what is background and has waited for `background_max_wait_s`; it keeps its time of arrival, so it goes before younger
-interactive requests.
+Serving order: what is urgent before what is not; within each, first come first served. Urgent is what is interactive,
+and what is background and has waited for `background_max_wait_s`; it keeps its time of arrival, so it goes before
+younger interactive requests.
 
 Places: a worker holds background sequences back while interactive ones have work, so those that run in the background
 take no interactive request's place.
@@ -33,7 +33,7 @@ class Dispatch:
     worker_id: int
 
 
-def gate_order(waiting: Sequence[WaitingRequest], limits: PlacementLimits, now: float) -> list[WaitingRequest]:
+def serving_order(waiting: Sequence[WaitingRequest], limits: PlacementLimits, now: float) -> list[WaitingRequest]:
     """Return the requests in the order in which they are to be served."""
     return sorted(
         waiting, key=lambda request: (not request.is_urgent(limits, now), request.arrived_at, request.ticket_id)
@@ -45,17 +45,17 @@ def dispatches_for(
     workers: Sequence[PlacedWorker],
     limits: PlacementLimits,
     now: float,
-    homes: Mapping[str, int],
+    affinity: Mapping[str, int],
 ) -> list[Dispatch]:
     """Return who is served now, and by whom.
 
     Args:
-        requests: In gate order, all for the workers' target.
+        requests: In serving order, all for the workers' target.
         now: Monotonic seconds.
-        homes: Session id to the id of the worker that served it last.
+        affinity: Session id to the id of the worker that served it last.
     """
     loads = [_Load(worker) for worker in workers]
-    new_homes: dict[str, int] = {}
+    new_affinity: dict[str, int] = {}
     blocked: set[Priority] = set()
     dispatches = []
     for request in requests:
@@ -63,14 +63,14 @@ def dispatches_for(
             continue
         has_aged = request.priority is Priority.BACKGROUND and request.is_urgent(limits, now)
         session_id = request.session_id
-        home = None if session_id is None else new_homes.get(session_id, homes.get(session_id))
-        load = _choice([load for load in loads if load.has_room(request, has_aged=has_aged)], home)
+        last_id = None if session_id is None else new_affinity.get(session_id, affinity.get(session_id))
+        load = _choice([load for load in loads if load.has_room(request, has_aged=has_aged)], last_id)
         if load is None:
             blocked.add(request.priority)
             continue
         load.add(request)
         if session_id is not None:
-            new_homes[session_id] = load.worker_id
+            new_affinity[session_id] = load.worker_id
         dispatches.append(Dispatch(request.ticket_id, load.worker_id))
     return dispatches
 
@@ -110,8 +110,8 @@ class _Load:
         self._num_running[request.priority] += request.num_sequences
 
 
-def _choice(candidates: Sequence[_Load], home: int | None) -> _Load | None:
+def _choice(candidates: Sequence[_Load], last_id: int | None) -> _Load | None:
     for load in candidates:
-        if load.worker_id == home:
+        if load.worker_id == last_id:
             return load
     return min(candidates, key=lambda load: load.rank, default=None)

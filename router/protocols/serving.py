@@ -22,13 +22,12 @@ from router.http.streaming import EventStream, until_disconnect
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.requests.asking import Reply, ask
-from router.requests.embedding import EmbeddingRun, Embeddings, EmbeddingWanted
+from router.requests.embedding import Embeddings, EmbeddingWanted, RunningEmbedding
 from router.requests.facts import RequestFacts
 from router.requests.generation import Generation, GenerationRequest
 from router.requests.headers import RequestHeaders, read_headers
 from router.requests.register import AnswerEncoder, RequestRegister, RunningRequest, whole_answer
 from router.requests.resend import fingerprint
-from router.requests.running_embedding import RunningEmbedding
 from router.workers.supervisor import Supervisor
 
 
@@ -186,8 +185,7 @@ class RequestService:
     def start_embedding(self, wanted: EmbeddingWanted, facts: RequestFacts) -> RunningEmbedding:
         """Take a request for vectors in; also one that nobody sent by HTTP."""
         self.models.note_use(wanted.model_request.model)
-        run = EmbeddingRun(self.supervisor, wanted)
-        return self.requests.start_embedding(facts, run, self.config.limits)
+        return self.requests.start_embedding(self.supervisor, wanted, facts, self.config.limits)
 
     async def reply(
         self,

@@ -3,12 +3,17 @@
 It is listed among the requests that run and can be ended by its id, like a generation. Not here: any protocol's shapes.
 """
 
+import asyncio
+import time
+from collections.abc import Callable
+
 import msgspec
 
 from backends.wire.messages import Embed, Embedded, Finished
 from backends.wire.request import Pooling, Priority
-from router.errors import EngineCrashedError
+from router.errors import DeadlineExceededError, EngineCrashedError, RequestCancelledError
 from router.models.model_request import ModelRequest
+from router.requests.facts import RequestFacts
 from router.requests.generation import raise_failure
 from router.requests.leased import LeasedRequest
 from router.workers.streams import TaskStream
@@ -47,19 +52,38 @@ class Embeddings(msgspec.Struct, frozen=True):
     queue_ms: float = 0.0
 
 
-class EmbeddingRun(LeasedRequest[TaskStream]):
-    """A running request. `result` is awaited once; whoever leaves it early gives everything back.
+class RunningEmbedding(LeasedRequest[TaskStream]):
+    """One that has not ended; `result` is awaited once, and whoever leaves it early gives everything back.
 
     A worker that dies is replaced, once, unseen.
 
+    Args:
+        timeout_s: Longest time for the whole request, or None.
+        on_end: Called once, when it has ended.
+
     Attributes:
+        arrived_at: Monotonic seconds.
+        started_at: Seconds since 1970.
         num_tokens_done: Tokens of the inputs that are embedded.
     """
 
-    def __init__(self, supervisor: Supervisor, wanted: EmbeddingWanted) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        wanted: EmbeddingWanted,
+        facts: RequestFacts,
+        *,
+        timeout_s: float | None,
+        on_end: Callable[["RunningEmbedding"], None],
+    ) -> None:
         super().__init__(supervisor)
         self.wanted = wanted
+        self.facts = facts
+        self.arrived_at = time.monotonic()
+        self.started_at = time.time()
         self.num_tokens_done = 0
+        self._timeout_s = timeout_s
+        self._on_end = on_end
 
     @property
     def is_embedding(self) -> bool:
@@ -70,16 +94,28 @@ class EmbeddingRun(LeasedRequest[TaskStream]):
         """Wait for the vectors.
 
         Raises:
-            RouterError: The request cannot be served, or was ended.
+            RouterError: The request cannot be served, was ended, or takes too long.
             BackendError: The engine.
             RegistryError: The model is unknown.
         """
+        timer = None
+        if self._timeout_s is not None:
+            error = DeadlineExceededError(f"the request took longer than {self._timeout_s:g} s")
+            timer = asyncio.get_running_loop().call_later(self._timeout_s, self.fail, error)
         try:
             return await self._once()
         except EngineCrashedError:
             if self._error is not None:
                 raise
             return await self._once()
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._on_end(self)
+
+    def cancel(self) -> None:
+        """End the request as somebody who is not its client wants it."""
+        self.fail(RequestCancelledError())
 
     async def _once(self) -> Embeddings:
         wanted = self.wanted

@@ -14,11 +14,11 @@ from router.config import LimitsConfig
 from router.errors import DeadlineExceededError, RequestCancelledError, RouterError
 from router.observers import Observers
 from router.requests.deadlines import Deadlines, RequestProgress, deadlines_for, next_due, seconds_to_look
-from router.requests.embedding import EmbeddingRun
+from router.requests.embedding import EmbeddingWanted, RunningEmbedding
 from router.requests.facts import RequestFacts
 from router.requests.generation import Generation, GenerationEvent
 from router.requests.resend import KeptAnswer
-from router.requests.running_embedding import RunningEmbedding
+from router.workers.supervisor import Supervisor
 
 _NOTHING: Final = b""
 
@@ -253,10 +253,12 @@ class RequestRegister:
                 return running
         return None
 
-    def start_embedding(self, facts: RequestFacts, run: EmbeddingRun, limits: LimitsConfig) -> RunningEmbedding:
+    def start_embedding(
+        self, supervisor: Supervisor, wanted: EmbeddingWanted, facts: RequestFacts, limits: LimitsConfig
+    ) -> RunningEmbedding:
         """Take a request for embeddings in; its `result` is to be awaited at once."""
-        deadlines = deadlines_for(limits, run.wanted.priority, facts.timeout_s)
-        running = RunningEmbedding(facts, run, deadlines=deadlines, on_end=self._on_end)
+        timeout_s = deadlines_for(limits, wanted.priority, facts.timeout_s).request_s  # there are no tokens to wait for
+        running = RunningEmbedding(supervisor, wanted, facts, timeout_s=timeout_s, on_end=self._on_end)
         self._requests[facts.request_id] = running
         return running
 

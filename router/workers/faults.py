@@ -3,27 +3,72 @@
 Part of the supervisor's task. Not the processes (`fleet`) and not the decisions about models (`placement`).
 """
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 
 from router.config import Config
-from router.errors import EngineCrashedError, EngineTimeoutError, ModelLoadFailedError, RouterError
+from router.errors import EngineCrashedError, EngineTimeoutError, ModelLoadFailedError, RouterError, UnavailableError
 from router.models.load_settings import config_for
 from router.models.targets import Target
 from router.placement import memory
 from router.placement.lifecycle import WorkerState
-from router.workers.breaker import OPEN_S, LoadBreaker
 from router.workers.fleet import Fleet
 from router.workers.residency import ManagedWorker
 from router.workers.waiting import WaitingQueue
 
 logger = logging.getLogger(__name__)
 
+MAX_FAILURES = 3
+"""Loads in a row that may fail before requests are refused without a try."""
+OPEN_S = 60.0
+"""How long they are refused; the file may have been mended meanwhile."""
 CHECK_INTERVAL_S = 1.0
 """How often a worker that serves requests is looked at: whether it is silent, and how much memory it has."""
 KILL_SHARE = 1.25
 """Share of the memory limit over which a worker is not given the time to finish."""
 _GETTING_READY = frozenset({WorkerState.STARTING, WorkerState.LOADING})
+
+
+@dataclasses.dataclass(slots=True)
+class _Record:
+    num_failures: int
+    words: str
+    failed_at: float
+
+
+class LoadBreaker:
+    """Keeps a model that fails to load from being loaded again by every request for it; pure but for its counts."""
+
+    def __init__(self) -> None:
+        self._records: dict[Target, _Record] = {}
+
+    def check(self, target: Target, now: float) -> None:
+        """Let a request pass, or not.
+
+        Raises:
+            UnavailableError: The last MAX_FAILURES loads failed, the last one less than OPEN_S ago.
+        """
+        record = self._records.get(target)
+        if record is None or record.num_failures < MAX_FAILURES:
+            return
+        left_s = record.failed_at + OPEN_S - now
+        if left_s > 0:
+            raise UnavailableError(
+                f"the model '{target.label}' failed to load {record.num_failures} times on {target.engine} "
+                f"({record.words}); it is tried again in {left_s:.0f} s",
+                retry_after_s=left_s,
+            )
+
+    def on_failure(self, target: Target, words: str, now: float) -> None:
+        """Count a failed load."""
+        record = self._records.get(target)
+        num_failures = 1 if record is None else record.num_failures + 1
+        self._records[target] = _Record(num_failures, words, now)
+
+    def on_success(self, target: Target) -> None:
+        """Forget the failures."""
+        self._records.pop(target, None)
 
 
 class WorkerFaults:

@@ -1,7 +1,7 @@
 """The one task that owns the queue and the workers: asks placement what to do, and does it.
 
 Everybody else sends it messages; it answers through futures. Not the decisions (`placement`), not the processes
-(`fleet`), not what goes wrong with them (`faults`), not the queue (`gate`), not the frames (`worker_client`), not the
+(`fleet`), not what goes wrong with them (`faults`), not the queue (`leasing`), not the frames (`client`), not the
 protocol of any client.
 """
 
@@ -26,8 +26,8 @@ from router.placement.situation import PlacementLimits, WaitingRequest
 from router.status import Swap
 from router.workers.faults import WorkerFaults
 from router.workers.fleet import Fleet
-from router.workers.gate import Gate
 from router.workers.launch import WorkerLaunch
+from router.workers.leasing import Leasing
 from router.workers.messages import (
     Close,
     Message,
@@ -81,8 +81,8 @@ class Supervisor:
         self._fleet = Fleet(
             launch_for=launch_for, post=self._inbox.put_nowait, saved_caches_dir=saved_caches_dir, clock=clock
         )
-        self._gate = Gate(self._fleet, post=self._inbox.put_nowait, clock=clock)
-        self._faults = WorkerFaults(self._fleet, self._gate.queue, clock=clock)
+        self._leasing = Leasing(self._fleet, post=self._inbox.put_nowait, clock=clock)
+        self._faults = WorkerFaults(self._fleet, self._leasing.queue, clock=clock)
         self._stops = StopCommands()
         self._ids = itertools.count(1)
         self._is_closing = False
@@ -183,12 +183,12 @@ class Supervisor:
     @property
     def waiting(self) -> tuple[WaitingRequest, ...]:
         """A look at the queue."""
-        return tuple(self._gate.queue.requests)
+        return tuple(self._leasing.queue.requests)
 
     @property
     def expires_at(self) -> float | None:
         """When the loaded model is unloaded if no request comes, monotonic; None = it stays, or is used."""
-        return None if self._gate.queue else expires_at(self._fleet.placed, self._limits(self._clock()))
+        return None if self._leasing.queue else expires_at(self._fleet.placed, self._limits(self._clock()))
 
     # ---- the task ---------------------------------------------------------------------------------------------------
 
@@ -200,7 +200,7 @@ class Supervisor:
             while not self._is_closing or self._fleet:
                 await self._handle_messages()
                 self._decided_at = now = self._clock()
-                self._gate.refuse_late(self._config, now)
+                self._leasing.refuse_late(self._config, now)
                 self._faults.check_workers(self._config, now)
                 self._place(now)
                 self._ensure_standby()
@@ -220,9 +220,9 @@ class Supervisor:
             case Submit(ticket=ticket):
                 self._on_submit(ticket)
             case Withdraw(ticket_id=ticket_id):
-                self._gate.queue.take(ticket_id)
+                self._leasing.queue.take(ticket_id)
             case Release():
-                self._gate.take_back(message)
+                self._leasing.take_back(message)
             case WorkerChanged(worker_id=worker_id):
                 self._on_worker_changed(worker_id)
             case WorkerGone():
@@ -248,7 +248,7 @@ class Supervisor:
         if self._is_closing:
             ticket.lease.set_exception(ShuttingDownError())
         else:
-            self._gate.admit(ticket, self._config)
+            self._leasing.admit(ticket, self._config)
 
     def _on_worker_changed(self, worker_id: int) -> None:
         worker = self._fleet.get(worker_id)
@@ -265,7 +265,7 @@ class Supervisor:
             return
         was_expected = worker.state is WorkerState.STOPPING
         self._fleet.remove(worker, message.swap)
-        self._gate.homes.on_worker_gone(worker.worker_id)
+        self._leasing.affinity.on_worker_gone(worker.worker_id)
         if not was_expected:
             self._faults.on_death(worker, message.error or "")
         self._stops.on_worker_gone(worker.worker_id, message.swap)
@@ -281,23 +281,25 @@ class Supervisor:
         loading = [worker for worker in workers if worker.state in {WorkerState.STARTING, WorkerState.LOADING}]
         if len(loading) == len(workers):
             assert workers[0].target is not None
-            self._gate.queue.fail_target(workers[0].target, UnavailableError("the model was stopped while it loaded"))
+            self._leasing.queue.fail_target(
+                workers[0].target, UnavailableError("the model was stopped while it loaded")
+            )
         for worker in workers:
             worker.unwanted_reason = "stopped by command"
         for worker in loading:
             self._fleet.stop(worker, "stopped by command", self._config)
 
     def _on_settings_changed(self) -> None:
-        for ticket in self._gate.queue:
+        for ticket in self._leasing.queue:
             try:
                 ticket.choice = self._resolve(ticket.model_request)
             except (RouterError, RegistryError) as exc:
-                self._gate.queue.fail(ticket, exc)
+                self._leasing.queue.fail(ticket, exc)
 
     def _on_close(self) -> None:
         self._is_closing = True
-        for ticket in self._gate.queue:
-            self._gate.queue.fail(ticket, ShuttingDownError())
+        for ticket in self._leasing.queue:
+            self._leasing.queue.fail(ticket, ShuttingDownError())
         for worker in self._fleet:
             self._fleet.stop(worker, "shutdown", self._config, error=ShuttingDownError())
 
@@ -307,14 +309,14 @@ class Supervisor:
         """Ask placement what to do, and do it."""
         if self._is_closing:
             return
-        waiting, workers = self._gate.queue.requests, self._fleet.placed
-        for effect in decide(waiting, workers, self._limits(now), now, self._gate.homes):
+        waiting, workers = self._leasing.queue.requests, self._fleet.placed
+        for effect in decide(waiting, workers, self._limits(now), now, self._leasing.affinity):
             self._perform(effect)
 
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Dispatch(ticket_id=ticket_id, worker_id=worker_id):
-                self._gate.grant(ticket_id, self._worker(worker_id))
+                self._leasing.grant(ticket_id, self._worker(worker_id))
             case StartWorker(target=target):
                 self._fleet.start(target, self._config)
             case DrainWorker(worker_id=worker_id):
@@ -333,7 +335,7 @@ class Supervisor:
         A process that imports its libraries takes a core from a model that has just been loaded: the first answer on
         it does not share the machine with the standby worker for the next swap, unless it is a long one.
         """
-        if self._is_closing or self._gate.queue:
+        if self._is_closing or self._leasing.queue:
             return
         loaded_at = max((worker.ready_at for worker in self._fleet), default=0.0)
         is_first_answer = any(worker.use.num_running for worker in self._fleet)
@@ -349,10 +351,10 @@ class Supervisor:
 
     def _deadlines(self, now: float) -> Iterator[float]:
         yield from self._faults.deadlines(self._config, now)
-        timeout = self._gate.next_timeout(self._config)
+        timeout = self._leasing.next_timeout(self._config)
         if timeout is not None:
             yield timeout
-        placement = next_deadline(self._gate.queue.requests, self._fleet.placed, self._limits(now), now)
+        placement = next_deadline(self._leasing.queue.requests, self._fleet.placed, self._limits(now), now)
         if placement is not None:
             yield placement
 

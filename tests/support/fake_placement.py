@@ -106,7 +106,7 @@ class SimulatedFleet:
         self.requests: list[SimulatedRequest] = []
         self.waiting: list[SimulatedRequest] = []
         self.workers: list[SimulatedWorker] = []
-        self.homes: dict[str, int] = {}
+        self.affinity: dict[str, int] = {}
         self.loads: list[Target] = []
         self.num_workers_started = 0
         self.num_lost_loads = 0
@@ -174,7 +174,7 @@ class SimulatedFleet:
 
     def settle(self) -> None:
         for _ in range(MAX_EFFECT_ROUNDS):
-            effects = decide(self._as_waiting(), self._as_placed(), self.limits, self.now, self.homes)
+            effects = decide(self._as_waiting(), self._as_placed(), self.limits, self.now, self.affinity)
             if not effects:
                 return
             for effect in effects:
@@ -218,7 +218,7 @@ class SimulatedFleet:
         self._check_places(request, worker, others)
         request.dispatched_at, request.worker_id = self.now, worker.worker_id
         if request.session_id is not None:
-            self.homes[request.session_id] = worker.worker_id
+            self.affinity[request.session_id] = worker.worker_id
 
     def _check_order(self, request: SimulatedRequest) -> None:
         older = [
@@ -269,7 +269,7 @@ class SimulatedFleet:
         for request in worker.running:
             request.end(fate, self.now)
         self.workers.remove(worker)
-        self.homes = {session: home for session, home in self.homes.items() if home != worker.worker_id}
+        self.affinity = {session: home for session, home in self.affinity.items() if home != worker.worker_id}
 
     # ---- as placement sees it ---------------------------------------------------------------------------------------
 

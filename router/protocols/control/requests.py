@@ -9,19 +9,18 @@ from backends.wire.request import Priority
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
 from router.protocols.serving import RequestService
+from router.requests.embedding import RunningEmbedding
 from router.requests.generation import Generation
 from router.requests.register import RunningRequest
-from router.requests.running_embedding import RunningEmbedding
 from router.status import RequestStatus
 
 
 def request_status(serving: RequestService, running: RunningRequest | RunningEmbedding) -> RequestStatus:
     """Return what is known of a request now."""
     if isinstance(running, RunningEmbedding):
-        run = running.run
-        state = "prefill" if run.is_embedding else _waiting_state(serving, run.waits_for)
-        status = _status(running, run.wanted.model_request, run.choice, state, run.wanted.priority)
-        return replace(status, prompt_tokens_done=run.num_tokens_done if run.is_embedding else None)
+        state = "prefill" if running.is_embedding else _waiting_state(serving, running.waits_for)
+        status = _status(running, running.wanted.model_request, running.choice, state, running.wanted.priority)
+        return replace(status, prompt_tokens_done=running.num_tokens_done if running.is_embedding else None)
     generation = running.generation
     request = generation.request
     prompts = generation.progress[:: request.num_choices]

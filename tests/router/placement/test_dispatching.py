@@ -3,7 +3,7 @@ import pytest
 from backends.wire.request import Priority
 from registry.engines import Engine, EngineKind
 from router.models.targets import LocalArtifact, Target
-from router.placement.dispatching import Dispatch, dispatches_for, gate_order, has_free_place
+from router.placement.dispatching import Dispatch, dispatches_for, has_free_place, serving_order
 from router.placement.lifecycle import WorkerState
 from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest, WorkerUse
 
@@ -23,17 +23,17 @@ def worker(worker_id: int = 1, num_interactive: int = 0, num_background: int = 0
 
 
 def served(
-    requests: list[WaitingRequest], *workers: PlacedWorker, now: float = 1.0, homes: dict[str, int] | None = None
+    requests: list[WaitingRequest], *workers: PlacedWorker, now: float = 1.0, affinity: dict[str, int] | None = None
 ) -> list[tuple[int, int]]:
-    dispatches = dispatches_for(gate_order(requests, LIMITS, now), workers, LIMITS, now, homes or {})
+    dispatches = dispatches_for(serving_order(requests, LIMITS, now), workers, LIMITS, now, affinity or {})
     assert all(isinstance(dispatch, Dispatch) for dispatch in dispatches)
     return [(dispatch.ticket_id, dispatch.worker_id) for dispatch in dispatches]
 
 
 def test_background_work_that_has_aged_is_older_than_younger_interactive_requests() -> None:
     queue = [request(1, BACKGROUND, at=0), request(2, at=30), request(3, BACKGROUND, at=20), request(4, at=61)]
-    assert [each.ticket_id for each in gate_order(queue, LIMITS, 59.0)] == [2, 4, 1, 3]
-    assert [each.ticket_id for each in gate_order(queue, LIMITS, 60.0)] == [1, 2, 4, 3]
+    assert [each.ticket_id for each in serving_order(queue, LIMITS, 59.0)] == [2, 4, 1, 3]
+    assert [each.ticket_id for each in serving_order(queue, LIMITS, 60.0)] == [1, 2, 4, 3]
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_the_least_loaded_worker_is_taken_and_among_equals_the_first() -> None:
 
 def test_a_session_goes_home_if_there_is_room_and_else_to_the_least_loaded() -> None:
     queue = [request(1, session_id="a"), request(2, session_id="a")]
-    assert served(queue, worker(5, 2), worker(6), homes={"a": 5}) == [(1, 5), (2, 5)]
-    assert served(queue, worker(5, 3), worker(6), homes={"a": 5}) == [(1, 5), (2, 6)]
-    assert served(queue, worker(5), worker(6), homes={"a": 99}) == [(1, 5), (2, 5)], "a new home holds at once"
+    assert served(queue, worker(5, 2), worker(6), affinity={"a": 5}) == [(1, 5), (2, 5)]
+    assert served(queue, worker(5, 3), worker(6), affinity={"a": 5}) == [(1, 5), (2, 6)]
+    assert served(queue, worker(5), worker(6), affinity={"a": 99}) == [(1, 5), (2, 5)], "a new home holds at once"
 
 
 def test_a_place_is_free_when_those_ahead_leave_one() -> None:

@@ -3,7 +3,7 @@ import pytest
 from registry.engines import Engine, EngineKind
 from router.errors import UnavailableError
 from router.models.targets import LocalArtifact, Target
-from router.workers.breaker import MAX_FAILURES, OPEN_S, LoadBreaker
+from router.workers.faults import MAX_FAILURES, OPEN_S, LoadBreaker
 
 BAD, GOOD = (
     Target("bad", Engine(EngineKind.MLX), LocalArtifact(1, "/b")),

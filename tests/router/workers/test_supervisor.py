@@ -176,13 +176,13 @@ async def test_a_lease_that_comes_as_its_client_goes_is_given_back(
     """The place is granted and the client is cancelled in the same turn of the loop."""
     await fleet.answer()
     asker = asyncio.create_task(fleet.supervisor.lease(ModelRequest("m")))
-    grant = fleet.supervisor._gate.grant
+    grant = fleet.supervisor._leasing.grant
 
     def grant_and_cancel(*arguments: Any) -> None:
         grant(*arguments)
         asker.cancel()
 
-    monkeypatch.setattr(fleet.supervisor._gate, "grant", grant_and_cancel)
+    monkeypatch.setattr(fleet.supervisor._leasing, "grant", grant_and_cancel)
     await asyncio.wait([asker])
     assert asker.cancelled()
     monkeypatch.undo()

@@ -3,6 +3,7 @@
 Part of the supervisor's task. Not the decision who is served next (`placement`, `dispatching`).
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 from backends.wire.request import Priority
@@ -11,14 +12,32 @@ from router.errors import QueueFullError, UnavailableError
 from router.models.load_settings import config_for
 from router.placement.dispatching import has_free_place
 from router.placement.lifecycle import WorkerState
-from router.workers.affinity import SessionHomes
 from router.workers.fleet import Fleet
 from router.workers.messages import Message, Release
 from router.workers.residency import ManagedWorker
 from router.workers.waiting import Lease, Ticket, WaitingQueue
 
+MAX_SESSIONS = 4096
+"""Sessions that are remembered; the one that was not used for longest goes first."""
 
-class Gate:
+
+class SessionAffinity(OrderedDict[str, int]):
+    """Session id to the worker that served it last, whose cache may still be there; the last used at the end."""
+
+    def settle(self, session_id: str, worker_id: int) -> None:
+        """Note that `worker_id` serves the session."""
+        self[session_id] = worker_id
+        self.move_to_end(session_id)
+        if len(self) > MAX_SESSIONS:
+            self.popitem(last=False)
+
+    def on_worker_gone(self, worker_id: int) -> None:
+        """Forget the sessions of a worker."""
+        for session_id in [session_id for session_id, last_id in self.items() if last_id == worker_id]:
+            del self[session_id]
+
+
+class Leasing:
     """Owns the queue.
 
     Args:
@@ -26,7 +45,7 @@ class Gate:
         clock: Monotonic seconds.
 
     Attributes:
-        homes: Session id to the worker that served it last.
+        affinity: Which worker served a session last.
     """
 
     def __init__(self, fleet: Fleet, *, post: Callable[[Message], None], clock: Callable[[], float]) -> None:
@@ -34,7 +53,7 @@ class Gate:
         self._post = post
         self._clock = clock
         self.queue = WaitingQueue()
-        self.homes = SessionHomes()
+        self.affinity = SessionAffinity()
 
     def admit(self, ticket: Ticket, config: Config) -> None:
         """Queue a ticket, or give its client a QueueFullError."""
@@ -58,7 +77,7 @@ class Gate:
         load_ms = min(waited_ms, worker.load_ms or 0.0) if has_waited_for_load else 0.0
         worker.use = worker.use.with_lease(ticket.priority, ticket.num_sequences, now, ticket.choice.keep_alive_s)
         if ticket.session_id is not None:
-            self.homes.settle(ticket.session_id, worker.worker_id)
+            self.affinity.settle(ticket.session_id, worker.worker_id)
 
         def release() -> None:
             if ticket.num_sequences > 0:
