@@ -6,6 +6,7 @@ It has a byte vocabulary, so its texts are real text, and obeys the same contrac
 import os
 import random
 import signal
+import struct
 import time
 import zlib
 from collections.abc import Callable
@@ -19,7 +20,6 @@ from backends.base import Engine, EngineInfo, InfillTokens, LoadedEngine, StepPl
 from backends.embedding import Encoder, EncoderSpec
 from backends.errors import BackendError, EngineError, LoadError
 from backends.fake.caches import FakeCaches
-from backends.fake.embedding import FakeEncoder
 from backends.logits import Logits, LogitsEditor
 from backends.sequence import Sequence
 from backends.wire.messages import LoadedModel, LoadSpec
@@ -34,6 +34,7 @@ _GREEDY_LEAD = 3.0
 _END_LEAD = 1000.0
 _DEFAULT_STEP_TOKENS = 512
 _SLICE_S = 0.005
+VECTOR_WIDTH = 8
 _TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -95,6 +96,45 @@ class FakeTokenizer(Tokenizer):
 
     def _bytes_of(self, token_id: int) -> bytes:
         return bytes([token_id]) if token_id < _NUM_BYTES else b""
+
+
+class FakeEncoder(Encoder):
+    """Takes the set time per token.
+
+    Args:
+        s_per_token: Time to evaluate one token, seconds.
+    """
+
+    def __init__(self, spec: EncoderSpec, s_per_token: float) -> None:
+        self._spec = spec
+        self._s_per_token = s_per_token
+        self._token_ids: list[int] = []
+        self._num_done = 0
+
+    def start(self, token_ids: list[int]) -> None:
+        """Begin with an input."""
+        self._token_ids = token_ids
+        self._num_done = 0
+
+    def step(self, max_tokens: int, should_abort: Callable[[], bool]) -> bytes | None:
+        """Take the time of the next tokens."""
+        num_tokens = min(max_tokens, len(self._token_ids) - self._num_done)
+        end = time.monotonic() + num_tokens * self._s_per_token
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(_SLICE_S, left))
+            if should_abort():
+                return None
+        self._num_done += num_tokens
+        return self._vector() if self._num_done == len(self._token_ids) else None
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _vector(self) -> bytes:
+        generator = random.Random(f"{self._spec.pooling} {self._token_ids}")  # noqa: S311 - not cryptography
+        numbers = [generator.gauss(0.0, 1.0) for _ in range(VECTOR_WIDTH)]
+        norm = sum(number * number for number in numbers) ** 0.5
+        return struct.pack(f"<{VECTOR_WIDTH}f", *(number / norm for number in numbers))
 
 
 class FakeEngine(Engine):

@@ -26,10 +26,9 @@ from backends.errors import EngineError, LoadError
 from backends.logits import LogitsEditor
 from backends.mlx.adapters import lay_adapter_over
 from backends.mlx.caches import KeptCache, check_kv_type, fingerprint_of
-from backends.mlx.editing import EditedDraws
 from backends.mlx.embedding import MLXEncoder, closing_ids
 from backends.mlx.library import mlx_errors
-from backends.mlx.sampler import Sampler, SeededSampler, create_sampler
+from backends.mlx.sampler import EditedDraws, Sampler, SeededSampler, create_sampler
 from backends.mlx.tokenizer import MLXTokenizer
 from backends.sequence import Sequence
 from backends.wire.messages import LoadedModel, LoadSpec

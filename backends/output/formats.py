@@ -14,11 +14,11 @@ from typing import Final
 
 import msgspec
 
-from backends.output.harmony import HarmonySyntax
-from backends.output.json_calls import JsonSyntax
-from backends.output.literal_calls import GemmaSyntax, PythonicSyntax
-from backends.output.named_calls import MistralSyntax, SectionSyntax
-from backends.output.tagged_calls import TaggedSyntax
+from backends.output.calls.harmony import HarmonySyntax
+from backends.output.calls.json_objects import JsonSyntax
+from backends.output.calls.literal import GemmaSyntax, PythonicSyntax
+from backends.output.calls.named import MistralSyntax, SectionSyntax
+from backends.output.calls.tagged import TaggedSyntax
 
 
 class ReasoningTags(msgspec.Struct, frozen=True):

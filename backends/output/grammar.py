@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from backends.errors import ConstraintError
+from backends.output.calls.harmony import HarmonySyntax
+from backends.output.calls.json_objects import JsonSyntax
+from backends.output.calls.literal import GemmaSyntax, PythonicSyntax
+from backends.output.calls.named import MistralSyntax, SectionSyntax
+from backends.output.calls.tagged import TaggedSyntax
 from backends.output.formats import OutputFormat, Thinking, ToolSyntax
 from backends.output.gemma_grammar import GemmaValues
-from backends.output.harmony import HarmonySyntax
-from backends.output.json_calls import JsonSyntax
 from backends.output.lark import Lark, one_of, separated
-from backends.output.literal_calls import GemmaSyntax, PythonicSyntax
-from backends.output.named_calls import MistralSyntax, SectionSyntax
-from backends.output.tagged_calls import TaggedSyntax
 from backends.output.values import properties_of, resolved, string_values, types_of
 from backends.wire.request import Tool, ToolUse
 

@@ -14,15 +14,15 @@ Rules:
 from collections.abc import Mapping
 from typing import Any, assert_never
 
-from backends.output.calls import CallReader
+from backends.output.calls.base import CallReader
+from backends.output.calls.harmony import HarmonyReader, HarmonySyntax
+from backends.output.calls.json_objects import JsonCallReader, JsonSyntax
+from backends.output.calls.literal import GemmaCallReader, GemmaSyntax, PythonicCallReader, PythonicSyntax
+from backends.output.calls.named import MistralCallReader, MistralSyntax, SectionCallReader, SectionSyntax
+from backends.output.calls.tagged import TaggedCallReader, TaggedSyntax
 from backends.output.formats import OutputFormat, ReasoningTags, ToolSyntax
-from backends.output.harmony import HarmonyReader, HarmonySyntax
-from backends.output.json_calls import JsonCallReader, JsonSyntax
-from backends.output.literal_calls import GemmaCallReader, GemmaSyntax, PythonicCallReader, PythonicSyntax
-from backends.output.named_calls import MistralCallReader, MistralSyntax, SectionCallReader, SectionSyntax
 from backends.output.sink import CallsDoneError, Sink
 from backends.output.source import SPACES, EndOfTextError, MalformedError, Reading, Source, Tags
-from backends.output.tagged_calls import TaggedCallReader, TaggedSyntax
 from backends.wire.output import Output, OutputParser
 from backends.wire.request import OutputSpec, ToolChoice
 

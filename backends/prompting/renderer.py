@@ -11,8 +11,8 @@ import msgspec
 
 from backends.base import Tokenizer
 from backends.errors import PromptError, TemplateError, UnsupportedByModelError
+from backends.output.calls.harmony import HarmonySyntax
 from backends.output.formats import OutputFormat, Thinking, detect_format
-from backends.output.harmony import HarmonySyntax
 from backends.prompting.chat_template import RESERVED_VARIABLES, ChatTemplate
 from backends.prompting.control_text import ControlTextMarker, Piece
 from backends.wire.prompts import ChatPrompt, shown_content

@@ -7,8 +7,7 @@ import httpx
 import msgspec
 import pytest
 
-from backends.fake.embedding import WIDTH
-from backends.fake.engine import FakeOptions
+from backends.fake.engine import VECTOR_WIDTH, FakeOptions
 from registry.facts import ModelKind
 from router.protocols.openai.embeddings import MAX_INPUTS
 from tests.registry.catalogue_builder import make_draft, make_facts
@@ -64,8 +63,8 @@ async def test_the_answer_has_openais_shape(front: FakeFront) -> None:
         "pooling": "mean",
     }
     assert [(item["object"], item["index"], len(item["embedding"])) for item in body["data"]] == [
-        ("embedding", 0, WIDTH),
-        ("embedding", 1, WIDTH),
+        ("embedding", 0, VECTOR_WIDTH),
+        ("embedding", 1, VECTOR_WIDTH),
     ]
     for item in body["data"]:
         assert sum(number**2 for number in item["embedding"]) == pytest.approx(1, abs=1e-6)
@@ -85,7 +84,7 @@ async def test_all_forms_of_input_give_the_same_vectors(front: FakeFront) -> Non
 async def test_base64_carries_the_same_floats(front: FakeFront) -> None:
     (floats,) = await vectors(front)
     (text,) = await vectors(front, encoding_format="base64")
-    assert list(struct.unpack(f"<{WIDTH}f", base64.b64decode(text))) == floats  # type: ignore[arg-type]
+    assert list(struct.unpack(f"<{VECTOR_WIDTH}f", base64.b64decode(text))) == floats  # type: ignore[arg-type]
 
 
 @with_front()

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from backends.output.calls import MAX_NAME_CHARS, CallReader
+from backends.output.calls.base import MAX_NAME_CHARS, CallReader
 from backends.output.literals import JSON, Transcoder, json_escaped
 from backends.output.sink import Sink
 from backends.output.source import SPACES, EndOfTextError, MalformedError, Reading, Source, Tags

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from backends.output.calls import CallReader
+from backends.output.calls.base import CallReader
 from backends.output.literals import PYTHON, Transcoder, bare_dialect
 from backends.output.sink import Sink
 from backends.output.source import MalformedError, Reading, Source, Tags

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from backends.output.calls import CallReader
+from backends.output.calls.base import CallReader
 from backends.output.literals import JSON, Transcoder
 from backends.output.sink import Sink
 from backends.output.source import MalformedError, Reading, Source, Tags

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from backends.output.calls import MAX_NAME_CHARS, NAME_RUN, CallReader
-from backends.output.json_calls import JsonCallReader, JsonSyntax
+from backends.output.calls.base import MAX_NAME_CHARS, NAME_RUN, CallReader
+from backends.output.calls.json_objects import JsonCallReader, JsonSyntax
 from backends.output.sink import Sink
 from backends.output.source import MalformedError, Reading, Source, Tags
 
