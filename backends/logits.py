@@ -48,7 +48,7 @@ class Likelihoods(msgspec.Struct, frozen=True):
 
 
 class Matcher(abc.ABC):
-    """Follows one answer through its grammar."""
+    """Follows one answer through its grammar; raises ConstraintError where that turned out too complex."""
 
     @abc.abstractmethod
     def mask(self, logits: Logits) -> None:
@@ -57,9 +57,6 @@ class Matcher(abc.ABC):
         Where the grammar is complete only end tokens are left; never is nothing left. A model without end tokens cannot
         say that it is done: there a complete grammar leaves the logits as they are, and the caller ends the sequence by
         `is_complete`.
-
-        Raises:
-            ConstraintError: The grammar turned out too complex to be followed any further.
         """
 
     @abc.abstractmethod
@@ -133,7 +130,8 @@ class TokenCounts:
 class LogitsEditor:
     """One sequence's edits; `edit` before a draw, `accept` after it.
 
-    A second `edit` without `accept` in between starts over: the draw of the first was dropped.
+    A second `edit` without `accept` in between starts over: the draw of the first was dropped. All that it does may
+    raise ConstraintError: the constraint cannot be followed any further.
 
     Args:
         sampling: Bias, penalties and the number of log-probabilities.
@@ -167,9 +165,6 @@ class LogitsEditor:
 
         The row must stay as it is until `accept` where log-probabilities are wanted. Ids beyond the row, which a
         model's tokenizer may know and its last layer may not, are left out.
-
-        Raises:
-            ConstraintError: The constraint cannot be followed any further.
         """
         if self._sampling.num_logprobs is not None:
             self._raw = logits if self._is_unedited else logits.copy()
@@ -186,11 +181,7 @@ class LogitsEditor:
             self._matcher.mask(logits)
 
     def accept(self, token_id: int) -> Likelihoods | None:
-        """Take over the token that was drawn from the row last edited; return its log-probabilities when wanted.
-
-        Raises:
-            ConstraintError: The constraint cannot be followed any further.
-        """
+        """Take over the token that was drawn from the row last edited; return its log-probabilities when wanted."""
         for counts in (self._repeated, self._answered):
             if counts is not None:
                 counts.push(token_id)
@@ -202,11 +193,7 @@ class LogitsEditor:
         return likelihoods(raw, token_id, self._sampling.num_logprobs or 0)
 
     def draw(self, logits: Logits, sample: Callable[[], int]) -> tuple[int, Likelihoods | None]:
-        """Edit a row, let `sample` draw from it, and take the token over; return both.
-
-        Raises:
-            ConstraintError: The constraint cannot be followed any further.
-        """
+        """Edit a row, let `sample` draw from it, and take the token over; return both."""
         self.edit(logits)
         token_id = sample()
         return token_id, self.accept(token_id)

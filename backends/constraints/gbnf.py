@@ -77,9 +77,6 @@ def lark_from_gbnf(text: str, *, param: str) -> str:
 
     Args:
         text: GBNF with a rule `root`.
-
-    Raises:
-        ConstraintError: It is too long, too deep, repeats too often, or is no GBNF.
     """
     check_size(text, param=param)
     return _Converter(text, param).lark()

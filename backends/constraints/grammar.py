@@ -56,9 +56,6 @@ def assembled(grammar: AnswerGrammar) -> str:
 
     Args:
         grammar: What the answer must match.
-
-    Raises:
-        ConstraintError: A source breaks a cap, or cannot be kept.
     """
     bodies, choices = [], []
     for name, source, head in ((_TEXT, grammar.text, "head "), (_CALLS, grammar.calls, "")):
@@ -71,11 +68,7 @@ def assembled(grammar: AnswerGrammar) -> str:
 
 
 def inline_schema(schema: dict[str, Any], *, param: str) -> str:
-    """Return a JSON schema as an expression for use in a rule (not a terminal) of a Lark grammar.
-
-    Raises:
-        ConstraintError: It breaks a cap, or cannot be kept.
-    """
+    """Return a JSON schema as an expression for use in a rule (not a terminal) of a Lark grammar."""
     prepared = prepared_schema(schema, param=param)
     return f"%json {json.dumps(prepared)}"
 
@@ -103,9 +96,6 @@ def _check_regex(text: str, *, param: str) -> None:
     """Refuse a regular expression that is empty, too long, too deep or repeats too often.
 
     Whether it is well-formed is seen when it is compiled.
-
-    Raises:
-        ConstraintError: It is one of these.
     """
     if not text:
         raise ConstraintError(f"{param} must not be an empty regular expression", param=param)

@@ -23,11 +23,7 @@ MAX_EXACT_INTEGER = 2**53
 
 
 def check_size(text: str, *, max_bytes: int = MAX_GRAMMAR_BYTES, param: str) -> None:
-    """Refuse a text that is too long or is no Unicode.
-
-    Raises:
-        ConstraintError: It is one of these.
-    """
+    """Refuse a text that is too long or is no Unicode."""
     try:
         num_bytes = len(text.encode())
     except UnicodeEncodeError as exc:

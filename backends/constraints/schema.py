@@ -90,9 +90,6 @@ def prepared_schema(schema: str | Schema, *, param: str) -> Schema | bool:
 
     Returns:
         A new schema with the library's options in it; True and False stay what they are.
-
-    Raises:
-        ConstraintError: It is too large, no schema, or has a keyword that cannot be kept; the message names it.
     """
     text = schema if isinstance(schema, str) else _dumped(schema, param)
     root = _parsed(text, param)

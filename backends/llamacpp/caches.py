@@ -113,11 +113,7 @@ class SequenceCaches:
         return len(state.token_ids)
 
     def save(self, sequence_id: int, token_ids: list[int], path: Path, fingerprint: str) -> int:
-        """Write a sequence's state to a file; return its size in bytes, 0 = it has none.
-
-        Raises:
-            EngineError: The file cannot be written.
-        """
+        """Write a sequence's state to a file; return its size in bytes, 0 = it has none."""
         state = self._retired.get(sequence_id) or self._state_of(sequence_id, token_ids)
         if state is None:
             return 0

@@ -37,7 +37,7 @@ def check_kv_type(kv_type: str | None) -> None:
 
 
 class KeptCache:
-    """What one sequence has computed.
+    """What one sequence has computed; EngineError where there is no memory, or no room on disk, for it.
 
     Args:
         layers: mlx-lm's cache of one sequence, batch size 1; owned by this object from now on.
@@ -50,11 +50,7 @@ class KeptCache:
 
     @classmethod
     def of(cls, extracted: tuple[list[Any], list[int]]) -> Self:
-        """Take over what the generator's `extract_cache` gives for one sequence, in memory of its own.
-
-        Raises:
-            EngineError: There is no memory for it.
-        """
+        """Take over what the generator's `extract_cache` gives for one sequence, in memory of its own."""
         layers, token_ids = extracted
         with mlx_errors(EngineError, "take a cache out of the batch"):
             mx.eval([layer.state for layer in layers])  # until then it holds on to the batch's arrays
@@ -75,11 +71,7 @@ class KeptCache:
         return True
 
     def save(self, path: Path, token_ids: list[int], fingerprint: str) -> int:
-        """Write it to a file as mlx-lm does; return the file's size in bytes.
-
-        Raises:
-            EngineError: It cannot be written.
-        """
+        """Write it to a file as mlx-lm does; return the file's size in bytes."""
         buffer = io.BytesIO()
         with mlx_errors(EngineError, "save a cache"):
             save_prompt_cache(buffer, self.layers)

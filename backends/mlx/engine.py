@@ -270,11 +270,7 @@ class LoadedMLX(LoadedEngine):
         self._by_uid[uid] = live
 
     def _cache_of(self, sequence_id: int) -> KeptCache | None:
-        """Return a copy of a sequence's cache, wherever it is; None where it has none.
-
-        Raises:
-            EngineError: There is no memory for the copy.
-        """
+        """Return a copy of a sequence's cache, wherever it is; None where it has none."""
         retired = self._retired.get(sequence_id)
         if retired is not None:
             return retired.kept.copied()

@@ -60,9 +60,6 @@ class Lark:
 
         Args:
             schema: All of it, or a part of `root`.
-
-        Raises:
-            ConstraintError: It cannot be kept.
         """
         whole = dict(schema)
         for key in ("$defs", "definitions"):

@@ -126,11 +126,7 @@ class Transcoder:
         return missing + "".join(frame.json_end for frame in reversed(self._frames))
 
     def value(self) -> Reading[None]:
-        """Read one whole value.
-
-        Raises:
-            MalformedError: What comes is no value, or brackets are too deep.
-        """
+        """Read one whole value."""
         yield from self._source.spaces()
         yield from self._value()
         while self._frames:

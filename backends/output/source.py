@@ -70,7 +70,10 @@ class Tags:
 
 
 class Source:
-    """Characters that have come and have not been consumed, and a record of what a reader consumed."""
+    """Characters that have come and have not been consumed, and a record of what a reader consumed.
+
+    Its readers raise MalformedError where something else comes than they read, EndOfTextError where nothing will.
+    """
 
     def __init__(self) -> None:
         self._text = ""
@@ -134,11 +137,7 @@ class Source:
     # ---- readers ----------------------------------------------------------------------------------------------------
 
     def more(self) -> Reading[None]:
-        """Pause until characters were added.
-
-        Raises:
-            EndOfTextError: None will be.
-        """
+        """Pause until characters were added."""
         if self._is_over:
             raise EndOfTextError
         yield
@@ -183,22 +182,14 @@ class Source:
             yield from self.more()
 
     def expect(self, tags: Tags) -> Reading[str]:
-        """Consume and return the tag that comes next.
-
-        Raises:
-            MalformedError: Another text comes.
-        """
+        """Consume and return the tag that comes next."""
         found = yield from self.accept(tags)
         if found is None:
             raise MalformedError
         return found
 
     def word(self, pattern: re.Pattern[str], max_chars: int) -> Reading[str]:
-        """Consume and return the longest run that `pattern`, which matches runs of a set of characters, finds.
-
-        Raises:
-            MalformedError: It is longer than `max_chars`.
-        """
+        """Consume and return the longest run that `pattern`, which matches runs of a set of characters, finds."""
         parts: list[str] = []
         num_chars = 0
         while True:

@@ -34,7 +34,11 @@ class PreparedPrompt(msgspec.Struct, frozen=True):
 
 
 class Intake:
-    """Turns messages into sequences, with the loaded model's tokenizer, template and limits."""
+    """Turns messages into sequences, with the loaded model's tokenizer, template and limits.
+
+    What cannot be served is refused by a PromptError: ContextLengthError, by the tokens or by a lower bound of them;
+    TemplateError; others name the field at fault.
+    """
 
     def __init__(self, tokenizer: Tokenizer, model: LoadedModel) -> None:
         self._tokenizer = tokenizer
@@ -43,13 +47,7 @@ class Intake:
         self.renderer = ChatRenderer(tokenizer)
 
     def prepare(self, prompt: Prompt) -> PreparedPrompt:
-        """Return the tokens of a prompt that is not a fork.
-
-        Raises:
-            ContextLengthError: It is so long that it is not even tokenized.
-            TemplateError: The model has no chat template, or it failed.
-            PromptError: The prompt is empty, has ids outside the vocabulary, or wants what the model cannot do.
-        """
+        """Return the tokens of a prompt that is not a fork."""
         match prompt:
             case ChatPrompt(truncates=True):
                 return self._checked(self._truncated_chat(prompt))
@@ -71,10 +69,6 @@ class Intake:
 
         Args:
             token_ids: Its prompt; the sequence takes the list over.
-
-        Raises:
-            ContextLengthError: The prompt leaves no room for an answer.
-            PromptError: A token of logit_bias is not in the vocabulary.
         """
         spec = message.spec
         room = self._context_length - len(token_ids)
@@ -92,11 +86,7 @@ class Intake:
         )
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of plain text, BOS first where the model wants it.
-
-        Raises:
-            ContextLengthError: It certainly has more tokens than the context; it is not tokenized then.
-        """
+        """Return the tokens of plain text, BOS first where the model wants it."""
         self.check_size(text)
         return self._tokenizer.encode(text, add_bos=self._adds_bos(text))
 
@@ -107,9 +97,6 @@ class Intake:
 
         Args:
             param: The field of a text that is embedded; None = it is a prompt, which leaves room for an answer.
-
-        Raises:
-            ContextLengthError: As said; the number in it is the lower bound.
         """
         num_bytes = len(text.encode())
         if num_bytes <= self._context_length * _QUICK_BYTES_PER_TOKEN:
@@ -121,11 +108,7 @@ class Intake:
             )
 
     def check_ids(self, token_ids: list[int], param: str) -> None:
-        """Refuse ids that are not tokens.
-
-        Raises:
-            PromptError: As said; it names `param`.
-        """
+        """Refuse ids that are not tokens."""
         for token_id in token_ids:
             if not 0 <= token_id < self._vocab_size:
                 raise PromptError(

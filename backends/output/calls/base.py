@@ -42,21 +42,13 @@ class CallReader(abc.ABC):
         """Read what follows one of `openers`, or, at the answer's beginning, what begins with `bare_opener`."""
 
     def _name(self) -> Reading[str]:
-        """Consume and return a function name.
-
-        Raises:
-            MalformedError: None of the tools has it.
-        """
+        """Consume and return a function name."""
         name = yield from self._source.word(NAME_RUN, MAX_NAME_CHARS)
         self._sink.check_name(name)
         return name
 
     def _json_arguments(self, name: str, *, model_id: str | None = None) -> Reading[None]:
-        """Read a JSON object as the arguments of a call to `name`, which begins where its brace is seen.
-
-        Raises:
-            MalformedError: Something else comes.
-        """
+        """Read a JSON object as the arguments of a call to `name`, which begins where its brace is seen."""
         if (yield from self._source.spaces()) != "{":
             raise MalformedError
         transcoder = Transcoder(self._source, self._sink.put_arguments, JSON)

@@ -105,11 +105,7 @@ class _Object:
         self._is_out = False
 
     def read(self, *, is_wrapped: bool = False) -> Reading[None]:
-        """Read the object.
-
-        Raises:
-            MalformedError: It is none, has no known name, or its arguments are no object.
-        """
+        """Read the object."""
         if (yield from self._source.peek()) != "{":
             raise MalformedError
         self._source.skip(1)
