@@ -7,13 +7,13 @@ import urllib.parse
 from typing import Any, NamedTuple
 
 
-class Target(NamedTuple):
+class Referenced(NamedTuple):
     """What a pointer leads to; a tuple of its own because the value may be any JSON, null included."""
 
     value: Any
 
 
-def resolve(root: Any, reference: str) -> Target | None:
+def resolve(root: Any, reference: str) -> Referenced | None:
     """Return the part of `root` that `#` or `#/a/0/b` means, or None when there is none.
 
     Args:
@@ -22,7 +22,7 @@ def resolve(root: Any, reference: str) -> Target | None:
     """
     pointer = urllib.parse.unquote(reference.removeprefix("#"))
     if not pointer:
-        return Target(root)
+        return Referenced(root)
     if not pointer.startswith("/"):
         return None
     value = root
@@ -34,4 +34,4 @@ def resolve(root: Any, reference: str) -> Target | None:
             value = value[int(key[:9])]
         else:
             return None
-    return Target(value)
+    return Referenced(value)
