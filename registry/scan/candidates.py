@@ -6,6 +6,7 @@ Not here: walking folders (`folders.py`), and what the candidates turn out to be
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -103,50 +104,45 @@ def gguf_candidate(
     folder: Path, names: tuple[str, ...], source: Source, problem: ArtifactError | None = None
 ) -> Candidate:
     """Make the candidate of one GGUF file or set."""
-    path = folder / names[0]
-    return _looked_at(
-        Candidate(
-            format=ArtifactFormat.GGUF,
-            path=path,
-            files=tuple(folder / name for name in names),
-            is_owned=source.owns(folder),
-            hints=(names[0], folder.name, *([source.repository] if source.repository else [])),
-            organization=source.organization,
-            origin=source.origin_of(path),
-            problem=problem,
-            layout=source.layout,
-            root=source.root,
-        )
+    files = tuple(folder / name for name in names)
+    return Candidate(
+        format=ArtifactFormat.GGUF,
+        path=files[0],
+        files=files,
+        is_owned=source.owns(folder),
+        hints=(names[0], folder.name, *([source.repository] if source.repository else [])),
+        organization=source.organization,
+        origin=source.origin_of(files[0]),
+        layout=source.layout,
+        root=source.root,
+        **_looks_of(files, problem),
     )
 
 
 def mlx_candidate(folder: Path, entries: list[os.DirEntry[str]], source: Source) -> Candidate:
     """Make the candidate of an MLX folder."""
+    files = tuple(folder / entry.name for entry in entries if not is_folder(entry))
     info = folder.stat()
     is_top = folder == source.path and source.repository is not None
-    candidate = _looked_at(
-        Candidate(
-            format=ArtifactFormat.MLX,
-            path=folder,
-            files=tuple(folder / entry.name for entry in entries if not is_folder(entry)),
-            is_owned=source.owns(folder),
-            # A snapshot folder is named after its commit; the repository has the name.
-            hints=(source.repository or folder.name,) if is_top else (folder.name, source.repository or ""),
-            organization=source.organization,
-            origin=source.origin_of(folder),
-            layout=source.layout,
-            root=source.root,
-        )
+    return Candidate(
+        format=ArtifactFormat.MLX,
+        path=folder,
+        files=files,
+        is_owned=source.owns(folder),
+        # A snapshot folder is named after its commit; the repository has the name.
+        hints=(source.repository or folder.name,) if is_top else (folder.name, source.repository or ""),
+        organization=source.organization,
+        origin=source.origin_of(folder),
+        layout=source.layout,
+        root=source.root,
+        **_looks_of(files) | {"inode": (info.st_dev, info.st_ino)},
     )
-    return msgspec.structs.replace(candidate, inode=(info.st_dev, info.st_ino))
 
 
 def manifest_candidate(file: Path, root: str, problem: ArtifactError) -> Candidate:
     """Make the candidate that stands for a manifest of Ollama that means no file of weights."""
-    candidate = Candidate(
-        format=ArtifactFormat.GGUF, path=file, files=(file,), layout="ollama", root=root, problem=problem
-    )
-    return msgspec.structs.replace(_looked_at(candidate), inode=None)
+    looks = _looks_of((file,), problem) | {"inode": None}
+    return Candidate(format=ArtifactFormat.GGUF, path=file, files=(file,), layout="ollama", root=root, **looks)
 
 
 def ollama_candidate(path: Path, root: str, blob: str, users: list[tuple[ollama.Manifest, ollama.Layer]]) -> Candidate:
@@ -155,29 +151,28 @@ def ollama_candidate(path: Path, root: str, blob: str, users: list[tuple[ollama.
     manifest = users[0][0]
     file = path / "blobs" / blob
     projectors = manifest.layers_of(ollama.PROJECTOR_LAYER)
-    candidate = _looked_at(
-        Candidate(
-            format=ArtifactFormat.GGUF,
-            path=file,
-            files=(file,),
-            origin=manifest.origin,
-            layout="ollama",
-            root=root,
-            names=tuple(dict.fromkeys(user.name for user, _ in users)),
-            projector=path / "blobs" / ollama.blob_name(projectors[0]) if projectors else None,
-        )
-    )
+    looks = _looks_of((file,))
     sizes = {layer.size for _, layer in users}
-    if candidate.problem is None and sizes != {candidate.size_bytes}:
-        text = f"it has {candidate.size_bytes} bytes; {manifest.name} says {', '.join(map(str, sorted(sizes)))}"
-        return msgspec.structs.replace(candidate, problem=ArtifactError("wrong_size", text, path=file))
-    return candidate
+    if looks["problem"] is None and sizes != {looks["size_bytes"]}:
+        text = f"it has {looks['size_bytes']} bytes; {manifest.name} says {', '.join(map(str, sorted(sizes)))}"
+        looks["problem"] = ArtifactError("wrong_size", text, path=file)
+    return Candidate(
+        format=ArtifactFormat.GGUF,
+        path=file,
+        files=(file,),
+        origin=manifest.origin,
+        layout="ollama",
+        root=root,
+        names=tuple(dict.fromkeys(user.name for user, _ in users)),
+        projector=path / "blobs" / ollama.blob_name(projectors[0]) if projectors else None,
+        **looks,
+    )
 
 
-def _looked_at(candidate: Candidate) -> Candidate:
-    """Note size, time and inode of the files; one that is not there or no regular file is the first problem."""
-    size_bytes, mtime_ns, inode, problem = 0, 0, None, candidate.problem
-    for file in candidate.files:
+def _looks_of(files: tuple[Path, ...], problem: ArtifactError | None = None) -> dict[str, Any]:
+    """Give size, time, inode and problem of a candidate; a file that is not there or not regular is the first one."""
+    size_bytes, mtime_ns, inode = 0, 0, None
+    for file in files:
         try:
             info = file.stat()
         except OSError as exc:
@@ -189,4 +184,4 @@ def _looked_at(candidate: Candidate) -> Candidate:
         size_bytes += info.st_size
         mtime_ns = max(mtime_ns, info.st_mtime_ns)
         inode = inode or (info.st_dev, info.st_ino)
-    return msgspec.structs.replace(candidate, size_bytes=size_bytes, mtime_ns=mtime_ns, inode=inode, problem=problem)
+    return {"size_bytes": size_bytes, "mtime_ns": mtime_ns, "inode": inode, "problem": problem}
