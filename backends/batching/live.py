@@ -71,9 +71,6 @@ class LiveSequences:
         self._num_arrivals = 0
         self._num_background = 0
 
-    def __len__(self) -> int:
-        return len(self._members)
-
     @property
     def has_work(self) -> bool:
         """Whether there is one that its client has not paused."""
@@ -100,13 +97,12 @@ class LiveSequences:
         self._num_background += sequence.priority is Priority.BACKGROUND
         return member
 
-    def remove(self, sequence_id: int) -> LiveSequence | None:
-        """Forget a sequence; return it, None for an unknown id."""
+    def remove(self, sequence_id: int) -> None:
+        """Forget a sequence; unknown ids are ignored."""
         member = self._members.pop(sequence_id, None)
         if member is not None:
             (self.residents if member.is_resident else self.waiting).remove(member)
             self._num_background -= member.sequence.priority is Priority.BACKGROUND
-        return member
 
     def admit(self, member: LiveSequence) -> None:
         """Let a waiting sequence have slot and cells."""

@@ -67,12 +67,11 @@ class RetiredCaches:
         retired.pinned_until = None
         self._retired = {sequence_id: retired, **self._retired}
 
-    def remove(self, sequence_id: int) -> RetiredCache | None:
-        """Forget one; return it, None for an unknown id."""
+    def remove(self, sequence_id: int) -> None:
+        """Forget one; unknown ids are ignored."""
         retired = self._retired.pop(sequence_id, None)
         if retired is not None:
             self.num_tokens -= retired.num_tokens
-        return retired
 
     def victim(self, now: float, spared_id: int | None = None) -> int | None:
         """Return who goes next: by least recent use, pinned ones last; None without any.

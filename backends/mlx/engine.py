@@ -24,7 +24,6 @@ from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, StepPlan, Ste
 from backends.embedding import Encoder, EncoderSpec
 from backends.errors import EngineError, LoadError
 from backends.logits import LogitsEditor
-from backends.mlx.adapters import lay_adapter_over
 from backends.mlx.caches import KeptCache, check_kv_type, fingerprint_of
 from backends.mlx.embedding import MLXEncoder, closing_ids
 from backends.mlx.library import mlx_errors
@@ -64,7 +63,7 @@ class MLXEngine(Engine):
                 return_config=True,
                 trust_remote_code=False,
             )
-            lay_adapter_over(model, spec)
+            _lay_adapter_over(model, spec)
             if not _has_metal():
                 # Half precision runs tens of times slower than float32 on MLX's CPU build.
                 model.set_dtype(mx.float32)
@@ -342,6 +341,20 @@ class LoadedMLX(LoadedEngine):
         planned = [chunk.num_tokens for chunk in chunks if not chunk.sequence.is_decoding]
         budget = min(self._prefill.num_tokens, sum(planned))
         self._generator.prefill_step_size = max(MIN_STEP_TOKENS, budget // max(1, len(planned)))
+
+
+def _lay_adapter_over(model: Any, spec: LoadSpec) -> None:
+    """Let the layers of the adapter that a load asks for, if any, take the places of those that they change."""
+    if spec.adapter_path is None:
+        return
+    with mlx_errors(LoadError, f"load the adapter {spec.adapter_path}"):
+        from mlx_lm.tuner.utils import load_adapters  # noqa: PLC0415 - it brings mlx's optimizers
+
+        load_adapters(model, str(Path(spec.adapter_path)))
+        model.eval()  # dropout is for training
+        for _, module in model.named_modules():
+            if "lora_a" in module:
+                module.scale *= spec.adapter_scale
 
 
 def _has_metal() -> bool:
