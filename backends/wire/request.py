@@ -112,12 +112,10 @@ class Tool(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         name: Letters, digits, `_`, `-` and `.`, 1 to 64 characters.
         parameters: JSON schema of its arguments, an object; {} = any object.
-        is_strict: Whether the client asked for `strict`.
     """
 
     name: str
     parameters: dict[str, Any]
-    is_strict: bool = False
 
 
 class ToolUse(msgspec.Struct, frozen=True, array_like=True):

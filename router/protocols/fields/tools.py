@@ -119,7 +119,7 @@ def tools_for(
     chosen = [function for function in functions if function.name in allowed]
     if choice.mode is ToolChoice.NONE or not chosen:
         return RequestTools([], None)
-    tools = tuple(Tool(function.name, _parameters(function), bool(function.strict)) for function in chosen)
+    tools = tuple(Tool(function.name, _parameters(function)) for function in chosen)
     use = ToolUse(tools, choice.mode, choice.named, is_parallel)
     return RequestTools([_shown(function) for function in chosen], use)
 

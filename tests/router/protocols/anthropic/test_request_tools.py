@@ -95,4 +95,4 @@ def test_what_agents_send_beside_is_accepted() -> None:
     extra = {"eager_input_streaming": True, "strict": True, "defer_loading": False, "allowed_callers": ["direct"]}
     tools = tools_of(WEATHER | extra, TIME | {"name": "mcp__" + "x" * 123})
     assert tools.use is not None
-    assert [tool.is_strict for tool in tools.use.tools] == [True, False]
+    assert [tool.name for tool in tools.use.tools] == [WEATHER["name"], "mcp__" + "x" * 123]

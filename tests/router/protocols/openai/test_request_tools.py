@@ -29,7 +29,7 @@ def shown(**body: Any) -> list[dict[str, Any]]:
 def test_tools_reach_the_template_and_the_answer() -> None:
     body = {"tools": [tool("f", description="does", parameters=SCHEMA, strict=True), tool("g")]}
     empty = {"type": "object", "properties": {}, "additionalProperties": False}
-    assert use(**body) == ToolUse((Tool("f", SCHEMA, is_strict=True), Tool("g", empty)))
+    assert use(**body) == ToolUse((Tool("f", SCHEMA), Tool("g", empty)))
     assert shown(**body) == [
         {"type": "function", "function": {"name": "f", "description": "does", "strict": True, "parameters": SCHEMA}},
         {"type": "function", "function": {"name": "g", "parameters": empty}},
