@@ -19,18 +19,12 @@ _LOCK_POLL_S: Final = (0.01, 0.5)
 """First and longest wait between two looks at another's lock."""
 
 
-async def in_thread(work: Callable[[], _T], *, on_cancel: Callable[[], object] = lambda: None) -> _T:
-    """Run blocking work in a thread, and wait for its end even when this task is cancelled.
-
-    Args:
-        work: Takes some seconds at most, or ends soon after `on_cancel`.
-        on_cancel: Called when this task is cancelled.
-    """
+async def in_thread(work: Callable[[], _T]) -> _T:
+    """Run blocking work of some seconds at most in a thread, and wait for its end even when this task is cancelled."""
     future = asyncio.get_running_loop().run_in_executor(None, work)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        on_cancel()
         while not future.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([future])

@@ -6,7 +6,6 @@ router.errors.RouterError
 ├── FileInUseError                   file_in_use
 ├── BatchNotFoundError               batch_not_found
 ├── ConversionError                  conversion_failed
-│   └── ConversionStoppedError       conversion_stopped
 ├── ConversionNotFoundError          conversion_not_found
 └── BenchError                       invalid_bench
 └── BenchRunningError            bench_running
@@ -57,12 +56,6 @@ class ConversionError(RouterError):
     """A model cannot be converted; one sentence with the way out."""
 
     code = "conversion_failed"
-
-
-class ConversionStoppedError(ConversionError):
-    """A conversion was stopped on request, or by the end of the process; nothing of it is left."""
-
-    code = "conversion_stopped"
 
 
 class ConversionNotFoundError(RouterError):

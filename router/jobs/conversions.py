@@ -14,28 +14,21 @@ from typing import Final, Literal
 
 import msgspec
 
-from backends.wire.messages import LoadSpec
 from registry.engines import EngineKind
 from registry.errors import RegistryError
-from registry.facts import ModelFacts
 from registry.pull.events import Converting, Failed
 from registry.store import Registry
-from registry.threads import in_thread, with_registry
-from router.jobs.convert.process import Stopper
+from registry.threads import with_registry
 from router.jobs.convert.report import ConversionOptions, ConversionReport
-from router.jobs.convert.steps import ConversionMeans, ConversionPlan, OnProgress, convert, plan_conversion
+from router.jobs.convert.steps import ConversionPlan, OnProgress, convert, plan_conversion
 from router.jobs.job import Follower, Job, JobKind, Jobs
-from router.placement.fit import check_fit
-from router.placement.memory import read_budget, this_machine
-from router.placement.memory_need import memory_need
-from router.work_errors import ConversionError, ConversionNotFoundError, ConversionStoppedError
+from router.placement.memory import this_machine
+from router.work_errors import ConversionError, ConversionNotFoundError
 
 logger = logging.getLogger(__name__)
 
 MAX_WAITING: Final = 16
 """Conversions that run or wait; more are refused."""
-
-_PARITY_CONTEXT_LENGTH: Final = 512
 
 
 class ConversionStarted(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
@@ -102,7 +95,6 @@ class Converter:
         Cancelling the task stops it and leaves nothing of it.
 
         Args:
-            on_progress: Told where it stands, in the event loop.
             is_forced: Keep a result that the comparison speaks against.
 
         Raises:
@@ -112,28 +104,11 @@ class Converter:
         if self._turn.locked():
             on_progress("waiting for another conversion", None)
         async with self._turn:
-            stopper = Stopper()
-            loop = asyncio.get_running_loop()
-
-            def tell(step: str, share: float | None) -> None:
-                loop.call_soon_threadsafe(on_progress, step, share)
-
-            means = ConversionMeans(
-                environment=self._environment, on_progress=tell, can_load=_can_load, stopper=stopper
-            )
-            return await in_thread(
-                lambda: self._convert(name, options, means, is_forced=is_forced), on_cancel=stopper.stop
-            )
-
-    def _convert(
-        self, name: str, options: ConversionOptions, means: ConversionMeans, *, is_forced: bool
-    ) -> ConversionDone:
-        try:
-            with Registry(self._database) as registry:
-                plan = self._plan(registry, name, options)
-                model, report = convert(registry, plan, means, is_forced=is_forced)
-        except OSError as exc:
-            raise ConversionError(f"{exc.filename or self._models_dir}: {exc.strerror or exc}.") from exc
+            plan = await self.plan(name, options)
+            try:
+                model, report = await convert(self._database, plan, self._environment, on_progress, is_forced=is_forced)
+            except OSError as exc:
+                raise ConversionError(f"{exc.filename or self._models_dir}: {exc.strerror or exc}.") from exc
         return ConversionDone(model=model.name, engines=model.engines, path=str(plan.folder), report=report)
 
     def _plan(self, registry: Registry, name: str, options: ConversionOptions) -> ConversionPlan:
@@ -200,16 +175,8 @@ class Conversions:
 
         try:
             return await self._converter.convert(model, options, on_progress=tell, is_forced=is_forced)
-        except (asyncio.CancelledError, ConversionStoppedError):
+        except asyncio.CancelledError:
             return ConversionStopped(state="cancelled" if job.stop_reason == "cancelled" else "shutting_down")
         except (ConversionError, RegistryError) as exc:
             logger.info("the conversion of %s failed: %s", model, exc)
             return Failed(code=exc.code, message=str(exc))
-
-
-def _can_load(facts: ModelFacts) -> bool:
-    machine = this_machine()
-    spec = LoadSpec(model_path="", context_length=_PARITY_CONTEXT_LENGTH, max_sequences=1, cache_slots=0)
-    need = memory_need(facts, spec, machine)
-    budget = read_budget(machine)
-    return check_fit(need, available_bytes=budget.available_for(need.engine)).is_fitting

@@ -5,31 +5,37 @@ into `models/.convert-*` (discovery does not enter hidden folders); source and r
 other; what came out is written beside the weights and synced; the folder is renamed into place and registered. A kill
 at any moment leaves a hidden folder that the next conversion sweeps, or a whole, compared model.
 
-Blocking. Not here: the converters (`backends.converting`), who asks for it (`conversions.py`), and what is printed.
+Not here: the converters (`backends.converting`), who asks for it (`conversions.py`), and what is printed.
 """
 
 import contextlib
-import dataclasses
 import math
-import os
-import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from backends.wire.messages import LoadSpec
 from registry.catalogue import Artifact, Model
+from registry.disk import free_bytes, move, sync_file, sync_folder
 from registry.engines import EngineKind
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, ModelFacts, ModelKind
 from registry.mlx.folder import read_mlx_dir
 from registry.scan import register_path
 from registry.store import Registry
-from router.jobs.convert.process import Stopper, read_parity, run_converter
+from registry.threads import in_thread, with_registry
+from router.jobs.convert.process import read_parity, run_converter
 from router.jobs.convert.report import REPORT_NAME, ConversionOptions, ConversionReport, Dtype, Parity, read_report
 from router.jobs.convert.scratch import scratch_folder, sweep
+from router.placement.fit import check_fit
+from router.placement.memory import read_budget, this_machine
+from router.placement.memory_need import memory_need
 from router.work_errors import ConversionError
+
+_PARITY_CONTEXT_LENGTH: Final = 512
 
 SPARE_BYTES: Final = 200_000_000
 """Left free on the disk beside what the conversion takes."""
@@ -92,85 +98,105 @@ def plan_conversion(
     )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ConversionMeans:
-    """What conversions are done with.
-
-    Attributes:
-        on_progress: Told where it stands, in the thread that converts.
-        can_load: Whether there is memory to load such a model for the comparison.
-    """
-
-    environment: Mapping[str, str]
-    on_progress: OnProgress
-    can_load: Callable[[ModelFacts], bool]
-    stopper: Stopper = dataclasses.field(default_factory=Stopper)
-
-
-def convert(
-    registry: Registry, plan: ConversionPlan, means: ConversionMeans, *, is_forced: bool = False
+async def convert(
+    database: Path,
+    plan: ConversionPlan,
+    environment: Mapping[str, str],
+    on_progress: OnProgress,
+    *,
+    is_forced: bool = False,
 ) -> tuple[Model, ConversionReport]:
-    """Do it.
+    """Do it. Cancelling the task leaves nothing of it.
 
     Args:
-        plan: From `plan_conversion`.
+        environment: Of the processes; no secrets.
         is_forced: Keep a result that the comparison speaks against.
 
     Returns:
         The model that has the result now, and what is stored beside it.
 
     Raises:
-        ConversionError: It failed or was stopped; nothing is left of it.
+        ConversionError: It failed; nothing is left of it.
         RegistryError: The result cannot be registered.
     """
-    models_dir = plan.folder.parent
-    sweep(models_dir)
-    existing = read_report(plan.folder)
+    existing = await in_thread(partial(_prepare, plan))
     if existing is not None:  # renamed, and killed before it was registered
-        return register_path(registry, plan.folder, name=plan.name, is_owned=True), existing
-    if plan.folder.exists():
-        raise ConversionError(f"{plan.folder} is in the way; register it with `mlxr models add`, or delete it.")
-    _check_disk(plan)
-    with scratch_folder(models_dir) as scratch:
+        return await with_registry(database, partial(_register, plan)), existing
+    stack = contextlib.ExitStack()
+    try:
+        scratch = await in_thread(lambda: stack.enter_context(scratch_folder(plan.folder.parent)))
         out = scratch / "mlx"
-        report = _make(plan, out, means)
+        report = await _make(plan, out, environment, on_progress)
         if report.parity is not None and not is_forced:
             _check_parity(report.parity, plan.options)
-        means.on_progress("saving", None)
-        (out / REPORT_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(report)))
-        _sync_tree(out)
-        means.stopper.check()
-        try:
-            out.rename(plan.folder)
-        except OSError as exc:
-            raise ConversionError(f"{plan.folder} cannot be made: {exc.strerror}.") from exc
-        _sync(models_dir)
-    return register_path(registry, plan.folder, name=plan.name, is_owned=True), report
+        on_progress("saving", None)
+        await in_thread(partial(_save, out, report))
+        return await with_registry(database, partial(_put_in_place, out, plan)), report
+    finally:
+        await in_thread(stack.close)
 
 
-def _make(plan: ConversionPlan, out: Path, means: ConversionMeans) -> ConversionReport:
+def _prepare(plan: ConversionPlan) -> ConversionReport | None:
+    """Give what is stored beside a result that is there already; None when the way is free."""
+    sweep(plan.folder.parent)
+    existing = read_report(plan.folder)
+    if existing is None and plan.folder.exists():
+        raise ConversionError(f"{plan.folder} is in the way; register it with `mlxr models add`, or delete it.")
+    free = free_bytes(plan.folder.parent)
+    if existing is None and free < plan.disk_bytes:
+        raise ConversionError(
+            f"The conversion needs {plan.disk_bytes / 1e9:.1f} GB on the disk of {plan.folder.parent}, but "
+            f"{free / 1e9:.1f} GB are free; free some space."
+        )
+    return existing
+
+
+async def _make(
+    plan: ConversionPlan, out: Path, environment: Mapping[str, str], on_progress: OnProgress
+) -> ConversionReport:
     """Convert into `out`, and compare."""
-    means.on_progress("converting", None)
+    on_progress("converting", None)
     tokenizer = plan.source.facts.tokenizer
-    run_converter(
+    await run_converter(
         plan.source.path,
         out,
         plan.options,
         pre=None if tokenizer is None else tokenizer.pre,
-        environment=means.environment,
-        stopper=means.stopper,
-        on_share=lambda share: means.on_progress("converting", share),
+        environment=environment,
+        on_share=lambda share: on_progress("converting", share),
     )
-    facts = _checked_facts(out)
-    has_memory = means.can_load(plan.source.facts) and means.can_load(facts)
+    facts = await in_thread(partial(_checked_facts, out))
+    has_memory = _can_load(plan.source.facts) and _can_load(facts)
     return ConversionReport(
         source=plan.source.path,
         source_size_bytes=plan.source.size_bytes,
         source_sha256=plan.source.sha256,
         options=plan.options,
-        parity=_compare(plan, out, means) if has_memory else None,
+        parity=await _compare(plan, out, environment, on_progress) if has_memory else None,
         parity_skipped=None if has_memory else "there was too little memory to load the two in turn",
     )
+
+
+def _save(out: Path, report: ConversionReport) -> None:
+    """Write the report beside the weights, and have all of it on the disk."""
+    (out / REPORT_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+    for path in out.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                sync_file(file.fileno())
+    sync_folder(out)
+
+
+def _put_in_place(out: Path, plan: ConversionPlan, registry: Registry) -> Model:
+    try:
+        move(out, plan.folder)
+    except OSError as exc:
+        raise ConversionError(f"{plan.folder} cannot be made: {exc.strerror}.") from exc
+    return _register(plan, registry)
+
+
+def _register(plan: ConversionPlan, registry: Registry) -> Model:
+    return register_path(registry, plan.folder, name=plan.name, is_owned=True)
 
 
 def _choose_source(model: Model) -> Artifact:
@@ -190,15 +216,6 @@ def _choose_source(model: Model) -> Artifact:
     return source
 
 
-def _check_disk(plan: ConversionPlan) -> None:
-    free_bytes = shutil.disk_usage(plan.folder.parent).free
-    if free_bytes < plan.disk_bytes:
-        raise ConversionError(
-            f"The conversion needs {plan.disk_bytes / 1e9:.1f} GB on the disk of {plan.folder.parent}, but "
-            f"{free_bytes / 1e9:.1f} GB are free; free some space."
-        )
-
-
 def _checked_facts(out: Path) -> ModelFacts:
     try:
         facts = read_mlx_dir(out)
@@ -209,12 +226,11 @@ def _checked_facts(out: Path) -> ModelFacts:
     return facts
 
 
-def _compare(plan: ConversionPlan, out: Path, means: ConversionMeans) -> Parity:
-    environment, stopper = means.environment, means.stopper
-    means.on_progress("reading with the source", None)
-    before = read_parity(plan.source.engine, plan.source.path, environment=environment, stopper=stopper)
-    means.on_progress("reading with the result", None)
-    after = read_parity(EngineKind.MLX, str(out), environment=environment, stopper=stopper, token_ids=before.token_ids)
+async def _compare(plan: ConversionPlan, out: Path, environment: Mapping[str, str], on_progress: OnProgress) -> Parity:
+    on_progress("reading with the source", None)
+    before = await read_parity(plan.source.engine, plan.source.path, environment=environment)
+    on_progress("reading with the result", None)
+    after = await read_parity(EngineKind.MLX, str(out), environment=environment, token_ids=before.token_ids)
     same = sum(one == other for one, other in zip(before.likeliest_ids, after.likeliest_ids, strict=True))
     return Parity(
         num_tokens=len(before.likeliest_ids),
@@ -243,15 +259,9 @@ def _check_parity(parity: Parity, options: ConversionOptions) -> None:
         )
 
 
-def _sync_tree(folder: Path) -> None:
-    for path in (*(item for item in folder.rglob("*") if item.is_file()), folder):
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+def _can_load(facts: ModelFacts) -> bool:
+    machine = this_machine()
+    spec = LoadSpec(model_path="", context_length=_PARITY_CONTEXT_LENGTH, max_sequences=1, cache_slots=0)
+    need = memory_need(facts, spec, machine)
+    budget = read_budget(machine)
+    return check_fit(need, available_bytes=budget.available_for(need.engine)).is_fitting
