@@ -10,7 +10,7 @@ from router.config.instance import ServerFacts
 from router.http.litestar_errors import litestar_settings
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
-from router.jobs.conversions import Conversions as ModelConversions
+from router.jobs.conversions import ModelConversions
 from router.jobs.job import Jobs
 from router.jobs.pulls import PullAccess
 from router.models.keeper import ModelKeeper

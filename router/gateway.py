@@ -32,8 +32,7 @@ from router.http.server import Addresses, HttpServer, guarded, run, stopping_on_
 from router.jobs.background import end_cut_off
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
-from router.jobs.conversions import Conversions as ModelConversions
-from router.jobs.conversions import Converter
+from router.jobs.conversions import Converter, ModelConversions
 from router.jobs.job import Jobs
 from router.jobs.pulls import PullAccess, open_pulls, weights_budget
 from router.jobs.shadow import Shadow
@@ -101,6 +100,7 @@ class _Gateway:
         self._options = options
         self._config = CurrentConfig(options.config)
         self._environment = worker_environment(options.environment)
+        self._converter = Converter(options.paths.registry_db, options.paths.models_dir, self._environment)
 
     async def serve(self) -> None:
         paths = self._options.paths
@@ -162,7 +162,7 @@ class _Gateway:
             ),
             making=ModelMaking(paths.models_dir, paths.registry_db, max_upload_bytes=config.server.max_upload_bytes),
             pulls=PullAccess(),
-            conversions=ModelConversions(self._converter(), jobs),
+            conversions=ModelConversions(self._converter, jobs),
             benches=BenchRuns(paths.registry_db, self._environment, jobs),
             batches=Batches(paths.batches_dir, lambda: self._config.config, partial(run_line, serving, conversations)),
             conversations=conversations,
@@ -243,14 +243,10 @@ class _Gateway:
             options.paths.models_dir,
             options.paths.registry_db,
             services.jobs,
-            converter=self._converter(),
+            converter=self._converter,
             budget_bytes=weights_budget(read_budget()),
         )
         await services.pulls.run(opening)
-
-    def _converter(self) -> Converter:
-        paths = self._options.paths
-        return Converter(paths.registry_db, paths.models_dir, self._environment)
 
 
 async def _watch_registry(serving: RequestService) -> None:

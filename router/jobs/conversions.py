@@ -116,7 +116,7 @@ class Converter:
         return plan_conversion(registry, model, options, self._models_dir, has_metal=this_machine().has_metal)
 
 
-class Conversions:
+class ModelConversions:
     """Those of a server; `jobs` runs them."""
 
     def __init__(self, converter: Converter, jobs: Jobs) -> None:

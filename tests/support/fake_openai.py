@@ -23,8 +23,7 @@ from router.http.limits import HttpLimits
 from router.http.server import HttpServer, guarded, run
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
-from router.jobs.conversions import Conversions as ModelConversions
-from router.jobs.conversions import Converter
+from router.jobs.conversions import Converter, ModelConversions
 from router.jobs.job import Jobs
 from router.jobs.pulls import PullAccess
 from router.models.auto.learning import AutoLearning

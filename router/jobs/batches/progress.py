@@ -14,7 +14,6 @@ class BatchRun:
         stopped: Set when no further line is to start.
         cuts_running: Whether lines that run are given up, too.
         first_failure: With `fail_fast`, number and words of the line that ended it; None = there is none.
-        changed: Set and renewed whenever something has happened, for those who follow.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -23,7 +22,6 @@ class BatchRun:
         self.cuts_running = False
         self.num_tokens = 0
         self.first_failure: tuple[int, str] | None = None
-        self.changed = asyncio.Event()
         self._graph = LineGraph(())
         self._why: tuple[str, str] = ("", "")
 
@@ -76,11 +74,6 @@ class BatchRun:
         """Return the ends of all lines that will not run, but for those that still do."""
         code, message = self._why
         return [not_run(self.batch, line, code, message) for line in self._graph.drop_rest(running)]
-
-    def tell(self) -> None:
-        """Wake those who follow."""
-        self.changed.set()
-        self.changed = asyncio.Event()
 
     def _lost(self, line: Line) -> LineEnd:
         return not_run(

@@ -223,7 +223,6 @@ class Batches:
     async def _end(self, run: BatchRun, ends: list[LineEnd]) -> None:
         if ends:
             await self.store.call(lambda store: store.end_lines(run.batch.batch_id, ends))
-            run.tell()
 
     async def _finish(self, run: BatchRun) -> None:
         batch = run.batch
@@ -234,12 +233,10 @@ class Batches:
         times: dict[str, Any] = {f"{batch.goal.value}_at": now}
         finished = msgspec.structs.replace(batch, status=batch.goal, **times)
         run.batch = await self.store.call(lambda store: write_results(store, self.files_dir, finished, now))
-        run.tell()
 
     async def _save(self, run: BatchRun, **changes: Any) -> None:
         changed = run.batch = msgspec.structs.replace(run.batch, **changes)
         await self.store.call(lambda store: store.put_batch(changed))
-        run.tell()
 
     async def _sweep(self) -> None:
         """Drop what is too old, now and then."""

@@ -11,7 +11,7 @@ from msgspec import Meta
 from router.http.asgi import json_reply
 from router.http.body import read_json
 from router.http.streaming import SSE
-from router.jobs.conversions import ConversionEvent, Conversions
+from router.jobs.conversions import ConversionEvent, ModelConversions
 from router.jobs.convert.report import Bits, ConversionOptions, Dtype, GroupSize
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Stream
@@ -56,7 +56,7 @@ class ConvertCancelResponse(msgspec.Struct, frozen=True, kw_only=True):
 async def convert_model(
     request: Request[Any, Any, Any],
     serving: NamedDependency[RequestService],
-    conversions: NamedDependency[Conversions],
+    conversions: NamedDependency[ModelConversions],
 ) -> ASGIApp:
     """Make the MLX form of a model; the answer is a stream of events."""
     body = await read_json(request, ConvertRequest, limit_bytes=serving.config.server.max_body_bytes)
@@ -69,7 +69,7 @@ async def convert_model(
 async def cancel_conversion(
     request: Request[Any, Any, Any],
     serving: NamedDependency[RequestService],
-    conversions: NamedDependency[Conversions],
+    conversions: NamedDependency[ModelConversions],
 ) -> ASGIApp:
     """Stop what is being made of a model."""
     body = await read_json(request, ConvertCancelRequest, limit_bytes=serving.config.server.max_body_bytes)
