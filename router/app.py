@@ -50,7 +50,7 @@ def create_app(services: Services) -> Litestar:
     parts["endpoints"] = ENDPOINTS
     parts["document"] = ApiDocument(services.server.version, ENDPOINTS, DIALECTS)
     provided = {name: _provider(part) for name, part in parts.items()}
-    provided["batches"] = Provide(services.batches.opened, sync_to_thread=False)
+    provided["batches"] = Provide(services.batches.opened)
     return Litestar(
         route_handlers=ROUTES,
         dependencies=provided,

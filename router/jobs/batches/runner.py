@@ -59,6 +59,7 @@ class Batches:
         self._answer = answer
         self._places = asyncio.Semaphore(config().batches.parallel)
         self._tasks: asyncio.TaskGroup | None = None
+        self._is_swept = asyncio.Event()
         self._runs: dict[str, BatchRun] = {}
 
     async def run(self) -> None:
@@ -72,17 +73,20 @@ class Batches:
                         self._drive(batch)
                 except StoreUnavailableError as exc:
                     logger.warning("batches cannot be used: %s", exc)
+                self._is_swept.set()
                 await self._sweep()
         finally:
             self._tasks = None
             await self.store.close()
 
-    def opened(self) -> Self:
-        """Return itself.
+    async def opened(self) -> Self:
+        """Return itself, once what a crash has left is swept: a new file would look like it.
 
         Raises:
             StoreUnavailableError: No batches are driven now.
         """
+        if self._tasks is not None:
+            await self._is_swept.wait()
         if self._tasks is None or not self.store.is_usable:
             raise StoreUnavailableError("Batches cannot be used now: the server starts, or its log says what is wrong.")
         return self

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import threading
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,8 +11,10 @@ import pytest
 
 from backends.fake.engine import FakeOptions
 from backends.wire.request import Priority
-from router.config import BatchesConfig
-from tests.support.fake_fleet import make_config
+from router.config import BatchesConfig, Config
+from router.jobs.batches.base import LineEnd
+from router.jobs.batches.runner import Batches
+from tests.support.fake_fleet import WITHIN_S, make_config
 from tests.support.fake_openai import FakeFront, with_front
 
 CHAT = "/v1/chat/completions"
@@ -259,6 +263,28 @@ async def test_a_file_that_a_batch_reads_stays(front: FakeFront) -> None:
     file_id = (await front.client.get(f"/v1/batches/{batch_id}")).json()["input_file_id"]
     refused = await front.client.delete(f"/v1/files/{file_id}")
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "file_in_use")
+
+
+async def test_nobody_writes_files_before_what_a_crash_left_is_swept(tmp_path: Path) -> None:
+    async def answer(*_: object) -> LineEnd:
+        raise AssertionError("there are no lines")
+
+    batches = Batches(tmp_path, Config, answer)
+    left = batches.files_dir / "file-1.part"
+    left.parent.mkdir()
+    left.write_bytes(b"x")
+    is_let_go = threading.Event()
+    batches.store.post(lambda _: is_let_go.wait(WITHIN_S), "stands before the sweep")
+    running = asyncio.create_task(batches.run())
+    await asyncio.sleep(0)
+    opening = asyncio.create_task(batches.opened())
+    await asyncio.sleep(0)
+    assert not opening.done()
+    is_let_go.set()
+    assert await opening is batches
+    assert not left.exists()
+    running.cancel()
+    await asyncio.wait([running])
 
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
