@@ -15,11 +15,8 @@ from registry.bench_record import BenchRecord
 from registry.errors import RegistryError
 from registry.store import Registry
 from router.bench.events import BenchDone, BenchEvent, BenchFailed
-from router.bench.machine.energy import energy_meter
-from router.bench.machine.machine import bench_machine
-from router.bench.machine.watch import thermal_sensor
 from router.bench.plan.options import BenchAssignment
-from router.bench.run.runner import BenchMeans, run_bench
+from router.bench.run.runner import run_bench
 from router.errors import RouterError
 
 
@@ -41,24 +38,11 @@ def main() -> int:
 
 
 async def _run(assignment: BenchAssignment, registry: Registry) -> BenchRecord:
-    meter = energy_meter()
-    means = BenchMeans(
-        url=assignment.url,
-        unix_socket=assignment.unix_socket,
-        get_model=registry.models.get,
-        machine=bench_machine(),
-        thermal=thermal_sensor(),
-        meter=meter,
-        on_event=_tell,
-    )
-    task = asyncio.ensure_future(run_bench(assignment.options, means))
+    work = run_bench(assignment.options, url=assignment.url, get_model=registry.models.get, on_event=_tell)
+    task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     threading.Thread(target=_cancel_at_end_of_stdin, args=(loop, task), daemon=True).start()
-    try:
-        return await task
-    finally:
-        if meter is not None:
-            meter.close()
+    return await task
 
 
 def _cancel_at_end_of_stdin(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[BenchRecord]") -> None:

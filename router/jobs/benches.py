@@ -53,7 +53,7 @@ class BenchRuns:
         started = None if job is None else job.last(BenchStarted)
         return None if started is None else started.bench_id
 
-    def start(self, options: BenchOptions, *, url: str, unix_socket: str | None = None) -> Follower[BenchEvent]:
+    def start(self, options: BenchOptions, *, url: str) -> Follower[BenchEvent]:
         """Begin a benchmark.
 
         Raises:
@@ -62,7 +62,7 @@ class BenchRuns:
         """
         if self._jobs.get(_BENCH, _THE_ONE) is not None:
             raise BenchRunningError
-        assignment = BenchAssignment(options=options, url=url, unix_socket=unix_socket, database=str(self._database))
+        assignment = BenchAssignment(options=options, url=url, database=str(self._database))
         return self._jobs.start(_BENCH, _THE_ONE, partial(_measure, assignment, self._environment)).follow()
 
     def stop(self) -> bool:

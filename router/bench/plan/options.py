@@ -50,5 +50,4 @@ class BenchAssignment(msgspec.Struct, frozen=True, kw_only=True):
 
     options: BenchOptions
     url: str
-    unix_socket: str | None
     database: str

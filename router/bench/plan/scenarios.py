@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from registry.bench_record import BenchScenario
+from router.bench.plan.options import BenchOptions
 from router.bench.plan.prompts_file import UserPrompt
 from router.bench.plan.texts import generator, item, label, prose, subject
 from router.work_errors import BenchError
@@ -67,13 +68,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
     def described(self, skipped: str | None = None) -> BenchScenario:
         """Return what a record keeps of it."""
-        return BenchScenario(
-            name=self.name,
-            what=self.what,
-            num_parallel=self.num_parallel,
-            max_tokens=self.max_tokens,
-            skipped=skipped,
-        )
+        plain = msgspec.convert(self, BenchScenario, from_attributes=True)
+        return msgspec.structs.replace(plain, skipped=skipped)
 
 
 def standard_scenarios(num_parallel: int = 4) -> tuple[Scenario, ...]:
@@ -126,22 +122,17 @@ def prompts_scenario(prompts: Sequence[UserPrompt], max_tokens: int) -> Scenario
     return Scenario(name="own-prompts", what=what, max_tokens=max_tokens, prompts=tuple(prompts), is_filled=False)
 
 
-def chosen_scenarios(
-    names: Sequence[str], prompts: Sequence[UserPrompt], *, num_parallel: int, max_tokens: int
-) -> tuple[Scenario, ...]:
+def chosen_scenarios(options: BenchOptions) -> tuple[Scenario, ...]:
     """Return what a run does.
-
-    Args:
-        names: Those that are wanted; () = all, or the user's own prompts alone.
-        max_tokens: Of the answers to the user's own prompts.
 
     Raises:
         BenchError: There is no such scenario.
     """
-    own = (prompts_scenario(prompts, max_tokens),) if prompts else ()
+    names, standard = options.scenarios, standard_scenarios(options.num_parallel)
+    own = (prompts_scenario(options.prompts, options.max_tokens),) if options.prompts else ()
     if not names:
-        return own or standard_scenarios(num_parallel)
-    known = {scenario.name: scenario for scenario in (*standard_scenarios(num_parallel), *own)}
+        return own or standard
+    known = {scenario.name: scenario for scenario in (*standard, *own)}
     for name in names:
         if name not in known:
             raise BenchError(f"There is no scenario {name[:40]!r}; there are: {', '.join(known)}.")
@@ -165,7 +156,7 @@ def why_skipped(scenario: Scenario, context_length: int | None) -> str | None:
     return f"needs a context of {needed:,} tokens, there are {context_length:,}"
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class ScenarioRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One request of a scenario, but for the model.
 
     Attributes:
@@ -198,9 +189,9 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         return body
 
 
-def asks_of(
+def requests_of(
     scenario: Scenario, *, seed: int, round_number: int, contestant: int, chars_per_token: Callable[[int], int]
-) -> tuple[Ask, ...]:
+) -> tuple[ScenarioRequest, ...]:
     """Return the first requests of a scenario in one round: of a conversation its first turn.
 
     Args:
@@ -210,7 +201,7 @@ def asks_of(
     if scenario.prompts:
         draw = generator(seed, scenario.name, round_number, contestant)
         return tuple(
-            Ask(
+            ScenarioRequest(
                 messages=_begun_with(label(draw), prompt.messages),
                 max_tokens=prompt.max_tokens or scenario.max_tokens,
                 seed=round_number + 1000,
@@ -219,7 +210,7 @@ def asks_of(
             for prompt in scenario.prompts
         )
     return tuple(
-        Ask(
+        ScenarioRequest(
             messages=(
                 {"role": "user", "content": _text(scenario, seed, round_number, contestant, i, chars_per_token)},
             ),
@@ -232,7 +223,7 @@ def asks_of(
     )
 
 
-def next_turn(ask: Ask, answer: str, *, seed: int, turn: int) -> Ask:
+def next_turn(request: ScenarioRequest, answer: str, *, seed: int, turn: int) -> ScenarioRequest:
     """Return the request of a conversation's next turn: the model's own answer, and another question.
 
     Args:
@@ -241,7 +232,7 @@ def next_turn(ask: Ask, answer: str, *, seed: int, turn: int) -> Ask:
     draw = generator(seed, "turn", turn)
     question = f"And what would {subject(draw)} say about {item(draw)}?"
     said: tuple[Message, ...] = ({"role": "assistant", "content": answer}, {"role": "user", "content": question})
-    return msgspec.structs.replace(ask, messages=ask.messages + said)
+    return msgspec.structs.replace(request, messages=request.messages + said)
 
 
 def _begun_with(word: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:

@@ -1,13 +1,13 @@
 """When what is measured: turns, rounds, and what the time box still allows. Pure.
 
-Models are resident one at a time, so another contestant's turn costs a load. A **lap** gives each contestant one block,
-in the order A B, then B A, so that two blocks of one contestant follow each other at the seam of two laps and need no
-load, and a machine that gets slower is no contestant's disadvantage. A block is one or more **rounds** of all scenarios
-that are still open.
+Models are resident one at a time, so another contestant's turn costs a load. A **cycle** gives each contestant one
+block, in the order A B, then B A, so that two blocks of one contestant follow each other at the seam of two cycles and
+need no load, and a machine that gets slower is no contestant's disadvantage. A block is one or more **rounds** of all
+scenarios that are still open.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -21,7 +21,7 @@ TIGHT_SHARE: Final = 0.05
 LOAD_SHARE: Final = 0.33
 """Loads may cost this share of the measured time before blocks get more rounds."""
 
-FIRST_LAP_SHARE: Final = 0.45
+FIRST_BLOCK_SHARE: Final = 0.45
 """Of the time box, for the first round; what does not begin in it is left out, so that the rest is measured often."""
 
 SAFETY: Final = 1.15
@@ -41,18 +41,18 @@ class ScenarioState(msgspec.Struct, frozen=True, kw_only=True):
     is_settled: bool = False
 
 
-def turns_of(lap: int, num_contestants: int) -> tuple[int, ...]:
+def turns_of(cycle: int, num_contestants: int) -> tuple[int, ...]:
     """Return in which order the contestants have their blocks.
 
     Args:
-        lap: Its number, from 0.
+        cycle: Its number, from 0.
         num_contestants: At least 1.
     """
     forwards = tuple(range(num_contestants))
-    return forwards if lap % 2 == 0 else forwards[::-1]
+    return forwards if cycle % 2 == 0 else forwards[::-1]
 
 
-def num_rounds_of_lap(*, round_s: float, loads_s: float, num_left: int) -> int:
+def num_rounds_of_cycle(*, round_s: float, loads_s: float, num_left: int) -> int:
     """Return how many rounds a block gets, so that loads do not eat the time.
 
     Args:
@@ -67,7 +67,7 @@ def num_rounds_of_lap(*, round_s: float, loads_s: float, num_left: int) -> int:
 def open_scenarios(
     states: Iterable[ScenarioState], *, repeats: int, remaining_s: float, loads_s: float
 ) -> tuple[str, ...]:
-    """Return which scenarios the next lap measures: those that need it most and that the time allows.
+    """Return which scenarios the next cycle measures: those that need it most and that the time allows.
 
     Args:
         states: All scenarios, in their order.
@@ -87,20 +87,15 @@ def open_scenarios(
     return tuple(state.name for state in states if state.name in chosen)
 
 
-def first_lap_share_s(box_s: float, num_contestants: int) -> float:
+def first_block_s(box_s: float, num_contestants: int) -> float:
     """Return how long one contestant's first block may go on beginning scenarios.
 
     Args:
         num_contestants: At least 1.
     """
-    return FIRST_LAP_SHARE * box_s / num_contestants
+    return FIRST_BLOCK_SHARE * box_s / num_contestants
 
 
 def is_tight(low: float, mid: float, high: float) -> bool:
     """Tell whether an interval of a ratio needs no more rounds."""
     return mid > 0 and (high - low) / mid <= TIGHT_SHARE
-
-
-def num_common_rounds(rounds_of: Sequence[set[int]]) -> int:
-    """Return how many rounds every contestant has done."""
-    return len(set.intersection(*rounds_of)) if rounds_of else 0

@@ -24,9 +24,9 @@ from router.bench.machine.server_facts import (
 from router.bench.machine.watch import Stretch, StretchWatch, ThermalSensor, peak_memory_of
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.scenarios import Scenario, why_skipped
-from router.bench.plan.schedule import first_lap_share_s
+from router.bench.plan.schedule import first_block_s
 from router.bench.plan.texts import generator, prose
-from router.bench.run.book import Book
+from router.bench.run.measurements import Measurements
 from router.bench.run.measurer import Measurer
 from router.bench.run.quality import QualityReading, qualities_of, read_quality
 from router.bench.run.residence import Residence
@@ -37,13 +37,13 @@ USUAL_CHARS_PER_TOKEN: Final = 4.6
 QUALITY_SHARE: Final = 0.15
 """Of the time box, for trying answers."""
 
-_RULER_CHARS: Final = 8000
+_SAMPLE_CHARS: Final = 8000
 _LONGER: Final = 4.5
 """A prompt of four times the length takes a bit more than four times as long: attention grows."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
-class Course:
+class RunState:
     """What the blocks of one run share; owned by the run's task.
 
     Attributes:
@@ -56,13 +56,13 @@ class Course:
 
     options: BenchOptions
     http: httpx.AsyncClient
-    book: Book
+    measurements: Measurements
     residence: Residence
     thermal: ThermalSensor
     meter: EnergyMeter | None
     on_event: Callable[[BenchProgress], None]
     described: list[BenchContestant]
-    started_at: float
+    started_at: float = dataclasses.field(default_factory=time.monotonic)
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
     stretches: list[Stretch] = dataclasses.field(default_factory=list)
     readings: dict[int, QualityReading] = dataclasses.field(default_factory=dict)
@@ -95,69 +95,69 @@ class Course:
     def skip(self, scenario: str, reason: str) -> None:
         """Leave a scenario out, for all contestants."""
         self.skipped[scenario] = reason
-        self.book.drop(scenario)
+        self.measurements.drop(scenario)
 
 
 async def run_block(
-    course: Course, measurer: Measurer, scenarios: Sequence[Scenario], rounds: range, lap: int
+    run: RunState, measurer: Measurer, scenarios: Sequence[Scenario], rounds: range, cycle: int
 ) -> str | None:
     """Measure one contestant for some rounds.
 
     Args:
-        scenarios: What is measured; the first lap may leave some out.
-        lap: Its number, from 0.
+        scenarios: What is measured; the first cycle may leave some out.
+        cycle: Its number, from 0.
 
     Returns:
         Why the contestant cannot be measured at all; None = it was.
     """
     label = measurer.contestant.label
-    course.tell(f"{label}: getting ready")
-    error = await course.residence.enter(measurer)
+    run.tell(f"{label}: getting ready")
+    error = await run.residence.enter(measurer)
     if error is not None:
-        _note_failure(course, measurer, scenarios, rounds[0], error)
+        _note_failure(run, measurer, scenarios, rounds[0], error)
         return error
-    pids = await _note_facts(course, measurer)
-    if course.chars_per_token is None:
-        await _measure_ruler(course, measurer)
-    wanted = [scenario for scenario in scenarios if _is_fitting(course, measurer.index, scenario)]
+    pids = await _note_facts(run, measurer)
+    if run.chars_per_token is None:
+        await _measure_token_length(run, measurer)
+    wanted = [scenario for scenario in scenarios if _is_fitting(run, measurer.index, scenario)]
     for scenario in wanted:
-        await measurer.warm_up_for(scenario, course.chars_of)
-    num_others = await num_requests(course.http)
-    watch, energy_j = StretchWatch(measurer.index, pids, course.thermal), _energy_j(course)
+        await measurer.warm_up_for(scenario, run.chars_of)
+    num_others = await num_requests(run.http)
+    watch, energy_j = StretchWatch(measurer.index, pids, run.thermal), _energy_j(run)
     try:
-        await _run_rounds(course, measurer, wanted, rounds, lap)
+        await _run_rounds(run, measurer, wanted, rounds, cycle)
     finally:
-        course.stretches.append(watch.end(num_others))
-        _note_peaks(course, measurer.index, pids, energy_j)
-    if lap == 0 and course.options.quality:
-        course.tell(f"{label}: comparing answers")
-        await _note_quality(course, measurer)
+        run.stretches.append(watch.end(num_others))
+        _note_peaks(run, measurer.index, pids, energy_j)
+    if cycle == 0 and run.options.quality:
+        run.tell(f"{label}: comparing answers")
+        await _note_quality(run, measurer)
     return None
 
 
 async def _run_rounds(
-    course: Course, measurer: Measurer, scenarios: Sequence[Scenario], rounds: range, lap: int
+    run: RunState, measurer: Measurer, scenarios: Sequence[Scenario], rounds: range, cycle: int
 ) -> None:
     began_at = time.monotonic()
     for number in rounds:
         for scenario in scenarios:
-            if lap == 0 and not _may_begin(course, measurer, scenario, time.monotonic() - began_at):
-                course.skip(scenario.name, f"takes too long for a time box of {course.options.minutes:g} minutes")
+            if cycle == 0 and not _may_begin(run, measurer, scenario, time.monotonic() - began_at):
+                run.skip(scenario.name, f"takes too long for a time box of {run.options.minutes:g} minutes")
                 continue
-            course.tell(f"{measurer.contestant.label}: {scenario.name}, round {number + 1}")
+            run.tell(f"{measurer.contestant.label}: {scenario.name}, round {number + 1}")
             started_at = time.monotonic()
-            samples = await measurer.round_of(scenario, number, course.chars_of)
-            course.book.add_round(measurer.index, scenario.name, number, samples, time.monotonic() - started_at)
+            samples = await measurer.round_of(scenario, number, run.chars_of)
+            run.measurements.add_round(measurer.index, scenario.name, number, samples, time.monotonic() - started_at)
             for sample in samples:
-                course.on_event(_sampled(measurer, sample))
+                run.on_event(_sampled(measurer, sample))
 
 
-def _may_begin(course: Course, measurer: Measurer, scenario: Scenario, used_s: float) -> bool:
-    """Tell whether a scenario may begin in the first lap, where nothing is known of what it takes."""
-    left_s = first_lap_share_s(course.box_s, len(course.described)) - used_s
+def _may_begin(run: RunState, measurer: Measurer, scenario: Scenario, used_s: float) -> bool:
+    """Tell whether a scenario may begin in the first cycle, where nothing is known of what it takes."""
+    left_s = first_block_s(run.box_s, len(run.described)) - used_s
     expected_s = 0.0
     if scenario.num_prompt_tokens is not None:
-        shorter = course.book.cost_s(measurer.index, "long-prompt-2k")
+        shorter = run.measurements.cost_s(measurer.index, "long-prompt-2k")
         expected_s = 0.0 if shorter is None else shorter * _LONGER
     return expected_s < left_s
 
@@ -175,28 +175,28 @@ def _sampled(measurer: Measurer, sample: BenchSample) -> BenchSampled:
     )
 
 
-def _note_failure(course: Course, measurer: Measurer, scenarios: Sequence[Scenario], number: int, error: str) -> None:
+def _note_failure(run: RunState, measurer: Measurer, scenarios: Sequence[Scenario], number: int, error: str) -> None:
     for scenario in scenarios:
-        if scenario.name in course.skipped:
+        if scenario.name in run.skipped:
             continue
         sample = measurer.failed(scenario, number, error, time.monotonic())
-        course.book.add_round(measurer.index, scenario.name, number, [sample], 0.0)
-        course.on_event(_sampled(measurer, sample))
+        run.measurements.add_round(measurer.index, scenario.name, number, [sample], 0.0)
+        run.on_event(_sampled(measurer, sample))
 
 
-async def _note_facts(course: Course, measurer: Measurer) -> tuple[int, ...] | None:
+async def _note_facts(run: RunState, measurer: Measurer) -> tuple[int, ...] | None:
     """Write down what the contestant's server says of it; return its processes, None = not known."""
     contestant, index = measurer.contestant, measurer.index
     if contestant.is_foreign:
-        if course.described[index].context_length is None:
-            course.change(index, context_length=await foreign_context_length(measurer.http, contestant.model))
+        if run.described[index].context_length is None:
+            run.change(index, context_length=await foreign_context_length(measurer.http, contestant.model))
         return foreign_pids(measurer.http)
-    facts = course.residence.facts
+    facts = run.residence.facts
     workers = [] if facts is None else workers_of(facts, contestant.engine)
     if facts is None or not workers:
         return None
     worker = workers[0]
-    course.change(
+    run.change(
         index,
         context_length=worker.context_length,
         devices=tuple(worker.devices),
@@ -207,45 +207,43 @@ async def _note_facts(course: Course, measurer: Measurer) -> tuple[int, ...] | N
     return (facts.pid, *(each.pid for each in workers if each.pid is not None))
 
 
-async def _measure_ruler(course: Course, measurer: Measurer) -> None:
+async def _measure_token_length(run: RunState, measurer: Measurer) -> None:
     """Find out how many characters of our prose make a token."""
-    text = prose(generator(course.options.seed, "ruler"), _RULER_CHARS)
+    text = prose(generator(run.options.seed, "ruler"), _SAMPLE_CHARS)
     tokens = await tokens_of(measurer.http, text, model=measurer.contestant.model, headers=measurer.headers)
-    course.chars_per_token = len(text) / len(tokens) if tokens else USUAL_CHARS_PER_TOKEN
+    run.chars_per_token = len(text) / len(tokens) if tokens else USUAL_CHARS_PER_TOKEN
 
 
-def _is_fitting(course: Course, index: int, scenario: Scenario) -> bool:
-    if scenario.name in course.skipped:
+def _is_fitting(run: RunState, index: int, scenario: Scenario) -> bool:
+    if scenario.name in run.skipped:
         return False
-    reason = why_skipped(scenario, course.described[index].context_length)
+    reason = why_skipped(scenario, run.described[index].context_length)
     if reason is not None:
-        course.skip(scenario.name, reason)
+        run.skip(scenario.name, reason)
     return reason is None
 
 
-def _energy_j(course: Course) -> float | None:
-    return None if course.meter is None else course.meter.read_j()
+def _energy_j(run: RunState) -> float | None:
+    return None if run.meter is None else run.meter.read_j()
 
 
-def _note_peaks(course: Course, index: int, pids: tuple[int, ...] | None, energy_j: float | None) -> None:
+def _note_peaks(run: RunState, index: int, pids: tuple[int, ...] | None, energy_j: float | None) -> None:
     """Write down the worker's memory and the energy of the block; a foreign server's first process is no gateway."""
-    known = course.described[index]
+    known = run.described[index]
     workers = (pids or ()) if known.url is not None else (pids or ())[1:]
     peaks = [peak for pid in workers if (peak := peak_memory_of(pid)) is not None]
-    now_j = _energy_j(course)
+    now_j = _energy_j(run)
     changes: dict[str, object] = {}
     if peaks:
         changes["peak_memory_bytes"] = max(sum(peaks), known.peak_memory_bytes or 0)
     if now_j is not None and energy_j is not None:
         changes["energy_j"] = (known.energy_j or 0.0) + now_j - energy_j
-    course.change(index, **changes)
+    run.change(index, **changes)
 
 
-async def _note_quality(course: Course, measurer: Measurer) -> None:
-    time_s = QUALITY_SHARE * course.box_s / len(course.described)
+async def _note_quality(run: RunState, measurer: Measurer) -> None:
+    time_s = QUALITY_SHARE * run.box_s / len(run.described)
     contestant = measurer.contestant
-    course.readings[measurer.index] = await read_quality(
-        measurer.http, contestant.model, measurer.headers, time_s=time_s
-    )
-    for index, quality in qualities_of(course.readings).items():
-        course.change(index, quality=quality)
+    run.readings[measurer.index] = await read_quality(measurer.http, contestant.model, measurer.headers, time_s=time_s)
+    for index, quality in qualities_of(run.readings).items():
+        run.change(index, quality=quality)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from router.bench.plan.scenarios import Ask
+from router.bench.plan.scenarios import ScenarioRequest
 
 CONNECT_TIMEOUT_S: Final = 5.0
 SILENCE_S: Final = 600.0
@@ -61,7 +61,7 @@ def make_http(url: str, *, unix_socket: str | None = None, num_connections: int 
 
 async def stream_answer(
     http: httpx.AsyncClient,
-    ask: Ask,
+    request: ScenarioRequest,
     *,
     model: str,
     headers: Mapping[str, str],
@@ -72,7 +72,7 @@ async def stream_answer(
     Args:
         clock: Monotonic seconds.
     """
-    body = msgspec.json.encode(ask.body(model))
+    body = msgspec.json.encode(request.body(model))
     sent = {"content-type": "application/json", **headers}
     started_at = clock()
     try:

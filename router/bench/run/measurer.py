@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import httpx
+import msgspec
 
 from registry.bench_record import BenchSample
 from router.bench.plan.contestants import Contestant
-from router.bench.plan.scenarios import Ask, Scenario, asks_of, next_turn
+from router.bench.plan.scenarios import Scenario, ScenarioRequest, next_turn, requests_of
 from router.bench.run.client import Answer, stream_answer
 from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 
@@ -47,16 +48,14 @@ class Measurer:
 
     async def warm_up(self) -> Answer:
         """Have it answer something short; it is loaded for that if it is not."""
-        ask = Ask(messages=({"role": "user", "content": _WARM_UP},), max_tokens=_WARM_UP_TOKENS, seed=0)
-        return await self._send(ask)
+        request = ScenarioRequest(messages=({"role": "user", "content": _WARM_UP},), max_tokens=_WARM_UP_TOKENS, seed=0)
+        return await self._send(request)
 
     async def warm_up_for(self, scenario: Scenario, chars_of: Callable[[int], int]) -> None:
         """Have it prepare what a scenario's first request would otherwise pay: the grammar of a schema."""
         if scenario.schema is not None:
-            ask = asks_of(scenario, seed=self._seed, round_number=-1, contestant=self.index, chars_per_token=chars_of)[
-                0
-            ]
-            await self._send(ask)
+            request = self._requests(scenario, -1, chars_of)[0]
+            await self._send(request)
 
     async def round_of(
         self, scenario: Scenario, round_number: int, chars_of: Callable[[int], int]
@@ -67,15 +66,13 @@ class Measurer:
             round_number: From 0.
             chars_of: How many characters of prose have so many tokens.
         """
-        asks = asks_of(
-            scenario, seed=self._seed, round_number=round_number, contestant=self.index, chars_per_token=chars_of
-        )
+        requests = self._requests(scenario, round_number, chars_of)
         if scenario.num_turns > 1:
-            answers = await self._conversation(scenario, asks[0])
+            answers = await self._conversation(scenario, requests[0])
         elif scenario.prompts:
-            answers = [await self._send(ask) for ask in asks]
+            answers = [await self._send(request) for request in requests]
         else:
-            answers = list(await asyncio.gather(*(self._send(ask) for ask in asks)))
+            answers = list(await asyncio.gather(*(self._send(request) for request in requests)))
         return tuple(self._sample(scenario, round_number, answer) for answer in answers)
 
     def failed(self, scenario: Scenario, round_number: int, error: str, now: float) -> BenchSample:
@@ -88,40 +85,43 @@ class Measurer:
         """
         return self._sample(scenario, round_number, Answer(started_at=now, error=error))
 
-    async def _conversation(self, scenario: Scenario, ask: Ask) -> list[Answer]:
+    async def _conversation(self, scenario: Scenario, request: ScenarioRequest) -> list[Answer]:
         """Return the answers to all turns but the first."""
-        answer = await self._send(ask)
+        answer = await self._send(request)
         answers: list[Answer] = []
         for turn in range(1, scenario.num_turns):
             if answer.error is not None:
                 return answers or [answer]
-            ask = next_turn(ask, answer.text, seed=self._seed, turn=turn)
-            answer = await self._send(ask)
+            request = next_turn(request, answer.text, seed=self._seed, turn=turn)
+            answer = await self._send(request)
             answers.append(answer)
         return answers
 
-    async def _send(self, ask: Ask) -> Answer:
-        return await stream_answer(self.http, ask, model=self.contestant.model, headers=self.headers)
+    def _requests(
+        self, scenario: Scenario, round_number: int, chars_of: Callable[[int], int]
+    ) -> tuple[ScenarioRequest, ...]:
+        return requests_of(
+            scenario, seed=self._seed, round_number=round_number, contestant=self.index, chars_per_token=chars_of
+        )
+
+    async def _send(self, request: ScenarioRequest) -> Answer:
+        return await stream_answer(self.http, request, model=self.contestant.model, headers=self.headers)
 
     def _sample(self, scenario: Scenario, round_number: int, answer: Answer) -> BenchSample:
-        started_s = round(answer.started_at - self._started_at, 4)
         timings: dict[str, Any] = {} if self.contestant.is_foreign else answer.timings or {}
         error = answer.error or (_RELOADED if timings.get("load_ms") else None)
-        if error is not None:
-            return BenchSample(
-                contestant=self.index,
-                scenario=scenario.name,
-                round=round_number,
-                started_s=started_s,
-                num_parallel=scenario.num_parallel,
-                error=error,
-            )
-        return BenchSample(
+        sample = BenchSample(
             contestant=self.index,
             scenario=scenario.name,
             round=round_number,
-            started_s=started_s,
+            started_s=round(answer.started_at - self._started_at, 4),
             num_parallel=scenario.num_parallel,
+            error=error,
+        )
+        if error is not None:
+            return sample
+        return msgspec.structs.replace(
+            sample,
             num_prompt_tokens=answer.num_prompt_tokens,
             num_cached_tokens=answer.num_cached_tokens,
             num_output_tokens=answer.num_output_tokens,

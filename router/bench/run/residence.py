@@ -10,8 +10,8 @@ import httpx
 
 from registry.bench_record import BenchLoad
 from router.bench.machine.server_facts import server_status, stop_model
-from router.bench.run.book import Book
 from router.bench.run.client import Answer
+from router.bench.run.measurements import Measurements
 from router.bench.run.measurer import Measurer
 from router.status import Status
 
@@ -24,9 +24,9 @@ class Residence:
         facts: Our server's status after the last load; None = it did not answer.
     """
 
-    def __init__(self, http: httpx.AsyncClient, book: Book) -> None:
+    def __init__(self, http: httpx.AsyncClient, measurements: Measurements) -> None:
         self._http = http
-        self._book = book
+        self._measurements = measurements
         self._seen_at = 0.0
         self._engine: str | None = None
         self.resident: int | None = None
@@ -65,7 +65,7 @@ class Residence:
                 load_ms=load_ms,
                 first_token_ms=answer.piece_times_ms[0],
             )
-            self._book.add_load(load, time.monotonic() - started_at)
+            self._measurements.add_load(load, time.monotonic() - started_at)
         self.resident, self._engine = measurer.index, measurer.contestant.engine
         return None
 
@@ -76,7 +76,7 @@ class Residence:
         self._seen_at = max((swap.at for swap in swaps), default=self._seen_at)
         own = [swap for swap in new if swap.engine == self._engine]
         if own and self.resident is not None:
-            self._book.note_unload(self.resident, own[-1].unload_ms, own[-1].freed_bytes)
+            self._measurements.note_unload(self.resident, own[-1].unload_ms, own[-1].freed_bytes)
 
 
 def _load_ms(answer: Answer) -> float:

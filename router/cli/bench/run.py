@@ -5,23 +5,17 @@ report (`report.py`), runs of before (`history.py`).
 """
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from registry.bench_record import BenchRecord
-from registry.store import Registry
-from router.bench.events import BenchProgress
-from router.bench.machine.energy import energy_meter
-from router.bench.machine.machine import bench_machine
-from router.bench.machine.watch import thermal_sensor
 from router.bench.plan.contestants import contestants_of
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.prompts_file import read_prompts
 from router.bench.plan.scenarios import chosen_scenarios
-from router.bench.run.runner import BenchMeans, run_bench
+from router.bench.run.runner import run_bench
 from router.cli.bench.own_server import server_for
 from router.cli.bench.progress import printer_for
 from router.cli.bench.report import check_form, form_options, report
@@ -29,7 +23,6 @@ from router.cli.client.base import reachable_url
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.verbs import argument, option, verb
-from router.config.instance import RunningInstance
 from router.work_errors import BenchError
 
 EXIT_INTERRUPTED: Final = 130
@@ -108,32 +101,18 @@ def _measured(options: BenchOptions) -> BenchRecord:
     with open_registry(paths) as registry:
         # Looked at before a server is started for it.
         contestants_of(options.model, options.contestants, registry.models.get)
-        chosen_scenarios(
-            options.scenarios, options.prompts, num_parallel=options.num_parallel, max_tokens=options.max_tokens
-        )
+        chosen_scenarios(options)
         with server_for(paths) as instance, printer_for() as printer:
-            record = _run(options, instance, registry, printer.show)
+            record = asyncio.run(
+                run_bench(
+                    options,
+                    url=reachable_url(instance.url),
+                    unix_socket=instance.unix_socket,
+                    get_model=registry.models.get,
+                    on_event=printer.show,
+                )
+            )
         if not record.samples:
             raise CommandError("The benchmark was stopped before anything was measured.", exit_code=EXIT_INTERRUPTED)
         registry.benches.add(record)
         return record
-
-
-def _run(
-    options: BenchOptions, instance: RunningInstance, registry: Registry, on_event: Callable[[BenchProgress], None]
-) -> BenchRecord:
-    meter = energy_meter()
-    means = BenchMeans(
-        url=reachable_url(instance.url),
-        unix_socket=instance.unix_socket,
-        get_model=registry.models.get,
-        machine=bench_machine(),
-        thermal=thermal_sensor(),
-        meter=meter,
-        on_event=on_event,
-    )
-    try:
-        return asyncio.run(run_bench(options, means))
-    finally:
-        if meter is not None:
-            meter.close()

@@ -60,9 +60,7 @@ async def start_bench(
     """Measure; the answer is a stream of events."""
     options = await read_json(request, BenchOptions, limit_bytes=serving.config.server.max_body_bytes)
     contestants_of(options.model, options.contestants, serving.models.get)
-    chosen_scenarios(
-        options.scenarios, options.prompts, num_parallel=options.num_parallel, max_tokens=options.max_tokens
-    )
+    chosen_scenarios(options)
     follower = benches.start(options, url=server.url)
     return job_stream(follower, keepalive_s=serving.config.server.keepalive_s)
 

@@ -1,13 +1,14 @@
 import pytest
 
+from router.bench.plan.options import BenchOptions
 from router.bench.plan.prompts_file import UserPrompt
 from router.bench.plan.scenarios import (
     ANSWER_ROOM,
-    Ask,
     Scenario,
-    asks_of,
+    ScenarioRequest,
     chosen_scenarios,
     next_turn,
+    requests_of,
     standard_scenarios,
     why_skipped,
 )
@@ -16,24 +17,30 @@ from router.work_errors import BenchError
 STANDARD = {scenario.name: scenario for scenario in standard_scenarios(4)}
 
 
-def asked(name: str, *, seed: int = 0, round_number: int = 0, contestant: int = 0) -> tuple[Ask, ...]:
-    return asks_of(
+def asked(name: str, *, seed: int = 0, round_number: int = 0, contestant: int = 0) -> tuple[ScenarioRequest, ...]:
+    return requests_of(
         STANDARD[name], seed=seed, round_number=round_number, contestant=contestant, chars_per_token=lambda n: 4 * n
     )
 
 
-def text_of(ask: Ask) -> str:
-    return ask.messages[-1]["content"]
+def text_of(request: ScenarioRequest) -> str:
+    return request.messages[-1]["content"]
 
 
 @pytest.mark.parametrize("name", STANDARD)
 def test_requests_follow_from_seed_round_and_contestant(name: str) -> None:
     assert asked(name) == asked(name)
-    texts = [text_of(ask) for seed in (0, 1) for n in (0, 1) for who in (0, 1) for ask in asks(name, seed, n, who)]
+    texts = [
+        text_of(request)
+        for seed in (0, 1)
+        for n in (0, 1)
+        for who in (0, 1)
+        for request in requests(name, seed, n, who)
+    ]
     assert len({text.split()[0] for text in texts}) == len(texts)  # nothing begins as anything else does
 
 
-def asks(name: str, seed: int, round_number: int, contestant: int) -> tuple[Ask, ...]:
+def requests(name: str, seed: int, round_number: int, contestant: int) -> tuple[ScenarioRequest, ...]:
     return asked(name, seed=seed, round_number=round_number, contestant=contestant)
 
 
@@ -49,7 +56,7 @@ def test_a_long_prompt_has_the_wanted_length() -> None:
 
 
 def test_parallel_streams_ask_different_things() -> None:
-    assert len({text_of(ask) for ask in asked("parallel-4")}) == 4
+    assert len({text_of(request) for request in asked("parallel-4")}) == 4
 
 
 def test_a_scenario_is_skipped_when_the_smallest_context_does_not_hold_it() -> None:
@@ -79,23 +86,21 @@ def test_a_conversation_goes_on_with_the_models_own_answer() -> None:
 
 def test_own_prompts_begin_with_a_word_of_their_own_in_each_round() -> None:
     prompts = (UserPrompt(messages=({"role": "user", "content": "Why?"},), max_tokens=7),)
-    (scenario,) = chosen_scenarios((), prompts, num_parallel=4, max_tokens=99)
+    (scenario,) = chosen_scenarios(BenchOptions(model="m", prompts=prompts, max_tokens=99))
     texts = {
-        text_of(ask)
+        text_of(request)
         for number in range(3)
-        for ask in asks_of(scenario, seed=0, round_number=number, contestant=0, chars_per_token=lambda n: n)
+        for request in requests_of(scenario, seed=0, round_number=number, contestant=0, chars_per_token=lambda n: n)
     }
     assert len(texts) == 3
     assert all(text.endswith(": Why?") for text in texts)
 
 
 def test_scenarios_are_chosen_by_name_and_unknown_ones_named() -> None:
-    names = [
-        scenario.name for scenario in chosen_scenarios(("long-answer", "short-chat"), (), num_parallel=4, max_tokens=9)
-    ]
-    assert names == ["short-chat", "long-answer"]
+    chosen = chosen_scenarios(BenchOptions(model="m", scenarios=("long-answer", "short-chat")))
+    assert [scenario.name for scenario in chosen] == ["short-chat", "long-answer"]
     with pytest.raises(BenchError, match="no scenario 'short'; there are: short-chat, "):
-        chosen_scenarios(("short",), (), num_parallel=4, max_tokens=9)
+        chosen_scenarios(BenchOptions(model="m", scenarios=("short",)))
 
 
 def test_a_skipped_scenario_says_why_in_the_record() -> None:

@@ -7,7 +7,7 @@ from router.bench.plan.schedule import (
     LOAD_SHARE,
     ScenarioState,
     is_tight,
-    num_rounds_of_lap,
+    num_rounds_of_cycle,
     open_scenarios,
     turns_of,
 )
@@ -18,22 +18,22 @@ def state(name: str, num_rounds: int, cost_s: float, *, is_settled: bool = False
 
 
 def test_turns_are_a_b_b_a_so_that_one_load_serves_two_blocks() -> None:
-    order = [index for lap in range(4) for index in turns_of(lap, 2)]
+    order = [index for cycle in range(4) for index in turns_of(cycle, 2)]
     assert order == [0, 1, 1, 0, 0, 1, 1, 0]
     assert sum(a != b for a, b in itertools.pairwise(order)) == 4
-    assert [turns_of(lap, 3) for lap in (0, 1)] == [(0, 1, 2), (2, 1, 0)]
+    assert [turns_of(cycle, 3) for cycle in (0, 1)] == [(0, 1, 2), (2, 1, 0)]
 
 
 def test_slow_loads_get_more_rounds_into_a_block() -> None:
-    assert num_rounds_of_lap(round_s=100, loads_s=5, num_left=4) == 1
-    assert num_rounds_of_lap(round_s=10, loads_s=9, num_left=4) == 3
-    assert num_rounds_of_lap(round_s=1, loads_s=60, num_left=4) == 4
-    assert num_rounds_of_lap(round_s=0, loads_s=60, num_left=4) == 1
+    assert num_rounds_of_cycle(round_s=100, loads_s=5, num_left=4) == 1
+    assert num_rounds_of_cycle(round_s=10, loads_s=9, num_left=4) == 3
+    assert num_rounds_of_cycle(round_s=1, loads_s=60, num_left=4) == 4
+    assert num_rounds_of_cycle(round_s=0, loads_s=60, num_left=4) == 1
 
 
 @given(st.floats(0.1, 1e3), st.floats(0, 1e3), st.integers(1, 100))
 def test_loads_take_no_more_than_their_share_while_rounds_are_left(round_s: float, loads_s: float, left: int) -> None:
-    number = num_rounds_of_lap(round_s=round_s, loads_s=loads_s, num_left=left)
+    number = num_rounds_of_cycle(round_s=round_s, loads_s=loads_s, num_left=left)
     assert 1 <= number <= left
     assert number == left or loads_s <= LOAD_SHARE * round_s * number * (1 + 1e-9)
 

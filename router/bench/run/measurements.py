@@ -1,6 +1,6 @@
 """What a running benchmark has measured so far, and what follows from it for the rest. No I/O.
 
-Not here: the rules by which the next lap is chosen (`schedule`).
+Not here: the rules by which the next cycle is chosen (`schedule`).
 """
 
 import statistics
@@ -17,18 +17,14 @@ from router.bench.plan.schedule import MIN_ROUNDS, ScenarioState, is_tight
 _Figure = Callable[[BenchSample], float]
 
 
-class Book:
-    """The books of one run.
-
-    Args:
-        num_contestants: At least 1.
+class Measurements:
+    """Those of one run.
 
     Attributes:
         loads: Loads, in their order.
     """
 
-    def __init__(self, num_contestants: int, seed: int) -> None:
-        self._num_contestants = num_contestants
+    def __init__(self, seed: int) -> None:
         self._seed = seed
         self._costs_s: dict[tuple[int, str], list[float]] = defaultdict(list)
         self._load_costs_s: dict[int, list[float]] = defaultdict(list)
@@ -72,7 +68,7 @@ class Book:
         costs = [self._load_costs_s[index] for index in contestants if index in self._load_costs_s]
         return sum(statistics.mean(each) for each in costs)
 
-    def num_rounds(self, scenario: str, contestants: Iterable[int]) -> int:
+    def _num_rounds(self, scenario: str, contestants: Iterable[int]) -> int:
         """Return how many rounds all of these have done."""
         rounds = [self._rounds[index, scenario] for index in contestants]
         return len(set.intersection(*rounds)) if rounds else 0
@@ -82,7 +78,7 @@ class Book:
         return tuple(
             ScenarioState(
                 name=scenario.name,
-                num_rounds=self.num_rounds(scenario.name, contestants),
+                num_rounds=self._num_rounds(scenario.name, contestants),
                 cost_s=sum(self.cost_s(index, scenario.name) or 0.0 for index in contestants),
                 is_settled=self._is_settled(scenario.name, contestants),
             )
