@@ -7,7 +7,7 @@ writer, writers wait for each other up to the busy timeout. Not here: what a fil
 import os
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
@@ -107,16 +107,27 @@ class Database(ABC):
                 self._connection.execute("ROLLBACK")
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """Run one statement, with `?` for every value."""
-        try:
+        """Run one statement, with `?` for every value; outside `write` it is a transaction by itself."""
+        with self._translated():
             return self._connection.execute(sql, values).fetchall()
-        except _FAILURES as exc:
-            raise self.error_for(exc) from exc
+
+    def records(self, sql: str, *values: object) -> Iterator[dict[str, Any]]:
+        """Run a query at once; give each row by the names of its columns, one after the other."""
+        with self._translated():
+            cursor = self._connection.execute(sql, values)
+            names = [column[0] for column in cursor.description]
+            rows = cursor.fetchall()
+        return (dict(zip(names, row, strict=True)) for row in rows)
 
     def put_row(self, table: str, **row: object) -> None:
         """Insert a row, in the place of one that has the same key."""
-        marks = ", ".join("?" * len(row))
-        self.rows(f"INSERT OR REPLACE INTO {table} ({', '.join(row)}) VALUES ({marks})", *row.values())  # noqa: S608 - own names
+        self.rows(f"INSERT OR REPLACE INTO {table} {_columns_and_marks(row)}", *row.values())
+
+    def add_row(self, table: str, **row: object) -> int:
+        """Insert a new row into a table whose rows have an `id`; return that."""
+        sql = f"INSERT INTO {table} {_columns_and_marks(row)} RETURNING id"
+        row_id: int = self.rows(sql, *row.values())[0][0]
+        return row_id
 
     @property
     def data_version(self) -> int:
@@ -159,6 +170,10 @@ class Database(ABC):
     def _schema_version(self) -> int:
         version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
         return version
+
+
+def _columns_and_marks(row: Mapping[str, object]) -> str:
+    return f"({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
 
 
 def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:

@@ -32,14 +32,12 @@ class Aliases(Part):
 
     def remove(self, alias: str) -> None:
         """Take an alias away; one that is none is a ModelNotFoundError."""
-        with self._write():
-            if not self._rows("DELETE FROM aliases WHERE alias = ? RETURNING alias", alias):
-                raise ModelNotFoundError(alias)
+        if not self._rows("DELETE FROM aliases WHERE alias = ? RETURNING alias", alias):
+            raise ModelNotFoundError(alias)
 
     def is_found(self, alias: str) -> bool:
         """Tell whether an alias is another tool's name for a model, which the next scan would bring back."""
-        with self._read():
-            return bool(self._rows("SELECT 1 FROM aliases WHERE alias = ? AND is_found", alias))
+        return bool(self._rows("SELECT 1 FROM aliases WHERE alias = ? AND is_found", alias))
 
     def forget_found(self, names: Iterable[str]) -> None:
         """Take names of stores away from the models that have them as aliases, so that others may get them."""

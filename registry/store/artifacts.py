@@ -15,13 +15,13 @@ import msgspec
 
 from registry.catalogue import Artifact, ArtifactDraft, Model, Place
 from registry.errors import ModelExistsError
-from registry.facts import ArtifactFormat, ModelFacts
+from registry.facts import ModelFacts
 from registry.names import check_model_name, with_suffix
 from registry.store.copies import Copies
 from registry.store.database import CatalogueDatabase, Part
 from registry.store.files import Files
 from registry.store.models import Models, check_format_is_free
-from registry.store.reading import decode_paths, read_artifact
+from registry.store.reading import as_struct, decode_paths, read_artifact
 
 PARAMETER_TOLERANCE: Final = 0.02
 """Converters drop or add small tensors (rotary frequencies, biases); another size of a family differs far more."""
@@ -89,8 +89,7 @@ class Artifacts(Part):
 
     def mark(self, artifact_id: int, status: Literal["bad", "missing"], reason: str) -> None:
         """Say that an artifact cannot be used now. A later scan that finds it whole again undoes this."""
-        with self._write():
-            self._rows("UPDATE artifacts SET status = ?, reason = ? WHERE id = ?", status, reason, artifact_id)
+        self._rows("UPDATE artifacts SET status = ?, reason = ? WHERE id = ?", status, reason, artifact_id)
 
     def mark_broken(self, artifact_id: int, reason: str, *, size_bytes: int, mtime_ns: int) -> None:
         """Mark an artifact bad with the size and time of its files, so that it is not parsed again until they change.
@@ -98,15 +97,12 @@ class Artifacts(Part):
         Args:
             mtime_ns: Newest over its files.
         """
-        sql = "UPDATE artifacts SET size_bytes = ?, mtime_ns = ? WHERE id = ?"
-        with self._write():
-            self._rows(sql, size_bytes, mtime_ns, artifact_id)
-            self.mark(artifact_id, "bad", reason)
+        sql = "UPDATE artifacts SET status = 'bad', reason = ?, size_bytes = ?, mtime_ns = ? WHERE id = ?"
+        self._rows(sql, reason, size_bytes, mtime_ns, artifact_id)
 
     def set_sha256(self, artifact_id: int, sha256: str) -> None:
         """Record the checksum of an artifact, the `combined_sha256` of its files."""
-        with self._write():
-            self._rows("UPDATE artifacts SET sha256 = ? WHERE id = ?", sha256, artifact_id)
+        self._rows("UPDATE artifacts SET sha256 = ? WHERE id = ?", sha256, artifact_id)
 
     def hashable(self) -> tuple[tuple[int, int, tuple[str, ...]], ...]:
         """List row, size in bytes and files of the artifacts whose files are there."""
@@ -129,24 +125,7 @@ class Artifacts(Part):
             "JOIN artifacts ON artifacts.id = artifact_id WHERE removal IS NULL ORDER BY 1, 2, 4"
         )
         with self._database.decoding():
-            return tuple(
-                (
-                    artifact_id,
-                    Place(
-                        format=ArtifactFormat(kind),
-                        path=path,
-                        files=decode_paths(files),
-                        mmproj_path=mmproj_path,
-                        size_bytes=size_bytes,
-                        is_owned=bool(is_owned),
-                        layout=layout,
-                        root=root,
-                    ),
-                )
-                for artifact_id, _, kind, path, files, mmproj_path, size_bytes, is_owned, layout, root in (
-                    self._rows(sql)
-                )
-            )
+            return tuple((row["id"], as_struct(Place, row)) for row in self._records(sql))
 
     # --- inside a transaction -------------------------------------------------------------------------------------
 
@@ -195,15 +174,8 @@ class Artifacts(Part):
         return self._models.row_of(name)
 
     def _insert(self, draft: ArtifactDraft, model_id: int) -> int:
-        columns = _columns(draft) | {
-            "model_id": model_id,
-            "added_at": self._now(),
-            "sha256": draft.claimed_sha256,
-        }
-        marks = ", ".join("?" * len(columns))
-        sql = f"INSERT INTO artifacts ({', '.join(columns)}) VALUES ({marks}) RETURNING id"  # noqa: S608 - own names
-        artifact_id: int = self._rows(sql, *columns.values())[0][0]
-        return artifact_id
+        now, sha256 = self._now(), draft.claimed_sha256
+        return self._add("artifacts", model_id=model_id, added_at=now, sha256=sha256, **_columns(draft))
 
     def _update(self, artifact_id: int, draft: ArtifactDraft) -> None:
         columns = _columns(draft) | {"removal": None}

@@ -94,14 +94,13 @@ class Benches(Part):
             model: Its name, not an alias; also of a model that is gone. None = of all.
             source: `bench` or `shadow`; None = both.
         """
-        with self._read():
-            rows = self._rows(
-                "SELECT model, head FROM benches WHERE (?1 IS NULL OR model = ?1) AND (?2 IS NULL OR source = ?2) "
-                "ORDER BY created_at DESC, bench_id LIMIT ?3",
-                model,
-                source,
-                limit,
-            )
+        rows = self._rows(
+            "SELECT model, head FROM benches WHERE (?1 IS NULL OR model = ?1) AND (?2 IS NULL OR source = ?2) "
+            "ORDER BY created_at DESC, bench_id LIMIT ?3",
+            model,
+            source,
+            limit,
+        )
         return tuple(msgspec.structs.replace(_HEADS.decode(head), model=name) for name, head in rows)
 
     def delete(self, bench_id: str) -> str:
@@ -113,8 +112,7 @@ class Benches(Part):
 
     def delete_all(self, model: str) -> int:
         """Forget all runs of a model, also of one that is gone; return how many."""
-        with self._write():
-            return len(self._rows("DELETE FROM benches WHERE model = ? RETURNING bench_id", model))
+        return len(self._rows("DELETE FROM benches WHERE model = ? RETURNING bench_id", model))
 
     # --- inside a transaction -------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -17,7 +17,7 @@ from registry.errors import (
     RegistryReadOnlyError,
     SchemaTooNewError,
 )
-from registry.sqlite import BUSY_TIMEOUT_S, Database
+from registry.sqlite import Database
 
 RESCUE_COMMAND: Final = "mlxr models scan --rescue"
 
@@ -35,36 +35,12 @@ _ERRORS: Final[dict[int, tuple[type[DatabaseError], str]]] = {
 
 
 class CatalogueDatabase(Database):
-    """The catalogue's file. Any method may raise a `DatabaseError`.
-
-    Args:
-        clock: Gives seconds since 1970.
-    """
+    """The catalogue's file. Any method may raise a `DatabaseError`."""
 
     MIGRATIONS: ClassVar = Path(__file__).parent / "migrations"
 
-    def __init__(
-        self,
-        path: Path | str,
-        *,
-        busy_timeout_s: float = BUSY_TIMEOUT_S,
-        is_read_only: bool = False,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.clock = clock
-        super().__init__(path, busy_timeout_s=busy_timeout_s, is_read_only=is_read_only)
-
-    @classmethod
-    def open(
-        cls,
-        path: Path | str,
-        *,
-        busy_timeout_s: float = BUSY_TIMEOUT_S,
-        is_read_only: bool = False,
-        clock: Callable[[], float] = time.time,
-    ) -> Self:
-        """Open the catalogue."""
-        return cls(path, busy_timeout_s=busy_timeout_s, is_read_only=is_read_only, clock=clock)
+    clock: Callable[[], float]
+    """Gives seconds since 1970."""
 
     def prepare(self) -> None:
         """Make its folder."""
@@ -112,7 +88,9 @@ class Part:
     def __init__(self, database: CatalogueDatabase) -> None:
         self._database = database
         self._rows = database.rows
+        self._records = database.records
         self._put = database.put_row
+        self._add = database.add_row
         self._read = database.read
         self._write = database.write
         self._now = database.clock

@@ -7,7 +7,7 @@ import msgspec
 
 from registry.catalogue import FileHash, KnownFile, SkippedFile, combined_sha256
 from registry.store.database import Part
-from registry.store.reading import decode_paths
+from registry.store.reading import as_struct
 
 
 class VerifiedFile(NamedTuple):
@@ -31,35 +31,22 @@ class Files(Part):
         Artifacts that are being removed count as ignored.
         """
         with self._read(), self._database.decoding():
-            known = {
-                row[0]: KnownFile(
-                    artifact_id=None, size_bytes=row[1], mtime_ns=row[2], status=row[3], code=row[4], reason=row[5]
-                )
-                for row in self._rows("SELECT path, size_bytes, mtime_ns, kind, code, reason FROM skipped_files")
-            }
-            for path, *values, status, files, is_copy in self._rows(
+            skipped = self._records(
+                "SELECT path, NULL AS artifact_id, size_bytes, mtime_ns, kind AS status, code, reason "
+                "FROM skipped_files"
+            )
+            found = self._records(
                 "SELECT copies.path, artifact_id, copies.mmproj_path, copies.size_bytes, copies.mtime_ns, "
-                "copies.origin, CASE WHEN removal IS NULL THEN status ELSE 'ignored' END, copies.files, 1 "
-                "FROM copies JOIN artifacts ON artifacts.id = artifact_id UNION ALL "
+                "copies.origin, CASE WHEN removal IS NULL THEN status ELSE 'ignored' END AS status, copies.files, "
+                "1 AS is_copy FROM copies JOIN artifacts ON artifacts.id = artifact_id UNION ALL "
                 "SELECT path, id, mmproj_path, size_bytes, mtime_ns, origin, "
                 "CASE WHEN removal IS NULL THEN status ELSE 'ignored' END, files, 0 FROM artifacts"
-            ):
-                known[path] = KnownFile(
-                    artifact_id=values[0],
-                    mmproj_path=values[1],
-                    size_bytes=values[2],
-                    mtime_ns=values[3],
-                    origin=values[4],
-                    is_copy=bool(is_copy),
-                    status=status,
-                    files=decode_paths(files),
-                )
-        return known
+            )
+            return {row["path"]: as_struct(KnownFile, row) for row in (*skipped, *found)}
 
     def skip(self, skipped: SkippedFile) -> None:
         """Remember a file that is no artifact, in the place of what was known of it."""
-        with self._write():
-            self._put("skipped_files", seen_at=self._now(), **msgspec.structs.asdict(skipped))
+        self._put("skipped_files", seen_at=self._now(), **msgspec.structs.asdict(skipped))
 
     def forget_skipped(self, paths: Iterable[str]) -> None:
         """Forget files that are no artifacts, because they are gone or are wanted again."""
@@ -72,10 +59,8 @@ class Files(Part):
 
         Artifacts that broke later are not among them: they keep their model and have the status `bad`.
         """
-        columns = SkippedFile.__struct_fields__
-        sql = f"SELECT {', '.join(columns)} FROM skipped_files WHERE kind = 'bad' ORDER BY path"  # noqa: S608 - own names
-        rows = self._rows(sql)
-        return tuple(SkippedFile(**dict(zip(columns, row, strict=True))) for row in rows)
+        rows = self._records("SELECT * FROM skipped_files WHERE kind = 'bad' ORDER BY path")
+        return tuple(as_struct(SkippedFile, row) for row in rows)
 
     def put_hashes(self, hashes: Iterable[FileHash]) -> None:
         """Record checksums. What was computed is not replaced by what a name says of the same file."""
@@ -97,13 +82,9 @@ class Files(Part):
 
     def hashes(self, paths: Iterable[str]) -> dict[str, FileHash]:
         """Give the checksums that are known: path -> checksum, with the size and time that the file had then."""
-        sql = "SELECT path, size_bytes, mtime_ns, sha256, is_computed FROM file_hashes WHERE path = ?"
         with self._read():
-            rows = [row for path in paths for row in self._rows(sql, path)]
-        return {
-            row[0]: FileHash(path=row[0], size_bytes=row[1], mtime_ns=row[2], sha256=row[3], is_computed=bool(row[4]))
-            for row in rows
-        }
+            rows = [row for path in paths for row in self._records("SELECT * FROM file_hashes WHERE path = ?", path)]
+        return {row["path"]: as_struct(FileHash, row) for row in rows}
 
     def sha256_of(self, files: Sequence[str]) -> str | None:
         """Give the `combined_sha256` of an artifact's files; None unless each has a checksum."""
@@ -116,13 +97,11 @@ class Files(Part):
         Args:
             blob: Kind and value of the hash of its bytes, `sha256-…` or `sha1-…` (git's).
         """
-        with self._write():
-            self._put("pulled_files", blob=blob, **file._asdict())
+        self._put("pulled_files", blob=blob, **file._asdict())
 
     def forget_verified(self, path: str) -> None:
         """Forget that a file was verified on arrival: it is gone, or is another one now."""
-        with self._write():
-            self._rows("DELETE FROM pulled_files WHERE path = ?", path)
+        self._rows("DELETE FROM pulled_files WHERE path = ?", path)
 
     def verified(self, blob: str) -> tuple[VerifiedFile, ...]:
         """List the files that had these bytes on arrival."""

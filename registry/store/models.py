@@ -83,8 +83,7 @@ class Models(Part):
 
     def touch_last_used(self, name: str) -> None:
         """Note that a model was used now. An unknown name is ignored: the model may have been removed meanwhile."""
-        with self._write():
-            self._rows("UPDATE models SET last_used_at = ? WHERE name = ?", self._now(), name)
+        self._rows("UPDATE models SET last_used_at = ? WHERE name = ?", self._now(), name)
 
     def rename(self, name: str, new_name: str) -> Model:
         """Give a model another name; the old one is free then.
@@ -143,13 +142,11 @@ class Models(Part):
 
         An alias or an unknown name changes nothing.
         """
-        with self._write():
-            self._rows("UPDATE models SET is_apart = 1 WHERE name = ?", name)
+        self._rows("UPDATE models SET is_apart = 1 WHERE name = ?", name)
 
     def is_apart(self, name: str) -> bool:
         """Tell whether equal bytes do not make a model one with others."""
-        with self._read():
-            return bool(self._rows("SELECT 1 FROM models WHERE name = ? AND is_apart", name))
+        return bool(self._rows("SELECT 1 FROM models WHERE name = ? AND is_apart", name))
 
     # --- rows, for the other parts, inside a transaction ----------------------------------------------------------
 
@@ -164,12 +161,7 @@ class Models(Part):
 
     def create(self, name: str) -> int:
         """Make a model without artifacts; return its row."""
-        model_id: int = self._rows(
-            "INSERT INTO models (name, created_at) VALUES (?, ?) RETURNING id",
-            check_model_name(name),
-            self._now(),
-        )[0][0]
-        return model_id
+        return self._add("models", name=check_model_name(name), created_at=self._now())
 
     def move_artifact(self, artifact_id: int, model_id: int) -> None:
         """Give an artifact to another model; the one that has none left is gone then."""

@@ -7,6 +7,7 @@ import msgspec
 from registry.errors import PullNotFoundError
 from registry.pull_record import ENDED_STATES, PullInfo, PullOptions, PullPlan, PullState
 from registry.store.database import Part
+from registry.store.reading import as_struct
 
 StopRequest = Literal["pause", "cancel"]
 """What another process asks the one that runs a pull to do."""
@@ -24,45 +25,39 @@ class Pulls(Part):
 
     def add(self, reference: str, options: PullOptions) -> PullInfo:
         """Record a new pull, queued."""
-        now = self._now()
-        sql = "INSERT INTO pulls (reference, wishes, state, created_at, updated_at) VALUES (?, ?, 'queued', ?, ?)"
+        now, text = self._now(), msgspec.json.encode(options).decode()
         with self._write():
-            self._rows(sql, reference, msgspec.json.encode(options).decode(), now, now)
-            return self._get(self._rows("SELECT last_insert_rowid()")[0][0])
+            return self.get(
+                self._add("pulls", reference=reference, wishes=text, state="queued", created_at=now, updated_at=now)
+            )
 
     def get(self, pull_id: int) -> PullInfo:
         """Give one pull."""
-        with self._read():
-            return self._get(pull_id)
+        return _info(self._row(_COLUMNS, pull_id))
 
     def list(self) -> tuple[PullInfo, ...]:
         """List all pulls, oldest first."""
-        with self._read():
-            return tuple(map(_info, self._rows(f"SELECT {_COLUMNS} FROM pulls ORDER BY id")))  # noqa: S608 - own names
+        return tuple(map(_info, self._records(f"SELECT {_COLUMNS} FROM pulls ORDER BY id")))  # noqa: S608 - own names
 
     def options_of(self, pull_id: int) -> PullOptions:
         """Give what was asked for."""
-        with self._read():
-            return _OPTIONS.decode(self._column("wishes", pull_id))
+        return _OPTIONS.decode(self._row("wishes", pull_id)["wishes"])
 
     def plan_of(self, pull_id: int) -> PullPlan | None:
         """Give what a pull is going to do; None until the hub was asked."""
-        with self._read():
-            plan = self._column("plan", pull_id)
+        plan = self._row("plan", pull_id)["plan"]
         return None if plan is None else _PLAN.decode(plan)
 
     def open_plans(self) -> tuple[PullPlan, ...]:
         """Give the plans of all pulls that somebody may still go on with."""
-        with self._read():
-            rows = self._rows("SELECT state, plan FROM pulls WHERE plan IS NOT NULL")
+        rows = self._rows("SELECT state, plan FROM pulls WHERE plan IS NOT NULL")
         return tuple(_PLAN.decode(plan) for state, plan in rows if state not in ENDED_STATES)
 
     def set_plan(self, pull_id: int, plan: PullPlan) -> None:
         """Record what a pull is going to do."""
         text = msgspec.json.encode(plan).decode()
         sql = "UPDATE pulls SET plan = ?, total_bytes = ?, done_bytes = ?, updated_at = ? WHERE id = ?"
-        with self._write():
-            self._rows(sql, text, plan.total_bytes, plan.done_bytes, self._now(), pull_id)
+        self._rows(sql, text, plan.total_bytes, plan.done_bytes, self._now(), pull_id)
 
     def set_state(
         self, pull_id: int, state: PullState, *, error_code: str | None = None, error: str | None = None
@@ -73,7 +68,7 @@ class Pulls(Part):
         sql = "UPDATE pulls SET state = ?, error_code = ?, error = ?, updated_at = ?, ended_at = ?, wanted = NULL "
         with self._write():
             self._rows(f"{sql} WHERE id = ?", state, error_code, error, now, ended_at, pull_id)
-            return self._get(pull_id)
+            return self.get(pull_id)
 
     def set_done_bytes(self, pull_id: int, done_bytes: int | None) -> StopRequest | None:
         """Record how far a pull is, and hear what others ask of it.
@@ -84,17 +79,14 @@ class Pulls(Part):
         Returns:
             What is asked; `cancel` when the pull was forgotten.
         """
-        sql = "UPDATE pulls SET done_bytes = COALESCE(?, done_bytes), updated_at = ? WHERE id = ?"
-        with self._write():
-            self._rows(sql, done_bytes, self._now(), pull_id)
-            rows = self._rows("SELECT wanted FROM pulls WHERE id = ?", pull_id)
+        sql = "UPDATE pulls SET done_bytes = COALESCE(?, done_bytes), updated_at = ? WHERE id = ? RETURNING wanted"
+        rows = self._rows(sql, done_bytes, self._now(), pull_id)
         request: StopRequest | None = rows[0][0] if rows else "cancel"
         return request
 
     def ask_to_stop(self, pull_id: int, request: StopRequest) -> None:
         """Ask the process that runs a pull to stop it."""
-        with self._write():
-            self._rows("UPDATE pulls SET wanted = ? WHERE id = ?", request, pull_id)
+        self._rows("UPDATE pulls SET wanted = ? WHERE id = ?", request, pull_id)
 
     def forget(self, *pull_ids: int) -> None:
         """Take pulls out of the list."""
@@ -102,34 +94,12 @@ class Pulls(Part):
             for pull_id in pull_ids:
                 self._rows("DELETE FROM pulls WHERE id = ?", pull_id)
 
-    def _get(self, pull_id: int) -> PullInfo:
-        return _info(self._row(_COLUMNS, pull_id))
-
-    def _column(self, name: str, pull_id: int) -> Any:
-        return self._row(name, pull_id)[0]
-
-    def _row(self, columns: str, pull_id: int) -> tuple[Any, ...]:
-        rows = self._rows(f"SELECT {columns} FROM pulls WHERE id = ?", pull_id)  # noqa: S608 - own names
-        if not rows:
+    def _row(self, columns: str, pull_id: int) -> dict[str, Any]:
+        row = next(self._records(f"SELECT {columns} FROM pulls WHERE id = ?", pull_id), None)  # noqa: S608 - own names
+        if row is None:
             raise PullNotFoundError(f"There is no pull {pull_id}; `mlxr models pulls` lists them.")
-        return rows[0]
+        return row
 
 
-def _info(row: tuple[Any, ...]) -> PullInfo:
-    pull_id, reference, options_text, state, total_bytes, done_bytes, error_code, error, created_at, updated_at = row
-    options = _OPTIONS.decode(options_text)
-    return PullInfo(
-        id=pull_id,
-        reference=reference,
-        state=state,
-        engine=options.engine,
-        vision=options.vision,
-        name=options.name,
-        called=options.called,
-        total_bytes=total_bytes,
-        done_bytes=done_bytes,
-        error_code=error_code,
-        error=error,
-        created_at=created_at,
-        updated_at=updated_at,
-    )
+def _info(row: dict[str, Any]) -> PullInfo:
+    return as_struct(PullInfo, row | msgspec.structs.asdict(_OPTIONS.decode(row["wishes"])))

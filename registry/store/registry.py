@@ -22,6 +22,9 @@ class Registry(CatalogueDatabase):
 
     One Registry is one connection, for the thread that opened it; opening is cheap. Writes of several parts are one
     transaction inside `write`. Any method of a part may raise a `DatabaseError`.
+
+    Args:
+        clock: Gives seconds since 1970.
     """
 
     def __init__(
@@ -32,7 +35,8 @@ class Registry(CatalogueDatabase):
         is_read_only: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(path, busy_timeout_s=busy_timeout_s, is_read_only=is_read_only, clock=clock)
+        super().__init__(path, busy_timeout_s=busy_timeout_s, is_read_only=is_read_only)
+        self.clock = clock
         self.models = Models(self)
         self.aliases = Aliases(self, self.models)
         self.files = Files(self)

@@ -30,13 +30,12 @@ class Removals(Part):
             deletions: The files, in the order in which to delete them; none = it is only unregistered.
         """
         files = tuple(deletions)
-        with self._write():
-            self._rows(
-                "UPDATE artifacts SET removal = ?, removal_files = ? WHERE id = ?",
-                "delete" if files else "unregister",
-                msgspec.json.encode(files).decode("utf-8"),
-                artifact_id,
-            )
+        self._rows(
+            "UPDATE artifacts SET removal = ?, removal_files = ? WHERE id = ?",
+            "delete" if files else "unregister",
+            msgspec.json.encode(files).decode("utf-8"),
+            artifact_id,
+        )
 
     def pending(self) -> tuple[tuple[int, tuple[Deletion, ...]], ...]:
         """List row of the artifact and files to delete, in order, of what a crash left between the two steps."""
