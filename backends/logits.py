@@ -68,10 +68,6 @@ class Matcher(abc.ABC):
     def is_complete(self) -> bool:
         """Whether the answer is whole and nothing but an end token can follow; the sequence can end without one."""
 
-    @abc.abstractmethod
-    def copy(self) -> "Matcher":
-        """Return an independent matcher in the same state."""
-
 
 class TokenCounts:
     """How often each token occurs among the last ones of a growing list, ready to index logits with.

@@ -5,26 +5,28 @@ compilation hang all the same, `is_stuck` says so and the worker ends itself.
 """
 
 import collections
-import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from backends.base import Tokenizer
 from backends.constraints.grammar import AnswerGrammar, assembled
-from backends.constraints.matcher import GrammarMatcher, dead_end, library_error
 from backends.errors import ConstraintError
-from backends.logits import Matcher
-from backends.wire.request import Constraint, ConstraintKind
+from backends.logits import Logits, Matcher
 
 COMPILE_DEADLINE_S = 2.0
 """What a grammar may take, from the moment at which its compilation begins."""
 STUCK_AFTER_S = 10.0
 """A compilation that takes longer will not end in time for anybody."""
 _CACHE_ENTRIES = 32
+_MAX_WORDS = 300
+"""Characters of the library's message that reach the client."""
+_FAILED_REASONS = frozenset({"ParserTooComplex", "LexerTooComplex", "InternalError", "MaxTokensTotal"})
+_DEAD_END_REASONS = frozenset({"NoExtension", "NoExtensionBias"})
 
 _LIMITS = LLParserLimits(
     max_items_in_row=2000,
@@ -41,46 +43,77 @@ class Vocabulary:
     """A loaded model's tokens as llguidance wants them; building it takes a while for 150,000 of them.
 
     Made from our own interface, so that both engines give the same; of nothing but facts of the tokenizer, so that
-    another thread may tokenize meanwhile.
+    another thread may tokenize meanwhile. llguidance asks it for its public attributes and calls it.
     """
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.end_ids = tokenizer.end_ids
-        self.vocab_size = tokenizer.vocab_size
-        bridge = _Bridge(tokenizer)
-        bridge.inner = self.inner = LLTokenizer(bridge, eos_token=sorted(self.end_ids) or None)
-
-
-class _Bridge:
-    """The attributes and the call that llguidance asks of a tokenizer."""
 
     is_tokenizer_wrapper = True
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.inner: LLTokenizer | None = None
-        tokens = [tokenizer.token_bytes(token_id) for token_id in range(tokenizer.vocab_size)]
-        special_ids = set(tokenizer.end_ids)
+        self.end_ids = tokenizer.end_ids
+        self.vocab_size = tokenizer.vocab_size
+        self.tokens = [tokenizer.token_bytes(token_id) for token_id in range(tokenizer.vocab_size)]
         for text, token_id in tokenizer.control_ids.items():
-            special_ids.add(token_id)
-            tokens[token_id] = text.encode(errors="replace")
-        self.tokens: Sequence[bytes] = tokens
-        self.special_token_ids = sorted(special_ids)
-        self.eos_token_id = min(tokenizer.end_ids, default=None)
+            self.tokens[token_id] = text.encode(errors="replace")
+        self.special_token_ids = sorted({*self.end_ids, *tokenizer.control_ids.values()})
+        self.eos_token_id = min(self.end_ids, default=None)
         self.bos_token_id = tokenizer.bos_id
+        self.inner = LLTokenizer(self, eos_token=sorted(self.end_ids) or None)
 
     def __call__(self, text: str) -> list[int]:
         """Return some tokens of a text; never the model's own, because grammars are compiled without forcing."""
-        assert self.inner is not None
         greedy: list[int] = self.inner.greedy_tokenize(text)
         return greedy
 
 
-@dataclasses.dataclass(slots=True)
-class _Job:
-    grammar: AnswerGrammar
-    started_at: float | None = None
-    result: GrammarMatcher | ConstraintError | None = None
-    is_done: threading.Event = dataclasses.field(default_factory=threading.Event)
+class GrammarMatcher(Matcher):
+    """Masks and follows the tokens of one sequence.
+
+    Args:
+        inner: llguidance's matcher; owned by this object from now on.
+        vocabulary: Its tokens; logits beyond are never allowed.
+        param: The request's field that carries the grammar, for errors.
+    """
+
+    def __init__(self, inner: LLMatcher, vocabulary: Vocabulary, param: str) -> None:
+        self._inner = inner
+        self._vocabulary = vocabulary
+        self._param = param
+        # Without end tokens llguidance adds one of its own after the vocabulary; its bit is cut off below.
+        num_bits = vocabulary.vocab_size + (not vocabulary.end_ids)
+        self._bits = np.zeros((num_bits + 31) // 32, np.uint32)
+
+    def mask(self, logits: Logits) -> None:
+        """Set the logits of all tokens that cannot come next to -inf, in place."""
+        self._inner.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
+        self._raise_if_failed()
+        if not self._vocabulary.end_ids and self.is_complete:
+            return
+        num_known = min(self._vocabulary.vocab_size, len(logits))
+        is_barred = np.unpackbits(~self._bits.view(np.uint8), count=num_known, bitorder="little").view(np.bool_)
+        np.copyto(logits[:num_known], -np.inf, where=is_barred)
+        logits[num_known:] = -np.inf
+
+    def accept(self, token_id: int) -> None:
+        """Go on by the token that was drawn; a token that the grammar does not allow makes the next `mask` raise."""
+        if token_id in self._vocabulary.end_ids and self._inner.is_stopped():
+            return
+        if token_id < self._vocabulary.vocab_size:
+            self._inner.consume_token(token_id)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the answer is whole and nothing but an end token can follow."""
+        return bool(self._inner.is_stopped()) and not self._inner.is_error()
+
+    def copy(self) -> "GrammarMatcher":
+        """Return an independent matcher in the same state."""
+        return GrammarMatcher(self._inner.deep_copy(), self._vocabulary, self._param)
+
+    def _raise_if_failed(self) -> None:
+        if self._inner.is_error():
+            raise _library_error(self._inner.get_error(), self._param)
+        if self._inner.is_stopped() and self._inner.stop_reason() in _FAILED_REASONS:
+            raise _library_error(self._inner.stop_reason(), self._param)
 
 
 class PendingMatcher:
@@ -88,38 +121,45 @@ class PendingMatcher:
 
     Args:
         deadline_s: Seconds from the compilation's beginning to its end.
+
+    Attributes:
+        started_at: When its compilation began, by the compiler's clock; None = not yet.
+        result: None until `is_done` is set.
     """
 
-    def __init__(self, job: _Job, deadline_s: float) -> None:
-        self._job = job
+    def __init__(self, grammar: AnswerGrammar, deadline_s: float) -> None:
+        self.grammar = grammar
+        self.started_at: float | None = None
+        self.result: GrammarMatcher | ConstraintError | None = None
+        self.is_done = threading.Event()
         self._deadline_s = deadline_s
 
-    def poll(self, now: float) -> Matcher | ConstraintError | None:
+    def poll(self, now: float) -> GrammarMatcher | ConstraintError | None:
         """Return a fresh matcher, the reason why there is none, or None while it is not yet known.
 
         Args:
             now: Seconds, by the clock that the compiler was made with.
         """
-        job = self._job
-        if job.is_done.is_set():
-            return job.result.copy() if isinstance(job.result, GrammarMatcher) else job.result
-        if job.started_at is not None and now - job.started_at > self._deadline_s:
-            param = job.grammar.param
+        if self.is_done.is_set():
+            return self.result.copy() if isinstance(self.result, GrammarMatcher) else self.result
+        if self.started_at is not None and now - self.started_at > self._deadline_s:
+            param = self.grammar.param
             return ConstraintError(
                 f"{param} did not compile within {self._deadline_s:g} s; make it simpler", param=param
             )
         return None
 
-    def wait(self, timeout_s: float) -> None:
-        """Block until the answer is known, for a caller that has nothing else to do."""
-        self._job.is_done.wait(timeout_s)
+    def finish(self, result: GrammarMatcher | ConstraintError) -> None:
+        """Tell what came of it."""
+        self.result = result
+        self.is_done.set()
 
 
 class ConstraintCompiler:
     """Compiles grammars for one loaded model.
 
-    The thread begins with the first `submit` or `warm_up`, builds the vocabulary, then compiles one grammar after the
-    other. It is a daemon: a grammar that hangs does not keep the process.
+    The thread begins with the first `submit`, builds the vocabulary, then compiles one grammar after the other. It is a
+    daemon: a grammar that hangs does not keep the process.
 
     Args:
         clock: Monotonic seconds.
@@ -135,28 +175,24 @@ class ConstraintCompiler:
         self._tokenizer = tokenizer
         self._clock = clock
         self._deadline_s = deadline_s
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._running: _Job | None = None
-        self._thread: threading.Thread | None = None
+        self._jobs: queue.SimpleQueue[PendingMatcher | None] = queue.SimpleQueue()
+        self._running: PendingMatcher | None = None
+        self._has_thread = False
         self._vocabulary: Vocabulary | None = None
         self._cache: collections.OrderedDict[AnswerGrammar, GrammarMatcher] = collections.OrderedDict()
         self._lock = threading.Lock()  # for the cache
 
-    def warm_up(self) -> None:
-        """Start to build the vocabulary, so that the first grammar does not wait for it."""
-        self.submit(AnswerGrammar(Constraint(ConstraintKind.REGEX, "a", "warm_up")))
-
     def submit(self, grammar: AnswerGrammar) -> PendingMatcher:
         """Have a grammar compiled; ask the result for it by `poll`."""
-        job = _Job(grammar)
-        cached = self._cached(job.grammar)
+        job = PendingMatcher(grammar, self._deadline_s)
+        cached = self._cached(grammar)
         if cached is not None:
-            _finish(job, cached)
-        else:
-            if self._thread is None:
-                self._start_thread()
-            self._jobs.put(job)
-        return PendingMatcher(job, self._deadline_s)
+            job.finish(cached)
+            return job
+        if not self._has_thread:
+            self._start_thread()
+        self._jobs.put(job)
+        return job
 
     def is_stuck(self, now: float) -> bool:
         """Tell whether a compilation has been running for so long that only the end of the process will end it."""
@@ -175,9 +211,9 @@ class ConstraintCompiler:
                 self._running = None
                 if job.result is None:  # a panic of the library, or a broken vocabulary, ends this thread
                     self._start_thread()
-                    _finish(job, library_error("the grammar compiler failed", job.grammar.param))
+                    job.finish(_library_error("the grammar compiler failed", job.grammar.param))
 
-    def _do(self, job: _Job) -> None:
+    def _do(self, job: PendingMatcher) -> None:
         if self._vocabulary is None:
             self._vocabulary = Vocabulary(self._tokenizer)
         job.started_at = self._clock()
@@ -185,16 +221,16 @@ class ConstraintCompiler:
         try:
             matcher = self._cached(job.grammar) or self._compiled(job.grammar, self._vocabulary)
         except ConstraintError as exc:
-            _finish(job, exc)
+            job.finish(exc)
         except (RecursionError, MemoryError) as exc:
-            _finish(job, library_error(repr(exc), job.grammar.param))
+            job.finish(_library_error(repr(exc), job.grammar.param))
         else:
             self._keep(job.grammar, matcher)
-            _finish(job, matcher)
+            job.finish(matcher)
 
     def _start_thread(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="constraint-compiler", daemon=True)
-        self._thread.start()
+        self._has_thread = True
+        threading.Thread(target=self._run, name="constraint-compiler", daemon=True).start()
 
     def _compiled(self, grammar: AnswerGrammar, vocabulary: Vocabulary) -> GrammarMatcher:
         param = grammar.param
@@ -202,16 +238,16 @@ class ConstraintCompiler:
         try:
             inner = LLMatcher(vocabulary.inner, text, log_level=0, limits=_LIMITS)
         except (ValueError, OverflowError) as exc:  # what the binding raises for texts that are no grammar at all
-            raise library_error(str(exc), param) from exc
+            raise _library_error(str(exc), param) from exc
         if inner.is_error():
-            raise library_error(inner.get_error(), param)
+            raise _library_error(inner.get_error(), param)
         probe = inner.deep_copy()  # the first mask is the dearest, and shows grammars that nothing can match
         probe.compute_bitmask()
         if probe.is_error():
-            raise library_error(probe.get_error(), param)
-        if dead_end(probe):
+            raise _library_error(probe.get_error(), param)
+        if probe.is_stopped() and probe.stop_reason() in _DEAD_END_REASONS and not probe.is_accepting():
             raise ConstraintError(f"{param} cannot be matched by any text", param=param)
-        return GrammarMatcher(inner, end_ids=vocabulary.end_ids, vocab_size=vocabulary.vocab_size, param=param)
+        return GrammarMatcher(inner, vocabulary, param)
 
     def _cached(self, grammar: AnswerGrammar) -> GrammarMatcher | None:
         with self._lock:
@@ -228,6 +264,9 @@ class ConstraintCompiler:
                 self._cache.popitem(last=False)
 
 
-def _finish(job: _Job, result: GrammarMatcher | ConstraintError) -> None:
-    job.result = result
-    job.is_done.set()
+def _library_error(words: str, param: str) -> ConstraintError:
+    """Return the library's complaint as ours, its first lines only."""
+    text = " ".join(words.partition("<state>")[0].split())
+    if len(text) > _MAX_WORDS:
+        text = text[:_MAX_WORDS] + "…"
+    return ConstraintError(f"{param} cannot be used: {text}", param=param)

@@ -7,11 +7,10 @@ discriminated unions of pydantic and zod) and says no to everything else.
 import json
 from typing import Any
 
-from backends.constraints.pointer import resolve
+from backends.constraints.pointer import followed
 
 _TYPES = frozenset({"null", "boolean", "number", "string", "array", "object"})
 _MAX_OPTIONS = 64
-_MAX_REFS = 16
 
 
 def are_disjoint(root: Any, options: list[Any]) -> bool:
@@ -31,7 +30,7 @@ class _Facts:
     """What is certain of every value that matches a schema."""
 
     def __init__(self, root: Any, schema: Any) -> None:
-        schema = _resolved(root, schema)
+        schema = followed(root, schema)
         self.types = _types(schema)
         self.values = _values(schema)
         self.properties: dict[str, frozenset[str]] = {}
@@ -39,7 +38,7 @@ class _Facts:
             return
         required = schema.get("required")
         for name in required if isinstance(required, list) else ():
-            values = _values(_resolved(root, schema["properties"].get(name)))
+            values = _values(followed(root, schema["properties"].get(name)))
             if values is not None:
                 self.properties[name] = values
 
@@ -53,17 +52,6 @@ class _Facts:
             return False
         shared = self.properties.keys() & other.properties.keys()
         return any(not self.properties[name] & other.properties[name] for name in shared)
-
-
-def _resolved(root: Any, schema: Any) -> Any:
-    for _ in range(_MAX_REFS):
-        if not isinstance(schema, dict) or not isinstance(schema.get("$ref"), str):
-            return schema
-        target = resolve(root, schema["$ref"])
-        if target is None:
-            return None
-        schema = target.value
-    return None
 
 
 def _types(schema: Any) -> frozenset[str]:

@@ -6,7 +6,9 @@ This one is linear in the text, has no recursion, and names the line at fault.
 Source: llama.cpp, grammars/README.md and src/llama-grammar.cpp (`llama_grammar_parser`).
 """
 
+import contextlib
 import dataclasses
+import graphlib
 import itertools
 import json
 import re
@@ -257,19 +259,11 @@ def _flat(tree: _Tree) -> Iterator[str | _Ref]:
 
 def _without_recursion(refs: dict[str, set[str]]) -> set[str]:
     """Return the rules that refer to no rule that refers back to itself, however far."""
-    users: dict[str, list[str]] = {name: [] for name in refs}
-    num_open = {}
-    for name, found in refs.items():
-        num_open[name] = len(found)
-        for other in found:
-            users[other].append(name)
-    ready = [name for name, count in num_open.items() if count == 0]
-    done = set()
-    while ready:
-        name = ready.pop()
-        done.add(name)
-        for user in users[name]:
-            num_open[user] -= 1
-            if num_open[user] == 0:
-                ready.append(user)
+    sorter = graphlib.TopologicalSorter(refs)
+    with contextlib.suppress(graphlib.CycleError):  # what does not depend on the circle is given out all the same
+        sorter.prepare()
+    done: set[str] = set()
+    while ready := sorter.get_ready():
+        done.update(ready)
+        sorter.done(*ready)
     return done

@@ -1,5 +1,6 @@
 """Which parts of a schema apply to one value at the same time: where that never ends, and where it costs too much."""
 
+import graphlib
 from typing import NamedTuple
 
 from backends.constraints.limits import MAX_PATTERNS_ON_A_VALUE
@@ -25,26 +26,12 @@ class Node(NamedTuple):
 
 
 def has_cycle(nodes: dict[int, Node]) -> bool:
-    """Tell whether a subschema applies to a value only if it applies to that value.
-
-    Takes away what leads nowhere until nothing changes.
-    """
-    users: dict[int, list[int]] = {key: [] for key in nodes}
-    num_open = {}
-    for key, node in nodes.items():
-        known = [target for target in node.in_place if target in nodes]
-        num_open[key] = len(known)
-        for target in known:
-            users[target].append(key)
-    ready = [key for key, count in num_open.items() if count == 0]
-    num_done = 0
-    while ready:
-        num_done += 1
-        for user in users[ready.pop()]:
-            num_open[user] -= 1
-            if num_open[user] == 0:
-                ready.append(user)
-    return num_done < len(nodes)
+    """Tell whether a subschema applies to a value only if it applies to that value."""
+    try:
+        graphlib.TopologicalSorter({key: node.in_place for key, node in nodes.items()}).prepare()
+    except graphlib.CycleError:
+        return True
+    return False
 
 
 def too_many_patterns(nodes: dict[int, Node]) -> bool:

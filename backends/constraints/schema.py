@@ -123,7 +123,7 @@ def _parsed(text: str, param: str) -> Any:
         raise ConstraintError(too_deep, param=param) from exc
     except ValueError as exc:
         raise ConstraintError(f"{param} is not JSON: {str(exc)[:200]}", param=param) from exc
-    if _depth(value) > MAX_JSON_DEPTH:
+    if max(depth for _, depth in _walk(value)) > MAX_JSON_DEPTH:
         raise ConstraintError(too_deep, param=param)
     return value
 
@@ -171,7 +171,7 @@ class _Preparation:
                 f"{MAX_PATTERNS_ON_A_VALUE} patterns, formats and lengths; use fewer",
                 param=self._param,
             )
-        self._rewrite([schema for schema in _objects(self._root) if id(schema) in seen])
+        self._rewrite([schema for schema, _ in _walk(self._root) if id(schema) in seen])
 
     def _check(self, place: _Place) -> None:
         schema = place.schema
@@ -218,7 +218,7 @@ class _Preparation:
         if not isinstance(values, list) or not 1 <= len(values) <= MAX_ENUM_VALUES:
             num_values = len(values) if isinstance(values, list) else 0
             raise self._error(place, f"has an enum of {num_values} values; 1 to {MAX_ENUM_VALUES} are allowed")
-        for value in _scalars([values, place.schema.get("const")]):
+        for value, _ in _walk([values, place.schema.get("const")]):
             if isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER:
                 raise self._error(
                     place, f"has the value {_shown(value)}; integers up to {MAX_EXACT_INTEGER} are allowed"
@@ -312,39 +312,13 @@ def _shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
 
 
-def _depth(value: object) -> int:
-    """Return how many objects and arrays stand in each other at most."""
-    deepest = 0
-    stack = [(value, 1)]
+def _walk(value: Any) -> Iterator[tuple[Any, int]]:
+    """Yield a JSON value and all that are in it, each with how many objects and arrays lead to it, itself included."""
+    stack = [(value, 0)]
     while stack:
         current, depth = stack.pop()
         if isinstance(current, dict | list):
-            deepest = max(deepest, depth)
+            depth += 1
             children = current.values() if isinstance(current, dict) else current
-            stack += [(child, depth + 1) for child in children]
-    return deepest
-
-
-def _scalars(value: object) -> Iterator[object]:
-    stack = [value]
-    while stack:
-        current = stack.pop()
-        if isinstance(current, dict):
-            stack += current.values()
-        elif isinstance(current, list):
-            stack += current
-        else:
-            yield current
-
-
-def _objects(value: object) -> list[Schema]:
-    found = []
-    stack = [value]
-    while stack:
-        current = stack.pop()
-        if isinstance(current, dict):
-            found.append(current)
-            stack += current.values()
-        elif isinstance(current, list):
-            stack += current
-    return found
+            stack += [(child, depth) for child in children]
+        yield current, depth

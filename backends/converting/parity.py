@@ -51,11 +51,6 @@ class _ForcedText(Matcher):
         del token_id
         self._position += 1
 
-    def copy(self) -> "_ForcedText":
-        copied = _ForcedText(self._token_ids)
-        copied._position = self._position
-        return copied
-
 
 def read_parity(engine: LoadedEngine, token_ids: list[int] | None = None) -> ParityReading:
     """Force the text through a loaded engine with nothing in its batch.

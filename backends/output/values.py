@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from backends.constraints.pointer import followed
 from backends.output.literals import json_escaped
 
-_MAX_REFS = 16
-"""References followed from one schema; a longer chain is taken as a schema without types."""
+_MAX_DEPTH = 16
+"""Choices in choices; what is deeper is taken as a schema without types."""
 
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
@@ -24,28 +25,13 @@ _TYPE_OF: dict[type, str] = {
 
 def resolved(schema: Any, root: Mapping[str, Any]) -> dict[str, Any]:
     """Return `schema`, or what it refers to inside `root`; {} for what is no object, true, or a reference elsewhere."""
-    for _ in range(_MAX_REFS):
-        if not isinstance(schema, dict):
-            return {}
-        reference = schema.get("$ref")
-        if not isinstance(reference, str):
-            return schema
-        schema = _pointed(reference, root)
-    return {}
-
-
-def _pointed(reference: str, root: Mapping[str, Any]) -> Any:
-    if not reference.startswith("#/"):
-        return {}
-    target: Any = root
-    for part in reference[2:].split("/"):
-        target = target.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(target, dict) else None
-    return target
+    found = followed(root, schema)
+    return found if isinstance(found, dict) else {}
 
 
 def types_of(schema: Any, root: Mapping[str, Any]) -> frozenset[str] | None:
     """Return the JSON types that `schema` allows; None = any."""
-    return _types(schema, root, _MAX_REFS)
+    return _types(schema, root, _MAX_DEPTH)
 
 
 def _types(schema: Any, root: Mapping[str, Any], depth: int) -> frozenset[str] | None:

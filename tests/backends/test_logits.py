@@ -47,9 +47,6 @@ class OddMatcher(Matcher):
     def is_complete(self) -> bool:
         return False
 
-    def copy(self) -> Matcher:
-        return OddMatcher(self.num_tokens)
-
 
 def row_of(values: list[float]) -> Logits:
     return np.array(values, np.float32)

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from backends.base import Tokenizer
-from backends.constraints.compiler import ConstraintCompiler
+from backends.constraints.compiler import ConstraintCompiler, GrammarMatcher
 from backends.constraints.grammar import AnswerGrammar
 from backends.errors import ConstraintError
 from backends.logits import Matcher
 from backends.wire.request import Constraint, ConstraintKind
 from tests.support import tiny_model
 
-Compile = Callable[..., Matcher]
+Compile = Callable[..., GrammarMatcher]
 
 
 class ByteTokenizer(Tokenizer):
@@ -89,17 +89,17 @@ class Sampler:
 
 def compiled(
     compiler: ConstraintCompiler, kind: ConstraintKind, text: str | dict[str, Any], *, opening: str | None = None
-) -> Matcher:
+) -> GrammarMatcher:
     """Return the matcher of a text, waiting for it; raises what the compiler answers."""
     text = text if isinstance(text, str) else json.dumps(text)
     return matcher_of(compiler, AnswerGrammar(Constraint(kind, text, "response_format"), opening=opening))
 
 
-def matcher_of(compiler: ConstraintCompiler, grammar: AnswerGrammar) -> Matcher:
+def matcher_of(compiler: ConstraintCompiler, grammar: AnswerGrammar) -> GrammarMatcher:
     """Return the matcher, waiting for it; raises what the compiler answers."""
     pending = compiler.submit(grammar)
     for _ in itertools.count():
-        pending.wait(0.05)
+        pending.is_done.wait(0.05)
         result = pending.poll(time.monotonic())
         if isinstance(result, ConstraintError):
             raise result
@@ -108,7 +108,7 @@ def matcher_of(compiler: ConstraintCompiler, grammar: AnswerGrammar) -> Matcher:
     raise AssertionError
 
 
-def matches(matcher: Matcher, answer: str | bytes | list[int]) -> bool:
+def matches(matcher: GrammarMatcher, answer: str | bytes | list[int]) -> bool:
     """Tell whether a whole answer is allowed, token by token and with the end token after it."""
     matcher = matcher.copy()
     data = answer.encode() if isinstance(answer, str) else answer
@@ -130,7 +130,7 @@ def compiler() -> Iterator[ConstraintCompiler]:
 
 @pytest.fixture
 def compile_(compiler: ConstraintCompiler) -> Compile:
-    def get(kind: ConstraintKind, text: str | dict[str, Any] = "", *, opening: str | None = None) -> Matcher:
+    def get(kind: ConstraintKind, text: str | dict[str, Any] = "", *, opening: str | None = None) -> GrammarMatcher:
         return compiled(compiler, kind, text, opening=opening)
 
     return get

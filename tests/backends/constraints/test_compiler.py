@@ -69,9 +69,9 @@ def test_a_grammar_that_takes_too_long_is_refused_at_its_deadline_and_the_thread
     compiler = ConstraintCompiler(ByteTokenizer(), deadline_s=0.5)
     try:
         pending = compiler.submit(AnswerGrammar(DIGITS))
-        while pending._job.started_at is None:
-            pending.wait(0.01)
-        now = pending._job.started_at
+        while pending.started_at is None:
+            pending.is_done.wait(0.01)
+        now = pending.started_at
         assert pending.poll(now + 0.4) is None
         assert not compiler.is_stuck(now + STUCK_AFTER_S - 1)
         refused = pending.poll(now + 0.6)
@@ -129,7 +129,7 @@ def test_a_vocabulary_that_cannot_be_built_is_an_error_of_every_request(broken_t
     compiler = ConstraintCompiler(BrokenTokenizer())
     pending = [compiler.submit(AnswerGrammar(DIGITS)) for _ in range(3)]
     for each in pending:
-        each.wait(10)
+        each.is_done.wait(10)
         assert isinstance(each.poll(time.monotonic()), ConstraintError)
         assert broken_threads.acquire(timeout=10)
     compiler.close()

@@ -68,6 +68,6 @@ def _matcher(compiler: ConstraintCompiler, schema: dict[str, Any]) -> Matcher | 
     pending = compiler.submit(
         AnswerGrammar(Constraint(ConstraintKind.JSON_SCHEMA, json.dumps(schema), "response_format"))
     )
-    pending.wait(10)
+    pending.is_done.wait(10)
     result = pending.poll(0)
     return result if isinstance(result, Matcher) else None

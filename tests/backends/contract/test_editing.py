@@ -63,11 +63,6 @@ class DigitMatcher(Matcher):
     def is_complete(self) -> bool:
         return False  # it waits for an end token, as a grammar does that could go on
 
-    def copy(self) -> "DigitMatcher":
-        matcher = DigitMatcher(self.end_ids, self.num_digits, self.fails_after)
-        matcher.accepted = list(self.accepted)
-        return matcher
-
 
 def digits(driver: EngineDriver, num_digits: int = 6, fails_after: int | None = None) -> DigitMatcher:
     return DigitMatcher(driver.engine.tokenizer.end_ids, num_digits, fails_after)
