@@ -21,9 +21,11 @@ from backends.wire.messages import (
     Generate,
     Heartbeat,
     Hello,
+    Load,
     Loaded,
     LoadFailed,
     LoadProgress,
+    LoadSpec,
     Pause,
     PrefillProgress,
     Resume,
@@ -121,6 +123,19 @@ class TestLoad:
             else:
                 assert isinstance(failed, LoadFailed)
                 assert str(path) in failed.message
+
+    def test_a_second_load_ends_the_worker_with_a_line(self) -> None:
+        with WorkerProcess("fake") as worker:
+            worker.load()
+            worker.send(Load(LoadSpec(model_path="another")))
+            assert worker.wait_for_exit() == 1
+            assert "a worker loads one model in its life" in worker.stderr_text()
+
+    def test_what_comes_with_the_load_is_served_after_it(self) -> None:
+        with WorkerProcess("fake") as worker:
+            worker.send(Load(LoadSpec(model_path="x")), generate(1))
+            worker.wait_for_ends([1])
+            assert len(worker.answer(1).text) == 8
 
     def test_a_crash_in_the_load_closes_the_channel(self) -> None:
         with WorkerProcess("fake", crash_at_load=True) as worker:
