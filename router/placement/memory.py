@@ -22,7 +22,7 @@ from registry.engines import EngineKind
 Run = Callable[[Sequence[str]], str]
 
 _PAGESET_COUNT: Final = re.compile(r"^\s+count:\s+(\d+)", re.MULTILINE)
-_SYSCTL_TIMEOUT_S: Final = 5.0
+_COMMAND_TIMEOUT_S: Final = 5.0
 _LARGE_MAC_BYTES: Final = 36 << 30
 _SMALL_SHARE: Final = 2 / 3
 _LARGE_SHARE: Final = 3 / 4
@@ -120,7 +120,7 @@ def read_budget(machine: Machine | None = None, run: Run | None = None) -> Memor
         run: Runs a command and gives its output; None = really.
     """
     total = total_bytes()
-    limit = wired_limit_bytes(total, run or _run) if (machine or this_machine()).has_metal else None
+    limit = wired_limit_bytes(total, run or run_command) if (machine or this_machine()).has_metal else None
     return MemoryBudget(total_bytes=total, available_bytes=available_bytes(), wired_limit_bytes=limit)
 
 
@@ -139,8 +139,14 @@ def wired_limit_bytes(total_bytes: int, run: Run) -> int:
     return int(total_bytes * (_LARGE_SHARE if total_bytes > _LARGE_MAC_BYTES else _SMALL_SHARE))
 
 
-def _run(argv: Sequence[str]) -> str:
-    done = subprocess.run(list(argv), capture_output=True, text=True, timeout=_SYSCTL_TIMEOUT_S, check=True)
+def run_command(argv: Sequence[str]) -> str:
+    """Run a command and return its output.
+
+    Raises:
+        OSError: There is no such command.
+        subprocess.SubprocessError: It failed or took too long.
+    """
+    done = subprocess.run(list(argv), capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=True)
     return done.stdout
 
 

@@ -1,7 +1,7 @@
 """Hold a later run against an earlier one: what got slower or faster, and what else is different. Pure.
 
 A change counts only when the 99 % interval of its ratio does not hold 1. The rounds of two runs share nothing, so the
-ratio is one of medians, not of pairs. Not here: how it is shown (`report/changes.py`).
+ratio is one of medians, not of pairs. Not here: how it is shown (`report/terminal.py`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,10 +10,10 @@ from typing import Final
 
 import msgspec
 
-from registry.bench_record import BenchContestant, BenchRecord, BenchSample
-from router.bench.figures.figures import KINDS_BY_NAME, ROUND_FIGURES, clock_of
+from registry.bench_record import BenchContestant, BenchRecord
+from router.bench.figures.figures import KINDS_BY_NAME, ROUND_FIGURES, answers_of, clock_of
 from router.bench.figures.statistics import Interval, Verdict, ratio_interval, verdict
-from router.bench.figures.summary import round_figures
+from router.bench.figures.summary import round_figures, side_values
 
 LEVEL: Final = 0.99
 """Of the intervals: two runs are compared in dozens of figures, of which 95 % intervals would call one different."""
@@ -68,11 +68,6 @@ class BenchDiff(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[Difference, ...] = ()
     unmatched: tuple[str, ...] = ()
 
-    @property
-    def regressions(self) -> tuple[DiffRow, ...]:
-        """What got slower on the same machine."""
-        return tuple(row for row in self.rows if row.verdict == "slower") if self.is_same_machine else ()
-
 
 def diff_runs(one: BenchRecord, other: BenchRecord) -> BenchDiff:
     """Hold two runs against each other.
@@ -119,7 +114,7 @@ def _rows(before: BenchRecord, after: BenchRecord, pairs: Sequence[tuple[int, in
         if scenario.name not in known:
             continue
         for old, new in pairs:
-            old_answers, new_answers = _answers(before, scenario.name, old), _answers(after, scenario.name, new)
+            old_answers, new_answers = answers_of(before, scenario.name, old), answers_of(after, scenario.name, new)
             clock = clock_of([*old_answers, *new_answers])
             for name in ROUND_FIGURES:
                 yield _row(
@@ -131,7 +126,8 @@ def _rows(before: BenchRecord, after: BenchRecord, pairs: Sequence[tuple[int, in
                     after.seed,
                 )
     for old, new in pairs:
-        yield _row(None, after.contestants[new].label, "load_s", _loads(before, old), _loads(after, new), after.seed)
+        loads = side_values(before, old, "load_s"), side_values(after, new, "load_s")
+        yield _row(None, after.contestants[new].label, "load_s", *loads, after.seed)
 
 
 def _row(
@@ -147,22 +143,6 @@ def _row(
         ratio=ratio,
         verdict=verdict(ratio, is_higher_better=bool(KINDS_BY_NAME[name].is_higher_better)),
     )
-
-
-def _answers(record: BenchRecord, scenario: str, contestant: int) -> list[BenchSample]:
-    return [
-        sample
-        for sample in record.samples
-        if sample.scenario == scenario and sample.contestant == contestant and sample.error is None
-    ]
-
-
-def _loads(record: BenchRecord, contestant: int) -> list[float]:
-    return [
-        load.load_ms / 1000
-        for load in record.loads
-        if load.contestant == contestant and not load.is_swap and load.load_ms is not None
-    ]
 
 
 Fact = tuple[str, str | None, str | None]

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Final, Literal, NamedTuple
 
-from registry.bench_record import BenchSample
+from registry.bench_record import BenchRecord, BenchSample
 from router.bench.figures.statistics import percentile
 
 Clock = Literal["server", "client"]
@@ -53,6 +53,15 @@ SIDE_KINDS: Final = (
 KINDS_BY_NAME: Final = {kind.name: kind for kind in (*KINDS, *SIDE_KINDS)}
 
 
+def answers_of(record: BenchRecord, scenario: str, contestant: int) -> list[BenchSample]:
+    """List a contestant's answers to a scenario; requests that failed are left out."""
+    return [
+        sample
+        for sample in record.samples
+        if sample.scenario == scenario and sample.contestant == contestant and sample.error is None
+    ]
+
+
 def clock_of(samples: Sequence[BenchSample]) -> Clock:
     """Choose whose figures of decoding are compared: one clock for all contestants of a scenario.
 
@@ -63,15 +72,13 @@ def clock_of(samples: Sequence[BenchSample]) -> Clock:
     return "server" if has_all else "client"
 
 
-def ttft_ms(samples: Sequence[BenchSample], clock: Clock) -> float | None:
+def ttft_ms(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
     """Give the median time to the first token, by the client's clock."""
-    del clock
     return _median([sample.ttft_ms for sample in samples])
 
 
-def prefill_rate(samples: Sequence[BenchSample], clock: Clock) -> float | None:
+def prefill_rate(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
     """Give the median rate of prompt tokens that were computed; cached ones do not count. Only servers can tell."""
-    del clock
     return _median([_prefill_rate(sample) for sample in samples])
 
 
@@ -90,9 +97,8 @@ def decode_rate(samples: Sequence[BenchSample], clock: Clock) -> float | None:
     return _median(rates)
 
 
-def effective_rate(samples: Sequence[BenchSample], clock: Clock) -> float | None:
+def effective_rate(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
     """Give the answers' tokens over the time that they took together: that of parallel streams counts once."""
-    del clock
     ended = [sample for sample in samples if sample.total_ms is not None]
     if not ended:
         return None
@@ -104,9 +110,8 @@ def effective_rate(samples: Sequence[BenchSample], clock: Clock) -> float | None
     return _rate(num_tokens, (end_s - begin_s) * 1000)
 
 
-def gap_p99_ms(samples: Sequence[BenchSample], clock: Clock) -> float | None:
+def gap_p99_ms(samples: Sequence[BenchSample], _clock: Clock) -> float | None:
     """Give the 99th percentile of the time between two pieces of an answer, by the client's clock."""
-    del clock
     return percentile(
         [later - earlier for sample in samples for earlier, later in pairwise(sample.token_times_ms)], 0.99
     )

@@ -39,6 +39,10 @@ class Interval(msgspec.Struct, frozen=True):
         """Tell whether a value is in it, the ends included."""
         return self.low <= value <= self.high
 
+    def inverted(self) -> "Interval":
+        """Return that of one over the figure, e.g. of a time as a rate."""
+        return Interval(1 / self.high, 1 / self.mid, 1 / self.low)
+
 
 def percentile(values: Sequence[float], share: float) -> float | None:
     """Give a percentile by linear interpolation between the two nearest values.

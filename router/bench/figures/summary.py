@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from registry.bench_record import BenchLoad, BenchRecord, BenchSample, BenchScenario
-from router.bench.figures.figures import KINDS_BY_NAME, ROUND_FIGURES, Clock, clock_of
+from router.bench.figures.figures import KINDS_BY_NAME, ROUND_FIGURES, Clock, answers_of, clock_of
 from router.bench.figures.statistics import Interval, Verdict, median_interval, percentile, ratio_interval, verdict
 
 WINNING_FIGURE: Final = "effective_tokens_per_s"
@@ -129,18 +129,22 @@ def round_figures(samples: Sequence[BenchSample], name: str, clock: Clock) -> di
     return {number: value for number, value in found.items() if value is not None}
 
 
+def side_values(record: BenchRecord, contestant: int, name: str) -> list[float]:
+    """List what a contestant's loads gave of a figure, in the kind's unit.
+
+    Args:
+        name: `load_s`, `swap_s`, `unload_s` or `freed_bytes`.
+    """
+    found = [_SIDE_VALUES[name](load) for load in record.loads if load.contestant == contestant]
+    return [value for value in found if value is not None]
+
+
 def _scenario(record: BenchRecord, scenario: BenchScenario) -> ScenarioSummary:
-    samples = [sample for sample in record.samples if sample.scenario == scenario.name]
-    answers = [sample for sample in samples if sample.error is None]
-    clock = clock_of(answers)
     numbers = range(len(record.contestants))
-    rounds = {
-        name: [
-            round_figures([sample for sample in answers if sample.contestant == contestant], name, clock)
-            for contestant in numbers
-        ]
-        for name in ROUND_FIGURES
-    }
+    answers = [answers_of(record, scenario.name, number) for number in numbers]
+    clock = clock_of([answer for own in answers for answer in own])
+    rounds = {name: [round_figures(own, name, clock) for own in answers] for name in ROUND_FIGURES}
+    requested = [sample.contestant for sample in record.samples if sample.scenario == scenario.name]
     is_void = any(notice.is_void and notice.scenario in {None, scenario.name} for notice in record.notices)
     return ScenarioSummary(
         name=scenario.name,
@@ -150,44 +154,39 @@ def _scenario(record: BenchRecord, scenario: BenchScenario) -> ScenarioSummary:
         is_void=is_void,
         clock=clock,
         contestants=tuple(
-            _contestant([sample for sample in samples if sample.contestant == number], number, rounds, record.seed)
+            ContestantFigures(
+                contestant=number,
+                num_answers=len(answers[number]),
+                num_failed=requested.count(number) - len(answers[number]),
+                figures=_figures(answers[number], number, rounds, record.seed),
+            )
             for number in numbers
         ),
         winner=None if is_void else _winner(rounds[WINNING_FIGURE], record.seed),
     )
 
 
-def _contestant(
-    samples: Sequence[BenchSample], contestant: int, rounds: Mapping[str, Sequence[Rounds]], seed: int
-) -> ContestantFigures:
-    answers = [sample for sample in samples if sample.error is None]
+def _figures(
+    answers: Sequence[BenchSample], contestant: int, rounds: Mapping[str, Sequence[Rounds]], seed: int
+) -> dict[str, Figure]:
     figures = {}
     for name in ROUND_FIGURES:
-        first = None if contestant == 0 else rounds[name][0]
-        figures[name] = _figure(name, rounds[name][contestant], first, seed)
-    waits = [sample.ttft_ms for sample in answers if sample.ttft_ms is not None]
-    figures["ttft_p95_ms"] = Figure(num=len(waits), value=percentile(waits, 0.95))
-    return ContestantFigures(
-        contestant=contestant,
-        num_answers=len(answers),
-        num_failed=len(samples) - len(answers),
-        figures=figures,
-    )
+        own = rounds[name][contestant]
+        ratio = None if contestant == 0 else _paired_ratio(rounds[name][0], own, seed)
+        figures[name] = _figure(name, list(own.values()), ratio, seed)
+    waits = [answer.ttft_ms for answer in answers if answer.ttft_ms is not None]
+    return figures | {"ttft_p95_ms": Figure(num=len(waits), value=percentile(waits, 0.95))}
 
 
-def _figure(name: str, rounds: Rounds, first: Rounds | None, seed: int) -> Figure:
-    if not rounds:
+def _figure(name: str, values: Sequence[float], ratio: Interval | None, seed: int) -> Figure:
+    if not values:
         return Figure()
-    values = list(rounds.values())
-    ratio = None if first is None else _paired_ratio(first, rounds, seed)
-    is_higher_better = KINDS_BY_NAME[name].is_higher_better
-    assert is_higher_better is not None
     return Figure(
         num=len(values),
         value=median(values),
         interval=median_interval(values, seed=seed),
         ratio=ratio,
-        verdict=verdict(ratio, is_higher_better=is_higher_better),
+        verdict=verdict(ratio, is_higher_better=bool(KINDS_BY_NAME[name].is_higher_better)),
     )
 
 
@@ -215,31 +214,13 @@ _SIDE_VALUES: Mapping[str, Callable[[BenchLoad], float | None]] = {
 
 
 def _sides(record: BenchRecord, contestant: int) -> ContestantFigures:
+    figures = {}
+    for name in _SIDE_VALUES:
+        own, first = side_values(record, contestant, name), side_values(record, 0, name)
+        is_compared = contestant > 0 and KINDS_BY_NAME[name].is_higher_better is not None
+        ratio = ratio_interval(first, own, seed=record.seed, is_paired=False) if is_compared else None
+        figures[name] = _figure(name, own, ratio, record.seed)
     subject = record.contestants[contestant]
-    figures = {
-        name: _side_figure(name, _values(record, contestant, value), _values(record, 0, value), contestant, record.seed)
-        for name, value in _SIDE_VALUES.items()
-    }
     for name, known in (("peak_memory_bytes", subject.peak_memory_bytes), ("energy_j", subject.energy_j)):
         figures[name] = Figure() if known is None else Figure(num=1, value=float(known))
     return ContestantFigures(contestant=contestant, figures=figures)
-
-
-def _values(record: BenchRecord, contestant: int, value: Callable[[BenchLoad], float | None]) -> list[float]:
-    found = [value(load) for load in record.loads if load.contestant == contestant]
-    return [number for number in found if number is not None]
-
-
-def _side_figure(name: str, values: list[float], first: list[float], contestant: int, seed: int) -> Figure:
-    if not values:
-        return Figure()
-    is_higher_better = KINDS_BY_NAME[name].is_higher_better
-    is_compared = contestant > 0 and is_higher_better is not None
-    ratio = ratio_interval(first, values, seed=seed, is_paired=False) if is_compared else None
-    return Figure(
-        num=len(values),
-        value=median(values),
-        interval=median_interval(values, seed=seed),
-        ratio=ratio,
-        verdict=verdict(ratio, is_higher_better=bool(is_higher_better)),
-    )

@@ -9,18 +9,14 @@ import re
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import psutil
 
 from registry.bench_record import BenchMachine
-from router.placement import memory
+from router.placement.memory import Run, run_command, total_bytes
 
-Run = Callable[[Sequence[str]], str]
-
-_TIMEOUT_S: Final = 5.0
 _ID_CHARS: Final = 16
 _MACHINE_ID_FILE: Final = Path("/etc/machine-id")
 _CPU_FILE: Final = Path("/proc/cpuinfo")
@@ -38,7 +34,7 @@ def bench_machine(run: Run | None = None) -> BenchMachine:
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpu=_cpu_name(run),
         num_cores=psutil.cpu_count(logical=False),
-        memory_bytes=memory.total_bytes(),
+        memory_bytes=total_bytes(),
     )
 
 
@@ -49,17 +45,6 @@ def machine_id(run: Run | None = None) -> str:
     """
     secret = _system_id(run or run_command)
     return hashlib.blake2b(secret.encode(), key=b"mlxr bench", digest_size=_ID_CHARS // 2).hexdigest()
-
-
-def run_command(argv: Sequence[str]) -> str:
-    """Run a command and return its output.
-
-    Raises:
-        OSError: There is no such command.
-        subprocess.SubprocessError: It failed or took too long.
-    """
-    done = subprocess.run(list(argv), capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
-    return done.stdout
 
 
 def _system_id(run: Run) -> str:

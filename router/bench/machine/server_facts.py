@@ -14,7 +14,7 @@ from router.status import RequestList, Status, StopResponse, WorkerStatus
 
 STOP_TIMEOUT_S: Final = 180.0
 _QUICK_TIMEOUT_S: Final = 10.0
-_TOKENIZE_TIMEOUT_S: Final = 600.0
+LONG_TIMEOUT_S: Final = 600.0
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _T = TypeVar("_T")
 
@@ -40,7 +40,7 @@ class _Props(msgspec.Struct, frozen=True):
 
 async def server_status(http: httpx.AsyncClient) -> Status | None:
     """Return our server's status; None = it does not answer."""
-    return await _asked(http, "GET", "/v1/mlxr/status", Status)
+    return await asked(http, "GET", "/v1/mlxr/status", Status)
 
 
 def workers_of(status: Status, engine: str | None) -> list[WorkerStatus]:
@@ -50,7 +50,7 @@ def workers_of(status: Status, engine: str | None) -> list[WorkerStatus]:
 
 async def stop_model(http: httpx.AsyncClient, model: str) -> bool:
     """Unload a model of our server; tell whether it was loaded."""
-    done = await _asked(
+    done = await asked(
         http, "POST", "/v1/mlxr/models/stop", StopResponse, body={"model": model}, timeout_s=STOP_TIMEOUT_S
     )
     return done is not None and done.stopped
@@ -58,7 +58,7 @@ async def stop_model(http: httpx.AsyncClient, model: str) -> bool:
 
 async def num_requests(http: httpx.AsyncClient) -> int:
     """Return how many requests our server has."""
-    found = await _asked(http, "GET", "/v1/mlxr/requests", RequestList)
+    found = await asked(http, "GET", "/v1/mlxr/requests", RequestList)
     return 0 if found is None else len(found.requests)
 
 
@@ -71,15 +71,13 @@ async def tokens_of(
         headers: Those that its other requests have, so that nothing is loaded for this.
     """
     body = {"model": model, "content": text, "add_special": True, "with_pieces": True}
-    found = await _asked(
-        http, "POST", "/tokenize", _TextTokens, body=body, headers=headers, timeout_s=_TOKENIZE_TIMEOUT_S
-    )
+    found = await asked(http, "POST", "/tokenize", _TextTokens, body=body, headers=headers, timeout_s=LONG_TIMEOUT_S)
     return None if found is None else found.tokens
 
 
 async def foreign_context_length(http: httpx.AsyncClient, model: str) -> int | None:
     """Return the context of a foreign server's sequences, if it has llama-server's properties."""
-    found = await _asked(http, "GET", "/props", _Props, params={"model": model})
+    found = await asked(http, "GET", "/props", _Props, params={"model": model})
     context = None if found is None else found.default_generation_settings.get("n_ctx")
     return context if isinstance(context, int) and context > 0 else None
 
@@ -92,7 +90,7 @@ def foreign_pids(http: httpx.AsyncClient) -> tuple[int, ...] | None:
     return pids_listening_on(url.port or {"http": 80, "https": 443}[url.scheme])
 
 
-async def _asked(
+async def asked(
     http: httpx.AsyncClient,
     method: str,
     path: str,
@@ -103,6 +101,7 @@ async def _asked(
     params: dict[str, str] | None = None,
     timeout_s: float = _QUICK_TIMEOUT_S,
 ) -> _T | None:
+    """Ask a server for something; None = it does not answer, or with something else."""
     try:
         response = await http.request(method, path, json=body, headers=headers, params=params, timeout=timeout_s)
     except httpx.HTTPError:

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import msgspec
 import psutil
 
-from router.bench.machine.machine import run_command
+from router.placement.memory import run_command
 
 _CPU_DIR: Final = Path("/sys/devices/system/cpu")
 _STATUS_PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)

@@ -1,23 +1,26 @@
 """A run as one HTML page that needs nothing else: no script, no network, light and dark. Not here: its drawings."""
 
-import string
 from collections.abc import Sequence
 from typing import Final
 
 from registry.bench_record import BenchNotice, BenchRecord
-from router.bench.figures.figures import KINDS, SIDE_KINDS, FigureKind
+from router.bench.figures.figures import KINDS, FigureKind
 from router.bench.figures.summary import BenchSummary, ContestantFigures, Figure, ScenarioSummary, summarize
-from router.bench.report.amounts import NOT_MEASURED, amount, amount_and_interval, duration, moment
+from router.bench.report.amounts import NOT_MEASURED, amount, amount_and_interval
 from router.bench.report.markup import Markup, element, join
-from router.bench.report.plots import NUM_COLOURS, figure_plot, ratio_plot
+from router.bench.report.plots import colour, figure_plot, ratio_plot
 from router.bench.report.style import STYLE
 from router.bench.report.timeline import timeline_plot
 from router.bench.report.words import (
     contestant_facts,
     headline,
     label,
+    letter,
     machine_words,
-    quality_sentence,
+    measured_sides,
+    notice_words,
+    quality_sentences,
+    run_words,
     scenario_sentences,
 )
 
@@ -76,30 +79,18 @@ def as_page(record: BenchRecord) -> str:
 
 
 def _head(record: BenchRecord, summary: BenchSummary) -> Markup:
-    rounds = f"{record.repeats} rounds in {duration(record.duration_s)}"
-    cut = "" if record.is_complete else ", stopped before all was measured"
     return element(
         "header",
         element("h1", record.model),
         element("p", headline(record, summary), class_="lead"),
-        element(
-            "p",
-            f"Run {record.bench_id}, {moment(record.created_at)}, {rounds}{cut}, mlxr {record.version}. ",
-            f"{machine_words(record)}.",
-            class_="quiet",
-        ),
+        element("p", f"Run {run_words(record)}. {machine_words(record)}.", class_="quiet"),
         *(_notice(notice) for notice in record.notices),
     )
 
 
 def _notice(notice: BenchNotice) -> Markup:
-    where = "" if notice.scenario is None else f"{notice.scenario}: "
-    return element(
-        "p",
-        element("b", "Void: " if notice.is_void else "Note: "),
-        f"{where}{notice.message}",
-        class_="notice void" if notice.is_void else "notice",
-    )
+    title = element("b", "Void: " if notice.is_void else "Note: ")
+    return element("p", title, notice_words(notice), class_="notice void" if notice.is_void else "notice")
 
 
 def _contestants(record: BenchRecord) -> Markup:
@@ -113,7 +104,7 @@ def _contestants(record: BenchRecord) -> Markup:
                 "div",
                 element("h2", _name(record, number)),
                 element("dl", *facts),
-                class_=f"contestant {_colour(number)}",
+                class_=f"contestant {colour(number)}",
             )
         )
     return element("section", element("div", *cards, class_="contestants"))
@@ -160,9 +151,8 @@ def _not_run(record: BenchRecord, summary: BenchSummary) -> Markup | None:
 
 
 def _sides(record: BenchRecord, summary: BenchSummary) -> Markup | None:
-    kinds = [kind for kind in SIDE_KINDS if any(side.figures[kind.name].value is not None for side in summary.sides)]
-    quality = [quality_sentence(record, number) for number in range(len(record.contestants))]
-    said = [element("p", sentence) for sentence in quality if sentence is not None]
+    kinds = measured_sides(summary)
+    said = [element("p", sentence) for sentence in quality_sentences(record)]
     if not kinds and not said:
         return None
     table = _table(record, kinds, summary.sides) if kinds else None
@@ -196,9 +186,5 @@ def _cell(kind: FigureKind, figure: Figure) -> Markup:
 
 
 def _name(record: BenchRecord, contestant: int) -> Markup:
-    key = element("span", string.ascii_uppercase[contestant % 26], class_=f"key {_colour(contestant)}")
+    key = element("span", letter(contestant), class_=f"key {colour(contestant)}")
     return join(key, " ", label(record, contestant))
-
-
-def _colour(contestant: int) -> str:
-    return f"c{contestant % NUM_COLOURS}"

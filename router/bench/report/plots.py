@@ -5,18 +5,17 @@ so that nothing hangs on colour. Each drawing says in words what it shows. Not h
 (`timeline.py`), and the page around them (`page.py`).
 """
 
-import string
 from collections.abc import Sequence
 from typing import Final
 
-from registry.bench_record import BenchRecord, BenchSample
-from router.bench.figures.figures import KINDS_BY_NAME, ROUND_FIGURES
+from registry.bench_record import BenchRecord
+from router.bench.figures.figures import KINDS_BY_NAME, ROUND_FIGURES, answers_of
 from router.bench.figures.statistics import Interval
 from router.bench.figures.summary import BenchSummary, ContestantFigures, ScenarioSummary
 from router.bench.report.amounts import amount, amount_and_interval, digits
 from router.bench.report.axis import LinearAxis, RatioAxis, reach_of
 from router.bench.report.markup import Markup, element
-from router.bench.report.words import label
+from router.bench.report.words import label, letter
 
 WIDE: Final = 720.0
 NARROW: Final = 360.0
@@ -58,7 +57,7 @@ def ratio_plot(record: BenchRecord, summary: BenchSummary, contestant: int) -> M
     drawn = [
         element("text", f"← {first} is faster", x=axis.left, y=14, class_="muted"),
         element("text", f"{second} is faster →", x=axis.right, y=14, class_="muted end"),
-        *_ratio_axis(axis, top, bottom),
+        *grid(axis, (top, bottom), bottom + 16, "{:g}"),
     ]
     for y, (name, title, ratio) in zip(places, rows, strict=True):
         drawn += _ratio_row(axis, y, (name, title), ratio, (0, contestant))
@@ -84,17 +83,8 @@ def _speeds(one: ContestantFigures) -> list[tuple[str, Interval]]:
         ratio = one.figures[name].ratio
         if ratio is not None:
             is_rate = KINDS_BY_NAME[name].is_higher_better
-            found.append((title, ratio if is_rate else Interval(1 / ratio.high, 1 / ratio.mid, 1 / ratio.low)))
+            found.append((title, ratio if is_rate else ratio.inverted()))
     return found
-
-
-def _ratio_axis(axis: RatioAxis, top: float, bottom: float) -> list[Markup]:
-    drawn = []
-    for ratio in axis.marks():
-        x = axis.place(ratio)
-        drawn.append(element("line", x1=x, x2=x, y1=top, y2=bottom, class_="one" if ratio == 1.0 else "grid"))
-        drawn.append(element("text", f"{ratio:g}", x=x, y=bottom + 16, class_="muted middle"))
-    return drawn
 
 
 def _ratio_row(
@@ -133,10 +123,12 @@ def figure_plot(record: BenchRecord, scenario: ScenarioSummary, name: str) -> Ma
     drawn = _linear_axis(axis, bottom, kind.unit)
     for place, figure in enumerate(figures):
         middle = 4 + ROW * (place + 0.5)
-        drawn.append(element("text", string.ascii_uppercase[place % 26], x=2, y=middle + 4, class_=f"strong t{place}"))
+        drawn.append(letter_mark(place, middle))
         drawn.append(element("text", amount(kind, figure.value), x=NARROW, y=middle + 4, class_="end strong"))
         if figure.value is not None:
-            drawn += _bar(axis, middle, place, figure.value, figure.interval)
+            drawn.append(bar(axis.left, axis.place(figure.value), middle, 18.0, place))
+        if figure.interval is not None:
+            drawn.append(_interval(axis, middle, figure.interval))
         drawn += [_dot(axis, middle, place, turn, value, amount(kind, value)) for turn, value in dots[place]]
     said = "; ".join(
         f"{label(record, place)} {amount_and_interval(kind, figure)}" for place, figure in enumerate(figures)
@@ -147,58 +139,60 @@ def figure_plot(record: BenchRecord, scenario: ScenarioSummary, name: str) -> Ma
 def _dots(record: BenchRecord, scenario: ScenarioSummary, name: str, contestant: int) -> list[tuple[int, float]]:
     """Give round and figure of each single answer."""
     found = [
-        (one.round, ROUND_FIGURES[name]([one], scenario.clock)) for one in answers_of(record, scenario, contestant)
+        (one.round, ROUND_FIGURES[name]([one], scenario.clock)) for one in answers_of(record, scenario.name, contestant)
     ]
     return [(turn, value) for turn, value in found if value is not None]
 
 
 def _linear_axis(axis: LinearAxis, bottom: float, unit: str) -> list[Markup]:
     is_seconds = unit == "ms" and axis.end >= SECOND_MS
-    drawn = []
-    for value in axis.marks():
-        x = axis.place(value)
-        drawn.append(element("line", x1=x, x2=x, y1=2, y2=bottom, class_="grid"))
-        drawn.append(
-            element(
-                "text", f"{value / SECOND_MS if is_seconds else value:g}", x=x, y=bottom + 16, class_="muted middle"
-            )
-        )
-    drawn.append(element("text", "s" if is_seconds else unit, x=NARROW, y=bottom + 16, class_="muted end"))
-    return drawn
+    shown = axis._replace(end=axis.end / SECOND_MS) if is_seconds else axis
+    title = element("text", "s" if is_seconds else unit, x=NARROW, y=bottom + 16, class_="muted end")
+    return [*grid(shown, (2, bottom), bottom + 16, "{:g}"), title]
 
 
-def _bar(axis: LinearAxis, y: float, place: int, value: float, interval: Interval | None) -> list[Markup]:
-    drawn = [
-        element(
-            "rect",
-            x=axis.left,
-            y=y - 9,
-            width=axis.place(value) - axis.left,
-            height=18.0,
-            class_=f"bar c{place % NUM_COLOURS}",
-        )
-    ]
-    if interval is not None:
-        low, high = axis.place(interval.low), axis.place(interval.high)
-        path = f"M{low:.1f} {y - 6:.1f}v12m0-6H{high:.1f}m0-6v12"
-        drawn.append(element("path", d=path, class_="interval"))
-    return drawn
+def _interval(axis: LinearAxis, y: float, interval: Interval) -> Markup:
+    low, high = axis.place(interval.low), axis.place(interval.high)
+    path = f"M{low:.1f} {y - 6:.1f}v12m0-6H{high:.1f}m0-6v12"
+    return element("path", d=path, class_="interval")
 
 
 def _dot(axis: LinearAxis, y: float, place: int, turn: int, value: float, words: str) -> Markup:
     """Draw an answer; rounds are spread over the bar's height, so that equal ones do not hide each other."""
     offset = (turn * 5) % 13 - 6
     title = element("title", f"round {turn + 1}: {words}")
-    return element("circle", title, cx=axis.place(value), cy=y + offset, r=2.6, class_=f"dot c{place % NUM_COLOURS}")
+    return element("circle", title, cx=axis.place(value), cy=y + offset, r=2.6, class_=f"dot {colour(place)}")
 
 
-def answers_of(record: BenchRecord, scenario: ScenarioSummary, contestant: int) -> list[BenchSample]:
-    """Give a contestant's answers to a scenario, those without an answer left out."""
-    return [
-        one
-        for one in record.samples
-        if one.scenario == scenario.name and one.contestant == contestant and one.error is None
-    ]
+def colour(contestant: int) -> str:
+    """Give the class of a contestant's colour."""
+    return f"c{contestant % NUM_COLOURS}"
+
+
+def letter_mark(contestant: int, y: float) -> Markup:
+    """Draw a contestant's letter at the left, its middle at `y`."""
+    return element("text", letter(contestant), x=2, y=y + 4, class_=f"strong t{contestant}")
+
+
+def bar(begin: float, end: float, y: float, height: float, contestant: int) -> Markup:
+    """Draw a bar of a contestant, its middle at `y`."""
+    width = max(end - begin, 0.0)
+    return element("rect", x=begin, y=y - height / 2, width=width, height=height, class_=f"bar {colour(contestant)}")
+
+
+def grid(axis: LinearAxis | RatioAxis, lines: tuple[float, float], text_y: float, words: str) -> list[Markup]:
+    """Draw an axis' marks, each as a line and as words.
+
+    Args:
+        lines: Top and bottom of each line.
+        words: A format of the mark's figure, e.g. `{:g} s`.
+    """
+    drawn = []
+    for mark in axis.marks():
+        x, is_one = axis.place(mark), isinstance(axis, RatioAxis) and mark == 1.0
+        drawn.append(element("line", x1=x, x2=x, y1=lines[0], y2=lines[1], class_="one" if is_one else "grid"))
+        drawn.append(element("text", words.format(mark), x=x, y=text_y, class_="muted middle"))
+    return drawn
 
 
 def drawing(said: str, width: float, height: float, drawn: Sequence[Markup], kind: str) -> Markup:

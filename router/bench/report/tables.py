@@ -2,19 +2,20 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from registry.bench_record import BenchRecord
-from router.bench.figures.figures import KINDS, KINDS_BY_NAME, SIDE_KINDS
-from router.bench.figures.summary import BenchSummary, Figure, ScenarioSummary, summarize
+from router.bench.figures.figures import KINDS, KINDS_BY_NAME, SIDE_KINDS, FigureKind
+from router.bench.figures.summary import BenchSummary, ContestantFigures, Figure, ScenarioSummary, summarize
 from router.bench.report.amounts import amount_and_interval, duration, moment, plain
 from router.bench.report.words import (
     contestant_facts,
     headline,
     label,
     machine_words,
-    quality_sentence,
+    notice_words,
+    quality_sentences,
     scenario_sentences,
 )
 
@@ -111,49 +112,28 @@ def _head(record: BenchRecord, summary: BenchSummary) -> list[str]:
         facts = ", ".join(f"{name} {_escaped(value)}" for name, value in contestant_facts(contestant))
         lines.append(f"- {_escaped(label(record, number))}: {facts}")
     for notice in record.notices:
-        where = "" if notice.scenario is None else f"{_escaped(notice.scenario)}: "
-        lines.append(f"- **{'Void' if notice.is_void else 'Note'}:** {where}{_escaped(notice.message)}")
+        lines.append(f"- **{'Void' if notice.is_void else 'Note'}:** {_escaped(notice_words(notice))}")
     return [*lines, ""]
 
 
 def _scenario(record: BenchRecord, scenario: ScenarioSummary) -> list[str]:
     lines = [f"## {_escaped(scenario.name)}", "", f"{_escaped(scenario.what)}.", ""]
     if scenario.skipped is None:
-        lines += _table(
-            [kind.title for kind in KINDS],
-            [
-                (
-                    label(record, one.contestant),
-                    [amount_and_interval(kind, one.figures[kind.name]) for kind in KINDS],
-                )
-                for one in scenario.contestants
-            ],
-        )
-    return [*lines, *(f"{_escaped(sentence)}" for sentence in scenario_sentences(record, scenario)), ""]
+        lines += _table(record, KINDS, scenario.contestants)
+    return [*lines, *map(_escaped, scenario_sentences(record, scenario)), ""]
 
 
 def _sides(record: BenchRecord, summary: BenchSummary) -> list[str]:
-    rows = [
-        (label(record, side.contestant), [amount_and_interval(kind, side.figures[kind.name]) for kind in SIDE_KINDS])
-        for side in summary.sides
-    ]
-    quality = [quality_sentence(record, number) for number in range(len(record.contestants))]
-    return [
-        "## Beside the scenarios",
-        "",
-        *_table([kind.title for kind in SIDE_KINDS], rows),
-        *(f"- {_escaped(sentence)}" for sentence in quality if sentence is not None),
-        "",
-    ]
+    quality = [f"- {_escaped(sentence)}" for sentence in quality_sentences(record)]
+    return ["## Beside the scenarios", "", *_table(record, SIDE_KINDS, summary.sides), *quality, ""]
 
 
-def _table(head: list[str], rows: list[tuple[str, list[str]]]) -> list[str]:
-    return [
-        f"| | {' | '.join(head)} |",
-        f"|---|{'---:|' * len(head)}",
-        *(f"| {_escaped(name)} | {' | '.join(map(_escaped, cells))} |" for name, cells in rows),
-        "",
-    ]
+def _table(record: BenchRecord, kinds: Sequence[FigureKind], rows: Sequence[ContestantFigures]) -> list[str]:
+    lines = [f"| | {' | '.join(kind.title for kind in kinds)} |", f"|---|{'---:|' * len(kinds)}"]
+    for one in rows:
+        cells = [_escaped(amount_and_interval(kind, one.figures[kind.name])) for kind in kinds]
+        lines.append(f"| {_escaped(label(record, one.contestant))} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _escaped(text: str) -> str:

@@ -1,6 +1,8 @@
-"""A run on a terminal: who won, what to know of the comparison, and the figures with bars. Not here: the words."""
+"""Runs on a terminal: one, with who won and bars beside the figures; two, held against each other.
 
-import string
+Not here: the words.
+"""
+
 from typing import Final
 
 from rich.console import Console
@@ -8,13 +10,26 @@ from rich.table import Table
 from rich.text import Text
 
 from registry.bench_record import BenchRecord
-from router.bench.figures.figures import KINDS_BY_NAME, SIDE_KINDS
+from router.bench.figures.diff import BenchDiff, DiffRow
+from router.bench.figures.figures import KINDS_BY_NAME
 from router.bench.figures.summary import BenchSummary, ContestantFigures, ScenarioSummary, summarize
-from router.bench.report.amounts import NOT_MEASURED, amount, duration, moment, plain, spread
-from router.bench.report.words import contestant_facts, headline, label, machine_words, quality_sentence
-from router.bench.report.words import scenario_sentences as sentences_of
+from router.bench.report.amounts import NOT_MEASURED, amount, digits, plain, spread
+from router.bench.report.words import (
+    contestant_facts,
+    headline,
+    label,
+    letter,
+    machine_words,
+    measured_sides,
+    notice_words,
+    quality_sentences,
+    run_words,
+    scenario_sentences,
+)
 
-LETTERS: Final = string.ascii_uppercase
+MAX_FACT_CHARS: Final = 60
+"""Of what differs between two runs; the rest is cut off."""
+
 COLOURS: Final = ("cyan", "yellow", "magenta", "green", "blue", "red")
 BAR_WIDTH: Final = 8
 """Characters of a full bar; twice that on a wide terminal."""
@@ -54,9 +69,8 @@ def print_report(record: BenchRecord, console: Console) -> None:
             _print_scenario(record, scenario, console)
     _print_not_run(record, summary, console)
     _print_sides(record, summary, console)
-    for number in range(len(record.contestants)):
-        if (sentence := quality_sentence(record, number)) is not None:
-            console.print(Text(sentence))
+    for sentence in quality_sentences(record):
+        console.print(Text(sentence))
     console.print(Text(LEGEND, style="dim"))
     if console.width < WIDE:
         console.print(Text("A wider terminal, --html, --csv and --json show more figures.", style="dim"))
@@ -64,10 +78,7 @@ def print_report(record: BenchRecord, console: Console) -> None:
 
 def _print_head(record: BenchRecord, summary: BenchSummary, console: Console) -> None:
     console.print(Text(f"{plain(record.model)}: {headline(record, summary)}", style="bold"))
-    rounds = f"{record.repeats} rounds in {duration(record.duration_s)}"
-    cut = "" if record.is_complete else ", stopped before all was measured"
-    facts = f"{record.bench_id}, {moment(record.created_at)}, {rounds}{cut}, mlxr {plain(record.version)}"
-    console.print(Text(facts, style="dim"))
+    console.print(Text(run_words(record), style="dim"))
     console.print(Text(machine_words(record), style="dim"))
     for number, contestant in enumerate(record.contestants):
         known = dict(contestant_facts(contestant))
@@ -78,16 +89,15 @@ def _print_head(record: BenchRecord, summary: BenchSummary, console: Console) ->
 
 def _print_notices(record: BenchRecord, console: Console) -> None:
     for notice in record.notices:
-        where = "" if notice.scenario is None else f"{plain(notice.scenario)}: "
         word, style = ("Void", "bold red") if notice.is_void else ("Note", "yellow")
-        console.print(Text.assemble((f"{word}: ", style), f"{where}{plain(notice.message)}"))
+        console.print(Text.assemble((f"{word}: ", style), notice_words(notice)))
 
 
 def _print_scenario(record: BenchRecord, scenario: ScenarioSummary, console: Console) -> None:
     console.print()
     console.print(Text.assemble((plain(scenario.name), "bold"), f"  {plain(scenario.what)}"))
     console.print(_figures_table(record, scenario, is_wide=console.width >= WIDE))
-    for sentence in sentences_of(record, scenario):
+    for sentence in scenario_sentences(record, scenario):
         console.print(Text(f"→ {sentence}"))
 
 
@@ -96,13 +106,13 @@ def _print_not_run(record: BenchRecord, summary: BenchSummary, console: Console)
     if skipped:
         console.print()
     for scenario in skipped:
-        words = " ".join(sentences_of(record, scenario))
+        words = " ".join(scenario_sentences(record, scenario))
         console.print(Text.assemble((plain(scenario.name), "bold"), f"  {words}"))
 
 
 def _figures_table(record: BenchRecord, scenario: ScenarioSummary, *, is_wide: bool) -> Table:
     names = (*_ALWAYS, *(_IF_WIDE if is_wide else ()))
-    table = Table(box=None, padding=(0, 1), show_edge=False, header_style="dim")
+    table = _table()
     table.add_column("", no_wrap=True, max_width=26 if is_wide else 13, overflow="ellipsis")
     for name in names:
         table.add_column(_TITLES[name], justify="right", no_wrap=True)
@@ -141,10 +151,10 @@ def bar(share: float, width: int) -> str:
 
 
 def _print_sides(record: BenchRecord, summary: BenchSummary, console: Console) -> None:
-    kinds = [kind for kind in SIDE_KINDS if any(side.figures[kind.name].value is not None for side in summary.sides)]
+    kinds = measured_sides(summary)
     if not kinds:
         return
-    table = Table(box=None, padding=(0, 1), show_edge=False, header_style="dim")
+    table = _table()
     table.add_column("", no_wrap=True)
     for number in range(len(record.contestants)):
         table.add_column(_lettered(record, number), justify="right", header_style=_colour(number))
@@ -156,8 +166,78 @@ def _print_sides(record: BenchRecord, summary: BenchSummary, console: Console) -
 
 def _lettered(record: BenchRecord, contestant: int) -> str:
     """Name a contestant so that it is known even when its label is cut off."""
-    return f"{LETTERS[contestant % len(LETTERS)]} {label(record, contestant)}"
+    return f"{letter(contestant)} {label(record, contestant)}"
 
 
 def _colour(contestant: int) -> str:
     return COLOURS[contestant % len(COLOURS)]
+
+
+def print_diff(diff: BenchDiff, console: Console, *, show_all: bool = False) -> None:
+    """Print what changed from one run to the next.
+
+    Args:
+        show_all: Also the figures that did not change.
+    """
+    console.print(Text(f"{diff.before_id} → {diff.after_id}: {conclusion(diff)}", style="bold"))
+    for sentence in diff.unmatched:
+        console.print(Text(f"Note: {plain(sentence)}", style="yellow"))
+    for item in diff.differences:
+        words = f"{_short(item.before)} → {_short(item.after)}"
+        console.print(Text.assemble(("Differs: ", "yellow"), f"{plain(item.what)}: {words}"))
+    rows = [row for row in diff.rows if show_all or row.verdict in {"faster", "slower"}]
+    if rows:
+        console.print()
+        console.print(_changes_table(rows))
+
+
+def conclusion(diff: BenchDiff) -> str:
+    """Say in one sentence what changed."""
+    slower = sum(row.verdict == "slower" for row in diff.rows)
+    faster = sum(row.verdict == "faster" for row in diff.rows)
+    same = sum(row.verdict == "no difference" for row in diff.rows)
+    if not slower + faster + same:
+        return "nothing can be compared; three rounds of a scenario that both have are needed."
+    words = f"{slower} of {slower + faster + same} figures got slower, {faster} faster, {same} show no difference"
+    if not diff.is_same_machine:
+        return f"{words}; the machines differ, so this says nothing about a regression."
+    return f"{words}; what is slower is a regression beyond its 99 % interval." if slower else f"{words}."
+
+
+def _changes_table(rows: list[DiffRow]) -> Table:
+    table = _table()
+    for title in ("scenario", "contestant", "figure"):
+        table.add_column(title)
+    for title in ("before", "after", "times as much"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("")
+    for row in rows:
+        kind = KINDS_BY_NAME[row.figure]
+        table.add_row(
+            plain(row.scenario or "loading"),
+            Text(plain(row.contestant)),
+            kind.title,
+            amount(kind, row.before),
+            amount(kind, row.after),
+            ratio_words(row),
+            Text(row.verdict or "too few", style={"slower": "red", "faster": "green"}.get(row.verdict or "", "dim")),
+        )
+    return table
+
+
+def ratio_words(row: DiffRow) -> str:
+    """Write the ratio with its interval, e.g. `0.82 (0.79 to 0.85)`."""
+    if row.ratio is None:
+        return NOT_MEASURED
+    return f"{digits(row.ratio.mid)} ({digits(row.ratio.low)} to {digits(row.ratio.high)})"
+
+
+def _short(text: str | None) -> str:
+    if text is None:
+        return NOT_MEASURED
+    safe = plain(text)
+    return safe if len(safe) <= MAX_FACT_CHARS else f"{safe[: MAX_FACT_CHARS - 3]}..."
+
+
+def _table() -> Table:
+    return Table(box=None, padding=(0, 1), show_edge=False, header_style="dim")

@@ -3,17 +3,17 @@
 Not here: the other drawings (`plots.py`).
 """
 
-import string
 from collections.abc import Sequence
 from statistics import median
 from typing import Final
 
 from registry.bench_record import BenchRecord, BenchSample
+from router.bench.figures.figures import answers_of
 from router.bench.figures.summary import ScenarioSummary
 from router.bench.report.amounts import digits
 from router.bench.report.axis import LinearAxis
 from router.bench.report.markup import Markup, element
-from router.bench.report.plots import NUM_COLOURS, WIDE, answers_of, drawing
+from router.bench.report.plots import WIDE, bar, colour, drawing, grid, letter_mark
 
 LANE: Final = 9.0
 MAX_LANES: Final = 8
@@ -29,7 +29,7 @@ def timeline_plot(record: BenchRecord, scenario: ScenarioSummary) -> Markup | No
     Returns:
         The drawing; None when no answer has its tokens' times.
     """
-    rounds = [_typical_round(answers_of(record, scenario, one.contestant)) for one in scenario.contestants]
+    rounds = [_typical_round(answers_of(record, scenario.name, one.contestant)) for one in scenario.contestants]
     ends = [_offset_ms(one, found) + one.token_times_ms[-1] for found in rounds for one in found]
     if not ends or max(ends) <= 0:
         return None
@@ -39,39 +39,27 @@ def timeline_plot(record: BenchRecord, scenario: ScenarioSummary) -> Markup | No
         num_tokens = sum(one.num_output_tokens for one in found)
         words = f"{num_tokens} tokens" if found else "not measured"
         middle = y + LANE * max(len(found), 2) / 2
-        drawn.append(element("text", string.ascii_uppercase[place % 26], x=2, y=middle + 4, class_=f"strong t{place}"))
+        drawn.append(letter_mark(place, middle))
         drawn.append(element("text", words, x=WIDE, y=middle + 4, class_="end"))
         height = LANE if len(found) > 1 else 2 * LANE
         for one in found:
             drawn += _lane(axis, y, height - 2, place, one, _offset_ms(one, found))
             y += height
         y += 10 if found else 2 * LANE
-    for value in axis.marks():
-        drawn.append(element("text", f"{value:g} s", x=axis.place(value), y=y + 12, class_="muted middle"))
-        drawn.append(element("line", x1=axis.place(value), x2=axis.place(value), y1=2, y2=y, class_="grid"))
+    drawn += grid(axis, (2, y), y + 12, "{:g} s")
     said = f"{scenario.name}: when each token of a typical round came; the last one after {digits(max(ends) / 1000)} s"
     return drawing(said, WIDE, y + 18, drawn, "timeline")
 
 
 def _lane(axis: LinearAxis, y: float, height: float, place: int, one: BenchSample, offset_ms: float) -> list[Markup]:
-    colour = f"c{place % NUM_COLOURS}"
     begin = axis.place(offset_ms / 1000)
     first = axis.place((offset_ms + one.token_times_ms[0]) / 1000)
     step = 1 + len(one.token_times_ms) // MAX_MARKS
     path = "".join(
         f"M{axis.place((offset_ms + time) / 1000):.1f} {y:.1f}v{height:.1f}" for time in one.token_times_ms[::step]
     )
-    return [
-        element(
-            "rect",
-            x=begin,
-            y=y + height / 2 - 1.5,
-            width=max(first - begin, 0.0),
-            height=3.0,
-            class_=f"bar c{place % NUM_COLOURS}",
-        ),
-        element("path", d=path, class_=f"token {colour}"),
-    ]
+    wait = bar(begin, first, y + height / 2, 3.0, place)
+    return [wait, element("path", d=path, class_=f"token {colour(place)}")]
 
 
 def _typical_round(answers: Sequence[BenchSample]) -> list[BenchSample]:

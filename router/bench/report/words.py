@@ -7,18 +7,40 @@ import string
 from pathlib import PurePath
 from typing import Final
 
-from registry.bench_record import BenchContestant, BenchQuality, BenchRecord
-from router.bench.figures.figures import KINDS_BY_NAME
+from registry.bench_record import BenchContestant, BenchNotice, BenchQuality, BenchRecord
+from router.bench.figures.figures import KINDS_BY_NAME, SIDE_KINDS, FigureKind
 from router.bench.figures.statistics import Interval
 from router.bench.figures.summary import WINNING_FIGURE, BenchSummary, ContestantFigures, Figure, ScenarioSummary
-from router.bench.report.amounts import amount, between, digits, plain, size
+from router.bench.report.amounts import amount, between, digits, duration, moment, plain, size
 
 
 def label(record: BenchRecord, contestant: int) -> str:
     """Name a contestant; two of the same label are told apart by their place."""
     text = plain(record.contestants[contestant].label)
     is_unique = sum(other.label == record.contestants[contestant].label for other in record.contestants) == 1
-    return text if is_unique else f"{text} ({string.ascii_uppercase[contestant]})"
+    return text if is_unique else f"{text} ({letter(contestant)})"
+
+
+def letter(contestant: int) -> str:
+    """Give the letter that a contestant is known by in drawings and where its label is cut off."""
+    return string.ascii_uppercase[contestant % len(string.ascii_uppercase)]
+
+
+def run_words(record: BenchRecord) -> str:
+    """Name a run with when it was, how long it took and by which mlxr."""
+    rounds = f"{record.repeats} rounds in {duration(record.duration_s)}"
+    cut = "" if record.is_complete else ", stopped before all was measured"
+    return f"{record.bench_id}, {moment(record.created_at)}, {rounds}{cut}, mlxr {plain(record.version)}"
+
+
+def notice_words(notice: BenchNotice) -> str:
+    """Write a notice, with the scenario that it is about."""
+    return plain(notice.message if notice.scenario is None else f"{notice.scenario}: {notice.message}")
+
+
+def measured_sides(summary: BenchSummary) -> list[FigureKind]:
+    """List what was measured beside the scenarios, of any contestant."""
+    return [kind for kind in SIDE_KINDS if any(side.figures[kind.name].value is not None for side in summary.sides)]
 
 
 def headline(record: BenchRecord, summary: BenchSummary) -> str:
@@ -94,7 +116,7 @@ def _faster(first: str, second: str, ratio: Interval) -> str:
     """Name the faster one first, so that the number is above 1."""
     if ratio.mid < 1:
         first, second = second, first
-        ratio = Interval(1 / ratio.high, 1 / ratio.mid, 1 / ratio.low)
+        ratio = ratio.inverted()
     return f"{second} gives whole answers {digits(ratio.mid)} times as fast as {first} ({between(ratio)})"
 
 
@@ -123,8 +145,13 @@ def _pair(name: str, figure: Figure, against: Figure) -> str:
     return f"{amount(kind, figure.value)} against {amount(kind, against.value)}"
 
 
-def quality_sentence(record: BenchRecord, contestant: int) -> str | None:
-    """Say how good a contestant's answers are beside the first one's; None when it was not measured."""
+def quality_sentences(record: BenchRecord) -> list[str]:
+    """Say how good each contestant's answers are beside the first one's; those that were not measured are left out."""
+    sentences = (_quality_sentence(record, contestant) for contestant in range(len(record.contestants)))
+    return [sentence for sentence in sentences if sentence is not None]
+
+
+def _quality_sentence(record: BenchRecord, contestant: int) -> str | None:
     quality = record.contestants[contestant].quality
     if quality is None:
         return None

@@ -154,17 +154,13 @@ class _Reading:
             text="".join(self._texts),
             piece_times_ms=tuple(self._times_ms),
             total_ms=round((ended_at - self._started_at) * 1000, 3),
-            num_prompt_tokens=_int_of(usage.get("prompt_tokens")),
+            num_prompt_tokens=_first_int(usage.get("prompt_tokens")),
             num_cached_tokens=_first_int(details.get("cached_tokens"), timings.get("cache_n")),
             num_output_tokens=_first_int(usage.get("completion_tokens"), timings.get("predicted_n"))
             or len(self._times_ms),
             timings=self._timings,
             error=error,
         )
-
-
-def _int_of(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
 
 
 def _first_int(*values: Any) -> int | None:

@@ -3,7 +3,7 @@
 Both by HTTP, so that settings such as a quantized cache count. A text is scored token by token: the tokens before it as
 the prompt, one token to draw, and a bias that makes the text's own token the one that is drawn. Servers give the
 log-probability without the bias (docs/api.md; llama-server as well), so this is what the model thought of it. A server
-that does not give it, or draws something else, is not scored. Not here: what is kept of it, but for `quality_of`.
+that does not give it, or draws something else, is not scored. Not here: asking for anything else.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from registry.bench_record import BenchQuality
-from router.bench.machine.server_facts import TextToken, tokens_of
+from router.bench.machine.server_facts import LONG_TIMEOUT_S, TextToken, asked, tokens_of
 from router.bench.plan.texts import QUALITY_PROMPTS, SCORED_TEXT
 
 NUM_GIVEN: Final = 8
@@ -61,18 +61,18 @@ async def read_quality(
         time_s: How long this may take; a slow model is asked less.
         clock: Monotonic seconds.
     """
-    asker = _Asker(http, model, headers)
+    client = _QualityClient(http, model, headers)
     started_at = clock()
     tokens = await tokens_of(http, SCORED_TEXT, model=model, headers=headers)
     logprobs = None
     if tokens is not None:
         until = started_at + time_s / 2
-        logprobs = await asker.scores(tokens[: NUM_GIVEN + MAX_SCORED], lambda: clock() < until)
+        logprobs = await client.scores(tokens[: NUM_GIVEN + MAX_SCORED], lambda: clock() < until)
     answers: list[tuple[str, ...]] = []
     for prompt in QUALITY_PROMPTS:
         if answers and clock() > started_at + time_s:
             break
-        answer = await asker.greedy(prompt)
+        answer = await client.greedy(prompt)
         if answer is None:
             return QualityReading(scored_ids=_ids_of(tokens), logprobs=logprobs)
         answers.append(answer)
@@ -88,30 +88,25 @@ def qualities_of(readings: Mapping[int, QualityReading]) -> dict[int, BenchQuali
     counts = [len(reading.logprobs) for reading in readings.values() if reading.logprobs is not None]
     num_scored = min(counts, default=0)
     return {
-        index: quality_of(_cut(reading, num_scored), readings.get(0) if index else None)
+        index: _quality_of(reading, (reading.logprobs or ())[:num_scored], readings.get(0) if index else None)
         for index, reading in readings.items()
     }
-
-
-def _cut(reading: QualityReading, num_scored: int) -> QualityReading:
-    logprobs = None if reading.logprobs is None else reading.logprobs[:num_scored]
-    return msgspec.structs.replace(reading, logprobs=logprobs)
 
 
 def _ids_of(tokens: Sequence[TextToken] | None) -> tuple[int, ...] | None:
     return None if tokens is None else tuple(token.id for token in tokens)
 
 
-def quality_of(reading: QualityReading, first: QualityReading | None) -> BenchQuality:
-    """Return what a record keeps of a reading. Pure.
+def _quality_of(reading: QualityReading, logprobs: Sequence[float], first: QualityReading | None) -> BenchQuality:
+    """Return what a record keeps of a reading.
 
     Args:
+        logprobs: Those that count.
         first: The first contestant's; None = this is the first, or it has none.
     """
-    logprobs = reading.logprobs
     mean = sum(logprobs) / len(logprobs) if logprobs else None
     quality = BenchQuality(
-        num_scored_tokens=len(logprobs or ()),
+        num_scored_tokens=len(logprobs),
         mean_logprob=mean,
         perplexity=None if mean is None else math.exp(-mean),
     )
@@ -140,7 +135,7 @@ def num_equal_tokens(ours: Sequence[str], theirs: Sequence[str]) -> int:
     )
 
 
-class _Asker:
+class _QualityClient:
     """Asks one server for what is not streamed."""
 
     def __init__(self, http: httpx.AsyncClient, model: str, headers: Mapping[str, str]) -> None:
@@ -180,16 +175,10 @@ class _Asker:
 
     async def _choice(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
         whole = {"model": self._model, "temperature": 0, **body}
-        try:
-            response = await self._http.post(path, json=whole, headers=self._headers)
-        except httpx.HTTPError:
-            return None
-        if response.status_code != httpx.codes.OK:
-            return None
-        try:
-            return msgspec.json.decode(response.content, type=_Choices).choices[0]
-        except (msgspec.DecodeError, IndexError):
-            return None
+        found = await asked(
+            self._http, "POST", path, _Choices, body=whole, headers=self._headers, timeout_s=LONG_TIMEOUT_S
+        )
+        return found.choices[0] if found is not None and found.choices else None
 
 
 class _Choices(msgspec.Struct, frozen=True):

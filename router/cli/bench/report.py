@@ -12,10 +12,9 @@ from rich.console import Console
 from registry.bench_record import BenchRecord
 from router.bench.figures.diff import diff_runs
 from router.bench.figures.summary import summed_up
-from router.bench.report.changes import print_diff
 from router.bench.report.page import as_page
 from router.bench.report.tables import as_csv, as_markdown
-from router.bench.report.terminal import print_report
+from router.bench.report.terminal import print_diff, print_report
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import ALL_FIELDS, json_option

@@ -10,9 +10,8 @@ from rich.console import Console
 from registry.bench_record import BenchNotice, BenchRecord
 from router.bench.figures.diff import diff_runs
 from router.bench.figures.summary import summed_up
-from router.bench.report.changes import print_diff
 from router.bench.report.tables import as_csv, as_markdown
-from router.bench.report.terminal import bar, print_report
+from router.bench.report.terminal import bar, print_diff, print_report
 from tests.support.bench_records import LLAMACPP, MACHINE, MLX, make_record, make_run, make_sample
 
 HOSTILE = "x\x1b[31m[bold]|<script>`*"

@@ -8,7 +8,7 @@ from router.bench.figures.figures import KINDS_BY_NAME
 from router.bench.figures.statistics import Interval
 from router.bench.figures.summary import Figure, summarize
 from router.bench.report.amounts import amount, amount_and_interval, duration, plain, spread
-from router.bench.report.words import contestant_facts, headline, label, quality_sentence, scenario_sentences
+from router.bench.report.words import contestant_facts, headline, label, quality_sentences, scenario_sentences
 from tests.support.bench_records import LLAMACPP, MLX, make_record, make_run, make_sample
 
 
@@ -79,14 +79,15 @@ def test_contestants_of_the_same_label_are_told_apart() -> None:
 
 def test_quality_is_held_against_the_first() -> None:
     record = make_run()
-    assert quality_sentence(record, 0) == "llamacpp: perplexity 7.39."
-    assert quality_sentence(record, 1) == (
+    first, second = quality_sentences(record)
+    assert first == "llamacpp: perplexity 7.39."
+    assert second == (
         "mlx: perplexity 8.17 (10.5 % worse); 94 % of its greedy tokens are those of llamacpp, the first other one at "
         "position 20."
     )
     unknown = msgspec.structs.replace(MLX, quality=BenchQuality())
-    assert quality_sentence(make_record(contestants=(LLAMACPP, unknown)), 1) is None
-    assert quality_sentence(make_record(contestants=(msgspec.structs.replace(LLAMACPP, quality=None),)), 0) is None
+    silent = msgspec.structs.replace(LLAMACPP, quality=None)
+    assert quality_sentences(make_record(contestants=(silent, unknown))) == []
 
 
 def test_unknown_facts_are_left_out() -> None:
