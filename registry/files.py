@@ -79,6 +79,16 @@ def size_and_time(files: Iterable[Path | str]) -> tuple[int, int]:
     return sum(info.st_size for info in infos), max((info.st_mtime_ns for info in infos), default=0)
 
 
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Let errors that name no file be about this one."""
+    try:
+        yield
+    except ArtifactError as exc:
+        exc.path = exc.path or path
+        raise
+
+
 def as_artifact_error(exc: OSError, path: Path) -> ArtifactError:
     """Turn the system's error about a model file into ours."""
     if isinstance(exc, FileNotFoundError | NotADirectoryError):

@@ -8,8 +8,9 @@ Source: mlx-lm, tuner/utils.py, load_adapters and linear_to_lora_layers; tuner/l
 import math
 import re
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from registry.adapters.lora import Lora, Shape, as_text, bad_adapter, mismatch, paired, shape_mismatch, unsupported
 from registry.errors import ArtifactError
 from registry.facts import AdapterFacts, ArtifactFormat, clean_text
 from registry.mlx.config import Config, read_object
@@ -21,25 +22,12 @@ WEIGHTS_NAME: Final = "adapters.safetensors"
 
 MAX_RANK: Final = 65_536
 
-_LEAVES: Final = ("lora_a", "lora_b")
 _MAGNITUDE: Final = "m"
 _METHODS: Final = ("lora", "dora")
 _LAYER: Final = re.compile(r"(?:\A|\.)(layers\.(\d+)\..*)")
-_Shape = tuple[int, ...]
 
 
-class MLXLora(NamedTuple):
-    """What the folder of an adapter says.
-
-    Attributes:
-        pairs: Name of the base's module -> shapes of `lora_a` and `lora_b`.
-    """
-
-    facts: AdapterFacts
-    pairs: dict[str, tuple[_Shape, _Shape]]
-
-
-def read_mlx_lora(folder: Path) -> MLXLora:
+def read_mlx_lora(folder: Path) -> Lora:
     """Read an adapter's adapter_config.json and the header of its weights.
 
     Raises:
@@ -47,14 +35,21 @@ def read_mlx_lora(folder: Path) -> MLXLora:
     """
     config = read_object(folder, CONFIG_NAME)
     if config is None:
-        raise ArtifactError("not_an_adapter", f"there is no {CONFIG_NAME} in this folder", path=folder)
-    _check_kind(config, folder)
-    rank, scale = _parameters(config, folder)
+        raise ArtifactError("not_an_adapter", f"there is no {CONFIG_NAME} in this folder")
+    _check_kind(config)
+    rank, scale = _parameters(config)
     if not (folder / WEIGHTS_NAME).exists():
-        raise ArtifactError("bad_adapter", f"there is no {WEIGHTS_NAME} in this folder", path=folder)
+        raise bad_adapter(f"there is no {WEIGHTS_NAME} in this folder")
     tensors = read_tensor_infos(folder / WEIGHTS_NAME)
-    pairs = _pairs(tensors, rank, folder)
-    return MLXLora(
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    pairs = paired(shapes, lambda name: name.rpartition(".")[2] == _MAGNITUDE)
+    for module, (a, b) in pairs.items():
+        if not _is_pair(a, b, rank):
+            raise bad_adapter(
+                f"its tensors for {module[:80]!r} cannot be multiplied over the rank {rank}: "
+                f"{as_text(a)} and {as_text(b)}"
+            )
+    return Lora(
         AdapterFacts(
             format=ArtifactFormat.MLX,
             method="dora" if config.get("fine_tune_type") == "dora" else "lora",
@@ -70,7 +65,7 @@ def read_mlx_lora(folder: Path) -> MLXLora:
     )
 
 
-def check_mlx_base(lora: MLXLora, folder: Path, base_folder: Path, base_name: str) -> None:
+def check_mlx_base(lora: Lora, base_folder: Path, base_name: str) -> None:
     """Refuse an adapter that does not belong to a base, as far as headers tell.
 
     A base that was not written by mlx-lm may name its tensors otherwise than its module tree; what stands after
@@ -82,24 +77,16 @@ def check_mlx_base(lora: MLXLora, folder: Path, base_folder: Path, base_name: st
     config = Config(read_object(base_folder, "config.json") or {})
     base = _Base(read_tensors(base_folder), config)
     total = config.integer("num_hidden_layers")
-    for module, (a, b) in lora.pairs.items():
+    for module, pair in lora.pairs.items():
         layer = _LAYER.search(module)
         number = None if layer is None else int(layer[2])
         if number is not None and total and number >= total:
-            raise _mismatch(folder, f"it changes layer {number}; {base_name} has {total} layers")
+            raise mismatch(f"it changes layer {number}; {base_name} has {total} layers")
         shape = base.shape_of(module)
         if shape is None:
-            raise _mismatch(folder, f"it changes {module[:80]!r}, which {base_name} does not have")
-        if shape and not _fits(a, b, shape):
-            raise _mismatch(
-                folder,
-                f"its tensors for {module[:80]!r} have the shapes {_text(a)} and {_text(b)}, which do not fit "
-                f"{_text(shape)} of {base_name}",
-            )
-
-
-def _mismatch(folder: Path, reason: str) -> ArtifactError:
-    return ArtifactError("adapter_mismatch", f"{reason}; it belongs to another model", path=folder)
+            raise mismatch(f"it changes {module[:80]!r}, which {base_name} does not have")
+        if shape and not _fits(*pair, shape):
+            raise shape_mismatch(module, pair, shape, base_name)
 
 
 class _Base:
@@ -111,7 +98,7 @@ class _Base:
         section = config.section("quantization") or config.section("quantization_config") or {}
         self._quantization: dict[str, Any] = section
 
-    def shape_of(self, module: str) -> _Shape | None:
+    def shape_of(self, module: str) -> Shape | None:
         """Give a module's shape, outputs first; () = it is there in another form, None = it is not there."""
         name = f"{module}.weight"
         if name not in self._tensors:
@@ -134,40 +121,36 @@ class _Base:
         return (*weight.shape[:-1], scales.shape[-1] * group_size)
 
 
-def _check_kind(config: dict[str, Any], folder: Path) -> None:
+def _check_kind(config: dict[str, Any]) -> None:
     if "peft_type" in config or "base_model_name_or_path" in config:
-        raise ArtifactError(
-            "unsupported_adapter",
+        raise unsupported(
             "this is an adapter of the PEFT library, which no engine loads; llama.cpp's convert_lora_to_gguf.py makes "
-            "a GGUF adapter of it",
-            path=folder,
+            "a GGUF adapter of it"
         )
     method = config.get("fine_tune_type", "lora")
     if method not in _METHODS:
-        raise ArtifactError(
-            "unsupported_adapter",
-            f"its fine_tune_type is {clean_text(method)!r}, not lora or dora; `mlx_lm.fuse` makes a model of it",
-            path=folder,
+        raise unsupported(
+            f"its fine_tune_type is {clean_text(method)!r}, not lora or dora; `mlx_lm.fuse` makes a model of it"
         )
 
 
-def _parameters(config: dict[str, Any], folder: Path) -> tuple[int, float]:
+def _parameters(config: dict[str, Any]) -> tuple[int, float]:
     """Give rank and scale, after a look at everything that mlx-lm reads from the config."""
     parameters, num_layers = config.get("lora_parameters"), config.get("num_layers")
     if not isinstance(parameters, dict):
-        raise _bad_config(folder, "lora_parameters", "an object with rank, scale and dropout")
+        raise _bad_config("lora_parameters", "an object with rank, scale and dropout")
     if not isinstance(num_layers, int) or isinstance(num_layers, bool):
-        raise _bad_config(folder, "num_layers", "a whole number")
+        raise _bad_config("num_layers", "a whole number")
     rank, scale, dropout = (parameters.get(key) for key in ("rank", "scale", "dropout"))
     if not isinstance(rank, int) or isinstance(rank, bool) or not 1 <= rank <= MAX_RANK:
-        raise _bad_config(folder, "lora_parameters.rank", f"a whole number from 1 to {MAX_RANK}")
+        raise _bad_config("lora_parameters.rank", f"a whole number from 1 to {MAX_RANK}")
     if not _is_number(scale):
-        raise _bad_config(folder, "lora_parameters.scale", "a number (alpha / rank, if your tool says alpha)")
+        raise _bad_config("lora_parameters.scale", "a number (alpha / rank, if your tool says alpha)")
     if not _is_number(dropout) or not 0 <= float(dropout or 0) < 1:
-        raise _bad_config(folder, "lora_parameters.dropout", "a number from 0 to below 1")
+        raise _bad_config("lora_parameters.dropout", "a number from 0 to below 1")
     keys = parameters.get("keys")
     if keys is not None and not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
-        raise _bad_config(folder, "lora_parameters.keys", "a list of module names")
+        raise _bad_config("lora_parameters.keys", "a list of module names")
     return rank, float(scale or 0)
 
 
@@ -175,52 +158,21 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _bad_config(folder: Path, key: str, what: str) -> ArtifactError:
-    return ArtifactError("bad_adapter", f"{key} in {CONFIG_NAME} must be {what}", path=folder)
+def _bad_config(key: str, what: str) -> ArtifactError:
+    return bad_adapter(f"{key} in {CONFIG_NAME} must be {what}")
 
 
-def _pairs(tensors: dict[str, TensorInfo], rank: int, folder: Path) -> dict[str, tuple[_Shape, _Shape]]:
-    found: dict[str, dict[str, _Shape]] = {}
-    for name, tensor in tensors.items():
-        module, _, leaf = name.rpartition(".")
-        if leaf in _LEAVES and module:
-            found.setdefault(module, {})[leaf] = tensor.shape
-        elif leaf != _MAGNITUDE:
-            raise ArtifactError(
-                "bad_adapter", f"the tensor {name[:80]!r} is none of a LoRA (.lora_a, .lora_b)", path=folder
-            )
-    pairs = {}
-    for module, shapes in found.items():
-        if len(shapes) != len(_LEAVES):
-            raise ArtifactError("bad_adapter", f"it has only one of two tensors for {module[:80]!r}", path=folder)
-        a, b = shapes["lora_a"], shapes["lora_b"]
-        if not _is_pair(a, b, rank):
-            raise ArtifactError(
-                "bad_adapter",
-                f"its tensors for {module[:80]!r} cannot be multiplied over the rank {rank}: {_text(a)} and {_text(b)}",
-                path=folder,
-            )
-        pairs[module] = (a, b)
-    if not pairs:
-        raise ArtifactError("bad_adapter", "it has no LoRA tensors", path=folder)
-    return pairs
-
-
-def _is_pair(a: _Shape, b: _Shape, rank: int) -> bool:
+def _is_pair(a: Shape, b: Shape, rank: int) -> bool:
     """Tell whether two shapes belong together: (in, rank) and (rank, out), or with experts before and turned round."""
     if len(a) == len(b) == 2:  # noqa: PLR2004 - matrices
         return a[1] == b[0] == rank
     return len(a) == len(b) == 3 and a[0] == b[0] and a[1] == b[2] == rank  # noqa: PLR2004 - experts, then matrices
 
 
-def _fits(a: _Shape, b: _Shape, base: _Shape) -> bool:
+def _fits(a: Shape, b: Shape, base: Shape) -> bool:
     if len(base) != len(a):
         return False
     if len(base) == 3:  # noqa: PLR2004 - experts, outputs, inputs
         return base == (a[0], b[1], a[2])
     # An embedding's rows are its inputs, a linear layer's its outputs.
     return base in {(b[1], a[0]), (a[0], b[1])}
-
-
-def _text(shape: _Shape) -> str:
-    return " x ".join(map(str, shape))

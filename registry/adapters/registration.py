@@ -14,7 +14,7 @@ from registry.adapters.mlx_lora import CONFIG_NAME, WEIGHTS_NAME, check_mlx_base
 from registry.catalogue import ENGINE_OF_FORMAT, Adapter, AdapterDraft, Artifact, Model
 from registry.errors import ArtifactError, InvalidSettingError
 from registry.facts import AdapterFacts, ArtifactFormat
-from registry.files import as_artifact_error, size_and_time
+from registry.files import about, as_artifact_error, size_and_time
 from registry.names import MAX_ADAPTER_CHARS, check_adapter_name, strip_suffixes
 from registry.store import Registry
 
@@ -44,9 +44,10 @@ def register_adapter(
     if "\0" in str(path):
         raise ArtifactError("not_found", "the path has a NUL byte")
     path = Path(os.path.abspath(path))  # noqa: PTH100 - lexical, so that links stay links
-    _check_path(path)
-    model = registry.models.get(base)
-    files, facts = _checked_mlx(path, model) if path.is_dir() else _checked_gguf(path, model)
+    with about(path):
+        _check_path(path)
+        model = registry.models.get(base)
+        files, facts = _checked_mlx(path, model) if path.is_dir() else _checked_gguf(path, model)
     try:
         size_bytes, mtime_ns = size_and_time(files)
     except OSError as exc:
@@ -66,26 +67,26 @@ def register_adapter(
 
 def _check_path(path: Path) -> None:
     if not path.exists():
-        raise ArtifactError("not_found", "there is no such file or folder", path=path)
+        raise ArtifactError("not_found", "there is no such file or folder")
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError as exc:
-        raise ArtifactError("bad_path", "its path is not UTF-8 text; rename it", path=path) from exc
+        raise ArtifactError("bad_path", "its path is not UTF-8 text; rename it") from exc
 
 
 def _checked_gguf(path: Path, model: Model) -> tuple[tuple[Path, ...], AdapterFacts]:
     lora = read_gguf_lora(path)
-    check_gguf_base(lora, path, _base_of(model, ArtifactFormat.GGUF, path).files, model.name)
+    check_gguf_base(lora, _base_of(model, ArtifactFormat.GGUF).files, model.name)
     return (path,), lora.facts
 
 
 def _checked_mlx(folder: Path, model: Model) -> tuple[tuple[Path, ...], AdapterFacts]:
     lora = read_mlx_lora(folder)
-    check_mlx_base(lora, folder, Path(_base_of(model, ArtifactFormat.MLX, folder).path), model.name)
+    check_mlx_base(lora, Path(_base_of(model, ArtifactFormat.MLX).path), model.name)
     return (folder / CONFIG_NAME, folder / WEIGHTS_NAME), lora.facts
 
 
-def _base_of(model: Model, kind: ArtifactFormat, path: Path) -> Artifact:
+def _base_of(model: Model, kind: ArtifactFormat) -> Artifact:
     engine = ENGINE_OF_FORMAT[kind]
     artifact = model.artifact_for(engine)
     if artifact is None:
@@ -93,14 +94,12 @@ def _base_of(model: Model, kind: ArtifactFormat, path: Path) -> Artifact:
             "adapter_without_base",
             f"this is an adapter for {engine}, and {model.name} has no {kind.value} artifact that it could change; "
             f"`mlxr models add PATH --name {model.name}` adds one",
-            path=path,
         )
     if artifact.status != "ok":
         raise ArtifactError(
             "adapter_without_base",
             f"it cannot be compared with {model.name}, whose {kind.value} artifact is {artifact.status}: "
             f"{artifact.reason}",
-            path=path,
         )
     return artifact
 

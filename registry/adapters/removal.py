@@ -42,13 +42,8 @@ def _delete(adapter: Adapter) -> None:
         try:
             file.unlink(missing_ok=True)  # a link goes, never what it leads to
         except OSError as exc:
-            raise _not_deleted(exc, file) from exc
+            reason = f"the file cannot be deleted: {exc.strerror or exc}"
+            raise ArtifactError(as_artifact_error(exc, file).code, reason, path=file) from exc
     if adapter.format is ArtifactFormat.MLX:
         with suppress(OSError):  # a folder with something else in it stays
             Path(adapter.path).rmdir()
-
-
-def _not_deleted(exc: OSError, file: Path) -> ArtifactError:
-    error = as_artifact_error(exc, file)
-    reason = f"the file cannot be deleted: {exc.strerror or exc}"
-    return ArtifactError(error.code, reason, path=file)

@@ -24,7 +24,7 @@ from registry.facts import (
     TokenizerFacts,
     clean_text,
 )
-from registry.files import as_artifact_error
+from registry.files import about, as_artifact_error
 from registry.mlx.config import MAX_INDEX_BYTES, Config, read_chat_template, read_object
 from registry.mlx.memory import memory_facts
 from registry.mlx.safetensors import MAX_TENSORS, TensorInfo, read_tensor_infos
@@ -66,7 +66,7 @@ def list_model_files(folder: Path) -> tuple[Path, ...]:
         with os.scandir(folder) as entries:
             for number, entry in enumerate(entries):
                 if number >= MAX_FOLDER_ENTRIES:
-                    raise MLXDirError("too_many_files", "the folder has too many files to be a model", path=folder)
+                    raise MLXDirError("too_many_files", "the folder has too many files to be a model")
                 if not entry.name.startswith(".") and entry.is_file():
                     files.append(folder / entry.name)
     except OSError as exc:
@@ -82,12 +82,13 @@ def read_mlx_dir(folder: Path | str) -> ModelFacts:
         ArtifactError: A file cannot be read.
     """
     folder = Path(folder)
-    names = {path.name for path in list_model_files(folder)}
-    values = read_object(folder, CONFIG_NAME)
-    if values is None:
-        raise MLXDirError("no_config", "there is no config.json; this is no MLX model folder", path=folder)
-    config = Config(values)
-    tensors = _read_tensors(folder, names)
+    with about(folder):
+        names = {path.name for path in list_model_files(folder)}
+        values = read_object(folder, CONFIG_NAME)
+        if values is None:
+            raise MLXDirError("no_config", "there is no config.json; this is no MLX model folder")
+        config = Config(values)
+        tensors = _read_tensors(folder, names)
     weights = _weights(tensors, config)
     tokenizer_config = Config(read_object(folder, "tokenizer_config.json") or {})
     reasons = tuple(_reasons(config, tokenizer_config, names))
@@ -119,7 +120,8 @@ def read_mlx_dir(folder: Path | str) -> ModelFacts:
 
 def read_tensors(folder: Path) -> dict[str, TensorInfo]:
     """Read the header of every weight file of a folder: tensor name -> what it is; errors as of `read_mlx_dir`."""
-    return _read_tensors(folder, {path.name for path in list_model_files(folder)})
+    with about(folder):
+        return _read_tensors(folder, {path.name for path in list_model_files(folder)})
 
 
 def _read_tensors(folder: Path, names: set[str]) -> dict[str, TensorInfo]:
@@ -128,15 +130,13 @@ def _read_tensors(folder: Path, names: set[str]) -> dict[str, TensorInfo]:
     _check_index(folder, names)
     if not shards:
         if any(name.endswith(_PICKLE_SUFFIXES) for name in names):
-            raise MLXDirError(
-                "pickle_weights", "its weights are pickles, which can run code; get the safetensors", path=folder
-            )
-        raise MLXDirError("no_weights", "there are no weights (model*.safetensors) in the folder", path=folder)
+            raise MLXDirError("pickle_weights", "its weights are pickles, which can run code; get the safetensors")
+        raise MLXDirError("no_weights", "there are no weights (model*.safetensors) in the folder")
     tensors: dict[str, TensorInfo] = {}
     for shard in shards:
         tensors |= read_tensor_infos(folder / shard)
         if len(tensors) > MAX_TENSORS:
-            raise MLXDirError("too_many_tensors", f"it has more than {MAX_TENSORS} tensors", path=folder)
+            raise MLXDirError("too_many_tensors", f"it has more than {MAX_TENSORS} tensors")
     return tensors
 
 
@@ -147,16 +147,10 @@ def _check_index(folder: Path, names: set[str]) -> None:
         return
     for name in {str(value) for value in weight_map.values()}:
         if name != Path(name).name or "\\" in name or name in {"", ".", ".."} or "\0" in name:
-            raise MLXDirError(
-                "index_escapes",
-                f"it names {name[:80]!r}, which is not a file of this folder",
-                file=INDEX_NAME,
-                path=folder,
-            )
+            reason = f"it names {name[:80]!r}, which is not a file of this folder"
+            raise MLXDirError("index_escapes", reason, file=INDEX_NAME)
         if name not in names:
-            raise MLXDirError(
-                "incomplete", f"{name[:80]} is missing; get the rest of the model", file=INDEX_NAME, path=folder
-            )
+            raise MLXDirError("incomplete", f"{name[:80]} is missing; get the rest of the model", file=INDEX_NAME)
 
 
 def _weights(tensors: dict[str, TensorInfo], config: Config) -> _Weights:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from registry.errors import ArtifactError, MLXDirError
+from registry.errors import MLXDirError
 from registry.files import open_regular, pread_exact
 
 MAX_HEADER_BYTES: Final = 16 << 20
@@ -89,9 +89,6 @@ def read_tensor_infos(path: Path) -> dict[str, TensorInfo]:
             return _parse(pread_exact(fd, size, 8), info.st_size - 8 - size, path)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
         raise _error(path, f"its header is not the JSON of a safetensors file: {exc}") from exc
-    except ArtifactError as exc:
-        exc.path = exc.path or path
-        raise
 
 
 def _error(path: Path, reason: str) -> MLXDirError:
