@@ -1,9 +1,10 @@
 """What the catalogue holds: models, their artifacts, and files that are neither. Plain data, no database."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import msgspec
 
@@ -217,6 +218,12 @@ class FileHash(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     is_computed: bool
 
+    @classmethod
+    def of(cls, path: Path | str, info: os.stat_result, sha256: str, *, is_computed: bool) -> Self:
+        """Make that of a file as it looks now."""
+        size_bytes, mtime_ns = info.st_size, info.st_mtime_ns
+        return cls(path=str(path), size_bytes=size_bytes, mtime_ns=mtime_ns, sha256=sha256, is_computed=is_computed)
+
 
 def combined_sha256(hashes: Iterable[FileHash]) -> str | None:
     """Give one checksum for all files of an artifact: that of a single file; None without files.
@@ -230,7 +237,20 @@ def combined_sha256(hashes: Iterable[FileHash]) -> str | None:
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-class ArtifactDraft(msgspec.Struct, frozen=True, kw_only=True):
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the paths where an artifact lies; the attributes are those of Artifact."""
+
+    format: ArtifactFormat
+    path: str
+    files: tuple[str, ...]
+    mmproj_path: str | None = None
+    size_bytes: int
+    is_owned: bool
+    layout: Layout = "plain"
+    root: str | None = None
+
+
+class ArtifactDraft(Place, frozen=True, kw_only=True):
     """An artifact as found on disk, before it has a model.
 
     Attributes:
@@ -239,38 +259,17 @@ class ArtifactDraft(msgspec.Struct, frozen=True, kw_only=True):
         hashes: What the names of its files say of their checksums.
     """
 
-    format: ArtifactFormat
-    path: str
-    files: tuple[str, ...]
-    mmproj_path: str | None = None
-    size_bytes: int
     mtime_ns: int
-    is_owned: bool
     facts: ModelFacts
     name: str
     organization: str | None = None
     origin: str | None = None
-    layout: Layout = "plain"
-    root: str | None = None
     hashes: tuple[FileHash, ...] = ()
 
     @property
     def claimed_sha256(self) -> str | None:
         """The artifact's checksum as the names of its files say it; None unless every file has one."""
         return combined_sha256(self.hashes) if len(self.hashes) == len(self.files) else None
-
-
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the paths where an artifact lies; the attributes are those of Artifact."""
-
-    format: ArtifactFormat
-    path: str
-    files: tuple[str, ...]
-    mmproj_path: str | None
-    size_bytes: int
-    is_owned: bool
-    layout: Layout
-    root: str | None
 
 
 class Deletion(msgspec.Struct, frozen=True):

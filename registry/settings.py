@@ -38,6 +38,12 @@ FOREVER: Final = "forever"
 MAX_PRESET_MESSAGES: Final = 64
 """Of a preset conversation; longer ones belong into requests."""
 
+_JSON_EXAMPLES: Final = {
+    "stop": 'one text, or a JSON list such as ["</s>", "User:"]',
+    "messages": 'a JSON list such as [{"role": "user", "content": "Hi"}]; roles: system, user, assistant',
+}
+"""Settings that are typed as JSON -> what to type."""
+
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -239,10 +245,8 @@ def _from_text(key: str, text: str) -> Any:
         return text
     if key == "keep_alive_s":
         return text if text == FOREVER else _seconds(text)
-    if key == "stop":
-        return _stop_texts(text)
-    if key == "messages":
-        return _messages(text)
+    if key in _JSON_EXAMPLES:
+        return [text] if key == "stop" and not text.startswith("[") else _from_json(key, text)
     kind = _type_of(key)
     try:
         return msgspec.convert(text, kind, strict=False)
@@ -260,22 +264,11 @@ def _seconds(text: str) -> float:
         ) from exc
 
 
-def _stop_texts(text: str) -> Any:
-    if not text.startswith("["):
-        return [text]
+def _from_json(key: str, text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError as exc:
-        raise InvalidSettingError('stop: give one text, or a JSON list such as ["</s>", "User:"].') from exc
-
-
-def _messages(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as exc:
-        raise InvalidSettingError(
-            'messages: give a JSON list such as [{"role": "user", "content": "Hi"}]; roles: system, user, assistant.'
-        ) from exc
+        raise InvalidSettingError(f"{key}: give {_JSON_EXAMPLES[key]}.") from exc
 
 
 def _sentence(exc: msgspec.ValidationError) -> str:

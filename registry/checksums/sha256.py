@@ -66,13 +66,7 @@ def hash_file(
         after = os.fstat(fd)
     if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns) or offset != before.st_size:
         raise ArtifactError("changed", "the file was changed while it was read", path=path)
-    return FileHash(
-        path=str(path),
-        size_bytes=before.st_size,
-        mtime_ns=before.st_mtime_ns,
-        sha256=digest.hexdigest(),
-        is_computed=True,
-    )
+    return FileHash.of(path, before, digest.hexdigest(), is_computed=True)
 
 
 def _read_past_cache(fd: int) -> None:

@@ -234,12 +234,6 @@ def _same_hashes(registry: Registry, part: _Files, path: Path) -> Iterable[FileH
         own = folder / file
         info, item = own.stat(), known.get(str(source))
         if source in part.sha256s:
-            yield FileHash(
-                path=str(own),
-                size_bytes=info.st_size,
-                mtime_ns=info.st_mtime_ns,
-                sha256=part.sha256s[source],
-                is_computed=True,
-            )
+            yield FileHash.of(own, info, part.sha256s[source], is_computed=True)
         elif item is not None and (item.size_bytes, item.mtime_ns) == (info.st_size, info.st_mtime_ns):
             yield msgspec.structs.replace(item, path=str(own))

@@ -26,59 +26,19 @@ from registry.gguf.constants import (
     POOLING_TYPES,
     TYPE_LABELS,
 )
+from registry.gguf.fields import HeaderFields
 from registry.gguf.header import GGUFHeader
 from registry.gguf.judge import reasons_not_loadable, warnings_for
 from registry.gguf.memory import memory_facts
 from registry.gguf.tensors import TensorTypeTotals
 
 
-class HeaderFields:
-    """Typed look-ups in a header's metadata, under the architecture's prefix where asked."""
-
-    def __init__(self, header: GGUFHeader) -> None:
-        self.header = header
-        self._prefix = f"{header.architecture}." if header.architecture else ""
-
-    def integer(self, key: str) -> int | None:
-        """Give a whole number, or None when it is absent or something else."""
-        value = self.header.metadata.get(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-    def arch_integer(self, key: str) -> int | None:
-        """Give a whole number under the architecture's prefix."""
-        return self.integer(self._prefix + key)
-
-    def text(self, key: str) -> str | None:
-        """Give cleaned text, or None."""
-        return clean_text(self.header.metadata.get(key))
-
-    def arch_text(self, key: str) -> str | None:
-        """Give cleaned text under the architecture's prefix."""
-        return self.text(self._prefix + key)
-
-    def arch_integers(self, key: str, count: int) -> tuple[int, ...] | None:
-        """Give one whole number per layer: a scalar stands for all layers, an array must have `count` elements."""
-        array = self.header.arrays.get(self._prefix + key)
-        if array is not None:
-            values = array.values
-            if values is None or len(values) != count:
-                return None
-            return tuple(value for value in values if isinstance(value, int))
-        scalar = self.arch_integer(key)
-        return None if scalar is None else (scalar,) * count
-
-    def array_length(self, key: str) -> int | None:
-        """Give an array's length, or None when there is no such array."""
-        array = self.header.arrays.get(key)
-        return None if array is None else array.length
-
-
 def facts_from_header(header: GGUFHeader) -> ModelFacts:
     """Give the facts of one GGUF file; of a split set, of this file alone."""
     fields = HeaderFields(header)
     kind = _kind(fields)
-    reasons = reasons_not_loadable(header, kind)
-    template = header.chat_template
+    reasons = tuple(reasons_not_loadable(header, kind))
+    template, pooling = header.chat_template, fields.arch_integer("pooling_type")
     return ModelFacts(
         format=ArtifactFormat.GGUF,
         architecture=clean_text(header.architecture),
@@ -96,15 +56,13 @@ def facts_from_header(header: GGUFHeader) -> ModelFacts:
         memory=memory_facts(fields, header.tensor_types),
         chat_template=None if template is None else ChatTemplateFacts.from_text(template),
         tokenizer=_tokenizer(fields),
-        pooling_type=POOLING_TYPES.get(fields.arch_integer("pooling_type") or 0)
-        if fields.arch_integer("pooling_type") is not None
-        else None,
+        pooling_type=None if pooling is None else POOLING_TYPES.get(pooling),
         rope_scaling_type=fields.arch_text("rope.scaling.type"),
         split=_split(fields),
-        provenance=_provenance(fields),
+        provenance=Provenance(**{name: fields.text(f"general.{name}") for name in Provenance.__struct_fields__}),
         loadable=not reasons,
         reasons=reasons,
-        warnings=warnings_for(header),
+        warnings=tuple(warnings_for(header)),
     )
 
 
@@ -205,16 +163,3 @@ def _split(fields: HeaderFields) -> SplitFacts | None:
     if number is None or count is None or count <= 1:
         return None
     return SplitFacts(number=number, count=count, num_tensors=fields.integer("split.tensors.count"))
-
-
-def _provenance(fields: HeaderFields) -> Provenance:
-    return Provenance(
-        name=fields.text("general.name"),
-        basename=fields.text("general.basename"),
-        organization=fields.text("general.organization"),
-        finetune=fields.text("general.finetune"),
-        size_label=fields.text("general.size_label"),
-        version=fields.text("general.version"),
-        license=fields.text("general.license"),
-        quantized_by=fields.text("general.quantized_by"),
-    )

@@ -172,7 +172,7 @@ def parse_source(
         omitted_strings=metadata.omitted_strings,
         num_tensors=num_tensors,
         parameter_count=tensors.num_elements,
-        tensor_types=tensors.totals(),
+        tensor_types=tensors.totals,
         alignment=alignment,
         data_offset=data_offset,
         data_bytes=tensors.data_bytes,

@@ -20,22 +20,16 @@ _BYTE_TOKEN_MODELS = frozenset({"llama", "t5", "plamo2"})
 """Tokenizers whose byte tokens are written `<0xHH>`."""
 
 
-def reasons_not_loadable(header: GGUFHeader, kind: ModelKind) -> tuple[str, ...]:
-    """Give one sentence per reason why the engine would not load a file; empty when nothing is known against it."""
-    return tuple(_reasons(header, kind))
-
-
-def warnings_for(header: GGUFHeader) -> tuple[str, ...]:
+def warnings_for(header: GGUFHeader) -> Iterator[str]:
     """Give one sentence per oddity that does not keep a file from being loaded."""
-    warnings = []
     if TEMPLATE_KEY in header.omitted_strings:
-        warnings.append(f"the chat template has {header.omitted_strings[TEMPLATE_KEY]} bytes and is not used")
+        yield f"the chat template has {header.omitted_strings[TEMPLATE_KEY]} bytes and is not used"
     if header.data_offset + header.data_bytes + header.alignment < header.file_size_bytes and header.num_tensors:
-        warnings.append("there are more bytes in the file than its tensors need")
-    return tuple(warnings)
+        yield "there are more bytes in the file than its tensors need"
 
 
-def _reasons(header: GGUFHeader, kind: ModelKind) -> Iterator[str]:
+def reasons_not_loadable(header: GGUFHeader, kind: ModelKind) -> Iterator[str]:
+    """Give one sentence per reason why the engine would not load a file; none when nothing is known against it."""
     if header.is_big_endian:
         yield "big_endian_unsupported: the file is for big-endian machines"
     if kind in {ModelKind.MODEL, ModelKind.EMBEDDING}:

@@ -4,25 +4,14 @@ Source: llama.cpp, llama-hparams.cpp, `n_embd_r` and `n_embd_s` (elements of a r
 `recurrent_layer_arr` (which layers have one).
 """
 
-from typing import Protocol
-
 from registry.facts import MemoryFacts
+from registry.gguf.fields import HeaderFields
 from registry.gguf.tensors import TensorTypeTotals
 
 _FLOAT_BYTES = 4
 
 
-class ArchitectureFields(Protocol):
-    """Look-ups under the architecture's prefix, as `facts.HeaderFields` has them."""
-
-    def arch_integer(self, key: str) -> int | None:
-        """Give a whole number."""
-
-    def arch_integers(self, key: str, count: int) -> tuple[int, ...] | None:
-        """Give one whole number per layer."""
-
-
-def memory_facts(fields: ArchitectureFields, tensor_types: dict[str, TensorTypeTotals]) -> MemoryFacts:
+def memory_facts(fields: HeaderFields, tensor_types: dict[str, TensorTypeTotals]) -> MemoryFacts:
     """Give what the header says of memory; of a split set, sizes are those of this file.
 
     Args:
@@ -40,7 +29,7 @@ def memory_facts(fields: ArchitectureFields, tensor_types: dict[str, TensorTypeT
     )
 
 
-def _feed_forward(fields: ArchitectureFields, num_layers: int) -> int | None:
+def _feed_forward(fields: HeaderFields, num_layers: int) -> int | None:
     widths = fields.arch_integers("feed_forward_length", num_layers)
     dense = max(widths) if widths else None
     expert, used = fields.arch_integer("expert_feed_forward_length"), fields.arch_integer("expert_used_count")
@@ -50,13 +39,13 @@ def _feed_forward(fields: ArchitectureFields, num_layers: int) -> int | None:
     return dense
 
 
-def _num_attention_layers(fields: ArchitectureFields, num_layers: int) -> int | None:
+def _num_attention_layers(fields: HeaderFields, num_layers: int) -> int | None:
     """Count the layers with a KV cache where most have a recurrent state; None where the head counts say it."""
     interval = fields.arch_integer("full_attention_interval")
     return num_layers // interval if interval and _state_elements(fields) else None
 
 
-def _num_recurrent_layers(fields: ArchitectureFields, num_layers: int) -> int:
+def _num_recurrent_layers(fields: HeaderFields, num_layers: int) -> int:
     kv_heads = fields.arch_integers("attention.head_count_kv", num_layers)
     if kv_heads and 0 in kv_heads:
         return kv_heads.count(0)
@@ -65,7 +54,7 @@ def _num_recurrent_layers(fields: ArchitectureFields, num_layers: int) -> int:
     return num_layers - attention if attention is not None else num_layers
 
 
-def _state_elements(fields: ArchitectureFields) -> int:
+def _state_elements(fields: HeaderFields) -> int:
     """Give the elements of one layer's state for one sequence."""
     head = fields.arch_integer("wkv.head_size")
     width = fields.arch_integer("embedding_length") or 0

@@ -12,7 +12,8 @@ import msgspec
 
 from registry.errors import ArtifactError
 from registry.facts import ModelFacts
-from registry.gguf.facts import HeaderFields, facts_from_header, quantization_of
+from registry.gguf.facts import facts_from_header, quantization_of
+from registry.gguf.fields import HeaderFields
 from registry.gguf.header import GGUFHeader
 from registry.gguf.memory import memory_facts
 from registry.gguf.tensors import TensorTypeTotals
@@ -59,11 +60,5 @@ def _merge(parts: Sequence[dict[str, TensorTypeTotals]]) -> dict[str, TensorType
     merged: dict[str, TensorTypeTotals] = {}
     for part in parts:
         for name, totals in part.items():
-            before = merged.get(name, TensorTypeTotals())
-            merged[name] = TensorTypeTotals(
-                num_tensors=before.num_tensors + totals.num_tensors,
-                num_matrices=before.num_matrices + totals.num_matrices,
-                num_elements=before.num_elements + totals.num_elements,
-                size_bytes=before.size_bytes + totals.size_bytes,
-            )
+            merged.setdefault(name, TensorTypeTotals()).add(*msgspec.structs.astuple(totals))
     return merged

@@ -10,8 +10,8 @@ from registry.gguf.constants import MAX_DIMS, MAX_ELEMENTS, MAX_TENSOR_NAME_BYTE
 from registry.gguf.cursor import Cursor
 
 
-class TensorTypeTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """All tensors of one type.
+class TensorTypeTotals(msgspec.Struct, kw_only=True):
+    """All tensors of one type, added up as they come.
 
     Attributes:
         num_matrices: How many of them have two or more dimensions.
@@ -23,6 +23,13 @@ class TensorTypeTotals(msgspec.Struct, frozen=True, kw_only=True):
     num_matrices: int = 0
     num_elements: int = 0
     size_bytes: int = 0
+
+    def add(self, num_tensors: int, num_matrices: int, num_elements: int, size_bytes: int) -> None:
+        """Count some more."""
+        self.num_tensors += num_tensors
+        self.num_matrices += num_matrices
+        self.num_elements += num_elements
+        self.size_bytes += size_bytes
 
 
 def padded(size: int, alignment: int) -> int:
@@ -40,6 +47,7 @@ class TensorReader:
     Attributes:
         shapes: Tensor name -> dimensions, the contiguous one first; None unless `keeps_shapes`.
         data_bytes: Length of the tensor data so far, padding between tensors included.
+        totals: By type name.
     """
 
     def __init__(self, cursor: Cursor, alignment: int, *, keeps_shapes: bool = False) -> None:
@@ -50,7 +58,7 @@ class TensorReader:
         self.shapes: dict[str, tuple[int, ...]] | None = {} if keeps_shapes else None
         self.data_bytes = 0
         self.num_elements = 0
-        self._totals: dict[int, list[int]] = {}
+        self.totals: dict[str, TensorTypeTotals] = {}
 
     def read_all(self, num_tensors: int) -> None:
         """Read all descriptions; the caller has checked their number against MAX_TENSORS."""
@@ -59,15 +67,6 @@ class TensorReader:
             dims = self._read_shape()
             if self.shapes is not None:
                 self.shapes[name.decode("utf-8", "replace")] = tuple(dims)
-
-    def totals(self) -> dict[str, TensorTypeTotals]:
-        """Give the totals per type name."""
-        return {
-            TENSOR_TYPES[kind].name: TensorTypeTotals(
-                num_tensors=totals[0], num_matrices=totals[1], num_elements=totals[2], size_bytes=totals[3]
-            )
-            for kind, totals in self._totals.items()
-        }
 
     def _read_name(self) -> bytes:
         cursor = self._cursor
@@ -111,10 +110,7 @@ class TensorReader:
         size_bytes = num_elements // tensor_type.block * tensor_type.size_bytes
         self.data_bytes = data_offset + size_bytes
         self._next_offset = padded(self.data_bytes, self._alignment)
-        totals = self._totals.setdefault(kind, [0, 0, 0, 0])
-        totals[0] += 1
-        totals[1] += num_dims > 1
-        totals[2] += num_elements
-        totals[3] += size_bytes
+        totals = self.totals.setdefault(tensor_type.name, TensorTypeTotals())
+        totals.add(1, int(num_dims > 1), num_elements, size_bytes)
         self.num_elements += num_elements
         return dims

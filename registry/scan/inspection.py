@@ -86,13 +86,7 @@ def claimed_hashes(candidate: Candidate) -> Iterator[FileHash]:
         except OSError:
             continue
         if sha256 is not None:
-            yield FileHash(
-                path=str(file),
-                size_bytes=info.st_size,
-                mtime_ns=info.st_mtime_ns,
-                sha256=sha256,
-                is_computed=False,
-            )
+            yield FileHash.of(file, info, sha256, is_computed=False)
 
 
 def _projector_of(candidate: Candidate) -> str | None:

@@ -17,7 +17,7 @@ from registry.catalogue import Artifact, ArtifactDraft, Model, Place
 from registry.errors import ModelExistsError
 from registry.facts import ModelFacts
 from registry.names import check_model_name, with_suffix
-from registry.store.copies import Copies
+from registry.store.copies import PLACE_COLUMNS, Copies, place_row
 from registry.store.database import CatalogueDatabase, Part
 from registry.store.files import Files
 from registry.store.models import Models, check_format_is_free
@@ -27,7 +27,6 @@ PARAMETER_TOLERANCE: Final = 0.02
 """Converters drop or add small tensors (rotary frequencies, biases); another size of a family differs far more."""
 
 _MAX_SQL_INTEGER: Final = (1 << 63) - 1
-_PLACE_COLUMNS: Final = ("files", "mmproj_path", "size_bytes", "is_owned", "layout", "root")
 
 Change = Literal["added", "updated", "unchanged", "copied"]
 
@@ -117,11 +116,11 @@ class Artifacts(Part):
 
     def places(self) -> tuple[tuple[int, Place], ...]:
         """List row and paths of all artifacts, of each the path that engines are given first."""
-        own = ", ".join(f"artifacts.{name}" for name in _PLACE_COLUMNS)
-        copied = ", ".join(f"copies.{name}" for name in _PLACE_COLUMNS)
+        own = ", ".join(f"artifacts.{name}" for name in PLACE_COLUMNS)
+        copied = ", ".join(f"copies.{name}" for name in PLACE_COLUMNS)
         sql = (
-            f"SELECT artifacts.id, 0 AS is_copy, format, artifacts.path, {own} FROM artifacts WHERE removal IS NULL "  # noqa: S608 - own names
-            f"UNION ALL SELECT artifact_id, 1, format, copies.path, {copied} FROM copies "
+            f"SELECT artifacts.id, 0 AS is_copy, format, {own} FROM artifacts WHERE removal IS NULL "  # noqa: S608 - own names
+            f"UNION ALL SELECT artifact_id, 1, format, {copied} FROM copies "
             "JOIN artifacts ON artifacts.id = artifact_id WHERE removal IS NULL ORDER BY 1, 2, 4"
         )
         with self._database.decoding():
@@ -139,7 +138,7 @@ class Artifacts(Part):
                 "SELECT id FROM artifacts WHERE status = 'missing' AND format = ? AND size_bytes = ? AND facts = ?",
                 draft.format,
                 draft.size_bytes,
-                _json(draft.facts),
+                msgspec.json.encode(draft.facts).decode(),
             )
         return rows[0][0] if rows else None
 
@@ -196,29 +195,16 @@ class Artifacts(Part):
 
 def _columns(draft: ArtifactDraft) -> dict[str, object]:
     facts = draft.facts
-    return {
-        "format": draft.format.value,
-        "path": draft.path,
-        "origin": draft.origin,
-        "files": _json(draft.files),
-        "mmproj_path": draft.mmproj_path,
-        "size_bytes": draft.size_bytes,
-        "mtime_ns": draft.mtime_ns,
+    return place_row(draft) | {
+        "format": draft.format,
         "status": "ok" if facts.loadable else "unsupported",
         "reason": "; ".join(facts.reasons) or None,
-        "is_owned": int(draft.is_owned),
-        "layout": draft.layout,
-        "root": draft.root,
         "architecture": facts.architecture,
         "parameter_count": _sql_integer(facts.parameter_count),
         "quantization": facts.quantization.label if facts.quantization is not None else None,
         "context_length": _sql_integer(facts.context_length),
-        "facts": _json(facts),
+        "facts": msgspec.json.encode(facts).decode(),
     }
-
-
-def _json(value: ModelFacts | tuple[str, ...]) -> str:
-    return msgspec.json.encode(value).decode("utf-8")
 
 
 def _sql_integer(value: int | None) -> int | None:

@@ -1,7 +1,7 @@
 """Equal bytes in several places: the further paths of an artifact, and artifacts that become one."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -11,8 +11,11 @@ from registry.store.database import CatalogueDatabase, Part
 from registry.store.models import Models
 from registry.store.reading import read_artifact
 
-_NAMES: Final = ("path", "origin", "files", "mmproj_path", "size_bytes", "mtime_ns", "is_owned", "layout", "root")
-_COLUMNS: Final = ", ".join(_NAMES)
+_OF_FILES: Final = ("path", "origin", "files", "mmproj_path", "size_bytes", "mtime_ns")
+PLACE_COLUMNS: Final = (*_OF_FILES, "is_owned", "layout", "root")
+"""What the tables of artifacts and of copies both have."""
+
+_COLUMNS: Final = ", ".join(PLACE_COLUMNS)
 
 
 class Copies(Part):
@@ -26,9 +29,7 @@ class Copies(Part):
         """Record another path of an artifact; facts and names of the draft do not count."""
         with self._write():
             self._rows("DELETE FROM skipped_files WHERE path = ?", draft.path)
-            values = {name: getattr(draft, name) for name in _NAMES}
-            files = msgspec.json.encode(draft.files).decode()
-            self._put("copies", artifact_id=artifact_id, **values | {"files": files})
+            self._put("copies", artifact_id=artifact_id, **place_row(draft))
 
     def forget(self, paths: Iterable[str]) -> None:
         """Forget paths of artifacts where their bytes lie no more."""
@@ -161,6 +162,11 @@ class Copies(Part):
         )
         self._rows("DELETE FROM models WHERE id = ?", gone_id)
         self._put("aliases", alias=gone_name, model_id=into_id, is_found=is_found)
+
+
+def place_row(draft: ArtifactDraft) -> dict[str, Any]:
+    """Give the PLACE_COLUMNS of a draft."""
+    return {name: getattr(draft, name) for name in PLACE_COLUMNS} | {"files": msgspec.json.encode(draft.files).decode()}
 
 
 def _can_merge(into: Model, gone: Model, artifact: Artifact) -> bool:

@@ -72,11 +72,7 @@ class Files(Part):
                     "mtime_ns = excluded.mtime_ns, sha256 = excluded.sha256, is_computed = excluded.is_computed, "
                     "hashed_at = excluded.hashed_at WHERE excluded.is_computed OR NOT file_hashes.is_computed "
                     "OR (file_hashes.size_bytes, file_hashes.mtime_ns) <> (excluded.size_bytes, excluded.mtime_ns)",
-                    item.path,
-                    item.size_bytes,
-                    item.mtime_ns,
-                    item.sha256,
-                    int(item.is_computed),
+                    *msgspec.structs.astuple(item),
                     self._now(),
                 )
 
