@@ -49,7 +49,6 @@ from router.stores.conversations import Conversations
 from router.version import VERSION
 from router.workers.launch import WorkerLaunch, worker_environment
 from router.workers.memory_check import MemoryCheck
-from router.workers.resident import resident_of
 from router.workers.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -125,7 +124,7 @@ class _Gateway:
         auto = AutoLearning(
             registry.benches,
             machine_id=machine_id(),
-            resident_of=lambda model: resident_of(supervisor, model),
+            resident_of=lambda model: supervisor.resident_of(model),  # noqa: PLW0108 - which is made below
         )
         models = ModelDirectory(
             registry,
@@ -197,7 +196,7 @@ class _Gateway:
     def _on_started(self, services: Services, lock: InstanceLock, addresses: Addresses) -> None:
         facts = services.server
         host, port = addresses.tcp[0]
-        facts.listens_at(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        facts.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         lock.publish(
             RunningInstance(
                 pid=os.getpid(),
@@ -292,11 +291,11 @@ def _shadow(config: CurrentConfig, serving: RequestService, registry: Registry) 
 
 def _create_server(services: Services) -> HttpServer:
     in_force = services.serving.config
-    config, limits = in_force.server, _http_limits(in_force)
+    config, limits = in_force.server, msgspec.convert(in_force.server, HttpLimits, from_attributes=True)
     return HttpServer(
         guarded(
             create_app(services),
-            rules=_host_rules(in_force),
+            rules=HostRules(config.host, allowed_hosts=config.allowed_hosts, allowed_origins=config.allowed_origins),
             limits=limits,
             dialects=DIALECTS,
             access_logger=logging.getLogger("mlxr.access"),
@@ -316,24 +315,3 @@ def _apply(current: CurrentConfig, supervisor: Supervisor, config: Config) -> No
         logger.warning("changes under %s: take effect after a restart", section)
     logger.info("the config file changed: engine is %s", config.engine.value)
     supervisor.refresh()
-
-
-def _host_rules(config: Config) -> HostRules:
-    return HostRules(
-        bound_host=config.server.host,
-        allowed_hosts=config.server.allowed_hosts,
-        allowed_origins=config.server.allowed_origins,
-    )
-
-
-def _http_limits(config: Config) -> HttpLimits:
-    server = config.server
-    return HttpLimits(
-        max_body_bytes=server.max_body_bytes,
-        max_upload_bytes=server.max_upload_bytes,
-        header_timeout_s=server.header_timeout_s,
-        body_timeout_s=server.body_timeout_s,
-        idle_timeout_s=server.idle_timeout_s,
-        write_stall_s=server.write_stall_s,
-        max_connections=server.max_connections,
-    )

@@ -5,6 +5,7 @@ by a crash never looks like a running server. Not here: talking to the server (`
 """
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import os
@@ -160,24 +161,15 @@ def _try_lock(handle: int, kind: int) -> bool:
     return True
 
 
+@dataclasses.dataclass(slots=True)
 class ServerFacts:
     """What this gateway says of itself.
 
     Attributes:
+        url: Where it listens; set before the first request is served.
         started_at: Monotonic seconds.
     """
 
-    def __init__(self, version: str) -> None:
-        self.version = version
-        self.started_at = time.monotonic()
-        self._url: str | None = None
-
-    @property
-    def url(self) -> str:
-        """Where it listens; known before the first request is served."""
-        assert self._url is not None
-        return self._url
-
-    def listens_at(self, url: str) -> None:
-        """Take over where it listens."""
-        self._url = url
+    version: str
+    url: str = dataclasses.field(init=False)
+    started_at: float = dataclasses.field(default_factory=time.monotonic)

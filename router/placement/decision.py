@@ -30,10 +30,11 @@ The decision, in order; the numbers stand in the code:
 What runs in the background delays an urgent swap like everything that runs: by the maximum wait and the drain's limit.
 """
 
-import dataclasses
 import itertools
 import types
 from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
 
 from router.models.targets import Target
 from router.placement.dispatching import Dispatch, dispatches_for, serving_order
@@ -41,33 +42,28 @@ from router.placement.keep_alive import expires_at
 from router.placement.lifecycle import WorkerState
 from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest
 
-_GETTING_READY = frozenset({WorkerState.STARTING, WorkerState.LOADING})
 _NO_AFFINITY: Mapping[str, int] = types.MappingProxyType({})
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class StartWorker:
+class StartWorker(msgspec.Struct, frozen=True):
     """Load the target, on a standby worker if there is one."""
 
     target: Target
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class DrainWorker:
+class DrainWorker(msgspec.Struct, frozen=True):
     """Give the worker no new requests."""
 
     worker_id: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class KeepWorker:
+class KeepWorker(msgspec.Struct, frozen=True):
     """Take a drain back: the worker is ready again."""
 
     worker_id: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class StopWorker:
+class StopWorker(msgspec.Struct, frozen=True):
     """End the worker; its running requests, if any, are cut.
 
     Attributes:
@@ -172,7 +168,7 @@ def _decide_ready(
 ) -> list[Effect]:
     target = wanted[0].target
     others = _others(queue, target)
-    getting_ready = [worker for worker in workers if worker.state in _GETTING_READY]
+    getting_ready = [worker for worker in workers if worker.state.is_getting_ready]
     if not others:
         idle_until = None if queue else expires_at(workers, limits)
         if idle_until is not None and now >= idle_until:
@@ -202,7 +198,7 @@ def _decide_ready(
 
 
 def _replicas(workers: Sequence[PlacedWorker], target: Target, limits: PlacementLimits) -> list[Effect]:
-    is_loading = any(worker.state in _GETTING_READY for worker in workers)
+    is_loading = any(worker.state.is_getting_ready for worker in workers)
     return [] if is_loading or len(workers) >= limits.num_workers else [StartWorker(target)]  # 4f
 
 

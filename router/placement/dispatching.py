@@ -18,15 +18,15 @@ Worker: the one that served the request's session last, if it has room; else the
 among these the one with the lowest id.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from backends.wire.request import Priority
 from router.placement.situation import PlacedWorker, PlacementLimits, WaitingRequest
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(msgspec.Struct, frozen=True):
     """Hand the request to the worker."""
 
     ticket_id: int

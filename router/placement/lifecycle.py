@@ -28,6 +28,11 @@ class WorkerState(enum.StrEnum):
         """Whether its model is loaded."""
         return self in {WorkerState.READY, WorkerState.DRAINING}
 
+    @property
+    def is_getting_ready(self) -> bool:
+        """Whether its model is to be loaded, or is being loaded."""
+        return self in {WorkerState.STARTING, WorkerState.LOADING}
+
 
 _S = WorkerState
 TRANSITIONS: dict[WorkerState, frozenset[WorkerState]] = {

@@ -4,15 +4,15 @@ Data and the questions that one record answers by itself. Not the decisions (`pl
 worker (`dispatching`).
 """
 
-import dataclasses
+import msgspec
+from msgspec.structs import replace
 
 from backends.wire.request import Priority
 from router.models.targets import Target
 from router.placement.lifecycle import WorkerState
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class PlacementLimits:
+class PlacementLimits(msgspec.Struct, frozen=True):
     """What the config says.
 
     Attributes:
@@ -29,8 +29,7 @@ class PlacementLimits:
     keep_alive_s: float | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class WaitingRequest:
+class WaitingRequest(msgspec.Struct, frozen=True):
     """One request in the queue.
 
     Attributes:
@@ -56,8 +55,7 @@ class WaitingRequest:
         return self.priority is Priority.INTERACTIVE or now >= self.urgent_at(limits)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class WorkerUse:
+class WorkerUse(msgspec.Struct, frozen=True):
     """What requests make of a worker.
 
     Attributes:
@@ -84,21 +82,20 @@ class WorkerUse:
     def with_lease(self, priority: Priority, num_sequences: int, now: float, keep_alive_s: float | None) -> "WorkerUse":
         """Return the use after a lease was granted."""
         granted = self._changed(priority, num_sequences, 1, now)
-        return dataclasses.replace(granted, keep_alive_s=keep_alive_s)
+        return replace(granted, keep_alive_s=keep_alive_s)
 
     def without_lease(self, priority: Priority, num_sequences: int, now: float) -> "WorkerUse":
         """Return the use after a lease came back."""
         return self._changed(priority, -num_sequences, -1, now)
 
     def _changed(self, priority: Priority, num_sequences: int, num_leases: int, now: float) -> "WorkerUse":
-        changed = dataclasses.replace(self, num_leases=self.num_leases + num_leases, used_at=now)
+        changed = replace(self, num_leases=self.num_leases + num_leases, used_at=now)
         if priority is Priority.BACKGROUND:
-            return dataclasses.replace(changed, num_background=self.num_background + num_sequences)
-        return dataclasses.replace(changed, num_interactive=self.num_interactive + num_sequences, interactive_at=now)
+            return replace(changed, num_background=self.num_background + num_sequences)
+        return replace(changed, num_interactive=self.num_interactive + num_sequences, interactive_at=now)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class PlacedWorker:
+class PlacedWorker(msgspec.Struct, frozen=True):
     """One worker that has, or is to have, a model.
 
     Attributes:

@@ -62,6 +62,7 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
 
     Attributes:
         load_fraction: Share of the load that is done, 0..1, or None before.
+        load_error: Why the load failed, in the engine's words, or None.
         last_sign_at: Monotonic time of its last frame.
     """
 
@@ -81,7 +82,7 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
         self._streams: dict[int, RequestStream | TaskStream] = {}
         self.progress: dict[int, SequenceProgress] = {}
         self._next_id = 1
-        self._load_error: RouterError | None = None
+        self.load_error: RouterError | None = None
         self.is_closed = False
         self._takes_requests = True
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -123,11 +124,6 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
         """Whether a sign of life is due: some sequence runs; paused ones make no work."""
         return any(not stream.is_paused for stream in self._streams.values())
 
-    @property
-    def load_error(self) -> RouterError | None:
-        """Why the load failed, in the engine's words, or None."""
-        return self._load_error
-
     def load(self, spec: LoadSpec) -> None:
         """Tell the worker to load; `loaded` or `load_error` is set when it answered."""
         self.load_fraction = 0.0
@@ -151,10 +147,9 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self.is_closed = True
-        for stream in list(self._streams.values()):
-            stream.fail(EngineCrashedError(f"the {self.engine} worker ended while it served this request{self.tail()}"))
-        self._streams.clear()
-        self.progress.clear()
+        self.fail_streams(
+            EngineCrashedError(f"the {self.engine} worker ended while it served this request{self.tail()}")
+        )
         return code
 
     async def has_ended(self, timeout_s: float) -> bool:
@@ -279,7 +274,7 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
                 self.loaded = model
                 self._on_change()
             case LoadFailed(message=message):
-                self._load_error = ModelLoadFailedError(message)
+                self.load_error = ModelLoadFailedError(message)
                 self._on_change()
             case _:
                 assert_never(event)

@@ -3,9 +3,10 @@
 Part of the supervisor's task. Not the processes (`fleet`) and not the decisions about models (`placement`).
 """
 
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator
+
+import msgspec
 
 from router.config import Config
 from router.errors import EngineCrashedError, EngineTimeoutError, ModelLoadFailedError, RouterError, UnavailableError
@@ -27,11 +28,9 @@ CHECK_INTERVAL_S = 1.0
 """How often a worker that serves requests is looked at: whether it is silent, and how much memory it has."""
 KILL_SHARE = 1.25
 """Share of the memory limit over which a worker is not given the time to finish."""
-_GETTING_READY = frozenset({WorkerState.STARTING, WorkerState.LOADING})
 
 
-@dataclasses.dataclass(slots=True)
-class _Record:
+class _Record(msgspec.Struct):
     num_failures: int
     words: str
     failed_at: float
@@ -144,7 +143,7 @@ class WorkerFaults:
         """End loads that take too long, workers that are silent, and those that hold too much memory."""
         limits = config.limits
         for worker in self._fleet:
-            if worker.state in _GETTING_READY:
+            if worker.state.is_getting_ready:
                 if now >= worker.state_since + limits.load_timeout_s:
                     error = EngineTimeoutError(f"the load took over {limits.load_timeout_s:g} s")
                     self.on_load_failed(worker, error, config)
@@ -156,7 +155,7 @@ class WorkerFaults:
     def deadlines(self, config: Config, now: float) -> Iterator[float]:
         """Yield when `check_workers` or `num_workers` may answer differently, monotonic."""
         for worker in self._fleet:
-            if worker.state in _GETTING_READY:
+            if worker.state.is_getting_ready:
                 yield worker.state_since + config.limits.load_timeout_s
             elif worker.use.num_running:
                 yield now + CHECK_INTERVAL_S

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from registry.catalogue import Artifact
@@ -36,7 +37,7 @@ class MemoryCheck:
     ) -> None:
         self._artifact_of = artifact_of
         self._machine = this_machine()
-        self._read = read or self._read_budget
+        self._read = read or partial(read_budget, self._machine)
         self._clock = clock
         self._fitting: dict[Target, float] = {}
 
@@ -68,6 +69,3 @@ class MemoryCheck:
         if error is not None:
             raise error
         self._fitting = {known: at for known, at in self._fitting.items() if now - at < VALID_S} | {target: now}
-
-    def _read_budget(self) -> MemoryBudget:
-        return read_budget(self._machine)

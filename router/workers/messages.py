@@ -1,7 +1,8 @@
 """What the supervisor's inbox takes: one Struct per message, and nothing that decides."""
 
 import asyncio
-import dataclasses
+
+import msgspec
 
 from backends.wire.request import Priority
 from router.status import Swap
@@ -9,22 +10,19 @@ from router.workers.residency import StopReport
 from router.workers.waiting import Ticket
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(msgspec.Struct, frozen=True):
     """A request wants a worker."""
 
     ticket: Ticket
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Withdraw:
+class Withdraw(msgspec.Struct, frozen=True):
     """Its client went away."""
 
     ticket_id: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True):
     """A lease came back."""
 
     worker_id: int
@@ -32,15 +30,13 @@ class Release:
     num_sequences: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class WorkerChanged:
+class WorkerChanged(msgspec.Struct, frozen=True):
     """A worker said hello, has loaded, or could not."""
 
     worker_id: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class WorkerGone:
+class WorkerGone(msgspec.Struct, frozen=True):
     """A worker process was reaped, and its memory looked for."""
 
     worker_id: int
@@ -48,21 +44,18 @@ class WorkerGone:
     error: str | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class StopModel:
+class StopModel(msgspec.Struct, frozen=True):
     """Unload a model."""
 
     model: str
     done: asyncio.Future[StopReport]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SettingsChanged:
+class SettingsChanged(msgspec.Struct, frozen=True):
     """Settings of the config or the registry changed."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True):
     """End everything."""
 
 

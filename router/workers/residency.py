@@ -1,7 +1,6 @@
 """One worker process from start to verified end: its record, its life, and the proof that its memory came back."""
 
 import asyncio
-import dataclasses
 import sys
 import time
 from collections.abc import Callable
@@ -36,8 +35,7 @@ class StopReport(msgspec.Struct, frozen=True):
     swap: Swap | None
 
 
-@dataclasses.dataclass(slots=True)
-class ManagedWorker:
+class ManagedWorker(msgspec.Struct):
     """The supervisor's record of one worker; mutated by the supervisor's task only.
 
     Attributes:
@@ -68,7 +66,7 @@ class ManagedWorker:
     load_ms: float | None = None
     is_extra: bool = False
     max_sequences: int = 1
-    use: WorkerUse = dataclasses.field(default_factory=WorkerUse)
+    use: WorkerUse = WorkerUse()
     memory_checked_at: float = 0.0
     unwanted_reason: str | None = None
     stop_reason: str | None = None

@@ -1,7 +1,6 @@
 """Commands to unload a model: who waits for which workers to be gone, and what the unload came to."""
 
 import asyncio
-import dataclasses
 from collections.abc import Collection, Sequence
 
 import msgspec
@@ -10,8 +9,7 @@ from router.status import Swap
 from router.workers.residency import StopReport
 
 
-@dataclasses.dataclass(slots=True)
-class _Command:
+class _Command(msgspec.Struct):
     worker_ids: set[int]
     done: asyncio.Future[StopReport]
     swaps: list[Swap]

@@ -4,10 +4,11 @@ Not the channel itself (`worker_client`) and not what events mean to a client of
 """
 
 import asyncio
-import dataclasses
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+import msgspec
 
 from backends.wire.messages import (
     Aborted,
@@ -115,8 +116,7 @@ class TaskStream(_Stream[TaskEvent]):
     """The events of one request that generates nothing: a question, or embeddings."""
 
 
-@dataclasses.dataclass(slots=True)
-class SequenceProgress:
+class SequenceProgress(msgspec.Struct):
     """What the gateway has seen of a running sequence; None = not told yet.
 
     Attributes:

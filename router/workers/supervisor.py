@@ -16,6 +16,7 @@ from backends.wire.request import Priority
 from registry.errors import RegistryError
 from router.config import Config, CurrentConfig
 from router.errors import RouterError, ShuttingDownError, UnavailableError
+from router.models.auto.learning import Resident
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
 from router.placement.decision import DrainWorker, Effect, KeepWorker, StartWorker, StopWorker, decide, next_deadline
@@ -45,6 +46,8 @@ from router.workers.waiting import Lease, Ticket
 
 STANDBY_PATIENCE_S = 10.0
 """How long after a load the next standby worker waits for a moment without running answers."""
+
+_HAS_MODEL = frozenset({WorkerState.LOADING, WorkerState.READY, WorkerState.DRAINING})
 
 
 class Supervisor:
@@ -185,6 +188,18 @@ class Supervisor:
         """A look at the queue."""
         return tuple(self._leasing.queue.requests)
 
+    def resident_of(self, model: str) -> Resident:
+        """Return what is loaded of a model now, as the choice of an engine needs it."""
+        holders = [worker for worker in self._fleet if worker.target is not None and worker.target.model == model]
+        workers = [worker for worker in holders if worker.state in _HAS_MODEL]
+        if not workers:
+            return Resident()
+        # A worker that drains goes, unless it is the only one.
+        newest = max(workers, key=lambda worker: worker.state is not WorkerState.DRAINING)
+        assert newest.target is not None
+        is_busy = any(worker.use.num_running for worker in workers) or bool(self._leasing.queue)
+        return Resident(newest.target.engine.kind, is_busy)
+
     @property
     def expires_at(self) -> float | None:
         """When the loaded model is unloaded if no request comes, monotonic; None = it stays, or is used."""
@@ -278,7 +293,7 @@ class Supervisor:
             message.done.set_result(StopReport(stopped=False, swap=None))
             return
         self._stops.add([worker.worker_id for worker in workers], message.done)
-        loading = [worker for worker in workers if worker.state in {WorkerState.STARTING, WorkerState.LOADING}]
+        loading = [worker for worker in workers if worker.state.is_getting_ready]
         if len(loading) == len(workers):
             assert workers[0].target is not None
             self._leasing.queue.fail_target(

@@ -4,9 +4,10 @@ The queue is owned by the supervisor's task. Not the decision who is served next
 """
 
 import asyncio
-import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator
+
+import msgspec
 
 from backends.wire.request import Priority
 from router.errors import RouterError
@@ -44,8 +45,7 @@ class Lease:
             release()
 
 
-@dataclasses.dataclass(slots=True)
-class Ticket:
+class Ticket(msgspec.Struct):
     """One waiting request.
 
     Attributes:

@@ -37,7 +37,6 @@ from router.protocols.serving import RequestService
 from router.protocols.table import DIALECTS
 from router.requests.register import RequestRegister, RunningRequest
 from router.stores.conversations import Conversations
-from router.workers.resident import resident_of
 from router.workers.supervisor import Supervisor
 from tests.registry.catalogue_builder import make_draft, make_facts
 from tests.support.fake_fleet import WITHIN_S, FakeFleet, make_config
@@ -70,7 +69,7 @@ class FakeFront:
             auto=AutoLearning(
                 registry.benches,
                 machine_id="here",
-                resident_of=lambda model: resident_of(self.supervisor, model),
+                resident_of=lambda model: self.supervisor.resident_of(model),  # noqa: PLW0108 - made later
                 engine_versions={},
             ),
         )
@@ -91,7 +90,7 @@ class FakeFront:
         )
         self.server = HttpServer(app, host="127.0.0.1", port=0, limits=limits, dialects=DIALECTS)
         host, port = (await self.server.start()).tcp[0]
-        self.services.server.listens_at(f"http://{host}:{port}")
+        self.services.server.url = f"http://{host}:{port}"
         self._served = asyncio.create_task(self.server.wait_stopped())
         self.client = httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=WITHIN_S)
         return self

@@ -1,6 +1,5 @@
-import dataclasses
-
 import pytest
+from msgspec.structs import replace
 
 from backends.wire.request import Priority
 from registry.engines import Engine, EngineKind
@@ -22,7 +21,7 @@ def request(ticket_id: int, target: Target = MLX, *, at: float = 0.0, num_sequen
 
 
 def background(ticket_id: int, target: Target = MLX, *, at: float = 0.0) -> WaitingRequest:
-    return dataclasses.replace(request(ticket_id, target, at=at), priority=Priority.BACKGROUND)
+    return replace(request(ticket_id, target, at=at), priority=Priority.BACKGROUND)
 
 
 def worker(
@@ -153,7 +152,7 @@ def test_rule_4b_background_work_for_another_model_waits_for_a_pause_in_the_conv
     waiting = [background(1, GGUF, at=0)]
     in_use = worker(WorkerState.READY, num_running=1)
     assert decided(waiting, in_use, now=50) == []
-    just_left = dataclasses.replace(worker(WorkerState.READY), use=WorkerUse(interactive_at=50.0))
+    just_left = replace(worker(WorkerState.READY), use=WorkerUse(interactive_at=50.0))
     assert decided(waiting, just_left, now=50.1) == []
     assert next_deadline(waiting, [just_left], LIMITS, 50.1) == 60
     assert next_deadline([background(1, GGUF, at=55)], [just_left], LIMITS, 55.1) == 60
@@ -179,15 +178,15 @@ def test_rule_5_an_interactive_request_overtakes_waiting_background_work() -> No
 
 # ---- several workers of one target ----------------------------------------------------------------------------------
 
-TWO = dataclasses.replace(LIMITS, num_workers=2)
+TWO = replace(LIMITS, num_workers=2)
 
 
 def replica(worker_id: int, state: WorkerState, *, num_running: int = 0) -> PlacedWorker:
-    return dataclasses.replace(worker(state, num_running=num_running), worker_id=worker_id)
+    return replace(worker(state, num_running=num_running), worker_id=worker_id)
 
 
 def test_rule_4e_further_workers_are_started_one_at_a_time_when_the_first_is_ready() -> None:
-    three = dataclasses.replace(LIMITS, num_workers=3)
+    three = replace(LIMITS, num_workers=3)
     ready, second = replica(1, WorkerState.READY), replica(2, WorkerState.LOADING)
     assert decide([], [replica(1, WorkerState.LOADING)], three, 1.0) == []
     assert decide([], [ready], three, 1.0) == [StartWorker(MLX)]
@@ -200,11 +199,11 @@ def test_rule_4e_a_worker_that_ends_is_replaced_when_it_is_gone_and_not_before()
     ready = replica(1, WorkerState.READY)
     assert decide([], [ready, replica(2, WorkerState.STOPPING)], TWO, 1.0) == []
     assert decide([], [ready], TWO, 1.0) == [StartWorker(MLX)]
-    assert decide([request(1, GGUF)], [dataclasses.replace(ready, use=WorkerUse(num_interactive=1))], TWO, 1.0) == []
+    assert decide([request(1, GGUF)], [replace(ready, use=WorkerUse(num_interactive=1))], TWO, 1.0) == []
 
 
 def test_rule_4a_an_unwanted_worker_drains_while_the_others_serve() -> None:
-    unwanted = dataclasses.replace(replica(1, WorkerState.READY, num_running=1), is_unwanted=True)
+    unwanted = replace(replica(1, WorkerState.READY, num_running=1), is_unwanted=True)
     workers = [unwanted, replica(2, WorkerState.READY, num_running=2)]
     assert decide([request(1)], workers, TWO, 1.0) == [DrainWorker(1), Dispatch(1, 2)]
 

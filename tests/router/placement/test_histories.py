@@ -1,7 +1,6 @@
 """Placement in any history: arrivals of both classes, departures, crashes, commands, replicas."""
 
-import dataclasses
-
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -64,7 +63,7 @@ def test_background_work_is_let_in_although_interactive_requests_fill_every_batc
 
 
 def test_a_session_stays_with_its_worker_while_that_has_a_place() -> None:
-    fleet = SimulatedFleet(limits=dataclasses.replace(LIMITS, num_workers=3), max_sequences=2)
+    fleet = SimulatedFleet(limits=msgspec.structs.replace(LIMITS, num_workers=3), max_sequences=2)
     fleet.submit(TARGETS[0])
     fleet.advance(20.0)
     turns: list[SimulatedRequest] = []

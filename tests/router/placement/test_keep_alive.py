@@ -1,11 +1,11 @@
 """An idle model is unloaded after its time: the decision, and a real supervisor that acts on it."""
 
 import asyncio
-import dataclasses
 import math
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from backends.fake.engine import FakeOptions
@@ -27,7 +27,7 @@ READY = PlacedWorker(7, TARGET, WorkerState.READY, 100.0, 4, WorkerUse(used_at=1
 
 
 def used(**use: Any) -> PlacedWorker:
-    return dataclasses.replace(READY, use=dataclasses.replace(READY.use, **use))
+    return msgspec.structs.replace(READY, use=msgspec.structs.replace(READY.use, **use))
 
 
 def decided(*workers: PlacedWorker, now: float, waiting: tuple[WaitingRequest, ...] = ()) -> list[Effect]:
@@ -67,13 +67,13 @@ def test_a_model_that_was_loaded_for_nobody_has_its_time_from_the_load() -> None
 def test_the_last_requests_own_time_goes_before_the_config(
     of_config: float | None, own: float | None, expected: float | None
 ) -> None:
-    limits = dataclasses.replace(LIMITS, keep_alive_s=of_config)
+    limits = msgspec.structs.replace(LIMITS, keep_alive_s=of_config)
     assert expires_at([used(keep_alive_s=own)], limits) == expected
 
 
 def test_of_several_workers_the_one_used_last_tells_the_time_and_all_go() -> None:
-    older = dataclasses.replace(used(used_at=105.0, keep_alive_s=1.0), worker_id=8)
-    loading = dataclasses.replace(used(used_at=0.0), worker_id=9, state=WorkerState.LOADING)
+    older = msgspec.structs.replace(used(used_at=105.0, keep_alive_s=1.0), worker_id=8)
+    loading = msgspec.structs.replace(used(used_at=0.0), worker_id=9, state=WorkerState.LOADING)
     assert expires_at([READY, older], LIMITS) == 170.0
     assert decided(READY, older, loading, now=170.0) == [StopWorker(number, "idle") for number in (7, 8, 9)]
 
@@ -85,7 +85,7 @@ def test_whoever_waits_keeps_it_or_swaps_it_as_ever() -> None:
 
 
 def test_every_pause_longer_than_its_time_unloads_the_model_once() -> None:
-    fleet = SimulatedFleet(limits=dataclasses.replace(LIMITS, num_workers=2))
+    fleet = SimulatedFleet(limits=msgspec.structs.replace(LIMITS, num_workers=2))
     for pause_s in (50.0, 70.0, 10.0, 500.0):
         fleet.submit(TARGET, service_s=5.0)
         fleet.advance(5.0 + pause_s)
