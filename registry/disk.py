@@ -57,11 +57,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path, base: Path) -> None:
-    """Make a folder and those above it up to a base, durably, without following a link out of the base.
+    """Make a folder below a base, and the base, durably, without following a link out of the base.
 
     Raises:
         PullStoreError: Something else has the name, or leads elsewhere.
     """
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
     current = base
     for part in folder.relative_to(base).parts:
         parent, current = current, current / part
@@ -142,3 +143,11 @@ class Lock:
             self._path.unlink(missing_ok=True)
             os.close(self._fd)
             self._fd = None
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether somebody holds the lock of a path."""
+    lock = Lock(path)
+    is_free = lock.try_acquire()
+    lock.release()
+    return not is_free

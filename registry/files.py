@@ -55,18 +55,10 @@ def read_small(path: Path, max_bytes: int) -> bytes:
 
 def pread_exact(fd: int, size: int, offset: int) -> bytes:
     """Read `size` bytes at `offset`, or fewer when the file ends."""
-    chunk = os.pread(fd, size, offset)
-    if len(chunk) == size or not chunk:
-        return chunk
-    parts = [chunk]
-    done = len(chunk)
-    while done < size:
-        chunk = os.pread(fd, size - done, offset + done)
-        if not chunk:
-            break
-        parts.append(chunk)
-        done += len(chunk)
-    return b"".join(parts)
+    data = os.pread(fd, size, offset)
+    while len(data) < size and (more := os.pread(fd, size - len(data), offset + len(data))):
+        data += more
+    return data
 
 
 def size_and_time(files: Iterable[Path | str]) -> tuple[int, int]:

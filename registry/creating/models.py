@@ -199,7 +199,6 @@ def _put(models_dir: Path, name: str, part: _Files) -> Path:
     replaced = models_dir / PARTIAL_NAME / f"replaced-{key}"
     target = models_dir / _folder_of(name) / part.format.value
     with translate_os_errors(target):
-        models_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         for old in (stage, replaced):
             shutil.rmtree(old, ignore_errors=True)
         try:

@@ -55,7 +55,6 @@ class Upload:
         """
         folder = models_dir / FOLDER
         with translate_os_errors(folder):
-            models_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_folder(folder, models_dir)
             _sweep(folder, time.time())
             check_room(folder, size_bytes or 0)

@@ -12,10 +12,9 @@ import datetime as dt
 import email.utils
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urljoin
 
@@ -120,9 +119,7 @@ class Web:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._http is not None:
             await self._http.aclose()
 
@@ -134,9 +131,8 @@ class Web:
             TroubleError: Another attempt may help.
             HubError: It will not.
         """
-        http = await self._client()
-        async with contextlib.AsyncExitStack() as stack:
-            response = await self._follow(http, url, dict(headers or {}), stack)
+        async with AsyncExitStack() as stack:
+            response = await self._follow(url, headers or {}, stack)
             if response.headers.get("content-encoding", "identity").lower() not in {"identity", ""}:
                 raise HubAnswerError(f"{short(url)} answered with an encoding that was not asked for; it was refused.")
             yield Answer(response)
@@ -148,14 +144,12 @@ class Web:
                 self._http = await asyncio.to_thread(_make_client, self.settings, self._num_connections)
         return self._http
 
-    async def _follow(
-        self, http: "httpx.AsyncClient", url: str, headers: dict[str, str], stack: contextlib.AsyncExitStack
-    ) -> "httpx.Response":
+    async def _follow(self, url: str, headers: Mapping[str, str], stack: AsyncExitStack) -> "httpx.Response":
         before: Origin | None = None
         first = origin_of(url)
         for _ in range(MAX_REDIRECTS + 1):
             before = self._check(url, before)
-            response = await self._send(http, url, headers, before, stack)
+            response = await self._send(url, headers, before, stack)
             if response.status_code not in _REDIRECTS:
                 if response.status_code not in {200, 206}:
                     raise self._refusal(response, url, is_redirected=before != first)
@@ -182,13 +176,9 @@ class Web:
         return origin
 
     async def _send(
-        self,
-        http: "httpx.AsyncClient",
-        url: str,
-        headers: dict[str, str],
-        origin: Origin,
-        stack: contextlib.AsyncExitStack,
+        self, url: str, headers: Mapping[str, str], origin: Origin, stack: AsyncExitStack
     ) -> "httpx.Response":
+        http = await self._client()
         sent = {"Accept-Encoding": "identity", "User-Agent": "mlxr", **headers}
         if self.settings.token and origin == self.origin:
             sent["Authorization"] = f"Bearer {self.settings.token}"

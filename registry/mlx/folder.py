@@ -53,25 +53,23 @@ class _Weights(NamedTuple):
     label: str
 
 
-def list_model_files(folder: Path) -> tuple[Path, ...]:
-    """List the files of an MLX folder that belong to the model, sorted by name; sub-folders are not entered.
-
-    Links to regular files are among them, hidden ones not.
+def _file_names(folder: Path) -> set[str]:
+    """Name the files of an MLX folder that may belong to the model, hidden ones left out; sub-folders are not entered.
 
     Raises:
         ArtifactError: The folder cannot be listed, or is too full to be a model.
     """
-    files = []
+    names = set()
     try:
         with os.scandir(folder) as entries:
             for number, entry in enumerate(entries):
                 if number >= MAX_FOLDER_ENTRIES:
                     raise MLXDirError("too_many_files", "the folder has too many files to be a model")
                 if not entry.name.startswith(".") and entry.is_file():
-                    files.append(folder / entry.name)
+                    names.add(entry.name)
     except OSError as exc:
         raise as_artifact_error(exc, folder) from exc
-    return tuple(sorted(files))
+    return names
 
 
 def read_mlx_dir(folder: Path | str) -> ModelFacts:
@@ -83,7 +81,7 @@ def read_mlx_dir(folder: Path | str) -> ModelFacts:
     """
     folder = Path(folder)
     with about(folder):
-        names = {path.name for path in list_model_files(folder)}
+        names = _file_names(folder)
         values = read_object(folder, CONFIG_NAME)
         if values is None:
             raise MLXDirError("no_config", "there is no config.json; this is no MLX model folder")
@@ -121,7 +119,7 @@ def read_mlx_dir(folder: Path | str) -> ModelFacts:
 def read_tensors(folder: Path) -> dict[str, TensorInfo]:
     """Read the header of every weight file of a folder: tensor name -> what it is; errors as of `read_mlx_dir`."""
     with about(folder):
-        return _read_tensors(folder, {path.name for path in list_model_files(folder)})
+        return _read_tensors(folder, _file_names(folder))
 
 
 def _read_tensors(folder: Path, names: set[str]) -> dict[str, TensorInfo]:

@@ -3,7 +3,6 @@
 Not here: the transfer itself (`transfer.py`) and the last step into the models folder (`publishing.py`).
 """
 
-import time
 from functools import partial as bind
 from pathlib import Path
 from typing import Literal
@@ -11,12 +10,12 @@ from typing import Literal
 from registry.disk import link_or_copy, make_folder, translate_os_errors
 from registry.files import open_regular
 from registry.hub.web import Web
-from registry.pull.events import FileDone, FileStarted, Listener, Retrying, Verifying, Waiting
+from registry.pull.events import FileDone, FileStarted, Listener, Waiting
 from registry.pull.folder import PullFolder, blob_of, fingerprint
 from registry.pull.inventory import known_files
 from registry.pull.partial import FileHasher, PartialFile, remove_partial
 from registry.pull.progress import ProgressMeter
-from registry.pull.transfer import Transfer, TransferSettings, segment_bytes_for
+from registry.pull.transfer import Transfer, TransferSettings, TransferWatch, segment_bytes_for
 from registry.pull_record import PlannedFile, PlannedPart
 from registry.store import Registry
 from registry.store.files import VerifiedFile
@@ -113,7 +112,7 @@ class Fetcher:
         path = self._folder.part_file(file)
         partial = await in_thread(bind(PartialFile.open, path, file.size_bytes, segment_bytes))
         try:
-            watch = _Watch(_key(part, file), file, self._meter, self._tell)
+            watch = TransferWatch(_key(part, file), file, self._meter, self._tell)
             self._meter.set_present(_key(part, file), partial.num_done)
             self._tell(FileStarted(path=file.path, size_bytes=file.size_bytes, done_bytes=partial.num_done))
             await Transfer(self._web, file, partial, self._settings, watch).run()
@@ -153,24 +152,3 @@ def _try_link(source: Path, target: Path) -> bool:
 
 def _key(part: PlannedPart, file: PlannedFile) -> str:
     return f"{part.folder}/{file.path}"
-
-
-class _Watch:
-    """Turns what a transfer reports into events."""
-
-    def __init__(self, key: str, file: PlannedFile, meter: ProgressMeter, tell: Listener) -> None:
-        self._key = key
-        self._file = file
-        self._meter = meter
-        self._tell = tell
-
-    def on_bytes(self, num_done: int) -> None:
-        event = self._meter.on_bytes(self._key, num_done, time.monotonic())
-        if event is not None:
-            self._tell(event)
-
-    def on_retry(self, reason: str, delay_s: float) -> None:
-        self._tell(Retrying(path=self._file.path, reason=reason, delay_s=delay_s))
-
-    def on_verifying(self) -> None:
-        self._tell(Verifying(path=self._file.path))

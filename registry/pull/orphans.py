@@ -10,8 +10,9 @@ from typing import Literal
 
 import msgspec
 
-from registry.disk import Lock, translate_os_errors
-from registry.pull.folder import REPLACED_PREFIX, STAGE_PREFIX, PullFolder, blob_of
+from registry.disk import is_locked, translate_os_errors
+from registry.pull.folder import REPLACED_PREFIX, STAGE_PREFIX, PullFolder
+from registry.pull.partial import remove_partial
 from registry.pull_record import PullPlan
 from registry.store import Registry
 
@@ -70,7 +71,7 @@ def _paths_of(plan: PullPlan, folder: PullFolder) -> Iterable[Path]:
     for part in plan.parts:
         yield folder.stage_dir(part)
         yield folder.replaced_dir(part)
-        yield from (folder.partial_dir / f"{blob_of(file)}.part" for file in part.files)
+        yield from map(folder.part_file, part.files)
 
 
 def _kind_of(path: Path) -> Literal["partial", "stage", "replaced"] | None:
@@ -91,13 +92,8 @@ def _main_of(path: Path) -> Path:
 
 
 def _is_in_use(path: Path) -> bool:
-    if path.is_dir():
-        return False
-    lock = Lock(path.with_suffix(".lock"))
     with translate_os_errors(path):
-        is_free = lock.try_acquire()
-        lock.release()
-    return not is_free
+        return not path.is_dir() and is_locked(path.with_suffix(".lock"))
 
 
 def _is_old(path: Path, limit: float) -> bool:
@@ -114,5 +110,4 @@ def _remove(path: Path) -> None:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.with_suffix(".json").unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            remove_partial(path)

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from registry.disk import Lock, make_folder, translate_os_errors
+from registry.disk import is_locked, make_folder, translate_os_errors
 from registry.errors import PullConflictError
 from registry.pull.folder import PullFolder
 from registry.pull_record import PullInfo
@@ -26,7 +26,6 @@ async def owned(folder: PullFolder, pull_id: int) -> AsyncIterator[None]:
         PullStoreError: The folder of the locks cannot be made.
     """
     with translate_os_errors(folder.partial_dir):
-        folder.models_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         make_folder(folder.partial_dir, folder.models_dir)
     async with AsyncExitStack() as stack:
         try:
@@ -44,10 +43,7 @@ def as_it_is(pull: PullInfo, folder: PullFolder) -> PullInfo:
 
 
 def _is_owned(pull_id: int, folder: PullFolder) -> bool:
-    lock = Lock(folder.pull_lock(pull_id))
     try:
-        is_free = lock.try_acquire()
+        return is_locked(folder.pull_lock(pull_id))
     except OSError:
         return False  # Without a folder for locks nothing runs.
-    lock.release()
-    return not is_free

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial as bind
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -43,6 +44,12 @@ from registry.pull.publishing import publish, tidy
 from registry.pull.transfer import TransferSettings
 from registry.pull_record import PlannedFile, PlannedPart, PullOptions, PullPlan
 from registry.threads import in_thread, locked, with_registry
+
+_FORMATS_FOR: Final = {
+    PullEngines.LLAMACPP: (ArtifactFormat.GGUF,),
+    PullEngines.MLX: (ArtifactFormat.MLX,),
+    PullEngines.BOTH: (ArtifactFormat.GGUF, ArtifactFormat.MLX),
+}
 
 
 class PullSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,7 +142,6 @@ class Puller:
                 "reserve. Free some space, or choose a smaller quantization."
             )
         with translate_os_errors(self.folder.partial_dir):
-            self.folder.models_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_folder(self.folder.partial_dir, self.folder.models_dir)
         meter = ProgressMeter(plan.total_bytes, interval_s=self.settings.progress_interval_s)
         for part in plan.parts:
@@ -251,15 +257,7 @@ def _wanted(formats: tuple[ArtifactFormat, ...], options: PullOptions, repo: str
         raise NothingToPullError(
             f"{repo} has neither GGUF files nor a config.json with safetensors; there is nothing to run in it."
         )
-    match options.engine:
-        case PullEngines.BOTH:
-            return (ArtifactFormat.GGUF, ArtifactFormat.MLX)
-        case PullEngines.MLX:
-            return (ArtifactFormat.MLX,)
-        case PullEngines.LLAMACPP:
-            return (ArtifactFormat.GGUF,)
-        case None:
-            return formats[:1]
+    return formats[:1] if options.engine is None else _FORMATS_FOR[options.engine]
 
 
 async def _in_groups(jobs: Sequence[Callable[[], Awaitable[None]]], num_at_once: int) -> None:

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial as bind
-from typing import Protocol
 
 import msgspec
 
@@ -20,7 +19,9 @@ from registry.errors import HubAuthError, HubBusyError, HubNotFoundError, PullEr
 from registry.hub.addresses import origin_of
 from registry.hub.retry import Backoff, RetryPolicy, TroubleError
 from registry.hub.web import Answer, Web
+from registry.pull.events import Listener, Retrying, Verifying
 from registry.pull.partial import HASH_BYTES, FileHasher, PartialFile, Segment, prefix_end
+from registry.pull.progress import ProgressMeter
 from registry.pull.ranges import PARTIAL, Span, announced_span
 from registry.pull_record import PlannedFile
 from registry.threads import in_thread
@@ -46,17 +47,33 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True):
     retry: RetryPolicy = RetryPolicy()
 
 
-class TransferWatch(Protocol):
-    """Who wants to know how a transfer goes on. The methods must return at once."""
+class TransferWatch:
+    """Turns what a transfer reports into events.
+
+    Args:
+        key: Of the file in the meter.
+        tell: Takes the events; returns at once.
+    """
+
+    def __init__(self, key: str, file: PlannedFile, meter: ProgressMeter, tell: Listener) -> None:
+        self._key = key
+        self._file = file
+        self._meter = meter
+        self._tell = tell
 
     def on_bytes(self, num_done: int) -> None:
         """Take note of how many bytes are there; fewer than before after a restart."""
+        event = self._meter.on_bytes(self._key, num_done, time.monotonic())
+        if event is not None:
+            self._tell(event)
 
     def on_retry(self, reason: str, delay_s: float) -> None:
         """Take note of a failure that is not the last."""
+        self._tell(Retrying(path=self._file.path, reason=reason, delay_s=delay_s))
 
     def on_verifying(self) -> None:
         """Take note that all bytes are there and the hash is not ready yet."""
+        self._tell(Verifying(path=self._file.path))
 
 
 class _RestartError(Exception):
@@ -345,14 +362,7 @@ def segment_bytes_for(file: PlannedFile, settings: TransferSettings, *, has_rang
 
 def _worst(group: BaseExceptionGroup) -> BaseException:
     """Choose among the errors of several connections: ours for the user come first, then new beginnings."""
-    leaves: list[BaseException] = []
-    pending: list[BaseException] = [group]
-    while pending:
-        error = pending.pop()
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(error.exceptions)
-        else:
-            leaves.append(error)
     return min(
-        leaves, key=lambda error: (isinstance(error, PullError | _RestartError), isinstance(error, _RestartError))
+        group.exceptions,
+        key=lambda error: (isinstance(error, PullError | _RestartError), isinstance(error, _RestartError)),
     )

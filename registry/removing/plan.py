@@ -98,15 +98,11 @@ def _plan_one(
     # All places of the cache at once: a blob goes when the last of the links to it does.
     wanted += wanted_of_hf_cache(cached, lambda path: _is_needed(path, needed))
     for item in wanted:
-        if item not in deletions and _is_inside(item) and not _is_needed(item.path, needed):
+        if item not in deletions and is_inside(Path(item.path), item.root) and not _is_needed(item.path, needed):
             deletions.append(item)
     gone = {item.path for item in deletions}
     kept = [file for place in places for file in _files(place) if file not in gone]
     return PlannedRemoval(artifact_id=artifact_id, deletions=tuple(deletions), kept=tuple(dict.fromkeys(kept)))
-
-
-def _is_inside(item: Deletion) -> bool:
-    return is_inside(Path(item.path), item.root)
 
 
 def _is_needed(path: str, needed: frozenset[str]) -> bool:

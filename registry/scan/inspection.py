@@ -43,12 +43,21 @@ def inspect(candidate: Candidate, vocabularies: KnownVocabularies | None = None)
     """
     try:
         facts = _read_facts(candidate, vocabularies)
+        code, reason = facts.kind.value, _NOT_MODELS.get(facts.kind)
+        is_sound = True
     except ArtifactError as exc:
-        kind = "not_a_model" if exc.code in _NOT_FOR_MLXR and candidate.layout == "ollama" else "bad"
-        return skipped(candidate, kind=kind, code=exc.code, reason=_reason(exc, candidate))
-    if facts.kind in _NOT_MODELS:
-        return skipped(candidate, kind="not_a_model", code=facts.kind.value, reason=_NOT_MODELS[facts.kind])
-    return draft_of(candidate, facts)
+        code, reason = exc.code, _reason(exc, candidate)
+        is_sound = code in _NOT_FOR_MLXR and candidate.layout == "ollama"
+    if reason is None:
+        return draft_of(candidate, facts)
+    return SkippedFile(
+        path=str(candidate.path),
+        size_bytes=candidate.size_bytes,
+        mtime_ns=candidate.mtime_ns,
+        kind="not_a_model" if is_sound else "bad",
+        code=code,
+        reason=reason,
+    )
 
 
 def draft_of(candidate: Candidate, facts: ModelFacts) -> ArtifactDraft:
@@ -92,18 +101,6 @@ def claimed_hashes(candidate: Candidate) -> Iterator[FileHash]:
 def _projector_of(candidate: Candidate) -> str | None:
     """Give the projector that a store names, if it is there; for others `discovery` looks beside the model."""
     return str(candidate.projector) if candidate.projector is not None and candidate.projector.is_file() else None
-
-
-def skipped(candidate: Candidate, *, kind: str, code: str, reason: str) -> SkippedFile:
-    """Describe a candidate that is no artifact; `kind` is `bad` or `not_a_model`."""
-    return SkippedFile(
-        path=str(candidate.path),
-        size_bytes=candidate.size_bytes,
-        mtime_ns=candidate.mtime_ns,
-        kind="bad" if kind == "bad" else "not_a_model",
-        code=code,
-        reason=reason,
-    )
 
 
 def projector_stem(file_name: str) -> str:

@@ -70,7 +70,8 @@ def _record(seen: Seen, registry: Registry) -> ScanReport:
         artifact, change = registry.artifacts.add(draft)
         changes[change].append(draft.path if change == "copied" else artifact.path)
     changes["copied"] += _record_links(seen, registry)
-    registry.aliases.set_found(_names(seen))
+    names = {path: candidate.names for path, candidate in seen.candidates.items() if candidate.names}
+    registry.aliases.set_found(names)
     for item in seen.skipped.values():
         known = seen.known.get(item.path)
         if known is not None and known.artifact_id is not None and item.kind == "bad":
@@ -80,12 +81,11 @@ def _record(seen: Seen, registry: Registry) -> ScanReport:
         elif _is_text(item.path):
             registry.files.skip(item)
     registry.files.forget_skipped(_gone_skipped(seen))
-    moved = {str(path) for path in changes["updated"]}
     return ScanReport(
         added=tuple(changes["added"]),
         updated=tuple(changes["updated"]),
         copied=tuple(changes["copied"]),
-        missing=tuple(path for path in missing if path not in moved),
+        missing=tuple(path for path in missing if path not in changes["updated"]),
         failed=(*seen.root_failures, *_reports(seen, "bad")),
         skipped=_reports(seen, "not_a_model"),
         num_unchanged=len(changes["unchanged"]) + _num_untouched(seen),
@@ -140,11 +140,6 @@ def _record_links(seen: Seen, registry: Registry) -> list[str]:
             registry.copies.put(artifact.id, draft_of(candidate, artifact.facts))
             new.append(path)
     return new
-
-
-def _names(seen: Seen) -> dict[str, tuple[str, ...]]:
-    """Give the names that stores have for their files."""
-    return {path: candidate.names for path, candidate in seen.candidates.items() if candidate.names}
 
 
 def _gone_skipped(seen: Seen) -> list[str]:

@@ -163,7 +163,6 @@ class ModelMaking:
         """Hold the lock of a name, in this process and against others."""
         folder = self._models_dir / PARTIAL_NAME
         with translate_os_errors(folder):
-            self._models_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_folder(folder, self._models_dir)
         async with locked(folder / f"name-{hashlib.sha256(name.encode()).hexdigest()[:40]}.lock"):
             yield
