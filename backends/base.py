@@ -135,6 +135,10 @@ class Tokenizer(abc.ABC):
             piece = self._pieces[token_id] = self._bytes_of(token_id)
         return piece
 
+    def shown_bytes(self, token_id: int) -> bytes:
+        """Return the bytes that stand for a token where it is shown: also a control token's text."""
+        return self.token_bytes(token_id) or self.control_text(token_id).encode()
+
     @functools.cached_property
     def _pieces(self) -> dict[int, bytes]:
         return {}

@@ -4,10 +4,12 @@ No engine step and no channel in here: the worker's loop calls in, events come o
 """
 
 import dataclasses
+from collections.abc import Collection
 
 from backends.base import Tokenizer
 from backends.logits import Candidate, Likelihoods, LogitsEditor
 from backends.output.detokenizer import Detokenizer
+from backends.output.parser import OutputParser
 from backends.sequence import Sequence
 from backends.wire.messages import (
     Delta,
@@ -19,33 +21,7 @@ from backends.wire.messages import (
     SequenceTimings,
     Usage,
 )
-from backends.wire.output import FinishReason, Output, OutputParser, PositionLogprobs, TokenLogprob
-
-
-class TokenText:
-    """The bytes of tokens as one answer shows them.
-
-    Args:
-        visible_ids: Control tokens that are to be seen, because the answer's parser knows them.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, visible_ids: frozenset[int] = frozenset()) -> None:
-        self._tokenizer = tokenizer
-        self._visible_ids = visible_ids
-
-    def is_end(self, token_id: int) -> bool:
-        """Tell whether a token ends an answer."""
-        return self._tokenizer.is_end(token_id)
-
-    def in_text(self, token_id: int) -> bytes:
-        """Return what the token adds to the answer's text."""
-        if token_id in self._visible_ids:
-            return self._tokenizer.control_text(token_id).encode()
-        return self._tokenizer.token_bytes(token_id)
-
-    def in_report(self, token_id: int) -> bytes:
-        """Return what stands for the token in a report of log-probabilities: its text, also for control tokens."""
-        return self._tokenizer.token_bytes(token_id) or self._tokenizer.control_text(token_id).encode()
+from backends.wire.output import FinishReason, Output, PositionLogprobs, TokenLogprob
 
 
 @dataclasses.dataclass(slots=True)
@@ -60,9 +36,9 @@ class RunningAnswer:
     """The running answer.
 
     Args:
-        tokens: Gives the bytes of tokens and the end tokens.
         parser: Takes the text apart; None = all of it is content.
         received_at: When the request came, seconds of a monotonic clock, as all times here.
+        visible_ids: Control tokens whose text is to be seen, because the parser knows them.
 
     Attributes:
         editor: For the engine, once the constraint is compiled; None = the logits are drawn from as they are.
@@ -73,16 +49,18 @@ class RunningAnswer:
         self,
         message: Generate,
         sequence: Sequence,
-        tokens: TokenText,
+        tokenizer: Tokenizer,
         parser: OutputParser | None,
         received_at: float,
+        visible_ids: Collection[int] = (),
     ) -> None:
         self.sequence = sequence
         self.editor: LogitsEditor | None = None
         self.is_paused = False
         self._wants_token_ids = message.spec.wants_token_ids
         self._ignore_eos = message.spec.ignore_eos
-        self._tokens = tokens
+        self._tokenizer = tokenizer
+        self._visible_ids = visible_ids
         self._parser = parser
         self._detokenizer = Detokenizer(message.spec.stop)
         self._received_at = received_at
@@ -119,11 +97,13 @@ class RunningAnswer:
         if self._first_token_at is None:
             self._first_token_at = now
             events = self._progress()
-        if not self._ignore_eos and self._tokens.is_end(token_id):
+        if not self._ignore_eos and self._tokenizer.is_end(token_id):
             return [*events, self._finished("stop", self._flushed(""), now)]
         if likelihoods is not None:
             self._held.logprobs += (self._logprobs(likelihoods),)
-        text = self._detokenizer.push(self._tokens.in_text(token_id))
+        is_visible = token_id in self._visible_ids
+        piece = self._tokenizer.shown_bytes(token_id) if is_visible else self._tokenizer.token_bytes(token_id)
+        text = self._detokenizer.push(piece)
         if self._detokenizer.is_stopped:
             return [*events, self._finished("stop", self._flushed(text), now)]
         output = self._parsed(text)
@@ -182,11 +162,10 @@ class RunningAnswer:
         return [PrefillProgress(sequence.sequence_id, num_done, total, sequence.num_cached_tokens)]
 
     def _logprobs(self, likelihoods: Likelihoods) -> PositionLogprobs:
-        top = tuple(self._logprob(candidate) for candidate in likelihoods.top)
-        return PositionLogprobs(self._logprob(likelihoods.drawn), top)
+        return PositionLogprobs(self._logprob(likelihoods.drawn), tuple(map(self._logprob, likelihoods.top)))
 
     def _logprob(self, candidate: Candidate) -> TokenLogprob:
-        return TokenLogprob(candidate.token_id, self._tokens.in_report(candidate.token_id), candidate.logprob)
+        return TokenLogprob(candidate.token_id, self._tokenizer.shown_bytes(candidate.token_id), candidate.logprob)
 
 
 def _with_logprobs(output: Output, logprobs: tuple[PositionLogprobs, ...]) -> Output:

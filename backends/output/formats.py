@@ -84,10 +84,8 @@ QWEN_CODER: Final = TaggedSyntax(
     call_close="</function>",
     param_open="<parameter=",
     param_name_end=">",
-    value_open="",
     value_close="</parameter>",
     has_newlines=True,
-    separator="\n",
 )
 SEED: Final = msgspec.structs.replace(
     QWEN_CODER, block_open="<seed:tool_call>", block_close="</seed:tool_call>", has_newlines=False
@@ -100,23 +98,15 @@ MINIMAX: Final = TaggedSyntax(
     call_close="</invoke>",
     param_open='<parameter name="',
     param_name_end='">',
-    value_open="",
     value_close="</parameter>",
-    has_newlines=False,
-    separator="\n",
 )
 GLM_LINES: Final = TaggedSyntax(
     block_open="<tool_call>",
     block_close="</tool_call>",
-    call_open="",
-    name_end="",
-    call_close="",
     param_open="<arg_key>",
     param_name_end="</arg_key>",
     value_open="<arg_value>",
     value_close="</arg_value>",
-    has_newlines=False,
-    separator="\n",
 )
 GLM: Final = msgspec.structs.replace(GLM_LINES, separator="")
 PYTHONIC: Final = PythonicSyntax()
@@ -181,13 +171,13 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
         tools: Its syntax of calls; Hermes' where the template shows no tools or names none.
         has_tool_template: Whether the chat template shows the tools to the model by itself; otherwise
             `tool_instructions` has to be put into a system message.
-        visible_control_texts: Texts of control tokens that the parser has to see; all others add nothing.
+        visible_control_ids: Ids, by their texts, of control tokens that the parser has to see; all others add nothing.
     """
 
     reasoning: ReasoningTags | None
     tools: ToolSyntax
     has_tool_template: bool
-    visible_control_texts: frozenset[str]
+    visible_control_ids: Mapping[str, int]
 
     def thinking_after(self, prompt_text: str) -> Thinking:
         """Return how a prompt that was rendered by the template has left the thinking."""
@@ -216,7 +206,7 @@ def detect_format(chat_template: str | None, control_ids: Mapping[str, int]) -> 
         reasoning=reasoning,
         tools=tools,
         has_tool_template=has_tool_template,
-        visible_control_texts=frozenset(text for text in control_ids if _is_part(text, tags)),
+        visible_control_ids={text: number for text, number in control_ids.items() if _is_part(text, tags)},
     )
 
 

@@ -9,7 +9,6 @@ No grammar is compiled here.
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any, assert_never
 
 from backends.errors import ConstraintError
@@ -31,40 +30,36 @@ _BLANKS = "BLANKS: /[ \\t\\r\\n]{1,8}/"
 _ANY_KEY = "/[A-Za-z_][A-Za-z0-9_]{0,63}/"
 
 
-def tool_grammar(fmt: OutputFormat, tools: ToolUse, control_ids: Mapping[str, int]) -> str:
+def tool_grammar(fmt: OutputFormat, tools: ToolUse) -> str:
     """Return the Lark text of a grammar whose answers call tools and say nothing else.
 
     Args:
         tools: Which may be called: all, or the named one; whether once, or at least once.
-        control_ids: Text of each control token -> its id.
 
     Raises:
         ConstraintError: A tool's schema cannot be kept, one of its properties cannot be written in the format, or the
             named tool is not there.
     """
-    lark = Lark({text: control_ids[text] for text in sorted(fmt.visible_control_texts) if text in control_ids})
+    lark = Lark(fmt.visible_control_ids)
     chosen = [tool for tool in tools.tools if tools.named in (None, tool.name)]
     if not chosen:
         raise ConstraintError(
             f"tool_choice names {tools.named!r}, which is not among the tools; name one of them", param="tool_choice"
         )
-    lark.define("start", _ToolGrammar(lark).calls(fmt.tools, chosen, is_parallel=tools.is_parallel))
+    lark.define("start", _ToolGrammar(lark, is_parallel=tools.is_parallel).calls(fmt.tools, chosen))
     return lark.text()
 
 
-def answer_opening(fmt: OutputFormat, control_ids: Mapping[str, int], thinking: Thinking) -> str | None:
+def answer_opening(fmt: OutputFormat, thinking: Thinking) -> str | None:
     """Return Lark rules for what comes before a constrained answer: its thinking, and the head of its message.
 
     A grammar that forbids it would make a model answer without the thinking that it was trained to begin with.
-
-    Args:
-        control_ids: Text of each control token -> its id.
 
     Returns:
         The rules `opening`, before calls as well as before text, and `head`, after it and before text only; None where
         nothing comes before either.
     """
-    lark = Lark({text: control_ids[text] for text in sorted(fmt.visible_control_texts) if text in control_ids})
+    lark = Lark(fmt.visible_control_ids)
     if isinstance(fmt.tools, HarmonySyntax):
         syntax = fmt.tools
         analysis = lark.literal(f"{syntax.channel}analysis{syntax.message}")
@@ -84,43 +79,43 @@ def answer_opening(fmt: OutputFormat, control_ids: Mapping[str, int], thinking: 
 class _ToolGrammar:
     """Writes the rules of calls."""
 
-    def __init__(self, lark: Lark) -> None:
+    def __init__(self, lark: Lark, *, is_parallel: bool) -> None:
         self._lark = lark
+        self._is_parallel = is_parallel
 
-    def calls(self, syntax: ToolSyntax, tools: list[Tool], *, is_parallel: bool) -> str:
+    def calls(self, syntax: ToolSyntax, tools: list[Tool]) -> str:
         """Return the expression of one call, or of at least one."""
         match syntax:
             case JsonSyntax():
-                calls = self._json_calls(syntax, tools, is_parallel=is_parallel)
+                calls = self._json_calls(syntax, tools)
             case MistralSyntax():
-                calls = self._repeated(self._mistral(syntax, tools), "", is_parallel=is_parallel)
+                calls = self._repeated(self._mistral(syntax, tools), "")
             case SectionSyntax():
-                calls = self._section(syntax, tools, is_parallel=is_parallel)
+                calls = self._section(syntax, tools)
             case TaggedSyntax():
-                calls = self._repeated(self._tagged(syntax, tools), "\n", is_parallel=is_parallel)
+                calls = self._repeated(self._tagged(syntax, tools), "\n")
             case PythonicSyntax():
-                calls = self._pythonic(syntax, tools, is_parallel=is_parallel)
+                calls = self._pythonic(syntax, tools)
             case GemmaSyntax():
-                calls = self._repeated(self._gemma(syntax, tools), "", is_parallel=is_parallel)
+                calls = self._repeated(self._gemma(syntax, tools), "")
             case HarmonySyntax():
                 calls = self._harmony(syntax, tools)
             case _:
                 assert_never(syntax)
         return calls
 
-    def _repeated(self, calls: list[str], separator: str, *, is_parallel: bool) -> str:
+    def _repeated(self, calls: list[str], separator: str) -> str:
         call = self._lark.rule(" | ".join(calls), "call")
-        if not is_parallel:
+        if not self._is_parallel:
             return call
-        between = self._lark.literal(separator)
-        return f"{call} ({between} {call})*"
+        return f"{call} ({self._lark.literal(separator)} {call})*"
 
     def _arguments(self, tool: Tool) -> str:
         return self._lark.schema({"type": "object", **tool.parameters})
 
     # ---- JSON arguments ---------------------------------------------------------------------------------------------
 
-    def _json_calls(self, syntax: JsonSyntax, tools: list[Tool], *, is_parallel: bool) -> str:
+    def _json_calls(self, syntax: JsonSyntax, tools: list[Tool]) -> str:
         lark = self._lark
         objects = []
         for tool in tools:
@@ -129,13 +124,13 @@ class _ToolGrammar:
         opener = "" if syntax.can_be_bare else lark.literal(syntax.openers[0])
         closer = lark.literal(syntax.closer)
         if syntax.is_list:
-            items = self._repeated(objects, ", ", is_parallel=is_parallel)
+            items = self._repeated(objects, ", ")
             return f'{opener} "[" {items} "]" {closer}'
         if syntax.can_be_bare:
-            return self._repeated(objects, syntax.separator, is_parallel=is_parallel)
+            return self._repeated(objects, syntax.separator)
         line = '"\\n"' if syntax.has_newlines else ""
         calls = [f"{opener} {line} {one_of(objects)} {line} {closer}"]
-        return self._repeated(calls, syntax.separator, is_parallel=is_parallel)
+        return self._repeated(calls, syntax.separator)
 
     def _mistral(self, syntax: MistralSyntax, tools: list[Tool]) -> list[str]:
         return [
@@ -143,7 +138,7 @@ class _ToolGrammar:
             for tool in tools
         ]
 
-    def _section(self, syntax: SectionSyntax, tools: list[Tool], *, is_parallel: bool) -> str:
+    def _section(self, syntax: SectionSyntax, tools: list[Tool]) -> str:
         lark = self._lark
         calls = []
         for tool in tools:
@@ -155,16 +150,15 @@ class _ToolGrammar:
             close = lark.literal(("\n```" if syntax.has_type else "") + syntax.call_close)
             calls.append(f"{head} {mark} {self._arguments(tool)} {close}")
         separator = "\n" if syntax.has_type else ""
-        body = self._repeated(calls, separator, is_parallel=is_parallel)
+        body = self._repeated(calls, separator)
         return f"{lark.literal(syntax.section_open)} {body} {lark.literal(syntax.section_close)}"
 
     def _harmony(self, syntax: HarmonySyntax, tools: list[Tool]) -> str:
         """Return one call: `<|call|>`, which ends it, ends the answer."""
-        lark = self._lark
         calls = []
         for tool in tools:
             head = f"{syntax.channel}commentary to=functions.{tool.name} {syntax.constrain}json{syntax.message}"
-            calls.append(f"{lark.literal(head)} {self._arguments(tool)}")
+            calls.append(f"{self._lark.literal(head)} {self._arguments(tool)}")
         return one_of(calls)
 
     # ---- other arguments --------------------------------------------------------------------------------------------
@@ -213,15 +207,13 @@ class _ToolGrammar:
         if types is None or "string" not in types:
             value = schema if isinstance(schema, dict) else {}
             return f"{self._lark.schema(value, tool.parameters)} {close}"
-        if types != _STRING:
-            # What is no value of the other types is read as a string.
-            return self._lark.until(syntax.value_close)
-        texts = string_values(schema, tool.parameters)
+        # What is no value of other types that the schema may allow beside strings is read as a string.
+        texts = string_values(schema, tool.parameters) if types == _STRING else None
         if texts is not None:
             return f"{one_of(map(self._lark.literal, texts))} {close}"
         return self._lark.until(syntax.value_close)
 
-    def _pythonic(self, syntax: PythonicSyntax, tools: list[Tool], *, is_parallel: bool) -> str:
+    def _pythonic(self, syntax: PythonicSyntax, tools: list[Tool]) -> str:
         lark = self._lark
         calls = []
         for tool in tools:
@@ -239,7 +231,7 @@ class _ToolGrammar:
             else:
                 arguments = separated(lark, items, '", "')
             calls.append(f'{lark.literal(tool.name + "(")} {arguments} ")"')
-        body = self._repeated(calls, ", ", is_parallel=is_parallel)
+        body = self._repeated(calls, ", ")
         return f'{lark.literal(syntax.opener)} "[" {body} "]" {lark.literal(syntax.closer)}'
 
     def _gemma(self, syntax: GemmaSyntax, tools: list[Tool]) -> list[str]:

@@ -12,24 +12,33 @@ Rules:
 """
 
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any, Final
 
-from backends.output.calls.base import CallReader
+from backends.output.calls.base import CallReader, read_or_show
 from backends.output.calls.harmony import HarmonyReader, HarmonySyntax
 from backends.output.calls.json_objects import JsonCallReader, JsonSyntax
 from backends.output.calls.literal import GemmaCallReader, GemmaSyntax, PythonicCallReader, PythonicSyntax
 from backends.output.calls.named import MistralCallReader, MistralSyntax, SectionCallReader, SectionSyntax
 from backends.output.calls.tagged import TaggedCallReader, TaggedSyntax
-from backends.output.formats import OutputFormat, ReasoningTags, ToolSyntax
+from backends.output.formats import OutputFormat, ReasoningTags
 from backends.output.sink import CallsDoneError, Sink
-from backends.output.source import SPACES, EndOfTextError, MalformedError, Reading, Source, Tags
-from backends.wire.output import Output, OutputParser
+from backends.output.source import SPACES, EndOfTextError, Reading, Source, Tags
+from backends.wire.output import Output
 from backends.wire.request import OutputSpec, ToolChoice
 
 _LINE_ENDS = "\r\n"
+_READERS: Final[Mapping[type, type[CallReader[Any]]]] = {
+    JsonSyntax: JsonCallReader,
+    MistralSyntax: MistralCallReader,
+    SectionSyntax: SectionCallReader,
+    TaggedSyntax: TaggedCallReader,
+    PythonicSyntax: PythonicCallReader,
+    GemmaSyntax: GemmaCallReader,
+}
+"""By the syntax that they read; harmony has a reader of its own for whole answers."""
 
 
-def create_parser(fmt: OutputFormat, spec: OutputSpec, *, starts_in_reasoning: bool) -> OutputParser:
+def create_parser(fmt: OutputFormat, spec: OutputSpec, *, starts_in_reasoning: bool) -> "OutputParser":
     """Return a parser for one answer.
 
     Args:
@@ -41,47 +50,34 @@ def create_parser(fmt: OutputFormat, spec: OutputSpec, *, starts_in_reasoning: b
     sink = Sink(tools, is_parallel=use is None or use.is_parallel)
     if isinstance(fmt.tools, HarmonySyntax):
         harmony = HarmonyReader(source, sink, fmt.tools, splits_reasoning=spec.splits_reasoning, has_tools=bool(tools))
-        return ReadingParser(source, sink, harmony.read())
-    calls = _call_reader(fmt.tools, source, sink, tools) if tools else None
+        return OutputParser(source, sink, harmony.read())
+    calls = _READERS[type(fmt.tools)](source, sink, fmt.tools) if tools else None
     reader = _AnswerReader(source, sink, fmt, calls, splits_reasoning=spec.splits_reasoning)
-    return ReadingParser(source, sink, reader.read(starts_in_reasoning=starts_in_reasoning))
+    return OutputParser(source, sink, reader.read(starts_in_reasoning=starts_in_reasoning))
 
 
-def _call_reader(syntax: ToolSyntax, source: Source, sink: Sink, tools: Mapping[str, Mapping[str, Any]]) -> CallReader:
-    reader: CallReader
-    match syntax:
-        case JsonSyntax():
-            reader = JsonCallReader(source, sink, tools, syntax)
-        case MistralSyntax():
-            reader = MistralCallReader(source, sink, tools, syntax)
-        case SectionSyntax():
-            reader = SectionCallReader(source, sink, tools, syntax)
-        case TaggedSyntax():
-            reader = TaggedCallReader(source, sink, tools, syntax)
-        case PythonicSyntax():
-            reader = PythonicCallReader(source, sink, tools, syntax)
-        case GemmaSyntax():
-            reader = GemmaCallReader(source, sink, tools, syntax)
-        case HarmonySyntax():
-            raise AssertionError("harmony has a reader of its own for whole answers")
-        case _:
-            assert_never(syntax)
-    return reader
+class OutputParser:
+    """Takes the text of one answer apart; fed with pieces that may be cut anywhere, the result does not depend on cuts.
 
+    Linear in its input: it never looks again at more than a tag's length of what it has seen.
 
-class ReadingParser(OutputParser):
-    """Feeds a reader that pauses where it needs more text, and hands on what it has put into the sink."""
+    Args:
+        reading: Pauses where it needs more text, and puts what it has read into the sink.
+
+    Attributes:
+        is_done: Whether the answer may end here, because nothing that comes could still be put out.
+    """
 
     def __init__(self, source: Source, sink: Sink, reading: Reading[None]) -> None:
         self._source = source
         self._sink = sink
         self._reading = reading
-        self._is_done = False
+        self.is_done = False
         self._resume()
 
     def push(self, text: str) -> Output:
         """Take over the next characters; return what is certain now."""
-        if self._is_done:
+        if self.is_done:
             return Output()
         self._source.feed(text)
         self._resume()
@@ -90,32 +86,27 @@ class ReadingParser(OutputParser):
     def flush(self) -> Output:
         """Return what was held back; the answer is over, perhaps in the middle of something."""
         self._source.end()
-        if not self._is_done:
+        if not self.is_done:
             self._resume()
         return self._sink.take()
-
-    def _resume(self) -> None:
-        try:
-            next(self._reading)
-        except (StopIteration, EndOfTextError, CallsDoneError):
-            self._is_done = True
 
     @property
     def has_tool_calls(self) -> bool:
         """Whether at least one tool call has come out."""
         return self._sink.num_calls > 0
 
-    @property
-    def is_done(self) -> bool:
-        """Whether the only call that was allowed is complete; what still comes would be dropped."""
-        return self._is_done
+    def _resume(self) -> None:
+        try:
+            next(self._reading)
+        except (StopIteration, EndOfTextError, CallsDoneError):
+            self.is_done = True
 
 
 class _AnswerReader:
     """Reads answers whose parts stand between tags (all formats but harmony)."""
 
     def __init__(
-        self, source: Source, sink: Sink, fmt: OutputFormat, calls: CallReader | None, *, splits_reasoning: bool
+        self, source: Source, sink: Sink, fmt: OutputFormat, calls: CallReader[Any] | None, *, splits_reasoning: bool
     ) -> None:
         self._source = source
         self._sink = sink
@@ -184,36 +175,14 @@ class _AnswerReader:
         yield from self._source.until(close, self._sink.put_reasoning, trimmed=SPACES)
         return _LINE_ENDS
 
-    def _read_calls(self, calls: CallReader, head: str) -> Reading[str | None]:
+    def _read_calls(self, calls: CallReader[Any], head: str) -> Reading[str | None]:
         """Read calls behind `head`, which opened them; return as `_read_opening` does."""
-        num_calls = self._sink.num_calls
-        self._source.start_record()
-        try:
-            yield from calls.read()
-        except MalformedError:
-            if self._sink.is_call_open:
-                self._sink.break_call()
-            rest = self._source.take_record()
-            self._sink.put_text(rest if self._sink.num_calls > num_calls else head + rest)
-            self._stop_calls_after_the_only_one()
-            return None
-        except EndOfTextError:
-            rest = self._source.take_record() + self._source.take_rest()
-            if self._sink.is_call_open:
-                self._sink.put_arguments(rest)
-            elif self._sink.num_calls == num_calls:
-                self._sink.put_text(head + rest)
-            elif not self._is_syntax(rest):
-                self._sink.put_text(rest)
-            raise
-        finally:
-            self._source.stop_record()
-        return SPACES
-
-    def _stop_calls_after_the_only_one(self) -> None:
-        if self._sink.num_calls and not self._sink.is_parallel:
+        if (yield from read_or_show(self._source, self._sink, head, calls.read(), self._is_syntax)):
+            return SPACES
+        if self._sink.num_calls and not self._sink.is_parallel:  # the only one has come
             self._calls = None
             self._call_openers = Tags()
+        return None
 
     def _is_syntax(self, text: str) -> bool:
         """Return whether the end of an answer behind a complete call is the beginning of what closes it."""

@@ -2,7 +2,8 @@
 
 import re
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from backends.output.source import MalformedError
 from backends.wire.output import Output, ToolCallDelta
@@ -19,7 +20,7 @@ class Sink:
     """Collects output between two looks at it, and follows the call that is being written.
 
     Args:
-        tool_names: Names that make a call; all other names do not.
+        tools: JSON schema of the arguments by the names that make a call; all other names do not.
         is_parallel: Whether more than one call may come.
 
     Attributes:
@@ -27,8 +28,8 @@ class Sink:
         is_call_open: Whether the last one's arguments are not complete.
     """
 
-    def __init__(self, tool_names: Collection[str], *, is_parallel: bool) -> None:
-        self._tool_names = frozenset(tool_names)
+    def __init__(self, tools: Mapping[str, Mapping[str, Any]], *, is_parallel: bool) -> None:
+        self.tools = tools
         self.is_parallel = is_parallel
         self._text: list[str] = []
         self._reasoning: list[str] = []
@@ -51,7 +52,7 @@ class Sink:
 
     def check_name(self, name: str) -> None:
         """Raise MalformedError unless `name` is one of the tools."""
-        if name not in self._tool_names:
+        if name not in self.tools:
             raise MalformedError
 
     def begin_call(self, name: str, closing: Callable[[], str], *, model_id: str | None = None) -> None:

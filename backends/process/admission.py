@@ -12,7 +12,7 @@ from backends.constraints.compiler import ConstraintCompiler, PendingMatcher
 from backends.constraints.grammar import AnswerGrammar
 from backends.errors import PromptError
 from backends.logits import LogitsEditor, Matcher, needs_editor
-from backends.output.answer import RunningAnswer, TokenText
+from backends.output.answer import RunningAnswer
 from backends.output.formats import Thinking
 from backends.output.grammar import answer_opening, tool_grammar
 from backends.output.parser import create_parser
@@ -116,16 +116,16 @@ class Admission:
         text = None if constraint is None or must_call else constraint
         if text is None and not must_call:
             return None
-        output_format, control_ids = self.intake.renderer.format, self._tokenizer.control_ids
+        output_format = self.intake.renderer.format
         calls = None
         if tools is not None:
-            calls = Constraint(ConstraintKind.LARK, tool_grammar(output_format, tools, control_ids), "tools")
+            calls = Constraint(ConstraintKind.LARK, tool_grammar(output_format, tools), "tools")
         if prompt.rendered is None:
             return AnswerGrammar(text, calls)
         thinking = output_format.thinking_after(prompt.rendered.text)
         if thinking is Thinking.POSSIBLE and not self._opens_thinking:
             return AnswerGrammar(text, calls)
-        return AnswerGrammar(text, calls, answer_opening(output_format, control_ids, thinking))
+        return AnswerGrammar(text, calls, answer_opening(output_format, thinking))
 
     @functools.cached_property
     def _opens_thinking(self) -> bool:
@@ -139,13 +139,12 @@ class Admission:
     def _answer(self, message: Generate, sequence: Sequence, prompt: PreparedPrompt, now: float) -> RunningAnswer:
         output = message.spec.output
         if prompt.rendered is None or output is None:
-            return RunningAnswer(message, sequence, TokenText(self._tokenizer), None, now)
+            return RunningAnswer(message, sequence, self._tokenizer, None, now)
         output_format = self.intake.renderer.format
         is_thinking = output_format.thinking_after(prompt.rendered.text) is Thinking.OPEN
         parser = create_parser(output_format, output, starts_in_reasoning=is_thinking)
-        control_ids = self._tokenizer.control_ids
-        visible_ids = frozenset(control_ids[text] for text in output_format.visible_control_texts)
-        return RunningAnswer(message, sequence, TokenText(self._tokenizer, visible_ids), parser, now)
+        visible_ids = output_format.visible_control_ids.values()
+        return RunningAnswer(message, sequence, self._tokenizer, parser, now, frozenset(visible_ids))
 
 
 def _editor(sequence: Sequence, matcher: Matcher | None) -> LogitsEditor | None:

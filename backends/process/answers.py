@@ -34,7 +34,7 @@ def answer(question: Question, tokenizer: Tokenizer, intake: Intake) -> Answer:
             return _tokens(question, tokenizer)
         case Detokenize(token_ids=token_ids):
             intake.check_ids(token_ids, "tokens")
-            data = b"".join(_piece(tokenizer, token_id) for token_id in token_ids)
+            data = b"".join(map(tokenizer.shown_bytes, token_ids))
             return Text(data.decode(errors="replace"))
         case ApplyTemplate(prompt=chat):
             return Text(intake.renderer.render(chat).text)
@@ -58,9 +58,4 @@ def _tokens(question: Tokenize, tokenizer: Tokenizer) -> Tokens:
         add_bos=question.add_special and tokenizer.adds_bos,
         parse_control=question.parse_special,
     )
-    pieces = [_piece(tokenizer, token_id) for token_id in token_ids] if question.with_pieces else None
-    return Tokens(token_ids, pieces)
-
-
-def _piece(tokenizer: Tokenizer, token_id: int) -> bytes:
-    return tokenizer.token_bytes(token_id) or tokenizer.control_text(token_id).encode()
+    return Tokens(token_ids, list(map(tokenizer.shown_bytes, token_ids)) if question.with_pieces else None)

@@ -1,6 +1,5 @@
-"""What a sequence puts out, piece by piece, and the interface of what takes its text apart."""
+"""What a sequence puts out, piece by piece."""
 
-import abc
 from typing import Literal
 
 import msgspec
@@ -63,28 +62,3 @@ class Output(msgspec.Struct, frozen=True, array_like=True):
     def num_chars(self) -> int:
         """Characters in it; what it takes in a buffer."""
         return len(self.text) + len(self.reasoning) + sum(len(call.arguments) for call in self.tool_calls)
-
-
-class OutputParser(abc.ABC):
-    """Takes the text of one answer apart; fed with pieces that may be cut anywhere, the result must not depend on cuts.
-
-    Linear in its input: it never looks again at more than a tag's length of what it has seen.
-    """
-
-    @abc.abstractmethod
-    def push(self, text: str) -> Output:
-        """Take over the next characters; return what is certain now."""
-
-    @abc.abstractmethod
-    def flush(self) -> Output:
-        """Return what was held back; the answer is over, perhaps in the middle of something."""
-
-    @property
-    @abc.abstractmethod
-    def has_tool_calls(self) -> bool:
-        """Whether at least one tool call has come out."""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the answer may end here, because nothing that comes could still be put out."""
-        return False

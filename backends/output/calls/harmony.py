@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from backends.output.literals import JSON, Transcoder
+from backends.output.calls.base import read_json_call, read_or_show
 from backends.output.sink import Sink
-from backends.output.source import EndOfTextError, MalformedError, Reading, Source, Tags
+from backends.output.source import EndOfTextError, Reading, Source, Tags
 
 _RECIPIENT = re.compile(r"\bto=(?:functions\.)?([\w.-]+)")
 _REASONING_CHANNEL = "analysis"
@@ -109,35 +109,13 @@ class HarmonyReader:
         return ""
 
     def _call(self, header: str) -> Reading[str]:
-        num_calls = self._sink.num_calls
-        self._source.start_record()
-        try:
-            yield from self._arguments(header)
-        except MalformedError:
-            if self._sink.is_call_open:
-                self._sink.break_call()
-            rest = self._source.take_record()
-            self._sink.put_text(rest if self._sink.num_calls > num_calls else header + rest)
-        except EndOfTextError:
-            rest = self._source.take_record() + self._source.take_rest()
-            if self._sink.is_call_open:
-                self._sink.put_arguments(rest)
-            elif self._sink.num_calls == num_calls:
-                self._sink.put_text(header + rest)
-            raise
-        finally:
-            self._source.stop_record()
+        call = self._arguments(header)
+        yield from read_or_show(self._source, self._sink, header, call, is_syntax=lambda _: True)
         return (yield from self._body(self._sink.put_text))
 
     def _arguments(self, header: str) -> Reading[None]:
         recipient = _RECIPIENT.search(header)
         assert recipient is not None
         self._sink.check_name(recipient[1])
-        if (yield from self._source.spaces()) != "{":
-            raise MalformedError
-        transcoder = Transcoder(self._source, self._sink.put_arguments, JSON)
-        self._source.take_record()
-        self._sink.begin_call(recipient[1], transcoder.closing)
-        yield from transcoder.value()
-        self._sink.end_call()
+        yield from read_json_call(self._source, self._sink, recipient[1])
         yield from self._source.spaces()

@@ -1,13 +1,10 @@
 """Calls that are JSON objects with a name and arguments: Hermes, Qwen, Llama 3, Mistral's older form, Cohere, Phi."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
-from backends.output.calls.base import CallReader
-from backends.output.literals import JSON, Transcoder
+from backends.output.calls.base import CallReader, read_json_call, read_json_text
 from backends.output.sink import Sink
 from backends.output.source import MalformedError, Reading, Source, Tags
 from backends.output.values import json_type
@@ -45,15 +42,15 @@ class JsonSyntax(msgspec.Struct, frozen=True, kw_only=True):
         return (*self.openers, self.closer) if self.closer else self.openers
 
 
-class JsonCallReader(CallReader):
+class JsonCallReader(CallReader[JsonSyntax]):
     """Reads calls of a `JsonSyntax`.
 
     Objects may stand one behind the other (also with `;` between them, Llama's way) or in a list; the keys may come in
     any order, further keys are passed over. Arguments that come before the name are held back until it is known.
     """
 
-    def __init__(self, source: Source, sink: Sink, tools: Mapping[str, Mapping[str, Any]], syntax: JsonSyntax) -> None:
-        super().__init__(source, sink, tools)
+    def __init__(self, source: Source, sink: Sink, syntax: JsonSyntax) -> None:
+        super().__init__(source, sink, syntax)
         self.openers = syntax.openers
         self.bare_opener = "{" if syntax.can_be_bare else ""
         self._closer = Tags(syntax.closer) if syntax.closer else None
@@ -122,10 +119,12 @@ class _Object:
             raise MalformedError
         self._source.take_record()
         if not self._is_out:
-            self._put_whole(self._name, self._arguments or "{}")
+            self._sink.begin_call(self._name, lambda: "", model_id=self._id)
+            self._sink.put_arguments(self._arguments or "{}")
+            self._sink.end_call()
 
     def _pair(self, *, is_wrapped: bool) -> Reading[None]:
-        key = _string((yield from self._json()))
+        key = _string((yield from read_json_text(self._source)))
         if (yield from self._source.spaces()) != ":":
             raise MalformedError
         self._source.skip(1)
@@ -135,7 +134,7 @@ class _Object:
         elif key in _ARGUMENT_KEYS and not self._is_out:
             yield from self._take_arguments(char)
         else:
-            value = yield from self._json()
+            value = yield from read_json_text(self._source)
             if key in _NAME_KEYS and self._name is None:
                 self._name = _string(value)
                 self._sink.check_name(self._name)
@@ -144,29 +143,10 @@ class _Object:
 
     def _take_arguments(self, char: str) -> Reading[None]:
         if char != "{" or self._name is None:
-            self._arguments = _object_text((yield from self._json()))
+            self._arguments = _object_text((yield from read_json_text(self._source)))
             return
-        transcoder = Transcoder(self._source, self._sink.put_arguments, JSON)
-        self._source.take_record()
-        self._sink.begin_call(self._name, transcoder.closing, model_id=self._id)
         self._is_out = True
-        yield from transcoder.value()
-        self._sink.end_call()
-
-    def _put_whole(self, name: str, arguments: str) -> None:
-        self._sink.begin_call(name, lambda: "", model_id=self._id)
-        self._sink.put_arguments(arguments)
-        self._sink.end_call()
-
-    def _json(self) -> Reading[str]:
-        """Read any JSON value and return its text; the record keeps it."""
-        parts: list[str] = []
-        self._source.nest_record()
-        try:
-            yield from Transcoder(self._source, parts.append, JSON).value()
-        finally:
-            self._source.unnest_record()
-        return "".join(parts).strip()
+        yield from read_json_call(self._source, self._sink, self._name, self._id)
 
 
 def _string(text: str) -> str:

@@ -1,16 +1,26 @@
 """Calls with arguments in a language's literals: Python's (Llama 3.2 and 4, LFM2) and Gemma's own."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import msgspec
 
-from backends.output.calls.base import CallReader
-from backends.output.literals import PYTHON, Transcoder, bare_dialect
+from backends.output.calls.base import CallReader, SyntaxT
+from backends.output.literals import PYTHON, Dialect, Transcoder, bare_dialect
 from backends.output.sink import Sink
 from backends.output.source import MalformedError, Reading, Source, Tags
 
 _CALL = Tags("call:")
+
+
+class _LiteralCallReader(CallReader[SyntaxT]):
+    def _call(self, opener: str, closer: str, pair: str, dialect: Dialect) -> Reading[None]:
+        """Read a name and, between brackets, keys and values with `pair` between them."""
+        name = yield from self._name()
+        if (yield from self._source.spaces()) != opener:
+            raise MalformedError
+        self._source.skip(1)
+        transcoder = Transcoder(self._source, self._sink.put_arguments, dialect)
+        self._sink.begin_call(name, transcoder.closing)
+        yield from transcoder.body(closer, pair)
+        self._sink.end_call()
 
 
 class PythonicSyntax(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,13 +40,11 @@ class PythonicSyntax(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(text for text in (self.opener, self.closer) if text)
 
 
-class PythonicCallReader(CallReader):
+class PythonicCallReader(_LiteralCallReader[PythonicSyntax]):
     """Reads calls of a `PythonicSyntax`."""
 
-    def __init__(
-        self, source: Source, sink: Sink, tools: Mapping[str, Mapping[str, Any]], syntax: PythonicSyntax
-    ) -> None:
-        super().__init__(source, sink, tools)
+    def __init__(self, source: Source, sink: Sink, syntax: PythonicSyntax) -> None:
+        super().__init__(source, sink, syntax)
         self.openers = (syntax.opener,) if syntax.opener else ()
         self.bare_opener = "" if syntax.opener else "["
         self._closer = Tags(syntax.closer) if syntax.closer else None
@@ -47,7 +55,8 @@ class PythonicCallReader(CallReader):
             raise MalformedError
         self._source.skip(1)
         while True:
-            yield from self._call()
+            yield from self._source.spaces()
+            yield from self._call("(", ")", "=", PYTHON)
             char = yield from self._source.spaces()
             if char not in ",]":
                 raise MalformedError
@@ -58,17 +67,6 @@ class PythonicCallReader(CallReader):
         if self._closer is not None:
             yield from self._source.spaces()
             yield from self._source.accept(self._closer)
-
-    def _call(self) -> Reading[None]:
-        yield from self._source.spaces()
-        name = yield from self._name()
-        if (yield from self._source.spaces()) != "(":
-            raise MalformedError
-        self._source.skip(1)
-        transcoder = Transcoder(self._source, self._sink.put_arguments, PYTHON)
-        self._sink.begin_call(name, transcoder.closing)
-        yield from transcoder.body(")", "=")
-        self._sink.end_call()
 
 
 class GemmaSyntax(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,11 +86,11 @@ class GemmaSyntax(msgspec.Struct, frozen=True, kw_only=True):
         return (self.opener, self.closer, self.mark)
 
 
-class GemmaCallReader(CallReader):
+class GemmaCallReader(_LiteralCallReader[GemmaSyntax]):
     """Reads calls of a `GemmaSyntax`."""
 
-    def __init__(self, source: Source, sink: Sink, tools: Mapping[str, Mapping[str, Any]], syntax: GemmaSyntax) -> None:
-        super().__init__(source, sink, tools)
+    def __init__(self, source: Source, sink: Sink, syntax: GemmaSyntax) -> None:
+        super().__init__(source, sink, syntax)
         self.openers = (syntax.opener,)
         self._closer = Tags(syntax.closer)
         self._dialect = bare_dialect(syntax.mark)
@@ -101,13 +99,6 @@ class GemmaCallReader(CallReader):
         """Read one call."""
         yield from self._source.spaces()
         yield from self._source.expect(_CALL)
-        name = yield from self._name()
-        if (yield from self._source.spaces()) != "{":
-            raise MalformedError
-        self._source.skip(1)
-        transcoder = Transcoder(self._source, self._sink.put_arguments, self._dialect)
-        self._sink.begin_call(name, transcoder.closing)
-        yield from transcoder.body("}", ":")
-        self._sink.end_call()
+        yield from self._call("{", "}", ":", self._dialect)
         yield from self._source.spaces()
         yield from self._source.accept(self._closer)

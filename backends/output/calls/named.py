@@ -1,15 +1,13 @@
 """Calls that are a name and a JSON object behind it: Mistral's newer form, DeepSeek, Kimi K2."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
-from backends.output.calls.base import MAX_NAME_CHARS, NAME_RUN, CallReader
+from backends.output.calls.base import MAX_NAME_CHARS, NAME_RUN, CallReader, read_json_call
 from backends.output.calls.json_objects import JsonCallReader, JsonSyntax
 from backends.output.sink import Sink
-from backends.output.source import MalformedError, Reading, Source, Tags
+from backends.output.source import Reading, Source, Tags
 
 _ID_RUN = re.compile(r"[A-Za-z0-9]+")
 _INDEX_RUN = re.compile(r"[0-9]+")
@@ -32,18 +30,15 @@ class MistralSyntax(msgspec.Struct, frozen=True, kw_only=True):
         return (self.opener, self.id_mark, self.arguments_mark)
 
 
-class MistralCallReader(CallReader):
+class MistralCallReader(CallReader[MistralSyntax]):
     """Reads both of Mistral's forms: the name before the arguments, or a list of objects behind one opener."""
 
-    def __init__(
-        self, source: Source, sink: Sink, tools: Mapping[str, Mapping[str, Any]], syntax: MistralSyntax
-    ) -> None:
-        super().__init__(source, sink, tools)
+    def __init__(self, source: Source, sink: Sink, syntax: MistralSyntax) -> None:
+        super().__init__(source, sink, syntax)
         self.openers = (syntax.opener,)
         self._marks = Tags(syntax.id_mark, syntax.arguments_mark)
-        self._id_mark = syntax.id_mark
         self._arguments_mark = Tags(syntax.arguments_mark)
-        self._objects = JsonCallReader(source, sink, tools, JsonSyntax(openers=self.openers))
+        self._objects = JsonCallReader(source, sink, JsonSyntax(openers=self.openers))
 
     def read(self) -> Reading[None]:
         """Read one call, or a list of them."""
@@ -52,10 +47,10 @@ class MistralCallReader(CallReader):
             return
         name = yield from self._name()
         call_id = None
-        if (yield from self._source.expect(self._marks)) == self._id_mark:
+        if (yield from self._source.expect(self._marks)) == self._syntax.id_mark:
             call_id = yield from self._source.word(_ID_RUN, _MAX_ID_CHARS)
             yield from self._source.expect(self._arguments_mark)
-        yield from self._json_arguments(name, model_id=call_id)
+        yield from read_json_call(self._source, self._sink, name, call_id)
 
 
 class SectionSyntax(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,15 +76,12 @@ class SectionSyntax(msgspec.Struct, frozen=True, kw_only=True):
         return (self.section_open, self.section_close, self.call_open, self.call_close, self.arguments_mark)
 
 
-class SectionCallReader(CallReader):
+class SectionCallReader(CallReader[SectionSyntax]):
     """Reads calls of a `SectionSyntax`; the section's own tags may be missing."""
 
-    def __init__(
-        self, source: Source, sink: Sink, tools: Mapping[str, Mapping[str, Any]], syntax: SectionSyntax
-    ) -> None:
-        super().__init__(source, sink, tools)
+    def __init__(self, source: Source, sink: Sink, syntax: SectionSyntax) -> None:
+        super().__init__(source, sink, syntax)
         self.openers = (syntax.section_open, syntax.call_open)
-        self._syntax = syntax
         self._arguments_mark = Tags(syntax.arguments_mark)
         self._call_open = Tags(syntax.call_open)
         self._call_close = Tags(syntax.call_close)
@@ -121,13 +113,9 @@ class SectionCallReader(CallReader):
         self._sink.check_name(name)
         yield from self._source.spaces()
         yield from self._source.accept(_BLOCK_OPEN)
-        yield from self._json_arguments(name)
-        yield from self._close()
-
-    def _close(self) -> Reading[None]:
+        yield from read_json_call(self._source, self._sink, name)
         yield from self._source.spaces()
         yield from self._source.accept(_BLOCK_CLOSE)
         yield from self._source.spaces()
-        if not (yield from self._source.accept(self._call_close)):
-            raise MalformedError
+        yield from self._source.expect(self._call_close)
         self._source.take_record()

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from backends.output.calls.base import MAX_NAME_CHARS, CallReader
-from backends.output.literals import JSON, Transcoder, json_escaped
+from backends.output.calls.base import MAX_NAME_CHARS, CallReader, read_json_text
+from backends.output.literals import json_escaped
 from backends.output.sink import Sink
 from backends.output.source import SPACES, EndOfTextError, MalformedError, Reading, Source, Tags
 from backends.output.values import json_of, properties_of, types_of
@@ -31,15 +31,15 @@ class TaggedSyntax(msgspec.Struct, frozen=True, kw_only=True):
 
     block_open: str
     block_close: str
-    call_open: str
-    name_end: str
-    call_close: str
+    call_open: str = ""
+    name_end: str = ""
+    call_close: str = ""
     param_open: str
     param_name_end: str
-    value_open: str
+    value_open: str = ""
     value_close: str
-    has_newlines: bool
-    separator: str
+    has_newlines: bool = False
+    separator: str = "\n"
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -61,18 +61,15 @@ def _tags(*texts: str) -> Tags:
     return Tags(*(text for text in texts if text))
 
 
-class TaggedCallReader(CallReader):
+class TaggedCallReader(CallReader[TaggedSyntax]):
     """Reads calls of a `TaggedSyntax`.
 
     Strings go out as they come, other values when they are whole: read as JSON where the tool's schema allows it.
     """
 
-    def __init__(
-        self, source: Source, sink: Sink, tools: Mapping[str, Mapping[str, Any]], syntax: TaggedSyntax
-    ) -> None:
-        super().__init__(source, sink, tools)
+    def __init__(self, source: Source, sink: Sink, syntax: TaggedSyntax) -> None:
+        super().__init__(source, sink, syntax)
         self.openers = (syntax.block_open, syntax.call_open) if syntax.call_open else (syntax.block_open,)
-        self._syntax = syntax
         self._call_open = _tags(syntax.call_open)
         self._param_or_end = _tags(syntax.param_open, syntax.call_close or syntax.block_close)
         self._block_close = Tags(syntax.block_close)
@@ -107,7 +104,7 @@ class TaggedCallReader(CallReader):
         self._sink.put_arguments("{")
         self._separator = ""
         try:
-            yield from self._parameters(self._tools[name])
+            yield from self._parameters(self._sink.tools[name])
         except EndOfTextError:
             # What is left is the beginning of a tag: syntax. Values have gone out.
             self._source.take_rest()
@@ -175,16 +172,12 @@ class TaggedCallReader(CallReader):
 
     def _json_value(self, close: Tags) -> Reading[str | None]:
         """Return the JSON that comes before the close tag; None = something else does, which the record has."""
-        parts: list[str] = []
-        self._source.nest_record()
         try:
-            yield from Transcoder(self._source, parts.append, JSON).value()
+            text = yield from read_json_text(self._source)
         except MalformedError:
             return None
-        finally:
-            self._source.unnest_record()
         yield from self._source.spaces()
-        return "".join(parts) if (yield from self._source.accept(close)) else None
+        return text if (yield from self._source.accept(close)) else None
 
     def _put_string(self, text: str) -> None:
         self._source.take_record()

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from backends.output import formats
 from backends.output.formats import OutputFormat, ReasoningTags, ToolSyntax
-from backends.output.parser import create_parser
-from backends.wire.output import Output, OutputParser, ToolCallDelta
+from backends.output.parser import OutputParser, create_parser
+from backends.wire.output import Output, ToolCallDelta
 from backends.wire.request import OutputSpec, Tool, ToolUse
 
 WEATHER_SCHEMA: dict[str, Any] = {
@@ -42,7 +42,7 @@ CHANNEL = ReasoningTags("<|channel>thought", "<channel|>")
 
 
 def format_of(tools: ToolSyntax, reasoning: ReasoningTags | None = THINK) -> OutputFormat:
-    return OutputFormat(reasoning=reasoning, tools=tools, has_tool_template=True, visible_control_texts=frozenset())
+    return OutputFormat(reasoning=reasoning, tools=tools, has_tool_template=True, visible_control_ids={})
 
 
 HERMES = format_of(formats.HERMES)

@@ -78,14 +78,14 @@ def test_only_the_formats_own_control_tokens_are_visible() -> None:
         "[INST]": 7,
     }
     fmt = detect_format(SHOWS_TOOLS + "<tool_call> </think>", control_ids)
-    assert fmt.visible_control_texts == {"<tool_call>", "</tool_call>", "<think>", "</think>"}
+    assert fmt.visible_control_ids.keys() == {"<tool_call>", "</tool_call>", "<think>", "</think>"}
 
 
 def test_a_control_token_that_only_begins_a_tag_is_visible() -> None:
     fmt = detect_format(
         SHOWS_TOOLS + "<|tool_call> <channel|>", {"<|channel>": 1, "<channel|>": 2, '<|"|>': 3, "<|turn>": 4}
     )
-    assert fmt.visible_control_texts == {"<|channel>", "<channel|>", '<|"|>'}
+    assert fmt.visible_control_ids.keys() == {"<|channel>", "<channel|>", '<|"|>'}
 
 
 @pytest.mark.parametrize(

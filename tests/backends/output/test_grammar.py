@@ -88,13 +88,13 @@ def with_visible(fmt: OutputFormat, control_ids: dict[str, int]) -> OutputFormat
         reasoning=fmt.reasoning,
         tools=fmt.tools,
         has_tool_template=True,
-        visible_control_texts=frozenset(control_ids),
+        visible_control_ids=control_ids,
     )
 
 
 def answers(fmt: OutputFormat, use: ToolUse, *, has_controls: bool) -> list[str]:
     control_ids = control_ids_of(fmt) if has_controls else {}
-    grammar = tool_grammar(with_visible(fmt, control_ids), use, control_ids)
+    grammar = tool_grammar(with_visible(fmt, control_ids), use)
     closers = CLOSERS + ((fmt.reasoning.close.encode(),) if fmt.reasoning else ())
     found = [Walk(grammar, list(control_ids), seed, closers).answer() for seed in range(NUM_ANSWERS)]
     ended = [answer for answer in found if answer is not None]
@@ -165,7 +165,7 @@ def is_admitted(grammar: str, text: str) -> bool:
     ],
 )
 def test_a_grammar_admits_what_the_schema_allows_and_nothing_else(family: str, answer: str, *, expected: bool) -> None:
-    grammar = tool_grammar(FORMATS[family], ToolUse(TOOLS, choice=ToolChoice.REQUIRED), {})
+    grammar = tool_grammar(FORMATS[family], ToolUse(TOOLS, choice=ToolChoice.REQUIRED))
     assert is_admitted(grammar, answer) is expected
 
 
@@ -179,19 +179,19 @@ def test_schemas_that_refer_to_themselves_are_followed() -> None:
     tool = Tool("now", {"type": "object", "properties": {"root": {"$ref": "#/$defs/Node"}}, "$defs": {"Node": node}})
     use = ToolUse((tool,), choice=ToolChoice.REQUIRED)
     for family in ("hermes", "gemma4", "pythonic", "glm"):
-        tool_grammar(FORMATS[family], use, {})
+        tool_grammar(FORMATS[family], use)
     answer = '<|tool_call>call:now{root:{name:<|"|>a<|"|>,children:[{name:<|"|>b<|"|>}]}}<tool_call|>'
-    assert is_admitted(tool_grammar(FORMATS["gemma4"], use, {}), answer)
+    assert is_admitted(tool_grammar(FORMATS["gemma4"], use), answer)
 
 
 @pytest.mark.parametrize(("family", "key"), [("qwen_coder", "a>b"), ("glm", "a<b"), ("pythonic", "a b"), ("glm", "")])
 def test_a_property_that_the_format_cannot_write_is_refused_by_name(family: str, key: str) -> None:
     tool = Tool("now", {"type": "object", "properties": {key: {"type": "string"}}})
     with pytest.raises(ConstraintError, match="now"):
-        tool_grammar(format_of(FORMATS[family].tools), ToolUse((tool,), choice=ToolChoice.REQUIRED), {})
+        tool_grammar(format_of(FORMATS[family].tools), ToolUse((tool,), choice=ToolChoice.REQUIRED))
 
 
 def test_a_name_that_is_not_among_the_tools_is_refused() -> None:
     with pytest.raises(ConstraintError, match="nothing") as caught:
-        tool_grammar(FORMATS["hermes"], ToolUse(TOOLS, choice=ToolChoice.REQUIRED, named="nothing"), {})
+        tool_grammar(FORMATS["hermes"], ToolUse(TOOLS, choice=ToolChoice.REQUIRED, named="nothing"))
     assert caught.value.param == "tool_choice"

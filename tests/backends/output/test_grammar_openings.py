@@ -30,8 +30,8 @@ def compiler() -> Iterator[ConstraintCompiler]:
 def grammar_of(
     fmt: OutputFormat, thinking: Thinking, *, has_text: bool = True, has_calls: bool = False
 ) -> AnswerGrammar:
-    calls = Constraint(ConstraintKind.LARK, tool_grammar(fmt, NOW, {}), "tools") if has_calls else None
-    return AnswerGrammar(NUMBER if has_text else None, calls, answer_opening(fmt, {}, thinking))
+    calls = Constraint(ConstraintKind.LARK, tool_grammar(fmt, NOW), "tools") if has_calls else None
+    return AnswerGrammar(NUMBER if has_text else None, calls, answer_opening(fmt, thinking))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_thinking_comes_first_as_the_prompt_has_left_it(
 def test_a_tag_that_is_a_control_token_opens_and_closes_as_such(compiler: ConstraintCompiler) -> None:
     control_ids = {"<think>": 256, "</think>": 257}
     fmt = formats.detect_format("<think> </think>", control_ids)
-    opening = answer_opening(fmt, control_ids, Thinking.POSSIBLE)
+    opening = answer_opening(fmt, Thinking.POSSIBLE)
     matcher = matcher_of(compiler, AnswerGrammar(NUMBER, opening=opening))
     assert matches(matcher, [256, *b"hm", 257, *b"\n12"])
     assert not matches(matcher, [256, *b"hm</think>12"])

@@ -4,7 +4,7 @@ import pytest
 
 from backends.errors import PromptError, UnsupportedByModelError
 from backends.fake.engine import FakeTokenizer
-from backends.output.answer import RunningAnswer, TokenText
+from backends.output.answer import RunningAnswer
 from backends.prompting.intake import Intake
 from backends.prompting.renderer import ChatRenderer
 from backends.sequence import Sequence
@@ -55,7 +55,7 @@ def test_the_end_tells_the_tokens_where_they_are_wanted(*, is_wanted: bool) -> N
     tokenizer = FakeTokenizer()
     message = Generate(1, TextPrompt("ab"), SequenceSpec(SamplingParams(), wants_token_ids=is_wanted))
     sequence = Sequence(1, [97, 98], 2, 5, SamplingParams())
-    generation = RunningAnswer(message, sequence, TokenText(tokenizer), None, 0.0)
+    generation = RunningAnswer(message, sequence, tokenizer, None, 0.0)
     sequence.token_ids.append(IM_END)
     (finished,) = (event for event in generation.on_token(IM_END, None, 1.0) if isinstance(event, Finished))
     assert finished.end.token_ids == ([97, 98, IM_END] if is_wanted else None)
