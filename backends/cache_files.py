@@ -8,9 +8,8 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -77,7 +76,7 @@ def read_header(path: Path) -> CacheHeader | None:
     """Return what a file says of itself; None for what is no such file. The payload is not looked at."""
     try:
         with path.open("rb") as file:
-            return _read_header(file.read(len(MAGIC) + _LENGTH_BYTES), file.read)
+            return _read_header(file)
     except OSError:
         return None
 
@@ -91,7 +90,7 @@ def read_cache(path: Path, fingerprint: str, token_ids: list[int]) -> SavedCache
     """
     try:
         with path.open("rb") as file:
-            header = _read_header(file.read(len(MAGIC) + _LENGTH_BYTES), file.read)
+            header = _read_header(file)
             if header is None or header.fingerprint != fingerprint or not header.token_ids:
                 return None
             num_tokens = len(header.token_ids)
@@ -104,12 +103,13 @@ def read_cache(path: Path, fingerprint: str, token_ids: list[int]) -> SavedCache
     return SavedCache(num_tokens, payload) if _digest(payload) == header.digest else None
 
 
-def _read_header(start: bytes, read: Callable[[int], bytes]) -> CacheHeader | None:
+def _read_header(file: BinaryIO) -> CacheHeader | None:
+    start = file.read(len(MAGIC) + _LENGTH_BYTES)
     num_bytes = int.from_bytes(start[len(MAGIC) :], "little")
     if not start.startswith(MAGIC) or num_bytes > _MAX_HEADER_BYTES:
         return None
     try:
-        return msgspec.msgpack.decode(read(num_bytes), type=CacheHeader)
+        return msgspec.msgpack.decode(file.read(num_bytes), type=CacheHeader)
     except (msgspec.MsgspecError, UnicodeDecodeError):  # also what is cut off
         return None
 

@@ -1,5 +1,7 @@
 """The lazy factory of engines: only the chosen one's libraries are imported."""
 
+import msgspec
+
 from backends.base import Engine
 from backends.errors import EngineUnavailableError
 
@@ -15,28 +17,19 @@ def create_engine(name: str, options: str = "{}") -> Engine:
         EngineUnavailableError: There is no engine of that name, or its libraries cannot be imported here.
     """
     try:
-        return _create(name, options)
-    except (
-        ImportError,
-        OSError,
-        RuntimeError,
-    ) as exc:  # a missing wheel, a missing shared object, the loader's refusal
+        match name:
+            case "llamacpp":
+                from backends.llamacpp.engine import LlamaCppEngine  # noqa: PLC0415 - a worker loads one library
+
+                return LlamaCppEngine()
+            case "mlx":
+                from backends.mlx.engine import MLXEngine  # noqa: PLC0415 - a worker loads one library
+
+                return MLXEngine()
+            case "fake":
+                from backends.fake.engine import FakeEngine, FakeOptions  # noqa: PLC0415 - a worker loads one library
+
+                return FakeEngine(msgspec.json.decode(options, type=FakeOptions))
+    except (ImportError, OSError, RuntimeError) as exc:  # a missing wheel or shared object, the loader's refusal
         raise EngineUnavailableError(f"the {name} engine does not work here: {exc}; see `mlxr doctor`") from exc
-
-
-def _create(name: str, options: str) -> Engine:
-    match name:
-        case "llamacpp":
-            from backends.llamacpp.engine import LlamaCppEngine  # noqa: PLC0415 - a worker loads one library
-
-            return LlamaCppEngine()
-        case "mlx":
-            from backends.mlx.engine import MLXEngine  # noqa: PLC0415 - a worker loads one library
-
-            return MLXEngine()
-        case "fake":
-            from backends.fake.engine import FakeEngine  # noqa: PLC0415 - a worker loads one library
-
-            return FakeEngine.from_json(options)
-        case _:
-            raise EngineUnavailableError(f"there is no engine {name!r}; the engines are llamacpp and mlx")
+    raise EngineUnavailableError(f"there is no engine {name!r}; the engines are llamacpp and mlx")

@@ -16,7 +16,21 @@ Tree::
 Each class carries a stable `code` that crosses the process border and ends in the answer to the client.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+FOREIGN_ERRORS: Final = (
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What model code, tensor code, templates and file readers were seen to raise on bad models and on exhausted memory;
+no common base exists."""
 
 
 class BackendError(Exception):

@@ -1,20 +1,11 @@
 """One generation inside a worker: its tokens, how far they are computed, how the next one is drawn."""
 
 import dataclasses
-import enum
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from backends.wire.request import Priority, SamplingParams
-
-
-class SequenceState(enum.Enum):
-    """Where a sequence stands in the batch."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    PAUSED = "paused"
 
 
 class EmbeddingSpan(NamedTuple):
@@ -60,7 +51,6 @@ class Sequence:
     priority: Priority = Priority.INTERACTIVE
     session_id: str | None = None
     num_computed: int = 0
-    state: SequenceState = SequenceState.WAITING
     num_cached_tokens: int = 0
     spans: tuple[EmbeddingSpan, ...] = ()
 

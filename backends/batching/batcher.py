@@ -77,13 +77,7 @@ class Batcher:
         self._index = PrefixIndex()
         self._shared = SharedCells()
         self._capacity = Capacity(limits, self._live, self._retired, self._shared)
-        self._reuse = PrefixReuse(
-            self._index,
-            self._live,
-            self._retired,
-            can_cut_cache=limits.can_cut_cache,
-            prefers_live=limits.forks_share_cells,
-        )
+        self._reuse = PrefixReuse(limits, self._index, self._live, self._retired)
         self._forks: dict[int, Fork] = {}
         self._superseded: list[int] = []
         self._blocked: _Blocked | None = None

@@ -57,10 +57,8 @@ class SharedCells:
 
     def release(self, sequence_id: int) -> None:
         """Forget a sequence; what it shared stays with the others. Unknown ids are ignored."""
-        for span in self._spans.pop(sequence_id, []):
-            span.num_holders -= 1
-            if span.num_holders:
-                self.num_saved -= span.num_tokens
+        self.truncate(sequence_id, 0)
+        self._spans.pop(sequence_id, None)
 
     def truncate(self, sequence_id: int, num_tokens: int) -> None:
         """Forget what a sequence shares beyond its first `num_tokens`, >= 0; unknown ids are ignored."""
@@ -145,19 +143,14 @@ class Capacity:
         claimed = sum(len(member.sequence.token_ids) for member in self._live.residents)
         return self._limits.num_cells - claimed + self._shared.num_saved
 
-    def num_free_beside(self, members: list[LiveSequence]) -> int:
-        """Return the cells that would be free if only these sequences had any."""
-        claimed = sum(len(member.sequence.token_ids) for member in members)
-        num_saved = self._shared.num_saved_among(member.sequence.sequence_id for member in members)
-        return self._limits.num_cells - claimed + num_saved
-
     def has_room(self, member: LiveSequence, beginning: CachedPrefix, others: list[LiveSequence]) -> bool:
         """Tell whether a waiting sequence fits beside these live ones; retired ones give it their slot."""
         if len(others) >= self._limits.num_slots:
             return False
+        other_ids = {other.sequence.sequence_id for other in others}
         num_tokens = len(member.sequence.token_ids)
         if self._limits.forks_share_cells and beginning.source_id is not None:
-            other_ids = {other.sequence.sequence_id for other in others}
             num_tokens -= self._shared.num_held_by(other_ids, beginning.source_id, beginning.num_tokens)
         num_growing = sum(not other.is_paused for other in others)
-        return num_tokens + GROWTH_TOKENS * num_growing <= self.num_free_beside(others)
+        num_claimed = sum(len(other.sequence.token_ids) for other in others) - self._shared.num_saved_among(other_ids)
+        return num_tokens + GROWTH_TOKENS * num_growing <= self._limits.num_cells - num_claimed

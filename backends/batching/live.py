@@ -10,7 +10,7 @@ import dataclasses
 import operator
 
 from backends.batching.prefix_index import Match
-from backends.sequence import Sequence, SequenceState
+from backends.sequence import Sequence
 from backends.wire.request import Priority
 
 SLICE_TOKENS = 32
@@ -31,6 +31,7 @@ class LiveSequence:
         arrival: Its number in the order of coming.
         held_since: When it came, went on, or last computed; seconds of a monotonic clock.
         is_resident: Whether it has a slot and cells; it waits otherwise.
+        is_paused: Whether its client takes nothing.
         is_awaiting: Whether it waits for a beginning that another one is computing.
         refused_ids: Sequences that it cannot begin with although their tokens are the same.
         matches_version: Of which version of the index; None = it has none.
@@ -40,16 +41,12 @@ class LiveSequence:
     arrival: int
     held_since: float
     is_resident: bool = False
+    is_paused: bool = False
     num_slice_tokens: int = 0
     is_awaiting: bool = False
     refused_ids: set[int] = dataclasses.field(default_factory=set)
     matches: list[Match] = dataclasses.field(default_factory=list)
     matches_version: int | None = None
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether its client takes nothing."""
-        return self.sequence.state is SequenceState.PAUSED
 
     @property
     def is_urgent(self) -> bool:
@@ -109,7 +106,6 @@ class LiveSequences:
         self.waiting.remove(member)
         bisect.insort(self.residents, member, key=_BY_ARRIVAL)
         member.is_resident = True
-        member.sequence.state = SequenceState.RUNNING
 
     def send_back(self, member: LiveSequence) -> None:
         """Let a resident sequence wait again, with nothing computed."""
@@ -117,23 +113,20 @@ class LiveSequences:
         bisect.insort(self.waiting, member, key=_BY_ARRIVAL)
         member.is_resident = False
         member.matches_version = None
-        sequence = member.sequence
-        sequence.num_computed = sequence.num_cached_tokens = 0
-        if not member.is_paused:
-            sequence.state = SequenceState.WAITING
+        member.sequence.num_computed = member.sequence.num_cached_tokens = 0
 
     def pause(self, sequence_id: int) -> None:
         """Leave a sequence out; unknown ids are ignored."""
         member = self._members.get(sequence_id)
         if member is not None:
-            member.sequence.state = SequenceState.PAUSED
+            member.is_paused = True
             member.num_slice_tokens = 0
 
     def resume(self, sequence_id: int, now: float) -> None:
         """Let a paused sequence take part again, at its old place; others are ignored."""
         member = self._members.get(sequence_id)
         if member is not None and member.is_paused:
-            member.sequence.state = SequenceState.RUNNING if member.is_resident else SequenceState.WAITING
+            member.is_paused = False
             member.held_since = now
 
     def queue(self) -> list[LiveSequence]:

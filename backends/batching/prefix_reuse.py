@@ -7,6 +7,7 @@ the step's prefill tokens anyway.
 from collections.abc import Collection
 from typing import NamedTuple
 
+from backends.base import BatchLimits
 from backends.batching.live import LiveSequence, LiveSequences
 from backends.batching.prefix_index import Match, PrefixIndex
 from backends.batching.retired import RetiredCaches
@@ -33,25 +34,16 @@ class CachedPrefix(NamedTuple):
 class PrefixReuse:
     """Asks the index and the books of who holds what.
 
-    Args:
-        can_cut_cache: Whether a beginning of a cache can be taken; without it, only a retired sequence's whole cache.
-        prefers_live: Whether a live sequence is the better source where both have as much: its cells can be shared.
+    Without `can_cut_cache` only a retired sequence's whole cache can be a beginning. Where two have as much, a live one
+    is the better source if its cells can be shared.
     """
 
-    def __init__(
-        self,
-        index: PrefixIndex,
-        live: LiveSequences,
-        retired: RetiredCaches,
-        *,
-        can_cut_cache: bool,
-        prefers_live: bool,
-    ) -> None:
+    def __init__(self, limits: BatchLimits, index: PrefixIndex, live: LiveSequences, retired: RetiredCaches) -> None:
         self._index = index
         self._live = live
         self._retired = retired
-        self._can_cut_cache = can_cut_cache
-        self._prefers_live = prefers_live
+        self._can_cut_cache = limits.can_cut_cache
+        self._prefers_live = limits.forks_share_cells
 
     def best_for(self, member: LiveSequence, ahead_ids: Collection[int]) -> CachedPrefix:
         """Return the longest beginning.

@@ -18,7 +18,7 @@ from backends.converting.convert_messages import ConvertReply
 from backends.converting.parity import read_parity
 from backends.converting.pre_tokenizers import correct_pre_tokenizer
 from backends.engines import create_engine
-from backends.errors import BackendError, LoadError
+from backends.errors import FOREIGN_ERRORS, BackendError, LoadError
 from backends.wire.messages import LoadSpec
 
 EXIT_ORPHANED = 3
@@ -62,16 +62,7 @@ def _convert_gguf(source: Path, out: Path, arguments: argparse.Namespace) -> Non
     except SystemExit as exc:
         if exc.code not in {None, 0}:
             raise LoadError("gguf2mlx refused the model") from exc
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        MemoryError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as exc:
+    except FOREIGN_ERRORS as exc:
         raise LoadError(f"gguf2mlx failed: {type(exc).__name__}: {exc}") from exc
     if arguments.pre is not None:
         correct_pre_tokenizer(out, arguments.pre)

@@ -6,7 +6,6 @@ It has a byte vocabulary, so its texts are real text, and obeys the same contrac
 import os
 import random
 import signal
-import struct
 import time
 import zlib
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import msgspec
 import numpy as np
 
 from backends.base import Engine, EngineInfo, InfillTokens, LoadedEngine, StepPlan, StepResult, Tokenizer
-from backends.embedding import Encoder, EncoderSpec
+from backends.embedding import Encoder, EncoderSpec, normalised
 from backends.errors import BackendError, EngineError, LoadError
 from backends.fake.caches import FakeCaches
 from backends.logits import Logits, LogitsEditor
@@ -119,11 +118,8 @@ class FakeEncoder(Encoder):
     def step(self, max_tokens: int, should_abort: Callable[[], bool]) -> bytes | None:
         """Take the time of the next tokens."""
         num_tokens = min(max_tokens, len(self._token_ids) - self._num_done)
-        end = time.monotonic() + num_tokens * self._s_per_token
-        while (left := end - time.monotonic()) > 0:
-            time.sleep(min(_SLICE_S, left))
-            if should_abort():
-                return None
+        if _is_given_up(num_tokens * self._s_per_token, should_abort):
+            return None
         self._num_done += num_tokens
         return self._vector() if self._num_done == len(self._token_ids) else None
 
@@ -132,9 +128,7 @@ class FakeEncoder(Encoder):
 
     def _vector(self) -> bytes:
         generator = random.Random(f"{self._spec.pooling} {self._token_ids}")  # noqa: S311 - not cryptography
-        numbers = [generator.gauss(0.0, 1.0) for _ in range(VECTOR_WIDTH)]
-        norm = sum(number * number for number in numbers) ** 0.5
-        return struct.pack(f"<{VECTOR_WIDTH}f", *(number / norm for number in numbers))
+        return normalised(np.array([generator.gauss(0.0, 1.0) for _ in range(VECTOR_WIDTH)], np.float32))
 
 
 class FakeEngine(Engine):
@@ -144,11 +138,6 @@ class FakeEngine(Engine):
 
     def __init__(self, options: FakeOptions | None = None) -> None:
         self._options = options or FakeOptions()
-
-    @classmethod
-    def from_json(cls, options: str) -> "FakeEngine":
-        """Build from the worker's command line."""
-        return cls(msgspec.json.decode(options, type=FakeOptions))
 
     def info(self) -> EngineInfo:
         """Return fixed facts."""
@@ -240,7 +229,7 @@ class LoadedFake(LoadedEngine):
         for chunk in plan.chunks:
             if chunk.samples:
                 self._commit_faults(chunk.sequence.num_output_tokens)
-        if self._sleep(duration_s, should_abort):
+        if _is_given_up(duration_s, should_abort):
             return StepResult(was_aborted=True)
         for chunk in plan.chunks:
             sequence_id = chunk.sequence.sequence_id
@@ -263,14 +252,6 @@ class LoadedFake(LoadedEngine):
     def close(self) -> None:
         """Drop the ballast."""
         self._ballast = b""
-
-    def _sleep(self, duration_s: float, should_abort: Callable[[], bool]) -> bool:
-        end = time.monotonic() + duration_s
-        while (left := end - time.monotonic()) > 0:
-            time.sleep(min(_SLICE_S, left))
-            if should_abort():
-                return True
-        return False
 
     def _commit_faults(self, num_output_tokens: int) -> None:
         if num_output_tokens == self._options.crash_at_token:
@@ -310,6 +291,16 @@ class LoadedFake(LoadedEngine):
         if sequence.num_output_tokens == self._options.answer_tokens:
             logits[_IM_END] = _END_LEAD
         return logits
+
+
+def _is_given_up(duration_s: float, should_abort: Callable[[], bool]) -> bool:
+    """Let time pass; tell whether it was cut short."""
+    end = time.monotonic() + duration_s
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(_SLICE_S, left))
+        if should_abort():
+            return True
+    return False
 
 
 def _greedy_choice(sequence: Sequence) -> int:

@@ -6,6 +6,7 @@ before a context is made.
 """
 
 import ctypes
+from typing import NamedTuple
 
 import llama_cpp
 
@@ -14,16 +15,15 @@ from backends.llamacpp.library import LibraryLog
 from backends.wire.messages import LoadSpec
 
 
-class LoraAdapter:
+class LoraAdapter(NamedTuple):
     """Belongs to its model, and is freed with it.
 
-    Args:
+    Attributes:
         pointer: A `llama_adapter_lora_p` of the library.
     """
 
-    def __init__(self, pointer: object, scale: float) -> None:
-        self._pointer = pointer
-        self._scale = scale
+    pointer: object
+    scale: float
 
     def apply_to(self, context: object) -> None:
         """Put it in force on a context, for everything that is computed from then on.
@@ -34,8 +34,8 @@ class LoraAdapter:
         Raises:
             EngineError: The library refused.
         """
-        adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(self._pointer)
-        scales = (ctypes.c_float * 1)(self._scale)
+        adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(self.pointer)
+        scales = (ctypes.c_float * 1)(self.scale)
         status = llama_cpp.llama_set_adapters_lora(context, adapters, 1, scales)
         if status != 0:
             raise EngineError(f"llama.cpp could not use the adapter: status {status}")

@@ -26,7 +26,7 @@ from backends.llamacpp.caches import (
 )
 from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids, pooling_of, sees_whole_texts
 from backends.llamacpp.library import LibraryLog
-from backends.llamacpp.sampler import LogitsReader, Sampler, create_sampler
+from backends.llamacpp.sampler import LogitsReader, Sampler
 from backends.llamacpp.threads import default_num_threads
 from backends.llamacpp.tokenizer import LlamaCppTokenizer
 from backends.logits import LogitsEditor
@@ -141,8 +141,7 @@ class LoadedLlamaCpp(LoadedEngine):
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Create the sequence's sampler; it gets a slot with its first chunk."""
-        sampler = create_sampler(sequence.sampling, self._reader)
-        self._live[sequence.sequence_id] = _Live(sequence, sampler, editor)
+        self._live[sequence.sequence_id] = _Live(sequence, Sampler(sequence.sampling, self._reader), editor)
 
     def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
         """Let both sequences hold the same cells; a retired one's state is put back into cells of the target's own.

@@ -1,6 +1,5 @@
 """How the tokens of one sequence are drawn from llama.cpp's logits: its own sampler chain, or the maximum."""
 
-import abc
 import ctypes
 import os
 import struct
@@ -20,18 +19,6 @@ It takes the logarithm of every probability; of a masked token's, which is 0, co
 _INT32_MAX = 2**31 - 1
 
 
-class Sampler(abc.ABC):
-    """Draws the tokens of one sequence."""
-
-    @abc.abstractmethod
-    def sample(self, context: object, index: int) -> int:
-        """Return the token drawn from the logits of the batch's `index`-th token."""
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Free what the library holds; idempotent."""
-
-
 class LogitsReader:
     """Shows the library's own buffer of logits."""
 
@@ -48,54 +35,36 @@ class LogitsReader:
         return np.ctypeslib.as_array(self._logits_type.from_address(ctypes.addressof(pointer.contents)))
 
 
-class GreedySampler(Sampler):
-    """The most likely token, of equal ones the first.
-
-    Not the library's greedy sampler: that one copies the whole vocabulary into an array of candidates for every token,
-    0.1 ms of the 6 ms that a token of a small model takes.
-    """
-
-    def __init__(self, reader: LogitsReader) -> None:
-        self._reader = reader
-
-    def sample(self, context: object, index: int) -> int:
-        """Return the index of the highest logit."""
-        return int(self._reader.row(context, index).argmax())
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class SamplerChain(Sampler):
+class Sampler:
     """Draws the tokens of one sequence; its random generator is its own, so a batch does not change the draws.
+
+    Greedy ones do without a chain: the library's greedy sampler copies the whole vocabulary into an array of candidates
+    for every token, 0.1 ms of the 6 ms that a token of a small model takes.
 
     Args:
         params: The order of the filters is the one documented there.
     """
 
-    def __init__(self, params: SamplingParams) -> None:
+    def __init__(self, params: SamplingParams, reader: LogitsReader) -> None:
+        self._reader = reader
+        self._chain: object = None
+        if params.is_greedy:
+            return
         self._chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         for sampler in _samplers(params):
             llama_cpp.llama_sampler_chain_add(self._chain, sampler)
 
     def sample(self, context: object, index: int) -> int:
-        """Draw from the logits of the batch's `index`-th token and tell the chain what was drawn."""
+        """Return the token drawn from the logits of the batch's `index`-th token; greedily, of equal ones the first."""
+        if self._chain is None:
+            return int(self._reader.row(context, index).argmax())
         return int(llama_cpp.llama_sampler_sample(self._chain, context, index))
 
     def close(self) -> None:
-        """Free the chain; idempotent."""
+        """Free what the library holds; idempotent."""
         if self._chain is not None:
             llama_cpp.llama_sampler_free(self._chain)
             self._chain = None
-
-
-def create_sampler(params: SamplingParams, reader: LogitsReader) -> Sampler:
-    """Return the sampler for one sequence.
-
-    Args:
-        params: How tokens are drawn.
-    """
-    return GreedySampler(reader) if params.is_greedy else SamplerChain(params)
 
 
 def _samplers(params: SamplingParams) -> list[ctypes.c_void_p]:

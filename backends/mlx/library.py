@@ -3,21 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from backends.errors import BackendError
-
-# What model code, tensor code and file readers were seen to raise on bad models and on exhausted memory; mlx itself
-# raises ValueError and RuntimeError. No common base exists.
-_FOREIGN_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+from backends.errors import FOREIGN_ERRORS, BackendError
 
 
 @contextlib.contextmanager
@@ -34,5 +20,5 @@ def mlx_errors(error_type: type[BackendError], action: str) -> Iterator[None]:
         yield
     except BackendError:
         raise
-    except _FOREIGN_ERRORS as exc:
+    except FOREIGN_ERRORS as exc:
         raise error_type(f"mlx could not {action}: {type(exc).__name__}: {exc}") from exc

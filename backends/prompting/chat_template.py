@@ -26,7 +26,7 @@ import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
 
-from backends.errors import PromptError, TemplateError
+from backends.errors import FOREIGN_ERRORS, PromptError, TemplateError
 
 RESERVED_VARIABLES = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
 """Variables of a template that a request's `chat_template_kwargs` cannot set."""
@@ -43,20 +43,9 @@ MAX_REPETITION = 1_000_000
 """Largest number used in a template: `'a' * 2e9` and `''.center(2e9)` take seconds and gigabytes."""
 
 
-# What templates were seen to raise beside Jinja's own errors, in their compilation (constants are folded there) and in
-# their rendering; no common base exists.
-_FOREIGN_ERRORS = (
-    jinja2.TemplateError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,  # RecursionError among them
-    SyntaxError,  # Python allows fewer nested blocks than Jinja
-    TypeError,
-    ValueError,
-)
+# From a template's compilation (constants are folded there) and from its rendering; SyntaxError because Python allows
+# fewer nested blocks than Jinja.
+_TEMPLATE_ERRORS = (jinja2.TemplateError, SyntaxError, *FOREIGN_ERRORS)
 
 
 class _RefusedError(jinja2.TemplateError):
@@ -131,7 +120,7 @@ class ChatTemplate:
             with _deadline(MAX_RENDER_S), _memory_bound(MAX_RENDER_BYTES):
                 self._template = environment.from_string(source)
                 self.variables = frozenset(jinja2.meta.find_undeclared_variables(environment.parse(source)))
-        except _FOREIGN_ERRORS as exc:
+        except _TEMPLATE_ERRORS as exc:
             raise TemplateError(f"the model's chat template is not valid: {_words(exc)}") from exc
         self._tokens = {"bos_token": bos_text, "eos_token": eos_text}
 
@@ -167,7 +156,7 @@ class ChatTemplate:
             raise PromptError(
                 f"the model's chat template refuses these messages: {_words(exc)}", param="messages"
             ) from exc
-        except _FOREIGN_ERRORS as exc:
+        except _TEMPLATE_ERRORS as exc:
             raise TemplateError(
                 f"the model's chat template failed on these messages: {_words(exc)}", param="messages"
             ) from exc

@@ -4,6 +4,7 @@ The template itself is rendered by `chat_template`; which parts of an answer are
 `backends.output`.
 """
 
+import functools
 import json
 from typing import Any, Final
 
@@ -45,15 +46,20 @@ class ChatRenderer:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._template: ChatTemplate | None = None
-        self._format: OutputFormat | None = None
 
-    @property
+    @functools.cached_property
     def format(self) -> OutputFormat:
         """How this model writes reasoning and tool calls."""
-        if self._format is None:
-            self._format = detect_format(self._tokenizer.chat_template, self._tokenizer.control_ids)
-        return self._format
+        return detect_format(self._tokenizer.chat_template, self._tokenizer.control_ids)
+
+    @functools.cached_property
+    def _template(self) -> ChatTemplate:
+        source = self._tokenizer.chat_template
+        if source is None:
+            raise TemplateError(
+                "this model has no chat template; use /v1/completions, or a model made for chat", param="messages"
+            )
+        return ChatTemplate(source, bos_text=self._tokenizer.bos_text, eos_text=self._tokenizer.eos_text)
 
     @property
     def _has_reasoning(self) -> bool:
@@ -80,7 +86,7 @@ class ChatRenderer:
             return self._render(prompt, moved)
 
     def _render(self, prompt: ChatPrompt, messages: list[dict[str, Any]]) -> Rendered:
-        template = self._chat_template()
+        template = self._template
         variables = self._variables(prompt, template)
         tools = prompt.tools
         if "tools" not in template.variables:
@@ -113,16 +119,6 @@ class ChatRenderer:
                 param="messages",
             )
         return text + beginning
-
-    def _chat_template(self) -> ChatTemplate:
-        if self._template is None:
-            source = self._tokenizer.chat_template
-            if source is None:
-                raise TemplateError(
-                    "this model has no chat template; use /v1/completions, or a model made for chat", param="messages"
-                )
-            self._template = ChatTemplate(source, bos_text=self._tokenizer.bos_text, eos_text=self._tokenizer.eos_text)
-        return self._template
 
     def _variables(self, prompt: ChatPrompt, template: ChatTemplate) -> dict[str, Any]:
         variables = dict(prompt.template_kwargs)

@@ -8,7 +8,6 @@ from backends.base import BatchLimits, Chunk, StepPlan
 from backends.batching.batcher import Fork
 from backends.batching.live import SLICE_TOKENS
 from backends.batching.prefill_budget import SHORT_PREFILL_TOKENS
-from backends.sequence import SequenceState
 from backends.wire.request import Priority
 from tests.support.cell_engine import Driven, sequence_of
 
@@ -192,7 +191,7 @@ class TestShortage:
         while not driven.evicted:
             driven.step()
         assert driven.evicted == [2]
-        assert (new.state, new.num_computed) == (SequenceState.WAITING, 0)
+        assert (driven.batcher.num_waiting, new.num_computed) == (1, 0)
         driven.add(sequence_of(3, 5, 5))
         while 1 in driven.live:
             assert 3 not in ids_of(driven.step()), "it is behind the second"
