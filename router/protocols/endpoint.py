@@ -85,6 +85,22 @@ class Api(msgspec.Struct, frozen=True):
     prefixes: tuple[str, ...] = ()
     read_by_type: tuple[Any, ...] = ()
 
+    def endpoint(self, method: Method, path: str, *types: Any, body: Any = None, **more: Any) -> "Declaration":
+        """Declare an endpoint: what decorates its handler.
+
+        Args:
+            path: As Litestar has it: `/v1/models/{model_id:path}`.
+            *types: Of the body of a 200, any of them; none = it has no body.
+            body: Type of the request's JSON, or a `Body`; None = none is read.
+            **more: Further attributes of `Endpoint`.
+        """
+        given = {
+            "answers": {200: Answer(types)},
+            "body": body if body is None or isinstance(body, Body) else Body(body),
+            **more,
+        }
+        return Declaration(Endpoint(api=self, method=method, path=path, **given))
+
     def get(self, path: str, *types: Any, **more: Any) -> "Declaration":
         """Declare an endpoint that answers a GET; arguments as of `endpoint`."""
         return self.endpoint("GET", path, *types, **more)
@@ -101,21 +117,9 @@ class Api(msgspec.Struct, frozen=True):
         """Declare an endpoint that answers a DELETE; arguments as of `endpoint`."""
         return self.endpoint("DELETE", path, *types, **more)
 
-    def endpoint(self, method: Method, path: str, *types: Any, body: Any = None, **more: Any) -> "Declaration":
-        """Declare an endpoint: what decorates its handler.
-
-        Args:
-            path: As Litestar has it: `/v1/models/{model_id:path}`.
-            *types: Of the body of a 200, any of them; none = it has no body.
-            body: Type of the request's JSON, or a `Body`; None = none is read.
-            **more: Further attributes of `Endpoint`.
-        """
-        given = {
-            "answers": {200: Answer(types)},
-            "body": body if body is None or isinstance(body, Body) else Body(body),
-            **more,
-        }
-        return Declaration(Endpoint(api=self, method=method, path=path, **given))
+    def inference(self, path: str, *types: Any, use: Use = "generate", **more: Any) -> "Declaration":
+        """Declare a POST that a model serves, as the request's headers want it; arguments as of `endpoint`."""
+        return self.post(path, *types, has_request_headers=True, use=use, **more)
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,11 +6,9 @@ Source: OpenAI API reference, "The model object", "Delete a fine-tuned model"; `
 changes, as other servers do.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 from msgspec import Meta
@@ -19,13 +17,12 @@ from registry.catalogue import Model
 from router.errors import ModelInUseError
 from router.http.asgi import json_reply
 from router.models.adapters import find_adapters
-from router.models.making import ModelMaking
 from router.protocols.anthropic.answer_schemas import ModelInfo, ModelPage
 from router.protocols.anthropic.models import VERSION_HEADER, model_info, model_page
 from router.protocols.endpoint import Parameter
 from router.protocols.openai.answer_schemas import DeletedModel, ModelList, ModelObject
 from router.protocols.openai.api import OPENAI_API
-from router.protocols.serving import RequestService
+from router.protocols.parts import AnyRequest, MakingPart, ServingPart
 
 _PAGE: Final = (
     Parameter(
@@ -35,11 +32,9 @@ _PAGE: Final = (
     Parameter(name="before_id", type=str, what="Id of the model behind the page, with anthropic-version."),
 )
 
-_AnyRequest = Request[Any, Any, Any]
-
 
 @OPENAI_API.get("/v1/models", ModelList, ModelPage, query=_PAGE)
-async def list_models(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+async def list_models(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """List the models, in Anthropic's shape for clients that send anthropic-version."""
     models = serving.models.list()
     if VERSION_HEADER in request.headers:
@@ -48,7 +43,7 @@ async def list_models(request: _AnyRequest, serving: NamedDependency[RequestServ
 
 
 @OPENAI_API.get("/v1/models/{model_id:path}", ModelObject, ModelInfo)
-async def get_model(request: _AnyRequest, model_id: FromPath[str], serving: NamedDependency[RequestService]) -> ASGIApp:
+async def get_model(request: AnyRequest, model_id: FromPath[str], serving: ServingPart) -> ASGIApp:
     """Describe a model, perhaps with an adapter."""
     name, plus, adapter = model_id.removeprefix("/").partition("+")
     model = serving.models.get(name)
@@ -59,9 +54,7 @@ async def get_model(request: _AnyRequest, model_id: FromPath[str], serving: Name
 
 
 @OPENAI_API.delete("/v1/models/{model_id:path}", DeletedModel)
-async def delete_model(
-    model_id: FromPath[str], serving: NamedDependency[RequestService], making: NamedDependency[ModelMaking]
-) -> ASGIApp:
+async def delete_model(model_id: FromPath[str], serving: ServingPart, making: MakingPart) -> ASGIApp:
     """Remove a model that is not loaded."""
     name = serving.models.get(model_id.removeprefix("/")).name
     for worker in serving.supervisor.workers:

@@ -5,7 +5,7 @@ finds the same one that was sent before, and sends what its encoder writes. Not 
 """
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
@@ -15,7 +15,7 @@ from backends.wire.prompts import Prompt
 from backends.wire.questions import CountTokens, Question, TokenCount
 from router.config import Config, CurrentConfig
 from router.http.asgi import json_reply
-from router.http.body import read_body
+from router.http.body import read_body, read_json
 from router.http.dialect import OPENAI, Dialect
 from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import EventStream, until_disconnect
@@ -29,6 +29,8 @@ from router.requests.headers import RequestHeaders, read_headers
 from router.requests.register import AnswerEncoder, RequestRegister, RunningRequest, whole_answer
 from router.requests.resend import fingerprint
 from router.workers.supervisor import Supervisor
+
+StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 
 class Answering(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,13 +81,21 @@ class RequestService:
         """Why the last edit of the config file was refused, or None."""
         return self._current_config.error
 
+    async def read(self, request: Request[Any, Any, Any], struct_type: type[StructT]) -> StructT:
+        """Read a request's body as JSON; errors as of `read_json`."""
+        return await read_json(request, struct_type, limit_bytes=self.config.server.max_body_bytes)
+
+    async def read_raw(self, request: Request[Any, Any, Any]) -> bytes:
+        """Read a request's body as it comes; errors as of `read_body`."""
+        return await read_body(request.scope, request.receive, limit_bytes=self.config.server.max_body_bytes)
+
     async def arrive(self, request: Request[Any, Any, Any]) -> Arrival:
         """Read a request's body and headers.
 
         Raises:
             RouterError: The body cannot be read, or a header has a value that it cannot have.
         """
-        raw = await read_body(request.scope, request.receive, limit_bytes=self.config.server.max_body_bytes)
+        raw = await self.read_raw(request)
         return Arrival(
             request=request,
             raw=raw,

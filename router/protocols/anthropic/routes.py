@@ -4,10 +4,8 @@ The headers `anthropic-version` and `anthropic-beta` are labels: there is one ve
 fields what it wants. Keys (`x-api-key`, `Authorization`) are accepted and not looked at, like everywhere.
 """
 
-from typing import Any, Final
+from typing import Final
 
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from router.http.asgi import json_reply
@@ -19,23 +17,14 @@ from router.protocols.anthropic.request import anthropic_answering, prompt_for
 from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
 from router.protocols.endpoint import Stream
 from router.protocols.fields.support import decode_body
-from router.protocols.serving import RequestService
+from router.protocols.parts import AnyRequest, ServingPart
 
 REQUEST_ID_HEADER: Final = b"request-id"
 """Where Anthropic's clients look for the request's id."""
 
-_AnyRequest = Request[Any, Any, Any]
 
-
-@ANTHROPIC_API.post(
-    "/v1/messages",
-    AnswerMessage,
-    body=MessagesRequest,
-    stream=Stream(SSE, (StreamEvent,)),
-    has_request_headers=True,
-    use="generate",
-)
-async def create_message(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+@ANTHROPIC_API.inference("/v1/messages", AnswerMessage, body=MessagesRequest, stream=Stream(SSE, (StreamEvent,)))
+async def create_message(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Answer a conversation."""
     arrival = await serving.arrive(request)
     running = serving.start_or_rejoin(arrival, lambda: anthropic_answering(serving, arrival))
@@ -43,10 +32,8 @@ async def create_message(request: _AnyRequest, serving: NamedDependency[RequestS
     return await serving.reply(arrival, running, dialect=ANTHROPIC_ERRORS, headers=own)
 
 
-@ANTHROPIC_API.post(
-    "/v1/messages/count_tokens", InputTokens, body=CountRequest, has_request_headers=True, use="generate"
-)
-async def count_message_tokens(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+@ANTHROPIC_API.inference("/v1/messages/count_tokens", InputTokens, body=CountRequest)
+async def count_message_tokens(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Count a conversation's tokens."""
     arrival = await serving.arrive(request)
     body = decode_body(arrival.raw, CountRequest)

@@ -8,10 +8,8 @@ import time
 from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
@@ -32,7 +30,7 @@ from router.protocols.batches.objects import DeletedFile, FileList, FileObject
 from router.protocols.batches.uploads import FileForm, Form, take_form
 from router.protocols.endpoint import AFTER, BINARY, FORM, ORDER, Answer, Body, Parameter, page_limit
 from router.protocols.openai.api import OPENAI_API
-from router.protocols.serving import RequestService
+from router.protocols.parts import AnyRequest, BatchesPart, ServingPart
 from router.work_errors import FileInUseError, FileNotFoundHereError
 
 _FILES: Final = (AFTER, page_limit(10_000), ORDER, Parameter(name="purpose", type=str, what="Only files of this one."))
@@ -47,9 +45,7 @@ _MAX_DIGITS: Final = 12
 
 
 @OPENAI_API.post("/v1/files", FileObject, body=Body(FileForm, FORM))
-async def upload_file(
-    request: Request[Any, Any, Any], serving: NamedDependency[RequestService], batches: NamedDependency[Batches]
-) -> ASGIApp:
+async def upload_file(request: AnyRequest, serving: ServingPart, batches: BatchesPart) -> ASGIApp:
     """Take a file."""
     limits = serving.config.batches
     num_kept = sum(file.num_bytes for file in await batches.store.call(lambda store: store.files()))
@@ -73,7 +69,7 @@ async def upload_file(
 
 
 @OPENAI_API.get("/v1/files", FileList, query=_FILES)
-async def list_files(request: Request[Any, Any, Any], batches: NamedDependency[Batches]) -> ASGIApp:
+async def list_files(request: AnyRequest, batches: BatchesPart) -> ASGIApp:
     """List files."""
     after, limit, others = limits_of(
         request, ("after", "limit", "order", "purpose"), max_limit=MAX_LIMIT, default=MAX_LIMIT
@@ -90,13 +86,13 @@ async def list_files(request: Request[Any, Any, Any], batches: NamedDependency[B
 
 
 @OPENAI_API.get("/v1/files/{file_id:str}", FileObject)
-async def get_file(file_id: FromPath[str], batches: NamedDependency[Batches]) -> ASGIApp:
+async def get_file(file_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     """Describe a file."""
     return json_reply(FileObject.of(await _found(batches, file_id)))
 
 
 @OPENAI_API.get("/v1/files/{file_id:str}/content", answers={200: Answer((bytes,), BINARY)})
-async def get_file_content(file_id: FromPath[str], batches: NamedDependency[Batches]) -> ASGIApp:
+async def get_file_content(file_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     """Send a file."""
     file = await _found(batches, file_id)
     return EventStream(
@@ -108,7 +104,7 @@ async def get_file_content(file_id: FromPath[str], batches: NamedDependency[Batc
 
 
 @OPENAI_API.delete("/v1/files/{file_id:str}", DeletedFile)
-async def delete_file(file_id: FromPath[str], batches: NamedDependency[Batches]) -> ASGIApp:
+async def delete_file(file_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     """Delete a file that no running batch needs."""
     file = await _found(batches, file_id)
     for batch in await batches.store.call(lambda store: store.unfinished()):
@@ -120,7 +116,7 @@ async def delete_file(file_id: FromPath[str], batches: NamedDependency[Batches])
 
 
 def limits_of(
-    request: Request[Any, Any, Any], known: tuple[str, ...], *, max_limit: int, default: int
+    request: AnyRequest, known: tuple[str, ...], *, max_limit: int, default: int
 ) -> tuple[str | None, int, dict[str, str]]:
     """Read the parameters of a list: what it begins after, how long it is, and the others.
 

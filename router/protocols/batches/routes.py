@@ -6,11 +6,9 @@ Source: OpenAI API reference, "Batch".
 import re
 import secrets
 import time
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 from msgspec import Meta
@@ -18,7 +16,6 @@ from msgspec import Meta
 from router.config.background import MAX_KEPT_S
 from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
-from router.http.body import read_json
 from router.jobs.batches.base import Batch, FailurePolicy
 from router.jobs.batches.runner import Batches
 from router.protocols.batches.file_routes import FILE_ROUTES, limits_of
@@ -26,7 +23,7 @@ from router.protocols.batches.objects import BatchList, BatchObject, EndList
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import AFTER, Parameter, page_limit
 from router.protocols.openai.api import OPENAI_API
-from router.protocols.serving import RequestService
+from router.protocols.parts import AnyRequest, BatchesPart, ServingPart
 from router.work_errors import BatchNotFoundError, FileNotFoundHereError
 
 _PLACE: Final = Parameter(
@@ -61,11 +58,9 @@ class BatchRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 @OPENAI_API.post("/v1/batches", BatchObject, body=BatchRequest)
-async def create_batch(
-    request: Request[Any, Any, Any], serving: NamedDependency[RequestService], batches: NamedDependency[Batches]
-) -> ASGIApp:
+async def create_batch(request: AnyRequest, serving: ServingPart, batches: BatchesPart) -> ASGIApp:
     """Begin a batch."""
-    body = await read_json(request, BatchRequest, limit_bytes=serving.config.server.max_body_bytes)
+    body = await serving.read(request, BatchRequest)
     window_s = window_seconds(body.completion_window)
     file = await batches.store.call(lambda store: store.file(body.input_file_id))
     if file is None:
@@ -92,7 +87,7 @@ async def create_batch(
 
 
 @OPENAI_API.get("/v1/batches", BatchList, query=(AFTER, page_limit(100)))
-async def list_batches(request: Request[Any, Any, Any], batches: NamedDependency[Batches]) -> ASGIApp:
+async def list_batches(request: AnyRequest, batches: BatchesPart) -> ASGIApp:
     """List batches."""
     after, limit, _ = limits_of(request, ("after", "limit"), max_limit=100, default=20)
     found = await batches.store.call(lambda store: [(each, store.tally(each.batch_id)) for each in store.batches()])
@@ -103,21 +98,19 @@ async def list_batches(request: Request[Any, Any, Any], batches: NamedDependency
 
 
 @OPENAI_API.get("/v1/batches/{batch_id:str}", BatchObject)
-async def get_batch(batch_id: FromPath[str], batches: NamedDependency[Batches]) -> ASGIApp:
+async def get_batch(batch_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     """Describe a batch."""
     return json_reply(await _shown(batches, await _found(batches, batch_id)))
 
 
 @OPENAI_API.post("/v1/batches/{batch_id:str}/cancel", BatchObject)
-async def cancel_batch(batch_id: FromPath[str], batches: NamedDependency[Batches]) -> ASGIApp:
+async def cancel_batch(batch_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     """Let a batch come to its end early."""
     return json_reply(await _shown(batches, await batches.cancel(await _found(batches, batch_id))))
 
 
 @MLXR_API.get("/v1/mlxr/batches/{batch_id:str}/ends", EndList, query=(_PLACE,))
-async def list_ends(
-    request: Request[Any, Any, Any], batch_id: FromPath[str], batches: NamedDependency[Batches]
-) -> ASGIApp:
+async def list_ends(request: AnyRequest, batch_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     """List the lines of a batch that have ended."""
     text = request.query_params.get("after", "0")
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):

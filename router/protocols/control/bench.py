@@ -1,10 +1,8 @@
 """Routes of benchmarks: start one and follow it, end it, look at those of before."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
@@ -15,16 +13,13 @@ from router.bench.figures.summary import BenchRun, summed_up
 from router.bench.plan.contestants import contestants_of
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.scenarios import chosen_scenarios
-from router.config.instance import ServerFacts
 from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
-from router.http.body import read_json
 from router.http.streaming import SSE
-from router.jobs.benches import BenchRuns
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Parameter, Stream, page_limit
 from router.protocols.jobs import job_stream
-from router.protocols.serving import RequestService
+from router.protocols.parts import AnyRequest, BenchesPart, ServerPart, ServingPart
 
 _MODEL: Final = Parameter(name="model", type=str, what="Only runs of this one.")
 
@@ -51,14 +46,9 @@ class BenchStopResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @MLXR_API.post("/v1/mlxr/bench", body=BenchOptions, answers={}, stream=Stream(SSE, (BenchEvent,)))
-async def start_bench(
-    request: Request[Any, Any, Any],
-    serving: NamedDependency[RequestService],
-    benches: NamedDependency[BenchRuns],
-    server: NamedDependency[ServerFacts],
-) -> ASGIApp:
+async def start_bench(request: AnyRequest, serving: ServingPart, benches: BenchesPart, server: ServerPart) -> ASGIApp:
     """Measure; the answer is a stream of events."""
-    options = await read_json(request, BenchOptions, limit_bytes=serving.config.server.max_body_bytes)
+    options = await serving.read(request, BenchOptions)
     contestants_of(options.model, options.contestants, serving.models.get)
     chosen_scenarios(options)
     follower = benches.start(options, url=server.url)
@@ -66,7 +56,7 @@ async def start_bench(
 
 
 @MLXR_API.post("/v1/mlxr/bench/stop", BenchStopResponse)
-async def stop_bench(benches: NamedDependency[BenchRuns]) -> ASGIApp:
+async def stop_bench(benches: BenchesPart) -> ASGIApp:
     """End the benchmark that runs."""
     stopped = benches.running
     if not benches.stop():
@@ -75,7 +65,7 @@ async def stop_bench(benches: NamedDependency[BenchRuns]) -> ASGIApp:
 
 
 @MLXR_API.get("/v1/mlxr/bench", BenchList, query=(_MODEL, page_limit(MAX_LIMIT)))
-async def list_benches(request: Request[Any, Any, Any], benches: NamedDependency[BenchRuns]) -> ASGIApp:
+async def list_benches(request: AnyRequest, benches: BenchesPart) -> ASGIApp:
     """List benchmarks, newest first."""
     model = request.query_params.get("model")
     limit = _limit(request.query_params.get("limit"))
@@ -83,7 +73,7 @@ async def list_benches(request: Request[Any, Any, Any], benches: NamedDependency
 
 
 @MLXR_API.get("/v1/mlxr/bench/{bench_id:str}", BenchRun)
-async def get_bench(bench_id: FromPath[str], benches: NamedDependency[BenchRuns]) -> ASGIApp:
+async def get_bench(bench_id: FromPath[str], benches: BenchesPart) -> ASGIApp:
     """Give one benchmark."""
     return json_reply(summed_up(await benches.record(bench_id)))
 

@@ -1,22 +1,19 @@
 """Routes of conversions: start one and follow it, stop it."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 from msgspec import Meta
 
 from router.http.asgi import json_reply
-from router.http.body import read_json
 from router.http.streaming import SSE
-from router.jobs.conversions import ConversionEvent, ModelConversions
+from router.jobs.conversions import ConversionEvent
 from router.jobs.convert.report import Bits, ConversionOptions, Dtype, GroupSize
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Stream
 from router.protocols.jobs import job_stream
-from router.protocols.serving import RequestService
+from router.protocols.parts import AnyRequest, ConversionsPart, ServingPart
 
 ModelName = Annotated[str, Meta(min_length=1, max_length=128)]
 
@@ -53,26 +50,18 @@ class ConvertCancelResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @MLXR_API.post("/v1/mlxr/models/convert", body=ConvertRequest, answers={}, stream=Stream(SSE, (ConversionEvent,)))
-async def convert_model(
-    request: Request[Any, Any, Any],
-    serving: NamedDependency[RequestService],
-    conversions: NamedDependency[ModelConversions],
-) -> ASGIApp:
+async def convert_model(request: AnyRequest, serving: ServingPart, conversions: ConversionsPart) -> ASGIApp:
     """Make the MLX form of a model; the answer is a stream of events."""
-    body = await read_json(request, ConvertRequest, limit_bytes=serving.config.server.max_body_bytes)
+    body = await serving.read(request, ConvertRequest)
     options = ConversionOptions(bits=body.bits, group_size=body.group_size, dtype=body.dtype, name=body.name)
     follower = await conversions.start(body.model, options, is_forced=body.force)
     return job_stream(follower, keepalive_s=serving.config.server.keepalive_s)
 
 
 @MLXR_API.post("/v1/mlxr/models/convert/cancel", ConvertCancelResponse, body=ConvertCancelRequest)
-async def cancel_conversion(
-    request: Request[Any, Any, Any],
-    serving: NamedDependency[RequestService],
-    conversions: NamedDependency[ModelConversions],
-) -> ASGIApp:
+async def cancel_conversion(request: AnyRequest, serving: ServingPart, conversions: ConversionsPart) -> ASGIApp:
     """Stop what is being made of a model."""
-    body = await read_json(request, ConvertCancelRequest, limit_bytes=serving.config.server.max_body_bytes)
+    body = await serving.read(request, ConvertCancelRequest)
     name = serving.models.get(body.model).name
     return json_reply(ConvertCancelResponse(model=name, cancelled=await conversions.cancel(name)))
 

@@ -1,10 +1,8 @@
 """Routes of pulls: start one and follow it, list them, pause, resume and cancel them."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 from msgspec import Meta
@@ -16,13 +14,12 @@ from registry.pull import PullOptions
 from registry.pull.events import PullEvent
 from registry.pull_record import PullInfo
 from router.http.asgi import json_reply
-from router.http.body import read_json
 from router.http.streaming import SSE
-from router.jobs.pulls import PullAccess, PullList
+from router.jobs.pulls import PullList
 from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Stream
 from router.protocols.jobs import job_stream
-from router.protocols.serving import RequestService
+from router.protocols.parts import AnyRequest, PullsPart, ServingPart
 
 MAX_PULL_ID_DIGITS = 15
 
@@ -43,30 +40,28 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 @MLXR_API.post("/v1/mlxr/models/pull", body=PullRequest, answers={}, stream=Stream(SSE, (PullEvent,)))
-async def pull_model(
-    request: Request[Any, Any, Any], serving: NamedDependency[RequestService], pulls: NamedDependency[PullAccess]
-) -> ASGIApp:
+async def pull_model(request: AnyRequest, serving: ServingPart, pulls: PullsPart) -> ASGIApp:
     """Pull a model; the answer is a stream of events."""
-    body = await read_json(request, PullRequest, limit_bytes=serving.config.server.max_body_bytes)
+    body = await serving.read(request, PullRequest)
     options = PullOptions(engine=body.engine, vision=body.vision, name=body.name)
     follower = await pulls.get().start(body.reference, options)
     return job_stream(follower, keepalive_s=serving.config.server.keepalive_s)
 
 
 @MLXR_API.get("/v1/mlxr/models/pulls", PullList)
-async def list_pulls(pulls: NamedDependency[PullAccess]) -> ASGIApp:
+async def list_pulls(pulls: PullsPart) -> ASGIApp:
     """List all pulls, oldest first."""
     return json_reply(PullList(await pulls.get().list_pulls()))
 
 
 @MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/pause", PullInfo)
-async def pause_pull(pull_id: FromPath[str], pulls: NamedDependency[PullAccess]) -> ASGIApp:
+async def pause_pull(pull_id: FromPath[str], pulls: PullsPart) -> ASGIApp:
     """Stop a pull; what came is kept."""
     return json_reply(await pulls.get().pause(_number(pull_id)))
 
 
 @MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/resume", PullInfo)
-async def resume_pull(pull_id: FromPath[str], pulls: NamedDependency[PullAccess]) -> ASGIApp:
+async def resume_pull(pull_id: FromPath[str], pulls: PullsPart) -> ASGIApp:
     """Go on with a pull."""
     owner, number = pulls.get(), _number(pull_id)
     await (await owner.resume(number)).aclose()
@@ -74,7 +69,7 @@ async def resume_pull(pull_id: FromPath[str], pulls: NamedDependency[PullAccess]
 
 
 @MLXR_API.post("/v1/mlxr/models/pulls/{pull_id:str}/cancel", PullInfo)
-async def cancel_pull(pull_id: FromPath[str], pulls: NamedDependency[PullAccess]) -> ASGIApp:
+async def cancel_pull(pull_id: FromPath[str], pulls: PullsPart) -> ASGIApp:
     """Stop a pull and throw away what came."""
     return json_reply(await pulls.get().cancel(_number(pull_id)))
 

@@ -1,20 +1,15 @@
 """Routes of mlxr's own API."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 from msgspec import Meta
 
 from registry.threads import in_thread
-from router.config.instance import ServerFacts
 from router.errors import InvalidRequestError, RequestNotFoundError
 from router.http.asgi import json_reply
-from router.http.body import read_json
-from router.models.keeper import ModelKeeper
 from router.protocols.choice import model_in_query
 from router.protocols.control.api import MLXR_API
 from router.protocols.control.bench import BENCH_ROUTES
@@ -24,10 +19,9 @@ from router.protocols.control.explain import MAX_TOKENS, Explanation, explain, r
 from router.protocols.control.pulls import PULL_ROUTES
 from router.protocols.control.requests import request_status
 from router.protocols.control.status import health, status
-from router.protocols.endpoint import MODEL, Endpoint, Parameter
+from router.protocols.endpoint import MODEL, Parameter
 from router.protocols.fields.json_types import JSONObject
-from router.protocols.openapi import ApiDocument
-from router.protocols.serving import RequestService
+from router.protocols.parts import AnyRequest, DocumentPart, EndpointsPart, KeeperPart, ServerPart, ServingPart
 from router.status import CancelResponse, Health, RequestList, Status, StopResponse
 
 _Tokens = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
@@ -55,23 +49,21 @@ class OpenAPIDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 @MLXR_API.get("/health", Health)
-async def get_health(serving: NamedDependency[RequestService]) -> ASGIApp:
+async def get_health(serving: ServingPart) -> ASGIApp:
     """Answer at once, whatever the engines do."""
     return json_reply(health(serving))
 
 
 @MLXR_API.get("/v1/mlxr/status", Status)
-async def get_status(
-    serving: NamedDependency[RequestService], server: NamedDependency[ServerFacts], keeper: NamedDependency[ModelKeeper]
-) -> ASGIApp:
+async def get_status(serving: ServingPart, server: ServerPart, keeper: KeeperPart) -> ASGIApp:
     """Tell what runs, waits, and was loaded."""
     return json_reply(status(serving, server, keeper))
 
 
 @MLXR_API.post("/v1/mlxr/models/stop", StopResponse, body=StopRequest)
-async def stop_model(request: Request[Any, Any, Any], serving: NamedDependency[RequestService]) -> ASGIApp:
+async def stop_model(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Unload a model."""
-    body = await read_json(request, StopRequest, limit_bytes=serving.config.server.max_body_bytes)
+    body = await serving.read(request, StopRequest)
     model_request = serving.models.model_request(body.model, None)
     if model_request.engine is not None:
         raise InvalidRequestError(f"model: a model is unloaded from any engine; write '{model_request.label}'", "model")
@@ -87,11 +79,7 @@ async def stop_model(request: Request[Any, Any, Any], serving: NamedDependency[R
 
 
 @MLXR_API.get("/v1/mlxr/capabilities", CapabilityReport, query=(MODEL,))
-async def get_capabilities(
-    request: Request[Any, Any, Any],
-    serving: NamedDependency[RequestService],
-    endpoints: NamedDependency[tuple[Endpoint, ...]],
-) -> ASGIApp:
+async def get_capabilities(request: AnyRequest, serving: ServingPart, endpoints: EndpointsPart) -> ASGIApp:
     """Tell what is honoured."""
     reference = model_in_query(request.query_params)
     if reference is None:
@@ -104,13 +92,13 @@ async def get_capabilities(
 
 
 @MLXR_API.get("/v1/mlxr/requests", RequestList)
-async def list_requests(serving: NamedDependency[RequestService]) -> ASGIApp:
+async def list_requests(serving: ServingPart) -> ASGIApp:
     """List the requests that run or wait."""
     return json_reply(RequestList([request_status(serving, running) for running in serving.requests]))
 
 
 @MLXR_API.post("/v1/mlxr/requests/{request_id:str}/cancel", CancelResponse)
-async def cancel_request(request_id: FromPath[str], serving: NamedDependency[RequestService]) -> ASGIApp:
+async def cancel_request(request_id: FromPath[str], serving: ServingPart) -> ASGIApp:
     """End a request."""
     running = serving.requests.get(request_id)
     if running is None:
@@ -121,7 +109,7 @@ async def cancel_request(request_id: FromPath[str], serving: NamedDependency[Req
 
 
 @MLXR_API.get("/v1/mlxr/engine/explain", Explanation, query=_EXPLAINED)
-async def explain_engine(request: Request[Any, Any, Any], serving: NamedDependency[RequestService]) -> ASGIApp:
+async def explain_engine(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Tell which engine would serve a request, and why."""
     reference = model_in_query(request.query_params)
     if not reference:
@@ -131,7 +119,7 @@ async def explain_engine(request: Request[Any, Any, Any], serving: NamedDependen
 
 
 @(MLXR_API.get("/schema", OpenAPIDocument) | MLXR_API.get("/schema/openapi.json", OpenAPIDocument))
-async def get_document(document: NamedDependency[ApiDocument]) -> ASGIApp:
+async def get_document(document: DocumentPart) -> ASGIApp:
     """Describe the API: this document."""
     return json_reply(await in_thread(lambda: document.text))
 

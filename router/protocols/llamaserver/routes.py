@@ -1,16 +1,12 @@
 """Routes of llama-server's introspection. Whatever takes the model's vocabulary or template is asked of its worker."""
 
-from typing import Any, Final
+from typing import Final
 
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from backends.wire.questions import ApplyTemplate, Describe, Description, Detokenize, Text, Tokenize, Tokens
-from router.config.instance import ServerFacts
 from router.errors import InvalidRequestError, UnavailableError
 from router.http.asgi import json_reply
-from router.http.body import read_json
 from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 from router.models.model_request import ModelRequest
 from router.protocols.choice import model_in_query, model_request_or_default, resident_workers
@@ -20,6 +16,7 @@ from router.protocols.llamaserver.api import LLAMASERVER_API
 from router.protocols.llamaserver.props import props_of, slots_of
 from router.protocols.llamaserver.schemas import DetokenizeRequest, TokenizeRequest
 from router.protocols.openai.counting import PromptRequest, read_chat
+from router.protocols.parts import AnyRequest, ServerPart, ServingPart
 from router.protocols.serving import RequestService
 from router.requests.headers import read_engine_header, read_load_header
 from router.workers.residency import ManagedWorker
@@ -27,14 +24,13 @@ from router.workers.residency import ManagedWorker
 _AUTOLOAD: Final = Parameter(name="autoload", type=bool, what="false = refuse where the model is not loaded.")
 _FAIL: Final = Parameter(name="fail_on_no_slot", type=bool, what="Answer 503 when no place is free.")
 
-_AnyRequest = Request[Any, Any, Any]
 _NO = frozenset({"false", "0", "no", "off"})
 
 
 @LLAMASERVER_API.post("/tokenize", answers.Tokenized, body=TokenizeRequest, use="generate")
-async def tokenize(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+async def tokenize(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """List a text's tokens."""
-    body = await read_json(request, TokenizeRequest, limit_bytes=serving.config.server.max_body_bytes)
+    body = await serving.read(request, TokenizeRequest)
     load = read_load_header(request.headers.get(LOAD_HEADER))
     model_request = model_request_or_default(
         serving, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), load=load
@@ -49,9 +45,9 @@ async def tokenize(request: _AnyRequest, serving: NamedDependency[RequestService
 
 
 @LLAMASERVER_API.post("/detokenize", answers.Detokenized, body=DetokenizeRequest, use="generate")
-async def detokenize(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+async def detokenize(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Write the text of tokens."""
-    body = await read_json(request, DetokenizeRequest, limit_bytes=serving.config.server.max_body_bytes)
+    body = await serving.read(request, DetokenizeRequest)
     load = read_load_header(request.headers.get(LOAD_HEADER))
     model_request = model_request_or_default(
         serving, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), load=load
@@ -62,7 +58,7 @@ async def detokenize(request: _AnyRequest, serving: NamedDependency[RequestServi
 
 
 @LLAMASERVER_API.post("/apply-template", answers.TemplateApplied, body=PromptRequest, use="generate")
-async def apply_template(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+async def apply_template(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Write a conversation as the model's template does."""
     model_request, prompt = await read_chat(request, serving)
     text = (await serving.ask_model(request, model_request, ApplyTemplate(prompt), prompt_param="messages")).answer
@@ -71,9 +67,7 @@ async def apply_template(request: _AnyRequest, serving: NamedDependency[RequestS
 
 
 @LLAMASERVER_API.get("/props", answers.Props, query=(MODEL, _AUTOLOAD), use="generate")
-async def get_props(
-    request: _AnyRequest, serving: NamedDependency[RequestService], server: NamedDependency[ServerFacts]
-) -> ASGIApp:
+async def get_props(request: AnyRequest, serving: ServingPart, server: ServerPart) -> ASGIApp:
     """Describe a model and the defaults of requests."""
     model = model_in_query(request.query_params)
     model_request = model_request_or_default(serving, model, read_engine_header(request.headers.get(ENGINE_HEADER)))
@@ -97,7 +91,7 @@ async def get_props(
 
 
 @LLAMASERVER_API.get("/slots", list[answers.Slot], query=(MODEL, _FAIL), use="generate")
-async def get_slots(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+async def get_slots(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """List the places in a loaded model's batch."""
     model = model_in_query(request.query_params)
     if model is None and not resident_workers(serving):

@@ -7,10 +7,7 @@ length. Returns error if false and context length is exceeded. Defaults to true"
 
 import secrets
 import time
-from typing import Any
 
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from router.http.asgi import json_reply
@@ -25,14 +22,13 @@ from router.protocols.ollama.durations import nanoseconds
 from router.protocols.ollama.loading import load_or_unload
 from router.protocols.ollama.requested_model import RequestedModel, requested_model
 from router.protocols.ollama.schemas import EmbeddingsRequest, EmbedRequest
+from router.protocols.parts import AnyRequest, ServingPart
 from router.protocols.serving import Arrival, RequestService
 from router.requests.embedding import Embeddings, EmbeddingWanted
 
-_AnyRequest = Request[Any, Any, Any]
 
-
-@OLLAMA_API.post("/api/embed", EmbedAnswer, body=EmbedRequest, has_request_headers=True, use="embed")
-async def embed(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+@OLLAMA_API.inference("/api/embed", EmbedAnswer, body=EmbedRequest, use="embed")
+async def embed(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Embed texts."""
     started_at = time.monotonic()
     arrival = await serving.arrive(request)
@@ -58,8 +54,8 @@ async def embed(request: _AnyRequest, serving: NamedDependency[RequestService]) 
     return json_reply(answer, headers=headers)
 
 
-@OLLAMA_API.post("/api/embeddings", EmbeddingAnswer, body=EmbeddingsRequest, has_request_headers=True, use="embed")
-async def embed_one(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+@OLLAMA_API.inference("/api/embeddings", EmbeddingAnswer, body=EmbeddingsRequest, use="embed")
+async def embed_one(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Embed one text."""
     arrival = await serving.arrive(request)
     body = decode_body(arrival.raw, EmbeddingsRequest)

@@ -1,12 +1,9 @@
 """Routes of Ollama's API for inference: decode, ask for a generation, encode. Routes about models: `models`."""
 
-from typing import Any, Final
+from typing import Final
 
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
-from router.config.instance import ServerFacts
 from router.http.asgi import BytesResponse, json_reply
 from router.http.streaming import NDJSON
 from router.models.targets import Purpose
@@ -22,9 +19,8 @@ from router.protocols.ollama.models.routes import MODEL_ROUTES
 from router.protocols.ollama.request import ollama_answering
 from router.protocols.ollama.requested_model import requested_model
 from router.protocols.ollama.schemas import ChatRequest, GenerateRequest
+from router.protocols.parts import AnyRequest, ServerPart, ServingPart
 from router.protocols.serving import RequestService
-
-_AnyRequest = Request[Any, Any, Any]
 
 API_VERSION: Final = "0.33.0"
 """Of Ollama's API that is spoken here: clients ask for a version to know what they may send."""
@@ -39,33 +35,21 @@ async def say_hello() -> ASGIApp:
 
 
 @OLLAMA_API.get("/api/version", answers.Version)
-async def get_version(server: NamedDependency[ServerFacts]) -> ASGIApp:
+async def get_version(server: ServerPart) -> ASGIApp:
     """Tell the version of the API."""
     return json_reply(answers.Version(API_VERSION, server.version))
 
 
-@OLLAMA_API.post(
-    "/api/chat",
-    answers.ChatLine,
-    body=ChatRequest,
-    stream=Stream(NDJSON, (answers.ChatLine,)),
-    has_request_headers=True,
-    use="generate",
-)
-async def chat(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+@OLLAMA_API.inference("/api/chat", answers.ChatLine, body=ChatRequest, stream=Stream(NDJSON, (answers.ChatLine,)))
+async def chat(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Answer a conversation; without messages, load or unload the model."""
     return await _serve(request, serving, ChatRequest)
 
 
-@OLLAMA_API.post(
-    "/api/generate",
-    answers.GenerateLine,
-    body=GenerateRequest,
-    stream=Stream(NDJSON, (answers.GenerateLine,)),
-    has_request_headers=True,
-    use="generate",
+@OLLAMA_API.inference(
+    "/api/generate", answers.GenerateLine, body=GenerateRequest, stream=Stream(NDJSON, (answers.GenerateLine,))
 )
-async def generate(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+async def generate(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Continue a text, or answer it; without one, load or unload the model."""
     return await _serve(request, serving, GenerateRequest)
 
@@ -73,7 +57,7 @@ async def generate(request: _AnyRequest, serving: NamedDependency[RequestService
 ROUTES: Final = (say_hello, get_version, chat, generate, embed, embed_one, *MODEL_ROUTES)
 
 
-async def _serve(request: _AnyRequest, serving: RequestService, schema: type[ChatRequest | GenerateRequest]) -> ASGIApp:
+async def _serve(request: AnyRequest, serving: RequestService, schema: type[ChatRequest | GenerateRequest]) -> ASGIApp:
     arrival = await serving.arrive(request)
     body = decode_body(arrival.raw, schema)
     asked = requested_model(serving, arrival, body, Purpose.GENERATE)

@@ -3,15 +3,10 @@
 Source: llama.cpp, tools/server/README.md, and OpenAI API reference, "Get input token counts", for the answer's shape.
 """
 
-from typing import Any
-
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from backends.wire.prompts import ChatPrompt
 from router.http.asgi import json_reply
-from router.http.body import read_body
 from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
@@ -22,10 +17,9 @@ from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.request import generation_for
 from router.protocols.openai.schemas import ChatRequest
+from router.protocols.parts import AnyRequest, ServingPart
 from router.protocols.serving import RequestService
 from router.requests.headers import RequestHeaders, read_engine_header, read_load_header
-
-_AnyRequest = Request[Any, Any, Any]
 
 
 class PromptRequest(ChatRequest, kw_only=True, forbid_unknown_fields=True):
@@ -35,16 +29,15 @@ class PromptRequest(ChatRequest, kw_only=True, forbid_unknown_fields=True):
 
 
 @OPENAI_API.post("/v1/chat/completions/input_tokens", InputTokens, body=PromptRequest, use="generate")
-async def count_input_tokens(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+async def count_input_tokens(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Count a conversation's tokens."""
     model_request, prompt = await read_chat(request, serving)
     return json_reply(InputTokens(await serving.count_tokens(request, model_request, prompt)))
 
 
-async def read_chat(request: _AnyRequest, serving: RequestService) -> tuple[ModelRequest, ChatPrompt]:
+async def read_chat(request: AnyRequest, serving: RequestService) -> tuple[ModelRequest, ChatPrompt]:
     """Read the body of a chat that is not to be answered, by the same rules as one that is."""
-    raw = await read_body(request.scope, request.receive, limit_bytes=serving.config.server.max_body_bytes)
-    body = decode_body(raw, PromptRequest)
+    body = decode_body(await serving.read_raw(request), PromptRequest)
     load = read_load_header(request.headers.get(LOAD_HEADER))
     model_request = model_request_or_default(
         serving, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), Purpose.GENERATE, load

@@ -8,8 +8,6 @@ import secrets
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 from msgspec import Meta
 
@@ -25,6 +23,7 @@ from router.protocols.openai.answer_schemas import Embedding, EmbeddingUsage
 from router.protocols.openai.answer_schemas import Embeddings as EmbeddingList
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.request import texts_or_tokens
+from router.protocols.parts import AnyRequest, ServingPart
 from router.protocols.serving import RequestService
 from router.requests.embedding import Embeddings, EmbeddingWanted
 from router.requests.headers import RequestHeaders
@@ -32,7 +31,6 @@ from router.requests.headers import RequestHeaders
 MAX_INPUTS = 2048
 """Source: OpenAI API reference, "Create embeddings": "any array must be 2048 dimensions or less"."""
 MAX_INPUT_TOKENS = 262_144
-_AnyRequest = Request[Any, Any, Any]
 
 
 class EmbeddingRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -50,8 +48,8 @@ class EmbeddingRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     user: str | None = None
 
 
-@OPENAI_API.post("/v1/embeddings", EmbeddingList, body=EmbeddingRequest, has_request_headers=True, use="embed")
-async def create_embeddings(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+@OPENAI_API.inference("/v1/embeddings", EmbeddingList, body=EmbeddingRequest, use="embed")
+async def create_embeddings(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Embed texts."""
     arrival = await serving.arrive(request)
     body, wanted = read_embedding_request(serving, arrival.raw, arrival.headers)

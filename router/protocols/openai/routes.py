@@ -1,10 +1,8 @@
 """Routes of the OpenAI API: decode, ask for a generation, encode."""
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from router.http.headers import PROGRESS_HEADER
@@ -23,34 +21,23 @@ from router.protocols.openai.progress import (
     wants_prefill_events,
 )
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
+from router.protocols.parts import AnyRequest, ServingPart
 from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.register import RunningRequest
 
-_AnyRequest = Request[Any, Any, Any]
 
-
-@OPENAI_API.post(
-    "/v1/chat/completions",
-    ChatCompletion,
-    body=ChatRequest,
-    stream=Stream(SSE, (ChatChunk, PrefillProgress)),
-    has_request_headers=True,
-    use="generate",
+@OPENAI_API.inference(
+    "/v1/chat/completions", ChatCompletion, body=ChatRequest, stream=Stream(SSE, (ChatChunk, PrefillProgress))
 )
-async def create_chat_completion(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+async def create_chat_completion(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Answer a conversation."""
     return await _serve(request, serving, ChatRequest)
 
 
-@OPENAI_API.post(
-    "/v1/completions",
-    TextCompletion,
-    body=CompletionRequest,
-    stream=Stream(SSE, (TextChunk, PrefillProgress)),
-    has_request_headers=True,
-    use="generate",
+@OPENAI_API.inference(
+    "/v1/completions", TextCompletion, body=CompletionRequest, stream=Stream(SSE, (TextChunk, PrefillProgress))
 )
-async def create_completion(request: _AnyRequest, serving: NamedDependency[RequestService]) -> ASGIApp:
+async def create_completion(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Continue texts."""
     return await _serve(request, serving, CompletionRequest)
 
@@ -59,7 +46,7 @@ ROUTES: Final = (create_chat_completion, create_completion, count_input_tokens, 
 
 
 async def _serve(
-    request: _AnyRequest, serving: RequestService, schema: type[ChatRequest | CompletionRequest]
+    request: AnyRequest, serving: RequestService, schema: type[ChatRequest | CompletionRequest]
 ) -> ASGIApp:
     """Answer with what the same request was already being given, or with a new generation."""
     arrival = await serving.arrive(request)

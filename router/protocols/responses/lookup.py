@@ -4,11 +4,9 @@ Source: OpenAI API reference, "Get a model response", "Delete a model response",
 items".
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 from msgspec import Meta
@@ -17,15 +15,14 @@ from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFie
 from router.http.asgi import json_reply
 from router.http.streaming import SSE, EventStream
 from router.jobs.background import FOLLOWABLE_S, BackgroundResponse, find_response
-from router.jobs.job import Jobs
 from router.protocols.endpoint import AFTER, ORDER, Parameter, Stream, page_limit
 from router.protocols.jobs import long_stream
+from router.protocols.parts import AnyRequest, ConversationsPart, JobsPart, ServingPart
 from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
 from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import chain_items
 from router.protocols.responses.request import check_include
 from router.protocols.serving import RequestService
-from router.stores.conversations import Conversations
 
 _ONE: Final = "/v1/responses/{response_id:str}"
 _INCLUDE: Final = Parameter(
@@ -58,11 +55,11 @@ class _Kind(msgspec.Struct):
 
 @RESPONSES_API.get(_ONE, Response, query=_FOLLOWED, stream=Stream(SSE, (StreamEvent,)))
 async def get_response(
-    request: Request[Any, Any, Any],
+    request: AnyRequest,
     response_id: FromPath[str],
-    serving: NamedDependency[RequestService],
-    conversations: NamedDependency[Conversations],
-    jobs: NamedDependency[Jobs],
+    serving: ServingPart,
+    conversations: ConversationsPart,
+    jobs: JobsPart,
 ) -> ASGIApp:
     """Return a response, or the events of one that runs in the background."""
     parameters = _parameters(request, ("include", "include[]", "include_obfuscation", "starting_after", "stream"))
@@ -89,9 +86,7 @@ async def get_response(
 
 
 @RESPONSES_API.delete(_ONE, DeletedResponse)
-async def delete_response(
-    response_id: FromPath[str], conversations: NamedDependency[Conversations], jobs: NamedDependency[Jobs]
-) -> ASGIApp:
+async def delete_response(response_id: FromPath[str], conversations: ConversationsPart, jobs: JobsPart) -> ASGIApp:
     """Forget a response; one that runs is cancelled."""
     running = find_response(jobs, response_id)
     if running is not None:
@@ -102,9 +97,7 @@ async def delete_response(
 
 
 @RESPONSES_API.post(f"{_ONE}/cancel", Response)
-async def cancel_response(
-    response_id: FromPath[str], conversations: NamedDependency[Conversations], jobs: NamedDependency[Jobs]
-) -> ASGIApp:
+async def cancel_response(response_id: FromPath[str], conversations: ConversationsPart, jobs: JobsPart) -> ASGIApp:
     """End a response that runs in the background."""
     running = find_response(jobs, response_id)
     if running is not None:
@@ -117,7 +110,7 @@ async def cancel_response(
 
 @RESPONSES_API.get(f"{_ONE}/input_items", InputItemList, query=(AFTER, _INCLUDE, page_limit(MAX_LIMIT), ORDER))
 async def list_input_items(
-    request: Request[Any, Any, Any], response_id: FromPath[str], conversations: NamedDependency[Conversations]
+    request: AnyRequest, response_id: FromPath[str], conversations: ConversationsPart
 ) -> ASGIApp:
     """List what a response was made from."""
     parameters = _parameters(request, ("after", "include", "include[]", "limit", "order"))
@@ -143,7 +136,7 @@ def event_stream(serving: RequestService, running: BackgroundResponse, after: in
     return long_stream(running.follow(after), keepalive_s=serving.config.server.keepalive_s, headers=headers)
 
 
-def _parameters(request: Request[Any, Any, Any], known: tuple[str, ...]) -> _Parameters:
+def _parameters(request: AnyRequest, known: tuple[str, ...]) -> _Parameters:
     parameters: _Parameters = {}
     for name, value in request.query_params.multi_items():
         if name not in known:

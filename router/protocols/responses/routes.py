@@ -1,10 +1,8 @@
 """Routes of the Responses API: create a response, count its input. The other ones are in `lookup`."""
 
 from collections.abc import AsyncGenerator
-from typing import Any, Final
+from typing import Final
 
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from backends.errors import BackendError
@@ -12,13 +10,13 @@ from registry.errors import RegistryError
 from router.errors import RouterError
 from router.http.asgi import json_reply
 from router.http.streaming import SSE
-from router.jobs.job import Jobs
 from router.models.targets import Purpose
 from router.protocols.choice import chosen_model, model_request_or_default
 from router.protocols.endpoint import Stream
 from router.protocols.fields.ranges import ModelReference
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.answer_schemas import InputTokens
+from router.protocols.parts import AnyRequest, ConversationsPart, JobsPart, ServingPart
 from router.protocols.responses.answer_schemas import Response, StreamEvent
 from router.protocols.responses.answering import (
     AskedResponse,
@@ -38,24 +36,13 @@ from router.protocols.responses.lookup import (
 )
 from router.protocols.responses.request import generation_for
 from router.protocols.responses.schemas import ResponseRequest
-from router.protocols.serving import Answering, RequestService
+from router.protocols.serving import Answering
 from router.requests.register import RunningRequest
-from router.stores.conversations import Conversations
 
 
-@RESPONSES_API.post(
-    "/v1/responses",
-    Response,
-    body=ResponseRequest,
-    stream=Stream(SSE, (StreamEvent,)),
-    has_request_headers=True,
-    use="generate",
-)
+@RESPONSES_API.inference("/v1/responses", Response, body=ResponseRequest, stream=Stream(SSE, (StreamEvent,)))
 async def create_response(
-    request: Request[Any, Any, Any],
-    serving: NamedDependency[RequestService],
-    conversations: NamedDependency[Conversations],
-    jobs: NamedDependency[Jobs],
+    request: AnyRequest, serving: ServingPart, conversations: ConversationsPart, jobs: JobsPart
 ) -> ASGIApp:
     """Answer, and keep the conversation to go on from."""
     arrival = await serving.arrive(request)
@@ -81,11 +68,7 @@ class CountedRequest(ResponseRequest, kw_only=True, forbid_unknown_fields=True):
 
 
 @RESPONSES_API.post("/v1/responses/input_tokens", InputTokens, body=CountedRequest, use="generate")
-async def count_response_tokens(
-    request: Request[Any, Any, Any],
-    serving: NamedDependency[RequestService],
-    conversations: NamedDependency[Conversations],
-) -> ASGIApp:
+async def count_response_tokens(request: AnyRequest, serving: ServingPart, conversations: ConversationsPart) -> ASGIApp:
     """Count a response's input tokens."""
     arrival = await serving.arrive(request)
     body = decode_body(arrival.raw, CountedRequest)

@@ -9,14 +9,11 @@ from contextlib import aclosing
 from typing import Any, Final
 
 import msgspec
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from registry.catalogue import Model
 from registry.errors import ModelNotFoundError
 from registry.threads import in_thread
-from router.http.body import read_json
 from router.http.streaming import NDJSON
 from router.jobs.pulls import PullAccess
 from router.models.directory import ModelDirectory
@@ -28,21 +25,16 @@ from router.protocols.ollama.models.pulls import lines_reply, pull_lines
 from router.protocols.ollama.models.recipe import Recipe, recipe_of
 from router.protocols.ollama.models.schemas import CreateRequest, StatusLine
 from router.protocols.ollama.names import model_named, model_of, names_to_make, pull_name_of
-from router.protocols.serving import RequestService
+from router.protocols.parts import AnyRequest, MakingPart, PullsPart, ServingPart
 
 _LAYERS: Final = ("template", "system", "messages", "license")
 """Settings that are layers of their own in Ollama; all others are the parameters' layer together."""
 
 
 @OLLAMA_API.post("/api/create", StatusLine, body=CreateRequest, stream=Stream(NDJSON, (StatusLine,)))
-async def create_model(
-    request: Request[Any, Any, Any],
-    serving: NamedDependency[RequestService],
-    making: NamedDependency[ModelMaking],
-    pulls: NamedDependency[PullAccess],
-) -> ASGIApp:
+async def create_model(request: AnyRequest, serving: ServingPart, making: MakingPart, pulls: PullsPart) -> ASGIApp:
     """Make a model."""
-    body = await read_json(request, CreateRequest, limit_bytes=serving.config.server.max_body_bytes)
+    body = await serving.read(request, CreateRequest)
     names = names_to_make(model_of(body.model, body.name))
     recipe = await in_thread(lambda: recipe_of(body))  # a template takes a while to compile
     lines = _creation(serving.models, making, pulls, names, recipe)

@@ -7,7 +7,6 @@ import time
 from typing import Final
 
 import msgspec
-from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from registry.catalogue import Artifact, Model
@@ -29,6 +28,7 @@ from router.protocols.ollama.models.details import (
     digest_of,
 )
 from router.protocols.ollama.names import display_name
+from router.protocols.parts import ServingPart
 from router.protocols.serving import RequestService
 from router.workers.residency import ManagedWorker
 
@@ -75,7 +75,7 @@ class LoadedAnswer(AnswerBody, frozen=True):
 
 
 @OLLAMA_API.get("/api/tags", TagsAnswer)
-async def list_models(serving: NamedDependency[RequestService]) -> ASGIApp:
+async def list_models(serving: ServingPart) -> ASGIApp:
     """List the models."""
     found = [(shown_artifact(serving.models, model), model) for model in serving.models.list()]
     shown = [(artifact, model) for artifact, model in found if artifact is not None]
@@ -84,7 +84,7 @@ async def list_models(serving: NamedDependency[RequestService]) -> ASGIApp:
 
 
 @OLLAMA_API.get("/api/ps", LoadedAnswer)
-async def list_loaded(serving: NamedDependency[RequestService]) -> ASGIApp:
+async def list_loaded(serving: ServingPart) -> ASGIApp:
     """List the models that are loaded."""
     by_target: dict[Target, list[ManagedWorker]] = {}
     for worker in resident_workers(serving):

@@ -7,11 +7,8 @@ command line. Not here: the transfer (`registry.pull`).
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Any
 
 import msgspec
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from registry import errors as registry_errors
@@ -20,7 +17,6 @@ from registry.pull import PullOptions
 from registry.pull.events import Failed, Stopped
 from router.errors import NotImplementedHereError, UnsupportedFieldError
 from router.http.asgi import json_reply
-from router.http.body import read_json
 from router.http.streaming import NDJSON, EventStream, until_disconnect
 from router.jobs.pulls import PullAccess
 from router.protocols.endpoint import Stream
@@ -29,18 +25,15 @@ from router.protocols.ollama.errors import OLLAMA_ERRORS
 from router.protocols.ollama.models.lines import PULLING_MANIFEST, PullLines
 from router.protocols.ollama.models.schemas import PullRequest, PushRequest, StatusLine
 from router.protocols.ollama.names import PullName, model_of, pull_name_of
-from router.protocols.serving import RequestService
+from router.protocols.parts import AnyRequest, PullsPart, ServingPart
 
-_ANY = Request[Any, Any, Any]
 _encoder = msgspec.json.Encoder()
 
 
 @OLLAMA_API.post("/api/pull", StatusLine, body=PullRequest, stream=Stream(NDJSON, (StatusLine,)))
-async def pull_model(
-    request: _ANY, serving: NamedDependency[RequestService], pulls: NamedDependency[PullAccess]
-) -> ASGIApp:
+async def pull_model(request: AnyRequest, serving: ServingPart, pulls: PullsPart) -> ASGIApp:
     """Pull a model."""
-    body = await read_json(request, PullRequest, limit_bytes=serving.config.server.max_body_bytes)
+    body = await serving.read(request, PullRequest)
     name = pull_name_of(model_of(body.model, body.name))
     if body.insecure:
         raise UnsupportedFieldError(
@@ -51,9 +44,9 @@ async def pull_model(
 
 
 @OLLAMA_API.post("/api/push", body=PushRequest, answers={})
-async def push_model(request: _ANY, serving: NamedDependency[RequestService]) -> ASGIApp:
+async def push_model(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Refuse: models go nowhere from here."""
-    await read_json(request, PushRequest, limit_bytes=serving.config.server.max_body_bytes)
+    await serving.read(request, PushRequest)
     raise NotImplementedHereError("mlxr does not push models; upload the files with the tools of the hub or of Ollama.")
 
 
@@ -81,7 +74,7 @@ async def pull_lines(pulls: PullAccess, name: PullName) -> AsyncGenerator[Status
                 yield line
 
 
-async def lines_reply(request: _ANY, lines: AsyncGenerator[StatusLine, None], *, is_stream: bool) -> ASGIApp:
+async def lines_reply(request: AnyRequest, lines: AsyncGenerator[StatusLine, None], *, is_stream: bool) -> ASGIApp:
     """Answer with lines as they come, or with the last one."""
     if not is_stream:
         return json_reply(await until_disconnect(request.receive, _last(lines)))

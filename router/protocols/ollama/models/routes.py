@@ -3,15 +3,11 @@
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from router.errors import ClientDisconnectedError, InvalidRequestError, UnsupportedMediaTypeError
 from router.http.asgi import BytesResponse
-from router.http.body import read_json
-from router.models.making import ModelMaking
 from router.protocols.endpoint import BINARY, Answer, Body
 from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.models.create import create_model
@@ -21,15 +17,13 @@ from router.protocols.ollama.models.recipe import digest_hex
 from router.protocols.ollama.models.schemas import CopyRequest, DeleteRequest
 from router.protocols.ollama.models.show import show_model
 from router.protocols.ollama.names import alias_meant, model_named, model_of, names_to_make
-from router.protocols.serving import RequestService
+from router.protocols.parts import AnyRequest, MakingPart, ServingPart
 
 
 @OLLAMA_API.post("/api/copy", body=CopyRequest)
-async def copy_model(
-    request: Request[Any, Any, Any], serving: NamedDependency[RequestService], making: NamedDependency[ModelMaking]
-) -> ASGIApp:
+async def copy_model(request: AnyRequest, serving: ServingPart, making: MakingPart) -> ASGIApp:
     """Give a model a second name."""
-    body = await read_json(request, CopyRequest, limit_bytes=serving.config.server.max_body_bytes)
+    body = await serving.read(request, CopyRequest)
     names = names_to_make(model_of(body.destination, field="destination"))
     source = model_named(serving.models, model_of(body.source, field="source"))
     name = await making.name_of_new(names)
@@ -40,11 +34,9 @@ async def copy_model(
 
 
 @OLLAMA_API.delete("/api/delete", body=DeleteRequest)
-async def delete_model(
-    request: Request[Any, Any, Any], serving: NamedDependency[RequestService], making: NamedDependency[ModelMaking]
-) -> ASGIApp:
+async def delete_model(request: AnyRequest, serving: ServingPart, making: MakingPart) -> ASGIApp:
     """Remove a model."""
-    body = await read_json(request, DeleteRequest, limit_bytes=serving.config.server.max_body_bytes)
+    body = await serving.read(request, DeleteRequest)
     wanted = model_of(body.model, body.name)
     model = model_named(serving.models, wanted)
     alias = alias_meant(model, wanted)
@@ -58,7 +50,7 @@ async def delete_model(
 
 
 @OLLAMA_API.head("/api/blobs/{digest:str}", answers={200: Answer()})
-async def has_blob(digest: FromPath[str], making: NamedDependency[ModelMaking]) -> ASGIApp:
+async def has_blob(digest: FromPath[str], making: MakingPart) -> ASGIApp:
     """Tell whether there are such bytes."""
     try:
         sha256 = digest_hex(digest)
@@ -69,9 +61,7 @@ async def has_blob(digest: FromPath[str], making: NamedDependency[ModelMaking]) 
 
 
 @OLLAMA_API.post("/api/blobs/{digest:str}", body=Body(bytes, BINARY), answers={200: Answer(), 201: Answer()})
-async def put_blob(
-    request: Request[Any, Any, Any], digest: FromPath[str], making: NamedDependency[ModelMaking]
-) -> ASGIApp:
+async def put_blob(request: AnyRequest, digest: FromPath[str], making: MakingPart) -> ASGIApp:
     """Take a file: 201, or 200 where it was there."""
     sha256 = digest_hex(digest)
     encoding = request.headers.get("content-encoding", "identity").lower()
@@ -99,7 +89,7 @@ MODEL_ROUTES: Final = (
 )
 
 
-async def _chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
+async def _chunks(request: AnyRequest) -> AsyncIterator[bytes]:
     while True:
         message: Any = await request.receive()
         if message["type"] == "http.disconnect":

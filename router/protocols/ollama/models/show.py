@@ -4,11 +4,9 @@ Source: Ollama, api/types.go (`ShowResponse`), server/routes.go (`GetModelInfo`)
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from litestar import Request
-from litestar.di import NamedDependency
 from litestar.types import ASGIApp
 
 from registry.catalogue import Artifact, Model
@@ -17,7 +15,6 @@ from registry.gguf import read_header
 from registry.mlx.config import read_chat_template
 from router.errors import MissingFieldError, ModelLoadFailedError, UnsupportedFieldError
 from router.http.asgi import json_reply
-from router.http.body import read_json
 from router.protocols.fields.json_types import JSONObject
 from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.durations import timestamp
@@ -26,7 +23,7 @@ from router.protocols.ollama.models.listing import shown_artifact
 from router.protocols.ollama.models.modelfile import modelfile_of, parameters_of
 from router.protocols.ollama.names import model_named
 from router.protocols.ollama.schemas import ShowRequest
-from router.protocols.serving import RequestService
+from router.protocols.parts import AnyRequest, ServingPart
 
 _HIDDEN_KEYS: Final = ("general.name", "tokenizer.chat_template")
 """Ollama leaves them out of `model_info`; the template has a field of its own."""
@@ -68,9 +65,9 @@ class ShowResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 @OLLAMA_API.post("/api/show", ShowResponse, body=ShowRequest)
-async def show_model(request: Request[Any, Any, Any], serving: NamedDependency[RequestService]) -> ASGIApp:
+async def show_model(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Describe a model."""
-    body = await read_json(request, ShowRequest, limit_bytes=serving.config.server.max_body_bytes)
+    body = await serving.read(request, ShowRequest)
     reference = body.model or body.name
     if not reference:
         raise MissingFieldError("model is required", "model")

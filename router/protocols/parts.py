@@ -1,0 +1,34 @@
+"""What handlers are given: the request, and the parts of the gateway that they name (`router.app.Services`)."""
+
+from typing import Any
+
+from litestar import Request
+from litestar.di import NamedDependency
+
+from router.config.instance import ServerFacts
+from router.jobs.batches.runner import Batches
+from router.jobs.benches import BenchRuns
+from router.jobs.conversions import ModelConversions
+from router.jobs.job import Jobs
+from router.jobs.pulls import PullAccess
+from router.models.keeper import ModelKeeper
+from router.models.making import ModelMaking
+from router.protocols.endpoint import Endpoint
+from router.protocols.openapi import ApiDocument
+from router.protocols.serving import RequestService
+from router.stores.conversations import Conversations
+
+AnyRequest = Request[Any, Any, Any]
+
+ServerPart = NamedDependency[ServerFacts]
+ServingPart = NamedDependency[RequestService]
+JobsPart = NamedDependency[Jobs]
+KeeperPart = NamedDependency[ModelKeeper]
+MakingPart = NamedDependency[ModelMaking]
+PullsPart = NamedDependency[PullAccess]
+ConversionsPart = NamedDependency[ModelConversions]
+BenchesPart = NamedDependency[BenchRuns]
+BatchesPart = NamedDependency[Batches]
+ConversationsPart = NamedDependency[Conversations]
+EndpointsPart = NamedDependency[tuple[Endpoint, ...]]
+DocumentPart = NamedDependency[ApiDocument]
