@@ -7,7 +7,7 @@ from litestar import Litestar
 from litestar.di import Provide
 
 from router.config.instance import ServerFacts
-from router.http.litestar_errors import litestar_settings
+from router.http.litestar_errors import exception_handlers
 from router.jobs.batches.runner import Batches
 from router.jobs.benches import BenchRuns
 from router.jobs.conversions import ModelConversions
@@ -55,7 +55,10 @@ def create_app(services: Services) -> Litestar:
         route_handlers=ROUTES,
         dependencies=provided,
         openapi_config=None,
-        **litestar_settings(max_body_bytes=services.serving.config.server.max_body_bytes, dialects=DIALECTS),
+        exception_handlers=exception_handlers(DIALECTS),
+        debug=False,
+        logging_config=None,
+        request_max_body_size=services.serving.config.server.max_body_bytes,  # of what does not hold it by itself
     )
 
 

@@ -13,10 +13,9 @@ import time
 from typing import Any
 
 from router.errors import ShuttingDownError
-from router.http.asgi import App, Receive, Scope, Send, error_reply
+from router.http.asgi import App, Receive, Scope, Send
 from router.http.dialect import Dialects
-
-__all__ = ["AccessLog", "quoted"]
+from router.http.error_response import error_reply
 
 _MAX_FIELD_CHARS = 200
 _SECRET = re.compile(r"\b(?:sk-|hf_|Bearer\s+)[A-Za-z0-9_\-.]{4,}", re.IGNORECASE)

@@ -3,16 +3,11 @@
 Source: ASGI specification 3.0, "HTTP & WebSocket ASGI Message Format".
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
-
-from router.http.dialect import Dialect, Dialects
-from router.http.error_response import render
-
-__all__ = ["App", "BytesResponse", "Receive", "Scope", "Send", "error_app", "error_reply", "json_reply"]
 
 # `Any`, because every framework has TypedDicts of its own for the same messages.
 Scope = Any
@@ -28,13 +23,13 @@ class BytesResponse:
         headers: Lower-case names; content-length is added when absent.
     """
 
-    def __init__(self, body: bytes, *, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, body: bytes = b"", *, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         self.body = body
         self.status = status
-        self.headers = headers
+        self.headers = [*headers]
         # RFC 9110 section 8.6: no Content-Length "in any response with a status code of 1xx [...] or 204".
         if status != HTTPStatus.NO_CONTENT and not any(name == b"content-length" for name, _ in headers):
-            self.headers = [*headers, (b"content-length", str(len(body)).encode())]
+            self.headers.append((b"content-length", str(len(body)).encode()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Send it as an ASGI app."""
@@ -46,30 +41,11 @@ class BytesResponse:
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
-def json_reply(value: Any, *, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None) -> BytesResponse:
+def json_reply(value: Any, *, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> BytesResponse:
     """Answer with a JSON value.
 
     Args:
         value: Anything that msgspec encodes; `bytes` are taken as JSON that is ready.
     """
     body = value if isinstance(value, bytes) else msgspec.json.encode(value)
-    return BytesResponse(body, status=status, headers=[(b"content-type", b"application/json"), *(headers or [])])
-
-
-def error_reply(error: BaseException, dialect: Dialect) -> BytesResponse:
-    """Answer with an error.
-
-    Args:
-        error: One of our errors; anything else becomes a 500 without its text.
-    """
-    response = render(error, dialect)
-    return BytesResponse(response.body, status=response.status, headers=response.headers)
-
-
-def error_app(error: BaseException, dialects: Dialects) -> App:
-    """Make an app that answers every request with one error, in the dialect of its path."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's signature
-        await error_reply(error, dialects.of(scope["path"])).send(send)
-
-    return app
+    return BytesResponse(body, status=status, headers=[(b"content-type", b"application/json"), *headers])

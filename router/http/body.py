@@ -11,7 +11,8 @@ see two values), anything that is not one object.
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -24,9 +25,7 @@ from router.errors import (
     UnknownFieldError,
     UnsupportedMediaTypeError,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+from router.http.asgi import Receive, Scope
 
 T = TypeVar("T", bound=msgspec.Struct)
 PartT = TypeVar("PartT")
@@ -54,35 +53,7 @@ _JSON_WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "bo
 _PYTHON_WORD = re.compile(r"\b(?:str|int|float|bool)\b")
 
 
-class Connection(Protocol):
-    """What is needed of a request; `litestar.Request` has it."""
-
-    @property
-    def scope(self) -> Any:
-        """The ASGI scope."""
-
-    @property
-    def receive(self) -> "Callable[[], Awaitable[Any]]":
-        """The ASGI receive channel."""
-
-
-async def read_json(connection: Connection, struct_type: type[T], *, limit_bytes: int) -> T:
-    """Read the body of a request and decode it.
-
-    Args:
-        connection: The request; its body must not have been read yet.
-        struct_type: What to decode into; fields it does not know are refused if it forbids them.
-
-    Raises:
-        RequestTooLargeError: More bytes than `limit_bytes`, declared or sent.
-        UnsupportedMediaTypeError: The body is multipart, or compressed.
-        InvalidRequestError: Not the JSON that `struct_type` wants; `param` is the path of the field.
-        ClientDisconnectedError: The client went away before the body was complete.
-    """
-    return decode_json(await read_body(connection.scope, connection.receive, limit_bytes=limit_bytes), struct_type)
-
-
-async def read_body(scope: Any, receive: "Callable[[], Awaitable[Any]]", *, limit_bytes: int) -> bytes:
+async def read_body(scope: Scope, receive: Receive, *, limit_bytes: int) -> bytes:
     """Read a body up to a limit, whether its length was declared or not.
 
     Raises:
@@ -98,17 +69,28 @@ async def read_body(scope: Any, receive: "Callable[[], Awaitable[Any]]", *, limi
         raise RequestTooLargeError(limit_bytes)
     chunks: list[bytes] = []
     num_bytes = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnectedError
-        chunk: bytes = message.get("body", b"")
+    async for chunk in body_chunks(receive):
         num_bytes += len(chunk)
         if num_bytes > limit_bytes:
             raise RequestTooLargeError(limit_bytes)
         chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def body_chunks(receive: Receive) -> AsyncIterator[bytes]:
+    """Yield a body as it comes, whatever it is; no piece is empty.
+
+    Raises:
+        ClientDisconnectedError: The client went away before the body was complete.
+    """
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnectedError
+        if message.get("body"):
+            yield message["body"]
         if not message.get("more_body", False):
-            return b"".join(chunks)
+            return
 
 
 def decode_json(body: bytes, struct_type: type[T]) -> T:

@@ -18,12 +18,11 @@ from router.errors import (
     RouterError,
     URLTooLongError,
 )
-from router.http.asgi import App, BytesResponse, Receive, Scope, Send, error_reply
+from router.http.asgi import App, BytesResponse, Receive, Scope, Send
 from router.http.dialect import Dialects
+from router.http.error_response import error_reply
 from router.http.hosts import HostRules
 from router.http.limits import UPLOAD_PREFIX, HttpLimits
-
-__all__ = ["Guards"]
 
 # An encoded slash is part of a model's name below this path (the OpenAI client quotes `org/name`), and an attempt to
 # slip past a check on paths everywhere else.

@@ -2,8 +2,6 @@
 
 import msgspec
 
-__all__ = ["UPLOAD_PREFIX", "UPLOAD_STEP_BYTES", "HttpLimits"]
-
 UPLOAD_PREFIX = (b"/api/blobs/", b"/v1/files")
 """Below these paths a body is a file, that is written to disk as it comes; how long it may be is the route's to say."""
 

@@ -1,16 +1,17 @@
 """Makes a Litestar app answer every error in mlxr's envelopes, and nothing with Litestar's own defaults.
 
-Litestar's habits that a route has to know: a POST answers 201 unless the handler says `status_code=200` (`POST_OK`);
-a handler that returns `EventStream` or `json_reply(...)` is annotated `-> ASGIApp`, and its status is theirs; a body is
-read by `read_json`, never by a `data` argument, whose limits and decoding are Litestar's.
+Litestar's habits that a route has to know: a POST answers 201 unless the handler says `status_code=200`; a handler that
+returns `EventStream` or `json_reply(...)` is annotated `-> ASGIApp`, and its status is theirs; a body is read by
+`read_body`, never by a `data` argument, whose limits and decoding are Litestar's.
 """
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
 
 from backends.errors import BackendError
 from registry.errors import RegistryError
@@ -22,52 +23,23 @@ from router.errors import (
     RouterError,
 )
 from router.http.dialect import Dialects
-from router.http.error_response import render
+from router.http.error_response import error_reply
 from router.http.error_table import row_for
-
-if TYPE_CHECKING:
-    from litestar.types import ExceptionHandler
-
-__all__ = ["POST_OK", "LitestarSettings", "litestar_settings"]
-
-POST_OK = int(HTTPStatus.OK)
-"""The status of a POST that worked; Litestar's default would be 201."""
 
 _logger = logging.getLogger(__name__)
 
 _FIRST_SERVER_STATUS = 500
 
 
-class LitestarSettings(TypedDict):
-    """Keyword arguments for `Litestar(...)`."""
-
-    exception_handlers: dict[int | type[Exception], "ExceptionHandler[Any]"]
-    debug: bool
-    logging_config: None
-    request_max_body_size: int
-
-
-def litestar_settings(*, max_body_bytes: int, dialects: Dialects) -> LitestarSettings:
-    """Return what every Litestar app of the gateway is created with: `Litestar(handlers, **litestar_settings(...))`.
-
-    Args:
-        max_body_bytes: Largest body; `read_json` holds it by itself, this is for what does not use it.
-
-    Returns:
-        Keyword arguments: exception handlers for every exception, no debug pages, no logging set-up of Litestar's.
-    """
+def exception_handlers(dialects: Dialects) -> ExceptionHandlersMap:
+    """Return what every Litestar app of the gateway answers exceptions with, all that there are."""
     answer = _Answering(dialects)
     return {
-        "exception_handlers": {
-            RouterError: answer.ours,
-            BackendError: answer.ours,
-            RegistryError: answer.ours,
-            HTTPException: answer.litestars,
-            Exception: answer.ours,
-        },
-        "debug": False,
-        "logging_config": None,
-        "request_max_body_size": max_body_bytes,
+        RouterError: answer.ours,
+        BackendError: answer.ours,
+        RegistryError: answer.ours,
+        HTTPException: answer.litestars,
+        Exception: answer.ours,
     }
 
 
@@ -84,7 +56,7 @@ class _Answering:
             _logger.error("defect in %s %r", request.method, path, exc_info=error)
         elif isinstance(error, ClientDisconnectedError):
             _logger.debug("client went away in %s %r", request.method, path)
-        response = render(error, self._dialects.of(path))
+        response = error_reply(error, self._dialects.of(path))
         headers = {name.decode(): value.decode() for name, value in response.headers if name != b"content-type"}
         return Response(response.body, status_code=response.status, headers=headers, media_type="application/json")
 

@@ -22,12 +22,9 @@ from router.errors import (
     TooManyConnectionsError,
     URLTooLongError,
 )
-from router.http.asgi import error_app
 from router.http.dialect import Dialect, Dialects
-from router.http.error_response import render
+from router.http.error_response import error_app, error_reply
 from router.http.limits import UPLOAD_PREFIX, UPLOAD_STEP_BYTES, HttpLimits
-
-__all__ = ["DeadlineProtocol"]
 
 # Method, version and the spaces and line ends around the names and values that the limits count.
 _HEAD_SLACK_BYTES = 4096
@@ -245,7 +242,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
 
 def _raw_response(error: RouterError, dialect: Dialect) -> bytes:
-    response = render(error, dialect)
+    response = error_reply(error, dialect)
     headers = [header for header in response.headers if header[0] != b"connection"]
     lines = [name + b": " + value + b"\r\n" for name, value in headers]
     return b"".join([STATUS_LINE[response.status], *lines, b"connection: close\r\n\r\n", response.body])

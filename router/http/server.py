@@ -34,8 +34,6 @@ from router.http.limits import HttpLimits
 from router.http.protocol import DeadlineProtocol
 from router.http.sockets import BACKLOG, UnixSocket, bind_tcp, bind_unix
 
-__all__ = ["Addresses", "HttpServer", "guarded", "run", "stopping_on_signals"]
-
 T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)

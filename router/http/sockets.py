@@ -13,8 +13,6 @@ from pathlib import Path
 
 from router.errors import AddressInUseError, BindError, SocketInUseError
 
-__all__ = ["BACKLOG", "UnixSocket", "bind_tcp", "bind_unix"]
-
 BACKLOG = 2048
 _PROBE_TIMEOUT_S = 1.0
 _OWNER_ONLY_UMASK = 0o177

@@ -10,24 +10,15 @@ and one that waits for the disconnect. Keep-alives hang on a timer, so that a ch
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TypeVar
 
 from backends.errors import BackendError
 from registry.errors import RegistryError
 from router.errors import ClientDisconnectedError, RouterError, ShuttingDownError
-from router.http.asgi import Receive, Scope, Send, error_reply
+from router.http.asgi import Receive, Scope, Send
 from router.http.dialect import Dialect
-from router.http.error_response import error_chunk
-
-__all__ = [
-    "NDJSON",
-    "SSE",
-    "SSE_KEEP_ALIVE",
-    "EventStream",
-    "cancelled_on_disconnect",
-    "until_disconnect",
-]
+from router.http.error_response import error_chunk, error_reply
 
 T = TypeVar("T")
 
@@ -97,9 +88,8 @@ class EventStream:
         dialect: Of errors, before the first chunk and after it.
         media_type: `SSE` or `NDJSON`.
         keep_alive: What to send when nothing was sent for a while; `None` for nothing.
-        keep_alive_s: Seconds of silence before a keep-alive, and between two.
-        commit_after_s: Seconds without a first chunk after which the status 200 is sent with a keep-alive, so that no
-            client or proxy gives up; from then on errors are chunks. `None` to wait as long as it takes.
+        keep_alive_s: Seconds of silence before a keep-alive, and between two. Before the first chunk, the status 200 is
+            sent with it, so that no client or proxy gives up; from then on errors are chunks.
     """
 
     def __init__(
@@ -108,10 +98,9 @@ class EventStream:
         *,
         dialect: Dialect,
         media_type: bytes = SSE,
-        headers: list[tuple[bytes, bytes]] | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
         keep_alive: bytes | None = None,
         keep_alive_s: float = 15.0,
-        commit_after_s: float | None = None,
     ) -> None:
         self._chunks = chunks
         self._dialect = dialect
@@ -119,11 +108,10 @@ class EventStream:
             (b"content-type", media_type),
             (b"cache-control", b"no-store"),
             (b"x-accel-buffering", b"no"),  # nginx: do not collect the stream before passing it on
-            *(headers or []),
+            *headers,
         ]
         self._keep_alive = keep_alive
         self._keep_alive_s = keep_alive_s
-        self._commit_after_s = commit_after_s
         self._is_started = False
         self._sent_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -153,8 +141,7 @@ class EventStream:
         loop = asyncio.get_running_loop()
         self._sent_at = loop.time()
         num_sent = 0
-        if self._commit_after_s is not None:
-            self._arm_timer(self._commit_after_s, send)
+        self._arm_timer(send)
         try:
             async for chunk in self._chunks:
                 if self._ping is not None:
@@ -190,24 +177,21 @@ class EventStream:
     async def _start(self, send: Send) -> None:
         self._is_started = True
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
-        if self._timer is None:
-            self._arm_timer(self._keep_alive_s, send)
 
-    def _arm_timer(self, silence_s: float, send: Send) -> None:
+    def _arm_timer(self, send: Send) -> None:
         """Set the timer to the moment at which the silence will have lasted long enough."""
         if self._keep_alive is not None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(self._sent_at + silence_s, self._on_timer, silence_s, send)
+            self._timer = loop.call_at(self._sent_at + self._keep_alive_s, self._on_timer, send)
 
-    def _on_timer(self, silence_s: float, send: Send) -> None:
+    def _on_timer(self, send: Send) -> None:
         now = asyncio.get_running_loop().time()
-        if now >= self._sent_at + silence_s:
+        if now >= self._sent_at + self._keep_alive_s:
             # A ping that is still under way waits for the client to read: a second one would wait with it.
             if self._ping is None or self._ping.done():
                 self._ping = asyncio.create_task(self._send_keep_alive(send))
             self._sent_at = now
-            silence_s = self._keep_alive_s
-        self._arm_timer(silence_s, send)
+        self._arm_timer(send)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -1,6 +1,6 @@
 """What the routes of jobs have in common: a job's events as a stream."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -19,7 +19,7 @@ def job_stream(follower: Follower[Any], *, keepalive_s: float) -> EventStream:
 
 
 def long_stream(
-    chunks: AsyncIterator[bytes], *, keepalive_s: float, headers: list[tuple[bytes, bytes]] | None = None
+    chunks: AsyncIterator[bytes], *, keepalive_s: float, headers: Sequence[tuple[bytes, bytes]] = ()
 ) -> EventStream:
     """Return server-sent events that may be long in coming as a response."""
     return EventStream(
@@ -28,7 +28,6 @@ def long_stream(
         headers=headers,
         keep_alive=SSE_KEEP_ALIVE,
         keep_alive_s=keepalive_s,
-        commit_after_s=keepalive_s,
     )
 
 

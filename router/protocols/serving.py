@@ -15,7 +15,7 @@ from backends.wire.prompts import Prompt
 from backends.wire.questions import CountTokens, Question, TokenCount
 from router.config import Config, CurrentConfig
 from router.http.asgi import json_reply
-from router.http.body import read_body, read_json
+from router.http.body import decode_json, read_body
 from router.http.dialect import OPENAI, Dialect
 from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import EventStream, until_disconnect
@@ -82,8 +82,8 @@ class RequestService:
         return self._current_config.error
 
     async def read(self, request: Request[Any, Any, Any], struct_type: type[StructT]) -> StructT:
-        """Read a request's body as JSON; errors as of `read_json`."""
-        return await read_json(request, struct_type, limit_bytes=self.config.server.max_body_bytes)
+        """Read a request's body as JSON; errors as of `read_body` and `decode_json`."""
+        return decode_json(await self.read_raw(request), struct_type)
 
     async def read_raw(self, request: Request[Any, Any, Any]) -> bytes:
         """Read a request's body as it comes; errors as of `read_body`."""
@@ -213,15 +213,13 @@ class RequestService:
             return json_reply(
                 await until_disconnect(arrival.request.receive, whole_answer(running.follow())), headers=own
             )
-        keepalive_s = self.config.server.keepalive_s
         return EventStream(
             chunks(running),
             dialect=dialect,
             media_type=media_type,
             headers=own,
             keep_alive=running.encoder.keep_alive,
-            keep_alive_s=keepalive_s,
-            commit_after_s=keepalive_s,
+            keep_alive_s=self.config.server.keepalive_s,
         )
 
 

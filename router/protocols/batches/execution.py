@@ -22,7 +22,7 @@ from router.errors import (
     ShuttingDownError,
 )
 from router.http.dialect import OPENAI
-from router.http.error_response import render
+from router.http.error_response import error_reply
 from router.jobs.batches.base import Batch, Line, LineEnd, LineResponse, output_text, result_line
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.answering import openai_answering
@@ -31,9 +31,8 @@ from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.responses.answering import read_request, response_answering
 from router.protocols.serving import RequestService
 from router.requests.facts import RequestFacts
-from router.requests.generation import GenerationRequest
 from router.requests.headers import RequestHeaders
-from router.requests.register import RunningRequest, whole_answer
+from router.requests.register import whole_answer
 from router.stores.conversations import Conversations
 
 MAX_ATTEMPTS: Final = 5
@@ -62,8 +61,8 @@ async def run_line(
     except ShuttingDownError:
         raise
     except _OUR_ERRORS as exc:
-        rendered = render(exc, OPENAI)
-        status, answer = rendered.status, rendered.body
+        reply = error_reply(exc, OPENAI)
+        status, answer = reply.status, reply.body
     duration_s = time.monotonic() - started_at
     is_ok = status == _OK
     response = LineResponse(status_code=status, request_id=request_id, body=msgspec.Raw(answer))
@@ -123,12 +122,10 @@ async def _attempt(
             answering = response_answering(conversations, asked)
         case endpoint:
             is_text = endpoint == "/v1/completions"
-            schema: type[ChatRequest | CompletionRequest] = CompletionRequest if is_text else ChatRequest
-            request = decode_body(body, schema)
+            request = decode_body(body, CompletionRequest) if is_text else decode_body(body, ChatRequest)
             _check_whole(request.stream, "stream")
             answering = openai_answering(serving, request, _HEADERS)
-    assert isinstance(answering.wanted, GenerationRequest)
-    running: RunningRequest = serving.start(answering, client=client)
+    running = serving.start(answering, client=client)
     answer = await whole_answer(running.follow())
     if not answer:
         raise InternalError

@@ -3,7 +3,6 @@
 Source: RFC 7578; OpenAI API reference, "Upload file". The form is taken apart by the library that Litestar has for it.
 """
 
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -19,13 +18,13 @@ from multipart import (  # type: ignore[import-untyped]
 
 from registry.threads import in_thread
 from router.errors import (
-    ClientDisconnectedError,
     InvalidRequestError,
     MissingFieldError,
     RequestTooLargeError,
     UnknownFieldError,
     UnsupportedMediaTypeError,
 )
+from router.http.body import body_chunks
 from router.jobs.batches.files import FileWriter
 
 MAX_FIELD_BYTES: Final = 4096
@@ -81,7 +80,7 @@ async def take_form(request: Any, folder: Path, file_id: str, *, max_bytes: int)
         reader = _FormReader(writer, max_bytes)
         try:
             with PushMultipartParser(boundary, max_segment_count=MAX_FIELDS, strict=True) as parser:
-                async for chunk in _chunks(request):
+                async for chunk in body_chunks(request.receive):
                     for event in parser.parse(chunk):
                         reader.take(event)
                     if len(reader.buffer) >= _BUFFER_BYTES:
@@ -145,14 +144,3 @@ class _FormReader:
         else:
             there_are = ", ".join(_FIELDS)
             raise UnknownFieldError(f"The field {name!r:.80} is not known here; there are file, {there_are}.", name)
-
-
-async def _chunks(request: Any) -> AsyncIterator[bytes]:
-    while True:
-        message: Any = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnectedError
-        if message.get("body"):
-            yield message["body"]
-        if not message.get("more_body", False):
-            return

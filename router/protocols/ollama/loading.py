@@ -38,15 +38,13 @@ async def reply_to_empty(
     if not is_stream:
         reason = await until_disconnect(arrival.request.receive, load_or_unload(serving, model))
         return json_reply(_body(head, reason), headers=headers)
-    keepalive_s = serving.config.server.keepalive_s
     return EventStream(
         _lines(serving, model, head),
         dialect=OLLAMA_ERRORS,
         media_type=NDJSON,
         headers=headers,
         keep_alive=msgspec.json.encode(head.line()) + b"\n",
-        keep_alive_s=keepalive_s,
-        commit_after_s=keepalive_s,
+        keep_alive_s=serving.config.server.keepalive_s,
     )
 
 

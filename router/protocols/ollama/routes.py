@@ -25,13 +25,11 @@ from router.protocols.serving import RequestService
 API_VERSION: Final = "0.33.0"
 """Of Ollama's API that is spoken here: clients ask for a version to know what they may send."""
 
-_RUNNING: Final = b"Ollama is running"
-
 
 @(OLLAMA_API.get("/", answers={200: Answer((str,), TEXT)}) | OLLAMA_API.head("/"))
 async def say_hello() -> ASGIApp:
     """Tell that the API is there."""
-    return BytesResponse(_RUNNING, status=200, headers=[(b"content-type", b"text/plain; charset=utf-8")])
+    return BytesResponse(b"Ollama is running", headers=[(b"content-type", b"text/plain; charset=utf-8")])
 
 
 @OLLAMA_API.get("/api/version", answers.Version)

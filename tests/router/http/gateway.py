@@ -16,11 +16,11 @@ from litestar.types import ASGIApp
 
 from router.errors import EngineCrashedError, QueueFullError
 from router.http.asgi import json_reply
-from router.http.body import read_json
+from router.http.body import decode_json, read_body
 from router.http.dialect import OPENAI, Dialects
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
-from router.http.litestar_errors import POST_OK, litestar_settings
+from router.http.litestar_errors import exception_handlers
 from router.http.server import Addresses, HttpServer, guarded, run
 from router.http.streaming import EventStream, until_disconnect
 from router.protocols.anthropic.errors import ANTHROPIC_ERRORS
@@ -84,9 +84,9 @@ def make_app(events: Events) -> Litestar:
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @post("/v1/echo", status_code=POST_OK)
+    @post("/v1/echo", status_code=200)
     async def echo(request: Request[Any, Any, Any]) -> dict[str, str]:
-        body = await read_json(request, Echo, limit_bytes=LIMITS.max_body_bytes)
+        body = decode_json(await read_body(request.scope, request.receive, limit_bytes=LIMITS.max_body_bytes), Echo)
         events.num_side_effects += 1
         return {"text": body.text}
 
@@ -111,7 +111,11 @@ def make_app(events: Events) -> Litestar:
         raise ValueError("secret path /root/.ssh")
 
     return Litestar(
-        [health, echo, wait, stream, boom], **litestar_settings(max_body_bytes=LIMITS.max_body_bytes, dialects=DIALECTS)
+        [health, echo, wait, stream, boom],
+        exception_handlers=exception_handlers(DIALECTS),
+        debug=False,
+        logging_config=None,
+        request_max_body_size=LIMITS.max_body_bytes,
     )
 
 

@@ -12,18 +12,18 @@ from router.errors import (
     ShuttingDownError,
 )
 from router.http.dialect import OPENAI, Dialect
-from router.http.error_response import error_body, render
+from router.http.error_response import error_reply
 from router.protocols.anthropic.errors import ANTHROPIC_ERRORS
 from router.protocols.ollama.errors import OLLAMA_ERRORS
 from router.protocols.table import DIALECTS
 
 
 def shown(error: BaseException, dialect: Dialect) -> Any:
-    return msgspec.to_builtins(error_body(error, dialect))
+    return msgspec.json.decode(error_reply(error, dialect).body)
 
 
 def test_openai_shape_has_all_four_keys() -> None:
-    body = msgspec.json.decode(render(InvalidRequestError("n must be 1", "n"), OPENAI).body)
+    body = msgspec.json.decode(error_reply(InvalidRequestError("n must be 1", "n"), OPENAI).body)
     assert body == {
         "error": {
             "message": "n must be 1",
@@ -73,26 +73,26 @@ def test_memory_error_carries_need_and_have() -> None:
 
 @pytest.mark.parametrize(("delay_s", "header"), [(0.0, b"1"), (0.2, b"1"), (1.5, b"2"), (30, b"30")])
 def test_retry_after_is_whole_seconds_of_at_least_one(delay_s: float, header: bytes) -> None:
-    assert dict(render(QueueFullError(retry_after_s=delay_s), OPENAI).headers)[b"retry-after"] == header
+    assert dict(error_reply(QueueFullError(retry_after_s=delay_s), OPENAI).headers)[b"retry-after"] == header
 
 
 def test_no_retry_after_without_a_delay() -> None:
-    assert b"retry-after" not in dict(render(InvalidRequestError("x"), OPENAI).headers)
+    assert b"retry-after" not in dict(error_reply(InvalidRequestError("x"), OPENAI).headers)
 
 
 def test_shutdown_closes_the_connection() -> None:
-    assert dict(render(ShuttingDownError(), OPENAI).headers)[b"connection"] == b"close"
+    assert dict(error_reply(ShuttingDownError(), OPENAI).headers)[b"connection"] == b"close"
 
 
 def test_a_foreign_exception_shows_nothing_of_itself() -> None:
-    response = render(RuntimeError("secret /home/me/token"), OPENAI)
+    response = error_reply(RuntimeError("secret /home/me/token"), OPENAI)
     assert response.status == 500
     assert b"secret" not in response.body
     assert b"internal_error" in response.body
 
 
 def test_a_message_with_a_lone_surrogate_is_still_json() -> None:
-    body = render(InvalidRequestError("bad \ud800 name", "\ud800"), OPENAI).body
+    body = error_reply(InvalidRequestError("bad \ud800 name", "\ud800"), OPENAI).body
     assert "\\ud800" in msgspec.json.decode(body)["error"]["message"]
 
 

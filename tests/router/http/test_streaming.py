@@ -208,12 +208,10 @@ async def test_a_silent_stream_is_kept_alive_between_chunks() -> None:
     assert client.is_complete
 
 
-async def test_a_keep_alive_commits_the_status_only_when_that_is_allowed() -> None:
+async def test_a_keep_alive_commits_the_status() -> None:
     more = asyncio.Event()
     client, source = Client(), Source(more, QueueFullError(retry_after_s=1))
-    stream = EventStream(
-        source.chunks(), dialect=OPENAI, keep_alive=SSE_KEEP_ALIVE, keep_alive_s=0.01, commit_after_s=0.01
-    )
+    stream = EventStream(source.chunks(), dialect=OPENAI, keep_alive=SSE_KEEP_ALIVE, keep_alive_s=0.01)
     async with asyncio.TaskGroup() as group:
         group.create_task(client.read(stream))
         await client.until(lambda: client.body.count(SSE_KEEP_ALIVE) >= 2)
@@ -224,10 +222,10 @@ async def test_a_keep_alive_commits_the_status_only_when_that_is_allowed() -> No
     assert client.is_complete
 
 
-async def test_without_leave_to_commit_the_first_chunk_is_awaited_in_silence() -> None:
+async def test_without_keep_alives_the_first_chunk_is_awaited_in_silence() -> None:
     more = asyncio.Event()
     client, source = Client(), Source(more, QueueFullError(retry_after_s=1))
-    stream = EventStream(source.chunks(), dialect=OPENAI, keep_alive=SSE_KEEP_ALIVE, keep_alive_s=0.001)
+    stream = EventStream(source.chunks(), dialect=OPENAI, keep_alive_s=0.001)
     asyncio.get_running_loop().call_later(0.05, more.set)
     await client.read(stream)
     assert client.status == 429
@@ -260,7 +258,6 @@ async def test_no_task_outlives_the_stream() -> None:
         dialect=OPENAI,
         keep_alive=b":",
         keep_alive_s=0.001,
-        commit_after_s=0.001,
     )
     await client.read(stream)
     assert asyncio.all_tasks() == before

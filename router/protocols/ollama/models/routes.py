@@ -1,13 +1,13 @@
 """Routes of Ollama's API that manage models: copies, deletions and uploads here, the others in modules of their own."""
 
-from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from router.errors import ClientDisconnectedError, InvalidRequestError, UnsupportedMediaTypeError
+from router.errors import InvalidRequestError, UnsupportedMediaTypeError
 from router.http.asgi import BytesResponse
+from router.http.body import body_chunks
 from router.protocols.endpoint import BINARY, Answer, Body
 from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.models.create import create_model
@@ -30,7 +30,7 @@ async def copy_model(request: AnyRequest, serving: ServingPart, making: MakingPa
     if name != source.name:
         await making.create_from_model(name, source.name)
         serving.models.forget()
-    return BytesResponse(b"", status=200, headers=[])
+    return BytesResponse()
 
 
 @OLLAMA_API.delete("/api/delete", body=DeleteRequest)
@@ -46,7 +46,7 @@ async def delete_model(request: AnyRequest, serving: ServingPart, making: Making
         await serving.supervisor.stop_model(model.name)
         await making.remove(model.name)
     serving.models.forget()
-    return BytesResponse(b"", status=200, headers=[])
+    return BytesResponse()
 
 
 @OLLAMA_API.head("/api/blobs/{digest:str}", answers={200: Answer()})
@@ -55,9 +55,9 @@ async def has_blob(digest: FromPath[str], making: MakingPart) -> ASGIApp:
     try:
         sha256 = digest_hex(digest)
     except InvalidRequestError:
-        return BytesResponse(b"", status=400, headers=[])
+        return BytesResponse(status=400)
     is_there = await making.find_blob(sha256) is not None
-    return BytesResponse(b"", status=200 if is_there else 404, headers=[])
+    return BytesResponse(status=200 if is_there else 404)
 
 
 @OLLAMA_API.post("/api/blobs/{digest:str}", body=Body(bytes, BINARY), answers={200: Answer(), 201: Answer()})
@@ -69,10 +69,12 @@ async def put_blob(request: AnyRequest, digest: FromPath[str], making: MakingPar
     if encoding != "identity" or media_type.startswith("multipart/"):
         raise UnsupportedMediaTypeError("Send the bytes of the file as they are: no form, no compression.")
     if await making.find_blob(sha256) is not None:
-        return BytesResponse(b"", status=200, headers=[])
+        return BytesResponse()
     declared = request.headers.get("content-length")
-    await making.take_upload(sha256, _chunks(request), size_bytes=None if declared is None else int(declared))
-    return BytesResponse(b"", status=201, headers=[])
+    await making.take_upload(
+        sha256, body_chunks(request.receive), size_bytes=None if declared is None else int(declared)
+    )
+    return BytesResponse(status=201)
 
 
 MODEL_ROUTES: Final = (
@@ -87,13 +89,3 @@ MODEL_ROUTES: Final = (
     copy_model,
     delete_model,
 )
-
-
-async def _chunks(request: AnyRequest) -> AsyncIterator[bytes]:
-    while True:
-        message: Any = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnectedError
-        yield message.get("body", b"")
-        if not message.get("more_body", False):
-            return
