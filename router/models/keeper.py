@@ -129,13 +129,34 @@ class ModelKeeper:
         _lower_thread_priority()
         try:
             with Registry(self._registry_db) as registry:
-                _HashRun(registry, self._should_stop, self._set_progress).run(pending_hashes(registry))
+                self._work_off(registry, pending_hashes(registry))
         except HashingStoppedError:
             pass
         except RegistryError as exc:
             logger.warning("the checksums of models were given up for now: %s", exc)
         finally:
             self.progress = None
+
+    def _work_off(self, registry: Registry, tasks: Sequence[HashTask]) -> None:
+        done_bytes, total_bytes = 0, sum(task.left_bytes for task in tasks)
+        for index, task in enumerate(tasks):
+            progress = HashProgress(
+                num_artifacts_left=len(tasks) - index, done_bytes=done_bytes, total_bytes=total_bytes, path=task.left[0]
+            )
+            self._set_progress(progress)
+
+            def on_progress(num_bytes: int, progress: HashProgress = progress) -> None:
+                nonlocal done_bytes
+                done_bytes += num_bytes
+                self._set_progress(msgspec.structs.replace(progress, done_bytes=done_bytes))
+
+            result = hash_artifact(registry, task, on_progress=on_progress, should_stop=self._should_stop)
+            if result.problem is not None:
+                logger.warning("%s: %s", task.files[0], result.problem)
+            for path in result.merged:
+                logger.info("%s has the same bytes as %s; they are one model now", path, task.files[0])
+        if tasks:
+            logger.info("computed the checksums of %d models, %.1f GB", len(tasks), done_bytes / 1e9)
 
     def _should_stop(self) -> bool:
         while self._is_busy() and not self._stop.wait(self._interval_s):
@@ -144,46 +165,6 @@ class ModelKeeper:
 
     def _set_progress(self, progress: HashProgress) -> None:
         self.progress = progress
-
-
-class _HashRun:
-    """One batch of checksums.
-
-    Args:
-        report: Called with each new progress.
-    """
-
-    def __init__(
-        self, registry: Registry, should_stop: Callable[[], bool], report: Callable[[HashProgress], None]
-    ) -> None:
-        self._registry = registry
-        self._should_stop = should_stop
-        self._report = report
-        self._done_bytes = 0
-
-    def run(self, tasks: Sequence[HashTask]) -> None:
-        """Work off the tasks."""
-        total_bytes = sum(task.left_bytes for task in tasks)
-        for index, task in enumerate(tasks):
-            progress = HashProgress(
-                num_artifacts_left=len(tasks) - index,
-                done_bytes=self._done_bytes,
-                total_bytes=total_bytes,
-                path=task.left[0],
-            )
-            self._report(progress)
-
-            def on_progress(num_bytes: int, progress: HashProgress = progress) -> None:
-                self._done_bytes += num_bytes
-                self._report(msgspec.structs.replace(progress, done_bytes=self._done_bytes))
-
-            result = hash_artifact(self._registry, task, on_progress=on_progress, should_stop=self._should_stop)
-            if result.problem is not None:
-                logger.warning("%s: %s", task.files[0], result.problem)
-            for path in result.merged:
-                logger.info("%s has the same bytes as %s; they are one model now", path, task.files[0])
-        if tasks:
-            logger.info("computed the checksums of %d models, %.1f GB", len(tasks), self._done_bytes / 1e9)
 
 
 def _lower_thread_priority() -> None:

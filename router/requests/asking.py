@@ -6,7 +6,6 @@ through `generation`, embeddings through `embedding`.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
 
 import msgspec
 
@@ -16,9 +15,7 @@ from router.errors import EngineCrashedError, EngineTimeoutError
 from router.models.model_request import ModelRequest
 from router.requests.generation import raise_failure
 from router.workers.base import WorkerLink
-from router.workers.streams import TaskStream
 from router.workers.supervisor import Supervisor
-from router.workers.waiting import Lease
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -64,25 +61,18 @@ async def _ask_once(
 ) -> Reply:
     # No place in the batch: a question does not wait for running sequences to end.
     lease = await supervisor.lease(model_request, 0)
-    try:
-        async with asyncio.timeout(timeout_s), _events(lease, Ask(0, question)) as stream:
-            while True:
-                for event in await stream.read():
-                    if isinstance(event, Answered):
-                        assert lease.client.loaded is not None
-                        return Reply(lease.client, lease.client.loaded, lease.choice.target.source.path, event.answer)
-                    raise_failure(event, prompt_param)
-    except TimeoutError as exc:
-        raise EngineTimeoutError(f"the engine did not answer within {timeout_s:g} s") from exc
-    finally:
-        lease.release()
-
-
-@contextlib.asynccontextmanager
-async def _events(lease: Lease, request: Ask) -> AsyncGenerator[TaskStream, None]:
-    """Send a request; take it back when the block is left before its end."""
-    stream = lease.client.submit(request)
-    try:
-        yield stream
-    finally:
-        lease.client.cancel(stream)
+    with contextlib.ExitStack() as on_exit:
+        on_exit.callback(lease.release)
+        stream = lease.client.submit(Ask(0, question))
+        on_exit.callback(lease.client.cancel, stream)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    for event in await stream.read():
+                        if isinstance(event, Answered):
+                            assert lease.client.loaded is not None
+                            path = lease.choice.target.source.path
+                            return Reply(lease.client, lease.client.loaded, path, event.answer)
+                        raise_failure(event, prompt_param)
+        except TimeoutError as exc:
+            raise EngineTimeoutError(f"the engine did not answer within {timeout_s:g} s") from exc

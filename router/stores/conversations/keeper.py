@@ -7,15 +7,13 @@ the writes that were given before. Not here: what responses look like (`router.p
 import asyncio
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from router.config import ConversationsConfig
 from router.errors import PreviousResponseNotFoundError
 from router.stores.base import StoreThread
-from router.stores.conversations.base import StoredResponse
-from router.stores.conversations.store import ConversationStore
+from router.stores.conversations.store import ConversationStore, StoredResponse
 from router.work_errors import ResponseNotFoundError
 
 SWEEP_S: Final = 600.0
@@ -96,9 +94,7 @@ class Conversations:
 
     def _evict(self) -> None:
         limits = self._limits()
-        evict = partial(_evict, before=self._clock() - limits.max_age_s, max_bytes=limits.max_bytes)
-        self._thread.post(evict, "old conversations were not dropped")
-
-
-def _evict(store: ConversationStore, *, before: float, max_bytes: int) -> int:
-    return store.evict(before=before, max_bytes=max_bytes)
+        before = self._clock() - limits.max_age_s
+        self._thread.post(
+            lambda store: store.evict(before=before, max_bytes=limits.max_bytes), "old conversations were not dropped"
+        )

@@ -11,12 +11,48 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from router.stores.base import Store
-from router.stores.conversations.base import StoredResponse
 
 MAX_CHAIN: Final = 10_000
 """Longest chain that is followed, as many as a request may have messages."""
 
 _COLUMNS: Final = "id, root_id, previous_id, created_at, status, input, body"
+"""In the order of the fields of `StoredResponse`."""
+
+
+class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A response with what it was asked, and the response that it goes on from.
+
+    Attributes:
+        response_id: `resp_…`.
+        root_id: The first response of its conversation; its own id where it is that.
+        previous_id: What it goes on from, or None.
+        created_at: Seconds since 1970.
+        status: As in `body`.
+        input: JSON of its own input items, those of earlier responses not among them.
+        body: JSON of the response object.
+    """
+
+    response_id: str
+    root_id: str
+    previous_id: str | None
+    created_at: float
+    status: str
+    input: bytes
+    body: bytes
+
+    @property
+    def input_items(self) -> list[dict[str, Any]]:
+        """Its own input items."""
+        return msgspec.json.decode(self.input, type=list[dict[str, Any]])
+
+    @property
+    def output_items(self) -> list[dict[str, Any]]:
+        """The items of its answer."""
+        return msgspec.json.decode(self.body, type=_Output).output
+
+
+class _Output(msgspec.Struct):
+    output: list[dict[str, Any]]
 
 
 class ConversationStore(Store):
@@ -30,20 +66,10 @@ class ConversationStore(Store):
         item_ids = [item["id"] for item in (*response.input_items, *response.output_items)]
         with self.write():
             self._connection.execute(
-                "INSERT INTO responses (id, root_id, previous_id, created_at, status, num_bytes, input, body) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                "status = excluded.status, num_bytes = excluded.num_bytes, input = excluded.input, "
-                "body = excluded.body",
-                (
-                    response.response_id,
-                    response.root_id,
-                    response.previous_id,
-                    response.created_at,
-                    response.status,
-                    num_bytes,
-                    response.input,
-                    response.body,
-                ),
+                f"INSERT INTO responses ({_COLUMNS}, num_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608 - constants
+                "ON CONFLICT (id) DO UPDATE SET status = excluded.status, num_bytes = excluded.num_bytes, "
+                "input = excluded.input, body = excluded.body",
+                (*msgspec.structs.astuple(response), num_bytes),
             )
             # An item that was sent again is still found where it came first.
             self._connection.executemany(
@@ -126,5 +152,4 @@ class ConversationStore(Store):
 
 
 def _response(row: tuple[Any, ...]) -> StoredResponse:
-    names = ("response_id", "root_id", "previous_id", "created_at", "status", "input", "body")
-    return msgspec.convert(dict(zip(names, row, strict=True)), StoredResponse)
+    return msgspec.convert(dict(zip(StoredResponse.__struct_fields__, row, strict=True)), StoredResponse)
