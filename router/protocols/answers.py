@@ -5,9 +5,11 @@ that is left out where there is nothing to say is UNSET; one that is null then i
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar, cast
 
 import msgspec
+
+from router.errors import InvalidRequestError
 
 _encode = msgspec.json.Encoder().encode
 
@@ -21,10 +23,16 @@ class Identified(Protocol):
 
 
 _T = TypeVar("_T", bound=Identified)
+_ObjectT = TypeVar("_ObjectT")
 
 
 class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of answers and their parts."""
+
+
+def shared_fields(source: object, struct_type: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return what an object has of a Struct's fields, by the same names."""
+    return {name: getattr(source, name) for name in struct_type.__struct_fields__ if hasattr(source, name)}
 
 
 class CachedTokens(AnswerBody, frozen=True):
@@ -39,6 +47,14 @@ class ReasoningTokens(AnswerBody, frozen=True):
     reasoning_tokens: int
 
 
+class Deleted(AnswerBody, Generic[_ObjectT], frozen=True, kw_only=True):
+    """Something that is gone."""
+
+    id: str
+    object: _ObjectT
+    deleted: Literal[True]
+
+
 class Page(AnswerBody, Generic[_T], frozen=True, tag_field="object", tag="list"):
     """A part of a list of objects with ids."""
 
@@ -48,13 +64,17 @@ class Page(AnswerBody, Generic[_T], frozen=True, tag_field="object", tag="list")
     has_more: bool
 
     @classmethod
-    def of(cls, items: Sequence[_T], *, after: str | None, limit: int) -> Self | None:
-        """Return the page behind the item with the id `after`, or the first one; None = there is no such item."""
+    def of(cls, items: Sequence[_T], *, after: str | None, limit: int, missing: str) -> Self:
+        """Return the page behind the item with the id `after`, or the first one.
+
+        Args:
+            missing: What is said where there is no such item, with `{}` for its id.
+        """
         begin = 0
         if after is not None:
             begin = next((index + 1 for index, item in enumerate(items) if item.id == after), -1)
             if begin < 0:
-                return None
+                raise InvalidRequestError(f"after: {missing.format(f'{after!r:.80}')}", "after")
         page = list(items[begin : begin + limit])
         return cls(
             data=page,

@@ -1,7 +1,5 @@
 """Which model a request means. It need not name one where only one can be meant, as clients of llama-server do."""
 
-from collections.abc import Mapping
-
 import msgspec
 
 from registry.engines import EngineKind, EngineSetting
@@ -42,16 +40,6 @@ def chosen_model(serving: RequestService, model_request: ModelRequest) -> Chosen
 def resident_workers(serving: RequestService) -> list[ManagedWorker]:
     """Return the workers whose model is loaded."""
     return [worker for worker in serving.supervisor.workers if worker.target is not None and worker.state.is_resident]
-
-
-def model_in_query(parameters: Mapping[str, str]) -> str | None:
-    """Return the parameter `model` of a query, or None.
-
-    In queries a `+` that is not written `%2B` is read as a space, which no name has: `?model=NAME+ADAPTER` means what
-    it says.
-    """
-    model = parameters.get("model")
-    return None if model is None else model.replace(" ", "+")
 
 
 def model_request_or_default(

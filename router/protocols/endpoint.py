@@ -11,12 +11,11 @@ protocols there are: `table`.
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
-from msgspec import Meta
 
 from router.http.dialect import OPENAI, Dialect
 
@@ -188,13 +187,3 @@ def endpoints_of(handler: HTTPRouteHandler) -> tuple[Endpoint, ...]:
     """Return what was declared of a route."""
     rows: tuple[Endpoint, ...] = handler.opt[_KEY]
     return rows
-
-
-def page_limit(most: int) -> Parameter:
-    """Return the parameter of a list that says how many entries a page has."""
-    return Parameter(name="limit", type=Annotated[int, Meta(ge=1, le=most)], what="Entries of the page.")
-
-
-MODEL: Final = Parameter(name="model", type=str, what="Its name; without it, the one that is loaded.")
-AFTER: Final = Parameter(name="after", type=str, what="Id of the entry that the page begins behind.")
-ORDER: Final = Parameter(name="order", type=Literal["asc", "desc"], what="The oldest or the newest first.")

@@ -10,6 +10,7 @@ from typing import Final
 from registry.catalogue import Model
 from router.errors import InvalidRequestError
 from router.protocols.anthropic.answer_schemas import ModelInfo, ModelPage
+from router.protocols.queries import number_in
 
 VERSION_HEADER: Final = "anthropic-version"
 DEFAULT_PAGE: Final = 20
@@ -28,7 +29,10 @@ def model_page(models: Sequence[Model], query: Mapping[str, str]) -> ModelPage:
         for adapter in (None, *model.adapter_names)
     ]
     ids = [item.id for item in items]
-    limit = _limit(query.get("limit"))
+    text = query.get("limit", str(DEFAULT_PAGE))
+    limit = number_in(text, 1, MAX_PAGE)
+    if limit is None:
+        raise InvalidRequestError(f"limit: {text!r:.40} is no whole number from 1 to {MAX_PAGE}", "limit")
     after, before = query.get("after_id"), query.get("before_id")
     if before is not None:
         end = ids.index(before) if before in ids else 0
@@ -57,12 +61,3 @@ def model_info(model: Model, adapter: str | None = None) -> ModelInfo:
         max_input_tokens=model.context_length,
         max_tokens=None,
     )
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_PAGE
-    number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_PAGE)) else 0
-    if not 1 <= number <= MAX_PAGE:
-        raise InvalidRequestError(f"limit: {text!r:.40} is no whole number from 1 to {MAX_PAGE}", "limit")
-    return number

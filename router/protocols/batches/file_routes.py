@@ -17,7 +17,6 @@ from registry.threads import in_thread
 from router.errors import (
     InvalidRequestError,
     RequestTooLargeError,
-    UnknownFieldError,
     UnsupportedFieldError,
 )
 from router.http.asgi import json_reply
@@ -28,9 +27,10 @@ from router.jobs.batches.files import drop_file, read_part
 from router.jobs.batches.runner import Batches
 from router.protocols.batches.objects import DeletedFile, FileList, FileObject
 from router.protocols.batches.uploads import FileForm, Form, take_form
-from router.protocols.endpoint import AFTER, BINARY, FORM, ORDER, Answer, Body, Parameter, page_limit
+from router.protocols.endpoint import BINARY, FORM, Answer, Body, Parameter
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.parts import AnyRequest, BatchesPart, ServingPart
+from router.protocols.queries import AFTER, ORDER, is_newest_first, known_parameters, limit_in, number_in, page_limit
 from router.work_errors import FileInUseError, FileNotFoundHereError
 
 _FILES: Final = (AFTER, page_limit(10_000), ORDER, Parameter(name="purpose", type=str, what="Only files of this one."))
@@ -41,7 +41,6 @@ MIN_EXPIRY_S: Final = 3_600
 MAX_EXPIRY_S: Final = 2_592_000
 _CHUNK_BYTES: Final = 1 << 18
 _OVERHEAD_BYTES: Final = 64 << 10
-_MAX_DIGITS: Final = 12
 
 
 @OPENAI_API.post("/v1/files", FileObject, body=Body(FileForm, FORM))
@@ -71,18 +70,12 @@ async def upload_file(request: AnyRequest, serving: ServingPart, batches: Batche
 @OPENAI_API.get("/v1/files", FileList, query=_FILES)
 async def list_files(request: AnyRequest, batches: BatchesPart) -> ASGIApp:
     """List files."""
-    after, limit, others = limits_of(
-        request, ("after", "limit", "order", "purpose"), max_limit=MAX_LIMIT, default=MAX_LIMIT
-    )
-    order = others.get("order", "desc")
-    if order not in {"asc", "desc"}:
-        raise InvalidRequestError(f"order: {order!r:.40} is not known; send asc or desc", "order")
+    given = known_parameters(request, "after", "limit", "order", "purpose")
+    newest_first, limit = is_newest_first(given), limit_in(given, most=MAX_LIMIT, default=MAX_LIMIT)
     files = await batches.store.call(lambda store: store.files())
-    shown = [FileObject.of(file) for file in files if others.get("purpose", file.purpose) == file.purpose]
-    page = FileList.of(shown if order == "desc" else shown[::-1], after=after, limit=limit)
-    if page is None:
-        raise InvalidRequestError(f"after: there is no file {after!r:.80}", "after")
-    return json_reply(page)
+    shown = [FileObject.of(file) for file in files if given.get("purpose", file.purpose) == file.purpose]
+    ordered = shown if newest_first else shown[::-1]
+    return json_reply(FileList.of(ordered, after=given.get("after"), limit=limit, missing="there is no file {}"))
 
 
 @OPENAI_API.get("/v1/files/{file_id:str}", FileObject)
@@ -115,25 +108,6 @@ async def delete_file(file_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     return json_reply(DeletedFile(id=file.file_id, object="file", deleted=True))
 
 
-def limits_of(
-    request: AnyRequest, known: tuple[str, ...], *, max_limit: int, default: int
-) -> tuple[str | None, int, dict[str, str]]:
-    """Read the parameters of a list: what it begins after, how long it is, and the others.
-
-    Raises:
-        InvalidRequestError: One is not known, or the limit is out of its range.
-    """
-    given = {name: str(value) for name, value in request.query_params.items()}
-    for name in given:
-        if name not in known:
-            there_are = ", ".join(known)
-            raise UnknownFieldError(f"The parameter {name!r:.60} is not known here; there are {there_are}.", name)
-    text = given.pop("limit", str(default))
-    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS and 1 <= int(text) <= max_limit):
-        raise InvalidRequestError(f"limit: a whole number from 1 to {max_limit}, got {text!r:.40}", "limit")
-    return given.pop("after", None), int(text), given
-
-
 def _file_of(form: Form, file_id: str) -> StoredFile:
     purpose = form.fields.get("purpose")
     if purpose not in PURPOSES:
@@ -156,11 +130,11 @@ def _expiry(fields: dict[str, str], now: float) -> float | None:
         return None
     if anchor != "created_at":
         raise InvalidRequestError("expires_after[anchor]: it must be created_at", "expires_after[anchor]")
-    is_number = text is not None and text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
-    if not is_number or not MIN_EXPIRY_S <= int(text or "") <= MAX_EXPIRY_S:
+    seconds = number_in(text or "", MIN_EXPIRY_S, MAX_EXPIRY_S)
+    if seconds is None:
         problem = f"expires_after[seconds]: a whole number from {MIN_EXPIRY_S} to {MAX_EXPIRY_S}"
         raise InvalidRequestError(problem, "expires_after[seconds]")
-    return now + int(text or "")
+    return now + seconds
 
 
 async def _found(batches: Batches, file_id: str) -> StoredFile:

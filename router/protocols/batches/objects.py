@@ -7,7 +7,7 @@ Source: OpenAI API reference, "The file object" and "The batch object"; `failure
 from typing import Literal, Self
 
 from router.jobs.batches.base import Batch, BatchStatus, EndedLine, FailurePolicy, Problem, StoredFile, Tally
-from router.protocols.answers import AnswerBody, CachedTokens, Page, ReasoningTokens
+from router.protocols.answers import AnswerBody, CachedTokens, Deleted, Page, ReasoningTokens, shared_fields
 
 
 class FileObject(AnswerBody, frozen=True, kw_only=True):
@@ -43,12 +43,8 @@ class FileList(Page[FileObject], frozen=True):
     """A page of files."""
 
 
-class DeletedFile(AnswerBody, frozen=True, kw_only=True):
+class DeletedFile(Deleted[Literal["file"]], frozen=True, kw_only=True):
     """A file that is gone."""
-
-    id: str
-    object: Literal["file"]
-    deleted: Literal[True]
 
 
 class BatchErrors(AnswerBody, frozen=True, tag_field="object", tag="list"):
@@ -113,31 +109,15 @@ class BatchObject(AnswerBody, frozen=True, kw_only=True):
             output_tokens_details=ReasoningTokens(tally.usage.num_reasoning_tokens),
             total_tokens=tally.usage.num_tokens,
         )
+        moments = {name: _seconds(getattr(batch, name)) for name in cls.__struct_fields__ if name.endswith("_at")}
         return cls(
             id=batch.batch_id,
             object="batch",
-            endpoint=batch.endpoint,
             errors=BatchErrors(list(batch.problems)) if batch.problems else None,
-            input_file_id=batch.input_file_id,
-            completion_window=batch.completion_window,
-            status=batch.status,
-            output_file_id=batch.output_file_id,
-            error_file_id=batch.error_file_id,
-            created_at=int(batch.created_at),
-            in_progress_at=_seconds(batch.in_progress_at),
-            expires_at=int(batch.expires_at),
-            finalizing_at=_seconds(batch.finalizing_at),
-            completed_at=_seconds(batch.completed_at),
-            failed_at=_seconds(batch.failed_at),
-            expired_at=_seconds(batch.expired_at),
-            cancelling_at=_seconds(batch.cancelling_at),
-            cancelled_at=_seconds(batch.cancelled_at),
             request_counts=RequestCounts(tally.num_total, tally.num_ok, tally.num_failed),
             usage=usage,
-            metadata=batch.metadata,
-            failure_policy=batch.failure_policy,
-            token_budget=batch.token_budget,
             work_seconds=round(tally.work_s, 3),
+            **shared_fields(batch, cls) | moments,
         )
 
 

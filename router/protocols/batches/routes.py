@@ -18,23 +18,24 @@ from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
 from router.jobs.batches.base import Batch, FailurePolicy
 from router.jobs.batches.runner import Batches
-from router.protocols.batches.file_routes import FILE_ROUTES, limits_of
+from router.protocols.batches.file_routes import FILE_ROUTES
 from router.protocols.batches.objects import BatchList, BatchObject, EndList
 from router.protocols.control.api import MLXR_API
-from router.protocols.endpoint import AFTER, Parameter, page_limit
+from router.protocols.endpoint import Parameter
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.parts import AnyRequest, BatchesPart, ServingPart
+from router.protocols.queries import AFTER, known_parameters, limit_in, number_in, page_limit
 from router.work_errors import BatchNotFoundError, FileNotFoundHereError
 
+_MAX_PLACE: Final = 10**9 - 1
 _PLACE: Final = Parameter(
-    name="after", type=Annotated[int, Meta(ge=0, le=10**9 - 1)], what="Place of the end that the list begins behind."
+    name="after", type=Annotated[int, Meta(ge=0, le=_MAX_PLACE)], what="Place of the end that the list begins behind."
 )
 
 MAX_WINDOW_S: Final = 30 * 86_400
 MAX_METADATA: Final = 16
 _WINDOW: Final = re.compile(r"([1-9][0-9]{0,6})([smhd])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_MAX_DIGITS: Final = 9
 _MAX_ENDS: Final = 1000
 
 
@@ -89,12 +90,11 @@ async def create_batch(request: AnyRequest, serving: ServingPart, batches: Batch
 @OPENAI_API.get("/v1/batches", BatchList, query=(AFTER, page_limit(100)))
 async def list_batches(request: AnyRequest, batches: BatchesPart) -> ASGIApp:
     """List batches."""
-    after, limit, _ = limits_of(request, ("after", "limit"), max_limit=100, default=20)
+    given = known_parameters(request, "after", "limit")
+    limit = limit_in(given, most=100, default=20)
     found = await batches.store.call(lambda store: [(each, store.tally(each.batch_id)) for each in store.batches()])
-    page = BatchList.of([BatchObject.of(batch, tally) for batch, tally in found], after=after, limit=limit)
-    if page is None:
-        raise InvalidRequestError(f"after: there is no batch {after!r:.80}", "after")
-    return json_reply(page)
+    shown = [BatchObject.of(batch, tally) for batch, tally in found]
+    return json_reply(BatchList.of(shown, after=given.get("after"), limit=limit, missing="there is no batch {}"))
 
 
 @OPENAI_API.get("/v1/batches/{batch_id:str}", BatchObject)
@@ -113,10 +113,11 @@ async def cancel_batch(batch_id: FromPath[str], batches: BatchesPart) -> ASGIApp
 async def list_ends(request: AnyRequest, batch_id: FromPath[str], batches: BatchesPart) -> ASGIApp:
     """List the lines of a batch that have ended."""
     text = request.query_params.get("after", "0")
-    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+    place = number_in(text, 0, _MAX_PLACE)
+    if place is None:
         raise InvalidRequestError(f"after: {text!r:.40} is no whole number from 0 on", "after")
     batch = await _found(batches, batch_id)
-    ends = await batches.store.call(lambda store: store.ended_after(batch.batch_id, int(text), _MAX_ENDS))
+    ends = await batches.store.call(lambda store: store.ended_after(batch.batch_id, place, _MAX_ENDS))
     return json_reply(EndList(ends))
 
 

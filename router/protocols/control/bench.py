@@ -17,13 +17,13 @@ from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
 from router.http.streaming import SSE
 from router.protocols.control.api import MLXR_API
-from router.protocols.endpoint import Parameter, Stream, page_limit
+from router.protocols.endpoint import Parameter, Stream
 from router.protocols.jobs import job_stream
 from router.protocols.parts import AnyRequest, BenchesPart, ServerPart, ServingPart
+from router.protocols.queries import number_in, page_limit
 
 _MODEL: Final = Parameter(name="model", type=str, what="Only runs of this one.")
 
-DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 1000
 
 
@@ -68,7 +68,10 @@ async def stop_bench(benches: BenchesPart) -> ASGIApp:
 async def list_benches(request: AnyRequest, benches: BenchesPart) -> ASGIApp:
     """List benchmarks, newest first."""
     model = request.query_params.get("model")
-    limit = _limit(request.query_params.get("limit"))
+    text = request.query_params.get("limit", "50")
+    limit = number_in(text, 1, MAX_LIMIT)
+    if limit is None:
+        raise InvalidRequestError(f"limit: {text!r:.20} is no number from 1 to {MAX_LIMIT}", "limit")
     return json_reply(BenchList(benches=await benches.heads(model, limit), running=benches.running))
 
 
@@ -76,14 +79,6 @@ async def list_benches(request: AnyRequest, benches: BenchesPart) -> ASGIApp:
 async def get_bench(bench_id: FromPath[str], benches: BenchesPart) -> ASGIApp:
     """Give one benchmark."""
     return json_reply(summed_up(await benches.record(bench_id)))
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_LIMIT
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_LIMIT:
-        raise InvalidRequestError(f"limit: {text!r:.20} is no number from 1 to {MAX_LIMIT}", "limit")
-    return int(text)
 
 
 BENCH_ROUTES = (start_bench, stop_bench, list_benches, get_bench)

@@ -11,6 +11,8 @@ from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.models.size import USUAL_ANSWER_TOKENS, RequestSize
 from router.models.targets import EngineReason, usable_artifacts
+from router.protocols.answers import shared_fields
+from router.protocols.queries import number_in
 
 DEFAULT_PROMPT_TOKENS = 512
 MAX_TOKENS = 10_000_000
@@ -110,26 +112,10 @@ def explain(models: ModelDirectory, model_request: ModelRequest, size: RequestSi
 def _row(
     engine: EngineKind, speeds: EngineSpeeds | None, expected: Expectation | None, bucket: int
 ) -> EngineExpectation:
-    if speeds is None:
-        return EngineExpectation(engine=engine)
-    row = EngineExpectation(
-        engine=engine,
-        load_s=speeds.load_s,
-        prefill_tokens_per_s=speeds.prefill[bucket],
-        decode_tokens_per_s=speeds.decode[bucket],
-        num_samples=speeds.num_samples,
-        measured_at=speeds.measured_at,
-        bench_ids=speeds.bench_ids,
-    )
-    if expected is None:
-        return row
-    return msgspec.structs.replace(
-        row,
-        load_s=expected.load_s,
-        prefill_s=expected.prefill_s,
-        decode_s=expected.decode_s,
-        total_s=expected.total_s,
-    )
+    figures = {"engine": engine, **shared_fields(speeds, EngineExpectation)}
+    if speeds is not None:
+        figures |= {"prefill_tokens_per_s": speeds.prefill[bucket], "decode_tokens_per_s": speeds.decode[bucket]}
+    return EngineExpectation(**figures | shared_fields(expected, EngineExpectation))
 
 
 def _total(expected: Expectation | None) -> float:
@@ -141,8 +127,7 @@ def _set_by(reason: EngineReason) -> str:
 
 
 def _tokens(text: str | None, name: str, default: int) -> int:
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_TOKENS or len(text) > 8:  # noqa: PLR2004
+    number = default if text is None else number_in(text, 1, MAX_TOKENS)
+    if number is None:
         raise InvalidRequestError(f"{name}: {text!r:.40} is no number of tokens from 1 to {MAX_TOKENS}", name)
-    return int(text)
+    return number

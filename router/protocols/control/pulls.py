@@ -20,8 +20,9 @@ from router.protocols.control.api import MLXR_API
 from router.protocols.endpoint import Stream
 from router.protocols.jobs import job_stream
 from router.protocols.parts import AnyRequest, PullsPart, ServingPart
+from router.protocols.queries import number_in
 
-MAX_PULL_ID_DIGITS = 15
+MAX_PULL_ID = 10**15 - 1
 
 
 class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,9 +76,10 @@ async def cancel_pull(pull_id: FromPath[str], pulls: PullsPart) -> ASGIApp:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_PULL_ID_DIGITS):
+    number = number_in(text, 0, MAX_PULL_ID)
+    if number is None:
         raise PullNotFoundError(f"There is no pull {text[:40]!a}; GET /v1/mlxr/models/pulls lists those there are.")
-    return int(text)
+    return number
 
 
 PULL_ROUTES = (pull_model, list_pulls, pause_pull, resume_pull, cancel_pull)

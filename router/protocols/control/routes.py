@@ -10,7 +10,6 @@ from msgspec import Meta
 from registry.threads import in_thread
 from router.errors import InvalidRequestError, RequestNotFoundError
 from router.http.asgi import json_reply
-from router.protocols.choice import model_in_query
 from router.protocols.control.api import MLXR_API
 from router.protocols.control.bench import BENCH_ROUTES
 from router.protocols.control.capabilities import CapabilityReport, capability_report
@@ -19,9 +18,10 @@ from router.protocols.control.explain import MAX_TOKENS, Explanation, explain, r
 from router.protocols.control.pulls import PULL_ROUTES
 from router.protocols.control.requests import request_status
 from router.protocols.control.status import health, status
-from router.protocols.endpoint import MODEL, Parameter
+from router.protocols.endpoint import Parameter
 from router.protocols.fields.json_types import JSONObject
 from router.protocols.parts import AnyRequest, DocumentPart, EndpointsPart, KeeperPart, ServerPart, ServingPart
+from router.protocols.queries import MODEL, model_in_query
 from router.status import CancelResponse, Health, RequestList, Status, StopResponse
 
 _Tokens = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]

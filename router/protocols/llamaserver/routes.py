@@ -1,22 +1,28 @@
-"""Routes of llama-server's introspection. Whatever takes the model's vocabulary or template is asked of its worker."""
+"""Routes of llama-server's introspection. Whatever takes the model's vocabulary or template is asked of its worker.
 
-from typing import Final
+Requests may name a `model`, unlike llama-server's. Source: llama.cpp, tools/server/README.md.
+"""
 
+from typing import Annotated, Final
+
+import msgspec
 from litestar.types import ASGIApp
+from msgspec import Meta
 
 from backends.wire.questions import ApplyTemplate, Describe, Description, Detokenize, Text, Tokenize, Tokens
+from registry.engines import EngineSetting
 from router.errors import InvalidRequestError, UnavailableError
 from router.http.asgi import json_reply
 from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 from router.models.model_request import ModelRequest
-from router.protocols.choice import model_in_query, model_request_or_default, resident_workers
-from router.protocols.endpoint import MODEL, Parameter
+from router.protocols.choice import model_request_or_default, resident_workers
+from router.protocols.endpoint import Api, Parameter
+from router.protocols.fields.ranges import ModelReference, TokenId
 from router.protocols.llamaserver import answer_schemas as answers
-from router.protocols.llamaserver.api import LLAMASERVER_API
 from router.protocols.llamaserver.props import props_of, slots_of
-from router.protocols.llamaserver.schemas import DetokenizeRequest, TokenizeRequest
 from router.protocols.openai.counting import PromptRequest, read_chat
 from router.protocols.parts import AnyRequest, ServerPart, ServingPart
+from router.protocols.queries import MODEL, model_in_query
 from router.protocols.serving import RequestService
 from router.requests.headers import read_engine_header, read_load_header
 from router.workers.residency import ManagedWorker
@@ -26,15 +32,34 @@ _FAIL: Final = Parameter(name="fail_on_no_slot", type=bool, what="Answer 503 whe
 
 _NO = frozenset({"false", "0", "no", "off"})
 
+LLAMASERVER_API: Final = Api("llamaserver", "llama-server's introspection.")
+
+MAX_DETOKENIZED: Final = 262_144
+
+
+class TokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /tokenize."""
+
+    content: str
+    add_special: bool = False
+    parse_special: bool = True
+    with_pieces: bool = False
+    model: ModelReference | None = None
+
+
+class DetokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /detokenize."""
+
+    tokens: Annotated[list[TokenId], Meta(max_length=MAX_DETOKENIZED)]
+    model: ModelReference | None = None
+
 
 @LLAMASERVER_API.post("/tokenize", answers.Tokenized, body=TokenizeRequest, use="generate")
 async def tokenize(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """List a text's tokens."""
     body = await serving.read(request, TokenizeRequest)
     load = read_load_header(request.headers.get(LOAD_HEADER))
-    model_request = model_request_or_default(
-        serving, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), load=load
-    )
+    model_request = model_request_or_default(serving, body.model, _engine(request), load=load)
     question = Tokenize(body.content, body.add_special, body.parse_special, body.with_pieces)
     tokens = (await serving.ask_model(request, model_request, question, prompt_param="content")).answer
     assert isinstance(tokens, Tokens)
@@ -49,9 +74,7 @@ async def detokenize(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Write the text of tokens."""
     body = await serving.read(request, DetokenizeRequest)
     load = read_load_header(request.headers.get(LOAD_HEADER))
-    model_request = model_request_or_default(
-        serving, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), load=load
-    )
+    model_request = model_request_or_default(serving, body.model, _engine(request), load=load)
     text = (await serving.ask_model(request, model_request, Detokenize(body.tokens), prompt_param="tokens")).answer
     assert isinstance(text, Text)
     return json_reply(answers.Detokenized(text.text))
@@ -70,7 +93,7 @@ async def apply_template(request: AnyRequest, serving: ServingPart) -> ASGIApp:
 async def get_props(request: AnyRequest, serving: ServingPart, server: ServerPart) -> ASGIApp:
     """Describe a model and the defaults of requests."""
     model = model_in_query(request.query_params)
-    model_request = model_request_or_default(serving, model, read_engine_header(request.headers.get(ENGINE_HEADER)))
+    model_request = model_request_or_default(serving, model, _engine(request))
     if request.query_params.get("autoload", "").lower() in _NO and _holder(serving, model_request) is None:
         raise InvalidRequestError(
             f"the model '{model_request.label}' is not loaded; leave autoload out to load it", "autoload"
@@ -97,9 +120,7 @@ async def get_slots(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     if model is None and not resident_workers(serving):
         holder = None
     else:
-        holder = _holder(
-            serving, model_request_or_default(serving, model, read_engine_header(request.headers.get(ENGINE_HEADER)))
-        )
+        holder = _holder(serving, model_request_or_default(serving, model, _engine(request)))
     slots: list[answers.Slot] = []
     if holder is not None and holder.client is not None and holder.client.loaded is not None:
         slots = slots_of(holder.client.loaded, list(holder.client.progress.values()))
@@ -109,6 +130,10 @@ async def get_slots(request: AnyRequest, serving: ServingPart) -> ASGIApp:
 
 
 ROUTES: Final = (tokenize, detokenize, apply_template, get_props, get_slots)
+
+
+def _engine(request: AnyRequest) -> EngineSetting | None:
+    return read_engine_header(request.headers.get(ENGINE_HEADER))
 
 
 def _holder(serving: RequestService, model_request: ModelRequest) -> ManagedWorker | None:

@@ -12,7 +12,7 @@ from backends.wire.output import FinishReason
 from backends.wire.request import Pooling
 from registry.engines import EngineKind
 from router.models.targets import EngineReason
-from router.protocols.answers import AnswerBody, CachedTokens, ReasoningTokens
+from router.protocols.answers import AnswerBody, CachedTokens, Deleted, ReasoningTokens
 from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.fields.ranges import ServiceTier
 
@@ -257,9 +257,5 @@ class ModelList(AnswerBody, frozen=True, tag_field="object", tag="list"):
     data: list[ModelObject]
 
 
-class DeletedModel(AnswerBody, frozen=True, kw_only=True):
+class DeletedModel(Deleted[Literal["model"]], frozen=True, kw_only=True):
     """A model that is gone."""
-
-    id: str
-    object: Literal["model"]
-    deleted: Literal[True]

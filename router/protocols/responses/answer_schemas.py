@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from router.protocols.answers import AnswerBody, Page, ReasoningTokens
+from router.protocols.answers import AnswerBody, Deleted, Page, ReasoningTokens
 from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.openai.answer_schemas import Timings
@@ -173,12 +173,8 @@ class Response(AnswerBody, frozen=True, kw_only=True):
     timings: Timings | UnsetType = UNSET
 
 
-class DeletedResponse(AnswerBody, frozen=True, kw_only=True):
+class DeletedResponse(Deleted[Literal["response"]], frozen=True, kw_only=True):
     """A response that is gone."""
-
-    id: str
-    object: Literal["response"]
-    deleted: Literal[True]
 
 
 class InputItemList(Page[KeptItem], frozen=True):

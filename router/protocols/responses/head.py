@@ -27,6 +27,13 @@ from router.protocols.responses.schemas import (
 )
 from router.requests.generation import Generation, GenerationRequest
 
+_AS_SAID: Final = (
+    *("instructions", "max_output_tokens", "max_tool_calls", "model"),
+    *("previous_response_id", "prompt_cache_key", "safety_identifier", "user"),
+)
+"""Fields that are the request's own."""
+_LATER: Final = ("completed_at", "error", "incomplete_details", "usage")
+"""Fields that have a value when the response has ended."""
 _TOO_MANY: Final = 429
 _FIRST_SERVER_STATUS: Final = 500
 
@@ -56,25 +63,16 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
         """
         request, sampling = self.request, self.wanted.spec.sampling
         reasoning, text = request.reasoning or ReasoningConfig(), request.text or TextConfig()
-        response = Response(
+        later: dict[str, Any] = {**dict.fromkeys(_LATER), **fields}
+        return Response(
             id=self.response_id,
             object="response",
             created_at=self.created_at,
-            completed_at=None,
             status=status,
             background=bool(request.background),
-            error=None,
-            incomplete_details=None,
-            instructions=request.instructions,
-            max_output_tokens=request.max_output_tokens,
-            max_tool_calls=request.max_tool_calls,
-            model=request.model,
             output=output,
             parallel_tool_calls=request.parallel_tool_calls is not False,
-            previous_response_id=request.previous_response_id,
-            prompt_cache_key=request.prompt_cache_key,
             reasoning=answers.ReasoningShown(reasoning.effort, reasoning.summary),
-            safety_identifier=request.safety_identifier,
             service_tier=self.service_tier,
             store=self.is_stored,
             temperature=sampling.temperature,
@@ -85,11 +83,10 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             top_logprobs=request.top_logprobs or 0,
             top_p=sampling.top_p,
             truncation=request.truncation or "disabled",
-            usage=None,
-            user=request.user,
             metadata=request.metadata or {},
+            **{name: getattr(request, name) for name in _AS_SAID},
+            **later,
         )
-        return msgspec.structs.replace(response, **fields) if fields else response
 
     def ended(self, output: list[OutputItem], end: SequenceEnd, generation: Generation, now: float) -> Response:
         """Return the object of a response whose answer has ended.

@@ -11,13 +11,14 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 from msgspec import Meta
 
-from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFieldError
+from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.streaming import SSE, EventStream
 from router.jobs.background import FOLLOWABLE_S, BackgroundResponse, find_response
-from router.protocols.endpoint import AFTER, ORDER, Parameter, Stream, page_limit
+from router.protocols.endpoint import Parameter, Stream
 from router.protocols.jobs import long_stream
 from router.protocols.parts import AnyRequest, ConversationsPart, JobsPart, ServingPart
+from router.protocols.queries import AFTER, ORDER, is_newest_first, known_parameters, limit_in, number_in, page_limit
 from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
 from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import chain_items
@@ -30,21 +31,17 @@ _INCLUDE: Final = Parameter(
     type=Literal["message.output_text.logprobs", "reasoning.encrypted_content"],
     what="Without effect: what is kept is shown.",
 )
+_MAX_EVENT: Final = 10**10 - 1
 _FOLLOWED: Final = (
     _INCLUDE,
     Parameter(name="stream", type=bool, what="The events of one that runs in the background."),
     Parameter(
         name="starting_after",
-        type=Annotated[int, Meta(ge=0, le=10**10 - 1)],
+        type=Annotated[int, Meta(ge=0, le=_MAX_EVENT)],
         what="Number of the event that the stream begins behind.",
     ),
     Parameter(name="include_obfuscation", type=Literal["false"], what="Without effect."),
 )
-
-DEFAULT_LIMIT: Final = 20
-MAX_LIMIT: Final = 100
-_MAX_DIGITS: Final = 10
-_Parameters = dict[str, list[str]]
 
 
 class _Kind(msgspec.Struct):
@@ -62,13 +59,15 @@ async def get_response(
     jobs: JobsPart,
 ) -> ASGIApp:
     """Return a response, or the events of one that runs in the background."""
-    parameters = _parameters(request, ("include", "include[]", "include_obfuscation", "starting_after", "stream"))
-    check_include([*parameters.get("include", []), *parameters.get("include[]", [])])
-    if _flag(parameters, "include_obfuscation"):
+    given = _given(request, "include", "include[]", "include_obfuscation", "starting_after", "stream")
+    if _is_set(given, "include_obfuscation"):
         raise UnsupportedFieldError("include_obfuscation is not supported; leave it out", "include_obfuscation")
     running = find_response(jobs, response_id)
-    after = _number(parameters, "starting_after")
-    if _flag(parameters, "stream"):
+    text = given.get("starting_after", "")
+    after = number_in(text, 0, _MAX_EVENT)
+    if text and after is None:
+        raise InvalidRequestError(f"starting_after: {text!r:.40} is no whole number from 0 on", "starting_after")
+    if _is_set(given, "stream"):
         if running is None or not running.is_stream:
             # A response that is not kept is not there, whatever is wanted of it.
             await conversations.get(response_id)
@@ -108,26 +107,17 @@ async def cancel_response(response_id: FromPath[str], conversations: Conversatio
     return json_reply(found.body)
 
 
-@RESPONSES_API.get(f"{_ONE}/input_items", InputItemList, query=(AFTER, _INCLUDE, page_limit(MAX_LIMIT), ORDER))
+@RESPONSES_API.get(f"{_ONE}/input_items", InputItemList, query=(AFTER, _INCLUDE, page_limit(100), ORDER))
 async def list_input_items(
     request: AnyRequest, response_id: FromPath[str], conversations: ConversationsPart
 ) -> ASGIApp:
     """List what a response was made from."""
-    parameters = _parameters(request, ("after", "include", "include[]", "limit", "order"))
-    check_include([*parameters.get("include", []), *parameters.get("include[]", [])])
-    limit = _number(parameters, "limit")
-    if limit is not None and not 1 <= limit <= MAX_LIMIT:
-        raise InvalidRequestError(f"limit: a whole number from 1 to {MAX_LIMIT}, got {limit}", "limit")
-    order = _one(parameters, "order") or "desc"
-    if order not in {"asc", "desc"}:
-        raise InvalidRequestError(f"order: {order!r:.40} is not known; send asc or desc", "order")
+    given = _given(request, "after", "include", "include[]", "limit", "order")
+    newest_first, limit = is_newest_first(given), limit_in(given, most=100, default=20)
     chain = await conversations.history(response_id)
     items = msgspec.convert([*chain_items(chain[:-1]), *chain[-1].input_items], list[KeptItem])
-    after = _one(parameters, "after")
-    page = InputItemList.of(items if order == "asc" else items[::-1], after=after, limit=limit or DEFAULT_LIMIT)
-    if page is None:
-        raise InvalidRequestError(f"after: there is no item {after!r:.80} in this response's input", "after")
-    return json_reply(page)
+    ordered, missing = items[::-1] if newest_first else items, "there is no item {} in this response's input"
+    return json_reply(InputItemList.of(ordered, after=given.get("after"), limit=limit, missing=missing))
 
 
 def event_stream(serving: RequestService, running: BackgroundResponse, after: int) -> EventStream:
@@ -136,33 +126,14 @@ def event_stream(serving: RequestService, running: BackgroundResponse, after: in
     return long_stream(running.follow(after), keepalive_s=serving.config.server.keepalive_s, headers=headers)
 
 
-def _parameters(request: AnyRequest, known: tuple[str, ...]) -> _Parameters:
-    parameters: _Parameters = {}
-    for name, value in request.query_params.multi_items():
-        if name not in known:
-            raise UnknownFieldError(
-                f"The parameter {name!r:.60} is not known here; there are {', '.join(known)}.", name
-            )
-        parameters.setdefault(name, []).append(str(value))
-    return parameters
+def _given(request: AnyRequest, *known: str) -> dict[str, str]:
+    given = known_parameters(request, *known)
+    check_include([*request.query_params.getall("include", []), *request.query_params.getall("include[]", [])])
+    return given
 
 
-def _one(parameters: _Parameters, name: str) -> str | None:
-    values = parameters.get(name)
-    return None if values is None else values[-1]
-
-
-def _flag(parameters: _Parameters, name: str) -> bool:
-    text = (_one(parameters, name) or "false").lower()
+def _is_set(given: dict[str, str], name: str) -> bool:
+    text = (given.get(name) or "false").lower()
     if text not in {"true", "false"}:
         raise InvalidRequestError(f"{name}: {text!r:.40} is neither true nor false", name)
     return text == "true"
-
-
-def _number(parameters: _Parameters, name: str) -> int | None:
-    text = _one(parameters, name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
-        raise InvalidRequestError(f"{name}: {text!r:.40} is no whole number from 0 on", name)
-    return int(text)

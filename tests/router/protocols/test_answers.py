@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.errors import InvalidRequestError
 from router.protocols.answers import TEXT_PLACE, AnswerBody, EncodedAhead, Page, sse_event
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -35,8 +36,7 @@ def test_an_event_has_a_line_for_its_name_and_one_for_its_data() -> None:
 def test_a_page_begins_behind_an_item_and_says_whether_more_comes(
     after: str | None, limit: int, shown: str, *, has_more: bool
 ) -> None:
-    page = ItemPage.of([Item(letter) for letter in "abc"], after=after, limit=limit)
-    assert page is not None
+    page = ItemPage.of([Item(letter) for letter in "abc"], after=after, limit=limit, missing="")
     assert "".join(item.id for item in page.data) == shown
     assert (page.first_id, page.last_id) == ((shown[0], shown[-1]) if shown else (None, None))
     assert page.has_more is has_more
@@ -44,4 +44,5 @@ def test_a_page_begins_behind_an_item_and_says_whether_more_comes(
 
 
 def test_there_is_no_page_behind_an_item_that_is_not_there() -> None:
-    assert ItemPage.of([Item("a")], after="x", limit=1) is None
+    with pytest.raises(InvalidRequestError, match=r"^after: there is no item 'x'$"):
+        ItemPage.of([Item("a")], after="x", limit=1, missing="there is no item {}")

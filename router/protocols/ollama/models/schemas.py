@@ -22,22 +22,22 @@ ParameterValue = str | int | float | bool | list[str] | None
 Files = Annotated[dict[Annotated[str, Meta(max_length=512)], Digest], Meta(max_length=MAX_FILES)]
 
 
-class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of POST /api/pull."""
-
+class _Named(msgspec.Struct, frozen=True, kw_only=True):
     model: Name | None = None
     name: Name | None = None
+
+
+class PullRequest(_Named, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /api/pull."""
+
     insecure: bool | None = None
     stream: bool | None = None
     username: str | None = None
     password: str | None = None
 
 
-class PushRequest(msgspec.Struct, frozen=True, kw_only=True):
+class PushRequest(_Named, frozen=True, kw_only=True):
     """Body of POST /api/push; nothing of it is used."""
-
-    model: Name | None = None
-    name: Name | None = None
 
 
 class CreateMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,11 +88,8 @@ class CopyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     destination: Name
 
 
-class DeleteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DeleteRequest(_Named, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of DELETE /api/delete."""
-
-    model: Name | None = None
-    name: Name | None = None
 
 
 class StatusLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

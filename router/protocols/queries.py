@@ -1,0 +1,64 @@
+"""Parameters of queries that several endpoints have: as they are declared, and as they are read."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
+
+from router.errors import InvalidRequestError, UnknownFieldError
+from router.protocols.endpoint import Parameter
+from router.protocols.parts import AnyRequest
+
+MODEL: Final = Parameter(name="model", type=str, what="Its name; without it, the one that is loaded.")
+AFTER: Final = Parameter(name="after", type=str, what="Id of the entry that the page begins behind.")
+ORDER: Final = Parameter(name="order", type=Literal["asc", "desc"], what="The oldest or the newest first.")
+
+_MAX_DIGITS: Final = 15
+
+
+def page_limit(most: int) -> Parameter:
+    """Return the parameter of a list that says how many entries a page has."""
+    return Parameter(name="limit", type=Annotated[int, Meta(ge=1, le=most)], what="Entries of the page.")
+
+
+def model_in_query(parameters: Mapping[str, str]) -> str | None:
+    """Return the parameter `model` of a query, or None.
+
+    In queries a `+` that is not written `%2B` is read as a space, which no name has: `?model=NAME+ADAPTER` means what
+    it says.
+    """
+    model = parameters.get("model")
+    return None if model is None else model.replace(" ", "+")
+
+
+def number_in(text: str, least: int, most: int) -> int | None:
+    """Return the whole number that a text is; None = it is none from `least` to `most`."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+    return int(text) if is_number and least <= int(text) <= most else None
+
+
+def known_parameters(request: AnyRequest, *known: str) -> dict[str, str]:
+    """Return the parameters of a query, of several with one name the last; one that is not known is refused."""
+    given = {name: str(value) for name, value in request.query_params.items()}
+    for name in given:
+        if name not in known:
+            there_are = ", ".join(known)
+            raise UnknownFieldError(f"The parameter {name!r:.60} is not known here; there are {there_are}.", name)
+    return given
+
+
+def limit_in(parameters: Mapping[str, str], *, most: int, default: int) -> int:
+    """Return how many entries a page of a list is to have."""
+    text = parameters.get("limit", str(default))
+    limit = number_in(text, 1, most)
+    if limit is None:
+        raise InvalidRequestError(f"limit: a whole number from 1 to {most}, got {text!r:.40}", "limit")
+    return limit
+
+
+def is_newest_first(parameters: Mapping[str, str]) -> bool:
+    """Tell in which order a list is to be; without a word, the newest comes first."""
+    order = parameters.get("order", "desc")
+    if order not in {"asc", "desc"}:
+        raise InvalidRequestError(f"order: {order!r:.40} is not known; send asc or desc", "order")
+    return order == "desc"
