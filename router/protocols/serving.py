@@ -23,9 +23,9 @@ from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.requests.asking import Reply, ask
 from router.requests.embedding import Embeddings, EmbeddingWanted, RunningEmbedding
-from router.requests.facts import RequestFacts
 from router.requests.generation import Generation, GenerationRequest
 from router.requests.headers import RequestHeaders, read_headers
+from router.requests.leased import RequestFacts
 from router.requests.register import AnswerEncoder, RequestRegister, RunningRequest, whole_answer
 from router.requests.resend import fingerprint
 from router.workers.supervisor import Supervisor

@@ -13,9 +13,8 @@ from backends.wire.messages import Embed, Embedded, Finished
 from backends.wire.request import Pooling, Priority
 from router.errors import DeadlineExceededError, EngineCrashedError, RequestCancelledError
 from router.models.model_request import ModelRequest
-from router.requests.facts import RequestFacts
 from router.requests.generation import raise_failure
-from router.requests.leased import LeasedRequest
+from router.requests.leased import LeasedRequest, RequestFacts
 from router.workers.streams import TaskStream
 from router.workers.supervisor import Supervisor
 

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Generic, TypeVar
 
+import msgspec
+
 from backends.wire.request import Priority
 from router.errors import RouterError
 from router.models.model_request import ModelRequest
@@ -12,6 +14,23 @@ from router.workers.supervisor import Supervisor
 from router.workers.waiting import Lease, Ticket
 
 _StreamT = TypeVar("_StreamT", RequestStream, TaskStream)
+
+
+class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a request from its arrival.
+
+    Attributes:
+        request_id: The answer's id, such as `chatcmpl-…`.
+        protocol: By which it came: `openai`, `ollama`, ...
+        fingerprint: What only the same request has; None = it cannot be taken over.
+        timeout_s: Its own limit for the whole request, or None.
+    """
+
+    request_id: str
+    protocol: str
+    client: str
+    fingerprint: bytes | None = None
+    timeout_s: float | None = None
 
 
 class LeasedRequest(Generic[_StreamT]):

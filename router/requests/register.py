@@ -15,8 +15,8 @@ from router.errors import DeadlineExceededError, RequestCancelledError, RouterEr
 from router.observers import Observers
 from router.requests.deadlines import Deadlines, RequestProgress, deadlines_for, next_due, seconds_to_look
 from router.requests.embedding import EmbeddingWanted, RunningEmbedding
-from router.requests.facts import RequestFacts
 from router.requests.generation import Generation, GenerationEvent
+from router.requests.leased import RequestFacts
 from router.requests.resend import KeptAnswer
 from router.workers.supervisor import Supervisor
 

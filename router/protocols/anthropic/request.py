@@ -12,8 +12,8 @@ from backends.wire.prompts import ChatPrompt
 from backends.wire.request import Constraint, OutputSpec, Priority, SequenceSpec, ToolChoice
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts, with_system
+from router.protocols.anthropic.api import ThreadsUnsupportedError
 from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
-from router.protocols.anthropic.errors import ThreadsUnsupportedError
 from router.protocols.anthropic.messages import PromptMessages, read_messages
 from router.protocols.anthropic.schemas import (
     CLEAR_THINKING,

@@ -11,8 +11,7 @@ from litestar.types import ASGIApp
 from router.http.asgi import json_reply
 from router.http.streaming import SSE
 from router.protocols.anthropic.answer_schemas import AnswerMessage, InputTokens, StreamEvent
-from router.protocols.anthropic.api import ANTHROPIC_API
-from router.protocols.anthropic.errors import ANTHROPIC_ERRORS
+from router.protocols.anthropic.api import ANTHROPIC_API, ANTHROPIC_ERRORS
 from router.protocols.anthropic.request import anthropic_answering, prompt_for
 from router.protocols.anthropic.schemas import CountRequest, MessagesRequest
 from router.protocols.endpoint import Stream

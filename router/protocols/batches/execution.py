@@ -25,13 +25,13 @@ from router.http.dialect import OPENAI
 from router.http.error_response import error_reply
 from router.jobs.batches.base import Batch, Line, LineEnd, LineResponse, output_text, result_line
 from router.protocols.fields.support import decode_body
-from router.protocols.openai.answering import openai_answering
 from router.protocols.openai.embeddings import embeddings_body, new_embedding_id, read_embedding_request
+from router.protocols.openai.request import openai_answering
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.responses.answering import read_request, response_answering
 from router.protocols.serving import RequestService
-from router.requests.facts import RequestFacts
 from router.requests.headers import RequestHeaders
+from router.requests.leased import RequestFacts
 from router.requests.register import whole_answer
 from router.stores.conversations import Conversations
 

@@ -16,8 +16,7 @@ from router.protocols.control.capabilities import CapabilityReport, capability_r
 from router.protocols.control.conversions import CONVERSION_ROUTES
 from router.protocols.control.explain import MAX_TOKENS, Explanation, explain, request_size
 from router.protocols.control.pulls import PULL_ROUTES
-from router.protocols.control.requests import request_status
-from router.protocols.control.status import health, status
+from router.protocols.control.status import health, request_status, status
 from router.protocols.endpoint import Parameter
 from router.protocols.fields.json_types import JSONObject
 from router.protocols.parts import AnyRequest, DocumentPart, EndpointsPart, KeeperPart, ServerPart, ServingPart

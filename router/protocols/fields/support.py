@@ -128,6 +128,12 @@ def not_honoured(part: msgspec.Struct, engine: EngineKind | None = None) -> Iter
             yield path, field
 
 
+def refuse_with_hint(part: msgspec.Struct, where: str = "") -> None:
+    """Refuse what a body, or an object in it at a path, asks for in vain, with nothing but what to do instead."""
+    for name, field in not_honoured(part):
+        raise UnsupportedFieldError(f"{where}{name}: {field.hint}", f"{where}{name}")
+
+
 def refuse_unsupported(body: msgspec.Struct, engine: EngineKind) -> None:
     """Refuse a body that asks for something in vain, in the words of OpenAI's protocols."""
     for path, field in not_honoured(body, engine):

@@ -12,8 +12,8 @@ from router.http.asgi import json_reply
 from router.http.headers import REQUEST_ID_HEADER
 from router.http.streaming import NDJSON, EventStream, until_disconnect
 from router.protocols.ollama.answer_schemas import DoneReason
+from router.protocols.ollama.api import OLLAMA_ERRORS
 from router.protocols.ollama.encoding import OllamaHead
-from router.protocols.ollama.errors import OLLAMA_ERRORS
 from router.protocols.ollama.requested_model import RequestedModel
 from router.protocols.serving import Arrival, RequestService
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from backends.wire.prompts import PromptMessage
-from router.errors import InvalidRequestError, UnsupportedFieldError
-from router.protocols.fields.support import not_honoured
+from router.errors import InvalidRequestError
+from router.protocols.fields.support import refuse_with_hint
 from router.protocols.ollama.schemas import Message, ToolCall
 
 _ROLES: Final = {
@@ -42,8 +42,7 @@ class _Reader:
             raise InvalidRequestError(
                 f"{path}: {message.role!r:.40} is not known; use system, user, assistant or tool", path
             )
-        for name, field in not_honoured(message):
-            raise UnsupportedFieldError(f"{where}.{name}: {field.hint}", f"{where}.{name}")
+        refuse_with_hint(message, f"{where}.")
         read: PromptMessage = {"role": role, "content": message.content or ""}
         if message.thinking:
             _only_for(role, "assistant", f"{where}.thinking")

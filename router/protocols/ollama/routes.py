@@ -10,10 +10,9 @@ from router.models.targets import Purpose
 from router.protocols.endpoint import TEXT, Answer, Stream
 from router.protocols.fields.support import decode_body
 from router.protocols.ollama import answer_schemas as answers
-from router.protocols.ollama.api import OLLAMA_API
+from router.protocols.ollama.api import OLLAMA_API, OLLAMA_ERRORS
 from router.protocols.ollama.embeddings import embed, embed_one
 from router.protocols.ollama.encoding import OllamaHead
-from router.protocols.ollama.errors import OLLAMA_ERRORS
 from router.protocols.ollama.loading import reply_to_empty
 from router.protocols.ollama.models.routes import MODEL_ROUTES
 from router.protocols.ollama.request import ollama_answering

@@ -35,6 +35,7 @@ ToolChoiceObject = Annotated[
 
 
 _NO_IMAGES = refused("images are not understood by this version of mlxr; send text", [])
+_AS_IT_IS = refused("a model is shown as it is; leave it out", "", {})
 _OLD = refused("neither engine has it; leave it out", False)
 
 
@@ -218,7 +219,7 @@ class ShowRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     model: Annotated[str, Meta(max_length=512)] | None = None
     name: Annotated[str, Meta(max_length=512)] | None = None
-    verbose: bool | None = None
-    system: str | None = None
-    template: str | None = None
-    options: JSONObject | None = None
+    verbose: Annotated[bool | None, refused("vocabularies and tensors are not told; leave it out", False)] = None
+    system: Annotated[str | None, _AS_IT_IS] = None
+    template: Annotated[str | None, _AS_IT_IS] = None
+    options: Annotated[JSONObject | None, _AS_IT_IS] = None

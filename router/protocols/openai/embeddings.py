@@ -12,12 +12,12 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from backends.wire.request import Pooling
-from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
 from router.http.headers import REQUEST_ID_HEADER
 from router.models.targets import Purpose
 from router.protocols.fields.ranges import ModelReference, TokenId
-from router.protocols.fields.support import decode_body, not_honoured, refused
+from router.protocols.fields.support import decode_body, refuse_with_hint, refused
 from router.protocols.fields.vectors import encoded, numbers_of
 from router.protocols.openai.answer_schemas import Embedding, EmbeddingUsage
 from router.protocols.openai.answer_schemas import Embeddings as EmbeddingList
@@ -68,8 +68,7 @@ def read_embedding_request(
         RegistryError: There is no such model.
     """
     body = decode_body(raw, EmbeddingRequest)
-    for name, field in not_honoured(body):
-        raise UnsupportedFieldError(f"{name}: {field.hint}", name)
+    refuse_with_hint(body)
     wanted = EmbeddingWanted(
         model_request=serving.models.model_request(body.model, headers.engine, Purpose.EMBED, headers.load),
         inputs=inputs_of(body.input),

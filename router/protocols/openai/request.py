@@ -1,4 +1,4 @@
-"""Bodies of chats and text completions to `GenerationRequest`s, field by field. Pure.
+"""Bodies of chats and text completions, by whatever way they came, to what the router answers, field by field.
 
 Nothing is silently ignored: a field that the engine does not honour passes only with a value that asks for nothing.
 Whatever is refused is an `InvalidRequestError` that names the field.
@@ -16,13 +16,16 @@ from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from backends.wire.request import Constraint, ConstraintKind, OutputSpec, Priority, SequenceSpec
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import stop_texts, with_system
-from router.protocols.choice import ChosenModel
+from router.protocols.choice import ChosenModel, chosen_model
 from router.protocols.fields.constraints import checked_constraint, object_constraint, schema_constraint
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import refuse_unsupported
 from router.protocols.fields.tools import read_choice, tools_for
+from router.protocols.openai.answer import CompletionHead, completion_of
+from router.protocols.openai.encoding import CompletionStream, StreamOptions
 from router.protocols.openai.messages import template_messages
+from router.protocols.openai.progress import PrefillWatch, WatchedEncoder
 from router.protocols.openai.schemas import (
     MAX_BIAS,
     MAX_BIASES,
@@ -33,14 +36,71 @@ from router.protocols.openai.schemas import (
     JsonObjectFormat,
     JsonSchemaFormat,
 )
-from router.requests.generation import GenerationRequest
+from router.protocols.serving import Answering, RequestService
+from router.requests.collected import WholeAnswer
+from router.requests.generation import Generation, GenerationRequest
 from router.requests.headers import RequestHeaders
+from router.requests.register import AnswerEncoder
 
 _STREAM_ONLY: Final = ("stream_options", "return_progress", "timings_per_token")
 _RESERVED_KWARGS: Final = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
 _MAX_TOKEN_ID: Final = 2**31 - 1
 _MAX_ID_CHARS: Final = 10
 _PAIR: Final = 2
+
+
+def openai_answering(
+    serving: RequestService,
+    body: ChatRequest | CompletionRequest,
+    headers: RequestHeaders,
+    *,
+    has_events: bool = False,
+) -> Answering:
+    """Return what a request asks for.
+
+    Args:
+        has_events: Whether named events of the prefill's progress are wanted.
+    """
+    model = chosen_model(serving, serving.models.model_request(body.model, headers.engine, load=headers.load))
+    wanted = generation_for(body, model, headers, has_events=has_events)
+    tier = tier_used(body.service_tier, wanted.spec.priority)
+    head = CompletionHead.new(body.model, is_chat=isinstance(body, ChatRequest), service_tier=tier)
+    return Answering(
+        answer_id=head.answer_id,
+        protocol="openai",
+        wanted=wanted,
+        encoder=lambda generation: _encoder(serving, body, head, generation, has_events=has_events),
+    )
+
+
+def _encoder(
+    serving: RequestService,
+    body: ChatRequest | CompletionRequest,
+    head: CompletionHead,
+    generation: Generation,
+    *,
+    has_events: bool,
+) -> AnswerEncoder:
+    echoes = _echoes(body, generation.request)
+    if not body.stream:
+        return WholeAnswer(
+            generation.request.num_sequences,
+            lambda outputs: completion_of(head, generation, outputs, echoes=echoes),
+        )
+    options = StreamOptions(
+        includes_usage=body.stream_options is not None and body.stream_options.include_usage,
+        has_progress=bool(body.return_progress),
+        has_timings=bool(body.timings_per_token),
+        echoes=echoes,
+    )
+    encoder = CompletionStream(head, generation, options)
+    return WatchedEncoder(encoder, PrefillWatch(serving.supervisor, generation.request)) if has_events else encoder
+
+
+def _echoes(body: ChatRequest | CompletionRequest, request: GenerationRequest) -> tuple[str, ...]:
+    if isinstance(body, ChatRequest) or not body.echo:
+        return ()
+    return tuple(prompt.text for prompt in request.prompts if isinstance(prompt, TextPrompt))
 
 
 def generation_for(

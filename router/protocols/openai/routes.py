@@ -10,7 +10,6 @@ from router.http.streaming import SSE
 from router.protocols.endpoint import Stream
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.answer_schemas import ChatChunk, ChatCompletion, TextChunk, TextCompletion
-from router.protocols.openai.answering import openai_answering
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.openai.counting import count_input_tokens
 from router.protocols.openai.embeddings import create_embeddings
@@ -20,6 +19,7 @@ from router.protocols.openai.progress import (
     chunks_with_progress,
     wants_prefill_events,
 )
+from router.protocols.openai.request import openai_answering
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.parts import AnyRequest, ServingPart
 from router.protocols.serving import Answering, Arrival, RequestService

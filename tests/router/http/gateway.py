@@ -23,8 +23,8 @@ from router.http.limits import HttpLimits
 from router.http.litestar_errors import exception_handlers
 from router.http.server import Addresses, HttpServer, guarded, run
 from router.http.streaming import EventStream, until_disconnect
-from router.protocols.anthropic.errors import ANTHROPIC_ERRORS
-from router.protocols.ollama.errors import OLLAMA_ERRORS
+from router.protocols.anthropic.api import ANTHROPIC_ERRORS
+from router.protocols.ollama.api import OLLAMA_ERRORS
 
 WITHIN_S = 5.0
 

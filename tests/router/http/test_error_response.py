@@ -13,8 +13,8 @@ from router.errors import (
 )
 from router.http.dialect import OPENAI, Dialect
 from router.http.error_response import error_reply
-from router.protocols.anthropic.errors import ANTHROPIC_ERRORS
-from router.protocols.ollama.errors import OLLAMA_ERRORS
+from router.protocols.anthropic.api import ANTHROPIC_ERRORS
+from router.protocols.ollama.api import OLLAMA_ERRORS
 from router.protocols.table import DIALECTS
 
 

@@ -14,8 +14,8 @@ from router.http.streaming import (
     cancelled_on_disconnect,
     until_disconnect,
 )
-from router.protocols.anthropic.errors import ANTHROPIC_ERRORS
-from router.protocols.ollama.errors import OLLAMA_ERRORS
+from router.protocols.anthropic.api import ANTHROPIC_ERRORS
+from router.protocols.ollama.api import OLLAMA_ERRORS
 
 WITHIN_S = 5.0
 

@@ -10,8 +10,8 @@ from backends.fake.engine import FakeOptions
 from router.config import LimitsConfig
 from router.errors import DeadlineExceededError, RequestCancelledError
 from router.http.streaming import SSE
-from router.requests.facts import RequestFacts
 from router.requests.generation import GenerationEvent
+from router.requests.leased import RequestFacts
 from router.requests.register import RequestRegister, RunningRequest, whole_answer
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 

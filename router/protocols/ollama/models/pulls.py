@@ -15,13 +15,13 @@ from registry import errors as registry_errors
 from registry.errors import PullConflictError, PullError, RegistryError
 from registry.pull import PullOptions
 from registry.pull.events import Failed, Stopped
-from router.errors import NotImplementedHereError, UnsupportedFieldError
+from router.errors import NotImplementedHereError
 from router.http.asgi import json_reply
 from router.http.streaming import NDJSON, EventStream, until_disconnect
 from router.jobs.pulls import PullAccess
 from router.protocols.endpoint import Stream
-from router.protocols.ollama.api import OLLAMA_API
-from router.protocols.ollama.errors import OLLAMA_ERRORS
+from router.protocols.fields.support import refuse_with_hint
+from router.protocols.ollama.api import OLLAMA_API, OLLAMA_ERRORS
 from router.protocols.ollama.models.lines import PULLING_MANIFEST, PullLines
 from router.protocols.ollama.models.schemas import PullRequest, PushRequest, StatusLine
 from router.protocols.ollama.names import PullName, model_of, pull_name_of
@@ -35,11 +35,7 @@ async def pull_model(request: AnyRequest, serving: ServingPart, pulls: PullsPart
     """Pull a model."""
     body = await serving.read(request, PullRequest)
     name = pull_name_of(model_of(body.model, body.name))
-    if body.insecure:
-        raise UnsupportedFieldError(
-            "insecure: which registry is asked, and whether by http, is set by hub.ollama_registry in the config.",
-            "insecure",
-        )
+    refuse_with_hint(body)
     return await lines_reply(request, pull_lines(pulls, name), is_stream=body.stream is not False)
 
 

@@ -15,6 +15,7 @@ from registry.hub.ollama.parameters import settings_of_parameters
 from registry.hub.references import is_sha256, path_problem
 from registry.settings import check_settings
 from router.errors import InvalidRequestError, MissingFieldError, UnsupportedFieldError
+from router.protocols.fields.support import refuse_with_hint
 from router.protocols.ollama.models.modelfile import Modelfile, parse_modelfile
 from router.protocols.ollama.models.schemas import CreateMessage, CreateRequest, RecipeParts
 
@@ -48,7 +49,7 @@ def recipe_of(request: CreateRequest) -> Recipe:
     """
     if request.modelfile is not None and request.source is None and request.files is None:
         request = _from_modelfile(request, parse_modelfile(request.modelfile))
-    _refuse_unsupported(request)
+    refuse_with_hint(request)
     files = tuple(_checked_files(request.files or {}))
     if (request.source is None) == (not files):
         raise MissingFieldError("Give either 'from', a model's name, or 'files', names and digests of uploads.", "from")
@@ -107,24 +108,6 @@ def _from_modelfile(request: CreateRequest, modelfile: Modelfile) -> CreateReque
         files={"model.gguf": digest} if is_blob else None,
         **{name: getattr(modelfile, name) for name in RecipeParts.__struct_fields__},
     )
-
-
-def _refuse_unsupported(request: CreateRequest) -> None:
-    if request.path:
-        raise UnsupportedFieldError("path: files on the server are not opened; send 'from' or 'files'.", "path")
-    if request.quantize or request.quantization:
-        raise UnsupportedFieldError(
-            "quantize: models are not quantized here; pull or upload one in the quantization that you want.", "quantize"
-        )
-    if request.adapters:
-        raise UnsupportedFieldError(
-            "adapters: an adapter is no part of another model here. Register it with "
-            "`mlxr models adapter add BASE PATH`, and ask for BASE+ADAPTER.",
-            "adapters",
-        )
-    for name in ("renderer", "parser"):
-        if getattr(request, name):
-            raise UnsupportedFieldError(f"{name}: the model's own chat template decides that here.", name)
 
 
 def _checked_files(files: Mapping[str, str]) -> list[tuple[str, str]]:

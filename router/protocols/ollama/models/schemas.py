@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from router.protocols.fields.json_types import JSONObject, Refused
+from router.protocols.fields.support import refused
 
 MAX_NAME_CHARS = 2_048
 MAX_FILES = 1_000
@@ -22,6 +23,10 @@ ParameterValue = str | int | float | bool | list[str] | None
 Files = Annotated[dict[Annotated[str, Meta(max_length=512)], Digest], Meta(max_length=MAX_FILES)]
 
 
+_NO_QUANTIZING = refused("models are not quantized here; pull or upload one in the quantization that you want.", "")
+_BY_TEMPLATE = refused("the model's own chat template decides that here.", "")
+
+
 class _Named(msgspec.Struct, frozen=True, kw_only=True):
     model: Name | None = None
     name: Name | None = None
@@ -30,7 +35,10 @@ class _Named(msgspec.Struct, frozen=True, kw_only=True):
 class PullRequest(_Named, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /api/pull."""
 
-    insecure: bool | None = None
+    insecure: Annotated[
+        bool | None,
+        refused("which registry is asked, and whether by http, is set by hub.ollama_registry in the config.", False),
+    ] = None
     stream: bool | None = None
     username: str | None = None
     password: str | None = None
@@ -57,7 +65,14 @@ class RecipeParts(msgspec.Struct, frozen=True, kw_only=True):
         adapters: Of a Modelfile, their numbers and paths.
     """
 
-    adapters: Files | None = None
+    adapters: Annotated[
+        Files | None,
+        refused(
+            "an adapter is no part of another model here. Register it with `mlxr models adapter add BASE PATH`, and "
+            "ask for BASE+ADAPTER.",
+            {},
+        ),
+    ] = None
     template: str | None = None
     license: str | Annotated[list[str], Meta(max_length=MAX_TEXTS)] | None = None
     system: str | None = None
@@ -72,12 +87,12 @@ class CreateRequest(RecipeParts, frozen=True, kw_only=True, forbid_unknown_field
     name: Name | None = None
     source: Name | None = None
     files: Files | None = None
-    quantize: str | None = None
-    quantization: str | None = None
+    quantize: Annotated[str | None, _NO_QUANTIZING] = None
+    quantization: Annotated[str | None, _NO_QUANTIZING] = None
     modelfile: str | None = None
-    path: str | None = None
-    renderer: str | None = None
-    parser: str | None = None
+    path: Annotated[str | None, refused("files on the server are not opened; send 'from' or 'files'.", "")] = None
+    renderer: Annotated[str | None, _BY_TEMPLATE] = None
+    parser: Annotated[str | None, _BY_TEMPLATE] = None
     stream: bool | None = None
 
 

@@ -13,9 +13,10 @@ from registry.catalogue import Artifact, Model
 from registry.facts import ArtifactFormat
 from registry.gguf import read_header
 from registry.mlx.config import read_chat_template
-from router.errors import MissingFieldError, ModelLoadFailedError, UnsupportedFieldError
+from router.errors import MissingFieldError, ModelLoadFailedError
 from router.http.asgi import json_reply
 from router.protocols.fields.json_types import JSONObject
+from router.protocols.fields.support import refuse_with_hint
 from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.durations import timestamp
 from router.protocols.ollama.models.details import ModelDetails, capabilities_of, details_of, gguf_keys
@@ -71,11 +72,7 @@ async def show_model(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     reference = body.model or body.name
     if not reference:
         raise MissingFieldError("model is required", "model")
-    if body.verbose:
-        raise UnsupportedFieldError("verbose: vocabularies and tensors are not told; leave it out", "verbose")
-    for name in ("system", "template", "options"):
-        if getattr(body, name):
-            raise UnsupportedFieldError(f"{name}: a model is shown as it is; leave it out", name)
+    refuse_with_hint(body)
     model = model_named(serving.models, reference)
     artifact = shown_artifact(serving.models, model)
     if artifact is None:
