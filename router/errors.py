@@ -1,9 +1,8 @@
 """What the gateway can answer instead of a result.
 
-The codes `model_not_found` and `invalid_model_name` are the registry's; what can go wrong with kept work is in
-`router.work_errors`. Not here: statuses (`router.http.error_table`) and
-the bodies that each protocol wants (`router.http.error_response`). This module is light on purpose, so that commands
-that do not serve may import it.
+The codes `model_not_found` and `invalid_model_name` are the registry's. Not here: statuses (`router.http.error_table`)
+and the bodies that each protocol wants (`router.http.error_response`). This module is light on purpose, so that
+commands that do not serve may import it.
 
     RouterError                          code
     ├── InvalidRequestError              invalid_request
@@ -40,6 +39,14 @@ that do not serve may import it.
     │   ├── ShuttingDownError            shutting_down
     │   ├── StoreUnavailableError        store_unavailable
     │   └── TooManyConnectionsError      too_many_connections
+    ├── ResponseNotFoundError            response_not_found
+    ├── FileNotFoundHereError            file_not_found
+    ├── FileInUseError                   file_in_use
+    ├── BatchNotFoundError               batch_not_found
+    ├── ConversionError                  conversion_failed
+    ├── ConversionNotFoundError          conversion_not_found
+    ├── BenchError                       invalid_bench
+    │   └── BenchRunningError            bench_running
     └── StartupError                     startup_failed
         ├── ConfigError                  invalid_config
         ├── router.config.instance.AlreadyRunningError  already_running
@@ -63,46 +70,42 @@ class RouterError(Exception):
 
     code: ClassVar[str] = "internal_error"
 
+    def __init_subclass__(cls, *, code: str | None = None) -> None:
+        """Give a class of errors its code; without one it has that of its base."""
+        super().__init_subclass__()
+        if code is not None:
+            cls.code = code
+
     def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.param = param
         self.retry_after_s = retry_after_s
 
 
-class InvalidRequestError(RouterError):
+class InvalidRequestError(RouterError, code="invalid_request"):
     """A field of the request has a value that cannot be served; the message names the field."""
-
-    code = "invalid_request"
 
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message, param=param)
 
 
-class InvalidJSONError(InvalidRequestError):
+class InvalidJSONError(InvalidRequestError, code="invalid_json"):
     """The body is not one JSON object in UTF-8."""
 
-    code = "invalid_json"
 
-
-class MissingFieldError(InvalidRequestError):
+class MissingFieldError(InvalidRequestError, code="missing_required_parameter"):
     """A required field is absent."""
 
-    code = "missing_required_parameter"
 
-
-class UnknownFieldError(InvalidRequestError):
+class UnknownFieldError(InvalidRequestError, code="unknown_parameter"):
     """A field that this endpoint does not have."""
 
-    code = "unknown_parameter"
 
-
-class UnsupportedFieldError(InvalidRequestError):
+class UnsupportedFieldError(InvalidRequestError, code="unsupported_parameter"):
     """A field that exists in the protocol but that mlxr, or the chosen engine, cannot honour."""
 
-    code = "unsupported_parameter"
 
-
-class EngineNotAvailableError(InvalidRequestError):
+class EngineNotAvailableError(InvalidRequestError, code="engine_not_available"):
     """The engine that was asked for has no artifact of this model.
 
     Args:
@@ -110,15 +113,13 @@ class EngineNotAvailableError(InvalidRequestError):
         remedy: The command that would add the missing artifact, or `None` when there is none.
     """
 
-    code = "engine_not_available"
-
     def __init__(self, model: str, engine: str, available: list[str], remedy: str | None = None) -> None:
         has = ", ".join(sorted(available)) or "none"
         hint = "" if remedy is None else f" To add one, run: {remedy}"
         super().__init__(f"The model '{model}' cannot run on '{engine}': it has artifacts for: {has}.{hint}", "model")
 
 
-class ContextLengthExceededError(InvalidRequestError):
+class ContextLengthExceededError(InvalidRequestError, code="context_length_exceeded"):
     """The prompt (plus what was asked to be generated) is longer than the context.
 
     Args:
@@ -127,18 +128,14 @@ class ContextLengthExceededError(InvalidRequestError):
         context_length: Tokens that the context holds.
     """
 
-    code = "context_length_exceeded"
-
     def __init__(self, message: str, *, num_prompt_tokens: int, context_length: int, param: str) -> None:
         super().__init__(message, param)
         self.num_prompt_tokens = num_prompt_tokens
         self.context_length = context_length
 
 
-class PreviousResponseNotFoundError(InvalidRequestError):
+class PreviousResponseNotFoundError(InvalidRequestError, code="previous_response_not_found"):
     """The response that a request goes on from is not kept, or no longer."""
-
-    code = "previous_response_not_found"
 
     def __init__(self, response_id: str) -> None:
         super().__init__(
@@ -148,52 +145,36 @@ class PreviousResponseNotFoundError(InvalidRequestError):
         )
 
 
-class MalformedRequestError(InvalidRequestError):
+class MalformedRequestError(InvalidRequestError, code="malformed_http"):
     """The HTTP message itself is wrong: target, headers or framing."""
 
-    code = "malformed_http"
 
-
-class HostNotAllowedError(RouterError):
+class HostNotAllowedError(RouterError, code="host_not_allowed"):
     """The Host header names a host that this server is not (DNS rebinding)."""
 
-    code = "host_not_allowed"
 
-
-class OriginNotAllowedError(RouterError):
+class OriginNotAllowedError(RouterError, code="origin_not_allowed"):
     """A web page of another origin tried to use the server."""
 
-    code = "origin_not_allowed"
 
-
-class RouteNotFoundError(RouterError):
+class RouteNotFoundError(RouterError, code="route_not_found"):
     """No such path."""
 
-    code = "route_not_found"
 
-
-class MethodNotAllowedError(RouterError):
+class MethodNotAllowedError(RouterError, code="method_not_allowed"):
     """The path exists, but not with this method."""
 
-    code = "method_not_allowed"
 
-
-class NotImplementedHereError(RouterError):
+class NotImplementedHereError(RouterError, code="not_implemented"):
     """A route that the protocol has and that mlxr does nothing for."""
 
-    code = "not_implemented"
 
-
-class RequestTimeoutError(RouterError):
+class RequestTimeoutError(RouterError, code="request_timeout"):
     """The client did not send its request in time."""
 
-    code = "request_timeout"
 
-
-class RequestTooLargeError(RouterError):
+class RequestTooLargeError(RouterError, code="request_too_large"):
     """The body is larger than the limit."""
-
-    code = "request_too_large"
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(
@@ -201,50 +182,38 @@ class RequestTooLargeError(RouterError):
         )
 
 
-class URLTooLongError(RouterError):
+class URLTooLongError(RouterError, code="url_too_long"):
     """The request target is longer than the limit."""
 
-    code = "url_too_long"
 
-
-class HeadersTooLargeError(RouterError):
+class HeadersTooLargeError(RouterError, code="headers_too_large"):
     """The headers are too many or too long."""
 
-    code = "headers_too_large"
 
-
-class UnsupportedMediaTypeError(RouterError):
+class UnsupportedMediaTypeError(RouterError, code="unsupported_media_type"):
     """The body is of a kind that no endpoint reads."""
 
-    code = "unsupported_media_type"
 
-
-class QueueFullError(RouterError):
+class QueueFullError(RouterError, code="queue_full"):
     """The queue is at its limit; the request was not accepted.
 
     Args:
         retry_after_s: Seconds after which the queue will probably have room.
     """
 
-    code = "queue_full"
-
     def __init__(self, *, retry_after_s: float) -> None:
         super().__init__(f"The queue is full. Retry in {math.ceil(retry_after_s)} s.", retry_after_s=retry_after_s)
 
 
-class ClientDisconnectedError(RouterError):
+class ClientDisconnectedError(RouterError, code="client_disconnected"):
     """The client went away; nobody reads the answer any more."""
-
-    code = "client_disconnected"
 
     def __init__(self, message: str = "The client closed the connection.") -> None:
         super().__init__(message)
 
 
-class RequestNotFoundError(RouterError):
+class RequestNotFoundError(RouterError, code="request_not_found"):
     """No request of that id runs or waits: it has ended, or there never was one."""
-
-    code = "request_not_found"
 
     def __init__(self, request_id: str) -> None:
         super().__init__(
@@ -252,34 +221,26 @@ class RequestNotFoundError(RouterError):
         )
 
 
-class RequestCancelledError(RouterError):
+class RequestCancelledError(RouterError, code="request_cancelled"):
     """Somebody cancelled the request by its id; its client is told so."""
-
-    code = "request_cancelled"
 
     def __init__(self, message: str = "The request was cancelled on the server.") -> None:
         super().__init__(message)
 
 
-class InternalError(RouterError):
+class InternalError(RouterError, code="internal_error"):
     """A defect of the gateway. The message never carries the cause; the log does."""
-
-    code = "internal_error"
 
     def __init__(self) -> None:
         super().__init__("Internal error of the server; its log has the cause.")
 
 
-class ModelLoadFailedError(RouterError):
+class ModelLoadFailedError(RouterError, code="model_load_failed"):
     """The engine refused the model; the message carries the engine's own words."""
 
-    code = "model_load_failed"
 
-
-class ModelInUseError(RouterError):
+class ModelInUseError(RouterError, code="model_in_use"):
     """The model is loaded and must not go."""
-
-    code = "model_in_use"
 
     def __init__(self, model: str, engine: str) -> None:
         super().__init__(
@@ -289,38 +250,28 @@ class ModelInUseError(RouterError):
         )
 
 
-class EngineCrashedError(RouterError):
+class EngineCrashedError(RouterError, code="engine_crashed"):
     """The worker process ended while it served this request."""
 
-    code = "engine_crashed"
 
-
-class EngineTimeoutError(RouterError):
+class EngineTimeoutError(RouterError, code="engine_timeout"):
     """The worker did not answer within its deadline and was stopped."""
 
-    code = "engine_timeout"
 
-
-class DeadlineExceededError(EngineTimeoutError):
+class DeadlineExceededError(EngineTimeoutError, code="deadline_exceeded"):
     """The request took longer than its own limits allow; the engine goes on with the others."""
 
-    code = "deadline_exceeded"
 
-
-class UnavailableError(RouterError):
+class UnavailableError(RouterError, code="unavailable"):
     """The server cannot take this request now; a later one may do."""
 
-    code = "unavailable"
 
-
-class InsufficientMemoryError(UnavailableError):
+class InsufficientMemoryError(UnavailableError, code="insufficient_memory"):
     """The model does not fit in the memory that is free.
 
     Args:
         message: Replaces the default message, when the caller knows more.
     """
-
-    code = "insufficient_memory"
 
     def __init__(self, *, needed_bytes: int, available_bytes: int, message: str | None = None) -> None:
         need, have = needed_bytes / 2**20, available_bytes / 2**20
@@ -329,52 +280,88 @@ class InsufficientMemoryError(UnavailableError):
         self.available_bytes = available_bytes
 
 
-class ShuttingDownError(UnavailableError):
+class ShuttingDownError(UnavailableError, code="shutting_down"):
     """The server is draining; it takes no new requests. The connection is closed with the answer."""
-
-    code = "shutting_down"
 
     def __init__(self, message: str = "The server is shutting down.") -> None:
         super().__init__(message)
 
 
-class StoreUnavailableError(UnavailableError):
+class StoreUnavailableError(UnavailableError, code="store_unavailable"):
     """What users stored cannot be read or written now; answers that need nothing stored are given all the same."""
 
-    code = "store_unavailable"
 
-
-class TooManyConnectionsError(UnavailableError):
+class TooManyConnectionsError(UnavailableError, code="too_many_connections"):
     """The cap on open connections is reached. The connection is closed with the answer."""
 
-    code = "too_many_connections"
 
-
-class StartupError(RouterError):
+class StartupError(RouterError, code="startup_failed"):
     """The server cannot start. Seen by the CLI only: one line, exit status 1."""
 
-    code = "startup_failed"
 
-
-class ConfigError(StartupError):
+class ConfigError(StartupError, code="invalid_config"):
     """The config cannot be used; the message names the file and the key's path."""
 
-    code = "invalid_config"
 
-
-class BindError(StartupError):
+class BindError(StartupError, code="bind_failed"):
     """An address or socket path cannot be listened on."""
 
-    code = "bind_failed"
 
-
-class AddressInUseError(BindError):
+class AddressInUseError(BindError, code="address_in_use"):
     """Another process listens on the address."""
 
-    code = "address_in_use"
 
-
-class SocketInUseError(BindError):
+class SocketInUseError(BindError, code="socket_in_use"):
     """A server answers on the unix socket, or the path holds something that is not a socket."""
 
-    code = "socket_in_use"
+
+# ---- work that outlives a request -----------------------------------------------------------------------------------
+
+
+class ResponseNotFoundError(RouterError, code="response_not_found"):
+    """No response of that id is kept: it was not stored, was deleted, or there never was one."""
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"Response with id {response_id!r:.80} not found.", param="response_id")
+
+
+class FileNotFoundHereError(RouterError, code="file_not_found"):
+    """No file of that id is kept."""
+
+    def __init__(self, file_id: str, param: str) -> None:
+        super().__init__(f"There is no file {file_id!r:.80}; GET /v1/files lists those there are.", param=param)
+
+
+class FileInUseError(RouterError, code="file_in_use"):
+    """A batch that has not ended reads the file."""
+
+    def __init__(self, file_id: str, batch_id: str) -> None:
+        super().__init__(f"{file_id} is read by {batch_id}, which has not ended; cancel that first.", param="file_id")
+
+
+class BatchNotFoundError(RouterError, code="batch_not_found"):
+    """There is no batch of that id."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(
+            f"There is no batch {batch_id!r:.80}; GET /v1/batches lists those there are.", param="batch_id"
+        )
+
+
+class ConversionError(RouterError, code="conversion_failed"):
+    """A model cannot be converted; one sentence with the way out."""
+
+
+class ConversionNotFoundError(RouterError, code="conversion_not_found"):
+    """Nothing is being made of that model."""
+
+
+class BenchError(RouterError, code="invalid_bench"):
+    """A benchmark cannot be run as it was asked for, or could not be run to an end."""
+
+
+class BenchRunningError(BenchError, code="bench_running"):
+    """Another benchmark runs: two at once would measure each other."""
+
+    def __init__(self, message: str = "Another benchmark runs on this server; wait for its end.") -> None:
+        super().__init__(message)

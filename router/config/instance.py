@@ -43,14 +43,12 @@ class RunningInstance(msgspec.Struct, frozen=True, kw_only=True):
     config_file: str | None = None
 
 
-class AlreadyRunningError(StartupError):
+class AlreadyRunningError(StartupError, code="already_running"):
     """Another gateway uses the data folder.
 
     Attributes:
         instance: Who it is; None while it is still starting.
     """
-
-    code = "already_running"
 
     def __init__(self, data_dir: Path, instance: RunningInstance | None) -> None:
         who = "is still starting" if instance is None else f"runs as process {instance.pid} on {instance.url}"

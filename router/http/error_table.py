@@ -12,9 +12,16 @@ import msgspec
 from backends import errors as backend_errors
 from registry import errors as registry_errors
 from router.errors import (
+    BatchNotFoundError,
+    BenchError,
+    BenchRunningError,
     ClientDisconnectedError,
+    ConversionError,
+    ConversionNotFoundError,
     EngineCrashedError,
     EngineTimeoutError,
+    FileInUseError,
+    FileNotFoundHereError,
     HeadersTooLargeError,
     HostNotAllowedError,
     InternalError,
@@ -30,6 +37,7 @@ from router.errors import (
     RequestNotFoundError,
     RequestTimeoutError,
     RequestTooLargeError,
+    ResponseNotFoundError,
     RouteNotFoundError,
     ShuttingDownError,
     StartupError,
@@ -37,16 +45,6 @@ from router.errors import (
     UnavailableError,
     UnsupportedMediaTypeError,
     URLTooLongError,
-)
-from router.work_errors import (
-    BatchNotFoundError,
-    BenchError,
-    BenchRunningError,
-    ConversionError,
-    ConversionNotFoundError,
-    FileInUseError,
-    FileNotFoundHereError,
-    ResponseNotFoundError,
 )
 
 ErrorType = Literal[

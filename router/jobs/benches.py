@@ -19,8 +19,8 @@ from registry.store.benches import BenchHead
 from registry.threads import with_registry
 from router.bench.events import BENCH_END, BenchEvent, BenchFailed, BenchStarted
 from router.bench.plan.options import BenchAssignment, BenchOptions
+from router.errors import BenchRunningError
 from router.jobs.job import Follower, Job, JobKind, Jobs
-from router.work_errors import BenchRunningError
 
 logger = logging.getLogger(__name__)
 

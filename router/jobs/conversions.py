@@ -19,11 +19,11 @@ from registry.errors import RegistryError
 from registry.pull.events import Converting, Failed
 from registry.store import Registry
 from registry.threads import with_registry
+from router.errors import ConversionError, ConversionNotFoundError
 from router.jobs.convert.report import ConversionOptions, ConversionReport
 from router.jobs.convert.steps import ConversionPlan, OnProgress, convert, plan_conversion
 from router.jobs.job import Follower, Job, JobKind, Jobs
 from router.placement.memory import this_machine
-from router.work_errors import ConversionError, ConversionNotFoundError
 
 logger = logging.getLogger(__name__)
 

@@ -21,10 +21,10 @@ from registry.scan import register_path
 from registry.settings import set_settings
 from registry.store import Registry
 from registry.threads import with_registry
+from router.errors import ConversionError
 from router.jobs.conversions import Converter
 from router.jobs.convert.report import ConversionOptions
 from router.jobs.job import Job
-from router.work_errors import ConversionError
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from registry.errors import InvalidModelNameError, InvalidSettingError
 from registry.names import parse_model_reference
 from registry.settings import LOAD_SETTINGS, settings_from_text
 from router.bench.plan.options import MAX_CONTESTANTS
-from router.work_errors import BenchError
+from router.errors import BenchError
 
 _SHORT_KEYS: Final = {"ctx": "context_length", "kv": "kv_type"}
 _KEYS: Final = {name: name for name, setting in LOAD_SETTINGS.items() if setting.is_in_header} | _SHORT_KEYS

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from router.work_errors import BenchError
+from router.errors import BenchError
 
 MAX_FILE_BYTES: Final = 4 << 20
 MAX_PROMPTS: Final = 64

@@ -14,7 +14,7 @@ from registry.bench_record import BenchScenario
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.prompts_file import UserPrompt
 from router.bench.plan.texts import generator, item, label, prose, subject
-from router.work_errors import BenchError
+from router.errors import BenchError
 
 Message = dict[str, str]
 

@@ -23,7 +23,7 @@ from router.cli.client.base import reachable_url
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.verbs import argument, option, verb
-from router.work_errors import BenchError
+from router.errors import BenchError
 
 EXIT_INTERRUPTED: Final = 130
 EXIT_FAILURE: Final = 1

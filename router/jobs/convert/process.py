@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from backends.converting.convert_messages import ConvertReply, ParityReading
+from router.errors import ConversionError
 from router.jobs.convert.report import ConversionOptions
-from router.work_errors import ConversionError
 
 _PERCENT: Final = re.compile(rb"(\d{1,3})%\|")
 """A bar of tqdm, which both converters use: `Converting:  42%|`."""

@@ -27,13 +27,13 @@ from registry.mlx.folder import read_mlx_dir
 from registry.scan import register_path
 from registry.store import Registry
 from registry.threads import in_thread, with_registry
+from router.errors import ConversionError
 from router.jobs.convert.process import read_parity, run_converter
 from router.jobs.convert.report import REPORT_NAME, ConversionOptions, ConversionReport, Dtype, Parity, read_report
 from router.jobs.convert.scratch import scratch_folder, sweep
 from router.placement.fit import check_fit
 from router.placement.memory import read_budget, this_machine
 from router.placement.memory_need import memory_need
-from router.work_errors import ConversionError
 
 _PARITY_CONTEXT_LENGTH: Final = 512
 

@@ -15,6 +15,8 @@ from litestar.types import ASGIApp
 
 from registry.threads import in_thread
 from router.errors import (
+    FileInUseError,
+    FileNotFoundHereError,
     InvalidRequestError,
     RequestTooLargeError,
     UnsupportedFieldError,
@@ -31,7 +33,6 @@ from router.protocols.endpoint import BINARY, FORM, Answer, Body, Parameter
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.parts import AnyRequest, BatchesPart, ServingPart
 from router.protocols.queries import AFTER, ORDER, is_newest_first, known_parameters, limit_in, number_in, page_limit
-from router.work_errors import FileInUseError, FileNotFoundHereError
 
 _FILES: Final = (AFTER, page_limit(10_000), ORDER, Parameter(name="purpose", type=str, what="Only files of this one."))
 

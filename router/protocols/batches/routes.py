@@ -14,7 +14,7 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from router.config.background import MAX_KEPT_S
-from router.errors import InvalidRequestError
+from router.errors import BatchNotFoundError, FileNotFoundHereError, InvalidRequestError
 from router.http.asgi import json_reply
 from router.jobs.batches.base import Batch, FailurePolicy
 from router.jobs.batches.runner import Batches
@@ -25,7 +25,6 @@ from router.protocols.endpoint import Parameter
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.parts import AnyRequest, BatchesPart, ServingPart
 from router.protocols.queries import AFTER, known_parameters, limit_in, number_in, page_limit
-from router.work_errors import BatchNotFoundError, FileNotFoundHereError
 
 _MAX_PLACE: Final = 10**9 - 1
 _PLACE: Final = Parameter(

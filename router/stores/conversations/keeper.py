@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from router.config import ConversationsConfig
-from router.errors import PreviousResponseNotFoundError
+from router.errors import PreviousResponseNotFoundError, ResponseNotFoundError
 from router.stores.base import StoreThread
 from router.stores.conversations.store import ConversationStore, StoredResponse
-from router.work_errors import ResponseNotFoundError
 
 SWEEP_S: Final = 600.0
 """How often conversations are looked for that are too old."""

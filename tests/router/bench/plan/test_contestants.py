@@ -5,7 +5,7 @@ import pytest
 from registry.catalogue import Model
 from registry.errors import ModelNotFoundError
 from router.bench.plan.contestants import Contestant, contestants_of, without_secrets
-from router.work_errors import BenchError
+from router.errors import BenchError
 from tests.router.models.test_targets import BOTH, artifact, model
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from router.bench.plan.prompts_file import MAX_FILE_BYTES, MAX_PROMPTS, read_prompts
-from router.work_errors import BenchError
+from router.errors import BenchError
 
 
 def written(folder: Path, name: str, text: str | bytes) -> Path:

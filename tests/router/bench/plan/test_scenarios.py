@@ -12,7 +12,7 @@ from router.bench.plan.scenarios import (
     standard_scenarios,
     why_skipped,
 )
-from router.work_errors import BenchError
+from router.errors import BenchError
 
 STANDARD = {scenario.name: scenario for scenario in standard_scenarios(4)}
 
