@@ -144,8 +144,4 @@ def row_for(error_class: type[BaseException]) -> ErrorRow | None:
     Returns:
         The row, or `None` when neither the class nor an ancestor is listed: a defect, answered as `InternalError`.
     """
-    for ancestor in error_class.__mro__:
-        row = ERROR_ROWS.get(ancestor)
-        if row is not None:
-            return row
-    return None
+    return next((ERROR_ROWS[each] for each in error_class.__mro__ if each in ERROR_ROWS), None)

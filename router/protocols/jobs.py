@@ -4,13 +4,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
-
 from router.http.dialect import OPENAI
 from router.http.streaming import SSE_KEEP_ALIVE, EventStream
 from router.jobs.job import Follower
-
-_encode = msgspec.json.Encoder().encode
+from router.protocols.answers import sse_event
 
 
 def job_stream(follower: Follower[Any], *, keepalive_s: float) -> EventStream:
@@ -34,4 +31,4 @@ def long_stream(
 async def _encoded(follower: Follower[Any]) -> AsyncIterator[bytes]:
     async with aclosing(follower):
         while events := await follower.next_batch():
-            yield b"".join(b"data: " + _encode(event) + b"\n\n" for event in events)
+            yield b"".join(map(sse_event, events))

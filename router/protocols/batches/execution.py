@@ -63,21 +63,17 @@ async def run_line(
     except _OUR_ERRORS as exc:
         reply = error_reply(exc, OPENAI)
         status, answer = reply.status, reply.body
-    duration_s = time.monotonic() - started_at
-    is_ok = status == _OK
     response = LineResponse(status_code=status, request_id=request_id, body=msgspec.Raw(answer))
-    result = result_line(batch.batch_id, line, response=response)
-    if not is_ok:
-        return LineEnd(number=line.number, is_ok=False, result=result, duration_s=duration_s)
-    told = msgspec.json.decode(answer)
-    return LineEnd(
+    end = LineEnd(
         number=line.number,
-        is_ok=True,
-        result=result,
-        output=output_text(told),
-        usage=_usage_of(told.get("usage") or {}),
-        duration_s=duration_s,
+        is_ok=status == _OK,
+        result=result_line(batch.batch_id, line, response=response),
+        duration_s=time.monotonic() - started_at,
     )
+    if not end.is_ok:
+        return end
+    told = msgspec.json.decode(answer)
+    return msgspec.structs.replace(end, output=output_text(told), usage=_usage_of(told.get("usage") or {}))
 
 
 def _usage_of(usage: dict[str, Any]) -> Usage:
@@ -116,10 +112,10 @@ async def _attempt(
         case "/v1/embeddings":
             return await _embed(serving, body, client)
         case "/v1/responses":
-            asked = await read_request(serving, conversations, body, _HEADERS)
-            _check_whole(asked.head.request.stream, "stream")
-            _check_whole(asked.head.request.background, "background")
-            answering = response_answering(conversations, asked)
+            head = await read_request(serving, conversations, body, _HEADERS)
+            _check_whole(head.request.stream, "stream")
+            _check_whole(head.request.background, "background")
+            answering = response_answering(conversations, head)
         case endpoint:
             is_text = endpoint == "/v1/completions"
             request = decode_body(body, CompletionRequest) if is_text else decode_body(body, ChatRequest)

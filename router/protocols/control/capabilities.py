@@ -84,7 +84,7 @@ def capability_report(
         model: Only the engines that it has usable artifacts for; None = both engines.
         engine: Only this one of them; None = all.
     """
-    engines = [name for name in able_engines(model) if engine in (None, name)]
+    engines = [name for name in _engines_with(model, ModelKind.MODEL, ModelKind.EMBEDDING) if engine in (None, name)]
     generating = [name for name in generating_engines(model) if name in engines]
     paths = [
         PathCapability(
@@ -103,20 +103,13 @@ def capability_report(
     )
 
 
-def able_engines(model: Model | None) -> tuple[EngineKind, ...]:
-    """Return the engines that can do anything with a model; both, when no model is named."""
-    return _engines_with(model, frozenset({ModelKind.MODEL, ModelKind.EMBEDDING}))
-
-
 def generating_engines(model: Model | None) -> tuple[EngineKind, ...]:
     """Return the engines that can generate text with a model; both, when no model is named."""
-    return _engines_with(model, frozenset({ModelKind.MODEL}))
+    return _engines_with(model, ModelKind.MODEL)
 
 
-def _engines_with(model: Model | None, kinds: frozenset[ModelKind]) -> tuple[EngineKind, ...]:
+def _engines_with(model: Model | None, *kinds: ModelKind) -> tuple[EngineKind, ...]:
     if model is None:
         return ENGINES
-    usable = {
-        artifact.engine for artifact in model.artifacts if artifact.status == "ok" and artifact.facts.kind in kinds
-    }
+    usable = {each.engine for each in model.artifacts if each.status == "ok" and each.facts.kind in kinds}
     return tuple(name for name in ENGINES if name in usable)

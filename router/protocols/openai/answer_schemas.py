@@ -75,24 +75,21 @@ class PromptProgress(AnswerBody, frozen=True, kw_only=True):
     time_ms: int
 
 
-class _Completion(AnswerBody, Generic[_ObjectT, _ChoiceT], frozen=True, kw_only=True):
+class _Choices(AnswerBody, Generic[_ObjectT, _ChoiceT], frozen=True, kw_only=True):
     id: str
     object: _ObjectT
     created: int
     model: str
     service_tier: ServiceTier | UnsetType = UNSET
     choices: list[_ChoiceT]
+
+
+class _Completion(_Choices[_ObjectT, _ChoiceT], frozen=True, kw_only=True):
     usage: Usage
     timings: Timings
 
 
-class _Chunk(AnswerBody, Generic[_ObjectT, _ChoiceT], frozen=True, kw_only=True):
-    id: str
-    object: _ObjectT
-    created: int
-    model: str
-    service_tier: ServiceTier | UnsetType = UNSET
-    choices: list[_ChoiceT]
+class _Chunk(_Choices[_ObjectT, _ChoiceT], frozen=True, kw_only=True):
     usage: Usage | UnsetType | None = UNSET
     timings: Timings | UnsetType = UNSET
     prompt_progress: PromptProgress | UnsetType = UNSET

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from router.errors import InvalidRequestError
+from router.http.headers import PROGRESS_HEADER
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.protocols.answers import sse_event
 from router.protocols.openai.encoding import CompletionStream
@@ -45,15 +46,10 @@ def wants_prefill_events(header: str | None) -> bool:
     Raises:
         InvalidRequestError: It is neither true nor false.
     """
-    match (header or "false").strip().lower():
-        case "true" | "1":
-            return True
-        case "false" | "0":
-            return False
-        case other:
-            raise InvalidRequestError(
-                f"X-Mlxr-Prefill-Progress: {other!r:.40} is not known; send true or false", "X-Mlxr-Prefill-Progress"
-            )
+    word = (header or "false").strip().lower()
+    if word not in {"true", "1", "false", "0"}:
+        raise InvalidRequestError(f"{PROGRESS_HEADER}: {word!r:.40} is not known; send true or false", PROGRESS_HEADER)
+    return word in {"true", "1"}
 
 
 class PrefillWatch:

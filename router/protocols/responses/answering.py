@@ -2,8 +2,6 @@
 
 import time
 
-import msgspec
-
 from router.errors import QueueFullError, StoreUnavailableError
 from router.http.asgi import Receive
 from router.http.streaming import until_disconnect
@@ -13,7 +11,7 @@ from router.protocols.choice import chosen_model
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.request import tier_used
 from router.protocols.responses.answer_schemas import Response
-from router.protocols.responses.conversation import RequestItems, request_items
+from router.protocols.responses.conversation import request_items
 from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import fresh_id
@@ -29,20 +27,13 @@ from router.stores.conversations import Conversations
 _BUSY_RETRY_S = 5.0
 
 
-class AskedResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """A valid request of the API."""
-
-    head: ResponseHead
-    items: RequestItems
-
-
 async def read_request(
     serving: RequestService,
     conversations: Conversations,
     raw: bytes,
     headers: RequestHeaders,
     receive: Receive | None = None,
-) -> AskedResponse:
+) -> ResponseHead:
     """Read a request, by whatever way it came, with what it goes on from.
 
     Args:
@@ -61,35 +52,34 @@ async def read_request(
     if body.truncation == "auto":
         fitting = fitted(serving, wanted)
         wanted = await (fitting if receive is None else until_disconnect(receive, fitting))
-    head = ResponseHead(
+    return ResponseHead(
         response_id=fresh_id("resp"),
         created_at=int(time.time()),
         request=body,
+        items=items,
         wanted=wanted,
         service_tier=tier_used(body.service_tier, wanted.spec.priority),
         is_stored=is_stored,
     )
-    return AskedResponse(head=head, items=items)
 
 
-def response_answering(conversations: Conversations, asked: AskedResponse) -> Answering:
+def response_answering(conversations: Conversations, head: ResponseHead) -> Answering:
     """Return what a request asks for."""
-    head = asked.head
 
     def encoder(generation: Generation) -> ResponseEncoder:
-        return ResponseEncoder(head, generation, lambda response: keep(conversations, asked, response))
+        return ResponseEncoder(head, generation, lambda response: keep(conversations, head, response))
 
     return Answering(answer_id=head.response_id, protocol="openai", wanted=head.wanted, encoder=encoder)
 
 
-def keep(conversations: Conversations, asked: AskedResponse, response: Response) -> None:
+def keep(conversations: Conversations, head: ResponseHead, response: Response) -> None:
     """Keep a response as it is now, where it is to be kept."""
-    if asked.head.is_stored:
-        conversations.keep(asked.items.stored(asked.head, response))
+    if head.is_stored:
+        conversations.keep(head.stored(response))
 
 
 def start_in_background(
-    serving: RequestService, conversations: Conversations, jobs: Jobs, arrival: Arrival, asked: AskedResponse
+    serving: RequestService, conversations: Conversations, jobs: Jobs, arrival: Arrival, head: ResponseHead
 ) -> BackgroundResponse:
     """Let a response run without its client.
 
@@ -100,10 +90,10 @@ def start_in_background(
     if not has_room(jobs):
         raise QueueFullError(retry_after_s=_BUSY_RETRY_S)
     running = serving.start(
-        response_answering(conversations, asked), client="background", timeout_s=arrival.headers.timeout_s
+        response_answering(conversations, head), client="background", timeout_s=arrival.headers.timeout_s
     )
     encoder = encoder_of(running)
-    keep(conversations, asked, encoder.live_body)
+    keep(conversations, head, encoder.live_body)
     return BackgroundResponse(jobs, running, encoder)
 
 

@@ -3,8 +3,6 @@
 import msgspec
 
 from router.errors import InvalidRequestError, StoreUnavailableError
-from router.protocols.responses.answer_schemas import Response
-from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import Item, ItemReference, read_items
 from router.protocols.responses.schemas import ResponseRequest
 from router.stores.conversations import Conversations, StoredResponse
@@ -25,18 +23,6 @@ class RequestItems(msgspec.Struct, frozen=True, kw_only=True):
     def all(self) -> list[Item]:
         """All of them, in order."""
         return [*self.history, *self.own]
-
-    def stored(self, head: ResponseHead, response: Response) -> StoredResponse:
-        """Return what is to be kept of a response."""
-        return StoredResponse(
-            response_id=head.response_id,
-            root_id=self.root_id or head.response_id,
-            previous_id=head.request.previous_response_id,
-            created_at=float(head.created_at),
-            status=response.status,
-            input=msgspec.json.encode(self.own),
-            body=msgspec.json.encode(response),
-        )
 
 
 async def request_items(conversations: Conversations, request: ResponseRequest) -> RequestItems:

@@ -17,6 +17,7 @@ from router.protocols.openai.answer import timings_of
 from router.protocols.openai.schemas import TextFormat
 from router.protocols.responses import answer_schemas as answers
 from router.protocols.responses.answer_schemas import OutputItem, Response
+from router.protocols.responses.conversation import RequestItems
 from router.protocols.responses.schemas import (
     AllowedToolsChoice,
     FunctionTool,
@@ -26,6 +27,7 @@ from router.protocols.responses.schemas import (
     TextConfig,
 )
 from router.requests.generation import Generation, GenerationRequest
+from router.stores.conversations import StoredResponse
 
 _AS_SAID: Final = (
     *("instructions", "max_output_tokens", "max_tool_calls", "model"),
@@ -39,7 +41,7 @@ _FIRST_SERVER_STATUS: Final = 500
 
 
 class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What all objects of one response share.
+    """A valid request of the API: what all objects of its response share.
 
     Attributes:
         response_id: `resp_…`.
@@ -51,6 +53,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     response_id: str
     created_at: int
     request: ResponseRequest
+    items: RequestItems
     wanted: GenerationRequest
     service_tier: ServiceTier | None
     is_stored: bool
@@ -102,6 +105,18 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             incomplete_details=answers.IncompleteDetails("max_output_tokens") if is_cut else None,
             usage=usage_of(end),
             timings=timings_of([end], generation),
+        )
+
+    def stored(self, response: Response) -> StoredResponse:
+        """Return what is to be kept of the response as it is now."""
+        return StoredResponse(
+            response_id=self.response_id,
+            root_id=self.items.root_id or self.response_id,
+            previous_id=self.request.previous_response_id,
+            created_at=float(self.created_at),
+            status=response.status,
+            input=msgspec.json.encode(self.items.own),
+            body=msgspec.json.encode(response),
         )
 
     def failed(self, output: list[OutputItem], error: BaseException) -> Response:

@@ -19,7 +19,6 @@ from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.parts import AnyRequest, ConversationsPart, JobsPart, ServingPart
 from router.protocols.responses.answer_schemas import Response, StreamEvent
 from router.protocols.responses.answering import (
-    AskedResponse,
     encoder_of,
     read_request,
     response_answering,
@@ -27,6 +26,7 @@ from router.protocols.responses.answering import (
 )
 from router.protocols.responses.api import RESPONSES_API
 from router.protocols.responses.conversation import request_items
+from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.lookup import (
     cancel_response,
     delete_response,
@@ -46,16 +46,16 @@ async def create_response(
 ) -> ASGIApp:
     """Answer, and keep the conversation to go on from."""
     arrival = await serving.arrive(request)
-    asked: AskedResponse | None = None
+    head: ResponseHead | None = None
     if serving.requests.attachable(arrival.fingerprint) is None:
-        asked = await read_request(serving, conversations, arrival.raw, arrival.headers, receive=request.receive)
-        if asked.head.request.background:
-            response = start_in_background(serving, conversations, jobs, arrival, asked)
+        head = await read_request(serving, conversations, arrival.raw, arrival.headers, receive=request.receive)
+        if head.request.background:
+            response = start_in_background(serving, conversations, jobs, arrival, head)
             return event_stream(serving, response, -1) if response.is_stream else json_reply(response.live_body)
 
     def answering() -> Answering:
-        assert asked is not None, "nothing was awaited since the register had none to rejoin"
-        return response_answering(conversations, asked)
+        assert head is not None, "nothing was awaited since the register had none to rejoin"
+        return response_answering(conversations, head)
 
     running = serving.start_or_rejoin(arrival, answering)
     return await serving.reply(arrival, running, chunks=_chunks)

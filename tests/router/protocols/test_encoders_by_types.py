@@ -21,6 +21,7 @@ from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, 
 from router.protocols.ollama.encoding import OllamaHead, OllamaStream, whole_line
 from router.protocols.openai.answer import CompletionHead, completion_of
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
+from router.protocols.responses.conversation import RequestItems
 from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS, ResponseRequest
@@ -87,7 +88,13 @@ def response(*, is_stream: bool, **fields: Any) -> ResponseEncoder:
     body = {"model": "m", "input": "hi", "stream": is_stream, "include": [LOGPROBS, ENCRYPTED_REASONING], **fields}
     request = msgspec.convert(body, ResponseRequest)
     head = ResponseHead(
-        response_id="r", created_at=7, request=request, wanted=WANTED, service_tier="default", is_stored=True
+        response_id="r",
+        created_at=7,
+        request=request,
+        items=RequestItems(history=[], own=[], root_id=None),
+        wanted=WANTED,
+        service_tier="default",
+        is_stored=True,
     )
     return ResponseEncoder(head, GENERATION, lambda _: None)
 

@@ -14,6 +14,7 @@ from router.errors import EngineCrashedError, QueueFullError, RequestCancelledEr
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, LocalArtifact, Target
 from router.protocols.responses.answer_schemas import MessageItem, StreamEvent
+from router.protocols.responses.conversation import RequestItems
 from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import read_items
@@ -39,7 +40,13 @@ class Written:
         request = msgspec.convert({"model": "m", "input": "hi", "stream": True} | fields, ResponseRequest)
         self.kept: list[Any] = []
         head = ResponseHead(
-            response_id="resp_1", created_at=7, request=request, wanted=WANTED, service_tier=None, is_stored=True
+            response_id="resp_1",
+            created_at=7,
+            request=request,
+            items=RequestItems(history=[], own=[], root_id=None),
+            wanted=WANTED,
+            service_tier=None,
+            is_stored=True,
         )
         self.encoder = ResponseEncoder(
             head, _served(), lambda body: self.kept.append(msgspec.to_builtins(body)), clock=lambda: 9.5
