@@ -28,37 +28,6 @@ class EncoderSpec(msgspec.Struct, frozen=True):
     max_tokens: int
 
 
-class Encoder(abc.ABC):
-    """Turns inputs into vectors, one after the other, in bounded pieces of work. Belongs to the engine's thread."""
-
-    @abc.abstractmethod
-    def start(self, token_ids: list[int]) -> None:
-        """Begin with an input; whatever was begun before is forgotten.
-
-        Args:
-            token_ids: 1 to `EncoderSpec.max_tokens` valid ids.
-        """
-
-    @abc.abstractmethod
-    def step(self, max_tokens: int, should_abort: Callable[[], bool]) -> bytes | None:
-        """Evaluate the next piece of the input.
-
-        Args:
-            max_tokens: Most tokens to evaluate, >= 1; models that see a text as a whole evaluate it at once.
-            should_abort: To be asked now and then in a long step; True gives the input up.
-
-        Returns:
-            After the last piece the vector: little-endian float32, of length 1 by its L2 norm. None before.
-
-        Raises:
-            EngineError: The engine failed.
-        """
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Free what was made for it."""
-
-
 class Pooler:
     """Collects the hidden states of one input, piece by piece.
 
@@ -102,8 +71,8 @@ class Pooler:
         return normalised(self._one)
 
 
-class PiecewiseEncoder(Encoder):
-    """One whose model attends to the past only: inputs are evaluated in pieces and pooled here."""
+class Encoder(abc.ABC):
+    """Turns inputs into vectors, one after the other, in bounded pieces of work. Belongs to the engine's thread."""
 
     def __init__(self, spec: EncoderSpec) -> None:
         self._spec = spec
@@ -112,10 +81,33 @@ class PiecewiseEncoder(Encoder):
         self._pooler = Pooler(spec.pooling)
 
     def start(self, token_ids: list[int]) -> None:
-        """Begin with an input."""
+        """Begin with an input; whatever was begun before is forgotten.
+
+        Args:
+            token_ids: 1 to `EncoderSpec.max_tokens` valid ids.
+        """
         self._token_ids = token_ids
         self._num_done = 0
         self._pooler = Pooler(self._spec.pooling)
+
+    @abc.abstractmethod
+    def step(self, max_tokens: int, should_abort: Callable[[], bool]) -> bytes | None:
+        """Evaluate the next piece of the input.
+
+        Args:
+            max_tokens: Most tokens to evaluate, >= 1; models that see a text as a whole evaluate it at once.
+            should_abort: To be asked now and then in a long step; True gives the input up.
+
+        Returns:
+            After the last piece the vector: little-endian float32, of length 1 by its L2 norm. None before.
+
+        Raises:
+            EngineError: The engine failed.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Free what was made for it."""
 
     def _next_piece(self, num_tokens: int) -> list[int]:
         """Return the tokens to evaluate now, at most so many."""

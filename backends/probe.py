@@ -11,7 +11,6 @@ import time
 
 import msgspec
 
-from backends.engines import create_engine
 from backends.errors import EngineUnavailableError
 
 
@@ -24,7 +23,6 @@ class ProbeReport(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     engine: str
-    is_available: bool
     versions: dict[str, str] = {}
     features: str = ""
     import_ms: float | None = None
@@ -37,18 +35,15 @@ def probe(engine: str) -> ProbeReport:
     Args:
         engine: `llamacpp` or `mlx`.
     """
+    from backends.engines import create_engine  # noqa: PLC0415 - the doctor imports the report only
+
     start = time.perf_counter()
     try:
         info = create_engine(engine).info()
     except EngineUnavailableError as exc:
-        return ProbeReport(engine=engine, is_available=False, error=str(exc.__cause__ or exc))
-    return ProbeReport(
-        engine=engine,
-        is_available=True,
-        versions=info.versions,
-        features=info.features,
-        import_ms=(time.perf_counter() - start) * 1000,
-    )
+        return ProbeReport(engine=engine, error=str(exc.__cause__ or exc))
+    import_ms = (time.perf_counter() - start) * 1000
+    return ProbeReport(engine=engine, versions=info.versions, features=info.features, import_ms=import_ms)
 
 
 def main() -> None:

@@ -55,13 +55,6 @@ class Drop(NamedTuple):
     sequence_id: int
 
 
-class _Blocked(NamedTuple):
-    """The first waiting sequence that did not fit, and what it would begin with."""
-
-    member: LiveSequence
-    beginning: CachedPrefix
-
-
 class Batcher:
     """Owns the sequences of one worker and decides what each step does.
 
@@ -80,7 +73,8 @@ class Batcher:
         self._reuse = PrefixReuse(limits, self._index, self._live, self._retired)
         self._forks: dict[int, Fork] = {}
         self._superseded: list[int] = []
-        self._blocked: _Blocked | None = None
+        # The first waiting sequence that did not fit, and what it would begin with.
+        self._blocked: tuple[LiveSequence, CachedPrefix] | None = None
         self._now = 0.0
 
     @property
@@ -213,7 +207,7 @@ class Batcher:
                 ahead_ids.add(member.sequence.sequence_id)
                 continue
             if not self._capacity.has_room(member, beginning, self._live.residents):
-                self._blocked = _Blocked(member, beginning)
+                self._blocked = member, beginning
                 break
             self._begin(member, beginning, actions)
         return actions

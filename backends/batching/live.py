@@ -131,13 +131,11 @@ class LiveSequences:
 
     def queue(self) -> list[LiveSequence]:
         """Return who waits for slot and cells, in order, without those that are held or paused."""
-        unpaused = [member for member in self.waiting if not member.is_paused]
-        return self._in_order(unpaused)
+        return self._in_order(self.waiting)
 
     def runnable(self) -> list[LiveSequence]:
         """Return the residents that could compute now, in order."""
-        unpaused = [member for member in self.residents if not member.is_paused]
-        return self._in_order(unpaused)
+        return self._in_order(self.residents)
 
     def grant_slices(self, now: float, max_wait_s: float, num_places: int) -> None:
         """Make background sequences urgent that interactive ones have held for too long.
@@ -162,6 +160,7 @@ class LiveSequences:
             member.num_slice_tokens = SLICE_TOKENS
 
     def _in_order(self, members: list[LiveSequence]) -> list[LiveSequence]:
+        members = [member for member in members if not member.is_paused]
         if not self._num_background:
             return members
         urgent = [member for member in members if member.is_urgent]

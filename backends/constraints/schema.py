@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from backends.constraints.closing import close_objects
 from backends.constraints.disjoint import are_disjoint
 from backends.constraints.intersections import Node, has_cycle, too_many_patterns
 from backends.constraints.limits import (
@@ -72,6 +71,8 @@ _ANNOTATIONS = frozenset({"$defs", "definitions", "$schema", "$id", "$comment", 
 _NUMBER_KEYWORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _OLD_DRAFTS = ("draft-03", "draft-04", "draft-06", "draft-07", "2019-09")
 _SHOWN_CHARS = 60
+_JOINING = frozenset({"allOf", "anyOf", "oneOf", "$ref"})
+_OPENING = frozenset({"additionalProperties", "patternProperties", "enum", "const"})
 
 
 class _Place(NamedTuple):
@@ -174,66 +175,33 @@ class _Preparation:
         self._rewrite([schema for schema, _ in _walk(self._root) if id(schema) in seen])
 
     def _check(self, place: _Place) -> None:
+        complaint = next(self._complaints(place), None)
+        if complaint is not None:
+            raise self._error(place, complaint)
+
+    def _complaints(self, place: _Place) -> Iterator[str]:
+        """Yield what cannot be kept, the first of which counts: what comes later may rely on what comes before."""
         schema = place.schema
-        for keyword in schema:
-            if keyword in _REFUSED:
-                raise self._error(place, f"has {keyword!r}, which cannot be enforced; remove it")
+        refused = [keyword for keyword in schema if keyword in _REFUSED]
         if schema.get("uniqueItems"):
-            raise self._error(place, "has 'uniqueItems', which cannot be enforced; remove it")
+            refused.append("uniqueItems")
+        yield from (f"has {keyword!r}, which cannot be enforced; remove it" for keyword in refused)
         if "$id" in schema and place.path != "#":
-            raise self._error(place, "has '$id'; only the outermost schema may have one")
-        self._check_counts(place)
-        self._check_numbers(place)
-        self._check_values(place)
-        self._check_drafts(place)
+            yield "has '$id'; only the outermost schema may have one"
+        yield from _complaints_of_counts(schema)
+        yield from _complaints_of_numbers(schema)
+        yield from _complaints_of_values(schema)
+        yield from self._complaints_of_drafts(schema)
 
-    def _check_counts(self, place: _Place) -> None:
-        for keyword, limit in _COUNT_LIMITS.items():
-            value = place.schema.get(keyword, 0)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= limit:
-                raise self._error(place, f"has {keyword} {_shown(value)}; 0 to {limit} are allowed")
-        required = place.schema.get("required", [])
-        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
-            raise self._error(place, "has 'required' that is no list of names")
-        num_free = place.schema.get("minProperties", 0) - len(set(required))
-        if num_free > 1:
-            # A grammar cannot see that two free keys are equal, and then there is one property less than it counted.
-            raise self._error(
-                place, "has 'minProperties' more than one above its required ones, which cannot be enforced; lower it"
-            )
-
-    def _check_numbers(self, place: _Place) -> None:
-        for keyword in _NUMBER_KEYWORDS:
-            value = place.schema.get(keyword, 1)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not abs(value) <= (MAX_EXACT_INTEGER if isinstance(value, int) else 1e300):
-                raise self._error(
-                    place, f"has {keyword} {_shown(value)}; numbers are allowed, integers up to {MAX_EXACT_INTEGER}"
-                )
-        if place.schema.get("multipleOf", 1) <= 0:
-            raise self._error(place, "has 'multipleOf' that is not above 0")
-
-    def _check_values(self, place: _Place) -> None:
-        values = place.schema.get("enum", [None])
-        if not isinstance(values, list) or not 1 <= len(values) <= MAX_ENUM_VALUES:
-            num_values = len(values) if isinstance(values, list) else 0
-            raise self._error(place, f"has an enum of {num_values} values; 1 to {MAX_ENUM_VALUES} are allowed")
-        for value, _ in _walk([values, place.schema.get("const")]):
-            if isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER:
-                raise self._error(
-                    place, f"has the value {_shown(value)}; integers up to {MAX_EXACT_INTEGER} are allowed"
-                )
-
-    def _check_drafts(self, place: _Place) -> None:
+    def _complaints_of_drafts(self, schema: Schema) -> Iterator[str]:
         """Refuse the keywords that mean something else, or nothing, in the schema's own draft."""
-        schema = place.schema
         if "prefixItems" in schema and self._is_old_draft:
-            raise self._error(place, "has 'prefixItems', which the draft in its '$schema' does not know")
+            yield "has 'prefixItems', which the draft in its '$schema' does not know"
         is_list = isinstance(schema.get("items"), list)
         if (is_list or "additionalItems" in schema) and not self._is_old_draft:
-            raise self._error(place, "has 'items' or 'additionalItems' of an old draft; use 'prefixItems' and 'items'")
+            yield "has 'items' or 'additionalItems' of an old draft; use 'prefixItems' and 'items'"
         if "const" in schema and "draft-04" in str(self._root.get("$schema")):
-            raise self._error(place, "has 'const', which the draft in its '$schema' does not know")
+            yield "has 'const', which the draft in its '$schema' does not know"
 
     def _in_place(self, place: _Place) -> Iterator[_Place]:
         """Yield the subschemas that apply to the same value."""
@@ -277,7 +245,7 @@ class _Preparation:
 
     def _rewrite(self, schemas: list[Schema]) -> None:
         """Say what is meant in the words that the library understands."""
-        close_objects(schemas, _ANNOTATIONS)
+        _close_objects(schemas)
         for schema in schemas:
             schema.pop("uniqueItems", None)
             _bound_integers(schema)
@@ -289,6 +257,61 @@ class _Preparation:
     def _error(self, place: _Place, message: str) -> ConstraintError:
         where = self._param if place.path == "#" else f"{self._param} at {place.path[-120:]}"
         return ConstraintError(f"{where} {message}", param=self._param)
+
+
+def _complaints_of_counts(schema: Schema) -> Iterator[str]:
+    for keyword, limit in _COUNT_LIMITS.items():
+        value = schema.get(keyword, 0)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= limit:
+            yield f"has {keyword} {_shown(value)}; 0 to {limit} are allowed"
+    required = schema.get("required", [])
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        yield "has 'required' that is no list of names"
+    if schema.get("minProperties", 0) - len(set(required)) > 1:
+        # A grammar cannot see that two free keys are equal, and then there is one property less than it counted.
+        yield "has 'minProperties' more than one above its required ones, which cannot be enforced; lower it"
+
+
+def _complaints_of_numbers(schema: Schema) -> Iterator[str]:
+    for keyword in _NUMBER_KEYWORDS:
+        value = schema.get(keyword, 1)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not abs(value) <= (MAX_EXACT_INTEGER if isinstance(value, int) else 1e300):
+            yield f"has {keyword} {_shown(value)}; numbers are allowed, integers up to {MAX_EXACT_INTEGER}"
+    if schema.get("multipleOf", 1) <= 0:
+        yield "has 'multipleOf' that is not above 0"
+
+
+def _complaints_of_values(schema: Schema) -> Iterator[str]:
+    values = schema.get("enum", [None])
+    if not isinstance(values, list) or not 1 <= len(values) <= MAX_ENUM_VALUES:
+        num_values = len(values) if isinstance(values, list) else 0
+        yield f"has an enum of {num_values} values; 1 to {MAX_ENUM_VALUES} are allowed"
+    for value, _ in _walk([values, schema.get("const")]):
+        if isinstance(value, int) and abs(value) > MAX_EXACT_INTEGER:
+            yield f"has the value {_shown(value)}; integers up to {MAX_EXACT_INTEGER} are allowed"
+
+
+def _close_objects(schemas: list[Schema]) -> None:
+    """Set `additionalProperties: false` where that takes nothing from a schema that lists its properties; in place.
+
+    JSON Schema allows any further property where `additionalProperties` is absent. Hardly any request means that, and a
+    small model that may invent properties goes on inventing. What is generated still validates: the answers become
+    fewer. Where several schemas apply to one value, each may know properties that others do not: then all stay open.
+    """
+    if any(_joins_others(schema) for schema in schemas):
+        return
+    for schema in schemas:
+        properties = schema.get("properties")
+        if not properties or not _OPENING.isdisjoint(schema) or schema.get("minProperties", 0) > len(properties):
+            continue
+        if properties.keys() >= set(schema.get("required", ())):
+            schema["additionalProperties"] = False
+
+
+def _joins_others(schema: Schema) -> bool:
+    has_others = sum(keyword not in _ANNOTATIONS for keyword in schema) > 1
+    return "allOf" in schema or (has_others and not _JOINING.isdisjoint(schema))
 
 
 def _bound_integers(schema: Schema) -> None:

@@ -105,19 +105,12 @@ class FakeEncoder(Encoder):
     """
 
     def __init__(self, spec: EncoderSpec, s_per_token: float) -> None:
-        self._spec = spec
+        super().__init__(spec)
         self._s_per_token = s_per_token
-        self._token_ids: list[int] = []
-        self._num_done = 0
-
-    def start(self, token_ids: list[int]) -> None:
-        """Begin with an input."""
-        self._token_ids = token_ids
-        self._num_done = 0
 
     def step(self, max_tokens: int, should_abort: Callable[[], bool]) -> bytes | None:
         """Take the time of the next tokens."""
-        num_tokens = min(max_tokens, len(self._token_ids) - self._num_done)
+        num_tokens = len(self._next_piece(max_tokens))
         if _is_given_up(num_tokens * self._s_per_token, should_abort):
             return None
         self._num_done += num_tokens
@@ -196,8 +189,7 @@ class LoadedFake(LoadedEngine):
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Give the sequence its own generator."""
-        seed = sequence.sampling.seed
-        generator = random.Random(os.urandom(8) if seed is None else seed)  # noqa: S311 - not cryptography
+        generator = random.Random(sequence.sampling.seed)  # noqa: S311 - not cryptography
         self._live[sequence.sequence_id] = _Live(generator, editor)
 
     def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import llama_cpp
 import numpy as np
 
-from backends.embedding import EncoderSpec, Floats, PiecewiseEncoder, normalised
+from backends.embedding import Encoder, EncoderSpec, Floats, normalised
 from backends.errors import EngineError
 from backends.llamacpp.adapters import LoraAdapter
 from backends.wire.request import Pooling
@@ -58,7 +58,7 @@ def sees_whole_texts(context: object) -> bool:
     return not has_cache or not llama_cpp.llama_get_causal_attn(context)
 
 
-class LlamaCppEncoder(PiecewiseEncoder):
+class LlamaCppEncoder(Encoder):
     """See the module.
 
     Args:

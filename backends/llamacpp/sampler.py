@@ -1,8 +1,7 @@
 """How the tokens of one sequence are drawn from llama.cpp's logits: its own sampler chain, or the maximum."""
 
 import ctypes
-import os
-import struct
+import secrets
 
 import llama_cpp
 import numpy as np
@@ -85,6 +84,4 @@ def _samplers(params: SamplingParams) -> list[ctypes.c_void_p]:
 
 def _seed(seed: int | None) -> int:
     """Return the library's seed; the highest number means "a random one" to it, so that one becomes its neighbour."""
-    if seed is None:
-        seed = struct.unpack("<I", os.urandom(4))[0]
-    return min(seed, int(llama_cpp.LLAMA_DEFAULT_SEED) - 1)
+    return min(secrets.randbits(32) if seed is None else seed, int(llama_cpp.LLAMA_DEFAULT_SEED) - 1)

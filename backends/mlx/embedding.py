@@ -8,14 +8,10 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm.models.cache import make_prompt_cache
 
-from backends.embedding import EncoderSpec, Floats, PiecewiseEncoder
+from backends.embedding import Encoder, EncoderSpec, Floats
 from backends.errors import EngineError, UnsupportedByModelError
 from backends.mlx.library import mlx_errors
-
-FIRST_STEP_TOKENS = 8
-"""Tokens of a piece before the machine's rate is known."""
-TARGET_STEP_S = 0.4
-"""A piece cannot be given up in the middle: its size is kept to about this time, and a cancel acts in 1 s."""
+from backends.mlx.prefill_size import PrefillSize
 
 
 def closing_ids(wrapper: Any) -> tuple[int, ...]:
@@ -29,7 +25,7 @@ def closing_ids(wrapper: Any) -> tuple[int, ...]:
     return ()
 
 
-class MLXEncoder(PiecewiseEncoder):
+class MLXEncoder(Encoder):
     """See the module.
 
     Args:
@@ -43,8 +39,7 @@ class MLXEncoder(PiecewiseEncoder):
         self._model = model
         self._decoder = _decoder_of(model)
         super().__init__(spec)
-        self._max_step_tokens = step_tokens
-        self._piece_tokens = min(FIRST_STEP_TOKENS, step_tokens)
+        self._piece = PrefillSize(step_tokens)
         self._cache: list[Any] = []
 
     def start(self, token_ids: list[int]) -> None:
@@ -56,11 +51,11 @@ class MLXEncoder(PiecewiseEncoder):
     def step(self, max_tokens: int, should_abort: Callable[[], bool]) -> bytes | None:
         """Evaluate the next piece."""
         del should_abort  # nothing to be done inside a piece; pieces are kept short instead
-        piece = self._next_piece(min(max_tokens, self._piece_tokens))
+        piece = self._next_piece(min(max_tokens, self._piece.num_tokens))
         started_at = time.monotonic()
         with mlx_errors(EngineError, "embed the input"):
             states = self._states(piece)
-        self._adapt(len(piece), time.monotonic() - started_at)
+        self._piece.adapt(len(piece), time.monotonic() - started_at)
         return self._take(states)
 
     def close(self) -> None:
@@ -73,11 +68,6 @@ class MLXEncoder(PiecewiseEncoder):
         mx.eval(states, [entry.state for entry in self._cache])
         array: Floats = np.array(states)
         return array
-
-    def _adapt(self, num_tokens: int, duration_s: float) -> None:
-        """Size the next piece so that it takes about TARGET_STEP_S at the rate just seen; at most doubled."""
-        target = int(num_tokens / max(duration_s, 1e-6) * TARGET_STEP_S)
-        self._piece_tokens = max(1, min(self._max_step_tokens, self._piece_tokens * 2, target))
 
 
 def _decoder_of(model: Any) -> Any:

@@ -27,6 +27,7 @@ from backends.logits import LogitsEditor
 from backends.mlx.caches import KeptCache, check_kv_type, fingerprint_of
 from backends.mlx.embedding import MLXEncoder, closing_ids
 from backends.mlx.library import mlx_errors
+from backends.mlx.prefill_size import MIN_STEP_TOKENS, PrefillSize
 from backends.mlx.sampler import EditedDraws, Sampler, SeededSampler, create_sampler
 from backends.mlx.tokenizer import MLXTokenizer
 from backends.sequence import Sequence
@@ -34,11 +35,6 @@ from backends.wire.messages import LoadedModel, LoadSpec
 
 METAL_STEP_TOKENS = 512
 CPU_STEP_TOKENS = 64
-FIRST_STEP_TOKENS = 8
-"""Prefill of a step before the machine's prefill rate is known; an unknown CPU may do ten tokens a second."""
-TARGET_STEP_S = 0.4
-"""A prefill chunk cannot be given up in the middle: its size is kept to about this time, and a cancel acts in 1 s."""
-MIN_STEP_TOKENS = 2
 
 
 class MLXEngine(Engine):
@@ -98,26 +94,6 @@ class _Retired(NamedTuple):
 
     kept: KeptCache
     token_ids: list[int]
-
-
-class PrefillSize:
-    """How many tokens a step may prefill, so that it takes about TARGET_STEP_S.
-
-    Attributes:
-        num_tokens: MIN_STEP_TOKENS to `max_tokens`.
-    """
-
-    def __init__(self, max_tokens: int) -> None:
-        self._max_tokens = max_tokens
-        self.num_tokens = FIRST_STEP_TOKENS
-
-    def adapt(self, num_tokens: int, duration_s: float) -> None:
-        """Size the next step by the rate just seen."""
-        target = int(num_tokens / duration_s * TARGET_STEP_S)
-        if duration_s <= TARGET_STEP_S:  # a short one, because there was no more to do, says nothing of longer ones
-            target = max(target, self.num_tokens)
-        # At most doubled: the first steps include the compilation of kernels and tell little.
-        self.num_tokens = max(MIN_STEP_TOKENS, min(self._max_tokens, self.num_tokens * 2, target))
 
 
 class LoadedMLX(LoadedEngine):

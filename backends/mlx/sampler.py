@@ -4,8 +4,7 @@ Every sequence has its own random key, derived from its seed and the position of
 of a batch nor a pause changes what is drawn.
 """
 
-import os
-import struct
+import secrets
 from collections.abc import Callable
 
 import mlx.core as mx
@@ -37,7 +36,7 @@ class SeededSampler:
 
     def __init__(self, params: SamplingParams) -> None:
         self._params = params
-        self._seed = struct.unpack("<I", os.urandom(4))[0] if params.seed is None else params.seed
+        self._seed = secrets.randbits(32) if params.seed is None else params.seed
         self.position = 0
 
     def __call__(self, logprobs: mx.array) -> mx.array:

@@ -2,12 +2,14 @@
 
 import functools
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from backends.base import InfillTokens, Tokenizer
 
 _SPACE_MARK = "\u2581"
+_BYTE = re.compile(r"<0x([0-9a-fA-F]{2})>")
 _INFILL_NAMES = (
     ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),
     ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),
@@ -118,9 +120,5 @@ def _byte_level_bytes(text: str) -> bytes:
 
 def _sentencepiece_bytes(text: str) -> bytes:
     """`<0xAB>` is a byte; the mark is a space; anything else is itself."""
-    if len(text) == len("<0xAB>") and text.startswith("<0x") and text.endswith(">"):
-        try:
-            return bytes([int(text[3:5], 16)])
-        except ValueError:
-            pass
-    return text.replace(_SPACE_MARK, " ").encode()
+    byte = _BYTE.fullmatch(text)
+    return bytes.fromhex(byte[1]) if byte else text.replace(_SPACE_MARK, " ").encode()

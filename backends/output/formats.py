@@ -169,14 +169,11 @@ class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         reasoning: Its tags; None = it marks none, or harmony's channels do.
         tools: Its syntax of calls; Hermes' where the template shows no tools or names none.
-        has_tool_template: Whether the chat template shows the tools to the model by itself; otherwise
-            `tool_instructions` has to be put into a system message.
         visible_control_ids: Ids, by their texts, of control tokens that the parser has to see; all others add nothing.
     """
 
     reasoning: ReasoningTags | None
     tools: ToolSyntax
-    has_tool_template: bool
     visible_control_ids: Mapping[str, int]
 
     def thinking_after(self, prompt_text: str) -> Thinking:
@@ -197,15 +194,13 @@ def detect_format(chat_template: str | None, control_ids: Mapping[str, int]) -> 
         control_ids: Text of each control token -> its id.
     """
     template = chat_template or ""
-    has_tool_template = bool(_TOOLS.search(template))
     # A template that shows no tools leaves it to us to say how to call them: `tool_instructions` says Hermes' way.
-    tools = _tool_syntax(template, control_ids) if has_tool_template else HERMES
+    tools = _tool_syntax(template, control_ids) if _TOOLS.search(template) else HERMES
     reasoning = None if isinstance(tools, HarmonySyntax) else _reasoning_tags(template, control_ids)
     tags = tools.tags + ((reasoning.open, reasoning.close) if reasoning else ())
     return OutputFormat(
         reasoning=reasoning,
         tools=tools,
-        has_tool_template=has_tool_template,
         visible_control_ids={text: number for text, number in control_ids.items() if _is_part(text, tags)},
     )
 

@@ -49,20 +49,20 @@ class Intake:
     def prepare(self, prompt: Prompt) -> PreparedPrompt:
         """Return the tokens of a prompt that is not a fork."""
         match prompt:
-            case ChatPrompt(truncates=True):
-                return self._checked(self._truncated_chat(prompt))
             case ChatPrompt():
-                return self._checked(self._chat(prompt))
+                prepared = self._truncated_chat(prompt) if prompt.truncates else self._chat(prompt)
             case TextPrompt(text=text, suffix=None):
-                return self._checked(PreparedPrompt(self.encode(text)))
-            case TextPrompt(text=text, suffix=suffix):
-                assert suffix is not None
-                return self._checked(PreparedPrompt(self._infill(text, suffix)))
+                prepared = PreparedPrompt(self.encode(text))
+            case TextPrompt(text=text, suffix=str() as suffix):
+                prepared = PreparedPrompt(self._infill(text, suffix))
             case TokenPrompt(token_ids=token_ids):
                 self.check_ids(token_ids, "prompt")
-                return self._checked(PreparedPrompt(list(token_ids)))
+                prepared = PreparedPrompt(list(token_ids))
             case _:
                 raise AssertionError(f"{type(prompt).__name__} has no text of its own")
+        if not prepared.token_ids:
+            raise PromptError("the prompt is empty after tokenization; send at least one token", param="prompt")
+        return prepared
 
     def sequence_for(self, message: Generate, token_ids: list[int]) -> Sequence:
         """Return the waiting sequence that `message` asks for.
@@ -114,11 +114,6 @@ class Intake:
                 raise PromptError(
                     f"{param}: token id {token_id} is not in the vocabulary (0 to {self._vocab_size - 1})", param=param
                 )
-
-    def _checked(self, prompt: PreparedPrompt) -> PreparedPrompt:
-        if not prompt.token_ids:
-            raise PromptError("the prompt is empty after tokenization; send at least one token", param="prompt")
-        return prompt
 
     def _chat(self, prompt: ChatPrompt) -> PreparedPrompt:
         rendered = self.renderer.render(prompt)

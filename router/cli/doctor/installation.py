@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from backends.probe import ProbeReport
 from registry.engines import EngineKind
 from registry.errors import DatabaseError
 from router.cli.client.base import Client
@@ -40,17 +41,6 @@ BUNDLED_MODEL: Final = "smollm2-135m-instruct"
 """Registered by `make setup`."""
 
 SETUP_COMMAND: Final = "make setup"
-
-
-class Probe(msgspec.Struct, frozen=True, kw_only=True):
-    """The line that `backends.probe` prints."""
-
-    engine: str
-    is_available: bool
-    versions: dict[str, str] = {}
-    features: str = ""
-    import_ms: float | None = None
-    error: str | None = None
 
 
 def all_checks(paths: Paths) -> tuple[Check, ...]:
@@ -86,12 +76,12 @@ def check_engine(engine: str, process: subprocess.Popen[bytes]) -> Check:
                 name=name, state="broken", found=f"no answer within {PROBE_TIMEOUT_S:.0f} s", remedy=SETUP_COMMAND
             )
     try:
-        report = msgspec.json.decode(out, type=Probe)
+        report = msgspec.json.decode(out, type=ProbeReport)
     except msgspec.DecodeError:
         last = err.decode(errors="replace").strip().splitlines()[-1:] or ["no words"]
         found = f"the import ended the process (exit code {process.returncode}): {last[0]}"
         return Check(name=name, state="broken", found=found, remedy=f"{SETUP_COMMAND} (reinstalls the libraries)")
-    if not report.is_available:
+    if report.error is not None:
         return Check(name=name, state="broken", found=report.error or "it does not work", remedy=SETUP_COMMAND)
     versions = ", ".join(f"{library} {version}" for library, version in report.versions.items())
     took = "" if report.import_ms is None else f", imports in {report.import_ms / 1000:.1f} s"

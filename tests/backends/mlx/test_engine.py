@@ -9,7 +9,8 @@ import mlx.core as mx
 import pytest
 
 from backends.errors import LoadError
-from backends.mlx.engine import TARGET_STEP_S, LoadedMLX, MLXEngine, PrefillSize
+from backends.mlx.engine import LoadedMLX, MLXEngine
+from backends.mlx.prefill_size import TARGET_STEP_S, PrefillSize
 from backends.wire.messages import LoadSpec
 from backends.wire.prompts import ForkPrompt
 from backends.wire.request import SamplingParams

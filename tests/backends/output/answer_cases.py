@@ -42,7 +42,7 @@ CHANNEL = ReasoningTags("<|channel>thought", "<channel|>")
 
 
 def format_of(tools: ToolSyntax, reasoning: ReasoningTags | None = THINK) -> OutputFormat:
-    return OutputFormat(reasoning=reasoning, tools=tools, has_tool_template=True, visible_control_ids={})
+    return OutputFormat(reasoning=reasoning, tools=tools, visible_control_ids={})
 
 
 HERMES = format_of(formats.HERMES)

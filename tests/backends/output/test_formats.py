@@ -49,7 +49,6 @@ def test_the_templates_own_words_tell_the_format(template: str, tools: ToolSynta
     fmt = detect_format(SHOWS_TOOLS + template, {})
     assert fmt.tools is tools
     assert (fmt.reasoning.open if fmt.reasoning else None) == reasoning
-    assert fmt.has_tool_template
 
 
 @pytest.mark.parametrize(
@@ -58,7 +57,6 @@ def test_the_templates_own_words_tell_the_format(template: str, tools: ToolSynta
 def test_without_a_template_that_shows_tools_the_format_is_hermes(template: str | None) -> None:
     fmt = detect_format(template, {})
     assert fmt.tools is HERMES
-    assert not fmt.has_tool_template
 
 
 def test_control_tokens_tell_what_a_template_leaves_out() -> None:

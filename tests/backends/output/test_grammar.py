@@ -87,7 +87,6 @@ def with_visible(fmt: OutputFormat, control_ids: dict[str, int]) -> OutputFormat
     return OutputFormat(
         reasoning=fmt.reasoning,
         tools=fmt.tools,
-        has_tool_template=True,
         visible_control_ids=control_ids,
     )
 

@@ -41,7 +41,6 @@ def probe(engine: str) -> dict[str, Any]:
 
 def test_the_probe_of_llama_cpp_tells_version_and_cpu_features() -> None:
     report = probe("llamacpp")
-    assert report["is_available"] is True
     assert report["error"] is None
     assert "llama-cpp-python" in report["versions"]
     assert "CPU" in report["features"]
@@ -53,13 +52,13 @@ def test_the_probe_of_the_fake_engine_is_quick_and_well_formed() -> None:
 
 
 def test_a_working_engine_is_ok() -> None:
-    line = {"engine": "mlx", "is_available": True, "versions": {"mlx": "1"}, "features": "Metal GPU", "import_ms": 1500}
+    line = {"engine": "mlx", "versions": {"mlx": "1"}, "features": "Metal GPU", "import_ms": 1500}
     check = check_engine("mlx", process(f"print({json.dumps(json.dumps(line))})"))
     assert check == Check(name="engine mlx", state="ok", found="mlx 1, imports in 1.5 s; Metal GPU")
 
 
 def test_an_engine_that_cannot_be_imported_is_broken_with_its_own_words() -> None:
-    line = {"engine": "mlx", "is_available": False, "error": "libmlx.so: cannot open shared object file"}
+    line = {"engine": "mlx", "error": "libmlx.so: cannot open shared object file"}
     check = check_engine("mlx", process(f"print({json.dumps(json.dumps(line))})"))
     assert (check.state, check.remedy) == ("broken", "make setup")
     assert "libmlx.so" in check.found
