@@ -102,7 +102,7 @@ class Converter:
             RegistryError: There is no such model, or the result cannot be registered.
         """
         if self._turn.locked():
-            on_progress("waiting for another conversion", None)
+            on_progress(Converting(step="waiting for another conversion", share=None))
         async with self._turn:
             plan = await self.plan(name, options)
             try:
@@ -170,11 +170,8 @@ class ModelConversions:
     async def _convert(
         self, model: str, options: ConversionOptions, job: Job[ConversionEvent], *, is_forced: bool
     ) -> ConversionEnd:
-        def tell(step: str, share: float | None) -> None:
-            job.tell(Converting(step=step, share=share))
-
         try:
-            return await self._converter.convert(model, options, on_progress=tell, is_forced=is_forced)
+            return await self._converter.convert(model, options, on_progress=job.tell, is_forced=is_forced)
         except asyncio.CancelledError:
             return ConversionStopped(state="cancelled" if job.stop_reason == "cancelled" else "shutting_down")
         except (ConversionError, RegistryError) as exc:

@@ -13,7 +13,7 @@ from registry.catalogue import Artifact, FileHash, Model
 from registry.checksums.hashing import HashTask, hash_artifact
 from registry.engines import EngineKind
 from registry.errors import PullUnfinishedError, RegistryError
-from registry.pull.events import Converting, PullEvent, Registered
+from registry.pull.events import PullEvent, Registered
 from registry.pull.folder import PullFolder, fingerprint
 from registry.pull.puller import PullResult
 from registry.pull_record import PullOptions, PullPlan
@@ -32,49 +32,49 @@ SMALL_BYTES: Final = 64 << 20
 """Files whose checksum no hub told are read at once when they are no more than that: an MLX folder's small ones."""
 
 
-class PullConclusion:
-    """See the module."""
+async def conclude(
+    database: Path,
+    models_dir: Path,
+    converter: Converter,
+    job: Job[PullEvent],
+    options: PullOptions,
+    result: PullResult,
+) -> None:
+    """Register what came, and make the MLX form that no repository has.
 
-    def __init__(self, database: Path, models_dir: Path, converter: Converter) -> None:
-        self._database = database
-        self._models_dir = models_dir
-        self._converter = converter
+    Raises:
+        PullUnfinishedError: That cannot be done; the files stay.
+    """
+    models = await _registered(database, models_dir, options, result)
+    for model in models:
+        job.tell(model)
+    logger.info("pull %d brought %s", job.name, ", ".join(model.model for model in models))
+    if EngineKind.MLX in result.plan.needs_conversion and EngineKind.MLX not in models[0].engines:
+        await _convert(converter, job, models[0].model)
 
-    async def conclude(self, job: Job[PullEvent], options: PullOptions, result: PullResult) -> None:
-        """Register what came, and make the MLX form that no repository has.
 
-        Raises:
-            PullUnfinishedError: That cannot be done; the files stay.
-        """
-        models = await self._register(options, result)
-        for model in models:
-            job.tell(model)
-        logger.info("pull %d brought %s", job.name, ", ".join(model.model for model in models))
-        if EngineKind.MLX in result.plan.needs_conversion and EngineKind.MLX not in models[0].engines:
-            await self._convert(job, models[0].model)
+async def _registered(
+    database: Path, models_dir: Path, options: PullOptions, result: PullResult
+) -> tuple[Registered, ...]:
+    try:
+        return await with_registry(
+            database, lambda registry: _register(registry, PullFolder(models_dir), result, options)
+        )
+    except OSError as exc:
+        code, message = "unreadable", f"{exc.filename or models_dir}: {exc.strerror or exc}."
+    except RegistryError as exc:
+        code, message = exc.code, str(exc)
+    remedy = f"mlxr models add {' '.join(shlex.quote(str(path)) for path in result.paths[:1])}"
+    raise PullUnfinishedError(code, f"{message} The files came: `{remedy}`, with another --name, registers them.")
 
-    async def _register(self, options: PullOptions, result: PullResult) -> tuple[Registered, ...]:
-        try:
-            return await with_registry(
-                self._database, lambda registry: _register(registry, PullFolder(self._models_dir), result, options)
-            )
-        except OSError as exc:
-            code, message = "unreadable", f"{exc.filename or self._models_dir}: {exc.strerror or exc}."
-        except RegistryError as exc:
-            code, message = exc.code, str(exc)
-        remedy = f"mlxr models add {' '.join(shlex.quote(str(path)) for path in result.paths[:1])}"
-        raise PullUnfinishedError(code, f"{message} The files came: `{remedy}`, with another --name, registers them.")
 
-    async def _convert(self, job: Job[PullEvent], model: str) -> None:
-        def tell(step: str, share: float | None) -> None:
-            job.tell(Converting(step=step, share=share))
-
-        try:
-            made = await self._converter.convert(model, ConversionOptions(), on_progress=tell)
-        except (ConversionError, RegistryError) as exc:
-            words = f"{model} is there and runs on llamacpp, but was not converted for mlx: {exc}"
-            raise PullUnfinishedError(exc.code, words) from exc
-        job.tell(Registered(model=made.model, engines=made.engines, path=made.path))
+async def _convert(converter: Converter, job: Job[PullEvent], model: str) -> None:
+    try:
+        made = await converter.convert(model, ConversionOptions(), on_progress=job.tell)
+    except (ConversionError, RegistryError) as exc:
+        words = f"{model} is there and runs on llamacpp, but was not converted for mlx: {exc}"
+        raise PullUnfinishedError(exc.code, words) from exc
+    job.tell(Registered(model=made.model, engines=made.engines, path=made.path))
 
 
 def _register(

@@ -31,7 +31,7 @@ from router.errors import UnavailableError
 from router.jobs.conversions import Converter
 from router.jobs.job import Follower, Job, JobKind, Jobs
 from router.jobs.pull_work import STOPPED_STATES, Conclude, PullWork
-from router.jobs.pulled import PullConclusion
+from router.jobs.pulled import conclude
 from router.placement.memory import MemoryBudget
 
 logger = logging.getLogger(__name__)
@@ -114,9 +114,9 @@ async def open_pulls(
         HubUnreachableError: The settings make no sense.
     """
     async with open_puller(hub, models_dir, database) as puller:
-        conclude = PullConclusion(database, models_dir, converter).conclude
         try:
-            yield Pulls(puller, jobs, conclude=conclude, budget_bytes=budget_bytes)
+            work = partial(conclude, database, models_dir, converter)
+            yield Pulls(puller, jobs, conclude=work, budget_bytes=budget_bytes)
         finally:
             await jobs.stop_all(_PULL)
 

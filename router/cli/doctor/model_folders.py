@@ -62,7 +62,7 @@ def _vanished(registry: Registry) -> Iterator[Finding]:
 
 
 def _leftovers(paths: Paths) -> Iterator[Finding]:
-    folders = leftovers(paths.models_dir)
+    folders = list(leftovers(paths.models_dir))
     if folders:
         found = f"{plural(len(folders), 'folder')} of conversions that were killed, e.g. {folders[0]}"
         yield "conversions", found, _removal(folders)

@@ -7,7 +7,6 @@ Not here: the work (`router.jobs.convert.steps`), and what the server runs (`rou
 import asyncio
 import os
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from typing import Any, cast, get_args
 
@@ -87,12 +86,8 @@ def _convert_here(
 ) -> ConversionDone:
     """Convert in this process's children."""
     open_registry(paths).close()
-
-    async def work() -> ConversionDone:
-        converter = Converter(paths.registry_db, paths.models_dir, worker_environment(os.environ))
-        return await converter.convert(name, options, on_progress=on_progress, is_forced=is_forced)
-
-    return asyncio.run(work())
+    converter = Converter(paths.registry_db, paths.models_dir, worker_environment(os.environ))
+    return asyncio.run(converter.convert(name, options, on_progress=on_progress, is_forced=is_forced))
 
 
 def _convert_by_server(
@@ -104,8 +99,8 @@ def _convert_by_server(
             with closing(client.convert(name, options, is_forced=is_forced)) as events:
                 for event in events:
                     match event:
-                        case Converting(step=step, share=share):
-                            on_progress(step, share)
+                        case Converting():
+                            on_progress(event)
                         case Failed(message=message):
                             raise CommandError(message)
                         case ConversionStopped(state="cancelled"):
@@ -150,20 +145,21 @@ def _check(to: str, bits: int, group_size: int, dtype: str | None) -> None:
             raise CommandError(f"{flag} {value} is not possible; choose {words}.", exit_code=2)
 
 
-def _printer(*, is_quiet: bool) -> Callable[[str, float | None], None]:
+def _printer(*, is_quiet: bool) -> OnProgress:
     """Print each step once, and its share in place on a terminal."""
     is_terminal = sys.stderr.isatty()
-    last_step: list[str] = []
+    last_step = ""
 
-    def on_progress(step: str, share: float | None) -> None:
+    def on_progress(event: Converting) -> None:
+        nonlocal last_step
         if is_quiet:
             return
-        if share is not None and is_terminal:
-            print(f"\r{step}: {share:4.0%}", end="" if share < 1 else "\n", file=sys.stderr, flush=True)
-        elif last_step[-1:] != [step]:
-            print(f"{step} ...", file=sys.stderr, flush=True)
-        last_step.append(step)
-        del last_step[:-1]
+        if event.share is not None and is_terminal:
+            end = "" if event.share < 1 else "\n"
+            print(f"\r{event.step}: {event.share:4.0%}", end=end, file=sys.stderr, flush=True)
+        elif last_step != event.step:
+            print(f"{event.step} ...", file=sys.stderr, flush=True)
+        last_step = event.step
 
     return on_progress
 

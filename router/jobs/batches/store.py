@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from backends.wire.messages import Usage
-from router.jobs.batches.base import Batch, BatchStatus, EndedLine, Line, LineEnd, LineResult, StoredFile, Tally
+from router.jobs.batches.base import Batch, EndedLine, Line, LineEnd, LineResult, StoredFile, Tally
 from router.stores.base import Store
 
 _LINE_COLUMNS: Final = "number, custom_id, offset, num_bytes, depends_on, is_ok"
@@ -92,10 +92,7 @@ class BatchStore(Store):
                     for line in lines
                 ),
             )
-            self._connection.execute(
-                "UPDATE batches SET status = ?, body = ? WHERE id = ?",
-                (batch.status.value, msgspec.json.encode(batch), batch.batch_id),
-            )
+            self.put_batch(batch)
 
     def lines(self, batch_id: str) -> list[Line]:
         """Return a batch's lines in their order."""
@@ -191,4 +188,4 @@ class BatchStore(Store):
 
     def unfinished(self) -> list[Batch]:
         """Return the batches that something is still to happen to, the oldest first."""
-        return [batch for batch in reversed(self.batches()) if not BatchStatus(batch.status).is_final]
+        return [batch for batch in reversed(self.batches()) if not batch.status.is_final]

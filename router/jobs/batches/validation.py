@@ -5,6 +5,7 @@ Lines are not judged by what their endpoint makes of their body: that is each li
 
 import re
 from collections.abc import Iterable
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, BinaryIO, Final
 
 import msgspec
@@ -51,7 +52,7 @@ def read_lines(file: BinaryIO, endpoint: str, *, max_line_bytes: int) -> tuple[l
     """
     lines: list[Line] = []
     problems: list[Problem] = []
-    wishes: dict[int, list[str]] = {}
+    wanted: dict[int, list[str]] = {}
     numbers: dict[str, int] = {}
     offset = number = 0
     while len(problems) < MAX_PROBLEMS:
@@ -71,11 +72,11 @@ def read_lines(file: BinaryIO, endpoint: str, *, max_line_bytes: int) -> tuple[l
                 break
             continue
         numbers[request.custom_id] = number
-        wishes[number] = request.depends_on
+        wanted[number] = request.depends_on
         lines.append(Line(number=number, custom_id=request.custom_id, offset=begin, num_bytes=len(raw)))
     if not lines and not problems:
         problems.append(Problem(code="empty_file", message="The file has no lines; send one request per line."))
-    return _linked(lines, wishes, numbers, problems), problems[:MAX_PROBLEMS]
+    return _linked(lines, wanted, numbers, problems), problems[:MAX_PROBLEMS]
 
 
 def texts_of(value: Any) -> Iterable[str]:
@@ -139,13 +140,13 @@ def _check_new(custom_id: str, numbers: dict[str, int]) -> None:
 
 
 def _linked(
-    lines: list[Line], wishes: dict[int, list[str]], numbers: dict[str, int], problems: list[Problem]
+    lines: list[Line], wanted: dict[int, list[str]], numbers: dict[str, int], problems: list[Problem]
 ) -> list[Line]:
     """Return the lines with the numbers of those that they depend on; add what is wrong with that."""
     linked = []
     for line in lines:
         known = []
-        for name in dict.fromkeys(wishes[line.number]):
+        for name in dict.fromkeys(wanted[line.number]):
             if name in numbers:
                 known.append(numbers[name])
             elif not problems or len(problems) < MAX_PROBLEMS:
@@ -163,25 +164,12 @@ def _linked(
 
 
 def _circle(lines: list[Line]) -> list[Line]:
-    """Return the lines of one circle, the first one again at its end; [] when there is none."""
-    by_number = {line.number: line for line in lines}
-    num_open = {line.number: len(line.depends_on) for line in lines}
-    dependents: dict[int, list[int]] = {}
-    for line in lines:
-        for number in line.depends_on:
-            dependents.setdefault(number, []).append(line.number)
-    free = [number for number, num in num_open.items() if num == 0]
-    while free:
-        number = free.pop()
-        del num_open[number]
-        for dependent in dependents.get(number, []):
-            num_open[dependent] -= 1
-            if num_open[dependent] == 0:
-                free.append(dependent)
-    if not num_open:
-        return []
-    # Every line that is left waits for another one that is left: following them comes round.
-    way: list[int] = [min(num_open)]
-    while way[-1] not in way[:-1]:
-        way.append(next(number for number in by_number[way[-1]].depends_on if number in num_open))
-    return [by_number[number] for number in way[way.index(way[-1]) :]]
+    """Return the lines of one circle, from its first line on and that one again at its end; [] when there is none."""
+    try:
+        TopologicalSorter({line.number: line.depends_on for line in lines}).prepare()
+    except CycleError as exc:
+        *way, _ = reversed(exc.args[1])  # each of them depends on the next
+        begin = way.index(min(way))
+        by_number = {line.number: line for line in lines}
+        return [by_number[number] for number in (*way[begin:], *way[: begin + 1])]
+    return []

@@ -30,7 +30,7 @@ async def run_converter(
     *,
     pre: str | None,
     environment: Mapping[str, str],
-    on_share: Callable[[float], None],
+    on_share: Callable[[float], object],
 ) -> None:
     """Convert.
 
@@ -70,7 +70,9 @@ async def read_parity(
         raise ConversionError(f"The comparison gave no reading: {exc}.") from exc
 
 
-async def _run(argv: Sequence[str], environment: Mapping[str, str], on_share: Callable[[float], None]) -> ConvertReply:
+async def _run(
+    argv: Sequence[str], environment: Mapping[str, str], on_share: Callable[[float], object]
+) -> ConvertReply:
     # Its stdin is our lifeline: it ends when we do, however we do.
     pipe = asyncio.subprocess.PIPE
     command = (sys.executable, "-P", "-m", "backends.converting.convert", *argv)
@@ -97,7 +99,7 @@ async def _run(argv: Sequence[str], environment: Mapping[str, str], on_share: Ca
     return reply
 
 
-async def _follow(stream: asyncio.StreamReader, tail: "deque[int]", on_share: Callable[[float], None]) -> None:
+async def _follow(stream: asyncio.StreamReader, tail: "deque[int]", on_share: Callable[[float], object]) -> None:
     while piece := await stream.read(4096):
         tail.extend(piece)
         shares = _PERCENT.findall(piece)

@@ -15,26 +15,18 @@ from typing import Final
 SCRATCH_PREFIX: Final = ".convert-"
 
 
-def leftovers(models_dir: Path) -> tuple[Path, ...]:
-    """List temporary folders of conversions that nobody works on any more.
-
-    Returns:
-        The folders, sorted.
-    """
-    found = []
+def leftovers(models_dir: Path) -> Iterator[Path]:
+    """Yield temporary folders of conversions that nobody works on any more, sorted, each locked until the next."""
     for folder in sorted(models_dir.glob(f"{SCRATCH_PREFIX}*")):
         with _lock(folder) as is_ours:
             if is_ours:
-                found.append(folder)
-    return tuple(found)
+                yield folder
 
 
 def sweep(models_dir: Path) -> None:
     """Delete what `leftovers` lists."""
-    for folder in sorted(models_dir.glob(f"{SCRATCH_PREFIX}*")):
-        with _lock(folder) as is_ours:
-            if is_ours:
-                shutil.rmtree(folder, ignore_errors=True)
+    for folder in leftovers(models_dir):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

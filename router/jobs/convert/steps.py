@@ -24,6 +24,7 @@ from registry.engines import EngineKind
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, ModelFacts, ModelKind
 from registry.mlx.folder import read_mlx_dir
+from registry.pull.events import Converting
 from registry.scan import register_path
 from registry.store import Registry
 from registry.threads import in_thread, with_registry
@@ -59,8 +60,7 @@ class ConversionPlan(msgspec.Struct, frozen=True, kw_only=True):
     disk_bytes: int
 
 
-OnProgress = Callable[[str, float | None], None]
-"""Told the step's name and the share of it that is done, 0..1, None when unknown."""
+OnProgress = Callable[[Converting], object]
 
 
 def plan_conversion(
@@ -129,7 +129,7 @@ async def convert(
         report = await _make(plan, out, environment, on_progress)
         if report.parity is not None and not is_forced:
             _check_parity(report.parity, plan.options)
-        on_progress("saving", None)
+        on_progress(Converting(step="saving", share=None))
         await in_thread(partial(_save, out, report))
         return await with_registry(database, partial(_put_in_place, out, plan)), report
     finally:
@@ -155,7 +155,7 @@ async def _make(
     plan: ConversionPlan, out: Path, environment: Mapping[str, str], on_progress: OnProgress
 ) -> ConversionReport:
     """Convert into `out`, and compare."""
-    on_progress("converting", None)
+    on_progress(Converting(step="converting", share=None))
     tokenizer = plan.source.facts.tokenizer
     await run_converter(
         plan.source.path,
@@ -163,7 +163,7 @@ async def _make(
         plan.options,
         pre=None if tokenizer is None else tokenizer.pre,
         environment=environment,
-        on_share=lambda share: on_progress("converting", share),
+        on_share=lambda share: on_progress(Converting(step="converting", share=share)),
     )
     facts = await in_thread(partial(_checked_facts, out))
     has_memory = _can_load(plan.source.facts) and _can_load(facts)
@@ -227,9 +227,9 @@ def _checked_facts(out: Path) -> ModelFacts:
 
 
 async def _compare(plan: ConversionPlan, out: Path, environment: Mapping[str, str], on_progress: OnProgress) -> Parity:
-    on_progress("reading with the source", None)
+    on_progress(Converting(step="reading with the source", share=None))
     before = await read_parity(plan.source.engine, plan.source.path, environment=environment)
-    on_progress("reading with the result", None)
+    on_progress(Converting(step="reading with the result", share=None))
     after = await read_parity(EngineKind.MLX, str(out), environment=environment, token_ids=before.token_ids)
     same = sum(one == other for one, other in zip(before.likeliest_ids, after.likeliest_ids, strict=True))
     return Parity(

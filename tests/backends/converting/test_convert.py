@@ -198,7 +198,7 @@ def test_leftovers_of_a_running_conversion_are_left_alone(tmp_path: Path) -> Non
     fd = os.open(busy, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        assert leftovers(tmp_path) == (idle,)
+        assert list(leftovers(tmp_path)) == [idle]
         sweep(tmp_path)
         assert [item.name for item in tmp_path.iterdir()] == [busy.name]
     finally:
