@@ -40,9 +40,7 @@ class Database(ABC):
         if not is_read_only:
             self.prepare()
         with self._translated():
-            self._connection = (
-                _connect_read_only(self.path, busy_timeout_s) if is_read_only else _connect(self.path, busy_timeout_s)
-            )
+            self._connection = _connect(self.path, busy_timeout_s, is_read_only=is_read_only)
             try:
                 self._set_up(is_read_only=is_read_only)
             except BaseException:
@@ -176,16 +174,13 @@ def _columns_and_marks(row: Mapping[str, object]) -> str:
     return f"({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
 
 
-def _connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
-
-
-def _connect_read_only(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
-    """Open without writing. Without a log file beside it the database is at rest, and may lie on a read-only disk."""
-    has_log = path.with_name(path.name + "-wal").exists()
-    is_writable_folder = os.access(path.parent, os.W_OK)
-    mode = "mode=ro" if has_log or is_writable_folder else "mode=ro&immutable=1"
-    return sqlite3.connect(f"{path.as_uri()}?{mode}", timeout=busy_timeout_s, isolation_level=None, uri=True)
+def _connect(path: Path, busy_timeout_s: float, *, is_read_only: bool) -> sqlite3.Connection:
+    mode = "rwc"
+    if is_read_only:
+        # Without a log file beside it the database is at rest, and may lie on a read-only disk.
+        is_at_rest = not path.with_name(path.name + "-wal").exists() and not os.access(path.parent, os.W_OK)
+        mode = "ro&immutable=1" if is_at_rest else "ro"
+    return sqlite3.connect(f"{path.as_uri()}?mode={mode}", timeout=busy_timeout_s, isolation_level=None, uri=True)
 
 
 def _statements(script: str) -> Iterator[str]:

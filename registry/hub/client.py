@@ -34,22 +34,11 @@ class HubClient:
 
     Args:
         retry: How patient to be with an answer.
-        clock: Seconds of a monotonic clock.
-        draw: Gives numbers in 0..1, for the waits.
     """
 
-    def __init__(
-        self,
-        web: Web,
-        *,
-        retry: RetryPolicy | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        draw: Callable[[], float] = random.random,
-    ) -> None:
+    def __init__(self, web: Web, *, retry: RetryPolicy | None = None) -> None:
         self.web = web
         self._retry = retry or RetryPolicy(give_up_after_s=30.0, max_retry_after_s=60.0)
-        self._clock = clock
-        self._draw = draw
 
     async def model_info(self, repo: str, revision: str | None = None) -> RepoInfo:
         """Look up a repository at the commit that the revision means now.
@@ -149,12 +138,12 @@ class HubClient:
         return bytes(body)
 
     async def _patiently(self, url: str, ask: Callable[[], Awaitable[_T]]) -> _T:
-        backoff = Backoff(self._retry, now=self._clock(), draw=self._draw)
+        backoff = Backoff(self._retry, now=time.monotonic(), draw=random.random)
         while True:
             try:
                 return await ask()
             except TroubleError as exc:
-                delay_s = backoff.delay_after(exc, self._clock())
+                delay_s = backoff.delay_after(exc, time.monotonic())
                 if delay_s is None:
                     raise given_up(url, exc) from exc
             await asyncio.sleep(delay_s)

@@ -3,6 +3,7 @@
 Not here: the transfer itself (`transfer.py`) and the last step into the models folder (`publishing.py`).
 """
 
+import dataclasses
 from functools import partial as bind
 from pathlib import Path
 from typing import Literal
@@ -24,33 +25,25 @@ from registry.threads import in_thread, locked, with_registry
 Origin = Literal["fetched", "present", "linked"]
 
 
+@dataclasses.dataclass(frozen=True)
 class Fetcher:
     """Gets the files of one pull.
 
-    Args:
+    Attributes:
         tell: Takes the events; returns at once.
     """
 
-    def __init__(
-        self,
-        web: Web,
-        folder: PullFolder,
-        database: Path,
-        settings: TransferSettings,
-        meter: ProgressMeter,
-        tell: Listener,
-    ) -> None:
-        self._web = web
-        self._folder = folder
-        self._database = database
-        self._settings = settings
-        self._meter = meter
-        self._tell = tell
+    web: Web
+    folder: PullFolder
+    database: Path
+    settings: TransferSettings
+    meter: ProgressMeter
+    tell: Listener
 
     async def is_in_place(self, part: PlannedPart) -> bool:
         """Tell whether all files of a part are where they belong, reading those that nobody vouches for."""
         for file in part.files:
-            if not await self._is_right(file, self._folder.target(part, file)):
+            if not await self._is_right(file, self.folder.target(part, file)):
                 return False
         for file in part.files:
             self._finish(part, file, "present")
@@ -58,9 +51,10 @@ class Fetcher:
 
     async def obtain(self, part: PlannedPart, file: PlannedFile) -> None:
         """Have a file in its part's stage."""
-        staged = self._folder.staged(part, file)
-        await in_thread(bind(self._make_room, staged.parent))
-        async with locked(self._folder.blob_lock(file), lambda: self._tell(Waiting(path=file.path))):
+        staged = self.folder.staged(part, file)
+        with translate_os_errors(staged.parent):
+            await in_thread(bind(make_folder, staged.parent, self.folder.models_dir))
+        async with locked(self.folder.blob_lock(file), lambda: self.tell(Waiting(path=file.path))):
             if await self._is_right(file, staged):
                 origin: Origin = "present"
             elif await self._link(part, file, staged):
@@ -70,18 +64,14 @@ class Fetcher:
                 origin = "fetched"
             if origin != "fetched":
                 # Of an attempt that ended between its last rename and its tidying up, or is not needed any more.
-                await in_thread(bind(remove_partial, self._folder.part_file(file)))
+                await in_thread(bind(remove_partial, self.folder.part_file(file)))
             await in_thread(bind(self._note, file, staged))
         self._finish(part, file, origin)
 
-    def _make_room(self, folder: Path) -> None:
-        with translate_os_errors(folder):
-            make_folder(folder, self._folder.models_dir)
-
     def _finish(self, part: PlannedPart, file: PlannedFile, origin: Origin) -> None:
-        self._meter.set_present(_key(part, file), file.size_bytes)
-        self._tell(FileDone(path=file.path, origin=origin))
-        self._tell(self._meter.progress())
+        self.meter.set_present(_key(part, file), file.size_bytes)
+        self.tell(FileDone(path=file.path, origin=origin))
+        self.tell(self.meter.progress())
 
     async def _is_right(self, file: PlannedFile, path: Path) -> bool:
         """Tell whether a path has the bytes. They are read when nobody vouches for them and the size is right."""
@@ -98,7 +88,7 @@ class Fetcher:
 
     async def _link(self, part: PlannedPart, file: PlannedFile, staged: Path) -> bool:
         """Take the same bytes from elsewhere on this disk."""
-        target = self._folder.target(part, file)
+        target = self.folder.target(part, file)
         sources = await self._known(file)
         if target not in sources and await self._is_right(file, target):
             sources.append(target)
@@ -108,27 +98,27 @@ class Fetcher:
         return False
 
     async def _fetch(self, part: PlannedPart, file: PlannedFile, staged: Path) -> None:
-        segment_bytes = segment_bytes_for(file, self._settings)
-        path = self._folder.part_file(file)
+        segment_bytes = segment_bytes_for(file, self.settings)
+        path = self.folder.part_file(file)
         partial = await in_thread(bind(PartialFile.open, path, file.size_bytes, segment_bytes))
         try:
-            watch = TransferWatch(_key(part, file), file, self._meter, self._tell)
-            self._meter.set_present(_key(part, file), partial.num_done)
-            self._tell(FileStarted(path=file.path, size_bytes=file.size_bytes, done_bytes=partial.num_done))
-            await Transfer(self._web, file, partial, self._settings, watch).run()
+            watch = TransferWatch(_key(part, file), file, self.meter, self.tell)
+            self.meter.set_present(_key(part, file), partial.num_done)
+            self.tell(FileStarted(path=file.path, size_bytes=file.size_bytes, done_bytes=partial.num_done))
+            await Transfer(self.web, file, partial, self.settings, watch).run()
             await in_thread(bind(partial.finish, staged))
         finally:
             partial.close()
 
     async def _known(self, file: PlannedFile) -> list[Path]:
         return await with_registry(
-            self._database, lambda registry: known_files(registry, blob_of(file), file.size_bytes)
+            self.database, lambda registry: known_files(registry, blob_of(file), file.size_bytes)
         )
 
     def _note(self, file: PlannedFile, path: Path) -> None:
         info = fingerprint(path)
         if info is not None:
-            with Registry(self._database) as registry:
+            with Registry(self.database) as registry:
                 registry.files.put_verified(blob_of(file), VerifiedFile(str(path), *info))
 
     async def _hash_of(self, path: Path, file: PlannedFile) -> str:

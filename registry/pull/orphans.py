@@ -6,7 +6,7 @@ Not here: files below the models folder that no model owns (a scan finds those).
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -15,6 +15,9 @@ from registry.pull.folder import REPLACED_PREFIX, STAGE_PREFIX, PullFolder
 from registry.pull.partial import remove_partial
 from registry.pull_record import PullPlan
 from registry.store import Registry
+
+MIN_AGE_S: Final = 3600.0
+"""What is younger may belong to a pull that is in no list."""
 
 
 class Orphan(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,14 +32,11 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
 
 
-def find_orphans(
-    folder: PullFolder, registry: Registry, *, now: float, min_age_s: float = 3600.0
-) -> tuple[Orphan, ...]:
+def find_orphans(folder: PullFolder, registry: Registry, *, now: float) -> tuple[Orphan, ...]:
     """List what no pull in the list may still use.
 
     Args:
         now: Seconds since 1970.
-        min_age_s: What is younger may belong to a pull that is in no list.
     """
     if not folder.partial_dir.is_dir():
         return ()
@@ -45,7 +45,7 @@ def find_orphans(
     with translate_os_errors(folder.partial_dir):
         for path in sorted(folder.partial_dir.iterdir()):
             kind = _kind_of(path)
-            if kind is not None and path not in needed and _is_old(path, now - min_age_s):
+            if kind is not None and path not in needed and _is_old(path, now - MIN_AGE_S):
                 found.append(Orphan(path=str(path), kind=kind, size_bytes=_size_of(path)))
     return tuple(found)
 

@@ -10,7 +10,6 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable
 from functools import partial as bind
 
 import msgspec
@@ -86,31 +85,17 @@ class _RestartError(Exception):
 
 
 class Transfer:
-    """Fetches one file. For one `run`.
-
-    Args:
-        clock: Seconds of a monotonic clock.
-        draw: Gives numbers in 0..1, for the waits.
-    """
+    """Fetches one file. For one `run`."""
 
     def __init__(
-        self,
-        web: Web,
-        file: PlannedFile,
-        partial: PartialFile,
-        settings: TransferSettings,
-        watch: TransferWatch,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        draw: Callable[[], float] = random.random,
+        self, web: Web, file: PlannedFile, partial: PartialFile, settings: TransferSettings, watch: TransferWatch
     ) -> None:
         self._web = web
         self._file = file
         self._partial = partial
         self._settings = settings
         self._watch = watch
-        self._clock = clock
-        self._backoff = Backoff(settings.retry, now=clock(), draw=draw)
+        self._backoff = Backoff(settings.retry, now=time.monotonic(), draw=random.random)
         self._expected = file.sha256 or file.git_sha1
         self._hasher = self._new_hasher()
         self._direct_url: str | None = None
@@ -125,8 +110,8 @@ class Transfer:
         self._has_grown = asyncio.Event()
         self._is_open = asyncio.Event()
 
-    async def run(self) -> str:
-        """Fetch what is missing and verify the whole; give its hash in hex: the kind that was announced, else SHA-256.
+    async def run(self) -> None:
+        """Fetch what is missing and verify the whole.
 
         Raises:
             PullError: What came so far is kept, unless its hash is wrong.
@@ -136,7 +121,7 @@ class Transfer:
                 await self._fetch_all()
                 digest = self._hasher.hexdigest()
                 if self._expected is None or digest == self._expected:
-                    return digest
+                    return
                 await self._reset()
                 if not is_last:
                     self._watch.on_retry("the hash is wrong; the file is fetched once more", 0.0)
@@ -195,7 +180,7 @@ class Transfer:
             except TroubleError as exc:
                 if segment.done == segment.end:
                     return  # What went wrong came behind the last byte.
-                delay_s = self._backoff.delay_after(exc, self._clock())
+                delay_s = self._backoff.delay_after(exc, time.monotonic())
                 if delay_s is None:
                     raise self._given_up(exc) from exc
                 self._watch.on_retry(exc.reason, delay_s)
@@ -270,16 +255,16 @@ class Transfer:
 
     async def _receive(self, answer: Answer, segment: Segment, span: Span) -> None:
         buffer = bytearray()
-        flushed_at = self._clock()
+        flushed_at = time.monotonic()
         try:
             async for chunk in answer.chunks():
                 if len(chunk) > span.end - segment.done - len(buffer):
                     buffer.clear()
                     raise _RestartError("the server sent more than it announced", is_counted=True)
                 buffer += chunk
-                if len(buffer) >= self._settings.buffer_bytes or self._clock() - flushed_at > 1.0:
+                if len(buffer) >= self._settings.buffer_bytes or time.monotonic() - flushed_at > 1.0:
                     await self._flush(buffer, segment)
-                    flushed_at = self._clock()
+                    flushed_at = time.monotonic()
         except TroubleError:
             await self._flush(buffer, segment)
             raise
@@ -297,7 +282,7 @@ class Transfer:
         num_done = self._partial.num_done
         if num_done > self._high_water:
             self._high_water = num_done
-            self._backoff.on_progress(self._clock())
+            self._backoff.on_progress(time.monotonic())
         self._watch.on_bytes(num_done)
         self._has_grown.set()
         self._num_unmarked += len(data)
@@ -332,15 +317,12 @@ class Transfer:
                 await self._has_grown.wait()
 
     async def _reset(self) -> None:
-        await in_thread(bind(self._partial.reset, self._segment_bytes))
+        segment_bytes = segment_bytes_for(self._file, self._settings, has_ranges=self._has_ranges)
+        await in_thread(bind(self._partial.reset, segment_bytes))
         self._hasher = self._new_hasher()
         self._direct_url = None
         self._num_unmarked = 0
         self._watch.on_bytes(0)
-
-    @property
-    def _segment_bytes(self) -> int:
-        return segment_bytes_for(self._file, self._settings, has_ranges=self._has_ranges)
 
     def _new_hasher(self) -> FileHasher:
         return self._partial.hasher("git_sha1" if self._file.git_sha1 is not None else "sha256")

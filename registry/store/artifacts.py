@@ -71,7 +71,9 @@ class Artifacts(Part):
                     self._copies.put(same, draft)
                     return read_artifact(self._database, same), "copied"
                 model_id = self._choose_model(draft) if model_name is None else self._claim(model_name, draft, None)
-                return read_artifact(self._database, self._insert(draft, model_id)), "added"
+                now, sha256 = self._now(), draft.claimed_sha256
+                added = self._add("artifacts", model_id=model_id, added_at=now, sha256=sha256, **_columns(draft))
+                return read_artifact(self._database, added), "added"
             self._free_path(draft.path, known)
             before = read_artifact(self._database, known)
             if model_name is not None and model_name != before.model_name:
@@ -171,10 +173,6 @@ class Artifacts(Part):
             raise ModelExistsError(f"{name!r} is an alias of {model.name!r}. Choose another name or remove the alias.")
         check_format_is_free(model, draft.format, but_for=artifact_id)
         return self._models.row_of(name)
-
-    def _insert(self, draft: ArtifactDraft, model_id: int) -> int:
-        now, sha256 = self._now(), draft.claimed_sha256
-        return self._add("artifacts", model_id=model_id, added_at=now, sha256=sha256, **_columns(draft))
 
     def _update(self, artifact_id: int, draft: ArtifactDraft) -> None:
         columns = _columns(draft) | {"removal": None}
