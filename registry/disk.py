@@ -92,11 +92,8 @@ def link_or_copy(source: Path, target: Path) -> None:
             raise
         try:
             shutil.copyfile(source, target)
-            fd = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                sync_file(fd)
-            finally:
-                os.close(fd)
+            with target.open("rb") as copy:
+                sync_file(copy.fileno())
         except OSError:
             target.unlink(missing_ok=True)
             raise

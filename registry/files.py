@@ -14,6 +14,18 @@ from registry.errors import ArtifactError
 
 
 @contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Let errors be about a file or folder: the system's are made ours, and ours that name none get its name."""
+    try:
+        yield
+    except ArtifactError as exc:
+        exc.path = exc.path or path
+        raise
+    except OSError as exc:
+        raise as_artifact_error(exc, path) from exc
+
+
+@contextmanager
 def open_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
     """Open a regular file for reading; give its descriptor and stat.
 
@@ -23,22 +35,19 @@ def open_regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
     Raises:
         ArtifactError: not_found, unreadable, symlink_loop or not_a_regular_file; also for an I/O error in the body.
     """
-    try:
-        resolved = os.path.realpath(path, strict=True)
+    with about(path):
+        try:
+            resolved = os.path.realpath(path, strict=True)
+        except ValueError as exc:
+            raise ArtifactError("not_found", "the path has a NUL byte") from exc
         fd = os.open(resolved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as exc:
-        raise as_artifact_error(exc, path) from exc
-    except ValueError as exc:
-        raise ArtifactError("not_found", "the path has a NUL byte", path=path) from exc
-    try:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            raise ArtifactError("not_a_regular_file", "this is not a regular file", path=path)
-        yield fd, info
-    except OSError as exc:
-        raise as_artifact_error(exc, path) from exc
-    finally:
-        os.close(fd)
+        try:
+            info = os.fstat(fd)
+            if not stat.S_ISREG(info.st_mode):
+                raise ArtifactError("not_a_regular_file", "this is not a regular file")
+            yield fd, info
+        finally:
+            os.close(fd)
 
 
 def read_small(path: Path, max_bytes: int) -> bytes:
@@ -69,16 +78,6 @@ def size_and_time(files: Iterable[Path | str]) -> tuple[int, int]:
     """
     infos = [os.stat(file) for file in files]  # noqa: PTH116 - thousands of files
     return sum(info.st_size for info in infos), max((info.st_mtime_ns for info in infos), default=0)
-
-
-@contextmanager
-def about(path: Path) -> Iterator[None]:
-    """Let errors that name no file be about this one."""
-    try:
-        yield
-    except ArtifactError as exc:
-        exc.path = exc.path or path
-        raise
 
 
 def as_artifact_error(exc: OSError, path: Path) -> ArtifactError:

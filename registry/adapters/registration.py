@@ -14,7 +14,7 @@ from registry.adapters.mlx_lora import CONFIG_NAME, WEIGHTS_NAME, check_mlx_base
 from registry.catalogue import ENGINE_OF_FORMAT, Adapter, AdapterDraft, Artifact, Model
 from registry.errors import ArtifactError, InvalidSettingError
 from registry.facts import AdapterFacts, ArtifactFormat
-from registry.files import about, as_artifact_error, size_and_time
+from registry.files import about, size_and_time
 from registry.names import MAX_ADAPTER_CHARS, check_adapter_name, strip_suffixes
 from registry.store import Registry
 
@@ -48,10 +48,8 @@ def register_adapter(
         _check_path(path)
         model = registry.models.get(base)
         files, facts = _checked_mlx(path, model) if path.is_dir() else _checked_gguf(path, model)
-    try:
+    with about(files[0]):
         size_bytes, mtime_ns = size_and_time(files)
-    except OSError as exc:
-        raise as_artifact_error(exc, files[0]) from exc
     draft = AdapterDraft(
         name=name or _name_for(path, facts),
         format=facts.format,

@@ -18,11 +18,12 @@ from typing import Any, Final
 import msgspec
 
 from registry.catalogue import Artifact, FileHash, Model, SkippedFile
-from registry.disk import RESERVE_BYTES, free_bytes, link_or_copy, make_folder, move, translate_os_errors
+from registry.disk import RESERVE_BYTES, free_bytes, link_or_copy, make_folder, translate_os_errors
 from registry.errors import ArtifactError, ModelExistsError, PullDiskFullError
 from registry.facts import ArtifactFormat
 from registry.names import check_model_name, parse_shard_name
 from registry.pull.folder import PARTIAL_NAME
+from registry.pull.publishing import swap
 from registry.removing.removal import remove_artifacts
 from registry.scan import register_path
 from registry.scan.candidates import Candidate, Source, mlx_candidate
@@ -196,11 +197,9 @@ def _put(models_dir: Path, name: str, part: _Files) -> Path:
     """Gather a part's files, look whether they are a model, and put them into their place; return what to register."""
     key = hashlib.sha256(f"{name}\0{part.format}".encode()).hexdigest()[:40]
     stage = models_dir / PARTIAL_NAME / f"made-{key}"
-    replaced = models_dir / PARTIAL_NAME / f"replaced-{key}"
     target = models_dir / _folder_of(name) / part.format.value
     with translate_os_errors(target):
-        for old in (stage, replaced):
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(stage, ignore_errors=True)
         try:
             for file, source in part.files:
                 make_folder((stage / file).parent, models_dir)
@@ -209,12 +208,9 @@ def _put(models_dir: Path, name: str, part: _Files) -> Path:
             if isinstance(result, SkippedFile):
                 raise ArtifactError(result.code, f"the files are no model: {result.reason}")
             make_folder(target.parent, models_dir)
-            if target.exists():
-                move(target, replaced)
-            move(stage, target)
+            swap(stage, target, models_dir / PARTIAL_NAME / f"replaced-{key}")
         finally:
-            for old in (stage, replaced):
-                shutil.rmtree(old, ignore_errors=True)
+            shutil.rmtree(stage, ignore_errors=True)
     return target if part.format is ArtifactFormat.MLX else target / part.files[0][0]
 
 

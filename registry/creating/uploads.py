@@ -17,8 +17,8 @@ from typing import Final, Self
 from registry.disk import RESERVE_BYTES, free_bytes, make_folder, move, sync_file, translate_os_errors
 from registry.errors import ArtifactError, PullDiskFullError
 from registry.pull.folder import fingerprint
+from registry.pull.inventory import note_verified
 from registry.store import Registry
-from registry.store.files import VerifiedFile
 
 FOLDER: Final = ".uploads"
 KEPT_S: Final = 7 * 86_400.0
@@ -116,10 +116,8 @@ def find_blob(database: Path, sha256: str) -> Path | None:
 
 def note_blob(database: Path, sha256: str, path: Path) -> None:
     """Remember that a file was proved to have certain bytes."""
-    info = fingerprint(path)
-    if info is not None:
-        with Registry(database) as registry:
-            registry.files.put_verified(f"sha256-{sha256}", VerifiedFile(str(path), *info))
+    with Registry(database) as registry:
+        note_verified(registry, f"sha256-{sha256}", path)
 
 
 def drop_upload(models_dir: Path, database: Path, sha256: str) -> None:

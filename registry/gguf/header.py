@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from registry.errors import GGUFError
-from registry.files import about, open_regular, pread_exact
+from registry.files import open_regular, pread_exact
 from registry.gguf.constants import (
     DEFAULT_ALIGNMENT,
     KEPT_ARRAY_SUFFIXES,
@@ -117,7 +117,7 @@ def read_header(
         ArtifactError: There is no such file, or it is no regular file, or it cannot be read.
     """
     path = Path(path)
-    with about(path), open_regular(path) as (fd, info):
+    with open_regular(path) as (fd, info):
         return parse_source(
             lambda offset, size: pread_exact(fd, size, offset),
             info.st_size,

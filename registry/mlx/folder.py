@@ -24,7 +24,7 @@ from registry.facts import (
     TokenizerFacts,
     clean_text,
 )
-from registry.files import about, as_artifact_error
+from registry.files import about
 from registry.mlx.config import MAX_INDEX_BYTES, Config, read_chat_template, read_object
 from registry.mlx.memory import memory_facts
 from registry.mlx.safetensors import MAX_TENSORS, TensorInfo, read_tensor_infos
@@ -60,15 +60,12 @@ def _file_names(folder: Path) -> set[str]:
         ArtifactError: The folder cannot be listed, or is too full to be a model.
     """
     names = set()
-    try:
-        with os.scandir(folder) as entries:
-            for number, entry in enumerate(entries):
-                if number >= MAX_FOLDER_ENTRIES:
-                    raise MLXDirError("too_many_files", "the folder has too many files to be a model")
-                if not entry.name.startswith(".") and entry.is_file():
-                    names.add(entry.name)
-    except OSError as exc:
-        raise as_artifact_error(exc, folder) from exc
+    with about(folder), os.scandir(folder) as entries:
+        for number, entry in enumerate(entries):
+            if number >= MAX_FOLDER_ENTRIES:
+                raise MLXDirError("too_many_files", "the folder has too many files to be a model")
+            if not entry.name.startswith(".") and entry.is_file():
+                names.add(entry.name)
     return names
 
 

@@ -13,13 +13,12 @@ from registry.files import open_regular
 from registry.hub.web import Web
 from registry.pull.events import FileDone, FileStarted, Listener, Waiting
 from registry.pull.folder import PullFolder, blob_of, fingerprint
-from registry.pull.inventory import known_files
+from registry.pull.inventory import known_files, note_verified
 from registry.pull.partial import FileHasher, PartialFile, remove_partial
 from registry.pull.progress import ProgressMeter
 from registry.pull.transfer import Transfer, TransferSettings, TransferWatch, segment_bytes_for
 from registry.pull_record import PlannedFile, PlannedPart
 from registry.store import Registry
-from registry.store.files import VerifiedFile
 from registry.threads import in_thread, locked, with_registry
 
 Origin = Literal["fetched", "present", "linked"]
@@ -116,10 +115,8 @@ class Fetcher:
         )
 
     def _note(self, file: PlannedFile, path: Path) -> None:
-        info = fingerprint(path)
-        if info is not None:
-            with Registry(self.database) as registry:
-                registry.files.put_verified(blob_of(file), VerifiedFile(str(path), *info))
+        with Registry(self.database) as registry:
+            note_verified(registry, blob_of(file), path)
 
     async def _hash_of(self, path: Path, file: PlannedFile) -> str:
         with open_regular(path) as (fd, info):

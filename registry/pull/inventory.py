@@ -12,6 +12,7 @@ from registry.pull.folder import PullFolder, blob_of, fingerprint
 from registry.pull.partial import partial_bytes
 from registry.pull_record import PlannedFile, PlannedPart, PullPlan
 from registry.store import Registry
+from registry.store.files import VerifiedFile
 
 
 def look(plan: PullPlan, folder: PullFolder, registry: Registry, *, reserve_bytes: int) -> PullPlan:
@@ -48,6 +49,13 @@ def known_files(registry: Registry, blob: str, size_bytes: int) -> list[Path]:
         for file in registry.files.verified(blob)
         if file.size_bytes == size_bytes and fingerprint(Path(file.path)) == (file.size_bytes, file.mtime_ns)
     ]
+
+
+def note_verified(registry: Registry, blob: str, path: Path, final: Path | None = None) -> None:
+    """Remember that a file was proved to have certain bytes, under the name that it is about to get, if any."""
+    info = fingerprint(path)
+    if info is not None:
+        registry.files.put_verified(blob, VerifiedFile(str(final or path), *info))
 
 
 def _has_size(path: Path, size_bytes: int) -> bool:

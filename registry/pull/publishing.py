@@ -11,11 +11,11 @@ from pathlib import Path
 from registry.disk import make_folder, move, translate_os_errors
 from registry.errors import PullConflictError
 from registry.facts import ArtifactFormat
-from registry.pull.folder import PullFolder, blob_of, fingerprint
+from registry.pull.folder import PullFolder, blob_of
+from registry.pull.inventory import note_verified
 from registry.pull.planning import is_mlx_file
-from registry.pull_record import PlannedFile, PlannedPart
+from registry.pull_record import PlannedPart
 from registry.store import Registry
-from registry.store.files import VerifiedFile
 
 
 def publish(part: PlannedPart, folder: PullFolder, registry: Registry) -> Path:
@@ -26,18 +26,19 @@ def publish(part: PlannedPart, folder: PullFolder, registry: Registry) -> Path:
         PullError: There is no space, or it cannot be done.
     """
     stage, target = folder.stage_dir(part), folder.target_dir(part)
+    # Told before the rename: others who look for the bytes find them under one of both names at any time.
     with translate_os_errors(target):
         if part.format is ArtifactFormat.MLX:
             make_folder(target.parent, folder.models_dir)
             _check_replaceable(target)
             for file in part.files:
-                _note(registry, file, folder.staged(part, file), folder.target(part, file))
-            _swap(stage, target, folder.replaced_dir(part))
+                note_verified(registry, blob_of(file), folder.staged(part, file), folder.target(part, file))
+            swap(stage, target, folder.replaced_dir(part))
         else:
             for file in reversed(part.files):
                 staged, final = folder.staged(part, file), folder.target(part, file)
                 make_folder(final.parent, folder.models_dir)
-                _note(registry, file, staged, final)
+                note_verified(registry, blob_of(file), staged, final)
                 move(staged, final)
             shutil.rmtree(stage, ignore_errors=True)
     for file in part.files:
@@ -51,13 +52,6 @@ def tidy(part: PlannedPart, folder: PullFolder) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _note(registry: Registry, file: PlannedFile, staged: Path, final: Path) -> None:
-    """Tell before the rename: others who look for the bytes find them under one of both names at any time."""
-    info = fingerprint(staged)
-    if info is not None:
-        registry.files.put_verified(blob_of(file), VerifiedFile(str(final), *info))
-
-
 def _check_replaceable(target: Path) -> None:
     """An MLX folder may be replaced by a newer one, but nothing that somebody else put there is thrown away."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
@@ -69,7 +63,8 @@ def _check_replaceable(target: Path) -> None:
         )
 
 
-def _swap(stage: Path, target: Path, replaced: Path) -> None:
+def swap(stage: Path, target: Path, replaced: Path) -> None:
+    """Put a folder in its place; one that was there moves aside, to `replaced`, and goes when the new one is there."""
     shutil.rmtree(replaced, ignore_errors=True)
     if target.exists():
         move(target, replaced)

@@ -79,7 +79,7 @@ class Puller:
     """Plans and fetches. Any method may raise a PullError.
 
     Args:
-        ollama: Whom to ask for names of Ollama's; None = nobody.
+        ollama: Whom to ask for names of Ollama's.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Puller:
         database: Path,
         settings: PullSettings | None = None,
         *,
-        ollama: OllamaRegistry | None = None,
+        ollama: OllamaRegistry,
     ) -> None:
         self.hub = hub
         self.ollama = ollama
@@ -110,8 +110,6 @@ class Puller:
             case UrlReference() as url:
                 plan = PullPlan(reference=reference, parts=(await self._plan_url(url),))
             case OllamaReference() as name:
-                if self.ollama is None:
-                    raise NothingToPullError("No registry of Ollama's is set up here.")
                 plan = await plan_ollama(reference, name, self.ollama, self.folder, self.database, name=options.name)
             case HubReference() as hub:
                 plan = await self._plan_hub(reference, hub, options)
@@ -166,8 +164,8 @@ class Puller:
 
     def _web_of(self, plan: PullPlan) -> Web:
         """Give the connections that a plan's files are fetched over: each has its own origin, and so its own token."""
-        is_ollama = self.ollama is not None and isinstance(parse_pull_reference(plan.reference), OllamaReference)
-        return self.ollama.web if self.ollama is not None and is_ollama else self.hub.web
+        is_ollama = isinstance(parse_pull_reference(plan.reference), OllamaReference)
+        return self.ollama.web if is_ollama else self.hub.web
 
     # --- planning ---------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from registry.catalogue import Artifact, Deletion
 from registry.disk import sync_folder
 from registry.errors import ArtifactError
-from registry.files import as_artifact_error
+from registry.files import about
 from registry.places.ollama import blobs_in_use, read_manifest, stands_for
 from registry.removing.hf_cache import is_hf_file_free
 from registry.removing.plan import RemovalReport, is_inside, plan, report_of
@@ -77,7 +77,7 @@ def _delete(deletions: Sequence[Deletion]) -> None:
     blobs = frozenset(Path(item.path).name for item in deletions if Path(item.path).parent.name == "blobs")
     for item in deletions:
         path = Path(item.path)
-        try:
+        with about(path):
             if not is_inside(path, item.root):
                 continue  # A folder on the way became a link to elsewhere: nothing there is ours to delete.
             if path.is_dir() and not path.is_symlink():
@@ -86,8 +86,6 @@ def _delete(deletions: Sequence[Deletion]) -> None:
                     path.rmdir()
             elif _is_free(path, item, blobs):
                 path.unlink(missing_ok=True)
-        except OSError as exc:
-            raise as_artifact_error(exc, path) from exc
     # On disk before the row goes: otherwise a power cut could bring the files back unseen.
     for folder in {Path(item.path).parent for item in deletions}:
         with suppress(OSError):

@@ -39,45 +39,14 @@ class ScanRoot(msgspec.Struct, frozen=True, kw_only=True):
     is_owned: bool = False
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be an artifact.
-
-    Attributes:
-        path: The file, the first file of a set, or the folder.
-        mtime_ns: Newest over the files.
-        inode: Device and number of the first file or the folder; the same file under two paths has one.
-        is_owned: It lies in mlxr's own models folder.
-        hints: Texts that a name can be made of, best first.
-        organization: Who publishes the repository it came from.
-        problem: Why it cannot be an artifact, when that is plain without opening it.
-        layout: Of the root it was found in.
-        root: That root, its links resolved; of a file that was named on its own, its folder.
-        names: The names that the store itself has for it, best first; empty when it has none.
-        projector: Its vision projector, when the store says which.
-    """
-
-    format: ArtifactFormat
-    path: Path
-    files: tuple[Path, ...]
-    size_bytes: int = 0
-    mtime_ns: int = 0
-    inode: tuple[int, int] | None = None
-    is_owned: bool = False
-    hints: tuple[str, ...] = ()
-    organization: str | None = None
-    origin: str | None = None
-    problem: ArtifactError | None = None
-    layout: Layout = "plain"
-    root: str = ""
-    names: tuple[str, ...] = ()
-    projector: Path | None = None
-
-
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where a walk started: what all candidates of it have in common.
 
     Attributes:
+        root: The root that was walked, its links resolved; of a file that was named on its own, its folder.
         is_owned: The root is mlxr's own models folder.
+        layout: Of the root.
+        organization: Who publishes the repository.
         repository: The repository's name, of a store that has repositories.
     """
 
@@ -88,16 +57,45 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     organization: str | None = None
     repository: str | None = None
 
-    def owns(self, folder: Path) -> bool:
-        """A folder that is reached through a link lies elsewhere, and its files are not mlxr's to delete."""
-        return self.is_owned and Path(os.path.realpath(folder)).is_relative_to(self.root)
-
     def origin_of(self, path: Path) -> str | None:
         """Give what stays the same in the next revision of a repository; see ArtifactDraft."""
         if self.layout != "hf_cache" or self.repository is None:
             return None
         relative = path.relative_to(self.path).as_posix()
         return f"hf:{self.organization}/{self.repository}/{relative}"
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be an artifact.
+
+    Attributes:
+        path: The file, the first file of a set, or the folder.
+        mtime_ns: Newest over the files.
+        inode: Device and number of the first file or the folder; the same file under two paths has one.
+        hints: Texts that a name can be made of, best first.
+        problem: Why it cannot be an artifact, when that is plain without opening it.
+        names: The names that the store itself has for it, best first; empty when it has none.
+        projector: Its vision projector, when the store says which.
+    """
+
+    format: ArtifactFormat
+    path: Path
+    files: tuple[Path, ...]
+    source: Source
+    size_bytes: int = 0
+    mtime_ns: int = 0
+    inode: tuple[int, int] | None = None
+    hints: tuple[str, ...] = ()
+    origin: str | None = None
+    problem: ArtifactError | None = None
+    names: tuple[str, ...] = ()
+    projector: Path | None = None
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether it lies in mlxr's own models folder; what is reached through a link lies elsewhere."""
+        folder = self.path if self.format is ArtifactFormat.MLX else self.path.parent
+        return self.source.is_owned and Path(os.path.realpath(folder)).is_relative_to(self.source.root)
 
 
 def gguf_candidate(
@@ -109,12 +107,9 @@ def gguf_candidate(
         format=ArtifactFormat.GGUF,
         path=files[0],
         files=files,
-        is_owned=source.owns(folder),
+        source=source,
         hints=(names[0], folder.name, *([source.repository] if source.repository else [])),
-        organization=source.organization,
         origin=source.origin_of(files[0]),
-        layout=source.layout,
-        root=source.root,
         **_looks_of(files, problem),
     )
 
@@ -128,28 +123,25 @@ def mlx_candidate(folder: Path, entries: list[os.DirEntry[str]], source: Source)
         format=ArtifactFormat.MLX,
         path=folder,
         files=files,
-        is_owned=source.owns(folder),
+        source=source,
         # A snapshot folder is named after its commit; the repository has the name.
         hints=(source.repository or folder.name,) if is_top else (folder.name, source.repository or ""),
-        organization=source.organization,
         origin=source.origin_of(folder),
-        layout=source.layout,
-        root=source.root,
         **_looks_of(files) | {"inode": (info.st_dev, info.st_ino)},
     )
 
 
-def manifest_candidate(file: Path, root: str, problem: ArtifactError) -> Candidate:
+def manifest_candidate(file: Path, source: Source, problem: ArtifactError) -> Candidate:
     """Make the candidate that stands for a manifest of Ollama that means no file of weights."""
     looks = _looks_of((file,), problem) | {"inode": None}
-    return Candidate(format=ArtifactFormat.GGUF, path=file, files=(file,), layout="ollama", root=root, **looks)
+    return Candidate(format=ArtifactFormat.GGUF, path=file, files=(file,), source=source, **looks)
 
 
-def ollama_candidate(path: Path, root: str, blob: str, users: list[tuple[ollama.Manifest, ollama.Layer]]) -> Candidate:
+def ollama_candidate(source: Source, blob: str, users: list[tuple[ollama.Manifest, ollama.Layer]]) -> Candidate:
     """Make the candidate of one blob. A tag `latest` comes first: names without a tag mean it."""
     users = sorted(users, key=lambda user: (not user[0].name.endswith(":latest"), user[0].name))
     manifest = users[0][0]
-    file = path / "blobs" / blob
+    file = source.path / "blobs" / blob
     projectors = manifest.layers_of(ollama.PROJECTOR_LAYER)
     looks = _looks_of((file,))
     sizes = {layer.size for _, layer in users}
@@ -160,11 +152,10 @@ def ollama_candidate(path: Path, root: str, blob: str, users: list[tuple[ollama.
         format=ArtifactFormat.GGUF,
         path=file,
         files=(file,),
+        source=source,
         origin=manifest.origin,
-        layout="ollama",
-        root=root,
         names=tuple(dict.fromkeys(user.name for user, _ in users)),
-        projector=path / "blobs" / ollama.blob_name(projectors[0]) if projectors else None,
+        projector=file.with_name(ollama.blob_name(projectors[0])) if projectors else None,
         **looks,
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from registry.errors import ArtifactError
-from registry.files import as_artifact_error
+from registry.files import about
 from registry.mlx.folder import is_mlx_dir
 from registry.names import parse_shard_name
 from registry.places import hf_cache, ollama
@@ -84,6 +84,7 @@ def _walk_lm_studio(path: Path, root: str, folders: list[Path]) -> Iterator[Cand
 
 def _walk_ollama(path: Path, root: str, folders: list[Path]) -> Iterator[Candidate]:
     """One candidate for each file of weights, with all names that stand for it, and one for each unusable manifest."""
+    source = Source(path=path, root=root, layout="ollama")
     _list(path)
     by_blob: defaultdict[str, list[tuple[ollama.Manifest, ollama.Layer]]] = defaultdict(list)
     for file in ollama.manifest_files(path, folders):
@@ -92,11 +93,11 @@ def _walk_ollama(path: Path, root: str, folders: list[Path]) -> Iterator[Candida
             manifest = ollama.read_manifest(path, file)
             layer = ollama.model_layer(manifest)
         except ArtifactError as exc:
-            yield manifest_candidate(file, root, exc)
+            yield manifest_candidate(file, source, exc)
         else:
             by_blob[ollama.blob_name(layer)].append((manifest, layer))
     for blob, users in by_blob.items():
-        yield ollama_candidate(path, root, blob, users)
+        yield ollama_candidate(source, blob, users)
 
 
 def _walk_if_there(source: Source, folders: list[Path]) -> Iterator[Candidate]:
@@ -127,11 +128,8 @@ def _source_of(folder: Path, *, is_owned: bool) -> Source:
 
 
 def _list(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as exc:
-        raise as_artifact_error(exc, folder) from exc
+    with about(folder), os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
 
 
 def _walk(source: Source, folders: list[Path]) -> Iterator[Candidate]:
@@ -142,15 +140,12 @@ def _walk(source: Source, folders: list[Path]) -> Iterator[Candidate]:
     while pending and num_left > 0:
         folder, depth = pending.pop()
         try:
-            info = folder.stat()
+            with about(folder):
+                info = folder.stat()
             if (info.st_dev, info.st_ino) in visited:
                 continue
             visited.add((info.st_dev, info.st_ino))
             entries = _list(folder)
-        except OSError as exc:
-            if folder == source.path:
-                raise as_artifact_error(exc, folder) from exc
-            continue
         except ArtifactError:
             if folder == source.path:
                 raise

@@ -47,7 +47,7 @@ def inspect(candidate: Candidate, vocabularies: KnownVocabularies | None = None)
         is_sound = True
     except ArtifactError as exc:
         code, reason = exc.code, _reason(exc, candidate)
-        is_sound = code in _NOT_FOR_MLXR and candidate.layout == "ollama"
+        is_sound = code in _NOT_FOR_MLXR and candidate.source.layout == "ollama"
     if reason is None:
         return draft_of(candidate, facts)
     return SkippedFile(
@@ -62,30 +62,30 @@ def inspect(candidate: Candidate, vocabularies: KnownVocabularies | None = None)
 
 def draft_of(candidate: Candidate, facts: ModelFacts) -> ArtifactDraft:
     """Make the draft of a candidate whose facts are known, because the same file was read under another path."""
-    provenance = facts.provenance
+    provenance, projector = facts.provenance, candidate.projector
     parts = (provenance.basename, provenance.size_label, provenance.finetune)
     from_parts = "-".join(part for part in parts if part) if provenance.basename else None
     return ArtifactDraft(
         format=candidate.format,
         path=str(candidate.path),
         files=tuple(map(str, candidate.files)),
-        mmproj_path=_projector_of(candidate),
+        mmproj_path=str(projector) if projector is not None and projector.is_file() else None,
         size_bytes=candidate.size_bytes,
         mtime_ns=candidate.mtime_ns,
         is_owned=candidate.is_owned,
         facts=facts,
         name=candidate.names[0] if candidate.names else derive_name(*candidate.hints, from_parts, provenance.name),
-        organization=sanitise_org(candidate.organization),
+        organization=sanitise_org(candidate.source.organization),
         origin=candidate.origin,
-        layout=candidate.layout,
-        root=candidate.root or None,
+        layout=candidate.source.layout,
+        root=candidate.source.root,
         hashes=tuple(claimed_hashes(candidate)),
     )
 
 
 def claimed_hashes(candidate: Candidate) -> Iterator[FileHash]:
     """Read checksums off the names of content-addressed files, or off the names of what links lead to."""
-    if candidate.layout not in {"hf_cache", "ollama"}:
+    if candidate.source.layout not in {"hf_cache", "ollama"}:
         return
     for file in candidate.files:
         try:
@@ -96,11 +96,6 @@ def claimed_hashes(candidate: Candidate) -> Iterator[FileHash]:
             continue
         if sha256 is not None:
             yield FileHash.of(file, info, sha256, is_computed=False)
-
-
-def _projector_of(candidate: Candidate) -> str | None:
-    """Give the projector that a store names, if it is there; for others `discovery` looks beside the model."""
-    return str(candidate.projector) if candidate.projector is not None and candidate.projector.is_file() else None
 
 
 def projector_stem(file_name: str) -> str:

@@ -114,7 +114,7 @@ class Seen:
         projectors: defaultdict[Path, list[str]] = defaultdict(list)
         models: defaultdict[Path, list[str]] = defaultdict(list)
         for path, candidate in self.candidates.items():
-            if candidate.format is not ArtifactFormat.GGUF or candidate.layout == "ollama" or path in self.links:
+            if candidate.format is not ArtifactFormat.GGUF or candidate.source.layout == "ollama" or path in self.links:
                 continue  # Ollama's names say which projector is whose.
             if self._code(path) == MMPROJ_CODE:
                 projectors[candidate.path.parent].append(candidate.path.name)

@@ -75,17 +75,17 @@ class Benches(Part):
         return head
 
     def get(self, bench_id: str) -> BenchRecord:
-        """Give one run with all its samples. What a newer mlxr added to it is left out."""
+        """Give one run with all its samples, under its model's name of now. What a newer mlxr added is left out."""
         with self._read():
             full_id = self._full_id(bench_id)
             ((model, packed),) = self._rows("SELECT model, record FROM benches WHERE bench_id = ?", full_id)
-        record = _unpacked(packed, model)
-        if record is None:
+        try:
+            return msgspec.structs.replace(_RECORDS.decode(zlib.decompress(packed)), model=model)
+        except (zlib.error, msgspec.DecodeError) as exc:
             advice = f"`mlxr bench delete {full_id}` takes it away"
             raise RegistryCorruptError(
                 f"The run {full_id} in the catalogue {self._database.path} cannot be read; {advice}."
-            )
-        return record
+            ) from exc
 
     def list(self, model: str | None = None, *, source: str | None = None, limit: int = 50) -> tuple[BenchHead, ...]:
         """List runs, newest first, without their samples.
@@ -161,11 +161,3 @@ def _head_of(record: BenchRecord) -> BenchHead:
         num_samples=len(record.samples),
         num_failed=sum(sample.error is not None for sample in record.samples),
     )
-
-
-def _unpacked(packed: bytes, model: str) -> BenchRecord | None:
-    """Decode a run under the name that its model has now; None when it cannot be read."""
-    try:
-        return msgspec.structs.replace(_RECORDS.decode(zlib.decompress(packed)), model=model)
-    except (zlib.error, msgspec.DecodeError):
-        return None

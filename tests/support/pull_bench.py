@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from registry.hub.client import HubClient
+from registry.hub.ollama.client import OllamaRegistry
 from registry.hub.retry import RetryPolicy
 from registry.hub.web import HubSettings, Web
 from registry.pull.events import PullEvent
@@ -43,7 +44,9 @@ async def small_puller(
 ) -> AsyncIterator[Puller]:
     settings = PullSettings(transfer=transfer, reserve_bytes=reserve_bytes, progress_interval_s=0.0)
     async with Web(HubSettings(endpoint=hub.url, token=token, stall_s=stall_s, answer_timeout_s=stall_s)) as web:
-        yield Puller(HubClient(web, retry=RETRY), root / "models", root / "registry.sqlite3", settings)
+        hub_client = HubClient(web, retry=RETRY)
+        ollama = OllamaRegistry(hub_client)
+        yield Puller(hub_client, root / "models", root / "registry.sqlite3", settings, ollama=ollama)
 
 
 async def pull_once(

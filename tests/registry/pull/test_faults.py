@@ -8,6 +8,7 @@ import pytest
 
 from registry.errors import PullError
 from registry.hub.client import HubClient
+from registry.hub.ollama.client import OllamaRegistry
 from registry.hub.web import HubSettings, Web
 from registry.pull.events import PullEvent
 from registry.pull.puller import Puller, PullSettings
@@ -36,7 +37,9 @@ async def run_script(web: Web, hub: StubHub, root: Path, seed: int) -> str | Non
     rng = random.Random(seed)
     hub.faults[repo, "m-Q4_0.gguf"] = random_script(rng, len(data))
     settings = PullSettings(transfer=SMALL, reserve_bytes=0)
-    puller = Puller(HubClient(web, retry=RETRY), root / "models", root / "registry.sqlite3", settings)
+    client = HubClient(web, retry=RETRY)
+    ollama = OllamaRegistry(client)
+    puller = Puller(client, root / "models", root / "registry.sqlite3", settings, ollama=ollama)
     code: str | None = None
     events: list[PullEvent] = []
     for _ in range(2):
