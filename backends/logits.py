@@ -202,16 +202,17 @@ class LogitsEditor:
         logits[ids] = values * np.where(values > 0, np.float32(1 / penalty), np.float32(penalty))
 
 
-def needs_editor(sampling: SamplingParams, *, is_constrained: bool) -> bool:
-    """Tell whether a sequence's logits have to be seen on the host."""
-    return (
-        is_constrained
+def create_editor(sampling: SamplingParams, matcher: Matcher | None, prompt_ids: Tokens[int]) -> LogitsEditor | None:
+    """Return what edits a sequence's logits; None where they need not be seen on the host."""
+    is_needed = (
+        matcher is not None
         or bool(sampling.logit_bias)
         or sampling.num_logprobs is not None
         or sampling.repetition_penalty != 1
         or sampling.frequency_penalty != 0
         or sampling.presence_penalty != 0
     )
+    return LogitsEditor(sampling, matcher, prompt_ids) if is_needed else None
 
 
 def likelihoods(logits: Logits, token_id: int, num_top: int) -> Likelihoods:

@@ -5,12 +5,12 @@ It has a byte vocabulary, so its texts are real text, and obeys the same contrac
 
 import os
 import random
+import re
 import signal
 import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -27,6 +27,7 @@ _NUM_BYTES = 256
 _IM_START = 256
 _IM_END = 257
 _CONTROL_TEXTS = {"<|im_start|>": _IM_START, "<|im_end|>": _IM_END}
+_CONTROLS = re.compile(r"(<\|im_start\|>|<\|im_end\|>)")
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyz     "
 _UNLIKELY_LOGIT = -30.0
 _GREEDY_LEAD = 3.0
@@ -84,13 +85,8 @@ class FakeTokenizer(Tokenizer):
         if not parse_control:
             return list(text.encode())
         token_ids: list[int] = []
-        rest = text
-        while rest:
-            at, control = min(((rest.find(c), c) for c in _CONTROL_TEXTS if c in rest), default=(len(rest), ""))
-            token_ids += rest[:at].encode()
-            if control:
-                token_ids.append(_CONTROL_TEXTS[control])
-            rest = rest[at + len(control) :]
+        for part in _CONTROLS.split(text):
+            token_ids += [_CONTROL_TEXTS[part]] if part in _CONTROL_TEXTS else part.encode()
         return token_ids
 
     def _bytes_of(self, token_id: int) -> bytes:
@@ -147,13 +143,6 @@ class FakeEngine(Engine):
         return LoadedFake(spec, self._options)
 
 
-class _Live(NamedTuple):
-    """A sequence that was inserted and has not ended."""
-
-    generator: random.Random
-    editor: LogitsEditor | None
-
-
 class LoadedFake(LoadedEngine):
     """What a load of the fake engine gives.
 
@@ -184,13 +173,13 @@ class LoadedFake(LoadedEngine):
             forks_share_cells=True,
         )
         self._caches = FakeCaches(self.limits.num_slots, self.limits.num_cells)
-        self._live: dict[int, _Live] = {}
+        self._live: dict[int, tuple[random.Random, LogitsEditor | None]] = {}
         self.num_rows = 0
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Give the sequence its own generator."""
         generator = random.Random(sequence.sampling.seed)  # noqa: S311 - not cryptography
-        self._live[sequence.sequence_id] = _Live(generator, editor)
+        self._live[sequence.sequence_id] = generator, editor
 
     def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
         """Let both hold the same cells; after a retired one, cells of its own."""

@@ -8,6 +8,7 @@ Source: the chat templates that the models are published with; a sample of each 
 # ruff: noqa: RUF001 - DeepSeek's tags have full-width bars
 
 import enum
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -211,20 +212,12 @@ def _is_part(text: str, tags: tuple[str, ...]) -> bool:
 
 
 def _tool_syntax(template: str, control_ids: Mapping[str, int]) -> ToolSyntax:
-    for marks, syntax in _BY_MARKS:
-        if all(mark in template for mark in marks):
-            return syntax
-    for text, syntax in _BY_CONTROL_TOKEN:
-        if text in control_ids:
-            return syntax
-    return HERMES
+    by_marks = (syntax for marks, syntax in _BY_MARKS if all(mark in template for mark in marks))
+    by_token = (syntax for text, syntax in _BY_CONTROL_TOKEN if text in control_ids)
+    return next(itertools.chain(by_marks, by_token), HERMES)
 
 
 def _reasoning_tags(template: str, control_ids: Mapping[str, int]) -> ReasoningTags | None:
-    for tags in _REASONING:
-        if tags.close in template:
-            return tags
-    for tags in _REASONING:
-        if tags.open in control_ids and tags.close in control_ids:
-            return tags
-    return None
+    by_mark = (tags for tags in _REASONING if tags.close in template)
+    by_tokens = (tags for tags in _REASONING if tags.open in control_ids and tags.close in control_ids)
+    return next(itertools.chain(by_mark, by_tokens), None)

@@ -32,7 +32,8 @@ _PLAIN_DOUBLE = re.compile(r'[^"\\\x00-\x1f]+')
 _PLAIN_SINGLE = re.compile(r"[^'\"\\\x00-\x1f]+")
 
 _WORDS = {"true": "true", "false": "false", "null": "null"}
-_PYTHON_WORDS = {**_WORDS, "True": "true", "False": "false", "None": "null"}
+PYTHON_WORDS: Final = {**_WORDS, "True": "true", "False": "false", "None": "null"}
+"""Words of JSON and of Python, and what they are in JSON."""
 _JSON_ESCAPES = frozenset('"\\/bfnrt')
 _PYTHON_HEX = {"x": 2, "U": 8}
 _PYTHON_ESCAPES = {"'": "'", "a": "\\u0007", "v": "\\u000b", "0": "\\u0000"}
@@ -75,12 +76,12 @@ class Dialect:
 
 _DOUBLE = Quote('"', has_escapes=True)
 JSON: Final = Dialect(_DOUBLE, words=_WORDS, is_json=True)
-PYTHON: Final = Dialect(_DOUBLE, Quote("'", has_escapes=True), words=_PYTHON_WORDS)
+PYTHON: Final = Dialect(_DOUBLE, Quote("'", has_escapes=True), words=PYTHON_WORDS)
 
 
 def bare_dialect(mark: str) -> Dialect:
     """Return the dialect of Gemma's calls, whose strings stand between two `mark`s."""
-    return Dialect(Quote(mark, has_escapes=False), _DOUBLE, words=_PYTHON_WORDS, is_bare=True)
+    return Dialect(Quote(mark, has_escapes=False), _DOUBLE, words=PYTHON_WORDS, is_bare=True)
 
 
 class _Frame(msgspec.Struct, frozen=True):

@@ -114,9 +114,9 @@ class _AnswerReader:
         self._splits_reasoning = splits_reasoning
         self._reasoning = fmt.reasoning
         self._syntax_tags = fmt.tools.tags
-        reasoning_open = (fmt.reasoning.open,) if fmt.reasoning else ()
-        self._part_openers = Tags(*reasoning_open, *(calls.openers if calls else ()))
-        self._call_openers = Tags(*(calls.openers if calls else ()))
+        openers = calls.openers if calls else ()
+        self._part_openers = Tags(fmt.reasoning.open if fmt.reasoning else "", *openers)
+        self._call_openers = Tags(*openers)
 
     def read(self, *, starts_in_reasoning: bool) -> Reading[None]:
         """Read the whole answer: parts, and content between them."""

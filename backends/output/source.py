@@ -38,12 +38,11 @@ class Tags:
     """Texts to look for.
 
     Args:
-        texts: None is empty, and none is the beginning of another (what is found would depend on the cuts).
+        texts: None is the beginning of another (what is found would depend on the cuts); empty ones are left out.
     """
 
     def __init__(self, *texts: str) -> None:
-        self.texts = tuple(sorted(set(texts)))
-        assert all(self.texts)
+        self.texts = tuple(sorted(filter(None, set(texts))))
         assert not any(b.startswith(a) for a, b in itertools.pairwise(self.texts))
         self._pattern = re.compile("|".join(map(re.escape, self.texts)) or r"(?!)")
         self._prefixes = frozenset(text[:end] for text in self.texts for end in range(1, len(text)))

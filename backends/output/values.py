@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from backends.constraints.pointer import followed
-from backends.output.literals import json_escaped
+from backends.output.literals import PYTHON_WORDS, json_escaped
 
 _MAX_DEPTH = 16
 """Choices in choices; what is deeper is taken as a schema without types."""
-
-_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 _TYPE_OF: dict[type, str] = {
     bool: "boolean",
@@ -74,7 +72,7 @@ def json_of(text: str, types: frozenset[str] | None) -> str:
     """
     if types != frozenset(("string",)):
         stripped = text.strip()
-        candidate = _PYTHON_WORDS.get(stripped, stripped)
+        candidate = PYTHON_WORDS.get(stripped, stripped)
         found = json_type(candidate)
         if found is not None and _fits(found, types):
             return candidate

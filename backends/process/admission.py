@@ -5,13 +5,12 @@ then.
 """
 
 import functools
-from typing import NamedTuple
 
 from backends.base import Tokenizer
 from backends.constraints.compiler import ConstraintCompiler, PendingMatcher
 from backends.constraints.grammar import AnswerGrammar
 from backends.errors import PromptError
-from backends.logits import LogitsEditor, Matcher, needs_editor
+from backends.logits import create_editor
 from backends.output.answer import RunningAnswer
 from backends.output.formats import Thinking
 from backends.output.grammar import answer_opening, tool_grammar
@@ -23,13 +22,6 @@ from backends.wire.prompts import ForkPrompt
 from backends.wire.request import Constraint, ConstraintKind, ToolChoice
 
 
-class _Pending(NamedTuple):
-    """A request whose constraint is being compiled."""
-
-    answer: RunningAnswer
-    matcher: PendingMatcher
-
-
 class Admission:
     """Owns the requests of one worker that are not in the batch yet, and the prompts of those that are."""
 
@@ -37,7 +29,7 @@ class Admission:
         self.intake = Intake(tokenizer, model)
         self._tokenizer = tokenizer
         self._compiler = ConstraintCompiler(tokenizer)
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, tuple[RunningAnswer, PendingMatcher]] = {}
         self._prompts: dict[int, PreparedPrompt] = {}
 
     @property
@@ -60,20 +52,21 @@ class Admission:
             return Failed.of(message.sequence_id, exc)
         self._prompts[message.sequence_id] = prompt
         if grammar is None:
-            answer.editor = _editor(sequence, None)
+            answer.editor = create_editor(sequence.sampling, None, sequence.token_ids)
             return answer
-        pending = self._pending[message.sequence_id] = _Pending(answer, self._compiler.submit(grammar))
-        return self._poll_one(pending, now)
+        matcher = self._compiler.submit(grammar)
+        self._pending[message.sequence_id] = answer, matcher
+        return self._poll_one(answer, matcher, now)
 
     def poll(self, now: float) -> list[RunningAnswer | Failed]:
         """Return what has become of pending requests."""
-        results = (self._poll_one(pending, now) for pending in list(self._pending.values()))
+        results = (self._poll_one(answer, matcher, now) for answer, matcher in list(self._pending.values()))
         return [result for result in results if result is not None]
 
     def pending(self, sequence_id: int) -> RunningAnswer | None:
         """Return a pending request's answer."""
-        pending = self._pending.get(sequence_id)
-        return None if pending is None else pending.answer
+        answer, _ = self._pending.get(sequence_id, (None, None))
+        return answer
 
     def pending_ids(self) -> list[int]:
         """Return the sequence ids of all pending requests."""
@@ -88,16 +81,15 @@ class Admission:
         self._pending.pop(sequence_id, None)
         self._prompts.pop(sequence_id, None)
 
-    def _poll_one(self, pending: _Pending, now: float) -> RunningAnswer | Failed | None:
-        answer = pending.answer
-        result = pending.matcher.poll(now)
+    def _poll_one(self, answer: RunningAnswer, matcher: PendingMatcher, now: float) -> RunningAnswer | Failed | None:
+        result = matcher.poll(now)
         if result is None:
             return None
         del self._pending[answer.sequence.sequence_id]
         if isinstance(result, PromptError):
             self.forget(answer.sequence.sequence_id)
             return Failed.of(answer.sequence.sequence_id, result)
-        answer.editor = _editor(answer.sequence, result)
+        answer.editor = create_editor(answer.sequence.sampling, result, answer.sequence.token_ids)
         return answer
 
     def _prompt(self, message: Generate) -> PreparedPrompt:
@@ -145,9 +137,3 @@ class Admission:
         parser = create_parser(output_format, output, starts_in_reasoning=is_thinking)
         visible_ids = output_format.visible_control_ids.values()
         return RunningAnswer(message, sequence, self._tokenizer, parser, now, frozenset(visible_ids))
-
-
-def _editor(sequence: Sequence, matcher: Matcher | None) -> LogitsEditor | None:
-    if not needs_editor(sequence.sampling, is_constrained=matcher is not None):
-        return None
-    return LogitsEditor(sequence.sampling, matcher, sequence.token_ids)

@@ -117,7 +117,7 @@ class ChatTemplate:
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = _strftime_now
         try:
-            with _deadline(MAX_RENDER_S), _memory_bound(MAX_RENDER_BYTES):
+            with _bounded():
                 self._template = environment.from_string(source)
                 self.variables = frozenset(jinja2.meta.find_undeclared_variables(environment.parse(source)))
         except _TEMPLATE_ERRORS as exc:
@@ -149,7 +149,7 @@ class ChatTemplate:
             "add_generation_prompt": True,
         }
         try:
-            with _deadline(MAX_RENDER_S), _memory_bound(MAX_RENDER_BYTES):
+            with _bounded():
                 text = self._template.render(variables)
                 text.encode()  # a template can write lone surrogates, which no tokenizer takes
         except _RefusedError as exc:
@@ -183,44 +183,35 @@ def _words(exc: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _deadline(seconds: float) -> Iterator[None]:
-    """Raise TemplateError in the main thread when the block takes longer; elsewhere there is no such alarm."""
+def _bounded() -> Iterator[None]:
+    """Raise TemplateError once the block takes MAX_RENDER_S, MemoryError beyond MAX_RENDER_BYTES more of address space.
+
+    In the main thread only: alarms come to no other, and the limit of memory is the process's. Memory on Linux only:
+    macOS does not enforce the limit.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def on_alarm(_signum: int, _frame: FrameType | None) -> NoReturn:
-        raise TemplateError(f"the model's chat template did not render within {seconds:g} s")
+        raise TemplateError(f"the model's chat template did not render within {MAX_RENDER_S:g} s")
 
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     previous = signal.signal(signal.SIGALRM, on_alarm)
-    previous_timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    previous_timer = signal.setitimer(signal.ITIMER_REAL, MAX_RENDER_S)
     try:
+        if sys.platform == "linux":
+            num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+            bound = num_pages * resource.getpagesize() + MAX_RENDER_BYTES
+            bound = bound if soft == resource.RLIM_INFINITY else min(bound, soft)
+            resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
         yield
     finally:
+        if sys.platform == "linux":
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
         signal.setitimer(signal.ITIMER_REAL, *previous_timer)
-
-
-@contextlib.contextmanager
-def _memory_bound(num_bytes: int) -> Iterator[None]:
-    """Let the block add at most `num_bytes` of address space; beyond it Python raises MemoryError.
-
-    Linux only (macOS does not enforce the limit), and in the main thread only, because the limit is the process's.
-    """
-    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    bound = num_pages * resource.getpagesize() + num_bytes
-    if soft != resource.RLIM_INFINITY:
-        bound = min(bound, soft)
-    resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _to_json(value: Any, indent: int | None = None, **_ignored: Any) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.errors import ConstraintError
-from backends.logits import LOWEST_LOGPROB, Likelihoods, Logits, LogitsEditor, Matcher, likelihoods, needs_editor
+from backends.logits import LOWEST_LOGPROB, Likelihoods, Logits, LogitsEditor, Matcher, create_editor, likelihoods
 from backends.wire.request import SamplingParams
 
 VOCAB_SIZE = 24
@@ -267,4 +267,5 @@ def test_only_what_needs_the_logits_has_an_editor(
     is_constrained: bool,
     expected: bool,
 ) -> None:
-    assert needs_editor(sampling, is_constrained=is_constrained) == expected
+    editor = create_editor(sampling, OddMatcher() if is_constrained else None, [])
+    assert (editor is not None) == expected

@@ -57,10 +57,6 @@ class TaggedSyntax(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(text for text in texts if text)
 
 
-def _tags(*texts: str) -> Tags:
-    return Tags(*(text for text in texts if text))
-
-
 class TaggedCallReader(CallReader[TaggedSyntax]):
     """Reads calls of a `TaggedSyntax`.
 
@@ -70,13 +66,13 @@ class TaggedCallReader(CallReader[TaggedSyntax]):
     def __init__(self, source: Source, sink: Sink, syntax: TaggedSyntax) -> None:
         super().__init__(source, sink, syntax)
         self.openers = (syntax.block_open, syntax.call_open) if syntax.call_open else (syntax.block_open,)
-        self._call_open = _tags(syntax.call_open)
-        self._param_or_end = _tags(syntax.param_open, syntax.call_close or syntax.block_close)
+        self._call_open = Tags(syntax.call_open)
+        self._param_or_end = Tags(syntax.param_open, syntax.call_close or syntax.block_close)
         self._block_close = Tags(syntax.block_close)
-        self._name_end = _tags(syntax.name_end)
-        self._key_end = _tags(syntax.param_name_end)
-        self._value_open = _tags(syntax.value_open)
-        self._value_close = _tags(syntax.value_close)
+        self._name_end = Tags(syntax.name_end)
+        self._key_end = Tags(syntax.param_name_end)
+        self._value_open = Tags(syntax.value_open)
+        self._value_close = Tags(syntax.value_close)
         self._name_run = _run_without((syntax.name_end or "<")[0] + SPACES)
         self._key_run = _run_without(syntax.param_name_end[0] + "\r\n")
         self._separator = ""
