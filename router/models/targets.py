@@ -45,13 +45,6 @@ class Purpose(enum.Enum):
     DESCRIBE = "describe"
 
 
-_KINDS = {
-    Purpose.GENERATE: frozenset({ModelKind.MODEL}),
-    Purpose.EMBED: frozenset({ModelKind.MODEL, ModelKind.EMBEDDING}),
-    Purpose.DESCRIBE: frozenset({ModelKind.MODEL, ModelKind.EMBEDDING}),
-}
-
-
 class EngineReason(enum.StrEnum):
     """Why an engine was picked."""
 
@@ -189,10 +182,11 @@ def _setting(
 
 def usable_artifacts(model: Model, purpose: Purpose) -> dict[EngineKind, Artifact]:
     """Return the first usable artifact per engine; mlx-lm has no code for models that only embed."""
+    kinds = {ModelKind.MODEL} if purpose is Purpose.GENERATE else {ModelKind.MODEL, ModelKind.EMBEDDING}
     by_engine: dict[EngineKind, Artifact] = {}
     for artifact in model.artifacts:
         is_encoder_folder = artifact.facts.kind is ModelKind.EMBEDDING and artifact.engine is EngineKind.MLX
-        if artifact.status == "ok" and artifact.facts.kind in _KINDS[purpose] and not is_encoder_folder:
+        if artifact.status == "ok" and artifact.facts.kind in kinds and not is_encoder_folder:
             by_engine.setdefault(artifact.engine, artifact)
     return by_engine
 

@@ -94,7 +94,7 @@ class _Components:
         self.apis: list[Api] = list({row.api.name: row.api for row in endpoints}.values())
         self.dialects: list[Dialect] = list({(each := dialects.of(row.url)).name: each for row in endpoints}.values())
         self.schemas: dict[str, JSONObject] = {}
-        self._dialect_of = dialects.of
+        self.dialect_of = dialects.of
         self._uses: dict[tuple[str, int], JSONObject] = {}
         for api in self.apis:
             types = {id(type_): type_ for row in endpoints if row.api is api for type_ in _types_of(row)}
@@ -107,10 +107,6 @@ class _Components:
         """Return the schema of what is of any of some types."""
         uses = [_BYTES if type_ is bytes else self._uses[protocol, id(type_)] for type_ in types]
         return uses[0] if len(uses) == 1 else {"anyOf": uses}
-
-    def dialect_of(self, endpoint: Endpoint) -> Dialect:
-        """Return the dialect of an endpoint's errors."""
-        return self._dialect_of(endpoint.url)
 
     def _add(self, protocol: str, types: list[Any]) -> None:
         uses, parts = msgspec.json.schema_components(types, ref_template=_REF.format(protocol=protocol))
@@ -179,7 +175,7 @@ def _responses(endpoint: Endpoint, components: _Components) -> JSONObject:
     responses = {str(status): _answer(endpoint, status, answer, components) for status, answer in answers.items()}
     if endpoint.method == "HEAD":
         return responses | {"4XX": {"description": "Refused; without a body."}, "5XX": {"description": "Not now."}}
-    dialect = components.dialect_of(endpoint)
+    dialect = components.dialect_of(endpoint.url)
     errors = {kind: {"$ref": f"#/components/responses/{_error_name(dialect, kind)}"} for kind in _KINDS}
     return responses | errors
 

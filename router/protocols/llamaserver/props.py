@@ -9,7 +9,7 @@ Source: llama.cpp, tools/server/README.md, "GET /props", "GET /slots".
 
 from msgspec import UNSET, UnsetType
 
-from backends.wire.messages import Hello, LoadedModel
+from backends.wire.messages import LoadedModel
 from backends.wire.questions import Description
 from router.models.defaults import RequestDefaults
 from router.protocols.llamaserver.answer_schemas import (
@@ -20,26 +20,18 @@ from router.protocols.llamaserver.answer_schemas import (
     Props,
     Slot,
 )
+from router.requests.asking import Reply
 from router.workers.streams import SequenceProgress
 
 
-def props_of(
-    *,
-    name: str,
-    path: str,
-    model: LoadedModel,
-    hello: Hello | None,
-    description: Description,
-    defaults: RequestDefaults,
-    version: str,
-) -> Props:
-    """Return the properties of a model."""
-    libraries = {} if hello is None else hello.versions
+def props_of(name: str, reply: Reply, description: Description, defaults: RequestDefaults, version: str) -> Props:
+    """Return the properties of a model, by what its worker answered."""
+    libraries = {} if reply.client.hello is None else reply.client.hello.versions
     return Props(
-        default_generation_settings=DefaultSettings(_params(defaults), model.context_length),
-        total_slots=model.max_sequences,
+        default_generation_settings=DefaultSettings(_params(defaults), reply.model.context_length),
+        total_slots=reply.model.max_sequences,
         model_alias=name,
-        model_path=path,
+        model_path=reply.path,
         modalities=Modalities(vision=False, video=False, audio=False),
         endpoint_slots=True,
         endpoint_props=False,

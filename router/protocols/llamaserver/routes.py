@@ -100,17 +100,8 @@ async def get_props(request: AnyRequest, serving: ServingPart, server: ServerPar
         )
     reply = await serving.ask_model(request, model_request, Describe(), prompt_param="model")
     assert isinstance(reply.answer, Description)
-    return json_reply(
-        props_of(
-            name=model_request.label,
-            path=reply.path,
-            model=reply.model,
-            hello=reply.client.hello,
-            description=reply.answer,
-            defaults=serving.models.defaults_for(model_request.model),
-            version=server.version,
-        )
-    )
+    defaults = serving.models.defaults_for(model_request.model)
+    return json_reply(props_of(model_request.label, reply, reply.answer, defaults, server.version))
 
 
 @LLAMASERVER_API.get("/slots", list[answers.Slot], query=(MODEL, _FAIL), use="generate")

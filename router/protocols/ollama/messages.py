@@ -11,6 +11,7 @@ from backends.wire.prompts import PromptMessage
 from router.errors import InvalidRequestError
 from router.protocols.fields.support import refuse_with_hint
 from router.protocols.ollama.schemas import Message, ToolCall
+from router.protocols.openai.messages import only_for
 
 _ROLES: Final = {
     "system": "system",
@@ -45,11 +46,13 @@ class _Reader:
         refuse_with_hint(message, f"{where}.")
         read: PromptMessage = {"role": role, "content": message.content or ""}
         if message.thinking:
-            _only_for(role, "assistant", f"{where}.thinking")
+            only_for(role, "assistant", f"{where}.thinking")
             read["reasoning_content"] = message.thinking
         if message.tool_calls:
-            _only_for(role, "assistant", f"{where}.tool_calls")
-            read["tool_calls"] = [self._call(call, f"{where}.tool_calls[{index}]") for index, call in _each(message)]
+            only_for(role, "assistant", f"{where}.tool_calls")
+            read["tool_calls"] = [
+                self._call(call, f"{where}.tool_calls[{index}]") for index, call in enumerate(message.tool_calls)
+            ]
         if role == "tool":
             self._add_result_fields(read, message)
         return read
@@ -76,12 +79,3 @@ class _Reader:
             read["tool_call_id"] = wanted_id
         if wanted_name:
             read["name"] = wanted_name
-
-
-def _each(message: Message) -> enumerate[ToolCall]:
-    return enumerate(message.tool_calls or [])
-
-
-def _only_for(role: str, allowed: str, path: str) -> None:
-    if role != allowed:
-        raise InvalidRequestError(f"{path}: only a message of the role {allowed} has it, this one is of {role}", path)

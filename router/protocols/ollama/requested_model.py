@@ -70,15 +70,12 @@ def check_options(options: Options, config: Config, engine: EngineKind) -> None:
 
 
 def _is_so_anyway(name: str, value: Any, config: Config, engine: EngineKind) -> bool:
-    match name, engine:
-        case "num_batch", EngineKind.LLAMACPP:
-            return bool(value == config.llamacpp.batch_tokens)
-        case "num_batch", _:
-            return bool(value == config.mlx.prefill_step_tokens)
-        case "use_mmap", EngineKind.LLAMACPP:
-            return bool(value == config.llamacpp.mmap)
-        case _:
-            return False
+    configured = {
+        ("num_batch", EngineKind.LLAMACPP): config.llamacpp.batch_tokens,
+        ("num_batch", EngineKind.MLX): config.mlx.prefill_step_tokens,
+        ("use_mmap", EngineKind.LLAMACPP): config.llamacpp.mmap,
+    }
+    return (name, engine) in configured and bool(value == configured[name, engine])
 
 
 def requested_load(options: Options, config: Config, of_model: LoadSettings, artifact: Artifact | None) -> LoadSettings:

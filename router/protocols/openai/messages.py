@@ -31,7 +31,7 @@ def _read(message: ChatMessage, where: str, engine: EngineKind) -> PromptMessage
     if message.name is not None:
         read["name"] = message.name
     if message.reasoning_content is not None:
-        _only_for(message, "reasoning_content", "assistant", where)
+        only_for(message.role, "assistant", f"{where}.reasoning_content")
         read["reasoning_content"] = message.reasoning_content
     _add_tool_fields(read, message, where)
     return read
@@ -58,23 +58,21 @@ def _part(part: schemas.TextPart, where: str, engine: EngineKind) -> ContentPart
 
 def _add_tool_fields(read: PromptMessage, message: ChatMessage, where: str) -> None:
     if message.tool_calls:
-        _only_for(message, "tool_calls", "assistant", where)
+        only_for(message.role, "assistant", f"{where}.tool_calls")
         calls = enumerate(message.tool_calls)
         read["tool_calls"] = [_call(call, f"{where}.tool_calls[{index}]") for index, call in calls]
     if message.tool_call_id is not None:
-        _only_for(message, "tool_call_id", "tool", where)
+        only_for(message.role, "tool", f"{where}.tool_call_id")
         read["tool_call_id"] = message.tool_call_id
     elif message.role == "tool":
         path = f"{where}.tool_call_id"
         raise InvalidRequestError(f"{path}: a tool message says which call it answers; send the call's id", path)
 
 
-def _only_for(message: ChatMessage, name: str, role: str, where: str) -> None:
-    if message.role != role:
-        path = f"{where}.{name}"
-        raise InvalidRequestError(
-            f"{path}: only a message of the role {role} has it, this one is of {message.role}", path
-        )
+def only_for(role: str, allowed: str, path: str) -> None:
+    """Refuse a field that only messages of another role have."""
+    if role != allowed:
+        raise InvalidRequestError(f"{path}: only a message of the role {allowed} has it, this one is of {role}", path)
 
 
 def _refuse_unsupported(part: ChatMessage | schemas.TextPart, where: str, engine: EngineKind) -> None:

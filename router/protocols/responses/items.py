@@ -34,14 +34,17 @@ _Status = Literal["in_progress", "completed", "incomplete"]
 PartObject = Annotated[JSONObject, read_by_type("Part", "responses.InputTextPart", "responses.InputRefusalPart")]
 
 
-class InputMessage(msgspec.Struct, forbid_unknown_fields=True):
+class _Input(msgspec.Struct, kw_only=True):
+    id: _ItemId | None = None
+    status: _Status | None = None
+
+
+class InputMessage(_Input, kw_only=True, forbid_unknown_fields=True):
     """One turn of the conversation."""
 
     role: Literal["user", "assistant", "system", "developer"]
     content: str | list[PartObject]
     type: Literal["message"] = "message"
-    id: _ItemId | None = None
-    status: _Status | None = None
     phase: str | None = None
 
 
@@ -62,26 +65,22 @@ class InputRefusalPart(msgspec.Struct, forbid_unknown_fields=True):
     refusal: str
 
 
-class InputFunctionCall(msgspec.Struct, forbid_unknown_fields=True):
+class InputFunctionCall(_Input, kw_only=True, forbid_unknown_fields=True):
     """`parsed_arguments` is what OpenAI's own client read of them; it has no effect."""
 
     type: Literal["function_call"]
     call_id: CallId
     name: FunctionName
     arguments: str
-    id: _ItemId | None = None
-    status: _Status | None = None
     parsed_arguments: JSONValue = None
 
 
-class InputFunctionCallOutput(msgspec.Struct, forbid_unknown_fields=True):
+class InputFunctionCallOutput(_Input, kw_only=True, forbid_unknown_fields=True):
     """What a call came to."""
 
     type: Literal["function_call_output"]
     call_id: CallId
     output: str | list[PartObject]
-    id: _ItemId | None = None
-    status: _Status | None = None
     name: FunctionName | None = None
 
 
@@ -92,15 +91,13 @@ class InputReasoningPart(msgspec.Struct, forbid_unknown_fields=True):
     text: str
 
 
-class InputReasoning(msgspec.Struct, forbid_unknown_fields=True):
+class InputReasoning(_Input, kw_only=True, forbid_unknown_fields=True):
     """What the model thought."""
 
     type: Literal["reasoning"]
     summary: list[InputReasoningPart] = []
     content: list[InputReasoningPart] | None = None
     encrypted_content: str | None = None
-    id: _ItemId | None = None
-    status: _Status | None = None
 
 
 class InputReference(msgspec.Struct, forbid_unknown_fields=True):
@@ -182,8 +179,7 @@ def _message(message: InputMessage, where: str) -> Item:
         text = _text_of(part, f"{where}.content[{index}]")
         parts.append({"type": kind, "text": text, **({"annotations": []} if is_answer else {})})
     phase = {} if message.phase is None else {"phase": message.phase}
-    head = {"id": message.id or fresh_id("msg"), "type": "message", "status": message.status or "completed"}
-    return {**head, "role": message.role, "content": parts, **phase}
+    return _kept(message, "msg", type=message.type, role=message.role, content=parts, **phase)
 
 
 def _text_of(part: dict[str, Any], where: str) -> str:
@@ -199,14 +195,7 @@ def _text_of(part: dict[str, Any], where: str) -> str:
 
 def _call(call: InputFunctionCall, where: str) -> Item:
     call_arguments(call.arguments, f"{where}.arguments")
-    return {
-        "id": call.id or fresh_id("fc"),
-        "type": "function_call",
-        "status": call.status or "completed",
-        "call_id": call.call_id,
-        "name": call.name,
-        "arguments": call.arguments,
-    }
+    return _kept(call, "fc", type=call.type, call_id=call.call_id, name=call.name, arguments=call.arguments)
 
 
 def _call_output(output: InputFunctionCallOutput, where: str) -> Item:
@@ -214,26 +203,20 @@ def _call_output(output: InputFunctionCallOutput, where: str) -> Item:
     if not isinstance(text, str):
         parts = enumerate(text)
         text = "\n".join(_text_of(part, f"{where}.output[{index}]") for index, part in parts)
-    return {
-        "id": output.id or fresh_id("fco"),
-        "type": "function_call_output",
-        "status": output.status or "completed",
-        "call_id": output.call_id,
-        "output": text,
-    }
+    return _kept(output, "fco", type=output.type, call_id=output.call_id, output=text)
 
 
 def _reasoning(item: InputReasoning, where: str) -> Item:
     text = "".join(part.text for part in item.content or [])
     if not text and item.encrypted_content:
         text = _decoded_reasoning(item.encrypted_content, f"{where}.encrypted_content")
-    return {
-        "id": item.id or fresh_id("rs"),
-        "type": "reasoning",
-        "status": item.status or "completed",
-        "summary": [{"type": "summary_text", "text": part.text} for part in item.summary],
-        "content": [{"type": "reasoning_text", "text": text}] if text else [],
-    }
+    summary = [{"type": "summary_text", "text": part.text} for part in item.summary]
+    content = [{"type": "reasoning_text", "text": text}] if text else []
+    return _kept(item, "rs", type=item.type, summary=summary, content=content)
+
+
+def _kept(item: _Input, prefix: str, **fields: Any) -> Item:
+    return {"id": item.id or fresh_id(prefix), "status": item.status or "completed", **fields}
 
 
 def _decoded_reasoning(encoded: str, where: str) -> str:

@@ -83,11 +83,7 @@ class _Reader:
         self._lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
         self._at = 0
         self._source: str | None = None
-        self._parameters: dict[str, Any] = {}
-        self._texts: dict[str, str] = {}
-        self._adapters: list[str] = []
-        self._messages: list[CreateMessage] = []
-        self._licenses: list[str] = []
+        self._parts: dict[str, Any] = {"parameters": {}, "adapters": {}, "messages": [], "license": []}
 
     def next_command(self) -> tuple[int, str, str] | None:
         """Give number, command and the rest of the next line that has one."""
@@ -110,16 +106,17 @@ class _Reader:
                 name, value = _split(rest)
                 self._take_parameter(number, name.lower(), self._value(number, value))
             case "system" | "template":
-                self._texts[command] = self._value(number, rest)
+                self._parts[command] = self._value(number, rest)
             case "adapter":
-                self._adapters.append(self._value(number, rest))
+                adapters = self._parts["adapters"]
+                adapters[str(len(adapters))] = self._value(number, rest)
             case "message":
                 role, content = _split(rest)
                 if role.lower() not in _ROLES:
                     raise _error(number, f"MESSAGE needs a role of {', '.join(_ROLES)}; there is {role[:40]!a}")
-                self._messages.append(CreateMessage(role=role.lower(), content=self._value(number, content)))
+                self._parts["messages"].append(CreateMessage(role=role.lower(), content=self._value(number, content)))
             case "license":
-                self._licenses.append(self._value(number, rest))
+                self._parts["license"].append(self._value(number, rest))
             case _:
                 raise _error(
                     number,
@@ -131,23 +128,15 @@ class _Reader:
         """Give what was read."""
         if self._source is None:
             raise InvalidRequestError("The Modelfile has no FROM line: write FROM and a model's name.", "modelfile")
-        return Modelfile(
-            source=self._source,
-            parameters=self._parameters,
-            system=self._texts.get("system"),
-            template=self._texts.get("template"),
-            adapters={str(number): path for number, path in enumerate(self._adapters)},
-            messages=self._messages,
-            license=self._licenses,
-        )
+        return Modelfile(source=self._source, **self._parts)
 
     def _take_parameter(self, number: int, name: str, value: str) -> None:
         if not name:
             raise _error(number, "PARAMETER needs a name and a value")
         if name in _REPEATED:
-            self._parameters.setdefault(name, []).append(value)
+            self._parts["parameters"].setdefault(name, []).append(value)
         else:
-            self._parameters[name] = value
+            self._parts["parameters"][name] = value
 
     def _value(self, number: int, first: str) -> str:
         """Read a value to its closing quotes, which may stand some lines further down."""
