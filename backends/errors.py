@@ -38,40 +38,38 @@ class BackendError(Exception):
 
     code: ClassVar[str] = "backend_error"
 
+    def __init_subclass__(cls, *, code: str | None = None) -> None:
+        """Give a class of errors its code; without one it has that of its base."""
+        super().__init_subclass__()
+        if code is not None:
+            cls.code = code
 
-class FrameError(BackendError):
+
+class FrameError(BackendError, code="bad_frame"):
     """The channel carried a frame that is too long or not decodable; the peer is not to be trusted any more."""
 
-    code = "bad_frame"
 
-
-class EngineUnavailableError(BackendError):
+class EngineUnavailableError(BackendError, code="engine_unavailable"):
     """The engine's library is missing or broken on this machine."""
 
-    code = "engine_unavailable"
 
-
-class LoadError(BackendError):
+class LoadError(BackendError, code="model_load_failed"):
     """The engine could not load the model; the message carries the engine's own words."""
 
-    code = "model_load_failed"
 
-
-class PromptError(BackendError):
+class PromptError(BackendError, code="invalid_prompt"):
     """The prompt cannot be used.
 
     Attributes:
         param: The request field at fault, or None.
     """
 
-    code = "invalid_prompt"
-
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
         self.param = param
 
 
-class ContextLengthError(PromptError):
+class ContextLengthError(PromptError, code="context_length_exceeded"):
     """The prompt, or what it would need, is longer than the context.
 
     Args:
@@ -81,8 +79,6 @@ class ContextLengthError(PromptError):
         num_prompt_tokens: Tokens of the prompt, or a lower bound of them when it was not tokenized whole.
         context_length: Tokens that one sequence may hold.
     """
-
-    code = "context_length_exceeded"
 
     def __init__(
         self, *, num_prompt_tokens: int, context_length: int, is_lower_bound: bool = False, param: str | None = None
@@ -99,25 +95,17 @@ class ContextLengthError(PromptError):
         self.context_length = context_length
 
 
-class TemplateError(PromptError):
+class TemplateError(PromptError, code="template_error"):
     """The model has no chat template, or it failed to render."""
 
-    code = "template_error"
 
-
-class UnsupportedByModelError(PromptError):
+class UnsupportedByModelError(PromptError, code="unsupported_by_model"):
     """The field is fine but this model has no means to honour it; `param` names it."""
 
-    code = "unsupported_by_model"
 
-
-class ConstraintError(PromptError):
+class ConstraintError(PromptError, code="invalid_grammar"):
     """The schema, grammar or regular expression cannot be used; the message says why."""
 
-    code = "invalid_grammar"
 
-
-class EngineError(BackendError):
+class EngineError(BackendError, code="engine_error"):
     """The engine failed in the middle of its work; the sequence is lost, the worker may be sound."""
-
-    code = "engine_error"

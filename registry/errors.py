@@ -47,8 +47,14 @@ class RegistryError(Exception):
 
     code: str = "registry_error"
 
+    def __init_subclass__(cls, *, code: str | None = None) -> None:
+        """Give a class of errors its code; without one it has that of its base."""
+        super().__init_subclass__()
+        if code is not None:
+            cls.code = code
 
-class ArtifactError(RegistryError):
+
+class ArtifactError(RegistryError, code="bad_artifact"):
     """A file or folder that cannot be (part of) an artifact.
 
     Attributes:
@@ -56,8 +62,6 @@ class ArtifactError(RegistryError):
         reason: The sentence for the user, without the path.
         path: Where it was found, or None when the bytes did not come from a file.
     """
-
-    code = "bad_artifact"
 
     def __init__(self, code: str, reason: str, *, path: "Path | None" = None) -> None:
         super().__init__(code, reason)
@@ -100,20 +104,16 @@ class MLXDirError(ArtifactError):
         return text if self.file is None else f"{text} (in {self.file})"
 
 
-class InvalidModelNameError(RegistryError):
+class InvalidModelNameError(RegistryError, code="invalid_model_name"):
     """A text that is no model name; `names.py` has the grammar."""
 
-    code = "invalid_model_name"
 
-
-class ModelNotFoundError(RegistryError):
+class ModelNotFoundError(RegistryError, code="model_not_found"):
     """No model and no alias has this name.
 
     Attributes:
         near: Names that look like it, best first; may be empty.
     """
-
-    code = "model_not_found"
 
     def __init__(self, name: str, near: "Sequence[str]" = ()) -> None:
         self.name = name
@@ -122,15 +122,13 @@ class ModelNotFoundError(RegistryError):
         super().__init__(f"There is no model {name!r}.{hint}")
 
 
-class AdapterNotFoundError(ModelNotFoundError):
+class AdapterNotFoundError(ModelNotFoundError, code="adapter_not_found"):
     """The model is there, but it has no adapter of this name.
 
     Attributes:
         name: What was asked for, `MODEL+ADAPTER`.
         near: The model's adapters, as requests name them.
     """
-
-    code = "adapter_not_found"
 
     def __init__(self, model: str, adapter: str, known: "Sequence[str]") -> None:
         super().__init__(f"{model}+{adapter}", [f"{model}+{name}" for name in dict.fromkeys(known)])
@@ -142,167 +140,113 @@ class AdapterNotFoundError(ModelNotFoundError):
         self.args = (f"The model {model!r} has no adapter {adapter!r}. {hint}",)
 
 
-class ModelExistsError(RegistryError):
+class ModelExistsError(RegistryError, code="model_exists"):
     """The name is already the name of another model, or an alias."""
 
-    code = "model_exists"
 
-
-class ArtifactConflictError(RegistryError):
+class ArtifactConflictError(RegistryError, code="artifact_conflict"):
     """The model already has an artifact of this format, or the artifact cannot be moved as asked."""
 
-    code = "artifact_conflict"
 
-
-class InvalidSettingError(RegistryError):
+class InvalidSettingError(RegistryError, code="invalid_setting"):
     """A setting whose key or value cannot be stored."""
 
-    code = "invalid_setting"
 
-
-class BenchNotFoundError(RegistryError):
+class BenchNotFoundError(RegistryError, code="bench_not_found"):
     """No run of the benchmark has this name, or several begin so."""
 
-    code = "bench_not_found"
 
-
-class PullError(RegistryError):
+class PullError(RegistryError, code="pull_failed"):
     """A model could not be fetched. The text says what is wrong and the way out."""
 
-    code = "pull_failed"
 
-
-class InvalidReferenceError(PullError):
+class InvalidReferenceError(PullError, code="invalid_pull_reference"):
     """A text that names nothing that could be pulled; `hub/references.py` has the grammar."""
 
-    code = "invalid_pull_reference"
 
-
-class NothingToPullError(PullError):
+class NothingToPullError(PullError, code="nothing_to_pull"):
     """The repository is there, but has nothing of what was asked for."""
 
-    code = "nothing_to_pull"
 
-
-class PullConflictError(PullError):
+class PullConflictError(PullError, code="pull_conflict"):
     """What was asked does not go with the state of the pull, or with what lies where the model would go."""
 
-    code = "pull_conflict"
 
-
-class PullUnfinishedError(PullError):
+class PullUnfinishedError(PullError, code="pull_unfinished"):
     """All files came, but what was to follow could not be done; `code` is that failure's own."""
-
-    code = "pull_unfinished"
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 
 
-class PullNotFoundError(PullError):
+class PullNotFoundError(PullError, code="pull_not_found"):
     """No pull has this number."""
 
-    code = "pull_not_found"
 
-
-class PullDiskFullError(PullError):
+class PullDiskFullError(PullError, code="insufficient_disk"):
     """The disk has too little space; what was fetched so far is kept, so that the pull can go on."""
 
-    code = "insufficient_disk"
 
-
-class PullStoreError(PullError):
+class PullStoreError(PullError, code="pull_store_unwritable"):
     """The models folder cannot be read or written."""
 
-    code = "pull_store_unwritable"
 
-
-class HubError(PullError):
+class HubError(PullError, code="hub_error"):
     """The hub did not give what was asked of it."""
 
-    code = "hub_error"
 
-
-class HubAnswerError(HubError):
+class HubAnswerError(HubError, code="hub_bad_answer"):
     """The hub's answer breaks the protocol, is too large, or names what no hub may name."""
 
-    code = "hub_bad_answer"
 
-
-class HubNotFoundError(HubError):
+class HubNotFoundError(HubError, code="hub_not_found"):
     """The hub has no such repository, revision or file, or hides it from this user."""
 
-    code = "hub_not_found"
 
-
-class HubAuthError(HubError):
+class HubAuthError(HubError, code="hub_unauthorized"):
     """The hub wants a token, or refuses the one it got."""
 
-    code = "hub_unauthorized"
 
-
-class HubGatedError(HubError):
+class HubGatedError(HubError, code="hub_gated"):
     """The repository's licence must be accepted first."""
 
-    code = "hub_gated"
 
-
-class HubBusyError(HubError):
+class HubBusyError(HubError, code="hub_busy"):
     """The hub asks to come back later than anybody would wait."""
 
-    code = "hub_busy"
 
-
-class HubUnreachableError(HubError):
+class HubUnreachableError(HubError, code="hub_unreachable"):
     """The hub cannot be reached, or went silent."""
 
-    code = "hub_unreachable"
 
-
-class TransferError(PullError):
+class TransferError(PullError, code="transfer_failed"):
     """The bytes of a file could not be fetched; what was fetched so far is kept."""
 
-    code = "transfer_failed"
 
-
-class WrongHashError(TransferError):
+class WrongHashError(TransferError, code="wrong_hash"):
     """The bytes that came twice are not those that were announced; they were thrown away."""
 
-    code = "wrong_hash"
 
-
-class DatabaseError(RegistryError):
+class DatabaseError(RegistryError, code="registry_database_error"):
     """The catalogue's SQLite file could not be read or written."""
 
-    code = "registry_database_error"
 
-
-class RegistryBusyError(DatabaseError):
+class RegistryBusyError(DatabaseError, code="registry_busy"):
     """Another process holds the write lock longer than the busy timeout; trying again later helps."""
 
-    code = "registry_busy"
 
-
-class RegistryFullError(DatabaseError):
+class RegistryFullError(DatabaseError, code="registry_full"):
     """The disk is full; the transaction was rolled back and the catalogue is as before."""
 
-    code = "registry_full"
 
-
-class RegistryReadOnlyError(DatabaseError):
+class RegistryReadOnlyError(DatabaseError, code="registry_read_only"):
     """The catalogue's file or folder cannot be written by this user."""
 
-    code = "registry_read_only"
 
-
-class RegistryCorruptError(DatabaseError):
+class RegistryCorruptError(DatabaseError, code="registry_corrupt"):
     """The catalogue's file is damaged or is no SQLite database."""
 
-    code = "registry_corrupt"
 
-
-class SchemaTooNewError(DatabaseError):
+class SchemaTooNewError(DatabaseError, code="registry_too_new"):
     """The catalogue was written by a newer mlxr than this one."""
-
-    code = "registry_too_new"
