@@ -14,7 +14,7 @@ Not here: HTTP statuses and protocol shapes (the router has the one table for th
     ├── InvalidSettingError         invalid_setting
     ├── BenchNotFoundError          bench_not_found
     ├── PullError                   pull_failed
-    │   ├── InvalidReferenceError   invalid_reference
+    │   ├── InvalidReferenceError   invalid_pull_reference
     │   ├── NothingToPullError      nothing_to_pull
     │   ├── PullConflictError       pull_conflict
     │   ├── PullUnfinishedError     the code of what could not be done

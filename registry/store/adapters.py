@@ -6,19 +6,14 @@ from registry.catalogue import Adapter, AdapterDraft
 from registry.engines import EngineKind
 from registry.errors import AdapterNotFoundError, ArtifactConflictError
 from registry.names import check_adapter_name
-from registry.store.database import CatalogueDatabase, Part
-from registry.store.models import Models
+from registry.store.models import ModelPart
 
 
-class Adapters(Part):
+class Adapters(ModelPart):
     """The adapters of the catalogue; `model_name` is their base, or an alias of it.
 
     A method that is given the name of no model raises a ModelNotFoundError.
     """
-
-    def __init__(self, database: CatalogueDatabase, models: Models) -> None:
-        super().__init__(database)
-        self._models = models
 
     def put(self, model_name: str, draft: AdapterDraft) -> Adapter:
         """Record an adapter of a model; one with the same name and path is replaced.

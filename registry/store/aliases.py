@@ -5,16 +5,11 @@ from collections.abc import Collection, Iterable, Mapping
 from registry.catalogue import Model
 from registry.errors import ModelExistsError, ModelNotFoundError
 from registry.names import check_model_name
-from registry.store.database import CatalogueDatabase, Part
-from registry.store.models import Models
+from registry.store.models import ModelPart
 
 
-class Aliases(Part):
+class Aliases(ModelPart):
     """The aliases of the catalogue. Names of stores (`found`) come and go with scans; the user's stand above them."""
-
-    def __init__(self, database: CatalogueDatabase, models: Models) -> None:
-        super().__init__(database)
-        self._models = models
 
     def set(self, alias: str, name: str) -> Model:
         """Give a model another name; an alias that exists is moved.

@@ -18,9 +18,9 @@ from registry.errors import ModelExistsError
 from registry.facts import ModelFacts
 from registry.names import check_model_name, with_suffix
 from registry.store.copies import PLACE_COLUMNS, Copies, place_row
-from registry.store.database import CatalogueDatabase, Part
+from registry.store.database import CatalogueDatabase
 from registry.store.files import Files
-from registry.store.models import Models, check_format_is_free
+from registry.store.models import ModelPart, Models, check_format_is_free
 from registry.store.reading import as_struct, decode_paths, read_artifact
 
 PARAMETER_TOLERANCE: Final = 0.02
@@ -31,12 +31,11 @@ _MAX_SQL_INTEGER: Final = (1 << 63) - 1
 Change = Literal["added", "updated", "unchanged", "copied"]
 
 
-class Artifacts(Part):
+class Artifacts(ModelPart):
     """The artifacts of the catalogue."""
 
     def __init__(self, database: CatalogueDatabase, models: Models, files: Files, copies: Copies) -> None:
-        super().__init__(database)
-        self._models = models
+        super().__init__(database, models)
         self._files = files
         self._copies = copies
 

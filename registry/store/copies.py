@@ -7,8 +7,7 @@ import msgspec
 
 from registry.catalogue import Artifact, ArtifactDraft, Model
 from registry.settings import NO_SETTINGS
-from registry.store.database import CatalogueDatabase, Part
-from registry.store.models import Models
+from registry.store.models import ModelPart
 from registry.store.reading import read_artifact
 
 _OF_FILES: Final = ("path", "origin", "files", "mmproj_path", "size_bytes", "mtime_ns")
@@ -18,12 +17,8 @@ PLACE_COLUMNS: Final = (*_OF_FILES, "is_owned", "layout", "root")
 _COLUMNS: Final = ", ".join(PLACE_COLUMNS)
 
 
-class Copies(Part):
+class Copies(ModelPart):
     """The paths where the bytes of an artifact lie, beside the one that engines are given."""
-
-    def __init__(self, database: CatalogueDatabase, models: Models) -> None:
-        super().__init__(database)
-        self._models = models
 
     def put(self, artifact_id: int, draft: ArtifactDraft) -> None:
         """Record another path of an artifact; facts and names of the draft do not count."""

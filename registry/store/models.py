@@ -11,7 +11,7 @@ from registry.errors import ArtifactConflictError, ModelExistsError, ModelNotFou
 from registry.facts import ArtifactFormat
 from registry.names import check_model_name, with_suffix
 from registry.settings import ENGINE_KEY, check_settings
-from registry.store.database import Part
+from registry.store.database import CatalogueDatabase, Part
 from registry.store.reading import read_models, read_summaries
 
 DEFAULT_TAG: Final = "latest"
@@ -187,6 +187,14 @@ class Models(Part):
     def _is_taken(self, name: str) -> bool:
         sql = "SELECT 1 FROM models WHERE name = ? UNION SELECT 1 FROM aliases WHERE alias = ?"
         return bool(self._rows(sql, name, name))
+
+
+class ModelPart(Part):
+    """A part that looks models up, as most do."""
+
+    def __init__(self, database: CatalogueDatabase, models: Models) -> None:
+        super().__init__(database)
+        self._models = models
 
 
 def check_format_is_free(model: Model, kind: ArtifactFormat, *, but_for: int | None = None) -> None:

@@ -7,20 +7,19 @@ from typing import Final
 import msgspec
 
 from registry.catalogue import Deletion, SkippedFile
-from registry.store.database import CatalogueDatabase, Part
+from registry.store.database import CatalogueDatabase
 from registry.store.files import Files
-from registry.store.models import Models
+from registry.store.models import ModelPart, Models
 from registry.store.reading import decode_paths
 
 _DELETIONS: Final = msgspec.json.Decoder(tuple[Deletion, ...])
 
 
-class Removals(Part):
+class Removals(ModelPart):
     """The removals that were begun and not finished."""
 
     def __init__(self, database: CatalogueDatabase, models: Models, files: Files) -> None:
-        super().__init__(database)
-        self._models = models
+        super().__init__(database, models)
         self._files = files
 
     def begin(self, artifact_id: int, deletions: Iterable[Deletion]) -> None:
