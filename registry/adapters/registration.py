@@ -1,4 +1,4 @@
-"""Registering an adapter for its base: what its files are, whether they fit, and the row in the catalogue.
+"""Registering an adapter for its base: what its files are, whether they fit, and the row in the catalogue; its removal.
 
 Nothing is copied: the files stay where they are, and whoever loads them asks first whether they are as they were
 (`registry.scan.watch.what_changed`).
@@ -6,15 +6,17 @@ Nothing is copied: the files stay where they are, and whoever loads them asks fi
 
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from registry.adapters.gguf_lora import check_gguf_base, read_gguf_lora
 from registry.adapters.mlx_lora import CONFIG_NAME, WEIGHTS_NAME, check_mlx_base, read_mlx_lora
 from registry.catalogue import ENGINE_OF_FORMAT, Adapter, AdapterDraft, Artifact, Model
+from registry.engines import EngineKind
 from registry.errors import ArtifactError, InvalidSettingError
 from registry.facts import AdapterFacts, ArtifactFormat
-from registry.files import about, size_and_time
+from registry.files import about, as_artifact_error, size_and_time
 from registry.names import MAX_ADAPTER_CHARS, check_adapter_name, strip_suffixes
 from registry.store import Registry
 
@@ -61,6 +63,30 @@ def register_adapter(
         facts=facts,
     )
     return registry.adapters.put(model.name, draft)
+
+
+def remove_adapter(
+    registry: Registry, base: str, name: str, *, engine: EngineKind | None = None, is_deleting_files: bool = False
+) -> tuple[Adapter, ...]:
+    """Forget an adapter of a model, and delete its files only where that is asked for.
+
+    The row goes first: whatever happens then, files that are left are files that nothing names, as before.
+
+    Args:
+        engine: Only the one for this engine; None = for both.
+        is_deleting_files: Also delete its files. One that is registered for another model too stays.
+
+    Raises:
+        AdapterNotFoundError: The model has no such adapter.
+        ArtifactError: A file cannot be deleted; the adapter is forgotten all the same.
+    """
+    forgotten = registry.adapters.remove(base, name, engine)
+    if is_deleting_files:
+        needed = {adapter.path for model in registry.models.list() for adapter in model.adapters}
+        for adapter in forgotten:
+            if adapter.path not in needed:
+                _delete(adapter)
+    return forgotten
 
 
 def _check_path(path: Path) -> None:
@@ -110,3 +136,15 @@ def _name_for(path: Path, facts: AdapterFacts) -> str:
         if found not in _GENERIC_NAMES:
             return found
     return "adapter"
+
+
+def _delete(adapter: Adapter) -> None:
+    for file in map(Path, adapter.files):
+        try:
+            file.unlink(missing_ok=True)  # a link goes, never what it leads to
+        except OSError as exc:
+            reason = f"the file cannot be deleted: {exc.strerror or exc}"
+            raise ArtifactError(as_artifact_error(exc, file).code, reason, path=file) from exc
+    if adapter.format is ArtifactFormat.MLX:
+        with suppress(OSError):  # a folder with something else in it stays
+            Path(adapter.path).rmdir()

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from registry.adapters.registration import register_adapter
-from registry.adapters.removal import remove_adapter
+from registry.adapters.registration import register_adapter, remove_adapter
 from registry.catalogue import Adapter, Model
 from registry.scan.watch import what_changed
 from router.cli.terminal.catalogue import open_registry, open_registry_for_reading

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from registry.adapters.registration import register_adapter
-from registry.adapters.removal import remove_adapter
+from registry.adapters.registration import register_adapter, remove_adapter
 from registry.checksums.hashing import hash_artifact, pending_hashes
 from registry.engines import EngineKind
 from registry.errors import (
