@@ -85,9 +85,8 @@ def _config_file(paths: Paths, given: str | None) -> Path:
 
 
 def _show(paths: Paths, config: str | None, model: str | None, *, is_json: bool) -> None:
-    facts: dict[str, Any] = {
-        "engine": str(read_config(paths, str(_existing(_config_file(paths, config)) or "") or None).engine)
-    }
+    file = _config_file(paths, config)
+    facts: dict[str, Any] = {"engine": str(read_config(paths, str(file) if file.exists() else None).engine)}
     client = client_if_running(paths)
     if client is not None:
         with client:
@@ -108,10 +107,6 @@ def _show(paths: Paths, config: str | None, model: str | None, *, is_json: bool)
             ("its engines", ", ".join(facts["model_engines"]) if model is not None else None),
         ]
     )
-
-
-def _existing(path: Path) -> Path | None:
-    return path if path.exists() else None
 
 
 def _set_global(paths: Paths, config: str | None, setting: str, *, is_json: bool) -> None:

@@ -1,6 +1,7 @@
 """`mlxr ps` and `mlxr stop`: what the running server has loaded, and unloading it."""
 
 import time
+from typing import Any
 
 from router.cli.terminal.context import current_paths
 from router.cli.terminal.options import json_option
@@ -24,7 +25,7 @@ def list_workers(is_json: bool) -> None:
         print_json(None) if is_json else print("No mlxr server is running; `mlxr serve` starts one.")
         return
     with client:
-        print_json(client.status_document()) if is_json else _print_status(client.status())
+        print_json(client.get("/v1/mlxr/status", dict[str, Any])) if is_json else _print_status(client.status())
 
 
 def _print_status(status: Status) -> None:

@@ -1,5 +1,7 @@
 """`mlxr requests`: what the running server works on, and ending one of it."""
 
+from typing import Any
+
 from router.cli.terminal.context import current_paths
 from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import print_json, print_table, shown
@@ -21,7 +23,7 @@ def list_requests(is_json: bool) -> None:
         return
     with client:
         if is_json:
-            print_json(client.requests_document())
+            print_json(client.get("/v1/mlxr/requests", dict[str, Any]))
             return
         requests = client.requests()
     if not requests:

@@ -7,6 +7,8 @@ import difflib
 import errno
 import json
 import re
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +79,8 @@ def parse_config(text: str, *, source: str, user_home: Path | None = None) -> Co
         config = msgspec.convert(value, Config)
     except msgspec.ValidationError as exc:
         path, problem = _explain(str(exc), value)
-        line = next((document.lines[p] for p in _outwards(path) if p in document.lines), None)
+        outwards = (path[:length] for length in range(len(path), -1, -1))
+        line = next((document.lines[place] for place in outwards if place in document.lines), None)
         raise ConfigError(f"{_place(source, line)}: {problem}", param=dotted(path) or None) from exc
     return config if user_home is None else _with_home(config, user_home)
 
@@ -112,10 +115,6 @@ def _is_section(field_type: Any) -> bool:
     return isinstance(field_type, type) and issubclass(field_type, msgspec.Struct)
 
 
-def _outwards(path: KeyPath) -> list[KeyPath]:
-    return [path[:length] for length in range(len(path), -1, -1)]
-
-
 def _explain(message: str, value: Any) -> tuple[KeyPath, str]:
     """Turn msgspec's message into the path of the key at fault and a sentence that begins with it."""
     match = _ERROR_PATH.fullmatch(message)
@@ -130,7 +129,7 @@ def _explain(message: str, value: Any) -> tuple[KeyPath, str]:
         return path, what  # a __post_init__ of ours, which names its keys itself
     name = dotted(path) or "the file"
     # Messages end up in logs. What is no address at all may be a password anywhere.
-    got = "something else" if path[-1:] in {("token",), ("proxy",)} else _shown(_at(value, path))
+    got = "something else" if path[-1:] in {("token",), ("proxy",)} else _shown(reduce(getitem, path, value))
     return path, f"{name}: expected {_expected(path)}, got {got}"
 
 
@@ -208,12 +207,6 @@ def _unwrapped(info: Any) -> tuple[str | None, Any]:
             info = next(kind for kind in info.types if not isinstance(kind, inspect.NoneType))
         else:
             return description, info
-
-
-def _at(value: Any, path: KeyPath) -> Any:
-    for part in path:
-        value = value[part]
-    return value
 
 
 def _shown(value: Any) -> str:

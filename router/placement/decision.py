@@ -114,24 +114,13 @@ def next_deadline(
 
     None when only an event can change the answer.
     """
-    deadlines = itertools.chain(
-        _drain_deadlines(workers, limits),
-        _ready_deadlines(waiting, workers, limits, now),
-        () if waiting else _idle_deadlines(workers, limits),
-    )
+    draining = [worker for worker in workers if worker.state is WorkerState.DRAINING]
+    deadlines = [worker.state_since + limits.swap_drain_timeout_s for worker in draining]
+    deadlines += _ready_deadlines(waiting, workers, limits, now)
+    idle_until = None if waiting else expires_at(workers, limits)
+    if idle_until is not None:
+        deadlines.append(idle_until)
     return min((deadline for deadline in deadlines if deadline > now), default=None)
-
-
-def _idle_deadlines(workers: Sequence[PlacedWorker], limits: PlacementLimits) -> Iterator[float]:
-    deadline = expires_at(workers, limits)
-    if deadline is not None:
-        yield deadline
-
-
-def _drain_deadlines(workers: Sequence[PlacedWorker], limits: PlacementLimits) -> Iterator[float]:
-    for worker in workers:
-        if worker.state is WorkerState.DRAINING:
-            yield worker.state_since + limits.swap_drain_timeout_s
 
 
 def _ready_deadlines(

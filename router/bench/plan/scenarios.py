@@ -39,7 +39,7 @@ PEOPLE_SCHEMA: Final[dict[str, Any]] = {
 }
 
 
-class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+class Scenario(msgspec.Struct, frozen=True):
     """One kind of work.
 
     Attributes:
@@ -78,40 +78,15 @@ def standard_scenarios(num_parallel: int = 4) -> tuple[Scenario, ...]:
     Args:
         num_parallel: Streams of the parallel one, >= 2.
     """
+    parallel = f"{num_parallel} different questions at once, 32 tokens back to each"
     return (
-        Scenario(name="short-chat", what="a question of one sentence, 48 tokens back", max_tokens=48),
-        Scenario(name="long-answer", what="a question of one sentence, 128 tokens back", max_tokens=128),
-        Scenario(
-            name="multi-turn",
-            what="the second and third turn of a conversation",
-            max_tokens=24,
-            num_turns=3,
-        ),
-        Scenario(
-            name=f"parallel-{num_parallel}",
-            what=f"{num_parallel} different questions at once, 32 tokens back to each",
-            max_tokens=32,
-            num_parallel=num_parallel,
-        ),
-        Scenario(
-            name="json-schema",
-            what="an answer that must match a JSON schema",
-            max_tokens=64,
-            schema=PEOPLE_SCHEMA,
-            is_filled=False,
-        ),
-        Scenario(
-            name="long-prompt-2k",
-            what="2,048 tokens to read, a short answer",
-            max_tokens=16,
-            num_prompt_tokens=2048,
-        ),
-        Scenario(
-            name="long-prompt-8k",
-            what="8,192 tokens to read, a short answer",
-            max_tokens=16,
-            num_prompt_tokens=8192,
-        ),
+        Scenario("short-chat", "a question of one sentence, 48 tokens back", 48),
+        Scenario("long-answer", "a question of one sentence, 128 tokens back", 128),
+        Scenario("multi-turn", "the second and third turn of a conversation", 24, num_turns=3),
+        Scenario(f"parallel-{num_parallel}", parallel, 32, num_parallel=num_parallel),
+        Scenario("json-schema", "an answer that must match a JSON schema", 64, schema=PEOPLE_SCHEMA, is_filled=False),
+        Scenario("long-prompt-2k", "2,048 tokens to read, a short answer", 16, num_prompt_tokens=2048),
+        Scenario("long-prompt-8k", "8,192 tokens to read, a short answer", 16, num_prompt_tokens=8192),
     )
 
 

@@ -6,11 +6,10 @@ Not here: what the command does with it.
 import contextlib
 import subprocess
 import sys
-import threading
+import tempfile
 import time
-from collections import deque
 from collections.abc import Iterator
-from typing import Final, Self
+from typing import IO, Final
 
 from router.cli.terminal.context import CommandError
 from router.config.instance import RunningInstance, read_instance
@@ -33,55 +32,31 @@ def server_for(paths: Paths) -> Iterator[RunningInstance]:
         yield running
         return
     print("No mlxr server is running; one is started for this.", file=sys.stderr, flush=True)
-    # A session of its own: Ctrl-C is for the command, which ends the server in order.
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "router.cli", "serve", "--port", "0"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    with _Tail(process) as tail:
+    with tempfile.TemporaryFile() as log:
+        # A session of its own: Ctrl-C is for the command, which ends the server in order.
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "router.cli", "serve", "--port", "0"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+        )
         try:
-            yield _started(process, paths, tail)
+            yield _started(process, paths, log)
         finally:
             _end(process)
 
 
-class _Tail:
-    """Reads a process's stderr, so that it never blocks, and keeps its last lines."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._lines: deque[bytes] = deque(maxlen=5)
-        self._pipe = process.stderr
-        self._thread = threading.Thread(target=self._follow, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.join(STOP_TIMEOUT_S)
-        if self._pipe is not None:
-            self._pipe.close()
-
-    def last_line(self) -> str:
-        self._thread.join(1.0)
-        return self._lines[-1].decode(errors="replace").strip() if self._lines else "it said nothing"
-
-    def _follow(self) -> None:
-        for line in self._pipe or ():
-            self._lines.append(line)
-
-
-def _started(process: subprocess.Popen[bytes], paths: Paths, tail: _Tail) -> RunningInstance:
+def _started(process: subprocess.Popen[bytes], paths: Paths, log: IO[bytes]) -> RunningInstance:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         instance = read_instance(paths)
         if instance is not None:
             return instance
         if process.poll() is not None:
-            raise CommandError(f"The server could not be started: {tail.last_line()}")
+            log.seek(0)
+            last = log.read().strip().rpartition(b"\n")[2].decode(errors="replace").strip()
+            raise CommandError(f"The server could not be started: {last or 'it said nothing'}")
         time.sleep(_POLL_S)
     raise CommandError(f"The server did not start within {START_TIMEOUT_S:g} s; try `mlxr serve` in another terminal.")
 

@@ -10,11 +10,6 @@ from router.bench.events import BenchProgress, BenchSampled, BenchStarted, Bench
 from router.cli.terminal.output import Printer, shown
 
 
-def printer_for() -> Printer[BenchProgress]:
-    """Choose by where stderr goes."""
-    return BarPrinter() if sys.stderr.isatty() else LinePrinter()
-
-
 def head_line(event: BenchStarted) -> str:
     """Return what is begun, in one line."""
     who = " against ".join(shown(label) for label in event.contestants)
@@ -29,27 +24,14 @@ def sample_line(event: BenchSampled) -> str:
     return f"{where}: first token after {event.ttft_ms or 0.0:.0f} ms, {event.tokens_per_s or 0.0:.1f} tokens/s"
 
 
-class LinePrinter(Printer[BenchProgress]):
-    """For files and pipes."""
-
-    def show(self, event: BenchProgress) -> None:
-        """Print the beginning and every sample."""
-        match event:
-            case BenchStarted():
-                print(head_line(event), file=sys.stderr, flush=True)
-            case BenchSampled():
-                print(sample_line(event), file=sys.stderr, flush=True)
-            case BenchStep():
-                pass
-
-
-class BarPrinter(Printer[BenchProgress]):
-    """For terminals."""
+class BenchPrinter(Printer[BenchProgress]):
+    """A bar on a terminal, with failures above it; one line per sample elsewhere."""
 
     def __init__(self) -> None:
+        self._has_bar = sys.stderr.isatty()
         columns = (BarColumn(24), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-        console = Console(stderr=True, markup=False, highlight=False)
-        self._progress: Progress = Progress(*columns, console=console, transient=True)
+        console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        self._progress: Progress = Progress(*columns, console=console, transient=True, disable=not self._has_bar)
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
@@ -60,7 +42,7 @@ class BarPrinter(Printer[BenchProgress]):
         self._progress.stop()
 
     def show(self, event: BenchProgress) -> None:
-        """Move the bar; failures are printed above it."""
+        """Move the bar, or print a line."""
         match event:
             case BenchStarted():
                 self._progress.console.print(head_line(event))
@@ -69,5 +51,5 @@ class BarPrinter(Printer[BenchProgress]):
                 if self._task is not None:
                     self._progress.update(self._task, completed=share, description=shown(what))
             case BenchSampled():
-                if event.error is not None:
+                if event.error is not None or not self._has_bar:
                     self._progress.console.print(sample_line(event))

@@ -17,7 +17,7 @@ from router.bench.plan.prompts_file import read_prompts
 from router.bench.plan.scenarios import chosen_scenarios
 from router.bench.run.runner import run_bench
 from router.cli.bench.own_server import server_for
-from router.cli.bench.progress import printer_for
+from router.cli.bench.progress import BenchPrinter
 from router.cli.bench.report import check_form, form_options, report
 from router.cli.client.base import reachable_url
 from router.cli.terminal.catalogue import open_registry
@@ -102,7 +102,7 @@ def _measured(options: BenchOptions) -> BenchRecord:
         # Looked at before a server is started for it.
         contestants_of(options.model, options.contestants, registry.models.get)
         chosen_scenarios(options)
-        with server_for(paths) as instance, printer_for() as printer:
+        with server_for(paths) as instance, BenchPrinter() as printer:
             record = asyncio.run(
                 run_bench(
                     options,

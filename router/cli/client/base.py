@@ -55,10 +55,6 @@ class Client:
         """Ask for the server's state."""
         return self.get("/v1/mlxr/status", Status)
 
-    def status_document(self) -> dict[str, Any]:
-        """Ask for the same with every field."""
-        return self.get("/v1/mlxr/status", dict[str, Any])
-
     def stop_model(self, name: str) -> StopResponse:
         """Unload a model.
 
@@ -70,10 +66,6 @@ class Client:
     def requests(self) -> list[RequestStatus]:
         """Ask for the requests that run or wait, in the order of their arrival."""
         return self.get("/v1/mlxr/requests", RequestList).requests
-
-    def requests_document(self) -> dict[str, Any]:
-        """Ask for the same with every field."""
-        return self.get("/v1/mlxr/requests", dict[str, Any])
 
     def cancel_request(self, request_id: str) -> RequestStatus:
         """End a request; its own client gets an error.

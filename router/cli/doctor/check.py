@@ -7,7 +7,7 @@ import msgspec
 State = Literal["ok", "note", "warning", "broken"]
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True):
+class Check(msgspec.Struct, frozen=True):
     """One answer.
 
     Attributes:

@@ -56,7 +56,7 @@ def check_version() -> Check:
     """Name mlxr, Python and the machine."""
     machine = f"{platform.system()} {platform.release()} {platform.machine()}"
     found = f"{VERSION}, Python {platform.python_version()}, {machine}, {os.cpu_count()} logical CPUs"
-    return Check(name="mlxr", state="ok", found=found)
+    return Check("mlxr", "ok", found)
 
 
 def _start_probe(engine: str) -> subprocess.Popen[bytes]:
@@ -72,20 +72,18 @@ def check_engine(engine: str, process: subprocess.Popen[bytes]) -> Check:
             out, err = process.communicate(timeout=PROBE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            return Check(
-                name=name, state="broken", found=f"no answer within {PROBE_TIMEOUT_S:.0f} s", remedy=SETUP_COMMAND
-            )
+            return Check(name, "broken", f"no answer within {PROBE_TIMEOUT_S:.0f} s", remedy=SETUP_COMMAND)
     try:
         report = msgspec.json.decode(out, type=ProbeReport)
     except msgspec.DecodeError:
         last = err.decode(errors="replace").strip().splitlines()[-1:] or ["no words"]
         found = f"the import ended the process (exit code {process.returncode}): {last[0]}"
-        return Check(name=name, state="broken", found=found, remedy=f"{SETUP_COMMAND} (reinstalls the libraries)")
+        return Check(name, "broken", found, remedy=f"{SETUP_COMMAND} (reinstalls the libraries)")
     if report.error is not None:
-        return Check(name=name, state="broken", found=report.error or "it does not work", remedy=SETUP_COMMAND)
+        return Check(name, "broken", report.error or "it does not work", remedy=SETUP_COMMAND)
     versions = ", ".join(f"{library} {version}" for library, version in report.versions.items())
     took = "" if report.import_ms is None else f", imports in {report.import_ms / 1000:.1f} s"
-    return Check(name=name, state="ok", found=f"{versions}{took}; {report.features}")
+    return Check(name, "ok", f"{versions}{took}; {report.features}")
 
 
 def check_memory() -> Check:
@@ -93,14 +91,14 @@ def check_memory() -> Check:
     available = available_bytes()
     found = f"{size(available)} available of {size(total_bytes())}"
     if available < LOW_MEMORY_BYTES:
-        return Check(name="memory", state="warning", found=found, remedy="close other programs before loading a model")
-    return Check(name="memory", state="ok", found=found)
+        return Check("memory", "warning", found, remedy="close other programs before loading a model")
+    return Check("memory", "ok", found)
 
 
 def check_metal() -> Iterator[Check]:
     """Look at Metal's memory limit; nothing to say elsewhere than on a Mac."""
     if platform.system() == "Darwin":
-        yield Check(name="metal", state="note", found=macos.describe(macos.read_sysctl()))
+        yield Check("metal", "note", macos.describe(macos.read_sysctl()))
 
 
 def check_disk(paths: Paths) -> Check:
@@ -109,8 +107,8 @@ def check_disk(paths: Paths) -> Check:
     free = shutil.disk_usage(folder).free
     found = f"{size(free)} free in {folder}"
     if free < LOW_DISK_BYTES:
-        return Check(name="disk", state="warning", found=found, remedy="free some space, or set MLXR_HOME elsewhere")
-    return Check(name="disk", state="ok", found=found)
+        return Check("disk", "warning", found, remedy="free some space, or set MLXR_HOME elsewhere")
+    return Check("disk", "ok", found)
 
 
 def check_folders(paths: Paths) -> Iterable[Check]:
@@ -120,10 +118,10 @@ def check_folders(paths: Paths) -> Iterable[Check]:
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
         if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
             found = str(folder) if folder == existing else f"{folder} (made when needed)"
-            yield Check(name=f"{name} folder", state="ok", found=found)
+            yield Check(f"{name} folder", "ok", found)
         else:
             remedy = f"sudo chown {os.geteuid()} {existing}, or set MLXR_HOME elsewhere"
-            yield Check(name=f"{name} folder", state="broken", found=f"{folder} cannot be written", remedy=remedy)
+            yield Check(f"{name} folder", "broken", f"{folder} cannot be written", remedy=remedy)
 
 
 def check_config(paths: Paths) -> Check:
@@ -131,55 +129,49 @@ def check_config(paths: Paths) -> Check:
     try:
         config = read_config(paths)
     except ConfigError as exc:
-        return Check(name="config", state="broken", found=str(exc), remedy=f"edit {paths.config_file}")
+        return Check("config", "broken", str(exc), remedy=f"edit {paths.config_file}")
     where = str(paths.config_file) if paths.config_file.exists() else "no file, so the defaults count"
-    return Check(name="config", state="ok", found=f"{where}; engine: {config.engine}")
+    return Check("config", "ok", f"{where}; engine: {config.engine}")
 
 
 def check_registry(paths: Paths) -> Iterable[Check]:
     """Read the catalogue."""
     if not paths.registry_db.exists():
-        yield Check(name="models", state="warning", found="no catalogue yet", remedy=SETUP_COMMAND)
+        yield Check("models", "warning", "no catalogue yet", remedy=SETUP_COMMAND)
         return
     try:
         with open_registry_for_reading(paths) as registry:
             models = registry.models.list()
             failures = registry.files.failures()
     except DatabaseError as exc:
-        yield Check(name="models", state="broken", found=str(exc), remedy="mlxr models scan --rescue")
+        yield Check("models", "broken", str(exc), remedy="mlxr models scan --rescue")
         return
     artifacts = [artifact for model in models for artifact in model.artifacts]
     gone = [artifact.path for artifact in artifacts if artifact.status in {"missing", "bad"}]
-    yield Check(
-        name="models", state="ok", found=f"{plural(len(models), 'model')}, {plural(len(artifacts), 'artifact')}"
-    )
+    yield Check("models", "ok", f"{plural(len(models), 'model')}, {plural(len(artifacts), 'artifact')}")
     if gone or failures:
         first = Path(gone[0] if gone else failures[0].path)
         found = f"{plural(len(gone) + len(failures), 'file')} missing or broken, e.g. {first}"
-        yield Check(
-            name="model files", state="warning", found=found, remedy="mlxr models scan lists them with the reasons"
-        )
+        yield Check("model files", "warning", found, remedy="mlxr models scan lists them with the reasons")
     if all(model.name != BUNDLED_MODEL for model in models):
-        yield Check(name="bundled model", state="warning", found=f"{BUNDLED_MODEL} is missing", remedy=SETUP_COMMAND)
+        yield Check("bundled model", "warning", f"{BUNDLED_MODEL} is missing", remedy=SETUP_COMMAND)
 
 
 def check_server(paths: Paths) -> Check:
     """Ask the running server."""
     instance = read_instance(paths)
     if instance is None:
-        return Check(name="server", state="note", found="not running; `mlxr serve` starts it")
+        return Check("server", "note", "not running; `mlxr serve` starts it")
     try:
         with Client(instance) as client:
             status = client.status()
     except ClientError as exc:
         remedy = f"stop process {instance.pid} and start `mlxr serve` again"
-        return Check(name="server", state="broken", found=str(exc), remedy=remedy)
+        return Check("server", "broken", str(exc), remedy=remedy)
     found = f"{status.url}, process {status.pid}, {plural(len(status.workers), 'worker')}"
     if status.config_error is not None:
-        return Check(
-            name="server", state="warning", found=f"{found}; {status.config_error}", remedy="mlxr config check"
-        )
+        return Check("server", "warning", f"{found}; {status.config_error}", remedy="mlxr config check")
     if status.version != VERSION:
         found = f"{found}, version {status.version}"
-        return Check(name="server", state="warning", found=found, remedy="restart it to use the installed version")
-    return Check(name="server", state="ok", found=found)
+        return Check("server", "warning", found, remedy="restart it to use the installed version")
+    return Check("server", "ok", found)

@@ -23,9 +23,6 @@ from router.cli.terminal.output import plural
 from router.config.paths import Paths
 from router.jobs.convert.scratch import leftovers
 
-Finding = tuple[str, str, str]
-"""Name, what was found, and the command that mends it."""
-
 
 def check_model_folders(paths: Paths) -> Iterable[Check]:
     """Look for leftovers, unregistered folders, files of nobody, and artifacts that vanished.
@@ -37,20 +34,18 @@ def check_model_folders(paths: Paths) -> Iterable[Check]:
         return
     try:
         with open_registry_for_reading(paths) as registry:
-            findings = [*_vanished(registry), *_leftovers(paths), *_partial(paths), *_strays(registry, paths)]
+            yield from [*_vanished(registry), *_leftovers(paths), *_partial(paths), *_strays(registry, paths)]
     except (RegistryError, OSError):
         return
-    for name, found, remedy in findings:
-        yield Check(name=name, state="warning", found=found, remedy=remedy)
 
 
-def _vanished(registry: Registry) -> Iterator[Finding]:
+def _vanished(registry: Registry) -> Iterator[Check]:
     for model in registry.models.list():
         for artifact in model.artifacts:
             gone = next((file for file in artifact.files if not Path(file).exists()), None)
             if gone is not None:
                 remedy = f"mlxr models scan finds it where it went; mlxr models rm {model.name} gives it up"
-                yield "vanished", f"{model.name} ({artifact.format}): {gone} is gone", remedy
+                yield _warning("vanished", f"{model.name} ({artifact.format}): {gone} is gone", remedy)
         for adapter in model.adapters:
             change = what_changed(adapter)
             if change is not None:
@@ -58,17 +53,17 @@ def _vanished(registry: Registry) -> Iterator[Finding]:
                     f"mlxr models adapter add {model.name} PATH --name {adapter.name} reads it anew; "
                     f"mlxr models adapter rm {adapter.reference} gives it up"
                 )
-                yield "adapter", f"{adapter.reference} ({adapter.engine}): {change}", remedy
+                yield _warning("adapter", f"{adapter.reference} ({adapter.engine}): {change}", remedy)
 
 
-def _leftovers(paths: Paths) -> Iterator[Finding]:
+def _leftovers(paths: Paths) -> Iterator[Check]:
     folders = list(leftovers(paths.models_dir))
     if folders:
         found = f"{plural(len(folders), 'folder')} of conversions that were killed, e.g. {folders[0]}"
-        yield "conversions", found, _removal(folders)
+        yield _warning("conversions", found, _removal(folders))
 
 
-def _partial(paths: Paths) -> Iterator[Finding]:
+def _partial(paths: Paths) -> Iterator[Check]:
     """Look for pulls that wait for somebody to go on with them, and for partial files that no pull needs."""
     with Registry(paths.registry_db, is_read_only=True) as registry:
         orphans = find_orphans(PullFolder(paths.models_dir), registry, now=time.time())
@@ -80,14 +75,14 @@ def _partial(paths: Paths) -> Iterator[Finding]:
         state = "was interrupted" if pull.state == "interrupted" else f"is {pull.state}"
         found = f"pull {pull.id} of {pull.reference.partition('?')[0]} {state}{share}"
         remedy = f"mlxr models pulls resume {pull.id}   (or, to delete what came: mlxr models pulls cancel {pull.id})"
-        yield "unfinished pull", found, remedy
+        yield _warning("unfinished pull", found, remedy)
     if orphans:
         num_bytes = sum(orphan.size_bytes for orphan in orphans)
         what = f"{plural(len(orphans), 'partial file')} that no pull needs ({num_bytes / 1e9:.1f} GB)"
-        yield "partial files", f"{what}, e.g. {orphans[0].path}", "mlxr models pulls clean"
+        yield _warning("partial files", f"{what}, e.g. {orphans[0].path}", "mlxr models pulls clean")
 
 
-def _strays(registry: Registry, paths: Paths) -> Iterator[Finding]:
+def _strays(registry: Registry, paths: Paths) -> Iterator[Check]:
     """Compare mlxr's own models folder with the catalogue."""
     try:
         candidates = tuple(find_candidates(ScanRoot(path=paths.models_dir, is_owned=True)))
@@ -97,7 +92,7 @@ def _strays(registry: Registry, paths: Paths) -> Iterator[Finding]:
     unknown = [candidate.path for candidate in candidates if str(candidate.path) not in known]
     if unknown:
         found = f"{plural(len(unknown), 'model')} not in the catalogue, e.g. {unknown[0]}"
-        yield "unregistered", found, "mlxr models scan"
+        yield _warning("unregistered", found, "mlxr models scan")
     owned = {str(file) for candidate in candidates for file in candidate.files} | known.keys()
     owned |= {file for item in known.values() for file in (*item.files, item.mmproj_path or "")}
     files = list(_visible_files(paths.models_dir))
@@ -107,10 +102,14 @@ def _strays(registry: Registry, paths: Paths) -> Iterator[Finding]:
     unused = sorted(str(folder) for folder in trained if str(folder) not in registered)
     if unused:
         found = f"{plural(len(unused), 'adapter')} of no model, e.g. {unused[0]}"
-        yield "adapter", found, f"mlxr models adapter add BASE {shlex.quote(unused[0])}"
+        yield _warning("adapter", found, f"mlxr models adapter add BASE {shlex.quote(unused[0])}")
     orphans = [path for path in files if str(path) not in owned and path.parent not in trained]
     if orphans:
-        yield "orphans", f"{plural(len(orphans), 'file')} of no model, e.g. {orphans[0]}", _removal(orphans)
+        yield _warning("orphans", f"{plural(len(orphans), 'file')} of no model, e.g. {orphans[0]}", _removal(orphans))
+
+
+def _warning(name: str, found: str, remedy: str) -> Check:
+    return Check(name, "warning", found, remedy)
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
 from registry.pull.events import Done, Failed, PullEvent, Registered, Started, Stopped
@@ -12,7 +12,7 @@ from router.cli.pulling.plan import fit_of
 from router.cli.pulling.progress import printer_for
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, read_config
-from router.cli.terminal.output import Printer, size
+from router.cli.terminal.output import size
 from router.config.hub import hub_settings
 from router.config.paths import Paths
 from router.jobs.conversions import Converter
@@ -37,21 +37,40 @@ async def pulls_here(paths: Paths, endpoint: str | None = None) -> AsyncIterator
 
 
 class PullOutcome:
-    """Keeps what the end of a pull needs to know of its events."""
+    """Shows the events of a pull, and keeps what its end needs to know of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_json: bool) -> None:
+        self.is_json = is_json
         self.number: int | None = None
         self.models: list[Registered] = []
         self.final: PullEvent | None = None
+        self._printer = printer_for(is_json=is_json)
 
     def take(self, event: PullEvent) -> None:
-        """Keep what counts of an event."""
+        """Show an event, and keep what counts of it."""
         match event:
             case Started(id=number):
                 self.number = number
             case Registered():
                 self.models.append(event)
         self.final = event
+        self._printer.show(event)
+
+    @contextmanager
+    def following(self, advice: str) -> Iterator[None]:
+        """Show what is taken in; Ctrl-C leaves the pull, and says what becomes of it.
+
+        Args:
+            advice: With `{number}` for that of the pull.
+        """
+        with self._printer:
+            try:
+                yield
+            except KeyboardInterrupt:
+                self._printer.__exit__(None, None, None)
+                if self.number is not None:
+                    print(advice.format(number=self.number), file=sys.stderr)
+                raise
 
 
 def pull_here(
@@ -66,38 +85,29 @@ def pull_here(
     Raises:
         CommandError: It failed or was stopped.
     """
-    outcome = PullOutcome()
-    with printer_for(is_json=is_json) as printer:
-        try:
-            asyncio.run(_follow(pulls_here(paths, endpoint), begin, outcome, printer))
-        except KeyboardInterrupt:
-            printer.__exit__(None, None, None)
-            if outcome.number is not None:
-                advice = f"`mlxr models pulls resume {outcome.number}` goes on"
-                print(f"Pull {outcome.number} is paused; {advice}.", file=sys.stderr)
-            raise
-    return conclude(outcome, is_json=is_json, hint="")
+    outcome = PullOutcome(is_json=is_json)
+    with outcome.following("Pull {number} is paused; `mlxr models pulls resume {number}` goes on."):
+        asyncio.run(_follow(pulls_here(paths, endpoint), begin, outcome))
+    return conclude(outcome)
 
 
 async def _follow(
     opening: AbstractAsyncContextManager[Pulls],
     begin: Callable[[Pulls], Coroutine[Any, Any, AsyncIterator[PullEvent]]],
     outcome: PullOutcome,
-    printer: Printer[PullEvent],
 ) -> None:
     async with opening as pulls:
         events = await begin(pulls)
         try:
             async for event in events:
                 outcome.take(event)
-                printer.show(event)
         except asyncio.CancelledError:
             if outcome.number is not None:
                 await pulls.pause(outcome.number)
             raise
 
 
-def conclude(outcome: PullOutcome, *, is_json: bool, hint: str) -> int:
+def conclude(outcome: PullOutcome, hint: str = "") -> int:
     """Say how a pull ended; the exit code.
 
     Raises:
@@ -113,7 +123,7 @@ def conclude(outcome: PullOutcome, *, is_json: bool, hint: str) -> int:
         case Stopped():
             raise CommandError("The pull was cancelled.")
         case Done():
-            if not is_json:
+            if not outcome.is_json:
                 print_models(outcome.models)
     return 0
 

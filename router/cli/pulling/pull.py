@@ -6,7 +6,6 @@ Not here: showing it (`progress.py`), `--dry-run` (`plan.py`), and the list of p
 
 import asyncio
 import os
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from router.cli.client.errors import ServerUnreachableError
 from router.cli.client.jobs import JobClient
 from router.cli.pulling.here import PullOutcome, conclude, print_models, pull_here, pulls_here
 from router.cli.pulling.plan import show_plan
-from router.cli.pulling.progress import JSONPrinter, printer_for
+from router.cli.pulling.progress import JSONPrinter
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import engine_option, json_option
@@ -69,26 +68,22 @@ def pull(
 
 
 def _pull_by_server(instance: RunningInstance, reference: str, options: PullOptions, *, is_json: bool) -> int:
-    outcome = PullOutcome()
-    with printer_for(is_json=is_json) as printer, JobClient(instance) as client:
-        try:
-            with closing(client.pull(reference, options)) as events:
-                for event in events:
-                    outcome.take(event)
-                    printer.show(event)
-        except KeyboardInterrupt:
-            printer.__exit__(None, None, None)
-            if outcome.number is not None:
-                number = outcome.number
-                print(f"The server goes on with pull {number}. `mlxr models pulls` shows it, ", end="", file=sys.stderr)
-                print(f"`mlxr models pulls cancel {number}` ends it.", file=sys.stderr)
+    outcome = PullOutcome(is_json=is_json)
+    shows, ends = "`mlxr models pulls` shows it", "`mlxr models pulls cancel {number}` ends it"
+    try:
+        with (
+            outcome.following(f"The server goes on with pull {{number}}. {shows}, {ends}."),
+            JobClient(instance) as client,
+            closing(client.pull(reference, options)) as events,
+        ):
+            for event in events:
+                outcome.take(event)
+    except ServerUnreachableError as exc:
+        if outcome.number is None:
             raise
-        except ServerUnreachableError as exc:
-            if outcome.number is None:
-                raise
-            raise CommandError(f"{exc} The pull goes on when the server runs again.") from exc
+        raise CommandError(f"{exc} The pull goes on when the server runs again.") from exc
     hint = " The server runs the pull, with the token that it was started with." if os.environ.get("HF_TOKEN") else ""
-    return conclude(outcome, is_json=is_json, hint=hint)
+    return conclude(outcome, hint)
 
 
 def _checked_name(name: str | None) -> str | None:

@@ -6,7 +6,7 @@ that ran when the gateway died has not ended, and runs again.
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from backends.wire.messages import Usage
 from router.jobs.batches.base import Batch, EndedLine, Line, LineEnd, LineResult, StoredFile, Tally
 from router.stores.base import Store
 
+_T = TypeVar("_T")
 _LINE_COLUMNS: Final = "number, custom_id, offset, num_bytes, depends_on, is_ok"
 
 
@@ -36,13 +37,11 @@ class BatchStore(Store):
 
     def file(self, file_id: str) -> StoredFile | None:
         """Return a file, or None."""
-        rows = self.rows("SELECT body FROM files WHERE id = ?", file_id)
-        return msgspec.json.decode(rows[0][0], type=StoredFile) if rows else None
+        return next(iter(self._bodies(StoredFile, "SELECT body FROM files WHERE id = ?", file_id)), None)
 
     def files(self) -> list[StoredFile]:
         """Return all files, the newest first."""
-        rows = self.rows("SELECT body FROM files ORDER BY created_at DESC, rowid DESC")
-        return [msgspec.json.decode(row[0], type=StoredFile) for row in rows]
+        return self._bodies(StoredFile, "SELECT body FROM files ORDER BY created_at DESC, rowid DESC")
 
     def delete_file(self, file_id: str) -> bool:
         """Forget a file; tell whether there was one."""
@@ -60,13 +59,11 @@ class BatchStore(Store):
 
     def batch(self, batch_id: str) -> Batch | None:
         """Return a batch, or None."""
-        rows = self.rows("SELECT body FROM batches WHERE id = ?", batch_id)
-        return msgspec.json.decode(rows[0][0], type=Batch) if rows else None
+        return next(iter(self._bodies(Batch, "SELECT body FROM batches WHERE id = ?", batch_id)), None)
 
     def batches(self) -> list[Batch]:
         """Return all batches, the newest first."""
-        rows = self.rows("SELECT body FROM batches ORDER BY created_at DESC, rowid DESC")
-        return [msgspec.json.decode(row[0], type=Batch) for row in rows]
+        return self._bodies(Batch, "SELECT body FROM batches ORDER BY created_at DESC, rowid DESC")
 
     def delete_batch(self, batch_id: str) -> None:
         """Forget a batch and its lines."""
@@ -189,3 +186,6 @@ class BatchStore(Store):
     def unfinished(self) -> list[Batch]:
         """Return the batches that something is still to happen to, the oldest first."""
         return [batch for batch in reversed(self.batches()) if not batch.status.is_final]
+
+    def _bodies(self, type_: type[_T], sql: str, *values: object) -> list[_T]:
+        return [msgspec.json.decode(row[0], type=type_) for row in self.rows(sql, *values)]
