@@ -52,6 +52,9 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         load_error: The engine's words for refusing the model; None = it loads.
         crash_at_token: Die by SIGKILL before that output token of any sequence (0 = in its prefill).
         hang_at_token: Stop for ever before that output token.
+        gates: A folder by which others stop it and let it go on, None = nothing does. What stands still while a file is
+            there: `load` a load, `prefill` and `decode` steps with and without tokens of prompts, `token-N` steps that
+            draw the Nth token after the first of a sequence, `embed` embeddings.
     """
 
     load_s: float = 0.0
@@ -65,6 +68,11 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crash_at_token: int | None = None
     hang_at_token: int | None = None
     fail_at_token: int | None = None
+    gates: str | None = None
+
+    def is_closed(self, *gates: str) -> bool:
+        """Whether one of these is."""
+        return self.gates is not None and any(Path(self.gates, gate).exists() for gate in gates)
 
 
 class FakeTokenizer(Tokenizer):
@@ -94,20 +102,19 @@ class FakeTokenizer(Tokenizer):
 
 
 class FakeEncoder(Encoder):
-    """Takes the set time per token.
+    """Takes the set time per token."""
 
-    Args:
-        s_per_token: Time to evaluate one token, seconds.
-    """
-
-    def __init__(self, spec: EncoderSpec, s_per_token: float) -> None:
+    def __init__(self, spec: EncoderSpec, options: FakeOptions) -> None:
         super().__init__(spec)
-        self._s_per_token = s_per_token
+        self._options = options
 
     def step(self, max_tokens: int, should_abort: Callable[[], bool]) -> bytes | None:
         """Take the time of the next tokens."""
+        if self._options.is_closed("embed"):
+            time.sleep(_SLICE_S)
+            return None
         num_tokens = len(self._next_piece(max_tokens))
-        if _is_given_up(num_tokens * self._s_per_token, should_abort):
+        if _is_given_up(num_tokens * self._options.prefill_s_per_token, should_abort):
             return None
         self._num_done += num_tokens
         return self._vector() if self._num_done == len(self._token_ids) else None
@@ -138,6 +145,8 @@ class FakeEngine(Engine):
         for tenth in range(10):
             time.sleep(self._options.load_s / 10)
             on_progress((tenth + 1) / 10)
+            while self._options.is_closed("load"):
+                time.sleep(_SLICE_S)
         if self._options.load_error is not None:
             raise LoadError(self._options.load_error)
         return LoadedFake(spec, self._options)
@@ -207,10 +216,12 @@ class LoadedFake(LoadedEngine):
         duration_s = num_prefill * self._options.prefill_s_per_token
         if any(chunk.sequence.is_decoding for chunk in plan.chunks):
             duration_s += self._options.decode_s
+        gates = ["prefill" if num_prefill else "decode"]
         for chunk in plan.chunks:
             if chunk.samples:
                 self._commit_faults(chunk.sequence.num_output_tokens)
-        if _is_given_up(duration_s, should_abort):
+                gates.append(f"token-{chunk.sequence.num_output_tokens}")
+        if _is_given_up(duration_s, should_abort, lambda: self._options.is_closed(*gates)):
             return StepResult(was_aborted=True)
         for chunk in plan.chunks:
             sequence_id = chunk.sequence.sequence_id
@@ -228,7 +239,7 @@ class LoadedFake(LoadedEngine):
 
     def create_encoder(self, spec: EncoderSpec) -> Encoder:
         """Embed at the set time per prompt token."""
-        return FakeEncoder(spec, self._options.prefill_s_per_token)
+        return FakeEncoder(spec, self._options)
 
     def close(self) -> None:
         """Drop the ballast."""
@@ -274,11 +285,13 @@ class LoadedFake(LoadedEngine):
         return logits
 
 
-def _is_given_up(duration_s: float, should_abort: Callable[[], bool]) -> bool:
-    """Let time pass; tell whether it was cut short."""
+def _is_given_up(
+    duration_s: float, should_abort: Callable[[], bool], is_held: Callable[[], bool] = lambda: False
+) -> bool:
+    """Let time pass, and all that it is held for; tell whether it was cut short."""
     end = time.monotonic() + duration_s
-    while (left := end - time.monotonic()) > 0:
-        time.sleep(min(_SLICE_S, left))
+    while (left := end - time.monotonic()) > 0 or is_held():
+        time.sleep(min(_SLICE_S, left) if left > 0 else _SLICE_S)
         if should_abort():
             return True
     return False

@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import os
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -30,8 +31,8 @@ from router.requests.generation import Generation, GenerationRequest, OutputEven
 from router.workers.launch import WorkerLaunch
 from router.workers.residency import ManagedWorker
 from router.workers.supervisor import Supervisor
+from tests.support.waiting import WITHIN_S, until
 
-WITHIN_S = 10.0
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY), "PATH": os.environ.get("PATH", "")}
 _WORKER_MODULES = ("backends.process.worker", "tests.support.rogue_worker")
@@ -83,6 +84,7 @@ class FakeFleet:
         self.num_launches = {"mlx": 0, "llamacpp": 0}
         self.load = AS_CONFIGURED
         self.max_workers_seen = 0
+        self._gates = tempfile.TemporaryDirectory(prefix="gates-")
 
     async def __aenter__(self) -> Self:
         # The loop opens descriptors of its own for the first child process.
@@ -118,6 +120,7 @@ class FakeFleet:
             await asyncio.shield(self._task)
         assert worker_processes() == []
         await self.until(lambda: psutil.Process().num_fds() <= self._num_fds, "descriptors are closed")
+        self._gates.cleanup()
 
     @property
     def has_ended(self) -> bool:
@@ -153,7 +156,24 @@ class FakeFleet:
         self.num_launches[engine] += 1
         if isinstance(options, str):
             return RogueLaunch("fake", ENVIRONMENT, options)
+        if options.gates is None:
+            options = msgspec.structs.replace(options, gates=str(self._gates_of(engine)))
         return WorkerLaunch("fake", ENVIRONMENT, msgspec.json.encode(options).decode())
+
+    # ---- holding workers up -----------------------------------------------------------------------------------------
+
+    def hold(self, gate: str, engine: str = "llamacpp") -> None:
+        """Let the workers of an engine stand still at one of `FakeOptions.gates`, until they are let go."""
+        (self._gates_of(engine) / gate).touch()
+
+    def let_go(self, gate: str, engine: str = "llamacpp") -> None:
+        """Let them go on."""
+        (self._gates_of(engine) / gate).unlink()
+
+    def _gates_of(self, engine: str) -> Path:
+        folder = Path(self._gates.name, engine)
+        folder.mkdir(exist_ok=True)
+        return folder
 
     # ---- requests ---------------------------------------------------------------------------------------------------
 
@@ -228,13 +248,8 @@ class FakeFleet:
         assert self.holder.pid is not None
         return self.holder.pid
 
-    async def until(self, condition: Callable[[], bool], what: str, *, within_s: float = WITHIN_S) -> None:
-        try:
-            async with asyncio.timeout(within_s):
-                while not condition():  # noqa: ASYNC110 - the process table has no events
-                    await asyncio.sleep(0.005)
-        except TimeoutError:
-            raise AssertionError(f"not within {within_s:g} s: {what}") from None
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        await until(condition, what)
 
     async def watch_residency(self) -> None:
         """Sample the process table until cancelled."""

@@ -39,7 +39,8 @@ from router.requests.register import RequestRegister, RunningRequest
 from router.stores.conversations import Conversations
 from router.workers.supervisor import Supervisor
 from tests.registry.catalogue_builder import make_draft, make_facts
-from tests.support.fake_fleet import WITHIN_S, FakeFleet, make_config
+from tests.support.fake_fleet import FakeFleet, make_config
+from tests.support.waiting import WITHIN_S
 
 
 class _Fleet(FakeFleet):
@@ -148,9 +149,9 @@ class FakeFront:
         return await self.client.post("/v1/completions", json=plain | body)
 
 
-def sse_objects(response: httpx.Response) -> list[Any]:
+def sse_objects(stream: httpx.Response | str) -> list[Any]:
     """Return the objects of a stream; `[DONE]` stays text."""
-    blocks = response.text.split("\n\n")
+    blocks = (stream if isinstance(stream, str) else stream.text).split("\n\n")
     assert blocks.pop() == "", "every event ends with an empty line"
     data = [block for block in blocks if not block.startswith(":")]
     assert all(block.startswith("data: ") and "\n" not in block for block in data)

@@ -1,4 +1,4 @@
-"""A small Litestar app behind the real server, and raw-socket clients for it."""
+"""A small Litestar app behind the real server, raw-socket clients for it, and the clock of its connections."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 import msgspec
 from litestar import Litestar, Request, get, post
@@ -21,22 +22,18 @@ from router.http.dialect import OPENAI, Dialects
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.litestar_errors import exception_handlers
+from router.http.protocol import DeadlineProtocol
 from router.http.server import Addresses, HttpServer, guarded, run
 from router.http.streaming import EventStream, until_disconnect
 from router.protocols.anthropic.api import ANTHROPIC_ERRORS
 from router.protocols.ollama.api import OLLAMA_ERRORS
-
-WITHIN_S = 5.0
+from tests.support.waiting import WITHIN_S, until
 
 LIMITS = HttpLimits(
     max_body_bytes=1 << 20,
     max_header_bytes=8 << 10,
     max_headers=50,
     max_url_bytes=2 << 10,
-    header_timeout_s=0.3,
-    body_timeout_s=0.3,
-    idle_timeout_s=0.3,
-    write_stall_s=0.3,
     max_connections=200,
 )
 
@@ -170,10 +167,57 @@ class Peer:
             await self.writer.wait_closed()
 
 
-class Gateway:
-    """A running server with its app."""
+class Timer:
+    """What a connection has asked for; `args` are those of its call."""
 
-    def __init__(self, *, limits: HttpLimits = LIMITS, unix_socket: Path | None = None, drain_s: float = 5.0) -> None:
+    def __init__(self, due: float, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.due = due
+        self.callback = callback
+        self.args = args
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class Clock:
+    """The time of the server's connections: it stands still until a test moves it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timers: list[Timer] = []
+        self._now = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def call_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> Timer:
+        self._timers.append(Timer(self._now + delay_s, callback, args))
+        return self._timers[-1]
+
+    def move(self, seconds: float) -> None:
+        end = self._now + seconds
+        while due := [timer for timer in self._timers if timer.due <= end and not timer.is_cancelled]:
+            first = min(due, key=lambda timer: timer.due)
+            self._timers.remove(first)
+            self._now = first.due
+            first.callback(*first.args)
+        self._now = end
+
+
+class Gateway:
+    """A running server with its app; what its limits say in seconds counts by `clock`, unless that is None."""
+
+    def __init__(
+        self,
+        *,
+        limits: HttpLimits = LIMITS,
+        unix_socket: Path | None = None,
+        drain_s: float = 3600.0,
+        has_clock: bool = True,
+    ) -> None:
+        self.clock = Clock(asyncio.get_running_loop())
+        self._has_clock = has_clock
         self.events = Events()
         self.logger = logging.getLogger("tests.access")
         app = guarded(
@@ -197,7 +241,8 @@ class Gateway:
         self._ended: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self.addresses = await self.server.start()
+        with patch("router.http.server.DeadlineProtocol", self._protocol if self._has_clock else DeadlineProtocol):
+            self.addresses = await self.server.start()
         self._ended = asyncio.create_task(self.server.wait_stopped())
         return self
 
@@ -213,9 +258,27 @@ class Gateway:
         async with asyncio.timeout(WITHIN_S):
             await asyncio.shield(self._ended)
 
+    def _protocol(self, *arguments: Any, **options: Any) -> DeadlineProtocol:
+        connection = DeadlineProtocol(*arguments, **options)
+        connection.loop = self.clock  # type: ignore[assignment]  # what it is asked for, it is or has
+        return connection
+
     @property
     def num_connections(self) -> int:
         return len(self.server._state.connections)
+
+    async def connection_of(self, peer: Peer) -> DeadlineProtocol:
+        """The server's end, once it is there."""
+        name = peer.writer.get_extra_info("sockname")
+
+        def found() -> list[Any]:
+            return [
+                each for each in self.server._state.connections if each.transport.get_extra_info("peername") == name
+            ]
+
+        await until(found, "the server has the connection")
+        connection: DeadlineProtocol = found()[0]
+        return connection
 
     async def connect(self, data: bytes = b"", *, receive_buffer_bytes: int | None = None) -> Peer:
         sock = socket.socket()
@@ -237,9 +300,8 @@ class Gateway:
         return await self.connect(request("GET", path, *headers, host=host))
 
     async def is_healthy(self) -> bool:
-        async with asyncio.timeout(1.0):
-            peer = await self.get("/health")
-            return (await peer.reply()).body == b'{"status":"ok"}'
+        peer = await self.get("/health")
+        return (await peer.reply()).body == b'{"status":"ok"}'
 
 
 def served(**options: Any) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:

@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import msgspec
@@ -20,7 +19,8 @@ import pytest
 from router.errors import AddressInUseError, BindError, SocketInUseError
 from router.http.limits import HttpLimits
 from router.http.sockets import bind_tcp, bind_unix
-from tests.router.http.gateway import LIMITS, WITHIN_S, Gateway, request, served
+from tests.router.http.gateway import LIMITS, Gateway, request, served
+from tests.support.waiting import WITHIN_S, wait_until
 
 REPO = Path(__file__).parents[3]
 
@@ -81,7 +81,7 @@ async def test_a_local_page_may_read_the_answers(gateway: Gateway) -> None:
     assert headers["access-control-allow-origin"] == "http://localhost:3000"
 
 
-@served(drain_s=5.0)
+@served()
 async def test_a_drain_lets_running_requests_end_and_takes_no_new_ones(gateway: Gateway) -> None:
     idle = await gateway.get("/health")
     await idle.reply()
@@ -246,9 +246,7 @@ def test_a_signal_drains_and_the_exit_status_is_0(tmp_path: Path, number: signal
             received += peer.recv(4096)
         process.send_signal(number)
         # The listening socket closes, the stream goes on; the second signal ends it.
-        until = time.monotonic() + WITHIN_S
-        while path.exists() and time.monotonic() < until:
-            pass
+        wait_until(lambda: not path.exists(), "it listens no more")
         assert process.poll() is None
         process.send_signal(number)
         while chunk := peer.recv(4096):

@@ -1,6 +1,5 @@
 """The register over a real fleet: readers that come, go and do not read; answers too long to be given again."""
 
-import asyncio
 import itertools
 from typing import Any
 
@@ -79,37 +78,71 @@ async def test_an_answer_that_has_become_too_long_is_not_found_again(fleet: Fake
     assert list(front.register) == []
     holder = fleet.holder
     assert holder is not None
-    await fleet.until(lambda: holder.use.num_running == 0, "its place is free", within_s=1.0)
+    await fleet.until(lambda: holder.use.num_running == 0, "its place is free")
 
 
-@with_fleet(make_config(parallel=1), llamacpp=FakeOptions(decode_s=0.005))
+@with_fleet(make_config(parallel=1))
 async def test_cancelling_frees_the_place_while_the_client_does_not_read(fleet: FakeFleet) -> None:
     front = Front(fleet)
+    fleet.hold("decode")
     running = front.start(max_tokens=None)
     reading = running.follow()
     await anext(reading)
     running.cancel()
     assert list(front.register) == []
-    async with asyncio.timeout(1.0):
-        await fleet.answer(max_tokens=1)
+    await fleet.answer(max_tokens=1)
     with pytest.raises(RequestCancelledError):
         await whole_answer(reading)
 
 
+class Clock:
+    """The time of one request, which stands still until it is moved; then it is looked whether something is due."""
+
+    def __init__(self, running: RunningRequest) -> None:
+        self._running = running
+        self._now = running._clock()
+        running._clock = running.generation._clock = lambda: self._now
+
+    def move(self, seconds: float) -> None:
+        self._now += seconds
+        self._running._on_timer()
+
+
 @with_fleet(llamacpp=FakeOptions(decode_s=0.005))
 async def test_silence_does_not_count_while_something_waits_for_a_client_that_does_not_read(fleet: FakeFleet) -> None:
-    front = Front(fleet, inter_token_timeout_s=0.2)
+    front = Front(fleet, inter_token_timeout_s=3600)
     running = front.start(max_tokens=None)
+    clock = Clock(running)
     reading = running.follow()
     await anext(reading)
-    loop = asyncio.get_running_loop()
-    until = loop.time() + 0.7
-    await fleet.until(lambda: loop.time() > until, "the client has not read for long")
+    await fleet.until(lambda: running.generation.has_unread, "something waits for it")
+    clock.move(7200)
     assert list(front.register) == [running]
     for _ in range(20):
         await anext(reading)
     await reading.aclose()
     running.cancel()
+
+
+@with_fleet(llamacpp=FakeOptions(decode_s=0.005))
+async def test_an_answer_that_goes_on_is_not_stalled_however_long_it_takes(fleet: FakeFleet) -> None:
+    running = Front(fleet, inter_token_timeout_s=3600).start()
+    clock = Clock(running)
+    async for _ in running.follow():
+        clock.move(3000)
+
+
+@with_fleet()
+async def test_an_answer_that_stands_still_is_stalled(fleet: FakeFleet) -> None:
+    fleet.hold("decode")
+    running = Front(fleet, inter_token_timeout_s=3600).start()
+    clock = Clock(running)
+    reading = running.follow()
+    await anext(reading)
+    clock.move(3000)
+    clock.move(600)
+    with pytest.raises(DeadlineExceededError, match="no token came for 3600 s"):
+        await anext(reading)
 
 
 @with_fleet(llamacpp=FakeOptions(decode_s=0.005))

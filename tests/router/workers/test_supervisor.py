@@ -7,7 +7,8 @@ import asyncio
 import os
 import random
 import signal
-from typing import Any
+import time
+from typing import Any, Literal
 
 import pytest
 
@@ -27,14 +28,10 @@ from router.requests.generation import GenerationEvent, OutputEvent
 from router.workers import faults, streams
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 
-SLOW = FakeOptions(decode_s=0.01)
-DEAD_AT_0 = FakeOptions(crash_at_token=0)
-
-
 # ---- loads and residency --------------------------------------------------------------------------------------------
 
 
-@with_fleet(llamacpp=FakeOptions(load_s=0.2))
+@with_fleet()
 async def test_concurrent_requests_share_one_load(fleet: FakeFleet) -> None:
     texts = await asyncio.gather(*(fleet.answer() for _ in range(20)))
     assert len(set(texts)) == 1
@@ -46,12 +43,14 @@ async def test_concurrent_requests_share_one_load(fleet: FakeFleet) -> None:
 @with_fleet(llamacpp=FakeOptions(load_s=0.3))
 async def test_a_request_that_waited_for_the_load_says_so(fleet: FakeFleet) -> None:
     first, second = fleet.generation(), fleet.generation()
+    began_at = time.monotonic()
     async for _ in first.events():
         pass
+    duration_ms = (time.monotonic() - began_at) * 1000
     async for _ in second.events():
         pass
     assert first.load_ms >= 300
-    assert first.queue_ms < 100
+    assert first.queue_ms + first.load_ms <= duration_ms
     assert second.load_ms == 0
 
 
@@ -74,7 +73,7 @@ async def test_never_two_residents_while_clients_flip_at_random(fleet: FakeFleet
         assert swap.is_memory_back is not None
 
 
-@with_fleet(make_config(swap_drain_timeout_s=0.2, swap_max_wait_s=0.0), llamacpp=SLOW)
+@with_fleet(make_config(swap_drain_timeout_s=0.2, swap_max_wait_s=0.0))
 async def test_a_drain_over_its_limit_cuts_what_runs(fleet: FakeFleet) -> None:
     started = asyncio.Event()
     cut = asyncio.create_task(fleet.outcome("m@llamacpp", max_tokens=None, on_text=lambda _: started.set()))
@@ -85,15 +84,17 @@ async def test_a_drain_over_its_limit_cuts_what_runs(fleet: FakeFleet) -> None:
     assert isinstance(error, EngineCrashedError)
 
 
-@with_fleet(make_config(swap_max_wait_s=0.0), llamacpp=SLOW)
+@with_fleet(make_config(swap_max_wait_s=0.0))
 async def test_a_drain_is_taken_back_when_nobody_waits_for_the_swap_any_more(fleet: FakeFleet) -> None:
     started = asyncio.Event()
+    fleet.hold("decode")
     running = asyncio.create_task(fleet.answer(max_tokens=100, on_text=lambda _: started.set()))
     await started.wait()
     leaver = asyncio.create_task(fleet.answer("m@mlx"))
     await fleet.until(lambda: fleet.state == "draining", "it drains")
     leaver.cancel()
     await fleet.until(lambda: fleet.state == "ready", "the drain is taken back")
+    fleet.let_go("decode")
     assert len(await fleet.answer()) == 8
     assert len(await running) == 100
     assert fleet.num_launches == {"mlx": 0, "llamacpp": 1}
@@ -108,11 +109,12 @@ async def test_a_request_larger_than_the_batch_is_served(fleet: FakeFleet) -> No
 
 @with_fleet()
 async def test_a_settings_change_resolves_those_again_who_left_the_engine_open(fleet: FakeFleet) -> None:
-    fleet.scripts["llamacpp"] = [FakeOptions(load_s=0.5)]
+    fleet.hold("load")
     open_one = asyncio.create_task(fleet.answer("m"))
     fixed_one = asyncio.create_task(fleet.answer("m@llamacpp"))
     await fleet.until(lambda: fleet.state == "loading", "it loads")
     fleet.set_engine(EngineSetting.MLX)
+    fleet.let_go("load")
     await asyncio.gather(open_one, fixed_one)
     assert [swap.engine for swap in fleet.supervisor.swaps if swap.event == "load"] == ["llamacpp", "mlx"]
 
@@ -130,41 +132,50 @@ async def test_a_refresh_does_not_bring_an_old_config_back(fleet: FakeFleet) -> 
 
 
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
-@with_fleet(make_config(parallel=1), llamacpp=FakeOptions(decode_s=0.005, prefill_s_per_token=0.005))
-async def test_a_cancelled_request_frees_its_place_within_a_second(fleet: FakeFleet, phase: str) -> None:
-    await fleet.answer(prompts=["x"], max_tokens=1)
+@with_fleet(make_config(parallel=1))
+async def test_a_cancelled_request_frees_its_place_in_the_middle_of_a_step(
+    fleet: FakeFleet, phase: Literal["prefill", "decode"]
+) -> None:
+    await fleet.answer(max_tokens=1)
+    holder = fleet.holder
+    assert holder is not None
     started = asyncio.Event()
-    prompt = "x" * 2000 if phase == "prefill" else "x"
-    doomed = asyncio.create_task(fleet.answer(prompts=[prompt], max_tokens=None, on_text=lambda _: started.set()))
+    fleet.hold(phase)
+    doomed = asyncio.create_task(fleet.answer(max_tokens=None, on_text=lambda _: started.set()))
     if phase == "decode":
         await started.wait()
-    else:
-        await fleet.until(lambda: fleet.holder is not None and fleet.holder.use.num_running == 1, "it runs")
+    await fleet.until(lambda: holder.use.num_running == 1, "it runs")
     doomed.cancel()
-    async with asyncio.timeout(1.0):
-        assert await fleet.answer(prompts=["x"], max_tokens=1)
+    await fleet.until(lambda: holder.use.num_running == 0, "its place is free")
+    fleet.let_go(phase)
+    assert await fleet.answer(max_tokens=1)
     assert not started.is_set() or phase == "decode"
 
 
-@with_fleet(llamacpp=FakeOptions(load_s=0.5))
+@with_fleet()
 async def test_a_load_whose_client_has_gone_is_finished_and_kept(fleet: FakeFleet) -> None:
+    fleet.hold("load")
     doomed = asyncio.create_task(fleet.answer())
     await fleet.until(lambda: fleet.state == "loading", "it loads")
     doomed.cancel()
+    await asyncio.wait([doomed])
+    fleet.let_go("load")
     await fleet.until(lambda: fleet.state == "ready", "the load is kept")
     assert await fleet.answer()
     assert fleet.num_launches["llamacpp"] == 1
 
 
-@with_fleet(make_config(swap_max_wait_s=60.0), llamacpp=SLOW)
+@with_fleet(make_config(swap_max_wait_s=3600.0))
 async def test_a_queued_request_whose_client_goes_away_causes_no_swap(fleet: FakeFleet) -> None:
     started = asyncio.Event()
+    fleet.hold("decode")
     running = asyncio.create_task(fleet.answer(max_tokens=60, on_text=lambda _: started.set()))
     await started.wait()
     queued = asyncio.create_task(fleet.answer("m@mlx"))
     await fleet.until(lambda: len(fleet.supervisor.waiting) == 1, "it waits")
     queued.cancel()
-    await fleet.until(lambda: not fleet.supervisor.waiting, "it has left the queue", within_s=1.0)
+    await fleet.until(lambda: not fleet.supervisor.waiting, "it has left the queue")
+    fleet.let_go("decode")
     await running
     assert fleet.num_launches["mlx"] == 0
 
@@ -186,8 +197,7 @@ async def test_a_lease_that_comes_as_its_client_goes_is_given_back(
     await asyncio.wait([asker])
     assert asker.cancelled()
     monkeypatch.undo()
-    async with asyncio.timeout(2.0):
-        assert await fleet.answer()
+    assert await fleet.answer()
 
 
 @with_fleet()
@@ -202,7 +212,7 @@ async def test_a_stop_whose_caller_has_gone_does_no_harm(fleet: FakeFleet) -> No
 # ---- queue ----------------------------------------------------------------------------------------------------------
 
 
-@with_fleet(make_config(max_queue=5), llamacpp=FakeOptions(load_s=0.5))
+@with_fleet(make_config(max_queue=5))
 async def test_a_burst_over_the_queue_limit_is_refused_with_a_time_to_retry(fleet: FakeFleet) -> None:
     outcomes = await asyncio.gather(*(fleet.outcome() for _ in range(20)))
     errors = [error for _, error in outcomes if error is not None]
@@ -220,23 +230,25 @@ async def test_a_short_queue_does_not_refuse_what_the_batch_has_room_for(fleet: 
     assert [error for _, error in outcomes if error is not None] == []
 
 
-@with_fleet(llamacpp=SLOW)
+@with_fleet()
 async def test_a_wait_in_the_queue_has_a_limit(fleet: FakeFleet) -> None:
     started = asyncio.Event()
+    fleet.hold("decode")
     running = asyncio.create_task(fleet.answer(max_tokens=100, on_text=lambda _: started.set()))
     await started.wait()
-    fleet.set_config(make_config(queue_timeout_s=0.3, swap_max_wait_s=60))
+    fleet.set_config(make_config(queue_timeout_s=0.1, swap_max_wait_s=3600))
     _, error = await fleet.outcome("m@mlx")
     assert isinstance(error, UnavailableError)
-    assert "0.3 s" in str(error)
+    assert "0.1 s" in str(error)
     assert error.retry_after_s is not None
+    fleet.let_go("decode")
     await running
 
 
 # ---- commands -------------------------------------------------------------------------------------------------------
 
 
-@with_fleet(llamacpp=SLOW)
+@with_fleet()
 async def test_stop_unloads_an_idle_model_and_tells_what_it_freed(fleet: FakeFleet) -> None:
     assert not (await fleet.supervisor.stop_model("m")).stopped
     await fleet.answer()
@@ -248,18 +260,22 @@ async def test_stop_unloads_an_idle_model_and_tells_what_it_freed(fleet: FakeFle
     assert worker_processes() == []
 
 
-@with_fleet(llamacpp=SLOW)
+@with_fleet()
 async def test_stop_lets_running_answers_finish(fleet: FakeFleet) -> None:
     started = asyncio.Event()
+    fleet.hold("decode")
     running = asyncio.create_task(fleet.answer(max_tokens=60, on_text=lambda _: started.set()))
     await started.wait()
-    report = await fleet.supervisor.stop_model("m")
-    assert report.stopped
+    stopping = asyncio.create_task(fleet.supervisor.stop_model("m"))
+    await fleet.until(lambda: fleet.state == "draining", "it drains")
+    fleet.let_go("decode")
+    assert (await stopping).stopped
     assert len(await running) == 60
 
 
-@with_fleet(llamacpp=FakeOptions(load_s=5))
+@with_fleet()
 async def test_stop_ends_a_load_and_tells_those_who_waited(fleet: FakeFleet) -> None:
+    fleet.hold("load")
     waiting = asyncio.create_task(fleet.outcome())
     await fleet.until(lambda: fleet.state == "loading", "it loads")
     report = await fleet.supervisor.stop_model("m")
@@ -270,14 +286,15 @@ async def test_stop_ends_a_load_and_tells_those_who_waited(fleet: FakeFleet) -> 
 @with_fleet()
 async def test_stop_ends_a_process_that_has_not_even_started(fleet: FakeFleet) -> None:
     waiting = asyncio.create_task(fleet.outcome())
-    await fleet.until(lambda: fleet.holder is not None, "it is wanted")
+    while fleet.holder is None:  # noqa: ASYNC110 - looked for in each turn of the loop: it soon goes on
+        await asyncio.sleep(0)
     assert fleet.state == "starting"
     assert (await fleet.supervisor.stop_model("m")).stopped
     assert isinstance((await waiting)[1], UnavailableError)
     assert await fleet.answer()
 
 
-@with_fleet(llamacpp=SLOW)
+@with_fleet()
 async def test_close_ends_running_and_waiting_requests_with_one_error_each(fleet: FakeFleet) -> None:
     started = asyncio.Event()
     running = asyncio.create_task(fleet.outcome(max_tokens=None, on_text=lambda _: started.set()))
@@ -294,8 +311,9 @@ async def test_close_ends_running_and_waiting_requests_with_one_error_each(fleet
         await fleet.supervisor.stop_model("m")
 
 
-@with_fleet(llamacpp=FakeOptions(load_s=30))
+@with_fleet()
 async def test_close_in_the_middle_of_a_load_does_not_wait_for_it(fleet: FakeFleet) -> None:
+    fleet.hold("load")
     waiting = asyncio.create_task(fleet.outcome())
     await fleet.until(lambda: fleet.state == "loading", "it loads")
     await fleet.close()
@@ -309,19 +327,27 @@ def texts_of(events: list[GenerationEvent]) -> list[str]:
     return [event.output.text for event in events if isinstance(event, OutputEvent)]
 
 
-@with_fleet(make_config(stall_timeout_s=0.4))
+@with_fleet()
 async def test_a_slow_reader_pauses_its_sequence_and_loses_nothing(
     fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = await fleet.answer(max_tokens=3000)
     monkeypatch.setattr(streams, "MAX_BUFFERED_CHARS", 500)
-    monkeypatch.setattr(faults, "CHECK_INTERVAL_S", 0.05)
+    monkeypatch.setattr(faults, "CHECK_INTERVAL_S", 0.01)
     events = fleet.generation(max_tokens=3000).events()
     texts = texts_of(await anext(events))
     client = fleet.holder.client if fleet.holder is not None else None
     assert client is not None
     await fleet.until(lambda: not client.is_owing, "it is paused")
-    await asyncio.sleep(0.8)  # longer than a stall may last, and than it takes to see one
+    looks: list[float] = []
+
+    def an_hour_later() -> float:
+        looks.append(time.monotonic())
+        return looks[-1] + 3600
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fleet.supervisor, "_clock", an_hour_later)
+        await fleet.until(lambda: len(looks) > 10, "it was looked for workers that stall")
     assert len(client.progress) == 1
     async for batch in events:
         texts += texts_of(batch)
@@ -370,9 +396,8 @@ async def test_two_hundred_random_operations_end_every_request_in_one_way(fleet:
             case "stop":
                 stops.append(asyncio.create_task(fleet.supervisor.stop_model(rng.choice(["m", "other"]))))
         await asyncio.sleep(rng.choice([0, 0, 0.01, 0.03]))
-    async with asyncio.timeout(20):
-        await asyncio.wait(requests)
-        await asyncio.gather(*stops)
+    await asyncio.wait(requests)
+    await asyncio.gather(*stops)
     for request in requests:
         if not request.cancelled():
             text, error = request.result()

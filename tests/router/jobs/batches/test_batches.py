@@ -14,8 +14,9 @@ from backends.wire.request import Priority
 from router.config import BatchesConfig, Config
 from router.jobs.batches.base import LineEnd
 from router.jobs.batches.runner import Batches
-from tests.support.fake_fleet import WITHIN_S, make_config
+from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
+from tests.support.waiting import WITHIN_S
 
 CHAT = "/v1/chat/completions"
 POLL_S = 0.02

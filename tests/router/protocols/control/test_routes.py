@@ -32,20 +32,20 @@ async def stop(front: FakeFront, model: str) -> tuple[int, dict[str, Any]]:
     return response.status_code, response.json()
 
 
-@with_front(llamacpp=FakeOptions(load_s=1.0))
-async def test_health_answers_at_once_while_a_model_loads_and_names_what_is_resident(front: FakeFront) -> None:
+@with_front()
+async def test_health_answers_while_a_model_loads_and_names_what_is_resident(front: FakeFront) -> None:
+    front.fleet.hold("load")
     assert (await front.client.get("/health")).json() == {"status": "ok", "resident": []}
     request = asyncio.create_task(front.chat())
     await front.fleet.until(lambda: front.fleet.state == "loading", "it loads")
-    started_at = time.monotonic()
     assert (await front.client.get("/health")).json() == {"status": "ok", "resident": []}
-    assert time.monotonic() - started_at < 0.5
+    front.fleet.let_go("load")
     await request
     health = (await front.client.get("/health")).json()
     assert health == {"status": "ok", "resident": [{"model": "m", "engine": "llamacpp"}]}
 
 
-@with_front(llamacpp=FakeOptions(load_s=0.3, decode_s=0.01))
+@with_front()
 async def test_the_status_follows_a_worker_through_its_life(front: FakeFront) -> None:
     idle = await status(front)
     assert idle["workers"] == []
@@ -59,6 +59,8 @@ async def test_the_status_follows_a_worker_through_its_life(front: FakeFront) ->
         "oldest_wait_s": None,
         "by_target": [],
     }
+    front.fleet.hold("load")
+    front.fleet.hold("decode")
     request = asyncio.create_task(front.chat(max_tokens=100))
     await front.fleet.until(lambda: front.fleet.state == "loading", "it loads")
     loading = await status(front)
@@ -66,13 +68,15 @@ async def test_the_status_follows_a_worker_through_its_life(front: FakeFront) ->
     assert loading["queue"]["num_waiting"] == 1
     assert loading["queue"]["by_target"] == [{"model": "m", "engine": "llamacpp", "num_waiting": 1}]
     assert loading["queue"]["oldest_wait_s"] >= 0
-    await front.fleet.until(lambda: front.fleet.state == "ready", "it serves")
+    front.fleet.let_go("load")
+    await front.fleet.until(lambda: any(each.use.num_running for each in front.fleet.ready), "it serves")
     busy = (await status(front))["workers"][0]
     assert set(busy) == WORKER_KEYS
     assert (busy["state"], busy["model"], busy["engine"], busy["num_running"]) == ("busy", "m", "llamacpp", 1)
     assert busy["pid"] == front.fleet.pid
     assert busy["rss_bytes"] > 1 << 20
     assert busy["devices"] == ["fake"]
+    front.fleet.let_go("decode")
     await request
     await front.fleet.until(lambda: front.fleet.holder is not None and not front.fleet.holder.use.num_running, "idle")
     assert (await status(front))["workers"][0]["state"] == "ready"
@@ -155,10 +159,11 @@ async def test_capabilities_are_those_of_the_models_engines(front: FakeFront) ->
 
 @with_front(config=make_config(keep_alive_s=500.0))
 async def test_the_status_says_when_an_idle_model_is_unloaded(front: FakeFront) -> None:
+    asked_at = time.time()
     await front.chat()
     await front.fleet.until(lambda: front.fleet.supervisor.expires_at is not None, "it is idle")
     (idle,) = (await status(front))["workers"]
-    assert time.time() + 490 < idle["expires_at"] <= time.time() + 500
+    assert asked_at + 499 < idle["expires_at"] < time.time() + 501
 
 
 @with_front()

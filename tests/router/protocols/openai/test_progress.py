@@ -148,12 +148,13 @@ async def ask(front: FakeFront, headers: dict[str, str], **body: Any) -> Any:
     return await front.client.post("/v1/chat/completions", json=plain | body, headers=headers)
 
 
-@with_front(llamacpp=FakeOptions(prefill_s_per_token=0.0001))
+@with_front()
 async def test_named_events_come_when_asked_for_by_header(front: FakeFront) -> None:
     response = await ask(front, ASKED)
     blocks = response.text.split("\n\n")
     named = [data_of(block.encode() + b"\n\n") for block in blocks if block.startswith("event: ")]
-    assert [event["status"] for event in named] == ["processing", "done"]
+    *processing, done = [event["status"] for event in named]
+    assert (set(processing), done) == ({"processing"}, "done")
     assert named[-1]["n_past"] == named[-1]["n_prompt_tokens"] > 3000
     assert [block.startswith("event: ") for block in blocks[:2]] == [True, True], "before the first chunk"
     assert blocks[-2:] == ["data: [DONE]", ""]
@@ -192,11 +193,3 @@ async def test_timings_per_token_are_in_every_chunk_with_text(front: FakeFront) 
     assert {chunk["timings"]["prompt_n"] for chunk in chunks if "timings" in chunk} == {
         chunks[-1]["timings"]["prompt_n"]
     }
-
-
-@with_front(keepalive_s=0.1, llamacpp=FakeOptions(prefill_s_per_token=0.0002))
-async def test_comments_keep_a_stream_alive_while_its_prompt_is_evaluated(front: FakeFront) -> None:
-    await front.chat(max_tokens=1)
-    response = await ask(front, {})
-    assert response.text.count(": keep-alive\n\n") >= 2
-    assert sse_objects(response)[-1] == "[DONE]"

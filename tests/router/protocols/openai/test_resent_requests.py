@@ -13,8 +13,7 @@ from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, sse_objects, with_front
 
 CHAT = "/v1/chat/completions"
-SLOW = FakeOptions(decode_s=0.01)
-PATIENT = make_config(reattach_s=30)
+PATIENT = make_config(reattach_s=60)
 """A window that no slow machine can miss."""
 
 
@@ -54,6 +53,14 @@ async def abandon_stream(front: FakeFront, content: bytes, num_chunks: int) -> t
     return request_id, seen
 
 
+async def taken_over(front: FakeFront, running: RunningRequest, content: bytes, gate: str) -> httpx.Response:
+    """Send it again, and let the worker go on when that has become its reader."""
+    again = asyncio.create_task(send(front, content))
+    await front.fleet.until(lambda: running.has_reader, "it is read again")
+    front.fleet.let_go(gate)
+    return await again
+
+
 def num_sequences_seen(front: FakeFront) -> int:
     """Return how many sequences the worker was given so far."""
     assert front.fleet.holder is not None
@@ -61,10 +68,12 @@ def num_sequences_seen(front: FakeFront) -> int:
     return front.fleet.holder.client._next_id - 1
 
 
-@with_front(config=PATIENT, llamacpp=SLOW)
+@with_front(config=PATIENT)
 async def test_a_stream_sent_again_comes_from_its_start_and_is_generated_once(front: FakeFront) -> None:
     content = body_of(stream=True)
+    front.fleet.hold("token-12")
     request_id, seen = await abandon_stream(front, content, 10)
+    front.fleet.let_go("token-12")
     again = await send(front, content)
     assert again.headers["x-request-id"] == request_id
     assert [line for line in again.text.split("\n") if line][:10] == seen
@@ -77,11 +86,13 @@ async def test_a_stream_sent_again_comes_from_its_start_and_is_generated_once(fr
 
 
 @pytest.mark.parametrize("phase", ["queued", "loading", "running", "over"])
-@with_front(config=make_config(reattach_s=30, parallel=1), llamacpp=FakeOptions(load_s=0.3, decode_s=0.005))
+@with_front(config=make_config(reattach_s=60, parallel=1))
 async def test_a_whole_answer_is_taken_over_in_every_phase(front: FakeFront, *, phase: str) -> None:
     content = body_of()
     if phase != "loading":
         await front.chat(max_tokens=1)
+    gate = "load" if phase == "loading" else "decode"
+    front.fleet.hold(gate)
     blocker = asyncio.create_task(front.chat(max_tokens=60)) if phase == "queued" else None
     if blocker is not None:
         await front.fleet.until(lambda: any(r.generation.has_output for r in front.running), "it runs")
@@ -90,8 +101,11 @@ async def test_a_whole_answer_is_taken_over_in_every_phase(front: FakeFront, *, 
         holder = front.fleet.holder
         assert holder is not None
         assert holder.client is not None
+        front.fleet.let_go(gate)
         await front.fleet.until(lambda: not holder.client.progress, "it is over")  # type: ignore[union-attr]
-    again = await send(front, content)
+        again = await send(front, content)
+    else:
+        again = await taken_over(front, running, content, gate)
     assert again.status_code == 200
     assert again.json()["id"] == again.headers["x-request-id"] == running.facts.request_id
     assert again.json()["usage"]["completion_tokens"] == 100
@@ -100,9 +114,11 @@ async def test_a_whole_answer_is_taken_over_in_every_phase(front: FakeFront, *, 
     assert num_sequences_seen(front) == (1 if phase == "loading" else 3 if phase == "queued" else 2)
 
 
-@with_front(config=PATIENT, llamacpp=SLOW)
+@with_front(config=PATIENT)
 async def test_another_body_key_or_header_never_gets_it(front: FakeFront) -> None:
+    front.fleet.hold("decode")
     running = await abandon(front, body_of(), Authorization="Bearer a")
+    front.fleet.let_go("decode")
     for content, headers in (
         (body_of(), {}),
         (body_of(), {"Authorization": "Bearer b"}),
@@ -114,17 +130,23 @@ async def test_another_body_key_or_header_never_gets_it(front: FakeFront) -> Non
     assert (await send(front, body_of(), Authorization="Bearer a")).json()["id"] == running.facts.request_id
 
 
-@with_front(config=PATIENT, llamacpp=SLOW)
+@with_front(config=PATIENT)
 async def test_two_clients_that_are_both_there_get_an_answer_each(front: FakeFront) -> None:
-    first, second = await asyncio.gather(send(front, body_of()), send(front, body_of()))
+    front.fleet.hold("decode")
+    both = [asyncio.create_task(send(front, body_of())) for _ in range(2)]
+    await front.fleet.until(lambda: len(front.running) == 2, "both are there")
+    front.fleet.let_go("decode")
+    first, second = await asyncio.gather(*both)
     assert first.json()["id"] != second.json()["id"]
 
 
-@with_front(config=PATIENT, llamacpp=SLOW)
+@with_front(config=PATIENT)
 async def test_an_answer_can_be_taken_over_more_than_once(front: FakeFront) -> None:
     content = body_of(stream=True)
+    front.fleet.hold("token-12")
     first_id, seen = await abandon_stream(front, content, 5)
     second_id, more = await abandon_stream(front, content, 10)
+    front.fleet.let_go("token-12")
     assert first_id == second_id
     assert more[:5] == seen
     assert (await send(front, content)).headers["x-request-id"] == first_id
@@ -132,24 +154,27 @@ async def test_an_answer_can_be_taken_over_more_than_once(front: FakeFront) -> N
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@with_front(config=make_config(reattach_s=0.1, parallel=1), llamacpp=SLOW)
+@with_front(config=make_config(reattach_s=0.1, parallel=1))
 async def test_after_the_window_it_is_cancelled_and_the_same_request_starts_anew(
     front: FakeFront, *, stream: bool
 ) -> None:
     content = body_of(stream=stream, max_tokens=None)
+    front.fleet.hold("decode")
     running = await abandon(front, content)
     await front.fleet.until(lambda: not list(front.services.serving.requests), "it has ended")
     holder = front.fleet.holder
     assert holder is not None
     await front.fleet.until(lambda: holder.use.num_running == 0, "its place is free")
     assert holder.client is None or not holder.client.progress
+    front.fleet.let_go("decode")
     again = await send(front, body_of(stream=stream, max_tokens=3))
     assert again.headers["x-request-id"] != running.facts.request_id
 
 
-@with_front(config=make_config(reattach_s=0), llamacpp=SLOW)
+@with_front(config=make_config(reattach_s=0))
 async def test_without_a_window_it_is_cancelled_at_once(front: FakeFront) -> None:
-    await abandon(front, body_of(max_tokens=None))
+    front.fleet.hold("decode")
+    await abandon(front, body_of())
     assert list(front.services.serving.requests) == []
 
 
@@ -159,11 +184,13 @@ async def test_an_answer_that_was_read_to_its_end_is_not_given_again(front: Fake
     assert first.json()["id"] != second.json()["id"]
 
 
-@with_front(config=PATIENT, llamacpp=FakeOptions(prefill_s_per_token=0.0005))
+@with_front(config=PATIENT)
 async def test_a_stream_with_named_events_is_taken_over_with_them(front: FakeFront) -> None:
     content = body_of(stream=True, messages=[{"role": "user", "content": "x" * 2000}], max_tokens=3)
     asked: Any = {"X-Mlxr-Prefill-Progress": "true"}
+    front.fleet.hold("prefill")
     running = await abandon(front, content, **asked)
+    front.fleet.let_go("prefill")
     again = await send(front, content, **asked)
     assert again.headers["x-request-id"] == running.facts.request_id
     assert again.text.count('"status":"done"') == 1

@@ -159,37 +159,60 @@ async def test_an_error_after_the_start_ends_the_stream_without_done(front: Fake
     assert (await front.chat()).status_code == 200
 
 
-@with_front(keepalive_s=0.1, llamacpp=FakeOptions(load_s=0.6))
+@with_front(keepalive_s=0.1)
 async def test_comments_keep_a_stream_alive_while_its_model_loads(front: FakeFront) -> None:
-    response = await front.chat(stream=True)
-    assert response.text.startswith(": keep-alive\n\n")
-    assert sse_objects(response)[-1] == "[DONE]"
+    *_, done = await objects_after_keep_alives(front, 1, gate="load")
+    assert done == "[DONE]"
 
 
-@with_front(keepalive_s=0.1, llamacpp=FakeOptions(load_s=0.4, load_error="bad"))
+@with_front(keepalive_s=0.1, llamacpp=FakeOptions(load_error="bad"))
 async def test_an_error_after_a_keep_alive_is_a_chunk(front: FakeFront) -> None:
-    response = await front.chat(stream=True)
-    assert response.status_code == 200
-    [error] = sse_objects(response)
+    [error] = await objects_after_keep_alives(front, 1, gate="load")
     assert error["error"]["code"] == "model_load_failed"
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@with_front(config=make_config(parallel=1), llamacpp=FakeOptions(decode_s=0.005))
-async def test_a_client_that_goes_away_frees_its_place_within_a_second(front: FakeFront, *, stream: bool) -> None:
+@with_front(keepalive_s=0.1)
+async def test_comments_keep_a_stream_alive_while_its_prompt_is_evaluated(front: FakeFront) -> None:
     await front.chat(max_tokens=1)
+    *_, done = await objects_after_keep_alives(front, 2, gate="prefill")
+    assert done == "[DONE]"
+
+
+async def objects_after_keep_alives(front: FakeFront, number: int, *, gate: str) -> list[Any]:
+    """Stand still until so many have come; return the objects of the whole stream."""
+    front.fleet.hold(gate)
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True, "max_tokens": 3}
+    text = ""
+    async with front.client.stream("POST", CHAT, json=body) as response:
+        assert response.status_code == 200
+        async for part in response.aiter_text():
+            is_held = text.count(": keep-alive\n\n") < number
+            text += part
+            if is_held and text.count(": keep-alive\n\n") >= number:
+                front.fleet.let_go(gate)
+    return sse_objects(text)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@with_front(config=make_config(parallel=1))
+async def test_a_client_that_goes_away_frees_its_place(front: FakeFront, *, stream: bool) -> None:
+    await front.chat(max_tokens=1)
+    front.fleet.hold("decode")
     doomed = asyncio.create_task(front.chat(max_tokens=None, stream=stream))
     holder = front.fleet.holder
     assert holder is not None
     await front.fleet.until(lambda: holder.use.num_running == 1, "it runs")
     doomed.cancel()
-    async with asyncio.timeout(1.0):
-        assert (await front.chat(max_tokens=1)).status_code == 200
+    assert (await front.chat(max_tokens=1)).status_code == 200
 
 
-@with_front(config=make_config(max_queue=2), llamacpp=FakeOptions(load_s=0.5))
+@with_front(config=make_config(max_queue=2))
 async def test_a_full_queue_is_a_429_with_a_time_to_retry(front: FakeFront) -> None:
-    responses = await asyncio.gather(*(front.chat() for _ in range(6)))
+    front.fleet.hold("load")
+    asked = [asyncio.create_task(front.chat()) for _ in range(6)]
+    await front.fleet.until(lambda: sum(each.done() for each in asked) == 4, "four are refused")
+    front.fleet.let_go("load")
+    responses = await asyncio.gather(*asked)
     assert sorted(response.status_code for response in responses) == [200] * 2 + [429] * 4
     for response in responses:
         if response.status_code == 429:
