@@ -13,11 +13,12 @@ from typing import ClassVar, NamedTuple
 
 import msgspec
 
-from backends.embedding import Encoder, EncoderSpec, Floats
+from backends.embedding import Encoder, Floats
 from backends.errors import BackendError, LoadError
 from backends.logits import Likelihoods, LogitsEditor
 from backends.sequence import Sequence
 from backends.wire.messages import LoadedModel, LoadSpec
+from backends.wire.request import Pooling
 
 
 class EngineInfo(msgspec.Struct, frozen=True):
@@ -385,8 +386,12 @@ class LoadedEngine(abc.ABC):
         """Forget a sequence, live or retired, and free its slot and cells at once; unknown ids are ignored."""
 
     @abc.abstractmethod
-    def create_encoder(self, spec: EncoderSpec) -> Encoder:
+    def create_encoder(self, pooling: Pooling, max_tokens: int) -> Encoder:
         """Return what embeds inputs with the loaded model, beside its sequences; to be closed.
+
+        Args:
+            pooling: How it pools; never RANK.
+            max_tokens: Tokens of the longest input that it will get, >= 1.
 
         Raises:
             UnsupportedByModelError: The model has no hidden states to offer.

@@ -7,25 +7,12 @@ import abc
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from backends.errors import EngineError
 from backends.wire.request import Pooling
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
-
-
-class EncoderSpec(msgspec.Struct, frozen=True):
-    """What an encoder is made for.
-
-    Attributes:
-        pooling: How it pools; never RANK.
-        max_tokens: Tokens of the longest input that it will get, >= 1.
-    """
-
-    pooling: Pooling
-    max_tokens: int
 
 
 class Pooler:
@@ -72,23 +59,27 @@ class Pooler:
 
 
 class Encoder(abc.ABC):
-    """Turns inputs into vectors, one after the other, in bounded pieces of work. Belongs to the engine's thread."""
+    """Turns inputs into vectors, one after the other, in bounded pieces of work. Belongs to the engine's thread.
 
-    def __init__(self, spec: EncoderSpec) -> None:
-        self._spec = spec
+    Args:
+        pooling: How it pools; never RANK.
+    """
+
+    def __init__(self, pooling: Pooling) -> None:
+        self._pooling = pooling
         self._token_ids: list[int] = []
         self._num_done = 0
-        self._pooler = Pooler(spec.pooling)
+        self._pooler = Pooler(pooling)
 
     def start(self, token_ids: list[int]) -> None:
         """Begin with an input; whatever was begun before is forgotten.
 
         Args:
-            token_ids: 1 to `EncoderSpec.max_tokens` valid ids.
+            token_ids: Valid ids, at least one and no more than it was made for.
         """
         self._token_ids = token_ids
         self._num_done = 0
-        self._pooler = Pooler(self._spec.pooling)
+        self._pooler = Pooler(self._pooling)
 
     @abc.abstractmethod
     def step(self, max_tokens: int, should_abort: Callable[[], bool]) -> bytes | None:

@@ -16,12 +16,13 @@ import msgspec
 import numpy as np
 
 from backends.base import Engine, EngineInfo, InfillTokens, LoadedEngine, StepPlan, StepResult, Tokenizer
-from backends.embedding import Encoder, EncoderSpec, normalised
+from backends.embedding import Encoder, normalised
 from backends.errors import BackendError, EngineError, LoadError
 from backends.fake.caches import FakeCaches
 from backends.logits import Logits, LogitsEditor
 from backends.sequence import Sequence
 from backends.wire.messages import LoadedModel, LoadSpec
+from backends.wire.request import Pooling
 
 _NUM_BYTES = 256
 _IM_START = 256
@@ -104,8 +105,8 @@ class FakeTokenizer(Tokenizer):
 class FakeEncoder(Encoder):
     """Takes the set time per token."""
 
-    def __init__(self, spec: EncoderSpec, options: FakeOptions) -> None:
-        super().__init__(spec)
+    def __init__(self, pooling: Pooling, options: FakeOptions) -> None:
+        super().__init__(pooling)
         self._options = options
 
     def step(self, max_tokens: int, should_abort: Callable[[], bool]) -> bytes | None:
@@ -123,7 +124,7 @@ class FakeEncoder(Encoder):
         """Nothing is held."""
 
     def _vector(self) -> bytes:
-        generator = random.Random(f"{self._spec.pooling} {self._token_ids}")  # noqa: S311 - not cryptography
+        generator = random.Random(f"{self._pooling} {self._token_ids}")  # noqa: S311 - not cryptography
         return normalised(np.array([generator.gauss(0.0, 1.0) for _ in range(VECTOR_WIDTH)], np.float32))
 
 
@@ -237,9 +238,10 @@ class LoadedFake(LoadedEngine):
         self._caches.remove(sequence_id)
         self._live.pop(sequence_id, None)
 
-    def create_encoder(self, spec: EncoderSpec) -> Encoder:
+    def create_encoder(self, pooling: Pooling, max_tokens: int) -> Encoder:
         """Embed at the set time per prompt token."""
-        return FakeEncoder(spec, self._options)
+        del max_tokens
+        return FakeEncoder(pooling, self._options)
 
     def close(self) -> None:
         """Drop the ballast."""

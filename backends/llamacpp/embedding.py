@@ -10,7 +10,7 @@ from collections.abc import Callable
 import llama_cpp
 import numpy as np
 
-from backends.embedding import Encoder, EncoderSpec, Floats, normalised
+from backends.embedding import Encoder, Floats, normalised
 from backends.errors import EngineError
 from backends.llamacpp.adapters import LoraAdapter
 from backends.wire.request import Pooling
@@ -75,7 +75,8 @@ class LlamaCppEncoder(Encoder):
     def __init__(
         self,
         model: object,
-        spec: EncoderSpec,
+        pooling: Pooling,
+        max_tokens: int,
         *,
         is_whole: bool,
         is_exact: bool,
@@ -83,16 +84,16 @@ class LlamaCppEncoder(Encoder):
         num_threads: int,
         adapter: LoraAdapter | None = None,
     ) -> None:
-        super().__init__(spec)
+        super().__init__(pooling)
         self._is_whole = is_whole
-        self._step_tokens = spec.max_tokens if is_whole else min(step_tokens, spec.max_tokens)
+        self._step_tokens = max_tokens if is_whole else min(step_tokens, max_tokens)
         self._width = llama_cpp.llama_model_n_embd_out(model)
         params = llama_cpp.llama_context_default_params()
-        params.n_ctx = spec.max_tokens
+        params.n_ctx = max_tokens
         params.n_batch = params.n_ubatch = self._step_tokens
         params.n_seq_max = 1
         params.embeddings = True
-        params.pooling_type = _LIBRARY_POOLING[spec.pooling] if is_whole else llama_cpp.LLAMA_POOLING_TYPE_NONE
+        params.pooling_type = _LIBRARY_POOLING[pooling] if is_whole else llama_cpp.LLAMA_POOLING_TYPE_NONE
         params.offload_kqv = False
         params.op_offload = False
         params.no_perf = True
@@ -102,7 +103,7 @@ class LlamaCppEncoder(Encoder):
             params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context: object = llama_cpp.llama_init_from_model(model, params)
         if not self._context:
-            raise EngineError(f"llama.cpp could not make a context of {spec.max_tokens} tokens for embeddings")
+            raise EngineError(f"llama.cpp could not make a context of {max_tokens} tokens for embeddings")
         if adapter is not None:
             adapter.apply_to(self._context)
         self._batch: llama_cpp.llama_batch | None = llama_cpp.llama_batch_init(self._step_tokens, 0, 1)

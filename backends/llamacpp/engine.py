@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import llama_cpp
 
 from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, StepPlan, StepResult
-from backends.embedding import Encoder, EncoderSpec
+from backends.embedding import Encoder
 from backends.errors import BackendError, EngineError, LoadError
 from backends.llamacpp.adapters import LoraAdapter, load_adapter
 from backends.llamacpp.caches import (
@@ -32,6 +32,7 @@ from backends.llamacpp.tokenizer import LlamaCppTokenizer
 from backends.logits import LogitsEditor
 from backends.sequence import Sequence
 from backends.wire.messages import LoadedModel, LoadSpec
+from backends.wire.request import Pooling
 
 DEFAULT_STEP_TOKENS = 512
 _ABORTABLE_TOKENS = 32
@@ -191,11 +192,12 @@ class LoadedLlamaCpp(LoadedEngine):
         self._caches.remove(sequence_id)
         self._forget(sequence_id)
 
-    def create_encoder(self, spec: EncoderSpec) -> Encoder:
+    def create_encoder(self, pooling: Pooling, max_tokens: int) -> Encoder:
         """Make a context for one request's embeddings."""
         return LlamaCppEncoder(
             self._model,
-            spec,
+            pooling,
+            max_tokens,
             is_whole=self._sees_whole_texts,
             is_exact=_has_float32_weights(self._model),
             step_tokens=self.limits.step_tokens,

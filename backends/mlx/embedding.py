@@ -8,10 +8,11 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm.models.cache import make_prompt_cache
 
-from backends.embedding import Encoder, EncoderSpec, Floats
+from backends.embedding import Encoder, Floats
 from backends.errors import EngineError, UnsupportedByModelError
 from backends.mlx.library import mlx_errors
 from backends.mlx.prefill_size import PrefillSize
+from backends.wire.request import Pooling
 
 
 def closing_ids(wrapper: Any) -> tuple[int, ...]:
@@ -35,10 +36,10 @@ class MLXEncoder(Encoder):
         UnsupportedByModelError: The model's code has no part that returns hidden states.
     """
 
-    def __init__(self, model: Any, spec: EncoderSpec, *, step_tokens: int) -> None:
+    def __init__(self, model: Any, pooling: Pooling, step_tokens: int) -> None:
         self._model = model
         self._decoder = _decoder_of(model)
-        super().__init__(spec)
+        super().__init__(pooling)
         self._piece = PrefillSize(step_tokens)
         self._cache: list[Any] = []
 

@@ -21,7 +21,7 @@ from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
 
 from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, StepPlan, StepResult
-from backends.embedding import Encoder, EncoderSpec
+from backends.embedding import Encoder
 from backends.errors import EngineError, LoadError
 from backends.logits import LogitsEditor
 from backends.mlx.caches import KeptCache, check_kv_type, fingerprint_of
@@ -32,6 +32,7 @@ from backends.mlx.sampler import EditedDraws, Sampler, SeededSampler, create_sam
 from backends.mlx.tokenizer import MLXTokenizer
 from backends.sequence import Sequence
 from backends.wire.messages import LoadedModel, LoadSpec
+from backends.wire.request import Pooling
 
 METAL_STEP_TOKENS = 512
 CPU_STEP_TOKENS = 64
@@ -151,10 +152,7 @@ class LoadedMLX(LoadedEngine):
         target = self._live.get(target_id)
         if target is None or target.uid is not None or target.kept is not None:
             return False
-        try:
-            cache = self._cache_of(source_id)
-        except EngineError:  # the source is untouched, and the target can be computed from its beginning
-            return False
+        cache = self._cache_of(source_id)
         if cache is None or not cache.cut(num_tokens):
             return False
         target.kept = cache
@@ -215,9 +213,9 @@ class LoadedMLX(LoadedEngine):
         self._drop_cache(sequence_id)
         self._live.pop(sequence_id, None)
 
-    def create_encoder(self, spec: EncoderSpec) -> Encoder:
+    def create_encoder(self, pooling: Pooling, max_tokens: int) -> Encoder:
         """Make a cache for one request's embeddings."""
-        return MLXEncoder(self._model, spec, step_tokens=self.limits.step_tokens)
+        return MLXEncoder(self._model, pooling, min(max_tokens, self.limits.step_tokens))
 
     def close(self) -> None:
         """Drop the generator and the model."""
@@ -245,25 +243,25 @@ class LoadedMLX(LoadedEngine):
         self._by_uid[uid] = live
 
     def _cache_of(self, sequence_id: int) -> KeptCache | None:
-        """Return a copy of a sequence's cache, wherever it is; None where it has none."""
+        """Return a copy of a sequence's cache, wherever it is; None where it has none, or there is no memory for it."""
         retired = self._retired.get(sequence_id)
         if retired is not None:
             return retired.kept.copied()
         live = self._live.get(sequence_id)
         if live is None or live.uid is None:
             return None if live is None or live.kept is None else live.kept.copied()
-        with mlx_errors(EngineError, "copy a cache"):
-            # Not yet begun, it is what the sequence was submitted with, and the generator's.
-            cache = KeptCache.of(self._generator.extract_cache([live.uid])[live.uid]).copied()
+        try:
+            with mlx_errors(EngineError, "copy a cache"):
+                # Not yet begun, it is what the sequence was submitted with, and the generator's.
+                cache = KeptCache.of(self._generator.extract_cache([live.uid])[live.uid]).copied()
+        except EngineError:  # nothing is lost: whoever wants it can be computed from its beginning
+            return None
         return cache if cache.num_tokens else None
 
     def _retirable(self, sequence_id: int) -> _Retired | None:
         """Return what could be kept of a live sequence."""
         live = self._live.get(sequence_id)
-        try:
-            cache = self._cache_of(sequence_id)
-        except EngineError:
-            return None
+        cache = self._cache_of(sequence_id)
         if live is None or cache is None or not 0 < cache.num_tokens <= len(live.sequence.token_ids):
             return None
         return _Retired(cache, live.sequence.token_ids[: cache.num_tokens])
@@ -271,10 +269,7 @@ class LoadedMLX(LoadedEngine):
     def _hold(self, live: _Live) -> int:
         """Take a sequence out of the generator, keeping its cache; return how many of its tokens that holds."""
         sequence = live.sequence
-        try:
-            cache = self._cache_of(sequence.sequence_id)
-        except EngineError:  # it can be computed again
-            cache = None
+        cache = self._cache_of(sequence.sequence_id)
         self._drop_cache(sequence.sequence_id)
         # The cache may cover the newest token already; it has to be computed again to draw the next one.
         if cache is None or not cache.cut(min(cache.num_tokens, len(sequence.token_ids) - 1)):

@@ -77,8 +77,7 @@ class Source:
     def __init__(self) -> None:
         self._text = ""
         self._pos = 0
-        self._record: list[str] | None = None
-        self._outer_record: list[str] | None = None
+        self._records: list[list[str]] = []
         self._is_over = False
 
     def feed(self, text: str) -> None:
@@ -93,32 +92,20 @@ class Source:
     # ---- the record: what was consumed since the last look at it ----------------------------------------------------
 
     def start_record(self) -> None:
-        """Begin to keep what is consumed."""
-        self._record = []
+        """Begin to keep what is consumed; inside a record, which goes on to get everything, a second one."""
+        self._records.append([])
 
     def stop_record(self) -> str:
-        """Keep nothing any more; return what the record has."""
-        taken = self.take_record()
-        self._record = None
-        return taken
+        """End the record that was begun last; return what it has."""
+        return "".join(self._records.pop())
 
     def take_record(self) -> str:
-        """Return what was consumed since the record was started or last taken."""
-        if not self._record:
+        """Return what was consumed since the record that was begun last was started or last taken."""
+        if not self._records or not self._records[-1]:
             return ""
-        taken = "".join(self._record)
-        self._record.clear()
+        taken = "".join(self._records[-1])
+        self._records[-1].clear()
         return taken
-
-    def nest_record(self) -> None:
-        """Begin a record inside the record, which goes on to get everything."""
-        assert self._record is not None
-        assert self._outer_record is None
-        self._outer_record, self._record = self._record, []
-
-    def unnest_record(self) -> None:
-        """Go back to the outer record."""
-        self._record, self._outer_record = self._outer_record, None
 
     def take_rest(self) -> str:
         """Consume all that is there."""
@@ -127,10 +114,8 @@ class Source:
     def _take(self, end: int) -> str:
         taken = self._text[self._pos : end]
         self._pos = end
-        if self._record is not None:
-            self._record.append(taken)
-        if self._outer_record is not None:
-            self._outer_record.append(taken)
+        for record in self._records:
+            record.append(taken)
         return taken
 
     # ---- readers ----------------------------------------------------------------------------------------------------

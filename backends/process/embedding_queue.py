@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from backends.base import LoadedEngine
-from backends.embedding import Encoder, EncoderSpec
+from backends.embedding import Encoder
 from backends.errors import BackendError, ContextLengthError, PromptError, UnsupportedByModelError
 from backends.prompting.intake import Intake
 from backends.wire.messages import (
@@ -136,7 +136,7 @@ class EmbeddingQueue:
         token_ids = job.inputs[job.num_done]
         if job.encoder is None:
             longest = max(len(token_ids) for token_ids in job.inputs)
-            job.encoder = self._engine.create_encoder(EncoderSpec(self._pooling_of(job), longest))
+            job.encoder = self._engine.create_encoder(self._pooling_of(job), longest)
         if not job.is_started:
             job.encoder.start(token_ids)
             job.is_started = True

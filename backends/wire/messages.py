@@ -156,13 +156,13 @@ class SequenceEnd(msgspec.Struct, frozen=True, array_like=True):
 # ---- gateway -> worker ----------------------------------------------------------------------------------------------
 
 
-class Load(_Message, frozen=True, array_like=True, tag=True):
+class Load(_Message, frozen=True):
     """Load this artifact; answered by `LoadProgress`*, then `Loaded` or `LoadFailed`."""
 
     spec: LoadSpec
 
 
-class Generate(_Message, frozen=True, array_like=True, tag=True):
+class Generate(_Message, frozen=True):
     """Start one sequence."""
 
     sequence_id: int
@@ -170,32 +170,32 @@ class Generate(_Message, frozen=True, array_like=True, tag=True):
     spec: SequenceSpec
 
 
-class Cancel(_Message, frozen=True, array_like=True, tag=True):
+class Cancel(_Message, frozen=True):
     """Give the sequence up at once, whatever it is doing; answered by `Aborted` unless it had already ended."""
 
     sequence_id: int
 
 
-class Pause(_Message, frozen=True, array_like=True, tag=True):
+class Pause(_Message, frozen=True):
     """Take the sequence out of the batch at the next token border; it keeps its place."""
 
     sequence_id: int
 
 
-class Resume(_Message, frozen=True, array_like=True, tag=True):
+class Resume(_Message, frozen=True):
     """Go on with a paused sequence."""
 
     sequence_id: int
 
 
-class Ask(_Message, frozen=True, array_like=True, tag=True):
+class Ask(_Message, frozen=True):
     """A question about the loaded model; answered between two steps."""
 
     sequence_id: int
     question: Question
 
 
-class Embed(_Message, frozen=True, array_like=True, tag=True):
+class Embed(_Message, frozen=True):
     """Turn texts into vectors, in pieces between the steps of running sequences; `Cancel` ends it.
 
     Attributes:
@@ -210,7 +210,7 @@ class Embed(_Message, frozen=True, array_like=True, tag=True):
     truncates: bool = False
 
 
-class Shutdown(_Message, frozen=True, array_like=True, tag=True):
+class Shutdown(_Message, frozen=True):
     """End the process; whatever still runs is aborted."""
 
 
@@ -220,7 +220,7 @@ Command = Load | Generate | Ask | Embed | Cancel | Pause | Resume | Shutdown
 # ---- worker -> gateway ----------------------------------------------------------------------------------------------
 
 
-class Hello(_Message, frozen=True, array_like=True, tag=True):
+class Hello(_Message, frozen=True):
     """First message of every worker: its libraries are imported and it waits for `Load`.
 
     Attributes:
@@ -234,33 +234,33 @@ class Hello(_Message, frozen=True, array_like=True, tag=True):
     import_ms: float
 
 
-class LoadProgress(_Message, frozen=True, array_like=True, tag=True):
+class LoadProgress(_Message, frozen=True):
     """Share of the load that is done, 0..1."""
 
     fraction: float
 
 
-class Loaded(_Message, frozen=True, array_like=True, tag=True):
+class Loaded(_Message, frozen=True):
     """The model is resident; sequences may come."""
 
     model: LoadedModel
 
 
-class LoadFailed(_Message, frozen=True, array_like=True, tag=True):
+class LoadFailed(_Message, frozen=True):
     """The model cannot be loaded; the worker ends itself after this message."""
 
     code: str
     message: str
 
 
-class Accepted(_Message, frozen=True, array_like=True, tag=True):
+class Accepted(_Message, frozen=True):
     """The prompt was rendered and tokenized."""
 
     sequence_id: int
     num_prompt_tokens: int
 
 
-class PrefillProgress(_Message, frozen=True, array_like=True, tag=True):
+class PrefillProgress(_Message, frozen=True):
     """Tokens of the prompt that are evaluated so far (cached ones included)."""
 
     sequence_id: int
@@ -269,7 +269,7 @@ class PrefillProgress(_Message, frozen=True, array_like=True, tag=True):
     num_cached: int
 
 
-class Delta(_Message, frozen=True, array_like=True, tag=True):
+class Delta(_Message, frozen=True):
     """New output of one sequence, and how many tokens brought it."""
 
     sequence_id: int
@@ -277,7 +277,7 @@ class Delta(_Message, frozen=True, array_like=True, tag=True):
     num_tokens: int
 
 
-class Finished(_Message, frozen=True, array_like=True, tag=True):
+class Finished(_Message, frozen=True):
     """Terminal: the sequence ended by itself, with its last output, perhaps an empty one."""
 
     sequence_id: int
@@ -285,14 +285,14 @@ class Finished(_Message, frozen=True, array_like=True, tag=True):
     end: SequenceEnd
 
 
-class Answered(_Message, frozen=True, array_like=True, tag=True):
+class Answered(_Message, frozen=True):
     """Terminal: the answer to an `Ask`."""
 
     sequence_id: int
     answer: Answer
 
 
-class Embedded(_Message, frozen=True, array_like=True, tag=True):
+class Embedded(_Message, frozen=True):
     """One input of an `Embed` is done.
 
     Attributes:
@@ -307,7 +307,7 @@ class Embedded(_Message, frozen=True, array_like=True, tag=True):
     num_tokens: int
 
 
-class Failed(_Message, frozen=True, array_like=True, tag=True):
+class Failed(_Message, frozen=True):
     """Terminal: the sequence could not be done.
 
     Attributes:
@@ -330,14 +330,14 @@ class Failed(_Message, frozen=True, array_like=True, tag=True):
         return cls(sequence_id, exc.code, str(exc), exc.param if isinstance(exc, PromptError) else None, details)
 
 
-class Aborted(_Message, frozen=True, array_like=True, tag=True):
+class Aborted(_Message, frozen=True):
     """Terminal: the sequence was cancelled."""
 
     sequence_id: int
     usage: Usage
 
 
-class Heartbeat(_Message, frozen=True, array_like=True, tag=True):
+class Heartbeat(_Message, frozen=True):
     """Sign of life of a busy worker, at least every HEARTBEAT_INTERVAL_S while it computes."""
 
     num_running: int

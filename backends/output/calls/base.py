@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from backends.output.literals import JSON, Transcoder
 from backends.output.sink import Sink
-from backends.output.source import EndOfTextError, MalformedError, Reading, Source
+from backends.output.source import EndOfTextError, MalformedError, Reading, Source, Tags
 
 MAX_NAME_CHARS = 128
 """A longer function name is no call; the interface allows 64."""
@@ -46,6 +46,12 @@ class CallReader(abc.ABC, Generic[SyntaxT]):
         self._sink.check_name(name)
         return name
 
+    def _accept_closer(self, closer: str) -> Reading[None]:
+        """Consume the tag that closes calls if it comes next; "" = the format has none."""
+        if closer:
+            yield from self._source.spaces()
+            yield from self._source.accept(Tags(closer))
+
 
 def read_json_call(source: Source, sink: Sink, name: str, model_id: str | None = None) -> Reading[None]:
     """Read a JSON object as the arguments of a call to `name`, which begins where its brace is seen."""
@@ -59,13 +65,13 @@ def read_json_call(source: Source, sink: Sink, name: str, model_id: str | None =
 
 
 def read_json_text(source: Source) -> Reading[str]:
-    """Read any JSON value and return its text; the record keeps it."""
+    """Read any JSON value and return its text; the record in which it is called keeps it."""
     parts: list[str] = []
-    source.nest_record()
+    source.start_record()
     try:
         yield from Transcoder(source, parts.append, JSON).value()
     finally:
-        source.unnest_record()
+        source.stop_record()
     return "".join(parts)
 
 

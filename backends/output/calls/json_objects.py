@@ -6,7 +6,7 @@ import msgspec
 
 from backends.output.calls.base import CallReader, read_json_call, read_json_text
 from backends.output.sink import Sink
-from backends.output.source import MalformedError, Reading, Source, Tags
+from backends.output.source import MalformedError, Reading, Source
 from backends.output.values import json_type
 
 _NAME_KEYS = frozenset(("name", "tool_name"))
@@ -53,7 +53,6 @@ class JsonCallReader(CallReader[JsonSyntax]):
         super().__init__(source, sink, syntax)
         self.openers = syntax.openers
         self.bare_opener = "{" if syntax.can_be_bare else ""
-        self._closer = Tags(syntax.closer) if syntax.closer else None
 
     def read(self) -> Reading[None]:
         """Read the objects behind an opener."""
@@ -63,9 +62,7 @@ class JsonCallReader(CallReader[JsonSyntax]):
             yield from self._list()
         else:
             yield from self._objects()
-        if self._closer is not None:
-            yield from self._source.spaces()
-            yield from self._source.accept(self._closer)
+        yield from self._accept_closer(self._syntax.closer)
 
     def _list(self) -> Reading[None]:
         while True:

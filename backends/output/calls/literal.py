@@ -47,7 +47,6 @@ class PythonicCallReader(_LiteralCallReader[PythonicSyntax]):
         super().__init__(source, sink, syntax)
         self.openers = (syntax.opener,) if syntax.opener else ()
         self.bare_opener = "" if syntax.opener else "["
-        self._closer = Tags(syntax.closer) if syntax.closer else None
 
     def read(self) -> Reading[None]:
         """Read the list."""
@@ -64,9 +63,7 @@ class PythonicCallReader(_LiteralCallReader[PythonicSyntax]):
             self._source.take_record()
             if char == "]":
                 break
-        if self._closer is not None:
-            yield from self._source.spaces()
-            yield from self._source.accept(self._closer)
+        yield from self._accept_closer(self._syntax.closer)
 
 
 class GemmaSyntax(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +89,6 @@ class GemmaCallReader(_LiteralCallReader[GemmaSyntax]):
     def __init__(self, source: Source, sink: Sink, syntax: GemmaSyntax) -> None:
         super().__init__(source, sink, syntax)
         self.openers = (syntax.opener,)
-        self._closer = Tags(syntax.closer)
         self._dialect = bare_dialect(syntax.mark)
 
     def read(self) -> Reading[None]:
@@ -100,5 +96,4 @@ class GemmaCallReader(_LiteralCallReader[GemmaSyntax]):
         yield from self._source.spaces()
         yield from self._source.expect(_CALL)
         yield from self._call("{", "}", ":", self._dialect)
-        yield from self._source.spaces()
-        yield from self._source.accept(self._closer)
+        yield from self._accept_closer(self._syntax.closer)

@@ -36,8 +36,6 @@ class MistralCallReader(CallReader[MistralSyntax]):
     def __init__(self, source: Source, sink: Sink, syntax: MistralSyntax) -> None:
         super().__init__(source, sink, syntax)
         self.openers = (syntax.opener,)
-        self._marks = Tags(syntax.id_mark, syntax.arguments_mark)
-        self._arguments_mark = Tags(syntax.arguments_mark)
         self._objects = JsonCallReader(source, sink, JsonSyntax(openers=self.openers))
 
     def read(self) -> Reading[None]:
@@ -47,9 +45,10 @@ class MistralCallReader(CallReader[MistralSyntax]):
             return
         name = yield from self._name()
         call_id = None
-        if (yield from self._source.expect(self._marks)) == self._syntax.id_mark:
+        id_mark, arguments_mark = self._syntax.id_mark, self._syntax.arguments_mark
+        if (yield from self._source.expect(Tags(id_mark, arguments_mark))) == id_mark:
             call_id = yield from self._source.word(_ID_RUN, _MAX_ID_CHARS)
-            yield from self._source.expect(self._arguments_mark)
+            yield from self._source.expect(Tags(arguments_mark))
         yield from read_json_call(self._source, self._sink, name, call_id)
 
 
@@ -82,31 +81,27 @@ class SectionCallReader(CallReader[SectionSyntax]):
     def __init__(self, source: Source, sink: Sink, syntax: SectionSyntax) -> None:
         super().__init__(source, sink, syntax)
         self.openers = (syntax.section_open, syntax.call_open)
-        self._arguments_mark = Tags(syntax.arguments_mark)
-        self._call_open = Tags(syntax.call_open)
-        self._call_close = Tags(syntax.call_close)
-        self._next = Tags(syntax.call_open, syntax.section_close)
-        self._prefix = Tags(syntax.name_prefix) if syntax.name_prefix else None
 
     def read(self) -> Reading[None]:
         """Read calls up to the section's end."""
         yield from self._source.spaces()
-        yield from self._source.accept(self._call_open)
+        yield from self._source.accept(Tags(self._syntax.call_open))
+        next_or_end = Tags(self._syntax.call_open, self._syntax.section_close)
         while True:
-            yield from self._call()
+            yield from self._call(self._syntax)
             yield from self._source.spaces()
-            if (yield from self._source.accept(self._next)) != self._syntax.call_open:
+            if (yield from self._source.accept(next_or_end)) != self._syntax.call_open:
                 return
 
-    def _call(self) -> Reading[None]:
+    def _call(self, syntax: SectionSyntax) -> Reading[None]:
         yield from self._source.spaces()
-        if self._prefix is not None:
-            yield from self._source.accept(self._prefix)
+        if syntax.name_prefix:
+            yield from self._source.accept(Tags(syntax.name_prefix))
         name = yield from self._source.word(NAME_RUN, MAX_NAME_CHARS)
-        if self._syntax.has_index and (yield from self._source.accept(_COLON)):
+        if syntax.has_index and (yield from self._source.accept(_COLON)):
             yield from self._source.word(_INDEX_RUN, _MAX_ID_CHARS)
         yield from self._source.spaces()
-        yield from self._source.expect(self._arguments_mark)
+        yield from self._source.expect(Tags(syntax.arguments_mark))
         if (yield from self._source.spaces()) != "{":
             # The word before the mark was the call's type: DeepSeek's V3 writes `function<mark>NAME` and a code block.
             name = yield from self._source.word(NAME_RUN, MAX_NAME_CHARS)
@@ -117,5 +112,5 @@ class SectionCallReader(CallReader[SectionSyntax]):
         yield from self._source.spaces()
         yield from self._source.accept(_BLOCK_CLOSE)
         yield from self._source.spaces()
-        yield from self._source.expect(self._call_close)
+        yield from self._source.expect(Tags(syntax.call_close))
         self._source.take_record()

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from backends.embedding import EncoderSpec
 from backends.errors import LoadError
 from backends.wire.messages import LoadSpec
 from backends.wire.request import Pooling
@@ -135,7 +134,7 @@ def test_a_shared_beginning_is_the_adapters_own(load: Load, forms: dict[str, For
 @ENGINES
 def test_it_changes_embeddings_as_well(load: Load, forms: dict[str, Forms], engine: str) -> None:
     def vector(driver: EngineDriver) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-        encoder = driver.engine.create_encoder(EncoderSpec(pooling=Pooling.MEAN, max_tokens=32))
+        encoder = driver.engine.create_encoder(Pooling.MEAN, max_tokens=32)
         try:
             encoder.start([72, 73, 74])
             found = None

@@ -8,7 +8,6 @@ import llama_cpp
 import numpy as np
 import pytest
 
-from backends.embedding import EncoderSpec
 from backends.process.embedding_queue import EmbeddingQueue
 from backends.prompting.intake import Intake
 from backends.wire.messages import Aborted, Embed, Embedded, Event, Failed, Finished
@@ -23,7 +22,7 @@ EnginesUnderTest = Callable[[str], EngineUnderTest]
 
 
 def vector_of(loaded: EngineUnderTest, token_ids: list[int], pooling: Pooling, piece_tokens: int = 512) -> np.ndarray:
-    encoder = loaded.engine.create_encoder(EncoderSpec(pooling, len(token_ids)))
+    encoder = loaded.engine.create_encoder(pooling, len(token_ids))
     try:
         encoder.start(token_ids)
         for _ in range(len(token_ids)):

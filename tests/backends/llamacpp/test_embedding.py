@@ -6,7 +6,6 @@ from pathlib import Path
 import llama_cpp
 import pytest
 
-from backends.embedding import EncoderSpec
 from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids
 from backends.wire.request import Pooling
 from tests.support import tiny_bert
@@ -37,8 +36,9 @@ def test_a_text_ends_as_its_model_wants_it(bert: object, decoder: object) -> Non
 @pytest.mark.parametrize("is_whole", [True, False])
 def test_an_input_that_was_given_up_leaves_nothing_behind(bert: object, decoder: object, *, is_whole: bool) -> None:
     model = bert if is_whole else decoder
-    spec = EncoderSpec(Pooling.MEAN, len(IDS))
-    encoder = LlamaCppEncoder(model, spec, is_whole=is_whole, is_exact=True, step_tokens=512, num_threads=1)
+    encoder = LlamaCppEncoder(
+        model, Pooling.MEAN, len(IDS), is_whole=is_whole, is_exact=True, step_tokens=512, num_threads=1
+    )
     encoder.start(IDS)
     expected = encoder.step(512, lambda: False)
     assert expected is not None
