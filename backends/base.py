@@ -28,7 +28,6 @@ class EngineInfo(msgspec.Struct, frozen=True):
         features: The build's own words (CPU features, Metal).
     """
 
-    engine: str
     versions: dict[str, str]
     features: str
 

@@ -138,7 +138,7 @@ class FakeEngine(Engine):
 
     def info(self) -> EngineInfo:
         """Return fixed facts."""
-        return EngineInfo(self.name, {"fake": "1"}, "no computation")
+        return EngineInfo({"fake": "1"}, "no computation")
 
     def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedFake":
         if self._options.crash_at_load:

@@ -56,7 +56,7 @@ class LlamaCppEngine(Engine):
     def info(self) -> EngineInfo:
         """Return the build's version and CPU features."""
         features = llama_cpp.llama_print_system_info().decode(errors="replace").strip(" |")
-        return EngineInfo(self.name, {"llama-cpp-python": llama_cpp.__version__}, features)
+        return EngineInfo({"llama-cpp-python": llama_cpp.__version__}, features)
 
     def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedLlamaCpp":
         self._log.reset()

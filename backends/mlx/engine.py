@@ -45,8 +45,7 @@ class MLXEngine(Engine):
 
     def info(self) -> EngineInfo:
         """Return library versions and the device."""
-        versions = {"mlx": version("mlx"), "mlx-lm": version("mlx-lm")}
-        return EngineInfo(self.name, versions, _device_name())
+        return EngineInfo({"mlx": version("mlx"), "mlx-lm": version("mlx-lm")}, _device_name())
 
     def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedMLX":
         check_kv_type(spec.kv_type)

@@ -34,6 +34,7 @@ _PLAIN_SINGLE = re.compile(r"[^'\"\\\x00-\x1f]+")
 _WORDS = {"true": "true", "false": "false", "null": "null"}
 PYTHON_WORDS: Final = {**_WORDS, "True": "true", "False": "false", "None": "null"}
 """Words of JSON and of Python, and what they are in JSON."""
+_QUOTES = frozenset("\"'")
 _JSON_ESCAPES = frozenset('"\\/bfnrt')
 _PYTHON_HEX = {"x": 2, "U": 8}
 _PYTHON_ESCAPES = {"'": "'", "a": "\\u0007", "v": "\\u000b", "0": "\\u0000"}
@@ -44,44 +45,25 @@ def json_escaped(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-class Quote:
-    """One way to write strings.
-
-    Args:
-        has_escapes: Whether a backslash escapes; otherwise all characters stand for themselves.
-    """
-
-    def __init__(self, mark: str, *, has_escapes: bool) -> None:
-        self.mark = mark
-        self.has_escapes = has_escapes
-        self.end = Tags(mark)
-
-
 class Dialect:
     """How values are written.
 
     Args:
+        marks: What strings stand between; a backslash escapes between quotes, and nothing does between other marks.
         words: Words with a meaning, and what they are in JSON.
         is_bare: Whether keys may stand without quotes, and scalars that are nothing else are strings.
         is_json: Whether values are JSON already and go through as they stand.
     """
 
-    def __init__(self, *quotes: Quote, words: Mapping[str, str], is_bare: bool = False, is_json: bool = False) -> None:
-        self.quotes = {quote.mark: quote for quote in quotes}
-        self.marks = Tags(*self.quotes)
+    def __init__(self, *marks: str, words: Mapping[str, str], is_bare: bool = False, is_json: bool = False) -> None:
+        self.marks = Tags(*marks)
         self.words = words
         self.is_bare = is_bare
         self.is_json = is_json
 
 
-_DOUBLE = Quote('"', has_escapes=True)
-JSON: Final = Dialect(_DOUBLE, words=_WORDS, is_json=True)
-PYTHON: Final = Dialect(_DOUBLE, Quote("'", has_escapes=True), words=PYTHON_WORDS)
-
-
-def bare_dialect(mark: str) -> Dialect:
-    """Return the dialect of Gemma's calls, whose strings stand between two `mark`s."""
-    return Dialect(Quote(mark, has_escapes=False), _DOUBLE, words=PYTHON_WORDS, is_bare=True)
+JSON: Final = Dialect('"', words=_WORDS, is_json=True)
+PYTHON: Final = Dialect('"', "'", words=PYTHON_WORDS)
 
 
 class _Frame(msgspec.Struct, frozen=True):
@@ -121,10 +103,8 @@ class Transcoder:
 
     def closing(self) -> str:
         """Return what ends the text that was put out so far as one JSON value (no string is open)."""
-        missing = ""
-        if self._frames and self._frames[-1].pair:
-            missing = {_State.PAIR: ": null", _State.VALUE: ": null"}.get(self._state, "")
-        return missing + "".join(frame.json_end for frame in reversed(self._frames))
+        has_lone_key = self._frames and self._frames[-1].pair and self._state in (_State.PAIR, _State.VALUE)
+        return (": null" if has_lone_key else "") + "".join(frame.json_end for frame in reversed(self._frames))
 
     def value(self) -> Reading[None]:
         """Read one whole value."""
@@ -184,7 +164,7 @@ class Transcoder:
     def _key(self, frame: _Frame) -> Reading[None]:
         mark = yield from self._source.accept(self._dialect.marks)
         if mark is not None:
-            yield from self._string(self._dialect.quotes[mark])
+            yield from self._string(mark)
             return
         if not (frame.has_bare_keys or self._dialect.is_bare):
             raise MalformedError
@@ -200,7 +180,7 @@ class Transcoder:
             return
         mark = yield from self._source.accept(self._dialect.marks)
         if mark is not None:
-            yield from self._string(self._dialect.quotes[mark])
+            yield from self._string(mark)
         else:
             yield from self._scalar()
         self._state = _State.NEXT
@@ -225,12 +205,12 @@ class Transcoder:
 
     # ---- strings ----------------------------------------------------------------------------------------------------
 
-    def _string(self, quote: Quote) -> Reading[None]:
+    def _string(self, mark: str) -> Reading[None]:
         self._accept('"')
-        if quote.has_escapes:
-            yield from self._escaped_body(quote.mark)
+        if mark in _QUOTES:
+            yield from self._escaped_body(mark)
         else:
-            yield from self._source.until(quote.end, lambda text: self._replace(json_escaped(text)))
+            yield from self._source.until(Tags(mark), lambda text: self._replace(json_escaped(text)))
         self._replace('"')
 
     def _replace(self, text: str) -> None:

@@ -25,13 +25,12 @@ from backends.wire.messages import (
     Usage,
 )
 from backends.wire.output import Output
+from backends.wire.questions import MAX_TEXT_BYTES
 from backends.wire.request import Pooling
 
 FIRST_MIXED_TOKENS = 8
 """Tokens that are embedded between two steps of running sequences, before it is known how long that takes."""
 MAX_MIXED_TOKENS = 128
-MAX_INPUT_BYTES = 256 * 1024
-"""Longest text of one input: tokenizing it is one piece of work."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -191,7 +190,7 @@ class EmbeddingQueue:
 
     def _encoded(self, text: str, param: str, job: _Job) -> list[int]:
         """Tokenize a text, or of one that is to be cut no more than its beginning, if that fills the context."""
-        num_bytes = min(self._model.context_length * max(1, self._engine.tokenizer.max_token_bytes), MAX_INPUT_BYTES)
+        num_bytes = min(self._model.context_length * max(1, self._engine.tokenizer.max_token_bytes), MAX_TEXT_BYTES)
         data = text.encode()
         if job.message.truncates and len(data) > num_bytes:
             token_ids = self._encode(data[:num_bytes].decode(errors="ignore"), param)
@@ -203,9 +202,9 @@ class EmbeddingQueue:
         """Tokenize a text with the special tokens that the model wants around it; control tokens in it are text."""
         self._intake.check_size(text, param)
         num_bytes = len(text.encode())
-        if num_bytes > MAX_INPUT_BYTES:
+        if num_bytes > MAX_TEXT_BYTES:
             raise PromptError(
-                f"{param}: {num_bytes} bytes, but one input may have {MAX_INPUT_BYTES}; embed the text in parts",
+                f"{param}: {num_bytes} bytes, but one input may have {MAX_TEXT_BYTES}; embed the text in parts",
                 param=param,
             )
         tokenizer = self._engine.tokenizer

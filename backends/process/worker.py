@@ -58,7 +58,7 @@ def run(channel: Channel, engine: Engine, import_ms: float) -> None:
     """
     try:
         info = engine.info()
-        channel.send([Hello(info.engine, info.versions, info.features, import_ms)])
+        channel.send([Hello(engine.name, info.versions, info.features, import_ms)])
         while True:
             commands = channel.receive(None)
             for index, command in enumerate(commands):

@@ -9,7 +9,8 @@ import msgspec
 from backends.wire.prompts import ChatPrompt, Prompt
 
 MAX_TEXT_BYTES = 256 * 1024
-"""Longest text that is tokenized for its own sake: what takes a second holds up every running answer for a second."""
+"""Longest text that is tokenized for its own sake or to be embedded: what takes a second holds up every running answer
+for a second."""
 
 
 class Tokenize(msgspec.Struct, frozen=True, tag=True):

@@ -3,7 +3,7 @@
 import msgspec
 
 from backends.output.calls.base import CallReader, SyntaxT
-from backends.output.literals import PYTHON, Dialect, Transcoder, bare_dialect
+from backends.output.literals import PYTHON, PYTHON_WORDS, Dialect, Transcoder
 from backends.output.sink import Sink
 from backends.output.source import MalformedError, Reading, Source, Tags
 
@@ -89,7 +89,7 @@ class GemmaCallReader(_LiteralCallReader[GemmaSyntax]):
     def __init__(self, source: Source, sink: Sink, syntax: GemmaSyntax) -> None:
         super().__init__(source, sink, syntax)
         self.openers = (syntax.opener,)
-        self._dialect = bare_dialect(syntax.mark)
+        self._dialect = Dialect(syntax.mark, '"', words=PYTHON_WORDS, is_bare=True)
 
     def read(self) -> Reading[None]:
         """Read one call."""
