@@ -3,6 +3,7 @@
 Not here: what it takes (`memory_need`) and what there is (`memory`).
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import msgspec
@@ -15,34 +16,6 @@ from router.placement.memory import Machine
 from router.placement.memory_need import CELL_PADDING, MemoryNeed, memory_need
 
 
-class Fit(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a load fits into `free_bytes`.
-
-    Attributes:
-        has_room_for_kept: It can keep the caches of ended answers as well.
-    """
-
-    is_fitting: bool
-    has_room_for_kept: bool
-    free_bytes: int
-
-
-def check_fit(need: MemoryNeed, *, available_bytes: int, reclaimable_bytes: int = 0) -> Fit:
-    """Tell whether a load fits, to be asked before anything is unloaded for it.
-
-    Args:
-        available_bytes: What new work could take now without swapping; on a Mac no more than the limits allow.
-        reclaimable_bytes: What comes back when the workers end that are to make room (their anonymous memory: mapped
-            files count as available already).
-    """
-    free_bytes = available_bytes + reclaimable_bytes
-    return Fit(
-        is_fitting=need.required_bytes <= free_bytes,
-        has_room_for_kept=need.total_bytes <= free_bytes,
-        free_bytes=free_bytes,
-    )
-
-
 def largest_context(facts: ModelFacts, spec: LoadSpec, machine: Machine, *, free_bytes: int) -> int | None:
     """Give the longest context that fits, all else unchanged.
 
@@ -53,15 +26,12 @@ def largest_context(facts: ModelFacts, spec: LoadSpec, machine: Machine, *, free
         Tokens, a multiple of 256; None when not even 256 fit.
     """
     bound = min(spec.context_length, facts.context_length or spec.context_length) // CELL_PADDING
-    low, high = 0, bound
-    while low < high:
-        middle = (low + high + 1) // 2
-        trial = msgspec.structs.replace(spec, context_length=middle * CELL_PADDING, kv_cells=None)
-        if memory_need(facts, trial, machine).required_bytes <= free_bytes:
-            low = middle
-        else:
-            high = middle - 1
-    return low * CELL_PADDING or None
+
+    def required_bytes(num_steps: int) -> int:
+        trial = msgspec.structs.replace(spec, context_length=num_steps * CELL_PADDING, kv_cells=None)
+        return memory_need(facts, trial, machine).required_bytes
+
+    return bisect_right(range(1, bound + 1), free_bytes, key=required_bytes) * CELL_PADDING or None
 
 
 def refusal(
@@ -78,25 +48,25 @@ def refusal(
 
     Args:
         available_bytes: What new work could take now (`MemoryBudget.available_for`).
-        reclaimable_bytes: Anonymous memory of the workers that would be ended first.
+        reclaimable_bytes: Anonymous memory of the workers that would be ended first: mapped files count as available.
         unloading: Names of the models that these workers serve.
 
     Returns:
         None when it fits, else the error to answer with (503 insufficient_memory).
     """
     need = memory_need(facts, spec, machine)
-    fit = check_fit(need, available_bytes=available_bytes, reclaimable_bytes=reclaimable_bytes)
-    if fit.is_fitting:
+    free_bytes = available_bytes + reclaimable_bytes
+    if need.required_bytes <= free_bytes:
         return None
-    context = largest_context(facts, spec, machine, free_bytes=fit.free_bytes)
+    context = largest_context(facts, spec, machine, free_bytes=free_bytes)
     return InsufficientMemoryError(
         needed_bytes=need.required_bytes,
-        available_bytes=fit.free_bytes,
-        message=f"model: {_numbers(model, need, fit, unloading)} {_way_out(model, need, context)}",
+        available_bytes=free_bytes,
+        message=f"model: {_numbers(model, need, free_bytes, unloading)} {_way_out(model, need, context)}",
     )
 
 
-def _numbers(model: str, need: MemoryNeed, fit: Fit, unloading: Sequence[str] = ()) -> str:
+def _numbers(model: str, need: MemoryNeed, free_bytes: int, unloading: Sequence[str]) -> str:
     """Say what a model needs and what there is, in one sentence."""
     after = (
         f"would be free after unloading {' and '.join(repr(name) for name in unloading)}" if unloading else "is free"
@@ -104,7 +74,7 @@ def _numbers(model: str, need: MemoryNeed, fit: Fit, unloading: Sequence[str] = 
     return (
         f"'{model}' on {need.engine} needs {_gb(need.required_bytes)} at a context of {need.context_length} tokens "
         f"(weights {_gb(need.weights_bytes)}, KV cache {_gb(need.kv_bytes)}, buffers {_gb(need.buffers_bytes)}); "
-        f"{_gb(fit.free_bytes)} {after}."
+        f"{_gb(free_bytes)} {after}."
     )
 
 

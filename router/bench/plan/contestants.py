@@ -103,9 +103,7 @@ def contestants_of(reference: str, texts: Sequence[str], get_model: Callable[[st
         others = [engine for engine in EngineKind if engine in model.engines and engine not in taken]
         found += [_ours(engine, model, engine, {}) for engine in others]
     if not found:
-        raise BenchError(
-            f"The model '{model.name}' has no form that can be loaded; see `mlxr models show {model.name}`."
-        )
+        raise _no_form(model)
     return _with_unique_labels(found)
 
 
@@ -133,13 +131,15 @@ def _parsed(text: str, name: str, get_model: Callable[[str], Model]) -> Contesta
     own_name, engine = _name_and_engine(first)
     model = get_model(own_name)
     if engine is None and not model.engines:
-        raise BenchError(
-            f"The model '{model.name}' has no form that can be loaded; see `mlxr models show {model.name}`."
-        )
+        raise _no_form(model)
     if engine is None and len(model.engines) > 1:
         both = " or ".join(f"{own_name}@{engine}" for engine in model.engines)
         raise BenchError(f"{first}: the model has two forms; write {both}.")
     return _ours(" ".join(words), model, engine or model.engines[0], settings)
+
+
+def _no_form(model: Model) -> BenchError:
+    return BenchError(f"The model '{model.name}' has no form that can be loaded; see `mlxr models show {model.name}`.")
 
 
 def _name_and_engine(reference: str) -> tuple[str, EngineKind | None]:

@@ -18,7 +18,7 @@ from router.cli.terminal.verbs import option, verb
 from router.models.adapters import facts_with, find_adapters
 from router.models.load_settings import load_settings_of
 from router.models.load_spec import load_spec
-from router.placement.fit import check_fit, largest_context
+from router.placement.fit import largest_context
 from router.placement.memory import Machine, MemoryBudget, read_budget, this_machine
 from router.placement.memory_need import KV_ELEMENT_BYTES, memory_need
 
@@ -100,14 +100,13 @@ def _wanted(spec: LoadSpec, ctx: int | None, parallel: int | None, kv: str | Non
 def _report(artifact: Artifact, spec: LoadSpec, machine: Machine, budget: MemoryBudget) -> dict[str, Any]:
     need = memory_need(artifact.facts, spec, machine)
     available = budget.available_for(artifact.engine)
-    answer = check_fit(need, available_bytes=available)
     report: dict[str, Any] = to_builtins(need)
     return report | {
         "required_bytes": need.required_bytes,
         "total_bytes": need.total_bytes,
         "available_bytes": available,
-        "fits": answer.is_fitting,
-        "fits_with_kept_caches": answer.has_room_for_kept,
+        "fits": need.required_bytes <= available,
+        "fits_with_kept_caches": need.total_bytes <= available,
         "largest_context": largest_context(artifact.facts, spec, machine, free_bytes=available),
         "parallel": spec.max_sequences,
     }

@@ -32,6 +32,9 @@ SWEEP_S: Final = 600.0
 """How often files and batches are looked for that are too old."""
 
 
+_CANCELLED: Final = "The batch was cancelled before this line was answered."
+
+
 class Batches:
     """Those of a gateway. `run` is their task.
 
@@ -110,7 +113,7 @@ class Batches:
         )
         run.batch = cancelling
         await self.store.call(lambda store: store.put_batch(cancelling))
-        run.stop("batch_cancelled", "The batch was cancelled before this line was answered.", cuts_running=True)
+        run.stop("batch_cancelled", _CANCELLED, cuts_running=True)
         return cancelling
 
     def _drive(self, batch: Batch) -> None:
@@ -156,7 +159,7 @@ class Batches:
         tally = await self.store.call(lambda store: store.tally(run.batch.batch_id))
         run.begin(lines, tally.usage.num_tokens)
         if run.batch.status is BatchStatus.CANCELLING:
-            run.stop("batch_cancelled", "The batch was cancelled before this line was answered.", cuts_running=True)
+            run.stop("batch_cancelled", _CANCELLED, cuts_running=True)
         await self._end(run, run.lost_before())
         running: dict[asyncio.Task[LineEnd], Line] = {}
         try:

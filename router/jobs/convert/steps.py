@@ -32,7 +32,6 @@ from router.errors import ConversionError
 from router.jobs.convert.process import read_parity, run_converter
 from router.jobs.convert.report import REPORT_NAME, ConversionOptions, ConversionReport, Dtype, Parity, read_report
 from router.jobs.convert.scratch import scratch_folder, sweep
-from router.placement.fit import check_fit
 from router.placement.memory import read_budget, this_machine
 from router.placement.memory_need import memory_need
 
@@ -264,4 +263,4 @@ def _can_load(facts: ModelFacts) -> bool:
     spec = LoadSpec(model_path="", context_length=_PARITY_CONTEXT_LENGTH, max_sequences=1, cache_slots=0)
     need = memory_need(facts, spec, machine)
     budget = read_budget(machine)
-    return check_fit(need, available_bytes=budget.available_for(need.engine)).is_fitting
+    return need.required_bytes <= budget.available_for(need.engine)

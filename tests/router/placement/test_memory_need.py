@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from backends.wire.messages import LoadSpec
 from registry.facts import ArtifactFormat, KVGeometry, MemoryFacts, ModelFacts, ModelKind, Quantization, TokenizerFacts
-from router.placement.fit import check_fit, largest_context
+from router.placement.fit import largest_context, refusal
 from router.placement.memory import Machine
 from router.placement.memory_need import memory_need
 
@@ -127,15 +127,14 @@ def test_kept_caches_are_no_reason_to_refuse() -> None:
     need = memory_need(facts(), LoadSpec(model_path=""), PC)
     assert need.kept_bytes > 0
     assert memory_need(facts(), LoadSpec(model_path="", cache_slots=0), PC).kept_bytes == 0
-    fit = check_fit(need, available_bytes=need.required_bytes)
-    assert fit.is_fitting
-    assert not fit.has_room_for_kept
+    assert refusal("m", facts(), LoadSpec(model_path=""), PC, available_bytes=need.required_bytes) is None
 
 
 def test_what_would_be_unloaded_counts_as_free() -> None:
     need = memory_need(facts(), LoadSpec(model_path=""), PC)
-    assert not check_fit(need, available_bytes=need.required_bytes - 1).is_fitting
-    assert check_fit(need, available_bytes=need.required_bytes - 1, reclaimable_bytes=1).is_fitting
+    nearly = need.required_bytes - 1
+    assert refusal("m", facts(), LoadSpec(model_path=""), PC, available_bytes=nearly) is not None
+    assert refusal("m", facts(), LoadSpec(model_path=""), PC, available_bytes=nearly, reclaimable_bytes=1) is None
 
 
 @given(free_bytes=st.integers(0, 40 * GIB), kv_type=st.sampled_from(["f16", "q8_0", "q4_0"]))
