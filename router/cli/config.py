@@ -70,29 +70,22 @@ def schema() -> None:
     sys.stdout.write(json_schema().decode())
 
 
-def masked(value: Any) -> Any:
+def masked(value: Any, *, is_secret: bool = False) -> Any:
     """Replace the values of keys that look like secrets.
 
     Returns:
-        A copy; texts, and lists of texts, under such keys are masked, and in every address the user and password.
+        A copy; texts under such keys are masked, however deep, and in every address the user and password.
     """
-    if isinstance(value, str):
-        return without_credentials(value)
-    if isinstance(value, list):
-        return [masked(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {key: _hidden(item) if SECRET_NAME.search(key) else masked(item) for key, item in value.items()}
-
-
-def _hidden(value: Any) -> Any:
-    if isinstance(value, str):
-        return MASK
-    if isinstance(value, list):
-        return [_hidden(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _hidden(item) for key, item in value.items()}
-    return value
+    match value:
+        case str():
+            return MASK if is_secret else without_credentials(value)
+        case list():
+            return [masked(item, is_secret=is_secret) for item in value]
+        case dict():
+            names = {key: is_secret or SECRET_NAME.search(key) is not None for key in value}
+            return {key: masked(item, is_secret=names[key]) for key, item in value.items()}
+        case _:
+            return value
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

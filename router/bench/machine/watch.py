@@ -5,17 +5,16 @@ Not here: what follows from it (`conditions`).
 
 import os
 import re
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 import psutil
 
-from router.placement.memory import run_command
+from router.bench.machine.machine import output_of
 
 _CPU_DIR: Final = Path("/sys/devices/system/cpu")
 _STATUS_PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
@@ -52,8 +51,8 @@ class LinuxThermal:
     Source: Linux, Documentation/ABI/stable/sysfs-devices-system-cpu, thermal_throttle/core_throttle_count.
     """
 
-    def __init__(self, folder: Path = _CPU_DIR) -> None:
-        self._files = sorted(folder.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))
+    def __init__(self) -> None:
+        self._files = sorted(_CPU_DIR.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))
 
     def num_throttled(self) -> int | None:
         """Return the sum over the cores."""
@@ -67,20 +66,15 @@ class MacThermal:
     """Looks whether the speed is limited at the moment; each look that finds it is one count.
 
     Source: pmset(1), `-g therm`: "CPU_Speed_Limit" below 100 while the processor is slowed down.
-
-    Args:
-        run: Runs a command and gives its output; None = really.
     """
 
-    def __init__(self, run: Callable[[Sequence[str]], str] | None = None) -> None:
-        self._run = run or run_command
+    def __init__(self) -> None:
         self._count = 0
 
     def num_throttled(self) -> int | None:
         """Look, and return the count."""
-        try:
-            text = self._run(["pmset", "-g", "therm"])
-        except (OSError, subprocess.SubprocessError):
+        text = output_of("pmset", "-g", "therm")
+        if not text:
             return None
         limits = [int(limit) for limit in re.findall(r"CPU_Speed_Limit\s*=\s*(\d+)", text)]
         self._count += any(limit < 100 for limit in limits)  # noqa: PLR2004 - percent

@@ -5,7 +5,7 @@ here: what is asked (`scenarios`), and how many at once (`blocks`).
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import httpx
@@ -17,6 +17,7 @@ CONNECT_TIMEOUT_S: Final = 5.0
 SILENCE_S: Final = 600.0
 """Longest silence of a server; ours sends a comment each few seconds."""
 
+NUM_CONNECTIONS: Final = 64
 _MAX_ERROR_CHARS: Final = 300
 _CHAT_PATH: Final = "/v1/chat/completions"
 
@@ -46,44 +47,35 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-def make_http(url: str, *, unix_socket: str | None = None, num_connections: int = 64) -> httpx.AsyncClient:
+def make_http(url: str, *, unix_socket: str | None = None) -> httpx.AsyncClient:
     """Return a client for one server; proxies of the environment are not used.
 
     Args:
         url: Of the server, without `/v1`.
         unix_socket: Path of its socket, in the place of TCP.
     """
-    limits = httpx.Limits(max_connections=num_connections)
+    limits = httpx.Limits(max_connections=NUM_CONNECTIONS)
     transport = httpx.AsyncHTTPTransport(uds=unix_socket, limits=limits)
     timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_TIMEOUT_S)
     return httpx.AsyncClient(base_url=url, transport=transport, timeout=timeout, trust_env=False)
 
 
 async def stream_answer(
-    http: httpx.AsyncClient,
-    request: ScenarioRequest,
-    *,
-    model: str,
-    headers: Mapping[str, str],
-    clock: Callable[[], float] = time.monotonic,
+    http: httpx.AsyncClient, request: ScenarioRequest, *, model: str, headers: Mapping[str, str]
 ) -> Answer:
-    """Send one request and read its answer to the end. A failure is told in the answer, not raised.
-
-    Args:
-        clock: Monotonic seconds.
-    """
+    """Send one request and read its answer to the end. A failure is told in the answer, not raised."""
     body = msgspec.json.encode(request.body(model))
     sent = {"content-type": "application/json", **headers}
-    started_at = clock()
+    started_at = time.monotonic()
     try:
         async with http.stream("POST", _CHAT_PATH, content=body, headers=sent) as response:
             if response.status_code != httpx.codes.OK:
                 error = _error_text(await response.aread(), response.status_code)
                 return Answer(started_at=started_at, error=error)
-            stamped = [(clock(), piece) async for piece in response.aiter_bytes()]
+            stamped = [(time.monotonic(), piece) async for piece in response.aiter_bytes()]
     except httpx.HTTPError as exc:
         return Answer(started_at=started_at, error=_http_error_text(http, exc))
-    return read_stream(stamped, started_at=started_at, ended_at=clock())
+    return read_stream(stamped, started_at=started_at, ended_at=time.monotonic())
 
 
 def read_stream(stamped: Iterable[tuple[float, bytes]], *, started_at: float, ended_at: float) -> Answer:

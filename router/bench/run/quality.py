@@ -48,29 +48,23 @@ class QualityReading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_quality(
-    http: httpx.AsyncClient,
-    model: str,
-    headers: Mapping[str, str],
-    *,
-    time_s: float,
-    clock: Callable[[], float] = time.monotonic,
+    http: httpx.AsyncClient, model: str, headers: Mapping[str, str], *, time_s: float
 ) -> QualityReading:
     """Ask a contestant that is loaded.
 
     Args:
         time_s: How long this may take; a slow model is asked less.
-        clock: Monotonic seconds.
     """
     client = _QualityClient(http, model, headers)
-    started_at = clock()
+    started_at = time.monotonic()
     tokens = await tokens_of(http, SCORED_TEXT, model=model, headers=headers)
     logprobs = None
     if tokens is not None:
         until = started_at + time_s / 2
-        logprobs = await client.scores(tokens[: NUM_GIVEN + MAX_SCORED], lambda: clock() < until)
+        logprobs = await client.scores(tokens[: NUM_GIVEN + MAX_SCORED], lambda: time.monotonic() < until)
     answers: list[tuple[str, ...]] = []
     for prompt in QUALITY_PROMPTS:
-        if answers and clock() > started_at + time_s:
+        if answers and time.monotonic() > started_at + time_s:
             break
         answer = await client.greedy(prompt)
         if answer is None:

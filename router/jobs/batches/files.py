@@ -9,6 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Self
 
+import msgspec
+
+from router.jobs.batches.base import Batch, StoredFile
+from router.jobs.batches.store import BatchStore
 from router.stores.base import translated
 
 _PRIVATE_FILE: Final = 0o600
@@ -108,3 +112,41 @@ def read_part(folder: Path, file_id: str, offset: int, num_bytes: int) -> bytes:
     with translated(path), path.open("rb") as file:
         file.seek(offset)
         return file.read(num_bytes)
+
+
+def write_results(store: BatchStore, folder: Path, batch: Batch, now: float) -> Batch:
+    """Write the results of a batch whose lines have all ended, and keep it with its files in its final state.
+
+    Again, after a crash in the middle, it gives the same files under the same ids.
+
+    Args:
+        now: Seconds since 1970.
+
+    Raises:
+        StoreUnavailableError: The disk does not take it.
+    """
+    output = _write_results_of(store, folder, batch, now, is_ok=True)
+    errors = _write_results_of(store, folder, batch, now, is_ok=False)
+    finished = msgspec.structs.replace(batch, output_file_id=output, error_file_id=errors)
+    store.put_batch(finished)
+    return finished
+
+
+def _write_results_of(store: BatchStore, folder: Path, batch: Batch, now: float, *, is_ok: bool) -> str | None:
+    kind = "output" if is_ok else "errors"
+    file_id = f"file-{batch.batch_id.removeprefix('batch_')}{kind[0]}"
+    num_bytes = write_lines(folder, file_id, store.results(batch.batch_id, is_ok=is_ok))
+    if not num_bytes:
+        return None
+    expires_at = None if batch.output_age_s is None else now + batch.output_age_s
+    store.put_file(
+        StoredFile(
+            file_id=file_id,
+            filename=f"{batch.batch_id}_{kind}.jsonl",
+            purpose="batch_output",
+            num_bytes=num_bytes,
+            created_at=now,
+            expires_at=expires_at,
+        )
+    )
+    return file_id

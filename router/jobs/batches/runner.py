@@ -19,8 +19,7 @@ from registry.threads import in_thread
 from router.config import Config
 from router.errors import ShuttingDownError, StoreUnavailableError
 from router.jobs.batches.base import Batch, BatchStatus, Line, LineEnd, Problem
-from router.jobs.batches.files import drop_file, read_part, sweep
-from router.jobs.batches.finishing import write_results
+from router.jobs.batches.files import drop_file, read_part, sweep, write_results
 from router.jobs.batches.progress import BatchRun
 from router.jobs.batches.store import BatchStore
 from router.jobs.batches.validation import filled, read_lines
