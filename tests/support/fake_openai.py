@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import logging
 import tempfile
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -143,6 +143,20 @@ class FakeFront:
     async def chat(self, **body: Any) -> httpx.Response:
         plain = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0, "max_tokens": 6}
         return await self.client.post("/v1/chat/completions", json=plain | body)
+
+    async def stream_past(self, gates: Sequence[str], mark: str, path: str, body: dict[str, Any]) -> str:
+        """Stand still at one gate after the other until `mark` has come twice; return the whole stream."""
+        for gate in gates:
+            self.fleet.hold(gate)
+        closed, text = list(gates), ""
+        async with self.client.stream("POST", path, json={"model": "m", **body}) as response:
+            assert response.status_code == 200
+            async for part in response.aiter_text():
+                text += part
+                if closed and text.count(mark) >= 2 * (len(gates) - len(closed) + 1):
+                    self.fleet.let_go(closed.pop(0))
+        assert not closed
+        return text
 
     async def complete(self, **body: Any) -> httpx.Response:
         plain = {"model": "m", "prompt": "once", "temperature": 0, "max_tokens": 6}

@@ -14,7 +14,7 @@ from tests.support.fake_openai import FakeFront, with_front
 PATH = "/v1/responses"
 POLL_S = 0.02
 """Between two looks, as clients poll."""
-SLOW = FakeOptions(decode_s=0.01, answer_tokens=40)
+SHORT = FakeOptions(answer_tokens=40)
 ENDLESS = FakeOptions(decode_s=0.01)
 
 
@@ -41,26 +41,30 @@ def events_of(text: str) -> list[Any]:
     return [msgspec.json.decode(block.partition("data: ")[2]) for block in text.strip().split("\n\n")]
 
 
-@with_front(llamacpp=SLOW)
+@with_front(llamacpp=SHORT)
 async def test_it_runs_without_its_client_and_is_polled(front: FakeFront) -> None:
+    front.fleet.hold("decode")
     body = await begun(front)
     assert (body["status"], body["background"], body["output"]) == ("queued", True, [])
     await front.fleet.until(lambda: bool(front.running), "it is among the running requests")
     assert front.running[0].facts.request_id == body["id"]
     assert front.running[0].generation.request.spec.priority is Priority.BACKGROUND
+    front.fleet.let_go("decode")
     done = await polled(front, body["id"])
     assert done["status"] == "completed"
     assert len(done["output"][0]["content"][0]["text"]) == 40
 
 
-@with_front(llamacpp=SLOW)
+@with_front()
 async def test_a_tier_makes_it_interactive(front: FakeFront) -> None:
+    front.fleet.hold("decode")
     await begun(front, service_tier="priority")
     assert front.running[0].generation.request.spec.priority is Priority.INTERACTIVE
 
 
-@with_front(llamacpp=SLOW)
+@with_front()
 async def test_what_is_written_so_far_can_be_seen(front: FakeFront) -> None:
+    front.fleet.hold("token-5")
     body = await begun(front)
     while True:
         seen = (await front.client.get(f"{PATH}/{body['id']}")).json()
@@ -82,7 +86,7 @@ async def test_it_is_cancelled_once_and_stays_so(front: FakeFront) -> None:
     assert (await front.client.get(f"{PATH}/{body['id']}")).json() == cancelled
 
 
-@with_front(llamacpp=SLOW)
+@with_front(llamacpp=SHORT)
 async def test_only_a_background_response_can_be_cancelled(front: FakeFront) -> None:
     body = await begun(front, background=False)
     refused = await front.client.post(f"{PATH}/{body['id']}/cancel")
@@ -90,7 +94,7 @@ async def test_only_a_background_response_can_be_cancelled(front: FakeFront) -> 
     assert "Cannot cancel a synchronous response" in refused.json()["error"]["message"]
 
 
-@with_front(llamacpp=SLOW)
+@with_front(llamacpp=SHORT)
 async def test_its_stream_can_be_left_and_taken_up_behind_any_event(front: FakeFront) -> None:
     seen: list[str] = []
     async with front.client.stream("POST", PATH, json=body_of(stream=True)) as response:

@@ -86,10 +86,11 @@ async def test_a_request_is_repeated_on_the_other_engine_and_the_first_one_is_ba
     assert SECRET.encode() not in msgspec.json.encode(record)
 
 
-@with_front(config=shadowing(), llamacpp=QUICK, mlx=FakeOptions(decode_s=0.02))
+@with_front(config=shadowing(), llamacpp=QUICK)
 async def test_whoever_comes_goes_before_it_and_nothing_is_kept_then(front: FakeFront) -> None:
+    front.fleet.hold("decode", "mlx")
     async with shadow_of(front):
-        await front.chat(model="m@llamacpp", max_tokens=200)
+        await front.chat(model="m@llamacpp", max_tokens=20)
         await front.fleet.until(lambda: resident_engines(front) == ["mlx"], "it is being repeated")
         answer = await front.chat(model="m@llamacpp", max_tokens=5)
         assert answer.status_code == 200

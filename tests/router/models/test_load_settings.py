@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from msgspec import inspect
 
-from backends.fake.engine import FakeOptions
 from registry.engines import EngineKind
 from registry.settings import LOAD_SETTINGS, SETTING_KEYS, LoadSettings, ModelSettings, settings_from_text
 from router.cli.models.settings import set_values
@@ -19,8 +18,6 @@ from router.models.load_spec import load_spec
 from router.models.model_request import ModelRequest
 from router.requests.headers import read_headers
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
-
-SLOW = FakeOptions(decode_s=0.01)
 
 
 def test_what_is_not_set_is_as_the_config_has_it() -> None:
@@ -52,13 +49,17 @@ async def test_a_changed_setting_makes_the_next_request_load_again(fleet: FakeFl
     assert fleet.holder.client.loaded.context_length == 500
 
 
-@with_fleet(make_config(swap_max_wait_s=0.0), llamacpp=SLOW)
+@with_fleet(make_config(swap_max_wait_s=0.0))
 async def test_running_answers_finish_before_a_changed_setting_counts(fleet: FakeFleet) -> None:
     started = asyncio.Event()
+    fleet.hold("decode")
     running = asyncio.create_task(fleet.answer(max_tokens=60, on_text=lambda _: started.set()))
     await started.wait()
     fleet.load = LoadSettings(parallel=1)
-    assert len(await fleet.answer()) == 8
+    following = asyncio.create_task(fleet.answer())
+    await fleet.until(lambda: fleet.state == "draining", "the worker is to go")
+    fleet.let_go("decode")
+    assert len(await following) == 8
     assert running.done()
     assert len(await running) == 60
 
@@ -75,7 +76,7 @@ async def test_a_request_may_want_another_load_for_itself(fleet: FakeFleet) -> N
     longer.release()
 
 
-@with_fleet(make_config(workers=1), llamacpp=SLOW)
+@with_fleet(make_config(workers=1))
 async def test_a_model_may_have_more_workers_than_the_config_says(fleet: FakeFleet) -> None:
     fleet.load = LoadSettings(workers=2)
     await fleet.answer()

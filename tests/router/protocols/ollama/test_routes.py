@@ -266,10 +266,12 @@ async def test_a_crash_in_the_middle_is_the_last_line(front: FakeFront) -> None:
     assert set(last) == {"error"}
 
 
-@with_front(keepalive_s=0.05, llamacpp=FakeOptions(load_s=0.5))
+@with_front(keepalive_s=0.05)
 async def test_a_stream_is_kept_alive_with_empty_lines_while_the_model_loads(front: FakeFront) -> None:
-    for body in ({"messages": HI, "options": {"num_predict": 1}}, {}):
-        first, second, *_, last = lines(await post(front, "/api/chat", **body))
+    bodies: list[dict[str, Any]] = [{"messages": HI, "options": {"num_predict": 1}}, {}]
+    for body in bodies:
+        text = await front.stream_past(["load"], "\n", "/api/chat", body)
+        first, second, *_, last = [msgspec.json.decode(line) for line in text.splitlines()]
         for line in (first, second):
             assert timeless(line) == {"model": "m", "message": {"role": "assistant", "content": ""}, "done": False}
         assert last["done"]

@@ -159,38 +159,19 @@ async def test_an_error_after_the_start_ends_the_stream_without_done(front: Fake
     assert (await front.chat()).status_code == 200
 
 
-@with_front(keepalive_s=0.1)
-async def test_comments_keep_a_stream_alive_while_its_model_loads(front: FakeFront) -> None:
-    *_, done = await objects_after_keep_alives(front, 1, gate="load")
-    assert done == "[DONE]"
+STREAM = {"messages": [{"role": "user", "content": "hi"}], "stream": True, "max_tokens": 3}
 
 
-@with_front(keepalive_s=0.1, llamacpp=FakeOptions(load_error="bad"))
+@with_front(keepalive_s=0.05)
+async def test_comments_keep_a_stream_alive_while_its_model_loads_and_its_prompt_is_evaluated(front: FakeFront) -> None:
+    text = await front.stream_past(["load", "prefill"], ": keep-alive\n\n", CHAT, STREAM)
+    assert sse_objects(text)[-1] == "[DONE]"
+
+
+@with_front(keepalive_s=0.05, llamacpp=FakeOptions(load_error="bad"))
 async def test_an_error_after_a_keep_alive_is_a_chunk(front: FakeFront) -> None:
-    [error] = await objects_after_keep_alives(front, 1, gate="load")
+    [error] = sse_objects(await front.stream_past(["load"], ": keep-alive\n\n", CHAT, STREAM))
     assert error["error"]["code"] == "model_load_failed"
-
-
-@with_front(keepalive_s=0.1)
-async def test_comments_keep_a_stream_alive_while_its_prompt_is_evaluated(front: FakeFront) -> None:
-    await front.chat(max_tokens=1)
-    *_, done = await objects_after_keep_alives(front, 2, gate="prefill")
-    assert done == "[DONE]"
-
-
-async def objects_after_keep_alives(front: FakeFront, number: int, *, gate: str) -> list[Any]:
-    """Stand still until so many have come; return the objects of the whole stream."""
-    front.fleet.hold(gate)
-    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True, "max_tokens": 3}
-    text = ""
-    async with front.client.stream("POST", CHAT, json=body) as response:
-        assert response.status_code == 200
-        async for part in response.aiter_text():
-            is_held = text.count(": keep-alive\n\n") < number
-            text += part
-            if is_held and text.count(": keep-alive\n\n") >= number:
-                front.fleet.let_go(gate)
-    return sse_objects(text)
 
 
 @pytest.mark.parametrize("stream", [False, True])

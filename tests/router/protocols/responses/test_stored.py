@@ -32,10 +32,12 @@ def text_of(body: Any) -> str:
 
 async def messages_given(front: FakeFront, send: Any) -> list[PromptMessage]:
     """Return the conversation that a request puts in, as the template is given it."""
+    front.fleet.hold("decode")
     task = asyncio.ensure_future(send)
     await front.fleet.until(lambda: bool(front.running), "it runs")
     (prompt,) = front.running[-1].generation.request.prompts
     assert isinstance(prompt, ChatPrompt)
+    front.fleet.let_go("decode")
     await task
     return prompt.messages
 
@@ -48,7 +50,7 @@ async def test_a_response_is_got_as_it_was_given(front: FakeFront) -> None:
     assert (body["status"], body["store"], body["metadata"]) == ("completed", True, {"a": "b"})
 
 
-@with_front(llamacpp=FakeOptions(answer_tokens=6, decode_s=0.02))
+@with_front(llamacpp=SHORT)
 async def test_three_turns_put_in_what_was_said_and_use_the_cache(front: FakeFront) -> None:
     first = await respond(front, "one", instructions="Be brief.")
     second = await respond(front, "two", previous_response_id=first["id"])
@@ -134,7 +136,7 @@ async def test_input_items_are_listed_in_pages(front: FakeFront) -> None:
     assert (await page(f"?order=asc&after={ids[2]}"))["data"] == []
 
 
-@with_front(llamacpp=FakeOptions(answer_tokens=6, decode_s=0.02))
+@with_front(llamacpp=SHORT)
 async def test_an_item_can_be_meant_by_its_id(front: FakeFront) -> None:
     first = await respond(front, "one")
     reference = {"type": "item_reference", "id": first["output"][0]["id"]}
@@ -166,7 +168,7 @@ async def test_what_is_too_old_is_gone(front: FakeFront) -> None:
     assert (await front.client.get(f"{PATH}/{body['id']}")).status_code == 404
 
 
-@with_front(llamacpp=FakeOptions(answer_tokens=30, fail_at_token=5, decode_s=0.03))
+@with_front(llamacpp=FakeOptions(answer_tokens=30, fail_at_token=5))
 async def test_a_stream_that_fails_is_kept_as_failed(front: FakeFront) -> None:
     stream = await front.client.post(PATH, json={"model": "m", "input": "hi", "temperature": 0, "stream": True})
     assert stream.status_code == 200
@@ -187,7 +189,7 @@ async def test_errors_before_the_stream_are_plain_answers(front: FakeFront) -> N
     assert (refused.status_code, error["code"], error["param"]) == (400, "context_length_exceeded", "input")
 
 
-@with_front(llamacpp=FakeOptions(answer_tokens=6, decode_s=0.02, context_length=200))
+@with_front(llamacpp=FakeOptions(answer_tokens=6, context_length=200))
 async def test_truncation_drops_the_oldest_turns_whole(front: FakeFront) -> None:
     turns = [{"role": "user", "content": f"{number}" + "x" * 39} for number in range(6)]
     body = {"model": "m", "input": turns, "instructions": "Be brief.", "temperature": 0, "max_output_tokens": 6}
@@ -213,14 +215,16 @@ async def test_tokens_are_counted_with_the_conversation(front: FakeFront) -> Non
     assert await count(previous_response_id=first["id"]) == second["usage"]["input_tokens"] > await count()
 
 
-@with_front(llamacpp=FakeOptions(decode_s=0.01), config=make_config(reattach_s=30))
+@with_front(config=make_config(reattach_s=60))
 async def test_a_request_that_is_sent_again_gets_the_answer_that_runs_for_it(front: FakeFront) -> None:
     content = msgspec.json.encode({"model": "m", "input": "hi", "max_output_tokens": 40})
+    front.fleet.hold("decode")
     first = asyncio.create_task(front.client.post(PATH, content=content))
     await front.fleet.until(lambda: bool(front.running), "it runs")
     running = front.running[-1]
     first.cancel()
     await front.fleet.until(lambda: not running.has_reader, "its client is gone")
+    front.fleet.let_go("decode")
     again: httpx.Response = await front.client.post(PATH, content=content)
     assert again.headers["x-request-id"] == running.facts.request_id == again.json()["id"]
     assert (await front.client.get(f"{PATH}/{again.json()['id']}")).status_code == 200
