@@ -41,19 +41,12 @@ class OllamaHead(msgspec.Struct, frozen=True, kw_only=True):
         monotonic: Seconds that never jump.
     """
 
-    answer_id: str
     model: str
     is_chat: bool
-    started_at: float
+    answer_id: str = msgspec.field(default_factory=lambda: "ollama-" + secrets.token_hex(12))
+    started_at: float = msgspec.field(default_factory=time.monotonic)
     clock: Callable[[], int] = time.time_ns
     monotonic: Callable[[], float] = time.monotonic
-
-    @classmethod
-    def new(cls, model: str, *, is_chat: bool) -> "OllamaHead":
-        """Return a head with a fresh id."""
-        return cls(
-            answer_id="ollama-" + secrets.token_hex(12), model=model, is_chat=is_chat, started_at=time.monotonic()
-        )
 
     def line(
         self,
