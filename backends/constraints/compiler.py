@@ -175,7 +175,7 @@ class ConstraintCompiler:
         self._tokenizer = tokenizer
         self._clock = clock
         self._deadline_s = deadline_s
-        self._jobs: queue.SimpleQueue[PendingMatcher | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[PendingMatcher] = queue.SimpleQueue()
         self._running: PendingMatcher | None = None
         self._has_thread = False
         self._vocabulary: Vocabulary | None = None
@@ -199,12 +199,9 @@ class ConstraintCompiler:
         running = self._running
         return running is not None and running.started_at is not None and now - running.started_at > STUCK_AFTER_S
 
-    def close(self) -> None:
-        """Let the thread end once it is done with what it has."""
-        self._jobs.put(None)
-
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while True:
+            job = self._jobs.get()
             try:
                 self._do(job)
             finally:

@@ -154,11 +154,7 @@ class FakeEngine(Engine):
 
 
 class LoadedFake(LoadedEngine):
-    """What a load of the fake engine gives.
-
-    Attributes:
-        num_rows: Rows of spans that were evaluated.
-    """
+    """What a load of the fake engine gives."""
 
     evaluates_rows = True
 
@@ -184,7 +180,6 @@ class LoadedFake(LoadedEngine):
         )
         self._caches = FakeCaches(self.limits.num_slots, self.limits.num_cells)
         self._live: dict[int, tuple[random.Random, LogitsEditor | None]] = {}
-        self.num_rows = 0
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Give the sequence its own generator."""
@@ -227,7 +222,6 @@ class LoadedFake(LoadedEngine):
         for chunk in plan.chunks:
             sequence_id = chunk.sequence.sequence_id
             self._caches.evaluate(chunk)
-            self.num_rows += 0 if chunk.rows is None else len(chunk.rows)
             result.num_computed[sequence_id] = chunk.end
             if chunk.samples:
                 self._draw(chunk.sequence, result)

@@ -10,7 +10,6 @@ import llama_cpp
 _LEVEL_WARN = 3
 _NUM_KEPT_WORDS = 12
 _LINE_MAX_CHARS = 300
-_CACHE_BUFFER = re.compile(rb"KV\s+buffer size\s*=\s*([\d.]+) MiB")
 _BUFFER = re.compile(rb"(\S+)\s+(?:model|KV|RS|LoRA|compute|output)\s+buffer size")
 _LAYER = re.compile(rb"assigned to device (\S+?),")
 _HEARD: Final[list[object]] = []
@@ -24,16 +23,11 @@ Source: ggml/src/ggml-cpu, the `get_name` functions of its buffer types.
 
 
 class LibraryLog:
-    """Listens to llama.cpp's log: keeps its last warnings, and the names of all devices and buffers it used.
-
-    Attributes:
-        cache_mib: Size of the KV caches that were made, in MiB, by the library's own account.
-    """
+    """Listens to llama.cpp's log: keeps its last warnings, and the names of all devices and buffers it used."""
 
     def __init__(self) -> None:
         self._words: deque[str] = deque(maxlen=_NUM_KEPT_WORDS)
         self.devices: set[str] = set()
-        self.cache_mib = 0.0
         self._callback = llama_cpp.llama_log_callback(self._on_log)
 
     def listen(self) -> None:
@@ -43,8 +37,7 @@ class LibraryLog:
         llama_cpp.llama_backend_init()
 
     def reset(self) -> None:
-        """Forget the words, devices and sizes of an earlier load."""
-        self.cache_mib = 0.0
+        """Forget the words and devices of an earlier load."""
         self._words.clear()
         self.devices.clear()
 
@@ -70,6 +63,3 @@ class LibraryLog:
             found = _BUFFER.search(text) or _LAYER.search(text)
             if found is not None:
                 self.devices.add(found.group(1).decode(errors="replace"))
-            cache = _CACHE_BUFFER.search(text)
-            if cache is not None:
-                self.cache_mib += float(cache.group(1))

@@ -8,7 +8,7 @@ import pytest
 from backends.base import LoadedEngine
 from backends.batching.batcher import Batcher
 from backends.batching.runner import BatchRunner
-from backends.fake.engine import FakeEngine, FakeTokenizer, LoadedFake
+from backends.fake.engine import FakeEngine, FakeTokenizer
 from backends.sequence import EmbeddingSpan, Sequence
 from backends.wire.messages import LoadSpec
 from backends.wire.request import SamplingParams
@@ -22,6 +22,10 @@ def with_span(sequence_id: int) -> Sequence:
     token_ids = [97] * 10 + [FakeTokenizer.vocab_size + number for number in range(NUM_ROWS)] + [98] * 10
     spans = (EmbeddingSpan(10, np.zeros((NUM_ROWS, 8), np.float32)),)
     return Sequence(sequence_id, token_ids, len(token_ids), 2, SamplingParams(temperature=0), spans=spans)
+
+
+def fake() -> LoadedEngine:
+    return FakeEngine().load(LoadSpec(model_path=""), lambda _share: None)
 
 
 def runner_of(engine: LoadedEngine) -> BatchRunner:
@@ -39,28 +43,27 @@ def chunks_of(runner: BatchRunner, sequence: Sequence) -> list[tuple[int, int, b
     return chunks
 
 
+def num_rows_of(chunks: list[tuple[int, int, bool]]) -> int:
+    return sum(end - start for start, end, is_rows in chunks if is_rows)
+
+
 def test_a_chunk_is_all_tokens_or_all_rows() -> None:
-    engine = FakeEngine().load(LoadSpec(model_path=""), lambda _share: None)
-    assert isinstance(engine, LoadedFake)
-    runner, first, second = runner_of(engine), with_span(1), with_span(2)
+    runner, first, second = runner_of(fake()), with_span(1), with_span(2)
     runner.start(first, None)
     assert chunks_of(runner, first) == [(0, 10, False), (10, 26, True), (26, 30, True), (30, 40, False)]
-    assert engine.num_rows == NUM_ROWS
     runner.remove(1)
     runner.start(second, None)
-    chunks_of(runner, second)
-    assert engine.num_rows == 2 * NUM_ROWS
+    assert num_rows_of(chunks_of(runner, second)) == NUM_ROWS
 
 
 def test_rows_are_shared_as_tokens_are() -> None:
-    engine = FakeEngine().load(LoadSpec(model_path=""), lambda _share: None)
-    assert isinstance(engine, LoadedFake)
-    runner, first, second = runner_of(engine), with_span(1), with_span(2)
+    runner, first, second = runner_of(fake()), with_span(1), with_span(2)
     runner.start(first, None)
-    chunks_of(runner, first)
+    assert num_rows_of(chunks_of(runner, first)) == NUM_ROWS
     runner.start(second, None)
-    assert chunks_of(runner, second)[-1] == (39, 40, False)
-    assert engine.num_rows == NUM_ROWS
+    chunks = chunks_of(runner, second)
+    assert chunks[-1] == (39, 40, False)
+    assert num_rows_of(chunks) == 0
 
 
 def test_an_engine_that_evaluates_no_rows_gets_none(loaded_real: EngineUnderTest) -> None:

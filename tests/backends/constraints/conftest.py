@@ -3,7 +3,7 @@
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -122,10 +122,8 @@ def matches(matcher: GrammarMatcher, answer: str | bytes | list[int]) -> bool:
 
 
 @pytest.fixture(scope="session")
-def compiler() -> Iterator[ConstraintCompiler]:
-    compiler = ConstraintCompiler(ByteTokenizer())
-    yield compiler
-    compiler.close()
+def compiler() -> ConstraintCompiler:
+    return ConstraintCompiler(ByteTokenizer())
 
 
 @pytest.fixture

@@ -81,7 +81,6 @@ def test_a_grammar_that_takes_too_long_is_refused_at_its_deadline_and_the_thread
         assert compiler.is_stuck(now + STUCK_AFTER_S + 1)
     finally:
         release.set()
-        compiler.close()
 
 
 def test_a_cached_grammar_is_there_at_once(compiler: ConstraintCompiler) -> None:
@@ -111,13 +110,10 @@ def test_a_failure_that_nobody_foresaw_is_an_error_and_the_next_grammar_compiles
 
     monkeypatch.setattr("backends.constraints.compiler.assembled", broken_once)
     compiler = ConstraintCompiler(ByteTokenizer())
-    try:
-        with pytest.raises(ConstraintError, match="failed"):
-            compiled(compiler, ConstraintKind.REGEX, "a")
-        assert matches(compiled(compiler, ConstraintKind.REGEX, "a"), "a")
-        assert broken_threads.acquire(timeout=10)
-    finally:
-        compiler.close()
+    with pytest.raises(ConstraintError, match="failed"):
+        compiled(compiler, ConstraintKind.REGEX, "a")
+    assert matches(compiled(compiler, ConstraintKind.REGEX, "a"), "a")
+    assert broken_threads.acquire(timeout=10)
 
 
 def test_a_vocabulary_that_cannot_be_built_is_an_error_of_every_request(broken_threads: threading.Semaphore) -> None:
@@ -132,4 +128,3 @@ def test_a_vocabulary_that_cannot_be_built_is_an_error_of_every_request(broken_t
         each.is_done.wait(10)
         assert isinstance(each.poll(time.monotonic()), ConstraintError)
         assert broken_threads.acquire(timeout=10)
-    compiler.close()

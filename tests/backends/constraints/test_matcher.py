@@ -89,16 +89,13 @@ def test_a_copy_goes_its_own_way(compile_: Compile) -> None:
 
 def test_without_end_tokens_a_complete_answer_leaves_the_logits_alone() -> None:
     compiler = ConstraintCompiler(ByteTokenizer(has_end=False))
-    try:
-        matcher = compiled(compiler, ConstraintKind.REGEX, "a+b")
-        matcher.accept(ord("a"))
-        logits = np.zeros(259, np.float32)
-        matcher.mask(logits)
-        assert allowed(logits) == [ord("a"), ord("b")]
-        matcher.accept(ord("b"))
-        assert matcher.is_complete
-        logits = np.zeros(259, np.float32)
-        matcher.mask(logits)
-        assert len(allowed(logits)) == 259
-    finally:
-        compiler.close()
+    matcher = compiled(compiler, ConstraintKind.REGEX, "a+b")
+    matcher.accept(ord("a"))
+    logits = np.zeros(259, np.float32)
+    matcher.mask(logits)
+    assert allowed(logits) == [ord("a"), ord("b")]
+    matcher.accept(ord("b"))
+    assert matcher.is_complete
+    logits = np.zeros(259, np.float32)
+    matcher.mask(logits)
+    assert len(allowed(logits)) == 259

@@ -58,7 +58,6 @@ def test_every_finished_answer_validates(real_driver: EngineDriver) -> None:
                 jsonschema.Draft202012Validator(whole).validate(json.loads(answer.text))
 
     run()
-    compiler.close()
     assert num_run >= 200
     assert num_finished > num_run * 0.5
 

@@ -1,11 +1,13 @@
 """KV caches of other types: they answer, and take less memory by the library's own account."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from backends.errors import LoadError
 from backends.llamacpp.engine import LlamaCppEngine, LoadedLlamaCpp
+from backends.llamacpp.library import LibraryLog
 from backends.wire.messages import LoadSpec
 from registry.gguf.header import read_header
 from registry.gguf.split import facts_from_headers
@@ -19,14 +21,27 @@ CONTEXT_LENGTH = 1024
 QUESTION = "What is the capital of France? Answer in one short sentence."
 
 
+class MeasuringLog(LibraryLog):
+    """Adds up the size of the KV caches that are made, in MiB, by the library's own account."""
+
+    cache_mib = 0.0
+
+    def _on_log(self, level: int, text: bytes | None, _user_data: object) -> None:
+        super()._on_log(level, text, _user_data)
+        cache = re.search(rb"KV\s+buffer size\s*=\s*([\d.]+) MiB", text or b"")
+        self.cache_mib += float(cache.group(1)) if cache is not None else 0.0
+
+
 def load(path: Path, **options: object) -> tuple[LoadedLlamaCpp, float]:
     """Load a GGUF; return it, and the size of its cache in MiB by the library's own account."""
     engine = engine_of("llamacpp")
     assert isinstance(engine, LlamaCppEngine)
+    engine._log = log = MeasuringLog()
+    log.listen()
     spec = LoadSpec(model_path=str(path), context_length=CONTEXT_LENGTH, max_sequences=2, **options)  # type: ignore[arg-type]
     loaded = engine.load(spec, lambda _share: None)
     assert isinstance(loaded, LoadedLlamaCpp)
-    return loaded, engine._log.cache_mib
+    return loaded, log.cache_mib
 
 
 @pytest.mark.real_model

@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -21,10 +19,8 @@ HARMONY_CALL = "<|channel|>commentary to=functions.now <|constrain|>json<|messag
 
 
 @pytest.fixture(scope="module")
-def compiler() -> Iterator[ConstraintCompiler]:
-    compiler = ConstraintCompiler(ByteTokenizer())
-    yield compiler
-    compiler.close()
+def compiler() -> ConstraintCompiler:
+    return ConstraintCompiler(ByteTokenizer())
 
 
 def grammar_of(
