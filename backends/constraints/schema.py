@@ -10,8 +10,6 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from backends.constraints.disjoint import are_disjoint
-from backends.constraints.intersections import Node, has_cycle, too_many_patterns
 from backends.constraints.limits import (
     MAX_ENUM_VALUES,
     MAX_EXACT_INTEGER,
@@ -22,7 +20,7 @@ from backends.constraints.limits import (
     MAX_STRING_LENGTH,
     check_size,
 )
-from backends.constraints.pointer import resolve
+from backends.constraints.subschemas import Node, are_disjoint, has_cycle, resolve, too_many_patterns
 from backends.errors import ConstraintError
 
 Schema = dict[str, Any]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from backends.constraints.pointer import followed
+from backends.constraints.subschemas import followed
 from backends.output.literals import PYTHON_WORDS, json_escaped
 
 _MAX_DEPTH = 16

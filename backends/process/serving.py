@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Iterable
 from typing import assert_never
 
-from backends.base import LoadedEngine, StepPlan, StepResult
+from backends.base import LoadedEngine, StepPlan, StepResult, Tokenizer
 from backends.batching.batcher import Batcher
 from backends.batching.runner import BatchRunner
 from backends.batching.saved_caches import SavedCaches
-from backends.errors import BackendError, FrameError, UnsupportedByModelError
+from backends.errors import BackendError, FrameError, PromptError, UnsupportedByModelError
 from backends.output.answer import RunningAnswer
 from backends.process.admission import Admission
-from backends.process.answers import answer
 from backends.process.embedding_queue import EmbeddingQueue
+from backends.prompting.intake import Intake
 from backends.wire.channel import Channel, ChannelClosedError
 from backends.wire.messages import (
     HEARTBEAT_INTERVAL_S,
@@ -37,6 +37,20 @@ from backends.wire.messages import (
     Pause,
     Resume,
     Shutdown,
+)
+from backends.wire.questions import (
+    MAX_TEXT_BYTES,
+    Answer,
+    ApplyTemplate,
+    CountTokens,
+    Describe,
+    Description,
+    Detokenize,
+    Question,
+    Text,
+    TokenCount,
+    Tokenize,
+    Tokens,
 )
 
 ABORT_POLL_INTERVAL_S = 0.02
@@ -148,7 +162,7 @@ class Serving:
 
     def _answer(self, message: Ask) -> None:
         try:
-            reply = answer(message.question, self._engine.tokenizer, self._admission.intake)
+            reply = answer_to(message.question, self._engine.tokenizer, self._admission.intake)
         except BackendError as exc:
             self._outbox.append(Failed.of(message.sequence_id, exc))
         else:
@@ -285,3 +299,43 @@ class Serving:
             events, self._outbox = self._outbox, []
             self._last_sent_at = now
             self._channel.send(events)
+
+
+def answer_to(question: Question, tokenizer: Tokenizer, intake: Intake) -> Answer:
+    """Return the answer to a question about the loaded model, from its tokenizer and template.
+
+    Raises:
+        ContextLengthError: The text is so long that it is not even tokenized.
+        TemplateError: The model has no chat template, or it failed.
+        PromptError: The text is too long, ids are outside the vocabulary, or the prompt cannot be used.
+    """
+    match question:
+        case Tokenize():
+            return _tokens(question, tokenizer)
+        case Detokenize(token_ids=token_ids):
+            intake.check_ids(token_ids, "tokens")
+            data = b"".join(map(tokenizer.shown_bytes, token_ids))
+            return Text(data.decode(errors="replace"))
+        case ApplyTemplate(prompt=chat):
+            return Text(intake.renderer.render(chat).text)
+        case CountTokens(prompt=prompt):
+            return TokenCount(len(intake.prepare(prompt).token_ids))
+        case Describe():
+            return Description(tokenizer.chat_template, tokenizer.bos_text, tokenizer.eos_text)
+        case _:
+            assert_never(question)
+
+
+def _tokens(question: Tokenize, tokenizer: Tokenizer) -> Tokens:
+    num_bytes = len(question.text.encode())
+    if num_bytes > MAX_TEXT_BYTES:
+        raise PromptError(
+            f"content: {num_bytes} bytes, but at most {MAX_TEXT_BYTES} are tokenized at a time; send the text in parts",
+            param="content",
+        )
+    token_ids = tokenizer.encode(
+        question.text,
+        add_bos=question.add_special and tokenizer.adds_bos,
+        parse_control=question.parse_special,
+    )
+    return Tokens(token_ids, list(map(tokenizer.shown_bytes, token_ids)) if question.with_pieces else None)

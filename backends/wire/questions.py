@@ -1,7 +1,7 @@
 """Questions about the loaded model that a worker answers at once, without a step of the engine.
 
-They exist so that no text is ever tokenized, and no template rendered, in the gateway. Plain data; `answers` has the
-function that answers.
+They exist so that no text is ever tokenized, and no template rendered, in the gateway. Plain data;
+`process.serving` has the function that answers.
 """
 
 import msgspec

@@ -1,19 +1,19 @@
-"""Artifacts in the catalogue: what scans and pulls find, and which model it belongs to.
+"""Artifacts in the catalogue: what scans and pulls find, which model it belongs to, and how it is taken out again.
 
 The rule for a newly found artifact: it joins the model of its derived name when that model has no artifact of its
 format yet and is the same base model. Otherwise it gets a model of its own, under the first free of these names:
 `name`, `org/name`, `name-<quantization>`, `name-2`, `name-3` and so on. The user's own links stand above this; a known
-artifact keeps its model.
+artifact keeps its model. Not here: deleting files (`registry.removing`).
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
-from registry.catalogue import Artifact, ArtifactDraft, Model, Place
+from registry.catalogue import Artifact, ArtifactDraft, Deletion, Model, Place, SkippedFile
 from registry.errors import ModelExistsError
 from registry.facts import ModelFacts
 from registry.names import check_model_name, with_suffix
@@ -27,6 +27,7 @@ PARAMETER_TOLERANCE: Final = 0.02
 """Converters drop or add small tensors (rotary frequencies, biases); another size of a family differs far more."""
 
 _MAX_SQL_INTEGER: Final = (1 << 63) - 1
+_DELETIONS: Final = msgspec.json.Decoder(tuple[Deletion, ...])
 
 Change = Literal["added", "updated", "unchanged", "copied"]
 
@@ -243,3 +244,76 @@ def _are_same_base(one: ModelFacts, other: ModelFacts) -> bool:
     tolerance = PARAMETER_TOLERANCE * max(one.parameter_count, other.parameter_count)
     tied = (one.vocabulary_size or 0) * (one.embedding_length or 0)
     return difference <= tolerance or abs(difference - tied) <= tolerance
+
+
+class Removals(ModelPart):
+    """The removals that were begun and not finished: each has two steps, so that it survives a crash."""
+
+    def __init__(self, database: CatalogueDatabase, models: Models, files: Files) -> None:
+        super().__init__(database, models)
+        self._files = files
+
+    def begin(self, artifact_id: int, deletions: Iterable[Deletion]) -> None:
+        """Hide an artifact and note which files go with it. The first step of a removal.
+
+        Args:
+            deletions: The files, in the order in which to delete them; none = it is only unregistered.
+        """
+        files = tuple(deletions)
+        self._rows(
+            "UPDATE artifacts SET removal = ?, removal_files = ? WHERE id = ?",
+            "delete" if files else "unregister",
+            msgspec.json.encode(files).decode("utf-8"),
+            artifact_id,
+        )
+
+    def pending(self) -> tuple[tuple[int, tuple[Deletion, ...]], ...]:
+        """List row of the artifact and files to delete, in order, of what a crash left between the two steps."""
+        with self._database.decoding():
+            return tuple(
+                (artifact_id, _begun_long_ago(*artifact) if deletions is None else _DELETIONS.decode(deletions))
+                for artifact_id, deletions, *artifact in self._rows(
+                    "SELECT id, removal_files, removal, files, path, format FROM artifacts WHERE removal IS NOT NULL"
+                )
+            )
+
+    def finish(self, artifact_id: int) -> None:
+        """Take an artifact out, and its model when that was the last one. The last step of a removal.
+
+        A path that stays on disk is remembered as ignored, so that the next scan does not bring it back.
+        """
+        with self._write(), self._database.decoding():
+            copies = self._rows("SELECT path, size_bytes, mtime_ns FROM copies WHERE artifact_id = ?", artifact_id)
+            rows = self._rows(
+                "DELETE FROM artifacts WHERE id = ? "
+                "RETURNING model_id, removal, removal_files, path, size_bytes, mtime_ns",
+                artifact_id,
+            )
+            for model_id, removal, removal_files, *place in rows:
+                self._models.drop_if_empty(model_id)
+                gone = {item.path for item in _DELETIONS.decode(removal_files or "[]")}
+                if removal == "delete" and removal_files is None:
+                    gone.add(place[0])
+                for path, size_bytes, mtime_ns in (place, *copies):
+                    if path not in gone:
+                        self._files.skip(_ignored(path, size_bytes, mtime_ns))
+
+
+def _begun_long_ago(removal: str, files: str, path: str, kind: str) -> tuple[Deletion, ...]:
+    """Give the files of a removal that an mlxr began which did not note them: the artifact's own."""
+    if removal != "delete":
+        return ()
+    folder = path if kind == "mlx" else str(Path(path).parent)
+    own = [*decode_paths(files), *([folder] if kind == "mlx" else [])]
+    return tuple(Deletion(item, "plain", folder) for item in own)
+
+
+def _ignored(path: str, size_bytes: int, mtime_ns: int) -> SkippedFile:
+    return SkippedFile(
+        path=path,
+        size_bytes=size_bytes,
+        mtime_ns=mtime_ns,
+        kind="ignored",
+        code="unregistered",
+        reason="it was removed from the catalogue; `mlxr models add` brings it back",
+    )

@@ -1,15 +1,16 @@
-"""Models in the catalogue: finding them, what users set on them, and which artifacts are one model."""
+"""Models in the catalogue: finding them, what users set on them and call them, which artifacts are one, adapters."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from registry.catalogue import Model, ModelSummary
-from registry.errors import ArtifactConflictError, ModelExistsError, ModelNotFoundError
+from registry.catalogue import Adapter, AdapterDraft, Model, ModelSummary
+from registry.engines import EngineKind
+from registry.errors import AdapterNotFoundError, ArtifactConflictError, ModelExistsError, ModelNotFoundError
 from registry.facts import ArtifactFormat
-from registry.names import check_model_name, with_suffix
+from registry.names import check_adapter_name, check_model_name, with_suffix
 from registry.settings import ENGINE_KEY, check_settings
 from registry.store.database import CatalogueDatabase, Part
 from registry.store.reading import read_models, read_summaries
@@ -195,6 +196,110 @@ class ModelPart(Part):
     def __init__(self, database: CatalogueDatabase, models: Models) -> None:
         super().__init__(database)
         self._models = models
+
+
+class Aliases(ModelPart):
+    """The aliases of the catalogue. Names of stores (`found`) come and go with scans; the user's stand above them."""
+
+    def set(self, alias: str, name: str) -> Model:
+        """Give a model another name; an alias that exists is moved.
+
+        Raises:
+            ModelExistsError: `alias` is the name of a model.
+        """
+        check_model_name(alias)
+        with self._write():
+            model = self._models.get(name)
+            if self._models.has_row(alias):
+                raise ModelExistsError(f"{alias!r} is the name of a model, so it cannot be an alias.")
+            self._put("aliases", alias=alias, model_id=self._models.row_of(model.name), is_found=0)
+            return self._models.get(name)
+
+    def remove(self, alias: str) -> None:
+        """Take an alias away; one that is none is a ModelNotFoundError."""
+        if not self._rows("DELETE FROM aliases WHERE alias = ? RETURNING alias", alias):
+            raise ModelNotFoundError(alias)
+
+    def is_found(self, alias: str) -> bool:
+        """Tell whether an alias is another tool's name for a model, which the next scan would bring back."""
+        return bool(self._rows("SELECT 1 FROM aliases WHERE alias = ? AND is_found", alias))
+
+    def forget_found(self, names: Iterable[str]) -> None:
+        """Take names of stores away from the models that have them as aliases, so that others may get them."""
+        with self._write():
+            for name in names:
+                self._rows("DELETE FROM aliases WHERE alias = ? AND is_found", name)
+
+    def set_found(self, names: Mapping[str, Collection[str]]) -> None:
+        """Make the names that stores have for models aliases, and take away those that they no longer have.
+
+        Args:
+            names: Path of an artifact or of a copy -> the names that its store has for it; all of them.
+        """
+        with self._write():
+            wanted: dict[str, int] = {}
+            for path, found in names.items():
+                rows = self._rows(
+                    "SELECT model_id FROM artifacts WHERE removal IS NULL AND (path = ? OR id = "
+                    "(SELECT artifact_id FROM copies WHERE path = ?))",
+                    path,
+                    path,
+                )
+                wanted |= {name: row[0] for row in rows for name in found}
+            known = dict(self._rows("SELECT alias, model_id FROM aliases WHERE is_found"))
+            self.forget_found(name for name in known if wanted.get(name) != known[name])
+            for name, model_id in wanted.items():
+                if known.get(name) != model_id:
+                    self._rows(
+                        "INSERT OR IGNORE INTO aliases (alias, model_id, is_found) SELECT ?, ?, 1 "
+                        "WHERE NOT EXISTS (SELECT 1 FROM models WHERE name = ?)",
+                        name,
+                        model_id,
+                        name,
+                    )
+
+
+class Adapters(ModelPart):
+    """The adapters of the catalogue; `model_name` is their base, or an alias of it.
+
+    A method that is given the name of no model raises a ModelNotFoundError.
+    """
+
+    def put(self, model_name: str, draft: AdapterDraft) -> Adapter:
+        """Record an adapter of a model; one with the same name and path is replaced.
+
+        Raises:
+            ArtifactConflictError: The base has another adapter of that name and format.
+        """
+        check_adapter_name(draft.name)
+        with self._write():
+            model = self._models.get(model_name)
+            for adapter in model.adapters_named(draft.name):
+                if adapter.format is draft.format and adapter.path != draft.path:
+                    raise ArtifactConflictError(
+                        f"{adapter.reference!r} is already an adapter for {adapter.engine}: {adapter.path}. Choose "
+                        f"another --name, or take that one off with `mlxr models adapter rm {adapter.reference}`."
+                    )
+            values = msgspec.structs.asdict(draft)
+            values |= {name: msgspec.json.encode(values[name]).decode() for name in ("files", "facts")}
+            self._put("adapters", model_id=self._models.row_of(model.name), added_at=self._now(), **values)
+            found = self._models.get(model.name).adapters_named(draft.name)
+            return next(adapter for adapter in found if adapter.format is draft.format)
+
+    def remove(self, model_name: str, name: str, engine: EngineKind | None = None) -> tuple[Adapter, ...]:
+        """Forget an adapter; its files stay. One that is none is an AdapterNotFoundError.
+
+        Args:
+            engine: Only the one for this engine; None = for both.
+        """
+        with self._write():
+            model = self._models.get(model_name)
+            found = tuple(item for item in model.adapters_named(name) if engine in {None, item.engine})
+            if not found:
+                raise AdapterNotFoundError(model.name, name, [adapter.name for adapter in model.adapters])
+            for adapter in found:
+                self._rows("DELETE FROM adapters WHERE id = ?", adapter.id)
+        return found
 
 
 def check_format_is_free(model: Model, kind: ArtifactFormat, *, but_for: int | None = None) -> None:

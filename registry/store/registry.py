@@ -5,16 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from registry.sqlite import BUSY_TIMEOUT_S
-from registry.store.adapters import Adapters
-from registry.store.aliases import Aliases
-from registry.store.artifacts import Artifacts
+from registry.store.artifacts import Artifacts, Removals
 from registry.store.benches import Benches
 from registry.store.copies import Copies
 from registry.store.database import CatalogueDatabase
 from registry.store.files import Files
-from registry.store.models import Models
+from registry.store.models import Adapters, Aliases, Models
 from registry.store.pulls import Pulls
-from registry.store.removals import Removals
 
 
 class Registry(CatalogueDatabase):

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from backends.output.detokenizer import Detokenizer
+from backends.output.answer import Detokenizer
 
 
 def text_of(pieces: list[bytes], stop: tuple[str, ...] = ()) -> tuple[str, bool]:
