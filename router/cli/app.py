@@ -106,10 +106,10 @@ ROOT: Final = Group(
             "Measure the two engines on the same model, and look at what was measured before.",
             {
                 "run": "bench.run:run",
-                "history": "bench.history:history",
+                "history": "bench.report:history",
                 "show": "bench.report:show",
                 "diff": "bench.report:diff",
-                "delete": "bench.history:delete",
+                "delete": "bench.report:delete",
             },
             subcommand_metavar="MODEL [OPTIONS] | COMMAND [ARGS]...",
             epilog="Examples: `mlxr bench smollm2-135m-instruct`, `mlxr bench history smollm2-135m-instruct`.",

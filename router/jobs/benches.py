@@ -1,6 +1,6 @@
 """The benchmarks that a server runs for clients, one at a time, each in a process of its own; and the runs of before.
 
-Not here: the measuring (`router.bench.process`), and HTTP (`router.protocols.control.bench`).
+Not here: the measuring (`router.bench.process`), and HTTP (`router.protocols.control.jobs`).
 """
 
 import asyncio

@@ -3,9 +3,11 @@
 A list has each model, and each of its adapters as a model of its own.
 
 Source: OpenAI API reference, "The model object", "Delete a fine-tuned model"; `parent` names the model that an adapter
-changes, as other servers do.
+changes, as other servers do. Anthropic API reference, "List Models": pages of `limit` models, the newest first.
 """
 
+import datetime as dt
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -14,19 +16,22 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from registry.catalogue import Model
-from router.errors import ModelInUseError
+from router.errors import InvalidRequestError, ModelInUseError
 from router.http.asgi import json_reply
 from router.models.adapters import find_adapters
 from router.protocols.anthropic.answer_schemas import ModelInfo, ModelPage
-from router.protocols.anthropic.models import VERSION_HEADER, model_info, model_page
 from router.protocols.endpoint import Parameter
 from router.protocols.openai.answer_schemas import DeletedModel, ModelList, ModelObject
 from router.protocols.openai.api import OPENAI_API
 from router.protocols.parts import AnyRequest, MakingPart, ServingPart
+from router.protocols.queries import number_in
 
+VERSION_HEADER: Final = "anthropic-version"
+DEFAULT_PAGE: Final = 20
+MAX_PAGE: Final = 1000
 _PAGE: Final = (
     Parameter(
-        name="limit", type=Annotated[int, Meta(ge=1, le=1000)], what="Entries of the page, with anthropic-version."
+        name="limit", type=Annotated[int, Meta(ge=1, le=MAX_PAGE)], what="Entries of the page, with anthropic-version."
     ),
     Parameter(name="after_id", type=str, what="Id of the model before the page, with anthropic-version."),
     Parameter(name="before_id", type=str, what="Id of the model behind the page, with anthropic-version."),
@@ -65,9 +70,6 @@ async def delete_model(model_id: FromPath[str], serving: ServingPart, making: Ma
     return json_reply(DeletedModel(id=name, object="model", deleted=True))
 
 
-ROUTES: Final = (list_models, get_model, delete_model)
-
-
 def model_objects(model: Model) -> list[ModelObject]:
     """Return a model and its adapters."""
     return [model_object(model), *(adapter_object(model, name) for name in model.adapter_names)]
@@ -100,3 +102,52 @@ def adapter_object(model: Model, name: str) -> ModelObject:
         engines=[engine for engine in model.engines if engine in adapters],
         aliases=[f"{alias}+{name}" for alias in model.aliases],
     )
+
+
+def model_page(models: Sequence[Model], query: Mapping[str, str]) -> ModelPage:
+    """Return the page of all models and their adapters that a URL asks for by `limit`, and `after_id` or `before_id`.
+
+    Raises:
+        InvalidRequestError: The limit is none.
+    """
+    items = [
+        model_info(model, adapter)
+        for model in sorted(models, key=lambda model: (-model.created_at, model.name))
+        for adapter in (None, *model.adapter_names)
+    ]
+    ids = [item.id for item in items]
+    text = query.get("limit", str(DEFAULT_PAGE))
+    limit = number_in(text, 1, MAX_PAGE)
+    if limit is None:
+        raise InvalidRequestError(f"limit: {text!r:.40} is no whole number from 1 to {MAX_PAGE}", "limit")
+    after, before = query.get("after_id"), query.get("before_id")
+    if before is not None:
+        end = ids.index(before) if before in ids else 0
+        start = max(0, end - limit)
+        page, has_more = items[start:end], start > 0
+    else:
+        start = 0 if after is None else (ids.index(after) + 1 if after in ids else len(ids))
+        page, has_more = items[start : start + limit], start + limit < len(ids)
+    return ModelPage(
+        data=page,
+        has_more=has_more,
+        first_id=page[0].id if page else None,
+        last_id=page[-1].id if page else None,
+    )
+
+
+def model_info(model: Model, adapter: str | None = None) -> ModelInfo:
+    """Return one model, perhaps with an adapter over it."""
+    name = model.name if adapter is None else f"{model.name}+{adapter}"
+    return ModelInfo(
+        id=name,
+        type="model",
+        display_name=name,
+        created_at=dt.datetime.fromtimestamp(int(model.created_at), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        lifecycle="active",
+        max_input_tokens=model.context_length,
+        max_tokens=None,
+    )
+
+
+ROUTES: Final = (list_models, get_model, delete_model)

@@ -204,30 +204,6 @@ def test_a_conversion_is_cancelled_and_leaves_nothing(gateway: GatewayProcess, h
     assert engines_of(gateway, "tiny") == {"gguf"}
 
 
-def test_a_pull_s_conversion_waits_for_one_that_was_asked_for(
-    gateway: GatewayProcess, hub: StubHub, tmp_path: Path
-) -> None:
-    other = write_gguf(tmp_path / "other-F32.gguf", name="other", seed=1)
-    hub.repos["tester/Other-GGUF"] = {other.name: other.read_bytes()}
-    events_of(gateway, CONVERT, {"model": "tiny"}, until="converting")
-    wait_until(lambda: converters(gateway), WAIT_S, "a converter runs")
-    (first,) = converters(gateway)
-    first.suspend()
-    steps, running = [], []
-    with (
-        gateway.client() as client,
-        client.stream("POST", PULL, json={"reference": "tester/Other-GGUF", "engine": "both"}) as response,
-    ):
-        for event in map(json.loads, sse_events(response.iter_lines())):
-            running.append(converters(gateway))
-            if event["type"] == "converting":
-                steps.append(event["step"])
-                if len(steps) == 1:
-                    first.resume()
-    assert (steps[0], event["type"], max(map(len, running))) == ("waiting for another conversion", "done", 1), event
-    assert (engines_of(gateway, "tiny"), engines_of(gateway, "other")) == ({"gguf", "mlx"},) * 2
-
-
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [

@@ -8,9 +8,8 @@ from router.bench.figures.figures import KINDS, FigureKind
 from router.bench.figures.summary import BenchSummary, ContestantFigures, Figure, ScenarioSummary, summarize
 from router.bench.report.amounts import NOT_MEASURED, amount, amount_and_interval
 from router.bench.report.markup import Markup, element, join
-from router.bench.report.plots import colour, figure_plot, ratio_plot
+from router.bench.report.plots import colour, figure_plot, ratio_plot, timeline_plot
 from router.bench.report.style import STYLE
-from router.bench.report.timeline import timeline_plot
 from router.bench.report.words import (
     contestant_facts,
     headline,

@@ -1,6 +1,6 @@
 """One line of a batch to its result: the same way as a request by HTTP, as background work, tried again after crashes.
 
-Not here: when a line may run (`graph`), and what is kept of its end (`store`).
+Not here: when a line may run (`progress`), and what is kept of its end (`store`).
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Routes of mlxr's own API."""
+"""Routes of mlxr's own API; those of jobs are in `jobs`."""
 
 from typing import Annotated, Final
 
@@ -11,11 +11,9 @@ from registry.threads import in_thread
 from router.errors import InvalidRequestError, RequestNotFoundError
 from router.http.asgi import json_reply
 from router.protocols.control.api import MLXR_API
-from router.protocols.control.bench import BENCH_ROUTES
 from router.protocols.control.capabilities import CapabilityReport, capability_report
-from router.protocols.control.conversions import CONVERSION_ROUTES
 from router.protocols.control.explain import MAX_TOKENS, Explanation, explain, request_size
-from router.protocols.control.pulls import PULL_ROUTES
+from router.protocols.control.jobs import JOB_ROUTES
 from router.protocols.control.status import health, request_status, status
 from router.protocols.endpoint import Parameter
 from router.protocols.fields.json_types import JSONObject
@@ -132,7 +130,5 @@ ROUTES: Final = (
     cancel_request,
     explain_engine,
     get_document,
-    *PULL_ROUTES,
-    *CONVERSION_ROUTES,
-    *BENCH_ROUTES,
+    *JOB_ROUTES,
 )

@@ -20,7 +20,7 @@ from router.protocols.endpoint import Api, Parameter
 from router.protocols.fields.ranges import ModelReference, TokenId
 from router.protocols.llamaserver import answer_schemas as answers
 from router.protocols.llamaserver.props import props_of, slots_of
-from router.protocols.openai.counting import PromptRequest, read_chat
+from router.protocols.openai.routes import PromptRequest, read_chat
 from router.protocols.parts import AnyRequest, ServerPart, ServingPart
 from router.protocols.queries import MODEL, model_in_query
 from router.protocols.serving import RequestService

@@ -1,25 +1,39 @@
-"""Routes of Ollama's API for inference: decode, ask for a generation, encode. Routes about models: `models`."""
+"""Routes of Ollama's API for inference: chats, texts, and vectors. Routes about models: `models`.
 
+A request without a prompt generates nothing: it loads its model, or unloads it where it is not to be kept at all.
+
+Source: Ollama, docs/api.md, "Load a model" and "Unload a model"; "Generate Embeddings": "truncate: truncates the end of
+each input to fit within context length. Returns error if false and context length is exceeded. Defaults to true";
+server/routes.go (`GenerateHandler`, `ChatHandler`; `EmbedHandler` for `dimensions`, which cuts a vector and brings it
+to the length 1 again).
+"""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator
 from typing import Final
 
+import msgspec
 from litestar.types import ASGIApp
 
 from router.http.asgi import BytesResponse, json_reply
-from router.http.streaming import NDJSON
+from router.http.headers import REQUEST_ID_HEADER
+from router.http.streaming import NDJSON, EventStream, until_disconnect
 from router.models.targets import Purpose
 from router.protocols.endpoint import TEXT, Answer, Stream
 from router.protocols.fields.support import decode_body
+from router.protocols.fields.vectors import encoded, numbers_of, shortened
 from router.protocols.ollama import answer_schemas as answers
 from router.protocols.ollama.api import OLLAMA_API, OLLAMA_ERRORS
-from router.protocols.ollama.embeddings import embed, embed_one
+from router.protocols.ollama.durations import nanoseconds
 from router.protocols.ollama.encoding import OllamaHead
-from router.protocols.ollama.loading import reply_to_empty
 from router.protocols.ollama.models.routes import MODEL_ROUTES
 from router.protocols.ollama.request import ollama_answering
-from router.protocols.ollama.requested_model import requested_model
-from router.protocols.ollama.schemas import ChatRequest, GenerateRequest
+from router.protocols.ollama.requested_model import RequestedModel, requested_model
+from router.protocols.ollama.schemas import ChatRequest, EmbeddingsRequest, EmbedRequest, GenerateRequest
 from router.protocols.parts import AnyRequest, ServerPart, ServingPart
-from router.protocols.serving import RequestService
+from router.protocols.serving import Arrival, RequestService
+from router.requests.embedding import Embeddings, EmbeddingWanted
 
 API_VERSION: Final = "0.33.0"
 """Of Ollama's API that is spoken here: clients ask for a version to know what they may send."""
@@ -51,7 +65,44 @@ async def generate(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     return await _serve(request, serving, GenerateRequest)
 
 
-ROUTES: Final = (say_hello, get_version, chat, generate, embed, embed_one, *MODEL_ROUTES)
+@OLLAMA_API.inference("/api/embed", answers.EmbedAnswer, body=EmbedRequest, use="embed")
+async def embed(request: AnyRequest, serving: ServingPart) -> ASGIApp:
+    """Embed texts."""
+    started_at = time.monotonic()
+    arrival = await serving.arrive(request)
+    body = decode_body(arrival.raw, EmbedRequest)
+    asked = requested_model(serving, arrival, body, Purpose.EMBED)
+    inputs = [body.input] if isinstance(body.input, str) else list(body.input or [])
+    if not any(inputs):
+        await until_disconnect(request.receive, _load_or_unload(serving, asked))
+        return json_reply(answers.EmbedAnswer(model=body.model, embeddings=[]))
+    result, headers = await _vectors(serving, arrival, asked, inputs, truncates=body.truncate is not False)
+    size = body.dimensions
+
+    def shown(_: int, vector: bytes) -> list[float]:
+        return shortened(numbers_of(vector), size) if size else numbers_of(vector)
+
+    answer = answers.EmbedAnswer(
+        model=body.model,
+        embeddings=await encoded(result.vectors, shown),
+        total_duration=nanoseconds((time.monotonic() - started_at) * 1000),
+        load_duration=nanoseconds(result.load_ms),
+        prompt_eval_count=result.num_tokens,
+    )
+    return json_reply(answer, headers=headers)
+
+
+@OLLAMA_API.inference("/api/embeddings", answers.EmbeddingAnswer, body=EmbeddingsRequest, use="embed")
+async def embed_one(request: AnyRequest, serving: ServingPart) -> ASGIApp:
+    """Embed one text."""
+    arrival = await serving.arrive(request)
+    body = decode_body(arrival.raw, EmbeddingsRequest)
+    asked = requested_model(serving, arrival, body, Purpose.EMBED)
+    if not body.prompt:
+        await until_disconnect(request.receive, _load_or_unload(serving, asked))
+        return json_reply(answers.EmbeddingAnswer([]))
+    result, headers = await _vectors(serving, arrival, asked, [body.prompt], truncates=False, param="prompt")
+    return json_reply(answers.EmbeddingAnswer(numbers_of(result.vectors[0])), headers=headers)
 
 
 async def _serve(request: AnyRequest, serving: RequestService, schema: type[ChatRequest | GenerateRequest]) -> ASGIApp:
@@ -60,6 +111,68 @@ async def _serve(request: AnyRequest, serving: RequestService, schema: type[Chat
     asked = requested_model(serving, arrival, body, Purpose.GENERATE)
     answer_head = OllamaHead(model=body.model, is_chat=isinstance(body, ChatRequest))
     if not (body.messages if isinstance(body, ChatRequest) else body.prompt or body.suffix):
-        return await reply_to_empty(serving, arrival, asked, answer_head, is_stream=body.stream is not False)
+        return await _reply_to_empty(serving, arrival, asked, answer_head, is_stream=body.stream is not False)
     running = serving.start_or_rejoin(arrival, lambda: ollama_answering(body, asked, arrival, answer_head))
     return await serving.reply(arrival, running, dialect=OLLAMA_ERRORS)
+
+
+async def _vectors(
+    serving: RequestService,
+    arrival: Arrival,
+    asked: RequestedModel,
+    inputs: list[str],
+    *,
+    truncates: bool,
+    param: str = "input",
+) -> tuple[Embeddings, list[tuple[bytes, bytes]]]:
+    wanted = EmbeddingWanted(
+        model_request=asked.model_request,
+        inputs=[*inputs],
+        priority=asked.priority,
+        input_param=param,
+        truncates=truncates,
+    )
+    answer_id = "ollama-" + secrets.token_hex(12)
+    result = await serving.embeddings(arrival, wanted, answer_id=answer_id, protocol="ollama")
+    return result, [(REQUEST_ID_HEADER, answer_id.encode())]
+
+
+async def _load_or_unload(serving: RequestService, model: RequestedModel) -> answers.DoneReason:
+    """Load a model for the time that the request says, or unload it when its running answers are done; return which."""
+    if model.model_request.keep_alive_s == 0:
+        await serving.supervisor.stop_model(model.model_request.model)
+        return "unload"
+    serving.models.note_use(model.model_request.model)
+    # No place in the batch: nothing is to be computed.
+    lease = await serving.supervisor.lease(model.model_request, 0, model.priority)
+    lease.release()
+    return "load"
+
+
+async def _reply_to_empty(
+    serving: RequestService, arrival: Arrival, model: RequestedModel, head: OllamaHead, *, is_stream: bool
+) -> ASGIApp:
+    """Answer a request without a prompt; a stream is kept alive during the load."""
+    headers = [(REQUEST_ID_HEADER, head.answer_id.encode())]
+    if not is_stream:
+        reason = await until_disconnect(arrival.request.receive, _load_or_unload(serving, model))
+        return json_reply(_empty_body(head, reason), headers=headers)
+    return EventStream(
+        _empty_lines(serving, model, head),
+        dialect=OLLAMA_ERRORS,
+        media_type=NDJSON,
+        headers=headers,
+        keep_alive=msgspec.json.encode(head.line()) + b"\n",
+        keep_alive_s=serving.config.server.keepalive_s,
+    )
+
+
+async def _empty_lines(serving: RequestService, model: RequestedModel, head: OllamaHead) -> AsyncGenerator[bytes, None]:
+    yield _empty_body(head, await _load_or_unload(serving, model)) + b"\n"
+
+
+def _empty_body(head: OllamaHead, reason: answers.DoneReason) -> bytes:
+    return msgspec.json.encode(msgspec.structs.replace(head.line(), done=True, done_reason=reason))
+
+
+ROUTES: Final = (say_hello, get_version, chat, generate, embed, embed_one, *MODEL_ROUTES)

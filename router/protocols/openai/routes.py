@@ -1,17 +1,26 @@
-"""Routes of the OpenAI API: decode, ask for a generation, encode."""
+"""Routes of the OpenAI API: decode, ask for a generation, encode; or count what a chat would put in.
+
+Source, for the count: llama.cpp, tools/server/README.md, and OpenAI API reference, "Get input token counts", for the
+answer's shape.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Final
 
 from litestar.types import ASGIApp
 
-from router.http.headers import PROGRESS_HEADER
+from backends.wire.prompts import ChatPrompt
+from router.http.asgi import json_reply
+from router.http.headers import ENGINE_HEADER, LOAD_HEADER, PROGRESS_HEADER
 from router.http.streaming import SSE
+from router.models.model_request import ModelRequest
+from router.models.targets import Purpose
+from router.protocols.choice import chosen_model, model_request_or_default
 from router.protocols.endpoint import Stream
+from router.protocols.fields.ranges import ModelReference
 from router.protocols.fields.support import decode_body
-from router.protocols.openai.answer_schemas import ChatChunk, ChatCompletion, TextChunk, TextCompletion
+from router.protocols.openai.answer_schemas import ChatChunk, ChatCompletion, InputTokens, TextChunk, TextCompletion
 from router.protocols.openai.api import OPENAI_API
-from router.protocols.openai.counting import count_input_tokens
 from router.protocols.openai.embeddings import create_embeddings
 from router.protocols.openai.progress import (
     PrefillProgress,
@@ -19,10 +28,11 @@ from router.protocols.openai.progress import (
     chunks_with_progress,
     wants_prefill_events,
 )
-from router.protocols.openai.request import openai_answering
+from router.protocols.openai.request import generation_for, openai_answering
 from router.protocols.openai.schemas import ChatRequest, CompletionRequest
 from router.protocols.parts import AnyRequest, ServingPart
 from router.protocols.serving import Answering, Arrival, RequestService
+from router.requests.headers import RequestHeaders, read_engine_header, read_load_header
 from router.requests.register import RunningRequest
 
 
@@ -42,7 +52,17 @@ async def create_completion(request: AnyRequest, serving: ServingPart) -> ASGIAp
     return await _serve(request, serving, CompletionRequest)
 
 
-ROUTES: Final = (create_chat_completion, create_completion, count_input_tokens, create_embeddings)
+class PromptRequest(ChatRequest, kw_only=True, forbid_unknown_fields=True):
+    """A chat that is not to be answered: its model may be left out where only one can be meant."""
+
+    model: ModelReference | None = None  # type: ignore[assignment]
+
+
+@OPENAI_API.post("/v1/chat/completions/input_tokens", InputTokens, body=PromptRequest, use="generate")
+async def count_input_tokens(request: AnyRequest, serving: ServingPart) -> ASGIApp:
+    """Count a conversation's tokens."""
+    model_request, prompt = await read_chat(request, serving)
+    return json_reply(InputTokens(await serving.count_tokens(request, model_request, prompt)))
 
 
 async def _serve(
@@ -63,3 +83,18 @@ def _answering(serving: RequestService, arrival: Arrival, schema: type[ChatReque
 def _chunks(running: RunningRequest) -> AsyncIterator[bytes]:
     reading, encoder = running.follow(), running.encoder
     return chunks_with_progress(reading, encoder.watch) if isinstance(encoder, WatchedEncoder) else reading
+
+
+async def read_chat(request: AnyRequest, serving: RequestService) -> tuple[ModelRequest, ChatPrompt]:
+    """Read the body of a chat that is not to be answered, by the same rules as one that is."""
+    body = decode_body(await serving.read_raw(request), PromptRequest)
+    load = read_load_header(request.headers.get(LOAD_HEADER))
+    model_request = model_request_or_default(
+        serving, body.model, read_engine_header(request.headers.get(ENGINE_HEADER)), Purpose.GENERATE, load
+    )
+    prompt = generation_for(body, chosen_model(serving, model_request), RequestHeaders()).prompts[0]
+    assert isinstance(prompt, ChatPrompt)
+    return model_request, prompt
+
+
+ROUTES: Final = (create_chat_completion, create_completion, count_input_tokens, create_embeddings)

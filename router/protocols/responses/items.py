@@ -1,7 +1,7 @@
 """Input items of a request to the form in which they are kept: checked, with an id each. Pure, but for fresh ids.
 
 What an item may be is read by its `type`; others of OpenAI's are refused by name. Not here: what the model is shown of
-them (`messages`), and where a reference is looked up.
+them (`request`), and where a reference is looked up.
 
 Source: OpenAI API reference, "Create a model response", `input`.
 """

@@ -1,23 +1,33 @@
-"""Routes of the Responses API: create a response, count its input. The other ones are in `lookup`."""
+"""Routes of the Responses API: create a response, count its input; get, cancel and delete those that are kept.
+
+Source: OpenAI API reference, "Get a model response", "Delete a model response", "Cancel a response", "List input
+items".
+"""
 
 from collections.abc import AsyncGenerator
-from typing import Final
+from typing import Annotated, Final, Literal
 
+import msgspec
+from litestar.params import FromPath
 from litestar.types import ASGIApp
+from msgspec import Meta
 
 from backends.errors import BackendError
 from registry.errors import RegistryError
-from router.errors import RouterError
+from router.errors import InvalidRequestError, RouterError, UnsupportedFieldError
 from router.http.asgi import json_reply
-from router.http.streaming import SSE
+from router.http.streaming import SSE, EventStream
+from router.jobs.background import FOLLOWABLE_S, BackgroundResponse, find_response
 from router.models.targets import Purpose
 from router.protocols.choice import chosen_model, model_request_or_default
-from router.protocols.endpoint import Stream
+from router.protocols.endpoint import Parameter, Stream
 from router.protocols.fields.ranges import ModelReference
 from router.protocols.fields.support import decode_body
+from router.protocols.jobs import long_stream
 from router.protocols.openai.answer_schemas import InputTokens
 from router.protocols.parts import AnyRequest, ConversationsPart, JobsPart, ServingPart
-from router.protocols.responses.answer_schemas import Response, StreamEvent
+from router.protocols.queries import AFTER, ORDER, is_newest_first, known_parameters, limit_in, number_in, page_limit
+from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
 from router.protocols.responses.answering import (
     encoder_of,
     read_request,
@@ -25,19 +35,30 @@ from router.protocols.responses.answering import (
     start_in_background,
 )
 from router.protocols.responses.api import RESPONSES_API
-from router.protocols.responses.conversation import request_items
+from router.protocols.responses.conversation import chain_items, request_items
 from router.protocols.responses.head import ResponseHead
-from router.protocols.responses.lookup import (
-    cancel_response,
-    delete_response,
-    event_stream,
-    get_response,
-    list_input_items,
-)
-from router.protocols.responses.request import generation_for
+from router.protocols.responses.request import check_include, generation_for
 from router.protocols.responses.schemas import ResponseRequest
-from router.protocols.serving import Answering
+from router.protocols.serving import Answering, RequestService
 from router.requests.register import RunningRequest
+
+_ONE: Final = "/v1/responses/{response_id:str}"
+_INCLUDE: Final = Parameter(
+    name="include",
+    type=Literal["message.output_text.logprobs", "reasoning.encrypted_content"],
+    what="Without effect: what is kept is shown.",
+)
+_MAX_EVENT: Final = 10**10 - 1
+_FOLLOWED: Final = (
+    _INCLUDE,
+    Parameter(name="stream", type=bool, what="The events of one that runs in the background."),
+    Parameter(
+        name="starting_after",
+        type=Annotated[int, Meta(ge=0, le=_MAX_EVENT)],
+        what="Number of the event that the stream begins behind.",
+    ),
+    Parameter(name="include_obfuscation", type=Literal["false"], what="Without effect."),
+)
 
 
 @RESPONSES_API.inference("/v1/responses", Response, body=ResponseRequest, stream=Stream(SSE, (StreamEvent,)))
@@ -51,7 +72,7 @@ async def create_response(
         head = await read_request(serving, conversations, arrival.raw, arrival.headers, receive=request.receive)
         if head.request.background:
             response = start_in_background(serving, conversations, jobs, arrival, head)
-            return event_stream(serving, response, -1) if response.is_stream else json_reply(response.live_body)
+            return _event_stream(serving, response, -1) if response.is_stream else json_reply(response.live_body)
 
     def answering() -> Answering:
         assert head is not None, "nothing was awaited since the register had none to rejoin"
@@ -82,6 +103,82 @@ async def count_response_tokens(request: AnyRequest, serving: ServingPart, conve
     return json_reply(InputTokens(num_tokens))
 
 
+class _Kind(msgspec.Struct):
+    """Of a response object, what tells how it ran."""
+
+    background: bool
+
+
+@RESPONSES_API.get(_ONE, Response, query=_FOLLOWED, stream=Stream(SSE, (StreamEvent,)))
+async def get_response(
+    request: AnyRequest,
+    response_id: FromPath[str],
+    serving: ServingPart,
+    conversations: ConversationsPart,
+    jobs: JobsPart,
+) -> ASGIApp:
+    """Return a response, or the events of one that runs in the background."""
+    given = _given(request, "include", "include[]", "include_obfuscation", "starting_after", "stream")
+    if _is_set(given, "include_obfuscation"):
+        raise UnsupportedFieldError("include_obfuscation is not supported; leave it out", "include_obfuscation")
+    running = find_response(jobs, response_id)
+    text = given.get("starting_after", "")
+    after = number_in(text, 0, _MAX_EVENT)
+    if text and after is None:
+        raise InvalidRequestError(f"starting_after: {text!r:.40} is no whole number from 0 on", "starting_after")
+    if _is_set(given, "stream"):
+        if running is None or not running.is_stream:
+            # A response that is not kept is not there, whatever is wanted of it.
+            await conversations.get(response_id)
+            raise InvalidRequestError(
+                f"stream: {response_id} has no events to follow; only a response that was created with background: "
+                f"true and stream: true has, until {FOLLOWABLE_S:.0f} s after its end. Get it without stream.",
+                "stream",
+            )
+        return _event_stream(serving, running, -1 if after is None else after)
+    if after is not None:
+        raise InvalidRequestError("starting_after is only allowed together with stream=true", "starting_after")
+    if running is not None and not running.has_ended:
+        return json_reply(running.live_body)
+    return json_reply((await conversations.get(response_id)).body)
+
+
+@RESPONSES_API.delete(_ONE, DeletedResponse)
+async def delete_response(response_id: FromPath[str], conversations: ConversationsPart, jobs: JobsPart) -> ASGIApp:
+    """Forget a response; one that runs is cancelled."""
+    running = find_response(jobs, response_id)
+    if running is not None:
+        await running.cancel()
+        running.forget()
+    await conversations.delete(response_id)
+    return json_reply(DeletedResponse(id=response_id, object="response", deleted=True))
+
+
+@RESPONSES_API.post(f"{_ONE}/cancel", Response)
+async def cancel_response(response_id: FromPath[str], conversations: ConversationsPart, jobs: JobsPart) -> ASGIApp:
+    """End a response that runs in the background."""
+    running = find_response(jobs, response_id)
+    if running is not None:
+        await running.cancel()
+    found = await conversations.get(response_id)
+    if not msgspec.json.decode(found.body, type=_Kind).background:
+        raise InvalidRequestError(f"Cannot cancel a synchronous response: {response_id}.", "response_id")
+    return json_reply(found.body)
+
+
+@RESPONSES_API.get(f"{_ONE}/input_items", InputItemList, query=(AFTER, _INCLUDE, page_limit(100), ORDER))
+async def list_input_items(
+    request: AnyRequest, response_id: FromPath[str], conversations: ConversationsPart
+) -> ASGIApp:
+    """List what a response was made from."""
+    given = _given(request, "after", "include", "include[]", "limit", "order")
+    newest_first, limit = is_newest_first(given), limit_in(given, most=100, default=20)
+    chain = await conversations.history(response_id)
+    items = msgspec.convert([*chain_items(chain[:-1]), *chain[-1].input_items], list[KeptItem])
+    ordered, missing = items[::-1] if newest_first else items, "there is no item {} in this response's input"
+    return json_reply(InputItemList.of(ordered, after=given.get("after"), limit=limit, missing=missing))
+
+
 async def _chunks(running: RunningRequest) -> AsyncGenerator[bytes, None]:
     """Yield a stream whose errors, once it has begun, are events of this API."""
     reading, encoder = running.follow(), encoder_of(running)
@@ -94,6 +191,25 @@ async def _chunks(running: RunningRequest) -> AsyncGenerator[bytes, None]:
         yield encoder.failed(exc)
     finally:
         await reading.aclose()
+
+
+def _event_stream(serving: RequestService, running: BackgroundResponse, after: int) -> EventStream:
+    """Return the events of a response that runs, those behind number `after`; whoever leaves ends nothing."""
+    headers = [(b"x-request-id", running.response_id.encode())]
+    return long_stream(running.follow(after), keepalive_s=serving.config.server.keepalive_s, headers=headers)
+
+
+def _given(request: AnyRequest, *known: str) -> dict[str, str]:
+    given = known_parameters(request, *known)
+    check_include([*request.query_params.getall("include", []), *request.query_params.getall("include[]", [])])
+    return given
+
+
+def _is_set(given: dict[str, str], name: str) -> bool:
+    text = (given.get(name) or "false").lower()
+    if text not in {"true", "false"}:
+        raise InvalidRequestError(f"{name}: {text!r:.40} is neither true nor false", name)
+    return text == "true"
 
 
 ROUTES: Final = (

@@ -88,8 +88,7 @@ class _Reader:
     def next_command(self) -> tuple[int, str, str] | None:
         """Give number, command and the rest of the next line that has one."""
         while self._at < len(self._lines):
-            # What ends the line may belong to a text of several lines.
-            line = self._lines[self._at].lstrip()
+            line = self._lines[self._at].strip()
             self._at += 1
             if line and not line.startswith("#"):
                 command, rest = _split(line)
@@ -145,7 +144,7 @@ class _Reader:
         if mark is None:
             if not first:
                 raise _error(number, "the value is missing")
-            return first.rstrip()
+            return first
         lines = [first[len(mark) :]]
         while not lines[-1].rstrip().endswith(mark):
             if self._at == len(self._lines):

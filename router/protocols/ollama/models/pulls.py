@@ -3,18 +3,21 @@
 As with Ollama, a client that goes away stops its pull; here it is paused, keeps what came, and goes on when somebody
 asks for the same again. It runs on while another client follows it, and when it was started by mlxr's own API or
 command line. Not here: the transfer (`registry.pull`).
+
+Source: Ollama, server/images.go (`PullModel`) and server/download.go (the texts, in this order).
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
+from typing import Final
 
 import msgspec
 from litestar.types import ASGIApp
 
 from registry import errors as registry_errors
 from registry.errors import PullConflictError, PullError, RegistryError
-from registry.pull import PullOptions
-from registry.pull.events import Failed, Stopped
+from registry.pull import PlannedFile, PullOptions
+from registry.pull.events import Converting, Done, Failed, FileDone, FileStarted, Planned, Progress, PullEvent, Stopped
 from router.errors import NotImplementedHereError
 from router.http.asgi import json_reply
 from router.http.streaming import NDJSON, EventStream, until_disconnect
@@ -22,12 +25,73 @@ from router.jobs.pulls import PullAccess
 from router.protocols.endpoint import Stream
 from router.protocols.fields.support import refuse_with_hint
 from router.protocols.ollama.api import OLLAMA_API, OLLAMA_ERRORS
-from router.protocols.ollama.models.lines import PULLING_MANIFEST, PullLines
 from router.protocols.ollama.models.schemas import PullRequest, PushRequest, StatusLine
 from router.protocols.ollama.names import PullName, model_of, pull_name_of
 from router.protocols.parts import AnyRequest, PullsPart, ServingPart
 
+PULLING_MANIFEST: Final = StatusLine(status="pulling manifest")
+SUCCESS: Final = StatusLine(status="success")
+WRITING_MANIFEST: Final = StatusLine(status="writing manifest")
+_VERIFYING: Final = StatusLine(status="verifying sha256 digest")
+_SHOWN_DIGITS: Final = 12
 _encoder = msgspec.json.Encoder()
+
+
+class PullLines:
+    """Turns the events of one pull into lines; feed it all of them, in order."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, PlannedFile] = {}
+        self._completed: dict[str, int] = {}
+        self._started: list[str] = []
+        self._is_done: set[str] = set()
+
+    def take(self, event: PullEvent) -> Iterator[StatusLine]:
+        """Give the lines for an event; none for what Ollama does not tell."""
+        match event:
+            case Planned(plan=plan):
+                self._files = {file.path: file for part in plan.parts for file in part.files}
+                self._completed = {path: file.done_bytes for path, file in self._files.items()}
+                yield from (StatusLine(status=note) for note in plan.notes)
+                yield from map(self._line, self._files)
+            case FileStarted(path=path, done_bytes=done_bytes) if path in self._files:
+                self._started.append(path)
+                self._completed[path] = done_bytes
+            case FileDone(path=path) if path in self._files:
+                self._is_done.add(path)
+                self._completed[path] = self._files[path].size_bytes
+                yield self._line(path)
+            case Progress(done_bytes=done_bytes):
+                yield from self._share_out(done_bytes)
+            case Converting(step=step):
+                yield StatusLine(status=step)
+            case Done():
+                yield from (_VERIFYING, WRITING_MANIFEST, SUCCESS)
+            case _:
+                return
+
+    def _share_out(self, done_bytes: int) -> Iterator[StatusLine]:
+        """Say of which files the bytes are: what the others do not have belongs to those that are under way."""
+        running = [path for path in self._started if path not in self._is_done]
+        left = done_bytes - sum(done for path, done in self._completed.items() if path not in running)
+        for path in running:
+            done = min(max(0, left), self._files[path].size_bytes)
+            left -= done
+            if done != self._completed[path]:
+                self._completed[path] = done
+                yield self._line(path)
+
+    def _line(self, path: str) -> StatusLine:
+        file = self._files[path]
+        kind, digest = ("sha256", file.sha256) if file.sha256 is not None else ("sha1", file.git_sha1)
+        if digest is None:
+            return StatusLine(status=f"pulling {path}", total=file.size_bytes, completed=self._completed[path])
+        return StatusLine(
+            status=f"pulling {digest[:_SHOWN_DIGITS]}",
+            digest=f"{kind}:{digest}",
+            total=file.size_bytes,
+            completed=self._completed[path],
+        )
 
 
 @OLLAMA_API.post("/api/pull", StatusLine, body=PullRequest, stream=Stream(NDJSON, (StatusLine,)))

@@ -5,7 +5,7 @@ import pytest
 from backends.wire.prompts import PromptMessage
 from router.errors import InvalidRequestError
 from router.protocols.responses.items import Item, read_items
-from router.protocols.responses.messages import conversation_messages
+from router.protocols.responses.request import conversation_messages
 
 
 def messages_of(*sent: Any, instructions: str | None = None) -> list[PromptMessage]:

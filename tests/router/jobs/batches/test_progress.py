@@ -1,7 +1,7 @@
 import random
 
 from router.jobs.batches.base import Line
-from router.jobs.batches.graph import LineGraph
+from router.jobs.batches.progress import LineGraph
 
 
 def lines(*depends_on: tuple[int, ...], ended: dict[int, bool] | None = None) -> list[Line]:

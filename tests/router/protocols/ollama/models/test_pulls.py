@@ -15,7 +15,7 @@ from registry.pull.events import (
     Started,
     Waiting,
 )
-from router.protocols.ollama.models.lines import PullLines
+from router.protocols.ollama.models.pulls import PullLines
 from router.protocols.ollama.models.schemas import StatusLine
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from registry.catalogue import Model
 from router.errors import InvalidRequestError
-from router.protocols.anthropic.models import model_info, model_page
+from router.protocols.models import model_info, model_page
 
 MODELS = [
     Model(
