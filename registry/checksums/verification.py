@@ -17,8 +17,8 @@ from registry.checksums.sha256 import hash_file, sha256_of_blob_name
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, ModelFacts
 from registry.files import open_regular, pread_exact, size_and_time
+from registry.gguf.facts import facts_from_headers
 from registry.gguf.header import read_header
-from registry.gguf.split import facts_from_headers
 from registry.mlx.folder import read_mlx_dir
 from registry.store import Registry
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from registry.errors import GGUFError
+from registry.facts import clean_text
 from registry.files import open_regular, pread_exact
 from registry.gguf.constants import (
     DEFAULT_ALIGNMENT,
@@ -102,6 +103,42 @@ class GGUFHeader(msgspec.Struct, frozen=True, kw_only=True):
         """The default chat template's text."""
         value = self.metadata.get(TEMPLATE_KEY)
         return value if isinstance(value, str) else None
+
+    def integer(self, key: str) -> int | None:
+        """Give a whole number of the metadata, or None when it is absent or something else."""
+        value = self.metadata.get(key)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def arch_integer(self, key: str) -> int | None:
+        """Give a whole number under the architecture's prefix."""
+        return self.integer(self._arch_key(key))
+
+    def arch_integers(self, key: str, count: int) -> tuple[int, ...] | None:
+        """Give one whole number per layer: a scalar stands for all layers, an array must have `count` elements."""
+        array = self.arrays.get(self._arch_key(key))
+        if array is not None:
+            values = array.values
+            if values is None or len(values) != count:
+                return None
+            return tuple(value for value in values if isinstance(value, int))
+        scalar = self.arch_integer(key)
+        return None if scalar is None else (scalar,) * count
+
+    def text(self, key: str) -> str | None:
+        """Give cleaned text of the metadata, or None."""
+        return clean_text(self.metadata.get(key))
+
+    def arch_text(self, key: str) -> str | None:
+        """Give cleaned text under the architecture's prefix."""
+        return self.text(self._arch_key(key))
+
+    def array_length(self, key: str) -> int | None:
+        """Give an array's length, or None when there is no such array."""
+        array = self.arrays.get(key)
+        return None if array is None else array.length
+
+    def _arch_key(self, key: str) -> str:
+        return f"{self.architecture}.{key}" if self.architecture else key
 
 
 def read_header(

@@ -14,7 +14,7 @@ from registry.checksums.sha256 import sha256_of_blob_name
 from registry.errors import ArtifactError, GGUFError
 from registry.facts import ArtifactFormat, ModelFacts, ModelKind
 from registry.gguf import KnownVocabularies, read_header
-from registry.gguf.split import facts_from_headers
+from registry.gguf.facts import facts_from_headers
 from registry.mlx.folder import read_mlx_dir
 from registry.names import derive_name, sanitise_org, strip_suffixes
 from registry.scan.candidates import Candidate

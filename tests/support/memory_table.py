@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from backends.wire.messages import LoadSpec
 from registry.facts import ModelFacts
+from registry.gguf.facts import facts_from_headers
 from registry.gguf.header import read_header
-from registry.gguf.split import facts_from_headers
 from registry.mlx.folder import read_mlx_dir
 from registry.settings import KVType
 from router.placement.memory import this_machine

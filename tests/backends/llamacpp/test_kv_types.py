@@ -9,8 +9,8 @@ from backends.errors import LoadError
 from backends.llamacpp.engine import LlamaCppEngine, LoadedLlamaCpp
 from backends.llamacpp.library import LibraryLog
 from backends.wire.messages import LoadSpec
+from registry.gguf.facts import facts_from_headers
 from registry.gguf.header import read_header
-from registry.gguf.split import facts_from_headers
 from registry.settings import KVType
 from router.placement.memory import this_machine
 from router.placement.memory_need import memory_need

@@ -8,8 +8,7 @@ import pytest
 from registry.errors import ArtifactError
 from registry.facts import ModelFacts, ModelKind
 from registry.gguf import read_header
-from registry.gguf.facts import facts_from_header, quantization_of
-from registry.gguf.split import facts_from_headers
+from registry.gguf.facts import facts_from_header, facts_from_headers, quantization_of
 from registry.gguf.tensors import TensorTypeTotals
 from tests.registry.gguf_builder import (
     LLAMA_TENSORS,
