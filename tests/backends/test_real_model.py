@@ -29,7 +29,7 @@ def ask(worker: WorkerProcess, first_id: int, questions: list[str]) -> list[str]
         for sequence_id, question in zip(sequence_ids, questions, strict=True)
     ]
     worker.send(*messages)
-    worker.wait_for_ends(sequence_ids, timeout_s=60)
+    worker.wait_for_ends(sequence_ids)
     return [worker.answer(sequence_id).text for sequence_id in sequence_ids]
 
 

@@ -25,7 +25,8 @@ from tests.bench.support.pairs import gateway_config, parser_for
 from tests.bench.support.report import machine_watch, print_ratio, shown
 from tests.bench.support.servers import PeerProcess, gateway_with, peer_tool, peer_version, skip, start_llama_server
 from tests.bench.support.streams import chat_body, stream_chat
-from tests.support.gateway_process import GatewayProcess, wait_until
+from tests.support.gateway_process import GatewayProcess
+from tests.support.waiting import wait_until
 
 SECOND = "second-model"
 NUM_SLOTS = 4
@@ -36,7 +37,6 @@ SWAPS = {
     "to llamacpp": f"{SECOND}@llamacpp",
     "to another model on llamacpp": f"{MODEL}@llamacpp",
 }
-STANDBY_TIMEOUT_S = 60.0
 
 
 def first_token_s(url: str, model: str) -> float:
@@ -52,7 +52,7 @@ def wait_for_standby(gateway: GatewayProcess, num_standby: int) -> None:
         waiting = [worker for worker in workers if worker["state"] == "standby" and worker["engine_versions"]]
         return len(waiting) >= num_standby and all(w["state"] in {"standby", "ready"} for w in workers)
 
-    wait_until(is_settled, STANDBY_TIMEOUT_S, f"{num_standby} standby workers")
+    wait_until(is_settled, f"{num_standby} standby workers")
 
 
 class Restarted:

@@ -13,7 +13,8 @@ from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths
 from tests.support import tiny_adapter, tiny_model
-from tests.support.gateway_process import GatewayProcess, run_cli, wait_until
+from tests.support.gateway_process import GatewayProcess, run_cli
+from tests.support.waiting import wait_until
 
 ENGINES = ["llamacpp", "mlx"]
 WORDS = "the quick brown fox jumps over the lazy dog and then it sleeps for a while in the warm sun beside the river"
@@ -193,18 +194,18 @@ def test_a_file_that_changes_is_refused_and_the_gateway_goes_on(
         good = text(gateway, f"tiny+fox@{engine}")
         info, whole = file.stat(), file.read_bytes()
         os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns + 10**9))
-        wait_until(lambda: status_of(gateway, engine)[0] == 500, 10, "the change is seen")
+        wait_until(lambda: status_of(gateway, engine)[0] == 500, "the change is seen")
         assert "reads it anew" in status_of(gateway, engine)[1]
         # Damage that size and time do not show reaches the engine, which refuses it.
         file.write_bytes(b"\xff" * len(whole))
         os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns))
         base = text(gateway, f"tiny@{engine}")
-        wait_until(lambda: "could not load the adapter" in status_of(gateway, engine)[1], 20, "the engine refuses it")
+        wait_until(lambda: "could not load the adapter" in status_of(gateway, engine)[1], "the engine refuses it")
         assert text(gateway, f"tiny@{engine}") == base
         file.write_bytes(whole)
         again = run_cli(home, "models", "adapter", "add", "tiny", str(path))
         assert again.returncode == 0, again.stderr
-        wait_until(lambda: status_of(gateway, engine)[0] == 200, 20, "it is served again")
+        wait_until(lambda: status_of(gateway, engine)[0] == 200, "it is served again")
         assert text(gateway, f"tiny+fox@{engine}") == good
     finally:
         assert gateway.stop() == 0

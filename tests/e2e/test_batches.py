@@ -10,7 +10,8 @@ from typing import Any, Final
 import openai
 import pytest
 
-from tests.support.gateway_process import GatewayProcess, run_cli, wait_until
+from tests.support.gateway_process import GatewayProcess, run_cli
+from tests.support.waiting import wait_until
 
 CHAT: Final = "/v1/chat/completions"
 FINAL = {"completed", "failed", "expired", "cancelled"}
@@ -55,7 +56,7 @@ def begun(gateway: GatewayProcess, path: Path, **fields: Any) -> str:
 
 def results_of(gateway: GatewayProcess, batch_id: str) -> dict[str, Any]:
     with client_of(gateway) as client:
-        wait_until(lambda: client.batches.retrieve(batch_id).status in FINAL, 60, "the batch ends")
+        wait_until(lambda: client.batches.retrieve(batch_id).status in FINAL, "the batch ends")
         batch = client.batches.retrieve(batch_id)
         assert batch.status == "completed", batch
         assert batch.error_file_id is None
@@ -77,14 +78,14 @@ def test_every_line_ends_once_although_the_worker_and_the_gateway_are_killed(hom
     try:
         undisturbed = results_of(gateway, begun(gateway, path))
         batch_id = begun(gateway, path)
-        wait_until(lambda: num_ended(gateway, batch_id) >= NUM_LINES // 5, 30, "some lines have ended")
+        wait_until(lambda: num_ended(gateway, batch_id) >= NUM_LINES // 5, "some lines have ended")
         (worker,) = gateway.workers()
         worker.kill()
-        wait_until(lambda: num_ended(gateway, batch_id) >= NUM_LINES // 2, 30, "more lines have ended")
+        wait_until(lambda: num_ended(gateway, batch_id) >= NUM_LINES // 2, "more lines have ended")
         workers = gateway.workers()
         os.kill(gateway.pid, signal.SIGKILL)
         gateway.process.wait()
-        wait_until(lambda: not any(each.is_running() for each in workers), 20, "the workers are gone")
+        wait_until(lambda: not any(each.is_running() for each in workers), "the workers are gone")
     finally:
         gateway.stop()
     gateway = GatewayProcess(home, config=config, fake_options=FAKE)
@@ -105,7 +106,7 @@ def test_a_batch_that_the_gateways_end_cuts_off_goes_on_with_the_next(home: Path
     path = written(home, chained_lines())
     gateway = GatewayProcess(home, fake_options=FAKE)
     batch_id = begun(gateway, path)
-    wait_until(lambda: num_ended(gateway, batch_id) >= 1, 30, "a line has ended")
+    wait_until(lambda: num_ended(gateway, batch_id) >= 1, "a line has ended")
     assert gateway.stop() == 0
     gateway = GatewayProcess(home, fake_options=FAKE)
     try:
@@ -137,7 +138,7 @@ def test_the_command_line_runs_lists_shows_and_cancels(home: Path) -> None:
         assert json.loads(run_cli(home, "batch", "show", batch["id"], "--json").stdout)["id"] == batch["id"]
         long = begun(gateway, written(home, [line("long", "hi")]))
         assert run_cli(home, "batch", "cancel", long).returncode == 0
-        wait_until(lambda: gateway.get(f"/v1/batches/{long}")["status"] in FINAL, 20, "it is cancelled")
+        wait_until(lambda: gateway.get(f"/v1/batches/{long}")["status"] in FINAL, "it is cancelled")
         assert run_cli(home, "batch", "show", "nobody").returncode == 1
         broken = home / "broken.jsonl"
         broken.write_text("{")

@@ -38,7 +38,7 @@ def fake(tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], P
 
 
 def measured(gateway: GatewayProcess, *arguments: str, exit_code: int = 0) -> dict[str, Any]:
-    done = run_cli(gateway.home, "bench", "tiny", *arguments, "--json", timeout_s=120)
+    done = run_cli(gateway.home, "bench", "tiny", *arguments, "--json")
     assert done.returncode == exit_code, done.stderr
     body: dict[str, Any] = json.loads(done.stdout)
     return dict(body.get("record", body))
@@ -234,9 +234,7 @@ def test_an_interrupted_run_keeps_what_was_measured(fake: GatewayProcess) -> Non
 
 
 def test_without_a_server_one_is_started_for_the_run_and_ended(home: Path) -> None:
-    done = run_cli(
-        home, "bench", "tiny", "--repeats", "1", "--scenarios", "short-chat", "--no-quality", "--json", timeout_s=120
-    )
+    done = run_cli(home, "bench", "tiny", "--repeats", "1", "--scenarios", "short-chat", "--no-quality", "--json")
     assert done.returncode == 0, done.stderr
     assert "one is started for this" in done.stderr
     assert "No mlxr server is running" in run_cli(home, "ps").stdout

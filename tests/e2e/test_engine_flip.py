@@ -4,11 +4,13 @@ import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess, run_cli, wait_until
+from tests.support.gateway_process import GatewayProcess, run_cli
+from tests.support.waiting import wait_until
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "hello fox"}], "max_tokens": 16}
 StartGateway = Callable[..., GatewayProcess]
@@ -18,8 +20,9 @@ def engine_of(gateway: GatewayProcess) -> str:
     return str(gateway.post("/v1/chat/completions", CHAT).raise_for_status().json()["timings"]["engine"])
 
 
-def resident_engines(gateway: GatewayProcess) -> list[str]:
-    return [worker["engine"] for worker in gateway.status()["workers"] if worker["state"] in {"ready", "busy"}]
+def is_resident(gateway: GatewayProcess, engine: str) -> bool:
+    workers = gateway.status()["workers"]
+    return [worker["engine"] for worker in workers if worker["state"] in {"ready", "busy"}] == [engine]
 
 
 def test_the_engine_command_flips_a_running_server_and_keeps_the_files_comments(start_gateway: StartGateway) -> None:
@@ -47,7 +50,7 @@ def test_a_models_own_setting_goes_before_the_global_one_and_the_request_before_
 ) -> None:
     gateway = start_gateway({"engine": "mlx"})
     assert run_cli(gateway.home, "engine", "llamacpp", "--model", "tiny").returncode == 0
-    wait_until(lambda: engine_of(gateway) == "llamacpp", 10, "the model's own setting is in force")
+    wait_until(lambda: engine_of(gateway) == "llamacpp", "the model's own setting is in force")
     answer = gateway.post("/v1/chat/completions", CHAT, **{"X-Mlxr-Engine": "mlx"})
     assert answer.json()["timings"]["engine"] == "mlx"
     both = gateway.post("/v1/chat/completions", {**CHAT, "model": "tiny@llamacpp"}, **{"X-Mlxr-Engine": "mlx"})
@@ -58,11 +61,11 @@ def test_a_bad_edit_of_the_config_leaves_the_old_one_in_force_and_is_reported(st
     gateway = start_gateway({"engine": "llamacpp"})
     config = gateway.home / "config" / "server.yaml"
     config.write_text("engine: warp\n")
-    wait_until(lambda: gateway.status()["config_error"] is not None, 10, "the error is reported")
+    wait_until(lambda: gateway.status()["config_error"] is not None, "the error is reported")
     assert "engine" in gateway.status()["config_error"]
     assert engine_of(gateway) == "llamacpp"
     config.write_text("engine: llamacpp\n")
-    wait_until(lambda: gateway.status()["config_error"] is None, 10, "the error is gone")
+    wait_until(lambda: gateway.status()["config_error"] is None, "the error is gone")
 
 
 def test_a_wish_that_cannot_be_met_says_what_there_is_and_what_would_help(
@@ -79,7 +82,7 @@ def test_a_wish_that_cannot_be_met_says_what_there_is_and_what_would_help(
 
 
 def test_flips_under_load_lose_nothing_and_never_have_two_engines_resident(start_gateway: StartGateway) -> None:
-    num_clients, num_flips = 20, 5
+    num_clients, num_flips = 12, 4
     gateway = start_gateway({"engine": "llamacpp", "limits": {"swap_max_wait_s": 1}})
     done = threading.Event()
     most_workers = 0
@@ -109,11 +112,11 @@ def test_flips_under_load_lose_nothing_and_never_have_two_engines_resident(start
             for flip in range(num_flips):
                 engine = ("mlx", "llamacpp")[flip % 2]
                 config.write_text(f"engine: {engine}\nlimits:\n  swap_max_wait_s: 1\n")
-                wait_until(lambda engine=engine: resident_engines(gateway) == [engine], 60, f"flip {flip}: {engine}")
+                wait_until(partial(is_resident, gateway, engine), f"flip {flip}: {engine}")
         finally:
             done.set()
-        answers = [engine for answer in clients for engine in answer.result(60)]
-        sampler.result(10)
+        answers = [engine for answer in clients for engine in answer.result()]
+        sampler.result()
     assert set(answers) == {"llamacpp", "mlx"}
     assert most_workers == 1
     unloads = [swap for swap in gateway.status()["swaps"] if swap["event"] == "unload"]
@@ -123,8 +126,10 @@ def test_flips_under_load_lose_nothing_and_never_have_two_engines_resident(start
 @pytest.mark.real_model
 def test_memory_after_each_unload_is_within_a_tenth_of_before_the_load(real_gateway: GatewayProcess) -> None:
     model = "smollm2-135m-instruct"
-    real_gateway.post("/v1/mlxr/models/stop", {"model": model})
     real_gateway.post("/v1/mlxr/models/stop", {"model": "tiny"})
+    for engine in ("llamacpp", "mlx"):  # what a gateway needs once and keeps is no model's memory
+        real_gateway.post("/v1/completions", {"model": f"{model}@{engine}", "prompt": "The fox", "max_tokens": 2})
+    real_gateway.post("/v1/mlxr/models/stop", {"model": model})
     before = real_gateway.rss_bytes()
     for engine in ("llamacpp", "mlx", "llamacpp"):
         body = {"model": f"{model}@{engine}", "prompt": "The fox", "max_tokens": 2}
@@ -143,7 +148,7 @@ def test_standby_workers_wait_with_their_libraries_imported_and_take_the_next_lo
     def standby_pids() -> dict[str, int]:
         return {w["engine"]: w["pid"] for w in gateway.status()["workers"] if w["state"] == "standby"}
 
-    wait_until(lambda: set(standby_pids()) == {"llamacpp", "mlx"}, 30, "both engines have a standby worker")
+    wait_until(lambda: set(standby_pids()) == {"llamacpp", "mlx"}, "both engines have a standby worker")
     waiting = standby_pids()
     assert engine_of(gateway) == "llamacpp"
     (resident,) = [w for w in gateway.status()["workers"] if w["model"] == "tiny"]
@@ -152,4 +157,4 @@ def test_standby_workers_wait_with_their_libraries_imported_and_take_the_next_lo
     assert answer["timings"]["engine"] == "mlx"
     (resident,) = [w for w in gateway.status()["workers"] if w["model"] == "tiny"]
     assert resident["pid"] == waiting["mlx"]
-    wait_until(lambda: set(standby_pids()) == {"llamacpp", "mlx"}, 30, "both were replaced")
+    wait_until(lambda: set(standby_pids()) == {"llamacpp", "mlx"}, "both were replaced")

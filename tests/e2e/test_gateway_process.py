@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import psutil
 
-from tests.support.gateway_process import GatewayProcess, environment, run_cli, wait_until
+from tests.support.gateway_process import GatewayProcess, environment, run_cli
+from tests.support.waiting import WITHIN_S, wait_until
 
 StartGateway = Callable[..., GatewayProcess]
 MAX_IDLE_BYTES = 80 * 1000 * 1000
@@ -37,15 +40,13 @@ def test_a_gateway_that_has_served_both_engines_never_imported_one(home: Path, t
     )
     try:
         instance = home / "data" / "gateway.json"
-        wait_until(instance.exists, 30, "the gateway serves")
-        import httpx
-
+        wait_until(instance.exists, "the gateway serves")
         url = json.loads(instance.read_text())["url"]
         for engine in ("llamacpp", "mlx"):
             body = {**CHAT, "model": f"tiny@{engine}"}
-            httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60, trust_env=False).raise_for_status()
+            httpx.post(f"{url}/v1/chat/completions", json=body, timeout=WITHIN_S, trust_env=False).raise_for_status()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(WITHIN_S) == 0
     finally:
         process.kill()
         process.wait()
@@ -90,14 +91,20 @@ def test_a_taken_port_is_one_sentence(start_gateway: StartGateway, tmp_path: Pat
     assert "Traceback" not in second.stderr
 
 
-def test_queue_limit_answers_429_with_retry_after(start_gateway: StartGateway) -> None:
-    gateway = start_gateway({"generation": {"parallel": 1}, "limits": {"max_queue": 1}})
-    body = {**CHAT, "max_tokens": 450, "ignore_eos": True}
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: gateway.post("/v1/chat/completions", body), range(8)))
+def test_queue_limit_answers_429_with_retry_after(home: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "load"
+    gate.touch()
+    config = {"generation": {"parallel": 1}, "limits": {"max_queue": 1}}
+    gateway = GatewayProcess(home, config=config, fake_options={"gates": str(tmp_path)})
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(gateway.post, "/v1/chat/completions", CHAT) for _ in range(8)]
+            wait_until(lambda: sum(each.done() for each in asked) == 7, "all but one are refused while it loads")
+            gate.unlink()
+            answers = [each.result() for each in asked]
+    finally:
+        gateway.stop()
     refused = [answer for answer in answers if answer.status_code == 429]
-    assert {answer.status_code for answer in answers} == {200, 429}
+    assert (len(refused), {answer.status_code for answer in answers}) == (7, {200, 429})
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
     assert all(answer.json()["error"]["code"] == "queue_full" for answer in refused)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess, run_cli, wait_until
+from tests.support.gateway_process import GatewayProcess, run_cli
+from tests.support.waiting import wait_until
 
 StartGateway = Callable[..., GatewayProcess]
 ENGINES = ["llamacpp", "mlx"]
@@ -48,10 +49,10 @@ def test_a_changed_load_counts_from_the_next_request_and_others_do_not_load_agai
     assert gateway.post("/v1/chat/completions", body).status_code == 200
     first = worker(gateway)
     set_values(home, "temperature=0.5", "system=Be brief.", "seed=4")
-    wait_until(lambda: "Be brief." in prompt_of(gateway, engine), 10, "the setting is seen")
+    wait_until(lambda: "Be brief." in prompt_of(gateway, engine), "the setting is seen")
     assert worker(gateway)["pid"] == first["pid"]
     set_values(home, "context_length=64", "parallel=2", f"template={OWN}")
-    wait_until(lambda: prompt_of(gateway, engine).startswith("[system]Be brief.[user]"), 20, "it is loaded again")
+    wait_until(lambda: prompt_of(gateway, engine).startswith("[system]Be brief.[user]"), "it is loaded again")
     second = worker(gateway)
     assert (second["pid"] != first["pid"], second["context_length"]) == (True, 64)
     answer = gateway.post("/v1/chat/completions", body).json()
@@ -95,15 +96,13 @@ def test_an_idle_model_is_unloaded_after_its_own_time(start_gateway: StartGatewa
     set_values(home, "keep_alive_s=0.3")
     gateway = start_gateway({"limits": {"keep_alive_s": 3600}})
     assert gateway.post("/v1/chat/completions", HI | {"model": "tiny@llamacpp"}).status_code == 200
-    wait_until(lambda: status(gateway)["workers"] == [], 10, "it is unloaded")
+    wait_until(lambda: status(gateway)["workers"] == [], "it is unloaded")
     assert [swap.get("reason") for swap in status(gateway)["swaps"]] == [None, "idle"]
     set_values(home, "keep_alive_s=forever")
-    wait_until(
-        lambda: (
-            gateway.post("/v1/chat/completions", HI | {"model": "tiny@llamacpp"}).status_code == 200
-            and worker(gateway)["expires_at"] is None
-            and worker(gateway)["state"] == "ready"
-        ),
-        10,
-        "it stays",
-    )
+
+    def stays() -> bool:
+        assert gateway.post("/v1/chat/completions", HI | {"model": "tiny@llamacpp"}).status_code == 200
+        workers = status(gateway)["workers"]
+        return [(each["expires_at"], each["state"]) for each in workers] == [(None, "ready")]
+
+    wait_until(stays, "it stays")

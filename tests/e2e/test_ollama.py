@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import BUNDLED
-from tests.support.gateway_process import GatewayProcess, wait_until
+from tests.support.gateway_process import GatewayProcess
+from tests.support.waiting import wait_until
 
 ENGINES = pytest.mark.parametrize("engine", ["llamacpp", "mlx"])
 HI = [{"role": "user", "content": "Name a colour."}]
@@ -149,7 +150,7 @@ def test_a_model_is_loaded_kept_and_unloaded(tooled_gateway: GatewayProcess, eng
     assert loaded["context_length"] == 8192
     options = {**GREEDY, "num_ctx": 512, "num_predict": 1}
     assert ask(tooled_gateway, "/api/chat", model=model, messages=HI, options=options, keep_alive=0)["done"]
-    wait_until(lambda: not tooled_gateway.get("/api/ps")["models"], 20, "the model is unloaded")
+    wait_until(lambda: not tooled_gateway.get("/api/ps")["models"], "the model is unloaded")
     assert ask(tooled_gateway, "/api/chat", model=model, keep_alive=0)["done_reason"] == "unload"
 
 

@@ -11,16 +11,18 @@ import ollama
 import psutil
 import pytest
 
-from tests.support.gateway_process import GatewayProcess, run_cli, wait_until
+from tests.support.gateway_process import GatewayProcess, run_cli
 from tests.support.hub_faults import Fault
 from tests.support.stub_hub import StubHub
 from tests.support.stub_ollama_registry import StubOllamaRegistry, digest_of, published
 from tests.support.tiny_model import write_gguf
+from tests.support.waiting import WITHIN_S, wait_until
 
 HUB_REPO = "tester/Tiny-GGUF"
 HUB_NAME = f"hf.co/{HUB_REPO}:F32"
 PULLS = "/v1/mlxr/models/pulls"
-SLOW = 60_000.0
+HELD = 100_000
+"""Bytes of a file that come before it stands still."""
 GREEDY = {"temperature": 0, "num_predict": 3}
 
 
@@ -47,7 +49,7 @@ def hub(weights: bytes) -> Iterator[StubHub]:
 def gateway(tmp_path: Path, hub: StubHub, library: StubOllamaRegistry) -> Iterator[GatewayProcess]:
     home = tmp_path / "home"
     home.mkdir()
-    config = {"hub": {"endpoint": hub.url, "ollama_registry": library.url}, "server": {"body_timeout_s": 2}}
+    config = {"hub": {"endpoint": hub.url, "ollama_registry": library.url}, "server": {"body_timeout_s": 10}}
     gateway = GatewayProcess(home, config=config)
     try:
         yield gateway
@@ -145,10 +147,10 @@ def test_errors_without_a_stream_have_their_status(client: ollama.Client, gatewa
 def test_a_client_that_leaves_pauses_its_pull_and_the_next_goes_on(
     client: ollama.Client, gateway: GatewayProcess, library: StubOllamaRegistry, weights: bytes
 ) -> None:
-    library.bytes_per_s = SLOW
+    library.held_after = HELD
     leave_when_bytes_came(gateway)
-    wait_until(lambda: states(gateway) == ["paused"], 10, "the pull is paused")
-    library.bytes_per_s = None
+    wait_until(lambda: states(gateway) == ["paused"], "the pull is paused")
+    library.held_after = None
     assert client.pull("tiny:135m").status == "success"
     assert states(gateway) == ["done"]
     served = [item for item in library.served if item.path.endswith(digest_of(weights))]
@@ -159,7 +161,7 @@ def test_a_client_that_leaves_pauses_its_pull_and_the_next_goes_on(
 def test_a_pull_that_another_follows_goes_on_when_the_first_leaves(
     client: ollama.Client, gateway: GatewayProcess, library: StubOllamaRegistry
 ) -> None:
-    library.bytes_per_s = SLOW
+    library.held_after = HELD
     last: list[str | None] = []
     has_begun = threading.Event()
 
@@ -179,23 +181,23 @@ def test_a_pull_that_another_follows_goes_on_when_the_first_leaves(
 
     follower = threading.Thread(target=follow)
     begin_and_leave()
-    library.bytes_per_s = None
-    follower.join(20)
+    library.held_after = None
+    follower.join(WITHIN_S)
     assert last[-1] == "success"
 
 
 def test_a_pull_that_mlxr_started_goes_on_without_its_ollama_client(
     gateway: GatewayProcess, library: StubOllamaRegistry
 ) -> None:
-    library.bytes_per_s = SLOW
+    library.held_after = HELD
     with (
         gateway.client() as http,
         http.stream("POST", "/v1/mlxr/models/pull", json={"reference": "ollama://tiny:135m"}) as reply,
     ):
         next(reply.iter_lines())
     leave_when_bytes_came(gateway)
-    library.bytes_per_s = None
-    wait_until(lambda: states(gateway) == ["done"], 20, "the pull ends")
+    library.held_after = None
+    wait_until(lambda: states(gateway) == ["done"], "the pull ends")
 
 
 def leave_when_bytes_came(gateway: GatewayProcess) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.gateway_process import GatewayProcess, wait_until
+from tests.support.gateway_process import GatewayProcess
 from tests.support.stub_hub import StubHub
 from tests.support.stub_ollama_registry import StubOllamaRegistry, digest_of
+from tests.support.waiting import WITHIN_S, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def weights(tiny_gguf: Path) -> bytes:
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """A gateway for what is refused: nothing happens to it."""
     with StubHub() as hub, StubOllamaRegistry() as registry:
-        config = {"hub": {"endpoint": hub.url, "ollama_registry": registry.url}, "server": {"body_timeout_s": 2}}
+        config = {"hub": {"endpoint": hub.url, "ollama_registry": registry.url}, "server": {"body_timeout_s": 5}}
         gateway = GatewayProcess(tmp_path_factory.mktemp("calm"), config=config)
         try:
             yield gateway
@@ -55,15 +56,15 @@ def test_an_upload_that_breaks_off_or_stalls_leaves_nothing(calm: GatewayProcess
 
     with calm.client() as http, pytest.raises(ConnectionAbortedError):
         http.post(f"/api/blobs/{digest_of(weights)}", content=halting())
-    wait_until(lambda: calm.model_files() == [], 10, "the beginning is thrown away")
+    wait_until(lambda: calm.model_files() == [], "the beginning is thrown away")
     head = f"POST /api/blobs/{digest_of(weights)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nabc"
     assert b" 408 " in raw_answer(calm, head.encode())
-    wait_until(lambda: calm.model_files() == [], 10, "the beginning is thrown away")
+    wait_until(lambda: calm.model_files() == [], "the beginning is thrown away")
 
 
 def raw_answer(gateway: GatewayProcess, data: bytes) -> bytes:
     url = httpx.URL(gateway.url)
-    with socket.create_connection((url.host, url.port or 80), timeout=20) as connection:
+    with socket.create_connection((url.host, url.port or 80), timeout=WITHIN_S) as connection:
         connection.sendall(data)
         return connection.recv(65536)
 

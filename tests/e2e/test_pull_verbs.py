@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess, environment, wait_until
+from tests.support.gateway_process import GatewayProcess, environment
 from tests.support.stub_hub import StubHub
 from tests.support.tiny_model import write_gguf
+from tests.support.waiting import WITHIN_S, wait_until
 
 REPO = "tester/Tiny-GGUF"
 TOKEN = "hf_a_secret_that_nobody_sees"
-SLOW = 60_000.0
+HELD = 100_000
+"""Bytes of a file that come before it stands still."""
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +49,7 @@ class Mlxr:
     def __call__(self, *arguments: str, exit_code: int = 0) -> str:
         """Run to the end; return both outputs."""
         with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=WITHIN_S)
         assert process.returncode == exit_code, out + err
         assert "Traceback" not in err
         assert TOKEN not in out + err
@@ -67,7 +69,7 @@ def mlxr(tmp_path: Path, hub: StubHub) -> Mlxr:
 
 def begun(mlxr: Mlxr, hub: StubHub) -> "subprocess.Popen[str]":
     """Start a pull that takes long; return when bytes have been written."""
-    hub.bytes_per_s = SLOW
+    hub.held_after = HELD
     process = mlxr.start("models", "pull", REPO, "--json")
     assert process.stdout is not None
     for line in process.stdout:
@@ -82,7 +84,7 @@ def ended(process: "subprocess.Popen[str]", number: int | None) -> str:
     with process:
         if number is not None:
             process.send_signal(number)
-        return process.communicate(timeout=30)[1]
+        return process.communicate(timeout=WITHIN_S)[1]
 
 
 def test_a_pulled_model_can_be_asked(mlxr: Mlxr) -> None:
@@ -133,7 +135,7 @@ def test_a_killed_pull_goes_on_where_it_was(mlxr: Mlxr, hub: StubHub) -> None:
     ended(begun(mlxr, hub), signal.SIGKILL)
     assert mlxr.states() == ["interrupted"]
     assert "mlxr models pulls resume 1" in mlxr("doctor", exit_code=0)
-    hub.bytes_per_s = None
+    hub.held_after = None
     said = mlxr("models", "pull", REPO)
     assert "This is pull 1, which was begun before." in said
     assert mlxr.states() == ["done"]
@@ -145,7 +147,7 @@ def test_ctrl_c_pauses_a_pull_of_this_terminal(mlxr: Mlxr, hub: StubHub) -> None
     assert "mlxr models pulls resume 1" in ended(process, signal.SIGINT)
     assert process.returncode == 130
     assert mlxr.states() == ["paused"]
-    hub.bytes_per_s = None
+    hub.held_after = None
     assert "Try: mlxr run tiny" in mlxr("models", "pulls", "resume", "1")
 
 
@@ -167,8 +169,8 @@ def test_a_server_goes_on_when_the_terminal_is_left(mlxr: Mlxr, hub: StubHub) ->
         assert "mlxr models pulls cancel 1" in ended(process, signal.SIGINT)
         assert process.returncode == 130
         assert mlxr.states() == ["running"]
-        hub.bytes_per_s = None
-        wait_until(lambda: mlxr.states() == ["done"], 20, "the server goes on")
+        hub.held_after = None
+        wait_until(lambda: mlxr.states() == ["done"], "the server goes on")
         assert "all of it is here already" in mlxr("models", "pull", REPO)
         assert mlxr.json("config", "show")["hub"]["token"] == "********"
     finally:
@@ -186,7 +188,7 @@ def test_a_server_that_dies_says_what_becomes_of_the_pull(mlxr: Mlxr, hub: StubH
         gateway.stop()
     assert process.returncode == 1
     assert "goes on when the server runs again" in said
-    hub.bytes_per_s = None
+    hub.held_after = None
     assert "Try: mlxr run tiny" in mlxr("models", "pulls", "resume", "1")
 
 

@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess, run_cli, sse_events, wait_until
+from tests.support.gateway_process import GatewayProcess, run_cli, sse_events
 from tests.support.stub_hub import StubHub
 from tests.support.tiny_model import write_gguf, write_mlx
+from tests.support.waiting import wait_until
 
 REPO = "tester/Tiny-GGUF"
 MLX_REPO = "tester/Tiny-4bit"
 TOKEN = "hf_a_secret_that_nobody_sees"
 PULL = "/v1/mlxr/models/pull"
 PULLS = "/v1/mlxr/models/pulls"
-SLOW = 60_000.0
+HELD = 100_000
+"""Bytes of a file that come before it stands still."""
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +62,7 @@ def pulled(gateway: GatewayProcess, reference: str, **wishes: Any) -> list[dict[
 
 def begun(gateway: GatewayProcess, hub: StubHub) -> int:
     """Start a pull, leave it once bytes have come; return its number."""
-    hub.bytes_per_s = SLOW
+    hub.held_after = HELD
     with gateway.client() as client, client.stream("POST", PULL, json={"reference": REPO}) as response:
         for data in sse_events(response.iter_lines()):
             event = json.loads(data)
@@ -118,9 +120,9 @@ def test_the_pull_goes_on_when_its_client_leaves(home: Path, hub: StubHub) -> No
     try:
         number = begun(gateway, hub)
         assert state_of(gateway, number) == "running"
-        hub.bytes_per_s = None
-        wait_until(lambda: state_of(gateway, number) == "done", 20, "the pull ends without its client")
-        wait_until(lambda: gateway.get("/v1/models")["data"], 5, "the model is there")
+        hub.held_after = None
+        wait_until(lambda: state_of(gateway, number) == "done", "the pull ends without its client")
+        wait_until(lambda: gateway.get("/v1/models")["data"], "the model is there")
     finally:
         assert gateway.stop() == 0
 
@@ -148,17 +150,17 @@ def test_a_server_that_is_killed_goes_on_at_its_next_start(home: Path, hub: Stub
     finally:
         gateway.process.kill()
         gateway.stop()
-    hub.bytes_per_s = None
+    hub.held_after = None
     gateway = serve(home, hub)
     try:
-        wait_until(lambda: state_of(gateway, number) == "done", 20, "the pull goes on")
-        wait_until(lambda: gateway.get("/v1/models")["data"], 5, "the model is there")
+        wait_until(lambda: state_of(gateway, number) == "done", "the pull goes on")
+        wait_until(lambda: gateway.get("/v1/models")["data"], "the model is there")
     finally:
         assert gateway.stop() == 0
 
 
 def test_a_server_that_is_stopped_tells_its_clients_and_goes_on_at_its_next_start(home: Path, hub: StubHub) -> None:
-    hub.bytes_per_s = SLOW
+    hub.held_after = HELD
     gateway = serve(home, hub)
     events: list[dict[str, Any]] = []
     try:
@@ -170,10 +172,10 @@ def test_a_server_that_is_stopped_tells_its_clients_and_goes_on_at_its_next_star
     finally:
         assert gateway.stop() == 0
     assert events[-1] == {"type": "stopped", "state": "queued"}
-    hub.bytes_per_s = None
+    hub.held_after = None
     gateway = serve(home, hub)
     try:
-        wait_until(lambda: state_of(gateway, events[0]["id"]) == "done", 20, "the pull goes on")
+        wait_until(lambda: state_of(gateway, events[0]["id"]) == "done", "the pull goes on")
     finally:
         assert gateway.stop() == 0
 
@@ -188,15 +190,11 @@ def test_a_server_that_is_stopped_tells_its_clients_and_goes_on_at_its_next_star
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_once(
-    home: Path, hub: StubHub, body: dict[str, Any], status: int, words: str
+    shared_gateway: GatewayProcess, body: dict[str, Any], status: int, words: str
 ) -> None:
-    gateway = serve(home, hub)
-    try:
-        answer = gateway.post(PULL, body)
-        assert answer.status_code == status
-        assert words in answer.json()["error"]["message"]
-    finally:
-        assert gateway.stop() == 0
+    answer = shared_gateway.post(PULL, body)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]["message"]
 
 
 def test_failures_are_the_last_event_with_the_way_out(home: Path, hub: StubHub) -> None:

@@ -13,8 +13,9 @@ import pytest
 from openai.types.responses import Response
 
 from tests.support import npm
-from tests.support.gateway_process import GatewayProcess, wait_until
+from tests.support.gateway_process import GatewayProcess
 from tests.support.response_samples import HONOURED, MODEL_DEPENDENT, PATH, PLAIN, REFUSED, REFUSED_PARTS
+from tests.support.waiting import wait_until
 
 StartGateway = Callable[..., GatewayProcess]
 ENGINES = pytest.mark.parametrize("engine", ["llamacpp", "mlx"])
@@ -153,7 +154,7 @@ def test_responses_are_retrieved_and_deleted(client: openai.OpenAI) -> None:
 def test_background_responses_are_polled_followed_and_cancelled(client: openai.OpenAI) -> None:
     polled = client.responses.create(model="tooled", input="hi", temperature=0, max_output_tokens=8, background=True)
     assert polled.status in {"queued", "in_progress"}
-    wait_until(lambda: client.responses.retrieve(polled.id).status == "incomplete", 20, "the response ends")
+    wait_until(lambda: client.responses.retrieve(polled.id).status == "incomplete", "the response ends")
     stream = client.responses.create(
         model="tooled", input="hi", temperature=0, max_output_tokens=8, background=True, stream=True
     )
@@ -202,18 +203,18 @@ def test_stored_responses_survive_a_restart_and_a_kill(start_gateway: StartGatew
         third = client.responses.create(
             model="tiny", input="who?", temperature=0, max_output_tokens=6, previous_response_id=second.id
         )
-        running = client.responses.create(
-            model="tiny", input="go on", background=True, max_output_tokens=150, extra_body={"seed": 1}
-        )
-        assert client.responses.retrieve(running.id).status in {"queued", "in_progress"}
         workers = gateway.workers()
+        for worker in workers:
+            worker.suspend()
+        running = client.responses.create(model="tiny", input="go on", background=True, max_output_tokens=150)
+        assert client.responses.retrieve(running.id).status in {"queued", "in_progress"}
         os.kill(gateway.pid, signal.SIGKILL)
-    wait_until(lambda: not any(worker.is_running() for worker in workers), 20, "the workers are gone")
+    wait_until(lambda: not any(worker.is_running() for worker in workers), "the workers are gone")
     gateway.stop()
     gateway = start_gateway()
     with client_of(gateway) as client:
         assert client.responses.retrieve(third.id).output_text == third.output_text
-        wait_until(lambda: client.responses.retrieve(running.id).status == "failed", 10, "it is told as failed")
+        wait_until(lambda: client.responses.retrieve(running.id).status == "failed", "it is told as failed")
         cut_off = client.responses.retrieve(running.id)
         assert cut_off.error is not None
         assert "server ended" in cut_off.error.message

@@ -7,7 +7,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from typing import Any
 import httpx
 import psutil
 
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 20.0
+from tests.support.waiting import WITHIN_S
+
 _BANNER = re.compile(r"serves on (http://\S+)")
 _SERVE = [sys.executable, "-P", "-m", "router.cli", "serve", "--port", "0"]
 _SERVE_FAKE = [sys.executable, "-P", "-m", "tests.support.fake_gateway"]
@@ -35,28 +34,17 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def run_cli(
-    home: Path, *arguments: str, timeout_s: float = 60.0, stdin: str | None = None
-) -> subprocess.CompletedProcess[str]:
+def run_cli(home: Path, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run `mlxr ARGUMENTS` to its end."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "router.cli", *arguments],
         env=environment(home),
         capture_output=True,
         text=True,
-        timeout=timeout_s,
+        timeout=WITHIN_S,
         input=stdin or "",
         check=False,
     )
-
-
-def wait_until(condition: Any, timeout_s: float, what: str) -> None:
-    """Poll until `condition()` holds; fail with `what` when it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s:g} s: {what}")
-        select.select([], [], [], 0.02)
 
 
 class GatewayProcess:
@@ -96,21 +84,18 @@ class GatewayProcess:
     def _read_banner(self) -> str:
         assert self.process.stdout is not None
         text = ""
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            ready, _, _ = select.select([self.process.stdout], [], [], 0.1)
-            if ready:
-                chunk = os.read(self.process.stdout.fileno(), 65536).decode()
-                text += chunk
-                if found := _BANNER.search(text):
-                    return found.group(1)
-                if not chunk:
-                    break
+        while select.select([self.process.stdout], [], [], WITHIN_S)[0]:
+            chunk = os.read(self.process.stdout.fileno(), 65536).decode()
+            text += chunk
+            if found := _BANNER.search(text):
+                return found.group(1)
+            if not chunk:
+                break
         stderr = (self.home / "stderr.txt").read_text()
         raise AssertionError(f"the gateway did not start: {text!r} {stderr[-2000:]}")
 
-    def client(self, timeout_s: float = 120.0) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=timeout_s, trust_env=False)
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=WITHIN_S, trust_env=False)
 
     def get(self, path: str) -> Any:
         with self.client() as client:
@@ -157,7 +142,7 @@ class GatewayProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(STOP_TIMEOUT_S)
+            return self.process.wait(WITHIN_S)
         finally:
             self.process.kill()
             self.process.wait()

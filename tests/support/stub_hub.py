@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from tests.support.hub_faults import Fault
+from tests.support.waiting import POLL_S, WITHIN_S
 
 COMMIT = "a" * 39 + "1"
 LFS_BYTES = 1_000
@@ -41,11 +42,16 @@ def git_sha1(data: bytes) -> str:
 
 
 class StubHub:
-    """Serves `repos`: name -> path -> bytes. Files of 1,000 bytes and more are LFS files."""
+    """Serves `repos`: name -> path -> bytes. Files of 1,000 bytes and more are LFS files.
+
+    Attributes:
+        held_after: Files stand still after so many bytes, as long as this is set.
+    """
 
     def __init__(self, repos: dict[str, dict[str, bytes]] | None = None, *, bytes_per_s: float | None = None) -> None:
         self.repos = repos or {}
         self.bytes_per_s = bytes_per_s
+        self.held_after: int | None = None
         self.faults: defaultdict[tuple[str, str], list[Fault]] = defaultdict(list)
         self.api_answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.renamed: dict[str, str] = {}
@@ -63,20 +69,20 @@ class StubHub:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._is_ready.wait(10)
+        assert self._is_ready.wait(WITHIN_S)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(WITHIN_S)
 
     def wait_served(self, num_bytes: int) -> None:
         """Wait until so many bytes of files were handed to the system."""
         with self._has_served:
             assert self._has_served.wait_for(
-                lambda: sum(served.end - served.start for served in self.served) >= num_bytes, timeout=20
+                lambda: sum(served.end - served.start for served in self.served) >= num_bytes, timeout=WITHIN_S
             )
 
     def file_requests(self, path: str) -> list[Seen]:
@@ -244,6 +250,8 @@ class StubHub:
             with self._has_served:
                 self.served[place] = self.served[place]._replace(end=self.served[place].start + sent)
                 self._has_served.notify_all()
+            while self.held_after is not None and sent >= self.held_after:  # noqa: ASYNC110 - set by another thread
+                await asyncio.sleep(POLL_S)
             if self.bytes_per_s is not None:
                 await asyncio.sleep(len(piece) / self.bytes_per_s)
             elif fault.kind == "slow":
@@ -254,7 +262,7 @@ class StubHub:
                 await writer.drain()
             return True
         if fault.kind == "stall":
-            await asyncio.wait_for(self._stop.wait(), 60)
+            await self._stop.wait()
         if fault.kind == "reset":
             raw = writer.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

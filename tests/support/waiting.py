@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-WITHIN_S = 120.0
+WITHIN_S = 300.0
 POLL_S = 0.01
 
 

@@ -1,11 +1,10 @@
-"""Starts a real worker process over a socketpair and speaks frames with it; every wait has a deadline."""
+"""Starts a real worker process over a socketpair and speaks frames with it."""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +15,9 @@ import msgspec
 from backends.wire.frames import FrameDecoder, FrameEncoder
 from backends.wire.messages import Command, Event, Hello, Load, Loaded, LoadFailed, LoadSpec
 from tests.support.engine_driver import Answer
+from tests.support.waiting import WITHIN_S
 
 ROOT = Path(__file__).resolve().parents[2]
-SEND_TIMEOUT_S = 20.0
 _READ_BYTES = 64 * 1024
 EventT = TypeVar("EventT")
 
@@ -34,6 +33,7 @@ class WorkerProcess:
 
     def __init__(self, engine: str, *, cwd: Path | None = None, **options: object) -> None:
         self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(WITHIN_S)
         argv = [sys.executable, "-P", "-m", "backends.process.worker", "--engine", engine, "--fd", str(theirs.fileno())]
         argv += ["--options", msgspec.json.encode(options).decode()] if options else []
         self.process = subprocess.Popen(
@@ -67,7 +67,6 @@ class WorkerProcess:
         self.send_bytes(self._encoder.encode(commands))
 
     def send_bytes(self, data: bytes) -> None:
-        self._socket.settimeout(SEND_TIMEOUT_S)
         self._socket.sendall(data)
 
     def close_socket(self) -> None:
@@ -76,20 +75,16 @@ class WorkerProcess:
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)
 
-    def next_event(self, timeout_s: float = 20) -> Event:
+    def next_event(self) -> Event:
         """Return the next event.
 
         Raises:
             EOFError: The worker closed its end.
-            TimeoutError: Nothing came in time.
+            TimeoutError: Nothing came.
         """
-        deadline = time.monotonic() + timeout_s
         while not self._unread:
-            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
             try:
                 data = self._socket.recv(_READ_BYTES)
-            except TimeoutError:
-                raise TimeoutError(f"no event within {timeout_s} s") from None
             except ConnectionError:
                 data = b""
             if not data:
@@ -101,25 +96,23 @@ class WorkerProcess:
         self._note(event)
         return event
 
-    def wait_for(self, event_type: type[EventT], timeout_s: float = 20) -> EventT:
+    def wait_for(self, event_type: type[EventT]) -> EventT:
         """Return the first event of that type, reading over others."""
-        deadline = time.monotonic() + timeout_s
         while True:
-            event = self.next_event(deadline - time.monotonic())
+            event = self.next_event()
             if isinstance(event, event_type):
                 return event
 
-    def wait_until(self, is_reached: Callable[[], bool], timeout_s: float = 30) -> None:
-        deadline = time.monotonic() + timeout_s
+    def wait_until(self, is_reached: Callable[[], bool]) -> None:
         while not is_reached():
-            self.next_event(deadline - time.monotonic())
+            self.next_event()
 
-    def wait_for_ends(self, sequence_ids: list[int], timeout_s: float = 30) -> None:
+    def wait_for_ends(self, sequence_ids: list[int]) -> None:
         """Read until each of these sequences has its terminal message."""
-        self.wait_until(lambda: all(self.answer(i).terminals for i in sequence_ids), timeout_s)
+        self.wait_until(lambda: all(self.answer(i).terminals for i in sequence_ids))
 
-    def wait_for_exit(self, timeout_s: float = 5) -> int:
-        return self.process.wait(timeout_s)
+    def wait_for_exit(self) -> int:
+        return self.process.wait(WITHIN_S)
 
     def stderr_text(self) -> str:
         """Return what it wrote to stderr; only after its end."""

@@ -8,6 +8,7 @@ from backends.constraints.grammar import AnswerGrammar, assembled
 from backends.errors import ConstraintError
 from backends.wire.request import Constraint, ConstraintKind
 from tests.backends.constraints.conftest import ByteTokenizer, Compile, compiled, matcher_of, matches
+from tests.support.waiting import WITHIN_S
 
 DIGITS = Constraint(ConstraintKind.REGEX, "[0-9]+", "regex")
 
@@ -62,7 +63,7 @@ def test_a_grammar_that_takes_too_long_is_refused_at_its_deadline_and_the_thread
     release = threading.Event()
 
     def slow(_: AnswerGrammar) -> str:
-        release.wait(30)
+        release.wait(WITHIN_S)
         return ""
 
     monkeypatch.setattr("backends.constraints.compiler.assembled", slow)
@@ -113,7 +114,7 @@ def test_a_failure_that_nobody_foresaw_is_an_error_and_the_next_grammar_compiles
     with pytest.raises(ConstraintError, match="failed"):
         compiled(compiler, ConstraintKind.REGEX, "a")
     assert matches(compiled(compiler, ConstraintKind.REGEX, "a"), "a")
-    assert broken_threads.acquire(timeout=10)
+    assert broken_threads.acquire(timeout=WITHIN_S)
 
 
 def test_a_vocabulary_that_cannot_be_built_is_an_error_of_every_request(broken_threads: threading.Semaphore) -> None:
@@ -125,6 +126,6 @@ def test_a_vocabulary_that_cannot_be_built_is_an_error_of_every_request(broken_t
     compiler = ConstraintCompiler(BrokenTokenizer())
     pending = [compiler.submit(AnswerGrammar(DIGITS)) for _ in range(3)]
     for each in pending:
-        each.is_done.wait(10)
+        each.is_done.wait(WITHIN_S)
         assert isinstance(each.poll(time.monotonic()), ConstraintError)
-        assert broken_threads.acquire(timeout=10)
+        assert broken_threads.acquire(timeout=WITHIN_S)

@@ -1,18 +1,19 @@
-"""Grammars, schemas and expressions made to crash, hang or confuse: each is refused or followed, and quickly."""
+"""Grammars, schemas and expressions made to crash, hang or confuse: each is refused or followed.
+
+What that takes is bounded by the library's counts of steps; `tests/bench/bench_hostile_constraints.py` shows the time.
+"""
 
 import json
-import time
 from typing import Any
 
 import numpy as np
 import pytest
 
-from backends.constraints.compiler import COMPILE_DEADLINE_S, ConstraintCompiler
+from backends.constraints.compiler import ConstraintCompiler
 from backends.errors import ConstraintError
 from backends.wire.request import ConstraintKind
 from tests.backends.constraints.conftest import Compile, compiled, matches
 
-MAX_MASK_S = 1.0
 NUM_TOKENS = 40
 BAD = "(a|b)*a(a|b){25}"
 
@@ -197,13 +198,11 @@ def names(*groups: dict[str, Any]) -> list[str]:
     REFUSED,
     ids=names(REFUSED_GRAMMARS, REFUSED_EXPRESSIONS, REFUSED_SCHEMAS, REFUSED_LARK),
 )
-def test_refused_within_the_deadline_by_a_short_message(
+def test_refused_by_a_short_message(
     compiler: ConstraintCompiler, compile_: Compile, kind: ConstraintKind, text: str
 ) -> None:
-    started_at = time.monotonic()
     with pytest.raises(ConstraintError) as caught:
         compile_(kind, text)
-    assert time.monotonic() - started_at < COMPILE_DEADLINE_S
     assert "did not compile" not in str(caught.value)
     assert len(str(caught.value)) < 500
     assert caught.value.param == "response_format"
@@ -213,21 +212,16 @@ def test_refused_within_the_deadline_by_a_short_message(
 @pytest.mark.parametrize(
     ("kind", "text"), FOLLOWED, ids=names(FOLLOWED_GRAMMARS, FOLLOWED_EXPRESSIONS, FOLLOWED_SCHEMAS)
 )
-def test_followed_at_a_bounded_cost_per_token(compile_: Compile, kind: ConstraintKind, text: str) -> None:
+def test_followed_token_by_token(compile_: Compile, kind: ConstraintKind, text: str) -> None:
     """Or given up on the way with an error, where only the answer shows how complex it is."""
-    started_at = time.monotonic()
     matcher = compile_(kind, text)
-    assert time.monotonic() - started_at < COMPILE_DEADLINE_S
     random = np.random.default_rng(0)
     for _ in range(NUM_TOKENS):
         logits = random.normal(0, 3, 259).astype(np.float32)
-        started_at = time.monotonic()
         try:
             matcher.mask(logits)
         except ConstraintError:
             break
-        finally:
-            assert time.monotonic() - started_at < MAX_MASK_S
         token_id = int(logits.argmax())
         assert np.isfinite(logits[token_id])
         matcher.accept(token_id)

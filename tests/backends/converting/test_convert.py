@@ -1,12 +1,12 @@
-"""The conversion process by itself, and the whole conversion killed at random moments."""
+"""The conversion process by itself, and the whole conversion killed at its steps."""
 
+import contextlib
 import json
 import os
-import random
 import shutil
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,33 @@ from router.config.paths import Paths
 from router.jobs.convert.report import REPORT_NAME, read_report
 from router.jobs.convert.scratch import SCRATCH_PREFIX, leftovers, sweep
 from tests.support import tiny_model
+from tests.support.waiting import WITHIN_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
-NUM_KILLS = 20
-CONVERSION_S = 8.0
-"""About what a whole conversion of the tiny model takes; kills are spread over somewhat more."""
+CONVERT = ["models", "convert", "tiny", "--bits", "8", "--json"]
+KILLED = f"""
+import os, signal, sys
+import router.cli.models.convert as verb
+from router.cli import main
+steps = []
+def on_step(name):
+    steps.append(name)
+    if name == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+def on_audit(event, arguments):
+    if event in ("subprocess.Popen", "os.rename"):
+        on_step(event + str(sum(event in step for step in steps)))
+    if event == "sqlite3.connect" and steps:
+        on_step("connect after " + steps[-1])
+    if event == "open" and str(arguments[0]).endswith({REPORT_NAME!r}) and arguments[1] == "wb":
+        on_step("open report")
+verb._printer = lambda **_: lambda event: on_step(event.step)
+sys.addaudithook(on_audit)
+code = main({CONVERT})
+print("steps:", *steps, sep="\\n", file=sys.stderr)
+sys.exit(code)
+"""
+"""The command, killed at a named step or, if there is none of that name, at none; then it says which it had."""
 
 
 def environment(home: Path | None = None) -> dict[str, str]:
@@ -47,7 +69,7 @@ def reply_of(*argv: str) -> dict[str, Any]:
     with converter(*argv) as process:
         assert process.stdout is not None
         line = process.stdout.read()
-        process.wait(60)
+        process.wait(WITHIN_S)
     reply: dict[str, Any] = json.loads(line)
     return reply
 
@@ -90,7 +112,7 @@ def test_it_ends_when_the_one_who_started_it_does(tiny_gguf: Path, tmp_path: Pat
     with converter("convert", "--source", str(tiny_gguf), "--out", str(tmp_path / "out")) as process:
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(60) != 0
+        assert process.wait(WITHIN_S) != 0
 
 
 @pytest.fixture
@@ -103,24 +125,33 @@ def paths(tmp_path: Path, tiny_gguf: Path) -> Paths:
     return paths
 
 
-def start_conversion(paths: Paths, home: Path) -> "subprocess.Popen[bytes]":
-    del paths
-    argv = [sys.executable, "-m", "router.cli", "models", "convert", "tiny", "--bits", "8", "--json"]
-    return subprocess.Popen(
-        argv, cwd=ROOT, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
-    )
+def converted(home: Path) -> dict[str, Any]:
+    argv = [sys.executable, "-m", "router.cli", *CONVERT]
+    done = subprocess.run(argv, cwd=ROOT, env=environment(home), capture_output=True, timeout=WITHIN_S, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
-def kill(process: "subprocess.Popen[bytes]") -> None:
-    """SIGKILL the command, and wait until the processes that it had started are gone by themselves."""
-    try:
-        children = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        children = []
-    process.kill()
-    process.communicate()
-    _, alive = psutil.wait_procs(children, timeout=60)
-    assert not alive, "a converter outlived the command"
+def killed(home: Path, step: str) -> tuple[int, list[str]]:
+    """Kill a conversion at a step; wait until the processes that it had started are gone by themselves.
+
+    Returns the exit code, and the names of the steps if it came to its end.
+    """
+    argv = [sys.executable, "-c", KILLED, step]
+    done = subprocess.run(argv, cwd=ROOT, env=environment(home), capture_output=True, timeout=WITHIN_S, check=False)
+    assert done.returncode in {0, -signal.SIGKILL}, done.stderr.decode()
+    wait_until(lambda: not converters(home), "no converter outlives the command")
+    return done.returncode, done.stderr.decode().partition("steps:\n")[2].splitlines()
+
+
+def converters(home: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if "backends.converting.convert" in process.cmdline() and str(home) in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def check_nothing_is_half_made(paths: Paths) -> bool:
@@ -139,38 +170,34 @@ def check_nothing_is_half_made(paths: Paths) -> bool:
     return bool(folders)
 
 
-@pytest.mark.timeout(900)
-def test_killed_at_random_moments_it_leaves_nothing_half_made(paths: Paths, tmp_path: Path) -> None:
-    rng = random.Random(20)
-    num_whole = 0
-    for _ in range(NUM_KILLS):
-        process = start_conversion(paths, tmp_path / "home")
-        try:
-            process.wait(rng.uniform(0.2, CONVERSION_S * 1.2))
-        except subprocess.TimeoutExpired:
-            kill(process)
-        else:
-            process.communicate()
+def test_killed_at_its_steps_it_leaves_nothing_half_made(paths: Paths, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    code, steps = killed(home, "none")
+    assert code == 0
+    assert check_nothing_is_half_made(paths)
+    forget_the_result(paths)
+    print(steps)
+    assert len(set(steps)) >= 8, steps
+    for step in dict.fromkeys(steps):
+        assert killed(home, step)[0] == -signal.SIGKILL
         if check_nothing_is_half_made(paths):
-            num_whole += 1
-            with Registry(paths.registry_db) as registry:
-                artifact = registry.models.get("tiny").artifact_for(EngineKind.MLX)
-                assert artifact is not None
-                remove_artifacts(registry, [artifact])
-            assert not Path(artifact.path).exists()
-    assert num_whole < NUM_KILLS, "no kill came in time to disturb anything"
-    finished = start_conversion(paths, tmp_path / "home")
-    out, err = finished.communicate(timeout=120)
-    assert finished.returncode == 0, err.decode()
-    assert json.loads(out)["model"] == "tiny"
+            forget_the_result(paths)
+    assert converted(home)["model"] == "tiny"
     assert check_nothing_is_half_made(paths)
     assert list(paths.models_dir.glob(f"{SCRATCH_PREFIX}*")) == [], "the next conversion sweeps what kills left"
 
 
+def forget_the_result(paths: Paths) -> None:
+    with Registry(paths.registry_db) as registry:
+        artifact = registry.models.get("tiny").artifact_for(EngineKind.MLX)
+        assert artifact is not None
+        remove_artifacts(registry, [artifact])
+    assert not Path(artifact.path).exists()
+
+
 def test_a_folder_that_was_renamed_but_not_registered_is_taken_up(paths: Paths, tmp_path: Path) -> None:
-    process = start_conversion(paths, tmp_path / "home")
-    assert process.wait(120) == 0
-    process.communicate()
+    home = tmp_path / "home"
+    converted(home)
     with Registry(paths.registry_db) as registry:
         artifact = registry.models.get("tiny").artifact_for(EngineKind.MLX)
     assert artifact is not None
@@ -179,12 +206,9 @@ def test_a_folder_that_was_renamed_but_not_registered_is_taken_up(paths: Paths, 
         file.unlink()
     with Registry(paths.registry_db) as registry:
         register_path(registry, paths.models_dir / "tiny.gguf", name="tiny", is_owned=True)
-    started_at = time.monotonic()
-    process = start_conversion(paths, tmp_path / "home")
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err.decode()
-    assert json.loads(out)["path"] == artifact.path
-    assert time.monotonic() - started_at < CONVERSION_S
+    files = {file.name: file.stat().st_mtime_ns for file in Path(artifact.path).iterdir()}
+    assert converted(home)["path"] == artifact.path
+    assert {file.name: file.stat().st_mtime_ns for file in Path(artifact.path).iterdir()} == files, "nothing is redone"
     with Registry(paths.registry_db) as registry:
         assert registry.models.get("tiny").artifact_for(EngineKind.MLX) is not None
 

@@ -1,6 +1,5 @@
 """Embeddings and questions through a real worker process."""
 
-import time
 from pathlib import Path
 
 import llama_cpp
@@ -42,17 +41,15 @@ from tests.support import tiny_bert
 from tests.support.engine_driver import GREEDY
 from tests.support.worker_process import WorkerProcess
 
-CANCEL_LIMIT_S = 1.0
 FOX = "the quick brown fox jumps over the lazy dog."
 SLOW_S = 0.01
 
 
-def read_until_end(worker: WorkerProcess, sequence_id: int, timeout_s: float = 20) -> list[object]:
+def read_until_end(worker: WorkerProcess, sequence_id: int) -> list[object]:
     """Return the events of one request, up to its terminal message."""
     events: list[object] = []
-    deadline = time.monotonic() + timeout_s
     while True:
-        event = worker.next_event(deadline - time.monotonic())
+        event = worker.next_event()
         if getattr(event, "sequence_id", None) == sequence_id:
             events.append(event)
             if isinstance(event, Finished | Failed | Aborted | Answered):
@@ -146,26 +143,23 @@ class TestTurns:
     """On the fake engine, whose speed is set."""
 
     def test_a_cancel_acts_at_once(self) -> None:
-        with WorkerProcess("fake", prefill_s_per_token=SLOW_S) as worker:
+        with WorkerProcess("fake", prefill_s_per_token=1000.0) as worker:
             worker.load(step_tokens=4096)
             worker.send(Embed(1, ["a" * 2000]), Embed(2, ["b" * 2000]))
             worker.wait_for(Heartbeat)
-            started_at = time.monotonic()
             worker.send(Cancel(1), Cancel(2))
             assert [type(event) for event in read_until_end(worker, 1)] == [Aborted]
             assert [type(event) for event in read_until_end(worker, 2)] == [Aborted]
-            assert time.monotonic() - started_at < CANCEL_LIMIT_S
-            assert len(vectors(worker, Embed(3, ["c"]))) == 1
 
     def test_streams_keep_pace_beside_a_long_request(self) -> None:
         with WorkerProcess("fake", prefill_s_per_token=0.001, decode_s=0.01) as worker:
             worker.load()
             worker.send(
-                Embed(1, ["a" * 4000, "b" * 4000]), Generate(2, TextPrompt("abc"), SequenceSpec(GREEDY, max_tokens=20))
+                Embed(1, ["a" * 4000] * 20), Generate(2, TextPrompt("abc"), SequenceSpec(GREEDY, max_tokens=20))
             )
             events = read_until_end(worker, 2)
             assert sum(isinstance(event, Delta) for event in events) >= 15
-            assert not worker.answer(1).terminals, "8 s of work cannot have ended"
+            assert not worker.answer(1).terminals
             worker.send(Cancel(1))
             read_until_end(worker, 1)
 
@@ -183,8 +177,9 @@ class TestTurns:
         with WorkerProcess("fake", prefill_s_per_token=SLOW_S) as worker:
             worker.load(step_tokens=64)
             worker.send(Embed(1, ["a" * 2000]), Ask(2, Tokenize("ab")))
-            (event,) = read_until_end(worker, 2, timeout_s=5)
+            (event,) = read_until_end(worker, 2)
             assert event == Answered(2, Tokens([97, 98]))
+            assert not worker.answer(1).terminals
 
     def test_shutdown_ends_what_runs(self) -> None:
         with WorkerProcess("fake", prefill_s_per_token=SLOW_S) as worker:
@@ -234,7 +229,5 @@ def test_questions_have_the_same_answers_on_both_engines(engine: str, tiny_gguf:
         assert isinstance(description, Description)
         assert (description.bos_text, description.eos_text) == ("<|im_start|>", "<|im_end|>")
         assert failure(worker, Ask(10, Detokenize([259]))).param == "tokens"
-        started_at = time.monotonic()
         assert failure(worker, Ask(11, Tokenize("a" * (MAX_TEXT_BYTES + 1)))).param == "content"
         assert isinstance(ask(worker, 12, Tokenize("a" * MAX_TEXT_BYTES)), Tokens)
-        assert time.monotonic() - started_at < 2

@@ -3,7 +3,6 @@
 import random
 import signal
 import struct
-import time
 from pathlib import Path
 
 import gguf
@@ -35,8 +34,6 @@ from backends.wire.prompts import TextPrompt
 from backends.wire.request import SamplingParams, SequenceSpec
 from tests.support.engine_driver import GREEDY
 from tests.support.worker_process import WorkerProcess
-
-CANCEL_LIMIT_S = 1.0
 
 
 def generate(
@@ -211,23 +208,25 @@ class TestAnswers:
 
 
 class TestCancel:
-    def cancel_s(self, worker: WorkerProcess, sequence_id: int) -> float:
-        started_at = time.monotonic()
+    def cancel(self, worker: WorkerProcess, sequence_id: int) -> None:
         worker.send(Cancel(sequence_id))
         worker.wait_for_ends([sequence_id])
         assert isinstance(worker.answer(sequence_id).terminals[0], Aborted)
-        return time.monotonic() - started_at
 
-    def test_acts_at_once_in_queue_prefill_and_decode(self) -> None:
-        with WorkerProcess("fake", prefill_s_per_token=0.01, decode_s=0.01) as worker:
+    def test_acts_in_queue_prefill_and_decode_within_a_step_that_does_not_end(self, tmp_path: Path) -> None:
+        decode, prefill = tmp_path / "decode", tmp_path / "prefill"
+        decode.touch()
+        with WorkerProcess("fake", gates=str(tmp_path)) as worker:
             worker.load(max_sequences=1)
             worker.send(generate(1, "a", max_tokens=None), generate(2, "b" * 500))
             worker.wait_until(lambda: worker.answer(1).num_deltas > 0)
-            assert self.cancel_s(worker, 2) < CANCEL_LIMIT_S
-            assert self.cancel_s(worker, 1) < CANCEL_LIMIT_S
+            self.cancel(worker, 2)
+            self.cancel(worker, 1)
+            decode.rename(prefill)
             worker.send(generate(3, "c" * 500))
             worker.wait_until(lambda: worker.answer(3).num_prompt_tokens is not None)
-            assert self.cancel_s(worker, 3) < CANCEL_LIMIT_S
+            self.cancel(worker, 3)
+            prefill.unlink()
             worker.send(generate(4, max_tokens=2))
             worker.wait_for_ends([4])
             assert worker.answer(4).reason == "length"
@@ -241,7 +240,8 @@ class TestCancel:
             worker.wait_for_ends([1])
             worker.send(generate(2, "word " * 4000))
             worker.wait_until(lambda: worker.answer(2).num_prompt_tokens is not None)
-            assert self.cancel_s(worker, 2) < CANCEL_LIMIT_S
+            self.cancel(worker, 2)
+            assert all(each.num_done < 2048 for each in worker.answer(2).progress), "the first step did not end"
             worker.send(generate(3, question))
             worker.wait_for_ends([3])
             assert worker.answer(3).text == worker.answer(1).text
@@ -260,16 +260,15 @@ class TestEnd:
             assert worker.wait_for_exit() == 0
 
     @pytest.mark.parametrize("is_busy", [False, True])
-    def test_a_closed_channel_ends_the_process_at_once(self, is_busy: bool) -> None:  # noqa: FBT001 - a case
-        with WorkerProcess("fake", prefill_s_per_token=0.02) as worker:
+    def test_a_closed_channel_ends_the_process(self, is_busy: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a case
+        (tmp_path / "prefill").touch()
+        with WorkerProcess("fake", gates=str(tmp_path)) as worker:
             worker.load()
             if is_busy:
-                worker.send(generate(1, "x" * 500))
+                worker.send(generate(1))
                 worker.wait_for(Accepted)
-            started_at = time.monotonic()
             worker.close_socket()
             assert worker.wait_for_exit() == 0
-            assert time.monotonic() - started_at < 1
             assert worker.stderr_text() == ""
 
     @pytest.mark.parametrize(
@@ -288,10 +287,11 @@ class TestEnd:
             worker.send_bytes(garbage)
             self.expect_bad_frame(worker)
 
-    def test_garbage_in_the_middle_of_a_step_does_so_too(self) -> None:
-        with WorkerProcess("fake", prefill_s_per_token=0.02) as worker:
+    def test_garbage_in_the_middle_of_a_step_does_so_too(self, tmp_path: Path) -> None:
+        (tmp_path / "prefill").touch()
+        with WorkerProcess("fake", gates=str(tmp_path)) as worker:
             worker.load()
-            worker.send(generate(1, "x" * 500))
+            worker.send(generate(1))
             worker.wait_for(Accepted)
             worker.send_bytes(struct.pack(">I", MAX_FRAME_BYTES + 1))
             self.expect_bad_frame(worker)
@@ -309,20 +309,21 @@ class TestEnd:
             worker.wait_for_ends([1])
             assert worker.answer(1).reason == "length"
 
-    def test_a_long_step_is_accompanied_by_heartbeats(self) -> None:
-        with WorkerProcess("fake", prefill_s_per_token=0.005) as worker:
+    def test_a_long_step_is_accompanied_by_heartbeats(self, tmp_path: Path) -> None:
+        (tmp_path / "prefill").touch()
+        with WorkerProcess("fake", gates=str(tmp_path)) as worker:
             worker.load()
-            worker.send(generate(1, "x" * 500, max_tokens=1))
-            worker.wait_for_ends([1])
-            beats = [event for event in worker.events if isinstance(event, Heartbeat)]
-            assert len(beats) >= 2
-            assert beats[0].num_running == 1
+            worker.send(generate(1))
+            assert [worker.wait_for(Heartbeat).num_running for _ in range(2)] == [1, 1]
 
-    def test_what_comes_in_a_step_that_ends_all_other_work_is_served(self) -> None:
-        with WorkerProcess("fake", prefill_s_per_token=0.001) as worker:
+    def test_what_comes_in_a_step_that_ends_all_other_work_is_served(self, tmp_path: Path) -> None:
+        (tmp_path / "prefill").touch()
+        with WorkerProcess("fake", gates=str(tmp_path)) as worker:
             worker.load()
-            worker.send(generate(1, "x" * 400, max_tokens=1))
+            worker.send(generate(1, max_tokens=1))
             worker.wait_for(Accepted)
-            worker.send(generate(2))  # read by the look for cancels from inside the step
+            worker.send(generate(2))
+            worker.wait_for(Heartbeat)  # the look for cancels from inside the step has read it
+            (tmp_path / "prefill").unlink()
             worker.wait_for_ends([1, 2])
             assert worker.answer(2).reason == "length"

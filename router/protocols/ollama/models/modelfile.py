@@ -88,7 +88,8 @@ class _Reader:
     def next_command(self) -> tuple[int, str, str] | None:
         """Give number, command and the rest of the next line that has one."""
         while self._at < len(self._lines):
-            line = self._lines[self._at].strip()
+            # What ends the line may belong to a text of several lines.
+            line = self._lines[self._at].lstrip()
             self._at += 1
             if line and not line.startswith("#"):
                 command, rest = _split(line)
@@ -144,7 +145,7 @@ class _Reader:
         if mark is None:
             if not first:
                 raise _error(number, "the value is missing")
-            return first
+            return first.rstrip()
         lines = [first[len(mark) :]]
         while not lines[-1].rstrip().endswith(mark):
             if self._at == len(self._lines):

@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.errors import InvalidRequestError
@@ -82,6 +82,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         assert parse_modelfile(f"FROM x\n{text}").source == "x"
 
 
+@example("two spaces at the end of the first line  \nnext")
 @given(st.text(st.characters(codec="utf-8", exclude_characters='"\r'), max_size=200))
 def test_texts_between_three_marks_come_back_unchanged(text: str) -> None:
     assert parse_modelfile(f'FROM x\nSYSTEM """{text}"""').system == text
