@@ -1,12 +1,20 @@
 # Two commands for a newcomer: `make run`, `make test`. Both set everything up first; a second call is quick.
-.PHONY: run test setup check lock bench clean
+.PHONY: run test quick setup check lock bench clean
+
+# Two tests at a time: half of them wait for a process, a disk or a timer.
+BESIDE = -n 2 --dist worksteal
 
 run: setup
 	@.venv/bin/mlxr serve
 
 test:
 	@scripts/setup --dev
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest $(BESIDE)
+
+# After each change: what starts no server and needs no real model, with fewer examples of each property.
+quick:
+	@scripts/setup --dev
+	@.venv/bin/python -m pytest $(BESIDE) --hypothesis-profile=quick -q -m "not slow" tests/registry tests/backends tests/router tests/scripts tests/test_*.py
 
 setup:
 	@scripts/setup

@@ -1,6 +1,7 @@
 """Fixtures that several test packages share: the tiny model in both formats and the bundled real model."""
 
 import importlib.util
+import os
 import signal
 from pathlib import Path
 
@@ -11,11 +12,19 @@ from tests.support import tiny_model
 
 # A property does not hang on the machine's pace.
 settings.register_profile("unhurried", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=20)
 settings.load_profile("unhurried")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background jobs so, and children inherit it: Ctrl-C would do nothing to what the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell the time of the processors beside the time that went by, which depends on who else is at work."""
+    used = os.times()
+    minutes = (used.user + used.system + used.children_user + used.children_system) / 60
+    terminalreporter.write_line(f"{minutes:.1f} CPU minutes, with all processes that the tests started and saw end")
 
 
 @pytest.fixture(scope="session")

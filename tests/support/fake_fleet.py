@@ -269,7 +269,7 @@ def with_fleet(
     def decorate(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         async def main(**arguments: Any) -> None:
             copies = {name: list(script) if isinstance(script, list) else script for name, script in scripts.items()}
-            async with (fleet or FakeFleet)(config, **copies) as started, asyncio.timeout(3 * WITHIN_S):
+            async with (fleet or FakeFleet)(config, **copies) as started, asyncio.timeout(2 * WITHIN_S):
                 await test(started, **arguments)
 
         def run_test(**arguments: Any) -> None:

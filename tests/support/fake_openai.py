@@ -190,7 +190,7 @@ def with_front(
                 registry.artifacts.add(make_draft("/g.gguf", name="only-gguf", facts=make_facts(parameter_count=7)))
                 registry.aliases.set("nick", "m")
                 copies = {name: list(each) if isinstance(each, list) else each for name, each in scripts.items()}
-                async with FakeFront(registry, served, copies) as front, asyncio.timeout(3 * WITHIN_S):
+                async with FakeFront(registry, served, copies) as front, asyncio.timeout(2 * WITHIN_S):
                     await test(front, **arguments)
 
         def run_test(**arguments: Any) -> None:

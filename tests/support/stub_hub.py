@@ -45,7 +45,8 @@ class StubHub:
     """Serves `repos`: name -> path -> bytes. Files of 1,000 bytes and more are LFS files.
 
     Attributes:
-        held_after: Files stand still after so many bytes, as long as this is set.
+        held_after: Files creep after so many bytes, as long as this is set: bytes still come, so that nobody takes the
+            connection for dead, but no file ends.
     """
 
     def __init__(self, repos: dict[str, dict[str, bytes]] | None = None, *, bytes_per_s: float | None = None) -> None:
@@ -240,9 +241,11 @@ class StubHub:
     async def _body(self, writer: asyncio.StreamWriter, body: bytes, fault: Fault, *, is_chunked: bool) -> bool:
         place = len(self.served) - 1
         limit = min(fault.after, len(body)) if fault.kind in {"drop", "reset", "stall"} else None
-        sent, step = 0, 2_048 if fault.kind == "slow" else CHUNK
+        sent = 0
         until = len(body) if limit is None else limit
         while sent < until:
+            creeps = self.held_after is not None and sent >= self.held_after
+            step = 1 if creeps else 2_048 if fault.kind == "slow" else CHUNK
             piece = body[sent : min(sent + step, until)]
             writer.write(b"%x\r\n%s\r\n" % (len(piece), piece) if is_chunked else piece)
             await writer.drain()
@@ -250,9 +253,9 @@ class StubHub:
             with self._has_served:
                 self.served[place] = self.served[place]._replace(end=self.served[place].start + sent)
                 self._has_served.notify_all()
-            while self.held_after is not None and sent >= self.held_after:  # noqa: ASYNC110 - set by another thread
+            if creeps:
                 await asyncio.sleep(POLL_S)
-            if self.bytes_per_s is not None:
+            elif self.bytes_per_s is not None:
                 await asyncio.sleep(len(piece) / self.bytes_per_s)
             elif fault.kind == "slow":
                 await asyncio.sleep(0.001)

@@ -87,13 +87,12 @@ async def test_a_request_that_kills_every_worker_is_retried_once(fleet: FakeFlee
     assert fleet.num_launches["llamacpp"] == 2
 
 
-@with_fleet()
+@with_fleet(llamacpp=[FakeOptions(decode_s=0.02), FakeOptions()])
 async def test_a_killed_worker_ends_its_streams_and_the_next_request_gets_a_new_one(fleet: FakeFleet) -> None:
     started = [asyncio.Event() for _ in range(3)]
-    fleet.hold("decode")
 
     async def stream(event: asyncio.Event) -> tuple[str, RouterError | None]:
-        return await fleet.outcome(on_text=lambda _: event.set())
+        return await fleet.outcome(max_tokens=None, on_text=lambda _: event.set())
 
     streams = [asyncio.create_task(stream(each)) for each in started]
     for each in started:
@@ -103,7 +102,6 @@ async def test_a_killed_worker_ends_its_streams_and_the_next_request_gets_a_new_
     for text, error in await asyncio.gather(*streams):
         assert text
         assert isinstance(error, EngineCrashedError)
-    fleet.let_go("decode")
     assert await fleet.answer()
     assert fleet.pid != old_pid
 

@@ -143,15 +143,25 @@ async def test_leaving_the_stream_in_its_prefill_ends_the_generation() -> None:
     assert is_closed == [True]
 
 
-async def ask(front: FakeFront, headers: dict[str, str], **body: Any) -> Any:
+def body(**changes: Any) -> dict[str, Any]:
     plain = {"model": "m", "messages": [{"role": "user", "content": LONG}], "max_tokens": 3, "stream": True}
-    return await front.client.post("/v1/chat/completions", json=plain | body, headers=headers)
+    return plain | changes
+
+
+async def ask(front: FakeFront, headers: dict[str, str], **changes: Any) -> Any:
+    return await front.client.post("/v1/chat/completions", json=body(**changes), headers=headers)
 
 
 @with_front()
 async def test_named_events_come_when_asked_for_by_header(front: FakeFront) -> None:
-    response = await ask(front, ASKED)
-    blocks = response.text.split("\n\n")
+    front.fleet.hold("prefill")
+    text = ""
+    async with front.client.stream("POST", "/v1/chat/completions", json=body(), headers=ASKED) as response:
+        async for piece in response.aiter_text():
+            if not text:
+                front.fleet.let_go("prefill")
+            text += piece
+    blocks = text.split("\n\n")
     named = [data_of(block.encode() + b"\n\n") for block in blocks if block.startswith("event: ")]
     *processing, done = [event["status"] for event in named]
     assert (set(processing), done) == ({"processing"}, "done")
