@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 import msgspec
 
-from registry.catalogue import ENGINE_OF_FORMAT, Adapter, Artifact, ArtifactSummary, Model, ModelSummary
+from registry.catalogue import ENGINE_OF_FORMAT, Adapter, Artifact, Model, ModelSummary
 from registry.engines import EngineKind
 from registry.facts import ArtifactFormat
 from registry.settings import NO_SETTINGS, decode_settings
@@ -73,12 +73,13 @@ def read_models(database: CatalogueDatabase, where: str, *values: object) -> tup
 def read_summaries(database: CatalogueDatabase) -> tuple[ModelSummary, ...]:
     """Give the models that have an artifact, by name, without the facts of their files."""
     with database.decoding():
-        artifacts: defaultdict[int, list[ArtifactSummary]] = defaultdict(list)
+        artifacts: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
         for row in database.records(
             "SELECT model_id, format, path, size_bytes, status, reason, is_owned, architecture, quantization, "
             "parameter_count, context_length FROM artifacts WHERE removal IS NULL ORDER BY format"
         ):
-            artifacts[row["model_id"]].append(as_struct(ArtifactSummary, row))
+            row["is_owned"] = bool(row["is_owned"])
+            artifacts[row["model_id"]].append(row)
         adapters: defaultdict[int, list[tuple[str, EngineKind]]] = defaultdict(list)
         for model_id, name, kind in database.rows("SELECT model_id, name, format FROM adapters ORDER BY name, format"):
             adapters[model_id].append((name, ENGINE_OF_FORMAT[ArtifactFormat(kind)]))
@@ -99,11 +100,10 @@ def _model_rows(database: CatalogueDatabase, where: str, *values: object) -> lis
 
 def _put_together(kind: type[_T], rows: list[dict[str, Any]], **parts: defaultdict[int, Any]) -> tuple[_T, ...]:
     """Make the models of rows, as far as they have artifacts; each of the parts is by the model's row."""
-    return tuple(
-        as_struct(kind, row | {name: part[row["id"]] for name, part in parts.items()})
-        for row in rows
-        if row["id"] in parts["artifacts"]
-    )
+    models = [
+        row | {name: part[row["id"]] for name, part in parts.items()} for row in rows if row["id"] in parts["artifacts"]
+    ]
+    return msgspec.convert(models, tuple[kind, ...])  # type: ignore[valid-type]
 
 
 def _read_artifacts(database: CatalogueDatabase, where: str, *values: object) -> defaultdict[int, list[Artifact]]:
