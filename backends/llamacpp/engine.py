@@ -296,10 +296,10 @@ def _load_model(spec: LoadSpec, on_progress: Callable[[float], None], log: Libra
 def _context_params(model: object, spec: LoadSpec) -> Any:
     """Return the `llama_context_params` for a load."""
     params = llama_cpp.llama_context_default_params()
-    params.n_ctx = max(_context_length(model, spec), spec.kv_cells or 0)
-    params.n_ubatch = min(spec.step_tokens or DEFAULT_STEP_TOKENS, params.n_ctx)
     params.n_seq_max = num_slots_for(model, spec, has_full_windows=params.swa_full)
-    # The library keeps room for one output of each sequence, and aborts where that is more than a batch.
+    # The library keeps room for one output of each sequence, and aborts where that is more than a batch or than cells.
+    params.n_ctx = max(_context_length(model, spec), spec.kv_cells or 0, params.n_seq_max)
+    params.n_ubatch = min(spec.step_tokens or DEFAULT_STEP_TOKENS, params.n_ctx)
     params.n_batch = max(params.n_ubatch, params.n_seq_max)
     params.kv_unified = True
     params.offload_kqv = False

@@ -46,13 +46,12 @@ from backends.wire.messages import (
 from backends.wire.prompts import ForkPrompt
 from router.errors import EngineCrashedError, InvalidRequestError, ModelLoadFailedError, RouterError
 from router.workers.base import WorkerLink
+from router.workers.last_words import LastWords
 from router.workers.launch import WorkerLaunch
 from router.workers.streams import RequestStream, SequenceProgress, TaskStream
 
 logger = logging.getLogger(__name__)
 
-STDERR_TAIL_BYTES = 4096
-"""How much of what a worker wrote before it died is kept for the error message."""
 LAST_WORDS_S = 1.0
 """How long the pipes of a reaped process are read: its last frames are in there; its children may hold them open."""
 
@@ -78,7 +77,7 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
         self._encoder = FrameEncoder()
         self._decoder: FrameDecoder[list[Event]] = FrameDecoder(list[Event])
         self._transport: asyncio.Transport | None = None
-        self._stderr_tail = bytearray()
+        self._last_words = LastWords()
         self._streams: dict[int, RequestStream | TaskStream] = {}
         self.progress: dict[int, SequenceProgress] = {}
         self._next_id = 1
@@ -118,6 +117,11 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
     def pid(self) -> int:
         """Process id."""
         return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended; minus the signal where one ended it, None while it runs."""
+        return self._process.returncode
 
     @property
     def is_owing(self) -> bool:
@@ -170,10 +174,8 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
         self.progress.clear()
 
     def tail(self) -> str:
-        """Return the end of the worker's stderr as `: …` for a message, or an empty string."""
-        text = bytes(self._stderr_tail).decode(errors="replace").strip()
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return ": " + " | ".join(lines[-6:])[-1000:] if lines else ""
+        """Return why the worker died, by its stderr, as `: …` for a message, or an empty string."""
+        return str(self._last_words)
 
     # ---- for requests -----------------------------------------------------------------------------------------------
 
@@ -282,8 +284,7 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
     async def _read_stderr(self) -> None:
         assert self._process.stderr is not None
         while data := await self._process.stderr.read(65536):
-            self._stderr_tail += data
-            del self._stderr_tail[:-STDERR_TAIL_BYTES]
+            self._last_words.feed(data)
 
 
 def _with_ids(request: Generate, sequence_id: int, sequence_ids: tuple[int, ...]) -> Generate:

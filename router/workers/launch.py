@@ -15,6 +15,8 @@ OFFLINE = {
     # transformers warns about PyTorch's absence on every start, and tokenizers about forks; neither concerns us.
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    # llama.cpp would attach a debugger to itself before it aborts: seconds, and pages that hide its own words.
+    "GGML_NO_BACKTRACE": "1",
 }
 
 

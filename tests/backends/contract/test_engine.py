@@ -49,6 +49,26 @@ class TestLoad:
         assert engine.model.context_length == 512
         engine.close()
 
+    @pytest.mark.parametrize("cache_slots", [0, 24, 300])
+    @pytest.mark.parametrize("context_length", [16, 31, 32])
+    def test_the_shortest_contexts_load_and_answer_beside_many_kept_sequences(
+        self, loaded: EngineUnderTest, context_length: int, cache_slots: int
+    ) -> None:
+        """Fewer tokens than slots made llama.cpp abort the process."""
+        spec = LoadSpec(
+            model_path=str(loaded.path),
+            context_length=context_length,
+            max_sequences=8,
+            cache_slots=cache_slots,
+            num_threads=1,
+        )
+        engine = load(loaded.name, spec)
+        assert engine.model.context_length == context_length
+        driver = EngineDriver(engine)
+        assert driver.answer("hello", GREEDY).end.usage.num_output_tokens > 0
+        driver.close()
+        engine.close()
+
     @pytest.mark.parametrize("name", ENGINES)
     def test_a_projector_is_refused_before_anything_is_loaded(self, name: str) -> None:
         with pytest.raises(LoadError, match=f"the {name} engine cannot use a projector; load the model without /p"):
