@@ -46,6 +46,15 @@ SocketPath = Annotated[
 Origin = Annotated[
     str, Meta(pattern=r"^https?://[^/\s]+$", description="an origin like http://localhost:3000, without a path")
 ]
+PageOrigin = Annotated[
+    str,
+    Meta(
+        # Only an application's scheme may have no host (file://) or stand for all hosts: ids of extensions differ per
+        # installation.
+        pattern=r"^(https?://[^/\s*]+|(?!https?:)[a-z][a-z0-9+.-]*://([^/\s*]*|\*))$",
+        description="an origin like http://localhost:3000 or app://obsidian.md, without a path, or moz-extension://*",
+    ),
+]
 
 
 class FlashAttention(enum.StrEnum):
@@ -95,11 +104,11 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The HTTP front: where it listens, what it lets in, how long it waits for a client.
 
     Attributes:
-        host: Address to bind.
+        host: Address or name to bind; `localhost` is 127.0.0.1 and ::1.
         port: TCP port; 0 = any free one.
         unix_socket: Path of a unix socket to listen on as well, or None.
         allowed_hosts: Host header names accepted beside loopback names and `host`.
-        allowed_origins: Origins of web pages that may call, e.g. `http://localhost:3000`.
+        allowed_origins: Origins of pages that may call, e.g. `http://localhost:3000` or `app://obsidian.md`.
         insecure_bind: Whether an address that other machines reach may be bound although there are no API keys.
         max_body_bytes: Largest request body.
         max_upload_bytes: Largest file that may be uploaded to make a model of.
@@ -112,11 +121,11 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         max_connections: Open connections.
     """
 
-    host: NonEmpty = "127.0.0.1"
+    host: NonEmpty = "localhost"
     port: Port = 11434
     unix_socket: SocketPath | None = None
     allowed_hosts: tuple[NonEmpty, ...] = ()
-    allowed_origins: tuple[Origin, ...] = ()
+    allowed_origins: tuple[PageOrigin, ...] = ()
     insecure_bind: bool = False
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 33_554_432
     max_upload_bytes: Annotated[int, Meta(ge=1024, le=1 << 46)] = 68_719_476_736
@@ -137,7 +146,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if not self.insecure_bind and not is_loopback(self.host):
             raise ValueError(
                 f"server.host {self.host} can be reached from other machines and mlxr has no API keys yet; "
-                "use 127.0.0.1, or accept that with server.insecure_bind: true"
+                "use localhost, or accept that with server.insecure_bind: true"
             )
 
 

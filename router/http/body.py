@@ -9,6 +9,7 @@ UTF-8, lone surrogates, NaN and infinity, integers over 64 bits, duplicate keys 
 see two values), anything that is not one object.
 """
 
+import codecs
 import json
 import re
 from collections.abc import AsyncIterator
@@ -187,6 +188,8 @@ def _checked_tree(body: bytes, type_: Any) -> Any:
     Args:
         type_: That it is to be: it knows the field of a number that is out of range.
     """
+    # RFC 8259 section 8.1: parsers "MAY ignore the presence of a byte order mark"; tools on Windows write one.
+    body = body.removeprefix(codecs.BOM_UTF8)
     if not body.strip():
         raise InvalidJSONError("The request body is empty; send a JSON object.")
     outside = _text_outside_strings(body)

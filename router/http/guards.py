@@ -56,17 +56,21 @@ class Guards:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
             return
+        scope = _without_doubled_slash(scope)
         try:
             origin = self._check(scope)
         except RouterError as error:
             await error_reply(error, self._dialects.of(scope["path"])).send(send)
             return
-        if origin is None:
-            await self._app(scope, receive, send)
-        elif _is_preflight(scope):
-            await _preflight_reply(scope, origin).send(send)
+        if origin is not None:
+            if _is_preflight(scope):
+                await _preflight_reply(scope, origin).send(send)
+                return
+            send = _with_cors(send, origin)
+        if scope["method"] == "HEAD":
+            await _answer_head(self._app, scope, receive, send)
         else:
-            await self._app(scope, receive, _with_cors(send, origin))
+            await self._app(scope, receive, send)
 
     def _check(self, scope: Scope) -> bytes | None:
         """Refuse the request by an exception, or return the origin that it came from, if it names one."""
@@ -120,6 +124,17 @@ def _values(headers: list[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:
     return [value.strip() for name, value in headers if name == wanted]
 
 
+def _without_doubled_slash(scope: Scope) -> Scope:
+    """Take one leading slash too many off: what a base address with a slash at its end makes of every path.
+
+    Everything behind sees the one path: what is judged is what is routed.
+    """
+    raw_path: bytes = scope["raw_path"]
+    if not raw_path.startswith(b"//") or raw_path.startswith(b"///"):
+        return scope
+    return {**scope, "raw_path": raw_path[1:], "path": scope["path"][1:]}
+
+
 def _check_path(scope: Scope) -> None:
     raw_path: bytes = scope["raw_path"]
     # The decoded path is what the router matches, so that is what must be sound. A percent sign that is left was
@@ -129,6 +144,8 @@ def _check_path(scope: Scope) -> None:
     is_asterisk = raw_path == b"*" and scope["method"] == "OPTIONS"
     if is_asterisk:
         return
+    if b"//" in raw_path:
+        raise MalformedRequestError("The path of the request is malformed: it has two slashes in a row.")
     if (
         not decoded.startswith("/")
         or is_quoted_slash
@@ -178,6 +195,20 @@ def _cors_headers(origin: bytes) -> list[tuple[bytes, bytes]]:
         (b"access-control-expose-headers", b"*"),
         (b"vary", b"Origin"),
     ]
+
+
+async def _answer_head(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer as a GET would be answered, without the body; what would be streamed ends where it begins.
+
+    Source: RFC 9110 section 9.3.2: "The HEAD method is identical to GET except that the server MUST NOT send content".
+    """
+
+    async def send_head(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    await app({**scope, "method": "GET"}, receive, send_head)
 
 
 def _with_cors(send: Send, origin: bytes) -> Send:

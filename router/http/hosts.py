@@ -25,7 +25,8 @@ class HostRules:
     Args:
         bound_host: The address or name the server listens on; with a wildcard every IP address is accepted as Host.
         allowed_hosts: Further names, `name` for any port or `name:port`; compared without case.
-        allowed_origins: Further origins, compared exactly, e.g. `https://ui.example` or `app://obsidian.md`.
+        allowed_origins: Further origins, compared exactly, e.g. `https://ui.example` or `app://obsidian.md`;
+            `SCHEME://*` stands for all of an application's scheme.
     """
 
     def __init__(
@@ -70,8 +71,10 @@ class HostRules:
         if origin in self._allowed_origins:
             return True
         scheme, separator, place = origin.partition("://")
-        if not separator or scheme not in {"http", "https"} or len(place) > _MAX_HOST_CHARS:
+        if not separator or len(place) > _MAX_HOST_CHARS:
             return False
+        if scheme not in {"http", "https"}:
+            return f"{scheme}://*" in self._allowed_origins
         match = _HOST.fullmatch(place)
         return match is not None and (is_loopback(match["name"]) or place == host.lower())
 

@@ -10,6 +10,7 @@ Not here: what a sound request may say (`router.http.guards`), and sockets and s
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -88,7 +89,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse, and count what belongs to no header line or body that is complete."""
         self._num_unframed_bytes += len(data)
-        super().data_received(data)
+        self._parse(data)
         if self.transport.is_closing():
             return
         limits = self._limits
@@ -107,6 +108,40 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     # -- parser --------------------------------------------------------------------------------------------------
 
+    def _parse(self, data: bytes) -> None:
+        """Give data to the parser; a request that offers another protocol is parsed again without the offer.
+
+        RFC 9110 section 7.8: "A server MAY ignore a received Upgrade header field if it wishes to continue using the
+        current protocol on that connection." httptools, which sees the header, takes the body for the other protocol's.
+        """
+        self._unset_keepalive_if_required()
+        while not self.transport.is_closing():
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as exc:
+                if not self._offers_protocol:
+                    return
+                (num_parsed,) = exc.args
+                data = self._head_without_offer() + data[num_parsed:]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn sets its own
+                continue
+            except httptools.HttpParserError as exc:
+                self.send_400_response(str(exc))
+            return
+
+    @property
+    def _offers_protocol(self) -> bool:
+        """Whether the request that is parsed has an `Upgrade` header that is meant for us."""
+        return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
+
+    def _head_without_offer(self) -> bytes:
+        """Return the request line and the headers that were just parsed, but `Upgrade`."""
+        version = self.parser.get_http_version().encode()
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
+        lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        return b"\r\n".join([*lines, b"\r\n"])
+
     def on_message_begin(self) -> None:
         """Start the deadline of the headers, unless it runs since the connection was made."""
         super().on_message_begin()
@@ -121,6 +156,8 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the request, and the deadline of its body."""
+        if self._offers_protocol:
+            return  # `_parse` begins again
         self._is_in_head = False
         self._num_unframed_bytes = 0
         self._set_deadline(self._limits.body_timeout_s)
@@ -143,6 +180,8 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End the deadline: from here on the client waits for us."""
+        if self._offers_protocol:
+            return
         self._is_in_body = False
         self._num_unframed_bytes = 0
         self._clear_deadline()
@@ -155,9 +194,6 @@ class DeadlineProtocol(HttpToolsProtocol):
         is_too_long = len(getattr(self, "url", b"")) > self._limits.max_url_bytes
         malformed = MalformedRequestError("The request is not valid HTTP/1.1.")
         self._cut(self._too_large_error() if is_too_long else malformed)
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Serve a request for an upgrade as a plain one, without a line in the log for each."""
 
     # -- deadlines -----------------------------------------------------------------------------------------------
 

@@ -8,14 +8,20 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 from router.errors import AddressInUseError, BindError, SocketInUseError
 
 BACKLOG = 2048
 _PROBE_TIMEOUT_S = 1.0
 _OWNER_ONLY_UMASK = 0o177
+_NUM_FREE_PORTS_TRIED = 8
+
+_Address = tuple[socket.AddressFamily, str, tuple[Any, ...]]
+"""Family, address, and what stands behind the port."""
+_LOOPBACKS: Final[list[_Address]] = [(socket.AF_INET, "127.0.0.1", ()), (socket.AF_INET6, "::1", ())]
 
 
 class UnixSocket:
@@ -37,7 +43,8 @@ def bind_tcp(host: str, port: int) -> list[socket.socket]:
     """Bind a TCP address.
 
     Args:
-        host: Name or address; a name that has an IPv4 and an IPv6 address is bound on both.
+        host: Name or address; a name that has an IPv4 and an IPv6 address is bound on both. `localhost` is both
+            loopbacks whatever the machine's files say, and IPv4's alone where the machine has no other.
         port: Port; 0 takes a free one, the same for all addresses.
 
     Returns:
@@ -47,25 +54,69 @@ def bind_tcp(host: str, port: int) -> list[socket.socket]:
         AddressInUseError: Another program listens there.
         BindError: The name is unknown, or the address cannot be bound.
     """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, UnicodeError) as exc:
-        raise BindError(f"Cannot listen on {host!r}: the host name is not known. Set server.host or --host.") from exc
+    is_localhost = host.lower() == "localhost"
+    addresses = _LOOPBACKS if is_localhost else _resolved(host)
+    for _ in range(_NUM_FREE_PORTS_TRIED - 1 if port == 0 else 0):
+        with contextlib.suppress(AddressInUseError):  # the port that was free at one address is not at another
+            return _bind_all(addresses, 0, None if is_localhost else host)
+    return _bind_all(addresses, port, None if is_localhost else host)
+
+
+def _bind_all(addresses: Sequence[_Address], port: int, host: str | None) -> list[socket.socket]:
+    """Bind all addresses on one port.
+
+    Args:
+        host: What they are the addresses of, for errors; None = the loopbacks, of which IPv6's may be missing.
+    """
     bound: list[socket.socket] = []
     with contextlib.ExitStack() as on_failure:
-        for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
-            with _bind_errors(host, port):
-                sock = socket.socket(family, socket.SOCK_STREAM)
-                on_failure.callback(sock.close)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                sock.setblocking(False)
-                actual_port = bound[0].getsockname()[1] if bound else port
-                sock.bind((address[0], actual_port, *address[2:]))
-                bound.append(sock)
+        for family, address, scope in addresses:
+            actual_port = bound[0].getsockname()[1] if bound else port
+            try:
+                with _bind_errors(host or address, actual_port):
+                    sock = _bound(family, (address, actual_port, *scope))
+            except BindError:
+                if host is None and bound and not _has_address(family, address):
+                    continue
+                raise
+            on_failure.callback(sock.close)
+            bound.append(sock)
         on_failure.pop_all()
     return bound
+
+
+def _resolved(host: str) -> list[_Address]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as exc:
+        raise BindError(f"Cannot listen on {host!r}: the host name is not known. Set server.host or --host.") from exc
+    return [
+        (family, str(address[0]), address[2:])
+        for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found)
+    ]
+
+
+def _bound(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setblocking(False)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _has_address(family: socket.AddressFamily, address: str) -> bool:
+    """Tell whether this machine has an address, by a port that is free there if there is any."""
+    try:
+        _bound(family, (address, 0)).close()
+    except OSError:
+        return False
+    return True
 
 
 def bind_unix(path: Path) -> UnixSocket:

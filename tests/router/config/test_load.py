@@ -56,6 +56,9 @@ def test_whole_numbers_do_for_seconds() -> None:
         ("models: {extra_folders: x}", 'models.extra_folders: expected a list, got "x"'),
         ("models:\n  extra_folders:\n  - /a\n  - b", "line 4: models.extra_folders[1]: expected a path that begins"),
         ("server: {allowed_origins: ['http://a/b']}", "server.allowed_origins[0]: expected an origin like"),
+        ("server: {allowed_origins: ['http://*']}", "server.allowed_origins[0]: expected an origin like"),
+        ("server: {allowed_origins: ['file:///a']}", "server.allowed_origins[0]: expected an origin like"),
+        ("server: {allowed_origins: ['null']}", "server.allowed_origins[0]: expected an origin like"),
         ("server: {host: ''}", 'server.host: expected text that is not empty, got ""'),
         ("engin: mlx", "line 1: engin: unknown key; did you mean engine?"),
         ("server: {prot: 1}", "server.prot: unknown key; did you mean server.port?"),
@@ -93,6 +96,25 @@ def test_a_value_that_no_key_can_have_is_refused_with_what_it_can(key: KeyPath) 
     assert refused.param is not None
     assert refused.param.startswith(dotted(key))
     assert "expected " in str(refused)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://localhost:3000",
+        "https://ui.example",
+        "app://obsidian.md",
+        "tauri://localhost",
+        "capacitor://localhost",
+        "chrome-extension://abcdefghijklmnop",
+        "moz-extension://*",
+        "vscode-webview://1kq0",
+        "file://",
+    ],
+)
+def test_origins_of_pages_applications_and_extensions_can_be_listed(origin: str) -> None:
+    config = parse_config(f"server: {{allowed_origins: ['{origin}']}}", source="x")
+    assert config.server.allowed_origins == (origin,)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "my-mac.local"])  # noqa: S104 - the address to refuse

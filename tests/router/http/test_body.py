@@ -15,7 +15,7 @@ from router.errors import (
     UnknownFieldError,
     UnsupportedMediaTypeError,
 )
-from router.http.body import MAX_CONTAINERS, MAX_NESTING, MAX_STRINGS, decode_json, read_body
+from router.http.body import MAX_CONTAINERS, MAX_NESTING, MAX_STRINGS, decode_json, decode_object, read_body
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,7 +71,6 @@ def test_a_good_body_is_decoded() -> None:
         (b'{"model":"m",}', "trailing comma"),
         (b'{"model":"m"} {}', "trailing"),
         (b"model=m&stream=1", "not valid JSON"),
-        (b"\xef\xbb\xbf{}", "not valid JSON"),
         (b'{"model":"\xff"}', "UTF-8"),
         (b'{"model":"\xed\xa0\x80"}', "UTF-8"),
         (b'{"model":"m","extra":{"\xc0\xaf":1}}', "UTF-8"),
@@ -180,6 +179,14 @@ def test_any_bytes_end_in_a_result_or_a_request_error(body: bytes) -> None:
             decode_json(candidate, Chat)
         except InvalidRequestError as error:
             assert str(error)  # noqa: PT017 - most inputs raise, some do not
+
+
+def test_a_byte_order_mark_is_left_out() -> None:
+    body = b'{"model":"m"}'
+    assert decode_object(b"\xef\xbb\xbf" + body) == decode_object(body)
+    for again in (b"\xef\xbb\xbf\xef\xbb\xbf" + body, body + b"\xef\xbb\xbf", b"\xef\xbb\xbf"):
+        with pytest.raises(InvalidJSONError):
+            decode_object(again)
 
 
 async def test_a_body_in_chunks_is_joined() -> None:

@@ -18,6 +18,7 @@ class Result:
     def __init__(self) -> None:
         self.messages: list[Any] = []
         self.has_reached_the_app = False
+        self.scope: Any = None
 
     async def send(self, message: Any) -> None:
         self.messages.append(message)
@@ -47,6 +48,7 @@ async def call(
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         result.has_reached_the_app = True
+        result.scope = scope
         await json_reply({"ok": True})(scope, receive, send)
 
     async def receive() -> Any:
@@ -104,7 +106,10 @@ async def test_bad_headers_never_reach_the_app(headers: list[tuple[str, str]], s
 @pytest.mark.parametrize(
     "path",
     [
-        "//v1/models",
+        "///v1/models",
+        "//v1//models",
+        "//v1/../models",
+        "//v1/models%2f",
         "/v1//models",
         "/v1/../v1/models",
         "/v1/%2e%2e/v1/models",
@@ -136,6 +141,12 @@ async def test_odd_paths_never_reach_the_app(path: str) -> None:
 )
 async def test_ordinary_paths_pass(path: str) -> None:
     assert (await call(path)).has_reached_the_app
+
+
+async def test_the_app_sees_no_leading_slash_too_many() -> None:
+    result = await call("//v1/models")
+    assert result.scope["path"] == "/v1/models"
+    assert result.scope["raw_path"] == b"/v1/models"
 
 
 async def test_a_long_url_is_414() -> None:

@@ -113,6 +113,14 @@ def test_other_origins_are_not_let_in(origin: str) -> None:
     assert not DEFAULT.allows_origin(origin, "box.lan:11434")
 
 
+def test_all_of_an_applications_scheme_can_be_listed_but_not_all_of_the_web() -> None:
+    rules = HostRules(allowed_origins=("moz-extension://*", "file://", "http://*"))
+    assert rules.allows_origin("moz-extension://0b7b3ac9-4b1c-4d11-8c5e-6a5f5c0ad101", "localhost")
+    assert rules.allows_origin("file://", "localhost")
+    for origin in ("http://evil.com", "chrome-extension://abc", "moz-extension:x", "null", "file://x"):
+        assert not rules.allows_origin(origin, "localhost")
+
+
 @given(st.text(max_size=300))
 def test_any_text_gets_a_verdict(text: str) -> None:
     assert DEFAULT.allows_host(text) in {True, False}

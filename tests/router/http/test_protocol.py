@@ -29,6 +29,94 @@ async def test_a_request_is_answered_and_the_connection_kept(gateway: Gateway) -
     assert (await peer.reply()).status == 200
 
 
+H2C = (
+    "Connection: Upgrade, HTTP2-Settings",
+    "Upgrade: h2c",
+    "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+)
+
+
+@pytest.mark.parametrize("num_bytes", [None, 1, 7])
+@pytest.mark.parametrize(
+    "data",
+    [
+        request("POST", "/v1/echo", *H2C, body=ECHO),
+        request("POST", "/v1/echo", *H2C, "Transfer-Encoding: chunked", body=chunked(ECHO[:5], ECHO[5:])),
+        request("POST", "/v1/echo", "Connection: upgrade", "Upgrade: other/1", body=ECHO),
+    ],
+    ids=["declared", "chunked", "other"],
+)
+@served()
+async def test_an_offer_of_another_protocol_is_ignored_and_the_body_kept(
+    gateway: Gateway, data: bytes, num_bytes: int | None
+) -> None:
+    """Java's client offers h2c with its first request."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    pieces = [data] if num_bytes is None else [head + b"\r\n\r\n", *sliced(body, num_bytes)]
+    peer = await gateway.connect(b"")
+    connection = await gateway.connection_of(peer)
+    for piece in pieces:
+        connection.data_received(piece)
+    reply = await peer.reply()
+    assert (reply.status, reply.body) == (200, b'{"text":"hello"}')
+    peer.send(
+        request("GET", "/health", *H2C) + request("POST", "/v1/echo", *H2C, body=ECHO) + request("GET", "/health")
+    )
+    assert [(await peer.reply()).body for _ in range(3)] == [
+        b'{"status":"ok"}',
+        b'{"text":"hello"}',
+        b'{"status":"ok"}',
+    ]
+
+
+@served()
+async def test_an_offer_of_another_protocol_hides_nothing_from_the_limits(gateway: Gateway) -> None:
+    for data, status in [
+        (request("POST", "/v1/echo", *H2C, "Content-Length: 5", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"), 400),
+        (request("POST", "/v1/echo", *H2C, f"Content-Length: {LIMITS.max_body_bytes + 1}"), 413),
+        (request("POST", "/v1/echo", *H2C, "Origin: http://evil.com", body=ECHO), 403),
+        (request("GET", "/health", *H2C, "X: " + "y" * 9000), 431),
+        (request("GET", "/" + "a" * 3000, *H2C), 414),
+        (request("GET", "/health", *H2C, host="evil.com"), 403),
+    ]:
+        peer = await gateway.connect(data)
+        assert (await peer.reply()).status == status
+    assert gateway.events.num_side_effects == 0
+    slow = await gateway.connect(request("POST", "/v1/echo", *H2C, "Content-Length: 9", body=b"1"))
+    await gateway.connection_of(slow)
+    await gateway.is_healthy()
+    gateway.clock.move(LIMITS.body_timeout_s)
+    assert (await slow.reply()).status == 408
+
+
+def sliced(data: bytes, num_bytes: int) -> list[bytes]:
+    return [data[start : start + num_bytes] for start in range(0, len(data), num_bytes)]
+
+
+@pytest.mark.parametrize("path", ["/health", "//health", "/v1/echo", "/nothing", "/v1/boom", "/v1/stream/endless"])
+@served()
+async def test_a_head_has_the_status_and_headers_of_a_get_and_no_body(gateway: Gateway, path: str) -> None:
+    peer = await gateway.connect(request("HEAD", path))
+    status, headers = await peer.read_head()
+    if "stream" in path:
+        async with asyncio.timeout(WITHIN_S):
+            await gateway.events.is_closed.wait()
+    peer.send(request("GET", path))
+    expected_status, expected = await peer.read_head()
+    assert status == expected_status
+    for name in ("content-type", "content-length"):
+        assert headers.get(name) == expected.get(name)
+    assert await gateway.is_healthy()
+
+
+@served()
+async def test_one_leading_slash_too_many_is_taken_off(gateway: Gateway) -> None:
+    peer = await gateway.connect(request("POST", "//v1/echo", body=ECHO))
+    assert (await peer.reply()).body == b'{"text":"hello"}'
+    refused = await gateway.connect(request("GET", "/v1//models"))
+    assert "two slashes in a row" in msgspec.json.decode((await refused.reply()).body)["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("data", "status"),
     [
@@ -44,7 +132,8 @@ async def test_a_request_is_answered_and_the_connection_kept(gateway: Gateway) -
         (request("GET", "http://evil.com/health"), 400),
         (request("GET", "/health#x"), 400),
         (request("GET", "/a\x00b"), 400),
-        (request("GET", "//health"), 400),
+        (request("GET", "///health"), 400),
+        (request("GET", "//v1//models"), 400),
         (request("GET", "/v1/../health"), 400),
         (request("GET", "/health%2f"), 400),
         (request("GET", "/health;x"), 400),

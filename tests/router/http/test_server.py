@@ -17,12 +17,14 @@ import msgspec
 import pytest
 
 from router.errors import AddressInUseError, BindError, SocketInUseError
+from router.http import sockets
 from router.http.limits import HttpLimits
 from router.http.sockets import bind_tcp, bind_unix
 from tests.router.http.gateway import LIMITS, Gateway, request, served
 from tests.support.waiting import WITHIN_S, wait_until
 
 REPO = Path(__file__).parents[3]
+HAS_IPV6 = sockets._has_address(socket.AF_INET6, "::1")
 
 
 @served()
@@ -158,6 +160,34 @@ def test_a_port_in_use_is_one_clear_sentence() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(AddressInUseError, match=rf"127\.0\.0\.1:{port} is in use.*--port"):
             bind_tcp("127.0.0.1", port)
+
+
+def test_localhost_is_both_loopbacks_on_one_port() -> None:
+    bound = bind_tcp("localhost", 0)
+    ports = {sock.getsockname()[1] for sock in bound}
+    assert [sock.getsockname()[0] for sock in bound] == (["127.0.0.1", "::1"] if HAS_IPV6 else ["127.0.0.1"])
+    assert len(ports) == 1
+    for sock in bound:
+        sock.close()
+
+
+@pytest.mark.skipif(not HAS_IPV6, reason="this machine has no ::1")
+def test_a_port_in_use_on_the_other_loopback_is_said() -> None:
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.bind(("::1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(AddressInUseError, match=rf"\[::1\]:{port} is in use"):
+            bind_tcp("localhost", port)
+
+
+def test_without_the_other_loopback_localhost_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        sockets, "_LOOPBACKS", [(socket.AF_INET, "127.0.0.1", ()), (socket.AF_INET6, "2001:db8::1", ())]
+    )
+    (sock,) = bind_tcp("localhost", 0)
+    assert sock.getsockname()[0] == "127.0.0.1"
+    sock.close()
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.1", "a" * 70 + ".x"])
