@@ -17,7 +17,7 @@ from router.config import Config, CurrentConfig
 from router.http.asgi import json_reply
 from router.http.body import decode_json, read_body
 from router.http.dialect import OPENAI, Dialect
-from router.http.headers import REQUEST_ID_HEADER
+from router.http.headers import REQUEST_ID_HEADER, RETRIES_HEADER
 from router.http.streaming import EventStream, until_disconnect
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
@@ -210,9 +210,10 @@ class RequestService:
         own = [(REQUEST_ID_HEADER, running.facts.request_id.encode()), *headers]
         media_type = running.encoder.media_type
         if media_type is None:
-            return json_reply(
-                await until_disconnect(arrival.request.receive, whole_answer(running.follow())), headers=own
-            )
+            body = await until_disconnect(arrival.request.receive, whole_answer(running.follow()))
+            if running.generation.has_begun_again:
+                own.append((RETRIES_HEADER, b"1"))
+            return json_reply(body, headers=own)
         return EventStream(
             chunks(running),
             dialect=dialect,

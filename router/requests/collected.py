@@ -116,8 +116,13 @@ class WholeAnswer:
     keep_alive = None
 
     def __init__(self, num_sequences: int, write: Callable[[list[CollectedOutput]], msgspec.Struct]) -> None:
-        self._outputs = [CollectedOutput() for _ in range(num_sequences)]
+        self._num_sequences = num_sequences
         self._write = write
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop all events so far: they begin anew."""
+        self._outputs = [CollectedOutput() for _ in range(self._num_sequences)]
 
     def encode(self, events: list[GenerationEvent]) -> bytes:
         """Take the events over; there is nothing to send yet."""

@@ -107,7 +107,8 @@ class Generation(LeasedRequest[RequestStream]):
     """A running request. Read it with `next` until None, then or earlier `close` it; `events` does both.
 
     A reader that is cancelled in `next` leaves the request as it is: whoever calls `next` after it goes on where it
-    was. A worker that dies before it gave any output is replaced, once, unseen; progress then begins anew.
+    was. A worker that dies before it gave any output is replaced, once, unseen; progress then begins anew. Whoever has
+    passed nothing on of what was read may `begin_again` after a death, if that once is not spent.
 
     Args:
         clock: Monotonic seconds.
@@ -118,6 +119,7 @@ class Generation(LeasedRequest[RequestStream]):
         progress: What was seen of its sequences, in their order; () until a worker has them.
         has_output: Whether anything was read that belongs to an answer.
         last_read_at: When something was read last, or None.
+        has_begun_again: Whether a worker of it died and another one has it.
     """
 
     def __init__(
@@ -132,7 +134,7 @@ class Generation(LeasedRequest[RequestStream]):
         self.has_output = False
         self.last_read_at: float | None = None
         self._num_open = request.num_sequences
-        self._is_retry = False
+        self.has_begun_again = False
 
     async def next(self) -> list[GenerationEvent] | None:
         """Return what the next step brought, at least one event; None after the end.
@@ -150,10 +152,8 @@ class Generation(LeasedRequest[RequestStream]):
                 batch = self._translated_batch(stream, events)
             except EngineCrashedError:
                 self._give_back()
-                if self.has_output or self._is_retry or self._error is not None:
+                if self.has_output or not self.begin_again():
                     raise
-                self._is_retry = True
-                self._stream = None
                 continue
             if batch:
                 return batch
@@ -166,6 +166,15 @@ class Generation(LeasedRequest[RequestStream]):
                 yield batch
         finally:
             self.close()
+
+    def begin_again(self) -> bool:
+        """Forget a worker that has died; return whether the next one may do the work from its start, as it may once."""
+        if self.has_begun_again or self._error is not None or not self._num_open:
+            return False
+        self.has_begun_again = True
+        self.has_output = False
+        self._stream = None
+        return True
 
     def fail(self, error: RouterError) -> None:
         """End the request now, as `LeasedRequest.fail` does, unless it has ended."""

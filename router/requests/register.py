@@ -8,10 +8,10 @@ loop's thread, and a chunk costs no task switch. Not here: what the answer looks
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, runtime_checkable
 
 from router.config import LimitsConfig
-from router.errors import DeadlineExceededError, RequestCancelledError, RouterError
+from router.errors import DeadlineExceededError, EngineCrashedError, RequestCancelledError, RouterError
 from router.observers import Observers
 from router.requests.deadlines import Deadlines, RequestProgress, deadlines_for, next_due, seconds_to_look
 from router.requests.embedding import EmbeddingWanted, RunningEmbedding
@@ -39,6 +39,14 @@ class AnswerEncoder(Protocol):
 
     def tail(self) -> bytes:
         """Return what comes after the last event."""
+
+
+@runtime_checkable
+class CollectingEncoder(Protocol):
+    """An encoder that can write its answer as one body; it has told nothing then until its tail."""
+
+    def forget(self) -> None:
+        """Drop all events so far: they begin anew."""
 
 
 class RunningRequest:
@@ -117,7 +125,7 @@ class RunningRequest:
         if self._is_told:
             return None
         try:
-            events = await self.generation.next()
+            events = await self._next_events()
             chunk = self.encoder.tail() if events is None else self.encoder.encode(events)
         except asyncio.CancelledError:
             raise  # the reader goes; the request may go on
@@ -129,6 +137,19 @@ class RunningRequest:
         elif chunk and self._kept is not None:
             self._kept.add(chunk)
         return chunk
+
+    async def _next_events(self) -> list[GenerationEvent] | None:
+        """Return what comes next. Where its worker dies, an answer of which nothing was sent begins once more."""
+        try:
+            return await self.generation.next()
+        except EngineCrashedError:
+            encoder = self.encoder
+            if not isinstance(encoder, CollectingEncoder) or encoder.media_type is not None:
+                raise
+            if not self.generation.begin_again():
+                raise
+            encoder.forget()
+            return await self.generation.next()
 
     def _on_told(self) -> None:
         """Nothing more is to come: the request is over, whatever its client still has to read."""

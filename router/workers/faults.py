@@ -4,6 +4,7 @@ Part of the supervisor's task. Not the processes (`fleet`) and not the decisions
 """
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -58,6 +59,10 @@ class LoadBreaker:
                 f"({record.words}); it is tried again in {left_s:.0f} s",
                 retry_after_s=left_s,
             )
+
+    def has_failed(self, target: Target | None) -> bool:
+        """Tell whether its last load failed."""
+        return target in self._records
 
     def on_failure(self, target: Target, words: str, now: float) -> None:
         """Count a failed load."""
@@ -120,11 +125,21 @@ class WorkerFaults:
         logger.warning("the %s worker died while it was %s%s", worker.engine, worker.previous_state, words)
         if worker.previous_state is WorkerState.LOADING and worker.died_as_standby:
             return  # those who wait get a fresh process
+        if self._was_load_killed(worker):
+            assert worker.target is not None
+            self._breaker.on_failure(worker.target, f"it was killed while it loaded{words}", self._clock())
+            return  # once
         if not worker.previous_state.is_resident:
             model = "" if worker.target is None else f" '{worker.target.label}'"
             self._note_failure(
                 worker, ModelLoadFailedError(f"the {worker.engine} engine died while it loaded{model}{words}")
             )
+
+    def _was_load_killed(self, worker: ManagedWorker) -> bool:
+        """Tell whether somebody, or the system for want of memory, ended the first try to load a model."""
+        is_kill = worker.client is not None and worker.client.exit_code == -signal.SIGKILL
+        is_load = worker.previous_state is WorkerState.LOADING and worker.target is not None
+        return is_kill and is_load and not self._breaker.has_failed(worker.target)
 
     def _note_failure(self, worker: ManagedWorker, error: RouterError) -> None:
         """Tell everybody who waits for the load; nobody does for a standby worker's or a further worker's."""

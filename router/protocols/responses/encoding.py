@@ -53,12 +53,8 @@ class ResponseEncoder:
         self._clock = clock
         self._is_stream = bool(head.request.stream)
         self._events = EventWriter(is_on=self._is_stream)
-        include = head.request.include or []
-        self._items = OutputItems(
-            self._events, has_logprobs=LOGPROBS in include, encodes_reasoning=ENCRYPTED_REASONING in include
-        )
-        self._end: SequenceEnd | None = None
         self.has_begun = False
+        self.forget()
 
     @property
     def media_type(self) -> bytes | None:
@@ -69,6 +65,14 @@ class ResponseEncoder:
     def live_body(self) -> Response:
         """The object of a response that has not ended."""
         return self._head.response("in_progress" if self.has_begun else "queued", self._items.so_far())
+
+    def forget(self) -> None:
+        """Drop all output so far of an answer that is no stream: it begins anew."""
+        include = self._head.request.include or []
+        self._items = OutputItems(
+            self._events, has_logprobs=LOGPROBS in include, encodes_reasoning=ENCRYPTED_REASONING in include
+        )
+        self._end: SequenceEnd | None = None
 
     def encode(self, events: list[GenerationEvent]) -> bytes:
         """Return the stream's events for these; b"" when there is nothing to say."""
