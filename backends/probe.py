@@ -1,7 +1,7 @@
 """`python -P -m backends.probe --engine NAME`: does this engine work here? Prints one line of JSON.
 
 A process of its own, because an engine's library may crash at import, and because the command line must not import it.
-Not here: loading a model.
+It ends when its stdin ends. Not here: loading a model.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import time
 import msgspec
 
 from backends.errors import EngineUnavailableError
+from backends.lifeline import end_with_stdin
 
 
 class ProbeReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="backends.probe")
     parser.add_argument("--engine", required=True, choices=("llamacpp", "mlx", "fake"))
     engine = parser.parse_args().engine
+    end_with_stdin()
     # Libraries may print while they are imported; what they print must not get between the caller and the report.
     report_file = os.dup(1)
     os.dup2(2, 1)

@@ -67,6 +67,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
         file_config: What the file alone says; what later edits of it are compared with.
         overrides: The command line's, which stay above every later edit.
         environment: Of this process; workers get a filtered copy.
+        owner: The command that it is started for, None = for itself.
         on_started: Called with the services once requests are served.
         worker_launch: Replaces how workers are started; for tests with the fake engine.
     """
@@ -77,6 +78,7 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
     overrides: Overrides
     paths: Paths
     environment: Mapping[str, str]
+    owner: str | None = None
     on_started: Callable[[Services], None] | None = None
     worker_launch: Callable[[str], WorkerLaunch] | None = None
 
@@ -205,6 +207,7 @@ class _Gateway:
                 version=facts.version,
                 started_at=time.time(),
                 config_file=str(self._options.config_file),
+                owner=self._options.owner,
             )
         )
         logger.info("serving on %s", facts.url)

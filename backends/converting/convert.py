@@ -9,7 +9,6 @@ import argparse
 import importlib
 import os
 import sys
-import threading
 from pathlib import Path
 
 import msgspec
@@ -19,9 +18,9 @@ from backends.converting.parity import read_parity
 from backends.converting.pre_tokenizers import correct_pre_tokenizer
 from backends.engines import create_engine
 from backends.errors import FOREIGN_ERRORS, BackendError, LoadError
+from backends.lifeline import end_with_stdin
 from backends.wire.messages import LoadSpec
 
-EXIT_ORPHANED = 3
 PARITY_CONTEXT_LENGTH = 512
 DTYPES = ("float16", "bfloat16", "float32")
 
@@ -82,15 +81,6 @@ def parity(arguments: argparse.Namespace) -> ConvertReply:
     return ConvertReply(parity=read_parity(loaded, token_ids))
 
 
-def _end_with_parent() -> None:
-    def wait() -> None:
-        while os.read(0, 1024):
-            pass
-        os._exit(EXIT_ORPHANED)
-
-    threading.Thread(target=wait, daemon=True, name="parent-watch").start()
-
-
 def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="backends.converting.convert")
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -111,7 +101,7 @@ def _parsed() -> argparse.Namespace:
 def main() -> None:
     """Do what the command line says and print the reply."""
     arguments = _parsed()
-    _end_with_parent()
+    end_with_stdin()
     reply_file = os.dup(1)
     os.dup2(2, 1)
     try:
@@ -121,7 +111,7 @@ def main() -> None:
     sys.stdout.flush()
     os.write(reply_file, msgspec.json.encode(reply) + b"\n")
     sys.stderr.flush()
-    # Without the interpreter's own end: libraries' threads and the parent watch need none.
+    # Without the interpreter's own end: libraries' threads and the lifeline need none.
     os._exit(0 if reply.error is None else 1)
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 import logging.handlers
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Final
 
 import click
 
+from backends.lifeline import end_with_stdin
 from registry.catalogue import Model
 from router.cli.terminal.context import check_engine, config_file, current_paths
 from router.cli.terminal.options import config_option, engine_option
@@ -37,7 +39,15 @@ NUM_OLD_LOGS: Final = 3
 @config_option()
 @engine_option("auto, mlx or llamacpp.")
 @option("--unix-socket", metavar="PATH", help="Listen on this socket as well.")
-def serve(host: str | None, port: int | None, config: str | None, engine: str | None, unix_socket: str | None) -> int:
+@option("--owner", hidden=True, help="The command that this server is started for; it ends when its stdin does.")
+def serve(
+    host: str | None,
+    port: int | None,
+    config: str | None,
+    engine: str | None,
+    unix_socket: str | None,
+    owner: str | None,
+) -> int:
     """Serve the models over HTTP until Ctrl-C.
 
     Examples: `mlxr serve`, `mlxr serve --port 8080 --engine mlx`.
@@ -56,6 +66,8 @@ def serve(host: str | None, port: int | None, config: str | None, engine: str | 
     file_config = load_config(file, user_home=paths.user_home)
     loaded = apply_overrides(file_config, overrides)
     configure_logging(loaded.logging, paths.log_file)
+    if owner is not None:
+        end_with_stdin(lambda: os.kill(os.getpid(), signal.SIGTERM))
     return run_gateway(
         GatewayOptions(
             config=loaded,
@@ -64,6 +76,7 @@ def serve(host: str | None, port: int | None, config: str | None, engine: str | 
             overrides=overrides,
             paths=paths,
             environment=os.environ,
+            owner=owner,
             on_started=lambda services: _print_banner(services.server.url, services.serving.models.list()),
         )
     )

@@ -33,6 +33,7 @@ class RunningInstance(msgspec.Struct, frozen=True, kw_only=True):
         url: Where it answers, e.g. `http://127.0.0.1:11434`.
         unix_socket: The unix socket it also answers on, if any.
         started_at: Seconds since 1970.
+        owner: The command that it was started for and ends with; None = somebody's `mlxr serve`.
     """
 
     pid: int
@@ -41,6 +42,7 @@ class RunningInstance(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     started_at: float
     config_file: str | None = None
+    owner: str | None = None
 
 
 class AlreadyRunningError(StartupError, code="already_running"):
@@ -48,12 +50,21 @@ class AlreadyRunningError(StartupError, code="already_running"):
 
     Attributes:
         instance: Who it is; None while it is still starting.
+
+    Args:
+        pid: The process, where it is still starting and has said so much.
     """
 
-    def __init__(self, data_dir: Path, instance: RunningInstance | None) -> None:
-        who = "is still starting" if instance is None else f"runs as process {instance.pid} on {instance.url}"
+    def __init__(self, data_dir: Path, instance: RunningInstance | None, pid: int | None = None) -> None:
+        pid = pid if instance is None else instance.pid
+        process = "" if pid is None else f" as process {pid}"
+        what = "`mlxr serve`"
+        if instance is not None and instance.owner is not None:
+            what = f"server, which `{instance.owner}` started for itself,"
+        does = f"is still starting{process}" if instance is None else f"runs{process} on {instance.url}"
+        way_out = "stop it first" if pid is None else f"stop it first (`kill {pid}`)"
         super().__init__(
-            f"Another mlxr {who} and uses {data_dir}; stop it first, or set MLXR_HOME to give this one its own folder."
+            f"Another {what} {does} and uses {data_dir}; {way_out}, or set MLXR_HOME to give this one its own folder."
         )
         self.instance = instance
 
@@ -79,6 +90,8 @@ class InstanceLock:
             raise StartupError(f"{paths.lock_file}: cannot be opened: {exc.strerror}") from exc
         try:
             _lock_patiently(handle, paths)
+            os.truncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
             paths.instance_file.unlink(missing_ok=True)  # of a gateway that died
         except BaseException:
             os.close(handle)
@@ -142,11 +155,17 @@ def _lock_patiently(handle: int, paths: Paths) -> None:
     try:
         while not _try_lock(handle, fcntl.LOCK_EX):
             if time.monotonic() >= deadline:
-                raise AlreadyRunningError(paths.data_dir, _read(paths.instance_file))
+                raise AlreadyRunningError(paths.data_dir, _read(paths.instance_file), _holder(handle))
             time.sleep(_LOCK_RETRY_S)
     except OSError as exc:
         reason = f"cannot be locked: {exc.strerror}; put the data folder on a local disk"
         raise StartupError(f"{paths.lock_file}: {reason}") from exc
+
+
+def _holder(handle: int) -> int | None:
+    """Read who has the lock from the file that it is on."""
+    text = os.pread(handle, 20, 0)
+    return int(text) if text.isdigit() else None
 
 
 def _try_lock(handle: int, kind: int) -> bool:

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
+from router.config.instance import read_instance
+from router.config.paths import Paths
 from tests.support.gateway_process import GatewayProcess, environment, run_cli, sse_events
+from tests.support.waiting import wait_until
 
 QUICK = {"decode_s": 0.002, "prefill_s_per_token": 0.0001, "context_length": 32768}
 FAST = (
@@ -238,6 +242,23 @@ def test_without_a_server_one_is_started_for_the_run_and_ended(home: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "one is started for this" in done.stderr
     assert "No mlxr server is running" in run_cli(home, "ps").stdout
+
+
+def test_the_server_that_a_run_started_ends_with_a_run_that_is_killed(home: Path) -> None:
+    argv = [sys.executable, "-P", "-m", "router.cli", "bench", "tiny", "--repeats", "50", "--no-quality", "--json"]
+    with subprocess.Popen(argv, env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as bench:
+        wait_until(lambda: read_instance(Paths.under(home)), "its server is there")
+        instance = read_instance(Paths.under(home))
+        assert instance is not None
+        server = psutil.Process(instance.pid)
+        started = server.children(recursive=True)
+        refused = run_cli(home, "serve", "--port", "0")
+        assert refused.returncode != 0
+        assert f"which `mlxr bench` started for itself, runs as process {instance.pid}" in refused.stderr
+        assert f"`kill {instance.pid}`" in refused.stderr
+        bench.kill()
+    _, alive = psutil.wait_procs([server, *started], timeout=60)
+    assert alive == []
 
 
 def events_of(response: httpx.Response) -> list[dict[str, Any]]:

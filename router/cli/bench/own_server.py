@@ -17,6 +17,7 @@ from router.config.paths import Paths
 
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 60.0
+OWNER: Final = "mlxr bench"
 _POLL_S: Final = 0.05
 
 
@@ -33,10 +34,11 @@ def server_for(paths: Paths) -> Iterator[RunningInstance]:
         return
     print("No mlxr server is running; one is started for this.", file=sys.stderr, flush=True)
     with tempfile.TemporaryFile() as log:
-        # A session of its own: Ctrl-C is for the command, which ends the server in order.
+        # A session of its own: Ctrl-C is for the command, which ends the server in order. Its stdin is our lifeline: it
+        # ends when we do, however we do.
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "router.cli", "serve", "--port", "0"],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-P", "-m", "router.cli", "serve", "--port", "0", "--owner", OWNER],
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
             start_new_session=True,
@@ -62,9 +64,9 @@ def _started(process: subprocess.Popen[bytes], paths: Paths, log: IO[bytes]) -> 
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    with process:
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()

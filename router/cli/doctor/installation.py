@@ -1,5 +1,6 @@
 """The doctor's questions, each answered by one function. Nothing is changed by asking. Not here: printing."""
 
+import contextlib
 import os
 import platform
 import shutil
@@ -45,11 +46,23 @@ SETUP_COMMAND: Final = "make setup"
 
 def all_checks(paths: Paths) -> tuple[Check, ...]:
     """Ask everything; give the answers in the order in which to show them."""
-    probes = [_start_probe(engine) for engine in sorted(EngineKind)]  # they run while the rest is asked
-    checks = [check_version(), check_memory(), *check_metal(), check_disk(paths), *check_folders(paths)]
-    checks += [check_config(paths), *check_registry(paths), *check_model_folders(paths), check_server(paths)]
-    engines = [check_engine(engine, process) for engine, process in zip(sorted(EngineKind), probes, strict=True)]
-    return (checks[0], *engines, *checks[1:])
+    with _lifeline() as stdin:
+        probes = [_start_probe(engine, stdin) for engine in sorted(EngineKind)]  # they run while the rest is asked
+        checks = [check_version(), check_memory(), *check_metal(), check_disk(paths), *check_folders(paths)]
+        checks += [check_config(paths), *check_registry(paths), *check_model_folders(paths), check_server(paths)]
+        engines = [check_engine(engine, process) for engine, process in zip(sorted(EngineKind), probes, strict=True)]
+        return (checks[0], *engines, *checks[1:])
+
+
+@contextlib.contextmanager
+def _lifeline() -> Iterator[int]:
+    """Give a stdin for probes that ends when this process does, however it does."""
+    theirs, ours = os.pipe()
+    try:
+        yield theirs
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def check_version() -> Check:
@@ -59,9 +72,9 @@ def check_version() -> Check:
     return Check("mlxr", "ok", found)
 
 
-def _start_probe(engine: str) -> subprocess.Popen[bytes]:
+def _start_probe(engine: str, stdin: int) -> subprocess.Popen[bytes]:
     argv = [sys.executable, "-P", "-m", "backends.probe", "--engine", engine]
-    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=stdin)
 
 
 def check_engine(engine: str, process: subprocess.Popen[bytes]) -> Check:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from router.config.instance import AlreadyRunningError, InstanceLock, RunningInstance, read_instance
@@ -54,7 +55,7 @@ def test_a_second_gateway_is_refused_with_pid_and_address(
 ) -> None:
     monkeypatch.setattr("router.config.instance.LOCK_PATIENCE_S", 0.0)
     with InstanceLock.acquire(paths) as lock:
-        with pytest.raises(AlreadyRunningError, match="is still starting"):
+        with pytest.raises(AlreadyRunningError, match=rf"is still starting as process {os.getpid()} and .*`kill \d"):
             InstanceLock.acquire(paths)
         lock.publish(instance)
         with pytest.raises(AlreadyRunningError, match=rf"process {os.getpid()} on http://127.0.0.1:1 ") as caught:
@@ -62,6 +63,16 @@ def test_a_second_gateway_is_refused_with_pid_and_address(
         assert caught.value.instance == instance
         assert read_instance(paths) == instance, "the refused one left everything as it was"
     InstanceLock.acquire(paths).release()
+
+
+def test_a_server_that_a_command_started_for_itself_is_named_so(
+    paths: Paths, instance: RunningInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.config.instance.LOCK_PATIENCE_S", 0.0)
+    with InstanceLock.acquire(paths) as lock:
+        lock.publish(msgspec.structs.replace(instance, owner="mlxr bench"))
+        with pytest.raises(AlreadyRunningError, match="server, which `mlxr bench` started for itself, runs as process"):
+            InstanceLock.acquire(paths)
 
 
 def test_two_data_folders_have_a_gateway_each(tmp_path: Path, instance: RunningInstance) -> None:
