@@ -19,10 +19,12 @@ from registry.catalogue import Model
 from router.errors import InvalidRequestError, ModelInUseError
 from router.http.asgi import json_reply
 from router.models.adapters import find_adapters
+from router.protocols.abilities import TEXT, Abilities, abilities_of
 from router.protocols.anthropic.answer_schemas import ModelInfo, ModelPage
 from router.protocols.endpoint import Parameter
 from router.protocols.openai.answer_schemas import DeletedModel, ModelList, ModelObject
 from router.protocols.openai.api import OPENAI_API
+from router.protocols.openai.codex_models import codex_models
 from router.protocols.parts import AnyRequest, MakingPart, ServingPart
 from router.protocols.queries import number_in
 
@@ -44,7 +46,9 @@ async def list_models(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     models = serving.models.list()
     if VERSION_HEADER in request.headers:
         return json_reply(model_page(models, request.query_params))
-    return json_reply(ModelList([item for model in models for item in model_objects(model)]))
+    found = [(model, abilities_of(serving, model)) for model in models]
+    data = [item for model, abilities in found for item in model_objects(model, abilities)]
+    return json_reply(ModelList(data, codex_models(found)))
 
 
 @OPENAI_API.get("/v1/models/{model_id:path}", ModelObject, ModelInfo)
@@ -52,7 +56,8 @@ async def get_model(request: AnyRequest, model_id: FromPath[str], serving: Servi
     """Describe a model, perhaps with an adapter."""
     name, plus, adapter = model_id.removeprefix("/").partition("+")
     model = serving.models.get(name)
-    listed = adapter_object(model, adapter) if plus else model_object(model)  # an error where there is no such adapter
+    shown = model_object(model, abilities_of(serving, model))
+    listed = adapter_object(model, shown, adapter) if plus else shown  # an error where there is no such adapter
     if VERSION_HEADER in request.headers:
         return json_reply(model_info(model, adapter if plus else None))
     return json_reply(listed)
@@ -70,12 +75,13 @@ async def delete_model(model_id: FromPath[str], serving: ServingPart, making: Ma
     return json_reply(DeletedModel(id=name, object="model", deleted=True))
 
 
-def model_objects(model: Model) -> list[ModelObject]:
+def model_objects(model: Model, abilities: Abilities) -> list[ModelObject]:
     """Return a model and its adapters."""
-    return [model_object(model), *(adapter_object(model, name) for name in model.adapter_names)]
+    shown = model_object(model, abilities)
+    return [shown, *(adapter_object(model, shown, name) for name in model.adapter_names)]
 
 
-def model_object(model: Model) -> ModelObject:
+def model_object(model: Model, abilities: Abilities) -> ModelObject:
     """Return a model without its adapters."""
     return ModelObject(
         id=model.name,
@@ -83,20 +89,27 @@ def model_object(model: Model) -> ModelObject:
         created=int(model.created_at),
         owned_by="mlxr",
         engines=list(model.engines),
-        context_length=model.context_length,
+        context_length=abilities.context_length,
+        max_context_length=abilities.trained_length,
+        input_modalities=[TEXT],
+        output_modalities=["embeddings" if "embedding" in abilities.can else TEXT],
+        capabilities=list(abilities.can),
         aliases=list(model.aliases),
     )
 
 
-def adapter_object(model: Model, name: str) -> ModelObject:
+def adapter_object(model: Model, shown: ModelObject, name: str) -> ModelObject:
     """Return a model with one of its adapters over it.
+
+    Args:
+        shown: The model without it.
 
     Raises:
         AdapterNotFoundError: It has none of this name.
     """
     adapters = find_adapters(model, name)
     return msgspec.structs.replace(
-        model_object(model),
+        shown,
         id=f"{model.name}+{name}",
         parent=model.name,
         engines=[engine for engine in model.engines if engine in adapters],

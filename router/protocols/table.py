@@ -10,6 +10,7 @@ from router.protocols.batches.routes import ROUTES as BATCHES
 from router.protocols.control.routes import ROUTES as CONTROL
 from router.protocols.endpoint import Api, Endpoint, endpoints_of
 from router.protocols.llamaserver.routes import ROUTES as LLAMASERVER
+from router.protocols.lmstudio.routes import ROUTES as LMSTUDIO
 from router.protocols.models import ROUTES as MODELS
 from router.protocols.ollama.routes import ROUTES as OLLAMA
 from router.protocols.openai.routes import ROUTES as OPENAI
@@ -23,6 +24,7 @@ ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
     *ANTHROPIC,
     *OLLAMA,
     *LLAMASERVER,
+    *LMSTUDIO,
     *CONTROL,
 )
 

@@ -62,11 +62,16 @@ HONOURED: Final[dict[str, Body]] = {
     "prompt_cache_retention": {"prompt_cache_retention": "24h"},
     "metadata": {"metadata": {"a": "b"}},
     "user": {"user": "me"},
+    "chat_template_kwargs": {"chat_template_kwargs": {"colour": "red"}},
     "safety_identifier": {"safety_identifier": "x"},
+    "client_metadata": {"client_metadata": {"turn_id": "x"}},
+    "access_programs": {"access_programs": {"cyber": "standard"}},
 }
 """Requests that must be served, or refused because of the model: `MODEL_DEPENDENT`."""
 
-MODEL_DEPENDENT: Final = frozenset({"reasoning.effort", "tools", "tool_choice", "parallel_tool_calls"})
+MODEL_DEPENDENT: Final = frozenset(
+    {"chat_template_kwargs", "reasoning.effort", "tools", "tool_choice", "parallel_tool_calls"}
+)
 
 REFUSED: Final[dict[str, tuple[Body, str]]] = {
     "stream_options.include_obfuscation": (
@@ -83,7 +88,6 @@ REFUSED: Final[dict[str, tuple[Body, str]]] = {
     "moderation": ({"moderation": {"model": "x"}}, "moderation"),
     "context_management": ({"context_management": [{"type": "compaction"}]}, "context_management"),
     "prompt_cache_options": ({"prompt_cache_options": {"mode": "explicit"}}, "prompt_cache_options"),
-    "access_programs": ({"access_programs": {"cyber": "standard"}}, "access_programs"),
     "image": ({"image": {"context_compression": "auto"}}, "image"),
 }
 """Per field that is not honoured: a request that asks for it, and the `param` of the 400 `unsupported_parameter`."""
@@ -101,9 +105,6 @@ REFUSED_PARTS: Final[dict[str, tuple[Body, str]]] = {
         {"input": [{"type": "function_call_output", "call_id": "c", "output": [{"type": "input_image"}]}]},
         "input[0].output[0].image_url",
     ),
-    "a computer's call": ({"input": [{"type": "computer_call", "id": "x", "action": {}}]}, "input[0].type"),
-    "a web search": ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
-    "an mcp server": ({"tools": [{"type": "mcp", "server_label": "x"}]}, "tools[0].type"),
     "a choice of a hosted tool": ({"tool_choice": {"type": "file_search"}}, "tool_choice.type"),
     "results of a search": ({"include": ["file_search_call.results"]}, "include"),
 }

@@ -79,11 +79,13 @@ class ToolPaths(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         function: With `{}` for the tool's number.
+        functions: Of each tool, where numbers do not tell.
         allowed: Where `mode` and `tools` of a choice of some stand.
         required: The word for a choice of whichever.
     """
 
     function: str = "tools[{}].function"
+    functions: tuple[str, ...] = ()
     parameters: str = "parameters"
     named: str = "tool_choice.function.name"
     allowed: str = "tool_choice.allowed_tools"
@@ -178,7 +180,7 @@ def check_parameters(parameters: dict[str, Any] | None, path: str) -> None:
 def _checked_names(functions: Sequence[FunctionDefinition], paths: ToolPaths) -> list[str]:
     names: list[str] = []
     for index, function in enumerate(functions):
-        path = paths.function.format(index)
+        path = paths.functions[index] if paths.functions else paths.function.format(index)
         if function.name in names:
             raise InvalidRequestError(f"{path}.name: {function.name} is there twice; names differ", f"{path}.name")
         names.append(function.name)

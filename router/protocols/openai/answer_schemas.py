@@ -15,6 +15,7 @@ from router.models.targets import EngineReason
 from router.protocols.answers import AnswerBody, CachedTokens, Deleted, ReasoningTokens
 from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.fields.ranges import ServiceTier
+from router.protocols.openai.codex_models import CodexModel
 
 _ObjectT = TypeVar("_ObjectT")
 _ChoiceT = TypeVar("_ChoiceT")
@@ -236,7 +237,11 @@ class Embeddings(AnswerBody, frozen=True, kw_only=True, tag_field="object", tag=
 
 
 class ModelObject(AnswerBody, frozen=True, kw_only=True):
-    """A model, or one with an adapter over it: then `parent` names the model."""
+    """A model, or one with an adapter over it: then `parent` names the model. Contexts are tokens.
+
+    `context_length` is in force: of the load that serves the model, or else of the next; `max_context_length` is what
+    the model was made for.
+    """
 
     id: str
     object: Literal["model"]
@@ -244,14 +249,19 @@ class ModelObject(AnswerBody, frozen=True, kw_only=True):
     owned_by: Literal["mlxr"]
     engines: list[EngineKind]
     context_length: int | None
+    max_context_length: int | None
+    input_modalities: list[Literal["text"]]
+    output_modalities: list[Literal["text", "embeddings"]]
+    capabilities: list[str]
     aliases: list[str]
     parent: str | UnsetType = UNSET
 
 
 class ModelList(AnswerBody, frozen=True, tag_field="object", tag="list"):
-    """All models."""
+    """All models, and those that Codex can use, as it reads them."""
 
     data: list[ModelObject]
+    models: list[CodexModel]
 
 
 class DeletedModel(Deleted[Literal["model"]], frozen=True, kw_only=True):

@@ -152,7 +152,11 @@ def _chat(request: ChatRequest, model: ChosenModel, headers: RequestHeaders) -> 
     functions = [tool.function for tool in request.tools or []]
     is_parallel = request.parallel_tool_calls is not False
     tools = tools_for(functions, read_choice(request.tool_choice), is_parallel=is_parallel)
-    kwargs, enable_thinking = _template_kwargs(request)
+    kwargs, enable_thinking = template_kwargs(
+        request.chat_template_kwargs,
+        enable_thinking=request.enable_thinking,
+        effort=request.reasoning_effort,
+    )
     defaults = model.defaults
     prompt = ChatPrompt(
         with_system(template_messages(request.messages, model.engine), defaults.system, defaults.messages),
@@ -212,9 +216,15 @@ def _spec(
 # ---- prompts ---------------------------------------------------------------------------------------------------------
 
 
-def _template_kwargs(request: ChatRequest) -> tuple[dict[str, Any], bool | None]:
-    """Return the template's further variables, and whether to think, from wherever it stands."""
-    kwargs = dict(request.chat_template_kwargs or {})
+def template_kwargs(
+    given: dict[str, Any] | None, *, enable_thinking: bool | None, effort: str | None
+) -> tuple[dict[str, Any], bool | None]:
+    """Return the template's further variables, and whether to think, from wherever it stands.
+
+    Args:
+        given: The field `chat_template_kwargs`; the others are those of their names.
+    """
+    kwargs = dict(given or {})
     path = "chat_template_kwargs"
     num_bytes = len(msgspec.json.encode(kwargs))
     if num_bytes > MAX_TEMPLATE_KWARGS_BYTES:
@@ -226,10 +236,9 @@ def _template_kwargs(request: ChatRequest) -> tuple[dict[str, Any], bool | None]
     inner = kwargs.pop("enable_thinking", None)
     if inner is not None and not isinstance(inner, bool):
         raise InvalidRequestError(f"{path}.enable_thinking must be true or false", f"{path}.enable_thinking")
-    if None not in (inner, request.enable_thinking) and inner != request.enable_thinking:
+    if None not in (inner, enable_thinking) and inner != enable_thinking:
         raise InvalidRequestError(f"enable_thinking and {path}.enable_thinking differ; send one", "enable_thinking")
-    wanted = inner if request.enable_thinking is None else request.enable_thinking
-    effort = request.reasoning_effort
+    wanted = inner if enable_thinking is None else enable_thinking
     if wanted is not None and effort is not None and wanted == (effort == "none"):
         problem = f"reasoning_effort: {effort} contradicts enable_thinking: {str(wanted).lower()}; send one"
         raise InvalidRequestError(problem, "reasoning_effort")

@@ -41,7 +41,7 @@ from router.requests.register import RunningRequest
 )
 async def create_chat_completion(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Answer a conversation."""
-    return await _serve(request, serving, ChatRequest)
+    return await serve_completion(request, serving, ChatRequest)
 
 
 @OPENAI_API.inference(
@@ -49,7 +49,7 @@ async def create_chat_completion(request: AnyRequest, serving: ServingPart) -> A
 )
 async def create_completion(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Continue texts."""
-    return await _serve(request, serving, CompletionRequest)
+    return await serve_completion(request, serving, CompletionRequest)
 
 
 class PromptRequest(ChatRequest, kw_only=True, forbid_unknown_fields=True):
@@ -65,7 +65,7 @@ async def count_input_tokens(request: AnyRequest, serving: ServingPart) -> ASGIA
     return json_reply(InputTokens(await serving.count_tokens(request, model_request, prompt)))
 
 
-async def _serve(
+async def serve_completion(
     request: AnyRequest, serving: RequestService, schema: type[ChatRequest | CompletionRequest]
 ) -> ASGIApp:
     """Answer with what the same request was already being given, or with a new generation."""

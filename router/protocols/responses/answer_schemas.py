@@ -1,6 +1,7 @@
 """Answers of the Responses API, and the events of its streams.
 
-Source: OpenAI API reference, "The response object", "List input items", "Delete a model response", "Streaming events".
+Source: OpenAI API reference, "The response object", "List input items", "Delete a model response", "Streaming events";
+Open Responses of 2026-04-24, `ResponseResource`, which has no field that may be left out but those that are UNSET here.
 """
 
 from typing import Annotated, Literal
@@ -12,7 +13,8 @@ from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.fields.ranges import ServiceTier
 from router.protocols.openai.answer_schemas import Timings
 from router.protocols.openai.schemas import JsonObjectFormat, TextFormat
-from router.protocols.responses.schemas import AllowedToolsChoice, FunctionTool, JsonSchemaFormat, NamedChoice
+from router.protocols.responses.schemas import AllowedToolsChoice, CustomChoice, JsonSchemaFormat, NamedChoice
+from router.protocols.responses.tools import CustomTool, NamespaceTool, ShownFunction
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
@@ -65,10 +67,31 @@ class FunctionCallItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", 
     name: str
     arguments: str
     status: ItemStatus
+    namespace: str | UnsetType = UNSET
+
+
+class CustomCallItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="custom_tool_call"):
+    """A call of a custom tool, with its text."""
+
+    id: str
+    call_id: str
+    name: str
+    input: str
+    status: ItemStatus
+    namespace: str | UnsetType = UNSET
 
 
 class FunctionCallOutputItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="function_call_output"):
     """What a call came to."""
+
+    id: str
+    status: ItemStatus
+    call_id: str
+    output: str
+
+
+class CustomCallOutputItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag="custom_tool_call_output"):
+    """What a call of a custom tool came to."""
 
     id: str
     status: ItemStatus
@@ -86,8 +109,8 @@ class ReasoningItem(AnswerBody, frozen=True, kw_only=True, tag_field="type", tag
     encrypted_content: str | UnsetType = UNSET
 
 
-OutputItem = MessageItem | FunctionCallItem | ReasoningItem
-KeptItem = OutputItem | FunctionCallOutputItem
+OutputItem = MessageItem | FunctionCallItem | CustomCallItem | ReasoningItem
+KeptItem = OutputItem | FunctionCallOutputItem | CustomCallOutputItem
 
 
 # ---- responses -------------------------------------------------------------------------------------------------------
@@ -117,7 +140,7 @@ class TextShown(AnswerBody, frozen=True):
     """As it was asked for."""
 
     format: TextFormat | JsonObjectFormat | JsonSchemaFormat
-    verbosity: str | None
+    verbosity: str | UnsetType = UNSET
 
 
 class InputTokensDetails(AnswerBody, frozen=True):
@@ -153,17 +176,19 @@ class Response(AnswerBody, frozen=True, kw_only=True):
     max_tool_calls: int | None
     model: str
     output: list[OutputItem]
+    frequency_penalty: float
     parallel_tool_calls: bool
+    presence_penalty: float
     previous_response_id: str | None
     prompt_cache_key: str | None
     reasoning: ReasoningShown
     safety_identifier: str | None
-    service_tier: ServiceTier | None
+    service_tier: ServiceTier
     store: bool
     temperature: float
     text: TextShown
-    tool_choice: str | NamedChoice | AllowedToolsChoice
-    tools: list[FunctionTool]
+    tool_choice: str | NamedChoice | CustomChoice | AllowedToolsChoice
+    tools: list[ShownFunction | CustomTool | NamespaceTool]
     top_logprobs: int
     top_p: float
     truncation: Literal["auto", "disabled"]
@@ -293,6 +318,18 @@ class ArgumentsDone(_InItemEvent, frozen=True, kw_only=True, tag="response.funct
     arguments: str
 
 
+class CustomInputDelta(_InItemEvent, frozen=True, kw_only=True, tag="response.custom_tool_call_input.delta"):
+    """More of a custom tool's text."""
+
+    delta: str
+
+
+class CustomInputDone(_InItemEvent, frozen=True, kw_only=True, tag="response.custom_tool_call_input.done"):
+    """All of a custom tool's text."""
+
+    input: str
+
+
 StateEvent = (
     ResponseCreated | ResponseQueued | ResponseInProgress | ResponseCompleted | ResponseIncomplete | ResponseFailed
 )
@@ -308,4 +345,6 @@ StreamEvent = (
     | ReasoningTextDone
     | ArgumentsDelta
     | ArgumentsDone
+    | CustomInputDelta
+    | CustomInputDone
 )

@@ -4,6 +4,7 @@ import time
 
 from router.errors import QueueFullError, StoreUnavailableError
 from router.http.asgi import Receive
+from router.http.headers import IGNORED_HEADER
 from router.http.streaming import until_disconnect
 from router.jobs.background import BackgroundResponse, has_room
 from router.jobs.job import Jobs
@@ -17,6 +18,7 @@ from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import fresh_id
 from router.protocols.responses.request import generation_for
 from router.protocols.responses.schemas import ResponseRequest
+from router.protocols.responses.tools import read_tools
 from router.protocols.responses.truncation import fitted
 from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.generation import Generation
@@ -25,6 +27,7 @@ from router.requests.register import RunningRequest
 from router.stores.conversations import Conversations
 
 _BUSY_RETRY_S = 5.0
+_MAX_IGNORED_CHARS = 1024
 
 
 async def read_request(
@@ -48,7 +51,8 @@ async def read_request(
     is_stored = _is_stored(conversations, body)
     model = chosen_model(serving, serving.models.model_request(body.model, headers.engine, load=headers.load))
     items = await request_items(conversations, body)
-    wanted = generation_for(body, items, model, headers)
+    tools = read_tools(body.tools)
+    wanted = generation_for(body, items, tools, model, headers)
     if body.truncation == "auto":
         fitting = fitted(serving, wanted)
         wanted = await (fitting if receive is None else until_disconnect(receive, fitting))
@@ -60,6 +64,7 @@ async def read_request(
         wanted=wanted,
         service_tier=tier_used(body.service_tier, wanted.spec.priority),
         is_stored=is_stored,
+        tools=tools,
     )
 
 
@@ -70,6 +75,12 @@ def response_answering(conversations: Conversations, head: ResponseHead) -> Answ
         return ResponseEncoder(head, generation, lambda response: keep(conversations, head, response))
 
     return Answering(answer_id=head.response_id, protocol="openai", wanted=head.wanted, encoder=encoder)
+
+
+def ignored_headers(head: ResponseHead) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the header that names what of a request was left out; () = nothing was."""
+    names = ", ".join(dict.fromkeys(head.ignored))[:_MAX_IGNORED_CHARS]
+    return ((IGNORED_HEADER, names.encode()),) if names else ()
 
 
 def keep(conversations: Conversations, head: ResponseHead, response: Response) -> None:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from router.protocols.endpoint import Api
-from router.protocols.responses import items, schemas
+from router.protocols.responses import hosted, items, schemas, tools
 
 RESPONSES_API: Final = Api(
     "responses",
@@ -16,8 +16,15 @@ RESPONSES_API: Final = Api(
         items.InputFunctionCallOutput,
         items.InputReasoning,
         items.InputReference,
-        schemas.FunctionTool,
+        items.InputCustomCall,
+        items.InputCustomCallOutput,
+        hosted.InputHostedItem,
+        hosted.InputAgentMessage,
+        tools.FunctionTool,
+        tools.CustomTool,
+        tools.NamespaceTool,
         schemas.NamedChoice,
+        schemas.CustomChoice,
         schemas.AllowedToolsChoice,
     ),
 )

@@ -3,7 +3,7 @@
 import msgspec
 
 from router.errors import InvalidRequestError, StoreUnavailableError
-from router.protocols.responses.items import Item, ItemReference, read_items
+from router.protocols.responses.items import Item, ItemReference, ignored_items, read_items
 from router.protocols.responses.schemas import ResponseRequest
 from router.stores.conversations import Conversations, StoredResponse
 
@@ -13,11 +13,13 @@ class RequestItems(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         root_id: The conversation's first response; None = this request begins it.
+        ignored: What was left out of its own, for the client.
     """
 
     history: list[Item]
     own: list[Item]
     root_id: str | None
+    ignored: tuple[str, ...] = ()
 
     @property
     def all(self) -> list[Item]:
@@ -36,7 +38,7 @@ async def request_items(conversations: Conversations, request: ResponseRequest) 
     own = read_items(request.input)
     history, root_id = await _history(conversations, request.previous_response_id)
     found = [await _referred(conversations, item, history) if isinstance(item, ItemReference) else item for item in own]
-    return RequestItems(history=history, own=found, root_id=root_id)
+    return RequestItems(history=history, own=found, root_id=root_id, ignored=ignored_items(request.input))
 
 
 def chain_items(chain: tuple[StoredResponse, ...]) -> list[Item]:

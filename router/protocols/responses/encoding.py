@@ -70,7 +70,10 @@ class ResponseEncoder:
         """Drop all output so far of an answer that is no stream: it begins anew."""
         include = self._head.request.include or []
         self._items = OutputItems(
-            self._events, has_logprobs=LOGPROBS in include, encodes_reasoning=ENCRYPTED_REASONING in include
+            self._events,
+            self._head.tools,
+            has_logprobs=LOGPROBS in include,
+            encodes_reasoning=ENCRYPTED_REASONING in include,
         )
         self._end: SequenceEnd | None = None
 

@@ -6,6 +6,7 @@ Source: OpenAI API reference, "The response object".
 from typing import Any, Final, Literal, cast
 
 import msgspec
+from msgspec import UNSET
 
 from backends.wire.messages import SequenceEnd
 from router.errors import RequestCancelledError
@@ -20,12 +21,13 @@ from router.protocols.responses.answer_schemas import OutputItem, Response
 from router.protocols.responses.conversation import RequestItems
 from router.protocols.responses.schemas import (
     AllowedToolsChoice,
-    FunctionTool,
+    CustomChoice,
     NamedChoice,
     ReasoningConfig,
     ResponseRequest,
     TextConfig,
 )
+from router.protocols.responses.tools import ClientTools
 from router.requests.generation import Generation, GenerationRequest
 from router.stores.conversations import StoredResponse
 
@@ -57,6 +59,12 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     wanted: GenerationRequest
     service_tier: ServiceTier | None
     is_stored: bool
+    tools: ClientTools = ClientTools()
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """What of the request was left out, for the client."""
+        return (*self.tools.ignored, *self.items.ignored)
 
     def response(self, status: answers.ResponseStatus, output: list[OutputItem], **fields: Any) -> Response:
         """Return the object.
@@ -76,13 +84,15 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             output=output,
             parallel_tool_calls=request.parallel_tool_calls is not False,
             reasoning=answers.ReasoningShown(reasoning.effort, reasoning.summary),
-            service_tier=self.service_tier,
+            frequency_penalty=sampling.frequency_penalty,
+            presence_penalty=sampling.presence_penalty,
+            service_tier=self.service_tier or "default",
             store=self.is_stored,
             temperature=sampling.temperature,
-            text=answers.TextShown(text.format or TextFormat(), text.verbosity),
-            # Choice and tools were checked, and are shown as the client wrote them.
-            tool_choice=cast("str | NamedChoice | AllowedToolsChoice", request.tool_choice or "auto"),
-            tools=cast("list[FunctionTool]", request.tools or []),
+            text=answers.TextShown(text.format or TextFormat(), text.verbosity or UNSET),
+            # It was checked, and is shown as the client wrote it.
+            tool_choice=cast("str | NamedChoice | CustomChoice | AllowedToolsChoice", request.tool_choice or "auto"),
+            tools=list(self.tools.shown),
             top_logprobs=request.top_logprobs or 0,
             top_p=sampling.top_p,
             truncation=request.truncation or "disabled",

@@ -1,7 +1,7 @@
 """Input items of a request to the form in which they are kept: checked, with an id each. Pure, but for fresh ids.
 
-What an item may be is read by its `type`; others of OpenAI's are refused by name. Not here: what the model is shown of
-them (`request`), and where a reference is looked up.
+What an item may be is read by its `type`; one that no model can be shown is left out, by name. Not here: items of tools
+that clients know without a definition (`hosted`), what the model is shown (`request`), where a reference is looked up.
 
 Source: OpenAI API reference, "Create a model response", `input`.
 """
@@ -9,6 +9,7 @@ Source: OpenAI API reference, "Create a model response", `input`.
 import base64
 import binascii
 import secrets
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -20,14 +21,21 @@ from router.protocols.fields.json_types import JSONObject, JSONValue, read_by_ty
 from router.protocols.fields.ranges import CallId
 from router.protocols.fields.tools import FunctionName
 from router.protocols.openai.messages import call_arguments
+from router.protocols.responses.hosted import (
+    InputAgentMessage,
+    InputHostedItem,
+    agent_text,
+    hosted_fields,
+    is_hosted,
+)
 from router.protocols.responses.schemas import MAX_ID_CHARS
+from router.protocols.responses.tools import ignored_name
 
 Item = dict[str, Any]
 
 _ENCODED: Final = "mlxr1."
 _TEXT_PARTS: Final = {"input_text", "output_text", "text"}
 _OTHER_PARTS: Final = {"input_image": "image_url", "input_file": "file_id", "input_audio": "input_audio"}
-_READ: Final = "message, function_call, function_call_output, reasoning and item_reference"
 
 _ItemId = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 _Status = Literal["in_progress", "completed", "incomplete"]
@@ -37,6 +45,8 @@ PartObject = Annotated[JSONObject, read_by_type("Part", "responses.InputTextPart
 class _Input(msgspec.Struct, kw_only=True):
     id: _ItemId | None = None
     status: _Status | None = None
+    metadata: JSONValue = None
+    internal_chat_message_metadata_passthrough: JSONValue = None
 
 
 class InputMessage(_Input, kw_only=True, forbid_unknown_fields=True):
@@ -72,6 +82,7 @@ class InputFunctionCall(_Input, kw_only=True, forbid_unknown_fields=True):
     call_id: CallId
     name: FunctionName
     arguments: str
+    namespace: str | None = None
     parsed_arguments: JSONValue = None
 
 
@@ -79,6 +90,25 @@ class InputFunctionCallOutput(_Input, kw_only=True, forbid_unknown_fields=True):
     """What a call came to."""
 
     type: Literal["function_call_output"]
+    call_id: CallId
+    output: str | list[PartObject]
+    name: FunctionName | None = None
+
+
+class InputCustomCall(_Input, kw_only=True, forbid_unknown_fields=True):
+    """A call of a custom tool."""
+
+    type: Literal["custom_tool_call"]
+    call_id: CallId
+    name: FunctionName
+    input: str
+    namespace: str | None = None
+
+
+class InputCustomCallOutput(_Input, kw_only=True, forbid_unknown_fields=True):
+    """What it came to."""
+
+    type: Literal["custom_tool_call_output"]
     call_id: CallId
     output: str | list[PartObject]
     name: FunctionName | None = None
@@ -128,7 +158,19 @@ def read_items(sent: str | list[dict[str, Any]] | None) -> list[Item | ItemRefer
         return []
     if isinstance(sent, str):
         return [message_item("user", sent)]
-    return [_read(item, f"input[{index}]") for index, item in enumerate(sent)]
+    read = [_read(item, f"input[{index}]") for index, item in enumerate(sent)]
+    return [item for item in read if item is not None]
+
+
+def ignored_items(sent: str | list[dict[str, Any]] | None) -> tuple[str, ...]:
+    """Return which input items are left out, for the client."""
+    items = enumerate(sent) if isinstance(sent, list) else ()
+    kinds = [(index, item.get("type")) for index, item in items]
+    return tuple(
+        ignored_name(f"input[{index}]", kind)
+        for index, kind in kinds
+        if isinstance(kind, str) and kind not in _READERS and not is_hosted(kind)
+    )
 
 
 def message_item(role: str, text: str) -> Item:
@@ -150,24 +192,19 @@ def encoded_reasoning(text: str) -> str:
     return _ENCODED + base64.urlsafe_b64encode(text.encode()).decode()
 
 
-def _read(item: dict[str, Any], where: str) -> Item | ItemReference:
+def _read(item: dict[str, Any], where: str) -> Item | ItemReference | None:
     kind = item.get("type")
     if kind is None:
         kind = "message" if "role" in item else "item_reference"
-    match kind:
-        case "message":
-            return _message(convert_part(item, InputMessage, where), where)
-        case "function_call":
-            return _call(convert_part(item, InputFunctionCall, where), where)
-        case "function_call_output":
-            return _call_output(convert_part(item, InputFunctionCallOutput, where), where)
-        case "reasoning":
-            return _reasoning(convert_part(item, InputReasoning, where), where)
-        case "item_reference":
-            return ItemReference(convert_part(item, InputReference, where).id, where)
-        case _:
-            path = f"{where}.type"
-            raise UnsupportedFieldError(f"{path}: {kind!r:.60} is not supported; send items of type {_READ}", path)
+    if not isinstance(kind, str):
+        raise InvalidRequestError(f"{where}.type: a text is needed, such as message", f"{where}.type")
+    if kind in _READERS:
+        form, kept = _READERS[kind]
+        return kept(convert_part(item, form, where), where)
+    if is_hosted(kind):
+        read = convert_part(item, InputHostedItem, where)
+        return _kept(_Input(id=read.id), "fc", **hosted_fields(read, item))
+    return None
 
 
 def _message(message: InputMessage, where: str) -> Item:
@@ -195,15 +232,24 @@ def _text_of(part: dict[str, Any], where: str) -> str:
 
 def _call(call: InputFunctionCall, where: str) -> Item:
     call_arguments(call.arguments, f"{where}.arguments")
-    return _kept(call, "fc", type=call.type, call_id=call.call_id, name=call.name, arguments=call.arguments)
+    return _kept(call, "fc", type=call.type, call_id=call.call_id, arguments=call.arguments, **_called(call))
 
 
-def _call_output(output: InputFunctionCallOutput, where: str) -> Item:
+def _custom_call(call: InputCustomCall, _where: str) -> Item:
+    return _kept(call, "ctc", type=call.type, call_id=call.call_id, input=call.input, **_called(call))
+
+
+def _called(call: InputFunctionCall | InputCustomCall) -> dict[str, str]:
+    return {"name": call.name} if call.namespace is None else {"name": call.name, "namespace": call.namespace}
+
+
+def _call_output(output: InputFunctionCallOutput | InputCustomCallOutput, where: str) -> Item:
     text = output.output
     if not isinstance(text, str):
         parts = enumerate(text)
         text = "\n".join(_text_of(part, f"{where}.output[{index}]") for index, part in parts)
-    return _kept(output, "fco", type=output.type, call_id=output.call_id, output=text)
+    prefix = "fco" if isinstance(output, InputFunctionCallOutput) else "ctco"
+    return _kept(output, prefix, type=output.type, call_id=output.call_id, output=text)
 
 
 def _reasoning(item: InputReasoning, where: str) -> Item:
@@ -222,7 +268,28 @@ def _kept(item: _Input, prefix: str, **fields: Any) -> Item:
 def _decoded_reasoning(encoded: str, where: str) -> str:
     try:
         if not encoded.startswith(_ENCODED):
-            raise InvalidRequestError(f"{where}: it is not from this server; leave the item out", where)
+            return ""  # Another server's, which only that one can read.
         return base64.b64decode(encoded.removeprefix(_ENCODED), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as exc:
         raise InvalidRequestError(f"{where}: it was changed on its way; send it as it came", where) from exc
+
+
+def _agent_message(message: InputAgentMessage, _where: str) -> Item:
+    return message_item("user", agent_text(message))
+
+
+def _reference(item: InputReference, where: str) -> ItemReference:
+    return ItemReference(item.id, where)
+
+
+_READERS: Final[dict[str, tuple[Any, Callable[[Any, str], Item | ItemReference]]]] = {
+    "message": (InputMessage, _message),
+    "function_call": (InputFunctionCall, _call),
+    "function_call_output": (InputFunctionCallOutput, _call_output),
+    "custom_tool_call": (InputCustomCall, _custom_call),
+    "custom_tool_call_output": (InputCustomCallOutput, _call_output),
+    "reasoning": (InputReasoning, _reasoning),
+    "agent_message": (InputAgentMessage, _agent_message),
+    "item_reference": (InputReference, _reference),
+}
+"""By `type`: the form of an item, and what makes what is kept of it."""

@@ -5,7 +5,7 @@ Streams and whole bodies come from the same items, so that they cannot differ.
 Source: OpenAI API reference, "Streaming events" of the Responses API.
 """
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 from msgspec import UNSET
@@ -15,7 +15,9 @@ from router.protocols.answers import sse_event
 from router.protocols.fields.logprobs import PositionLogprob, position_logprobs
 from router.protocols.responses import answer_schemas as answers
 from router.protocols.responses.answer_schemas import ItemStatus, OutputItem, StreamEvent
+from router.protocols.responses.custom_input import CustomInput
 from router.protocols.responses.items import encoded_reasoning, fresh_id
+from router.protocols.responses.tools import ClientTools
 
 
 class EventWriter:
@@ -55,18 +57,21 @@ class OutputItems:
     """Takes an answer's output and tells what becomes of its items: thinking, text and calls, in their order.
 
     Args:
+        tools: By whose names calls are told.
         encodes_reasoning: Whether thoughts are wanted as `encrypted_content` too.
 
     Attributes:
         items: Those that are complete.
     """
 
-    def __init__(self, events: EventWriter, *, has_logprobs: bool, encodes_reasoning: bool) -> None:
+    def __init__(self, events: EventWriter, tools: ClientTools, *, has_logprobs: bool, encodes_reasoning: bool) -> None:
         self._events = events
+        self._tools = tools
         self._has_logprobs = has_logprobs
         self._encodes_reasoning = encodes_reasoning
         self._open: OutputItem | None = None
         self._call_index: int | None = None
+        self._custom = CustomInput()
         self._texts: list[str] = []
         self._logprobs: list[PositionLogprob] = []
         self._untold: list[PositionLogprobs] = []
@@ -129,19 +134,32 @@ class OutputItems:
 
     def _add_call(self, call: ToolCallDelta) -> None:
         if self._call_index != call.index:
-            self._begin(
-                answers.FunctionCallItem(
-                    id=fresh_id("fc"),
-                    call_id=call.call_id or "",
-                    name=call.name or "",
-                    arguments="",
-                    status="in_progress",
-                )
-            )
+            self._begin(self._new_call(call.call_id or "", call.name or ""))
             self._call_index = call.index
-        if call.arguments:
+        if not call.arguments:
+            return
+        if isinstance(self._open, answers.CustomCallItem):
+            self._add_custom_input(self._custom.add(call.arguments))
+        else:
             self._texts.append(call.arguments)
             self._events.write(answers.ArgumentsDelta(**self._place, delta=call.arguments))
+
+    def _new_call(self, call_id: str, name: str) -> answers.FunctionCallItem | answers.CustomCallItem:
+        tool = self._tools.called(name)
+        place: dict[str, Any] = {
+            "call_id": call_id,
+            "name": name if tool is None else tool.name,
+            "namespace": UNSET if tool is None or tool.namespace is None else tool.namespace,
+            "status": "in_progress",
+        }
+        if tool is None or not tool.is_custom:
+            return answers.FunctionCallItem(id=fresh_id("fc"), arguments="", **place)
+        self._custom = CustomInput()
+        return answers.CustomCallItem(id=fresh_id("ctc"), input="", **place)
+
+    def _add_custom_input(self, text: str) -> None:
+        if text:
+            self._events.write(answers.CustomInputDelta(**self._place, delta=text))
 
     def _open_message(self) -> None:
         self._begin(answers.MessageItem(id=fresh_id("msg"), role="assistant", content=[], status="in_progress"))
@@ -166,9 +184,13 @@ class OutputItems:
         if self._open is None:
             return
         write = self._events.write
+        if isinstance(self._open, answers.CustomCallItem):
+            self._add_custom_input(self._custom.finish())
         match item := self._written(self._open, status):
             case answers.FunctionCallItem(name=name, arguments=arguments):
                 write(answers.ArgumentsDone(**self._place, name=name, arguments=arguments))
+            case answers.CustomCallItem(input=text):
+                write(answers.CustomInputDone(**self._place, input=text))
             case answers.ReasoningItem(content=[part]):
                 write(answers.ReasoningTextDone(**self._place, content_index=0, text=part.text))
                 write(answers.ContentPartDone(**self._place, content_index=0, part=part))
@@ -190,6 +212,8 @@ class OutputItems:
         match item:
             case answers.FunctionCallItem():
                 return msgspec.structs.replace(item, arguments=text, status=status)
+            case answers.CustomCallItem():
+                return msgspec.structs.replace(item, input=self._custom.text, status=status)
             case answers.ReasoningItem():
                 encoded = encoded_reasoning(text) if self._encodes_reasoning else UNSET
                 part = answers.ReasoningContent(text)

@@ -6,10 +6,11 @@ Whatever is refused is an `InvalidRequestError` that names the field.
 from collections.abc import Iterable
 from typing import Any, Final
 
+import msgspec
+
 from backends.wire.prompts import ChatPrompt, PromptMessage
 from backends.wire.request import Constraint, OutputSpec, Priority, SequenceSpec, ToolChoice
 from router.errors import InvalidRequestError, MissingFieldError, UnsupportedFieldError
-from router.http.body import convert_part
 from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.protocols.choice import ChosenModel
 from router.protocols.fields.constraints import object_constraint, schema_constraint
@@ -17,7 +18,6 @@ from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import refuse_unsupported
 from router.protocols.fields.tools import (
     Choice,
-    FunctionDefinition,
     RequestTools,
     ToolPaths,
     choice_object,
@@ -26,6 +26,7 @@ from router.protocols.fields.tools import (
     tools_for,
 )
 from router.protocols.openai.messages import call_arguments
+from router.protocols.openai.request import template_kwargs
 from router.protocols.openai.schemas import JsonObjectFormat
 from router.protocols.responses.conversation import RequestItems
 from router.protocols.responses.items import Item
@@ -33,29 +34,37 @@ from router.protocols.responses.schemas import (
     INCLUDABLE,
     LOGPROBS,
     AllowedToolsChoice,
-    FunctionTool,
+    CustomChoice,
     JsonSchemaFormat,
     NamedChoice,
     ResponseRequest,
 )
+from router.protocols.responses.tools import CUSTOM_INPUT, ClientTools
 from router.requests.generation import GenerationRequest
 from router.requests.headers import RequestHeaders
 
-_CHOICES: Final = ("function", "allowed_tools")
-_PATHS: Final = ToolPaths(function="tools[{}]", named="tool_choice.name", allowed="tool_choice")
+_CHOICES: Final = ("function", "custom", "allowed_tools")
+_PATHS: Final = ToolPaths(named="tool_choice.name", allowed="tool_choice")
+_NAMED: Final = ("function", "custom")
+_NO_TOOLS: Final = ClientTools()
 
 
 def generation_for(
-    request: ResponseRequest, items: RequestItems, model: ChosenModel, headers: RequestHeaders
+    request: ResponseRequest,
+    items: RequestItems,
+    client_tools: ClientTools,
+    model: ChosenModel,
+    headers: RequestHeaders,
 ) -> GenerationRequest:
     """Return what a request asks for."""
     refuse_unsupported(request, model.engine)
     _check_fields(request)
-    tools, defaults = _tools(request), model.defaults
+    tools, defaults = _tools(request, client_tools), model.defaults
+    messages = conversation_messages(items.all, request.instructions, client_tools)
     has_logprobs = LOGPROBS in (request.include or [])
     return GenerationRequest(
         model_request=model.model_request,
-        prompts=(_prompt(request, items, defaults, tools),),
+        prompts=(_prompt(request, messages, defaults, tools),),
         spec=SequenceSpec(
             sampling=sampling_params(
                 request, defaults, num_logprobs=(request.top_logprobs or 0) if has_logprobs else None
@@ -95,15 +104,18 @@ def _check_fields(request: ResponseRequest) -> None:
 
 
 def _prompt(
-    request: ResponseRequest, items: RequestItems, defaults: RequestDefaults, tools: RequestTools
+    request: ResponseRequest, messages: list[PromptMessage], defaults: RequestDefaults, tools: RequestTools
 ) -> ChatPrompt:
-    messages = conversation_messages(items.all, request.instructions)
     if not messages:
         raise MissingFieldError("The field 'input' is required: there is nothing to answer.", "input")
+    effort = None if request.reasoning is None else request.reasoning.effort
+    kwargs, enable_thinking = template_kwargs(request.chat_template_kwargs, enable_thinking=None, effort=effort)
     return ChatPrompt(
         with_system(messages, defaults.system, defaults.messages),
         tools=tools.shown,
-        reasoning_effort=None if request.reasoning is None else request.reasoning.effort,
+        template_kwargs=kwargs,
+        enable_thinking=enable_thinking,
+        reasoning_effort=effort,
         allows_control_tokens=defaults.allow_special_in_content,
     )
 
@@ -120,36 +132,31 @@ def _priority(request: ResponseRequest) -> Priority:
     return Priority.BACKGROUND if request.service_tier == "flex" or is_background else Priority.INTERACTIVE
 
 
-def _tools(request: ResponseRequest) -> RequestTools:
-    functions = [_function(tool, f"tools[{index}]") for index, tool in enumerate(request.tools or [])]
-    choice, is_parallel = _choice(request.tool_choice), request.parallel_tool_calls is not False
-    return tools_for(functions, choice, is_parallel=is_parallel, paths=_PATHS)
+def _tools(request: ResponseRequest, tools: ClientTools) -> RequestTools:
+    functions = [tool.function for tool in tools.tools]
+    paths = msgspec.structs.replace(_PATHS, functions=tuple(tool.where for tool in tools.tools))
+    choice, is_parallel = _choice(request.tool_choice, tools), request.parallel_tool_calls is not False
+    return tools_for(functions, choice, is_parallel=is_parallel, paths=paths)
 
 
-def _function(tool: dict[str, Any], where: str) -> FunctionDefinition:
-    kind = tool.get("type")
-    if kind != "function":
-        path = f"{where}.type"
-        raise UnsupportedFieldError(f"{path}: {kind!r:.60} is not supported; send tools of type function", path)
-    function = convert_part(tool, FunctionTool, where)
-    return FunctionDefinition(function.name, function.description, function.parameters, function.strict)
-
-
-def _choice(choice: str | dict[str, Any] | None) -> Choice:
+def _choice(choice: str | dict[str, Any] | None, tools: ClientTools) -> Choice:
     if choice is None or isinstance(choice, str):
         return choice_of_word(choice)
     kind = choice.get("type")
     if kind not in _CHOICES:
-        known = "none, auto, required, and objects of type function or allowed_tools"
+        known = "none, auto, required, and objects of type function, custom or allowed_tools"
         problem = f"tool_choice.type: {kind!r:.60} is not supported; send {known}"
         raise UnsupportedFieldError(problem, "tool_choice.type")
-    wanted = choice_object(choice, NamedChoice | AllowedToolsChoice)
-    if isinstance(wanted, NamedChoice):
-        return Choice(ToolChoice.REQUIRED, wanted.name)
-    return choice_of_some(wanted.mode, [tool.name for tool in wanted.tools], _PATHS.allowed)
+    wanted = choice_object(choice, NamedChoice | CustomChoice | AllowedToolsChoice)
+    if not isinstance(wanted, AllowedToolsChoice):
+        return Choice(ToolChoice.REQUIRED, tools.model_name(wanted.name, wanted.namespace))
+    named = [choice_object(tool, NamedChoice | CustomChoice) for tool in wanted.tools if tool.get("type") in _NAMED]
+    return choice_of_some(wanted.mode, [tools.model_name(tool.name, tool.namespace) for tool in named], _PATHS.allowed)
 
 
-def conversation_messages(items: Iterable[Item], instructions: str | None) -> list[PromptMessage]:
+def conversation_messages(
+    items: Iterable[Item], instructions: str | None, tools: ClientTools = _NO_TOOLS
+) -> list[PromptMessage]:
     """Return what the template is given.
 
     What an assistant thought, said and called in a row is one message, as the model wrote it. System messages at the
@@ -159,6 +166,7 @@ def conversation_messages(items: Iterable[Item], instructions: str | None) -> li
     Args:
         items: Of the whole conversation, as they are kept.
         instructions: Of this request alone; they come first.
+        tools: By whose names calls are shown.
     """
     messages: list[PromptMessage] = [] if instructions is None else [{"role": "system", "content": instructions}]
     called: set[str] = set()
@@ -170,8 +178,11 @@ def conversation_messages(items: Iterable[Item], instructions: str | None) -> li
                 _add_reasoning(messages, item)
             case "function_call" if item["status"] != "incomplete":
                 called.add(item["call_id"])
-                _add_call(messages, item)
-            case "function_call_output":
+                _add_call(messages, item, tools, call_arguments(item["arguments"], "input"))
+            case "custom_tool_call" if item["status"] != "incomplete":
+                called.add(item["call_id"])
+                _add_call(messages, item, tools, {CUSTOM_INPUT: item["input"]})
+            case "function_call_output" | "custom_tool_call_output":
                 if item["call_id"] not in called:
                     problem = f"No tool call found for function call output with call_id {item['call_id']!r:.80}"
                     raise InvalidRequestError(f"{problem}; send the function_call item before it.", "input")
@@ -198,9 +209,9 @@ def _add_reasoning(messages: list[PromptMessage], item: Item) -> None:
         messages.append({"role": "assistant", "content": None, "reasoning_content": text})
 
 
-def _add_call(messages: list[PromptMessage], item: Item) -> None:
-    arguments = call_arguments(item["arguments"], "input")
-    call = {"id": item["call_id"], "type": "function", "function": {"name": item["name"], "arguments": arguments}}
+def _add_call(messages: list[PromptMessage], item: Item, tools: ClientTools, arguments: dict[str, Any]) -> None:
+    name = tools.model_name(item["name"], item.get("namespace"))
+    call = {"id": item["call_id"], "type": "function", "function": {"name": name, "arguments": arguments}}
     if messages and messages[-1]["role"] == "assistant":
         messages[-1].setdefault("tool_calls", []).append(call)
     else:

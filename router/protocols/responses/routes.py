@@ -30,6 +30,7 @@ from router.protocols.queries import AFTER, ORDER, is_newest_first, known_parame
 from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
 from router.protocols.responses.answering import (
     encoder_of,
+    ignored_headers,
     read_request,
     response_answering,
     start_in_background,
@@ -39,6 +40,7 @@ from router.protocols.responses.conversation import chain_items, request_items
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.request import check_include, generation_for
 from router.protocols.responses.schemas import ResponseRequest
+from router.protocols.responses.tools import read_tools
 from router.protocols.serving import Answering, RequestService
 from router.requests.register import RunningRequest
 
@@ -72,14 +74,18 @@ async def create_response(
         head = await read_request(serving, conversations, arrival.raw, arrival.headers, receive=request.receive)
         if head.request.background:
             response = start_in_background(serving, conversations, jobs, arrival, head)
-            return _event_stream(serving, response, -1) if response.is_stream else json_reply(response.live_body)
+            headers = ignored_headers(head)
+            if response.is_stream:
+                return _event_stream(serving, response, -1, headers)
+            return json_reply(response.live_body, headers=headers)
 
     def answering() -> Answering:
         assert head is not None, "nothing was awaited since the register had none to rejoin"
         return response_answering(conversations, head)
 
     running = serving.start_or_rejoin(arrival, answering)
-    return await serving.reply(arrival, running, chunks=_chunks)
+    headers = () if head is None else ignored_headers(head)
+    return await serving.reply(arrival, running, chunks=_chunks, headers=headers)
 
 
 class CountedRequest(ResponseRequest, kw_only=True, forbid_unknown_fields=True):
@@ -97,7 +103,8 @@ async def count_response_tokens(request: AnyRequest, serving: ServingPart, conve
         serving, body.model, arrival.headers.engine, Purpose.GENERATE, arrival.headers.load
     )
     model = chosen_model(serving, model_request)
-    wanted = generation_for(body, await request_items(conversations, body), model, arrival.headers)
+    items = await request_items(conversations, body)
+    wanted = generation_for(body, items, read_tools(body.tools), model, arrival.headers)
     (prompt,) = wanted.prompts
     num_tokens = await serving.count_tokens(request, model_request, prompt, prompt_param=wanted.prompt_param)
     return json_reply(InputTokens(num_tokens))
@@ -193,9 +200,11 @@ async def _chunks(running: RunningRequest) -> AsyncGenerator[bytes, None]:
         await reading.aclose()
 
 
-def _event_stream(serving: RequestService, running: BackgroundResponse, after: int) -> EventStream:
+def _event_stream(
+    serving: RequestService, running: BackgroundResponse, after: int, more: tuple[tuple[bytes, bytes], ...] = ()
+) -> EventStream:
     """Return the events of a response that runs, those behind number `after`; whoever leaves ends nothing."""
-    headers = [(b"x-request-id", running.response_id.encode())]
+    headers = [(b"x-request-id", running.response_id.encode()), *more]
     return long_stream(running.follow(after), keepalive_s=serving.config.server.keepalive_s, headers=headers)
 
 

@@ -12,10 +12,17 @@ import msgspec
 from msgspec import Meta
 
 from router.protocols.fields import ranges
-from router.protocols.fields.json_types import JSONObject, Refused, read_by_type
+from router.protocols.fields.json_types import JSONObject, JSONValue, Refused, read_by_type
 from router.protocols.fields.support import LABEL, honoured, neutral_only, refused
-from router.protocols.fields.tools import FunctionDefinition
-from router.protocols.openai.schemas import MAX_MESSAGES, JsonObjectFormat, JsonSchema, RequestFields, TextFormat
+from router.protocols.openai.schemas import (
+    MAX_MESSAGES,
+    MAX_TEMPLATE_KWARGS_BYTES,
+    JsonObjectFormat,
+    JsonSchema,
+    RequestFields,
+    TextFormat,
+)
+from router.protocols.responses.tools import ToolObject
 
 MAX_ID_CHARS = 256
 LOGPROBS = "message.output_text.logprobs"
@@ -32,11 +39,15 @@ ItemObject = Annotated[
         "responses.InputFunctionCallOutput",
         "responses.InputReasoning",
         "responses.InputReference",
+        "responses.InputCustomCall",
+        "responses.InputCustomCallOutput",
+        "responses.InputAgentMessage",
+        "responses.InputHostedItem",
     ),
 ]
-ToolObject = Annotated[JSONObject, read_by_type("Tool", "responses.FunctionTool")]
 ChoiceObject = Annotated[
-    JSONObject, read_by_type("ToolChoice", "responses.NamedChoice", "responses.AllowedToolsChoice")
+    JSONObject,
+    read_by_type("ToolChoice", "responses.NamedChoice", "responses.CustomChoice", "responses.AllowedToolsChoice"),
 ]
 
 
@@ -87,12 +98,15 @@ class ResponseRequest(RequestFields, kw_only=True, forbid_unknown_fields=True):
     top_logprobs: Annotated[ranges.TopLogprobs | None, honoured(f"only with include: {LOGPROBS}")] = None
     text: TextConfig | None = None
     reasoning: ReasoningConfig | None = None
+    chat_template_kwargs: Annotated[
+        JSONObject | None, honoured(f"of up to {MAX_TEMPLATE_KWARGS_BYTES} bytes of JSON")
+    ] = None
     tools: Annotated[
         Annotated[list[ToolObject], Meta(max_length=ranges.MAX_TOOLS)] | None,
-        honoured("functions, each with another name"),
+        honoured("functions, custom tools and namespaces of them; others are left out, and named in the answer"),
     ] = None
     tool_choice: Annotated[
-        str | ChoiceObject | None, honoured("none, auto or required; of type function or allowed_tools")
+        str | ChoiceObject | None, honoured("none, auto or required; of type function, custom or allowed_tools")
     ] = None
     parallel_tool_calls: bool | None = None
     safety_identifier: Annotated[str | None, LABEL] = None
@@ -103,22 +117,30 @@ class ResponseRequest(RequestFields, kw_only=True, forbid_unknown_fields=True):
     moderation: Annotated[Refused, neutral_only()] = None
     context_management: Annotated[Refused, refused("send truncation: auto", [])] = None
     prompt_cache_options: Annotated[Refused, neutral_only()] = None
-    access_programs: Annotated[Refused, neutral_only()] = None
+    access_programs: Annotated[JSONValue, LABEL] = None
+    client_metadata: Annotated[JSONValue, LABEL] = None
     image: Annotated[Refused, neutral_only()] = None
-
-
-class FunctionTool(FunctionDefinition, forbid_unknown_fields=True, tag_field="type", tag="function"):
-    """A tool of type function."""
 
 
 class NamedChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="function"):
     """A function by its name; as a choice, the one that must be called."""
 
     name: str
+    namespace: str | None = None
+
+
+class CustomChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="custom"):
+    """A custom tool by its name, like a function."""
+
+    name: str
+    namespace: str | None = None
+
+
+ChosenToolObject = Annotated[JSONObject, read_by_type("ChosenTool", "responses.NamedChoice", "responses.CustomChoice")]
 
 
 class AllowedToolsChoice(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="allowed_tools"):
-    """Only these tools may be called; `mode` is auto or required."""
+    """Only these tools may be called; `mode` is auto or required. Those that nobody runs here are left out."""
 
-    mode: str
-    tools: list[NamedChoice]
+    tools: list[ChosenToolObject]
+    mode: str = "auto"

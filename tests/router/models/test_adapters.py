@@ -25,6 +25,7 @@ from router.models.directory import CHECK_FILES_INTERVAL_S, ModelDirectory
 from router.models.targets import Choice, EngineReason, Purpose, choose
 from router.placement.memory import Machine
 from router.placement.memory_need import memory_need
+from router.protocols.abilities import Abilities
 from router.protocols.models import adapter_object, model_objects
 from tests.registry.catalogue_builder import make_facts
 from tests.support import tiny_adapter
@@ -190,13 +191,16 @@ class TestMemory:
 
 def test_lists_have_each_adapter_once_beside_its_base() -> None:
     known = model(adapter("llamacpp"), adapter("mlx"), adapter("mlx", "owl"))
-    base, fox, owl = model_objects(known)
+    abilities = Abilities(
+        artifact=None, context_length=8192, trained_length=None, loaded_length=None, can=("completion", "tools")
+    )
+    base, fox, owl = model_objects(known, abilities)
     assert (base.id, fox.id, owl.id) == ("m", "m+fox", "m+owl")
     assert base.parent is UNSET
     assert (fox.parent, fox.engines, fox.aliases) == ("m", ["llamacpp", "mlx"], ["nick+fox"])
     assert owl.engines == ["mlx"]
     with pytest.raises(AdapterNotFoundError):
-        adapter_object(known, "bat")
+        adapter_object(known, base, "bat")
 
 
 class Times:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from registry.catalogue import Artifact, Model
-from registry.facts import ArtifactFormat, ModelFacts, ModelKind
+from registry.facts import ArtifactFormat, ModelFacts
 from registry.settings import NO_SETTINGS
 
 _FORMATS: Final = {ArtifactFormat.GGUF: "gguf", ArtifactFormat.MLX: "safetensors"}
@@ -41,27 +41,6 @@ def details_of(facts: ModelFacts) -> ModelDetails:
         context_length=facts.context_length,
         embedding_length=facts.embedding_length,
     )
-
-
-def capabilities_of(model: Model, facts: ModelFacts, *, can_infill: bool = False) -> list[str]:
-    """Return what clients ask before they use a thing.
-
-    Args:
-        model: Its settings may have a template of the user's own.
-        can_infill: Whether it has tokens for a suffix.
-    """
-    if facts.kind is ModelKind.EMBEDDING:
-        return ["embedding"]
-    template = facts.chat_template
-    # Tools are explained in words to a model whose template has no place for them.
-    has_chat = template is not None or model.settings.template is not None
-    can = {
-        "completion": True,
-        "tools": has_chat,
-        "insert": can_infill,
-        "thinking": template is not None and template.has_thinking,
-    }
-    return [name for name, is_there in can.items() if is_there]
 
 
 def digest_of(model: Model, artifact: Artifact) -> str:

@@ -12,16 +12,14 @@ import msgspec
 from litestar.types import ASGIApp
 
 from registry.catalogue import Artifact, Model
-from registry.errors import RegistryError
 from registry.facts import ArtifactFormat
 from registry.gguf import read_header
 from registry.mlx.config import read_chat_template
-from router.errors import MissingFieldError, ModelLoadFailedError, RouterError
+from router.errors import MissingFieldError, ModelLoadFailedError
 from router.http.asgi import json_reply
-from router.models.directory import ModelDirectory
-from router.models.model_request import ModelRequest
-from router.models.targets import Purpose, Target
+from router.models.targets import Target
 from router.placement import memory
+from router.protocols.abilities import capabilities_of, shown_artifact
 from router.protocols.answers import AnswerBody
 from router.protocols.choice import resident_workers
 from router.protocols.fields.json_types import JSONObject
@@ -30,7 +28,6 @@ from router.protocols.ollama.api import OLLAMA_API
 from router.protocols.ollama.durations import MAX_KEEP_ALIVE_S, timestamp
 from router.protocols.ollama.models.details import (
     ModelDetails,
-    capabilities_of,
     details_of,
     digest_of,
     gguf_keys,
@@ -107,16 +104,6 @@ async def list_loaded(serving: ServingPart) -> ASGIApp:
         by_target.setdefault(worker.target, []).append(worker)
     loaded = [_loaded(serving, target, workers) for target, workers in by_target.items()]
     return json_reply(LoadedAnswer([each for each in loaded if each is not None]))
-
-
-def shown_artifact(models: ModelDirectory, model: Model) -> Artifact | None:
-    """Return the artifact that would serve a model now, or else any that is of use; None = none is."""
-    try:
-        preferred = models.resolve(ModelRequest(model.name, None, Purpose.DESCRIBE)).target.source.artifact_id
-    except (RouterError, RegistryError):
-        preferred = None
-    usable = [artifact for artifact in model.artifacts if artifact.status == "ok"]
-    return next((artifact for artifact in usable if artifact.id == preferred), usable[0] if usable else None)
 
 
 def _listed(artifact: Artifact, model: Model) -> ListedModel:

@@ -19,6 +19,7 @@ from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import read_items
 from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS, ResponseRequest
+from router.protocols.responses.tools import read_tools
 from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent
 
 Event = dict[str, Any]
@@ -47,6 +48,7 @@ class Written:
             wanted=WANTED,
             service_tier=None,
             is_stored=True,
+            tools=read_tools(request.tools),
         )
         self.encoder = ResponseEncoder(
             head, _served(), lambda body: self.kept.append(msgspec.to_builtins(body)), clock=lambda: 9.5

@@ -12,7 +12,8 @@ from registry.facts import ChatTemplateFacts, ModelKind
 from registry.scan import register_path
 from registry.settings import ModelSettings, PresetMessage
 from registry.store import Registry
-from router.protocols.ollama.models.details import capabilities_of, details_of, digest_of, gguf_keys, human_number
+from router.protocols.abilities import capabilities_of
+from router.protocols.ollama.models.details import details_of, digest_of, gguf_keys, human_number
 from router.protocols.ollama.models.listing import file_info, shown
 from router.protocols.ollama.models.modelfile import modelfile_of, parameters_of
 from tests.registry.catalogue_builder import make_facts

@@ -1,0 +1,96 @@
+"""What clients ask of a model before they use it, whatever the protocol: what it can do, and how much it takes."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from registry.catalogue import Artifact, Model
+from registry.errors import RegistryError
+from registry.facts import ModelFacts, ModelKind
+from router.config import Config
+from router.errors import RouterError
+from router.models.directory import ModelDirectory
+from router.models.load_settings import config_for, load_settings_of
+from router.models.model_request import ModelRequest
+from router.models.targets import Purpose
+from router.protocols.choice import resident_workers
+from router.protocols.serving import RequestService
+
+TEXT: Final = "text"
+"""The one kind of content that models take and give here."""
+
+
+class Abilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to say of one model.
+
+    Attributes:
+        artifact: That would serve it now; None = none can be used.
+        context_length: In force, tokens: of the load that serves it, or else of the next one; None = unknown.
+        trained_length: Of the context it was made for, tokens; None = unknown.
+        loaded_length: Of the load that serves it, tokens; None = it is not loaded.
+        can: As Ollama names it: completion, tools, thinking, embedding.
+    """
+
+    artifact: Artifact | None
+    context_length: int | None
+    trained_length: int | None
+    loaded_length: int | None
+    can: tuple[str, ...]
+
+
+def abilities_of(serving: RequestService, model: Model) -> Abilities:
+    """Return what can be said of a model now."""
+    artifact = shown_artifact(serving.models, model)
+    trained = model.context_length if artifact is None else artifact.facts.context_length
+    loaded = max(_loaded_lengths(serving, model.name), default=None)
+    return Abilities(
+        artifact=artifact,
+        context_length=_next_length(serving.config, model, trained) if loaded is None else loaded,
+        trained_length=trained,
+        loaded_length=loaded,
+        can=() if artifact is None else tuple(capabilities_of(model, artifact.facts)),
+    )
+
+
+def shown_artifact(models: ModelDirectory, model: Model) -> Artifact | None:
+    """Return the artifact that would serve a model now, or else any that is of use; None = none is."""
+    try:
+        preferred = models.resolve(ModelRequest(model.name, None, Purpose.DESCRIBE)).target.source.artifact_id
+    except (RouterError, RegistryError):
+        preferred = None
+    usable = [artifact for artifact in model.artifacts if artifact.status == "ok"]
+    return next((artifact for artifact in usable if artifact.id == preferred), usable[0] if usable else None)
+
+
+def capabilities_of(model: Model, facts: ModelFacts, *, can_infill: bool = False) -> list[str]:
+    """Return what clients ask before they use a thing.
+
+    Args:
+        model: Its settings may have a template of the user's own.
+        can_infill: Whether it has tokens for a suffix.
+    """
+    if facts.kind is ModelKind.EMBEDDING:
+        return ["embedding"]
+    template = facts.chat_template
+    # Tools are explained in words to a model whose template has no place for them.
+    has_chat = template is not None or model.settings.template is not None
+    can = {
+        "completion": True,
+        "tools": has_chat,
+        "insert": can_infill,
+        "thinking": template is not None and template.has_thinking,
+    }
+    return [name for name, is_there in can.items() if is_there]
+
+
+def _loaded_lengths(serving: RequestService, name: str) -> Iterable[int]:
+    for worker in resident_workers(serving):
+        is_it = worker.target is not None and worker.target.model == name
+        if is_it and worker.client is not None and worker.client.loaded is not None:
+            yield worker.client.loaded.context_length
+
+
+def _next_length(config: Config, model: Model, trained: int | None) -> int:
+    configured = config_for(config, load_settings_of(model.settings)).generation.context_length
+    return configured if trained is None else min(configured, trained)

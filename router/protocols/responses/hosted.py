@@ -1,0 +1,93 @@
+"""Input items of tools that clients know without a definition: what the model is shown of them. Pure.
+
+A call that the client ran itself (local_shell, apply_patch, ...) is shown as the call of a function, and what it came
+to as that function's result. What a service of OpenAI's ran (web_search, ...) and what only it can read (compaction,
+...) has no place in a prompt and is left out.
+
+Source: OpenAI API reference, "Create a model response", `input`; Codex CLI 0.171 for `agent_message`.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from router.protocols.fields.json_types import JSONObject, JSONValue
+from router.protocols.fields.ranges import CallId
+
+_CALL: Final = "_call"
+_OUTPUT: Final = "_output"
+_TOOLS: Final = ("local_shell", "shell", "apply_patch", "computer", "tool_search")
+_CALLS: Final = frozenset(f"{tool}{_CALL}" for tool in _TOOLS)
+_OUTPUTS: Final = frozenset((*(call + _OUTPUT for call in _CALLS), f"tool_search{_OUTPUT}"))
+_BESIDE: Final = frozenset({"id", "type", "status", "call_id", "created_by"})
+"""Fields of a call that say nothing of what was called."""
+
+
+class InputHostedItem(msgspec.Struct, kw_only=True):
+    """A call of a tool that clients know without a definition, or what it came to; any other fields are shown.
+
+    Attributes:
+        id: Of the call too, where there is no `call_id`.
+    """
+
+    type: str
+    id: CallId | None = None
+    call_id: CallId | None = None
+    output: JSONValue = None
+
+
+class InputAgentMessage(msgspec.Struct, kw_only=True):
+    """What another agent said; shown as a user's message."""
+
+    type: str
+    content: str | list[JSONObject]
+    author: str | None = None
+
+
+def is_hosted(kind: str) -> bool:
+    """Tell whether items of a type are shown to the model."""
+    return kind in _CALLS or kind in _OUTPUTS
+
+
+def hosted_fields(read: InputHostedItem, sent: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the function call, or of the call's output, that an item is kept as.
+
+    Args:
+        sent: All of it.
+    """
+    call_id = read.call_id or read.id or read.type
+    if read.type in _OUTPUTS:
+        output = sent.get("tools") if read.output is None else read.output
+        return {"type": "function_call_output", "call_id": call_id, "output": words_of(output)}
+    arguments = {key: value for key, value in sent.items() if key not in _BESIDE and value is not None}
+    if list(arguments) == ["action"] and isinstance(arguments["action"], dict):
+        arguments = arguments["action"]
+    text = msgspec.json.encode(arguments).decode()
+    return {
+        "type": "function_call",
+        "call_id": call_id,
+        "name": read.type.removesuffix(_CALL),
+        "arguments": text,
+    }
+
+
+def agent_text(message: InputAgentMessage) -> str:
+    """Return what the model is shown of another agent's message."""
+    return f"{message.author or 'agent'}: {words_of(message.content)}"
+
+
+def words_of(value: Any) -> str:
+    """Return any result in words: texts as they are, pictures by the word, anything else as JSON."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case list():
+            return "\n".join(words_of(part) for part in value)
+        case {"text": str(text)}:
+            return text
+        case {"image_url": _} | {"type": "input_image" | "computer_screenshot"}:
+            return "[an image, which is not shown]"
+        case _:
+            return msgspec.json.encode(value).decode()
