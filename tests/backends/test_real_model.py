@@ -10,7 +10,7 @@ from backends.wire.request import SequenceSpec
 from tests.support.engine_driver import GREEDY, user_says
 from tests.support.worker_process import WorkerProcess
 
-pytestmark = pytest.mark.real_model
+pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

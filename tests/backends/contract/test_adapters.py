@@ -17,6 +17,8 @@ from tests.support import tiny_adapter, tiny_model
 from tests.support.bare_engine import load as load_on
 from tests.support.engine_driver import EngineDriver
 
+pytestmark = pytest.mark.slow
+
 ENGINES = pytest.mark.parametrize("engine", ["llamacpp", "mlx"])
 PROMPTS = ("The quick brown fox", "hello world", "Übermut tut selten gut")
 Tokens = list[list[int]]

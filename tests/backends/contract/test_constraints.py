@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from backends.wire.messages import Finished
 from backends.wire.request import Constraint, ConstraintKind, SamplingParams
 from tests.backends.constraints.test_json_schemas import NODE, schemas
 from tests.support.engine_driver import EngineDriver
+
+pytestmark = pytest.mark.slow
 
 NUM_BATCHES = 60
 BATCH = 4

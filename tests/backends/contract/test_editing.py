@@ -13,6 +13,8 @@ from backends.wire.request import SamplingParams
 from tests.backends.conftest import EngineUnderTest
 from tests.support.engine_driver import GREEDY, Answer, EngineDriver
 
+pytestmark = pytest.mark.slow
+
 DIGIT_IDS = tuple(b"0123456789")
 """Every vocabulary here has one token per byte, its id the byte's number."""
 SEEDED = SamplingParams(temperature=0.9, top_p=0.95, min_p=0.01, seed=7)

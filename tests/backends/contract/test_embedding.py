@@ -14,6 +14,8 @@ from backends.wire.messages import Aborted, Embed, Embedded, Event, Failed, Fini
 from backends.wire.request import Pooling
 from tests.backends.conftest import CONTEXT_LENGTH, EngineUnderTest
 
+pytestmark = pytest.mark.slow
+
 TEXT = "the quick brown fox jumps over one lazy dog, and back again; so it goes on"
 IDS = list(TEXT.encode())
 TOLERANCE = 1e-3

@@ -16,6 +16,8 @@ from tests.backends.conftest import CONTEXT_LENGTH, ENGINES, EngineUnderTest
 from tests.support.bare_engine import load
 from tests.support.engine_driver import GREEDY, Answer, EngineDriver, user_says
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = ("The quick brown fox", "a", "Übermut tut selten gut: 日本語 🙂", "x" * 90)
 SEEDED = SamplingParams(temperature=0.9, top_p=0.95, min_p=0.01, seed=7)
 SAMPLINGS = pytest.mark.parametrize("sampling", [GREEDY, SEEDED], ids=["greedy", "seeded"])

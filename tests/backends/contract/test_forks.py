@@ -11,6 +11,8 @@ from backends.wire.request import SamplingParams
 from tests.backends.conftest import MAX_SEQUENCES, EngineUnderTest
 from tests.support.engine_driver import GREEDY, EngineDriver
 
+pytestmark = pytest.mark.slow
+
 SEEDED = SamplingParams(temperature=0.9, top_p=0.95, min_p=0.01)
 EDITED = msgspec.structs.replace(SEEDED, repetition_penalty=1.2, num_logprobs=2)
 LONG_PROMPT = "abcdefgh" * 25  # 200 tokens, more than three steps of 64

@@ -9,6 +9,8 @@ from backends.wire.request import SamplingParams
 from tests.backends.conftest import CONTEXT_LENGTH, MAX_SEQUENCES, EngineUnderTest
 from tests.support.bare_engine import GREEDY, BareEngine, answer_of, load, text_ids
 
+pytestmark = pytest.mark.slow
+
 PROMPT = text_ids(150)
 OTHER = text_ids(40, seed=1)
 SEEDED = SamplingParams(temperature=0.9, seed=5)

@@ -12,6 +12,8 @@ from tests.backends.conftest import CONTEXT_LENGTH, EngineUnderTest
 from tests.support import tiny_model
 from tests.support.bare_engine import BareEngine, load, text_ids
 
+pytestmark = pytest.mark.slow
+
 PROMPT = text_ids(150)
 OTHER = text_ids(40, seed=1)
 NUM = 12

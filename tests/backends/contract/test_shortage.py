@@ -11,6 +11,8 @@ from tests.backends.conftest import EngineUnderTest
 from tests.backends.contract.test_engine import LONG_PROMPT, PROMPTS, SAMPLINGS, never
 from tests.support.engine_driver import EngineDriver
 
+pytestmark = pytest.mark.slow
+
 
 class TestRemoval:
     @pytest.mark.parametrize("num_tokens", [0, 1, 5])

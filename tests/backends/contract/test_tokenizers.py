@@ -10,6 +10,8 @@ from backends.base import Tokenizer
 from tests.backends.conftest import EngineUnderTest
 from tests.support import tiny_model
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [
     "",
     " ",

@@ -23,6 +23,8 @@ from router.jobs.convert.scratch import SCRATCH_PREFIX, leftovers, sweep
 from tests.support import tiny_model
 from tests.support.waiting import WITHIN_S, wait_until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 CONVERT = ["models", "convert", "tiny", "--bits", "8", "--json"]
 KILLED = f"""

@@ -17,6 +17,8 @@ from router.placement.memory_need import memory_need
 from tests.support.bare_engine import engine_of
 from tests.support.engine_driver import GREEDY, EngineDriver, user_says
 
+pytestmark = pytest.mark.slow
+
 CONTEXT_LENGTH = 1024
 QUESTION = "What is the capital of France? Answer in one short sentence."
 

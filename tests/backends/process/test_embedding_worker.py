@@ -41,6 +41,8 @@ from tests.support import tiny_bert
 from tests.support.engine_driver import GREEDY
 from tests.support.worker_process import WorkerProcess
 
+pytestmark = pytest.mark.slow
+
 FOX = "the quick brown fox jumps over the lazy dog."
 SLOW_S = 0.01
 

@@ -35,6 +35,8 @@ from backends.wire.request import SamplingParams, SequenceSpec
 from tests.support.engine_driver import GREEDY
 from tests.support.worker_process import WorkerProcess
 
+pytestmark = pytest.mark.slow
+
 
 def generate(
     sequence_id: int, text: str = "abc", *, max_tokens: int | None = 8, sampling: SamplingParams = GREEDY

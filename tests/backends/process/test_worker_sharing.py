@@ -1,10 +1,14 @@
 """The worker as a process: what requests leave to each other, and who goes first."""
 
+import pytest
+
 from backends.wire.messages import Cancel, Delta, Event, Finished, Generate, Pause, Resume
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import Priority, SequenceSpec
 from tests.support.engine_driver import GREEDY
 from tests.support.worker_process import WorkerProcess
+
+pytestmark = pytest.mark.slow
 
 PROMPT = "p" * 400
 

@@ -24,6 +24,8 @@ from tests.support import tiny_model
 from tests.support.engine_driver import GREEDY
 from tests.support.worker_process import WorkerProcess
 
+pytestmark = pytest.mark.slow
+
 OWN = "{% for m in messages %}[{{ m.role }}]{{ m.content }}<|im_end|>{% endfor %}"
 HI: list[PromptMessage] = [{"role": "user", "content": "hi"}]
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}

@@ -16,6 +16,8 @@ from tests.support.hub_faults import random_script
 from tests.support.pull_bench import RETRY, SMALL, final_files, payload
 from tests.support.stub_hub import StubHub
 
+pytestmark = pytest.mark.slow
+
 NUM_SCRIPTS = 300
 NUM_BATCHES = 6
 STALL_S = 0.15

@@ -4,11 +4,14 @@ import random
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from registry.pull.partial import Segment
 from tests.support.pull_bench import SMALL, final_files, hidden_files, payload, sha256
 from tests.support.pull_process import PullProcesses
 from tests.support.stub_hub import StubHub
+
+pytestmark = pytest.mark.slow
 
 NUM_KILLS = 60
 NUM_STEPS = 420

@@ -15,6 +15,8 @@ from tests.registry.gguf_builder import llama_model
 from tests.registry.mlx_builder import write_mlx_dir
 from tests.registry.remover import killed_at, spread, steps_of
 
+pytestmark = pytest.mark.slow
+
 OLD, NEW = "a" * 40, "b" * 40
 
 

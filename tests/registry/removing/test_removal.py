@@ -17,6 +17,8 @@ from tests.registry.mlx_builder import write_mlx_dir
 from tests.registry.ollama_builder import put_model
 from tests.registry.remover import killed_at, spread, steps_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:

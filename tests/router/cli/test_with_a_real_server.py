@@ -13,6 +13,8 @@ import pytest
 
 from router.config.paths import Paths
 
+pytestmark = pytest.mark.slow
+
 
 class Mlxr(NamedTuple):
     environment: dict[str, str]

@@ -10,6 +10,8 @@ from router.models.keeper import ModelKeeper
 from router.status import HashProgress
 from tests.registry.gguf_builder import llama_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:

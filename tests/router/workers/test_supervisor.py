@@ -28,6 +28,8 @@ from router.requests.generation import GenerationEvent, OutputEvent
 from router.workers import faults, streams
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 
+pytestmark = pytest.mark.slow
+
 # ---- loads and residency --------------------------------------------------------------------------------------------
 
 

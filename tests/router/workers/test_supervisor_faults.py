@@ -23,6 +23,8 @@ from router.workers import supervisor
 from router.workers.faults import OPEN_S
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 
+pytestmark = pytest.mark.slow
+
 DEAD_AT_0 = FakeOptions(crash_at_token=0)
 
 

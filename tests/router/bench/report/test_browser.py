@@ -15,7 +15,10 @@ from tests.support.bench_records import make_run
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 TIMEOUT_S = 120
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here (Debian: apt-get install chromium)")
+pytestmark = [
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium here (Debian: apt-get install chromium)"),
+    pytest.mark.slow,
+]
 
 
 def browse(page: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -21,6 +21,8 @@ from router.protocols.fields.support import decode_body
 from router.requests.generation import GenerationRequest
 from router.requests.headers import RequestHeaders
 
+pytestmark = pytest.mark.slow
+
 BODY: dict[str, Any] = {"model": "m", "max_tokens": 2000, "messages": [{"role": "user", "content": "hi"}]}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 DEFAULTS = RequestDefaults(temperature=0.5, top_k=40, stop=("END",), system="Be brief.", max_tokens=7)
