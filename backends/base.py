@@ -15,10 +15,14 @@ import msgspec
 
 from backends.embedding import Encoder, Floats
 from backends.errors import BackendError, LoadError
-from backends.logits import Likelihoods, LogitsEditor
+from backends.logits import Likelihoods, LogitsEditor, TokenScore
 from backends.sequence import Sequence
 from backends.wire.messages import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
+
+_SCORED_BYTES = 64 * 1024 * 1024
+"""Logits of prompts that a step may hold, beside those that tokens are drawn from."""
+_LOGIT_BYTES = 4
 
 
 class EngineInfo(msgspec.Struct, frozen=True):
@@ -44,6 +48,7 @@ class BatchLimits:
         num_slots: Sequences whose cache it can hold at once, >= max_sequences.
         num_cells: Tokens that the caches of live sequences together may hold.
         step_tokens: Token budget of one step.
+        scored_tokens: Tokens of prompts whose likelihoods one step may tell, >= 1: all logits of each are in memory.
         num_retired_tokens: Tokens that the caches of retired sequences together may hold, beside the cells: cells that
             are only kept slow down the attention of all who compute. 0 = none are kept.
         can_cut_cache: The tail of a sequence's cache can be removed (not so for recurrent memory). Where it cannot, a
@@ -58,6 +63,7 @@ class BatchLimits:
     num_slots: int
     num_cells: int
     step_tokens: int
+    scored_tokens: int = 64
     num_retired_tokens: int = 0
     can_cut_cache: bool = True
     forks_share_cells: bool = True
@@ -186,6 +192,13 @@ class Chunk(NamedTuple):
         return None
 
     @property
+    def scored(self) -> range:
+        """Indices of the prompt's tokens that the logits after the chunk's tokens judge: each by what is before it."""
+        if not self.sequence.is_scored:
+            return range(0)
+        return range(self.start + 1, min(self.end + 1, self.sequence.num_prompt_tokens))
+
+    @property
     def samples(self) -> bool:
         """Whether the chunk reaches the sequence's end, so that a token is drawn after it."""
         return self.end == len(self.sequence.token_ids)
@@ -204,6 +217,17 @@ class StepPlan(msgspec.Struct, frozen=True):
     evicted: tuple[int, ...] = ()
 
 
+class PromptScores(NamedTuple):
+    """What a step tells of a prompt's tokens.
+
+    Attributes:
+        start: Index of the first of them, >= 1: nothing judges a prompt's first token.
+    """
+
+    start: int
+    scores: list[TokenScore]
+
+
 @dataclasses.dataclass(slots=True)
 class StepResult:
     """What one step did.
@@ -214,6 +238,7 @@ class StepResult:
             it had drawn ahead; a sequence that is missing did not move.
         tokens: Per sequence id, the token that was drawn.
         likelihoods: Per sequence id, what goes with that token where its editor reports it.
+        prompt_scores: Per sequence id, what is told of its prompt; a sequence that is computed anew tells it again.
         errors: Per sequence id, why a sequence cannot go on although the step did.
         was_aborted: The step was given up; `num_computed` tells what is left.
     """
@@ -221,6 +246,7 @@ class StepResult:
     num_computed: dict[int, int] = dataclasses.field(default_factory=dict)
     tokens: dict[int, int] = dataclasses.field(default_factory=dict)
     likelihoods: dict[int, Likelihoods] = dataclasses.field(default_factory=dict)
+    prompt_scores: dict[int, PromptScores] = dataclasses.field(default_factory=dict)
     errors: dict[int, BackendError] = dataclasses.field(default_factory=dict)
     was_aborted: bool = False
 
@@ -297,6 +323,7 @@ class LoadedEngine(abc.ABC):
             num_slots=num_slots,
             num_cells=model.kv_cells,
             step_tokens=step_tokens,
+            scored_tokens=max(1, _SCORED_BYTES // (model.vocab_size * _LOGIT_BYTES)),
             num_retired_tokens=model.kv_cells if num_slots > model.max_sequences else 0,
             can_cut_cache=can_cut_cache,
             forks_share_cells=forks_share_cells,

@@ -47,6 +47,17 @@ class Likelihoods(msgspec.Struct, frozen=True):
     top: tuple[Candidate, ...]
 
 
+class TokenScore(msgspec.Struct, frozen=True):
+    """What the model thought of a prompt's token at its place, as if it had been drawn.
+
+    Attributes:
+        rank: How many tokens are at least as likely, itself too; >= 1.
+    """
+
+    likelihoods: Likelihoods
+    rank: int
+
+
 class Matcher(abc.ABC):
     """Follows one answer through its grammar; raises ConstraintError where that turned out too complex."""
 
@@ -235,6 +246,11 @@ def likelihoods(logits: Logits, token_id: int, num_top: int) -> Likelihoods:
 
     top = _likeliest(logits, num_top)
     return Likelihoods(candidate(token_id), tuple(candidate(int(top_id)) for top_id in top))
+
+
+def score(logits: Logits, token_id: int, num_top: int) -> TokenScore:
+    """Judge a prompt's token by the logits before it; arguments as in `likelihoods`."""
+    return TokenScore(likelihoods(logits, token_id, num_top), int(np.count_nonzero(logits >= logits[token_id])) or 1)
 
 
 def _likeliest(logits: Logits, num_top: int) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -55,6 +55,11 @@ class Sequence:
     spans: tuple[EmbeddingSpan, ...] = ()
 
     @property
+    def is_scored(self) -> bool:
+        """Whether the likelihoods of its prompt's tokens are wanted, so that it begins with no cache."""
+        return self.sampling.num_prompt_logprobs is not None
+
+    @property
     def num_output_tokens(self) -> int:
         """Tokens of the answer so far."""
         return len(self.token_ids) - self.num_prompt_tokens

@@ -249,6 +249,7 @@ class Batcher:
     def _prefill_chunks(self, prefilling: list[Sequence], num_decoding: int) -> list[Chunk]:
         """Return what each prompt gets of the step; short prompts may pass long ones beside running streams."""
         long_room = short_room = self._limits.step_tokens - num_decoding
+        scored_room = self._limits.scored_tokens
         if num_decoding and long_room > 0:
             short_room = self.prefill_budget.short_budget(short_room)
             long_room = self.prefill_budget.budget(num_decoding, long_room)
@@ -257,6 +258,9 @@ class Batcher:
             is_short = len(sequence.token_ids) - sequence.num_cached_tokens <= SHORT_PREFILL_TOKENS
             num_alike = sequence.num_alike(sequence.num_computed)
             num_tokens = min(short_room if is_short else long_room, num_alike)
+            if sequence.is_scored:
+                num_tokens = min(num_tokens, scored_room)
+                scored_room -= num_tokens
             if num_tokens > 0:
                 chunks.append(Chunk(sequence, sequence.num_computed, num_tokens))
                 long_room -= num_tokens

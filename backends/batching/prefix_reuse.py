@@ -51,6 +51,8 @@ class PrefixReuse:
         Args:
             ahead_ids: Waiting sequences that will compute before it.
         """
+        if member.sequence.is_scored:
+            return CachedPrefix()  # a cache does not tell how likely its tokens were
         if member.matches_version != self._index.version:
             member.matches = self._index.lookup(member.sequence.token_ids)
             member.matches_version = self._index.version

@@ -36,7 +36,7 @@ class BatchRunner:
     def start(self, sequence: Sequence, editor: LogitsEditor | None) -> None:
         """Queue a sequence, after the saved cache that it could begin with was read."""
         assert not sequence.spans or self._engine.evaluates_rows, "the intake refuses what the engine cannot evaluate"
-        if self._saved is not None:
+        if self._saved is not None and not sequence.is_scored:
             self._restore(self._saved, sequence.token_ids)
         self._engine.insert(sequence, editor)
         self.batcher.add(sequence, self._clock())

@@ -15,11 +15,21 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from backends.base import Engine, EngineInfo, InfillTokens, LoadedEngine, StepPlan, StepResult, Tokenizer
+from backends.base import (
+    Chunk,
+    Engine,
+    EngineInfo,
+    InfillTokens,
+    LoadedEngine,
+    PromptScores,
+    StepPlan,
+    StepResult,
+    Tokenizer,
+)
 from backends.embedding import Encoder, normalised
 from backends.errors import BackendError, EngineError, LoadError
 from backends.fake.caches import FakeCaches
-from backends.logits import Logits, LogitsEditor
+from backends.logits import Logits, LogitsEditor, TokenScore, score
 from backends.sequence import Sequence
 from backends.wire.messages import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
@@ -223,6 +233,8 @@ class LoadedFake(LoadedEngine):
             sequence_id = chunk.sequence.sequence_id
             self._caches.evaluate(chunk)
             result.num_computed[sequence_id] = chunk.end
+            if chunk.scored:
+                result.prompt_scores[sequence_id] = PromptScores(chunk.scored.start, self._scores(chunk))
             if chunk.samples:
                 self._draw(chunk.sequence, result)
         return result
@@ -256,7 +268,7 @@ class LoadedFake(LoadedEngine):
         if editor is None:
             result.tokens[sequence_id] = self._drawn_plainly(sequence, generator)
             return
-        logits = self._logits(sequence)
+        logits = self._logits(sequence, len(sequence.token_ids))
         try:
             result.add(sequence_id, *editor.draw(logits, lambda: _drawn_from(logits, sequence, generator)))
         except BackendError as exc:
@@ -266,17 +278,21 @@ class LoadedFake(LoadedEngine):
         if sequence.num_output_tokens == self._options.answer_tokens:
             return _IM_END
         if sequence.sampling.is_greedy:
-            return _greedy_choice(sequence)
+            return _greedy_choice(sequence.token_ids)
         return _ALPHABET[int(generator.random() * len(_ALPHABET))]
 
-    def _logits(self, sequence: Sequence) -> Logits:
-        """Return logits from which an unedited draw gives what `_drawn_plainly` gives; float32, shape (vocab_size,)."""
+    def _scores(self, chunk: Chunk) -> list[TokenScore]:
+        sequence, num_top = chunk.sequence, chunk.sequence.sampling.num_prompt_logprobs or 0
+        return [score(self._logits(sequence, at), sequence.token_ids[at], num_top) for at in chunk.scored]
+
+    def _logits(self, sequence: Sequence, num_tokens: int) -> Logits:
+        """Return logits after the first tokens, from which an unedited draw gives what `_drawn_plainly` gives."""
         logits = np.full(self.tokenizer.vocab_size, _UNLIKELY_LOGIT, np.float32)
         for letter in set(_ALPHABET):
             logits[letter] = np.log(_ALPHABET.count(letter))
         if sequence.sampling.is_greedy:
-            logits[_greedy_choice(sequence)] += _GREEDY_LEAD
-        if sequence.num_output_tokens == self._options.answer_tokens:
+            logits[_greedy_choice(sequence.token_ids[:num_tokens])] += _GREEDY_LEAD
+        if num_tokens - sequence.num_prompt_tokens == self._options.answer_tokens:
             logits[_IM_END] = _END_LEAD
         return logits
 
@@ -293,8 +309,8 @@ def _is_given_up(
     return False
 
 
-def _greedy_choice(sequence: Sequence) -> int:
-    digest = zlib.crc32(b",".join(str(token_id).encode() for token_id in sequence.token_ids[-8:]))
+def _greedy_choice(token_ids: list[int]) -> int:
+    digest = zlib.crc32(b",".join(str(token_id).encode() for token_id in token_ids[-8:]))
     return _ALPHABET[digest % len(_ALPHABET)]
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import llama_cpp
 
-from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, StepPlan, StepResult
+from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, PromptScores, StepPlan, StepResult
 from backends.embedding import Encoder
 from backends.errors import BackendError, EngineError, LoadError
 from backends.llamacpp.adapters import LoraAdapter, load_adapter
@@ -29,7 +29,7 @@ from backends.llamacpp.library import LibraryLog
 from backends.llamacpp.sampler import LogitsReader, Sampler
 from backends.llamacpp.threads import default_num_threads
 from backends.llamacpp.tokenizer import LlamaCppTokenizer
-from backends.logits import LogitsEditor
+from backends.logits import LogitsEditor, TokenScore, score
 from backends.sequence import Sequence
 from backends.wire.messages import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
@@ -172,7 +172,7 @@ class LoadedLlamaCpp(LoadedEngine):
             self._caches.remove(sequence_id)
         if not plan.chunks:
             return StepResult()
-        outputs = self._fill_batch(plan.chunks)
+        firsts = self._fill_batch(plan.chunks)
         num_prefill = sum(chunk.num_tokens for chunk in plan.chunks)
         is_abortable = num_prefill - len(plan.chunks) >= _ABORTABLE_TOKENS
         self._should_abort = should_abort if is_abortable else None
@@ -185,7 +185,7 @@ class LoadedLlamaCpp(LoadedEngine):
             self._roll_back(plan.chunks)
             reason = "no free KV cells" if status == _DECODE_NO_SLOT else f"status {status}"
             raise EngineError(f"llama.cpp could not decode the batch: {reason}; {self._log.words}".rstrip("; "))
-        return self._draw(plan.chunks, outputs)
+        return self._draw(plan.chunks, firsts)
 
     def remove(self, sequence_id: int) -> None:
         """Free the sequence's cells, slot and sampler, or its kept state."""
@@ -213,44 +213,57 @@ class LoadedLlamaCpp(LoadedEngine):
         llama_cpp.llama_free(self._context)
         llama_cpp.llama_model_free(self._model)
 
-    def _fill_batch(self, chunks: tuple[Chunk, ...]) -> list[int | None]:
-        """Write the chunks into the batch; return per chunk the batch index of its output, None without one."""
+    def _fill_batch(self, chunks: tuple[Chunk, ...]) -> list[int]:
+        """Write the chunks into the batch; return the batch index of each one's first token."""
         batch = self._batch
         tokens, positions, slots, num_slots, logits = batch.token, batch.pos, batch.seq_id, batch.n_seq_id, batch.logits
-        outputs: list[int | None] = []
+        firsts: list[int] = []
         index = 0
         for chunk in chunks:
+            firsts.append(index)
             slot = self._caches.slot_of(chunk.sequence.sequence_id)
+            num_scored = len(chunk.scored)
             for position in range(chunk.start, chunk.end):
                 tokens[index] = chunk.sequence.token_ids[position]
                 positions[index] = position
                 slots[index][0] = slot
                 num_slots[index] = 1
-                logits[index] = 0
+                logits[index] = position - chunk.start < num_scored
                 index += 1
             if chunk.samples:
                 logits[index - 1] = 1
-            outputs.append(index - 1 if chunk.samples else None)
         batch.n_tokens = index
-        return outputs
+        return firsts
 
-    def _draw(self, chunks: tuple[Chunk, ...], outputs: list[int | None]) -> StepResult:
+    def _draw(self, chunks: tuple[Chunk, ...], firsts: list[int]) -> StepResult:
+        """Tell what the library's logits say of prompts, and draw after the chunks that end their sequence."""
         result = StepResult()
-        for chunk, output in zip(chunks, outputs, strict=True):
-            sequence_id = chunk.sequence.sequence_id
-            result.num_computed[sequence_id] = chunk.end
-            if output is None:
-                continue
-            _, sampler, editor = self._live[sequence_id]
-            sample = functools.partial(sampler.sample, self._context, output)
-            if editor is None:
-                result.tokens[sequence_id] = sample()
-                continue
-            try:
-                result.add(sequence_id, *editor.draw(self._reader.row(self._context, output), sample))
-            except BackendError as exc:  # the editor's; it must not end the others' step
-                result.errors[sequence_id] = exc
+        for chunk, first in zip(chunks, firsts, strict=True):
+            sequence, scored = chunk.sequence, chunk.scored
+            result.num_computed[sequence.sequence_id] = chunk.end
+            if scored:
+                result.prompt_scores[sequence.sequence_id] = PromptScores(scored.start, self._scores(chunk, first))
+            if chunk.samples:
+                self._draw_one(sequence.sequence_id, first + chunk.num_tokens - 1, result)
         return result
+
+    def _scores(self, chunk: Chunk, first: int) -> list[TokenScore]:
+        token_ids, num_top = chunk.sequence.token_ids, chunk.sequence.sampling.num_prompt_logprobs or 0
+        return [
+            score(self._reader.row(self._context, index), token_ids[place], num_top)
+            for index, place in enumerate(chunk.scored, first)
+        ]
+
+    def _draw_one(self, sequence_id: int, output: int, result: StepResult) -> None:
+        _, sampler, editor = self._live[sequence_id]
+        sample = functools.partial(sampler.sample, self._context, output)
+        if editor is None:
+            result.tokens[sequence_id] = sample()
+            return
+        try:
+            result.add(sequence_id, *editor.draw(self._reader.row(self._context, output), sample))
+        except BackendError as exc:  # the editor's; it must not end the others' step
+            result.errors[sequence_id] = exc
 
     def _roll_back(self, chunks: tuple[Chunk, ...]) -> dict[int, int]:
         """Take a failed step's tokens out of the cache; return what each sequence still has there."""

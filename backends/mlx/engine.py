@@ -29,6 +29,7 @@ from backends.mlx.embedding import MLXEncoder, closing_ids
 from backends.mlx.library import mlx_errors
 from backends.mlx.prefill_size import MIN_STEP_TOKENS, PrefillSize
 from backends.mlx.sampler import EditedDraws, Sampler, SeededSampler, create_sampler
+from backends.mlx.scoring import PromptScorer
 from backends.mlx.tokenizer import MLXTokenizer
 from backends.sequence import Sequence
 from backends.wire.messages import LoadedModel, LoadSpec
@@ -135,6 +136,7 @@ class LoadedMLX(LoadedEngine):
         )
         self._fingerprint = fingerprint_of(config, model)
         self._prefill = PrefillSize(step_tokens)
+        self._scorer = PromptScorer(model, step_tokens)
         self._live: dict[int, _Live] = {}
         self._by_uid: dict[int, _Live] = {}
         self._retired: dict[int, _Retired] = {}
@@ -189,22 +191,13 @@ class LoadedMLX(LoadedEngine):
         held = {sequence_id: self._hold(submitted[sequence_id]) for sequence_id in submitted.keys() - planned_ids}
         if not plan.chunks:
             return StepResult(num_computed=held)
-        for chunk in plan.chunks:
-            live = self._live[chunk.sequence.sequence_id]
-            if live.uid is None:
-                self._submit(live)
-        self._set_chunk(plan.chunks)
-        with mlx_errors(EngineError, "compute the step"):
-            started_at = time.monotonic()
-            prompts, answers = self._generator.next()
-            duration_s = time.monotonic() - started_at
-        result = self._collect(prompts, answers)
-        result.num_computed |= held
-        prefilling = {self._by_uid[response.uid].sequence.sequence_id for response in prompts}
-        starts = {chunk.sequence.sequence_id: chunk.start for chunk in plan.chunks}
-        num_prefilled = sum(result.num_computed[i] - starts[i] for i in prefilling & starts.keys())
-        if num_prefilled > 0:
-            self._prefill.adapt(num_prefilled, duration_s)
+        result = StepResult(num_computed=held)
+        scored = [chunk for chunk in plan.chunks if self._is_to_be_scored(chunk)]
+        generated = [chunk for chunk in plan.chunks if chunk not in scored]
+        if generated:
+            self._generate(generated, result)
+        if scored:
+            self._score(scored, result)
         return result
 
     def remove(self, sequence_id: int) -> None:
@@ -220,6 +213,39 @@ class LoadedMLX(LoadedEngine):
         """Drop the generator and the model."""
         self._generator.close()
         self._model = None
+
+    def _generate(self, chunks: list[Chunk], result: StepResult) -> None:
+        """Let the generator do its next step."""
+        for chunk in chunks:
+            live = self._live[chunk.sequence.sequence_id]
+            if live.uid is None:
+                self._submit(live)
+        self._set_chunk(chunks)
+        with mlx_errors(EngineError, "compute the step"):
+            started_at = time.monotonic()
+            prompts, answers = self._generator.next()
+            duration_s = time.monotonic() - started_at
+        self._collect(prompts, answers, result)
+        prefilling = {self._by_uid[response.uid].sequence.sequence_id for response in prompts}
+        starts = {chunk.sequence.sequence_id: chunk.start for chunk in chunks}
+        num_prefilled = sum(result.num_computed[i] - starts[i] for i in prefilling & starts.keys())
+        if num_prefilled > 0:
+            self._prefill.adapt(num_prefilled, duration_s)
+
+    def _is_to_be_scored(self, chunk: Chunk) -> bool:
+        """Tell whether a chunk is not the generator's, which keeps no logits of prompts."""
+        live = self._live[chunk.sequence.sequence_id]
+        return live.uid is None and bool(chunk.scored)
+
+    def _score(self, chunks: list[Chunk], result: StepResult) -> None:
+        """Evaluate prompts up to their last token, with which the generator begins."""
+        self._scorer.begin_step()
+        for chunk in chunks:
+            live, sequence_id = self._live[chunk.sequence.sequence_id], chunk.sequence.sequence_id
+            scored = self._scorer.score(chunk, live.kept)
+            if scored is not None:
+                live.kept, result.prompt_scores[sequence_id] = scored
+                result.num_computed[sequence_id] = live.kept.num_tokens
 
     def _submit(self, live: _Live) -> None:
         sequence, kept = live.sequence, live.kept
@@ -287,8 +313,7 @@ class LoadedMLX(LoadedEngine):
             self._generator.remove([live.uid])
             live.uid = None
 
-    def _collect(self, prompts: list[Any], answers: list[Any]) -> StepResult:
-        result = StepResult()
+    def _collect(self, prompts: list[Any], answers: list[Any], result: StepResult) -> None:
         for response in prompts:
             sequence = self._by_uid[response.uid].sequence
             done, total = response.progress
@@ -304,9 +329,8 @@ class LoadedMLX(LoadedEngine):
                 result.errors[sequence_id] = live.draws.error
             else:
                 result.add(sequence_id, response.token, live.draws.likelihoods)
-        return result
 
-    def _set_chunk(self, chunks: tuple[Chunk, ...]) -> None:
+    def _set_chunk(self, chunks: list[Chunk]) -> None:
         """Share the step's prefill tokens among the prompts that are to be evaluated; never more than were planned."""
         planned = [chunk.num_tokens for chunk in chunks if not chunk.sequence.is_decoding]
         budget = min(self._prefill.num_tokens, sum(planned))

@@ -7,9 +7,10 @@ import codecs
 import dataclasses
 from collections.abc import Collection
 
-from backends.base import Tokenizer
+from backends.base import PromptScores, Tokenizer
 from backends.logits import Candidate, Likelihoods, LogitsEditor
 from backends.output.parser import OutputParser
+from backends.output.prompt_report import PromptReport
 from backends.sequence import Sequence
 from backends.wire.messages import (
     Delta,
@@ -101,6 +102,7 @@ class RunningAnswer:
         parser: Takes the text apart; None = all of it is content.
         received_at: When the request came, seconds of a monotonic clock, as all times here.
         visible_ids: Control tokens whose text is to be seen, because the parser knows them.
+        report: Tells of the prompt, where that is wanted.
 
     Attributes:
         editor: For the engine, once the constraint is compiled; None = the logits are drawn from as they are.
@@ -115,8 +117,11 @@ class RunningAnswer:
         parser: OutputParser | None,
         received_at: float,
         visible_ids: Collection[int] = (),
+        report: PromptReport | None = None,
     ) -> None:
         self.sequence = sequence
+        self._report = report
+        self._is_prompt_only = message.spec.max_tokens == 0
         self.editor: LogitsEditor | None = None
         self.is_paused = False
         self._wants_token_ids = message.spec.wants_token_ids
@@ -138,7 +143,7 @@ class RunningAnswer:
         return Usage(
             sequence.num_prompt_tokens,
             sequence.num_cached_tokens,
-            sequence.num_output_tokens,
+            0 if self._is_prompt_only else sequence.num_output_tokens,
             self._num_reasoning_tokens,
         )
 
@@ -153,12 +158,20 @@ class RunningAnswer:
         """Return the progress event after a step that drew no token for this sequence."""
         return [] if self._first_token_at is not None else self._progress()
 
+    def on_prompt_scores(self, scores: PromptScores) -> list[Event]:
+        """Return what is to be told of the prompt after a step that judged some of its tokens."""
+        return [] if self._report is None else [*self._report.on_scores(scores)]
+
     def on_token(self, token_id: int, likelihoods: Likelihoods | None, now: float) -> list[Event]:
         """Take over a drawn token (already in the sequence); return its events, the last of them perhaps the end."""
         events: list[Event] = []
         if self._first_token_at is None:
             self._first_token_at = now
             events = self._progress()
+            if self._report is not None:
+                events += self._report.finish()
+        if self._is_prompt_only:  # an engine ends a prompt by a draw, which nobody wants here
+            return [*events, self._finished("length", Output(), now)]
         if not self._ignore_eos and self._tokenizer.is_end(token_id):
             return [*events, self._finished("stop", self._flushed(""), now)]
         if likelihoods is not None:
@@ -212,7 +225,8 @@ class RunningAnswer:
             reason = "tool_calls"
         output = _with_logprobs(output, self._held.logprobs)
         stopped_by = self._detokenizer.stopped_by
-        token_ids = list(self.sequence.token_ids) if self._wants_token_ids else None
+        num_tokens = len(self.sequence.token_ids) - self._is_prompt_only
+        token_ids = self.sequence.token_ids[:num_tokens] if self._wants_token_ids else None
         end = SequenceEnd(reason, self.usage, timings, stopped_by, token_ids)
         return Finished(self.sequence.sequence_id, output, end)
 

@@ -15,6 +15,7 @@ from backends.output.answer import RunningAnswer
 from backends.output.formats import Thinking
 from backends.output.grammar import answer_opening, tool_grammar
 from backends.output.parser import create_parser
+from backends.output.prompt_report import PromptReport
 from backends.prompting.intake import Intake, PreparedPrompt
 from backends.sequence import Sequence
 from backends.wire.messages import Failed, Generate, LoadedModel
@@ -129,11 +130,29 @@ class Admission:
         return tags is None or len(self._tokenizer.encode(tags.open, add_bos=False)) == 1
 
     def _answer(self, message: Generate, sequence: Sequence, prompt: PreparedPrompt, now: float) -> RunningAnswer:
-        output = message.spec.output
+        output, report = message.spec.output, self._report(message, sequence, prompt)
         if prompt.rendered is None or output is None:
-            return RunningAnswer(message, sequence, self._tokenizer, None, now)
+            return RunningAnswer(message, sequence, self._tokenizer, None, now, report=report)
         output_format = self.intake.renderer.format
         is_thinking = output_format.thinking_after(prompt.rendered.text) is Thinking.OPEN
         parser = create_parser(output_format, output, starts_in_reasoning=is_thinking)
         visible_ids = output_format.visible_control_ids.values()
-        return RunningAnswer(message, sequence, self._tokenizer, parser, now, frozenset(visible_ids))
+        return RunningAnswer(message, sequence, self._tokenizer, parser, now, frozenset(visible_ids), report)
+
+    def _report(self, message: Generate, sequence: Sequence, prompt: PreparedPrompt) -> PromptReport | None:
+        if not message.spec.echoes and not sequence.is_scored:
+            return None
+        text = ""
+        if message.spec.echoes:
+            text = self._text_of(prompt.token_ids) if prompt.text is None else prompt.text
+        return PromptReport(
+            sequence.sequence_id,
+            prompt.token_ids,
+            self._tokenizer,
+            text=text,
+            is_scored=sequence.is_scored,
+            num_added=prompt.num_added,
+        )
+
+    def _text_of(self, token_ids: list[int]) -> str:
+        return b"".join(map(self._tokenizer.shown_bytes, token_ids)).decode(errors="replace")

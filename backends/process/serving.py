@@ -240,6 +240,8 @@ class Serving:
             sequence_id = chunk.sequence.sequence_id
             if sequence_id not in result.tokens:
                 self._outbox += self._answers[sequence_id].on_progress()
+        for sequence_id, scores in result.prompt_scores.items():
+            self._outbox += self._answers[sequence_id].on_prompt_scores(scores)
         for sequence_id, token_id in result.tokens.items():
             likelihoods = result.likelihoods.get(sequence_id)
             events = self._answers[sequence_id].on_token(token_id, likelihoods, now)

@@ -27,10 +27,14 @@ class PreparedPrompt(msgspec.Struct, frozen=True):
 
     Attributes:
         rendered: What the template wrote, for a chat; None otherwise.
+        text: What was sent, where that is one text; None otherwise.
+        num_added: First tokens that were put before the text.
     """
 
     token_ids: list[int]
     rendered: Rendered | None = None
+    text: str | None = None
+    num_added: int = 0
 
 
 class Intake:
@@ -52,9 +56,9 @@ class Intake:
             case ChatPrompt():
                 prepared = self._truncated_chat(prompt) if prompt.truncates else self._chat(prompt)
             case TextPrompt(text=text, suffix=None):
-                prepared = PreparedPrompt(self.encode(text))
+                prepared = PreparedPrompt(self.encode(text), text=text, num_added=self._num_added(text))
             case TextPrompt(text=text, suffix=str() as suffix):
-                prepared = PreparedPrompt(self._infill(text, suffix))
+                prepared = PreparedPrompt(self._infill(text, suffix), text=text)
             case TokenPrompt(token_ids=token_ids):
                 self.check_ids(token_ids, "prompt")
                 prepared = PreparedPrompt(list(token_ids))
@@ -79,7 +83,7 @@ class Intake:
             sequence_id=message.sequence_id,
             token_ids=token_ids,
             num_prompt_tokens=len(token_ids),
-            max_output_tokens=room if spec.max_tokens is None else min(room, spec.max_tokens),
+            max_output_tokens=room if spec.max_tokens is None else min(room, max(1, spec.max_tokens)),
             sampling=spec.sampling,
             priority=spec.priority,
             session_id=spec.session_id,
@@ -152,6 +156,9 @@ class Intake:
     def _adds_bos(self, text: str) -> bool:
         bos_text = self._tokenizer.bos_text
         return self._tokenizer.adds_bos and not (bool(bos_text) and text.startswith(bos_text))
+
+    def _num_added(self, text: str) -> int:
+        return int(self._adds_bos(text) and self._tokenizer.bos_id is not None)
 
     def _encode_rendered(self, rendered: Rendered, *, has_bos: bool) -> list[int]:
         """Tokenize a chat; what users wrote of control tokens is text in it."""

@@ -13,12 +13,13 @@ Rules:
 import msgspec
 
 from backends.errors import BackendError, ContextLengthError, PromptError
-from backends.wire.output import FinishReason, Output
+from backends.wire.output import FinishReason, Output, PromptToken
 from backends.wire.prompts import Prompt
 from backends.wire.questions import Answer, Question
 from backends.wire.request import Pooling, SequenceSpec
 
 _SPARE_SLOTS = 24
+_SCORE_CHARS = 32
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -269,6 +270,26 @@ class PrefillProgress(_Message, frozen=True):
     num_cached: int
 
 
+class PromptShown(_Message, frozen=True):
+    """What a request wants to know of its prompt, piece by piece as it is computed.
+
+    Attributes:
+        start: Index of the first of `tokens`; after 0 they go on where the message before ended.
+        text: The prompt's text, in the first message, where it is to be echoed.
+        tokens: Where their scores are wanted.
+    """
+
+    sequence_id: int
+    start: int
+    text: str = ""
+    tokens: tuple[PromptToken, ...] = ()
+
+    @property
+    def num_chars(self) -> int:
+        """What it takes in a buffer, about."""
+        return len(self.text) + sum(_SCORE_CHARS * (1 + len(token.top)) for token in self.tokens)
+
+
 class Delta(_Message, frozen=True):
     """New output of one sequence, and how many tokens brought it."""
 
@@ -354,6 +375,7 @@ Event = (
     | LoadFailed
     | Accepted
     | PrefillProgress
+    | PromptShown
     | Delta
     | Finished
     | Failed

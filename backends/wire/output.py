@@ -44,6 +44,23 @@ class PositionLogprobs(msgspec.Struct, frozen=True, array_like=True):
     top: tuple[TokenLogprob, ...] = ()
 
 
+class PromptToken(msgspec.Struct, frozen=True, array_like=True):
+    """One token of a prompt, and what the model thought at its place.
+
+    Attributes:
+        piece: Its bytes; b"" for a token that was put before a text.
+        logprob: As in `TokenLogprob`; None for the first token, which nothing comes before.
+        rank: How many tokens are at least as likely, itself too; None for the first token.
+        top: The likeliest ones at its place, the likeliest first.
+    """
+
+    token_id: int
+    piece: bytes
+    logprob: float | None = None
+    rank: int | None = None
+    top: tuple[TokenLogprob, ...] = ()
+
+
 class Output(msgspec.Struct, frozen=True, array_like=True):
     """What some tokens added to an answer; any part may be empty.
 

@@ -35,6 +35,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
         penalty_window: How many of the answer's last tokens count for these two, >= 1; None = all.
         logit_bias: Pairs of token id and a number, -100..100, added to its logit.
         num_logprobs: How many of the likeliest tokens to report with each drawn one, 0..20; None = no report.
+        num_prompt_logprobs: The same for the tokens of the prompt, which are all computed for it; None = no report.
     """
 
     temperature: float = 1.0
@@ -50,6 +51,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     penalty_window: int | None = None
     logit_bias: tuple[tuple[int, float], ...] = ()
     num_logprobs: int | None = None
+    num_prompt_logprobs: int | None = None
 
     @property
     def is_greedy(self) -> bool:
@@ -149,7 +151,7 @@ class SequenceSpec(msgspec.Struct, frozen=True, array_like=True):
     """What a request wants of a sequence, whatever its prompt.
 
     Attributes:
-        max_tokens: Upper bound of the answer; None = what the context leaves.
+        max_tokens: Upper bound of the answer; None = what the context leaves, 0 = only the prompt is computed.
         stop: Strings that end the answer and are not part of it.
         ignore_eos: Go on after end tokens, which then add nothing to the text.
         constraint: What the answer must match; None = anything.
@@ -157,6 +159,7 @@ class SequenceSpec(msgspec.Struct, frozen=True, array_like=True):
         priority: In the queue and in the batch; background sequences hold still while interactive ones compute.
         session_id: Conversation whose cache is kept for its next turn, or None.
         wants_token_ids: Whether the end is to tell the tokens of prompt and answer.
+        echoes: Whether the prompt's text is wanted before the answer's.
     """
 
     sampling: SamplingParams
@@ -168,3 +171,4 @@ class SequenceSpec(msgspec.Struct, frozen=True, array_like=True):
     priority: Priority = Priority.INTERACTIVE
     session_id: str | None = None
     wants_token_ids: bool = False
+    echoes: bool = False

@@ -9,9 +9,9 @@ from typing import Literal
 import msgspec
 
 from backends.wire.messages import SequenceEnd
-from backends.wire.output import PositionLogprobs, ToolCallDelta
+from backends.wire.output import PositionLogprobs, PromptToken, ToolCallDelta
 from router.errors import EngineCrashedError
-from router.requests.generation import GenerationEvent, OutputEvent
+from router.requests.generation import GenerationEvent, OutputEvent, PromptEvent
 
 
 class OutputPart(msgspec.Struct):
@@ -44,12 +44,15 @@ class CollectedOutput:
     Attributes:
         parts: In the order in which the model wrote them.
         calls: Those of them that are calls, by their index in the answer.
+        echo: The prompt's text, where it is wanted; likewise `prompt`, its tokens.
     """
 
     def __init__(self) -> None:
         self.parts: list[OutputPart] = []
         self.calls: dict[int, CallPart] = {}
         self.logprobs: list[PositionLogprobs] = []
+        self.echo = ""
+        self.prompt: list[PromptToken] = []
         self._end: SequenceEnd | None = None
 
     @property
@@ -89,6 +92,11 @@ class CollectedOutput:
         self.logprobs += output.logprobs
         self._end = event.end or self._end
 
+    def add_prompt(self, event: PromptEvent) -> None:
+        """Take over what is told of the prompt."""
+        self.echo = event.text or self.echo
+        self.prompt[event.start :] = event.tokens
+
     def _goes_on(self, call: ToolCallDelta) -> bool:
         """Take a fragment over if its call is known; tell whether it is."""
         part = self.calls.get(call.index)
@@ -127,8 +135,11 @@ class WholeAnswer:
     def encode(self, events: list[GenerationEvent]) -> bytes:
         """Take the events over; there is nothing to send yet."""
         for event in events:
-            if isinstance(event, OutputEvent):
-                self._outputs[event.index].add(event)
+            match event:
+                case OutputEvent():
+                    self._outputs[event.index].add(event)
+                case PromptEvent():
+                    self._outputs[event.index].add_prompt(event)
         return b""
 
     def tail(self) -> bytes:

@@ -26,9 +26,10 @@ from backends.wire.messages import (
     Finished,
     Generate,
     PrefillProgress,
+    PromptShown,
     SequenceEnd,
 )
-from backends.wire.output import Output
+from backends.wire.output import Output, PromptToken
 from backends.wire.prompts import ForkPrompt, Prompt
 from backends.wire.request import SequenceSpec
 from router.errors import (
@@ -100,7 +101,20 @@ class ProgressEvent(msgspec.Struct, frozen=True):
     num_cached: int
 
 
-GenerationEvent = OutputEvent | ProgressEvent
+class PromptEvent(msgspec.Struct, frozen=True):
+    """What the `index`-th sequence tells of its prompt, as `PromptShown` does.
+
+    Attributes:
+        start: Index of the first of `tokens`; 0 begins anew.
+    """
+
+    index: int
+    start: int
+    text: str
+    tokens: tuple[PromptToken, ...]
+
+
+GenerationEvent = OutputEvent | ProgressEvent | PromptEvent
 
 
 class Generation(LeasedRequest[RequestStream]):
@@ -230,6 +244,9 @@ class Generation(LeasedRequest[RequestStream]):
                 self._num_open -= 1
                 self.progress[index].note_end(end)
                 return OutputEvent(index, output, 0, end)
+            case PromptShown(start=start, text=text, tokens=tokens):
+                self.has_output = True
+                return PromptEvent(index, start, text, tokens)
             case Accepted() | PrefillProgress():
                 return self._progress(event, index)
             case Failed():

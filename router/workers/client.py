@@ -39,6 +39,7 @@ from backends.wire.messages import (
     LoadProgress,
     LoadSpec,
     PrefillProgress,
+    PromptShown,
     Resume,
     Shutdown,
     Terminal,
@@ -243,6 +244,10 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
                 stream = self._streams.get(event.sequence_id)
                 if isinstance(stream, RequestStream):
                     self.progress[event.sequence_id].note(event)
+                    stream.push(event)
+            case PromptShown():
+                stream = self._streams.get(event.sequence_id)
+                if isinstance(stream, RequestStream):
                     stream.push(event)
             case Embedded():
                 stream = self._streams.get(event.sequence_id)

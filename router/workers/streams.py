@@ -21,6 +21,7 @@ from backends.wire.messages import (
     Finished,
     Pause,
     PrefillProgress,
+    PromptShown,
     Resume,
     SequenceEnd,
     SequenceTimings,
@@ -30,7 +31,7 @@ from router.errors import RouterError
 MAX_BUFFERED_CHARS = 256 * 1024
 """Text that may wait for a slow client before its sequence is paused in the worker."""
 
-StreamEvent = Accepted | PrefillProgress | Delta | Finished | Failed | Aborted
+StreamEvent = Accepted | PrefillProgress | PromptShown | Delta | Finished | Failed | Aborted
 TaskEvent = Answered | Embedded | Finished | Failed | Aborted
 _EventT = TypeVar("_EventT")
 
@@ -57,8 +58,9 @@ class _Stream(Generic[_EventT]):
     def push(self, event: _EventT) -> None:
         """Add an event; called by the client as frames arrive."""
         self._events.append(event)
-        if isinstance(event, Delta):
-            self._num_chars += event.output.num_chars
+        num_chars = _num_chars(event)
+        if num_chars:
+            self._num_chars += num_chars
             if self._num_chars > MAX_BUFFERED_CHARS and not self.is_paused:
                 self.is_paused = True
                 for sequence_id in self.sequence_ids:
@@ -106,6 +108,15 @@ class _Stream(Generic[_EventT]):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _num_chars(event: object) -> int:
+    match event:
+        case Delta(output=output):
+            return output.num_chars
+        case PromptShown():
+            return event.num_chars
+    return 0
 
 
 class RequestStream(_Stream[StreamEvent]):

@@ -70,6 +70,7 @@ _SHARED: Final[dict[str, Body]] = {
     "stop": {"stop": ["e", "a"]},
     "ignore_eos": {"ignore_eos": True},
     "n": {"n": 3, "temperature": 1, "seed": 1},
+    "prompt_logprobs": {"prompt_logprobs": 2},
     "return_progress": {"stream": True, "return_progress": True},
     "timings_per_token": {"stream": True, "timings_per_token": True},
     "response_format": {"response_format": _CITY_FORMAT, "max_tokens": 60},
@@ -130,7 +131,7 @@ HONOURED: Final[dict[str, dict[str, Body]]] = {
     | {
         "prompt": {"prompt": ["Hello", "Bye"]},
         "logprobs": {"logprobs": 2},
-        "echo": {"echo": True},
+        "echo": {"echo": True, "logprobs": 2},
         "suffix": {"suffix": "goodbye"},
     },
 }

@@ -28,10 +28,12 @@ from backends.wire.messages import (
     Generate,
     Pause,
     PrefillProgress,
+    PromptShown,
     Resume,
     SequenceEnd,
     Terminal,
 )
+from backends.wire.output import PromptToken
 from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
 from backends.wire.request import SamplingParams, SequenceSpec
 
@@ -104,6 +106,7 @@ class Answer:
     Attributes:
         num_prompt_tokens: None before `Accepted`.
         num_embedded: Inputs whose vectors came.
+        prompt: Tokens of the prompt as they were told; `echo` likewise, its text.
         text: Deltas and the last event's text.
         terminals: All terminal messages; there must be exactly one.
     """
@@ -111,6 +114,8 @@ class Answer:
     num_prompt_tokens: int | None = None
     num_embedded: int = 0
     text: str = ""
+    echo: str = ""
+    prompt: list[PromptToken] = dataclasses.field(default_factory=list)
     num_deltas: int = 0
     progress: list[PrefillProgress] = dataclasses.field(default_factory=list)
     terminals: list[Terminal] = dataclasses.field(default_factory=list)
@@ -148,6 +153,12 @@ class Answer:
                 assert self.num_prompt_tokens is not None
                 assert self.num_deltas == 0
                 self.progress.append(event)
+            case PromptShown(start=start, text=text, tokens=tokens):
+                assert self.num_deltas == 0
+                assert start == len(self.prompt)
+                assert not (start and text)
+                self.echo += text
+                self.prompt += tokens
             case Delta(output=output):
                 assert self.num_prompt_tokens is not None
                 self.num_deltas += 1
@@ -194,6 +205,7 @@ class EngineDriver:
         max_tokens: int | None = 16,
         stop: tuple[str, ...] = (),
         ignore_eos: bool = False,
+        echoes: bool = False,
         matcher: Matcher | None = None,
     ) -> int:
         """Hand a Generate to the worker; return its sequence id."""
@@ -202,7 +214,7 @@ class EngineDriver:
         message = Generate(
             sequence_id,
             _prompt(prompt),
-            SequenceSpec(sampling, max_tokens, stop, ignore_eos=ignore_eos),
+            SequenceSpec(sampling, max_tokens, stop, ignore_eos=ignore_eos, echoes=echoes),
         )
         self.worker.matcher = matcher
         self.handle(message)
@@ -262,11 +274,18 @@ class EngineDriver:
         max_tokens: int | None = 16,
         stop: tuple[str, ...] = (),
         ignore_eos: bool = False,
+        echoes: bool = False,
         matcher: Matcher | None = None,
     ) -> Answer:
         """Run one sequence alone."""
         sequence_id = self.submit(
-            prompt, sampling, max_tokens=max_tokens, stop=stop, ignore_eos=ignore_eos, matcher=matcher
+            prompt,
+            sampling,
+            max_tokens=max_tokens,
+            stop=stop,
+            ignore_eos=ignore_eos,
+            echoes=echoes,
+            matcher=matcher,
         )
         self.run()
         return self.answers[sequence_id]

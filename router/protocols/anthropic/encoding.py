@@ -19,7 +19,7 @@ from router.protocols.answers import sse_event
 from router.protocols.anthropic import answer_schemas as answers
 from router.protocols.anthropic.blocks import BlockWriter, blocks_of
 from router.requests.collected import CollectedOutput
-from router.requests.generation import GenerationEvent, ProgressEvent
+from router.requests.generation import GenerationEvent, OutputEvent, ProgressEvent
 
 _NAMES: Final = {kind: str(kind.__struct_config__.tag) for kind in get_args(answers.StreamEvent)}
 _NOTHING: Final = Usage(0, 0, 0)
@@ -122,6 +122,8 @@ class AnthropicStream:
     def _parts(self, event: GenerationEvent) -> list[answers.StreamEvent]:
         if isinstance(event, ProgressEvent):
             return self._on_progress(event)
+        if not isinstance(event, OutputEvent):
+            return []
         start = [] if self._is_started else self._start(_NOTHING if event.end is None else event.end.usage)
         self._end = event.end
         return [*start, *self._writer.write(event.output)]

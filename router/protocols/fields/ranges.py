@@ -13,6 +13,7 @@ MAX_TOP_LOGPROBS = 20
 StopText = settings.StopText
 StopList = Annotated[list[StopText], Meta(max_length=settings.MAX_STOPS)]
 PositiveCount = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+MaxTokens = Annotated[int, Meta(ge=0, le=1_000_000_000), honoured("0 = only the prompt is computed")]
 ModelReference = Annotated[
     str,
     Meta(min_length=1, max_length=256),

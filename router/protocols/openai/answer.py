@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from backends.wire.messages import SequenceEnd
-from backends.wire.output import PositionLogprobs
+from backends.wire.output import PositionLogprobs, PromptToken, TokenLogprob
 from router.protocols.answers import CachedTokens, ReasoningTokens
 from router.protocols.fields.logprobs import number_of, position_logprobs, token_text
 from router.protocols.fields.ranges import ServiceTier
@@ -62,24 +62,61 @@ class CompletionHead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TextLogprobsWriter:
-    """Writes the `logprobs` of one choice of a text completion, whose offsets run through all of its chunks."""
+    """Writes the `logprobs` of one choice of a text completion, whose offsets run through all of its chunks.
 
-    def __init__(self) -> None:
+    Args:
+        num_top: How many of the likeliest tokens are wanted at a place of the prompt.
+    """
+
+    def __init__(self, num_top: int = 0) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._num_chars = 0
+        self._num_top = num_top
 
-    def write(self, positions: Iterable[PositionLogprobs]) -> answers.TextLogprobs:
-        """Return the object for the next tokens."""
+    def write(self, positions: Iterable[PositionLogprobs], prompt: Iterable[PromptToken] = ()) -> answers.TextLogprobs:
+        """Return the object for the next tokens, those of a prompt that is echoed first."""
         shown = answers.TextLogprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
+        for token in prompt:
+            if token.logprob is None:
+                self._add(shown, token.piece, None, None)
+            else:
+                drawn = TokenLogprob(token.token_id, token.piece, token.logprob)
+                self._add(shown, token.piece, number_of(drawn), _by_text((drawn, *token.top[: self._num_top])))
         for position in positions:
             drawn = position.drawn
-            shown.tokens.append(token_text(drawn.piece))
-            shown.token_logprobs.append(number_of(drawn))
             # "there may be up to logprobs+1 elements in the response": the drawn token is always among them.
-            shown.top_logprobs.append({token_text(token.piece): number_of(token) for token in (drawn, *position.top)})
-            shown.text_offset.append(self._num_chars)
-            self._num_chars += len(self._decoder.decode(drawn.piece))
+            self._add(shown, drawn.piece, number_of(drawn), _by_text((drawn, *position.top)))
         return shown
+
+    def _add(
+        self, shown: answers.TextLogprobs, piece: bytes, logprob: float | None, top: dict[str, float] | None
+    ) -> None:
+        shown.tokens.append(token_text(piece))
+        shown.token_logprobs.append(logprob)
+        shown.top_logprobs.append(top)
+        shown.text_offset.append(self._num_chars)
+        self._num_chars += len(self._decoder.decode(piece))
+
+
+def _by_text(tokens: Iterable[TokenLogprob]) -> dict[str, float]:
+    return {token_text(token.piece): number_of(token) for token in tokens}
+
+
+def prompt_logprobs(tokens: Iterable[PromptToken], num_top: int) -> answers.PromptLogprobs:
+    """Return vLLM's `prompt_logprobs`."""
+    shown: answers.PromptLogprobs = []
+    for token in tokens:
+        if token.logprob is None or token.rank is None:
+            shown.append(None)
+            continue
+        own = TokenLogprob(token.token_id, token.piece, token.logprob)
+        ranked = [(token.rank, own), *enumerate(token.top[:num_top], 1)]
+        found: dict[str, answers.PromptLogprob] = {}
+        for rank, each in ranked:
+            text = token_text(each.piece)
+            found.setdefault(str(each.token_id), answers.PromptLogprob(number_of(each), rank, text))
+        shown.append(found)
+    return shown
 
 
 def chat_logprobs(positions: Iterable[PositionLogprobs]) -> answers.ChatLogprobs:
@@ -92,20 +129,22 @@ def completion_of(
     generation: Generation,
     outputs: Sequence[CollectedOutput],
     *,
-    echoes: Sequence[str] = (),
+    num_prompt_logprobs: int | None = None,
 ) -> answers.ChatCompletion | answers.TextCompletion:
     """Return an answer that is not streamed.
 
     Args:
         outputs: Per sequence; all have ended.
-        echoes: Per prompt, what stands before each of its texts; () = nothing.
+        num_prompt_logprobs: How many of the likeliest tokens are wanted at each place of the prompt; None = none, nor
+            the prompt's own.
 
     Raises:
         EngineCrashedError: One has not.
     """
     request = generation.request
     ends = [output.end for output in outputs]
-    has_logprobs = request.spec.sampling.num_logprobs is not None
+    num_logprobs = request.spec.sampling.num_logprobs
+    has_logprobs = num_logprobs is not None
     shared = {
         **head.fields,
         "usage": usage_of(ends, request.num_choices),
@@ -123,6 +162,7 @@ def completion_of(
                 )
                 for index, output in enumerate(outputs)
             ],
+            prompt_logprobs=_scores(outputs[0], num_prompt_logprobs),
             **shared,
         )
     return answers.TextCompletion(
@@ -130,14 +170,23 @@ def completion_of(
         choices=[
             answers.TextChoice(
                 index=index,
-                text=(echoes[index // request.num_choices] if echoes else "") + output.text,
-                logprobs=TextLogprobsWriter().write(output.logprobs) if has_logprobs else None,
+                text=output.echo + output.text,
+                logprobs=None if num_logprobs is None else _text_logprobs(output, num_logprobs),
                 finish_reason=output.end.reason,
+                prompt_logprobs=_scores(output, num_prompt_logprobs),
             )
             for index, output in enumerate(outputs)
         ],
         **shared,
     )
+
+
+def _text_logprobs(output: CollectedOutput, num_top: int) -> answers.TextLogprobs:
+    return TextLogprobsWriter(num_top).write(output.logprobs, output.prompt if output.echo else ())
+
+
+def _scores(output: CollectedOutput, num_top: int | None) -> answers.PromptLogprobs | UnsetType:
+    return UNSET if num_top is None else prompt_logprobs(output.prompt, num_top)
 
 
 def _message(output: CollectedOutput) -> answers.AnswerMessage:

@@ -1,7 +1,8 @@
 """Answers of the OpenAI API.
 
 Source: OpenAI API reference, "The chat completion object", "The chat completion chunk object", "The completion object",
-"The embedding object", "The model object"; llama.cpp, tools/server, for `timings` and `prompt_progress`.
+"The embedding object", "The model object"; llama.cpp, tools/server, for `timings` and `prompt_progress`; vLLM,
+protocol.py, for `prompt_logprobs`.
 """
 
 from typing import Generic, Literal, TypeVar
@@ -59,12 +60,24 @@ class ChatLogprobs(AnswerBody, frozen=True):
 
 
 class TextLogprobs(AnswerBody, frozen=True, kw_only=True):
-    """Log probabilities of a text completion's choice."""
+    """Log probabilities of a text completion's choice; null for the first token of a prompt that is echoed."""
 
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
     text_offset: list[int]
+
+
+class PromptLogprob(AnswerBody, frozen=True):
+    """How likely a token is at one place of the prompt, and how many are at least as likely there."""
+
+    logprob: float
+    rank: int
+    decoded_token: str
+
+
+PromptLogprobs = list[dict[str, PromptLogprob] | None]
+"""Per token of the prompt: itself, then the likeliest ones at its place, by their ids; null for the first."""
 
 
 class PromptProgress(AnswerBody, frozen=True, kw_only=True):
@@ -136,6 +149,8 @@ class ChatChoice(AnswerBody, frozen=True, kw_only=True):
 class ChatCompletion(_Completion[Literal["chat.completion"], ChatChoice], frozen=True, kw_only=True):
     """The answer of POST /v1/chat/completions."""
 
+    prompt_logprobs: PromptLogprobs | UnsetType = UNSET
+
 
 class FunctionFragment(AnswerBody, frozen=True, kw_only=True):
     """A piece of a call; the name comes first."""
@@ -185,6 +200,7 @@ class TextChoice(AnswerBody, frozen=True, kw_only=True):
     text: str
     logprobs: TextLogprobs | None
     finish_reason: FinishReason
+    prompt_logprobs: PromptLogprobs | UnsetType = UNSET
 
 
 class TextCompletion(_Completion[Literal["text_completion"], TextChoice], frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from router.protocols.answers import TEXT_PLACE, EncodedAhead, sse_event
 from router.protocols.openai import answer_schemas as answers
 from router.protocols.openai.answer import CompletionHead, TextLogprobsWriter, chat_logprobs, timings_of, usage_of
 from router.protocols.openai.answer_schemas import Delta
-from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent
+from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent, PromptEvent
 
 DONE = b"data: [DONE]\n\n"
 
@@ -30,13 +30,11 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
         includes_usage: Whether a chunk with usage is to come last.
         has_progress: Whether chunks with `prompt_progress` are to come while prompts are evaluated.
         has_timings: Whether every chunk is to have `timings`.
-        echoes: Per prompt, what stands before each of its answers; () = nothing.
     """
 
     includes_usage: bool = False
     has_progress: bool = False
     has_timings: bool = False
-    echoes: tuple[str, ...] = ()
 
 
 class _Choice:
@@ -49,7 +47,7 @@ class _Choice:
         end: How it ended, once it has.
     """
 
-    def __init__(self, index: int, now: float) -> None:
+    def __init__(self, index: int, now: float, num_top: int) -> None:
         self.index = index
         self.accepted_at = now
         self.first_at: float | None = None
@@ -58,7 +56,7 @@ class _Choice:
         self.has_role = False
         self.text: EncodedAhead | None = None
         self.thought: EncodedAhead | None = None
-        self.logprobs = TextLogprobsWriter()
+        self.logprobs = TextLogprobsWriter(num_top)
         self.end: SequenceEnd | None = None
 
 
@@ -89,6 +87,7 @@ class CompletionStream:
         self._options = options
         self._clock = clock
         self._num_choices = generation.request.num_choices
+        self._num_top = spec.sampling.num_logprobs or 0
         self._has_logprobs = spec.sampling.num_logprobs is not None
         self._is_plain = not self._has_logprobs and not options.has_timings
         self._calls_tools = spec.output is not None and spec.output.tools is not None
@@ -114,9 +113,12 @@ class CompletionStream:
     def _event(self, event: GenerationEvent) -> bytes:
         choice = self._choices.get(event.index)
         if choice is None:
-            choice = self._choices[event.index] = _Choice(event.index, self._clock())
+            choice = self._choices[event.index] = _Choice(event.index, self._clock(), self._num_top)
         if type(event) is ProgressEvent:
             return self._on_progress(choice, event)
+        if type(event) is PromptEvent:
+            logprobs = choice.logprobs.write((), event.tokens) if self._has_logprobs else None
+            return self._chunk(choice, event.text, logprobs=logprobs)
         assert type(event) is OutputEvent
         output = event.output
         start = self._start(choice) if choice.first_at is None else b""
@@ -140,8 +142,6 @@ class CompletionStream:
         if self._is_chat and not choice.has_role:
             # No content at all beside tool calls, as in an answer that is not streamed.
             chunks += self._chunk(choice, Delta(role="assistant", content=None if self._calls_tools else ""))
-        if self._options.echoes and (echo := self._options.echoes[choice.index // self._num_choices]):
-            chunks += self._chunk(choice, echo)
         return chunks
 
     def _text_ahead(self, choice: _Choice) -> EncodedAhead:

@@ -15,7 +15,7 @@ from router.http.headers import PROGRESS_HEADER
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.protocols.answers import sse_event
 from router.protocols.openai.encoding import CompletionStream
-from router.requests.generation import GenerationEvent, GenerationRequest, ProgressEvent
+from router.requests.generation import GenerationEvent, GenerationRequest, OutputEvent, ProgressEvent
 from router.requests.register import Reading
 from router.workers.supervisor import Supervisor
 
@@ -88,7 +88,7 @@ class PrefillWatch:
                 continue
             if isinstance(event, ProgressEvent):
                 self._progress[event.index] = event
-            else:
+            elif isinstance(event, OutputEvent):
                 self._begun.add(event.index)
         self.is_done = len(self._begun) == len(self._request.prompts)
         is_due = not self._is_shown or self.is_done or self._clock() >= self._due_at

@@ -81,26 +81,19 @@ def _encoder(
     *,
     has_events: bool,
 ) -> AnswerEncoder:
-    echoes = _echoes(body, generation.request)
     if not body.stream:
+        num_scores = body.prompt_logprobs
         return WholeAnswer(
             generation.request.num_sequences,
-            lambda outputs: completion_of(head, generation, outputs, echoes=echoes),
+            lambda outputs: completion_of(head, generation, outputs, num_prompt_logprobs=num_scores),
         )
     options = StreamOptions(
         includes_usage=body.stream_options is not None and body.stream_options.include_usage,
         has_progress=bool(body.return_progress),
         has_timings=bool(body.timings_per_token),
-        echoes=echoes,
     )
     encoder = CompletionStream(head, generation, options)
     return WatchedEncoder(encoder, PrefillWatch(serving.supervisor, generation.request)) if has_events else encoder
-
-
-def _echoes(body: ChatRequest | CompletionRequest, request: GenerationRequest) -> tuple[str, ...]:
-    if isinstance(body, ChatRequest) or not body.echo:
-        return ()
-    return tuple(prompt.text for prompt in request.prompts if isinstance(prompt, TextPrompt))
 
 
 def generation_for(
@@ -118,6 +111,8 @@ def generation_for(
     for name in _STREAM_ONLY:
         if getattr(request, name) not in (None, False) and not request.stream:
             raise InvalidRequestError(f"{name} is only allowed together with stream: true", name)
+    if request.prompt_logprobs is not None and request.stream:
+        raise InvalidRequestError("prompt_logprobs is not available with stream: true; send one", "prompt_logprobs")
     refuse_unsupported(request, model.engine)
     if isinstance(request, ChatRequest):
         prompt_param, (prompts, spec) = "messages", _chat(request, model, headers)
@@ -175,8 +170,6 @@ def _completion(
     request: CompletionRequest, model: ChosenModel, headers: RequestHeaders
 ) -> tuple[tuple[Prompt, ...], SequenceSpec]:
     prompts = _prompts(request.prompt)
-    if request.echo:
-        _check_echo(request, prompts)
     if request.suffix:
         prompts = (_infill_prompt(prompts, request.suffix),)
     return prompts, _spec(request, model, headers, max_tokens=request.max_tokens, num_logprobs=request.logprobs)
@@ -202,6 +195,7 @@ def _spec(
             repetition_penalty=_either(request, "repetition_penalty", "repeat_penalty"),
             logit_bias=_logit_bias(request.logit_bias),
             num_logprobs=num_logprobs,
+            num_prompt_logprobs=_num_scores(request),
         ),
         max_tokens=defaults.max_tokens if max_tokens is None else max_tokens,
         stop=stop_texts(request.stop, defaults),
@@ -210,7 +204,16 @@ def _spec(
         output=output,
         priority=headers.priority or by_body,
         session_id=headers.session_id or request.prompt_cache_key or None,
+        echoes=isinstance(request, CompletionRequest) and bool(request.echo),
     )
+
+
+def _num_scores(request: ChatRequest | CompletionRequest) -> int | None:
+    """Return how many of the likeliest tokens are wanted at each place of the prompt; None = no likelihoods there."""
+    wanted = [request.prompt_logprobs]
+    if isinstance(request, CompletionRequest) and request.echo:
+        wanted.append(request.logprobs)
+    return max((number for number in wanted if number is not None), default=None)
 
 
 # ---- prompts ---------------------------------------------------------------------------------------------------------
@@ -263,16 +266,6 @@ def texts_or_tokens(value: str | list[Any], param: str, most: int) -> list[str |
 def _prompts(prompt: str | list[Any]) -> tuple[Prompt, ...]:
     parts = texts_or_tokens(prompt, "prompt", MAX_PROMPTS)
     return tuple(TextPrompt(part) if isinstance(part, str) else TokenPrompt(part) for part in parts)
-
-
-def _check_echo(request: CompletionRequest, prompts: tuple[Prompt, ...]) -> None:
-    if request.logprobs is not None:
-        problem = "together with logprobs: the prompt's own are not computed; send one of them"
-    elif not all(isinstance(prompt, TextPrompt) for prompt in prompts):
-        problem = "for a prompt of token ids; send the prompt as text, or put its text before the answer yourself"
-    else:
-        return
-    raise UnsupportedFieldError(f"echo is not supported {problem}", "echo")
 
 
 def _infill_prompt(prompts: tuple[Prompt, ...], suffix: str) -> TextPrompt:

@@ -5,7 +5,8 @@ Fields that are not honoured are declared too, so that they can be refused by na
 say (tool_choice, logit_bias) is any JSON for the decoder, and checked by hand.
 
 Source: OpenAI API reference, "Create chat completion" and "Create completion"; llama.cpp's tools/server/README.md for
-`grammar`, `repeat_penalty`, `repeat_last_n`, `return_progress`, `timings_per_token`, `cache_prompt` and `id_slot`.
+`grammar`, `repeat_penalty`, `repeat_last_n`, `return_progress`, `timings_per_token`, `cache_prompt` and `id_slot`;
+vLLM's protocol.py for `prompt_logprobs`.
 """
 
 from typing import Annotated, Any, Literal
@@ -156,9 +157,12 @@ class _Completion(RequestFields, kw_only=True):
         LogitBias | None,
         honoured(f"up to {MAX_BIASES} token ids, or pairs of them, each with a number from -{MAX_BIAS} to {MAX_BIAS}"),
     ] = None
-    max_tokens: ranges.PositiveCount | None = None
+    max_tokens: ranges.MaxTokens | None = None
     stop: ranges.StopText | ranges.StopList | None = None
     ignore_eos: bool | None = None
+    prompt_logprobs: Annotated[
+        ranges.TopLogprobs | None, honoured("likeliest tokens at each place of the prompt; only without stream: true")
+    ] = None
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
     grammar: Annotated[GrammarText | None, honoured(f"in GBNF, of up to {MAX_CONSTRAINT_BYTES} bytes")] = None
@@ -173,7 +177,7 @@ class ChatRequest(_Completion, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/chat/completions."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
-    max_completion_tokens: ranges.PositiveCount | None = None
+    max_completion_tokens: ranges.MaxTokens | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[ranges.TopLogprobs | None, honoured("only with logprobs: true")] = None
     tools: Annotated[
@@ -211,7 +215,7 @@ class CompletionRequest(_Completion, kw_only=True, forbid_unknown_fields=True):
         str | Annotated[list[str | ranges.TokenId | list[ranges.TokenId]], Meta(min_length=1)],
         honoured(f"up to {MAX_PROMPTS} prompts, or one of token ids; no mixture"),
     ]
-    echo: Annotated[bool | None, honoured("for prompts that are texts, without logprobs")] = None
+    echo: Annotated[bool | None, honoured("also with logprobs, which are the prompt's then too")] = None
     logprobs: ranges.TopLogprobs | None = None
     suffix: Annotated[str | None, honoured("for models that can infill, with one prompt that is a text")] = None
     best_of: Annotated[int | None, neutral_only(1)] = None

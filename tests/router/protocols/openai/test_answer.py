@@ -4,13 +4,13 @@ from typing import Any
 import msgspec
 
 from backends.wire.messages import SequenceEnd, SequenceTimings, Usage
-from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
+from backends.wire.output import Output, PositionLogprobs, PromptToken, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import SamplingParams
 from router.protocols.fields.logprobs import FLOOR
 from router.protocols.openai.answer import CompletionHead, TextLogprobsWriter, completion_of, timings_of, usage_of
 from router.requests.collected import CollectedOutput
-from router.requests.generation import Generation, OutputEvent
+from router.requests.generation import Generation, OutputEvent, PromptEvent
 from tests.router.protocols.openai.test_encoding import CHAT, END, TEXT, TIMINGS, served
 
 
@@ -23,9 +23,13 @@ def collected(*outputs: Output) -> CollectedOutput:
 
 
 def full_answer(
-    head: CompletionHead, generation: Generation, outputs: list[CollectedOutput], echoes: tuple[str, ...] = ()
+    head: CompletionHead,
+    generation: Generation,
+    outputs: list[CollectedOutput],
+    *,
+    num_prompt_logprobs: int | None = None,
 ) -> bytes:
-    return msgspec.json.encode(completion_of(head, generation, outputs, echoes=echoes))
+    return msgspec.json.encode(completion_of(head, generation, outputs, num_prompt_logprobs=num_prompt_logprobs))
 
 
 def message(*outputs: Output) -> dict[str, Any]:
@@ -86,7 +90,9 @@ def test_log_probabilities_are_there_when_asked_for_even_if_there_are_none() -> 
 def test_an_echo_stands_before_each_answer_of_its_prompt() -> None:
     generation = served(num_choices=2, prompts=(TextPrompt("p"), TextPrompt("q")))
     texts = [collected(Output(letter)) for letter in "abcd"]
-    body = msgspec.json.decode(full_answer(TEXT, generation, texts, echoes=("p", "q")))
+    for index, output in enumerate(texts):
+        output.add_prompt(PromptEvent(index, 0, "ppqq"[index], ()))
+    body = msgspec.json.decode(full_answer(TEXT, generation, texts))
     assert [choice["text"] for choice in body["choices"]] == ["pa", "pb", "qc", "qd"]
 
 
@@ -137,3 +143,37 @@ def test_offsets_count_characters_even_where_tokens_cut_them() -> None:
     first = writer.write([position(b"a"), position(euro[:2])])
     second = writer.write([position(euro[2:]), position(b"b")])
     assert first.text_offset + second.text_offset == [0, 1, 1, 2]
+
+
+SCORED = (
+    PromptToken(7, b"a"),
+    PromptToken(8, b"b", -2.0, 3, (TokenLogprob(5, b"x", -0.5), TokenLogprob(8, b"b", -2.0))),
+)
+
+
+def test_an_echo_with_log_probabilities_has_those_of_the_prompt_first() -> None:
+    shown = TextLogprobsWriter(1).write([position(b"c")], SCORED)
+    assert msgspec.to_builtins(shown) == {
+        "tokens": ["a", "b", "c"],
+        "token_logprobs": [None, -2.0, -0.5],
+        "top_logprobs": [None, {"b": -2.0, "x": -0.5}, {"c": -0.5}],
+        "text_offset": [0, 1, 2],
+    }
+
+
+def test_log_probabilities_of_the_prompt_are_in_the_choice_of_a_text_and_at_the_top_of_a_chat() -> None:
+    output = collected(Output("c"))
+    output.add_prompt(PromptEvent(0, 0, "", SCORED[:1]))
+    output.add_prompt(PromptEvent(0, 1, "", SCORED[1:]))
+    expected = [
+        None,
+        {
+            "8": {"logprob": -2.0, "rank": 3, "decoded_token": "b"},
+            "5": {"logprob": -0.5, "rank": 1, "decoded_token": "x"},
+        },
+    ]
+    text = msgspec.json.decode(full_answer(TEXT, served(), [output], num_prompt_logprobs=1))
+    assert text["choices"][0]["prompt_logprobs"] == expected
+    assert text["choices"][0]["text"] == "c", "no echo was wanted"
+    chat = msgspec.json.decode(full_answer(CHAT, served(), [output], num_prompt_logprobs=2))
+    assert chat["prompt_logprobs"] == expected

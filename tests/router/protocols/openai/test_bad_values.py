@@ -10,7 +10,6 @@ from tests.support.fake_openai import FakeFront, with_front
 # Raw JSON, because some of it cannot be made from Python values. (field, value, param if it is not the field)
 BOTH: list[tuple[str, str] | tuple[str, str, str]] = [
     ("max_tokens", "-1"),
-    ("max_tokens", "0"),
     ("max_tokens", "1000000000000"),
     ("max_tokens", "1.5"),
     ("max_tokens", '"5"'),
@@ -93,7 +92,7 @@ CHAT_ONLY: list[tuple[str, str] | tuple[str, str, str]] = [
     ("messages", '[{"role": "user", "content": 5}]', "messages[0].content"),
     ("messages", '[{"content": "x"}]', "messages[0].role"),
     ("messages", "[5]", "messages[0]"),
-    ("max_completion_tokens", "0"),
+    ("max_completion_tokens", "-5"),
     ("logprobs", "5"),
     ("top_logprobs", "21"),
     ("top_logprobs", "-1"),
@@ -123,6 +122,7 @@ COMPLETIONS_ONLY: list[tuple[str, str] | tuple[str, str, str]] = [
     ("logprobs", "-1"),
     ("logprobs", "true"),
     ("echo", "1"),
+    ("prompt_logprobs", "21"),
     ("suffix", "5"),
     ("best_of", "2"),
     ("best_of", "1000000"),

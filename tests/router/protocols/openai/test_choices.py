@@ -58,6 +58,37 @@ async def test_an_echo_puts_the_prompt_before_each_answer(front: FakeFront) -> N
 
 
 @with_front()
+async def test_the_prompts_log_probabilities_are_those_with_which_it_would_have_been_drawn(front: FakeFront) -> None:
+    drawn = (await front.complete(prompt="ab", logprobs=2, temperature=0, max_tokens=8)).json()["choices"][0]
+    scored = await front.complete(
+        prompt="ab" + drawn["text"], echo=True, logprobs=2, prompt_logprobs=0, temperature=0, max_tokens=0
+    )
+    body = scored.json()
+    choice = body["choices"][0]
+    assert (choice["text"], choice["finish_reason"]) == ("ab" + drawn["text"], "length")
+    assert choice["logprobs"]["token_logprobs"][0] is None
+    for name in ("tokens", "token_logprobs", "top_logprobs"):
+        assert choice["logprobs"][name][2:] == drawn["logprobs"][name]
+    assert choice["logprobs"]["text_offset"] == list(range(10))
+    ranks = [next(iter(place.values()))["rank"] for place in choice["prompt_logprobs"][2:]]
+    assert ranks == [1] * 8
+    assert (body["usage"]["prompt_tokens"], body["usage"]["completion_tokens"]) == (10, 0)
+
+
+@with_front()
+async def test_a_streamed_echo_of_token_ids_adds_up_to_the_whole_one(front: FakeFront) -> None:
+    fields = {"prompt": [[*b"one"], [*b"two"]], "n": 2, "echo": True, "logprobs": 1, "temperature": 0, "max_tokens": 4}
+    whole = (await front.complete(**fields)).json()["choices"]
+    objects = sse_objects(await front.complete(**fields, stream=True))
+    assert streamed_texts(objects) == {index: choice["text"] for index, choice in enumerate(whole)}
+    logprobs: dict[int, list[Any]] = {}
+    for chunk in objects[:-1]:
+        for choice in chunk["choices"]:
+            logprobs.setdefault(choice["index"], []).extend((choice["logprobs"] or {}).get("token_logprobs", []))
+    assert logprobs == {index: choice["logprobs"]["token_logprobs"] for index, choice in enumerate(whole)}
+
+
+@with_front()
 async def test_a_regular_expression_is_obeyed_also_in_a_stream(front: FakeFront) -> None:
     response = await front.chat(regex="[0-9]{4}", temperature=1, seed=1, max_tokens=50, n=2)
     assert response.status_code == 200, response.text

@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 
 from backends.wire.messages import SequenceEnd, SequenceTimings, Usage
-from backends.wire.output import Output, PositionLogprobs, TokenLogprob, ToolCallDelta
+from backends.wire.output import Output, PositionLogprobs, PromptToken, TokenLogprob, ToolCallDelta
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import OutputSpec, SamplingParams, SequenceSpec, Tool, ToolUse
 from registry.engines import Engine, EngineKind
@@ -14,7 +14,7 @@ from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, LocalArtifact, Target
 from router.protocols.openai.answer import CompletionHead
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
-from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent
+from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent, PromptEvent
 
 CHAT = CompletionHead(answer_id="chatcmpl-1", created=7, model="m", is_chat=True)
 TEXT = CompletionHead(answer_id="cmpl-1", created=7, model="m", is_chat=False)
@@ -189,10 +189,24 @@ def test_offsets_run_through_the_chunks_of_a_text_completion() -> None:
 
 def test_an_echo_comes_first_in_every_choice_of_its_prompt() -> None:
     generation = served(num_choices=2, prompts=(TextPrompt("p"), TextPrompt("q")))
-    encoder = CompletionStream(TEXT, generation, StreamOptions(echoes=("p", "q")))
-    chunks = decoded(encoder.encode([text_event(3, "x"), text_event(0, "y"), text_event(3, "z")]))
+    encoder = CompletionStream(TEXT, generation, PLAIN)
+    events = [PromptEvent(3, 0, "q", ()), text_event(3, "x"), PromptEvent(0, 0, "p", ()), text_event(0, "y")]
+    chunks = decoded(encoder.encode([*events, text_event(3, "z")]))
     shown = [(chunk["choices"][0]["index"], chunk["choices"][0]["text"]) for chunk in chunks]
     assert shown == [(3, "q"), (3, "x"), (0, "p"), (0, "y"), (3, "z")]
+
+
+def test_log_probabilities_of_an_echo_come_as_they_are_computed() -> None:
+    encoder = CompletionStream(TEXT, served(sampling=SamplingParams(num_logprobs=0)), PLAIN)
+    pieces = [
+        PromptEvent(0, 0, "abc", (PromptToken(1, b"ab"),)),
+        PromptEvent(0, 1, "", (PromptToken(2, b"c", -1.0, 2),)),
+    ]
+    chunks = decoded(encoder.encode([*pieces, OutputEvent(0, Output("bc", logprobs=(TWO,)), 1)]))
+    choices = [chunk["choices"][0] for chunk in chunks]
+    assert [choice["text"] for choice in choices] == ["abc", "", "bc"]
+    assert [choice["logprobs"]["token_logprobs"] for choice in choices] == [[None], [-1.0], [-0.25]]
+    assert [choice["logprobs"]["text_offset"] for choice in choices] == [[0], [2], [3]]
 
 
 def test_prompt_progress_is_llama_servers_and_ends_at_the_total() -> None:

@@ -177,9 +177,27 @@ def test_a_suffix_goes_with_one_text() -> None:
         assert caught.value.param == "suffix"
 
 
-@pytest.mark.parametrize("body", [{"logprobs": 0}, {"prompt": [1, 2]}, {"prompt": [[1], [2]]}])
-def test_an_echo_goes_with_texts_and_without_log_probabilities(body: dict[str, Any]) -> None:
-    with pytest.raises(UnsupportedFieldError) as caught:
-        complete(echo=True, **body)
-    assert caught.value.param == "echo"
-    assert complete(echo=True, prompt=["a", "b"]).num_sequences == 2
+@pytest.mark.parametrize(
+    ("body", "num_scores"),
+    [
+        ({}, None),
+        ({"echo": True}, None),
+        ({"logprobs": 2}, None),
+        ({"echo": True, "logprobs": 2}, 2),
+        ({"echo": True, "logprobs": 0, "prompt": [1, 2]}, 0),
+        ({"prompt_logprobs": 3}, 3),
+        ({"prompt_logprobs": 0, "logprobs": 5}, 0),
+        ({"prompt_logprobs": 1, "echo": True, "logprobs": 5}, 5),
+    ],
+)
+def test_a_prompts_log_probabilities_are_computed_where_they_are_shown(
+    body: dict[str, Any], num_scores: int | None
+) -> None:
+    spec = complete(**body).spec
+    assert (spec.sampling.num_prompt_logprobs, spec.echoes) == (num_scores, body.get("echo", False))
+
+
+def test_a_stream_has_no_field_for_the_prompts_log_probabilities() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        complete(prompt_logprobs=1, stream=True)
+    assert caught.value.param == "prompt_logprobs"
