@@ -7,9 +7,9 @@ never leave the engine.
 import abc
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from collections.abc import Sequence as Tokens
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -134,6 +134,13 @@ class TokenCounts:
                 self._places[int(self._ids[place])] = place
 
 
+class HeldEnds(NamedTuple):
+    """Tokens that are not drawn before the answer has `num_tokens`, unless a constraint leaves nothing else."""
+
+    token_ids: Collection[int]
+    num_tokens: int
+
+
 class LogitsEditor:
     """One sequence's edits; `edit` before a draw, `accept` after it.
 
@@ -144,11 +151,20 @@ class LogitsEditor:
         sampling: Bias, penalties and the number of log-probabilities.
         matcher: The constraint, in its initial state; None = none.
         prompt_ids: Tokens of the prompt; the repetition penalty counts them.
+        held: Ends that come too early; None = none do.
     """
 
-    def __init__(self, sampling: SamplingParams, matcher: Matcher | None, prompt_ids: Tokens[int]) -> None:
+    def __init__(
+        self,
+        sampling: SamplingParams,
+        matcher: Matcher | None,
+        prompt_ids: Tokens[int],
+        held: HeldEnds | None = None,
+    ) -> None:
         self._sampling = sampling
         self._matcher = matcher
+        self._held_ids = np.array([] if held is None else sorted(held.token_ids), np.int64)
+        self._num_held = 0 if held is None else held.num_tokens
         biases: dict[int, float] = {}
         for token_id, bias in sampling.logit_bias:
             biases[token_id] = biases.get(token_id, 0.0) + bias
@@ -159,7 +175,8 @@ class LogitsEditor:
             self._repeated = TokenCounts(sampling.repetition_window, prompt_ids)
         if sampling.frequency_penalty or sampling.presence_penalty:
             self._answered = TokenCounts(sampling.penalty_window)
-        self._is_unedited = not biases and self._repeated is None and self._answered is None and matcher is None
+        counts = (self._repeated, self._answered)
+        self._is_unedited = not biases and counts == (None, None) and matcher is None and held is None
         self._raw: Logits | None = None
 
     @property
@@ -184,11 +201,14 @@ class LogitsEditor:
             ids, counts = self._answered.within(len(logits))
             penalties = counts * self._sampling.frequency_penalty + self._sampling.presence_penalty
             logits[ids] -= penalties.astype(np.float32)
-        if self._matcher is not None:
+        if self._num_held > 0:
+            self._hold_ends(logits)
+        elif self._matcher is not None:
             self._matcher.mask(logits)
 
     def accept(self, token_id: int) -> Likelihoods | None:
         """Take over the token that was drawn from the row last edited; return its log-probabilities when wanted."""
+        self._num_held -= 1
         for counts in (self._repeated, self._answered):
             if counts is not None:
                 counts.push(token_id)
@@ -205,6 +225,16 @@ class LogitsEditor:
         token_id = sample()
         return token_id, self.accept(token_id)
 
+    def _hold_ends(self, logits: Logits) -> None:
+        """Forbid end tokens, unless the constraint is complete and nothing else can follow."""
+        ids = self._held_ids[self._held_ids < len(logits)]
+        held = logits[ids]
+        logits[ids] = -np.inf
+        if self._matcher is not None:
+            self._matcher.mask(logits)
+            if not np.isfinite(logits).any():
+                logits[ids] = held
+
     def _penalize_repetition(self, logits: Logits, repeated: TokenCounts) -> None:
         """Divide positive logits, multiply negative ones; what the model forbids stays forbidden."""
         ids, _ = repeated.within(len(logits))
@@ -213,17 +243,20 @@ class LogitsEditor:
         logits[ids] = values * np.where(values > 0, np.float32(1 / penalty), np.float32(penalty))
 
 
-def create_editor(sampling: SamplingParams, matcher: Matcher | None, prompt_ids: Tokens[int]) -> LogitsEditor | None:
+def create_editor(
+    sampling: SamplingParams, matcher: Matcher | None, prompt_ids: Tokens[int], held: HeldEnds | None = None
+) -> LogitsEditor | None:
     """Return what edits a sequence's logits; None where they need not be seen on the host."""
     is_needed = (
         matcher is not None
+        or held is not None
         or bool(sampling.logit_bias)
         or sampling.num_logprobs is not None
         or sampling.repetition_penalty != 1
         or sampling.frequency_penalty != 0
         or sampling.presence_penalty != 0
     )
-    return LogitsEditor(sampling, matcher, prompt_ids) if is_needed else None
+    return LogitsEditor(sampling, matcher, prompt_ids, held) if is_needed else None
 
 
 def likelihoods(logits: Logits, token_id: int, num_top: int) -> Likelihoods:

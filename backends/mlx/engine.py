@@ -192,8 +192,10 @@ class LoadedMLX(LoadedEngine):
         if not plan.chunks:
             return StepResult(num_computed=held)
         result = StepResult(num_computed=held)
-        scored = [chunk for chunk in plan.chunks if self._is_to_be_scored(chunk)]
-        generated = [chunk for chunk in plan.chunks if chunk not in scored]
+        scored: list[Chunk] = []
+        generated: list[Chunk] = []
+        for chunk in plan.chunks:
+            (scored if self._is_to_be_scored(chunk) else generated).append(chunk)
         if generated:
             self._generate(generated, result)
         if scored:

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Collection
 
 from backends.base import PromptScores, Tokenizer
-from backends.logits import Candidate, Likelihoods, LogitsEditor
+from backends.logits import Candidate, HeldEnds, Likelihoods, LogitsEditor
 from backends.output.parser import OutputParser
 from backends.output.prompt_report import PromptReport
 from backends.sequence import Sequence
@@ -50,9 +50,17 @@ class Detokenizer:
         """Whether a stop string was found."""
         return self.stopped_by is not None
 
-    def push(self, piece: bytes) -> str:
-        """Add a token's bytes and return the text that is certain now; "" once a stop string was found."""
-        return self._emit(self._decoder.decode(piece))
+    def push(self, piece: bytes, *, can_stop: bool = True) -> str:
+        """Add a token's bytes and return the text that is certain now; "" once a stop string was found.
+
+        Args:
+            can_stop: Whether a stop string may be in it; otherwise none is looked for up to here.
+        """
+        text = self._decoder.decode(piece)
+        if can_stop:
+            return self._emit(text)
+        held, self._held = self._held, ""
+        return held + text
 
     def flush(self) -> str:
         """Return what was held back; the sequence is over."""
@@ -126,6 +134,8 @@ class RunningAnswer:
         self.is_paused = False
         self._wants_token_ids = message.spec.wants_token_ids
         self._ignore_eos = message.spec.ignore_eos
+        self._min_tokens = message.spec.min_tokens
+        self._stop_ids = frozenset(message.spec.stop_token_ids)
         self._tokenizer = tokenizer
         self._visible_ids = visible_ids
         self._parser = parser
@@ -135,6 +145,14 @@ class RunningAnswer:
         self._first_token_at: float | None = None
         self._num_reasoning_tokens = 0
         self._held = _Held()
+
+    @property
+    def held_ends(self) -> HeldEnds | None:
+        """The tokens that would end the answer too early, for its editor; None = none would."""
+        if not self._min_tokens:
+            return None
+        ends = frozenset() if self._ignore_eos else self._tokenizer.end_ids
+        return HeldEnds(ends | self._stop_ids, self._min_tokens)
 
     @property
     def usage(self) -> Usage:
@@ -172,13 +190,13 @@ class RunningAnswer:
                 events += self._report.finish()
         if self._is_prompt_only:  # an engine ends a prompt by a draw, which nobody wants here
             return [*events, self._finished("length", Output(), now)]
-        if not self._ignore_eos and self._tokenizer.is_end(token_id):
+        if token_id in self._stop_ids or (not self._ignore_eos and self._tokenizer.is_end(token_id)):
             return [*events, self._finished("stop", self._flushed(""), now)]
         if likelihoods is not None:
             self._held.logprobs += (self._logprobs(likelihoods),)
         is_visible = token_id in self._visible_ids
         piece = self._tokenizer.shown_bytes(token_id) if is_visible else self._tokenizer.token_bytes(token_id)
-        text = self._detokenizer.push(piece)
+        text = self._detokenizer.push(piece, can_stop=self.sequence.num_output_tokens > self._min_tokens)
         if self._detokenizer.is_stopped:
             return [*events, self._finished("stop", self._flushed(text), now)]
         output = self._parsed(text)

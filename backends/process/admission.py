@@ -53,7 +53,7 @@ class Admission:
             return Failed.of(message.sequence_id, exc)
         self._prompts[message.sequence_id] = prompt
         if grammar is None:
-            answer.editor = create_editor(sequence.sampling, None, sequence.token_ids)
+            answer.editor = create_editor(sequence.sampling, None, sequence.token_ids, answer.held_ends)
             return answer
         matcher = self._compiler.submit(grammar)
         self._pending[message.sequence_id] = answer, matcher
@@ -90,7 +90,8 @@ class Admission:
         if isinstance(result, PromptError):
             self.forget(answer.sequence.sequence_id)
             return Failed.of(answer.sequence.sequence_id, result)
-        answer.editor = create_editor(answer.sequence.sampling, result, answer.sequence.token_ids)
+        sequence = answer.sequence
+        answer.editor = create_editor(sequence.sampling, result, sequence.token_ids, answer.held_ends)
         return answer
 
     def _prompt(self, message: Generate) -> PreparedPrompt:

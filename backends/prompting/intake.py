@@ -79,6 +79,7 @@ class Intake:
         if room < 1:
             raise ContextLengthError(num_prompt_tokens=len(token_ids), context_length=self._context_length)
         self.check_ids([token_id for token_id, _ in spec.sampling.logit_bias], "logit_bias")
+        self.check_ids(list(spec.stop_token_ids), "stop_token_ids")
         return Sequence(
             sequence_id=message.sequence_id,
             token_ids=token_ids,

@@ -160,6 +160,8 @@ class SequenceSpec(msgspec.Struct, frozen=True, array_like=True):
         session_id: Conversation whose cache is kept for its next turn, or None.
         wants_token_ids: Whether the end is to tell the tokens of prompt and answer.
         echoes: Whether the prompt's text is wanted before the answer's.
+        min_tokens: Tokens before which no end token, no stop token and no stop string ends the answer.
+        stop_token_ids: Tokens that end the answer as end tokens do, with `ignore_eos` too.
     """
 
     sampling: SamplingParams
@@ -172,3 +174,5 @@ class SequenceSpec(msgspec.Struct, frozen=True, array_like=True):
     session_id: str | None = None
     wants_token_ids: bool = False
     echoes: bool = False
+    min_tokens: int = 0
+    stop_token_ids: tuple[int, ...] = ()

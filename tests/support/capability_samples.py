@@ -71,6 +71,17 @@ _SHARED: Final[dict[str, Body]] = {
     "ignore_eos": {"ignore_eos": True},
     "n": {"n": 3, "temperature": 1, "seed": 1},
     "prompt_logprobs": {"prompt_logprobs": 2},
+    "min_tokens": {"min_tokens": 4},
+    "stop_token_ids": {"stop_token_ids": [65, 66]},
+    "return_token_ids": {"return_token_ids": True},
+    "structured_outputs": {"structured_outputs": {"choice": ["yes", "no"]}},
+    "structured_outputs.json": {"structured_outputs": {"json": {"type": "boolean"}}},
+    "structured_outputs.grammar": {"structured_outputs": {"grammar": 'root ::= "yes" | "no"'}},
+    "structured_outputs.disable_fallback": {"structured_outputs": {"regex": "[0-9]{3}", "disable_fallback": True}},
+    "stream_options.continuous_usage_stats": {
+        "stream": True,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+    },
     "return_progress": {"stream": True, "return_progress": True},
     "timings_per_token": {"stream": True, "timings_per_token": True},
     "response_format": {"response_format": _CITY_FORMAT, "max_tokens": 60},
@@ -160,6 +171,19 @@ REFUSED: Final[dict[str, tuple[Body, str]]] = {
         "stream_options.include_obfuscation",
     ),
     "best_of": ({"best_of": 2}, "best_of"),
+    "use_beam_search": ({"use_beam_search": True}, "use_beam_search"),
+    **{
+        f"structured_outputs.{name}": (
+            {"structured_outputs": {"regex": "[0-9]", name: value}},
+            f"structured_outputs.{name}",
+        )
+        for name, value in (
+            ("structural_tag", "{}"),
+            ("disable_any_whitespace", True),
+            ("disable_additional_properties", True),
+            ("whitespace_pattern", " ?"),
+        )
+    },
     "cache_prompt": ({"cache_prompt": False}, "cache_prompt"),
     "id_slot": ({"id_slot": 0}, "id_slot"),
     "verbosity": ({"verbosity": "low"}, "verbosity"),

@@ -5,6 +5,7 @@ Only the socket is replaced; whoever needs a process takes `worker_process`.
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -204,17 +205,20 @@ class EngineDriver:
         *,
         max_tokens: int | None = 16,
         stop: tuple[str, ...] = (),
-        ignore_eos: bool = False,
-        echoes: bool = False,
         matcher: Matcher | None = None,
+        **wishes: Any,
     ) -> int:
-        """Hand a Generate to the worker; return its sequence id."""
+        """Hand a Generate to the worker; return its sequence id.
+
+        Args:
+            **wishes: Further fields of its `SequenceSpec`.
+        """
         sequence_id = len(self.answers) + 1
         self.answers[sequence_id] = Answer()
         message = Generate(
             sequence_id,
             _prompt(prompt),
-            SequenceSpec(sampling, max_tokens, stop, ignore_eos=ignore_eos, echoes=echoes),
+            SequenceSpec(sampling, max_tokens, stop, **wishes),
         )
         self.worker.matcher = matcher
         self.handle(message)
@@ -273,20 +277,11 @@ class EngineDriver:
         *,
         max_tokens: int | None = 16,
         stop: tuple[str, ...] = (),
-        ignore_eos: bool = False,
-        echoes: bool = False,
         matcher: Matcher | None = None,
+        **wishes: Any,
     ) -> Answer:
-        """Run one sequence alone."""
-        sequence_id = self.submit(
-            prompt,
-            sampling,
-            max_tokens=max_tokens,
-            stop=stop,
-            ignore_eos=ignore_eos,
-            echoes=echoes,
-            matcher=matcher,
-        )
+        """Run one sequence alone; arguments as in `submit`."""
+        sequence_id = self.submit(prompt, sampling, max_tokens=max_tokens, stop=stop, matcher=matcher, **wishes)
         self.run()
         return self.answers[sequence_id]
 

@@ -8,10 +8,10 @@ import codecs
 import secrets
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from backends.wire.messages import SequenceEnd
 from backends.wire.output import PositionLogprobs, PromptToken, TokenLogprob
@@ -124,19 +124,50 @@ def chat_logprobs(positions: Iterable[PositionLogprobs]) -> answers.ChatLogprobs
     return answers.ChatLogprobs(content=position_logprobs(positions), refusal=None)
 
 
+class PromptParts(msgspec.Struct, frozen=True):
+    """What an answer has of its prompt, and of its own tokens.
+
+    Attributes:
+        num_logprobs: How many of the likeliest tokens at each place of the prompt; None = none, nor the prompt's own.
+        has_token_ids: Whether the ids of prompt and answer are there.
+    """
+
+    num_logprobs: int | None = None
+    has_token_ids: bool = False
+
+    def of_answer(self, end: SequenceEnd) -> dict[str, Any]:
+        """Return the field of the answer's tokens."""
+        return {"token_ids": token_ids(end)[1]} if self.has_token_ids else {}
+
+    def of_prompt(self, output: CollectedOutput) -> dict[str, Any]:
+        """Return the fields of the prompt."""
+        fields: dict[str, Any] = {}
+        if self.num_logprobs is not None:
+            fields["prompt_logprobs"] = prompt_logprobs(output.prompt, self.num_logprobs)
+        if self.has_token_ids:
+            fields["prompt_token_ids"] = token_ids(output.end)[0]
+        return fields
+
+
+NOTHING_MORE: Final = PromptParts()
+
+
+def token_ids(end: SequenceEnd) -> tuple[list[int], list[int]]:
+    """Return the ids of the prompt and of the answer."""
+    ids, num_prompt = end.token_ids or [], end.usage.num_prompt_tokens
+    return ids[:num_prompt], ids[num_prompt:]
+
+
 def completion_of(
     head: CompletionHead,
     generation: Generation,
     outputs: Sequence[CollectedOutput],
-    *,
-    num_prompt_logprobs: int | None = None,
+    wanted: PromptParts = NOTHING_MORE,
 ) -> answers.ChatCompletion | answers.TextCompletion:
     """Return an answer that is not streamed.
 
     Args:
         outputs: Per sequence; all have ended.
-        num_prompt_logprobs: How many of the likeliest tokens are wanted at each place of the prompt; None = none, nor
-            the prompt's own.
 
     Raises:
         EngineCrashedError: One has not.
@@ -159,10 +190,11 @@ def completion_of(
                     message=_message(output),
                     logprobs=chat_logprobs(output.logprobs) if has_logprobs else None,
                     finish_reason=output.end.reason,
+                    **wanted.of_answer(output.end),
                 )
                 for index, output in enumerate(outputs)
             ],
-            prompt_logprobs=_scores(outputs[0], num_prompt_logprobs),
+            **wanted.of_prompt(outputs[0]),
             **shared,
         )
     return answers.TextCompletion(
@@ -173,7 +205,8 @@ def completion_of(
                 text=output.echo + output.text,
                 logprobs=None if num_logprobs is None else _text_logprobs(output, num_logprobs),
                 finish_reason=output.end.reason,
-                prompt_logprobs=_scores(output, num_prompt_logprobs),
+                **wanted.of_answer(output.end),
+                **wanted.of_prompt(output),
             )
             for index, output in enumerate(outputs)
         ],
@@ -183,10 +216,6 @@ def completion_of(
 
 def _text_logprobs(output: CollectedOutput, num_top: int) -> answers.TextLogprobs:
     return TextLogprobsWriter(num_top).write(output.logprobs, output.prompt if output.echo else ())
-
-
-def _scores(output: CollectedOutput, num_top: int | None) -> answers.PromptLogprobs | UnsetType:
-    return UNSET if num_top is None else prompt_logprobs(output.prompt, num_top)
 
 
 def _message(output: CollectedOutput) -> answers.AnswerMessage:

@@ -2,7 +2,7 @@
 
 Source: OpenAI API reference, "The chat completion object", "The chat completion chunk object", "The completion object",
 "The embedding object", "The model object"; llama.cpp, tools/server, for `timings` and `prompt_progress`; vLLM,
-protocol.py, for `prompt_logprobs`.
+protocol.py, for `prompt_logprobs`, `token_ids` and `prompt_token_ids`.
 """
 
 from typing import Generic, Literal, TypeVar
@@ -144,12 +144,14 @@ class ChatChoice(AnswerBody, frozen=True, kw_only=True):
     message: AnswerMessage
     logprobs: ChatLogprobs | None
     finish_reason: FinishReason
+    token_ids: list[int] | UnsetType = UNSET
 
 
 class ChatCompletion(_Completion[Literal["chat.completion"], ChatChoice], frozen=True, kw_only=True):
     """The answer of POST /v1/chat/completions."""
 
     prompt_logprobs: PromptLogprobs | UnsetType = UNSET
+    prompt_token_ids: list[int] | UnsetType = UNSET
 
 
 class FunctionFragment(AnswerBody, frozen=True, kw_only=True):
@@ -184,10 +186,13 @@ class ChatChunkChoice(AnswerBody, frozen=True, kw_only=True):
     delta: Delta
     logprobs: ChatLogprobs | None
     finish_reason: FinishReason | None
+    token_ids: list[int] | UnsetType = UNSET
 
 
 class ChatChunk(_Chunk[Literal["chat.completion.chunk"], ChatChunkChoice], frozen=True, kw_only=True):
     """One event of a streamed chat; the last one before `[DONE]` has the usage where it was asked for."""
+
+    prompt_token_ids: list[int] | UnsetType = UNSET
 
 
 # ---- texts -----------------------------------------------------------------------------------------------------------
@@ -201,6 +206,8 @@ class TextChoice(AnswerBody, frozen=True, kw_only=True):
     logprobs: TextLogprobs | None
     finish_reason: FinishReason
     prompt_logprobs: PromptLogprobs | UnsetType = UNSET
+    token_ids: list[int] | UnsetType = UNSET
+    prompt_token_ids: list[int] | UnsetType = UNSET
 
 
 class TextCompletion(_Completion[Literal["text_completion"], TextChoice], frozen=True, kw_only=True):
@@ -214,6 +221,8 @@ class TextChunkChoice(AnswerBody, frozen=True, kw_only=True):
     text: str
     logprobs: TextLogprobs | None
     finish_reason: FinishReason | None
+    token_ids: list[int] | UnsetType = UNSET
+    prompt_token_ids: list[int] | UnsetType = UNSET
 
 
 class TextChunk(_Chunk[Literal["text_completion"], TextChunkChoice], frozen=True, kw_only=True):

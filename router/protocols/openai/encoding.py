@@ -16,11 +16,19 @@ from backends.wire.output import FinishReason, Output, ToolCallDelta
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.protocols.answers import TEXT_PLACE, EncodedAhead, sse_event
 from router.protocols.openai import answer_schemas as answers
-from router.protocols.openai.answer import CompletionHead, TextLogprobsWriter, chat_logprobs, timings_of, usage_of
+from router.protocols.openai.answer import (
+    CompletionHead,
+    TextLogprobsWriter,
+    chat_logprobs,
+    timings_of,
+    token_ids,
+    usage_of,
+)
 from router.protocols.openai.answer_schemas import Delta
 from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent, PromptEvent
 
 DONE = b"data: [DONE]\n\n"
+_NO_TIMES = SequenceTimings(0.0, 0.0, 0.0)
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,11 +38,15 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
         includes_usage: Whether a chunk with usage is to come last.
         has_progress: Whether chunks with `prompt_progress` are to come while prompts are evaluated.
         has_timings: Whether every chunk is to have `timings`.
+        has_running_usage: Whether every chunk is to have the usage so far.
+        has_token_ids: Whether the last chunk of a choice is to have the ids of prompt and answer.
     """
 
     includes_usage: bool = False
     has_progress: bool = False
     has_timings: bool = False
+    has_running_usage: bool = False
+    has_token_ids: bool = False
 
 
 class _Choice:
@@ -58,6 +70,11 @@ class _Choice:
         self.thought: EncodedAhead | None = None
         self.logprobs = TextLogprobsWriter(num_top)
         self.end: SequenceEnd | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """Token counts so far."""
+        return Usage(self.progress.num_total, self.progress.num_cached, self.num_tokens)
 
 
 class CompletionStream:
@@ -89,7 +106,7 @@ class CompletionStream:
         self._num_choices = generation.request.num_choices
         self._num_top = spec.sampling.num_logprobs or 0
         self._has_logprobs = spec.sampling.num_logprobs is not None
-        self._is_plain = not self._has_logprobs and not options.has_timings
+        self._is_plain = not (self._has_logprobs or options.has_timings or options.has_running_usage)
         self._calls_tools = spec.output is not None and spec.output.tools is not None
         self._choices: dict[int, _Choice] = {}
         fields = head.fields | {"choices": [], "usage": None if options.includes_usage else UNSET}
@@ -160,13 +177,18 @@ class CompletionStream:
         contents = _deltas(output) if self._is_chat else [output.text] if output.text else []
         if not contents and output.logprobs:
             contents = [Delta(content="") if self._is_chat else ""]
-        timings = self._live_timings(choice, event) if self._options.has_timings else UNSET
+        choice.num_tokens += event.num_tokens
+        extras: dict[str, Any] = {}
+        if self._options.has_timings:
+            extras["timings"] = self._live_timings(choice)
+        if self._options.has_running_usage:
+            extras["usage"] = usage_of([SequenceEnd("stop", choice.usage, _NO_TIMES)])
         logprobs: answers.ChatLogprobs | answers.TextLogprobs | None = None
         if contents and self._has_logprobs and output.logprobs:
             logprobs = chat_logprobs(output.logprobs) if self._is_chat else choice.logprobs.write(output.logprobs)
         chunks = b""
         for content in contents:
-            chunks += self._chunk(choice, content, logprobs=logprobs, timings=timings)
+            chunks += self._chunk(choice, content, logprobs=logprobs, **extras)
             logprobs = None  # the tokens are told once
         return chunks
 
@@ -177,15 +199,17 @@ class CompletionStream:
         *,
         logprobs: answers.ChatLogprobs | answers.TextLogprobs | None = None,
         reason: FinishReason | None = None,
+        own: dict[str, Any] | None = None,
         **extras: Any,
     ) -> bytes:
         """Return a chunk of one choice.
 
         Args:
             content: A chat's delta, or a text.
+            own: Further fields of the choice.
             **extras: Fields of the chunk beside its choice.
         """
-        fields: dict[str, Any] = {"index": choice.index, "logprobs": logprobs, "finish_reason": reason}
+        fields: dict[str, Any] = {"index": choice.index, "logprobs": logprobs, "finish_reason": reason} | (own or {})
         shown: answers.ChatChunkChoice | answers.TextChunkChoice
         if isinstance(content, Delta):
             shown = answers.ChatChunkChoice(delta=content, **fields)
@@ -196,7 +220,14 @@ class CompletionStream:
     def _end(self, choice: _Choice, end: SequenceEnd) -> bytes:
         choice.end = end
         content = Delta() if self._is_chat else ""
-        return self._chunk(choice, content, reason=end.reason, timings=timings_of([end], self._generation))
+        extras: dict[str, Any] = {"timings": timings_of([end], self._generation)}
+        own: dict[str, Any] = {}
+        if self._options.has_running_usage:
+            extras["usage"] = usage_of([end])
+        if self._options.has_token_ids:
+            prompt_ids, own["token_ids"] = token_ids(end)
+            (extras if self._is_chat else own)["prompt_token_ids"] = prompt_ids
+        return self._chunk(choice, content, reason=end.reason, own=own, **extras)
 
     def _on_progress(self, choice: _Choice, event: ProgressEvent) -> bytes:
         """Remember how far a prompt is; return llama-server's chunk where it is wanted."""
@@ -213,14 +244,12 @@ class CompletionStream:
         content = Delta(role="assistant", content=None) if self._is_chat else ""
         return self._chunk(choice, content, prompt_progress=progress)
 
-    def _live_timings(self, choice: _Choice, event: OutputEvent) -> answers.Timings:
+    def _live_timings(self, choice: _Choice) -> answers.Timings:
         """Return the timings so far, by the gateway's own clock; the last chunk has the worker's."""
         now = self._clock()
         first_at = now if choice.first_at is None else choice.first_at
-        choice.num_tokens += event.num_tokens
-        usage = Usage(choice.progress.num_total, choice.progress.num_cached, choice.num_tokens)
         times = SequenceTimings(0.0, (first_at - choice.accepted_at) * 1000, (now - first_at) * 1000)
-        return timings_of([SequenceEnd("stop", usage, times)], self._generation)
+        return timings_of([SequenceEnd("stop", choice.usage, times)], self._generation)
 
 
 def _deltas(output: Output) -> list[Delta | str]:

@@ -22,7 +22,7 @@ from router.protocols.fields.ranges import ServiceTier
 from router.protocols.fields.sampling import sampling_params
 from router.protocols.fields.support import refuse_unsupported
 from router.protocols.fields.tools import read_choice, tools_for
-from router.protocols.openai.answer import CompletionHead, completion_of
+from router.protocols.openai.answer import CompletionHead, PromptParts, completion_of
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
 from router.protocols.openai.messages import template_messages
 from router.protocols.openai.progress import PrefillWatch, WatchedEncoder
@@ -35,6 +35,8 @@ from router.protocols.openai.schemas import (
     CompletionRequest,
     JsonObjectFormat,
     JsonSchemaFormat,
+    StructuredOutputs,
+    TextFormat,
 )
 from router.protocols.serving import Answering, RequestService
 from router.requests.collected import WholeAnswer
@@ -82,18 +84,24 @@ def _encoder(
     has_events: bool,
 ) -> AnswerEncoder:
     if not body.stream:
-        num_scores = body.prompt_logprobs
+        wanted = PromptParts(body.prompt_logprobs, has_token_ids=bool(body.return_token_ids))
         return WholeAnswer(
-            generation.request.num_sequences,
-            lambda outputs: completion_of(head, generation, outputs, num_prompt_logprobs=num_scores),
+            generation.request.num_sequences, lambda outputs: completion_of(head, generation, outputs, wanted)
         )
     options = StreamOptions(
         includes_usage=body.stream_options is not None and body.stream_options.include_usage,
+        has_running_usage=_has_running_usage(body),
+        has_token_ids=bool(body.return_token_ids),
         has_progress=bool(body.return_progress),
         has_timings=bool(body.timings_per_token),
     )
     encoder = CompletionStream(head, generation, options)
     return WatchedEncoder(encoder, PrefillWatch(serving.supervisor, generation.request)) if has_events else encoder
+
+
+def _has_running_usage(body: ChatRequest | CompletionRequest) -> bool:
+    options = body.stream_options
+    return options is not None and options.include_usage and options.continuous_usage_stats
 
 
 def generation_for(
@@ -118,14 +126,14 @@ def generation_for(
         prompt_param, (prompts, spec) = "messages", _chat(request, model, headers)
     else:
         prompt_param, (prompts, spec) = "prompt", _completion(request, model, headers)
-    shows_progress = bool(request.return_progress or request.timings_per_token or has_events)
+    shows_progress = request.return_progress or request.timings_per_token or has_events or _has_running_usage(request)
     return GenerationRequest(
         model_request=model.model_request,
         prompts=prompts,
         spec=spec,
         prompt_param=prompt_param,
         num_choices=request.n or 1,
-        wants_progress=bool(request.stream) and shows_progress,
+        wants_progress=bool(request.stream and shows_progress),
     )
 
 
@@ -204,7 +212,10 @@ def _spec(
         output=output,
         priority=headers.priority or by_body,
         session_id=headers.session_id or request.prompt_cache_key or None,
+        wants_token_ids=bool(request.return_token_ids),
         echoes=isinstance(request, CompletionRequest) and bool(request.echo),
+        min_tokens=request.min_tokens or 0,
+        stop_token_ids=tuple(request.stop_token_ids or ()),
     )
 
 
@@ -281,23 +292,74 @@ def _infill_prompt(prompts: tuple[Prompt, ...], suffix: str) -> TextPrompt:
 
 
 def _constraint(request: ChatRequest | CompletionRequest) -> Constraint | None:
-    """Return what the answer must match: at most one of response_format, grammar and regex."""
-    wanted = request.response_format
+    """Return what the answer must match: at most one of response_format, grammar, regex and structured_outputs."""
     found = {
-        "response_format": wanted if isinstance(wanted, JsonObjectFormat | JsonSchemaFormat) else None,
-        "grammar": request.grammar,
-        "regex": request.regex,
+        name: constraint
+        for name, constraint in (
+            ("response_format", _format_constraint(request.response_format)),
+            ("grammar", _text_constraint(ConstraintKind.GBNF, request.grammar, "grammar")),
+            ("regex", _text_constraint(ConstraintKind.REGEX, request.regex, "regex")),
+            ("structured_outputs", _structured(request.structured_outputs)),
+        )
+        if constraint is not None
     }
-    names = [name for name, value in found.items() if value is not None]
-    if len(names) > 1:
+    if len(found) > 1:
+        names = list(found)
         raise InvalidRequestError(f"{' and '.join(names)} constrain the same answer; send one of them", names[1])
-    if request.grammar is not None:
-        return checked_constraint(ConstraintKind.GBNF, request.grammar, "grammar")
-    if request.regex is not None:
-        return checked_constraint(ConstraintKind.REGEX, request.regex, "regex")
+    return next(iter(found.values()), None)
+
+
+def _format_constraint(wanted: TextFormat | JsonObjectFormat | JsonSchemaFormat | None) -> Constraint | None:
     if isinstance(wanted, JsonSchemaFormat):
         return schema_constraint(wanted.json_schema.schema, "response_format")
     return object_constraint("response_format") if isinstance(wanted, JsonObjectFormat) else None
+
+
+def _text_constraint(kind: ConstraintKind, text: str | None, param: str) -> Constraint | None:
+    return None if text is None else checked_constraint(kind, text, param)
+
+
+def _structured(wanted: StructuredOutputs | None) -> Constraint | None:
+    """Return what vLLM's object asks for."""
+    param = "structured_outputs"
+    if wanted is None:
+        return None
+    found = {
+        "json": wanted.json,
+        "regex": wanted.regex,
+        "choice": wanted.choice,
+        "grammar": wanted.grammar,
+        "json_object": wanted.json_object or None,
+    }
+    names = [name for name, value in found.items() if value is not None]
+    if len(names) != 1:
+        problem = f"{param}: send just one of {', '.join(found)}" + (f", got {' and '.join(names)}" if names else "")
+        raise InvalidRequestError(problem, param)
+    (name,) = names
+    match name:
+        case "json":
+            return schema_constraint(_schema(wanted.json, f"{param}.json"), f"{param}.json")
+        case "choice":
+            return checked_constraint(ConstraintKind.GBNF, _any_of(wanted.choice or []), f"{param}.choice")
+        case "json_object":
+            return object_constraint(f"{param}.json_object")
+    kind = ConstraintKind.GBNF if name == "grammar" else ConstraintKind.REGEX
+    return _text_constraint(kind, wanted.grammar or wanted.regex, f"{param}.{name}")
+
+
+def _schema(schema: dict[str, Any] | str | None, param: str) -> dict[str, Any]:
+    if isinstance(schema, dict):
+        return schema
+    try:
+        return msgspec.json.decode(schema or "", type=dict[str, Any])
+    except msgspec.MsgspecError as exc:
+        raise InvalidRequestError(f"{param}: no JSON schema: {exc}", param) from exc
+
+
+def _any_of(texts: list[str]) -> str:
+    """Return the grammar of one text of several."""
+    literals = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return "root ::= " + " | ".join(f'"{literal}"' for literal in literals)
 
 
 # ---- how tokens are drawn --------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ say (tool_choice, logit_bias) is any JSON for the decoder, and checked by hand.
 
 Source: OpenAI API reference, "Create chat completion" and "Create completion"; llama.cpp's tools/server/README.md for
 `grammar`, `repeat_penalty`, `repeat_last_n`, `return_progress`, `timings_per_token`, `cache_prompt` and `id_slot`;
-vLLM's protocol.py for `prompt_logprobs`.
+vLLM's protocol.py for `prompt_logprobs`, `min_tokens`, `stop_token_ids`, `return_token_ids`, `structured_outputs` and
+`continuous_usage_stats`.
 """
 
 from typing import Annotated, Any, Literal
@@ -26,6 +27,8 @@ MAX_BIASES = 1024
 MAX_BIAS = 100
 MAX_TEMPLATE_KWARGS_BYTES = 16_384
 MAX_CHOICES = 8
+MAX_ANSWER_TEXTS = 1024
+MAX_STOP_TOKENS = 128
 
 GrammarText = Annotated[str, Meta(min_length=1, max_length=MAX_CONSTRAINT_BYTES)]
 Bias = Annotated[
@@ -117,10 +120,26 @@ class JsonSchemaFormat(msgspec.Struct, forbid_unknown_fields=True, tag_field="ty
     json_schema: JsonSchema
 
 
+class StructuredOutputs(msgspec.Struct, forbid_unknown_fields=True):
+    """vLLM's way to say what an answer must match: one of these."""
+
+    json: Annotated[JSONSchema | str | None, honoured("a JSON schema, or the text of one")] = None
+    regex: GrammarText | None = None
+    choice: Annotated[list[str], Meta(min_length=1, max_length=MAX_ANSWER_TEXTS)] | None = None
+    grammar: Annotated[GrammarText | None, honoured("in GBNF")] = None
+    json_object: bool | None = None
+    structural_tag: Annotated[Refused, refused("send json, regex, choice or grammar, or tools")] = None
+    disable_fallback: Annotated[bool | None, LABEL] = None
+    disable_any_whitespace: Annotated[bool | None, neutral_only(False)] = None
+    disable_additional_properties: Annotated[bool | None, neutral_only(False)] = None
+    whitespace_pattern: Annotated[str | None, neutral_only()] = None
+
+
 class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     """What a stream carries beside the text."""
 
     include_usage: Annotated[bool, _ONLY_STREAMED] = False
+    continuous_usage_stats: Annotated[bool, honoured("in every chunk, with include_usage: true")] = False
     include_obfuscation: Annotated[bool, neutral_only(False)] = False
 
 
@@ -160,6 +179,12 @@ class _Completion(RequestFields, kw_only=True):
     max_tokens: ranges.MaxTokens | None = None
     stop: ranges.StopText | ranges.StopList | None = None
     ignore_eos: bool | None = None
+    min_tokens: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
+        honoured("tokens before which nothing but a constraint that is met ends the answer"),
+    ] = None
+    stop_token_ids: Annotated[list[ranges.TokenId], Meta(max_length=MAX_STOP_TOKENS)] | None = None
+    return_token_ids: Annotated[bool | None, honoured("of prompt and answer; in a stream with the end")] = None
     prompt_logprobs: Annotated[
         ranges.TopLogprobs | None, honoured("likeliest tokens at each place of the prompt; only without stream: true")
     ] = None
@@ -167,10 +192,12 @@ class _Completion(RequestFields, kw_only=True):
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
     grammar: Annotated[GrammarText | None, honoured(f"in GBNF, of up to {MAX_CONSTRAINT_BYTES} bytes")] = None
     regex: Annotated[GrammarText | None, honoured(f"of up to {MAX_CONSTRAINT_BYTES} bytes")] = None
+    structured_outputs: StructuredOutputs | None = None
     return_progress: Annotated[bool | None, _ONLY_STREAMED] = None
     timings_per_token: Annotated[bool | None, _ONLY_STREAMED] = None
     cache_prompt: Annotated[bool | None, neutral_only(True)] = None
     id_slot: Annotated[int | None, neutral_only(-1)] = None
+    use_beam_search: Annotated[bool | None, neutral_only(False)] = None
 
 
 class ChatRequest(_Completion, kw_only=True, forbid_unknown_fields=True):

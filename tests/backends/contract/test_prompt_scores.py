@@ -3,15 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import mlx.core as mx
-import mlx_lm
-import numpy as np
 import pytest
 
 from backends.wire.output import PromptToken
 from backends.wire.request import SamplingParams
 from tests.backends.conftest import EngineUnderTest
 from tests.support.bare_engine import text_ids
+from tests.support.direct_scores import direct_logprobs
 from tests.support.engine_driver import GREEDY, EngineDriver
 
 SCORED = SamplingParams(temperature=0, num_prompt_logprobs=3)
@@ -26,16 +24,6 @@ def logprobs(tokens: list[PromptToken]) -> list[float]:
     return [token.logprob for token in tokens[1:] if token.logprob is not None]
 
 
-def directly(path: Path, token_ids: list[int]) -> list[float]:
-    """Return the likelihoods by one call of the model that mlx-lm loads."""
-    model, _ = mlx_lm.load(str(path))[:2]
-    model.set_dtype(mx.float32)
-    logits = np.array(model(mx.array([token_ids]))[0], np.float64)
-    highest = logits.max(axis=1, keepdims=True)
-    logits -= highest + np.log(np.exp(logits - highest).sum(axis=1, keepdims=True))
-    return [float(logits[place - 1, token_ids[place]]) for place in range(1, len(token_ids))]
-
-
 class TestScores:
     @pytest.mark.parametrize("num_tokens", [1, 2, 63, 64, 65, 66, 128, 200])
     def test_each_token_of_the_prompt_is_told_once(self, driver: EngineDriver, num_tokens: int) -> None:
@@ -48,8 +36,8 @@ class TestScores:
 
     def test_they_are_those_of_a_direct_computation(self, real_driver: EngineDriver, tiny_mlx: Path) -> None:
         scores = logprobs(real_driver.answer(LONG, SCORED, max_tokens=1).prompt)
-        expected = directly(tiny_mlx, LONG)
-        assert sum(scores) == pytest.approx(sum(expected), abs=CLOSE * len(LONG))
+        expected = direct_logprobs(tiny_mlx, LONG)
+        assert sum(scores) == pytest.approx(sum(expected), abs=CLOSE)
         assert scores == pytest.approx(expected, abs=CLOSE)
 
     def test_they_are_those_that_a_drawn_token_is_told_with(self, driver: EngineDriver) -> None:

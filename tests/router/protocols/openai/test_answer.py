@@ -8,7 +8,15 @@ from backends.wire.output import Output, PositionLogprobs, PromptToken, TokenLog
 from backends.wire.prompts import TextPrompt
 from backends.wire.request import SamplingParams
 from router.protocols.fields.logprobs import FLOOR
-from router.protocols.openai.answer import CompletionHead, TextLogprobsWriter, completion_of, timings_of, usage_of
+from router.protocols.openai.answer import (
+    NOTHING_MORE,
+    CompletionHead,
+    PromptParts,
+    TextLogprobsWriter,
+    completion_of,
+    timings_of,
+    usage_of,
+)
 from router.requests.collected import CollectedOutput
 from router.requests.generation import Generation, OutputEvent, PromptEvent
 from tests.router.protocols.openai.test_encoding import CHAT, END, TEXT, TIMINGS, served
@@ -26,10 +34,9 @@ def full_answer(
     head: CompletionHead,
     generation: Generation,
     outputs: list[CollectedOutput],
-    *,
-    num_prompt_logprobs: int | None = None,
+    wanted: PromptParts = NOTHING_MORE,
 ) -> bytes:
-    return msgspec.json.encode(completion_of(head, generation, outputs, num_prompt_logprobs=num_prompt_logprobs))
+    return msgspec.json.encode(completion_of(head, generation, outputs, wanted))
 
 
 def message(*outputs: Output) -> dict[str, Any]:
@@ -172,8 +179,8 @@ def test_log_probabilities_of_the_prompt_are_in_the_choice_of_a_text_and_at_the_
             "5": {"logprob": -0.5, "rank": 1, "decoded_token": "x"},
         },
     ]
-    text = msgspec.json.decode(full_answer(TEXT, served(), [output], num_prompt_logprobs=1))
+    text = msgspec.json.decode(full_answer(TEXT, served(), [output], PromptParts(1)))
     assert text["choices"][0]["prompt_logprobs"] == expected
     assert text["choices"][0]["text"] == "c", "no echo was wanted"
-    chat = msgspec.json.decode(full_answer(CHAT, served(), [output], num_prompt_logprobs=2))
+    chat = msgspec.json.decode(full_answer(CHAT, served(), [output], PromptParts(2)))
     assert chat["prompt_logprobs"] == expected

@@ -89,6 +89,24 @@ async def test_a_streamed_echo_of_token_ids_adds_up_to_the_whole_one(front: Fake
 
 
 @with_front()
+async def test_token_ids_of_prompt_and_answer_are_told_where_they_are_wanted(front: FakeFront) -> None:
+    (choice,) = (await front.complete(prompt="ab", return_token_ids=True, max_tokens=3)).json()["choices"]
+    assert (choice["prompt_token_ids"], bytes(choice["token_ids"]).decode()) == ([*b"ab"], choice["text"])
+    chat = (await front.chat(return_token_ids=True, max_tokens=3, n=2)).json()
+    assert len(chat["prompt_token_ids"]) == chat["usage"]["prompt_tokens"]
+    for one in chat["choices"]:
+        assert bytes(one["token_ids"]).decode() == one["message"]["content"]
+
+
+@with_front()
+async def test_one_text_of_several_is_the_answer(front: FakeFront) -> None:
+    options = ['say "no"', "back\\slash", "two\nlines", "é"]
+    for seed in range(4):
+        answer = await front.chat(structured_outputs={"choice": options}, temperature=1, seed=seed, max_tokens=50)
+        assert texts(answer.json())[0] in options
+
+
+@with_front()
 async def test_a_regular_expression_is_obeyed_also_in_a_stream(front: FakeFront) -> None:
     response = await front.chat(regex="[0-9]{4}", temperature=1, seed=1, max_tokens=50, n=2)
     assert response.status_code == 200, response.text

@@ -209,6 +209,27 @@ def test_log_probabilities_of_an_echo_come_as_they_are_computed() -> None:
     assert [choice["logprobs"]["text_offset"] for choice in choices] == [[0], [2], [3]]
 
 
+def test_usage_grows_with_every_chunk_where_it_is_wanted() -> None:
+    options = StreamOptions(includes_usage=True, has_running_usage=True)
+    encoder = CompletionStream(CHAT, served(), options)
+    events = [ProgressEvent(0, 10, 10, 4), OutputEvent(0, Output("a"), 1), OutputEvent(0, Output("bc"), 2)]
+    chunks = decoded(encoder.encode([*events, OutputEvent(0, Output(), 0, END)]))
+    told = [
+        chunk["usage"] and (chunk["usage"]["prompt_tokens"], chunk["usage"]["completion_tokens"]) for chunk in chunks
+    ]
+    assert told == [None, (10, 1), (10, 3), (10, 3)]
+
+
+def test_token_ids_come_with_the_end() -> None:
+    end = msgspec.structs.replace(END, token_ids=[*range(13)])
+    for head in (CHAT, TEXT):
+        encoder = CompletionStream(head, served(), StreamOptions(has_token_ids=True))
+        *others, last = decoded(encoder.encode([OutputEvent(0, Output("a"), 1), OutputEvent(0, Output(), 0, end)]))
+        assert all("token_ids" not in chunk["choices"][0] for chunk in others)
+        assert last["choices"][0]["token_ids"] == [10, 11, 12]
+        assert (last if head is CHAT else last["choices"][0])["prompt_token_ids"] == [*range(10)]
+
+
 def test_prompt_progress_is_llama_servers_and_ends_at_the_total() -> None:
     clock = itertools.count(100.0, 0.5)
     encoder = CompletionStream(CHAT, served(), StreamOptions(has_progress=True), clock=lambda: next(clock))

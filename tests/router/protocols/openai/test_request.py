@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from backends.wire.prompts import ChatPrompt, TextPrompt, TokenPrompt
-from backends.wire.request import OutputSpec
+from backends.wire.request import Constraint, ConstraintKind, OutputSpec
 from registry.engines import EngineKind
 from router.errors import InvalidRequestError, UnknownFieldError, UnsupportedFieldError
 from router.http.body import decode_json
@@ -201,3 +201,47 @@ def test_a_stream_has_no_field_for_the_prompts_log_probabilities() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         complete(prompt_logprobs=1, stream=True)
     assert caught.value.param == "prompt_logprobs"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind", "text", "param"),
+    [
+        ({"json": {"type": "null"}}, "json_schema", '{"type":"null"}', "json"),
+        ({"json": '{"type": "null"}'}, "json_schema", '{"type":"null"}', "json"),
+        ({"json_object": True}, "json_object", "", "json_object"),
+        ({"regex": "a+", "json_object": False}, "regex", "a+", "regex"),
+        ({"grammar": 'root ::= "a"', "choice": None}, "gbnf", 'root ::= "a"', "grammar"),
+        ({"choice": ["a", 'b"\\\n']}, "gbnf", 'root ::= "a" | "b\\"\\\\\n"', "choice"),
+    ],
+)
+def test_structured_outputs_are_constraints(wanted: dict[str, Any], kind: str, text: str, param: str) -> None:
+    constraint = complete(structured_outputs=wanted).spec.constraint
+    assert constraint == Constraint(ConstraintKind(kind), text, f"structured_outputs.{param}")
+    assert chat(structured_outputs=wanted).spec.constraint == constraint
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"structured_outputs": {}}, "structured_outputs"),
+        ({"structured_outputs": {"json_object": False}}, "structured_outputs"),
+        ({"structured_outputs": {"regex": "a", "choice": ["a"]}}, "structured_outputs"),
+        ({"structured_outputs": {"json": "{"}}, "structured_outputs.json"),
+        ({"structured_outputs": {"json": "[]"}}, "structured_outputs.json"),
+        ({"structured_outputs": {"regex": "a"}, "regex": "a"}, "structured_outputs"),
+        ({"structured_outputs": {"structural_tag": "{}", "regex": "a"}}, "structured_outputs.structural_tag"),
+        ({"stream_options": {"continuous_usage_stats": True}}, "stream_options"),
+        ({"use_beam_search": True}, "use_beam_search"),
+        ({"best_of": 2}, "best_of"),
+    ],
+)
+def test_what_cannot_be_meant_or_done_is_refused_by_name(body: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        complete(**body)
+    assert caught.value.param == param
+
+
+def test_what_ends_an_answer_reaches_the_worker() -> None:
+    spec = chat(min_tokens=3, stop_token_ids=[5, 6], return_token_ids=True, max_tokens=0).spec
+    assert (spec.min_tokens, spec.stop_token_ids, spec.wants_token_ids, spec.max_tokens) == (3, (5, 6), True, 0)
+    assert (chat().spec.min_tokens, chat().spec.stop_token_ids, chat().spec.wants_token_ids) == (0, (), False)
