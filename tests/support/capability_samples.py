@@ -49,6 +49,12 @@ _CITY_FORMAT: Final[Body] = {
     },
 }
 
+_CONTINUED: Final[Body] = {
+    "messages": [{"role": "user", "content": "Say hello."}, {"role": "assistant", "content": "Hel"}],
+    "continue_final_message": True,
+    "add_generation_prompt": False,
+}
+
 _SHARED: Final[dict[str, Body]] = {
     "model": {},
     "stream": {"stream": True},
@@ -132,6 +138,8 @@ HONOURED: Final[dict[str, dict[str, Body]]] = {
         "enable_thinking": {"enable_thinking": False},
         "chat_template_kwargs": {"chat_template_kwargs": {"enable_thinking": False}},
         "reasoning_format": {"reasoning_format": "none"},
+        "continue_final_message": _CONTINUED,
+        "add_generation_prompt": _CONTINUED,
         "tools": {"tools": [WEATHER_TOOL]},
         "tool_choice": {"tools": [WEATHER_TOOL], "tool_choice": "required", "max_tokens": 60},
         "parallel_tool_calls": {"tools": [WEATHER_TOOL], "parallel_tool_calls": False},

@@ -6,7 +6,7 @@ its path.
 
 from typing import Any, Final
 
-from backends.wire.prompts import ContentPart, PromptMessage, TextPart
+from backends.wire.prompts import ContentPart, PromptMessage, TextPart, shown_content
 from registry.engines import EngineKind
 from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.body import decode_object
@@ -20,6 +20,18 @@ _ROLES: Final = {"developer": "system"}
 def template_messages(messages: list[ChatMessage], engine: EngineKind) -> list[PromptMessage]:
     """Return what the template is given."""
     return [_read(message, f"messages[{index}]", engine) for index, message in enumerate(messages)]
+
+
+def taken_continuation(messages: list[PromptMessage]) -> str:
+    """Take the last message away, with which an answer of the assistant's is to go on; return its text."""
+    last, where = messages[-1], f"messages[{len(messages) - 1}]"
+    if last["role"] != "assistant" or last.get("tool_calls") or len(messages) == 1:
+        raise InvalidRequestError(
+            f"continue_final_message: {where} must be a text of the assistant's behind other messages",
+            "continue_final_message",
+        )
+    messages.pop()
+    return shown_content(last) or ""
 
 
 def _read(message: ChatMessage, where: str, engine: EngineKind) -> PromptMessage:

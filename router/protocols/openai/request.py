@@ -24,7 +24,7 @@ from router.protocols.fields.support import refuse_unsupported
 from router.protocols.fields.tools import read_choice, tools_for
 from router.protocols.openai.answer import CompletionHead, PromptParts, completion_of
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
-from router.protocols.openai.messages import template_messages
+from router.protocols.openai.messages import taken_continuation, template_messages
 from router.protocols.openai.progress import PrefillWatch, WatchedEncoder
 from router.protocols.openai.schemas import (
     MAX_BIAS,
@@ -161,13 +161,19 @@ def _chat(request: ChatRequest, model: ChosenModel, headers: RequestHeaders) -> 
         effort=request.reasoning_effort,
     )
     defaults = model.defaults
+    messages = template_messages(request.messages, model.engine)
+    continuation = taken_continuation(messages) if request.continue_final_message else None
+    if request.add_generation_prompt is False and continuation is None:
+        problem = "add_generation_prompt: false is only allowed together with continue_final_message: true"
+        raise InvalidRequestError(problem, "add_generation_prompt")
     prompt = ChatPrompt(
-        with_system(template_messages(request.messages, model.engine), defaults.system, defaults.messages),
+        with_system(messages, defaults.system, defaults.messages),
         tools=tools.shown,
         template_kwargs=kwargs,
         enable_thinking=enable_thinking,
         reasoning_effort=request.reasoning_effort,
         allows_control_tokens=defaults.allow_special_in_content,
+        continuation=continuation,
     )
     num_logprobs = (request.top_logprobs or 0) if request.logprobs else None
     output = OutputSpec(request.reasoning_format != "none", tools.use)

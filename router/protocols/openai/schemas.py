@@ -6,8 +6,8 @@ say (tool_choice, logit_bias) is any JSON for the decoder, and checked by hand.
 
 Source: OpenAI API reference, "Create chat completion" and "Create completion"; llama.cpp's tools/server/README.md for
 `grammar`, `repeat_penalty`, `repeat_last_n`, `return_progress`, `timings_per_token`, `cache_prompt` and `id_slot`;
-vLLM's protocol.py for `prompt_logprobs`, `min_tokens`, `stop_token_ids`, `return_token_ids`, `structured_outputs` and
-`continuous_usage_stats`.
+vLLM's protocol.py for `prompt_logprobs`, `min_tokens`, `stop_token_ids`, `return_token_ids`, `structured_outputs`,
+`continuous_usage_stats` and `continue_final_message`.
 """
 
 from typing import Annotated, Any, Literal
@@ -221,6 +221,10 @@ class ChatRequest(_Completion, kw_only=True, forbid_unknown_fields=True):
         JSONObject | None, honoured(f"of up to {MAX_TEMPLATE_KWARGS_BYTES} bytes of JSON")
     ] = None
     reasoning_format: Literal["none", "auto", "deepseek"] | None = None
+    continue_final_message: Annotated[
+        bool | None, honoured("the last message, the assistant's, is the beginning of the answer")
+    ] = None
+    add_generation_prompt: Annotated[bool | None, honoured("false only beside continue_final_message: true")] = None
     safety_identifier: Annotated[str | None, LABEL] = None
     prompt_cache_retention: Annotated[str | None, LABEL] = None
     functions: Annotated[list[Refused] | None, refused("it is the old form of tools; send tools", [])] = None

@@ -245,3 +245,27 @@ def test_what_ends_an_answer_reaches_the_worker() -> None:
     spec = chat(min_tokens=3, stop_token_ids=[5, 6], return_token_ids=True, max_tokens=0).spec
     assert (spec.min_tokens, spec.stop_token_ids, spec.wants_token_ids, spec.max_tokens) == (3, (5, 6), True, 0)
     assert (chat().spec.min_tokens, chat().spec.stop_token_ids, chat().spec.wants_token_ids) == (0, (), False)
+
+
+SAID = [{"role": "user", "content": "Say hello."}, {"role": "assistant", "content": "Hel"}]
+
+
+def test_the_last_message_may_be_the_beginning_of_the_answer() -> None:
+    prompt = prompt_of(messages=SAID, continue_final_message=True, add_generation_prompt=False)
+    assert prompt.continuation == "Hel"
+    assert [message["role"] for message in prompt.messages] == ["user"]
+    assert prompt_of(messages=SAID).continuation is None
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"messages": SAID[:1]}, "continue_final_message"),
+        ({"messages": SAID[1:]}, "continue_final_message"),
+        ({"continue_final_message": False, "add_generation_prompt": False}, "add_generation_prompt"),
+    ],
+)
+def test_what_is_no_beginning_is_refused(body: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        chat(**{"continue_final_message": True, **body})
+    assert caught.value.param == param
