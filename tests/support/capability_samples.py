@@ -80,9 +80,16 @@ _SHARED: Final[dict[str, Body]] = {
     "min_tokens": {"min_tokens": 4},
     "stop_token_ids": {"stop_token_ids": [65, 66]},
     "return_token_ids": {"return_token_ids": True},
-    "structured_outputs": {"structured_outputs": {"choice": ["yes", "no"]}},
-    "structured_outputs.json": {"structured_outputs": {"json": {"type": "boolean"}}},
-    "structured_outputs.grammar": {"structured_outputs": {"grammar": 'root ::= "yes" | "no"'}},
+    **{
+        f"structured_outputs.{name}": {"structured_outputs": {name: value}}
+        for name, value in (
+            ("json", {"type": "boolean"}),
+            ("regex", "[0-9]{3}"),
+            ("choice", ["yes", "no"]),
+            ("grammar", 'root ::= "yes" | "no"'),
+            ("json_object", True),
+        )
+    },
     "structured_outputs.disable_fallback": {"structured_outputs": {"regex": "[0-9]{3}", "disable_fallback": True}},
     "stream_options.continuous_usage_stats": {
         "stream": True,

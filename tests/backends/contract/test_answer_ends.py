@@ -26,8 +26,7 @@ class TestLeastTokens:
     @pytest.mark.parametrize("sampling", [GREEDY, SamplingParams(temperature=1, seed=3)], ids=["greedy", "seeded"])
     def test_a_stop_token_is_not_drawn_too_early(self, driver: EngineDriver, sampling: SamplingParams) -> None:
         stop_ids = tuple(driver.answer("abc", sampling, max_tokens=3).token_ids)
-        wishes = {"stop_token_ids": stop_ids, "min_tokens": 5}
-        answer = driver.answer("abc", sampling, max_tokens=40, **wishes)
+        answer = driver.answer("abc", sampling, max_tokens=40, stop_token_ids=stop_ids, min_tokens=5)
         assert not set(answer.token_ids[:5]) & set(stop_ids)
         assert len(answer.token_ids) > 5
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.base import StepPlan, StepResult
 from backends.wire.output import PromptToken
 from backends.wire.request import SamplingParams
 from tests.backends.conftest import EngineUnderTest
@@ -157,9 +158,9 @@ class TestMemory:
         most: list[int] = []
         step = driver.engine.step
 
-        def noted(plan: object, should_abort: Callable[[], bool]) -> object:
-            most.append(sum(len(chunk.scored) for chunk in plan.chunks))  # type: ignore[attr-defined]
-            return step(plan, should_abort)  # type: ignore[arg-type]
+        def noted(plan: StepPlan, should_abort: Callable[[], bool]) -> StepResult:
+            most.append(sum(len(chunk.scored) for chunk in plan.chunks))
+            return step(plan, should_abort)
 
         monkeypatch.setattr(driver.engine, "step", noted)
         limit = 7

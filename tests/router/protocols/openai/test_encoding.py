@@ -14,7 +14,14 @@ from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, LocalArtifact, Target
 from router.protocols.openai.answer import CompletionHead
 from router.protocols.openai.encoding import CompletionStream, StreamOptions
-from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent, PromptEvent
+from router.requests.generation import (
+    Generation,
+    GenerationEvent,
+    GenerationRequest,
+    OutputEvent,
+    ProgressEvent,
+    PromptEvent,
+)
 
 CHAT = CompletionHead(answer_id="chatcmpl-1", created=7, model="m", is_chat=True)
 TEXT = CompletionHead(answer_id="cmpl-1", created=7, model="m", is_chat=False)
@@ -190,7 +197,12 @@ def test_offsets_run_through_the_chunks_of_a_text_completion() -> None:
 def test_an_echo_comes_first_in_every_choice_of_its_prompt() -> None:
     generation = served(num_choices=2, prompts=(TextPrompt("p"), TextPrompt("q")))
     encoder = CompletionStream(TEXT, generation, PLAIN)
-    events = [PromptEvent(3, 0, "q", ()), text_event(3, "x"), PromptEvent(0, 0, "p", ()), text_event(0, "y")]
+    events: list[GenerationEvent] = [
+        PromptEvent(3, 0, "q", ()),
+        text_event(3, "x"),
+        PromptEvent(0, 0, "p", ()),
+        text_event(0, "y"),
+    ]
     chunks = decoded(encoder.encode([*events, text_event(3, "z")]))
     shown = [(chunk["choices"][0]["index"], chunk["choices"][0]["text"]) for chunk in chunks]
     assert shown == [(3, "q"), (3, "x"), (0, "p"), (0, "y"), (3, "z")]
@@ -198,7 +210,7 @@ def test_an_echo_comes_first_in_every_choice_of_its_prompt() -> None:
 
 def test_log_probabilities_of_an_echo_come_as_they_are_computed() -> None:
     encoder = CompletionStream(TEXT, served(sampling=SamplingParams(num_logprobs=0)), PLAIN)
-    pieces = [
+    pieces: list[GenerationEvent] = [
         PromptEvent(0, 0, "abc", (PromptToken(1, b"ab"),)),
         PromptEvent(0, 1, "", (PromptToken(2, b"c", -1.0, 2),)),
     ]
@@ -212,7 +224,11 @@ def test_log_probabilities_of_an_echo_come_as_they_are_computed() -> None:
 def test_usage_grows_with_every_chunk_where_it_is_wanted() -> None:
     options = StreamOptions(includes_usage=True, has_running_usage=True)
     encoder = CompletionStream(CHAT, served(), options)
-    events = [ProgressEvent(0, 10, 10, 4), OutputEvent(0, Output("a"), 1), OutputEvent(0, Output("bc"), 2)]
+    events: list[GenerationEvent] = [
+        ProgressEvent(0, 10, 10, 4),
+        OutputEvent(0, Output("a"), 1),
+        OutputEvent(0, Output("bc"), 2),
+    ]
     chunks = decoded(encoder.encode([*events, OutputEvent(0, Output(), 0, END)]))
     told = [
         chunk["usage"] and (chunk["usage"]["prompt_tokens"], chunk["usage"]["completion_tokens"]) for chunk in chunks
