@@ -11,6 +11,8 @@ from tests.support.gateway_process import GatewayProcess
 ENGINES = ("llamacpp", "mlx")
 TEXTS = ("The capital of France is Paris.", "2 + 2 = 4", "To be or not to be, that is the question: " * 12)
 CLOSE = 1e-4
+ROUNDING = 1e-6
+"""What llama.cpp's float32 angles of positions cost per token of a text of some 500 tokens, about twice."""
 
 
 def scored(gateway: GatewayProcess, engine: str, prompts: list[list[int]]) -> list[dict[str, Any]]:
@@ -34,7 +36,7 @@ def test_scores_are_those_of_a_direct_computation(
         scores = told["token_logprobs"][1:-1]
         expected = direct_logprobs(tooled[1], prompt)
         assert scores == pytest.approx(expected, abs=CLOSE)
-        assert sum(scores) == pytest.approx(sum(expected), abs=CLOSE)
+        assert sum(scores) == pytest.approx(sum(expected), abs=max(CLOSE, ROUNDING * len(prompt)))
         for score, top in zip(told["token_logprobs"][1:], told["top_logprobs"][1:], strict=True):
             assert 1 <= len(top) <= 2
             assert score <= max(top.values())
