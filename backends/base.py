@@ -30,10 +30,18 @@ class EngineInfo(msgspec.Struct, frozen=True):
 
     Attributes:
         features: The build's own words (CPU features, Metal).
+        device: What the library says of the GPU, by its own names; {} without one.
     """
 
     versions: dict[str, str]
     features: str
+    device: dict[str, str | int] = {}
+
+    @property
+    def working_set_bytes(self) -> int | None:
+        """What Metal recommends a process to keep wired at most; None without Metal."""
+        size = self.device.get("max_recommended_working_set_size")
+        return size if isinstance(size, int) and size > 0 else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

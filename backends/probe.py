@@ -20,12 +20,14 @@ class ProbeReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         features: The build's own words: CPU features of llama.cpp, device of MLX.
+        device: What the library says of the GPU; {} without one.
         error: Why it does not work; None when it does.
     """
 
     engine: str
     versions: dict[str, str] = {}
     features: str = ""
+    device: dict[str, str | int] = {}
     import_ms: float | None = None
     error: str | None = None
 
@@ -44,7 +46,9 @@ def probe(engine: str) -> ProbeReport:
     except EngineUnavailableError as exc:
         return ProbeReport(engine=engine, error=str(exc.__cause__ or exc))
     import_ms = (time.perf_counter() - start) * 1000
-    return ProbeReport(engine=engine, versions=info.versions, features=info.features, import_ms=import_ms)
+    return ProbeReport(
+        engine=engine, versions=info.versions, features=info.features, device=info.device, import_ms=import_ms
+    )
 
 
 def main() -> None:

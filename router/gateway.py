@@ -27,7 +27,7 @@ from router.config.roots import scan_roots
 from router.config.watch import ConfigWatcher
 from router.errors import ConfigError
 from router.http.hosts import HostRules
-from router.http.limits import HttpLimits
+from router.http.limits import HttpLimits, affordable_connections
 from router.http.server import Addresses, HttpServer, guarded, run, stopping_on_signals
 from router.jobs.background import end_cut_off
 from router.jobs.batches.runner import Batches
@@ -40,11 +40,12 @@ from router.models.auto.learning import AutoLearning, installed_versions
 from router.models.directory import ModelDirectory
 from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
-from router.placement.memory import read_budget, this_machine
+from router.placement.memory import read_budget, remember_working_set, this_machine
 from router.protocols.batches.execution import run_line
 from router.protocols.serving import RequestService
 from router.protocols.table import DIALECTS
 from router.requests.register import RequestRegister
+from router.sleep import keep_awake
 from router.stores.conversations import Conversations
 from router.version import VERSION
 from router.workers.launch import WorkerLaunch, worker_environment
@@ -140,7 +141,8 @@ class _Gateway:
             resolve=models.resolve,
             note_choice=models.note_choice,
             launch_for=options.worker_launch or (lambda engine: WorkerLaunch(engine, self._environment)),
-            check_load=MemoryCheck(models.artifact_of).check,
+            check_load=MemoryCheck(models.artifact_of, read=partial(read_budget, options.paths.working_set_file)).check,
+            note_working_set=partial(remember_working_set, options.paths.working_set_file),
             saved_caches_dir=options.paths.saved_caches_dir,
         )
         return RequestService(self._config, models, supervisor, RequestRegister())
@@ -181,6 +183,7 @@ class _Gateway:
                     _watch_registry(services.serving),
                     services.keeper.run(),
                     shadow.run(),
+                    keep_awake(lambda: any(services.serving.requests) or services.jobs.is_busy),
                     _outlived("pulls", self._run_pulls(services)),
                     _outlived("stored responses", _keep_responses(services)),
                     _outlived("batches", services.batches.run()),
@@ -246,7 +249,7 @@ class _Gateway:
             options.paths.registry_db,
             services.jobs,
             converter=self._converter,
-            budget_bytes=weights_budget(read_budget()),
+            budget_bytes=weights_budget(read_budget(options.paths.working_set_file)),
         )
         await services.pulls.run(opening)
 
@@ -295,6 +298,7 @@ def _shadow(config: CurrentConfig, serving: RequestService, registry: Registry) 
 def _create_server(services: Services) -> HttpServer:
     in_force = services.serving.config
     config, limits = in_force.server, msgspec.convert(in_force.server, HttpLimits, from_attributes=True)
+    limits = msgspec.structs.replace(limits, max_connections=affordable_connections(limits.max_connections))
     return HttpServer(
         guarded(
             create_app(services),

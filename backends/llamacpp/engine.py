@@ -25,11 +25,11 @@ from backends.llamacpp.caches import (
     set_cache_types,
 )
 from backends.llamacpp.embedding import LlamaCppEncoder, closing_ids, pooling_of, sees_whole_texts
-from backends.llamacpp.library import LibraryLog
+from backends.llamacpp.library import LibraryLog, cpu_features
 from backends.llamacpp.sampler import LogitsReader, Sampler
-from backends.llamacpp.threads import default_num_threads
 from backends.llamacpp.tokenizer import LlamaCppTokenizer
 from backends.logits import LogitsEditor, TokenScore, score
+from backends.machine.current import current_platform
 from backends.sequence import Sequence
 from backends.wire.messages import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
@@ -55,7 +55,7 @@ class LlamaCppEngine(Engine):
 
     def info(self) -> EngineInfo:
         """Return the build's version and CPU features."""
-        features = llama_cpp.llama_print_system_info().decode(errors="replace").strip(" |")
+        features = cpu_features(llama_cpp.llama_print_system_info().decode(errors="replace"))
         return EngineInfo({"llama-cpp-python": llama_cpp.__version__}, features)
 
     def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedLlamaCpp":
@@ -319,7 +319,7 @@ def _context_params(model: object, spec: LoadSpec) -> Any:
     params.op_offload = False
     params.no_perf = True
     set_cache_types(params, spec, has_float32_weights=_has_float32_weights(model))
-    params.n_threads = params.n_threads_batch = spec.num_threads or default_num_threads()
+    params.n_threads = params.n_threads_batch = spec.num_threads or current_platform().num_compute_threads()
     return params
 
 

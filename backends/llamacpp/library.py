@@ -22,6 +22,17 @@ Source: ggml/src/ggml-cpu, the `get_name` functions of its buffer types.
 """
 
 
+_METAL_FEATURES: Final = re.compile(r"(?:MTL|Metal) : (?:[A-Z0-9_]+ = \d+ \| )*")
+
+
+def cpu_features(text: str) -> str:
+    """Return what the library says of the system, without the part on a GPU that it is not given.
+
+    Source: llama.cpp, src/llama.cpp, llama_print_system_info: `REGISTRY : NAME = VALUE | NAME = VALUE | ...`.
+    """
+    return _METAL_FEATURES.sub("", text).strip(" |")
+
+
 class LibraryLog:
     """Listens to llama.cpp's log: keeps its last warnings, and the names of all devices and buffers it used."""
 

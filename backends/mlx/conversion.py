@@ -5,6 +5,7 @@ from pathlib import Path
 import mlx_lm
 
 from backends.errors import LoadError
+from backends.mlx.device import prepare_device
 from backends.mlx.library import mlx_errors
 
 
@@ -20,6 +21,7 @@ def convert_folder(source: Path, out: Path, *, dtype: str | None, bits: int | No
     Raises:
         LoadError: mlx-lm refused it.
     """
+    prepare_device()
     with mlx_errors(LoadError, f"convert {source}"):
         mlx_lm.convert(
             str(source),

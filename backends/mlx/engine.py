@@ -25,6 +25,7 @@ from backends.embedding import Encoder
 from backends.errors import EngineError, LoadError
 from backends.logits import LogitsEditor
 from backends.mlx.caches import KeptCache, check_kv_type, fingerprint_of
+from backends.mlx.device import default_pool_bytes, device_info, device_name, has_metal, prepare_device
 from backends.mlx.embedding import MLXEncoder, closing_ids
 from backends.mlx.library import mlx_errors
 from backends.mlx.prefill_size import MIN_STEP_TOKENS, PrefillSize
@@ -44,16 +45,23 @@ class MLXEngine(Engine):
 
     name = "mlx"
 
+    def __init__(self) -> None:
+        prepare_device()
+
     def info(self) -> EngineInfo:
         """Return library versions and the device."""
-        return EngineInfo({"mlx": version("mlx"), "mlx-lm": version("mlx-lm")}, _device_name())
+        versions = {"mlx": version("mlx"), "mlx-lm": version("mlx-lm")}
+        return EngineInfo(versions, device_name(), device_info())
 
     def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedMLX":
         check_kv_type(spec.kv_type)
         on_progress(0.0)
         with mlx_errors(LoadError, f"load {spec.model_path}"):
-            if spec.cache_limit_bytes is not None:
-                mx.set_cache_limit(spec.cache_limit_bytes)
+            pool_bytes = spec.cache_limit_bytes
+            if pool_bytes is None:
+                pool_bytes = default_pool_bytes(device_info())
+            if pool_bytes is not None:
+                mx.set_cache_limit(pool_bytes)
             model, wrapper, config = mlx_lm.load(
                 str(Path(spec.model_path)),
                 tokenizer_config={"trust_remote_code": False},
@@ -61,12 +69,12 @@ class MLXEngine(Engine):
                 trust_remote_code=False,
             )
             _lay_adapter_over(model, spec)
-            if not _has_metal():
+            if not has_metal():
                 # Half precision runs tens of times slower than float32 on MLX's CPU build.
                 model.set_dtype(mx.float32)
                 mx.eval(model.parameters())
             loaded = LoadedMLX(spec, model, wrapper, config)
-            if spec.wired_limit_bytes is not None and _has_metal():
+            if spec.wired_limit_bytes is not None and has_metal():
                 mx.set_wired_limit(spec.wired_limit_bytes)  # after the generator, which sets Metal's recommendation
         on_progress(1.0)
         return loaded
@@ -110,7 +118,7 @@ class LoadedMLX(LoadedEngine):
         self._model = model
         tokenizer = MLXTokenizer(wrapper, frozenset(getattr(wrapper, "eos_token_ids", None) or ()))
         context_length = _context_length(spec, config)
-        step_tokens = spec.step_tokens or (METAL_STEP_TOKENS if _has_metal() else CPU_STEP_TOKENS)
+        step_tokens = spec.step_tokens or (METAL_STEP_TOKENS if has_metal() else CPU_STEP_TOKENS)
         super().__init__(
             spec,
             LoadedModel(
@@ -118,7 +126,7 @@ class LoadedMLX(LoadedEngine):
                 max_sequences=spec.max_sequences,
                 kv_cells=max(context_length, spec.kv_cells or 0),
                 vocab_size=tokenizer.vocab_size,
-                devices=(_device_name(),),
+                devices=(device_name(),),
             ),
             tokenizer,
             step_tokens=step_tokens,
@@ -351,14 +359,6 @@ def _lay_adapter_over(model: Any, spec: LoadSpec) -> None:
         for _, module in model.named_modules():
             if "lora_a" in module:
                 module.scale *= spec.adapter_scale
-
-
-def _has_metal() -> bool:
-    return bool(mx.metal.is_available())
-
-
-def _device_name() -> str:
-    return "Metal GPU" if _has_metal() else "CPU"
 
 
 def _context_length(spec: LoadSpec, config: dict[str, Any]) -> int:

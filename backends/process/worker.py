@@ -3,11 +3,10 @@
     python -P -m backends.process.worker --engine llamacpp --fd 3
 
 It says `Hello`, loads the model that it is told to, and serves it (`serving`). It ends when the gateway says so, when
-the channel closes (the gateway is gone), or with the process (PR_SET_PDEATHSIG on Linux).
+the channel closes (the gateway is gone), or with the gateway, whatever it does then.
 """
 
 import argparse
-import ctypes
 import os
 import signal
 import socket
@@ -22,6 +21,7 @@ from backends.batching.batcher import Batcher
 from backends.batching.saved_caches import SavedCaches
 from backends.engines import create_engine
 from backends.errors import EngineUnavailableError, FrameError, LoadError, TemplateError
+from backends.machine.current import current_platform
 from backends.process.serving import Serving
 from backends.prompting.chat_template import check_template
 from backends.wire.channel import Channel, ChannelClosedError
@@ -43,8 +43,6 @@ from backends.wire.messages import (
     Shutdown,
 )
 
-_PR_SET_PDEATHSIG = 1
-
 
 def run(channel: Channel, engine: Engine, import_ms: float) -> None:
     """Work until the gateway says `Shutdown` or is gone.
@@ -58,7 +56,7 @@ def run(channel: Channel, engine: Engine, import_ms: float) -> None:
     """
     try:
         info = engine.info()
-        channel.send([Hello(engine.name, info.versions, info.features, import_ms)])
+        channel.send([Hello(engine.name, info.versions, info.features, import_ms, info.working_set_bytes)])
         while True:
             commands = channel.receive(None)
             for index, command in enumerate(commands):
@@ -128,12 +126,6 @@ def load(engine: Engine, spec: LoadSpec, on_progress: Callable[[float], None]) -
     return loaded
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies; elsewhere the closed channel does it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run a worker on an inherited socket; the entry point of the process."""
     parser = argparse.ArgumentParser(prog="backends.process.worker", description=__doc__)
@@ -141,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--fd", type=int, required=True, help="inherited stream socket to the gateway")
     parser.add_argument("--options", default="{}", help="JSON for the fake engine")
     arguments = parser.parse_args(argv)
-    _die_with_parent()
+    current_platform().end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the gateway, which then ends its workers in order
     channel = Channel(socket.socket(fileno=arguments.fd))
     started_at = time.monotonic()

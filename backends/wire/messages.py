@@ -227,12 +227,14 @@ class Hello(_Message, frozen=True):
     Attributes:
         engine: `mlx`, `llamacpp` or `fake`.
         features: The build's own description (CPU features, Metal).
+        working_set_bytes: What Metal recommends a process to keep wired at most; None without Metal.
     """
 
     engine: str
     versions: dict[str, str]
     features: str
     import_ms: float
+    working_set_bytes: int | None = None
 
 
 class LoadProgress(_Message, frozen=True):

@@ -54,6 +54,11 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
         return self.data_dir / "batches"
 
     @property
+    def working_set_file(self) -> Path:
+        """What Metal said of this machine, where there is Metal."""
+        return self.data_dir / "metal.json"
+
+    @property
     def registry_db(self) -> Path:
         """The catalogue's SQLite file."""
         return self.data_dir / "registry.sqlite3"

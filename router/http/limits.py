@@ -1,6 +1,18 @@
-"""The limits of the HTTP server: what a client may send, and how long it may take."""
+"""The limits of the HTTP server: what a client may send, how long it may take, and how many the system lets in."""
+
+import logging
+import resource
+from typing import Final
 
 import msgspec
+
+OTHER_FILES: Final = 128
+"""Open files beside connections: databases, logs, workers, pulls."""
+
+MAX_OPEN_FILES: Final = 10_240
+"""The most that macOS lets a program ask for, whatever its hard limit. Source: <sys/syslimits.h>, OPEN_MAX."""
+
+logger = logging.getLogger(__name__)
 
 UPLOAD_PREFIX = (b"/api/blobs/", b"/v1/files")
 """Below these paths a body is a file, that is written to disk as it comes; how long it may be is the route's to say."""
@@ -34,3 +46,31 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout_s: float = 75.0
     write_stall_s: float = 60.0
     max_connections: int = 2048
+
+
+def affordable_connections(wanted: int) -> int:
+    """Raise the process's limit of open files as far as it is needed, and return how many connections it allows."""
+    limit = _raised_open_files(wanted + OTHER_FILES)
+    affordable = min(wanted, max(1, limit - OTHER_FILES))
+    if affordable < wanted:
+        logger.warning(
+            "at most %d connections at a time instead of server.max_connections: this process may open %d files "
+            "(ulimit -n)",
+            affordable,
+            limit,
+        )
+    return affordable
+
+
+def _raised_open_files(needed: int) -> int:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (needed, MAX_OPEN_FILES):
+        if soft == resource.RLIM_INFINITY or soft >= wanted:
+            break
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        except (ValueError, OSError):
+            continue
+        return limit
+    return needed if soft == resource.RLIM_INFINITY else soft

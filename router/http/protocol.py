@@ -26,6 +26,7 @@ from router.errors import (
 from router.http.dialect import Dialect, Dialects
 from router.http.error_response import error_app, error_reply
 from router.http.limits import UPLOAD_PREFIX, UPLOAD_STEP_BYTES, HttpLimits
+from router.sleep import AwakeTimer
 
 # Method, version and the spaces and line ends around the names and values that the limits count.
 _HEAD_SLACK_BYTES = 4096
@@ -59,8 +60,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._limits = limits
         self._dialects = dialects
         self._served_app = self.app
-        self._deadline: asyncio.TimerHandle | None = None
-        self._stall: asyncio.TimerHandle | None = None
+        self._deadline: AwakeTimer | None = None
+        self._stall: AwakeTimer | None = None
         self._is_in_head = True
         self._is_in_body = False
         self._num_unframed_bytes = 0
@@ -203,7 +204,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def _set_deadline(self, timeout_s: float) -> None:
         self._clear_deadline()
-        self._deadline = self.loop.call_later(timeout_s, self._on_deadline, timeout_s)
+        self._deadline = AwakeTimer(timeout_s, lambda: self._on_deadline(timeout_s))
 
     def _clear_deadline(self) -> None:
         if self._deadline is not None:
@@ -234,7 +235,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def _arm_stall(self) -> None:
         num_waiting = self.transport.get_write_buffer_size()
-        self._stall = self.loop.call_later(self._limits.write_stall_s, self._on_stall, num_waiting)
+        self._stall = AwakeTimer(self._limits.write_stall_s, lambda: self._on_stall(num_waiting))
 
     def _clear_stall(self) -> None:
         if self._stall is not None:

@@ -33,6 +33,7 @@ from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.protocol import DeadlineProtocol
 from router.http.sockets import BACKLOG, UnixSocket, bind_tcp, bind_unix
+from router.sleep import awake_timeout
 
 T = TypeVar("T")
 
@@ -206,7 +207,7 @@ class HttpServer:
             connection.shutdown()
         end_now = asyncio.create_task(self._should_end_now.wait())
         try:
-            async with asyncio.timeout(self._drain_timeout_s):
+            async with awake_timeout(self._drain_timeout_s):
                 while self._state.tasks and not end_now.done():
                     await asyncio.wait({*self._state.tasks, end_now}, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:

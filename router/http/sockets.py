@@ -5,9 +5,11 @@ Not here: accepting, and what is spoken on a connection.
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -39,13 +41,15 @@ class UnixSocket:
                 self.path.unlink()
 
 
-def bind_tcp(host: str, port: int) -> list[socket.socket]:
+def bind_tcp(host: str, port: int, *, is_asking_first: bool = sys.platform == "darwin") -> list[socket.socket]:
     """Bind a TCP address.
 
     Args:
         host: Name or address; a name that has an IPv4 and an IPv6 address is bound on both. `localhost` is both
             loopbacks whatever the machine's files say, and IPv4's alone where the machine has no other.
         port: Port; 0 takes a free one, the same for all addresses.
+        is_asking_first: Look by connecting whether somebody listens: macOS lets a program bind 127.0.0.1 while another
+            has the port on all addresses, and the other way round, so that clients reach one or the other.
 
     Returns:
         Bound sockets that do not listen yet; at least one.
@@ -56,6 +60,9 @@ def bind_tcp(host: str, port: int) -> list[socket.socket]:
     """
     is_localhost = host.lower() == "localhost"
     addresses = _LOOPBACKS if is_localhost else _resolved(host)
+    if is_asking_first and port != 0:
+        with _bind_errors(host, port):
+            _check_nobody_answers({address for _, address, _ in addresses}, port)
     for _ in range(_NUM_FREE_PORTS_TRIED - 1 if port == 0 else 0):
         with contextlib.suppress(AddressInUseError):  # the port that was free at one address is not at another
             return _bind_all(addresses, 0, None if is_localhost else host)
@@ -117,6 +124,20 @@ def _has_address(family: socket.AddressFamily, address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _check_nobody_answers(addresses: set[str], port: int) -> None:
+    """Refuse a port on which another server answers; on loopback on both of what `localhost` means."""
+    known = {ipaddress.ip_address(address) for address in addresses}
+    everywhere = {address for address in known if address.is_unspecified}
+    if everywhere or any(address.is_loopback for address in known):
+        known = known - everywhere | {ipaddress.ip_address(address) for _, address, _ in _LOOPBACKS}
+    for address in sorted(map(str, known)):
+        try:
+            socket.create_connection((address, port), _PROBE_TIMEOUT_S).close()
+        except OSError:
+            continue  # nobody, or no such address here
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def bind_unix(path: Path) -> UnixSocket:

@@ -233,6 +233,11 @@ class Jobs:
         # Without the error: each job ends by itself, and nothing is cut off in the middle of its last steps.
         await self._group.__aexit__(None, None, None)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any job has not ended."""
+        return any(not job.has_ended for job in self._jobs.values())
+
     def close(self) -> None:
         """Take no more, and stop what does not belong to requests; those who follow are told so."""
         self._is_closed = True

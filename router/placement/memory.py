@@ -1,28 +1,18 @@
-"""What memory this machine has and what processes hold: thin readings behind one interface for Linux and macOS.
+"""What memory a load may take here: the machine's, and no more of it than Metal keeps wired.
 
-The room where memory pressure is known: whoever acts on it asks `available_bytes` (before a load, and after a worker's
-end until the memory is back), `footprint_of` and `rss_of` (workers over their limit) and `read_budget` (what a load may
-take). Figures are measured, never derived. Not here: what a load needs (`memory_need`), what follows from it (`fit`).
+Not here: what the system tells (`backends.machine`), what a load needs (`memory_need`), what follows from it (`fit`).
 """
 
-import mmap
 import platform
-import re
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
-import psutil
 
+from backends.machine.base import Platform
+from backends.machine.current import current_platform
 from registry.engines import EngineKind
 
-Run = Callable[[Sequence[str]], str]
-
-_PAGESET_COUNT: Final = re.compile(r"^\s+count:\s+(\d+)", re.MULTILINE)
-_COMMAND_TIMEOUT_S: Final = 5.0
 _LARGE_MAC_BYTES: Final = 36 << 30
 _SMALL_SHARE: Final = 2 / 3
 _LARGE_SHARE: Final = 3 / 4
@@ -38,50 +28,6 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
     has_metal: bool
     is_arm: bool
-
-
-class Footprint(msgspec.Struct, frozen=True):
-    """Memory of one process, bytes.
-
-    Attributes:
-        rss_bytes: Resident, mapped files included (a GGUF's weights are a mapped file).
-        anonymous_bytes: Resident and backed by no file: what the system has back as free memory when the process ends.
-            Pages of mapped files stay in the page cache, which counts as available anyway.
-    """
-
-    rss_bytes: int
-    anonymous_bytes: int
-
-
-def available_bytes() -> int:
-    """Return the memory that new work could take without swapping.
-
-    The system's own estimate; on Linux with the free pages that it leaves out: those on the processors' own lists,
-    where freed memory goes first (hundreds of megabytes of it, after a large process has ended).
-    """
-    available = int(psutil.virtual_memory().available)
-    return available + _free_on_cpu_lists() if sys.platform == "linux" else available
-
-
-def total_bytes() -> int:
-    """Return the machine's memory."""
-    return int(psutil.virtual_memory().total)
-
-
-def footprint_of(pid: int) -> Footprint | None:
-    """Measure a process; None when it is gone or may not be looked at."""
-    try:
-        return _footprint_from_proc(pid) if sys.platform == "linux" else _footprint_from_psutil(pid)
-    except (psutil.Error, OSError):
-        return None
-
-
-def rss_of(pid: int) -> int | None:
-    """Return a process's resident memory in bytes; cheap; None when it is gone."""
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-        return None
 
 
 class MemoryBudget(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,71 +52,65 @@ class MemoryBudget(msgspec.Struct, frozen=True, kw_only=True):
         return self.available_bytes
 
 
+class WorkingSet(msgspec.Struct, frozen=True, kw_only=True):
+    """What Metal once said of this machine, as it is remembered in a file.
+
+    Attributes:
+        working_set_bytes: Metal's recommendedMaxWorkingSetSize, by the system's own rule.
+        total_bytes: The memory that the machine had; a data folder may move to another machine.
+    """
+
+    working_set_bytes: int
+    total_bytes: int
+
+
 def this_machine() -> Machine:
     """Describe this machine as far as estimates need it."""
-    is_arm = platform.machine().lower() in {"arm64", "aarch64"}
-    return Machine(has_metal=is_arm and sys.platform == "darwin", is_arm=is_arm)
+    return Machine(has_metal=current_platform().has_metal, is_arm=platform.machine().lower() in {"arm64", "aarch64"})
 
 
-def read_budget(machine: Machine | None = None, run: Run | None = None) -> MemoryBudget:
-    """Read what this machine has; where the limit cannot be read, it is what macOS allows by default.
+def read_budget(working_set_file: Path | None = None, system: Platform | None = None) -> MemoryBudget:
+    """Read what this machine has.
 
     Args:
-        machine: None = this one.
-        run: Runs a command and gives its output; None = really.
+        working_set_file: What `remember_working_set` wrote, if it did; None = it is not known where.
+        system: None = this one.
     """
-    total = total_bytes()
-    limit = wired_limit_bytes(total, run or run_command) if (machine or this_machine()).has_metal else None
-    return MemoryBudget(total_bytes=total, available_bytes=available_bytes(), wired_limit_bytes=limit)
+    system = system or current_platform()
+    memory = system.memory()
+    return MemoryBudget(
+        total_bytes=memory.total_bytes,
+        available_bytes=memory.available_bytes,
+        wired_limit_bytes=_wired_limit(memory.total_bytes, working_set_file, system) if system.has_metal else None,
+    )
 
 
-def wired_limit_bytes(total_bytes: int, run: Run) -> int:
-    """Return the most memory that Metal keeps wired.
+def remember_working_set(file: Path, working_set_bytes: int, system: Platform | None = None) -> None:
+    """Write down what a worker heard from Metal, unless somebody has set a limit; a full disk is no error."""
+    system = system or current_platform()
+    known = WorkingSet(working_set_bytes=working_set_bytes, total_bytes=system.memory().total_bytes)
+    if system.wired_limit_bytes() is None and _remembered(file) != known:
+        try:
+            file.write_bytes(msgspec.json.encode(known))
+        except OSError:
+            return
 
-    Source: `sysctl iogpu.wired_limit_mb`, 0 unless somebody set it; then macOS allows about two thirds of the memory,
-    three quarters on machines with more than 36 GB (Metal's recommendedMaxWorkingSetSize).
+
+def _wired_limit(total_bytes: int, file: Path | None, system: Platform) -> int:
+    """Return the most memory that Metal keeps wired: what somebody has set, what Metal said, or else a table.
+
+    Source of the table: Macs with up to 32 GB recommend two thirds, those with 36 GB and more at least three quarters.
     """
+    if (limit := system.wired_limit_bytes()) is not None:
+        return limit
+    known = None if file is None else _remembered(file)
+    if known is not None and known.total_bytes == total_bytes:
+        return known.working_set_bytes
+    return int(total_bytes * (_LARGE_SHARE if total_bytes >= _LARGE_MAC_BYTES else _SMALL_SHARE))
+
+
+def _remembered(file: Path) -> WorkingSet | None:
     try:
-        megabytes = int(run(["sysctl", "-n", "iogpu.wired_limit_mb"]).strip())
-    except (OSError, subprocess.SubprocessError, ValueError):
-        megabytes = 0
-    if megabytes > 0:
-        return megabytes << 20
-    return int(total_bytes * (_LARGE_SHARE if total_bytes > _LARGE_MAC_BYTES else _SMALL_SHARE))
-
-
-def run_command(argv: Sequence[str]) -> str:
-    """Run a command and return its output.
-
-    Raises:
-        OSError: There is no such command.
-        subprocess.SubprocessError: It failed or took too long.
-    """
-    done = subprocess.run(list(argv), capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=True)
-    return done.stdout
-
-
-def _kib(value: str | None) -> int:
-    """Read a value of /proc/PID/status, e.g. `  1234 kB`; a zombie has none."""
-    return int(value.split()[0]) * 1024 if value else 0
-
-
-def _footprint_from_proc(pid: int) -> Footprint:
-    """Source: proc(5), /proc/PID/status."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    fields = {name: value for name, _, value in (line.partition(":") for line in status.splitlines())}
-    return Footprint(_kib(fields.get("VmRSS")), _kib(fields.get("RssAnon")) + _kib(fields.get("RssShmem")))
-
-
-def _footprint_from_psutil(pid: int) -> Footprint:
-    full = psutil.Process(pid).memory_full_info()
-    return Footprint(int(full.rss), int(full.uss))
-
-
-def _free_on_cpu_lists() -> int:
-    """Source: Linux, mm/vmstat.c, zoneinfo_show_print: `count: PAGES` under `pagesets`, per processor and zone."""
-    try:
-        zones = Path("/proc/zoneinfo").read_text()
-    except OSError:  # hidden in some containers
-        return 0
-    return sum(int(count) for count in _PAGESET_COUNT.findall(zones)) * mmap.PAGESIZE
+        return msgspec.json.decode(file.read_bytes(), type=WorkingSet)
+    except (OSError, msgspec.DecodeError):  # not there, or cut off by a crash: Metal says it again
+        return None

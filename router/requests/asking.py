@@ -4,7 +4,6 @@ Protocol packages turn their requests into these calls and the results into thei
 through `generation`, embeddings through `embedding`.
 """
 
-import asyncio
 import contextlib
 
 import msgspec
@@ -14,6 +13,7 @@ from backends.wire.questions import Answer, Question
 from router.errors import EngineCrashedError, EngineTimeoutError
 from router.models.model_request import ModelRequest
 from router.requests.generation import raise_failure
+from router.sleep import awake_timeout
 from router.workers.base import WorkerLink
 from router.workers.supervisor import Supervisor
 
@@ -66,7 +66,7 @@ async def _ask_once(
         stream = lease.client.submit(Ask(0, question))
         on_exit.callback(lease.client.cancel, stream)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with awake_timeout(timeout_s):
                 while True:
                     for event in await stream.read():
                         if isinstance(event, Answered):

@@ -3,7 +3,6 @@
 It is listed among the requests that run and can be ended by its id, like a generation. Not here: any protocol's shapes.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ from router.errors import DeadlineExceededError, EngineCrashedError, RequestCanc
 from router.models.model_request import ModelRequest
 from router.requests.generation import raise_failure
 from router.requests.leased import LeasedRequest, RequestFacts
+from router.sleep import AwakeTimer
 from router.workers.streams import TaskStream
 from router.workers.supervisor import Supervisor
 
@@ -100,7 +100,7 @@ class RunningEmbedding(LeasedRequest[TaskStream]):
         timer = None
         if self._timeout_s is not None:
             error = DeadlineExceededError(f"the request took longer than {self._timeout_s:g} s")
-            timer = asyncio.get_running_loop().call_later(self._timeout_s, self.fail, error)
+            timer = AwakeTimer(self._timeout_s, lambda: self.fail(error))
         try:
             return await self._once()
         except EngineCrashedError:

@@ -46,6 +46,7 @@ from backends.wire.messages import (
 )
 from backends.wire.prompts import ForkPrompt
 from router.errors import EngineCrashedError, InvalidRequestError, ModelLoadFailedError, RouterError
+from router.sleep import awake_timeout
 from router.workers.base import WorkerLink
 from router.workers.last_words import LastWords
 from router.workers.launch import WorkerLaunch
@@ -53,6 +54,8 @@ from router.workers.streams import RequestStream, SequenceProgress, TaskStream
 
 logger = logging.getLogger(__name__)
 
+SOCKET_BUFFER_BYTES = 512 << 10
+"""Each way; macOS has 8 kB, and a worker that waits for room computes nothing."""
 LAST_WORDS_S = 1.0
 """How long the pipes of a reaped process are read: its last frames are in there; its children may hold them open."""
 
@@ -160,7 +163,7 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
     async def has_ended(self, timeout_s: float) -> bool:
         """Wait for the process to end, at most `timeout_s`."""
         try:
-            async with asyncio.timeout(timeout_s):
+            async with awake_timeout(timeout_s):
                 await self._process.wait()
         except TimeoutError:
             return False
@@ -321,7 +324,7 @@ async def start_worker(launch: WorkerLaunch, on_change: Callable[[], None]) -> W
         OSError: The process cannot be started.
     """
     loop = asyncio.get_running_loop()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    ours, theirs = _socket_pair()
     try:
         with theirs:
             process = await asyncio.create_subprocess_exec(
@@ -341,3 +344,12 @@ async def start_worker(launch: WorkerLaunch, on_change: Callable[[], None]) -> W
     client = WorkerClient(launch.engine, process, on_change)
     await loop.create_connection(lambda: client, sock=ours)
     return client
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    for end in pair:
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            with contextlib.suppress(OSError):  # more than this system gives
+                end.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
+    return pair

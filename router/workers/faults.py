@@ -13,7 +13,6 @@ from router.config import Config
 from router.errors import EngineCrashedError, EngineTimeoutError, ModelLoadFailedError, RouterError, UnavailableError
 from router.models.load_settings import config_for
 from router.models.targets import Target
-from router.placement import memory
 from router.placement.lifecycle import WorkerState
 from router.workers.fleet import Fleet
 from router.workers.residency import ManagedWorker
@@ -155,7 +154,7 @@ class WorkerFaults:
     # ---- time -------------------------------------------------------------------------------------------------------
 
     def check_workers(self, config: Config, now: float) -> None:
-        """End loads that take too long, workers that are silent, and those that hold too much memory."""
+        """End loads that take too long and workers that are silent; have the memory of the others measured."""
         limits = config.limits
         for worker in self._fleet:
             if worker.state.is_getting_ready:
@@ -165,7 +164,8 @@ class WorkerFaults:
             elif worker.is_stalled(now, limits.stall_timeout_s):
                 self._on_stall(worker, config)
             elif limits.worker_memory_bytes is not None and _is_memory_due(worker, now):
-                self._check_memory(worker, limits.worker_memory_bytes, config, now)
+                worker.memory_checked_at = now
+                self._fleet.measure(worker)
 
     def deadlines(self, config: Config, now: float) -> Iterator[float]:
         """Yield when `check_workers` or `num_workers` may answer differently, monotonic."""
@@ -183,19 +183,19 @@ class WorkerFaults:
         error = EngineTimeoutError(f"the engine gave no sign of life for {stall_s:g} s")
         self._kill(worker, "stalled", error, config)
 
-    def _check_memory(self, worker: ManagedWorker, limit_bytes: int, config: Config, now: float) -> None:
-        worker.memory_checked_at = now
-        rss_bytes = None if worker.pid is None else memory.rss_of(worker.pid)
-        if rss_bytes is None or rss_bytes <= limit_bytes:
+    def on_measured(self, worker: ManagedWorker, memory_bytes: int, config: Config) -> None:
+        """Take a worker that holds more than it may out of service, at once or when it is idle."""
+        limit_bytes = config.limits.worker_memory_bytes
+        if limit_bytes is None or memory_bytes <= limit_bytes or not worker.state.is_resident:
             return
         words = (
-            f"the {worker.engine} worker held {rss_bytes} bytes of memory, over limits.worker_memory_bytes "
+            f"the {worker.engine} worker held {memory_bytes} bytes of memory, over limits.worker_memory_bytes "
             f"({limit_bytes}); raise that limit, or lower the config's or the model's parallel or context_length"
         )
         if worker.unwanted_reason is None:
             logger.warning("pid %s is replaced: %s", worker.pid, words)
             worker.unwanted_reason = "over its memory limit"
-        if rss_bytes > KILL_SHARE * limit_bytes:
+        if memory_bytes > KILL_SHARE * limit_bytes:
             self._kill(worker, "far over its memory limit", EngineCrashedError(words), config)
 
     def _kill(self, worker: ManagedWorker, reason: str, error: RouterError, config: Config) -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from backends.llamacpp.threads import default_num_threads
+from backends.machine.current import current_platform
 from registry.engines import Engine, EngineKind
 from router.config import Config
 from router.errors import EngineCrashedError, RouterError
@@ -22,7 +22,7 @@ from router.placement.lifecycle import WorkerState, check_transition
 from router.placement.situation import PlacedWorker
 from router.status import Swap
 from router.workers.launch import WorkerLaunch
-from router.workers.messages import Message, WorkerChanged, WorkerGone
+from router.workers.messages import Message, WorkerChanged, WorkerGone, WorkerMeasured
 from router.workers.residency import ManagedWorker, run_worker, stop_worker
 
 logger = logging.getLogger(__name__)
@@ -186,8 +186,19 @@ class Fleet:
     def _load(self, worker: ManagedWorker, target: Target, config: Config) -> None:
         assert worker.client is not None
         self.set_state(worker, WorkerState.LOADING)
-        num_cores = default_num_threads()
+        num_cores = current_platform().num_compute_threads()
         worker.client.load(load_spec_for(target, config, num_cores=num_cores, saved_caches_dir=self._saved_caches_dir))
+
+    def measure(self, worker: ManagedWorker) -> None:
+        """Have a worker's memory read; what comes of it is a message."""
+        assert self._tasks is not None
+        self._tasks.create_task(self._measure(worker))
+
+    async def _measure(self, worker: ManagedWorker) -> None:
+        assert worker.pid is not None
+        footprint = await asyncio.to_thread(current_platform().footprint_of, worker.pid)
+        if footprint is not None:
+            self._post(WorkerMeasured(worker.worker_id, footprint.rss_bytes))
 
     # ---- standby ----------------------------------------------------------------------------------------------------
 

@@ -1,16 +1,16 @@
 """Refuses a load that cannot fit, before anything is unloaded for it: readings around the pure `fit`."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final
 
+from backends.machine.current import current_platform
 from registry.catalogue import Artifact
 from router.config import Config
 from router.models.adapters import facts_with
 from router.models.load_spec import load_spec
 from router.models.targets import Target
-from router.placement import memory
 from router.placement.fit import refusal
 from router.placement.memory import MemoryBudget, read_budget, this_machine
 from router.workers.residency import ManagedWorker
@@ -20,11 +20,11 @@ VALID_S: Final = 1.0
 
 
 class MemoryCheck:
-    """Knows what was measured last; owned by the event loop.
+    """Knows what was measured last; owned by the event loop, and reads in threads.
 
     Args:
         artifact_of: Target to its artifact, None when the registry has lost it.
-        read: Reads what the machine has; None = really.
+        read: Reads what the machine has.
         clock: Monotonic seconds.
     """
 
@@ -32,16 +32,17 @@ class MemoryCheck:
         self,
         artifact_of: Callable[[Target], Artifact | None],
         *,
-        read: Callable[[], MemoryBudget] | None = None,
+        read: Callable[[], MemoryBudget] = read_budget,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._artifact_of = artifact_of
         self._machine = this_machine()
-        self._read = read or partial(read_budget, self._machine)
+        self._read = read
         self._clock = clock
         self._fitting: dict[Target, float] = {}
+        self._measuring = asyncio.Lock()
 
-    def check(self, target: Target, config: Config, workers: Sequence[ManagedWorker]) -> None:
+    async def check(self, target: Target, config: Config, workers: Sequence[ManagedWorker]) -> None:
         """Let a load pass, or refuse it.
 
         Args:
@@ -50,22 +51,31 @@ class MemoryCheck:
         Raises:
             InsufficientMemoryError: It would not fit even then; with the numbers.
         """
-        now = self._clock()
-        if not config.limits.check_memory or now - self._fitting.get(target, -VALID_S) < VALID_S:
-            return
-        artifact = self._artifact_of(target)
-        if artifact is None or artifact.facts.memory is None:
-            return  # nothing is known of its layers: a guess is no reason to refuse it
-        footprints = [memory.footprint_of(worker.pid) for worker in workers if worker.pid is not None]
-        error = refusal(
-            target.label,
-            facts_with(artifact.facts, target.adapter),
-            load_spec(artifact.path, artifact.engine, config, target.load),
-            self._machine,
-            available_bytes=self._read().available_for(artifact.engine),
-            reclaimable_bytes=sum(footprint.anonymous_bytes for footprint in footprints if footprint is not None),
-            unloading=sorted({worker.target.label for worker in workers if worker.target is not None}),
-        )
-        if error is not None:
-            raise error
-        self._fitting = {known: at for known, at in self._fitting.items() if now - at < VALID_S} | {target: now}
+        async with self._measuring:
+            if not config.limits.check_memory or self._clock() - self._fitting.get(target, -VALID_S) < VALID_S:
+                return
+            artifact = self._artifact_of(target)
+            if artifact is None or artifact.facts.memory is None:
+                return  # nothing is known of its layers: a guess is no reason to refuse it
+            budget, reclaimable_bytes = await asyncio.to_thread(self._measure, [worker.pid for worker in workers])
+            error = refusal(
+                target.label,
+                facts_with(artifact.facts, target.adapter),
+                load_spec(artifact.path, artifact.engine, config, target.load),
+                self._machine,
+                available_bytes=budget.available_for(artifact.engine),
+                reclaimable_bytes=reclaimable_bytes,
+                unloading=sorted({worker.target.label for worker in workers if worker.target is not None}),
+            )
+            if error is not None:
+                raise error
+            now = self._clock()
+            self._fitting = {known: at for known, at in self._fitting.items() if now - at < VALID_S} | {target: now}
+
+    def _measure(self, pids: Sequence[int | None]) -> tuple[MemoryBudget, int]:
+        """Return what the machine has, and what of it comes back with the end of some processes; blocking."""
+        system = current_platform()
+        footprints = [system.footprint_of(pid) for pid in pids if pid is not None]
+        if None in footprints:  # one has just ended, and what is read of the machine may be from before that
+            time.sleep(system.memory_age_s)
+        return self._read(), sum(each.anonymous_bytes for each in footprints if each is not None)

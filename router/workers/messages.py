@@ -16,6 +16,12 @@ class Submit(msgspec.Struct, frozen=True):
     ticket: Ticket
 
 
+class Checked(msgspec.Struct, frozen=True):
+    """Its model is known to fit into memory."""
+
+    ticket: Ticket
+
+
 class Withdraw(msgspec.Struct, frozen=True):
     """Its client went away."""
 
@@ -44,6 +50,13 @@ class WorkerGone(msgspec.Struct, frozen=True):
     error: str | None
 
 
+class WorkerMeasured(msgspec.Struct, frozen=True):
+    """A worker's memory was read, in bytes, mapped files included."""
+
+    worker_id: int
+    memory_bytes: int
+
+
 class StopModel(msgspec.Struct, frozen=True):
     """Unload a model."""
 
@@ -59,4 +72,15 @@ class Close(msgspec.Struct, frozen=True):
     """End everything."""
 
 
-Message = Submit | Withdraw | Release | WorkerChanged | WorkerGone | StopModel | SettingsChanged | Close
+Message = (
+    Submit
+    | Checked
+    | Withdraw
+    | Release
+    | WorkerChanged
+    | WorkerGone
+    | WorkerMeasured
+    | StopModel
+    | SettingsChanged
+    | Close
+)

@@ -1,31 +1,24 @@
 """One worker process from start to verified end: its record, its life, and the proof that its memory came back."""
 
 import asyncio
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from backends.machine.base import Footprint, MachineMemory
+from backends.machine.current import current_platform
 from registry.engines import Engine
 from router.models.targets import Target
-from router.placement import memory
 from router.placement.lifecycle import WorkerState
-from router.placement.memory import Footprint
 from router.placement.situation import WorkerUse
 from router.status import Swap
 from router.workers.client import WorkerClient, start_worker
 from router.workers.launch import WorkerLaunch
 
 RECLAIM_SHARE = 0.9
-"""Share of a worker's anonymous memory that must be seen to be available again; others allocate meanwhile."""
+"""Share of a worker's anonymous memory that must be seen to be given back; others allocate meanwhile."""
 RECLAIM_POLL_S = 0.02
-RECLAIM_SETTLED_S = 0.25 if sys.platform == "linux" else None
-"""How long available memory may stay where it is before waiting for more makes no sense.
-
-Linux frees a process's memory before the process can be reaped, so what is missing then was taken by others meanwhile.
-Elsewhere (Metal's wired memory) it may come back late: the whole timeout is waited.
-"""
 
 
 class StopReport(msgspec.Struct, frozen=True):
@@ -72,7 +65,7 @@ class ManagedWorker(msgspec.Struct):
     stop_reason: str | None = None
     stopping_at: float | None = None
     before: Footprint | None = None
-    available_before_bytes: int | None = None
+    machine_before: MachineMemory | None = None
 
     @property
     def pid(self) -> int | None:
@@ -92,6 +85,17 @@ class ManagedWorker(msgspec.Struct):
     def is_stalled(self, now: float, stall_timeout_s: float) -> bool:
         """Tell whether it owes answers and has been silent for too long."""
         return self.client is not None and self.client.is_owing and now - self.client.last_sign_at >= stall_timeout_s
+
+
+async def memory_of(workers: Sequence[ManagedWorker]) -> dict[int, int]:
+    """Return what workers hold, bytes by their ids, mapped files included; those that are gone are missing."""
+    system, pids = current_platform(), {worker.worker_id: worker.pid for worker in workers}
+
+    def measure() -> dict[int, int]:
+        found = {number: system.footprint_of(pid) for number, pid in pids.items() if pid is not None}
+        return {number: footprint.rss_bytes for number, footprint in found.items() if footprint is not None}
+
+    return await asyncio.to_thread(measure)
 
 
 async def run_worker(
@@ -128,8 +132,8 @@ async def stop_worker(worker: ManagedWorker, *, stop_timeout_s: float) -> None:
     worker.stopping_at = time.monotonic()
     if client is None:
         return
-    worker.before = await asyncio.to_thread(memory.footprint_of, client.pid)
-    worker.available_before_bytes = memory.available_bytes()
+    worker.before = await asyncio.to_thread(current_platform().footprint_of, client.pid)
+    worker.machine_before = await asyncio.to_thread(current_platform().memory)
     # A worker in a load does not listen, and has nothing to end in order.
     is_loading = worker.previous_state is WorkerState.LOADING
     client.shut_down()
@@ -139,8 +143,8 @@ async def stop_worker(worker: ManagedWorker, *, stop_timeout_s: float) -> None:
 
 async def _unload_of(worker: ManagedWorker, reclaim_timeout_s: float) -> Swap:
     assert worker.target is not None
-    after_bytes, is_back = await _see_memory_back(worker, reclaim_timeout_s)
-    before = worker.before
+    after, is_back = await _see_memory_back(worker, reclaim_timeout_s)
+    before, machine_before = worker.before, worker.machine_before
     return Swap(
         at=time.time(),
         event="unload",
@@ -151,25 +155,26 @@ async def _unload_of(worker: ManagedWorker, reclaim_timeout_s: float) -> Swap:
         freed_bytes=None if before is None else before.rss_bytes,
         rss_before_bytes=None if before is None else before.rss_bytes,
         anonymous_before_bytes=None if before is None else before.anonymous_bytes,
-        available_before_bytes=worker.available_before_bytes,
-        available_after_bytes=after_bytes,
+        available_before_bytes=None if machine_before is None else machine_before.available_bytes,
+        available_after_bytes=after.available_bytes,
         is_memory_back=is_back,
     )
 
 
-async def _see_memory_back(worker: ManagedWorker, timeout_s: float) -> tuple[int, bool | None]:
-    """Watch available memory rise after a worker's end; return where it stands, and whether that is enough."""
-    now_bytes = memory.available_bytes()
-    if worker.before is None or worker.available_before_bytes is None:
-        return now_bytes, None
-    wanted_bytes = worker.available_before_bytes + RECLAIM_SHARE * worker.before.anonymous_bytes
-    started_at = risen_at = time.monotonic()
-    best_bytes = now_bytes
-    while now_bytes < wanted_bytes and (now := time.monotonic()) - started_at < timeout_s:
-        if RECLAIM_SETTLED_S is not None and now - risen_at >= RECLAIM_SETTLED_S:
+async def _see_memory_back(worker: ManagedWorker, timeout_s: float) -> tuple[MachineMemory, bool | None]:
+    """Watch what is held fall after a worker's end; return where memory stands, and whether that is enough."""
+    system = current_platform()
+    now = await asyncio.to_thread(system.memory)
+    if worker.before is None or worker.machine_before is None:
+        return now, None
+    wanted_bytes = worker.machine_before.held_bytes - RECLAIM_SHARE * worker.before.anonymous_bytes
+    started_at = fallen_at = time.monotonic()
+    least_bytes = now.held_bytes
+    while now.held_bytes > wanted_bytes and (at := time.monotonic()) - started_at < timeout_s:
+        if at - fallen_at >= system.settling_s:
             break
-        await asyncio.sleep(RECLAIM_POLL_S)
-        now_bytes = memory.available_bytes()
-        if now_bytes > best_bytes:
-            best_bytes, risen_at = now_bytes, time.monotonic()
-    return now_bytes, now_bytes >= wanted_bytes
+        await asyncio.sleep(max(RECLAIM_POLL_S, system.memory_age_s / 10))
+        now = await asyncio.to_thread(system.memory)
+        if now.held_bytes < least_bytes:
+            least_bytes, fallen_at = now.held_bytes, time.monotonic()
+    return now, now.held_bytes <= wanted_bytes

@@ -8,7 +8,7 @@ protocol of any client.
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import assert_never
 
@@ -30,6 +30,7 @@ from router.workers.fleet import Fleet
 from router.workers.launch import WorkerLaunch
 from router.workers.leasing import Leasing
 from router.workers.messages import (
+    Checked,
     Close,
     Message,
     Release,
@@ -39,6 +40,7 @@ from router.workers.messages import (
     Withdraw,
     WorkerChanged,
     WorkerGone,
+    WorkerMeasured,
 )
 from router.workers.residency import ManagedWorker, StopReport
 from router.workers.stop_commands import StopCommands
@@ -58,8 +60,9 @@ class Supervisor:
         resolve: Request to choice, from the registry and the settings in force; raises RouterError or RegistryError.
         launch_for: Engine name to how its worker is started.
         note_choice: Told of every request that is taken in, and where it goes.
-        check_load: Refuses a target that cannot be loaded when the given workers are gone (InsufficientMemoryError);
-            None = whatever may be tried.
+        check_load: Refuses a target that cannot be loaded when the given workers are gone (InsufficientMemoryError),
+            in its own time; None = whatever may be tried.
+        note_working_set: Told, in a thread, of what a worker has heard from Metal, in bytes.
         saved_caches_dir: Where caches are saved when the config wants that.
         clock: Monotonic seconds.
     """
@@ -71,7 +74,8 @@ class Supervisor:
         resolve: Callable[[ModelRequest], Choice],
         launch_for: Callable[[str], WorkerLaunch],
         note_choice: Callable[[ModelRequest, Choice], None] = lambda _request, _choice: None,
-        check_load: Callable[[Target, Config, Sequence[ManagedWorker]], None] | None = None,
+        check_load: Callable[[Target, Config, Sequence[ManagedWorker]], Awaitable[None]] | None = None,
+        note_working_set: Callable[[int], None] = lambda _bytes: None,
         saved_caches_dir: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -79,6 +83,7 @@ class Supervisor:
         self._resolve = resolve
         self._note_choice = note_choice
         self._check_load = check_load
+        self._note_working_set = note_working_set
         self._clock = clock
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._fleet = Fleet(
@@ -134,14 +139,10 @@ class Supervisor:
             raise ShuttingDownError
         choice = self._resolve(model_request)
         self._faults.check(choice.target)
-        holders = [worker for worker in self._fleet if worker.target is not None]
-        if self._check_load is not None and all(worker.target != choice.target for worker in holders):
-            self._check_load(choice.target, self._config, holders)
         granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         ticket = Ticket(
             next(self._ids), model_request, choice, num_sequences, priority, session_id, self._clock(), granted
         )
-        self._note_choice(model_request, choice)
         self._inbox.put_nowait(Submit(ticket))
         return ticket
 
@@ -211,6 +212,7 @@ class Supervisor:
         """Own the workers until `close` was called and the last one is gone."""
         async with asyncio.TaskGroup() as tasks:
             self._fleet.use(tasks)
+            self._tasks = tasks
             self._ensure_standby()
             while not self._is_closing or self._fleet:
                 await self._handle_messages()
@@ -234,14 +236,14 @@ class Supervisor:
         match message:
             case Submit(ticket=ticket):
                 self._on_submit(ticket)
+            case Checked(ticket=ticket):
+                self._admit(ticket)
             case Withdraw(ticket_id=ticket_id):
                 self._leasing.queue.take(ticket_id)
             case Release():
                 self._leasing.take_back(message)
-            case WorkerChanged(worker_id=worker_id):
-                self._on_worker_changed(worker_id)
-            case WorkerGone():
-                self._on_worker_gone(message)
+            case WorkerChanged() | WorkerGone() | WorkerMeasured():
+                self._on_worker(message)
             case StopModel():
                 self._on_stop_model(message)
             case SettingsChanged():
@@ -258,26 +260,59 @@ class Supervisor:
     # ---- messages ---------------------------------------------------------------------------------------------------
 
     def _on_submit(self, ticket: Ticket) -> None:
-        if ticket.lease.done():
-            return  # the client went away meanwhile
+        holders = [worker for worker in self._fleet if worker.target is not None]
+        if self._check_load is None or any(worker.target == ticket.choice.target for worker in holders):
+            self._admit(ticket)
+        elif not ticket.lease.done():
+            self._tasks.create_task(self._check(ticket, self._check_load(ticket.choice.target, self._config, holders)))
+
+    async def _check(self, ticket: Ticket, check: Awaitable[None]) -> None:
+        """Let a request into the queue once its model is known to fit."""
+        try:
+            await check
+        except (RouterError, RegistryError) as exc:
+            self._refuse(ticket, exc)
+            return
         if self._is_closing:
-            ticket.lease.set_exception(ShuttingDownError())
+            self._refuse(ticket, ShuttingDownError())  # the inbox may have been read for the last time
         else:
+            self._inbox.put_nowait(Checked(ticket))
+
+    def _admit(self, ticket: Ticket) -> None:
+        if self._is_closing:
+            self._refuse(ticket, ShuttingDownError())
+        elif not ticket.lease.done():  # its client may have gone away meanwhile
+            self._note_choice(ticket.model_request, ticket.choice)
             self._leasing.admit(ticket, self._config)
 
-    def _on_worker_changed(self, worker_id: int) -> None:
-        worker = self._fleet.get(worker_id)
-        if worker is None or worker.client is None or worker.state is WorkerState.STOPPING:
+    def _refuse(self, ticket: Ticket, error: RouterError | RegistryError) -> None:
+        if not ticket.lease.done():
+            ticket.lease.set_exception(error)
+
+    def _on_worker(self, message: WorkerChanged | WorkerGone | WorkerMeasured) -> None:
+        worker = self._fleet.get(message.worker_id)
+        if worker is None:
             return
+        match message:
+            case WorkerChanged():
+                self._on_worker_changed(worker)
+            case WorkerGone():
+                self._on_worker_gone(worker, message)
+            case WorkerMeasured(memory_bytes=memory_bytes):
+                self._faults.on_measured(worker, memory_bytes, self._config)
+
+    def _on_worker_changed(self, worker: ManagedWorker) -> None:
+        if worker.client is None or worker.state is WorkerState.STOPPING:
+            return
+        hello = worker.client.hello
+        if worker.state is WorkerState.STARTING and hello is not None and hello.working_set_bytes is not None:
+            self._tasks.create_task(asyncio.to_thread(self._note_working_set, hello.working_set_bytes))
         if worker.client.load_error is not None:
             self._faults.on_load_failed(worker, worker.client.load_error, self._config)
         elif self._fleet.advance(worker, self._config):
             self._faults.on_ready(worker)
 
-    def _on_worker_gone(self, message: WorkerGone) -> None:
-        worker = self._fleet.get(message.worker_id)
-        if worker is None:
-            return
+    def _on_worker_gone(self, worker: ManagedWorker, message: WorkerGone) -> None:
         was_expected = worker.state is WorkerState.STOPPING
         self._fleet.remove(worker, message.swap)
         self._leasing.affinity.on_worker_gone(worker.worker_id)

@@ -147,7 +147,7 @@ class FakeFleet:
             case _:
                 raise ModelNotFoundError(model_request.model)
 
-    def check_load(self, target: Target, config: Config, workers: Sequence[ManagedWorker]) -> None:
+    async def check_load(self, target: Target, config: Config, workers: Sequence[ManagedWorker]) -> None:
         """Let every load pass."""
 
     def _launch_for(self, engine: str) -> WorkerLaunch:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 RAPL_DIR: Final = Path("/sys/class/powercap")
-_POWERMETRICS: Final = ("powermetrics", "--samplers", "cpu_power", "-i", "500")
+# Source: powermetrics(1): `-b`, 1 = "line buffered"; into a pipe the samples would come in lumps of 4 kB otherwise.
+_POWERMETRICS: Final = ("powermetrics", "--samplers", "cpu_power", "-i", "500", "-b", "1")
 _SAMPLE: Final = re.compile(r"\((\d+(?:\.\d+)?)ms elapsed\)")
 _POWER: Final = re.compile(r"^Combined Power .*?:\s*(\d+(?:\.\d+)?) mW")
 

@@ -4,20 +4,13 @@ Not here: what follows from it (`conditions`).
 """
 
 import os
-import re
-import sys
 import time
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Final, Protocol
 
 import msgspec
 import psutil
 
-from router.bench.machine.machine import output_of
-
-_CPU_DIR: Final = Path("/sys/devices/system/cpu")
-_STATUS_PEAK: Final = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
+from backends.machine.current import current_platform
 
 
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,54 +31,6 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
     num_other_requests: int = 0
 
 
-class ThermalSensor(Protocol):
-    """Tells of heat."""
-
-    def num_throttled(self) -> int | None:
-        """Return a count that grows when the processor is slowed down for heat; None = the system does not tell."""
-
-
-class LinuxThermal:
-    """Counts of all cores.
-
-    Source: Linux, Documentation/ABI/stable/sysfs-devices-system-cpu, thermal_throttle/core_throttle_count.
-    """
-
-    def __init__(self) -> None:
-        self._files = sorted(_CPU_DIR.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))
-
-    def num_throttled(self) -> int | None:
-        """Return the sum over the cores."""
-        try:
-            return sum(int(file.read_text()) for file in self._files) if self._files else None
-        except (OSError, ValueError):
-            return None
-
-
-class MacThermal:
-    """Looks whether the speed is limited at the moment; each look that finds it is one count.
-
-    Source: pmset(1), `-g therm`: "CPU_Speed_Limit" below 100 while the processor is slowed down.
-    """
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def num_throttled(self) -> int | None:
-        """Look, and return the count."""
-        text = output_of("pmset", "-g", "therm")
-        if not text:
-            return None
-        limits = [int(limit) for limit in re.findall(r"CPU_Speed_Limit\s*=\s*(\d+)", text)]
-        self._count += any(limit < 100 for limit in limits)  # noqa: PLR2004 - percent
-        return self._count
-
-
-def thermal_sensor() -> ThermalSensor:
-    """Return this system's."""
-    return MacThermal() if sys.platform == "darwin" else LinuxThermal()
-
-
 class StretchWatch:
     """One stretch, from its construction to `end`.
 
@@ -93,20 +38,20 @@ class StretchWatch:
         pids: Processes that belong to the work, beside this one; they live all through it. None = some are not known.
     """
 
-    def __init__(self, contestant: int, pids: Iterable[int] | None, thermal: ThermalSensor) -> None:
+    def __init__(self, contestant: int, pids: Iterable[int] | None) -> None:
         self._contestant = contestant
         self._pids = None if pids is None else (*pids, os.getpid())
-        self._thermal = thermal
+        self._system = current_platform()
         self._started_at = time.monotonic()
         self._busy_s = _busy_s()
         self._ours_s = self._cpu_of_ours()
-        self._swapped_bytes = _swapped_bytes()
-        self._num_throttled = thermal.num_throttled()
+        self._swapped_bytes = self._system.swapped_bytes()
+        self._num_throttled = self._system.num_throttled()
 
     def end(self, num_other_requests: int = 0) -> Stretch:
         """Return what happened."""
         duration_s = max(time.monotonic() - self._started_at, 1e-6)
-        ours_s, throttled = self._cpu_of_ours(), self._thermal.num_throttled()
+        ours_s, throttled = self._cpu_of_ours(), self._system.num_throttled()
         others = None
         if ours_s is not None and self._ours_s is not None:
             others = max(0.0, _busy_s() - self._busy_s - (ours_s - self._ours_s)) / duration_s
@@ -115,7 +60,7 @@ class StretchWatch:
             contestant=self._contestant,
             duration_s=duration_s,
             others_cores=others,
-            swapped_bytes=max(0, _swapped_bytes() - self._swapped_bytes),
+            swapped_bytes=max(0, self._system.swapped_bytes() - self._swapped_bytes),
             num_throttled=None if throttled is None or was is None else throttled - was,
             num_other_requests=num_other_requests,
         )
@@ -128,22 +73,6 @@ class StretchWatch:
             return sum(_cpu_s(psutil.Process(pid)) for pid in self._pids)
         except psutil.Error:
             return None
-
-
-def peak_memory_of(pid: int) -> int | None:
-    """Return the most resident memory that a process has had, as far as the system tells: macOS tells what it has now.
-
-    Source: proc(5), /proc/PID/status, `VmHWM`: "Peak resident set size".
-    """
-    try:
-        return _peak_from_proc(pid) if sys.platform == "linux" else int(psutil.Process(pid).memory_info().rss)
-    except (OSError, psutil.Error):
-        return None
-
-
-def _peak_from_proc(pid: int) -> int | None:
-    found = _STATUS_PEAK.search(Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) * 1024 if found else None
 
 
 def pids_listening_on(port: int) -> tuple[int, ...] | None:
@@ -167,8 +96,3 @@ def _busy_s() -> float:
     idle = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "steal", 0.0)
     twice = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # they are in user and nice as well
     return float(sum(times) - idle - twice)
-
-
-def _swapped_bytes() -> int:
-    swap = psutil.swap_memory()
-    return int(swap.sin + swap.sout)

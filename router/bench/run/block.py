@@ -11,6 +11,7 @@ from typing import Final
 import httpx
 import msgspec
 
+from backends.machine.current import current_platform
 from registry.bench_record import BenchContestant, BenchSample
 from router.bench.events import BenchProgress, BenchSampled, BenchStep
 from router.bench.machine.energy import EnergyMeter
@@ -21,7 +22,7 @@ from router.bench.machine.server_facts import (
     tokens_of,
     workers_of,
 )
-from router.bench.machine.watch import Stretch, StretchWatch, ThermalSensor, peak_memory_of
+from router.bench.machine.watch import Stretch, StretchWatch
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.scenarios import Scenario, why_skipped
 from router.bench.plan.schedule import first_block_s
@@ -58,7 +59,6 @@ class RunState:
     http: httpx.AsyncClient
     measurements: Measurements
     residence: Residence
-    thermal: ThermalSensor
     meter: EnergyMeter | None
     on_event: Callable[[BenchProgress], None]
     described: list[BenchContestant]
@@ -123,7 +123,7 @@ async def run_block(
     for scenario in wanted:
         await measurer.warm_up_for(scenario, run.chars_of)
     num_others = await num_requests(run.http)
-    watch, energy_j = StretchWatch(measurer.index, pids, run.thermal), _energy_j(run)
+    watch, energy_j = StretchWatch(measurer.index, pids), _energy_j(run)
     try:
         await _run_rounds(run, measurer, wanted, rounds, cycle)
     finally:
@@ -231,7 +231,7 @@ def _note_peaks(run: RunState, index: int, pids: tuple[int, ...] | None, energy_
     """Write down the worker's memory and the energy of the block; a foreign server's first process is no gateway."""
     known = run.described[index]
     workers = (pids or ()) if known.url is not None else (pids or ())[1:]
-    peaks = [peak for pid in workers if (peak := peak_memory_of(pid)) is not None]
+    peaks = [peak for pid in workers if (peak := current_platform().peak_bytes_of(pid)) is not None]
     now_j = _energy_j(run)
     changes: dict[str, object] = {}
     if peaks:

@@ -16,7 +16,6 @@ from registry.catalogue import Model
 from router.bench.events import BenchProgress, BenchStarted
 from router.bench.machine.energy import energy_meter
 from router.bench.machine.machine import bench_machine
-from router.bench.machine.watch import thermal_sensor
 from router.bench.plan.contestants import contestants_of
 from router.bench.plan.options import BenchOptions
 from router.bench.plan.scenarios import Scenario, chosen_scenarios
@@ -70,7 +69,6 @@ async def run_bench(
             http=ours,
             measurements=measurements,
             residence=Residence(ours, measurements),
-            thermal=thermal_sensor(),
             meter=meter,
             on_event=on_event,
             described=[one.described() for one in contestants],

@@ -3,6 +3,7 @@
 from typing import Final
 
 from router.cli.doctor.installation import all_checks
+from router.cli.doctor.readings import readings
 from router.cli.terminal.context import current_paths
 from router.cli.terminal.options import json_option
 from router.cli.terminal.output import has_colour, print_json, shown
@@ -16,12 +17,15 @@ _COLOURS: Final = {"ok": "32", "note": "2", "warning": "33", "broken": "31"}
 def doctor(is_json: bool) -> int:
     """Check machine and installation; exit code 1 when something is broken.
 
+    With --json also every figure as the system tells it, for a report of what goes wrong.
+
     Examples: `mlxr doctor`, `mlxr doctor --json`.
     """
-    checks = all_checks(current_paths())
+    paths = current_paths()
+    checks = all_checks(paths)
     num_broken = sum(check.state == "broken" for check in checks)
     if is_json:
-        print_json({"ok": num_broken == 0, "checks": checks})
+        print_json({"ok": num_broken == 0, "checks": checks, "readings": readings(paths)})
         return min(num_broken, 1)
     width = max(len(check.name) for check in checks)
     for check in checks:

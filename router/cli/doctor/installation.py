@@ -12,12 +12,12 @@ from typing import Final
 
 import msgspec
 
+from backends.machine.current import current_platform
 from backends.probe import ProbeReport
 from registry.engines import EngineKind
 from registry.errors import DatabaseError
 from router.cli.client.base import Client
 from router.cli.client.errors import ClientError
-from router.cli.doctor import macos
 from router.cli.doctor.check import Check
 from router.cli.doctor.model_folders import check_model_folders
 from router.cli.terminal.catalogue import open_registry_for_reading
@@ -26,7 +26,7 @@ from router.cli.terminal.output import plural, size
 from router.config.instance import read_instance
 from router.config.paths import Paths
 from router.errors import ConfigError
-from router.placement.memory import available_bytes, total_bytes
+from router.placement.memory import read_budget
 from router.version import VERSION
 
 PROBE_TIMEOUT_S: Final = 60.0
@@ -46,16 +46,17 @@ SETUP_COMMAND: Final = "make setup"
 
 def all_checks(paths: Paths) -> tuple[Check, ...]:
     """Ask everything; give the answers in the order in which to show them."""
-    with _lifeline() as stdin:
-        probes = [_start_probe(engine, stdin) for engine in sorted(EngineKind)]  # they run while the rest is asked
-        checks = [check_version(), check_memory(), *check_metal(), check_disk(paths), *check_folders(paths)]
-        checks += [check_config(paths), *check_registry(paths), *check_model_folders(paths), check_server(paths)]
+    with lifeline() as stdin:
+        probes = [start_probe(engine, stdin) for engine in sorted(EngineKind)]  # they run while the rest is asked
+        checks = [check_version(), check_memory(), *check_metal(paths), check_disk(paths), *check_folders(paths)]
+        checks += [check_config(paths), *check_guarded_folders(paths), *check_registry(paths)]
+        checks += [*check_model_folders(paths), check_server(paths)]
         engines = [check_engine(engine, process) for engine, process in zip(sorted(EngineKind), probes, strict=True)]
         return (checks[0], *engines, *checks[1:])
 
 
 @contextlib.contextmanager
-def _lifeline() -> Iterator[int]:
+def lifeline() -> Iterator[int]:
     """Give a stdin for probes that ends when this process does, however it does."""
     theirs, ours = os.pipe()
     try:
@@ -72,28 +73,33 @@ def check_version() -> Check:
     return Check("mlxr", "ok", found)
 
 
-def _start_probe(engine: str, stdin: int) -> subprocess.Popen[bytes]:
+def start_probe(engine: str, stdin: int) -> subprocess.Popen[bytes]:
+    """Start what imports an engine's libraries and prints a `ProbeReport`; it ends with its stdin (`lifeline`)."""
     argv = [sys.executable, "-P", "-m", "backends.probe", "--engine", engine]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=stdin)
 
 
-def check_engine(engine: str, process: subprocess.Popen[bytes]) -> Check:
-    """Judge an engine by its probe."""
-    name = f"engine {engine}"
+def probe_of(process: subprocess.Popen[bytes]) -> ProbeReport:
+    """Wait for a probe's end; the report of one that gives none is of no engine, and has an error that says so."""
     with process:
         try:
             out, err = process.communicate(timeout=PROBE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            return Check(name, "broken", f"no answer within {PROBE_TIMEOUT_S:.0f} s", remedy=SETUP_COMMAND)
+            return ProbeReport(engine="", error=f"no answer within {PROBE_TIMEOUT_S:.0f} s")
     try:
-        report = msgspec.json.decode(out, type=ProbeReport)
+        return msgspec.json.decode(out, type=ProbeReport)
     except msgspec.DecodeError:
         last = err.decode(errors="replace").strip().splitlines()[-1:] or ["no words"]
-        found = f"the import ended the process (exit code {process.returncode}): {last[0]}"
-        return Check(name, "broken", found, remedy=f"{SETUP_COMMAND} (reinstalls the libraries)")
+        return ProbeReport(engine="", error=f"the import ended the process (exit code {process.returncode}): {last[0]}")
+
+
+def check_engine(engine: str, process: subprocess.Popen[bytes]) -> Check:
+    """Judge an engine by its probe."""
+    name, report = f"engine {engine}", probe_of(process)
     if report.error is not None:
-        return Check(name, "broken", report.error or "it does not work", remedy=SETUP_COMMAND)
+        remedy = SETUP_COMMAND if report.engine else f"{SETUP_COMMAND} (reinstalls the libraries)"
+        return Check(name, "broken", report.error or "it does not work", remedy=remedy)
     versions = ", ".join(f"{library} {version}" for library, version in report.versions.items())
     took = "" if report.import_ms is None else f", imports in {report.import_ms / 1000:.1f} s"
     return Check(name, "ok", f"{versions}{took}; {report.features}")
@@ -101,17 +107,36 @@ def check_engine(engine: str, process: subprocess.Popen[bytes]) -> Check:
 
 def check_memory() -> Check:
     """Look at the memory."""
-    available = available_bytes()
-    found = f"{size(available)} available of {size(total_bytes())}"
-    if available < LOW_MEMORY_BYTES:
+    memory, pressure = current_platform().memory(), current_platform().pressure()
+    found = f"{size(memory.available_bytes)} available of {size(memory.total_bytes)}"
+    if pressure is not None:
+        found = f"{found}, pressure {pressure}"
+    if memory.available_bytes < LOW_MEMORY_BYTES:
         return Check("memory", "warning", found, remedy="close other programs before loading a model")
     return Check("memory", "ok", found)
 
 
-def check_metal() -> Iterator[Check]:
+def check_metal(paths: Paths) -> Iterator[Check]:
     """Look at Metal's memory limit; nothing to say elsewhere than on a Mac."""
-    if platform.system() == "Darwin":
-        yield Check("metal", "note", macos.describe(macos.read_sysctl()))
+    system = current_platform()
+    budget = read_budget(paths.working_set_file, system)
+    if budget.wired_limit_bytes is not None:
+        if system.wired_limit_bytes() is not None:
+            source = "iogpu.wired_limit_mb"
+        else:
+            source = "Metal's own figure" if paths.working_set_file.exists() else "a guess until a model ran on mlx"
+        found = f"{system.cpu_name() or 'unknown chip'}, wired memory up to {size(budget.wired_limit_bytes)} ({source})"
+        yield Check("metal", "note", found)
+
+
+def check_guarded_folders(paths: Paths) -> Iterator[Check]:
+    """Look for model folders that the system asks its user about; a server that nobody sits at gets a no."""
+    with contextlib.suppress(ConfigError):
+        for folder in map(str, read_config(paths).models.extra_folders):
+            path = paths.user_home / folder.removeprefix("~/")
+            if current_platform().is_guarded(path, paths.user_home):
+                found = f"{path}: macOS asks its user before each new terminal reads it, and refuses background servers"
+                yield Check("permission", "note", found)
 
 
 def check_disk(paths: Paths) -> Check:

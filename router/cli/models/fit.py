@@ -51,7 +51,7 @@ def fit(name: str, ctx: int | None, parallel: int | None, kv: str | None, engine
     if not artifacts:
         raise CommandError(f"{name} has no usable artifact{f' for {engine}' if engine else ''}.")
     config, machine, load = read_config(paths), this_machine(), load_settings_of(model.settings)
-    budget = read_budget(machine)
+    budget = read_budget(paths.working_set_file)
     specs = [load_spec(item.path, item.engine, config, load) for item in artifacts]
     reports = [
         _report(item, _wanted(spec, ctx, parallel, kv), machine, budget)

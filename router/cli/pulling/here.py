@@ -27,7 +27,7 @@ async def pulls_here(paths: Paths, endpoint: str | None = None) -> AsyncIterator
     """Open what runs pulls in this process; folders and catalogue are made when needed."""
     open_registry(paths).close()
     hub = hub_settings(read_config(paths), os.environ, endpoint=endpoint)
-    budget = weights_budget(read_budget())
+    budget = weights_budget(read_budget(paths.working_set_file))
     converter = Converter(paths.registry_db, paths.models_dir, worker_environment(os.environ))
     async with (
         Jobs() as jobs,

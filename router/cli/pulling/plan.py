@@ -99,7 +99,7 @@ def fit_of(path: str) -> PulledFit | None:
     machine = this_machine()
     spec = load_spec(artifact.path, artifact.engine, read_config(paths), load_settings_of(model.settings))
     need = memory_need(artifact.facts, spec, machine)
-    budget = read_budget(machine)
+    budget = read_budget(paths.working_set_file)
     is_wired = artifact.engine is EngineKind.MLX and budget.wired_limit_bytes is not None
     limit = budget.wired_limit_bytes if is_wired else budget.total_bytes
     return PulledFit(need.required_bytes, need.context_length, limit or budget.total_bytes)

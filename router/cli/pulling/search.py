@@ -42,9 +42,10 @@ def search(text: str, author: str | None, limit: int, engine: str | None, is_jso
         text, author = "", text
     if author is not None and not author.startswith("@"):
         text, author = f"{text} {author}", None
-    hub = hub_settings(read_config(current_paths()), os.environ)
+    paths = current_paths()
+    hub = hub_settings(read_config(paths), os.environ)
     hits = asyncio.run(_ask(hub, text, None if author is None else author[1:], limit, formats.get(engine or "")))
-    budget_bytes = weights_budget(read_budget())
+    budget_bytes = weights_budget(read_budget(paths.working_set_file))
     found = [_found(hit, budget_bytes) for hit in hits]
     if is_json:
         print_json(found)

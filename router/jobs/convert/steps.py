@@ -262,5 +262,4 @@ def _can_load(facts: ModelFacts) -> bool:
     machine = this_machine()
     spec = LoadSpec(model_path="", context_length=_PARITY_CONTEXT_LENGTH, max_sequences=1, cache_slots=0)
     need = memory_need(facts, spec, machine)
-    budget = read_budget(machine)
-    return need.required_bytes <= budget.available_for(need.engine)
+    return need.required_bytes <= read_budget().available_for(need.engine)

@@ -54,7 +54,7 @@ async def get_health(serving: ServingPart) -> ASGIApp:
 @MLXR_API.get("/v1/mlxr/status", Status)
 async def get_status(serving: ServingPart, server: ServerPart, keeper: KeeperPart) -> ASGIApp:
     """Tell what runs, waits, and was loaded."""
-    return json_reply(status(serving, server, keeper))
+    return json_reply(await status(serving, server, keeper))
 
 
 @MLXR_API.post("/v1/mlxr/models/stop", StopResponse, body=StopRequest)

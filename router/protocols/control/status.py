@@ -1,5 +1,6 @@
 """The running gateway and its requests as data: looks at the supervisor's records, the register and process sizes."""
 
+import asyncio
 import os
 import time
 from collections import Counter
@@ -7,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import asdict, replace
 
-from backends.llamacpp.threads import default_num_threads
+from backends.machine.current import current_platform
 from backends.wire.request import Priority
 from registry.engines import EngineKind
 from registry.settings import LoadSettings
@@ -17,14 +18,13 @@ from router.models.keeper import ModelKeeper
 from router.models.load_spec import load_spec_for
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, Target
-from router.placement import memory
 from router.placement.lifecycle import WorkerState
 from router.protocols.serving import RequestService
 from router.requests.embedding import RunningEmbedding
 from router.requests.generation import Generation
 from router.requests.register import RunningRequest
 from router.status import Health, QueueStatus, RequestStatus, ResidentModel, Status, WaitingTarget, WorkerStatus
-from router.workers.residency import ManagedWorker
+from router.workers.residency import ManagedWorker, memory_of
 
 
 def health(serving: RequestService) -> Health:
@@ -37,8 +37,11 @@ def health(serving: RequestService) -> Health:
     return Health("ok", resident)
 
 
-def status(serving: RequestService, server: ServerFacts, keeper: ModelKeeper) -> Status:
+async def status(serving: RequestService, server: ServerFacts, keeper: ModelKeeper) -> Status:
     """Return everything that can be said at once."""
+    memory = await asyncio.to_thread(current_platform().memory)
+    own = await asyncio.to_thread(current_platform().footprint_of, os.getpid())
+    sizes = await memory_of(serving.supervisor.workers)
     expires_at = serving.supervisor.expires_at
     if expires_at is not None:
         expires_at += time.time() - time.monotonic()
@@ -52,17 +55,19 @@ def status(serving: RequestService, server: ServerFacts, keeper: ModelKeeper) ->
         config_error=serving.config_error,
         residency=config.residency,
         standby=config.standby,
-        workers=[_worker(worker, expires_at, config) for worker in serving.supervisor.workers],
+        workers=[
+            _worker(worker, sizes.get(worker.worker_id), expires_at, config) for worker in serving.supervisor.workers
+        ],
         queue=_queue(serving),
         swaps=list(serving.supervisor.swaps),
-        memory_total_bytes=memory.total_bytes(),
-        memory_available_bytes=memory.available_bytes(),
-        gateway_rss_bytes=memory.rss_of(os.getpid()),
+        memory_total_bytes=memory.total_bytes,
+        memory_available_bytes=memory.available_bytes,
+        gateway_rss_bytes=None if own is None else own.rss_bytes,
         checksums=keeper.progress,
     )
 
 
-def _worker(worker: ManagedWorker, expires_at: float | None, config: Config) -> WorkerStatus:
+def _worker(worker: ManagedWorker, memory_bytes: int | None, expires_at: float | None, config: Config) -> WorkerStatus:
     client = worker.client
     loaded = None if client is None else client.loaded
     hello = None if client is None else client.hello
@@ -74,7 +79,7 @@ def _worker(worker: ManagedWorker, expires_at: float | None, config: Config) -> 
         model=None if worker.target is None else worker.target.model,
         adapter=None if worker.target is None or worker.target.adapter is None else worker.target.adapter.name,
         state=_state(worker),
-        rss_bytes=None if worker.pid is None else memory.rss_of(worker.pid),
+        rss_bytes=memory_bytes,
         num_running=worker.use.num_running,
         num_background=worker.use.num_background,
         num_waiting=None if heartbeat is None else heartbeat.num_waiting,
@@ -101,7 +106,7 @@ def _set_of(load: LoadSettings) -> dict[str, int | str]:
 def _num_threads(target: Target, config: Config) -> int | None:
     if target.engine.kind is not EngineKind.LLAMACPP:
         return None
-    num_cores = default_num_threads()
+    num_cores = current_platform().num_compute_threads()
     return load_spec_for(target, config, num_cores=num_cores).num_threads or num_cores
 
 

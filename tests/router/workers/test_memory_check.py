@@ -60,47 +60,47 @@ def check(directory: ModelDirectory, machine: Machine) -> MemoryCheck:
     return MemoryCheck(directory.artifact_of, read=machine.read, clock=lambda: machine.now)
 
 
-def test_what_fits_passes_and_is_not_measured_again_at_once(
+async def test_what_fits_passes_and_is_not_measured_again_at_once(
     directory: ModelDirectory, machine: Machine, check: MemoryCheck
 ) -> None:
     target = directory.resolve(ModelRequest("big")).target
-    check.check(target, Config(), [])
+    await check.check(target, Config(), [])
     machine.available_bytes = GIB
-    check.check(target, Config(), [])
+    await check.check(target, Config(), [])
     assert machine.num_reads == 1
     machine.now += VALID_S
     with pytest.raises(InsufficientMemoryError, match="'big' on llamacpp needs"):
-        check.check(target, Config(), [])
+        await check.check(target, Config(), [])
 
 
-def test_a_refusal_is_not_remembered(directory: ModelDirectory, machine: Machine, check: MemoryCheck) -> None:
+async def test_a_refusal_is_not_remembered(directory: ModelDirectory, machine: Machine, check: MemoryCheck) -> None:
     target = directory.resolve(ModelRequest("big")).target
     machine.available_bytes = GIB
     with pytest.raises(InsufficientMemoryError):
-        check.check(target, Config(), [])
+        await check.check(target, Config(), [])
     machine.available_bytes = 64 * GIB
-    check.check(target, Config(), [])
+    await check.check(target, Config(), [])
 
 
-def test_what_is_not_known_or_not_to_be_checked_passes(
+async def test_what_is_not_known_or_not_to_be_checked_passes(
     directory: ModelDirectory, machine: Machine, check: MemoryCheck
 ) -> None:
     machine.available_bytes = 0
-    check.check(directory.resolve(ModelRequest("old")).target, Config(), [])
-    check.check(Target("gone", Engine(EngineKind.MLX), LocalArtifact(99, "/gone")), Config(), [])
+    await check.check(directory.resolve(ModelRequest("old")).target, Config(), [])
+    await check.check(Target("gone", Engine(EngineKind.MLX), LocalArtifact(99, "/gone")), Config(), [])
     unchecked = msgspec.structs.replace(Config(), limits=LimitsConfig(check_memory=False))
-    check.check(directory.resolve(ModelRequest("big")).target, unchecked, [])
+    await check.check(directory.resolve(ModelRequest("big")).target, unchecked, [])
 
 
-def test_a_models_own_settings_are_what_is_checked_and_another_load_is_another_check(
+async def test_a_models_own_settings_are_what_is_checked_and_another_load_is_another_check(
     path: Path, directory: ModelDirectory, machine: Machine, check: MemoryCheck
 ) -> None:
     machine.available_bytes = 8 * GIB
-    check.check(directory.resolve(ModelRequest("big")).target, Config(), [])
+    await check.check(directory.resolve(ModelRequest("big")).target, Config(), [])
     with Registry(path) as registry:
         registry.models.change_settings("big", {"context_length": 1_000_000, "parallel": 1})
     with pytest.raises(InsufficientMemoryError, match="mlxr models set big context_length="):
-        check.check(directory.resolve(ModelRequest("big")).target, Config(), [])
+        await check.check(directory.resolve(ModelRequest("big")).target, Config(), [])
 
 
 class _Refusing(FakeFleet):
@@ -108,7 +108,7 @@ class _Refusing(FakeFleet):
 
     seen: list[list[str]]
 
-    def check_load(self, target: Target, config: Config, workers: Sequence[ManagedWorker]) -> None:
+    async def check_load(self, target: Target, config: Config, workers: Sequence[ManagedWorker]) -> None:
         del config
         self.seen.append([worker.target.model for worker in workers if worker.target is not None])
         if target.model == "other":

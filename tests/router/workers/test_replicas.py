@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from backends.fake.engine import FakeOptions
+from backends.machine.current import current_platform
 from backends.wire.request import Priority
 from router.config import Config
 from router.errors import EngineCrashedError, RouterError
 from router.models.model_request import ModelRequest
-from router.placement import memory
 from router.workers import faults
 from router.workers.client import WorkerClient
 from router.workers.waiting import Lease
@@ -169,13 +169,13 @@ async def test_a_worker_over_its_memory_limit_finishes_and_is_replaced(
     await all_ready(fleet, num_workers)
     old = fleet.ready[0]
     assert old.pid is not None
-    rss_bytes = memory.rss_of(old.pid)
-    assert rss_bytes is not None
+    footprint = current_platform().footprint_of(old.pid)
+    assert footprint is not None
     started = asyncio.Event()
     fleet.hold("decode")
     running = asyncio.create_task(fleet.answer(max_tokens=100, on_text=lambda _: started.set()))
     await started.wait()
-    fleet.set_config(with_limit(config, int(rss_bytes / 1.1)))
+    fleet.set_config(with_limit(config, int(footprint.rss_bytes / 1.1)))
     await fleet.until(lambda: old.state.value == "draining", "it takes nothing new")
     fleet.set_config(config)
     fleet.let_go("decode")

@@ -18,7 +18,6 @@ from registry.mlx.config import read_chat_template
 from router.errors import MissingFieldError, ModelLoadFailedError
 from router.http.asgi import json_reply
 from router.models.targets import Target
-from router.placement import memory
 from router.protocols.abilities import capabilities_of, shown_artifact
 from router.protocols.answers import AnswerBody
 from router.protocols.choice import resident_workers
@@ -37,7 +36,7 @@ from router.protocols.ollama.names import display_name, model_named
 from router.protocols.ollama.schemas import ShowRequest
 from router.protocols.parts import AnyRequest, ServingPart
 from router.protocols.serving import RequestService
-from router.workers.residency import ManagedWorker
+from router.workers.residency import ManagedWorker, memory_of
 
 _FOREVER_S: Final = 292 * 365.25 * 86_400
 """What Ollama adds for a model that stays: the longest time that Go can say. Its clients know it as forever."""
@@ -102,7 +101,8 @@ async def list_loaded(serving: ServingPart) -> ASGIApp:
     for worker in resident_workers(serving):
         assert worker.target is not None
         by_target.setdefault(worker.target, []).append(worker)
-    loaded = [_loaded(serving, target, workers) for target, workers in by_target.items()]
+    sizes = await memory_of([worker for workers in by_target.values() for worker in workers])
+    loaded = [_loaded(serving, target, workers, sizes) for target, workers in by_target.items()]
     return json_reply(LoadedAnswer([each for each in loaded if each is not None]))
 
 
@@ -119,14 +119,15 @@ def _listed(artifact: Artifact, model: Model) -> ListedModel:
     )
 
 
-def _loaded(serving: RequestService, target: Target, workers: list[ManagedWorker]) -> LoadedModel | None:
+def _loaded(
+    serving: RequestService, target: Target, workers: list[ManagedWorker], sizes: dict[int, int]
+) -> LoadedModel | None:
     artifact = serving.models.artifact_of(target)
     models = [worker.client.loaded for worker in workers if worker.client is not None and worker.client.loaded]
     if artifact is None or not models:
         return None
     name = display_name(target.model)
-    sizes = [memory.rss_of(worker.pid) for worker in workers if worker.pid is not None]
-    size = sum(size for size in sizes if size is not None) or artifact.size_bytes
+    size = sum(sizes.get(worker.worker_id, 0) for worker in workers) or artifact.size_bytes
     is_on_cpu = all(device.upper().startswith("CPU") for model in models for device in model.devices)
     return LoadedModel(
         name=name,

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 import pytest
+from router.cli.doctor.macos import describe
 
 from router.cli.doctor import installation
 from router.cli.doctor.check import Check
@@ -16,7 +17,6 @@ from router.cli.doctor.installation import (
     check_registry,
     check_server,
 )
-from router.cli.doctor.macos import describe
 from router.config.paths import Paths
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import StubGateway, running_stub

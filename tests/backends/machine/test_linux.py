@@ -1,0 +1,101 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from backends.machine.current import current_platform
+from backends.machine.linux import LinuxPlatform
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+_HOLDER = "import sys\nballast = b'\\1' * {size}\nprint('ready', flush=True)\nsys.stdin.read()"
+
+
+def holder(num_bytes: int) -> "subprocess.Popen[bytes]":
+    """Start a process that has allocated so much, and wait until it has."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", _HOLDER.format(size=num_bytes)], stdin=pipe, stdout=pipe)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def test_a_footprint_shows_what_a_process_has_allocated_and_nothing_after_its_end() -> None:
+    system = LinuxPlatform()
+    with holder(40 << 20) as process:
+        footprint, peak_bytes = system.footprint_of(process.pid), system.peak_bytes_of(process.pid)
+        assert footprint is not None
+        assert footprint.anonymous_bytes >= 40 << 20
+        assert footprint.rss_bytes >= footprint.anonymous_bytes
+        assert peak_bytes is not None
+        assert peak_bytes >= 40 << 20
+        assert (system.process_readings(process.pid) or {}).keys() >= {"VmHWM", "VmRSS", "RssAnon"}
+        process.communicate()
+    assert system.footprint_of(process.pid) is None
+    assert system.peak_bytes_of(process.pid) is None
+    assert system.process_readings(process.pid) is None
+
+
+def test_the_machines_memory_is_the_systems_own_figure() -> None:
+    memory = current_platform().memory()
+    assert 0 < memory.available_bytes <= memory.total_bytes == psutil.virtual_memory().total
+    assert current_platform().footprint_of(os.getpid()) is not None
+
+
+def test_memory_of_a_process_that_ended_is_available_again_at_once() -> None:
+    ballast_bytes = 400 << 20  # far above what the rest of the machine does meanwhile
+    with holder(ballast_bytes) as process:
+        before = current_platform().memory()
+        process.communicate()
+    after = current_platform().memory()
+    assert after.available_bytes - before.available_bytes > ballast_bytes // 2
+    assert before.held_bytes - after.held_bytes > ballast_bytes // 2
+
+
+def test_never_more_threads_than_physical_cores_or_cpus_this_process_may_use() -> None:
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    assert LinuxPlatform().num_compute_threads() == min(cores, len(os.sched_getaffinity(0)))
+
+
+def test_a_process_pinned_to_one_cpu_computes_with_one_thread() -> None:
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+    code += "from backends.machine.current import current_platform; print(current_platform().num_compute_threads())"
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.strip() == "1"
+
+
+def test_throttling_is_the_sum_over_the_cores_and_unknown_without_counters(tmp_path: Path) -> None:
+    assert LinuxPlatform(tmp_path).num_throttled() is None
+    for number, count in enumerate((3, 4)):
+        folder = tmp_path / f"cpu{number}" / "thermal_throttle"
+        folder.mkdir(parents=True)
+        (folder / "core_throttle_count").write_text(f"{count}\n")
+    assert LinuxPlatform(tmp_path).num_throttled() == 7
+
+
+def test_what_linux_does_not_have_is_none() -> None:
+    system = LinuxPlatform()
+    assert (system.pressure(), system.wired_limit_bytes(), system.awake_argv(1)) == (None, None, None)
+    assert not system.has_metal
+    assert not system.is_guarded(Path("/home/me/Documents"), Path("/home/me"))
+    assert isinstance(system.readings()["meminfo"], list)
+
+
+def test_a_child_ends_with_its_parent_whatever_it_does() -> None:
+    """The child ignores all that can be ignored, and is looked for after its parent was killed."""
+    child = (
+        "import os, signal, sys, threading; from backends.machine.current import current_platform\n"
+        "[signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]\n"
+        "current_platform().end_with_parent(); print(os.getpid(), flush=True); threading.Event().wait()"
+    )
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    root = Path(__file__).parents[3]
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, cwd=root) as process:
+        assert process.stdout is not None
+        found = psutil.Process(int(process.stdout.readline()))
+        process.kill()
+        gone, _ = psutil.wait_procs([found], timeout=30)
+        assert gone
