@@ -5,8 +5,8 @@ import sys
 from typing import Any
 
 import pytest
-from router.cli.doctor.macos import describe
 
+from backends.machine.apple import ApplePlatform
 from router.cli.doctor import installation
 from router.cli.doctor.check import Check
 from router.cli.doctor.installation import (
@@ -14,16 +14,17 @@ from router.cli.doctor.installation import (
     check_disk,
     check_engine,
     check_folders,
+    check_guarded_folders,
+    check_memory,
+    check_metal,
     check_registry,
     check_server,
 )
 from router.config.paths import Paths
+from router.placement.memory import remember_working_set
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import StubGateway, running_stub
-
-APPLE = "machdep.cpu.brand_string: Apple M2 Max\nhw.memsize: 68719476736\niogpu.wired_limit_mb: 0\n"
-APPLE_RAISED = APPLE.replace("limit_mb: 0", "limit_mb: 57344")
-INTEL = "machdep.cpu.brand_string: Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz\nhw.memsize: 17179869184\n"
+from tests.support.fake_libsystem import M3_PRO, FakeLibSystem, sysctl_number, vm_statistics_bytes
 
 
 def process(script: str) -> "subprocess.Popen[bytes]":
@@ -133,16 +134,38 @@ def test_the_server_is_asked(paths: Paths) -> None:
 
 
 @pytest.mark.parametrize(
-    ("output", "words"),
+    ("wired_limit_mb", "said_bytes", "words"),
     [
-        (APPLE, "Apple M2 Max, 68.7 GB; wired memory limited by the system's own rule"),
-        (APPLE_RAISED, "Apple M2 Max, 68.7 GB; wired memory limited to 60.1 GB (iogpu.wired_limit_mb)"),
-        (INTEL, "Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz, 17.2 GB; the limit of wired memory is unknown"),
-        ("", "unknown chip, unknown memory; the limit of wired memory is unknown"),
+        (0, None, "Apple M3 Pro, wired memory up to 29.0 GB (a guess until a model ran on mlx)"),
+        (0, 30_000_000_000, "Apple M3 Pro, wired memory up to 30.0 GB (Metal's own figure)"),
+        (32768, 30_000_000_000, "Apple M3 Pro, wired memory up to 34.4 GB (iogpu.wired_limit_mb)"),
     ],
 )
-def test_what_sysctl_says_of_a_mac(output: str, words: str) -> None:
-    assert describe(output) == words
+def test_metals_limit_is_told_with_its_source(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, wired_limit_mb: int, said_bytes: int | None, words: str
+) -> None:
+    mac = ApplePlatform(FakeLibSystem(sysctls=M3_PRO, pages=vm_statistics_bytes))
+    paths.ensure_folders()
+    if said_bytes is not None:
+        remember_working_set(paths.working_set_file, said_bytes, mac)
+    limit = {"iogpu.wired_limit_mb": sysctl_number(wired_limit_mb)}
+    set_mac = ApplePlatform(FakeLibSystem(sysctls=M3_PRO | limit, pages=vm_statistics_bytes))
+    monkeypatch.setattr(installation, "current_platform", lambda: set_mac)
+    assert [(check.state, check.found) for check in check_metal(paths)] == [("note", words)]
+    assert check_memory().found == "38.7 GB available of 38.7 GB, pressure normal"
+
+
+def test_there_is_nothing_to_say_of_metal_without_it(paths: Paths) -> None:
+    assert list(check_metal(paths)) == []
+
+
+def test_model_folders_that_a_mac_guards_are_named(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    mac = ApplePlatform(FakeLibSystem(sysctls=M3_PRO))
+    monkeypatch.setattr(installation, "current_platform", lambda: mac)
+    paths.ensure_folders()
+    paths.config_file.write_text("models: {extra_folders: [~/Documents/models, /Volumes/disk, ~/models]}")
+    found = [check.found.partition(":")[0] for check in check_guarded_folders(paths)]
+    assert found == [f"{paths.user_home}/Documents/models", "/Volumes/disk"]
 
 
 def test_doctor_prints_and_exits_by_what_is_broken(
@@ -159,3 +182,8 @@ def test_doctor_prints_and_exits_by_what_is_broken(
     assert result.out.splitlines()[1:] == ["broken   bb  gone", "             -> make setup"]
     report = json.loads(mlxr("doctor", "--json").out)
     assert (report["ok"], len(report["checks"])) == (False, 2)
+    readings = report["readings"]
+    assert readings["memory"]["total_bytes"] > readings["budget"]["available_bytes"] > 0
+    assert readings["processes"][0]["what"] == "doctor"
+    assert readings["processes"][0]["footprint"]["rss_bytes"] > 0
+    assert len(readings["open_files_limits"]) == len(readings["socket_buffers"]) == 2
