@@ -75,6 +75,21 @@ def make_folder(folder: Path, base: Path) -> None:
             sync_folder(parent)
 
 
+def is_left_by_finder(name: str) -> bool:
+    """Tell whether macOS puts files of this name into folders that it shows: nobody misses them."""
+    return name == ".DS_Store" or name.startswith("._")
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder that is empty or that only Finder has left something in; one with anything else stays."""
+    with contextlib.suppress(OSError):
+        left = list(folder.iterdir())
+        if all(is_left_by_finder(path.name) for path in left):
+            for path in left:
+                path.unlink()
+            folder.rmdir()
+
+
 def move(source: Path, target: Path) -> None:
     """Rename a file or folder, whose content is on the disk, durably; a file in the way is replaced."""
     source.replace(target)

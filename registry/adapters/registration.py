@@ -6,13 +6,13 @@ Nothing is copied: the files stay where they are, and whoever loads them asks fi
 
 import math
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from registry.adapters.gguf_lora import check_gguf_base, read_gguf_lora
 from registry.adapters.mlx_lora import CONFIG_NAME, WEIGHTS_NAME, check_mlx_base, read_mlx_lora
 from registry.catalogue import ENGINE_OF_FORMAT, Adapter, AdapterDraft, Artifact, Model
+from registry.disk import remove_folder
 from registry.engines import EngineKind
 from registry.errors import ArtifactError, InvalidSettingError
 from registry.facts import AdapterFacts, ArtifactFormat
@@ -146,5 +146,4 @@ def _delete(adapter: Adapter) -> None:
             reason = f"the file cannot be deleted: {exc.strerror or exc}"
             raise ArtifactError(as_artifact_error(exc, file).code, reason, path=file) from exc
     if adapter.format is ArtifactFormat.MLX:
-        with suppress(OSError):  # a folder with something else in it stays
-            Path(adapter.path).rmdir()
+        remove_folder(Path(adapter.path))

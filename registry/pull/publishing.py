@@ -8,7 +8,7 @@ when the new one is there. A crash anywhere leaves what the next run of the same
 import shutil
 from pathlib import Path
 
-from registry.disk import make_folder, move, translate_os_errors
+from registry.disk import is_left_by_finder, make_folder, move, translate_os_errors
 from registry.errors import PullConflictError
 from registry.facts import ArtifactFormat
 from registry.pull.folder import PullFolder, blob_of
@@ -56,7 +56,8 @@ def _check_replaceable(target: Path) -> None:
     """An MLX folder may be replaced by a newer one, but nothing that somebody else put there is thrown away."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise PullConflictError(f"{target} is in the way: it is a link or a file. Move it away, then resume.")
-    others = sorted(entry.name for entry in target.iterdir() if not is_mlx_file(entry.name)) if target.exists() else []
+    names = sorted(entry.name for entry in target.iterdir()) if target.exists() else []
+    others = [name for name in names if not is_mlx_file(name) and not is_left_by_finder(name)]
     if others:
         raise PullConflictError(
             f"{target} has what is no part of an MLX model ({', '.join(others[:3])}). Move it away, then resume."

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from registry.catalogue import Artifact, Deletion
-from registry.disk import sync_folder
+from registry.disk import remove_folder, sync_folder
 from registry.errors import ArtifactError
 from registry.files import about
 from registry.places.ollama import blobs_in_use, read_manifest, stands_for
@@ -81,9 +81,7 @@ def _delete(deletions: Sequence[Deletion]) -> None:
             if not is_inside(path, item.root):
                 continue  # A folder on the way became a link to elsewhere: nothing there is ours to delete.
             if path.is_dir() and not path.is_symlink():
-                # A folder with something else left in it stays.
-                with suppress(OSError):
-                    path.rmdir()
+                remove_folder(path)
             elif _is_free(path, item, blobs):
                 path.unlink(missing_ok=True)
     # On disk before the row goes: otherwise a power cut could bring the files back unseen.

@@ -109,7 +109,7 @@ def _walk_if_there(source: Source, folders: list[Path]) -> Iterator[Candidate]:
 
 
 def _visible_folders(folder: Path) -> list[str]:
-    return [entry.name for entry in _list(folder) if not entry.name.startswith(".") and is_folder(entry)]
+    return [entry.name for entry in _list(folder) if is_folder(entry)]
 
 
 def folder_candidates(folder: Path, *, is_owned: bool) -> tuple[Candidate, ...]:
@@ -128,8 +128,9 @@ def _source_of(folder: Path, *, is_owned: bool) -> Source:
 
 
 def _list(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what is not hidden in a folder, by name; Finder writes hidden files of its own among a model's."""
     with about(folder), os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
+        return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
 
 def _walk(source: Source, folders: list[Path]) -> Iterator[Candidate]:
@@ -152,7 +153,6 @@ def _walk(source: Source, folders: list[Path]) -> Iterator[Candidate]:
             continue
         folders.append(folder)
         num_left -= len(entries)
-        entries = [entry for entry in entries if not entry.name.startswith(".")]
         yield from _candidates(folder, entries, source)
         if depth < MAX_DEPTH:
             # Backwards, so that the first name is taken from the stack first.

@@ -66,7 +66,7 @@ def _make(registry: Registry, name: str, modelfile: Modelfile, folder: Path, set
 
 def _files_at(path: Path) -> list[tuple[str, Path]]:
     if path.is_dir():
-        return [(item.name, item) for item in sorted(path.iterdir()) if item.is_file()]
+        return [(item.name, item) for item in sorted(path.iterdir()) if item.is_file() and item.name[0] != "."]
     if not path.is_file():
         raise CommandError(f"FROM {path}: there is no such file or folder.")
     shard = parse_shard_name(path.name)

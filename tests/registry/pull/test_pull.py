@@ -187,6 +187,8 @@ async def test_a_newer_mlx_folder_takes_the_olders_place_and_nothing_elses(tmp_p
     with StubHub({MLX: dict(MLX_FILES)}) as hub:
         await pull_once(hub, tmp_path, MLX)
         hub.repos[MLX]["tokenizer.json"] = b'{"new": 1}'
+        for name in (".DS_Store", "._config.json"):  # what Finder leaves
+            (tmp_path / "models" / MLX / name).write_bytes(b"Bud1")
         await pull_once(hub, tmp_path, MLX)
         assert final_files(tmp_path) == under(MLX, SAFE | {"tokenizer.json": b'{"new": 1}'})
         assert hidden_files(tmp_path) == []

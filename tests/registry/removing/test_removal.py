@@ -111,9 +111,17 @@ def test_files_behind_a_linked_folder_are_not_mlxrs_to_delete(store: Registry, o
     assert not register_path(store, own / "their-mlx", is_owned=True).artifacts[0].is_owned
 
 
+def test_what_finder_left_in_the_folder_goes_with_it(store: Registry, own: Path) -> None:
+    for name in (".DS_Store", "._config.json"):
+        (own / "tiny-4bit" / name).write_bytes(b"Bud1")
+    remove_model(store, "tiny")
+    assert list(own.iterdir()) == []
+
+
 def test_what_the_user_put_into_the_folder_stays(store: Registry, own: Path) -> None:
     notes = own / "tiny-4bit" / "notes"
     notes.mkdir()
+    (notes.parent / ".DS_Store").write_bytes(b"Bud1")
     remove_model(store, "tiny")
     assert notes.is_dir()
 

@@ -9,6 +9,7 @@ from registry.errors import ArtifactConflictError, ArtifactError, InvalidModelNa
 from registry.facts import ArtifactFormat
 from registry.removing.removal import remove_model
 from registry.scan import register_path
+from registry.scan.watch import what_changed
 from registry.store import Registry
 from tests.registry.mlx_builder import write_mlx_dir
 from tests.registry.scan_steps import BROKEN, LORA, MMPROJ, names, scan_plain, split_file, write
@@ -31,6 +32,18 @@ def test_registering_any_file_of_a_set_brings_the_whole(store: Registry, models:
     assert model.artifacts[0].files == tuple(map(str, paths))
     assert model.artifacts[0].mmproj_path == str(models / "mmproj-big.gguf")
     assert names(store) == ["big"]
+
+
+def test_what_finder_writes_into_a_folder_is_no_part_of_the_model(store: Registry, models: Path) -> None:
+    mlx, gguf = write_mlx_dir(models / "c"), write(models / "d" / "d.gguf")
+    for folder in (mlx, gguf.parent):
+        (folder / ".DS_Store").write_bytes(b"Bud1")
+        (folder / "._d.gguf").write_bytes(b"\0\x05\x16\x07")
+    for path in (mlx, gguf.parent):
+        (artifact,) = register_path(store, path).artifacts
+        assert not any(Path(file).name.startswith(".") for file in artifact.files)
+        (path / ".DS_Store").write_bytes(b"Bud1, written anew")
+        assert what_changed(artifact) is None
 
 
 def test_registering_with_a_name(store: Registry, models: Path) -> None:
