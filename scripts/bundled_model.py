@@ -4,6 +4,7 @@ Run by scripts/setup with the project's own Python. Quick when both are there.
 """
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -18,10 +19,11 @@ from registry.removing.removal import remove_artifacts
 from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import paths_from_env
+from router.placement.memory import this_machine
 
 MODEL_NAME = "smollm2-135m-instruct"
-# float32: on Linux's CPU half precision is some 40 times slower. Groups of 32: so wide are the GGUF's own blocks.
-CONVERSION = ["--dtype", "float32", "--quantize", "--q-bits", "4", "--q-group-size", "32"]
+# Groups of 32: so wide are the GGUF's own blocks.
+CONVERSION = ["--quantize", "--q-bits", "4", "--q-group-size", "32"]
 
 
 def bundled_gguf() -> Path:
@@ -51,16 +53,28 @@ def register_gguf(registry: Registry, gguf: Path) -> None:
     register_path(registry, gguf, name=MODEL_NAME)
 
 
-def convert(gguf: Path, folder: Path) -> None:
+def dtype_here() -> str:
+    """Return what MLX computes in best: on a CPU half precision is some 40 times slower, on Metal it costs half."""
+    return "float16" if this_machine().has_metal else "float32"
+
+
+def is_of(folder: Path, dtype: str) -> bool:
+    """Tell whether a folder that was converted earlier, perhaps for another device, has this type."""
+    config = folder / "config.json"
+    return config.exists() and json.loads(config.read_bytes()).get("torch_dtype") == dtype
+
+
+def convert(gguf: Path, folder: Path, dtype: str) -> None:
     """Convert beside the target and rename, so that a broken conversion never looks like a model."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".convert-") as scratch:
         out = Path(scratch) / "mlx"
         converter = Path(sys.executable).with_name("gguf2mlx")
-        command = [str(converter), "--input", str(gguf), "--output", str(out), *CONVERSION]
+        command = [str(converter), "--input", str(gguf), "--output", str(out), "--dtype", dtype, *CONVERSION]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             sys.exit(f"setup: the conversion of {gguf.name} to MLX failed:\n{(done.stdout + done.stderr)[-2000:]}")
+        shutil.rmtree(folder, ignore_errors=True)
         shutil.move(out, folder)
 
 
@@ -76,12 +90,12 @@ def main() -> None:
     paths = paths_from_env(os.environ)
     paths.ensure_folders()
     gguf = bundled_gguf()
-    mlx_folder = paths.models_dir / f"{MODEL_NAME}-mlx-4bit"
+    mlx_folder, dtype = paths.models_dir / f"{MODEL_NAME}-mlx-4bit", dtype_here()
     with Registry(paths.registry_db) as registry:
         register_gguf(registry, gguf)
-        if not mlx_folder.exists():
+        if not is_of(mlx_folder, dtype):
             print(f"setup: converting {MODEL_NAME} to MLX, once (about 15 s)")
-            convert(gguf, mlx_folder)
+            convert(gguf, mlx_folder, dtype)
         # Folders of earlier set-ups are mended as well.
         correct_pre_tokenizer(mlx_folder, pre_tokenizer_of(registry))
         register_path(registry, mlx_folder, name=MODEL_NAME, is_owned=True)

@@ -115,8 +115,9 @@ def paths_from_env(environ: Mapping[str, str]) -> Paths:
     from platformdirs import PlatformDirs  # noqa: PLC0415 - it reads os.environ by itself
 
     dirs = PlatformDirs("mlxr", appauthor=False)
-    # Without XDG_RUNTIME_DIR platformdirs falls back to a name in /tmp that anybody could have taken before us.
-    has_runtime_dir = sys.platform == "darwin" or bool(environ.get("XDG_RUNTIME_DIR"))
+    # Without XDG_RUNTIME_DIR platformdirs falls back to a name in /tmp that anybody could have taken before us, and on
+    # macOS to a folder of caches that the system may empty at any time.
+    has_runtime_dir = bool(environ.get("XDG_RUNTIME_DIR"))
     return Paths(
         data_dir=dirs.user_data_path,
         # macOS has one folder for both; a file that people edit still gets a folder of its own.

