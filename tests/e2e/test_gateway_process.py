@@ -1,8 +1,10 @@
 """The gateway as a process: light, without engines, one per data folder, ended in order."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -108,3 +110,33 @@ def test_queue_limit_answers_429_with_retry_after(home: Path, tmp_path: Path) ->
     assert (len(refused), {answer.status_code for answer in answers}) == (7, {200, 429})
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
     assert all(answer.json()["error"]["code"] == "queue_full" for answer in refused)
+
+
+def test_more_connections_than_a_macs_limit_of_open_files_are_all_answered(home: Path) -> None:
+    serve = [sys.executable, "-P", "-m", "router.cli", "serve", "--port", "0"]
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", 'ulimit -Sn 256 && exec "$@"', "sh", *serve],
+        env=environment(home),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with contextlib.ExitStack() as stack:
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        instance = home / "data" / "gateway.json"
+        wait_until(instance.exists, "the gateway serves")
+        port = int(json.loads(instance.read_text())["url"].rpartition(":")[2])
+        connections = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=WITHIN_S)) for _ in range(300)
+        ]
+        for connection in connections:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert {connection.recv(12) for connection in connections} == {b"HTTP/1.1 200"}
+        answer = httpx.post(
+            f"http://127.0.0.1:{port}/v1/chat/completions",
+            json={**CHAT, "model": "tiny@llamacpp"},
+            timeout=WITHIN_S,
+            trust_env=False,
+        )
+        assert answer.status_code == httpx.codes.OK, "a worker could be started as well"

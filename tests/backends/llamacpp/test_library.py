@@ -1,5 +1,6 @@
 """The proof that nothing left the CPU: what the library's log names, in the words of CPU and of Metal builds."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import pytest
 
 from backends.errors import LoadError
 from backends.llamacpp.engine import LlamaCppEngine
-from backends.llamacpp.library import LibraryLog
+from backends.llamacpp.library import LibraryLog, cpu_features
 from backends.wire.messages import LoadSpec
 from tests.backends.conftest import EngineUnderTest
 from tests.support.bare_engine import engine_of
@@ -117,3 +118,25 @@ def test_an_engine_outlives_those_that_came_after_it(tiny_gguf: Path) -> None:
     root = Path(__file__).resolve().parents[3]
     done = subprocess.run([sys.executable, "-c", script, str(tiny_gguf)], cwd=root, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_no_gpu_is_opened_whatever_the_environment_says() -> None:
+    """Builds for macOS open it, compile its kernels and start a thread for it before any model is loaded."""
+    code = "import os, backends.llamacpp.library; print(os.environ['GGML_METAL_DEVICES'])"
+    root = Path(__file__).parents[3]
+    environment = os.environ | {"GGML_METAL_DEVICES": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=root
+    )
+    assert done.stdout == "0\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CPU : NEON = 1 | ARM_FMA = 1 | ACCELERATE = 1 | ",
+        "MTL : EMBED_LIBRARY = 1 | CPU : NEON = 1 | ARM_FMA = 1 | ACCELERATE = 1 | ",
+    ],
+)
+def test_the_features_are_those_of_the_cpu(text: str) -> None:
+    assert cpu_features(text) == "CPU : NEON = 1 | ARM_FMA = 1 | ACCELERATE = 1"

@@ -190,6 +190,21 @@ def test_without_the_other_loopback_localhost_is_one(monkeypatch: pytest.MonkeyP
     sock.close()
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "0.0.0.0", pytest.param("::1", marks=pytest.mark.skipif(not HAS_IPV6, reason="no ::1"))],  # noqa: S104
+)
+def test_on_a_mac_a_port_is_in_use_where_somebody_answers_on_loopback(address: str) -> None:
+    """There binding 127.0.0.1 works beside a program that has all addresses, and `localhost` means ::1 first."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AddressInUseError, match=rf"127\.0\.0\.1:{port} is in use"):
+            bind_tcp("127.0.0.1", port, is_asking_first=True)
+    for sock in bind_tcp("127.0.0.1", port, is_asking_first=True):
+        sock.close()
+
+
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.1", "a" * 70 + ".x"])
 def test_an_address_that_is_not_ours_is_one_clear_sentence(host: str) -> None:
     with pytest.raises(BindError, match="Cannot listen on"):

@@ -1,4 +1,6 @@
 import asyncio
+import contextlib
+import socket
 
 import pytest
 
@@ -113,3 +115,11 @@ def test_a_fork_travels_in_the_frame_of_its_source_and_names_it_by_its_id() -> N
         [(14, TextPrompt("b")), (15, ForkPrompt(14))],
         [(16, TokenPrompt([1]))],
     ]
+
+
+async def test_both_ends_of_the_channel_have_room_for_long_prompts_and_vectors() -> None:
+    """Of 8 kB, which a Mac gives by itself, a worker would wait for the gateway in every step."""
+    with contextlib.ExitStack() as closing:
+        for end in map(closing.enter_context, worker_client._socket_pair()):
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                assert end.getsockopt(socket.SOL_SOCKET, option) >= 200 << 10, "what Linux allows at least"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from router.bench.machine import energy
 from router.bench.machine.energy import PowermetricsMeter, RaplMeter, powermetrics_joules
 
 POWERMETRICS = """Machine model: MacBookPro18,3
@@ -71,3 +72,8 @@ def test_the_meter_sums_what_the_tool_writes_and_ends_it() -> None:
     assert meter._joules == pytest.approx(5.0)
     meter.close()
     assert meter.read_j() is None
+
+
+def test_samples_of_powermetrics_are_not_held_back_in_a_buffer() -> None:
+    """Its output into a pipe would come in lumps, and be credited to the wrong block."""
+    assert energy._POWERMETRICS[-2:] == ("-b", "1")
