@@ -66,6 +66,7 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         gates: A folder by which others stop it and let it go on, None = nothing does. What stands still while a file is
             there: `load` a load, `prefill` and `decode` steps with and without tokens of prompts, `token-N` steps that
             draw the Nth token after the first of a sequence, `embed` embeddings.
+        working_set_bytes: What Metal is to have said of the machine; None = there is no Metal.
     """
 
     load_s: float = 0.0
@@ -80,6 +81,7 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hang_at_token: int | None = None
     fail_at_token: int | None = None
     gates: str | None = None
+    working_set_bytes: int | None = None
 
     def is_closed(self, *gates: str) -> bool:
         """Whether one of these is."""
@@ -148,7 +150,9 @@ class FakeEngine(Engine):
 
     def info(self) -> EngineInfo:
         """Return fixed facts."""
-        return EngineInfo({"fake": "1"}, "no computation")
+        size = self._options.working_set_bytes
+        device: dict[str, str | int] = {} if size is None else {"max_recommended_working_set_size": size}
+        return EngineInfo({"fake": "1"}, "no computation", device)
 
     def _load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedFake":
         if self._options.crash_at_load:

@@ -74,6 +74,7 @@ class FakeFleet:
         scripts: Per engine, the options of its next workers; the last one stays for all that follow.
         num_launches: Worker processes started, per engine.
         load: The settings of the model `m`.
+        working_sets: What workers have said of Metal.
     """
 
     def __init__(self, config: Config | None = None, **scripts: FakeOptions | str | list[FakeOptions | str]) -> None:
@@ -83,6 +84,7 @@ class FakeFleet:
             self.scripts[engine] = script if isinstance(script, list) else [script]
         self.num_launches = {"mlx": 0, "llamacpp": 0}
         self.load = AS_CONFIGURED
+        self.working_sets: list[int] = []
         self.max_workers_seen = 0
         self._gates = tempfile.TemporaryDirectory(prefix="gates-")
 
@@ -97,6 +99,7 @@ class FakeFleet:
             launch_for=self._launch_for,
             note_choice=self.note_choice,
             check_load=self.check_load,
+            note_working_set=self.working_sets.append,
         )
         self._task = asyncio.create_task(self.supervisor.run())
         return self

@@ -121,7 +121,7 @@ def test_migrations_are_applied_in_order_once(tmp_path: Path, monkeypatch: pytes
 
 
 READ_ONLY = """
-import os, sys
+import os, sys, urllib.parse  # which pathlib imports when nobody but root can read it any more
 sys.path.insert(0, sys.argv[2])
 from registry.settings import ModelSettings
 from registry.store import Registry

@@ -1,26 +1,31 @@
 """A load that cannot fit is refused before anything is unloaded for it, with the numbers."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from backends.fake.engine import FakeOptions
+from backends.machine.apple import ApplePlatform
 from registry.engines import Engine, EngineKind
 from registry.facts import MemoryFacts
 from registry.store import Registry
 from router.config import Config, CurrentConfig, LimitsConfig
-from router.errors import InsufficientMemoryError
+from router.errors import InsufficientMemoryError, ShuttingDownError
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
 from router.models.targets import LocalArtifact, Target
 from router.placement.lifecycle import WorkerState
 from router.placement.memory import MemoryBudget
+from router.workers import memory_check
 from router.workers.memory_check import VALID_S, MemoryCheck
 from router.workers.residency import ManagedWorker
 from tests.registry.catalogue_builder import make_draft
 from tests.router.placement.test_memory_need import GIB, facts
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
+from tests.support.fake_libsystem import M3_PRO, FakeLibSystem, rusage_bytes
 
 
 class Machine:
@@ -71,6 +76,42 @@ async def test_what_fits_passes_and_is_not_measured_again_at_once(
     machine.now += VALID_S
     with pytest.raises(InsufficientMemoryError, match="'big' on llamacpp needs"):
         await check.check(target, Config(), [])
+
+
+async def test_a_burst_for_one_model_is_measured_once(
+    directory: ModelDirectory, machine: Machine, check: MemoryCheck
+) -> None:
+    target = directory.resolve(ModelRequest("big")).target
+    await asyncio.gather(*(check.check(target, Config(), []) for _ in range(50)))
+    assert machine.num_reads == 1
+
+
+class _Resident(ManagedWorker):
+    """A worker with a model, of a process that there need not be."""
+
+    pid = 4711
+
+
+@pytest.mark.parametrize(("footprint_bytes", "is_fitting"), [(5 * GIB, True), (1 * GIB, False), (None, False)])
+async def test_on_a_mac_what_metal_holds_for_the_old_model_counts_for_the_new_one(
+    directory: ModelDirectory, monkeypatch: pytest.MonkeyPatch, footprint_bytes: int | None, *, is_fitting: bool
+) -> None:
+    """The flip from mlx: 4 GB are free, 5 GB are Metal's buffers, of which next to nothing is resident."""
+    usage = None if footprint_bytes is None else rusage_bytes(resident=100 << 20, footprint=footprint_bytes, peak=0)
+    mac = ApplePlatform(FakeLibSystem(sysctls=M3_PRO, usage_of={4711: usage}.get))
+    monkeypatch.setattr(memory_check, "current_platform", lambda: mac)
+    monkeypatch.setattr(ApplePlatform, "memory_age_s", 0.0)
+    budget = MemoryBudget(total_bytes=16 * GIB, available_bytes=4 * GIB, wired_limit_bytes=11 * GIB)
+    check = MemoryCheck(directory.artifact_of, read=lambda: budget)
+    old = _Resident(
+        1, Engine(EngineKind.MLX), 0.0, target=Target("big", Engine(EngineKind.MLX), LocalArtifact(9, "/b"))
+    )
+    target = directory.resolve(ModelRequest("big")).target
+    if is_fitting:
+        await check.check(target, Config(), [old])
+        return
+    with pytest.raises(InsufficientMemoryError):
+        await check.check(target, Config(), [old])
 
 
 async def test_a_refusal_is_not_remembered(directory: ModelDirectory, machine: Machine, check: MemoryCheck) -> None:
@@ -130,3 +171,50 @@ def test_a_refused_load_leaves_the_resident_model_alone() -> None:
         assert fleet.seen == [[], ["m"]], "what is resident is not asked for"
 
     run()
+
+
+class _Slow(FakeFleet):
+    """A fleet whose machine takes its time to say what memory it has."""
+
+    is_known: asyncio.Event
+    num_asked = 0
+
+    async def check_load(self, target: Target, config: Config, workers: Sequence[ManagedWorker]) -> None:
+        del target, config, workers
+        self.num_asked += 1
+        await self.is_known.wait()
+
+
+@with_fleet(make_config(), fleet=_Slow)
+async def test_while_memory_is_measured_the_supervisor_goes_on_and_a_client_that_leaves_loads_nothing(
+    fleet: FakeFleet,
+) -> None:
+    assert isinstance(fleet, _Slow)
+    fleet.is_known = asyncio.Event()
+    leaving = asyncio.create_task(fleet.answer())
+    await fleet.until(lambda: fleet.num_asked == 1, "memory is measured")
+    assert not (await fleet.supervisor.stop_model("m")).stopped, "it is not asleep meanwhile"
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    fleet.is_known.set()
+    assert await fleet.answer("other")
+    assert fleet.num_launches == {"mlx": 0, "llamacpp": 1}
+
+
+@with_fleet(make_config(), fleet=_Slow)
+async def test_who_waits_for_a_measurement_at_the_end_is_told_so(fleet: FakeFleet) -> None:
+    assert isinstance(fleet, _Slow)
+    fleet.is_known = asyncio.Event()
+    waiting = asyncio.create_task(fleet.answer())
+    await fleet.until(lambda: fleet.num_asked == 1, "memory is measured")
+    fleet.supervisor.close()
+    fleet.is_known.set()
+    with pytest.raises(ShuttingDownError):
+        await waiting
+
+
+@with_fleet(llamacpp=FakeOptions(working_set_bytes=27 * GIB))
+async def test_what_metal_said_to_a_worker_is_handed_on_once(fleet: FakeFleet) -> None:
+    await fleet.answer()
+    await fleet.answer()
+    assert fleet.working_sets == [27 * GIB]
