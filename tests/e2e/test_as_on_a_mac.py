@@ -16,7 +16,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.gateway_process import GatewayProcess, run_cli, wait_until
+from tests.support.gateway_process import GatewayProcess, run_cli
+from tests.support.waiting import WITHIN_S, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a Mac needs no fake of itself")
 FAKE = Path(__file__).parents[1] / "support" / "mac"
@@ -69,11 +70,11 @@ def test_a_worker_in_a_load_ends_with_its_killed_gateway(home: Path) -> None:
     try:
         with ThreadPoolExecutor() as pool:
             asking = pool.submit(gateway.post, "/v1/chat/completions", {**CHAT, "model": "tiny@llamacpp"})
-            wait_until(lambda: [each["load_fraction"] for each in gateway.status()["workers"]] == [0], 30, "it loads")
+            wait_until(lambda: [each["load_fraction"] for each in gateway.status()["workers"]] == [0], "it loads")
             (worker,) = gateway.workers()
             os.kill(gateway.pid, signal.SIGKILL)
             assert isinstance(asking.exception(), httpx.TransportError)
-        gone, left = psutil.wait_procs([worker], timeout=30)
+        gone, left = psutil.wait_procs([worker], timeout=WITHIN_S)
         for each in left:
             each.kill()
         assert gone

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from router.sleep import AwakeTimer, awake_timeout, keep_awake
+from tests.support.waiting import until
 
 HOLDING = [sys.executable, "-c", "import signal; signal.pause()"]
 TICK_S = 0.005
@@ -67,29 +68,23 @@ def holding() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
 
 
-async def until(condition: object) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - the process table has no events
-            await asyncio.sleep(TICK_S)
-
-
 async def test_the_machine_is_held_awake_while_there_is_work_and_only_then() -> None:
     work = Work()
     before = len(holding())
     task = asyncio.create_task(keep_awake(work, HOLDING, interval_s=TICK_S))
     for _ in range(2):
         work.is_there = True
-        await until(lambda: len(holding()) == before + 1)
+        await until(lambda: len(holding()) == before + 1, "it is held awake")
         work.is_there = False
-        await until(lambda: len(holding()) == before)
+        await until(lambda: len(holding()) == before, "it may sleep")
     work.is_there = True
-    await until(lambda: len(holding()) == before + 1)
-    holding()[-1].send_signal(signal.SIGKILL)
-    await until(lambda: len(holding()) == before + 1)  # somebody ended it: there is another one
+    await until(lambda: len(holding()) == before + 1, "it is held awake")
+    first = holding()[-1]
+    first.send_signal(signal.SIGKILL)  # somebody ends it
+    await until(lambda: first not in (now := holding()) and len(now) == before + 1, "there is another one")
     task.cancel()
     await asyncio.wait([task])
-    await until(lambda: len(holding()) == before)
+    await until(lambda: len(holding()) == before, "it may sleep")
 
 
 async def test_a_command_that_cannot_be_started_is_said_once_and_nothing_else_happens(
