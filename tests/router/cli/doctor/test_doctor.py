@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from typing import Any
@@ -7,6 +6,7 @@ from typing import Any
 import pytest
 
 from backends.machine.apple import ApplePlatform
+from backends.probe import ProbeReport
 from router.cli.doctor import installation
 from router.cli.doctor.check import Check
 from router.cli.doctor.installation import (
@@ -19,6 +19,9 @@ from router.cli.doctor.installation import (
     check_metal,
     check_registry,
     check_server,
+    lifeline,
+    probe_of,
+    start_probe,
 )
 from router.config.paths import Paths
 from router.placement.memory import remember_working_set
@@ -32,24 +35,21 @@ def process(script: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", script], stdout=pipe, stderr=pipe, stdin=subprocess.DEVNULL)
 
 
-def probe(engine: str) -> dict[str, Any]:
-    argv = [sys.executable, "-P", "-m", "backends.probe", "--engine", engine]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    done = subprocess.run(argv, env=environment, capture_output=True, check=True)
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+def probe(engine: str) -> ProbeReport:
+    with lifeline() as stdin:
+        return probe_of(start_probe(engine, stdin))
 
 
 def test_the_probe_of_llama_cpp_tells_version_and_cpu_features() -> None:
     report = probe("llamacpp")
-    assert report["error"] is None
-    assert "llama-cpp-python" in report["versions"]
-    assert "CPU" in report["features"]
-    assert report["import_ms"] > 0
+    assert report.error is None
+    assert "llama-cpp-python" in report.versions
+    assert "CPU" in report.features
+    assert report.import_ms is not None
 
 
 def test_the_probe_of_the_fake_engine_is_quick_and_well_formed() -> None:
-    assert probe("fake")["engine"] == "fake"
+    assert probe("fake").engine == "fake"
 
 
 def test_a_working_engine_is_ok() -> None:
