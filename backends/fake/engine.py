@@ -63,6 +63,8 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         load_error: The engine's words for refusing the model; None = it loads.
         crash_at_token: Die by SIGKILL before that output token of any sequence (0 = in its prefill).
         hang_at_token: Stop for ever before that output token.
+        answers: Pairs of a text and what is answered to a prompt that has it, the first such pair counts; others are
+            answered with letters.
         gates: A folder by which others stop it and let it go on, None = nothing does. What stands still while a file is
             there: `load` a load, `prefill` and `decode` steps with and without tokens of prompts, `token-N` steps that
             draw the Nth token after the first of a sequence, `embed` embeddings.
@@ -80,8 +82,14 @@ class FakeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crash_at_token: int | None = None
     hang_at_token: int | None = None
     fail_at_token: int | None = None
+    answers: tuple[tuple[str, str], ...] = ()
     gates: str | None = None
     working_set_bytes: int | None = None
+
+    def answer_to(self, prompt: str) -> bytes | None:
+        """Return what is set to be answered, or None."""
+        found = (answer for text, answer in self.answers if text in prompt)
+        return next((answer.encode() for answer in found), None)
 
     def is_closed(self, *gates: str) -> bool:
         """Whether one of these is."""
@@ -194,11 +202,16 @@ class LoadedFake(LoadedEngine):
         )
         self._caches = FakeCaches(self.limits.num_slots, self.limits.num_cells)
         self._live: dict[int, tuple[random.Random, LogitsEditor | None]] = {}
+        self._answers: dict[int, bytes] = {}
 
     def insert(self, sequence: Sequence, editor: LogitsEditor | None = None) -> None:
         """Give the sequence its own generator."""
         generator = random.Random(sequence.sampling.seed)  # noqa: S311 - not cryptography
         self._live[sequence.sequence_id] = generator, editor
+        prompt = bytes(token_id for token_id in sequence.token_ids if token_id < _NUM_BYTES)
+        answer = self._options.answer_to(prompt.decode(errors="replace")) if self._options.answers else None
+        if answer is not None:
+            self._answers[sequence.sequence_id] = answer
 
     def fork(self, source_id: int, target_id: int, num_tokens: int) -> bool:
         """Let both hold the same cells; after a retired one, cells of its own."""
@@ -206,7 +219,7 @@ class LoadedFake(LoadedEngine):
 
     def retire(self, sequence_id: int) -> int:
         """Keep the sequence's tokens beside the cells."""
-        self._live.pop(sequence_id, None)
+        self._forget(sequence_id)
         return self._caches.retire(sequence_id)
 
     def save_cache(self, sequence_id: int, path: Path) -> int:
@@ -246,7 +259,7 @@ class LoadedFake(LoadedEngine):
     def remove(self, sequence_id: int) -> None:
         """Drop the cache, the generator and the editor."""
         self._caches.remove(sequence_id)
-        self._live.pop(sequence_id, None)
+        self._forget(sequence_id)
 
     def create_encoder(self, pooling: Pooling, max_tokens: int) -> Encoder:
         """Embed at the set time per prompt token."""
@@ -256,6 +269,17 @@ class LoadedFake(LoadedEngine):
     def close(self) -> None:
         """Drop the ballast."""
         self._ballast = b""
+
+    def _forget(self, sequence_id: int) -> None:
+        self._live.pop(sequence_id, None)
+        self._answers.pop(sequence_id, None)
+
+    def _set_choice(self, sequence: Sequence, num_output: int) -> int | None:
+        """Return the token that is set to come after that many of the output, or None."""
+        answer = self._answers.get(sequence.sequence_id)
+        if answer is not None and num_output >= 0:
+            return answer[num_output] if num_output < len(answer) else _IM_END
+        return _IM_END if num_output == self._options.answer_tokens else None
 
     def _commit_faults(self, num_output_tokens: int) -> None:
         if num_output_tokens == self._options.crash_at_token:
@@ -279,8 +303,8 @@ class LoadedFake(LoadedEngine):
             result.errors[sequence_id] = exc
 
     def _drawn_plainly(self, sequence: Sequence, generator: random.Random) -> int:
-        if sequence.num_output_tokens == self._options.answer_tokens:
-            return _IM_END
+        if (set_choice := self._set_choice(sequence, sequence.num_output_tokens)) is not None:
+            return set_choice
         if sequence.sampling.is_greedy:
             return _greedy_choice(sequence.token_ids)
         return _ALPHABET[int(generator.random() * len(_ALPHABET))]
@@ -296,8 +320,8 @@ class LoadedFake(LoadedEngine):
             logits[letter] = np.log(_ALPHABET.count(letter))
         if sequence.sampling.is_greedy:
             logits[_greedy_choice(sequence.token_ids[:num_tokens])] += _GREEDY_LEAD
-        if num_tokens - sequence.num_prompt_tokens == self._options.answer_tokens:
-            logits[_IM_END] = _END_LEAD
+        if (set_choice := self._set_choice(sequence, num_tokens - sequence.num_prompt_tokens)) is not None:
+            logits[set_choice] = _END_LEAD
         return logits
 
 

@@ -1,7 +1,8 @@
 """What Codex CLI reads of models in `GET /v1/models`, which guesses their contexts otherwise. Pure.
 
-It asks for more than is said here; what is left out has the value that it takes for unknown models, above all its own
-instructions. Source: Codex CLI 0.171, codex-rs/protocol/src/openai_models.rs, `ModelInfo`.
+It wants the instructions that a model works best by, and refuses the whole list without: those here are short, for the
+contexts of local models. What is left out has the value that it takes for unknown models. Source: Codex CLI 0.171,
+codex-rs/protocol/src/openai_models.rs, `ModelInfo`.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,24 @@ from registry.catalogue import Model
 from router.protocols.abilities import TEXT, Abilities
 from router.protocols.answers import AnswerBody
 
+_INSTRUCTIONS: Final = """\
+You are a coding agent in Codex CLI, a program in the user's terminal. You and the user share one folder of files.
+
+Work on what the user asks until it is done, by calling the tools that you are given; do not stop to describe what you \
+would do. Where something is unclear, look into the files instead of guessing, and ask only where they cannot tell.
+
+- Read before you write: find files with `rg --files` or `ls`, search with `rg` or `grep`, and look at what you change.
+- Change files with the tool apply_patch where it is there, otherwise with a command. A patch begins with \
+`*** Begin Patch` and ends with `*** End Patch`. Between them stand `*** Add File: PATH` with every line of the file \
+after a `+`; `*** Delete File: PATH`; or `*** Update File: PATH` with hunks: `@@` and perhaps the line that they stand \
+under, then lines that stay after a blank, lines that go after a `-`, lines that come after a `+`. Paths are relative.
+- Keep to what was asked and to the style that you find. Leave alone what others have changed, and commit nothing \
+unless you are asked to.
+- When you have changed code, run what checks it, if there is something and it does not take long.
+- A command that fails says why: read it, change what is wrong, and try again.
+
+At the end say in a few sentences what you did, with the paths of the files, and what is left to do. Write plain text.
+"""
 _EFFORTS: Final = {
     "low": "Think a little.",
     "medium": "Think as much as the model usually does.",
@@ -45,6 +64,7 @@ class CodexModel(AnswerBody, frozen=True, kw_only=True):
     supported_reasoning_levels: list[ReasoningLevel]
     supports_reasoning_summary_parameter: bool = False
     default_reasoning_summary: Literal["none"] = "none"
+    base_instructions: str = _INSTRUCTIONS
     shell_type: Literal["unified_exec"] = "unified_exec"
     apply_patch_tool_type: Literal["freeform"] = "freeform"
     supports_parallel_tool_calls: bool = True
