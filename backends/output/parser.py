@@ -8,7 +8,8 @@ Rules:
     A call begins to come out when its name is known to be one of the tools and the beginning of its arguments is seen.
     What fails before that comes out as content, as it stands. What fails later ends the call: its arguments are closed
     so that they are a JSON object, and the text goes on as content.
-    An answer that ends in the middle of a call leaves its arguments as they are.
+    An answer that ends in the middle of a call leaves its arguments as they are; one that ends in the tag of a further
+    call leaves that out.
 """
 
 from collections.abc import Mapping
@@ -144,7 +145,9 @@ class _AnswerReader:
             opener = yield from self._source.accept(self._part_openers)
         except EndOfTextError:
             self._source.take_rest()
-            self._sink.put_text(self._source.take_record().lstrip(dropped))
+            rest = self._source.take_record().lstrip(dropped)
+            if not (self._sink.num_calls and self._begins_call(rest)):
+                self._sink.put_text(rest)
             raise
         finally:
             head = self._source.stop_record().lstrip(dropped)
@@ -156,6 +159,11 @@ class _AnswerReader:
             return (yield from self._read_calls(self._calls, head))
         self._sink.put_text(head)
         return None
+
+    def _begins_call(self, text: str) -> bool:
+        """Return whether a text is the beginning of what opens calls."""
+        text = text.strip(SPACES)
+        return any(opener.startswith(text) for opener in self._call_openers.texts)
 
     def _read_content(self) -> Reading[str | None]:
         """Read content up to the next call; return as `_read_opening` does."""

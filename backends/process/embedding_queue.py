@@ -209,4 +209,8 @@ class EmbeddingQueue:
             )
         tokenizer = self._engine.tokenizer
         token_ids = tokenizer.encode(text, add_bos=tokenizer.adds_bos, parse_control=False)
-        return [*token_ids, *self._engine.closing_ids]
+        token_ids += self._engine.closing_ids
+        if not token_ids and not text:
+            # One of several texts may be empty and has a vector like the others; here nothing stands around it.
+            token_ids = [tokenizer.bos_id] if tokenizer.bos_id is not None else sorted(tokenizer.end_ids)[:1]
+        return token_ids

@@ -170,7 +170,7 @@ def test_a_context_length_is_the_requests(tooled_gateway: GatewayProcess, engine
 
 @ENGINES
 def test_what_an_engine_cannot_do_is_refused_by_name(tooled_gateway: GatewayProcess, engine: str) -> None:
-    for name, value in {"num_gpu": 99, "mirostat": 2, "num_batch": 3, "nonsense": 1}.items():
+    for name, value in {"mirostat": 2, "num_batch": 3, "nonsense": 1}.items():
         body = {"model": f"tooled@{engine}", "messages": HI, "options": {name: value}}
         answer = tooled_gateway.post("/api/chat", body)
         assert answer.status_code == 400

@@ -88,7 +88,7 @@ def raw_answer(gateway: GatewayProcess, data: bytes) -> bytes:
         ({"from": "a", "adapters": {"a": "sha256:" + "0" * 64}}, "adapter add"),
         ({"from": "a", "template": "{{ .Prompt }}"}, "Go template"),
         ({"from": "a", "template": "{% if %}"}, "template"),
-        ({"from": "a", "parameters": {"num_gpu": 99}}, "num_gpu"),
+        ({"from": "a", "parameters": {"num_keep": 4}}, "num_keep"),
         ({"from": "a", "parameters": {"what": 1}}, "what"),
         ({"from": "a", "messages": [{"role": "tool", "content": "x"}]}, "messages"),
         ({"from": "a", "system": "x" * 70_000}, "system"),

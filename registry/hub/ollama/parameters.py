@@ -30,7 +30,6 @@ _UNSET: Final = frozenset({"top_k", "seed", "num_predict", "num_thread"})
 """Of these, a value under what the setting begins with means "no limit" or "another one each time"."""
 
 _NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
-    "num_gpu": (0,),
     "typical_p": (1,),
     "tfs_z": (1,),
     "mirostat": (0,),
@@ -43,6 +42,8 @@ _NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "low_vram": (False,),
     "vocab_only": (False,),
 }
+_WITHOUT_EFFECT: Final = frozenset({"num_gpu"})
+"""The engine decides where layers lie: a number of them is a wish, in an option as in a recipe."""
 _FLAGS: Final = {"true": True, "false": False}
 
 
@@ -69,7 +70,7 @@ def settings_of_parameters(parameters: Mapping[str, Any]) -> ParameterSettings:
     for name, value in parameters.items():
         setting = SETTINGS.get(name)
         if setting is None:
-            if _plain(value) not in _NEUTRAL.get(name, ()):
+            if name not in _WITHOUT_EFFECT and _plain(value) not in _NEUTRAL.get(name, ()):
                 problems[name] = _why_not(name)
             continue
         try:
@@ -105,7 +106,5 @@ def _plain(value: Any) -> Any:
 
 
 def _why_not(name: str) -> str:
-    if name == "num_gpu":
-        return "num_gpu: the llamacpp engine computes on the CPU and takes 0 only; use the mlx engine for the GPU."
     known = ", ".join(SETTINGS)
     return f"{name!r:.60} cannot be set on a model here; what can: {known}."

@@ -15,6 +15,7 @@ from router.models.defaults import RequestDefaults
 from router.models.load_settings import config_for, load_settings_of, overlaid
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
+from router.protocols.fields.sampling import NO_WINDOW
 from router.protocols.fields.support import not_honoured
 from router.protocols.ollama.durations import keep_alive_seconds
 from router.protocols.ollama.names import model_request_for
@@ -23,6 +24,7 @@ from router.protocols.serving import Arrival, RequestService
 
 _AnyBody = ChatRequest | GenerateRequest | EmbedRequest | EmbeddingsRequest
 _NO_OPTIONS: Final = Options()
+_NO_DEFAULTS: Final = RequestDefaults()
 
 
 class RequestedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +48,8 @@ def requested_model(serving: RequestService, arrival: Arrival, body: _AnyBody, p
     target = serving.models.resolve(model_request).target
     model = serving.models.get(model_request.model)
     options = body.options or _NO_OPTIONS
-    check_options(options, serving.config, target.engine.kind)
+    defaults = serving.models.defaults_for(model_request.model)
+    check_options(options, serving.config, target.engine.kind, defaults)
     artifact = serving.models.artifact_of(target)
     by_options = requested_load(options, serving.config, load_settings_of(model.settings), artifact)
     model_request = msgspec.structs.replace(
@@ -56,15 +59,19 @@ def requested_model(serving: RequestService, arrival: Arrival, body: _AnyBody, p
     of_artifact = None if artifact is None else artifact.facts.chat_template
     return RequestedModel(
         model_request=model_request,
-        defaults=serving.models.defaults_for(model_request.model),
+        defaults=defaults,
         template=of_artifact if own is None else ChatTemplateFacts.from_text(own),
         priority=arrival.headers.priority or Priority.INTERACTIVE,
     )
 
 
-def check_options(options: Options, config: Config, engine: EngineKind) -> None:
+def check_options(
+    options: Options, config: Config, engine: EngineKind, defaults: RequestDefaults = _NO_DEFAULTS
+) -> None:
     """Refuse what the engine does not honour, unless it asks for what is so anyway."""
     for name, field in not_honoured(options, engine):
+        if name == "penalize_newline" and not _penalizes(options, defaults):
+            continue
         if not _is_so_anyway(name, getattr(options, name), config, engine):
             raise UnsupportedFieldError(f"options.{name} is not supported: {field.hint}", f"options.{name}")
 
@@ -75,7 +82,16 @@ def _is_so_anyway(name: str, value: Any, config: Config, engine: EngineKind) -> 
         ("num_batch", EngineKind.MLX): config.mlx.prefill_step_tokens,
         ("use_mmap", EngineKind.LLAMACPP): config.llamacpp.mmap,
     }
+    if name == "num_gpu":
+        return bool(value > 0)  # as many layers as there are, or as fit: only 0 asks for the CPU
     return (name, engine) in configured and bool(value == configured[name, engine])
+
+
+def _penalizes(options: Options, defaults: RequestDefaults) -> bool:
+    """Tell whether tokens that were there already are made less likely, newlines among them."""
+    repetition = defaults.repetition_penalty if options.repeat_penalty is None else options.repeat_penalty
+    is_set = repetition not in {0, 1} or options.presence_penalty or options.frequency_penalty
+    return bool(is_set) and options.repeat_last_n != NO_WINDOW
 
 
 def requested_load(options: Options, config: Config, of_model: LoadSettings, artifact: Artifact | None) -> LoadSettings:

@@ -73,7 +73,7 @@ async def embed(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     body = decode_body(arrival.raw, EmbedRequest)
     asked = requested_model(serving, arrival, body, Purpose.EMBED)
     inputs = [body.input] if isinstance(body.input, str) else list(body.input or [])
-    if not any(inputs):
+    if not inputs or not body.input:
         await until_disconnect(request.receive, _load_or_unload(serving, asked))
         return json_reply(answers.EmbedAnswer(model=body.model, embeddings=[]))
     result, headers = await _vectors(serving, arrival, asked, inputs, truncates=body.truncate is not False)

@@ -71,11 +71,9 @@ class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     ] = None
     num_gpu: Annotated[
         AnyInteger | None,
-        refused(
-            "llamacpp runs on the CPU by its nature here, so that it must be 0 or absent; for the GPU of a Mac, use "
-            "NAME@mlx",
-            *(0, -1),
-            engines={
+        honoured(
+            "llamacpp computes on the CPU whatever is asked, mlx places the whole model on its device",
+            {
                 EngineKind.MLX: refused(
                     "mlx places the whole model on its device; leave it out, or use NAME@llamacpp for the CPU", -1
                 )

@@ -299,7 +299,7 @@ def test_what_looks_like_a_tag_at_the_end_of_an_answer_is_content(end: str) -> N
     assert parse(HERMES, end).text == end
     assert parse(HERMES, *f"a{end}").text == f"a{end}"
     call = '<tool_call>{"name": "now", "arguments": {}}</tool_call>'
-    assert parse(HERMES, *f"{call}{end}").text == end.strip()
+    assert parse(HERMES, *f"{call}{end}").text == ("" if end in {"<", "<tool"} else end.strip())
 
 
 def test_white_space_around_calls_belongs_to_them() -> None:
@@ -319,3 +319,12 @@ def test_reasoning_of_gemma_without_a_call() -> None:
     fmt: OutputFormat = format_of(FORMATS["gemma4"].tools, CHANNEL)
     parsed = parse(fmt, "<|channel>thought\na\n<channel|>b")
     assert (parsed.text, parsed.reasoning) == ("b", "a")
+
+
+def test_the_tag_of_a_further_call_that_the_end_cuts_is_left_out() -> None:
+    call = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
+    for rest in ("", "\n", "\n<", "\n<tool_call"):
+        parsed = parse(HERMES, call + rest)
+        assert (parsed.text, parsed.calls) == ("", [("now", "{}")])
+    assert parse(HERMES, "<tool_call").text == "<tool_call"
+    assert parse(HERMES, call + "\n<b>").text == "<b>"

@@ -10,6 +10,7 @@ from registry.engines import EngineKind
 from registry.settings import LoadSettings
 from router.config import Config
 from router.errors import UnsupportedFieldError
+from router.models.defaults import RequestDefaults
 from router.models.load_settings import AS_CONFIGURED
 from router.protocols.control.capabilities import ENGINES
 from router.protocols.fields.support import Support, fields_of
@@ -22,8 +23,8 @@ from tests.registry.catalogue_builder import make_facts
 
 CONFIG = Config()
 FIELDS = fields_of(Options)
+PENALIZED = RequestDefaults(repetition_penalty=1.1)
 ASKING: dict[str, Any] = {
-    "num_gpu": 1,
     "main_gpu": 1,
     "num_batch": 77,
     "use_mmap": not CONFIG.llamacpp.mmap,
@@ -71,7 +72,7 @@ def test_every_refused_option_is_tried_below() -> None:
 @pytest.mark.parametrize("name", ASKING)
 def test_what_is_not_honoured_is_refused_by_its_name(name: str) -> None:
     with pytest.raises(UnsupportedFieldError, match=f"options.{name} is not supported: ") as caught:
-        check_options(options(**{name: ASKING[name]}), CONFIG, EngineKind.LLAMACPP)
+        check_options(options(**{name: ASKING[name]}), CONFIG, EngineKind.LLAMACPP, PENALIZED)
     assert caught.value.param == f"options.{name}"
 
 
@@ -96,12 +97,22 @@ def test_what_is_so_anyway_passes() -> None:
 
 
 def test_layers_on_a_gpu_are_a_matter_of_the_engine() -> None:
-    check_options(options(num_gpu=0), CONFIG, EngineKind.LLAMACPP)
-    with pytest.raises(UnsupportedFieldError, match="CPU by its nature"):
-        check_options(options(num_gpu=99), CONFIG, EngineKind.LLAMACPP)
-    for number in (0, 99):
-        with pytest.raises(UnsupportedFieldError, match="whole model"):
-            check_options(options(num_gpu=number), CONFIG, EngineKind.MLX)
+    for number in (-1, 0, 1, 99):
+        check_options(options(num_gpu=number), CONFIG, EngineKind.LLAMACPP)
+    for number in (-1, 1, 99):
+        check_options(options(num_gpu=number), CONFIG, EngineKind.MLX)
+    with pytest.raises(UnsupportedFieldError, match="whole model"):
+        check_options(options(num_gpu=0), CONFIG, EngineKind.MLX)
+
+
+def test_newlines_may_stay_out_of_penalties_that_are_off() -> None:
+    no_penalty = {"repeat_penalty": 1.0, "presence_penalty": 0.0}
+    for wanted in ({}, no_penalty, {"repeat_penalty": 1.3, "repeat_last_n": 0}):
+        check_options(options(penalize_newline=False, **wanted), CONFIG, EngineKind.LLAMACPP)
+    check_options(options(penalize_newline=False, **no_penalty), CONFIG, EngineKind.LLAMACPP, PENALIZED)
+    for wanted, defaults in (({"presence_penalty": 1.0}, RequestDefaults()), ({}, PENALIZED)):
+        with pytest.raises(UnsupportedFieldError, match="newlines"):
+            check_options(options(penalize_newline=False, **wanted), CONFIG, EngineKind.LLAMACPP, defaults)
 
 
 def test_threads_are_llamacpps() -> None:

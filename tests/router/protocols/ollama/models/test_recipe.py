@@ -42,14 +42,14 @@ def test_parameters_become_settings_whatever_type_they_are_written_in() -> None:
 
 
 def test_what_asks_for_nothing_passes() -> None:
-    neutral = {"num_gpu": 0, "typical_p": 1.0, "mirostat": "0", "presence_penalty": 0.0, "use_mmap": True, "seed": -1}
+    neutral = {"num_gpu": 99, "typical_p": 1.0, "mirostat": "0", "presence_penalty": 0.0, "use_mmap": True, "seed": -1}
     got = recipe(**{"from": "a"}, parameters=neutral, system="", template="", license=[], messages=[], adapters={})
     assert got == Recipe(source="a", settings={})
 
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"num_gpu": 1}, {"num_keep": 4}, {"temperature": "hot"}, {"temperature": "nan"}, {"temperature": True},
+    [{"num_keep": 4}, {"temperature": "hot"}, {"temperature": "nan"}, {"temperature": True},
      {"num_ctx": 3}, {"stop": 5}, {"stop": [""]}, {"top_p": 2}, {"repeat_penalty": None}, {"mirostat": 2}],
 )  # fmt: skip
 def test_parameters_that_cannot_be_honoured_are_named(parameters: dict[str, Any]) -> None:
