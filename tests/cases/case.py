@@ -89,7 +89,7 @@ class Reply:
         usage = self.json["usage"]
         if "prompt_tokens" in usage:
             return int(usage["prompt_tokens"])
-        return int(usage["input_tokens"]) + usage.get("cache_read_input_tokens", 0)
+        return int(usage["input_tokens"] + usage.get("cache_read_input_tokens", 0))
 
 
 class Server:

@@ -33,7 +33,7 @@ def _get(path: str, *headers: str, method: str = "GET") -> bytes:
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *headers]).encode() + b"\r\n\r\n"
 
 
-def _read_answer(stream: socket.SocketType) -> tuple[int, bytes]:
+def _read_answer(stream: socket.socket) -> tuple[int, bytes]:
     """Read one answer with a Content-Length; informational ones before it are skipped."""
     with stream.makefile("rb") as reader:
         while True:

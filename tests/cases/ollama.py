@@ -12,7 +12,6 @@ from tests.cases.case import (
     OLLAMA_CHAT,
     OLLAMA_EMBED,
     OLLAMA_GENERATE,
-    PLAIN,
     REAL,
     RESPONSES,
     TEMPLATE,
@@ -47,6 +46,7 @@ _OVERFLOWS: Final[dict[str, Body]] = {
     OLLAMA_EMBED: {"input": _LONG, "truncate": False},
     EMBEDDINGS: {"input": _LONG},
 }
+_SHORTEST: Final[dict[str, Body]] = {OLLAMA_EMBED: {"input": "a"}, OLLAMA_GENERATE: {"prompt": "a", "raw": True}}
 _OVERFLOWING: Final = {"X-Mlxr-Load": "context_length=128"}
 
 
@@ -126,8 +126,8 @@ CASES: Final[list[Case]] = [
     _lists_the_alias("/v1/models", "id"),
     # The crash: a context under the number of sequences aborted the library.
     *(
-        ask("peers 1", "num_ctx 16", path, {**PLAIN[path], "options": {"num_ctx": 16}, **body}, engines=REAL)
-        for path, body in {OLLAMA_EMBED: {"input": "a"}, OLLAMA_GENERATE: {"prompt": "a", "raw": True}}.items()
+        ask("peers 1", "num_ctx 16", path, {**body, "options": {"num_ctx": 16}}, engines=REAL)
+        for path, body in _SHORTEST.items()
     ),
     ask(
         "peers 1",

@@ -4,7 +4,7 @@ import functools
 import json
 from typing import Any, Final
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 
 from tests.cases.case import CHAT, COMPLETIONS, FAKE, LLAMACPP, OLLAMA_CHAT, REAL, Body, Case, Reply, Server, ask
 
