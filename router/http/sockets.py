@@ -61,8 +61,7 @@ def bind_tcp(host: str, port: int, *, is_asking_first: bool = sys.platform == "d
     is_localhost = host.lower() == "localhost"
     addresses = _LOOPBACKS if is_localhost else _resolved(host)
     if is_asking_first and port != 0:
-        with _bind_errors(host, port):
-            _check_nobody_answers({address for _, address, _ in addresses}, port)
+        _check_nobody_answers({address for _, address, _ in addresses}, port)
     for _ in range(_NUM_FREE_PORTS_TRIED - 1 if port == 0 else 0):
         with contextlib.suppress(AddressInUseError):  # the port that was free at one address is not at another
             return _bind_all(addresses, 0, None if is_localhost else host)
@@ -137,7 +136,8 @@ def _check_nobody_answers(addresses: set[str], port: int) -> None:
             socket.create_connection((address, port), _PROBE_TIMEOUT_S).close()
         except OSError:
             continue  # nobody, or no such address here
-        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        with _bind_errors(address, port):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def bind_unix(path: Path) -> UnixSocket:

@@ -191,15 +191,19 @@ def test_without_the_other_loopback_localhost_is_one(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    "address",
-    ["127.0.0.1", "0.0.0.0", pytest.param("::1", marks=pytest.mark.skipif(not HAS_IPV6, reason="no ::1"))],  # noqa: S104
+    ("address", "named"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),  # noqa: S104 - what Ollama can do
+        pytest.param("::1", "[::1]", marks=pytest.mark.skipif(not HAS_IPV6, reason="this machine has no ::1")),
+    ],
 )
-def test_on_a_mac_a_port_is_in_use_where_somebody_answers_on_loopback(address: str) -> None:
+def test_on_a_mac_a_port_is_in_use_where_somebody_answers_on_loopback(address: str, named: str) -> None:
     """There binding 127.0.0.1 works beside a program that has all addresses, and `localhost` means ::1 first."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.create_server((address, 0), family=family) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(AddressInUseError, match=rf"127\.0\.0\.1:{port} is in use"):
+        with pytest.raises(AddressInUseError, match=re.escape(f"{named}:{port} is in use")):
             bind_tcp("127.0.0.1", port, is_asking_first=True)
     for sock in bind_tcp("127.0.0.1", port, is_asking_first=True):
         sock.close()

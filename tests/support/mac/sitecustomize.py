@@ -93,7 +93,9 @@ def _become_a_mac() -> None:
     import importlib
     import platform
     import select
+    import sysconfig
 
+    sysconfig.get_config_vars()  # from a file that is named after the system
     for name in _USED_AS_THEY_ARE:
         try:
             importlib.import_module(name)
