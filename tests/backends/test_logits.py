@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.errors import ConstraintError
-from backends.logits import LOWEST_LOGPROB, Likelihoods, Logits, LogitsEditor, Matcher, create_editor, likelihoods
+from backends.logits import (
+    LOWEST_LOGPROB,
+    HeldEnds,
+    Likelihoods,
+    Logits,
+    LogitsEditor,
+    Matcher,
+    create_editor,
+    likelihoods,
+    score,
+)
 from backends.wire.request import SamplingParams
 
 VOCAB_SIZE = 24
@@ -269,3 +279,36 @@ def test_only_what_needs_the_logits_has_an_editor(
 ) -> None:
     editor = create_editor(sampling, OddMatcher() if is_constrained else None, [])
     assert (editor is not None) == expected
+
+
+class TestHeldEnds:
+    def test_ends_are_forbidden_until_the_answer_has_its_tokens(self) -> None:
+        editor = LogitsEditor(SamplingParams(), None, [], HeldEnds((1, 99), 2))
+        for is_held in (True, True, False):
+            row = np.zeros(4, np.float32)
+            editor.edit(row)
+            assert np.isneginf(row).tolist() == [False, is_held, False, False]
+            editor.accept(0)
+
+    def test_a_draw_that_was_dropped_does_not_count(self) -> None:
+        editor = LogitsEditor(SamplingParams(), None, [], HeldEnds((1,), 1))
+        for _ in range(3):
+            row = np.zeros(2, np.float32)
+            editor.edit(row)
+            assert np.isneginf(row[1])
+
+    def test_a_constraint_that_is_complete_may_end(self) -> None:
+        class OnlyEnds(OddMatcher):
+            def mask(self, logits: Logits) -> None:
+                logits[:1] = -np.inf
+
+        row = np.array([3, 2], np.float32)
+        LogitsEditor(SamplingParams(), OnlyEnds(), [], HeldEnds((1,), 5)).edit(row)
+        assert row.tolist() == [-np.inf, 2]
+
+
+def test_a_score_counts_who_is_at_least_as_likely() -> None:
+    row = np.array([1, 3, 2, 2, 0], np.float32)
+    assert [score(row, token_id, 0).rank for token_id in range(5)] == [4, 1, 3, 3, 5]
+    assert score(row, 2, 2).likelihoods == likelihoods(row, 2, 2)
+    assert row.tolist() == [1, 3, 2, 2, 0]

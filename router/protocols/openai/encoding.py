@@ -182,7 +182,7 @@ class CompletionStream:
         if self._options.has_timings:
             extras["timings"] = self._live_timings(choice)
         if self._options.has_running_usage:
-            extras["usage"] = usage_of([SequenceEnd("stop", choice.usage, _NO_TIMES)])
+            extras["usage"] = usage_of([event.end or SequenceEnd("stop", choice.usage, _NO_TIMES)])
         logprobs: answers.ChatLogprobs | answers.TextLogprobs | None = None
         if contents and self._has_logprobs and output.logprobs:
             logprobs = chat_logprobs(output.logprobs) if self._is_chat else choice.logprobs.write(output.logprobs)

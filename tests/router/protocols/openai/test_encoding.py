@@ -227,13 +227,14 @@ def test_usage_grows_with_every_chunk_where_it_is_wanted() -> None:
     events: list[GenerationEvent] = [
         ProgressEvent(0, 10, 10, 4),
         OutputEvent(0, Output("a"), 1),
-        OutputEvent(0, Output("bc"), 2),
+        OutputEvent(0, Output("b"), 1),
+        OutputEvent(0, Output("c"), 0, END),
     ]
-    chunks = decoded(encoder.encode([*events, OutputEvent(0, Output(), 0, END)]))
+    chunks = decoded(encoder.encode(events))
     told = [
         chunk["usage"] and (chunk["usage"]["prompt_tokens"], chunk["usage"]["completion_tokens"]) for chunk in chunks
     ]
-    assert told == [None, (10, 1), (10, 3), (10, 3)]
+    assert told == [None, (10, 1), (10, 2), (10, 3), (10, 3)]
 
 
 def test_token_ids_come_with_the_end() -> None:
