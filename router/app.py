@@ -17,7 +17,7 @@ from router.models.keeper import ModelKeeper
 from router.models.making import ModelMaking
 from router.protocols.openapi import ApiDocument
 from router.protocols.serving import RequestService
-from router.protocols.table import DIALECTS, ENDPOINTS, ROUTES
+from router.protocols.table import DIALECTS, ENDPOINTS, ROUTES, SOCKETS
 from router.stores.conversations import Conversations
 
 
@@ -52,7 +52,7 @@ def create_app(services: Services) -> Litestar:
     provided = {name: _provider(part) for name, part in parts.items()}
     provided["batches"] = Provide(services.batches.opened)
     return Litestar(
-        route_handlers=ROUTES,
+        route_handlers=[*ROUTES, *SOCKETS],
         dependencies=provided,
         openapi_config=None,
         exception_handlers=exception_handlers(DIALECTS),

@@ -19,6 +19,7 @@ commands that do not serve may import it.
     ├── RouteNotFoundError               route_not_found
     ├── MethodNotAllowedError            method_not_allowed
     ├── NotImplementedHereError          not_implemented
+    ├── UpgradeRefusedError              upgrade_refused
     ├── RequestTimeoutError              request_timeout
     ├── RequestTooLargeError             request_too_large
     ├── URLTooLongError                  url_too_long
@@ -167,6 +168,10 @@ class MethodNotAllowedError(RouterError, code="method_not_allowed"):
 
 class NotImplementedHereError(RouterError, code="not_implemented"):
     """A route that the protocol has and that mlxr does nothing for."""
+
+
+class UpgradeRefusedError(RouterError, code="upgrade_refused"):
+    """A WebSocket where there is none; plain HTTP goes on."""
 
 
 class RequestTimeoutError(RouterError, code="request_timeout"):

@@ -44,6 +44,7 @@ from router.errors import (
     TooManyConnectionsError,
     UnavailableError,
     UnsupportedMediaTypeError,
+    UpgradeRefusedError,
     URLTooLongError,
 )
 
@@ -85,6 +86,7 @@ ERROR_ROWS: dict[type[Exception], ErrorRow] = {
     URLTooLongError: ErrorRow(414, _INVALID, closes=True),
     HeadersTooLargeError: ErrorRow(431, _INVALID, closes=True),
     UnsupportedMediaTypeError: ErrorRow(415, _INVALID),
+    UpgradeRefusedError: ErrorRow(426, _INVALID, closes=True),
     QueueFullError: ErrorRow(429, "rate_limit_error"),
     ClientDisconnectedError: ErrorRow(499, _INVALID, closes=True),
     RequestCancelledError: ErrorRow(499, _INVALID),

@@ -32,7 +32,6 @@ _ODD_PATH = re.compile(r"[\x00-\x1f\x7f\\;]|//|/\.\.?(?:/|$)")
 _HEADER_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,1024}")
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _PREFLIGHT_MAX_AGE_S = b"600"
-_POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
 
 
 class Guards:
@@ -53,8 +52,8 @@ class Guards:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+        if scope["type"] == "websocket":
+            await self._pass_socket(scope, receive, send)
             return
         scope = _without_doubled_slash(scope)
         try:
@@ -71,6 +70,17 @@ class Guards:
             await _answer_head(self._app, scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    async def _pass_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a WebSocket on whose host and origin are as those of a request must be: no preflight asks before it."""
+        try:
+            self._check(scope)
+        except RouterError as error:
+            reply = error_reply(error, self._dialects.of(scope["path"]))
+            await send({"type": "websocket.http.response.start", "status": reply.status, "headers": reply.headers})
+            await send({"type": "websocket.http.response.body", "body": reply.body})
+            return
+        await self._app(scope, receive, send)
 
     def _check(self, scope: Scope) -> bytes | None:
         """Refuse the request by an exception, or return the origin that it came from, if it names one."""

@@ -21,15 +21,20 @@ from router.errors import (
     RequestTimeoutError,
     RouterError,
     TooManyConnectionsError,
+    UpgradeRefusedError,
     URLTooLongError,
 )
 from router.http.dialect import Dialect, Dialects
 from router.http.error_response import error_app, error_reply
 from router.http.limits import UPLOAD_PREFIX, UPLOAD_STEP_BYTES, HttpLimits
+from router.http.websocket import SOCKET_PATH
 from router.sleep import AwakeTimer
 
 # Method, version and the spaces and line ends around the names and values that the limits count.
 _HEAD_SLACK_BYTES = 4096
+
+# websockets reads lines of the handshake up to 8192 bytes.
+_MAX_SOCKET_LINE_BYTES = 8000
 
 # How long a refused connection may take to say what it wants, so that the refusal reaches it as an answer.
 _REFUSAL_TIMEOUT_S = 1.0
@@ -66,6 +71,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._is_in_body = False
         self._num_unframed_bytes = 0
         self._num_step_bytes = 0
+        self._is_socket_now = False
+        self._refuses_socket = False
 
     # -- connection ----------------------------------------------------------------------------------------------
 
@@ -91,7 +98,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         """Parse, and count what belongs to no header line or body that is complete."""
         self._num_unframed_bytes += len(data)
         self._parse(data)
-        if self.transport.is_closing():
+        if self._is_socket_now or self.transport.is_closing():
             return
         limits = self._limits
         max_bytes = limits.max_header_bytes + _HEAD_SLACK_BYTES + (limits.max_url_bytes if self._is_in_head else 0)
@@ -122,7 +129,11 @@ class DeadlineProtocol(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as exc:
                 if not self._offers_protocol:
                     return
+                if self._is_socket:
+                    self._become_socket()
+                    return
                 (num_parsed,) = exc.args
+                self._refuses_socket = self._wants_socket
                 data = self._head_without_offer() + data[num_parsed:]
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn sets its own
@@ -130,6 +141,32 @@ class DeadlineProtocol(HttpToolsProtocol):
             except httptools.HttpParserError as exc:
                 self.send_400_response(str(exc))
             return
+
+    @property
+    def _is_socket(self) -> bool:
+        """Whether the request that is parsed becomes a WebSocket: at its one path, when nothing else is served."""
+        return (
+            self._wants_socket
+            and self.parser.get_method() == b"GET"
+            and self.url.partition(b"?")[0] == SOCKET_PATH
+            and self._served_app is self.config.loaded_app
+            and not self._is_busy
+            # What websockets itself bounds with less grace; whatever is longer is refused as a plain request.
+            and len(self.headers) <= self._limits.max_headers
+            and max(len(name) + len(value) for name, value in self.headers) <= _MAX_SOCKET_LINE_BYTES
+            and len(self.url) <= self._limits.max_url_bytes
+        )
+
+    @property
+    def _wants_socket(self) -> bool:
+        return any(name == b"upgrade" and value.lower() == b"websocket" for name, value in self.headers)
+
+    def _become_socket(self) -> None:
+        """Hand the connection over, as uvicorn does; what it is told from here on is the other protocol's."""
+        self._clear_deadline()
+        self._is_socket_now = True
+        self.scope["method"] = "GET"
+        self.handle_websocket_upgrade()
 
     @property
     def _offers_protocol(self) -> bool:
@@ -166,6 +203,10 @@ class DeadlineProtocol(HttpToolsProtocol):
         is_our_form = self.url.startswith(b"/") or self.url == b"*"
         refusal = MalformedRequestError("The request target must be a path.")
         self.app = self._served_app if is_our_form and b"#" not in self.url else error_app(refusal, self._dialects)
+        if self._refuses_socket and self._served_app is self.config.loaded_app:
+            self._refuses_socket = False
+            refused = UpgradeRefusedError(f"There is no WebSocket here, only at {SOCKET_PATH.decode()}; send HTTP.")
+            self.app = error_app(refused, self._dialects)
         super().on_headers_complete()
         self._is_in_body = True
         self._num_step_bytes = 0

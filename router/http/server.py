@@ -33,6 +33,7 @@ from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
 from router.http.protocol import DeadlineProtocol
 from router.http.sockets import BACKLOG, UnixSocket, bind_tcp, bind_unix
+from router.http.websocket import PING_INTERVAL_S, PING_TIMEOUT_S, SocketProtocol
 from router.sleep import awake_timeout
 
 T = TypeVar("T")
@@ -119,7 +120,11 @@ class HttpServer:
             app,
             lifespan="on",
             interface="asgi3",
-            ws="none",
+            ws=SocketProtocol,
+            ws_max_size=limits.max_body_bytes,
+            ws_ping_interval=PING_INTERVAL_S,
+            ws_ping_timeout=PING_TIMEOUT_S,
+            ws_per_message_deflate=False,
             log_config=None,
             access_log=False,
             proxy_headers=False,

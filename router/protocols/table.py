@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 
 from router.http.dialect import Dialects
 from router.protocols.anthropic.routes import ROUTES as ANTHROPIC
@@ -15,6 +15,7 @@ from router.protocols.models import ROUTES as MODELS
 from router.protocols.ollama.routes import ROUTES as OLLAMA
 from router.protocols.openai.routes import ROUTES as OPENAI
 from router.protocols.responses.routes import ROUTES as RESPONSES
+from router.protocols.responses.socket import serve_responses
 
 ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
     *OPENAI,
@@ -27,6 +28,8 @@ ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
     *LMSTUDIO,
     *CONTROL,
 )
+
+SOCKETS: Final[tuple[WebsocketRouteHandler, ...]] = (serve_responses,)
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = tuple(row for route in ROUTES for row in endpoints_of(route))
 

@@ -1,8 +1,11 @@
 """From a request of the Responses API to what the router answers."""
 
 import time
+from collections.abc import AsyncGenerator, Callable
 
-from router.errors import QueueFullError, StoreUnavailableError
+from backends.errors import BackendError
+from registry.errors import RegistryError
+from router.errors import QueueFullError, RouterError, StoreUnavailableError
 from router.http.asgi import Receive
 from router.http.headers import IGNORED_HEADER
 from router.http.streaming import until_disconnect
@@ -12,7 +15,7 @@ from router.protocols.choice import chosen_model
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.request import tier_used
 from router.protocols.responses.answer_schemas import Response
-from router.protocols.responses.conversation import request_items
+from router.protocols.responses.conversation import LocalConversation, request_items
 from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import fresh_id
@@ -37,20 +40,33 @@ async def read_request(
     headers: RequestHeaders,
     receive: Receive | None = None,
 ) -> ResponseHead:
-    """Read a request, by whatever way it came, with what it goes on from.
+    """Read a request, by whatever way it came; otherwise as `head_for`."""
+    return await head_for(serving, conversations, decode_body(raw, ResponseRequest), headers, receive=receive)
+
+
+async def head_for(
+    serving: RequestService,
+    conversations: Conversations,
+    body: ResponseRequest,
+    headers: RequestHeaders,
+    *,
+    receive: Receive | None = None,
+    local: LocalConversation | None = None,
+) -> ResponseHead:
+    """Return what a request asks for, with what it goes on from.
 
     Args:
         receive: The channel of a client that may go away; None = there is none.
+        local: A conversation that may be gone on from although it is not stored.
 
     Raises:
         RouterError: It is not valid, or its conversation is not kept.
         RegistryError: There is no such model.
         BackendError: The model's template, where turns have to be counted.
     """
-    body = decode_body(raw, ResponseRequest)
     is_stored = _is_stored(conversations, body)
     model = chosen_model(serving, serving.models.model_request(body.model, headers.engine, load=headers.load))
-    items = await request_items(conversations, body)
+    items = await request_items(conversations, body, local)
     tools = read_tools(body.tools)
     wanted = generation_for(body, items, tools, model, headers)
     if body.truncation == "auto":
@@ -68,11 +84,21 @@ async def read_request(
     )
 
 
-def response_answering(conversations: Conversations, head: ResponseHead) -> Answering:
-    """Return what a request asks for."""
+def response_answering(
+    conversations: Conversations, head: ResponseHead, *, on_end: Callable[[Response], None] = lambda _: None
+) -> Answering:
+    """Return what a request asks for.
+
+    Args:
+        on_end: Told the response as it ended, once it is kept.
+    """
+
+    def ended(response: Response) -> None:
+        keep(conversations, head, response)
+        on_end(response)
 
     def encoder(generation: Generation) -> ResponseEncoder:
-        return ResponseEncoder(head, generation, lambda response: keep(conversations, head, response))
+        return ResponseEncoder(head, generation, ended)
 
     return Answering(answer_id=head.response_id, protocol="openai", wanted=head.wanted, encoder=encoder)
 
@@ -106,6 +132,20 @@ def start_in_background(
     encoder = encoder_of(running)
     keep(conversations, head, encoder.live_body)
     return BackgroundResponse(jobs, running, encoder)
+
+
+async def chunks_of(running: RunningRequest) -> AsyncGenerator[bytes, None]:
+    """Yield a stream whose errors, once it has begun, are events of this API."""
+    reading, encoder = running.follow(), encoder_of(running)
+    try:
+        async for chunk in reading:
+            yield chunk
+    except (RouterError, BackendError, RegistryError) as exc:
+        if not encoder.has_begun:
+            raise
+        yield encoder.failed(exc)
+    finally:
+        await reading.aclose()
 
 
 def encoder_of(running: RunningRequest) -> ResponseEncoder:

@@ -1,8 +1,11 @@
 """What a request goes on from: the items of the stored responses before it, and those that it refers to by id."""
 
+from typing import Self
+
 import msgspec
 
 from router.errors import InvalidRequestError, StoreUnavailableError
+from router.protocols.responses.answer_schemas import Response
 from router.protocols.responses.items import Item, ItemReference, ignored_items, read_items
 from router.protocols.responses.schemas import ResponseRequest
 from router.stores.conversations import Conversations, StoredResponse
@@ -27,8 +30,27 @@ class RequestItems(msgspec.Struct, frozen=True, kw_only=True):
         return [*self.history, *self.own]
 
 
-async def request_items(conversations: Conversations, request: ResponseRequest) -> RequestItems:
+class LocalConversation(msgspec.Struct, frozen=True, kw_only=True):
+    """All that was said up to a response, as one connection remembers it."""
+
+    response_id: str
+    root_id: str
+    items: list[Item]
+
+    @classmethod
+    def of(cls, items: RequestItems, response: Response) -> Self:
+        """Return what can be gone on from after a response."""
+        output = msgspec.to_builtins(response.output)
+        return cls(response_id=response.id, root_id=items.root_id or response.id, items=[*items.all, *output])
+
+
+async def request_items(
+    conversations: Conversations, request: ResponseRequest, local: LocalConversation | None = None
+) -> RequestItems:
     """Return the items of a request.
+
+    Args:
+        local: A conversation that may be gone on from although it is not stored.
 
     Raises:
         PreviousResponseNotFoundError: What it goes on from is not kept.
@@ -36,7 +58,7 @@ async def request_items(conversations: Conversations, request: ResponseRequest) 
         InvalidRequestError: An item is not of its form, or refers to one that is not kept.
     """
     own = read_items(request.input)
-    history, root_id = await _history(conversations, request.previous_response_id)
+    history, root_id = await _history(conversations, request.previous_response_id, local)
     found = [await _referred(conversations, item, history) if isinstance(item, ItemReference) else item for item in own]
     return RequestItems(history=history, own=found, root_id=root_id, ignored=ignored_items(request.input))
 
@@ -46,9 +68,13 @@ def chain_items(chain: tuple[StoredResponse, ...]) -> list[Item]:
     return [item for response in chain for item in (*response.input_items, *response.output_items)]
 
 
-async def _history(conversations: Conversations, previous_id: str | None) -> tuple[list[Item], str | None]:
+async def _history(
+    conversations: Conversations, previous_id: str | None, local: LocalConversation | None
+) -> tuple[list[Item], str | None]:
     if previous_id is None:
         return [], None
+    if local is not None and previous_id == local.response_id:
+        return local.items, local.root_id
     chain = await conversations.chain(previous_id)
     if chain[-1].status in {"queued", "in_progress"}:
         raise InvalidRequestError(

@@ -4,7 +4,6 @@ Source: OpenAI API reference, "Get a model response", "Delete a model response",
 items".
 """
 
-from collections.abc import AsyncGenerator
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -12,9 +11,7 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 from msgspec import Meta
 
-from backends.errors import BackendError
-from registry.errors import RegistryError
-from router.errors import InvalidRequestError, RouterError, UnsupportedFieldError
+from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.asgi import json_reply
 from router.http.streaming import SSE, EventStream
 from router.jobs.background import FOLLOWABLE_S, BackgroundResponse, find_response
@@ -29,7 +26,7 @@ from router.protocols.parts import AnyRequest, ConversationsPart, JobsPart, Serv
 from router.protocols.queries import AFTER, ORDER, is_newest_first, known_parameters, limit_in, number_in, page_limit
 from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
 from router.protocols.responses.answering import (
-    encoder_of,
+    chunks_of,
     ignored_headers,
     read_request,
     response_answering,
@@ -42,7 +39,6 @@ from router.protocols.responses.request import check_include, generation_for
 from router.protocols.responses.schemas import ResponseRequest
 from router.protocols.responses.tools import read_tools
 from router.protocols.serving import Answering, RequestService
-from router.requests.register import RunningRequest
 
 _ONE: Final = "/v1/responses/{response_id:str}"
 _INCLUDE: Final = Parameter(
@@ -85,7 +81,7 @@ async def create_response(
 
     running = serving.start_or_rejoin(arrival, answering)
     headers = () if head is None else ignored_headers(head)
-    return await serving.reply(arrival, running, chunks=_chunks, headers=headers)
+    return await serving.reply(arrival, running, chunks=chunks_of, headers=headers)
 
 
 class CountedRequest(ResponseRequest, kw_only=True, forbid_unknown_fields=True):
@@ -184,20 +180,6 @@ async def list_input_items(
     items = msgspec.convert([*chain_items(chain[:-1]), *chain[-1].input_items], list[KeptItem])
     ordered, missing = items[::-1] if newest_first else items, "there is no item {} in this response's input"
     return json_reply(InputItemList.of(ordered, after=given.get("after"), limit=limit, missing=missing))
-
-
-async def _chunks(running: RunningRequest) -> AsyncGenerator[bytes, None]:
-    """Yield a stream whose errors, once it has begun, are events of this API."""
-    reading, encoder = running.follow(), encoder_of(running)
-    try:
-        async for chunk in reading:
-            yield chunk
-    except (RouterError, BackendError, RegistryError) as exc:
-        if not encoder.has_begun:
-            raise
-        yield encoder.failed(exc)
-    finally:
-        await reading.aclose()
 
 
 def _event_stream(
