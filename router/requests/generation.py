@@ -59,6 +59,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
         prompt_param: The request's field that carries the prompt, for errors.
         num_choices: Answers per prompt, >= 1; they share the prompt's evaluation.
         wants_progress: Whether `ProgressEvent`s are wanted.
+        is_prompt_told_once: Whether only the first answer to a prompt tells of it, and the others share its evaluation.
     """
 
     model_request: ModelRequest
@@ -67,6 +68,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     prompt_param: str = "messages"
     num_choices: int = 1
     wants_progress: bool = False
+    is_prompt_told_once: bool = False
 
     @property
     def num_sequences(self) -> int:
@@ -268,12 +270,11 @@ def generate_messages(request: GenerationRequest) -> list[Generate]:
     The first answer to a prompt has the prompt, the others are forks of it, named by its place in the list.
     """
     messages: list[Generate] = []
+    further = _without_prompt(request.spec) if request.is_prompt_told_once else request.spec
     for prompt in request.prompts:
         fork = ForkPrompt(len(messages))
-        messages += [
-            Generate(0, prompt if number == 0 else fork, _with_seed(request.spec, number))
-            for number in range(request.num_choices)
-        ]
+        messages.append(Generate(0, prompt, request.spec))
+        messages += [Generate(0, fork, _with_seed(further, number)) for number in range(1, request.num_choices)]
     return messages
 
 
@@ -284,10 +285,15 @@ def _sized(request: GenerationRequest) -> ModelRequest:
 
 def _with_seed(spec: SequenceSpec, number: int) -> SequenceSpec:
     sampling = spec.sampling
-    if sampling.seed is None or number == 0:
+    if sampling.seed is None:
         return spec
     sampling = msgspec.structs.replace(sampling, seed=(sampling.seed + number) % NUM_SEEDS)
     return msgspec.structs.replace(spec, sampling=sampling)
+
+
+def _without_prompt(spec: SequenceSpec) -> SequenceSpec:
+    sampling = msgspec.structs.replace(spec.sampling, num_prompt_logprobs=None)
+    return msgspec.structs.replace(spec, sampling=sampling, echoes=False)
 
 
 def error_of(event: Failed, prompt_param: str) -> Exception:

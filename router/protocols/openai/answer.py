@@ -167,13 +167,14 @@ def completion_of(
     """Return an answer that is not streamed.
 
     Args:
-        outputs: Per sequence; all have ended.
+        outputs: Per sequence; all have ended. The first one to a prompt tells of it.
 
     Raises:
         EngineCrashedError: One has not.
     """
     request = generation.request
     ends = [output.end for output in outputs]
+    firsts = [outputs[index - index % request.num_choices] for index in range(len(outputs))]
     num_logprobs = request.spec.sampling.num_logprobs
     has_logprobs = num_logprobs is not None
     shared = {
@@ -202,20 +203,20 @@ def completion_of(
         choices=[
             answers.TextChoice(
                 index=index,
-                text=output.echo + output.text,
-                logprobs=None if num_logprobs is None else _text_logprobs(output, num_logprobs),
+                text=first.echo + output.text,
+                logprobs=None if num_logprobs is None else _text_logprobs(output, first, num_logprobs),
                 finish_reason=output.end.reason,
                 **wanted.of_answer(output.end),
-                **wanted.of_prompt(output),
+                **wanted.of_prompt(first),
             )
-            for index, output in enumerate(outputs)
+            for index, (output, first) in enumerate(zip(outputs, firsts, strict=True))
         ],
         **shared,
     )
 
 
-def _text_logprobs(output: CollectedOutput, num_top: int) -> answers.TextLogprobs:
-    return TextLogprobsWriter(num_top).write(output.logprobs, output.prompt if output.echo else ())
+def _text_logprobs(output: CollectedOutput, first: CollectedOutput, num_top: int) -> answers.TextLogprobs:
+    return TextLogprobsWriter(num_top).write(output.logprobs, first.prompt if first.echo else ())
 
 
 def _message(output: CollectedOutput) -> answers.AnswerMessage:

@@ -130,6 +130,7 @@ def generation_for(
         prompt_param=prompt_param,
         num_choices=request.n or 1,
         wants_progress=bool(request.stream and shows_progress),
+        is_prompt_told_once=not request.stream,  # in a stream each answer is told as it comes
     )
 
 

@@ -162,6 +162,16 @@ def test_the_first_answer_of_several_is_the_one_that_a_single_answer_would_be() 
     )
 
 
+@pytest.mark.parametrize("is_told_once", [False, True])
+def test_the_first_answer_to_a_prompt_tells_of_it(*, is_told_once: bool) -> None:
+    sampling = SamplingParams(seed=7, num_prompt_logprobs=2)
+    request = request_for(num_choices=2, sampling=sampling, echoes=True, is_prompt_told_once=is_told_once)
+    specs = [message.spec for message in generate_messages(request)]
+    told = [(spec.echoes, spec.sampling.num_prompt_logprobs) for spec in specs]
+    assert told == [(True, 2), (False, None) if is_told_once else (True, 2)] * 2
+    assert [spec.sampling.seed for spec in specs] == [7, 8] * 2
+
+
 def test_every_sequence_gets_the_constraint_and_the_output_wish() -> None:
     constraint = Constraint(ConstraintKind.REGEX, "a+", "regex")
     output = OutputSpec(splits_reasoning=False)

@@ -97,8 +97,8 @@ def test_log_probabilities_are_there_when_asked_for_even_if_there_are_none() -> 
 def test_an_echo_stands_before_each_answer_of_its_prompt() -> None:
     generation = served(num_choices=2, prompts=(TextPrompt("p"), TextPrompt("q")))
     texts = [collected(Output(letter)) for letter in "abcd"]
-    for index, output in enumerate(texts):
-        output.add_prompt(PromptEvent(index, 0, "ppqq"[index], ()))
+    for index, echo in ((0, "p"), (2, "q")):
+        texts[index].add_prompt(PromptEvent(index, 0, echo, ()))
     body = msgspec.json.decode(full_answer(TEXT, generation, texts))
     assert [choice["text"] for choice in body["choices"]] == ["pa", "pb", "qc", "qd"]
 

@@ -89,6 +89,19 @@ async def test_a_streamed_echo_of_token_ids_adds_up_to_the_whole_one(front: Fake
 
 
 @with_front()
+async def test_several_answers_share_what_is_told_of_their_prompt(front: FakeFront) -> None:
+    fields = {"echo": True, "logprobs": 1, "prompt_logprobs": 1, "temperature": 1, "seed": 3, "max_tokens": 4}
+    alone = (await front.complete(prompt="ab cd", **fields)).json()
+    first, second = (await front.complete(prompt="ab cd", n=2, **fields)).json()["choices"]
+    assert first == alone["choices"][0]
+    assert second["text"].startswith("ab cd")
+    assert second["text"] != first["text"]
+    assert second["prompt_logprobs"] == first["prompt_logprobs"]
+    for name, values in first["logprobs"].items():
+        assert second["logprobs"][name][:5] == values[:5]
+
+
+@with_front()
 async def test_token_ids_of_prompt_and_answer_are_told_where_they_are_wanted(front: FakeFront) -> None:
     (choice,) = (await front.complete(prompt="ab", return_token_ids=True, max_tokens=3)).json()["choices"]
     assert (choice["prompt_token_ids"], bytes(choice["token_ids"]).decode()) == ([*b"ab"], choice["text"])
