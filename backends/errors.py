@@ -8,7 +8,7 @@ Tree::
     ├── LoadError             the engine refused the model, in its own words
     ├── PromptError           the prompt cannot be used; the client can mend it
     │   ├── ContextLengthError  more tokens than the context holds
-    │   ├── TemplateError     the model's chat template is missing or failed
+    │   ├── TemplateError     the model's chat template failed
     │   ├── UnsupportedByModelError  a field that the model has no means to honour
     │   └── ConstraintError   a schema, grammar or expression that does not compile or is too complex
     └── EngineError           the engine failed while it generated
@@ -96,7 +96,7 @@ class ContextLengthError(PromptError, code="context_length_exceeded"):
 
 
 class TemplateError(PromptError, code="template_error"):
-    """The model has no chat template, or it failed to render."""
+    """The model's chat template is not valid, or failed to render."""
 
 
 class UnsupportedByModelError(PromptError, code="unsupported_by_model"):

@@ -9,8 +9,17 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from registry.errors import ArtifactError
+
+LFS_MARK: Final = b"version https://git-lfs"
+"""How the small text begins that Git LFS leaves where a file was not fetched. Source: git-lfs, docs/spec.md."""
+
+LFS_REASON: Final = (
+    "this is a Git LFS pointer and not the file itself; fetch it with `git lfs pull`, "
+    "or the model with `mlxr models pull`"
+)
 
 
 @contextmanager

@@ -116,7 +116,9 @@ class LoadedMLX(LoadedEngine):
 
     def __init__(self, spec: LoadSpec, model: Any, wrapper: Any, config: dict[str, Any]) -> None:
         self._model = model
-        tokenizer = MLXTokenizer(wrapper, frozenset(getattr(wrapper, "eos_token_ids", None) or ()))
+        tokenizer = MLXTokenizer(
+            wrapper, frozenset(getattr(wrapper, "eos_token_ids", None) or ()), Path(spec.model_path)
+        )
         context_length = _context_length(spec, config)
         step_tokens = spec.step_tokens or (METAL_STEP_TOKENS if has_metal() else CPU_STEP_TOKENS)
         super().__init__(

@@ -4,6 +4,7 @@ import functools
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from backends.base import InfillTokens, Tokenizer
@@ -29,9 +30,10 @@ class MLXTokenizer(Tokenizer):
 
     Args:
         end_ids: Ids that end an answer, by the model's config.
+        folder: The model's, whose chat_template.json counts where the tokenizer has no template.
     """
 
-    def __init__(self, wrapper: Any, end_ids: frozenset[int]) -> None:
+    def __init__(self, wrapper: Any, end_ids: frozenset[int], folder: Path) -> None:
         self._hf = hf = getattr(wrapper, "_tokenizer", wrapper)
         self.vocab_size = len(hf)
         self._end_ids = end_ids
@@ -40,7 +42,7 @@ class MLXTokenizer(Tokenizer):
         self.bos_id: int | None = hf.bos_token_id
         first = hf.encode("a", add_special_tokens=True)[:1]
         self.adds_bos = self.bos_id is not None and first == [self.bos_id]
-        self.chat_template = _chat_template(hf)
+        self.chat_template = _default_template(hf.chat_template) or _template_beside(folder)
         self._token_texts: list[str] = hf.convert_ids_to_tokens(range(self.vocab_size))
         added = hf.added_tokens_decoder
         self._control_ids = frozenset(hf.all_special_ids) | {i for i, token in added.items() if token.special}
@@ -74,11 +76,22 @@ class MLXTokenizer(Tokenizer):
         return text.encode() if token_id in self._added_ids else self._unwritten(text)
 
 
-def _chat_template(hf: Any) -> str | None:
-    template = hf.chat_template
+def _default_template(template: object) -> str | None:
+    """Give the default of a tokenizer's templates: one text, texts by name, or a list of named ones."""
+    if isinstance(template, list):
+        template = {item.get("name"): item.get("template") for item in template if isinstance(item, dict)}
     if isinstance(template, dict):
         template = template.get("default")
     return template if isinstance(template, str) else None
+
+
+def _template_beside(folder: Path) -> str | None:
+    """Read the template of chat_template.json, which transformers gives to processors and not to tokenizers."""
+    try:
+        document = json.loads((folder / "chat_template.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    return _default_template(document.get("chat_template")) if isinstance(document, dict) else None
 
 
 def _infill_tokens(vocabulary: dict[str, int]) -> InfillTokens | None:

@@ -308,8 +308,9 @@ def answer_to(question: Question, tokenizer: Tokenizer, intake: Intake) -> Answe
 
     Raises:
         ContextLengthError: The text is so long that it is not even tokenized.
-        TemplateError: The model has no chat template, or it failed.
-        PromptError: The text is too long, ids are outside the vocabulary, or the prompt cannot be used.
+        TemplateError: The chat template failed.
+        PromptError: There is no chat template, the text is too long, ids are outside the vocabulary, or the prompt
+            cannot be used.
     """
     match question:
         case Tokenize():

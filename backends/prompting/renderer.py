@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from backends.base import Tokenizer
-from backends.errors import PromptError, TemplateError, UnsupportedByModelError
+from backends.errors import PromptError, UnsupportedByModelError
 from backends.output.calls.harmony import HarmonySyntax
 from backends.output.formats import OutputFormat, Thinking, detect_format
 from backends.prompting.chat_template import RESERVED_VARIABLES, ChatTemplate
@@ -56,8 +56,10 @@ class ChatRenderer:
     def _template(self) -> ChatTemplate:
         source = self._tokenizer.chat_template
         if source is None:
-            raise TemplateError(
-                "this model has no chat template; use /v1/completions, or a model made for chat", param="messages"
+            raise UnsupportedByModelError(
+                "messages: this model has no chat template; use /v1/completions, a model made for chat, or give it one "
+                "(mlxr models set NAME template=@FILE)",
+                param="messages",
             )
         return ChatTemplate(source, bos_text=self._tokenizer.bos_text, eos_text=self._tokenizer.eos_text)
 
@@ -72,8 +74,8 @@ class ChatRenderer:
         with whatever the template closes that with.
 
         Raises:
-            TemplateError: The model has no chat template, or it failed.
-            UnsupportedByModelError: The template has no place for something that was asked for.
+            TemplateError: The template failed.
+            UnsupportedByModelError: There is no template, or it has no place for something that was asked for.
             PromptError: The template refuses the messages, in its own words.
         """
         messages: list[dict[str, Any]] = [{**message, "content": shown_content(message)} for message in prompt.messages]

@@ -13,7 +13,7 @@ import msgspec
 
 from registry.errors import GGUFError
 from registry.facts import clean_text
-from registry.files import open_regular, pread_exact
+from registry.files import LFS_MARK, LFS_REASON, open_regular, pread_exact
 from registry.gguf.constants import (
     DEFAULT_ALIGNMENT,
     KEPT_ARRAY_SUFFIXES,
@@ -180,7 +180,10 @@ def parse_source(
     Raises:
         GGUFError: A rule of the format or a limit is broken.
     """
-    version, layout = _read_version(fetch(0, 8), file_size_bytes)
+    head = fetch(0, 8)
+    if head == LFS_MARK[:8] and fetch(0, len(LFS_MARK)) == LFS_MARK:
+        raise GGUFError("lfs_pointer", 0, LFS_REASON)
+    version, layout = _read_version(head, file_size_bytes)
     cursor = Cursor(fetch, file_size_bytes, layout, position=8, window_bytes=window_bytes)
     (num_tensors,) = cursor.read(layout.u64)
     (num_keys,) = cursor.read(layout.u64)

@@ -5,13 +5,12 @@ Not here: the weights (`safetensors.py`) and the facts that follow (`folder.py`)
 Source: Hugging Face transformers, PretrainedConfig and PreTrainedTokenizerBase: the keys and their older synonyms.
 """
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from registry.errors import ArtifactError, MLXDirError
-from registry.files import read_small
+from registry.files import LFS_MARK, LFS_REASON, read_small
 
 MAX_CONFIG_BYTES: Final = 4 << 20
 """Configs with a quantization entry per layer reach some 100 KB; tokenizer_config.json, with its added tokens, 1 MB."""
@@ -78,25 +77,34 @@ class Config:
 def read_object(folder: Path, name: str, max_bytes: int = MAX_CONFIG_BYTES) -> dict[str, Any] | None:
     """Read a JSON object from a file of the folder; None when there is no such file.
 
+    As Python's own reader does, and with it mlx-lm: `Infinity` and `NaN`, which configs of Mamba 2 have, are numbers.
+
     Raises:
-        MLXDirError: bad_json: the file is no JSON object.
+        MLXDirError: bad_json: the file is no JSON object. lfs_pointer.
         ArtifactError: The file cannot be read or is too large.
     """
     try:
-        return msgspec.json.decode(read_small(folder / name, max_bytes), type=dict[str, Any])
+        data = read_small(folder / name, max_bytes)
+        if data.startswith(LFS_MARK):
+            raise MLXDirError("lfs_pointer", LFS_REASON, file=name, path=folder)
+        values: object = json.loads(data)
     except ArtifactError as exc:
         if exc.code == "not_found":
             return None
         raise
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+    except (ValueError, RecursionError) as exc:
         raise MLXDirError("bad_json", f"this is not a JSON object: {exc}", file=name, path=folder) from exc
+    if not isinstance(values, dict):
+        raise MLXDirError("bad_json", "this is not a JSON object", file=name, path=folder)
+    return values
 
 
 def read_chat_template(folder: Path | str) -> str | None:
     """Give the Jinja source of the chat template; None when there is none or it is larger than MAX_TEMPLATE_BYTES.
 
-    Source: transformers, PreTrainedTokenizerBase: chat_template.jinja, then chat_template.json, then the key
-    `chat_template` of tokenizer_config.json, which is a text or a list of named templates.
+    Source: transformers, PreTrainedTokenizerBase: chat_template.jinja, then the key `chat_template` of
+    tokenizer_config.json, which is a text or a list of named templates. Then chat_template.json, where processors have
+    theirs: of some models nothing else has one, and the engine takes it too.
 
     Raises:
         ArtifactError: As `read_object`.
@@ -109,7 +117,7 @@ def read_chat_template(folder: Path | str) -> str | None:
             return None
         if exc.code != "not_found":
             raise
-    for name in ("chat_template.json", "tokenizer_config.json"):
+    for name in ("tokenizer_config.json", "chat_template.json"):
         template = _default_template((read_object(folder, name) or {}).get("chat_template"))
         if template is not None:
             return template if len(template) <= MAX_TEMPLATE_BYTES else None

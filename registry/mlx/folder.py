@@ -39,6 +39,11 @@ MAX_LAYERS: Final = 4_096
 
 _TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json", "vocab.txt")
 _PICKLE_SUFFIXES: Final = (".bin", ".pt", ".pth", ".pkl")
+_NPZ_SUFFIX: Final = ".npz"
+_NPZ_REASON: Final = (
+    "its weights are NumPy's (.npz), as MLX had them before safetensors, which no present mlx-lm reads; "
+    "get the model as safetensors: `mlxr models search NAME`"
+)
 _EMBEDDING_TYPES: Final = frozenset({"bert", "xlm-roberta", "roberta", "modernbert", "nomic_bert", "distilbert"})
 _DTYPE_LABELS: Final = {"F8_E4M3": "F8", "F8_E5M2": "F8"}
 _MAIN_LABELS: Final = frozenset({"F32", "F16", "BF16", "F8"})
@@ -73,7 +78,8 @@ def read_mlx_dir(folder: Path | str) -> ModelFacts:
     """Read the facts of an MLX model folder.
 
     Raises:
-        MLXDirError: no_config, bad_json, no_weights, pickle_weights, incomplete, index_escapes or bad_safetensors.
+        MLXDirError: no_config, bad_json, no_weights, pickle_weights, npz_weights, incomplete, index_escapes,
+            bad_safetensors or lfs_pointer.
         ArtifactError: A file cannot be read.
     """
     folder = Path(folder)
@@ -126,6 +132,8 @@ def _read_tensors(folder: Path, names: set[str]) -> dict[str, TensorInfo]:
     if not shards:
         if any(name.endswith(_PICKLE_SUFFIXES) for name in names):
             raise MLXDirError("pickle_weights", "its weights are pickles, which can run code; get the safetensors")
+        if any(name.endswith(_NPZ_SUFFIX) for name in names):
+            raise MLXDirError("npz_weights", _NPZ_REASON)
         raise MLXDirError("no_weights", "there are no weights (model*.safetensors) in the folder")
     tensors: dict[str, TensorInfo] = {}
     for shard in shards:
@@ -268,8 +276,9 @@ def is_mlx_dir(names: set[str]) -> bool:
     """Tell whether a folder with these file names could be an MLX model.
 
     Returns:
-        True for config.json beside safetensors or pickles; the latter are refused later, with their reason.
+        True for config.json beside safetensors, pickles or NumPy's files; the latter two are refused later, with their
+        reason.
     """
     return CONFIG_NAME in names and any(
-        name.endswith(".safetensors") or name in {INDEX_NAME, "pytorch_model.bin"} for name in names
+        name.endswith((".safetensors", _NPZ_SUFFIX)) or name in {INDEX_NAME, "pytorch_model.bin"} for name in names
     )

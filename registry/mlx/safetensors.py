@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from registry.errors import MLXDirError
-from registry.files import open_regular, pread_exact
+from registry.files import LFS_MARK, LFS_REASON, open_regular, pread_exact
 
 MAX_HEADER_BYTES: Final = 16 << 20
 """The format allows 100 MB; the headers of the largest published models, 5 GB shards, stay under 1 MB."""
@@ -78,11 +78,14 @@ def read_tensor_infos(path: Path) -> dict[str, TensorInfo]:
 
     Raises:
         MLXDirError: bad_safetensors: the header breaks the format, or the data it announces is not in the file.
+            lfs_pointer: it is one.
         ArtifactError: The file cannot be read.
     """
     try:
         with open_regular(path) as (fd, info):
             head = pread_exact(fd, 8, 0)
+            if head == LFS_MARK[:8] and pread_exact(fd, len(LFS_MARK), 0) == LFS_MARK:
+                raise MLXDirError("lfs_pointer", LFS_REASON, file=path.name, path=path.parent)
             size = struct.unpack("<Q", head)[0] if len(head) == 8 else 0  # noqa: PLR2004 - one u64
             if not 2 <= size <= min(MAX_HEADER_BYTES, info.st_size - 8):  # noqa: PLR2004 - `{}`
                 raise _error(path, f"its header is said to have {size} bytes; the file has {info.st_size}")

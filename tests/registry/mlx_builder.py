@@ -25,6 +25,9 @@ TENSORS: dict[str, tuple[str, tuple[int, ...]]] = {
     "model.norm.weight": ("F32", (64,)),
 }
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 123456789\n"
+"""What Git LFS leaves of a file that was not fetched."""
+
 
 def safetensors(tensors: dict[str, tuple[str, tuple[int, ...]]]) -> bytes:
     header: dict[str, Any] = {"__metadata__": {"format": "mlx"}}

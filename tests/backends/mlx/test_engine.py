@@ -15,6 +15,7 @@ from backends.wire.messages import LoadSpec
 from backends.wire.prompts import ForkPrompt
 from backends.wire.request import SamplingParams
 from tests.backends.conftest import EngineUnderTest
+from tests.support import tiny_model
 from tests.support.bare_engine import BareEngine, text_ids
 from tests.support.engine_driver import EngineDriver
 
@@ -42,6 +43,19 @@ def test_half_precision_folders_work(tiny_mlx: Path, tmp_path: Path, dtype: mx.D
     assert isinstance(engine, LoadedMLX)
     if not mx.metal.is_available():
         assert engine._model.layers[0].self_attn.q_proj.weight.dtype == mx.float32
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    "template", ["one", [{"name": "tools", "template": "t"}, {"name": "default", "template": "one"}]]
+)
+def test_a_template_in_a_file_for_processors_counts_where_the_tokenizer_has_none(
+    tmp_path: Path, template: object
+) -> None:
+    folder = tiny_model.write_mlx(tmp_path / "m", chat_template=None)
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+    engine = MLXEngine().load(LoadSpec(model_path=str(folder), context_length=64, max_sequences=2), never_told)
+    assert engine.tokenizer.chat_template == "one"
     engine.close()
 
 

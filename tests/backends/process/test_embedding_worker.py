@@ -117,7 +117,7 @@ class TestEncoder:
             text = failure(worker, Generate(3, TextPrompt("the fox"), SequenceSpec(GREEDY)))
             assert (text.code, text.param) == ("unsupported_by_model", "model")
             chat = failure(worker, Ask(4, ApplyTemplate(ChatPrompt([{"role": "user", "content": "a"}]))))
-            assert chat.code == "template_error"
+            assert (chat.code, chat.param) == ("unsupported_by_model", "messages")
             assert len(vectors(worker, Embed(5, ["a"]))) == 1
 
     def test_an_input_may_fill_the_context(self, tmp_path: Path) -> None:

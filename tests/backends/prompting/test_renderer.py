@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from backends.errors import PromptError, TemplateError, UnsupportedByModelError
+from backends.errors import PromptError, UnsupportedByModelError
 from backends.fake.engine import FakeTokenizer
 from backends.prompting.renderer import ChatRenderer
 from backends.wire.prompts import ChatPrompt, PromptMessage, TextPart
@@ -69,7 +69,7 @@ class TestTemplateVariables:
         assert caught.value.param == f"chat_template_kwargs.{name}"
 
     def test_without_a_template_there_is_no_chat(self) -> None:
-        with pytest.raises(TemplateError, match="no chat template"):
+        with pytest.raises(UnsupportedByModelError, match="no chat template"):
             render(None)
 
 

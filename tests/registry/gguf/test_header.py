@@ -29,6 +29,7 @@ from tests.registry.gguf_builder import (
     text,
     u32,
 )
+from tests.registry.mlx_builder import LFS_POINTER
 
 U64 = struct.Struct("<Q")
 HUGE = (1 << 64) - 1
@@ -123,6 +124,7 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "bad_magic"),
     "four bytes (CVE-2024-39720)": (b"GGUF", "truncated"),
     "other magic": (b"GGML" + b"\0" * 40, "bad_magic"),
+    "LFS pointer": (LFS_POINTER, "lfs_pointer"),
     "zip": (b"PK\3\4" + b"\0" * 40, "bad_magic"),
     "23 bytes": (b"GGUF\3\0\0\0" + b"\0" * 15, "truncated"),
     "version 0": (build(version=0), "unsupported_version"),

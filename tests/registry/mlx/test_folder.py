@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import re
 import struct
@@ -14,7 +15,7 @@ from registry.errors import ArtifactError, MLXDirError
 from registry.facts import ModelFacts, ModelKind
 from registry.mlx.config import read_chat_template
 from registry.mlx.folder import read_mlx_dir
-from tests.registry.mlx_builder import CONFIG, TENSORS, safetensors, write_mlx_dir
+from tests.registry.mlx_builder import CONFIG, LFS_POINTER, TENSORS, safetensors, write_mlx_dir
 
 
 def test_reads_the_facts_of_a_float_folder(tmp_path: Path) -> None:
@@ -144,6 +145,18 @@ def _large_config(folder: Path) -> None:
     (folder / "config.json").write_text(" " * ((4 << 20) + 1))
 
 
+def _npz(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "weights.npz")
+
+
+def _lfs_weights(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(LFS_POINTER)
+
+
+def _lfs_config(folder: Path) -> None:
+    (folder / "config.json").write_bytes(LFS_POINTER)
+
+
 def _fifo_config(folder: Path) -> None:
     (folder / "config.json").unlink()
     os.mkfifo(folder / "config.json")
@@ -153,6 +166,9 @@ def _fifo_config(folder: Path) -> None:
     ("spoil", "code"),
     [
         (_pickles, "pickle_weights"),
+        (_npz, "npz_weights"),
+        (_lfs_weights, "lfs_pointer"),
+        (_lfs_config, "lfs_pointer"),
         (_no_weights, "no_weights"),
         (_no_config, "no_config"),
         (_deep_config, "bad_json"),
@@ -246,6 +262,7 @@ def test_any_value_in_config_gives_facts_or_our_error(
         ({"tokenizer_config.json": '{"chat_template": "a"}'}, "a"),
         ({"tokenizer_config.json": '{"chat_template": "a"}', "chat_template.jinja": "b"}, "b"),
         ({"chat_template.json": '{"chat_template": "c"}'}, "c"),
+        ({"tokenizer_config.json": '{"chat_template": "a"}', "chat_template.json": '{"chat_template": "c"}'}, "a"),
         (
             {
                 "tokenizer_config.json": json.dumps(
@@ -261,6 +278,18 @@ def test_any_value_in_config_gives_facts_or_our_error(
 )
 def test_finds_the_chat_template(tmp_path: Path, extra: dict[str, str], template: str | None) -> None:
     assert read_chat_template(write_mlx_dir(tmp_path / "m", extra=extra)) == template
+
+
+def test_numbers_that_only_pythons_json_has_are_read(tmp_path: Path) -> None:
+    """Configs of Mamba 2 have `"time_step_limit": [0.0, Infinity]`."""
+    config = {"time_step_limit": [0.0, math.inf, math.nan], "max_position_embeddings": -math.inf}
+    odd = json.dumps({"chat_template": "a", "x": math.inf})
+    index = json.dumps({"metadata": {"total_size": math.nan}, "weight_map": {}})
+    extra = {"tokenizer_config.json": odd, "generation_config.json": odd, "model.safetensors.index.json": index}
+    facts = read_mlx_dir(write_mlx_dir(tmp_path / "m", config=config, extra=extra))
+    assert facts.loadable
+    assert facts.context_length is None
+    assert facts.chat_template is not None
 
 
 def test_a_vision_models_language_config_is_found(tmp_path: Path) -> None:
