@@ -10,6 +10,7 @@ import msgspec
 
 from registry.engines import EngineKind, EngineSetting
 from registry.facts import AdapterFacts, ArtifactFormat, ModelFacts
+from registry.sampling import NOTHING_RECOMMENDED, RecommendedSampling
 from registry.settings import NO_SETTINGS, ModelSettings
 
 ArtifactStatus = Literal["ok", "bad", "missing", "unsupported"]
@@ -153,6 +154,15 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     def context_length(self) -> int | None:
         """The longest context that one of its artifacts was made for, in tokens; None = not known."""
         return max((artifact.facts.context_length or 0 for artifact in self.artifacts), default=0) or None
+
+    @property
+    def recommended_sampling(self) -> RecommendedSampling:
+        """How its makers would have tokens drawn, the same for both engines.
+
+        The MLX folder's word goes first: its generation_config.json is the makers' own file.
+        """
+        said = (artifact.facts.sampling for artifact in reversed(self.artifacts))
+        return next((each for each in said if each is not None and each.values), NOTHING_RECOMMENDED)
 
     def artifact_for(self, engine: EngineKind) -> Artifact | None:
         """Give the artifact that an engine runs, whatever its status."""
@@ -309,6 +319,7 @@ class KnownFile(msgspec.Struct, frozen=True, kw_only=True):
         is_copy: It is another path of the artifact, not the one that engines are given.
         files: The artifact's files; empty for a skipped file.
         status: The artifact's status, or the skipped file's kind.
+        is_outdated: An older mlxr read its facts, and knew less.
     """
 
     artifact_id: int | None
@@ -321,3 +332,4 @@ class KnownFile(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     code: str | None = None
     reason: str | None = None
+    is_outdated: bool = False

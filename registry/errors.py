@@ -220,6 +220,10 @@ class HubUnreachableError(HubError, code="hub_unreachable"):
     """The hub cannot be reached, or went silent."""
 
 
+class HubOfflineError(HubError, code="hub_offline"):
+    """The user wants nothing to be fetched from the network."""
+
+
 class TransferError(PullError, code="transfer_failed"):
     """The bytes of a file could not be fetched; what was fetched so far is kept."""
 

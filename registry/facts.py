@@ -11,6 +11,8 @@ from typing import Literal, Self
 
 import msgspec
 
+from registry.sampling import RecommendedSampling
+
 _TOOLS_PATTERN = re.compile(r"\btools?\b|\btool_calls\b")
 _THINKING_PATTERN = re.compile(r"<think>|<\|think|enable_thinking|reasoning_content|<\|channel\|>")
 _CONTROL_PATTERN = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
@@ -194,6 +196,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
         kv: Shape of the KV cache; None when the file does not say enough.
         memory: What else decides how much memory it needs; None when it was read by an older mlxr.
         chat_template: None when there is none.
+        sampling: How its makers would have tokens drawn; None when it was read by an older mlxr.
         tokenizer: None when the file has none.
         pooling_type: `none`, `mean`, `cls`, `last` or `rank`; None when not stated.
         rope_scaling_type: E.g. `yarn`, `linear`; None when not stated.
@@ -217,6 +220,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     kv: KVGeometry | None = None
     memory: MemoryFacts | None = None
     chat_template: ChatTemplateFacts | None = None
+    sampling: RecommendedSampling | None = None
     tokenizer: TokenizerFacts | None = None
     pooling_type: str | None = None
     rope_scaling_type: str | None = None

@@ -29,6 +29,7 @@ Temperature = Annotated[float, Meta(ge=0, le=5)]
 TopP = Annotated[float, Meta(gt=0, le=1)]
 TopK = Annotated[int, Meta(ge=1, le=1_000_000)]
 MinP = Annotated[float, Meta(ge=0, le=1)]
+RepetitionPenalty = Annotated[float, Meta(gt=0, le=2)]
 NonEmpty = Annotated[str, Meta(min_length=1)]
 MAX_STOPS: Final = 16
 StopText = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -103,6 +104,7 @@ class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True)
         top_k: The k most likely tokens.
         min_p: Drop tokens less likely than this share of the likeliest.
         repetition_penalty: Divides the logits of tokens that were there already; 1 = off.
+        recommended_sampling: Whether its makers' recommendation counts where these say nothing of sampling.
         seed: Of requests that give none.
         stop: Texts that end an answer, beside a request's own.
         system: System prompt of conversations that begin without one.
@@ -115,7 +117,8 @@ class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True)
     top_p: TopP | None = None
     top_k: TopK | None = None
     min_p: MinP | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    repetition_penalty: RepetitionPenalty | None = None
+    recommended_sampling: bool | None = None
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] | None = None
     max_tokens: MaxTokens | None = None
     stop: Annotated[tuple[StopText, ...], Meta(min_length=1, max_length=MAX_STOPS)] | None = None

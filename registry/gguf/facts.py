@@ -36,6 +36,7 @@ from registry.gguf.constants import (
 from registry.gguf.header import GGUFHeader
 from registry.gguf.judge import reasons_not_loadable, warnings_for
 from registry.gguf.tensors import TensorTypeTotals
+from registry.sampling import RecommendedSampling
 
 _FLOAT_BYTES = 4
 
@@ -101,6 +102,7 @@ def facts_from_header(header: GGUFHeader) -> ModelFacts:
         kv=_kv_geometry(header),
         memory=_memory(header, header.tensor_types),
         chat_template=None if template is None else ChatTemplateFacts.from_text(template),
+        sampling=RecommendedSampling.of_gguf(header.metadata),
         tokenizer=_tokenizer(header),
         pooling_type=None if pooling is None else POOLING_TYPES.get(pooling),
         rope_scaling_type=header.arch_text("rope.scaling.type"),

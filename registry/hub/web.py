@@ -26,6 +26,7 @@ from registry.errors import (
     HubError,
     HubGatedError,
     HubNotFoundError,
+    HubOfflineError,
     HubUnreachableError,
 )
 from registry.hub.addresses import Origin, is_loopback, is_private, may_be_address, origin_of, short
@@ -38,6 +39,7 @@ MAX_REDIRECTS: Final = 5
 MAX_URL_CHARS: Final = 8_192
 """Signed addresses of content networks have one or two thousand."""
 
+_LOG_IN: Final = "log in with `hf auth login` (before the server starts), or set HF_TOKEN to a token"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _COME_BACK: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REFUSALS: Final = frozenset({401, 403, 404, 410})
@@ -53,6 +55,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         ca_file: Certificates to trust in place of the usual ones.
         answer_timeout_s: From the request to the end of the answer's header, and for the whole of a small answer.
         stall_s: Silence in the middle of an answer.
+        is_offline: Nothing may be asked for; HF_HUB_OFFLINE is set.
         ollama_endpoint: Address of the registry for models by their names in Ollama's library; no token goes there.
     """
 
@@ -63,6 +66,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: float = 10.0
     answer_timeout_s: float = 60.0
     stall_s: float = 30.0
+    is_offline: bool = False
     ollama_endpoint: str = "https://registry.ollama.ai"
 
     def __repr__(self) -> str:
@@ -145,6 +149,12 @@ class Web:
         return self._http
 
     async def _follow(self, url: str, headers: Mapping[str, str], stack: AsyncExitStack) -> "httpx.Response":
+        if self.settings.is_offline:
+            raise HubOfflineError(
+                f"{short(url)} was not asked: HF_HUB_OFFLINE, or TRANSFORMERS_OFFLINE, is set in the environment of "
+                "the process that pulls. Unset it and start that process again: a server has the environment of its "
+                "start."
+            )
         before: Origin | None = None
         first = origin_of(url)
         for _ in range(MAX_REDIRECTS + 1):
@@ -203,14 +213,14 @@ class Web:
         if reason == "GatedRepo":
             return HubGatedError(
                 f"{short(url)} is gated: accept its licence at {_page_of(url, self.endpoint)} with your account, "
-                "then set HF_TOKEN to a token of that account."
+                f"then {_LOG_IN} of that account."
             )
         if status in {401, 403}:
             has_token = bool(self.settings.token) and origin_of(url) == self.origin
             advice = (
                 f"the token was refused; make one that may read it at https://{host}/settings/tokens"
                 if has_token
-                else "set HF_TOKEN to a token that may read it, if it is private or gated, and check its name"
+                else f"{_LOG_IN} that may read it, if it is private or gated, and check its name"
             )
             return HubAuthError(f"{short(url)} answered {status}: {advice}.")
         if status in {404, 410}:

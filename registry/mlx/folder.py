@@ -28,6 +28,7 @@ from registry.files import about
 from registry.mlx.config import MAX_INDEX_BYTES, Config, read_chat_template, read_object
 from registry.mlx.memory import memory_facts
 from registry.mlx.safetensors import MAX_TENSORS, TensorInfo, read_tensor_infos
+from registry.sampling import GENERATION_CONFIG_NAME, RecommendedSampling
 
 CONFIG_NAME: Final = "config.json"
 INDEX_NAME: Final = "model.safetensors.index.json"
@@ -92,6 +93,7 @@ def read_mlx_dir(folder: Path | str) -> ModelFacts:
         tensors = _read_tensors(folder, names)
     weights = _weights(tensors, config)
     tokenizer_config = Config(read_object(folder, "tokenizer_config.json") or {})
+    generation_config = read_object(folder, GENERATION_CONFIG_NAME) or {}
     reasons = tuple(_reasons(config, tokenizer_config, names))
     template = read_chat_template(folder)
     model_type = clean_text(config.text("model_type"))
@@ -111,7 +113,8 @@ def read_mlx_dir(folder: Path | str) -> ModelFacts:
         kv=_kv_geometry(config),
         memory=memory_facts(config, tensors),
         chat_template=None if template is None else ChatTemplateFacts.from_text(template),
-        tokenizer=_tokenizer(config, tokenizer_config, Config(read_object(folder, "generation_config.json") or {})),
+        sampling=RecommendedSampling.of_generation_config(generation_config),
+        tokenizer=_tokenizer(config, tokenizer_config, Config(generation_config)),
         rope_scaling_type=_rope_scaling_type(config),
         provenance=Provenance(name=clean_text(config.text("_name_or_path"))),
         loadable=not reasons,

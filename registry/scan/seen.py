@@ -147,7 +147,7 @@ class Seen:
 def looks_same(candidate: Candidate, known: KnownFile) -> bool:
     """Tell whether a candidate looks as it did when it was opened last."""
     same_bytes = (candidate.size_bytes, candidate.mtime_ns) == (known.size_bytes, known.mtime_ns)
-    if not same_bytes or known.status == "missing":
+    if not same_bytes or known.status == "missing" or known.is_outdated:
         return False
     if known.artifact_id is None:
         return candidate.problem is None or candidate.problem.code == known.code

@@ -38,9 +38,10 @@ class Files(Part):
             found = self._records(
                 "SELECT copies.path, artifact_id, copies.mmproj_path, copies.size_bytes, copies.mtime_ns, "
                 "copies.origin, CASE WHEN removal IS NULL THEN status ELSE 'ignored' END AS status, copies.files, "
-                "1 AS is_copy FROM copies JOIN artifacts ON artifacts.id = artifact_id UNION ALL "
+                "1 AS is_copy, 0 AS is_outdated FROM copies JOIN artifacts ON artifacts.id = artifact_id UNION ALL "
                 "SELECT path, id, mmproj_path, size_bytes, mtime_ns, origin, "
-                "CASE WHEN removal IS NULL THEN status ELSE 'ignored' END, files, 0 FROM artifacts"
+                "CASE WHEN removal IS NULL THEN status ELSE 'ignored' END, files, 0, "
+                "status IN ('ok', 'unsupported') AND instr(facts, '\"sampling\":') = 0 FROM artifacts"
             )
             return {row["path"]: as_struct(KnownFile, row) for row in (*skipped, *found)}
 

@@ -4,6 +4,7 @@ Not here: what is in the files, and any look at the environment below `paths_fro
 `Paths`; `ensure_folders` does that, for the commands that write.
 """
 
+import string
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -108,7 +109,7 @@ def paths_from_env(environ: Mapping[str, str]) -> Paths:
     Only the command line calls this. An empty variable counts as unset.
     """
     user_home = Path(environ.get("HOME") or "~").expanduser()
-    hf_cache_dir = _hf_cache_dir(environ, user_home)
+    hf_cache_dir = _hf_cache_dir(environ)
     home = environ.get(HOME_VARIABLE)
     if home:
         return Paths.under(_from_tilde(home, user_home), user_home=user_home, hf_cache_dir=hf_cache_dir)
@@ -133,15 +134,23 @@ def _from_tilde(text: str, user_home: Path) -> Path:
     return user_home / text[2:] if text.startswith("~/") else Path(text)
 
 
-def _hf_cache_dir(environ: Mapping[str, str], user_home: Path) -> Path:
-    """Find Hugging Face's cache as its own tools do.
+def expanded(text: str, environ: Mapping[str, str]) -> Path:
+    """Put the environment's values into a path: `~`, `$NAME` and `${NAME}`."""
+    filled = string.Template(text).safe_substitute(environ)
+    return _from_tilde(filled, Path(environ.get("HOME") or "~").expanduser())
 
-    Source: huggingface_hub, `constants.py`: HF_HUB_CACHE, else HF_HOME/hub, else XDG_CACHE_HOME/huggingface/hub, else
-    ~/.cache/huggingface/hub.
+
+def hf_home(environ: Mapping[str, str]) -> Path:
+    """Find the folder of Hugging Face's tools as they do: HF_HOME, else XDG_CACHE_HOME/huggingface, else ~/.cache/...
+
+    Source: huggingface_hub, `constants.py`.
     """
-    if hub_cache := environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE"):
-        return _from_tilde(hub_cache, user_home)
-    if hf_home := environ.get("HF_HOME"):
-        return _from_tilde(hf_home, user_home) / "hub"
-    cache = _from_tilde(environ.get("XDG_CACHE_HOME") or "~/.cache", user_home)
-    return cache / "huggingface" / "hub"
+    if own := environ.get("HF_HOME"):
+        return expanded(own, environ)
+    return expanded(environ.get("XDG_CACHE_HOME") or "~/.cache", environ) / "huggingface"
+
+
+def _hf_cache_dir(environ: Mapping[str, str]) -> Path:
+    """Find Hugging Face's cache as its own tools do: HF_HUB_CACHE, else under their folder."""
+    hub_cache = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
+    return expanded(hub_cache, environ) if hub_cache else hf_home(environ) / "hub"

@@ -206,6 +206,7 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         top_p: Smallest set of tokens whose probability reaches this.
         top_k: The k most likely tokens; None = all.
         min_p: Drop tokens less likely than this share of the likeliest.
+        recommended_sampling: Whether what a model's makers recommend of these goes before them.
         allow_special_in_content: Whether control tokens written in messages count as such, instead of as text.
     """
 
@@ -217,6 +218,7 @@ class GenerationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     top_p: TopP = 1.0
     top_k: TopK | None = None
     min_p: MinP = 0.0
+    recommended_sampling: bool = True
     allow_special_in_content: bool = False
 
 
@@ -301,7 +303,7 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes:
         endpoint: Address of the hub; None = the environment's HF_ENDPOINT, else https://huggingface.co.
-        token: The user's token for that hub; None = the environment's HF_TOKEN, if any.
+        token: The user's token for that hub; None = that of Hugging Face's tools, if any (HF_TOKEN, `hf auth login`).
         proxy: Address of an HTTP proxy; None = the environment's HTTPS_PROXY for a hub that is not on this machine.
         ca_file: Certificates to trust in place of the usual ones.
         ollama_registry: Address of the registry for names as Ollama's library has them; no token is sent there.

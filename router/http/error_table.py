@@ -132,6 +132,7 @@ ERROR_ROWS: dict[type[Exception], ErrorRow] = {
     registry_errors.HubNotFoundError: ErrorRow(404, _INVALID),
     registry_errors.HubAuthError: ErrorRow(403, _INVALID),
     registry_errors.HubGatedError: ErrorRow(403, _INVALID),
+    registry_errors.HubOfflineError: ErrorRow(403, _INVALID),
     registry_errors.HubBusyError: ErrorRow(503, _UNAVAILABLE),
     registry_errors.HubUnreachableError: ErrorRow(504, _SERVER),
     registry_errors.DatabaseError: ErrorRow(500, _SERVER),

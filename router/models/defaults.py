@@ -1,16 +1,20 @@
-"""What a request gets that does not say otherwise: the model's own settings over the config's. Pure.
+"""What a request gets that does not say otherwise. Pure.
+
+The first that says something wins: what is set on the model, what its makers recommend of sampling, the config.
 
 Every protocol asks here; a request's own fields go before all of it. Not here: what belongs to the load
 (`load_settings`).
 """
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 from msgspec.structs import asdict
 
 from backends.wire.prompts import PromptMessage
+from registry.catalogue import Model
+from registry.sampling import NOTHING_RECOMMENDED, SAMPLING_NAMES, RecommendedSampling
 from registry.settings import MAX_STOPS, NO_SETTINGS, ModelSettings, PresetMessage
 from router.config import GenerationConfig
 from router.errors import InvalidRequestError
@@ -38,12 +42,43 @@ class RequestDefaults(msgspec.Struct, frozen=True, kw_only=True):
     allow_special_in_content: bool = False
 
     @classmethod
-    def of(cls, generation: GenerationConfig, settings: ModelSettings = NO_SETTINGS) -> Self:
-        """Put a model's settings over the config's."""
+    def of(
+        cls,
+        generation: GenerationConfig,
+        settings: ModelSettings = NO_SETTINGS,
+        recommended: RecommendedSampling = NOTHING_RECOMMENDED,
+    ) -> Self:
+        """Put a model's settings over its makers' recommendation, and that over the config's."""
         wanted = set(cls.__struct_fields__)
         lower = {name: value for name, value in asdict(generation).items() if name in wanted}
         upper = {name: value for name, value in asdict(settings).items() if name in wanted and value is not None}
-        return cls(**lower | upper)
+        return cls(**lower | recommended_in_force(generation, settings, recommended) | upper)
+
+
+def recommended_in_force(
+    generation: GenerationConfig, settings: ModelSettings, recommended: RecommendedSampling
+) -> dict[str, Any]:
+    """Return what counts of the makers' recommendation: what is not set on the model; nothing if it is switched off."""
+    switch = settings.recommended_sampling
+    if not (generation.recommended_sampling if switch is None else switch):
+        return {}
+    return {name: value for name, value in recommended.values.items() if getattr(settings, name) is None}
+
+
+def sampling_origins(generation: GenerationConfig, model: Model) -> dict[str, tuple[Any, str]]:
+    """Return how a model's tokens are drawn where a request does not say: name -> value, and who says so."""
+    defaults = RequestDefaults.of(generation, model.settings, model.recommended_sampling)
+    recommended = recommended_in_force(generation, model.settings, model.recommended_sampling)
+    origins = {}
+    for name in SAMPLING_NAMES:
+        if name in recommended:
+            origin = model.recommended_sampling.source
+        elif getattr(model.settings, name) is not None:
+            origin = "set on the model"
+        else:
+            origin = "the config" if hasattr(generation, name) else "off"
+        origins[name] = (getattr(defaults, name), origin)
+    return origins
 
 
 def with_system(

@@ -6,6 +6,7 @@ Reads only, but for the time of last use. Inference on known models goes on when
 import logging
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -20,7 +21,7 @@ from router.errors import InvalidRequestError, ModelLoadFailedError
 from router.http.headers import ENGINE_HEADER
 from router.models.adapters import find_adapters
 from router.models.auto.learning import AutoLearning
-from router.models.defaults import RequestDefaults
+from router.models.defaults import RequestDefaults, recommended_in_force
 from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
 from router.models.targets import Choice, EngineReason, Purpose, Target, choose, usable_artifacts
@@ -99,7 +100,12 @@ class ModelDirectory:
 
     def defaults_for(self, name: str) -> RequestDefaults:
         """Return what requests for a model get that do not say otherwise; errors as in `get`."""
-        return RequestDefaults.of(self._current.config.generation, self.get(name).settings)
+        model = self.get(name)
+        return RequestDefaults.of(self._current.config.generation, model.settings, model.recommended_sampling)
+
+    def recommended_for(self, model: Model) -> dict[str, Any]:
+        """Return what of its makers' recommendation counts for a model where its settings do not say otherwise."""
+        return recommended_in_force(self._current.config.generation, model.settings, model.recommended_sampling)
 
     def list(self) -> tuple[Model, ...]:
         """Return all models."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import tiny_model
 from tests.support.gateway_process import GatewayProcess, run_cli
 from tests.support.waiting import wait_until
 
@@ -79,6 +80,41 @@ def test_a_models_sampling_defaults_are_those_of_its_answers(
     assert answer() == answer(seed=7, repetition_penalty=1.3, temperature=1) == (text, 5)
     assert answer(max_tokens=2)[1] == 2
     assert len({answer(seed=seed)[0] for seed in range(5)}) > 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_answers_are_drawn_as_the_makers_recommend_it_until_that_is_switched_off(
+    start_gateway: StartGateway, home: Path, engine: str, tmp_path: Path
+) -> None:
+    """Greedy by generation_config.json, which counts for the GGUF of the same model too."""
+    folder = tiny_model.write_mlx(tmp_path / "makers")
+    (folder / "generation_config.json").write_text('{"do_sample": false}')
+    gguf = tiny_model.write_gguf(tmp_path / "makers.gguf")
+    for path in (folder, gguf):
+        assert run_cli(home, "models", "add", str(path), "--name", "makers").returncode == 0
+    gateway = start_gateway()
+    model = f"makers@{engine}"
+    bodies: dict[str, dict[str, Any]] = {
+        "/v1/completions": {"prompt": "once", "max_tokens": 6},
+        "/v1/chat/completions": {"messages": HI["messages"], "max_tokens": 6},
+        "/v1/messages": {"messages": HI["messages"], "max_tokens": 6},
+        "/v1/responses": {"input": "hello fox", "max_output_tokens": 16},
+        "/api/chat": {"messages": HI["messages"], "stream": False, "options": {"num_predict": 6}},
+    }
+
+    def texts(path: str) -> set[str]:
+        return {_text(gateway.post(path, bodies[path] | {"model": model}).json()) for _ in range(4)}
+
+    assert [len(texts(path)) for path in bodies] == [1] * len(bodies)
+    assert "temperature                    0.0" in gateway.post("/api/show", {"model": "makers"}).json()["parameters"]
+    done = run_cli(home, "models", "set", "makers", "recommended_sampling=false")
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: len(texts("/v1/completions")) > 1, 20, "the switch is seen")
+
+
+def _text(answer: dict[str, Any]) -> str:
+    """Give the part of an answer that has its text, whatever the protocol."""
+    return next(str(answer[key]) for key in ("choices", "content", "output", "message") if key in answer)
 
 
 def test_a_kv_type_is_refused_on_mlx_and_takes_nothing_down(start_gateway: StartGateway, home: Path) -> None:

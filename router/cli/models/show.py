@@ -22,6 +22,7 @@ from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import count, print_facts, print_json, shown, shown_answer, size
 from router.cli.terminal.verbs import option, verb
 from router.config import Config
+from router.models.defaults import sampling_origins
 from router.models.load_settings import load_settings_of
 from router.models.load_spec import load_spec
 from router.placement.memory import this_machine
@@ -51,9 +52,11 @@ def show(name: str, template: bool, is_json: bool) -> None:
         print(shown_answer(_template(model)))
         return
     if is_json:
-        print_json(_description(model, hashes))
+        print_json(_description(model, hashes, read_config(paths)))
         return
     settings = set_settings(model.settings)
+    config = read_config(paths)
+    sampling = sampling_origins(config.generation, model)
     print_facts(
         [
             ("name", model.name),
@@ -63,6 +66,7 @@ def show(name: str, template: bool, is_json: bool) -> None:
             ("loaded", resident_engines(paths).get(model.name)),
             ("last used", None if model.last_used_at is None else ago(time.time() - model.last_used_at)),
             *((f"setting {key}", str(value)[:MAX_SHOWN_CHARS]) for key, value in settings.items()),
+            ("sampling", _sampling_line(sampling)),
             *adapter_facts(model),
         ]
     )
@@ -70,16 +74,26 @@ def show(name: str, template: bool, is_json: bool) -> None:
         print()
         _print_artifact(artifact)
         if artifact.status == "ok":
-            print_facts([("memory", ", ".join(_needs(artifact, model, read_config(paths))))])
+            print_facts([("memory", ", ".join(_needs(artifact, model, config)))])
         _print_files(artifact, hashes)
     _print_capabilities(model)
 
 
-def _description(model: Model, hashes: dict[str, FileHash]) -> dict[str, Any]:
+def _sampling_line(sampling: dict[str, tuple[Any, str]]) -> str:
+    """Write how tokens are drawn and who says so, what is off left out, e.g. `temperature 0.6 (the config)`."""
+    shown_values = {name: pair for name, pair in sampling.items() if pair[0] is not None and pair[1] != "off"}
+    return ", ".join(f"{name} {value} ({origin})" for name, (value, origin) in shown_values.items())
+
+
+def _description(model: Model, hashes: dict[str, FileHash], config: Config) -> dict[str, Any]:
     from router.protocols.table import ENDPOINTS  # noqa: PLC0415 - too much for a look at a model
 
     plain: dict[str, Any] = to_builtins(model) | {
         "settings": set_settings(model.settings),
+        "sampling": {
+            name: {"value": value, "origin": origin}
+            for name, (value, origin) in sampling_origins(config.generation, model).items()
+        },
         "adapters": [description(adapter) for adapter in model.adapters],
         "capabilities": to_builtins(capability_report(ENDPOINTS, model)),
     }

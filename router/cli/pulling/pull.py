@@ -82,7 +82,8 @@ def _pull_by_server(instance: RunningInstance, reference: str, options: PullOpti
         if outcome.number is None:
             raise
         raise CommandError(f"{exc} The pull goes on when the server runs again.") from exc
-    hint = " The server runs the pull, with the token that it was started with." if os.environ.get("HF_TOKEN") else ""
+    has_token = any(os.environ.get(name) for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"))
+    hint = " The server runs the pull, with the token that it was started with." if has_token else ""
     return conclude(outcome, hint)
 
 

@@ -15,6 +15,7 @@ from registry.errors import (
     HubError,
     HubGatedError,
     HubNotFoundError,
+    HubOfflineError,
     HubUnreachableError,
 )
 from registry.hub.addresses import is_loopback, is_private, origin_of
@@ -36,8 +37,9 @@ def hub() -> Iterator[StubHub]:
 
 
 @asynccontextmanager
-async def asking(hub: StubHub, token: str | None = None) -> AsyncIterator[HubClient]:
-    async with Web(HubSettings(endpoint=hub.url, token=token, stall_s=2, answer_timeout_s=2)) as web:
+async def asking(hub: StubHub, token: str | None = None, *, is_offline: bool = False) -> AsyncIterator[HubClient]:
+    settings = HubSettings(endpoint=hub.url, token=token, stall_s=2, answer_timeout_s=2, is_offline=is_offline)
+    async with Web(settings) as web:
         yield HubClient(web, retry=RETRY)
 
 
@@ -191,6 +193,15 @@ async def test_a_hub_without_an_address_or_with_unreadable_certificates_is_refus
         async with Web(settings) as web:
             with pytest.raises(HubUnreachableError):
                 await HubClient(web).model_info("org/repo")
+
+
+async def test_nothing_is_asked_where_the_user_wants_no_network(hub: StubHub) -> None:
+    async with asking(hub, is_offline=True) as client:
+        with pytest.raises(HubOfflineError, match="HF_HUB_OFFLINE"):
+            await client.model_info(REPO)
+        with pytest.raises(HubOfflineError):
+            await client.search("tiny")
+    assert hub.seen == []
 
 
 async def test_nobody_there_is_said_after_some_attempts() -> None:

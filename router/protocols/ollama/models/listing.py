@@ -6,7 +6,8 @@ Source: Ollama, api/types.go (`ListModelResponse`, `ProcessModelResponse`, `Show
 
 import asyncio
 import time
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 from litestar.types import ASGIApp
@@ -200,7 +201,7 @@ async def show_model(request: AnyRequest, serving: ServingPart) -> ASGIApp:
         raise ModelLoadFailedError(f"the model '{model.name}' has no files that can be used; see `mlxr models show`")
     # A header has megabytes of vocabulary to step over.
     info = await asyncio.to_thread(file_info, artifact)
-    return json_reply(shown(model, artifact, info))
+    return json_reply(shown(model, artifact, info, serving.models.recommended_for(model)))
 
 
 def file_info(artifact: Artifact) -> FileInfo:
@@ -216,14 +217,21 @@ def file_info(artifact: Artifact) -> FileInfo:
     return FileInfo(gguf_keys(artifact.facts) | own, header.chat_template)
 
 
-def shown(model: Model, artifact: Artifact, info: FileInfo) -> ShowResponse:
-    """Return the answer."""
+def shown(
+    model: Model, artifact: Artifact, info: FileInfo, recommended: Mapping[str, Any] | None = None
+) -> ShowResponse:
+    """Return the answer.
+
+    Args:
+        recommended: What counts of the makers' recommendation. No line of the Modelfile: its file says it by itself.
+    """
     settings = model.settings
+    in_force = msgspec.structs.replace(settings, **recommended or {})
     can_infill = any(key in info.keys for key in _INFILL_KEYS)
     return ShowResponse(
         license=settings.license or artifact.facts.provenance.license or "",
         modelfile=modelfile_of(model, artifact),
-        parameters="\n".join(f"{name:<30} {value}" for name, value in parameters_of(settings)),
+        parameters="\n".join(f"{name:<30} {value}" for name, value in parameters_of(in_force)),
         template=settings.template or info.template or "",
         system=settings.system or "",
         details=details_of(artifact.facts),

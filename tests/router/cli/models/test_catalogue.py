@@ -10,6 +10,7 @@ from router.config.edit import set_value
 from router.config.paths import Paths
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import StubGateway, worker
+from tests.support import tiny_model
 
 
 @pytest.fixture
@@ -53,6 +54,26 @@ def test_an_added_model_is_listed_and_shown(mlxr: Mlxr, outside: Path) -> None:
     described = json.loads(mlxr("models", "show", "mine", "--json").out)
     assert described["name"] == "mine"
     assert described["capabilities"]["engines"] == ["llamacpp"]
+
+
+def test_how_tokens_are_drawn_is_shown_with_who_says_so(mlxr: Mlxr, tmp_path: Path) -> None:
+    folder = tiny_model.write_mlx(tmp_path / "makers")
+    (folder / "generation_config.json").write_text('{"temperature": 0.6, "top_k": 20}')
+    mlxr("models", "add", str(folder), "--name", "mine")
+    mlxr("models", "set", "mine", "top_p=0.9")
+
+    def sampling() -> list[str]:
+        lines = mlxr("models", "show", "mine").out.splitlines()
+        return next(line for line in lines if line.startswith("sampling")).split(maxsplit=1)[1].split(", ")
+
+    makers = ["temperature 0.6 (generation_config.json)", "top_k 20 (generation_config.json)"]
+    rest = ["top_p 0.9 (set on the model)", "min_p 0.0 (the config)"]
+    assert sorted(sampling()) == sorted([*makers, *rest])
+    described = json.loads(mlxr("models", "show", "mine", "--json").out)
+    assert described["sampling"]["temperature"] == {"value": 0.6, "origin": "generation_config.json"}
+    assert described["sampling"]["repetition_penalty"] == {"value": 1.0, "origin": "off"}
+    mlxr("models", "set", "mine", "recommended_sampling=false")
+    assert sorted(sampling()) == sorted(["temperature 1.0 (the config)", *rest])
 
 
 def test_what_requests_may_ask_is_shown_once_for_engines_that_agree(mlxr: Mlxr, outside: Path, tiny_mlx: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from backends.wire.prompts import ChatPrompt, PromptMessage
 from registry.engines import EngineKind
+from registry.sampling import RecommendedSampling
 from registry.settings import MAX_STOPS, ModelSettings, PresetMessage
 from router.config import GenerationConfig
 from router.errors import InvalidRequestError
@@ -58,6 +59,27 @@ def test_a_models_setting_goes_before_the_config_and_the_request_before_both(nam
     assert value_of(complete({name: EVERYTHING[name]}), name) == EVERYTHING[name]
     own: Any = 3 if isinstance(EVERYTHING[name], int) else 0.75
     assert value_of(complete({name: EVERYTHING[name]}, **{name: own}), name) == own
+
+
+RECOMMENDED = RecommendedSampling(source="generation_config.json", temperature=0.3, top_k=11, repetition_penalty=1.5)
+
+
+@pytest.mark.parametrize(
+    ("in_config", "on_model", "expected"),
+    [
+        (True, {}, (0.3, 11, 0.9, 1.5)),
+        (True, {"temperature": 0.2, "repetition_penalty": 1}, (0.2, 11, 0.9, 1)),
+        (True, {"recommended_sampling": False}, (0.7, 40, 0.9, 1)),
+        (False, {}, (0.7, 40, 0.9, 1)),
+        (False, {"recommended_sampling": True}, (0.3, 11, 0.9, 1.5)),
+    ],
+)
+def test_the_makers_recommendation_stands_between_the_models_settings_and_the_config(
+    *, in_config: bool, on_model: dict[str, Any], expected: tuple[float, ...]
+) -> None:
+    config = msgspec.structs.replace(CONFIG, recommended_sampling=in_config)
+    defaults = RequestDefaults.of(config, ModelSettings(**on_model), RECOMMENDED)
+    assert (defaults.temperature, defaults.top_k, defaults.top_p, defaults.repetition_penalty) == expected
 
 
 def test_zero_and_off_in_a_request_go_before_the_models_setting_too() -> None:

@@ -76,6 +76,17 @@ def artifact(model: Model, engine: Any) -> Artifact:
     return found
 
 
+def test_the_makers_recommendation_is_among_the_parameters_and_not_in_the_modelfile(
+    tmp_path: Path, tiny_gguf: Path
+) -> None:
+    model = register(tmp_path, tiny_gguf, temperature=0.5, stop=["a"])
+    found = artifact(model, "llamacpp")
+    response = shown(model, found, file_info(found), {"top_k": 20, "repetition_penalty": 1.1})
+    lines = [line.split() for line in response.parameters.splitlines()]
+    assert lines == [["temperature", "0.5"], ["top_k", "20"], ["repeat_penalty", "1.1"], ["stop", '"a"']]
+    assert "top_k" not in response.modelfile
+
+
 def test_a_gguf_file_is_shown_with_its_own_keys(tmp_path: Path, tiny_gguf: Path) -> None:
     model = register(tmp_path, tiny_gguf)
     found = artifact(model, "llamacpp")
