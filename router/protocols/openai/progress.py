@@ -5,8 +5,8 @@ Strict clients break on events they do not know, which is why nobody gets them u
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from typing import Final
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Final, Literal
 
 import msgspec
 
@@ -14,17 +14,16 @@ from router.errors import InvalidRequestError
 from router.http.headers import PROGRESS_HEADER
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
 from router.protocols.answers import sse_event
-from router.protocols.openai.encoding import CompletionStream
 from router.requests.generation import GenerationEvent, GenerationRequest, OutputEvent, ProgressEvent
-from router.requests.register import Reading
+from router.requests.register import AnswerEncoder, Reading
 from router.workers.supervisor import Supervisor
 
 INTERVAL_S: Final = 2.0
 """Time between two events; the first comes when the prompt was accepted, or after this time in the queue."""
 
 
-class PrefillProgress(msgspec.Struct, frozen=True):
-    """Data of one event.
+class Prefill(msgspec.Struct, frozen=True):
+    """How far the prompt is.
 
     Attributes:
         status: `queued`, `loading` (the model), `processing` (the prompt) or `done`.
@@ -40,13 +39,29 @@ class PrefillProgress(msgspec.Struct, frozen=True):
     elapsed_seconds: float
 
 
-def wants_prefill_events(header: str | None) -> bool:
+class PrefillProgress(msgspec.Struct, frozen=True):
+    """Data of one event, an object like the answer's own.
+
+    Attributes:
+        id: Of the answer: `chatcmpl-…`, `cmpl-…` or `resp_…`.
+        created: Seconds since 1970.
+        model: As the request named it.
+    """
+
+    id: str
+    object: Literal["prefill_progress"]
+    created: int
+    model: str
+    prefill: Prefill
+
+
+def wants_prefill_events(headers: Mapping[str, str]) -> bool:
     """Read the header X-Mlxr-Prefill-Progress.
 
     Raises:
         InvalidRequestError: It is neither true nor false.
     """
-    word = (header or "false").strip().lower()
+    word = headers.get(PROGRESS_HEADER, "false").strip().lower()
     if word not in {"true", "1", "false", "0"}:
         raise InvalidRequestError(f"{PROGRESS_HEADER}: {word!r:.40} is not known; send true or false", PROGRESS_HEADER)
     return word in {"true", "1"}
@@ -57,6 +72,7 @@ class PrefillWatch:
 
     Args:
         supervisor: To tell a request in the queue from one whose model is being loaded.
+        answer_id: Of the answer; `created` and `model` likewise.
         clock: Monotonic seconds.
 
     Attributes:
@@ -64,9 +80,17 @@ class PrefillWatch:
     """
 
     def __init__(
-        self, supervisor: Supervisor, request: GenerationRequest, *, clock: Callable[[], float] = time.monotonic
+        self,
+        supervisor: Supervisor,
+        request: GenerationRequest,
+        *,
+        answer_id: str,
+        created: int,
+        model: str,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._supervisor = supervisor
+        self._identity = (answer_id, created, model)
         self._request = request
         self._clock = clock
         self._started_at = clock()
@@ -101,14 +125,15 @@ class PrefillWatch:
         self._due_at = now + INTERVAL_S
         total = sum(progress.num_total for progress in self._progress.values())
         done = total if self.is_done else sum(progress.num_done for progress in self._progress.values())
-        data = PrefillProgress(
+        prefill = Prefill(
             self._status(),
             done,
             total or None,
             round(done / total, 4) if total else 0.0,
             round(now - self._started_at, 3),
         )
-        return sse_event(data, "prefill_progress")
+        answer_id, created, model = self._identity
+        return sse_event(PrefillProgress(answer_id, "prefill_progress", created, model, prefill), "prefill_progress")
 
     def _status(self) -> str:
         if self.is_done:
@@ -129,18 +154,20 @@ class WatchedEncoder:
     media_type = SSE
     keep_alive = SSE_KEEP_ALIVE
 
-    def __init__(self, encoder: CompletionStream, watch: PrefillWatch) -> None:
-        self._encoder = encoder
+    def __init__(self, encoder: AnswerEncoder, watch: PrefillWatch) -> None:
+        self.encoder = encoder
         self.watch = watch
 
     def encode(self, events: list[GenerationEvent]) -> bytes:
-        """Return the chunks for one batch of events."""
-        event = b"" if self.watch.is_done else self.watch.observe(events)
-        return event + self._encoder.encode(events)
+        """Return the chunks for one batch of events; the answer's own beginning, where it has one, stands first."""
+        if self.watch.is_done:
+            return self.encoder.encode(events)
+        beginning = self.encoder.encode([])
+        return beginning + self.watch.observe(events) + self.encoder.encode(events)
 
     def tail(self) -> bytes:
         """Return what comes after the last event."""
-        return self._encoder.tail()
+        return self.encoder.tail()
 
 
 async def chunks_with_progress(

@@ -92,7 +92,10 @@ def _encoder(
         has_timings=bool(body.timings_per_token),
     )
     encoder = CompletionStream(head, generation, options)
-    return WatchedEncoder(encoder, PrefillWatch(serving.supervisor, generation.request)) if has_events else encoder
+    if not has_events:
+        return encoder
+    identity: dict[str, Any] = {"answer_id": head.answer_id, "created": head.created, "model": head.model}
+    return WatchedEncoder(encoder, PrefillWatch(serving.supervisor, generation.request, **identity))
 
 
 def _has_running_usage(body: ChatRequest | CompletionRequest) -> bool:

@@ -11,7 +11,7 @@ from litestar.types import ASGIApp
 
 from backends.wire.prompts import ChatPrompt
 from router.http.asgi import json_reply
-from router.http.headers import ENGINE_HEADER, LOAD_HEADER, PROGRESS_HEADER
+from router.http.headers import ENGINE_HEADER, LOAD_HEADER
 from router.http.streaming import SSE
 from router.models.model_request import ModelRequest
 from router.models.targets import Purpose
@@ -75,7 +75,7 @@ async def serve_completion(
 
 
 def _answering(serving: RequestService, arrival: Arrival, schema: type[ChatRequest | CompletionRequest]) -> Answering:
-    has_events = wants_prefill_events(arrival.request.headers.get(PROGRESS_HEADER))
+    has_events = wants_prefill_events(arrival.request.headers)
     body = decode_body(arrival.raw, schema)
     return openai_answering(serving, body, arrival.headers, has_events=has_events)
 

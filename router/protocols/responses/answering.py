@@ -13,6 +13,7 @@ from router.jobs.background import BackgroundResponse, has_room
 from router.jobs.job import Jobs
 from router.protocols.choice import chosen_model
 from router.protocols.fields.support import decode_body
+from router.protocols.openai.progress import PrefillWatch, WatchedEncoder, chunks_with_progress
 from router.protocols.openai.request import tier_used
 from router.protocols.responses.answer_schemas import Response
 from router.protocols.responses.conversation import LocalConversation, request_items
@@ -26,8 +27,9 @@ from router.protocols.responses.truncation import fitted
 from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.generation import Generation
 from router.requests.headers import RequestHeaders
-from router.requests.register import RunningRequest
+from router.requests.register import AnswerEncoder, Reading, RunningRequest
 from router.stores.conversations import Conversations
+from router.workers.supervisor import Supervisor
 
 _BUSY_RETRY_S = 5.0
 _MAX_IGNORED_CHARS = 1024
@@ -85,20 +87,35 @@ async def head_for(
 
 
 def response_answering(
-    conversations: Conversations, head: ResponseHead, *, on_end: Callable[[Response], None] = lambda _: None
+    conversations: Conversations,
+    head: ResponseHead,
+    *,
+    on_end: Callable[[Response], None] = lambda _: None,
+    supervisor: Supervisor | None = None,
 ) -> Answering:
     """Return what a request asks for.
 
     Args:
         on_end: Told the response as it ended, once it is kept.
+        supervisor: Where named events of the prefill's progress are wanted in its stream: what they tell of.
     """
 
     def ended(response: Response) -> None:
         keep(conversations, head, response)
         on_end(response)
 
-    def encoder(generation: Generation) -> ResponseEncoder:
-        return ResponseEncoder(head, generation, ended)
+    def encoder(generation: Generation) -> AnswerEncoder:
+        own = ResponseEncoder(head, generation, ended)
+        if supervisor is None or own.media_type is None:
+            return own
+        watch = PrefillWatch(
+            supervisor,
+            generation.request,
+            answer_id=head.response_id,
+            created=head.created_at,
+            model=head.request.model,
+        )
+        return WatchedEncoder(own, watch)
 
     return Answering(answer_id=head.response_id, protocol="openai", wanted=head.wanted, encoder=encoder)
 
@@ -136,7 +153,10 @@ def start_in_background(
 
 async def chunks_of(running: RunningRequest) -> AsyncGenerator[bytes, None]:
     """Yield a stream whose errors, once it has begun, are events of this API."""
-    reading, encoder = running.follow(), encoder_of(running)
+    encoder, watched = encoder_of(running), running.encoder
+    reading: Reading | AsyncGenerator[bytes, None] = running.follow()
+    if isinstance(watched, WatchedEncoder):
+        reading = chunks_with_progress(reading, watched.watch)
     try:
         async for chunk in reading:
             yield chunk
@@ -150,8 +170,9 @@ async def chunks_of(running: RunningRequest) -> AsyncGenerator[bytes, None]:
 
 def encoder_of(running: RunningRequest) -> ResponseEncoder:
     """Return what writes a response that runs."""
-    assert isinstance(running.encoder, ResponseEncoder)
-    return running.encoder
+    encoder = running.encoder.encoder if isinstance(running.encoder, WatchedEncoder) else running.encoder
+    assert isinstance(encoder, ResponseEncoder)
+    return encoder
 
 
 def _is_stored(conversations: Conversations, body: ResponseRequest) -> bool:

@@ -22,6 +22,10 @@ from router.protocols.fields.ranges import ModelReference
 from router.protocols.fields.support import decode_body
 from router.protocols.jobs import long_stream
 from router.protocols.openai.answer_schemas import InputTokens
+from router.protocols.openai.progress import (
+    PrefillProgress,
+    wants_prefill_events,
+)
 from router.protocols.parts import AnyRequest, ConversationsPart, JobsPart, ServingPart
 from router.protocols.queries import AFTER, ORDER, is_newest_first, known_parameters, limit_in, number_in, page_limit
 from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
@@ -59,7 +63,9 @@ _FOLLOWED: Final = (
 )
 
 
-@RESPONSES_API.inference("/v1/responses", Response, body=ResponseRequest, stream=Stream(SSE, (StreamEvent,)))
+@RESPONSES_API.inference(
+    "/v1/responses", Response, body=ResponseRequest, stream=Stream(SSE, (StreamEvent, PrefillProgress))
+)
 async def create_response(
     request: AnyRequest, serving: ServingPart, conversations: ConversationsPart, jobs: JobsPart
 ) -> ASGIApp:
@@ -77,7 +83,8 @@ async def create_response(
 
     def answering() -> Answering:
         assert head is not None, "nothing was awaited since the register had none to rejoin"
-        return response_answering(conversations, head)
+        supervisor = serving.supervisor if wants_prefill_events(request.headers) else None
+        return response_answering(conversations, head, supervisor=supervisor)
 
     running = serving.start_or_rejoin(arrival, answering)
     headers = () if head is None else ignored_headers(head)

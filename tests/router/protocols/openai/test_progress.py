@@ -50,7 +50,19 @@ def worker(model: str, state: WorkerState) -> Any:
     return SimpleNamespace(target=SimpleNamespace(model=model), state=state)
 
 
+def watch_of(supervisor: Supervisor, request: GenerationRequest, **clock: Any) -> PrefillWatch:
+    return PrefillWatch(supervisor, request, answer_id="chatcmpl-1", created=7, model="m@mlx", **clock)
+
+
 def data_of(event: bytes) -> dict[str, Any]:
+    """Give what an event says of the prefill; the object around it is the same in all of an answer."""
+    found = object_of(event)
+    assert (found.pop("object"), found.keys()) == ("prefill_progress", {"id", "created", "model", "prefill"})
+    prefill: dict[str, Any] = found["prefill"]
+    return prefill
+
+
+def object_of(event: bytes) -> dict[str, Any]:
     head, data, *rest = event.decode().split("\n")
     assert head == "event: prefill_progress"
     assert rest == ["", ""]
@@ -63,22 +75,22 @@ def data_of(event: bytes) -> dict[str, Any]:
     [(None, False), ("true", True), (" TRUE ", True), ("1", True), ("false", False), ("0", False)],
 )
 def test_the_header_is_true_or_false(header: str | None, wants: bool) -> None:  # noqa: FBT001 - a table's column
-    assert wants_prefill_events(header) is wants
+    assert wants_prefill_events({} if header is None else {"X-Mlxr-Prefill-Progress": header}) is wants
 
 
 def test_another_header_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="send true or false"):
-        wants_prefill_events("maybe")
+        wants_prefill_events({"X-Mlxr-Prefill-Progress": "maybe"})
 
 
 def test_an_event_tells_a_request_in_the_queue_from_one_whose_model_loads() -> None:
-    assert data_of(PrefillWatch(supervisor_with(), request_for()).event())["status"] == "queued"
+    assert data_of(watch_of(supervisor_with(), request_for()).event())["status"] == "queued"
     other = worker("other", WorkerState.STARTING)
-    assert data_of(PrefillWatch(supervisor_with(other), request_for()).event())["status"] == "queued"
+    assert data_of(watch_of(supervisor_with(other), request_for()).event())["status"] == "queued"
     busy = worker("m", WorkerState.READY)
-    assert data_of(PrefillWatch(supervisor_with(busy), request_for()).event())["status"] == "queued"
+    assert data_of(watch_of(supervisor_with(busy), request_for()).event())["status"] == "queued"
     loading = worker("m", WorkerState.STARTING)
-    event = data_of(PrefillWatch(supervisor_with(other, loading), request_for()).event())
+    event = data_of(watch_of(supervisor_with(other, loading), request_for()).event())
     assert event == {
         "status": "loading",
         "n_past": 0,
@@ -90,7 +102,7 @@ def test_an_event_tells_a_request_in_the_queue_from_one_whose_model_loads() -> N
 
 def test_the_first_event_comes_with_the_prompt_the_next_after_two_seconds_the_last_with_the_answer() -> None:
     clock = Clock()
-    watch = PrefillWatch(supervisor_with(), request_for(), clock=clock)
+    watch = watch_of(supervisor_with(), request_for(), clock=clock)
     clock.now += 0.5
     assert data_of(watch.observe([ProgressEvent(0, 0, 10, 0)])) == {
         "status": "processing",
@@ -110,8 +122,18 @@ def test_the_first_event_comes_with_the_prompt_the_next_after_two_seconds_the_la
     assert watch.is_done
 
 
+def test_an_event_is_an_object_of_its_answer() -> None:
+    event = object_of(watch_of(supervisor_with(), request_for()).event())
+    assert {name: event[name] for name in ("id", "object", "created", "model")} == {
+        "id": "chatcmpl-1",
+        "object": "prefill_progress",
+        "created": 7,
+        "model": "m@mlx",
+    }
+
+
 def test_several_prompts_add_up_and_choices_of_one_do_not() -> None:
-    watch = PrefillWatch(supervisor_with(), request_for(2, 2))
+    watch = watch_of(supervisor_with(), request_for(2, 2))
     watch.observe([ProgressEvent(0, 5, 10, 0), ProgressEvent(1, 10, 10, 10), ProgressEvent(2, 0, 10, 0)])
     event = data_of(watch.event())
     assert (event["n_past"], event["n_prompt_tokens"], event["fraction"]) == (5, 20, 0.25)
@@ -133,7 +155,7 @@ async def test_leaving_the_stream_in_its_prefill_ends_the_generation() -> None:
 
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     clock = Clock()
-    watch = PrefillWatch(supervisor_with(), request_for(), clock=clock)
+    watch = watch_of(supervisor_with(), request_for(), clock=clock)
     encoder = WatchedEncoder(cast("CompletionStream", SimpleNamespace(encode=lambda _: b"")), watch)
     chunks = chunks_with_progress(reading(), watch)
     assert data_of(await anext(chunks))["status"] == "processing"
@@ -170,6 +192,26 @@ async def test_named_events_come_when_asked_for_by_header(front: FakeFront) -> N
     assert blocks[-2:] == ["data: [DONE]", ""]
     assert "event:" not in (await ask(front, {})).text
     assert "event:" not in (await ask(front, ASKED, stream=False)).text
+
+
+@with_front()
+async def test_a_response_has_the_events_behind_its_own_beginning(front: FakeFront) -> None:
+    body = {"model": "m", "input": LONG, "max_output_tokens": 16, "stream": True}
+    plain = await front.client.post("/v1/responses", json=body)
+    response = await front.client.post("/v1/responses", json=body, headers=ASKED)
+    blocks = response.text.split("\n\n")
+    named = [object_of(block.encode() + b"\n\n") for block in blocks if block.startswith("event: prefill_progress")]
+    assert named[-1]["prefill"]["status"] == "done"
+    kinds = [block.partition("\n")[0].removeprefix("event: ") for block in blocks if block]
+    assert kinds[:3] == ["response.created", "response.in_progress", "prefill_progress"]
+    own = [kind for kind in kinds if kind != "prefill_progress"]
+    assert own == [block.partition("\n")[0].removeprefix("event: ") for block in plain.text.split("\n\n") if block]
+    created = msgspec.json.decode(blocks[0].partition("data: ")[2])["response"]
+    assert {event["id"] for event in named} == {created["id"]}
+    assert {event["model"] for event in named} == {"m"}
+    assert (
+        await front.client.post("/v1/responses", json=body, headers={**ASKED, "X-Mlxr-Prefill-Progress": "x"})
+    ).status_code == 400
 
 
 @with_front()
