@@ -164,17 +164,19 @@ class ChatTemplate:
 
 
 def check_template(source: str) -> None:
-    """Compile a template and do nothing else.
+    """Compile a template, and look whether it shows a conversation at all.
 
     Raises:
-        TemplateError: It is too long or not valid Jinja; with the line, where Jinja knows it.
+        TemplateError: It is too long, not valid Jinja (with the line, where Jinja knows it), or reads no `messages`.
     """
     try:
-        ChatTemplate(source, bos_text="", eos_text="")
+        variables = ChatTemplate(source, bos_text="", eos_text="").variables
     except TemplateError as exc:
         if isinstance(exc.__cause__, jinja2.TemplateSyntaxError):
             raise TemplateError(f"line {exc.__cause__.lineno}: {_words(exc.__cause__)}") from exc
         raise
+    if "messages" not in variables:
+        raise TemplateError("it does not use `messages`, so that the model would see nothing of a conversation")
 
 
 def _words(exc: BaseException) -> str:

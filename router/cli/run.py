@@ -1,21 +1,44 @@
-"""`mlxr run`: ask a model of the running server, once or in a conversation. Starts no server of its own."""
+"""`mlxr run`: ask a model of the running server, once or in a conversation. Starts no server of its own.
+
+A model without a chat template was made to go on with texts, and does so here.
+"""
 
 import os
 import stat
 import sys
+from collections.abc import Generator
 from contextlib import closing
 from typing import Any, Final
 
 import click
 
+from registry.catalogue import Model
+from registry.errors import RegistryError
+from registry.names import parse_model_reference
 from router.cli.client.base import Client
 from router.cli.client.errors import ClientError
-from router.cli.terminal.context import CommandError, check_engine, current_paths
+from router.cli.terminal.catalogue import open_registry_for_reading
+from router.cli.terminal.context import CommandError, check_engine, current_paths, read_config
 from router.cli.terminal.options import engine_option
 from router.cli.terminal.output import dim, has_colour, shown, shown_answer
 from router.cli.terminal.server import client_or_error
 from router.cli.terminal.verbs import argument, option, verb
-from router.protocols.openai.answer_schemas import Timings
+from router.config import GenerationConfig
+from router.models.defaults import FROM_CONFIG, sampling_origins
+from router.models.targets import Purpose, usable_artifacts
+from router.protocols.openai.answer_schemas import (
+    ChatChunk,
+    ChatChunkChoice,
+    TextChunk,
+    TextChunkChoice,
+    Timings,
+)
+
+TEMPERATURE: Final = 0.7
+"""Asked for where neither user nor makers nor config say anything: at the API's 1, small models speak nonsense."""
+
+MAX_CONTINUATION: Final = 256
+"""Tokens by which a text goes on unless --max-tokens says otherwise: such models often do not come to an end."""
 
 HELP_TEXT: Final = "/bye or Ctrl-D leaves, /clear forgets the conversation, Ctrl-C stops an answer."
 
@@ -45,16 +68,50 @@ def run(
     `mlxr run qwen3-4b --engine mlx --stats`.
     """
     check_engine(engine)
+    asked = _full_prompt(prompt)
+    known = _known_model(model)
+    if temperature is None and known is not None:
+        temperature = _moderate_temperature(known)
     wanted = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     body = {"model": model} | {key: value for key, value in wanted.items() if value is not None}
     messages = [] if system is None else [{"role": "system", "content": system}]
-    asked = _full_prompt(prompt)
     with client_or_error(current_paths()) as client:
-        chat = ChatSession(client, body, messages, engine=engine, has_stats=stats)
+        session = ChatSession
+        if known is not None and _only_completes(known):
+            print(f"mlxr: {known.name} has no chat template; it goes on with what you write.", file=sys.stderr)
+            session = CompletionSession
+        chat = session(client, body, messages, engine=engine, has_stats=stats)
         if asked is not None:
             chat.ask(asked)
         else:
             chat.loop()
+
+
+def _known_model(reference: str) -> Model | None:
+    """Give what the catalogue knows of the model that a reference means; the server says what is wrong with it."""
+    paths = current_paths()
+    if not paths.registry_db.exists():
+        return None
+    try:
+        with open_registry_for_reading(paths) as registry:
+            return registry.models.get(parse_model_reference(reference).name)
+    except (RegistryError, OSError):
+        return None
+
+
+def _only_completes(model: Model) -> bool:
+    """Tell whether a model generates text and cannot be talked to."""
+    artifacts = usable_artifacts(model, Purpose.GENERATE).values()
+    has_template = model.settings.template is not None or any(item.facts.chat_template for item in artifacts)
+    return bool(artifacts) and not has_template
+
+
+def _moderate_temperature(model: Model) -> float | None:
+    """Give the temperature to ask for when nobody has said anything of it; None when somebody has."""
+    generation = read_config(current_paths()).generation
+    value, origin = sampling_origins(generation, model)["temperature"]
+    is_said = origin != FROM_CONFIG or value != GenerationConfig().temperature
+    return None if is_said else TEMPERATURE
 
 
 def _full_prompt(prompt: str | None) -> str | None:
@@ -138,19 +195,23 @@ class ChatSession:
         reason: str | None = None
         timings: Timings | None = None
         # Closing the stream, also on Ctrl-C, makes the server stop the answer.
-        with closing(
-            self._client.stream_chat(self._body | {"messages": self._messages}, engine=self._engine)
-        ) as stream:
+        with closing(self._stream()) as stream:
             for chunk in stream:
                 timings = chunk.timings or timings
                 for choice in chunk.choices:
                     reason = choice.finish_reason or reason
-                    if choice.delta.reasoning_content and has_colour():
-                        print(dim(shown_answer(choice.delta.reasoning_content)), end="", flush=True)
-                    if text := choice.delta.content:
+                    text, thought = _parts(choice)
+                    if thought and has_colour():
+                        print(dim(shown_answer(thought)), end="", flush=True)
+                    if text:
                         answer.append(text)
                         print(shown_answer(text) if is_terminal else text, end="", flush=True)
         return reason, timings
+
+    def _stream(self) -> Generator[ChatChunk | TextChunk, None, None]:
+        """Ask what was said so far."""
+        body = self._body | {"messages": self._messages}
+        return self._client.stream_chat(body, engine=self._engine)
 
     def loop(self) -> None:
         """Ask what the user types, until they leave."""
@@ -178,6 +239,22 @@ class ChatSession:
             print(dim("(stopped)"))
         except ClientError as exc:
             print(f"mlxr: {shown(exc)}", file=sys.stderr)
+
+
+class CompletionSession(ChatSession):
+    """A model that goes on with texts: what was said before is none of the next one's."""
+
+    def _stream(self) -> Generator[ChatChunk | TextChunk, None, None]:
+        beginning = [message["content"] for message in (*self._beginning, self._messages[-1])]
+        body = {"max_tokens": MAX_CONTINUATION} | self._body | {"prompt": "\n\n".join(beginning)}
+        return self._client.stream_text(body, engine=self._engine)
+
+
+def _parts(choice: ChatChunkChoice | TextChunkChoice) -> tuple[str, str]:
+    """Give text and thinking of a chunk, empty where it has none."""
+    if isinstance(choice, TextChunkChoice):
+        return choice.text, ""
+    return choice.delta.content or "", choice.delta.reasoning_content or ""
 
 
 def _typed() -> str | None:

@@ -5,6 +5,7 @@ import logging
 import logging.handlers
 import os
 import signal
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from router.config.load import Overrides, apply_overrides, load_config
 from router.config.reference import ensure_config_file
 from router.config.schema import LogFormat, LoggingConfig
 from router.gateway import GatewayOptions, run_gateway
+from router.models.targets import Purpose, usable_artifacts
 from router.version import VERSION
 
 MAX_PORT = 65_535
@@ -83,7 +85,7 @@ def serve(
 
 
 def _print_banner(url: str, models: Sequence[Model]) -> None:
-    """Say where the server is, what it has, and one line to try."""
+    """Say where the server is, what it has, and what to try."""
     print(f"mlxr {VERSION} serves on {url} (Ctrl-C stops it)")
     if not models:
         print("There are no models yet: `mlxr models pull ORG/REPO` gets one, also while the server runs.", flush=True)
@@ -91,9 +93,18 @@ def _print_banner(url: str, models: Sequence[Model]) -> None:
     width = max(len(model.name) for model in models)
     for model in models:
         print(f"  {model.name.ljust(width)}  {', '.join(model.engines) or 'no engine'}")
-    name = next((model.name for model in models if model.engines), models[0].name)
+    name = next((model.name for model in models if usable_artifacts(model, Purpose.GENERATE)), None)
+    if name is None:
+        print("None of them generates text here; `mlxr models show NAME` says why.", flush=True)
+        return
     body = f'{{"model": "{name}", "messages": [{{"role": "user", "content": "Why is the sky blue?"}}]}}'
-    print(f"Try: curl {url}/v1/chat/completions -d '{body}'", flush=True)
+    print(f'Try, in another terminal: {_own_command()} run {name} "Why is the sky blue?"')
+    print(f"or: curl {url}/v1/chat/completions -d '{body}'", flush=True)
+
+
+def _own_command() -> str:
+    """Give what this command is called in the user's terminal, where an environment's folder is not on the path."""
+    return "mlxr" if shutil.which("mlxr") else os.path.relpath(sys.argv[0])
 
 
 class TextFormatter(logging.Formatter):

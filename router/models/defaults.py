@@ -7,7 +7,7 @@ Every protocol asks here; a request's own fields go before all of it. Not here: 
 """
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 from msgspec.structs import asdict
@@ -18,6 +18,9 @@ from registry.sampling import NOTHING_RECOMMENDED, SAMPLING_NAMES, RecommendedSa
 from registry.settings import MAX_STOPS, NO_SETTINGS, ModelSettings, PresetMessage
 from router.config import GenerationConfig
 from router.errors import InvalidRequestError
+
+FROM_CONFIG: Final = "the config"
+"""Who says how tokens are drawn where neither user nor makers do."""
 
 
 class RequestDefaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +79,7 @@ def sampling_origins(generation: GenerationConfig, model: Model) -> dict[str, tu
         elif getattr(model.settings, name) is not None:
             origin = "set on the model"
         else:
-            origin = "the config" if hasattr(generation, name) else "off"
+            origin = FROM_CONFIG if hasattr(generation, name) else "off"
         origins[name] = (getattr(defaults, name), origin)
     return origins
 

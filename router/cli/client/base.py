@@ -14,7 +14,7 @@ import msgspec
 from router.cli.client.errors import ServerAnswerError, ServerUnreachableError
 from router.config.instance import RunningInstance
 from router.http.headers import ENGINE_HEADER
-from router.protocols.openai.answer_schemas import ChatChunk
+from router.protocols.openai.answer_schemas import ChatChunk, TextChunk
 from router.status import CancelResponse, RequestList, RequestStatus, Status, StopResponse
 
 CONNECT_TIMEOUT_S: Final = 3.0
@@ -86,8 +86,15 @@ class Client:
         Raises:
             ClientError: Or a subclass, also midway.
         """
+        return self._stream("/v1/chat/completions", body, ChatChunk, engine)
+
+    def stream_text(self, body: dict[str, Any], *, engine: str | None = None) -> Generator[TextChunk, None, None]:
+        """Have a text continued by `POST /v1/completions`; otherwise as `stream_chat`."""
+        return self._stream("/v1/completions", body, TextChunk, engine)
+
+    def _stream(self, path: str, body: dict[str, Any], chunk: Any, engine: str | None) -> Generator[Any, None, None]:
         headers = {} if engine is None else {ENGINE_HEADER: engine}
-        return self._events("/v1/chat/completions", body | {"stream": True}, ChatChunk, "answer", headers=headers)
+        return self._events(path, body | {"stream": True}, chunk, "answer", headers=headers)
 
     def _events(
         self, path: str, body: dict[str, Any], type_: Any, what: str, *, headers: dict[str, str] | None = None

@@ -9,7 +9,7 @@ from registry.catalogue import Model
 from registry.creating.models import create_from_files, create_from_model
 from registry.names import parse_shard_name
 from registry.store import Registry
-from router.cli.terminal.catalogue import open_registry
+from router.cli.terminal.catalogue import open_registry, readiness
 from router.cli.terminal.context import CommandError, current_paths
 from router.cli.terminal.options import json_option
 from router.cli.terminal.output import print_json
@@ -51,8 +51,7 @@ def create(name: str, file: str, is_json: bool) -> None:
     if is_json:
         print_json({"name": made.name, "engines": made.engines, "settings": settings})
     else:
-        engines = " and ".join(made.engines) or "no engine"
-        print(f"{made.name}: runs on {engines}. Try: mlxr run {made.name}")
+        print(readiness(made))
 
 
 def _make(registry: Registry, name: str, modelfile: Modelfile, folder: Path, settings: dict[str, object]) -> Model:

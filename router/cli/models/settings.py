@@ -49,14 +49,17 @@ def set_values(name: str, pairs: tuple[str, ...], is_json: bool) -> None:
 
 
 def _check_template(template: object) -> None:
-    """Refuse a chat template that does not compile; the worker would refuse it in the load."""
+    """Refuse a chat template that cannot be one; the worker would refuse it in the load."""
     if not isinstance(template, str):
         return
-
     try:
         check_template(template)
     except TemplateError as exc:
-        raise CommandError(f"template: {exc}") from exc
+        if "{" not in template and "\n" not in template:
+            raise CommandError(
+                f"template: {template[:80]!r} is no template in Jinja; template=@FILE reads one from a file."
+            ) from exc
+        raise CommandError(f"template: {exc}; template=@FILE reads one from a file.") from exc
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -10,8 +10,8 @@ from typing import Any
 from registry.pull.events import Done, Failed, PullEvent, Registered, Started, Stopped
 from router.cli.pulling.plan import fit_of
 from router.cli.pulling.progress import printer_for
-from router.cli.terminal.catalogue import open_registry
-from router.cli.terminal.context import CommandError, read_config
+from router.cli.terminal.catalogue import open_registry, open_registry_for_reading, readiness
+from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.output import size
 from router.config.hub import hub_settings
 from router.config.paths import Paths
@@ -130,11 +130,9 @@ def conclude(outcome: PullOutcome, hint: str = "") -> int:
 
 def print_models(models: list[Registered]) -> None:
     """Say of the models that a pull brought what runs them, and which are too large for this machine."""
-    for name, engines in {model.model: model.engines for model in models}.items():
-        if engines:
-            print(f"{name}: runs on {' and '.join(engines)}. Try: mlxr run {name}")
-        else:
-            print(f"{name}: is there, but no engine runs it; `mlxr models show {name}` says why.")
+    with open_registry_for_reading(current_paths()) as registry:
+        for name in dict.fromkeys(model.model for model in models):
+            print(readiness(registry.models.get(name)))
     for model in models:
         fit = fit_of(model.path)
         if fit is not None and not fit.is_fitting:

@@ -216,3 +216,5 @@ def test_a_check_names_the_line_of_a_mistake() -> None:
         check_template("a\n{% endfor %}")
     with pytest.raises(TemplateError, match="more than"):
         check_template("a" * (MAX_TEMPLATE_CHARS + 1))
+    with pytest.raises(TemplateError, match="does not use `messages`"):
+        check_template("{{ bos_token }}{% set messages = [] %}{{ messages }}")

@@ -151,7 +151,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send(status, "application/json", text)
         elif self.path == "/v1/mlxr/status":
             self._send(200, "application/json", json.dumps(stub.status_of()))
-        elif self.path == "/v1/chat/completions":
+        elif self.path in {"/v1/chat/completions", "/v1/completions"}:
             self._stream()
         else:
             self._send(404, "text/plain", "no such route")

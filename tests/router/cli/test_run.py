@@ -2,14 +2,18 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from router.cli.run import stats_line
+from router.protocols.answers import sse_event
+from router.protocols.openai.answer_schemas import TextChunk, TextChunkChoice
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import TIMINGS, StubGateway, chunk
+from tests.support import tiny_model
 
 DONE = "data: [DONE]\n\n"
 
@@ -71,6 +75,46 @@ def test_what_is_not_given_is_not_sent(mlxr: Mlxr, answering: StubGateway) -> No
     mlxr("run", "m@mlx", "Hi")
     body = last_body(answering)
     assert body == {"model": "m@mlx", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_model_of_which_nobody_says_anything_is_asked_moderately(
+    mlxr: Mlxr, answering: StubGateway, tiny_gguf: Path, tmp_path: Path
+) -> None:
+    mlxr("models", "add", str(tiny_gguf), "--name", "m")
+
+    def temperature(*options: str) -> Any:
+        assert mlxr("run", "m@llamacpp", "Hi", *options).exit_code == 0
+        return last_body(answering).get("temperature")
+
+    assert temperature() == 0.7
+    assert temperature("--temperature", "1") == 1.0
+    mlxr("models", "set", "m", "temperature=1")
+    assert temperature() is None
+    makers = tiny_model.write_mlx(tmp_path / "makers")
+    (makers / "generation_config.json").write_text('{"temperature": 0.2}')
+    mlxr("models", "set", "m", "temperature=")
+    mlxr("models", "add", str(makers), "--name", "m")
+    assert temperature() is None
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_model_without_a_template_goes_on_with_the_text(mlxr: Mlxr, stub: StubGateway, tmp_path: Path) -> None:
+    base = tiny_model.write_gguf(tmp_path / "base.gguf", chat_template=None)
+    mlxr("models", "add", str(base), "--name", "base")
+    choice = TextChunkChoice(index=0, text=" upon a time", logprobs=None, finish_reason=None)
+    chunk_of_text = TextChunk(id="cmpl-1", object="text_completion", created=7, model="base", choices=[choice])
+    end = msgspec.structs.replace(
+        chunk_of_text, choices=[msgspec.structs.replace(choice, text="", finish_reason="stop")]
+    )
+    stub.events = [sse_event(event).decode() for event in (chunk_of_text, end)] + [DONE]
+    result = mlxr("run", "base", "Once", "--system", "A tale.", "--max-tokens", "5")
+    assert (result.exit_code, result.out) == (0, " upon a time\n")
+    assert result.err == "mlxr: base has no chat template; it goes on with what you write.\n"
+    path, body, _ = stub.requests[-1]
+    assert path == "/v1/completions"
+    assert body["prompt"] == "A tale.\n\nOnce"
+    assert (body["max_tokens"], "messages" in body) == (5, False)
 
 
 @pytest.mark.usefixtures("terminal")

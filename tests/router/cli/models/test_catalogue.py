@@ -8,9 +8,10 @@ import pytest
 
 from router.config.edit import set_value
 from router.config.paths import Paths
+from tests.registry.mlx_builder import write_mlx_dir
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import StubGateway, worker
-from tests.support import tiny_model
+from tests.support import tiny_bert, tiny_model
 
 
 @pytest.fixture
@@ -74,6 +75,19 @@ def test_how_tokens_are_drawn_is_shown_with_who_says_so(mlxr: Mlxr, tmp_path: Pa
     assert described["sampling"]["repetition_penalty"] == {"value": 1.0, "origin": "off"}
     mlxr("models", "set", "mine", "recommended_sampling=false")
     assert sorted(sampling()) == sorted(["temperature 1.0 (the config)", *rest])
+
+
+def test_what_cannot_be_asked_is_not_advertised(mlxr: Mlxr, tmp_path: Path) -> None:
+    odd = write_mlx_dir(tmp_path / "odd", config={"model_type": None})
+    added = mlxr("models", "add", str(odd), "--name", "odd")
+    assert added.exit_code == 0
+    assert added.out == (
+        "odd: is there, but no engine runs it: config.json has no model_type. `mlxr models show odd` has the details.\n"
+    )
+    bert = tiny_bert.write_gguf(tmp_path / "bert.gguf")
+    assert mlxr("models", "add", str(bert), "--name", "bert").out == (
+        "bert: runs on llamacpp, for embeddings (POST /v1/embeddings).\n"
+    )
 
 
 def test_what_requests_may_ask_is_shown_once_for_engines_that_agree(mlxr: Mlxr, outside: Path, tiny_mlx: Path) -> None:

@@ -230,3 +230,21 @@ def test_a_template_that_does_not_compile_is_not_stored(mlxr: Mlxr, tmp_path: Pa
     refused = mlxr("models", "settings", "import", str(entries))
     assert (refused.exit_code, "two: template: line 1: " in refused.err) == (1, True)
     assert settings_of(mlxr, "two") == {}
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("strict.jinja", "'strict.jinja' is no template in Jinja; template=@FILE reads one from a file."),
+        ("/tmp/chat_template.jinja", "'/tmp/chat_template.jinja' is no template in Jinja; template=@FILE"),
+        (
+            "{{ bos_token }}",
+            "does not use `messages`, so that the model would see nothing of a conversation; template=@",
+        ),
+    ],
+)
+def test_a_template_that_shows_no_conversation_is_refused_with_the_way_out(mlxr: Mlxr, value: str, said: str) -> None:
+    refused = mlxr("models", "set", "one", f"template={value}")
+    assert (refused.exit_code, said in refused.err) == (1, True), refused.err
+    assert settings_of(mlxr, "one") == {}

@@ -71,11 +71,16 @@ def test_go_templates_are_refused_as_such(template: str) -> None:
 
 @pytest.mark.parametrize(
     "template",
-    ["{% for m in messages %}{{ m.content }}{% endfor %}", "{{ messages[0]['content'] | trim }}", "{{ not x }}",
-     '{{ index }} {{ end }} {{ "a $5" }}', "{{- bos_token -}}"],
+    ["{% for m in messages %}{{ m.content }}{% endfor %}", "{{ messages[0]['content'] | trim }}", "{{ not messages }}",
+     '{{ messages }}{{ index }} {{ end }} {{ "a $5" }}', "{{- bos_token -}}{{ messages }}"],
 )  # fmt: skip
 def test_jinja_is_taken(template: str) -> None:
     assert recipe(**{"from": "a"}, template=template).settings == {"template": template}
+
+
+def test_jinja_that_shows_no_conversation_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="does not use `messages`"):
+        recipe(**{"from": "a"}, template="{{- bos_token -}}")
 
 
 def test_old_clients_name_an_upload_in_the_modelfile() -> None:
