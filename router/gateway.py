@@ -23,7 +23,7 @@ from router.config import Config, CurrentConfig, Overrides, apply_overrides
 from router.config.hub import hub_settings
 from router.config.instance import InstanceLock, RunningInstance, ServerFacts
 from router.config.paths import Paths
-from router.config.roots import scan_roots
+from router.config.roots import models_dir, scan_roots
 from router.config.watch import ConfigWatcher
 from router.errors import ConfigError
 from router.http.hosts import HostRules
@@ -102,7 +102,8 @@ class _Gateway:
         self._options = options
         self._config = CurrentConfig(options.config)
         self._environment = worker_environment(options.environment)
-        self._converter = Converter(options.paths.registry_db, options.paths.models_dir, self._environment)
+        self._models_dir = models_dir(options.config, options.paths)
+        self._converter = Converter(options.paths.registry_db, self._models_dir, self._environment)
 
     async def serve(self) -> None:
         paths = self._options.paths
@@ -163,7 +164,7 @@ class _Gateway:
                 is_hashing=config.models.hash_files,
                 is_busy=lambda: any(worker.use.num_running for worker in serving.supervisor.workers),
             ),
-            making=ModelMaking(paths.models_dir, paths.registry_db, max_upload_bytes=config.server.max_upload_bytes),
+            making=ModelMaking(self._models_dir, paths.registry_db, max_upload_bytes=config.server.max_upload_bytes),
             pulls=PullAccess(),
             conversions=ModelConversions(self._converter, jobs),
             benches=BenchRuns(paths.registry_db, self._environment, jobs),
@@ -245,7 +246,7 @@ class _Gateway:
             return
         opening = open_pulls(
             hub,
-            options.paths.models_dir,
+            self._models_dir,
             options.paths.registry_db,
             services.jobs,
             converter=self._converter,

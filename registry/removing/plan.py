@@ -66,6 +66,13 @@ def plan(
     )
 
 
+def plan_place(registry: Registry, artifact_id: int, place: Place) -> PlannedRemoval:
+    """Plan the removal of the files in one place that an artifact has left; what anything else needs stays."""
+    others = (other for _, other in registry.artifacts.places() if other.path != place.path)
+    needed = frozenset(file for other in others for file in _resolved(other))
+    return _plan_one(artifact_id, [place], needed, is_deleting_foreign_files=True)
+
+
 def report_of(planned: Iterable[PlannedRemoval]) -> RemovalReport:
     """Add up plans for the user."""
     planned = tuple(planned)

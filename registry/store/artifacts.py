@@ -7,6 +7,7 @@ artifact keeps its model. Not here: deleting files (`registry.removing`).
 """
 
 import itertools
+import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal
@@ -14,9 +15,10 @@ from typing import Final, Literal
 import msgspec
 
 from registry.catalogue import Artifact, ArtifactDraft, Deletion, Model, Place, SkippedFile
-from registry.errors import ModelExistsError
+from registry.errors import ArtifactConflictError, ModelExistsError
 from registry.facts import ModelFacts
 from registry.names import check_model_name, with_suffix
+from registry.settings import NO_SETTINGS
 from registry.store.copies import PLACE_COLUMNS, Copies, place_row
 from registry.store.database import CatalogueDatabase
 from registry.store.files import Files
@@ -100,6 +102,34 @@ class Artifacts(ModelPart):
         """
         sql = "UPDATE artifacts SET status = 'bad', reason = ?, size_bytes = ?, mtime_ns = ? WHERE id = ?"
         self._rows(sql, reason, size_bytes, mtime_ns, artifact_id)
+
+    def relocate(self, artifact_id: int, place: Place, mtime_ns: int) -> None:
+        """Record that an artifact's files, the same bytes, lie elsewhere now; what is known of that path is forgotten.
+
+        Raises:
+            ArtifactConflictError: Another model, on which something is set, has that path.
+        """
+        with self._write():
+            self._files.forget_skipped([place.path])
+            self._copies.forget([place.path])
+            for row in self._rows("SELECT id FROM artifacts WHERE path = ? AND id <> ?", place.path, artifact_id):
+                self._forget_found_again(row[0])
+            values = {name: getattr(place, name) for name in PLACE_COLUMNS if name not in {"files", "origin"}}
+            values |= {"files": msgspec.json.encode(place.files).decode(), "origin": None, "mtime_ns": mtime_ns}
+            changes = ", ".join(f"{name} = ?" for name in values)
+            self._rows(f"UPDATE artifacts SET {changes} WHERE id = ?", *values.values(), artifact_id)  # noqa: S608 - own names
+
+    def _forget_found_again(self, artifact_id: int) -> None:
+        """Forget an artifact that a scan made of files which were on their way."""
+        other = read_artifact(self._database, artifact_id)
+        model = self._models.get(other.model_name)
+        if model.settings != NO_SETTINGS or model.engine is not None or model.adapters:
+            raise ArtifactConflictError(
+                f"{other.path} is of {model.name!r}, on which something is set; `mlxr models rm {model.name}` first."
+            )
+        model_id = self._models.row_of(model.name)
+        self._rows("DELETE FROM artifacts WHERE id = ?", artifact_id)
+        self._models.drop_if_empty(model_id)
 
     def set_sha256(self, artifact_id: int, sha256: str) -> None:
         """Record the checksum of an artifact, the `combined_sha256` of its files."""
@@ -266,6 +296,20 @@ class Removals(ModelPart):
             msgspec.json.encode(files).decode("utf-8"),
             artifact_id,
         )
+
+    def begin_for_place(self, artifact_id: int, place: Place, deletions: Iterable[Deletion]) -> None:
+        """Begin the removal of the files in a place that an artifact has left: as an artifact of no visible model.
+
+        Args:
+            place: Of no artifact any more.
+            deletions: As of `begin`.
+        """
+        with self._write():
+            model_id = self._models.create(f"left-{artifact_id}-{secrets.token_hex(4)}")
+            (row,) = self._records("SELECT * FROM artifacts WHERE id = ?", artifact_id)
+            values = {name: getattr(place, name) for name in PLACE_COLUMNS if hasattr(place, name) and name != "files"}
+            values |= {"files": msgspec.json.encode(place.files).decode(), "model_id": model_id}
+            self.begin(self._add("artifacts", **{**row, **values, "id": None}), deletions)
 
     def pending(self) -> tuple[tuple[int, tuple[Deletion, ...]], ...]:
         """List row of the artifact and files to delete, in order, of what a crash left between the two steps."""

@@ -62,6 +62,7 @@ ROOT: Final = Group(
                 "set": "models.settings:set_values",
                 "alias": "models.catalogue:alias",
                 "rm": "models.removal:remove",
+                "move": "models.move:move",
                 "fit": "models.fit:fit",
                 "convert": "models.convert:convert",
                 "verify": "models.verify:verify",

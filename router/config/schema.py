@@ -273,10 +273,12 @@ class MLXConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where models are looked for, beside mlxr's own folder.
+    """Where models go, and where they are looked for.
 
     Attributes:
-        extra_folders: Further folders, absolute or under `~/`.
+        dir: Where pulled, converted and made models go; None = `models` in mlxr's data folder.
+        extra_folders: Further folders to look into, absolute or under `~/`.
+        home_folder: Whether `~/Models/gguf` is scanned, where it exists.
         hf_cache: Whether Hugging Face's cache is scanned.
         hf_cache_dir: That cache; None = where Hugging Face's own tools keep it.
         lm_studio: Whether LM Studio's models are scanned.
@@ -287,7 +289,9 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         hash_files: Whether a running server computes the checksums of model files in the background.
     """
 
+    dir: AbsolutePath | None = None
     extra_folders: tuple[AbsolutePath, ...] = ()
+    home_folder: bool = True
     hf_cache: bool = True
     hf_cache_dir: AbsolutePath | None = None
     lm_studio: bool = True

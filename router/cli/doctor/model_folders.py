@@ -19,8 +19,11 @@ from registry.scan.watch import what_changed
 from registry.store import Registry
 from router.cli.doctor.check import Check
 from router.cli.terminal.catalogue import open_registry_for_reading
+from router.cli.terminal.context import read_config
 from router.cli.terminal.output import plural
 from router.config.paths import Paths
+from router.config.roots import own_folders
+from router.errors import ConfigError
 from router.jobs.convert.scratch import leftovers
 
 
@@ -34,7 +37,9 @@ def check_model_folders(paths: Paths) -> Iterable[Check]:
         return
     try:
         with open_registry_for_reading(paths) as registry:
-            yield from [*_vanished(registry), *_leftovers(paths), *_partial(paths), *_strays(registry, paths)]
+            yield from [*_vanished(registry), *_leftovers(paths), *_partial(paths)]
+            for own in _own_folders(paths):
+                yield from [*_strays(registry, own)]
     except (RegistryError, OSError):
         return
 
@@ -56,8 +61,16 @@ def _vanished(registry: Registry) -> Iterator[Check]:
                 yield _warning("adapter", f"{adapter.reference} ({adapter.engine}): {change}", remedy)
 
 
+def _own_folders(paths: Paths) -> tuple[Path, ...]:
+    """List mlxr's own models folders, where models go first; a config that cannot be used names none."""
+    try:
+        return own_folders(read_config(paths), paths)
+    except ConfigError:
+        return (paths.models_dir,)
+
+
 def _leftovers(paths: Paths) -> Iterator[Check]:
-    folders = list(leftovers(paths.models_dir))
+    folders = [folder for own in _own_folders(paths) for folder in leftovers(own)]
     if folders:
         found = f"{plural(len(folders), 'folder')} of conversions that were killed, e.g. {folders[0]}"
         yield _warning("conversions", found, _removal(folders))
@@ -66,8 +79,9 @@ def _leftovers(paths: Paths) -> Iterator[Check]:
 def _partial(paths: Paths) -> Iterator[Check]:
     """Look for pulls that wait for somebody to go on with them, and for partial files that no pull needs."""
     with Registry(paths.registry_db, is_read_only=True) as registry:
-        orphans = find_orphans(PullFolder(paths.models_dir), registry, now=time.time())
-        pulls = [as_it_is(pull, PullFolder(paths.models_dir)) for pull in registry.pulls.list()]
+        folder = PullFolder(_own_folders(paths)[0])
+        orphans = find_orphans(folder, registry, now=time.time())
+        pulls = [as_it_is(pull, folder) for pull in registry.pulls.list()]
     for pull in pulls:
         if pull.state not in {"paused", "failed", "interrupted"}:
             continue
@@ -82,10 +96,10 @@ def _partial(paths: Paths) -> Iterator[Check]:
         yield _warning("partial files", f"{what}, e.g. {orphans[0].path}", "mlxr models pulls clean")
 
 
-def _strays(registry: Registry, paths: Paths) -> Iterator[Check]:
-    """Compare mlxr's own models folder with the catalogue."""
+def _strays(registry: Registry, own: Path) -> Iterator[Check]:
+    """Compare one of mlxr's own models folders with the catalogue."""
     try:
-        candidates = tuple(find_candidates(ScanRoot(path=paths.models_dir, is_owned=True)))
+        candidates = tuple(find_candidates(ScanRoot(path=own, is_owned=True)))
     except ArtifactError:  # there is no such folder yet
         return
     known = registry.files.known()
@@ -95,7 +109,7 @@ def _strays(registry: Registry, paths: Paths) -> Iterator[Check]:
         yield _warning("unregistered", found, "mlxr models scan")
     owned = {str(file) for candidate in candidates for file in candidate.files} | known.keys()
     owned |= {file for item in known.values() for file in (*item.files, item.mmproj_path or "")}
-    files = list(_visible_files(paths.models_dir))
+    files = list(_visible_files(own))
     # What lies in a folder of mlx-lm's is somebody's training, whether it is registered or not.
     trained = {path.parent for path in files if path.name == CONFIG_NAME}
     registered = {adapter.path for model in registry.models.list() for adapter in model.adapters}

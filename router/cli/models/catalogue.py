@@ -18,7 +18,7 @@ from router.cli.terminal.options import config_option, engine_option, json_optio
 from router.cli.terminal.output import plural, print_json, shown
 from router.cli.terminal.verbs import argument, option, verb
 from router.config.instance import read_instance
-from router.config.roots import scan_roots
+from router.config.roots import is_own, scan_roots
 
 
 @verb
@@ -82,7 +82,7 @@ def add(path: str, name: str | None, engine: str | None, is_json: bool) -> None:
     paths = current_paths()
     given = Path(path).expanduser().absolute()
     with open_registry(paths) as registry:
-        model = register_path(registry, given, name=name, is_owned=given.is_relative_to(paths.models_dir))
+        model = register_path(registry, given, name=name, is_owned=is_own(given, read_config(paths), paths))
         if setting is not None:
             model = registry.models.change_settings(model.name, {"engine": setting})
     if is_json:

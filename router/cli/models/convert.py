@@ -14,12 +14,13 @@ from registry.pull.events import Converting, Failed
 from router.cli.client.jobs import JobClient
 from router.cli.models.conversion_report import parity_words
 from router.cli.terminal.catalogue import open_registry
-from router.cli.terminal.context import CommandError, current_paths
+from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.options import json_option, model_argument
 from router.cli.terminal.output import print_json, shown
 from router.cli.terminal.verbs import option, verb
 from router.config.instance import RunningInstance, read_instance
 from router.config.paths import Paths
+from router.config.roots import models_dir
 from router.jobs.conversions import ConversionDone, ConversionStopped, Converter
 from router.jobs.convert.report import Bits, ConversionOptions, ConversionReport, Dtype, GroupSize
 from router.jobs.convert.steps import OnProgress
@@ -86,7 +87,7 @@ def _convert_here(
 ) -> ConversionDone:
     """Convert in this process's children."""
     open_registry(paths).close()
-    converter = Converter(paths.registry_db, paths.models_dir, worker_environment(os.environ))
+    converter = Converter(paths.registry_db, models_dir(read_config(paths), paths), worker_environment(os.environ))
     return asyncio.run(converter.convert(name, options, on_progress=on_progress, is_forced=is_forced))
 
 

@@ -10,10 +10,11 @@ from registry.creating.models import create_from_files, create_from_model
 from registry.names import parse_shard_name
 from registry.store import Registry
 from router.cli.terminal.catalogue import open_registry, readiness
-from router.cli.terminal.context import CommandError, current_paths
+from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.options import json_option
 from router.cli.terminal.output import print_json
 from router.cli.terminal.verbs import argument, option, verb
+from router.config.roots import models_dir
 from router.errors import InvalidRequestError
 from router.protocols.ollama.models.modelfile import Modelfile, parse_modelfile
 from router.protocols.ollama.models.recipe import settings_of
@@ -55,12 +56,13 @@ def create(name: str, file: str, is_json: bool) -> None:
 
 
 def _make(registry: Registry, name: str, modelfile: Modelfile, folder: Path, settings: dict[str, object]) -> Model:
-    models_dir = current_paths().models_dir
+    paths = current_paths()
+    folder = models_dir(read_config(paths), paths)
     source = modelfile.source
     near = folder / Path(source).expanduser()
     if source.startswith(_PATH_BEGINNINGS) or (source.lower().endswith(".gguf") and near.exists()):
-        return create_from_files(registry, models_dir, name, _files_at(near), settings)
-    return create_from_model(registry, models_dir, name, without_host(source), settings)
+        return create_from_files(registry, folder, name, _files_at(near), settings)
+    return create_from_model(registry, folder, name, without_host(source), settings)
 
 
 def _files_at(path: Path) -> list[tuple[str, Path]]:

@@ -27,7 +27,7 @@ def remove(name: str, yes: bool, files: bool, is_json: bool) -> None:
     paths = current_paths()
     with open_registry(paths) as registry:
         model = registry.models.get(name)
-        _check_not_served(paths, model.name)
+        check_not_served(paths, model.name)
         plan = plan_removal(registry, model.artifacts, is_deleting_foreign_files=files)
         if not is_json:
             _print_plan(model.name, plan)
@@ -37,7 +37,7 @@ def remove(name: str, yes: bool, files: bool, is_json: bool) -> None:
                 )
         if not yes:
             _ask()
-            _check_not_served(paths, model.name)
+            check_not_served(paths, model.name)
         report = remove_model(registry, model.name, is_deleting_foreign_files=files)
     if is_json:
         print_json(report)
@@ -45,7 +45,8 @@ def remove(name: str, yes: bool, files: bool, is_json: bool) -> None:
         print(f"{model.name} is removed; {size(report.freed_bytes)} freed.")
 
 
-def _check_not_served(paths: Paths, name: str) -> None:
+def check_not_served(paths: Paths, name: str) -> None:
+    """Refuse to touch the files of a model that the running server has loaded."""
     client = client_if_running(paths)
     if client is None:
         return

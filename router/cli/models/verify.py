@@ -1,18 +1,14 @@
 """`mlxr models verify`: read every byte again and tell what is not as it should be. The work is the registry's."""
 
-import sys
-import time
-
 from registry.checksums.verification import Verified, size_to_verify
 from registry.checksums.verification import verify as verify_artifact
 from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import current_paths
 from router.cli.terminal.options import json_option, model_argument
-from router.cli.terminal.output import plural, print_json, shown, size
+from router.cli.terminal.output import ByteBar, plural, print_json, shown, size
 from router.cli.terminal.verbs import verb
 
 EXIT_SOMETHING_WRONG = 1
-_REDRAW_S = 0.2
 
 
 @verb
@@ -26,7 +22,7 @@ def verify(name: str | None, is_json: bool) -> int:
     with open_registry(current_paths()) as registry:
         models = registry.models.list() if name is None else (registry.models.get(name),)
         artifacts = [artifact for model in models for artifact in model.artifacts]
-        bar = _Bar(size_to_verify(artifacts), is_shown=not is_json and sys.stderr.isatty())
+        bar = ByteBar(size_to_verify(artifacts), is_shown=not is_json)
         results = []
         for artifact in artifacts:
             results.append(verify_artifact(registry, artifact, on_progress=bar.advance))
@@ -54,29 +50,3 @@ def _print(result: Verified) -> None:
     elif result.num_compared < result.num_files and result.state == "ok":
         num_new = result.num_files - result.num_compared
         print(f"         {plural(num_new, 'file')} had no known checksum before; now recorded")
-
-
-class _Bar:
-    """One line on stderr: share and speed."""
-
-    def __init__(self, total_bytes: int, *, is_shown: bool) -> None:
-        self._total_bytes = max(1, total_bytes)
-        self._is_shown = is_shown
-        self._done_bytes = 0
-        self._started_at = time.monotonic()
-        self._drawn_at = float("-inf")
-
-    def advance(self, num_bytes: int) -> None:
-        """Count bytes that were read."""
-        self._done_bytes += num_bytes
-        now = time.monotonic()
-        if self._is_shown and now - self._drawn_at >= _REDRAW_S:
-            self._drawn_at = now
-            speed = int(self._done_bytes / max(1e-3, now - self._started_at))
-            share = min(1.0, self._done_bytes / self._total_bytes)
-            print(f"\r{share:4.0%} of {size(self._total_bytes)}, {size(speed)}/s ", end="", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._is_shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.output import size
 from router.config.hub import hub_settings
 from router.config.paths import Paths
+from router.config.roots import models_dir
 from router.jobs.conversions import Converter
 from router.jobs.job import Jobs
 from router.jobs.pulls import Pulls, open_pulls, weights_budget
@@ -26,12 +27,13 @@ from router.workers.launch import worker_environment
 async def pulls_here(paths: Paths, endpoint: str | None = None) -> AsyncIterator[Pulls]:
     """Open what runs pulls in this process; folders and catalogue are made when needed."""
     open_registry(paths).close()
-    hub = hub_settings(read_config(paths), os.environ, endpoint=endpoint)
+    config = read_config(paths)
+    hub, folder = hub_settings(config, os.environ, endpoint=endpoint), models_dir(config, paths)
     budget = weights_budget(read_budget(paths.working_set_file))
-    converter = Converter(paths.registry_db, paths.models_dir, worker_environment(os.environ))
+    converter = Converter(paths.registry_db, folder, worker_environment(os.environ))
     async with (
         Jobs() as jobs,
-        open_pulls(hub, paths.models_dir, paths.registry_db, jobs, converter=converter, budget_bytes=budget) as pulls,
+        open_pulls(hub, folder, paths.registry_db, jobs, converter=converter, budget_bytes=budget) as pulls,
     ):
         yield pulls
 

@@ -22,11 +22,12 @@ from router.cli.pulling.here import PullOutcome, conclude, print_models, pull_he
 from router.cli.pulling.plan import show_plan
 from router.cli.pulling.progress import JSONPrinter
 from router.cli.terminal.catalogue import open_registry
-from router.cli.terminal.context import CommandError, current_paths
+from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.options import engine_option, json_option
 from router.cli.terminal.output import shown
 from router.cli.terminal.verbs import argument, option, verb
 from router.config.instance import RunningInstance, read_instance
+from router.config.roots import is_own
 
 
 @verb
@@ -117,7 +118,7 @@ def _register_local(path: Path, name: str | None, *, dry_run: bool, is_json: boo
         return 0
     paths = current_paths()
     with open_registry(paths) as registry:
-        model = register_path(registry, path, name=name, is_owned=path.is_relative_to(paths.models_dir))
+        model = register_path(registry, path, name=name, is_owned=is_own(path, read_config(paths), paths))
     registered = Registered(model=model.name, engines=model.engines, path=str(path))
     JSONPrinter().show(registered) if is_json else print_models([registered])
     return 0

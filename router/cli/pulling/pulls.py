@@ -14,11 +14,12 @@ from registry.store import Registry
 from router.cli.pulling.here import pull_here, pulls_here
 from router.cli.pulling.progress import duration
 from router.cli.terminal.catalogue import open_registry
-from router.cli.terminal.context import CommandError, current_paths
+from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.options import ALL_FIELDS, json_option
 from router.cli.terminal.output import plural, print_json, print_table, shown, size
 from router.cli.terminal.server import client_if_running
 from router.cli.terminal.verbs import argument, option, verb
+from router.config.roots import models_dir
 from router.jobs.pulls import PullList, Pulls
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def clean(is_json: bool) -> None:
     paths = current_paths()
     open_registry(paths).close()
     with Registry(paths.registry_db) as registry:
-        orphans = find_orphans(PullFolder(paths.models_dir), registry, now=time.time())
+        orphans = find_orphans(PullFolder(models_dir(read_config(paths), paths)), registry, now=time.time())
     freed = remove_orphans(orphans)
     if is_json:
         print_json({"removed": orphans, "freed_bytes": freed})

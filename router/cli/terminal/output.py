@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -22,6 +23,10 @@ _UNSAFE: Final = re.compile(
 
 _UNSAFE_BUT_LINES: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """What may not be in an answer that is printed as it comes: line feed and tab may."""
+
+
+REDRAW_S: Final = 0.2
+"""Between two looks of a line that changes in place."""
 
 
 def shown(text: object) -> str:
@@ -126,3 +131,36 @@ class Printer(Generic[_EventT]):
     def show(self, event: _EventT) -> None:
         """Show one event."""
         raise NotImplementedError
+
+
+class ByteBar:
+    """One line on stderr of how far bytes are, with their speed; on a terminal only. Used in a `with`, or cleared."""
+
+    def __init__(self, total_bytes: int, *, is_shown: bool = True) -> None:
+        self._total_bytes = max(1, total_bytes)
+        self._is_shown = is_shown and sys.stderr.isatty()
+        self._done_bytes = 0
+        self._started_at = time.monotonic()
+        self._drawn_at = float("-inf")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the line away."""
+        self.clear()
+
+    def advance(self, num_bytes: int) -> None:
+        """Count bytes that were dealt with."""
+        self._done_bytes += num_bytes
+        now = time.monotonic()
+        if self._is_shown and now - self._drawn_at >= REDRAW_S:
+            self._drawn_at = now
+            speed = int(self._done_bytes / max(1e-3, now - self._started_at))
+            share = min(1.0, self._done_bytes / self._total_bytes)
+            print(f"\r{share:4.0%} of {size(self._total_bytes)}, {size(speed)}/s ", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._is_shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

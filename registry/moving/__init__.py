@@ -1,0 +1,1 @@
+"""Moving a model's files to another folder."""
