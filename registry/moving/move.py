@@ -57,13 +57,15 @@ class PlannedMove(msgspec.Struct, frozen=True, kw_only=True):
         return self.stage / target.name
 
 
-def plan_move(artifact: Artifact, directory: Path) -> PlannedMove | None:
+def plan_move(artifact: Artifact, directory: Path, own_folders: Sequence[Path]) -> PlannedMove | None:
     """Plan where the files of an artifact go; None when they are there.
 
-    Files of mlxr's own keep their place below the folder that they come from, others get a folder of the model's name.
+    Files keep their place below mlxr's own folder, or the scanned one, that they come from; others get a folder of the
+    model's name.
 
     Args:
         directory: Absolute.
+        own_folders: mlxr's own.
 
     Raises:
         ArtifactError: A file is gone, or the store that keeps it would not find it again.
@@ -73,7 +75,7 @@ def plan_move(artifact: Artifact, directory: Path) -> PlannedMove | None:
     own = [Path(file) for file in artifact.files]
     extra = [] if artifact.mmproj_path is None else [Path(artifact.mmproj_path)]
     folder = Path(artifact.path) if artifact.format is ArtifactFormat.MLX else own[0].parent
-    target = directory / _place_below(artifact, folder)
+    target = directory / _place_below(artifact, folder, own_folders)
     if Path(os.path.realpath(target)) == Path(os.path.realpath(folder)):
         return None
     size_bytes = 0
@@ -94,10 +96,14 @@ def plan_move(artifact: Artifact, directory: Path) -> PlannedMove | None:
     )
 
 
-def _place_below(artifact: Artifact, folder: Path) -> Path:
+def _place_below(artifact: Artifact, folder: Path, own_folders: Sequence[Path]) -> Path:
     real = Path(os.path.realpath(folder))
-    if artifact.is_owned and artifact.root is not None and real.is_relative_to(artifact.root):
-        return real.relative_to(artifact.root)
+    base = _root_of(real, own_folders)
+    if base is None and artifact.layout == "plain":
+        base = artifact.root
+    is_whole = artifact.format is ArtifactFormat.MLX and str(real) == base
+    if base is not None and real.is_relative_to(base) and not is_whole:
+        return real.relative_to(base)
     name = artifact.model_name.replace(":", "-")
     return Path(f"{name}-mlx" if artifact.format is ArtifactFormat.MLX else name)
 
@@ -241,7 +247,7 @@ def _switch(registry: Registry, move: PlannedMove, hashes: Sequence[FileHash], o
             mmproj_path=None if artifact.mmproj_path is None else str(move.files[-1][1]),
             size_bytes=size_bytes,
             is_owned=root is not None,
-            root=root or os.path.realpath(folder),
+            root=root or os.path.realpath(move.stage.parent.parent),
         )
         registry.artifacts.relocate(artifact.id, place, mtime_ns)
         registry.files.put_hashes(hashes)

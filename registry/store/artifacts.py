@@ -114,8 +114,7 @@ class Artifacts(ModelPart):
             self._copies.forget([place.path])
             for row in self._rows("SELECT id FROM artifacts WHERE path = ? AND id <> ?", place.path, artifact_id):
                 self._forget_found_again(row[0])
-            values = {name: getattr(place, name) for name in PLACE_COLUMNS if name not in {"files", "origin"}}
-            values |= {"files": msgspec.json.encode(place.files).decode(), "origin": None, "mtime_ns": mtime_ns}
+            values = _columns_of(place) | {"origin": None, "mtime_ns": mtime_ns}
             changes = ", ".join(f"{name} = ?" for name in values)
             self._rows(f"UPDATE artifacts SET {changes} WHERE id = ?", *values.values(), artifact_id)  # noqa: S608 - own names
 
@@ -235,6 +234,11 @@ def _columns(draft: ArtifactDraft) -> dict[str, object]:
     }
 
 
+def _columns_of(place: Place) -> dict[str, object]:
+    """Give the columns of a place that it has itself."""
+    return msgspec.structs.asdict(place) | {"files": msgspec.json.encode(place.files).decode()}
+
+
 def _sql_integer(value: int | None) -> int | None:
     """Leave out what SQLite's 64-bit integers cannot hold; the facts keep it."""
     return value if value is not None and -_MAX_SQL_INTEGER <= value <= _MAX_SQL_INTEGER else None
@@ -307,9 +311,8 @@ class Removals(ModelPart):
         with self._write():
             model_id = self._models.create(f"left-{artifact_id}-{secrets.token_hex(4)}")
             (row,) = self._records("SELECT * FROM artifacts WHERE id = ?", artifact_id)
-            values = {name: getattr(place, name) for name in PLACE_COLUMNS if hasattr(place, name) and name != "files"}
-            values |= {"files": msgspec.json.encode(place.files).decode(), "model_id": model_id}
-            self.begin(self._add("artifacts", **{**row, **values, "id": None}), deletions)
+            values = row | _columns_of(place) | {"id": None, "model_id": model_id}
+            self.begin(self._add("artifacts", **values), deletions)
 
     def pending(self) -> tuple[tuple[int, tuple[Deletion, ...]], ...]:
         """List row of the artifact and files to delete, in order, of what a crash left between the two steps."""

@@ -33,17 +33,18 @@ def move(name: str, folder: str, files: bool, is_json: bool) -> None:
     with open_registry(paths) as registry:
         model = registry.models.get(name)
         check_not_served(paths, model.name)
-        plans = _plans(model, directory, has_all=files)
+        own = own_folders(read_config(paths), paths)
+        plans = _plans(model, directory, own, has_all=files)
         if not plans and not is_json:
             print(f"{model.name}: its files are there already.")
         for plan in plans:
-            _carry_out(registry, plan, own_folders(read_config(paths), paths), is_json=is_json)
+            _carry_out(registry, plan, own, is_json=is_json)
         moved = registry.models.get(model.name)
     if is_json:
         print_json({"name": moved.name, "paths": [artifact.path for artifact in moved.artifacts]})
 
 
-def _plans(model: Model, directory: Path, *, has_all: bool) -> list[PlannedMove]:
+def _plans(model: Model, directory: Path, own: Sequence[Path], *, has_all: bool) -> list[PlannedMove]:
     """Plan for each artifact that is to be moved and is not there yet.
 
     Raises:
@@ -53,7 +54,7 @@ def _plans(model: Model, directory: Path, *, has_all: bool) -> list[PlannedMove]
     if not wanted:
         lying = ", ".join(str(Path(artifact.path).parent) for artifact in model.artifacts)
         raise CommandError(f"{model.name} lies outside mlxr's own folders, in {lying}; --files moves it all the same.")
-    plans = [plan for artifact in wanted if (plan := plan_move(artifact, directory)) is not None]
+    plans = [plan for artifact in wanted if (plan := plan_move(artifact, directory, own)) is not None]
     for artifact in model.artifacts:
         if artifact not in wanted:
             print(f"{shown(artifact.path)} stays where it lies; --files moves it too.")

@@ -38,7 +38,7 @@ def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 def move(store: Registry, name: str, target: Path, own: tuple[Path, ...] = (), **progress: Any) -> None:
     for artifact in store.models.get(name).artifacts:
-        plan = plan_move(artifact, target)
+        plan = plan_move(artifact, target, own)
         if plan is not None:
             carry_out(store, plan, own_folders=own, **progress)
 
@@ -149,7 +149,7 @@ def test_whenever_it_is_cut_the_catalogue_is_true_and_the_same_again_ends_it(
         raise Killed
 
     with monkeypatch.context() as patched:
-        plan = plan_move(store.models.get("tiny").artifacts[0], elsewhere)
+        plan = plan_move(store.models.get("tiny").artifacts[0], elsewhere, ())
         assert plan is not None
         patched.setattr(step, killed)
         with contextlib.suppress(Killed):
@@ -166,7 +166,7 @@ def test_whenever_it_is_cut_the_catalogue_is_true_and_the_same_again_ends_it(
 
 
 def plan_copy(store: Registry, name: str, target: Path) -> PlannedMove:
-    plan = plan_move(store.models.get(name).artifacts[0], target)
+    plan = plan_move(store.models.get(name).artifacts[0], target, ())
     assert plan is not None
     return plan
 
@@ -222,4 +222,4 @@ def test_what_is_in_the_way_stays_untouched(store: Registry, models: Path, tmp_p
 def test_what_is_there_already_and_what_a_store_keeps_is_not_moved(store: Registry, models: Path) -> None:
     register_path(store, write(models / "tiny.gguf"), name="tiny", is_owned=True)
     (artifact,) = store.models.get("tiny").artifacts
-    assert plan_move(artifact, models) is None
+    assert plan_move(artifact, models, (models,)) is None

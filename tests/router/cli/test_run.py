@@ -107,7 +107,7 @@ def test_a_model_without_a_template_goes_on_with_the_text(mlxr: Mlxr, stub: Stub
     end = msgspec.structs.replace(
         chunk_of_text, choices=[msgspec.structs.replace(choice, text="", finish_reason="stop")]
     )
-    stub.events = [sse_event(event).decode() for event in (chunk_of_text, end)] + [DONE]
+    stub.events = [*(sse_event(event).decode() for event in (chunk_of_text, end)), DONE]
     result = mlxr("run", "base", "Once", "--system", "A tale.", "--max-tokens", "5")
     assert (result.exit_code, result.out) == (0, " upon a time\n")
     assert result.err == "mlxr: base has no chat template; it goes on with what you write.\n"

@@ -57,7 +57,8 @@ def watch_of(supervisor: Supervisor, request: GenerationRequest, **clock: Any) -
 def data_of(event: bytes) -> dict[str, Any]:
     """Give what an event says of the prefill; the object around it is the same in all of an answer."""
     found = object_of(event)
-    assert (found.pop("object"), found.keys()) == ("prefill_progress", {"id", "created", "model", "prefill"})
+    assert found.keys() == {"id", "object", "created", "model", "prefill"}
+    assert found["object"] == "prefill_progress"
     prefill: dict[str, Any] = found["prefill"]
     return prefill
 
