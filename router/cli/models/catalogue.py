@@ -12,7 +12,8 @@ from registry.facts import ArtifactFormat
 from registry.scan import ScanFailure, ScanReport, register_path
 from registry.scan import scan as scan_folders
 from registry.store.database import rescue_registry
-from router.cli.terminal.catalogue import open_registry, readiness
+from router.cli.models.readiness import readiness
+from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, check_engine, current_paths, read_config
 from router.cli.terminal.options import config_option, engine_option, json_option, model_argument
 from router.cli.terminal.output import plural, print_json, shown

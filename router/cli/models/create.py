@@ -9,7 +9,8 @@ from registry.catalogue import Model
 from registry.creating.models import create_from_files, create_from_model
 from registry.names import parse_shard_name
 from registry.store import Registry
-from router.cli.terminal.catalogue import open_registry, readiness
+from router.cli.models.readiness import readiness
+from router.cli.terminal.catalogue import open_registry
 from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.options import json_option
 from router.cli.terminal.output import print_json

@@ -8,9 +8,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any
 
 from registry.pull.events import Done, Failed, PullEvent, Registered, Started, Stopped
+from router.cli.models.readiness import readiness
 from router.cli.pulling.plan import fit_of
 from router.cli.pulling.progress import printer_for
-from router.cli.terminal.catalogue import open_registry, open_registry_for_reading, readiness
+from router.cli.terminal.catalogue import open_registry, open_registry_for_reading
 from router.cli.terminal.context import CommandError, current_paths, read_config
 from router.cli.terminal.output import size
 from router.config.hub import hub_settings

@@ -1,0 +1,18 @@
+"""What is said of a model that came into the catalogue: what runs it and how to try it."""
+
+from registry.catalogue import Model
+from router.cli.terminal.output import shown
+from router.models.targets import Purpose, usable_artifacts
+
+
+def readiness(model: Model) -> str:
+    """Say what runs a model and how to try it, or why nothing does."""
+    engines = sorted(usable_artifacts(model, Purpose.GENERATE))
+    if engines:
+        return f"{model.name}: runs on {' and '.join(engines)}. Try: mlxr run {model.name}"
+    embedding = sorted(usable_artifacts(model, Purpose.EMBED))
+    if embedding:
+        return f"{model.name}: runs on {' and '.join(embedding)}, for embeddings (POST /v1/embeddings)."
+    reasons = [f"{item.reason or item.status}" for item in model.artifacts if item.status != "ok"]
+    why = f": {shown('; '.join(reasons))}" if reasons else ""
+    return f"{model.name}: is there, but no engine runs it{why}. `mlxr models show {model.name}` has the details."
