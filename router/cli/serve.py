@@ -4,8 +4,8 @@ import json
 import logging
 import logging.handlers
 import os
-import signal
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence

@@ -109,7 +109,7 @@ def test_answers_are_drawn_as_the_makers_recommend_it_until_that_is_switched_off
     assert "temperature                    0.0" in gateway.post("/api/show", {"model": "makers"}).json()["parameters"]
     done = run_cli(home, "models", "set", "makers", "recommended_sampling=false")
     assert done.returncode == 0, done.stderr
-    wait_until(lambda: len(texts("/v1/completions")) > 1, 20, "the switch is seen")
+    wait_until(lambda: len(texts("/v1/completions")) > 1, "the switch is seen")
 
 
 def _text(answer: dict[str, Any]) -> str:
