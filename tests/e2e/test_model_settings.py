@@ -113,8 +113,10 @@ def test_answers_are_drawn_as_the_makers_recommend_it_until_that_is_switched_off
 
 
 def _text(answer: dict[str, Any]) -> str:
-    """Give the part of an answer that has its text, whatever the protocol."""
-    return next(str(answer[key]) for key in ("choices", "content", "output", "message") if key in answer)
+    """Give the text of an answer, whatever the protocol."""
+    if "output" in answer:
+        return str([part["text"] for item in answer["output"] for part in item["content"]])
+    return next(str(answer[key]) for key in ("choices", "content", "message") if key in answer)
 
 
 def test_a_kv_type_is_refused_on_mlx_and_takes_nothing_down(start_gateway: StartGateway, home: Path) -> None:

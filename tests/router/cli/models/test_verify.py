@@ -92,7 +92,7 @@ def test_the_doctors_whole_report_has_them(paths: Paths, owned: Path, monkeypatc
     from router.cli.doctor import installation
     from router.cli.doctor.check import Check
 
-    monkeypatch.setattr(installation, "start_probe", lambda _engine: None)
+    monkeypatch.setattr(installation, "start_probe", lambda *_engine: None)
     monkeypatch.setattr(installation, "check_engine", lambda engine, _process: Check(name=engine, state="ok", found=""))
     owned.unlink()
     assert "vanished" in {check.name for check in installation.all_checks(paths)}
