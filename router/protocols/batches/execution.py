@@ -115,7 +115,7 @@ async def _attempt(
             head = await read_request(serving, conversations, body, _HEADERS)
             _check_whole(head.request.stream, "stream")
             _check_whole(head.request.background, "background")
-            answering = response_answering(serving, conversations, head)
+            answering = response_answering(conversations, head)
         case endpoint:
             is_text = endpoint == "/v1/completions"
             request = decode_body(body, CompletionRequest) if is_text else decode_body(body, ChatRequest)
