@@ -83,11 +83,14 @@ class ContextLengthError(PromptError, code="context_length_exceeded"):
     def __init__(
         self, *, num_prompt_tokens: int, context_length: int, is_lower_bound: bool = False, param: str | None = None
     ) -> None:
-        subject, thing = ("the prompt", "the prompt") if param is None else (f"{param}: it", "it")
+        # Clients know an overflow by words: llama-server's and OpenAI's of a prompt, Ollama's of a text to embed.
+        words = "the prompt exceeds the available context size, the model's maximum context length: it"
+        if param is not None:
+            words = f"input length exceeds the context length: {param} is too large, it"
         at_least = "at least " if is_lower_bound else ""
         super().__init__(
-            f"{subject} has {at_least}{num_prompt_tokens} tokens but the context holds {context_length}; "
-            f"shorten {thing}, or raise the model's context_length (mlxr models set) or generation.context_length in "
+            f"{words} has {at_least}{num_prompt_tokens} tokens but the context holds {context_length}; "
+            "shorten it, or raise the model's context_length (mlxr models set) or generation.context_length in "
             "the config, if the model allows more",
             param=param or "messages",
         )

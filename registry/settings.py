@@ -26,7 +26,7 @@ KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 """Element types of a KV cache, under the names that ggml gives them."""
 MaxTokens = Annotated[int, Meta(ge=1, le=10_000_000)]
 Temperature = Annotated[float, Meta(ge=0, le=5)]
-TopP = Annotated[float, Meta(gt=0, le=1)]
+TopP = Annotated[float, Meta(ge=0, le=1)]
 TopK = Annotated[int, Meta(ge=1, le=1_000_000)]
 MinP = Annotated[float, Meta(ge=0, le=1)]
 RepetitionPenalty = Annotated[float, Meta(gt=0, le=2)]
@@ -100,7 +100,7 @@ class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True)
     Attributes:
         keep_alive_s: How long it stays loaded after its last request; 0 = not at all, `forever` = until it must go.
         temperature: 0 is greedy.
-        top_p: Smallest set of tokens whose probability reaches this.
+        top_p: Smallest set of tokens whose probability reaches this; 0 = the most probable token alone.
         top_k: The k most likely tokens.
         min_p: Drop tokens less likely than this share of the likeliest.
         repetition_penalty: Divides the logits of tokens that were there already; 1 = off.

@@ -307,6 +307,7 @@ def _create_server(services: Services) -> HttpServer:
             limits=limits,
             dialects=DIALECTS,
             access_logger=logging.getLogger("mlxr.access"),
+            is_strict=lambda: services.serving.config.server.strict_fields,
         ),
         host=config.host,
         port=config.port,

@@ -4,6 +4,7 @@ The template itself is rendered by `chat_template`; which parts of an answer are
 `backends.output`.
 """
 
+import contextlib
 import functools
 import json
 from typing import Any, Final
@@ -11,11 +12,12 @@ from typing import Any, Final
 import msgspec
 
 from backends.base import Tokenizer
-from backends.errors import PromptError, UnsupportedByModelError
+from backends.errors import PromptError, TemplateError, UnsupportedByModelError
 from backends.output.calls.harmony import HarmonySyntax
 from backends.output.formats import OutputFormat, Thinking, detect_format
 from backends.prompting.chat_template import RESERVED_VARIABLES, ChatTemplate
 from backends.prompting.control_text import ControlTextMarker, Piece
+from backends.prompting.turns import STRICTEST, TurnRules, arranged, probe
 from backends.wire.prompts import ChatPrompt, shown_content
 
 _NO_EFFORT: Final = "none"
@@ -78,23 +80,28 @@ class ChatRenderer:
             UnsupportedByModelError: There is no template, or it has no place for something that was asked for.
             PromptError: The template refuses the messages, in its own words.
         """
-        messages: list[dict[str, Any]] = [{**message, "content": shown_content(message)} for message in prompt.messages]
         try:
-            return self._render(prompt, messages)
+            return self._render(prompt, self._turn_rules, has_tools="tools" in self._template.variables)
+        except (TemplateError, UnsupportedByModelError):
+            raise
         except PromptError:
-            moved = _late_system_as_user(messages) if prompt.can_move_system else messages
-            if moved == messages:
-                raise
-            return self._render(prompt, moved)
+            with contextlib.suppress(PromptError):
+                return self._render(prompt, STRICTEST, has_tools=False)
+            raise
 
-    def _render(self, prompt: ChatPrompt, messages: list[dict[str, Any]]) -> Rendered:
-        template = self._template
+    @functools.cached_property
+    def _turn_rules(self) -> TurnRules:
+        return probe(self._template.render)
+
+    def _render(self, prompt: ChatPrompt, rules: TurnRules, *, has_tools: bool) -> Rendered:
+        template, tools = self._template, prompt.tools
         variables = self._variables(prompt, template)
-        tools = prompt.tools
-        if "tools" not in template.variables:
+        messages: list[dict[str, Any]] = [{**message, "content": shown_content(message)} for message in prompt.messages]
+        if not has_tools:
             messages, tools = _without_tools(messages, tools), []
         if prompt.context_ids:
             messages = [*({"role": role, "content": _EARLIER} for role in ("user", "assistant")), *messages]
+        messages = arranged(messages, rules)
         beginning = prompt.continuation or ""
         if prompt.allows_control_tokens:
             text = self._continued(_from_turn(template.render(messages, tools, variables), prompt), beginning)
@@ -175,19 +182,6 @@ def _from_turn(text: str, prompt: ChatPrompt) -> str:
             param="context",
         )
     return parts[2]
-
-
-def _late_system_as_user(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a conversation whose system messages behind the first message are the user's words, one turn at a time."""
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        is_late = bool(turns) and message["role"] == "system"
-        role = "user" if is_late else message["role"]
-        if role == "user" and turns and turns[-1]["role"] == "user":
-            turns[-1] = {**turns[-1], "content": f"{turns[-1]['content']}\n{message['content']}"}
-        else:
-            turns.append({**message, "role": role})
-    return turns
 
 
 def _without_tools(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -45,8 +45,6 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag=True):
         allows_control_tokens: Whether control tokens written in messages and tools count as such, instead of as text.
         is_thinking_optional: Whether a model that cannot follow the wishes for thinking and effort is asked without
             them, instead of not at all.
-        can_move_system: Whether system messages behind the first message may become the user's words, where the model's
-            template refuses them.
         continuation: How the assistant's answer begins; what is generated goes on from there. None = from its start.
         context_ids: Tokens of an earlier exchange that the messages go on from, as `Finished.token_ids` tells them;
             empty = the messages are all there is.
@@ -60,7 +58,6 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag=True):
     reasoning_effort: str | None = None
     allows_control_tokens: bool = False
     is_thinking_optional: bool = False
-    can_move_system: bool = False
     continuation: str | None = None
     context_ids: list[int] = []
     truncates: bool = False

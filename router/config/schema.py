@@ -109,6 +109,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         unix_socket: Path of a unix socket to listen on as well, or None.
         allowed_hosts: Host header names accepted beside loopback names and `host`.
         allowed_origins: Origins of pages that may call, e.g. `http://localhost:3000` or `app://obsidian.md`.
+        strict_fields: Whether a request with a field that nobody knows is refused (400), instead of served without it.
         insecure_bind: Whether an address that other machines reach may be bound although there are no API keys.
         max_body_bytes: Largest request body.
         max_upload_bytes: Largest file that may be uploaded to make a model of.
@@ -126,6 +127,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     unix_socket: SocketPath | None = None
     allowed_hosts: tuple[NonEmpty, ...] = ()
     allowed_origins: tuple[PageOrigin, ...] = ()
+    strict_fields: bool = False
     insecure_bind: bool = False
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 33_554_432
     max_upload_bytes: Annotated[int, Meta(ge=1024, le=1 << 46)] = 68_719_476_736

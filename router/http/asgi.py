@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from router.http.ignored import ignored_headers
+
 # `Any`, because every framework has TypedDicts of its own for the same messages.
 Scope = Any
 Receive = Callable[[], Awaitable[Any]]
@@ -19,6 +21,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 class BytesResponse:
     """A complete response whose body is ready. An ASGI app; a Litestar handler annotated `-> ASGIApp` may return it.
 
+    It tells what had no effect of the request that it answers (`router.http.ignored`).
+
     Args:
         headers: Lower-case names; content-length is added when absent.
     """
@@ -26,7 +30,7 @@ class BytesResponse:
     def __init__(self, body: bytes = b"", *, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         self.body = body
         self.status = status
-        self.headers = [*headers]
+        self.headers = [*headers, *ignored_headers()]
         # RFC 9110 section 8.6: no Content-Length "in any response with a status code of 1xx [...] or 204".
         if status != HTTPStatus.NO_CONTENT and not any(name == b"content-length" for name, _ in headers):
             self.headers.append((b"content-length", str(len(body)).encode()))

@@ -27,6 +27,8 @@ from router.errors import (
     UnsupportedMediaTypeError,
 )
 from router.http.asgi import Receive, Scope
+from router.http.fitting import fit
+from router.http.ignored import may_leave_out, note_ignored
 
 T = TypeVar("T", bound=msgspec.Struct)
 PartT = TypeVar("PartT")
@@ -95,7 +97,7 @@ async def body_chunks(receive: Receive) -> AsyncIterator[bytes]:
 
 
 def decode_json(body: bytes, struct_type: type[T]) -> T:
-    """Decode a body strictly: no coercion, no duplicate keys, bounded nesting.
+    """Decode a body strictly: no duplicate keys, bounded nesting, no coercion but what `fitting` does.
 
     Args:
         body: The bytes of one JSON object.
@@ -103,7 +105,7 @@ def decode_json(body: bytes, struct_type: type[T]) -> T:
     Raises:
         InvalidJSONError: Not one JSON object in UTF-8, or one beyond the limits of this module.
         MissingFieldError: A required field is absent.
-        UnknownFieldError: `struct_type` forbids unknown fields and one is there.
+        UnknownFieldError: `struct_type` forbids unknown fields, one is there, and such are to be refused.
         InvalidRequestError: A field has another type or value than `struct_type` says.
     """
     return convert_part(_checked_tree(body, struct_type), struct_type)
@@ -128,7 +130,15 @@ def convert_part(value: object, type_: type[PartT], where: str = "") -> PartT:
     try:
         return msgspec.convert(value, type_)
     except msgspec.ValidationError as exc:
-        raise _field_error(str(exc), where) from exc
+        refused = exc
+    fitted, fitting = fit(value, type_, where.removeprefix("."), drops_unknown=may_leave_out())
+    if fitting.has_changed:
+        note_ignored(fitting.unknown)
+        try:
+            return msgspec.convert(fitted, type_)
+        except msgspec.ValidationError as exc:
+            refused = exc
+    raise _field_error(str(refused), where) from refused
 
 
 def _check_media(headers: dict[bytes, bytes]) -> None:

@@ -6,7 +6,7 @@ statuses and headers (`error_response`).
 Source: OpenAI API reference, "Errors".
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -97,13 +97,25 @@ class Dialects:
 
     Args:
         by_prefix: A prefix holds for itself and for what lies below it: `/api` for `/api/chat`, not for `/apix`.
+        by_header: For prefixes that several families of clients ask for: the header that one of them sends, and its
+            dialect.
     """
 
-    def __init__(self, by_prefix: Mapping[str, Dialect]) -> None:
+    def __init__(
+        self, by_prefix: Mapping[str, Dialect], by_header: Mapping[str, tuple[str, Dialect]] | None = None
+    ) -> None:
         self._rows = sorted(by_prefix.items(), key=lambda row: -len(row[0]))
+        self._by_header = by_header or {}
 
-    def of(self, path: str) -> Dialect:
-        """Return the dialect of a request's path, given without the query."""
+    def of(self, path: str, headers: Container[str] = ()) -> Dialect:
+        """Return the dialect of a request's path, given without the query.
+
+        Args:
+            headers: Names of the request's, in lower case.
+        """
+        for prefix, (header, dialect) in self._by_header.items():
+            if header in headers and (path == prefix or path.startswith(f"{prefix}/")):
+                return dialect
         for prefix, dialect in self._rows:
             if path == prefix or path.startswith(f"{prefix}/"):
                 return dialect

@@ -56,7 +56,7 @@ class _Answering:
             _logger.error("defect in %s %r", request.method, path, exc_info=error)
         elif isinstance(error, ClientDisconnectedError):
             _logger.debug("client went away in %s %r", request.method, path)
-        response = error_reply(error, self._dialects.of(path))
+        response = error_reply(error, self._dialects.of(path, request.headers))
         headers = {name.decode(): value.decode() for name, value in response.headers if name != b"content-type"}
         return Response(response.body, status_code=response.status, headers=headers, media_type="application/json")
 

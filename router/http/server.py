@@ -28,6 +28,7 @@ from router.errors import StartupError
 from router.http.access_log import AccessLog
 from router.http.asgi import App
 from router.http.dialect import Dialects
+from router.http.field_rule import IgnoredFieldsRule
 from router.http.guards import Guards
 from router.http.hosts import HostRules
 from router.http.limits import HttpLimits
@@ -59,15 +60,23 @@ class Addresses(msgspec.Struct, frozen=True):
 
 
 def guarded(
-    app: App, *, rules: HostRules, limits: HttpLimits, dialects: Dialects, access_logger: logging.Logger
+    app: App,
+    *,
+    rules: HostRules,
+    limits: HttpLimits,
+    dialects: Dialects,
+    access_logger: logging.Logger,
+    is_strict: Callable[[], bool] = lambda: False,
 ) -> App:
-    """Put the layers around an app that every request passes: access log, then guards.
+    """Put the layers around an app that every request passes: access log, guards, what becomes of unknown fields.
 
     Args:
         limits: Limits of URL, headers and declared body.
+        is_strict: Whether a request with a field that nobody knows is refused where it does not say.
     """
+    telling = IgnoredFieldsRule(app, is_strict=is_strict)
     return AccessLog(
-        Guards(app, rules=rules, limits=limits, dialects=dialects), logger=access_logger, dialects=dialects
+        Guards(telling, rules=rules, limits=limits, dialects=dialects), logger=access_logger, dialects=dialects
     )
 
 

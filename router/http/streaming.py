@@ -19,6 +19,7 @@ from router.errors import ClientDisconnectedError, RouterError, ShuttingDownErro
 from router.http.asgi import Receive, Scope, Send
 from router.http.dialect import Dialect
 from router.http.error_response import error_chunk, error_reply
+from router.http.ignored import ignored_headers
 
 T = TypeVar("T")
 
@@ -109,6 +110,7 @@ class EventStream:
             (b"cache-control", b"no-store"),
             (b"x-accel-buffering", b"no"),  # nginx: do not collect the stream before passing it on
             *headers,
+            *ignored_headers(),
         ]
         self._keep_alive = keep_alive
         self._keep_alive_s = keep_alive_s

@@ -110,9 +110,9 @@ def stop_texts(said: str | Sequence[str] | None, defaults: RequestDefaults, para
     """Return a request's stop texts and its model's, each once.
 
     Args:
-        said: By the request; a text is one of them.
+        said: By the request; a text is one of them, and one that is empty is none.
     """
-    own = (said,) if isinstance(said, str) else tuple(said or ())
+    own = tuple(text for text in ((said,) if isinstance(said, str) else said or ()) if text)
     texts = tuple(dict.fromkeys(own + defaults.stop)) if defaults.stop else own
     if len(texts) > max(MAX_STOPS, len(own)):
         raise InvalidRequestError(

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from registry.catalogue import Adapter, Artifact, Model
 from registry.engines import EngineKind, EngineSetting
-from registry.errors import DatabaseError, ModelNotFoundError
+from registry.errors import DatabaseError, InvalidModelNameError, ModelNotFoundError, RegistryError
 from registry.names import parse_model_reference
 from registry.settings import LoadSettings
 from registry.store import Registry
@@ -24,6 +24,7 @@ from router.models.auto.learning import AutoLearning
 from router.models.defaults import RequestDefaults, recommended_in_force
 from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
+from router.models.names import names_meant
 from router.models.targets import Choice, EngineReason, Purpose, Target, choose, usable_artifacts
 
 logger = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class ModelDirectory:
         """Return what a request asks for.
 
         Args:
-            reference: `name`, perhaps with `+adapter`, `@engine` or both.
+            reference: `name`, perhaps with `+adapter`, `@engine` or both; as other tools write it (`names_meant`).
             by_header: The engine that the header X-Mlxr-Engine names, or None.
 
         Raises:
@@ -132,14 +133,31 @@ class ModelDirectory:
             InvalidRequestError: Name and header want engines that differ.
             ModelNotFoundError: There is no such model, or it has no such adapter.
         """
-        name, engine, adapter = parse_model_reference(reference)
+        model, engine, adapter = self._meant(reference)
         if None not in {engine, by_header} and engine is not by_header:
             message = f"model says engine {engine}, {ENGINE_HEADER} says {by_header}; send one of the two"
             raise InvalidRequestError(message, "model")
-        model = self.get(name)
         if adapter is not None:
             find_adapters(model, adapter)
         return ModelRequest(model.name, engine or by_header, purpose, load, adapter=adapter)
+
+    def named(self, reference: str) -> Model:
+        """Return a model as a client calls it; errors as in `model_request`."""
+        return self.get(self.model_request(reference, purpose=Purpose.DESCRIBE).model)
+
+    def _meant(self, reference: str) -> tuple[Model, EngineSetting | None, str | None]:
+        """Return the model, engine and adapter of a reference; the error is that of what it says to the letter."""
+        first: RegistryError | None = None
+        for candidate in names_meant(reference):
+            try:
+                name, engine, adapter = parse_model_reference(candidate)
+                return self.get(name), engine, adapter
+            except ModelNotFoundError as exc:
+                first = exc if first is None or isinstance(first, InvalidModelNameError) else first
+            except InvalidModelNameError as exc:
+                first = first or exc
+        assert first is not None
+        raise first
 
     def resolve(self, model_request: ModelRequest) -> Choice:
         """Return the artifact and engine that a request means under the settings in force.

@@ -19,6 +19,7 @@ from registry.catalogue import Model
 from router.errors import InvalidRequestError, ModelInUseError
 from router.http.asgi import json_reply
 from router.models.adapters import find_adapters
+from router.models.targets import Purpose
 from router.protocols.abilities import TEXT, Abilities, abilities_of
 from router.protocols.anthropic.answer_schemas import ModelInfo, ModelPage
 from router.protocols.endpoint import Parameter
@@ -54,19 +55,19 @@ async def list_models(request: AnyRequest, serving: ServingPart) -> ASGIApp:
 @OPENAI_API.get("/v1/models/{model_id:path}", ModelObject, ModelInfo)
 async def get_model(request: AnyRequest, model_id: FromPath[str], serving: ServingPart) -> ASGIApp:
     """Describe a model, perhaps with an adapter."""
-    name, plus, adapter = model_id.removeprefix("/").partition("+")
-    model = serving.models.get(name)
-    shown = model_object(model, abilities_of(serving, model))
-    listed = adapter_object(model, shown, adapter) if plus else shown  # an error where there is no such adapter
+    asked = serving.models.model_request(model_id.removeprefix("/"), purpose=Purpose.DESCRIBE)
+    model, adapter = serving.models.get(asked.model), asked.adapter
     if VERSION_HEADER in request.headers:
-        return json_reply(model_info(model, adapter if plus else None))
-    return json_reply(listed)
+        return json_reply(model_info(model, model.name, adapter))
+    shown = model_object(model, abilities_of(serving, model))
+    return json_reply(shown if adapter is None else adapter_object(model, shown, adapter))
 
 
 @OPENAI_API.delete("/v1/models/{model_id:path}", DeletedModel)
 async def delete_model(model_id: FromPath[str], serving: ServingPart, making: MakingPart) -> ASGIApp:
     """Remove a model that is not loaded."""
-    name = serving.models.get(model_id.removeprefix("/")).name
+    reference = model_id.removeprefix("/")
+    name = (serving.models.get(reference) if "+" in reference else serving.models.named(reference)).name
     for worker in serving.supervisor.workers:
         if worker.target is not None and worker.target.model == name:
             raise ModelInUseError(name, str(worker.target.engine))
@@ -118,14 +119,15 @@ def adapter_object(model: Model, shown: ModelObject, name: str) -> ModelObject:
 
 
 def model_page(models: Sequence[Model], query: Mapping[str, str]) -> ModelPage:
-    """Return the page of all models and their adapters that a URL asks for by `limit`, and `after_id` or `before_id`.
+    """Return the page of all models, by all their names, that a URL asks for by `limit`, and `after_id` or `before_id`.
 
     Raises:
         InvalidRequestError: The limit is none.
     """
     items = [
-        model_info(model, adapter)
+        model_info(model, name, adapter)
         for model in sorted(models, key=lambda model: (-model.created_at, model.name))
+        for name in (model.name, *model.aliases)
         for adapter in (None, *model.adapter_names)
     ]
     ids = [item.id for item in items]
@@ -149,9 +151,9 @@ def model_page(models: Sequence[Model], query: Mapping[str, str]) -> ModelPage:
     )
 
 
-def model_info(model: Model, adapter: str | None = None) -> ModelInfo:
-    """Return one model, perhaps with an adapter over it."""
-    name = model.name if adapter is None else f"{model.name}+{adapter}"
+def model_info(model: Model, name: str, adapter: str | None = None) -> ModelInfo:
+    """Return one model by one of its names, perhaps with an adapter over it."""
+    name = name if adapter is None else f"{name}+{adapter}"
     return ModelInfo(
         id=name,
         type="model",

@@ -17,12 +17,20 @@ from msgspec import Meta
 from registry.engines import EngineSetting
 from router.http.dialect import Dialect, Dialects
 from router.http.error_table import ERROR_ROWS
-from router.http.headers import ENGINE_HEADER, LOAD_HEADER, PRIORITY_HEADER, SESSION_HEADER, TIMEOUT_HEADER
+from router.http.headers import (
+    ENGINE_HEADER,
+    LOAD_HEADER,
+    PRIORITY_HEADER,
+    SESSION_HEADER,
+    STRICT_HEADER,
+    TIMEOUT_HEADER,
+)
 from router.protocols.endpoint import JSON, Answer, Api, Endpoint, Parameter
 from router.protocols.fields.json_types import JSONObject
 from router.requests.headers import MAX_SESSION_CHARS
 
 _REF: Final = "#/components/schemas/{protocol}.{{name}}"
+_REFERENCE: Final = re.compile(r'"#/components/schemas/([^"]+)"')
 _BYTES: Final = {"type": "string", "format": "binary"}
 _SERVER_ERRORS: Final = 500
 _PYTHON_END: Final = r"\\Z"
@@ -42,6 +50,7 @@ REQUEST_HEADERS: Final = (
         what="The conversation that it belongs to.",
     ),
     Parameter(name=TIMEOUT_HEADER, type=Annotated[float, Meta(gt=0)], what="Seconds that it may take."),
+    Parameter(name=STRICT_HEADER, type=bool, what="Whether to refuse it for fields that nobody knows."),
 )
 """Headers that say how a request is served, whatever its protocol."""
 
@@ -102,11 +111,34 @@ class _Components:
             self._add(api.name, list(types.values()))
         for dialect in self.dialects:
             self._add(dialect.name, [dialect.shape])
+        self._open_requests(endpoints)
 
     def schema(self, protocol: str, types: Sequence[Any]) -> JSONObject:
         """Return the schema of what is of any of some types."""
         uses = [_BYTES if type_ is bytes else self._uses[protocol, id(type_)] for type_ in types]
         return uses[0] if len(uses) == 1 else {"anyOf": uses}
+
+    def _open_requests(self, endpoints: Sequence[Endpoint]) -> None:
+        """Let objects of requests have further fields, which are left out, but those that answers have as well."""
+        sent, told = set[str](), set[str]()
+        for row in endpoints:
+            answered = [type_ for answer in row.answers.values() for type_ in answer.types] + [*row.stream_types]
+            for type_, found in [*((each, told) for each in answered), *([(row.body.type, sent)] if row.body else [])]:
+                if type_ is not bytes:
+                    self._reach(self._uses[row.api.name, id(type_)], found)
+        for api in self.apis:
+            for type_ in api.read_by_type:
+                self._reach(self._uses[api.name, id(type_)], sent)
+        for name in sent - told:
+            if self.schemas[name].get("additionalProperties") is False:
+                del self.schemas[name]["additionalProperties"]
+
+    def _reach(self, schema: Any, found: set[str]) -> None:
+        """Collect the names of all components that a schema leads to."""
+        for name in _REFERENCE.findall(msgspec.json.encode(schema).decode()):
+            if name not in found:
+                found.add(name)
+                self._reach(self.schemas[name], found)
 
     def _add(self, protocol: str, types: list[Any]) -> None:
         uses, parts = msgspec.json.schema_components(types, ref_template=_REF.format(protocol=protocol))

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 from router.errors import InvalidRequestError, UnknownFieldError
+from router.http.ignored import leave_out
 from router.protocols.endpoint import Parameter
 from router.protocols.parts import AnyRequest
 
@@ -38,12 +39,13 @@ def number_in(text: str, least: int, most: int) -> int | None:
 
 
 def known_parameters(request: AnyRequest, *known: str) -> dict[str, str]:
-    """Return the parameters of a query, of several with one name the last; one that is not known is refused."""
+    """Return the parameters of a query, of several with one name the last; one that is not known is left out."""
     given = {name: str(value) for name, value in request.query_params.items()}
-    for name in given:
-        if name not in known:
-            there_are = ", ".join(known)
-            raise UnknownFieldError(f"The parameter {name!r:.60} is not known here; there are {there_are}.", name)
+    for name in [name for name in given if name not in known]:
+        there_are = ", ".join(known)
+        problem = f"The parameter {name!r:.60} is not known here; there are {there_are}."
+        leave_out(f"?{name}", UnknownFieldError(problem, name))
+        del given[name]
     return given
 
 

@@ -18,6 +18,7 @@ from router.http.asgi import json_reply
 from router.http.body import decode_json, read_body
 from router.http.dialect import OPENAI, Dialect
 from router.http.headers import REQUEST_ID_HEADER, RETRIES_HEADER
+from router.http.ignored import ignored_fields, note_ignored
 from router.http.streaming import EventStream, until_disconnect
 from router.models.directory import ModelDirectory
 from router.models.model_request import ModelRequest
@@ -111,6 +112,7 @@ class RequestService:
         """
         running = self.requests.attachable(arrival.fingerprint)
         if running is not None:
+            note_ignored(running.facts.ignored)
             return running
         return self.start(
             answering(),
@@ -141,6 +143,7 @@ class RequestService:
             client=client,
             fingerprint=fingerprint,
             timeout_s=timeout_s,
+            ignored=ignored_fields(),
         )
         generation = Generation(self.supervisor, answering.wanted)
         return self.requests.start(facts, generation, answering.encoder(generation), self.config.limits)

@@ -5,6 +5,7 @@ from typing import Final
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 
 from router.http.dialect import Dialects
+from router.protocols.anthropic.api import ANTHROPIC_ERRORS
 from router.protocols.anthropic.routes import ROUTES as ANTHROPIC
 from router.protocols.batches.routes import ROUTES as BATCHES
 from router.protocols.control.routes import ROUTES as CONTROL
@@ -12,6 +13,7 @@ from router.protocols.endpoint import Api, Endpoint, endpoints_of
 from router.protocols.llamaserver.routes import ROUTES as LLAMASERVER
 from router.protocols.lmstudio.routes import ROUTES as LMSTUDIO
 from router.protocols.models import ROUTES as MODELS
+from router.protocols.models import VERSION_HEADER
 from router.protocols.ollama.routes import ROUTES as OLLAMA
 from router.protocols.openai.routes import ROUTES as OPENAI
 from router.protocols.responses.routes import ROUTES as RESPONSES
@@ -35,4 +37,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = tuple(row for route in ROUTES for row i
 
 APIS: Final[tuple[Api, ...]] = tuple({row.api.name: row.api for row in ENDPOINTS}.values())
 
-DIALECTS: Final = Dialects({prefix: api.dialect for api in APIS for prefix in api.prefixes})
+DIALECTS: Final = Dialects(
+    {prefix: api.dialect for api in APIS for prefix in api.prefixes},
+    by_header={"/v1/models": (VERSION_HEADER, ANTHROPIC_ERRORS)},
+)

@@ -24,6 +24,7 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
         protocol: By which it came: `openai`, `ollama`, ...
         fingerprint: What only the same request has; None = it cannot be taken over.
         timeout_s: Its own limit for the whole request, or None.
+        ignored: What of it had no effect, by paths.
     """
 
     request_id: str
@@ -31,6 +32,7 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
     client: str
     fingerprint: bytes | None = None
     timeout_s: float | None = None
+    ignored: tuple[str, ...] = ()
 
 
 class LeasedRequest(Generic[_StreamT]):

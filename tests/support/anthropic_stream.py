@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from router.protocols.anthropic.blocks import complete_part
+from router.protocols.fields.call_arguments import complete_part
 
 
 def content_of(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -73,6 +73,7 @@ _SHARED: Final[dict[str, Body]] = {
     "logit_bias": {"logit_bias": {"65": 100}, "max_tokens": 3},
     "seed": {"temperature": 1, "seed": 7},
     "max_tokens": {"max_tokens": 2},
+    "n_predict": {"max_tokens": None, "n_predict": 2},
     "stop": {"stop": ["e", "a"]},
     "ignore_eos": {"ignore_eos": True},
     "n": {"n": 3, "temperature": 1, "seed": 1},
@@ -104,7 +105,43 @@ _SHARED: Final[dict[str, Body]] = {
     "prompt_cache_key": {"prompt_cache_key": "x"},
     "user": {"user": "me"},
     "metadata": {"metadata": {"a": "b"}},
+    "dynatemp_exponent": {"dynatemp_exponent": 1.0},
+    "xtc_threshold": {"xtc_threshold": 0.1},
+    "dry_base": {"dry_base": 1.75},
+    "dry_allowed_length": {"dry_allowed_length": 2},
+    "dry_penalty_last_n": {"dry_penalty_last_n": -1},
+    "dry_sequence_breakers": {"dry_sequence_breakers": ["."]},
+    "mirostat_tau": {"mirostat_tau": 5.0},
+    "mirostat_eta": {"mirostat_eta": 0.1},
+    "num_draft_tokens": {"num_draft_tokens": 3},
 }
+
+_OF_PARTS: Final[Body] = {
+    "refusal": "no",
+    "thinking": "hm",
+    "signature": "x",
+    "cache_control": {"type": "ephemeral"},
+    "annotations": [],
+}
+_OF_ANSWERS: Final[Body] = {
+    "refusal": "no",
+    "reasoning": "hm",
+    "reasoning_details": [{"type": "reasoning.text", "text": "hm"}],
+    "function_call": {"name": "f", "arguments": "{}"},
+    "audio": {"id": "a"},
+    "annotations": [{}],
+    "cache_control": {"type": "ephemeral"},
+}
+
+
+def _answered(**fields: Any) -> Body:
+    answer = {"role": "assistant", "content": "Hi", **fields}
+    return {"messages": [{"role": "user", "content": "Hello"}, answer, {"role": "user", "content": "Bye"}]}
+
+
+def _part_of_old(**fields: Any) -> Body:
+    return _answered(content=[{"type": "text", "text": "Hi", **fields}])
+
 
 HONOURED: Final[dict[str, dict[str, Body]]] = {
     CHAT: _SHARED
@@ -131,6 +168,8 @@ HONOURED: Final[dict[str, dict[str, Body]]] = {
         },
         "messages[].tool_calls": {"messages": _CALLS, "tools": [WEATHER_TOOL]},
         "messages[].tool_call_id": {"messages": _CALLS, "tools": [WEATHER_TOOL]},
+        **{f"messages[].content[].{name}": _part_of_old(**{name: value}) for name, value in _OF_PARTS.items()},
+        **{f"messages[].{name}": _answered(**{name: value}) for name, value in _OF_ANSWERS.items()},
         "messages[].parsed": {
             "messages": [
                 {"role": "user", "content": "Hello"},
@@ -172,15 +211,44 @@ MODEL_DEPENDENT: Final = frozenset(
 """Fields that a model may have no means for: then the answer is 400 `unsupported_parameter`."""
 
 
-def _message(**fields: Any) -> Body:
-    return {"messages": [{"role": "assistant", "content": "x", **fields}]}
-
-
 def _part(kind: str, **fields: Any) -> Body:
     return {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", kind: fields}]}]}
 
 
+_OF_PEERS: Final[Body] = {
+    "dynatemp_range": 0.5,
+    "xtc_probability": 0.5,
+    "dry_multiplier": 0.8,
+    "mirostat": 2,
+    "tfs_z": 0.9,
+    "top_n_sigma": 1.0,
+    "samplers": ["top_k"],
+    "min_keep": 2,
+    "allowed_token_ids": [1],
+    "bad_words": ["x"],
+    "length_penalty": 2.0,
+    "early_stopping": True,
+    "guided_json": {},
+    "guided_regex": "x",
+    "guided_choice": ["x"],
+    "guided_grammar": "x",
+    "include_stop_str_in_output": True,
+    "skip_special_tokens": False,
+    "spaces_between_special_tokens": False,
+    "t_max_predict_ms": 5,
+    "n_indent": 2,
+    "n_probs": 1,
+    "post_sampling_probs": True,
+    "chat_template": "{{ x }}",
+    "documents": [{}],
+    "truncate_prompt_tokens": 5,
+    "lora": [{"id": 0, "scale": 1}],
+    "adapters": "/x",
+    "draft_model": "x",
+}
+
 REFUSED: Final[dict[str, tuple[Body, str]]] = {
+    **{name: ({name: value}, name) for name, value in _OF_PEERS.items()},
     "stream_options.include_obfuscation": (
         {"stream": True, "stream_options": {"include_obfuscation": True}},
         "stream_options.include_obfuscation",
@@ -209,12 +277,9 @@ REFUSED: Final[dict[str, tuple[Body, str]]] = {
     "store": ({"store": True}, "store"),
     "functions": ({"functions": [{"name": "f"}]}, "functions"),
     "function_call": ({"function_call": {"name": "f"}}, "function_call"),
-    "messages[].function_call": (_message(function_call={"name": "f", "arguments": "{}"}), "messages[0].function_call"),
-    "messages[].audio": (_message(audio={"id": "a"}), "messages[0].audio"),
-    "messages[].refusal": (_message(refusal="no"), "messages[0].refusal"),
-    "messages[].annotations": (_message(annotations=[{}]), "messages[0].annotations"),
     "messages[].content[].image_url": (_part("image_url", url="file:///x"), "messages[0].content[0].image_url"),
     "messages[].content[].input_audio": (_part("input_audio", data="x"), "messages[0].content[0].input_audio"),
+    "messages[].content[].video_url": (_part("video_url", url="file:///x"), "messages[0].content[0].video_url"),
     "messages[].content[].file": (_part("file", file_id="x"), "messages[0].content[0].file"),
 }
 """Per field that is not honoured: a request that asks for it, and the `param` of the 400 `unsupported_parameter`."""

@@ -88,6 +88,7 @@ class FakeFront:
             limits=limits,
             dialects=DIALECTS,
             access_logger=logging.getLogger("tests.access"),
+            is_strict=lambda: self.services.serving.config.server.strict_fields,
         )
         self.server = HttpServer(app, host="127.0.0.1", port=0, limits=limits, dialects=DIALECTS)
         host, port = (await self.server.start()).tcp[0]

@@ -144,7 +144,8 @@ def _print_capabilities(model: Model) -> None:
         blocks.setdefault(facts, []).append(engine)
     for facts, engines in blocks.items():
         print()
-        print_facts([("requests on", " and ".join(engines)), *facts])
+        unknown = ("any other", "left out, and named in the header X-Mlxr-Ignored; with X-Mlxr-Strict: true, refused")
+        print_facts([("requests on", " and ".join(engines)), *facts, unknown])
 
 
 def _print_artifact(artifact: Artifact) -> None:

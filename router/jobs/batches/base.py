@@ -4,7 +4,7 @@ import enum
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from backends.wire.messages import Usage
 
@@ -164,11 +164,16 @@ _ANY_OBJECT: Final = {
 
 
 class LineResponse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the endpoint answered: the body is of the endpoint's own shape, or an error."""
+    """What the endpoint answered: the body is of the endpoint's own shape, or an error.
+
+    Attributes:
+        ignored: Paths of what had no effect of the line's body; absent where there is none.
+    """
 
     status_code: int
     request_id: str | None
     body: Annotated[msgspec.Raw, Meta(extra_json_schema=_ANY_OBJECT)]
+    ignored: list[str] | UnsetType = UNSET
 
 
 class LineError(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

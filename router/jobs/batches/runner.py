@@ -18,6 +18,7 @@ import msgspec
 from registry.threads import in_thread
 from router.config import Config
 from router.errors import ShuttingDownError, StoreUnavailableError
+from router.http.ignored import noting_ignored
 from router.jobs.batches.base import Batch, BatchStatus, Line, LineEnd, Problem
 from router.jobs.batches.files import drop_file, read_part, sweep, write_results
 from router.jobs.batches.progress import BatchRun
@@ -142,6 +143,7 @@ class Batches:
             self.files_dir / batch.input_file_id,
             batch.endpoint,
             self._config().server.max_body_bytes,
+            self._config().server.strict_fields,
         )
         lines, problems = await in_thread(read)
         now = self._clock()
@@ -258,9 +260,14 @@ def _open(folder: Path) -> BatchStore:
     return BatchStore(folder / "batches.sqlite3")
 
 
-def _read_file(path: Path, endpoint: str, max_line_bytes: int) -> tuple[list[Line], list[Problem]]:
+def _read_file(
+    path: Path,
+    endpoint: str,
+    max_line_bytes: int,
+    is_strict: bool,  # noqa: FBT001 - of a call in another thread
+) -> tuple[list[Line], list[Problem]]:
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, noting_ignored("a line of a batch", is_strict=is_strict):
             return read_lines(file, endpoint, max_line_bytes=max_line_bytes)
     except OSError as exc:
         return [], [Problem(code="file_not_readable", message=f"The input file cannot be read: {exc.strerror}.")]

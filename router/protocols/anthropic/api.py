@@ -17,7 +17,15 @@ from msgspec import UNSET, UnsetType
 
 from router.errors import UnsupportedFieldError
 from router.http.dialect import Dialect, ShownError
-from router.protocols.anthropic.schemas import ToolDefinition
+from router.protocols.anthropic.schemas import (
+    DocumentBlock,
+    RedactedThinkingBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolDefinition,
+    ToolResultBlock,
+    ToolUseBlock,
+)
 from router.protocols.endpoint import Api
 
 _FIRST_SERVER_STATUS: Final = 500
@@ -108,5 +116,8 @@ ANTHROPIC_API: Final = Api(
     "Anthropic's Messages API.",
     dialect=ANTHROPIC_ERRORS,
     prefixes=("/v1/messages",),
-    read_by_type=(ToolDefinition,),
+    read_by_type=(
+        ToolDefinition,
+        *(TextBlock, ThinkingBlock, RedactedThinkingBlock, ToolUseBlock, ToolResultBlock, DocumentBlock),
+    ),
 )

@@ -2,10 +2,7 @@
 
 import base64
 import hashlib
-import re
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from backends.wire.output import Output, ToolCallDelta
 from router.protocols.anthropic.answer_schemas import (
@@ -23,13 +20,11 @@ from router.protocols.anthropic.answer_schemas import (
     TextDelta,
     ThinkingDelta,
 )
+from router.protocols.fields.call_arguments import complete_part
 from router.requests.collected import CallPart, CollectedOutput
 
 _NO_TEXT: Final = AnswerText("")
 _NO_THINKING: Final = AnswerThinking("", "")
-_TOKEN: Final = re.compile(r'\s+|"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]|[^\s\[\]{},:"]+|"', re.DOTALL)
-_SCALAR: Final = re.compile(r"true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
-_CLOSERS: Final = {"{": "}", "[": "]"}
 
 
 class Signature:
@@ -134,42 +129,3 @@ def blocks_of(output: CollectedOutput, *, hides_thinking: bool = False) -> list[
             signature.add(part.text)
             blocks.append(AnswerThinking("" if hides_thinking else part.text, signature.text))
     return blocks
-
-
-def complete_part(text: str) -> dict[str, Any]:
-    """Return the object that the beginning of its JSON text holds so far, without what was being written.
-
-    For calls whose answer was cut at max_tokens. Anthropic's clients read the fragments of a stream by the same rule.
-
-    Returns:
-        {} when nothing of it is complete.
-    """
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.DecodeError:
-        pass
-    try:
-        return msgspec.json.decode(_closed(text), type=dict[str, Any])
-    except msgspec.DecodeError:
-        return {}
-
-
-def _closed(text: str) -> str:
-    """Return the text up to its last complete value, with what is open there closed. Linear."""
-    open_ones: list[str] = []
-    end, closing = 0, ""
-    is_key = False
-    for token in _TOKEN.finditer(text):
-        word = token[0]
-        if word == '"':
-            break  # a text without its end
-        if word in _CLOSERS:
-            open_ones.append(_CLOSERS[word])
-        elif word in {"}", "]"} and open_ones:
-            open_ones.pop()
-        is_value = word not in {",", ":"} and not word.isspace() and not is_key
-        if is_value and (word[0] in '"{}[]' or _SCALAR.fullmatch(word)):
-            end, closing = token.end(), "".join(reversed(open_ones))
-        if not word.isspace():
-            is_key = word in {"{", ","} and open_ones[-1:] == ["}"]
-    return text[:end] + closing

@@ -5,14 +5,16 @@ that. Every tool result becomes a message of its own. What comes out for the beg
 on what follows it: the next turn finds its prompt in the cache.
 """
 
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 
 from backends.wire.prompts import PromptMessage, shown_content
-from router.errors import InvalidRequestError
+from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.http.body import convert_part
 from router.protocols.anthropic.schemas import (
-    ContentBlock,
+    DocumentBlock,
     Message,
     RedactedThinkingBlock,
     TextBlock,
@@ -20,6 +22,7 @@ from router.protocols.anthropic.schemas import (
     ToolResultBlock,
     ToolUseBlock,
 )
+from router.protocols.fields.unseen import in_words
 
 BILLING_PREFIX: Final = "x-anthropic-billing-header:"
 """Begins a text that Claude Code puts before its system prompt: a label for Anthropic's accounts that is different in
@@ -27,7 +30,21 @@ every request, so that no prompt would begin like another. Source: anthropics/cl
 ERROR_PREFIX: Final = "Error: "
 """How a model is told `is_error`, which templates have no place for."""
 
-BlockT = TypeVar("BlockT", bound=ContentBlock)
+Block = (
+    TextBlock | ThinkingBlock | RedactedThinkingBlock | ToolUseBlock | ToolResultBlock | DocumentBlock | dict[str, Any]
+)
+"""A block that was read; as an object, one that the model can at most be told of."""
+
+_FORMS: Final[dict[str, Any]] = {
+    "text": TextBlock,
+    "thinking": ThinkingBlock,
+    "redacted_thinking": RedactedThinkingBlock,
+    "tool_use": ToolUseBlock,
+    "tool_result": ToolResultBlock,
+    "document": DocumentBlock,
+}
+_SEEN: Final = frozenset({"image", "document", "container_upload"})
+"""Blocks that a question may hang on."""
 
 
 class PromptMessages(msgspec.Struct, frozen=True):
@@ -44,12 +61,13 @@ class PromptMessages(msgspec.Struct, frozen=True):
 
 def read_messages(messages: list[Message], system: str | list[TextBlock] | None) -> PromptMessages:
     """Return what the template is given."""
-    reader = _Reader()
+    questions = [index for index, message in enumerate(messages) if message.role == "user" and _asks(message)]
+    reader = _Reader(questions[-1] if questions else -1)
     text = _system_text(system)
     if text:
         reader.turns.append({"role": "system", "content": text})
     for index, message in enumerate(messages):
-        reader.read(message, f"messages[{index}]")
+        reader.read(message, index)
     if all(turn["role"] not in {"user", "tool"} for turn in reader.turns):
         raise InvalidRequestError("messages: at least one message of the user is needed", "messages")
     last = reader.turns[-1]
@@ -65,43 +83,62 @@ def read_messages(messages: list[Message], system: str | list[TextBlock] | None)
     return PromptMessages(reader.turns[:-1], shown_content(last))
 
 
-class _Reader:
-    """Collects turns; knows the calls that were made."""
+def _asks(message: Message) -> bool:
+    """Tell whether a message of the user is more than results of tools."""
+    return isinstance(message.content, str) or any(raw.get("type") != "tool_result" for raw in message.content)
 
-    def __init__(self) -> None:
+
+class _Reader:
+    """Collects turns; knows the calls that were made.
+
+    Args:
+        question: Number of the user's last message that is more than results of tools.
+    """
+
+    def __init__(self, question: int) -> None:
         self.turns: list[PromptMessage] = []
+        self._question = question
         self._calls: dict[str, str] = {}
 
-    def read(self, message: Message, where: str) -> None:
+    def read(self, message: Message, index: int) -> None:
         """Add one message."""
+        where = f"messages[{index}]"
         content = message.content
-        blocks: list[ContentBlock] = [TextBlock(content)] if isinstance(content, str) else content
+        if isinstance(content, str):
+            blocks: list[Block] = [TextBlock(content)]
+        else:
+            blocks = [_block(raw, f"{where}.content[{at}]") for at, raw in enumerate(content)]
         match message.role:
             case "assistant":
                 self._read_assistant(blocks, where)
             case "user":
-                self._read_user(blocks, where)
+                self._read_user(blocks, where, is_question=index == self._question)
             case _:
-                texts = [_of_kind(block, TextBlock, where, index, "system") for index, block in enumerate(blocks)]
-                self.turns.append({"role": "system", "content": _joined(texts)})
+                for at, block in enumerate(blocks):
+                    if not isinstance(block, TextBlock):
+                        raise _misplaced(block, f"{where}.content[{at}]", "system")
+                self.turns.append({"role": "system", "content": _joined(blocks, where)})
 
-    def _read_user(self, blocks: list[ContentBlock], where: str) -> None:
-        texts: list[TextBlock] = []
+    def _read_user(self, blocks: list[Block], where: str, *, is_question: bool) -> None:
+        texts: list[str] = []
         for index, block in enumerate(blocks):
+            path = f"{where}.content[{index}]"
             if isinstance(block, ToolResultBlock):
                 self._add_user_text(texts)
                 texts = []
-                self.turns.append(self._result(block, f"{where}.content[{index}]"))
+                self.turns.append(self._result(block, path))
+            elif isinstance(block, ThinkingBlock | RedactedThinkingBlock | ToolUseBlock):
+                raise _misplaced(block, path, "user")
             else:
-                texts.append(_of_kind(block, TextBlock, where, index, "user"))
+                texts.append(_text_of(block, path, is_question=is_question))
         self._add_user_text(texts)
         if not blocks:
             raise InvalidRequestError(f"{where}.content: at least one block is needed", f"{where}.content")
 
-    def _add_user_text(self, texts: list[TextBlock]) -> None:
+    def _add_user_text(self, texts: list[str]) -> None:
         if not texts:
             return
-        text = _joined(texts)
+        text = "\n".join(texts)
         if self.turns and self.turns[-1]["role"] == "user":
             text = f"{self.turns.pop()['content']}\n{text}"
         self.turns.append({"role": "user", "content": text})
@@ -112,18 +149,18 @@ class _Reader:
             path = f"{where}.tool_use_id"
             raise InvalidRequestError(f"{path}: no tool_use before it has the id {block.tool_use_id!r:.80}", path)
         content = block.content or ""
-        text = content if isinstance(content, str) else _joined(content)
-        shown = ERROR_PREFIX + text if block.is_error else text
+        if not isinstance(content, str):
+            read = [_block(raw, f"{where}.content[{index}]") for index, raw in enumerate(content)]
+            content = _joined(read, where)
+        shown = ERROR_PREFIX + content if block.is_error else content
         return {"role": "tool", "content": shown, "tool_call_id": block.tool_use_id, "name": name}
 
-    def _read_assistant(self, blocks: list[ContentBlock], where: str) -> None:
+    def _read_assistant(self, blocks: list[Block], where: str) -> None:
         turn: PromptMessage = {"role": "assistant", "content": ""}
         if self.turns and self.turns[-1]["role"] == "assistant":
             turn = self.turns.pop()
         for index, block in enumerate(blocks):
             match block:
-                case TextBlock(text=text):
-                    turn["content"] = f"{turn['content'] or ''}{text}"
                 case ThinkingBlock(thinking=thinking):
                     if thinking:
                         turn["reasoning_content"] = turn.get("reasoning_content", "") + thinking
@@ -132,7 +169,9 @@ class _Reader:
                 case ToolUseBlock():
                     turn.setdefault("tool_calls", []).append(self._call(block))
                 case ToolResultBlock():
-                    raise _misplaced("tool_result", f"{where}.content[{index}]", "user")
+                    raise _misplaced(block, f"{where}.content[{index}]", "assistant")
+                case _:
+                    turn["content"] = f"{turn['content'] or ''}{_text_of(block, f'{where}.content[{index}]')}"
         if "tool_calls" in turn and not turn["content"]:
             turn["content"] = None
         self.turns.append(turn)
@@ -142,25 +181,68 @@ class _Reader:
         return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": block.input}}
 
 
+def _block(raw: dict[str, Any], where: str) -> Block:
+    """Read a block; one that is no text, call, result or thought stays as it was sent."""
+    kind = raw.get("type")
+    if not isinstance(kind, str):
+        raise InvalidRequestError(f"{where}.type: a text is needed, such as text", f"{where}.type")
+    form = _FORMS.get(kind)
+    return raw if form is None else convert_part(raw, form, where)
+
+
+def _text_of(block: Block, where: str, *, is_question: bool = False) -> str:
+    """Return what stands for a block in the conversation."""
+    if isinstance(block, TextBlock):
+        return block.text
+    if isinstance(block, DocumentBlock):
+        text = _document_text(block)
+        if text is not None:
+            return text
+    kind = "document" if isinstance(block, DocumentBlock) else str(_raw(block).get("type"))
+    if is_question and kind in _SEEN:
+        raise UnsupportedFieldError(
+            f"{where}: {kind} blocks are not understood, because this model reads text; send what it shows as text",
+            f"{where}.type",
+        )
+    raw = _raw(block)
+    shown = raw.get("content") if kind in {"search_result", "compaction"} else raw.get("tool_name")
+    if isinstance(shown, list):
+        shown = "\n".join(
+            each["text"] for each in shown if isinstance(each, dict) and isinstance(each.get("text"), str)
+        )
+    return shown if isinstance(shown, str) and shown else in_words(kind, where)
+
+
+def _document_text(block: DocumentBlock) -> str | None:
+    """Return the text of a document; None where it has none that can be read."""
+    source = block.source
+    data = source.get("data") if source.get("type") == "text" else source.get("content")
+    if isinstance(data, list):
+        texts = [each.get("text") for each in data if isinstance(each, dict) and each.get("type") == "text"]
+        data = "\n".join(text for text in texts if isinstance(text, str)) if texts else None
+    if not isinstance(data, str):
+        return None
+    return "\n".join(text for text in (block.title, block.context, data) if text)
+
+
+def _raw(block: Block) -> dict[str, Any]:
+    return block if isinstance(block, dict) else {}
+
+
 def _system_text(system: str | list[TextBlock] | None) -> str:
     if system is None:
         return ""
     if isinstance(system, str):
         first, _, rest = system.partition("\n")
         return rest if first.startswith(BILLING_PREFIX) else system
-    return _joined([block for block in system if not block.text.startswith(BILLING_PREFIX)])
+    return "\n".join(block.text for block in system if not block.text.startswith(BILLING_PREFIX))
 
 
-def _joined(blocks: list[TextBlock]) -> str:
-    return "\n".join(block.text for block in blocks)
+def _joined(blocks: Sequence[Block], where: str) -> str:
+    return "\n".join(_text_of(block, f"{where}.content[{index}]") for index, block in enumerate(blocks))
 
 
-def _of_kind(block: ContentBlock, kind: type[BlockT], where: str, index: int, role: str) -> BlockT:
-    if isinstance(block, kind):
-        return block
-    owner = "user" if isinstance(block, ToolResultBlock) else "assistant"
-    raise _misplaced(str(type(block).__struct_config__.tag), f"{where}.content[{index}]", owner, role)
-
-
-def _misplaced(tag: str, path: str, owner: str, role: str = "assistant") -> InvalidRequestError:
+def _misplaced(block: Block, path: str, role: str) -> InvalidRequestError:
+    tag = str(_raw(block).get("type")) if isinstance(block, dict) else str(type(block).__struct_config__.tag)
+    owner = "user" if isinstance(block, ToolResultBlock | dict | DocumentBlock) else "assistant"
     return InvalidRequestError(f"{path}: a {tag} block belongs in a message of the {owner}, not of the {role}", path)

@@ -11,6 +11,7 @@ import msgspec
 from backends.wire.prompts import ChatPrompt
 from backends.wire.request import Constraint, OutputSpec, Priority, SequenceSpec, ToolChoice
 from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.http.body import convert_part
 from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.protocols.anthropic.api import ThreadsUnsupportedError
 from router.protocols.anthropic.encoding import AnthropicHead, AnthropicStream, message_of
@@ -134,8 +135,6 @@ def prompt_for(request: _AnyBody, defaults: RequestDefaults, tools: RequestTools
         allows_control_tokens=defaults.allow_special_in_content,
         # What is asked for by name is held to; the rest is a permission, as Anthropic has it.
         is_thinking_optional=not isinstance(request.thinking, ThinkingDisabled),
-        # Coding agents put system messages between the others, which many templates know nothing of.
-        can_move_system=True,
         continuation=conversation.continuation,
     )
 
@@ -198,12 +197,7 @@ def _definition(raw: dict[str, Any], path: str) -> ToolDefinition:
             "them; leave it out, or define a tool of your own with name, description and input_schema",
             f"{path}.type",
         )
-    try:
-        return msgspec.convert(raw, ToolDefinition)
-    except msgspec.ValidationError as exc:
-        problem, _, place = str(exc).partition(" - at `$")
-        place = path + place.removesuffix("`")
-        raise InvalidRequestError(f"{place}: {problem[:1].lower()}{problem[1:]}", place) from exc
+    return convert_part(raw, ToolDefinition, path)
 
 
 def _function(raw: dict[str, Any], path: str) -> FunctionDefinition:

@@ -1,4 +1,4 @@
-"""Requests of the Anthropic Messages API, exactly typed; unknown fields are refused by the decoder.
+"""Requests of the Anthropic Messages API, exactly typed; unknown fields are left out (`http.ignored`).
 
 Fields that are not honoured are declared too, so that they can be refused by name, or accept the value that asks for
 nothing (`fields/support.py`). Definitions of tools are read by `request`: what is wrong with one hangs on its `type`.
@@ -14,6 +14,7 @@ from msgspec import Meta
 from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
 from router.protocols.fields.support import LABEL, honoured, refused
+from router.protocols.fields.tools import CalledName
 
 MAX_MESSAGES = 100_000
 MAX_TOOLS = 512
@@ -25,6 +26,19 @@ CLEAR_THINKING = "clear_thinking_20251015"
 ToolName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
 Display = Literal["summarized", "omitted"]
 ToolObject = Annotated[JSONObject, read_by_type("Tool", "anthropic.ToolDefinition")]
+BlockObject = Annotated[
+    JSONObject,
+    read_by_type(
+        "ContentBlock",
+        "anthropic.TextBlock",
+        "anthropic.ThinkingBlock",
+        "anthropic.RedactedThinkingBlock",
+        "anthropic.ToolUseBlock",
+        "anthropic.ToolResultBlock",
+        "anthropic.DocumentBlock",
+    ),
+]
+"""Read by its `type` (`messages`), because others than these are said in words where the model need not see them."""
 
 
 class CacheControl(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,20 +75,14 @@ class RedactedThinkingBlock(msgspec.Struct, forbid_unknown_fields=True, tag_fiel
     cache_control: CacheControl | None = None
 
 
-class Caller(msgspec.Struct, forbid_unknown_fields=True):
-    """Who called a tool: the model itself."""
-
-    type: Literal["direct"]
-
-
 class ToolUseBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="tool_use"):
     """A call that the assistant made."""
 
     id: ranges.CallId
-    name: ToolName
+    name: CalledName
     input: JSONObject
     cache_control: CacheControl | None = None
-    caller: Caller | None = None
+    caller: JSONObject | None = None
     toolset_name: str | None = None
 
 
@@ -83,14 +91,21 @@ class ToolResultBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="typ
 
     tool_use_id: ranges.CallId
     content: Annotated[
-        str | list[TextBlock] | None, honoured("in results of tools; send what images and documents say as text")
+        str | list[BlockObject] | None, honoured("in results of tools; what is no text is said in words")
     ] = None
     is_error: bool | None = None
     cache_control: CacheControl | None = None
     toolset_name: str | None = None
 
 
-ContentBlock = TextBlock | ThinkingBlock | RedactedThinkingBlock | ToolUseBlock | ToolResultBlock
+class DocumentBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="document"):
+    """A document: one of plain text, or of text blocks, is shown."""
+
+    source: JSONObject
+    title: str | None = None
+    context: str | None = None
+    citations: JSONValue = None
+    cache_control: CacheControl | None = None
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True):
@@ -100,7 +115,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
         Literal["user", "assistant", "system"],
         honoured("a system prompt for all of it belongs in system"),
     ]
-    content: Annotated[str | list[ContentBlock], honoured("send what images and documents say as text")]
+    content: Annotated[str | list[BlockObject], honoured("what is no text is said in words, but in the last turn")]
 
 
 # ---- tools -----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import time
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from backends.errors import BackendError
 from backends.wire.messages import Usage
@@ -23,6 +24,7 @@ from router.errors import (
 )
 from router.http.dialect import OPENAI
 from router.http.error_response import error_reply
+from router.http.ignored import noting_ignored
 from router.jobs.batches.base import Batch, Line, LineEnd, LineResponse, output_text, result_line
 from router.protocols.fields.support import decode_body
 from router.protocols.openai.embeddings import embeddings_body, new_embedding_id, read_embedding_request
@@ -55,15 +57,18 @@ async def run_line(
     """
     started_at = time.monotonic()
     request_id: str | None = None
-    try:
-        request_id, answer = await _answer(serving, conversations, batch, body)
-        status = _OK
-    except ShuttingDownError:
-        raise
-    except _OUR_ERRORS as exc:
-        reply = error_reply(exc, OPENAI)
-        status, answer = reply.status, reply.body
-    response = LineResponse(status_code=status, request_id=request_id, body=msgspec.Raw(answer))
+    is_strict = serving.config.server.strict_fields
+    with noting_ignored(f"{batch.endpoint} in a batch", is_strict=is_strict) as noted:
+        try:
+            request_id, answer = await _answer(serving, conversations, batch, body)
+            status = _OK
+        except ShuttingDownError:
+            raise
+        except _OUR_ERRORS as exc:
+            reply = error_reply(exc, OPENAI)
+            status, answer = reply.status, reply.body
+    ignored = list(noted.paths) or UNSET
+    response = LineResponse(status_code=status, request_id=request_id, body=msgspec.Raw(answer), ignored=ignored)
     end = LineEnd(
         number=line.number,
         is_ok=status == _OK,

@@ -25,6 +25,7 @@ from router.errors import (
     UnsupportedMediaTypeError,
 )
 from router.http.body import body_chunks
+from router.http.ignored import leave_out
 from router.jobs.batches.files import FileWriter
 
 MAX_FIELD_BYTES: Final = 4096
@@ -101,6 +102,7 @@ class _FormReader:
         self._writer = writer
         self._max_bytes = max_bytes
         self._num_bytes = 0
+        self._num_ignored_bytes = 0
         self._filename: str | None = None
         self._fields: dict[str, bytes] = {}
         self._name: str | None = None
@@ -118,6 +120,10 @@ class _FormReader:
             self._fields[self._name] += event
             if len(self._fields[self._name]) > MAX_FIELD_BYTES:
                 raise InvalidRequestError(f"{self._name}: at most {MAX_FIELD_BYTES} bytes", self._name)
+        elif event is not None:
+            self._num_ignored_bytes += len(event)
+            if self._num_ignored_bytes > MAX_FIELD_BYTES:
+                raise InvalidRequestError(f"fields that are not known here: at most {MAX_FIELD_BYTES} bytes", "file")
 
     def flush(self) -> None:
         """Write what has come."""
@@ -143,4 +149,6 @@ class _FormReader:
             self._fields[name] = b""
         else:
             there_are = ", ".join(_FIELDS)
-            raise UnknownFieldError(f"The field {name!r:.80} is not known here; there are file, {there_are}.", name)
+            problem = f"The field {name!r:.80} is not known here; there are file, {there_are}."
+            leave_out(name, UnknownFieldError(problem, name))
+            self._name = None

@@ -4,7 +4,7 @@ Light on purpose: the command line imports it.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -49,10 +49,16 @@ class PathCapability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class CapabilityReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is honoured, of a model or of both engines."""
+    """What is honoured, of a model or of both engines.
+
+    Attributes:
+        unknown_fields: What becomes of fields that are not listed: left out and named in the header X-Mlxr-Ignored, or
+            refused.
+    """
 
     model: str | None
     engines: list[str]
+    unknown_fields: Literal["ignored", "refused"]
     fields: list[FieldCapability]
     endpoints: list[PathCapability]
 
@@ -75,7 +81,11 @@ def field_capabilities(engines: Iterable[EngineKind]) -> list[FieldCapability]:
 
 
 def capability_report(
-    endpoints: "Iterable[Endpoint]", model: Model | None = None, engine: EngineKind | None = None
+    endpoints: "Iterable[Endpoint]",
+    model: Model | None = None,
+    engine: EngineKind | None = None,
+    *,
+    is_strict: bool = False,
 ) -> CapabilityReport:
     """Return what is honoured.
 
@@ -83,6 +93,7 @@ def capability_report(
         endpoints: Those that need nothing of a model are left out.
         model: Only the engines that it has usable artifacts for; None = both engines.
         engine: Only this one of them; None = all.
+        is_strict: Whether fields that nobody knows are refused.
     """
     engines = [name for name in _engines_with(model, ModelKind.MODEL, ModelKind.EMBEDDING) if engine in (None, name)]
     generating = [name for name in generating_engines(model) if name in engines]
@@ -98,6 +109,7 @@ def capability_report(
     return CapabilityReport(
         model=None if model is None else model.name,
         engines=[*engines],
+        unknown_fields="refused" if is_strict else "ignored",
         fields=field_capabilities(generating) if generating else [],
         endpoints=paths,
     )

@@ -139,7 +139,7 @@ async def convert_model(request: AnyRequest, serving: ServingPart, conversions: 
 async def cancel_conversion(request: AnyRequest, serving: ServingPart, conversions: ConversionsPart) -> ASGIApp:
     """Stop what is being made of a model."""
     body = await serving.read(request, ConvertCancelRequest)
-    name = serving.models.get(body.model).name
+    name = serving.models.named(body.model).name
     return json_reply(ConvertCancelResponse(model=name, cancelled=await conversions.cancel(name)))
 
 

@@ -78,14 +78,13 @@ async def stop_model(request: AnyRequest, serving: ServingPart) -> ASGIApp:
 @MLXR_API.get("/v1/mlxr/capabilities", CapabilityReport, query=(MODEL,))
 async def get_capabilities(request: AnyRequest, serving: ServingPart, endpoints: EndpointsPart) -> ASGIApp:
     """Tell what is honoured."""
-    reference = model_in_query(request.query_params)
+    reference, is_strict = model_in_query(request.query_params), serving.config.server.strict_fields
     if reference is None:
-        return json_reply(capability_report(endpoints))
+        return json_reply(capability_report(endpoints, is_strict=is_strict))
     model_request = serving.models.model_request(reference, None)
     engine = None if model_request.engine is None else model_request.engine.engine
-    return json_reply(
-        capability_report(endpoints, serving.models.get(model_request.model), None if engine is None else engine.kind)
-    )
+    model, kind = serving.models.get(model_request.model), None if engine is None else engine.kind
+    return json_reply(capability_report(endpoints, model, kind, is_strict=is_strict))
 
 
 @MLXR_API.get("/v1/mlxr/requests", RequestList)

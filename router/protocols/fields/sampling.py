@@ -10,6 +10,8 @@ from router.requests.generation import NUM_SEEDS
 
 NO_WINDOW: Final = 0
 """A window of the penalties that has no token in it: they are off."""
+_ALL_TOKENS: Final = (0, -1)
+_NO_LIMIT: Final = -1
 WHOLE_WINDOW: Final = -1
 """A window of the penalties that has all tokens in it."""
 
@@ -20,7 +22,7 @@ def sampling_params(
     """Return how the tokens of a request are drawn, by its fields that are called as in `SamplingParams`.
 
     Args:
-        request: A field that is None, or that it has not, is left to the defaults; top_k: 0 = all.
+        request: A field that is None, or that it has not, is left to the defaults; top_k: 0 and -1 = all.
         penalty_window: Last tokens that count for the three penalties; NO_WINDOW, WHOLE_WINDOW or >= 1. None = those
             of `SamplingParams`, which are not the same for all three.
         **own: In the place of the request's fields, where these are called or meant otherwise.
@@ -36,8 +38,23 @@ def sampling_params(
     elif penalty_window is not None:
         window = None if penalty_window == WHOLE_WINDOW else penalty_window
         params |= {"repetition_window": window, "penalty_window": window}
-    if params.get("top_k") == 0:
+    if params.get("top_k") in _ALL_TOKENS:
         params["top_k"] = None
+    if params.get("top_p") == 0:
+        params |= {"top_k": 1, "top_p": 1.0}  # the most probable token alone
+    if params.get("repetition_penalty") == 0:
+        params["repetition_penalty"] = 1.0  # forms with an empty field
     if "seed" in params:
         params["seed"] %= NUM_SEEDS
     return SamplingParams(**params)
+
+
+def answer_limit(said: int | None, defaults: RequestDefaults) -> int | None:
+    """Return the most tokens that an answer may have; None = what the context leaves.
+
+    Args:
+        said: By the request; -1 = it wants no limit.
+    """
+    if said is None:
+        return defaults.max_tokens
+    return None if said == _NO_LIMIT else said

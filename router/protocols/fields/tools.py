@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from backends.wire.request import Tool, ToolChoice, ToolUse
 from router.errors import InvalidRequestError
+from router.http.body import convert_part
 from router.protocols.fields.json_types import JSONObject, JSONSchema, read_by_type
 
 MAX_PARAMETERS_BYTES: Final = 65_536
@@ -20,7 +21,9 @@ _NO_PARAMETERS: Final[dict[str, Any]] = {"type": "object", "properties": {}, "ad
 """Source: OpenAI API reference, tools: "Omitting `parameters` defines a function with an empty parameter list"."""
 
 
-FunctionName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
+FunctionName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
+CalledName = Annotated[str, Meta(min_length=1, max_length=256)]
+"""Of a function that was called before: whatever it was called then."""
 
 
 class FunctionDefinition(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -140,11 +143,11 @@ def read_choice(choice: str | dict[str, Any] | None) -> Choice:
 def choice_object(choice: dict[str, Any], forms: Any) -> Any:
     """Read `tool_choice` as one of the objects that a protocol has for it."""
     try:
-        return msgspec.convert(choice, forms)
-    except msgspec.ValidationError as exc:
+        return convert_part(choice, forms, "tool_choice")
+    except InvalidRequestError as exc:
         raise InvalidRequestError(
-            f"tool_choice: {exc}; allowed are none, auto, required, an object of type function with function.name, "
-            "and one of type allowed_tools",
+            f"{exc} Allowed for tool_choice are none, auto, required, an object of type function with function.name, "
+            "and one of type allowed_tools.",
             "tool_choice",
         ) from exc
 

@@ -59,7 +59,7 @@ async def list_models(serving: ServingPart) -> ASGIApp:
 @LMSTUDIO_API.get("/api/v0/models/{model_id:path}", ListedModel)
 async def get_model(model_id: FromPath[str], serving: ServingPart) -> ASGIApp:
     """Describe a model, with what its context holds."""
-    return json_reply(_listed(serving, serving.models.get(model_id.removeprefix("/"))))
+    return json_reply(_listed(serving, serving.models.named(model_id.removeprefix("/"))))
 
 
 @OPENAI_API.inference(

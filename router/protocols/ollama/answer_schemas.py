@@ -1,6 +1,7 @@
 """Answers of Ollama's API, as they are sent and as the API's document shows them.
 
-Source: Ollama, api/types.go and docs/api.md. `prompt_cached_count`, `engine` and `mlxr` are our own.
+Source: Ollama, api/types.go and docs/api.md. `prompt_cached_count`, `prompt_computed_count`, `engine` and `mlxr` are
+our own.
 """
 
 from typing import Literal
@@ -58,6 +59,7 @@ class ChatLine(AnswerBody, frozen=True, kw_only=True):
     load_duration: int | UnsetType = UNSET
     prompt_eval_count: int | UnsetType = UNSET
     prompt_cached_count: int | UnsetType = UNSET
+    prompt_computed_count: int | UnsetType = UNSET
     prompt_eval_duration: int | UnsetType = UNSET
     eval_count: int | UnsetType = UNSET
     eval_duration: int | UnsetType = UNSET
@@ -79,6 +81,7 @@ class GenerateLine(AnswerBody, frozen=True, kw_only=True):
     load_duration: int | UnsetType = UNSET
     prompt_eval_count: int | UnsetType = UNSET
     prompt_cached_count: int | UnsetType = UNSET
+    prompt_computed_count: int | UnsetType = UNSET
     prompt_eval_duration: int | UnsetType = UNSET
     eval_count: int | UnsetType = UNSET
     eval_duration: int | UnsetType = UNSET

@@ -76,9 +76,10 @@ class OllamaHead(msgspec.Struct, frozen=True, kw_only=True):
     def ended(self, line: AnswerLine, end: SequenceEnd, generation: Generation) -> AnswerLine:
         """Return the line that ends the answer: a last part of it with counts, and times in nanoseconds.
 
-        Unlike Ollama's own, count and time of the prompt speak of the same tokens: those that were computed. Those that
-        were in the cache are counted apart, in a field of our own. Ollama does not tell an answer that calls tools from
-        one that does not.
+        The prompt's count is of all of it, as Ollama's. What of it was in the cache and what was computed,
+        of which its time speaks, stand in fields of our own. The time of the load is that until the model was ready;
+        above 0, because Ollama's clients take 0 for missing. Ollama does not tell an answer that calls tools from one
+        that does not.
         """
         usage, timings = end.usage, end.timings
         context = {} if end.token_ids is None else {"context": end.token_ids}
@@ -87,9 +88,10 @@ class OllamaHead(msgspec.Struct, frozen=True, kw_only=True):
             done=True,
             done_reason="length" if end.reason == "length" else "stop",
             total_duration=nanoseconds((self.monotonic() - self.started_at) * 1000),
-            load_duration=nanoseconds(generation.load_ms),
-            prompt_eval_count=usage.num_prompt_tokens - usage.num_cached_tokens,
+            load_duration=max(1, nanoseconds(generation.queue_ms + generation.load_ms)),
+            prompt_eval_count=usage.num_prompt_tokens,
             prompt_cached_count=usage.num_cached_tokens,
+            prompt_computed_count=usage.num_prompt_tokens - usage.num_cached_tokens,
             prompt_eval_duration=nanoseconds(timings.prefill_ms),
             eval_count=usage.num_output_tokens,
             eval_duration=nanoseconds(timings.decode_ms),

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from backends.wire.prompts import PromptMessage
 from router.errors import InvalidRequestError
+from router.protocols.fields.call_arguments import call_arguments
 from router.protocols.fields.support import refuse_with_hint
+from router.protocols.fields.unseen import in_words
 from router.protocols.ollama.schemas import Message, ToolCall
 from router.protocols.openai.messages import only_for
 
@@ -19,32 +21,42 @@ _ROLES: Final = {
     "user": "user",
     "assistant": "assistant",
     "tool": "tool",
+    "function": "tool",
 }
 
 
 def template_messages(messages: Sequence[Message]) -> list[PromptMessage]:
     """Return what the template is given."""
-    reader = _Reader()
-    return [reader.read(message, f"messages[{index}]") for index, message in enumerate(messages)]
+    questions = [index for index, message in enumerate(messages) if message.role.lower() == "user"]
+    reader = _Reader(questions[-1] if questions else -1)
+    return [reader.read(message, index) for index, message in enumerate(messages)]
 
 
 class _Reader:
-    """Reads the messages in their order, and remembers which calls have no result yet."""
+    """Reads the messages in their order, and remembers which calls have no result yet.
 
-    def __init__(self) -> None:
+    Args:
+        question: Number of the user's last message; what it holds and the model cannot see is refused.
+    """
+
+    def __init__(self, question: int) -> None:
+        self._question = question
         self._num_calls = 0
         self._open_calls: list[tuple[str, str]] = []
 
-    def read(self, message: Message, where: str) -> PromptMessage:
+    def read(self, message: Message, index: int) -> PromptMessage:
         """Return one message as the template is given it."""
+        where = f"messages[{index}]"
         role = _ROLES.get(message.role.lower())
         if role is None:
             path = f"{where}.role"
             raise InvalidRequestError(
                 f"{path}: {message.role!r:.40} is not known; use system, user, assistant or tool", path
             )
-        refuse_with_hint(message, f"{where}.")
-        read: PromptMessage = {"role": role, "content": message.content or ""}
+        if index == self._question:
+            refuse_with_hint(message, f"{where}.")
+        unseen = [in_words("image", f"{where}.images") for _ in message.images or []]
+        read: PromptMessage = {"role": role, "content": "\n".join(filter(None, [message.content, *unseen]))}
         if message.thinking:
             only_for(role, "assistant", f"{where}.thinking")
             read["reasoning_content"] = message.thinking
@@ -64,12 +76,12 @@ class _Reader:
         # Some templates want nine letters and digits. Source: the chat template of Mistral Nemo.
         call_id = call.id or f"call{self._num_calls:05}"
         self._open_calls.append((call_id, call.function.name))
-        function = {"name": call.function.name, "arguments": call.function.arguments or {}}
+        function = {"name": call.function.name, "arguments": call_arguments(call.function.arguments)}
         return {"id": call_id, "type": "function", "function": function}
 
     def _add_result_fields(self, read: PromptMessage, message: Message) -> None:
         """Say which call a result is for: that of its id, the first of its name, or the first that has none."""
-        wanted_id, wanted_name = message.tool_call_id, message.tool_name
+        wanted_id, wanted_name = message.tool_call_id, message.tool_name or message.name
         for index, (call_id, name) in enumerate(self._open_calls):
             if wanted_id == call_id or (not wanted_id and wanted_name in {None, "", name}):
                 del self._open_calls[index]

@@ -1,10 +1,9 @@
 """Names that Ollama's clients give to models: with a tag, perhaps with a host. Not here: the names' own grammar.
 
-Ollama's `NAME` and `NAME:latest` are the same model; so they are here, whether the registry's name has the tag or not.
-What it pulls from the hub it calls `hf.co/ORG/REPO:QUANT`; a pull of that makes `org/repo:quant` here.
+What such a name finds is known for all protocols (`router.models.names`). What Ollama pulls from the hub it calls
+`hf.co/ORG/REPO:QUANT`; a pull of that makes `org/repo:quant` here.
 """
 
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from registry.catalogue import Model
@@ -17,10 +16,9 @@ from router.errors import InvalidRequestError, MissingFieldError
 from router.models.directory import ModelDirectory
 from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
+from router.models.names import LATEST
 from router.models.targets import Purpose
 
-LATEST: Final = ":latest"
-_HOSTS: Final = ("registry.ollama.ai/", "library/", "hf.co/", "huggingface.co/")
 _HUB_HOSTS: Final = ("https://hf.co/", "https://huggingface.co/", "hf.co/", "huggingface.co/")
 _OWN_HOSTS: Final = ("registry.ollama.ai/library/", "registry.ollama.ai/", "library/")
 
@@ -45,15 +43,14 @@ def model_request_for(
     Raises:
         OllamaModelNotFoundError: There is no such model.
     """
-    for candidate in _candidates(reference):
-        try:
-            return models.model_request(candidate, engine, purpose, load)
-        except ModelNotFoundError:
-            continue
-        except InvalidModelNameError:
-            if "@" in candidate:
-                raise
-    raise OllamaModelNotFoundError(reference)
+    try:
+        return models.model_request(reference, engine, purpose, load)
+    except ModelNotFoundError:
+        raise OllamaModelNotFoundError(reference) from None
+    except InvalidModelNameError:
+        if "@" in reference:
+            raise
+        raise OllamaModelNotFoundError(reference) from None
 
 
 def model_named(models: ModelDirectory, reference: str) -> Model:
@@ -138,16 +135,3 @@ def without_host(text: str) -> str:
     base = text.strip().lower()
     host = next((host for host in (*_HUB_HOSTS, *_OWN_HOSTS) if base.startswith(host)), "")
     return base[len(host) :]
-
-
-def _candidates(reference: str) -> Iterator[str]:
-    """Give the names that a reference may stand for, best first."""
-    base, at, engine = reference.strip().lower().partition("@")
-    suffix = at + engine
-    yield base + suffix
-    for host in _HOSTS:
-        if base.startswith(host):
-            base = base.removeprefix(host)
-            yield base + suffix
-    if base.endswith(LATEST):
-        yield base.removesuffix(LATEST) + suffix

@@ -11,6 +11,7 @@ from registry.facts import ChatTemplateFacts
 from registry.settings import LoadSettings
 from router.config import Config
 from router.errors import UnsupportedFieldError
+from router.http.ignored import leave_out
 from router.models.defaults import RequestDefaults
 from router.models.load_settings import config_for, load_settings_of, overlaid
 from router.models.model_request import ModelRequest
@@ -25,6 +26,8 @@ from router.protocols.serving import Arrival, RequestService
 _AnyBody = ChatRequest | GenerateRequest | EmbedRequest | EmbeddingsRequest
 _NO_OPTIONS: Final = Options()
 _NO_DEFAULTS: Final = RequestDefaults()
+_SPEED: Final = frozenset({"main_gpu", "num_batch", "use_mmap", "use_mlock", "numa", "low_vram", "draft_num_predict"})
+"""Options that change how fast an answer comes, and not the answer; they stand in the settings of many clients."""
 
 
 class RequestedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,12 +71,17 @@ def requested_model(serving: RequestService, arrival: Arrival, body: _AnyBody, p
 def check_options(
     options: Options, config: Config, engine: EngineKind, defaults: RequestDefaults = _NO_DEFAULTS
 ) -> None:
-    """Refuse what the engine does not honour, unless it asks for what is so anyway."""
+    """Refuse what the engine does not honour, unless it asks for what is so anyway; a wish for speed is left out."""
     for name, field in not_honoured(options, engine):
         if name == "penalize_newline" and not _penalizes(options, defaults):
             continue
-        if not _is_so_anyway(name, getattr(options, name), config, engine):
-            raise UnsupportedFieldError(f"options.{name} is not supported: {field.hint}", f"options.{name}")
+        if _is_so_anyway(name, getattr(options, name), config, engine):
+            continue
+        path = f"options.{name}"
+        refusal = UnsupportedFieldError(f"{path} is not supported: {field.hint}", path)
+        if name not in _SPEED:
+            raise refusal
+        leave_out(path, refusal)
 
 
 def _is_so_anyway(name: str, value: Any, config: Config, engine: EngineKind) -> bool:

@@ -86,7 +86,7 @@ async def embed(request: AnyRequest, serving: ServingPart) -> ASGIApp:
         model=body.model,
         embeddings=await encoded(result.vectors, shown),
         total_duration=nanoseconds((time.monotonic() - started_at) * 1000),
-        load_duration=nanoseconds(result.load_ms),
+        load_duration=max(1, nanoseconds(result.queue_ms + result.load_ms)),
         prompt_eval_count=result.num_tokens,
     )
     return json_reply(answer, headers=headers)

@@ -1,4 +1,4 @@
-"""Requests of Ollama's API for inference, exactly typed; unknown fields are refused by the decoder.
+"""Requests of Ollama's API for inference, exactly typed; unknown fields are left out (`http.ignored`).
 
 Null is as good as absent everywhere, as for a Go program. The ranges are the engines' own. What becomes of each field
 stands beside it (`fields/support.py`), also of the options that Ollama had once and that clients still know. One that
@@ -20,7 +20,7 @@ from registry.settings import ContextLength
 from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused, read_by_type
 from router.protocols.fields.support import LABEL, honoured, refused
-from router.protocols.fields.tools import FunctionDefinition, FunctionName
+from router.protocols.fields.tools import CalledName, FunctionDefinition
 
 MAX_MESSAGES = 10_000
 MAX_CONTEXT_IDS = 1_000_000
@@ -47,7 +47,7 @@ class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     top_k: Annotated[Annotated[int, Meta(ge=-1, le=1_000_000)] | None, honoured("0 and -1 = all")] = None
     top_p: ranges.TopP | None = None
     min_p: ranges.MinP | None = None
-    typical_p: Annotated[ranges.TopP | None, honoured("1 is off")] = None
+    typical_p: Annotated[ranges.TypicalP | None, honoured("1 is off")] = None
     seed: Annotated[ranges.Seed | None, honoured("-1 = another one each time")] = None
     repeat_penalty: Annotated[ranges.RepetitionPenalty | None, honoured("1 is off")] = None
     repeat_last_n: Annotated[ranges.PenaltyWindow | None, honoured("tokens; 0 = penalties off, -1 = all")] = None
@@ -109,10 +109,10 @@ class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class CalledFunction(msgspec.Struct, forbid_unknown_fields=True):
-    """What an assistant called: the arguments are an object."""
+    """What an assistant called: the arguments are an object, or its JSON text."""
 
-    name: FunctionName
-    arguments: JSONObject | None = None
+    name: CalledName
+    arguments: JSONObject | str | None = None
     index: AnyInteger | None = None
     description: str | None = None
 
@@ -126,13 +126,15 @@ class ToolCall(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True):
-    """One message of the conversation."""
+    """One message of the conversation; `name` is the old name of `tool_name`."""
 
     role: Annotated[str, Meta(max_length=32)]
     content: str | None = None
     thinking: str | None = None
     images: Annotated[list[Refused] | None, _NO_IMAGES] = None
     tool_calls: list[ToolCall] | None = None
+    name: Annotated[str, Meta(max_length=256)] | None = None
+    cache_control: Annotated[JSONObject | None, LABEL] = None
     tool_name: Annotated[str, Meta(max_length=256)] | None = None
     tool_call_id: CallId | None = None
 

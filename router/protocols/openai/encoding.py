@@ -54,6 +54,8 @@ class _Choice:
 
     Attributes:
         first_at: When its first output came, or None.
+        num_cached: Of the prompt's tokens as its first progress told them; None = before that.
+        num_shown: Of the prompt's tokens as its last progress told them.
         num_tokens: Of its output so far.
         text: What is sent with a text, once there was one; `thought` likewise.
         end: How it ended, once it has.
@@ -64,6 +66,9 @@ class _Choice:
         self.accepted_at = now
         self.first_at: float | None = None
         self.progress = ProgressEvent(index, 0, 0, 0)
+        self.is_accepted = False
+        self.num_cached: int | None = None
+        self.num_shown = -1
         self.num_tokens = 0
         self.has_role = False
         self.text: EncodedAhead | None = None
@@ -230,17 +235,32 @@ class CompletionStream:
         return self._chunk(choice, content, reason=end.reason, own=own, **extras)
 
     def _on_progress(self, choice: _Choice, event: ProgressEvent) -> bytes:
-        """Remember how far a prompt is; return llama-server's chunk where it is wanted."""
+        """Remember how far a prompt is; return llama-server's chunks where they are wanted.
+
+        What was in the cache is told first and stays, and each chunk has more of the prompt than the one before.
+        """
+        is_first, choice.is_accepted = not choice.is_accepted, True
         choice.progress = event
         if not self._options.has_progress or choice.index % self._num_choices:
             return b""
-        choice.has_role = True
+        if is_first and not event.num_done:
+            return b""  # that it was accepted: what is in the cache is known with the next
+        if choice.num_cached is not None:
+            return self._progress_chunk(choice, event.num_done)
+        choice.num_cached = event.num_cached
+        return self._progress_chunk(choice, event.num_cached) + self._progress_chunk(choice, event.num_done)
+
+    def _progress_chunk(self, choice: _Choice, num_done: int) -> bytes:
+        if num_done <= choice.num_shown:
+            return b""
+        choice.num_shown = num_done
         progress = answers.PromptProgress(
-            total=event.num_total,
-            cache=event.num_cached,
-            processed=event.num_done,
+            total=choice.progress.num_total,
+            cache=choice.num_cached or 0,
+            processed=num_done,
             time_ms=round((self._clock() - choice.accepted_at) * 1000),
         )
+        choice.has_role = True
         content = Delta(role="assistant", content=None) if self._is_chat else ""
         return self._chunk(choice, content, prompt_progress=progress)
 

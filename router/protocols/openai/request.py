@@ -18,7 +18,7 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import stop_texts, with_system
 from router.protocols.choice import ChosenModel, chosen_model
 from router.protocols.fields.ranges import ServiceTier
-from router.protocols.fields.sampling import sampling_params
+from router.protocols.fields.sampling import answer_limit, sampling_params
 from router.protocols.fields.support import refuse_unsupported
 from router.protocols.fields.tools import read_choice, tools_for
 from router.protocols.openai.answer import CompletionHead, PromptParts, completion_of
@@ -85,7 +85,7 @@ def _encoder(
             generation.request.num_sequences, lambda outputs: completion_of(head, generation, outputs, wanted)
         )
     options = StreamOptions(
-        includes_usage=body.stream_options is not None and body.stream_options.include_usage,
+        includes_usage=bool(body.stream_options is not None and body.stream_options.include_usage),
         has_running_usage=_has_running_usage(body),
         has_token_ids=bool(body.return_token_ids),
         has_progress=bool(body.return_progress),
@@ -100,7 +100,7 @@ def _encoder(
 
 def _has_running_usage(body: ChatRequest | CompletionRequest) -> bool:
     options = body.stream_options
-    return options is not None and options.include_usage and options.continuous_usage_stats
+    return bool(options is not None and options.include_usage and options.continuous_usage_stats)
 
 
 def generation_for(
@@ -149,7 +149,8 @@ def tier_used(asked: ServiceTier | None, priority: Priority) -> ServiceTier | No
 def _chat(request: ChatRequest, model: ChosenModel, headers: RequestHeaders) -> tuple[tuple[Prompt, ...], SequenceSpec]:
     if request.max_tokens is not None and request.max_completion_tokens is not None:
         raise InvalidRequestError("max_tokens is the old name of max_completion_tokens; send one of them", "max_tokens")
-    max_tokens = request.max_completion_tokens if request.max_tokens is None else request.max_tokens
+    max_tokens = request.max_completion_tokens
+    max_tokens = _either(request, "max_tokens", "n_predict") if max_tokens is None else max_tokens
     if request.top_logprobs and not request.logprobs:
         raise InvalidRequestError("top_logprobs is only allowed together with logprobs: true", "top_logprobs")
     functions = [tool.function for tool in request.tools or []]
@@ -186,7 +187,9 @@ def _completion(
     prompts = _prompts(request.prompt)
     if request.suffix:
         prompts = (_infill_prompt(prompts, request.suffix),)
-    return prompts, _spec(request, model, headers, max_tokens=request.max_tokens, num_logprobs=request.logprobs)
+    return prompts, _spec(
+        request, model, headers, max_tokens=_either(request, "max_tokens", "n_predict"), num_logprobs=request.logprobs
+    )
 
 
 def _spec(
@@ -211,7 +214,7 @@ def _spec(
             num_logprobs=num_logprobs,
             num_prompt_logprobs=_num_scores(request),
         ),
-        max_tokens=defaults.max_tokens if max_tokens is None else max_tokens,
+        max_tokens=answer_limit(max_tokens, defaults),
         stop=stop_texts(request.stop, defaults),
         ignore_eos=bool(request.ignore_eos),
         constraint=constraint_of(request),

@@ -1,4 +1,4 @@
-"""Requests of the OpenAI API that mlxr understands, exactly typed; unknown fields are refused by the decoder.
+"""Requests of the OpenAI API that mlxr understands, exactly typed; unknown fields are left out (`http.ignored`).
 
 Fields that are not honoured are declared too, so that they can be refused by name, or accept the value that means
 "nothing special" (`fields/support.py`). Ranges that are wider than OpenAI's are the engines' own. What a type cannot
@@ -19,7 +19,8 @@ from router.protocols.fields import ranges
 from router.protocols.fields.constraints import MAX_CONSTRAINT_BYTES
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused
 from router.protocols.fields.support import LABEL, honoured, neutral_only, refused
-from router.protocols.fields.tools import FunctionDefinition, FunctionName, ToolChoiceObject
+from router.protocols.fields.tools import CalledName, FunctionDefinition, ToolChoiceObject
+from router.protocols.openai.request_fields import PeerFields
 
 MAX_MESSAGES = 10_000
 MAX_PROMPTS = 64
@@ -45,56 +46,78 @@ _ONLY_STREAMED = honoured("only with stream: true")
 
 
 class TextPart(msgspec.Struct, forbid_unknown_fields=True):
-    """One part of a message's content."""
+    """One part of a message's content; what is no text is said in words where it lies behind the question."""
 
-    type: Annotated[str, honoured("text is the only one")]
+    type: Annotated[str, honoured("text; in earlier messages also what is then said in words")]
     text: str | None = None
+    refusal: str | None = None
+    thinking: Annotated[JSONValue, honoured("of assistant messages; a text")] = None
+    signature: Annotated[str | None, LABEL] = None
+    cache_control: Annotated[JSONObject | None, LABEL] = None
+    annotations: Annotated[list[JSONValue] | None, LABEL] = None
     image_url: Annotated[Refused, _ONLY_TEXT] = None
     input_audio: Annotated[Refused, _ONLY_TEXT] = None
+    video_url: Annotated[Refused, _ONLY_TEXT] = None
     file: Annotated[Refused, _ONLY_TEXT] = None
 
 
 class FunctionCall(msgspec.Struct, forbid_unknown_fields=True):
-    """What an assistant called: the arguments are JSON text.
+    """What an assistant called: the arguments are JSON text, or what came of it before the answer was cut.
 
     OpenAI's own client sends `parsed_arguments` back, the same arguments as it read them; they have no effect.
     """
 
-    name: FunctionName
-    arguments: str
+    name: CalledName
+    arguments: str | JSONObject | list[JSONValue] | None = None
     parsed_arguments: JSONValue = None
+
+
+class CustomCall(msgspec.Struct, forbid_unknown_fields=True):
+    """What an assistant called by a tool of type custom: its input is a text."""
+
+    name: CalledName
+    input: str = ""
 
 
 class ToolCall(msgspec.Struct, forbid_unknown_fields=True):
     """One call in an assistant's message; `index` is what some clients keep from a stream."""
 
-    id: ranges.CallId
-    function: FunctionCall
-    type: Literal["function"] = "function"
+    function: FunctionCall | None = None
+    id: Annotated[str, Meta(max_length=256)] | None = None
+    type: Literal["function", "custom"] = "function"
+    custom: CustomCall | None = None
     index: int | None = None
 
 
 class ChatMessage(msgspec.Struct, forbid_unknown_fields=True):
     """One message of the conversation; `parsed` is the content as OpenAI's own client read it, without effect."""
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Annotated[str | list[TextPart] | None, honoured("may be null beside tool_calls")] = None
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Annotated[str | list[TextPart] | None, honoured("may be null in messages of assistants and tools")] = None
     name: Annotated[str | None, honoured("shown where the model's template shows names")] = None
-    refusal: Annotated[str | None, neutral_only("")] = None
+    refusal: Annotated[str | None, honoured("of assistant messages, where they have no content")] = None
     reasoning_content: Annotated[str | None, honoured("of assistant messages")] = None
+    reasoning: Annotated[JSONValue, honoured("of assistant messages, a text; another name of reasoning_content")] = None
+    reasoning_details: Annotated[
+        list[JSONObject] | None, honoured("of assistant messages; what can be read of them")
+    ] = None
     tool_calls: Annotated[list[ToolCall] | None, honoured("of assistant messages")] = None
-    tool_call_id: Annotated[ranges.CallId | None, honoured("of tool messages, which need it")] = None
-    function_call: Annotated[Refused, refused("it is the old form of tool_calls; send tool_calls")] = None
-    audio: Annotated[Refused, neutral_only()] = None
-    annotations: Annotated[JSONValue, neutral_only([])] = None
+    tool_call_id: Annotated[
+        Annotated[str, Meta(max_length=256)] | None, honoured("of tool messages; without it, the first open call's")
+    ] = None
+    function_call: Annotated[FunctionCall | None, honoured("of assistant messages; the old form of tool_calls")] = None
+    audio: Annotated[JSONValue, LABEL] = None
+    annotations: Annotated[list[JSONValue] | None, LABEL] = None
+    cache_control: Annotated[JSONObject | None, LABEL] = None
     parsed: Annotated[JSONValue, LABEL] = None
 
 
 class ToolDefinition(msgspec.Struct, forbid_unknown_fields=True):
-    """A tool; functions are the only kind."""
+    """A tool; functions are the only kind. Labels of caches have no effect."""
 
     type: Literal["function"]
     function: FunctionDefinition
+    cache_control: JSONObject | None = None
 
 
 class TextFormat(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="text"):
@@ -138,35 +161,16 @@ class StructuredOutputs(msgspec.Struct, forbid_unknown_fields=True):
 class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     """What a stream carries beside the text."""
 
-    include_usage: Annotated[bool, _ONLY_STREAMED] = False
-    continuous_usage_stats: Annotated[bool, honoured("in every chunk, with include_usage: true")] = False
-    include_obfuscation: Annotated[bool, neutral_only(False)] = False
+    include_usage: Annotated[bool | None, _ONLY_STREAMED] = False
+    continuous_usage_stats: Annotated[bool | None, honoured("in every chunk, with include_usage: true")] = False
+    include_obfuscation: Annotated[bool | None, neutral_only(False)] = False
 
 
-class RequestFields(msgspec.Struct, kw_only=True):
-    """Fields that all of OpenAI's endpoints share that generate."""
-
-    model: ranges.ModelReference
-    stream: bool | None = None
-    temperature: ranges.Temperature | None = None
-    top_p: ranges.TopP | None = None
-    top_k: ranges.TopK | None = None
-    min_p: ranges.MinP | None = None
-    frequency_penalty: ranges.Penalty | None = None
-    presence_penalty: ranges.Penalty | None = None
-    repetition_penalty: Annotated[ranges.RepetitionPenalty | None, honoured("1 is off")] = None
-    seed: ranges.Seed | None = None
-    service_tier: ranges.ServiceTier | None = None
-    prompt_cache_key: ranges.CacheKey | None = None
-    user: Annotated[str | None, LABEL] = None
-    metadata: Annotated[dict[str, str] | None, LABEL] = None
-
-
-class _Completion(RequestFields, kw_only=True):
+class _Completion(PeerFields, kw_only=True):
     """Fields that chats and text completions share."""
 
     stream_options: StreamOptions | None = None
-    typical_p: Annotated[ranges.TopP | None, honoured("1 is off")] = None
+    typical_p: Annotated[ranges.TypicalP | None, honoured("1 is off")] = None
     repeat_penalty: Annotated[ranges.RepetitionPenalty | None, honoured("the same as repetition_penalty")] = None
     repeat_last_n: Annotated[
         ranges.PenaltyWindow | None, honoured("tokens; 0 = penalties off, -1 = all; also repetition_context_size")
@@ -176,8 +180,9 @@ class _Completion(RequestFields, kw_only=True):
         LogitBias | None,
         honoured(f"up to {MAX_BIASES} token ids, or pairs of them, each with a number from -{MAX_BIAS} to {MAX_BIAS}"),
     ] = None
-    max_tokens: ranges.MaxTokens | None = None
+    max_tokens: ranges.AnswerLimit | None = None
     stop: ranges.StopText | ranges.StopList | None = None
+    n_predict: Annotated[ranges.AnswerLimit | None, honoured("the same as max_tokens")] = None
     ignore_eos: bool | None = None
     min_tokens: Annotated[
         Annotated[int, Meta(ge=0, le=1_000_000_000)] | None,
@@ -204,7 +209,7 @@ class ChatRequest(_Completion, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/chat/completions."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
-    max_completion_tokens: ranges.MaxTokens | None = None
+    max_completion_tokens: ranges.AnswerLimit | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[ranges.TopLogprobs | None, honoured("only with logprobs: true")] = None
     tools: Annotated[

@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, Callable
 
 from backends.errors import BackendError
 from registry.errors import RegistryError
-from router.errors import QueueFullError, RouterError, StoreUnavailableError
+from router.errors import QueueFullError, RouterError, StoreUnavailableError, UnsupportedFieldError
 from router.http.asgi import Receive
-from router.http.headers import IGNORED_HEADER
+from router.http.ignored import leave_out
 from router.http.streaming import until_disconnect
 from router.jobs.background import BackgroundResponse, has_room
 from router.jobs.job import Jobs
@@ -32,7 +32,6 @@ from router.stores.conversations import Conversations
 from router.workers.supervisor import Supervisor
 
 _BUSY_RETRY_S = 5.0
-_MAX_IGNORED_CHARS = 1024
 
 
 async def read_request(
@@ -70,6 +69,8 @@ async def head_for(
     model = chosen_model(serving, serving.models.model_request(body.model, headers.engine, load=headers.load))
     items = await request_items(conversations, body, local)
     tools = read_tools(body.tools)
+    for path in (*tools.ignored, *items.ignored):
+        leave_out(path, UnsupportedFieldError(f"{path} is neither run nor shown here; leave it out", path))
     wanted = generation_for(body, items, tools, model, headers)
     if body.truncation == "auto":
         fitting = fitted(serving, wanted)
@@ -118,12 +119,6 @@ def response_answering(
         return WatchedEncoder(own, watch)
 
     return Answering(answer_id=head.response_id, protocol="openai", wanted=head.wanted, encoder=encoder)
-
-
-def ignored_headers(head: ResponseHead) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the header that names what of a request was left out; () = nothing was."""
-    names = ", ".join(dict.fromkeys(head.ignored))[:_MAX_IGNORED_CHARS]
-    return ((IGNORED_HEADER, names.encode()),) if names else ()
 
 
 def keep(conversations: Conversations, head: ResponseHead, response: Response) -> None:

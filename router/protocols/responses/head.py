@@ -61,11 +61,6 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     is_stored: bool
     tools: ClientTools = ClientTools()
 
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        """What of the request was left out, for the client."""
-        return (*self.tools.ignored, *self.items.ignored)
-
     def response(self, status: answers.ResponseStatus, output: list[OutputItem], **fields: Any) -> Response:
         """Return the object.
 
@@ -94,7 +89,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             tool_choice=cast("str | NamedChoice | CustomChoice | AllowedToolsChoice", request.tool_choice or "auto"),
             tools=list(self.tools.shown),
             top_logprobs=request.top_logprobs or 0,
-            top_p=sampling.top_p,
+            top_p=sampling.top_p if request.top_p is None else request.top_p,
             truncation=request.truncation or "disabled",
             metadata=request.metadata or {},
             **{name: getattr(request, name) for name in _AS_SAID},

@@ -19,8 +19,7 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.body import convert_part
 from router.protocols.fields.json_types import JSONObject, JSONValue, read_by_type
 from router.protocols.fields.ranges import CallId
-from router.protocols.fields.tools import FunctionName
-from router.protocols.openai.messages import call_arguments
+from router.protocols.fields.tools import CalledName
 from router.protocols.responses.hosted import (
     InputAgentMessage,
     InputHostedItem,
@@ -80,8 +79,8 @@ class InputFunctionCall(_Input, kw_only=True, forbid_unknown_fields=True):
 
     type: Literal["function_call"]
     call_id: CallId
-    name: FunctionName
-    arguments: str
+    name: CalledName
+    arguments: str | JSONObject | list[JSONValue] | None = None
     namespace: str | None = None
     parsed_arguments: JSONValue = None
 
@@ -92,7 +91,7 @@ class InputFunctionCallOutput(_Input, kw_only=True, forbid_unknown_fields=True):
     type: Literal["function_call_output"]
     call_id: CallId
     output: str | list[PartObject]
-    name: FunctionName | None = None
+    name: CalledName | None = None
 
 
 class InputCustomCall(_Input, kw_only=True, forbid_unknown_fields=True):
@@ -100,7 +99,7 @@ class InputCustomCall(_Input, kw_only=True, forbid_unknown_fields=True):
 
     type: Literal["custom_tool_call"]
     call_id: CallId
-    name: FunctionName
+    name: CalledName
     input: str
     namespace: str | None = None
 
@@ -111,7 +110,7 @@ class InputCustomCallOutput(_Input, kw_only=True, forbid_unknown_fields=True):
     type: Literal["custom_tool_call_output"]
     call_id: CallId
     output: str | list[PartObject]
-    name: FunctionName | None = None
+    name: CalledName | None = None
 
 
 class InputReasoningPart(msgspec.Struct, forbid_unknown_fields=True):
@@ -230,9 +229,9 @@ def _text_of(part: dict[str, Any], where: str) -> str:
     raise UnsupportedFieldError(f"{path} is not supported, got a part of type {kind!r:.60}: {hint}", path)
 
 
-def _call(call: InputFunctionCall, where: str) -> Item:
-    call_arguments(call.arguments, f"{where}.arguments")
-    return _kept(call, "fc", type=call.type, call_id=call.call_id, arguments=call.arguments, **_called(call))
+def _call(call: InputFunctionCall, _where: str) -> Item:
+    arguments = call.arguments if isinstance(call.arguments, str) else msgspec.json.encode(call.arguments).decode()
+    return _kept(call, "fc", type=call.type, call_id=call.call_id, arguments=arguments, **_called(call))
 
 
 def _custom_call(call: InputCustomCall, _where: str) -> Item:

@@ -13,8 +13,9 @@ from backends.wire.request import Constraint, OutputSpec, Priority, SequenceSpec
 from router.errors import InvalidRequestError, MissingFieldError, UnsupportedFieldError
 from router.models.defaults import RequestDefaults, stop_texts, with_system
 from router.protocols.choice import ChosenModel
+from router.protocols.fields.call_arguments import call_arguments
 from router.protocols.fields.constraints import object_constraint, schema_constraint
-from router.protocols.fields.sampling import sampling_params
+from router.protocols.fields.sampling import answer_limit, sampling_params
 from router.protocols.fields.support import refuse_unsupported
 from router.protocols.fields.tools import (
     Choice,
@@ -25,7 +26,6 @@ from router.protocols.fields.tools import (
     choice_of_word,
     tools_for,
 )
-from router.protocols.openai.messages import call_arguments
 from router.protocols.openai.request import template_kwargs
 from router.protocols.openai.schemas import JsonObjectFormat
 from router.protocols.responses.conversation import RequestItems
@@ -69,7 +69,7 @@ def generation_for(
             sampling=sampling_params(
                 request, defaults, num_logprobs=(request.top_logprobs or 0) if has_logprobs else None
             ),
-            max_tokens=defaults.max_tokens if request.max_output_tokens is None else request.max_output_tokens,
+            max_tokens=answer_limit(request.max_output_tokens, defaults),
             stop=stop_texts((), defaults),
             constraint=_constraint(request),
             output=OutputSpec(splits_reasoning=True, tools=tools.use),
@@ -98,6 +98,9 @@ def _check_fields(request: ResponseRequest) -> None:
         raise InvalidRequestError(
             "background: a response that is not stored cannot be polled; send store: true", "store"
         )
+    if request.max_output_tokens == 0:
+        problem = "max_output_tokens: an answer has at least one token; send 1 or more, or -1 for no limit"
+        raise InvalidRequestError(problem, "max_output_tokens")
     check_include(request.include or [])
     if request.top_logprobs and LOGPROBS not in (request.include or []):
         raise InvalidRequestError(f"top_logprobs is only allowed together with include: {LOGPROBS}", "top_logprobs")
@@ -159,9 +162,7 @@ def conversation_messages(
 ) -> list[PromptMessage]:
     """Return what the template is given.
 
-    What an assistant thought, said and called in a row is one message, as the model wrote it. System messages at the
-    beginning are joined to one: many templates take no more, and clients send instructions and a developer message.
-    A call that was cut in its arguments is left out: there is nothing to show.
+    What an assistant thought, said and called in a row is one message, as the model wrote it.
 
     Args:
         items: Of the whole conversation, as they are kept.
@@ -176,9 +177,9 @@ def conversation_messages(
                 _add_message(messages, item)
             case "reasoning":
                 _add_reasoning(messages, item)
-            case "function_call" if item["status"] != "incomplete":
+            case "function_call":
                 called.add(item["call_id"])
-                _add_call(messages, item, tools, call_arguments(item["arguments"], "input"))
+                _add_call(messages, item, tools, call_arguments(item["arguments"]))
             case "custom_tool_call" if item["status"] != "incomplete":
                 called.add(item["call_id"])
                 _add_call(messages, item, tools, {CUSTOM_INPUT: item["input"]})
@@ -196,9 +197,6 @@ def _add_message(messages: list[PromptMessage], item: Item) -> None:
     last = messages[-1] if messages else None
     if role == "assistant" and last is not None and _is_open_thought(last):
         last["content"] = text
-        return
-    if role == "system" and len(messages) == 1 and last is not None and last["role"] == "system":
-        last["content"] = f"{last['content']}\n\n{text}"
         return
     messages.append({"role": role, "content": text})
 

@@ -31,7 +31,6 @@ from router.protocols.queries import AFTER, ORDER, is_newest_first, known_parame
 from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
 from router.protocols.responses.answering import (
     chunks_of,
-    ignored_headers,
     read_request,
     response_answering,
     start_in_background,
@@ -76,10 +75,9 @@ async def create_response(
         head = await read_request(serving, conversations, arrival.raw, arrival.headers, receive=request.receive)
         if head.request.background:
             response = start_in_background(serving, conversations, jobs, arrival, head)
-            headers = ignored_headers(head)
             if response.is_stream:
-                return _event_stream(serving, response, -1, headers)
-            return json_reply(response.live_body, headers=headers)
+                return _event_stream(serving, response, -1)
+            return json_reply(response.live_body)
 
     def answering() -> Answering:
         assert head is not None, "nothing was awaited since the register had none to rejoin"
@@ -87,8 +85,7 @@ async def create_response(
         return response_answering(conversations, head, supervisor=supervisor)
 
     running = serving.start_or_rejoin(arrival, answering)
-    headers = () if head is None else ignored_headers(head)
-    return await serving.reply(arrival, running, chunks=chunks_of, headers=headers)
+    return await serving.reply(arrival, running, chunks=chunks_of)
 
 
 class CountedRequest(ResponseRequest, kw_only=True, forbid_unknown_fields=True):
@@ -189,11 +186,9 @@ async def list_input_items(
     return json_reply(InputItemList.of(ordered, after=given.get("after"), limit=limit, missing=missing))
 
 
-def _event_stream(
-    serving: RequestService, running: BackgroundResponse, after: int, more: tuple[tuple[bytes, bytes], ...] = ()
-) -> EventStream:
+def _event_stream(serving: RequestService, running: BackgroundResponse, after: int) -> EventStream:
     """Return the events of a response that runs, those behind number `after`; whoever leaves ends nothing."""
-    headers = [(b"x-request-id", running.response_id.encode()), *more]
+    headers = [(b"x-request-id", running.response_id.encode())]
     return long_stream(running.follow(after), keepalive_s=serving.config.server.keepalive_s, headers=headers)
 
 

@@ -1,4 +1,4 @@
-"""Requests of the Responses API that mlxr understands, exactly typed; unknown fields are refused by the decoder.
+"""Requests of the Responses API that mlxr understands, exactly typed; unknown fields are left out (`http.ignored`).
 
 Fields that are not honoured are declared too, to be refused by name (`fields/support.py`). Items and tools are read by
 their `type` (`items`, `validation`), so that one that is not understood is refused by its name.
@@ -14,12 +14,12 @@ from msgspec import Meta
 from router.protocols.fields import ranges
 from router.protocols.fields.json_types import JSONObject, JSONValue, Refused, read_by_type
 from router.protocols.fields.support import LABEL, honoured, neutral_only, refused
+from router.protocols.openai.request_fields import RequestFields
 from router.protocols.openai.schemas import (
     MAX_MESSAGES,
     MAX_TEMPLATE_KWARGS_BYTES,
     JsonObjectFormat,
     JsonSchema,
-    RequestFields,
     TextFormat,
 )
 from router.protocols.responses.tools import ToolObject
@@ -75,7 +75,7 @@ class ReasoningConfig(msgspec.Struct, forbid_unknown_fields=True):
 class ResponseStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     """What a stream carries beside the events."""
 
-    include_obfuscation: Annotated[bool, neutral_only(False)] = False
+    include_obfuscation: Annotated[bool | None, neutral_only(False)] = False
 
 
 class ResponseRequest(RequestFields, kw_only=True, forbid_unknown_fields=True):
@@ -94,7 +94,7 @@ class ResponseRequest(RequestFields, kw_only=True, forbid_unknown_fields=True):
     truncation: Annotated[
         Literal["auto", "disabled"] | None, honoured("auto: the oldest turns go where there is no room")
     ] = None
-    max_output_tokens: ranges.PositiveCount | None = None
+    max_output_tokens: ranges.AnswerLimit | None = None
     top_logprobs: Annotated[ranges.TopLogprobs | None, honoured(f"only with include: {LOGPROBS}")] = None
     text: TextConfig | None = None
     reasoning: ReasoningConfig | None = None

@@ -171,14 +171,22 @@ class TestSystemMessagesBetweenOthers:
     ]
 
     def test_stay_where_the_template_takes_them(self) -> None:
-        assert "<|im_start|>system\nSing." in render(PLAIN, messages=self.TURNS, can_move_system=True)
+        assert "<|im_start|>system\nSing." in render(PLAIN, messages=self.TURNS)
 
     def test_become_the_users_words_where_it_refuses_them(self) -> None:
-        shown = render(self.STRICT + PLAIN, messages=self.TURNS, can_move_system=True)
+        shown = render(self.STRICT + PLAIN, messages=self.TURNS)
         users = "<|im_start|>user\nhi\nIt is late.\nthere<|im_end|>\n"
         assert shown.startswith("<|im_start|>system\nBe brief.<|im_end|>\n" + users)
         assert shown.endswith("<|im_start|>user\nSing.<|im_end|>\n")
 
-    def test_are_refused_where_they_may_not_be_moved(self) -> None:
-        with pytest.raises(PromptError, match="first!"):
-            render(self.STRICT + PLAIN, messages=self.TURNS)
+    def test_tools_are_explained_in_the_users_words_where_no_system_message_is_taken(self) -> None:
+        refuses = (
+            "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('none!') }}{% endif %}{% endfor %}"
+        )
+        shown = render(refuses + PLAIN, tools=[WEATHER])
+        assert shown.startswith("<|im_start|>user\nYou can call functions")
+        assert shown.endswith("\n\nhi<|im_end|>\n")
+
+    def test_what_the_template_refuses_for_another_reason_stays_refused_in_its_words(self) -> None:
+        with pytest.raises(PromptError, match="never!"):
+            render("{{ raise_exception('never!') }}")

@@ -46,8 +46,8 @@ def test_a_limit_is_a_number(limit: str) -> None:
 
 
 def test_a_model_is_told_like_anthropics() -> None:
-    assert model_info(MODELS[0]).created_at == "2023-11-14T22:13:20Z"
-    assert model_info(MODELS[0], "pirate").id == "m0+pirate"
+    assert model_info(MODELS[0], "m0").created_at == "2023-11-14T22:13:20Z"
+    assert model_info(MODELS[0], "m0", "pirate").id == "m0+pirate"
 
 
 @with_front(llamacpp=FakeOptions(answer_tokens=2, context_length=4096))

@@ -92,7 +92,8 @@ async def list_models(serving: ServingPart) -> ASGIApp:
     found = [(shown_artifact(serving.models, model), model) for model in serving.models.list()]
     shown = [(artifact, model) for artifact, model in found if artifact is not None]
     shown.sort(key=lambda pair: -pair[0].mtime_ns)
-    return json_reply(TagsAnswer([_listed(artifact, model) for artifact, model in shown]))
+    names = ((artifact, model, name) for artifact, model in shown for name in (model.name, *model.aliases))
+    return json_reply(TagsAnswer([_listed(artifact, model, display_name(name)) for artifact, model, name in names]))
 
 
 @OLLAMA_API.get("/api/ps", LoadedAnswer)
@@ -107,8 +108,7 @@ async def list_loaded(serving: ServingPart) -> ASGIApp:
     return json_reply(LoadedAnswer([each for each in loaded if each is not None]))
 
 
-def _listed(artifact: Artifact, model: Model) -> ListedModel:
-    name = display_name(model.name)
+def _listed(artifact: Artifact, model: Model, name: str) -> ListedModel:
     return ListedModel(
         name=name,
         model=name,

@@ -178,11 +178,6 @@ def test_errors_name_the_field_and_the_way_out(fields: dict[str, Any], param: st
     assert hint in str(error)
 
 
-def test_a_result_of_a_tool_may_only_be_text() -> None:
-    content = [{"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image", "source": {}}]}]
-    assert "results of tools" in str(refused(messages=[{"role": "user", "content": content}]))
-
-
 def test_a_count_takes_what_makes_a_prompt_and_nothing_else() -> None:
     body = {name: BODY[name] for name in ("model", "messages")}
     counted = prompt_for(decode_body(msgspec.json.encode(body), CountRequest), DEFAULTS)

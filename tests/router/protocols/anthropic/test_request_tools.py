@@ -25,7 +25,7 @@ def refused(*tools: Any, choice: Any = None, kind: type[InvalidRequestError] = I
     with pytest.raises(kind) as caught:
         tools_of(*tools, choice=choice)
     assert caught.value.param is not None
-    assert str(caught.value).startswith(caught.value.param)
+    assert caught.value.param in str(caught.value)
     return caught.value.param
 
 
@@ -77,8 +77,8 @@ def test_tools_that_only_anthropic_has_are_refused_by_their_type(kind: Any) -> N
         (WEATHER | {"input_schema": {"description": "x" * 70_000}}, "tools[0].input_schema"),
         (WEATHER | {"input_examples": [{"x": "y" * 70_000}]}, "tools[0].input_examples"),
         (WEATHER | {"name": "no spaces"}, "tools[0].name"),
-        (WEATHER | {"max_uses": 3}, "tools[0]"),
-        ({"name": "x"}, "tools[0]"),
+        (WEATHER | {"max_uses": 3}, "tools[0].max_uses"),
+        ({"name": "x"}, "tools[0].input_schema"),
     ],
 )
 def test_what_is_wrong_with_a_tool_is_named(tool: Any, param: str) -> None:

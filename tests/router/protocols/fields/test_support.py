@@ -120,13 +120,17 @@ def test_a_decoders_error_says_what_is_allowed(raw: bytes, error: type[InvalidRe
     ("body", "param", "words"),
     [
         (ChatRequest, "temperature", "allowed: a number from 0 to 5; 0 is greedy."),
-        (ChatRequest, "stop[3]", "allowed: a text of 1 to 256 characters or a list of up to 16 texts of 1 to 256"),
-        (ChatRequest, "messages[2].role", "allowed: system, developer, user, assistant or tool."),
+        (ChatRequest, "stop[3]", "allowed: a text of up to 256 characters or a list of up to 16 texts of up to 256"),
+        (ChatRequest, "messages[2].role", "allowed: system, developer, user, assistant, tool or function."),
         (ChatRequest, "tools[0].function.name", "allowed: a list of up to 128 objects"),
         (CompletionRequest, "prompt[0][1]", "allowed: a text or a list of 1 or more texts, whole numbers from 0"),
         (ResponseRequest, "text.format.type", "allowed: an object of type text, json_object or json_schema."),
-        (MessagesRequest, "messages[0].content[1].type", "or tool_result; send what images and documents say as text."),
-        (ollama.ChatRequest, "options.top_p", "allowed: a number above 0, up to 1."),
+        (
+            MessagesRequest,
+            "messages[0].content[1].type",
+            "a list of objects; what is no text is said in words, but in the last turn.",
+        ),
+        (ollama.ChatRequest, "options.top_p", "allowed: a number from 0 to 1; 0 = the most probable token."),
     ],
 )
 def test_every_protocol_says_it_alike(body: type[msgspec.Struct], param: str, words: str) -> None:
@@ -158,4 +162,5 @@ def test_no_field_that_may_be_anything_is_honoured_by_accident() -> None:
     anything = {
         path for body in BODIES for path, row in fields_of(body).items() if row.allowed.startswith("any JSON value")
     }
-    assert anything == {"messages[].parsed"}
+    labels = {"messages[].parsed", "messages[].audio", "client_metadata", "access_programs"}
+    assert anything - labels == {"messages[].reasoning", "messages[].content[].thinking"}, "read where they are texts"

@@ -12,7 +12,6 @@ REFUSED: list[tuple[str, Any, str | None]] = [
     ("/tokenize", {"content": 5}, "content"),
     ("/tokenize", {"content": ["a"]}, "content"),
     ("/tokenize", {"content": "a", "add_special": "yes"}, "add_special"),
-    ("/tokenize", {"content": "a", "speed": 1}, "speed"),
     ("/tokenize", {"content": "a", "model": ""}, "model"),
     ("/tokenize", b'{"content": "\\ud800", "model": "m"}', None),
     ("/tokenize", b'{"content": "\xff", "model": "m"}', None),

@@ -15,7 +15,8 @@ NOW_NS = 1_700_000_000_000_000_001
 HEAD = b'{"model":"m:1b","created_at":"2023-11-14T22:13:20.000000001Z",'
 END = SequenceEnd("stop", Usage(10, 4, 3), SequenceTimings(1.0, 12.0, 8.5))
 METRICS = (
-    b'"total_duration":250000000,"load_duration":5000000,"prompt_eval_count":6,"prompt_cached_count":4,'
+    b'"total_duration":250000000,"load_duration":5000000,"prompt_eval_count":10,"prompt_cached_count":4,'
+    b'"prompt_computed_count":6,'
     b'"prompt_eval_duration":12000000,"eval_count":3,"eval_duration":8500000}'
 )
 CALLS = (ToolCallDelta(0, "id0", "f", '{"a"'), ToolCallDelta(0, None, None, ":1}"), ToolCallDelta(1, "id1", "g", "{}"))
@@ -23,7 +24,8 @@ LOGPROBS = (PositionLogprobs(TokenLogprob(5, b"x", -0.5), (TokenLogprob(6, b"\xf
 
 
 class _Served:
-    load_ms = 5.0
+    load_ms = 4.0
+    queue_ms = 1.0
 
 
 SERVED = cast("Generation", _Served())

@@ -10,6 +10,7 @@ from registry.engines import EngineKind
 from registry.settings import LoadSettings
 from router.config import Config
 from router.errors import UnsupportedFieldError
+from router.http.ignored import noting_ignored
 from router.models.defaults import RequestDefaults
 from router.models.load_settings import AS_CONFIGURED
 from router.protocols.control.capabilities import ENGINES
@@ -74,6 +75,12 @@ def test_what_is_not_honoured_is_refused_by_its_name(name: str) -> None:
     with pytest.raises(UnsupportedFieldError, match=f"options.{name} is not supported: ") as caught:
         check_options(options(**{name: ASKING[name]}), CONFIG, EngineKind.LLAMACPP, PENALIZED)
     assert caught.value.param == f"options.{name}"
+
+
+def test_a_wish_for_speed_is_left_out_where_that_is_told() -> None:
+    with noting_ignored("POST /api/chat") as noted:
+        check_options(options(use_mlock=True, use_mmap=not CONFIG.llamacpp.mmap), CONFIG, EngineKind.LLAMACPP)
+    assert noted.paths == ("options.use_mmap", "options.use_mlock")
 
 
 @pytest.mark.parametrize("engine", ENGINES)

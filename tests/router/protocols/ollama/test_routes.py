@@ -13,7 +13,7 @@ from router.placement.lifecycle import WorkerState
 from tests.support.fake_openai import FakeFront, with_front
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z")
-COUNTS = {"prompt_eval_count", "prompt_cached_count", "eval_count"}
+COUNTS = {"prompt_eval_count", "prompt_cached_count", "prompt_computed_count", "eval_count"}
 TIMES = {"total_duration", "load_duration", "prompt_eval_duration", "eval_duration"}
 HI = [{"role": "user", "content": "hi"}]
 
@@ -56,12 +56,14 @@ async def test_a_chat_is_a_stream_of_lines_unless_one_is_wanted(front: FakeFront
         "done_reason": "stop",
         "prompt_eval_count": 21,
         "prompt_cached_count": 0,
+        "prompt_computed_count": 21,
         "eval_count": 4,
     }
     assert last.keys() >= TIMES
     # The second asked for the same prompt: all of it but one token was in the cache, and the time is of that one.
     expected = {**timeless(last), "message": {"role": "assistant", "content": text}}
-    assert timeless(whole.json()) == {**expected, "prompt_eval_count": 1, "prompt_cached_count": 20}
+    assert timeless(whole.json()) == {**expected, "prompt_cached_count": 20, "prompt_computed_count": 1}
+    assert min(whole.json()["load_duration"], last["load_duration"]) > 0
     openai = (await front.chat(max_tokens=None)).json()["choices"][0]["message"]["content"]
     assert openai == text != ""
 
@@ -157,8 +159,9 @@ async def test_a_prompt_that_is_too_long_is_an_error_unless_turns_may_go(front: 
     refused = await post(front, "/api/chat", messages=messages, options=options)
     assert refused.status_code == 400
     assert "tokens but the context holds 64" in refused.json()["error"]
+    assert "exceeds the available context size" in refused.json()["error"]
     last = lines(await post(front, "/api/chat", messages=messages, options=options, truncate=True))[-1]
-    assert last["prompt_eval_count"] + last["prompt_cached_count"] == 21
+    assert last["prompt_eval_count"] == 21
     alone = await post(front, "/api/chat", messages=messages[:1], options=options, truncate=True)
     assert alone.status_code == 400
 
@@ -192,6 +195,7 @@ async def test_an_input_that_is_too_long_loses_its_end_unless_that_is_refused(fr
         refused = await post(front, path, **body, options=options)
         assert refused.status_code == 400
         assert "context holds 64" in refused.json()["error"]
+        assert "input length exceeds the context length" in refused.json()["error"]
 
 
 @with_front()
@@ -219,10 +223,7 @@ HOSTILE: list[dict[str, Any]] = [
     {"messages": HI, "options": {"temperature": "hot"}},
     {"messages": HI, "options": {"temperature": -1}},
     {"messages": HI, "options": {"num_ctx": -1}},
-    {"messages": HI, "options": {"stop": [""]}},
     {"messages": HI, "options": {"stop": ["x"] * 17}},
-    {"messages": HI, "options": {"nonsense": 1}},
-    {"messages": HI, "nonsense": 1},
     {"messages": HI, "keep_alive": "soon"},
     {"messages": HI, "keep_alive": []},
     {"messages": HI, "think": 7},

@@ -9,7 +9,7 @@ from tests.support.fake_openai import FakeFront, with_front
 
 # Raw JSON, because some of it cannot be made from Python values. (field, value, param if it is not the field)
 BOTH: list[tuple[str, str] | tuple[str, str, str]] = [
-    ("max_tokens", "-1"),
+    ("max_tokens", "-2"),
     ("max_tokens", "1000000000000"),
     ("max_tokens", "1.5"),
     ("max_tokens", '"5"'),
@@ -22,11 +22,10 @@ BOTH: list[tuple[str, str] | tuple[str, str, str]] = [
     ("temperature", '"hot"'),
     ("temperature", "true"),
     ("temperature", "[]"),
-    ("top_p", "0"),
     ("top_p", "-1"),
     ("top_p", "1.01"),
     ("top_k", "1099511627776"),
-    ("top_k", "-1"),
+    ("top_k", "-2"),
     ("top_k", "2.5"),
     ("min_p", "-0.1"),
     ("min_p", "1.1"),
@@ -36,10 +35,8 @@ BOTH: list[tuple[str, str] | tuple[str, str, str]] = [
     ("frequency_penalty", "-2.1"),
     ("presence_penalty", "1e300"),
     ("presence_penalty", '"1"'),
-    ("repetition_penalty", "0"),
     ("repetition_penalty", "-1"),
     ("repetition_penalty", "10.5"),
-    ("repeat_penalty", "0"),
     ("repeat_last_n", "-2"),
     ("repeat_last_n", "1000001"),
     ("repetition_context_size", "1.5"),
@@ -59,8 +56,6 @@ BOTH: list[tuple[str, str] | tuple[str, str, str]] = [
     ("logit_bias", '{"-1": 1}'),
     ("logit_bias", '"x"'),
     ("logit_bias", "[[1]]"),
-    ("stop", '""'),
-    ("stop", '["a", ""]', "stop[1]"),
     ("stop", "[" + ",".join(['"x"'] * 10_000) + "]"),
     ("stop", '"' + "x" * 257 + '"'),
     ("stop", "5"),
@@ -69,7 +64,6 @@ BOTH: list[tuple[str, str] | tuple[str, str, str]] = [
     ("stream", '"true"'),
     ("stream_options", "true"),
     ("stream_options", '{"include_usage": 1}', "stream_options.include_usage"),
-    ("stream_options", '{"x": true}', "stream_options.x"),
     ("ignore_eos", "1"),
     ("return_progress", '"yes"'),
     ("timings_per_token", "1"),
@@ -82,7 +76,6 @@ BOTH: list[tuple[str, str] | tuple[str, str, str]] = [
     ("model", "5"),
     ("metadata", '{"a": 1}', "metadata[...]"),
     ("user", "5"),
-    ("best_offer", "1"),
 ]
 CHAT_ONLY: list[tuple[str, str] | tuple[str, str, str]] = [
     ("messages", "[]"),
@@ -107,7 +100,6 @@ CHAT_ONLY: list[tuple[str, str] | tuple[str, str, str]] = [
     ("tool_choice", '"required"'),
     ("tool_choice", "5"),
     ("parallel_tool_calls", "1"),
-    ("prompt", '"x"'),
 ]
 COMPLETIONS_ONLY: list[tuple[str, str] | tuple[str, str, str]] = [
     ("prompt", "[]"),
@@ -126,7 +118,6 @@ COMPLETIONS_ONLY: list[tuple[str, str] | tuple[str, str, str]] = [
     ("suffix", "5"),
     ("best_of", "2"),
     ("best_of", "1000000"),
-    ("messages", "[]"),
 ]
 
 
@@ -166,8 +157,8 @@ async def test_every_bad_value_is_refused_with_the_name_of_its_field(
     [
         ({"temperature": 9}, "allowed: a number from 0 to 5; 0 is greedy."),
         ({"n": 9}, "allowed: a whole number from 1 to 8."),
-        ({"top_p": 0}, "allowed: a number above 0, up to 1."),
-        ({"stop": [""]}, "characters or a list of up to 16 texts of 1 to 256 characters."),
+        ({"top_p": 2}, "allowed: a number from 0 to 1; 0 = the most probable token."),
+        ({"stop": 5}, "characters or a list of up to 16 texts of up to 256 characters"),
         ({"reasoning_effort": "max"}, "allowed: none, minimal, low, medium, high or xhigh."),
     ],
 )

@@ -37,7 +37,6 @@ REFUSED: list[tuple[Any, str, str]] = [
     ({"dimensions": 0}, "dimensions", "invalid_request"),
     ({"encoding_format": "int8"}, "encoding_format", "invalid_request"),
     ({"pooling": "max"}, "pooling", "invalid_request"),
-    ({"speed": 1}, "speed", "unknown_parameter"),
     ({"model": ""}, "model", "invalid_request"),
 ]
 

@@ -253,11 +253,11 @@ def test_prompt_progress_is_llama_servers_and_ends_at_the_total() -> None:
     chunks = encoder.encode([ProgressEvent(0, 0, 10, 0), ProgressEvent(0, 6, 10, 2)])
     assert chunks.startswith(
         HEAD + b'"choices":[{"index":0,"delta":{"role":"assistant","content":null},"logprobs":null,'
-        b'"finish_reason":null}],"prompt_progress":{"total":10,"cache":0,"processed":0,"time_ms":'
+        b'"finish_reason":null}],"prompt_progress":{"total":10,"cache":2,"processed":2,"time_ms":'
     )
     later = decoded(encoder.encode([text_event(0, "a")]))
     progress = [chunk["prompt_progress"] for chunk in decoded(chunks) + later[:1]]
-    assert [(p["total"], p["cache"], p["processed"]) for p in progress] == [(10, 0, 0), (10, 2, 6), (10, 2, 10)]
+    assert [(p["total"], p["cache"], p["processed"]) for p in progress] == [(10, 2, 2), (10, 2, 6), (10, 2, 10)]
     assert [p["time_ms"] for p in progress] == sorted(p["time_ms"] for p in progress)
     assert [chunk["choices"][0]["delta"] for chunk in later[1:]] == [{"content": "a"}], "the role was there already"
 
@@ -267,7 +267,7 @@ def test_progress_is_told_once_per_prompt_and_only_when_wanted() -> None:
     assert quiet.encode([ProgressEvent(0, 1, 2, 0)]) == b""
     encoder = CompletionStream(CHAT, served(num_choices=2), StreamOptions(has_progress=True))
     chunks = decoded(encoder.encode([ProgressEvent(0, 1, 2, 0), ProgressEvent(1, 1, 2, 0)]))
-    assert [chunk["choices"][0]["index"] for chunk in chunks] == [0]
+    assert [(c["choices"][0]["index"], c["prompt_progress"]["processed"]) for c in chunks] == [(0, 0), (0, 1)]
 
 
 def test_timings_in_every_chunk_count_up() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from backends.wire.prompts import ChatPrompt, PromptMessage, TextPart
 from router.errors import InvalidRequestError, UnsupportedFieldError
+from router.http.ignored import noting_ignored
 from tests.router.protocols.openai.test_request import chat
 
 
@@ -52,15 +53,107 @@ def test_arguments_that_a_model_left_empty_are_an_empty_object() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", ["{", "[]", "3", "null", '{"a":1,"a":2}', "[" * 5000, '{"a":NaN}', '{"a":' + "9" * 30 + "}"]
+    ("arguments", "shown"),
+    [
+        ('{\n    "city": "London, UK', {}),
+        ('{"city": "London", "days": 3, "un', {"city": "London", "days": 3}),
+        *((text, {}) for text in ("{", "[]", "3", "null", '{"a":1,"a":2}', "[" * 5000, '{"a":NaN}')),
+        ('{"a":' + "9" * 30 + "}", {}),
+        (None, {}),
+        ([], {}),
+        ({"a": 1}, {"a": 1}),
+    ],
 )
-def test_arguments_that_are_no_object_are_refused_by_their_path(arguments: str) -> None:
-    with pytest.raises(InvalidRequestError, match="JSON text of an object") as caught:
-        rendered(
-            {"role": "user", "content": "x"},
-            {"role": "assistant", "tool_calls": [call(), call(arguments)]},
+def test_arguments_that_were_cut_are_shown_as_far_as_they_are_complete(arguments: Any, shown: Any) -> None:
+    _, message = rendered(
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "tool_calls": [call(), call(arguments)]},
+    )
+    assert message["tool_calls"][1]["function"]["arguments"] == shown
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ({"content": None}, {"content": ""}),
+        ({"content": None, "reasoning_content": "hm"}, {"content": "", "reasoning_content": "hm"}),
+        ({"content": "x", "reasoning": "hm"}, {"content": "x", "reasoning_content": "hm"}),
+        ({"content": "x", "reasoning": {"foreign": 1}}, {"content": "x"}),
+        (
+            {
+                "content": "x",
+                "reasoning_details": [
+                    {"type": "reasoning.text", "text": "hm"},
+                    {"type": "reasoning.encrypted", "data": "gAAAA"},
+                ],
+            },
+            {"content": "x", "reasoning_content": "hm"},
+        ),
+        (
+            {"content": [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "text", "text": "x"}]},
+            {"content": [TextPart("x")], "reasoning_content": "hm"},
+        ),
+        ({"content": None, "refusal": "no"}, {"content": "no"}),
+        ({"content": [{"type": "refusal", "refusal": "no"}]}, {"content": [TextPart("no")]}),
+        (
+            {"content": "x", "audio": {"id": "a"}, "annotations": [{}], "cache_control": {"type": "ephemeral"}},
+            {"content": "x"},
+        ),
+    ],
+)
+def test_what_other_servers_answered_comes_back(message: dict[str, Any], shown: dict[str, Any]) -> None:
+    assert rendered({"role": "assistant", **message}) == [{"role": "assistant", **shown}]
+
+
+def test_old_calls_and_results_are_those_of_today() -> None:
+    _, called, result = rendered(
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"a": 1}'}},
+        {"role": "function", "name": "f", "content": None},
+    )
+    assert called["tool_calls"][0]["function"] == {"name": "f", "arguments": {"a": 1}}
+    assert result == {
+        "role": "tool",
+        "name": "f",
+        "content": "",
+        "tool_call_id": called["tool_calls"][0]["id"],
+    }
+
+
+def test_results_without_an_id_answer_the_calls_in_their_order() -> None:
+    messages = rendered(
+        {"role": "assistant", "tool_calls": [call(id="a"), call(id="")]},
+        {"role": "tool", "content": "1"},
+        {"role": "tool", "content": "2"},
+    )
+    assert [message["tool_call_id"] for message in messages[1:]] == ["a", messages[0]["tool_calls"][1]["id"]]
+
+
+def test_what_the_model_cannot_see_is_said_in_words_where_it_lies_behind() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    file = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:,"}}
+    with noting_ignored("POST /v1/chat/completions") as noted:
+        messages = rendered(
+            {"role": "user", "content": [{"type": "text", "text": "see"}, image, file]},
+            {"role": "assistant", "content": None, "tool_calls": [call()]},
+            {"role": "tool", "tool_call_id": "call_1", "content": [image]},
+            {"role": "user", "content": "and now?"},
         )
-    assert caught.value.param == "messages[1].tool_calls[1].function.arguments"
+    words = TextPart("[image left out: this model reads text]")
+    assert messages[0]["content"] == [
+        TextPart("see"),
+        words,
+        TextPart("[file a.pdf left out: this model reads text]"),
+    ]
+    assert messages[2]["content"] == [words]
+    assert noted.paths == ("messages[].content[]",)
+    with noting_ignored("x", is_strict=True), pytest.raises(UnsupportedFieldError):
+        rendered({"role": "user", "content": [image]}, {"role": "user", "content": "x"})
+
+
+def test_names_of_old_calls_are_whatever_they_were() -> None:
+    (message,) = rendered({"role": "assistant", "tool_calls": [call(function={"name": "mcp: a/b é" * 8})]})
+    assert message["tool_calls"][0]["function"]["name"] == "mcp: a/b é" * 8
 
 
 def test_an_assistant_message_of_ours_may_be_sent_back() -> None:
@@ -80,14 +173,13 @@ def test_an_assistant_message_of_ours_may_be_sent_back() -> None:
     ("message", "param"),
     [
         ({"role": "user", "content": None}, "messages[0].content"),
-        ({"role": "assistant", "content": None, "tool_calls": []}, "messages[0].content"),
         ({"role": "user", "content": "x", "tool_calls": [call()]}, "messages[0].tool_calls"),
         ({"role": "user", "content": "x", "tool_call_id": "a"}, "messages[0].tool_call_id"),
         ({"role": "user", "content": "x", "reasoning_content": "a"}, "messages[0].reasoning_content"),
         ({"role": "tool", "content": "x"}, "messages[0].tool_call_id"),
         ({"role": "tool", "content": "x", "tool_call_id": ""}, "messages[0].tool_call_id"),
-        ({"role": "function", "content": "x", "name": "f"}, "messages[0].role"),
-        ({"role": "assistant", "tool_calls": [call(type="custom")]}, "messages[0].tool_calls[0].type"),
+        ({"role": "king", "content": "x"}, "messages[0].role"),
+        ({"role": "assistant", "tool_calls": [call(type="mcp")]}, "messages[0].tool_calls[0].type"),
         ({"role": "assistant", "tool_calls": [{"function": {}}]}, "messages[0].tool_calls[0].function.name"),
         ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0].text"),
     ],
@@ -102,6 +194,6 @@ def test_a_message_that_lacks_something_or_has_it_in_the_wrong_place_is_refused(
 
 
 def test_other_parts_than_texts_are_refused() -> None:
-    with pytest.raises(UnsupportedFieldError, match="only text parts") as caught:
+    with pytest.raises(UnsupportedFieldError, match="only text is understood") as caught:
         rendered({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///x"}}]})
-    assert caught.value.param == "messages[0].content[0]"
+    assert caught.value.param == "messages[0].content[0].image_url"

@@ -133,14 +133,14 @@ def test_what_a_request_leaves_open_comes_from_the_config() -> None:
     assert request.spec.sampling.seed is None
 
 
-def test_an_unknown_field_is_refused_by_name() -> None:
+def test_an_unknown_field_is_refused_where_nobody_would_be_told() -> None:
     with pytest.raises(UnknownFieldError) as caught:
         chat(api_base="http://evil")
     assert caught.value.param == "api_base"
 
 
 @pytest.mark.parametrize("struct", [ChatMessage, TextPart, StreamOptions])
-def test_nested_objects_refuse_unknown_fields_too(struct: type[msgspec.Struct]) -> None:
+def test_nested_objects_know_their_fields_too(struct: type[msgspec.Struct]) -> None:
     assert struct.__struct_config__.forbid_unknown_fields
 
 

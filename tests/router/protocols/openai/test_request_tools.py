@@ -78,7 +78,7 @@ def allowed(mode: str, *names: str) -> dict[str, Any]:
         ({"tools": [tool("a b")]}, "tools[0].function.name"),
         ({"tools": [tool("é")]}, "tools[0].function.name"),
         ({"tools": [tool("f\n")]}, "tools[0].function.name"),
-        ({"tools": [tool("x" * 65)]}, "tools[0].function.name"),
+        ({"tools": [tool("x" * 129)]}, "tools[0].function.name"),
         ({"tools": [tool("f", parameters={"type": "array"})]}, "tools[0].function.parameters.type"),
         ({"tools": [tool("f", parameters={"type": ["object"]})]}, "tools[0].function.parameters.type"),
         ({"tools": [tool("f", parameters=[])]}, "tools[0].function.parameters"),

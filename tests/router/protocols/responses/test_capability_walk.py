@@ -72,13 +72,10 @@ BAD_VALUES: list[tuple[Body, str | None]] = [
     ({"input": [{}]}, "input[0].id"),
     ({"input": [{"role": "user"}]}, "input[0].content"),
     ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role"),
-    ({"input": [{"role": "user", "content": "x", "colour": 1}]}, "input[0].colour"),
     ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0].text"),
     ({"input": [{"role": "user", "content": [{"type": "input_text", "text": 1}]}]}, "input[0].content[0].text"),
     ({"input": [{"role": "user", "content": [{"type": [], "text": "x"}]}]}, "input[0].content[0].type"),
     ({"input": [{"type": ["message"], "content": "x"}]}, "input[0].type"),
-    ({"input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{"}]}, "input[0].arguments"),
-    ({"input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "[]"}]}, "input[0].arguments"),
     ({"input": [{"type": "function_call", "name": "f", "arguments": "{}"}]}, "input[0].call_id"),
     ({"input": [{"type": "function_call_output", "call_id": "c", "output": "x"}]}, "input"),
     ({"input": [{"type": "reasoning", "id": "r", "encrypted_content": "mlxr1.\ud83d"}]}, None),
@@ -91,7 +88,6 @@ BAD_VALUES: list[tuple[Body, str | None]] = [
     ({"tools": [{}]}, "tools[0].type"),
     ({"tools": [{"type": "function"}]}, "tools[0].name"),
     ({"tools": [{"type": "function", "name": "a b"}]}, "tools[0].name"),
-    ({"tools": [{"type": "function", "name": "f", "function": {}}]}, "tools[0].function"),
     ({"tools": [{"type": "function", "name": "f"}] * 2}, "tools[1].name"),
     ({"tools": [{"type": "function", "name": "f", "parameters": {"type": "array"}}]}, "tools[0].parameters.type"),
     ({"tool_choice": "required"}, "tool_choice"),
@@ -109,8 +105,6 @@ BAD_VALUES: list[tuple[Body, str | None]] = [
     ({"background": True, "store": False}, "store"),
     ({"temperature": 6}, "temperature"),
     ({"max_output_tokens": 0}, "max_output_tokens"),
-    ({"max_tokens": 5}, "max_tokens"),
-    ({"messages": []}, "messages"),
 ]
 
 
@@ -137,13 +131,11 @@ async def test_bad_values_are_400s_that_name_the_field(front: FakeFront) -> None
         ("?stream=true&starting_after=x", "starting_after"),
         ("?include=all", "include"),
         ("?include_obfuscation=true", "include_obfuscation"),
-        ("?colour=1", "colour"),
         ("/input_items?limit=0", "limit"),
         ("/input_items?limit=101", "limit"),
         ("/input_items?limit=-1", "limit"),
         ("/input_items?order=up", "order"),
         ("/input_items?after=nobody", "after"),
-        ("/input_items?before=x", "before"),
     ],
 )
 @with_front()

@@ -38,7 +38,7 @@ def test_parts_of_all_text_types_are_joined() -> None:
     assert messages_of({"role": "assistant", "content": parts}) == [{"role": "assistant", "content": "a\nb\nc"}]
 
 
-def test_instructions_and_a_developer_message_are_one_system_message() -> None:
+def test_instructions_and_a_developer_message_are_system_messages() -> None:
     messages = messages_of(
         {"role": "developer", "content": "Be kind."},
         {"role": "user", "content": "hi"},
@@ -46,7 +46,8 @@ def test_instructions_and_a_developer_message_are_one_system_message() -> None:
         instructions="Be brief.",
     )
     assert messages == [
-        {"role": "system", "content": "Be brief.\n\nBe kind."},
+        {"role": "system", "content": "Be brief."},
+        {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "hi"},
         {"role": "system", "content": "Now be brief."},
     ]
@@ -84,8 +85,9 @@ def test_thoughts_before_a_call_belong_to_it_and_thoughts_alone_have_an_empty_te
     ]
 
 
-def test_a_call_that_was_cut_is_left_out_and_its_output_refused() -> None:
-    cut: Item = {**call("a"), "id": "fc_1", "arguments": '{"x', "status": "incomplete"}
-    assert conversation_messages([cut], None) == []
+def test_a_call_that_was_cut_is_shown_as_far_as_it_is_complete_and_an_output_of_no_call_refused() -> None:
+    cut: Item = {**call("a"), "id": "fc_1", "arguments": '{"a": 1, "x', "status": "incomplete"}
+    (shown,) = conversation_messages([cut], None)
+    assert shown["tool_calls"][0]["function"]["arguments"] == {"a": 1}
     with pytest.raises(InvalidRequestError, match="No tool call found"):
         messages_of({"type": "function_call_output", "call_id": "a", "output": "1"})

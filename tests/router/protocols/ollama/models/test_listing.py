@@ -45,7 +45,7 @@ def register(folder: Path, *paths: Path, **settings: Any) -> Model:
 @with_front()
 async def test_all_models_are_listed_and_those_that_are_loaded(front: FakeFront) -> None:
     listed = (await front.client.get("/api/tags")).json()["models"]
-    assert [model["name"] for model in listed] == ["m:latest", "only-gguf:latest"]
+    assert [model["name"] for model in listed] == ["m:latest", "nick:latest", "only-gguf:latest"]
     for model in listed:
         assert model.keys() == LISTED_KEYS
         assert model["details"].keys() == DETAIL_KEYS | LENGTHS
