@@ -243,7 +243,7 @@ class CountRequest(_Prompting, kw_only=True, forbid_unknown_fields=True):
 class MessagesRequest(_Prompting, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/messages."""
 
-    max_tokens: ranges.PositiveCount
+    max_tokens: Annotated[int, Meta(ge=0, le=1_000_000_000), honoured("0 only fills the cache")]
     stream: bool | None = None
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_p: ranges.TopP | None = None

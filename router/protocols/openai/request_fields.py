@@ -15,7 +15,7 @@ from router.protocols.fields.json_types import Refused
 from router.protocols.fields.support import LABEL, honoured, refused
 
 _NO_SAMPLER: Final = "neither engine has it; use temperature, top_p, min_p or typical_p"
-_CONSTRAINT: Final = "use response_format, grammar or regex"
+_CONSTRAINT: Final = "use structured_outputs, response_format, grammar or regex"
 _TEXT_AS_IS: Final = "the text is as the model wrote it, without control tokens; leave it out"
 
 
@@ -58,7 +58,7 @@ class PeerFields(RequestFields, kw_only=True):
     top_n_sigma: Annotated[Refused, refused(_NO_SAMPLER, -1)] = None
     samplers: Annotated[Refused, refused("the filters have one order here (docs/api.md); leave it out", [])] = None
     min_keep: Annotated[Refused, refused("leave it out, or send 0", 0)] = None
-    allowed_token_ids: Annotated[Refused, refused("use logit_bias, grammar or regex", [])] = None
+    allowed_token_ids: Annotated[Refused, refused("use logit_bias, structured_outputs, grammar or regex", [])] = None
     bad_words: Annotated[Refused, refused("use logit_bias", [])] = None
     length_penalty: Annotated[Refused, refused("it is of beam search; leave it out", 1)] = None
     early_stopping: Annotated[Refused, refused("it is of beam search; leave it out", False)] = None

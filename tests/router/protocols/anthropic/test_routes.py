@@ -143,7 +143,19 @@ async def test_why_an_answer_ended(front: FakeFront) -> None:
 
     assert await stop() == ("end_turn", None)
     assert await stop(max_tokens=2) == ("max_tokens", None)
+    assert await stop(max_tokens=0) == ("max_tokens", None)
     assert await stop(stop_sequences=["q", "yx"]) == ("stop_sequence", "yx")
+
+
+@with_front()
+async def test_no_tokens_at_all_fill_the_cache(front: FakeFront) -> None:
+    """Source: Anthropic API reference, "Create a Message": "Set to 0 to populate the prompt cache"."""
+    first = (await send(front, max_tokens=0)).json()
+    assert (first["content"], first["usage"]["output_tokens"]) == ([], 0)
+    events = events_of(await send(front, max_tokens=0, stream=True))
+    assert content_of(events) == []
+    later = (await send(front, max_tokens=2)).json()
+    assert later["usage"]["cache_read_input_tokens"] == first["usage"]["input_tokens"] - 1
 
 
 @with_front(llamacpp=FakeOptions(context_length=30))
