@@ -5,6 +5,7 @@ what is started so.
 """
 
 import os
+import stat
 import threading
 from collections.abc import Callable
 
@@ -13,7 +14,13 @@ _STDIN = 0
 
 
 def end_with_stdin(end: Callable[[], object] = lambda: os._exit(EXIT_ORPHANED)) -> None:
-    """Call `end`, from a thread of its own, when stdin ends; by default the process ends at once."""
+    """Call `end`, from a thread of its own, when stdin ends; by default the process ends at once.
+
+    A terminal, a file or /dev/null is nobody's lifeline.
+    """
+    mode = os.fstat(_STDIN).st_mode
+    if not stat.S_ISFIFO(mode) and not stat.S_ISSOCK(mode):  # event loops make sockets of pipes
+        return
 
     def wait() -> None:
         while os.read(_STDIN, 1024):
