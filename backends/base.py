@@ -80,11 +80,18 @@ class BatchLimits:
 
 
 class InfillTokens(NamedTuple):
-    """Ids of the control tokens before the prefix, before the suffix, and before the middle that is to be written."""
+    """Ids of the control tokens before the prefix, before the suffix, and before the middle that is to be written.
+
+    Attributes:
+        project_id: Before a project's name, or None.
+        file_id: Before a file's name, or None.
+    """
 
     prefix_id: int
     suffix_id: int
     middle_id: int
+    project_id: int | None = None
+    file_id: int | None = None
 
 
 class Tokenizer(abc.ABC):

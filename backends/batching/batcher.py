@@ -92,6 +92,11 @@ class Batcher:
         """Ended sequences whose cache is kept, the least recently used first."""
         return self._retired.sequence_ids
 
+    def num_kept(self, sequence_id: int) -> int:
+        """Return how many tokens the kept cache of an ended sequence holds; 0 without one."""
+        retired = self._retired.get(sequence_id)
+        return 0 if retired is None else retired.num_tokens
+
     @property
     def num_free_cells(self) -> int:
         """Cells that no live sequence has claimed."""

@@ -5,12 +5,20 @@ No decisions in here, and nothing of requests or events.
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 
 from backends.base import LoadedEngine, StepPlan, StepResult
 from backends.batching.batcher import Batcher, Drop
 from backends.batching.saved_caches import SavedCaches
+from backends.cache_files import read_header
+from backends.errors import EngineError, PromptError
 from backends.logits import LogitsEditor
 from backends.sequence import Sequence
+from backends.wire.questions import CacheFile
+
+FIRST_READ_ID: Final = -(2**40)
+"""Ids of sequences that files were read into are below this; those of `SavedCaches` are above it, below 0."""
 
 
 class BatchRunner:
@@ -20,6 +28,8 @@ class BatchRunner:
         saved: The caches of this artifact that are on disk; None = none are read or written.
         clock: Monotonic seconds.
     """
+
+    _last_read_id = FIRST_READ_ID
 
     def __init__(
         self,
@@ -77,6 +87,51 @@ class BatchRunner:
         """Write the kept caches to disk, the last used first, as far as there is time and room."""
         if self._saved is not None:
             self._saved.save(self._engine, reversed(self.batcher.retired_ids))
+
+    def save_file(self, sequence_id: int, path: Path) -> CacheFile:
+        """Write the kept cache of a sequence that has ended to a file.
+
+        Raises:
+            EngineError: It cannot be written.
+        """
+        num_tokens = self.batcher.num_kept(sequence_id)
+        if not num_tokens:
+            return CacheFile(sequence_id, 0, 0)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise EngineError(f"the cache cannot be saved in {path}: {exc.strerror or exc}") from exc
+        return CacheFile(sequence_id, num_tokens, self._engine.save_cache(sequence_id, path))
+
+    def read_file(self, path: Path) -> CacheFile:
+        """Keep the cache that a file has as that of an ended sequence.
+
+        Raises:
+            PromptError: There is no such file, it is not this model's, or there is no place for it.
+        """
+        header, now = read_header(path), self._clock()
+        needless_ids = None if header is None else self.batcher.free_slot(now)
+        if header is None or needless_ids is None:
+            problem = (
+                "there is no saved cache of that name for this model" if header is None else "no cache is kept here"
+            )
+            raise PromptError(f"filename: {problem}", param="filename")
+        self._remove_all(needless_ids)
+        self._last_read_id -= 1
+        sequence_id = self._last_read_id
+        num_tokens = self._engine.load_cache(path, sequence_id, header.token_ids)
+        if not num_tokens:
+            raise PromptError("filename: the file is damaged, or not of this model as it is loaded", param="filename")
+        held = header.token_ids[:num_tokens]
+        self._remove_all(self.batcher.adopt(sequence_id, held, now, is_pinned=True))
+        return CacheFile(sequence_id, num_tokens, path.stat().st_size)
+
+    def erase(self, sequence_id: int) -> CacheFile:
+        """Forget the kept cache of a sequence that has ended."""
+        num_tokens = self.batcher.num_kept(sequence_id)
+        if num_tokens:
+            self.remove(sequence_id)
+        return CacheFile(sequence_id, num_tokens, 0)
 
     def _restore(self, saved: SavedCaches, token_ids: list[int]) -> None:
         """Read the saved cache that a new prompt could begin with, where it is worth it and there is a slot."""

@@ -67,6 +67,15 @@ _COUNT_LIMITS = {
 _STRING_KEYWORDS = ("pattern", "format", "minLength", "maxLength", "patternProperties")
 _ANNOTATIONS = frozenset({"$defs", "definitions", "$schema", "$id", "$comment", "title", "description", "default"})
 _NUMBER_KEYWORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+_ENFORCED_FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
+)
+"""Formats that the library holds answers to; by the standard all others are annotations.
+
+Source: JSON Schema 2020-12 Validation, section 7.2.1; llguidance, parser/src/json/formats.rs.
+"""
+_ANY_NAME: tuple[Any, ...] = (True, {}, {"type": "string"})
+"""Values of `propertyNames` that every key of a JSON object fulfils."""
 _OLD_DRAFTS = ("draft-03", "draft-04", "draft-06", "draft-07", "2019-09")
 _SHOWN_CHARS = 60
 _JOINING = frozenset({"allOf", "anyOf", "oneOf", "$ref"})
@@ -181,6 +190,8 @@ class _Preparation:
         """Yield what cannot be kept, the first of which counts: what comes later may rely on what comes before."""
         schema = place.schema
         refused = [keyword for keyword in schema if keyword in _REFUSED]
+        if schema.get("propertyNames") in _ANY_NAME:
+            refused.remove("propertyNames")
         if schema.get("uniqueItems"):
             refused.append("uniqueItems")
         yield from (f"has {keyword!r}, which cannot be enforced; remove it" for keyword in refused)
@@ -246,6 +257,9 @@ class _Preparation:
         _close_objects(schemas)
         for schema in schemas:
             schema.pop("uniqueItems", None)
+            schema.pop("propertyNames", None)
+            if isinstance(schema.get("format"), str) and schema["format"] not in _ENFORCED_FORMATS:
+                del schema["format"]
             _bound_integers(schema)
             options = schema.get("oneOf")
             if options is not None and are_disjoint(self._root, options):

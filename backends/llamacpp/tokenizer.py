@@ -78,7 +78,12 @@ class LlamaCppTokenizer(Tokenizer):
 
 
 def _infill_tokens(vocab: object) -> InfillTokens | None:
-    ids = InfillTokens(
-        llama_cpp.llama_vocab_fim_pre(vocab), llama_cpp.llama_vocab_fim_suf(vocab), llama_cpp.llama_vocab_fim_mid(vocab)
+    ids = (
+        llama_cpp.llama_vocab_fim_pre(vocab),
+        llama_cpp.llama_vocab_fim_suf(vocab),
+        llama_cpp.llama_vocab_fim_mid(vocab),
     )
-    return ids if min(ids) >= 0 else None
+    if min(ids) < 0:
+        return None
+    project_id, file_id = llama_cpp.llama_vocab_fim_rep(vocab), llama_cpp.llama_vocab_fim_sep(vocab)
+    return InfillTokens(*ids, project_id if project_id >= 0 else None, file_id if file_id >= 0 else None)

@@ -23,6 +23,12 @@ _INFILL_NAMES = (
 
 Source: the tokenizer configs of Qwen-Coder, StarCoder and Granite, SantaCoder, DeepSeek-Coder, CodeLlama, Falcon-H1.
 """
+_PROJECT_NAMES = ("<|repo_name|>", "<repo_name>", "<reponame>", "<|fim_repo|>", "<REPO>")
+_FILE_NAMES = ("<|file_sep|>", "<file_sep>", "<filename>")
+"""What the tokens before the names of a project and of a file are called.
+
+Source: the tokenizer configs of Qwen-Coder and of StarCoder and Granite; llama.cpp, llama-vocab.cpp.
+"""
 
 
 class MLXTokenizer(Tokenizer):
@@ -97,8 +103,14 @@ def _template_beside(folder: Path) -> str | None:
 def _infill_tokens(vocabulary: dict[str, int]) -> InfillTokens | None:
     for names in _INFILL_NAMES:
         if all(name in vocabulary for name in names):
-            return InfillTokens(*(vocabulary[name] for name in names))
+            prefix_id, suffix_id, middle_id = (vocabulary[name] for name in names)
+            project_id, file_id = (_first_of(vocabulary, each) for each in (_PROJECT_NAMES, _FILE_NAMES))
+            return InfillTokens(prefix_id, suffix_id, middle_id, project_id, file_id)
     return None
+
+
+def _first_of(vocabulary: dict[str, int], names: tuple[str, ...]) -> int | None:
+    return next((vocabulary[name] for name in names if name in vocabulary), None)
 
 
 def _is_byte_level(hf: Any) -> bool:

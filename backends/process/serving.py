@@ -6,6 +6,7 @@ Not the process and not the load (`worker`), not what a step does (`batching`).
 import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import assert_never
 
 from backends.base import LoadedEngine, StepPlan, StepResult, Tokenizer
@@ -46,8 +47,12 @@ from backends.wire.questions import (
     Describe,
     Description,
     Detokenize,
+    EraseCache,
     Question,
+    RestoreCache,
+    SaveCache,
     Text,
+    TextQuestion,
     TokenCount,
     Tokenize,
     Tokens,
@@ -67,6 +72,7 @@ class Serving:
         batcher: With the engine's limits.
         saved: The caches of this artifact that are on disk, or None.
         arrived: Commands that came with the load.
+        slot_files_dir: Where clients have caches of this artifact saved, or None.
         clock: Monotonic seconds.
     """
 
@@ -78,8 +84,10 @@ class Serving:
         batcher: Batcher,
         saved: SavedCaches | None = None,
         arrived: Iterable[Command] = (),
+        slot_files_dir: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._slot_files_dir = slot_files_dir
         self._channel = channel
         self._engine = engine
         self._can_generate = model.can_generate
@@ -162,11 +170,27 @@ class Serving:
 
     def _answer(self, message: Ask) -> None:
         try:
-            reply = answer_to(message.question, self._engine.tokenizer, self._admission.intake)
+            reply = self._answer_to(message.question)
         except BackendError as exc:
             self._outbox.append(Failed.of(message.sequence_id, exc))
         else:
             self._outbox.append(Answered(message.sequence_id, reply))
+
+    def _answer_to(self, question: Question) -> Answer:
+        match question:
+            case SaveCache(sequence_id=sequence_id, file_name=name):
+                return self._batch.save_file(sequence_id, self._slot_file(name))
+            case RestoreCache(file_name=name):
+                return self._batch.read_file(self._slot_file(name))
+            case EraseCache(sequence_id=sequence_id):
+                return self._batch.erase(sequence_id)
+            case _:
+                return answer_to(question, self._engine.tokenizer, self._admission.intake)
+
+    def _slot_file(self, name: str) -> Path:
+        if self._slot_files_dir is None:
+            raise PromptError("filename: caches are not saved here", param="filename")
+        return self._slot_files_dir / name
 
     def _admit_pending(self) -> None:
         """Start what has waited for its constraint; end the process when a compilation never ends."""
@@ -303,7 +327,7 @@ class Serving:
             self._channel.send(events)
 
 
-def answer_to(question: Question, tokenizer: Tokenizer, intake: Intake) -> Answer:
+def answer_to(question: TextQuestion, tokenizer: Tokenizer, intake: Intake) -> Answer:
     """Return the answer to a question about the loaded model, from its tokenizer and template.
 
     Raises:

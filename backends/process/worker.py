@@ -87,7 +87,8 @@ def _serve(channel: Channel, engine: Engine, spec: LoadSpec, arrived: Sequence[C
         saved = None
         if spec.saved_caches_dir is not None:
             saved = SavedCaches(Path(spec.saved_caches_dir), spec.saved_caches_max_bytes)
-        serving = Serving(channel, loaded, loaded.model, Batcher(loaded.limits), saved, arrived)
+        files_dir = None if spec.slot_files_dir is None else Path(spec.slot_files_dir)
+        serving = Serving(channel, loaded, loaded.model, Batcher(loaded.limits), saved, arrived, files_dir)
         channel.send([Loaded(loaded.model)])
         serving.run()
     finally:

@@ -115,7 +115,7 @@ class ChatTemplate:
         )
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _raise_exception
-        environment.globals["strftime_now"] = _strftime_now
+        environment.globals["strftime_now"] = strftime_now
         try:
             with _bounded():
                 self._template = environment.from_string(source)
@@ -129,12 +129,15 @@ class ChatTemplate:
         messages: list[dict[str, Any]],
         tools: list[dict[str, Any]] | None = None,
         variables: dict[str, Any] | None = None,
+        *,
+        opens_turn: bool = True,
     ) -> str:
         """Return the prompt text for `messages`, ending where the assistant is to speak.
 
         Args:
             tools: OpenAI-shaped tools; the template sees none of an empty list.
             variables: Further variables; none of RESERVED_VARIABLES.
+            opens_turn: False = the text ends with the messages.
 
         Raises:
             PromptError: The template refused the messages.
@@ -146,7 +149,7 @@ class ChatTemplate:
             **self._tokens,
             "messages": messages,
             "tools": tools or None,
-            "add_generation_prompt": True,
+            "add_generation_prompt": opens_turn,
         }
         try:
             with _bounded():
@@ -225,5 +228,6 @@ def _raise_exception(message: str) -> NoReturn:
     raise _RefusedError(message)
 
 
-def _strftime_now(pattern: str) -> str:
+def strftime_now(pattern: str) -> str:
+    """Write the date and time of here and now."""
     return dt.datetime.now().astimezone().strftime(pattern)

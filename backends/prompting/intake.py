@@ -9,12 +9,21 @@ import math
 
 import msgspec
 
-from backends.base import Tokenizer
+from backends.base import InfillTokens, Tokenizer
 from backends.errors import ContextLengthError, PromptError, UnsupportedByModelError
 from backends.prompting.renderer import ChatRenderer, Rendered
 from backends.sequence import Sequence
 from backends.wire.messages import Generate, LoadedModel
-from backends.wire.prompts import ChatPrompt, Prompt, PromptMessage, TextPrompt, TokenPrompt
+from backends.wire.prompts import (
+    ChatPrompt,
+    InfillFile,
+    InfillPrompt,
+    Prompt,
+    PromptMessage,
+    TextPrompt,
+    TokenPrompt,
+)
+from backends.wire.questions import MAX_TEXT_BYTES
 
 _QUICK_BYTES_PER_TOKEN = 8
 """Texts up to this many bytes per token of the context are tokenized without a look at the longest token."""
@@ -59,6 +68,8 @@ class Intake:
                 prepared = PreparedPrompt(self.encode(text), text=text, num_added=self._num_added(text))
             case TextPrompt(text=text, suffix=str() as suffix):
                 prepared = PreparedPrompt(self._infill(text, suffix), text=text)
+            case InfillPrompt():
+                prepared = PreparedPrompt(self._fitted_infill(prompt))
             case TokenPrompt(token_ids=token_ids):
                 self.check_ids(token_ids, "prompt")
                 prepared = PreparedPrompt(list(token_ids))
@@ -176,11 +187,51 @@ class Intake:
         if infill is None:
             raise UnsupportedByModelError("suffix: this model has no tokens for infilling; omit it", param="suffix")
         self.check_size(prefix + suffix)
+        before, after = self._literal(prefix), self._literal(suffix)
+        return [*self._bos(), infill.prefix_id, *before, infill.suffix_id, *after, infill.middle_id]
+
+    def _fitted_infill(self, prompt: InfillPrompt) -> list[int]:
+        """Return a gap with as much around it as the context holds beside the answer.
+
+        What is before it gets three quarters of the room where both sides are long, as in llama-server.
+        """
+        infill = self._tokenizer.infill
+        if infill is None:
+            raise UnsupportedByModelError("this model has no tokens for infilling; use a model for code that has them")
+        bos = self._bos()
+        room = self._context_length - self._context_length // ANSWER_SHARE - len(bos) - 3
+        most_chars = min(MAX_TEXT_BYTES, self._context_length * _QUICK_BYTES_PER_TOKEN)
+        before, after = self._literal(prompt.prefix[-most_chars:]), self._literal(prompt.suffix[:most_chars])
+        num_after = min(len(after), max(room // 4, room - len(before)))
+        before = before[-min(len(before), room - num_after) :] if before else before
+        files = self._infill_files(prompt.files, infill, most_chars)
+        num_files = max(0, room - len(before) - num_after)
+        files = files[-num_files:] if num_files else []
+        return [*files, *bos, infill.prefix_id, *before, infill.suffix_id, *after[:num_after], infill.middle_id]
+
+    def _infill_files(self, files: list[InfillFile], infill: InfillTokens, most_chars: int) -> list[int]:
+        """Return what stands before the file with the gap, as the makers of models for code taught it to them.
+
+        Source: Qwen2.5-Coder, "Repository Level Fill in the middle"; llama.cpp, tools/server, `format_prompt_infill`.
+        """
+        token_ids: list[int] = []
+        if infill.project_id is not None and infill.file_id is not None:
+            token_ids += [infill.project_id, *self._literal("project\n")]
+        for file in files:
+            if infill.file_id is not None:
+                token_ids += [infill.file_id, *self._literal(f"{file.name}\n{file.text[:most_chars]}")]
+            else:
+                token_ids += self._literal(f"\n\n--- {file.name} ---\n\n{file.text[:most_chars]}")
+        if infill.file_id is not None:
+            token_ids += [infill.file_id, *self._literal("file\n")]
+        return token_ids if files else []
+
+    def _literal(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_bos=False, parse_control=False) if text else []
+
+    def _bos(self) -> list[int]:
         bos_id = self._tokenizer.bos_id
-        bos = [bos_id] if self._tokenizer.adds_bos and bos_id is not None else []
-        before = self._tokenizer.encode(prefix, add_bos=False, parse_control=False)
-        after = self._tokenizer.encode(suffix, add_bos=False, parse_control=False)
-        return [*bos, infill.prefix_id, *before, infill.suffix_id, *after, infill.middle_id]
+        return [bos_id] if self._tokenizer.adds_bos and bos_id is not None else []
 
 
 def shorter_conversations(messages: list[PromptMessage]) -> list[list[PromptMessage]]:

@@ -15,7 +15,7 @@ from backends.base import Tokenizer
 from backends.errors import PromptError, TemplateError, UnsupportedByModelError
 from backends.output.calls.harmony import HarmonySyntax
 from backends.output.formats import OutputFormat, Thinking, detect_format
-from backends.prompting.chat_template import RESERVED_VARIABLES, ChatTemplate
+from backends.prompting.chat_template import RESERVED_VARIABLES, ChatTemplate, strftime_now
 from backends.prompting.control_text import ControlTextMarker, Piece
 from backends.prompting.turns import STRICTEST, TurnRules, arranged, probe
 from backends.wire.prompts import ChatPrompt, shown_content
@@ -104,10 +104,12 @@ class ChatRenderer:
         messages = arranged(messages, rules)
         beginning = prompt.continuation or ""
         if prompt.allows_control_tokens:
-            text = self._continued(_from_turn(template.render(messages, tools, variables), prompt), beginning)
+            text = template.render(messages, tools, variables, opens_turn=prompt.opens_turn)
+            text = self._continued(_from_turn(text, prompt), beginning)
             return Rendered(text, [Piece(text, is_literal=False)])
         marker = ControlTextMarker(self._tokenizer.control_ids, [messages, tools, variables, beginning])
-        text = _from_turn(template.render(marker.mark(messages), marker.mark(tools), marker.mark(variables)), prompt)
+        marked = (marker.mark(messages), marker.mark(tools), marker.mark(variables))
+        text = _from_turn(template.render(*marked, opens_turn=prompt.opens_turn), prompt)
         pieces = marker.split(self._continued(text, marker.mark(beginning)))
         return Rendered("".join(piece.text for piece in pieces), pieces)
 
@@ -142,7 +144,7 @@ class ChatRenderer:
         if prompt.enable_thinking is not None:
             wish = prompt.enable_thinking
             variables |= self._thinking(wish, template, "enable_thinking", is_optional=prompt.is_thinking_optional)
-        return variables
+        return _usual_variables(template) | variables
 
     def _effort(self, prompt: ChatPrompt, effort: str, template: ChatTemplate) -> dict[str, Any]:
         """Honour an effort by the template's own variable, or as on and off where it knows only these."""
@@ -169,6 +171,16 @@ class ChatRenderer:
         raise UnsupportedByModelError(
             f"{param}: this model's chat template has no switch for thinking; it {what}", param=param
         )
+
+
+def _usual_variables(template: ChatTemplate) -> dict[str, Any]:
+    """Return what templates are given without being asked for it, as llama-server gives it to them.
+
+    A template that only looks whether `enable_thinking` is false, or not set, thinks either way. Source: llama.cpp,
+    common/chat.cpp, `common_chat_templates_apply`.
+    """
+    usual: dict[str, Any] = {"enable_thinking": True, "date_string": strftime_now("%d %b %Y")}
+    return {name: value for name, value in usual.items() if name in template.variables}
 
 
 def _from_turn(text: str, prompt: ChatPrompt) -> str:

@@ -46,6 +46,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         wired_limit_bytes: Metal's wired memory limit for MLX; None = the engine's default.
         saved_caches_dir: Folder of this artifact's saved caches, absolute; None = none are saved or read.
         saved_caches_max_bytes: Cap of that folder and its siblings together.
+        slot_files_dir: Folder of the files that clients have caches of this artifact saved in, absolute, or None.
         cache_slots: Sequences beyond `max_sequences` whose cache is kept (ended ones, held ones), >= 0; None = 24, or
             as many again where that is more. None are kept where the model's memory makes each of them costly.
         background_max_wait_s: How long interactive sequences may hold a background one, before it goes on for a while.
@@ -69,6 +70,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     wired_limit_bytes: int | None = None
     saved_caches_dir: str | None = None
     saved_caches_max_bytes: int = 0
+    slot_files_dir: str | None = None
     cache_slots: int | None = None
     background_max_wait_s: float = 60.0
     session_ttl_s: float = 600.0

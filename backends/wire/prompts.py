@@ -49,6 +49,7 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag=True):
         context_ids: Tokens of an earlier exchange that the messages go on from, as `Finished.token_ids` tells them;
             empty = the messages are all there is.
         truncates: Whether the oldest turns are left out where the context does not hold all of them.
+        opens_turn: Whether the template begins the assistant's turn behind the messages, as templates do for an answer.
     """
 
     messages: list[PromptMessage]
@@ -61,6 +62,7 @@ class ChatPrompt(msgspec.Struct, frozen=True, tag=True):
     continuation: str | None = None
     context_ids: list[int] = []
     truncates: bool = False
+    opens_turn: bool = True
 
 
 class TextPrompt(msgspec.Struct, frozen=True, tag=True):
@@ -73,6 +75,27 @@ class TextPrompt(msgspec.Struct, frozen=True, tag=True):
 
     text: str
     suffix: str | None = None
+
+
+class InfillFile(msgspec.Struct, frozen=True, array_like=True):
+    """A file that stands before the one that is to be filled in."""
+
+    name: str
+    text: str
+
+
+class InfillPrompt(msgspec.Struct, frozen=True, tag=True):
+    """A gap in a file, with what stands before and behind it; what the context does not hold is left out of it.
+
+    First the beginnings of the other files go, then what is farthest from the gap. Only for models that can infill.
+
+    Attributes:
+        files: Of the same project, the most important last.
+    """
+
+    prefix: str
+    suffix: str
+    files: list[InfillFile] = []
 
 
 class TokenPrompt(msgspec.Struct, frozen=True, tag=True):
@@ -91,4 +114,4 @@ class ForkPrompt(msgspec.Struct, frozen=True, tag=True):
     source_id: int
 
 
-Prompt = ChatPrompt | TextPrompt | TokenPrompt | ForkPrompt
+Prompt = ChatPrompt | TextPrompt | InfillPrompt | TokenPrompt | ForkPrompt

@@ -1,6 +1,6 @@
 """Questions about the loaded model that a worker answers at once, without a step of the engine.
 
-They exist so that no text is ever tokenized, and no template rendered, in the gateway. Plain data;
+They exist so that no text is ever tokenized, no template rendered and no cache touched in the gateway. Plain data;
 `process.serving` has the function that answers.
 """
 
@@ -51,7 +51,27 @@ class Describe(msgspec.Struct, frozen=True, tag=True):
     """Ask for what only the loaded model knows of itself; answered by `Description`."""
 
 
-Question = Tokenize | Detokenize | ApplyTemplate | CountTokens | Describe
+class SaveCache(msgspec.Struct, frozen=True, tag=True):
+    """Have the cache of a sequence that has ended written to a file of that name; answered by `CacheFile`."""
+
+    sequence_id: int
+    file_name: str
+
+
+class RestoreCache(msgspec.Struct, frozen=True, tag=True):
+    """Have a file that `SaveCache` wrote read back, as a beginning for whatever comes; answered by `CacheFile`."""
+
+    file_name: str
+
+
+class EraseCache(msgspec.Struct, frozen=True, tag=True):
+    """Have the cache of a sequence that has ended forgotten; answered by `CacheFile`."""
+
+    sequence_id: int
+
+
+TextQuestion = Tokenize | Detokenize | ApplyTemplate | CountTokens | Describe
+Question = TextQuestion | SaveCache | RestoreCache | EraseCache
 
 
 class Tokens(msgspec.Struct, frozen=True, tag=True):
@@ -92,4 +112,18 @@ class Description(msgspec.Struct, frozen=True, tag=True):
     eos_text: str
 
 
-Answer = Tokens | Text | TokenCount | Description
+class CacheFile(msgspec.Struct, frozen=True, tag=True):
+    """What was saved, restored or erased.
+
+    Attributes:
+        sequence_id: Whose cache it is; a restored one has a new id, below 0.
+        num_tokens: Tokens that it holds; 0 = there was none.
+        num_bytes: Size of the file, 0 where there is none.
+    """
+
+    sequence_id: int
+    num_tokens: int
+    num_bytes: int
+
+
+Answer = Tokens | Text | TokenCount | Description | CacheFile

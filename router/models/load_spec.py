@@ -43,7 +43,7 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
     Args:
         config: In force; the target's own settings go before it.
         num_cores: Cores for all workers of a model together, >= 1.
-        saved_caches_dir: Where caches are saved, if the config wants that.
+        saved_caches_dir: Where caches are saved, if the config wants that; beside it lie those that clients save.
     """
     spec = load_spec(target.source.path, target.engine.kind, config, target.load)
     num_workers = target.load.workers or config.generation.workers
@@ -51,9 +51,12 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
         spec = replace(spec, num_threads=max(1, num_cores // num_workers))  # a single one chooses them itself
     if target.adapter is not None:
         spec = replace(spec, adapter_path=target.adapter.path, adapter_scale=target.adapter.scale)
-    if config.cache.persist and saved_caches_dir is not None:
-        folder = str(saved_caches_dir / _key_of(target))
-        spec = replace(spec, saved_caches_dir=folder, saved_caches_max_bytes=config.cache.max_bytes)
+    if saved_caches_dir is not None:
+        key = _key_of(target)
+        spec = replace(spec, slot_files_dir=str(saved_caches_dir.with_name("slots") / key))
+        if config.cache.persist:
+            folder = str(saved_caches_dir / key)
+            spec = replace(spec, saved_caches_dir=folder, saved_caches_max_bytes=config.cache.max_bytes)
     return spec
 
 

@@ -8,7 +8,15 @@ from typing import Final
 
 import msgspec
 
-from backends.wire.prompts import ChatPrompt, Prompt, PromptMessage, TextPrompt, TokenPrompt, shown_content
+from backends.wire.prompts import (
+    ChatPrompt,
+    InfillPrompt,
+    Prompt,
+    PromptMessage,
+    TextPrompt,
+    TokenPrompt,
+    shown_content,
+)
 
 CHARS_PER_TOKEN: Final = 4
 """Of English text, about, with the vocabularies in use; it only has to tell short prompts from long ones."""
@@ -46,6 +54,10 @@ def size_of(prompts: Sequence[Prompt], max_tokens: int | None) -> RequestSize:
                 num_tokens += own[-1][1] if own else 0
             case TextPrompt(text=text):
                 num_tokens += len(text) // CHARS_PER_TOKEN
+            case InfillPrompt(prefix=prefix, suffix=suffix, files=files):
+                num_tokens += (
+                    sum(len(text) for text in (prefix, suffix, *(file.text for file in files))) // CHARS_PER_TOKEN
+                )
             case TokenPrompt(token_ids=token_ids):
                 num_tokens += len(token_ids)
             case _:

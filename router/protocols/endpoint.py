@@ -183,6 +183,12 @@ class Declaration:
         )(handler)
 
 
+def also_at(route: HTTPRouteHandler, path: str, api: Api) -> HTTPRouteHandler:
+    """Return a route by which another protocol's path is answered as an endpoint that there is."""
+    row = endpoints_of(route)[0]
+    return Declaration(msgspec.structs.replace(row, api=api, path=path))(route.fn)
+
+
 def endpoints_of(handler: HTTPRouteHandler) -> tuple[Endpoint, ...]:
     """Return what was declared of a route."""
     rows: tuple[Endpoint, ...] = handler.opt[_KEY]

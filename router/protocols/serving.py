@@ -29,6 +29,7 @@ from router.requests.headers import RequestHeaders, read_headers
 from router.requests.leased import RequestFacts
 from router.requests.register import AnswerEncoder, RequestRegister, RunningRequest, whole_answer
 from router.requests.resend import fingerprint
+from router.workers.base import WorkerLink
 from router.workers.supervisor import Supervisor
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
@@ -152,7 +153,7 @@ class RequestService:
         self,
         request: Request[Any, Any, Any],
         model_request: ModelRequest,
-        question: Question,
+        question: Question | Callable[[WorkerLink], Question],
         *,
         prompt_param: str = "messages",
     ) -> Reply:

@@ -5,6 +5,7 @@ through `generation`, embeddings through `embedding`.
 """
 
 import contextlib
+from collections.abc import Callable
 
 import msgspec
 
@@ -34,7 +35,7 @@ class Reply(msgspec.Struct, frozen=True):
 async def ask(
     supervisor: Supervisor,
     model_request: ModelRequest,
-    question: Question,
+    question: Question | Callable[[WorkerLink], Question],
     *,
     timeout_s: float,
     prompt_param: str = "messages",
@@ -42,6 +43,7 @@ async def ask(
     """Put a question to a model, which is loaded for it if need be.
 
     Args:
+        question: Or what makes it, of whatever is to answer.
         timeout_s: Longest wait for the answer of a worker that has the model.
         prompt_param: The request's field that carries the prompt, for errors.
 
@@ -57,13 +59,18 @@ async def ask(
 
 
 async def _ask_once(
-    supervisor: Supervisor, model_request: ModelRequest, question: Question, timeout_s: float, prompt_param: str
+    supervisor: Supervisor,
+    model_request: ModelRequest,
+    question: Question | Callable[[WorkerLink], Question],
+    timeout_s: float,
+    prompt_param: str,
 ) -> Reply:
     # No place in the batch: a question does not wait for running sequences to end.
     lease = await supervisor.lease(model_request, 0)
     with contextlib.ExitStack() as on_exit:
         on_exit.callback(lease.release)
-        stream = lease.client.submit(Ask(0, question))
+        asked = question(lease.client) if callable(question) else question
+        stream = lease.client.submit(Ask(0, asked))
         on_exit.callback(lease.client.cancel, stream)
         try:
             async with awake_timeout(timeout_s):

@@ -60,6 +60,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
         num_choices: Answers per prompt, >= 1; they share the prompt's evaluation.
         wants_progress: Whether `ProgressEvent`s are wanted.
         is_prompt_told_once: Whether only the first answer to a prompt tells of it, and the others share its evaluation.
+        slot: The place in the batch that the first answer is to be called by, where it is free; None = any.
     """
 
     model_request: ModelRequest
@@ -69,6 +70,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     num_choices: int = 1
     wants_progress: bool = False
     is_prompt_told_once: bool = False
+    slot: int | None = None
 
     @property
     def num_sequences(self) -> int:
@@ -215,7 +217,7 @@ class Generation(LeasedRequest[RequestStream]):
         )
         self.queue_ms += lease.queue_ms
         self.load_ms += lease.load_ms
-        self._stream = stream = lease.client.generate(generate_messages(request))
+        self._stream = stream = lease.client.generate(generate_messages(request), slot=request.slot)
         self._num_open = request.num_sequences
         self.progress = tuple(lease.client.progress[sequence_id] for sequence_id in stream.sequence_ids)
         return stream

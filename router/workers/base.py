@@ -22,16 +22,21 @@ class WorkerLink(abc.ABC):
         hello: What the other end says of its engine; None before it came, or where there is nothing of the kind.
         loaded: What is known of the model that it serves; None before it has one.
         progress: Of the generations that have not ended, by sequence id.
+        last_in_slot: The last sequence of each place in the batch, by the place's number.
     """
 
     is_closed: bool
     hello: Hello | None
     loaded: LoadedModel | None
     progress: Mapping[int, SequenceProgress]
+    last_in_slot: dict[int, int]
 
     @abc.abstractmethod
-    def generate(self, requests: Sequence[Generate]) -> RequestStream:
+    def generate(self, requests: Sequence[Generate], *, slot: int | None = None) -> RequestStream:
         """Start the sequences of one request; the ids in `requests` are replaced.
+
+        Args:
+            slot: The place in the batch that the first of them is to be called by, where it is free.
 
         A `ForkPrompt` in there names its source by its place in `requests`, before its own; it is replaced as well.
 

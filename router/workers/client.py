@@ -84,6 +84,7 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
         self._last_words = LastWords()
         self._streams: dict[int, RequestStream | TaskStream] = {}
         self.progress: dict[int, SequenceProgress] = {}
+        self.last_in_slot: dict[int, int] = {}
         self._next_id = 1
         self.load_error: RouterError | None = None
         self.is_closed = False
@@ -183,7 +184,7 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
 
     # ---- for requests -----------------------------------------------------------------------------------------------
 
-    def generate(self, requests: Sequence[Generate]) -> RequestStream:
+    def generate(self, requests: Sequence[Generate], *, slot: int | None = None) -> RequestStream:
         """Send the sequences of one request."""
         sequence_ids = tuple(range(self._next_id, self._next_id + len(requests)))
         numbered = [
@@ -193,9 +194,9 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
         stream = RequestStream(sequence_ids, self._send)
         self._submit(numbered, stream)
         for request in numbered:
-            self.progress[request.sequence_id] = SequenceProgress(
-                request.sequence_id, self._free_slot(), request.spec.max_tokens
-            )
+            number = self._free_slot(slot)
+            self.last_in_slot[number] = request.sequence_id
+            self.progress[request.sequence_id] = SequenceProgress(request.sequence_id, number, request.spec.max_tokens)
         return stream
 
     def submit(self, request: Ask | Embed) -> TaskStream:
@@ -228,8 +229,10 @@ class WorkerClient(WorkerLink, asyncio.Protocol):
         for frame in frames:
             self._write(frame)
 
-    def _free_slot(self) -> int:
+    def _free_slot(self, wanted: int | None) -> int:
         taken = {progress.slot for progress in self.progress.values()}
+        if wanted is not None and wanted not in taken and self.loaded and 0 <= wanted < self.loaded.max_sequences:
+            return wanted
         return next(slot for slot in range(len(taken) + 1) if slot not in taken)
 
     def _send(self, command: Command) -> None:

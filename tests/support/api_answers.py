@@ -54,7 +54,7 @@ def decode_any(body: bytes | str, types: tuple[Any, ...]) -> None:
 
 def _pattern(row: Endpoint) -> str:
     parts = re.split(r"(\{\w+:\w+\})", row.path)
-    words = {"path": ".+", "str": "[^/]+"}
+    words = {"path": ".+", "str": "[^/]+", "int": "-?[0-9]+"}
     return "".join(words[part[1:-1].partition(":")[2]] if part.startswith("{") else re.escape(part) for part in parts)
 
 

@@ -100,6 +100,7 @@ class FakeFleet:
             note_choice=self.note_choice,
             check_load=self.check_load,
             note_working_set=self.working_sets.append,
+            saved_caches_dir=Path(self._gates.name, "caches"),
         )
         self._task = asyncio.create_task(self.supervisor.run())
         return self

@@ -1,1 +1,1 @@
-"""llama-server's introspection: tokens, templates, properties and slots, in its shapes."""
+"""llama-server's own paths: completions, infilling, embeddings; tokens, templates, properties and slots."""

@@ -7,28 +7,35 @@ only where the request asks for its progress.
 Source: llama.cpp, tools/server/README.md, "GET /props", "GET /slots".
 """
 
+from typing import Final
+
 from msgspec import UNSET, UnsetType
 
 from backends.wire.messages import LoadedModel
 from backends.wire.questions import Description
+from backends.wire.request import ConstraintKind, SamplingParams, SequenceSpec
 from router.models.defaults import RequestDefaults
 from router.protocols.llamaserver.answer_schemas import (
-    DefaultParams,
     DefaultSettings,
+    GenerationSettings,
     Modalities,
     NextToken,
     Props,
     Slot,
 )
+from router.protocols.llamaserver.request import RANDOM_SEED
 from router.requests.asking import Reply
 from router.workers.streams import SequenceProgress
+
+SAMPLERS: Final = ("penalties", "top_k", "typ_p", "top_p", "min_p", "temperature")
+"""In the order of `SamplingParams`."""
 
 
 def props_of(name: str, reply: Reply, description: Description, defaults: RequestDefaults, version: str) -> Props:
     """Return the properties of a model, by what its worker answered."""
     libraries = {} if reply.client.hello is None else reply.client.hello.versions
     return Props(
-        default_generation_settings=DefaultSettings(_params(defaults), reply.model.context_length),
+        default_generation_settings=DefaultSettings(_default_settings(defaults), reply.model.context_length),
         total_slots=reply.model.max_sequences,
         model_alias=name,
         model_path=reply.path,
@@ -51,19 +58,41 @@ def slots_of(model: LoadedModel, progress: list[SequenceProgress]) -> list[Slot]
     return [_slot(number, model, by_slot.get(number)) for number in range(num_slots)]
 
 
-def _params(defaults: RequestDefaults) -> DefaultParams:
-    """Return the defaults by llama-server's names, with its -1 and 0 for "no limit"."""
-    max_tokens = -1 if defaults.max_tokens is None else defaults.max_tokens
-    return DefaultParams(
-        n_predict=max_tokens,
+def settings_of(spec: SequenceSpec, *, is_stream: bool = False, has_timings: bool = False) -> GenerationSettings:
+    """Return how a request's tokens are drawn, by llama-server's names."""
+    sampling = spec.sampling
+    max_tokens = -1 if spec.max_tokens is None else spec.max_tokens
+    is_grammar = spec.constraint is not None and spec.constraint.kind is ConstraintKind.GBNF
+    return GenerationSettings(
+        seed=RANDOM_SEED if sampling.seed is None else sampling.seed,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k or 0,
+        top_p=sampling.top_p,
+        min_p=sampling.min_p,
+        typical_p=sampling.typical_p,
+        repeat_last_n=-1 if sampling.repetition_window is None else sampling.repetition_window,
+        repeat_penalty=sampling.repetition_penalty,
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        stop=list(spec.stop),
         max_tokens=max_tokens,
-        temperature=defaults.temperature,
-        top_k=defaults.top_k or 0,
-        top_p=defaults.top_p,
-        min_p=defaults.min_p,
-        repeat_penalty=defaults.repetition_penalty,
-        stop=list(defaults.stop),
+        n_predict=max_tokens,
+        ignore_eos=spec.ignore_eos,
+        stream=is_stream,
+        logit_bias=[[token_id, bias] for token_id, bias in sampling.logit_bias],
+        n_probs=sampling.num_logprobs or 0,
+        grammar=spec.constraint.text if is_grammar and spec.constraint is not None else "",
+        samplers=list(SAMPLERS),
+        timings_per_token=has_timings,
     )
+
+
+def _default_settings(defaults: RequestDefaults) -> GenerationSettings:
+    fields = {
+        name: getattr(defaults, name) for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+    }
+    sampling = SamplingParams(seed=defaults.seed, **fields)
+    return settings_of(SequenceSpec(sampling, defaults.max_tokens, defaults.stop))
 
 
 def _slot(number: int, model: LoadedModel, progress: SequenceProgress | None) -> Slot:

@@ -1,4 +1,6 @@
-"""Routes of llama-server's introspection. Whatever takes the model's vocabulary or template is asked of its worker.
+"""Routes of llama-server's introspection, and its names for routes that are others' too.
+
+Whatever takes the model's vocabulary or template is asked of its worker.
 
 Requests may name a `model`, unlike llama-server's. Source: llama.cpp, tools/server/README.md.
 """
@@ -10,29 +12,28 @@ from litestar.types import ASGIApp
 from msgspec import Meta
 
 from backends.wire.questions import ApplyTemplate, Describe, Description, Detokenize, Text, Tokenize, Tokens
-from registry.engines import EngineSetting
-from router.errors import InvalidRequestError, UnavailableError
+from router.errors import InvalidRequestError
 from router.http.asgi import json_reply
-from router.http.headers import ENGINE_HEADER, LOAD_HEADER
-from router.models.model_request import ModelRequest
-from router.protocols.choice import model_request_or_default, resident_workers
-from router.protocols.endpoint import Api, Parameter
+from router.http.headers import LOAD_HEADER
+from router.protocols.choice import model_request_or_default
+from router.protocols.control.routes import get_health
+from router.protocols.endpoint import Parameter, also_at
 from router.protocols.fields.ranges import ModelReference, TokenId
 from router.protocols.llamaserver import answer_schemas as answers
-from router.protocols.llamaserver.props import props_of, slots_of
-from router.protocols.openai.routes import PromptRequest, read_chat
+from router.protocols.llamaserver.api import LLAMASERVER_API
+from router.protocols.llamaserver.completions import ROUTES as COMPLETIONS
+from router.protocols.llamaserver.props import props_of
+from router.protocols.llamaserver.slots import ROUTES as SLOTS
+from router.protocols.llamaserver.slots import engine_of, holder_of
+from router.protocols.models import list_models
+from router.protocols.openai.routes import PromptRequest, create_chat_completion, read_chat
 from router.protocols.parts import AnyRequest, ServerPart, ServingPart
 from router.protocols.queries import MODEL, model_in_query
-from router.protocols.serving import RequestService
-from router.requests.headers import read_engine_header, read_load_header
-from router.workers.residency import ManagedWorker
+from router.requests.headers import read_load_header
 
 _AUTOLOAD: Final = Parameter(name="autoload", type=bool, what="false = refuse where the model is not loaded.")
-_FAIL: Final = Parameter(name="fail_on_no_slot", type=bool, what="Answer 503 when no place is free.")
 
 _NO = frozenset({"false", "0", "no", "off"})
-
-LLAMASERVER_API: Final = Api("llamaserver", "llama-server's introspection.")
 
 MAX_DETOKENIZED: Final = 262_144
 
@@ -59,7 +60,7 @@ async def tokenize(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """List a text's tokens."""
     body = await serving.read(request, TokenizeRequest)
     load = read_load_header(request.headers.get(LOAD_HEADER))
-    model_request = model_request_or_default(serving, body.model, _engine(request), load=load)
+    model_request = model_request_or_default(serving, body.model, engine_of(request), load=load)
     question = Tokenize(body.content, body.add_special, body.parse_special, body.with_pieces)
     tokens = (await serving.ask_model(request, model_request, question, prompt_param="content")).answer
     assert isinstance(tokens, Tokens)
@@ -74,7 +75,7 @@ async def detokenize(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Write the text of tokens."""
     body = await serving.read(request, DetokenizeRequest)
     load = read_load_header(request.headers.get(LOAD_HEADER))
-    model_request = model_request_or_default(serving, body.model, _engine(request), load=load)
+    model_request = model_request_or_default(serving, body.model, engine_of(request), load=load)
     text = (await serving.ask_model(request, model_request, Detokenize(body.tokens), prompt_param="tokens")).answer
     assert isinstance(text, Text)
     return json_reply(answers.Detokenized(text.text))
@@ -93,8 +94,8 @@ async def apply_template(request: AnyRequest, serving: ServingPart) -> ASGIApp:
 async def get_props(request: AnyRequest, serving: ServingPart, server: ServerPart) -> ASGIApp:
     """Describe a model and the defaults of requests."""
     model = model_in_query(request.query_params)
-    model_request = model_request_or_default(serving, model, _engine(request))
-    if request.query_params.get("autoload", "").lower() in _NO and _holder(serving, model_request) is None:
+    model_request = model_request_or_default(serving, model, engine_of(request))
+    if request.query_params.get("autoload", "").lower() in _NO and holder_of(serving, model_request) is None:
         raise InvalidRequestError(
             f"the model '{model_request.label}' is not loaded; leave autoload out to load it", "autoload"
         )
@@ -104,37 +105,17 @@ async def get_props(request: AnyRequest, serving: ServingPart, server: ServerPar
     return json_reply(props_of(model_request.label, reply, reply.answer, defaults, server.version))
 
 
-@LLAMASERVER_API.get("/slots", list[answers.Slot], query=(MODEL, _FAIL), use="generate")
-async def get_slots(request: AnyRequest, serving: ServingPart) -> ASGIApp:
-    """List the places in a loaded model's batch."""
-    model = model_in_query(request.query_params)
-    if model is None and not resident_workers(serving):
-        holder = None
-    else:
-        holder = _holder(serving, model_request_or_default(serving, model, _engine(request)))
-    slots: list[answers.Slot] = []
-    if holder is not None and holder.client is not None and holder.client.loaded is not None:
-        slots = slots_of(holder.client.loaded, list(holder.client.progress.values()))
-    if request.query_params.get("fail_on_no_slot") and all(slot.is_processing for slot in slots):
-        raise UnavailableError("no slot available")
-    return json_reply(slots)
-
-
-ROUTES: Final = (tokenize, detokenize, apply_template, get_props, get_slots)
-
-
-def _engine(request: AnyRequest) -> EngineSetting | None:
-    return read_engine_header(request.headers.get(ENGINE_HEADER))
-
-
-def _holder(serving: RequestService, model_request: ModelRequest) -> ManagedWorker | None:
-    for worker in resident_workers(serving):
-        target = worker.target
-        if target is None or target.label != model_request.label:
-            continue
-        if model_request.engine is None or model_request.engine.engine in {None, target.engine}:
-            return worker
-    return None
+ROUTES: Final = (
+    tokenize,
+    detokenize,
+    apply_template,
+    get_props,
+    *SLOTS,
+    *COMPLETIONS,
+    also_at(create_chat_completion, "/chat/completions", LLAMASERVER_API),
+    also_at(list_models, "/models", LLAMASERVER_API),
+    also_at(get_health, "/v1/health", LLAMASERVER_API),
+)
 
 
 def _text_or_bytes(piece: bytes) -> str | list[int]:

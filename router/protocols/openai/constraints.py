@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from backends.wire.request import Constraint, ConstraintKind
-from router.errors import InvalidRequestError
+from router.errors import InvalidRequestError, MissingFieldError
 from router.protocols.fields.constraints import checked_constraint, object_constraint, schema_constraint
 from router.protocols.openai.schemas import (
     ChatRequest,
@@ -18,11 +18,15 @@ from router.protocols.openai.schemas import (
 
 
 def constraint_of(request: ChatRequest | CompletionRequest) -> Constraint | None:
-    """Return what the answer must match: at most one of response_format, grammar, regex and structured_outputs."""
+    """Return what the answer must match: at most one of the fields that say so."""
     found = {
         name: constraint
         for name, constraint in (
             ("response_format", _format_constraint(request.response_format)),
+            (
+                "json_schema",
+                None if request.json_schema is None else schema_constraint(request.json_schema, "json_schema"),
+            ),
             ("grammar", _text_constraint(ConstraintKind.GBNF, request.grammar, "grammar")),
             ("regex", _text_constraint(ConstraintKind.REGEX, request.regex, "regex")),
             ("structured_outputs", _structured(request.structured_outputs)),
@@ -36,9 +40,20 @@ def constraint_of(request: ChatRequest | CompletionRequest) -> Constraint | None
 
 
 def _format_constraint(wanted: TextFormat | JsonObjectFormat | JsonSchemaFormat | None) -> Constraint | None:
+    if wanted is None or isinstance(wanted, TextFormat):
+        return None
+    schema = wanted.schema
     if isinstance(wanted, JsonSchemaFormat):
-        return schema_constraint(wanted.json_schema.schema, "response_format")
-    return object_constraint("response_format") if isinstance(wanted, JsonObjectFormat) else None
+        if wanted.json_schema is not None:
+            schema = wanted.json_schema.schema
+        if schema is None:
+            param = "response_format.json_schema"
+            raise MissingFieldError(f"The field '{param}' is required.", param)
+    return object_constraint("response_format") if schema is None else schema_constraint(schema, "response_format")
+
+
+def _plain_schema(schema: dict[str, Any] | None) -> Constraint | None:
+    return None if schema is None else schema_constraint(schema, "json_schema")
 
 
 def _text_constraint(kind: ConstraintKind, text: str | None, param: str) -> Constraint | None:

@@ -82,16 +82,16 @@ def new_embedding_id() -> str:
     return "embd-" + secrets.token_hex(12)
 
 
-def inputs_of(value: str | list[Any]) -> list[str | list[int]]:
-    """Return the inputs that the field `input` names.
+def inputs_of(value: str | list[Any], field: str = "input") -> list[str | list[int]]:
+    """Return the inputs that a field names.
 
     Raises:
         InvalidRequestError: It is empty, has an empty input, mixes types, or has too many inputs.
     """
-    inputs = texts_or_tokens(value, "input", MAX_INPUTS)
+    inputs = texts_or_tokens(value, field, MAX_INPUTS)
     for index, each in enumerate(inputs):
         if not each:
-            param = "input" if isinstance(value, str) else f"input[{index}]"
+            param = field if isinstance(value, str) else f"{field}[{index}]"
             raise InvalidRequestError(f"{param}: it is empty; send at least one character or token", param)
     return inputs
 

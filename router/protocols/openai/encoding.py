@@ -130,7 +130,11 @@ class CompletionStream:
         if not self._options.includes_usage:
             return DONE
         ends = [choice.end for _, choice in sorted(self._choices.items()) if choice.end is not None]
-        return sse_event(msgspec.structs.replace(self._empty, usage=usage_of(ends, self._num_choices))) + DONE
+        sums = {
+            "usage": usage_of(ends, self._num_choices),
+            "timings": timings_of(ends, self._generation, self._num_choices),
+        }
+        return sse_event(msgspec.structs.replace(self._empty, **sums)) + DONE
 
     def _event(self, event: GenerationEvent) -> bytes:
         choice = self._choices.get(event.index)

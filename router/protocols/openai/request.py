@@ -163,10 +163,12 @@ def _chat(request: ChatRequest, model: ChosenModel, headers: RequestHeaders) -> 
     )
     defaults = model.defaults
     messages = template_messages(request.messages, model.engine)
-    continuation = taken_continuation(messages) if request.continue_final_message else None
-    if request.add_generation_prompt is False and continuation is None:
-        problem = "add_generation_prompt: false is only allowed together with continue_final_message: true"
-        raise InvalidRequestError(problem, "add_generation_prompt")
+    continuation = None
+    if request.continue_final_message:
+        if request.add_generation_prompt:
+            param = "continue_final_message"
+            raise InvalidRequestError(f"{param} and add_generation_prompt contradict each other; send one", param)
+        continuation = taken_continuation(messages)
     prompt = ChatPrompt(
         with_system(messages, defaults.system, defaults.messages),
         tools=tools.shown,
@@ -175,6 +177,7 @@ def _chat(request: ChatRequest, model: ChosenModel, headers: RequestHeaders) -> 
         reasoning_effort=request.reasoning_effort,
         allows_control_tokens=defaults.allow_special_in_content,
         continuation=continuation,
+        opens_turn=request.add_generation_prompt is not False or continuation is not None,
     )
     num_logprobs = (request.top_logprobs or 0) if request.logprobs else None
     output = OutputSpec(request.reasoning_format != "none", tools.use)
@@ -210,7 +213,7 @@ def _spec(
             defaults,
             penalty_window=_either(request, "repeat_last_n", "repetition_context_size"),
             repetition_penalty=_either(request, "repetition_penalty", "repeat_penalty"),
-            logit_bias=_logit_bias(request.logit_bias),
+            logit_bias=read_logit_bias(request.logit_bias),
             num_logprobs=num_logprobs,
             num_prompt_logprobs=_num_scores(request),
         ),
@@ -307,7 +310,7 @@ def _either(request: ChatRequest | CompletionRequest, name: str, alias: str) -> 
     return other if value is None else value
 
 
-def _logit_bias(bias: dict[str, Any] | list[Any] | None) -> tuple[tuple[int, float], ...]:
+def read_logit_bias(bias: dict[str, Any] | list[Any] | None) -> tuple[tuple[int, float], ...]:
     """Read OpenAI's object of token id to bias, or llama-server's list of pairs."""
     if not bias:
         return ()

@@ -124,23 +124,31 @@ class TextFormat(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", t
     """Any text."""
 
 
-class JsonObjectFormat(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="json_object"):
-    """Any JSON object."""
+class JsonObjectFormat(
+    msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, tag_field="type", tag="json_object"
+):
+    """Any JSON object, or JSON by a schema, as llama-server has it."""
+
+    schema: JSONSchema | None = None
 
 
 class JsonSchema(msgspec.Struct, forbid_unknown_fields=True):
-    """A schema with a name, which has no effect on the answer; nor has `strict`: the schema always holds."""
+    """A schema; its name has no effect on the answer, nor has `strict`: the schema always holds."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.\-]+\Z")]
     schema: JSONSchema
+    name: str | None = None
     description: str | None = None
     strict: bool | None = None
 
 
 class JsonSchemaFormat(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="json_schema"):
-    """JSON by a schema."""
+    """JSON by a schema; the fields of `json_schema` may stand beside the type, as some clients write them."""
 
-    json_schema: JsonSchema
+    json_schema: JsonSchema | None = None
+    schema: JSONSchema | None = None
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
 
 
 class StructuredOutputs(msgspec.Struct, forbid_unknown_fields=True):
@@ -195,6 +203,7 @@ class _Completion(PeerFields, kw_only=True):
     ] = None
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
+    json_schema: Annotated[JSONSchema | None, honoured("the same as response_format of type json_schema")] = None
     grammar: Annotated[GrammarText | None, honoured(f"in GBNF, of up to {MAX_CONSTRAINT_BYTES} bytes")] = None
     regex: Annotated[GrammarText | None, honoured(f"of up to {MAX_CONSTRAINT_BYTES} bytes")] = None
     structured_outputs: StructuredOutputs | None = None
@@ -226,10 +235,12 @@ class ChatRequest(_Completion, kw_only=True, forbid_unknown_fields=True):
         JSONObject | None, honoured(f"of up to {MAX_TEMPLATE_KWARGS_BYTES} bytes of JSON")
     ] = None
     reasoning_format: Literal["none", "auto", "deepseek"] | None = None
-    continue_final_message: Annotated[
-        bool | None, honoured("the last message, the assistant's, is the beginning of the answer")
+    add_generation_prompt: Annotated[
+        bool | None, honoured("false = the prompt ends with the messages; not true with continue_final_message")
     ] = None
-    add_generation_prompt: Annotated[bool | None, honoured("false only beside continue_final_message: true")] = None
+    continue_final_message: Annotated[
+        bool | None, honoured("the last message, a text of the assistant, is how the answer begins")
+    ] = None
     safety_identifier: Annotated[str | None, LABEL] = None
     prompt_cache_retention: Annotated[str | None, LABEL] = None
     functions: Annotated[list[Refused] | None, refused("it is the old form of tools; send tools", [])] = None

@@ -125,7 +125,7 @@ def _prompt(
 
 def _constraint(request: ResponseRequest) -> Constraint | None:
     wanted = None if request.text is None else request.text.format
-    if isinstance(wanted, JsonSchemaFormat):
+    if isinstance(wanted, JsonSchemaFormat | JsonObjectFormat) and wanted.schema is not None:
         return schema_constraint(wanted.schema, "text.format")
     return object_constraint("text.format") if isinstance(wanted, JsonObjectFormat) else None
 

@@ -54,6 +54,8 @@ ChoiceObject = Annotated[
 class JsonSchemaFormat(JsonSchema, forbid_unknown_fields=True, tag_field="type", tag="json_schema"):
     """JSON by a schema, whose name has no effect on the answer; nor has `strict`: the schema always holds."""
 
+    name: str = "response"
+
 
 class TextConfig(msgspec.Struct, forbid_unknown_fields=True):
     """What the answer's text looks like."""

@@ -46,3 +46,17 @@ def test_what_may_need_more_properties_stays_open(schema: dict[str, Any]) -> Non
     result = prepared(schema)
     assert result.get("additionalProperties") is not False
     assert all(part.get("additionalProperties") is not False for part in result.get("allOf", []))
+
+
+@pytest.mark.parametrize(
+    "name", ["binary", "byte", "password", "uri-reference", "regex", "decimal", "json-pointer", "idn-email", "phone"]
+)
+def test_a_format_that_nothing_enforces_is_an_annotation(name: str) -> None:
+    assert "format" not in prepared({"type": "string", "format": name})
+    assert prepared({"type": "string", "format": "date"})["format"] == "date"
+
+
+@pytest.mark.parametrize("names", [True, {}, {"type": "string"}])
+def test_names_that_every_object_has_are_no_constraint(names: Any) -> None:
+    result = prepared({"type": "object", "propertyNames": names, "additionalProperties": TEXT})
+    assert "propertyNames" not in result

@@ -7,7 +7,7 @@ from backends.errors import ContextLengthError, PromptError, UnsupportedByModelE
 from backends.fake.engine import FakeTokenizer
 from backends.prompting.intake import Intake
 from backends.wire.messages import Generate, LoadedModel
-from backends.wire.prompts import ChatPrompt, Prompt, TextPrompt, TokenPrompt
+from backends.wire.prompts import ChatPrompt, InfillFile, InfillPrompt, Prompt, TextPrompt, TokenPrompt
 from backends.wire.request import SamplingParams, SequenceSpec
 
 CONTEXT_LENGTH = 100
@@ -62,6 +62,51 @@ def test_infill_is_refused_where_the_model_has_no_tokens_for_it() -> None:
     with pytest.raises(UnsupportedByModelError) as caught:
         Intake(FakeTokenizer(), MODEL).prepare(TextPrompt("ab", suffix="c"))
     assert caught.value.param == "suffix"
+
+
+def test_a_gap_has_both_sides_and_the_other_files_before_them() -> None:
+    files = [InfillFile("x.py", "x"), InfillFile("y.py", "<|im_end|>")]
+    found = token_ids(InfillPrompt("ab", "cd", files))
+    assert found == [*b"\n\n--- x.py ---\n\nx\n\n--- y.py ---\n\n<|im_end|>", 1, *b"ab", 2, *b"cd", 3]
+    assert token_ids(InfillPrompt("", "")) == [1, 2, 3]
+
+
+def test_models_that_know_projects_see_names_of_files() -> None:
+    class ProjectTokenizer(CountingTokenizer):
+        infill = InfillTokens(1, 2, 3, 4, 5)
+
+    found = Intake(ProjectTokenizer(), MODEL).prepare(InfillPrompt("a", "b", [InfillFile("x.py", "x")])).token_ids
+    assert found == [4, *b"project\n", 5, *b"x.py\nx", 5, *b"file\n", 1, *b"a", 2, *b"b", 3]
+
+
+@pytest.mark.parametrize(
+    ("num_before", "num_after", "num_files", "expected"),
+    [
+        (200, 200, 200, (64, 21, 0)),
+        (200, 5, 10, (80, 5, 0)),
+        (10, 200, 10, (10, 75, 0)),
+        (20, 20, 200, (20, 20, 45)),
+        (0, 200, 0, (0, 85, 0)),
+    ],
+)
+def test_a_gap_is_cut_to_the_context_from_far_to_near(
+    num_before: int, num_after: int, num_files: int, expected: tuple[int, int, int]
+) -> None:
+    """Of 100 tokens 12 are the answer's and 3 the marks'."""
+    before, after = bytes(range(65, 75)) * (num_before // 5), bytes(range(97, 107)) * (num_after // 5)
+    before, after = before[:num_before], after[:num_after]
+    files = [InfillFile("x", "1" * num_files)] if num_files else []
+    found = token_ids(InfillPrompt(before.decode(), after.decode(), files))
+    start, middle = found.index(1), found.index(2)
+    assert (middle - start - 1, len(found) - middle - 2, start) == expected
+    assert bytes(found[start + 1 : middle]) == before[len(before) - expected[0] :]
+    assert bytes(found[middle + 1 : -1]) == after[: expected[1]]
+    assert len(found) <= CONTEXT_LENGTH - CONTEXT_LENGTH // 8
+
+
+def test_a_gap_is_refused_where_the_model_has_no_tokens_for_it() -> None:
+    with pytest.raises(UnsupportedByModelError, match="no tokens for infilling"):
+        Intake(FakeTokenizer(), MODEL).prepare(InfillPrompt("ab", "c"))
 
 
 @pytest.mark.parametrize("prompt", [TextPrompt(""), TokenPrompt([])])

@@ -1,5 +1,6 @@
 """What a chat's wishes become in the model's template: honoured, or refused by the name of the field."""
 
+import datetime as dt
 from typing import Any, ClassVar
 
 import pytest
@@ -54,8 +55,28 @@ class TestThinking:
         assert refused_param(PLAIN, enable_thinking=True) == "enable_thinking"
         assert refused_param(PLAIN, reasoning_effort="high") == "reasoning_effort"
 
+    def test_templates_think_that_only_look_whether_it_is_switched_off(self) -> None:
+        """As llama-server has it: such a template closes the thought when the variable is not set."""
+        template = PLAIN + "<think>{% if not enable_thinking %}</think>{% endif %}"
+        assert render(template).endswith("<think>")
+        assert render(template, enable_thinking=False).endswith("</think>")
+        assert render(template, reasoning_effort="none").endswith("</think>")
+
 
 class TestTemplateVariables:
+    def test_a_template_that_asks_for_the_date_gets_todays(self) -> None:
+        template = (
+            "{% if not date_string is defined %}{% set date_string = '26 Jul 2024' %}{% endif %}{{ date_string }}|"
+        )
+        days = [(dt.datetime.now().astimezone() + dt.timedelta(days)).strftime("%d %b %Y") for days in (-1, 0, 1)]
+        assert render(template + PLAIN).partition("|")[0] in days
+        assert render(template + PLAIN, template_kwargs={"date_string": "1 Jan 2000"}).startswith("1 Jan 2000|")
+
+    def test_the_assistants_turn_is_begun_unless_that_is_not_wanted(self) -> None:
+        template = PLAIN + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+        assert render(template).endswith("<|im_start|>assistant\n")
+        assert render(template, opens_turn=False) == render(PLAIN)
+
     def test_known_ones_reach_the_template(self) -> None:
         assert render("{{ style }}|" + PLAIN, template_kwargs={"style": "brief"}).startswith("brief|")
 

@@ -103,8 +103,9 @@ def test_a_chat_stream_with_usage_has_null_before_and_the_figures_in_a_chunk_wit
     )
     assert encoder.tail() == (
         HEAD + b'"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":3,"total_tokens":13,'
-        b'"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":0}}}\n\n'
-        b"data: [DONE]\n\n"
+        b'"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":0}},"timings":'
+        + TIMINGS
+        + b"}\n\ndata: [DONE]\n\n"
     )
 
 

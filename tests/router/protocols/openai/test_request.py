@@ -262,10 +262,45 @@ def test_the_last_message_may_be_the_beginning_of_the_answer() -> None:
     [
         ({"messages": SAID[:1]}, "continue_final_message"),
         ({"messages": SAID[1:]}, "continue_final_message"),
-        ({"continue_final_message": False, "add_generation_prompt": False}, "add_generation_prompt"),
+        ({"messages": SAID, "add_generation_prompt": True}, "continue_final_message"),
     ],
 )
 def test_what_is_no_beginning_is_refused(body: dict[str, Any], param: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         chat(**{"continue_final_message": True, **body})
     assert caught.value.param == param
+
+
+def test_a_prompt_may_end_with_the_messages() -> None:
+    assert not prompt_of(add_generation_prompt=False).opens_turn
+    assert prompt_of(messages=SAID, continue_final_message=True, add_generation_prompt=False).opens_turn
+    assert prompt_of().opens_turn
+
+
+SCHEMA = {"type": "boolean"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a b", "schema": SCHEMA}}},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": SCHEMA}}},
+        {"response_format": {"type": "json_schema", "schema": SCHEMA, "name": "x", "strict": True}},
+        {"response_format": {"type": "json_object", "schema": SCHEMA}},
+        {"json_schema": SCHEMA},
+        {"json_schema": SCHEMA, "response_format": {"type": "text"}},
+    ],
+)
+def test_a_schema_comes_in_several_forms(body: dict[str, Any]) -> None:
+    for wanted in (chat(**body), complete(**body)):
+        assert wanted.spec.constraint is not None
+        assert (wanted.spec.constraint.kind, wanted.spec.constraint.text) == ("json_schema", '{"type":"boolean"}')
+
+
+def test_a_schema_is_needed_and_wanted_once() -> None:
+    with pytest.raises(InvalidRequestError) as missing:
+        chat(response_format={"type": "json_schema"})
+    assert missing.value.param == "response_format.json_schema"
+    with pytest.raises(InvalidRequestError) as twice:
+        chat(response_format={"type": "json_object"}, json_schema=SCHEMA)
+    assert twice.value.param == "json_schema"
