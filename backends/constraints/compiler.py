@@ -13,10 +13,10 @@ from collections.abc import Callable
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
-from backends.base import Tokenizer
 from backends.constraints.grammar import AnswerGrammar, assembled
 from backends.errors import ConstraintError
 from backends.logits import Logits, Matcher
+from backends.tokenizer import Tokenizer
 
 COMPILE_DEADLINE_S = 2.0
 """What a grammar may take, from the moment at which its compilation begins."""

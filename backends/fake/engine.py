@@ -15,22 +15,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from backends.base import (
-    Chunk,
-    Engine,
-    EngineInfo,
-    InfillTokens,
-    LoadedEngine,
-    PromptScores,
-    StepPlan,
-    StepResult,
-    Tokenizer,
-)
+from backends.base import Chunk, Engine, EngineInfo, LoadedEngine, PromptScores, StepPlan, StepResult
 from backends.embedding import Encoder, normalised
 from backends.errors import BackendError, EngineError, LoadError
 from backends.fake.caches import FakeCaches
 from backends.logits import Logits, LogitsEditor, TokenScore, score
 from backends.sequence import Sequence
+from backends.tokenizer import InfillTokens, Tokenizer
 from backends.wire.messages import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
 

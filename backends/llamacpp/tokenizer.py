@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import llama_cpp
 
-from backends.base import InfillTokens, Tokenizer
+from backends.tokenizer import InfillTokens, Tokenizer
 
 _PIECE_BYTES = 256
 

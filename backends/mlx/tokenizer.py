@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backends.base import InfillTokens, Tokenizer
+from backends.tokenizer import InfillTokens, Tokenizer
 
 _SPACE_MARK = "\u2581"
 _BYTE = re.compile(r"<0x([0-9a-fA-F]{2})>")

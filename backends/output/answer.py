@@ -7,11 +7,12 @@ import codecs
 import dataclasses
 from collections.abc import Collection
 
-from backends.base import PromptScores, Tokenizer
+from backends.base import PromptScores
 from backends.logits import Candidate, HeldEnds, Likelihoods, LogitsEditor
 from backends.output.parser import OutputParser
 from backends.output.prompt_report import PromptReport
 from backends.sequence import Sequence
+from backends.tokenizer import Tokenizer
 from backends.wire.messages import (
     Delta,
     Event,

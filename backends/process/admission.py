@@ -6,7 +6,6 @@ then.
 
 import functools
 
-from backends.base import Tokenizer
 from backends.constraints.compiler import ConstraintCompiler, PendingMatcher
 from backends.constraints.grammar import AnswerGrammar
 from backends.errors import PromptError
@@ -18,6 +17,7 @@ from backends.output.parser import create_parser
 from backends.output.prompt_report import PromptReport
 from backends.prompting.intake import Intake, PreparedPrompt
 from backends.sequence import Sequence
+from backends.tokenizer import Tokenizer
 from backends.wire.messages import Failed, Generate, LoadedModel
 from backends.wire.prompts import ForkPrompt
 from backends.wire.request import Constraint, ConstraintKind, ToolChoice

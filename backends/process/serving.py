@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import assert_never
 
-from backends.base import LoadedEngine, StepPlan, StepResult, Tokenizer
+from backends.base import LoadedEngine, StepPlan, StepResult
 from backends.batching.batcher import Batcher
 from backends.batching.runner import BatchRunner
 from backends.batching.saved_caches import SavedCaches
@@ -18,6 +18,7 @@ from backends.output.answer import RunningAnswer
 from backends.process.admission import Admission
 from backends.process.embedding_queue import EmbeddingQueue
 from backends.prompting.intake import Intake
+from backends.tokenizer import Tokenizer
 from backends.wire.channel import Channel, ChannelClosedError
 from backends.wire.messages import (
     HEARTBEAT_INTERVAL_S,

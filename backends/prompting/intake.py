@@ -9,10 +9,10 @@ import math
 
 import msgspec
 
-from backends.base import InfillTokens, Tokenizer
 from backends.errors import ContextLengthError, PromptError, UnsupportedByModelError
 from backends.prompting.renderer import ChatRenderer, Rendered
 from backends.sequence import Sequence
+from backends.tokenizer import InfillTokens, Tokenizer
 from backends.wire.messages import Generate, LoadedModel
 from backends.wire.prompts import (
     ChatPrompt,

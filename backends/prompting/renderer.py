@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import msgspec
 
-from backends.base import Tokenizer
 from backends.errors import PromptError, TemplateError, UnsupportedByModelError
 from backends.output.calls.harmony import HarmonySyntax
 from backends.output.formats import OutputFormat, Thinking, detect_format
 from backends.prompting.chat_template import RESERVED_VARIABLES, ChatTemplate, strftime_now
 from backends.prompting.control_text import ControlTextMarker, Piece
 from backends.prompting.turns import STRICTEST, TurnRules, arranged, probe
+from backends.tokenizer import Tokenizer
 from backends.wire.prompts import ChatPrompt, shown_content
 
 _NO_EFFORT: Final = "none"

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.base import Tokenizer
 from backends.constraints.compiler import ConstraintCompiler, GrammarMatcher
 from backends.constraints.grammar import AnswerGrammar
 from backends.errors import ConstraintError
 from backends.logits import Matcher
+from backends.tokenizer import Tokenizer
 from backends.wire.request import Constraint, ConstraintKind
 from tests.support import tiny_model
 from tests.support.waiting import WITHIN_S

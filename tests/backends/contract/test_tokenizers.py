@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backends.base import Tokenizer
+from backends.tokenizer import Tokenizer
 from tests.backends.conftest import EngineUnderTest
 from tests.support import tiny_model
 

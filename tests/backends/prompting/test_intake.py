@@ -2,10 +2,10 @@
 
 import pytest
 
-from backends.base import InfillTokens
 from backends.errors import ContextLengthError, PromptError, UnsupportedByModelError
 from backends.fake.engine import FakeTokenizer
 from backends.prompting.intake import Intake
+from backends.tokenizer import InfillTokens
 from backends.wire.messages import Generate, LoadedModel
 from backends.wire.prompts import ChatPrompt, InfillFile, InfillPrompt, Prompt, TextPrompt, TokenPrompt
 from backends.wire.request import SamplingParams, SequenceSpec
