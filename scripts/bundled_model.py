@@ -16,12 +16,15 @@ from backends.converting.pre_tokenizers import correct_pre_tokenizer
 from registry.engines import EngineKind
 from registry.errors import RegistryError
 from registry.removing.removal import remove_artifacts
+from registry.sampling import GENERATION_CONFIG_NAME, RecommendedSampling
 from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import paths_from_env
 from router.placement.memory import this_machine
 
 MODEL_NAME = "smollm2-135m-instruct"
+# What its makers ask it with. Source: the model card of HuggingFaceTB/SmolLM2-135M-Instruct, "How to use".
+RECOMMENDED = {"do_sample": True, "temperature": 0.2, "top_p": 0.9}
 # Groups of 32: so wide are the GGUF's own blocks.
 CONVERSION = ["--quantize", "--q-bits", "4", "--q-group-size", "32"]
 
@@ -78,6 +81,14 @@ def convert(gguf: Path, folder: Path, dtype: str) -> None:
         shutil.move(out, folder)
 
 
+def recommend(folder: Path) -> None:
+    """Write the makers' recommendation beside the weights, where the GGUF had none to convert; their own stays."""
+    file = folder / GENERATION_CONFIG_NAME
+    said = json.loads(file.read_bytes()) if file.exists() else {}
+    if not RecommendedSampling.of_generation_config(said).values:
+        file.write_text(json.dumps(said | RECOMMENDED, indent=2) + "\n", encoding="utf-8")
+
+
 def pre_tokenizer_of(registry: Registry) -> str:
     """Return how the GGUF says that text is cut before it is tokenized."""
     artifact = registry.models.get(MODEL_NAME).artifact_for(EngineKind.LLAMACPP)
@@ -98,6 +109,7 @@ def main() -> None:
             convert(gguf, mlx_folder, dtype)
         # Folders of earlier set-ups are mended as well.
         correct_pre_tokenizer(mlx_folder, pre_tokenizer_of(registry))
+        recommend(mlx_folder)
         register_path(registry, mlx_folder, name=MODEL_NAME, is_owned=True)
 
 

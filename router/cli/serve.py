@@ -98,8 +98,8 @@ def _print_banner(url: str, models: Sequence[Model]) -> None:
         print("None of them generates text here; `mlxr models show NAME` says why.", flush=True)
         return
     body = f'{{"model": "{name}", "messages": [{{"role": "user", "content": "Why is the sky blue?"}}]}}'
-    print(f'Try, in another terminal: {_own_command()} run {name} "Why is the sky blue?"')
-    print(f"or: curl {url}/v1/chat/completions -d '{body}'", flush=True)
+    print(f"Try: curl {url}/v1/chat/completions -d '{body}'")
+    print(f'or, in another terminal: {_own_command()} run {name} "Why is the sky blue?"', flush=True)
 
 
 def _own_command() -> str:

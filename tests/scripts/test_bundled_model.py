@@ -1,6 +1,7 @@
 """What `make setup` registers, when several checkouts share one data folder."""
 
 import importlib.util
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from registry.engines import EngineKind
 from registry.scan import register_path
 from registry.store import Registry
+from tests.support import tiny_model
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "bundled_model.py"
 NAME = "smollm2-135m-instruct"
@@ -89,3 +91,18 @@ def test_a_folder_that_was_made_for_another_device_is_none_of_this_one(script: M
     (tmp_path / "config.json").write_text('{"torch_dtype": "float32"}')
     assert [script.is_of(tmp_path, dtype) for dtype in ("float16", "float32")] == [False, True]
     assert script.dtype_here() == "float32", "there is no Metal on Linux"
+
+
+def test_the_makers_recommendation_is_written_once_and_one_that_is_there_stays(
+    script: ModuleType, registry: Registry, tmp_path: Path
+) -> None:
+    folder = tiny_model.write_mlx(tmp_path / "mlx")
+    file = folder / "generation_config.json"
+    file.write_text('{"eos_token_id": 2}')
+    script.recommend(folder)
+    model = register_path(registry, folder, name=NAME)
+    assert model.recommended_sampling.values == {"temperature": 0.2, "top_p": 0.9}
+    assert json.loads(file.read_text())["eos_token_id"] == 2
+    file.write_text('{"temperature": 0.5}')
+    script.recommend(folder)
+    assert json.loads(file.read_text()) == {"temperature": 0.5}

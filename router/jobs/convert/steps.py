@@ -23,7 +23,8 @@ from registry.disk import free_bytes, move, sync_file, sync_folder
 from registry.engines import EngineKind
 from registry.errors import ArtifactError
 from registry.facts import ArtifactFormat, ModelFacts, ModelKind
-from registry.mlx.folder import read_mlx_dir
+from registry.gguf import read_header
+from registry.mlx.folder import read_mlx_dir, read_tensors
 from registry.pull.events import Converting
 from registry.scan import register_path
 from registry.store import Registry
@@ -72,8 +73,10 @@ def plan_conversion(
 
     Raises:
         ConversionError: It cannot be done; one sentence with the way out.
+        ArtifactError: The source's files are not whole any more.
     """
     source = _choose_source(model)
+    _check_whole(source)
     is_folder = source.format is ArtifactFormat.MLX
     dtype: Dtype = options.dtype or ("float16" if has_metal else "float32")
     if dtype == "bfloat16" and not is_folder:
@@ -213,6 +216,14 @@ def _choose_source(model: Model) -> Artifact:
         label = None if quantization is None else quantization.label
         raise ConversionError(f"{model.name} is quantized already ({label}); convert its GGUF or its float folder.")
     return source
+
+
+def _check_whole(source: Artifact) -> None:
+    """Look into the source's headers once more: a file may have been cut since it was registered."""
+    if source.format is ArtifactFormat.MLX:
+        read_tensors(Path(source.path))
+    for file in source.files if source.format is ArtifactFormat.GGUF else ():
+        read_header(file)
 
 
 def _checked_facts(out: Path) -> ModelFacts:
