@@ -135,7 +135,7 @@ class OutputItems:
     def _add_call(self, call: ToolCallDelta) -> None:
         if self._call_index != call.index:
             self._begin(self._new_call(call.call_id or "", call.name or ""))
-            self._call_index = call.index
+            self._call_index, self._custom = call.index, CustomInput()
         if not call.arguments:
             return
         if isinstance(self._open, answers.CustomCallItem):
@@ -154,7 +154,6 @@ class OutputItems:
         }
         if tool is None or not tool.is_custom:
             return answers.FunctionCallItem(id=fresh_id("fc"), arguments="", **place)
-        self._custom = CustomInput()
         return answers.CustomCallItem(id=fresh_id("ctc"), input="", **place)
 
     def _add_custom_input(self, text: str) -> None:

@@ -113,6 +113,13 @@ def test_calls_are_told_by_the_clients_names_and_a_custom_tools_as_text() -> Non
     assert events[-1]["response"]["tools"][0] == {**SHELL, "description": None, "strict": None}
 
 
+def test_each_of_several_custom_calls_has_its_own_text() -> None:
+    calls = (ToolCallDelta(0, "a", "apply_patch", '{"input": "1"}'), ToolCallDelta(1, "b", "apply_patch", '{"input": '))
+    cut = Output(tool_calls=(ToolCallDelta(1, arguments='"2'),))
+    output = Written(tools=ALL).events(Output(tool_calls=calls), cut, reason="length")[-1]["response"]["output"]
+    assert [(item["input"], item["status"]) for item in output] == [("1", "completed"), ("2", "incomplete")]
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
