@@ -93,6 +93,18 @@ async def test_input_can_be_kept_without_an_answer(front: FakeFront) -> None:
 
 
 @with_front(llamacpp=SHORT)
+async def test_what_nobody_runs_or_knows_is_left_out_unless_the_handshake_wants_it_refused(front: FakeFront) -> None:
+    unknown = {"tools": [{"type": "web_search"}], "client_metadata": {"a": "b"}, "colour": "red"}
+    async with opened(front) as client:
+        await send(client, **unknown)
+        assert (await events(client))[-1]["type"] == "response.completed"
+    async with opened(front, additional_headers={"X-Mlxr-Strict": "true"}) as client:
+        await send(client, **unknown)
+        (error,) = await events(client)
+        assert error["error"]["param"] == "colour"
+
+
+@with_front(llamacpp=SHORT)
 async def test_what_is_wrong_is_an_error_and_the_connection_goes_on(front: FakeFront) -> None:
     wrong: list[tuple[Any, str]] = [
         ("{", "invalid_json"),
