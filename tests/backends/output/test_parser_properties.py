@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backends.output.formats import OutputFormat
@@ -141,11 +141,13 @@ def test_arguments_that_are_cut_off_stay_as_they_are(case: Case) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(text=st.text(alphabet="ab <>/_tolcu\n", max_size=40))
+@example(text="<")
 def test_hermes_content_and_calls_account_for_every_visible_character(text: str) -> None:
     call = '<tool_call>{"name": "now", "arguments": {}}</tool_call>'
     found = parse(HERMES, f"{text}{call}{text}")
     assert found.calls == [("now", "{}")]
-    assert "".join(found.text.split()) == "".join((text + text).split())
+    behind = "" if call.startswith(text.strip()) else text  # the cut tag of a further call
+    assert "".join(found.text.split()) == "".join((text + behind).split())
 
 
 JSON_CALLS = {
