@@ -147,12 +147,16 @@ class ChatRenderer:
         return _usual_variables(template) | variables
 
     def _effort(self, prompt: ChatPrompt, effort: str, template: ChatTemplate) -> dict[str, Any]:
-        """Honour an effort by the template's own variable, or as on and off where it knows only these."""
+        """Honour an effort by the template's own variable, or as on and off where it knows only these.
+
+        An effort is a hint: a model that does not think answers without.
+        """
         if _EFFORT_VARIABLE in template.variables and effort != _NO_EFFORT:
             return {_EFFORT_VARIABLE: effort}
         if prompt.is_thinking_optional:
             return {}
-        return self._thinking(effort != _NO_EFFORT, template, _EFFORT_VARIABLE)
+        is_wanted = effort != _NO_EFFORT
+        return self._thinking(is_wanted, template, _EFFORT_VARIABLE, is_optional=is_wanted)
 
     def _thinking(
         self,

@@ -101,10 +101,6 @@ REFUSED_PARTS: Final[dict[str, tuple[Body, str]]] = {
         {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]},
         "input[0].content[0].file_id",
     ),
-    "an image of a tool": (
-        {"input": [{"type": "function_call_output", "call_id": "c", "output": [{"type": "input_image"}]}]},
-        "input[0].output[0].image_url",
-    ),
     "a choice of a hosted tool": ({"tool_choice": {"type": "file_search"}}, "tool_choice.type"),
     "results of a search": ({"include": ["file_search_call.results"]}, "include"),
 }

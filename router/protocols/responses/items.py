@@ -20,6 +20,7 @@ from router.http.body import convert_part
 from router.protocols.fields.json_types import JSONObject, JSONValue, read_by_type
 from router.protocols.fields.ranges import CallId
 from router.protocols.fields.tools import CalledName
+from router.protocols.fields.unseen import in_words
 from router.protocols.responses.hosted import (
     InputAgentMessage,
     InputHostedItem,
@@ -157,7 +158,11 @@ def read_items(sent: str | list[dict[str, Any]] | None) -> list[Item | ItemRefer
         return []
     if isinstance(sent, str):
         return [message_item("user", sent)]
-    read = [_read(item, f"input[{index}]") for index, item in enumerate(sent)]
+    questions = [index for index, item in enumerate(sent) if item.get("role") == "user"]
+    read = [
+        _read(item, f"input[{index}]", is_question=index == max(questions, default=-1))
+        for index, item in enumerate(sent)
+    ]
     return [item for item in read if item is not None]
 
 
@@ -191,12 +196,14 @@ def encoded_reasoning(text: str) -> str:
     return _ENCODED + base64.urlsafe_b64encode(text.encode()).decode()
 
 
-def _read(item: dict[str, Any], where: str) -> Item | ItemReference | None:
+def _read(item: dict[str, Any], where: str, *, is_question: bool) -> Item | ItemReference | None:
     kind = item.get("type")
     if kind is None:
         kind = "message" if "role" in item else "item_reference"
     if not isinstance(kind, str):
         raise InvalidRequestError(f"{where}.type: a text is needed, such as message", f"{where}.type")
+    if is_question and kind == "message":
+        return _message(convert_part(item, InputMessage, where), where, is_question=True)
     if kind in _READERS:
         form, kept = _READERS[kind]
         return kept(convert_part(item, form, where), where)
@@ -206,24 +213,28 @@ def _read(item: dict[str, Any], where: str) -> Item | ItemReference | None:
     return None
 
 
-def _message(message: InputMessage, where: str) -> Item:
+def _message(message: InputMessage, where: str, *, is_question: bool = False) -> Item:
     is_answer = message.role == "assistant"
     kind = "output_text" if is_answer else "input_text"
     sent = [{"type": kind, "text": message.content}] if isinstance(message.content, str) else message.content
     parts = []
     for index, part in enumerate(sent):
-        text = _text_of(part, f"{where}.content[{index}]")
+        text = _text_of(part, f"{where}.content[{index}]", is_question=is_question)
         parts.append({"type": kind, "text": text, **({"annotations": []} if is_answer else {})})
     phase = {} if message.phase is None else {"phase": message.phase}
     return _kept(message, "msg", type=message.type, role=message.role, content=parts, **phase)
 
 
-def _text_of(part: dict[str, Any], where: str) -> str:
+def _text_of(part: dict[str, Any], where: str, *, is_question: bool = False) -> str:
+    """Return the text of a part; what is none is said in words where it lies behind the question."""
     kind = str(part.get("type"))
     if kind == "refusal":
         return convert_part(part, InputRefusalPart, where).refusal
     if kind in _TEXT_PARTS:
         return convert_part(part, InputTextPart, where).text
+    if kind in _OTHER_PARTS and not is_question:
+        name = part.get("filename")
+        return in_words(kind, where, name if isinstance(name, str) else None)
     path = f"{where}.{_OTHER_PARTS[kind]}" if kind in _OTHER_PARTS else f"{where}.type"
     hint = "only text is understood; send a part of type input_text"
     raise UnsupportedFieldError(f"{path} is not supported, got a part of type {kind!r:.60}: {hint}", path)
