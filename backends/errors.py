@@ -10,6 +10,7 @@ Tree::
     │   ├── ContextLengthError  more tokens than the context holds
     │   ├── TemplateError     the model's chat template failed
     │   ├── UnsupportedByModelError  a field that the model has no means to honour
+    │   ├── ImageError        an image that cannot be read, is damaged or too large
     │   └── ConstraintError   a schema, grammar or expression that does not compile or is too complex
     └── EngineError           the engine failed while it generated
 
@@ -108,6 +109,10 @@ class UnsupportedByModelError(PromptError, code="unsupported_by_model"):
 
 class ConstraintError(PromptError, code="invalid_grammar"):
     """The schema, grammar or regular expression cannot be used; the message says why."""
+
+
+class ImageError(PromptError, code="invalid_image"):
+    """The image cannot be used; the message is one sentence that says why and what to do."""
 
 
 class EngineError(BackendError, code="engine_error"):

@@ -1,4 +1,4 @@
-"""Imports go downwards only: registry < backends < router, and an engine's library only in its own package."""
+"""Imports go downwards only: registry < backends < router, and some libraries in one room only."""
 
 import ast
 from collections.abc import Iterator
@@ -15,7 +15,12 @@ FORBIDDEN = {
 HTTPX_PACKAGES = ("registry/hub/", "registry/pull/")
 """Pulls speak HTTP to a hub; the rest of the registry must not even import the library."""
 
-ENGINE_LIBRARIES = {"llama_cpp": "backends/llamacpp", "mlx": "backends/mlx", "mlx_lm": "backends/mlx"}
+OWNED_LIBRARIES = {
+    "llama_cpp": "backends/llamacpp",
+    "mlx": "backends/mlx",
+    "mlx_lm": "backends/mlx",
+    "PIL": "backends/images",
+}
 
 
 def imports_of(file: Path) -> Iterator[str]:
@@ -44,15 +49,15 @@ def test_no_package_imports_one_above_it(package: str) -> None:
     assert upwards == []
 
 
-@pytest.mark.parametrize("library", ENGINE_LIBRARIES)
-def test_an_engines_library_is_imported_in_its_own_package_only(library: str) -> None:
+@pytest.mark.parametrize("library", OWNED_LIBRARIES)
+def test_an_engines_library_and_what_decodes_images_is_imported_in_its_own_room_only(library: str) -> None:
     importers = {
         file.relative_to(ROOT).parent.as_posix()
         for package in FORBIDDEN
         for file in source_files(package)
         if library in imports_of(file)
     }
-    assert importers == {ENGINE_LIBRARIES[library]}
+    assert importers == {OWNED_LIBRARIES[library]}
 
 
 def test_the_version_is_the_same_in_the_code_and_in_the_package() -> None:

@@ -15,6 +15,7 @@ from backends.errors import (
     ConstraintError,
     ContextLengthError,
     EngineError,
+    ImageError,
     TemplateError,
     UnsupportedByModelError,
 )
@@ -312,8 +313,9 @@ def error_of(event: Failed, prompt_param: str) -> Exception:
             )
         case TemplateError.code:
             return TemplateError(event.message, param=param)
-        case ConstraintError.code:
-            return ConstraintError(event.message, param=event.param)
+        case ConstraintError.code | ImageError.code:
+            kind = ConstraintError if event.code == ConstraintError.code else ImageError
+            return kind(event.message, param=event.param)
         case UnsupportedByModelError.code:
             return UnsupportedFieldError(event.message, param)
         case EngineError.code:

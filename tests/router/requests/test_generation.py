@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from backends.errors import ConstraintError, EngineError, TemplateError, UnsupportedByModelError
+from backends.errors import ConstraintError, EngineError, ImageError, TemplateError, UnsupportedByModelError
 from backends.fake.engine import FakeOptions
 from backends.wire.messages import Failed
 from backends.wire.prompts import ForkPrompt, TextPrompt, TokenPrompt
@@ -124,6 +124,9 @@ def test_every_failure_of_a_worker_becomes_the_error_of_its_kind() -> None:
 def test_the_workers_own_param_is_kept_unless_it_is_the_prompt() -> None:
     grammar = error_of(Failed(1, ConstraintError.code, "no root", "grammar"), "messages")
     assert isinstance(grammar, ConstraintError)
+    image = error_of(Failed(1, ImageError.code, "the image is empty; send it", "messages[0].content[1]"), "messages")
+    assert isinstance(image, ImageError)
+    assert image.param == "messages[0].content[1]"
     assert grammar.param == "grammar"
     unsupported = error_of(Failed(1, UnsupportedByModelError.code, "no infill", "suffix"), "prompt")
     assert isinstance(unsupported, UnsupportedFieldError)

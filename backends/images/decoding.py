@@ -1,0 +1,195 @@
+"""A file's bytes to upright RGB pixels of bounded size.
+
+What is hostile is refused from the header: Pillow allocates pixels in `load()`, after `open()` has read sizes.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from backends.errors import FOREIGN_ERRORS, ImageError
+from backends.images.formats import READ_FORMATS, other_format
+from backends.images.limits import MAX_ASPECT, MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_SCANNED_PIXELS
+from backends.images.source import too_large
+
+RGB = np.ndarray[Any, np.dtype[np.uint8]]
+"""Pixels, shape (height, width, 3), contiguous."""
+
+_BAND_PIXELS: Final = 1 << 20
+_ORIENTATION_TAG: Final = 0x0112
+_START_OF_SCAN: Final = b"\xff\xda"
+# Exif 2.32, 4.6.4, "Orientation": which turn makes the picture upright.
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TURNED_ASIDE: Final = (5, 6, 7, 8)
+
+
+class Size(NamedTuple):
+    """Pixels."""
+
+    width: int
+    height: int
+
+
+class Picture(NamedTuple):
+    """A decoded image.
+
+    Attributes:
+        original: Size of the file's picture, upright, before it was shrunk.
+    """
+
+    rgb: RGB
+    original: Size
+
+    @property
+    def size(self) -> Size:
+        """The size of `rgb`."""
+        return Size(self.rgb.shape[1], self.rgb.shape[0])
+
+
+def decode(data: bytes, max_side: int | None = None) -> Picture:
+    """Decode the first frame, turn it upright, lay what is transparent on white, and shrink it to `max_side`.
+
+    Raises:
+        ImageError: The file is none of the formats that are read, is damaged, or is too large; says what to do.
+    """
+    if not data:
+        raise ImageError("the image is empty; send the file's content")
+    if len(data) > MAX_IMAGE_BYTES:
+        raise too_large()
+    with _foreign_errors(data):
+        image: Image.Image = Image.open(io.BytesIO(data), formats=READ_FORMATS)
+        original = Size(*image.size)
+        _check_size(original)
+        _check_scans(image, data)
+        if max_side is not None:
+            # JPEG: the decoder itself gives 1/2, 1/4 or 1/8 of the sides, where twice what is wanted is left.
+            image.draft(None, _scaled(original, 2 * max_side))
+        orientation = _orientation_of(image)
+        image.load()
+        image = _on_white(image)
+        image = shrunk(image, max_side)
+        if orientation in _TURNS:
+            image = image.transpose(_TURNS[orientation])
+    if orientation in _TURNED_ASIDE:
+        original = Size(original.height, original.width)
+    return Picture(np.asarray(image), original)
+
+
+def shrunk(image: Image.Image, max_side: int | None) -> Image.Image:
+    """Shrink an RGB image to a longest side, proportions kept; a smaller one stays as it is."""
+    longest = max(image.size)
+    if max_side is None or longest <= max_side:
+        return image
+    return image.resize(_scaled(Size(*image.size), max_side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _scaled(size: Size, longest: int) -> Size:
+    """Return the size with that longest side, in the same proportions, at least a pixel wide."""
+    return Size(*(max(1, round(side * longest / max(size))) for side in size))
+
+
+@contextmanager
+def _foreign_errors(data: bytes) -> Iterator[None]:
+    """Turn what Pillow and its decoders raise into an ImageError that says what to do."""
+    try:
+        yield
+    except UnidentifiedImageError as exc:
+        raise _unread(data) from exc
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:  # Pillow's own limit is a higher one
+        raise ImageError(f"the image has more than {MAX_IMAGE_PIXELS} pixels; shrink it") from exc
+    except MemoryError as exc:
+        raise ImageError("there is not enough memory to decode the image; shrink it") from exc
+    except (*FOREIGN_ERRORS, EOFError, SyntaxError, struct.error) as exc:
+        words = " ".join(str(exc).split()) or type(exc).__name__
+        raise ImageError(f"the image is damaged ({words}); send it again, or save it anew as PNG or JPEG") from exc
+
+
+def _unread(data: bytes) -> ImageError:
+    name = other_format(data)
+    if name is None:
+        known = ", ".join(READ_FORMATS[:-1])
+        return ImageError(f"the image is in no known format or damaged; send {known} or {READ_FORMATS[-1]}")
+    return ImageError(f"the image is {name}, which is not read; convert it to JPEG or PNG")
+
+
+def _check_size(size: Size) -> None:
+    width, height = size
+    if min(size) < 1:
+        raise ImageError(f"the image has no pixels ({width} x {height}); send another one")
+    if width * height > MAX_IMAGE_PIXELS:
+        raise ImageError(f"the image has {width} x {height} pixels, more than {MAX_IMAGE_PIXELS}; shrink it")
+    if max(size) > MAX_ASPECT * min(size):
+        raise ImageError(
+            f"the image is {width} x {height}, more than {MAX_ASPECT} times as long as it is wide; cut it into pieces"
+        )
+
+
+def _check_scans(image: Image.Image, data: bytes) -> None:
+    """Refuse a progressive JPEG that goes over its pixels again and again.
+
+    Source: ITU T.81, B.1.1.5: in compressed data a byte FF is followed by 00 or is a marker, so that no scan's start
+    is missed; those inside of metadata count too, which no camera has in thousands.
+    """
+    if image.info.get("progressive") is None:
+        return
+    num_scans = data.count(_START_OF_SCAN)
+    if num_scans * image.width * image.height > MAX_SCANNED_PIXELS:
+        raise ImageError(f"the image is a progressive JPEG with {num_scans} scans; save it anew as JPEG or PNG")
+
+
+def _orientation_of(image: Image.Image) -> int | None:
+    """Read how the picture was turned when it was taken; broken metadata says nothing of it."""
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG)
+    except (*FOREIGN_ERRORS, SyntaxError, struct.error):
+        return None
+    return value if isinstance(value, int) else None
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return an image of any mode as RGB, what is transparent laid on white.
+
+    In bands, as each conversion of a whole one takes 4 bytes a pixel more.
+    """
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    canvas = Image.new("RGB", image.size)
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        canvas.paste(_band_on_white(band), (0, top))
+    return canvas
+
+
+def _band_on_white(band: Image.Image) -> Image.Image:
+    if band.mode.startswith("I"):
+        return _of_16_bits(band)
+    if not band.has_transparency_data:
+        return band.convert("RGB")
+    with_alpha = band.convert("RGBA")
+    white = Image.new("RGB", band.size, "white")
+    white.paste(with_alpha, mask=with_alpha.getchannel("A"))
+    return white
+
+
+def _of_16_bits(band: Image.Image) -> Image.Image:
+    """Keep the upper eight bits of each grey; Pillow itself would cut off at 255."""
+    values = np.asarray(band).astype(np.int32)
+    grey = np.clip(values >> 8, 0, 255).astype(np.uint8)
+    transparent = band.info.get("transparency")
+    if isinstance(transparent, int):
+        grey[values == transparent] = 255
+    return Image.fromarray(grey).convert("RGB")
