@@ -11,6 +11,7 @@ from typing import Any, Final
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.frames import CloseCode
 from websockets.http11 import Request
 
 from router.http.asgi import Scope
@@ -47,6 +48,15 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if not self.close_sent:
             self.scope["state"][_SHOULD_END] = self._should_end
 
+    def send_receive_event_to_app(self) -> None:
+        """Pass a message on; one that is no text ends the connection, without a line in the log."""
+        if self.curr_msg_data_type == "text" and not _is_utf8(b"".join(self.frames)):
+            self.frames = []
+            self.conn.send_close(CloseCode.INVALID_DATA)
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
     async def send(self, message: Any) -> None:
         """Send what the app says; a handshake that was refused is complete."""
         await super().send(message)
@@ -56,6 +66,14 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def shutdown(self) -> None:
         """Let the app end the connection when it is through with what it does."""
         self._should_end.set()
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def should_end(scope: Scope) -> asyncio.Event:
