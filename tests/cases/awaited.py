@@ -2,8 +2,4 @@
 
 from typing import Final
 
-AWAITED: Final[frozenset[str]] = frozenset(
-    {
-        "peers 7: chat_template_kwargs on /apply-template [fake]",
-    }
-)
+AWAITED: Final[frozenset[str]] = frozenset()

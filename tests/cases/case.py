@@ -123,7 +123,7 @@ class Case:
 
     Attributes:
         row: The report or the table's row that it goes back to, e.g. `F4`.
-        name: What is done; with `row`, no other case has it.
+        name: What is done, in ASCII; with `row`, no other case has it.
         run: Does it, and asserts what came back.
         model: Which model it uses, so that its neighbours use the same; see `conftest`.
     """
@@ -135,8 +135,8 @@ class Case:
     model: str = "tooled"
 
     def id_on(self, engine: str) -> str:
-        """Return the name of its test on an engine, of printable ASCII as pytest wants it."""
-        return ascii(f"{self.row}: {self.name} [{engine}]")[1:-1]
+        """Return the name of its test on an engine."""
+        return f"{self.row}: {self.name} [{engine}]"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,15 +13,15 @@ from registry.store import Registry
 from tests.cases.case import Case, Server
 from tests.support import tiny_model
 
-_NAMES: Final = (
-    "UPPER.GGUF",
-    "Mixed.GguF",
-    "with blanks (and [brackets]).gguf",
-    "日本語.gguf",
-    "моя модель.gguf",
-    "🦙.gguf",
-    f"{'long' * 60}.gguf",
-)
+_NAMES: Final = {
+    "upper case": "UPPER.GGUF",
+    "mixed case": "Mixed.GguF",
+    "blanks and brackets": "with blanks (and [brackets]).gguf",
+    "Japanese": "日本語.gguf",
+    "Russian": "моя модель.gguf",
+    "an emoji": "🦙.gguf",
+    "240 letters": f"{'long' * 60}.gguf",
+}
 _POINTER: Final = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 4661211424\n"
 _PAGE: Final = b"<!DOCTYPE html><html><body>404</body></html>"
 
@@ -31,12 +31,12 @@ def _registered(path: Path) -> str:
         return register_path(registry, path).name
 
 
-def _named(name: str) -> Case:
+def _named(kind: str, name: str) -> Case:
     def run(_: Server) -> None:
         with tempfile.TemporaryDirectory() as folder:
             assert _registered(tiny_model.write_gguf(Path(folder) / name, name=""))
 
-    return Case(row="held", name=f"the file {name[:40]}", run=run)
+    return Case(row="held", name=f"a file's name of {kind}", run=run)
 
 
 def _refused(row: str, name: str, write: Callable[[Path], Path], *words: str) -> Case:
@@ -83,7 +83,7 @@ def _truncated_mlx(folder: Path) -> Path:
 
 CASES: Final[list[Case]] = [
     # invoke-ai/InvokeAI#7158, lmstudio-ai/lmstudio-bug-tracker#625, #834, #406
-    *(_named(name) for name in _NAMES),
+    *(_named(kind, name) for kind, name in _NAMES.items()),
     # ollama/ollama#5245
     _refused("F11", "a Git LFS pointer", _file(_POINTER), "Git LFS", "git lfs pull"),
     _refused("F11", "a folder with weights.npz", _old_weights, "npz"),

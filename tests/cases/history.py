@@ -7,6 +7,21 @@ from tests.cases.case import CHAT, HI, MESSAGES, OLLAMA_CHAT, RESPONSES, Body, C
 _TOOLS: Final = [{"type": "function", "function": {"name": "get", "parameters": {"type": "object", "properties": {}}}}]
 _CALL: Final[Body] = {"id": "c1", "type": "function", "function": {"name": "get", "arguments": "{}"}}
 _RESULT: Final[Body] = {"role": "tool", "tool_call_id": "c1", "content": "42"}
+_OLD_CALL: Final[Body] = {
+    "role": "assistant",
+    "content": None,
+    "function_call": {"name": "get", "arguments": "{}"},
+}
+_OLD_RESULT: Final[Body] = {"role": "function", "name": "get", "content": "42"}
+_ARGUMENTS: Final = {
+    "nothing": "",
+    "cut": '{"a": 1',
+    "cut in a text": '{\n "city": "London, UK',
+    "the text null": "null",
+    "a list": "[]",
+    "null": None,
+    "an object": {"a": 1},
+}
 _PIXEL: Final = (
     "data:image/png;base64,"
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -40,8 +55,8 @@ CASES: Final[list[Case]] = [
     _chat("F11", "content null in a result", HI, _answer(tool_calls=[_CALL]), {**_RESULT, "content": None}),
     # local-inference-lab/vllm#684, windmill-labs/windmill#9902
     *(
-        _chat("F6", f"arguments {arguments!r}", HI, _called(arguments=arguments), _RESULT)
-        for arguments in ("", '{"a": 1', '{\n "city": "London, UK', "null", "[]", None, {"a": 1})
+        _chat("F6", f"arguments that are {kind}", HI, _called(arguments=arguments), _RESULT)
+        for kind, arguments in _ARGUMENTS.items()
     ),
     # QuantumNous/new-api#5982, strands-agents/harness-sdk#4201, microsoft/vscode-copilot-chat#554
     _chat("M7", "cache_control in a message", {**HI, "cache_control": {"type": "ephemeral"}}),
@@ -78,6 +93,21 @@ CASES: Final[list[Case]] = [
             ]
         },
     ),
+    _chat("held", "a name of a user", {**HI, "name": "Jo"}),
+    _chat("held", "a developer", {"role": "developer", "content": "Be brief."}, HI),
+    _chat("section 2", "a refusal", HI, _answer(content=None, refusal="no"), HI),
+    _chat("section 2", "an old call and its result", HI, _OLD_CALL, _OLD_RESULT),
+    _chat(
+        "M2",
+        "an image of an old turn",
+        {
+            "role": "user",
+            "content": [{"type": "image_url", "image_url": {"url": _PIXEL}}],
+        },
+        _answer(content="A pixel."),
+        HI,
+    ),
+    _chat("held", "a role that nobody knows", {"role": "wizard", "content": "hi"}, status=400),
     _chat(
         "held",
         "parts in a result",

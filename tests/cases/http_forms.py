@@ -47,11 +47,15 @@ def _read_answer(stream: socket.socket) -> tuple[int, bytes]:
                 return status, reader.read(length)
 
 
-def _sent(server: Server, *packets: bytes) -> tuple[int, bytes]:
+def _connection(server: Server) -> socket.socket:
     address = urlsplit(server.gateway.url)
-    assert address.hostname is not None
-    with socket.create_connection((address.hostname, address.port or 80), timeout=_WAIT_S) as stream:
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    stream = socket.create_connection((address.hostname or "", address.port or 80), timeout=_WAIT_S)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return stream
+
+
+def _sent(server: Server, *packets: bytes) -> tuple[int, bytes]:
+    with _connection(server) as stream:
         for packet in packets[:-1]:
             stream.sendall(packet)
             # The head is read before the rest is sent: another request is answered by the same loop.
@@ -92,8 +96,7 @@ def _head(path: str) -> Case:
 
 
 def _pipelined(server: Server) -> None:
-    address = urlsplit(server.gateway.url)
-    with socket.create_connection((address.hostname or "", address.port or 80), timeout=_WAIT_S) as stream:
+    with _connection(server) as stream:
         stream.sendall(_post() + _post("Connection: close"))
         answer = b""
         while received := stream.recv(65536):
@@ -101,7 +104,35 @@ def _pipelined(server: Server) -> None:
     assert answer.count(b"HTTP/1.1 200") == 2, answer
 
 
-def _preflight(origin: str, status: int) -> Case:
+def _goes_on_after_h2c(server: Server) -> None:
+    """The connection of an upgrade that was ignored serves the next request."""
+    head, body = _split(_post(*_H2C))
+    with _connection(server) as stream:
+        stream.sendall(head)
+        server.ask("/health")
+        stream.sendall(body)
+        assert _read_answer(stream)[0] == 200
+        stream.sendall(_post())
+        status, body = _read_answer(stream)
+        assert status == 200
+        _counts(body)
+
+
+def _both_loopbacks(server: Server) -> None:
+    address = urlsplit(server.gateway.url)
+    for host in ("127.0.0.1", "::1"):
+        with socket.create_connection((host, address.port or 80), timeout=_WAIT_S) as stream:
+            stream.sendall(_get("/health"))
+            assert _read_answer(stream)[0] == 200
+
+
+def _large(megabytes: int, status: int) -> Case:
+    """Return the case of a message of so many megabytes on a context of a few thousand tokens."""
+    message = {"role": "user", "content": "word " * (megabytes * 200_000)}
+    return ask("held", f"{megabytes} MB", CHAT, {"messages": [message]}, status=status, says=("error",))
+
+
+def _preflight(origin: str, status: int, row: str = "held") -> Case:
     def run(server: Server) -> None:
         asked = "content-type,authorization,x-stainless-os,anthropic-version"
         headers = {
@@ -115,7 +146,7 @@ def _preflight(origin: str, status: int) -> Case:
             assert answer.headers["Access-Control-Allow-Origin"] == origin
             assert "x-stainless-os" in answer.headers["Access-Control-Allow-Headers"].lower()
 
-    return Case(row="held", name=f"a preflight from {origin}", run=run)
+    return Case(row=row, name=f"a preflight from {origin}", run=run)
 
 
 CASES: Final[list[Case]] = [
@@ -146,7 +177,20 @@ CASES: Final[list[Case]] = [
     *(_head(path) for path in ("/v1/models", "/v1/models/tooled", "/api/tags", "/api/version", "/health")),
     # ollama/ollama#8788, #433
     *(_preflight(origin, 204) for origin in ("http://localhost:3000", "http://127.0.0.1:8080", "http://[::1]:5173")),
-    *(_preflight(origin, 403) for origin in ("https://evil.example", "null", "app://obsidian.md")),
+    *(_preflight(origin, 403) for origin in ("https://evil.example", "null", "file://")),
+    *(_preflight(origin, 403) for origin in ("capacitor://localhost", "chrome-extension://abcdef", "app://other")),
+    # ollama/ollama#4385, logancyang/obsidian-copilot#333, open-octo/octo-agent#1310
+    *(
+        _preflight(origin, 204, row="F5")
+        for origin in ("app://obsidian.md", "tauri://localhost", "moz-extension://1-2")
+    ),
+    # ollama/ollama#1153, ollama/ollama-js#102
+    Case(row="M11", name="both loopbacks", run=_both_loopbacks),
+    Case(row="F3", name="the next request behind an upgrade", run=_goes_on_after_h2c),
+    _large(5, status=400),
+    _large(34, status=413),
+    ask("held", "Ollama's greeting", "/", says=("Ollama is running",)),
+    ask("held", "Ollama's greeting by HEAD", "/", method="HEAD"),
     *(
         ask("held", f"Host {host}", "/health", headers={"Host": host}, status=status)
         for host, status in {"localhost": 200, "LOCALHOST:1": 200, "[::1]:1": 200, "evil.example": 403}.items()

@@ -7,6 +7,8 @@ from typing import Final
 from tests.support import tiny_model
 
 ALIAS: Final = "llama3.2:1b"
+LISTED_ORIGINS: Final = ["app://obsidian.md", "tauri://localhost", "moz-extension://*"]
+"""Of applications, in the config."""
 CONTEXT_LENGTH: Final = 8192
 
 # As Qwen 3.5's: one system message, and only as the first.

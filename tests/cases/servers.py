@@ -158,13 +158,6 @@ CASES: Final[list[Case]] = [
         {"add_generation_prompt": True},
         check=_ends_with("assistant\n"),
     ),
-    ask(
-        "peers 7",
-        "chat_template_kwargs",
-        TEMPLATE,
-        {"chat_template_kwargs": {"enable_thinking": False}},
-        check=_ends_with("</think>\n\n"),
-    ),
     Case(row="M4", name="continue_final_message", run=_goes_on, engines=REAL),
     ask(
         "peers 9",

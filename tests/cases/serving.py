@@ -10,7 +10,7 @@ from registry.scan import register_path
 from registry.store import Registry
 from router.config.paths import Paths
 from tests.cases.case import Server
-from tests.cases.models import ALIAS, TEMPLATES, write_models
+from tests.cases.models import ALIAS, LISTED_ORIGINS, TEMPLATES, write_models
 from tests.support.gateway_process import GatewayProcess
 
 
@@ -38,8 +38,9 @@ class Servers:
     def _start(self, engine: str) -> Server:
         home = self._folders.mktemp(f"cases-{engine}") / "home"
         _register(home, write_models(self._folders.mktemp(f"models-{engine}"), engine))
+        config = {"standby": True, "server": {"allowed_origins": LISTED_ORIGINS}}
         fake_options: dict[str, Any] | None = {} if engine == "fake" else None
-        return Server(GatewayProcess(home, config={"standby": True}, fake_options=fake_options), engine)
+        return Server(GatewayProcess(home, config=config, fake_options=fake_options), engine)
 
 
 def _register(home: Path, models: dict[str, Path]) -> None:

@@ -7,6 +7,7 @@ from tests.cases import (
     conversations,
     files,
     history,
+    homes,
     http_forms,
     numbers,
     ollama,
@@ -18,7 +19,7 @@ from tests.cases.awaited import AWAITED
 from tests.cases.case import Case
 from tests.cases.serving import Servers
 
-_TABLES = (conversations, history, numbers, agents, http_forms, schemas, streams, ollama, servers, files)
+_TABLES = (conversations, history, numbers, agents, http_forms, schemas, streams, ollama, servers, files, homes)
 CASES: list[Case] = [case for table in _TABLES for case in table.CASES]
 
 
