@@ -63,6 +63,8 @@ HONOURED: Final[dict[str, Body]] = {
     "metadata": {"metadata": {"a": "b"}},
     "user": {"user": "me"},
     "chat_template_kwargs": {"chat_template_kwargs": {"colour": "red"}},
+    "return_progress": {"stream": True, "return_progress": True},
+    "timings_per_token": {"stream": True, "timings_per_token": True},
     "safety_identifier": {"safety_identifier": "x"},
     "client_metadata": {"client_metadata": {"turn_id": "x"}},
     "access_programs": {"access_programs": {"cyber": "standard"}},

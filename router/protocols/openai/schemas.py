@@ -42,7 +42,7 @@ LogitBias = dict[str, Bias] | list[BiasPair]
 """Token id to bias, or pairs of them; read by hand, with what is wrong in words."""
 
 _ONLY_TEXT = refused("only text is understood; send a part of type text")
-_ONLY_STREAMED = honoured("only with stream: true")
+ONLY_STREAMED = honoured("only with stream: true")
 
 
 class TextPart(msgspec.Struct, forbid_unknown_fields=True):
@@ -169,7 +169,7 @@ class StructuredOutputs(msgspec.Struct, forbid_unknown_fields=True):
 class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     """What a stream carries beside the text."""
 
-    include_usage: Annotated[bool | None, _ONLY_STREAMED] = False
+    include_usage: Annotated[bool | None, ONLY_STREAMED] = False
     continuous_usage_stats: Annotated[bool | None, honoured("in every chunk, with include_usage: true")] = False
     include_obfuscation: Annotated[bool | None, neutral_only(False)] = False
 
@@ -207,8 +207,8 @@ class _Completion(PeerFields, kw_only=True):
     grammar: Annotated[GrammarText | None, honoured(f"in GBNF, of up to {MAX_CONSTRAINT_BYTES} bytes")] = None
     regex: Annotated[GrammarText | None, honoured(f"of up to {MAX_CONSTRAINT_BYTES} bytes")] = None
     structured_outputs: StructuredOutputs | None = None
-    return_progress: Annotated[bool | None, _ONLY_STREAMED] = None
-    timings_per_token: Annotated[bool | None, _ONLY_STREAMED] = None
+    return_progress: Annotated[bool | None, ONLY_STREAMED] = None
+    timings_per_token: Annotated[bool | None, ONLY_STREAMED] = None
     cache_prompt: Annotated[bool | None, neutral_only(True)] = None
     id_slot: Annotated[int | None, neutral_only(-1)] = None
     use_beam_search: Annotated[bool | None, neutral_only(False)] = None

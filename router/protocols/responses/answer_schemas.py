@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from router.protocols.answers import AnswerBody, Deleted, Page, ReasoningTokens
 from router.protocols.fields.logprobs import PositionLogprob
 from router.protocols.fields.ranges import ServiceTier
-from router.protocols.openai.answer_schemas import Timings
+from router.protocols.openai.answer_schemas import PromptProgress, Timings
 from router.protocols.openai.schemas import JsonObjectFormat, TextFormat
 from router.protocols.responses.schemas import AllowedToolsChoice, CustomChoice, JsonSchemaFormat, NamedChoice
 from router.protocols.responses.tools import CustomTool, NamespaceTool, ShownFunction
@@ -241,16 +241,22 @@ class ResponseQueued(_StateEvent, frozen=True, tag="response.queued"):
     """It waits, in the background."""
 
 
-class ResponseInProgress(_StateEvent, frozen=True, tag="response.in_progress"):
-    """It runs."""
+class ResponseInProgress(_StateEvent, frozen=True, kw_only=True, tag="response.in_progress"):
+    """It runs; again for how far the prompt is, where `return_progress` asks for it."""
+
+    prompt_progress: PromptProgress | UnsetType = UNSET
 
 
-class ResponseCompleted(_StateEvent, frozen=True, tag="response.completed"):
-    """It has ended by itself."""
+class ResponseCompleted(_StateEvent, frozen=True, kw_only=True, tag="response.completed"):
+    """It has ended by itself; `timings` as those of texts."""
+
+    timings: Timings | UnsetType = UNSET
 
 
-class ResponseIncomplete(_StateEvent, frozen=True, tag="response.incomplete"):
-    """It was cut."""
+class ResponseIncomplete(_StateEvent, frozen=True, kw_only=True, tag="response.incomplete"):
+    """It was cut; `timings` as those of texts."""
+
+    timings: Timings | UnsetType = UNSET
 
 
 class ResponseFailed(_StateEvent, frozen=True, tag="response.failed"):
@@ -278,11 +284,12 @@ class ContentPartDone(_InPartEvent, frozen=True, kw_only=True, tag="response.con
 
 
 class OutputTextDelta(_InItemEvent, frozen=True, kw_only=True, tag="response.output_text.delta"):
-    """More text."""
+    """More text; with `timings` so far where `timings_per_token` asks for them."""
 
     delta: str
     content_index: int
     logprobs: list[PositionLogprob]
+    timings: Timings | UnsetType = UNSET
 
 
 class OutputTextDone(_InPartEvent, frozen=True, kw_only=True, tag="response.output_text.done"):

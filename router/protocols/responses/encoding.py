@@ -4,20 +4,23 @@ Source: OpenAI API reference, "Streaming events" of the Responses API; there is 
 """
 
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from backends.wire.messages import SequenceEnd
 from router.errors import EngineCrashedError
 from router.http.streaming import SSE, SSE_KEEP_ALIVE
+from router.protocols.openai.answer_schemas import PromptProgress
 from router.protocols.responses import answer_schemas as answers
 from router.protocols.responses.answer_schemas import Response, StateEvent
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.output import EventWriter, OutputItems
 from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS
-from router.requests.generation import Generation, GenerationEvent, OutputEvent
+from router.protocols.responses.telemetry import Telemetry
+from router.requests.generation import Generation, GenerationEvent, OutputEvent, ProgressEvent
 
 # A response that was cancelled has no event of its own in the API; its object says so.
 _LAST_EVENTS: Final[dict[str, type[StateEvent]]] = {
@@ -53,6 +56,7 @@ class ResponseEncoder:
         self._clock = clock
         self._is_stream = bool(head.request.stream)
         self._events = EventWriter(is_on=self._is_stream)
+        self._telemetry = Telemetry(head.request, generation)
         self.has_begun = False
         self.forget()
 
@@ -74,6 +78,7 @@ class ResponseEncoder:
             self._head.tools,
             has_logprobs=LOGPROBS in include,
             encodes_reasoning=ENCRYPTED_REASONING in include,
+            timings=lambda: self._telemetry.timings,
         )
         self._end: SequenceEnd | None = None
 
@@ -81,7 +86,10 @@ class ResponseEncoder:
         """Return the stream's events for these; b"" when there is nothing to say."""
         self._begin()
         for event in events:
-            if isinstance(event, OutputEvent):
+            if isinstance(event, ProgressEvent):
+                self._tell_progress(self._telemetry.on_progress(event))
+            elif isinstance(event, OutputEvent):
+                self._tell_progress(self._telemetry.on_output(event))
                 self._items.add(event.output)
                 self._end = event.end or self._end
         return self._events.taken()
@@ -119,12 +127,19 @@ class ResponseEncoder:
             self._tell(answers.ResponseCreated, response)
         self._tell(answers.ResponseInProgress, response)
 
-    def _tell(self, kind: type[StateEvent], response: Response) -> None:
-        self._events.write(kind(sequence_number=self._events.number, response=response))
+    def _tell_progress(self, progress: Iterable[PromptProgress]) -> None:
+        for each in progress:
+            response = self._head.response("in_progress", [])
+            self._tell(answers.ResponseInProgress, response, prompt_progress=each)
+
+    def _tell(self, kind: type[StateEvent], response: Response, **beside: Any) -> None:
+        self._events.write(kind(sequence_number=self._events.number, response=response, **beside))
 
     def _ended(self, response: Response) -> bytes:
         self._on_end(response)
         if not self._is_stream:
             return msgspec.json.encode(response)
-        self._tell(_LAST_EVENTS[response.status], response)
+        timings = self._telemetry.at_end(response.timings)
+        beside = {} if timings is UNSET else {"timings": timings}
+        self._tell(_LAST_EVENTS[response.status], response, **beside)
         return self._events.taken()

@@ -5,14 +5,16 @@ Streams and whole bodies come from the same items, so that they cannot differ.
 Source: OpenAI API reference, "Streaming events" of the Responses API.
 """
 
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from backends.wire.output import Output, PositionLogprobs, ToolCallDelta
 from router.protocols.answers import sse_event
 from router.protocols.fields.logprobs import PositionLogprob, position_logprobs
+from router.protocols.openai.answer_schemas import Timings
 from router.protocols.responses import answer_schemas as answers
 from router.protocols.responses.answer_schemas import ItemStatus, OutputItem, StreamEvent
 from router.protocols.responses.custom_input import CustomInput
@@ -58,15 +60,25 @@ class OutputItems:
 
     Args:
         tools: By whose names calls are told.
+        timings: Returns those that texts are to have with them.
         encodes_reasoning: Whether thoughts are wanted as `encrypted_content` too.
 
     Attributes:
         items: Those that are complete.
     """
 
-    def __init__(self, events: EventWriter, tools: ClientTools, *, has_logprobs: bool, encodes_reasoning: bool) -> None:
+    def __init__(
+        self,
+        events: EventWriter,
+        tools: ClientTools,
+        *,
+        has_logprobs: bool,
+        encodes_reasoning: bool,
+        timings: Callable[[], Timings | UnsetType] = lambda: UNSET,
+    ) -> None:
         self._events = events
         self._tools = tools
+        self._timings = timings
         self._has_logprobs = has_logprobs
         self._encodes_reasoning = encodes_reasoning
         self._open: OutputItem | None = None
@@ -129,7 +141,9 @@ class OutputItems:
             self._open_message()
         self._texts.append(text)
         self._events.write(
-            answers.OutputTextDelta(**self._place, delta=text, content_index=0, logprobs=self._new_logprobs())
+            answers.OutputTextDelta(
+                **self._place, delta=text, content_index=0, logprobs=self._new_logprobs(), timings=self._timings()
+            )
         )
 
     def _add_call(self, call: ToolCallDelta) -> None:

@@ -94,6 +94,9 @@ def _check_fields(request: ResponseRequest) -> None:
     """Refuse fields that contradict each other."""
     if request.stream_options is not None and not request.stream:
         raise InvalidRequestError("stream_options is only allowed together with stream: true", "stream_options")
+    for name in ("return_progress", "timings_per_token"):
+        if getattr(request, name) and not request.stream:
+            raise InvalidRequestError(f"{name} is only allowed together with stream: true", name)
     if request.background and request.store is False:
         raise InvalidRequestError(
             "background: a response that is not stored cannot be polled; send store: true", "store"

@@ -18,6 +18,7 @@ from router.protocols.openai.request_fields import RequestFields
 from router.protocols.openai.schemas import (
     MAX_MESSAGES,
     MAX_TEMPLATE_KWARGS_BYTES,
+    ONLY_STREAMED,
     JsonObjectFormat,
     JsonSchema,
     TextFormat,
@@ -92,6 +93,8 @@ class ResponseRequest(RequestFields, kw_only=True, forbid_unknown_fields=True):
     store: Annotated[bool | None, honoured("true where nothing is sent")] = None
     background: Annotated[bool | None, honoured("true needs a response that is stored")] = None
     stream_options: ResponseStreamOptions | None = None
+    return_progress: Annotated[bool | None, ONLY_STREAMED] = None
+    timings_per_token: Annotated[bool | None, ONLY_STREAMED] = None
     include: Annotated[list[str] | None, honoured(", ".join(INCLUDABLE))] = None
     truncation: Annotated[
         Literal["auto", "disabled"] | None, honoured("auto: the oldest turns go where there is no room")

@@ -20,7 +20,7 @@ from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import read_items
 from router.protocols.responses.schemas import ENCRYPTED_REASONING, LOGPROBS, ResponseRequest
 from router.protocols.responses.tools import read_tools
-from router.requests.generation import Generation, GenerationRequest, OutputEvent, ProgressEvent
+from router.requests.generation import Generation, GenerationEvent, GenerationRequest, OutputEvent, ProgressEvent
 
 Event = dict[str, Any]
 WANTED = GenerationRequest(
@@ -220,6 +220,30 @@ def test_a_stream_begins_when_the_prompt_is_taken_in() -> None:
     encoder = Written().encoder
     assert names(decoded(encoder.encode([ProgressEvent(0, 0, 10, 0)]))) == ["created", "in_progress"]
     assert encoder.encode([ProgressEvent(0, 10, 10, 0)]) == b""
+
+
+def test_progress_and_timings_are_told_to_those_who_ask() -> None:
+    written = Written(return_progress=True, timings_per_token=True)
+    told: list[GenerationEvent] = [
+        ProgressEvent(0, 0, 10, 0),
+        ProgressEvent(0, 6, 10, 4),
+        OutputEvent(0, Output("Hey"), 1),
+    ]
+    chunks = [written.encoder.encode([event]) for event in told]
+    chunks.append(written.encoder.encode([OutputEvent(0, Output(), 0, end())]))
+    events = decoded(b"".join([*chunks, written.encoder.tail()]))
+    assert names(events)[:5] == ["created", *["in_progress"] * 4]
+    figures = [event["prompt_progress"] for event in events if "prompt_progress" in event]
+    assert [(each["total"], each["cache"], each["processed"]) for each in figures] == [
+        (10, 4, 4),
+        (10, 4, 6),
+        (10, 4, 10),
+    ]
+    (delta,) = [event for event in events if event["type"] == "response.output_text.delta"]
+    assert delta["timings"]["predicted_n"] == 1
+    assert events[-1]["timings"] == events[-1]["response"]["timings"]
+    plain = Written().events(Output("Hey"))
+    assert [event for event in plain if "timings" in event or "prompt_progress" in event] == []
 
 
 def logprob(piece: bytes, number: float) -> PositionLogprobs:
