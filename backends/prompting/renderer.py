@@ -59,7 +59,7 @@ class ChatRenderer:
         source = self._tokenizer.chat_template
         if source is None:
             raise UnsupportedByModelError(
-                "messages: this model has no chat template; use /v1/completions, a model made for chat, or give it one "
+                "this model has no chat template; use /v1/completions, a model made for chat, or give it one "
                 "(mlxr models set NAME template=@FILE)",
                 param="messages",
             )

@@ -152,6 +152,5 @@ def _git_sha1(path: str) -> str:
 
 def _says_the_same(now: ModelFacts, before: ModelFacts) -> bool:
     """Compare facts; those that an older mlxr did not read are left out."""
-    if before.memory is None:
-        now = msgspec.structs.replace(now, memory=None)
-    return now == before
+    unread = {name: None for name in ("memory", "sampling") if getattr(before, name) is None}
+    return msgspec.structs.replace(now, **unread) == before

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from registry.checksums.verification import verify
 from registry.facts import ArtifactFormat
 from registry.mlx.folder import read_mlx_dir
 from registry.sampling import RecommendedSampling
@@ -67,3 +68,11 @@ def test_what_an_older_mlxr_read_is_read_again_by_the_next_scan(store: Registry,
     assert artifact.facts.sampling is not None
     assert artifact.facts.sampling.values == ALL
     assert scan_plain(store, models).num_unchanged == 1
+
+
+def test_what_an_older_mlxr_read_is_not_damaged(store: Registry, models: Path) -> None:
+    (artifact,) = register_path(store, write(models / "a.gguf", llama_model(**GGUF)), name="a").artifacts
+    with store.write():
+        store.rows("UPDATE artifacts SET facts = json_remove(facts, '$.sampling')")
+    (artifact,) = store.models.get("a").artifacts
+    assert verify(store, artifact).state == "ok"
