@@ -58,12 +58,12 @@ def create(name: str, file: str, is_json: bool) -> None:
 
 def _make(registry: Registry, name: str, modelfile: Modelfile, folder: Path, settings: dict[str, object]) -> Model:
     paths = current_paths()
-    folder = models_dir(read_config(paths), paths)
+    own_folder = models_dir(read_config(paths), paths)
     source = modelfile.source
     near = folder / Path(source).expanduser()
     if source.startswith(_PATH_BEGINNINGS) or (source.lower().endswith(".gguf") and near.exists()):
-        return create_from_files(registry, folder, name, _files_at(near), settings)
-    return create_from_model(registry, folder, name, without_host(source), settings)
+        return create_from_files(registry, own_folder, name, _files_at(near), settings)
+    return create_from_model(registry, own_folder, name, without_host(source), settings)
 
 
 def _files_at(path: Path) -> list[tuple[str, Path]]:
