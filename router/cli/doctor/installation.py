@@ -19,7 +19,7 @@ from registry.errors import DatabaseError
 from router.cli.client.base import Client
 from router.cli.client.errors import ClientError
 from router.cli.doctor.check import Check
-from router.cli.doctor.model_folders import check_model_folders
+from router.cli.doctor.model_folders import check_model_folders, own_models_folders
 from router.cli.terminal.catalogue import open_registry_for_reading
 from router.cli.terminal.context import read_config
 from router.cli.terminal.output import plural, size
@@ -141,11 +141,12 @@ def check_guarded_folders(paths: Paths) -> Iterator[Check]:
 
 def check_disk(paths: Paths) -> Check:
     """Look at the space where models go."""
-    folder = next(parent for parent in (paths.data_dir, *paths.data_dir.parents) if parent.exists())
+    wanted = own_models_folders(paths)[0]
+    folder = next(parent for parent in (wanted, *wanted.parents) if parent.exists())
     free = shutil.disk_usage(folder).free
     found = f"{size(free)} free in {folder}"
     if free < LOW_DISK_BYTES:
-        return Check("disk", "warning", found, remedy="free some space, or set MLXR_HOME elsewhere")
+        return Check("disk", "warning", found, remedy="free some space, or set models.dir elsewhere")
     return Check("disk", "ok", found)
 
 

@@ -38,7 +38,7 @@ def check_model_folders(paths: Paths) -> Iterable[Check]:
     try:
         with open_registry_for_reading(paths) as registry:
             yield from [*_vanished(registry), *_leftovers(paths), *_partial(paths)]
-            for own in _own_folders(paths):
+            for own in own_models_folders(paths):
                 yield from [*_strays(registry, own)]
     except (RegistryError, OSError):
         return
@@ -61,7 +61,7 @@ def _vanished(registry: Registry) -> Iterator[Check]:
                 yield _warning("adapter", f"{adapter.reference} ({adapter.engine}): {change}", remedy)
 
 
-def _own_folders(paths: Paths) -> tuple[Path, ...]:
+def own_models_folders(paths: Paths) -> tuple[Path, ...]:
     """List mlxr's own models folders, where models go first; a config that cannot be used names none."""
     try:
         return own_folders(read_config(paths), paths)
@@ -70,7 +70,7 @@ def _own_folders(paths: Paths) -> tuple[Path, ...]:
 
 
 def _leftovers(paths: Paths) -> Iterator[Check]:
-    folders = [folder for own in _own_folders(paths) for folder in leftovers(own)]
+    folders = [folder for own in own_models_folders(paths) for folder in leftovers(own)]
     if folders:
         found = f"{plural(len(folders), 'folder')} of conversions that were killed, e.g. {folders[0]}"
         yield _warning("conversions", found, _removal(folders))
@@ -79,7 +79,7 @@ def _leftovers(paths: Paths) -> Iterator[Check]:
 def _partial(paths: Paths) -> Iterator[Check]:
     """Look for pulls that wait for somebody to go on with them, and for partial files that no pull needs."""
     with Registry(paths.registry_db, is_read_only=True) as registry:
-        folder = PullFolder(_own_folders(paths)[0])
+        folder = PullFolder(own_models_folders(paths)[0])
         orphans = find_orphans(folder, registry, now=time.time())
         pulls = [as_it_is(pull, folder) for pull in registry.pulls.list()]
     for pull in pulls:
