@@ -7,7 +7,7 @@ changes, as other servers do. Anthropic API reference, "List Models": pages of `
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -46,7 +46,9 @@ async def list_models(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """List the models, in Anthropic's shape for clients that send anthropic-version."""
     models = serving.models.list()
     if VERSION_HEADER in request.headers:
-        return json_reply(model_page(models, request.query_params))
+        return json_reply(
+            model_page(models, request.query_params, lambda model: abilities_of(serving, model).context_length)
+        )
     found = [(model, abilities_of(serving, model)) for model in models]
     data = [item for model, abilities in found for item in model_objects(model, abilities)]
     return json_reply(ModelList(data, codex_models(found)))
@@ -58,7 +60,7 @@ async def get_model(request: AnyRequest, model_id: FromPath[str], serving: Servi
     asked = serving.models.model_request(model_id.removeprefix("/"), purpose=Purpose.DESCRIBE)
     model, adapter = serving.models.get(asked.model), asked.adapter
     if VERSION_HEADER in request.headers:
-        return json_reply(model_info(model, model.name, adapter))
+        return json_reply(model_info(model, model.name, adapter, abilities_of(serving, model).context_length))
     shown = model_object(model, abilities_of(serving, model))
     return json_reply(shown if adapter is None else adapter_object(model, shown, adapter))
 
@@ -118,15 +120,23 @@ def adapter_object(model: Model, shown: ModelObject, name: str) -> ModelObject:
     )
 
 
-def model_page(models: Sequence[Model], query: Mapping[str, str]) -> ModelPage:
+def model_page(
+    models: Sequence[Model],
+    query: Mapping[str, str],
+    context_length_of: Callable[[Model], int | None] = lambda model: model.context_length,
+) -> ModelPage:
     """Return the page of all models, by all their names, that a URL asks for by `limit`, and `after_id` or `before_id`.
+
+    Args:
+        context_length_of: Returns the one in force, tokens.
 
     Raises:
         InvalidRequestError: The limit is none.
     """
     items = [
-        model_info(model, name, adapter)
+        model_info(model, name, adapter, context_length)
         for model in sorted(models, key=lambda model: (-model.created_at, model.name))
+        for context_length in (context_length_of(model),)
         for name in (model.name, *model.aliases)
         for adapter in (None, *model.adapter_names)
     ]
@@ -151,7 +161,7 @@ def model_page(models: Sequence[Model], query: Mapping[str, str]) -> ModelPage:
     )
 
 
-def model_info(model: Model, name: str, adapter: str | None = None) -> ModelInfo:
+def model_info(model: Model, name: str, adapter: str | None = None, context_length: int | None = None) -> ModelInfo:
     """Return one model by one of its names, perhaps with an adapter over it."""
     name = name if adapter is None else f"{name}+{adapter}"
     return ModelInfo(
@@ -160,7 +170,7 @@ def model_info(model: Model, name: str, adapter: str | None = None) -> ModelInfo
         display_name=name,
         created_at=dt.datetime.fromtimestamp(int(model.created_at), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         lifecycle="active",
-        max_input_tokens=model.context_length,
+        max_input_tokens=context_length,
         max_tokens=None,
     )
 

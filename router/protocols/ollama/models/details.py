@@ -28,8 +28,12 @@ class ModelDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     embedding_length: int | None = None
 
 
-def details_of(facts: ModelFacts) -> ModelDetails:
-    """Return the details of a model's files."""
+def details_of(facts: ModelFacts, context_length: int | None = None) -> ModelDetails:
+    """Return the details of a model's files.
+
+    Args:
+        context_length: In force, tokens; None = that of the files.
+    """
     family = facts.architecture or ""
     return ModelDetails(
         parent_model="",
@@ -38,7 +42,7 @@ def details_of(facts: ModelFacts) -> ModelDetails:
         families=[family] if family else [],
         parameter_size=human_number(facts.parameter_count),
         quantization_level="unknown" if facts.quantization is None else facts.quantization.label,
-        context_length=facts.context_length,
+        context_length=facts.context_length if context_length is None else context_length,
         embedding_length=facts.embedding_length,
     )
 

@@ -19,7 +19,7 @@ from registry.mlx.config import read_chat_template
 from router.errors import MissingFieldError, ModelLoadFailedError
 from router.http.asgi import json_reply
 from router.models.targets import Target
-from router.protocols.abilities import capabilities_of, shown_artifact
+from router.protocols.abilities import abilities_of, capabilities_of
 from router.protocols.answers import AnswerBody
 from router.protocols.choice import resident_workers
 from router.protocols.fields.json_types import JSONObject
@@ -44,6 +44,9 @@ _FOREVER_S: Final = 292 * 365.25 * 86_400
 
 _HIDDEN_KEYS: Final = ("general.name", "tokenizer.chat_template")
 """Ollama leaves them out of `model_info`; the template has a field of its own."""
+
+TRAINED_KEY: Final = "mlxr.trained_context_length"
+"""Tokens that the model was made for, where `context_length` is what is in force."""
 
 _INFILL_KEYS: Final = ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id")
 
@@ -89,11 +92,15 @@ class LoadedAnswer(AnswerBody, frozen=True):
 @OLLAMA_API.get("/api/tags", TagsAnswer)
 async def list_models(serving: ServingPart) -> ASGIApp:
     """List the models."""
-    found = [(shown_artifact(serving.models, model), model) for model in serving.models.list()]
-    shown = [(artifact, model) for artifact, model in found if artifact is not None]
-    shown.sort(key=lambda pair: -pair[0].mtime_ns)
-    names = ((artifact, model, name) for artifact, model in shown for name in (model.name, *model.aliases))
-    return json_reply(TagsAnswer([_listed(artifact, model, display_name(name)) for artifact, model, name in names]))
+    found = [(abilities_of(serving, model), model) for model in serving.models.list()]
+    shown = [(each.artifact, each.context_length, model) for each, model in found if each.artifact is not None]
+    shown.sort(key=lambda row: -row[0].mtime_ns)
+    listed = [
+        _listed(artifact, model, display_name(name), context_length)
+        for artifact, context_length, model in shown
+        for name in (model.name, *model.aliases)
+    ]
+    return json_reply(TagsAnswer(listed))
 
 
 @OLLAMA_API.get("/api/ps", LoadedAnswer)
@@ -108,14 +115,14 @@ async def list_loaded(serving: ServingPart) -> ASGIApp:
     return json_reply(LoadedAnswer([each for each in loaded if each is not None]))
 
 
-def _listed(artifact: Artifact, model: Model, name: str) -> ListedModel:
+def _listed(artifact: Artifact, model: Model, name: str, context_length: int | None) -> ListedModel:
     return ListedModel(
         name=name,
         model=name,
         modified_at=timestamp(artifact.mtime_ns),
         size=artifact.size_bytes,
         digest=digest_of(model, artifact),
-        details=details_of(artifact.facts),
+        details=details_of(artifact.facts, context_length),
         capabilities=capabilities_of(model, artifact.facts),
     )
 
@@ -135,7 +142,7 @@ def _loaded(
         model=name,
         size=size,
         digest=digest_of(serving.models.get(target.model), artifact),
-        details=details_of(artifact.facts),
+        details=details_of(artifact.facts, models[0].context_length),
         expires_at=_expires_at(serving, workers),
         size_vram=0 if is_on_cpu else size,
         context_length=models[0].context_length,
@@ -196,12 +203,14 @@ async def show_model(request: AnyRequest, serving: ServingPart) -> ASGIApp:
         raise MissingFieldError("model is required", "model")
     refuse_with_hint(body)
     model = model_named(serving.models, reference)
-    artifact = shown_artifact(serving.models, model)
+    abilities = abilities_of(serving, model)
+    artifact = abilities.artifact
     if artifact is None:
         raise ModelLoadFailedError(f"the model '{model.name}' has no files that can be used; see `mlxr models show`")
     # A header has megabytes of vocabulary to step over.
     info = await asyncio.to_thread(file_info, artifact)
-    return json_reply(shown(model, artifact, info, serving.models.recommended_for(model)))
+    recommended = serving.models.recommended_for(model)
+    return json_reply(shown(model, artifact, info, recommended, abilities.context_length))
 
 
 def file_info(artifact: Artifact) -> FileInfo:
@@ -218,14 +227,23 @@ def file_info(artifact: Artifact) -> FileInfo:
 
 
 def shown(
-    model: Model, artifact: Artifact, info: FileInfo, recommended: Mapping[str, Any] | None = None
+    model: Model,
+    artifact: Artifact,
+    info: FileInfo,
+    recommended: Mapping[str, Any] | None = None,
+    context_length: int | None = None,
 ) -> ShowResponse:
     """Return the answer.
 
     Args:
         recommended: What counts of the makers' recommendation. No line of the Modelfile: its file says it by itself.
+        context_length: In force, tokens, into which clients fit their conversations; None = that of the files.
     """
-    settings = model.settings
+    settings, trained = model.settings, artifact.facts.context_length
+    keys = info.keys
+    if context_length is not None and trained is not None:
+        family = artifact.facts.architecture or "unknown"
+        keys = keys | {f"{family}.context_length": context_length, TRAINED_KEY: trained}
     in_force = msgspec.structs.replace(settings, **recommended or {})
     can_infill = any(key in info.keys for key in _INFILL_KEYS)
     return ShowResponse(
@@ -234,9 +252,9 @@ def shown(
         parameters="\n".join(f"{name:<30} {value}" for name, value in parameters_of(in_force)),
         template=settings.template or info.template or "",
         system=settings.system or "",
-        details=details_of(artifact.facts),
+        details=details_of(artifact.facts, context_length),
         messages=[ShownMessage(message.role, message.content) for message in settings.messages or ()],
-        model_info=info.keys,
+        model_info=keys,
         capabilities=capabilities_of(model, artifact.facts, can_infill=can_infill),
         modified_at=timestamp(artifact.mtime_ns),
     )

@@ -57,6 +57,10 @@ async def test_all_models_are_listed_and_those_that_are_loaded(front: FakeFront)
     assert loaded.keys() == LOADED_KEYS
     assert (loaded["name"], loaded["engine"]) == ("m:latest", "llamacpp")
     assert loaded["digest"] == listed[0]["digest"]
+    info = (await front.client.get("/v1/models/m")).json()
+    assert loaded["context_length"] == loaded["details"]["context_length"] == info["context_length"]
+    again = (await front.client.get("/api/tags")).json()["models"][0]
+    assert again["details"]["context_length"] == loaded["context_length"]
     assert loaded["size"] > 0
 
 
@@ -96,6 +100,9 @@ def test_a_gguf_file_is_shown_with_its_own_keys(tmp_path: Path, tiny_gguf: Path)
     info = response["model_info"]
     assert info["general.architecture"] == "llama"
     assert info["llama.context_length"] == found.facts.context_length
+    in_force = msgspec.to_builtins(shown(model, found, file_info(found), context_length=128))
+    assert (in_force["model_info"]["llama.context_length"], in_force["details"]["context_length"]) == (128, 128)
+    assert in_force["model_info"]["mlxr.trained_context_length"] == found.facts.context_length
     assert "tokenizer.chat_template" not in info
     assert "general.name" not in info
     assert "completion" in response["capabilities"]
