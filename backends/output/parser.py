@@ -48,7 +48,8 @@ def create_parser(fmt: OutputFormat, spec: OutputSpec, *, starts_in_reasoning: b
     use = spec.tools if spec.tools is not None and spec.tools.choice is not ToolChoice.NONE else None
     tools = {tool.name: tool.parameters for tool in use.tools} if use is not None else {}
     source = Source()
-    sink = Sink(tools, is_parallel=use is None or use.is_parallel)
+    said = {} if use is None else {tool.name: tool.said for tool in use.tools if tool.said is not None}
+    sink = Sink(tools, is_parallel=use is None or use.is_parallel, said=said)
     if isinstance(fmt.tools, HarmonySyntax):
         harmony = HarmonyReader(source, sink, fmt.tools, splits_reasoning=spec.splits_reasoning, has_tools=bool(tools))
         return OutputParser(source, sink, harmony.read())

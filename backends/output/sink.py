@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from backends.output.source import MalformedError
@@ -22,14 +23,22 @@ class Sink:
     Args:
         tools: JSON schema of the arguments by the names that make a call; all other names do not.
         is_parallel: Whether more than one call may come.
+        said: What the client calls some of them by.
 
     Attributes:
         num_calls: Calls that have begun to come out.
         is_call_open: Whether the last one's arguments are not complete.
     """
 
-    def __init__(self, tools: Mapping[str, Mapping[str, Any]], *, is_parallel: bool) -> None:
+    def __init__(
+        self,
+        tools: Mapping[str, Mapping[str, Any]],
+        *,
+        is_parallel: bool,
+        said: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.tools = tools
+        self._said = said
         self.is_parallel = is_parallel
         self._text: list[str] = []
         self._reasoning: list[str] = []
@@ -67,7 +76,7 @@ class Sink:
         if call_id is None or call_id in self._ids:
             call_id = f"call_{secrets.token_hex(12)}"
         self._ids.add(call_id)
-        self._calls.append(ToolCallDelta(self.num_calls, call_id, name))
+        self._calls.append(ToolCallDelta(self.num_calls, call_id, self._said.get(name, name)))
         self.num_calls += 1
         self.is_call_open = True
         self._closing = closing

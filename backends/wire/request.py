@@ -112,12 +112,14 @@ class Tool(msgspec.Struct, frozen=True, array_like=True):
     """One function that the model may call.
 
     Attributes:
-        name: Letters, digits, `_`, `-` and `.`, 1 to 64 characters.
+        name: Letters, digits, `_`, `-` and `.`, 1 to 128 characters.
         parameters: JSON schema of its arguments, an object; {} = any object.
+        said: What the client calls it; None = the same.
     """
 
     name: str
     parameters: dict[str, Any]
+    said: str | None = None
 
 
 class ToolUse(msgspec.Struct, frozen=True, array_like=True):

@@ -14,6 +14,7 @@ from backends.wire.request import Tool, ToolChoice, ToolUse
 from router.errors import InvalidRequestError
 from router.http.body import convert_part
 from router.protocols.fields.json_types import JSONObject, JSONSchema, read_by_type
+from router.protocols.fields.tool_names import writable_names
 
 MAX_PARAMETERS_BYTES: Final = 65_536
 """Longest JSON of one function's parameters, like that of any schema."""
@@ -124,9 +125,15 @@ def tools_for(
     chosen = [function for function in functions if function.name in allowed]
     if choice.mode is ToolChoice.NONE or not chosen:
         return RequestTools([], None)
-    tools = tuple(Tool(function.name, _parameters(function)) for function in chosen)
-    use = ToolUse(tools, choice.mode, choice.named, is_parallel)
-    return RequestTools([_shown(function) for function in chosen], use)
+    names = writable_names(function.name for function in chosen)
+    tools = tuple(
+        Tool(names[name], _parameters(function), None if names[name] == name else name)
+        for function in chosen
+        for name in (function.name,)
+    )
+    named = None if choice.named is None else names[choice.named]
+    use = ToolUse(tools, choice.mode, named, is_parallel)
+    return RequestTools([_shown(function, names[function.name]) for function in chosen], use)
 
 
 def read_choice(choice: str | dict[str, Any] | None) -> Choice:
@@ -205,9 +212,9 @@ def _parameters(function: FunctionDefinition) -> dict[str, Any]:
     return _NO_PARAMETERS if function.parameters is None else function.parameters
 
 
-def _shown(function: FunctionDefinition) -> dict[str, Any]:
+def _shown(function: FunctionDefinition, name: str) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(function)
-    return {"type": "function", "function": {**plain, "parameters": _parameters(function)}}
+    return {"type": "function", "function": {**plain, "name": name, "parameters": _parameters(function)}}
 
 
 def _mode(text: str, path: str, allowed: tuple[str, ...]) -> ToolChoice:

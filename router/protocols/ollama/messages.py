@@ -11,6 +11,7 @@ from backends.wire.prompts import PromptMessage
 from router.errors import InvalidRequestError
 from router.protocols.fields.call_arguments import call_arguments
 from router.protocols.fields.support import refuse_with_hint
+from router.protocols.fields.tool_names import writable_name
 from router.protocols.fields.unseen import in_words
 from router.protocols.ollama.schemas import Message, ToolCall
 from router.protocols.openai.messages import only_for
@@ -76,7 +77,7 @@ class _Reader:
         # Some templates want nine letters and digits. Source: the chat template of Mistral Nemo.
         call_id = call.id or f"call{self._num_calls:05}"
         self._open_calls.append((call_id, call.function.name))
-        function = {"name": call.function.name, "arguments": call_arguments(call.function.arguments)}
+        function = {"name": writable_name(call.function.name), "arguments": call_arguments(call.function.arguments)}
         return {"id": call_id, "type": "function", "function": function}
 
     def _add_result_fields(self, read: PromptMessage, message: Message) -> None:
@@ -90,4 +91,4 @@ class _Reader:
         if wanted_id:
             read["tool_call_id"] = wanted_id
         if wanted_name:
-            read["name"] = wanted_name
+            read["name"] = writable_name(wanted_name)

@@ -139,10 +139,16 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     tool_call_id: CallId | None = None
 
 
+class NamedFunction(FunctionDefinition, forbid_unknown_fields=True):
+    """A function, whatever its name; the model is shown one that it can write."""
+
+    name: CalledName
+
+
 class ToolDefinition(msgspec.Struct, forbid_unknown_fields=True):
     """A tool; functions are the only kind."""
 
-    function: FunctionDefinition
+    function: NamedFunction
     type: str | None = None
     items: JSONValue = None
 

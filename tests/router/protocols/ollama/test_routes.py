@@ -230,7 +230,7 @@ HOSTILE: list[dict[str, Any]] = [
     {"messages": HI, "format": "xml"},
     {"messages": HI, "format": []},
     {"messages": HI, "tools": [{}]},
-    {"messages": HI, "tools": [{"function": {"name": "a b"}}]},
+    {"messages": HI, "tools": [{"function": {"name": ""}}]},
     {"messages": HI, "tool_choice": "required"},
     {"messages": HI, "tool_choice": {"type": "function", "name": 3}},
     {"messages": HI, "stream": "yes"},
