@@ -118,4 +118,4 @@ def noting_ignored(asked: str, *, is_strict: bool = False) -> Iterator[IgnoredFi
 
 @functools.lru_cache(maxsize=_MAX_LOGGED)
 def _log_once(asked: str, path: str) -> None:
-    _logger.info("%.200s: %s is not known here and has no effect (told once)", asked, path)
+    _logger.info("%.200s: %s has no effect here (told once)", asked, path)

@@ -33,6 +33,7 @@ def in_words(kind: str, path: str, name: str | None = None) -> str:
     noun = _NOUNS.get(kind, kind.replace("_", " ")[:60])
     named = f"{noun} {name[:100]}" if name else noun
     leave_out(
-        path, UnsupportedFieldError(f"{path}: this model reads text; leave the part of type {kind:.60} out", path)
+        f"{path}.type={kind}",
+        UnsupportedFieldError(f"{path}: this model reads text; leave the part of type {kind:.60} out", path),
     )
     return f"[{named} left out: this model reads text]"

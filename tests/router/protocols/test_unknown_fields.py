@@ -129,7 +129,7 @@ async def test_the_log_names_each_once(front: FakeFront, caplog: pytest.LogCaptu
         for _ in range(3):
             await front.chat(only_logged_once=1)
     assert [record for record in caplog.messages if "only_logged_once" in record] == [
-        "POST /v1/chat/completions: only_logged_once is not known here and has no effect (told once)"
+        "POST /v1/chat/completions: only_logged_once has no effect here (told once)"
     ]
 
 

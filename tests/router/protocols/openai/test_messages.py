@@ -146,7 +146,7 @@ def test_what_the_model_cannot_see_is_said_in_words_where_it_lies_behind() -> No
         TextPart("[file a.pdf left out: this model reads text]"),
     ]
     assert messages[2]["content"] == [words]
-    assert noted.paths == ("messages[].content[]",)
+    assert noted.paths == ("messages[].content[].type=image_url", "messages[].content[].type=file")
     with noting_ignored("x", is_strict=True), pytest.raises(UnsupportedFieldError):
         rendered({"role": "user", "content": [image]}, {"role": "user", "content": "x"})
 
