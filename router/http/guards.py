@@ -7,6 +7,7 @@ the connection's business (`router.http.protocol`); what a body may hold is that
 
 import re
 import urllib.parse
+from http import HTTPStatus
 from typing import Any
 
 from router.errors import (
@@ -208,17 +209,27 @@ def _cors_headers(origin: bytes) -> list[tuple[bytes, bytes]]:
 
 
 async def _answer_head(app: App, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer as a GET would be answered, without the body; what would be streamed ends where it begins.
+    """Answer as a route for HEAD does, or else as a GET would be answered, without the body.
 
-    Source: RFC 9110 section 9.3.2: "The HEAD method is identical to GET except that the server MUST NOT send content".
+    What would be streamed ends where it begins. Source: RFC 9110 section 9.3.2: "The HEAD method is identical to GET
+    except that the server MUST NOT send content".
     """
+    has_own_route = True
+
+    async def send_own(message: Any) -> None:
+        nonlocal has_own_route
+        has_own_route &= message.get("status") != HTTPStatus.METHOD_NOT_ALLOWED
+        if has_own_route:
+            await send(message)
 
     async def send_head(message: Any) -> None:
         if message["type"] == "http.response.start":
             await send(message)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    await app({**scope, "method": "GET"}, receive, send_head)
+    await app(scope, receive, send_own)
+    if not has_own_route:
+        await app({**scope, "method": "GET"}, receive, send_head)
 
 
 def _with_cors(send: Send, origin: bytes) -> Send:

@@ -254,6 +254,8 @@ class NativeCompletionStream:
         output = event.output
         running.first_at = running.first_at or self._clock()
         running.num_tokens += event.num_tokens
+        if event.end is not None:
+            running.num_tokens = event.end.usage.num_output_tokens
         running.has_new_line |= "\n" in output.text
         chunk = b""
         if (output.text or output.logprobs) and not self._options.is_dropped:

@@ -11,7 +11,7 @@ from typing import Any, Self
 from unittest.mock import patch
 
 import msgspec
-from litestar import Litestar, Request, get, post
+from litestar import Litestar, Request, get, head, post
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
@@ -103,12 +103,16 @@ def make_app(events: Events) -> Litestar:
     async def stream(kind: FromPath[str]) -> ASGIApp:
         return EventStream(chunks_of(kind, events), dialect=OPENAI)
 
+    @head("/v1/only-head")
+    async def only_head() -> None:
+        events.num_side_effects += 1
+
     @get(["/v1/boom", "/api/boom"])
     async def boom() -> None:
         raise ValueError("secret path /root/.ssh")
 
     return Litestar(
-        [health, echo, wait, stream, boom],
+        [health, echo, wait, stream, only_head, boom],
         exception_handlers=exception_handlers(DIALECTS),
         debug=False,
         logging_config=None,

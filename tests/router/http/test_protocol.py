@@ -104,9 +104,18 @@ async def test_a_head_has_the_status_and_headers_of_a_get_and_no_body(gateway: G
     peer.send(request("GET", path))
     expected_status, expected = await peer.read_head()
     assert status == expected_status
-    for name in ("content-type", "content-length"):
-        assert headers.get(name) == expected.get(name)
+    assert headers["content-type"] == expected["content-type"]
+    assert status >= 400 or headers.get("content-length") == expected.get("content-length")
     assert await gateway.is_healthy()
+
+
+@served()
+async def test_a_route_for_head_alone_is_asked_itself(gateway: Gateway) -> None:
+    peer = await gateway.connect(request("HEAD", "/v1/only-head"))
+    assert (await peer.read_head())[0] == 200
+    assert gateway.events.num_side_effects == 1
+    peer.send(request("GET", "/v1/only-head"))
+    assert (await peer.reply()).status == 405
 
 
 @served()
