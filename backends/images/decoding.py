@@ -1,6 +1,6 @@
 """A file's bytes to upright RGB pixels of bounded size.
 
-What is hostile is refused from the header: Pillow allocates pixels in `load()`, after `open()` has read sizes.
+What is hostile is refused from the header: Pillow reads sizes in `open()` and allocates pixels in `load()`.
 """
 
 import io
@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from backends.errors import FOREIGN_ERRORS, ImageError
-from backends.images.formats import READ_FORMATS, other_format
-from backends.images.limits import MAX_ASPECT, MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_SCANNED_PIXELS
+from backends.images.container import READ_FORMATS, check_parts, check_scans, other_format
+from backends.images.limits import MAX_ASPECT, MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from backends.images.source import too_large
 
 RGB = np.ndarray[Any, np.dtype[np.uint8]]
@@ -22,7 +22,6 @@ RGB = np.ndarray[Any, np.dtype[np.uint8]]
 
 _BAND_PIXELS: Final = 1 << 20
 _ORIENTATION_TAG: Final = 0x0112
-_START_OF_SCAN: Final = b"\xff\xda"
 # Exif 2.32, 4.6.4, "Orientation": which turn makes the picture upright.
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -69,11 +68,12 @@ def decode(data: bytes, max_side: int | None = None) -> Picture:
         raise ImageError("the image is empty; send the file's content")
     if len(data) > MAX_IMAGE_BYTES:
         raise too_large()
+    check_parts(data)
     with _foreign_errors(data):
         image: Image.Image = Image.open(io.BytesIO(data), formats=READ_FORMATS)
         original = Size(*image.size)
         _check_size(original)
-        _check_scans(image, data)
+        check_scans(data, original.width * original.height)
         if max_side is not None:
             # JPEG: the decoder itself gives 1/2, 1/4 or 1/8 of the sides, where twice what is wanted is left.
             image.draft(None, _scaled(original, 2 * max_side))
@@ -135,19 +135,6 @@ def _check_size(size: Size) -> None:
         raise ImageError(
             f"the image is {width} x {height}, more than {MAX_ASPECT} times as long as it is wide; cut it into pieces"
         )
-
-
-def _check_scans(image: Image.Image, data: bytes) -> None:
-    """Refuse a progressive JPEG that goes over its pixels again and again.
-
-    Source: ITU T.81, B.1.1.5: in compressed data a byte FF is followed by 00 or is a marker, so that no scan's start
-    is missed; those inside of metadata count too, which no camera has in thousands.
-    """
-    if image.info.get("progressive") is None:
-        return
-    num_scans = data.count(_START_OF_SCAN)
-    if num_scans * image.width * image.height > MAX_SCANNED_PIXELS:
-        raise ImageError(f"the image is a progressive JPEG with {num_scans} scans; save it anew as JPEG or PNG")
 
 
 def _orientation_of(image: Image.Image) -> int | None:

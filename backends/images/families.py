@@ -76,7 +76,8 @@ def _any_number(_: Grid) -> tuple[int, int]:
 
 
 def _one_tile(grid: Grid) -> tuple[int, int]:
-    # libmtmd would scale a tile up to the longest edge and cut it; with room for one it makes one, and the overview.
+    # libmtmd would scale a tile up to the longest edge and cut it; with room for one it makes that, and the same again
+    # as an overview.
     return (grid.num_cells, grid.num_cells)
 
 

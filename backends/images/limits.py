@@ -7,4 +7,8 @@ MAX_IMAGE_PIXELS = 40_000_000
 MAX_ASPECT = 200
 """Longer side to shorter one. Source: libmtmd refuses Idefics3's beyond it, Qwen's `smart_resize` as well."""
 MAX_SCANNED_PIXELS = 2_000_000_000
-"""Pixels times scans of a progressive JPEG: each scan walks over the whole picture, however few bytes it has."""
+"""Pixels times scans of a JPEG: each scan walks over the whole picture, however few bytes it has."""
+MAX_PNG_CHUNKS = 50_000
+"""The pixels of the largest file in pieces of 400 bytes; writers take 8192 and more."""
+MAX_JPEG_MARKERS = 500_000
+"""Bytes FF, of which the compressed data of the largest file has 82,000."""

@@ -377,11 +377,19 @@ def _bombs() -> Iterator[Case]:
     yield refused("bmp of -5 x 5", bytes(bmp), "")
     canvas = b"VP8X" + struct.pack("<II", 10, 0) + b"\xff\xff\xff" * 2
     yield refused("webp of 2^24 x 2^24", b"RIFF" + struct.pack("<I", len(canvas) + 4) + b"WEBP" + canvas, "")
-    yield refused("progressive jpeg with 3000 scans", _many_scans(3000), "scans")
+    for name in ("progressive", "optimize"):
+        yield refused(f"jpeg with 3000 scans, {name}", _many_scans(3000, **{name: True}), "scans")
+    start, rest = encoded(picture(), "JPEG")[:2], encoded(picture(), "JPEG")[2:]
+    yield refused("jpeg with a million comments", start + b"\xff\xfe\0\2" * 10**6 + rest, "markers")
+    yield refused("jpeg with a million bytes before a marker", start + b"\xff" * 10**6 + rest, "markers")
+    yield Case("jpeg with a thousand comments", start + b"\xff\xfe\0\2" * 1000 + rest, tolerance=12)
+    start, rest = encoded(picture(), "PNG")[:33], encoded(picture(), "PNG")[33:]
+    yield refused("png with a million chunks", start + chunk(b"abCd", b"") * 10**6 + rest, "chunks")
+    yield Case("png with a thousand chunks", start + chunk(b"abCd", b"") * 1000 + rest)
 
 
-def _many_scans(num_scans: int) -> bytes:
-    """Repeat a progressive JPEG's last scan: few bytes, but each one a walk over all pixels."""
-    data = encoded(Image.new("RGB", (1000, 1000)), "JPEG", progressive=True)
+def _many_scans(num_scans: int, **options: Any) -> bytes:
+    """Repeat a JPEG's last scan: few bytes, but each one a walk over all pixels."""
+    data = encoded(Image.new("RGB", (1000, 1000)), "JPEG", **options)
     last = data[data.rindex(b"\xff\xda") : -2]
     return data[:-2] + last * num_scans + data[-2:]

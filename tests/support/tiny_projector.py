@@ -16,6 +16,10 @@ TEXT_WIDTH = tiny_model.WIDTH
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Metadata = dict[str, Any]
 
+_CLIP_COLOURS: Metadata = {
+    "clip.vision.image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "clip.vision.image_std": [0.26862954, 0.26130258, 0.27577711],
+}
 PROJECTORS: dict[str, Metadata] = {
     # SmolVLM-256M and -500M.
     "idefics3": {
@@ -29,14 +33,16 @@ PROJECTORS: dict[str, Metadata] = {
         "clip.projector_type": "qwen2vl_merger",
         "clip.vision.image_size": 560,
         "clip.vision.patch_size": 14,
-    },
+    }
+    | _CLIP_COLOURS,
     "qwen2_5_vl": {
         "clip.projector_type": "qwen2.5vl_merger",
         "clip.vision.image_size": 560,
         "clip.vision.patch_size": 14,
         "clip.vision.n_wa_pattern": 8,
         "clip.use_silu": True,
-    },
+    }
+    | _CLIP_COLOURS,
     "qwen3_vl": {
         "clip.projector_type": "qwen3vl_merger",
         "clip.vision.image_size": 768,
@@ -44,7 +50,13 @@ PROJECTORS: dict[str, Metadata] = {
         "clip.vision.spatial_merge_size": 2,
     },
     "gemma3": {"clip.projector_type": "gemma3", "clip.vision.image_size": 896, "clip.vision.patch_size": 14},
-    "gemma4": {"clip.projector_type": "gemma4v", "clip.vision.image_size": 224, "clip.vision.patch_size": 16},
+    "gemma4": {
+        "clip.projector_type": "gemma4v",
+        "clip.vision.image_size": 224,
+        "clip.vision.patch_size": 16,
+        "clip.vision.image_mean": [0.0, 0.0, 0.0],
+        "clip.vision.image_std": [1.0, 1.0, 1.0],
+    },
     # llava-interleave-qwen and others: SigLIP's so400m at 384 pixels.
     "llava": {"clip.projector_type": "mlp", "clip.vision.image_size": 384, "clip.vision.patch_size": 14},
 }
@@ -117,7 +129,7 @@ def _tensor_shapes(family: str) -> dict[str, tuple[int, ...]]:
     if family in ("idefics3", "gemma3", "llava", "qwen3_vl"):
         shapes |= {"v.patch_embd.bias": (WIDTH,), "v.position_embd.weight": ((size // patch) ** 2, WIDTH)}
     if family == "gemma4":
-        shapes["v.position_embd.weight"] = (2, size // patch, WIDTH)
+        shapes["v.position_embd.weight"] = (2, 1024, WIDTH)
     if family != "llava":
         shapes |= {"v.post_ln.weight": (WIDTH,), "v.post_ln.bias": (WIDTH,)}
     for layer in range(metadata_of(family)["clip.vision.block_count"]):

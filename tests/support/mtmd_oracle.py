@@ -1,10 +1,35 @@
-"""libmtmd's own count of what an image becomes, as an oracle: it is given sizes without pixels."""
+"""What libmtmd makes of an image, as an oracle: rows and positions of a size without pixels, and a tower's pixels."""
 
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
+
+RGB = np.ndarray[Any, np.dtype[np.uint8]]
+Pixels = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class _Tensor(ctypes.Structure):
+    """Source: ggml.h of llama-cpp-python 0.3.36, ggml_tensor."""
+
+
+_Tensor._fields_ = [
+    ("type", ctypes.c_int),
+    ("buffer", ctypes.c_void_p),
+    ("ne", ctypes.c_int64 * 4),
+    ("nb", ctypes.c_size_t * 4),
+    ("op", ctypes.c_int),
+    ("op_params", ctypes.c_int32 * 16),
+    ("flags", ctypes.c_int32),
+    ("src", ctypes.POINTER(_Tensor) * 10),
+    ("view_src", ctypes.c_void_p),
+    ("view_offs", ctypes.c_size_t),
+    ("data", ctypes.c_void_p),
+    ("name", ctypes.c_char * 64),
+]
 
 
 class ImageChunk(NamedTuple):
@@ -19,11 +44,12 @@ class ImageChunk(NamedTuple):
     places: list[tuple[int, int, int]]
 
 
-class Counter:
+class Projector:
     """A projector beside its text model, loaded by libmtmd."""
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Any, inputs: list[Pixels]) -> None:
         self._context = context
+        self._inputs = inputs
 
     @property
     def uses_mrope(self) -> bool:
@@ -43,14 +69,28 @@ class Counter:
         with self._tokenized(width, height) as chunks:
             return [_counted(chunk) for chunk in _image_chunks(chunks)]
 
+    def inputs_of(self, rgb: RGB, num: int | None = None) -> list[Pixels]:
+        """Return what the tower is given of an image, (3, height, width) for each of its first `num` chunks."""
+        from llama_cpp import mtmd_cpp
+
+        height, width, _ = rgb.shape
+        found = []
+        with self._tokenized(width, height, np.ascontiguousarray(rgb)) as chunks:
+            for chunk in list(_image_chunks(chunks))[:num]:
+                self._inputs.clear()
+                assert mtmd_cpp.mtmd_encode_chunk(self._context, chunk) == 0
+                found.append(self._inputs[0])
+        return found
+
     @contextmanager
-    def _tokenized(self, width: int, height: int) -> Iterator[Any]:
+    def _tokenized(self, width: int, height: int, rgb: RGB | None = None) -> Iterator[Any]:
         from llama_cpp import mtmd_cpp
 
         marker = mtmd_cpp.mtmd_default_marker()
         text = mtmd_cpp.mtmd_input_text()
         text.text, text.text_len, text.add_special, text.parse_special = marker, len(marker), False, True
-        bitmap = mtmd_cpp.mtmd_bitmap_init(width, height, None)
+        pixels = None if rgb is None else rgb.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        bitmap = mtmd_cpp.mtmd_bitmap_init(width, height, pixels)
         chunks = mtmd_cpp.mtmd_input_chunks_init()
         try:
             bitmaps = (mtmd_cpp.mtmd_bitmap_p_ctypes * 1)(bitmap)
@@ -80,8 +120,25 @@ def _counted(chunk: Any) -> ImageChunk:
     return ImageChunk(num_rows, mtmd_cpp.mtmd_input_chunk_get_n_pos(chunk), [(p.t, p.y, p.x) for p in at])
 
 
+def _watching(inputs: list[Pixels]) -> Any:
+    """Return a callback that copies the tower's input before the first operation on it."""
+    import llama_cpp
+
+    def on_node(address: int, is_question: bool, _: Any) -> bool:  # noqa: FBT001 - llama.cpp's signature
+        if is_question and not inputs:
+            tensor = ctypes.cast(address, ctypes.POINTER(_Tensor)).contents
+            for source in tensor.src:
+                if source and source.contents.name == b"inp_raw":
+                    width, height, channels, _ = source.contents.ne
+                    floats = ctypes.cast(source.contents.data, ctypes.POINTER(ctypes.c_float))
+                    inputs.append(np.ctypeslib.as_array(floats, shape=(channels, height, width)).copy())
+        return not is_question  # a question: whether to stop behind this node; else whether to go on
+
+    return llama_cpp.ggml_backend_sched_eval_callback(on_node)
+
+
 @contextmanager
-def loaded(text_model: Path, projector: Path, limits: tuple[int, int] | None = None) -> Iterator[Counter]:
+def loaded(text_model: Path, projector: Path, limits: tuple[int, int] | None = None) -> Iterator[Projector]:
     """Load a projector, with the bounds that it is told of an image's rows."""
     import llama_cpp
     from llama_cpp import mtmd_cpp
@@ -96,12 +153,15 @@ def loaded(text_model: Path, projector: Path, limits: tuple[int, int] | None = N
     assert model, text_model
     params = mtmd_cpp.mtmd_context_params_default()
     params.use_gpu, params.n_threads, params.warmup, params.print_timings = False, 1, False, False
+    inputs: list[Pixels] = []
+    params.cb_eval = watching = _watching(inputs)
     if limits is not None:
         params.image_min_tokens, params.image_max_tokens = limits
     context = mtmd_cpp.mtmd_init_from_file(str(projector).encode(), model, params)
     assert context, projector
     try:
-        yield Counter(context)
+        yield Projector(context, inputs)
     finally:
         mtmd_cpp.mtmd_free(context)
+        del watching
         llama_cpp.llama_model_free(model)
