@@ -92,7 +92,6 @@ def raw_answer(gateway: GatewayProcess, data: bytes) -> bytes:
         ({"from": "a", "parameters": {"what": 1}}, "what"),
         ({"from": "a", "messages": [{"role": "tool", "content": "x"}]}, "messages"),
         ({"from": "a", "system": "x" * 70_000}, "system"),
-        ({"from": "a", "more": 1}, "more"),
     ],
 )
 def test_what_cannot_be_made_is_refused_and_nothing_is_done(
