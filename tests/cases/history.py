@@ -96,6 +96,7 @@ CASES: Final[list[Case]] = [
     _chat("held", "a name of a user", {**HI, "name": "Jo"}),
     _chat("held", "a developer", {"role": "developer", "content": "Be brief."}, HI),
     _chat("section 2", "a refusal", HI, _answer(content=None, refusal="no"), HI),
+    _chat("section 2", "an old result alone", HI, _OLD_RESULT),
     _chat("section 2", "an old call and its result", HI, _OLD_CALL, _OLD_RESULT),
     _chat(
         "M2",

@@ -80,6 +80,8 @@ CASES: Final[list[Case]] = [
         CHAT,
         {"tools": [{"type": "function", "function": {"name": "a"}}], "tool_choice": "none"},
     ),
+    ask("section 2", "both limits alike", CHAT, {"max_completion_tokens": 2}),
+    ask("held", "both limits, not alike", CHAT, {"max_completion_tokens": 3}, status=400, says=("max_tokens",)),
     ask("held", "response_format text", CHAT, {"response_format": {"type": "text"}}),
     ask("held", "response_format null", CHAT, {"response_format": None}),
     ask("held", "store false", CHAT, {"store": False}),

@@ -35,6 +35,13 @@ _NAMES: Final = (
 _ALL: Final = (CHAT, COMPLETIONS, RESPONSES, MESSAGES, EMBEDDINGS, OLLAMA_CHAT, OLLAMA_EMBED, "/tokenize", TEMPLATE)
 _KEPT: Final = ("5m", -1, "-1", 0, "0", "1h30m", "-1m", "300.0s", 300)
 _NOT_KEPT: Final = ("", "1d", "5min", True)
+_TOOL_NAMES: Final = {
+    "128 letters": "m" * 128,
+    "a slash": "files/read",
+    "a colon": "files:read",
+    "a blank": "read files",
+    "letters of other scripts": "leßen",
+}
 _LONG: Final = "word " * 400
 _OVERFLOWS: Final[dict[str, Body]] = {
     CHAT: {"messages": [{"role": "user", "content": _LONG}]},
@@ -48,6 +55,10 @@ _OVERFLOWS: Final[dict[str, Body]] = {
 }
 _SHORTEST: Final[dict[str, Body]] = {OLLAMA_EMBED: {"input": "a"}, OLLAMA_GENERATE: {"prompt": "a", "raw": True}}
 _OVERFLOWING: Final = {"X-Mlxr-Load": "context_length=128"}
+
+
+def _tools(name: str) -> list[Body]:
+    return [{"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}]
 
 
 def _is_an_overflow(path: str) -> Any:
@@ -99,6 +110,12 @@ CASES: Final[list[Case]] = [
     ask("F2", "the name with a tag", "/v1/models/tooled:latest", has={"id": "tooled"}),
     ask("F2", "the name with a tag", "/props?model=tooled:latest"),
     *(ask("F2", "a name that is not there", path, {"model": "nope:latest"}, status=404) for path in _ALL),
+    # ChromeDevTools/chrome-devtools-mcp#1169, microsoft/vscode#243602, danny-avila/LibreChat#7435
+    *(
+        ask("M8", f"a tool's name with {kind}", OLLAMA_CHAT, {"tools": _tools(name)}, engines=(*FAKE, *REAL))
+        for kind, name in _TOOL_NAMES.items()
+    ),
+    ask("M8", "a tool's name of 128", CHAT, {"tools": _tools("m" * 128)}),
     # open-webui/open-webui#753, FlowiseAI/Flowise#3576
     *(ask("held", f"keep_alive {kept!r}", OLLAMA_CHAT, {"keep_alive": kept}) for kept in _KEPT),
     *(ask("held", f"keep_alive {kept!r}", OLLAMA_CHAT, {"keep_alive": kept}, status=400) for kept in _NOT_KEPT),

@@ -137,6 +137,8 @@ class _Reader:
                 del self._open_calls[at]
                 wanted = call_id
                 break
+        if not wanted and message.role == "function":
+            return  # the old shape has no ids
         if not wanted:
             path = f"{where}.tool_call_id"
             raise InvalidRequestError(f"{path}: a tool message says which call it answers; send the call's id", path)

@@ -147,7 +147,9 @@ def tier_used(asked: ServiceTier | None, priority: Priority) -> ServiceTier | No
 
 
 def _chat(request: ChatRequest, model: ChosenModel, headers: RequestHeaders) -> tuple[tuple[Prompt, ...], SequenceSpec]:
-    if request.max_tokens is not None and request.max_completion_tokens is not None:
+    if None not in {request.max_tokens, request.max_completion_tokens} and (
+        request.max_tokens != request.max_completion_tokens
+    ):
         raise InvalidRequestError("max_tokens is the old name of max_completion_tokens; send one of them", "max_tokens")
     max_tokens = request.max_completion_tokens
     max_tokens = _either(request, "max_tokens", "n_predict") if max_tokens is None else max_tokens

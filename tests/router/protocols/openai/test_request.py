@@ -92,7 +92,7 @@ def test_thinking_is_wished_for_in_three_ways() -> None:
         ({"chat_template_kwargs": {"enable_thinking": "yes"}}, "chat_template_kwargs.enable_thinking"),
         ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages"),
         ({"chat_template_kwargs": {"x": "x" * 16_384}}, "chat_template_kwargs"),
-        ({"max_tokens": 1, "max_completion_tokens": 1}, "max_tokens"),
+        ({"max_tokens": 1, "max_completion_tokens": 2}, "max_tokens"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"return_progress": True}, "return_progress"),
         ({"timings_per_token": True, "stream": False}, "timings_per_token"),
