@@ -64,41 +64,58 @@ def decode(data: bytes, max_side: int | None = None) -> Picture:
     Raises:
         ImageError: The file is none of the formats that are read, is damaged, or is too large; says what to do.
     """
+    with _foreign_errors(data):
+        image = _opened(data)
+        stored = Size(*image.size)
+        wanted = bounded(stored, max_side)
+        if wanted != stored:
+            # JPEG: the decoder itself gives 1/2, 1/4 or 1/8 of the sides, where twice what is wanted is left.
+            image.draft(None, (2 * wanted.width, 2 * wanted.height))
+        orientation = _orientation_of(image)
+        image.load()
+        image = _on_white(image)
+        if image.size != wanted:
+            image = image.resize(wanted, Image.Resampling.LANCZOS, reducing_gap=3.0)
+        if orientation in _TURNS:
+            image = image.transpose(_TURNS[orientation])
+    return Picture(np.asarray(image), _upright(stored, orientation))
+
+
+def original_size(data: bytes) -> Size:
+    """Read a picture's upright size from the file's header, which says nothing of whether the rest is sound.
+
+    Raises:
+        ImageError: As `decode`, as far as the header goes.
+    """
+    with _foreign_errors(data):
+        image = _opened(data)
+        return _upright(Size(*image.size), _orientation_of(image))
+
+
+def bounded(size: Size, max_side: int | None) -> Size:
+    """Return a size whose longer side is at most so long, in the same proportions, at least a pixel wide."""
+    longest = max(size)
+    if max_side is None or longest <= max_side:
+        return size
+    return Size(*(max(1, round(side * max_side / longest)) for side in size))
+
+
+def _upright(stored: Size, orientation: int | None) -> Size:
+    return Size(stored.height, stored.width) if orientation in _TURNED_ASIDE else stored
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Read a file's header, and refuse what its pixels would cost too much."""
     if not data:
         raise ImageError("the image is empty; send the file's content")
     if len(data) > MAX_IMAGE_BYTES:
         raise too_large()
     check_parts(data)
-    with _foreign_errors(data):
-        image: Image.Image = Image.open(io.BytesIO(data), formats=READ_FORMATS)
-        original = Size(*image.size)
-        _check_size(original)
-        check_scans(data, original.width * original.height)
-        if max_side is not None:
-            # JPEG: the decoder itself gives 1/2, 1/4 or 1/8 of the sides, where twice what is wanted is left.
-            image.draft(None, _scaled(original, 2 * max_side))
-        orientation = _orientation_of(image)
-        image.load()
-        image = _on_white(image)
-        image = shrunk(image, max_side)
-        if orientation in _TURNS:
-            image = image.transpose(_TURNS[orientation])
-    if orientation in _TURNED_ASIDE:
-        original = Size(original.height, original.width)
-    return Picture(np.asarray(image), original)
-
-
-def shrunk(image: Image.Image, max_side: int | None) -> Image.Image:
-    """Shrink an RGB image to a longest side, proportions kept; a smaller one stays as it is."""
-    longest = max(image.size)
-    if max_side is None or longest <= max_side:
-        return image
-    return image.resize(_scaled(Size(*image.size), max_side), Image.Resampling.LANCZOS, reducing_gap=3.0)
-
-
-def _scaled(size: Size, longest: int) -> Size:
-    """Return the size with that longest side, in the same proportions, at least a pixel wide."""
-    return Size(*(max(1, round(side * longest / max(size))) for side in size))
+    image = Image.open(io.BytesIO(data), formats=READ_FORMATS)
+    size = Size(*image.size)
+    _check_size(size)
+    check_scans(data, size.width * size.height)
+    return image
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from backends.images.decoding import Size
+from backends.images.decoding import Size, bounded
 from backends.images.tower import Tower
 
 Positions = np.ndarray[Any, np.dtype[np.int32]]
@@ -137,7 +137,7 @@ def aligned(size: Size, tower: Tower, max_side: int | None) -> Layout:
 
     Source: transformers 5.23, image_processing_pil_qwen2_vl.py, smart_resize; Python's round, halves to even.
     """
-    width, height = _bounded(size, max_side)
+    width, height = bounded(size, max_side)
     step, least, most = tower.step, tower.min_pixels, tower.max_pixels
     assert least is not None
     assert most is not None
@@ -149,13 +149,6 @@ def aligned(size: Size, tower: Tower, max_side: int | None) -> Layout:
         beta = math.sqrt(least / (height * width))
         seen = Size(_up(width * beta, step), _up(height * beta, step))
     return Layout(resizes=(seen,), tile_grid=_rows_of(seen, tower))
-
-
-def _bounded(size: Size, max_side: int | None) -> Size:
-    longest = max(size)
-    if max_side is None or longest <= max_side:
-        return size
-    return Size(*(max(1, round(side * max_side / longest)) for side in size))
 
 
 def budgeted(size: Size, tower: Tower, max_side: int | None) -> Layout:

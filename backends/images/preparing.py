@@ -44,16 +44,21 @@ def prepare(data: bytes, tower: Tower, max_side: int | None = None) -> Prepared:
     return fitted(decode(data, max_side if is_of_any_size else None), tower, max_side)
 
 
+def planned(size: Size, tower: Tower, max_side: int | None = None) -> Layout:
+    """Return how a picture of a size would be laid out; what `prepare` makes of it has that many rows."""
+    return FAMILIES[tower.family].layout(size, tower, max_side)
+
+
 def fitted(picture: Picture, tower: Tower, max_side: int | None = None) -> Prepared:
     """Scale and cut a picture for a tower."""
-    family = FAMILIES[tower.family]
+    layout = planned(picture.size, tower, max_side)
     image = Image.fromarray(picture.rgb)
     if tower.fit is Fit.PAD:
         image = _padded(image, tower)
-    layout = family.layout(Size(*image.size), tower, max_side)
     for size in layout.resizes:
         image = image.resize(size, tower.resampling)
-    return Prepared(_tiles_of(image, layout, tower), layout, family.around(layout), picture.original)
+    around = FAMILIES[tower.family].around(layout)
+    return Prepared(_tiles_of(image, layout, tower), layout, around, picture.original)
 
 
 def _padded(image: Image.Image, tower: Tower) -> Image.Image:

@@ -6,9 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backends.images.decoding import Picture, Size
-from backends.images.families import FAMILIES
 from backends.images.folder import tower_of_folder
-from backends.images.geometry import Layout
 from backends.images.projector import tower_of_projector
 from backends.images.tower import Tower
 from tests.support import tiny_projector
@@ -131,7 +129,3 @@ def noise(size: Size) -> Picture:
     """Return a picture in which each pixel counts."""
     rng = np.random.default_rng(size.width * 10_000 + size.height)
     return Picture(rng.integers(0, 256, (size.height, size.width, 3), dtype=np.uint8), size)
-
-
-def layout_of(size: Size, tower: Tower, max_side: int | None = None) -> Layout:
-    return FAMILIES[tower.family].layout(size, tower, max_side)

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from backends.errors import ImageError
-from backends.images.decoding import Picture, Size, decode
-from backends.images.limits import MAX_IMAGE_BYTES
+from backends.images.decoding import Picture, Size, decode, original_size
+from backends.images.limits import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from tests.support import image_files
 from tests.support.image_files import HEIGHT, QUARTERS, WIDTH, Case, Colour
 
@@ -53,6 +53,19 @@ def test_a_file_is_the_right_picture_or_refused_with_the_reason(case: Case) -> N
         assert picture.size == case.size
     if case.corners is not None:
         assert is_like(quarters_of(picture), case.corners, case.tolerance), quarters_of(picture)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_header_alone_tells_the_size_of_what_is_read(case: Case) -> None:
+    picture = decoded(case.data)
+    if isinstance(picture, Picture):
+        assert original_size(case.data) == picture.original
+    else:
+        try:
+            size = original_size(case.data)
+        except ImageError:
+            return
+        assert size.width * size.height <= MAX_IMAGE_PIXELS
 
 
 def decoded(data: bytes) -> Picture | str:

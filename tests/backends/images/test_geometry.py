@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from backends.images.decoding import Size
 from backends.images.families import FAMILIES
 from backends.images.limits import MAX_ASPECT, MAX_IMAGE_PIXELS
-from tests.backends.images.families import PUBLISHED, folder_tower, gguf_tower, layout_of, sizes
+from backends.images.preparing import planned
+from tests.backends.images.families import PUBLISHED, folder_tower, gguf_tower, sizes
 from tests.support import tiny_projector
 
 
@@ -20,7 +21,7 @@ def test_both_formats_say_the_same_of_a_tower(family: str) -> None:
     """The same picture has the same rows on both engines."""
     of_folder, of_gguf = folder_tower(family), gguf_tower(family)
     for size in sizes():
-        assert layout_of(size, of_folder) == layout_of(size, of_gguf)
+        assert planned(size, of_folder) == planned(size, of_gguf)
     assert of_folder == of_gguf
 
 
@@ -33,7 +34,7 @@ SIZES = st.tuples(st.integers(1, 12_000), st.integers(1, 12_000)).filter(
 @given(size=SIZES, max_side=st.none() | st.integers(1, 4096))
 def test_no_size_breaks_a_family(family: str, size: tuple[int, int], max_side: int | None) -> None:
     tower = folder_tower(family)
-    layout = layout_of(Size(*size), tower, max_side)
+    layout = planned(Size(*size), tower, max_side)
     assert all(min(step) >= 1 for step in layout.resizes)
     tile = layout.tile_size
     assert tile.width * layout.tiles.columns == layout.seen.width
@@ -47,5 +48,5 @@ def test_no_size_breaks_a_family(family: str, size: tuple[int, int], max_side: i
 @given(SIZES)
 def test_a_longer_side_never_gives_fewer_tiles(size: tuple[int, int]) -> None:
     tower = folder_tower("idefics3")
-    rows = [layout_of(Size(*size), tower, side).num_rows for side in (256, 512, 1024, 2048)]
+    rows = [planned(Size(*size), tower, side).num_rows for side in (256, 512, 1024, 2048)]
     assert rows == sorted(rows)

@@ -12,9 +12,9 @@ import pytest
 from backends.images.decoding import RGB, Size
 from backends.images.families import FAMILIES
 from backends.images.geometry import mrope_positions, num_positions
-from backends.images.preparing import fitted, tower_input
+from backends.images.preparing import fitted, planned, tower_input
 from backends.images.tower import Tower
-from tests.backends.images.families import gguf_tower, layout_of, noise, sizes
+from tests.backends.images.families import gguf_tower, noise, sizes
 from tests.support import mtmd_oracle, tiny_projector
 from tests.support.mtmd_oracle import Projector
 
@@ -45,7 +45,7 @@ def load(projectors: Path) -> Load:
 def test_libmtmd_takes_a_prepared_tile_as_it_is(family: str, load: Load) -> None:
     """It counts the same rows and positions for the size that it is given, at all sizes that a tile may have."""
     tower, row = gguf_tower(family), FAMILIES[family]
-    layouts = [layout_of(size, tower) for size in sizes()]
+    layouts = [planned(size, tower) for size in sizes()]
     limits = row.token_limits(layouts[0].tile_grid) if row.token_limits is not None else None
     with load(family, limits) as projector:
         assert projector.uses_mrope == row.uses_mrope
@@ -66,7 +66,7 @@ def test_libmtmd_cuts_pictures_into_as_many_tiles(family: str, load: Load) -> No
     tower = gguf_tower(family)
     with load(family, None) as projector:
         for size in sizes():
-            layout = layout_of(size, tower)
+            layout = planned(size, tower)
             chunks = projector.chunks_of(*size)
             assert (len(chunks), sum(chunk.num_rows for chunk in chunks)) == (layout.num_tiles, layout.num_rows)
 
@@ -79,14 +79,14 @@ def test_libmtmd_rounds_sizes_alike_but_for_halves(family: str, load: Load) -> N
     num_compared = 0
     with load(family, (1, 1 << 15)) as projector:
         for size in sizes(80):
-            seen = layout_of(size, tower).seen
+            seen = planned(size, tower).seen
             is_halfway = any(side % tower.step * 2 == tower.step for side in size)
             rounded = [max(tower.step, round(side / tower.step) * tower.step) for side in size]
             if is_halfway or seen != tuple(rounded):
                 continue
             num_compared += 1
             (chunk,) = projector.chunks_of(*size)
-            assert chunk.num_rows == layout_of(size, tower).num_rows
+            assert chunk.num_rows == planned(size, tower).num_rows
     assert num_compared >= 50
 
 
@@ -100,7 +100,7 @@ def test_the_bounds_of_the_pixels_are_kept(load: Load) -> None:
             if any(side % tower.step * 2 == tower.step for side in size):
                 continue
             (chunk,) = projector.chunks_of(*size)
-            assert chunk.num_rows == layout_of(size, tower).num_rows
+            assert chunk.num_rows == planned(size, tower).num_rows
 
 
 def pixels_of(tile: RGB, tower: Tower) -> np.ndarray[Any, Any]:

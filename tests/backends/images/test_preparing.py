@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from backends.errors import ImageError
-from backends.images.decoding import Picture, Size
+from backends.images.decoding import Picture, Size, original_size
 from backends.images.folder import tower_of_folder
-from backends.images.preparing import Prepared, fitted, patch_grid, prepare, tower_input
+from backends.images.preparing import Prepared, fitted, patch_grid, planned, prepare, tower_input
 from backends.images.tower import Fit, Tower
 from tests.backends.images.families import PUBLISHED, folder_tower, noise, sizes
 from tests.support import image_files
@@ -140,6 +140,18 @@ def test_a_longest_side_bounds_what_is_seen(
     prepared = prepare(data, folder_tower(family), side)
     assert (prepared.layout.seen, prepared.layout.num_rows) == (seen, num_rows)
     assert prepared.original == (1200, 900)
+
+
+@pytest.mark.parametrize("family", PUBLISHED)
+@pytest.mark.parametrize("side", [None, 61, 100])
+def test_what_is_planned_from_the_header_is_what_is_made(family: str, side: int | None) -> None:
+    """So that tokens are counted, and the context is checked, before anything is decoded."""
+    tower = folder_tower(family)
+    for size in sizes(60, longest=300)[-20:]:
+        data = image_files.encoded(image_files.picture(*size), "JPEG", exif=image_files.exif(6))
+        made = prepare(data, tower, side)
+        assert original_size(data) == made.original == (size.height, size.width)
+        assert planned(original_size(data), tower, side) == made.layout
 
 
 def test_a_file_that_cannot_be_used_is_refused() -> None:
