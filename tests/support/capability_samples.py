@@ -104,6 +104,8 @@ _SHARED: Final[dict[str, Body]] = {
     "regex": {"regex": "[0-9]{3}"},
     "service_tier": {"service_tier": "flex"},
     "prompt_cache_key": {"prompt_cache_key": "x"},
+    "cache_prompt": {"cache_prompt": False},
+    "id_slot": {"id_slot": 0},
     "user": {"user": "me"},
     "metadata": {"metadata": {"a": "b"}},
     "dynatemp_exponent": {"dynatemp_exponent": 1.0},
@@ -268,8 +270,6 @@ REFUSED: Final[dict[str, tuple[Body, str]]] = {
             ("whitespace_pattern", " ?"),
         )
     },
-    "cache_prompt": ({"cache_prompt": False}, "cache_prompt"),
-    "id_slot": ({"id_slot": 0}, "id_slot"),
     "verbosity": ({"verbosity": "low"}, "verbosity"),
     "modalities": ({"modalities": ["text", "audio"]}, "modalities"),
     "audio": ({"audio": {"voice": "alloy", "format": "mp3"}}, "audio"),

@@ -131,6 +131,7 @@ def generation_for(
         prompts=prompts,
         spec=spec,
         prompt_param=prompt_param,
+        slot=request.id_slot,
         num_choices=request.n or 1,
         wants_progress=bool(request.stream and shows_progress),
         is_prompt_told_once=not request.stream,  # in a stream each answer is told as it comes

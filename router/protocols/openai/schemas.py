@@ -209,8 +209,8 @@ class _Completion(PeerFields, kw_only=True):
     structured_outputs: StructuredOutputs | None = None
     return_progress: Annotated[bool | None, ONLY_STREAMED] = None
     timings_per_token: Annotated[bool | None, ONLY_STREAMED] = None
-    cache_prompt: Annotated[bool | None, neutral_only(True)] = None
-    id_slot: Annotated[int | None, neutral_only(-1)] = None
+    cache_prompt: Annotated[bool | None, LABEL] = None
+    id_slot: Annotated[int | None, honoured("by which number POST /slots/ID finds it, where that is free")] = None
     use_beam_search: Annotated[bool | None, neutral_only(False)] = None
 
 

@@ -1,6 +1,8 @@
+import msgspec
 import pytest
 
 from registry.engines import Engine, EngineKind
+from registry.settings import LoadSettings
 from router.errors import UnavailableError
 from router.models.targets import LocalArtifact, Target
 from router.workers.faults import MAX_FAILURES, OPEN_S, LoadBreaker
@@ -25,6 +27,7 @@ def test_it_opens_after_the_last_allowed_failure_for_that_target_alone() -> None
         breaker.check(BAD, 110)
     assert caught.value.retry_after_s == OPEN_S - 10
     breaker.check(GOOD, 110)
+    breaker.check(msgspec.structs.replace(BAD, load=LoadSettings(context_length=64)), 110)  # loaded otherwise
 
 
 def test_after_its_time_it_lets_a_try_through_and_closes_for_as_long_again_when_that_fails() -> None:

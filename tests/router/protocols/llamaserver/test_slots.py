@@ -39,6 +39,14 @@ async def test_a_saved_cache_serves_after_a_restart_of_the_model(front: FakeFron
 
 
 @with_front()
+async def test_an_openai_request_names_its_place_too(front: FakeFront) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3, "id_slot": 3}
+    assert (await front.client.post("/v1/chat/completions", json=body)).status_code == 200
+    assert (await act(front, 3, "save", filename="chat", model="m"))["n_saved"] > 0
+    assert (await act(front, 0, "save", filename="none", model="m"))["n_saved"] == 0
+
+
+@with_front()
 async def test_an_erased_cache_serves_nobody(front: FakeFront) -> None:
     first = await complete(front, id_slot=1)
     assert await act(front, 1, "erase", model="m") == {"id_slot": 1, "n_erased": NUM_HELD}
