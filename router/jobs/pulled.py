@@ -12,7 +12,7 @@ from typing import Final
 from registry.catalogue import Artifact, FileHash, Model
 from registry.checksums.hashing import HashTask, hash_artifact
 from registry.engines import EngineKind
-from registry.errors import PullUnfinishedError, RegistryError
+from registry.errors import ArtifactError, PullUnfinishedError, RegistryError
 from registry.pull.events import PullEvent, Registered
 from registry.pull.folder import PullFolder, fingerprint
 from registry.pull.puller import PullResult
@@ -62,6 +62,10 @@ async def _registered(
         )
     except OSError as exc:
         code, message = "unreadable", f"{exc.filename or models_dir}: {exc.strerror or exc}."
+    except ArtifactError as exc:
+        # Every byte was checked against what the hub says: it has the file so itself.
+        message = f"{exc}. The hub has it so; choose another file or repository. What came lies where it was put."
+        raise PullUnfinishedError(exc.code, message) from exc
     except RegistryError as exc:
         code, message = exc.code, str(exc)
     remedy = f"mlxr models add {' '.join(shlex.quote(str(path)) for path in result.paths[:1])}"

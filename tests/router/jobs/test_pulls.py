@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from registry.pull.events import (
 from registry.pull.folder import PullFolder
 from registry.store import Registry
 from router.errors import ShuttingDownError
+from router.jobs.conversions import Converter
 from router.jobs.job import Follower, Job, Jobs
 from router.jobs.pull_work import Conclude
+from router.jobs.pulled import conclude
 from router.jobs.pulls import Pulls
 from tests.support.hub_faults import Fault
 from tests.support.pull_bench import final_files, hidden_files, num_served, payload, small_puller
@@ -353,3 +356,18 @@ def test_a_replaced_folder_is_no_orphan_while_the_new_one_is_not_in_its_place(tm
     with Registry(tmp_path / "registry.sqlite3") as registry:
         orphans = find_orphans(folder, registry, now=time.time() + 7_200)
     assert [Path(orphan.path).name for orphan in orphans] == ["replaced-2"]
+
+
+async def test_a_file_that_ends_before_its_tensors_is_refused_when_it_has_come(tmp_path: Path, tiny_gguf: Path) -> None:
+    """The hub's own file is cut: size and checksum are as it says."""
+    cut = await asyncio.to_thread(tiny_gguf.read_bytes)
+    with StubHub({REPO: {NAME: cut[:-1]}}) as hub:
+        database, folder = tmp_path / "registry.sqlite3", tmp_path / "models"
+        registering = partial(conclude, database, folder, Converter(database, folder, {}))
+        async with pulling(hub, tmp_path, conclude=registering) as pulls:
+            *_, last = await heard(await pulls.start(REPO, PullOptions()))
+    assert isinstance(last, Failed)
+    assert last.code == "data_past_end"
+    assert "choose another file or repository" in last.message
+    with Registry(database) as registry:
+        assert registry.models.list() == ()
