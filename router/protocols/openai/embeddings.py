@@ -48,7 +48,10 @@ class EmbeddingRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     user: str | None = None
 
 
-@OPENAI_API.inference("/v1/embeddings", EmbeddingList, body=EmbeddingRequest, use="embed")
+@(
+    OPENAI_API.inference("/v1/embeddings", EmbeddingList, body=EmbeddingRequest, use="embed")
+    | OPENAI_API.inference("/api/v0/embeddings", EmbeddingList, body=EmbeddingRequest, use="embed")  # LM Studio's path
+)
 async def create_embeddings(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Embed texts."""
     arrival = await serving.arrive(request)

@@ -71,6 +71,8 @@ async def test_lists_tell_the_context_in_force_and_what_models_can_do(front: Fak
     body = {"model": "m", "max_tokens": 2, "messages": [{"role": "user", "content": "hi"}]}
     answer = await front.client.post("/api/v0/chat/completions", json=body)
     assert answer.json()["object"] == "chat.completion"
+    vectors = await front.client.post("/api/v0/embeddings", json={"model": "m", "input": "hi"})
+    assert len(vectors.json()["data"]) == 1
     one, codex, lmstudio = await told()
     assert (one["context_length"], codex["context_window"], one["max_context_length"]) == (4096, 4096, trained)
     assert (lmstudio["state"], lmstudio["loaded_context_length"]) == ("loaded", 4096)
