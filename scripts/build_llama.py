@@ -145,10 +145,14 @@ def build(source: Path, work: Path, environment: Mapping[str, str]) -> Path:
 
 
 def kept_wheel(requirement: str, environment: Mapping[str, str], work: Path) -> Path:
-    """Return where the library is kept that was made of this source, in this way, on such a machine."""
+    """Return where the library is kept that was made of this source, in this way, on such a machine.
+
+    Args:
+        environment: The user's own, of whatever checkout.
+    """
     asked = subprocess.run([sys.executable, "-m", "pip", "cache", "dir"], capture_output=True, text=True, check=False)
     folder = asked.stdout.strip() or str(work)  # somebody may do without a cache
-    parts = (requirement, environment["CMAKE_ARGS"], _LIBRARIES.read_text(encoding="utf-8"), platform.machine())
+    parts = (requirement, environment.get("CMAKE_ARGS", ""), _LIBRARIES.read_text(encoding="utf-8"), platform.machine())
     processor = Path("/proc/cpuinfo")
     flags = re.search(r"(?m)^(?:flags|Features).*", processor.read_text()) if processor.exists() else None
     key = hashlib.sha256("\n".join((*parts, flags[0] if flags else "")).encode()).hexdigest()[:16]
@@ -164,7 +168,7 @@ def main(lock: str) -> None:
     environment = build_environment(os.environ)
     work = Path(sys.prefix) / "llama.cpp"
     work.mkdir(exist_ok=True)
-    kept = kept_wheel(requirement, environment, work)
+    kept = kept_wheel(requirement, os.environ, work)
     wheels = sorted(kept.glob("*.whl"))
     if not wheels:
         made = build(source_of(requirement, work), work, environment)

@@ -56,3 +56,12 @@ def test_a_log_is_told_once_a_minute(script: ModuleType) -> None:
     assert [line for line in said if line] == [
         f"setup: compiling llama.cpp [{60 * n}/300] {n}:00\n" for n in range(1, 5)
     ]
+
+
+def test_what_was_made_is_kept_for_other_checkouts_and_not_for_another_way_of_making(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    kept = script.kept_wheel("llama-cpp-python==1", {}, tmp_path)
+    assert kept == script.kept_wheel("llama-cpp-python==1", {"HOME": "/other"}, tmp_path)
+    assert kept != script.kept_wheel("llama-cpp-python==2", {}, tmp_path)
+    assert kept != script.kept_wheel("llama-cpp-python==1", {"CMAKE_ARGS": "-DGGML_NATIVE=OFF"}, tmp_path)
