@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from registry.errors import GGUFError
+from registry.errors import ArtifactError, GGUFError
 from registry.facts import clean_text
 from registry.files import LFS_MARK, LFS_REASON, open_regular, pread_exact
 from registry.gguf.constants import (
@@ -179,10 +179,11 @@ def parse_source(
 
     Raises:
         GGUFError: A rule of the format or a limit is broken.
+        ArtifactError: lfs_pointer: it is one.
     """
     head = fetch(0, 8)
     if head == LFS_MARK[:8] and fetch(0, len(LFS_MARK)) == LFS_MARK:
-        raise GGUFError("lfs_pointer", 0, LFS_REASON)
+        raise ArtifactError("lfs_pointer", LFS_REASON)
     version, layout = _read_version(head, file_size_bytes)
     cursor = Cursor(fetch, file_size_bytes, layout, position=8, window_bytes=window_bytes)
     (num_tensors,) = cursor.read(layout.u64)

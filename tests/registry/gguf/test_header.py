@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.errors import GGUFError
+from registry.errors import ArtifactError, GGUFError
 from registry.gguf import constants as limits
 from registry.gguf import read_header
 from registry.gguf.header import GGUFHeader, parse_source
@@ -124,7 +124,6 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "bad_magic"),
     "four bytes (CVE-2024-39720)": (b"GGUF", "truncated"),
     "other magic": (b"GGML" + b"\0" * 40, "bad_magic"),
-    "LFS pointer": (LFS_POINTER, "lfs_pointer"),
     "zip": (b"PK\3\4" + b"\0" * 40, "bad_magic"),
     "23 bytes": (b"GGUF\3\0\0\0" + b"\0" * 15, "truncated"),
     "version 0": (build(version=0), "unsupported_version"),
@@ -388,3 +387,8 @@ def test_reads_the_bundled_model_in_milliseconds_and_little_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_pointer_of_git_lfs_is_named_with_the_way_out() -> None:
+    with pytest.raises(ArtifactError, match=r"fetch it with `git lfs pull`, or the model with `mlxr models pull`$"):
+        parse_header(LFS_POINTER)
