@@ -26,8 +26,9 @@ _ALTERNATING: Final = (
     "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-# As QwQ's and Command R7B's: without the variable, the answer begins with a closed thought.
+# As QwQ's and Command R7B's: without the variable, the answer begins with a closed thought. The date as Llama 3's.
 _SWITCHED: Final = (
+    "Today: {{ date_string | default('26 Jul 2024') }}\n"
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% if not enable_thinking %}<think></think>{% endif %}"
     "{% endif %}"

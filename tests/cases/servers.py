@@ -1,5 +1,6 @@
 """What the peers' own test suites expect of their paths and fields (peers 4 to 10)."""
 
+import re
 from typing import Any, Final
 
 from tests.cases.case import (
@@ -21,6 +22,8 @@ from tests.cases.case import (
     ask,
 )
 
+_THINKING: Final[Body] = {"type": "enabled", "budget_tokens": 100}
+_INFILL: Final[Body] = {"input_prefix": "def f(", "input_suffix": "return 1", "n_predict": 2}
 _ANTHROPIC: Final = {"anthropic-version": "2023-06-01"}
 _STRANGE: Final = "of_tomorrow"
 _OPEN: Final = (
@@ -91,6 +94,16 @@ def _scores_the_prompt(reply: Reply) -> None:
 
 def _has_seed(reply: Reply) -> None:
     assert isinstance(reply.at("default_generation_settings.params.seed"), int)
+
+
+def _is_of_today(reply: Reply) -> None:
+    assert "Today: 26 Jul 2024" not in reply.json["prompt"]
+    assert re.match(r"Today: \d\d \w{3} \d{4}\n", reply.json["prompt"])
+
+
+def _begins_with_no_text(reply: Reply) -> None:
+    """OpenAI's first event has an empty text, llama-server's none."""
+    assert reply.events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
 
 
 def _strict(path: str) -> Case:
@@ -200,6 +213,12 @@ CASES: Final[list[Case]] = [
         check=_ends_with("</think>"),
     ),
     ask("peers 10", "the seed of /props", "/props?model=tooled", check=_has_seed),
+    ask("peers 10", "the date in a template", TEMPLATE, {}, model="switched", check=_is_of_today),
+    ask("peers 10", "infilling without the tokens for it", "/infill", _INFILL, status=400, engines=REAL),
+    ask("held", "the first event", CHAT, {"stream": True}, check=_begins_with_no_text),
+    ask("held", "a budget of thoughts under 1024", MESSAGES, {"thinking": _THINKING, "max_tokens": 2000}, status=400),
+    ask("held", "no messages", MESSAGES, {"messages": []}, status=400),
+    ask("held", "a path that is not there", "/v1/nope", status=404, has={"error.code": "route_not_found"}),
     *(ask("peers 10", "without /v1", path) for path in ("/models", "/v1/health")),
     ask("peers 10", "without /v1", "/chat/completions", {"messages": [HI], "max_tokens": 1}),
     ask("peers 10", "without /v1", "/embeddings", {"input": "a"}),
