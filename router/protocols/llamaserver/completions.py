@@ -16,6 +16,7 @@ from router.http.streaming import SSE
 from router.models.targets import Purpose
 from router.protocols.choice import chosen_model, model_request_or_default
 from router.protocols.endpoint import Declaration, Stream
+from router.protocols.fields.json_types import JSONObject
 from router.protocols.fields.support import decode_body, refuse_with_hint
 from router.protocols.fields.vectors import encoded, numbers_of
 from router.protocols.llamaserver import answer_schemas as answers
@@ -34,10 +35,12 @@ from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.embedding import EmbeddingWanted
 
 _STREAM: Final = Stream(SSE, (answers.NativeCompletionChunk, answers.NativeCompletion))
+_SELECTED: Final = (JSONObject, list[JSONObject])
+"""What is left of an answer by `response_fields`."""
 
 
 def _completion(path: str) -> Declaration:
-    types = (answers.NativeCompletion, list[answers.NativeCompletion])
+    types = (answers.NativeCompletion, list[answers.NativeCompletion], *_SELECTED)
     return LLAMASERVER_API.inference(path, *types, body=NativeCompletionRequest, stream=_STREAM)
 
 
@@ -47,7 +50,14 @@ async def create_native_completion(request: AnyRequest, serving: ServingPart) ->
     return await _serve(request, serving, NativeCompletionRequest)
 
 
-@LLAMASERVER_API.inference("/infill", answers.NativeCompletion, body=InfillRequest, stream=_STREAM)
+@LLAMASERVER_API.inference(
+    "/infill",
+    answers.NativeCompletion,
+    list[answers.NativeCompletion],
+    *_SELECTED,
+    body=InfillRequest,
+    stream=_STREAM,
+)
 async def infill(request: AnyRequest, serving: ServingPart) -> ASGIApp:
     """Fill in what stands between two texts, as editors ask for it."""
     return await _serve(request, serving, InfillRequest)

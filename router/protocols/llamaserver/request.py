@@ -12,7 +12,7 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.models.defaults import stop_texts
 from router.protocols.choice import ChosenModel
 from router.protocols.fields.constraints import checked_constraint, schema_constraint
-from router.protocols.fields.sampling import sampling_params
+from router.protocols.fields.sampling import answer_limit, sampling_params
 from router.protocols.fields.support import refuse_unsupported
 from router.protocols.llamaserver.schemas import CompletionFields, InfillRequest, NativeCompletionRequest, PromptString
 from router.protocols.openai.request import read_logit_bias
@@ -100,10 +100,6 @@ def _infill(request: InfillRequest) -> InfillPrompt:
 def _spec(request: CompletionFields, model: ChosenModel, headers: RequestHeaders) -> SequenceSpec:
     defaults = model.defaults
     num_tokens = _either(request, "n_predict", "max_tokens")
-    if num_tokens is None:
-        num_tokens = defaults.max_tokens
-    elif num_tokens <= 0:
-        num_tokens = None if num_tokens < 0 else 1
     wants_ids = bool(request.return_tokens)
     num_logprobs = request.n_probs or None
     if num_logprobs is None and wants_ids and request.stream:
@@ -113,14 +109,14 @@ def _spec(request: CompletionFields, model: ChosenModel, headers: RequestHeaders
             request,
             defaults,
             penalty_window=request.repeat_last_n,
-            repetition_penalty=request.repeat_penalty or (None if request.repeat_penalty is None else 1.0),
+            repetition_penalty=request.repeat_penalty,
             logit_bias=read_logit_bias(_with_numbers(request.logit_bias)),
             num_logprobs=num_logprobs,
             seed=secrets.randbelow(NUM_SEEDS) if request.seed in _RANDOM_SEEDS else request.seed,
             **_filters(request),
         ),
-        max_tokens=num_tokens,
-        stop=stop_texts(_stops(request.stop), defaults),
+        max_tokens=1 if num_tokens == 0 else answer_limit(num_tokens, defaults),  # one, so that the prompt is read in
+        stop=stop_texts(request.stop, defaults),
         ignore_eos=bool(request.ignore_eos),
         constraint=_constraint(request),
         priority=headers.priority or Priority.INTERACTIVE,
@@ -138,8 +134,6 @@ def _filters(request: CompletionFields) -> dict[str, Any]:
         "min_p": request.min_p,
         "typical_p": request.typical_p,
     }
-    if request.top_p == 0:
-        values |= {"top_p": 1.0, "top_k": 1}  # the most probable token alone
     samplers = request.samplers
     if samplers is None:
         return values
@@ -149,10 +143,6 @@ def _filters(request: CompletionFields) -> dict[str, Any]:
         if name not in wanted:
             values[field] = off
     return values
-
-
-def _stops(said: str | list[str] | None) -> list[str]:
-    return [text for text in ([said] if isinstance(said, str) else said or []) if text]
 
 
 def _constraint(request: CompletionFields) -> Constraint | None:

@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from registry.settings import MAX_STOPS
 from router.protocols.fields import ranges
 from router.protocols.fields.constraints import MAX_CONSTRAINT_BYTES
 from router.protocols.fields.json_types import JSONSchema, JSONValue, Refused
@@ -59,18 +58,18 @@ class CompletionFields(msgspec.Struct, kw_only=True):
     n_cmpl: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     n: Annotated[Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None, honoured("the same as n_cmpl")] = None
     temperature: Annotated[Number | None, honoured("0 and less is greedy")] = None
-    top_k: Annotated[int | None, honoured("0 and less is off")] = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[Annotated[int, Meta(ge=-1_000_000, le=1_000_000)] | None, honoured("0 and less is off")] = None
+    top_p: ranges.TopP | None = None
     min_p: ranges.MinP | None = None
-    typical_p: Annotated[Annotated[float, Meta(gt=0, le=1)] | None, honoured("1 is off")] = None
-    repeat_penalty: Annotated[Annotated[float, Meta(ge=0, le=10)] | None, honoured("0 and 1 are off")] = None
+    typical_p: Annotated[ranges.TypicalP | None, honoured("1 is off")] = None
+    repeat_penalty: Annotated[ranges.RepetitionPenalty | None, honoured("0 and 1 are off")] = None
     repeat_last_n: Annotated[ranges.PenaltyWindow | None, honoured("tokens; 0 = penalties off, -1 = all")] = None
     presence_penalty: ranges.Penalty | None = None
     frequency_penalty: ranges.Penalty | None = None
     seed: Annotated[ranges.Seed | None, honoured("-1 and 4294967295 = another one each time")] = None
     ignore_eos: bool | None = None
     logit_bias: Annotated[LogitBias | None, honoured("as of POST /v1/completions; false = never")] = None
-    stop: Annotated[str | Annotated[list[str], Meta(max_length=MAX_STOPS)] | None, honoured('"" is none')] = None
+    stop: ranges.StopText | ranges.StopList | None = None
     grammar: Annotated[
         Annotated[str, Meta(max_length=MAX_CONSTRAINT_BYTES)] | None, honoured('in GBNF; "" is none')
     ] = None
