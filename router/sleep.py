@@ -22,16 +22,22 @@ LOOK_INTERVAL_S: Final = 5.0
 
 
 class AwakeTimer:
-    """Calls a function after some seconds in which the machine was awake, on the running loop; `cancel` may come late.
+    """Calls a function after some seconds in which the machine was awake; `cancel` may come late.
 
     Args:
         clock: Seconds in which the machine was awake.
+        loop: None = the running one.
     """
 
     def __init__(
-        self, delay_s: float, callback: Callable[[], None], *, clock: Callable[[], float] = time.monotonic
+        self,
+        delay_s: float,
+        callback: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop or asyncio.get_running_loop()
         self._callback = callback
         self._clock = clock
         self._due_at = clock() + delay_s

@@ -8,6 +8,8 @@ Not here: what a sound request may say (`router.http.guards`), and sockets and s
 """
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -65,6 +67,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._limits = limits
         self._dialects = dialects
         self._served_app = self.app
+        self.clock: Callable[[], float] = time.monotonic
         self._deadline: AwakeTimer | None = None
         self._stall: AwakeTimer | None = None
         self._is_in_head = True
@@ -245,7 +248,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def _set_deadline(self, timeout_s: float) -> None:
         self._clear_deadline()
-        self._deadline = AwakeTimer(timeout_s, lambda: self._on_deadline(timeout_s))
+        self._deadline = AwakeTimer(timeout_s, lambda: self._on_deadline(timeout_s), clock=self.clock, loop=self.loop)
 
     def _clear_deadline(self) -> None:
         if self._deadline is not None:
@@ -276,7 +279,9 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def _arm_stall(self) -> None:
         num_waiting = self.transport.get_write_buffer_size()
-        self._stall = AwakeTimer(self._limits.write_stall_s, lambda: self._on_stall(num_waiting))
+        self._stall = AwakeTimer(
+            self._limits.write_stall_s, lambda: self._on_stall(num_waiting), clock=self.clock, loop=self.loop
+        )
 
     def _clear_stall(self) -> None:
         if self._stall is not None:

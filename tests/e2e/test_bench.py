@@ -312,7 +312,6 @@ def test_only_one_runs_at_a_time_and_it_can_be_stopped(fake: GatewayProcess) -> 
         ({"model": "nope"}, 404, "nope"),
         ({"model": "tiny", "contestants": ["llamacpp kv=q9"]}, 400, "kv_type"),
         ({"model": "tiny", "repeats": 0}, 400, "repeats"),
-        ({"model": "tiny", "repeat": 1}, 400, "repeat"),
         ({"model": "tiny", "scenarios": ["x"]}, 400, "no scenario"),
     ],
 )

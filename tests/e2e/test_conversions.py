@@ -229,7 +229,6 @@ def test_a_pull_s_conversion_waits_for_one_that_was_asked_for(
         ({"model": "none"}, 404, "none"),
         ({"model": "tiny", "bits": 7}, 400, "bits"),
         ({"model": "tiny", "dtype": "bfloat16"}, 409, "float16"),
-        ({"model": "tiny", "to": "gguf"}, 400, "to"),
     ],
 )
 def test_what_cannot_be_converted_is_refused_at_once(

@@ -186,7 +186,6 @@ def test_a_server_that_is_stopped_tells_its_clients_and_goes_on_at_its_next_star
         ({"reference": "nothing"}, 400, "ORG/REPO"),
         ({"reference": "/etc/passwd"}, 400, "mlxr models add"),
         ({"reference": "a/b", "engine": "cuda"}, 400, "engine"),
-        ({"reference": "a/b", "token": "x"}, 400, "token"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_once(

@@ -146,7 +146,7 @@ def test_hermes_content_and_calls_account_for_every_visible_character(text: str)
     call = '<tool_call>{"name": "now", "arguments": {}}</tool_call>'
     found = parse(HERMES, f"{text}{call}{text}")
     assert found.calls == [("now", "{}")]
-    behind = "" if call.startswith(text.strip()) else text  # the cut tag of a further call
+    behind = "" if call.startswith(text.lstrip()) else text  # the cut tag of a further call
     assert "".join(found.text.split()) == "".join((text + behind).split())
 
 

@@ -28,7 +28,7 @@ for await (const each of client.models.list()) listed.push(each.id);
 const vectors = await client.embeddings.create({ model, input: ["a", "b"] });
 let refused = null;
 try {
-  await client.chat.completions.create({ ...plain, best_of: 2 });
+  await client.chat.completions.create({ ...plain, prediction: { type: "content", content: "a" } });
 } catch (error) {
   refused = [error.status, error.param];
 }

@@ -199,6 +199,9 @@ class Clock:
         self._timers.append(Timer(self._now + delay_s, callback, args))
         return self._timers[-1]
 
+    def seconds(self) -> float:
+        return self._now
+
     def move(self, seconds: float) -> None:
         end = self._now + seconds
         while due := [timer for timer in self._timers if timer.due <= end and not timer.is_cancelled]:
@@ -265,6 +268,7 @@ class Gateway:
     def _protocol(self, *arguments: Any, **options: Any) -> DeadlineProtocol:
         connection = DeadlineProtocol(*arguments, **options)
         connection.loop = self.clock  # type: ignore[assignment]  # what it is asked for, it is or has
+        connection.clock = self.clock.seconds
         return connection
 
     @property

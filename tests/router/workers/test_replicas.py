@@ -81,6 +81,7 @@ async def test_a_worker_killed_in_mid_stream_leaves_the_others_streams_whole_and
     for text, error in outcomes:
         assert expected.startswith(text)
         assert text == expected if error is None else isinstance(error, EngineCrashedError)
+    await fleet.until(lambda: doomed not in fleet.ready, "its death is known")
     await all_ready(fleet)
     assert doomed.worker_id not in {worker.worker_id for worker in fleet.ready}
     assert fleet.num_launches["llamacpp"] == 3

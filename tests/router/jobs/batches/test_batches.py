@@ -366,7 +366,6 @@ BAD_BATCHES: list[tuple[dict[str, Any], int, str]] = [
     ({"failure_policy": "never"}, 400, "failure_policy"),
     ({"token_budget": 0}, 400, "token_budget"),
     ({"metadata": {"a": 1}}, 400, "metadata[...]"),
-    ({"colour": 1}, 400, "colour"),
 ]
 
 
