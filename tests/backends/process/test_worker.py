@@ -210,10 +210,10 @@ class TestAnswers:
 
 
 class TestCancel:
-    def cancel(self, worker: WorkerProcess, sequence_id: int) -> None:
-        worker.send(Cancel(sequence_id))
-        worker.wait_for_ends([sequence_id])
-        assert isinstance(worker.answer(sequence_id).terminals[0], Aborted)
+    def cancel(self, worker: WorkerProcess, *sequence_ids: int) -> None:
+        worker.send(*map(Cancel, sequence_ids))
+        worker.wait_for_ends([*sequence_ids])
+        assert all(isinstance(worker.answer(each).terminals[0], Aborted) for each in sequence_ids)
 
     def test_acts_in_queue_prefill_and_decode_within_a_step_that_does_not_end(self, tmp_path: Path) -> None:
         decode, prefill = tmp_path / "decode", tmp_path / "prefill"
@@ -222,8 +222,7 @@ class TestCancel:
             worker.load(max_sequences=1)
             worker.send(generate(1, "a", max_tokens=None), generate(2, "b" * 500))
             worker.wait_until(lambda: worker.answer(1).num_deltas > 0)
-            self.cancel(worker, 2)
-            self.cancel(worker, 1)
+            self.cancel(worker, 2, 1)
             decode.rename(prefill)
             worker.send(generate(3, "c" * 500))
             worker.wait_until(lambda: worker.answer(3).num_prompt_tokens is not None)
