@@ -208,6 +208,7 @@ def test_stored_responses_survive_a_restart_and_a_kill(start_gateway: StartGatew
             worker.suspend()
         running = client.responses.create(model="tiny", input="go on", background=True, max_output_tokens=150)
         assert client.responses.retrieve(running.id).status in {"queued", "in_progress"}
+        assert client.responses.retrieve(third.id) == third, "read after what was written behind the answers"
         os.kill(gateway.pid, signal.SIGKILL)
     wait_until(lambda: not any(worker.is_running() for worker in workers), "the workers are gone")
     gateway.stop()
