@@ -85,6 +85,9 @@ CASES: Final[list[Case]] = [
     ask("held", "response_format text", CHAT, {"response_format": {"type": "text"}}),
     ask("held", "response_format null", CHAT, {"response_format": None}),
     ask("held", "store false", CHAT, {"store": False}),
+    ask("section 2", "store true", CHAT, {"store": True}, ignored=("store",)),
+    ask("section 2", "prediction", CHAT, {"prediction": {"type": "content", "content": "x"}}, ignored=("prediction",)),
+    ask("section 2", "verbosity medium", CHAT, {"verbosity": "medium"}),
     ask(
         "held",
         "both limits",

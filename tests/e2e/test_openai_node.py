@@ -28,7 +28,7 @@ def test_the_npm_client_and_the_ai_sdk(tooled_gateway: GatewayProcess, node_fold
     assert results["usage"] == results["sdkUsage"] == 8
     assert sorted(results["listed"]) == ["tiny", "tooled"]
     assert (results["numVectors"], results["numEmbedded"]) == (2, 2)
-    assert results["refused"] == [400, "prediction"]
+    assert results["refused"] == [400, "verbosity"]
     assert results["formed"]["a"] in {1, 2}
     assert len(results["calls"]) >= 2
     assert all(call == ["weather", ["town"]] for call in results["calls"])

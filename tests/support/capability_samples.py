@@ -149,6 +149,8 @@ def _part_of_old(**fields: Any) -> Body:
 HONOURED: Final[dict[str, dict[str, Body]]] = {
     CHAT: _SHARED
     | {
+        "store": {"store": True},
+        "prediction": {"prediction": {"type": "content", "content": "x"}},
         "messages": {"messages": [{"role": "user", "content": "Hello"}]},
         "messages[].role": {
             "messages": [
@@ -273,9 +275,7 @@ REFUSED: Final[dict[str, tuple[Body, str]]] = {
     "verbosity": ({"verbosity": "low"}, "verbosity"),
     "modalities": ({"modalities": ["text", "audio"]}, "modalities"),
     "audio": ({"audio": {"voice": "alloy", "format": "mp3"}}, "audio"),
-    "prediction": ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
     "web_search_options": ({"web_search_options": {}}, "web_search_options"),
-    "store": ({"store": True}, "store"),
     "functions": ({"functions": [{"name": "f"}]}, "functions"),
     "function_call": ({"function_call": {"name": "f"}}, "function_call"),
     "messages[].content[].image_url": (_part("image_url", url="file:///x"), "messages[0].content[0].image_url"),

@@ -22,6 +22,7 @@ from msgspec import inspect
 from registry.engines import EngineKind
 from router.errors import InvalidJSONError, InvalidRequestError, UnknownFieldError, UnsupportedFieldError
 from router.http.body import decode_json
+from router.http.ignored import leave_out
 from router.protocols.fields.words import words_of
 
 BodyT = TypeVar("BodyT", bound=msgspec.Struct)
@@ -35,11 +36,13 @@ class Support(enum.StrEnum):
 
     HONOURED = "honoured"
     LABEL = "label"  # accepted; by its own definition it does not change the answer
+    WITHOUT_EFFECT = "without effect"  # changes no answer, but promises what is not kept: left out and named
     NEUTRAL_ONLY = "neutral only"  # only a value that asks for nothing is accepted
     REFUSED = "refused"  # null and what is empty are accepted, anything else never will be
 
 
-_NOT_HONOURED: Final = frozenset({Support.NEUTRAL_ONLY, Support.REFUSED})
+_NOT_ALLOWED: Final = frozenset({Support.NEUTRAL_ONLY, Support.REFUSED})
+_NOT_HONOURED: Final = _NOT_ALLOWED | {Support.WITHOUT_EFFECT}
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -84,6 +87,11 @@ def neutral_only(*neutral: Any) -> Field:
     return Field(support=Support.NEUTRAL_ONLY, neutral=neutral)
 
 
+def without_effect(*neutral: Any) -> Field:
+    """Return what is said of a field that is left out, and named where its value asks for something."""
+    return Field(support=Support.WITHOUT_EFFECT, neutral=neutral)
+
+
 def refused(hint: str, *neutral: Any, engines: dict[EngineKind, Field] | None = None) -> Field:
     """Return what is said of a field that is refused, with the way out."""
     return Field(support=Support.REFUSED, neutral=neutral, hint=hint, engines=engines or {})
@@ -105,7 +113,7 @@ class RequestField(msgspec.Struct, frozen=True):
     @property
     def allowed(self) -> str:
         """The values it may have, for people; "" where it is not honoured."""
-        if self.field.support in _NOT_HONOURED:
+        if self.field.support in _NOT_ALLOWED:
             return ""
         return "; ".join(filter(None, (words_of(self.type, self.literals), self.field.note)))
 
@@ -135,11 +143,14 @@ def refuse_with_hint(part: msgspec.Struct, where: str = "") -> None:
 
 
 def refuse_unsupported(body: msgspec.Struct, engine: EngineKind) -> None:
-    """Refuse a body that asks for something in vain, in the words of OpenAI's protocols."""
+    """Refuse a body that asks for something in vain, in the words of OpenAI's protocols; name what has no effect."""
     for path, field in not_honoured(body, engine):
         values = ", ".join(msgspec.json.encode(value).decode() for value in field.neutral)
         way_out = field.hint or ("leave it out" + (f", or send {values}" if values else ""))
-        raise UnsupportedFieldError(f"{path} is not supported by this version of mlxr; {way_out}", path)
+        refusal = UnsupportedFieldError(f"{path} is not supported by this version of mlxr; {way_out}", path)
+        if field.support is not Support.WITHOUT_EFFECT:
+            raise refusal
+        leave_out(path, refusal)
 
 
 def decode_body(raw: bytes, body: type[BodyT]) -> BodyT:

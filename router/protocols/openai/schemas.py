@@ -18,7 +18,7 @@ from msgspec import Meta
 from router.protocols.fields import ranges
 from router.protocols.fields.constraints import MAX_CONSTRAINT_BYTES
 from router.protocols.fields.json_types import JSONObject, JSONSchema, JSONValue, Refused
-from router.protocols.fields.support import LABEL, honoured, neutral_only, refused
+from router.protocols.fields.support import LABEL, honoured, neutral_only, refused, without_effect
 from router.protocols.fields.tools import CalledName, FunctionDefinition, ToolChoiceObject
 from router.protocols.openai.request_fields import PeerFields
 
@@ -247,12 +247,12 @@ class ChatRequest(_Completion, kw_only=True, forbid_unknown_fields=True):
     function_call: Annotated[
         Refused, refused("it is the old form of tool_choice; send tool_choice", "none", "auto")
     ] = None
-    verbosity: Annotated[str | None, neutral_only()] = None
+    verbosity: Annotated[str | None, neutral_only("medium")] = None
     modalities: Annotated[list[str] | None, neutral_only(["text"])] = None
     audio: Annotated[Refused, neutral_only()] = None
-    prediction: Annotated[Refused, neutral_only()] = None
+    prediction: Annotated[Refused, without_effect()] = None
     web_search_options: Annotated[Refused, neutral_only()] = None
-    store: Annotated[bool | None, neutral_only(False)] = None
+    store: Annotated[bool | None, without_effect(False)] = None
 
 
 class CompletionRequest(_Completion, kw_only=True, forbid_unknown_fields=True):

@@ -28,7 +28,7 @@ for await (const each of client.models.list()) listed.push(each.id);
 const vectors = await client.embeddings.create({ model, input: ["a", "b"] });
 let refused = null;
 try {
-  await client.chat.completions.create({ ...plain, prediction: { type: "content", content: "a" } });
+  await client.chat.completions.create({ ...plain, verbosity: "low" });
 } catch (error) {
   refused = [error.status, error.param];
 }

@@ -28,12 +28,12 @@ def test_a_row_is_of_all_endpoints_that_say_the_same() -> None:
     assert rows["temperature", "chat", "completions", "responses"] == "honoured"
     assert rows["prompt", "completions"] == "honoured"
     assert rows["prompt", "responses"] == "refused"
-    assert rows["store", "chat"] == "neutral only"
+    assert rows["store", "chat"] == "without effect"
 
 
 def test_every_row_has_a_sample_and_every_sample_a_row() -> None:
     for row in ROWS:
-        if row.engines[EngineKind.MLX] in (Support.HONOURED, Support.LABEL):
+        if row.engines[EngineKind.MLX] in (Support.HONOURED, Support.LABEL, Support.WITHOUT_EFFECT):
             assert row.allowed, row.name
             assert all(row.name in HONOURED[endpoint] for endpoint in row.endpoints), row.name
         else:

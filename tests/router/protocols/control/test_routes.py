@@ -147,7 +147,7 @@ async def test_capabilities_are_those_of_the_models_engines(front: FakeFront) ->
     assert temperature["engines"] == {"llamacpp": "honoured", "mlx": "honoured"}
     assert temperature["endpoints"] == ["chat", "completions", "responses"]
     store = next(field for field in everything["fields"] if field["name"] == "store")
-    assert (store["engines"]["mlx"], store["neutral"]) == ("neutral only", [None, False])
+    assert (store["engines"]["mlx"], store["neutral"]) == ("without effect", [None, False])
     assert (await ask("?model=nick"))["model"] == "m"
     assert (await ask("?model=only-gguf"))["engines"] == ["llamacpp"]
     one = await ask("?model=m@mlx")

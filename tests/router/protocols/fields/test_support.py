@@ -162,5 +162,5 @@ def test_no_field_that_may_be_anything_is_honoured_by_accident() -> None:
     anything = {
         path for body in BODIES for path, row in fields_of(body).items() if row.allowed.startswith("any JSON value")
     }
-    labels = {"messages[].parsed", "messages[].audio", "client_metadata", "access_programs"}
+    labels = {"messages[].parsed", "messages[].audio", "client_metadata", "access_programs", "prediction"}
     assert anything - labels == {"messages[].reasoning", "messages[].content[].thinking"}, "read where they are texts"

@@ -96,7 +96,7 @@ async def test_a_request_that_cannot_be_served_is_a_plain_error(front: FakeFront
         ({"n": 9}, 400, "invalid_request", "n"),
         ({"service_tier": "scale"}, 400, "invalid_request", "service_tier"),
         ({"prompt_cache_key": "k" * 513}, 400, "invalid_request", "prompt_cache_key"),
-        ({"store": True}, 400, "unsupported_parameter", "store"),
+        ({"verbosity": "low"}, 400, "unsupported_parameter", "verbosity"),
         ({"temperature": 9}, 400, "invalid_request", "temperature"),
         ({"messages": [{"role": "user", "content": "x" * 10_000}]}, 400, "context_length_exceeded", "messages"),
     ]
