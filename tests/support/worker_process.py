@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -98,14 +99,19 @@ class WorkerProcess:
 
     def wait_for(self, event_type: type[EventT]) -> EventT:
         """Return the first event of that type, reading over others."""
+        give_up_at = time.monotonic() + WITHIN_S
         while True:
             event = self.next_event()
             if isinstance(event, event_type):
                 return event
+            assert time.monotonic() < give_up_at, f"not within {WITHIN_S:g} s: {event_type.__name__}"
 
     def wait_until(self, is_reached: Callable[[], bool]) -> None:
+        """Read events until it is so; heartbeats alone do not go on for ever."""
+        give_up_at = time.monotonic() + WITHIN_S
         while not is_reached():
             self.next_event()
+            assert time.monotonic() < give_up_at, f"not within {WITHIN_S:g} s"
 
     def wait_for_ends(self, sequence_ids: list[int]) -> None:
         """Read until each of these sequences has its terminal message."""
