@@ -197,7 +197,12 @@ class Pulls:
         async with self._changing:
             before = await self._find_open(reference, options)
             running = None if before is None else self._jobs.get(_PULL, before)
-            job = await (self._begin(reference, options) if before is None else self._go_on(before))
+            try:
+                job = await (self._begin(reference, options) if before is None else self._go_on(before))
+            except PullConflictError:
+                if before is None or await self._find_open(reference, options) == before:
+                    raise
+                before, job = None, await self._begin(reference, options)  # it ended while it was looked for
         if not is_paused_when_left:
             job.on_abandoned = None
         elif job is not running:

@@ -49,7 +49,7 @@ const schema = jsonSchema({
   required: ["a"],
   additionalProperties: false,
 });
-const formed = await generateObject({ ...sdk, temperature: 1, maxOutputTokens: 200, schema });
+const formed = await generateObject({ ...sdk, temperature: 1, seed: 1, maxOutputTokens: 200, schema });
 const weather = tool({
   description: "Tell the weather.",
   inputSchema: jsonSchema({
@@ -62,6 +62,7 @@ const weather = tool({
 const toolCall = {
   ...sdk,
   temperature: 1,
+  seed: 1,
   maxOutputTokens: 400,
   tools: { weather },
   toolChoice: { type: "tool", toolName: "weather" },
