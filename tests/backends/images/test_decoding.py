@@ -16,7 +16,10 @@ from tests.support import image_files
 from tests.support.image_files import HEIGHT, QUARTERS, WIDTH, Case, Colour
 
 # What Pillow warns of (broken metadata, sizes that are refused anyway) goes to a worker's log.
-pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.filterwarnings("ignore::RuntimeWarning")]
+pytestmark = [
+    [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.filterwarnings("ignore::RuntimeWarning")],
+    pytest.mark.slow,
+]
 CASES = image_files.cases()
 MAX_RISE_BYTES = 450 * 2**20
 """8 bytes for each of 40 million pixels, 3 more for the array, and what was loaded meanwhile."""

@@ -11,6 +11,8 @@ from backends.images.preparing import planned
 from tests.backends.images.families import PUBLISHED, folder_tower, gguf_tower, sizes
 from tests.support import tiny_projector
 
+pytestmark = pytest.mark.slow
+
 
 def test_each_family_of_the_table_has_a_published_model_and_a_projector() -> None:
     assert set(FAMILIES) == set(PUBLISHED) == set(tiny_projector.PROJECTORS)

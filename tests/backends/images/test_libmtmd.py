@@ -18,6 +18,8 @@ from tests.backends.images.families import gguf_tower, noise, sizes
 from tests.support import mtmd_oracle, tiny_projector
 from tests.support.mtmd_oracle import Projector
 
+pytestmark = pytest.mark.slow
+
 Load = Callable[[str, tuple[int, int] | None], AbstractContextManager[Projector]]
 
 
