@@ -17,7 +17,8 @@ from tests.support.image_files import HEIGHT, QUARTERS, WIDTH, Case, Colour
 
 # What Pillow warns of (broken metadata, sizes that are refused anyway) goes to a worker's log.
 pytestmark = [
-    [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.filterwarnings("ignore::RuntimeWarning")],
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
     pytest.mark.slow,
 ]
 CASES = image_files.cases()
