@@ -92,7 +92,7 @@ class Swap(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         freed_bytes: Resident memory of the worker just before it was told to end; the process is reaped, so it is free.
         rss_before_bytes: The same figure, under the name that `workers` uses.
         anonymous_before_bytes: The part that is no mapped file.
-        is_memory_back: Whether available memory rose by RECLAIM_SHARE of the anonymous part in time.
+        is_memory_back: Whether the memory held on the machine fell by RECLAIM_SHARE of the anonymous part in time.
     """
 
     at: float

@@ -16,6 +16,7 @@ from backends.machine.current import current_platform
 from registry.engines import Engine, EngineKind
 from router.config import Config
 from router.errors import EngineCrashedError, RouterError
+from router.models.auto.learning import Resident
 from router.models.load_spec import load_spec_for
 from router.models.targets import Target
 from router.placement.lifecycle import WorkerState, check_transition
@@ -28,7 +29,11 @@ from router.workers.residency import ManagedWorker, run_worker, stop_worker
 logger = logging.getLogger(__name__)
 
 NUM_SWAPS_KEPT = 100
+STANDBY_PATIENCE_S = 10.0
+"""How long after a load the next standby worker waits for a moment without running answers."""
+
 _UNLOADED = frozenset({WorkerState.STARTING, WorkerState.STANDBY})
+_HAS_MODEL = frozenset({WorkerState.LOADING, WorkerState.READY, WorkerState.DRAINING})
 
 
 class Fleet:
@@ -68,6 +73,9 @@ class Fleet:
     def __iter__(self) -> Iterator[ManagedWorker]:
         return iter(list(self._workers.values()))
 
+    def __getitem__(self, worker_id: int) -> ManagedWorker:
+        return self._workers[worker_id]
+
     def use(self, tasks: asyncio.TaskGroup) -> None:
         """Let the processes' tasks live in `tasks`; to be called before anything is started."""
         self._tasks = tasks
@@ -89,6 +97,18 @@ class Fleet:
             for worker in self
             if worker.target is not None and model in {worker.target.model, worker.target.label}
         ]
+
+    def resident_of(self, model: str, *, is_waited_for: bool) -> Resident:
+        """Return what is loaded of a model now, busy where answers run or requests wait."""
+        holders = [worker for worker in self if worker.target is not None and worker.target.model == model]
+        workers = [worker for worker in holders if worker.state in _HAS_MODEL]
+        if not workers:
+            return Resident()
+        # A worker that drains goes, unless it is the only one.
+        newest = max(workers, key=lambda worker: worker.state is not WorkerState.DRAINING)
+        assert newest.target is not None
+        is_busy = is_waited_for or any(worker.use.num_running for worker in workers)
+        return Resident(newest.target.engine.kind, is_busy)
 
     def has_serving(self, target: Target) -> bool:
         """Tell whether a worker is there that serves `target` and may go on doing so."""
@@ -203,7 +223,15 @@ class Fleet:
     # ---- standby ----------------------------------------------------------------------------------------------------
 
     def ensure_standby(self, config: Config) -> None:
-        """Keep one waiting worker per engine if the config wants it, none otherwise."""
+        """Keep one waiting worker per engine if the config wants it, none otherwise; not in a load's first answer.
+
+        A process that imports its libraries takes a core from a model that has just been loaded: the first answer on
+        it does not share the machine with the standby worker for the next swap, unless it is a long one.
+        """
+        loaded_at = max((worker.ready_at for worker in self), default=0.0)
+        is_answering = any(worker.use.num_running for worker in self)
+        if is_answering and self._clock() - loaded_at < STANDBY_PATIENCE_S:
+            return
         idle = [worker for worker in self if worker.target is None]
         if not config.standby:
             for worker in idle:

@@ -7,6 +7,7 @@ protocol of any client.
 
 import asyncio
 import itertools
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -46,10 +47,7 @@ from router.workers.residency import ManagedWorker, StopReport
 from router.workers.stop_commands import StopCommands
 from router.workers.waiting import Lease, Ticket
 
-STANDBY_PATIENCE_S = 10.0
-"""How long after a load the next standby worker waits for a moment without running answers."""
-
-_HAS_MODEL = frozenset({WorkerState.LOADING, WorkerState.READY, WorkerState.DRAINING})
+logger = logging.getLogger(__name__)
 
 
 class Supervisor:
@@ -191,15 +189,7 @@ class Supervisor:
 
     def resident_of(self, model: str) -> Resident:
         """Return what is loaded of a model now, as the choice of an engine needs it."""
-        holders = [worker for worker in self._fleet if worker.target is not None and worker.target.model == model]
-        workers = [worker for worker in holders if worker.state in _HAS_MODEL]
-        if not workers:
-            return Resident()
-        # A worker that drains goes, unless it is the only one.
-        newest = max(workers, key=lambda worker: worker.state is not WorkerState.DRAINING)
-        assert newest.target is not None
-        is_busy = any(worker.use.num_running for worker in workers) or bool(self._leasing.queue)
-        return Resident(newest.target.engine.kind, is_busy)
+        return self._fleet.resident_of(model, is_waited_for=bool(self._leasing.queue))
 
     @property
     def expires_at(self) -> float | None:
@@ -270,24 +260,22 @@ class Supervisor:
         """Let a request into the queue once its model is known to fit."""
         try:
             await check
-        except (RouterError, RegistryError) as exc:
-            self._refuse(ticket, exc)
+        except Exception as exc:  # a defect costs its request, and not the workers
+            if not isinstance(exc, RouterError | RegistryError):
+                logger.exception("a defect has ended the look whether '%s' fits", ticket.choice.target.label)
+            self._leasing.queue.fail(ticket, exc)
             return
         if self._is_closing:
-            self._refuse(ticket, ShuttingDownError())  # the inbox may have been read for the last time
+            self._leasing.queue.fail(ticket, ShuttingDownError())  # the inbox may have been read for the last time
         else:
             self._inbox.put_nowait(Checked(ticket))
 
     def _admit(self, ticket: Ticket) -> None:
         if self._is_closing:
-            self._refuse(ticket, ShuttingDownError())
+            self._leasing.queue.fail(ticket, ShuttingDownError())
         elif not ticket.lease.done():  # its client may have gone away meanwhile
             self._note_choice(ticket.model_request, ticket.choice)
             self._leasing.admit(ticket, self._config)
-
-    def _refuse(self, ticket: Ticket, error: RouterError | RegistryError) -> None:
-        if not ticket.lease.done():
-            ticket.lease.set_exception(error)
 
     def _on_worker(self, message: WorkerChanged | WorkerGone | WorkerMeasured) -> None:
         worker = self._fleet.get(message.worker_id)
@@ -366,30 +354,22 @@ class Supervisor:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Dispatch(ticket_id=ticket_id, worker_id=worker_id):
-                self._leasing.grant(ticket_id, self._worker(worker_id))
+                self._leasing.grant(ticket_id, self._fleet[worker_id])
             case StartWorker(target=target):
                 self._fleet.start(target, self._config)
             case DrainWorker(worker_id=worker_id):
-                self._fleet.set_state(self._worker(worker_id), WorkerState.DRAINING)
+                self._fleet.set_state(self._fleet[worker_id], WorkerState.DRAINING)
             case KeepWorker(worker_id=worker_id):
-                self._fleet.set_state(self._worker(worker_id), WorkerState.READY)
+                self._fleet.set_state(self._fleet[worker_id], WorkerState.READY)
             case StopWorker(worker_id=worker_id, reason=reason):
-                worker = self._worker(worker_id)
+                worker = self._fleet[worker_id]
                 self._fleet.stop(worker, worker.unwanted_reason or reason, self._config)
             case _:
                 assert_never(effect)
 
     def _ensure_standby(self) -> None:
-        """Look after standby workers, unless work is to be done first.
-
-        A process that imports its libraries takes a core from a model that has just been loaded: the first answer on
-        it does not share the machine with the standby worker for the next swap, unless it is a long one.
-        """
-        if self._is_closing or self._leasing.queue:
-            return
-        loaded_at = max((worker.ready_at for worker in self._fleet), default=0.0)
-        is_first_answer = any(worker.use.num_running for worker in self._fleet)
-        if not is_first_answer or self._clock() - loaded_at >= STANDBY_PATIENCE_S:
+        """Look after standby workers, unless work is to be done first."""
+        if not self._is_closing and not self._leasing.queue:
             self._fleet.ensure_standby(self._config)
 
     # ---- time -------------------------------------------------------------------------------------------------------
@@ -408,8 +388,6 @@ class Supervisor:
         if placement is not None:
             yield placement
 
-    # ---- looks ------------------------------------------------------------------------------------------------------
-
     def _limits(self, now: float) -> PlacementLimits:
         limits = self._config.limits
         return PlacementLimits(
@@ -419,8 +397,3 @@ class Supervisor:
             self._faults.num_workers(self._config, now),
             limits.keep_alive_s,
         )
-
-    def _worker(self, worker_id: int) -> ManagedWorker:
-        worker = self._fleet.get(worker_id)
-        assert worker is not None, "placement names workers it was shown"
-        return worker

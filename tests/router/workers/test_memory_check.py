@@ -173,6 +173,24 @@ def test_a_refused_load_leaves_the_resident_model_alone() -> None:
     run()
 
 
+class _Defective(FakeFleet):
+    """A fleet that cannot tell of one model whether it fits."""
+
+    async def check_load(self, target: Target, config: Config, workers: Sequence[ManagedWorker]) -> None:
+        del config, workers
+        if target.model == "other":
+            raise ZeroDivisionError
+
+
+@with_fleet(make_config(), fleet=_Defective)
+async def test_a_defect_in_the_look_costs_one_request_and_not_the_workers(fleet: FakeFleet) -> None:
+    await fleet.answer()
+    with pytest.raises(ZeroDivisionError):
+        await fleet.answer("other")
+    assert await fleet.answer()
+    assert not fleet.has_ended
+
+
 class _Slow(FakeFleet):
     """A fleet whose machine takes its time to say what memory it has."""
 

@@ -19,7 +19,7 @@ from router.errors import (
     RouterError,
     UnavailableError,
 )
-from router.workers import supervisor
+from router.workers import fleet as worker_fleet
 from router.workers.faults import OPEN_S
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 
@@ -187,7 +187,7 @@ async def test_a_standby_worker_takes_the_next_load_and_is_replaced(fleet: FakeF
 async def test_the_next_standby_worker_lets_the_first_answer_go_first(
     fleet: FakeFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "STANDBY_PATIENCE_S", 3600.0)
+    monkeypatch.setattr(worker_fleet, "STANDBY_PATIENCE_S", 3600.0)
     await fleet.until(lambda: num_standby(fleet) == 2, "one per engine waits")
     launches: list[int] = []
     await fleet.outcome("m@llamacpp", on_text=lambda _: launches.append(fleet.num_launches["llamacpp"]))
