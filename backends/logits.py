@@ -201,10 +201,10 @@ class LogitsEditor:
             ids, counts = self._answered.within(len(logits))
             penalties = counts * self._sampling.frequency_penalty + self._sampling.presence_penalty
             logits[ids] -= penalties.astype(np.float32)
+        if self._matcher is not None:
+            self._matcher.mask(logits)
         if self._num_held > 0:
             self._hold_ends(logits)
-        elif self._matcher is not None:
-            self._matcher.mask(logits)
 
     def accept(self, token_id: int) -> Likelihoods | None:
         """Take over the token that was drawn from the row last edited; return its log-probabilities when wanted."""
@@ -226,14 +226,12 @@ class LogitsEditor:
         return token_id, self.accept(token_id)
 
     def _hold_ends(self, logits: Logits) -> None:
-        """Forbid end tokens, unless the constraint is complete and nothing else can follow."""
+        """Forbid end tokens, unless the constraint has left nothing else."""
         ids = self._held_ids[self._held_ids < len(logits)]
         held = logits[ids]
         logits[ids] = -np.inf
-        if self._matcher is not None:
-            self._matcher.mask(logits)
-            if not np.isfinite(logits).any():
-                logits[ids] = held
+        if self._matcher is not None and not np.isfinite(logits).any():
+            logits[ids] = held
 
     def _penalize_repetition(self, logits: Logits, repeated: TokenCounts) -> None:
         """Divide positive logits, multiply negative ones; what the model forbids stays forbidden."""

@@ -150,10 +150,8 @@ class RunningAnswer:
     @property
     def held_ends(self) -> HeldEnds | None:
         """The tokens that would end the answer too early, for its editor; None = none would."""
-        if not self._min_tokens:
-            return None
-        ends = frozenset() if self._ignore_eos else self._tokenizer.end_ids
-        return HeldEnds(ends | self._stop_ids, self._min_tokens)
+        ends = self._stop_ids if self._ignore_eos else self._tokenizer.end_ids | self._stop_ids
+        return HeldEnds(ends, self._min_tokens) if ends and self._min_tokens else None
 
     @property
     def usage(self) -> Usage:

@@ -297,14 +297,14 @@ class TestHeldEnds:
             editor.edit(row)
             assert np.isneginf(row[1])
 
-    def test_a_constraint_that_is_complete_may_end(self) -> None:
-        class OnlyEnds(OddMatcher):
+    def test_an_end_that_is_all_a_constraint_leaves_may_come_and_no_other_one(self) -> None:
+        class OnlyOneEnd(OddMatcher):
             def mask(self, logits: Logits) -> None:
-                logits[:1] = -np.inf
+                logits[[0, 2]] = -np.inf
 
-        row = np.array([3, 2], np.float32)
-        LogitsEditor(SamplingParams(), OnlyEnds(), [], HeldEnds((1,), 5)).edit(row)
-        assert row.tolist() == [-np.inf, 2]
+        row = np.array([3, 2, 4], np.float32)
+        LogitsEditor(SamplingParams(), OnlyOneEnd(), [], HeldEnds((1, 2), 5)).edit(row)
+        assert row.tolist() == [-np.inf, 2, -np.inf]
 
 
 def test_a_score_counts_who_is_at_least_as_likely() -> None:
