@@ -265,8 +265,8 @@ class Batcher:
             num_tokens = min(short_room if is_short else long_room, num_alike)
             if sequence.is_scored:
                 num_tokens = min(num_tokens, scored_room)
-                scored_room -= num_tokens
             if num_tokens > 0:
+                scored_room -= num_tokens if sequence.is_scored else 0
                 chunks.append(Chunk(sequence, sequence.num_computed, num_tokens))
                 long_room -= num_tokens
                 short_room -= num_tokens

@@ -8,7 +8,7 @@ from backends.base import BatchLimits, Chunk, StepPlan
 from backends.batching.batcher import Fork
 from backends.batching.live import SLICE_TOKENS
 from backends.batching.prefill_budget import SHORT_PREFILL_TOKENS
-from backends.wire.request import Priority
+from backends.wire.request import Priority, SamplingParams
 from tests.support.cell_engine import Driven, sequence_of
 
 LIMITS = BatchLimits(max_sequences=2, num_slots=8, num_cells=1000, step_tokens=50, background_max_wait_s=60)
@@ -54,6 +54,20 @@ class TestSteps:
         long = driven.add(sequence_of(2, SHORT_PREFILL_TOKENS + 1, 4))
         short = driven.add(sequence_of(3, 30, 4))
         assert driven.step().chunks == (Chunk(stream, 10, 1), Chunk(long, 0, 6), Chunk(short, 0, 30))
+
+    def test_prompts_whose_tokens_are_judged_share_their_bound_whatever_is_left_of_the_budget(self) -> None:
+        driven = driven_of(max_sequences=4, scored_tokens=10)
+        driven.add(sequence_of(1, 10, 100))
+        driven.step()
+        driven.batcher.prefill_budget.observe(1, 0, 0.020)
+        driven.batcher.prefill_budget.observe(0, 50, 50 * 0.005)
+        short = driven.add(sequence_of(2, 30, 4))
+        for sequence_id, num_tokens in ((3, SHORT_PREFILL_TOKENS + 1), (4, 30)):
+            sequence = sequence_of(sequence_id, num_tokens, 4)
+            driven.add(dataclasses.replace(sequence, sampling=SamplingParams(num_prompt_logprobs=1)))
+        _, *prefill = driven.step().chunks
+        assert prefill[0] == Chunk(short, 0, 30)
+        assert [(chunk.sequence.sequence_id, chunk.num_tokens) for chunk in prefill[1:]] == [(4, 10)]
 
     def test_no_more_than_the_places_compute_and_the_first_come_first(self) -> None:
         driven = driven_of()
