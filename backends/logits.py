@@ -273,6 +273,8 @@ def likelihoods(logits: Logits, token_id: int, num_top: int) -> Likelihoods:
     normalizer = best + math.log(float(exponentials.sum()))
 
     def candidate(candidate_id: int) -> Candidate:
+        if candidate_id >= len(logits):  # a tokenizer may know tokens that the model's last layer does not
+            return Candidate(candidate_id, LOWEST_LOGPROB)
         return Candidate(candidate_id, max(float(logits[candidate_id]) - normalizer, LOWEST_LOGPROB))
 
     top = _likeliest(logits, num_top)
@@ -281,7 +283,8 @@ def likelihoods(logits: Logits, token_id: int, num_top: int) -> Likelihoods:
 
 def score(logits: Logits, token_id: int, num_top: int) -> TokenScore:
     """Judge a prompt's token by the logits before it; arguments as in `likelihoods`."""
-    return TokenScore(likelihoods(logits, token_id, num_top), int(np.count_nonzero(logits >= logits[token_id])) or 1)
+    least = logits[token_id] if token_id < len(logits) else -np.inf
+    return TokenScore(likelihoods(logits, token_id, num_top), int(np.count_nonzero(logits >= least)) or 1)
 
 
 def _likeliest(logits: Logits, num_top: int) -> np.ndarray[Any, np.dtype[np.int64]]:

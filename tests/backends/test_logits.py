@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from backends.errors import ConstraintError
 from backends.logits import (
     LOWEST_LOGPROB,
+    Candidate,
     HeldEnds,
     Likelihoods,
     Logits,
@@ -312,3 +313,9 @@ def test_a_score_counts_who_is_at_least_as_likely() -> None:
     assert [score(row, token_id, 0).rank for token_id in range(5)] == [4, 1, 3, 3, 5]
     assert score(row, 2, 2).likelihoods == likelihoods(row, 2, 2)
     assert row.tolist() == [1, 3, 2, 2, 0]
+
+
+def test_a_token_that_the_last_layer_does_not_know_is_the_least_likely_one() -> None:
+    scored = score(np.array([1, 2], np.float32), 2, 1)
+    assert (scored.rank, scored.likelihoods.drawn) == (2, Candidate(2, LOWEST_LOGPROB))
+    assert [top.token_id for top in scored.likelihoods.top] == [1]
