@@ -10,7 +10,7 @@ from backends.output.sink import Sink
 from backends.output.source import EndOfTextError, MalformedError, Reading, Source, Tags
 
 MAX_NAME_CHARS = 128
-"""A longer function name is no call; the interface allows 64."""
+"""A longer function name is no call; the interface allows no longer ones."""
 
 NAME_RUN = re.compile(r"[\w.-]+")
 
