@@ -14,7 +14,7 @@ from msgspec import Meta
 from router.protocols.fields import ranges
 from router.protocols.fields.constraints import MAX_CONSTRAINT_BYTES
 from router.protocols.fields.json_types import JSONSchema, JSONValue, Refused
-from router.protocols.fields.support import LABEL, honoured, neutral_only, refused
+from router.protocols.fields.support import LABEL, honoured, neutral_only, refused, without_effect
 from router.protocols.openai.embeddings import MAX_INPUT_TOKENS
 from router.protocols.openai.schemas import MAX_CHOICES, MAX_PROMPTS, LogitBias
 
@@ -107,8 +107,8 @@ class CompletionFields(msgspec.Struct, kw_only=True):
     n_keep: Annotated[int | None, LABEL] = None
     n_discard: Annotated[int | None, LABEL] = None
     n_cache_reuse: Annotated[int | None, LABEL] = None
-    t_max_prompt_ms: Annotated[Number | None, LABEL] = None
-    t_max_predict_ms: Annotated[Number | None, LABEL] = None
+    t_max_prompt_ms: Annotated[Number | None, without_effect(0, -1)] = None
+    t_max_predict_ms: Annotated[Number | None, without_effect(0, -1)] = None
     sse_ping_interval: Annotated[Number | None, LABEL] = None
     id_slot: Annotated[int | None, honoured("by which number POST /slots/ID finds it, where that is free")] = None
     cache_prompt: Annotated[bool | None, LABEL] = None
@@ -149,7 +149,7 @@ class NativeEmbeddingRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields
     content: str | Inputs | None = None
     input: str | Inputs | None = None
     model: ranges.ModelReference | None = None
-    embd_normalize: Annotated[int | None, neutral_only(2)] = None
+    embd_normalize: Annotated[int | None, refused("vectors have the length 1 here; send 2", 2)] = None
     encoding_format: Annotated[Literal["float"] | None, LABEL] = None
     user: Annotated[str | None, LABEL] = None
 

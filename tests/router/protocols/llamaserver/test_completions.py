@@ -132,12 +132,9 @@ async def test_what_editors_send_is_taken(front: FakeFront) -> None:
         "stream": False,
         "response_fields": ["content", "tokens_cached", "truncated", "timings/predicted_ms"],
     }
-    assert set(await post(front, "/completion", body)) == {
-        "content",
-        "tokens_cached",
-        "truncated",
-        "timings/predicted_ms",
-    }
+    response = await front.client.post("/completion", json=body)
+    assert set(response.json()) == {"content", "tokens_cached", "truncated", "timings/predicted_ms"}
+    assert response.headers["x-mlxr-ignored"] == "t_max_prompt_ms, t_max_predict_ms"
     warm_up = PROMPT | {"n_predict": 0, "samplers": [], "response_fields": [""]}
     assert await post(front, "/completion", warm_up) == {}
 
@@ -196,6 +193,8 @@ async def test_embeddings_have_a_list_of_vectors_each(front: FakeFront) -> None:
         assert body == [{"index": each["index"], "embedding": [each["embedding"]]} for each in expected]
     error = (await post(front, "/embedding", {"model": "m"}, 400))["error"]
     assert error["param"] == "content"
+    error = (await post(front, "/embedding", {"model": "m", "content": "a", "embd_normalize": 0}, 400))["error"]
+    assert error["message"] == "embd_normalize: vectors have the length 1 here; send 2"
 
 
 @with_front()
