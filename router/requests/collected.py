@@ -4,7 +4,7 @@ Not here: what the bodies look like (the protocols).
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -123,7 +123,7 @@ class WholeAnswer:
     media_type = None
     keep_alive = None
 
-    def __init__(self, num_sequences: int, write: Callable[[list[CollectedOutput]], msgspec.Struct]) -> None:
+    def __init__(self, num_sequences: int, write: Callable[[list[CollectedOutput]], Any]) -> None:
         self._num_sequences = num_sequences
         self._write = write
         self.forget()

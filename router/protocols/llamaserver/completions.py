@@ -21,7 +21,7 @@ from router.protocols.fields.support import decode_body, refuse_with_hint
 from router.protocols.fields.vectors import encoded, numbers_of
 from router.protocols.llamaserver import answer_schemas as answers
 from router.protocols.llamaserver.api import LLAMASERVER_API
-from router.protocols.llamaserver.encoding import CompletionOptions, NativeCompletions, NativeCompletionStream
+from router.protocols.llamaserver.encoding import CompletionOptions, NativeCompletionStream, completions_of
 from router.protocols.llamaserver.request import generation_for, wants_no_tokens
 from router.protocols.llamaserver.schemas import (
     CompletionFields,
@@ -32,7 +32,10 @@ from router.protocols.llamaserver.schemas import (
 from router.protocols.openai.embeddings import inputs_of, new_embedding_id
 from router.protocols.parts import AnyRequest, ServingPart
 from router.protocols.serving import Answering, Arrival, RequestService
+from router.requests.collected import WholeAnswer
 from router.requests.embedding import EmbeddingWanted
+from router.requests.generation import Generation
+from router.requests.register import AnswerEncoder
 
 _STREAM: Final = Stream(SSE, (answers.NativeCompletionChunk, answers.NativeCompletion))
 _SELECTED: Final = (JSONObject, list[JSONObject])
@@ -111,12 +114,17 @@ def _answering(serving: RequestService, arrival: Arrival, body: CompletionFields
         num_indent=body.n_indent or 0,
         fields=tuple(body.response_fields or ()),
     )
-    encoder = NativeCompletionStream if body.stream else NativeCompletions
+
+    def encoder(generation: Generation) -> AnswerEncoder:
+        if body.stream:
+            return NativeCompletionStream(generation, options)
+        return WholeAnswer(wanted.num_sequences, lambda outputs: completions_of(generation, outputs, options))
+
     return Answering(
         answer_id="cmpl-" + secrets.token_hex(12),
         protocol="llamaserver",
         wanted=wanted,
-        encoder=lambda generation: encoder(generation, options),
+        encoder=encoder,
     )
 
 

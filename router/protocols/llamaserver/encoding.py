@@ -54,7 +54,11 @@ class CompletionOptions(msgspec.Struct, frozen=True, kw_only=True):
 def completions_of(
     generation: Generation, outputs: list[CollectedOutput], options: CompletionOptions
 ) -> msgspec.Raw | list[msgspec.Raw]:
-    """Return whole bodies: one, or a list where there are several answers."""
+    """Return whole bodies: one, or a list where there are several answers.
+
+    Raises:
+        EngineCrashedError: An answer has no end.
+    """
     bodies = [_completion(generation, index, output, options) for index, output in enumerate(outputs)]
     encoded = [msgspec.Raw(msgspec.json.encode(_selected(body, options.fields))) for body in bodies]
     return encoded[0] if len(encoded) == 1 else encoded
@@ -169,41 +173,6 @@ def _selected(body: NativeCompletion, fields: tuple[str, ...]) -> Any:
         if node is not UNSET:
             found[field] = node
     return found
-
-
-class NativeCompletions:
-    """An encoder that collects a request's output; its tail is the whole body.
-
-    Args:
-        generation: For its request and its times.
-    """
-
-    media_type = None
-    keep_alive = None
-
-    def __init__(self, generation: Generation, options: CompletionOptions) -> None:
-        self._generation = generation
-        self._options = options
-        self.forget()
-
-    def forget(self) -> None:
-        """Drop all events so far: they begin anew."""
-        self._outputs = [CollectedOutput() for _ in range(self._generation.request.num_sequences)]
-
-    def encode(self, events: list[GenerationEvent]) -> bytes:
-        """Take the events over; there is nothing to send yet."""
-        for event in events:
-            if isinstance(event, OutputEvent):
-                self._outputs[event.index].add(event)
-        return b""
-
-    def tail(self) -> bytes:
-        """Return the body.
-
-        Raises:
-            EngineCrashedError: A sequence has no end.
-        """
-        return msgspec.json.encode(completions_of(self._generation, self._outputs, self._options))
 
 
 class _Running:

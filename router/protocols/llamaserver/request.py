@@ -15,7 +15,7 @@ from router.protocols.fields.constraints import checked_constraint, schema_const
 from router.protocols.fields.sampling import answer_limit, sampling_params
 from router.protocols.fields.support import refuse_unsupported
 from router.protocols.llamaserver.schemas import CompletionFields, InfillRequest, NativeCompletionRequest, PromptString
-from router.protocols.openai.request import read_logit_bias
+from router.protocols.openai.request import either, read_logit_bias
 from router.protocols.openai.schemas import MAX_PROMPTS
 from router.requests.generation import NUM_SEEDS, GenerationRequest
 from router.requests.headers import RequestHeaders
@@ -25,14 +25,8 @@ RANDOM_SEED: Final = 2**32 - 1
 _RANDOM_SEEDS: Final = (-1, RANDOM_SEED)
 _NEVER: Final = -100.0
 """What llama-server's bias `false` becomes: the lowest that there is here."""
-_SAMPLER_FIELDS: Final = {
-    "top_k": ("top_k", 0),
-    "typical_p": ("typical_p", 1.0),
-    "top_p": ("top_p", 1.0),
-    "min_p": ("min_p", 0.0),
-    "temperature": ("temperature", 1.0),
-}
-"""Samplers of llama-server by what they read here, and its value that is off."""
+_OFF: Final = {"top_k": 0, "typical_p": 1.0, "top_p": 1.0, "min_p": 0.0, "temperature": 1.0}
+"""The values by which samplers are off."""
 _SAMPLER_LETTERS: Final = {"k": "top_k", "y": "typical_p", "p": "top_p", "m": "min_p", "t": "temperature"}
 """Source: llama.cpp, common/sampling.cpp, `common_sampler_type_to_chr`."""
 
@@ -51,7 +45,7 @@ def generation_for(request: CompletionFields, model: ChosenModel, headers: Reque
         prompts=prompts,
         spec=_spec(request, model, headers),
         prompt_param="input_prefix" if isinstance(request, InfillRequest) else "prompt",
-        num_choices=_either(request, "n_cmpl", "n") or 1,
+        num_choices=either(request, "n_cmpl", "n") or 1,
         slot=request.id_slot,
         wants_progress=bool(request.stream and (request.return_progress or request.timings_per_token)),
     )
@@ -70,7 +64,7 @@ def prompts_of(value: Any) -> tuple[Prompt, ...]:
 
 def wants_no_tokens(request: CompletionFields) -> bool:
     """Tell whether the prompt is to be read in and nothing more."""
-    return bool(_either(request, "n_predict", "max_tokens") == 0)
+    return bool(either(request, "n_predict", "max_tokens") == 0)
 
 
 def _prompt(value: Any, param: str) -> Prompt:
@@ -99,7 +93,7 @@ def _infill(request: InfillRequest) -> InfillPrompt:
 
 def _spec(request: CompletionFields, model: ChosenModel, headers: RequestHeaders) -> SequenceSpec:
     defaults = model.defaults
-    num_tokens = _either(request, "n_predict", "max_tokens")
+    num_tokens = either(request, "n_predict", "max_tokens")
     wants_ids = bool(request.return_tokens)
     num_logprobs = request.n_probs or None
     if num_logprobs is None and wants_ids and request.stream:
@@ -139,10 +133,7 @@ def _filters(request: CompletionFields) -> dict[str, Any]:
         return values
     names = [_SAMPLER_LETTERS.get(letter, letter) for letter in samplers] if isinstance(samplers, str) else samplers
     wanted = {"typical_p" if name == "typ_p" else name for name in names}
-    for name, (field, off) in _SAMPLER_FIELDS.items():
-        if name not in wanted:
-            values[field] = off
-    return values
+    return values | {name: off for name, off in _OFF.items() if name not in wanted}
 
 
 def _constraint(request: CompletionFields) -> Constraint | None:
@@ -160,10 +151,3 @@ def _with_numbers(bias: Any) -> Any:
     if isinstance(bias, dict):
         return {key: _NEVER if value is False else value for key, value in bias.items()}
     return bias
-
-
-def _either(request: CompletionFields, name: str, alias: str) -> Any:
-    value, other = getattr(request, name), getattr(request, alias)
-    if value is not None and other is not None and value != other:
-        raise InvalidRequestError(f"{alias} is another name of {name} and has another value; send one of them", alias)
-    return other if value is None else value

@@ -23,10 +23,7 @@ def constraint_of(request: ChatRequest | CompletionRequest) -> Constraint | None
         name: constraint
         for name, constraint in (
             ("response_format", _format_constraint(request.response_format)),
-            (
-                "json_schema",
-                None if request.json_schema is None else schema_constraint(request.json_schema, "json_schema"),
-            ),
+            ("json_schema", _plain_schema(request.json_schema)),
             ("grammar", _text_constraint(ConstraintKind.GBNF, request.grammar, "grammar")),
             ("regex", _text_constraint(ConstraintKind.REGEX, request.regex, "regex")),
             ("structured_outputs", _structured(request.structured_outputs)),

@@ -153,7 +153,7 @@ def _chat(request: ChatRequest, model: ChosenModel, headers: RequestHeaders) -> 
     ):
         raise InvalidRequestError("max_tokens is the old name of max_completion_tokens; send one of them", "max_tokens")
     max_tokens = request.max_completion_tokens
-    max_tokens = _either(request, "max_tokens", "n_predict") if max_tokens is None else max_tokens
+    max_tokens = either(request, "max_tokens", "n_predict") if max_tokens is None else max_tokens
     if request.top_logprobs and not request.logprobs:
         raise InvalidRequestError("top_logprobs is only allowed together with logprobs: true", "top_logprobs")
     functions = [tool.function for tool in request.tools or []]
@@ -194,7 +194,7 @@ def _completion(
     if request.suffix:
         prompts = (_infill_prompt(prompts, request.suffix),)
     return prompts, _spec(
-        request, model, headers, max_tokens=_either(request, "max_tokens", "n_predict"), num_logprobs=request.logprobs
+        request, model, headers, max_tokens=either(request, "max_tokens", "n_predict"), num_logprobs=request.logprobs
     )
 
 
@@ -214,8 +214,8 @@ def _spec(
         sampling=sampling_params(
             request,
             defaults,
-            penalty_window=_either(request, "repeat_last_n", "repetition_context_size"),
-            repetition_penalty=_either(request, "repetition_penalty", "repeat_penalty"),
+            penalty_window=either(request, "repeat_last_n", "repetition_context_size"),
+            repetition_penalty=either(request, "repetition_penalty", "repeat_penalty"),
             logit_bias=read_logit_bias(request.logit_bias),
             num_logprobs=num_logprobs,
             num_prompt_logprobs=_num_scores(request),
@@ -306,7 +306,8 @@ def _infill_prompt(prompts: tuple[Prompt, ...], suffix: str) -> TextPrompt:
 # ---- how tokens are drawn --------------------------------------------------------------------------------------------
 
 
-def _either(request: ChatRequest | CompletionRequest, name: str, alias: str) -> Any:
+def either(request: msgspec.Struct, name: str, alias: str) -> Any:
+    """Return the value of a field that has two names."""
     value, other = getattr(request, name), getattr(request, alias)
     if value is not None and other is not None and value != other:
         raise InvalidRequestError(f"{alias} is another name of {name} and has another value; send one of them", alias)
