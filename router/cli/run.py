@@ -3,17 +3,17 @@
 A model without a chat template was made to go on with texts, and does so here.
 """
 
+import contextlib
 import os
 import stat
 import sys
 from collections.abc import Generator
-from contextlib import closing
 from typing import Any, Final
 
 import click
 
 from registry.catalogue import Model
-from registry.errors import RegistryError
+from registry.errors import DatabaseError, InvalidModelNameError, ModelNotFoundError
 from registry.names import parse_model_reference
 from router.cli.client.base import Client
 from router.cli.client.errors import ClientError
@@ -25,6 +25,7 @@ from router.cli.terminal.server import client_or_error
 from router.cli.terminal.verbs import argument, option, verb
 from router.config import GenerationConfig
 from router.models.defaults import FROM_CONFIG, sampling_origins
+from router.models.names import names_meant
 from router.models.targets import Purpose, usable_artifacts
 from router.protocols.openai.answer_schemas import (
     ChatChunk,
@@ -92,11 +93,11 @@ def _known_model(reference: str) -> Model | None:
     paths = current_paths()
     if not paths.registry_db.exists():
         return None
-    try:
-        with open_registry_for_reading(paths) as registry:
-            return registry.models.get(parse_model_reference(reference).name)
-    except (RegistryError, OSError):
-        return None
+    with contextlib.suppress(DatabaseError, OSError), open_registry_for_reading(paths) as registry:
+        for meant in names_meant(reference):
+            with contextlib.suppress(ModelNotFoundError, InvalidModelNameError):
+                return registry.models.get(parse_model_reference(meant).name)
+    return None
 
 
 def _only_completes(model: Model) -> bool:
@@ -195,7 +196,7 @@ class ChatSession:
         reason: str | None = None
         timings: Timings | None = None
         # Closing the stream, also on Ctrl-C, makes the server stop the answer.
-        with closing(self._stream()) as stream:
+        with contextlib.closing(self._stream()) as stream:
             for chunk in stream:
                 timings = chunk.timings or timings
                 for choice in chunk.choices:

@@ -83,11 +83,13 @@ def test_a_model_of_which_nobody_says_anything_is_asked_moderately(
 ) -> None:
     mlxr("models", "add", str(tiny_gguf), "--name", "m")
 
-    def temperature(*options: str) -> Any:
-        assert mlxr("run", "m@llamacpp", "Hi", *options).exit_code == 0
+    def temperature(*options: str, name: str = "m@llamacpp") -> Any:
+        assert mlxr("run", name, "Hi", *options).exit_code == 0
         return last_body(answering).get("temperature")
 
     assert temperature() == 0.7
+    assert temperature(name="M:latest") == 0.7
+    assert temperature(name="somebody's") is None
     assert temperature("--temperature", "1") == 1.0
     mlxr("models", "set", "m", "temperature=1")
     assert temperature() is None
