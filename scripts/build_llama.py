@@ -38,6 +38,11 @@ def locked_requirement(lock: str) -> str:
     return found[0]
 
 
+def version_of(requirement: str) -> str:
+    """Give the version of what `locked_requirement` gives."""
+    return requirement.partition("==")[2].split()[0]
+
+
 def num_jobs(num_cores: int, memory_bytes: int) -> int:
     """Tell how many files to compile at a time, by cores and by memory."""
     return max(1, min(num_cores, memory_bytes // JOB_BYTES))
@@ -104,8 +109,7 @@ def run_pip(arguments: list[str], environment: Mapping[str, str]) -> Iterator[st
 
 def source_of(requirement: str, work: Path) -> Path:
     """Return the package's unpacked source; it is downloaded when it is not there."""
-    name, version = f"{PACKAGE.replace('-', '_')}-", requirement.partition("==")[2].split()[0]
-    source = work / f"{name}{version}"
+    source = work / f"{PACKAGE.replace('-', '_')}-{version_of(requirement)}"
     if source.is_dir():
         return source
     wanted = work / "requirement.txt"
@@ -113,7 +117,7 @@ def source_of(requirement: str, work: Path) -> Path:
     download = ["download", "--quiet", "--no-deps", "--require-hashes", "--no-binary", PACKAGE, "--dest", str(work)]
     for line in run_pip([*download, "--requirement", str(wanted)], os.environ):
         print(line, end="", flush=True)
-    (archive,) = work.glob(f"{name}*.tar.gz")
+    archive = source.with_name(f"{source.name}.tar.gz")
     unpacked = work / "unpacking"
     shutil.rmtree(unpacked, ignore_errors=True)
     with tarfile.open(archive) as tar:
@@ -129,6 +133,7 @@ def build(source: Path, work: Path, environment: Mapping[str, str]) -> Path:
     print(f"setup: compiling llama.cpp, once, {jobs} files at a time; Ctrl-C and `make run` again goes on", flush=True)
     watch = Watch(is_terminal=sys.stdout.isatty(), now=time.monotonic())
     wheel = ["wheel", "--verbose", "--no-deps", "--wheel-dir", str(work / "wheel")]
+    shutil.rmtree(work / "wheel", ignore_errors=True)  # of another version, whose set-up was cut
     log = work / "build.log"
     try:
         with log.open("w", encoding="utf-8") as file:
@@ -163,7 +168,7 @@ def main(lock: str) -> None:
     """Install the package, unless its version is there."""
     requirement = locked_requirement(Path(lock).read_text(encoding="utf-8"))
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        if importlib.metadata.version(PACKAGE) == requirement.partition("==")[2].split()[0]:
+        if importlib.metadata.version(PACKAGE) == version_of(requirement):
             return
     environment = build_environment(os.environ)
     work = Path(sys.prefix) / "llama.cpp"

@@ -23,6 +23,7 @@ def script() -> ModuleType:
 def test_the_locks_version_and_hashes_are_those_that_are_built(script: ModuleType, lock: str) -> None:
     lines = script.locked_requirement((ROOT / lock).read_text()).splitlines()
     assert lines[0].startswith("llama-cpp-python==")
+    assert lines[0].split()[0] == f"llama-cpp-python=={script.version_of(chr(10).join(lines))}"
     assert len(lines) > 1
     assert all(line.strip().startswith("--hash=sha256:") for line in lines[1:])
 
