@@ -18,7 +18,7 @@ from registry.errors import PullDiskFullError, PullStoreError
 RESERVE_BYTES: Final = 1 << 30
 """Disk space that stays free."""
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CANNOT_LINK: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES})
 
 
@@ -28,7 +28,7 @@ def translate_os_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno in _FULL:
+        if exc.errno in DISK_FULL:
             raise PullDiskFullError(
                 f"The disk with {path.parent} is full. What was fetched is kept: free some space and resume the pull."
             ) from exc
@@ -115,11 +115,14 @@ def link_or_copy(source: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
+def existing(path: Path) -> Path:
+    """Return a path, or the innermost folder of it that is there."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
 def free_bytes(folder: Path) -> int:
     """Tell how many bytes this user may write on a folder's disk."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return shutil.disk_usage(existing(folder)).free
 
 
 class Lock:

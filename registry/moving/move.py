@@ -9,18 +9,17 @@ Not here: who uses the model meanwhile, and asking the user.
 """
 
 import contextlib
-import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from registry.catalogue import Artifact, FileHash, Place
 from registry.checksums.sha256 import CHUNK_BYTES, hash_file
-from registry.disk import RESERVE_BYTES, free_bytes, make_folder, sync_file, sync_folder
+from registry.disk import DISK_FULL, RESERVE_BYTES, existing, free_bytes, make_folder, sync_file, sync_folder
 from registry.errors import ArtifactError, PullDiskFullError, PullStoreError
 from registry.facts import ArtifactFormat
 from registry.files import open_regular, size_and_time
@@ -28,8 +27,6 @@ from registry.pull.folder import PARTIAL_NAME
 from registry.removing.plan import plan_place
 from registry.removing.removal import finish_removals
 from registry.store import Registry
-
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 OnProgress = Callable[[int], None]
 
@@ -92,7 +89,7 @@ def plan_move(artifact: Artifact, directory: Path, own_folders: Sequence[Path]) 
         path=target if is_folder else target / own[0].name,
         stage=directory / PARTIAL_NAME / f"move-{key[:40]}",
         size_bytes=size_bytes,
-        is_copied=_device(directory) != _device(folder),
+        is_copied=existing(directory).stat().st_dev != folder.stat().st_dev,
     )
 
 
@@ -106,12 +103,6 @@ def _place_below(artifact: Artifact, folder: Path, own_folders: Sequence[Path]) 
         return real.relative_to(base)
     name = artifact.model_name.replace(":", "-")
     return Path(f"{name}-mlx" if artifact.format is ArtifactFormat.MLX else name)
-
-
-def _device(folder: Path) -> int:
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return folder.stat().st_dev
 
 
 def carry_out(
@@ -150,7 +141,7 @@ def _writing(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno in _FULL:
+        if exc.errno in DISK_FULL:
             raise PullDiskFullError(
                 f"The disk with {directory} is full. What was copied is kept: free some space and move it again."
             ) from exc
@@ -234,7 +225,10 @@ def _switch(registry: Registry, move: PlannedMove, hashes: Sequence[FileHash], o
     artifact, folder = move.artifact, move.files[0][1].parent
     make_folder(folder, move.stage.parent.parent)
     with registry.write():
-        places = dict(place for place in registry.artifacts.places() if place[1].path == artifact.path)
+        old = dict(place for place in registry.artifacts.places() if place[1].path == artifact.path).get(artifact.id)
+        if old is None:
+            shutil.rmtree(move.stage, ignore_errors=True)
+            raise ArtifactError("not_found", "it left the catalogue while it was copied", path=Path(artifact.path))
         for _, target in move.files:
             move.staged(target).rename(target)
         own = [target for _, target in move.files[: len(artifact.files)]]
@@ -251,7 +245,6 @@ def _switch(registry: Registry, move: PlannedMove, hashes: Sequence[FileHash], o
         )
         registry.artifacts.relocate(artifact.id, place, mtime_ns)
         registry.files.put_hashes(hashes)
-        old = places[artifact.id]
         registry.removals.begin_for_place(artifact.id, old, plan_place(registry, artifact.id, old).deletions)
         sync_folder(folder)
 

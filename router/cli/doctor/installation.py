@@ -3,7 +3,6 @@
 import contextlib
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ import msgspec
 
 from backends.machine.current import current_platform
 from backends.probe import ProbeReport
+from registry.disk import existing, free_bytes
 from registry.engines import EngineKind
 from registry.errors import DatabaseError
 from router.cli.client.base import Client
@@ -142,8 +142,8 @@ def check_guarded_folders(paths: Paths) -> Iterator[Check]:
 def check_disk(paths: Paths) -> Check:
     """Look at the space where models go."""
     wanted = own_models_folders(paths)[0]
-    folder = next(parent for parent in (wanted, *wanted.parents) if parent.exists())
-    free = shutil.disk_usage(folder).free
+    folder = existing(wanted)
+    free = free_bytes(folder)
     found = f"{size(free)} free in {folder}"
     if free < LOW_DISK_BYTES:
         return Check("disk", "warning", found, remedy="free some space, or set models.dir elsewhere")
@@ -154,12 +154,12 @@ def check_folders(paths: Paths) -> Iterable[Check]:
     """Look whether mlxr may write where it must."""
     folders = {"data": paths.data_dir, "config": paths.config_dir, "log": paths.log_dir, "runtime": paths.runtime_dir}
     for name, folder in folders.items():
-        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-            found = str(folder) if folder == existing else f"{folder} (made when needed)"
+        there = existing(folder)
+        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+            found = str(folder) if folder == there else f"{folder} (made when needed)"
             yield Check(f"{name} folder", "ok", found)
         else:
-            remedy = f"sudo chown {os.geteuid()} {existing}, or set MLXR_HOME elsewhere"
+            remedy = f"sudo chown {os.geteuid()} {there}, or set MLXR_HOME elsewhere"
             yield Check(f"{name} folder", "broken", f"{folder} cannot be written", remedy=remedy)
 
 

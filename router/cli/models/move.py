@@ -1,6 +1,7 @@
 """`mlxr models move`: take a model's files to another folder. The work is the registry's."""
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def _plans(model: Model, directory: Path, own: Sequence[Path], *, has_all: bool)
     plans = [plan for artifact in wanted if (plan := plan_move(artifact, directory, own)) is not None]
     for artifact in model.artifacts:
         if artifact not in wanted:
-            print(f"{shown(artifact.path)} stays where it lies; --files moves it too.")
+            print(f"mlxr: {shown(artifact.path)} stays where it lies; --files moves it too.", file=sys.stderr)
     return plans
 
 

@@ -219,6 +219,19 @@ def test_what_is_in_the_way_stays_untouched(store: Registry, models: Path, tmp_p
     assert agrees(store, "tiny", data) == path
 
 
+def test_a_model_that_was_forgotten_meanwhile_leaves_its_files_where_they_are(
+    store: Registry, models: Path, elsewhere: Path
+) -> None:
+    path = write(models / "tiny.gguf")
+    register_path(store, path, name="tiny")
+    plan = plan_copy(store, "tiny", elsewhere)
+    remove_model(store, "tiny")
+    with pytest.raises(ArtifactError, match="left the catalogue"):
+        carry_out(store, plan, own_folders=())
+    assert path.exists()
+    assert [file for file in elsewhere.rglob("*") if file.is_file()] == []
+
+
 def test_what_is_there_already_and_what_a_store_keeps_is_not_moved(store: Registry, models: Path) -> None:
     register_path(store, write(models / "tiny.gguf"), name="tiny", is_owned=True)
     (artifact,) = store.models.get("tiny").artifacts

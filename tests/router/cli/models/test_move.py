@@ -10,6 +10,7 @@ from router.config.paths import Paths
 from router.config.roots import HOME_FOLDER, scan_roots
 from tests.router.cli.conftest import Mlxr
 from tests.router.cli.stub_gateway import StubGateway, worker
+from tests.support import tiny_model
 
 
 def paths_of(mlxr: Mlxr, name: str) -> list[str]:
@@ -37,6 +38,17 @@ def test_a_model_is_moved_and_back(mlxr: Mlxr, paths: Paths, tiny_gguf: Path, tm
     assert (refused.exit_code, "--files moves it all the same" in refused.err) == (1, True)
     assert mlxr("models", "move", "mine", str(paths.models_dir), "--files").exit_code == 0
     assert mlxr("models", "move", "mine", str(paths.models_dir)).out == "mine: its files are there already.\n"
+
+
+def test_what_lies_elsewhere_stays_and_is_named_beside_the_json(
+    mlxr: Mlxr, paths: Paths, tiny_gguf: Path, tmp_path: Path
+) -> None:
+    own_model(mlxr, paths, tiny_gguf)
+    foreign = tiny_model.write_mlx(tmp_path / "foreign")
+    assert mlxr("models", "add", str(foreign), "--name", "mine").exit_code == 0
+    moved = mlxr("models", "move", "mine", str(tmp_path / "big"), "--json")
+    assert set(json.loads(moved.out)["paths"]) == {str(tmp_path / "big" / "org" / "mine.gguf"), str(foreign)}
+    assert moved.err == f"mlxr: {foreign} stays where it lies; --files moves it too.\n"
 
 
 def test_a_model_that_is_loaded_is_not_moved(mlxr: Mlxr, paths: Paths, tiny_gguf: Path, stub: StubGateway) -> None:
