@@ -158,6 +158,14 @@ async def test_an_error_after_the_start_ends_the_stream_without_done(front: Fake
     assert (await front.chat()).status_code == 200
 
 
+@with_front(llamacpp=[FakeOptions(crash_at_token=3), FakeOptions()])
+async def test_a_whole_answer_that_began_again_on_another_worker_says_so(front: FakeFront) -> None:
+    again, plain = await front.chat(), await front.chat()
+    assert (again.status_code, again.headers["x-mlxr-retries"]) == (200, "1")
+    assert (plain.status_code, "x-mlxr-retries" in plain.headers) == (200, False)
+    assert again.json()["choices"] == plain.json()["choices"]
+
+
 STREAM = {"messages": [{"role": "user", "content": "hi"}], "stream": True, "max_tokens": 3}
 
 
