@@ -265,15 +265,9 @@ class ApplePlatform(Platform):
             "sysctl": texts | {name: self._sysctl_number(name) for name in _NUMBER_SYSCTLS},
             "core_levels": self._core_levels(),
             "page_bytes": mmap.PAGESIZE,
-            "vm_statistics64": self._vm_readings(),
+            "vm_statistics64": _fields_of(self._vm_statistics()),
             "thermal_level": self._thermal_level(),
         }
-
-    def _vm_readings(self) -> object:
-        try:
-            return _fields_of(self._vm_statistics())
-        except OSError as exc:  # the other readings are all the more wanted then
-            return str(exc)
 
     def process_readings(self, pid: int) -> Mapping[str, object] | None:
         """Return all that `proc_pid_rusage` tells, and what Apple's own tool makes of the process."""

@@ -77,9 +77,7 @@ def test_what_is_held_falls_by_a_footprint_though_its_pages_were_compressed() ->
 
 
 def test_a_kernel_that_refuses_the_statistics_leaves_psutils() -> None:
-    refused = platform(pages=lambda: None)
-    memory = refused.memory()
-    assert str(refused.readings()["vm_statistics64"]).startswith("host_statistics64 failed")
+    memory = platform(pages=lambda: None).memory()
     assert (memory.total_bytes, memory.held_bytes) == (36 * GIB, 36 * GIB - memory.available_bytes)
     assert 0 < memory.available_bytes <= psutil.virtual_memory().total
 
