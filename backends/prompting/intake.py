@@ -204,27 +204,34 @@ class Intake:
         before, after = self._literal(prompt.prefix[-most_chars:]), self._literal(prompt.suffix[:most_chars])
         num_after = min(len(after), max(room // 4, room - len(before)))
         before = before[-min(len(before), room - num_after) :] if before else before
-        files = self._infill_files(prompt.files, infill, most_chars)
-        num_files = max(0, room - len(before) - num_after)
-        files = files[-num_files:] if num_files else []
+        files = self._infill_files(prompt.files, infill, most_chars, room - len(before) - num_after)
         return [*files, *bos, infill.prefix_id, *before, infill.suffix_id, *after[:num_after], infill.middle_id]
 
-    def _infill_files(self, files: list[InfillFile], infill: InfillTokens, most_chars: int) -> list[int]:
+    def _infill_files(
+        self, files: list[InfillFile], infill: InfillTokens, most_chars: int, num_tokens: int
+    ) -> list[int]:
         """Return what stands before the file with the gap, as the makers of models for code taught it to them.
+
+        The end of it, if it is longer; what comes before that is not even tokenized.
 
         Source: Qwen2.5-Coder, "Repository Level Fill in the middle"; llama.cpp, tools/server, `format_prompt_infill`.
         """
-        token_ids: list[int] = []
-        if infill.project_id is not None and infill.file_id is not None:
-            token_ids += [infill.project_id, *self._literal("project\n")]
-        for file in files:
-            if infill.file_id is not None:
-                token_ids += [infill.file_id, *self._literal(f"{file.name}\n{file.text[:most_chars]}")]
+        if not files or num_tokens < 1:
+            return []
+        token_ids = [] if infill.file_id is None else [infill.file_id, *self._literal("file\n")]
+        for file in reversed(files):
+            if len(token_ids) >= num_tokens:
+                break
+            if infill.file_id is None:
+                text = f"\n\n--- {file.name} ---\n\n{file.text}"
+                token_ids = [*self._literal(text[:most_chars]), *token_ids]
             else:
-                token_ids += self._literal(f"\n\n--- {file.name} ---\n\n{file.text[:most_chars]}")
-        if infill.file_id is not None:
-            token_ids += [infill.file_id, *self._literal("file\n")]
-        return token_ids if files else []
+                text = f"{file.name}\n{file.text}"
+                token_ids = [infill.file_id, *self._literal(text[:most_chars]), *token_ids]
+        else:
+            if infill.project_id is not None and infill.file_id is not None:
+                token_ids = [infill.project_id, *self._literal("project\n"), *token_ids]
+        return token_ids[-num_tokens:]
 
     def _literal(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_bos=False, parse_control=False) if text else []

@@ -104,6 +104,14 @@ def test_a_gap_is_cut_to_the_context_from_far_to_near(
     assert len(found) <= CONTEXT_LENGTH - CONTEXT_LENGTH // 8
 
 
+def test_what_the_context_does_not_hold_of_other_files_is_not_even_tokenized() -> None:
+    tokenizer = CountingTokenizer()
+    files = [InfillFile(f"{number}.py", "x" * 50) for number in range(1000)]
+    found = Intake(tokenizer, MODEL).prepare(InfillPrompt("a", "b", [*files, InfillFile("n" * 10**6, "")])).token_ids
+    assert len(found) == CONTEXT_LENGTH - CONTEXT_LENGTH // 8
+    assert sum(map(len, tokenizer.asked)) < 10 * CONTEXT_LENGTH
+
+
 def test_a_gap_is_refused_where_the_model_has_no_tokens_for_it() -> None:
     with pytest.raises(UnsupportedByModelError, match="no tokens for infilling"):
         Intake(FakeTokenizer(), MODEL).prepare(InfillPrompt("ab", "c"))
