@@ -35,3 +35,16 @@ def test_a_child_ends_with_its_parent(end: str) -> None:
         getattr(parent, end)()
     gone, _ = psutil.wait_procs([child], timeout=WITHIN_S)
     assert gone == [child]
+
+
+def test_what_is_no_pipe_is_nobodys_lifeline() -> None:
+    code = (
+        "import threading; from backends.lifeline import end_with_stdin; end_with_stdin()\n"
+        "print([thread.name for thread in threading.enumerate()])"
+    )
+    with Path(__file__).open() as file:
+        for stdin in (subprocess.DEVNULL, file):
+            done = subprocess.run(
+                [sys.executable, "-c", code], stdin=stdin, capture_output=True, text=True, cwd=REPOSITORY, check=False
+            )
+            assert (done.returncode, done.stdout) == (0, "['MainThread']\n")
