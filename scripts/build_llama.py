@@ -178,7 +178,7 @@ def main(lock: str) -> None:
     if not wheels:
         made = build(source_of(requirement, work), work, environment)
         kept.mkdir(parents=True, exist_ok=True)
-        partial = kept / "partial"
+        partial = kept / f"partial-{os.getpid()}"  # another checkout may be at it
         shutil.copy(made, partial)
         wheels = [partial.rename(kept / made.name)]
     for line in run_pip(["install", "--quiet", "--no-deps", "--no-index", str(wheels[0])], os.environ):
