@@ -11,45 +11,47 @@ from typing import Final
 from router.protocols.responses.tools import CUSTOM_INPUT
 
 _START: Final = re.compile(rf'\s*\{{\s*"{CUSTOM_INPUT}"\s*:\s*"')
-# Whole escapes only: a surrogate pair is one character.
+# Whole escapes only: a surrogate pair is one character, and half of one is known by what follows it.
 _PIECES: Final = re.compile(
-    r'(?:[^"\\]+|\\["\\/bfnrt]|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}'
-    r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*"
+    r'(?:[^"\\]+|\\["\\/bfnrt]|\\u(?![dD][89abAB])[0-9a-fA-F]{4}'
+    r"|\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?=[^\\]|\\[^u]|\\u(?:[^dD]|[dD][^c-fC-F]))))*"
 )
 
 
 class CustomInput:
-    """Reads one call.
-
-    Attributes:
-        text: What is known of the input.
-    """
+    """Reads one call."""
 
     def __init__(self) -> None:
-        self._arguments = ""
-        self._at: int | None = None
-        self.text = ""
+        self._unread = ""
+        self._is_inside = False
+        self._texts: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """What is known of the input."""
+        return "".join(self._texts)
 
     def add(self, arguments: str) -> str:
         """Take more of the arguments; return what is new of the text."""
-        self._arguments += arguments
-        if self._at is None:
-            start = _START.match(self._arguments)
+        self._unread += arguments
+        if not self._is_inside:
+            start = _START.match(self._unread)
             if start is None:
                 return ""
-            self._at = start.end()
-        found = _PIECES.match(self._arguments, self._at)
+            self._is_inside = True
+            self._unread = self._unread[start.end() :]
+        found = _PIECES.match(self._unread)
         assert found is not None, "nothing at all matches"
-        self._at = found.end()
-        more: str = json.loads(f'"{found[0]}"', strict=False)
-        self.text += more
+        self._unread = self._unread[found.end() :]
+        more = _whole(json.loads(f'"{found[0]}"', strict=False))
+        self._texts.append(more)
         return more
 
     def finish(self) -> str:
         """Return the rest of the text, of arguments that are complete or that were cut."""
-        if self._at is not None:
+        if self._is_inside:
             return ""
-        self.text = _text_of(self._arguments)
+        self._texts.append(_text_of(self._unread))
         return self.text
 
 
@@ -61,5 +63,9 @@ def _text_of(arguments: str) -> str:
     texts = [read] if isinstance(read, str) else list(read.values()) if isinstance(read, dict) else []
     found = read.get(CUSTOM_INPUT) if isinstance(read, dict) else None
     text = found if isinstance(found, str) else texts[0] if len(texts) == 1 else None
-    # Half a surrogate pair is no character, and no answer can carry it.
-    return text.encode(errors="replace").decode() if isinstance(text, str) else arguments
+    return _whole(text) if isinstance(text, str) else arguments
+
+
+def _whole(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which are no characters, and which no answer can carry."""
+    return text.encode(errors="replace").decode()
