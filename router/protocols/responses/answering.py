@@ -16,13 +16,13 @@ from router.protocols.fields.support import decode_body
 from router.protocols.openai.progress import PrefillWatch, WatchedEncoder, chunks_with_progress
 from router.protocols.openai.request import tier_used
 from router.protocols.responses.answer_schemas import Response
-from router.protocols.responses.conversation import LocalConversation, request_items
+from router.protocols.responses.conversation import LocalConversation, RequestItems, request_items
 from router.protocols.responses.encoding import ResponseEncoder
 from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.items import fresh_id
 from router.protocols.responses.request import generation_for
 from router.protocols.responses.schemas import ResponseRequest
-from router.protocols.responses.tools import read_tools
+from router.protocols.responses.tools import ClientTools, read_tools
 from router.protocols.responses.truncation import fitted
 from router.protocols.serving import Answering, Arrival, RequestService
 from router.requests.generation import Generation
@@ -69,8 +69,7 @@ async def head_for(
     model = chosen_model(serving, serving.models.model_request(body.model, headers.engine, load=headers.load))
     items = await request_items(conversations, body, local)
     tools = read_tools(body.tools)
-    for path in (*tools.ignored, *items.ignored):
-        leave_out(path, UnsupportedFieldError(f"{path} is neither run nor shown here; leave it out", path))
+    note_left_out(tools, items)
     wanted = generation_for(body, items, tools, model, headers)
     if body.truncation == "auto":
         fitting = fitted(serving, wanted)
@@ -85,6 +84,16 @@ async def head_for(
         is_stored=is_stored,
         tools=tools,
     )
+
+
+def note_left_out(tools: ClientTools, items: RequestItems) -> None:
+    """Note which tools and items of a request have no effect.
+
+    Raises:
+        UnsupportedFieldError: What has no effect is to be refused.
+    """
+    for path in (*tools.ignored, *items.ignored):
+        leave_out(path, UnsupportedFieldError(f"{path} is neither run nor shown here; leave it out", path))
 
 
 def response_answering(

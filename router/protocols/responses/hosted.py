@@ -13,6 +13,7 @@ import msgspec
 
 from router.protocols.fields.json_types import JSONObject, JSONValue
 from router.protocols.fields.ranges import CallId
+from router.protocols.fields.unseen import in_words
 
 _CALL: Final = "_call"
 _OUTPUT: Final = "_output"
@@ -49,16 +50,17 @@ def is_hosted(kind: str) -> bool:
     return kind in _CALLS or kind in _OUTPUTS
 
 
-def hosted_fields(read: InputHostedItem, sent: dict[str, Any]) -> dict[str, Any]:
+def hosted_fields(read: InputHostedItem, sent: dict[str, Any], where: str) -> dict[str, Any]:
     """Return the fields of the function call, or of the call's output, that an item is kept as.
 
     Args:
         sent: All of it.
+        where: Path of the item in the body.
     """
     call_id = read.call_id or read.id or read.type
     if read.type in _OUTPUTS:
         output = sent.get("tools") if read.output is None else read.output
-        return {"type": "function_call_output", "call_id": call_id, "output": words_of(output)}
+        return {"type": "function_call_output", "call_id": call_id, "output": words_of(output, f"{where}.output")}
     arguments = {key: value for key, value in sent.items() if key not in _BESIDE and value is not None}
     if list(arguments) == ["action"] and isinstance(arguments["action"], dict):
         arguments = arguments["action"]
@@ -71,12 +73,12 @@ def hosted_fields(read: InputHostedItem, sent: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def agent_text(message: InputAgentMessage) -> str:
+def agent_text(message: InputAgentMessage, where: str) -> str:
     """Return what the model is shown of another agent's message."""
-    return f"{message.author or 'agent'}: {words_of(message.content)}"
+    return f"{message.author or 'agent'}: {words_of(message.content, f'{where}.content')}"
 
 
-def words_of(value: Any) -> str:
+def words_of(value: Any, where: str) -> str:
     """Return any result in words: texts as they are, pictures by the word, anything else as JSON."""
     match value:
         case None:
@@ -84,10 +86,10 @@ def words_of(value: Any) -> str:
         case str():
             return value
         case list():
-            return "\n".join(words_of(part) for part in value)
+            return "\n".join(words_of(part, f"{where}[{index}]") for index, part in enumerate(value))
         case {"text": str(text)}:
             return text
         case {"image_url": _} | {"type": "input_image" | "computer_screenshot"}:
-            return "[an image, which is not shown]"
+            return in_words("input_image", where)
         case _:
             return msgspec.json.encode(value).decode()

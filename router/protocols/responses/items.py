@@ -19,6 +19,7 @@ from router.errors import InvalidRequestError, UnsupportedFieldError
 from router.http.body import convert_part
 from router.protocols.fields.json_types import JSONObject, JSONValue, read_by_type
 from router.protocols.fields.ranges import CallId
+from router.protocols.fields.support import honoured
 from router.protocols.fields.tools import CalledName
 from router.protocols.fields.unseen import in_words
 from router.protocols.responses.hosted import (
@@ -37,7 +38,7 @@ _ENCODED: Final = "mlxr1."
 _TEXT_PARTS: Final = {"input_text", "output_text", "text"}
 _OTHER_PARTS: Final = {"input_image": "image_url", "input_file": "file_id", "input_audio": "input_audio"}
 
-_ItemId = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
+_ItemId = Annotated[str, Meta(max_length=MAX_ID_CHARS)]
 _Status = Literal["in_progress", "completed", "incomplete"]
 PartObject = Annotated[JSONObject, read_by_type("Part", "responses.InputTextPart", "responses.InputRefusalPart")]
 
@@ -53,7 +54,7 @@ class InputMessage(_Input, kw_only=True, forbid_unknown_fields=True):
     """One turn of the conversation."""
 
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[PartObject]
+    content: Annotated[str | list[PartObject] | None, honoured("may be null in messages of assistants")]
     type: Literal["message"] = "message"
     phase: str | None = None
 
@@ -91,7 +92,7 @@ class InputFunctionCallOutput(_Input, kw_only=True, forbid_unknown_fields=True):
 
     type: Literal["function_call_output"]
     call_id: CallId
-    output: str | list[PartObject]
+    output: str | list[PartObject] | None
     name: CalledName | None = None
 
 
@@ -110,7 +111,7 @@ class InputCustomCallOutput(_Input, kw_only=True, forbid_unknown_fields=True):
 
     type: Literal["custom_tool_call_output"]
     call_id: CallId
-    output: str | list[PartObject]
+    output: str | list[PartObject] | None
     name: CalledName | None = None
 
 
@@ -133,7 +134,7 @@ class InputReasoning(_Input, kw_only=True, forbid_unknown_fields=True):
 class InputReference(msgspec.Struct, forbid_unknown_fields=True):
     """An item of a stored response, by its id."""
 
-    id: _ItemId
+    id: Annotated[_ItemId, Meta(min_length=1)]
     type: Literal["item_reference"] | None = "item_reference"
 
 
@@ -209,14 +210,18 @@ def _read(item: dict[str, Any], where: str, *, is_question: bool) -> Item | Item
         return kept(convert_part(item, form, where), where)
     if is_hosted(kind):
         read = convert_part(item, InputHostedItem, where)
-        return _kept(_Input(id=read.id), "fc", **hosted_fields(read, item))
+        return _kept(_Input(id=read.id), "fc", **hosted_fields(read, item, where))
     return None
 
 
 def _message(message: InputMessage, where: str, *, is_question: bool = False) -> Item:
     is_answer = message.role == "assistant"
     kind = "output_text" if is_answer else "input_text"
-    sent = [{"type": kind, "text": message.content}] if isinstance(message.content, str) else message.content
+    sent = message.content
+    if sent is None and not is_answer:
+        raise InvalidRequestError(f"{where}.content: a text is needed", f"{where}.content")
+    if not isinstance(sent, list):
+        sent = [{"type": kind, "text": sent or ""}]
     parts = []
     for index, part in enumerate(sent):
         text = _text_of(part, f"{where}.content[{index}]", is_question=is_question)
@@ -254,7 +259,7 @@ def _called(call: InputFunctionCall | InputCustomCall) -> dict[str, str]:
 
 
 def _call_output(output: InputFunctionCallOutput | InputCustomCallOutput, where: str) -> Item:
-    text = output.output
+    text = output.output or ""
     if not isinstance(text, str):
         parts = enumerate(text)
         text = "\n".join(_text_of(part, f"{where}.output[{index}]") for index, part in parts)
@@ -284,8 +289,8 @@ def _decoded_reasoning(encoded: str, where: str) -> str:
         raise InvalidRequestError(f"{where}: it was changed on its way; send it as it came", where) from exc
 
 
-def _agent_message(message: InputAgentMessage, _where: str) -> Item:
-    return message_item("user", agent_text(message))
+def _agent_message(message: InputAgentMessage, where: str) -> Item:
+    return message_item("user", agent_text(message, where))
 
 
 def _reference(item: InputReference, where: str) -> ItemReference:

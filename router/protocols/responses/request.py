@@ -183,7 +183,7 @@ def conversation_messages(
             case "function_call":
                 called.add(item["call_id"])
                 _add_call(messages, item, tools, call_arguments(item["arguments"]))
-            case "custom_tool_call" if item["status"] != "incomplete":
+            case "custom_tool_call":
                 called.add(item["call_id"])
                 _add_call(messages, item, tools, {CUSTOM_INPUT: item["input"]})
             case "function_call_output" | "custom_tool_call_output":

@@ -31,6 +31,7 @@ from router.protocols.queries import AFTER, ORDER, is_newest_first, known_parame
 from router.protocols.responses.answer_schemas import DeletedResponse, InputItemList, KeptItem, Response, StreamEvent
 from router.protocols.responses.answering import (
     chunks_of,
+    note_left_out,
     read_request,
     response_answering,
     start_in_background,
@@ -104,7 +105,9 @@ async def count_response_tokens(request: AnyRequest, serving: ServingPart, conve
     )
     model = chosen_model(serving, model_request)
     items = await request_items(conversations, body)
-    wanted = generation_for(body, items, read_tools(body.tools), model, arrival.headers)
+    tools = read_tools(body.tools)
+    note_left_out(tools, items)
+    wanted = generation_for(body, items, tools, model, arrival.headers)
     (prompt,) = wanted.prompts
     num_tokens = await serving.count_tokens(request, model_request, prompt, prompt_param=wanted.prompt_param)
     return json_reply(InputTokens(num_tokens))

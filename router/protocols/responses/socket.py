@@ -170,10 +170,10 @@ class ResponsesSocket:
     async def _keep_unanswered(self, head: ResponseHead) -> None:
         response = head.response("completed", [], completed_at=head.created_at)
         created = ResponseCreated(sequence_number=0, response=head.response("in_progress", []))
+        keep(self._conversations, head, response)  # first: whoever reads of it may go on from it at once
+        self._note(head, response)
         for event in (created, ResponseCompleted(sequence_number=1, response=response)):
             await self._tell(msgspec.json.encode(event))
-        keep(self._conversations, head, response)
-        self._note(head, response)
 
     def _note(self, head: ResponseHead, response: Response) -> None:
         """Remember what the next request may go on from; a response that failed is no such thing."""

@@ -7,7 +7,6 @@ runs here: it is left out, and named to the client.
 Source: OpenAI API reference, "Create a model response", `tools`.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
@@ -24,8 +23,6 @@ from router.protocols.fields.tools import FunctionDefinition, FunctionName
 CUSTOM_INPUT: Final = "input"
 """The one parameter of a custom tool, as the model sees it."""
 
-_INDEX: Final = re.compile(r"\[\d+\]")
-_UNPRINTABLE: Final = re.compile(r"[^!-+\--~]")
 _MAX_KIND_CHARS: Final = 60
 
 ToolObject = Annotated[
@@ -137,16 +134,17 @@ def read_tools(sent: list[dict[str, Any]] | None) -> ClientTools:
                 found += _namespace_tools(space, where, ignored)
                 shown.append(space)
             case "function" | "custom":
-                found.append(_tool(tool, where, None))
-                shown.append(_shown(tool, where))
+                read, as_sent = _tool(tool, where, None)
+                found.append(read)
+                shown.append(as_sent)
             case kind:
                 ignored.append(ignored_name(where, kind))
     return ClientTools(tools=tuple(_with_distinct_names(found)), shown=tuple(shown), ignored=tuple(ignored))
 
 
 def ignored_name(where: str, kind: str) -> str:
-    """Return how something that was left out is named to the client: `tools[].type=web_search`."""
-    return f"{_INDEX.sub('[]', where)}.type={_UNPRINTABLE.sub('?', kind[:_MAX_KIND_CHARS])}"
+    """Return how something that was left out is named to the client: `tools[2].type=web_search`."""
+    return f"{where}.type={kind:.{_MAX_KIND_CHARS}}"
 
 
 def _kind(tool: dict[str, Any], where: str) -> str:
@@ -161,20 +159,26 @@ def _namespace_tools(space: NamespaceTool, where: str, ignored: list[str]) -> It
         path = f"{where}.tools[{index}]"
         kind = _kind(tool, path)
         if kind in {"function", "custom"}:
-            yield _tool(tool, path, space.name)
+            yield _tool(tool, path, space.name)[0]
         else:
             ignored.append(ignored_name(path, kind))
 
 
-def _tool(tool: dict[str, Any], where: str, namespace: str | None) -> ClientTool:
+def _tool(tool: dict[str, Any], where: str, namespace: str | None) -> tuple[ClientTool, ShownFunction | CustomTool]:
+    """Return a tool, and as the response object shows it."""
+    shown: ShownFunction | CustomTool
     is_custom = tool["type"] == "custom"
-    function = _custom_function(convert_part(tool, CustomTool, where)) if is_custom else _function(tool, where)
-    return ClientTool(function=function, name=function.name, namespace=namespace, is_custom=is_custom, where=where)
-
-
-def _function(tool: dict[str, Any], where: str) -> FunctionDefinition:
-    function = convert_part(tool, FunctionTool, where)
-    return FunctionDefinition(function.name, function.description, function.parameters, function.strict)
+    if is_custom:
+        shown = convert_part(tool, CustomTool, where)
+        function = _custom_function(shown)
+    else:
+        read = convert_part(tool, FunctionTool, where)
+        function = FunctionDefinition(read.name, read.description, read.parameters, read.strict)
+        shown = ShownFunction(
+            name=read.name, description=read.description, parameters=read.parameters, strict=read.strict
+        )
+    client = ClientTool(function=function, name=function.name, namespace=namespace, is_custom=is_custom, where=where)
+    return client, shown
 
 
 def _custom_function(tool: CustomTool) -> FunctionDefinition:
@@ -191,15 +195,6 @@ def _custom_function(tool: CustomTool) -> FunctionDefinition:
         "additionalProperties": False,
     }
     return FunctionDefinition(tool.name, "\n\n".join(told) or None, parameters)
-
-
-def _shown(tool: dict[str, Any], where: str) -> ShownFunction | CustomTool:
-    if tool["type"] == "custom":
-        return convert_part(tool, CustomTool, where)
-    function = _function(tool, where)
-    return ShownFunction(
-        name=function.name, description=function.description, parameters=function.parameters, strict=function.strict
-    )
 
 
 def _with_distinct_names(tools: list[ClientTool]) -> Iterator[ClientTool]:

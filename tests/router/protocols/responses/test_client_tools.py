@@ -8,6 +8,7 @@ from backends.wire.output import Output, ToolCallDelta
 from backends.wire.prompts import ChatPrompt
 from backends.wire.request import ToolUse
 from router.errors import InvalidRequestError
+from router.http.ignored import noting_ignored
 from router.protocols.responses.custom_input import CustomInput
 from router.protocols.responses.items import ignored_items, read_items
 from router.protocols.responses.request import conversation_messages
@@ -40,7 +41,11 @@ def test_tools_are_functions_to_the_model_and_keep_their_names_where_no_other_ha
         "mcp__files__shell",
         "git__read",
     ]
-    assert tools.ignored == ("tools[].tools[].type=web_search", "tools[].type=web_search", "tools[].type=local_shell")
+    assert tools.ignored == (
+        "tools[3].tools[1].type=web_search",
+        "tools[4].type=web_search",
+        "tools[5].type=local_shell",
+    )
     assert tools.model_name("read", "git") == "git__read"
     assert tools.model_name("shell") == "shell"
     assert tools.model_name("gone", "git") == "gone"
@@ -133,6 +138,9 @@ def test_each_of_several_custom_calls_has_its_own_text() -> None:
         ("", ""),
         ('{"input":"cut \\u00', "cut "),
         ('{"x":"\\ud800"}', "?"),
+        ('{"input":"a\\ud83d\\ude00 b"}', "a\U0001f600 b"),
+        ('{"input":"a\\ud800 \\udc00\\n b\\ud800"}', "a? ?\n b?"),
+        ('{"input":"cut \\ud83d\\u', "cut "),
     ],
 )
 def test_whatever_the_model_wrote_of_a_custom_call_comes_to_a_text(arguments: str, text: str) -> None:
@@ -172,7 +180,9 @@ HISTORY = [
 
 
 def test_items_of_tools_that_nobody_runs_here_are_shown_as_calls_or_left_out_by_name() -> None:
-    items = [each for each in read_items(HISTORY) if isinstance(each, dict)]
+    with noting_ignored("test") as noted:
+        items = [each for each in read_items(HISTORY) if isinstance(each, dict)]
+    assert noted.paths == ("input[].output.type=input_image",)
     messages = conversation_messages(items, None, read_tools(ALL))
     calls = [message["tool_calls"][0]["function"] for message in messages if "tool_calls" in message]
     assert calls == [
@@ -188,11 +198,11 @@ def test_items_of_tools_that_nobody_runs_here_are_shown_as_calls_or_left_out_by_
         "2",
         "a.txt",
         '{"stdout":"a","stderr":""}',
-        "[an image, which is not shown]",
+        "[image left out: this model reads text]",
         '{"name":"y"}',
     ]
     assert messages[-1] == {"role": "user", "content": "/root/a: done"}
-    assert ignored_items(HISTORY) == ("input[].type=web_search_call", "input[].type=compaction")
+    assert ignored_items(HISTORY) == ("input[14].type=web_search_call", "input[15].type=compaction")
 
 
 @with_front()
@@ -202,9 +212,12 @@ async def test_what_was_left_out_is_named_in_the_answers_header(front: FakeFront
         response = await front.client.post(PATH, json=body)
         assert response.status_code == 200, response.text
         assert response.headers["x-mlxr-ignored"] == (
+            "input[].output.type=input_image, "
             "tools[].tools[].type=web_search, tools[].type=web_search, tools[].type=local_shell, "
             "input[].type=web_search_call, input[].type=compaction"
         )
+        counted = await front.client.post(f"{PATH}/input_tokens", json={"model": "m", "input": HISTORY, "tools": ALL})
+        assert counted.headers["x-mlxr-ignored"] == response.headers["x-mlxr-ignored"]
     plain = await front.client.post(PATH, json={"model": "m", "input": "hi", "max_output_tokens": 2})
     assert "x-mlxr-ignored" not in plain.headers
 

@@ -89,5 +89,28 @@ def test_a_call_that_was_cut_is_shown_as_far_as_it_is_complete_and_an_output_of_
     cut: Item = {**call("a"), "id": "fc_1", "arguments": '{"a": 1, "x', "status": "incomplete"}
     (shown,) = conversation_messages([cut], None)
     assert shown["tool_calls"][0]["function"]["arguments"] == {"a": 1}
+    custom = {"call_id": "c", "name": "patch", "input": "*** Beg", "status": "incomplete"}
+    assert messages_of(
+        {"type": "custom_tool_call", **custom}, {"type": "custom_tool_call_output", "call_id": "c", "output": "aborted"}
+    ) == [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"id": "c", "type": "function", "function": {"name": "patch", "arguments": {"input": "*** Beg"}}}
+            ],
+        },
+        {"role": "tool", "content": "aborted", "tool_call_id": "c"},
+    ]
     with pytest.raises(InvalidRequestError, match="No tool call found"):
         messages_of({"type": "function_call_output", "call_id": "a", "output": "1"})
+
+
+def test_a_null_in_what_was_said_is_an_empty_text_and_in_a_question_refused() -> None:
+    said = {"role": "assistant", "content": None, "id": ""}
+    outputs = [{"type": "function_call_output", "call_id": "a", "output": None}]
+    messages = messages_of({"role": "user", "content": "hi"}, said, call("a", id=""), *outputs)
+    assert [message["content"] for message in messages] == ["hi", "", ""]
+    assert messages[1]["tool_calls"] == [shown("a")]
+    with pytest.raises(InvalidRequestError, match=r"input\[0\]\.content: a text is needed"):
+        messages_of({"role": "user", "content": None})
