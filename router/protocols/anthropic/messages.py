@@ -22,6 +22,7 @@ from router.protocols.anthropic.schemas import (
     ToolResultBlock,
     ToolUseBlock,
 )
+from router.protocols.fields.call_arguments import call_arguments
 from router.protocols.fields.unseen import in_words
 
 BILLING_PREFIX: Final = "x-anthropic-billing-header:"
@@ -85,7 +86,8 @@ def read_messages(messages: list[Message], system: str | list[TextBlock] | None)
 
 def _asks(message: Message) -> bool:
     """Tell whether a message of the user is more than results of tools."""
-    return isinstance(message.content, str) or any(raw.get("type") != "tool_result" for raw in message.content)
+    content = message.content
+    return not isinstance(content, list) or any(raw.get("type") != "tool_result" for raw in content)
 
 
 class _Reader:
@@ -104,10 +106,12 @@ class _Reader:
         """Add one message."""
         where = f"messages[{index}]"
         content = message.content
-        if isinstance(content, str):
-            blocks: list[Block] = [TextBlock(content)]
-        else:
+        if content is None and message.role != "assistant":
+            raise InvalidRequestError(f"{where}.content: a text is needed", f"{where}.content")
+        if isinstance(content, list):
             blocks = [_block(raw, f"{where}.content[{at}]") for at, raw in enumerate(content)]
+        else:
+            blocks = [TextBlock(content or "")]
         match message.role:
             case "assistant":
                 self._read_assistant(blocks, where)
@@ -178,7 +182,8 @@ class _Reader:
 
     def _call(self, block: ToolUseBlock) -> dict[str, Any]:
         self._calls[block.id] = block.name
-        return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": block.input}}
+        function = {"name": block.name, "arguments": call_arguments(block.input)}
+        return {"id": block.id, "type": "function", "function": function}
 
 
 def _block(raw: dict[str, Any], where: str) -> Block:

@@ -76,11 +76,11 @@ class RedactedThinkingBlock(msgspec.Struct, forbid_unknown_fields=True, tag_fiel
 
 
 class ToolUseBlock(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="tool_use"):
-    """A call that the assistant made."""
+    """A call that the assistant made; of an input that was cut, some clients send the text."""
 
     id: ranges.CallId
     name: CalledName
-    input: JSONObject
+    input: JSONObject | str | None
     cache_control: CacheControl | None = None
     caller: JSONObject | None = None
     toolset_name: str | None = None
@@ -115,7 +115,10 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
         Literal["user", "assistant", "system"],
         honoured("a system prompt for all of it belongs in system"),
     ]
-    content: Annotated[str | list[BlockObject], honoured("what is no text is said in words, but in the last turn")]
+    content: Annotated[
+        str | list[BlockObject] | None,
+        honoured("what is no text is said in words, but in the last turn; null only in messages of the assistant"),
+    ]
 
 
 # ---- tools -----------------------------------------------------------------------------------------------------------

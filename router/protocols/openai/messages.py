@@ -64,7 +64,7 @@ class _Reader:
         if message.name is not None:
             read["name"] = message.name
         thoughts = _thoughts(message)
-        if thoughts is not None:
+        if thoughts or (thoughts is not None and message.role == "assistant"):
             only_for(message.role, "assistant", f"{where}.reasoning_content")
             read["reasoning_content"] = thoughts
         self._add_calls(read, message, where)
@@ -89,9 +89,9 @@ class _Reader:
             _refuse_unsupported(part, where, self._engine)
         if part.type in _TEXTS:
             text = part.text if part.refusal is None else part.refusal
-            if text is None:
+            if text is None and is_question:
                 raise InvalidRequestError(f"{where}.text: a text part needs a text", f"{where}.text")
-            return TextPart(text)
+            return TextPart(text or "")
         if part.type in _THOUGHTS:
             return None
         if is_question:

@@ -116,3 +116,15 @@ def test_what_stands_where_it_cannot_is_refused_by_its_place(messages: list[Any]
 
 def test_system_messages_stay_where_they_are() -> None:
     assert read(USER, {"role": "system", "content": "Be brief."}).messages[1]["role"] == "system"
+
+
+def test_a_call_that_was_cut_and_a_null_are_shown_as_far_as_they_go() -> None:
+    thought = {"type": "thinking", "thinking": "hm", "signature": None}
+    turns = read(USER, {"role": "assistant", "content": None}, USER).messages
+    assert turns == [USER, {"role": "assistant", "content": ""}, USER]
+    for sent, arguments in (('{"town": "Bern", "da', {"town": "Bern"}), (None, {}), ("", {})):
+        answer = {"role": "assistant", "content": [thought, {**CALL, "input": sent}]}
+        shown = read(USER, answer, {"role": "user", "content": [RESULT]}).messages[1]
+        assert shown["reasoning_content"] == "hm"
+        assert shown["tool_calls"][0]["function"]["arguments"] == arguments
+    assert refusal({"role": "user", "content": None}).param == "messages[0].content"

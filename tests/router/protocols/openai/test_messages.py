@@ -197,3 +197,10 @@ def test_other_parts_than_texts_are_refused() -> None:
     with pytest.raises(UnsupportedFieldError, match="only text is understood") as caught:
         rendered({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///x"}}]})
     assert caught.value.param == "messages[0].content[0].image_url"
+
+
+def test_what_an_earlier_message_has_nothing_in_is_an_empty_text() -> None:
+    assert rendered(
+        {"role": "assistant", "content": [{"type": "text", "text": None}]},
+        {"role": "user", "content": "hi", "reasoning_content": ""},
+    ) == [{"role": "assistant", "content": [TextPart("")]}, {"role": "user", "content": "hi"}]
