@@ -11,7 +11,7 @@ test:
 	@scripts/setup --dev
 	@.venv/bin/python -m pytest $(BESIDE)
 
-# After each change: what starts no server and needs no real model, with fewer examples of each property.
+# After each change: what starts no worker or server and needs no real model, with fewer examples of each property.
 quick:
 	@scripts/setup --dev
 	@.venv/bin/python -m pytest $(BESIDE) --hypothesis-profile=quick -q -m "not slow" tests/registry tests/backends tests/router tests/scripts tests/test_*.py

@@ -8,8 +8,8 @@ Rules:
     A call begins to come out when its name is known to be one of the tools and the beginning of its arguments is seen.
     What fails before that comes out as content, as it stands. What fails later ends the call: its arguments are closed
     so that they are a JSON object, and the text goes on as content.
-    An answer that ends in the middle of a call leaves its arguments as they are; one that ends in the tag of a further
-    call leaves that out.
+    An answer that ends in the middle of a call leaves its arguments as they are; one that ends in the middle of the
+    tag of a further call leaves that out.
 """
 
 from collections.abc import Mapping

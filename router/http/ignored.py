@@ -2,8 +2,8 @@
 
 One rule for all protocols. A field that nobody here knows is no error; a client that wants to be refused instead says
 so with a header, and a user in the config (`server.strict_fields`). Where nobody would be told, because no request is
-being read, it is refused as well. Not here: fields that are known and cannot be honoured, which are always refused by
-their name (`router.protocols.fields.support`).
+being read, it is refused as well. Not here: fields that are known, of which most that cannot be honoured are refused by
+their name whatever the rule (`router.protocols.fields.support`).
 """
 
 import contextlib

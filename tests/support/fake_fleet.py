@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import msgspec
 import psutil
+import pytest
 
 from backends.fake.engine import FakeOptions
 from backends.wire.prompts import Prompt, TextPrompt
@@ -286,6 +287,7 @@ def with_fleet(
         run_test.__name__ = test.__name__
         run_test.__module__ = test.__module__
         run_test.__doc__ = test.__doc__
+        pytest.mark.slow(run_test)  # it starts processes
         return run_test
 
     return decorate

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import httpx
 import msgspec
+import pytest
 
 from backends.fake.engine import FakeOptions
 from registry.facts import ArtifactFormat
@@ -203,6 +204,7 @@ def with_front(
         )
         run_test.__name__ = test.__name__
         run_test.__module__ = test.__module__
+        pytest.mark.slow(run_test)  # it starts processes
         return run_test
 
     return decorate

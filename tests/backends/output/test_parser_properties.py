@@ -142,11 +142,14 @@ def test_arguments_that_are_cut_off_stay_as_they_are(case: Case) -> None:
 @settings(max_examples=150, deadline=None)
 @given(text=st.text(alphabet="ab <>/_tolcu\n", max_size=40))
 @example(text="<")
+@example(text="<tool_call>")
+@example(text=" <tool_call")
 def test_hermes_content_and_calls_account_for_every_visible_character(text: str) -> None:
     call = '<tool_call>{"name": "now", "arguments": {}}</tool_call>'
     found = parse(HERMES, f"{text}{call}{text}")
     assert found.calls == [("now", "{}")]
-    behind = "" if call.startswith(text.lstrip()) else text  # the cut tag of a further call
+    is_cut_tag = text.lstrip() != "<tool_call>" and "<tool_call>".startswith(text.lstrip())
+    behind = "" if is_cut_tag else text
     assert "".join(found.text.split()) == "".join((text + behind).split())
 
 
@@ -297,6 +300,7 @@ def whole_text(head: str, scrap: str, num_chars: int) -> list[str]:
     return [head + (scrap * num_chars)[:num_chars]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FORMATS))
 def test_hostile_texts_take_linear_time(family: str) -> None:
     fmt = FORMATS[family]
@@ -308,6 +312,7 @@ def test_hostile_texts_take_linear_time(family: str) -> None:
             assert grows_linearly(fmt, partial(whole_text, head, scrap)), (scrap, head)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scrap", HOSTILE)
 def test_hostile_texts_letter_by_letter_take_linear_time(scrap: str) -> None:
     for family in ("hermes", "qwen_coder", "gemma4", "pythonic", "harmony"):

@@ -15,8 +15,6 @@ from router.jobs.shadow import MAX_REMEMBERED, Shadow
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
 
-pytestmark = pytest.mark.slow
-
 SECRET = "nobody may read this"
 QUICK = FakeOptions(prefill_s_per_token=0.0001, decode_s=0.001)
 

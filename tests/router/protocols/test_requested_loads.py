@@ -7,8 +7,6 @@ import pytest
 from backends.fake.engine import FakeOptions
 from tests.support.fake_openai import FakeFront, with_front
 
-pytestmark = pytest.mark.slow
-
 HI = [{"role": "user", "content": "hi"}]
 REQUESTS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "m", "messages": HI, "max_tokens": 2},

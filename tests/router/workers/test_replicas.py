@@ -19,8 +19,6 @@ from router.workers.client import WorkerClient
 from router.workers.waiting import Lease
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 
-pytestmark = pytest.mark.slow
-
 TWO = make_config(workers=2)
 MIB = 1 << 20
 

@@ -27,8 +27,6 @@ from router.requests.generation import GenerationEvent, OutputEvent
 from router.workers import faults, streams
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
-pytestmark = pytest.mark.slow
-
 # ---- loads and residency --------------------------------------------------------------------------------------------
 
 

@@ -10,8 +10,6 @@ from router.errors import (
 )
 from tests.support.fake_fleet import FakeFleet, with_fleet, worker_processes
 
-pytestmark = pytest.mark.slow
-
 
 @with_fleet()
 async def test_stop_unloads_an_idle_model_and_tells_what_it_freed(fleet: FakeFleet) -> None:

@@ -23,8 +23,6 @@ from router.workers import fleet as worker_fleet
 from router.workers.faults import OPEN_S
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet, worker_processes
 
-pytestmark = pytest.mark.slow
-
 DEAD_AT_0 = FakeOptions(crash_at_token=0)
 
 

@@ -14,8 +14,6 @@ from router.models.targets import EngineReason
 from tests.router.models.auto.histories import compared, contestant
 from tests.support.fake_openai import FakeFront, with_front
 
-pytestmark = pytest.mark.slow
-
 EXPLAIN = "/v1/mlxr/engine/explain"
 QUICK_PREFILL, QUICK_DECODE = (5000.0, 20.0), (200.0, 100.0)
 

@@ -12,8 +12,6 @@ from router.requests.register import RunningRequest
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, sse_objects, with_front
 
-pytestmark = pytest.mark.slow
-
 CHAT = "/v1/chat/completions"
 PATIENT = make_config(reattach_s=60)
 """A window that no slow machine can miss."""

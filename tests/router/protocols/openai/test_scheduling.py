@@ -9,8 +9,6 @@ from backends.fake.engine import FakeOptions
 from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, sse_objects, with_front
 
-pytestmark = pytest.mark.slow
-
 CHAT = "/v1/chat/completions"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0, "max_tokens": 4}
 
