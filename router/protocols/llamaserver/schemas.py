@@ -12,11 +12,10 @@ import msgspec
 from msgspec import Meta
 
 from router.protocols.fields import ranges
-from router.protocols.fields.constraints import MAX_CONSTRAINT_BYTES
 from router.protocols.fields.json_types import JSONSchema, JSONValue, Refused
 from router.protocols.fields.support import LABEL, honoured, neutral_only, refused, without_effect
 from router.protocols.openai.embeddings import MAX_INPUT_TOKENS
-from router.protocols.openai.schemas import MAX_CHOICES, MAX_PROMPTS, LogitBias
+from router.protocols.openai.schemas import MAX_CHOICES, MAX_PROMPTS, LogitBias, OptionalGrammar
 
 MAX_FILES = 64
 MAX_RESPONSE_FIELDS = 64
@@ -70,9 +69,7 @@ class CompletionFields(msgspec.Struct, kw_only=True):
     ignore_eos: bool | None = None
     logit_bias: Annotated[LogitBias | None, honoured("as of POST /v1/completions; false = never")] = None
     stop: ranges.StopText | ranges.StopList | None = None
-    grammar: Annotated[
-        Annotated[str, Meta(max_length=MAX_CONSTRAINT_BYTES)] | None, honoured('in GBNF; "" is none')
-    ] = None
+    grammar: Annotated[OptionalGrammar | None, honoured('in GBNF; "" is none')] = None
     json_schema: JSONSchema | None = None
     n_probs: ranges.TopLogprobs | None = None
     return_tokens: bool | None = None

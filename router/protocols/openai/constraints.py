@@ -54,7 +54,7 @@ def _plain_schema(schema: dict[str, Any] | None) -> Constraint | None:
 
 
 def _text_constraint(kind: ConstraintKind, text: str | None, param: str) -> Constraint | None:
-    return None if text is None else checked_constraint(kind, text, param)
+    return checked_constraint(kind, text, param) if text else None
 
 
 def _structured(wanted: StructuredOutputs | None) -> Constraint | None:

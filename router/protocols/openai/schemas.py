@@ -31,7 +31,8 @@ MAX_CHOICES = 8
 MAX_ANSWER_TEXTS = 1024
 MAX_STOP_TOKENS = 128
 
-GrammarText = Annotated[str, Meta(min_length=1, max_length=MAX_CONSTRAINT_BYTES)]
+OptionalGrammar = Annotated[str, Meta(max_length=MAX_CONSTRAINT_BYTES)]
+GrammarText = Annotated[OptionalGrammar, Meta(min_length=1)]
 Bias = Annotated[
     Any, Meta(title="Bias", extra_json_schema={"type": "number", "minimum": -MAX_BIAS, "maximum": MAX_BIAS})
 ]
@@ -204,7 +205,9 @@ class _Completion(PeerFields, kw_only=True):
     n: Annotated[int, Meta(ge=1, le=MAX_CHOICES)] | None = None
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
     json_schema: Annotated[JSONSchema | None, honoured("the same as response_format of type json_schema")] = None
-    grammar: Annotated[GrammarText | None, honoured(f"in GBNF, of up to {MAX_CONSTRAINT_BYTES} bytes")] = None
+    grammar: Annotated[
+        OptionalGrammar | None, honoured(f'in GBNF, of up to {MAX_CONSTRAINT_BYTES} bytes; "" is none')
+    ] = None
     regex: Annotated[GrammarText | None, honoured(f"of up to {MAX_CONSTRAINT_BYTES} bytes")] = None
     structured_outputs: StructuredOutputs | None = None
     return_progress: Annotated[bool | None, ONLY_STREAMED] = None

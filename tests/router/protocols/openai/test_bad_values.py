@@ -69,7 +69,6 @@ BOTH: list[tuple[str, str] | tuple[str, str, str]] = [
     ("timings_per_token", "1"),
     ("response_format", '"json"'),
     ("response_format", '{"type": "yaml"}', "response_format.type"),
-    ("grammar", '""'),
     ("grammar", "1"),
     ("regex", '""'),
     ("model", '""'),
