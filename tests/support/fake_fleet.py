@@ -4,8 +4,10 @@ Tests run on uvloop, as the program does, by the decorator `with_fleet`.
 """
 
 import asyncio
+import contextlib
 import inspect
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -252,6 +254,11 @@ class FakeFleet:
         assert self.holder is not None
         assert self.holder.pid is not None
         return self.holder.pid
+
+    def kill(self, pid: int | None = None) -> None:
+        """Kills a worker, the holder's if none is named; it may be gone already without having been missed."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid if pid is None else pid, signal.SIGKILL)
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         await until(condition, what)

@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,13 +138,21 @@ def _watching(inputs: list[Pixels]) -> Any:
     return llama_cpp.ggml_backend_sched_eval_callback(on_node)
 
 
+@cache
+def _quiet() -> Any:
+    """Return a log that says nothing; kept, for the library calls it from then on."""
+    import llama_cpp
+
+    return llama_cpp.llama_log_callback(lambda _level, _text, _data: None)
+
+
 @contextmanager
 def loaded(text_model: Path, projector: Path, limits: tuple[int, int] | None = None) -> Iterator[Projector]:
     """Load a projector, with the bounds that it is told of an image's rows."""
     import llama_cpp
     from llama_cpp import mtmd_cpp
 
-    quiet = llama_cpp.llama_log_callback(lambda _level, _text, _data: None)
+    quiet = _quiet()
     llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
     mtmd_cpp.mtmd_helper_log_set(quiet, ctypes.c_void_p(0))
     model_params = llama_cpp.llama_model_default_params()

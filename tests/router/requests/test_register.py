@@ -2,9 +2,7 @@
 
 import asyncio
 import itertools
-import os
 import random
-import signal
 from typing import Any
 
 import msgspec
@@ -235,7 +233,7 @@ async def test_kills_among_mixed_work_cost_no_whole_answer(fleet: FakeFleet, see
         work = [front.start_whole(max_tokens=12) if rng.random() < 0.7 else front.start() for _ in range(6)]
         answers = [asyncio.create_task(whole_answer(running.follow())) for running in work]
         await fleet.until(lambda: is_at(work, step), f"a sequence is at token {step}")  # noqa: B023 - awaited at once
-        os.kill(fleet.pid, signal.SIGKILL)
+        fleet.kill()
         fleet.let_go(gate)
         for running, answer in zip(work, await asyncio.gather(*answers, return_exceptions=True), strict=True):
             if running.encoder.media_type is None:
@@ -251,7 +249,7 @@ async def test_a_load_that_is_killed_is_tried_once_more(fleet: FakeFleet) -> Non
         fleet.hold("load")
         answer = asyncio.create_task(whole_answer(front.start_whole().follow()))
         await fleet.until(lambda: fleet.state == "loading", "it loads")
-        os.kill(fleet.pid, signal.SIGKILL)
+        fleet.kill()
         await fleet.until(lambda: fleet.num_launches["llamacpp"] % 2 == 0, "another worker is started")
         fleet.let_go("load")
         assert b"texts" in await answer

@@ -1,9 +1,7 @@
 """Several workers of one model, as real processes of the fake engine."""
 
 import asyncio
-import os
 import random
-import signal
 from pathlib import Path
 
 import pytest
@@ -72,7 +70,7 @@ async def test_a_worker_killed_in_mid_stream_leaves_the_others_streams_whole_and
     await asyncio.gather(*(event.wait() for event in started))
     doomed = fleet.ready[0]
     assert doomed.pid is not None
-    os.kill(doomed.pid, signal.SIGKILL)
+    fleet.kill(doomed.pid)
     fleet.let_go("decode")
     outcomes = await asyncio.gather(*streams)
     assert sorted(error is None for _, error in outcomes) == [False, True]
@@ -110,7 +108,7 @@ async def test_a_session_goes_to_the_worker_that_served_it_last_while_that_lives
     assert await pid_for("b") == first, "its worker has no place left"
     release_all()
     assert await pid_for("b") == first, "its new home"
-    os.kill(first, signal.SIGKILL)
+    fleet.kill(first)
     release_all()
     await fleet.until(lambda: first not in {worker.pid for worker in fleet.ready}, "it is dead")
     assert await pid_for("b") != first
@@ -235,7 +233,7 @@ async def test_a_hundred_random_operations_on_replicas_end_every_request_in_one_
             case "kill" if fleet.ready:
                 pid = rng.choice(fleet.ready).pid
                 assert pid is not None
-                os.kill(pid, signal.SIGKILL)
+                fleet.kill(pid)
             case "stop":
                 await asyncio.wait([asyncio.create_task(fleet.supervisor.stop_model("m"))], timeout=0)
         targets = {worker.target for worker in fleet.supervisor.workers if worker.target is not None}

@@ -4,9 +4,7 @@ Every test ends with the fleet's own check: no process and no descriptor is left
 """
 
 import asyncio
-import os
 import random
-import signal
 import time
 from typing import Any, Literal
 
@@ -314,7 +312,7 @@ async def test_two_hundred_random_operations_end_every_request_in_one_way(fleet:
             case "cancel" if requests:
                 rng.choice(requests).cancel()
             case "kill" if fleet.state in {"ready", "draining"}:
-                os.kill(fleet.pid, signal.SIGKILL)
+                fleet.kill()
             case "flip":
                 fleet.set_engine(rng.choice([EngineSetting.MLX, EngineSetting.LLAMACPP]))
             case "stop":

@@ -98,7 +98,7 @@ async def test_a_killed_worker_ends_its_streams_and_the_next_request_gets_a_new_
     for each in started:
         await each.wait()
     old_pid = fleet.pid
-    os.kill(old_pid, signal.SIGKILL)
+    fleet.kill(old_pid)
     for text, error in await asyncio.gather(*streams):
         assert text
         assert isinstance(error, EngineCrashedError)
