@@ -28,6 +28,7 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize("end", ["kill", "terminate"])
+@pytest.mark.slow
 def test_a_child_ends_with_its_parent(end: str) -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, cwd=REPOSITORY) as parent:
         assert parent.stdout is not None

@@ -59,6 +59,7 @@ def test_a_log_is_told_once_a_minute(script: ModuleType) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_what_was_made_is_kept_for_other_checkouts_and_not_for_another_way_of_making(
     script: ModuleType, tmp_path: Path
 ) -> None:

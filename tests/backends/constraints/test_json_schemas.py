@@ -100,6 +100,7 @@ def validated(schema: Any, answer: bytes) -> Any:
     return value
 
 
+@pytest.mark.slow
 def test_every_finished_answer_validates(compiler: ConstraintCompiler) -> None:
     num_finished = num_refused = num_run = 0
 

@@ -72,6 +72,7 @@ def test_pixels_of_full_tiles_equal_those_of_transformers() -> None:
 
 
 @pytest.mark.parametrize("family", [name for name in PUBLISHED if name.startswith("qwen")])
+@pytest.mark.slow
 def test_the_grid_of_patches_is_the_one_that_transformers_tells_the_tower(family: str) -> None:
     tower, processor = folder_tower(family), processor_of(family)
     for size in sizes(20, longest=400):
@@ -144,6 +145,7 @@ def test_a_longest_side_bounds_what_is_seen(
 
 @pytest.mark.parametrize("family", PUBLISHED)
 @pytest.mark.parametrize("side", [None, 61, 100])
+@pytest.mark.slow
 def test_what_is_planned_from_the_header_is_what_is_made(family: str, side: int | None) -> None:
     """So that tokens are counted, and the context is checked, before anything is decoded."""
     tower = folder_tower(family)

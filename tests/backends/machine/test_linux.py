@@ -84,6 +84,7 @@ def test_what_linux_does_not_have_is_none() -> None:
     assert isinstance(system.readings()["meminfo"], list)
 
 
+@pytest.mark.slow
 def test_a_child_ends_with_its_parent_whatever_it_does() -> None:
     """The child ignores all that can be ignored, and is looked for after its parent was killed."""
     child = (

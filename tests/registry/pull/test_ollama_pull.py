@@ -273,6 +273,7 @@ async def run_script(registry: StubOllamaRegistry, root: Path, seed: int) -> str
     return code
 
 
+@pytest.mark.slow
 async def test_every_script_of_faults_ends_in_the_right_bytes_or_a_clean_error(tmp_path: Path) -> None:
     sizes = [0, 1, 700, 60_000, 70_000, 200_000]
     models = {

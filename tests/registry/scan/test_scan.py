@@ -220,6 +220,7 @@ def test_overlapping_roots_and_links_find_a_file_once(store: Registry, models: P
     assert len(report.added) == 1
 
 
+@pytest.mark.slow
 def test_a_thousand_files_are_scanned_and_are_unchanged_then(store: Registry, models: Path) -> None:
     metadata = llama_metadata()
     for index in range(1_000):

@@ -112,6 +112,7 @@ def test_two_processes_write_at_once(store: Registry) -> None:
     assert all(model.engines == ("llamacpp", "mlx") for model in models)
 
 
+@pytest.mark.slow
 def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(tmp_path: Path) -> None:
     rng = random.Random(20_261_121)
     for round_number in range(6):

@@ -71,6 +71,7 @@ def test_passwords_in_addresses_are_masked(mlxr: Mlxr, paths: Paths, flags: tupl
         ({"token": ["geheim"]}, "hub.token: expected"),
     ],
 )
+@pytest.mark.slow
 def test_what_is_wrong_with_a_secret_is_said_without_it(
     mlxr: Mlxr, paths: Paths, hub: dict[str, Any], said: str
 ) -> None:

@@ -32,6 +32,7 @@ VALUES = st.recursive(
 @example({"a": "x\n  \n", "b": "tab\tand\nline"})
 @example({"a": "😀\nsecond"})
 @example({"a": 1e300, "b": 5e-324, "c": 1e16, "d": -0.0})
+@pytest.mark.slow
 def test_what_is_written_is_read_back_unchanged(value: dict[str, Any]) -> None:
     assert parse(dump(value)).value == value
 

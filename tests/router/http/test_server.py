@@ -125,6 +125,7 @@ async def test_a_request_without_an_answer_yet_is_cut_with_a_503(gateway: Gatewa
 
 
 @served(drain_s=0.1, limits=HttpLimits(write_stall_s=60.0))
+@pytest.mark.slow
 async def test_a_client_that_does_not_read_cannot_hold_up_the_end(gateway: Gateway) -> None:
     peer = await gateway.connect(receive_buffer_bytes=4096)
     peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a read transport as well
@@ -282,6 +283,7 @@ def program(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201 - a pro
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_a_signal_drains_and_the_exit_status_is_0(tmp_path: Path, number: signal.Signals) -> None:
     path = tmp_path / "s.sock"
     with program(path) as (process, port), socket.create_connection(("127.0.0.1", port), WITHIN_S) as peer:

@@ -34,6 +34,7 @@ def test_what_got_faster_is_none() -> None:
     assert all(found.verdict != "slower" for found in diff.rows)
 
 
+@pytest.mark.slow
 def test_equal_runs_are_called_different_in_few_figures() -> None:
     different = total = 0
     for seed in range(10):

@@ -57,6 +57,7 @@ def runs(noise: Noise, ratio: float, *, drift: float = 0.1) -> list[tuple[list[f
 @pytest.mark.parametrize("is_paired", [True, False])
 @pytest.mark.parametrize("ratio", [1.3])
 @pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.slow
 def test_five_rounds_hold_a_known_ratio_at_least_93_times_of_100(
     noise: Noise, ratio: float, *, is_paired: bool
 ) -> None:
@@ -75,6 +76,7 @@ def test_equal_contestants_are_called_different_at_most_7_times_of_100(noise: No
 
 
 @pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.slow
 def test_a_run_that_stops_when_its_interval_is_narrow_holds_the_ratio_as_often(noise: Noise) -> None:
     held = 0
     for seed, (a, b) in enumerate(runs(lambda rng: noise(rng) / 10, 1.3)):
@@ -89,6 +91,7 @@ def test_a_run_that_stops_when_its_interval_is_narrow_holds_the_ratio_as_often(n
 
 
 @pytest.mark.parametrize("noise", [bell, heavy_tails, one_sided])
+@pytest.mark.slow
 def test_a_ratio_of_two_is_found_in_five_rounds(noise: Noise) -> None:
     verdicts = [
         verdict(ratio_interval(a, b, seed=seed), is_higher_better=True) for seed, (a, b) in enumerate(runs(noise, 2.0))
@@ -97,6 +100,7 @@ def test_a_ratio_of_two_is_found_in_five_rounds(noise: Noise) -> None:
     assert verdicts.count("faster") >= 90
 
 
+@pytest.mark.slow
 def test_drift_that_both_share_does_not_blur_the_ratio() -> None:
     def width(drift: float) -> float:
         intervals = [ratio_interval(a, b, seed=1) for a, b in runs(bell, 1.2, drift=drift)]

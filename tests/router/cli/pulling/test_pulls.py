@@ -48,6 +48,7 @@ def test_what_is_no_number_makes_no_sense(mlxr: Mlxr) -> None:
     assert mlxr("models", "pulls", "pause", "9" * 30).exit_code == 2
 
 
+@pytest.mark.slow
 def test_the_doctor_names_pulls_that_nobody_goes_on_with(mlxr: Mlxr, paths: Paths, store: Registry) -> None:
     folder = PullFolder(paths.models_dir)
     folder.partial_dir.mkdir(parents=True)
