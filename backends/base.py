@@ -15,7 +15,7 @@ import msgspec
 from backends.embedding import Encoder, Floats
 from backends.errors import BackendError, LoadError
 from backends.logits import Likelihoods, LogitsEditor, TokenScore
-from backends.sequence import Sequence
+from backends.sequence import Sequence, Tile
 from backends.tokenizer import Tokenizer
 from backends.wire.messages import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
@@ -105,7 +105,8 @@ class Chunk(NamedTuple):
         """The rows to evaluate, shape (num_tokens, model width); None for tokens."""
         for span in self.sequence.spans:
             if span.start <= self.start < span.end:
-                return span.rows[self.start - span.start : self.end - span.start]
+                assert span.tile.rows is not None, "its tile comes before its chunks"
+                return span.tile.rows[self.start - span.start : self.end - span.start]
         return None
 
     @property
@@ -175,9 +176,14 @@ class StepResult:
 
 
 class Engine(abc.ABC):
-    """An engine's libraries; a model that they have loaded is a `LoadedEngine`."""
+    """An engine's libraries; a model that they have loaded is a `LoadedEngine`.
+
+    Attributes:
+        can_see: Whether it can load a model with its tower.
+    """
 
     name: ClassVar[str]
+    can_see: ClassVar[bool] = False
 
     @abc.abstractmethod
     def info(self) -> EngineInfo:
@@ -196,9 +202,8 @@ class Engine(abc.ABC):
         Raises:
             LoadError: The engine refused it, in its own words.
         """
-        if spec.projector_path is not None:
-            path = spec.projector_path
-            raise LoadError(f"the {self.name} engine cannot use a projector; load the model without {path}")
+        if spec.vision is not None and not self.can_see:
+            raise LoadError(f"the {self.name} engine cannot see; load the model without a projector")
         return self._load(spec, on_progress)
 
     @abc.abstractmethod
@@ -218,8 +223,6 @@ class LoadedEngine(abc.ABC):
         closing_ids: Tokens that the model wants after a text that is embedded, e.g. BERT's separator.
     """
 
-    evaluates_rows: ClassVar[bool] = False
-
     def __init__(
         self,
         spec: LoadSpec,
@@ -235,6 +238,7 @@ class LoadedEngine(abc.ABC):
         self.model = model
         self.tokenizer = tokenizer
         self.closing_ids = closing_ids
+        self.evaluates_rows = spec.vision is not None
         self.limits = BatchLimits(
             max_sequences=model.max_sequences,
             num_slots=num_slots,
@@ -327,6 +331,22 @@ class LoadedEngine(abc.ABC):
     @abc.abstractmethod
     def remove(self, sequence_id: int) -> None:
         """Forget a sequence, live or retired, and free its slot and cells at once; unknown ids are ignored."""
+
+    def encode(self, tile: Tile, should_abort: Callable[[], bool]) -> bool:
+        """Have the tower make a tile's rows, and set them; only where `evaluates_rows`.
+
+        The tower is loaded with the first tile, where the spec does not want it at once.
+
+        Args:
+            should_abort: As in `step`; on the thread that calls this.
+
+        Returns:
+            Whether it was done; False = it was given up.
+
+        Raises:
+            EngineError: The tower cannot be loaded or has failed; the model goes on without it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} makes no rows of {tile.size} and asks {should_abort}")
 
     @abc.abstractmethod
     def create_encoder(self, pooling: Pooling, max_tokens: int) -> Encoder:

@@ -8,24 +8,48 @@ import numpy as np
 from backends.wire.request import Priority, SamplingParams
 
 
-class EmbeddingSpan(NamedTuple):
-    """Consecutive places of a prompt that are no tokens but rows of hidden states, such as a picture's.
+@dataclasses.dataclass(slots=True, eq=False)
+class Tile:
+    """A picture, or a part of one, that the model's tower makes rows of hidden states of; equal ones are one object.
 
-    In `Sequence.token_ids` these places have ids from the vocabulary's size up, made of what the rows show: sequences
-    that begin alike are found by them, as by tokens.
+    Attributes:
+        digest: SHA-256 of all that the rows depend on.
+        pixels: As the tower sees them, uint8, shape (height, width, 3), RGB.
+        num_rows: Lines of the grid in which the rows lie; a row's index is line * num_columns + column.
+        rows: float32, shape (size, model width), on the host; None until the tower has made them.
+    """
+
+    digest: bytes
+    pixels: np.ndarray[Any, np.dtype[np.uint8]]
+    num_rows: int
+    num_columns: int
+    rows: np.ndarray[Any, np.dtype[np.float32]] | None = None
+
+    @property
+    def size(self) -> int:
+        """Rows of hidden states, thus places in a prompt."""
+        return self.num_rows * self.num_columns
+
+
+class EmbeddingSpan(NamedTuple):
+    """Consecutive places of a prompt that are no tokens but a tile's rows.
+
+    In `Sequence.token_ids` these places have ids from the vocabulary's size up, made of the tile's digest: sequences
+    that begin alike are found by them, as by tokens. No cache is cut inside a span.
 
     Attributes:
         start: Index of the first place.
-        rows: float32, shape (places, model width), on the host.
+        is_whole: Whether one step has to evaluate all of it, because its rows see each other.
     """
 
     start: int
-    rows: np.ndarray[Any, np.dtype[np.float32]]
+    tile: Tile
+    is_whole: bool = False
 
     @property
     def end(self) -> int:
         """Index after the last place."""
-        return self.start + len(self.rows)
+        return self.start + self.tile.size
 
 
 @dataclasses.dataclass(slots=True)

@@ -20,7 +20,7 @@ from backends.embedding import Encoder, normalised
 from backends.errors import BackendError, EngineError, LoadError
 from backends.fake.caches import FakeCaches
 from backends.logits import Logits, LogitsEditor, TokenScore, score
-from backends.sequence import Sequence
+from backends.sequence import Sequence, Tile
 from backends.tokenizer import InfillTokens, Tokenizer
 from backends.wire.messages import LoadedModel, LoadSpec
 from backends.wire.request import Pooling
@@ -143,6 +143,7 @@ class FakeEngine(Engine):
     """The engine; see `FakeOptions`."""
 
     name = "fake"
+    can_see = True
 
     def __init__(self, options: FakeOptions | None = None) -> None:
         self._options = options or FakeOptions()
@@ -168,8 +169,6 @@ class FakeEngine(Engine):
 
 class LoadedFake(LoadedEngine):
     """What a load of the fake engine gives."""
-
-    evaluates_rows = True
 
     def __init__(self, spec: LoadSpec, options: FakeOptions) -> None:
         self._options = options
@@ -246,6 +245,13 @@ class LoadedFake(LoadedEngine):
             if chunk.samples:
                 self._draw(chunk.sequence, result)
         return result
+
+    def encode(self, tile: Tile, should_abort: Callable[[], bool]) -> bool:
+        """Make rows of zeros."""
+        if should_abort():
+            return False
+        tile.rows = np.zeros((tile.size, VECTOR_WIDTH), np.float32)
+        return True
 
     def remove(self, sequence_id: int) -> None:
         """Drop the cache, the generator and the editor."""

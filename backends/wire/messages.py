@@ -10,6 +10,8 @@ Rules:
     `sequence_id` is chosen by the gateway and never used twice on one channel.
 """
 
+from typing import Any
+
 import msgspec
 
 from backends.errors import BackendError, ContextLengthError, PromptError
@@ -27,6 +29,28 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 # ---- both directions: parts -----------------------------------------------------------------------------------------
+
+
+class VisionSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model sees.
+
+    Attributes:
+        family: How its pictures are prepared, a row of `backends.images.families.FAMILIES`.
+        projector_path: The GGUF file that makes rows of pictures, absolute; None = the tower is in the model's folder.
+        projector_metadata: The `clip.*` values of that file's header.
+        text_width: Width of the language model's hidden states.
+        has_class_token: Whether the tower has a class token (`v.class_embd`).
+        fingerprint: Of the weights that make rows; equal ones make equal rows of equal pixels.
+        is_preloaded: Whether the tower is loaded with the model, and not with the first picture.
+    """
+
+    family: str
+    projector_path: str | None = None
+    projector_metadata: dict[str, Any] = {}
+    text_width: int = 0
+    has_class_token: bool = False
+    fingerprint: str = ""
+    is_preloaded: bool = False
 
 
 class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +78,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
         chat_template: The user's Jinja template, in the place of the model's own; None = that.
         adapter_path: LoRA adapter to lay over the model, absolute: a .gguf file (llamacpp) or a folder (mlx), or None.
         adapter_scale: What the adapter's effect is multiplied by; 1 = as its makers have it.
-        projector_path: What makes rows for the model of images, absolute, or None. No engine can use one so far.
+        vision: How it sees; None = it is a text model, or is to be one.
     """
 
     model_path: str
@@ -77,7 +101,7 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True):
     chat_template: str | None = None
     adapter_path: str | None = None
     adapter_scale: float = 1.0
-    projector_path: str | None = None
+    vision: VisionSpec | None = None
 
     @property
     def num_spare_slots(self) -> int:
@@ -114,12 +138,14 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
         num_cached_tokens: Those of them that were not computed for this sequence.
         num_output_tokens: Tokens of the answer, reasoning included.
         num_reasoning_tokens: Those of them that brought reasoning only.
+        num_image_tokens: Those of the prompt that are rows of pictures.
     """
 
     num_prompt_tokens: int
     num_cached_tokens: int
     num_output_tokens: int
     num_reasoning_tokens: int = 0
+    num_image_tokens: int = 0
 
     @property
     def num_tokens(self) -> int:
@@ -141,12 +167,31 @@ class SequenceTimings(msgspec.Struct, frozen=True, array_like=True):
     decode_ms: float
 
 
+class SeenImage(msgspec.Struct, frozen=True, array_like=True):
+    """What a model was shown of a picture.
+
+    Attributes:
+        original: Width and height of the file's picture, upright, pixels.
+        seen: The same of what the tower saw; boxes that a model names refer to it.
+        num_tokens: Rows that stand for it in the prompt.
+        is_cached: Whether no row had to be made for it.
+        encode_ms: How long the tower took, milliseconds.
+    """
+
+    original: tuple[int, int]
+    seen: tuple[int, int]
+    num_tokens: int
+    is_cached: bool
+    encode_ms: float
+
+
 class SequenceEnd(msgspec.Struct, frozen=True, array_like=True):
     """How a sequence ended.
 
     Attributes:
         stopped_by: The stop string that ended it, or None.
         token_ids: Prompt and answer, an end token too; None = nobody wanted them.
+        images: The prompt's pictures, in order.
     """
 
     reason: FinishReason
@@ -154,6 +199,7 @@ class SequenceEnd(msgspec.Struct, frozen=True, array_like=True):
     timings: SequenceTimings
     stopped_by: str | None = None
     token_ids: list[int] | None = None
+    images: tuple[SeenImage, ...] = ()
 
 
 # ---- gateway -> worker ----------------------------------------------------------------------------------------------

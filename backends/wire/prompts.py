@@ -11,8 +11,22 @@ class TextPart(msgspec.Struct, frozen=True, tag="text"):
     text: str
 
 
-ContentPart = TextPart
-"""What a message's content is made of where it is not one text; an image would be one more member of a union."""
+class ImagePart(msgspec.Struct, frozen=True, tag="image"):
+    """A picture in a message's content, as the client sent it; it is looked at in the worker only.
+
+    Attributes:
+        data: The file's bytes.
+        param: The request's field that carries it, for errors.
+        max_side: Pixels of its longer side that the model is shown at most; None = as many as the model takes.
+    """
+
+    data: bytes
+    param: str
+    max_side: int | None = None
+
+
+ContentPart = TextPart | ImagePart
+"""What a message's content is made of where it is not one text."""
 
 
 class PromptMessage(TypedDict):
@@ -27,9 +41,18 @@ class PromptMessage(TypedDict):
 
 
 def shown_content(message: PromptMessage) -> str | None:
-    """Return a message's content as a template is given it: its texts, joined by line ends."""
+    """Return a message's texts, joined by line ends, without its pictures."""
     content = message["content"]
-    return "\n".join(part.text for part in content) if isinstance(content, list) else content
+    if not isinstance(content, list):
+        return content
+    return "\n".join(part.text for part in content if isinstance(part, TextPart))
+
+
+def images_in(messages: list[PromptMessage]) -> list[ImagePart]:
+    """Return all pictures of a conversation, in order."""
+    contents = (message["content"] for message in messages)
+    parts = (part for content in contents if isinstance(content, list) for part in content)
+    return [part for part in parts if isinstance(part, ImagePart)]
 
 
 class ChatPrompt(msgspec.Struct, frozen=True, tag=True):
@@ -71,10 +94,13 @@ class TextPrompt(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         text: What to continue; control tokens written in it count as such.
         suffix: What is to come after the answer; None = nothing. Only for models that can infill.
+        images: Pictures, one for each place where `image_marker` stands in the text, in order.
     """
 
     text: str
     suffix: str | None = None
+    images: list[ImagePart] = []
+    image_marker: str = ""
 
 
 class InfillFile(msgspec.Struct, frozen=True, array_like=True):

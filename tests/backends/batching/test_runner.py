@@ -9,8 +9,8 @@ from backends.base import LoadedEngine
 from backends.batching.batcher import Batcher
 from backends.batching.runner import BatchRunner
 from backends.fake.engine import FakeEngine, FakeTokenizer
-from backends.sequence import EmbeddingSpan, Sequence
-from backends.wire.messages import LoadSpec
+from backends.sequence import EmbeddingSpan, Sequence, Tile
+from backends.wire.messages import LoadSpec, VisionSpec
 from backends.wire.request import SamplingParams
 from tests.backends.conftest import EngineUnderTest
 
@@ -20,12 +20,13 @@ NUM_ROWS = 20
 def with_span(sequence_id: int) -> Sequence:
     """Ten tokens, twenty rows, ten tokens."""
     token_ids = [97] * 10 + [FakeTokenizer.vocab_size + number for number in range(NUM_ROWS)] + [98] * 10
-    spans = (EmbeddingSpan(10, np.zeros((NUM_ROWS, 8), np.float32)),)
+    tile = Tile(b"tile", np.zeros((4, 5, 3), np.uint8), 4, 5, np.zeros((NUM_ROWS, 8), np.float32))
+    spans = (EmbeddingSpan(10, tile),)
     return Sequence(sequence_id, token_ids, len(token_ids), 2, SamplingParams(temperature=0), spans=spans)
 
 
 def fake() -> LoadedEngine:
-    return FakeEngine().load(LoadSpec(model_path=""), lambda _share: None)
+    return FakeEngine().load(LoadSpec(model_path="", vision=VisionSpec(family="llava")), lambda _share: None)
 
 
 def runner_of(engine: LoadedEngine) -> BatchRunner:

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from backends.errors import LoadError
-from backends.wire.messages import LoadSpec
+from backends.wire.messages import LoadSpec, VisionSpec
 from backends.wire.request import SamplingParams
-from tests.backends.conftest import CONTEXT_LENGTH, ENGINES, EngineUnderTest
+from tests.backends.conftest import CONTEXT_LENGTH, REAL_ENGINES, EngineUnderTest
 from tests.support.bare_engine import load
 from tests.support.engine_driver import GREEDY, Answer, EngineDriver, user_says
 
@@ -71,10 +71,10 @@ class TestLoad:
         driver.close()
         engine.close()
 
-    @pytest.mark.parametrize("name", ENGINES)
+    @pytest.mark.parametrize("name", REAL_ENGINES)
     def test_a_projector_is_refused_before_anything_is_loaded(self, name: str) -> None:
-        with pytest.raises(LoadError, match=f"the {name} engine cannot use a projector; load the model without /p"):
-            load(name, LoadSpec(model_path="/nowhere", projector_path="/p"))
+        with pytest.raises(LoadError, match=f"the {name} engine cannot see; load the model without a projector"):
+            load(name, LoadSpec(model_path="/nowhere", vision=VisionSpec(family="llava")))
 
     @pytest.mark.parametrize("name", ["llamacpp", "mlx"])
     def test_missing_path_is_a_load_error_with_words(

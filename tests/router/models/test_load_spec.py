@@ -98,7 +98,7 @@ def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
         target = Target("m", engine, LocalArtifact(1, "/m"), load=LoadSettings(template="{{ 1 }}"), adapter=FOX)
         spec = load_spec_for(target, config, num_cores=6, saved_caches_dir=Path("/caches"))
         changed |= {name for name in LoadSpec.__struct_fields__ if getattr(spec, name) != getattr(default, name)}
-    nowhere_yet = {"projector_path"}  # no engine takes one
+    nowhere_yet = {"vision"}  # no engine takes one
     assert changed | {"flash_attention"} | nowhere_yet == set(msgspec.structs.asdict(default))
 
 
