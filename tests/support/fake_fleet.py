@@ -48,12 +48,14 @@ class RogueLaunch(WorkerLaunch, frozen=True):
         return [sys.executable, "-P", "-m", "tests.support.rogue_worker", str(fd), self.options]
 
 
-def make_config(*, parallel: int = 4, workers: int = 1, standby: bool = False, **limits: float) -> Config:
+def make_config(
+    *, parallel: int = 4, workers: int = 1, standby: bool = False, context_length: int = 8192, **limits: float
+) -> Config:
     defaults = {"swap_max_wait_s": 0.3, "reclaim_timeout_s": 0.1, "stop_timeout_s": 1.0}
     return Config(
         engine=EngineSetting.LLAMACPP,
         standby=standby,
-        generation=GenerationConfig(parallel=parallel, workers=workers),
+        generation=GenerationConfig(parallel=parallel, workers=workers, context_length=context_length),
         limits=msgspec.convert(defaults | limits, LimitsConfig),
     )
 

@@ -178,13 +178,17 @@ def sse_objects(stream: httpx.Response | str) -> list[Any]:
 
 
 def with_front(
-    *, config: Config | None = None, keepalive_s: float = 10.0, **scripts: FakeOptions | list[FakeOptions | str]
+    *,
+    config: Config | None = None,
+    keepalive_s: float = 10.0,
+    write_stall_s: float = 60.0,
+    **scripts: FakeOptions | list[FakeOptions | str],
 ) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
     """Give a test a served front as its first argument, on the event loop that the program uses."""
 
     def decorate(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         async def main(**arguments: Any) -> None:
-            server = ServerConfig(port=0, keepalive_s=keepalive_s)
+            server = ServerConfig(port=0, keepalive_s=keepalive_s, write_stall_s=write_stall_s)
             served = msgspec.structs.replace(config or make_config(), server=server)
             with tempfile.TemporaryDirectory() as folder, Registry(Path(folder) / "registry.sqlite3") as registry:
                 registry.artifacts.add(make_draft("/m/a.gguf"))

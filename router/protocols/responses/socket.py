@@ -33,6 +33,7 @@ from router.protocols.responses.head import ResponseHead
 from router.protocols.responses.schemas import ResponseRequest
 from router.protocols.serving import RequestService
 from router.requests.headers import RequestHeaders, read_headers
+from router.sleep import awake_timeout
 from router.stores.conversations import Conversations
 
 MAX_AGE_S: Final = 3600.0
@@ -188,7 +189,7 @@ class ResponsesSocket:
     async def _tell(self, data: bytes) -> None:
         """Send one message; a client that does not take it, or is gone, is cut off."""
         try:
-            async with asyncio.timeout(self._serving.config.server.write_stall_s):
+            async with awake_timeout(self._serving.config.server.write_stall_s):
                 await self._socket.send({"type": "websocket.send", "text": data.decode(), "bytes": None})
         except (OSError, WebSocketDisconnect):  # too late, or gone
             raise _ClosedError from None

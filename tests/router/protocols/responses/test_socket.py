@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from backends.fake.engine import FakeOptions
 from router.protocols.responses import socket as responses_socket
 from router.protocols.responses.answer_schemas import StreamEvent
+from tests.support.fake_fleet import make_config
 from tests.support.fake_openai import FakeFront, with_front
 
 SHORT = FakeOptions(answer_tokens=6)
@@ -130,6 +132,17 @@ async def test_a_client_that_goes_away_ends_its_response(front: FakeFront) -> No
         await client.recv()
         await front.fleet.until(lambda: bool(front.running), "it runs")
     await front.fleet.until(lambda: not front.running, "it has ended")
+
+
+@with_front(llamacpp=FakeOptions(context_length=1 << 20), config=make_config(context_length=1 << 20), write_stall_s=0.5)
+async def test_a_client_that_takes_nothing_is_cut_off_and_its_response_ends(front: FakeFront) -> None:
+    with socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.connect(("127.0.0.1", front.client.base_url.port))
+        async with opened(front, sock=plain, max_queue=1, close_timeout=0.1) as client:
+            await send(client)
+            await front.fleet.until(lambda: bool(front.running), "it runs")
+            await front.fleet.until(lambda: not front.running, "it has ended")
 
 
 @with_front(llamacpp=SHORT)
