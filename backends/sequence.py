@@ -8,13 +8,13 @@ import numpy as np
 from backends.wire.request import Priority, SamplingParams
 
 
-@dataclasses.dataclass(slots=True, eq=False)
+@dataclasses.dataclass(slots=True, eq=False, weakref_slot=True)
 class Tile:
     """A picture, or a part of one, that the model's tower makes rows of hidden states of; equal ones are one object.
 
     Attributes:
         digest: SHA-256 of all that the rows depend on.
-        pixels: As the tower sees them, uint8, shape (height, width, 3), RGB.
+        pixels: As the tower sees them, uint8, shape (height, width, 3), RGB; without a pixel once there are rows.
         num_rows: Lines of the grid in which the rows lie; a row's index is line * num_columns + column.
         rows: float32, shape (size, model width), on the host; None until the tower has made them.
     """

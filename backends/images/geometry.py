@@ -16,8 +16,6 @@ from backends.images.tower import Tower
 
 Positions = np.ndarray[Any, np.dtype[np.int32]]
 
-NUM_ROWS_LIMIT: Final = 1 << 16
-"""No tile has more rows: their number is 16 bits of an id."""
 _BUDGETS: Final = (70, 140, 280, 560, 1120)
 """Source: transformers 5.23, image_processing_pil_gemma4.py, _SUPPORTED_SOFT_TOKENS."""
 

@@ -2,14 +2,16 @@
 
 Equal tiles have equal ids, in all workers and after a restart, so that whatever compares tokens (the radix index,
 forks, saved caches) compares pictures as well. Clients cannot forge one: ids beyond the vocabulary are refused where
-they come in.
+they come in. Light: also who decodes nothing reads ids.
 """
 
 import hashlib
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from backends.images.decoding import RGB
-from backends.images.geometry import NUM_ROWS_LIMIT, Grid
+import numpy as np
+
+NUM_ROWS_LIMIT: Final = 1 << 16
+"""No tile has more rows: their number is 16 bits of an id."""
 
 _MARK: Final = 1 << 62
 """Above any vocabulary, and below the sign bit of the 64 that frames and saved caches have."""
@@ -29,21 +31,24 @@ class RowId(NamedTuple):
     row: int
 
 
-def tile_digest(rgb: RGB, grid: Grid, *, family: str, fingerprint: str) -> bytes:
+def tile_digest(
+    rgb: np.ndarray[Any, np.dtype[np.uint8]], grid: tuple[int, int], *, family: str, fingerprint: str
+) -> bytes:
     """Hash all that a tile's rows depend on (SHA-256); who keeps rows compares the whole of it, not the ids' part.
 
     Args:
-        grid: The tile's rows.
+        rgb: Pixels, shape (height, width, 3).
+        grid: Lines and columns of the tile's rows.
         fingerprint: Of the projector's and the tower's weights, as files have one.
     """
     height, width, _ = rgb.shape
-    head = f"{family}\0{fingerprint}\0{width}x{height}\0{grid.rows}x{grid.columns}\0"
+    head = f"{family}\0{fingerprint}\0{width}x{height}\0{grid[0]}x{grid[1]}\0"
     return hashlib.sha256(head.encode() + rgb.tobytes()).digest()
 
 
-def row_ids(digest: bytes, grid: Grid) -> list[int]:
+def row_ids(digest: bytes, grid: tuple[int, int]) -> list[int]:
     """Return the ids of a tile's rows, in order; 63 bits each."""
-    num_rows = grid.num_cells
+    num_rows = grid[0] * grid[1]
     assert 0 < num_rows <= NUM_ROWS_LIMIT
     first = _MARK | tile_key(digest) << _ROW_BITS
     return list(range(first, first + num_rows))

@@ -1,0 +1,81 @@
+"""The tiles that a worker knows, and the rows that its tower has made of them.
+
+Not here: what makes rows, and in which order. No pixel is decoded here, so that workers of text models need no Pillow.
+"""
+
+import weakref
+from typing import Any, Final
+
+import numpy as np
+
+from backends.errors import ImageError
+from backends.images.row_ids import row_of, tile_key
+from backends.sequence import Tile
+
+MAX_BYTES: Final = 128 * 2**20
+"""Rows of a hundred pictures and more of most models; one of 1024 rows of 8192 values has 32 MiB."""
+
+_NO_PIXELS: Final[np.ndarray[Any, np.dtype[np.uint8]]] = np.empty((0, 0, 3), np.uint8)
+
+
+class TileCache:
+    """Owns one object for each different tile: as long as anybody else holds it, and as long as there is room for it.
+
+    A tile has its pixels until it has rows. The least recently used ones go first; those that sequences hold stay
+    theirs, with their rows.
+
+    Args:
+        max_bytes: Room for pixels and rows, all tiles together.
+    """
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._known: weakref.WeakValueDictionary[int, Tile] = weakref.WeakValueDictionary()
+        self._kept: dict[int, Tile] = {}  # by use, the latest last
+
+    @property
+    def num_bytes(self) -> int:
+        """Pixels and rows that are kept whether anybody holds them or not."""
+        return sum(_num_bytes(tile) for tile in self._kept.values())
+
+    def intern(self, tile: Tile) -> Tile:
+        """Return the tile that is known of this digest, perhaps with its rows; this one if it is new.
+
+        Raises:
+            ImageError: Another tile has the same ids, and would be taken for this one.
+        """
+        key = tile_key(tile.digest)
+        known = self._known.setdefault(key, tile)
+        if known.digest != tile.digest:
+            raise ImageError(
+                "the picture cannot be told from another one that was sent before; change its size a little"
+            )
+        self._use(key, known)
+        return known
+
+    def find(self, token_id: int) -> Tile | None:
+        """Return the tile one of whose rows an id stands for; None for tokens, and for what is not known any more."""
+        row = row_of(token_id)
+        tile = None if row is None else self._known.get(row.tile)
+        if row is None or tile is None or row.row >= tile.size:
+            return None
+        self._use(row.tile, tile)
+        return tile
+
+    def on_encoded(self, tile: Tile) -> None:
+        """Note that a tile has got its rows, which its pixels are not needed beside."""
+        assert tile.rows is not None, "the tower has made them"
+        tile.pixels = _NO_PIXELS
+        self._use(tile_key(tile.digest), tile)
+
+    def _use(self, key: int, tile: Tile) -> None:
+        """Keep a tile as the last used one, and no more than there is room for."""
+        self._kept.pop(key, None)
+        self._kept[key] = tile
+        num_bytes = self.num_bytes
+        while num_bytes > self._max_bytes:
+            num_bytes -= _num_bytes(self._kept.pop(next(iter(self._kept))))
+
+
+def _num_bytes(tile: Tile) -> int:
+    return tile.pixels.nbytes + (0 if tile.rows is None else tile.rows.nbytes)
