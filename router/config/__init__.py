@@ -2,6 +2,7 @@
 
 from router.config.background import BatchesConfig, ConversationsConfig, ShadowConfig
 from router.config.current import CurrentConfig
+from router.config.images import ImagesConfig
 from router.config.load import Overrides, apply_overrides, load_config, parse_config
 from router.config.schema import (
     CacheConfig,
@@ -24,6 +25,7 @@ __all__ = [
     "ConversationsConfig",
     "CurrentConfig",
     "GenerationConfig",
+    "ImagesConfig",
     "LimitsConfig",
     "LlamaCppConfig",
     "LogLevel",

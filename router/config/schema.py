@@ -28,6 +28,7 @@ from registry.settings import (
     Workers,
 )
 from router.config.background import MAX_SECONDS, BatchesConfig, ConversationsConfig, Seconds, ShadowConfig
+from router.config.images import ImagesConfig
 
 MAX_SOCKET_PATH_CHARS = 103
 """Longest unix socket path: `sun_path` is 104 bytes on macOS with its NUL. Source: unix(4)."""
@@ -350,6 +351,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         server: The HTTP front.
         limits: Waiting.
         generation: Defaults of requests.
+        images: Pictures in requests.
         cache: What is kept of sequences that have ended.
         conversations: What is kept of stored responses.
         shadow: Repeating requests on the other engine.
@@ -367,6 +369,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
     generation: GenerationConfig = GenerationConfig()
+    images: ImagesConfig = ImagesConfig()
     cache: CacheConfig = CacheConfig()
     conversations: ConversationsConfig = ConversationsConfig()
     shadow: ShadowConfig = ShadowConfig()
