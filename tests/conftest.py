@@ -3,12 +3,14 @@
 import importlib.util
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.support import tiny_model
+from tests.support.tiny_vision import VisionModel, write_vision_model
 
 # A property does not hang on the machine's pace.
 settings.register_profile("unhurried", deadline=None)
@@ -35,6 +37,19 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_mlx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_model.write_mlx(tmp_path_factory.mktemp("tiny-mlx") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def vision_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], VisionModel]:
+    """Write a family's random vision model when it is asked for first."""
+    written: dict[str, VisionModel] = {}
+
+    def get(family: str) -> VisionModel:
+        if family not in written:
+            written[family] = write_vision_model(tmp_path_factory.mktemp(family), family)
+        return written[family]
+
+    return get
 
 
 @pytest.fixture(scope="session")

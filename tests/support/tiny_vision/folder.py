@@ -1,0 +1,161 @@
+"""A text model and its tower as an MLX folder, with the files of its processor."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from tests.support.tiny_model import Tensors
+from tests.support.tiny_vision import vocabulary
+from tests.support.tiny_vision.configuration import config, preprocessor_config, processor_config
+from tests.support.tiny_vision.families import CONTEXT_LENGTH, TOWER_LAYERS, TOWER_WIDTH
+
+_TEXT_NAMES: Final = {
+    "attn_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+_GEMMA_NAMES: Final = _TEXT_NAMES | {
+    "ffn_norm": "pre_feedforward_layernorm",
+    "post_attention_norm": "post_attention_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+}
+_TEXT_PREFIXES: Final = {
+    "llava": "language_model.model.",
+    "idefics3": "model.text_model.",
+    "qwen2_vl": "model.",
+    "gemma3": "language_model.model.",
+}
+_HEADS: Final = {"llava": "language_model.lm_head.weight"}
+_SIGLIP_NAMES: Final = {
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_out": "self_attn.out_proj",
+    "ln1": "layer_norm1",
+    "ln2": "layer_norm2",
+    "ffn_up": "mlp.fc1",
+    "ffn_down": "mlp.fc2",
+}
+_SIGLIP_PREFIXES: Final = {
+    "llava": "vision_tower.vision_model.",
+    "idefics3": "model.vision_model.",
+    "gemma3": "vision_tower.vision_model.",
+}
+_QWEN_NAMES: Final = {
+    "attn_out": "attn.proj",
+    "ln1": "norm1",
+    "ln2": "norm2",
+    "ffn_up": "mlp.fc1",
+    "ffn_down": "mlp.fc2",
+}
+_KINDS: Final = ("weight", "bias")
+
+
+def write_folder(folder: Path, family: str, text: Tensors, tower: Tensors) -> Path:
+    """Write weights, configuration and tokenizer."""
+    tower_names = _qwen_tower(tower) if family.startswith("qwen") else _siglip_tower(family, tower)
+    write_weights(folder, _text(family, text) | tower_names)
+    tokenizer_config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": CONTEXT_LENGTH,
+        "bos_token": "<|im_start|>",
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|im_end|>",
+        "chat_template": vocabulary.chat_template(family),
+    }
+    files: dict[str, dict[str, Any]] = {
+        "config.json": config(family),
+        "processor_config.json": processor_config(family),
+        "preprocessor_config.json": preprocessor_config(family),
+        "tokenizer.json": vocabulary.tokenizer_json(),
+        "tokenizer_config.json": tokenizer_config,
+    }
+    for name, value in files.items():
+        (folder / name).write_text(json.dumps(value))
+    return folder
+
+
+def write_weights(folder: Path, tensors: Tensors) -> None:
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _text(family: str, tensors: Tensors) -> Tensors:
+    prefix, is_gemma = _TEXT_PREFIXES[family], family == "gemma3"
+    flat = {
+        "token_embd.weight": f"{prefix}embed_tokens.weight",
+        "output_norm.weight": f"{prefix}norm.weight",
+        "output.weight": _HEADS.get(family, "lm_head.weight"),
+    }
+    parts = _GEMMA_NAMES if is_gemma else _TEXT_NAMES
+    named: Tensors = {}
+    for name, tensor in tensors.items():
+        # Gemma multiplies by 1 + weight; its GGUF files have the sum.
+        value = tensor - 1 if is_gemma and "norm" in name else tensor
+        if name in flat:
+            named[flat[name]] = value
+        else:
+            _, layer, part, kind = name.split(".")
+            named[f"{prefix}layers.{layer}.{parts[part]}.{kind}"] = value
+    return named
+
+
+def _siglip_tower(family: str, tensors: Tensors) -> Tensors:
+    prefix = _SIGLIP_PREFIXES[family]
+    named = {
+        prefix + "embeddings.patch_embedding.weight": tensors["v.patch_embd.weight"],
+        prefix + "embeddings.patch_embedding.bias": tensors["v.patch_embd.bias"],
+        prefix + "embeddings.position_embedding.weight": tensors["v.position_embd.weight"],
+        prefix + "post_layernorm.weight": tensors.get("v.post_ln.weight", np.ones(TOWER_WIDTH, np.float32)),
+        prefix + "post_layernorm.bias": tensors.get("v.post_ln.bias", np.zeros(TOWER_WIDTH, np.float32)),
+    }
+    for name, tensor in tensors.items():
+        if name.startswith("v.blk."):
+            _, _, layer, part, kind = name.split(".")
+            named[f"{prefix}encoder.layers.{layer}.{_SIGLIP_NAMES[part]}.{kind}"] = tensor
+    return named | _siglip_projector(family, tensors)
+
+
+def _siglip_projector(family: str, tensors: Tensors) -> Tensors:
+    match family:
+        case "llava":
+            parts = {"mm.0": "linear_1", "mm.2": "linear_2"}
+            return {
+                f"multi_modal_projector.{theirs}.{kind}": tensors[f"{ours}.{kind}"]
+                for ours, theirs in parts.items()
+                for kind in _KINDS
+            }
+        case "idefics3":
+            return {"model.connector.modality_projection.proj.weight": tensors["mm.model.fc.weight"]}
+        case _:
+            return {
+                "multi_modal_projector.mm_input_projection_weight": tensors["mm.input_projection.weight"],
+                "multi_modal_projector.mm_soft_emb_norm.weight": tensors["mm.soft_emb_norm.weight"] - 1,
+            }
+
+
+def _qwen_tower(tensors: Tensors) -> Tensors:
+    kernels = [tensors["v.patch_embd.weight"], tensors["v.patch_embd.weight.1"]]
+    named = {"visual.patch_embed.proj.weight": np.stack(kernels, axis=2)}  # (out, in, time, height, width)
+    for layer in range(TOWER_LAYERS):
+        ours, theirs = f"v.blk.{layer}.", f"visual.blocks.{layer}."
+        for kind in _KINDS:
+            named[f"{theirs}attn.qkv.{kind}"] = np.concatenate([tensors[f"{ours}attn_{x}.{kind}"] for x in "qkv"])
+            named |= {f"{theirs}{part}.{kind}": tensors[f"{ours}{name}.{kind}"] for name, part in _QWEN_NAMES.items()}
+    for name, part in {"v.post_ln": "ln_q", "mm.0": "mlp.0", "mm.2": "mlp.2"}.items():
+        named |= {f"visual.merger.{part}.{kind}": tensors[f"{name}.{kind}"] for kind in _KINDS}
+    return named
