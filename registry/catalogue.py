@@ -12,6 +12,7 @@ from registry.engines import EngineKind, EngineSetting
 from registry.facts import AdapterFacts, ArtifactFormat, ModelFacts
 from registry.sampling import NOTHING_RECOMMENDED, RecommendedSampling
 from registry.settings import NO_SETTINGS, ModelSettings
+from registry.vision import VisionFacts, why_text_only
 
 ArtifactStatus = Literal["ok", "bad", "missing", "unsupported"]
 Layout = Literal["plain", "hf_cache", "lm_studio", "ollama"]
@@ -68,6 +69,17 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     def version(self) -> str:
         """A text that is another one when the files are others, although the path is the same."""
         return f"{self.size_bytes:x}-{self.mtime_ns:x}"
+
+    @property
+    def vision(self) -> VisionFacts | None:
+        """What it sees with; a copy of a GGUF model may have no projector beside it."""
+        has_lost_it = self.format is ArtifactFormat.GGUF and self.mmproj_path is None
+        return None if has_lost_it else self.facts.vision
+
+    @property
+    def text_only_reason(self) -> str | None:
+        """Why its engine cannot show it pictures; None = it can."""
+        return why_text_only(self.vision, self.engine)
 
 
 class AdapterDraft(msgspec.Struct, frozen=True, kw_only=True):

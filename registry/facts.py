@@ -12,6 +12,7 @@ from typing import Literal, Self
 import msgspec
 
 from registry.sampling import RecommendedSampling
+from registry.vision import VisionFacts
 
 _TOOLS_PATTERN = re.compile(r"\btools?\b|\btool_calls\b")
 _THINKING_PATTERN = re.compile(r"<think>|<\|think|enable_thinking|reasoning_content|<\|channel\|>")
@@ -201,6 +202,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
         pooling_type: `none`, `mean`, `cls`, `last` or `rank`; None when not stated.
         rope_scaling_type: E.g. `yarn`, `linear`; None when not stated.
         split: None for an artifact in one file.
+        vision: What it sees with: the projector that belongs to a GGUF model, or the folder's tower; None = nothing.
         loadable: False when the engine is known to refuse the file or to abort on it.
         reasons: Why `loadable` is False; empty when it is True.
     """
@@ -225,6 +227,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     pooling_type: str | None = None
     rope_scaling_type: str | None = None
     split: SplitFacts | None = None
+    vision: VisionFacts | None = None
     provenance: Provenance = Provenance()
     loadable: bool = True
     reasons: tuple[str, ...] = ()

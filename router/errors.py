@@ -11,6 +11,7 @@ commands that do not serve may import it.
     │   ├── UnknownFieldError            unknown_parameter
     │   ├── UnsupportedFieldError        unsupported_parameter
     │   ├── EngineNotAvailableError      engine_not_available
+    │   ├── ModelCannotSeeError          model_cannot_see
     │   ├── ContextLengthExceededError   context_length_exceeded
     │   ├── PreviousResponseNotFoundError  previous_response_not_found
     │   └── MalformedRequestError        malformed_http
@@ -118,6 +119,20 @@ class EngineNotAvailableError(InvalidRequestError, code="engine_not_available"):
         has = ", ".join(sorted(available)) or "none"
         hint = "" if remedy is None else f" To add one, run: {remedy}"
         super().__init__(f"The model '{model}' cannot run on '{engine}': it has artifacts for: {has}.{hint}", "model")
+
+
+class ModelCannotSeeError(InvalidRequestError, code="model_cannot_see"):
+    """A request has a picture, and what would serve it cannot see.
+
+    Args:
+        reference: The model, perhaps with the engine that was set.
+        reason: Why not.
+        way_out: What would see, or how to get such a model.
+        param: The request's field that has the picture.
+    """
+
+    def __init__(self, reference: str, reason: str, way_out: str, param: str) -> None:
+        super().__init__(f"{param}: the model '{reference}' cannot see pictures: {reason}; {way_out}", param)
 
 
 class ContextLengthExceededError(InvalidRequestError, code="context_length_exceeded"):

@@ -26,6 +26,7 @@ from router.models.load_settings import AS_CONFIGURED
 from router.models.model_request import ModelRequest
 from router.models.names import names_meant
 from router.models.targets import Choice, EngineReason, Purpose, Target, choose, usable_artifacts
+from router.models.vision import seeing
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +176,8 @@ class ModelDirectory:
             purpose=model_request.purpose,
             load=model_request.load,
             adapter=model_request.adapter,
+            image_param=model_request.image_param,
+            another_that_sees=self.model_that_sees,
             pick_auto=lambda artifacts: self._picked(model.name, artifacts, model_request),
         )
         for artifact in model.artifacts:
@@ -189,6 +192,11 @@ class ModelDirectory:
         return (
             choice if model_request.keep_alive_s is None else replace(choice, keep_alive_s=model_request.keep_alive_s)
         )
+
+    def model_that_sees(self) -> str | None:
+        """Return the name of a model that can be shown pictures, that which was used last of several; None = none."""
+        those = [model for model in self.list() if seeing(usable_artifacts(model, Purpose.GENERATE))]
+        return max(those, key=lambda model: model.last_used_at or 0.0).name if those else None
 
     def note_choice(self, model_request: ModelRequest, choice: Choice) -> None:
         """Take over that a request goes where `resolve` said; what `auto` decides next hangs on it."""

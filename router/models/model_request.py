@@ -19,6 +19,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
             leaves that to the model's settings and the config.
         adapter: What is to be laid over the model, or None.
         size: How much work it is, about; None = it does not say.
+        image_param: Its field that has the first picture, for errors; None = it has none.
     """
 
     model: str
@@ -28,6 +29,12 @@ class ModelRequest(msgspec.Struct, frozen=True):
     keep_alive_s: float | None = None
     adapter: str | None = None
     size: RequestSize | None = None
+    image_param: str | None = None
+
+    @property
+    def has_images(self) -> bool:
+        """Whether only an engine that can see the model's pictures may serve it."""
+        return self.image_param is not None
 
     @property
     def label(self) -> str:

@@ -13,7 +13,7 @@ The engine setting, first that is set wins:
     3. llamacpp, when it has a usable GGUF;
     4. whatever usable artifact it has.
 
-With an adapter, only the engines count for which there is one.
+With an adapter, only the engines count for which there is one; with a picture, only those that can see the model's.
 """
 
 import enum
@@ -30,6 +30,7 @@ from registry.settings import LOAD_SETTINGS, LoadSettings
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.adapters import artifacts_under, find_adapters
 from router.models.load_settings import AS_CONFIGURED, load_settings_of, overlaid
+from router.models.vision import artifacts_that_see
 
 _KV_BLOCK = 32
 """Elements of a block of every quantized type. Source: ggml-common.h."""
@@ -120,6 +121,8 @@ def choose(
     purpose: Purpose = Purpose.GENERATE,
     load: LoadSettings = AS_CONFIGURED,
     adapter: str | None = None,
+    image_param: str | None = None,
+    another_that_sees: Callable[[], str | None] = lambda: None,
     pick_auto: Callable[[Mapping[EngineKind, Artifact]], EngineKind | None] = lambda _artifacts: None,
 ) -> Choice:
     """Return what serves a request for `model`.
@@ -128,11 +131,14 @@ def choose(
         requested: The request's own setting, or None.
         load: What the request itself wants of the load; it goes before the model's settings.
         adapter: What is to be laid over the model, or None.
+        image_param: The request's field that has the first picture; None = it has none.
+        another_that_sees: Names a model that sees, for the refusal.
         pick_auto: Picks for `auto` between the engines that can serve; None = it cannot tell.
 
     Raises:
         InvalidRequestError: It is an embedding model, and text is to be generated; or the request wants it loaded in a
             way that the engine does not have.
+        ModelCannotSeeError: The request has a picture, and the model, or the engine that is set, cannot see it.
         EngineNotAvailableError: The engine that is set has no usable artifact of this model, or no such adapter.
         AdapterNotFoundError: The model has no such adapter.
         ModelLoadFailedError: The model has no usable artifact at all, or is to be loaded as the engine cannot.
@@ -145,8 +151,10 @@ def choose(
     if not by_engine:
         raise ModelLoadFailedError(f"the model '{model.name}' cannot be served: {_why_unusable(model)}")
     adapters = {} if adapter is None else find_adapters(model, adapter)
+    wanted = None if setting.engine is None else setting.engine.kind
+    if image_param is not None:
+        by_engine = artifacts_that_see(model, by_engine, wanted, param=image_param, another=another_that_sees)
     if adapter is not None:
-        wanted = None if setting.engine is None else setting.engine.kind
         by_engine = artifacts_under(by_engine, adapters, f"{model.name}+{adapter}", wanted)
     engine = setting.engine
     if engine is None:
