@@ -14,15 +14,16 @@ FAMILIES = ("llava", "idefics3", "smolvlm", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"
 MODULES = {"opencv-python": "cv2", "python-multipart": "python_multipart", "mlx-audio": "mlx_audio"}
 """Where a package's module has another name."""
 PROGRAM = """
-import importlib, importlib.abc, json, sys
+import importlib, json, sys
+from importlib.machinery import PathFinder
 
-class Absent(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in absent:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+class Present(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in absent else super().find_spec(name, path, target)
 
 absent, modules = map(json.loads, sys.argv[1:])
-sys.meta_path.insert(0, Absent())
+sys.meta_path[:] = [Present if finder is PathFinder else finder for finder in sys.meta_path]
 for module in modules:
     importlib.import_module(module)
 """
