@@ -52,12 +52,32 @@ class EmbeddingSpan(NamedTuple):
         return self.start + self.tile.size
 
 
+class PlacedImage(NamedTuple):
+    """A picture in a prompt.
+
+    Attributes:
+        original: Width and height of the file's picture, upright, pixels.
+        seen: The same of what the tower sees.
+        tiles: In order; each has a span of its own.
+    """
+
+    original: tuple[int, int]
+    seen: tuple[int, int]
+    tiles: tuple[Tile, ...]
+
+    @property
+    def num_rows(self) -> int:
+        """Places of the prompt that are its rows."""
+        return sum(tile.size for tile in self.tiles)
+
+
 @dataclasses.dataclass(slots=True)
 class Sequence:
     """A growing list of tokens; owned and mutated by the batcher only.
 
     Attributes:
         spans: Places of the prompt that are no tokens, in order, each with a token somewhere behind it.
+        images: The pictures that the request sent, in the prompt's order; spans of earlier exchanges belong to none.
         num_prompt_tokens: How many of `token_ids` are the prompt.
         num_computed: How many of `token_ids` the engine's cache holds; the rest is pending.
         max_output_tokens: Upper bound of the answer, >= 1.
@@ -77,6 +97,7 @@ class Sequence:
     num_computed: int = 0
     num_cached_tokens: int = 0
     spans: tuple[EmbeddingSpan, ...] = ()
+    images: tuple[PlacedImage, ...] = ()
 
     @property
     def is_scored(self) -> bool:

@@ -1,7 +1,7 @@
 """From an MLX folder's JSON to a `Tower`.
 
-A family that the table has no row for, or a processor whose rules are not known, is refused by name: the model is a
-text model then. Not here: opening files.
+A family that is not prepared here, or a processor whose rules are not known, is refused by name: the model is a text
+model then. Not here: opening files, finding the family.
 
 Source: transformers 5.23, the attributes that its image processors and configurations save.
 """
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from PIL import Image
 
-from backends.images.families import FAMILIES, Family
+from backends.images.families import Family, family_of
 from backends.images.tower import Channels, Fit, NumPixels, Side, Small, Tower, checked, converted, unsupported
 
 
@@ -55,7 +55,6 @@ class _TextConfig(msgspec.Struct):
 
 
 class _Config(msgspec.Struct):
-    model_type: str
     vision_config: _VisionConfig
     text_config: _TextConfig = msgspec.field(default_factory=_TextConfig)
     scale_factor: Small | None = None
@@ -63,20 +62,20 @@ class _Config(msgspec.Struct):
     vision_feature_select_strategy: str = "full"
 
 
-def tower_of_folder(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Tower:
+def tower_of_folder(name: str, config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Tower:
     """Read a tower from config.json and preprocessor_config.json (or processor_config.json, which may contain it).
+
+    Args:
+        name: Its family's, a key of `FAMILIES`.
 
     Raises:
         UnsupportedByModelError: The family is not one of the table, or the files say what it cannot be.
     """
+    family = family_of(name)
     inner = preprocessor.get("image_processor")
     said = inner if isinstance(inner, Mapping) else preprocessor
     settings = converted(said, _Preprocessor, "preprocessor_config.json")
     whole = converted(config, _Config, "config.json")
-    name = next((key for key, row in FAMILIES.items() if whole.model_type in row.model_types), None)
-    if name is None:
-        raise unsupported(f"models of type {whole.model_type!r} are used for text only here; use another model")
-    family = FAMILIES[name]
     patch_size = settings.patch_size or whole.vision_config.patch_size
     if patch_size is None:
         raise unsupported("neither config.json nor preprocessor_config.json says the patch_size; pull the model anew")

@@ -1,7 +1,7 @@
 """From a GGUF projector's metadata to a `Tower`.
 
-A projector that the table has no row for, or whose tower llama.cpp computes wrongly, is refused by name: the model is a
-text model then. Not here: opening files.
+A projector of a family that is not prepared here, or whose tower llama.cpp computes wrongly, is refused by name: the
+model is a text model then. Not here: opening files, finding the family.
 
 Source: llama.cpp, tools/mtmd/clip-impl.h (keys) and clip.cpp (what is a default).
 """
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from backends.images.families import FAMILIES
+from backends.images.families import family_of
 from backends.images.tower import Channels, NumPixels, Side, Small, Tower, checked, converted, unsupported
 
 _CAUSAL_GEMMA4_WIDTHS: Final = (1536, 2560)
@@ -23,8 +23,6 @@ class _Clip(msgspec.Struct, rename=lambda name: "clip." + name.replace("__", "."
     vision__image_std: Channels
     vision__image_size: Side
     vision__patch_size: Small
-    projector_type: str | None = None
-    vision__projector_type: str | None = None
     vision__projector__scale_factor: Small | None = None
     vision__spatial_merge_size: Small | None = None
     vision__preproc_image_size: Side | None = None
@@ -33,10 +31,11 @@ class _Clip(msgspec.Struct, rename=lambda name: "clip." + name.replace("__", "."
     vision__image_grid_pinpoints: list[int] = []
 
 
-def tower_of_projector(metadata: Mapping[str, Any], *, text_width: int, has_class_token: bool) -> Tower:
+def tower_of_projector(name: str, metadata: Mapping[str, Any], *, text_width: int, has_class_token: bool) -> Tower:
     """Read a tower from a projector's metadata.
 
     Args:
+        name: Its family's, a key of `FAMILIES`.
         metadata: Its keys and values, arrays as lists.
         text_width: `embedding_length` of the language model.
         has_class_token: Whether the file has a tensor `v.class_embd`, as CLIP's towers do.
@@ -44,14 +43,10 @@ def tower_of_projector(metadata: Mapping[str, Any], *, text_width: int, has_clas
     Raises:
         UnsupportedByModelError: The family is not one of the table, or its tower is computed wrongly by llama.cpp.
     """
+    family = family_of(name)
     clip = converted(metadata, _Clip, "the projector")
-    kind = clip.vision__projector_type or clip.projector_type
-    name = next((key for key, row in FAMILIES.items() if kind in row.projector_types), None)
-    if name is None:
-        raise unsupported(f"projectors of type {kind!r} are not used here; use another model")
     if has_class_token or clip.vision__image_grid_pinpoints:
         raise unsupported("LLaVA with a CLIP tower is computed wrongly by llama.cpp (#25814); use another model")
-    family = FAMILIES[name]
     merge = clip.vision__spatial_merge_size if family.takes_patches else clip.vision__projector__scale_factor
     tower = Tower(
         family=name,

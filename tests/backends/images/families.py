@@ -87,12 +87,12 @@ PUBLISHED = {
 
 def folder_tower(family: str) -> Tower:
     published = PUBLISHED[family]
-    return tower_of_folder(published.config, published.preprocessor)
+    return tower_of_folder(family, published.config, published.preprocessor)
 
 
 def gguf_tower(family: str) -> Tower:
     return tower_of_projector(
-        tiny_projector.metadata_of(family), text_width=tiny_projector.TEXT_WIDTH, has_class_token=False
+        family, tiny_projector.metadata_of(family), text_width=tiny_projector.TEXT_WIDTH, has_class_token=False
     )
 
 

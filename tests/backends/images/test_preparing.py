@@ -49,7 +49,7 @@ SMALLER = {"idefics3": {"size": {"longest_edge": 512}, "max_image_size": {"longe
 @pytest.mark.parametrize("family", PUBLISHED)
 def test_pixels_equal_those_of_transformers_at_fifty_sizes(family: str) -> None:
     published, options = PUBLISHED[family], SMALLER.get(family, {})
-    tower = tower_of_folder(published.config, published.preprocessor | options)
+    tower = tower_of_folder(family, published.config, published.preprocessor | options)
     processor = processor_of(family, **options)
     different = []
     for size in sizes():
@@ -95,7 +95,7 @@ def test_without_splitting_a_tiled_tower_sees_one_tile() -> None:
     published = PUBLISHED["idefics3"]
     options = {"do_image_splitting": False}
     processor = processor_of("idefics3", **options)
-    tower = tower_of_folder(published.config, published.preprocessor | options)
+    tower = tower_of_folder("idefics3", published.config, published.preprocessor | options)
     picture = noise(Size(300, 200))
     prepared = fitted(picture, tower)
     assert np.array_equal(inputs_of(prepared, tower), reference(processor, picture, "idefics3"))
@@ -107,7 +107,7 @@ def test_a_picture_is_padded_as_transformers_pads_it() -> None:
 
     published = PUBLISHED["llava"]
     options = published.preprocessor | {"do_pad": True, "do_center_crop": False}
-    tower = tower_of_folder(published.config, options)
+    tower = tower_of_folder("llava", published.config, options)
     assert tower.fit is Fit.PAD
     processor = LlavaImageProcessorPil(**options)
     for size in (Size(300, 201), Size(7, 150), Size(64, 64)):

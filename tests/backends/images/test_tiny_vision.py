@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 
-from backends.images.families import FAMILIES
 from backends.images.folder import tower_of_folder
 from backends.images.projector import tower_of_projector
 from tests.support.tiny_vision import TINY_FAMILIES, VisionModel
@@ -17,6 +16,5 @@ def test_both_formats_describe_one_tower(family: str, vision_model: Callable[[st
     config, preprocessor = (
         json.loads((model.folder / name).read_text()) for name in ("config.json", "preprocessor_config.json")
     )
-    tower = tower_of_projector(model.metadata, text_width=model.text_width, has_class_token=False)
-    assert tower_of_folder(config, preprocessor) == tower
-    assert model.family in FAMILIES
+    tower = tower_of_projector(model.family, model.metadata, text_width=model.text_width, has_class_token=False)
+    assert tower_of_folder(model.family, config, preprocessor) == tower

@@ -15,12 +15,12 @@ from tests.support import tiny_projector
 
 def gguf(family: str, *, text_width: int = 64, has_class_token: bool = False, **changes: Any) -> Any:
     metadata = tiny_projector.metadata_of(family) | {f"clip.{key.replace('__', '.')}": v for key, v in changes.items()}
-    return tower_of_projector(metadata, text_width=text_width, has_class_token=has_class_token)
+    return tower_of_projector(family, metadata, text_width=text_width, has_class_token=has_class_token)
 
 
 def folder(family: str, config: dict[str, Any] | None = None, **preprocessor: Any) -> Any:
     published = PUBLISHED[family]
-    return tower_of_folder(published.config | (config or {}), published.preprocessor | preprocessor)
+    return tower_of_folder(family, published.config | (config or {}), published.preprocessor | preprocessor)
 
 
 def test_the_folder_of_a_published_model_is_read() -> None:
@@ -42,7 +42,9 @@ def test_the_projector_of_a_published_model_is_read() -> None:
 
 def test_a_processor_config_that_contains_the_other_is_read() -> None:
     published = PUBLISHED["gemma4"]
-    assert tower_of_folder(published.config, {"image_processor": published.preprocessor}) == folder_tower("gemma4")
+    assert tower_of_folder("gemma4", published.config, {"image_processor": published.preprocessor}) == folder_tower(
+        "gemma4"
+    )
 
 
 def test_what_a_file_says_goes_before_what_the_family_has() -> None:
@@ -67,7 +69,6 @@ CLIP = {"vision_config": {"model_type": "clip_vision_model", "image_size": 336, 
 REFUSED_FOLDERS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("llava", CLIP, {}, "SigLIP"),
     ("llava", {"vision_feature_select_strategy": "default"}, {}, "class token"),
-    ("llava", {"model_type": "llava_next"}, {}, "'llava_next' are used for text only"),
     ("llava", {}, {"size": {"shortest_edge": 384}, "crop_size": {"height": 384, "width": 384}}, "cuts off"),
     ("llava", {}, {"do_center_crop": True}, "cuts off"),
     ("gemma3", {}, {"size": {"height": 896, "width": 448}}, "cuts off"),
@@ -100,7 +101,6 @@ def test_a_folder_that_is_not_understood_is_refused(
 REFUSED_PROJECTORS: list[tuple[str, dict[str, Any], str]] = [
     ("llava", {"has_class_token": True}, "CLIP"),
     ("llava", {"vision__image_grid_pinpoints": [336, 672]}, "CLIP"),
-    ("llava", {"projector_type": "ldpv2"}, "'ldpv2'"),
     ("llava", {"vision__patch_size": 0}, "does not describe"),
     ("llava", {"vision__image_size": 10}, "contradict"),
     ("gemma3", {"vision__image_mean": [0.5, 0.5]}, "does not describe"),
@@ -119,8 +119,15 @@ def test_a_projector_that_is_not_understood_is_refused(family: str, changes: dic
 def test_an_old_projector_has_the_usual_number_of_tiles() -> None:
     metadata = tiny_projector.metadata_of("idefics3")
     del metadata["clip.vision.preproc_image_size"]
-    tower = tower_of_projector(metadata, text_width=64, has_class_token=False)
+    tower = tower_of_projector("idefics3", metadata, text_width=64, has_class_token=False)
     assert tower == gguf_tower("idefics3")
+
+
+def test_a_family_that_is_not_prepared_here_is_refused() -> None:
+    with pytest.raises(UnsupportedByModelError, match="'pixtral' are not prepared here"):
+        tower_of_folder("pixtral", {}, {})
+    with pytest.raises(UnsupportedByModelError, match="'pixtral' are not prepared here"):
+        tower_of_projector("pixtral", {}, text_width=64, has_class_token=False)
 
 
 def test_both_formats_of_a_family_say_its_name() -> None:
