@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from backends.row_ids import row_of
 from backends.wire.request import SamplingParams
 
 Logits = np.ndarray[Any, np.dtype[np.float32]]
@@ -150,7 +151,7 @@ class LogitsEditor:
     Args:
         sampling: Bias, penalties and the number of log-probabilities.
         matcher: The constraint, in its initial state; None = none.
-        prompt_ids: Tokens of the prompt; the repetition penalty counts them.
+        prompt_ids: Tokens of the prompt; the repetition penalty counts them, but for the rows of pictures among them.
         held: Ends that come too early; None = none do.
     """
 
@@ -172,7 +173,8 @@ class LogitsEditor:
         self._biases = np.array(list(biases.values()), np.float32)
         self._repeated = self._answered = None
         if sampling.repetition_penalty != 1:
-            self._repeated = TokenCounts(sampling.repetition_window, prompt_ids)
+            texts = (token_id for token_id in prompt_ids if row_of(token_id) is None)
+            self._repeated = TokenCounts(sampling.repetition_window, texts)
         if sampling.frequency_penalty or sampling.presence_penalty:
             self._answered = TokenCounts(sampling.penalty_window)
         counts = (self._repeated, self._answered)

@@ -78,6 +78,7 @@ class Sequence:
     Attributes:
         spans: Places of the prompt that are no tokens, in order, each with a token somewhere behind it.
         images: The pictures that the request sent, in the prompt's order; spans of earlier exchanges belong to none.
+        encode_ms: How long the tower took for each tile that this sequence waited for, by the tile's digest.
         num_prompt_tokens: How many of `token_ids` are the prompt.
         num_computed: How many of `token_ids` the engine's cache holds; the rest is pending.
         max_output_tokens: Upper bound of the answer, >= 1.
@@ -98,6 +99,7 @@ class Sequence:
     num_cached_tokens: int = 0
     spans: tuple[EmbeddingSpan, ...] = ()
     images: tuple[PlacedImage, ...] = ()
+    encode_ms: dict[bytes, float] = dataclasses.field(default_factory=dict)
 
     @property
     def is_scored(self) -> bool:

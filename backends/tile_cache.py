@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from backends.errors import ImageError
-from backends.images.row_ids import row_of, tile_key
+from backends.row_ids import row_of, tile_key
 from backends.sequence import Tile
 
 MAX_BYTES: Final = 128 * 2**20
@@ -54,10 +54,13 @@ class TileCache:
         return known
 
     def find(self, token_id: int) -> Tile | None:
-        """Return the tile one of whose rows an id stands for; None for tokens, and for what is not known any more."""
-        row = row_of(token_id)
+        """Return the tile one of whose rows an id stands for; None for tokens, and for what is not known any more.
+
+        Clients whose numbers are doubles give ids back rounded: the number of the row is lost then, not the tile.
+        """
+        row = row_of(int(float(token_id)))
         tile = None if row is None else self._known.get(row.tile)
-        if row is None or tile is None or row.row >= tile.size:
+        if row is None or tile is None:
             return None
         self._use(row.tile, tile)
         return tile

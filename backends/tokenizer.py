@@ -5,6 +5,8 @@ import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from backends.row_ids import row_of
+
 
 class InfillTokens(NamedTuple):
     """Ids of the control tokens before the prefix, before the suffix, and before the middle that is to be written.
@@ -77,7 +79,9 @@ class Tokenizer(abc.ABC):
         """Return token ids without BOS."""
 
     def token_bytes(self, token_id: int) -> bytes:
-        """Return the bytes that a token adds to the text; b"" for control tokens."""
+        """Return the bytes that a token adds to the text; b"" for control tokens, and for the rows of pictures."""
+        if row_of(token_id) is not None:
+            return b""
         piece = self._pieces.get(token_id)
         if piece is None:
             piece = self._pieces[token_id] = self._bytes_of(token_id)

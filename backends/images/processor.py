@@ -15,8 +15,8 @@ from backends.images.folder import tower_of_folder
 from backends.images.preparing import Prepared, planned, prepare
 from backends.images.projector import tower_of_projector
 from backends.images.prompt_image import ImageWords, PromptImage, TileImage
-from backends.images.row_ids import tile_digest
 from backends.images.tower import Tower, unsupported
+from backends.row_ids import tile_digest
 from backends.wire.messages import VisionSpec
 from backends.wire.prompts import ImagePart
 

@@ -19,6 +19,7 @@ from backends.wire.messages import (
     Finished,
     Generate,
     PrefillProgress,
+    SeenImage,
     SequenceEnd,
     SequenceTimings,
     Usage,
@@ -162,6 +163,7 @@ class RunningAnswer:
             sequence.num_cached_tokens,
             0 if self._is_prompt_only else sequence.num_output_tokens,
             self._num_reasoning_tokens,
+            sum(span.tile.size for span in sequence.spans),
         )
 
     def on_scheduled(self, now: float) -> list[Event]:
@@ -244,7 +246,7 @@ class RunningAnswer:
         stopped_by = self._detokenizer.stopped_by
         num_tokens = len(self.sequence.token_ids) - self._is_prompt_only
         token_ids = self.sequence.token_ids[:num_tokens] if self._wants_token_ids else None
-        end = SequenceEnd(reason, self.usage, timings, stopped_by, token_ids)
+        end = SequenceEnd(reason, self.usage, timings, stopped_by, token_ids, _seen_images(self.sequence))
         return Finished(self.sequence.sequence_id, output, end)
 
     def _progress(self) -> list[Event]:
@@ -259,6 +261,16 @@ class RunningAnswer:
 
     def _logprob(self, candidate: Candidate) -> TokenLogprob:
         return TokenLogprob(candidate.token_id, self._tokenizer.shown_bytes(candidate.token_id), candidate.logprob)
+
+
+def _seen_images(sequence: Sequence) -> tuple[SeenImage, ...]:
+    """Return what became of a prompt's pictures; of equal ones the first tells how long the tower took."""
+    encode_ms = dict(sequence.encode_ms)
+    seen = []
+    for image in sequence.images:
+        taken = [encode_ms.pop(tile.digest) for tile in image.tiles if tile.digest in encode_ms]
+        seen.append(SeenImage(image.original, image.seen, image.num_rows, not taken, sum(taken)))
+    return tuple(seen)
 
 
 def _with_logprobs(output: Output, logprobs: tuple[PositionLogprobs, ...]) -> Output:

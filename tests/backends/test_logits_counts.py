@@ -2,10 +2,13 @@
 
 from collections import Counter
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.logits import TokenCounts
+from backends.logits import LogitsEditor, TokenCounts
+from backends.row_ids import row_ids
+from backends.wire.request import SamplingParams
 
 
 @given(
@@ -27,6 +30,15 @@ def test_counts_are_those_of_the_window(window: int | None, first: list[int], re
 def test_ids_beyond_the_vocabulary_are_left_out() -> None:
     ids, numbers = TokenCounts(None, [3, 7, 7, 9]).within(8)
     assert dict(zip(ids.tolist(), numbers.tolist(), strict=True)) == {3: 1, 7: 2}
+
+
+def test_rows_of_pictures_take_no_place_in_a_window() -> None:
+    """What was said before a picture is penalized behind it as if the picture were not there."""
+    rows = row_ids(b"p" * 32, (4, 4))
+    editor = LogitsEditor(SamplingParams(repetition_penalty=2.0, repetition_window=2), None, [1, 2, *rows, 3])
+    logits = np.ones(8, np.float32)
+    editor.edit(logits)
+    assert logits.tolist() == [1, 1, 0.5, 0.5, 1, 1, 1, 1]
 
 
 def test_nothing_seen_is_nothing_returned() -> None:

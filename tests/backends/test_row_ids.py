@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from backends.images.decoding import RGB
 from backends.images.geometry import Grid
-from backends.images.row_ids import row_ids, row_of, tile_digest, tile_key
+from backends.row_ids import row_ids, row_of, tile_digest, tile_key
 
 GRID = Grid(2, 3)
 RGB_OF_ONE: RGB = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)

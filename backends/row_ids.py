@@ -2,7 +2,7 @@
 
 Equal tiles have equal ids, in all workers and after a restart, so that whatever compares tokens (the radix index,
 forks, saved caches) compares pictures as well. Clients cannot forge one: ids beyond the vocabulary are refused where
-they come in. Light: also who decodes nothing reads ids.
+they come in.
 """
 
 import hashlib
