@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support import tiny_model
+from tests.support.colour_model import write_colour_model
 from tests.support.tiny_vision import VisionModel, write_vision_model
 
 # A property does not hang on the machine's pace.
@@ -61,6 +62,11 @@ def bundled_gguf() -> Path:
     if not files:
         pytest.skip("the bundled model is not installed; `make setup` installs it")
     return files[0]
+
+
+@pytest.fixture(scope="session")
+def colour_model(tmp_path_factory: pytest.TempPathFactory, bundled_gguf: Path) -> VisionModel:
+    return write_colour_model(tmp_path_factory.mktemp("colours"), bundled_gguf)
 
 
 @pytest.fixture(scope="session")

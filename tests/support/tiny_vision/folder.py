@@ -11,7 +11,7 @@ from tests.support.tiny_vision import vocabulary
 from tests.support.tiny_vision.configuration import config, preprocessor_config, processor_config
 from tests.support.tiny_vision.families import CONTEXT_LENGTH, TOWER_LAYERS, TOWER_WIDTH
 
-_TEXT_NAMES: Final = {
+TEXT_NAMES: Final = {
     "attn_norm": "input_layernorm",
     "ffn_norm": "post_attention_layernorm",
     "attn_q": "self_attn.q_proj",
@@ -22,7 +22,7 @@ _TEXT_NAMES: Final = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-_GEMMA_NAMES: Final = _TEXT_NAMES | {
+_GEMMA_NAMES: Final = TEXT_NAMES | {
     "ffn_norm": "pre_feedforward_layernorm",
     "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
@@ -36,7 +36,7 @@ _TEXT_PREFIXES: Final = {
     "gemma3": "language_model.model.",
 }
 _HEADS: Final = {"llava": "language_model.lm_head.weight"}
-_SIGLIP_NAMES: Final = {
+SIGLIP_NAMES: Final = {
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
     "attn_v": "self_attn.v_proj",
@@ -101,7 +101,7 @@ def _text(family: str, tensors: Tensors) -> Tensors:
         "output_norm.weight": f"{prefix}norm.weight",
         "output.weight": _HEADS.get(family, "lm_head.weight"),
     }
-    parts = _GEMMA_NAMES if is_gemma else _TEXT_NAMES
+    parts = _GEMMA_NAMES if is_gemma else TEXT_NAMES
     named: Tensors = {}
     for name, tensor in tensors.items():
         # Gemma multiplies by 1 + weight; its GGUF files have the sum.
@@ -126,7 +126,7 @@ def _siglip_tower(family: str, tensors: Tensors) -> Tensors:
     for name, tensor in tensors.items():
         if name.startswith("v.blk."):
             _, _, layer, part, kind = name.split(".")
-            named[f"{prefix}encoder.layers.{layer}.{_SIGLIP_NAMES[part]}.{kind}"] = tensor
+            named[f"{prefix}encoder.layers.{layer}.{SIGLIP_NAMES[part]}.{kind}"] = tensor
     return named | _siglip_projector(family, tensors)
 
 
