@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from router.cli.run import stats_line
+from router.cli.chat import stats_line
+from router.cli.images import data_uri, split_paths
 from router.protocols.answers import sse_event
 from router.protocols.openai.answer_schemas import TextChunk, TextChunkChoice
 from tests.router.cli.conftest import Mlxr
@@ -174,6 +175,67 @@ def test_a_conversation_remembers_and_clear_forgets(
     assert asked == [["S", "one"], ["S", "one", "Hello", "two"], ["S", "three"]]
 
 
+def parts_of(path: Path, text: str) -> list[dict[str, Any]]:
+    return [
+        {"type": "image_url", "image_url": {"url": data_uri(path)}},
+        {"type": "text", "text": text},
+    ]
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "my photo.jpg"
+    path.write_bytes(b"\xff\xd8 a picture")
+    return path
+
+
+@pytest.mark.usefixtures("terminal")
+def test_pictures_go_before_the_prompt(mlxr: Mlxr, answering: StubGateway, photo: Path) -> None:
+    assert mlxr("run", "m", "what is this?", "--image", str(photo)) == (0, "Hello\n", "")
+    assert last_body(answering)["messages"] == [{"role": "user", "content": parts_of(photo, "what is this?")}]
+    assert data_uri(photo) == "data:image/*;base64,/9ggYSBwaWN0dXJl"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_picture_that_is_not_there_is_told_before_anything_is_asked(
+    mlxr: Mlxr, answering: StubGateway, tmp_path: Path
+) -> None:
+    result = mlxr("run", "m", "what is this?", "--image", str(tmp_path / "no.jpg"))
+    assert result.exit_code == 2
+    assert "no.jpg" in result.err
+    assert not answering.requests
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_path_that_is_pasted_into_a_conversation_is_its_picture(
+    mlxr: Mlxr, answering: StubGateway, monkeypatch: pytest.MonkeyPatch, photo: Path
+) -> None:
+    escaped = str(photo).replace(" ", "\\ ")
+    type_lines(monkeypatch, escaped, "what is this?", "and now?", f"'{photo}' again", "/tmp/none.jpg there")
+    result = mlxr("run", "m")
+    assert result.out.count("Shown: my photo.jpg") == 2
+    asked = [message["content"] for message in last_body(answering)["messages"] if message["role"] == "user"]
+    assert asked == [parts_of(photo, "what is this?"), "and now?", parts_of(photo, "again"), "/tmp/none.jpg there"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        ("{}", ""),
+        ("what is {} then", "what is then"),
+        ('"{}" here', "here"),
+        ("file://{} here", "here"),
+        ("it's a photo.jpg", None),
+        ("'not a file.jpg' \"", None),
+    ],
+)
+def test_only_words_that_are_files_are_taken_for_pictures(tmp_path: Path, typed: str, text: str | None) -> None:
+    path = tmp_path / "photo.PNG"
+    path.write_bytes(b"")
+    line = typed.format(path)
+    assert split_paths(line) == ((line, []) if text is None else (text, [path]))
+
+
 @pytest.mark.usefixtures("terminal")
 def test_ctrl_d_leaves_and_ctrl_c_at_the_prompt_does_not(
     mlxr: Mlxr, answering: StubGateway, monkeypatch: pytest.MonkeyPatch
@@ -191,7 +253,7 @@ def test_ctrl_c_stops_only_the_answer(mlxr: Mlxr, stub: StubGateway, monkeypatch
     def interrupt(_text: str) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("router.cli.run.shown_answer", interrupt)
+    monkeypatch.setattr("router.cli.chat.shown_answer", interrupt)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     result = mlxr("run", "m")
     assert result.exit_code == 0
