@@ -75,7 +75,9 @@ def run(
         session = ChatSession
         if known is not None and _only_completes(known):
             if images:
-                raise CommandError(f"{known.name} has no chat template and takes no pictures; use one that sees.", 2)
+                raise CommandError(
+                    f"{known.name} has no chat template and takes no pictures; use one that sees.", exit_code=2
+                )
             print(f"mlxr: {known.name} has no chat template; it goes on with what you write.", file=sys.stderr)
             session = CompletionSession
         chat = session(client, body, messages, engine=engine, has_stats=stats)

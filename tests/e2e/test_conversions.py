@@ -16,6 +16,7 @@ import pytest
 from router.jobs.convert.report import read_report
 from router.jobs.convert.scratch import SCRATCH_PREFIX
 from tests.support.gateway_process import GatewayProcess, environment, run_cli, sse_events
+from tests.support.processes import running_children
 from tests.support.stub_hub import StubHub
 from tests.support.tiny_model import write_gguf
 from tests.support.waiting import WITHIN_S, wait_until
@@ -58,8 +59,7 @@ def events_of(gateway: GatewayProcess, path: str, body: dict[str, Any], *, until
 
 def converters(gateway: GatewayProcess) -> list[psutil.Process]:
     """The processes that convert, of a gateway that lives."""
-    children = psutil.Process(gateway.pid).children()
-    return [child for child in children if "backends.converting.convert" in child.cmdline()]
+    return running_children("backends.converting.convert", pid=gateway.pid)
 
 
 def half_made(home: Path) -> list[Path]:

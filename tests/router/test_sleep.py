@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from router.sleep import AwakeTimer, awake_timeout, keep_awake
+from tests.support.processes import running_children
 from tests.support.waiting import until
 
 HOLDING = [sys.executable, "-c", "import signal; signal.pause()"]
@@ -65,7 +66,7 @@ class Work:
 
 
 def holding() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return running_children()
 
 
 async def test_the_machine_is_held_awake_while_there_is_work_and_only_then() -> None:

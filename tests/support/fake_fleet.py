@@ -34,6 +34,7 @@ from router.requests.generation import Generation, GenerationRequest, OutputEven
 from router.workers.launch import WorkerLaunch
 from router.workers.residency import ManagedWorker
 from router.workers.supervisor import Supervisor
+from tests.support.processes import running_children
 from tests.support.waiting import WITHIN_S, until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -61,15 +62,8 @@ def make_config(
 
 
 def worker_processes() -> list[psutil.Process]:
-    """Return the worker processes of this process, the dead that are not reaped left out."""
-    found = []
-    for child in psutil.Process().children():
-        try:
-            if child.status() != psutil.STATUS_ZOMBIE and any(name in child.cmdline() for name in _WORKER_MODULES):
-                found.append(child)
-        except psutil.NoSuchProcess:
-            continue
-    return found
+    """Return the worker processes of this process."""
+    return running_children(*_WORKER_MODULES)
 
 
 class FakeFleet:

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.support.processes import running_children
 from tests.support.waiting import WITHIN_S
 
 _BANNER = re.compile(r"serves on (http://\S+)")
@@ -114,18 +115,8 @@ class GatewayProcess:
         return sorted(path.relative_to(models).as_posix() for path in models.rglob("*") if path.is_file())
 
     def workers(self) -> list[psutil.Process]:
-        """Return the worker processes, from the process table.
-
-        Direct children only: a child that a worker forks to run a compiler has the worker's command line for a moment.
-        """
-        found = []
-        for child in psutil.Process(self.pid).children():
-            try:
-                if "backends.process.worker" in child.cmdline() and child.status() != psutil.STATUS_ZOMBIE:
-                    found.append(child)
-            except psutil.Error:
-                continue
-        return found
+        """Return the worker processes."""
+        return running_children("backends.process.worker", pid=self.pid)
 
     def rss_bytes(self) -> int:
         """Return the resident memory of the gateway and its workers."""
