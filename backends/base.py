@@ -194,7 +194,7 @@ class Engine(abc.ABC):
         """
 
     def load(self, spec: LoadSpec, on_progress: Callable[[float], None]) -> "LoadedEngine":
-        """Load a model.
+        """Load a model; where the engine has no means to see, without the tower unless that is to be loaded at once.
 
         Args:
             on_progress: Called with the share that is done, 0..1, as often as the library tells.
@@ -203,7 +203,9 @@ class Engine(abc.ABC):
             LoadError: The engine refused it, in its own words.
         """
         if spec.vision is not None and not self.can_see:
-            raise LoadError(f"the {self.name} engine cannot see; load the model without a projector")
+            if spec.vision.is_preloaded:
+                raise LoadError(f"the {self.name} engine cannot see; load the model with vision: off")
+            spec = msgspec.structs.replace(spec, vision=None)
         return self._load(spec, on_progress)
 
     @abc.abstractmethod

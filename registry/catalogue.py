@@ -24,6 +24,11 @@ ENGINE_OF_FORMAT: Final[dict[ArtifactFormat, EngineKind]] = {
 }
 
 
+def file_version(size_bytes: int, mtime_ns: int) -> str:
+    """Give a text that is another one when files are others, although their path is the same."""
+    return f"{size_bytes:x}-{mtime_ns:x}"
+
+
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     """One on-disk form of a model.
 
@@ -68,7 +73,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def version(self) -> str:
         """A text that is another one when the files are others, although the path is the same."""
-        return f"{self.size_bytes:x}-{self.mtime_ns:x}"
+        return file_version(self.size_bytes, self.mtime_ns)
 
     @property
     def vision(self) -> VisionFacts | None:
@@ -127,7 +132,7 @@ class Adapter(AdapterDraft, frozen=True, kw_only=True):
     @property
     def version(self) -> str:
         """A text that is another one when the files are others, although the path is the same."""
-        return f"{self.size_bytes:x}-{self.mtime_ns:x}"
+        return file_version(self.size_bytes, self.mtime_ns)
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

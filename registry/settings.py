@@ -24,6 +24,8 @@ Workers = Annotated[int, Meta(ge=1, le=64)]
 Threads = Annotated[int, Meta(ge=1, le=1024)]
 KVType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 """Element types of a KV cache, under the names that ggml gives them."""
+VisionMode = Literal["auto", "on", "off"]
+"""Whether a model that can see is loaded with its tower: with the first picture, at once, or not at all."""
 MaxTokens = Annotated[int, Meta(ge=1, le=10_000_000)]
 Temperature = Annotated[float, Meta(ge=0, le=5)]
 TopP = Annotated[float, Meta(ge=0, le=1)]
@@ -84,6 +86,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         parallel: Sequences that a worker may run at a time.
         threads: Compute threads of each worker; mlx chooses its own.
         template: Jinja chat template in the place of the model's own.
+        vision: Whether it sees, if it can; None = `auto`.
     """
 
     context_length: Annotated[ContextLength, _FOR_ALL] | None = None
@@ -92,6 +95,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     workers: Annotated[Workers, _FOR_ALL] | None = None
     threads: Annotated[Threads, _FOR_LLAMACPP] | None = None
     template: Annotated[NonEmpty, LoadSetting(is_in_header=False)] | None = None
+    vision: Annotated[VisionMode, LoadSetting()] | None = None
 
 
 class ModelSettings(LoadSettings, frozen=True, kw_only=True, omit_defaults=True):

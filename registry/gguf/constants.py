@@ -47,7 +47,7 @@ MAX_STRING_ELEMENTS: Final = 900_000
 known vocabulary with merges has 777,050."""
 
 MAX_KEPT_ELEMENTS: Final = 1_024
-"""Longest array whose values are kept, and only for the keys in KEPT_ARRAY_SUFFIXES: per-layer numbers."""
+"""Longest array whose values are kept, and only for wanted keys: per-layer numbers, and all of a projector's."""
 
 MAX_DIMS: Final = 4
 """Source: ggml.h, GGML_MAX_DIMS."""
@@ -91,6 +91,7 @@ KEPT_ARRAY_SUFFIXES: Final = (
     ".feed_forward_length",
     "tokenizer.ggml.eos_token_ids",
 )
+KEPT_ARRAY_PREFIX: Final = "clip."
 
 
 class TensorType(NamedTuple):

@@ -16,6 +16,7 @@ from registry.facts import clean_text
 from registry.files import LFS_MARK, LFS_REASON, open_regular, pread_exact
 from registry.gguf.constants import (
     DEFAULT_ALIGNMENT,
+    KEPT_ARRAY_PREFIX,
     KEPT_ARRAY_SUFFIXES,
     MAGIC,
     MAX_ALIGNMENT,
@@ -50,7 +51,7 @@ class ArrayInfo(msgspec.Struct, frozen=True):
     """An array of the metadata.
 
     Attributes:
-        values: The elements, for the few short per-layer arrays that are wanted; else None.
+        values: The elements, for the few short arrays that are wanted; else None.
     """
 
     element_type: int
@@ -345,9 +346,11 @@ class _MetadataReader:
         if scalar is None:
             code = "nested_array" if kind == TYPE_ARRAY else "bad_value_type"
             raise GGUFError(code, offset, f"the array {key[:80]!r} has elements of type {kind}, which is not allowed")
-        if length > MAX_KEPT_ELEMENTS or not key.endswith(KEPT_ARRAY_SUFFIXES):
+        is_wanted = key.endswith(KEPT_ARRAY_SUFFIXES) or key.startswith(KEPT_ARRAY_PREFIX)
+        if length > MAX_KEPT_ELEMENTS or not is_wanted:
             cursor.skip(length * scalar.size)
             return ArrayInfo(kind, length)
+        self._keep(length * scalar.size, offset)
         values: tuple[Scalar, ...] = tuple(cursor.read(scalar)[0] for _ in range(length))
         return ArrayInfo(kind, length, tuple(map(bool, values)) if kind == TYPE_BOOL else values)
 

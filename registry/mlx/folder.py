@@ -28,6 +28,7 @@ from registry.files import about
 from registry.mlx.config import MAX_INDEX_BYTES, Config, read_chat_template, read_object
 from registry.mlx.memory import memory_facts
 from registry.mlx.safetensors import MAX_TENSORS, TensorInfo, read_tensor_infos
+from registry.mlx.tower import tower_facts
 from registry.sampling import GENERATION_CONFIG_NAME, RecommendedSampling
 
 CONFIG_NAME: Final = "config.json"
@@ -116,6 +117,7 @@ def read_mlx_dir(folder: Path | str) -> ModelFacts:
         sampling=RecommendedSampling.of_generation_config(generation_config),
         tokenizer=_tokenizer(config, tokenizer_config, Config(generation_config)),
         rope_scaling_type=_rope_scaling_type(config),
+        vision=tower_facts(config, tensors, names),
         provenance=Provenance(name=clean_text(config.text("_name_or_path"))),
         loadable=not reasons,
         reasons=reasons,

@@ -4,7 +4,6 @@ Not here: finding candidates (`folders.py`) and recording the result (`scanning.
 """
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -16,12 +15,10 @@ from registry.facts import ArtifactFormat, ModelFacts, ModelKind
 from registry.gguf import KnownVocabularies, read_header
 from registry.gguf.facts import facts_from_headers
 from registry.mlx.folder import read_mlx_dir
-from registry.names import derive_name, sanitise_org, strip_suffixes
+from registry.names import derive_name, sanitise_org
 from registry.scan.candidates import Candidate
 
 MMPROJ_CODE: Final = ModelKind.MMPROJ.value
-
-_MMPROJ_PATTERN: Final = re.compile(r"(?:\A|[-._])mmproj(?:[-._]|\Z)", re.IGNORECASE)
 
 _NOT_MODELS: Final = {
     ModelKind.MMPROJ: "it is a vision projector; it serves with the model beside it",
@@ -96,31 +93,6 @@ def claimed_hashes(candidate: Candidate) -> Iterator[FileHash]:
             continue
         if sha256 is not None:
             yield FileHash.of(file, info, sha256, is_computed=False)
-
-
-def projector_stem(file_name: str) -> str:
-    """Give the model name that a projector's file name speaks of; empty for a bare `mmproj-f16.gguf`.
-
-    `mmproj-gemma-3-4b-it-f16.gguf` speaks of `gemma-3-4b-it`.
-    """
-    stem = re.sub(r"\.gguf\Z", "", file_name, flags=re.IGNORECASE)
-    return strip_suffixes(_MMPROJ_PATTERN.sub("-", stem))
-
-
-def choose_projector(model_file: str, neighbours: tuple[str, ...], projectors: tuple[str, ...]) -> str | None:
-    """Choose among the projectors of a folder the one that belongs to a model in it, all by their file names.
-
-    It names this model, or can only mean this one because every model of the folder is a form of the same; float16
-    goes before others.
-
-    Args:
-        neighbours: All models in the folder, this one included.
-    """
-    name = strip_suffixes(model_file)
-    fitting = [projector for projector in projectors if projector_stem(projector) == name]
-    if not fitting and len({strip_suffixes(neighbour) for neighbour in neighbours}) == 1:
-        fitting = list(projectors)
-    return min(fitting, key=lambda projector: ("f16" not in projector.lower(), projector), default=None)
 
 
 def _read_facts(candidate: Candidate, vocabularies: KnownVocabularies | None) -> ModelFacts:

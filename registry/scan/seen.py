@@ -17,7 +17,8 @@ from registry.files import size_and_time
 from registry.gguf import KnownVocabularies
 from registry.scan.candidates import Candidate, ScanRoot
 from registry.scan.folders import file_candidate, find_candidates, folder_candidates
-from registry.scan.inspection import MMPROJ_CODE, choose_projector, inspect
+from registry.scan.inspection import MMPROJ_CODE, inspect
+from registry.scan.pairing import projectors_for, with_projector
 
 
 class ScanFailure(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,23 +115,30 @@ class Seen:
         projectors: defaultdict[Path, list[str]] = defaultdict(list)
         models: defaultdict[Path, list[str]] = defaultdict(list)
         for path, candidate in self.candidates.items():
-            if candidate.format is not ArtifactFormat.GGUF or candidate.source.layout == "ollama" or path in self.links:
-                continue  # Ollama's names say which projector is whose.
-            if self._code(path) == MMPROJ_CODE:
+            if candidate.format is not ArtifactFormat.GGUF or path in self.links:
+                continue
+            if candidate.source.layout == "ollama":  # whose names say which projector is whose
+                if self._is_model(path):
+                    has_one = candidate.projector is not None and candidate.projector.is_file()
+                    self._attach(path, [str(candidate.projector)] if has_one else [])
+            elif self._code(path) == MMPROJ_CODE:
                 projectors[candidate.path.parent].append(candidate.path.name)
             elif self._is_model(path):
                 models[candidate.path.parent].append(candidate.path.name)
         for folder, names in models.items():
             for name in names:
-                chosen = choose_projector(name, tuple(names), tuple(projectors[folder])) if projectors[folder] else None
-                self._attach(str(folder / name), None if chosen is None else str(folder / chosen))
+                fitting = projectors_for(name, tuple(names), tuple(projectors[folder]))
+                self._attach(str(folder / name), [str(folder / projector) for projector in fitting])
 
-    def _attach(self, path: str, projector: str | None) -> None:
+    def _attach(self, path: str, projectors: list[str]) -> None:
+        """Give a model the first of some projectors that fits it."""
         known = self.known.get(path)
-        if path not in self.drafts and known is not None and known.mmproj_path != projector:
-            self._inspect(self.candidates[path])
+        if path not in self.drafts and known is not None:
+            is_same = known.mmproj_path == next(iter(projectors), None) and known.mmproj_path not in self.skipped
+            if not is_same:
+                self._inspect(self.candidates[path])
         if path in self.drafts:
-            self.drafts[path] = msgspec.structs.replace(self.drafts[path], mmproj_path=projector)
+            self.drafts[path] = with_projector(self.drafts[path], projectors)
 
     def _code(self, path: str) -> str | None:
         if path in self.skipped:

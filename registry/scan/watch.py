@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Final
 
-from registry.catalogue import Adapter, Artifact
+from registry.catalogue import Adapter, Artifact, file_version
 
 SETTLE_S: Final = 1.5
 """Files that are being written change at every look; what stood still this long counts as written."""
@@ -75,7 +75,18 @@ def what_changed(artifact: Artifact | Adapter) -> str | None:
         mtime_ns = max(mtime_ns, mark[0])
     if (size_bytes, mtime_ns) != (artifact.size_bytes, artifact.mtime_ns):
         return f"{artifact.path} was changed{' and is being looked into' if isinstance(artifact, Artifact) else ''}"
-    return None
+    return _projector_change(artifact) if isinstance(artifact, Artifact) else None
+
+
+def _projector_change(artifact: Artifact) -> str | None:
+    path, vision = artifact.mmproj_path, artifact.vision
+    if path is None or vision is None or not vision.version:
+        return None
+    mark = _mark(path)
+    if mark is None:
+        return f"its projector {path} is gone"
+    is_same = file_version(mark[1], mark[0]) == vision.version
+    return None if is_same else f"its projector {path} was changed and is being looked into"
 
 
 def _mark(path: str) -> _Mark:

@@ -41,7 +41,7 @@ class Files(Part):
                 "1 AS is_copy, 0 AS is_outdated FROM copies JOIN artifacts ON artifacts.id = artifact_id UNION ALL "
                 "SELECT path, id, mmproj_path, size_bytes, mtime_ns, origin, "
                 "CASE WHEN removal IS NULL THEN status ELSE 'ignored' END, files, 0, "
-                "status IN ('ok', 'unsupported') AND instr(facts, '\"sampling\":') = 0 FROM artifacts"
+                "status IN ('ok', 'unsupported') AND instr(facts, '\"vision\":') = 0 FROM artifacts"
             )
             return {row["path"]: as_struct(KnownFile, row) for row in (*skipped, *found)}
 

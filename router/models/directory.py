@@ -195,7 +195,11 @@ class ModelDirectory:
 
     def model_that_sees(self) -> str | None:
         """Return the name of a model that can be shown pictures, that which was used last of several; None = none."""
-        those = [model for model in self.list() if seeing(usable_artifacts(model, Purpose.GENERATE))]
+        those = [
+            model
+            for model in self.list()
+            if model.settings.vision != "off" and seeing(usable_artifacts(model, Purpose.GENERATE))
+        ]
         return max(those, key=lambda model: model.last_used_at or 0.0).name if those else None
 
     def note_choice(self, model_request: ModelRequest, choice: Choice) -> None:

@@ -7,27 +7,43 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from backends.wire.messages import LoadSpec
+from registry.catalogue import Artifact
 from registry.engines import EngineKind
 from registry.settings import LoadSettings
 from router.config import Config
 from router.models.load_settings import AS_CONFIGURED, settings_in_force
 from router.models.targets import Target
+from router.models.vision import VisionSource, vision_source, vision_spec
 
 _WORKERS_NAMES: Final = {"parallel": "max_sequences", "threads": "num_threads", "template": "chat_template"}
 """Settings that a worker knows by other names than users."""
 
 
-def load_spec(model_path: str, engine: EngineKind, config: Config, load: LoadSettings = AS_CONFIGURED) -> LoadSpec:
+def load_spec_of(artifact: Artifact, config: Config, load: LoadSettings = AS_CONFIGURED) -> LoadSpec:
+    """Return how its engine loads an artifact by itself; as `load_spec`."""
+    return load_spec(artifact.path, artifact.engine, config, load, vision_source(artifact))
+
+
+def load_spec(
+    model_path: str,
+    engine: EngineKind,
+    config: Config,
+    load: LoadSettings = AS_CONFIGURED,
+    vision: VisionSource | None = None,
+) -> LoadSpec:
     """Return how an engine loads an artifact by itself, without an adapter and without saved caches.
 
     Args:
         load: What is otherwise than the config says.
+        vision: What it could see with.
     """
     settings = {
         _WORKERS_NAMES.get(name, name): value for name, value in settings_in_force(config, engine, load).items()
     }
     del settings["workers"]  # each is told of itself alone
+    mode = settings.pop("vision")
     return LoadSpec(
+        vision=vision_spec(vision, mode),
         model_path=model_path,
         cache_slots=config.cache.slots,
         background_max_wait_s=config.limits.background_max_wait_s,
@@ -45,7 +61,7 @@ def load_spec_for(target: Target, config: Config, *, num_cores: int, saved_cache
         num_cores: Cores for all workers of a model together, >= 1.
         saved_caches_dir: Where caches are saved, if the config wants that; beside it lie those that clients save.
     """
-    spec = load_spec(target.source.path, target.engine.kind, config, target.load)
+    spec = load_spec(target.source.path, target.engine.kind, config, target.load, target.source.vision)
     num_workers = target.load.workers or config.generation.workers
     if target.engine.kind is EngineKind.LLAMACPP and spec.num_threads is None and num_workers > 1:
         spec = replace(spec, num_threads=max(1, num_cores // num_workers))  # a single one chooses them itself

@@ -30,7 +30,7 @@ from registry.settings import LOAD_SETTINGS, LoadSettings
 from router.errors import EngineNotAvailableError, InvalidRequestError, ModelLoadFailedError
 from router.models.adapters import artifacts_under, find_adapters
 from router.models.load_settings import AS_CONFIGURED, load_settings_of, overlaid
-from router.models.vision import artifacts_that_see
+from router.models.vision import VisionSource, artifacts_that_see, check_vision, vision_source
 
 _KV_BLOCK = 32
 """Elements of a block of every quantized type. Source: ggml-common.h."""
@@ -63,11 +63,13 @@ class LocalArtifact(msgspec.Struct, frozen=True):
 
     Attributes:
         version: Another one when the files have changed, although the path is the same.
+        vision: What it sees with; None = it is a text model.
     """
 
     artifact_id: int
     path: str
     version: str = ""
+    vision: VisionSource | None = None
 
 
 TargetSource = LocalArtifact
@@ -152,8 +154,11 @@ def choose(
         raise ModelLoadFailedError(f"the model '{model.name}' cannot be served: {_why_unusable(model)}")
     adapters = {} if adapter is None else find_adapters(model, adapter)
     wanted = None if setting.engine is None else setting.engine.kind
+    loaded_with = overlaid(load_settings_of(model.settings), load)
     if image_param is not None:
-        by_engine = artifacts_that_see(model, by_engine, wanted, param=image_param, another=another_that_sees)
+        by_engine = artifacts_that_see(
+            model, by_engine, wanted, mode=loaded_with.vision, param=image_param, another=another_that_sees
+        )
     if adapter is not None:
         by_engine = artifacts_under(by_engine, adapters, f"{model.name}+{adapter}", wanted)
     engine = setting.engine
@@ -169,10 +174,10 @@ def choose(
     if artifact is None:
         raise EngineNotAvailableError(model.name, str(engine), sorted(by_engine), _remedy(model.name, engine.kind))
     _check_requested_load(model.name, engine.kind, load)
-    loaded_with = overlaid(load_settings_of(model.settings), load)
     _check_kv_type(model.name, artifact, loaded_with.kv_type)
+    check_vision(model.name, artifact, loaded_with.vision, load.vision)
     overlay = adapters[engine.kind] if adapter is not None else None
-    source = LocalArtifact(artifact.id, artifact.path, artifact.version)
+    source = LocalArtifact(artifact.id, artifact.path, artifact.version, vision_source(artifact))
     target = Target(model.name, engine, source, loaded_with, overlay)
     return Choice(target, reason, keep_alive_seconds(model.settings.keep_alive_s))
 

@@ -9,7 +9,7 @@ from backends.machine.current import current_platform
 from registry.catalogue import Artifact
 from router.config import Config
 from router.models.adapters import facts_with
-from router.models.load_spec import load_spec
+from router.models.load_spec import load_spec_of
 from router.models.targets import Target
 from router.placement.fit import refusal
 from router.placement.memory import MemoryBudget, read_budget, this_machine
@@ -61,7 +61,7 @@ class MemoryCheck:
             error = refusal(
                 target.label,
                 facts_with(artifact.facts, target.adapter),
-                load_spec(artifact.path, artifact.engine, config, target.load),
+                load_spec_of(artifact, config, target.load),
                 self._machine,
                 available_bytes=budget.available_for(artifact.engine),
                 reclaimable_bytes=reclaimable_bytes,

@@ -17,7 +17,7 @@ from router.cli.terminal.output import print_facts, print_json, print_table, siz
 from router.cli.terminal.verbs import option, verb
 from router.models.adapters import facts_with, find_adapters
 from router.models.load_settings import load_settings_of
-from router.models.load_spec import load_spec
+from router.models.load_spec import load_spec_of
 from router.placement.fit import largest_context
 from router.placement.memory import Machine, MemoryBudget, read_budget, this_machine
 from router.placement.memory_need import KV_ELEMENT_BYTES, memory_need
@@ -52,7 +52,7 @@ def fit(name: str, ctx: int | None, parallel: int | None, kv: str | None, engine
         raise CommandError(f"{name} has no usable artifact{f' for {engine}' if engine else ''}.")
     config, machine, load = read_config(paths), this_machine(), load_settings_of(model.settings)
     budget = read_budget(paths.working_set_file)
-    specs = [load_spec(item.path, item.engine, config, load) for item in artifacts]
+    specs = [load_spec_of(item, config, load) for item in artifacts]
     reports = [
         _report(item, _wanted(spec, ctx, parallel, kv), machine, budget)
         for item, spec in zip(artifacts, specs, strict=True)

@@ -24,7 +24,7 @@ from router.cli.terminal.verbs import option, verb
 from router.config import Config
 from router.models.defaults import sampling_origins
 from router.models.load_settings import load_settings_of
-from router.models.load_spec import load_spec
+from router.models.load_spec import load_spec_of
 from router.placement.memory import this_machine
 from router.placement.memory_need import memory_need
 from router.protocols.control.capabilities import capability_report, field_capabilities, generating_engines
@@ -186,7 +186,7 @@ def _print_artifact(artifact: Artifact) -> None:
 def _needs(artifact: Artifact, model: Model, config: Config) -> Iterator[str]:
     """Tell what a load takes for some contexts, e.g. `8192 tokens: 1.2 GB`; `mlxr models fit` has the details."""
     machine = this_machine()
-    spec = load_spec(artifact.path, artifact.engine, config, load_settings_of(model.settings))
+    spec = load_spec_of(artifact, config, load_settings_of(model.settings))
     longest = artifact.facts.context_length
     for context in SHOWN_CONTEXTS:
         if longest is None or context <= longest:

@@ -12,7 +12,7 @@ from router.cli.terminal.context import current_paths, read_config
 from router.cli.terminal.output import print_facts, print_json, print_table, size
 from router.jobs.pulls import Pulls
 from router.models.load_settings import load_settings_of
-from router.models.load_spec import load_spec
+from router.models.load_spec import load_spec_of
 from router.placement.memory import read_budget, this_machine
 from router.placement.memory_need import memory_need
 
@@ -97,7 +97,7 @@ def fit_of(path: str) -> PulledFit | None:
         return None
     model, artifact = found[0]
     machine = this_machine()
-    spec = load_spec(artifact.path, artifact.engine, read_config(paths), load_settings_of(model.settings))
+    spec = load_spec_of(artifact, read_config(paths), load_settings_of(model.settings))
     need = memory_need(artifact.facts, spec, machine)
     budget = read_budget(paths.working_set_file)
     is_wired = artifact.engine is EngineKind.MLX and budget.wired_limit_bytes is not None

@@ -73,8 +73,8 @@ class TestLoad:
 
     @pytest.mark.parametrize("name", REAL_ENGINES)
     def test_a_projector_is_refused_before_anything_is_loaded(self, name: str) -> None:
-        with pytest.raises(LoadError, match=f"the {name} engine cannot see; load the model without a projector"):
-            load(name, LoadSpec(model_path="/nowhere", vision=VisionSpec(family="llava")))
+        with pytest.raises(LoadError, match=f"the {name} engine cannot see; load the model with vision: off"):
+            load(name, LoadSpec(model_path="/nowhere", vision=VisionSpec(family="llava", is_preloaded=True)))
 
     @pytest.mark.parametrize("name", ["llamacpp", "mlx"])
     def test_missing_path_is_a_load_error_with_words(

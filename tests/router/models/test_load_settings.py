@@ -18,6 +18,7 @@ from router.models.load_settings import AS_CONFIGURED, config_for, load_settings
 from router.models.load_spec import load_spec
 from router.models.model_request import ModelRequest
 from router.requests.headers import read_headers
+from tests.router.models.test_vision import SOURCE
 from tests.support.fake_fleet import FakeFleet, make_config, with_fleet
 
 
@@ -96,7 +97,7 @@ def example(name: str) -> Any:
         case inspect.IntType():
             return (kind.ge or 0) + 1
         case inspect.LiteralType():
-            return kind.values[0]
+            return kind.values[-1]
         case inspect.StrType():
             return "text"
     raise AssertionError(f"say here what {name} may be")
@@ -124,7 +125,7 @@ def test_a_setting_of_a_load_is_one_field_and_all_else_follows(name: str) -> Non
 def test_only_the_engines_that_have_a_setting_are_told(name: str) -> None:
     load = LoadSettings(**{name: example(name)})
     for engine in EngineKind:
-        is_told = load_spec("/m", engine, Config(), load) != load_spec("/m", engine, Config())
+        is_told = load_spec("/m", engine, Config(), load, SOURCE) != load_spec("/m", engine, Config(), vision=SOURCE)
         assert is_told == (LOAD_SETTINGS[name].engine in {None, engine} and name != "workers")
 
 

@@ -11,6 +11,7 @@ from registry.settings import LoadSettings
 from router.config import CacheConfig, Config, GenerationConfig, LimitsConfig, LlamaCppConfig, MLXConfig
 from router.models.load_spec import load_spec_for
 from router.models.targets import LocalArtifact, Target
+from tests.router.models.test_vision import SOURCE
 
 FOX = Adapter(
     id=1,
@@ -95,11 +96,11 @@ def test_every_field_of_a_load_is_set_by_one_engine_or_both() -> None:
     changed = set()
     for engine in map(Engine, EngineKind):
         config = msgspec.structs.replace(CONFIG, cache=msgspec.structs.replace(CONFIG.cache, persist=True))
-        target = Target("m", engine, LocalArtifact(1, "/m"), load=LoadSettings(template="{{ 1 }}"), adapter=FOX)
+        source = LocalArtifact(1, "/m", vision=SOURCE)
+        target = Target("m", engine, source, load=LoadSettings(template="{{ 1 }}"), adapter=FOX)
         spec = load_spec_for(target, config, num_cores=6, saved_caches_dir=Path("/caches"))
         changed |= {name for name in LoadSpec.__struct_fields__ if getattr(spec, name) != getattr(default, name)}
-    nowhere_yet = {"vision"}  # no engine takes one
-    assert changed | {"flash_attention"} | nowhere_yet == set(msgspec.structs.asdict(default))
+    assert changed | {"flash_attention"} == set(msgspec.structs.asdict(default))
 
 
 def test_caches_are_saved_by_content_and_only_when_wanted() -> None:

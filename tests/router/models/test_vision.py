@@ -3,15 +3,26 @@ from typing import Any
 import msgspec
 import pytest
 
+from backends.wire.messages import VisionSpec
 from registry.catalogue import Artifact
 from registry.engines import EngineKind, EngineSetting
+from registry.settings import NO_SETTINGS, LoadSettings, ModelSettings
 from registry.vision import VisionFacts
-from router.errors import ModelCannotSeeError
-from router.models.targets import Choice, choose
+from router.errors import InvalidRequestError, ModelCannotSeeError, ModelLoadFailedError
+from router.models.load_settings import AS_CONFIGURED
+from router.models.targets import Choice, Target, choose
+from router.models.vision import VisionSource, vision_source, vision_spec
 from tests.router.models.test_targets import AUTO, LLAMACPP, MLX, artifact, model
 
 TOWER = VisionFacts(kind="gemma3", has_vision=True, size_bytes=9)
 PARAM = "messages.0.content.1"
+SOURCE = VisionSource(
+    family="gemma3",
+    facts=msgspec.structs.replace(TOWER, metadata=(("clip.vision.image_mean", (0.5, 0.5, 0.5)),)),
+    projector_path="/models/mmproj.gguf",
+    text_width=64,
+    version="v1",
+)
 
 
 def that_sees(engine: str, **changes: Any) -> Artifact:
@@ -20,12 +31,19 @@ def that_sees(engine: str, **changes: Any) -> Artifact:
     return msgspec.structs.replace(plain, facts=msgspec.structs.replace(plain.facts, vision=vision))
 
 
-def chosen(*artifacts: Artifact, setting: EngineSetting = AUTO, own: EngineSetting | None = None) -> Choice:
+def chosen(
+    *artifacts: Artifact,
+    setting: EngineSetting = AUTO,
+    own: EngineSetting | None = None,
+    settings: ModelSettings = NO_SETTINGS,
+    load: LoadSettings = AS_CONFIGURED,
+) -> Choice:
     return choose(
-        model(*artifacts, engine=own),
+        model(*artifacts, engine=own, settings=settings),
         requested=None,
         global_setting=setting,
         is_apple_silicon=True,
+        load=load,
         image_param=PARAM,
         another_that_sees=lambda: "other",
     )
@@ -67,7 +85,7 @@ def test_a_text_model_is_refused_with_the_name_of_one_that_sees() -> None:
 
 
 def test_where_nothing_sees_the_way_out_is_to_pull_a_model() -> None:
-    with pytest.raises(ModelCannotSeeError, match="no model here does: `mlxr pull`"):
+    with pytest.raises(ModelCannotSeeError, match="no model here does: `mlxr models pull`"):
         choose(
             model(artifact("llamacpp")),
             requested=None,
@@ -88,3 +106,80 @@ def test_a_copy_of_a_gguf_without_its_projector_is_a_text_model() -> None:
     seeing = that_sees("llamacpp")
     assert seeing.vision == TOWER
     assert msgspec.structs.replace(seeing, mmproj_path=None).vision is None
+
+
+def test_a_target_knows_what_it_sees_with_and_is_another_when_that_changes() -> None:
+    first = chosen(that_sees("llamacpp", version="v1")).target
+    second = chosen(that_sees("llamacpp", version="v2")).target
+    assert first != second
+    assert first.source.vision is not None
+    assert (first.source.vision.family, first.source.vision.text_width) == ("gemma3", 64)
+    assert len({first, second}) == 2, "targets are keys"
+
+
+def test_pictures_make_no_other_target_of_a_model() -> None:
+    def target(param: str | None) -> Target:
+        return choose(
+            model(that_sees("llamacpp")),
+            requested=None,
+            global_setting=AUTO,
+            is_apple_silicon=False,
+            image_param=param,
+        ).target
+
+    assert target(PARAM) == target(None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "load"),
+    [(ModelSettings(vision="off"), AS_CONFIGURED), (ModelSettings(vision="on"), LoadSettings(vision="off"))],
+)
+def test_a_model_that_is_not_to_see_is_asked_for_no_picture(settings: ModelSettings, load: LoadSettings) -> None:
+    with pytest.raises(ModelCannotSeeError, match="vision: off; `mlxr models set m vision=auto`"):
+        chosen(that_sees("llamacpp"), settings=settings, load=load)
+    assert (
+        chosen(that_sees("llamacpp"), settings=settings, load=LoadSettings(vision="auto")).target.load.vision == "auto"
+    )
+
+
+def test_a_text_model_is_not_loaded_with_a_tower() -> None:
+    def choose_text(settings: ModelSettings, load: LoadSettings) -> None:
+        choose(
+            model(artifact("llamacpp"), settings=settings),
+            requested=None,
+            global_setting=AUTO,
+            is_apple_silicon=False,
+            load=load,
+        )
+
+    with pytest.raises(ModelLoadFailedError, match="mlxr models set m vision="):
+        choose_text(ModelSettings(vision="on"), AS_CONFIGURED)
+    with pytest.raises(InvalidRequestError, match="no vision projector") as caught:
+        choose_text(NO_SETTINGS, LoadSettings(vision="on"))
+    assert caught.value.param == "vision"
+    choose_text(ModelSettings(vision="auto"), AS_CONFIGURED)
+
+
+@pytest.mark.parametrize(("mode", "is_preloaded"), [(None, False), ("auto", False), ("on", True)])
+def test_a_worker_is_told_what_to_see_with(mode: Any, *, is_preloaded: bool) -> None:
+    assert vision_spec(SOURCE, mode) == VisionSpec(
+        family="gemma3",
+        projector_path="/models/mmproj.gguf",
+        projector_metadata={"clip.vision.image_mean": [0.5, 0.5, 0.5]},
+        text_width=64,
+        fingerprint="v1",
+        is_preloaded=is_preloaded,
+    )
+
+
+def test_a_worker_of_a_text_model_is_told_of_nothing() -> None:
+    assert vision_spec(SOURCE, "off") is None
+    assert vision_spec(None, "on") is None
+    assert vision_source(artifact("llamacpp")) is None
+
+
+def test_a_folders_tower_is_in_the_folder_and_as_old_as_it() -> None:
+    folder = that_sees("mlx")
+    source = vision_source(folder)
+    assert source is not None
+    assert (source.projector_path, source.version) == (None, folder.version)
