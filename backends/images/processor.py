@@ -14,9 +14,10 @@ from backends.images.families import family_of
 from backends.images.folder import tower_of_folder
 from backends.images.preparing import Prepared, planned, prepare
 from backends.images.projector import tower_of_projector
-from backends.images.prompt_image import ImageWords, PromptImage, TileImage
+from backends.images.prompt_image import ImageFacts, PromptImage
 from backends.images.tower import Tower, unsupported
 from backends.row_ids import tile_digest
+from backends.sequence import Tile
 from backends.wire.messages import VisionSpec
 from backends.wire.prompts import ImagePart
 
@@ -63,12 +64,7 @@ class ImageProcessor:
         self.tower = tower
         self._fingerprint = f"{fingerprint} {tower.mean} {tower.std}"  # with which the same weights see other colours
         family = family_of(tower.family)
-        self.words = ImageWords(family.written, family.reserved)
-
-    @property
-    def is_bidirectional(self) -> bool:
-        """Whether the language model lets the rows of a picture see each other."""
-        return self.tower.is_bidirectional
+        self.facts = ImageFacts(family.written, family.reserved, tower.is_bidirectional)
 
     def num_rows(self, part: ImagePart) -> int:
         """Read from a file's header how many rows stand for its picture; decodes nothing.
@@ -95,7 +91,7 @@ class ImageProcessor:
     def _placed(self, prepared: Prepared) -> PromptImage:
         family, grid = self.tower.family, prepared.layout.tile_grid
         tiles = [
-            TileImage(tile_digest(pixels, grid, family=family, fingerprint=self._fingerprint), pixels, grid)
+            Tile(tile_digest(pixels, grid, family=family, fingerprint=self._fingerprint), pixels, *grid)
             for pixels in prepared.tiles
         ]
         pieces = tuple(tiles[piece] if isinstance(piece, int) else piece for piece in prepared.around)

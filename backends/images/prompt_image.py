@@ -1,30 +1,13 @@
-"""A picture as a prompt shows it, and what a family's templates and users write of pictures.
+"""A picture as a prompt shows it, and what a model's pictures have in common there.
 
 Light, for those who put prompts together: no pixel is decoded here, so that workers of text models need no Pillow.
 """
 
-from typing import Any, NamedTuple
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
 
-import numpy as np
-
-
-class TileImage(NamedTuple):
-    """What a tower sees at once: a picture, or a part of one.
-
-    Attributes:
-        digest: SHA-256 of all that its rows depend on.
-        pixels: uint8, shape (height, width, 3), RGB.
-        grid: Lines and columns in which its rows lie.
-    """
-
-    digest: bytes
-    pixels: np.ndarray[Any, np.dtype[np.uint8]]
-    grid: tuple[int, int]
-
-    @property
-    def num_rows(self) -> int:
-        """Embeddings that stand for it, thus places in a prompt."""
-        return self.grid[0] * self.grid[1]
+from backends.sequence import Tile
 
 
 class PromptImage(NamedTuple):
@@ -36,23 +19,39 @@ class PromptImage(NamedTuple):
         seen: The same of what the tower sees.
     """
 
-    pieces: tuple[str | TileImage, ...]
+    pieces: tuple[str | Tile, ...]
     original: tuple[int, int]
     seen: tuple[int, int]
 
     @property
+    def tiles(self) -> tuple[Tile, ...]:
+        """In order."""
+        return tuple(piece for piece in self.pieces if isinstance(piece, Tile))
+
+    @property
     def num_rows(self) -> int:
-        """Embeddings of all its tiles."""
-        return sum(piece.num_rows for piece in self.pieces if isinstance(piece, TileImage))
+        """Embeddings of all its tiles, thus places in a prompt."""
+        return sum(tile.size for tile in self.tiles)
+
+    def with_tiles(self, kept: Callable[[Tile], Tile]) -> "PromptImage":
+        """Return the same picture with other tiles.
+
+        Args:
+            kept: Returns the tile to use for an equal one, which is a new object.
+        """
+        pieces = (kept(dataclasses.replace(piece)) if isinstance(piece, Tile) else piece for piece in self.pieces)
+        return self._replace(pieces=tuple(pieces))
 
 
-class ImageWords(NamedTuple):
-    """How a family's pictures are written in text.
+class ImageFacts(NamedTuple):
+    """What all pictures of a model have in common, in prompts.
 
     Attributes:
-        written: What the model's chat template writes for a picture.
+        written: What the model's chat template writes for one.
         reserved: Texts of the tokens that stand for pictures or around them, which users' words never become.
+        is_whole: Whether one step has to evaluate all rows of a tile, because they see each other.
     """
 
     written: str
     reserved: frozenset[str]
+    is_whole: bool

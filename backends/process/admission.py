@@ -46,7 +46,7 @@ class Admission:
         """
         try:
             prompt = self._prompt(message)
-            sequence = self.intake.sequence_for(message, list(prompt.token_ids))
+            sequence = self.intake.sequence_for(message, prompt)
             grammar = self._grammar(message, prompt)
             answer = self._answer(message, sequence, prompt, now)
         except PromptError as exc:

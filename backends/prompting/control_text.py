@@ -45,7 +45,7 @@ class ControlTextMarker:
         present = [text for text in control_texts if len(text) > 1 and any(text in string for string in strings)]
         self._all_texts = [text for text in control_texts if text]
         self._pattern = _alternatives(present)
-        self._mark = self._unused_mark(strings) if present else ""
+        self._mark = unused_mark(strings) if present else ""
 
     def mark(self, value: Any) -> Any:
         """Return `value` with every control token in it marked; the same object where there is none."""
@@ -75,18 +75,31 @@ class ControlTextMarker:
             run = rendered[start:border]
             if self._mark in run:
                 pieces.append(Piece(rendered[parsed_start:start], is_literal=False))
-                pieces.append(Piece(run.replace(self._mark, ""), is_literal=True))
+                pieces.append(Piece(self.plain(run), is_literal=True))
                 parsed_start = border
             start = after
         pieces.append(Piece(rendered[parsed_start:], is_literal=False))
         return [piece for piece in pieces if piece.text]
 
-    @staticmethod
-    def _unused_mark(strings: list[str]) -> str:
-        for mark in _MARKS:
-            if not any(mark in string for string in strings):
-                return mark
-        raise PromptError("the messages use every Unicode noncharacter from U+FDD0 to U+FDEF", param="messages")
+    def plain(self, rendered: str) -> str:
+        """Return a rendered text as the model is to see it."""
+        return rendered.replace(self._mark, "") if self._mark else rendered
+
+
+def unused_mark(values: Any) -> str:
+    """Return a character that occurs in none of a request's strings.
+
+    Args:
+        values: Strings, lists, dicts, nested.
+
+    Raises:
+        PromptError: There is none.
+    """
+    strings = list(_strings(values))
+    for mark in _MARKS:
+        if not any(mark in string for string in strings):
+            return mark
+    raise PromptError("the messages use every Unicode noncharacter from U+FDD0 to U+FDEF", param="messages")
 
 
 def _alternatives(texts: list[str]) -> re.Pattern[str] | None:

@@ -5,17 +5,26 @@ constraint, is only begun here.
 """
 
 import bisect
+import functools
 import math
+import re
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from backends.errors import ContextLengthError, PromptError, UnsupportedByModelError
+from backends.images.prompt_image import ImageFacts, PromptImage
+from backends.prompting.control_text import Piece
+from backends.prompting.image_places import no_images, runs_with
 from backends.prompting.renderer import ChatRenderer, Rendered
-from backends.sequence import Sequence
+from backends.row_ids import row_ids, row_of
+from backends.sequence import EmbeddingSpan, PlacedImage, Sequence, Tile
+from backends.tile_cache import TileCache
 from backends.tokenizer import InfillTokens, Tokenizer
 from backends.wire.messages import Generate, LoadedModel
 from backends.wire.prompts import (
     ChatPrompt,
+    ImagePart,
     InfillFile,
     InfillPrompt,
     Prompt,
@@ -32,38 +41,66 @@ ANSWER_SHARE = 8
 
 
 class PreparedPrompt(msgspec.Struct, frozen=True):
-    """A prompt as tokens.
+    """A prompt as tokens and rows of pictures.
 
     Attributes:
+        token_ids: In the places of rows their ids.
         rendered: What the template wrote, for a chat; None otherwise.
         text: What was sent, where that is one text; None otherwise.
         num_added: First tokens that were put before the text.
+        spans: Where rows stand.
+        images: The pictures that were sent, as they are shown.
     """
 
     token_ids: list[int]
     rendered: Rendered | None = None
     text: str | None = None
     num_added: int = 0
+    spans: tuple[EmbeddingSpan, ...] = ()
+    images: tuple[PlacedImage, ...] = ()
+
+
+Images = Mapping[ImagePart, PromptImage]
+"""What is shown of each picture of a prompt."""
 
 
 class Intake:
     """Turns messages into sequences, with the loaded model's tokenizer, template and limits.
 
+    Args:
+        image_facts: Of the pictures in prompts; None = the model sees none.
+        tiles: In which pictures of an earlier exchange are found.
+
     What cannot be served is refused by a PromptError: ContextLengthError, by the tokens or by a lower bound of them;
     TemplateError; others name the field at fault.
     """
 
-    def __init__(self, tokenizer: Tokenizer, model: LoadedModel) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        model: LoadedModel,
+        image_facts: ImageFacts | None = None,
+        tiles: TileCache | None = None,
+    ) -> None:
         self._tokenizer = tokenizer
         self._context_length = model.context_length
         self._vocab_size = tokenizer.vocab_size
-        self.renderer = ChatRenderer(tokenizer)
+        self._image_facts = image_facts
+        self._tiles = TileCache() if tiles is None else tiles
+        self.renderer = ChatRenderer(tokenizer, image_facts)
 
-    def prepare(self, prompt: Prompt) -> PreparedPrompt:
-        """Return the tokens of a prompt that is not a fork."""
+    def prepare(self, prompt: Prompt, images: Images | None = None) -> PreparedPrompt:
+        """Return the tokens of a prompt that is not a fork.
+
+        Args:
+            images: Of all its pictures.
+        """
+        images = {} if images is None else images
         match prompt:
             case ChatPrompt():
-                prepared = self._truncated_chat(prompt) if prompt.truncates else self._chat(prompt)
+                prepared = self._truncated_chat(prompt, images) if prompt.truncates else self._chat(prompt, images)
+            case TextPrompt(images=[_, *_]):
+                prepared = self._text_with_images(prompt, images)
             case TextPrompt(text=text, suffix=None):
                 prepared = PreparedPrompt(self.encode(text), text=text, num_added=self._num_added(text))
             case TextPrompt(text=text, suffix=str() as suffix):
@@ -79,13 +116,9 @@ class Intake:
             raise PromptError("the prompt is empty after tokenization; send at least one token", param="prompt")
         return prepared
 
-    def sequence_for(self, message: Generate, token_ids: list[int]) -> Sequence:
-        """Return the waiting sequence that `message` asks for.
-
-        Args:
-            token_ids: Its prompt; the sequence takes the list over.
-        """
-        spec = message.spec
+    def sequence_for(self, message: Generate, prompt: PreparedPrompt) -> Sequence:
+        """Return the waiting sequence that `message` asks for."""
+        spec, token_ids = message.spec, list(prompt.token_ids)
         room = self._context_length - len(token_ids)
         if room < 1:
             raise ContextLengthError(num_prompt_tokens=len(token_ids), context_length=self._context_length)
@@ -99,6 +132,8 @@ class Intake:
             sampling=spec.sampling,
             priority=spec.priority,
             session_id=spec.session_id,
+            spans=prompt.spans,
+            images=prompt.images,
         )
 
     def encode(self, text: str) -> list[int]:
@@ -131,36 +166,86 @@ class Intake:
                     f"{param}: token id {token_id} is not in the vocabulary (0 to {self._vocab_size - 1})", param=param
                 )
 
-    def _chat(self, prompt: ChatPrompt) -> PreparedPrompt:
-        rendered = self.renderer.render(prompt)
-        token_ids = self._encode_rendered(rendered, has_bos=not prompt.context_ids)
-        if prompt.context_ids:
-            self.check_ids(prompt.context_ids, "context")
+    def _chat(self, prompt: ChatPrompt, images: Images) -> PreparedPrompt:
+        rendered = self.renderer.render(prompt, images)
+        self.check_size(rendered.text)
+        context_ids, spans = prompt.context_ids, self._context_spans(prompt.context_ids)
+        add_bos = not context_ids and self._adds_bos(rendered.text)
+        token_ids, tiles = self._encoded(rendered.pieces, add_bos=add_bos)
+        if context_ids:
             # An answer that has ended has the token already with which the template closes it.
-            is_closed = self._tokenizer.is_end(prompt.context_ids[-1]) and prompt.context_ids[-1:] == token_ids[:1]
-            token_ids = [*prompt.context_ids, *token_ids[is_closed:]]
-        return PreparedPrompt(token_ids, rendered)
+            is_closed = context_ids[-1:] == token_ids[:1] and self._tokenizer.is_end(context_ids[-1])
+            num_before = len(context_ids) - is_closed
+            token_ids = [*context_ids[:num_before], *token_ids]
+            tiles = [(num_before + start, tile) for start, tile in tiles]
+        return PreparedPrompt(token_ids, rendered, spans=(*spans, *self._spans(tiles)), images=_placed(rendered.images))
 
-    def _truncated_chat(self, prompt: ChatPrompt) -> PreparedPrompt:
+    def _text_with_images(self, prompt: TextPrompt, images: Images) -> PreparedPrompt:
+        if prompt.suffix is not None:
+            raise PromptError(
+                "suffix: no model here fills in a text with pictures; leave out one of both", param="suffix"
+            )
+        if self._image_facts is None:
+            raise no_images(prompt.images[0])
+        texts = prompt.text.split(prompt.image_marker) if prompt.image_marker else [prompt.text]
+        if len(texts) != len(prompt.images) + 1:
+            raise PromptError(
+                f"the prompt has {len(texts) - 1} places for pictures, which are {prompt.image_marker!r}, but "
+                f"{len(prompt.images)} pictures were sent; send as many as there are places",
+                param="prompt",
+            )
+        text, shown = "".join(texts), [images[part] for part in prompt.images]
+        self.check_size(text)
+        runs = [Piece(run, is_literal=False) if isinstance(run, str) else run for run in runs_with(texts, shown)]
+        token_ids, tiles = self._encoded(runs, add_bos=self._adds_bos(text))
+        return PreparedPrompt(
+            token_ids, text=text, num_added=self._num_added(text), spans=self._spans(tiles), images=_placed(shown)
+        )
+
+    def _spans(self, tiles: Iterable[tuple[int, Tile]]) -> tuple[EmbeddingSpan, ...]:
+        is_whole = self._image_facts is not None and self._image_facts.is_whole
+        return tuple(EmbeddingSpan(start, tile, is_whole) for start, tile in tiles)
+
+    def _context_spans(self, context_ids: list[int]) -> tuple[EmbeddingSpan, ...]:
+        """Find the pictures in the tokens of an earlier exchange, and refuse other ids that are not tokens."""
+        tiles: list[tuple[int, Tile]] = []
+        at = 0
+        while at < len(context_ids):
+            if context_ids[at] < self._vocab_size or row_of(context_ids[at]) is None:
+                self.check_ids(context_ids[at : at + 1], "context")
+                at += 1
+                continue
+            tile = self._tiles.find(context_ids[at])
+            end = at if tile is None else at + tile.size
+            if tile is None or context_ids[at:end] != _ids_of(tile) or end == len(context_ids):
+                raise PromptError(
+                    "context: it has a picture that this worker no longer knows; send the whole conversation",
+                    param="context",
+                )
+            tiles.append((at, tile))
+            at = end
+        return self._spans(tiles)
+
+    def _truncated_chat(self, prompt: ChatPrompt, images: Images) -> PreparedPrompt:
         """Return a conversation without as many of its oldest turns as the context does not hold.
 
         Where any goes, the answer gets some room as well.
         """
-        whole = self._chat_up_to(prompt, self._context_length - 1)
+        whole = self._chat_up_to(prompt, images, self._context_length - 1)
         if whole is not None:
             return whole
         candidates = shorter_conversations(prompt.messages)
         if not candidates:
-            return self._chat(prompt)
+            return self._chat(prompt, images)
         limit = self._context_length - self._context_length // ANSWER_SHARE
         shorter = [msgspec.structs.replace(prompt, messages=messages) for messages in candidates[:-1]]
-        found = bisect.bisect_left(shorter, 1, key=lambda each: int(self._chat_up_to(each, limit) is not None))
-        return self._chat(msgspec.structs.replace(prompt, messages=candidates[found]))
+        found = bisect.bisect_left(shorter, 1, key=lambda each: int(self._chat_up_to(each, images, limit) is not None))
+        return self._chat(msgspec.structs.replace(prompt, messages=candidates[found]), images)
 
-    def _chat_up_to(self, prompt: ChatPrompt, num_tokens: int) -> PreparedPrompt | None:
+    def _chat_up_to(self, prompt: ChatPrompt, images: Images, num_tokens: int) -> PreparedPrompt | None:
         """Return a conversation as tokens; None where these are more."""
         try:
-            prepared = self._chat(prompt)
+            prepared = self._chat(prompt, images)
         except ContextLengthError:
             return None
         return prepared if len(prepared.token_ids) <= num_tokens else None
@@ -172,14 +257,29 @@ class Intake:
     def _num_added(self, text: str) -> int:
         return int(self._adds_bos(text) and self._tokenizer.bos_id is not None)
 
-    def _encode_rendered(self, rendered: Rendered, *, has_bos: bool) -> list[int]:
-        """Tokenize a chat; what users wrote of control tokens is text in it."""
-        self.check_size(rendered.text)
-        token_ids: list[int] = []
-        for index, piece in enumerate(rendered.pieces):
-            add_bos = has_bos and index == 0 and self._adds_bos(rendered.text)
-            token_ids += self._tokenizer.encode(piece.text, add_bos=add_bos, parse_control=not piece.is_literal)
-        return token_ids
+    def _encoded(self, pieces: Iterable[Piece | Tile], *, add_bos: bool) -> tuple[list[int], list[tuple[int, Tile]]]:
+        """Return the tokens of a prompt in pieces, and where its tiles begin; behind the last one stands a line end."""
+        token_ids, tiles = self._bos() if add_bos else [], []
+        end = 0
+        for piece in pieces:
+            if isinstance(piece, Tile):
+                tiles.append((len(token_ids), piece))
+                token_ids += _ids_of(piece)
+                end = len(token_ids)
+                self._check_rows(sum(tile.size for _, tile in tiles))
+            elif piece.is_literal:
+                token_ids += self._literal(piece.text)
+            else:
+                token_ids += self._tokenizer.encode(piece.text, add_bos=False)
+        if tiles and end == len(token_ids):
+            token_ids += self._tokenizer.encode("\n", add_bos=False)
+        return token_ids, tiles
+
+    def _check_rows(self, num_rows: int) -> None:
+        if num_rows >= self._context_length:
+            raise ContextLengthError(
+                num_prompt_tokens=num_rows, context_length=self._context_length, is_lower_bound=True
+            )
 
     def _infill(self, prefix: str, suffix: str) -> list[int]:
         """Return prefix, suffix, middle: the order that every model with these tokens was trained on."""
@@ -234,11 +334,36 @@ class Intake:
         return token_ids[-num_tokens:]
 
     def _literal(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_bos=False, parse_control=False) if text else []
+        """Tokenize what users wrote, in which control tokens are text, and those of pictures always."""
+        texts = [text] if self._inside_image_tokens is None else self._inside_image_tokens.split(text)
+        return [
+            token_id
+            for each in texts
+            if each
+            for token_id in self._tokenizer.encode(each, add_bos=False, parse_control=False)
+        ]
+
+    @functools.cached_property
+    def _inside_image_tokens(self) -> re.Pattern[str] | None:
+        """Where texts are cut whose tokens a tokenizer takes for such although none is to count; None = nowhere."""
+        reserved = () if self._image_facts is None else self._image_facts.reserved
+        taken = [
+            text for text in reserved if len(self._tokenizer.encode(text, add_bos=False, parse_control=False)) == 1
+        ]
+        places = [f"(?<={re.escape(text[0])})(?={re.escape(text[1:])})" for text in taken]
+        return re.compile("|".join(places)) if places else None
 
     def _bos(self) -> list[int]:
         bos_id = self._tokenizer.bos_id
         return [bos_id] if self._tokenizer.adds_bos and bos_id is not None else []
+
+
+def _ids_of(tile: Tile) -> list[int]:
+    return row_ids(tile.digest, (tile.num_rows, tile.num_columns))
+
+
+def _placed(images: Iterable[PromptImage]) -> tuple[PlacedImage, ...]:
+    return tuple(PlacedImage(image.original, image.seen, image.tiles) for image in images)
 
 
 def shorter_conversations(messages: list[PromptMessage]) -> list[list[PromptMessage]]:

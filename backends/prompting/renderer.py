@@ -7,18 +7,22 @@ The template itself is rendered by `chat_template`; which parts of an answer are
 import contextlib
 import functools
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from backends.errors import PromptError, TemplateError, UnsupportedByModelError
+from backends.images.prompt_image import ImageFacts, PromptImage
 from backends.output.calls.harmony import HarmonySyntax
 from backends.output.formats import OutputFormat, Thinking, detect_format
 from backends.prompting.chat_template import RESERVED_VARIABLES, ChatTemplate, strftime_now
-from backends.prompting.control_text import ControlTextMarker, Piece
+from backends.prompting.control_text import ControlTextMarker, Piece, unused_mark
+from backends.prompting.image_places import ContentForms, ImagePlaces, no_images, probe_forms, runs_with
 from backends.prompting.turns import STRICTEST, TurnRules, arranged, probe
+from backends.sequence import Tile
 from backends.tokenizer import Tokenizer
-from backends.wire.prompts import ChatPrompt, shown_content
+from backends.wire.prompts import ChatPrompt, ImagePart, images_in, shown_content
 
 _NO_EFFORT: Final = "none"
 _THINKING_VARIABLES: Final = ("enable_thinking", "thinking")
@@ -32,11 +36,14 @@ class Rendered(msgspec.Struct, frozen=True):
     """A rendered conversation.
 
     Attributes:
-        pieces: The same in parts, by how control tokens in them count.
+        text: Pictures in it as the template writes them.
+        pieces: The same in parts, by how control tokens in them count; tiles where their rows are to stand.
+        images: The pictures that are shown, in order.
     """
 
     text: str
-    pieces: list[Piece]
+    pieces: list[Piece | Tile]
+    images: tuple[PromptImage, ...] = ()
 
 
 class ChatRenderer:
@@ -44,10 +51,12 @@ class ChatRenderer:
 
     Args:
         tokenizer: Has the template and the control tokens.
+        image_facts: Of the pictures in prompts; None = the model sees none.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, image_facts: ImageFacts | None = None) -> None:
         self._tokenizer = tokenizer
+        self._image_facts = image_facts
 
     @functools.cached_property
     def format(self) -> OutputFormat:
@@ -69,11 +78,14 @@ class ChatRenderer:
     def _has_reasoning(self) -> bool:
         return self.format.reasoning is not None or isinstance(self.format.tools, HarmonySyntax)
 
-    def render(self, prompt: ChatPrompt) -> Rendered:
+    def render(self, prompt: ChatPrompt, images: Mapping[ImagePart, PromptImage] | None = None) -> Rendered:
         """Return the prompt text, ending where the assistant is to speak, or to go on.
 
         Where tokens of an earlier exchange come before it, it begins behind the text of the assistant's last message,
         with whatever the template closes that with.
+
+        Args:
+            images: What stands for the pictures; None = what the template writes, for people to look at.
 
         Raises:
             TemplateError: The template failed.
@@ -81,37 +93,85 @@ class ChatRenderer:
             PromptError: The template refuses the messages, in its own words.
         """
         try:
-            return self._render(prompt, self._turn_rules, has_tools="tools" in self._template.variables)
+            return self._render(prompt, images, self._turn_rules, has_tools="tools" in self._template.variables)
         except (TemplateError, UnsupportedByModelError):
             raise
         except PromptError:
             with contextlib.suppress(PromptError):
-                return self._render(prompt, STRICTEST, has_tools=False)
+                return self._render(prompt, images, STRICTEST, has_tools=False)
             raise
 
     @functools.cached_property
     def _turn_rules(self) -> TurnRules:
-        return probe(self._template.render)
+        plain = ImagePlaces(None, self._content_forms)
+        return probe(lambda messages: self._template.render(plain.shaped(messages)[0]))
 
-    def _render(self, prompt: ChatPrompt, rules: TurnRules, *, has_tools: bool) -> Rendered:
-        template, tools = self._template, prompt.tools
-        variables = self._variables(prompt, template)
-        messages: list[dict[str, Any]] = [{**message, "content": shown_content(message)} for message in prompt.messages]
+    @functools.cached_property
+    def _content_forms(self) -> ContentForms:
+        return probe_forms(self._template.render, None if self._image_facts is None else self._image_facts.written)
+
+    def _render(
+        self,
+        prompt: ChatPrompt,
+        images: Mapping[ImagePart, PromptImage] | None,
+        rules: TurnRules,
+        *,
+        has_tools: bool,
+    ) -> Rendered:
+        parts, tools = images_in(prompt.messages), prompt.tools
+        if parts and self._image_facts is None:
+            raise no_images(parts[0])
+        places = ImagePlaces(unused_mark(_texts_of(prompt)) if parts else None, self._content_forms)
+        messages = places.contents(prompt.messages)
         if not has_tools:
             messages, tools = _without_tools(messages, tools), []
         if prompt.context_ids:
             messages = [*({"role": role, "content": _EARLIER} for role in ("user", "assistant")), *messages]
         messages = arranged(messages, rules)
-        beginning = prompt.continuation or ""
-        if prompt.allows_control_tokens:
-            text = template.render(messages, tools, variables, opens_turn=prompt.opens_turn)
-            text = self._continued(_from_turn(text, prompt), beginning)
-            return Rendered(text, [Piece(text, is_literal=False)])
-        marker = ControlTextMarker(self._tokenizer.control_ids, [messages, tools, variables, beginning])
-        marked = (marker.mark(messages), marker.mark(tools), marker.mark(variables))
-        text = _from_turn(template.render(*marked, opens_turn=prompt.opens_turn), prompt)
-        pieces = marker.split(self._continued(text, marker.mark(beginning)))
-        return Rendered("".join(piece.text for piece in pieces), pieces)
+        values = [messages, tools, self._variables(prompt, self._template), prompt.continuation or ""]
+        marker = ControlTextMarker(self._literal_texts(prompt), values)
+        texts, numbers = self._written(prompt, places, marker.mark(values))
+        if sorted(numbers) != list(range(len(parts))):
+            texts, numbers = self._written(prompt, places.untyped, marker.mark(values))
+        if sorted(numbers) != list(range(len(parts))):
+            raise _hidden(next(part for number, part in enumerate(parts) if numbers.count(number) != 1))
+        shown = [parts[number] for number in numbers]
+        if images is None:
+            return self._rendered(prompt, marker, [self._image_written.join(texts)], [])
+        return self._rendered(prompt, marker, texts, [images[part] for part in shown])
+
+    def _written(self, prompt: ChatPrompt, places: ImagePlaces, values: list[Any]) -> tuple[list[str], list[int]]:
+        """Have the template write a conversation; return the texts around its pictures, and their numbers."""
+        messages, tools, variables, beginning = values
+        shaped, typed = places.shaped(messages)
+        text = self._template.render(shaped, tools, variables, opens_turn=prompt.opens_turn)
+        text = self._continued(_from_turn(text, prompt), beginning)
+        return places.split(text, typed, self._image_written)
+
+    def _rendered(
+        self, prompt: ChatPrompt, marker: ControlTextMarker, texts: list[str], images: list[PromptImage]
+    ) -> Rendered:
+        """Put what stands for pictures in their places; texts around rows are one with the template's beside them."""
+        runs = runs_with(texts, images)
+        pieces: list[Piece | Tile] = []
+        for run in runs:
+            if isinstance(run, Tile):
+                pieces.append(run)
+            elif prompt.allows_control_tokens:
+                pieces.append(Piece(marker.plain(run), is_literal=False))
+            else:
+                pieces += marker.split(run)
+        return Rendered(marker.plain(self._image_written.join(texts)), pieces, tuple(images))
+
+    @property
+    def _image_written(self) -> str:
+        return "" if self._image_facts is None else self._image_facts.written
+
+    def _literal_texts(self, prompt: ChatPrompt) -> list[str]:
+        """Return the texts of tokens that are to be told apart, as users' or as the template's."""
+        control = () if prompt.allows_control_tokens else self._tokenizer.control_ids
+        reserved = () if self._image_facts is None else self._image_facts.reserved
+        return list(dict.fromkeys([*control, *reserved]))
 
     def _continued(self, text: str, beginning: str) -> str:
         """Return a rendered prompt with the beginning of the answer behind it."""
@@ -185,6 +245,19 @@ def _usual_variables(template: ChatTemplate) -> dict[str, Any]:
     """
     usual: dict[str, Any] = {"enable_thinking": True, "date_string": strftime_now("%d %b %Y")}
     return {name: value for name, value in usual.items() if name in template.variables}
+
+
+def _texts_of(prompt: ChatPrompt) -> list[Any]:
+    """Return all that is shown beside what the server itself writes."""
+    texts = [prompt.continuation, *map(shown_content, prompt.messages)]
+    return [texts, list(prompt.messages), prompt.tools, prompt.template_kwargs]
+
+
+def _hidden(part: ImagePart) -> UnsupportedByModelError:
+    return UnsupportedByModelError(
+        f"{part.param}: this model's chat template does not show pictures there; send it in a message of the user",
+        param=part.param,
+    )
 
 
 def _from_turn(text: str, prompt: ChatPrompt) -> str:

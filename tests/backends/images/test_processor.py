@@ -10,7 +10,6 @@ import pytest
 from backends.errors import ImageError, UnsupportedByModelError
 from backends.images.families import FAMILIES
 from backends.images.processor import ImageProcessor, tower_of
-from backends.images.prompt_image import PromptImage, TileImage
 from backends.wire.messages import VisionSpec
 from backends.wire.prompts import ImagePart
 from tests.backends.images.families import PUBLISHED, folder_tower, gguf_tower
@@ -35,10 +34,6 @@ def projector_spec(family: str, **changes: Any) -> VisionSpec:
     return VisionSpec(
         family=family, projector_metadata=metadata, text_width=tiny_projector.TEXT_WIDTH, fingerprint="f", **changes
     )
-
-
-def tiles_of(image: PromptImage) -> list[TileImage]:
-    return [piece for piece in image.pieces if isinstance(piece, TileImage)]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -66,14 +61,13 @@ def test_a_folder_without_what_is_needed_is_refused(tmp_path: Path) -> None:
 def test_the_header_tells_how_many_rows_there_will_be(family: str) -> None:
     processor = ImageProcessor(gguf_tower(family), "f")
     image = processor.prepare(part())
-    assert image.num_rows == processor.num_rows(part()) == sum(tile.num_rows for tile in tiles_of(image)) > 0
+    assert image.num_rows == processor.num_rows(part()) == sum(tile.size for tile in image.tiles) > 0
     assert image.original == (1200, 900)
-    assert all(tile.grid[0] * tile.grid[1] == tile.num_rows for tile in tiles_of(image))
 
 
 def test_a_tile_is_known_by_what_is_seen_and_by_what_sees_it() -> None:
     def digest(processor: ImageProcessor, data: bytes = PHOTO, max_side: int = 448) -> bytes:
-        return tiles_of(processor.prepare(part(data, max_side)))[0].digest
+        return processor.prepare(part(data, max_side)).tiles[0].digest
 
     processor = ImageProcessor(gguf_tower("qwen2_vl"), "f")
     as_png = image_files.encoded(image_files.picture(64, 48), "PNG")
@@ -97,7 +91,15 @@ def test_a_file_that_cannot_be_used_is_refused_by_the_field_that_carries_it() ->
 
 
 def test_tiles_are_given_as_the_tower_sees_them() -> None:
-    (tile,) = tiles_of(ImageProcessor(gguf_tower("gemma3"), "f").prepare(part()))
+    (tile,) = ImageProcessor(gguf_tower("gemma3"), "f").prepare(part()).tiles
     assert tile.pixels.shape == (896, 896, 3)
     assert tile.pixels.dtype == np.uint8
-    assert tile.grid == (16, 16)
+    assert (tile.num_rows, tile.num_columns) == (16, 16)
+
+
+def test_another_use_of_a_picture_has_tiles_of_its_own() -> None:
+    image = ImageProcessor(gguf_tower("qwen2_vl"), "f").prepare(part())
+    again = image.with_tiles(lambda tile: tile)
+    assert [tile.digest for tile in again.tiles] == [tile.digest for tile in image.tiles]
+    assert not set(map(id, again.tiles)) & set(map(id, image.tiles))
+    assert again.num_rows == image.num_rows

@@ -4,7 +4,7 @@ import pytest
 
 from backends.errors import ContextLengthError, PromptError, UnsupportedByModelError
 from backends.fake.engine import FakeTokenizer
-from backends.prompting.intake import Intake
+from backends.prompting.intake import Intake, PreparedPrompt
 from backends.tokenizer import InfillTokens
 from backends.wire.messages import Generate, LoadedModel
 from backends.wire.prompts import ChatPrompt, InfillFile, InfillPrompt, Prompt, TextPrompt, TokenPrompt
@@ -133,7 +133,7 @@ def test_ids_outside_the_vocabulary_are_refused(token_id: int) -> None:
 def test_a_bias_for_an_id_outside_the_vocabulary_is_refused() -> None:
     message = Generate(1, TokenPrompt([1]), SequenceSpec(SamplingParams(logit_bias=((FakeTokenizer.vocab_size, 1.0),))))
     with pytest.raises(PromptError) as caught:
-        Intake(FakeTokenizer(), MODEL).sequence_for(message, [1])
+        Intake(FakeTokenizer(), MODEL).sequence_for(message, PreparedPrompt([1]))
     assert caught.value.param == "logit_bias"
 
 
@@ -148,7 +148,7 @@ def test_a_hopeless_text_is_not_tokenized() -> None:
 def test_a_prompt_that_fills_the_context_leaves_no_room() -> None:
     intake = Intake(FakeTokenizer(), MODEL)
     message = Generate(1, TokenPrompt([]), SequenceSpec(SamplingParams()))
-    assert intake.sequence_for(message, [1] * (CONTEXT_LENGTH - 1)).max_output_tokens == 1
+    assert intake.sequence_for(message, PreparedPrompt([1] * (CONTEXT_LENGTH - 1))).max_output_tokens == 1
     with pytest.raises(ContextLengthError) as caught:
-        intake.sequence_for(message, [1] * CONTEXT_LENGTH)
+        intake.sequence_for(message, PreparedPrompt([1] * CONTEXT_LENGTH))
     assert (caught.value.num_prompt_tokens, caught.value.context_length) == (CONTEXT_LENGTH, CONTEXT_LENGTH)

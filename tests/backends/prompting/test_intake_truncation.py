@@ -25,7 +25,7 @@ def assistant(text: str) -> PromptMessage:
 def prepared(messages: list[PromptMessage], context_length: int, *, truncates: bool = True) -> str:
     intake = Intake(FakeTokenizer(), msgspec.structs.replace(MODEL, context_length=context_length))
     prompt = intake.prepare(ChatPrompt(messages, truncates=truncates))
-    intake.sequence_for(Generate(1, ChatPrompt(messages), SequenceSpec(SamplingParams())), prompt.token_ids)
+    intake.sequence_for(Generate(1, ChatPrompt(messages), SequenceSpec(SamplingParams())), prompt)
     assert prompt.rendered is not None
     return prompt.rendered.text
 
