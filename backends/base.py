@@ -55,7 +55,8 @@ class BatchLimits:
         max_sequences: Sequences that compute in one step, >= 1.
         num_slots: Sequences whose cache it can hold at once, >= max_sequences.
         num_cells: Tokens that the caches of live sequences together may hold.
-        step_tokens: Token budget of one step.
+        step_tokens: Token budget of one step, not less than the largest span that has to be whole; such a span comes
+            whole even where less is left of the budget.
         scored_tokens: Tokens of prompts whose likelihoods one step may tell, >= 1: all logits of each are in memory.
         num_retired_tokens: Tokens that the caches of retired sequences together may hold, beside the cells: cells that
             are only kept slow down the attention of all who compute. 0 = none are kept.
@@ -103,11 +104,11 @@ class Chunk(NamedTuple):
     @property
     def rows(self) -> Floats | None:
         """The rows to evaluate, shape (num_tokens, model width); None for tokens."""
-        for span in self.sequence.spans:
-            if span.start <= self.start < span.end:
-                assert span.tile.rows is not None, "its tile comes before its chunks"
-                return span.tile.rows[self.start - span.start : self.end - span.start]
-        return None
+        span = self.sequence.span_at(self.start)
+        if span is None:
+            return None
+        assert span.tile.rows is not None, "its tile comes before its chunks"
+        return span.tile.rows[self.start - span.start : self.end - span.start]
 
     @property
     def scored(self) -> range:
@@ -153,7 +154,8 @@ class StepResult:
     Attributes:
         num_computed: Per sequence id, how many of its tokens the cache holds now. An engine that batches by its own
             rules may have done less or more than the plan, and may name held sequences, whose cache it has cut by what
-            it had drawn ahead; a sequence that is missing did not move.
+            it had drawn ahead; a sequence that is missing did not move. Where only a part of a span is left that has
+            to be whole, the sequence is computed anew.
         tokens: Per sequence id, the token that was drawn.
         likelihoods: Per sequence id, what goes with that token where its editor reports it.
         prompt_scores: Per sequence id, what is told of its prompt; a sequence that is computed anew tells it again.
@@ -222,8 +224,11 @@ class LoadedEngine(abc.ABC):
 
     Attributes:
         evaluates_rows: Whether sequences may have spans.
+        encodes_beside: Whether `encode` may be called on another thread while this one makes other calls.
         closing_ids: Tokens that the model wants after a text that is embedded, e.g. BERT's separator.
     """
+
+    encodes_beside = False
 
     def __init__(
         self,
@@ -335,7 +340,7 @@ class LoadedEngine(abc.ABC):
         """Forget a sequence, live or retired, and free its slot and cells at once; unknown ids are ignored."""
 
     def encode(self, tile: Tile, should_abort: Callable[[], bool]) -> bool:
-        """Have the tower make a tile's rows, and set them; only where `evaluates_rows`.
+        """Have the tower make a tile's rows, and set them; only where `evaluates_rows`, one tile at a time.
 
         The tower is loaded with the first tile, where the spec does not want it at once.
 

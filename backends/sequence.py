@@ -116,6 +116,27 @@ class Sequence:
         """Tokens that the engine's cache does not hold yet; 1 in plain decode."""
         return len(self.token_ids) - self.num_computed
 
+    def span_at(self, place: int) -> EmbeddingSpan | None:
+        """Return the span that a place belongs to; None where there is a token."""
+        return next((span for span in self.spans if span.start <= place < span.end), None)
+
+    @property
+    def awaits_rows(self) -> bool:
+        """Whether what comes next is to be rows that the tower has not made yet."""
+        span = self.span_at(self.num_computed)
+        return span is not None and span.tile.rows is None
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether the cache holds a part of a span that has to be whole, so that nothing can go on from there."""
+        span = self.span_at(self.num_computed)
+        return span is not None and span.is_whole and span.start < self.num_computed
+
+    def num_separable(self, num_tokens: int) -> int:
+        """Return how many first places, at most so many, have no span across their end: there a cache may be cut."""
+        span = self.span_at(num_tokens)
+        return num_tokens if span is None else span.start
+
     def num_alike(self, start: int) -> int:
         """Return how many places from `start` on may be one chunk: all tokens, or all of one span."""
         borders = (border for span in self.spans for border in (span.start, span.end))

@@ -18,7 +18,9 @@ How it decides:
     5. An urgent sequence that does not fit beside background ones evicts those, the newest first. Where nobody could
        compute, because only paused sequences have cells, these are evicted for whoever waits. Both only where it helps.
     6. In the step, decode comes first; the prefill budget is what `prefill_budget` allows beside it, more for short
-       prompts than for long ones. Who is left out is held: it keeps slot and cells.
+       prompts than for long ones (`chunks`). Who is left out is held: it keeps slot and cells.
+    7. A sequence that has come to a span whose tile has no rows waits for them in its slot and takes no other's place
+       in the step; which tile is next is said by `needed_tiles`. No cache begins or ends inside a span.
 
 Every sequence ends: the first in order always computes or, alone in the end, fits; and every background sequence is
 first sooner or later.
@@ -26,14 +28,16 @@ first sooner or later.
 
 from typing import NamedTuple
 
-from backends.base import BatchLimits, Chunk, StepPlan, StepResult
+from backends.base import BatchLimits, StepPlan, StepResult
 from backends.batching.capacity import Capacity, SharedCells
+from backends.batching.chunks import step_chunks
 from backends.batching.live import LiveSequence, LiveSequences
-from backends.batching.prefill_budget import SHORT_PREFILL_TOKENS, PrefillBudget
+from backends.batching.needed_tiles import is_needed, next_tile
+from backends.batching.prefill_budget import PrefillBudget
 from backends.batching.prefix_index import PrefixIndex
 from backends.batching.prefix_reuse import CachedPrefix, PrefixReuse
 from backends.batching.retired import RetiredCache, RetiredCaches
-from backends.sequence import Sequence
+from backends.sequence import Sequence, Tile
 
 
 class Fork(NamedTuple):
@@ -150,9 +154,9 @@ class Batcher:
         is_pinned = member.sequence.session_id is not None
         return self.adopt(sequence_id, member.sequence.token_ids[:num_tokens], now, is_pinned=is_pinned)
 
-    def num_ready(self, token_ids: list[int]) -> int:
-        """Return how many first tokens of a prompt would not have to be computed."""
-        return self._reuse.num_ready(token_ids)
+    def num_ready(self, sequence: Sequence) -> int:
+        """Return how many first tokens of a new sequence's prompt would not have to be computed."""
+        return self._reuse.num_ready(sequence)
 
     def free_slot(self, now: float) -> tuple[int, ...] | None:
         """Make room for a retired sequence from elsewhere, to be told by `adopt`.
@@ -235,42 +239,29 @@ class Batcher:
         """Return the next step; mutates only the states of sequences that are evicted."""
         self._now = now
         evicted, self._superseded = self._superseded, []
+        evicted += [self._evict(member) for member in list(self._live.residents) if member.sequence.is_torn]
         evicted += self._evict_for_growth()
         evicted += self._evict_for_blocked()
-        chunks: list[Chunk] = []
-        prefilling: list[Sequence] = []
-        for member in self._live.runnable()[: self._limits.max_sequences]:
-            sequence = member.sequence
-            if sequence.is_decoding:
-                chunks.append(Chunk(sequence, sequence.num_computed, 1))
-            else:
-                prefilling.append(sequence)
+        members = [member for member in self._live.runnable() if not member.sequence.awaits_rows]
+        del members[self._limits.max_sequences :]
+        for member in members:
             member.held_since = now
-        del chunks[self._limits.step_tokens :]
-        if prefilling:
-            chunks += self._prefill_chunks(prefilling, len(chunks))
-        return StepPlan(tuple(chunks), tuple(evicted))
+        sequences = [member.sequence for member in members]
+        return StepPlan(tuple(step_chunks(sequences, self._limits, self.prefill_budget)), tuple(evicted))
 
-    def _prefill_chunks(self, prefilling: list[Sequence], num_decoding: int) -> list[Chunk]:
-        """Return what each prompt gets of the step; short prompts may pass long ones beside running streams."""
-        long_room = short_room = self._limits.step_tokens - num_decoding
-        scored_room = self._limits.scored_tokens
-        if num_decoding and long_room > 0:
-            short_room = self.prefill_budget.short_budget(short_room)
-            long_room = self.prefill_budget.budget(num_decoding, long_room)
-        chunks: list[Chunk] = []
-        for sequence in prefilling:
-            is_short = len(sequence.token_ids) - sequence.num_cached_tokens <= SHORT_PREFILL_TOKENS
-            num_alike = sequence.num_alike(sequence.num_computed)
-            num_tokens = min(short_room if is_short else long_room, num_alike)
-            if sequence.is_scored:
-                num_tokens = min(num_tokens, scored_room)
-            if num_tokens > 0:
-                scored_room -= num_tokens if sequence.is_scored else 0
-                chunks.append(Chunk(sequence, sequence.num_computed, num_tokens))
-                long_room -= num_tokens
-                short_room -= num_tokens
-        return chunks
+    def next_tile(self) -> Tile | None:
+        """Return the tile whose rows are to be made next, if any are."""
+        return next_tile(member.sequence for member in self._live.runnable())
+
+    def awaiting_ids(self, tile: Tile) -> set[int]:
+        """Return the live sequences that cannot end without a tile's rows, as far as is known now."""
+        return {member.sequence.sequence_id for member in self._live if is_needed(tile, member.sequence)}
+
+    def on_encoded(self, tile: Tile, encode_ms: float) -> None:
+        """Note that a tile has got its rows, for those who have waited for it."""
+        for member in self._live.residents:
+            if is_needed(tile, member.sequence):
+                member.sequence.encode_ms[tile.digest] = encode_ms
 
     def on_step(self, result: StepResult) -> None:
         """Take over what the engine did."""
@@ -294,7 +285,7 @@ class Batcher:
 
     def _has_place(self, member: LiveSequence) -> bool:
         """Tell whether it would compute, if it were admitted."""
-        unpaused = [other for other in self._live.residents if not other.is_paused]
+        unpaused = [m for m in self._live.residents if not m.is_paused and not m.sequence.awaits_rows]
         if member.is_urgent:
             return sum(other.is_urgent for other in unpaused) < self._limits.max_sequences
         return len(unpaused) < self._limits.max_sequences

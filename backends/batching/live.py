@@ -8,6 +8,7 @@ No cells, slots or plans in here.
 import bisect
 import dataclasses
 import operator
+from collections.abc import Iterator
 
 from backends.batching.prefix_index import Match
 from backends.sequence import Sequence
@@ -67,6 +68,9 @@ class LiveSequences:
         self._members: dict[int, LiveSequence] = {}
         self._num_arrivals = 0
         self._num_background = 0
+
+    def __iter__(self) -> Iterator[LiveSequence]:
+        return iter(self._members.values())
 
     @property
     def has_work(self) -> bool:

@@ -1,5 +1,6 @@
 """With whose cache a waiting sequence begins, now or after a short wait: a pure choice, noted in the sequence's member.
 
+No beginning ends inside a span: whoever has one would have to go on in the middle of a picture.
 A longer beginning that somebody before it is about to compute is worth waiting for: it would stand behind that one for
 the step's prefill tokens anyway.
 """
@@ -9,8 +10,9 @@ from typing import NamedTuple
 
 from backends.base import BatchLimits
 from backends.batching.live import LiveSequence, LiveSequences
-from backends.batching.prefix_index import Match, PrefixIndex
+from backends.batching.prefix_index import PrefixIndex
 from backends.batching.retired import RetiredCaches
+from backends.sequence import Sequence
 
 MIN_GAIN_TOKENS = 32
 """A wait must save at least so many tokens: fewer (a template's first words) are computed in no time. Who has begun to
@@ -59,12 +61,12 @@ class PrefixReuse:
         most = len(member.sequence.token_ids) - 1  # the last one has to be computed, to draw after it
         best, num_coming = CachedPrefix(), 0
         for match in member.matches:
-            limit = min(match.num_tokens, most)
+            limit = member.sequence.num_separable(min(match.num_tokens, most))
             if limit < best.num_tokens:
                 break
             if match.sequence_id == member.sequence.sequence_id or match.sequence_id in member.refused_ids:
                 continue
-            num_ready = self._num_ready(match, limit)
+            num_ready = self._num_ready(match.sequence_id, member.sequence, limit)
             if self._is_better(match.sequence_id, num_ready, best):
                 best = CachedPrefix(match.sequence_id, num_ready)
             if limit > num_coming and self._is_coming(match.sequence_id, member, ahead_ids):
@@ -74,11 +76,12 @@ class PrefixReuse:
         member.is_awaiting = gain > 0 and is_enough
         return best._replace(is_coming=member.is_awaiting)
 
-    def num_ready(self, token_ids: list[int]) -> int:
+    def num_ready(self, sequence: Sequence) -> int:
         """Return how many first tokens of a prompt caches hold now, leaving at least one to be computed."""
-        most = len(token_ids) - 1
-        matches = self._index.lookup(token_ids)
-        return max((self._num_ready(match, min(match.num_tokens, most)) for match in matches), default=0)
+        most = len(sequence.token_ids) - 1
+        matches = self._index.lookup(sequence.token_ids)
+        ready = (self._num_ready(match.sequence_id, sequence, min(match.num_tokens, most)) for match in matches)
+        return max(ready, default=0)
 
     def _is_better(self, sequence_id: int, num_ready: int, best: CachedPrefix) -> bool:
         if num_ready != best.num_tokens or best.source_id is None:
@@ -86,16 +89,16 @@ class PrefixReuse:
         is_live = sequence_id not in self._retired
         return is_live == self._prefers_live and (best.source_id in self._retired) == self._prefers_live
 
-    def _num_ready(self, match: Match, limit: int) -> int:
-        """Return how many of the common tokens, at most `limit`, are in the other one's cache and can be taken."""
-        retired = self._retired.get(match.sequence_id)
+    def _num_ready(self, source_id: int, sequence: Sequence, limit: int) -> int:
+        """Return how many of the common tokens, at most `limit`, are in a source's cache and can be taken from it."""
+        retired = self._retired.get(source_id)
         if retired is not None:
-            num_ready = min(limit, retired.num_tokens)
+            num_ready = sequence.num_separable(min(limit, retired.num_tokens))
             return num_ready if self._can_cut_cache or num_ready == retired.num_tokens else 0
-        other = self._live.get(match.sequence_id)
+        other = self._live.get(source_id)
         if other is None or not other.is_resident or not self._can_cut_cache:
             return 0
-        return min(limit, other.sequence.num_computed)
+        return sequence.num_separable(min(limit, other.sequence.num_computed))
 
     def _is_coming(self, sequence_id: int, member: LiveSequence, ahead_ids: Collection[int]) -> bool:
         """Tell whether another one's tokens, as far as they are not ready, will be computed before `member`'s."""

@@ -47,7 +47,7 @@ class BatchRunner:
         """Queue a sequence, after the saved cache that it could begin with was read."""
         assert not sequence.spans or self._engine.evaluates_rows, "the intake refuses what the engine cannot evaluate"
         if self._saved is not None and not sequence.is_scored:
-            self._restore(self._saved, sequence.token_ids)
+            self._restore(self._saved, sequence)
         self._engine.insert(sequence, editor)
         self.batcher.add(sequence, self._clock())
 
@@ -133,9 +133,10 @@ class BatchRunner:
             self.remove(sequence_id)
         return CacheFile(sequence_id, num_tokens, 0)
 
-    def _restore(self, saved: SavedCaches, token_ids: list[int]) -> None:
+    def _restore(self, saved: SavedCaches, sequence: Sequence) -> None:
         """Read the saved cache that a new prompt could begin with, where it is worth it and there is a slot."""
-        num_ready = self.batcher.num_ready(token_ids)
+        token_ids = sequence.token_ids
+        num_ready = self.batcher.num_ready(sequence)
         if not saved.could_help(token_ids, num_ready):
             return
         now = self._clock()
@@ -144,7 +145,7 @@ class BatchRunner:
             return
         self._remove_all(needless_ids)
         sequence_id = saved.next_id()
-        held = saved.restore(self._engine, sequence_id, token_ids, self.batcher.num_ready(token_ids))
+        held = saved.restore(self._engine, sequence_id, token_ids, self.batcher.num_ready(sequence))
         if held:
             self._remove_all(self.batcher.adopt(sequence_id, held, now, is_pinned=True))
 

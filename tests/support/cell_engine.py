@@ -8,9 +8,11 @@ import dataclasses
 import zlib
 from collections.abc import Callable
 
-from backends.base import BatchLimits, StepPlan, StepResult
+import numpy as np
+
+from backends.base import BatchLimits, Chunk, StepPlan, StepResult
 from backends.batching.batcher import Batcher, Drop, Fork
-from backends.sequence import Sequence
+from backends.sequence import EmbeddingSpan, Sequence, Tile
 from backends.wire.request import Priority, SamplingParams
 
 
@@ -20,6 +22,7 @@ def sequence_of(
     num_output: int,
     priority: Priority = Priority.INTERACTIVE,
     session_id: str | None = None,
+    spans: tuple[EmbeddingSpan, ...] = (),
 ) -> Sequence:
     """Return a waiting sequence; a number stands for so many tokens that no other sequence begins with."""
     token_ids = [1000 + sequence_id, *[7] * (prompt - 1)] if isinstance(prompt, int) else list(prompt)
@@ -31,6 +34,7 @@ def sequence_of(
         sampling=SamplingParams(),
         priority=priority,
         session_id=session_id,
+        spans=spans,
     )
 
 
@@ -59,6 +63,7 @@ class CellEngine:
         assert num_tokens < len(target.token_ids), "the last token is always computed"
         assert target.sequence_id not in self.caches
         assert target.token_ids[:num_tokens] == source.token_ids[:num_tokens], "a fork of other tokens"
+        assert not any(span.start < num_tokens < span.end for span in target.spans), "a fork ends in a span"
         if not self.limits.can_cut_cache:
             assert source_id in self.retired
             assert num_tokens == len(source.token_ids)
@@ -97,6 +102,7 @@ class CellEngine:
             assert chunk.start == chunk.sequence.num_computed == len(cache.token_ids)
             assert 1 <= chunk.num_tokens <= chunk.sequence.num_pending
             assert cache.token_ids == chunk.sequence.token_ids[: chunk.start]
+            check_spans(chunk)
             cache.token_ids += chunk.sequence.token_ids[chunk.start : chunk.end]
             cache.cells += self._new_cells(chunk.num_tokens)
             self.num_evaluated += chunk.num_tokens
@@ -125,6 +131,15 @@ class CellEngine:
         return list(range(self._num_cells_ever - num, self._num_cells_ever))
 
 
+def check_spans(chunk: Chunk) -> None:
+    """Refuse a chunk that is neither all tokens nor all of one span's rows, or that comes before them."""
+    for span in chunk.sequence.spans:
+        if span.start < chunk.end and chunk.start < span.end:
+            assert span.start <= chunk.start < chunk.end <= span.end, "tokens and rows in one chunk"
+            assert span.tile.rows is not None, "rows before the tower has made them"
+            assert not span.is_whole or chunk.num_tokens == span.tile.size, "a part of what has to be whole"
+
+
 class Driven:
     """A batcher and its engine, driven as the worker does it.
 
@@ -135,6 +150,7 @@ class Driven:
         forked: All forks that were done.
         evicted: All ids of live sequences that were evicted.
         dropped: All ids of retired sequences that were given up.
+        encoded: All tiles whose rows were made, in order.
     """
 
     def __init__(self, limits: BatchLimits) -> None:
@@ -148,6 +164,7 @@ class Driven:
         self.forked: list[Fork] = []
         self.evicted: list[int] = []
         self.dropped: list[int] = []
+        self.encoded: list[Tile] = []
 
     def add(self, sequence: Sequence) -> Sequence:
         self.live[sequence.sequence_id] = sequence
@@ -204,12 +221,22 @@ class Driven:
                 self.end(sequence_id)
         return plan
 
+    def encode(self) -> None:
+        """Make the rows that are wanted next, if any are."""
+        tile = self.batcher.next_tile()
+        if tile is not None:
+            assert tile.rows is None, "no rows are made twice"
+            tile.rows = np.zeros((tile.size, 1), np.float32)
+            self.encoded.append(tile)
+            self.batcher.on_encoded(tile, 1.0)
+
     def run(self, max_steps: int = 2_000) -> None:
         """Step until nobody has work."""
         for _ in range(max_steps):
             if not self.batcher.has_work:
                 return
             self.step()
+            self.encode()
         raise AssertionError("no progress")
 
     def _drop(self, sequence_id: int) -> None:

@@ -1,14 +1,21 @@
 """The batcher as a state machine: whatever comes in whatever order, no sequence is lost and no cell is given twice."""
 
+import dataclasses
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from backends.base import BatchLimits, StepPlan
+from backends.base import BatchLimits, StepPlan, StepResult
+from backends.row_ids import row_of
+from backends.sequence import EmbeddingSpan
 from backends.wire.request import Priority
 from tests.support.cell_engine import Driven, sequence_of
+from tests.support.tiles import ids_of, tile_of
 
 NUM_CELLS = 130
+WHOLE, PIECEMEAL = tile_of((1, 1, 1), 4, 5), tile_of((2, 2, 2), 3, 10)
+"""One that fits into a step and has to be whole, one of more rows than a step has."""
 MAX_SEQUENCES = 3
 STEP_TOKENS = 24
 MAX_PROMPT = 100
@@ -39,11 +46,27 @@ class BatcherMachine(RuleBasedStateMachine):
             )
         )
         self.next_id = 1
+        self.tiles = [dataclasses.replace(tile) for tile in (WHOLE, PIECEMEAL)]
         self.prompts: list[list[int]] = [[0] * MAX_PROMPT, [1, 2] * (MAX_PROMPT // 2)]
+        whole, piecemeal = map(ids_of, self.tiles)
+        self.prompts += [[1, *piecemeal, 2, *whole, *whole, *[0] * 20], [*whole, 0, *piecemeal, *[1] * 30]]
+
+    def _spans(self, prompt: list[int]) -> tuple[EmbeddingSpan, ...]:
+        """Find the tiles that are whole in a prompt."""
+        spans = []
+        for tile in self.tiles:
+            ids = ids_of(tile)
+            starts = [start for start in range(len(prompt)) if prompt[start : start + len(ids)] == ids]
+            spans += [EmbeddingSpan(start, tile, is_whole=tile is self.tiles[0]) for start in starts]
+        return tuple(sorted(spans))
 
     def _add(self, prompt: list[int], num_output: int, priority: Priority, session_id: str | None) -> None:
+        inside = {place for span in self._spans(prompt) for place in range(span.start, span.end)}
+        prompt = [token for place, token in enumerate(prompt) if place in inside or row_of(token) is None]
+        if not prompt or row_of(prompt[-1]) is not None:
+            prompt.append(0)
         num_output = min(num_output, NUM_CELLS - len(prompt))
-        self.driven.add(sequence_of(self.next_id, prompt, num_output, priority, session_id))
+        self.driven.add(sequence_of(self.next_id, prompt, num_output, priority, session_id, self._spans(prompt)))
         self.prompts.append(prompt)
         self.next_id += 1
 
@@ -116,6 +139,17 @@ class BatcherMachine(RuleBasedStateMachine):
         """Do a share of the plan, as engines may; an aborted step does none."""
         self._checked_step(share, can_fork=can_fork)
 
+    @rule()
+    def encode(self) -> None:
+        self.driven.encode()
+
+    @rule()
+    def forget_rows(self) -> None:
+        """Whoever comes later needs them again, as after a restart."""
+        if not self.driven.live:
+            for tile in self.tiles:
+                tile.rows = None
+
     @precondition(lambda self: self.driven.engine.caches.keys() & self.driven.live.keys())
     @rule(data=st.data(), num_lost=st.integers(1, 200))
     def lose(self, data: st.DataObject, num_lost: int) -> None:
@@ -128,6 +162,18 @@ class BatcherMachine(RuleBasedStateMachine):
         result.num_computed[sequence.sequence_id] = num_left
         driven.batcher.on_step(result)
 
+    @rule(num_left=st.integers(1, 19))
+    def tear(self, num_left: int) -> None:
+        """An engine may be left with a part of what has to be whole, where it is stopped."""
+        driven = self.driven
+        for sequence_id in sorted(driven.engine.caches.keys() & driven.live.keys()):
+            sequence = driven.live[sequence_id]
+            place = next((span.start + num_left for span in sequence.spans if span.is_whole), sequence.num_computed)
+            if place < sequence.num_computed:
+                driven.engine.cut(sequence_id, place)
+                driven.batcher.on_step(StepResult(num_computed={sequence_id: place}))
+                return
+
     @rule()
     def finish_all(self) -> None:
         """With everything resumed, all of it ends within a bounded number of steps."""
@@ -137,6 +183,7 @@ class BatcherMachine(RuleBasedStateMachine):
         num_steps = 0
         while driven.live:
             self._checked_step()
+            driven.encode()
             num_steps += 1
             assert num_steps < 1_000 + 200 * self.next_id, "no progress"
         assert not driven.batcher.has_work
@@ -175,9 +222,11 @@ class BatcherMachine(RuleBasedStateMachine):
         plan = driven.step(share, can_fork=lambda: can_fork)
         ids = [chunk.sequence.sequence_id for chunk in plan.chunks]
         assert len(ids) == len(set(ids)) <= MAX_SEQUENCES, "at most one chunk per sequence"
-        assert sum(chunk.num_tokens for chunk in plan.chunks) <= STEP_TOKENS
+        wholes = [c.num_tokens for c in plan.chunks if (span := c.sequence.span_at(c.start)) and span.is_whole]
+        assert sum(chunk.num_tokens for chunk in plan.chunks) < STEP_TOKENS + max(wholes, default=1)
         assert not set(ids) & driven.paused
-        assert bool(plan.chunks or plan.evicted) >= had_work, "work means chunks, or room for them"
+        has_step = bool(plan.chunks or plan.evicted or driven.batcher.next_tile())
+        assert has_step >= had_work, "work means chunks, room for them, or rows that are wanted"
         if is_urgent:
             background = [c.sequence for c in plan.chunks if c.sequence.priority is Priority.BACKGROUND]
             assert len(background) <= max(1, MAX_SEQUENCES // 2), "background is held, but for slices"

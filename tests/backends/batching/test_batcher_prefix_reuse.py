@@ -218,14 +218,14 @@ class TestRetired:
         driven = driven_of(num_slots=4)
         for i in (1, 2, 3, 4):
             finished(driven, i, [10 + i] * 9)
-        assert driven.batcher.num_ready([*SYSTEM, 1]) == 0
+        assert driven.batcher.num_ready(sequence_of(0, [*SYSTEM, 1], 1)) == 0
         assert driven.batcher.free_slot(driven.now) == (1,)
         driven.engine.remove(1)
         driven.engine.caches[9] = Cache(list(range(-60, 0)), list(SYSTEM))
         driven.engine.retired.add(9)
         assert driven.batcher.adopt(9, SYSTEM, driven.now, is_pinned=True) == ()
-        assert driven.batcher.num_ready([*SYSTEM, 1]) == len(SYSTEM)
-        assert driven.batcher.num_ready(SYSTEM) == len(SYSTEM) - 1
+        assert driven.batcher.num_ready(sequence_of(0, [*SYSTEM, 1], 1)) == len(SYSTEM)
+        assert driven.batcher.num_ready(sequence_of(0, SYSTEM, 1)) == len(SYSTEM) - 1
         turn = driven.add(sequence_of(10, [*SYSTEM, 1], 4, session_id="chat"))
         driven.run()
         assert turn.num_cached_tokens == len(SYSTEM)
